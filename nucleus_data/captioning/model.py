@@ -1,0 +1,84 @@
+"""Which model: the packaged one, a folder or a hub name; and its revision, for the config hash."""
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from nucleus_data.errors import RequestError
+
+NANO = "nano"
+NANO_FOLDER = Path(__file__).resolve().parents[1] / "assets" / "captioner"
+# What decides a model's output: configurations, weights, tokenizer. A README does not.
+CONTENT = {".json", ".jinja", ".model", ".safetensors", ".txt"}
+
+
+@dataclass(frozen=True)
+class ModelReference:
+    """A model that was found, or a hub name that is taken at its word.
+
+    Attributes:
+        name: `nano`, the folder's own name, or the hub name; never a path.
+        location: What an engine loads: a folder's path or the hub name.
+        revision: 12 hex digits of the content for `nano` and folders; the given one for a hub name.
+        local: Whether `location` is a folder, so that no request to a hub is needed.
+    """
+
+    name: str
+    location: str
+    revision: str
+    local: bool
+
+
+def resolve_model(model: str, revision: str | None) -> ModelReference:
+    """Finds a model and its revision.
+
+    Args:
+        model: `nano`, a folder, or a hub name such as `Qwen/Qwen3-VL-8B-Instruct`.
+        revision: Required for a hub name (a commit or tag); for the others, checked against the
+            content if given.
+
+    Returns:
+        The reference.
+
+    Raises:
+        RequestError: The folder is missing or has no safetensors, the revision is missing or is not
+            the content's.
+    """
+    folder = NANO_FOLDER if model == NANO else Path(model).expanduser()
+    if not folder.is_dir():
+        if model == NANO or model.startswith((".", "/", "~")) or model.count("/") > 1:
+            raise RequestError(
+                f"caption.model: {folder} is not a folder; allowed are nano, a folder, a hub name"
+            )
+        if not revision:
+            raise RequestError(
+                f"caption.revision is required for the hub model {model!r}: give a commit or tag,"
+                " so that a later run cannot mix two versions in one table"
+            )
+        return ModelReference(model, model, revision, local=False)
+    files = sorted(p for p in folder.iterdir() if p.suffix in CONTENT and p.is_file())
+    if not any(p.suffix == ".safetensors" for p in files) or not (folder / "config.json").is_file():
+        raise RequestError(
+            f"caption.model: {folder} needs config.json and *.safetensors, and lacks one of them"
+        )
+    stamp = tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
+    content = _content_hash(stamp)
+    if revision and revision != content:
+        raise RequestError(
+            f"caption.revision is {revision!r}, but the content of {folder} is {content!r}:"
+            " leave the revision out, or give the folder that was meant"
+        )
+    name = NANO if model == NANO else folder.resolve().name
+    return ModelReference(name, str(folder), content, local=True)
+
+
+@functools.lru_cache(maxsize=8)
+def _content_hash(stamp: tuple[tuple[str, int, int], ...]) -> str:
+    """12 hex digits over the files' names and contents, wherever they lie."""
+    total = hashlib.sha256()
+    for path, _, _ in stamp:
+        with Path(path).open("rb") as handle:
+            digest = hashlib.file_digest(handle, "sha256").hexdigest()
+        total.update(f"{Path(path).name}\0{digest}\n".encode())
+    return total.hexdigest()[:12]

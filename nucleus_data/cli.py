@@ -1,0 +1,366 @@
+"""The command `nucleus`: each stage, the lines of stages, and looking at a corpus.
+
+Exit codes: 0 done, 1 some shards failed, 2 the request was wrong.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nucleus_data.errors import CorpusError, RequestError
+
+Step = Callable[[Any], Any]
+DEFAULT_CONFIG = "nano/recipe.yaml"
+EXIT_FAILED = 1
+EXIT_REQUEST = 2
+LINES: dict[str, tuple[tuple[str, ...], str]] = {
+    "ingest": (
+        ("ingest",),
+        "Take a folder, tars, img2dataset output or a URL list into the corpus.",
+    ),
+    "inspect": (("inspect",), "Decode every image once and measure its signals."),
+    "dedup": (("dedup",), "Find all pairs of duplicates, exactly, and confirm each."),
+    "select": (("select",), "Decide: rules, then one survivor of each duplicate cluster."),
+    "caption": (("caption",), "Caption the kept images with Qwen3-VL."),
+    "shard": (("shard",), "Write the kept, captioned images as training shards."),
+    "quick-train": (("quick_train",), "Train the bundled model on the training set, and sample."),
+    "report": (("report",), "Write one HTML page about the corpus."),
+    "curate": (("inspect", "dedup", "select"), "inspect, dedup and select."),
+    "recaption": (
+        ("caption", "shard"),
+        "Caption again (what changed only), and make the set anew.",
+    ),
+    "all": (
+        ("ingest", "inspect", "dedup", "select", "caption", "shard", "quick_train", "report"),
+        "The whole line, from a source to the report.",
+    ),
+}
+# In the whole line, a limit or sample chooses what is ingested; the later stages take all of that.
+CHOOSES_AT_START = ("all", "demo")
+
+
+class Share(click.ParamType):
+    """A share: `1%` or `0.01`."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Text to a number above 0 and at most 1."""
+        if isinstance(value, float):
+            return value
+        try:
+            share = float(value.rstrip("%")) / (100 if value.endswith("%") else 1)
+        except ValueError:
+            share = 0.0
+        if not 0 < share <= 1:
+            self.fail(
+                f"{value!r} is not a share; allowed: above 0% to 100%, for example 1% or 0.01"
+            )
+        return share
+
+
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(
+        [
+            click.option(
+                "--config",
+                type=click.Path(path_type=Path),
+                help="YAML file [default: configs/nano/recipe.yaml].",
+            ),
+            click.argument("overrides", nargs=-1, metavar="[KEY.SUB=VALUE]..."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def _work_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(
+        [
+            click.option(
+                "--limit", type=click.IntRange(1), help="At most this many records, the first ones."
+            ),
+            click.option(
+                "--sample",
+                type=Share(),
+                default=1.0,
+                help="A share of the records, e.g. 1%; always the same ones.",
+            ),
+            click.option(
+                "--dry-run", is_flag=True, help="Count what would be done, and do nothing."
+            ),
+        ]
+    ):
+        command = option(command)
+    return _options(command)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="nucleus-data")
+def cli() -> None:
+    """Curate, caption and shard image corpora; prove by a quick training run that the data is good.
+
+    \b
+    Try it:     nucleus demo
+    Your own:   nucleus all corpus=my-corpus ingest.source=my-pictures
+    Settings:   any key of the configuration as KEY.SUB=VALUE; `nucleus config` lists them.
+    """
+
+
+def _add_line(name: str, steps: tuple[str, ...], text: str) -> None:
+    @cli.command(name, help=text)
+    @_work_options
+    def command(
+        config: Path | None,
+        overrides: tuple[str, ...],
+        limit: int | None,
+        sample: float,
+        dry_run: bool,
+    ) -> None:
+        _run_line(name, steps, config, overrides, limit, sample, dry_run)
+
+
+for _name, (_steps, _text) in LINES.items():
+    _add_line(_name, _steps, _text)
+
+
+@cli.command()
+@click.option(
+    "--images", type=click.IntRange(40), default=240, show_default=True, help="Pictures in all."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="World.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("demo"),
+    show_default=True,
+    help="Folder.",
+)
+@_work_options
+def demo(
+    images: int,
+    seed: int,
+    out: Path,
+    limit: int | None,
+    sample: float,
+    dry_run: bool,
+    config: Path | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Make a small world of pictures with planted faults, and run the whole line on it."""
+    from nucleus_data.world import write_demo
+
+    pictures = out.resolve() / "pictures"
+    click.echo(f"demo: {images} pictures with planted faults in {pictures} (truth.csv tells which)")
+    write_demo(pictures, images, seed)
+    first = (f"corpus={out.resolve() / 'corpus'}", f"ingest.source={pictures}")
+    _run_line("demo", LINES["all"][0], config, (*first, *overrides), limit, sample, dry_run)
+
+
+@cli.command()
+@click.argument("stages", nargs=-1)
+@_options
+def retry(stages: tuple[str, ...], config: Path | None, overrides: tuple[str, ...]) -> None:
+    """Do again what failed in a way that may pass: failed rows and failed shards, nothing else.
+
+    STAGES are `inspect` and `caption`; both by default.
+    """
+    from nucleus_data import steps
+
+    names = [s for s in stages if "=" not in s]
+    unknown = [s for s in names if s not in ("inspect", "caption")]
+    if unknown:
+        raise click.UsageError(f"cannot retry {unknown[0]!r}; allowed: inspect, caption")
+    given = (*(s for s in stages if "=" in s), *overrides)
+    with _run("retry", config, given) as run:
+        for stage in names or ["inspect", "caption"]:
+            steps.retry(run, stage)
+        _finish(run)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@_options
+def status(as_json: bool, config: Path | None, overrides: tuple[str, ...]) -> None:
+    """What a corpus holds: records, tables, selections, training sets, runs."""
+    from nucleus_data import inspect_corpus
+
+    with _run("status", config, overrides, dry_run=True, ray=False) as run:
+        content = inspect_corpus.status(run)
+        click.echo(
+            json.dumps(content) if as_json else "\n".join(inspect_corpus.status_lines(content))
+        )
+
+
+@cli.command()
+@click.argument("record_id")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@_options
+def explain(record_id: str, as_json: bool, config: Path | None, overrides: tuple[str, ...]) -> None:
+    """One record's whole story: where it came from, what was measured, why it was kept or not."""
+    from nucleus_data import inspect_corpus
+
+    with _run("explain", config, overrides, dry_run=True, ray=False) as run:
+        story = inspect_corpus.explain(run.corpus, record_id)
+        if as_json:
+            click.echo(json.dumps(story, default=_jsonable))
+        else:
+            click.echo("\n".join(inspect_corpus.explain_lines(story)))
+
+
+@cli.command()
+@click.argument("target")
+@_options
+def export(target: str, config: Path | None, overrides: tuple[str, ...]) -> None:
+    """Write the kept records (ids, keys, URLs, upstream columns) to TARGET (.parquet or .csv)."""
+    from nucleus_data import inspect_corpus, steps
+
+    with _run("export", config, overrides, dry_run=True, ray=False) as run:
+        steps.use_selection(run)
+        count = inspect_corpus.export(run, target)
+        click.echo(f"{count:,} kept records\n{target}")
+
+
+@cli.command(name="config")
+@_options
+def show_config(config: Path | None, overrides: tuple[str, ...]) -> None:
+    """List every setting with its value and what it means."""
+    from nucleus_data.recipe import describe_settings, load_recipe
+
+    try:
+        values = load_recipe(_config_path(config), overrides).public()
+    except RequestError as error:
+        _refuse(error)
+    for key, default, text in describe_settings():
+        value: Any = values
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        now = json.dumps(value)
+        click.echo(f"{key} = {now if len(now) < 100 else now[:97] + '...'}")
+        click.echo(
+            f"    {text} (default: {default if len(default) < 80 else default[:77] + '...'})"
+        )
+
+
+def _run_line(
+    name: str,
+    steps: Sequence[str],
+    config: Path | None,
+    overrides: Sequence[str],
+    limit: int | None,
+    sample: float,
+    dry_run: bool,
+) -> None:
+    from nucleus_data import steps as modules
+
+    options = {"limit": limit, "sample": sample}
+    with _run(name, config, overrides, dry_run=dry_run, create="ingest" in steps, **options) as run:
+        for i, step in enumerate(steps):
+            if dry_run and i > 0:
+                click.echo(f"{', '.join(steps[i:])}: depend on what comes before; not counted")
+                break
+            modules.STEPS[step](run)
+            if name in CHOOSES_AT_START:
+                run.limit, run.sample = None, 1.0
+        _finish(run)
+
+
+class _run:
+    """A configured run inside a Ray cluster; errors become messages and exit codes."""
+
+    def __init__(
+        self,
+        command: str,
+        config: Path | None,
+        overrides: Sequence[str],
+        *,
+        ray: bool = True,
+        **options: Any,
+    ) -> None:
+        self.command = command
+        self.config = config
+        self.overrides = overrides
+        self.ray = ray and not options.get("dry_run")
+        self.options = options
+        self.cluster: Any = nullcontext()
+
+    def __enter__(self) -> Any:
+        from nucleus_data.recipe import load_recipe
+        from nucleus_data.run import Run
+        from nucleus_data.runner.cluster import connected
+
+        path = _config_path(self.config)
+        try:
+            recipe = load_recipe(path, self.overrides)
+            run = Run(recipe, self.command, say=click.echo, **self.options)
+            if run.name:
+                click.echo(f"{self.command}: {path}; run {run.name}")
+            if self.ray:
+                self.cluster = connected(recipe.ray)
+            self.cluster.__enter__()
+        except (RequestError, CorpusError) as error:
+            _refuse(error)
+        return run
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        self.cluster.__exit__(None, None, None)
+        if isinstance(error, RequestError):
+            _refuse(error)
+        if isinstance(error, CorpusError):
+            click.echo(f"error: {error}", err=True)
+            sys.exit(EXIT_FAILED)
+        if isinstance(error, KeyboardInterrupt):
+            click.echo(
+                "\nstopped; what was committed stays. Run the same command to go on", err=True
+            )
+            sys.exit(130)
+
+
+def _finish(run: Any) -> None:
+    if run.failed_shards:
+        click.echo(f"{run.failed_shards} shards failed; everything else is done", err=True)
+        sys.exit(EXIT_FAILED)
+
+
+def _refuse(error: Exception) -> Any:
+    click.echo(f"error: {error}", err=True)
+    sys.exit(EXIT_REQUEST)
+
+
+def _config_path(given: Path | None) -> Path:
+    """The configuration file: the one given, or the nano recipe of the repository or the package."""
+    if given is not None:
+        return given
+    here = Path(__file__).resolve().parent
+    for folder in (here.parent / "configs", here / "configs"):
+        if (folder / DEFAULT_CONFIG).is_file():
+            return folder / DEFAULT_CONFIG
+    raise RequestError(f"no configs/{DEFAULT_CONFIG} beside the package; give --config FILE")
+
+
+def _jsonable(value: Any) -> Any:
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the command and of the modules in `pipelines`."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        cli.main(args=list(arguments) if arguments is not None else None, prog_name="nucleus")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Ray is shut down by now, and nothing else is left to end. An ordinary exit would let
+        # DuckDB 2.0's bindings print a page about objects that pyarrow's threads still hold.
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""A corpus: one data set under one root URI, and the names of what lies in it.
+
+CORPUS/
+  corpus.json                                    format version; whether several writers are safe
+  here
+  claims/000017.parquet                          which upstream rows shard 17 is made of (ingest)
+  images/000017.tar                              original bytes
+  tables/<table>/<config hash>/000017-0.parquet  shard 17, part 0
+  sets/<name>/<config hash>/<resolution>/<aspect>/000000.tar
+  runs/<run>/                                    plan.json, failures, timings, reports, checkpoints
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from nucleus_data.errors import RequestError
+from nucleus_data.hashing import config_hash
+from nucleus_data.store import Store
+from nucleus_data.tables import Table
+
+FORMAT = 1
+RECORDS_VERSION = 1
+MARKER = "corpus.json"
+ONE_WRITER = "this store does not refuse to overwrite (no conditional writes): only one command may write to the corpus at a time"
+
+
+class Corpus:
+    """Opens a corpus.
+
+    Args:
+        uri: Root: a local path or an fsspec URL (`s3://…`, `gs://…`).
+        storage_options: Passed to fsspec.
+        create: Make the corpus if there is none.
+
+    Raises:
+        RequestError: There is no corpus, or another version of this software made it.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        storage_options: Mapping[str, Any] | None = None,
+        *,
+        create: bool = False,
+    ) -> None:
+        self.uri = uri
+        self.store = Store(uri, storage_options)
+        try:
+            marker = json.loads(self.store.read(MARKER))
+        except FileNotFoundError:
+            if not create:
+                raise RequestError(
+                    f"there is no corpus at {uri!r} (no {MARKER}). `nucleus ingest corpus={uri} ingest.source=…` makes one"
+                ) from None
+            marker = self._create()
+        found = marker.get("format") if isinstance(marker, dict) else None
+        if found != FORMAT:
+            raise RequestError(
+                f"{uri}/{MARKER}: the corpus has format {found!r}; this version of nucleus-data reads and writes format "
+                f"{FORMAT}. Use the version that made it, or ingest the source into a new corpus"
+            )
+        self.several_writers: bool = bool(marker.get("several_writers", False))
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    def _create(self) -> dict[str, Any]:
+        probe = "claims/probe"
+        self.store.remove(probe)
+        self.store.create(probe, b"first")
+        safe = not self.store.create(probe, b"second") and self.store.read(probe) == b"first"
+        self.store.remove(probe)
+        marker = {"format": FORMAT, "several_writers": safe}
+        self.store.create(MARKER, json.dumps(marker, sort_keys=True).encode())
+        return marker
+
+    @property
+    def records(self) -> Table:
+        """The table of upstream rows."""
+        return Table(self.store, "records", RECORDS_HASH)
+
+    def shards(self) -> list[int]:
+        """Numbers of the image shards whose records are committed, ascending."""
+        return self.records.shards()
+
+    def parts_hash(self, tables: Mapping[str, str]) -> str:
+        """A hash of the sorted parts of some tables (name -> config hash): what a corpus-wide stage depends on."""
+        names: dict[str, list[str]] = {}
+        for name, hashed in tables.items():
+            table = Table(self.store, name, hashed)
+            names[f"{name}/{hashed}"] = table.part_names()
+            names[f"{name}/{hashed}/failed"] = table.failed.part_names()
+        return config_hash(names)
+
+    def config_hashes(self, name: str) -> list[str]:
+        """The config hashes at which a table exists."""
+        return self.store.list(f"tables/{name}")
+
+    def runs(self) -> list[str]:
+        """Names of runs, oldest first."""
+        return self.store.list("runs")
+
+    def pinned(self, name: str) -> str:
+        """The config hash of a table that was used last: the only one, or the one that the newest
+        run pinned.
+
+        Raises:
+            RequestError: There is no such table, or no run says which of several is meant.
+        """
+        hashes = self.config_hashes(name)
+        if len(hashes) == 1:
+            return hashes[0]
+        for run in reversed(self.runs()):
+            try:
+                plan = json.loads(self.store.read(f"runs/{run}/plan.json"))
+            except FileNotFoundError:
+                continue
+            if plan["tables"].get(name) in hashes:
+                return str(plan["tables"][name])
+        known = ", ".join(self.store.list("tables")) or "none yet"
+        raise RequestError(
+            f"no table {name!r} in {self.uri} (config hashes: {', '.join(hashes) or 'none'}). Tables: {known}"
+        )
+
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """A DuckDB connection that can read this corpus's store."""
+        if self._connection is None:
+            self._connection = duckdb.connect()
+            if not self.store.local:
+                self._connection.register_filesystem(self.store.fs)
+        return self._connection
+
+    def table(self, name: str, config_hash: str | None = None) -> duckdb.DuckDBPyRelation:
+        """A table as a DuckDB relation; a stage's name (`inspect`) joins the tables of its groups
+        (`inspect.*`).
+
+        Args:
+            name: A table (`records`, `inspect.tone`, `selection`) or a stage with groups
+                (`inspect`, `caption`).
+            config_hash: Which one, if there are several; by default the one that the newest run
+                used.
+        """
+        if self.config_hashes(name):
+            pattern = (
+                f"{Table(self.store, name, config_hash or self.pinned(name)).folder}/*.parquet"
+            )
+            return self.connection().read_parquet(
+                self.store.url(pattern), union_by_name=True, file_row_number=False
+            )
+        groups = [t for t in self.store.list("tables") if t.startswith(f"{name}.")]
+        if not groups:
+            self.pinned(name)  # raises, with the tables that there are
+        joined = self._group(groups[0])
+        for group in groups[1:]:
+            joined = joined.join(self._group(group), "shard, row, id", how="outer")
+        return joined
+
+    def _group(self, group: str) -> duckdb.DuckDBPyRelation:
+        relation = self.table(group)
+        keys = ("shard", "row", "id")
+        short = group.split(".", 1)[1]
+        taken = {"error"} if group.startswith("inspect.") else set(relation.columns) - set(keys)
+        columns = ", ".join(
+            f'"{column}" as "{short}_{column}"' if column in taken else f'"{column}"'
+            for column in relation.columns
+        )
+        return relation.project(columns).set_alias(short)
+
+    def failed_rows(self, table: Table, shard: int) -> np.ndarray:
+        """Rows of a shard that failed in a way that may pass, and have no value since."""
+        failed: pa.Table | None = table.failed.read(shard, ["row"])
+        if failed is None:
+            return np.empty(0, np.int64)
+        return np.setdiff1d(failed.column("row").to_numpy(), table.covered(shard))
+
+
+RECORDS_HASH = config_hash({"table": "records", "version": RECORDS_VERSION})

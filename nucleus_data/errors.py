@@ -1,0 +1,13 @@
+"""Errors that people see: one message that says where, what was found, what is allowed, what to do."""
+
+
+class RequestError(Exception):
+    """The request was wrong; nothing was started. The command line prints the message and exits with 2."""
+
+
+class CorpusError(Exception):
+    """The corpus is not what it should be (a tar that changed, a part of another version, a full disk)."""
+
+
+class DiskFullError(CorpusError):
+    """There is no space left; the run stops, because every further shard would fail likewise."""

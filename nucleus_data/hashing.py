@@ -1,0 +1,56 @@
+"""Ids, config hashes and keyed draws: everything that must come out the same on every machine and in every run."""
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+
+
+def record_id(source: str, key: str) -> str:
+    """The 128-bit id, in hex, of an upstream record: a hash of the source's name and the upstream key, never of content."""
+    return hashlib.blake2b(
+        f"{source}\0{key}".encode("utf-8", "surrogateescape"),
+        digest_size=16,
+        person=b"nucleus-record",
+    ).hexdigest()
+
+
+def config_hash(content: Any) -> str:
+    """16 hex digits that identify JSON-able content; keys are sorted, so their order does not matter."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.blake2b(text.encode(), digest_size=8, person=b"nucleus-config").hexdigest()
+
+
+def keyed_uint64(name: str, seed: int, key: str) -> int:
+    """A uniform 64-bit integer, a function of the purpose's name, a seed and a key (a record id) alone."""
+    digest = hashlib.blake2b(f"{name}\0{seed}\0{key}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big")
+
+
+def keyed_unit(name: str, seed: int, key: str) -> float:
+    """A uniform number in [0, 1), a function of its arguments alone."""
+    return (keyed_uint64(name, seed, key) >> 11) / float(1 << 53)
+
+
+def encode_rows(rows: np.ndarray) -> str:
+    """Row numbers as ranges: `[0, 1, 2, 5]` becomes `0-2,5`. Must be sorted and unique."""
+    rows = np.asarray(rows, dtype=np.int64)
+    if not len(rows):
+        return ""
+    breaks = np.flatnonzero(np.diff(rows) != 1)
+    starts = rows[np.r_[0, breaks + 1]]
+    ends = rows[np.r_[breaks, len(rows) - 1]]
+    return ",".join(
+        f"{a}" if a == b else f"{a}-{b}"
+        for a, b in zip(starts.tolist(), ends.tolist(), strict=True)
+    )
+
+
+def decode_rows(text: str) -> np.ndarray:
+    """The inverse of `encode_rows`, as int64."""
+    ranges = []
+    for item in text.split(",") if text else []:
+        first, _, last = item.partition("-")
+        ranges.append(np.arange(int(first), int(last or first) + 1, dtype=np.int64))
+    return np.concatenate(ranges) if ranges else np.empty(0, np.int64)

@@ -1,0 +1,76 @@
+"""Reading original bytes from a corpus's tars: whole runs of them where most are wanted, ranges where few are."""
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from nucleus_data.errors import CorpusError
+from nucleus_data.store import Store
+
+BLOCK = 32 << 20
+SMALL_GAP = 64 << 10
+WHOLE_SHARE = 0.25
+
+
+def tar_name(shard: int) -> str:
+    """Path of an image shard's tar below the corpus."""
+    return f"images/{shard:06d}.tar"
+
+
+def read_images(store: Store, shard: int, records: pa.Table, tar_size: int) -> Iterator[bytes]:
+    """The bytes of some records' images, in the order of their offsets, at most some 32 MB ahead.
+
+    Args:
+        store: The corpus's store.
+        shard: The image shard.
+        records: Rows with `file`, `offset`, `size` and `sha256`, sorted by offset; all have an
+            image.
+        tar_size: Bytes of the tar when its records were committed.
+
+    Raises:
+        CorpusError: The tar is missing, or is not the one that was ingested (its size, or an
+        image's SHA-256, differs).
+    """
+    name = tar_name(shard)
+    try:
+        size = store.size(name)
+    except FileNotFoundError:
+        raise CorpusError(
+            f"{name} is missing, though its records are there; put it back, nothing can be measured without it"
+        ) from None
+    if size != tar_size:
+        raise CorpusError(
+            f"{name} changed: it has {size} bytes, it had {tar_size} when it was ingested. Put the original back, or "
+            "ingest the new pictures as a new source"
+        )
+    offsets = records.column("offset").to_numpy()
+    sizes = records.column("size").to_numpy()
+    digests = records.column("sha256").to_pylist()
+    files = records.column("file").to_pylist()
+    gap = BLOCK if sizes.sum() >= WHOLE_SHARE * tar_size else SMALL_GAP
+    for first, last in _runs(offsets, sizes, gap):
+        start = int(offsets[first])
+        block = store.read_range(name, start, int(offsets[last - 1] + sizes[last - 1]) - start)
+        for i in range(first, last):
+            at = int(offsets[i]) - start
+            image = block[at : at + int(sizes[i])]
+            if hashlib.sha256(image).hexdigest() != digests[i]:
+                raise CorpusError(
+                    f"{name} changed: {files[i]} no longer has the SHA-256 that it was ingested with. Put the original "
+                    "tar back, or ingest the new pictures as a new source"
+                )
+            yield image
+
+
+def _runs(offsets: np.ndarray, sizes: np.ndarray, gap: int) -> Iterator[tuple[int, int]]:
+    """Index ranges to read in one request each: at most a block long, without gaps larger than `gap`."""
+    first = 0
+    for i in range(1, len(offsets) + 1):
+        if i == len(offsets) or (
+            offsets[i] - (offsets[i - 1] + sizes[i - 1]) > gap
+            or offsets[i] + sizes[i] - offsets[first] > BLOCK
+        ):
+            yield first, i
+            first = i

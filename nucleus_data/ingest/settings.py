@@ -1,0 +1,70 @@
+"""What a person says about a source of pictures."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Kind = Literal["folder", "tars", "img2dataset", "urls"]
+
+
+class IngestSettings(BaseModel):
+    """The section `ingest` of a configuration."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str = Field(
+        "",
+        description="Path or URL of a folder of images; a .tar, a glob (`d/*.tar`), a numbered "
+        "range (`d/{00000..00009}.tar`) or a folder of tars; an output folder of img2dataset; or "
+        "a URL list (.parquet, .csv, .tsv, .txt, a glob of those, or a folder of .parquet).",
+    )
+    kind: Literal["auto", "folder", "tars", "img2dataset", "urls"] = Field(
+        "auto", description="What the source is; `auto` looks."
+    )
+    name: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="Name of the source, a part of every record's id. By default the last "
+        "component of the path. The same name and the same key are the same record.",
+    )
+    captions: str | None = Field(
+        None,
+        description="Parquet or CSV with a file name column (path relative to the folder) and a "
+        "caption column; its other columns become `source.NAME`. For folders.",
+    )
+    file_column: str | None = Field(
+        None, description="File name column of `captions`; by default one of file, file_name, …"
+    )
+    caption_column: str | None = Field(
+        None,
+        description="Caption column of `captions` or of the URL list; by default caption, text.",
+    )
+    url_column: str | None = Field(
+        None, description="URL column of a URL list; by default one of url, image_url."
+    )
+    images_per_shard: int = Field(
+        10_000, ge=1, le=1_000_000, description="Upstream rows in one image shard, at most."
+    )
+    bytes_per_shard: int = Field(
+        1_000_000_000, ge=1, description="Image bytes in one image shard, at most (where known)."
+    )
+    max_bytes: int = Field(
+        256 << 20, ge=1, description="A larger image file is not kept: its record says too_large."
+    )
+    storage_options: dict[str, Any] = Field(
+        default_factory=dict, description="Passed to fsspec for the source. Never stored."
+    )
+    timeout_s: float = Field(10.0, gt=0, le=600, description="Download: seconds a socket may wait.")
+    retries: int = Field(2, ge=0, le=20, description="Download: further attempts for each URL.")
+    threads: int = Field(64, ge=1, le=1024, description="Download: URLs at a time in one shard.")
+    allow_hosts: tuple[str, ...] = Field(
+        (),
+        description="Download: host names or addresses that may be private (tests, an intranet). "
+        "All others must resolve to public addresses only.",
+    )
+
+    def for_claim(self) -> dict[str, Any]:
+        """Those settings that building a shard needs; they go into its claim."""
+        names = {"max_bytes", "timeout_s", "retries", "threads", "allow_hosts"}
+        return self.model_dump(mode="json", include=names)

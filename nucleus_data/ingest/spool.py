@@ -1,0 +1,118 @@
+"""Rows on their way from a source to claims: temporary Parquet files, so that memory stays flat.
+
+Every kind of source ends as a `Listing`: a SQL query whose rows are the upstream rows, in order,
+with the columns of `LOCATION` and one column `source.NAME` for each upstream column. DuckDB sorts,
+joins and counts them, and spills to the temporary folder when they are many.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+MEMORY_LIMIT = "400MB"
+BATCH = 10_000
+# Where the bytes of a record are. `path` is relative to the source's root, as the file system's own
+# bytes, since names need not be UTF-8. A sidecar lies in the same tar; a folder's is `<stem>.txt`.
+LOCATION = pa.schema(
+    [
+        ("key", pa.string()),
+        ("path", pa.binary()),
+        ("offset", pa.int64()),
+        ("size", pa.int64()),
+        ("caption_offset", pa.int64()),
+        ("caption_size", pa.int64()),
+        ("json_offset", pa.int64()),
+        ("json_size", pa.int64()),
+        ("url", pa.string()),
+        ("extension", pa.string()),
+        ("error", pa.string()),
+        ("detail", pa.string()),
+        ("retryable", pa.bool_()),
+    ]
+)
+PREFIX = "source."
+
+
+@dataclass
+class Listing:
+    """What a source holds.
+
+    Attributes:
+        query: SQL whose rows are the upstream rows (`LOCATION`'s columns, then `source.NAME`).
+        order: SQL order of the rows; empty when the query's own order is right.
+        separator: What stands between a key and its occurrence number.
+        number_all: Whether a key's first occurrence gets a number too.
+        skipped: Extension -> number of files that are no images.
+        notes: Sentences for people.
+    """
+
+    query: str
+    order: str = ""
+    separator: str = "."
+    number_all: bool = False
+    skipped: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+class Spool:
+    """Writes rows to a Parquet file, some thousand at a time."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path = path
+        self.schema = schema
+        self.count = 0
+        self._rows: list[Mapping[str, Any]] = []
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._flush()
+        self._writer.close()
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Adds a row; columns that it lacks are null."""
+        self._rows.append(row)
+        self.count += 1
+        if len(self._rows) >= BATCH:
+            self._flush()
+
+    def add_all(self, rows: Iterable[Mapping[str, Any]], limit: int | None = None) -> None:
+        """Adds rows, at most `limit` of them."""
+        for row in islice(rows, limit):
+            self.add(row)
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._writer.write_table(pa.Table.from_pylist(self._rows, self.schema))
+            self._rows = []
+
+
+def connect(folder: Path) -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection that spills into `folder` and asks for little memory."""
+    return duckdb.connect(
+        config={
+            "memory_limit": MEMORY_LIMIT,
+            "temp_directory": str(folder / "duckdb"),
+            "threads": 2,
+            "preserve_insertion_order": True,
+        }
+    )
+
+
+def quoted(text: str) -> str:
+    """A SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,32 @@
+"""The one decoder: used by every stage, the training loader and the report. Knows nothing of Ray.
+
+    picture = open_picture(data)            # the header only; raises PixelError
+    picture.header.width, picture.header.frames
+    picture.luma_full                       # HxW, full size: sharpness
+    picture.small                           # HxWx3 sRGB, averaged to 256 pixels: hashes, tone
+    picture.rgb(max_side=1024)              # HxWx3 sRGB: captioners
+    picture.rgb(crop=(0, 10, 512, 522), size=(256, 256))    # training
+
+Headers come first: format by signature, dimensions against limits, frames, orientation. Then pixels
+are turned upright, laid over white, reduced to 8 bits and converted to sRGB. A damaged file is a
+`PixelError` with a reason code, never a picture with a grey lower half. Files are read only, never
+written or re-encoded.
+"""
+
+from nucleus_data.pixels.errors import PixelError, Reason
+from nucleus_data.pixels.picture import SMALL_SIDE, Header, Limits, Picture, fit, open_picture
+from nucleus_data.pixels.sniff import declared_format
+from nucleus_data.pixels.thumbnail import thumbnail_jpeg
+
+__all__ = [
+    "SMALL_SIDE",
+    "Header",
+    "Limits",
+    "Picture",
+    "PixelError",
+    "Reason",
+    "declared_format",
+    "fit",
+    "open_picture",
+    "thumbnail_jpeg",
+]

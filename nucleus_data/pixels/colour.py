@@ -1,0 +1,82 @@
+"""From what a file stores to 8-bit sRGB: bit depth, palettes, alpha over white, colour profiles."""
+
+import io
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from nucleus_data.pixels.errors import PixelError, Reason
+
+_PLAIN = ("L", "RGB", "CMYK")
+_PROFILE_SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
+
+
+def flatten(image: Image.Image) -> Image.Image:
+    """Makes a decoded picture opaque, with 8 bits a channel.
+
+    16-bit grey is scaled (65535 becomes 255), palettes are resolved, alpha is laid over white.
+
+    Args:
+        image: A loaded picture of any mode.
+
+    Returns:
+        The picture in mode L, RGB or CMYK.
+
+    Raises:
+        PixelError: UNSUPPORTED_MODE, for modes without a defined white (float, LAB).
+    """
+    if image.mode.startswith("I"):
+        return _from_16_bit(image)
+    if image.has_transparency_data:
+        return _over_white(image)
+    if image.mode in _PLAIN:
+        return image
+    if image.mode in ("F", "LAB"):
+        raise PixelError(Reason.UNSUPPORTED_MODE, f"mode {image.mode}")
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    """Modes I;16 (and its byte orders) and I, whose values Pillow keeps in 0..65535."""
+    values = np.clip(np.asarray(image), 0, 65535).astype(np.uint32)
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    opaque = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+    layered = image.convert("LA" if opaque == "L" else "RGBA")
+    canvas = Image.new(opaque, image.size, "white")
+    canvas.paste(layered.convert(opaque), mask=layered.getchannel("A"))
+    return canvas
+
+
+def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
+    """Converts to sRGB, by the picture's profile where it has one that fits.
+
+    A profile that is damaged, or made for other channels than the picture has, is ignored, as
+    browsers do.
+
+    Args:
+        image: Mode L, RGB or CMYK.
+        icc: The embedded profile, or None for sRGB (grey and CMYK then by Pillow's plain formulas).
+
+    Returns:
+        The picture in mode RGB.
+    """
+    transform = _transform(icc, image.mode) if icc else None
+    if transform is not None:
+        return ImageCms.applyTransform(image, transform) or image
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+@lru_cache(maxsize=16)
+def _transform(icc: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """The transform from a profile to sRGB (slow, hence cached); None if it is of no use."""
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        if profile.profile.xcolor_space.strip() != _PROFILE_SPACES[mode]:
+            return None
+        return ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return None

@@ -1,0 +1,68 @@
+"""The EXIF orientation, and what it does to a picture.
+
+Own parser for the one tag that is needed: Pillow's reads every tag, and warns about damage in those
+that nobody reads.
+"""
+
+import struct
+
+from PIL import Image
+
+_ORIENTATION_TAG = 0x0112
+_SHORT = 3
+_ENTRY_BYTES = 12
+
+# EXIF 2.32, section 4.6.4.A: the operation that brings the stored picture upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def read_orientation(exif: bytes | None) -> int:
+    """The orientation tag of an EXIF block.
+
+    Args:
+        exif: A TIFF structure, with or without the leading word Exif.
+
+    Returns:
+        1 to 8; 1 when the block is missing, damaged, or says anything else, as browsers do.
+    """
+    if not exif:
+        return 1
+    tiff = exif.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None:
+        return 1
+    try:
+        (start,) = struct.unpack_from(order + "I", tiff, 4)
+        (count,) = struct.unpack_from(order + "H", tiff, start)
+        for i in range(count):
+            at = start + 2 + i * _ENTRY_BYTES
+            tag, kind, _, value = struct.unpack_from(order + "HHIH", tiff, at)
+            if tag == _ORIENTATION_TAG:
+                return value if kind == _SHORT and 1 <= value <= 8 else 1
+    except struct.error:
+        return 1
+    return 1
+
+
+def swaps_sides(orientation: int) -> bool:
+    """Whether width and height change places."""
+    return orientation >= 5  # 5 to 8 are the transposed ones
+
+
+def flips(orientation: int) -> tuple[bool, bool]:
+    """Whether what is stored last ends up first: along the upright x axis, and along y."""
+    return orientation in (2, 3, 6, 7), orientation in (3, 4, 7, 8)
+
+
+def upright(image: Image.Image, orientation: int) -> Image.Image:
+    """The picture as it is meant to be seen; the same object for orientation 1."""
+    operation = _UPRIGHT.get(orientation)
+    return image if operation is None else image.transpose(operation)

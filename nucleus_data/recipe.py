@@ -1,0 +1,240 @@
+"""The configuration of the whole line: one YAML file, one section a stage, overrides as
+`key.sub=value`.
+
+Each section's model lives beside its stage. Unknown keys are errors; every error names the file,
+the key, what was
+found and what is allowed.
+"""
+
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from nucleus_model.settings import QuickTrainSettings
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nucleus_data.corpus import RECORDS_HASH
+from nucleus_data.dedup.pairs import DedupSettings
+from nucleus_data.errors import RequestError
+from nucleus_data.hashing import config_hash
+from nucleus_data.ingest.settings import IngestSettings
+from nucleus_data.runner.cluster import RaySettings
+from nucleus_data.runner.loop import Resources
+from nucleus_data.select.rules import SelectSettings
+from nucleus_data.stage import Stage
+from nucleus_data.stages.caption import Caption, CaptionSettings
+from nucleus_data.stages.inspect import Inspect, InspectSettings
+from nucleus_data.training_set.plan import ShardSettings
+
+STAGE_NAMES = ("ingest", "inspect", "dedup", "select", "caption", "shard", "quick_train", "report")
+
+
+class ResourcesByStage(BaseModel):
+    """Workers of each stage."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ingest: Resources = Resources()
+    inspect: Resources = Resources()
+    select: Resources = Resources()
+    caption: Resources = Resources(actors=1)
+    shard: Resources = Resources()
+    quick_train: Resources = Resources()
+
+
+class ReportSettings(BaseModel):
+    """The page."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    thumbnails: int = Field(12, ge=0, le=200, description="Pictures for each reason.")
+
+
+class Recipe(BaseModel):
+    """Everything that a run needs to know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    corpus: str = Field("", description="Root of the corpus: a path or URL.")
+    storage_options: dict[str, Any] = Field(
+        default_factory=dict, description="Passed to fsspec for the corpus (endpoint, credentials)."
+    )
+    ray: RaySettings = RaySettings()
+    resources: ResourcesByStage = ResourcesByStage()
+    ingest: IngestSettings = IngestSettings()
+    inspect: InspectSettings = InspectSettings()
+    dedup: DedupSettings = DedupSettings()
+    select: SelectSettings = SelectSettings()
+    caption: CaptionSettings = CaptionSettings()
+    shard: ShardSettings = ShardSettings()
+    quick_train: QuickTrainSettings = QuickTrainSettings()
+    report: ReportSettings = ReportSettings()
+
+    def stages(self) -> dict[str, Stage[Any]]:
+        """The row stages, constructed."""
+        try:
+            return {"inspect": Inspect(self.inspect), "caption": Caption(self.caption)}
+        except ValueError as error:
+            raise RequestError(str(error)) from error
+
+    def table_hashes(self) -> dict[str, str]:
+        """Config hash of every table that does not depend on the corpus's parts, by table name."""
+        hashes = {"records": RECORDS_HASH}
+        for stage in self.stages().values():
+            for spec in stage.tables():
+                hashes[spec.name] = config_hash(
+                    {
+                        "table": spec.name,
+                        "version": spec.version,
+                        "settings": dict(spec.settings),
+                        "inputs": {name: hashes[name] for name in spec.inputs},
+                    }
+                )
+        return hashes
+
+    def catalog(self) -> dict[str, str]:
+        """Signal name -> table: what rules may read.
+
+        Raises:
+            RequestError: Two tables have a signal of the same name.
+        """
+        found: dict[str, str] = {}
+        for spec in self.stages()["inspect"].tables():
+            for name in spec.schema.names:
+                if name in found:
+                    raise RequestError(
+                        f"inspect.signals: {name!r} is in {found[name]} and in {spec.name}; rename one"
+                    )
+                found[name] = spec.name
+        return found
+
+    def public(self) -> dict[str, Any]:
+        """The resolved configuration as JSON, without credentials."""
+        content = self.model_dump(mode="json")
+        content["storage_options"] = sorted(self.storage_options)
+        content["ingest"]["storage_options"] = sorted(self.ingest.storage_options)
+        return content
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Reads a configuration file and applies overrides.
+
+    Args:
+        path: YAML file.
+        overrides: `key.sub=value`; the value is YAML (`shard.resolutions=[64,128]`).
+
+    Raises:
+        RequestError: With every problem, each with its file or override, key, what was found, what
+        is allowed.
+    """
+    try:
+        content = yaml.safe_load(path.read_text()) or {}
+    except FileNotFoundError:
+        raise RequestError(f"there is no configuration file {path}") from None
+    except yaml.YAMLError as error:
+        raise RequestError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise RequestError(f"{path} must hold keys and values, it holds a {type(content).__name__}")
+    given: dict[tuple[str, ...], str] = {}
+    for override in overrides:
+        keys, value = parse_override(override)
+        _set(content, keys, value, override)
+        given[keys] = override
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise RequestError(_explain(error, str(path), given)) from None
+
+
+def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
+    """`key.sub=value` as keys and a YAML value.
+
+    Raises:
+        RequestError: There is no `=`, or the value is not YAML.
+    """
+    key, sign, value = text.partition("=")
+    if not sign or not key.strip():
+        raise RequestError(
+            f"{text!r} is not an override; write key.sub=value, for example corpus=demo"
+        )
+    try:
+        return tuple(key.strip().split(".")), yaml.safe_load(value)
+    except yaml.YAMLError:
+        return tuple(key.strip().split(".")), value  # SQL and URLs may not be YAML; they are text
+
+
+def _set(content: dict[str, Any], keys: tuple[str, ...], value: Any, override: str) -> None:
+    place: Any = content
+    for key in keys[:-1]:
+        if place.get(key) is None:
+            place[key] = {}
+        place = place[key]
+        if not isinstance(place, dict):
+            raise RequestError(f"{override!r}: {key!r} is a single value, it has no {keys[-1]!r}")
+    place[keys[-1]] = value
+
+
+def _explain(error: ValidationError, path: str, given: Mapping[tuple[str, ...], str]) -> str:
+    lines = []
+    for problem in error.errors():
+        keys = tuple(str(k) for k in problem["loc"])
+        origin = next((f"override {t!r}" for k, t in given.items() if keys[: len(k)] == k), path)
+        name = ".".join(keys)
+        if problem["type"] == "extra_forbidden":
+            allowed = _allowed_keys(keys[:-1])
+            close = difflib.get_close_matches(keys[-1], allowed, 1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            lines.append(
+                f"{name} is not a known key ({origin}).{hint} Allowed: {', '.join(allowed)}"
+            )
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            message = message[0].lower() + message[1:]
+            lines.append(f"{name}: {message}; got {problem.get('input')!r} ({origin})")
+    return "\n".join(lines)
+
+
+def _allowed_keys(keys: Sequence[str]) -> list[str]:
+    model: Any = Recipe
+    for key in keys:
+        if isinstance(model, type) and issubclass(model, BaseModel) and key in model.model_fields:
+            model = _model_in(model.model_fields[key].annotation)
+        else:
+            model = _model_in(model)
+    return sorted(model.model_fields) if hasattr(model, "model_fields") else []
+
+
+def _model_in(annotation: Any) -> Any:
+    """The settings model inside `Model | None`, `dict[str, Model]` and the like."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    origin = typing.get_origin(annotation)
+    if origin in (types.UnionType, typing.Union, dict, tuple, list, Mapping):
+        for argument in typing.get_args(annotation):
+            found = _model_in(argument)
+            if found is not None:
+                return found
+    return None
+
+
+def describe_settings() -> list[tuple[str, str, str]]:
+    """Every key with its default and its sentence, for `nucleus config`."""
+    return list(_describe(Recipe, ""))
+
+
+def _describe(model: type[BaseModel], prefix: str) -> typing.Iterator[tuple[str, str, str]]:
+    for name, field in model.model_fields.items():
+        inner = _model_in(field.annotation)
+        if inner is not None and typing.get_origin(field.annotation) is not dict:
+            yield from _describe(inner, f"{prefix}{name}.")
+            continue
+        default = (
+            "required"
+            if field.is_required()
+            else repr(field.get_default(call_default_factory=True))
+        )
+        yield f"{prefix}{name}", default, field.description or ""

@@ -1,0 +1,153 @@
+"""A model in a Ray actor: one thread runs the stage, rows of several shards flow through it.
+
+Each `run_shard` call reads its shard's rows into a queue (so that reading overlaps the model) and
+waits until all of
+them came back. The stage's iterator yields None only while the stage holds rows and none is
+waiting.
+"""
+
+import faulthandler
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+from nucleus_data.runner.rows import ShardRows, StageJob, Summary
+from nucleus_data.stage import Row
+
+QUEUE_ROWS = 64
+IDLE_S = 0.2
+TICK_S = 1.0
+
+
+class StageDiedError(RuntimeError):
+    """The stage's `process` raised: the actor is of no more use, its shards are tried again elsewhere."""
+
+
+class SetupFailedError(RuntimeError):
+    """The stage's `setup` raised: no worker will do better, so the run ends."""
+
+
+class StageActor:
+    """The actor's class (made remote by the loop).
+
+    Args:
+        job: The stage and its corpus.
+    """
+
+    def __init__(self, job: StageJob) -> None:
+        self.job = job
+        self.queue: queue.Queue[Row] = queue.Queue(QUEUE_ROWS)
+        self.shards: dict[int, tuple[ShardRows, threading.Event]] = {}
+        self.lock = threading.Lock()
+        self.in_flight = 0
+        self.setup_done = threading.Event()
+        self.setup_error: str | None = None
+        self.died: str | None = None
+        threading.Thread(target=self._work, name="stage", daemon=True).start()
+
+    def ready(self) -> float:
+        """Waits for `setup`; returns its seconds. Raises SetupFailedError."""
+        start = time.perf_counter()
+        self.setup_done.wait()
+        if self.setup_error:
+            raise SetupFailedError(self.setup_error)
+        return time.perf_counter() - start
+
+    def run_shard(self, shard: int, limit: int | None) -> Summary:
+        """Does one shard, among the rows of others. Raises StageDiedError."""
+        state = self.job.open(shard, limit)
+        if state.todo.num_rows:
+            done = threading.Event()
+            with self.lock:
+                self.shards[shard] = (state, done)
+            start = time.perf_counter()
+            try:
+                for row in state.rows():
+                    self._put(row)
+                while not done.wait(IDLE_S):
+                    self._check()
+            finally:
+                with self.lock:
+                    self.shards.pop(shard, None)
+            state.summary.seconds["process"] += time.perf_counter() - start
+        return state.commit()
+
+    def _put(self, row: Row) -> None:
+        while True:
+            self._check()
+            try:
+                return self.queue.put(row, timeout=IDLE_S)
+            except queue.Full:
+                continue
+
+    def _check(self) -> None:
+        if self.died:
+            raise StageDiedError(self.died)
+
+    def _work(self) -> None:
+        try:
+            self.job.stage.setup()
+        except Exception:
+            self.setup_error = traceback.format_exc()
+        self.setup_done.set()
+        if self.setup_error:
+            return
+        try:
+            for outcome in self.job.stage.process(self._feed()):  # type: ignore[arg-type]
+                self._accept(outcome)
+            self.died = "process() ended although its rows had not"
+        except Exception:
+            self.died = traceback.format_exc()
+
+    def _feed(self) -> Iterator[Row | None]:
+        watch = Watchdog(self.job.row_timeout_s)
+        while True:
+            try:
+                row = self.queue.get_nowait()
+            except queue.Empty:
+                if self.in_flight:
+                    yield None
+                    continue
+                watch.rest()
+                try:
+                    row = self.queue.get(timeout=IDLE_S)
+                except queue.Empty:
+                    continue
+            self.in_flight += 1
+            watch.touch()
+            yield row
+
+    def _accept(self, outcome: Any) -> None:
+        with self.lock:
+            entry = self.shards.get(outcome.row.shard)
+        self.in_flight -= 1
+        if entry is None:
+            return  # its call failed meanwhile; the shard is done again
+        state, done = entry
+        state.accept(outcome)
+        if state.complete:
+            done.set()
+
+
+class Watchdog:
+    """Ends this process when no row moved for too long, even if native code holds the interpreter's lock."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        self.touched = 0.0
+
+    def touch(self) -> None:
+        """A row moved."""
+        now = time.monotonic()
+        if now - self.touched > min(TICK_S, self.timeout_s / 4):
+            faulthandler.dump_traceback_later(self.timeout_s, exit=True)
+            self.touched = now
+
+    def rest(self) -> None:
+        """Nothing is under way."""
+        if self.touched:
+            faulthandler.cancel_dump_traceback_later()
+            self.touched = 0.0

@@ -1,0 +1,178 @@
+"""Guarded shards: each image in a child process with limits of time and memory.
+
+A shard comes here after it was in flight in two workers that died. The child holds the stage, set
+up once; it gets one
+row at a time. When it dies, hangs or grows too much, that image fails with the reason, a new child
+goes on with the next.
+"""
+
+import ctypes
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from typing import Any
+
+import psutil
+
+from nucleus_data.runner.rows import StageJob, Summary
+from nucleus_data.stage import Result, Row, RowFailure
+
+POLL_S = 0.05
+SETUP_TIMEOUT_S = 1800.0
+PR_SET_PDEATHSIG = 1
+
+
+def run_guarded(job: StageJob, shard: int, limit: int | None) -> Summary:
+    """Does a shard with each image in a child process, and commits it."""
+    state = job.open(shard, limit)
+    start = time.perf_counter()
+    child = _Child(job)
+    try:
+        for row in state.rows():
+            state.accept(child.process(row))
+    finally:
+        child.close()
+    state.summary.seconds["process"] += time.perf_counter() - start
+    return state.commit()
+
+
+class _Child:
+    def __init__(self, job: StageJob) -> None:
+        self.job = job
+        self.process_handle: subprocess.Popen[bytes] | None = None
+        self.connection: Connection | None = None
+
+    def process(self, row: Row) -> Result | RowFailure:
+        """One row in the child; a death becomes a failure of this row."""
+        if self.connection is None:
+            self._start()
+        assert self.connection is not None
+        doing = self.job.stage.name
+        try:
+            self.connection.send(row)
+            deadline = time.monotonic() + self.job.row_timeout_s
+            while True:
+                if self.connection.poll(POLL_S):
+                    kind, content = self.connection.recv()
+                    if kind == "doing":
+                        doing = content
+                        continue
+                    if kind == "raised":
+                        raise RuntimeError(f"{self.job.stage.name} failed on {row.id}: {content}")
+                    content.row = row
+                    return content  # type: ignore[no-any-return]
+                if time.monotonic() > deadline:
+                    return self._kill(row, "killed_timeout", doing)
+                if self._memory() > self.job.row_memory_bytes:
+                    return self._kill(row, "killed_memory", doing)
+        except (EOFError, ConnectionResetError, BrokenPipeError):
+            return self._died(row, doing)
+
+    def close(self) -> None:
+        """Ends the child."""
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+        if self.process_handle is not None:
+            self.process_handle.kill()
+            self.process_handle.wait()
+            self.process_handle = None
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-m", "nucleus_data.runner.guarded", str(theirs.fileno())]
+        # What the worker can import the child can too: a job's working directory is on the worker's path only.
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        self.process_handle = subprocess.Popen(
+            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=env
+        )
+        theirs.close()
+        self.connection = Connection(ours.detach())
+        self.connection.send(self.job.stage)
+        if not self.connection.poll(SETUP_TIMEOUT_S):
+            raise TimeoutError(f"setting up {self.job.stage.name} took over {SETUP_TIMEOUT_S:g} s")
+        kind, content = self.connection.recv()
+        if kind != "ready":
+            raise RuntimeError(f"setting up {self.job.stage.name} failed: {content}")
+
+    def _memory(self) -> int:
+        assert self.process_handle is not None
+        try:
+            return int(psutil.Process(self.process_handle.pid).memory_info().rss)
+        except psutil.NoSuchProcess:
+            return 0
+
+    def _kill(self, row: Row, reason: str, doing: str) -> RowFailure:
+        limit = (
+            f"{self.job.row_timeout_s:g} s"
+            if reason == "killed_timeout"
+            else f"{self.job.row_memory_bytes >> 20} MB"
+        )
+        self.close()
+        return RowFailure(row, reason, f"over {limit} in {doing}", retryable=True)
+
+    def _died(self, row: Row, doing: str) -> RowFailure:
+        assert self.process_handle is not None
+        code = self.process_handle.wait()
+        cause = signal.Signals(-code).name if code < 0 else f"exit {code}"
+        self.close()
+        return RowFailure(row, f"killed_{cause.lower().replace(' ', '_')}", f"in {doing}", True)
+
+
+def _one(stage: Any, row: Row) -> Result | RowFailure:
+    """Drives `process` with a single row; None tells a stage that holds it to give it back."""
+    waiting = [row]
+
+    def feed() -> Iterator[Row | None]:
+        yield waiting.pop()
+        while True:
+            yield None
+
+    for outcome in stage.process(feed()):
+        return outcome  # type: ignore[no-any-return]
+    raise RuntimeError("no result")
+
+
+def main() -> None:
+    """The child's side: a stage, then rows, over the socket whose number is the argument."""
+    if sys.platform == "linux":  # elsewhere a child of a killed worker ends when its socket closes
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    connection = Connection(int(sys.argv[1]))
+    lock = threading.Lock()
+
+    def send(kind: str, content: Any = None) -> None:
+        with lock:
+            connection.send((kind, content))
+
+    try:
+        stage = connection.recv()
+        stage.doing = lambda what: send("doing", what)
+        stage.setup()
+        send("ready")
+    except Exception as error:
+        send("raised", repr(error))
+        return
+    while True:
+        try:
+            row = connection.recv()
+        except EOFError:
+            return
+        try:
+            outcome = _one(stage, row)
+            outcome.row = Row(row.shard, row.row, row.id, row.file, None, {}, row.wanted)
+            pickle.dumps(outcome)
+        except Exception as error:
+            send("raised", repr(error))
+            continue
+        send("outcome", outcome)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,349 @@
+"""The driver's loop: a bounded window of tasks or actors, attempts counted here, failures
+collected, progress shown.
+
+Only shard numbers go out and summaries under 10 KB come back. Ray retries nothing (`max_retries=0`,
+`max_restarts=0`):
+a shard whose worker died is tried again, after the second death it runs guarded, after the fourth
+it fails.
+"""
+
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import ray
+from pydantic import BaseModel, ConfigDict, Field
+from ray import exceptions as gone
+from tqdm import tqdm
+
+from nucleus_data.errors import DiskFullError
+from nucleus_data.runner.actor import SetupFailedError, StageActor, StageDiedError, Watchdog
+from nucleus_data.runner.guarded import run_guarded
+from nucleus_data.runner.rows import StageJob, Summary
+
+GUARDED_AFTER = 2
+FAILED_AFTER = 4
+SHARDS_PER_ACTOR = 2
+ACTOR_STARTS = 5
+WAIT_S = 0.5
+DEATHS = (
+    gone.WorkerCrashedError,
+    gone.ActorDiedError,
+    gone.ActorUnavailableError,
+    gone.NodeDiedError,
+    gone.OutOfMemoryError,
+    gone.LocalRayletDiedError,
+)
+
+
+class Resources(BaseModel):
+    """What a stage's workers get. Never part of a config hash."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    workers: int | None = Field(
+        None,
+        ge=1,
+        description="Tasks at once (CPU stages); by default as many as the cluster has room for.",
+    )
+    actors: int = Field(0, ge=0, description="Model actors; 0 runs the stage as plain tasks.")
+    num_cpus: float = Field(1, ge=0, description="CPUs of one worker.")
+    num_gpus: float = Field(0, ge=0, description="GPUs of one worker.")
+    memory_gb: float | None = Field(
+        None, gt=0, description="Memory that Ray reserves for one worker."
+    )
+    row_timeout_s: float = Field(
+        300, gt=0, description="An image that takes longer counts as hanging its worker."
+    )
+    row_memory_gb: float = Field(
+        8, gt=0, description="Memory limit of the child process when a shard runs guarded."
+    )
+
+    def ray_options(self) -> dict[str, Any]:
+        """Options for `.options(...)` of a task or an actor."""
+        memory = {"memory": int(self.memory_gb * (1 << 30))} if self.memory_gb else {}
+        return {"num_cpus": self.num_cpus, "num_gpus": self.num_gpus, **memory}
+
+
+class Task(Protocol):
+    """Work on one numbered item that is not a row stage (a claim, an output tar)."""
+
+    def run(self, number: int) -> Summary:
+        """Does the item; safe to be done again, or twice at once."""
+
+
+@dataclass
+class Item:
+    """A shard to do."""
+
+    number: int
+    limit: int | None = None
+    deaths: int = 0
+
+
+@dataclass
+class FailedShard:
+    """A shard that could not be done."""
+
+    number: int
+    error: str
+    traceback: str
+
+
+@dataclass
+class StageReport:
+    """What a stage did."""
+
+    stage: str
+    seconds: float = 0.0
+    setup_seconds: float = 0.0
+    shards: int = 0
+    deaths: int = 0
+    summary: Summary = field(default_factory=Summary)
+    failed: list[FailedShard] = field(default_factory=list)
+
+
+@ray.remote
+def _run_task(work: StageJob | Task, item: Item) -> Summary:
+    if not isinstance(work, StageJob):
+        return work.run(item.number)
+    if item.deaths >= GUARDED_AFTER:
+        return run_guarded(work, item.number, item.limit)
+    return _run_rows(work, item)
+
+
+def _run_rows(job: StageJob, item: Item) -> Summary:
+    state = job.open(item.number, item.limit)
+    if state.todo.num_rows:
+        stage = _set_up(job)
+        watch = Watchdog(job.row_timeout_s)
+        start = time.perf_counter()
+        for outcome in stage.process(state.rows()):
+            state.accept(outcome)
+            watch.touch()
+        watch.rest()
+        state.summary.seconds["process"] += time.perf_counter() - start
+        state.summary.seconds["process"] -= state.summary.seconds["read"]
+    return state.commit()
+
+
+_stages: dict[bytes, Any] = {}
+
+
+def _set_up(job: StageJob) -> Any:
+    """The job's stage, set up once in each worker process."""
+    import pickle
+
+    key = pickle.dumps(job.stage)
+    if key not in _stages:
+        try:
+            job.stage.setup()
+        except Exception:
+            raise SetupFailedError(traceback.format_exc()) from None
+        _stages.clear()
+        _stages[key] = job.stage
+    return _stages[key]
+
+
+class Loop:
+    """Runs items to their end.
+
+    Args:
+        name: The stage's name, for people.
+        work: A row stage's job, or a task.
+        resources: What its workers get.
+        progress: Show a progress bar when the output is a terminal.
+    """
+
+    def __init__(
+        self, name: str, work: StageJob | Task, resources: Resources, *, progress: bool = True
+    ) -> None:
+        self.work = work
+        self.resources = resources
+        self.report = StageReport(name)
+        self.reference = ray.put(work)
+        self.bar = tqdm(
+            desc=name, unit=" shards", delay=1, disable=None if progress else True, leave=False
+        )
+        self.guarded: deque[Item] = deque()
+        self.stop: str | None = None
+
+    def run(self, items: Iterable[Item], total: int | None = None) -> StageReport:
+        """Does all items, the guarded ones last, and returns what became of them.
+
+        Raises:
+            SetupFailedError: The stage could not be set up.
+        """
+        start = time.perf_counter()
+        self.bar.total = total
+        try:
+            if self.resources.actors and isinstance(self.work, StageJob):
+                ActorPool(self).run(items)
+            else:
+                self._run_tasks(items)
+            self._run_tasks(self.guarded)
+        finally:
+            self.bar.close()
+        self.report.seconds = time.perf_counter() - start
+        return self.report
+
+    def _run_tasks(self, items: Iterable[Item]) -> None:
+        remote = _run_task.options(max_retries=0, **self.resources.ray_options())
+        pending = iter(items)
+        again: deque[Item] = deque()
+        running: dict[Any, Item] = {}
+        exhausted = False
+        window, asked = self._window(), time.monotonic()
+        while True:
+            if time.monotonic() - asked > 5:  # a cluster may have grown
+                window, asked = self._window(), time.monotonic()
+            while len(running) < window and not self.stop:
+                item = again.popleft() if again else next(pending, None)
+                if item is None:
+                    exhausted = True
+                    break
+                running[remote.remote(self.reference, item)] = item
+            if not running and (exhausted or self.stop) and not again:
+                return
+            for reference in ray.wait(list(running), timeout=WAIT_S)[0]:
+                self.settle(reference, running.pop(reference), again)
+
+    def _window(self) -> int:
+        if self.resources.workers is not None:
+            return self.resources.workers
+        cpus = ray.cluster_resources().get("CPU", 1)
+        return max(2, int(2 * cpus / max(self.resources.num_cpus, 0.01)))
+
+    def settle(self, reference: Any, item: Item, again: deque[Item]) -> bool:
+        """Takes one outcome; returns False if the worker died."""
+        try:
+            summary = ray.get(reference)
+        except DEATHS as error:
+            self._died(item, error, again)
+            return False
+        except gone.RayTaskError as error:
+            cause = error.cause if isinstance(error.cause, Exception) else error
+            if isinstance(cause, SetupFailedError):
+                raise cause from None
+            if isinstance(cause, StageDiedError):
+                self._died(item, cause, again)
+                return False
+            if isinstance(cause, DiskFullError):
+                self.stop = str(cause)
+            self._fail(item, f"{type(cause).__name__}: {cause}", str(error))
+            return True
+        self.report.summary.add(summary)
+        self.report.shards += 1
+        self.bar.update()
+        self.bar.set_postfix_str(f"{self.report.summary.done:,} done", refresh=False)
+        return True
+
+    def _died(self, item: Item, error: Exception, again: deque[Item]) -> None:
+        item.deaths += 1
+        self.report.deaths += 1
+        if item.deaths >= FAILED_AFTER or (
+            item.deaths > GUARDED_AFTER and not isinstance(self.work, StageJob)
+        ):
+            self._fail(item, f"its worker died {item.deaths} times: {error}", str(error))
+        elif item.deaths >= GUARDED_AFTER:
+            (again if again is self.guarded else self.guarded).append(item)
+        else:
+            again.append(item)
+
+    def _fail(self, item: Item, error: str, trace: str) -> None:
+        self.report.failed.append(FailedShard(item.number, error.splitlines()[0][:2000], trace))
+        self.bar.update()
+
+
+class ActorPool:
+    """Model actors, at most two shards in flight each; a dead one is replaced.
+
+    Asking for more actors than fit is how a cluster scales up, so an actor gets shards only once it
+    is ready.
+    """
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        options = loop.resources.ray_options()
+        self.make: Callable[[], Any] = lambda: (
+            ray.remote(StageActor)
+            .options(
+                max_restarts=0, max_task_retries=0, max_concurrency=SHARDS_PER_ACTOR + 1, **options
+            )
+            .remote(loop.reference)
+        )
+        self.starting: dict[Any, Any] = {}
+        self.load: dict[Any, int] = {}
+        self.running: dict[Any, tuple[Item, Any]] = {}
+        self.failed_starts = 0
+
+    def run(self, items: Iterable[Item]) -> None:
+        """Does the items, but for those that must run guarded."""
+        pending = iter(items)
+        again: deque[Item] = deque()
+        first = next(pending, None)
+        if first is None:
+            return
+        again.append(first)
+        for _ in range(self.loop.resources.actors):
+            self._start()
+        try:
+            self._work(pending, again)
+        finally:
+            for actor in [*self.starting.values(), *self.load]:
+                ray.kill(actor)
+
+    def _work(self, pending: Any, again: deque[Item]) -> None:
+        exhausted = False
+        while True:
+            for actor in self.load:
+                while self.load[actor] < SHARDS_PER_ACTOR and not self.loop.stop:
+                    item = again.popleft() if again else next(pending, None)
+                    if item is None:
+                        exhausted = True
+                        break
+                    self.running[actor.run_shard.remote(item.number, item.limit)] = (item, actor)
+                    self.load[actor] += 1
+            if not self.running and not again and (exhausted or self.loop.stop):
+                return
+            if self.loop.stop and not self.running:
+                return
+            for reference in ray.wait([*self.starting, *self.running], timeout=WAIT_S)[0]:
+                if reference in self.starting:
+                    self._started(reference)
+                else:
+                    self._settle(reference, again)
+
+    def _settle(self, reference: Any, again: deque[Item]) -> None:
+        item, actor = self.running.pop(reference)
+        if self.loop.settle(reference, item, again):
+            if actor in self.load:
+                self.load[actor] -= 1
+        elif actor in self.load:
+            del self.load[actor]
+            ray.kill(actor)
+            self._start()
+
+    def _start(self) -> None:
+        actor = self.make()
+        self.starting[actor.ready.remote()] = actor
+
+    def _started(self, reference: Any) -> None:
+        actor = self.starting.pop(reference)
+        try:
+            seconds = ray.get(reference)
+        except DEATHS as error:
+            self.failed_starts += 1
+            if self.failed_starts >= ACTOR_STARTS:
+                message = f"{ACTOR_STARTS} actors died while starting; the last: {error}"
+                raise SetupFailedError(message) from error
+            self._start()
+            return
+        except gone.RayTaskError as error:
+            cause = error.cause if isinstance(error.cause, Exception) else error
+            raise SetupFailedError(str(cause)) from None
+        self.loop.report.setup_seconds += seconds
+        self.load[actor] = 0

@@ -1,0 +1,259 @@
+"""One shard of a row stage: which rows lack a result, handing them out, committing what comes back."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.hashing import keyed_unit
+from nucleus_data.images import read_images
+from nucleus_data.stage import Result, Row, RowFailure, Stage
+from nucleus_data.tables import FAILED_SCHEMA, Table, missing_rows, table_schema
+
+RECORD_COLUMNS = ["shard", "row", "id", "file", "offset", "size", "sha256", "error"]
+SAMPLE_SEED = 0
+
+
+@dataclass(frozen=True)
+class StageJob:
+    """What a worker needs to do shards of a row stage; small and picklable.
+
+    Attributes:
+        uri: The corpus.
+        storage_options: For fsspec.
+        stage: The stage, constructed, not set up.
+        tables: Config hash of every table that the stage reads or writes.
+        sample: Share of the records to work on, chosen by a keyed hash of their ids.
+        retry: Work on rows that failed before in a way that may pass, and on nothing else.
+        row_timeout_s: Longest time for one image before it counts as hanging.
+        row_memory_bytes: Most memory of the child process in a guarded run.
+    """
+
+    uri: str
+    storage_options: Mapping[str, Any]
+    stage: Stage[Any]
+    tables: Mapping[str, str]
+    sample: float = 1.0
+    retry: bool = False
+    row_timeout_s: float = 300.0
+    row_memory_bytes: int = 8 << 30
+
+    def open(self, shard: int, limit: int | None = None) -> "ShardRows":
+        """Reads what there is about a shard and finds the rows to do."""
+        return ShardRows(self, shard, limit)
+
+
+@dataclass
+class Summary:
+    """What became of some shards' rows; small enough to pass through Ray.
+
+    Attributes:
+        rows: Records that the stage is asked about.
+        already: Of these, the ones that had a result before.
+        done: Measured now.
+        failed: Failed now, by reason code (of these, `retryable` may pass).
+        seconds: Worker time by phase.
+        bytes: Image bytes read.
+        extra: Further counts of tasks that are not row stages.
+    """
+
+    rows: int = 0
+    already: int = 0
+    done: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    retryable: int = 0
+    bytes: int = 0
+    seconds: Counter[str] = field(default_factory=Counter)
+    extra: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: "Summary") -> None:
+        """Adds another summary to this one."""
+        self.rows += other.rows
+        self.already += other.already
+        self.done += other.done
+        self.retryable += other.retryable
+        self.bytes += other.bytes
+        self.failed.update(other.failed)
+        self.seconds.update(other.seconds)
+        self.extra.update(other.extra)
+
+
+class ShardRows:
+    """The rows of one shard on their way through a stage.
+
+    `rows()` hands them out, `accept()` takes outcomes in any order, `commit()` writes them in row
+    order.
+    """
+
+    def __init__(self, job: StageJob, shard: int, limit: int | None) -> None:
+        start = time.perf_counter()
+        self.job = job
+        self.shard = shard
+        self.corpus = Corpus(job.uri, job.storage_options)
+        self.footer = next(iter(self.corpus.records.metadata(shard)), None) or {}
+        self.specs = {spec.name: spec for spec in job.stage.tables()}
+        self.targets = {
+            name: Table(self.corpus.store, name, job.tables[name]) for name in self.specs
+        }
+        candidates = self._candidates()
+        if limit is not None:
+            candidates = candidates.slice(0, limit)
+        self.summary = Summary(rows=candidates.num_rows)
+        self.todo, self.wanted = self._uncovered(candidates)
+        self.summary.already = candidates.num_rows - self.todo.num_rows
+        self.outcomes: dict[int, Result | RowFailure] = {}
+        self.summary.seconds["plan"] += time.perf_counter() - start
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row that was handed out came back."""
+        return len(self.outcomes) == self.todo.num_rows
+
+    def rows(self) -> Iterator[Row]:
+        """The rows to do, with image bytes and input columns, in row order."""
+        stage = self.job.stage
+        columns = self._columns()
+        images: Iterator[bytes | None] = iter([None] * self.todo.num_rows)
+        if stage.reads_images:
+            images = read_images(
+                self.corpus.store, self.shard, self.todo, int(self.footer.get("tar_size", 0))
+            )
+        for record in self.todo.select(["row", "id", "file"]).to_pylist():
+            start = time.perf_counter()
+            image = next(images)
+            self.summary.seconds["read"] += time.perf_counter() - start
+            self.summary.bytes += len(image or b"")
+            row = record["row"]
+            yield Row(
+                shard=self.shard,
+                row=row,
+                id=record["id"],
+                file=record["file"],
+                image=image,
+                columns={name: values.get(row) for name, values in columns.items()},
+                wanted=self.wanted[row],
+            )
+
+    def accept(self, outcome: Result | RowFailure) -> None:
+        """Takes the outcome of one row."""
+        row = outcome.row
+        if row.row in self.outcomes or row.row not in self.wanted:
+            raise CorpusError(
+                f"stage {self.job.stage.name!r} gave a second result for row {row.row} of shard {self.shard}"
+            )
+        row.image = None
+        self.outcomes[row.row] = outcome
+
+    def commit(self) -> Summary:
+        """Writes one part a table, in row order, and returns the counts."""
+        start = time.perf_counter()
+        if not self.complete:
+            raise CorpusError(
+                f"stage {self.job.stage.name!r} gave {len(self.outcomes)} results for {self.todo.num_rows} rows of "
+                f"shard {self.shard}"
+            )
+        outcomes = [self.outcomes[row] for row in sorted(self.outcomes)]
+        for name, target in self.targets.items():
+            mine = [o for o in outcomes if name in o.row.wanted]
+            retryable = [o for o in mine if isinstance(o, RowFailure) and o.retryable]
+            final = [o for o in mine if not (isinstance(o, RowFailure) and o.retryable)]
+            if final:
+                target.append(self.shard, self._part(name, final), self._part_footer())
+            if retryable:
+                rows = [{**_key(o.row), "reason": o.reason, "detail": o.detail} for o in retryable]
+                target.failed.append(
+                    self.shard, pa.Table.from_pylist(rows, FAILED_SCHEMA), self._part_footer()
+                )
+        failures = [o for o in outcomes if isinstance(o, RowFailure)]
+        self.summary.failed.update(o.reason for o in failures)
+        for outcome in outcomes:
+            if isinstance(outcome, Result):
+                errors = {v["error"] for v in outcome.values.values() if v.get("error")}
+                self.summary.failed.update(error.split(":")[0] for error in errors)
+        self.summary.retryable = sum(o.retryable for o in failures)
+        self.summary.done = len(outcomes) - len(failures)
+        self.summary.seconds["commit"] += time.perf_counter() - start
+        return self.summary
+
+    def _candidates(self) -> pa.Table:
+        records = self.corpus.records.read(self.shard, RECORD_COLUMNS)
+        if records is None:
+            raise CorpusError(f"shard {self.shard} has no records")
+        chosen = records.filter(pc.is_null(records.column("error")))
+        if self.job.stage.chooses == "kept":
+            selection = Table(self.corpus.store, "selection", self.job.tables["selection"])
+            states = selection.read(self.shard, ["row", "state"])
+            if states is None:
+                raise RequestError(f"the selection has no rows of shard {self.shard}; run select")
+            wanted = pc.is_in(states.column("state"), pa.array(["kept", "pending"]))
+            kept = states.filter(wanted).column("row")
+            chosen = chosen.filter(pc.is_in(chosen.column("row"), kept.combine_chunks()))
+        return sample_rows(chosen, self.job.sample)
+
+    def _uncovered(self, candidates: pa.Table) -> tuple[pa.Table, dict[int, frozenset[str]]]:
+        wanted: dict[int, set[str]] = {}
+        for name, target in self.targets.items():
+            failed = self.corpus.failed_rows(target, self.shard)
+            if self.job.retry:
+                lacking = candidates.filter(
+                    pc.is_in(candidates.column("row"), pa.array(failed, pa.int32()))
+                )
+            else:
+                lacking = missing_rows(candidates, np.union1d(target.covered(self.shard), failed))
+            for row in lacking.column("row").to_pylist():
+                wanted.setdefault(row, set()).add(name)
+        rows = pa.array(sorted(wanted), pa.int32())
+        todo = candidates.filter(pc.is_in(candidates.column("row"), rows))
+        return todo, {row: frozenset(names) for row, names in wanted.items()}
+
+    def _columns(self) -> dict[str, dict[int, Any]]:
+        """Input columns as `table:column` -> row -> value."""
+        found: dict[str, dict[int, Any]] = {}
+        for path in self.job.stage.columns:
+            name, _, column = path.partition(":")
+            table = Table(self.corpus.store, name, self.job.tables[name]).read(self.shard)
+            if table is None or column not in table.column_names:
+                found[path] = {}  # an upstream column that this source does not have is null
+                continue
+            rows = table.column("row").to_pylist()
+            found[path] = dict(zip(rows, table.column(column).to_pylist(), strict=True))
+        return found
+
+    def _part(self, name: str, outcomes: list[Result | RowFailure]) -> pa.Table:
+        spec = self.specs[name]
+        rows = []
+        for outcome in outcomes:
+            if isinstance(outcome, RowFailure):
+                rows.append({**_key(outcome.row), "error": outcome.reason})
+                continue
+            values = outcome.values.get(name)
+            if values is None or values.keys() - {*spec.schema.names, "error"}:
+                raise CorpusError(
+                    f"stage {self.job.stage.name!r}, table {name!r}: needs columns {spec.schema.names}; the result has "
+                    f"{sorted(values) if values is not None else 'no such table'}"
+                )
+            rows.append({**_key(outcome.row), **values})
+        return pa.Table.from_pylist(rows, table_schema(spec.schema))
+
+    def _part_footer(self) -> dict[str, str]:
+        keys = ("tar_size", "tar_sha256")
+        return {key: self.footer[key] for key in keys if key in self.footer}
+
+
+def sample_rows(rows: pa.Table, sample: float) -> pa.Table:
+    """The share of rows whose keyed hash of `id` falls below `sample`; the same rows in every run."""
+    if sample >= 1.0:
+        return rows
+    ids = rows.column("id").to_pylist()
+    return rows.filter(pa.array([keyed_unit("sample", SAMPLE_SEED, i) < sample for i in ids]))
+
+
+def _key(row: Row) -> dict[str, Any]:
+    return {"shard": row.shard, "row": row.row, "id": row.id}

@@ -1,0 +1,218 @@
+"""Rules: named SQL conditions on one record's signals.
+
+    rules:
+      too_small: least(width, height) < 256
+      low_contrast: {where: luma_std < 4, action: flag, reason: almost no contrast}
+
+A condition sees one record: its signals by their names, and upstream columns as `source.NAME`.
+Aggregates, windows,
+subqueries and functions that do not always give the same answer (`random()`, `now()`) are refused,
+so `select` can run
+shard by shard and come out the same every time. DuckDB parses the SQL; nothing is guessed from the
+text.
+"""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import duckdb
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from nucleus_data.errors import RequestError
+
+Action = Literal["reject", "flag"]
+
+
+class RuleSettings(BaseModel):
+    """One rule, as written in YAML (a bare string is its condition)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    where: str = Field(description="SQL condition on one record; true rejects or flags it.")
+    action: Action = Field("reject", description="'reject' or 'flag'.")
+    reason: str = Field("", description="A few words for people; by default the rule's name.")
+
+
+class SelectSettings(BaseModel):
+    """What is kept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rules: dict[str, RuleSettings] = Field(
+        default_factory=dict, description="Rule name -> condition, or {where, action, reason}."
+    )
+    drop_duplicates: bool = Field(
+        True, description="Walk the pairs that `dedup` found and keep one image of each cluster."
+    )
+    prefer: tuple[str, ...] = Field(
+        ("width * height desc", "bytes desc"),
+        description="SQL order that decides which duplicate survives; ties go to the smaller id.",
+    )
+
+    @field_validator("rules", mode="before")
+    @classmethod
+    def _bare_conditions(cls, rules: Any) -> Any:
+        if not isinstance(rules, Mapping):
+            return rules
+        return {k: {"where": v} if isinstance(v, str) else v for k, v in rules.items()}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that a condition reads: where it comes from, and how it is written in SQL."""
+
+    table: str
+    name: str
+    sql: str
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A checked rule."""
+
+    name: str
+    where: str
+    action: Action
+    reason: str
+    columns: tuple[Column, ...]
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables that must have a row before this rule can decide."""
+        return tuple(dict.fromkeys(column.table for column in self.columns))
+
+
+def check_rules(
+    settings: SelectSettings, catalog: Mapping[str, str], upstream: Sequence[str]
+) -> list[Rule]:
+    """Parses all rules.
+
+    Args:
+        settings: The rules as configured.
+        catalog: Signal name -> table.
+        upstream: Names that can be used as `source.NAME`.
+
+    Raises:
+        RequestError: A condition does not parse, names an unknown column, or is not about one
+        record.
+    """
+    return [
+        Rule(
+            name,
+            rule.where,
+            rule.action,
+            rule.reason or name.replace("_", " "),
+            columns_of(rule.where, f"select.rules.{name}", catalog, upstream),
+        )
+        for name, rule in settings.rules.items()
+    ]
+
+
+def columns_of(
+    condition: str, where: str, catalog: Mapping[str, str], upstream: Sequence[str]
+) -> tuple[Column, ...]:
+    """The columns that a condition reads, each once.
+
+    Args:
+        condition: SQL.
+        where: Configuration key, for messages.
+        catalog: Signal name -> table.
+        upstream: Names that can be used as `source.NAME`.
+
+    Raises:
+        RequestError: See `check_rules`.
+    """
+    found: dict[str, Column] = {}
+    for node in _walk(_parse(condition, where)):
+        kind = node.get("class")
+        if kind in ("SUBQUERY", "WINDOW", "STAR", "PARAMETER"):
+            raise RequestError(
+                f"{where}: {condition!r} has a {kind.lower()}; a rule is a condition on one record (no aggregates, "
+                "windows or subqueries)"
+            )
+        if kind == "FUNCTION":
+            _check_function(node["function_name"], condition, where)
+        if kind == "COLUMN_REF":
+            column = _column(node["column_names"], condition, where, catalog, upstream)
+            found[column.sql] = column
+    return tuple(found.values())
+
+
+def _column(
+    names: list[str],
+    condition: str,
+    where: str,
+    catalog: Mapping[str, str],
+    upstream: Sequence[str],
+) -> Column:
+    if len(names) == 2 and names[0] == "source":
+        if names[1] in upstream:
+            return Column("records", f"source.{names[1]}", f'source."{names[1]}"')
+        allowed = [f"source.{name}" for name in sorted(upstream)]
+    elif len(names) == 1 and names[0] in catalog:
+        return Column(catalog[names[0]], names[0], f'"{names[0]}"')
+    else:
+        allowed = sorted(catalog) + ["source.NAME"]
+    name = ".".join(names)
+    close = difflib.get_close_matches(name, allowed, 1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise RequestError(
+        f"{where}: {condition!r} reads {name!r}, which no table has.{hint} Known: {', '.join(allowed) or 'none'}"
+    )
+
+
+def _check_function(name: str, condition: str, where: str) -> None:
+    stability = _functions().get(name.lower())
+    if stability == "CONSISTENT":
+        return
+    what = {
+        None: "is not a DuckDB function on single values",
+        "aggregate": "is an aggregate over many records",
+    }.get(stability, "does not always give the same answer")
+    raise RequestError(
+        f"{where}: {condition!r} uses {name}(), which {what}; a rule is a condition on one record"
+    )
+
+
+@lru_cache(maxsize=1)
+def _functions() -> dict[str, str]:
+    rows = duckdb.connect().execute(
+        "SELECT lower(function_name), function_type, stability FROM duckdb_functions() "
+        "WHERE function_type IN ('scalar', 'aggregate') AND database_name = 'system'"
+    )
+    found: dict[str, str] = {}
+    for name, kind, stability in rows.fetchall():
+        value = "aggregate" if kind == "aggregate" else stability
+        if found.get(name, value) != value:
+            value = "aggregate" if "aggregate" in (found[name], value) else "VOLATILE"
+        found[name] = value
+    return found
+
+
+def _parse(condition: str, where: str) -> dict[str, Any]:
+    connection = duckdb.connect()
+    row = connection.execute(
+        "SELECT json_serialize_sql('SELECT (' || ? || '\n)')", [condition]
+    ).fetchall()[0]
+    parsed = json.loads(row[0])
+    if parsed.get("error"):
+        raise RequestError(f"{where}: {condition!r} is not valid SQL: {parsed['error_message']}")
+    node = parsed["statements"][0]["node"] if len(parsed["statements"]) == 1 else {}
+    columns = node.get("select_list", [])
+    if len(columns) != 1 or node.get("from_table", {}).get("type") != "EMPTY":
+        raise RequestError(f"{where}: {condition!r} must be one SQL condition")
+    return dict(columns[0])
+
+
+def _walk(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        yield node
+        for value in node.values():
+            yield from _walk(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _walk(value)

@@ -1,0 +1,68 @@
+"""What the file is, from its header alone.
+
+| column | meaning |
+|---|---|
+| format | by signature: jpeg, png, webp, avif, gif, bmp, tiff, jpeg2000, ppm, qoi |
+| declared | the format that the file name's extension promises; null without a known one |
+| mislabelled | whether `declared` is another than `format` |
+| width, height | pixels, orientation applied |
+| mode | Pillow's name of the stored mode: RGB, L, CMYK, P, RGBA, I;16... |
+| frames | of an animation, pages of a TIFF; 1 for a still picture |
+| orientation | EXIF, 1 to 8, as stored |
+| has_icc, has_alpha | an embedded colour profile; possible transparency |
+| bytes | size of the file |
+| bytes_per_pixel | bytes over width x height; 0.013 for 1024x768 in 10 KB |
+| aspect | long side over short side, 1 or more |
+"""
+
+from typing import Any
+
+import pyarrow as pa
+
+from nucleus_data.pixels import Picture, declared_format
+from nucleus_data.signals.group import SignalGroup
+
+
+def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
+    """The columns of the table above, for one picture."""
+    header = picture.header
+    declared = declared_format(filename)
+    return {
+        "format": header.format,
+        "declared": declared,
+        "mislabelled": declared is not None and declared != header.format,
+        "width": header.width,
+        "height": header.height,
+        "mode": header.mode,
+        "frames": header.frames,
+        "orientation": header.orientation,
+        "has_icc": header.has_icc,
+        "has_alpha": header.has_alpha,
+        "bytes": header.bytes,
+        "bytes_per_pixel": header.bytes / (header.width * header.height),
+        "aspect": max(header.width, header.height) / min(header.width, header.height),
+    }
+
+
+group = SignalGroup(
+    name="file",
+    version=1,
+    schema=pa.schema(
+        [
+            ("format", pa.string()),
+            ("declared", pa.string()),
+            ("mislabelled", pa.bool_()),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("mode", pa.string()),
+            ("frames", pa.int32()),
+            ("orientation", pa.int8()),
+            ("has_icc", pa.bool_()),
+            ("has_alpha", pa.bool_()),
+            ("bytes", pa.int64()),
+            ("bytes_per_pixel", pa.float32()),
+            ("aspect", pa.float32()),
+        ]
+    ),
+    measure=measure,
+)

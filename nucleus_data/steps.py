@@ -1,0 +1,405 @@
+"""The stages as steps of a run: each does its work, pins what it made, and says what became of the rows."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.dedup.stage import find_pairs
+from nucleus_data.errors import RequestError
+from nucleus_data.hashing import config_hash
+from nucleus_data.ingest import build_shard, plan_ingest
+from nucleus_data.recipe import STAGE_NAMES
+from nucleus_data.run import Run
+from nucleus_data.runner.loop import Item, StageReport
+from nucleus_data.runner.rows import Summary, sample_rows
+from nucleus_data.select.rules import Rule, check_rules, columns_of
+from nucleus_data.select.stage import (
+    LedgerTask,
+    RulesTask,
+    publish,
+    published,
+    walk_duplicates,
+)
+from nucleus_data.tables import Table
+from nucleus_data.training_set import plan as planning
+from nucleus_data.training_set.write import TarTask, plan_name, write_manifest
+
+DEDUP_VERSION = 1
+RULES_VERSION = 1
+SET_VERSION = 1
+STATES = ("kept", "rejected", "duplicate", "failed", "pending")
+DRY_RUN_THREADS = 8
+
+
+@dataclass(frozen=True)
+class BuildTask:
+    """Builds one image shard from its claim (a task of the runner)."""
+
+    uri: str
+    storage_options: Mapping[str, Any]
+    source_options: Mapping[str, Any]
+
+    def run(self, number: int) -> Summary:
+        """Writes the tar and its records."""
+        corpus = Corpus(self.uri, self.storage_options)
+        counts = build_shard(corpus, number, self.source_options)
+        return Summary(
+            rows=counts["rows"],
+            done=counts["images"],
+            failed=Counter(counts["reasons"]),
+            bytes=counts["bytes"],
+        )
+
+
+def ingest(run: Run) -> None:
+    """Takes a source's new rows into the corpus."""
+    settings = run.recipe.ingest
+    if not settings.source:
+        raise RequestError(
+            "ingest.source is not set; give ingest.source=PATH (a folder, tars, img2dataset output or a URL list)"
+        )
+    plan = plan_ingest(
+        run.corpus, settings, limit=run.limit, sample=run.sample, dry_run=run.dry_run
+    )
+    for line in plan.lines():
+        run.say(line)
+    if run.dry_run:
+        return
+    task = BuildTask(run.recipe.corpus, run.recipe.storage_options, settings.storage_options)
+    run.loop("ingest", task, (Item(n) for n in plan.todo), len(plan.todo))
+
+
+def row_stage(run: Run, stage: str, *, retry: bool = False) -> None:
+    """Runs a row stage (`inspect`, `caption`) on the rows that lack a result."""
+    if run.stages[stage].chooses == "kept":
+        use_selection(run)
+    job = run.stage_job(stage, retry=retry)
+    shards = run.corpus.shards()
+    if retry:
+        shards = _shards_to_retry(run, stage, shards)
+    if run.dry_run:
+        with ThreadPoolExecutor(DRY_RUN_THREADS) as pool:
+            items = run.items(job, shards)
+            counts = [s.summary for s in pool.map(lambda i: job.open(i.number, i.limit), items)]
+        rows, already = sum(c.rows for c in counts), sum(c.already for c in counts)
+        run.say(f"{stage}: {rows:,} rows, {already:,} done before, {rows - already:,} to do")
+        return
+    run.loop(stage, job, run.items(job, shards), len(shards))
+
+
+def dedup(run: Run) -> None:
+    """Finds all pairs of duplicates, corpus-wide."""
+    tables = _pin_dedup(run)
+    if run.dry_run:
+        rows = sum(len(run.corpus.records.covered(s)) for s in run.corpus.shards())
+        run.say(f"dedup: {rows:,} records to compare")
+        return
+    run.write_plan()
+    start = time.perf_counter()
+    found = find_pairs(
+        run.corpus, tables, run.recipe.dedup, limits=shard_limits(run), sample=run.sample
+    )
+    report = StageReport("dedup", seconds=time.perf_counter() - start)
+    report.summary = Summary(rows=found["records"], done=found["records"])
+    report.summary.extra = Counter(found)
+    run.keep(report, quiet=True)
+    run.say(
+        f"dedup: {found['records']:,} records, {found['pairs']:,} pairs within distance "
+        f"{run.recipe.dedup.distance} and confirmed ({found['exact']:,} of them equal files) "
+        f"({report.seconds:.1f} s)"
+    )
+
+
+def select(run: Run) -> dict[str, int]:
+    """Decides about every record, and checks the sums."""
+    rules, required, prefer_tables = _pin_selection(run)
+    shards = run.corpus.shards()
+    limits = shard_limits(run)
+    if run.dry_run:
+        run.say(f"select: {len(rules)} rules, {len(shards)} shards to decide about")
+        return {}
+    run.write_plan()
+    start = time.perf_counter()
+    where = (run.recipe.corpus, run.recipe.storage_options)
+    task = RulesTask(*where, rules, run.tables, required, run.sample, limits)
+    first = run.loop("select", task, [Item(n) for n in shards], len(shards), keep=False)
+    dropped = 0
+    if run.recipe.select.drop_duplicates and not first.failed:
+        dropped = walk_duplicates(run.corpus, run.tables, run.recipe.select.prefer, prefer_tables)
+    report = first
+    if not first.failed:
+        report = run.loop(
+            "select",
+            LedgerTask(*where, run.tables),
+            [Item(n) for n in shards],
+            len(shards),
+            keep=False,
+        )
+    report.seconds = time.perf_counter() - start
+    run.keep(report, quiet=True)
+    if report.failed:
+        return {}
+    states = {state: report.summary.extra.get(state, 0) for state in STATES}
+    _check_sums(report.summary.rows, states, dropped)
+    publish(
+        run.corpus,
+        run.tables["selection"],
+        {"records": report.summary.rows, "states": states, "counts": dict(report.summary.extra)},
+    )
+    sums = " + ".join(f"{count:,} {state}" for state, count in states.items())
+    run.say(f"select: {report.summary.rows:,} records = {sums} ({report.seconds:.1f} s)")
+    for name, count in sorted(report.summary.extra.items()):
+        if name.startswith(("reasons:", "pending_on:", "nulls:")):
+            kind, _, rule = name.partition(":")
+            said = {"reasons": "", "pending_on": "waiting for ", "nulls": "NULL in "}[kind]
+            run.say(f"  {said}{rule}: {count:,}")
+    return states
+
+
+def pin_training_set(run: Run) -> None:
+    """Finds the selection, and names the training set that it and the captions make."""
+    use_selection(run)
+    settings = run.recipe.shard
+    captions = planning.captions_of(settings)
+    unknown = [name for name in captions if name not in run.tables]
+    if unknown:
+        variants = sorted(
+            t.removeprefix("caption.") for t in run.tables if t.startswith("caption.")
+        )
+        raise RequestError(
+            f"shard.captions names {unknown[0].removeprefix('caption.')!r}, which is no caption variant; "
+            f"allowed: source, {', '.join(variants)}"
+        )
+    inputs = {n: run.tables[n] for n in ("selection", "inspect.file", *captions)}
+    identity = {
+        "version": SET_VERSION,
+        "settings": settings.model_dump(mode="json"),
+        "inputs": inputs,
+        "parts": run.corpus.parts_hash(inputs),
+        "limit": run.limit,
+        "sample": run.sample,
+    }
+    run.training_set = f"sets/{settings.name}/{config_hash(identity)}"
+
+
+def shard(run: Run) -> None:
+    """Makes the training set of the selection."""
+    pin_training_set(run)
+    settings, folder = run.recipe.shard, run.training_set
+    assert folder is not None
+    query = planning.plan_query(
+        run.corpus, run.tables, settings, limit=run.limit, sample=run.sample
+    )
+    if run.dry_run:
+        rows = run.corpus.connection().sql(
+            f"SELECT count(*), count(*) FILTER (len(captions) = 0) FROM ({query})"
+        )
+        total, without = rows.fetchall()[0]
+        run.say(f"shard: {total:,} kept records, {without:,} of them without a caption")
+        return
+    run.write_plan()
+    store = run.corpus.store
+    if store.exists(f"{folder}/manifest.parquet"):
+        run.say(f"shard: the set is there already: {store.url(folder)}")
+        return
+    tars = 0
+    for tar in planning.plan_tars(run.corpus, query, settings):
+        store.create(f"{folder}/{plan_name(tar.number)}", planning.encode_plan(tar))
+        tars += 1
+    without = planning.left_out(run.corpus, query)
+    sink = pa.BufferOutputStream()
+    pq.write_table(without, sink, compression="zstd")
+    store.create(f"{folder}/left_out.parquet", sink.getvalue().to_pybytes())
+    task = TarTask(run.recipe.corpus, run.recipe.storage_options, folder)
+    report = run.loop("shard", task, (Item(n) for n in range(tars)), tars)
+    if report.failed:
+        return
+    manifest = write_manifest(run.corpus, folder, tars)
+    samples = sum(manifest.column("samples").to_pylist())
+    run.say(
+        f"  {samples:,} samples in {tars} training shards; {without.num_rows:,} kept records left out (no caption)"
+    )
+    run.say(f"  {store.url(folder)}/manifest.parquet")
+
+
+def use_selection(run: Run) -> None:
+    """Finds the selection of the current tables and pins it.
+
+    Raises:
+        RequestError: `select` was not run since the tables or the rules changed.
+    """
+    asked = (run.limit, run.sample)
+    for limit, sample in dict.fromkeys([(None, 1.0), asked]):
+        run.limit, run.sample = limit, sample
+        try:
+            _pin_selection(run)
+        finally:
+            run.limit, run.sample = asked
+        if published(run.corpus, run.tables["selection"]):
+            return
+    raise RequestError(
+        f"there is no selection for the tables and rules as they are now; run: nucleus select corpus={run.recipe.corpus}"
+    )
+
+
+def shard_limits(run: Run) -> dict[int, int] | None:
+    """Shard -> how many of its (sampled) records a limited, corpus-wide stage takes; None without a limit."""
+    if run.limit is None:
+        return None
+    remaining, limits = run.limit, {}
+    for number in run.corpus.shards():
+        if remaining <= 0:
+            break
+        records = run.corpus.records.read(number, ["id"])
+        count = sample_rows(records, run.sample).num_rows if records is not None else 0
+        limits[number] = min(count, remaining)
+        remaining -= limits[number]
+    return limits
+
+
+def _pin_dedup(run: Run) -> dict[str, str]:
+    inputs = {n: run.tables[n] for n in ("inspect.file", "inspect.hash") if n in run.tables}
+    if len(inputs) < 2:
+        raise RequestError(
+            "dedup needs the signal groups 'file' and 'hash'; add them to inspect.signals"
+        )
+    identity = {
+        "table": "dedup",
+        "version": DEDUP_VERSION,
+        "settings": run.recipe.dedup.model_dump(mode="json"),
+        "inputs": inputs,
+        "parts": run.corpus.parts_hash({"records": run.tables["records"], **inputs}),
+        "limit": run.limit,
+        "sample": run.sample,
+    }
+    run.tables["dedup"] = config_hash(identity)
+    return run.tables
+
+
+def _pin_selection(run: Run) -> tuple[list[Rule], list[str], list[str]]:
+    """Checks the rules, and sets the config hashes of `rules`, `selection` (and `dedup`)."""
+    settings = run.recipe.select
+    catalog = run.recipe.catalog()
+    upstream = [c.removeprefix("source.") for c in planning.upstream_columns(run.corpus)]
+    rules = check_rules(settings, catalog, upstream)
+    prefer = [
+        column
+        for i, order in enumerate(settings.prefer)
+        for column in columns_of(_without_direction(order), f"select.prefer[{i}]", catalog, ())
+    ]
+    prefer_tables = sorted({column.table for column in prefer})
+    required = {"inspect.file", *(t for r in rules for t in r.tables if t != "records")}
+    if settings.drop_duplicates:
+        _pin_dedup(run)
+        required |= {"inspect.hash", *prefer_tables}
+    needed = sorted(required)
+    inputs = {name: run.tables[name] for name in needed}
+    identity = {
+        "table": "rules",
+        "version": RULES_VERSION,
+        "rules": {n: r.model_dump(mode="json") for n, r in settings.rules.items()},
+        "inputs": inputs,
+        "parts": run.corpus.parts_hash({"records": run.tables["records"], **inputs}),
+        "limit": run.limit,
+        "sample": run.sample,
+    }
+    run.tables["rules"] = config_hash(identity)
+    run.tables["selection"] = config_hash(
+        {
+            "table": "selection",
+            "rules": run.tables["rules"],
+            "dedup": run.tables["dedup"] if settings.drop_duplicates else None,
+            "prefer": list(settings.prefer),
+        }
+    )
+    if settings.drop_duplicates and not run.corpus.config_hashes("dedup"):
+        raise RequestError(f"select needs pairs; run: nucleus dedup corpus={run.recipe.corpus}")
+    return rules, needed, prefer_tables
+
+
+def _without_direction(order: str) -> str:
+    words = order.split()
+    while words and words[-1].lower() in ("asc", "desc", "nulls", "first", "last"):
+        words.pop()
+    return " ".join(words)
+
+
+def _check_sums(records: int, states: Mapping[str, int], dropped: int) -> None:
+    if sum(states.values()) != records or states["duplicate"] != dropped:
+        raise AssertionError(
+            f"the ledger does not add up: {records} records, states {dict(states)}, {dropped} dropped by the walk"
+        )
+
+
+def _shards_to_retry(run: Run, stage: str, shards: list[int]) -> list[int]:
+    """Shards with failed rows of a stage."""
+    found: set[int] = set()
+    for spec in run.stages[stage].tables():
+        found.update(Table(run.corpus.store, spec.name, run.tables[spec.name]).failed.shards())
+    return [s for s in shards if s in found]
+
+
+def report(run: Run) -> None:
+    """Writes the page, from this run's stages and the newest earlier ones of those it did not run itself."""
+    from nucleus_data.report import write_report
+
+    if run.dry_run:
+        run.say("report: one page")
+        return
+    if run.training_set is None:
+        try:
+            pin_training_set(run)
+        except RequestError as error:
+            run.say(f"report: without a selection ({error})")
+    run.write_plan()
+    run.inherit(STAGE_NAMES)
+    folder = run.training_set
+    if folder and not run.corpus.store.exists(f"{folder}/manifest.parquet"):
+        folder = None
+    url = write_report(
+        run.corpus,
+        run.name,
+        run.tables,
+        training_set=folder,
+        thumbnails=run.recipe.report.thumbnails,
+    )
+    run.say(f"report: {url}")
+
+
+def train(run: Run) -> None:
+    """Trains on the training set of the selection."""
+    from nucleus_data.train_step import quick_train
+
+    if run.training_set is None:
+        pin_training_set(run)
+        if not run.dry_run:
+            run.write_plan()
+    quick_train(run)
+
+
+def retry(run: Run, stage: str) -> None:
+    """Does again the failed rows of a row stage, and the shards that failed in the newest run of it."""
+    row_stage(run, stage, retry=True)
+    failed = run.newest_failed_shards(stage)
+    if failed:
+        job = run.stage_job(stage)
+        run.loop(stage, job, run.items(job, failed), len(failed))
+
+
+STEPS: dict[str, Callable[[Run], object]] = {
+    "ingest": ingest,
+    "inspect": lambda run: row_stage(run, "inspect"),
+    "dedup": dedup,
+    "select": select,
+    "caption": lambda run: row_stage(run, "caption"),
+    "shard": shard,
+    "quick_train": train,
+    "report": report,
+}

@@ -1,0 +1,233 @@
+"""One path layer for local folders and object stores (fsspec), with the one write that everything
+stands on.
+
+`Store.create` makes an object appear whole or not at all, and only if no object has that name.
+Locally that is a hard
+link of a finished hidden file; object stores do it with a conditional put (fsspec `mode="create"`).
+"""
+
+import errno
+import os
+import random
+import socket
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import fsspec
+import psutil
+from fsspec.implementations.local import LocalFileSystem
+
+from nucleus_data.errors import DiskFullError, RequestError
+
+T = TypeVar("T")
+ATTEMPTS = 5
+FIRST_DELAY_S = 0.2
+FINAL_ERRNOS = {
+    errno.ENOENT,
+    errno.EEXIST,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EINVAL,
+}
+
+
+class Store:
+    """A root URI and the objects below it; every path is relative to the root, with forward
+    slashes.
+
+    Args:
+        uri: A local path, `file://`, `s3://bucket/prefix`, `gs://…` or any other fsspec URL.
+        storage_options: Passed to fsspec (credentials, `endpoint_url`, …).
+
+    Raises:
+        RequestError: fsspec does not know the protocol, or its package is missing.
+    """
+
+    def __init__(self, uri: str, storage_options: Mapping[str, Any] | None = None) -> None:
+        self.uri = uri.rstrip("/") or "/"
+        self.storage_options = dict(storage_options or {})
+        options = dict(self.storage_options)
+        if uri.startswith(("s3://", "s3a://")):
+            # Two s3fs settings that correctness needs: a listing must not be remembered from before other writers.
+            options.setdefault("use_listings_cache", False)
+        try:
+            fs, root = fsspec.url_to_fs(uri, **options)
+        except (ImportError, ValueError) as error:
+            raise RequestError(
+                f"cannot open {uri!r}: {error}. Allowed: a local path, s3:// (pip install "
+                "'nucleus-data[s3]'), gs:// ('nucleus-data[gcs]'), or another fsspec protocol"
+            ) from error
+        self.fs = fs
+        self.root = root.rstrip("/")
+        self.local = isinstance(fs, LocalFileSystem)
+
+    def path(self, name: str) -> str:
+        """The file system's own path of `name`."""
+        return f"{self.root}/{name}" if name else self.root
+
+    def url(self, name: str) -> str:
+        """A path or URL of `name` that other tools understand."""
+        return self.path(name) if self.local else self.fs.unstrip_protocol(self.path(name))
+
+    def read(self, name: str) -> bytes:
+        """The whole object. Raises FileNotFoundError."""
+        return with_retries(lambda: self.fs.cat_file(self.path(name)))
+
+    def read_range(self, name: str, offset: int, size: int) -> bytes:
+        """`size` bytes from `offset`. Raises FileNotFoundError."""
+        return with_retries(
+            lambda: self.fs.cat_file(self.path(name), start=offset, end=offset + size)
+        )
+
+    def size(self, name: str) -> int:
+        """Bytes of the object. Raises FileNotFoundError."""
+        return int(with_retries(lambda: self.fs.info(self.path(name)))["size"])
+
+    def exists(self, name: str) -> bool:
+        """Whether there is an object of that name."""
+        return bool(with_retries(lambda: self.fs.exists(self.path(name))))
+
+    def list(self, folder: str) -> list[str]:
+        """Names (not paths) of what lies directly in a folder, sorted, hidden ones left out."""
+        try:
+            entries = with_retries(lambda: self.fs.ls(self.path(folder), detail=False))
+        except FileNotFoundError:
+            return []
+        names = {entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries}
+        own = self.path(folder).rsplit("/", 1)[-1]
+        if not self.local:
+            names.discard(own)  # some stores list the folder's own marker object
+        return sorted(name for name in names if name and not name.startswith("."))
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Writes a new object, whole or not at all.
+
+        Returns:
+            False if an object of that name exists with other content; it is left as it is. True if
+            the object is now
+            there with this content (also if it was there before: the same bytes twice are no
+            conflict).
+
+        Raises:
+            DiskFullError: The disk is full.
+        """
+        try:
+            if self.local:
+                self._link(name, lambda part: _write_synced(part, data))
+            else:
+                with_retries(lambda: self.fs.pipe_file(self.path(name), data, mode="create"))
+        except FileExistsError:
+            return self.read(name) == data
+        return True
+
+    def create_file(self, name: str, file: Path) -> bool:
+        """Like `create`, from a local file (of any size). False if an object of that name exists."""
+        try:
+            if self.local:
+                self._link(name, lambda part: _copy_synced(file, part))
+            else:
+                with_retries(lambda: self.fs.put_file(str(file), self.path(name), mode="create"))
+        except FileExistsError:
+            return False
+        return True
+
+    def put(self, name: str, data: bytes) -> None:
+        """Writes or replaces an object; for `runs/` only, where nothing is shared."""
+        if self.local:
+            target = Path(self.path(name))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part = _hidden(target)
+            with _full_disk(name):
+                _write_synced(part, data)
+                part.replace(target)
+        else:
+            with_retries(lambda: self.fs.pipe_file(self.path(name), data))
+
+    def remove(self, name: str) -> None:
+        """Removes an object, if it is there."""
+        try:
+            self.fs.rm_file(self.path(name))
+        except FileNotFoundError:
+            return
+
+    def sweep(self, folder: str) -> int:
+        """Removes hidden files that dead processes of this machine left in a local folder; returns how many."""
+        if not self.local or not Path(self.path(folder)).is_dir():
+            return 0
+        swept = 0
+        for part in Path(self.path(folder)).glob(f".*.{socket.gethostname()}.*.part"):
+            pid = part.name.split(".")[-3]
+            if not pid.isdigit() or psutil.pid_exists(int(pid)):
+                continue
+            part.unlink(missing_ok=True)
+            swept += 1
+        return swept
+
+    def _link(self, name: str, write: Callable[[Path], None]) -> None:
+        target = Path(self.path(name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = _hidden(target)
+        with _full_disk(name):
+            try:
+                write(part)
+                os.link(part, target)
+            finally:
+                part.unlink(missing_ok=True)
+
+
+def with_retries(call: Callable[[], T]) -> T:
+    """Calls, and calls again with growing, jittered delays while a store has errors that may pass."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return call()
+        except OSError as error:
+            if attempt + 1 == ATTEMPTS or isinstance(
+                error, FileNotFoundError | FileExistsError | PermissionError
+            ):
+                raise
+            if error.errno in FINAL_ERRNOS:
+                raise
+        time.sleep(FIRST_DELAY_S * 2**attempt * (0.5 + random.random()))
+    raise AssertionError("unreachable")
+
+
+class _full_disk:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(
+                f"the disk is full: {self.name} was not written. What was committed before is whole; free some "
+                "space and run the same command again"
+            ) from error
+
+
+def _hidden(target: Path) -> Path:
+    unique = f"{socket.gethostname()}.{os.getpid()}.{random.getrandbits(32):08x}"
+    return target.with_name(f".{target.name}.{unique}.part")
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _copy_synced(source: Path, path: Path) -> None:
+    with source.open("rb") as reader, path.open("wb") as writer:
+        while block := reader.read(1 << 22):
+            writer.write(block)
+        writer.flush()
+        os.fsync(writer.fileno())

@@ -1,0 +1,187 @@
+"""Tables made of Parquet parts, each of which is its own commit.
+
+`tables/<name>/<config hash>/000017-0.parquet` is part 0 of shard 17. Parts of a shard never share a
+row and are numbered
+without gaps; who loses the race for a number drops the rows that the winner wrote and takes the
+next one. So
+`*.parquet` is right for any tool at any moment. The footer says which rows a part holds, so that
+coverage is known
+without reading values.
+
+Failures that may pass (a killed worker) lie beside the parts, in `_failed/`, until `nucleus retry`
+tries again; a row
+of the table outweighs them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from nucleus_data.errors import CorpusError
+from nucleus_data.hashing import decode_rows, encode_rows
+from nucleus_data.store import Store
+
+KEY_FIELDS = (
+    pa.field("shard", pa.int32(), nullable=False),
+    pa.field("row", pa.int32(), nullable=False),
+    pa.field("id", pa.string(), nullable=False),
+)
+FAILED_SCHEMA = pa.schema(
+    [*KEY_FIELDS, pa.field("reason", pa.string()), pa.field("detail", pa.string())]
+)
+ROW_GROUP = 25_000
+PREFIX = "nucleus."
+
+
+def table_schema(values: pa.Schema, *, error: bool = True) -> pa.Schema:
+    """The full schema of a table: the key, the values, and (for measured tables) the reason code of a failure."""
+    tail = [pa.field("error", pa.string())] if error else []
+    return pa.schema([*KEY_FIELDS, *values, *tail])
+
+
+class Table:
+    """One table of a corpus, at one config hash.
+
+    Args:
+        store: The corpus's store.
+        name: Table name, for example `inspect.tone`.
+        config_hash: What identifies its values.
+        folder: Where it lies; `tables/<name>/<config hash>` by default.
+    """
+
+    def __init__(
+        self, store: Store, name: str, config_hash: str, *, folder: str | None = None
+    ) -> None:
+        self.store = store
+        self.name = name
+        self.config_hash = config_hash
+        self.folder = folder or f"tables/{name}/{config_hash}"
+
+    @property
+    def failed(self) -> "Table":
+        """The failures of this table that may pass."""
+        return Table(self.store, self.name, self.config_hash, folder=f"{self.folder}/_failed")
+
+    def shards(self) -> list[int]:
+        """Shards that have at least one part, ascending."""
+        return sorted({int(name[:6]) for name in self.part_names()})
+
+    def part_names(self) -> list[str]:
+        """File names of all parts, sorted."""
+        return [name for name in self.store.list(self.folder) if name.endswith(".parquet")]
+
+    def metadata(self, shard: int) -> Iterator[Mapping[str, str]]:
+        """The footer of each part of a shard, without its values (our keys, without their prefix)."""
+        for _, file in self._open_parts(shard):
+            yield _footer(pq.ParquetFile(file).schema_arrow)
+
+    def covered(self, shard: int) -> np.ndarray:
+        """Sorted numbers of the rows that the table has of a shard."""
+        rows = [decode_rows(footer["rows"]) for footer in self.metadata(shard)]
+        return np.sort(np.concatenate(rows)) if rows else np.empty(0, np.int64)
+
+    def read(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table | None:
+        """All rows of a shard, sorted by row; None if it has no part.
+
+        Columns that a part lacks (an upstream column that another source has) are null there.
+        """
+        tables = [
+            pq.ParquetFile(file).read(columns=list(columns) if columns is not None else None)
+            for _, file in self._open_parts(shard)
+        ]
+        if not tables:
+            return None
+        whole = pa.concat_tables(
+            [table.replace_schema_metadata(None) for table in tables], promote_options="default"
+        )
+        if len(tables) > 1 and "row" in whole.column_names:
+            whole = whole.sort_by("row")
+        return whole
+
+    def append(self, shard: int, table: pa.Table, footer: Mapping[str, str]) -> int:
+        """Commits rows of a shard as one new part, dropping those that another writer committed
+        first.
+
+        Args:
+            shard: The shard that all rows are of.
+            table: Rows, sorted by row, with the key columns.
+            footer: Our own metadata, for example the tar's size.
+
+        Returns:
+            How many rows were committed.
+        """
+        number, taken = 0, np.empty(0, np.int64)
+        for number_seen, file in self._open_parts(shard):
+            taken = np.concatenate(
+                [taken, decode_rows(_footer(pq.ParquetFile(file).schema_arrow)["rows"])]
+            )
+            number = number_seen + 1
+        while True:
+            rows = table.column("row").to_numpy()
+            fresh = ~np.isin(rows, taken)
+            if not fresh.all():
+                table = table.filter(pa.array(fresh))
+                rows = rows[fresh]
+            if number > 0 and not len(rows):
+                return 0
+            name = f"{self.folder}/{shard:06d}-{number}.parquet"
+            content = {
+                **footer,
+                "table": self.name,
+                "config_hash": self.config_hash,
+                "shard": str(shard),
+                "rows": encode_rows(rows),
+            }
+            if self.store.create(name, encode_part(table, content)):
+                return len(rows)
+            winner = _footer(pq.ParquetFile(pa.BufferReader(self.store.read(name))).schema_arrow)
+            taken = np.concatenate([taken, decode_rows(winner["rows"])])
+            number += 1
+
+    def _open_parts(self, shard: int) -> Iterator[tuple[int, pa.NativeFile]]:
+        number = 0
+        while True:
+            name = f"{self.folder}/{shard:06d}-{number}.parquet"
+            try:
+                data = self.store.read(name)
+            except FileNotFoundError:
+                return
+            yield number, pa.BufferReader(data)
+            number += 1
+
+
+def encode_part(table: pa.Table, footer: Mapping[str, str]) -> bytes:
+    """A part's bytes: zstd, statistics, row groups of 25,000, our footer under `nucleus.*`; the same rows give the same bytes."""
+    metadata = {f"{PREFIX}{key}": value for key, value in sorted(footer.items())}
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table.replace_schema_metadata(metadata),
+        sink,
+        compression="zstd",
+        row_group_size=ROW_GROUP,
+        write_statistics=True,
+        store_schema=True,
+    )
+    return sink.getvalue().to_pybytes()
+
+
+def _footer(schema: pa.Schema) -> Mapping[str, str]:
+    metadata = schema.metadata or {}
+    footer = {
+        key.decode()[len(PREFIX) :]: value.decode()
+        for key, value in metadata.items()
+        if key.startswith(PREFIX.encode())
+    }
+    if "rows" not in footer:
+        raise CorpusError(
+            "a Parquet file without a nucleus footer lies in a table's folder; move it away"
+        )
+    return footer
+
+
+def missing_rows(rows: pa.Table, covered: np.ndarray) -> pa.Table:
+    """Those rows whose number is not among the covered ones."""
+    return rows.filter(pc.invert(pc.is_in(rows.column("row"), pa.array(covered, pa.int32()))))

@@ -1,0 +1,125 @@
+"""Sizes of the transformer, as data.
+
+The class defaults in diffusers describe another model: nothing is built from them.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+ROUTE_SCALE = 2.5
+DENSE_LAYERS = {
+    "all_moe": 0,
+    "leave_first_block_dense": 1,
+    "leave_first_three_blocks_dense": 3,
+}
+
+
+class Preset(BaseModel):
+    """One size; it becomes the configuration of `NucleusMoEImageTransformer2DModel`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layers: int = Field(ge=2, description="Transformer blocks.")
+    heads: int = Field(ge=1, description="Query heads.")
+    kv_heads: int = Field(ge=1, description="Key and value heads; must divide the query heads.")
+    head_dim: int = Field(ge=8, description="Width of a head; heads * head_dim is the width.")
+    rope_axes: tuple[int, int, int] = Field(
+        description="Rotary dimensions of frame, height and width; even, with head_dim as sum."
+    )
+    mlp_ratio: float = Field(
+        gt=0, description="Dense inner width is int(width * ratio * 2 / 3) rounded down to 128."
+    )
+    dense: Literal["all_moe", "leave_first_block_dense", "leave_first_three_blocks_dense"] = Field(
+        description="Which first blocks have a dense feed-forward layer instead of experts."
+    )
+    experts: int = Field(ge=1, description="Routed experts in a block; one shared expert besides.")
+    expert_width: int = Field(ge=8, description="Inner width of an expert.")
+    capacity_factors: tuple[float, ...] = Field(
+        description="One for each block, 0 for dense ones. An expert takes max(1, ceil(factor * "
+        "tokens / experts)) tokens of each image."
+    )
+    patch: int = Field(default=2, ge=1, description="Latent pixels on the side of a token.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Preset":
+        if sum(self.rope_axes) != self.head_dim or any(axis % 2 for axis in self.rope_axes):
+            raise ValueError(
+                f"rope_axes must be even and sum to head_dim {self.head_dim}, got {self.rope_axes}"
+            )
+        if self.heads % self.kv_heads:
+            raise ValueError(f"kv_heads must divide heads {self.heads}, got {self.kv_heads}")
+        dense = DENSE_LAYERS[self.dense]
+        if len(self.capacity_factors) != self.layers or [
+            factor > 0 for factor in self.capacity_factors
+        ] != [False] * dense + [True] * (self.layers - dense):
+            raise ValueError(
+                f"capacity_factors must be {dense} zeros, then {self.layers - dense} positive "
+                f"numbers, got {self.capacity_factors}"
+            )
+        if self.width * self.mlp_ratio * 2 / 3 < 128:
+            raise ValueError(
+                f"width {self.width} and mlp_ratio {self.mlp_ratio} give a dense layer narrower "
+                "than 128; raise one of them"
+            )
+        return self
+
+    @property
+    def width(self) -> int:
+        """Width of the residual stream."""
+        return self.heads * self.head_dim
+
+    def transformer_config(self, latent_channels: int, text_width: int) -> dict[str, Any]:
+        """Every argument of diffusers' class, for a codec's channels and a text encoder's width."""
+        return {
+            "patch_size": self.patch,
+            "in_channels": latent_channels * self.patch**2,
+            "out_channels": latent_channels,
+            "num_layers": self.layers,
+            "attention_head_dim": self.head_dim,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.kv_heads,
+            "joint_attention_dim": text_width,
+            "axes_dims_rope": self.rope_axes,
+            "mlp_ratio": self.mlp_ratio,
+            "moe_enabled": True,
+            "dense_moe_strategy": self.dense,
+            "num_experts": self.experts,
+            "moe_intermediate_dim": self.expert_width,
+            "capacity_factors": list(self.capacity_factors),
+            "use_sigmoid": False,
+            "route_scale": ROUTE_SCALE,
+            # The loop over experts makes autograd build one full-size zero gradient an expert.
+            "use_grouped_mm": True,
+        }
+
+
+PRESETS: dict[str, Preset] = {
+    # A token of 64 x 64 pixels in 64 tokens has 192 values: a narrower stream could not carry the
+    # noise from input to output, and samples would stay noisy.
+    "nano": Preset(
+        layers=4,
+        heads=8,
+        kv_heads=2,
+        head_dim=32,
+        rope_axes=(8, 12, 12),
+        mlp_ratio=2.0,
+        dense="leave_first_block_dense",
+        experts=8,
+        expert_width=64,
+        capacity_factors=(0.0, 4.0, 2.0, 2.0),
+    ),
+    # 0.15 M parameters, for tests.
+    "debug": Preset(
+        layers=2,
+        heads=2,
+        kv_heads=1,
+        head_dim=24,
+        rope_axes=(8, 8, 8),
+        mlp_ratio=4.0,
+        dense="leave_first_block_dense",
+        experts=4,
+        expert_width=32,
+        capacity_factors=(0.0, 2.0),
+    ),
+}

@@ -1,0 +1,143 @@
+"""Prompts to text states: one hidden layer of a Qwen3-VL language tower.
+
+A prompt goes through the chat template (fixed system prompt, one user turn, generation prompt
+added), and the states of *all* its tokens are kept, the template's too. The unconditional text is
+the empty prompt in the same template. Each prompt is encoded by itself, so its states depend on
+nothing but the prompt; batches are padded on the right, where the transformer's mask makes padding
+exact (on the left it would shift the rotary positions).
+"""
+
+import importlib.util
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from nucleus_model.settings import TextSettings
+
+PAD_MULTIPLE = 8
+
+
+def bundled_captioner() -> Path:
+    """Folder of the tiny Qwen3-VL captioner inside the package `nucleus_data`."""
+    spec = importlib.util.find_spec("nucleus_data")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("the package nucleus_data is not installed")
+    return Path(spec.origin).parent / "assets" / "captioner"
+
+
+class TextEncoder:
+    """The language tower, frozen, with a cache by prompt.
+
+    Args:
+        settings: Which model and state.
+        device: Where it runs.
+
+    Attributes:
+        width: Width of a text state.
+        folder: Where the model came from.
+        cut: Prompts that were longer than `max_tokens`, each counted once while it is cached.
+
+    Raises:
+        ValueError: The folder holds no Qwen3-VL, or has fewer hidden states than asked for.
+    """
+
+    def __init__(self, settings: TextSettings, device: str = "cpu") -> None:
+        from transformers import AutoConfig, AutoTokenizer, Qwen3VLModel
+        from transformers.utils import logging
+
+        self.settings = settings
+        self.folder = settings.model or bundled_captioner()
+        if not (self.folder / "config.json").is_file():
+            raise ValueError(
+                f"text.model: {self.folder} holds no config.json; give a folder with a Qwen3-VL in "
+                "transformers' format"
+            )
+        config = AutoConfig.from_pretrained(self.folder, local_files_only=True)
+        if config.model_type != "qwen3_vl":
+            raise ValueError(
+                f"text.model: {self.folder} is a {config.model_type!r}, allowed is 'qwen3_vl'"
+            )
+        states = config.text_config.num_hidden_layers + 1
+        if not -states <= settings.hidden_state < states:
+            raise ValueError(
+                f"text.hidden_state must be {-states} to {states - 1} for {self.folder} "
+                f"({states - 1} layers), got {settings.hidden_state}"
+            )
+        bars = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()
+        try:
+            model = Qwen3VLModel.from_pretrained(
+                self.folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+            )
+        finally:
+            if bars:
+                logging.enable_progress_bar()
+        self.tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+        self.tower = model.language_model.to(device).eval().requires_grad_(False)
+        self.device = device
+        self.width = int(config.text_config.hidden_size)
+        self.cut = 0
+        self._cache: OrderedDict[str, torch.Tensor] = OrderedDict()
+        self._cached_bytes = 0
+
+    def template(self, prompt: str) -> str:
+        """The whole text that the tower reads for a prompt."""
+        messages: list[dict[str, Any]] = [
+            {"role": "system", "content": self.settings.system_prompt},
+            {"role": "user", "content": [{"type": "text", "text": prompt}]},
+        ]
+        text = self.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True
+        )
+        return str(text)
+
+    def states(self, prompt: str) -> torch.Tensor:
+        """The text states of one prompt, float32 (L, D), unpadded; cached."""
+        if prompt in self._cache:
+            self._cache.move_to_end(prompt)
+            return self._cache[prompt]
+        tokens = self.tokenizer(self.template(prompt), add_special_tokens=False)["input_ids"]
+        if len(tokens) > self.settings.max_tokens:
+            self.cut += 1
+            tokens = tokens[: self.settings.max_tokens]
+        ids_1L = torch.tensor([tokens], device=self.device)
+        with torch.no_grad():
+            output = self.tower(
+                input_ids=ids_1L,
+                attention_mask=torch.ones_like(ids_1L),
+                output_hidden_states=True,
+                use_cache=False,
+            )
+        states_LD = output.hidden_states[self.settings.hidden_state][0].clone()
+        self._remember(prompt, states_LD)
+        return states_LD
+
+    def encode(self, prompts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Text states and mask of a batch.
+
+        Returns:
+            float32 (B, L, D), zero where padded, and bool (B, L), True where there is text; L is a
+            multiple of 8.
+        """
+        return pad_right([self.states(prompt) for prompt in prompts])
+
+    def _remember(self, prompt: str, states_LD: torch.Tensor) -> None:
+        self._cache[prompt] = states_LD
+        self._cached_bytes += states_LD.nbytes
+        while self._cached_bytes > self.settings.cache_bytes:
+            _, oldest = self._cache.popitem(last=False)
+            self._cached_bytes -= oldest.nbytes
+
+
+def pad_right(states: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pads states (L_i, D) with zeros after the text to (B, L, D), and says where (B, L)."""
+    lengths = torch.tensor([len(item) for item in states], device=states[0].device)
+    text_BLD = pad_sequence(list(states), batch_first=True)
+    missing = -text_BLD.shape[1] % PAD_MULTIPLE
+    text_BLD = torch.nn.functional.pad(text_BLD, (0, 0, 0, missing))
+    mask_BL = torch.arange(text_BLD.shape[1], device=lengths.device)[None] < lengths[:, None]
+    return text_BLD, mask_BL

@@ -1,0 +1,1 @@
+"""What a person submits: one thin module for each line of stages."""

@@ -1,0 +1,66 @@
+"""Stages for tests of the runner; in a module of their own so that workers can import them."""
+
+import os
+import signal
+import time
+
+import pyarrow as pa
+from pydantic import BaseModel
+
+from nucleus_data.stage import Result, RowFailure, Stage, TableSpec
+
+
+class Nothing(BaseModel):
+    poison: str = ""
+    seconds: float = 0.0
+    hold: int = 0
+
+
+class Length(Stage[Nothing]):
+    """Writes the number of bytes; images that begin with the poison kill, hang, bloat or raise."""
+
+    name = "length"
+    Settings = Nothing
+
+    def tables(self):
+        return [TableSpec("length", pa.schema([("bytes", pa.int32())]), version=1)]
+
+    def process(self, rows):
+        held = []
+        for row in rows:
+            if row is not None:
+                time.sleep(self.settings.seconds)
+                if self.settings.poison and row.image[1] == 3:
+                    self.doing("the poisoned part")
+                    yield from self.poisoned(row)
+                    continue
+                held.append(row)
+                if len(held) <= self.settings.hold:
+                    continue
+            while held:
+                one = held.pop()
+                yield Result(one, {"length": {"bytes": len(one.image)}})
+        for one in held:
+            yield Result(one, {"length": {"bytes": len(one.image)}})
+
+    def poisoned(self, row):
+        kind = self.settings.poison
+        if kind == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif kind == "hang":
+            time.sleep(1000)
+        elif kind == "bloat":
+            self.block = b"x" * (1 << 30)
+            time.sleep(20)
+        elif kind == "raise":
+            raise ZeroDivisionError("in the stage")
+        elif kind == "fail":
+            yield RowFailure(row, "bad_luck", "for ever")
+        elif kind == "fail_for_now":
+            yield RowFailure(row, "network", "perhaps later", retryable=True)
+        elif kind == "no_setup":
+            yield RowFailure(row, "unreachable")
+
+    def setup(self):
+        if self.settings.poison == "no_setup":
+            raise OSError("the model is not there")

@@ -1,0 +1,42 @@
+import inspect
+
+import pytest
+from diffusers.models.transformers.transformer_nucleusmoe_image import (
+    NucleusMoEImageTransformer2DModel,
+)
+from pydantic import ValidationError
+
+from nucleus_model.presets import PRESETS, Preset
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_no_class_default_is_used(name):
+    config = PRESETS[name].transformer_config(latent_channels=48, text_width=64)
+    assert config.keys() == set(inspect.signature(NucleusMoEImageTransformer2DModel).parameters)
+
+
+def test_nano_is_small_and_wide_enough_for_a_token():
+    import torch
+
+    config = PRESETS["nano"].transformer_config(latent_channels=48, text_width=128)
+    with torch.device("meta"):
+        blocks = NucleusMoEImageTransformer2DModel(**config)
+    assert 1.5e6 < sum(parameter.numel() for parameter in blocks.parameters()) < 5e6
+    assert PRESETS["nano"].width > config["in_channels"] == 192
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rope_axes": (8, 8, 6)}, "sum to head_dim"),
+        ({"rope_axes": (7, 9, 8)}, "even"),
+        ({"kv_heads": 3}, "divide"),
+        ({"capacity_factors": (0.0,)}, "capacity_factors"),
+        ({"capacity_factors": (2.0, 0.0)}, "capacity_factors"),
+        ({"mlp_ratio": 1.0}, "narrower"),
+        ({"depth": 3}, "depth"),
+    ],
+)
+def test_impossible_sizes_are_refused(change, message):
+    with pytest.raises(ValidationError, match=message):
+        Preset.model_validate(PRESETS["debug"].model_dump() | change)

@@ -1,0 +1,204 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydantic import ValidationError
+
+from nucleus_data.errors import CorpusError
+from nucleus_model.checkpoint import load_checkpoint
+from nucleus_model.text import TextSettings
+from nucleus_model.train import (
+    QuickTrainSettings,
+    check_finite,
+    learning_rate,
+    parameter_groups,
+    quick_train,
+)
+from tests.model_support import awake_model, colored_items, write_qwen, write_set
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quick")
+    items = colored_items(12, (32, 32)) + colored_items(8, (48, 16), 12)
+    return write_set(folder / "set", items, resolution=32), write_qwen(folder / "qwen")
+
+
+def settings(qwen, **changes):
+    values = {
+        "preset": "debug",
+        "codec_factor": 2,
+        "steps": 6,
+        "batch_size": 8,
+        "warmup": 2,
+        "lr": 5e-3,
+        "holdout_share": 0.2,
+        "holdout_times": 2,
+        "sample_steps": 2,
+        "sample_rows": 2,
+        "threads": 1,
+        "text": TextSettings(model=qwen),
+    }
+    return QuickTrainSettings.model_validate(values | changes)
+
+
+@pytest.fixture(scope="module")
+def run(inputs, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run")
+    seen = []
+    summary = quick_train(
+        str(inputs[0]), out, settings(inputs[1]), progress=lambda *args: seen.append(args)
+    )
+    return out, summary, seen
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_what_a_run_leaves(run):
+    out, summary, seen = run
+    metrics = lines(out / "metrics.jsonl")
+    steps = [line for line in metrics if "loss" in line]
+    assert [line["step"] for line in steps] == [1, 2, 3, 4, 5, 6]
+    assert steps[0].keys() == {"step", "epoch", "loss", "lr", "grad_norm", "samples"}
+    assert [line["step"] for line in metrics if "holdout_loss" in line] == [3, 6]
+    assert [line["step"] for line in lines(out / "timings.jsonl")] == [1, 2, 3, 4, 5, 6]
+    assert [step for step, _, _ in seen] == [1, 2, 3, 4, 5, 6]
+    assert "holdout_loss" in seen[-1][2]
+    assert summary["timings"]["images_per_second"] > 0
+    written = json.loads((out / "summary.json").read_text())
+    assert json.loads(json.dumps(summary)) == written | {"timings": summary["timings"]}
+    assert summary["train_samples"] + summary["holdout_samples"] == 20
+    assert summary["images"] == sum(line["samples"] for line in steps)
+    with Image.open(out / summary["samples"]) as picture:
+        assert picture.size == (3 * 34 + 2, 2 * 34 + 2)  # the fullest bucket, 32 x 32
+
+
+def test_no_wall_clock_but_in_the_timings(run):
+    out, _, _ = run
+    for path in out.rglob("*"):
+        if path.suffix in {".json", ".jsonl"} and path.name != "timings.jsonl":
+            assert "second" not in path.read_text()
+
+
+def test_two_runs_are_equal_to_the_last_bit(run, inputs, tmp_path):
+    torch.manual_seed(99)  # the global generator has no say
+    quick_train(str(inputs[0]), tmp_path, settings(inputs[1]))
+    for path in run[0].rglob("*"):
+        if path.is_file() and path.name != "timings.jsonl":
+            name = path.relative_to(run[0])
+            assert (tmp_path / name).read_bytes() == path.read_bytes(), name
+
+
+def test_another_seed_gives_other_losses_on_the_same_held_out_samples(run, inputs, tmp_path):
+    summary = quick_train(str(inputs[0]), tmp_path, settings(inputs[1], seed=1))
+    assert summary["last_loss"] != run[1]["last_loss"]
+    assert summary["holdout_samples"] == run[1]["holdout_samples"]
+
+
+def test_the_checkpoint_reloads(run):
+    model, record = load_checkpoint(run[0] / run[1]["checkpoint"])
+    assert record["step"] == 6
+    assert record["settings"]["lr"] == 5e-3
+    assert sum(parameter.numel() for parameter in model.parameters()) == run[1]["parameters"]
+
+
+def test_torch_is_left_as_it_was(run, inputs, tmp_path):
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    with pytest.raises(CorpusError):
+        quick_train(str(tmp_path / "none"), tmp_path / "out", settings(inputs[1], threads=3))
+    assert before == (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled())
+
+
+def test_the_loss_falls_and_the_captions_are_learned(inputs, tmp_path):
+    set_folder = write_set(tmp_path / "set", colored_items(16, (32, 32)), resolution=32)
+    changes = {"steps": 60, "batch_size": 16, "holdout_share": 0.0, "sample_steps": 8}
+    prompts = ["a red square", "a blue square"]
+    summary = quick_train(
+        str(set_folder),
+        tmp_path / "out",
+        settings(inputs[1], **changes, sample_prompts=prompts, guidance=2.0),
+    )
+    losses = [line["loss"] for line in lines(tmp_path / "out" / "metrics.jsonl")]
+    assert losses[0] > 2
+    assert np.mean(losses[-5:]) < 0.5 * losses[0]
+    assert summary["holdout"] == []
+    with Image.open(tmp_path / "out" / "samples.png") as picture:
+        pixels = np.asarray(picture).astype(int)
+    red, blue = pixels[2:34, 2:34].mean(axis=(0, 1)), pixels[36:68, 2:34].mean(axis=(0, 1))
+    assert red[0] > red[2]
+    assert blue[2] > blue[0]
+
+
+def test_a_bucket_that_does_not_fit_the_patches_is_refused(inputs, tmp_path):
+    folder = write_set(tmp_path / "set", colored_items(2, (36, 28)), resolution=32)
+    with pytest.raises(ValueError, match="36 x 28 is no multiple of 8"):
+        quick_train(str(folder), tmp_path / "out", settings(inputs[1], codec_factor=4))
+
+
+def test_a_set_with_nothing_to_train_on_is_refused(inputs, tmp_path):
+    folder = write_set(tmp_path / "set", colored_items(1, (32, 32)), resolution=32)
+    with pytest.raises(CorpusError, match="none of them is left to train on"):
+        quick_train(str(folder), tmp_path / "out", settings(inputs[1], holdout_share=0.999))
+
+
+def test_a_set_of_broken_images_ends(inputs, tmp_path):
+    items = colored_items(2, (32, 32))
+    for item in items:
+        item.image = item.image[:40]
+    folder = write_set(tmp_path / "set", items, resolution=32)
+    with pytest.raises(CorpusError, match="none of the 2 images can be decoded; the first: 0000"):
+        quick_train(str(folder), tmp_path / "out", settings(inputs[1], holdout_share=0.0))
+
+
+def test_a_run_that_diverges_stops_and_leaves_no_checkpoint(inputs, tmp_path):
+    with pytest.raises(FloatingPointError, match=r"diverged at step \d+: .*Lower quick_train.lr"):
+        quick_train(str(inputs[0]), tmp_path, settings(inputs[1], lr=1e30, warmup=0, steps=20))
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_not_a_number_is_named_with_the_samples():
+    check_finite(1, 0.5, 1.0, ["a"])
+    for loss, norm in [(float("nan"), 1.0), (1.0, float("inf"))]:
+        with pytest.raises(FloatingPointError, match=r"step 3: loss .*: abc, def"):
+            check_finite(3, loss, norm, ["abc", "def"])
+
+
+def test_the_learning_rate_rises_stays_and_falls(inputs):
+    plan = settings(inputs[1], steps=100, warmup=10, decay_share=0.2, lr=1.0)
+    rates = [learning_rate(step, plan) for step in range(1, 101)]
+    assert rates[:2] == [0.1, 0.2]
+    assert set(rates[9:81]) == {1.0}
+    assert rates[-1] == pytest.approx(1 / 20)
+    assert rates[80:] == sorted(rates[80:], reverse=True)
+    flat = settings(inputs[1], warmup=0, decay_share=0, lr=1.0)
+    assert learning_rate(1, flat) == learning_rate(6, flat) == 1.0
+
+
+def test_each_parameter_is_in_one_group():
+    model = awake_model()
+    groups = parameter_groups(model, 0.1)
+    grouped = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(grouped) == sorted(id(parameter) for parameter in model.parameters())
+    decayed = {id(parameter) for parameter in groups[0]["params"]}
+    assert id(model.transformer_blocks[1].img_mlp.experts.down_proj) in decayed
+    assert id(model.txt_norm.weight) not in decayed
+
+
+def test_unknown_settings_are_errors():
+    with pytest.raises(ValidationError, match="learning_rate"):
+        QuickTrainSettings.model_validate({"learning_rate": 1e-3})
+
+
+def test_no_ray_no_stage_is_imported():
+    code = (
+        "import sys, nucleus_model.train, nucleus_model.text; "
+        "bad = [m for m in sys.modules if m == 'ray' or m.startswith(('nucleus_data.stage', "
+        "'nucleus_data.runner'))]; sys.exit(str(bad) if bad else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,82 @@
+import errno
+import os
+import threading
+
+import pytest
+
+from nucleus_data import store as module
+from nucleus_data.errors import DiskFullError, RequestError
+from nucleus_data.store import Store, with_retries
+
+
+def test_create_is_whole_and_once(tmp_path):
+    store = Store(str(tmp_path))
+    assert store.create("a/b", b"one")
+    assert store.create("a/b", b"one")
+    assert not store.create("a/b", b"two")
+    assert store.read("a/b") == b"one"
+    assert store.list("a") == ["b"]
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["b"]
+
+
+def test_one_of_many_writers_wins(tmp_path):
+    store = Store(str(tmp_path))
+    won = []
+    threads = [
+        threading.Thread(target=lambda i=i: won.append(store.create("x", b"%d" % i)))
+        for i in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(won) == 1
+
+
+def test_a_full_disk_is_said(tmp_path, monkeypatch):
+    def full(path, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "_write_synced", full)
+    with pytest.raises(DiskFullError, match="the disk is full: a/b was not written"):
+        Store(str(tmp_path)).create("a/b", b"x")
+
+
+def test_leftovers_of_dead_processes_are_swept(tmp_path):
+    store = Store(str(tmp_path))
+    store.create("f/x", b"")
+    dead = tmp_path / "f" / f".y.{module.socket.gethostname()}.999999999.00000000.part"
+    live = tmp_path / "f" / f".y.{module.socket.gethostname()}.{os.getpid()}.00000000.part"
+    dead.write_bytes(b"")
+    live.write_bytes(b"")
+    assert store.list("f") == ["x"]
+    assert store.sweep("f") == 1
+    assert not dead.exists()
+    assert live.exists()
+
+
+def test_errors_that_may_pass_are_tried_again(monkeypatch):
+    monkeypatch.setattr(module, "FIRST_DELAY_S", 0.0)
+    calls = []
+
+    def flaky():
+        calls.append(1)
+        if len(calls) < 3:
+            raise OSError("connection reset")
+        return "done"
+
+    assert with_retries(flaky) == "done"
+    calls.clear()
+
+    def missing():
+        calls.append(1)
+        raise FileNotFoundError
+
+    with pytest.raises(FileNotFoundError):
+        with_retries(missing)
+    assert len(calls) == 1
+
+
+def test_an_unknown_protocol_is_refused():
+    with pytest.raises(RequestError, match="cannot open 'nosuch://x'"):
+        Store("nosuch://x")
