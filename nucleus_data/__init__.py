@@ -1,5 +1,6 @@
-"""Nucleus Data: curates, captions and shards image corpora, and proves by a quick training run that
-the data is good.
+"""Nucleus Data: curates, captions and shards image corpora, and proves that the data is good.
+
+The proof is a quick training run.
 
     from nucleus_data import Corpus
     corpus = Corpus("s3://bucket/corpus")

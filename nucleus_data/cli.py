@@ -17,6 +17,15 @@ from nucleus_data.errors import CorpusError, RequestError
 
 Step = Callable[[Any], Any]
 DEFAULT_CONFIG = "nano/recipe.yaml"
+CONFIG_HELP = "YAML file [default: configs/nano/recipe.yaml]."
+HELP = """\
+Curate, caption and shard image corpora; prove by a quick training run that the data is good.
+
+\b
+Try it:     nucleus demo
+Your own:   nucleus all corpus=my-corpus ingest.source=my-pictures
+Settings:   any key of the configuration as KEY.SUB=VALUE; `nucleus config` lists them.
+"""
 EXIT_FAILED = 1
 EXIT_REQUEST = 2
 LINES: dict[str, tuple[tuple[str, ...], str]] = {
@@ -71,7 +80,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--config",
                 type=click.Path(path_type=Path),
-                help="YAML file [default: configs/nano/recipe.yaml].",
+                help=CONFIG_HELP,
             ),
             click.argument("overrides", nargs=-1, metavar="[KEY.SUB=VALUE]..."),
         ]
@@ -101,16 +110,13 @@ def _work_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return _options(command)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    help=HELP,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="nucleus-data")
 def cli() -> None:
-    """Curate, caption and shard image corpora; prove by a quick training run that the data is good.
-
-    \b
-    Try it:     nucleus demo
-    Your own:   nucleus all corpus=my-corpus ingest.source=my-pictures
-    Settings:   any key of the configuration as KEY.SUB=VALUE; `nucleus config` lists them.
-    """
+    """The group of all commands."""
 
 
 def _add_line(name: str, steps: tuple[str, ...], text: str) -> None:
@@ -158,27 +164,30 @@ def demo(
 
     pictures = out.resolve() / "pictures"
     click.echo(f"demo: {images} pictures with planted faults in {pictures} (truth.csv tells which)")
+    if dry_run:
+        click.echo(f"{', '.join(LINES['all'][0])}: depend on the pictures; not counted")
+        return
     write_demo(pictures, images, seed)
     first = (f"corpus={out.resolve() / 'corpus'}", f"ingest.source={pictures}")
     _run_line("demo", LINES["all"][0], config, (*first, *overrides), limit, sample, dry_run)
 
 
 @cli.command()
-@click.argument("stages", nargs=-1)
-@_options
-def retry(stages: tuple[str, ...], config: Path | None, overrides: tuple[str, ...]) -> None:
+@click.option("--config", type=click.Path(path_type=Path), help=CONFIG_HELP)
+@click.argument("arguments", nargs=-1, metavar="[STAGE]... [KEY.SUB=VALUE]...")
+def retry(arguments: tuple[str, ...], config: Path | None) -> None:
     """Do again what failed in a way that may pass: failed rows and failed shards, nothing else.
 
-    STAGES are `inspect` and `caption`; both by default.
+    STAGE is `inspect` or `caption`; both by default.
     """
     from nucleus_data import steps
 
-    names = [s for s in stages if "=" not in s]
+    names = [a for a in arguments if "=" not in a]
     unknown = [s for s in names if s not in ("inspect", "caption")]
     if unknown:
         raise click.UsageError(f"cannot retry {unknown[0]!r}; allowed: inspect, caption")
-    given = (*(s for s in stages if "=" in s), *overrides)
-    with _run("retry", config, given) as run:
+    overrides = [a for a in arguments if "=" in a]
+    with _run("retry", config, overrides) as run:
         for stage in names or ["inspect", "caption"]:
             steps.retry(run, stage)
         _finish(run)
@@ -259,7 +268,7 @@ def _run_line(
 ) -> None:
     from nucleus_data import steps as modules
 
-    options = {"limit": limit, "sample": sample}
+    options: dict[str, Any] = {"limit": limit, "sample": sample}
     with _run(name, config, overrides, dry_run=dry_run, create="ingest" in steps, **options) as run:
         for i, step in enumerate(steps):
             if dry_run and i > 0:
@@ -295,8 +304,8 @@ class _run:
         from nucleus_data.run import Run
         from nucleus_data.runner.cluster import connected
 
-        path = _config_path(self.config)
         try:
+            path = _config_path(self.config)
             recipe = load_recipe(path, self.overrides)
             run = Run(recipe, self.command, say=click.echo, **self.options)
             if run.name:
@@ -334,7 +343,7 @@ def _refuse(error: Exception) -> Any:
 
 
 def _config_path(given: Path | None) -> Path:
-    """The configuration file: the one given, or the nano recipe of the repository or the package."""
+    """The configuration file: the one given, or the repository's or package's nano recipe."""
     if given is not None:
         return given
     here = Path(__file__).resolve().parent

@@ -2,7 +2,6 @@
 
 CORPUS/
   corpus.json                                    format version; whether several writers are safe
-  here
   claims/000017.parquet                          which upstream rows shard 17 is made of (ingest)
   images/000017.tar                              original bytes
   tables/<table>/<config hash>/000017-0.parquet  shard 17, part 0
@@ -21,12 +20,15 @@ import pyarrow as pa
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
 from nucleus_data.store import Store
-from nucleus_data.tables import Table
+from nucleus_data.tables import Table, parts_glob
 
 FORMAT = 1
 RECORDS_VERSION = 1
 MARKER = "corpus.json"
-ONE_WRITER = "this store does not refuse to overwrite (no conditional writes): only one command may write to the corpus at a time"
+ONE_WRITER = (
+    "this store does not refuse to overwrite (no conditional writes): "
+    "only one command may write to the corpus at a time"
+)
 
 
 class Corpus:
@@ -36,6 +38,7 @@ class Corpus:
         uri: Root: a local path or an fsspec URL (`s3://…`, `gs://…`).
         storage_options: Passed to fsspec.
         create: Make the corpus if there is none.
+        dry_run: Write nothing: with `create`, a corpus that is not there is taken as an empty one.
 
     Raises:
         RequestError: There is no corpus, or another version of this software made it.
@@ -47,6 +50,7 @@ class Corpus:
         storage_options: Mapping[str, Any] | None = None,
         *,
         create: bool = False,
+        dry_run: bool = False,
     ) -> None:
         self.uri = uri
         self.store = Store(uri, storage_options)
@@ -55,14 +59,18 @@ class Corpus:
         except FileNotFoundError:
             if not create:
                 raise RequestError(
-                    f"there is no corpus at {uri!r} (no {MARKER}). `nucleus ingest corpus={uri} ingest.source=…` makes one"
+                    f"there is no corpus at {uri!r} (no {MARKER}). "
+                    f"`nucleus ingest corpus={uri} ingest.source=…` makes one"
                 ) from None
-            marker = self._create()
+            marker = {"format": FORMAT} if dry_run else self._create()
+        except ValueError:
+            marker = None  # refused below, as what another version wrote
         found = marker.get("format") if isinstance(marker, dict) else None
         if found != FORMAT:
             raise RequestError(
-                f"{uri}/{MARKER}: the corpus has format {found!r}; this version of nucleus-data reads and writes format "
-                f"{FORMAT}. Use the version that made it, or ingest the source into a new corpus"
+                f"{uri}/{MARKER}: the corpus has format {found!r}; this version of "
+                f"nucleus-data reads and writes format {FORMAT}. Use the version that made it, "
+                "or ingest the source into a new corpus"
             )
         self.several_writers: bool = bool(marker.get("several_writers", False))
         self._connection: duckdb.DuckDBPyConnection | None = None
@@ -87,7 +95,11 @@ class Corpus:
         return self.records.shards()
 
     def parts_hash(self, tables: Mapping[str, str]) -> str:
-        """A hash of the sorted parts of some tables (name -> config hash): what a corpus-wide stage depends on."""
+        """A hash of the sorted parts of some tables: what a corpus-wide stage depends on.
+
+        Args:
+            tables: Table name -> config hash.
+        """
         names: dict[str, list[str]] = {}
         for name, hashed in tables.items():
             table = Table(self.store, name, hashed)
@@ -104,8 +116,7 @@ class Corpus:
         return self.store.list("runs")
 
     def pinned(self, name: str) -> str:
-        """The config hash of a table that was used last: the only one, or the one that the newest
-        run pinned.
+        """The config hash of a table: the only one, or the one that the newest run pinned.
 
         Raises:
             RequestError: There is no such table, or no run says which of several is meant.
@@ -122,7 +133,8 @@ class Corpus:
                 return str(plan["tables"][name])
         known = ", ".join(self.store.list("tables")) or "none yet"
         raise RequestError(
-            f"no table {name!r} in {self.uri} (config hashes: {', '.join(hashes) or 'none'}). Tables: {known}"
+            f"no table {name!r} in {self.uri} "
+            f"(config hashes: {', '.join(hashes) or 'none'}). Tables: {known}"
         )
 
     def connection(self) -> duckdb.DuckDBPyConnection:
@@ -134,8 +146,9 @@ class Corpus:
         return self._connection
 
     def table(self, name: str, config_hash: str | None = None) -> duckdb.DuckDBPyRelation:
-        """A table as a DuckDB relation; a stage's name (`inspect`) joins the tables of its groups
-        (`inspect.*`).
+        """A table as a DuckDB relation.
+
+        A stage's name (`inspect`) joins the tables of its groups (`inspect.*`).
 
         Args:
             name: A table (`records`, `inspect.tone`, `selection`) or a stage with groups
@@ -144,11 +157,9 @@ class Corpus:
                 used.
         """
         if self.config_hashes(name):
-            pattern = (
-                f"{Table(self.store, name, config_hash or self.pinned(name)).folder}/*.parquet"
-            )
+            folder = Table(self.store, name, config_hash or self.pinned(name)).folder
             return self.connection().read_parquet(
-                self.store.url(pattern), union_by_name=True, file_row_number=False
+                parts_glob(self.store, folder), union_by_name=True, file_row_number=False
             )
         groups = [t for t in self.store.list("tables") if t.startswith(f"{name}.")]
         if not groups:

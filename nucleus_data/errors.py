@@ -1,12 +1,18 @@
-"""Errors that people see: one message that says where, what was found, what is allowed, what to do."""
+"""Errors that people see: each says where, what was found, what is allowed, what to do."""
 
 
 class RequestError(Exception):
-    """The request was wrong; nothing was started. The command line prints the message and exits with 2."""
+    """The request was wrong; nothing was started.
+
+    The command line prints the message and exits with 2.
+    """
 
 
 class CorpusError(Exception):
-    """The corpus is not what it should be (a tar that changed, a part of another version, a full disk)."""
+    """The corpus is not what it should be.
+
+    For example a tar that changed, a part of another version, a full disk.
+    """
 
 
 class DiskFullError(CorpusError):

@@ -1,4 +1,4 @@
-"""Ids, config hashes and keyed draws: everything that must come out the same on every machine and in every run."""
+"""Ids, config hashes and keyed draws: the same on every machine and in every run."""
 
 import hashlib
 import json
@@ -8,7 +8,10 @@ import numpy as np
 
 
 def record_id(source: str, key: str) -> str:
-    """The 128-bit id, in hex, of an upstream record: a hash of the source's name and the upstream key, never of content."""
+    """The 128-bit id, in hex, of an upstream record.
+
+    It is a hash of the source's name and the upstream key, never of content.
+    """
     return hashlib.blake2b(
         f"{source}\0{key}".encode("utf-8", "surrogateescape"),
         digest_size=16,
@@ -17,13 +20,13 @@ def record_id(source: str, key: str) -> str:
 
 
 def config_hash(content: Any) -> str:
-    """16 hex digits that identify JSON-able content; keys are sorted, so their order does not matter."""
+    """16 hex digits that identify JSON-able content; the order of keys does not matter."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.blake2b(text.encode(), digest_size=8, person=b"nucleus-config").hexdigest()
 
 
 def keyed_uint64(name: str, seed: int, key: str) -> int:
-    """A uniform 64-bit integer, a function of the purpose's name, a seed and a key (a record id) alone."""
+    """A uniform 64-bit integer, a function of a purpose's name, a seed and a key (an id) alone."""
     digest = hashlib.blake2b(f"{name}\0{seed}\0{key}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big")
 

@@ -1,4 +1,7 @@
-"""Reading original bytes from a corpus's tars: whole runs of them where most are wanted, ranges where few are."""
+"""Reading original bytes from a corpus's tars.
+
+Where most are wanted, they are read in whole runs; where few are, in ranges.
+"""
 
 import hashlib
 from collections.abc import Iterator
@@ -38,12 +41,13 @@ def read_images(store: Store, shard: int, records: pa.Table, tar_size: int) -> I
         size = store.size(name)
     except FileNotFoundError:
         raise CorpusError(
-            f"{name} is missing, though its records are there; put it back, nothing can be measured without it"
+            f"{name} is missing, though its records are there; put it back, "
+            "nothing can be measured without it"
         ) from None
     if size != tar_size:
         raise CorpusError(
-            f"{name} changed: it has {size} bytes, it had {tar_size} when it was ingested. Put the original back, or "
-            "ingest the new pictures as a new source"
+            f"{name} changed: it has {size} bytes, it had {tar_size} when it was ingested. "
+            "Put the original back, or ingest the new pictures as a new source"
         )
     offsets = records.column("offset").to_numpy()
     sizes = records.column("size").to_numpy()
@@ -58,14 +62,15 @@ def read_images(store: Store, shard: int, records: pa.Table, tar_size: int) -> I
             image = block[at : at + int(sizes[i])]
             if hashlib.sha256(image).hexdigest() != digests[i]:
                 raise CorpusError(
-                    f"{name} changed: {files[i]} no longer has the SHA-256 that it was ingested with. Put the original "
-                    "tar back, or ingest the new pictures as a new source"
+                    f"{name} changed: {files[i]} no longer has the SHA-256 that it was "
+                    "ingested with. Put the original tar back, or ingest the new pictures as a "
+                    "new source"
                 )
             yield image
 
 
 def _runs(offsets: np.ndarray, sizes: np.ndarray, gap: int) -> Iterator[tuple[int, int]]:
-    """Index ranges to read in one request each: at most a block long, without gaps larger than `gap`."""
+    """Index ranges to read in one request each: a block at most, without gaps above `gap`."""
     first = 0
     for i in range(1, len(offsets) + 1):
         if i == len(offsets) or (

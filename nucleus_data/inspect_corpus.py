@@ -12,7 +12,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.errors import RequestError
 from nucleus_data.run import Run
 from nucleus_data.select.stage import published
-from nucleus_data.tables import Table
+from nucleus_data.tables import Table, parts_glob
 
 
 def status(run: Run) -> dict[str, Any]:
@@ -54,7 +54,9 @@ def status(run: Run) -> dict[str, Any]:
 
 def status_lines(content: dict[str, Any]) -> Iterator[str]:
     """The status for people."""
-    yield f"{content['corpus']}: {content['records']:,} records in {content['shards']:,} image shards"
+    yield (
+        f"{content['corpus']}: {content['records']:,} records in {content['shards']:,} image shards"
+    )
     unfinished = content["claimed_shards"] - content["shards"]
     if unfinished > 0:
         yield f"  {unfinished} claimed shards are not ingested yet; run ingest again"
@@ -120,18 +122,20 @@ def explain_lines(story: dict[str, Any]) -> Iterator[str]:
         for item in content if isinstance(content, list) else [content]:
             for key, value in item.items():
                 if key not in ("shard", "row", "id") or part in ("record", "duplicates"):
-                    yield f"  {key:<22} {value if isinstance(value, str) else json.dumps(value, default=str)}"
+                    text = value if isinstance(value, str) else json.dumps(value, default=str)
+                    yield f"  {key:<22} {text}"
 
 
 def export(run: Run, target: str) -> int:
-    """Writes the kept records (id, source, key, and upstream columns such as the URL) as Parquet or
-    CSV.
+    """Writes the kept records as Parquet or CSV.
+
+    They come with id, source, key, and upstream columns such as the URL.
 
     Returns:
         How many.
 
     Raises:
-        RequestError: The ending is neither .parquet nor .csv.
+        RequestError: The ending is neither .parquet nor .csv, or nothing can be written there.
     """
     if not target.endswith((".parquet", ".csv")):
         raise RequestError(
@@ -144,9 +148,13 @@ def export(run: Run, target: str) -> int:
     hidden = {"file", "offset", "size", "error", "detail", "retryable"}
     columns = ", ".join(f'"{c}"' for c in records.columns if c not in hidden)
     rows = joined.project(columns).order("shard, row")
-    rows.write_parquet(target, compression="zstd") if target.endswith(
-        ".parquet"
-    ) else rows.write_csv(target)
+    try:
+        if target.endswith(".parquet"):
+            rows.write_parquet(target, compression="zstd")
+        else:
+            rows.write_csv(target)
+    except duckdb.IOException as error:
+        raise RequestError(f"cannot export to {target!r}: {error}") from None
     return int(kept.count("*").fetchall()[0][0])
 
 
@@ -172,7 +180,10 @@ def _rows(table: Table, record: dict[str, Any]) -> list[dict[str, Any]]:
 def _pairs(corpus: Corpus, record: dict[str, Any]) -> list[dict[str, Any]]:
     if not corpus.config_hashes("dedup"):
         return []
-    pairs = corpus.table("dedup")
+    found = Table(corpus.store, "dedup", corpus.pinned("dedup"))
+    if not found.part_names():  # compared, and no pair found
+        return []
+    pairs = corpus.table("dedup", found.config_hash)
     name = record["id"]
     return (
         pairs.filter(f"id = '{name}' OR other_id = '{name}'").limit(50).to_arrow_table().to_pylist()
@@ -184,11 +195,12 @@ def _places(corpus: Corpus, record_id: str) -> list[dict[str, Any]]:
     for name in corpus.store.list("sets"):
         for hashed in corpus.store.list(f"sets/{name}"):
             folder = f"sets/{name}/{hashed}"
-            pattern = corpus.store.url(f"{folder}/_plan/*.parquet")
+            pattern = parts_glob(corpus.store, f"{folder}/_plan").replace("'", "''")
             if not corpus.store.list(f"{folder}/_plan"):
                 continue
             rows = corpus.connection().sql(
-                f"SELECT captions, caption_sources, filename FROM read_parquet('{pattern}', filename = true) "
+                f"SELECT captions, caption_sources, filename "
+                f"FROM read_parquet('{pattern}', filename = true) "
                 f"WHERE id = '{record_id}'"
             )
             table: pa.Table = rows.to_arrow_table()

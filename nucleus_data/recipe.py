@@ -1,9 +1,7 @@
-"""The configuration of the whole line: one YAML file, one section a stage, overrides as
-`key.sub=value`.
+"""The configuration of the whole line: one YAML file, one section a stage.
 
-Each section's model lives beside its stage. Unknown keys are errors; every error names the file,
-the key, what was
-found and what is allowed.
+Overrides are `key.sub=value`. Each section's model lives beside its stage. Unknown keys are errors;
+every error names the file, the key, what was found and what is allowed.
 """
 
 import difflib
@@ -14,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from nucleus_model.settings import QuickTrainSettings
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nucleus_data.corpus import RECORDS_HASH
@@ -29,6 +26,7 @@ from nucleus_data.stage import Stage
 from nucleus_data.stages.caption import Caption, CaptionSettings
 from nucleus_data.stages.inspect import Inspect, InspectSettings
 from nucleus_data.training_set.plan import ShardSettings
+from nucleus_model.settings import QuickTrainSettings
 
 STAGE_NAMES = ("ingest", "inspect", "dedup", "select", "caption", "shard", "quick_train", "report")
 
@@ -107,7 +105,8 @@ class Recipe(BaseModel):
             for name in spec.schema.names:
                 if name in found:
                     raise RequestError(
-                        f"inspect.signals: {name!r} is in {found[name]} and in {spec.name}; rename one"
+                        f"inspect.signals: {name!r} is in {found[name]} and in {spec.name}; "
+                        "rename one"
                     )
                 found[name] = spec.name
         return found
@@ -129,7 +128,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
     Raises:
         RequestError: With every problem, each with its file or override, key, what was found, what
-        is allowed.
+            is allowed.
     """
     try:
         content = yaml.safe_load(path.read_text()) or {}
@@ -151,10 +150,10 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
-    """`key.sub=value` as keys and a YAML value.
+    """`key.sub=value` as keys and a YAML value; what is not YAML (some SQL) is text.
 
     Raises:
-        RequestError: There is no `=`, or the value is not YAML.
+        RequestError: There is no `=`.
     """
     key, sign, value = text.partition("=")
     if not sign or not key.strip():
@@ -182,9 +181,14 @@ def _explain(error: ValidationError, path: str, given: Mapping[tuple[str, ...], 
     lines = []
     for problem in error.errors():
         keys = tuple(str(k) for k in problem["loc"])
-        origin = next((f"override {t!r}" for k, t in given.items() if keys[: len(k)] == k), path)
+        unknown = problem["type"] == "extra_forbidden"
+        origin = path
+        for given_keys, override in given.items():
+            inside = keys[: len(given_keys)] == given_keys
+            if inside or (unknown and given_keys[: len(keys)] == keys):
+                origin = f"override {override!r}"
         name = ".".join(keys)
-        if problem["type"] == "extra_forbidden":
+        if unknown:
             allowed = _allowed_keys(keys[:-1])
             close = difflib.get_close_matches(keys[-1], allowed, 1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -229,7 +233,7 @@ def describe_settings() -> list[tuple[str, str, str]]:
 def _describe(model: type[BaseModel], prefix: str) -> typing.Iterator[tuple[str, str, str]]:
     for name, field in model.model_fields.items():
         inner = _model_in(field.annotation)
-        if inner is not None and typing.get_origin(field.annotation) is not dict:
+        if inner is not None and typing.get_origin(field.annotation) not in (dict, Mapping):
             yield from _describe(inner, f"{prefix}{name}.")
             continue
         default = (

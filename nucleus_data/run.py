@@ -1,14 +1,15 @@
-"""A run: what one command did. It pins its config hashes at its start and keeps times, failures and
-reports.
+"""A run: what one command did.
 
-runs/<run>/plan.json        configuration and config hashes; nothing in tables or sets depends on a
-run's name
+It pins its config hashes at its start and keeps times, failures and reports.
+
+runs/<run>/plan.json        configuration and config hashes; no table or set depends on a run's name
 runs/<run>/stages.jsonl     one line a stage: counts, reasons, seconds by phase
 runs/<run>/failures.jsonl   one line a failed shard, with its traceback
 """
 
 import datetime
 import json
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -37,7 +38,7 @@ class Run:
 
     Raises:
         RequestError: The corpus is missing, of another version, or a relative path inside a Ray
-        job.
+            job.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Run:
         self.sample = sample
         self.dry_run = dry_run
         self.say = say
-        self.corpus = Corpus(recipe.corpus, recipe.storage_options, create=create)
+        self.corpus = Corpus(recipe.corpus, recipe.storage_options, create=create, dry_run=dry_run)
         self.tables = recipe.table_hashes()
         self.stages = recipe.stages()
         self.training_set: str | None = None
@@ -77,12 +78,25 @@ class Run:
         stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
         name = f"{stamp}-{self.command}"
         number = 1
-        while not self.corpus.store.create(f"runs/{name}/claim", b""):
+        owner = uuid.uuid4().hex.encode()
+        while not self.corpus.store.create(f"runs/{name}/owner", owner):
             number += 1
             name = f"{stamp}-{self.command}-{number}"
-        for folder in ("images", "claims", *(f"tables/{t}/{h}" for t, h in self.tables.items())):
-            self.corpus.store.sweep(folder)
+        self.sweep()
         return name
+
+    def sweep(self) -> None:
+        """Removes what killed processes of this machine left half written, here and now."""
+        store = self.corpus.store
+        for folder in ("images", "claims", *(f"tables/{t}/{h}" for t, h in self.tables.items())):
+            store.sweep(folder)
+            store.sweep(f"{folder}/_failed")
+        if self.training_set:
+            for folder in ("_plan", "_done"):
+                store.sweep(f"{self.training_set}/{folder}")
+            for resolution in self.recipe.shard.resolutions:
+                for aspect in self.recipe.shard.aspects:
+                    store.sweep(f"{self.training_set}/{resolution}/{aspect}")
 
     def path(self, name: str) -> str:
         """Path below the corpus of a file of this run."""
@@ -130,8 +144,10 @@ class Run:
         *,
         keep: bool = True,
     ) -> StageReport:
-        """Runs items through Ray; says what became of them and keeps it with the run, unless told not to."""
+        """Runs items through Ray; says what became of them and, if `keep`, notes it in the run."""
         report = Loop(stage, work, self.resources(stage)).run(items, total)
+        if report.deaths:
+            self.sweep()
         if keep:
             self.keep(report)
         return report
@@ -183,7 +199,7 @@ class Run:
             )
 
     def inherit(self, stages: Iterable[str]) -> None:
-        """Takes over, for the report, what the newest earlier runs say of stages that this run did not do."""
+        """Takes over, for the report, the newest earlier lines about stages not in this run."""
         store = self.corpus.store
         have = {line["stage"] for line in self.lines}
         for run in reversed([r for r in self.corpus.runs() if r < self.name]):

@@ -1,9 +1,8 @@
 """How a row stage is written: one class, one verb.
 
 A stage says which tables it writes and turns rows into results. It knows nothing of Ray, object
-stores, resuming
-or progress: the runner (`nucleus_data.runner`) hands it rows that still lack a result and commits
-what comes back.
+stores, resuming or progress: the runner (`nucleus_data.runner`) hands it rows that still lack a
+result and commits what comes back.
 
     class Brightness(Stage[BrightnessSettings]):
         name = "brightness"
@@ -17,8 +16,7 @@ what comes back.
                 yield Result(row, {"brightness": {"luma": mean_luma(row.image)}})
 
 A stage that gathers rows (a model with batches) may receive `None` from the iterator: "no row is
-waiting now; give
-back what you hold". Only a stage that holds rows back ever sees it.
+waiting now; give back what you hold". Only a stage that holds rows back ever sees it.
 """
 
 from abc import ABC, abstractmethod
@@ -90,9 +88,8 @@ class RowFailure:
     """The row has no values, and why.
 
     A failure that depends on the image and the settings alone (`retryable=False`) is a row of the
-    table, with `reason`
-    in its `error` column. A retryable one (a killed worker, a network) is kept apart and done again
-    by `nucleus retry`.
+    table, with `reason` in its `error` column. A retryable one (a killed worker, a network) is kept
+    apart and done again by `nucleus retry`.
     """
 
     row: Row
@@ -105,8 +102,9 @@ SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
 
 class Stage(ABC, Generic[SettingsT]):
-    """A named step from rows to results. Three phases: construct (cheap, picklable), `setup` (load
-    a model), `process`.
+    """A named step from rows to results.
+
+    It has three phases: construct (cheap, picklable), `setup` (load a model), `process`.
 
     Attributes:
         name: The stage's name, as in `nucleus <name>`.
@@ -134,7 +132,10 @@ class Stage(ABC, Generic[SettingsT]):
         """Loads what is heavy (models, native libraries). Called once in each worker process."""
 
     def doing(self, what: str) -> None:
-        """Says which part of the work begins, so that a death names it. The runner of guarded shards listens."""
+        """Says which part of the work begins, so that a death names it.
+
+        The runner of guarded shards listens.
+        """
 
     @abstractmethod
     def process(self, rows: Iterator[Row]) -> Iterator[Result | RowFailure]:

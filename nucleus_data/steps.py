@@ -1,4 +1,7 @@
-"""The stages as steps of a run: each does its work, pins what it made, and says what became of the rows."""
+"""The stages as steps of a run.
+
+Each does its work, pins what it made, and says what became of the rows.
+"""
 
 import time
 from collections import Counter
@@ -11,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.dedup.stage import find_pairs
+from nucleus_data.dedup.stage import find_pairs, have_pairs
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
 from nucleus_data.ingest import build_shard, plan_ingest
@@ -19,7 +22,7 @@ from nucleus_data.recipe import STAGE_NAMES
 from nucleus_data.run import Run
 from nucleus_data.runner.loop import Item, StageReport
 from nucleus_data.runner.rows import Summary, sample_rows
-from nucleus_data.select.rules import Rule, check_rules, columns_of
+from nucleus_data.select.rules import Rule, check_rules, check_types, columns_of
 from nucleus_data.select.stage import (
     LedgerTask,
     RulesTask,
@@ -63,7 +66,8 @@ def ingest(run: Run) -> None:
     settings = run.recipe.ingest
     if not settings.source:
         raise RequestError(
-            "ingest.source is not set; give ingest.source=PATH (a folder, tars, img2dataset output or a URL list)"
+            "ingest.source is not set; give ingest.source=PATH "
+            "(a folder, tars, img2dataset output or a URL list)"
         )
     plan = plan_ingest(
         run.corpus, settings, limit=run.limit, sample=run.sample, dry_run=run.dry_run
@@ -120,6 +124,11 @@ def dedup(run: Run) -> None:
 def select(run: Run) -> dict[str, int]:
     """Decides about every record, and checks the sums."""
     rules, required, prefer_tables = _pin_selection(run)
+    if run.recipe.select.drop_duplicates and not have_pairs(run.corpus, run.tables):
+        raise RequestError(
+            "select needs the pairs of the tables as they are now; "
+            f"run: nucleus dedup corpus={run.recipe.corpus}"
+        )
     shards = run.corpus.shards()
     limits = shard_limits(run)
     if run.dry_run:
@@ -174,7 +183,8 @@ def pin_training_set(run: Run) -> None:
             t.removeprefix("caption.") for t in run.tables if t.startswith("caption.")
         )
         raise RequestError(
-            f"shard.captions names {unknown[0].removeprefix('caption.')!r}, which is no caption variant; "
+            f"shard.captions names {unknown[0].removeprefix('caption.')!r}, "
+            "which is no caption variant; "
             f"allowed: source, {', '.join(variants)}"
         )
     inputs = {n: run.tables[n] for n in ("selection", "inspect.file", *captions)}
@@ -209,6 +219,7 @@ def shard(run: Run) -> None:
     if store.exists(f"{folder}/manifest.parquet"):
         run.say(f"shard: the set is there already: {store.url(folder)}")
         return
+    run.sweep()
     tars = 0
     for tar in planning.plan_tars(run.corpus, query, settings):
         store.create(f"{folder}/{plan_name(tar.number)}", planning.encode_plan(tar))
@@ -224,7 +235,8 @@ def shard(run: Run) -> None:
     manifest = write_manifest(run.corpus, folder, tars)
     samples = sum(manifest.column("samples").to_pylist())
     run.say(
-        f"  {samples:,} samples in {tars} training shards; {without.num_rows:,} kept records left out (no caption)"
+        f"  {samples:,} samples in {tars} training shards; "
+        f"{without.num_rows:,} kept records left out (no caption)"
     )
     run.say(f"  {store.url(folder)}/manifest.parquet")
 
@@ -245,12 +257,16 @@ def use_selection(run: Run) -> None:
         if published(run.corpus, run.tables["selection"]):
             return
     raise RequestError(
-        f"there is no selection for the tables and rules as they are now; run: nucleus select corpus={run.recipe.corpus}"
+        f"there is no selection for the tables and rules as they are now; "
+        f"run: nucleus select corpus={run.recipe.corpus}"
     )
 
 
 def shard_limits(run: Run) -> dict[int, int] | None:
-    """Shard -> how many of its (sampled) records a limited, corpus-wide stage takes; None without a limit."""
+    """Shard -> how many of its (sampled) records a limited, corpus-wide stage takes.
+
+    None without a limit.
+    """
     if run.limit is None:
         return None
     remaining, limits = run.limit, {}
@@ -265,8 +281,9 @@ def shard_limits(run: Run) -> dict[int, int] | None:
 
 
 def _pin_dedup(run: Run) -> dict[str, str]:
-    inputs = {n: run.tables[n] for n in ("inspect.file", "inspect.hash") if n in run.tables}
-    if len(inputs) < 2:
+    needed: list[str] = ["inspect.file", "inspect.hash"]
+    inputs = {name: run.tables[name] for name in needed if name in run.tables}
+    if len(inputs) < len(needed):
         raise RequestError(
             "dedup needs the signal groups 'file' and 'hash'; add them to inspect.signals"
         )
@@ -287,8 +304,12 @@ def _pin_selection(run: Run) -> tuple[list[Rule], list[str], list[str]]:
     """Checks the rules, and sets the config hashes of `rules`, `selection` (and `dedup`)."""
     settings = run.recipe.select
     catalog = run.recipe.catalog()
-    upstream = [c.removeprefix("source.") for c in planning.upstream_columns(run.corpus)]
-    rules = check_rules(settings, catalog, upstream)
+    upstream = planning.upstream_columns(run.corpus)
+    rules = check_rules(settings, catalog, [name.removeprefix("source.") for name in upstream])
+    specs = run.stages["inspect"].tables()
+    types = {(spec.name, field.name): field.type for spec in specs for field in spec.schema}
+    types |= {("records", name): kind for name, kind in upstream.items()}
+    check_types(rules, types)
     prefer = [
         column
         for i, order in enumerate(settings.prefer)
@@ -300,6 +321,8 @@ def _pin_selection(run: Run) -> tuple[list[Rule], list[str], list[str]]:
         _pin_dedup(run)
         required |= {"inspect.hash", *prefer_tables}
     needed = sorted(required)
+    if "inspect.file" not in run.tables:
+        raise RequestError("select needs the signal group 'file'; add it to inspect.signals")
     inputs = {name: run.tables[name] for name in needed}
     identity = {
         "table": "rules",
@@ -319,8 +342,6 @@ def _pin_selection(run: Run) -> tuple[list[Rule], list[str], list[str]]:
             "prefer": list(settings.prefer),
         }
     )
-    if settings.drop_duplicates and not run.corpus.config_hashes("dedup"):
-        raise RequestError(f"select needs pairs; run: nucleus dedup corpus={run.recipe.corpus}")
     return rules, needed, prefer_tables
 
 
@@ -334,20 +355,22 @@ def _without_direction(order: str) -> str:
 def _check_sums(records: int, states: Mapping[str, int], dropped: int) -> None:
     if sum(states.values()) != records or states["duplicate"] != dropped:
         raise AssertionError(
-            f"the ledger does not add up: {records} records, states {dict(states)}, {dropped} dropped by the walk"
+            f"the ledger does not add up: {records} records, states {dict(states)}, "
+            f"{dropped} dropped by the walk"
         )
 
 
 def _shards_to_retry(run: Run, stage: str, shards: list[int]) -> list[int]:
-    """Shards with failed rows of a stage."""
+    """Shards with rows of a stage that failed and have no value since."""
     found: set[int] = set()
     for spec in run.stages[stage].tables():
-        found.update(Table(run.corpus.store, spec.name, run.tables[spec.name]).failed.shards())
+        table = Table(run.corpus.store, spec.name, run.tables[spec.name])
+        found.update(s for s in table.failed.shards() if len(run.corpus.failed_rows(table, s)))
     return [s for s in shards if s in found]
 
 
 def report(run: Run) -> None:
-    """Writes the page, from this run's stages and the newest earlier ones of those it did not run itself."""
+    """Writes the page, from this run's stages and, of those it did not run, the newest ones."""
     from nucleus_data.report import write_report
 
     if run.dry_run:
@@ -385,9 +408,13 @@ def train(run: Run) -> None:
 
 
 def retry(run: Run, stage: str) -> None:
-    """Does again the failed rows of a row stage, and the shards that failed in the newest run of it."""
-    row_stage(run, stage, retry=True)
+    """Does again the failed rows of a row stage, and the shards that its newest run failed on."""
     failed = run.newest_failed_shards(stage)
+    rows = _shards_to_retry(run, stage, run.corpus.shards())
+    if not rows and not failed:
+        run.say(f"{stage}: nothing to retry")
+        return
+    row_stage(run, stage, retry=True)
     if failed:
         job = run.stage_job(stage)
         run.loop(stage, job, run.items(job, failed), len(failed))

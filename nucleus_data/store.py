@@ -1,9 +1,8 @@
-"""One path layer for local folders and object stores (fsspec), with the one write that everything
-stands on.
+"""One path layer for local folders and object stores (fsspec).
 
-`Store.create` makes an object appear whole or not at all, and only if no object has that name.
-Locally that is a hard
-link of a finished hidden file; object stores do it with a conditional put (fsspec `mode="create"`).
+Everything stands on one write: `Store.create` makes an object appear whole or not at all, and only
+if no object has that name. Locally that is a hard link of a finished hidden file; object stores do
+it with a conditional put (fsspec `mode="create"`).
 """
 
 import errno
@@ -39,8 +38,9 @@ FINAL_ERRNOS = {
 
 
 class Store:
-    """A root URI and the objects below it; every path is relative to the root, with forward
-    slashes.
+    """A root URI and the objects below it.
+
+    Every path is relative to the root, with forward slashes.
 
     Args:
         uri: A local path, `file://`, `s3://bucket/prefix`, `gs://…` or any other fsspec URL.
@@ -55,7 +55,8 @@ class Store:
         self.storage_options = dict(storage_options or {})
         options = dict(self.storage_options)
         if uri.startswith(("s3://", "s3a://")):
-            # Two s3fs settings that correctness needs: a listing must not be remembered from before other writers.
+            # Two s3fs settings that correctness needs: a listing must not be remembered from before
+            # other writers.
             options.setdefault("use_listings_cache", False)
         try:
             fs, root = fsspec.url_to_fs(uri, **options)
@@ -111,9 +112,8 @@ class Store:
 
         Returns:
             False if an object of that name exists with other content; it is left as it is. True if
-            the object is now
-            there with this content (also if it was there before: the same bytes twice are no
-            conflict).
+            the object is now there with this content (also if it was there before: the same bytes
+            twice are no conflict).
 
         Raises:
             DiskFullError: The disk is full.
@@ -128,7 +128,7 @@ class Store:
         return True
 
     def create_file(self, name: str, file: Path) -> bool:
-        """Like `create`, from a local file (of any size). False if an object of that name exists."""
+        """Like `create`, from a local file of any size; False if an object of that name exists."""
         try:
             if self.local:
                 self._link(name, lambda part: _copy_synced(file, part))
@@ -158,7 +158,11 @@ class Store:
             return
 
     def sweep(self, folder: str) -> int:
-        """Removes hidden files that dead processes of this machine left in a local folder; returns how many."""
+        """Removes hidden files that dead processes of this machine left in a local folder.
+
+        Returns:
+            How many.
+        """
         if not self.local or not Path(self.path(folder)).is_dir():
             return 0
         swept = 0
@@ -183,7 +187,7 @@ class Store:
 
 
 def with_retries(call: Callable[[], T]) -> T:
-    """Calls, and calls again with growing, jittered delays while a store has errors that may pass."""
+    """Calls, and again after growing, jittered delays while a store has errors that may pass."""
     for attempt in range(ATTEMPTS):
         try:
             return call()
@@ -208,8 +212,8 @@ class _full_disk:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(
-                f"the disk is full: {self.name} was not written. What was committed before is whole; free some "
-                "space and run the same command again"
+                f"the disk is full: {self.name} was not written. What was "
+                "committed before is whole; free some space and run the same command again"
             ) from error
 
 

@@ -1,18 +1,15 @@
 """Tables made of Parquet parts, each of which is its own commit.
 
 `tables/<name>/<config hash>/000017-0.parquet` is part 0 of shard 17. Parts of a shard never share a
-row and are numbered
-without gaps; who loses the race for a number drops the rows that the winner wrote and takes the
-next one. So
-`*.parquet` is right for any tool at any moment. The footer says which rows a part holds, so that
-coverage is known
-without reading values.
+row and are numbered without gaps; who loses the race for a number drops the rows that the winner
+wrote and takes the next one. So `*.parquet` is right for any tool at any moment. The footer says
+which rows a part holds, so that coverage is known without reading values.
 
 Failures that may pass (a killed worker) lie beside the parts, in `_failed/`, until `nucleus retry`
-tries again; a row
-of the table outweighs them.
+tries again; a row of the table outweighs them.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -37,7 +34,7 @@ PREFIX = "nucleus."
 
 
 def table_schema(values: pa.Schema, *, error: bool = True) -> pa.Schema:
-    """The full schema of a table: the key, the values, and (for measured tables) the reason code of a failure."""
+    """A table's full schema: key, values, and (if it is measured) a failure's reason code."""
     tail = [pa.field("error", pa.string())] if error else []
     return pa.schema([*KEY_FIELDS, *values, *tail])
 
@@ -74,7 +71,7 @@ class Table:
         return [name for name in self.store.list(self.folder) if name.endswith(".parquet")]
 
     def metadata(self, shard: int) -> Iterator[Mapping[str, str]]:
-        """The footer of each part of a shard, without its values (our keys, without their prefix)."""
+        """The footer of each part of a shard, without its values (our keys without prefix)."""
         for _, file in self._open_parts(shard):
             yield _footer(pq.ParquetFile(file).schema_arrow)
 
@@ -102,8 +99,9 @@ class Table:
         return whole
 
     def append(self, shard: int, table: pa.Table, footer: Mapping[str, str]) -> int:
-        """Commits rows of a shard as one new part, dropping those that another writer committed
-        first.
+        """Commits rows of a shard as one new part.
+
+        Rows that another writer committed first are dropped.
 
         Args:
             shard: The shard that all rows are of.
@@ -154,7 +152,10 @@ class Table:
 
 
 def encode_part(table: pa.Table, footer: Mapping[str, str]) -> bytes:
-    """A part's bytes: zstd, statistics, row groups of 25,000, our footer under `nucleus.*`; the same rows give the same bytes."""
+    """A part's bytes; the same rows give the same bytes.
+
+    They are zstd, with statistics, row groups of 25,000, and our footer under `nucleus.*`.
+    """
     metadata = {f"{PREFIX}{key}": value for key, value in sorted(footer.items())}
     sink = pa.BufferOutputStream()
     pq.write_table(
@@ -166,6 +167,17 @@ def encode_part(table: pa.Table, footer: Mapping[str, str]) -> bytes:
         store_schema=True,
     )
     return sink.getvalue().to_pybytes()
+
+
+def parts_glob(store: Store, folder: str) -> str:
+    """A DuckDB pattern of all parts in a folder, whatever characters the corpus's path has."""
+    return re.sub(r"([*?\[])", r"[\1]", store.url(folder)) + "/*.parquet"
+
+
+def parts_sql(store: Store, folder: str) -> str:
+    """DuckDB SQL that reads all parts in a folder."""
+    pattern = parts_glob(store, folder).replace("'", "''")
+    return f"read_parquet('{pattern}', union_by_name = true)"
 
 
 def _footer(schema: pa.Schema) -> Mapping[str, str]:

@@ -1,4 +1,7 @@
-"""`quick_train` as a task of a Ray cluster: it runs where the GPUs are, the driver shows its progress."""
+"""`quick_train` as a task of a Ray cluster: it runs where the GPUs are.
+
+The driver shows its progress.
+"""
 
 import json
 import tempfile
@@ -8,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from nucleus_model.settings import QuickTrainSettings
 from ray import exceptions as gone
 from tqdm import tqdm
 
@@ -17,13 +19,14 @@ from nucleus_data.errors import RequestError
 from nucleus_data.run import Run
 from nucleus_data.runner.loop import StageReport
 from nucleus_data.runner.rows import Summary
+from nucleus_model.settings import QuickTrainSettings
 
 POLL_S = 1.0
 FOLDER = "quick_train"
 
 
 def quick_train(run: Run) -> None:
-    """Trains the model on the run's training set and keeps curve, checkpoint and samples under the run."""
+    """Trains on the run's training set; keeps curve, checkpoint and samples under the run."""
     folder = run.training_set
     assert folder is not None
     settings = run.recipe.quick_train
@@ -89,4 +92,18 @@ def _train(
         for file in sorted(Path(local).rglob("*")):
             if file.is_file():
                 store.put(f"{out}/{file.relative_to(local).as_posix()}", file.read_bytes())
-    return {"samples": result["samples"], "text": result["text"]}
+    return {
+        "samples": result["train_samples"] + result["holdout_samples"],
+        "text": describe(result),
+    }
+
+
+def describe(result: Mapping[str, Any]) -> str:
+    """What a quick-train did, in one line for people."""
+    held_out = result["holdout"]
+    last = f", held out {held_out[-1]['holdout_loss']:.3f}" if held_out else ""
+    return (
+        f"{result['parameters'] / 1e6:.1f} M parameters, {result['steps']} steps, "
+        f"loss {result['first_loss']:.3f} to {result['last_loss']:.3f}{last}, "
+        f"{result['timings']['images_per_second']:.0f} images/s"
+    )

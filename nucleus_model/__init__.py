@@ -5,27 +5,31 @@ them), trains at a size that a laptop can bear, and leaves a loss curve, a held-
 checkpoint and a grid of samples:
 
     from pathlib import Path
-    from nucleus_model.train import QuickTrainSettings, quick_train
 
-    summary = quick_train("corpus/sets/demo/<hash>", Path("out"), QuickTrainSettings(steps=200))
+    from nucleus_model.settings import QuickTrainSettings
+    from nucleus_model.train import quick_train
 
-On two CPU cores the preset `nano` (2.2 M parameters, 64 x 64 pixels, 64 image tokens) makes some
-150 images a second, so 200 steps of 32 images take under a minute. The trade-off: it tells captions
-that match from captions that don't, and clean images from noisy ones; of what a large model would
-make of them it tells nothing.
+    summary = quick_train("corpus/sets/demo/<hash>", Path("out"), QuickTrainSettings(steps=600))
+
+The preset `nano` has 4 M parameters and 64 image tokens (64 x 64 pixels) and trains at some 40 to
+50 images a second on one CPU core, so that 600 steps of 8 images take about two minutes. The
+trade-off: the held-out loss tells captions that match from captions that don't, and clean images
+from noisy ones; the samples show colours that follow the words and no shapes yet, and of what a
+large model would make of the set they tell nothing.
 
 | module | what it holds |
 |---|---|
 | `presets` | sizes of the transformer: `nano`, and `debug` for tests |
 | `init` | builds a transformer; every parameter initialised by rule, from a seed |
-| `codec` | pixels to latents and back: space-to-depth instead of a VAE |
+| `codec` | pixels to latents and back: whitened space-to-depth instead of a VAE |
 | `text` | the captioner's language tower as text encoder |
 | `loader` | a training set as deterministic batches |
 | `flow` | packing, the rectified-flow objective, how sigmas are drawn |
 | `holdout` | the held-out loss: fixed noise, stratified sigmas |
 | `sample` | the Euler sampler with guidance, and the grid |
 | `checkpoint` | whole or not at all: `model.safetensors` and `checkpoint.json` |
-| `train` | the settings and the loop |
+| `settings` | every setting, free of torch |
+| `train` | the loop |
 
 What is deterministic: with one seed, one thread count and one machine, every loss is equal to the
 last bit. Randomness is keyed by record ids, never by position, so a sample meets the same noise

@@ -45,9 +45,12 @@ class QuickTrainSettings(BaseModel):
     resolution: int | None = Field(
         default=None, ge=8, description="Which resolution of the set; empty for its smallest."
     )
-    steps: int = Field(default=200, ge=1, description="Optimizer steps.")
+    steps: int = Field(default=600, ge=1, description="Optimizer steps.")
     batch_size: int = Field(
-        default=32, ge=1, description="Images a step; a bucket's last batch has fewer."
+        default=8,
+        ge=1,
+        description="Images a step; a bucket's last batch has fewer. Many small steps learn more "
+        "from as many images than a few large ones, at this size.",
     )
     lr: float = Field(default=2e-3, gt=0, description="Peak learning rate of AdamW.")
     warmup: int = Field(

@@ -1,6 +1,6 @@
 """The quick-train: a training set in, a loss curve, a checkpoint and samples out.
 
-    summary = quick_train("corpus/sets/demo/<hash>", Path("out"), QuickTrainSettings(steps=200))
+    summary = quick_train("corpus/sets/demo/<hash>", Path("out"), QuickTrainSettings(steps=600))
 
 What it leaves in `out`, all of it equal to the last bit on the same machine with the same seed and
 threads, but for the timings:
@@ -87,8 +87,9 @@ def quick_train(
         save_checkpoint(out / checkpoint, trainer.model, trainer.preset, trainer.record())
         trainer.write_samples(out)
     summary |= {
+        "text": describe(summary),
         "checkpoint": checkpoint,
-        "samples": "samples.png",
+        "grid": "samples.png",
         "failures": dict(sorted(training_set.failures.items())),
         "captions_cut": trainer.text.cut,
     }
@@ -173,6 +174,7 @@ class _Trainer:
             "steps": settings.steps,
             "epochs": epoch + 1,
             "images": sum(self.images),
+            "samples": len(self.set.samples),
             "train_samples": len(self.train_samples),
             "holdout_samples": len(self.held_out),
             "first_loss": losses[0],
@@ -278,6 +280,16 @@ class _Trainer:
         candidates = [*self.held_out, *self.train_samples]
         found = dict.fromkeys(item.captions[-1] for item in candidates if item.captions)
         return tuple(found)[:count] or ("",)
+
+
+def describe(summary: Mapping[str, Any]) -> str:
+    """One line on a run's result, without wall-clock figures."""
+    held = summary["holdout"]
+    held_text = f", held-out loss {held[-1]['holdout_loss']:.3f}" if held else ""
+    return (
+        f"{summary['steps']} steps, {summary['images']} images of {summary['train_samples']} "
+        f"samples: loss {summary['first_loss']:.3f} to {summary['last_loss']:.3f}{held_text}"
+    )
 
 
 def learning_rate(step: int, settings: QuickTrainSettings) -> float:

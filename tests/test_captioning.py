@@ -47,7 +47,9 @@ def caption_all(engine, count, temperature=0.0):
     done = []
     penalty = 0.5 if temperature else 0.0
     for number, (key, image, prompt) in enumerate(requests(count)):
-        engine.submit(key, image, prompt, Sampling(64, temperature, 0.9, penalty, seed=number))
+        engine.submit(
+            key, image, prompt, Sampling(64, temperature, 0.9, penalty, seed=2**62 + number)
+        )
         if engine.pending() >= 24:
             done += engine.step()
     while engine.pending():
@@ -220,7 +222,7 @@ class TestTransformers:
 # vLLM warns while it is imported and changes its process, so it has a process of its own; and in
 # that a thread, as in an actor.
 VLLM_SCRIPT = """
-import dataclasses, json, sys, threading
+import dataclasses, json, os, sys, threading
 from tests.test_captioning import EngineSettings, Sampling, caption_all, load_engine, requests
 
 def main():
@@ -240,6 +242,8 @@ def main():
 thread = threading.Thread(target=main)
 thread.start()
 thread.join()
+sys.stdout.flush()
+os._exit(0)  # the interpreter's own way out takes ten seconds
 """
 
 

@@ -1,4 +1,7 @@
-"""A full disk: nothing committed is harmed, and the message says what to do. On a small tmpfs, so root only."""
+"""A full disk: nothing committed is harmed, and the message says what to do.
+
+On a small tmpfs, so root only.
+"""
 
 import os
 import subprocess
@@ -16,9 +19,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 def small_disk(tmp_path) -> Path:
     folder = tmp_path / "disk"
     folder.mkdir()
-    if os.geteuid() != 0 or subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], check=False
-    ).returncode:
+    if (
+        os.geteuid() != 0
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], check=False
+        ).returncode
+    ):
         pytest.skip("mounting a tmpfs needs root")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)

@@ -1,4 +1,7 @@
-"""`ray job submit` to a real local cluster: a head with its job server and token, a second node, and the whole line."""
+"""`ray job submit` to a real local cluster, of the whole line.
+
+The cluster is a head with its job server and token, and a second node.
+"""
 
 import json
 import os
@@ -61,9 +64,7 @@ def cluster(tmp_path_factory):
             )
             wait_until_up(f"http://127.0.0.1:{dashboard}", env["RAY_AUTH_TOKEN"])
     yield f"http://127.0.0.1:{dashboard}", env, ray
-    everyone = [
-        child for p in started for child in psutil.Process(p.pid).children(recursive=True)
-    ]
+    everyone = [child for p in started for child in psutil.Process(p.pid).children(recursive=True)]
     for process in reversed(started):
         process.terminate()
         process.wait(timeout=60)

@@ -1,13 +1,14 @@
 """Kill -9 of the driver, of a worker and of an actor, in the middle of inspect, caption and shard.
 
-Each case kills three times, at moments drawn from a printed seed, each between the first and the last commit. What is
-there in the end must be byte-equal to an uninterrupted run; captions hold every row once, with the same key, prompt and
-seed, and at least 99 % of the greedy texts equal.
+Each case kills three times, at moments drawn from a printed seed, each between the first and
+the last commit. What is there in the end must be byte-equal to an uninterrupted run; captions hold
+every row once, with the same key, prompt and seed, and at least 99 % of the greedy texts equal.
 """
 
 import contextlib
 import random
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -16,7 +17,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from nucleus_data.world import write_demo
-from tests.commands import assert_ended, family, kill, nucleus, start, tree, wait_for
+from tests.commands import (
+    assert_agents_ended,
+    assert_ended,
+    family,
+    kill,
+    nucleus,
+    start,
+    tree,
+    wait_for,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -28,7 +38,7 @@ CAPTION = ("caption.variants.short.max_tokens=12", "caption.variants.long.max_to
 
 
 @pytest.fixture(scope="module")
-def stages(tmp_path_factory) -> dict[str, Path]:
+def stages(tmp_path_factory) -> Iterator[dict[str, Path]]:
     """Corpora as they are before each stage, and after it without any kill."""
     root = tmp_path_factory.mktemp("kills")
     log = root / "log.txt"
@@ -53,7 +63,8 @@ def stages(tmp_path_factory) -> dict[str, Path]:
     shutil.copytree(made["before caption"], corpus)
     nucleus("caption", f"corpus={corpus}", SLOW, *SMALL, *CAPTION, log=log)
     keep("after caption")
-    return made
+    yield made
+    assert_agents_ended()
 
 
 class Case:
@@ -80,7 +91,10 @@ class Case:
         print(f"seed {seed}, {self.last} commits")
         draw = random.Random(seed)
         third = max(1, (self.last - 4) // KILLS)
-        return [draw.randint(1 + i * third, max(1 + i * third, (i + 1) * third - 1)) for i in range(KILLS)]
+        return [
+            draw.randint(1 + i * third, max(1 + i * third, (i + 1) * third - 1))
+            for i in range(KILLS)
+        ]
 
     def kill_driver(self, moment: int) -> None:
         process = start(*self.command, log=self.log)
@@ -127,15 +141,18 @@ class Case:
         for name in ("caption.short", "caption.long"):
             ours, theirs = (
                 pa.concat_tables(
-                    pq.read_table(file)
-                    for file in sorted(root.glob(f"tables/{name}/*/*.parquet"))
+                    pq.read_table(file) for file in sorted(root.glob(f"tables/{name}/*/*.parquet"))
                 ).sort_by([("shard", "ascending"), ("row", "ascending")])
                 for root in (self.corpus, self.expected)
             )
             for column in ("shard", "row", "id", "prompt", "seed", "model", "revision"):
                 assert ours.column(column).to_pylist() == theirs.column(column).to_pylist()
             texts = list(
-                zip(ours.column("caption").to_pylist(), theirs.column("caption").to_pylist(), strict=True)
+                zip(
+                    ours.column("caption").to_pylist(),
+                    theirs.column("caption").to_pylist(),
+                    strict=True,
+                )
             )
             share = sum(a == b for a, b in texts) / len(texts)
             print(f"{name}: {share:.2%} of {len(texts)} greedy texts equal")

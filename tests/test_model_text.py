@@ -3,7 +3,8 @@ import json
 import pytest
 import torch
 
-from nucleus_model.text import TextEncoder, TextSettings, pad_right
+from nucleus_model.settings import TextSettings
+from nucleus_model.text import TextEncoder, pad_right
 from tests.model_support import write_qwen
 
 
@@ -18,7 +19,8 @@ def encoder(folder, **settings):
 
 def test_the_template_is_whole_for_the_empty_prompt_too(folder):
     found = encoder(folder, system_prompt="Draw.")
-    expected = "<|im_start|>system\nDraw.<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+    system = "<|im_start|>system\nDraw.<|im_end|>\n"
+    expected = system + "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
     assert found.template("a cat") == expected.format("a cat")
     assert found.template("") == expected.format("")
     assert len(found.states("")) == len(
@@ -75,8 +77,8 @@ def test_the_cache_is_bounded_and_changes_no_value(folder):
 
 
 def test_a_long_prompt_is_cut_and_counted(folder):
-    found = encoder(folder, max_tokens=160)
-    assert len(found.states("red " * 100)) == 160
+    found = encoder(folder, max_tokens=100)
+    assert len(found.states("red " * 100)) == 100
     found.states("")
     assert found.cut == 1
 

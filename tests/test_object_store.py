@@ -1,4 +1,7 @@
-"""The whole line on `s3://`, against a local S3 server (moto's), byte-equal to the one on local paths."""
+"""The whole line on `s3://`, against a local S3 server (moto's).
+
+It is byte-equal to the one on local paths.
+"""
 
 from pathlib import Path
 
@@ -123,9 +126,10 @@ def test_a_lost_race_on_s3_loses_no_row(endpoint):
             [{"shard": 0, "row": n, "id": f"{n:032x}", "v": n} for n in numbers], schema
         )
 
-    one, other = Table(store, "t", "h"), Table(Store("s3://bucket/race", options(endpoint)), "t", "h")
+    one, other = (
+        Table(store, "t", "h"),
+        Table(Store("s3://bucket/race", options(endpoint)), "t", "h"),
+    )
     assert one.append(0, rows(0, 1), {}) == 2
     assert other.append(0, rows(1, 2), {}) == 1
     assert one.read(0).column("row").to_pylist() == [0, 1, 2]
-
-

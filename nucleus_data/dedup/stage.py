@@ -1,5 +1,4 @@
-"""`dedup` over a corpus: gathers hashes from the tables, finds the pairs, writes them
-shard-aligned.
+"""`dedup` over a corpus: gathers hashes, finds the pairs, writes them shard-aligned.
 
 The gathered columns take about 130 bytes a record in the driver's memory; that bounds this version
 at some hundred million records on one machine.
@@ -59,6 +58,11 @@ def find_pairs(
     }
     corpus.store.create(marker, json.dumps(counts, sort_keys=True).encode())
     return counts
+
+
+def have_pairs(corpus: Corpus, tables: Mapping[str, str]) -> bool:
+    """Whether all pairs of the tables as they are now are there."""
+    return corpus.store.exists(f"tables/dedup/{tables['dedup']}/{PUBLISHED}")
 
 
 def _replace_part(target: Table, shard: int, pairs: pa.Table) -> None:

@@ -1,9 +1,8 @@
 """A model in a Ray actor: one thread runs the stage, rows of several shards flow through it.
 
 Each `run_shard` call reads its shard's rows into a queue (so that reading overlaps the model) and
-waits until all of
-them came back. The stage's iterator yields None only while the stage holds rows and none is
-waiting.
+waits until all of them came back. The stage's iterator yields None only while the stage holds rows
+and none is waiting.
 """
 
 import faulthandler
@@ -23,7 +22,10 @@ TICK_S = 1.0
 
 
 class StageDiedError(RuntimeError):
-    """The stage's `process` raised: the actor is of no more use, its shards are tried again elsewhere."""
+    """The stage's `process` raised: the actor is of no more use.
+
+    Its shards are tried again elsewhere.
+    """
 
 
 class SetupFailedError(RuntimeError):
@@ -133,7 +135,10 @@ class StageActor:
 
 
 class Watchdog:
-    """Ends this process when no row moved for too long, even if native code holds the interpreter's lock."""
+    """Ends this process when no row moved for too long.
+
+    It does so even if native code holds the interpreter's lock.
+    """
 
     def __init__(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s

@@ -21,7 +21,8 @@ class RaySettings(BaseModel):
 
     address: str | None = Field(
         None,
-        description="A running cluster ('auto' or host:port); by default RAY_ADDRESS, else a local one.",
+        description="A running cluster ('auto' or host:port); "
+        "by default RAY_ADDRESS, else a local one.",
     )
     num_cpus: int | None = Field(
         None, ge=1, description="CPUs of a local cluster; by default those that the machine has."
@@ -34,16 +35,18 @@ def inside_job() -> bool:
 
 
 def check_corpus_uri(uri: str) -> None:
-    """Refuses a relative local path inside a Ray job: it would land in Ray's temporary folder and
-    be lost.
+    """Refuses a relative local path inside a Ray job.
+
+    What is written there would land in Ray's temporary folder and be lost.
 
     Raises:
         RequestError: The path is relative and this is a Ray job.
     """
     if inside_job() and "://" not in uri and not Path(uri).is_absolute():
         raise RequestError(
-            f"corpus={uri!r} is relative, and this is a Ray job: it would land in Ray's temporary folder. Give an "
-            "absolute path on storage that every node sees, or a URL such as s3://bucket/corpus"
+            f"corpus={uri!r} is relative, and this is a Ray job: it would land in "
+            "Ray's temporary folder. Give an absolute path on storage that every node sees, "
+            "or a URL such as s3://bucket/corpus"
         )
 
 

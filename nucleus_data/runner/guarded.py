@@ -1,9 +1,8 @@
 """Guarded shards: each image in a child process with limits of time and memory.
 
 A shard comes here after it was in flight in two workers that died. The child holds the stage, set
-up once; it gets one
-row at a time. When it dies, hangs or grows too much, that image fails with the reason, a new child
-goes on with the next.
+up once; it gets one row at a time. When it dies, hangs or grows too much, that image fails with the
+reason, a new child goes on with the next.
 """
 
 import ctypes
@@ -67,7 +66,7 @@ class _Child:
                     if kind == "raised":
                         raise RuntimeError(f"{self.job.stage.name} failed on {row.id}: {content}")
                     content.row = row
-                    return content  # type: ignore[no-any-return]
+                    return content
                 if time.monotonic() > deadline:
                     return self._kill(row, "killed_timeout", doing)
                 if self._memory() > self.job.row_memory_bytes:
@@ -88,7 +87,8 @@ class _Child:
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "nucleus_data.runner.guarded", str(theirs.fileno())]
-        # What the worker can import the child can too: a job's working directory is on the worker's path only.
+        # What the worker can import the child can too: a job's working directory is on the worker's
+        # path only.
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
         self.process_handle = subprocess.Popen(
             command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=env
@@ -136,7 +136,7 @@ def _one(stage: Any, row: Row) -> Result | RowFailure:
             yield None
 
     for outcome in stage.process(feed()):
-        return outcome  # type: ignore[no-any-return]
+        return outcome
     raise RuntimeError("no result")
 
 

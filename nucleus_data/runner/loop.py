@@ -1,10 +1,8 @@
-"""The driver's loop: a bounded window of tasks or actors, attempts counted here, failures
-collected, progress shown.
+"""The driver's loop: a bounded window of tasks or actors, with attempts counted here.
 
-Only shard numbers go out and summaries under 10 KB come back. Ray retries nothing (`max_retries=0`,
-`max_restarts=0`):
-a shard whose worker died is tried again, after the second death it runs guarded, after the fourth
-it fails.
+It collects failures and shows progress. Only shard numbers go out and summaries under 10 KB come
+back. Ray retries nothing (`max_retries=0`, `max_restarts=0`): a shard whose worker died is tried
+again, after the second death it runs guarded, after the fourth it fails.
 """
 
 import time
@@ -184,7 +182,9 @@ class Loop:
                 ActorPool(self).run(items)
             else:
                 self._run_tasks(items)
-            self._run_tasks(self.guarded)
+            while self.guarded and not self.stop:
+                guarded, self.guarded = self.guarded, deque()
+                self._run_tasks(guarded)
         finally:
             self.bar.close()
         self.report.seconds = time.perf_counter() - start
@@ -206,7 +206,7 @@ class Loop:
                     exhausted = True
                     break
                 running[remote.remote(self.reference, item)] = item
-            if not running and (exhausted or self.stop) and not again:
+            if not running and (self.stop or (exhausted and not again)):
                 return
             for reference in ray.wait(list(running), timeout=WAIT_S)[0]:
                 self.settle(reference, running.pop(reference), again)
@@ -249,7 +249,7 @@ class Loop:
         ):
             self._fail(item, f"its worker died {item.deaths} times: {error}", str(error))
         elif item.deaths >= GUARDED_AFTER:
-            (again if again is self.guarded else self.guarded).append(item)
+            self.guarded.append(item)
         else:
             again.append(item)
 

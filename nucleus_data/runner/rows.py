@@ -1,7 +1,7 @@
-"""One shard of a row stage: which rows lack a result, handing them out, committing what comes back."""
+"""One shard of a row stage: finds rows without a result, hands them out, commits what returns."""
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,7 +70,7 @@ class Summary:
     failed: Counter[str] = field(default_factory=Counter)
     retryable: int = 0
     bytes: int = 0
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     extra: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "Summary") -> None:
@@ -81,7 +81,8 @@ class Summary:
         self.retryable += other.retryable
         self.bytes += other.bytes
         self.failed.update(other.failed)
-        self.seconds.update(other.seconds)
+        for phase, seconds in other.seconds.items():
+            self.seconds[phase] += seconds
         self.extra.update(other.extra)
 
 
@@ -97,7 +98,7 @@ class ShardRows:
         self.job = job
         self.shard = shard
         self.corpus = Corpus(job.uri, job.storage_options)
-        self.footer = next(iter(self.corpus.records.metadata(shard)), None) or {}
+        self.footer = next(iter(self.corpus.records.metadata(shard)), {})
         self.specs = {spec.name: spec for spec in job.stage.tables()}
         self.targets = {
             name: Table(self.corpus.store, name, job.tables[name]) for name in self.specs
@@ -146,7 +147,8 @@ class ShardRows:
         row = outcome.row
         if row.row in self.outcomes or row.row not in self.wanted:
             raise CorpusError(
-                f"stage {self.job.stage.name!r} gave a second result for row {row.row} of shard {self.shard}"
+                f"stage {self.job.stage.name!r} gave a second result "
+                f"for row {row.row} of shard {self.shard}"
             )
         row.image = None
         self.outcomes[row.row] = outcome
@@ -156,8 +158,8 @@ class ShardRows:
         start = time.perf_counter()
         if not self.complete:
             raise CorpusError(
-                f"stage {self.job.stage.name!r} gave {len(self.outcomes)} results for {self.todo.num_rows} rows of "
-                f"shard {self.shard}"
+                f"stage {self.job.stage.name!r} gave {len(self.outcomes)} results "
+                f"for {self.todo.num_rows} rows of shard {self.shard}"
             )
         outcomes = [self.outcomes[row] for row in sorted(self.outcomes)]
         for name, target in self.targets.items():
@@ -236,7 +238,8 @@ class ShardRows:
             values = outcome.values.get(name)
             if values is None or values.keys() - {*spec.schema.names, "error"}:
                 raise CorpusError(
-                    f"stage {self.job.stage.name!r}, table {name!r}: needs columns {spec.schema.names}; the result has "
+                    f"stage {self.job.stage.name!r}, table {name!r}: needs columns "
+                    f"{spec.schema.names}; the result has "
                     f"{sorted(values) if values is not None else 'no such table'}"
                 )
             rows.append({**_key(outcome.row), **values})
@@ -248,7 +251,7 @@ class ShardRows:
 
 
 def sample_rows(rows: pa.Table, sample: float) -> pa.Table:
-    """The share of rows whose keyed hash of `id` falls below `sample`; the same rows in every run."""
+    """The rows whose keyed hash of `id` falls below `sample`; the same ones in every run."""
     if sample >= 1.0:
         return rows
     ids = rows.column("id").to_pylist()

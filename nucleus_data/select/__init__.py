@@ -1,1 +1,4 @@
-"""Deciding: rules over signals, then the duplicate walk; the result is the ledger, every record in one state."""
+"""Deciding: rules over signals, then the duplicate walk.
+
+The result is the ledger: every record in one state.
+"""

@@ -77,16 +77,21 @@ def decide(
     flags = "".join(f", {sql} AS has{i}" for i, sql in enumerate(present.values()))
     inner = (
         f"SELECT r.shard, r.row, r.id, coalesce({', '.join(errors)}) AS final_error, "
-        f"coalesce(r.retryable, false) AS fetch_again, coalesce({', '.join([*passing, 'NULL'])}) AS passing_error"
+        "coalesce(r.retryable, false) AS fetch_again, "
+        f"coalesce({', '.join([*passing, 'NULL'])}) AS passing_error"
         f"{flags}{''.join(', ' + s for s in selected)} "
         f"FROM records_arrow r {' '.join(joins)}"
     )
+    # IS NULL and coalesce would be true of a row that is only not measured yet.
     results = "".join(
-        f", CAST(({rule.where}\n) AS BOOLEAN) AS rule{i}" for i, rule in enumerate(rules)
+        f", CASE WHEN {_known(rule, required)} "
+        f"THEN CAST(({rule.where}\n) AS BOOLEAN) END AS rule{i}"
+        for i, rule in enumerate(rules)
     )
     query = f"""
         WITH joined AS ({inner}), judged AS (SELECT *{results} FROM joined),
-        listed AS (SELECT *, {_lists(rules, required)} FROM judged)
+        listed AS (SELECT shard, row, id, final_error, passing_error, fetch_again,
+          {_lists(rules, required)} FROM judged)
         SELECT shard, row, id,
           CASE WHEN final_error IS NOT NULL OR passing_error IS NOT NULL THEN 'failed'
                WHEN len(fired) > 0 THEN 'rejected'
@@ -108,19 +113,15 @@ def decide(
 
 
 def _lists(rules: Sequence[Rule], required: Sequence[str]) -> str:
-    """SQL of the list columns: what fired, with conditions and values; flags, NULLs, and missing tables."""
+    """SQL of the list columns: fired rules, conditions, values; flags, NULLs, missing tables."""
     rejecting = [(i, rule) for i, rule in enumerate(rules) if rule.action == "reject"]
     flagging = [(i, rule) for i, rule in enumerate(rules) if rule.action == "flag"]
-
-    def known(rule: Rule) -> str:
-        needed = [f"has{required.index(t)}" for t in rule.tables if t in required]
-        return " AND ".join(needed) or "true"
 
     fired = [f"CASE WHEN rule{i} THEN {_text(rule.name)} END" for i, rule in rejecting]
     conditions = [f"CASE WHEN rule{i} THEN {_text(rule.where)} END" for i, rule in rejecting]
     flags = [f"CASE WHEN rule{i} THEN {_text(rule.name)} END" for i, rule in flagging]
     nulls = [
-        f"CASE WHEN rule{i} IS NULL AND {known(rule)} THEN {_text(rule.name)} END"
+        f"CASE WHEN rule{i} IS NULL AND {_known(rule, required)} THEN {_text(rule.name)} END"
         for i, rule in enumerate(rules)
     ]
     waiting = [f"CASE WHEN NOT has{i} THEN {_text(name)} END" for i, name in enumerate(required)]
@@ -135,9 +136,16 @@ def _lists(rules: Sequence[Rule], required: Sequence[str]) -> str:
     ]
     joined = f"'{{' || array_to_string({_compact(values)}, ', ') || '}}'"
     return (
-        f"{_compact(fired)} AS fired, {_compact(conditions)} AS conditions, {_compact(flags)} AS flags, "
+        f"{_compact(fired)} AS fired, {_compact(conditions)} AS conditions, "
+        f"{_compact(flags)} AS flags, "
         f'{_compact(nulls)} AS nulls, {_compact(waiting)} AS waiting, {joined} AS "values"'
     )
+
+
+def _known(rule: Rule, required: Sequence[str]) -> str:
+    """SQL: whether every table that a rule reads has a row for the record."""
+    needed = [f"has{required.index(t)}" for t in rule.tables if t in required]
+    return " AND ".join(needed) or "true"
 
 
 def json_key(name: str) -> str:
@@ -159,9 +167,12 @@ def _no_failures() -> pa.Table:
 
 
 def _empty(name: str, rules: Sequence[Rule]) -> pa.Table:
-    """A table without rows; every column that a rule reads is there, and NULL after the join."""
+    """A table without rows that has every column that a rule reads.
+
+    The columns are NULL (of any type) after the join.
+    """
     names = {c.name for rule in rules for c in rule.columns if c.table == name}
-    columns = {c: pa.array([], pa.float64()) for c in names}
+    columns = {c: pa.nulls(0) for c in names}
     return pa.table(
         {"row": pa.array([], pa.int32()), "error": pa.array([], pa.string()), **columns}
     )

@@ -5,11 +5,9 @@
       low_contrast: {where: luma_std < 4, action: flag, reason: almost no contrast}
 
 A condition sees one record: its signals by their names, and upstream columns as `source.NAME`.
-Aggregates, windows,
-subqueries and functions that do not always give the same answer (`random()`, `now()`) are refused,
-so `select` can run
-shard by shard and come out the same every time. DuckDB parses the SQL; nothing is guessed from the
-text.
+Aggregates, windows, subqueries and functions that do not always give the same answer (`random()`,
+`now()`) are refused, so `select` can run shard by shard and come out the same every time. DuckDB
+parses the SQL; nothing is guessed from the text.
 """
 
 import difflib
@@ -20,6 +18,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import duckdb
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from nucleus_data.errors import RequestError
@@ -32,7 +31,9 @@ class RuleSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    where: str = Field(description="SQL condition on one record; true rejects or flags it.")
+    where: str = Field(
+        min_length=1, description="SQL condition on one record; true rejects or flags it."
+    )
     action: Action = Field("reject", description="'reject' or 'flag'.")
     reason: str = Field("", description="A few words for people; by default the rule's name.")
 
@@ -98,7 +99,7 @@ def check_rules(
 
     Raises:
         RequestError: A condition does not parse, names an unknown column, or is not about one
-        record.
+            record.
     """
     return [
         Rule(
@@ -110,6 +111,40 @@ def check_rules(
         )
         for name, rule in settings.rules.items()
     ]
+
+
+def check_types(rules: Sequence[Rule], types: Mapping[tuple[str, str], pa.DataType]) -> None:
+    """Tries every condition on a record of NULLs, so that a wrong one stops before any shard.
+
+    Args:
+        rules: Checked rules.
+        types: (table, column) -> type, of all columns that they read.
+
+    Raises:
+        RequestError: A condition does not fit the types, or is not true or false.
+    """
+    connection = duckdb.connect()
+    for rule in rules:
+        signals = [c for c in rule.columns if c.table != "records"]
+        upstream = [c for c in rule.columns if c.table == "records"]
+        fields = [(c.name, types[c.table, c.name]) for c in signals]
+        inner = [(c.name.removeprefix("source."), types[c.table, c.name]) for c in upstream]
+        fields += [("source", pa.struct(inner))] if inner else []
+        schema = pa.schema(fields or [("nothing", pa.null())])
+        connection.register("record", pa.Table.from_pylist([{}], schema))
+        where = f"select.rules.{rule.name}: {rule.where!r}"
+        try:
+            relation = connection.sql(f"SELECT ({rule.where}\n) FROM record")
+            kind = str(relation.types[0])
+            relation.fetchall()
+        except duckdb.Error as error:
+            reason = str(error).splitlines()[0]
+            raise RequestError(f"{where} does not fit its columns: {reason}") from None
+        if kind not in ("BOOLEAN", '"NULL"', "NULL"):
+            raise RequestError(
+                f"{where} is {kind.lower()}; a rule is a condition, true or false "
+                "(compare it with something)"
+            )
 
 
 def columns_of(
@@ -131,8 +166,8 @@ def columns_of(
         kind = node.get("class")
         if kind in ("SUBQUERY", "WINDOW", "STAR", "PARAMETER"):
             raise RequestError(
-                f"{where}: {condition!r} has a {kind.lower()}; a rule is a condition on one record (no aggregates, "
-                "windows or subqueries)"
+                f"{where}: {condition!r} has a {kind.lower()}; a rule is a condition on one "
+                "record (no aggregates, windows or subqueries)"
             )
         if kind == "FUNCTION":
             _check_function(node["function_name"], condition, where)
@@ -156,12 +191,13 @@ def _column(
     elif len(names) == 1 and names[0] in catalog:
         return Column(catalog[names[0]], names[0], f'"{names[0]}"')
     else:
-        allowed = sorted(catalog) + ["source.NAME"]
+        allowed = [*sorted(catalog), "source.NAME"]
     name = ".".join(names)
     close = difflib.get_close_matches(name, allowed, 1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise RequestError(
-        f"{where}: {condition!r} reads {name!r}, which no table has.{hint} Known: {', '.join(allowed) or 'none'}"
+        f"{where}: {condition!r} reads {name!r}, which no table has.{hint} "
+        f"Known: {', '.join(allowed) or 'none'}"
     )
 
 
@@ -203,7 +239,12 @@ def _parse(condition: str, where: str) -> dict[str, Any]:
         raise RequestError(f"{where}: {condition!r} is not valid SQL: {parsed['error_message']}")
     node = parsed["statements"][0]["node"] if len(parsed["statements"]) == 1 else {}
     columns = node.get("select_list", [])
-    if len(columns) != 1 or node.get("from_table", {}).get("type") != "EMPTY":
+    # A condition that closes the parenthesis early could append clauses of its own.
+    clauses = ("where_clause", "group_expressions", "having", "qualify", "sample", "modifiers")
+    alone = node.get("from_table", {}).get("type") == "EMPTY" and not any(
+        node.get(clause) for clause in clauses
+    )
+    if len(columns) != 1 or not alone:
         raise RequestError(f"{where}: {condition!r} must be one SQL condition")
     return dict(columns[0])
 

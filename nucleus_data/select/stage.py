@@ -1,5 +1,4 @@
-"""`select`, shard by shard: rules into table `rules`, the duplicate walk, and both into table
-`selection`.
+"""`select`, shard by shard: table `rules`, the duplicate walk, and table `selection` of both.
 
 The walk is the one corpus-wide part. It reads only records that are in a pair, so its memory grows
 with the duplicates.
@@ -21,7 +20,7 @@ from nucleus_data.errors import CorpusError
 from nucleus_data.runner.rows import Summary, sample_rows
 from nucleus_data.select.decide import DECISION_FIELDS, DECISION_SCHEMA, count_states, decide
 from nucleus_data.select.rules import Rule
-from nucleus_data.tables import KEY_FIELDS, Table, table_schema
+from nucleus_data.tables import KEY_FIELDS, Table, parts_sql, table_schema
 
 SURVIVOR_SCHEMA = pa.schema([*KEY_FIELDS, pa.field("duplicate_of", pa.string())])
 DUPLICATE_REASON = "duplicate"
@@ -61,7 +60,8 @@ class RulesTask:
         if self.limits is not None:
             records = records.slice(0, self.limits.get(number, 0))
         summary = Summary(rows=records.num_rows)
-        if len(target.covered(number)) == records.num_rows:
+        # A shard that a limit or a sample leaves nothing of gets a part without rows.
+        if records.num_rows and len(target.covered(number)) == records.num_rows:
             summary.already = records.num_rows
             return summary
         tables = {n: Table(corpus.store, n, self.tables[n]) for n in self.required}
@@ -97,7 +97,7 @@ class LedgerTask:
         if survivors is not None:
             rules = mark_duplicates(rules, survivors)
         summary = Summary(rows=rules.num_rows)
-        if len(target.covered(number)) == rules.num_rows:
+        if rules.num_rows and len(target.covered(number)) == rules.num_rows:
             summary.already = rules.num_rows
         else:
             summary.done = target.append(number, rules, {})
@@ -141,8 +141,9 @@ def mark_duplicates(rules: pa.Table, survivors: pa.Table) -> pa.Table:
 def walk_duplicates(
     corpus: Corpus, tables: Mapping[str, str], prefer: Sequence[str], prefer_tables: Sequence[str]
 ) -> int:
-    """Walks each component of pairs best first, and writes table `survivors` (only shards that lose
-    a record).
+    """Walks each component of pairs best first, and writes table `survivors`.
+
+    The table has parts only of shards that lose a record.
 
     Args:
         corpus: The corpus.
@@ -159,8 +160,7 @@ def walk_duplicates(
     connection = corpus.connection()
 
     def source(name: str) -> str:
-        url = corpus.store.url(f"{Table(corpus.store, name, tables[name]).folder}/*.parquet")
-        return f"read_parquet('{url}', union_by_name = true)"
+        return parts_sql(corpus.store, Table(corpus.store, name, tables[name]).folder)
 
     edges = connection.sql(f"SELECT * FROM {source('dedup')}").to_arrow_table()
     joins = " ".join(

@@ -122,6 +122,6 @@ class Inspect(Stage[InspectSettings]):
                 return RowFailure(row, error.reason.value, error.detail)
             except MemoryError:
                 raise
-            except Exception as error:  # noqa: BLE001 - a bug in a user's group fails its own table
+            except Exception as error:  # a bug in a user's group fails its own table
                 values[table] = {"error": f"inspect_error: {error!r}"}
         return Result(row, values)

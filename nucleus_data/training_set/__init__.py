@@ -1,1 +1,4 @@
-"""Training sets: aspect-bucketed webdataset tars with deterministic bytes and a manifest that publishes them."""
+"""Training sets: aspect-bucketed webdataset tars with deterministic bytes.
+
+A manifest publishes them.
+"""

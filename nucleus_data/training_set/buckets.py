@@ -4,6 +4,7 @@ The sizes at 1024 are the sampler's; other resolutions scale them to the nearest
 """
 
 import math
+from itertools import pairwise
 
 SIZES_1024 = {
     "1x1": (1024, 1024),
@@ -32,18 +33,25 @@ def bucket_size(resolution: int, aspect: str, multiple: int) -> tuple[int, int]:
 
 
 def aspect_sql(aspects: tuple[str, ...], width: str = "width", height: str = "height") -> str:
-    """SQL that names the bucket whose aspect ratio is nearest (in log space); no picture is without one."""
+    """SQL that names the bucket whose aspect ratio is nearest (in log space).
+
+    No picture is without one.
+    """
     ratios = {a: math.log(SIZES_1024[a][0] / SIZES_1024[a][1]) for a in aspects}
     ordered = sorted(ratios, key=lambda a: ratios[a])
     cases = []
-    for one, other in zip(ordered, ordered[1:], strict=False):
+    for one, other in pairwise(ordered):
         border = math.exp((ratios[one] + ratios[other]) / 2)
         cases.append(f"WHEN CAST({width} AS DOUBLE) / {height} < {border!r} THEN '{one}'")
     return f"CASE {' '.join(cases)} ELSE '{ordered[-1]}' END" if cases else f"'{ordered[0]}'"
 
 
 def centre_crop(width: int, height: int, target: tuple[int, int]) -> list[int]:
-    """The largest centred box of the target's aspect ratio: left, top, right, bottom in pixels of the picture."""
+    """The largest centred box of the target's aspect ratio.
+
+    Returns:
+        Left, top, right, bottom, in pixels of the picture.
+    """
     ratio = target[0] / target[1]
     box_width = min(width, max(1, round(height * ratio)))
     box_height = min(height, max(1, round(width / ratio)))

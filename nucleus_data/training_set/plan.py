@@ -1,20 +1,19 @@
-"""Planning a training set on metadata alone: id to resolution, aspect bucket, output tar and
-position.
+"""Planning a training set on metadata alone: id to resolution, aspect bucket, tar and position.
 
 The order inside a bucket is that of a keyed hash of the ids, so every tar is a representative
-sample of its bucket and
-the first tars are a smaller data set. A plan is one Parquet file an output tar, in `_plan/` of the
-set.
+sample of its bucket and the first tars are a smaller data set. A plan is one Parquet file an output
+tar, in `_plan/` of the set.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.tables import Table, encode_part
+from nucleus_data.tables import Table, encode_part, parts_sql
 from nucleus_data.training_set.buckets import SIZES_1024, aspect_sql, bucket_size
 
 
@@ -29,8 +28,8 @@ class ShardSettings(BaseModel):
     resolutions: tuple[int, ...] = Field(
         (256, 512, 1024),
         min_length=1,
-        description="Sides in pixels. A picture is in each resolution that it is large enough for, and in the "
-        "smallest one always.",
+        description="Sides in pixels. A picture is in each resolution that it is large enough "
+        "for, and in the smallest one always.",
     )
     aspects: tuple[str, ...] = Field(
         tuple(SIZES_1024), min_length=1, description="Aspect buckets, for example 1x1, 16x9."
@@ -44,7 +43,8 @@ class ShardSettings(BaseModel):
     )
     captions: tuple[str, ...] = Field(
         ("source", "short", "long"),
-        description="Captions of a sample, lowest to highest quality: 'source' (the upstream one) or a variant.",
+        description="Captions of a sample, lowest to highest quality: "
+        "'source' (the upstream one) or a variant.",
     )
     seed: int = Field(0, description="Seed of the order.")
 
@@ -55,6 +55,20 @@ class ShardSettings(BaseModel):
         if unknown:
             raise ValueError(f"has {unknown[0]!r}; allowed: {', '.join(SIZES_1024)}")
         return aspects
+
+    @field_validator("resolutions")
+    @classmethod
+    def _positive(cls, resolutions: tuple[int, ...]) -> tuple[int, ...]:
+        if min(resolutions) < 1:
+            raise ValueError(f"has {min(resolutions)}; allowed: sides of 1 pixel or more")
+        return resolutions
+
+    @field_validator("aspects", "resolutions", "captions")
+    @classmethod
+    def _once(cls, items: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(set(items)) != len(items):
+            raise ValueError("has one entry twice; allowed: each once")
+        return items
 
 
 PLAN_SCHEMA = pa.schema(
@@ -99,8 +113,7 @@ def plan_query(
     """SQL of one row a kept record: metadata, bucket, captions, and the keyed order."""
 
     def source(name: str) -> str:
-        url = corpus.store.url(f"{Table(corpus.store, name, tables[name]).folder}/*.parquet")
-        return f"read_parquet('{url}', union_by_name = true)"
+        return parts_sql(corpus.store, Table(corpus.store, name, tables[name]).folder)
 
     has_caption = "source.caption" in upstream_columns(corpus)
     texts, names, joins = [], [], []
@@ -133,12 +146,16 @@ def plan_query(
       ) {chosen} ORDER BY keyed, id {capped}"""
 
 
-def upstream_columns(corpus: Corpus) -> list[str]:
-    """Names of the upstream columns of all records (`source.NAME`), sorted; read from the parts' schemas."""
+def upstream_columns(corpus: Corpus) -> dict[str, pa.DataType]:
+    """Name (`source.NAME`) -> type of the upstream columns of all records, sorted.
+
+    They are read from the parts' schemas.
+    """
     if not corpus.records.part_names():
-        return []
-    columns = corpus.table("records").columns
-    return sorted(c for c in columns if c.startswith("source."))
+        return {}
+    schema = corpus.table("records").limit(0).to_arrow_table().schema
+    names = sorted(n for n in schema.names if n.startswith("source."))
+    return {name: schema.field(name).type for name in names}
 
 
 def plan_tars(
@@ -146,7 +163,7 @@ def plan_tars(
 ) -> Iterator[PlannedTar]:
     """Output tars in order: by resolution, aspect, then keyed order; memory is one tar's rows."""
     number = 0
-    for i, resolution in enumerate(settings.resolutions):
+    for resolution in settings.resolutions:
         area = resolution * resolution
         enough = "true" if resolution == min(settings.resolutions) else f"width * height >= {area}"
         for aspect in settings.aspects:

@@ -1,4 +1,7 @@
-"""Writing training shards: one task an output tar, ranged reads, the same bytes every time; the manifest comes last."""
+"""Writing training shards: one task an output tar, ranged reads, the same bytes every time.
+
+The manifest comes last.
+"""
 
 import io
 import json
@@ -142,7 +145,8 @@ def write_manifest(corpus: Corpus, folder: str, tars: int) -> pa.Table:
             entries.append(json.loads(corpus.store.read(f"{folder}/{done_name(number)}")))
         except FileNotFoundError:
             raise CorpusError(
-                f"{folder} is not published: tar {number} of {tars} was not written. Run the same command again"
+                f"{folder} is not published: tar {number} of {tars} was not written. "
+                "Run the same command again"
             ) from None
     table = pa.Table.from_pylist(entries, MANIFEST_SCHEMA)
     sink = pa.BufferOutputStream()

@@ -60,11 +60,8 @@ def write_demo(folder: Path | str, images: int = 300, seed: int = 0) -> list[Pla
     plan = ["none"] * (images - faulty) + [kinds[i % len(kinds)] for i in range(faulty)]
     truth: list[Planted] = []
     clean: list[tuple[str, Scene, Image.Image]] = []
-    link = (
-        "",
-        scene(seed, 0),
-        Image.new("RGB", (1, 1)),
-    )  # the last chain's first copy; always set before it is used
+    # The last chain's first copy; always set before it is used.
+    link = ("", scene(seed, 0), Image.new("RGB", (1, 1)))
     for index, fault in enumerate(plan):
         rng = np.random.default_rng([seed, index, 2])
         facts = scene(seed, index)

@@ -1,0 +1,297 @@
+"""What the runner costs: a shard, against a plain loop, with two workers, and in memory.
+
+    python scripts/bench_runner.py                      # ten minutes on two idle cores
+    python scripts/bench_runner.py --quick --json runner.json
+
+Ray runs before the clock does, and every stage has done some shards before. The plain loop is what
+one would write without this package: decode, measure, write Parquet, in one process. Rounds
+alternate, ratios are taken within a round, and medians are shown. Ray gives its workers niceness
+15; here it is 0, as that of the loop, or a busy machine would show nothing but its scheduler.
+
+Where other work takes the cores (last row), wall seconds say little of the runner. CPU seconds (of
+driver, Ray and workers) still show what it adds, and the share of the time in which workers had
+work shows how far two of them can be faster than one.
+"""
+
+import itertools
+import os
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+# Before numpy: as Ray does in its workers, so that the plain loop is no faster.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel
+
+from nucleus_data.corpus import RECORDS_HASH, Corpus
+from nucleus_data.pixels import open_picture
+from nucleus_data.runner.cluster import RaySettings, connected
+from nucleus_data.runner.rows import StageJob
+from nucleus_data.signals import load_group
+from nucleus_data.stage import Result, Row, Stage, TableSpec
+from nucleus_data.stages.inspect import Inspect, InspectSettings
+from nucleus_data.tables import table_schema
+from scripts.benchmark import Measure, measure, parser, publish
+from scripts.benchmark_corpus import make_corpus, pictures
+
+if TYPE_CHECKING:
+    from nucleus_data.runner.loop import Item, StageReport
+
+MB = 1 << 20
+WORKERS = 2
+SIDE = 256
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured.
+
+    Attributes:
+        shards: Shards of the corpus of images.
+        images: Images in each.
+        idle_rounds: Rounds of the stage that does nothing.
+        real_rounds: Rounds of the real stage.
+        tiny: Shards of one row, for the driver's memory.
+    """
+
+    shards: int = 20
+    images: int = 500
+    idle_rounds: int = 5
+    real_rounds: int = 3
+    tiny: int = 20_000
+
+
+QUICK = Size(shards=4, images=150, idle_rounds=3, real_rounds=2, tiny=400)
+
+
+class NoSettings(BaseModel):
+    """Nothing to set."""
+
+
+class Idle(Stage[NoSettings]):
+    """Does nothing with a row, not even read its image."""
+
+    name = "idle"
+    Settings = NoSettings
+    reads_images: ClassVar[bool] = False
+
+    def tables(self) -> Sequence[TableSpec]:
+        """One table of one column."""
+        return [TableSpec(self.name, pa.schema([("nothing", pa.int8())]), version=1)]
+
+    def process(self, rows: Iterator[Row]) -> Iterator[Result]:
+        """The same result for every row."""
+        for row in rows:
+            yield Result(row, {self.name: {"nothing": 0}})
+
+
+class IdleReader(Idle):
+    """The same, but the runner reads every image and checks its SHA-256."""
+
+    reads_images: ClassVar[bool] = True
+
+
+class Bench:
+    """Runs stages over one corpus, each run into tables of its own.
+
+    Args:
+        corpus: What is worked on.
+        shards: How many shards it has.
+    """
+
+    def __init__(self, corpus: Corpus, shards: int) -> None:
+        self.corpus = corpus
+        self.shards = shards
+        self.runs = itertools.count()
+
+    def job(self, stage: Stage[Any]) -> StageJob:
+        """A job whose tables no run has written to."""
+        run = next(self.runs)
+        hashes = {spec.name: f"run{run:04d}" for spec in stage.tables()}
+        return StageJob(self.corpus.uri, {}, stage, {"records": RECORDS_HASH, **hashes})
+
+    def run(self, stage: Stage[Any], workers: int | None) -> "StageReport":
+        """A stage through the runner, over all shards."""
+        from nucleus_data.runner.loop import Loop, Resources
+
+        loop = Loop(stage.name, self.job(stage), Resources(workers=workers), progress=False)
+        report = loop.run(self.items())
+        done, asked = report.summary.done, report.summary.rows
+        if report.shards != self.shards or done != asked:
+            raise RuntimeError(f"{stage.name}: {done} of {asked} rows, failed: {report.failed[:3]}")
+        return report
+
+    def items(self) -> Iterator["Item"]:
+        """All shards."""
+        from nucleus_data.runner.loop import Item
+
+        return (Item(number) for number in range(self.shards))
+
+    def plain(self, settings: InspectSettings, folder: Path) -> None:
+        """The same work as `Inspect`, in a plain loop."""
+        folder.mkdir()
+        groups = [load_group(name) for name in settings.signals]
+        for shard in range(self.shards):
+            rows: dict[str, list[dict[str, Any]]] = {group.name: [] for group in groups}
+            with tarfile.open(self.corpus.store.path(f"images/{shard:06d}.tar")) as tar:
+                for number, member in enumerate(tar):
+                    file = tar.extractfile(member)
+                    picture = open_picture(file.read() if file else b"")
+                    picture.luma_full  # noqa: B018 - as Inspect does: decodes all of it
+                    key = {"shard": shard, "row": number, "id": Path(member.name).stem}
+                    for group in groups:
+                        rows[group.name].append({**key, **group.measure(picture, member.name)})
+            for group in groups:
+                part = pa.Table.from_pylist(rows[group.name], table_schema(group.schema))
+                pq.write_table(part, folder / f"{group.name}-{shard}.parquet", compression="zstd")
+
+
+class TinyBench(Bench):
+    """Notes the driver's memory, in MB, at every tenth of the shards and at the end."""
+
+    def __init__(self, corpus: Corpus, shards: int) -> None:
+        super().__init__(corpus, shards)
+        self.memory: list[float] = []
+
+    def items(self) -> Iterator["Item"]:
+        """All shards, with a note on the way."""
+        for item in super().items():
+            if item.number and item.number % (self.shards // 10) == 0:
+                self.note()
+            yield item
+
+    def note(self) -> None:
+        """Notes what this process holds in memory now."""
+        self.memory.append(psutil.Process().memory_info().rss / MB)
+
+
+def bench_idle(bench: Bench, size: Size) -> list[Measure]:
+    """Milliseconds a shard of a stage that does nothing, with one worker."""
+    stages = {"does nothing": Idle(NoSettings()), "reads images": IdleReader(NoSettings())}
+    taken: dict[str, list[float]] = {name: [] for name in stages}
+    for stage in stages.values():
+        bench.run(stage, WORKERS)
+    for _ in range(size.idle_rounds):
+        for name, stage in stages.items():
+            taken[name].append(1000 * bench.run(stage, 1).seconds / size.shards)
+    what = f"a shard of {size.images} images"
+    return [measure(f"{name}: {what}", taken[name], "ms", "<= 100") for name in stages]
+
+
+def bench_real(bench: Bench, size: Size, folder: Path) -> list[Measure]:
+    """`inspect` with one and with two workers, and the same in a plain loop."""
+    settings = InspectSettings()
+    stage = Inspect(settings)
+    bench.run(stage, WORKERS)
+    names = ["plain loop", "one worker", "two workers"]
+    wall: dict[str, list[float]] = {name: [] for name in names}
+    cpu: dict[str, list[float]] = {name: [] for name in names}
+    occupied = []
+    for turn in range(size.real_rounds):
+        for name in names[:: -1 if turn % 2 else 1]:
+            started, used = time.perf_counter(), cpu_seconds()
+            if name == "plain loop":
+                bench.plain(settings, folder / f"plain{turn}")
+            else:
+                report = bench.run(stage, names.index(name))
+            wall[name].append(time.perf_counter() - started)
+            cpu[name].append(cpu_seconds() - used)
+            if name == "two workers":
+                occupied.append(sum(report.summary.seconds.values()) / 2 / wall[name][-1])
+            say(f"inspect, round {turn + 1} of {size.real_rounds}: {name} {wall[name][-1]:.1f} s")
+
+    def ratios(of: dict[str, list[float]], over: str, under: str) -> list[float]:
+        return [a / b for a, b in zip(of[over], of[under], strict=True)]
+
+    plain, one, two = names
+    images = size.shards * size.images
+    return [
+        *(measure(f"inspect, {n}", [images / s for s in wall[n]], "images/s") for n in names),
+        measure("inspect, one worker: time", ratios(wall, one, plain), "times", "<= 1.10", plain),
+        measure("inspect, one worker: CPU time", ratios(cpu, one, plain), "times", None, plain),
+        measure("inspect, two workers: speed", ratios(wall, one, two), "times", ">= 1.7", one),
+        measure("inspect, two workers: CPU time", ratios(cpu, two, one), "times", None, one),
+        measure("inspect, two workers: at work", occupied, "of the time"),
+    ]
+
+
+def bench_memory(bench: TinyBench) -> list[Measure]:
+    """The driver's memory over many one-row shards, from a tenth of them on."""
+    name = f"{bench.shards:,} one-row shards"
+    say(name)
+    seconds = bench.run(Idle(NoSettings()), None).seconds
+    bench.note()
+    growth = bench.memory[-1] - bench.memory[0]
+    return [
+        measure(f"{name}: a shard", [1000 * seconds / bench.shards], "ms"),
+        measure(f"{name}: driver's memory", [bench.memory[-1]], "MB"),
+        measure(f"{name}: driver's growth", [growth], "MB", "<= 20", "after a tenth of them"),
+    ]
+
+
+def cpu_seconds() -> float:
+    """CPU seconds so far of this process and all below it, Ray's among them."""
+    me = psutil.Process()
+    total = 0.0
+    for process in (me, *me.children(recursive=True)):
+        try:
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system
+    return total
+
+
+def machine_seconds() -> float:
+    """CPU seconds so far of the whole machine."""
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system)
+
+
+def say(line: str) -> None:
+    """Progress, for who waits."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def run(size: Size, folder: Path) -> list[Measure]:
+    """All rows, in a folder that is the caller's to remove. Starts Ray if it does not run."""
+    say(f"making {size.shards} shards of {size.images} images, and {size.tiny:,} of one row")
+    images = make_corpus(folder / "images", size.shards, pictures(size.images, SIDE))
+    tiny = make_corpus(folder / "tiny", size.tiny, [b"x"])
+    bench = Bench(images, size.shards)
+    with connected(RaySettings(num_cpus=WORKERS)):
+        start, mine, everyone = time.perf_counter(), cpu_seconds(), machine_seconds()
+        measures = [
+            *bench_idle(bench, size),
+            *bench_real(bench, size, folder),
+            *bench_memory(TinyBench(tiny, size.tiny)),
+        ]
+        others = machine_seconds() - everyone - (cpu_seconds() - mine)
+        load = max(others, 0.0) / (time.perf_counter() - start)
+    return [*measures, measure("other work meanwhile", [load], f"cores of {psutil.cpu_count()}")]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    options = parser(__doc__).parse_args(arguments)
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - as Ray spells it
+    with tempfile.TemporaryDirectory(prefix="bench-runner-") as folder:
+        measures = run(QUICK if options.quick else Size(), Path(folder))
+    publish(measures, options.json)
+    return 0
+
+
+if __name__ == "__main__":
+    # Workers import the stages from this module by its name, so they must not be `__main__`'s.
+    from scripts.bench_runner import main as imported_main
+
+    sys.exit(imported_main())
