@@ -37,7 +37,7 @@ class TextSettings(BaseModel):
 
 
 class QuickTrainSettings(BaseModel):
-    """Settings of the quick-train; the defaults suit two CPU cores and some hundred images."""
+    """Settings of the quick-train; the defaults suit a laptop and some hundred images."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -110,7 +110,10 @@ class QuickTrainSettings(BaseModel):
     sample_steps: int = Field(default=20, ge=1, description="Euler steps.")
     guidance: float = Field(default=4.0, ge=1, description="Scale of the guidance; 1 is none.")
     threads: int = Field(
-        default=2, ge=1, description="CPU threads; another number gives other last bits."
+        default=1,
+        ge=1,
+        description="CPU threads; another number gives other last bits. Two threads on cores that "
+        "others use can be many times slower than one.",
     )
     device: str = Field(
         default="cpu", description="Where it runs; equal bits are promised for cpu only."

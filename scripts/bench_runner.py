@@ -192,19 +192,20 @@ def bench_real(bench: Bench, size: Size, folder: Path) -> list[Measure]:
     settings = InspectSettings()
     stage = Inspect(settings)
     bench.run(stage, WORKERS)
+    meter = CpuMeter()
     names = ["plain loop", "one worker", "two workers"]
     wall: dict[str, list[float]] = {name: [] for name in names}
     cpu: dict[str, list[float]] = {name: [] for name in names}
     occupied = []
     for turn in range(size.real_rounds):
         for name in names[:: -1 if turn % 2 else 1]:
-            started, used = time.perf_counter(), cpu_seconds()
+            started, used = time.perf_counter(), meter.seconds()
             if name == "plain loop":
                 bench.plain(settings, folder / f"plain{turn}")
             else:
                 report = bench.run(stage, names.index(name))
             wall[name].append(time.perf_counter() - started)
-            cpu[name].append(cpu_seconds() - used)
+            cpu[name].append(meter.seconds() - used)
             if name == "two workers":
                 occupied.append(sum(report.summary.seconds.values()) / 2 / wall[name][-1])
             say(f"inspect, round {turn + 1} of {size.real_rounds}: {name} {wall[name][-1]:.1f} s")
@@ -238,17 +239,22 @@ def bench_memory(bench: TinyBench) -> list[Measure]:
     ]
 
 
-def cpu_seconds() -> float:
-    """CPU seconds so far of this process and all below it, Ray's among them."""
-    me = psutil.Process()
-    total = 0.0
-    for process in (me, *me.children(recursive=True)):
-        try:
-            times = process.cpu_times()
-        except psutil.NoSuchProcess:
-            continue
-        total += times.user + times.system
-    return total
+class CpuMeter:
+    """CPU seconds of this process and all below it, Ray's among them, those that ended too."""
+
+    def __init__(self) -> None:
+        self.seen: dict[psutil.Process, float] = {}
+
+    def seconds(self) -> float:
+        """Used so far."""
+        me = psutil.Process()
+        for process in (me, *me.children(recursive=True)):
+            try:
+                times = process.cpu_times()
+            except psutil.NoSuchProcess:
+                continue
+            self.seen[process] = times.user + times.system
+        return sum(self.seen.values())
 
 
 def machine_seconds() -> float:
@@ -269,13 +275,14 @@ def run(size: Size, folder: Path) -> list[Measure]:
     tiny = make_corpus(folder / "tiny", size.tiny, [b"x"])
     bench = Bench(images, size.shards)
     with connected(RaySettings(num_cpus=WORKERS)):
-        start, mine, everyone = time.perf_counter(), cpu_seconds(), machine_seconds()
+        meter = CpuMeter()
+        start, mine, everyone = time.perf_counter(), meter.seconds(), machine_seconds()
         measures = [
             *bench_idle(bench, size),
             *bench_real(bench, size, folder),
             *bench_memory(TinyBench(tiny, size.tiny)),
         ]
-        others = machine_seconds() - everyone - (cpu_seconds() - mine)
+        others = machine_seconds() - everyone - (meter.seconds() - mine)
         load = max(others, 0.0) / (time.perf_counter() - start)
     return [*measures, measure("other work meanwhile", [load], f"cores of {psutil.cpu_count()}")]
 

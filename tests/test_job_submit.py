@@ -110,6 +110,7 @@ def test_the_whole_line_as_a_job(cluster, tmp_path):
         "quick_train.preset=debug",
         "quick_train.steps=2",
         "quick_train.sample_steps=1",
+        "quick_train.threads=1",
     )
     assert done.returncode == 0, done.stdout[-5000:]
     made = Corpus(str(corpus))

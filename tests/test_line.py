@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -11,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.world import write_demo
 from tests.commands import REPOSITORY, nucleus
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
-FAST = ("quick_train.steps=4", "quick_train.sample_steps=2")
+FAST = ("quick_train.steps=4", "quick_train.sample_steps=2", "quick_train.threads=1")
 # What becomes of each planted fault. Copies may survive their original, so they are not here.
 EXPECTED = {
     "truncated": "failed",
@@ -144,3 +146,22 @@ def test_real_pictures_are_all_accounted_for(tmp_path):
     (manifest,) = corpus_path.glob("sets/*/*/manifest.parquet")
     samples = corpus.connection().read_parquet(str(manifest)).aggregate("sum(samples)").fetchall()
     assert samples[0][0] == states["kept"]
+
+
+def test_ingest_to_report_without_torch(tmp_path, monkeypatch):
+    for name in ("torch", "transformers", "vllm", "diffusers"):
+        (tmp_path / "hidden").mkdir(exist_ok=True)
+        (tmp_path / f"hidden/{name}.py").write_text("raise ImportError('not installed here')\n")
+    monkeypatch.setattr(
+        "tests.commands.environment",
+        lambda: {**os.environ, "PYTHONPATH": f"{tmp_path}/hidden:{REPOSITORY}"},
+    )
+    write_demo(tmp_path / "pictures", 50, seed=6)
+    corpus, log = f"corpus={tmp_path}/corpus", tmp_path / "log.txt"
+    source = f"ingest.source={tmp_path}/pictures"
+    said = ""
+    for stage in ("ingest", "inspect", "dedup", "select", "shard", "report"):
+        said += nucleus(stage, corpus, source, "shard.captions=[source]", log=log)
+    assert "50 records = " in said
+    assert next((tmp_path / "corpus").glob("runs/*-report/report.html")).stat().st_size > 10_000
+    assert "not installed here" in nucleus("quick-train", corpus, log=log, code=2)

@@ -144,3 +144,10 @@ def test_limit_and_sample_choose_the_same_rows_every_time(tmp_path, ray_cluster)
     limited = Loop("length", job(corpus), Resources()).run([Item(0, 7)])
     assert limited.summary.rows == 7
     assert [r for r, _, _ in values(corpus, 1)[0]][:7] == list(range(7))
+
+
+def test_no_model_is_loaded_when_nothing_is_left_to_do(tmp_path, ray_cluster):
+    corpus = small_corpus(tmp_path / "c")
+    run(job(corpus), 3)
+    report = run(job(corpus, poison="no_setup"), 3, actors=1)
+    assert (report.summary.already, report.shards, report.failed) == (15, 3, [])

@@ -8,7 +8,7 @@ again, after the second death it runs guarded, after the fourth it fails.
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -25,6 +25,7 @@ from nucleus_data.runner.rows import StageJob, Summary
 GUARDED_AFTER = 2
 FAILED_AFTER = 4
 SHARDS_PER_ACTOR = 2
+COUNTED_AHEAD = 8
 ACTOR_STARTS = 5
 WAIT_S = 0.5
 DEATHS = (
@@ -113,6 +114,13 @@ def _run_task(work: StageJob | Task, item: Item) -> Summary:
     return _run_rows(work, item)
 
 
+@ray.remote(num_cpus=0, max_retries=0)
+def _count(job: StageJob | Task, item: Item) -> Summary:
+    """The shard's rows, and how many of them have a result; no work."""
+    assert isinstance(job, StageJob)  # noqa: S101 - for the type checker
+    return job.open(item.number, item.limit).summary
+
+
 def _run_rows(job: StageJob, item: Item) -> Summary:
     state = job.open(item.number, item.limit)
     if state.todo.num_rows:
@@ -179,7 +187,7 @@ class Loop:
         self.bar.total = total
         try:
             if self.resources.actors and isinstance(self.work, StageJob):
-                ActorPool(self).run(items)
+                ActorPool(self).run(self.unfinished(items))
             else:
                 self._run_tasks(items)
             while self.guarded and not self.stop:
@@ -189,6 +197,31 @@ class Loop:
             self.bar.close()
         self.report.seconds = time.perf_counter() - start
         return self.report
+
+    def unfinished(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Those items that have rows to do; counts are taken by tasks, a few shards ahead.
+
+        A model is not loaded to find out that there is nothing to do.
+        """
+        ahead: deque[tuple[Any, Item]] = deque()
+        pending = iter(items)
+        while True:
+            while len(ahead) < COUNTED_AHEAD and (item := next(pending, None)) is not None:
+                ahead.append((_count.remote(self.reference, item), item))
+            if not ahead:
+                return
+            reference, item = ahead.popleft()
+            try:
+                summary = ray.get(reference)
+            except (*DEATHS, gone.RayTaskError):
+                yield item  # what is wrong shows when it is done
+                continue
+            if summary.already < summary.rows:
+                yield item
+                continue
+            self.report.summary.add(summary)
+            self.report.shards += 1
+            self.bar.update()
 
     def _run_tasks(self, items: Iterable[Item]) -> None:
         remote = _run_task.options(max_retries=0, **self.resources.ray_options())

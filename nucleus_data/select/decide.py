@@ -46,9 +46,7 @@ def decide(
     Returns:
         `shard`, `row`, `id` and the columns of `DECISION_SCHEMA`, by row.
     """
-    connection = duckdb.connect()
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET threads = 1")
+    connection = duckdb.connect(config={"enable_external_access": False, "threads": 1})
     connection.register("records_arrow", records)
     joins, present, errors = [], {}, ["r.error"]
     for i, name in enumerate(required):

@@ -123,7 +123,7 @@ def check_types(rules: Sequence[Rule], types: Mapping[tuple[str, str], pa.DataTy
     Raises:
         RequestError: A condition does not fit the types, or is not true or false.
     """
-    connection = duckdb.connect()
+    connection = duckdb.connect(config={"threads": 1})
     for rule in rules:
         signals = [c for c in rule.columns if c.table != "records"]
         upstream = [c for c in rule.columns if c.table == "records"]
@@ -229,12 +229,16 @@ def _functions() -> dict[str, str]:
     return found
 
 
+@lru_cache(maxsize=1024)
+def _serialized(condition: str) -> str:
+    """DuckDB's parse tree of a condition in parentheses, as JSON."""
+    query = "SELECT json_serialize_sql('SELECT (' || ? || '\n)')"
+    rows = duckdb.connect(config={"threads": 1}).execute(query, [condition]).fetchall()
+    return str(rows[0][0])
+
+
 def _parse(condition: str, where: str) -> dict[str, Any]:
-    connection = duckdb.connect()
-    row = connection.execute(
-        "SELECT json_serialize_sql('SELECT (' || ? || '\n)')", [condition]
-    ).fetchall()[0]
-    parsed = json.loads(row[0])
+    parsed = json.loads(_serialized(condition))
     if parsed.get("error"):
         raise RequestError(f"{where}: {condition!r} is not valid SQL: {parsed['error_message']}")
     node = parsed["statements"][0]["node"] if len(parsed["statements"]) == 1 else {}
