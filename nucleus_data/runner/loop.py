@@ -117,7 +117,7 @@ def _run_task(work: StageJob | Task, item: Item) -> Summary:
 @ray.remote(num_cpus=0, max_retries=0)
 def _count(job: StageJob | Task, item: Item) -> Summary:
     """The shard's rows, and how many of them have a result; no work."""
-    assert isinstance(job, StageJob)  # noqa: S101 - for the type checker
+    assert isinstance(job, StageJob)
     return job.open(item.number, item.limit).summary
 
 
