@@ -327,7 +327,7 @@ def _pin_selection(run: Run) -> tuple[list[Rule], list[str], list[str]]:
     identity = {
         "table": "rules",
         "version": RULES_VERSION,
-        "rules": {n: r.model_dump(mode="json") for n, r in settings.rules.items()},
+        "rules": [[n, r.model_dump(mode="json")] for n, r in settings.rules.items()],
         "inputs": inputs,
         "parts": run.corpus.parts_hash({"records": run.tables["records"], **inputs}),
         "limit": run.limit,

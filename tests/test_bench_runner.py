@@ -58,6 +58,7 @@ def test_the_corpus_is_one_that_the_library_reads(tmp_path):
     assert first.tables["idle"] != second.tables["idle"]  # no round finds the work done
 
 
+@pytest.mark.slow
 def test_the_plain_loop_measures_what_inspect_does(tmp_path, ray_cluster):
     corpus = make_corpus(tmp_path / "c", 1, pictures(2, 64))
     bench = Bench(corpus, 1)
@@ -92,6 +93,7 @@ def full(monkeypatch) -> Recipe:
     return load_recipe(CONFIGS / "full/recipe.yaml")
 
 
+@pytest.mark.slow
 def test_the_full_recipe_needs_no_network_to_be_read_and_hashed(full):
     hashes = full.table_hashes()
     captions = [f"caption.{name}" for name in ("very_short", "short", "medium", "long")]

@@ -115,6 +115,7 @@ class TestSettings:
         with pytest.raises(RequestError, match="pip install"):
             load_engine(EngineSettings(engine="auto"))
 
+    @pytest.mark.slow
     def test_nothing_heavy_is_imported_before_an_engine_is_loaded(self):
         code = (
             "import sys, nucleus_data.captioning, nucleus_data.stages.caption;"

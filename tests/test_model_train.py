@@ -205,6 +205,7 @@ def test_unknown_settings_are_errors():
         QuickTrainSettings.model_validate({"learning_rate": 1e-3})
 
 
+@pytest.mark.slow
 def test_no_ray_no_stage_is_imported_and_no_torch_by_the_settings():
     code = (
         "import sys, nucleus_model.settings; assert 'torch' not in sys.modules; "

@@ -51,6 +51,7 @@ def options(endpoint: str) -> dict:
     return {"key": "test", "secret": "test", "client_kwargs": {"endpoint_url": endpoint}}
 
 
+@pytest.mark.slow
 def test_create_if_absent_on_s3(endpoint):
     corpus = Corpus("s3://bucket/one", options(endpoint), create=True)
     assert corpus.several_writers
@@ -66,6 +67,7 @@ def test_create_if_absent_on_s3(endpoint):
     assert store.list("a") == []
 
 
+@pytest.mark.slow
 def test_large_files_are_created_once(endpoint, tmp_path):
     store = Store("s3://bucket/large", options(endpoint))
     file = tmp_path / "file"
@@ -114,6 +116,7 @@ def download(store: Store, folder: Path) -> None:
         target.write_bytes(store.fs.cat_file(path))
 
 
+@pytest.mark.slow
 def test_a_lost_race_on_s3_loses_no_row(endpoint):
     import pyarrow as pa
 

@@ -12,6 +12,7 @@ from tests.conftest import small_corpus
 from tests.stages import Length, Nothing
 
 HASH = config_hash("length")
+SLOW = pytest.mark.slow
 
 
 def job(
@@ -41,8 +42,10 @@ def values(corpus: Corpus, shards: int) -> list[list]:
 ALL = [[(i, 80, None) for i in range(5)] for _ in range(3)]
 
 
-@pytest.mark.parametrize("actors", [0, 2])
-@pytest.mark.parametrize("hold", [0, 3])
+@pytest.mark.parametrize(
+    ("actors", "hold"),
+    [(0, 0), (2, 3), pytest.param(2, 0, marks=SLOW), pytest.param(0, 3, marks=SLOW)],
+)
 def test_every_row_once_in_order(tmp_path, ray_cluster, actors, hold):
     corpus = small_corpus(tmp_path / "c")
     report = run(job(corpus, hold=hold), 3, actors=actors, num_cpus=0.5)
@@ -60,6 +63,7 @@ def test_a_final_failure_is_a_row_and_is_not_done_again(tmp_path, ray_cluster):
     assert run(job(corpus), 3).summary.done == 0
 
 
+@SLOW
 def test_a_passing_failure_waits_for_retry(tmp_path, ray_cluster):
     corpus = small_corpus(tmp_path / "c")
     assert run(job(corpus, poison="fail_for_now"), 3).summary.retryable == 3
@@ -71,7 +75,7 @@ def test_a_passing_failure_waits_for_retry(tmp_path, ray_cluster):
     assert run(job(corpus, retry=True), 3).summary.rows == 15
 
 
-@pytest.mark.parametrize("actors", [0, 1])
+@pytest.mark.parametrize("actors", [0, pytest.param(1, marks=SLOW)])
 def test_an_image_that_kills_its_worker_costs_itself(tmp_path, ray_cluster, actors):
     corpus = small_corpus(tmp_path / "c", shards=1)
     report = run(job(corpus, poison="kill"), 1, actors=actors)
@@ -83,6 +87,17 @@ def test_an_image_that_kills_its_worker_costs_itself(tmp_path, ray_cluster, acto
     assert [(f["row"], f["reason"], f["detail"]) for f in failed] == [
         (3, "killed_sigkill", "in the poisoned part")
     ]
+
+
+@SLOW
+def test_a_shard_whose_guarded_workers_die_too_fails_alone(tmp_path, ray_cluster):
+    corpus = small_corpus(tmp_path / "c", shards=2)
+    report = Loop("length", job(corpus, poison="kill_worker"), Resources()).run(
+        [Item(0), Item(1, limit=2)]
+    )
+    assert [f.number for f in report.failed] == [0]
+    assert "its worker died 4 times" in report.failed[0].error
+    assert report.summary.done == 2
 
 
 @pytest.mark.slow
@@ -113,6 +128,7 @@ def test_an_exception_fails_the_shard_with_its_traceback(tmp_path, ray_cluster):
     assert values(corpus, 2) == [[], []]
 
 
+@SLOW
 def test_a_setup_that_fails_ends_the_run(tmp_path, ray_cluster):
     corpus = small_corpus(tmp_path / "c", shards=1)
     for actors in (0, 1):
@@ -135,6 +151,7 @@ def test_a_changed_tar_is_an_error(tmp_path, ray_cluster):
     assert "000001.tar is missing" in run(job(corpus), 2).failed[0].error
 
 
+@SLOW
 def test_limit_and_sample_choose_the_same_rows_every_time(tmp_path, ray_cluster):
     corpus = small_corpus(tmp_path / "c", shards=4, images=50)
     work = job(corpus, sample=0.25)
@@ -146,6 +163,7 @@ def test_limit_and_sample_choose_the_same_rows_every_time(tmp_path, ray_cluster)
     assert [r for r, _, _ in values(corpus, 1)[0]][:7] == list(range(7))
 
 
+@SLOW
 def test_no_model_is_loaded_when_nothing_is_left_to_do(tmp_path, ray_cluster):
     corpus = small_corpus(tmp_path / "c")
     run(job(corpus), 3)

@@ -89,6 +89,7 @@ def test_ingest_needs_a_source(corpus):
         steps.ingest(curated.run(corpus.uri, "ingest"))
 
 
+@pytest.mark.slow
 def test_a_limit_is_over_all_shards_and_so_is_what_follows(corpus):
     made, states = curate(corpus, limit=3)
     assert made.lines[0]["rows"] == 3

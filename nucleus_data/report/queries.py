@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.tables import Table
+from nucleus_data.tables import Table, parts_sql
 
 STATES = ("kept", "rejected", "duplicate", "failed", "pending")
 
@@ -28,22 +28,22 @@ class Tables:
         pinned = {"records": corpus.records.config_hash, **hashes}
         found = {name: Table(corpus.store, name, hashed) for name, hashed in pinned.items()}
         self.hashes = {name: table.config_hash for name, table in found.items()}
-        self._urls = {
-            name: corpus.store.url(f"{table.folder}/*.parquet")
+        self._sources = {
+            name: parts_sql(corpus.store, table.folder)
             for name, table in found.items()
             if table.part_names()
         }
 
     def __contains__(self, name: str) -> bool:
-        return name in self._urls
+        return name in self._sources
 
     def names(self, prefix: str) -> list[str]:
         """Tables with this prefix that have rows, sorted."""
-        return sorted(name for name in self._urls if name.startswith(prefix))
+        return sorted(name for name in self._sources if name.startswith(prefix))
 
     def sql(self, name: str) -> str:
         """The table as a SQL source."""
-        return f"read_parquet({quoted(self._urls[name])}, union_by_name = true)"
+        return self._sources[name]
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Runs a query whose result is small."""
