@@ -346,10 +346,9 @@ def _config_path(given: Path | None) -> Path:
     """The configuration file: the one given, or the repository's or package's nano recipe."""
     if given is not None:
         return given
-    here = Path(__file__).resolve().parent
-    for folder in (here.parent / "configs", here / "configs"):
-        if (folder / DEFAULT_CONFIG).is_file():
-            return folder / DEFAULT_CONFIG
+    path = Path(__file__).resolve().parents[1] / "configs" / DEFAULT_CONFIG
+    if path.is_file():
+        return path
     raise RequestError(f"no configs/{DEFAULT_CONFIG} beside the package; give --config FILE")
 
 
