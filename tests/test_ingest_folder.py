@@ -2,6 +2,7 @@ import csv
 import io
 import os
 import tarfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from nucleus_data.images import read_images, tar_name
 from nucleus_data.ingest import IngestSettings, build_shard, plan_ingest
 from nucleus_data.ingest import build as build_module
 from nucleus_data.ingest.claims import chunks, claim_numbers, read_claim
+from nucleus_data.ingest.work_folder import work_folder
 
 
 def picture(number=0, suffix="png"):
@@ -447,3 +449,24 @@ def test_chunks_keep_order_and_limits(tmp_path, sizes, most_rows, most_bytes):
         assert total <= most_bytes or len(part) == 1
         if place + 1 < len(cut):  # no shard is closed before it must be
             assert len(part) == most_rows or total + cut[place + 1]["size"][0].as_py() > most_bytes
+
+
+def test_work_folders_come_and_go_at_once(tmp_path):
+    corpus = Corpus(str(tmp_path / "c"), create=True)
+    wrong = []
+
+    def work(number):
+        for _ in range(200):
+            try:
+                with work_folder(corpus, number) as folder:
+                    (folder / "x").write_bytes(b"x")
+            except OSError as error:
+                wrong.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert not (tmp_path / "c/incoming").exists()

@@ -12,9 +12,10 @@ from pathlib import Path
 import psutil
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.errors import CorpusError
+from nucleus_data.errors import DiskFullError
 
 FOLDER = "incoming"
+ATTEMPTS = 100
 
 
 @contextmanager
@@ -24,17 +25,16 @@ def work_folder(corpus: Corpus, number: int) -> Iterator[Path]:
     What a killed process of this machine left for the same shard is removed first.
 
     Raises:
-        CorpusError: The disk is full.
+        DiskFullError: The disk is full.
     """
     parent = Path(corpus.store.path(FOLDER)) if corpus.store.local else Path(tempfile.gettempdir())
     start = f"nucleus-{number:06d}.{socket.gethostname()}."
     try:
-        parent.mkdir(parents=True, exist_ok=True)
         for old in parent.glob(f"{start}*"):
             pid = old.name[len(start) :].partition(".")[0]
             if corpus.store.local and pid.isdigit() and not psutil.pid_exists(int(pid)):
                 shutil.rmtree(old, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{start}{os.getpid()}.", dir=parent))
+        folder = _make(parent, f"{start}{os.getpid()}.")
         try:
             yield folder
         finally:
@@ -44,8 +44,17 @@ def work_folder(corpus: Corpus, number: int) -> Iterator[Path]:
                     parent.rmdir()
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise CorpusError(
+            raise DiskFullError(
                 f"the disk is full: image shard {number:06d} was not built (in {parent}). What was "
                 "committed before is whole; free some space and run the same command again"
             ) from error
         raise
+
+
+def _make(parent: Path, prefix: str) -> Path:
+    """A new folder; its parent may vanish in between, as the last one out removes it."""
+    for _ in range(ATTEMPTS):
+        parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            return Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    raise FileNotFoundError(errno.ENOENT, "the folder vanishes as soon as it is made", str(parent))
