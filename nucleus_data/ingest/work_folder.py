@@ -54,7 +54,7 @@ def work_folder(corpus: Corpus, number: int) -> Iterator[Path]:
 def _make(parent: Path, prefix: str) -> Path:
     """A new folder; its parent may vanish in between, as the last one out removes it."""
     for _ in range(ATTEMPTS):
-        parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, FileExistsError):
+            parent.mkdir(parents=True, exist_ok=True)
             return Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     raise FileNotFoundError(errno.ENOENT, "the folder vanishes as soon as it is made", str(parent))
