@@ -18,6 +18,7 @@ from nucleus_data.dedup.stage import find_pairs, have_pairs
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
 from nucleus_data.ingest import build_shard, plan_ingest
+from nucleus_data.ingest.work_folder import remove_empty
 from nucleus_data.recipe import STAGE_NAMES
 from nucleus_data.run import Run
 from nucleus_data.runner.loop import Item, StageReport
@@ -78,6 +79,7 @@ def ingest(run: Run) -> None:
         return
     task = BuildTask(run.recipe.corpus, run.recipe.storage_options, settings.storage_options)
     run.loop("ingest", task, (Item(n) for n in plan.todo), len(plan.todo))
+    remove_empty(run.corpus)
 
 
 def row_stage(run: Run, stage: str, *, retry: bool = False) -> None:

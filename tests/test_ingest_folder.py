@@ -22,7 +22,7 @@ from nucleus_data.images import read_images, tar_name
 from nucleus_data.ingest import IngestSettings, build_shard, plan_ingest
 from nucleus_data.ingest import build as build_module
 from nucleus_data.ingest.claims import chunks, claim_numbers, read_claim
-from nucleus_data.ingest.work_folder import work_folder
+from nucleus_data.ingest.work_folder import remove_empty, work_folder
 
 
 def picture(number=0, suffix="png"):
@@ -469,4 +469,6 @@ def test_work_folders_come_and_go_at_once(tmp_path):
     for thread in threads:
         thread.join()
     assert wrong == []
+    assert list((tmp_path / "c/incoming").iterdir()) == []
+    remove_empty(corpus)
     assert not (tmp_path / "c/incoming").exists()

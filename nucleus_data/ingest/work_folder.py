@@ -15,7 +15,6 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.errors import DiskFullError
 
 FOLDER = "incoming"
-ATTEMPTS = 100
 
 
 @contextmanager
@@ -30,18 +29,16 @@ def work_folder(corpus: Corpus, number: int) -> Iterator[Path]:
     parent = Path(corpus.store.path(FOLDER)) if corpus.store.local else Path(tempfile.gettempdir())
     start = f"nucleus-{number:06d}.{socket.gethostname()}."
     try:
+        parent.mkdir(parents=True, exist_ok=True)
         for old in parent.glob(f"{start}*"):
             pid = old.name[len(start) :].partition(".")[0]
             if corpus.store.local and pid.isdigit() and not psutil.pid_exists(int(pid)):
                 shutil.rmtree(old, ignore_errors=True)
-        folder = _make(parent, f"{start}{os.getpid()}.")
+        folder = Path(tempfile.mkdtemp(prefix=f"{start}{os.getpid()}.", dir=parent))
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-            if corpus.store.local:
-                with suppress(OSError):  # another shard is at work there
-                    parent.rmdir()
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(
@@ -51,10 +48,8 @@ def work_folder(corpus: Corpus, number: int) -> Iterator[Path]:
         raise
 
 
-def _make(parent: Path, prefix: str) -> Path:
-    """A new folder; its parent may vanish in between, as the last one out removes it."""
-    for _ in range(ATTEMPTS):
-        with suppress(FileNotFoundError, FileExistsError):
-            parent.mkdir(parents=True, exist_ok=True)
-            return Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-    raise FileNotFoundError(errno.ENOENT, "the folder vanishes as soon as it is made", str(parent))
+def remove_empty(corpus: Corpus) -> None:
+    """Removes `CORPUS/incoming` at the end of an ingest, unless another one is at work there."""
+    if corpus.store.local:
+        with suppress(OSError):
+            Path(corpus.store.path(FOLDER)).rmdir()
