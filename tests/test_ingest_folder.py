@@ -95,7 +95,7 @@ def test_a_folder_with_sidecar_captions(corpus, tmp_path):
     footer = next(iter(corpus.records.metadata(0)))
     images = list(read_images(corpus.store, 0, corpus.records.read(0), int(footer["tar_size"])))
     assert images == [picture(2), picture(3, "jpeg"), picture(1), picture(5, "webp")]
-    assert not (tmp_path / "corpus" / "incoming").exists()
+    assert list((tmp_path / "corpus" / "incoming").iterdir()) == []
 
 
 def test_the_tar_is_deterministic_and_plain(tmp_path):
