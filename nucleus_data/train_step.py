@@ -50,6 +50,10 @@ def quick_train(run: Run) -> None:
         summary = ray.get(reference)
     except gone.RayTaskError as error:
         cause = error.cause if isinstance(error.cause, Exception) else error
+        if isinstance(cause, ImportError):
+            raise RequestError(
+                f"quick_train needs torch and diffusers ({cause}): pip install 'nucleus-data[train]'"
+            ) from error
         raise RequestError(f"quick_train: {type(cause).__name__}: {cause}") from error
     report = StageReport("quick_train", seconds=time.perf_counter() - start)
     report.summary = Summary(rows=summary["samples"], done=summary["samples"])

@@ -164,4 +164,5 @@ def test_ingest_to_report_without_torch(tmp_path, monkeypatch):
         said += nucleus(stage, corpus, source, "shard.captions=[source]", log=log)
     assert "50 records = " in said
     assert next((tmp_path / "corpus").glob("runs/*-report/report.html")).stat().st_size > 10_000
-    assert "not installed here" in nucleus("quick-train", corpus, log=log, code=2)
+    said = nucleus("quick-train", corpus, "shard.captions=[source]", log=log, code=2)
+    assert "pip install 'nucleus-data[train]'" in said
