@@ -52,7 +52,8 @@ def quick_train(run: Run) -> None:
         cause = error.cause if isinstance(error.cause, Exception) else error
         if isinstance(cause, ImportError):
             raise RequestError(
-                f"quick_train needs torch and diffusers ({cause}): pip install 'nucleus-data[train]'"
+                f"quick_train needs torch and diffusers ({cause}); install them: "
+                "pip install 'nucleus-data[train]'"
             ) from error
         raise RequestError(f"quick_train: {type(cause).__name__}: {cause}") from error
     report = StageReport("quick_train", seconds=time.perf_counter() - start)
