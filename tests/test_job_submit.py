@@ -59,7 +59,13 @@ def cluster(tmp_path_factory):
         for arguments in (head, [f"--address=127.0.0.1:{gcs}", "--node-ip-address=127.0.0.1"]):
             started.append(
                 subprocess.Popen(
-                    [ray, "start", *arguments, *common], env=env, stdout=log, stderr=log
+                    [
+                        *(ray, "start", *arguments, *common),
+                        f"--dashboard-agent-listen-port={free_port()}",  # one fixed port by default
+                    ],
+                    env=env,
+                    stdout=log,
+                    stderr=log,
                 )
             )
             wait_until_up(f"http://127.0.0.1:{dashboard}", env["RAY_AUTH_TOKEN"])
@@ -87,15 +93,20 @@ def wait_until_up(url: str, token: str) -> None:
 def submit(cluster, *arguments: str) -> subprocess.CompletedProcess:
     url, env, ray = cluster
     command = [ray, "job", "submit", "--address", url, "--working-dir", str(REPOSITORY), "--"]
-    return subprocess.run(
-        [*command, "python", "-m", *arguments],
-        env=env,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=600,
-        check=False,
-    )
+    for _ in range(60):
+        done = subprocess.run(
+            [*command, "python", "-m", *arguments],
+            env=env,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=600,
+            check=False,
+        )
+        if "No available agent" not in done.stdout:  # the head is up before its agent is
+            break
+        time.sleep(1)
+    return done
 
 
 def test_the_whole_line_as_a_job(cluster, tmp_path):
