@@ -132,6 +132,7 @@ def test_a_dry_run_of_a_new_corpus_makes_none(world, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_limit_and_a_sample_choose_fewer(ingested):
     corpus = f"corpus={ingested}"
     assert "inspect: 7 rows, 7 done" in nucleus("inspect", "--limit", 7, corpus)
@@ -145,6 +146,7 @@ def test_a_limit_and_a_sample_choose_fewer(ingested):
         assert "Invalid value" in nucleus("inspect", *option, corpus, code=2)
 
 
+@pytest.mark.slow
 def test_a_shard_that_fails_ends_with_1_and_the_rest_is_done(ingested):
     corpus = f"corpus={ingested}"
     tar = (ingested / tar_name(1)).read_bytes()

@@ -229,6 +229,7 @@ def test_chunked_and_wider_columns_are_read():
     assert find_duplicates(chunked).equals(find_duplicates(table))
 
 
+@pytest.mark.slow
 def test_two_hundred_thousand_equal_codes():
     count = 200_000
     picture = copies(1)

@@ -70,6 +70,7 @@ def test_every_distance_and_any_codes(codes, distance):
 
 
 @pytest.mark.parametrize("distance", [1, 2, 4])
+@pytest.mark.slow
 def test_a_hot_key_is_refined_without_loss(distance, monkeypatch):
     sizes = []
     whole = search._search

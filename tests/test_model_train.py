@@ -121,6 +121,7 @@ def test_torch_is_left_as_it_was(run, inputs, tmp_path):
     assert before == (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled())
 
 
+@pytest.mark.slow
 def test_the_loss_falls_and_the_captions_are_learned(inputs, tmp_path):
     folder = str(write_set(tmp_path / "set", colored_items(16, (16, 16)), resolution=16))
     changes = {"steps": 100, "lr": 1e-2, "holdout_share": 0.0}

@@ -365,6 +365,7 @@ def test_pictures_are_shown_and_failures_have_placeholders(whole):
     assert "http_404: no such <page>" in parsed.text
 
 
+@pytest.mark.slow
 def test_a_changed_tar_costs_its_pictures_not_the_page(whole):
     tar = whole.corpus.store.read("images/000000.tar")
     whole.corpus.store.put("images/000000.tar", tar[:-1] + b"x")

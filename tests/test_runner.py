@@ -136,6 +136,7 @@ def test_a_setup_that_fails_ends_the_run(tmp_path, ray_cluster):
             run(job(corpus, poison="no_setup"), 1, actors=actors)
 
 
+@pytest.mark.slow
 def test_a_changed_tar_is_an_error(tmp_path, ray_cluster):
     corpus = small_corpus(tmp_path / "c", shards=2)
     tar = tmp_path / "c/images/000001.tar"

@@ -156,6 +156,7 @@ def test_a_picture_that_failed_for_now_is_failed_until_it_is_measured(corpus):
     assert rows["new.png"]["state"] == "kept"
 
 
+@pytest.mark.slow
 def test_the_selection_is_another_when_its_inputs_are(corpus):
     made, _ = select(corpus)
     first = made.tables["selection"]

@@ -107,6 +107,7 @@ def test_a_limit_is_over_all_shards_and_so_is_what_follows(corpus):
     assert [job.open(shard).summary.rows for shard in range(3)] == [2, 1, 0]
 
 
+@pytest.mark.slow
 def test_a_limited_selection_after_a_whole_inspection(corpus):
     curate(corpus)
     made = curated.run(corpus.uri, "select", BARE, limit=1)
@@ -134,6 +135,7 @@ def test_a_sample_takes_the_same_records_in_every_stage(corpus):
     assert [line["already"] for line in again.lines if line["stage"] != "dedup"] == [len(rows)] * 2
 
 
+@pytest.mark.slow
 def test_select_needs_the_pairs_of_the_tables_as_they_are(corpus):
     made = curated.run(corpus.uri, "select", BARE)
     steps.row_stage(made, "inspect")
@@ -161,6 +163,7 @@ def test_signals_that_a_stage_needs_are_asked_for(corpus):
         steps.select(curated.run(corpus.uri, "select", BARE, tone))
 
 
+@pytest.mark.slow
 def test_wrong_rules_stop_before_any_shard(corpus):
     made, _ = curate(corpus)
     for rule, reason in (

@@ -144,6 +144,7 @@ def test_tars_are_filled_before_the_next_begins(training_set):
         assert all(entry["samples"] == 3 for entry in entries[:-1])
 
 
+@pytest.mark.slow
 def test_tars_are_split_by_bytes_too(made):
     limit = 20_000
     _, folder = shard(made, "shard.samples_per_tar=1000", f"shard.bytes_per_tar={limit}")
@@ -298,6 +299,7 @@ def test_what_is_there_is_not_made_again(made, training_set):
     assert run.lines == []
 
 
+@pytest.mark.slow
 def test_a_set_is_published_only_when_every_tar_is_there(made, monkeypatch):
     def interrupted(items):
         return list(items)[:-1]
@@ -363,6 +365,7 @@ def test_a_set_s_name_changes_with_what_it_is_made_of_alone(made):
     assert first not in others
 
 
+@pytest.mark.slow
 def test_the_order_is_that_of_a_keyed_hash(made):
     def order(seed):
         _, folder = shard(made, f"shard.seed={seed}", "shard.samples_per_tar=1000")
@@ -381,6 +384,7 @@ def smallest(folder):
     return sum(e["samples"] for e in manifest(folder) if e["resolution"] == 64)
 
 
+@pytest.mark.slow
 def test_a_limit_and_a_sample_choose_fewer(made):
     run = curated.run(made.uri, "shard", *OVERRIDES, limit=7)
     steps.shard(run)
