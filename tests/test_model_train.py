@@ -24,6 +24,8 @@ from nucleus_model.train import (
 )
 from tests.model_support import awake_model, colored_items, write_qwen, write_set
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):

@@ -18,6 +18,8 @@ from nucleus_data.hashing import record_id
 from nucleus_data.report import content, queries, write_report
 from nucleus_data.tables import KEY_FIELDS, Table
 
+pytestmark = pytest.mark.slow
+
 HASH = "0123456789abcdef"
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 EVIL = "<script>alert('caption')</script>"
