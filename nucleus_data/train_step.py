@@ -97,18 +97,5 @@ def _train(
         for file in sorted(Path(local).rglob("*")):
             if file.is_file():
                 store.put(f"{out}/{file.relative_to(local).as_posix()}", file.read_bytes())
-    return {
-        "samples": result["train_samples"] + result["holdout_samples"],
-        "text": describe(result),
-    }
-
-
-def describe(result: Mapping[str, Any]) -> str:
-    """What a quick-train did, in one line for people."""
-    held_out = result["holdout"]
-    last = f", held out {held_out[-1]['holdout_loss']:.3f}" if held_out else ""
-    return (
-        f"{result['parameters'] / 1e6:.1f} M parameters, {result['steps']} steps, "
-        f"loss {result['first_loss']:.3f} to {result['last_loss']:.3f}{last}, "
-        f"{result['timings']['images_per_second']:.0f} images/s"
-    )
+    speed = f"{result['timings']['images_per_second']:.0f} images/s"
+    return {"samples": result["samples"], "text": f"{result['text']}; {speed}"}
