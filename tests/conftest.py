@@ -9,11 +9,29 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.hashing import record_id
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+ON_RAY = ("tests/test_cli.py", "tests/test_runner.py")
+
+
+class RayTogether(LoadScopeScheduling):
+    """Sends all tests on Ray to one of the parallel processes, so that Ray is started once.
+
+    (`--dist loadgroup` would do it by a mark, but pytest-xdist 3.8 writes the group into a field
+    that pytest 9.2 no longer reads.)
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "ray" if nodeid.startswith(ON_RAY) else nodeid
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return RayTogether(config, log)
 
 
 @pytest.fixture(scope="session")
