@@ -1,6 +1,6 @@
 """What the runner costs: a shard, against a plain loop, with two workers, and in memory.
 
-    python scripts/bench_runner.py                      # ten minutes on two idle cores
+    python scripts/bench_runner.py                      # twelve minutes on two idle cores
     python scripts/bench_runner.py --quick --json runner.json
 
 Ray runs before the clock does, and every stage has done some shards before. The plain loop is what
@@ -66,7 +66,7 @@ class Size:
     shards: int = 20
     images: int = 500
     idle_rounds: int = 5
-    real_rounds: int = 3
+    real_rounds: int = 7
     tiny: int = 20_000
 
 

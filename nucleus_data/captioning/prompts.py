@@ -1,9 +1,35 @@
-"""The prompts that have a name; a configuration may give texts of its own instead."""
+"""The prompts that have a name; a configuration may give texts of its own instead.
+
+A text with `{caption}` in it is about the caption that the record came with.
+"""
 
 PROMPTS: dict[str, str] = {
-    "short": "Describe this image in one short sentence.",
+    "tags": "List what is in this image as tags, separated by commas.",
+    "very_short": "Describe this image in one sentence: the objects, nothing else.",
+    "short": "Describe this image in two sentences: the objects, then the background.",
+    "medium": (
+        "Describe this image in three to six sentences: the objects, their places, the background."
+    ),
     "long": (
-        "Describe this image in one detailed paragraph: the objects, their places, the background"
-        " and the light."
+        "Describe this image in one detailed paragraph: the objects, their places, how they lie to"
+        " each other, the background and the light."
+    ),
+    "refine": (
+        "Someone wrote of this image: {caption}\n"
+        "Write two sentences that are true: the objects, then the background. Keep what is right."
     ),
 }
+PLACEHOLDER = "{caption}"
+
+
+def question(text: str, caption: str | None) -> str:
+    """What the model is asked: the text, with the record's caption in its place.
+
+    Args:
+        text: A prompt, with or without `{caption}`.
+        caption: The record's; None or empty reads as `nothing`.
+
+    Returns:
+        The text. The caption's own braces stay as they are.
+    """
+    return text.replace(PLACEHOLDER, caption.strip() if caption and caption.strip() else "nothing")

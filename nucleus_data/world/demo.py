@@ -15,7 +15,9 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from nucleus_data.world.painting import render
-from nucleus_data.world.scenes import Scene, alt_text, captions, scene
+from nucleus_data.world.alt_texts import _terse
+from nucleus_data.world.scenes import Scene, scene
+from nucleus_data.world.words import captions
 
 FOLDERS = ("", "park", "studio", "studio/late")
 FAULT_SHARE = 0.2
@@ -74,7 +76,7 @@ def write_demo(folder: Path | str, images: int = 300, seed: int = 0) -> list[Pla
         else:
             links = fault == "chain"
             original, facts, picture = link if links else clean[int(rng.integers(len(clean)))]
-            caption = alt_text(facts)
+            caption = _terse(facts, None)
             suffix, data = COPIES[fault](picture, rng, (root / original).read_bytes())
             suffix = suffix or Path(original).suffix
         name = f"{index:06d}{suffix}"
@@ -108,7 +110,7 @@ def _caption(facts: Scene, rng: np.random.Generator) -> str:
     draw = rng.random()
     if draw < 0.125:
         return ""
-    return alt_text(facts) if draw < 0.7 else captions(facts)["short"]
+    return _terse(facts, None) if draw < 0.7 else captions(facts)["short"]
 
 
 def _encode(picture: Image.Image, form: str, **options: object) -> bytes:

@@ -1,12 +1,18 @@
-"""Scenes as facts, and the facts in words.
+"""Scenes as facts: what is in a picture, where, and on what.
 
-The grammar is closed: every word that `captions` can say is reachable from the tables below, which
-is what lets a captioner of a few MB learn all of it.
+Two levels. `core` has one to three shapes of one texture on plain or graded backgrounds, flat.
+`full` adds a fourth shape, two more kinds, textured shapes, woven and cluttered backgrounds,
+written words, and four styles. Every value comes from the closed lists below.
 """
 
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
 
 import numpy as np
+
+Level = Literal["core", "full"]
+LEVELS: tuple[Level, ...] = ("core", "full")
 
 COLORS: dict[str, tuple[int, int, int]] = {
     "red": (214, 40, 36),
@@ -25,12 +31,26 @@ BACKGROUNDS: dict[str, tuple[int, int, int]] = {
     "pink": (222, 150, 170),
     "beige": (206, 190, 150),
 }
-KINDS = ("circle", "square", "triangle", "diamond", "ring", "cross")
-SIZES: dict[str, tuple[float, float]] = {"small": (0.10, 0.125), "large": (0.19, 0.225)}
+CORE_KINDS = ("circle", "square", "triangle", "diamond", "ring", "cross")
+KINDS = (*CORE_KINDS, "star", "heart")
+TEXTURES = ("plain", "striped", "dotted", "checked")
+# Radius, as a share of the picture's shorter side.
+SIZES: dict[str, tuple[float, float]] = {"small": (0.09, 0.115), "large": (0.165, 0.205)}
 ROWS = ("top", "middle", "bottom")
 COLUMNS = ("left", "center", "right")
 LIGHTS = ("none", "left", "right", "top", "bottom")
+CORE_GROUNDS = ("plain", "graded")
+GROUNDS = (*CORE_GROUNDS, "woven", "cluttered")
+STYLES = ("flat", "outlined", "pencil", "night")
+WORDS = ("OPEN", "SALE", "CAFE", "HOTEL", "MUSIC", "EXIT", "NEWS", "PARK", "TAXI", "BOOKS")
+WORD_PLACES = ("top", "bottom")
+
 CENTERS = (0.25, 0.5, 0.75)
+JITTER = 0.04
+COUNT_SHARES: dict[Level, tuple[float, ...]] = {
+    "core": (0.35, 0.4, 0.25),
+    "full": (0.25, 0.3, 0.25, 0.2),
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +61,7 @@ class Shape:
         kind: One of `KINDS`.
         color: A key of `COLORS`.
         size: A key of `SIZES`.
+        texture: One of `TEXTURES`.
         row: 0 to 2, from the top.
         column: 0 to 2, from the left.
         x: Centre, as a share of the width.
@@ -51,11 +72,18 @@ class Shape:
     kind: str
     color: str
     size: str
+    texture: str
     row: int
     column: int
     x: float
     y: float
     radius: float
+
+    @property
+    def place(self) -> str:
+        """Row and column in words: `top left`, `bottom center`, `center`."""
+        at_center = (self.row, self.column) == (1, 1)
+        return "center" if at_center else f"{ROWS[self.row]} {COLUMNS[self.column]}"
 
 
 @dataclass(frozen=True)
@@ -65,97 +93,96 @@ class Scene:
     Attributes:
         seed: World.
         index: Scene of that world.
+        level: `core` or `full`.
+        style: One of `STYLES`.
         background: A key of `BACKGROUNDS`.
-        light: The side towards which the background gets lighter, or `none`.
-        shapes: One or two, in reading order (rows, then columns).
+        ground: One of `GROUNDS`.
+        light: The side towards which the background gets lighter; `none` unless it is graded.
+        word: One of `WORDS`, or empty.
+        word_place: One of `WORD_PLACES`; where the word is, if there is one.
+        shapes: One to four, no two of the same kind and colour, in reading order.
     """
 
     seed: int
     index: int
+    level: Level
+    style: str
     background: str
+    ground: str
     light: str
+    word: str
+    word_place: str
     shapes: tuple[Shape, ...]
 
 
-def scene(seed: int, index: int) -> Scene:
-    """Draws the facts of one scene; a function of `(seed, index)` alone.
+def _arrangements(count: int) -> list[tuple[tuple[int, int], ...]]:
+    """All sets of cells of the 3 x 3 grid whose shapes cannot overlap, in reading order."""
+    cells = [(row, column) for row in range(3) for column in range(3)]
+    return [
+        chosen
+        for chosen in combinations(cells, count)
+        if all(max(abs(a[0] - b[0]), abs(a[1] - b[1])) == 2 for a, b in combinations(chosen, 2))
+    ]
+
+
+ARRANGEMENTS = {count: _arrangements(count) for count in range(1, 5)}
+
+
+def scene(seed: int, index: int, level: Level = "core") -> Scene:
+    """Draws the facts of one scene; a function of its arguments alone.
 
     Args:
         seed: World, 0 or more.
         index: Scene of that world, 0 or more.
+        level: How much there is in it.
 
     Returns:
         The scene. Two shapes are at least two cells of the 3 x 3 grid apart, so that they never
         overlap.
+
+    Raises:
+        ValueError: There is no such level.
     """
-    rng = np.random.default_rng([seed, index])
-    cells = [(int(rng.integers(3)), int(rng.integers(3)))]
-    if rng.random() < 0.6:
-        row, column = cells[0]
-        far = [
-            (r, c) for r in range(3) for c in range(3) if max(abs(r - row), abs(c - column)) == 2
-        ]
-        if far:
-            cells.append(far[int(rng.integers(len(far)))])
-    shapes = []
-    for row, column in sorted(cells):
-        size = str(rng.choice(list(SIZES)))
+    if level not in LEVELS:
+        raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
+    full = level == "full"
+    rng = np.random.default_rng([seed, index, LEVELS.index(level)])
+
+    def one_of(values: tuple[str, ...]) -> str:
+        return values[int(rng.integers(len(values)))]
+
+    shares = COUNT_SHARES[level]
+    count = 1 + int(rng.choice(len(shares), p=shares))
+    cells = ARRANGEMENTS[count][int(rng.integers(len(ARRANGEMENTS[count])))]
+    shapes: list[Shape] = []
+    for row, column in cells:
+        kind, color = one_of(KINDS if full else CORE_KINDS), one_of(tuple(COLORS))
+        while any((kind, color) == (s.kind, s.color) for s in shapes):
+            kind, color = one_of(KINDS if full else CORE_KINDS), one_of(tuple(COLORS))
+        size = one_of(tuple(SIZES))
         shapes.append(
             Shape(
-                kind=str(rng.choice(KINDS)),
-                color=str(rng.choice(list(COLORS))),
+                kind=kind,
+                color=color,
                 size=size,
+                texture=one_of(TEXTURES) if full and rng.random() < 0.5 else "plain",
                 row=row,
                 column=column,
-                x=CENTERS[column] + float(rng.uniform(-0.02, 0.02)),
-                y=CENTERS[row] + float(rng.uniform(-0.02, 0.02)),
+                x=CENTERS[column] + float(rng.uniform(-JITTER, JITTER)),
+                y=CENTERS[row] + float(rng.uniform(-JITTER, JITTER)),
                 radius=float(rng.uniform(*SIZES[size])),
             )
         )
+    ground = one_of(GROUNDS if full else CORE_GROUNDS)
     return Scene(
         seed=seed,
         index=index,
-        background=str(rng.choice(list(BACKGROUNDS))),
-        light=str(rng.choice(LIGHTS)),
+        level=level,
+        style=one_of(STYLES) if full else "flat",
+        background=one_of(tuple(BACKGROUNDS)),
+        ground=ground,
+        light=one_of(LIGHTS[1:]) if ground == "graded" else "none",
+        word=one_of(WORDS) if full and rng.random() < 0.3 else "",
+        word_place=one_of(WORD_PLACES),
         shapes=tuple(shapes),
     )
-
-
-def captions(scene: Scene) -> dict[str, str]:
-    """Says a scene in words.
-
-    Args:
-        scene: The facts.
-
-    Returns:
-        `short` (one sentence: shapes and background) and `long` (two sentences: positions and light
-        too).
-    """
-    things = [f"a {s.size} {s.color} {s.kind}" for s in scene.shapes]
-    places = [
-        f"{thing} is in the {_place(s)}" for thing, s in zip(things, scene.shapes, strict=True)
-    ]
-    ground = f"The background is {scene.background}"
-    ground += (
-        " and evenly lit."
-        if scene.light == "none"
-        else f" and gets lighter towards the {scene.light}."
-    )
-    return {
-        "short": _sentence(f"{' and '.join(things)} on a {scene.background} background"),
-        "long": f"{_sentence(', and '.join(places) + ' of the picture')} {ground}",
-    }
-
-
-def alt_text(scene: Scene) -> str:
-    """A caption as a person would file it under: terse, lower case, no sizes or places."""
-    return " and ".join(f"{s.color} {s.kind}" for s in scene.shapes)
-
-
-def _place(shape: Shape) -> str:
-    at_center = (shape.row, shape.column) == (1, 1)
-    return "center" if at_center else f"{ROWS[shape.row]} {COLUMNS[shape.column]}"
-
-
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."

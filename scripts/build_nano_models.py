@@ -1,0 +1,52 @@
+"""Trains the nano models that the package brings, from nothing, on the synthetic world.
+
+    python scripts/build_nano_models.py captioner                 # an hour, in the background
+    python scripts/build_nano_models.py captioner --minutes 80    # goes on from the last checkpoint
+    python scripts/build_nano_models.py captioner --measure       # only measures, and writes the card
+
+A checkpoint is kept in `--work` every minute: kill it, and the same command goes on. A model trains
+in one process while another paints its pictures. What is measured goes into the card beside the
+weights, with the command; the worlds that models are measured on are never trained on.
+"""
+
+import argparse
+import importlib
+import os
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+MODELS = ("captioner", "clip", "heads", "vae")
+
+
+def main() -> None:
+    """The command."""
+    from scripts.nano.training import ASSETS
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", choices=MODELS)
+    parser.add_argument(
+        "--minutes", type=float, default=60.0, help="training time, earlier runs included"
+    )
+    parser.add_argument("--scenes", type=int, default=16, help="pictures a step")
+    parser.add_argument("--lr", type=float, default=1.5e-3, help="highest learning rate")
+    parser.add_argument("--measure", action="store_true", help="measure what is there, no training")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path(tempfile.gettempdir()) / "nucleus-nano",
+        help="where checkpoints are kept",
+    )
+    parser.add_argument("--out", type=Path, default=ASSETS, help="folder of the models' folders")
+    args = parser.parse_args()
+    module = importlib.import_module(f"scripts.nano.{args.model}")
+    if not args.measure:
+        module.build(args)
+    module.measure(args)
+
+
+if __name__ == "__main__":
+    main()

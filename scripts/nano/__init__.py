@@ -1,0 +1,1 @@
+"""How the package's nano models are made; `scripts/build_nano_models.py` is the command."""
