@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.world_command import world
 
 Step = Callable[[Any], Any]
 DEFAULT_CONFIG = "nano/recipe.yaml"
@@ -136,6 +137,9 @@ for _name, (_steps, _text) in LINES.items():
     _add_line(_name, _steps, _text)
 
 
+cli.add_command(world)
+
+
 @cli.command()
 @click.option(
     "--images", type=click.IntRange(40), default=240, show_default=True, help="Pictures in all."
@@ -160,14 +164,16 @@ def demo(
     overrides: tuple[str, ...],
 ) -> None:
     """Make a small world of pictures with planted faults, and run the whole line on it."""
-    from nucleus_data.world import write_demo
+    from nucleus_data.world import WorldSettings, write_world
 
     pictures = out.resolve() / "pictures"
-    click.echo(f"demo: {images} pictures with planted faults in {pictures} (truth.csv tells which)")
+    truth = out.resolve() / "truth.parquet"
+    click.echo(f"demo: {images} pictures with planted faults in {pictures} ({truth} tells which)")
     if dry_run:
         click.echo(f"{', '.join(LINES['all'][0])}: depend on the pictures; not counted")
         return
-    write_demo(pictures, images, seed)
+    settings = WorldSettings(images, seed, fault_share=0.25, strengths=(2, 1, 0))
+    write_world(out, settings, progress=True)
     first = (f"corpus={out.resolve() / 'corpus'}", f"ingest.source={pictures}")
     _run_line("demo", LINES["all"][0], config, (*first, *overrides), limit, sample, dry_run)
 

@@ -174,8 +174,13 @@ def select(run: Run) -> dict[str, int]:
     return states
 
 
-def pin_training_set(run: Run) -> None:
-    """Finds the selection, and names the training set that it and the captions make."""
+def pin_training_set(run: Run, *, whole: bool = False) -> None:
+    """Finds the selection, and names the training set that it and the captions make.
+
+    Args:
+        run: The run.
+        whole: The set of all kept records, whatever the run's limit and sample are.
+    """
     use_selection(run)
     settings = run.recipe.shard
     captions = planning.captions_of(settings)
@@ -195,8 +200,8 @@ def pin_training_set(run: Run) -> None:
         "settings": settings.model_dump(mode="json"),
         "inputs": inputs,
         "parts": run.corpus.parts_hash(inputs),
-        "limit": run.limit,
-        "sample": run.sample,
+        "limit": None if whole else run.limit,
+        "sample": 1.0 if whole else run.sample,
     }
     run.training_set = f"sets/{settings.name}/{config_hash(identity)}"
 
@@ -399,14 +404,27 @@ def report(run: Run) -> None:
 
 
 def train(run: Run) -> None:
-    """Trains on the training set of the selection."""
+    """Trains on the training set of the selection.
+
+    A limit and a sample choose from the whole set. Where there is none, the set that `shard` made
+    with the same ones is taken, and taken whole, as is the set that this very run made.
+    """
     from nucleus_data.train_step import quick_train
 
+    limit, sample = None, 1.0
     if run.training_set is None:
-        pin_training_set(run)
+        pin_training_set(run, whole=True)
+        limit, sample = run.limit, run.sample
+        found = run.training_set
+        if not run.corpus.store.exists(f"{found}/manifest.parquet"):
+            pin_training_set(run)
+            if run.corpus.store.exists(f"{run.training_set}/manifest.parquet"):
+                limit, sample = None, 1.0
+            else:
+                run.training_set = found
         if not run.dry_run:
             run.write_plan()
-    quick_train(run)
+    quick_train(run, limit=limit, sample=sample)
 
 
 def retry(run: Run, stage: str) -> None:

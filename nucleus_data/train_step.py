@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import ray
 from ray import exceptions as gone
 from tqdm import tqdm
@@ -19,24 +21,52 @@ from nucleus_data.errors import RequestError
 from nucleus_data.run import Run
 from nucleus_data.runner.loop import StageReport
 from nucleus_data.runner.rows import Summary
+from nucleus_data.store import Store
+from nucleus_model.choice import choose
 from nucleus_model.settings import QuickTrainSettings
 
 POLL_S = 1.0
 FOLDER = "quick_train"
 
 
-def quick_train(run: Run) -> None:
-    """Trains on the run's training set; keeps curve, checkpoint and samples under the run."""
-    folder = run.training_set
+def quick_train(run: Run, *, limit: int | None = None, sample: float = 1.0) -> None:
+    """Trains on the run's training set; keeps curve, checkpoint and samples under the run.
+
+    Args:
+        run: The run; its training set is known.
+        limit: Only the set's first so many samples; None for what the recipe says.
+        sample: Only this share of the set's samples; 1 for what the recipe says.
+
+    Raises:
+        RequestError: There is no such set, too little of it is left, torch is missing, or the
+            training failed.
+    """
+    folder, store = run.training_set, run.corpus.store
     assert folder is not None
     settings = run.recipe.quick_train
+    if limit is not None:
+        settings = settings.model_copy(update={"limit": limit})
+    if sample < 1:
+        settings = settings.model_copy(update={"sample": sample})
+    there = store.exists(f"{folder}/manifest.parquet")
     if run.dry_run:
-        run.say(f"quick_train: {settings.steps} steps of {settings.batch_size} images on {folder}")
+        said = f"{settings.steps} steps of {settings.batch_size} images"
+        if not there:
+            run.say(f"quick_train: {said} on {folder}, which is not there yet")
+            return
+        ids = planned_ids(store, folder, settings.resolution)
+        train, held = _choose(folder, ids, settings)
+        run.say(
+            f"quick_train: {said}; of {len(ids):,} samples {len(train):,} to train on, "
+            f"{len(held):,} held out ({folder})"
+        )
         return
-    if not run.corpus.store.exists(f"{folder}/manifest.parquet"):
+    if not there:
         raise RequestError(
             f"{folder} is not there or not complete; run: nucleus shard corpus={run.recipe.corpus}"
         )
+    if (settings.limit, settings.sample) != (None, 1.0):  # told before anything starts
+        _choose(folder, planned_ids(store, folder, settings.resolution), settings)
     start = time.perf_counter()
     remote = _train.options(max_retries=0, **run.resources("quick_train").ray_options())
     where = (run.recipe.corpus, run.recipe.storage_options)
@@ -55,12 +85,40 @@ def quick_train(run: Run) -> None:
                 f"quick_train needs torch and diffusers ({cause}); install them: "
                 "pip install 'nucleus-data[train]'"
             ) from error
-        raise RequestError(f"quick_train: {type(cause).__name__}: {cause}") from error
+        kind = "" if isinstance(cause, RequestError) else f"{type(cause).__name__}: "
+        raise RequestError(f"quick_train: {kind}{cause}") from error
     report = StageReport("quick_train", seconds=time.perf_counter() - start)
-    report.summary = Summary(rows=summary["samples"], done=summary["samples"])
+    used = summary["train_samples"] + summary["holdout_samples"]
+    report.summary = Summary(rows=summary["samples"], done=used)
     run.keep(report, quiet=True)
     run.say(f"quick_train: {summary['text']} ({report.seconds:.1f} s)")
     run.say(f"  {run.corpus.store.url(run.path(FOLDER))}/samples.png")
+
+
+def planned_ids(store: Store, folder: str, resolution: int | None) -> list[str]:
+    """Ids of a published set's samples at a resolution (None: its smallest); reads no tar.
+
+    Raises:
+        RequestError: The set has no sample at that resolution.
+    """
+    plans: dict[int, list[pq.ParquetFile]] = {}
+    for name in store.list(f"{folder}/_plan"):
+        plan = pq.ParquetFile(pa.BufferReader(store.read(f"{folder}/_plan/{name}")))
+        plans.setdefault(int(plan.schema_arrow.metadata[b"nucleus.resolution"]), []).append(plan)
+    wanted = resolution if resolution is not None else min(plans, default=0)
+    if wanted not in plans:
+        found = ", ".join(map(str, sorted(plans))) or "none, the set is empty"
+        raise RequestError(f"{folder} has no samples at resolution {wanted}; it has: {found}")
+    return [i for plan in plans[wanted] for i in plan.read(["id"]).column("id").to_pylist()]
+
+
+def _choose(
+    folder: str, ids: list[str], settings: QuickTrainSettings
+) -> tuple[list[str], list[str]]:
+    try:
+        return choose(ids, settings)
+    except RequestError as error:
+        raise RequestError(f"quick_train on {folder}: {error}") from None
 
 
 def _show(run: Run, bar: Any) -> None:
@@ -98,4 +156,5 @@ def _train(
             if file.is_file():
                 store.put(f"{out}/{file.relative_to(local).as_posix()}", file.read_bytes())
     speed = f"{result['timings']['images_per_second']:.0f} images/s"
-    return {"samples": result["samples"], "text": f"{result['text']}; {speed}"}
+    counts = {key: result[key] for key in ("samples", "train_samples", "holdout_samples")}
+    return {**counts, "text": f"{result['text']}; {speed}"}

@@ -1,8 +1,7 @@
 """The held-out loss: the same samples, captions, sigmas and noise at every step and in every run.
 
 Sigmas are stratified: each sample is met once in each of 8 equal bins. Low bins measure the images,
-high bins the captions. A sample is held out by a hash of its id, so it is held out of every set
-that contains it.
+high bins the captions. Which samples these are, `choice` says.
 """
 
 from collections.abc import Sequence
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from nucleus_data.hashing import keyed_uint64, keyed_unit
+from nucleus_data.hashing import keyed_unit
+from nucleus_model.choice import HOLDOUT_SEED as SEED
 from nucleus_model.codec import Codec
 from nucleus_model.flow import draw_noise, flow_loss
 from nucleus_model.loader import Sample, TrainingSet
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     )
 
 BINS = 8
-SEED = 0  # never the run's seed: runs must meet the same noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +38,6 @@ class HeldOutLoss:
     loss: float
     bins: tuple[float, ...]
     samples: int
-
-
-def split_holdout(
-    samples: Sequence[Sample], share: float, limit: int
-) -> tuple[list[Sample], list[Sample]]:
-    """Samples to train on, and those held out, in an order that depends on ids alone.
-
-    Args:
-        samples: All of them.
-        share: Share to hold out, by a hash of each id; the real share of a small set differs.
-        limit: How many of the held-out samples are measured; the rest is neither trained on nor
-            measured.
-
-    Returns:
-        Training samples, and the measured held-out ones.
-    """
-    held = [item for item in samples if keyed_unit("holdout", SEED, item.id) < share]
-    ids = {item.id for item in held}
-    measured = sorted(held, key=lambda item: (keyed_uint64("holdout", SEED, item.id), item.id))
-    return [item for item in samples if item.id not in ids], measured[:limit]
 
 
 @torch.no_grad()

@@ -45,6 +45,17 @@ class QuickTrainSettings(BaseModel):
     resolution: int | None = Field(
         default=None, ge=8, description="Which resolution of the set; empty for its smallest."
     )
+    limit: int | None = Field(
+        default=None,
+        ge=1,
+        description="Only the set's first so many samples, in the order of their ids (--limit).",
+    )
+    sample: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Only this share of the set's samples, by a keyed hash of the id (--sample).",
+    )
     steps: int = Field(default=600, ge=1, description="Optimizer steps.")
     batch_size: int = Field(
         default=8,

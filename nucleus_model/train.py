@@ -28,11 +28,12 @@ import torch
 
 from nucleus_data.errors import CorpusError
 from nucleus_model.checkpoint import save_checkpoint
+from nucleus_model.choice import choose
 from nucleus_model.codec import Codec, SpaceToDepth
 from nucleus_model.flow import draw_noise, draw_sigma, flow_loss
-from nucleus_model.holdout import held_out_loss, split_holdout
+from nucleus_model.holdout import held_out_loss
 from nucleus_model.init import build_transformer
-from nucleus_model.loader import Batch, TrainingSet
+from nucleus_model.loader import Batch, Sample, TrainingSet
 from nucleus_model.presets import PRESETS, Preset
 from nucleus_model.sample import sample_grid, write_grid
 from nucleus_model.settings import QuickTrainSettings
@@ -64,6 +65,7 @@ def quick_train(
     Raises:
         CorpusError: The set is not as its manifest says, is empty, or none of its images can be
             decoded.
+        RequestError: `limit` or `sample` leaves too little of the set.
         ValueError: The settings do not fit the set or the text encoder.
         FloatingPointError: The loss or the gradient is not finite; the last checkpoint is left as
             it was.
@@ -108,9 +110,10 @@ class _Trainer:
         self.preset: Preset = PRESETS[settings.preset]
         self.codec: Codec = SpaceToDepth(settings.codec_factor)
         _check_buckets(training_set, self.codec.factor * self.preset.patch)
-        self.train_samples, self.held_out = split_holdout(
-            training_set.samples, settings.holdout_share, settings.holdout_limit
-        )
+        by_id = {sample.id: sample for sample in training_set.samples}
+        train, held_out = choose(list(by_id), settings)
+        self.train_samples: list[Sample] = [by_id[i] for i in train]
+        self.held_out: list[Sample] = [by_id[i] for i in held_out]
         if not self.train_samples:
             raise CorpusError(
                 f"{training_set.store.uri} has {len(training_set.samples)} samples at resolution "
@@ -194,7 +197,8 @@ class _Trainer:
         """The grid, in the set's fullest aspect bucket."""
         settings = self.settings
         prompts = settings.sample_prompts or self._captions(settings.sample_rows)
-        counts = Counter(sample.bucket for sample in self.set.samples)
+        used = [*self.train_samples, *self.held_out]
+        counts = Counter(sample.bucket for sample in used)
         width, height = max(counts, key=lambda bucket: (counts[bucket], bucket))
         images = sample_grid(
             self.model,

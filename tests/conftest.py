@@ -30,6 +30,7 @@ class RayTogether(LoadScopeScheduling):
         return "ray" if nodeid.startswith(ON_RAY) else nodeid
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     return RayTogether(config, log)
 

@@ -13,14 +13,13 @@ from click.testing import CliRunner
 from nucleus_data.cli import LINES, cli
 from nucleus_data.corpus import Corpus
 from nucleus_data.images import tar_name
-from nucleus_data.world import write_demo
+from tests.worlds import write_pictures
 
 STATES = ("kept", "rejected", "duplicate", "failed", "pending")
 DROPPED = {
     "truncated": "failed",
     "html": "failed",
-    "black": "rejected",
-    "white": "rejected",
+    "blank": "rejected",
     "blurred": "rejected",
     "tiny": "rejected",
     "extreme_aspect": "rejected",
@@ -44,7 +43,7 @@ def listing(folder):
 def world(tmp_path_factory, ray_cluster):
     """60 pictures with planted faults, and the line from ingest to select over them."""
     root = tmp_path_factory.mktemp("world")
-    truth = {entry.file: entry for entry in write_demo(root / "pictures", 60, 1)}
+    truth = {entry.file: entry for entry in write_pictures(root / "pictures", 60, 1)}
     corpus = f"corpus={root / 'corpus'}"
     source = f"ingest.source={root / 'pictures'}"
     said = {"ingest": nucleus("ingest", corpus, source, "ingest.images_per_shard=25")}

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nucleus_data.world import write_demo
 from tests.commands import nucleus, tree
+from tests.worlds import write_pictures
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -31,7 +31,7 @@ def small_disk(tmp_path) -> Path:
 
 
 def test_a_full_disk_harms_nothing(small_disk, tmp_path):
-    write_demo(tmp_path / "pictures", 120, seed=4)
+    write_pictures(tmp_path / "pictures", 120, seed=4)
     log = tmp_path / "log.txt"
     corpus = small_disk / "corpus"
     command = (

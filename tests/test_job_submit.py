@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.world import write_demo
 from tests.commands import REPOSITORY, assert_ended
+from tests.worlds import write_pictures
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -110,7 +110,7 @@ def submit(cluster, *arguments: str) -> subprocess.CompletedProcess:
 
 
 def test_the_whole_line_as_a_job(cluster, tmp_path):
-    write_demo(tmp_path / "pictures", 60, seed=2)
+    write_pictures(tmp_path / "pictures", 60, seed=2)
     corpus = tmp_path / "corpus"
     done = submit(
         cluster,

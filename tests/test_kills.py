@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from nucleus_data.world import write_demo
 from tests.commands import (
     assert_agents_ended,
     assert_ended,
@@ -27,6 +26,7 @@ from tests.commands import (
     tree,
     wait_for,
 )
+from tests.worlds import write_pictures
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -42,7 +42,7 @@ def stages(tmp_path_factory) -> Iterator[dict[str, Path]]:
     """Corpora as they are before each stage, and after it without any kill."""
     root = tmp_path_factory.mktemp("kills")
     log = root / "log.txt"
-    write_demo(root / "pictures", PICTURES, seed=5)
+    write_pictures(root / "pictures", PICTURES, seed=5)
     made = {}
     corpus = root / "corpus"
 

@@ -1,6 +1,5 @@
 """The whole line from end to end: on the demo's world, with known faults, and on real pictures."""
 
-import csv
 import json
 import os
 import re
@@ -9,11 +8,12 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.world import write_demo
 from tests.commands import REPOSITORY, nucleus
+from tests.worlds import write_pictures
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -23,8 +23,7 @@ EXPECTED = {
     "truncated": "failed",
     "html": "failed",
     "mislabelled": "rejected",
-    "black": "rejected",
-    "white": "rejected",
+    "blank": "rejected",
     "tiny": "rejected",
 }
 
@@ -42,8 +41,7 @@ def demo(tmp_path_factory) -> Path:
 
 def test_the_demo_finds_what_was_planted(demo):
     corpus = Corpus(str(demo / "corpus"))
-    with (demo / "pictures/truth.csv").open() as file:
-        truth = {line["file"]: line for line in csv.DictReader(file)}
+    truth = {row["file"]: row for row in pq.read_table(demo / "truth.parquet").to_pylist()}
     joined = corpus.table("records").join(
         corpus.table("selection").project("shard, row, state, reasons"), "shard, row"
     )
@@ -156,7 +154,7 @@ def test_ingest_to_report_without_torch(tmp_path, monkeypatch):
         "tests.commands.environment",
         lambda: {**os.environ, "PYTHONPATH": f"{tmp_path}/hidden:{REPOSITORY}"},
     )
-    write_demo(tmp_path / "pictures", 50, seed=6)
+    write_pictures(tmp_path / "pictures", 50, seed=6)
     corpus, log = f"corpus={tmp_path}/corpus", tmp_path / "log.txt"
     source = f"ingest.source={tmp_path}/pictures"
     said = ""

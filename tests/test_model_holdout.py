@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from nucleus_model.choice import split_holdout
 from nucleus_model.codec import SpaceToDepth
-from nucleus_model.holdout import BINS, held_out_loss, split_holdout
+from nucleus_model.holdout import BINS, held_out_loss
 from nucleus_model.loader import TrainingSet
 from tests.model_support import awake_model, colored_items, write_set
 
@@ -18,23 +19,23 @@ def found(tmp_path):
 
 
 def test_the_split_depends_on_ids_alone(found):
-    train, held = split_holdout(found.samples, 0.2, 100)
-    assert {sample.id for sample in train} | {sample.id for sample in held} == {
-        sample.id for sample in found.samples
-    }
+    ids = [sample.id for sample in found.samples]
+    train, held = split_holdout(ids, 0.2, 100)
+    assert {*train, *held} == set(ids)
     assert len(train) + len(held) == 60
     assert 4 <= len(held) <= 22
-    part = found.samples[::-2]
+    part = ids[::-2]
     _, held_of_part = split_holdout(part, 0.2, 100)
     assert [item for item in held if item in part] == held_of_part
 
 
 def test_more_than_the_limit_is_neither_trained_on_nor_measured(found):
-    train, held = split_holdout(found.samples, 0.2, 100)
-    train_too, few = split_holdout(found.samples, 0.2, 3)
+    ids = [sample.id for sample in found.samples]
+    train, held = split_holdout(ids, 0.2, 100)
+    train_too, few = split_holdout(ids, 0.2, 3)
     assert train_too == train
     assert few == held[:3]
-    assert split_holdout(found.samples, 0.0, 3) == (list(found.samples), [])
+    assert split_holdout(ids, 0.0, 3) == (ids, [])
 
 
 def measure(found, samples, batch_size=16):

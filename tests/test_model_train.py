@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 
 from nucleus_data.errors import CorpusError
 from nucleus_model.checkpoint import load_checkpoint
+from nucleus_model.choice import choose
 from nucleus_model.codec import SpaceToDepth
 from nucleus_model.holdout import held_out_loss
 from nucleus_model.loader import TrainingSet
@@ -206,6 +208,24 @@ def test_each_parameter_is_in_one_group():
 def test_unknown_settings_are_errors():
     with pytest.raises(ValidationError, match="learning_rate"):
         QuickTrainSettings.model_validate({"learning_rate": 1e-3})
+
+
+def test_a_limit_and_a_sample_train_as_on_a_set_of_those_samples_alone(inputs, tmp_path):
+    items = colored_items(12, (32, 32)) + colored_items(8, (48, 16), 12)
+    for choice in ({"limit": 14}, {"sample": 0.6}):
+        plan = settings(inputs[1], steps=2, **choice)
+        summary = quick_train(str(inputs[0]), tmp_path / "out", plan)
+        train, held = choose([item.id for item in items], plan)
+        assert (summary["train_samples"], summary["holdout_samples"]) == (len(train), len(held))
+        assert len(train) + len(held) < summary["samples"] == 20
+        few = [item for item in items if item.id in {*train, *held}]
+        folder = write_set(tmp_path / "few", few, resolution=32)
+        quick_train(str(folder), tmp_path / "alone", settings(inputs[1], steps=2))
+        for name in ("metrics.jsonl", "samples.json"):
+            assert (tmp_path / "out" / name).read_bytes() == (
+                tmp_path / "alone" / name
+            ).read_bytes()
+        shutil.rmtree(tmp_path / "few")
 
 
 @pytest.mark.slow

@@ -9,8 +9,8 @@ import pytest
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.store import Store
-from nucleus_data.world import write_demo
 from tests.commands import nucleus, tree
+from tests.worlds import write_pictures
 
 pytest.importorskip("s3fs")
 
@@ -86,7 +86,7 @@ def test_a_store_that_overwrites_is_found_out(monkeypatch, tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_whole_line_is_byte_equal_to_the_local_one(endpoint, tmp_path):
-    write_demo(tmp_path / "pictures", 90, seed=3)
+    write_pictures(tmp_path / "pictures", 90, seed=3)
     log = tmp_path / "log.txt"
     source = f"ingest.source={tmp_path}/pictures"
     where = (

@@ -23,16 +23,16 @@ GENERIC = (
 )
 LANGUAGES: dict[str, dict[str, str]] = {
     "de": {
-        **{"red": "rot", "orange": "orange", "yellow": "gelb", "green": "grün", "blue": "blau"},
-        **{"purple": "lila", "white": "weiß", "black": "schwarz", "and": "und"},
-        **{"circle": "Kreis", "square": "Quadrat", "triangle": "Dreieck", "diamond": "Raute"},
-        **{"ring": "Ring", "cross": "Kreuz", "star": "Stern", "heart": "Herz"},
+        "red": "rot", "orange": "orange", "yellow": "gelb", "green": "grün", "blue": "blau",
+        "purple": "lila", "white": "weiß", "black": "schwarz", "and": "und",
+        "circle": "Kreis", "square": "Quadrat", "triangle": "Dreieck", "diamond": "Raute",
+        "ring": "Ring", "cross": "Kreuz", "star": "Stern", "heart": "Herz",
     },
     "es": {
-        **{"red": "rojo", "orange": "naranja", "yellow": "amarillo", "green": "verde"},
-        **{"blue": "azul", "purple": "morado", "white": "blanco", "black": "negro", "and": "y"},
-        **{"circle": "círculo", "square": "cuadrado", "triangle": "triángulo", "diamond": "rombo"},
-        **{"ring": "anillo", "cross": "cruz", "star": "estrella", "heart": "corazón"},
+        "red": "rojo", "orange": "naranja", "yellow": "amarillo", "green": "verde",
+        "blue": "azul", "purple": "morado", "white": "blanco", "black": "negro", "and": "y",
+        "circle": "círculo", "square": "cuadrado", "triangle": "triángulo", "diamond": "rombo",
+        "ring": "anillo", "cross": "cruz", "star": "estrella", "heart": "corazón",
     },
 }
 
@@ -80,16 +80,17 @@ def with_a_mistake(facts: Scene, rng: np.random.Generator) -> Scene:
         return replace(facts, background=_other(tuple(BACKGROUNDS), facts.background, rng))
     number = int(rng.integers(len(facts.shapes)))
     shape = facts.shapes[number]
-    values = {
-        "color": tuple(COLORS),
-        "kind": KINDS if facts.level == "full" else CORE_KINDS,
-        "size": tuple(SIZES),
-    }
+    kinds = KINDS if facts.level == "full" else CORE_KINDS
+    others = [colored(s) for i, s in enumerate(facts.shapes) if i != number]
     while True:
-        fact = str(rng.choice(list(values)))
-        changed = replace(shape, **{fact: _other(values[fact], getattr(shape, fact), rng)})
-        others = [s for i, s in enumerate(facts.shapes) if i != number]
-        if colored(changed) not in [colored(s) for s in others]:
+        fact = int(rng.integers(3))
+        if fact == 0:
+            changed = replace(shape, color=_other(tuple(COLORS), shape.color, rng))
+        elif fact == 1:
+            changed = replace(shape, kind=_other(kinds, shape.kind, rng))
+        else:
+            changed = replace(shape, size=_other(tuple(SIZES), shape.size, rng))
+        if colored(changed) not in others:
             break
     shapes = (*facts.shapes[:number], changed, *facts.shapes[number + 1 :])
     return replace(facts, shapes=shapes)

@@ -104,9 +104,7 @@ def _look(style: str) -> str:
 
 
 def _placed(scene: Scene) -> list[str]:
-    return [
-        _sentence(f"{with_article(described(s))} is in the {s.place}") for s in scene.shapes
-    ]
+    return [_sentence(f"{with_article(described(s))} is in the {s.place}") for s in scene.shapes]
 
 
 def _ground(scene: Scene) -> list[str]:

@@ -176,6 +176,7 @@ def build_model(processor: Qwen3VLProcessor) -> Qwen3VLForConditionalGeneration:
     )
     torch.manual_seed(0)
     model = Qwen3VLForConditionalGeneration(config)
+    model.set_attn_implementation("eager")  # the fused backward pass is slow on CPUs
     init_small(model, keep=("embed_tokens",))
     model.generation_config.eos_token_id = ids["<|im_end|>"]
     model.generation_config.pad_token_id = ids["<|endoftext|>"]
@@ -299,12 +300,14 @@ class Cells(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(width, count) for count in counts)
 
     def forward(self, tokens: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
-        """Summed cross-entropies; tokens (N, width), cells (N, facts)."""
+        """Summed cross-entropies, and each; tokens (N, width), cells (N, facts)."""
         tokens = self.norm(tokens.float())
         losses = [
             nn.functional.cross_entropy(head(tokens), cells[:, i])
             for i, head in enumerate(self.heads)
         ]
+        names = (*SHAPE_FACTS, *SCENE_FACTS)
+        self.figures = {n: loss.item() for n, loss in zip(names, losses, strict=True)}
         return torch.stack(losses).sum()
 
 
@@ -324,7 +327,7 @@ def build(args: argparse.Namespace) -> Progress:
         seen.clear()
         with torch.autocast("cpu", torch.bfloat16):
             model.model.visual(batch["pixel_values"], grid_thw=batch["image_grid_thw"])
-        return cells(seen.pop(), batch["cells"]), {}
+        return cells(seen.pop(), batch["cells"]), cells.figures
 
     def speak(batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
         seen.clear()
@@ -342,9 +345,7 @@ def build(args: argparse.Namespace) -> Progress:
         train(
             f"{NAME}-vision", vision, Batcher(args.scenes, 0, words=False), look, first, rate=1.5e-3
         )
-    at = train(
-        NAME, both, Batcher(args.scenes, 1 << 30, words=True), speak, rest, rate=args.lr
-    )
+    at = train(NAME, both, Batcher(args.scenes, 1 << 30, words=True), speak, rest, rate=args.lr)
     out = args.out / NAME
     out.mkdir(parents=True, exist_ok=True)
     model.to(torch.bfloat16).save_pretrained(out)

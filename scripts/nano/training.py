@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -68,7 +67,7 @@ def train(
     rate: float,
     weight_decay: float = 0.05,
 ) -> Progress:
-    """Trains until `args.minutes` are spent, from the last checkpoint in `args.work` if there is one.
+    """Trains until `args.minutes` are spent, from the last checkpoint if there is one.
 
     The learning rate warms up, stays, and falls to zero over the last third of the minutes, so a
     training that is given more minutes goes on where the first left off.
@@ -143,7 +142,7 @@ def start(args: argparse.Namespace) -> None:
     torch.set_num_threads(int(os.environ.get("NUCLEUS_THREADS", "1")))
     torch.manual_seed(0)
     random.seed(0)
-    np.random.seed(0)  # noqa: NPY002 - for libraries that use the global one
+    np.random.seed(0)
     args.work.mkdir(parents=True, exist_ok=True)
 
 

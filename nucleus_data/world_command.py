@@ -1,0 +1,95 @@
+"""The command `nucleus world`: writes a synthetic world, and serves one over HTTP."""
+
+import threading
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--images", type=click.IntRange(1), default=1000, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="World.")
+@click.option(
+    "--level",
+    type=click.Choice(["core", "full"]),
+    default="core",
+    show_default=True,
+    help="core: one to three plain shapes on plain and graded grounds; full: textures, clutter, "
+    "words and styles too.",
+)
+@click.option(
+    "--faults",
+    type=click.FloatRange(0, 0.9),
+    default=0.2,
+    show_default=True,
+    help="Share of pictures with something wrong.",
+)
+@click.option(
+    "--form",
+    type=click.Choice(["folder", "tars", "urls"]),
+    default="folder",
+    show_default=True,
+    help="A folder with captions beside the pictures, webdataset tars, or a folder and a URL list.",
+)
+@click.option("--workers", type=click.IntRange(1), help="Processes [default: one a CPU].")
+@click.option(
+    "--serve",
+    is_flag=True,
+    help="Then serve the pictures on loopback until Ctrl-C; ?fault=404 and others ask for faults.",
+)
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.option(
+    "--fault-share",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="With --serve: share of the files whose requests fail, each in its own way.",
+)
+@click.argument("out", type=click.Path(path_type=Path))
+def world(
+    out: Path,
+    images: int,
+    seed: int,
+    level: str,
+    faults: float,
+    form: str,
+    workers: int | None,
+    serve: bool,
+    port: int,
+    fault_share: float,
+) -> None:
+    """Write synthetic pictures with planted faults to OUT, and the truth about each.
+
+    The same options give the same bytes, whatever the workers. OUT/truth.parquet tells what is in
+    each picture and what is wrong with it; OUT/contact.jpg shows one of each kind.
+    """
+    from nucleus_data.world.plan import Plan, WorldSettings
+    from nucleus_data.world.server import WorldServer
+    from nucleus_data.world.write import PICTURES, contact_sheet, write_world
+
+    if serve and form == "tars":
+        raise click.UsageError("--serve needs --form folder or urls; tars hold no single pictures")
+    try:
+        settings = WorldSettings(images, seed, level, faults)  # type: ignore[arg-type]
+        plan = Plan(settings)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    source = write_world(
+        out,
+        settings,
+        form,  # type: ignore[arg-type]
+        workers=workers,
+        base_url=f"http://127.0.0.1:{port}",
+        progress=True,
+    )
+    contact_sheet(plan).save(out / "contact.jpg", quality=85)
+    click.echo(f"{images:,} pictures; truth: {out / 'truth.parquet'}; see {out / 'contact.jpg'}")
+    click.echo(f"ingest.source={source}")
+    if not serve:
+        return
+    with WorldServer(out / PICTURES, port=port, fault_share=fault_share, seed=seed) as server:
+        click.echo(f"{server.url} (Ctrl-C ends it; ingest with ingest.allow_hosts=['127.0.0.1'])")
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            click.echo("ended")
