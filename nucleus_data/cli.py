@@ -53,6 +53,8 @@ LINES: dict[str, tuple[tuple[str, ...], str]] = {
 }
 # In the whole line, a limit or sample chooses what is ingested; the later stages take all of that.
 CHOOSES_AT_START = ("all", "demo")
+# In this order, since a selection, which captions need, does not outlive new rows of what it read.
+RETRIED = ("caption", "inspect", "ingest")
 
 
 class Share(click.ParamType):
@@ -184,17 +186,18 @@ def demo(
 def retry(arguments: tuple[str, ...], config: Path | None) -> None:
     """Do again what failed in a way that may pass: failed rows and failed shards, nothing else.
 
-    STAGE is `inspect` or `caption`; both by default.
+    STAGE is `ingest` (downloads of URL lists), `inspect` or `caption`; all by default.
     """
     from nucleus_data import steps
 
     names = [a for a in arguments if "=" not in a]
-    unknown = [s for s in names if s not in ("inspect", "caption")]
+    unknown = [s for s in names if s not in RETRIED]
     if unknown:
-        raise click.UsageError(f"cannot retry {unknown[0]!r}; allowed: inspect, caption")
+        allowed = ", ".join(reversed(RETRIED))
+        raise click.UsageError(f"cannot retry {unknown[0]!r}; allowed: {allowed}")
     overrides = [a for a in arguments if "=" in a]
     with _run("retry", config, overrides) as run:
-        for stage in names or ["inspect", "caption"]:
+        for stage in names or RETRIED:
             steps.retry(run, stage)
         _finish(run)
 

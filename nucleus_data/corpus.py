@@ -19,8 +19,9 @@ import pyarrow as pa
 
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
+from nucleus_data.records import Records
 from nucleus_data.store import Store
-from nucleus_data.tables import Table, parts_glob
+from nucleus_data.tables import Table
 
 FORMAT = 1
 RECORDS_VERSION = 1
@@ -86,9 +87,14 @@ class Corpus:
         return marker
 
     @property
-    def records(self) -> Table:
+    def records(self) -> Records:
         """The table of upstream rows."""
-        return Table(self.store, "records", RECORDS_HASH)
+        return Records(self.store, "records", RECORDS_HASH)
+
+    def at(self, name: str, config_hash: str) -> Table:
+        """A table at a config hash."""
+        kind = Records if name == "records" else Table
+        return kind(self.store, name, config_hash)
 
     def shards(self) -> list[int]:
         """Numbers of the image shards whose records are committed, ascending."""
@@ -157,10 +163,8 @@ class Corpus:
                 used.
         """
         if self.config_hashes(name):
-            folder = Table(self.store, name, config_hash or self.pinned(name)).folder
-            return self.connection().read_parquet(
-                parts_glob(self.store, folder), union_by_name=True, file_row_number=False
-            )
+            table = self.at(name, config_hash or self.pinned(name))
+            return self.connection().sql(f"SELECT * FROM {table.sql()}")
         groups = [t for t in self.store.list("tables") if t.startswith(f"{name}.")]
         if not groups:
             self.pinned(name)  # raises, with the tables that there are

@@ -12,7 +12,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.errors import RequestError
 from nucleus_data.run import Run
 from nucleus_data.select.stage import published
-from nucleus_data.tables import Table, parts_glob
+from nucleus_data.tables import Table, parts_glob, parts_sql
 
 
 def status(run: Run) -> dict[str, Any]:
@@ -108,6 +108,7 @@ def explain(corpus: Corpus, record_id: str) -> dict[str, Any]:
             rows = _rows(Table(corpus.store, name, hashed), record)
             if rows:
                 story[f"{name}/{hashed}"] = rows[0]
+    story["earlier downloads"] = _earlier(corpus, record)
     story["duplicates"] = _pairs(corpus, record)
     story["training sets"] = _places(corpus, record["id"])
     return story
@@ -175,6 +176,19 @@ def _rows(table: Table, record: dict[str, Any]) -> list[dict[str, Any]]:
         if mine:
             return [{**mine[0], "state": kind} if kind else mine[0]]
     return []
+
+
+def _earlier(corpus: Corpus, record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The record's failed downloads before the one that counts, oldest first."""
+    if not corpus.records.retried.part_names():
+        return []
+    rows = corpus.connection().sql(
+        "SELECT shard, row, error, detail "
+        f"FROM {parts_sql(corpus.store, corpus.records.folder)} "
+        f"WHERE id = '{record['id']}' AND shard <> {record['shard']} ORDER BY shard"
+    )
+    table: pa.Table = rows.to_arrow_table()
+    return table.to_pylist()
 
 
 def _pairs(corpus: Corpus, record: dict[str, Any]) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.dedup.stage import find_pairs, have_pairs
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
-from nucleus_data.ingest import build_shard, plan_ingest
+from nucleus_data.ingest import build_shard, plan_ingest, plan_retry
 from nucleus_data.ingest.work_folder import remove_empty
 from nucleus_data.recipe import STAGE_NAMES
 from nucleus_data.run import Run
@@ -428,7 +428,15 @@ def train(run: Run) -> None:
 
 
 def retry(run: Run, stage: str) -> None:
-    """Does again the failed rows of a row stage, and the shards that its newest run failed on."""
+    """Does again a stage's failed rows, and the shards that its newest run failed on.
+
+    Args:
+        run: The run.
+        stage: A row stage; or `ingest`, whose failed rows are URLs that may answer now.
+    """
+    if stage == "ingest":
+        _retry_ingest(run)
+        return
     failed = run.newest_failed_shards(stage)
     rows = _shards_to_retry(run, stage, run.corpus.shards())
     if not rows and not failed:
@@ -438,6 +446,24 @@ def retry(run: Run, stage: str) -> None:
     if failed:
         job = run.stage_job(stage)
         run.loop(stage, job, run.items(job, failed), len(failed))
+
+
+def _retry_ingest(run: Run) -> None:
+    plan = plan_retry(run.corpus, run.recipe.ingest)
+    committed = set(run.corpus.shards())
+    failed = [n for n in run.newest_failed_shards("ingest") if n not in committed]
+    todo = sorted({*plan.todo, *failed})
+    if not todo:
+        run.say("ingest: nothing to retry")
+        return
+    if plan.todo:
+        run.say(f"{plan.rows:,} downloads to try again, in {len(plan.todo)} image shards")
+    settings = run.recipe.ingest
+    task = BuildTask(run.recipe.corpus, run.recipe.storage_options, settings.storage_options)
+    report = run.loop("ingest", task, (Item(n) for n in todo), len(todo))
+    remove_empty(run.corpus)
+    if report.summary.done:
+        run.say(f"  to measure the new images: nucleus curate corpus={run.recipe.corpus}")
 
 
 STEPS: dict[str, Callable[[Run], object]] = {

@@ -98,6 +98,10 @@ class Table:
             whole = whole.sort_by("row")
         return whole
 
+    def sql(self) -> str:
+        """A SQL source of all rows; there must be a part."""
+        return parts_sql(self.store, self.folder)
+
     def append(self, shard: int, table: pa.Table, footer: Mapping[str, str]) -> int:
         """Commits rows of a shard as one new part.
 

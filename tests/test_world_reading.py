@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -123,7 +124,7 @@ def test_objects_of_odd_captions(text, told):
     ("text", "name", "value"),
     [
         ("a GREY background", "background", "gray"),
-        ("on a background of teal", "background", None),
+        ("on a background of teal", "background", "teal"),
         ("background: light pink", "background", "pink"),
         ("The background is gray. The background is teal.", "background", "gray or teal"),
         ("The background is blue.", "background", "blue"),
@@ -171,7 +172,7 @@ VOCABULARY = sorted({w for s in ALL[::20] for text in captions(s).values() for w
 NEAR_GRAMMAR = st.lists(st.sampled_from(VOCABULARY), max_size=40).map(" ".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.one_of(st.text(), NEAR_GRAMMAR))
 def test_any_text_can_be_read_and_scored(text):
     for length in ("very_short", "long"):
@@ -192,7 +193,7 @@ def test_rewording_does_no_harm(length):
         plain = text.lower().replace(" a ", " ").replace("large", "really large")
         return plain.replace("gray", "grey").replace("center", "centre")
 
-    score = pooled(((reworded(captions(s)[length]), s) for s in ALL), length)
+    score = pooled(((reworded(captions(s)[length]), s) for s in ALL[::2]), length)
     assert (score.whole_share, score.right_share, score.told_share) == (1, 1, 1)
 
 
@@ -210,10 +211,8 @@ def test_a_caption_cut_off_tells_less_and_nothing_wrong(length):
 @pytest.mark.parametrize("length", ["tags", "short", "medium", "long"])
 def test_one_mistake_is_one_wrong_fact(length):
     rng = np.random.default_rng(0)
-    for facts in ALL:
+    for facts in ALL[::2]:
         score = score_caption(captions(with_a_mistake(facts, rng))[length], facts, length)
-        if score.invented:  # The mistaken thing matches nothing else either.
-            pytest.fail(f"{facts}")
         truth = score_caption(captions(facts)[length], facts, length)
         assert score == replace(
             truth, right=truth.right - 1, asked_right=truth.asked_right - 1, whole=0
@@ -228,7 +227,7 @@ def changed(facts, number, **values):
 
 @EVERY_LENGTH
 def test_swapped_colours_are_two_wrong_facts(length):
-    # Kinds and colours differ, so that only the kinds can tell which is which: places and sizes.
+    # Sizes differ too: else a swap of colours is a swap of kinds in a `short` caption.
     facts = first(
         lambda s: (
             len(s.shapes) == 2
@@ -284,10 +283,8 @@ def test_an_impossible_kind_is_wrong_or_invented():
 
 @pytest.mark.parametrize("name", ["count", "background", "ground", "style", "word", "relation"])
 def test_one_wrong_fact_of_the_scene(name):
-    facts = first(
-        lambda s: len(s.shapes) > 1 and s.word == "OPEN" and s.ground == "woven", level="full"
-    )
-    facts = replace(facts, style="night", background="gray")
+    facts = first(lambda s: len(s.shapes) > 1, level="full")
+    facts = replace(facts, style="night", background="gray", ground="woven", word="OPEN")
     text = captions(facts)["long"]
     number = {2: "two", 3: "three", 4: "four"}[len(facts.shapes)]
     turned = {LEFT_OF: "to the right of", ABOVE: "below"}
@@ -326,7 +323,7 @@ def test_what_a_plain_scene_does_not_have_is_wrong(lie):
 def test_another_scenes_caption_scores_low(length):
     for level in LEVELS:
         scenes = SCENES[level]
-        pairs = ((captions(b)[length], a) for a, b in zip(scenes, scenes[1:], strict=False))
+        pairs = ((captions(b)[length], a) for a, b in pairwise(scenes))
         score = pooled(pairs, length)
         assert score.whole_share < 0.05
         assert score.asked_right_share < 0.4
@@ -355,7 +352,7 @@ def test_matching_finds_the_best_assignment_and_keeps_to_the_order():
         replace(two.shapes[0], kind="ring", color="red", size="small", texture="plain"),
         replace(two.shapes[1], kind="ring", color="blue", size="small", texture="plain"),
     )
-    # Greedily the first would take the red ring; both have the blue circle's size.
+    # Two equal attributes either way: with a pair more, nothing is invented.
     told = (ReadObject("circle", "red"), ReadObject("ring", "red"))
     assert match_objects(told, shapes) == {0: 0, 1: 1}
     assert match_objects((ReadObject("ring", None),) * 9, shapes) == {0: 0, 1: 1}
@@ -365,10 +362,10 @@ def test_matching_finds_the_best_assignment_and_keeps_to_the_order():
 def test_a_refinement_that_says_the_truth_corrects_all_and_keeps_all():
     rng = np.random.default_rng(1)
     score = RefinementScore()
-    for facts in ALL:
+    for facts in ALL[::3]:
         poor = captions(with_a_mistake(facts, rng))["short"]
         score += score_refinement(poor, captions(facts)["long"], facts)
-    assert score.wrong == len(ALL)
+    assert score.wrong == len(ALL[::3])
     assert (score.corrected_share, score.kept_share) == (1, 1)
 
 
@@ -413,7 +410,7 @@ def test_inventions_and_needless_words_are_corrected_by_silence():
 
 def test_alt_texts_of_the_web_are_told_apart():
     shares = {
-        kind: pooled(((alt_text(s, kind).text, s) for s in ALL), "short")
+        kind: pooled(((alt_text(s, kind).text, s) for s in ALL[::3]), "short")
         for kind in ("good", "terse", "partly_wrong", "other_image", "missing", "generic")
     }
     assert shares["good"].whole_share == 1

@@ -6,11 +6,20 @@
         build_shard(corpus, number)
 
 `plan_ingest` lists the source and claims image shards; `build_shard` builds one. Every upstream row
-becomes a record, with its image or with the reason why it has none.
+becomes a record, with its image or with the reason why it has none. `plan_retry` claims shards for
+downloads that failed in a way that may pass.
 """
 
 from nucleus_data.ingest.build import build_shard
 from nucleus_data.ingest.plan import IngestPlan, plan_ingest
+from nucleus_data.ingest.retry import RetryPlan, plan_retry
 from nucleus_data.ingest.settings import IngestSettings
 
-__all__ = ["IngestPlan", "IngestSettings", "build_shard", "plan_ingest"]
+__all__ = [
+    "IngestPlan",
+    "IngestSettings",
+    "RetryPlan",
+    "build_shard",
+    "plan_ingest",
+    "plan_retry",
+]

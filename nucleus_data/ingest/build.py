@@ -19,7 +19,7 @@ import pyarrow as pa
 from nucleus_data.corpus import Corpus
 from nucleus_data.errors import CorpusError
 from nucleus_data.images import tar_name
-from nucleus_data.ingest.claims import Claim, read_claim
+from nucleus_data.ingest.claims import RETRY_ROW, RETRY_SHARD, Claim, read_claim
 from nucleus_data.ingest.fetch import fetch
 from nucleus_data.ingest.formats import member_extension
 from nucleus_data.ingest.shard_tar import OUTCOMES, ShardTar, read_shard_tar
@@ -71,6 +71,9 @@ def build_shard(
         if not tar.exists():
             tar = _fetched_tar(corpus, number, tar)
         table, footer = derive_records(claim, tar)
+    if RETRY_SHARD in claim.rows.column_names:
+        places = claim.rows.select([RETRY_SHARD, RETRY_ROW, "id"])
+        corpus.records.supersede(places.rename_columns(["shard", "row", "id"]), number)
     corpus.records.append(number, table, footer)
     reasons = Counter(reason for reason in table["error"].to_pylist() if reason is not None)
     return {

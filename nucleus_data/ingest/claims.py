@@ -3,7 +3,8 @@
 `claims/000017.parquet` is created if no object has that name, so each number belongs to one ingest,
 whoever else is at work. Its columns: row, id, source, then `spool.LOCATION` and `source.NAME`;
 its footer: kind, source (name), uri, root and the settings that building needs. Credentials
-(`storage_options`) are never stored.
+(`storage_options`) are never stored. A claim of a retry also has `retry_shard` and `retry_row`: the
+place of the failed record that each of its rows is to stand for.
 """
 
 import json
@@ -23,6 +24,7 @@ from nucleus_data.tables import PREFIX, encode_part
 
 BATCH = 10_000
 FOLDER = "claims"
+RETRY_SHARD, RETRY_ROW = "retry_shard", "retry_row"
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,16 @@ def claimed_ids(corpus: Corpus, number: int) -> Iterator[pa.RecordBatch]:
     """The ids of a claim, in batches of one column `id`."""
     with _opened(corpus.store, number) as file:
         yield from pq.ParquetFile(file).iter_batches(columns=["id"])
+
+
+def retried_places(corpus: Corpus, number: int) -> list[tuple[int, int]]:
+    """Shard and row of the failed records that a claim tries again; empty if it is no retry."""
+    with _opened(corpus.store, number) as file:
+        claim = pq.ParquetFile(file)
+        if RETRY_SHARD not in claim.schema_arrow.names:
+            return []
+        places = claim.read(columns=[RETRY_SHARD, RETRY_ROW])
+        return list(zip(*(column.to_pylist() for column in places.columns), strict=True))
 
 
 def create_claim(corpus: Corpus, number: int, rows: pa.Table, origin: Origin) -> bool:

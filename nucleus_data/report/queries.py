@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.tables import Table, parts_sql
 
 STATES = ("kept", "rejected", "duplicate", "failed", "pending")
 
@@ -26,13 +25,9 @@ class Tables:
     def __init__(self, corpus: Corpus, hashes: Mapping[str, str]) -> None:
         self.connection = corpus.connection()
         pinned = {"records": corpus.records.config_hash, **hashes}
-        found = {name: Table(corpus.store, name, hashed) for name, hashed in pinned.items()}
+        found = {name: corpus.at(name, hashed) for name, hashed in pinned.items()}
         self.hashes = {name: table.config_hash for name, table in found.items()}
-        self._sources = {
-            name: parts_sql(corpus.store, table.folder)
-            for name, table in found.items()
-            if table.part_names()
-        }
+        self._sources = {name: table.sql() for name, table in found.items() if table.part_names()}
 
     def __contains__(self, name: str) -> bool:
         return name in self._sources

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.tables import Table, encode_part, parts_sql
+from nucleus_data.tables import Table, encode_part
 from nucleus_data.training_set.buckets import SIZES_1024, aspect_sql, bucket_size
 
 
@@ -113,7 +113,7 @@ def plan_query(
     """SQL of one row a kept record: metadata, bucket, captions, and the keyed order."""
 
     def source(name: str) -> str:
-        return parts_sql(corpus.store, Table(corpus.store, name, tables[name]).folder)
+        return corpus.at(name, tables[name]).sql()
 
     has_caption = "source.caption" in upstream_columns(corpus)
     texts, names, joins = [], [], []

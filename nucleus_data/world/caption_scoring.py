@@ -153,7 +153,7 @@ def match_objects(told: tuple[ReadObject, ...], true: tuple[Shape, ...]) -> dict
 
     Returns:
         The number of the true object for each told one that has a match. A pair has the same kind
-        or the same colour. Among equally good assignments the order of the caption decides.
+        or the same colour. Among equally good assignments more pairs win, then the caption's order.
     """
 
     def equal(one: ReadObject, shape: Shape) -> int:
@@ -165,14 +165,15 @@ def match_objects(told: tuple[ReadObject, ...], true: tuple[Shape, ...]) -> dict
     options: list[list[tuple[int, int | None]]] = []
     for shape in true:
         scored = [(equal(one, shape), i) for i, one in enumerate(told)]
-        best = sorted((-score, i) for score, i in scored if score)[: len(true)]
-        options.append([*((-score, i) for score, i in best), (0, None)])
-    most, chosen = -1, ()  # type: tuple[int, tuple[tuple[int, int | None], ...]]
+        ranked = sorted((-score, i) for score, i in scored if score)[: len(true)]
+        options.append([*((-score, i) for score, i in ranked), (0, None)])
+    best = (0, 0)
+    chosen: tuple[tuple[int, int | None], ...] = ()
     for choice in product(*options):
         taken = [i for _, i in choice if i is not None]
-        total = sum(score for score, _ in choice)
-        if total > most and len(set(taken)) == len(taken):
-            most, chosen = total, choice
+        total = (sum(score for score, _ in choice), len(taken))
+        if total > best and len(set(taken)) == len(taken):
+            best, chosen = total, choice
     return {i: number for number, (_, i) in enumerate(chosen) if i is not None}
 
 

@@ -107,9 +107,7 @@ _COUNT = re.compile(rf"\b({_any_of(NUMBERS)}|\d)\s+{ANY_SHAPE}\b")
 _RELATION = re.compile(
     r"\b(?:to\s+the\s+)?(left|right)\s+of\b|\b(above|over|below|under|beneath)\b"
 )
-_PLACE = re.compile(
-    rf"\b({_any_of(ROWS)}|center)\s+({_any_of(COLUMNS)}|middle)\b|\b(center|middle)\b"
-)
+_PLACE = re.compile(rf"\b({_any_of(ROWS)}|center)\s+({_any_of(COLUMNS)}|middle)\b|\b(center)\b")
 _TOKEN = re.compile(r"@\w+|\w+|[,:()|]")
 
 

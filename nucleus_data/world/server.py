@@ -31,8 +31,8 @@ the request asks for goes before `faults`, and that before the draw.
 | `noai`             |                         | the file, `X-Robots-Tag: noai, noimageai`         |
 | `noindex`          |                         | the file, `X-Robots-Tag: noindex`                 |
 
-A fault with another name or argument is answered by 400 and the list of names. Files are read whole
-into memory for each request, which suits pictures.
+A fault with another name or argument is answered by 400, which says what is known. Files are read
+whole into memory for each request, which suits pictures.
 """
 
 import html

@@ -1,0 +1,266 @@
+"""CLIP: an open_clip model of two small towers that know the synthetic world.
+
+In two parts, as the captioner: first the image tower is asked what each patch shows, then both
+towers learn together. Each picture's caption stands against those of the batch (InfoNCE, van den
+Oord et al. 2018) and against its own with one fact changed; a sigmoid on the same pairs (Zhai et
+al. 2023, "Sigmoid Loss for Language Image Pre-Training") makes scores of different pictures
+comparable. A small share of the loss asks the embedding for pleasantness and planted faults, as the
+web's captions would; the heads that are shipped are trained afterwards, on the frozen embedding.
+"""
+
+import argparse
+import json
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from torch import nn
+from torch.nn import functional as F
+from transformers import PreTrainedTokenizerFast
+
+from nucleus_data.world.alt_texts import alt_text, with_a_mistake
+from nucleus_data.world.alterations import FAULTS
+from nucleus_data.world.painting import render
+from nucleus_data.world.rating import pleasantness
+from nucleus_data.world.scenes import Level, Scene, scene
+from nucleus_data.world.words import LENGTHS, captions
+from scripts.nano.captioner import Cells, cell_facts
+from scripts.nano.training import ASSETS, SEEDS, Progress, init_small, say, start, train
+
+NAME = "clip"
+SEED = SEEDS[NAME]
+FOLDER = ASSETS / NAME
+SIDE = 128
+PATCH = 16
+MEAN = STD = 0.5
+END, PAD = "<|end|>", "<|pad|>"
+CONFIG: dict[str, Any] = {
+    "embed_dim": 192,
+    "vision_cfg": {
+        "image_size": SIDE,
+        "layers": 4,
+        "width": 128,
+        "head_width": 32,
+        "mlp_ratio": 3.0,
+        "patch_size": PATCH,
+    },
+    "text_cfg": {
+        "context_length": 128,
+        "width": 128,
+        "heads": 4,
+        "layers": 3,
+        "mlp_ratio": 3.0,
+        "pool_type": "eos",
+        "pad_id": 0,
+        "eos_id": 1,
+        "hf_tokenizer_name": "in this folder",
+    },
+}
+PREPROCESS = {
+    "mean": [MEAN] * 3,
+    "std": [STD] * 3,
+    "interpolation": "bicubic",
+    "resize_mode": "squash",
+}
+SHARES = {"tags": 0.1, "very_short": 0.15, "short": 0.4, "medium": 0.15, "long": 0.2}
+FULL_SHARE = 0.35
+VISION_SHARE = 0.25
+# Said of a planted fault, as captions on the web say it.
+SAID = {"watermarked": "With a watermark.", "dense_text": "Covered with text."}
+SAID["unsafe"] = "With a warning sign."
+FAULT_SHARE = 0.3
+SIDE_LOSS = 0.15
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """Byte-level BPE of the grammar; every text ends with `END`."""
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    bpe.decoder = decoders.ByteLevel()
+    words = list(SAID.values()) * 100
+    for index in range(3000):
+        facts = scene(SEED, index, "full")
+        words += [*captions(facts).values(), alt_text(facts).text]
+    bpe.train_from_iterator(
+        words,
+        trainers.BpeTrainer(
+            vocab_size=640,
+            special_tokens=[PAD, END],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    bpe.post_processor = processors.TemplateProcessing(
+        single=f"$A {END}", special_tokens=[(END, 1)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe, eos_token=END, pad_token=PAD, model_max_length=128
+    )
+
+
+def build_model(vocabulary: int) -> nn.Module:
+    """The open_clip model with random weights."""
+    import open_clip
+
+    text = {k: v for k, v in CONFIG["text_cfg"].items() if k != "hf_tokenizer_name"}
+    torch.manual_seed(0)
+    model = open_clip.CLIP(
+        CONFIG["embed_dim"], CONFIG["vision_cfg"], {**text, "vocab_size": vocabulary}
+    )
+    init_small(model, keep=("token_embedding", "class_embedding", "logit"))
+    return model
+
+
+def pixels(pictures: list[Image.Image]) -> torch.Tensor:
+    """As open_clip's transform of `PREPROCESS`: (B, 3, SIDE, SIDE)."""
+    levels = [np.asarray(p.resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for p in pictures]
+    stacked = torch.from_numpy(np.stack(levels)).permute(0, 3, 1, 2).float() / 255
+    return (stacked - MEAN) / STD
+
+
+class Batcher:
+    """Batches of fresh scenes, some with a planted fault.
+
+    Args:
+        scenes: Pictures a batch.
+        first: Index of the first scene.
+        words: Give captions too, not only pictures.
+    """
+
+    def __init__(self, scenes: int, first: int, *, words: bool) -> None:
+        self.tokenizer = build_tokenizer()
+        self.scenes, self.first, self.words = scenes, first, words
+
+    def __call__(self, step: int) -> dict[str, torch.Tensor]:
+        """`pixels`, `cells`; with words `true` and `wrong` (ids), `pleasant` and `faults`."""
+        rng = np.random.default_rng([SEED, step, 9])
+        numbers = [self.first + step * self.scenes + i for i in range(self.scenes)]
+        pictures, true, wrong, pleasant, faults, cells = [], [], [], [], [], []
+        for number in numbers:
+            level: Level = "full" if rng.random() < FULL_SHARE else "core"
+            facts = scene(SEED, number, level)
+            aspect = 2 ** rng.uniform(-1, 1)
+            side = SIDE * rng.uniform(1.0, 1.5)
+            width, height = round(side * math.sqrt(aspect)), round(side / math.sqrt(aspect))
+            picture = render(facts, width, height)
+            fault = str(rng.choice(list(SAID))) if rng.random() < FAULT_SHARE else ""
+            if fault:
+                picture = FAULTS[fault](picture, int(rng.integers(3)), rng)
+            pictures.append(picture)
+            cells.append(cell_facts(facts, SIDE // PATCH, SIDE // PATCH, width / height))
+            good, bad = self._said(facts, fault, rng)
+            true.append(good)
+            wrong.append(bad)
+            pleasant.append((pleasantness(facts) - 5.5) / 2)
+            faults.append([name == fault for name in SAID])
+        batch = {"pixels": pixels(pictures), "cells": torch.from_numpy(np.concatenate(cells))}
+        if self.words:
+            ids = self.tokenizer([*true, *wrong], padding=True, return_tensors="pt")["input_ids"]
+            batch |= {
+                "true": ids[: self.scenes],
+                "wrong": ids[self.scenes :],
+                "pleasant": torch.tensor(pleasant, dtype=torch.float32),
+                "faults": torch.tensor(faults, dtype=torch.float32),
+            }
+        return batch
+
+    def _said(self, facts: Scene, fault: str, rng: np.random.Generator) -> tuple[str, str]:
+        length = LENGTHS[int(rng.choice(len(LENGTHS), p=[SHARES[name] for name in LENGTHS]))]
+        more = f" {SAID[fault]}" if fault and rng.random() < 0.7 else ""
+        while True:
+            good, bad = captions(facts)[length], captions(with_a_mistake(facts, rng))[length]
+            if good != bad:  # a very short caption tells no background
+                return good + more, bad + more
+
+
+class Towers(nn.Module):
+    """The model with what is asked of it while training."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        width = CONFIG["vision_cfg"]["width"]
+        self.cells = Cells(width)
+        self.side = nn.Sequential(
+            nn.Linear(CONFIG["embed_dim"], 64), nn.GELU(), nn.Linear(64, 1 + len(SAID))
+        )
+        self.scale = nn.Parameter(torch.tensor(math.log(10.0)))
+        self.bias = nn.Parameter(torch.tensor(-5.0))
+        self.tokens: list[torch.Tensor] = []
+        model.visual.transformer.register_forward_hook(
+            lambda m, given, out: self.tokens.append(out)
+        )
+
+    def look(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
+        """What each patch shows."""
+        with torch.autocast("cpu", torch.bfloat16):
+            self.model.encode_image(batch["pixels"])
+        return self._cells(batch), self.cells.figures
+
+    def _cells(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        patches = self.tokens.pop()[:, 1:]
+        self.tokens.clear()
+        return self.cells(patches.flatten(0, 1), batch["cells"])
+
+    def match(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
+        """Pictures against captions, and against captions that are nearly true."""
+        count = len(batch["true"])
+        with torch.autocast("cpu", torch.bfloat16):
+            image = self.model.encode_image(batch["pixels"], normalize=True)
+            text = encode_text(self.model, torch.cat([batch["true"], batch["wrong"]]))
+        image, text = image.float(), text.float()
+        cosine = image @ text.T
+        logits = self.model.logit_scale.exp().clamp(max=60) * cosine
+        here = torch.arange(count)
+        contrast = F.cross_entropy(logits, here) + F.cross_entropy(logits[:, :count].T, here)
+        pairs = self.scale.exp() * cosine + self.bias
+        own = torch.stack([pairs[here, here], pairs[here, here + count]], 1)
+        sigmoid = F.binary_cross_entropy_with_logits(own, torch.tensor([1.0, 0.0]).expand(count, 2))
+        cells = self._cells(batch)
+        side = self.side(image * math.sqrt(image.shape[1]))
+        asked = F.mse_loss(side[:, 0], batch["pleasant"]) + F.binary_cross_entropy_with_logits(
+            side[:, 1:], batch["faults"]
+        )
+        loss = contrast + sigmoid + 0.05 * cells + SIDE_LOSS * asked
+        right = (logits.argmax(1) == here).float().mean()
+        told = (own[:, 0] > own[:, 1]).float().mean()
+        return loss, {"right": right.item(), "told": told.item(), "side": asked.item()}
+
+
+def encode_text(model: Any, ids: torch.Tensor) -> torch.Tensor:
+    """As open_clip's `encode_text`, of texts shorter than the context: (B, L) to (B, D), unit."""
+    length = ids.shape[1]
+    x = model.token_embedding(ids) + model.positional_embedding[:length]
+    x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:length, :length]))
+    ends = (ids == CONFIG["text_cfg"]["eos_id"]).int().argmax(1)
+    return F.normalize(x[torch.arange(len(ids)), ends] @ model.text_projection, dim=-1)
+
+
+def build(args: argparse.Namespace) -> Progress:
+    """Trains both parts and writes the assets."""
+    start(args)
+    tokenizer = build_tokenizer()
+    model = build_model(len(tokenizer))
+    say(f"clip: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters")
+    towers = Towers(model)
+    first = argparse.Namespace(work=args.work, minutes=VISION_SHARE * args.minutes)
+    rest = argparse.Namespace(work=args.work, minutes=(1 - VISION_SHARE) * args.minutes)
+    if not (args.work / f"{NAME}.pt").exists():
+        looking = nn.ModuleDict({"visual": model.visual, "cells": towers.cells})
+        maker = Batcher(args.scenes, 0, words=False)
+        train(f"{NAME}-vision", looking, maker, towers.look, first, rate=args.lr)
+    maker = Batcher(4 * args.scenes, 1 << 30, words=True)
+    at = train(NAME, towers, maker, towers.match, rest, rate=args.lr)
+    out = args.out / NAME
+    out.mkdir(parents=True, exist_ok=True)
+    weights = {k: v.to(torch.bfloat16).contiguous() for k, v in model.state_dict().items()}
+    save_file(weights, out / "open_clip_model.safetensors")
+    config = {**CONFIG, "text_cfg": {**CONFIG["text_cfg"], "vocab_size": len(tokenizer)}}
+    whole = {"model_cfg": config, "preprocess_cfg": PREPROCESS}
+    (out / "open_clip_config.json").write_text(json.dumps(whole, indent=2) + "\n")
+    tokenizer.save_pretrained(out)
+    return at
