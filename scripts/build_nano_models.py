@@ -2,7 +2,7 @@
 
     python scripts/build_nano_models.py captioner                 # an hour, in the background
     python scripts/build_nano_models.py captioner --minutes 80    # goes on from the last checkpoint
-    python scripts/build_nano_models.py captioner --measure       # only measures, and writes the card
+    python scripts/build_nano_models.py captioner --measure       # only measures, writes the card
 
 A checkpoint is kept in `--work` every minute: kill it, and the same command goes on. A model trains
 in one process while another paints its pictures. What is measured goes into the card beside the
@@ -17,7 +17,12 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-MODELS = ("captioner", "clip", "heads", "vae")
+MEASURES = {
+    "captioner": "captioner_measure:measure",
+    "clip": "clip_measure:measure_clip",
+    "heads": "clip_measure:measure_heads",
+    "vae": "vae_measure:measure",
+}
 
 
 def main() -> None:
@@ -27,9 +32,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", choices=MODELS)
+    parser.add_argument("model", choices=tuple(MEASURES))
     parser.add_argument(
-        "--minutes", type=float, default=60.0, help="training time, earlier runs included"
+        "--minutes", type=float, default=60.0, help="of CPU time in training, earlier runs included"
     )
     parser.add_argument("--scenes", type=int, default=16, help="pictures a step")
     parser.add_argument("--lr", type=float, default=1.5e-3, help="highest learning rate")
@@ -42,10 +47,13 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=ASSETS, help="folder of the models' folders")
     args = parser.parse_args()
-    module = importlib.import_module(f"scripts.nano.{args.model}")
     if not args.measure:
-        module.build(args)
-    module.measure(args)
+        build = importlib.import_module(f"scripts.nano.{args.model}").build
+        at = build(args)
+        told = f"{at.step:,} steps in {at.spent / 60:.1f} minutes; loss {at.loss:.4f} at the end."
+        (args.out / args.model / "training.txt").write_text(told + "\n")
+    module, function = MEASURES[args.model].split(":")
+    getattr(importlib.import_module(f"scripts.nano.{module}"), function)(args)
 
 
 if __name__ == "__main__":

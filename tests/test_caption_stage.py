@@ -80,7 +80,8 @@ def test_every_row_gets_every_variant(monkeypatch):
     for outcome in outcomes:
         assert isinstance(outcome, Result)
         assert set(outcome.values) == {"caption.short", "caption.long"}
-        for name, prompt in PROMPTS.items():
+        for name in ("short", "long"):
+            prompt = PROMPTS[name]
             values = outcome.values[f"caption.{name}"]
             assert values["caption"] == f"{prompt} 0/{outcome.row.row}/{name}"
             assert set(values) == set(module.SCHEMA.names)
@@ -90,6 +91,28 @@ def test_every_row_gets_every_variant(monkeypatch):
                 "nano",
             )
             assert (values["prompt"], values["engine"], values["tokens"]) == (name, "fake", 5)
+
+
+@pytest.mark.parametrize("caption", ["A {red} ring\n", "", None])
+def test_a_refiner_is_given_the_caption_that_came_with_the_record(monkeypatch, caption):
+    variants = {"better": {"prompt": "refine"}, "short": {"prompt": "short"}}
+    refiner = stage(monkeypatch, FakeEngine(), variants=variants)
+    assert refiner.columns == ("records:source.caption",)
+    one = row(0, wanted=("caption.better", "caption.short"))
+    one.columns = {"records:source.caption": caption}
+    (outcome,) = refiner.process(iter([one]))
+    told = outcome.values["caption.better"]
+    assert told["caption"].startswith(
+        "Someone wrote of this image: " + ("A {red} ring\nWrite" if caption else "nothing\nWrite")
+    )
+    assert (told["source"], told["parent"]) == (
+        ("refined", "source") if caption else ("synthesized", None)
+    )
+    assert outcome.values["caption.short"]["source"] == "synthesized"
+
+
+def test_a_stage_that_refines_nothing_reads_no_captions():
+    assert Caption(CaptionSettings()).columns == ()
 
 
 def test_results_come_when_they_are_done_whatever_the_shard(monkeypatch):

@@ -21,7 +21,7 @@ from nucleus_data.captioning.model import NANO_FOLDER
 from nucleus_data.errors import RequestError
 from nucleus_data.world import captions, render, scene
 
-HELD_OUT = 77_001  # the world that the packaged model was measured on, never trained on
+HELD_OUT = 91_000  # the world that the packaged model was measured on, never trained on
 SIZES = ((128, 96), (100, 140), (200, 160), (320, 240))
 HAS = {name: importlib.util.find_spec(name) is not None for name in ("torch", "vllm")}
 needs_torch = pytest.mark.skipif(not HAS["torch"], reason="torch is not installed")
@@ -31,7 +31,7 @@ needs_vllm = pytest.mark.skipif(not HAS["vllm"], reason="vLLM is not installed")
 def requests(count):
     for i in range(count):
         image = np.asarray(render(scene(HELD_OUT, i), *SIZES[i % len(SIZES)]))
-        for variant in PROMPTS:
+        for variant in ("short", "long"):
             yield f"{i}/{variant}", image, PROMPTS[variant]
 
 
@@ -48,7 +48,7 @@ def caption_all(engine, count, temperature=0.0):
     penalty = 0.5 if temperature else 0.0
     for number, (key, image, prompt) in enumerate(requests(count)):
         engine.submit(
-            key, image, prompt, Sampling(64, temperature, 0.9, penalty, seed=2**62 + number)
+            key, image, prompt, Sampling(128, temperature, 0.9, penalty, seed=2**62 + number)
         )
         if engine.pending() >= 24:
             done += engine.step()
@@ -195,7 +195,7 @@ class TestTransformers:
             right += sum(a == b for a, b in zip(truth, found, strict=False))
             words += max(len(truth), len(found))
             assert caption.finish_reason == "stop"
-            assert 0 < caption.tokens <= 64
+            assert 0 < caption.tokens <= 128
         assert right / words > 0.8
 
     def test_seed_decides_a_drawn_caption(self, transformers_engine):
@@ -264,7 +264,7 @@ def test_vllm_agrees_with_transformers(transformers_engine):
 
     expected = caption_all(transformers_engine, 32)
     same = [made["greedy"][key]["text"] == expected[key].text for key in expected]
-    assert sum(same) / len(same) >= 0.95
+    assert sum(same) / len(same) >= 0.99
     tokens = [made["greedy"][key]["tokens"] == expected[key].tokens for key in expected]
     assert sum(tokens) / len(tokens) >= 0.95
 

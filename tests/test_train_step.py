@@ -81,6 +81,13 @@ def test_too_little_is_told_before_anything_starts(corpus, monkeypatch):
 
 
 def test_a_set_that_was_made_with_the_limit_is_taken_whole(corpus):
+    sampled = curated.run(corpus.uri, "shard", *SETTINGS, sample=0.7)
+    steps.shard(sampled)
+    ids = [sample.id for sample in TrainingSet(corpus.store.url(sampled.training_set)).samples]
+    train, held = choose(ids, sampled.recipe.quick_train)
+    assert 0 < len(ids) == len(train) + len(held) < 12
+    said = look(corpus, sample=0.7)
+    assert f"of {len(ids)} samples {len(train)} to train on, {len(held)} held out" in said
     limited = curated.run(corpus.uri, "shard", *SETTINGS, limit=6)
     steps.shard(limited)
     said = look(corpus, limit=6)

@@ -25,6 +25,7 @@ from nucleus_data.captioning import (
     load_engine,
     resolve_model,
 )
+from nucleus_data.captioning.prompts import PLACEHOLDER, question
 from nucleus_data.hashing import keyed_uint64
 from nucleus_data.pixels import PixelError, open_picture
 from nucleus_data.stage import Result, Row, RowFailure, Stage, TableSpec
@@ -46,6 +47,7 @@ SCHEMA = pa.schema(
         ("tokens", pa.int32()),
     ]
 )
+CAPTION = "records:source.caption"
 # Settings that may differ between machines and runs without making other tables.
 NOT_HASHED = {"variants", "model", "revision", "engine", "max_in_flight", "gpu_memory_utilization"}
 
@@ -56,12 +58,14 @@ class Variant(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     prompt: str = Field(
-        description="The prompt's name, kept in the table; short and long have a text of their own."
+        description="The prompt's name, kept in the table; those with a text of their own are"
+        f" {', '.join(PROMPTS)}."
     )
     text: str | None = Field(
         default=None,
         min_length=1,
-        description="What the model is asked; the text of the prompt's name if left out.",
+        description="What the model is asked; the text of the prompt's name if left out. {caption}"
+        " in it stands for the caption that the record came with.",
     )
     max_tokens: int = Field(default=256, ge=1, le=2048, description="Longest caption, in tokens.")
     temperature: float = Field(
@@ -86,9 +90,14 @@ class Variant(BaseModel):
         return self
 
     @property
-    def question(self) -> str:
-        """What the model is asked."""
+    def template(self) -> str:
+        """What the model is asked, perhaps with a place for the record's caption."""
         return self.text or PROMPTS[self.prompt]
+
+    @property
+    def refines(self) -> bool:
+        """Whether the record's caption is part of the question."""
+        return PLACEHOLDER in self.template
 
 
 class CaptionSettings(EngineSettings):
@@ -137,6 +146,8 @@ class Caption(Stage[CaptionSettings]):
 
     def __init__(self, settings: CaptionSettings) -> None:
         super().__init__(settings)
+        if any(variant.refines for variant in settings.variants.values()):
+            self.columns = (CAPTION,)
         self._engine: Engine | None = None
 
     def tables(self) -> Sequence[TableSpec]:
@@ -154,7 +165,7 @@ class Caption(Stage[CaptionSettings]):
                     "revision": model.revision,
                     "variant": name,
                     **variant.model_dump(mode="json"),
-                    "text": variant.question,
+                    "text": variant.template,
                 },
             )
             for name, variant in self.settings.variants.items()
@@ -206,7 +217,8 @@ class Caption(Stage[CaptionSettings]):
                 presence_penalty=variant.presence_penalty,
                 seed=self._seed(row, name),
             )
-            self._engine.submit(key, pixels, variant.question, sampling)
+            asked = question(variant.template, row.columns.get(CAPTION))
+            self._engine.submit(key, pixels, asked, sampling)
         return None
 
     def _step(self, held: dict[str, _Held]) -> Iterator[Result | RowFailure]:
@@ -235,10 +247,11 @@ class Caption(Stage[CaptionSettings]):
     def _values(self, row: Row, name: str, made: Generated) -> dict[str, Any]:
         assert self._engine is not None  # process() checked it
         variant = self.settings.variants[name]
+        refined = variant.refines and bool((row.columns.get(CAPTION) or "").strip())
         return {
             "caption": made.text,
-            "source": "synthesized",
-            "parent": None,
+            "source": "refined" if refined else "synthesized",
+            "parent": "source" if refined else None,
             "model": self._model.name,
             "revision": self._model.revision,
             "prompt": variant.prompt,

@@ -36,6 +36,8 @@ PAINTS_PC = np.asarray(list(COLORS.values()), dtype=np.float32)
 NAMES = tuple(COLORS)
 # How far, in levels, a ground pixel may be from the line of shades, and from its middle along it.
 OFF_SHADE, DARKEST = 32.0, 92.0
+# What is nearer to a paint is no ground at first; what is nearer to the guessed ground is, later.
+NEAR_PAINT, OFF_GROUND = 30.0, 60.0
 # Blurs, as shares of the shorter side, that fill in the ground, and how much each counts.
 FILLING = ((0.05, 1.0), (0.12, 1e-2), (0.4, 1e-5))
 # The least share of a picture that has to be ground.
@@ -128,12 +130,15 @@ def _ground(pixels_HWC: Array) -> Array | None:
     shade_HW = off_HWC.mean(-1)
     far_HW = np.linalg.norm(off_HWC - shade_HW[..., None], axis=-1)
     is_ground_HW = (far_HW < OFF_SHADE) & (np.abs(shade_HW) < DARKEST)
+    paint_off_HWP = ((pixels_HWC[:, :, None] - PAINTS_PC) ** 2).sum(-1)
+    is_ground_HW &= paint_off_HWP.min(-1) > NEAR_PAINT**2
     for _ in range(2):
         if is_ground_HW.mean() < LEAST_GROUND:
             return None
         ground_HWC = _filled(pixels_HWC, is_ground_HW)
         share_HW, _ = _explained(pixels_HWC, ground_HWC)
-        is_ground_HW &= share_HW < 0.35
+        off_HW = np.linalg.norm(pixels_HWC - ground_HWC, axis=-1)
+        is_ground_HW = (share_HW < 0.35) & (off_HW < OFF_GROUND)
     return _filled(pixels_HWC, is_ground_HW)
 
 
@@ -156,10 +161,11 @@ def _blur_matrix(size: int, sigma: float) -> Array:
 
 
 def _blurred(values_HWC: Array, sigma: float) -> Array:
+    """A normal blur, that of each channel by itself: small products start no BLAS threads."""
     height, width = values_HWC.shape[:2]
-    down = _blur_matrix(height, sigma) @ values_HWC.reshape(height, -1)
-    across = _blur_matrix(width, sigma) @ down.reshape(values_HWC.shape)
-    return np.asarray(across)
+    values_CHW = values_HWC.transpose(2, 0, 1)
+    blurred_CHW = _blur_matrix(height, sigma) @ values_CHW @ _blur_matrix(width, sigma)
+    return np.asarray(blurred_CHW.transpose(1, 2, 0))
 
 
 def _explained(pixels_HWC: Array, ground_HWC: Array) -> tuple[Array, Array]:

@@ -33,7 +33,8 @@ class Progress:
 
     Attributes:
         step: Steps taken.
-        spent: Wall seconds spent in them, earlier runs included.
+        spent: CPU seconds of the training process, earlier runs included; on idle cores these are
+            the seconds that it takes.
         loss: Running mean.
     """
 
@@ -110,7 +111,7 @@ def train(
     batches, saved = iter(loader), at.spent
     model.train()
     while at.spent < budget:
-        began = time.perf_counter()
+        began = time.process_time()
         share = min((at.step + 1) / WARM_UP_STEPS, (1 - at.spent / budget) / COOL_DOWN, 1.0)
         for group in optimizer.param_groups:
             group["lr"] = rate * max(share, 0.005)
@@ -125,7 +126,7 @@ def train(
             raise RuntimeError(f"{name}: the loss is {value} at step {at.step}")
         at.step += 1
         at.loss = value if math.isnan(at.loss) else 0.98 * at.loss + 0.02 * value
-        at.spent += time.perf_counter() - began
+        at.spent += time.process_time() - began
         if at.step % SAY_EVERY == 0:
             told = "  ".join(f"{key} {figure:.4f}" for key, figure in figures.items())
             say(f"{name}: step {at.step}  {at.spent / 60:.2f} min  loss {at.loss:.4f}  {told}")

@@ -1,0 +1,126 @@
+"""The packaged nano models reach their bars, on pictures of a world that none was trained on.
+
+The same measurements as `scripts/build_nano_models.py MODEL --measure`, on fewer pictures.
+"""
+
+import json
+
+import numpy as np
+import pytest
+
+from nucleus_data.embedding import load_clip, load_heads
+from nucleus_data.embedding.clip import ASSETS
+from nucleus_data.errors import RequestError
+from scripts.nano.measuring import auc, held_out, precision_at_recall, psnr, rank_correlation
+from scripts.nano.training import CHOSEN_SEED, HELD_OUT_SEED, SEEDS
+
+pytest.importorskip("torch")
+FOLDERS = ("captioner", "clip", "heads", "vae")
+
+
+def test_what_is_shipped_is_small_and_holds_no_pickle():
+    files = [p for p in ASSETS.rglob("*") if p.is_file()]
+    assert sum(p.stat().st_size for p in files) <= 25_000_000
+    assert {p.suffix for p in files} <= {".json", ".jinja", ".safetensors", ".md", ".txt"}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_every_model_has_a_card_with_what_was_measured(name):
+    card = (ASSETS / name / "README.md").read_text()
+    measured = json.loads((ASSETS / name / "measured.json").read_text())
+    assert f"build_nano_models.py {name}" in card
+    assert str(HELD_OUT_SEED) in card
+    assert measured
+
+
+def test_no_model_is_measured_on_what_it_was_trained_on():
+    assert len({*SEEDS.values(), CHOSEN_SEED, HELD_OUT_SEED}) == len(SEEDS) + 2
+
+
+def test_auc_is_the_share_of_pairs_in_the_right_order():
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(6, size=30) + 1.0, rng.integers(6, size=50) + 0.0
+    pairs = [(x > y) + 0.5 * (x == y) for x in a for y in b]
+    assert auc(a, b) == pytest.approx(np.mean(pairs))
+    assert auc(np.array([3.0, 4]), np.array([1.0, 2])) == 1
+
+
+def test_precision_at_recall_and_rank_correlation_by_hand():
+    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
+    truth = np.array([True, False, True, True, False])
+    assert precision_at_recall(scores, truth, 0.3) == 1
+    assert precision_at_recall(scores, truth, 0.6) == pytest.approx(2 / 3)
+    assert precision_at_recall(scores, truth, 0.9) == pytest.approx(3 / 4)
+    assert rank_correlation(np.array([1.0, 5, 3]), np.array([2.0, 9, 4])) == pytest.approx(1)
+    assert psnr(np.zeros((2, 2)), np.full((2, 2), 255.0)) == pytest.approx(0)
+
+
+class TestEmbedding:
+    @pytest.fixture(scope="class")
+    def clip(self):
+        pytest.importorskip("open_clip")
+        return load_clip()
+
+    def test_vectors_have_length_one_whatever_the_batch(self, clip):
+        pictures = [row.image for row in held_out(3, "core")]
+        together = clip.images(pictures)
+        assert together.shape == (3, clip.width)
+        np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+        np.testing.assert_allclose(clip.images(pictures[1:2])[0], together[1], atol=1e-5)
+        texts = clip.texts(["A red ring.", "", "A red ring. " * 100])
+        np.testing.assert_allclose(np.linalg.norm(texts, axis=1), 1, atol=1e-5)
+        assert clip.images([]).shape == (0, clip.width)
+
+    def test_heads_refuse_other_embeddings(self):
+        with pytest.raises(ValueError, match=r"needs embeddings of shape \(N, 192\), got \(2, 5\)"):
+            load_heads().scores(np.zeros((2, 5), np.float32))
+
+    def test_a_folder_without_a_model_is_said(self, tmp_path):
+        with pytest.raises(RequestError, match=r"needs open_clip_config\.json"):
+            load_clip(str(tmp_path))
+        with pytest.raises(RequestError, match="holds no heads"):
+            load_heads(tmp_path)
+        with pytest.raises(RequestError, match="is not a folder"):
+            load_clip("./gone")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_captioner_through_vllm():
+    pytest.importorskip("vllm")
+    from scripts.nano.captioner_measure import BARS, figures_of, say_apart
+
+    variants, model = ("short", "long", "refine"), str(ASSETS / "captioner")
+    said = say_apart("vllm", model, 150, "core", variants)
+    figures = figures_of(said, held_out(150, "core"))
+    other = say_apart("transformers", model, 40, "core", variants)
+    same = [a == b for v in variants for a, b in zip(said[v], other[v], strict=False)]
+    figures["same_as_transformers"] = float(np.mean(same))
+    print(figures)
+    for name, bar in BARS.items():
+        assert figures[name] <= bar if name.endswith("invented") else figures[name] >= bar, name
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_clip_and_heads():
+    pytest.importorskip("open_clip")
+    from scripts.nano.clip_measure import BARS, HEAD_BARS, clip_figures, head_figures
+
+    clip = load_clip()
+    figures = clip_figures(clip, 500, "core") | head_figures(clip, "nano", 1000, "core")
+    print(figures)
+    for name, bar in {**BARS, **HEAD_BARS}.items():
+        assert figures[name] >= bar, name
+
+
+@pytest.mark.slow
+def test_the_vae():
+    from diffusers import AutoencoderKLQwenImage
+
+    from scripts.nano.vae_measure import BARS, vae_figures
+
+    vae = AutoencoderKLQwenImage.from_pretrained(ASSETS / "vae", local_files_only=True)
+    figures = vae_figures(vae.float().eval(), 40, "core")
+    print(figures)
+    assert figures["psnr_128"] >= BARS["psnr_128"]
