@@ -21,7 +21,7 @@ large model would make of the set they tell nothing.
 |---|---|
 | `presets` | sizes of the transformer: `nano`, and `debug` for tests |
 | `init` | builds a transformer; every parameter initialised by rule, from a seed |
-| `codec` | pixels to latents and back: whitened space-to-depth instead of a VAE |
+| `codec` | pixels to latents and back: whitened space-to-depth, or a VAE (`vae`) |
 | `text` | the captioner's language tower as text encoder |
 | `loader` | a training set as deterministic batches |
 | `choice` | which samples are used: the first, a share; to train, or held out |

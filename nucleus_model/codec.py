@@ -1,7 +1,7 @@
 """Pixels to latents and back.
 
-A real run uses a VAE. The quick-train uses space-to-depth, which loses nothing, needs no weights,
-and makes the image itself what is learned; its price is that 64 tokens show no more than 64 x 64
+A real run uses a VAE (`nucleus_model.vae`). Space-to-depth loses nothing, needs no weights, and
+makes the image itself what is learned; its price is that 64 tokens show no more than 64 x 64
 pixels.
 
 Neighbouring pixels are nearly equal, so plain space-to-depth has channels that all say the same,
@@ -15,6 +15,8 @@ from typing import Protocol
 
 import torch
 from torch.nn import functional
+
+from nucleus_model.settings import QuickTrainSettings
 
 MEAN = 0.5
 # Between smooth synthetic scenes (whose latents come out smaller than 1) and hard-edged clip art.
@@ -38,6 +40,19 @@ class Codec(Protocol):
 
     def decode(self, latents_BCHW: torch.Tensor) -> torch.Tensor:
         """The inverse: uint8 (B, H * factor, W * factor, 3), clipped."""
+
+
+def load_codec(settings: QuickTrainSettings) -> Codec:
+    """The codec that the settings name.
+
+    Raises:
+        ValueError: The VAE's folder holds none.
+    """
+    if settings.codec == "vae":
+        from nucleus_model.vae import VaeCodec
+
+        return VaeCodec(settings.vae, settings.device)
+    return SpaceToDepth(settings.codec_factor)
 
 
 class SpaceToDepth:

@@ -105,8 +105,19 @@ class QuickTrainSettings(BaseModel):
         ge=1,
         description="How often the held-out loss is measured, the last step included.",
     )
+    codec: Literal["space_to_depth", "vae"] = Field(
+        default="space_to_depth",
+        description="Pixels to latents: squares of pixels as they are, or a Qwen-Image VAE.",
+    )
     codec_factor: int = Field(
-        default=4, ge=1, description="Side of the squares of pixels that become one latent pixel."
+        default=4,
+        ge=1,
+        description="space_to_depth: side of the squares of pixels that become one latent pixel.",
+    )
+    vae: Path | None = Field(
+        default=None,
+        description="vae: folder of an AutoencoderKLQwenImage in diffusers' format; empty for the "
+        "small one that comes with the package.",
     )
     text: TextSettings = Field(default=TextSettings(), description="The text encoder.")
     sample_prompts: tuple[str, ...] = Field(

@@ -29,7 +29,7 @@ import torch
 from nucleus_data.errors import CorpusError
 from nucleus_model.checkpoint import save_checkpoint
 from nucleus_model.choice import choose
-from nucleus_model.codec import Codec, SpaceToDepth
+from nucleus_model.codec import Codec, load_codec
 from nucleus_model.flow import draw_noise, draw_sigma, flow_loss
 from nucleus_model.holdout import held_out_loss
 from nucleus_model.init import build_transformer
@@ -108,7 +108,7 @@ class _Trainer:
         self.settings = settings
         self.set = training_set
         self.preset: Preset = PRESETS[settings.preset]
-        self.codec: Codec = SpaceToDepth(settings.codec_factor)
+        self.codec: Codec = load_codec(settings)
         _check_buckets(training_set, self.codec.factor * self.preset.patch)
         by_id = {sample.id: sample for sample in training_set.samples}
         train, held_out = choose(list(by_id), settings)
@@ -190,7 +190,7 @@ class _Trainer:
         return {
             "step": self.settings.steps,
             "settings": self.settings.model_dump(mode="json"),
-            "codec": {"name": "space-to-depth", "factor": self.codec.factor},
+            "codec": {"name": self.settings.codec, "factor": self.codec.factor},
         }
 
     def write_samples(self, out: Path) -> None:

@@ -18,6 +18,7 @@ Shapes of arrays: H and W are the picture's sides, C its three channels (0 to 25
 """
 
 import functools
+from collections import Counter
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -37,6 +38,7 @@ NAMES = tuple(COLORS)
 # How far, in levels, a ground pixel may be from the line of shades, and from its middle along it.
 OFF_SHADE, DARKEST = 32.0, 92.0
 # What is nearer to a paint is no ground at first; what is nearer to the guessed ground is, later.
+# Where a paint is nearer than this to the ground, it cannot be told from it.
 NEAR_PAINT, OFF_GROUND = 30.0, 60.0
 # Blurs, as shares of the shorter side, that fill in the ground, and how much each counts.
 FILLING = ((0.05, 1.0), (0.12, 1e-2), (0.4, 1e-5))
@@ -47,8 +49,9 @@ MOST_UNLIKE = 75.0
 # Pixels around a component where a blurred edge may still be, and the blurs that are tried.
 MARGIN = 2
 BLURS = (0.7, 1.1)
-RADII = (0.055, 0.3)
-LEAST_OVERLAP = 0.68
+RADII = (0.07, 0.3)
+# Half a diamond overlaps a diamond by 0.70; rings at 64 pixels, blurred, by 0.76 and more.
+LEAST_OVERLAP = 0.72
 SECOND_PAINT = 0.3
 SMALL_BELOW = (SIZES["small"][1] + SIZES["large"][0]) / 2
 
@@ -130,7 +133,8 @@ def _ground(pixels_HWC: Array) -> Array | None:
     shade_HW = off_HWC.mean(-1)
     far_HW = np.linalg.norm(off_HWC - shade_HW[..., None], axis=-1)
     is_ground_HW = (far_HW < OFF_SHADE) & (np.abs(shade_HW) < DARKEST)
-    paint_off_HWP = ((pixels_HWC[:, :, None] - PAINTS_PC) ** 2).sum(-1)
+    others_PC = PAINTS_PC[np.linalg.norm(PAINTS_PC - middle_C, axis=-1) > NEAR_PAINT]
+    paint_off_HWP = ((pixels_HWC[:, :, None] - others_PC) ** 2).sum(-1)
     is_ground_HW &= paint_off_HWP.min(-1) > NEAR_PAINT**2
     for _ in range(2):
         if is_ground_HW.mean() < LEAST_GROUND:
@@ -147,10 +151,10 @@ def _filled(pixels_HWC: Array, known_HW: Array) -> Array:
     weights_HW1 = known_HW[..., None].astype(np.float32)
     weighted_HWC = np.concatenate([pixels_HWC * weights_HW1, weights_HW1], axis=-1)
     # The wider blurs count only where the narrower ones see nothing.
-    total = sum(
-        trust * _blurred(weighted_HWC, sigma * min(known_HW.shape)) for sigma, trust in FILLING
-    )
-    return np.asarray(total[..., :3] / (total[..., 3:] + 1e-9))
+    total_HWC: Array = np.zeros_like(weighted_HWC)
+    for sigma, trust in FILLING:
+        total_HWC += trust * _blurred(weighted_HWC, sigma * min(known_HW.shape))
+    return np.asarray(total_HWC[..., :3] / (total_HWC[..., 3:] + 1e-9))
 
 
 @functools.lru_cache(maxsize=32)
@@ -178,9 +182,10 @@ def _explained(pixels_HWC: Array, ground_HWC: Array) -> tuple[Array, Array]:
     ground_NC = ground_HWC.reshape(-1, 3)
     # |off - share (paint - ground)|^2, multiplied out so that no (H, W, P, C) array is needed.
     length_NP = (PAINTS_PC**2).sum(-1) - 2 * ground_NC @ PAINTS_PC.T
-    length_NP += (ground_NC**2).sum(-1, keepdims=True) + 1e-3
+    length_NP += (ground_NC**2).sum(-1, keepdims=True)
+    told_apart_NP = length_NP > NEAR_PAINT**2
     along_NP = off_NC @ PAINTS_PC.T - (off_NC * ground_NC).sum(-1, keepdims=True)
-    share_NP = np.clip(along_NP / length_NP, 0, 1)
+    share_NP = np.clip(along_NP / np.maximum(length_NP, 1), 0, 1) * told_apart_NP
     rest_NP = share_NP * (share_NP * length_NP - 2 * along_NP)
     paint_N = rest_NP.argmin(-1)
     at = np.arange(len(paint_N)), paint_N
@@ -228,7 +233,7 @@ def components(mask_HW: Array) -> Array:
 def _pieces(labels_HW: Array, paint_HW: Array) -> list[Array]:
     """A mask for each component, or for each paint of those with much of a second one."""
     masks = []
-    least = least_pixels(labels_HW.shape)
+    least = _least_pixels(labels_HW.shape)
     for number in np.flatnonzero(np.bincount(labels_HW.ravel()) >= least):
         if number == 0:
             continue
@@ -244,9 +249,9 @@ def _pieces(labels_HW: Array, paint_HW: Array) -> list[Array]:
     return masks
 
 
-def least_pixels(shape: tuple[int, ...]) -> float:
+def _least_pixels(shape: tuple[int, ...]) -> float:
     """The area of the smallest shape that counts, in pixels."""
-    return float(1.0 * (RADII[0] * min(shape)) ** 2)
+    return float((RADII[0] * min(shape)) ** 2)
 
 
 @functools.cache
@@ -309,3 +314,91 @@ def _grown(mask_HW: Array, times: int) -> Array:
 def _cell(share: float) -> int:
     """The row or column whose middle is nearest."""
     return int(np.abs(np.asarray(CENTERS) - share).argmin())
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """Counts over one picture, or over many added up (`sum(scores, ImageScore())`).
+
+    Attributes:
+        images: How many.
+        objects: Objects that should be there.
+        found: Objects found, right or not.
+        right: Objects found with the kind and colour of one that should be there.
+        placed: Those of them that are in its place too.
+        images_right: Pictures with every object right and no other found.
+        images_placed: Those of them with every object in its place.
+    """
+
+    images: int = 0
+    objects: int = 0
+    found: int = 0
+    right: int = 0
+    placed: int = 0
+    images_right: int = 0
+    images_placed: int = 0
+
+    def __add__(self, other: "ImageScore") -> "ImageScore":
+        return ImageScore(
+            *(getattr(self, f.name) + getattr(other, f.name) for f in fields(ImageScore))
+        )
+
+    @property
+    def missing(self) -> int:
+        """Objects that should be there and are not found."""
+        return self.objects - self.right
+
+    @property
+    def invented(self) -> int:
+        """Objects found that should not be there."""
+        return self.found - self.right
+
+    @property
+    def right_share(self) -> float:
+        """Of the objects that should be there, those right."""
+        return self.right / self.objects if self.objects else 0.0
+
+    @property
+    def placed_share(self) -> float:
+        """Of the objects that should be there, those right and in their place."""
+        return self.placed / self.objects if self.objects else 0.0
+
+    @property
+    def images_right_share(self) -> float:
+        """Of the pictures, those with every object right and no other."""
+        return self.images_right / self.images if self.images else 0.0
+
+    @property
+    def images_placed_share(self) -> float:
+        """Of the pictures, those with every object right, in its place, and no other."""
+        return self.images_placed / self.images if self.images else 0.0
+
+
+def score_image(image: Image.Image | Array, scene: Scene) -> ImageScore:
+    """Scores a picture against the scene that it should show.
+
+    Args:
+        image: As for `find_objects`.
+        scene: The truth.
+
+    Returns:
+        The counts for this one picture. A recoloured object is one missing and one invented.
+
+    Raises:
+        ValueError: The array has another shape or type.
+    """
+    found = find_objects(image)
+    true_names = Counter((s.kind, s.color) for s in scene.shapes)
+    right = (true_names & Counter((f.kind, f.color) for f in found)).total()
+    true_places = Counter((s.kind, s.color, s.place) for s in scene.shapes)
+    placed = (true_places & Counter((f.kind, f.color, f.place) for f in found)).total()
+    count = len(scene.shapes)
+    return ImageScore(
+        images=1,
+        objects=count,
+        found=len(found),
+        right=right,
+        placed=placed,
+        images_right=int(right == count == len(found)),
+        images_placed=int(placed == count == len(found)),
+    )

@@ -35,7 +35,7 @@ CORE_KINDS = ("circle", "square", "triangle", "diamond", "ring", "cross")
 KINDS = (*CORE_KINDS, "star", "heart")
 TEXTURES = ("plain", "striped", "dotted", "checked")
 # Radius, as a share of the picture's shorter side.
-SIZES: dict[str, tuple[float, float]] = {"small": (0.09, 0.115), "large": (0.165, 0.205)}
+SIZES: dict[str, tuple[float, float]] = {"small": (0.12, 0.135), "large": (0.19, 0.22)}
 ROWS = ("top", "middle", "bottom")
 COLUMNS = ("left", "center", "right")
 LIGHTS = ("none", "left", "right", "top", "bottom")
@@ -46,7 +46,7 @@ WORDS = ("OPEN", "SALE", "CAFE", "HOTEL", "MUSIC", "EXIT", "NEWS", "PARK", "TAXI
 WORD_PLACES = ("top", "bottom")
 
 CENTERS = (0.25, 0.5, 0.75)
-JITTER = 0.04
+JITTER = 0.03
 COUNT_SHARES: dict[Level, tuple[float, ...]] = {
     "core": (0.35, 0.4, 0.25),
     "full": (0.25, 0.3, 0.25, 0.2),

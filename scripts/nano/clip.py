@@ -35,19 +35,14 @@ NAME = "clip"
 SEED = SEEDS[NAME]
 FOLDER = ASSETS / NAME
 SIDE = 128
-PATCH = 16
+CELLS = 8
 MEAN = STD = 0.5
 END, PAD = "<|end|>", "<|pad|>"
 CONFIG: dict[str, Any] = {
     "embed_dim": 192,
-    "vision_cfg": {
-        "image_size": SIDE,
-        "layers": 4,
-        "width": 128,
-        "head_width": 32,
-        "mlp_ratio": 3.0,
-        "patch_size": PATCH,
-    },
+    # Layers as a list make open_clip's ResNet: convolutions see small shapes at any place after
+    # minutes, where a ViT of this size, trained from nothing, needs hours.
+    "vision_cfg": {"image_size": SIDE, "layers": [1, 2, 2, 1], "width": 16, "head_width": 64},
     "text_cfg": {
         "context_length": 128,
         "width": 128,
@@ -111,7 +106,9 @@ def build_model(vocabulary: int) -> nn.Module:
     model = open_clip.CLIP(
         CONFIG["embed_dim"], CONFIG["vision_cfg"], {**text, "vocab_size": vocabulary}
     )
-    init_small(model, keep=("token_embedding", "class_embedding", "logit"))
+    init_small(model.transformer)
+    nn.init.normal_(model.positional_embedding, std=0.3)
+    nn.init.normal_(model.token_embedding.weight, std=0.3)
     return model
 
 
@@ -151,7 +148,7 @@ class Batcher:
             if fault:
                 picture = FAULTS[fault](picture, int(rng.integers(3)), rng)
             pictures.append(picture)
-            cells.append(cell_facts(facts, SIDE // PATCH, SIDE // PATCH, width / height))
+            cells.append(cell_facts(facts, CELLS, CELLS, width / height))
             good, bad = self._said(facts, fault, rng)
             true.append(good)
             wrong.append(bad)
@@ -183,17 +180,14 @@ class Towers(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        width = CONFIG["vision_cfg"]["width"]
-        self.cells = Cells(width)
+        self.cells = Cells(16 * CONFIG["vision_cfg"]["width"])
         self.side = nn.Sequential(
             nn.Linear(CONFIG["embed_dim"], 64), nn.GELU(), nn.Linear(64, 1 + len(SAID))
         )
         self.scale = nn.Parameter(torch.tensor(math.log(10.0)))
         self.bias = nn.Parameter(torch.tensor(-5.0))
         self.tokens: list[torch.Tensor] = []
-        model.visual.transformer.register_forward_hook(
-            lambda m, given, out: self.tokens.append(out)
-        )
+        model.visual.layer3.register_forward_hook(lambda m, given, out: self.tokens.append(out))
 
     def look(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
         """What each patch shows."""
@@ -202,7 +196,7 @@ class Towers(nn.Module):
         return self._cells(batch), self.cells.figures
 
     def _cells(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        patches = self.tokens.pop()[:, 1:]
+        patches = self.tokens.pop().flatten(2).transpose(1, 2)
         self.tokens.clear()
         return self.cells(patches.flatten(0, 1), batch["cells"])
 

@@ -1,0 +1,93 @@
+"""Pixels to latents by a Qwen-Image VAE, as the pipeline of diffusers uses it.
+
+Latents are the posterior's mode, less `latents_mean`, over `latents_std` of the VAE's own
+configuration, so that they have about zero mean and unit variance.
+"""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def bundled_vae() -> Path:
+    """Folder of the small VAE inside the package `nucleus_data`."""
+    spec = importlib.util.find_spec("nucleus_data")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("the package nucleus_data is not installed")
+    return Path(spec.origin).parent / "assets" / "vae"
+
+
+class VaeCodec:
+    """A frozen `AutoencoderKLQwenImage` as a codec (see `nucleus_model.codec.Codec`).
+
+    Args:
+        folder: The VAE in diffusers' format; None for the packaged one.
+        device: Where it runs.
+
+    Raises:
+        ValueError: The folder holds another model.
+    """
+
+    def __init__(self, folder: Path | None = None, device: str = "cpu") -> None:
+        from diffusers import AutoencoderKLQwenImage
+
+        self.folder = folder or bundled_vae()
+        if not (self.folder / "config.json").is_file():
+            raise ValueError(
+                f"quick_train.vae: {self.folder} holds no config.json; give a folder with an "
+                "AutoencoderKLQwenImage in diffusers' format"
+            )
+        name = AutoencoderKLQwenImage.load_config(self.folder, local_files_only=True)["_class_name"]
+        if name != "AutoencoderKLQwenImage":
+            raise ValueError(
+                f"quick_train.vae: {self.folder} is a {name!r}, allowed is 'AutoencoderKLQwenImage'"
+            )
+        vae: Any = AutoencoderKLQwenImage.from_pretrained(
+            self.folder, local_files_only=True, use_safetensors=True
+        )
+        self.vae = vae.float().to(device).eval().requires_grad_(False)
+        self.device = device
+        shape = (1, -1, 1, 1, 1)
+        self.mean = torch.tensor(self.vae.config.latents_mean, device=device).view(shape)
+        self.std = torch.tensor(self.vae.config.latents_std, device=device).view(shape)
+
+    @property
+    def channels(self) -> int:
+        """Latent channels."""
+        return int(self.vae.config.z_dim)
+
+    @property
+    def factor(self) -> int:
+        """Image pixels on the side of one latent pixel."""
+        return int(self.vae.spatial_compression_ratio)
+
+    @torch.no_grad()
+    def encode(self, images_BHW3: torch.Tensor) -> torch.Tensor:
+        """Uint8 (B, H, W, 3) to float32 (B, channels, H / factor, W / factor).
+
+        Raises:
+            ValueError: The images have another type or shape, or a side is no multiple of the
+                factor.
+        """
+        if images_BHW3.dtype != torch.uint8 or images_BHW3.ndim != 4 or images_BHW3.shape[3] != 3:
+            raise ValueError(
+                f"images must be uint8 of shape (batch, height, width, 3), got "
+                f"{images_BHW3.dtype} {tuple(images_BHW3.shape)}"
+            )
+        height, width = images_BHW3.shape[1:3]
+        if height % self.factor or width % self.factor:
+            raise ValueError(
+                f"width and height must be multiples of {self.factor}, got {width} x {height}"
+            )
+        pixels = images_BHW3.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        latents = self.vae.encode(pixels[:, :, None]).latent_dist.mode()
+        return ((latents - self.mean) / self.std)[:, :, 0]
+
+    @torch.no_grad()
+    def decode(self, latents_BCHW: torch.Tensor) -> torch.Tensor:
+        """Float (B, channels, H, W) to uint8 (B, H factor, W factor, 3), clipped."""
+        latents = latents_BCHW.to(self.device).float()[:, :, None] * self.std + self.mean
+        pixels = self.vae.decode(latents).sample[:, :, 0].clamp(-1, 1)
+        return ((pixels.permute(0, 2, 3, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
