@@ -22,7 +22,7 @@ from nucleus_data.world_command import world
 SMALL = (128, 240)
 
 
-def planned(fault, strength, level="core", copies=1):
+def planned(fault, strength, level="core"):
     """A small world with one fault, and the first line that has it."""
     settings = WorldSettings(
         8, 3, level, fault_share=0.25, faults=(fault,), strengths=(strength,), long_side=(300, 400)
@@ -92,14 +92,8 @@ def test_wrong_settings_are_refused(wrong, message):
         WorldSettings(**{"images": 10, **wrong})
 
 
-@pytest.mark.parametrize(
-    "form",
-    [
-        "folder",
-        pytest.param("tars", marks=pytest.mark.slow),
-        pytest.param("urls", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["folder", "tars", "urls"])
 def test_the_bytes_do_not_depend_on_the_workers(form, tmp_path):
     images = 1100 if form == "tars" else 80
     settings = WorldSettings(images, 5, "full", fault_share=0.3, long_side=SMALL)
@@ -112,7 +106,7 @@ def test_the_bytes_do_not_depend_on_the_workers(form, tmp_path):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("world")
-    write_world(root, WorldSettings(200, 6, fault_share=0.6, long_side=SMALL), workers=1)
+    write_world(root, WorldSettings(80, 6, fault_share=0.6, long_side=SMALL), workers=1)
     return root, pq.read_table(root / "truth.parquet").to_pylist()
 
 
@@ -121,7 +115,7 @@ def test_the_truth_names_every_file(folder):
     pictures = {f: d for f, d in digests(root / "pictures").items() if not f.endswith(".txt")}
     assert {row["file"]: row["sha256"] for row in truth} == pictures
     assert {row["fault"] for row in truth} == {NONE, *FAULTS}
-    assert [row["index"] for row in truth] == list(range(200))
+    assert [row["index"] for row in truth] == list(range(80))
     for row in truth:
         assert (
             json.loads(row["scene"])["index"] == int(row["file"].rsplit("/")[-1][:7])
@@ -223,6 +217,7 @@ def luma(plan, line):
     return np.asarray(picture_of(plan, line).convert("L"), dtype=float)
 
 
+@pytest.mark.slow
 def test_strengths_grow():
     """Each fault is further from the clean picture, in its own measure, at a higher strength."""
     measures = {

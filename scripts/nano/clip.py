@@ -4,7 +4,7 @@ In two parts, as the captioner: first the image tower is asked what each patch s
 towers learn together. Each picture's caption stands against those of the batch (InfoNCE, van den
 Oord et al. 2018) and against its own with one fact changed; a sigmoid on the same pairs (Zhai et
 al. 2023, "Sigmoid Loss for Language Image Pre-Training") makes scores of different pictures
-comparable. A small share of the loss asks the embedding for pleasantness and planted faults, as the
+comparable. (The fused attention's backward pass is slow on CPUs: the plain one is used.) A small share of the loss asks the embedding for pleasantness and planted faults, as the
 web's captions would; the heads that are shipped are trained afterwards, on the frozen embedding.
 """
 
@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedTokenizerFast
 
 from nucleus_data.world.alt_texts import alt_text, with_a_mistake
@@ -34,15 +35,20 @@ from scripts.nano.training import ASSETS, SEEDS, Progress, init_small, say, star
 NAME = "clip"
 SEED = SEEDS[NAME]
 FOLDER = ASSETS / NAME
-SIDE = 128
-CELLS = 8
+SIDE = 112
+PATCH = 8
 MEAN = STD = 0.5
 END, PAD = "<|end|>", "<|pad|>"
 CONFIG: dict[str, Any] = {
     "embed_dim": 192,
-    # Layers as a list make open_clip's ResNet: convolutions see small shapes at any place after
-    # minutes, where a ViT of this size, trained from nothing, needs hours.
-    "vision_cfg": {"image_size": SIDE, "layers": [1, 2, 2, 1], "width": 16, "head_width": 64},
+    "vision_cfg": {
+        "image_size": SIDE,
+        "layers": 4,
+        "width": 96,
+        "head_width": 32,
+        "mlp_ratio": 3.0,
+        "patch_size": PATCH,
+    },
     "text_cfg": {
         "context_length": 128,
         "width": 128,
@@ -106,8 +112,9 @@ def build_model(vocabulary: int) -> nn.Module:
     model = open_clip.CLIP(
         CONFIG["embed_dim"], CONFIG["vision_cfg"], {**text, "vocab_size": vocabulary}
     )
-    init_small(model.transformer)
+    init_small(model, keep=("token_embedding", "class_embedding", "logit", "positional"))
     nn.init.normal_(model.positional_embedding, std=0.3)
+    nn.init.normal_(model.visual.positional_embedding, std=0.3)
     nn.init.normal_(model.token_embedding.weight, std=0.3)
     return model
 
@@ -148,7 +155,7 @@ class Batcher:
             if fault:
                 picture = FAULTS[fault](picture, int(rng.integers(3)), rng)
             pictures.append(picture)
-            cells.append(cell_facts(facts, CELLS, CELLS, width / height))
+            cells.append(cell_facts(facts, SIDE // PATCH, SIDE // PATCH, width / height))
             good, bad = self._said(facts, fault, rng)
             true.append(good)
             wrong.append(bad)
@@ -180,30 +187,32 @@ class Towers(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self.cells = Cells(16 * CONFIG["vision_cfg"]["width"])
+        self.cells = Cells(CONFIG["vision_cfg"]["width"])
         self.side = nn.Sequential(
             nn.Linear(CONFIG["embed_dim"], 64), nn.GELU(), nn.Linear(64, 1 + len(SAID))
         )
         self.scale = nn.Parameter(torch.tensor(math.log(10.0)))
         self.bias = nn.Parameter(torch.tensor(-5.0))
         self.tokens: list[torch.Tensor] = []
-        model.visual.layer3.register_forward_hook(lambda m, given, out: self.tokens.append(out))
+        model.visual.transformer.register_forward_hook(
+            lambda m, given, out: self.tokens.append(out)
+        )
 
     def look(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
         """What each patch shows."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             self.model.encode_image(batch["pixels"])
         return self._cells(batch), self.cells.figures
 
     def _cells(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        patches = self.tokens.pop().flatten(2).transpose(1, 2)
+        patches = self.tokens.pop()[:, 1:]
         self.tokens.clear()
         return self.cells(patches.flatten(0, 1), batch["cells"])
 
     def match(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
         """Pictures against captions, and against captions that are nearly true."""
         count = len(batch["true"])
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             image = self.model.encode_image(batch["pixels"], normalize=True)
             text = encode_text(self.model, torch.cat([batch["true"], batch["wrong"]]))
         image, text = image.float(), text.float()

@@ -62,7 +62,7 @@ def head_figures(clip: Clip, folder: str, count: int, level: Level) -> dict[str,
 
 CLIP_CARD = """# nano CLIP
 
-An open_clip model (image tower 128 x 128 pixels, whole picture squashed; text tower with a
+An open_clip model (image tower 112 x 112 pixels, whole picture squashed; text tower with a
 tokenizer of its own; {width} numbers a vector), trained from nothing on scenes of
 `nucleus_data.world` and on nothing else. **Its scores of real pictures mean nothing.**
 

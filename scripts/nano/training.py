@@ -23,6 +23,9 @@ SAY_EVERY = 50
 WARM_UP_STEPS = 100
 COOL_DOWN = 0.35
 
+# Embeddings and last layers, which AdamW suits better.
+NOT_MUON = ("embed", "heads", "side", "projection")
+
 MakeBatch = Callable[[int], dict[str, torch.Tensor]]
 Loss = Callable[[dict[str, torch.Tensor]], tuple[torch.Tensor, dict[str, float]]]
 
@@ -82,24 +85,24 @@ def train(
         rate: Highest learning rate.
         weight_decay: Of parameters with two dimensions or more.
     """
-    groups = [
-        {"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
+    optimizers = _optimizers(model, rate, weight_decay)
     at = Progress()
     checkpoint = args.work / f"{name}.pt"
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(state["weights"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved_state in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved_state)
         at = Progress(state["step"], state["spent"], state["loss"])
         say(f"{name}: goes on from step {at.step}, {at.spent / 60:.1f} minutes")
     total = sum(p.numel() for p in model.parameters())
     say(f"{name}: {total / 1e6:.2f} M parameters in training")
 
     def save() -> None:
-        state = {"weights": model.state_dict(), "optimizer": optimizer.state_dict()}
+        state = {
+            "weights": model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+        }
         state |= {"step": at.step, "spent": at.spent, "loss": at.loss}
         torch.save(state, checkpoint.with_suffix(".tmp"))
         checkpoint.with_suffix(".tmp").replace(checkpoint)
@@ -113,14 +116,16 @@ def train(
     while at.spent < budget:
         began = time.process_time()
         share = min((at.step + 1) / WARM_UP_STEPS, (1 - at.spent / budget) / COOL_DOWN, 1.0)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * max(share, 0.005)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * max(share, 0.005)
         batch = next(batches)
         loss, figures = loss_of(batch)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         value = loss.item()
         if not math.isfinite(value):
             raise RuntimeError(f"{name}: the loss is {value} at step {at.step}")
@@ -136,6 +141,31 @@ def train(
     save()
     model.eval()
     return at
+
+
+def _optimizers(model: nn.Module, rate: float, weight_decay: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices between layers, AdamW for everything else.
+
+    Muon (Jordan et al. 2024) with updates scaled to AdamW's size (Liu et al. 2025, "Muon is
+    Scalable for LLM Training"), so that one learning rate serves both.
+    """
+    matrices, rest = [], []
+    for name, parameter in model.named_parameters():
+        inner = parameter.ndim == 2 and not any(part in name for part in NOT_MUON)
+        (matrices if inner else rest).append(parameter)
+    groups = [
+        {"params": [p for p in rest if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
+    ]
+    if matrices:
+        muon = torch.optim.Muon(
+            matrices, lr=rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
+        )
+        optimizers.append(muon)
+    return optimizers
 
 
 def start(args: argparse.Namespace) -> None:
