@@ -4,8 +4,9 @@ In two parts, as the captioner: first the image tower is asked what each patch s
 towers learn together. Each picture's caption stands against those of the batch (InfoNCE, van den
 Oord et al. 2018) and against its own with one fact changed; a sigmoid on the same pairs (Zhai et
 al. 2023, "Sigmoid Loss for Language Image Pre-Training") makes scores of different pictures
-comparable. (The fused attention's backward pass is slow on CPUs: the plain one is used.) A small share of the loss asks the embedding for pleasantness and planted faults, as the
+comparable. A small share of the loss asks the embedding for pleasantness and planted faults, as the
 web's captions would; the heads that are shipped are trained afterwards, on the frozen embedding.
+The fused attention's backward pass is slow on CPUs: the plain one is used.
 """
 
 import argparse
