@@ -2,9 +2,12 @@
 
 import hashlib
 import json
+import math
 from typing import Any
 
 import numpy as np
+
+SAMPLE_DIGITS = 13  # of hex: 52 bits, exact in a float
 
 
 def record_id(source: str, key: str) -> str:
@@ -34,6 +37,18 @@ def keyed_uint64(name: str, seed: int, key: str) -> int:
 def keyed_unit(name: str, seed: int, key: str) -> float:
     """A uniform number in [0, 1), a function of its arguments alone."""
     return (keyed_uint64(name, seed, key) >> 11) / float(1 << 53)
+
+
+def sample_unit(ident: str) -> float:
+    """Where a record stands in every `--sample`: it is in a share that is larger, in [0, 1)."""
+    digest = hashlib.md5(f"sample:{ident}".encode(), usedforsecurity=False).hexdigest()
+    return int(digest[:SAMPLE_DIGITS], 16) / 16**SAMPLE_DIGITS
+
+
+def sample_sql(share: float, column: str = "id") -> str:
+    """The SQL condition (DuckDB) that `sample_unit` of a column is below a share."""
+    digits = f"{math.ceil(share * 16**SAMPLE_DIGITS):0{SAMPLE_DIGITS}x}"
+    return f"md5('sample:' || {column}) < '{digits}'" if share < 1 else "true"
 
 
 def encode_rows(rows: np.ndarray) -> str:

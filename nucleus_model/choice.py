@@ -8,10 +8,9 @@ import math
 from collections.abc import Sequence
 
 from nucleus_data.errors import RequestError
-from nucleus_data.hashing import keyed_uint64, keyed_unit
+from nucleus_data.hashing import keyed_uint64, keyed_unit, sample_unit
 from nucleus_model.settings import QuickTrainSettings
 
-SAMPLE_SEED = 0  # with the name `sample`, the draw of every stage's --sample
 HOLDOUT_SEED = 0  # never the run's seed: runs must meet the same noise
 
 
@@ -38,7 +37,7 @@ def choose(ids: Sequence[str], settings: QuickTrainSettings) -> tuple[list[str],
     needed = [set(part) for part in (train, held) if part]
     sampled = whole
     if settings.sample < 1:
-        units = {i: keyed_unit("sample", SAMPLE_SEED, i) for i in whole}
+        units = {i: sample_unit(i) for i in whole}
         sampled = [i for i in whole if units[i] < settings.sample]
         if any(part.isdisjoint(sampled) for part in needed):
             least = max(min(units[i] for i in part) for part in needed)

@@ -1,3 +1,4 @@
+import duckdb
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +12,8 @@ from nucleus_data.hashing import (
     keyed_uint64,
     keyed_unit,
     record_id,
+    sample_sql,
+    sample_unit,
 )
 from tests.conftest import write_shard
 
@@ -77,3 +80,18 @@ def test_keyed_units_are_uniform():
 def test_rows_as_ranges(rows, text):
     assert encode_rows(np.array(rows, np.int64)) == text
     assert decode_rows(text).tolist() == rows
+
+
+@given(st.text(), st.floats(0.001, 0.999))
+def test_a_sample_is_the_same_in_sql(ident, share):
+    # A private connection: no table is needed.
+    with duckdb.connect() as connection:
+        found = connection.execute(f"SELECT {sample_sql(share, '?')}", [ident]).fetchall()
+    assert found == [(sample_unit(ident) < share,)]
+
+
+def test_samples_are_uniform_and_nested():
+    units = [sample_unit(str(i)) for i in range(2000)]
+    assert 0.08 < sum(u < 0.1 for u in units) / 2000 < 0.12
+    assert 0.45 < sum(u < 0.5 for u in units) / 2000 < 0.55
+    assert sample_sql(1.0) == "true"

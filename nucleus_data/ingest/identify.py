@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nucleus_data.errors import RequestError
-from nucleus_data.hashing import keyed_unit, record_id
+from nucleus_data.hashing import record_id, sample_unit
 from nucleus_data.ingest.formats import extension
 from nucleus_data.ingest.locate import Location
 from nucleus_data.ingest.spool import BATCH, Listing, quoted
@@ -46,7 +46,7 @@ def identified(
             )
             position += len(table)
             if sample is not None:
-                chosen = [keyed_unit("sample", 0, i) < sample for i in table["id"].to_pylist()]
+                chosen = [sample_unit(i) < sample for i in table["id"].to_pylist()]
                 table = table.filter(pa.array(chosen, pa.bool_()))
             if writer is None:
                 schema = table.schema

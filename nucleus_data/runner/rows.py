@@ -12,13 +12,12 @@ import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.errors import CorpusError, RequestError
-from nucleus_data.hashing import keyed_unit
+from nucleus_data.hashing import sample_unit
 from nucleus_data.images import read_images
 from nucleus_data.stage import Result, Row, RowFailure, Stage
 from nucleus_data.tables import FAILED_SCHEMA, Table, missing_rows, table_schema
 
 RECORD_COLUMNS = ["shard", "row", "id", "file", "offset", "size", "sha256", "error"]
-SAMPLE_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -255,7 +254,7 @@ def sample_rows(rows: pa.Table, sample: float) -> pa.Table:
     if sample >= 1.0:
         return rows
     ids = rows.column("id").to_pylist()
-    return rows.filter(pa.array([keyed_unit("sample", SAMPLE_SEED, i) < sample for i in ids]))
+    return rows.filter(pa.array([sample_unit(i) < sample for i in ids]))
 
 
 def _key(row: Row) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.hashing import sample_sql
 from nucleus_data.tables import Table, encode_part
 from nucleus_data.training_set.buckets import SIZES_1024, aspect_sql, bucket_size
 
@@ -131,7 +132,7 @@ def plan_query(
         texts.append(f"CAST({text} AS VARCHAR)")
         names.append(f"CASE WHEN {text} IS NOT NULL THEN {origin} END")
     present = "lambda x: x IS NOT NULL"
-    chosen = f"WHERE keyed < '{_threshold(sample)}'" if sample < 1 else ""
+    chosen = f"WHERE {sample_sql(sample)}"
     capped = f"LIMIT {limit}" if limit is not None else ""
     return f"""
       SELECT * FROM (
@@ -215,11 +216,6 @@ def _tars(batches: Iterator[pa.RecordBatch], settings: ShardSettings) -> Iterato
         held.append(table.slice(start))
     if count:
         yield pa.concat_tables(held).combine_chunks()
-
-
-def _threshold(sample: float) -> str:
-    """The md5 digest below which a share of all digests lies."""
-    return f"{int(sample * (1 << 128)):032x}"
 
 
 def _quoted(name: str) -> str:
