@@ -45,7 +45,7 @@ class VaeCodec:
                 f"quick_train.vae: {self.folder} is a {name!r}, allowed is 'AutoencoderKLQwenImage'"
             )
         vae: Any = AutoencoderKLQwenImage.from_pretrained(
-            self.folder, local_files_only=True, use_safetensors=True
+            self.folder, local_files_only=True, use_safetensors=True, low_cpu_mem_usage=False
         )
         self.vae = vae.float().to(device).eval().requires_grad_(False)
         self.device = device

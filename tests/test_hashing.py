@@ -1,7 +1,7 @@
 import duckdb
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nucleus_data.corpus import Corpus
@@ -82,6 +82,7 @@ def test_rows_as_ranges(rows, text):
     assert decode_rows(text).tolist() == rows
 
 
+@settings(deadline=None)  # a connection takes its time on a busy machine
 @given(st.text(), st.floats(0.001, 0.999))
 def test_a_sample_is_the_same_in_sql(ident, share):
     # A private connection: no table is needed.

@@ -8,14 +8,12 @@ import json
 import numpy as np
 import pytest
 
-from nucleus_data.embedding import load_clip, load_heads
 from nucleus_data.embedding.clip import ASSETS
-from nucleus_data.errors import RequestError
 from scripts.nano.measuring import auc, held_out, precision_at_recall, psnr, rank_correlation
 from scripts.nano.training import CHOSEN_SEED, HELD_OUT_SEED, SEEDS
 
 pytest.importorskip("torch")
-FOLDERS = ("captioner", "clip", "heads", "vae")
+FOLDERS = ("captioner", "vae")
 
 
 def test_what_is_shipped_is_small_and_holds_no_pickle():
@@ -55,35 +53,6 @@ def test_precision_at_recall_and_rank_correlation_by_hand():
     assert psnr(np.zeros((2, 2)), np.full((2, 2), 255.0)) == pytest.approx(0)
 
 
-class TestEmbedding:
-    @pytest.fixture(scope="class")
-    def clip(self):
-        pytest.importorskip("open_clip")
-        return load_clip()
-
-    def test_vectors_have_length_one_whatever_the_batch(self, clip):
-        pictures = [row.image for row in held_out(3, "core")]
-        together = clip.images(pictures)
-        assert together.shape == (3, clip.width)
-        np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
-        np.testing.assert_allclose(clip.images(pictures[1:2])[0], together[1], atol=1e-5)
-        texts = clip.texts(["A red ring.", "", "A red ring. " * 100])
-        np.testing.assert_allclose(np.linalg.norm(texts, axis=1), 1, atol=1e-5)
-        assert clip.images([]).shape == (0, clip.width)
-
-    def test_heads_refuse_other_embeddings(self):
-        with pytest.raises(ValueError, match=r"needs embeddings of shape \(N, 192\), got \(2, 5\)"):
-            load_heads().scores(np.zeros((2, 5), np.float32))
-
-    def test_a_folder_without_a_model_is_said(self, tmp_path):
-        with pytest.raises(RequestError, match=r"needs open_clip_config\.json"):
-            load_clip(str(tmp_path))
-        with pytest.raises(RequestError, match="holds no heads"):
-            load_heads(tmp_path)
-        with pytest.raises(RequestError, match="is not a folder"):
-            load_clip("./gone")
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_captioner_through_vllm():
@@ -102,25 +71,14 @@ def test_the_captioner_through_vllm():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_clip_and_heads():
-    pytest.importorskip("open_clip")
-    from scripts.nano.clip_measure import BARS, HEAD_BARS, clip_figures, head_figures
-
-    clip = load_clip()
-    figures = clip_figures(clip, 500, "core") | head_figures(clip, "nano", 1000, "core")
-    print(figures)
-    for name, bar in {**BARS, **HEAD_BARS}.items():
-        assert figures[name] >= bar, name
-
-
-@pytest.mark.slow
 def test_the_vae():
     from diffusers import AutoencoderKLQwenImage
 
     from scripts.nano.vae_measure import BARS, vae_figures
 
-    vae = AutoencoderKLQwenImage.from_pretrained(ASSETS / "vae", local_files_only=True)
+    vae = AutoencoderKLQwenImage.from_pretrained(
+        ASSETS / "vae", local_files_only=True, low_cpu_mem_usage=False
+    )
     figures = vae_figures(vae.float().eval(), 40, "core")
     print(figures)
     assert figures["psnr_128"] >= BARS["psnr_128"]

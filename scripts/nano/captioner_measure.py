@@ -24,7 +24,7 @@ from scripts.nano.captioner import NAME, PIXELS, SEED
 from scripts.nano.measuring import HeldOut, held_out, table, write_card
 from scripts.nano.training import HELD_OUT_SEED, SEEDS, say
 
-COUNT = 400
+COUNT = 300
 IN_FLIGHT = 48
 BARS = {
     "short_right": 0.97,

@@ -12,6 +12,7 @@ The fused attention's backward pass is slow on CPUs: the plain one is used.
 import argparse
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -244,6 +245,17 @@ def encode_text(model: Any, ids: torch.Tensor) -> torch.Tensor:
     return F.normalize(x[torch.arange(len(ids)), ends] @ model.text_projection, dim=-1)
 
 
+def save(model: nn.Module, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
+    """Writes what open_clip's `local-dir:` reads."""
+    out.mkdir(parents=True, exist_ok=True)
+    weights = {k: v.to(torch.bfloat16).contiguous() for k, v in model.state_dict().items()}
+    save_file(weights, out / "open_clip_model.safetensors")
+    config = {**CONFIG, "text_cfg": {**CONFIG["text_cfg"], "vocab_size": len(tokenizer)}}
+    whole = {"model_cfg": config, "preprocess_cfg": PREPROCESS}
+    (out / "open_clip_config.json").write_text(json.dumps(whole, indent=2) + "\n")
+    tokenizer.save_pretrained(out)
+
+
 def build(args: argparse.Namespace) -> Progress:
     """Trains both parts and writes the assets."""
     start(args)
@@ -259,12 +271,5 @@ def build(args: argparse.Namespace) -> Progress:
         train(f"{NAME}-vision", looking, maker, towers.look, first, rate=args.lr)
     maker = Batcher(4 * args.scenes, 1 << 30, words=True)
     at = train(NAME, towers, maker, towers.match, rest, rate=args.lr)
-    out = args.out / NAME
-    out.mkdir(parents=True, exist_ok=True)
-    weights = {k: v.to(torch.bfloat16).contiguous() for k, v in model.state_dict().items()}
-    save_file(weights, out / "open_clip_model.safetensors")
-    config = {**CONFIG, "text_cfg": {**CONFIG["text_cfg"], "vocab_size": len(tokenizer)}}
-    whole = {"model_cfg": config, "preprocess_cfg": PREPROCESS}
-    (out / "open_clip_config.json").write_text(json.dumps(whole, indent=2) + "\n")
-    tokenizer.save_pretrained(out)
+    save(model, tokenizer, args.out / NAME)
     return at

@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
+from scripts.nano.conv_muon import ConvMuon
+
 ASSETS = Path(__file__).resolve().parents[2] / "nucleus_data" / "assets"
 # Worlds that a model was trained on, chosen with, and measured on; no two models share the first.
 SEEDS = {"captioner": 77_000, "clip": 78_000, "heads": 79_000, "vae": 80_000}
@@ -24,7 +26,7 @@ WARM_UP_STEPS = 100
 COOL_DOWN = 0.35
 
 # Embeddings and last layers, which AdamW suits better.
-NOT_MUON = ("embed", "heads", "side", "projection")
+NOT_MUON = ("embed", "heads", "side", "projection", "time_conv")
 
 MakeBatch = Callable[[int], dict[str, torch.Tensor]]
 Loss = Callable[[dict[str, torch.Tensor]], tuple[torch.Tensor, dict[str, float]]]
@@ -149,10 +151,13 @@ def _optimizers(model: nn.Module, rate: float, weight_decay: float) -> list[torc
     Muon (Jordan et al. 2024) with updates scaled to AdamW's size (Liu et al. 2025, "Muon is
     Scalable for LLM Training"), so that one learning rate serves both.
     """
-    matrices, rest = [], []
+    matrices, convolutions, rest = [], [], []
     for name, parameter in model.named_parameters():
-        inner = parameter.ndim == 2 and not any(part in name for part in NOT_MUON)
-        (matrices if inner else rest).append(parameter)
+        inner = not any(part in name for part in NOT_MUON)
+        kind = matrices if parameter.ndim == 2 and inner else rest
+        if parameter.ndim >= 4 and inner and min(parameter.shape[:2]) >= 8:
+            kind = convolutions
+        kind.append(parameter)
     groups = [
         {"params": [p for p in rest if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
@@ -165,6 +170,8 @@ def _optimizers(model: nn.Module, rate: float, weight_decay: float) -> list[torc
             matrices, lr=rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
         )
         optimizers.append(muon)
+    if convolutions:
+        optimizers.append(ConvMuon(convolutions, lr=rate))
     return optimizers
 
 

@@ -52,7 +52,13 @@ def vae_figures(vae: AutoencoderKLQwenImage, count: int, level: Level) -> dict[s
 def measure(args: argparse.Namespace) -> dict[str, float]:
     """Measures the VAE in `args.out`, and writes its card."""
     folder = args.out / "vae"
-    vae = AutoencoderKLQwenImage.from_pretrained(folder, local_files_only=True).float().eval()
+    vae = (
+        AutoencoderKLQwenImage.from_pretrained(
+            folder, local_files_only=True, low_cpu_mem_usage=False
+        )
+        .float()
+        .eval()
+    )
     by_level = {level: vae_figures(vae, COUNT, level) for level in LEVELS}
     say(f"vae: {by_level}")
     rows = {
