@@ -11,7 +11,7 @@ from nucleus_data.world.scenes import LEVELS, Level
 from scripts.nano.measuring import held_out, psnr, table, write_card
 from scripts.nano.training import HELD_OUT_SEED, say
 
-COUNT = 200
+COUNT = 40
 BARS = {"psnr_128": 28.0}
 SIDES = (64, 128, 256)
 CARD = """# nano VAE
