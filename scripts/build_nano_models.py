@@ -49,9 +49,7 @@ def main() -> None:
     args = parser.parse_args()
     if not args.measure:
         build = importlib.import_module(f"scripts.nano.{args.model}").build
-        at = build(args)
-        told = f"{at.step:,} steps in {at.spent / 60:.1f} minutes; loss {at.loss:.4f} at the end."
-        (args.out / args.model / "training.txt").write_text(told + "\n")
+        (args.out / args.model / "training.txt").write_text(f"{build(args)}.\n")
     module, function = MEASURES[args.model].split(":")
     getattr(importlib.import_module(f"scripts.nano.{module}"), function)(args)
 

@@ -42,7 +42,7 @@ from nucleus_data.world.scenes import (
     scene,
 )
 from nucleus_data.world.words import captions
-from scripts.nano.training import ASSETS, SEEDS, Progress, init_small, say, start, train
+from scripts.nano.training import ASSETS, SEEDS, first_part, init_small, say, start, train
 
 NAME = "captioner"
 SEED = SEEDS[NAME]
@@ -321,7 +321,7 @@ class Cells(nn.Module):
         return torch.stack(losses).sum()
 
 
-def build(args: argparse.Namespace) -> Progress:
+def build(args: argparse.Namespace) -> str:
     """Trains both parts and writes the assets. `args.minutes` are those of both together."""
     start(args)
     processor = build_processor()
@@ -351,13 +351,13 @@ def build(args: argparse.Namespace) -> Progress:
     rest = argparse.Namespace(work=args.work, minutes=(1 - VISION_SHARE) * args.minutes)
     vision = nn.ModuleDict({"visual": model.model.visual, "cells": cells})
     both = nn.ModuleDict({"model": model, "cells": cells})
-    if not (args.work / f"{NAME}.pt").exists():
-        train(
-            f"{NAME}-vision", vision, Batcher(args.scenes, 0, words=False), look, first, rate=1.5e-3
-        )
+    maker = Batcher(args.scenes, 0, words=False)
+    alone = first_part(
+        NAME, args, lambda: train(f"{NAME}-vision", vision, maker, look, first, rate=1.5e-3)
+    )
     at = train(NAME, both, Batcher(args.scenes, 1 << 30, words=True), speak, rest, rate=args.lr)
     out = args.out / NAME
     out.mkdir(parents=True, exist_ok=True)
     model.to(torch.bfloat16).save_pretrained(out)
     processor.save_pretrained(out)
-    return at
+    return f"the image tower alone {alone}; then everything {at}"

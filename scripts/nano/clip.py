@@ -32,7 +32,7 @@ from nucleus_data.world.rating import pleasantness
 from nucleus_data.world.scenes import Level, Scene, scene
 from nucleus_data.world.words import LENGTHS, captions
 from scripts.nano.captioner import Cells, cell_facts
-from scripts.nano.training import ASSETS, SEEDS, Progress, init_small, say, start, train
+from scripts.nano.training import ASSETS, SEEDS, first_part, init_small, say, start, train
 
 NAME = "clip"
 SEED = SEEDS[NAME]
@@ -256,7 +256,7 @@ def save(model: nn.Module, tokenizer: PreTrainedTokenizerFast, out: Path) -> Non
     tokenizer.save_pretrained(out)
 
 
-def build(args: argparse.Namespace) -> Progress:
+def build(args: argparse.Namespace) -> str:
     """Trains both parts and writes the assets."""
     start(args)
     tokenizer = build_tokenizer()
@@ -265,11 +265,12 @@ def build(args: argparse.Namespace) -> Progress:
     towers = Towers(model)
     first = argparse.Namespace(work=args.work, minutes=VISION_SHARE * args.minutes)
     rest = argparse.Namespace(work=args.work, minutes=(1 - VISION_SHARE) * args.minutes)
-    if not (args.work / f"{NAME}.pt").exists():
-        looking = nn.ModuleDict({"visual": model.visual, "cells": towers.cells})
-        maker = Batcher(args.scenes, 0, words=False)
-        train(f"{NAME}-vision", looking, maker, towers.look, first, rate=args.lr)
+    looking = nn.ModuleDict({"visual": model.visual, "cells": towers.cells})
+    few = Batcher(args.scenes, 0, words=False)
+    alone = first_part(
+        NAME, args, lambda: train(f"{NAME}-vision", looking, few, towers.look, first, rate=args.lr)
+    )
     maker = Batcher(4 * args.scenes, 1 << 30, words=True)
     at = train(NAME, towers, maker, towers.match, rest, rate=args.lr)
     save(model, tokenizer, args.out / NAME)
-    return at
+    return f"the image tower alone {alone}; then everything {at}"

@@ -47,6 +47,11 @@ class Progress:
     spent: float = 0.0
     loss: float = math.nan
 
+    def __str__(self) -> str:
+        """For a card."""
+        minutes = f"{self.spent / 60:.1f} CPU-minutes"
+        return f"{self.step:,} steps in {minutes}, loss {self.loss:.4f} at the end"
+
 
 class Batches(IterableDataset[dict[str, torch.Tensor]]):
     """Batch number `start`, `start + 1` and so on; each a function of its number alone."""
@@ -143,6 +148,20 @@ def train(
     save()
     model.eval()
     return at
+
+
+def first_part(name: str, args: argparse.Namespace, run: Callable[[], Progress]) -> Progress:
+    """Runs the first part of a training, unless the second one has begun.
+
+    Args:
+        name: Of the second part; the first is `NAME-vision`.
+        args: `work`.
+        run: Trains the first part.
+    """
+    if not (args.work / f"{name}.pt").exists():
+        return run()
+    state = torch.load(args.work / f"{name}-vision.pt", weights_only=True)
+    return Progress(state["step"], state["spent"], state["loss"])
 
 
 def _optimizers(model: nn.Module, rate: float, weight_decay: float) -> list[torch.optim.Optimizer]:
