@@ -27,7 +27,9 @@ MEASURES = {
 
 def main() -> None:
     """The command."""
-    from scripts.nano.training import ASSETS
+    import yaml
+
+    from scripts.nano.training import ASSETS, CARD
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -36,8 +38,8 @@ def main() -> None:
     parser.add_argument(
         "--minutes", type=float, default=60.0, help="of CPU time in training, earlier runs included"
     )
-    parser.add_argument("--scenes", type=int, default=16, help="pictures a step")
-    parser.add_argument("--lr", type=float, default=1.5e-3, help="highest learning rate")
+    parser.add_argument("--scenes", type=int, help="pictures a step [default: the model's own]")
+    parser.add_argument("--lr", type=float, help="highest learning rate [default: the model's own]")
     parser.add_argument("--measure", action="store_true", help="measure what is there, no training")
     parser.add_argument(
         "--work",
@@ -48,8 +50,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ASSETS, help="folder of the models' folders")
     args = parser.parse_args()
     if not args.measure:
-        build = importlib.import_module(f"scripts.nano.{args.model}").build
-        (args.out / args.model / "training.txt").write_text(f"{build(args)}.\n")
+        module = importlib.import_module(f"scripts.nano.{args.model}")
+        args.lr, args.scenes = args.lr or module.RATE, args.scenes or module.SCENES
+        card = {"trained": f"{module.build(args)}."}
+        (args.out / args.model / CARD).write_text(yaml.safe_dump(card, width=1000))
     module, function = MEASURES[args.model].split(":")
     getattr(importlib.import_module(f"scripts.nano.{module}"), function)(args)
 

@@ -65,7 +65,7 @@ class TestModel:
         assert len(nano.revision) == 12
         files = [p for p in Path(nano.location).iterdir() if p.is_file()]
         assert sum(p.stat().st_size for p in files) < 8 << 20
-        assert {p.suffix for p in files} <= {".json", ".jinja", ".safetensors", ".md"}
+        assert {p.suffix for p in files} <= {".json", ".jinja", ".safetensors", ".md", ".yaml"}
 
     def test_revision_is_the_contents_and_not_the_paths(self, tmp_path):
         copy = tmp_path / "elsewhere"

@@ -12,6 +12,7 @@ from nucleus_data.errors import RequestError
 from nucleus_data.world import render, scene
 
 pytest.importorskip("open_clip")
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,9 @@ from nucleus_model.settings import QuickTrainSettings
 from nucleus_model.vae import VaeCodec
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def codec():
     return VaeCodec()

@@ -3,10 +3,9 @@
 The same measurements as `scripts/build_nano_models.py MODEL --measure`, on fewer pictures.
 """
 
-import json
-
 import numpy as np
 import pytest
+import yaml
 
 from nucleus_data.embedding.clip import ASSETS
 from scripts.nano.measuring import auc, held_out, precision_at_recall, psnr, rank_correlation
@@ -19,13 +18,13 @@ FOLDERS = ("captioner", "vae")
 def test_what_is_shipped_is_small_and_holds_no_pickle():
     files = [p for p in ASSETS.rglob("*") if p.is_file()]
     assert sum(p.stat().st_size for p in files) <= 25_000_000
-    assert {p.suffix for p in files} <= {".json", ".jinja", ".safetensors", ".md", ".txt"}
+    assert {p.suffix for p in files} <= {".json", ".jinja", ".safetensors", ".md", ".yaml"}
 
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_every_model_has_a_card_with_what_was_measured(name):
     card = (ASSETS / name / "README.md").read_text()
-    measured = json.loads((ASSETS / name / "measured.json").read_text())
+    measured = yaml.safe_load((ASSETS / name / "card.yaml").read_text())["measured"]
     assert f"build_nano_models.py {name}" in card
     assert str(HELD_OUT_SEED) in card
     assert measured

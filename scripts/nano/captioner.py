@@ -68,6 +68,7 @@ CHAT_TEMPLATE = (
 PATCH = 8
 PIXELS = 128 * 112
 SHARES = {"tags": 0.1, "very_short": 0.1, "short": 0.2, "medium": 0.15, "long": 0.3, "refine": 0.15}
+RATE, SCENES = 2e-3, 16
 FULL_SHARE = 0.25
 VISION_SHARE = 0.3
 # One in five requests carries another wording or a system message, so that a changed prompt still

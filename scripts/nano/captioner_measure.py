@@ -21,7 +21,7 @@ from nucleus_data.world.caption_scoring import (
 from nucleus_data.world.scenes import LEVELS, Level, Scene
 from nucleus_data.world.words import LENGTHS
 from scripts.nano.captioner import NAME, PIXELS, SEED
-from scripts.nano.measuring import HeldOut, held_out, table, write_card
+from scripts.nano.measuring import HeldOut, held_out, table, trained, write_card
 from scripts.nano.training import HELD_OUT_SEED, SEEDS, say
 
 COUNT = 300
@@ -143,11 +143,10 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
         told = f"{sign} {bar}" if bar is not None else ""
         rows[name] = (by_level["core"][name], by_level["full"][name], told)
     size = (folder / "model.safetensors").stat().st_size / 2e6
-    trained = (folder / "training.txt").read_text().strip()
     text = CARD.format(
         millions=size,
         seed=SEEDS[NAME],
-        trained=trained,
+        trained=trained(folder),
         pixels=PIXELS,
         count=COUNT,
         held_out=HELD_OUT_SEED,

@@ -70,6 +70,7 @@ PREPROCESS = {
     "resize_mode": "squash",
 }
 SHARES = {"tags": 0.1, "very_short": 0.15, "short": 0.4, "medium": 0.15, "long": 0.2}
+RATE, SCENES = 2e-3, 24
 FULL_SHARE = 0.35
 VISION_SHARE = 0.25
 # Said of a planted fault, as captions on the web say it.

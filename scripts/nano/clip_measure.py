@@ -15,6 +15,7 @@ from scripts.nano.measuring import (
     precision_at_recall,
     rank_correlation,
     table,
+    trained,
     write_card,
 )
 from scripts.nano.training import HELD_OUT_SEED, say
@@ -112,7 +113,7 @@ def measure_clip(args: argparse.Namespace) -> dict[str, float]:
     say(f"clip: {by_level}")
     text = CLIP_CARD.format(
         width=clip.width,
-        trained=(folder / "training.txt").read_text().strip(),
+        trained=trained(folder),
         count=COUNT,
         held_out=HELD_OUT_SEED,
         choices=CHOICES,
@@ -129,7 +130,7 @@ def measure_heads(args: argparse.Namespace) -> dict[str, float]:
     by_level = {level: head_figures(clip, str(folder), HEAD_PICTURES, level) for level in LEVELS}
     say(f"heads: {by_level}")
     text = HEADS_CARD.format(
-        trained=(folder / "training.txt").read_text().strip(),
+        trained=trained(folder),
         count=HEAD_PICTURES,
         held_out=HELD_OUT_SEED,
         table=table(_rows(by_level, HEAD_BARS)),

@@ -32,6 +32,7 @@ SEED = SEEDS[NAME]
 FOLDER = ASSETS / NAME
 HEADS = {"pleasantness": "value", "unsafe": "probability", "overlaid_text": "probability"}
 PLANTED = {"unsafe": "unsafe", "watermarked": "overlaid_text", "dense_text": "overlaid_text"}
+RATE, SCENES = 3e-3, 64
 FAULT_SHARE = 0.4
 HIDDEN = 64
 STEPS = 3000

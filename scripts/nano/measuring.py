@@ -1,18 +1,18 @@
 """Pictures to measure with, as the line meets them; cards."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import yaml
 from PIL import Image
 
 from nucleus_data.pixels import open_picture
 from nucleus_data.world.plan import Plan, WorldSettings
 from nucleus_data.world.scenes import Level, Scene, scene
 from nucleus_data.world.write import make
-from scripts.nano.training import HELD_OUT_SEED
+from scripts.nano.training import CARD, HELD_OUT_SEED
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,17 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return float(10 * np.log10(255**2 / max(np.mean((a.astype(float) - b) ** 2), 1e-9)))
 
 
+def trained(folder: Path) -> str:
+    """How the model was trained, as the build script noted it."""
+    return str(yaml.safe_load((folder / CARD).read_text())["trained"])
+
+
 def write_card(folder: Path, text: str, figures: Mapping[str, float]) -> None:
-    """Writes the card beside the weights, and the figures for programs."""
+    """Writes the card beside the weights, and the figures (on core) for programs."""
     (folder / "README.md").write_text(text)
     rounded = {key: round(float(value), 5) for key, value in figures.items()}
-    (folder / "measured.json").write_text(json.dumps(rounded, indent=2) + "\n")
+    card = {"trained": trained(folder), "measured": rounded}
+    (folder / CARD).write_text(yaml.safe_dump(card, sort_keys=False, width=1000))
 
 
 def table(rows: Mapping[str, tuple[float, float, str]]) -> str:

@@ -20,6 +20,7 @@ ASSETS = Path(__file__).resolve().parents[2] / "nucleus_data" / "assets"
 # Worlds that a model was trained on, chosen with, and measured on; no two models share the first.
 SEEDS = {"captioner": 77_000, "clip": 78_000, "heads": 79_000, "vae": 80_000}
 CHOSEN_SEED, HELD_OUT_SEED = 90_000, 91_000
+CARD = "card.yaml"  # beside the weights, and no part of what identifies a model
 SAVE_EVERY_S = 60.0
 SAY_EVERY = 50
 WARM_UP_STEPS = 100

@@ -8,7 +8,7 @@ from diffusers import AutoencoderKLQwenImage
 from PIL import Image
 
 from nucleus_data.world.scenes import LEVELS, Level
-from scripts.nano.measuring import held_out, psnr, table, write_card
+from scripts.nano.measuring import held_out, psnr, table, trained, write_card
 from scripts.nano.training import HELD_OUT_SEED, say
 
 COUNT = 40
@@ -71,7 +71,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     }
     text = CARD.format(
         millions=sum(p.numel() for p in vae.parameters()) / 1e6,
-        trained=(folder / "training.txt").read_text().strip(),
+        trained=trained(folder),
         count=COUNT,
         held_out=HELD_OUT_SEED,
         table=table(rows),
