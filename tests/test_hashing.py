@@ -82,7 +82,7 @@ def test_rows_as_ranges(rows, text):
     assert decode_rows(text).tolist() == rows
 
 
-@settings(deadline=None)  # a connection takes its time on a busy machine
+@settings(deadline=None, max_examples=25)  # a connection takes its time on a busy machine
 @given(st.text(), st.floats(0.001, 0.999))
 def test_a_sample_is_the_same_in_sql(ident, share):
     # A private connection: no table is needed.

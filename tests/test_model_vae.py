@@ -6,7 +6,6 @@ from nucleus_model.codec import SpaceToDepth, load_codec
 from nucleus_model.settings import QuickTrainSettings
 from nucleus_model.vae import VaeCodec
 
-
 pytestmark = pytest.mark.slow
 
 
