@@ -208,6 +208,7 @@ def test_a_caption_cut_off_tells_less_and_nothing_wrong(length):
         assert (score.right, score.invented) == (score.told, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", ["tags", "short", "medium", "long"])
 def test_one_mistake_is_one_wrong_fact(length):
     rng = np.random.default_rng(0)
@@ -319,6 +320,7 @@ def test_what_a_plain_scene_does_not_have_is_wrong(lie):
     assert score == replace(truth, told=truth.told + wrong, whole=0)
 
 
+@pytest.mark.slow
 @EVERY_LENGTH
 def test_another_scenes_caption_scores_low(length):
     for level in LEVELS:
@@ -408,6 +410,7 @@ def test_inventions_and_needless_words_are_corrected_by_silence():
     assert score_refinement(wrong, captions(facts)["very_short"], facts).corrected == 0
 
 
+@pytest.mark.slow
 def test_alt_texts_of_the_web_are_told_apart():
     shares = {
         kind: pooled(((alt_text(s, kind).text, s) for s in ALL[::3]), "short")
