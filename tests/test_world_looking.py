@@ -14,6 +14,8 @@ from nucleus_data.world.looking import ImageScore, components, find_objects, sco
 from nucleus_data.world.painting import render
 from nucleus_data.world.scenes import BACKGROUNDS, COLORS, CORE_KINDS, Shape, scene
 
+pytestmark = pytest.mark.slow
+
 SEED = 31
 
 
