@@ -42,6 +42,22 @@ class Codec(Protocol):
         """The inverse: uint8 (B, H * factor, W * factor, 3), clipped."""
 
 
+def check_images(images_BHW3: torch.Tensor, factor: int) -> None:
+    """What every codec asks of the images that it encodes.
+
+    Raises:
+        ValueError: They are not uint8 (B, H, W, 3), or a side is no multiple of the factor.
+    """
+    if images_BHW3.dtype != torch.uint8 or images_BHW3.ndim != 4 or images_BHW3.shape[3] != 3:
+        raise ValueError(
+            f"images must be uint8 of shape (batch, height, width, 3), got "
+            f"{images_BHW3.dtype} {tuple(images_BHW3.shape)}"
+        )
+    height, width = images_BHW3.shape[1:3]
+    if height % factor or width % factor:
+        raise ValueError(f"width and height must be multiples of {factor}, got {width} x {height}")
+
+
 def load_codec(settings: QuickTrainSettings) -> Codec:
     """The codec that the settings name.
 
@@ -98,16 +114,7 @@ class SpaceToDepth:
             ValueError: The images have another type or shape, or a side is no multiple of the
                 factor.
         """
-        if images_BHW3.dtype != torch.uint8 or images_BHW3.ndim != 4 or images_BHW3.shape[3] != 3:
-            raise ValueError(
-                f"images must be uint8 of shape (batch, height, width, 3), got "
-                f"{images_BHW3.dtype} {tuple(images_BHW3.shape)}"
-            )
-        height, width = images_BHW3.shape[1:3]
-        if height % self._factor or width % self._factor:
-            raise ValueError(
-                f"width and height must be multiples of {self._factor}, got {width} x {height}"
-            )
+        check_images(images_BHW3, self._factor)
         values = images_BHW3.permute(0, 3, 1, 2).float() / 255 - MEAN
         squares_BCHW = functional.pixel_unshuffle(values, self._factor)
         return torch.einsum("dc,bchw->bdhw", self._forward.to(values.device), squares_BCHW)

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from nucleus_model.codec import check_images
+
 
 def bundled_vae() -> Path:
     """Folder of the small VAE inside the package `nucleus_data`."""
@@ -71,16 +73,7 @@ class VaeCodec:
             ValueError: The images have another type or shape, or a side is no multiple of the
                 factor.
         """
-        if images_BHW3.dtype != torch.uint8 or images_BHW3.ndim != 4 or images_BHW3.shape[3] != 3:
-            raise ValueError(
-                f"images must be uint8 of shape (batch, height, width, 3), got "
-                f"{images_BHW3.dtype} {tuple(images_BHW3.shape)}"
-            )
-        height, width = images_BHW3.shape[1:3]
-        if height % self.factor or width % self.factor:
-            raise ValueError(
-                f"width and height must be multiples of {self.factor}, got {width} x {height}"
-            )
+        check_images(images_BHW3, self.factor)
         pixels = images_BHW3.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
         latents = self.vae.encode(pixels[:, :, None]).latent_dist.mode()
         return ((latents - self.mean) / self.std)[:, :, 0]

@@ -16,7 +16,6 @@ from nucleus_data.world import server as module
 from nucleus_data.world.server import DRAWN, FAULTS, WorldServer
 
 pytestmark = pytest.mark.slow
-
 # No decoder ever sees it, so that bytes that tell their place do for a picture.
 PICTURE = bytes(range(256)) * 8
 ODD = 'a <b>&"#?%!.png'
