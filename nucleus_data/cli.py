@@ -37,24 +37,35 @@ LINES: dict[str, tuple[tuple[str, ...], str]] = {
     "inspect": (("inspect",), "Decode every image once and measure its signals."),
     "dedup": (("dedup",), "Find all pairs of duplicates, exactly, and confirm each."),
     "select": (("select",), "Decide: rules, then one survivor of each duplicate cluster."),
+    "embed": (
+        ("select", "embed", "select"),
+        "Embed and score what is kept or waits for its scores, and decide again.",
+    ),
     "caption": (("caption",), "Caption the kept images with Qwen3-VL."),
     "shard": (("shard",), "Write the kept, captioned images as training shards."),
     "quick-train": (("quick_train",), "Train the bundled model on the training set, and sample."),
     "report": (("report",), "Write one HTML page about the corpus."),
-    "curate": (("inspect", "dedup", "select"), "inspect, dedup and select."),
+    "curate": (
+        ("inspect", "dedup", "select", "embed", "select"),
+        "inspect, dedup, select; embed what is left, and select by its scores.",
+    ),
     "recaption": (
         ("caption", "shard"),
         "Caption again (what changed only), and make the set anew.",
     ),
     "all": (
-        ("ingest", "inspect", "dedup", "select", "caption", "shard", "quick_train", "report"),
+        (
+            "ingest",
+            *("inspect", "dedup", "select", "embed", "select"),
+            *("caption", "shard", "quick_train", "report"),
+        ),
         "The whole line, from a source to the report.",
     ),
 }
 # In the whole line, a limit or sample chooses what is ingested; the later stages take all of that.
 CHOOSES_AT_START = ("all", "demo")
 # In this order, since a selection, which captions need, does not outlive new rows of what it read.
-RETRIED = ("caption", "inspect", "ingest")
+RETRIED = ("caption", "embed", "inspect", "ingest")
 
 
 class Share(click.ParamType):
@@ -186,7 +197,7 @@ def demo(
 def retry(arguments: tuple[str, ...], config: Path | None) -> None:
     """Do again what failed in a way that may pass: failed rows and failed shards, nothing else.
 
-    STAGE is `ingest` (downloads of URL lists), `inspect` or `caption`; all by default.
+    STAGE is `ingest` (downloads of URL lists), `inspect`, `embed` or `caption`; all by default.
     """
     from nucleus_data import steps
 
@@ -279,6 +290,10 @@ def _run_line(
 
     options: dict[str, Any] = {"limit": limit, "sample": sample}
     with _run(name, config, overrides, dry_run=dry_run, create="ingest" in steps, **options) as run:
+        if name == "embed" and (dry_run or run.recipe.embed.model is None):
+            steps = ("embed",)
+        elif run.recipe.embed.model is None:
+            steps = without_embedding(steps)
         for i, step in enumerate(steps):
             if dry_run and i > 0:
                 click.echo(f"{', '.join(steps[i:])}: depend on what comes before; not counted")
@@ -287,6 +302,12 @@ def _run_line(
             if name in CHOOSES_AT_START:
                 run.limit, run.sample = None, 1.0
         _finish(run)
+
+
+def without_embedding(steps: Sequence[str]) -> list[str]:
+    """A line without `embed`, and without the second `select`, which is for its scores."""
+    left = [step for step in steps if step != "embed"]
+    return [step for i, step in enumerate(left) if left[i - 1 : i] != [step]]
 
 
 class _run:

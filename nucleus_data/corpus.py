@@ -158,7 +158,7 @@ class Corpus:
 
         Args:
             name: A table (`records`, `inspect.tone`, `selection`) or a stage with groups
-                (`inspect`, `caption`).
+                (`inspect`, `embed`, `caption`).
             config_hash: Which one, if there are several; by default the one that the newest run
                 used.
         """
@@ -177,7 +177,8 @@ class Corpus:
         relation = self.table(group)
         keys = ("shard", "row", "id")
         short = group.split(".", 1)[1]
-        taken = {"error"} if group.startswith("inspect.") else set(relation.columns) - set(keys)
+        variants = group.startswith("caption.")  # whose columns have the same names
+        taken = set(relation.columns) - set(keys) if variants else {"error"}
         columns = ", ".join(
             f'"{column}" as "{short}_{column}"' if column in taken else f'"{column}"'
             for column in relation.columns

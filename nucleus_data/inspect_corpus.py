@@ -14,6 +14,8 @@ from nucleus_data.run import Run
 from nucleus_data.select.stage import published
 from nucleus_data.tables import Table, parts_glob, parts_sql
 
+SHOWN_NUMBERS = 4
+
 
 def status(run: Run) -> dict[str, Any]:
     """What a corpus holds: records, coverage of each table, selections, sets, runs."""
@@ -123,8 +125,16 @@ def explain_lines(story: dict[str, Any]) -> Iterator[str]:
         for item in content if isinstance(content, list) else [content]:
             for key, value in item.items():
                 if key not in ("shard", "row", "id") or part in ("record", "duplicates"):
-                    text = value if isinstance(value, str) else json.dumps(value, default=str)
-                    yield f"  {key:<22} {text}"
+                    yield f"  {key:<22} {_shown(value)}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and len(value) > SHOWN_NUMBERS and isinstance(value[0], float):
+        first = ", ".join(f"{number:.4g}" for number in value[:SHOWN_NUMBERS])
+        return f"[{first}, ...] ({len(value)} numbers)"
+    return json.dumps(value, default=str)
 
 
 def export(run: Run, target: str) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -24,11 +25,22 @@ from nucleus_data.runner.loop import Resources
 from nucleus_data.select.rules import SelectSettings
 from nucleus_data.stage import Stage
 from nucleus_data.stages.caption import Caption, CaptionSettings
+from nucleus_data.stages.embed import Embed, EmbedSettings
 from nucleus_data.stages.inspect import Inspect, InspectSettings
 from nucleus_data.training_set.plan import ShardSettings
 from nucleus_model.settings import QuickTrainSettings
 
-STAGE_NAMES = ("ingest", "inspect", "dedup", "select", "caption", "shard", "quick_train", "report")
+STAGE_NAMES = (
+    "ingest",
+    "inspect",
+    "dedup",
+    "select",
+    "embed",
+    "caption",
+    "shard",
+    "quick_train",
+    "report",
+)
 
 
 class ResourcesByStage(BaseModel):
@@ -39,6 +51,7 @@ class ResourcesByStage(BaseModel):
     ingest: Resources = Resources()
     inspect: Resources = Resources()
     select: Resources = Resources()
+    embed: Resources = Resources(actors=1)
     caption: Resources = Resources(actors=1)
     shard: Resources = Resources()
     quick_train: Resources = Resources()
@@ -67,6 +80,7 @@ class Recipe(BaseModel):
     inspect: InspectSettings = InspectSettings()
     dedup: DedupSettings = DedupSettings()
     select: SelectSettings = SelectSettings()
+    embed: EmbedSettings = EmbedSettings()
     caption: CaptionSettings = CaptionSettings()
     shard: ShardSettings = ShardSettings()
     quick_train: QuickTrainSettings = QuickTrainSettings()
@@ -75,7 +89,11 @@ class Recipe(BaseModel):
     def stages(self) -> dict[str, Stage[Any]]:
         """The row stages, constructed."""
         try:
-            return {"inspect": Inspect(self.inspect), "caption": Caption(self.caption)}
+            return {
+                "inspect": Inspect(self.inspect),
+                "embed": Embed(self.embed),
+                "caption": Caption(self.caption),
+            }
         except ValueError as error:
             raise RequestError(str(error)) from error
 
@@ -94,21 +112,31 @@ class Recipe(BaseModel):
                 )
         return hashes
 
+    def signals(self) -> dict[tuple[str, str], pa.DataType]:
+        """What rules may read, as (table, signal) -> type: what `inspect` and `embed` measure."""
+        stages = self.stages()
+        return {
+            (spec.name, field.name): field.type
+            for stage in ("inspect", "embed")
+            for spec in stages[stage].tables()
+            for field in spec.schema
+            if not pa.types.is_list(field.type)
+        }
+
     def catalog(self) -> dict[str, str]:
-        """Signal name -> table: what rules may read.
+        """Signal name -> table.
 
         Raises:
             RequestError: Two tables have a signal of the same name.
         """
         found: dict[str, str] = {}
-        for spec in self.stages()["inspect"].tables():
-            for name in spec.schema.names:
-                if name in found:
-                    raise RequestError(
-                        f"inspect.signals: {name!r} is in {found[name]} and in {spec.name}; "
-                        "rename one"
-                    )
-                found[name] = spec.name
+        for table, name in self.signals():
+            if name in found:
+                raise RequestError(
+                    f"inspect.signals, embed.heads: {name!r} is in {found[name]} and in {table}; "
+                    "rename one"
+                )
+            found[name] = table
         return found
 
     def public(self) -> dict[str, Any]:

@@ -128,6 +128,10 @@ class Stage(ABC, Generic[SettingsT]):
     def tables(self) -> Sequence[TableSpec]:
         """The tables this stage writes, with all that enters their config hash."""
 
+    def needs_image(self, row: Row) -> bool:
+        """Whether a row's image is read, if the stage reads images; `row.image` is not set yet."""
+        return True
+
     def setup(self) -> None:
         """Loads what is heavy (models, native libraries). Called once in each worker process."""
 

@@ -83,7 +83,7 @@ def ingest(run: Run) -> None:
 
 
 def row_stage(run: Run, stage: str, *, retry: bool = False) -> None:
-    """Runs a row stage (`inspect`, `caption`) on the rows that lack a result."""
+    """Runs a row stage (`inspect`, `embed`, `caption`) on the rows that lack a result."""
     if run.stages[stage].chooses == "kept":
         use_selection(run)
     job = run.stage_job(stage, retry=retry)
@@ -98,6 +98,15 @@ def row_stage(run: Run, stage: str, *, retry: bool = False) -> None:
         run.say(f"{stage}: {rows:,} rows, {already:,} done before, {rows - already:,} to do")
         return
     run.loop(stage, job, run.items(job, shards), len(shards))
+
+
+def embed(run: Run) -> None:
+    """Embeds and scores the images that are kept or wait for their scores."""
+    if run.recipe.embed.model is None:
+        raise RequestError(
+            "embed.model is not set; give nano, a folder, or a hub name with embed.revision"
+        )
+    row_stage(run, "embed")
 
 
 def dedup(run: Run) -> None:
@@ -137,6 +146,13 @@ def select(run: Run) -> dict[str, int]:
         run.say(f"select: {len(rules)} rules, {len(shards)} shards to decide about")
         return {}
     run.write_plan()
+    before = published(run.corpus, run.tables["selection"])
+    if before:
+        report = StageReport("select")
+        report.summary = Summary(rows=before["records"], already=before["records"])
+        run.keep(report, quiet=True)
+        _say_selection(run, before, "decided before")
+        return dict(before["states"])
     start = time.perf_counter()
     where = (run.recipe.corpus, run.recipe.storage_options)
     task = RulesTask(*where, rules, run.tables, required, run.sample, limits)
@@ -159,19 +175,24 @@ def select(run: Run) -> dict[str, int]:
         return {}
     states = {state: report.summary.extra.get(state, 0) for state in STATES}
     _check_sums(report.summary.rows, states, dropped)
-    publish(
-        run.corpus,
-        run.tables["selection"],
-        {"records": report.summary.rows, "states": states, "counts": dict(report.summary.extra)},
-    )
-    sums = " + ".join(f"{count:,} {state}" for state, count in states.items())
-    run.say(f"select: {report.summary.rows:,} records = {sums} ({report.seconds:.1f} s)")
-    for name, count in sorted(report.summary.extra.items()):
+    content = {
+        "records": report.summary.rows,
+        "states": states,
+        "counts": dict(report.summary.extra),
+    }
+    publish(run.corpus, run.tables["selection"], content)
+    _say_selection(run, content, f"{report.seconds:.1f} s")
+    return states
+
+
+def _say_selection(run: Run, content: Mapping[str, Any], took: str) -> None:
+    sums = " + ".join(f"{content['states'][state]:,} {state}" for state in STATES)
+    run.say(f"select: {content['records']:,} records = {sums} ({took})")
+    for name, count in sorted(content["counts"].items()):
         if name.startswith(("reasons:", "pending_on:", "nulls:")):
             kind, _, rule = name.partition(":")
             said = {"reasons": "", "pending_on": "waiting for ", "nulls": "NULL in "}[kind]
             run.say(f"  {said}{rule}: {count:,}")
-    return states
 
 
 def pin_training_set(run: Run, *, whole: bool = False) -> None:
@@ -313,8 +334,7 @@ def _pin_selection(run: Run) -> tuple[list[Rule], list[str], list[str]]:
     catalog = run.recipe.catalog()
     upstream = planning.upstream_columns(run.corpus)
     rules = check_rules(settings, catalog, [name.removeprefix("source.") for name in upstream])
-    specs = run.stages["inspect"].tables()
-    types = {(spec.name, field.name): field.type for spec in specs for field in spec.schema}
+    types = run.recipe.signals()
     types |= {("records", name): kind for name, kind in upstream.items()}
     check_types(rules, types)
     prefer = [
@@ -471,6 +491,7 @@ STEPS: dict[str, Callable[[Run], object]] = {
     "inspect": lambda run: row_stage(run, "inspect"),
     "dedup": dedup,
     "select": select,
+    "embed": embed,
     "caption": lambda run: row_stage(run, "caption"),
     "shard": shard,
     "quick_train": train,

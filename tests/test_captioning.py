@@ -17,8 +17,8 @@ from nucleus_data.captioning import (
     resolve_model,
 )
 from nucleus_data.captioning.engine import check_length
-from nucleus_data.captioning.model import NANO_FOLDER
 from nucleus_data.errors import RequestError
+from nucleus_data.models import CAPTIONER
 from nucleus_data.world import captions, render, scene
 
 HELD_OUT = 91_000  # the world that the packaged model was measured on, never trained on
@@ -69,7 +69,7 @@ class TestModel:
 
     def test_revision_is_the_contents_and_not_the_paths(self, tmp_path):
         copy = tmp_path / "elsewhere"
-        shutil.copytree(NANO_FOLDER, copy)
+        shutil.copytree(CAPTIONER.nano, copy)
         original = resolve_model("nano", None).revision
         assert resolve_model(str(copy), None).revision == original
         assert resolve_model(str(copy), None).name == "elsewhere"

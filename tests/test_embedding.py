@@ -1,15 +1,14 @@
 """Embeddings by a real open_clip model (with random weights), and heads on them."""
 
-import json
-
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors.numpy import save_file
 
 from nucleus_data.embedding import load_clip, load_heads
 from nucleus_data.errors import RequestError
+from nucleus_data.models import CLIP, ModelReference, resolve_model
 from nucleus_data.world import render, scene
+from tests.embedded import heads_folder
 
 pytest.importorskip("open_clip")
 pytestmark = pytest.mark.slow
@@ -34,7 +33,7 @@ def test_vectors_have_length_one_whatever_the_batch(clip, pictures):
     together = clip.images(pictures)
     assert (together.shape, together.dtype) == ((5, clip.width), np.float32)
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
-    np.testing.assert_allclose(clip.images(pictures[1:2])[0], together[1], atol=1e-5)
+    np.testing.assert_array_equal(clip.images(pictures[1:2])[0], together[1])
     texts = clip.texts(["A red ring.", "", "A red ring. " * 200])
     np.testing.assert_allclose(np.linalg.norm(texts, axis=1), 1, atol=1e-5)
     assert clip.images([]).shape == clip.texts([]).shape == (0, clip.width)
@@ -50,21 +49,15 @@ def test_the_whole_picture_is_seen(clip):
 
 def test_texts_of_a_batch_are_those_alone(clip):
     texts = ["A large blue square.", "A small red ring. The background is teal."]
-    np.testing.assert_allclose(clip.texts(texts)[1], clip.texts(texts[1:])[0], atol=1e-5)
+    np.testing.assert_array_equal(clip.texts(texts)[1], clip.texts(texts[1:])[0])
 
 
-def heads_folder(folder, width=4):
-    rng = np.random.default_rng(0)
-    tensors = {}
-    for name in ("a", "b"):
-        tensors[f"{name}.0.weight"] = rng.standard_normal((3, width)).astype(np.float32)
-        tensors[f"{name}.0.bias"] = rng.standard_normal(3).astype(np.float32)
-        tensors[f"{name}.2.weight"] = rng.standard_normal((1, 3)).astype(np.float32)
-        tensors[f"{name}.2.bias"] = rng.standard_normal(1).astype(np.float32)
-    save_file(tensors, folder / "heads.safetensors")
-    kinds = {"model": "some clip", "heads": {"a": "value", "b": "probability"}}
-    (folder / "heads.json").write_text(json.dumps(kinds))
-    return tensors
+def test_a_batch_of_fixed_size_keeps_bits_from_their_company(clip, pictures, monkeypatch):
+    """As on a GPU, where batches are large: a part of one is filled up."""
+    monkeypatch.setattr(clip, "batch", 4)
+    together = clip.images(pictures)
+    for i in range(len(pictures)):
+        np.testing.assert_array_equal(clip.images(pictures[i : i + 1])[0], together[i])
 
 
 def test_heads_are_the_torch_network(tmp_path):
@@ -93,6 +86,19 @@ def test_heads_refuse_other_embeddings(tmp_path):
     heads_folder(tmp_path)
     with pytest.raises(ValueError, match=r"needs embeddings of shape \(N, 4\), got \(2, 5\)"):
         load_heads(tmp_path).scores(np.zeros((2, 5), np.float32))
+
+
+def test_heads_of_another_model_are_refused(tmp_path):
+    heads_folder(tmp_path, revision="0123456789ab")
+    heads = load_heads(tmp_path)
+    heads.check(ModelReference("nano", "", "0123456789ab", local=True))
+    with pytest.raises(RequestError, match=r"revision '0123456789ab'.*revision 'ffff'"):
+        heads.check(ModelReference("nano", "", "ffff", local=True))
+
+
+def test_a_hub_model_needs_its_revision():
+    with pytest.raises(RequestError, match=r"embed\.revision is required"):
+        resolve_model("timm/ViT-B-16-SigLIP2", None, CLIP)
 
 
 def test_a_folder_without_a_model_is_said(tmp_path):

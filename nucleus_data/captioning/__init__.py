@@ -6,8 +6,8 @@ for a shard's end. Nothing here imports torch, transformers or vLLM before `load
 """
 
 from nucleus_data.captioning.engine import Engine, EngineSettings, Generated, Sampling, load_engine
-from nucleus_data.captioning.model import ModelReference, resolve_model
 from nucleus_data.captioning.prompts import PROMPTS
+from nucleus_data.models import ModelReference, resolve_model
 
 __all__ = [
     "PROMPTS",

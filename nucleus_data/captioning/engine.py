@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from nucleus_data.captioning.model import resolve_model
 from nucleus_data.errors import RequestError
+from nucleus_data.models import resolve_model
 
 Pixels = NDArray[np.uint8]
 

@@ -22,7 +22,7 @@ from nucleus_data.captioning.engine import (
     Sampling,
     check_length,
 )
-from nucleus_data.captioning.model import ModelReference
+from nucleus_data.models import ModelReference
 
 if TYPE_CHECKING:
     from vllm import LLMEngine

@@ -1,47 +1,54 @@
 """An open_clip model behind two methods: images to unit vectors, texts to unit vectors."""
 
 import os
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from nucleus_data.errors import RequestError
+from nucleus_data.models import CLIP, CONTENT, NANO, ModelReference, resolve_model
 
-ASSETS = Path(__file__).resolve().parents[1] / "assets"
-NANO = "nano"
-BATCH = 64
 INSTALL = "open_clip is not installed; run: pip install 'nucleus-data[embed]'"
 Vectors = NDArray[np.float32]
+Precision = Literal["fp32", "bf16"]
+# Sums come out in another order in a batch of another size, so every batch has this one, and a
+# vector's bits don't depend on its company. On CPUs larger batches are no faster.
+BATCH_ON_CPU, BATCH_ON_GPU = 1, 64
 
 
 class Clip:
     """A loaded model.
 
     Args:
-        name: What open_clip calls it: `local-dir:FOLDER`, `hf-hub:OWNER/NAME`.
+        name: What open_clip calls it, for example `local-dir:FOLDER`.
         device: Where it runs.
+        precision: Of weights and layers.
 
     Attributes:
         width: D, the length of a vector.
+        batch: Pictures or texts that are encoded at once.
     """
 
-    def __init__(self, name: str, device: str = "cpu") -> None:
+    def __init__(self, name: str, device: str = "cpu", precision: Precision = "fp32") -> None:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         import open_clip
         import torch
 
-        model, _, transform = open_clip.create_model_and_transforms(name, device=device)
+        model, _, transform = open_clip.create_model_and_transforms(
+            name, device=device, precision=precision
+        )
         self._torch = torch
         self._model: Any = model.eval()
         self._transform: Any = transform
         self._tokenizer: Any = open_clip.get_tokenizer(name)
         self._device = device
-        with torch.inference_mode():
-            self.width = int(model.encode_text(self._ids([""])).shape[1])
+        self._type = torch.bfloat16 if precision == "bf16" else torch.float32
+        self.batch = BATCH_ON_CPU if device == "cpu" else BATCH_ON_GPU
+        self.width = 0
+        self.width = self.texts([""]).shape[1]
 
     def images(self, images: Sequence[Image.Image]) -> Vectors:
         """Embeds pictures.
@@ -52,13 +59,10 @@ class Clip:
         Returns:
             float32 (N, D), each of length 1.
         """
-        torch = self._torch
         return self._embedded(
             images,
-            lambda batch: self._model.encode_image(
-                torch.stack([self._transform(image) for image in batch]).to(self._device),
-                normalize=True,
-            ),
+            lambda batch: self._torch.stack([self._transform(image) for image in batch]),
+            lambda pixels: self._model.encode_image(pixels.to(self._type), normalize=True),
         )
 
     def texts(self, texts: Sequence[str]) -> Vectors:
@@ -68,30 +72,33 @@ class Clip:
             float32 (N, D), each of length 1.
         """
         return self._embedded(
-            texts, lambda batch: self._model.encode_text(self._ids(batch), normalize=True)
+            texts, self._tokenizer, lambda ids: self._model.encode_text(ids, normalize=True)
         )
 
-    def _ids(self, texts: Sequence[str]) -> Any:
-        return self._tokenizer(list(texts)).to(self._device)
-
-    def _embedded(self, items: Sequence[Any], encode: Any) -> Vectors:
-        if not items:
-            return np.zeros((0, self.width), dtype=np.float32)
+    def _embedded(
+        self, items: Sequence[Any], tensor: Callable[[Any], Any], encode: Callable[[Any], Any]
+    ) -> Vectors:
+        parts = [np.zeros((0, self.width), dtype=np.float32)] if not items else []
         with self._torch.inference_mode():
-            parts = [
-                encode(items[start : start + BATCH]).float().cpu().numpy()
-                for start in range(0, len(items), BATCH)
-            ]
+            for start in range(0, len(items), self.batch):
+                batch = list(items[start : start + self.batch])
+                count = len(batch)
+                batch += [batch[-1]] * (self.batch - count)
+                vectors = encode(tensor(batch).to(self._device))
+                parts.append(vectors[:count].float().cpu().numpy())
         return np.concatenate(parts)
 
 
-def load_clip(model: str = NANO, device: str = "cpu") -> Clip:
+def load_clip(
+    model: str | ModelReference = NANO, device: str = "cpu", precision: Precision = "fp32"
+) -> Clip:
     """Loads a model.
 
     Args:
         model: `nano` (the packaged one, for synthetic scenes), a folder with
-            `open_clip_config.json`, or a hub name such as `timm/ViT-B-16-SigLIP2-512`.
+            `open_clip_config.json`, or what `resolve_model` made of a hub name.
         device: As torch names it.
+        precision: Of weights and layers.
 
     Returns:
         The model.
@@ -99,16 +106,17 @@ def load_clip(model: str = NANO, device: str = "cpu") -> Clip:
     Raises:
         RequestError: open_clip is missing, or the folder is no model.
     """
-    folder = ASSETS / "clip" if model == NANO else Path(model).expanduser()
-    if folder.is_dir():
-        if not (folder / "open_clip_config.json").is_file():
-            raise RequestError(f"{folder} needs open_clip_config.json, as open_clip saves it")
-        name = f"local-dir:{folder}"
-    elif model == NANO or model.startswith((".", "/", "~")):
-        raise RequestError(f"{folder} is not a folder; allowed are nano, a folder, a hub name")
-    else:
-        name = f"hf-hub:{model}"
+    found = model if isinstance(model, ModelReference) else resolve_model(model, None, CLIP)
     try:
-        return Clip(name, device)
+        folder = found.location if found.local else _fetched(found)
+        return Clip(f"local-dir:{folder}", device, precision)
     except ModuleNotFoundError as error:
         raise RequestError(f"{INSTALL} ({error})") from error
+
+
+def _fetched(model: ModelReference) -> str:
+    """A hub model's files at its revision; open_clip's own `hf-hub:` would take the newest ones."""
+    from huggingface_hub import snapshot_download
+
+    wanted = [f"*{suffix}" for suffix in sorted(CONTENT)]
+    return snapshot_download(model.location, revision=model.revision, allow_patterns=wanted)

@@ -1,8 +1,8 @@
 """Small networks on an image embedding: one number each, in numpy.
 
 A head is two linear layers with a GELU (tanh form, Hendrycks and Gimpel 2016) between them; its
-folder holds `heads.json` (names, kinds, and the embedding model that it was trained on) and
-`heads.safetensors`.
+folder holds `heads.json` (names, kinds, and name and revision of the embedding model that they were
+trained on) and `heads.safetensors`.
 """
 
 import json
@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-from nucleus_data.embedding.clip import ASSETS, NANO, Vectors
+from nucleus_data.embedding.clip import Vectors
 from nucleus_data.errors import RequestError
+from nucleus_data.models import HEADS, NANO, ModelReference
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,28 @@ class Heads:
     """All heads of one folder.
 
     Attributes:
-        model: The embedding model that they were trained on.
+        model: Name of the embedding model that they were trained on.
+        revision: Its revision.
         heads: By name.
     """
 
     model: str
+    revision: str
     heads: dict[str, Head]
+
+    def check(self, model: ModelReference) -> None:
+        """Refuses embeddings of a model that the heads were not trained on.
+
+        Raises:
+            RequestError: It is another model, or another revision of it.
+        """
+        if self.revision != model.revision:
+            raise RequestError(
+                f"embed.heads were trained on the embeddings of {self.model!r}, revision "
+                f"{self.revision!r}; embed.model is {model.name!r}, revision {model.revision!r}. "
+                "Their scores would mean nothing: train heads on this model, or set "
+                "embed.heads=null"
+            )
 
     def scores(self, vectors: Vectors) -> dict[str, Vectors]:
         """Every head's score of (N, D) embeddings: name to (N,).
@@ -80,7 +97,7 @@ def load_heads(folder: str | Path = NANO) -> Heads:
     Raises:
         RequestError: A file is missing or does not fit the other.
     """
-    path = ASSETS / "heads" if str(folder) == NANO else Path(folder).expanduser()
+    path = HEADS.nano if str(folder) == NANO else Path(folder).expanduser()
     try:
         described = json.loads((path / "heads.json").read_text())
         tensors = {
@@ -96,8 +113,8 @@ def load_heads(folder: str | Path = NANO) -> Heads:
             )
             for name, kind in described["heads"].items()
         }
+        return Heads(described["model"], described["revision"], heads)
     except (OSError, KeyError, ValueError) as error:
         raise RequestError(
             f"{path} holds no heads (heads.json and heads.safetensors): {error!r}"
         ) from error
-    return Heads(described["model"], heads)

@@ -184,9 +184,12 @@ def left_out(corpus: Corpus, training_set: str) -> list[tuple[str, int, list[str
 
 
 def signals(tables: Tables) -> list[Signal]:
-    """The distributions of all numeric columns of `inspect.*`, but for those of a few values."""
+    """The distributions of all numeric columns of `inspect.*` and `embed.*`.
+
+    Those of a few values are left out.
+    """
     found = []
-    for table in tables.names("inspect."):
+    for table in [*tables.names("inspect."), *tables.names("embed.")]:
         types = tables.columns(table)
         names = [n for n, kind in types.items() if kind in FLOATS + INTEGERS and n not in KEYS]
         if not names:

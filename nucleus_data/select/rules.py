@@ -44,7 +44,8 @@ class SelectSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rules: dict[str, RuleSettings] = Field(
-        default_factory=dict, description="Rule name -> condition, or {where, action, reason}."
+        default_factory=dict,
+        description="Rule name -> condition, or {where, action, reason}; null takes a rule away.",
     )
     drop_duplicates: bool = Field(
         True, description="Walk the pairs that `dedup` found and keep one image of each cluster."
@@ -59,7 +60,11 @@ class SelectSettings(BaseModel):
     def _bare_conditions(cls, rules: Any) -> Any:
         if not isinstance(rules, Mapping):
             return rules
-        return {k: {"where": v} if isinstance(v, str) else v for k, v in rules.items()}
+        return {
+            name: {"where": rule} if isinstance(rule, str) else rule
+            for name, rule in rules.items()
+            if rule is not None
+        }
 
 
 @dataclass(frozen=True)

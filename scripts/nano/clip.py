@@ -4,14 +4,17 @@ In two parts, as the captioner: first the image tower is asked what each patch s
 towers learn together. Each picture's caption stands against those of the batch (InfoNCE, van den
 Oord et al. 2018) and against its own with one fact changed; a sigmoid on the same pairs (Zhai et
 al. 2023, "Sigmoid Loss for Language Image Pre-Training") makes scores of different pictures
-comparable. A small share of the loss asks the embedding for pleasantness and planted faults, as the
-web's captions would; the heads that are shipped are trained afterwards, on the frozen embedding.
-The fused attention's backward pass is slow on CPUs: the plain one is used.
+comparable. Both embeddings are asked, by one linear layer, for the facts of the scene (which kind
+has which colour, which size, which place): what contrast alone would need many more pairs to find.
+A small share of the loss asks the image's for pleasantness and planted faults, as the web's
+captions would; the heads that are shipped are trained afterwards, on the frozen embedding. The
+fused attention's backward pass is slow on CPUs: the plain one is used.
 """
 
 import argparse
 import json
 import math
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,20 @@ from nucleus_data.world.alt_texts import alt_text, with_a_mistake
 from nucleus_data.world.alterations import FAULTS
 from nucleus_data.world.painting import render
 from nucleus_data.world.rating import pleasantness
-from nucleus_data.world.scenes import Level, Scene, scene
+from nucleus_data.world.scenes import (
+    BACKGROUNDS,
+    COLORS,
+    GROUNDS,
+    KINDS,
+    LIGHTS,
+    SIZES,
+    STYLES,
+    TEXTURES,
+    WORDS,
+    Level,
+    Scene,
+    scene,
+)
 from nucleus_data.world.words import LENGTHS, captions
 from scripts.nano.captioner import Cells, cell_facts
 from scripts.nano.training import ASSETS, SEEDS, first_part, init_small, say, start, train
@@ -69,7 +85,7 @@ PREPROCESS = {
     "interpolation": "bicubic",
     "resize_mode": "squash",
 }
-SHARES = {"tags": 0.1, "very_short": 0.15, "short": 0.4, "medium": 0.15, "long": 0.2}
+SHARES = {"tags": 0.1, "very_short": 0.15, "short": 0.5, "medium": 0.15, "long": 0.1}
 RATE, SCENES = 2e-3, 24
 FULL_SHARE = 0.35
 VISION_SHARE = 0.25
@@ -78,6 +94,22 @@ SAID = {"watermarked": "With a watermark.", "dense_text": "Covered with text."}
 SAID["unsafe"] = "With a warning sign."
 FAULT_SHARE = 0.3
 SIDE_LOSS = 0.15
+FACTS_LOSS = 30.0  # of a mean over some 280 answers, few of them yes
+LENGTH_GROUPS = 4
+CELLS = tuple((row, column) for row in range(3) for column in range(3))
+PAIRS: tuple[tuple[object, object], ...] = (
+    *product(COLORS, KINDS),
+    *product(SIZES, KINDS),
+    *product(TEXTURES, KINDS),
+    *product(CELLS, KINDS),
+    *product(CELLS, COLORS),
+    *product(("background",), BACKGROUNDS),
+    *product(("ground",), GROUNDS),
+    *product(("light",), LIGHTS),
+    *product(("style",), STYLES),
+    *product(("word",), WORDS),
+)
+PLACES = {pair: place for place, pair in enumerate(PAIRS)}
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
@@ -129,6 +161,24 @@ def pixels(pictures: list[Image.Image]) -> torch.Tensor:
     return (stacked - MEAN) / STD
 
 
+def facts_of(facts: Scene) -> np.ndarray:
+    """Which of `PAIRS` are true of a scene: float32 (len(PAIRS),)."""
+    true: list[tuple[object, object]] = [
+        ("background", facts.background),
+        ("ground", facts.ground),
+        ("light", facts.light),
+        ("style", facts.style),
+    ]
+    true += [("word", facts.word)] if facts.word else []
+    for shape in facts.shapes:
+        cell = (shape.row, shape.column)
+        true += [(what, shape.kind) for what in (shape.color, shape.size, shape.texture, cell)]
+        true.append((cell, shape.color))
+    answer = np.zeros(len(PAIRS), np.float32)
+    answer[[PLACES[pair] for pair in true]] = 1
+    return answer
+
+
 class Batcher:
     """Batches of fresh scenes, some with a planted fault.
 
@@ -143,10 +193,11 @@ class Batcher:
         self.scenes, self.first, self.words = scenes, first, words
 
     def __call__(self, step: int) -> dict[str, torch.Tensor]:
-        """`pixels`, `cells`; with words `true` and `wrong` (ids), `pleasant` and `faults`."""
+        """`pixels`, `cells`; with words `true`, `wrong` (ids) and more truth."""
         rng = np.random.default_rng([SEED, step, 9])
         numbers = [self.first + step * self.scenes + i for i in range(self.scenes)]
         pictures, true, wrong, pleasant, faults, cells = [], [], [], [], [], []
+        answers = []
         for number in numbers:
             level: Level = "full" if rng.random() < FULL_SHARE else "core"
             facts = scene(SEED, number, level)
@@ -159,6 +210,7 @@ class Batcher:
                 picture = FAULTS[fault](picture, int(rng.integers(3)), rng)
             pictures.append(picture)
             cells.append(cell_facts(facts, SIDE // PATCH, SIDE // PATCH, width / height))
+            answers.append(facts_of(facts))
             good, bad = self._said(facts, fault, rng)
             true.append(good)
             wrong.append(bad)
@@ -172,6 +224,7 @@ class Batcher:
                 "wrong": ids[self.scenes :],
                 "pleasant": torch.tensor(pleasant, dtype=torch.float32),
                 "faults": torch.tensor(faults, dtype=torch.float32),
+                "facts": torch.from_numpy(np.stack(answers)),
             }
         return batch
 
@@ -194,6 +247,8 @@ class Towers(nn.Module):
         self.side = nn.Sequential(
             nn.Linear(CONFIG["embed_dim"], 64), nn.GELU(), nn.Linear(64, 1 + len(SAID))
         )
+        self.facts_heads = nn.Linear(CONFIG["embed_dim"], len(PAIRS))
+        nn.init.constant_(self.facts_heads.bias, -3.0)
         self.scale = nn.Parameter(torch.tensor(math.log(10.0)))
         self.bias = nn.Parameter(torch.tensor(-5.0))
         self.tokens: list[torch.Tensor] = []
@@ -217,7 +272,7 @@ class Towers(nn.Module):
         count = len(batch["true"])
         with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             image = self.model.encode_image(batch["pixels"], normalize=True)
-            text = encode_text(self.model, torch.cat([batch["true"], batch["wrong"]]))
+            text = encode_texts(self.model, torch.cat([batch["true"], batch["wrong"]]))
         image, text = image.float(), text.float()
         cosine = image @ text.T
         logits = self.model.logit_scale.exp().clamp(max=60) * cosine
@@ -231,10 +286,21 @@ class Towers(nn.Module):
         asked = F.mse_loss(side[:, 0], batch["pleasant"]) + F.binary_cross_entropy_with_logits(
             side[:, 1:], batch["faults"]
         )
-        loss = contrast + sigmoid + 0.05 * cells + SIDE_LOSS * asked
+        facts = self._facts(image, batch) + self._facts(text[:count], batch)
+        loss = contrast + sigmoid + 0.05 * cells + SIDE_LOSS * asked + FACTS_LOSS * facts
         right = (logits.argmax(1) == here).float().mean()
         told = (own[:, 0] > own[:, 1]).float().mean()
-        return loss, {"right": right.item(), "told": told.item(), "side": asked.item()}
+        return loss, {
+            "contrast": contrast.item() / 2,
+            "right": right.item(),
+            "told": told.item(),
+            "side": asked.item(),
+            "facts": facts.item() / 2,
+        }
+
+    def _facts(self, vectors: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        logits = self.facts_heads(vectors * math.sqrt(vectors.shape[1]))
+        return F.binary_cross_entropy_with_logits(logits, batch["facts"])
 
 
 def encode_text(model: Any, ids: torch.Tensor) -> torch.Tensor:
@@ -244,6 +310,15 @@ def encode_text(model: Any, ids: torch.Tensor) -> torch.Tensor:
     x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:length, :length]))
     ends = (ids == CONFIG["text_cfg"]["eos_id"]).int().argmax(1)
     return F.normalize(x[torch.arange(len(ids)), ends] @ model.text_projection, dim=-1)
+
+
+def encode_texts(model: Any, ids: torch.Tensor) -> torch.Tensor:
+    """`encode_text` in groups of like lengths, so that few of the tokens are padding."""
+    lengths = (ids != CONFIG["text_cfg"]["pad_id"]).sum(1)
+    order = lengths.argsort()
+    groups = order.chunk(LENGTH_GROUPS)
+    vectors = torch.cat([encode_text(model, ids[g, : int(lengths[g].max())]) for g in groups])
+    return vectors[order.argsort()]
 
 
 def save(model: nn.Module, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:

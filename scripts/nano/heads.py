@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nucleus_data.embedding import load_clip
+from nucleus_data.models import CLIP, resolve_model
 from nucleus_data.world.alterations import FAULTS
 from nucleus_data.world.files import encoded
 from nucleus_data.world.painting import render
@@ -115,6 +116,12 @@ def build(args: argparse.Namespace) -> Progress:
     save_file(
         {k: v.contiguous() for k, v in heads.state_dict().items()}, out_folder / "heads.safetensors"
     )
-    described = {"model": "nano", "heads": HEADS, "pictures": index}
+    model = resolve_model(str(args.out / "clip"), None, CLIP)
+    described = {
+        "model": "nano",
+        "revision": model.revision,
+        "heads": HEADS,
+        "pictures": index,
+    }
     (out_folder / "heads.json").write_text(json.dumps(described, indent=2) + "\n")
     return Progress(STEPS, time.perf_counter() - began, float(loss))

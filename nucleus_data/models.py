@@ -1,4 +1,4 @@
-"""Which model: the packaged one, a folder or a hub name; and its revision, for the config hash."""
+"""Which model: a packaged one, a folder or a hub name; and its revision, for config hashes."""
 
 import functools
 import hashlib
@@ -8,9 +8,29 @@ from pathlib import Path
 from nucleus_data.errors import RequestError
 
 NANO = "nano"
-NANO_FOLDER = Path(__file__).resolve().parents[1] / "assets" / "captioner"
+ASSETS = Path(__file__).resolve().parent / "assets"
 # What decides a model's output: configurations, weights, tokenizer. A README does not.
 CONTENT = {".json", ".jinja", ".model", ".safetensors", ".txt"}
+
+
+@dataclass(frozen=True)
+class ModelKind:
+    """One setting that names a model.
+
+    Attributes:
+        key: The setting, for messages, for example `caption.model`.
+        nano: Folder of the packaged one.
+        config: File that such a folder must have, beside its safetensors.
+    """
+
+    key: str
+    nano: Path
+    config: str = "config.json"
+
+
+CAPTIONER = ModelKind("caption.model", ASSETS / "captioner")
+CLIP = ModelKind("embed.model", ASSETS / "clip", "open_clip_config.json")
+HEADS = ModelKind("embed.heads", ASSETS / "heads", "heads.json")
 
 
 @dataclass(frozen=True)
@@ -30,13 +50,14 @@ class ModelReference:
     local: bool
 
 
-def resolve_model(model: str, revision: str | None) -> ModelReference:
+def resolve_model(model: str, revision: str | None, kind: ModelKind = CAPTIONER) -> ModelReference:
     """Finds a model and its revision.
 
     Args:
         model: `nano`, a folder, or a hub name such as `Qwen/Qwen3-VL-8B-Instruct`.
         revision: Required for a hub name (a commit or tag); for the others, checked against the
             content if given.
+        kind: Which setting it is.
 
     Returns:
         The reference.
@@ -45,35 +66,37 @@ def resolve_model(model: str, revision: str | None) -> ModelReference:
         RequestError: The folder is missing or has no safetensors, the revision is missing or is not
             the content's.
     """
-    folder = NANO_FOLDER if model == NANO else Path(model).expanduser()
+    key = kind.key
+    folder = kind.nano if model == NANO else Path(model).expanduser()
     if not folder.is_dir():
-        if model == NANO or model.startswith((".", "/", "~")) or model.count("/") > 1:
+        if model == NANO or model.startswith((".", "/", "~")) or model.count("/") != 1:
             raise RequestError(
-                f"caption.model: {folder} is not a folder; allowed are nano, a folder, a hub name"
+                f"{key}: {folder} is not a folder; allowed are nano, a folder, a hub name"
             )
         if not revision:
+            where = key.rsplit(".", 1)[0]
             raise RequestError(
-                f"caption.revision is required for the hub model {model!r}: give a commit or tag,"
+                f"{where}.revision is required for the hub model {model!r}: give a commit or tag,"
                 " so that a later run cannot mix two versions in one table"
             )
         return ModelReference(model, model, revision, local=False)
     files = sorted(p for p in folder.iterdir() if p.suffix in CONTENT and p.is_file())
-    if not any(p.suffix == ".safetensors" for p in files) or not (folder / "config.json").is_file():
+    if not any(p.suffix == ".safetensors" for p in files) or not (folder / kind.config).is_file():
         raise RequestError(
-            f"caption.model: {folder} needs config.json and *.safetensors, and lacks one of them"
+            f"{key}: {folder} needs {kind.config} and *.safetensors, and lacks one of them"
         )
     stamp = tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
     content = _content_hash(stamp)
     if revision and revision != content:
         raise RequestError(
-            f"caption.revision is {revision!r}, but the content of {folder} is {content!r}:"
+            f"{key}: revision is {revision!r}, but the content of {folder} is {content!r}:"
             " leave the revision out, or give the folder that was meant"
         )
     name = NANO if model == NANO else folder.resolve().name
     return ModelReference(name, str(folder), content, local=True)
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=16)
 def _content_hash(stamp: tuple[tuple[str, int, int], ...]) -> str:
     """12 hex digits over the files' names and contents, wherever they lie."""
     total = hashlib.sha256()
