@@ -277,6 +277,25 @@ def show_config(config: Path | None, overrides: tuple[str, ...]) -> None:
         )
 
 
+@cli.command()
+@_options
+def check(config: Path | None, overrides: tuple[str, ...]) -> None:
+    """Check a whole configuration, without a corpus and without weights.
+
+    Rules are parsed, models looked up, and the transformer is built on the meta device.
+    """
+    from nucleus_data.checking import check as lines
+    from nucleus_data.recipe import load_recipe
+
+    try:
+        path = _config_path(config)
+        for line in lines(load_recipe(path, overrides)):
+            click.echo(line)
+        click.echo(f"{path} is sound")
+    except RequestError as error:
+        _refuse(error)
+
+
 def _run_line(
     name: str,
     steps: Sequence[str],

@@ -4,6 +4,7 @@ import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nucleus_data.errors import RequestError
 
@@ -21,16 +22,24 @@ class ModelKind:
         key: The setting, for messages, for example `caption.model`.
         nano: Folder of the packaged one.
         config: File that such a folder must have, beside its safetensors.
+        revision_key: The setting of its revision.
     """
 
     key: str
     nano: Path
     config: str = "config.json"
+    revision_key: str = ""
+
+    def __post_init__(self) -> None:
+        beside = f"{self.key.rpartition('.')[0]}.revision"
+        object.__setattr__(self, "revision_key", self.revision_key or beside)
 
 
 CAPTIONER = ModelKind("caption.model", ASSETS / "captioner")
 CLIP = ModelKind("embed.model", ASSETS / "clip", "open_clip_config.json")
 HEADS = ModelKind("embed.heads", ASSETS / "heads", "heads.json")
+TEXT_ENCODER = ModelKind("quick_train.text.model", ASSETS / "captioner")
+VAE = ModelKind("quick_train.vae", ASSETS / "vae", revision_key="quick_train.vae_revision")
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,10 @@ class ModelReference:
     location: str
     revision: str
     local: bool
+
+    def options(self) -> dict[str, Any]:
+        """For `from_pretrained`: no request for a folder, the revision for a hub name."""
+        return {"local_files_only": True} if self.local else {"revision": self.revision}
 
 
 def resolve_model(model: str, revision: str | None, kind: ModelKind = CAPTIONER) -> ModelReference:
@@ -74,9 +87,8 @@ def resolve_model(model: str, revision: str | None, kind: ModelKind = CAPTIONER)
                 f"{key}: {folder} is not a folder; allowed are nano, a folder, a hub name"
             )
         if not revision:
-            where = key.rsplit(".", 1)[0]
             raise RequestError(
-                f"{where}.revision is required for the hub model {model!r}: give a commit or tag,"
+                f"{kind.revision_key} is required for the hub model {model!r}: a commit or tag,"
                 " so that a later run cannot mix two versions in one table"
             )
         return ModelReference(model, model, revision, local=False)
@@ -89,7 +101,7 @@ def resolve_model(model: str, revision: str | None, kind: ModelKind = CAPTIONER)
     content = _content_hash(stamp)
     if revision and revision != content:
         raise RequestError(
-            f"{key}: revision is {revision!r}, but the content of {folder} is {content!r}:"
+            f"{kind.revision_key} is {revision!r}, but the content of {folder} is {content!r}:"
             " leave the revision out, or give the folder that was meant"
         )
     name = NANO if model == NANO else folder.resolve().name

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nucleus_data.checking import check_captions, check_decisions
 from nucleus_data.corpus import Corpus
 from nucleus_data.dedup.stage import find_pairs, have_pairs
 from nucleus_data.errors import RequestError
@@ -23,7 +24,7 @@ from nucleus_data.recipe import STAGE_NAMES
 from nucleus_data.run import Run
 from nucleus_data.runner.loop import Item, StageReport
 from nucleus_data.runner.rows import Summary, sample_rows
-from nucleus_data.select.rules import Rule, check_rules, check_types, columns_of
+from nucleus_data.select.rules import Rule
 from nucleus_data.select.stage import (
     LedgerTask,
     RulesTask,
@@ -204,17 +205,7 @@ def pin_training_set(run: Run, *, whole: bool = False) -> None:
     """
     use_selection(run)
     settings = run.recipe.shard
-    captions = planning.captions_of(settings)
-    unknown = [name for name in captions if name not in run.tables]
-    if unknown:
-        variants = sorted(
-            t.removeprefix("caption.") for t in run.tables if t.startswith("caption.")
-        )
-        raise RequestError(
-            f"shard.captions names {unknown[0].removeprefix('caption.')!r}, "
-            "which is no caption variant; "
-            f"allowed: source, {', '.join(variants)}"
-        )
+    captions = check_captions(run.recipe)
     inputs = {n: run.tables[n] for n in ("selection", "inspect.file", *captions)}
     identity = {
         "version": SET_VERSION,
@@ -331,25 +322,13 @@ def _pin_dedup(run: Run) -> dict[str, str]:
 def _pin_selection(run: Run) -> tuple[list[Rule], list[str], list[str]]:
     """Checks the rules, and sets the config hashes of `rules`, `selection` (and `dedup`)."""
     settings = run.recipe.select
-    catalog = run.recipe.catalog()
-    upstream = planning.upstream_columns(run.corpus)
-    rules = check_rules(settings, catalog, [name.removeprefix("source.") for name in upstream])
-    types = run.recipe.signals()
-    types |= {("records", name): kind for name, kind in upstream.items()}
-    check_types(rules, types)
-    prefer = [
-        column
-        for i, order in enumerate(settings.prefer)
-        for column in columns_of(_without_direction(order), f"select.prefer[{i}]", catalog, ())
-    ]
+    rules, prefer = check_decisions(run.recipe, planning.upstream_columns(run.corpus))
     prefer_tables = sorted({column.table for column in prefer})
     required = {"inspect.file", *(t for r in rules for t in r.tables if t != "records")}
     if settings.drop_duplicates:
         _pin_dedup(run)
         required |= {"inspect.hash", *prefer_tables}
     needed = sorted(required)
-    if "inspect.file" not in run.tables:
-        raise RequestError("select needs the signal group 'file'; add it to inspect.signals")
     inputs = {name: run.tables[name] for name in needed}
     identity = {
         "table": "rules",
@@ -370,13 +349,6 @@ def _pin_selection(run: Run) -> tuple[list[Rule], list[str], list[str]]:
         }
     )
     return rules, needed, prefer_tables
-
-
-def _without_direction(order: str) -> str:
-    words = order.split()
-    while words and words[-1].lower() in ("asc", "desc", "nulls", "first", "last"):
-        words.pop()
-    return " ".join(words)
 
 
 def _check_sums(records: int, states: Mapping[str, int], dropped: int) -> None:

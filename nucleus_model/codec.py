@@ -62,12 +62,12 @@ def load_codec(settings: QuickTrainSettings) -> Codec:
     """The codec that the settings name.
 
     Raises:
-        ValueError: The VAE's folder holds none.
+        RequestError: There is no such VAE.
     """
     if settings.codec == "vae":
         from nucleus_model.vae import VaeCodec
 
-        return VaeCodec(settings.vae, settings.device)
+        return VaeCodec(settings.vae, settings.vae_revision, settings.device)
     return SpaceToDepth(settings.codec_factor)
 
 

@@ -109,6 +109,19 @@ PRESETS: dict[str, Preset] = {
         expert_width=64,
         capacity_factors=(0.0, 4.0, 2.0, 2.0),
     ),
+    # The published model: 16.92 B parameters. It needs GPUs.
+    "base": Preset(
+        layers=32,
+        heads=16,
+        kv_heads=4,
+        head_dim=128,
+        rope_axes=(16, 56, 56),
+        mlp_ratio=4.0,
+        dense="leave_first_three_blocks_dense",
+        experts=64,
+        expert_width=1344,
+        capacity_factors=(0.0,) * 3 + (4.0,) * 2 + (2.0,) * 27,
+    ),
     # 0.15 M parameters, for tests.
     "debug": Preset(
         layers=2,

@@ -1,9 +1,10 @@
 """Settings of the quick-train, free of torch: a recipe can be read and checked without it."""
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from nucleus_data.models import NANO
 
 
 class TextSettings(BaseModel):
@@ -11,10 +12,13 @@ class TextSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: Path | None = Field(
-        default=None,
-        description="Folder of a Qwen3-VL in transformers' format; empty for the tiny captioner "
-        "that comes with the package.",
+    model: str = Field(
+        default=NANO,
+        description="nano (the tiny captioner that comes with the package), a folder of a Qwen3-VL "
+        "in transformers' format, or a hub name.",
+    )
+    revision: str | None = Field(
+        default=None, description="Commit or tag of a hub model; required for one."
     )
     hidden_state: int = Field(
         default=-2, description="Which hidden state; -1 is the last one, after the final norm."
@@ -41,7 +45,9 @@ class QuickTrainSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    preset: Literal["nano", "debug"] = Field(default="nano", description="Size of the transformer.")
+    preset: Literal["nano", "debug", "base"] = Field(
+        default="nano", description="Size of the transformer; base is the published one."
+    )
     resolution: int | None = Field(
         default=None, ge=8, description="Which resolution of the set; empty for its smallest."
     )
@@ -114,10 +120,13 @@ class QuickTrainSettings(BaseModel):
         ge=1,
         description="space_to_depth: side of the squares of pixels that become one latent pixel.",
     )
-    vae: Path | None = Field(
-        default=None,
-        description="vae: folder of an AutoencoderKLQwenImage in diffusers' format; empty for the "
-        "small one that comes with the package.",
+    vae: str = Field(
+        default=NANO,
+        description="vae: nano (the small one that comes with the package), a folder of an "
+        "AutoencoderKLQwenImage in diffusers' format, or a hub name (its subfolder `vae`).",
+    )
+    vae_revision: str | None = Field(
+        default=None, description="Commit or tag of a hub VAE; required for one."
     )
     text: TextSettings = Field(default=TextSettings(), description="The text encoder.")
     sample_prompts: tuple[str, ...] = Field(

@@ -7,26 +7,18 @@ nothing but the prompt; batches are padded on the right, where the transformer's
 exact (on the left it would shift the rotary positions).
 """
 
-import importlib.util
 from collections import OrderedDict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from nucleus_data.errors import RequestError
+from nucleus_data.models import TEXT_ENCODER, resolve_model
 from nucleus_model.settings import TextSettings
 
 PAD_MULTIPLE = 8
-
-
-def bundled_captioner() -> Path:
-    """Folder of the tiny Qwen3-VL captioner inside the package `nucleus_data`."""
-    spec = importlib.util.find_spec("nucleus_data")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("the package nucleus_data is not installed")
-    return Path(spec.origin).parent / "assets" / "captioner"
 
 
 class TextEncoder:
@@ -38,11 +30,11 @@ class TextEncoder:
 
     Attributes:
         width: Width of a text state.
-        folder: Where the model came from.
+        model: Which model it is, with its revision.
         cut: Prompts that were longer than `max_tokens`, each counted once while it is cached.
 
     Raises:
-        ValueError: The folder holds no Qwen3-VL, or has fewer hidden states than asked for.
+        RequestError: There is no such Qwen3-VL, or it has fewer hidden states than asked for.
     """
 
     def __init__(self, settings: TextSettings, device: str = "cpu") -> None:
@@ -50,33 +42,24 @@ class TextEncoder:
         from transformers.utils import logging
 
         self.settings = settings
-        self.folder = settings.model or bundled_captioner()
-        if not (self.folder / "config.json").is_file():
-            raise ValueError(
-                f"text.model: {self.folder} holds no config.json; give a folder with a Qwen3-VL in "
-                "transformers' format"
-            )
-        config = AutoConfig.from_pretrained(self.folder, local_files_only=True)
+        self.model = resolve_model(settings.model, settings.revision, TEXT_ENCODER)
+        where, options = self.model.location, self.model.options()
+        config = AutoConfig.from_pretrained(where, **options)
         if config.model_type != "qwen3_vl":
-            raise ValueError(
-                f"text.model: {self.folder} is a {config.model_type!r}, allowed is 'qwen3_vl'"
+            raise RequestError(
+                f"{TEXT_ENCODER.key}: {where} is a {config.model_type!r}, allowed is 'qwen3_vl'"
             )
-        states = config.text_config.num_hidden_layers + 1
-        if not -states <= settings.hidden_state < states:
-            raise ValueError(
-                f"text.hidden_state must be {-states} to {states - 1} for {self.folder} "
-                f"({states - 1} layers), got {settings.hidden_state}"
-            )
+        check_state(settings, config.text_config.num_hidden_layers)
         bars = logging.is_progress_bar_enabled()
         logging.disable_progress_bar()
         try:
             model = Qwen3VLModel.from_pretrained(
-                self.folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+                where, use_safetensors=True, dtype=torch.float32, **options
             )
         finally:
             if bars:
                 logging.enable_progress_bar()
-        self.tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+        self.tokenizer = AutoTokenizer.from_pretrained(where, **options)
         self.tower = model.language_model.to(device).eval().requires_grad_(False)
         self.device = device
         self.width = int(config.text_config.hidden_size)
@@ -131,6 +114,20 @@ class TextEncoder:
         while self._cached_bytes > self.settings.cache_bytes:
             _, oldest = self._cache.popitem(last=False)
             self._cached_bytes -= oldest.nbytes
+
+
+def check_state(settings: TextSettings, layers: int) -> None:
+    """Refuses a hidden state that a tower of so many layers does not have.
+
+    Raises:
+        RequestError: It has none.
+    """
+    states = layers + 1  # the embedding's output is the first
+    if not -states <= settings.hidden_state < states:
+        raise RequestError(
+            f"quick_train.text.hidden_state must be {-states} to {states - 1} for "
+            f"{settings.model} ({layers} layers), got {settings.hidden_state}"
+        )
 
 
 def pad_right(states: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

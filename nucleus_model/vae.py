@@ -4,50 +4,39 @@ Latents are the posterior's mode, less `latents_mean`, over `latents_std` of the
 configuration, so that they have about zero mean and unit variance.
 """
 
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from nucleus_data.errors import RequestError
+from nucleus_data.models import NANO, VAE, resolve_model
 from nucleus_model.codec import check_images
-
-
-def bundled_vae() -> Path:
-    """Folder of the small VAE inside the package `nucleus_data`."""
-    spec = importlib.util.find_spec("nucleus_data")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("the package nucleus_data is not installed")
-    return Path(spec.origin).parent / "assets" / "vae"
 
 
 class VaeCodec:
     """A frozen `AutoencoderKLQwenImage` as a codec (see `nucleus_model.codec.Codec`).
 
     Args:
-        folder: The VAE in diffusers' format; None for the packaged one.
+        model: `nano`, a folder in diffusers' format, or a hub name (its subfolder `vae`).
+        revision: Of a hub name.
         device: Where it runs.
 
     Raises:
-        ValueError: The folder holds another model.
+        RequestError: There is no such folder, or it holds another model.
     """
 
-    def __init__(self, folder: Path | None = None, device: str = "cpu") -> None:
+    def __init__(self, model: str = NANO, revision: str | None = None, device: str = "cpu") -> None:
         from diffusers import AutoencoderKLQwenImage
 
-        self.folder = folder or bundled_vae()
-        if not (self.folder / "config.json").is_file():
-            raise ValueError(
-                f"quick_train.vae: {self.folder} holds no config.json; give a folder with an "
-                "AutoencoderKLQwenImage in diffusers' format"
-            )
-        name = AutoencoderKLQwenImage.load_config(self.folder, local_files_only=True)["_class_name"]
+        found = resolve_model(model, revision, VAE)
+        options = found.options() | ({} if found.local else {"subfolder": "vae"})
+        name = AutoencoderKLQwenImage.load_config(found.location, **options)["_class_name"]
         if name != "AutoencoderKLQwenImage":
-            raise ValueError(
-                f"quick_train.vae: {self.folder} is a {name!r}, allowed is 'AutoencoderKLQwenImage'"
+            raise RequestError(
+                f"{VAE.key}: {model} is a {name!r}, allowed is 'AutoencoderKLQwenImage'"
             )
         vae: Any = AutoencoderKLQwenImage.from_pretrained(
-            self.folder, local_files_only=True, use_safetensors=True, low_cpu_mem_usage=False
+            found.location, use_safetensors=True, low_cpu_mem_usage=False, **options
         )
         self.vae = vae.float().to(device).eval().requires_grad_(False)
         self.device = device

@@ -181,7 +181,10 @@ def test_the_right_order_is_told(ingested):
         (("inspect", "corpus"), "'corpus' is not an override; write key.sub=value"),
         (("inspect", "--config", "absent.yaml", "corpus=c"), "no configuration file absent.yaml"),
         (("ingest", "corpus=c"), "error: ingest.source is not set"),
-        (("retry", "dedup", "corpus=c"), "cannot retry 'dedup'; allowed: ingest, inspect, caption"),
+        (
+            ("retry", "dedup", "corpus=c"),
+            "cannot retry 'dedup'; allowed: ingest, inspect, embed, caption",
+        ),
         (("frobnicate",), "No such command 'frobnicate'"),
         (("inspect", "--limt", "3"), "No such option"),
     ],

@@ -1,8 +1,10 @@
 import json
+import shutil
 
 import pytest
 import torch
 
+from nucleus_data.errors import RequestError
 from nucleus_model.settings import TextSettings
 from nucleus_model.text import TextEncoder, pad_right
 from tests.model_support import write_qwen
@@ -14,7 +16,7 @@ def folder(tmp_path_factory):
 
 
 def encoder(folder, **settings):
-    return TextEncoder(TextSettings(model=folder, **settings))
+    return TextEncoder(TextSettings(model=str(folder), **settings))
 
 
 def test_the_template_is_whole_for_the_empty_prompt_too(folder):
@@ -84,10 +86,12 @@ def test_a_long_prompt_is_cut_and_counted(folder):
 
 
 def test_wrong_folders_and_states_are_refused(folder, tmp_path):
-    with pytest.raises(ValueError, match=r"text.model: .* holds no config.json"):
+    with pytest.raises(RequestError, match=r"quick_train\.text\.model: .* needs config\.json"):
         encoder(tmp_path)
-    with pytest.raises(ValueError, match=r"must be -3 to 2 .* got -8"):
+    with pytest.raises(RequestError, match=r"must be -3 to 2 .* got -8"):
         encoder(folder, hidden_state=-8)
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    with pytest.raises(ValueError, match=r"'bert', allowed is 'qwen3_vl'"):
-        encoder(tmp_path)
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    (other / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(RequestError, match=r"'bert', allowed is 'qwen3_vl'"):
+        encoder(other)

@@ -49,7 +49,7 @@ def settings(qwen, **changes):
         "sample_steps": 2,
         "sample_rows": 2,
         "threads": 1,
-        "text": TextSettings(model=qwen),
+        "text": TextSettings(model=str(qwen)),
     }
     return QuickTrainSettings.model_validate(values | changes)
 
@@ -142,7 +142,7 @@ def test_the_loss_falls_and_the_captions_are_learned(inputs, tmp_path):
         replace(sample, captions=other)
         for sample, other in zip(found.samples, captions[1:] + captions[:1], strict=True)
     ]
-    text = TextEncoder(TextSettings(model=inputs[1]))
+    text = TextEncoder(TextSettings(model=str(inputs[1])))
     right, wrong = (
         held_out_loss(model, text, SpaceToDepth(2), found, samples, 16)
         for samples in (found.samples, swapped)

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from nucleus_data.errors import RequestError
 from nucleus_model.codec import SpaceToDepth, load_codec
 from nucleus_model.settings import QuickTrainSettings
 from nucleus_model.vae import VaeCodec
@@ -68,8 +69,10 @@ def test_wrong_images_are_refused(codec, wrong, message):
 
 
 def test_a_folder_without_a_vae_is_said(tmp_path):
-    with pytest.raises(ValueError, match=r"quick_train\.vae: .* holds no config\.json"):
-        VaeCodec(tmp_path)
+    with pytest.raises(RequestError, match=r"quick_train\.vae: .* needs config\.json"):
+        VaeCodec(str(tmp_path))
+    with pytest.raises(RequestError, match=r"quick_train\.vae_revision is required"):
+        VaeCodec("Qwen/Qwen-Image")
 
 
 def test_the_settings_choose_the_codec():
