@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nucleus_data.corpus import RECORDS_HASH
-from nucleus_data.dedup.pairs import DedupSettings
+from nucleus_data.dedup.settings import DedupSettings
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
 from nucleus_data.ingest.settings import IngestSettings

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from nucleus_data.dedup.classes import Members
-from nucleus_data.dedup.pairs import INPUT, PAIRS, DedupSettings, find_duplicates
+from nucleus_data.dedup.pairs import INPUT, PAIRS, find_duplicates
+from nucleus_data.dedup.settings import DedupSettings
 
 RNG = np.random.default_rng(0)
 PHASH = RNG.integers(0, 2, 64).tolist()

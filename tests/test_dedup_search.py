@@ -1,12 +1,11 @@
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nucleus_data.dedup import search
-from nucleus_data.dedup.search import group_equal, iterate_near_pairs, near_pairs, popcount
+from nucleus_data.dedup.codes import popcount
+from nucleus_data.dedup.search import group_equal, near_pairs
 
 
 def brute_force(codes, distance):
@@ -69,39 +68,48 @@ def test_every_distance_and_any_codes(codes, distance):
     assert as_list(near_pairs(codes, distance)) == brute_force(codes, distance)
 
 
-@pytest.mark.parametrize("distance", [1, 2, 4])
-@pytest.mark.slow
-def test_a_hot_key_is_refined_without_loss(distance, monkeypatch):
-    sizes = []
-    whole = search._search
-
-    def counted(codes, apart):
-        sizes.append(len(codes))
-        return whole(codes, apart)
-
-    monkeypatch.setattr(search, "HOT", 4)
-    monkeypatch.setattr(search, "_search", counted)
-    # Only twelve bits vary, so many codes share any two blocks.
-    codes = np.random.default_rng(1).permutation(1 << 12)[:700].astype(np.uint64)
-    codes = codes * np.uint64(1 << 40) + np.uint64(77)
+@pytest.mark.parametrize("agreeing", range(1, 5))
+@pytest.mark.parametrize("distance", [1, 4, 8])
+def test_any_number_of_blocks_that_must_agree_finds_the_same(distance, agreeing, monkeypatch):
+    """Groups are split to the end, and what is left of the room for pairs is used up."""
+    monkeypatch.setattr(search, "blocks_to_agree", lambda *given: agreeing)
+    codes = planted_codes(distance, 1_500)
+    codes[:500] >>= np.uint64(50)  # many agree in many bits
+    codes = np.unique(codes)
     assert as_list(near_pairs(codes, distance)) == brute_force(codes, distance)
-    assert len(sizes) > 1
 
 
-def test_candidates_come_in_bounded_pieces(monkeypatch):
-    monkeypatch.setattr(search, "SLICE", 50)
-    codes = planted_codes(3, 1_000)
-    pieces = list(iterate_near_pairs(codes, 4))
-    assert max(len(first) for first, *_ in pieces) <= 50
-    found = sorted(pair for piece in pieces for pair in as_list(piece))
-    assert found == brute_force(codes, 4)
+@pytest.mark.parametrize(("distance", "count"), [(1, 26_000), (2, 26_000), (4, 3_000)])
+def test_a_hot_key_is_refined_without_loss(distance, count, monkeypatch):
+    refined = []
+    whole = search._refined
+    monkeypatch.setattr(
+        search, "_refined", lambda group, *more: refined.append(len(group)) or whole(group, *more)
+    )
+    monkeypatch.setattr(search, "blocks_to_agree", lambda *given: 1)
+    monkeypatch.setattr(search, "HOT", 128)
+    # Fifteen bits vary, so hundreds of codes share any one block.
+    codes = np.random.default_rng(1).permutation(1 << 15)[:count].astype(np.uint64)
+    codes = np.sort(codes) * np.uint64(1 << 40) + np.uint64(77)
+    found = near_pairs(codes, distance)
+    assert min(refined) > search.HOT
+    assert len(refined) > 1
+    one, other = (codes[places] >> np.uint64(40) for places in found[:2])
+    assert (popcount(one ^ other) == found[2]).all()
+    assert len(found[0]) == near_among_bits(codes >> np.uint64(40), 15, distance)
 
 
-def test_a_hundred_thousand_codes_do_not_become_all_pairs():
-    codes = np.unique(np.random.default_rng(0).integers(0, 2**64, 100_000, dtype=np.uint64))
-    started = time.process_time()
-    near_pairs(codes, 4)
-    assert time.process_time() - started < 5
+def near_among_bits(values, bits, distance):
+    """How many pairs of distinct values are near, counted by flipping bits."""
+    there = np.zeros(1 << bits, bool)
+    there[values.astype(np.int64)] = True
+    flips = [f for f in range(1, 1 << bits) if f.bit_count() <= distance]
+    return sum(int(there[values.astype(np.int64) ^ flip].sum()) for flip in flips) // 2
+
+
+def test_the_threads_change_nothing():
+    codes = planted_codes(3, 4_000)
+    assert as_list(near_pairs(codes, 4, threads=1)) == as_list(near_pairs(codes, 4, threads=5))
 
 
 def test_the_order_of_the_codes_changes_nothing():
@@ -120,19 +128,30 @@ def test_few_codes():
     assert as_list(near_pairs(np.array([7, 5], dtype=np.uint64))) == [(0, 1, 1)]
 
 
-def test_group_equal_restores_the_codes():
-    codes = np.array([5, 2, 5, 2**64 - 1, 2], dtype=np.uint64)
-    distinct, inverse = group_equal(codes)
-    assert distinct.tolist() == [2, 5, 2**64 - 1]
-    assert (distinct[inverse] == codes).all()
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("count", [0, 1, 5, 40_000])
+def test_group_equal_is_a_stable_sort(count, threads):
+    rng = np.random.default_rng(count)
+    codes = rng.integers(0, 2**64, count, dtype=np.uint64)
+    codes[count // 2 :] = rng.integers(0, 9, count - count // 2).astype(np.uint64) << np.uint64(60)
+    groups = group_equal(codes, threads)
+    np.testing.assert_array_equal(groups.codes, np.unique(codes))
+    np.testing.assert_array_equal(groups.order, np.argsort(codes, kind="stable"))
+    np.testing.assert_array_equal(groups.codes[groups.of_each()], codes)
+    assert len(groups.starts) == len(groups.codes) + 1
 
 
-def test_popcount_for_older_numpy_agrees():
-    values = np.random.default_rng(0).integers(0, 2**64, (50, 4), dtype=np.uint64)
-    values[0] = [0, 1, 2**64 - 1, 2**63]
-    expected = [[int(value).bit_count() for value in row] for row in values]
-    assert popcount(values).tolist() == expected
-    assert search._popcount_by_table(values).tolist() == expected
+def test_bits_go_into_blocks_and_back():
+    codes = planted_codes(8, 2_000)
+    blocks = search.Blocks.dealt(codes, 6)
+    there = blocks.permute(codes)
+    np.testing.assert_array_equal(blocks.restore(there), codes)
+    np.testing.assert_array_equal(popcount(there), popcount(codes))
+    taken = 0
+    for mask, shift in zip(blocks.masks.tolist(), blocks.shifts.tolist(), strict=True):
+        assert not taken & mask
+        taken |= mask
+        assert mask >> shift == (1 << mask.bit_count()) - 1
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleus_data.dedup.search import Indices
+from nucleus_data.dedup.codes import Indices
 
 # Pairs expanded at a time: 8 MB of 256-bit hashes.
 SLICE = 1 << 18

@@ -8,7 +8,7 @@ shape within a tolerance.
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleus_data.dedup.search import popcount
+from nucleus_data.dedup.codes import popcount
 
 
 def hash256_distance(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.int16]:

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from nucleus_data.dedup.classes import Members, first_of_bytes, first_of_class
+from nucleus_data.dedup.codes import Indices
 from nucleus_data.dedup.confirm import confirm
-from nucleus_data.dedup.search import MAX_DISTANCE, Indices, group_equal, iterate_near_pairs
+from nucleus_data.dedup.search import group_equal, iterate_near_pairs
+from nucleus_data.dedup.settings import DedupSettings
 
 INPUT = pa.schema(
     [
@@ -44,28 +45,6 @@ PAIRS = pa.schema(
         ("exact", pa.bool_()),
     ]
 )
-
-
-class DedupSettings(BaseModel):
-    """Which pairs of images are near duplicates."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    distance: int = Field(
-        default=4,
-        ge=0,
-        le=MAX_DISTANCE,
-        description="Largest Hamming distance of two 64-bit pHashes.",
-    )
-    hash256_distance: int = Field(
-        default=40, ge=0, le=256, description="Largest Hamming distance of two 256-bit hashes."
-    )
-    aspect_tolerance: float = Field(
-        default=0.03,
-        ge=0,
-        le=1,
-        description="Largest difference of two aspect ratios, as a share of the smaller.",
-    )
 
 
 @dataclass(frozen=True)
@@ -196,11 +175,14 @@ def _links(member: Indices, representative: Indices) -> _Edges:
 
 def _near(records: _Records, leaders: Indices, settings: DedupSettings) -> Iterator[_Edges]:
     """Confirmed pairs of classes, by those that stand for them."""
-    codes, code = group_equal(records.phash[leaders])
+    groups = group_equal(records.phash[leaders])
+    code = groups.of_each()
     shared = np.flatnonzero(np.bincount(code) > 1)
     members = Members(code)
     same_code = (shared, shared, np.zeros(len(shared), dtype=np.int8))
-    for one, other, distance in chain([same_code], iterate_near_pairs(codes, settings.distance)):
+    for one, other, distance in chain(
+        [same_code], iterate_near_pairs(groups.codes, settings.distance)
+    ):
         for pair, left, right in members.of_pairs(one, other):
             first, second = leaders[left], leaders[right]
             counts, distance256, aspect = confirm(

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.dedup.pairs import DedupSettings, find_duplicates
+from nucleus_data.dedup.settings import DedupSettings
 from nucleus_data.runner.rows import sample_rows
 from nucleus_data.tables import Table
 
@@ -39,6 +39,8 @@ def find_pairs(
     Returns:
         Counts: `records`, `pairs`, `exact` (equal files).
     """
+    from nucleus_data.dedup.pairs import find_duplicates  # compiles the search
+
     target = Table(corpus.store, "dedup", tables["dedup"])
     marker = f"{target.folder}/{PUBLISHED}"
     try:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from nucleus_data.dedup.search import Indices
+from nucleus_data.dedup.codes import Indices
 
 KEPT = -1
 

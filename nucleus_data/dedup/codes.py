@@ -1,0 +1,19 @@
+"""Hash codes as numpy arrays: types, and the number of bits that are set.
+
+Apart from `search`, so that what only decides imports no compiler.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Codes = NDArray[np.uint64]
+Indices = NDArray[np.int64]
+Distances = NDArray[np.int8]
+
+MAX_DISTANCE = 8
+
+
+def popcount(values: Codes) -> NDArray[np.uint8]:
+    """The number of one bits in each value, 0 to 64."""
+    counts: NDArray[np.uint8] = np.bitwise_count(values)
+    return counts
