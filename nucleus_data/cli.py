@@ -62,6 +62,10 @@ LINES: dict[str, tuple[tuple[str, ...], str]] = {
         "The whole line, from a source to the report.",
     ),
 }
+# Nano scores are right about the demo's pictures, and about no others: elsewhere they only flag.
+DEMO_RULES = tuple(
+    f"select.rules.{name}.action=reject" for name in ("unsafe", "overlaid_text", "unpleasant")
+)
 # In the whole line, a limit or sample chooses what is ingested; the later stages take all of that.
 CHOOSES_AT_START = ("all", "demo")
 # In this order, since a selection, which captions need, does not outlive new rows of what it read.
@@ -187,7 +191,9 @@ def demo(
         return
     settings = WorldSettings(images, seed, fault_share=0.25, strengths=(2, 1, 0))
     write_world(out, settings, progress=True)
-    first = (f"corpus={out.resolve() / 'corpus'}", f"ingest.source={pictures}")
+    first = [f"corpus={out.resolve() / 'corpus'}", f"ingest.source={pictures}"]
+    if config is None:
+        first += DEMO_RULES
     _run_line("demo", LINES["all"][0], config, (*first, *overrides), limit, sample, dry_run)
 
 

@@ -12,8 +12,8 @@ import torch
 
 from nucleus_data.hashing import keyed_unit
 from nucleus_model.choice import HOLDOUT_SEED as SEED
-from nucleus_model.codec import Codec
 from nucleus_model.flow import draw_noise, flow_loss
+from nucleus_model.latents import Latents
 from nucleus_model.loader import Sample, TrainingSet
 from nucleus_model.text import TextEncoder
 
@@ -44,7 +44,7 @@ class HeldOutLoss:
 def held_out_loss(
     model: "NucleusMoEImageTransformer2DModel",
     text: TextEncoder,
-    codec: Codec,
+    latents: Latents,
     training_set: TrainingSet,
     samples: Sequence[Sample],
     batch_size: int,
@@ -60,7 +60,7 @@ def held_out_loss(
             batch = training_set.batch(chosen, captions)
             if batch is None:
                 continue
-            latents_BCHW = codec.encode(torch.from_numpy(batch.images)).to(device)
+            latents_BCHW = latents.of(batch).to(device)
             text_BLD, mask_BL = text.encode(batch.captions)
             columns = []
             for index in range(BINS):

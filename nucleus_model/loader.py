@@ -14,7 +14,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -28,6 +28,7 @@ from nucleus_data.errors import CorpusError
 from nucleus_data.hashing import keyed_uint64, keyed_unit
 from nucleus_data.pixels import PixelError, open_picture
 from nucleus_data.store import Store
+from nucleus_model.cache import Cache
 
 IMAGE_SUFFIXES = {"jpg", "jpeg", "png", "webp", "avif", "gif", "bmp", "tif", "tiff", "jp2", "ppm"}
 READ_BLOCK = 8 << 20
@@ -121,9 +122,7 @@ class TrainingSet:
         self.store = Store(folder, storage_options)
         self.failures: dict[str, str] = {}
         self.ignored = 0
-        self._cache: OrderedDict[str, np.ndarray] = OrderedDict()
-        self._cache_bytes = cache_bytes
-        self._cached_bytes = 0
+        self._images: Cache[np.ndarray] = Cache(cache_bytes)
         rows = self._manifest()
         found = sorted({int(row["resolution"]) for row in rows})
         if resolution is not None and resolution not in found:
@@ -150,17 +149,11 @@ class TrainingSet:
         Raises:
             PixelError: It cannot be decoded.
         """
-        if sample.id in self._cache:
-            self._cache.move_to_end(sample.id)
-            return self._cache[sample.id]
+        return self._images.get(sample.id, lambda: self._decoded(sample))
+
+    def _decoded(self, sample: Sample) -> np.ndarray:
         data = self.store.read_range(sample.tar, sample.offset, sample.size)
-        pixels = open_picture(data).rgb(crop=sample.crop, size=sample.bucket)
-        self._cache[sample.id] = pixels
-        self._cached_bytes += pixels.nbytes
-        while self._cached_bytes > self._cache_bytes:
-            _, oldest = self._cache.popitem(last=False)
-            self._cached_bytes -= oldest.nbytes
-        return pixels
+        return open_picture(data).rgb(crop=sample.crop, size=sample.bucket)
 
     def batch(self, samples: Sequence[Sample], captions: Sequence[str]) -> Batch | None:
         """Decodes samples of one bucket. None if not one of them could be decoded."""

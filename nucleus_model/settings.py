@@ -152,3 +152,6 @@ class QuickTrainSettings(BaseModel):
     image_cache_bytes: int = Field(
         default=1 << 30, ge=0, description="Memory for decoded images, in bytes."
     )
+    latent_cache_bytes: int = Field(
+        default=256 << 20, ge=0, description="Memory for encoded images, in bytes."
+    )

@@ -7,7 +7,6 @@ nothing but the prompt; batches are padded on the right, where the transformer's
 exact (on the left it would shift the rotary positions).
 """
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from nucleus_data.errors import RequestError
 from nucleus_data.models import TEXT_ENCODER, resolve_model
+from nucleus_model.cache import Cache
 from nucleus_model.settings import TextSettings
 
 PAD_MULTIPLE = 8
@@ -64,8 +64,7 @@ class TextEncoder:
         self.device = device
         self.width = int(config.text_config.hidden_size)
         self.cut = 0
-        self._cache: OrderedDict[str, torch.Tensor] = OrderedDict()
-        self._cached_bytes = 0
+        self._states: Cache[torch.Tensor] = Cache(settings.cache_bytes)
 
     def template(self, prompt: str) -> str:
         """The whole text that the tower reads for a prompt."""
@@ -80,9 +79,9 @@ class TextEncoder:
 
     def states(self, prompt: str) -> torch.Tensor:
         """The text states of one prompt, float32 (L, D), unpadded; cached."""
-        if prompt in self._cache:
-            self._cache.move_to_end(prompt)
-            return self._cache[prompt]
+        return self._states.get(prompt, lambda: self._encoded(prompt))
+
+    def _encoded(self, prompt: str) -> torch.Tensor:
         tokens = self.tokenizer(self.template(prompt), add_special_tokens=False)["input_ids"]
         if len(tokens) > self.settings.max_tokens:
             self.cut += 1
@@ -95,8 +94,7 @@ class TextEncoder:
                 output_hidden_states=True,
                 use_cache=False,
             )
-        states_LD = output.hidden_states[self.settings.hidden_state][0].clone()
-        self._remember(prompt, states_LD)
+        states_LD: torch.Tensor = output.hidden_states[self.settings.hidden_state][0].clone()
         return states_LD
 
     def encode(self, prompts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -107,13 +105,6 @@ class TextEncoder:
             multiple of 8.
         """
         return pad_right([self.states(prompt) for prompt in prompts])
-
-    def _remember(self, prompt: str, states_LD: torch.Tensor) -> None:
-        self._cache[prompt] = states_LD
-        self._cached_bytes += states_LD.nbytes
-        while self._cached_bytes > self.settings.cache_bytes:
-            _, oldest = self._cache.popitem(last=False)
-            self._cached_bytes -= oldest.nbytes
 
 
 def check_state(settings: TextSettings, layers: int) -> None:

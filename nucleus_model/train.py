@@ -33,6 +33,7 @@ from nucleus_model.codec import Codec, load_codec
 from nucleus_model.flow import draw_noise, draw_sigma, flow_loss
 from nucleus_model.holdout import held_out_loss
 from nucleus_model.init import build_transformer
+from nucleus_model.latents import Latents
 from nucleus_model.loader import Batch, Sample, TrainingSet
 from nucleus_model.presets import PRESETS, Preset
 from nucleus_model.sample import sample_grid, write_grid
@@ -109,6 +110,7 @@ class _Trainer:
         self.set = training_set
         self.preset: Preset = PRESETS[settings.preset]
         self.codec: Codec = load_codec(settings)
+        self.latents = Latents(self.codec, settings.latent_cache_bytes)
         _check_buckets(training_set, self.codec.factor * self.preset.patch)
         by_id = {sample.id: sample for sample in training_set.samples}
         train, held_out = choose(list(by_id), settings)
@@ -158,7 +160,12 @@ class _Trainer:
             _write_line(timings, {"step": step, "seconds": seconds, "images_per_second": speed})
             if step in measured:
                 found = held_out_loss(
-                    self.model, self.text, self.codec, self.set, self.held_out, settings.batch_size
+                    self.model,
+                    self.text,
+                    self.latents,
+                    self.set,
+                    self.held_out,
+                    settings.batch_size,
                 )
                 if found is not None:
                     held_out.append(
@@ -245,7 +252,7 @@ class _Trainer:
         rate = learning_rate(step, settings)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        latents_BCHW = self.codec.encode(torch.from_numpy(batch.images)).to(settings.device)
+        latents_BCHW = self.latents.of(batch).to(settings.device)
         shape = tuple(latents_BCHW.shape[1:])
         keys = [f"{epoch}:{sample.id}" for sample in batch.samples]
         noise_BCHW = torch.stack([draw_noise(settings.seed, key, shape) for key in keys])

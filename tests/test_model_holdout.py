@@ -4,6 +4,7 @@ import torch
 from nucleus_model.choice import split_holdout
 from nucleus_model.codec import SpaceToDepth
 from nucleus_model.holdout import BINS, held_out_loss
+from nucleus_model.latents import Latents
 from nucleus_model.loader import TrainingSet
 from tests.model_support import awake_model, colored_items, write_set
 
@@ -40,7 +41,7 @@ def test_more_than_the_limit_is_neither_trained_on_nor_measured(found):
 
 def measure(found, samples, batch_size=16):
     model = awake_model(latent_channels=48)
-    return held_out_loss(model, FixedText(), SpaceToDepth(4), found, samples, batch_size)
+    return held_out_loss(model, FixedText(), Latents(SpaceToDepth(4)), found, samples, batch_size)
 
 
 def test_the_loss_is_the_same_each_time_and_in_other_batches(found):

@@ -150,8 +150,8 @@ def test_the_cache_is_bounded_and_changes_nothing(mixed):
     for _ in range(2):
         for one, two in zip(epoch(large), epoch(small), strict=True):
             assert (one.images == two.images).all()
-    assert len(large._cache) == 18
-    assert 0 < sum(image.nbytes for image in small._cache.values()) <= 30_000
+    assert len(large._images) == 18
+    assert 0 < small._images.bytes <= 30_000
 
 
 def test_resolutions_are_chosen_by_name(tmp_path):

@@ -74,8 +74,8 @@ def test_the_cache_is_bounded_and_changes_no_value(folder):
     large, small = encoder(folder), encoder(folder, cache_bytes=10_000)
     for prompt in ["a", "b", "a red square", "c", "a"]:
         assert torch.equal(large.states(prompt), small.states(prompt))
-    assert 0 < sum(states.nbytes for states in small._cache.values()) <= 10_000
-    assert len(large._cache) == 4
+    assert 0 < small._states.bytes <= 10_000
+    assert len(large._states) == 4
 
 
 def test_a_long_prompt_is_cut_and_counted(folder):

@@ -15,6 +15,7 @@ from nucleus_model.checkpoint import load_checkpoint
 from nucleus_model.choice import choose
 from nucleus_model.codec import SpaceToDepth
 from nucleus_model.holdout import held_out_loss
+from nucleus_model.latents import Latents
 from nucleus_model.loader import TrainingSet
 from nucleus_model.settings import QuickTrainSettings, TextSettings
 from nucleus_model.text import TextEncoder
@@ -144,7 +145,7 @@ def test_the_loss_falls_and_the_captions_are_learned(inputs, tmp_path):
     ]
     text = TextEncoder(TextSettings(model=str(inputs[1])))
     right, wrong = (
-        held_out_loss(model, text, SpaceToDepth(2), found, samples, 16)
+        held_out_loss(model, text, Latents(SpaceToDepth(2)), found, samples, 16)
         for samples in (found.samples, swapped)
     )
     assert wrong.loss > 1.05 * right.loss

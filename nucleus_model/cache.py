@@ -1,0 +1,51 @@
+"""What was made before, as long as there is room for it."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+
+class Sized(Protocol):
+    """An array or a tensor."""
+
+    @property
+    def nbytes(self) -> int:
+        """Its size in bytes."""
+
+
+T = TypeVar("T", bound=Sized)
+
+
+class Cache(Generic[T]):
+    """Values by key; the one that was asked for longest ago leaves first.
+
+    Args:
+        limit: Memory for values, in bytes.
+
+    Attributes:
+        bytes: What they take now.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.bytes = 0
+        self._values: OrderedDict[str, T] = OrderedDict()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def get(self, key: str, make: Callable[[], T]) -> T:
+        """The value of a key, made if it is not there."""
+        if key in self._values:
+            self._values.move_to_end(key)
+            return self._values[key]
+        value = make()
+        self._values[key] = value
+        self.bytes += value.nbytes
+        while self.bytes > self.limit:
+            _, oldest = self._values.popitem(last=False)
+            self.bytes -= oldest.nbytes
+        return value
