@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from nucleus_data.world import server as module
-from nucleus_data.world.server import DRAWN, FAULTS, WorldServer
+from nucleus_data.world.server import WorldServer
+from nucleus_data.world.server_faults import DRAWN, FAULTS
 
 pytestmark = pytest.mark.slow
 # No decoder ever sees it, so that bytes that tell their place do for a picture.

@@ -46,9 +46,9 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
@@ -59,13 +59,20 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
 from nucleus_data.hashing import keyed_uint64, keyed_unit
+from nucleus_data.world.server_faults import (
+    DRAWN,
+    FAULTS,
+    TEXT,
+    Answer,
+    labelled,
+    parse_fault,
+    plain,
+)
 
-TEXT = "text/plain; charset=utf-8"
 KINDS = ("avif", "bmp", "gif", "heic", "jpeg", "png", "tiff", "webp")
 TYPES = {f".{kind}": f"image/{kind}" for kind in KINDS}
 TYPES |= {".jpg": "image/jpeg", ".tif": "image/tiff", ".json": "application/json"}
 TYPES |= {".csv": "text/csv; charset=utf-8", ".txt": TEXT}
-PAGE = b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body>Sign in</body></html>\n"
 LOG_SIZE = 10_000
 STEP_S = 0.02
 ZEROS = bytes(1 << 18)
@@ -87,91 +94,6 @@ class Request:
     path: str
     time: float
     status: int
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """What goes over the wire; faults are functions from a healthy one to another.
-
-    `path` is the URL path of the file, `sent` how much of the body goes out before the connection
-    is closed (None: all of it, and the connection stays).
-    """
-
-    path: str
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    head_seconds: float = 0.0
-    body_seconds: float = 0.0
-    sent: int | None = None
-    endless: bool = False
-
-
-def _plain(path: str, status: int, text: str = "", **headers: str) -> _Answer:
-    body = (text or HTTPStatus(status).phrase).encode("utf-8", "replace") + b"\n"
-    return _labelled(_Answer(path, status, {"Content-Type": TEXT}, body), **headers)
-
-
-def _labelled(answer: _Answer, **headers: str) -> _Answer:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return replace(answer, headers=answer.headers | named)
-
-
-def _away(answer: _Answer, location: str) -> _Answer:
-    return _plain(answer.path, 302, Location=location)
-
-
-FAULTS: dict[str, Callable[[_Answer, str], _Answer]] = {
-    "none": lambda answer, _: answer,
-    "403": lambda answer, _: _plain(answer.path, 403),
-    "404": lambda answer, _: _plain(answer.path, 404),
-    "410": lambda answer, _: _plain(answer.path, 410),
-    "429": lambda answer, seconds: _plain(answer.path, 429, Retry_After=seconds),
-    "500": lambda answer, _: _plain(answer.path, 500),
-    "503": lambda answer, _: _plain(answer.path, 503),
-    "slow": lambda answer, seconds: replace(answer, body_seconds=float(seconds)),
-    "slow_headers": lambda answer, seconds: replace(answer, head_seconds=float(seconds)),
-    "cut": lambda answer, _: replace(answer, sent=len(answer.body) // 2),
-    "reset": lambda answer, _: replace(answer, status=0),
-    "redirect": lambda a, n: _away(a, f"{a.path}?fault=redirect:{int(n) - 1}") if int(n) else a,
-    "redirect_loop": lambda answer, _: _away(answer, f"{answer.path}?fault=redirect_loop"),
-    "redirect_private": lambda answer, address: _away(answer, f"http://{address}/"),
-    "wrong_type": lambda answer, _: _labelled(answer, Content_Type="text/html"),
-    "html": lambda answer, _: _Answer(answer.path, 200, {"Content-Type": "image/jpeg"}, PAGE),
-    "empty": lambda answer, _: _Answer(answer.path, 200, {"Content-Type": "image/jpeg"}),
-    "endless": lambda answer, _: replace(answer, endless=True),
-    "noai": lambda answer, _: _labelled(answer, X_Robots_Tag="noai, noimageai"),
-    "noindex": lambda answer, _: _labelled(answer, X_Robots_Tag="noindex"),
-}
-
-# By fault: the default, and what an argument must look like.
-ARGUMENTS = {
-    "429": ("1", "[0-9]{1,5}"),
-    "slow": ("5", r"[0-9]{1,4}(\.[0-9]{1,3})?"),
-    "slow_headers": ("5", r"[0-9]{1,4}(\.[0-9]{1,3})?"),
-    "redirect": ("1", "[0-9]{1,3}"),
-    "redirect_private": ("10.0.0.1", r"(10\.0|127\.0|169\.254|172\.16|192\.168)(\.[0-9]{1,3}){2}"),
-}
-
-# `endless` is not among them: a downloader without a limit of bytes would never come back.
-DRAWN = (
-    *("403", "404", "410", "429", "429*2", "500", "500*2", "503", "slow:2", "slow_headers:2"),
-    *("cut", "cut*1", "reset", "redirect:2", "redirect_loop", "redirect_private"),
-    *("wrong_type", "html", "empty", "noai", "noindex"),
-)
-
-
-def _parse(fault: str) -> tuple[str, str, int | None]:
-    """A fault's name, argument (maybe empty) and how many requests it is for (None: all)."""
-    found = re.fullmatch(r"(?P<name>\w+)(:(?P<argument>[^*]*))?(\*(?P<first>[0-9]{1,9}))?", fault)
-    if not found or found["name"] not in FAULTS:
-        raise ValueError(f"fault {fault!r} is not known; known are {', '.join(FAULTS)}")
-    name, argument = found["name"], found["argument"] or ""
-    default, form = ARGUMENTS.get(name, ("", ""))
-    if argument and not re.fullmatch(form, argument):
-        allowed = f"must match {form}" if form else "is not allowed"
-        raise ValueError(f"fault {fault!r}: an argument of {name} {allowed}")
-    return name, argument or default, int(found["first"]) if found["first"] else None
 
 
 class WorldServer:
@@ -223,7 +145,7 @@ class WorldServer:
             raise ValueError(f"drawn must name a fault where fault_share is {fault_share}")
         self._faults = dict(faults or {})
         for fault in (*self._faults.values(), *drawn):
-            _parse(fault)
+            parse_fault(fault)
         for file in self._faults:
             if self._find(file) is None:
                 raise ValueError(f"faults names {file!r}, which is no file of {self._folder}")
@@ -289,7 +211,7 @@ class WorldServer:
         """
         if fault is None:
             return self.url + _quoted(file)
-        _parse(fault)
+        parse_fault(fault)
         return f"{self.url}{_quoted(file)}?fault={quote(fault, safe=':*')}"
 
     def fault_of(self, file: str) -> str:
@@ -312,7 +234,7 @@ class WorldServer:
         with self._lock:
             return list(self._log)
 
-    def _answer(self, target: str, wanted: str | None) -> _Answer:
+    def _answer(self, target: str, wanted: str | None) -> Answer:
         """The answer to a request's target and its `Range`, faults included."""
         path, _, query = target.partition("?")
         fault = dict(parse_qsl(query, keep_blank_values=True)).get("fault")
@@ -323,9 +245,9 @@ class WorldServer:
         file = unquote(path[1:], errors="surrogateescape") if path.startswith("/") else ".."
         try:
             fault = (self.fault_of(file) if file else "none") if fault is None else fault
-            name, argument, first = _parse(fault)
+            name, argument, first = parse_fault(fault)
         except ValueError as error:
-            return _plain(path, 400, str(error))
+            return plain(path, 400, str(error))
         healthy = self._healthy(file, wanted) if file else self._index()
         if healthy.status == 404:
             return healthy
@@ -336,23 +258,23 @@ class WorldServer:
                     return healthy
         return FAULTS[name](healthy, argument)
 
-    def _healthy(self, file: str, wanted: str | None) -> _Answer:
+    def _healthy(self, file: str, wanted: str | None) -> Answer:
         path, found = _quoted(file), self._find(file)
         if found is None:
-            return _plain(path, 404)
+            return plain(path, 404)
         body = found.read_bytes()
         kind = TYPES.get(found.suffix.lower(), "application/octet-stream")
-        answer = _Answer(path, 200, {"Content-Type": kind, "Accept-Ranges": "bytes"}, body)
+        answer = Answer(path, 200, {"Content-Type": kind, "Accept-Ranges": "bytes"}, body)
         part = _range(wanted, len(body))
         if part is None:
             return answer
         if not part:
-            return _plain(path, 416, Content_Range=f"bytes */{len(body)}")
+            return plain(path, 416, Content_Range=f"bytes */{len(body)}")
         span = f"bytes {part.start}-{part.stop - 1}/{len(body)}"
         body = body[part.start : part.stop]
-        return _labelled(replace(answer, status=206, body=body), Content_Range=span)
+        return labelled(replace(answer, status=206, body=body), Content_Range=span)
 
-    def _index(self) -> _Answer:
+    def _index(self) -> Answer:
         lines = [
             f'<li><a href="{html.escape(_quoted(file))}">{html.escape(file)}</a> '
             f"{html.escape(self.fault_of(file))}</li>"
@@ -360,7 +282,7 @@ class WorldServer:
         ]
         page = "\n".join(["<!DOCTYPE html>", "<title>Pictures</title>", "<ul>", *lines, "</ul>\n"])
         kind = {"Content-Type": "text/html; charset=utf-8"}
-        return _Answer("/", 200, kind, page.encode("utf-8", "replace"))
+        return Answer("/", 200, kind, page.encode("utf-8", "replace"))
 
     def _find(self, file: str) -> Path | None:
         """The real path of a file that may be served."""
@@ -445,7 +367,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET
 
-    def _head(self, answer: _Answer) -> bytes:
+    def _head(self, answer: Answer) -> bytes:
         length = {"Content-Length": str(len(answer.body))}
         headers = answer.headers | ({"Transfer-Encoding": "chunked"} if answer.endless else length)
         headers["Connection"] = "close" if self.close_connection else "keep-alive"
