@@ -1,6 +1,7 @@
 """The configuration of the whole line: one YAML file, one section a stage.
 
-Overrides are `key.sub=value`. Each section's model lives beside its stage. Unknown keys are errors;
+A file may name another as its `base` and say only what differs. Overrides are `key.sub=value`. Each
+section's model lives beside its stage. Unknown keys are errors;
 every error names the file, the key, what was found and what is allowed.
 """
 
@@ -158,14 +159,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         RequestError: With every problem, each with its file or override, key, what was found, what
             is allowed.
     """
-    try:
-        content = yaml.safe_load(path.read_text()) or {}
-    except FileNotFoundError:
-        raise RequestError(f"there is no configuration file {path}") from None
-    except yaml.YAMLError as error:
-        raise RequestError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise RequestError(f"{path} must hold keys and values, it holds a {type(content).__name__}")
+    content = _read(path)
     given: dict[tuple[str, ...], str] = {}
     for override in overrides:
         keys, value = parse_override(override)
@@ -175,6 +169,42 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         return Recipe.model_validate(content)
     except ValidationError as error:
         raise RequestError(_explain(error, str(path), given)) from None
+
+
+def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A file's content, laid over that of its `base`."""
+    try:
+        content = yaml.safe_load(path.read_text()) or {}
+    except FileNotFoundError:
+        named = f" (the base of {above[-1]})" if above else ""
+        raise RequestError(f"there is no configuration file {path}{named}") from None
+    except yaml.YAMLError as error:
+        raise RequestError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise RequestError(f"{path} must hold keys and values, it holds a {type(content).__name__}")
+    base = content.pop("base", None)
+    if base is None:
+        return content
+    if not isinstance(base, str):
+        raise RequestError(
+            f"base: must be a path, relative to the file's folder; got {base!r} ({path})"
+        )
+    found = path.parent / base
+    if found.resolve() in [p.resolve() for p in (*above, path)]:
+        raise RequestError(f"base: {found} is based on itself ({path})")
+    return _laid_over(_read(found, (*above, path)), content)
+
+
+def _laid_over(base: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **base,
+        **{
+            key: _laid_over(base[key], value)
+            if isinstance(value, dict) and isinstance(base.get(key), dict)
+            else value
+            for key, value in content.items()
+        },
+    }
 
 
 def parse_override(text: str) -> tuple[tuple[str, ...], Any]:

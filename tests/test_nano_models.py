@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import yaml
 
-from nucleus_data.embedding.clip import ASSETS
+from nucleus_data.embedding import load_clip
+from nucleus_data.models import ASSETS
 from scripts.nano.measuring import auc, held_out, precision_at_recall, psnr, rank_correlation
 from scripts.nano.training import CHOSEN_SEED, HELD_OUT_SEED, SEEDS
 
 pytest.importorskip("torch")
-FOLDERS = ("captioner", "vae")
+FOLDERS = ("captioner", "clip", "heads", "vae")
 
 
 def test_what_is_shipped_is_small_and_holds_no_pickle():
@@ -67,6 +68,19 @@ def test_the_captioner_through_vllm():
     print(figures)
     for name, bar in BARS.items():
         assert figures[name] <= bar if name.endswith("invented") else figures[name] >= bar, name
+
+
+@pytest.mark.slow
+def test_the_clip_and_its_heads():
+    pytest.importorskip("open_clip")
+    from scripts.nano.clip_measure import BARS, HEAD_BARS, clip_figures, head_figures
+
+    clip = load_clip("nano")
+    figures = clip_figures(clip, 400, "core")
+    figures |= head_figures(clip, str(ASSETS / "heads"), 600, "core")
+    print(figures)
+    for name, bar in (BARS | HEAD_BARS).items():
+        assert figures[name] >= bar, name
 
 
 @pytest.mark.slow

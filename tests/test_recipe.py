@@ -222,3 +222,34 @@ def test_every_setting_is_described():
     )
     assert "caption.variants.prompt" not in described  # a variant has a name in between
     assert [key for key, (_, text) in described.items() if not text] == []
+
+
+def test_a_file_says_only_what_differs_from_its_base(tmp_path):
+    (tmp_path / "base.yaml").write_text(
+        "dedup: {distance: 3}\nselect: {rules: {small: width < 9, wide: aspect > 3}}\n"
+        "shard: {resolutions: [64, 128]}\n"
+    )
+    top = tmp_path / "top.yaml"
+    top.write_text(
+        "base: base.yaml\nselect: {rules: {small: null, low: luma_std < 3}}\n"
+        "shard: {resolutions: [64]}\n"
+    )
+    recipe = load_recipe(top, ["select.rules.wide=null"])
+    assert recipe.dedup.distance == 3
+    assert list(recipe.select.rules) == ["low"]
+    assert recipe.shard.resolutions == (64,)
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("absent.yaml", r"no configuration file .*absent\.yaml \(the base of .*top\.yaml\)"),
+        ("top.yaml", "is based on itself"),
+        ("3", "must be a path"),
+    ],
+)
+def test_a_wrong_base_is_said(tmp_path, base, message):
+    top = tmp_path / "top.yaml"
+    top.write_text(f"base: {base}\n")
+    with pytest.raises(RequestError, match=message):
+        load_recipe(top)
