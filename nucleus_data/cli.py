@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from nucleus_data.world_command import world
 
 Step = Callable[[Any], Any]
 DEFAULT_CONFIG = "nano/recipe.yaml"
+DEMO_CONFIG = "nano/demo.yaml"
 CONFIG_HELP = "YAML file [default: configs/nano/recipe.yaml]."
 HELP = """\
 Curate, caption and shard image corpora; prove by a quick training run that the data is good.
@@ -62,10 +64,6 @@ LINES: dict[str, tuple[tuple[str, ...], str]] = {
         "The whole line, from a source to the report.",
     ),
 }
-# Nano scores are right about the demo's pictures, and about no others: elsewhere they only flag.
-DEMO_RULES = tuple(
-    f"select.rules.{name}.action=reject" for name in ("unsafe", "overlaid_text", "unpleasant")
-)
 # In the whole line, a limit or sample chooses what is ingested; the later stages take all of that.
 CHOOSES_AT_START = ("all", "demo")
 # In this order, since a selection, which captions need, does not outlive new rows of what it read.
@@ -192,8 +190,7 @@ def demo(
     settings = WorldSettings(images, seed, fault_share=0.25, strengths=(2, 1, 0))
     write_world(out, settings, progress=True)
     first = [f"corpus={out.resolve() / 'corpus'}", f"ingest.source={pictures}"]
-    if config is None:
-        first += DEMO_RULES
+    config = config or _config_path(None, DEMO_CONFIG)
     _run_line("demo", LINES["all"][0], config, (*first, *overrides), limit, sample, dry_run)
 
 
@@ -247,6 +244,67 @@ def explain(record_id: str, as_json: bool, config: Path | None, overrides: tuple
             click.echo(json.dumps(story, default=_jsonable))
         else:
             click.echo("\n".join(inspect_corpus.explain_lines(story)))
+
+
+@cli.command("what-if")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@_work_options
+def what_if(
+    as_json: bool,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    limit: int | None,
+    sample: float,
+    dry_run: bool,
+) -> None:
+    """What other rules would change: counts, and a page of pictures that would leave and enter.
+
+    Compared with the selection that there is; nothing is written but that page. Arguments as those
+    of `select`; `rules.NAME=...`, `prefer=...` and `drop_duplicates=...` need no `select.`.
+    """
+    from nucleus_data import compare_steps
+    from nucleus_data.recipe import load_recipe
+
+    asked = compare_steps.spelled_out(overrides)
+    try:
+        changed = load_recipe(_config_path(config), asked)
+    except RequestError as error:
+        _refuse(error)
+    options: dict[str, Any] = {"limit": limit, "sample": sample, "dry_run": dry_run}
+    base = compare_steps.without_select(asked)
+    with _run("what-if", config, base, say=_aside(as_json), **options) as run:
+        _show(compare_steps.what_if(run, changed), as_json)
+        _finish(run)
+
+
+@cli.command()
+@click.argument("before")
+@click.argument("after")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@_options
+def diff(
+    before: str, after: str, as_json: bool, config: Path | None, overrides: tuple[str, ...]
+) -> None:
+    """Compare two selections: counts, and a page of pictures that leave and enter.
+
+    BEFORE and AFTER are config hashes of selections (their beginnings are enough) or names of runs.
+    """
+    from nucleus_data import compare_steps
+
+    with _run("diff", config, overrides, ray=False, say=_aside(as_json)) as run:
+        _show(compare_steps.diff(run, before, after), as_json)
+
+
+def _aside(as_json: bool) -> Callable[[str], None]:
+    """Where a command's own lines go: not where a script reads JSON."""
+    return partial(click.echo, err=True) if as_json else click.echo
+
+
+def _show(content: dict[str, Any], as_json: bool) -> None:
+    from nucleus_data.compare_steps import lines
+
+    if content:
+        click.echo(json.dumps(content) if as_json else "\n".join(lines(content)))
 
 
 @cli.command()
@@ -345,11 +403,13 @@ class _run:
         overrides: Sequence[str],
         *,
         ray: bool = True,
+        say: Callable[[str], None] = click.echo,
         **options: Any,
     ) -> None:
         self.command = command
         self.config = config
         self.overrides = overrides
+        self.say = say
         self.ray = ray and not options.get("dry_run")
         self.options = options
         self.cluster: Any = nullcontext()
@@ -362,9 +422,9 @@ class _run:
         try:
             path = _config_path(self.config)
             recipe = load_recipe(path, self.overrides)
-            run = Run(recipe, self.command, say=click.echo, **self.options)
+            run = Run(recipe, self.command, say=self.say, **self.options)
             if run.name:
-                click.echo(f"{self.command}: {path}; run {run.name}")
+                self.say(f"{self.command}: {path}; run {run.name}")
             if self.ray:
                 self.cluster = connected(recipe.ray)
             self.cluster.__enter__()
@@ -397,14 +457,14 @@ def _refuse(error: Exception) -> Any:
     sys.exit(EXIT_REQUEST)
 
 
-def _config_path(given: Path | None) -> Path:
-    """The configuration file: the one given, or the repository's or package's nano recipe."""
+def _config_path(given: Path | None, name: str = DEFAULT_CONFIG) -> Path:
+    """The configuration file: the one given, or the repository's or package's own."""
     if given is not None:
         return given
-    path = Path(__file__).resolve().parents[1] / "configs" / DEFAULT_CONFIG
+    path = Path(__file__).resolve().parents[1] / "configs" / name
     if path.is_file():
         return path
-    raise RequestError(f"no configs/{DEFAULT_CONFIG} beside the package; give --config FILE")
+    raise RequestError(f"no configs/{name} beside the package; give --config FILE")
 
 
 def _jsonable(value: Any) -> Any:

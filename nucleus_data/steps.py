@@ -24,8 +24,9 @@ from nucleus_data.recipe import STAGE_NAMES
 from nucleus_data.run import Run
 from nucleus_data.runner.loop import Item, StageReport
 from nucleus_data.runner.rows import Summary, sample_rows
-from nucleus_data.select.rules import Rule
 from nucleus_data.select.stage import (
+    ROOT,
+    Decisions,
     LedgerTask,
     RulesTask,
     publish,
@@ -112,7 +113,7 @@ def embed(run: Run) -> None:
 
 def dedup(run: Run) -> None:
     """Finds all pairs of duplicates, corpus-wide."""
-    tables = _pin_dedup(run)
+    tables = pin_dedup(run)
     if run.dry_run:
         rows = sum(len(run.corpus.records.covered(s)) for s in run.corpus.shards())
         run.say(f"dedup: {rows:,} records to compare")
@@ -135,16 +136,11 @@ def dedup(run: Run) -> None:
 
 def select(run: Run) -> dict[str, int]:
     """Decides about every record, and checks the sums."""
-    rules, required, prefer_tables = _pin_selection(run)
-    if run.recipe.select.drop_duplicates and not have_pairs(run.corpus, run.tables):
-        raise RequestError(
-            "select needs the pairs of the tables as they are now; "
-            f"run: nucleus dedup corpus={run.recipe.corpus}"
-        )
-    shards = run.corpus.shards()
-    limits = shard_limits(run)
+    decisions = pin_selection(run)
+    need_pairs(run)
     if run.dry_run:
-        run.say(f"select: {len(rules)} rules, {len(shards)} shards to decide about")
+        shards = len(run.corpus.shards())
+        run.say(f"select: {len(decisions.rules)} rules, {shards} shards to decide about")
         return {}
     run.write_plan()
     before = published(run.corpus, run.tables["selection"])
@@ -154,28 +150,10 @@ def select(run: Run) -> dict[str, int]:
         run.keep(report, quiet=True)
         _say_selection(run, before, "decided before")
         return dict(before["states"])
-    start = time.perf_counter()
-    where = (run.recipe.corpus, run.recipe.storage_options)
-    task = RulesTask(*where, rules, run.tables, required, run.sample, limits)
-    first = run.loop("select", task, [Item(n) for n in shards], len(shards), keep=False)
-    dropped = 0
-    if run.recipe.select.drop_duplicates and not first.failed:
-        dropped = walk_duplicates(run.corpus, run.tables, run.recipe.select.prefer, prefer_tables)
-    report = first
-    if not first.failed:
-        report = run.loop(
-            "select",
-            LedgerTask(*where, run.tables),
-            [Item(n) for n in shards],
-            len(shards),
-            keep=False,
-        )
-    report.seconds = time.perf_counter() - start
-    run.keep(report, quiet=True)
+    report = decide_all(run, run, decisions)
     if report.failed:
         return {}
     states = {state: report.summary.extra.get(state, 0) for state in STATES}
-    _check_sums(report.summary.rows, states, dropped)
     content = {
         "records": report.summary.rows,
         "states": states,
@@ -184,6 +162,39 @@ def select(run: Run) -> dict[str, int]:
     publish(run.corpus, run.tables["selection"], content)
     _say_selection(run, content, f"{report.seconds:.1f} s")
     return states
+
+
+def decide_all(run: Run, planned: Run, decisions: Decisions, root: str = ROOT) -> StageReport:
+    """Makes a selection, shard by shard, checks its sums, and notes the work in a run.
+
+    Args:
+        run: Does the work.
+        planned: Whose recipe and tables the decisions are of; `run` itself, but for a what-if.
+        decisions: From `pin_selection(planned)`.
+        root: The folder that the tables go under.
+
+    Returns:
+        The counts; if shards failed, the selection is not complete.
+    """
+    start = time.perf_counter()
+    shards, recipe, tables = run.corpus.shards(), planned.recipe, planned.tables
+    where = (recipe.corpus, recipe.storage_options)
+    chosen = (planned.sample, shard_limits(planned))
+    rules = RulesTask(*where, decisions.rules, tables, decisions.required, *chosen, root)
+    ledger = LedgerTask(*where, tables, root)
+    dropped = 0
+    report = run.loop("select", rules, [Item(n) for n in shards], len(shards), keep=False)
+    if not report.failed:
+        if recipe.select.drop_duplicates:
+            order = (recipe.select.prefer, decisions.prefer_tables)
+            dropped = walk_duplicates(run.corpus, tables, *order, root)
+        report = run.loop("select", ledger, [Item(n) for n in shards], len(shards), keep=False)
+    report.seconds = time.perf_counter() - start
+    run.keep(report, quiet=True)
+    if not report.failed:
+        states = {state: report.summary.extra.get(state, 0) for state in STATES}
+        _check_sums(report.summary.rows, states, dropped)
+    return report
 
 
 def _say_selection(run: Run, content: Mapping[str, Any], took: str) -> None:
@@ -270,7 +281,7 @@ def use_selection(run: Run) -> None:
     for limit, sample in dict.fromkeys([(None, 1.0), asked]):
         run.limit, run.sample = limit, sample
         try:
-            _pin_selection(run)
+            pin_selection(run)
         finally:
             run.limit, run.sample = asked
         if published(run.corpus, run.tables["selection"]):
@@ -279,6 +290,19 @@ def use_selection(run: Run) -> None:
         f"there is no selection for the tables and rules as they are now; "
         f"run: nucleus select corpus={run.recipe.corpus}"
     )
+
+
+def need_pairs(run: Run) -> None:
+    """Checks that all pairs are there which the duplicate walk needs.
+
+    Raises:
+        RequestError: `dedup` was not run since the tables changed.
+    """
+    if run.recipe.select.drop_duplicates and not have_pairs(run.corpus, run.tables):
+        raise RequestError(
+            "select needs the pairs of the tables as they are now; "
+            f"run: nucleus dedup corpus={run.recipe.corpus}"
+        )
 
 
 def shard_limits(run: Run) -> dict[int, int] | None:
@@ -299,7 +323,8 @@ def shard_limits(run: Run) -> dict[int, int] | None:
     return limits
 
 
-def _pin_dedup(run: Run) -> dict[str, str]:
+def pin_dedup(run: Run) -> dict[str, str]:
+    """Sets the config hash of `dedup`; returns all of them."""
     needed: list[str] = ["inspect.file", "inspect.hash"]
     inputs = {name: run.tables[name] for name in needed if name in run.tables}
     if len(inputs) < len(needed):
@@ -319,14 +344,18 @@ def _pin_dedup(run: Run) -> dict[str, str]:
     return run.tables
 
 
-def _pin_selection(run: Run) -> tuple[list[Rule], list[str], list[str]]:
-    """Checks the rules, and sets the config hashes of `rules`, `selection` (and `dedup`)."""
+def pin_selection(run: Run) -> Decisions:
+    """Checks the rules, and sets the config hashes of `rules`, `selection` (and `dedup`).
+
+    Raises:
+        RequestError: A rule is wrong, or reads what no table has.
+    """
     settings = run.recipe.select
     rules, prefer = check_decisions(run.recipe, planning.upstream_columns(run.corpus))
     prefer_tables = sorted({column.table for column in prefer})
     required = {"inspect.file", *(t for r in rules for t in r.tables if t != "records")}
     if settings.drop_duplicates:
-        _pin_dedup(run)
+        pin_dedup(run)
         required |= {"inspect.hash", *prefer_tables}
     needed = sorted(required)
     inputs = {name: run.tables[name] for name in needed}
@@ -348,7 +377,7 @@ def _pin_selection(run: Run) -> tuple[list[Rule], list[str], list[str]]:
             "prefer": list(settings.prefer),
         }
     )
-    return rules, needed, prefer_tables
+    return Decisions(rules, needed, prefer_tables)
 
 
 def _check_sums(records: int, states: Mapping[str, int], dropped: int) -> None:

@@ -104,11 +104,13 @@ def test_the_full_recipe_needs_no_network_to_be_read_and_hashed(full):
     assert {v.presence_penalty for v in full.caption.variants.values()} == {1.5}
 
 
-def test_the_full_rules_are_those_of_nano_but_for_size(full):
+def test_the_full_rules_are_those_of_nano_with_thresholds_for_photos(full):
     nano = load_recipe(CONFIGS / "nano/recipe.yaml")
     ours, theirs = full.select.rules, nano.select.rules
     assert [rule.name for rule in check_rules(full.select, full.catalog(), [])] == list(theirs)
-    assert [name for name in ours if ours[name].where != theirs[name].where] == ["too_small"]
+    tuned = {"too_small", "over_compressed", "too_dark", "too_bright", "blurred", "framed"}
+    assert {name for name in ours if ours[name].where != theirs[name].where} == tuned
+    assert all(ours[name].action == theirs[name].action for name in ours)
     assert ours["too_small"].where == "least(width, height) < 256"
 
 

@@ -79,14 +79,14 @@ def render(
     safe = {d.id for d in shown if d.state != "failed"}
     pictures = fetch_thumbnails(corpus.store, (r for r in records.values() if r.id in safe))
     return (
-        _environment()
+        environment()
         .get_template("template.html.j2")
         .render(
             corpus=corpus.uri,
             run=run,
             command=runfiles.command_line(plan),
             made_at=made_at.strftime("%Y-%m-%d %H:%M %Z").strip(),
-            versions=_versions(plan),
+            versions=versions(plan),
             hashes=sorted((name, hashed, name in tables) for name, hashed in tables.hashes.items()),
             figures=sections.figures(ledger, tables, captions, training, learned),
             decided=decided,
@@ -113,7 +113,7 @@ def render(
     )
 
 
-def _versions(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
+def versions(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The run's own version, and what rendered the page."""
     found = [("nucleus-data", str(plan["version"]))] if plan.get("version") else []
     found.append(("Python", platform.python_version()))
@@ -125,19 +125,20 @@ def _versions(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """The templates, with the filters that they use."""
+    found = jinja2.Environment(
         loader=jinja2.PackageLoader("nucleus_data.report", "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["bytes"] = _bytes
-    environment.filters["counted"] = sections.counted
-    environment.filters["value"] = _value
-    environment.filters["seconds"] = _seconds
-    return environment
+    found.filters["bytes"] = _bytes
+    found.filters["counted"] = sections.counted
+    found.filters["value"] = _value
+    found.filters["seconds"] = _seconds
+    return found
 
 
 def _bytes(size: float) -> str:

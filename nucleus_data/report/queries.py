@@ -220,7 +220,7 @@ def examples(tables: Tables, state: str, reason: str | None, limit: int) -> list
         "order by md5('report' || id), id limit $limit",
         values,
     ).fetchall()
-    return [_decision(row) for row in found]
+    return [decision(row) for row in found]
 
 
 def clusters(tables: Tables, limit: int, members: int) -> tuple[int, list[Cluster]]:
@@ -240,7 +240,7 @@ def clusters(tables: Tables, limit: int, members: int) -> tuple[int, list[Cluste
     if not sizes:
         return total, []
     dropped = [
-        _decision(row)
+        decision(row)
         for row in tables.rows(
             f"select {DECISION} from {selection} "
             f"where state = 'duplicate' and duplicate_of in {_marks(sizes)} "
@@ -249,7 +249,7 @@ def clusters(tables: Tables, limit: int, members: int) -> tuple[int, list[Cluste
         )
     ]
     survivors = {
-        row[2]: _decision(row)
+        row[2]: decision(row)
         for row in tables.rows(
             f"select {DECISION} from {selection} where state = 'kept' and id in {_marks(sizes)}",
             list(sizes),
@@ -297,7 +297,8 @@ def _marks(items: Iterable[Any]) -> str:
     return "(" + ", ".join("?" for _ in items) + ")"
 
 
-def _decision(row: tuple[Any, ...]) -> Decision:
+def decision(row: tuple[Any, ...]) -> Decision:
+    """A row of a selection, with the columns of `DECISION`."""
     shard, number, key, state, why, values, duplicate_of, retryable = row
     parsed = json.loads(values) if values else {}
     return Decision(

@@ -72,7 +72,7 @@ def reason_groups(tables: queries.Tables, limit: int) -> list[dict[str, Any]]:
             "anchor": f"reason-{number}",
             "bar": charts.bar(reason.count, largest, f"fill-{reason.state}"),
             "examples": [
-                _about(decision, reason)
+                about(decision, reason.condition)
                 for decision in queries.examples(tables, reason.state, reason.name, limit)
             ],
         }
@@ -80,11 +80,11 @@ def reason_groups(tables: queries.Tables, limit: int) -> list[dict[str, Any]]:
     ]
 
 
-def _about(decision: queries.Decision, reason: queries.Reason) -> queries.Decision:
-    """The decision with only those values that this reason's condition reads."""
-    if not reason.condition:
+def about(decision: queries.Decision, condition: str | None) -> queries.Decision:
+    """The decision with only those values that a rule's condition reads."""
+    if not condition:
         return decision
-    words = set(re.findall(r"[\w.]+", reason.condition))
+    words = set(re.findall(r"[\w.]+", condition))
     read = {name: value for name, value in decision.values.items() if name in words}
     return replace(decision, values=read) if read else decision
 

@@ -1,0 +1,306 @@
+"""Two selections of one corpus compared: counts, and a few records that enter and leave.
+
+Shard by shard, in threads of this process (Arrow works without the interpreter's lock); of a shard
+only counts and the first few examples of each reason come back, so memory grows with what is shown.
+"""
+
+import hashlib
+import heapq
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.tables import Table
+
+STATES = ("kept", "rejected", "duplicate", "failed", "pending", "absent")
+ABSENT = "absent"
+SEPARATOR = "\x1f"
+COLUMNS = ("row", "id", "state", "reasons", "flags", "pending_on", "duplicate_of")
+SHARDS_AHEAD = 4
+
+Group = tuple[str, str, str]
+Place = tuple[str, int, int]
+
+
+@dataclass
+class Comparison:
+    """What differs between two selections.
+
+    Attributes:
+        states: (state before, state after) -> records, the unchanged among them; `absent` is a
+            record that a selection says nothing about.
+        otherwise: Records in the same state for other reasons, or for another survivor.
+        groups: (`leaving` or `entering`, state that is not kept, reason) -> records.
+        sources: Source -> what changes there: `records`, `kept_before`, `kept_after`, `leaving`,
+            `entering`, `changed`.
+        rules: Rule -> `newly` and `no_longer`: records that it rejects after and not before, and
+            the other way round, whatever other rules do.
+        flags: Likewise, of rules that flag.
+        examples: Group -> some of its records, (keyed hash, shard, row), by that hash.
+    """
+
+    states: Counter[tuple[str, str]] = field(default_factory=Counter)
+    otherwise: int = 0
+    groups: Counter[Group] = field(default_factory=Counter)
+    sources: dict[str, Counter[str]] = field(default_factory=dict)
+    rules: dict[str, Counter[str]] = field(default_factory=dict)
+    flags: dict[str, Counter[str]] = field(default_factory=dict)
+    examples: dict[Group, list[Place]] = field(default_factory=dict)
+
+    @property
+    def records(self) -> int:
+        """Records that either selection says something about."""
+        return self.states.total()
+
+    @property
+    def changed(self) -> int:
+        """Records whose state changes."""
+        return sum(n for (before, after), n in self.states.items() if before != after)
+
+    def moved(self, direction: str) -> int:
+        """Records that leave or enter the kept ones."""
+        return sum(
+            n
+            for (before, after), n in self.states.items()
+            if before != after and (before if direction == "leaving" else after) == "kept"
+        )
+
+    def add(self, other: "Comparison", examples: int) -> None:
+        """Adds another shard's, of whose examples as many stay as are asked for."""
+        self.states.update(other.states)
+        self.otherwise += other.otherwise
+        self.groups.update(other.groups)
+        for mine, theirs in (
+            (self.sources, other.sources),
+            (self.rules, other.rules),
+            (self.flags, other.flags),
+        ):
+            for name, counts in theirs.items():
+                mine.setdefault(name, Counter()).update(counts)
+        for group, places in other.examples.items():
+            known = self.examples.get(group, [])
+            self.examples[group] = heapq.nsmallest(examples, [*known, *places])
+
+
+def compare(corpus: Corpus, before: Table, after: Table, examples: int = 0) -> Comparison:
+    """Compares two selections of a corpus.
+
+    Args:
+        corpus: The corpus.
+        before: A table `selection`.
+        after: Another one.
+        examples: How many records of each group are named at most.
+    """
+    shards = sorted({*before.shards(), *after.shards()})
+    whole = Comparison()
+
+    def one(number: int) -> Comparison:
+        return compare_shard(
+            number,
+            before.read(number, COLUMNS),
+            after.read(number, COLUMNS),
+            corpus.records.read(number, ["row", "source"]),
+            examples,
+        )
+
+    threads = max(2, os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) as pool:
+        remaining = iter(shards)
+        waiting = [pool.submit(one, n) for n in islice(remaining, SHARDS_AHEAD * threads)]
+        while waiting:
+            whole.add(waiting.pop(0).result(), examples)
+            waiting += [pool.submit(one, n) for n in islice(remaining, 1)]
+    return whole
+
+
+def compare_shard(
+    number: int,
+    before: pa.Table | None,
+    after: pa.Table | None,
+    records: pa.Table | None,
+    examples: int = 0,
+) -> Comparison:
+    """Compares a shard's decisions.
+
+    Args:
+        number: The shard.
+        before: Its part of a selection, None if there is none.
+        after: Of the other one.
+        records: `row` and `source` of its records.
+        examples: How many records of each group are named at most.
+    """
+    sides = [_side(before), _side(after)]
+    rows, sides = _aligned(sides)
+    one, other = sides
+    table = pa.table(
+        {
+            **{f"{name}_before": one.column(name) for name in one.column_names if name != "row"},
+            **{f"{name}_after": other.column(name) for name in other.column_names if name != "row"},
+            "source": _sources(rows, records),
+        }
+    )
+    survivor = pc.not_equal(table["duplicate_of_before"], table["duplicate_of_after"])
+    table = table.append_column("survivor", pc.fill_null(survivor, False))
+    keys = [f"{n}_{side}" for side in ("before", "after") for n in ("state", "why", "flags")]
+    counted = table.group_by([*keys, "source", "survivor"]).aggregate([([], "count_all")])
+    found = Comparison()
+    for line in counted.to_pylist():
+        _count(found, line, line["count_all"])
+    if examples:
+        _choose(found, number, rows, table, examples)
+    return found
+
+
+def _side(decisions: pa.Table | None) -> pa.Table:
+    """`row`, `id`, `state`, `duplicate_of`, and the lists as single texts, which can be grouped."""
+    if decisions is None:
+        names = ("id", "state", "duplicate_of", "why", "flags")
+        empty = {name: pa.array([], pa.string()) for name in names}
+        return pa.table({"row": pa.array([], pa.int32()), **empty})
+
+    def joined(column: str) -> Any:
+        return pc.fill_null(pc.binary_join(decisions.column(column), SEPARATOR), "")
+
+    state = decisions.column("state")
+    return pa.table(
+        {
+            **{name: decisions.column(name) for name in ("row", "id", "state", "duplicate_of")},
+            "why": pc.if_else(pc.equal(state, "pending"), joined("pending_on"), joined("reasons")),
+            "flags": joined("flags"),
+        }
+    )
+
+
+def _aligned(sides: Sequence[pa.Table]) -> tuple[pa.Array, list[pa.Table]]:
+    """The rows that either side has, and both sides with all of them."""
+    one, other = (side.column("row").to_numpy() for side in sides)
+    if np.array_equal(one, other):
+        return sides[0].column("row"), list(sides)
+    rows = pa.array(np.union1d(one, other).astype(np.int32))
+    found = []
+    for side in sides:
+        whole = side.take(pc.index_in(rows, value_set=side.column("row").cast(pa.int32())))
+        for name, value in (("state", ABSENT), ("why", ""), ("flags", "")):
+            filled = pc.fill_null(whole.column(name), value)
+            whole = whole.set_column(whole.column_names.index(name), name, filled)
+        found.append(whole)
+    return rows, found
+
+
+def _sources(rows: Any, records: pa.Table | None) -> Any:
+    if records is None or "source" not in records.column_names:
+        return pa.array([""] * len(rows), pa.string())
+    places = pc.index_in(rows.cast(pa.int32()), value_set=records.column("row").cast(pa.int32()))
+    return pc.fill_null(records.column("source").take(places), "")
+
+
+def _count(found: Comparison, line: Mapping[str, Any], count: int) -> None:
+    """Counts records that have all of this in common."""
+    before, after = line["state_before"], line["state_after"]
+    whys = {side: _split(line[f"why_{side}"]) for side in ("before", "after")}
+    found.states[before, after] += count
+    source = found.sources.setdefault(line["source"], Counter())
+    source["records"] += count
+    source["kept_before"] += count * (before == "kept")
+    source["kept_after"] += count * (after == "kept")
+    if before != after:
+        source["changed"] += count
+        if "kept" in (before, after):
+            direction = "leaving" if before == "kept" else "entering"
+            source[direction] += count
+            for group in _groups(before, after, whys):
+                found.groups[group] += count
+    elif whys["before"] != whys["after"] or line["survivor"]:
+        found.otherwise += count
+    rejects = {side: whys[side] if line[f"state_{side}"] == "rejected" else () for side in whys}
+    flags = {side: _split(line[f"flags_{side}"]) for side in whys}
+    for names, counts in ((rejects, found.rules), (flags, found.flags)):
+        for kind, there, absent in (("newly", "after", "before"), ("no_longer", "before", "after")):
+            for name in names[there]:
+                if name not in names[absent]:
+                    counts.setdefault(name, Counter())[kind] += count
+
+
+def _groups(before: str, after: str, whys: Mapping[str, Sequence[str]]) -> Iterator[Group]:
+    """The groups of a record that leaves or enters: one for each reason."""
+    direction, state, side = (
+        ("leaving", after, "after") if before == "kept" else ("entering", before, "before")
+    )
+    for why in dict.fromkeys(whys[side]) or ("",):
+        yield direction, state, why
+
+
+def _choose(found: Comparison, number: int, rows: Any, table: pa.Table, examples: int) -> None:
+    """Names the first records of each group, in the order of a keyed hash of their ids."""
+    kept = [pc.equal(table[f"state_{side}"], "kept") for side in ("before", "after")]
+    places = pc.indices_nonzero(pc.xor(*kept))
+    moved = table.take(places)
+    ids = pc.coalesce(moved["id_before"], moved["id_after"]).to_pylist()
+    columns = ("state_before", "state_after", "why_before", "why_after")
+    lists: dict[Group, list[Place]] = {}
+    for row, ident, before, after, one, other in zip(
+        rows.take(places).to_pylist(),
+        ids,
+        *(moved[name].to_pylist() for name in columns),
+        strict=True,
+    ):
+        place = (keyed(ident), number, row)
+        for group in _groups(before, after, {"before": _split(one), "after": _split(other)}):
+            lists.setdefault(group, []).append(place)
+    found.examples = {g: heapq.nsmallest(examples, some) for g, some in lists.items()}
+
+
+def keyed(ident: str) -> str:
+    """Where a record stands among the examples: the order that the report has."""
+    return hashlib.md5(f"report{ident}".encode(), usedforsecurity=False).hexdigest()
+
+
+def _split(text: str) -> list[str]:
+    return text.split(SEPARATOR) if text else []
+
+
+def content_of(found: Comparison) -> dict[str, Any]:
+    """The counts as JSON, each list in a fixed order, the largest numbers first."""
+
+    def moves(direction: str) -> dict[str, Any]:
+        mine = [(-n, *group[1:]) for group, n in found.groups.items() if group[0] == direction]
+        reasons = [{"state": s, "reason": reason, "records": -n} for n, s, reason in sorted(mine)]
+        return {"records": found.moved(direction), "reasons": reasons}
+
+    def changes(counts: Mapping[str, Counter[str]]) -> list[dict[str, Any]]:
+        lines = [
+            {"rule": name, "newly": count["newly"], "no_longer": count["no_longer"]}
+            for name, count in counts.items()
+        ]
+        return sorted(lines, key=lambda r: (-r["newly"] - r["no_longer"], r["rule"]))
+
+    order = {state: i for i, state in enumerate(STATES)}
+    columns = ("records", "kept_before", "kept_after", "leaving", "entering", "changed")
+    return {
+        "records": found.records,
+        "changed": found.changed,
+        "otherwise": found.otherwise,
+        "states": [
+            {"before": before, "after": after, "records": count}
+            for (before, after), count in sorted(
+                found.states.items(), key=lambda item: [order[s] for s in item[0]]
+            )
+        ],
+        "leaving": moves("leaving"),
+        "entering": moves("entering"),
+        "sources": [
+            {"source": name, **{column: count[column] for column in columns}}
+            for name, count in sorted(found.sources.items())
+        ],
+        "rules": changes(found.rules),
+        "flags": changes(found.flags),
+    }

@@ -1,0 +1,267 @@
+"""How fast all records are decided about again, with changed rules: `select`, and a what-if.
+
+    python scripts/bench_select.py                          # 10 million rows; some 5 GB of disk
+    python scripts/bench_select.py --quick --json select.json
+
+The corpus is tables alone, no tars: `records` with a caption and a URL, the four groups of
+`inspect`, and pairs (2 % of the records are copies). Every round changes a threshold. The rules and
+the order of preference are those of configs/full/recipe.yaml. Ray is started before the clock.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import numpy as np
+import pyarrow as pa
+
+from nucleus_data import compare_steps, steps
+from nucleus_data.corpus import Corpus
+from nucleus_data.dedup.pairs import PAIRS
+from nucleus_data.dedup.stage import PUBLISHED
+from nucleus_data.hashing import encode_rows
+from nucleus_data.recipe import Recipe, load_recipe
+from nucleus_data.run import Run
+from nucleus_data.runner.cluster import RaySettings, connected
+from nucleus_data.select.stage import LedgerTask, RulesTask
+from nucleus_data.tables import Table, encode_part
+from scripts.benchmark import Measure, measure, parser, publish
+
+RECIPE = Path(__file__).resolve().parents[1] / "configs/full/recipe.yaml"
+ROWS_A_SHARD = 10_000
+COPIES = 0.02
+WORKERS = 2
+GOAL_ROWS, GOAL_S = 10_000_000, 20
+ALONE_SHARDS = 10
+FORMATS = np.array(["jpeg", "png", "webp", "gif"])
+MODES = np.array(["RGB", "L", "RGBA"])
+WORDS = np.array(["a", "red", "small", "old", "cat", "tree", "house", "street", "water", "under"])
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured: records, and rounds."""
+
+    rows: int = GOAL_ROWS
+    rounds: int = 3
+
+
+QUICK = Size(rows=300_000, rounds=2)
+
+
+def write_part(table: Table, shard: int, rows: pa.Table) -> None:
+    """A part as `Table.append` would write it, without waiting for the disk."""
+    footer = {
+        "table": table.name,
+        "config_hash": table.config_hash,
+        "shard": str(shard),
+        "rows": encode_rows(rows.column("row").to_numpy()),
+    }
+    path = Path(table.store.path(f"{table.folder}/{shard:06d}-0.parquet"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode_part(rows, footer))
+
+
+def hexes(rng: np.random.Generator, count: int, size: int) -> pa.Array:
+    """`count` random texts of `size` hex digits."""
+    text = rng.bytes(count * size // 2).hex().encode()
+    offsets = pa.py_buffer(np.arange(0, (count + 1) * size, size, dtype=np.int32))
+    return pa.StringArray.from_buffers(count, offsets, pa.py_buffer(text))
+
+
+def records(rng: np.random.Generator, keys: dict[str, pa.Array]) -> pa.Table:
+    """A shard's records; one in 200 was not downloaded."""
+    ids, count = keys["id"], len(keys["id"])
+    lost = rng.random(count) < 0.005
+    captions = WORDS[rng.integers(0, len(WORDS), (count, 9))]
+    size = rng.integers(20_000, 400_000, count)
+    text = ids.to_pylist()
+    return pa.table(
+        {
+            **keys,
+            "source": pa.array(np.where(rng.random(count) < 0.4, "laion", "web")),
+            "key": [f"https://example.org/{name[:20]}.jpg" for name in text],
+            "file": pa.array([f"{name}.jpg" for name in text], mask=lost),
+            "offset": pa.array(np.cumsum(size), mask=lost),
+            "size": pa.array(size, mask=lost),
+            "sha256": hexes(rng, count, 64),
+            "error": pa.array(np.full(count, "http_404"), mask=~lost),
+            "detail": pa.nulls(count, pa.string()),
+            "retryable": pa.array(np.zeros(count, bool)),
+            "source.caption": [" ".join(words) for words in captions.tolist()],
+            "source.url": [f"https://example.org/{name[:20]}.jpg" for name in text],
+        }
+    )
+
+
+def signals(rng: np.random.Generator, keys: dict[str, pa.Array]) -> dict[str, pa.Table]:
+    """The four groups of `inspect`, with values of the spread of web pictures."""
+    count = len(keys["id"])
+
+    def single(values: np.ndarray) -> pa.Array:
+        return pa.array(values.astype(np.float32))
+
+    width, height = (np.exp(rng.normal(6.6, 0.6, count)).astype(np.int32) + 1 for _ in range(2))
+    size = (width.astype(np.int64) * height * np.exp(rng.normal(-2, 0.7, count))).astype(np.int64)
+    formats = FORMATS[rng.choice(4, count, p=[0.85, 0.1, 0.04, 0.01])]
+    broken = pa.array(np.full(count, "truncated"), mask=rng.random(count) >= 0.003)
+    values = {
+        "file": {
+            "format": formats,
+            "declared": formats,
+            "mislabelled": rng.random(count) < 0.01,
+            "width": width,
+            "height": height,
+            "mode": MODES[rng.choice(3, count, p=[0.9, 0.05, 0.05])],
+            "frames": np.where(rng.random(count) < 0.01, 5, 1).astype(np.int32),
+            "orientation": np.ones(count, np.int8),
+            "has_icc": rng.random(count) < 0.3,
+            "has_alpha": rng.random(count) < 0.05,
+            "bytes": size,
+            "bytes_per_pixel": single(size / (width * height)),
+            "aspect": single(np.maximum(width / height, height / width)),
+        },
+        "tone": {
+            "luma_mean": single(rng.normal(120, 40, count)),
+            "luma_std": single(rng.gamma(6, 10, count)),
+            "dark_share": single(rng.beta(0.6, 4, count)),
+            "bright_share": single(rng.beta(0.6, 4, count)),
+            "entropy": single(rng.normal(7, 0.5, count)),
+            "saturation": single(rng.beta(2, 4, count)),
+        },
+        "detail": {
+            "laplacian_variance": single(np.exp(rng.normal(5, 1.6, count))),
+            "high_frequency_share": single(rng.beta(2, 8, count)),
+        },
+        "hash": {
+            "phash": rng.integers(0, 2**64, count, dtype=np.uint64),
+            "hash256": pa.array([rng.bytes(32) for _ in range(count)], pa.binary(32)),
+        },
+    }
+    return {
+        f"inspect.{group}": pa.table({**keys, **columns, "error": broken})
+        for group, columns in values.items()
+    }
+
+
+def make_corpus(folder: Path, rows: int) -> Corpus:
+    """A corpus of tables alone, measured and compared, with nothing selected."""
+    corpus = Corpus(str(folder), create=True)
+    hashes = recipe(corpus).table_hashes()
+    rng = np.random.default_rng(rows)
+    copies: list[tuple[int, int, str]] = []
+    for shard in range(rows // ROWS_A_SHARD):
+        row = np.arange(ROWS_A_SHARD, dtype=np.int32)
+        places = pa.array(np.full(ROWS_A_SHARD, shard, np.int32))
+        keys = {"shard": places, "row": pa.array(row), "id": hexes(rng, ROWS_A_SHARD, 32)}
+        write_part(corpus.records, shard, records(rng, keys))
+        for name, table in signals(rng, keys).items():
+            write_part(Table(corpus.store, name, hashes[name]), shard, table)
+        chosen = np.sort(rng.choice(ROWS_A_SHARD, int(2 * COPIES * ROWS_A_SHARD), replace=False))
+        copies += [(shard, int(r), keys["id"][r].as_py()) for r in chosen]
+        if shard % 100 == 99:
+            print(f"{shard + 1} shards made", file=sys.stderr, flush=True)
+    pairs = Table(corpus.store, "dedup", steps.pin_dedup(run(corpus, "bench"))["dedup"])
+    write_pairs(pairs, copies, rng)
+    return corpus
+
+
+def write_pairs(
+    table: Table, copies: Sequence[tuple[int, int, str]], rng: np.random.Generator
+) -> None:
+    """Pairs of random records, each in one pair, as `dedup` leaves them."""
+    order = rng.permutation(len(copies))
+    half = len(order) // 2
+    found: dict[int, list[tuple[object, ...]]] = {}
+    for a, b in zip(order[:half], order[half : 2 * half], strict=True):
+        one, other = sorted((copies[a], copies[b]))
+        exact = bool(a % 2)
+        near = (0, 0, 0.0) if exact else (3, 21, 0.01)
+        found.setdefault(one[0], []).append((*one, *other, *near, exact))
+    for shard, lines in found.items():
+        columns = zip(*sorted(lines), strict=True)
+        content = [pa.array(c, f.type) for c, f in zip(columns, PAIRS, strict=True)]
+        write_part(table, shard, pa.table(content, schema=PAIRS))
+    counts = {"records": len(copies), "pairs": half, "exact": half // 2}
+    table.store.create(f"{table.folder}/{PUBLISHED}", json.dumps(counts).encode())
+
+
+def recipe(corpus: Corpus, *overrides: str) -> Recipe:
+    """The full recipe over a corpus."""
+    return load_recipe(RECIPE, [f"corpus={corpus.uri}", *overrides])
+
+
+def run(corpus: Corpus, command: str, *overrides: str) -> Run:
+    """A run of the full recipe that says nothing."""
+    return Run(recipe(corpus, *overrides), command, say=lambda _: None)
+
+
+def bench(corpus: Corpus, size: Size) -> list[Measure]:
+    """All rows. A first selection is made before, so that the workers are there and warm."""
+    steps.select(run(corpus, "select"))
+    taken: dict[str, list[float]] = {"select": [], "what-if": []}
+    for turn in range(size.rounds):
+        changed = f"select.rules.too_small=least(width, height) < {300 + turn}"
+        started = time.perf_counter()
+        compare_steps.what_if(run(corpus, "what-if"), recipe(corpus, changed))
+        taken["what-if"].append(time.perf_counter() - started)
+        started = time.perf_counter()
+        states = steps.select(run(corpus, "select", changed))
+        taken["select"].append(time.perf_counter() - started)
+        if sum(states.values()) != size.rows // ROWS_A_SHARD * ROWS_A_SHARD:
+            raise AssertionError(f"not every record is decided about: {states}")
+        said = ", ".join(f"{name} {seconds[-1]:.2f} s" for name, seconds in taken.items())
+        print(f"round {turn + 1} of {size.rounds}: {said}", file=sys.stderr, flush=True)
+    scale = GOAL_ROWS / size.rows
+    return [
+        *(
+            measure(
+                f"{name}: {size.rows:,} rows, {WORKERS} workers",
+                [seconds * scale for seconds in taken[name]],
+                "s a 10 million",
+                f"<= {GOAL_S}",
+            )
+            for name in taken
+        ),
+        measure("decided and written in this process: a shard", alone(corpus), "ms"),
+    ]
+
+
+def alone(corpus: Corpus) -> list[float]:
+    """CPU milliseconds a shard that both tasks of `select` take without Ray, the walk left out."""
+    planned = run(corpus, "select", f"select.rules.too_small=width < {ROWS_A_SHARD}")
+    decisions = steps.pin_selection(planned)
+    where = (corpus.uri, planned.recipe.storage_options)
+    rules = RulesTask(*where, decisions.rules, planned.tables, decisions.required)
+    ledger = LedgerTask(*where, planned.tables)
+    taken = []
+    for shard in corpus.shards()[:ALONE_SHARDS]:
+        started = time.process_time()
+        rules.run(shard)
+        ledger.run(shard)
+        taken.append(1000 * (time.process_time() - started))
+    return taken[1:]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    options = parser(__doc__).parse_args(arguments)
+    size = QUICK if options.quick else Size()
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - as Ray spells it
+    with tempfile.TemporaryDirectory(prefix="bench-select-") as folder:
+        corpus = make_corpus(Path(folder, "corpus"), size.rows)
+        with connected(RaySettings(num_cpus=WORKERS)):
+            measures = bench(corpus, size)
+    publish(measures, options.json)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
