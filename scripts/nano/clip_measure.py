@@ -23,6 +23,7 @@ from scripts.nano.training import HELD_OUT_SEED, say
 COUNT = 1000
 CHOICES = 100
 HEAD_PICTURES = 2000
+RECALL = 0.9
 BARS = {"image_to_text": 0.95, "text_to_image": 0.95, "auc_wrong": 0.99, "auc_one_fact": 0.93}
 HEAD_BARS = {"pleasantness_rank": 0.90, "unsafe_precision": 0.98, "overlaid_text_precision": 0.98}
 
@@ -49,15 +50,23 @@ def clip_figures(clip: Clip, count: int, level: Level) -> dict[str, float]:
 
 
 def head_figures(clip: Clip, folder: str, count: int, level: Level) -> dict[str, float]:
-    """Rank correlation with the noiseless rating; precision at recall 0.9 of the others."""
+    """Rank correlation with the noiseless rating; precision at recall 0.9 of the others.
+
+    The faults are those of middle and high strength; `..._low` is the share of low ones that a
+    threshold at that recall finds.
+    """
     rows = pictures(HELD_OUT_SEED, 0, count, level)
     scores = load_heads(folder).scores(clip.images([row["image"] for row in rows]))
     clean = np.array([not row["fault"] for row in rows])
     rating = np.array([row["pleasantness"] for row in rows])
     figures = {"pleasantness_rank": rank_correlation(scores["pleasantness"][clean], rating[clean])}
+    low = ~clean & (np.array([row["strength"] for row in rows]) == 0)
     for name in ("unsafe", "overlaid_text"):
         truth = np.array([PLANTED.get(row["fault"]) == name for row in rows])
-        figures[f"{name}_precision"] = precision_at_recall(scores[name], truth, 0.9)
+        score = scores[name]
+        figures[f"{name}_precision"] = precision_at_recall(score[~low], truth[~low], RECALL)
+        threshold = np.quantile(score[truth & ~low], 1 - RECALL)
+        figures[f"{name}_low"] = float((score[truth & low] >= threshold).mean())
     return figures
 
 
@@ -87,8 +96,10 @@ pictures.**
 
 - Made by `python scripts/build_nano_models.py heads`: {trained}
 - Measured by `python scripts/build_nano_models.py heads --measure`: {count} pictures a level of
-  world {held_out}, two in five with a planted fault of any strength. Rank correlation (Spearman) is
-  with the rating without noise, on clean pictures; precision is at recall 0.9. Bars hold on core.
+  world {held_out}, two in five with a planted fault. Rank correlation (Spearman) is with the rating
+  without noise, on clean pictures; precision is at recall 0.9, of faults of middle and high
+  strength; `_low` is the share of those of low strength (a watermark of 25 % white) that a
+  threshold at that recall finds. Bars hold on core.
 
 {table}
 
@@ -103,6 +114,11 @@ def _rows(
         name: (by_level["core"][name], by_level["full"][name], f">= {bar}")
         for name, bar in bars.items()
     }
+
+
+def _low(by_level: dict[Level, dict[str, float]]) -> dict[str, tuple[float, float, str]]:
+    names = [name for name in by_level["core"] if name.endswith("_low")]
+    return {name: (by_level["core"][name], by_level["full"][name], "") for name in names}
 
 
 def measure_clip(args: argparse.Namespace) -> dict[str, float]:
@@ -133,7 +149,7 @@ def measure_heads(args: argparse.Namespace) -> dict[str, float]:
         trained=trained(folder),
         count=HEAD_PICTURES,
         held_out=HELD_OUT_SEED,
-        table=table(_rows(by_level, HEAD_BARS)),
+        table=table(_rows(by_level, HEAD_BARS) | _low(by_level)),
     )
     write_card(folder, text, by_level["core"])
     return by_level["core"]
