@@ -52,7 +52,9 @@ class Records(Table):
         if table is None:
             return None
         table = missing_rows(table, gone)
-        return table if columns is None else table.select(list(columns))
+        if columns is None:
+            return table
+        return table.select([name for name in columns if name in table.column_names])
 
     def sql(self) -> str:
         """A SQL source of all rows."""

@@ -119,9 +119,10 @@ def test_a_dry_run_writes_nothing(world, command, tmp_path):
         "shard": "kept records, ",
         "quick-train": "quick_train: ",
         "report": "report: one page",
-        "curate": "dedup, select: depend on what comes before; not counted",
+        "curate": "dedup, select, embed, select: depend on what comes before; not counted",
         "recaption": "shard: depend",
-        "all": "inspect, dedup, select, caption, shard, quick_train, report: depend on",
+        "embed": "embed: ",
+        "all": "inspect, dedup, select, embed, select, caption, shard, quick_train, report",
         "demo": "depend on the pictures",
     }
     assert counted[command] in said

@@ -13,7 +13,8 @@ from nucleus_data.signals import SignalGroup
 from nucleus_data.stage import Result, Row, RowFailure
 from nucleus_data.stages.inspect import Inspect, InspectSettings
 
-TABLES = {"inspect.file", "inspect.tone", "inspect.detail", "inspect.hash"}
+NAMES = ("file", "tone", "detail", "hash", "colour", "sharpness", "compression", "layout")
+TABLES = {f"inspect.{name}" for name in NAMES}
 
 
 def encode(file_format, size=(120, 80)):
@@ -70,7 +71,7 @@ def test_only_wanted_groups_are_measured():
 def test_values_do_not_depend_on_the_other_groups():
     data = encode("JPEG", (900, 700))
     (together,) = inspect(row(data))
-    for name in ("hash", "detail", "tone", "file"):
+    for name in reversed(NAMES):
         (alone,) = inspect(row(data), signals=(name,))
         assert alone.values[f"inspect.{name}"] == together.values[f"inspect.{name}"]
 

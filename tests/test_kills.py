@@ -1,4 +1,4 @@
-"""Kill -9 of the driver, of a worker and of an actor, in the middle of inspect, caption and shard.
+"""Kill -9 of driver, worker and actor, in the middle of inspect, embed, caption and shard.
 
 Each case kills three times, at moments drawn from a printed seed, each between the first and
 the last commit. What is there in the end must be byte-equal to an uninterrupted run; captions hold
@@ -31,8 +31,10 @@ from tests.worlds import write_pictures
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 KILLS = 3
+VICTIMS = ("driver", "worker", "actor")
 PICTURES = 96
-SLOW = "inspect.signals=[file,tone,detail,hash,tests.slow_signal]"
+SIGNALS = "file,tone,detail,hash,colour,sharpness,compression,layout"
+SLOW = f"inspect.signals=[{SIGNALS},tests.slow_signal]"
 SMALL = ("ingest.images_per_shard=3", "shard.samples_per_tar=1", "shard.captions=[source]")
 CAPTION = ("caption.variants.short.max_tokens=12", "caption.variants.long.max_tokens=16")
 
@@ -54,7 +56,10 @@ def stages(tmp_path_factory) -> Iterator[dict[str, Path]]:
     keep("before inspect")
     nucleus("inspect", f"corpus={corpus}", SLOW, *SMALL, log=log)
     keep("after inspect")
-    nucleus("curate", f"corpus={corpus}", SLOW, *SMALL, log=log)
+    nucleus("curate", f"corpus={corpus}", SLOW, *SMALL, "embed.model=null", log=log)
+    keep("before embed")
+    nucleus("embed", f"corpus={corpus}", SLOW, *SMALL, log=log)
+    keep("after embed")
     keep("before shard")
     keep("before caption")
     nucleus("shard", f"corpus={corpus}", SLOW, *SMALL, log=log)
@@ -78,8 +83,9 @@ class Case:
         self.command = (stage, f"corpus={self.corpus}", SLOW, *SMALL, *options)
         self.pattern = {
             "inspect": "tables/inspect.slow/*/*.parquet",
+            "embed": "tables/embed.match/*/*.parquet",
             "caption": "tables/caption.long/*/*.parquet",
-            "shard": "sets/*/*/64/*/*.tar",
+            "shard": "sets/*/*/128/*/*.tar",
         }[stage]
         self.last = len(list(self.expected.glob(self.pattern)))
 
@@ -159,13 +165,18 @@ class Case:
             assert share >= 0.99
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("victim", ["driver", "worker", "actor"])
-@pytest.mark.parametrize("stage", ["inspect", "shard", "caption"])
+CASES = [
+    *((stage, victim, n) for stage in ("inspect", "caption") for victim in VICTIMS for n in (1, 2)),
+    # Training shards are written by tasks; there is no actor to kill.
+    *(("shard", victim, n) for victim in ("driver", "worker") for n in (1, 2)),
+    *(("embed", victim, 1) for victim in ("driver", "actor")),  # it runs as caption does
+]
+
+
+@pytest.mark.parametrize(("stage", "victim", "workers"), CASES)
 def test_what_is_promised_after_a_kill(stages, tmp_path, stage, victim, workers):
-    if stage == "shard" and victim == "actor":
-        return  # training shards are written by tasks; there is no actor to kill
-    actors = workers if victim == "actor" or (victim == "driver" and stage == "caption") else 0
+    model = stage in ("embed", "caption")
+    actors = workers if victim == "actor" or (victim == "driver" and model) else 0
     options = (
         f"resources.{stage}.workers={workers}",
         f"resources.{stage}.actors={actors}",

@@ -54,11 +54,35 @@ def test_the_demo_finds_what_was_planted(demo):
     for fault, state in EXPECTED.items():
         assert set(found[fault]) == {state}, fault
     clean = found["none"]
-    assert clean["kept"] >= 0.9 * sum(clean.values())
+    assert clean["kept"] >= 0.85 * sum(clean.values())
     for name, line in truth.items():
         if line["fault"] == "exact_copy":
             pair = {states[name], states[line["original"]]}
             assert pair == {"kept", "duplicate"} or "kept" not in pair
+
+
+def test_scores_reject_what_only_a_model_can_see(demo):
+    """In the world that the nano models know, by the rules of the demo's configuration."""
+    corpus = Corpus(str(demo / "corpus"))
+    truth = {row["file"]: row for row in pq.read_table(demo / "truth.parquet").to_pylist()}
+    joined = corpus.table("records").join(
+        corpus.table("selection").project("shard, row, state, reasons"), "shard, row"
+    )
+    found = {row[0]: row[1:] for row in joined.project("key, state, reasons").fetchall()}
+    planted = {"unsafe": "unsafe", "watermarked": "overlaid_text", "dense_text": "overlaid_text"}
+    seen: dict[str, Counter] = {}
+    for name, line in truth.items():
+        reasons = set(found[name][1] or [])
+        rule = planted.get(line["fault"])
+        if rule and line["strength"] != "low":
+            seen.setdefault(rule, Counter())[rule in reasons] += 1
+        if line["fault"] == "none":
+            assert not reasons & {"unsafe", "overlaid_text"} or len(reasons) > 1, name
+            if "unpleasant" in reasons:
+                assert line["pleasantness"] < 5.5
+    print(seen)
+    assert seen.keys() == set(planted.values())
+    assert all(counts[True] >= 0.9 * sum(counts.values()) for counts in seen.values())
 
 
 def test_captions_come_from_vllm_with_all_they_need_to_be_traced(demo):

@@ -284,7 +284,7 @@ def test_load_group_finds_built_in_and_own(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("tones", "or file, tone, detail or hash"),
+        ("tones", "or file, tone, detail, hash, colour"),
         ("no_such_package.module", "cannot import 'no_such_package.module'"),
         ("nucleus_data.signals.tone:nothing", "must be a SignalGroup, it is missing"),
         ("nucleus_data.signals.tone:measure", "must be a SignalGroup, it is a function"),

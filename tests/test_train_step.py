@@ -19,6 +19,7 @@ SETTINGS = (
     "shard.samples_per_tar=4",
     "quick_train.holdout_share=0.3",
     "quick_train.preset=debug",
+    "quick_train.codec=space_to_depth",
     "quick_train.codec_factor=2",
     "quick_train.steps=2",
     "quick_train.sample_steps=1",
@@ -68,7 +69,7 @@ def test_a_dry_run_counts_the_samples(corpus):
     assert said == look(corpus, limit=6)
     with pytest.raises(RequestError, match=r"quick_train on sets/.*: a limit of 1 leaves 1 of the"):
         look(corpus, limit=1)
-    with pytest.raises(RequestError, match=r"no samples at resolution 32; it has: 64"):
+    with pytest.raises(RequestError, match=r"no samples at resolution 32; it has: 128"):
         look(corpus, "quick_train.resolution=32")
 
 

@@ -15,6 +15,10 @@ named in the configuration as `package.module` or `package.module:attribute`:
 | `tone` | small | brightness, contrast, clipping, entropy, saturation |
 | `detail` | luma_full | Laplacian variance, share of high frequencies |
 | `hash` | small | 64-bit perceptual hash, 256-bit DCT hash |
+| `colour` | small | percentiles of luma, cast, colourfulness, dominant colour |
+| `sharpness` | luma_full | width of the sharpest edges, signs of enlarging |
+| `compression` | header, luma_full | JPEG quality, blockiness, bytes over those expected |
+| `layout` | luma_full, small | borders, seams of collages, repetition |
 """
 
 from nucleus_data.signals.group import SignalGroup, is_built_in, load_group

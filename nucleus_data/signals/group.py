@@ -68,7 +68,8 @@ def load_group(path: str) -> SignalGroup:
     except ImportError as error:
         raise ValueError(
             f"signal group {path!r}: cannot import {module_path!r} ({error}); give"
-            " package.module:attribute of an installed package, or file, tone, detail or hash"
+            " package.module:attribute of an installed package, or file, tone, detail, hash,"
+            " colour, sharpness, compression or layout"
         ) from error
     found = getattr(module, attribute, None)
     if not isinstance(found, SignalGroup):

@@ -34,11 +34,11 @@ SEED = SEEDS[NAME]
 FOLDER = ASSETS / NAME
 HEADS = {"pleasantness": "value", "unsafe": "probability", "overlaid_text": "probability"}
 PLANTED = {"unsafe": "unsafe", "watermarked": "overlaid_text", "dense_text": "overlaid_text"}
-RATE, SCENES = 2e-3, 64
-WEIGHT_DECAY, INIT_STD = 0.1, 0.1
+RATE, SCENES = 3e-3, 64
+WEIGHT_DECAY, INIT_STD = 0.01, 0.3
 FAULT_SHARE = 0.4
-HIDDEN, MEMBERS = 64, 6
-STEPS = 3000
+HIDDEN, MEMBERS = 256, 3
+STEPS = 12_000
 SAVE_EVERY = 16
 
 

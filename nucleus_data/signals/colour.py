@@ -1,0 +1,89 @@
+"""Colour and exposure, from histograms of the small view.
+
+| column | range | meaning |
+|---|---|---|
+| luma_p1, luma_p99 | 0..255 | luma that 1 % (99 %) of the pixels do not exceed |
+| cast | 0..1 | how far the mean colour is from grey: 0 none, pure blue 1 |
+| cast_factor | 0..100 | that over the spread of colours: above about 3, one tint lies over all |
+| colourfulness | 0..190 | 0 grey, 33 moderate, 59 quite, above 109 extremely colourful |
+| grey_share | 0..1 | share of pixels whose channels are less than 12 levels apart |
+| dominant_share | 0..1 | share of pixels in the commonest cube of 16 levels a side |
+
+`colourfulness`: Hasler and Suesstrunk 2003, "Measuring colourfulness in natural images", on the
+axes R - G and (R + G)/2 - B. `cast` and `cast_factor` take the mean and the spread on the same axes
+(after Gasparini and Schettini 2004, "Color balancing of digital photos using simple image
+statistics", who use CIELAB): a picture of one thing of one colour has a cast without a fault.
+`dominant_share` takes the better of two grids of cubes, so that a colour near a border of one is
+not split. All sums are over integers: values are the same on every machine.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from nucleus_data.pixels import Picture
+from nucleus_data.signals.group import SignalGroup
+from nucleus_data.signals.kernels import colour_sums
+
+_MOST = 100.0
+
+
+def percentile(counts: NDArray[np.int64], share: float) -> int:
+    """The smallest value that at least a share of the entries do not exceed.
+
+    Args:
+        counts: Entries of each value from 0 on; at least one in all.
+        share: 0 to 1.
+
+    Returns:
+        A place in `counts`.
+    """
+    return int(np.searchsorted(np.cumsum(counts), math.ceil(share * int(counts.sum())), "left"))
+
+
+def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
+    """The columns of the table above, for one picture."""
+    counts = np.bincount(picture.luma_small.reshape(-1), minlength=256)
+    n = int(counts.sum())
+    sums, bins, shifted = (
+        np.zeros(5, np.int64),
+        np.zeros(16**3, np.int32),
+        np.zeros(17**3, np.int32),
+    )
+    colour_sums(picture.small, sums, bins, shifted)
+    first, first_2, second, second_2, grey = sums.tolist()
+    # The second axis is summed as R + G - 2 B, twice as long.
+    distance = math.hypot(first / n, second / n / 2)
+    spread = math.sqrt(
+        (n * first_2 - first * first) / n**2 + (n * second_2 - second * second) / n**2 / 4
+    )
+    return {
+        "luma_p1": percentile(counts, 0.01),
+        "luma_p99": percentile(counts, 0.99),
+        "cast": min(1.0, distance / 255),
+        "cast_factor": min(_MOST, distance / max(spread, 1e-9)),
+        "colourfulness": spread + 0.3 * distance,
+        "grey_share": grey / n,
+        "dominant_share": int(max(bins.max(), shifted.max())) / n,
+    }
+
+
+group = SignalGroup(
+    name="colour",
+    version=1,
+    schema=pa.schema(
+        [
+            ("luma_p1", pa.uint8()),
+            ("luma_p99", pa.uint8()),
+            ("cast", pa.float32()),
+            ("cast_factor", pa.float32()),
+            ("colourfulness", pa.float32()),
+            ("grey_share", pa.float32()),
+            ("dominant_share", pa.float32()),
+        ]
+    ),
+    measure=measure,
+)

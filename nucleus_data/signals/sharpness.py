@@ -1,0 +1,140 @@
+"""Sharpness that depends on neither size nor contrast, and signs of enlarging, from luma_full.
+
+| column | range | meaning |
+|---|---|---|
+| edge_width | 1.. pixels | width of the sharpest strong edges; null where there are none |
+| upscaling | 0..60 dB | how much less high frequency there is than in a natural picture |
+
+`edge_width`: the picture is cut into blocks of about 32 x 32. Where an edge crosses a block, its
+width is the block's range over its steepest step (after Marziliano et al. 2002, "A no-reference
+perceptual blur metric", which measures it edge by edge). Of the blocks whose range is 28 levels or
+more, and half of the 95th percentile, the sharpest tenth counts: what is in focus decides, as a
+shallow depth of field is no fault. Edges wider than 8 pixels leave their block: then the picture is
+halved and measured again. A hard edge has 1, one under a Gaussian blur of sigma s about 2.5 s, in
+the picture's own pixels, whatever its size; over its longer side it says how the picture looks when
+scaled to a fixed size. Strong compression makes edges of its own: of a blurred picture it may take
+some pixels off. Sharp photos of 1024 pixels have 1.1 to 3.4, the same enlarged twice 1.6 to 3.8,
+four times 3.2 to 5.3.
+
+`upscaling`: natural spectra fall with 1/f^2 (Field 1987, "Relations between the statistics of
+natural images"); this is how far, in decibels, the power above 0.33 cycles a pixel (of the larger
+of both frequencies) falls short of what that between 0.06 and 0.2 foretells, in those four of the
+sample tiles that have most of the latter. A suspicion, no proof: of one photo the enlarged copy is
+above the original in 95 of 100 cases, but sharp photos have 0 to 21, and those enlarged twice 10 to
+24: noise and JPEG's own errors fill the gap. A wide blur leaves nothing but those, and gets 0. 0
+where there is nothing to compare.
+"""
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from nucleus_data.pixels import Picture
+from nucleus_data.signals.group import SignalGroup
+from nucleus_data.signals.kernels import block_edges, halved
+from nucleus_data.signals.tiles import sample_tiles
+
+_BLOCK = 32
+_EDGE = 28  # levels: a lower range is texture or noise
+_WIDE = 8  # pixels; wider edges leave their block, and are measured at half the scale
+_STRONG = 0.5  # of the 95th percentile of ranges
+_MIDDLE = (0.06, 0.2)  # cycles a pixel
+_HIGH = 0.33
+_TILES = 4
+_FLOOR = 1e-3  # levels^2 of windowed power a pixel; below it a band is empty
+_MOST = 60.0  # decibels
+
+
+def edge_width(luma_HW: NDArray[np.uint8]) -> float | None:
+    """Width of the sharpest strong edges.
+
+    Args:
+        luma_HW: 0..255.
+
+    Returns:
+        1 pixel or more; None if no block has a range of 28 levels at any scale, or a side is below
+        2 pixels.
+    """
+    luma_HW = np.ascontiguousarray(luma_HW)
+    scale, width = 1, None
+    while True:
+        found = _width_of_blocks(luma_HW)
+        width = width if found is None else found * scale
+        if (found is not None and found <= _WIDE) or min(luma_HW.shape) < 2 * _BLOCK:
+            return width
+        luma_HW, scale = halved(luma_HW), 2 * scale
+
+
+def _width_of_blocks(luma_HW: NDArray[np.uint8]) -> float | None:
+    height, width = luma_HW.shape
+    if min(height, width) < 2:
+        return None
+    shape = (max(1, height // _BLOCK), max(1, width // _BLOCK))
+    ranges, steps = np.empty(shape, np.int32), np.empty(shape, np.int32)
+    block_edges(luma_HW, ranges, steps)
+    strong = ranges >= max(_EDGE, _STRONG * float(np.percentile(ranges, 95)))
+    if not strong.any():
+        return None
+    return 1 / float(np.percentile(steps[strong] / ranges[strong], 90))
+
+
+def upscaling(luma_HW: NDArray[np.uint8]) -> float:
+    """How far the high frequencies fall short of a natural picture's.
+
+    Args:
+        luma_HW: 0..255.
+
+    Returns:
+        0..60 decibels.
+    """
+    tiles_NHW = sample_tiles(luma_HW).astype(np.float64)
+    tiles_NHW -= tiles_NHW.mean(axis=(1, 2), keepdims=True)
+    _, height, width = tiles_NHW.shape
+    window, middle, high, fall = _bands(height, width)
+    if not middle.any() or not high.any():
+        return 0.0
+    spectrum = np.fft.rfft2(tiles_NHW * window)
+    power_NHF = (spectrum.real**2 + spectrum.imag**2) / (height * width)
+    most = np.argsort(power_NHF[:, middle].sum(axis=1), kind="stable")[-_TILES:]
+    power_HF = power_NHF[most].mean(axis=0)
+    found, expected = float(power_HF[high].mean()), float(power_HF[middle].mean()) * fall
+    if expected < _FLOOR:
+        return 0.0
+    return min(_MOST, max(0.0, 10 * math.log10(expected / max(found, 1e-9))))
+
+
+@lru_cache(maxsize=16)
+def _bands(
+    height: int, width: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], float]:
+    """The Hann window, the places of both bands in half a spectrum, and how 1/f^2 falls between."""
+    hann_y = np.sin(np.pi * (np.arange(height) + 0.5) / height) ** 2
+    hann_x = np.sin(np.pi * (np.arange(width) + 0.5) / width) ** 2
+    frequency_y = np.abs(np.fft.fftfreq(height))[:, None]
+    frequency_x = np.abs(np.fft.rfftfreq(width))[None, :]
+    larger = np.maximum(frequency_y, frequency_x)
+    middle = (larger >= _MIDDLE[0]) & (larger <= _MIDDLE[1])
+    high = larger >= _HIGH
+    natural = 1 / np.maximum(frequency_y**2 + frequency_x**2, 1e-9)
+    fall = float(natural[high].mean() / natural[middle].mean()) if middle.any() else 1.0
+    return hann_y[:, None] * hann_x, middle, high, fall
+
+
+def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
+    """The columns of the table above, for one picture."""
+    return {
+        "edge_width": edge_width(picture.luma_full),
+        "upscaling": upscaling(picture.luma_full),
+    }
+
+
+group = SignalGroup(
+    name="sharpness",
+    version=1,
+    schema=pa.schema([("edge_width", pa.float32()), ("upscaling", pa.float32())]),
+    measure=measure,
+)
