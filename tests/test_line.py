@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.world import scene
+from nucleus_data.world.caption_scoring import CaptionScore, score_caption
 from tests.commands import REPOSITORY, nucleus
 from tests.worlds import write_pictures
 
@@ -71,16 +73,18 @@ def test_scores_reject_what_only_a_model_can_see(demo):
     found = {row[0]: row[1:] for row in joined.project("key, state, reasons").fetchall()}
     planted = {"unsafe": "unsafe", "watermarked": "overlaid_text", "dense_text": "overlaid_text"}
     seen: dict[str, Counter] = {}
+    clean: list[bool] = []
     for name, line in truth.items():
         reasons = set(found[name][1] or [])
         rule = planted.get(line["fault"])
         if rule and line["strength"] != "low":
             seen.setdefault(rule, Counter())[rule in reasons] += 1
         if line["fault"] == "none":
-            assert not reasons & {"unsafe", "overlaid_text"} or len(reasons) > 1, name
+            clean.append(bool(reasons & {"unsafe", "overlaid_text"}))
             if "unpleasant" in reasons:
                 assert line["pleasantness"] < 5.5
-    print(seen)
+    print(seen, sum(clean), "of", len(clean))
+    assert sum(clean) <= 0.02 * len(clean)
     assert seen.keys() == set(planted.values())
     assert all(counts[True] >= 0.9 * sum(counts.values()) for counts in seen.values())
 
@@ -99,6 +103,22 @@ def test_captions_come_from_vllm_with_all_they_need_to_be_traced(demo):
         assert {row[5] for row in rows} <= {"stop", "length"}
         assert len({row[6] for row in rows}) == len(rows)
         assert len({row[0] for row in rows}) > 0.5 * len(rows)
+
+
+def test_the_captions_of_the_demo_are_true(demo):
+    corpus = Corpus(str(demo / "corpus"))
+    keys = dict(corpus.table("records").project("id, key").fetchall())
+    truth = {row["file"]: row for row in pq.read_table(demo / "truth.parquet").to_pylist()}
+    score = CaptionScore()
+    for record, text in corpus.table("caption.short").project("id, caption").fetchall():
+        line = truth[keys[record]]
+        if line["fault"] == "none":
+            facts = json.loads(line["scene"])
+            score += score_caption(text, scene(facts["seed"], facts["index"], "core"), "short")
+    print(score)
+    assert score.captions > 40
+    assert score.right >= 0.97 * score.told
+    assert score.asked_told >= 0.95 * score.asked
 
 
 def test_the_page_opens_in_a_browser_and_adds_up(demo, tmp_path):
