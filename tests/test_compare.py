@@ -97,6 +97,7 @@ def test_a_changed_threshold(corpus):
     assert content["changes"] == [change]
 
 
+@pytest.mark.slow
 def test_a_record_that_a_second_rule_rejects_does_not_change_its_state(corpus):
     select(corpus)
     content = what_if(corpus, "rules.new=width <= 96 AND source.caption = 'bad'")
@@ -104,6 +105,7 @@ def test_a_record_that_a_second_rule_rejects_does_not_change_its_state(corpus):
     assert rules(content) == {"new": (1, 0)}
 
 
+@pytest.mark.slow
 def test_a_rule_added_and_one_removed(corpus):
     select(corpus)
     content = what_if(corpus, "rules.wide=aspect > 2", "rules.bad=null")
@@ -125,6 +127,7 @@ def test_a_copy_stays_when_its_survivor_is_rejected(corpus):
     assert reasons(content, "entering") == {("duplicate", "duplicate"): 1}
 
 
+@pytest.mark.slow
 def test_another_order_of_preference_and_no_walk(corpus):
     select(corpus)
     content = what_if(corpus, "prefer=[width * height asc]")
@@ -221,6 +224,7 @@ def test_without_a_selection_the_command_is_told(corpus):
     assert said == ["what-if: 3 rules, 2 shards to decide about"]
 
 
+@pytest.mark.slow
 def test_two_selections_by_hash_and_by_run(corpus):
     one = select(corpus)
     other = select(corpus, "select.rules.big=width > 200")
@@ -258,6 +262,7 @@ def test_a_selection_that_is_not_known(corpus):
     assert "'ffff' is neither" in message("ffff")
 
 
+@pytest.mark.slow
 def test_a_beginning_that_several_selections_have(corpus):
     for name in ("ab01", "ab02"):
         corpus.store.create(f"tables/selection/{name}/_published.json", b'{"records": 1}')
@@ -354,6 +359,7 @@ def test_the_page_of_no_difference(corpus):
     assert "Every rule says of every record what it said before" in text
 
 
+@pytest.mark.slow
 def test_the_commands(corpus):
     one = select(corpus)
 
@@ -374,6 +380,7 @@ def test_the_commands(corpus):
     assert "Selections: " in nucleus("diff", "nothing", hashes[0], code=2).output
 
 
+@pytest.mark.slow
 def test_the_same_question_has_the_same_answer(corpus):
     select(corpus)
     first, second = (what_if(corpus, "rules.big=width > 200") for _ in range(2))

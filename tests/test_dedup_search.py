@@ -79,7 +79,14 @@ def test_any_number_of_blocks_that_must_agree_finds_the_same(distance, agreeing,
     assert as_list(near_pairs(codes, distance)) == brute_force(codes, distance)
 
 
-@pytest.mark.parametrize(("distance", "count"), [(1, 26_000), (2, 26_000), (4, 3_000)])
+@pytest.mark.parametrize(
+    ("distance", "count"),
+    [
+        pytest.param(1, 26_000, marks=pytest.mark.slow),
+        pytest.param(2, 26_000, marks=pytest.mark.slow),
+        (4, 3_000),
+    ],
+)
 def test_a_hot_key_is_refined_without_loss(distance, count, monkeypatch):
     refined = []
     whole = search._refined

@@ -23,6 +23,8 @@ from nucleus_data.tables import Table
 from tests import curated
 from tests.curated import picture
 
+pytestmark = pytest.mark.slow
+
 BARE = "select.rules={}"
 NOW = (None, "http_500", "http_404", "timeout", None, "http_500", None)
 

@@ -25,6 +25,7 @@ from tests.curated import picture
 OVERRIDES = (
     "select.rules={small: 'least(width, height) < 40'}",
     "shard.resolutions=[64, 128]",
+    "shard.multiple=8",
     "shard.samples_per_tar=3",
 )
 SIZES = [(96, 64), (64, 96), (64, 64), (160, 90), (200, 200), (130, 128), (90, 160), (80, 60)]

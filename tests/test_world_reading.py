@@ -187,6 +187,7 @@ def test_a_long_text_takes_no_time():
         score_caption(text, SCENES["full"][0], "long")
 
 
+@pytest.mark.slow
 @EVERY_LENGTH
 def test_rewording_does_no_harm(length):
     def reworded(text):
@@ -197,6 +198,7 @@ def test_rewording_does_no_harm(length):
     assert (score.whole_share, score.right_share, score.told_share) == (1, 1, 1)
 
 
+@pytest.mark.slow
 @EVERY_LENGTH
 def test_a_caption_cut_off_tells_less_and_nothing_wrong(length):
     for facts in ALL[::6]:
@@ -226,6 +228,7 @@ def changed(facts, number, **values):
     return replace(facts, shapes=tuple(shapes))
 
 
+@pytest.mark.slow
 @EVERY_LENGTH
 def test_swapped_colours_are_two_wrong_facts(length):
     # Sizes differ too: else a swap of colours is a swap of kinds in a `short` caption.
@@ -246,6 +249,7 @@ def test_swapped_colours_are_two_wrong_facts(length):
     )
 
 
+@pytest.mark.slow
 @EVERY_LENGTH
 def test_a_dropped_object_is_missing(length):
     for facts in SCENES["full"][:80]:
