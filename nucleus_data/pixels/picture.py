@@ -79,10 +79,14 @@ class Picture:
 
     Attributes:
         header: What is known without decoding.
+        data: The whole file.
     """
 
-    def __init__(self, header: Header, source: Source, turn: int, icc: bytes | None) -> None:
+    def __init__(
+        self, header: Header, data: bytes, source: Source, turn: int, icc: bytes | None
+    ) -> None:
         self.header = header
+        self.data = data
         self._source = source
         self._turn = turn  # the orientation that is still to be applied to what the source gives
         self._icc = icc
@@ -251,7 +255,7 @@ def open_picture(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Picture:
         source = JpegSource(data, size, image.mode)
     else:
         source = PillowSource(image, file_format)
-    return Picture(header, source, turn, icc if isinstance(icc, bytes) and icc else None)
+    return Picture(header, data, source, turn, icc if isinstance(icc, bytes) and icc else None)
 
 
 def _tiff_orientation(image: Image.Image) -> int:

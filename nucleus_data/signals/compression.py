@@ -28,7 +28,6 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from nucleus_data.pixels import Picture
-from nucleus_data.pixels.sources import JpegSource
 from nucleus_data.signals.group import SignalGroup
 from nucleus_data.signals.kernels import step_sums
 from nucleus_data.signals.tiles import sample_tiles
@@ -162,8 +161,7 @@ def _grey(pixels_HWC: NDArray[np.uint8]) -> bytes:
 
 def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
     """The columns of the table above, for one picture."""
-    source = picture._source
-    table = luma_table(source._data) if isinstance(source, JpegSource) else None
+    table = luma_table(picture.data) if picture.header.format == "jpeg" else None
     luma = picture.luma_full
     return {
         "jpeg_quality": None if table is None else jpeg_quality(table),
