@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 
 from nucleus_data.dedup import search
 from nucleus_data.dedup.codes import popcount
@@ -50,6 +51,43 @@ def test_finds_exactly_what_brute_force_finds_among_5000():
     expected = brute_force(codes, 4)
     assert len(expected) > 1_000
     assert as_list(near_pairs(codes)) == expected
+
+
+@pytest.mark.slow
+def test_finds_exactly_what_brute_force_finds_among_100000():
+    """Every distance, with planted neighbours, chains, and 2,000 codes that differ in 16 bits."""
+    rng = np.random.default_rng(11)
+    hot = rng.permutation(1 << 16)[:2_000].astype(np.uint64) << np.uint64(24)
+    planted = planted_codes(11, 140_000)
+    spread = planted[planted >> np.uint64(34) != 0]  # without those that vary in 14 bits only
+    codes = np.concatenate([spread[:98_000], hot])
+    codes = rng.permutation(np.unique(codes))
+    first, second, apart = compiled_brute_force(codes, 8, np.empty((5_000_000, 3), np.int32)).T
+    for distance in range(9):
+        near = apart <= distance
+        found = near_pairs(codes, distance)
+        for ours, theirs in zip(found, (first, second, apart), strict=True):
+            np.testing.assert_array_equal(ours, theirs[near])
+    assert len(first) > 100_000
+
+
+@njit
+def compiled_brute_force(codes, distance, out):
+    """All near pairs and their distances, in order, by two loops; bits counted one by one."""
+    count = 0
+    for i in range(len(codes)):
+        for j in range(i + 1, len(codes)):
+            difference = codes[i] ^ codes[j]
+            apart = 0
+            while difference != 0 and apart <= distance:
+                difference &= difference - np.uint64(1)
+                apart += 1
+            if apart <= distance:
+                if count == len(out):  # numba can't compile pytest's assert
+                    raise ValueError
+                out[count, 0], out[count, 1], out[count, 2] = i, j, apart
+                count += 1
+    return out[:count]
 
 
 near_zero = st.sets(st.integers(0, 63), max_size=6).map(lambda bits: sum(1 << bit for bit in bits))
