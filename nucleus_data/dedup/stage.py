@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from nucleus_data.compiling import stand_somewhere
 from nucleus_data.corpus import Corpus
 from nucleus_data.dedup.settings import DedupSettings
 from nucleus_data.runner.rows import sample_rows
@@ -41,6 +42,7 @@ def find_pairs(
     """
     from nucleus_data.dedup.pairs import find_duplicates  # compiles the search
 
+    stand_somewhere()
     target = Table(corpus.store, "dedup", tables["dedup"])
     marker = f"{target.folder}/{PUBLISHED}"
     try:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nucleus_data.compiling import stand_somewhere
 from nucleus_data.pixels import Limits, PixelError, open_picture
 from nucleus_data.signals import SignalGroup, is_built_in, load_group
 from nucleus_data.stage import Result, Row, RowFailure, Stage, TableSpec
@@ -96,6 +97,10 @@ class Inspect(Stage[InspectSettings]):
             )
             for table, (path, group) in self._groups.items()
         ]
+
+    def setup(self) -> None:
+        """Makes sure that signals can be compiled."""
+        stand_somewhere()
 
     def process(self, rows: Iterator[Row]) -> Iterator[Result | RowFailure]:
         """One result or failure a row, in the rows' order."""
