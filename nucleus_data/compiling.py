@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from pathlib import Path
 
 
 def stand_somewhere() -> None:
@@ -10,6 +11,6 @@ def stand_somewhere() -> None:
     Ray deletes a job's directory when one of several nodes on one machine has no more use for it.
     """
     try:
-        os.getcwd()
+        Path.cwd()
     except FileNotFoundError:
         os.chdir(tempfile.gettempdir())

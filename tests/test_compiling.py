@@ -1,4 +1,4 @@
-import os
+from pathlib import Path
 
 from nucleus_data.compiling import stand_somewhere
 
@@ -9,10 +9,10 @@ def test_a_process_whose_folder_is_gone_gets_another(tmp_path, monkeypatch):
     monkeypatch.chdir(gone)
     gone.rmdir()
     stand_somewhere()
-    assert os.path.isdir(os.getcwd())
+    assert Path.cwd().is_dir()
 
 
 def test_a_folder_that_is_there_stays(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     stand_somewhere()
-    assert os.getcwd() == str(tmp_path)
+    assert Path.cwd() == tmp_path
