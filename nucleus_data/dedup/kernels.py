@@ -56,6 +56,13 @@ def count_parts(
 
 
 @njit(nogil=True, cache=True)
+def count_tops(codes: Codes, shift: np.uint64, counts: NDArray[np.int64]) -> None:
+    """How many codes have each value of the bits from `shift` on."""
+    for i in range(len(codes)):
+        counts[np.int64(codes[i] >> shift)] += 1
+
+
+@njit(nogil=True, cache=True)
 def scatter_parts(
     codes: Codes,
     table: Codes,

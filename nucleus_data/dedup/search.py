@@ -45,6 +45,7 @@ HOT = 4096
 # Codes looked at to learn which bits tell them apart.
 SAMPLE = 1 << 16
 TASKS = 64
+CHUNK = 1 << 22  # of what would take as much memory as the codes
 # Seconds for sorting a code once and comparing a pair; measured once, they only choose k.
 SORT_S, COMPARE_S = 6e-9, 0.7e-9
 FEW = 64
@@ -62,12 +63,12 @@ class Groups:
     Attributes:
         codes: The distinct ones, rising, uint64[U].
         order: Places of all N codes, sorted by code and then by place (uint32 or int64).
-        starts: Where each group begins in `order`, and N: int64[U + 1].
+        starts: Where each group begins in `order`, and N: U + 1 numbers of the same type.
     """
 
     codes: Codes
     order: NDArray[np.uint32] | Indices
-    starts: Indices
+    starts: NDArray[np.uint32] | Indices
 
     def of_each(self) -> Indices:
         """For each of the N codes, the place of its group: int64[N]."""
@@ -91,8 +92,15 @@ def group_equal(codes: Codes, threads: int | None = None) -> Groups:
     fresh = np.empty(len(kept), bool)
     fresh[:1] = True
     np.not_equal(kept[1:], kept[:-1], out=fresh[1:])
-    starts = np.append(np.flatnonzero(fresh), len(kept))
-    return Groups(kept if len(starts) == len(kept) + 1 else kept[fresh], order, starts)
+    distinct = int(np.count_nonzero(fresh))
+    starts = np.empty(distinct + 1, order.dtype)
+    found = 0
+    for first in range(0, len(kept), CHUNK):
+        places = np.flatnonzero(fresh[first : first + CHUNK])
+        starts[found : found + len(places)] = places + first
+        found += len(places)
+    starts[-1] = len(kept)
+    return Groups(kept if distinct == len(kept) else kept[fresh], order, starts)
 
 
 def _sorted(codes: Codes, pool: ThreadPoolExecutor) -> tuple[Codes, NDArray[np.uint32] | Indices]:
@@ -101,14 +109,11 @@ def _sorted(codes: Codes, pool: ThreadPoolExecutor) -> tuple[Codes, NDArray[np.u
     bits = min(MAX_BLOCK_BITS, max(1, count.bit_length() - 8))
     shift = np.uint64(64 - bits)
     pieces = _pieces(count, pool)
-    counts = np.stack(
-        list(
-            pool.map(
-                lambda piece: np.bincount(
-                    (codes[slice(*piece)] >> shift).astype(np.int64), minlength=1 << bits
-                ),
-                pieces,
-            )
+    counts = np.zeros((len(pieces), 1 << bits), np.int64)
+    list(
+        pool.map(
+            lambda k: kernels.count_tops(codes[slice(*pieces[k])], shift, counts[k]),
+            range(len(pieces)),
         )
     )
     starts, places = _offsets(counts)
