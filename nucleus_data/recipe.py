@@ -51,6 +51,7 @@ class ResourcesByStage(BaseModel):
 
     ingest: Resources = Resources()
     inspect: Resources = Resources()
+    dedup: Resources = Resources()
     select: Resources = Resources()
     embed: Resources = Resources(actors=1)
     caption: Resources = Resources(actors=1)

@@ -145,8 +145,11 @@ class Run:
         *,
         keep: bool = True,
     ) -> StageReport:
-        """Runs items through Ray; says what became of them and, if `keep`, notes it in the run."""
-        report = Loop(stage, work, self.resources(stage)).run(items, total)
+        """Runs items through Ray; says what became of them and, if `keep`, notes it in the run.
+
+        `stage` is a stage's name; a phase of it may follow, after a space.
+        """
+        report = Loop(stage, work, self.resources(stage.split()[0])).run(items, total)
         if report.deaths:
             self.sweep()
         if keep:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from nucleus_data.checking import check_captions, check_decisions
 from nucleus_data.corpus import Corpus
-from nucleus_data.dedup.stage import find_pairs, have_pairs
+from nucleus_data.dedup_steps import dedup, need_pairs, pin_dedup, shard_limits
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
 from nucleus_data.ingest import build_shard, plan_ingest, plan_retry
@@ -23,7 +23,7 @@ from nucleus_data.ingest.work_folder import remove_empty
 from nucleus_data.recipe import STAGE_NAMES
 from nucleus_data.run import Run
 from nucleus_data.runner.loop import Item, StageReport
-from nucleus_data.runner.rows import Summary, sample_rows
+from nucleus_data.runner.rows import Summary
 from nucleus_data.select.stage import (
     ROOT,
     Decisions,
@@ -37,7 +37,6 @@ from nucleus_data.tables import Table
 from nucleus_data.training_set import plan as planning
 from nucleus_data.training_set.write import TarTask, plan_name, write_manifest
 
-DEDUP_VERSION = 1
 RULES_VERSION = 1
 SET_VERSION = 1
 STATES = ("kept", "rejected", "duplicate", "failed", "pending")
@@ -109,29 +108,6 @@ def embed(run: Run) -> None:
             "embed.model is not set; give nano, a folder, or a hub name with embed.revision"
         )
     row_stage(run, "embed")
-
-
-def dedup(run: Run) -> None:
-    """Finds all pairs of duplicates, corpus-wide."""
-    tables = pin_dedup(run)
-    if run.dry_run:
-        rows = sum(len(run.corpus.records.covered(s)) for s in run.corpus.shards())
-        run.say(f"dedup: {rows:,} records to compare")
-        return
-    run.write_plan()
-    start = time.perf_counter()
-    found = find_pairs(
-        run.corpus, tables, run.recipe.dedup, limits=shard_limits(run), sample=run.sample
-    )
-    report = StageReport("dedup", seconds=time.perf_counter() - start)
-    report.summary = Summary(rows=found["records"], done=found["records"])
-    report.summary.extra = Counter(found)
-    run.keep(report, quiet=True)
-    run.say(
-        f"dedup: {found['records']:,} records, {found['pairs']:,} pairs within distance "
-        f"{run.recipe.dedup.distance} and confirmed ({found['exact']:,} of them equal files) "
-        f"({report.seconds:.1f} s)"
-    )
 
 
 def select(run: Run) -> dict[str, int]:
@@ -290,58 +266,6 @@ def use_selection(run: Run) -> None:
         f"there is no selection for the tables and rules as they are now; "
         f"run: nucleus select corpus={run.recipe.corpus}"
     )
-
-
-def need_pairs(run: Run) -> None:
-    """Checks that all pairs are there which the duplicate walk needs.
-
-    Raises:
-        RequestError: `dedup` was not run since the tables changed.
-    """
-    if run.recipe.select.drop_duplicates and not have_pairs(run.corpus, run.tables):
-        raise RequestError(
-            "select needs the pairs of the tables as they are now; "
-            f"run: nucleus dedup corpus={run.recipe.corpus}"
-        )
-
-
-def shard_limits(run: Run) -> dict[int, int] | None:
-    """Shard -> how many of its (sampled) records a limited, corpus-wide stage takes.
-
-    None without a limit.
-    """
-    if run.limit is None:
-        return None
-    remaining, limits = run.limit, {}
-    for number in run.corpus.shards():
-        if remaining <= 0:
-            break
-        records = run.corpus.records.read(number, ["id"])
-        count = sample_rows(records, run.sample).num_rows if records is not None else 0
-        limits[number] = min(count, remaining)
-        remaining -= limits[number]
-    return limits
-
-
-def pin_dedup(run: Run) -> dict[str, str]:
-    """Sets the config hash of `dedup`; returns all of them."""
-    needed: list[str] = ["inspect.file", "inspect.hash"]
-    inputs = {name: run.tables[name] for name in needed if name in run.tables}
-    if len(inputs) < len(needed):
-        raise RequestError(
-            "dedup needs the signal groups 'file' and 'hash'; add them to inspect.signals"
-        )
-    identity = {
-        "table": "dedup",
-        "version": DEDUP_VERSION,
-        "settings": run.recipe.dedup.model_dump(mode="json"),
-        "inputs": inputs,
-        "parts": run.corpus.parts_hash({"records": run.tables["records"], **inputs}),
-        "limit": run.limit,
-        "sample": run.sample,
-    }
-    run.tables["dedup"] = config_hash(identity)
-    return run.tables
 
 
 def pin_selection(run: Run) -> Decisions:

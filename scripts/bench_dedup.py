@@ -25,7 +25,8 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleus_data.dedup.search import group_equal, iterate_near_pairs
+from nucleus_data.dedup.groups import group_equal
+from nucleus_data.dedup.search import iterate_near_pairs
 from nucleus_data.pixels import PixelError, open_picture
 from nucleus_data.signals.hash import measure as hashes
 from scripts.benchmark import Measure, measure, parser, publish

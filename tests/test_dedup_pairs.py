@@ -1,3 +1,4 @@
+import hashlib
 import time
 
 import numpy as np
@@ -8,7 +9,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from nucleus_data.dedup.classes import Members
-from nucleus_data.dedup.pairs import INPUT, PAIRS, find_duplicates
+from nucleus_data.dedup.groups import group_equal
+from nucleus_data.dedup.pairs import find_duplicates
+from nucleus_data.dedup.rows import INPUT, PAIRS
 from nucleus_data.dedup.settings import DedupSettings
 
 RNG = np.random.default_rng(0)
@@ -28,6 +31,10 @@ def to_bytes(bits):
     return np.packbits(np.array(bits, dtype=np.uint8)).tobytes()
 
 
+def digest(content):
+    return None if content is None else hashlib.sha256(content.encode()).hexdigest()
+
+
 def hash_table(rows):
     """A table from (shard, row, sha256, phash bits, hash256 bits, width, height)."""
     columns = {name: [] for name in INPUT.names}
@@ -35,7 +42,7 @@ def hash_table(rows):
         columns["shard"].append(shard)
         columns["row"].append(row)
         columns["id"].append(f"{shard:016x}{row:016x}")
-        columns["sha256"].append(sha256)
+        columns["sha256"].append(digest(sha256))
         columns["phash"].append(None if phash is None else int.from_bytes(to_bytes(phash), "big"))
         columns["hash256"].append(None if hash256 is None else to_bytes(hash256))
         columns["width"].append(width)
@@ -173,7 +180,7 @@ def test_values_of_a_near_pair():
 
 
 def test_a_class_is_a_star_and_copies_of_bytes_are_exact():
-    pairs = find_duplicates(copies(4, sha256=["x", "y", "x", "y"]))
+    pairs = find_duplicates(copies(4, sha256=[digest(name) for name in "xyxy"]))
     assert places(pairs) == [((0, 0), (0, 1)), ((0, 0), (0, 2)), ((0, 1), (0, 3))]
     assert pairs["exact"].to_pylist() == [False, True, True]
     for name in ("distance", "distance256", "aspect_difference"):
@@ -255,8 +262,8 @@ def test_two_hundred_thousand_equal_codes():
 
 def test_members_of_a_large_group_come_in_bounded_pieces(monkeypatch):
     monkeypatch.setattr("nucleus_data.dedup.classes.SLICE", 7)
-    group = np.array([0, 1, 0, 2, 1, 1, 0, 1])
-    pieces = list(Members(group).of_pairs(np.array([1, 0]), np.array([1, 2])))
+    group = np.array([0, 1, 0, 2, 1, 1, 0, 1], np.uint64)
+    pieces = list(Members(group_equal(group)).of_pairs(np.array([1, 0]), np.array([1, 2])))
     assert max(len(pair) for pair, *_ in pieces) <= 7
     found = [tuple(row) for piece in pieces for row in np.stack(piece, axis=1).tolist()]
     inside = [(0, a, b) for a in (1, 4, 5, 7) for b in (1, 4, 5, 7) if a < b]
@@ -284,7 +291,11 @@ def test_settings_say_what_is_allowed():
         "distance": 4,
         "hash256_distance": 40,
         "aspect_tolerance": 0.03,
+        "against": {},
+        "partition_records": 4_000_000,
     }
+    with pytest.raises(ValidationError, match="a name has 1 to 63 of"):
+        DedupSettings(against={"an evaluation set": "there"})
     with pytest.raises(ValidationError, match="less than or equal to 8"):
         DedupSettings(distance=9)
     with pytest.raises(ValidationError, match="Extra inputs"):

@@ -5,8 +5,10 @@ from hypothesis import strategies as st
 from numba import njit
 
 from nucleus_data.dedup import search
+from nucleus_data.dedup.blocks import bit_shares
 from nucleus_data.dedup.codes import popcount
-from nucleus_data.dedup.search import group_equal, near_pairs
+from nucleus_data.dedup.groups import group_equal
+from nucleus_data.dedup.search import Layout, near_pairs, pairs_of_block
 
 
 def brute_force(codes, distance):
@@ -212,3 +214,19 @@ def test_bits_go_into_blocks_and_back():
 def test_wrong_input_is_refused(codes, distance, message):
     with pytest.raises(ValueError, match=message):
         near_pairs(codes, distance)
+
+
+@pytest.mark.parametrize("turns", [1 << 25, 300])
+def test_the_parts_of_a_block_can_be_searched_apart(turns, monkeypatch):
+    """Codes spread over files by a block's value give, file by file, each pair once."""
+    monkeypatch.setattr(search, "AT_ONCE", turns)
+    codes = planted_codes(3, 2_000)
+    layout = Layout.chosen(bit_shares(codes), len(codes), 4)
+    found = []
+    for block in layout.first_blocks:
+        part = layout.values(codes, block) % 3
+        for number in range(3):
+            places = np.flatnonzero(part == number)
+            for first, second, apart in pairs_of_block(codes[places], layout, block):
+                found += as_list((places[first], places[second], apart))
+    assert sorted(found) == brute_force(codes, 4)

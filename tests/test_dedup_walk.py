@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nucleus_data.dedup.pairs import PAIRS, find_duplicates
+from nucleus_data.dedup.pairs import find_duplicates
+from nucleus_data.dedup.rows import PAIRS
 from nucleus_data.dedup.walk import survivors, walk
 from tests.test_dedup_pairs import clustered_table, true_pairs
 

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from nucleus_data import steps
-from nucleus_data.dedup.pairs import PAIRS
+from nucleus_data.dedup.rows import PAIRS
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.hashing import record_id
 from nucleus_data.select.decide import DECISION_SCHEMA

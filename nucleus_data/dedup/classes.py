@@ -1,73 +1,80 @@
-"""Records equal in all that is compared, grouped so that one of them can stand for the rest.
-
-Arrays have one place for each record, in the order of (shard, row). N is the number of records.
-"""
+"""Records equal in all that is compared, grouped so that one of them can stand for the rest."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleus_data.dedup.codes import Indices
+from nucleus_data.dedup.codes import Codes, Indices
+from nucleus_data.dedup.groups import Groups, group_equal
 
 # Pairs expanded at a time: 8 MB of 256-bit hashes.
 SLICE = 1 << 18
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: odd, its bits well mixed
 
 
-def first_of_bytes(sha256: Indices, measured: NDArray[np.bool_]) -> Indices:
-    """For each record, the first with the same bytes; a measured one if there is any.
-
-    Args:
-        sha256: A number for each distinct content, int64[N].
-        measured: Whether the record has hashes and a size, bool[N].
-
-    Returns:
-        Places, int64[N]; a record that stands for its bytes has its own.
-    """
-    return _first_in_runs(np.lexsort((~measured, sha256)), [sha256])
-
-
-def first_of_class(
-    phash: NDArray[np.uint64], hash256: NDArray[np.uint64], size: Indices
-) -> Indices:
-    """For each record, the first with equal hashes and an equal aspect ratio.
+def runs_of(keys: Sequence[Codes]) -> tuple[Indices, Indices]:
+    """Sorts records so that those with equal keys stand together.
 
     Args:
-        phash: uint64[N].
-        hash256: uint64[N, 4].
-        size: Width and height, 1 or more, int64[N, 2].
+        keys: uint64[N] each; records are equal if all are.
 
     Returns:
-        Places, int64[N]; a record that stands for its class has its own.
+        An order of the N records that keeps equal ones as they were, int64[N], and where each run
+        of equal ones begins, int64[R].
     """
-    shape = size // np.gcd(size[:, 0], size[:, 1])[:, None]
-    keys = [phash, *hash256.T, *shape.T]
-    return _first_in_runs(np.lexsort(keys), keys)
-
-
-def _first_in_runs(order: Indices, keys: Sequence[NDArray[np.generic]]) -> Indices:
-    """For each place, the first of its run of equal keys; `order` is a stable sort by the keys."""
-    starts = np.zeros(len(order), dtype=bool)
-    starts[:1] = True
+    mixed = np.zeros(len(keys[0]), np.uint64)
     for key in keys:
-        in_order = key[order]
-        starts[1:] |= in_order[1:] != in_order[:-1]
+        mixed = (mixed ^ key) * _FACTOR
+        mixed ^= mixed >> np.uint64(29)
+    groups = group_equal(mixed)
+    order, starts = groups.order.astype(np.int64), groups.starts[:-1].astype(np.int64)
+    fresh = np.zeros(len(order), bool)
+    fresh[starts] = True
+    if any(_changes(key[order], fresh) for key in keys):  # two keys with one mixture: rare
+        order = np.lexsort(keys)
+        fresh[:1] = True
+        fresh[1:] = np.logical_or.reduce([key[order[1:]] != key[order[:-1]] for key in keys])
+        starts = np.flatnonzero(fresh)
+    return order, starts
+
+
+def _changes(key: Codes, fresh: NDArray[np.bool_]) -> bool:
+    """Whether a key changes anywhere but at the beginning of a run."""
+    return bool((key[1:] != key[:-1])[~fresh[1:]].any())
+
+
+def first_of_runs(
+    order: Indices, starts: Indices, preferred: NDArray[np.bool_] | None = None
+) -> Indices:
+    """For each record, the first of its run, among the preferred ones if it has any: int64[N].
+
+    Args:
+        order: As `runs_of` gives it.
+        starts: Likewise.
+        preferred: bool[N].
+    """
+    count = len(order)
+    if not count:
+        return order
+    rank = order if preferred is None else np.where(preferred[order], order, order + count)
+    best = np.minimum.reduceat(rank, starts) % count
     first = np.empty_like(order)
-    first[order] = order[starts][np.cumsum(starts) - 1]
+    first[order] = np.repeat(best, np.diff(np.append(starts, count)))
     return first
 
 
 class Members:
-    """The members of numbered groups.
+    """The members of groups of equal codes.
 
     Args:
-        group: Each member's group, 0 to G - 1, int64[M].
+        groups: The groups.
     """
 
-    def __init__(self, group: Indices) -> None:
-        self.by_group = np.argsort(group, kind="stable")
-        self.counts = np.bincount(group)
-        self.starts = np.cumsum(self.counts) - self.counts
+    def __init__(self, groups: Groups) -> None:
+        self.by_group = groups.order.astype(np.int64)
+        self.starts = groups.starts[:-1].astype(np.int64)
+        self.counts = np.diff(groups.starts.astype(np.int64))
 
     def of_pairs(self, one: Indices, other: Indices) -> Iterator[tuple[Indices, Indices, Indices]]:
         """Expands pairs of groups into pairs of members, in bounded memory for any size of group.

@@ -4,7 +4,7 @@ Codes are cut into blocks of bits (`Blocks` in `search`). A permuted code has it
 side, so that a block's value is one shift and one mask.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, types
@@ -16,8 +16,48 @@ from nucleus_data.dedup.codes import Codes
 # Up to so many codes with equal blocks are compared at once, however many blocks could still tell
 # them apart: sorting them would take longer.
 SMALL = 48
-# Of `Found.state`: pairs and hot codes written, hot groups, and whether something did not fit.
+# Of `Room.state`: pairs and hot codes written, hot groups, and whether something did not fit.
 PAIRS, HOT_CODES, HOT_GROUPS, FULL = range(4)
+
+
+class Wanted(NamedTuple):
+    """What is searched for.
+
+    Attributes:
+        block: The first block in which the pairs agree.
+        equal: In how many blocks near codes must agree.
+        shifts: Of each block.
+        masks: Of each block, in the permuted code.
+        distance: Largest Hamming distance.
+        hot: Groups of more codes that agree in `equal` blocks are not compared, but given back.
+    """
+
+    block: int
+    equal: int
+    shifts: Codes
+    masks: Codes
+    distance: int
+    hot: int
+
+
+class Room(NamedTuple):
+    """Where a search writes.
+
+    Attributes:
+        buffers: Scratch, (equal + 1, longest part).
+        counts: Scratch, (equal + 1, values of a block + 1).
+        out: Pairs, (room, 2).
+        hot_codes: Hot groups' codes.
+        hot_groups: Their sizes, prefixes, and the block after the last of the prefix.
+        state: Counts and flags, see `PAIRS`.
+    """
+
+    buffers: Codes
+    counts: NDArray[np.int64]
+    out: Codes
+    hot_codes: Codes
+    hot_groups: NDArray[np.int64]
+    state: NDArray[np.int64]
 
 
 @intrinsic
@@ -68,15 +108,20 @@ def scatter_parts(
     table: Codes,
     shift: np.uint64,
     mask: np.uint64,
+    first: int,
     places: NDArray[np.int64],
     out: Codes,
 ) -> None:
-    """Writes permuted codes by a block's value; `places` says where each value's next one goes."""
+    """Writes permuted codes by a block's value, of some values from `first` on.
+
+    `places` says where each value's next one goes.
+    """
     for i in range(len(codes)):
         code = permuted(codes[i], table)
-        value = np.int64((code >> shift) & mask)
-        out[places[value]] = code
-        places[value] += 1
+        value = np.int64((code >> shift) & mask) - first
+        if 0 <= value < len(places):
+            out[places[value]] = code
+            places[value] += 1
 
 
 @njit(nogil=True, cache=True)
@@ -143,21 +188,13 @@ def locate(codes: Codes, starts: NDArray[np.int64], shift: np.uint64, wanted: Co
 
 
 @njit(nogil=True, cache=True)
-def _compare(
-    codes: Codes,
-    prefix: int,
-    last: int,
-    masks: Codes,
-    distance: int,
-    out: Codes,
-    state: NDArray[np.int64],
-) -> None:
+def _compare(codes: Codes, prefix: int, last: int, wanted: Wanted, room: Room) -> None:
     """All near pairs of codes that agree in the blocks of `prefix`, if no others before `last` do.
 
     A pair agrees in several choices of blocks; it belongs to the first ones.
     """
     n = len(codes)
-    limit = np.uint64(distance)
+    limit = np.uint64(wanted.distance)
     for i in range(n - 1):
         code = codes[i]
         near = 0
@@ -171,17 +208,17 @@ def _compare(
                 continue
             mine = True
             for block in range(last):
-                if not (prefix >> block) & 1 and difference & masks[block] == 0:
+                if not (prefix >> block) & 1 and difference & wanted.masks[block] == 0:
                     mine = False
                     break
             if mine:
-                at = state[PAIRS]
-                if at >= len(out):
-                    state[FULL] = 1
+                at = room.state[PAIRS]
+                if at >= len(room.out):
+                    room.state[FULL] = 1
                     return
-                out[at, 0] = code
-                out[at, 1] = codes[j]
-                state[PAIRS] = at + 1
+                room.out[at, 0] = code
+                room.out[at, 1] = codes[j]
+                room.state[PAIRS] = at + 1
 
 
 @njit(nogil=True, cache=True)
@@ -206,62 +243,42 @@ def _split(
 
 
 @njit(nogil=True, cache=True)
-def _keep_hot(
-    codes: Codes,
-    prefix: int,
-    after: int,
-    hot_codes: Codes,
-    hot_groups: NDArray[np.int64],
-    state: NDArray[np.int64],
-) -> None:
-    at, group = state[HOT_CODES], state[HOT_GROUPS]
-    if at + len(codes) > len(hot_codes) or group >= len(hot_groups):
-        state[FULL] = 1
+def _keep_hot(codes: Codes, prefix: int, after: int, room: Room) -> None:
+    at, group = room.state[HOT_CODES], room.state[HOT_GROUPS]
+    if at + len(codes) > len(room.hot_codes) or group >= len(room.hot_groups):
+        room.state[FULL] = 1
         return
-    hot_codes[at : at + len(codes)] = codes
-    hot_groups[group, 0] = len(codes)
-    hot_groups[group, 1] = prefix
-    hot_groups[group, 2] = after
-    state[HOT_CODES] = at + len(codes)
-    state[HOT_GROUPS] = group + 1
+    room.hot_codes[at : at + len(codes)] = codes
+    room.hot_groups[group, 0] = len(codes)
+    room.hot_groups[group, 1] = prefix
+    room.hot_groups[group, 2] = after
+    room.state[HOT_CODES] = at + len(codes)
+    room.state[HOT_GROUPS] = group + 1
 
 
 @njit(nogil=True, cache=True)
-def _search_part(
-    block: int,
-    size: int,
-    equal: int,
-    shifts: Codes,
-    masks: Codes,
-    distance: int,
-    hot: int,
-    buffers: Codes,
-    ends: NDArray[np.int64],
-    out: Codes,
-    hot_codes: Codes,
-    hot_groups: NDArray[np.int64],
-    state: NDArray[np.int64],
-) -> None:
+def _search_part(size: int, wanted: Wanted, room: Room) -> None:
     """Splits codes that agree in one block by another, and so on, depth first.
 
     Without recursion: numba crashes when it loads a recursive function from its cache.
     """
+    block, equal, shifts, masks = wanted.block, wanted.equal, wanted.shifts, wanted.masks
+    buffers, ends = room.buffers, room.counts
     low, high, prefix = np.zeros((3, equal + 1), np.int64)
     last, value, values, start = np.zeros((4, equal + 1), np.int64)
     level, arrived = 1, True
     high[1], prefix[1], last[1] = size, 1 << block, block
-    while level > 0 and not state[FULL]:
+    while level > 0 and not room.state[FULL]:
         if arrived:
             arrived = False
             value[level], values[level] = 0, 0
             count = high[level] - low[level]
             if count <= SMALL or level == equal:
                 mine = buffers[level, low[level] : high[level]]
-                if count <= hot:
-                    after = last[level] + 1
-                    _compare(mine, prefix[level], after, masks, distance, out, state)
+                if count <= wanted.hot:
+                    _compare(mine, prefix[level], last[level] + 1, wanted, room)
                 else:
-                    _keep_hot(mine, prefix[level], last[level] + 1, hot_codes, hot_groups, state)
+                    _keep_hot(mine, prefix[level], last[level] + 1, room)
                 level -= 1
                 continue
         if value[level] == values[level]:  # every value of this block is done: the next block
@@ -292,59 +309,20 @@ def _search_part(
 
 
 @njit(nogil=True, cache=True)
-def search_parts(
-    codes: Codes,
-    starts: NDArray[np.int64],
-    block: int,
-    equal: int,
-    shifts: Codes,
-    masks: Codes,
-    distance: int,
-    hot: int,
-    buffers: Codes,
-    counts: NDArray[np.int64],
-    out: Codes,
-    hot_codes: Codes,
-    hot_groups: NDArray[np.int64],
-    state: NDArray[np.int64],
-) -> None:
-    """Searches parts of permuted codes, each of one value of `block`.
+def search_parts(codes: Codes, starts: NDArray[np.int64], wanted: Wanted, room: Room) -> None:
+    """Searches parts of permuted codes, each of one value of `wanted.block`.
 
     Args:
         codes: uint64[N], by the value of the block.
         starts: Where each part begins, and where the last one ends.
-        block: The first block in which the pairs agree.
-        equal: In how many blocks near codes must agree.
-        shifts: Of each block.
-        masks: Of each block, in the permuted code.
-        distance: Largest Hamming distance.
-        hot: Groups of more codes that agree in `equal` blocks are not compared, but given back.
-        buffers: Scratch, (equal + 1, longest part).
-        counts: Scratch, (equal + 1, values of a block + 1).
-        out: Pairs, (room, 2).
-        hot_codes: Hot groups' codes.
-        hot_groups: Their sizes, prefixes, and the block after the last of the prefix.
-        state: Counts and flags, see `PAIRS`.
+        wanted: What to find.
+        room: Where it goes.
     """
     for part in range(len(starts) - 1):
         size = starts[part + 1] - starts[part]
         if size < 2:
             continue
-        buffers[1, :size] = codes[starts[part] : starts[part + 1]]
-        _search_part(
-            block,
-            size,
-            equal,
-            shifts,
-            masks,
-            distance,
-            hot,
-            buffers,
-            counts,
-            out,
-            hot_codes,
-            hot_groups,
-            state,
-        )
-        if state[FULL]:
+        room.buffers[1, :size] = codes[starts[part] : starts[part + 1]]
+        _search_part(size, wanted, room)
+        if room.state[FULL]:
             return

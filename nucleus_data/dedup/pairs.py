@@ -1,80 +1,42 @@
-"""From the table of hashes to the `dedup` table: every confirmed pair, classes written as stars.
+"""From records to confirmed pairs: every step a function over rows (`rows`), classes as stars.
 
-The package's docstring says how to read the table. Records without hashes (their image failed) take
+The package's docstring says how to read the pairs. Records without hashes (their image failed) take
 part only by their bytes. Two records with the same bytes are one picture, whatever was measured.
+
+`find_duplicates` does the steps one after the other in memory; `partitioned` does the same steps on
+files, each part by itself: records by their bytes, pictures by their pHash, leaders by a block of
+it.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from nucleus_data.dedup.classes import Members, first_of_bytes, first_of_class
-from nucleus_data.dedup.codes import Indices
+from nucleus_data.dedup.classes import Members, first_of_runs, runs_of
+from nucleus_data.dedup.codes import Distances, Indices
 from nucleus_data.dedup.confirm import confirm
-from nucleus_data.dedup.search import group_equal, iterate_near_pairs
+from nucleus_data.dedup.groups import Groups, group_equal
+from nucleus_data.dedup.rows import (
+    EDGE,
+    Rows,
+    corpus_of,
+    pairs_table,
+    pictures_of,
+    records_of,
+)
+from nucleus_data.dedup.search import iterate_near_pairs
 from nucleus_data.dedup.settings import DedupSettings
 
-INPUT = pa.schema(
-    [
-        pa.field("shard", pa.int32(), nullable=False),
-        pa.field("row", pa.int32(), nullable=False),
-        pa.field("id", pa.string(), nullable=False),
-        ("sha256", pa.string()),
-        ("phash", pa.uint64()),
-        ("hash256", pa.binary(32)),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-    ]
-)
-PAIRS = pa.schema(
-    [
-        ("shard", pa.int32()),
-        ("row", pa.int32()),
-        ("id", pa.string()),
-        ("other_shard", pa.int32()),
-        ("other_row", pa.int32()),
-        ("other_id", pa.string()),
-        ("distance", pa.int8()),
-        ("distance256", pa.int16()),
-        ("aspect_difference", pa.float32()),
-        ("exact", pa.bool_()),
-    ]
-)
+CodePairs = Iterable[tuple[Indices, Indices, Distances]]
 
 
-@dataclass(frozen=True)
-class _Records:
-    """The table as arrays, N records in the order of (shard, row).
-
-    Attributes:
-        table: The sorted table.
-        measured: Whether the record has hashes and a size, bool[N]. Without, the three below mean
-            nothing.
-        phash: uint64[N].
-        hash256: uint64[N, 4].
-        size: Width and height, int64[N, 2].
-        sha256: A number for each distinct content, int64[N].
-    """
-
-    table: pa.Table
-    measured: NDArray[np.bool_]
-    phash: NDArray[np.uint64]
-    hash256: NDArray[np.uint64]
-    size: Indices
-    sha256: Indices
-
-
-# Rows of the result as columns: two records' places, distance, distance256, aspect difference.
-_Edges = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
-
-
-def find_duplicates(table: pa.Table, settings: DedupSettings | None = None) -> pa.Table:
-    """Finds all near duplicates among the records.
+def find_duplicates(
+    table: pa.Table, settings: DedupSettings | None = None, others: Iterable[pa.Table] = ()
+) -> pa.Table:
+    """Finds all near duplicates among the records, in memory.
 
     Time and memory grow with the records and the pairs of classes found. Only K *different* classes
     under one pHash (other 256-bit hashes or shapes) cost K^2 comparisons, still in bounded memory.
@@ -84,138 +46,145 @@ def find_duplicates(table: pa.Table, settings: DedupSettings | None = None) -> p
             `height` of every record, in any order; other columns are ignored. `sha256` and the
             measured columns may be null.
         settings: What counts as near; the defaults if None.
+        others: Tables of other corpora, in the order of `settings.against`; pairs of two of their
+            records are not told.
 
     Returns:
         A table with the schema `PAIRS`, each pair once, (shard, row) before (other_shard,
-        other_row), sorted by both. Rows with `exact`, or with all differences zero, connect the
+        other_row), sorted by both; of a record of another corpus these two are null, and its id has
+        the corpus's name before it. Rows with `exact`, or with all differences zero, connect the
         members of a class; see the package's docstring.
 
     Raises:
-        ValueError: A column is missing or of another type, a size is below 1, or a (shard, row)
-            occurs twice.
+        ValueError: As `rows.records_of`.
     """
     settings = settings or DedupSettings()
-    records = _read(table)
-    places = np.arange(len(records.measured))
-    # Two steps, so that each copy of the same bytes is linked to one of them, and counted as exact.
-    for_bytes = first_of_bytes(records.sha256, records.measured)
-    pictures = np.flatnonzero((for_bytes == places) & records.measured)
-    for_class = pictures[
-        first_of_class(records.phash[pictures], records.hash256[pictures], records.size[pictures])
-    ]
-    edges = [
-        _links(places, for_bytes),
-        _links(pictures, for_class),
-        *_near(records, pictures[for_class == pictures], settings),
-    ]
-    return _write(records, edges)
+    tables = enumerate([table, *others])
+    records = [records_of(each, number) for number, each in tables]
+    return find_pairs(np.concatenate(records), settings)[0]
 
 
-def _read(table: pa.Table) -> _Records:
-    missing = sorted(set(INPUT.names) - set(table.column_names))
-    if missing:
-        raise ValueError(
-            f"duplicates need the columns {missing}; the table has {sorted(table.column_names)}"
-        )
-    try:
-        table = table.select(INPUT.names).cast(INPUT)
-    except (ValueError, pa.ArrowNotImplementedError) as error:
-        raise ValueError(f"duplicates need {INPUT}\nthe table has {table.schema}") from error
-    table = table.sort_by([("shard", "ascending"), ("row", "ascending")]).combine_chunks()
-    shard, row = table["shard"].to_numpy(), table["row"].to_numpy()
-    again = np.flatnonzero((shard[1:] == shard[:-1]) & (row[1:] == row[:-1]))
-    if len(again):
-        raise ValueError(
-            "duplicates need each record once, "
-            f"got shard {shard[again[0]]}, row {row[again[0]]} twice"
-        )
-    sides = [table[name].fill_null(1).to_numpy() for name in ("width", "height")]
-    size = np.stack(sides, axis=1).astype(np.int64)
-    if (size < 1).any():
-        place = int(np.flatnonzero((size < 1).any(axis=1))[0])
-        raise ValueError(
-            f"record {table['id'][place]} is {size[place, 0]} x {size[place, 1]} pixels; "
-            "width and height must be at least 1"
-        )
-    valid = [table[name].is_valid().to_numpy() for name in ("phash", "hash256", "width", "height")]
-    return _Records(
-        table=table,
-        measured=np.logical_and.reduce(valid),
-        phash=table["phash"].fill_null(0).to_numpy(),
-        hash256=_hash256(table["hash256"]),
-        size=size,
-        sha256=_number(table["sha256"]),
-    )
+def find_pairs(records: Rows, settings: DedupSettings) -> tuple[pa.Table, Counter[str]]:
+    """As `find_duplicates`, of `RECORD` rows by place.
+
+    Returns:
+        The pairs; and counts: `pairs`, `exact` (of equal files), and `candidates`, the pairs of
+        different pictures whose pHashes are near, whether or not they count.
+    """
+    counts: Counter[str] = Counter()
+    exact, pictures = by_bytes(records)
+    links, leaders = by_class(pictures)
+    groups = group_equal(leaders["phash"])
+    edges = [exact, links, *equal_codes(leaders, groups, settings, counts)]
+    near = iterate_near_pairs(groups.codes, settings.distance)
+    edges += confirmed(leaders, groups, near, settings, counts)
+    pairs = pairs_table(np.concatenate(edges), tuple(settings.against))
+    counts.update(pairs=pairs.num_rows, exact=len(exact))
+    return pairs, counts
 
 
-def _hash256(column: pa.ChunkedArray) -> NDArray[np.uint64]:
-    """binary(32) as uint64[N, 4]; anything where null."""
-    parts = [
-        np.frombuffer(part.buffers()[1], dtype=np.uint64).reshape(-1, 4)[part.offset :][: len(part)]
-        for part in column.chunks
-        if len(part)
-    ]
-    return np.concatenate([np.empty((0, 4), dtype=np.uint64), *parts])
+def by_bytes(records: Rows) -> tuple[Rows, Rows]:
+    """Links records of the same bytes.
+
+    Args:
+        records: `RECORD` rows by place, all that have these bytes.
+
+    Returns:
+        `EDGE` rows, each record joined to the first measured one with its bytes (the first one, if
+        none was measured); and the pictures, one for the same bytes, measured, by place.
+    """
+    order, starts = runs_of(list(records["sha256"].T))
+    first = first_of_runs(order, starts, preferred=records["width"] > 0)
+    edges = _links(records, first)
+    edges["exact"] = True
+    alone = first == np.arange(len(records))
+    return edges, pictures_of(records[alone & (records["width"] > 0)])
 
 
-def _number(column: pa.ChunkedArray) -> Indices:
-    """A number for each distinct value, int64[N]; each null has its own."""
-    codes = pa.chunked_array(column.combine_chunks().dictionary_encode().indices)
-    own = len(column) + np.arange(len(column))
-    numbers: Indices = np.where(codes.is_valid(), codes.fill_null(0), own)
-    return numbers
+def by_class(pictures: Rows) -> tuple[Rows, Rows]:
+    """Links pictures that are equal in all that is compared.
+
+    Args:
+        pictures: `PICTURE` rows by place, all that have these pHashes.
+
+    Returns:
+        `EDGE` rows, each picture joined to the first of its class; and those first ones, the
+        leaders, by place.
+    """
+    size = np.stack([pictures["width"], pictures["height"]], axis=1).astype(np.int64)
+    shape = size // np.gcd(size[:, 0], size[:, 1])[:, None]
+    keys = [pictures["phash"], *pictures["hash256"].T, *shape.T.astype(np.uint64)]
+    order, starts = runs_of(keys)
+    first = first_of_runs(order, starts)
+    return _links(pictures, first), pictures[first == np.arange(len(pictures))]
 
 
-def _links(member: Indices, representative: Indices) -> _Edges:
-    """Joins members of a class to the one that stands for them, itself left out."""
-    linked = np.flatnonzero(member != representative)
-    zeros = np.zeros(len(linked), dtype=np.int8)
-    return member[linked], representative[linked], zeros, zeros, zeros
+def equal_codes(
+    leaders: Rows, groups: Groups, settings: DedupSettings, counts: Counter[str]
+) -> Iterator[Rows]:
+    """Confirmed pairs of leaders with one pHash, as `confirmed` gives them."""
+    shared = np.flatnonzero(np.diff(groups.starts) > 1)
+    same = (shared, shared, np.zeros(len(shared), dtype=np.int8))
+    return confirmed(leaders, groups, [same], settings, counts)
 
 
-def _near(records: _Records, leaders: Indices, settings: DedupSettings) -> Iterator[_Edges]:
-    """Confirmed pairs of classes, by those that stand for them."""
-    groups = group_equal(records.phash[leaders])
-    code = groups.of_each()
-    shared = np.flatnonzero(np.bincount(code) > 1)
-    members = Members(code)
-    same_code = (shared, shared, np.zeros(len(shared), dtype=np.int8))
-    for one, other, distance in chain(
-        [same_code], iterate_near_pairs(groups.codes, settings.distance)
-    ):
+def confirmed(
+    leaders: Rows,
+    groups: Groups,
+    near: CodePairs,
+    settings: DedupSettings,
+    counts: Counter[str],
+) -> Iterator[Rows]:
+    """Those pairs of leaders that count, among those whose pHashes are near, as `EDGE` rows.
+
+    Args:
+        leaders: `PICTURE` rows.
+        groups: Their pHashes.
+        near: Pairs of places in `groups.codes`, with their distances.
+        settings: What counts.
+        counts: Gets `candidates`, how many pairs were looked at.
+    """
+    members = Members(groups)
+    for one, other, distance in near:
         for pair, left, right in members.of_pairs(one, other):
             first, second = leaders[left], leaders[right]
-            counts, distance256, aspect = confirm(
-                records.hash256[first],
-                records.hash256[second],
-                records.size[first],
-                records.size[second],
+            counts["candidates"] += len(pair)
+            agree, distance256, aspect = confirm(
+                first["hash256"],
+                second["hash256"],
+                _size(first),
+                _size(second),
                 hash256_limit=settings.hash256_distance,
                 aspect_tolerance=settings.aspect_tolerance,
             )
-            yield (
-                first[counts],
-                second[counts],
-                distance[pair[counts]],
-                distance256[counts],
-                aspect[counts],
-            )
+            edges = _edges(first[agree], second[agree])
+            edges["distance"] = distance[pair[agree]]
+            edges["distance256"] = distance256[agree]
+            edges["aspect_difference"] = aspect[agree]
+            yield told(edges)
 
 
-def _write(records: _Records, edges: Sequence[_Edges]) -> pa.Table:
-    one, other, distance, distance256, aspect = (
-        np.concatenate(columns) for columns in zip(*edges, strict=True)
-    )
-    first, second = np.minimum(one, other), np.maximum(one, other)
-    order = np.lexsort((second, first))
-    first, second = first[order], second[order]
-    place = records.table.select(["shard", "row", "id"])
-    columns = [
-        *place.take(first).columns,
-        *place.take(second).columns,
-        distance[order].astype(np.int8),
-        distance256[order].astype(np.int16),
-        aspect[order].astype(np.float32),
-        records.sha256[first] == records.sha256[second],
-    ]
-    return pa.table(columns, schema=PAIRS)
+def told(edges: Rows) -> Rows:
+    """Edges without those of two records of other corpora."""
+    return edges[corpus_of(edges["place"]) == 0]
+
+
+def _size(rows: Rows) -> NDArray[np.int64]:
+    return np.stack([rows["width"], rows["height"]], axis=1).astype(np.int64)
+
+
+def _links(rows: Rows, first: Indices) -> Rows:
+    """Joins rows to the one that stands for them, itself left out."""
+    linked = np.flatnonzero(first != np.arange(len(rows)))
+    return told(_edges(rows[linked], rows[first[linked]]))
+
+
+def _edges(one: Rows, other: Rows) -> Rows:
+    """Edges of two records each, the lower place first."""
+    edges = np.zeros(len(one), EDGE)
+    swap = one["place"] > other["place"]
+    for name, other_name in (("place", "other"), ("id", "other_id")):
+        turned = swap if one[name].ndim == 1 else swap[:, None]
+        edges[name] = np.where(turned, other[name], one[name])
+        edges[other_name] = np.where(turned, one[name], other[name])
+    return edges

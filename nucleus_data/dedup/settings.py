@@ -1,8 +1,14 @@
 """Settings of `dedup`."""
 
-from pydantic import BaseModel, ConfigDict, Field
+import re
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from nucleus_data.dedup.codes import MAX_DISTANCE
+from nucleus_data.dedup.rows import MAX_CORPUS
+
+# What changes how the search is done, and no value; never part of a config hash.
+HOW = frozenset({"partition_records"})
 
 
 class DedupSettings(BaseModel):
@@ -25,3 +31,24 @@ class DedupSettings(BaseModel):
         le=1,
         description="Largest difference of two aspect ratios, as a share of the smaller.",
     )
+    against: dict[str, str] = Field(
+        default={},
+        description="Other corpora by a name of yours, for example an earlier release or an "
+        "evaluation set: what they have is a duplicate here, whatever its quality.",
+    )
+    partition_records: int = Field(
+        default=4_000_000,
+        ge=1,
+        description="No more records are compared in one process's memory (some 600 MB for the "
+        "default); of more, files of about as many are made and searched by all workers.",
+    )
+
+    @field_validator("against")
+    @classmethod
+    def _names(cls, against: dict[str, str]) -> dict[str, str]:
+        for name in against:
+            if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,62}", name):
+                raise ValueError(f"a name has 1 to 63 of a-z, 0-9, '_', '.' and '-', got {name!r}")
+        if len(against) > MAX_CORPUS:
+            raise ValueError(f"at most {MAX_CORPUS} other corpora, got {len(against)}")
+        return against

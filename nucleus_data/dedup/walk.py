@@ -28,7 +28,7 @@ def walk(
         eligible: Whether the rules keep the record, bool[N].
         rank: The order of preference, lowest first, int64[N]; no two eligible records have the
             same.
-        pairs: The `dedup` table (schema `nucleus_data.dedup.pairs.PAIRS`). Records that it names
+        pairs: The `dedup` table (schema `nucleus_data.dedup.rows.PAIRS`). Records that it names
             and `ids` does not can't be kept, but still connect the members of their class.
 
     Returns:

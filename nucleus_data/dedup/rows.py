@@ -1,0 +1,215 @@
+"""What is compared, as rows of fixed size: in memory, and in the files of a partitioned search.
+
+A record's `place` orders records: its corpus (0 is the own one, others are compared against), its
+shard and its row, in one number.
+"""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+# What all records have. `width` is 0 where an image was not measured; the hashes mean nothing then.
+PICTURE = np.dtype(
+    [
+        ("place", "<u8"),
+        ("id", "<u8", (2,)),
+        ("phash", "<u8"),
+        ("hash256", "<u8", (4,)),
+        ("width", "<i4"),
+        ("height", "<i4"),
+    ]
+)
+RECORD = np.dtype([*((n, PICTURE[n]) for n in PICTURE.names or ()), ("sha256", "<u8", (4,))])
+# A pair of the `dedup` table.
+EDGE = np.dtype(
+    [
+        ("place", "<u8"),
+        ("other", "<u8"),
+        ("id", "<u8", (2,)),
+        ("other_id", "<u8", (2,)),
+        ("distance", "i1"),
+        ("distance256", "<i2"),
+        ("aspect_difference", "<f4"),
+        ("exact", "?"),
+    ]
+)
+Rows = NDArray[Any]
+
+INPUT = pa.schema(
+    [
+        pa.field("shard", pa.int32(), nullable=False),
+        pa.field("row", pa.int32(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),
+        ("sha256", pa.string()),
+        ("phash", pa.uint64()),
+        ("hash256", pa.binary(32)),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+    ]
+)
+PAIRS = pa.schema(
+    [
+        ("shard", pa.int32()),
+        ("row", pa.int32()),
+        ("id", pa.string()),
+        ("other_shard", pa.int32()),
+        ("other_row", pa.int32()),
+        ("other_id", pa.string()),
+        ("distance", pa.int8()),
+        ("distance256", pa.int16()),
+        ("aspect_difference", pa.float32()),
+        ("exact", pa.bool_()),
+    ]
+)
+SHARD_BITS, ROW_BITS = 24, 32
+MAX_SHARD, MAX_CORPUS = (1 << SHARD_BITS) - 1, (1 << 8) - 1
+UNKNOWN = np.uint64(2**64 - 1)
+
+
+def place_of(shard: NDArray[Any], row: NDArray[Any], corpus: int = 0) -> NDArray[np.uint64]:
+    """Places of rows. Raises ValueError for a shard above 2^24 - 1."""
+    if len(shard) and not 0 <= int(shard.min()) <= int(shard.max()) <= MAX_SHARD:
+        raise ValueError(f"shards must be 0 to {MAX_SHARD}, got {shard.min()} to {shard.max()}")
+    high = np.uint64(corpus) << np.uint64(SHARD_BITS) | shard.astype(np.uint64)
+    places: NDArray[np.uint64] = high << np.uint64(ROW_BITS) | row.astype(np.uint64)
+    return places
+
+
+def corpus_of(place: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The number of the corpus of each place."""
+    return (place >> np.uint64(SHARD_BITS + ROW_BITS)).astype(np.int64)
+
+
+def shard_of(place: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The shard of each place."""
+    return (place >> np.uint64(ROW_BITS)).astype(np.int64) & MAX_SHARD
+
+
+def row_of(place: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The row of each place."""
+    return (place & np.uint64((1 << ROW_BITS) - 1)).astype(np.int64)
+
+
+def records_of(table: pa.Table, corpus: int = 0) -> Rows:
+    """Records as `RECORD` rows, by place.
+
+    Args:
+        table: Columns `INPUT` in any order, others ignored; `sha256` and the measured ones may be
+            null. An id is 32 hex digits, and so is twice as many a SHA-256.
+        corpus: The number of its corpus.
+
+    Raises:
+        ValueError: A column is missing or of another type, a size is below 1, an id or a SHA-256 is
+            not hex, or a (shard, row) occurs twice.
+    """
+    missing = sorted(set(INPUT.names) - set(table.column_names))
+    if missing:
+        raise ValueError(
+            f"duplicates need the columns {missing}; the table has {sorted(table.column_names)}"
+        )
+    try:
+        table = table.select(INPUT.names).cast(INPUT).combine_chunks()
+    except (ValueError, pa.ArrowNotImplementedError) as error:
+        raise ValueError(f"duplicates need {INPUT}\nthe table has {table.schema}") from error
+    records = np.zeros(table.num_rows, RECORD)
+    shard, row = table["shard"].to_numpy(), table["row"].to_numpy()
+    records["place"] = place_of(shard, row, corpus)
+    records["id"] = _from_hex(table["id"], 2)
+    known = table["sha256"].is_valid().to_numpy()
+    records["sha256"][known] = _from_hex(table["sha256"].drop_null(), 4)
+    # Bytes that nobody knows are nobody else's.
+    records["sha256"][~known] = UNKNOWN
+    records["sha256"][~known, 0] = records["place"][~known]
+    sides = [table[name].fill_null(1).to_numpy() for name in ("width", "height")]
+    small = np.flatnonzero(np.minimum(*sides) < 1)
+    if len(small):
+        at = int(small[0])
+        raise ValueError(
+            f"record {table['id'][at]} is {sides[0][at]} x {sides[1][at]} pixels; "
+            "width and height must be at least 1"
+        )
+    names = ("phash", "hash256", "width", "height")
+    measured = np.logical_and.reduce([table[name].is_valid().to_numpy() for name in names])
+    records["phash"] = table["phash"].fill_null(0).to_numpy()
+    records["hash256"] = _words(table["hash256"])
+    for name, side in zip(("width", "height"), sides, strict=True):
+        records[name] = np.where(measured, side, 0)
+    records = by_place(records)
+    again = np.flatnonzero(records["place"][1:] == records["place"][:-1])
+    if len(again):
+        twice = records["place"][again[:1]]
+        raise ValueError(
+            f"duplicates need each record once, got shard {shard_of(twice)[0]}, "
+            f"row {row_of(twice)[0]} twice"
+        )
+    return records
+
+
+def by_place(rows: Rows) -> Rows:
+    """Rows in the order of their places."""
+    if (rows["place"][1:] >= rows["place"][:-1]).all():
+        return rows
+    return rows[np.argsort(rows["place"], kind="stable")]
+
+
+def pictures_of(records: Rows) -> Rows:
+    """`RECORD` rows as `PICTURE` rows."""
+    pictures = np.empty(len(records), PICTURE)
+    for name in PICTURE.names or ():
+        pictures[name] = records[name]
+    return pictures
+
+
+def pairs_table(edges: Rows, corpora: tuple[str, ...] = ()) -> pa.Table:
+    """`EDGE` rows as the `dedup` table, sorted by both places.
+
+    Args:
+        edges: Of a record of the own corpus with another one.
+        corpora: Names of the other corpora, whose numbers are 1 and up.
+    """
+    edges = edges[np.lexsort((edges["other"], edges["place"]))]
+    foreign = corpus_of(edges["other"])
+    own = foreign == 0
+    ids = _to_hex(edges["other_id"])
+    names = ("", *(f"{name}:" for name in corpora))
+    other_ids = [names[number] + name for number, name in zip(foreign, ids, strict=True)]
+    columns = [
+        pa.array(shard_of(edges["place"]), pa.int32()),
+        pa.array(row_of(edges["place"]), pa.int32()),
+        pa.array(_to_hex(edges["id"]), pa.string()),
+        pa.array(shard_of(edges["other"]), pa.int32(), mask=~own),
+        pa.array(row_of(edges["other"]), pa.int32(), mask=~own),
+        pa.array(other_ids, pa.string()),
+        *(np.ascontiguousarray(edges[name]) for name in PAIRS.names[6:]),
+    ]
+    return pa.table(columns, schema=PAIRS)
+
+
+def _from_hex(column: pa.ChunkedArray, words: int) -> NDArray[np.uint64]:
+    """Texts of 16 * words hex digits, N of them, as uint64[N, words]."""
+    try:
+        data = bytes.fromhex("".join(column.to_pylist()))
+        found = np.frombuffer(data, np.uint64).reshape(len(column), words)
+    except ValueError:
+        raise ValueError(
+            f"ids are 32 hex digits and SHA-256 are 64, got {column[:3].to_pylist()}, ..."
+        ) from None
+    return found
+
+
+def _to_hex(words: NDArray[np.uint64]) -> list[str]:
+    text = np.ascontiguousarray(words).tobytes().hex()
+    size = 16 * words.shape[1]
+    return [text[at : at + size] for at in range(0, len(text), size)]
+
+
+def _words(column: pa.ChunkedArray) -> NDArray[np.uint64]:
+    """binary(32) as uint64[N, 4]; anything where null."""
+    parts = [
+        np.frombuffer(part.buffers()[1], dtype=np.uint64).reshape(-1, 4)[part.offset :][: len(part)]
+        for part in column.chunks
+        if len(part)
+    ]
+    return np.concatenate([np.empty((0, 4), dtype=np.uint64), *parts])
