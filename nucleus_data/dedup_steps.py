@@ -2,14 +2,16 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from nucleus_data.dedup.gather import READS, Source, other_sources, parts_of
 from nucleus_data.dedup.settings import HOW
-from nucleus_data.dedup.stage import compare, have_pairs
+from nucleus_data.dedup.stage import compare, have_pairs, published_counts
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
+from nucleus_data.report.pairs import EXACT, by_distance, write_pairs_page
+from nucleus_data.report.queries import Tables
 from nucleus_data.run import Run
 from nucleus_data.runner.loop import Item, StageReport
 from nucleus_data.runner.rows import Summary, sample_rows
@@ -56,6 +58,32 @@ def dedup(run: Run) -> None:
         f"({found['exact']:,} of them equal files); {found['candidates']:,} pairs of different "
         f"pictures were within distance {recipe.dedup.distance} ({report.seconds:.1f} s)"
     )
+
+
+def show_pairs(run: Run, each: int) -> Iterator[str]:
+    """Writes a page of duplicate pairs, some of each distance, and says how many there are.
+
+    Args:
+        run: The run.
+        each: How many pairs of a distance are shown.
+
+    Raises:
+        RequestError: `dedup` was not run since the tables changed.
+    """
+    table = pin_dedup(run)["dedup"]
+    if not have_pairs(run.corpus, run.tables):
+        raise RequestError(
+            "there are no pairs of the tables as they are now; "
+            f"run: nucleus dedup corpus={run.recipe.corpus}"
+        )
+    counts = published_counts(run.corpus, table)
+    distances = by_distance(Tables(run.corpus, {"dedup": table}), each)
+    yield f"{counts['pairs']:,} pairs among {counts['records']:,} records"
+    for found in distances:
+        name = found.name if found.name == EXACT else f"distance {found.name}"
+        yield f"  {name:<12} {found.count:>12,}"
+    page = run.path("pairs.html")
+    yield write_pairs_page(run.corpus, page, str(run.name), {"dedup": table}, counts, distances)
 
 
 def _others(run: Run) -> list[Source]:

@@ -3,35 +3,47 @@
     python scripts/bench_dedup.py                          # some ten minutes on two idle cores
     python scripts/bench_dedup.py --quick --json dedup.json
     python scripts/bench_dedup.py --pictures stamps        # codes with the bits of real pictures
+    python scripts/bench_dedup.py --out-of-core 1000       # a thousand million codes, and no more
 
 Codes are uniform, but for 8 % that are 1 to 4 bits from another one and 0.5 % that are one of four
 hot ones. Each size runs in a process of its own, whose largest memory is measured. The peer is a
 join of the same exact scheme (six blocks, two of them equal) in DuckDB, and faiss's multi-hash
 index where it is installed, at the smallest size; both grow faster than linearly.
+
+Out of core, the codes are dealt into files by one block after the other, and the files searched by
+two processes; the disk holds them once (8 GB for a thousand million). It is the search of `nucleus
+dedup`, on bare codes: no 256-bit hashes are read.
 """
 
 import argparse
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations, pairwise
+from multiprocessing import get_context
 from pathlib import Path
 
 import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleus_data.dedup.blocks import bit_shares
 from nucleus_data.dedup.groups import group_equal
-from nucleus_data.dedup.search import iterate_near_pairs
+from nucleus_data.dedup.search import Layout, iterate_near_pairs, pairs_of_block
+from nucleus_data.dedup.shuffle import read_rows, spread, write_rows
 from nucleus_data.pixels import PixelError, open_picture
 from nucleus_data.signals.hash import measure as hashes
+from nucleus_data.store import Store
 from scripts.benchmark import Measure, measure, parser, publish
 
 DISTANCE = 4
+PARTS = 64  # of the files out of core
 NEAR_SHARE, HOT_SHARE, HOT_CODES = 0.08, 0.005, 4
 # Seconds and gigabytes, by the number of codes.
 GOALS: dict[int, tuple[float | str, float | str]] = {10_000_000: (5, 4), 100_000_000: (50, 4)}
@@ -127,6 +139,52 @@ def searched(count: int, source: str = "planted") -> dict[str, float]:
     return found
 
 
+def deal(chunk: int, size: int, layout: Layout, block: int, folder: str) -> None:
+    """Writes a chunk of the codes, by their values of a block."""
+    codes = planted(size, chunk)
+    reader = spread(layout.values(codes, block).astype(np.uint64), PARTS)
+    write_rows(Store(folder), f"{block}/{chunk:06d}", codes, reader, PARTS)
+
+
+def search_part(part: int, layout: Layout, block: int, folder: str) -> tuple[int, int]:
+    """Pairs that belong to a block, in a part of the codes; and this process's largest memory."""
+    store = Store(folder)
+    names = [f"{block}/{name}" for name in store.list(str(block))]
+    groups = group_equal(read_rows(store, names, part, PARTS, np.dtype("<u8")), threads=1)
+    pairs = sum(len(one) for one, *_ in pairs_of_block(groups.codes, layout, block, threads=1))
+    return pairs, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def out_of_core(millions: int) -> list[Measure]:
+    """One search on files, by two processes."""
+    chunks, size = max(1, millions // 10), min(millions, 10) * 1_000_000
+    layout = Layout.chosen(bit_shares(planted(size)), chunks * size, DISTANCE)
+    total, memory = 0, [0, 0]
+    start = time.perf_counter()
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-dedup-") as folder,
+        ProcessPoolExecutor(2, get_context("spawn")) as pool,
+    ):
+        for block in layout.first_blocks:
+            dealt = [pool.submit(deal, c, size, layout, block, folder) for c in range(chunks)]
+            for each in dealt:
+                each.result()
+            tasks = [pool.submit(search_part, p, layout, block, folder) for p in range(PARTS)]
+            for task in tasks:
+                pairs, largest = task.result()
+                total += pairs
+                memory = sorted([*memory, largest])[-2:]
+            shutil.rmtree(Path(folder, str(block)))
+            minutes = (time.perf_counter() - start) / 60
+            print(f"block {block}: {total:,} pairs, {minutes:.1f} min", file=sys.stderr, flush=True)
+    name = f"{chunks * size / 1e6:g} M codes out of core, two processes"
+    return [
+        measure(name, [minutes], "min", "<= 45" if millions == 1000 else None),
+        measure(f"{name}: pairs found", [total], ""),
+        measure(f"{name}: largest memory of both", [sum(memory) / 2**20], "GB", "<= 10"),
+    ]
+
+
 def duckdb_join(codes: NDArray[np.uint64]) -> tuple[float, int]:
     """Seconds and pairs of the same scheme as a join: 15 keys of two of six blocks."""
     edges = np.linspace(0, 64, DISTANCE + 3).astype(int)
@@ -207,7 +265,11 @@ def main() -> None:
         return
     options: argparse.ArgumentParser = parser(__doc__ or "")
     options.add_argument("--pictures", type=Path, help="folder of real pictures")
+    options.add_argument("--out-of-core", type=int, metavar="MILLIONS", help="this search alone")
     args = options.parse_args()
+    if args.out_of_core:
+        publish(out_of_core(args.out_of_core), args.json)
+        return
     with tempfile.TemporaryDirectory(prefix="bench-dedup-") as folder:
         sizes = QUICK if args.quick else Sizes()
         publish(rows(sizes, args.pictures, Path(folder, "codes.npy")), args.json)

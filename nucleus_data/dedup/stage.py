@@ -42,9 +42,8 @@ def compare(
     """
     stand_somewhere()
     target = Table(corpus.store, "dedup", table)
-    marker = f"{target.folder}/{PUBLISHED}"
     try:
-        return dict(json.loads(corpus.store.read(marker)))
+        return published_counts(corpus, table)
     except FileNotFoundError:
         pass
     records = sum(source.records() for source in sources)
@@ -57,9 +56,16 @@ def compare(
             return None
         counts = dict(found)
     counts = {name: counts.get(name, 0) for name in COUNTED}
+    marker = f"{target.folder}/{PUBLISHED}"
     corpus.store.create(marker, json.dumps(counts, sort_keys=True).encode())
     clear(corpus.store, table)
     return counts
+
+
+def published_counts(corpus: Corpus, table: str) -> dict[str, int]:
+    """What `compare` returned. Raises FileNotFoundError where it has not ended yet."""
+    found = json.loads(corpus.store.read(f"tables/dedup/{table}/{PUBLISHED}"))
+    return {name: found.get(name, 0) for name in COUNTED}
 
 
 def have_pairs(corpus: Corpus, tables: Mapping[str, str]) -> bool:

@@ -20,20 +20,21 @@ KEPT = -1
 
 def walk(
     ids: pa.ChunkedArray, eligible: NDArray[np.bool_], rank: Indices, pairs: pa.Table
-) -> Indices:
+) -> pa.Array:
     """Finds for each record the kept one that it is dropped for.
 
     Args:
         ids: Record ids, N strings, each once, in any order.
         eligible: Whether the rules keep the record, bool[N].
-        rank: The order of preference, lowest first, int64[N]; no two eligible records have the
-            same.
+        rank: The order of preference, lowest first, int64[N]; 0 or more, and no two eligible
+            records have the same.
         pairs: The `dedup` table (schema `nucleus_data.dedup.rows.PAIRS`). Records that it names
-            and `ids` does not can't be kept, but still connect the members of their class.
+            and `ids` does not can't be kept, but still connect the members of their class; those of
+            other corpora (without `other_shard`) are all kept, before all others.
 
     Returns:
-        int64[N]: the place in `ids` of the best kept duplicate; -1 for records that are kept and
-        for ineligible ones.
+        N strings: the id of the best kept duplicate, of another corpus with its name before it;
+        null for records that are kept and for ineligible ones.
 
     Raises:
         ValueError: An id or the rank of an eligible record occurs twice, or the lengths differ.
@@ -53,13 +54,20 @@ def walk(
     strangers = len(named) - len(ids)
     differences = (pairs["distance"], pairs["distance256"], pairs["aspect_difference"])
     equal = np.logical_and.reduce([column.to_numpy() == 0 for column in differences])
-    return survivors(
-        np.append(eligible, np.zeros(strangers, dtype=bool)),
-        np.append(rank, np.zeros(strangers, dtype=np.int64)),
+    elsewhere = pc.unique(second.filter(pairs["other_shard"].is_null())).sort()
+    foreign = np.zeros(len(named), dtype=bool)
+    foreign[pc.index_in(elsewhere, value_set=named).to_numpy()] = True
+    ranks = np.append(rank, np.zeros(strangers, dtype=np.int64))
+    ranks[pc.index_in(elsewhere, value_set=named).to_numpy()] = np.arange(-len(elsewhere), 0)
+    places = survivors(
+        np.append(eligible, np.zeros(strangers, dtype=bool)) | foreign,
+        ranks,
         pc.index_in(first, value_set=named).to_numpy(),
         pc.index_in(second, value_set=named).to_numpy(),
         pairs["exact"].to_numpy() | equal,
+        foreign,
     )[: len(ids)]
+    return named.take(pa.array(places, mask=places == KEPT))
 
 
 def survivors(
@@ -68,6 +76,7 @@ def survivors(
     first: Indices,
     second: Indices,
     same_class: NDArray[np.bool_],
+    protected: NDArray[np.bool_] | None = None,
 ) -> Indices:
     """The walk over records given by their places 0 to N - 1.
 
@@ -78,9 +87,12 @@ def survivors(
         second: The other, int[E].
         same_class: Whether the pair joins members of one class, bool[E]; otherwise it joins their
             whole classes.
+        protected: Records that are not dropped for one another, bool[N]; eligible, and ranked
+            before all others.
 
     Returns:
-        int64[N], as `walk`.
+        int64[N]: the place of the best kept duplicate; -1 for records that are kept and for
+        ineligible ones.
 
     Raises:
         ValueError: Two eligible records have the same rank.
@@ -98,6 +110,8 @@ def survivors(
 
     one, other = leader[group[first[~same_class]]], leader[group[second[~same_class]]]
     between = (one >= 0) & (other >= 0) & (one != other)
+    if protected is not None:
+        between &= ~(protected[one] & protected[other])
     dropped_for = _walk_leaders(rank, one[between], other[between])
 
     leader_of = leader[group[best_first]]

@@ -180,7 +180,7 @@ def ledger(tables: Tables) -> Ledger:
     ((without,),) = tables.rows(
         f"select count(*) from {selection} d "
         f"anti join (select id from {selection} where state = 'kept') k on d.duplicate_of = k.id "
-        "where d.state = 'duplicate'"
+        "where d.state = 'duplicate' and not contains(d.duplicate_of, ':')"  # of this corpus
     )
     return Ledger(records, with_image, states, undecided, doubled, orphans, without)
 

@@ -163,16 +163,24 @@ def mark_duplicates(rules: pa.Table, survivors: pa.Table) -> pa.Table:
     dropped = pc.is_valid(place)
     if not pc.all(pc.or_(pc.equal(rules.column("state"), "kept"), pc.invert(dropped))).as_py():
         raise CorpusError("the walk dropped a record that the rules had not kept")
-    reason = pa.scalar([DUPLICATE_REASON], rules.schema.field("reasons").type)
+    survivor = survivors.column("duplicate_of").take(place)
+    names = [_reason(name) for name in survivor.to_pylist()]
+    reasons = pa.array(names, rules.schema.field("reasons").type)
     replaced = {
         "state": pc.if_else(dropped, "duplicate", rules.column("state")),
-        "duplicate_of": survivors.column("duplicate_of").take(place),
-        "reasons": pc.if_else(dropped, reason, rules.column("reasons")),
+        "duplicate_of": survivor,
+        "reasons": pc.if_else(dropped, reasons, rules.column("reasons")),
     }
     for name, values in replaced.items():
         field = rules.schema.field(name)
         rules = rules.set_column(rules.schema.get_field_index(name), field, values.cast(field.type))
     return rules
+
+
+def _reason(survivor: str | None) -> list[str]:
+    """Of a duplicate: `duplicate`, with the name of the corpus if the other one is elsewhere."""
+    corpus, found, _ = (survivor or "").partition(":")
+    return [f"{DUPLICATE_REASON}:{corpus}" if found else DUPLICATE_REASON]
 
 
 def walk_duplicates(
@@ -212,7 +220,8 @@ def walk_duplicates(
     order = ", ".join([*prefer, "m.id"])
     members = connection.sql(
         f"""WITH m AS (SELECT shard, row, id FROM {source("dedup")}
-              UNION SELECT other_shard, other_row, other_id FROM {source("dedup")})
+              UNION SELECT other_shard, other_row, other_id FROM {source("dedup")}
+              WHERE other_shard IS NOT NULL)
             SELECT m.shard, m.row, m.id FROM m
               JOIN {rules} j USING (shard, row) {joins}
             WHERE j.state = 'kept' ORDER BY {order}"""
@@ -220,10 +229,7 @@ def walk_duplicates(
     kept_for = walk(
         members["id"], np.ones(members.num_rows, bool), np.arange(members.num_rows), edges
     )
-    places = np.flatnonzero(kept_for >= 0)
-    dropped = members.take(places).append_column(
-        "duplicate_of", members["id"].take(kept_for[places])
-    )
+    dropped = members.append_column("duplicate_of", kept_for).filter(kept_for.is_valid())
     dropped = dropped.sort_by([("shard", "ascending"), ("row", "ascending")]).cast(SURVIVOR_SCHEMA)
     survivors = decision_table(corpus.store, "survivors", tables, root)
     numbers, starts = np.unique(dropped.column("shard").to_numpy(), return_index=True)
