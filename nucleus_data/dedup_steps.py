@@ -33,6 +33,7 @@ def dedup(run: Run) -> None:
         0,
         recipe.corpus,
         recipe.storage_options,
+        recipe.dedup.hashes,
         run.tables,
         run.corpus.shards(),
         shard_limits(run),
@@ -87,7 +88,7 @@ def show_pairs(run: Run, each: int) -> Iterator[str]:
 
 
 def _others(run: Run) -> list[Source]:
-    return other_sources(run.recipe.dedup.against, run.recipe.storage_options, run.tables)
+    return other_sources(run.recipe.dedup, run.recipe.storage_options, run.tables)
 
 
 def need_pairs(run: Run) -> None:
@@ -123,10 +124,13 @@ def shard_limits(run: Run) -> dict[int, int] | None:
 
 def pin_dedup(run: Run) -> dict[str, str]:
     """Sets the config hash of `dedup`; returns all of them."""
-    inputs = {name: run.tables[name] for name in READS if name in run.tables}
-    if len(inputs) < len(READS):
+    needed = READS[run.recipe.dedup.hashes]
+    inputs = {name: run.tables[name] for name in needed if name in run.tables}
+    if len(inputs) < len(needed):
+        groups = " and ".join(repr(name.removeprefix("inspect.")) for name in needed)
         raise RequestError(
-            "dedup needs the signal groups 'file' and 'hash'; add them to inspect.signals"
+            f"dedup.hashes={run.recipe.dedup.hashes} needs the signal groups {groups}; add them to "
+            f"inspect.signals, which has {', '.join(run.recipe.inspect.signals)}"
         )
     identity = {
         "table": "dedup",

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from nucleus_data.checking import check_captions, check_decisions
 from nucleus_data.corpus import Corpus
+from nucleus_data.dedup.gather import READS
 from nucleus_data.dedup_steps import dedup, need_pairs, pin_dedup, shard_limits
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
@@ -280,7 +281,7 @@ def pin_selection(run: Run) -> Decisions:
     required = {"inspect.file", *(t for r in rules for t in r.tables if t != "records")}
     if settings.drop_duplicates:
         pin_dedup(run)
-        required |= {"inspect.hash", *prefer_tables}
+        required |= {*READS[run.recipe.dedup.hashes], *prefer_tables}
     needed = sorted(required)
     inputs = {name: run.tables[name] for name in needed}
     identity = {

@@ -291,6 +291,7 @@ def test_settings_say_what_is_allowed():
         "distance": 4,
         "hash256_distance": 40,
         "aspect_tolerance": 0.03,
+        "hashes": "upright",
         "against": {},
         "partition_records": 4_000_000,
     }

@@ -19,7 +19,8 @@ from tests.commands import REPOSITORY
 from tests.curated import InlineLoop, table
 from tests.test_dedup_pairs import clustered_table
 
-HASHES = dict.fromkeys(READS, "0" * 16)
+TABLES = READS["upright"]
+HASHES = dict.fromkeys(TABLES, "0" * 16)
 KEYS = ["shard", "row", "id"]
 
 
@@ -30,14 +31,14 @@ def write_corpus(folder, rows: pa.Table) -> Corpus:
         mine = rows.filter(pc.equal(rows["shard"], shard))
         corpus.records.append(shard, mine.select([*KEYS, "sha256"]), {})
         measured = mine.filter(mine["phash"].is_valid())
-        for name, columns in READS.items():
+        for name, columns in TABLES.items():
             target = Table(corpus.store, name, HASHES[name])
             target.append(shard, measured.select([*KEYS, *columns]), {})
     return corpus
 
 
 def source(corpus: Corpus, number: int = 0) -> Source:
-    return Source(number, corpus.uri, {}, HASHES, corpus.shards())
+    return Source(number, corpus.uri, {}, "upright", HASHES, corpus.shards())
 
 
 def inline(name, task, items, total):
@@ -116,7 +117,10 @@ def test_a_failed_task_ends_the_search_and_publishes_nothing(tmp_path):
 
 
 def test_a_plan_spreads_what_does_not_fit():
-    sources = [Source(0, "a", {}, HASHES, range(7)), Source(1, "b", {}, HASHES, range(3))]
+    sources = [
+        Source(0, "a", {}, "upright", HASHES, range(7)),
+        Source(1, "b", {}, "upright", HASHES, range(3)),
+    ]
     plan = Plan.made(sources, 50, DedupSettings(partition_records=10), "t")
     assert plan.parts == 5
     assert [(number, list(shards)) for number, shards in plan.pieces] == [

@@ -1,7 +1,9 @@
+import io
 import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from nucleus_data import dedup_steps, steps
 from nucleus_data.errors import RequestError
@@ -130,3 +132,30 @@ def test_the_page_shows_pairs_of_each_distance(corpus, release):
     assert "in another corpus" in text.text
     assert EVIL_NAME not in page
     assert len(re.findall("<img ", page)) == 2 * 4 - 2  # two have their other one elsewhere
+
+
+def test_canonical_hashes_find_what_is_mirrored_turned_or_framed(tmp_path):
+    image = Image.open(io.BytesIO(picture(1, (240, 160))))
+    framed = Image.new("RGB", (300, 220), "black")
+    framed.paste(image, (30, 30))
+    copies = {
+        "mirrored.png": image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        "turned.png": image.transpose(Image.Transpose.ROTATE_90),
+        "framed.png": framed,
+    }
+    corpus = small_corpus(tmp_path / "c", shards=0)
+    files = {"original.png": picture(1, (240, 160)), "other.png": picture(2, (240, 160))}
+    for name, copy in copies.items():
+        stream = io.BytesIO()
+        copy.save(stream, "PNG")
+        files[name] = stream.getvalue()
+    write_shard(corpus, 0, files)
+    signals = "inspect.signals=[file, hash, canonical]"
+    curated.inspect(corpus, signals)
+    _, rows = selected(corpus, signals)
+    assert {row["state"] for row in rows.values()} == {"kept"}
+    _, rows = selected(corpus, signals, "dedup.hashes=canonical")
+    kept = sorted(key for key, row in rows.items() if row["state"] == "kept")
+    assert kept == ["framed.png", "other.png"]  # the most pixels stay
+    with pytest.raises(RequestError, match="needs the signal groups 'canonical'; add them to"):
+        steps.dedup(curated.run(corpus.uri, "dedup", "dedup.hashes=canonical"))

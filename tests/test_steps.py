@@ -154,7 +154,7 @@ def test_select_needs_the_pairs_of_the_tables_as_they_are(corpus):
 
 def test_signals_that_a_stage_needs_are_asked_for(corpus):
     tone = "inspect.signals=[tone]"
-    with pytest.raises(RequestError, match="dedup needs the signal groups 'file' and 'hash'"):
+    with pytest.raises(RequestError, match="needs the signal groups 'file' and 'hash'"):
         steps.dedup(curated.run(corpus.uri, "dedup", BARE, tone))
     bare = ("select.drop_duplicates=false", "select.prefer=[]")
     with pytest.raises(RequestError, match="select needs the signal group 'file'"):

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from nucleus_data.corpus import RECORDS_HASH, Corpus
 from nucleus_data.dedup.rows import RECORD, Rows, records_of
+from nucleus_data.dedup.settings import DedupSettings
 from nucleus_data.errors import RequestError
 from nucleus_data.runner.rows import sample_rows
 from nucleus_data.tables import Table
@@ -19,7 +20,14 @@ MEASURED = {
     "phash": pa.uint64(),
     "hash256": pa.binary(32),
 }
-READS = {"inspect.file": ("width", "height"), "inspect.hash": ("phash", "hash256")}
+# By `dedup.hashes`: table -> what is compared -> the table's column.
+READS: dict[str, dict[str, dict[str, str]]] = {
+    "upright": {
+        "inspect.file": {"width": "width", "height": "height"},
+        "inspect.hash": {"phash": "phash", "hash256": "hash256"},
+    },
+    "canonical": {"inspect.canonical": {name: f"canonical_{name}" for name in MEASURED}},
+}
 
 
 @dataclass(frozen=True)
@@ -30,7 +38,8 @@ class Source:
         number: 0 for the own corpus, then those of `dedup.against` in their order.
         uri: Where it is.
         storage_options: For fsspec.
-        tables: Config hashes of the tables in `READS`.
+        hashes: Which hashes, a key of `READS`.
+        tables: Config hashes of the tables that hold them.
         shards: Its shards, ascending.
         limits: Shard -> number of records, where fewer than all are compared.
         sample: Share of the records that are compared.
@@ -39,6 +48,7 @@ class Source:
     number: int
     uri: str
     storage_options: Mapping[str, Any]
+    hashes: str
     tables: Mapping[str, str]
     shards: Sequence[int]
     limits: Mapping[int, int] | None = None
@@ -64,17 +74,19 @@ class Source:
         records = sample_rows(records, self.sample)
         if self.limits is not None:
             records = records.slice(0, self.limits.get(shard, 0))
-        for name, columns in READS.items():
-            table = Table(corpus.store, name, self.tables[name]).read(shard, ["row", *columns])
+        for name, columns in READS[self.hashes].items():
+            wanted = ["row", *columns.values()]
+            table = Table(corpus.store, name, self.tables[name]).read(shard, wanted)
             if table is None:
-                fields = [pa.field(column, MEASURED[column]) for column in columns]
+                fields = [pa.field(column, MEASURED[name]) for name, column in columns.items()]
                 table = pa.schema([pa.field("row", pa.int32()), *fields]).empty_table()
+            table = table.select(wanted).rename_columns(["row", *columns])
             records = records.join(table, "row", join_type="left outer")
         return records
 
 
 def other_sources(
-    against: Mapping[str, str], storage_options: Mapping[str, Any], tables: Mapping[str, str]
+    settings: DedupSettings, storage_options: Mapping[str, Any], tables: Mapping[str, str]
 ) -> list[Source]:
     """The corpora of `dedup.against`, whose tables must be of the same config hashes.
 
@@ -82,25 +94,26 @@ def other_sources(
         RequestError: There is no such corpus, or it was measured with other settings.
     """
     found = []
-    for number, (name, uri) in enumerate(against.items(), 1):
+    for number, (name, uri) in enumerate(settings.against.items(), 1):
         corpus = Corpus(uri, storage_options)
-        for table in READS:
-            if tables[table] not in corpus.config_hashes(table):
+        read = {table: tables[table] for table in READS[settings.hashes]}
+        for table, hashed in read.items():
+            if hashed not in corpus.config_hashes(table):
                 raise RequestError(
-                    f"dedup.against.{name}: {uri} has no table {table}/{tables[table]}: it was not "
+                    f"dedup.against.{name}: {uri} has no table {table}/{hashed}: it was not "
                     "measured with the same settings. Run `nucleus inspect` on it with this "
                     f"configuration and corpus={uri}"
                 )
-        hashes = {table: tables[table] for table in READS}
-        found.append(Source(number, uri, storage_options, hashes, corpus.shards()))
+        shards = corpus.shards()
+        found.append(Source(number, uri, storage_options, settings.hashes, read, shards))
     return found
 
 
 def parts_of(sources: Sequence[Source]) -> list[str]:
     """A hash of each source's tables as they are now, for a config hash."""
-    found = []
-    for source in sources:
-        corpus = Corpus(source.uri, source.storage_options)
-        read = {name: source.tables[name] for name in READS}
-        found.append(corpus.parts_hash({"records": RECORDS_HASH, **read}))
-    return found
+    return [
+        Corpus(source.uri, source.storage_options).parts_hash(
+            {"records": RECORDS_HASH, **source.tables}
+        )
+        for source in sources
+    ]

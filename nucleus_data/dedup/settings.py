@@ -1,6 +1,7 @@
 """Settings of `dedup`."""
 
 import re
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -30,6 +31,11 @@ class DedupSettings(BaseModel):
         ge=0,
         le=1,
         description="Largest difference of two aspect ratios, as a share of the smaller.",
+    )
+    hashes: Literal["upright", "canonical"] = Field(
+        default="upright",
+        description="Of the signal group `hash`; or, to find mirrored, turned and framed copies "
+        "too, of `canonical` (add it to inspect.signals).",
     )
     against: dict[str, str] = Field(
         default={},
