@@ -19,15 +19,18 @@ large model would make of the set they tell nothing.
 
 | module | what it holds |
 |---|---|
-| `presets` | sizes of the transformer: `nano`, and `debug` for tests |
+| `transformer` | the Nucleus-Image transformer; with `attention`, `moe`, `rope` and `config` |
+| `presets` | its sizes: `debug` for tests, `nano`, `small` for one GPU, `base` as published |
 | `init` | builds a transformer; every parameter initialised by rule, from a seed |
+| `exchange` | to and from the layout of diffusers, whose pipeline runs on what we save |
 | `codec` | pixels to latents and back: whitened space-to-depth, or a VAE (`vae`) |
 | `text` | the captioner's language tower as text encoder |
 | `loader` | a training set as deterministic batches |
 | `choice` | which samples are used: the first, a share; to train, or held out |
 | `flow` | packing, the rectified-flow objective, how sigmas are drawn |
 | `holdout` | the held-out loss: fixed noise, stratified sigmas |
-| `sample` | the Euler sampler with guidance, and the grid |
+| `sample` | the Euler sampler with guidance |
+| `pictures` | PNGs that say how they were made, and the grid |
 | `checkpoint` | whole or not at all: `model.safetensors` and `checkpoint.json` |
 | `settings` | every setting, free of torch |
 | `train` | the loop |

@@ -1,7 +1,7 @@
 """Rectified flow: packing, the one place where the model's sign is turned, keyed draws.
 
 Legend of shapes: B batch, C latent channels, H W latent rows and columns, S image tokens, P values
-of a token (C * patch^2), L text tokens, D text width.
+of a token (C * patch^2).
 
 Sigma is the share of noise: x_t = (1 - sigma) * data + sigma * noise. The transformer's output is
 **data minus noise**; `velocity` returns noise minus data, d x_t / d sigma, which is what the loss
@@ -10,16 +10,12 @@ and the sampler want.
 
 import math
 from statistics import NormalDist
-from typing import TYPE_CHECKING
 
 import torch
 
 from nucleus_data.hashing import keyed_uint64, keyed_unit
-
-if TYPE_CHECKING:
-    from diffusers.models.transformers.transformer_nucleusmoe_image import (
-        NucleusMoEImageTransformer2DModel,
-    )
+from nucleus_model.attention import TextKV
+from nucleus_model.transformer import NucleusTransformer
 
 STANDARD_NORMAL = NormalDist()
 SMALLEST_UNIT = 2.0**-53
@@ -43,56 +39,40 @@ def unpack(tokens_BSP: torch.Tensor, height: int, width: int, patch: int) -> tor
     return grid.reshape(batch, values // patch**2, height, width)
 
 
+def grid_of(latents_BCHW: torch.Tensor, patch: int) -> tuple[int, int]:
+    """Rows and columns of image tokens of some latents."""
+    height, width = latents_BCHW.shape[2:]
+    return height // patch, width // patch
+
+
 def velocity(
-    model: "NucleusMoEImageTransformer2DModel",
-    noisy_BCHW: torch.Tensor,
-    sigma_B: torch.Tensor,
-    text_BLD: torch.Tensor,
-    mask_BL: torch.Tensor,
+    model: NucleusTransformer, noisy_BCHW: torch.Tensor, sigma_B: torch.Tensor, text: TextKV
 ) -> torch.Tensor:
     """Noise minus data as the model sees it, (B, C, H, W).
 
     Args:
-        model: diffusers' `NucleusMoEImageTransformer2DModel`.
+        model: The transformer.
         noisy_BCHW: The mixture of data and noise.
         sigma_B: Share of noise, 0 to 1.
-        text_BLD: Text states, padded on the right.
-        mask_BL: True where there is text.
-
-    Raises:
-        RuntimeError: diffusers' text cache is on. It knows prompts by their memory address, which a
-            later batch reuses.
+        text: The prompts' keys and values for this grid, from the model's `encode_text`.
     """
-    if model.is_cache_enabled:
-        raise RuntimeError(
-            "the transformer's text key/value cache is on; it finds prompts by memory address and "
-            "returns another prompt's text. Call model.disable_cache() before training or sampling"
-        )
-    patch = model.config["patch_size"]
+    patch = model.config.patch_size
     height, width = noisy_BCHW.shape[2:]
-    (output_BSP,) = model(
-        hidden_states=pack(noisy_BCHW, patch),
-        img_shapes=[(1, height // patch, width // patch)],
-        encoder_hidden_states=text_BLD,
-        encoder_hidden_states_mask=mask_BL,
-        timestep=sigma_B,
-        return_dict=False,
-    )
-    return -unpack(output_BSP, height, width, patch)
+    output = model(pack(noisy_BCHW, patch), sigma_B, text, grid_of(noisy_BCHW, patch))
+    return -unpack(output.tokens_BSP, height, width, patch)
 
 
 def flow_loss(
-    model: "NucleusMoEImageTransformer2DModel",
+    model: NucleusTransformer,
     latents_BCHW: torch.Tensor,
     noise_BCHW: torch.Tensor,
     sigma_B: torch.Tensor,
-    text_BLD: torch.Tensor,
-    mask_BL: torch.Tensor,
+    text: TextKV,
 ) -> torch.Tensor:
     """Mean squared error of the velocity, (B,): one figure a sample. Arguments as in `velocity`."""
     sigma_B111 = sigma_B[:, None, None, None]
     noisy_BCHW = (1 - sigma_B111) * latents_BCHW + sigma_B111 * noise_BCHW
-    error = velocity(model, noisy_BCHW, sigma_B, text_BLD, mask_BL) - (noise_BCHW - latents_BCHW)
+    error = velocity(model, noisy_BCHW, sigma_B, text) - (noise_BCHW - latents_BCHW)
     return error.square().mean(dim=(1, 2, 3))
 
 

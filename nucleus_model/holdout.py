@@ -6,21 +6,16 @@ high bins the captions. Which samples these are, `choice` says.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
 from nucleus_data.hashing import keyed_unit
 from nucleus_model.choice import HOLDOUT_SEED as SEED
-from nucleus_model.flow import draw_noise, flow_loss
+from nucleus_model.flow import draw_noise, flow_loss, grid_of
 from nucleus_model.latents import Latents
 from nucleus_model.loader import Sample, TrainingSet
 from nucleus_model.text import TextEncoder
-
-if TYPE_CHECKING:
-    from diffusers.models.transformers.transformer_nucleusmoe_image import (
-        NucleusMoEImageTransformer2DModel,
-    )
+from nucleus_model.transformer import NucleusTransformer
 
 BINS = 8
 
@@ -42,7 +37,7 @@ class HeldOutLoss:
 
 @torch.no_grad()
 def held_out_loss(
-    model: "NucleusMoEImageTransformer2DModel",
+    model: NucleusTransformer,
     text: TextEncoder,
     latents: Latents,
     training_set: TrainingSet,
@@ -61,7 +56,8 @@ def held_out_loss(
             if batch is None:
                 continue
             latents_BCHW = latents.of(batch).to(device)
-            text_BLD, mask_BL = text.encode(batch.captions)
+            grid = grid_of(latents_BCHW, model.config.patch_size)
+            text_kv = model.encode_text(*text.encode(batch.captions), grid)
             columns = []
             for index in range(BINS):
                 keys = [f"{sample.id}:{index}" for sample in batch.samples]
@@ -74,8 +70,7 @@ def held_out_loss(
                         latents_BCHW,
                         noise_BCHW.to(device),
                         torch.tensor(sigmas, device=device),
-                        text_BLD,
-                        mask_BL,
+                        text_kv,
                     ).cpu()
                 )
             losses.append(torch.stack(columns, dim=1))

@@ -6,17 +6,12 @@ order nor the global generator matters.
 """
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 
 from nucleus_data.hashing import keyed_uint64
 from nucleus_model.presets import Preset
-
-if TYPE_CHECKING:
-    from diffusers.models.transformers.transformer_nucleusmoe_image import (
-        NucleusMoEImageTransformer2DModel,
-    )
+from nucleus_model.transformer import NucleusTransformer
 
 # Blocks start as the identity, the output as zero (adaLN-Zero, Peebles and Xie 2023,
 # arXiv:2212.09748).
@@ -26,7 +21,7 @@ ROUTER_STD = 0.02
 
 def build_transformer(
     preset: Preset, *, latent_channels: int, text_width: int, seed: int
-) -> "NucleusMoEImageTransformer2DModel":
+) -> NucleusTransformer:
     """A transformer in fp32 on the CPU, initialised by `initialise`.
 
     Args:
@@ -35,14 +30,9 @@ def build_transformer(
         text_width: Width of the text encoder's hidden states.
         seed: Decides every value.
     """
-    from diffusers.models.transformers.transformer_nucleusmoe_image import (
-        NucleusMoEImageTransformer2DModel,
-    )
-
-    with torch.random.fork_rng(devices=[]):  # construction draws numbers that are overwritten
-        model = NucleusMoEImageTransformer2DModel(
-            **preset.transformer_config(latent_channels, text_width)
-        )
+    with torch.device("meta"):  # where construction draws no numbers
+        model = NucleusTransformer(preset.transformer_config(latent_channels, text_width))
+    model.to_empty(device="cpu")
     initialise(model, seed)
     return model
 
@@ -55,7 +45,7 @@ def initialise(model: torch.nn.Module, seed: int) -> None:
     expert by expert likewise; the router 0.02; norms one; biases zero; modulation and output zero.
 
     Raises:
-        ValueError: A parameter fits no rule (another version of the class).
+        ValueError: A parameter fits no rule.
     """
     for name, parameter in model.named_parameters():
         generator = torch.Generator().manual_seed(keyed_uint64("init", seed, name) >> 1)
@@ -72,7 +62,7 @@ def initialise(model: torch.nn.Module, seed: int) -> None:
         else:
             raise ValueError(
                 f"no initialisation rule for the parameter {name} of shape "
-                f"{tuple(parameter.shape)}; the rules are made for diffusers 0.42.1"
+                f"{tuple(parameter.shape)}; add one to nucleus_model.init"
             )
 
 

@@ -1,22 +1,16 @@
-"""Sizes of the transformer, as data.
+"""Sizes of the transformer, as data."""
 
-The class defaults in diffusers describe another model: nothing is built from them.
-"""
-
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from nucleus_model.config import FIRST_DENSE, TransformerConfig
+
 ROUTE_SCALE = 2.5
-DENSE_LAYERS = {
-    "all_moe": 0,
-    "leave_first_block_dense": 1,
-    "leave_first_three_blocks_dense": 3,
-}
 
 
 class Preset(BaseModel):
-    """One size; it becomes the configuration of `NucleusMoEImageTransformer2DModel`."""
+    """One size; with a codec and a text encoder it becomes a `TransformerConfig`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -49,7 +43,7 @@ class Preset(BaseModel):
             )
         if self.heads % self.kv_heads:
             raise ValueError(f"kv_heads must divide heads {self.heads}, got {self.kv_heads}")
-        dense = DENSE_LAYERS[self.dense]
+        dense = FIRST_DENSE[self.dense]
         if len(self.capacity_factors) != self.layers or [
             factor > 0 for factor in self.capacity_factors
         ] != [False] * dense + [True] * (self.layers - dense):
@@ -69,29 +63,27 @@ class Preset(BaseModel):
         """Width of the residual stream."""
         return self.heads * self.head_dim
 
-    def transformer_config(self, latent_channels: int, text_width: int) -> dict[str, Any]:
-        """Every argument of diffusers' class, for a codec's channels and a text encoder's width."""
-        return {
-            "patch_size": self.patch,
-            "in_channels": latent_channels * self.patch**2,
-            "out_channels": latent_channels,
-            "num_layers": self.layers,
-            "attention_head_dim": self.head_dim,
-            "num_attention_heads": self.heads,
-            "num_key_value_heads": self.kv_heads,
-            "joint_attention_dim": text_width,
-            "axes_dims_rope": self.rope_axes,
-            "mlp_ratio": self.mlp_ratio,
-            "moe_enabled": True,
-            "dense_moe_strategy": self.dense,
-            "num_experts": self.experts,
-            "moe_intermediate_dim": self.expert_width,
-            "capacity_factors": list(self.capacity_factors),
-            "use_sigmoid": False,
-            "route_scale": ROUTE_SCALE,
-            # The loop over experts makes autograd build one full-size zero gradient an expert.
-            "use_grouped_mm": True,
-        }
+    def transformer_config(self, latent_channels: int, text_width: int) -> TransformerConfig:
+        """The whole configuration, for a codec's channels and a text encoder's width."""
+        return TransformerConfig(
+            patch_size=self.patch,
+            in_channels=latent_channels * self.patch**2,
+            out_channels=latent_channels,
+            num_layers=self.layers,
+            attention_head_dim=self.head_dim,
+            num_attention_heads=self.heads,
+            num_key_value_heads=self.kv_heads,
+            joint_attention_dim=text_width,
+            axes_dims_rope=self.rope_axes,
+            mlp_ratio=self.mlp_ratio,
+            moe_enabled=True,
+            dense_moe_strategy=self.dense,
+            num_experts=self.experts,
+            moe_intermediate_dim=self.expert_width,
+            capacity_factors=self.capacity_factors,
+            use_sigmoid=False,
+            route_scale=ROUTE_SCALE,
+        )
 
 
 PRESETS: dict[str, Preset] = {
@@ -108,6 +100,19 @@ PRESETS: dict[str, Preset] = {
         experts=8,
         expert_width=64,
         capacity_factors=(0.0, 4.0, 2.0, 2.0),
+    ),
+    # For one GPU: 0.14 B parameters with the published text encoder and VAE.
+    "small": Preset(
+        layers=12,
+        heads=8,
+        kv_heads=2,
+        head_dim=64,
+        rope_axes=(8, 28, 28),
+        mlp_ratio=4.0,
+        dense="leave_first_block_dense",
+        experts=16,
+        expert_width=352,
+        capacity_factors=(0.0, 4.0, *(2.0,) * 10),
     ),
     # The published model: 16.92 B parameters. It needs GPUs.
     "base": Preset(

@@ -1,63 +1,80 @@
-"""The sampler (Euler, with guidance) and the grid of samples.
+"""The sampler: Euler steps from noise to latents, with guidance.
+
+    images = sample_images(model, text, codec, ["a red square"], [0], width=64, height=64)
 
 Guidance: v = v_empty + scale * (v_text - v_empty), then each token's vector is rescaled to the
-length that v_text had. Sigmas go in equal steps from 1 to 1/N, then to 0; no shift.
+length that v_text had. Sigmas go in equal steps from 1 to 1/N, then to 0; no shift. The prompts'
+keys and values, and those of the empty prompt, are computed once a run.
 """
 
-import json
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
 
+from nucleus_model.attention import TextKV
 from nucleus_model.codec import Codec
 from nucleus_model.flow import draw_noise, pack, unpack, velocity
 from nucleus_model.text import TextEncoder
-
-if TYPE_CHECKING:
-    from diffusers.models.transformers.transformer_nucleusmoe_image import (
-        NucleusMoEImageTransformer2DModel,
-    )
-
-PADDING = 2
-BACKGROUND = 255
+from nucleus_model.transformer import NucleusTransformer
 
 
 @torch.no_grad()
-def sample_latents(
-    model: "NucleusMoEImageTransformer2DModel",
-    text: TextEncoder,
-    prompts: Sequence[str],
-    noise_BCHW: torch.Tensor,
-    *,
-    steps: int,
-    guidance: float,
-) -> torch.Tensor:
-    """Latents (B, C, H, W) for prompts, from noise of that shape.
+def encode_prompts(
+    model: NucleusTransformer, text: TextEncoder, prompts: Sequence[str], grid: tuple[int, int]
+) -> TextKV:
+    """The prompts' keys and values; computed once, if all prompts are equal.
 
     Args:
         model: The transformer.
         text: The text encoder that it was trained with.
-        prompts: One a sample.
-        noise_BCHW: Standard normal.
-        steps: Euler steps, N.
-        guidance: Its scale; at 1 the empty prompt is not evaluated.
+        prompts: One an image.
+        grid: Rows and columns of image tokens.
     """
-    patch = model.config["patch_size"]
+    if len(set(prompts)) == 1:
+        return model.encode_text(*text.encode(prompts[:1]), grid).expand(len(prompts))
+    return model.encode_text(*text.encode(prompts), grid)
+
+
+def euler_sigmas(steps: int) -> list[float]:
+    """The sigmas of N steps, N + 1 of them: 1 to 1/N in equal steps, then 0; never shifted."""
+    return [*np.linspace(1.0, 1 / steps, steps).tolist(), 0.0]
+
+
+@torch.no_grad()
+def sample_latents(
+    model: NucleusTransformer,
+    noise_BCHW: torch.Tensor,
+    text: TextKV,
+    negative: TextKV | None,
+    *,
+    steps: int,
+    guidance: float,
+) -> torch.Tensor:
+    """Latents (B, C, H, W) from noise of that shape.
+
+    Args:
+        model: The transformer.
+        noise_BCHW: Standard normal.
+        text: The prompts, one an image, from `encode_prompts`.
+        negative: What guidance leads away from, one an image; None only with a guidance of 1.
+        steps: Euler steps, N.
+        guidance: Its scale; at 1 the negative prompt is not evaluated.
+
+    Raises:
+        ValueError: Guidance without a negative prompt.
+    """
+    if guidance != 1 and negative is None:
+        raise ValueError(f"a guidance of {guidance} needs a negative prompt, if only the empty one")
+    patch = model.config.patch_size
     height, width = noise_BCHW.shape[2:]
-    text_BLD, mask_BL = text.encode(prompts)
-    empty_BLD, empty_mask_BL = text.encode([""] * len(prompts))
-    sigmas = [*np.linspace(1.0, 1 / steps, steps).tolist(), 0.0]
     x_BCHW = noise_BCHW
-    for sigma, following in pairwise(sigmas):
-        sigma_B = torch.full((len(prompts),), sigma, device=x_BCHW.device)
-        v_BCHW = velocity(model, x_BCHW, sigma_B, text_BLD, mask_BL)
-        if guidance != 1:
-            v_empty_BCHW = velocity(model, x_BCHW, sigma_B, empty_BLD, empty_mask_BL)
+    for sigma, following in pairwise(euler_sigmas(steps)):
+        sigma_B = torch.full((len(x_BCHW),), sigma, device=x_BCHW.device)
+        v_BCHW = velocity(model, x_BCHW, sigma_B, text)
+        if guidance != 1 and negative is not None:
+            v_empty_BCHW = velocity(model, x_BCHW, sigma_B, negative)
             guided_BSP = guide(pack(v_BCHW, patch), pack(v_empty_BCHW, patch), guidance)
             v_BCHW = unpack(guided_BSP, height, width, patch)
         x_BCHW = x_BCHW + (following - sigma) * v_BCHW
@@ -72,8 +89,65 @@ def guide(text_BSP: torch.Tensor, empty_BSP: torch.Tensor, scale: float) -> torc
     return combined_BSP * (wanted_BS1 / length_BS1.clamp_min(torch.finfo(length_BS1.dtype).tiny))
 
 
+def sample_images(
+    model: NucleusTransformer,
+    text: TextEncoder,
+    codec: Codec,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    width: int,
+    height: int,
+    negative: str | Sequence[str] = "",
+    steps: int = 50,
+    guidance: float = 4.0,
+    batch_size: int = 8,
+) -> np.ndarray:
+    """One image a prompt, uint8 (prompts, height, width, 3).
+
+    An image depends on its prompt, its seed and the settings, not on what else is in the batch (but
+    for rounding).
+
+    Args:
+        model: The transformer.
+        text: The text encoder that it was trained with.
+        codec: The codec that it was trained with.
+        prompts: Texts; the empty one is the unconditional.
+        seeds: One a prompt.
+        width: Pixels; a multiple of codec factor times patch.
+        height: Pixels; likewise.
+        negative: What guidance leads away from: one text, or one a prompt.
+        steps: Euler steps.
+        guidance: Its scale; 1 is none.
+        batch_size: Images at once.
+
+    Raises:
+        ValueError: The size is no multiple, or there are not as many seeds or negative texts as
+            prompts.
+    """
+    negatives = [negative] * len(prompts) if isinstance(negative, str) else list(negative)
+    if not len(prompts) == len(seeds) == len(negatives):
+        raise ValueError(
+            f"{len(prompts)} prompts need as many seeds and negative prompts, got {len(seeds)} and "
+            f"{len(negatives)}"
+        )
+    grid, shape = _shapes(model, codec, width, height)
+    device = next(model.parameters()).device
+    images = []
+    for start in range(0, len(prompts), batch_size):
+        part = slice(start, start + batch_size)
+        noise = torch.stack([draw_noise(seed, "sample", shape) for seed in seeds[part]])
+        text_kv = encode_prompts(model, text, prompts[part], grid)
+        empty = encode_prompts(model, text, negatives[part], grid) if guidance != 1 else None
+        latents_BCHW = sample_latents(
+            model, noise.to(device), text_kv, empty, steps=steps, guidance=guidance
+        )
+        images.append(codec.decode(latents_BCHW).cpu().numpy())
+    return np.concatenate(images)
+
+
 def sample_grid(
-    model: "NucleusMoEImageTransformer2DModel",
+    model: NucleusTransformer,
     text: TextEncoder,
     codec: Codec,
     prompts: Sequence[str],
@@ -86,66 +160,33 @@ def sample_grid(
 ) -> np.ndarray:
     """Samples, one row a prompt and one column a seed: uint8 (prompts, seeds, height, width, 3).
 
-    A column starts from the same noise in every row.
-
-    Args:
-        model: The transformer.
-        text: The text encoder that it was trained with.
-        codec: The codec that it was trained with.
-        prompts: Texts; the empty one is the unconditional.
-        seeds: One a column.
-        width: Pixels; a multiple of codec factor times patch.
-        height: Pixels; likewise.
-        steps: Euler steps.
-        guidance: Scale.
+    A column starts from the same noise in every row. Arguments as in `sample_images`.
     """
+    grid, shape = _shapes(model, codec, width, height)
     device = next(model.parameters()).device
-    shape = (codec.channels, height // codec.factor, width // codec.factor)
+    text_kv = encode_prompts(model, text, prompts, grid)
+    empty = None
+    if guidance != 1:
+        empty = encode_prompts(model, text, [""], grid).expand(len(prompts))
     columns = []
     for seed in seeds:
-        noise_CHW = draw_noise(seed, "sample", shape).to(device)
-        noise_BCHW = noise_CHW.expand(len(prompts), *shape)
+        noise_BCHW = draw_noise(seed, "sample", shape).to(device).expand(len(prompts), *shape)
         latents_BCHW = sample_latents(
-            model, text, prompts, noise_BCHW, steps=steps, guidance=guidance
+            model, noise_BCHW, text_kv, empty, steps=steps, guidance=guidance
         )
         columns.append(codec.decode(latents_BCHW).cpu().numpy())
     return np.stack(columns, axis=1)
 
 
-def tile(images: np.ndarray) -> np.ndarray:
-    """One picture of (rows, columns, height, width, 3), with a white border around each cell."""
-    rows, columns, height, width, _ = images.shape
-    step_y, step_x = height + PADDING, width + PADDING
-    shape = (rows * step_y + PADDING, columns * step_x + PADDING, 3)
-    canvas = np.full(shape, BACKGROUND, np.uint8)
-    for row in range(rows):
-        for column in range(columns):
-            top, left = PADDING + row * step_y, PADDING + column * step_x
-            canvas[top : top + height, left : left + width] = images[row, column]
-    return canvas
-
-
-def write_grid(
-    folder: Path, images: np.ndarray, prompts: Sequence[str], seeds: Sequence[int], **facts: Any
-) -> None:
-    """Writes `samples.png` and `samples.json`.
-
-    Args:
-        folder: Where.
-        images: As `sample_grid` returns them.
-        prompts: One a row.
-        seeds: One a column.
-        facts: What else belongs into the JSON (steps, guidance).
-    """
-    Image.fromarray(tile(images)).save(folder / "samples.png")
-    record = {
-        "file": "samples.png",
-        "rows": list(prompts),
-        "columns": list(seeds),
-        "cell_height": images.shape[2],
-        "cell_width": images.shape[3],
-        "padding": PADDING,
-        **facts,
-    }
-    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-    (folder / "samples.json").write_text(text, encoding="utf-8")
+def _shapes(
+    model: NucleusTransformer, codec: Codec, width: int, height: int
+) -> tuple[tuple[int, int], tuple[int, int, int]]:
+    """The grid of tokens, and the shape of the latents, for a size in pixels."""
+    side = codec.factor * model.config.patch_size
+    if width % side or height % side:
+        raise ValueError(
+            f"width and height must be multiples of {side} (codec factor times patch), got "
+            f"{width} x {height}"
+        )
+    shape = (codec.channels, height // codec.factor, width // codec.factor)
+    return (height // side, width // side), shape

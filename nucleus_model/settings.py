@@ -45,8 +45,9 @@ class QuickTrainSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    preset: Literal["nano", "debug", "base"] = Field(
-        default="nano", description="Size of the transformer; base is the published one."
+    preset: Literal["nano", "debug", "small", "base"] = Field(
+        default="nano",
+        description="Size of the transformer; small is for one GPU, base the published one.",
     )
     resolution: int | None = Field(
         default=None, ge=8, description="Which resolution of the set; empty for its smallest."

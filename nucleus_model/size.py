@@ -53,18 +53,15 @@ def model_size(settings: QuickTrainSettings) -> ModelSize:
         RequestError: A model is not there, is not known without its files, or does not fit.
     """
     import torch
-    from diffusers.models.transformers.transformer_nucleusmoe_image import (
-        NucleusMoEImageTransformer2DModel,
-    )
+
+    from nucleus_model.transformer import NucleusTransformer
 
     text = _config(settings.text.model, settings.text.revision, TEXT_ENCODER)["text_config"]
     check_state(settings.text, text["num_hidden_layers"])
     channels, factor = _latents(settings)
     preset = PRESETS[settings.preset]
     with torch.device("meta"):
-        model = NucleusMoEImageTransformer2DModel(
-            **preset.transformer_config(channels, text["hidden_size"])
-        )
+        model = NucleusTransformer(preset.transformer_config(channels, text["hidden_size"]))
     total = sum(p.numel() for p in model.parameters())
     routed = {name: p.numel() for name, p in model.named_parameters() if ".experts." in name}
     per_block = sum(routed.values()) / max(1, sum(f > 0 for f in preset.capacity_factors))

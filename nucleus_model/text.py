@@ -8,6 +8,7 @@ exact (on the left it would shift the rotary positions).
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -59,7 +60,7 @@ class TextEncoder:
         finally:
             if bars:
                 logging.enable_progress_bar()
-        self.tokenizer = AutoTokenizer.from_pretrained(where, **options)
+        self.tokenizer = AutoTokenizer.from_pretrained(tokenizer_place(where), **options)
         self.tower = model.language_model.to(device).eval().requires_grad_(False)
         self.device = device
         self.width = int(config.text_config.hidden_size)
@@ -105,6 +106,13 @@ class TextEncoder:
             multiple of 8.
         """
         return pad_right([self.states(prompt) for prompt in prompts])
+
+
+def tokenizer_place(where: str) -> str:
+    """A pipeline in diffusers' layout has it beside the text encoder, not in it."""
+    beside = Path(where).parent / "processor"
+    inside = Path(where) / "tokenizer_config.json"
+    return str(beside) if beside.is_dir() and not inside.exists() else where
 
 
 def check_state(settings: TextSettings, layers: int) -> None:

@@ -30,13 +30,14 @@ from nucleus_data.errors import CorpusError
 from nucleus_model.checkpoint import save_checkpoint
 from nucleus_model.choice import choose
 from nucleus_model.codec import Codec, load_codec
-from nucleus_model.flow import draw_noise, draw_sigma, flow_loss
+from nucleus_model.flow import draw_noise, draw_sigma, flow_loss, grid_of
 from nucleus_model.holdout import held_out_loss
 from nucleus_model.init import build_transformer
 from nucleus_model.latents import Latents
 from nucleus_model.loader import Batch, Sample, TrainingSet
+from nucleus_model.pictures import write_grid
 from nucleus_model.presets import PRESETS, Preset
-from nucleus_model.sample import sample_grid, write_grid
+from nucleus_model.sample import sample_grid
 from nucleus_model.settings import QuickTrainSettings
 from nucleus_model.text import TextEncoder
 
@@ -87,7 +88,7 @@ def quick_train(
         ):
             summary = trainer.train(metrics, timings, progress)
         checkpoint = f"checkpoints/{settings.steps:06d}"
-        save_checkpoint(out / checkpoint, trainer.model, trainer.preset, trainer.record())
+        save_checkpoint(out / checkpoint, trainer.model, trainer.record())
         trainer.write_samples(out)
     summary |= {
         "text": describe(summary),
@@ -129,7 +130,7 @@ class _Trainer:
             text_width=self.text.width,
             seed=settings.seed,
         )
-        torch.nn.Module.to(self.model, settings.device)  # in place
+        self.model.to(settings.device)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, settings.weight_decay), lr=settings.lr, betas=(0.9, 0.95)
         )
@@ -266,14 +267,14 @@ class _Trainer:
             )
             for key in keys
         ]
-        text_BLD, mask_BL = self.text.encode(batch.captions)
+        grid = grid_of(latents_BCHW, self.preset.patch)
+        text = self.model.encode_text(*self.text.encode(batch.captions), grid)
         loss = flow_loss(
             self.model,
             latents_BCHW,
             noise_BCHW.to(settings.device),
             torch.tensor(sigmas, device=settings.device),
-            text_BLD,
-            mask_BL,
+            text,
         ).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -3,7 +3,7 @@
     python scripts/bench_select.py                          # 10 million rows; some 5 GB of disk
     python scripts/bench_select.py --quick --json select.json
 
-The corpus is tables alone, no tars: `records` with a caption and a URL, the four groups of
+The corpus is tables alone, no tars: `records` with a caption and a URL, the eight groups of
 `inspect`, and pairs (2 % of the records are copies). Every round changes a threshold. The rules and
 the order of preference are those of configs/full/recipe.yaml. Ray is started before the clock.
 """
@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from nucleus_data import compare_steps, steps
 from nucleus_data.corpus import Corpus
-from nucleus_data.dedup.pairs import PAIRS
+from nucleus_data.dedup.rows import PAIRS
 from nucleus_data.dedup.stage import PUBLISHED
 from nucleus_data.hashing import encode_rows
 from nucleus_data.recipe import Recipe, load_recipe
@@ -102,11 +102,14 @@ def records(rng: np.random.Generator, keys: dict[str, pa.Array]) -> pa.Table:
 
 
 def signals(rng: np.random.Generator, keys: dict[str, pa.Array]) -> dict[str, pa.Table]:
-    """The four groups of `inspect`, with values of the spread of web pictures."""
+    """The groups of `inspect`, with values of the spread of web pictures."""
     count = len(keys["id"])
 
     def single(values: np.ndarray) -> pa.Array:
         return pa.array(values.astype(np.float32))
+
+    def shares(a: float, b: float) -> pa.Array:
+        return single(rng.beta(a, b, count))
 
     width, height = (np.exp(rng.normal(6.6, 0.6, count)).astype(np.int32) + 1 for _ in range(2))
     size = (width.astype(np.int64) * height * np.exp(rng.normal(-2, 0.7, count))).astype(np.int64)
@@ -131,18 +134,47 @@ def signals(rng: np.random.Generator, keys: dict[str, pa.Array]) -> dict[str, pa
         "tone": {
             "luma_mean": single(rng.normal(120, 40, count)),
             "luma_std": single(rng.gamma(6, 10, count)),
-            "dark_share": single(rng.beta(0.6, 4, count)),
-            "bright_share": single(rng.beta(0.6, 4, count)),
+            "dark_share": shares(0.6, 4),
+            "bright_share": shares(0.6, 4),
             "entropy": single(rng.normal(7, 0.5, count)),
-            "saturation": single(rng.beta(2, 4, count)),
+            "saturation": shares(2, 4),
         },
         "detail": {
             "laplacian_variance": single(np.exp(rng.normal(5, 1.6, count))),
-            "high_frequency_share": single(rng.beta(2, 8, count)),
+            "high_frequency_share": shares(2, 8),
         },
         "hash": {
             "phash": rng.integers(0, 2**64, count, dtype=np.uint64),
             "hash256": pa.array([rng.bytes(32) for _ in range(count)], pa.binary(32)),
+        },
+        "colour": {
+            "luma_p1": rng.gamma(1.5, 10, count).clip(0, 255).astype(np.uint8),
+            "luma_p99": (255 - rng.gamma(1.5, 15, count)).clip(0, 255).astype(np.uint8),
+            "cast": single(rng.gamma(2, 4, count)),
+            "cast_factor": single(rng.gamma(2, 0.3, count)),
+            "colourfulness": single(rng.gamma(3, 12, count)),
+            "grey_share": shares(0.5, 3),
+            "dominant_share": shares(2, 5),
+        },
+        "sharpness": {
+            "edge_width": single(rng.gamma(3, 0.9, count)),
+            "upscaling": single(1 + rng.gamma(0.5, 0.5, count)),
+        },
+        "compression": {
+            "jpeg_quality": pa.array(
+                rng.integers(40, 100, count).astype(np.int8), mask=formats != "jpeg"
+            ),
+            "blockiness": single(rng.gamma(1, 0.1, count)),
+            "bytes_over_expected": single(np.exp(rng.normal(0, 0.3, count))),
+        },
+        "layout": {
+            **{
+                f"border_{side}": single(np.where(rng.random(count) < 0.03, rng.random(count), 0))
+                for side in ("left", "top", "right", "bottom")
+            },
+            "seam_vertical": shares(1, 9),
+            "seam_horizontal": shares(1, 9),
+            "repetition": shares(1, 12),
         },
     }
     return {

@@ -21,7 +21,7 @@ NANO = Path(__file__).resolve().parents[1] / "configs/nano/recipe.yaml"
 def picture(seed: int, size=(96, 64), form="PNG", **options) -> bytes:
     """A picture of 12x12 random colours, scaled up; other seeds give clearly other pictures."""
     colours = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), dtype=np.uint8)
-    image = Image.fromarray(colours).resize(size, Image.Resampling.BICUBIC)
+    image = Image.fromarray(colours).resize(size, Image.Resampling.HAMMING)
     stream = io.BytesIO()
     image.save(stream, form, **options)
     return stream.getvalue()

@@ -140,8 +140,8 @@ def write_set(
     return folder
 
 
-def write_qwen(folder: Path) -> Path:
-    """A Qwen3-VL of random weights (two layers, 32 wide) with a byte-level tokenizer."""
+def write_qwen(folder: Path, layers: int = 2, *, processor: bool = False) -> Path:
+    """A Qwen3-VL of random weights (32 wide) with a byte-level tokenizer, and its processor."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import Qwen2TokenizerFast, Qwen3VLConfig, Qwen3VLForConditionalGeneration
@@ -170,7 +170,7 @@ def write_qwen(folder: Path) -> Path:
             "vocab_size": len(tokenizer),
             "hidden_size": 32,
             "intermediate_size": 64,
-            "num_hidden_layers": 2,
+            "num_hidden_layers": layers,
             "num_attention_heads": 2,
             "num_key_value_heads": 1,
             "head_dim": 16,
@@ -206,7 +206,49 @@ def write_qwen(folder: Path) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         Qwen3VLForConditionalGeneration(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    if processor:
+        write_processor(folder, tokenizer)
+    else:
+        tokenizer.save_pretrained(folder)
+    return folder
+
+
+def write_processor(folder: Path, tokenizer) -> None:
+    """The tokenizer with what prepares pictures, though no test shows one."""
+    from transformers import Qwen2VLImageProcessor, Qwen3VLProcessor, Qwen3VLVideoProcessor
+
+    images = Qwen2VLImageProcessor(
+        patch_size=16,
+        merge_size=2,
+        temporal_patch_size=2,
+        size={"shortest_edge": 1024, "longest_edge": 65536},
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+    )
+    videos = Qwen3VLVideoProcessor(patch_size=16, merge_size=2, temporal_patch_size=2)
+    Qwen3VLProcessor(
+        image_processor=images,
+        tokenizer=tokenizer,
+        video_processor=videos,
+        chat_template=CHAT_TEMPLATE,
+    ).save_pretrained(folder)
+
+
+def write_vae(folder: Path) -> Path:
+    """A Qwen-Image VAE of random weights: 4 latent channels, factor 8, 0.1 M parameters."""
+    import torch
+    from diffusers import AutoencoderKLQwenImage
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        AutoencoderKLQwenImage(
+            base_dim=8,
+            z_dim=4,
+            dim_mult=[1, 1, 1, 1],
+            num_res_blocks=1,
+            latents_mean=[0.1, -0.2, 0.3, 0.0],
+            latents_std=[1.5, 0.5, 2.0, 1.0],
+        ).save_pretrained(folder)
     return folder
 
 
@@ -226,3 +268,58 @@ def awake_model(latent_channels: int = 12, text_width: int = 32, preset: str = "
             if not parameter.any():
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
     return model.eval()
+
+
+def random_config(**changes):
+    """A small configuration: two blocks, the second with experts, grouped queries."""
+    from nucleus_model.config import TransformerConfig
+
+    values = {
+        "patch_size": 2,
+        "in_channels": 16,
+        "out_channels": 4,
+        "num_layers": 2,
+        "attention_head_dim": 16,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "joint_attention_dim": 32,
+        "axes_dims_rope": (4, 6, 6),
+        "mlp_ratio": 4.0,
+        "moe_enabled": True,
+        "dense_moe_strategy": "leave_first_block_dense",
+        "num_experts": 8,
+        "moe_intermediate_dim": 24,
+        "capacity_factors": 2.0,
+        "use_sigmoid": False,
+        "route_scale": 2.5,
+    }
+    return TransformerConfig.model_validate(values | changes)
+
+
+def random_model(config=None, seed: int = 1):
+    """A transformer whose every parameter is random, norms and biases too: each part matters."""
+    import torch
+
+    from nucleus_model.transformer import NucleusTransformer
+
+    model = NucleusTransformer(config or random_config())
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            drawn = torch.randn(parameter.shape, generator=generator)
+            scale = {
+                1: 0.5,
+                2: parameter.shape[-1] ** -0.5,
+                3: parameter.shape[1 % parameter.ndim] ** -0.5,
+            }
+            parameter.copy_(drawn * scale[parameter.ndim] + (0.5 if parameter.ndim == 1 else 0))
+    return model
+
+
+def published(model):
+    """diffusers' own class with the weights of one of ours."""
+    from diffusers import NucleusMoEImageTransformer2DModel
+
+    reference = NucleusMoEImageTransformer2DModel(**model.config.model_dump(mode="json"))
+    reference.load_state_dict(model.state_dict(), strict=True)
+    return reference

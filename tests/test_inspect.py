@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from nucleus_data.pixels import Picture
+from nucleus_data.pixels import Limits, Picture
 from nucleus_data.signals import SignalGroup
 from nucleus_data.stage import Result, Row, RowFailure
 from nucleus_data.stages.inspect import Inspect, InspectSettings
@@ -78,7 +78,7 @@ def test_values_do_not_depend_on_the_other_groups():
 
 def test_one_decode_serves_all_groups(monkeypatch):
     calls = []
-    view = Picture.luma_full
+    view = Picture._views
     original = view.func
     monkeypatch.setattr(view, "func", lambda self: calls.append(1) or original(self))
     inspect(row(encode("JPEG")))
@@ -151,7 +151,7 @@ def test_what_concerns_the_process_is_not_swallowed(own_group, error):
 def test_tables_hold_what_changes_values(own_group):
     stage = Inspect(InspectSettings(signals=("tone", "own_signals.module"), max_bytes=5000))
     tone, own = stage.tables()
-    limits = {"max_pixels": 2**27, "max_bytes": 5000, "max_aspect": 1000.0}
+    limits = {"max_pixels": Limits().max_pixels, "max_bytes": 5000, "max_aspect": 1000.0}
     assert (tone.name, tone.settings) == ("inspect.tone", limits)
     assert (own.name, own.version) == ("inspect.own", 4)
     assert own.settings == {**limits, "group": "own_signals.module"}

@@ -2,34 +2,36 @@ import numpy as np
 import pytest
 import torch
 from diffusers import NucleusMoEImagePipeline
-from diffusers.hooks import TextKVCacheConfig
 
 from nucleus_model.flow import draw_noise, draw_sigma, flow_loss, pack, unpack, velocity
 from nucleus_model.text import pad_right
+from nucleus_model.transformer import Output
 from tests.model_support import awake_model
 
 
 class Oracle:
     """Knows the data: answers data minus noise exactly."""
 
-    config = {"patch_size": 2}  # noqa: RUF012
-    is_cache_enabled = False
+    config = awake_model().config
 
     def __init__(self, data):
         self.data = data
 
-    def __call__(self, hidden_states, timestep, **_):
-        noise = (hidden_states - (1 - timestep[:, None, None]) * pack(self.data, 2)) / timestep[
-            :, None, None
-        ]
-        return (pack(self.data, 2) - noise,)
+    def __call__(self, tokens, sigma_B, text, grid):
+        sigma = sigma_B[:, None, None]
+        noise = (tokens - (1 - sigma) * pack(self.data, 2)) / sigma
+        return Output(pack(self.data, 2) - noise, {})
 
 
-def text(batch=2, length=8, width=32):
+def states(batch=2, length=8, width=32):
     generator = torch.Generator().manual_seed(5)
-    return torch.randn(batch, length, width, generator=generator), torch.ones(
-        batch, length, dtype=torch.bool
-    )
+    return torch.randn(batch, length, width, generator=generator)
+
+
+def test_the_output_is_data_minus_noise():
+    data, noise = draw_noise(0, "data", (2, 12, 4, 6)), draw_noise(0, "noise", (2, 12, 4, 6))
+    loss = flow_loss(Oracle(data), data, noise, torch.tensor([0.3, 0.8]), None)
+    assert loss.tolist() == pytest.approx([0, 0], abs=1e-9)
 
 
 def test_packing_is_the_published_one_on_a_grid_that_is_not_square():
@@ -41,21 +43,13 @@ def test_packing_is_the_published_one_on_a_grid_that_is_not_square():
     assert pack(latents, 2)[0, 1, :4].tolist() == [2, 3, 8, 9]
 
 
-def test_the_output_is_data_minus_noise():
-    data, noise = draw_noise(0, "data", (2, 12, 4, 6)), draw_noise(0, "noise", (2, 12, 4, 6))
-    sigma = torch.tensor([0.3, 0.8])
-    assert flow_loss(Oracle(data), data, noise, sigma, *text()).tolist() == pytest.approx(
-        [0, 0], abs=1e-9
-    )
-
-
 def test_a_model_that_answers_zero_has_the_variance_of_the_target():
     class Zero(Oracle):
-        def __call__(self, hidden_states, **_):
-            return (torch.zeros_like(hidden_states),)
+        def __call__(self, tokens, *_):
+            return Output(torch.zeros_like(tokens), {})
 
     data, noise = torch.full((1, 12, 8, 8), 2.0), draw_noise(0, "noise", (1, 12, 8, 8))
-    loss = flow_loss(Zero(data), data, noise, torch.tensor([0.5]), *text(1))
+    loss = flow_loss(Zero(data), data, noise, torch.tensor([0.5]), None)
     assert loss.item() == pytest.approx((noise - data).square().mean().item())
 
 
@@ -63,35 +57,28 @@ def test_padding_on_the_right_changes_nothing():
     model = awake_model()
     noisy = draw_noise(0, "noisy", (2, 12, 6, 4))
     sigma = torch.tensor([0.3, 0.8])
-    states, _ = text(2, 16)
-    short, long = states[0, :5], states[1]
-    both = velocity(model, noisy, sigma, *pad_right([short, long]))
-    alone = velocity(model, noisy[:1], sigma[:1], short[None], torch.ones(1, 5, dtype=torch.bool))
+    short, long = states(1, 16)[0, :5], states(2, 16)[1]
+
+    def answer(items, *texts):
+        text = model.encode_text(*pad_right(texts), (3, 2))
+        return velocity(model, noisy[:items], sigma[:items], text)
+
+    both = answer(2, short, long)
+    alone = velocity(model, noisy[:1], sigma[:1], model.encode_text(short[None], None, (3, 2)))
     assert (both[:1] - alone).abs().max() < 1e-5 * alone.abs().max()
-    other = velocity(model, noisy[:1], sigma[:1], long[None], torch.ones(1, 16, dtype=torch.bool))
-    assert (other - alone).abs().max() > 1e-3  # the text does reach the output
+    assert (answer(1, long) - alone).abs().max() > 1e-3  # the text does reach the output
 
 
 def test_rows_and_columns_are_not_mixed_up():
     model = awake_model()
     noisy = draw_noise(0, "noisy", (1, 12, 4, 8))
     sigma = torch.tensor([0.5])
-    states = text(1)
-    wide = velocity(model, noisy, sigma, *states)
+    wide = velocity(model, noisy, sigma, model.encode_text(states(1), None, (2, 4)))
     # The same tokens laid out as another grid must give another answer.
-    tall = velocity(model, unpack(pack(noisy, 2), 8, 4, 2), sigma, *states)
+    other = unpack(pack(noisy, 2), 8, 4, 2)
+    tall = velocity(model, other, sigma, model.encode_text(states(1), None, (4, 2)))
     assert wide.shape == (1, 12, 4, 8)
     assert (pack(wide, 2) - pack(tall, 2)).abs().max() > 1e-3
-
-
-def test_the_text_cache_by_address_is_refused():
-    model = awake_model()
-    model.enable_cache(TextKVCacheConfig())
-    arguments = (draw_noise(0, "x", (1, 12, 4, 4)), torch.tensor([0.5]), *text(1))
-    with pytest.raises(RuntimeError, match="disable_cache"):
-        velocity(model, *arguments)
-    model.disable_cache()
-    assert velocity(model, *arguments).isfinite().all()
 
 
 def test_sigmas_are_logit_normal_with_a_uniform_share():

@@ -58,7 +58,7 @@ def test_the_loss_is_the_same_each_time_and_in_other_batches(found):
 def test_sigmas_fill_their_bins(found, monkeypatch):
     seen = []
 
-    def loss(model, latents, noise, sigma, text, mask):
+    def loss(model, latents, noise, sigma, text):
         seen.append(sigma)
         return sigma
 

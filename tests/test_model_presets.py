@@ -1,28 +1,36 @@
 import inspect
 
 import pytest
-from diffusers.models.transformers.transformer_nucleusmoe_image import (
-    NucleusMoEImageTransformer2DModel,
-)
+import torch
+from diffusers import NucleusMoEImageTransformer2DModel
 from pydantic import ValidationError
 
 from nucleus_model.presets import PRESETS, Preset
+from nucleus_model.transformer import NucleusTransformer
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_no_class_default_is_used(name):
     config = PRESETS[name].transformer_config(latent_channels=48, text_width=64)
-    assert config.keys() == set(inspect.signature(NucleusMoEImageTransformer2DModel).parameters)
+    assert config.model_dump().keys() == set(
+        inspect.signature(NucleusMoEImageTransformer2DModel).parameters
+    )
 
 
 def test_nano_is_small_and_wide_enough_for_a_token():
-    import torch
-
     config = PRESETS["nano"].transformer_config(latent_channels=48, text_width=128)
     with torch.device("meta"):
-        blocks = NucleusMoEImageTransformer2DModel(**config)
+        blocks = NucleusTransformer(config)
     assert 1.5e6 < sum(parameter.numel() for parameter in blocks.parameters()) < 5e6
-    assert PRESETS["nano"].width > config["in_channels"] == 192
+    assert PRESETS["nano"].width > config.in_channels == 192
+
+
+def test_small_fits_one_gpu():
+    """With optimizer state, 16 bytes a parameter."""
+    config = PRESETS["small"].transformer_config(latent_channels=16, text_width=4096)
+    with torch.device("meta"):
+        model = NucleusTransformer(config)
+    assert 1e8 < sum(parameter.numel() for parameter in model.parameters()) < 2e8
 
 
 @pytest.mark.parametrize(

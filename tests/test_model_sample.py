@@ -3,13 +3,21 @@ import json
 import numpy as np
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, NucleusMoEImagePipeline
 from PIL import Image
 
+from nucleus_data.training_set.buckets import SIZES_1024, bucket_size
 from nucleus_model.codec import SpaceToDepth
 from nucleus_model.flow import draw_noise, pack
-from nucleus_model.sample import guide, sample_grid, sample_latents, tile, write_grid
+from nucleus_model.pictures import read_parameters, tile, write_grid, write_png
+from nucleus_model.sample import (
+    encode_prompts,
+    guide,
+    sample_grid,
+    sample_images,
+    sample_latents,
+)
 from nucleus_model.text import pad_right
+from nucleus_model.transformer import Output
 from tests.model_support import awake_model
 
 
@@ -26,53 +34,22 @@ class Words:
 class Oracle:
     """Knows the image; its answer is data minus noise."""
 
-    config = {"patch_size": 2}  # noqa: RUF012
-    is_cache_enabled = False
+    config = awake_model().config
 
     def __init__(self, data):
         self.data = pack(data, 2)
 
-    def __call__(self, hidden_states, timestep, **_):
-        sigma = timestep[:, None, None]
-        return (self.data - (hidden_states - (1 - sigma) * self.data) / sigma,)
+    def __call__(self, tokens, sigma_B, text, grid):
+        sigma = sigma_B[:, None, None]
+        noise = (tokens - (1 - sigma) * self.data) / sigma
+        return Output(self.data - noise, {})
 
 
 def test_with_a_perfect_model_the_sampler_ends_at_the_image():
     data, noise = draw_noise(0, "data", (2, 12, 4, 8)), draw_noise(0, "noise", (2, 12, 4, 8))
-    found = sample_latents(Oracle(data), Words(), ["a", "b"], noise, steps=5, guidance=4.0)
+    text = encode_prompts(awake_model(), Words(), ["a", "b"], (2, 4))
+    found = sample_latents(Oracle(data), noise, text, text, steps=5, guidance=4.0)
     assert (found - data).abs().max() < 1e-4
-
-
-@pytest.mark.parametrize("guidance", [1.0, 4.0])
-def test_the_sampler_is_the_published_pipeline(guidance):
-    model, words = awake_model(), Words()
-    noise = draw_noise(0, "noise", (2, 12, 4, 6))
-    prompts = ["a red square", "blue"]
-    pipe = NucleusMoEImagePipeline(
-        transformer=model,
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0),
-        vae=None,
-        text_encoder=None,
-        processor=None,
-    )
-    pipe.set_progress_bar_config(disable=True)
-    text, mask = words.encode(prompts)
-    empty, empty_mask = words.encode(["", ""])
-    reference = pipe(
-        prompt_embeds=text,
-        prompt_embeds_mask=mask,
-        negative_prompt_embeds=empty,
-        negative_prompt_embeds_mask=empty_mask,
-        guidance_scale=guidance,
-        height=4 * 8,
-        width=6 * 8,
-        num_inference_steps=6,
-        latents=pack(noise, 2),
-        output_type="latent",
-    ).images
-    found = sample_latents(model, words, prompts, noise, steps=6, guidance=guidance)
-    assert (pack(found, 2) - reference).abs().max() < 1e-4
-    assert (found - noise).abs().max() > 0.1
 
 
 def test_guidance_keeps_each_tokens_length():
@@ -111,3 +88,74 @@ def test_cells_have_a_border():
     assert (canvas[:2] == 255).all()
     assert (canvas[2:6, 8:10] == 255).all()
     assert not canvas[2:6, 2:8].any()
+
+
+def test_images_do_not_depend_on_their_batch():
+    model, codec = awake_model(latent_channels=48), SpaceToDepth(4)
+    prompts, seeds = ["a red square", "blue", "a red square"], [0, 1, 2]
+    sizes = {"width": 48, "height": 32, "steps": 3}
+    images = sample_images(model, Words(), codec, prompts, seeds, **sizes)
+    assert (images.shape, images.dtype) == ((3, 32, 48, 3), np.uint8)
+    for size in (1, 2):
+        other = sample_images(model, Words(), codec, prompts, seeds, batch_size=size, **sizes)
+        assert np.abs(other.astype(int) - images).max() <= 1
+    assert (images[0] != images[2]).any()
+    grid = sample_grid(model, Words(), codec, ["a red square"], [0, 2], **sizes)
+    assert np.abs(grid[0].astype(int) - images[[0, 2]]).max() <= 1
+
+
+def test_a_negative_prompt_leads_away_from_itself():
+    model, codec = awake_model(latent_channels=48), SpaceToDepth(4)
+    sizes = {"width": 32, "height": 32, "steps": 3}
+
+    def image(prompt, **options):
+        return sample_images(model, Words(), codec, [prompt], [0], **sizes, **options)
+
+    assert (image("a", negative="b") != image("a")).any()
+    assert (image("a", negative=["b"]) == image("a", negative="b")).all()
+    # Away from itself is nowhere: no guidance at all.
+    assert np.abs(image("a", negative="a").astype(int) - image("a", guidance=1.0)).max() <= 1
+    with pytest.raises(ValueError, match="as many seeds"):
+        sample_images(model, Words(), codec, ["a"], [0, 1], **sizes)
+    with pytest.raises(ValueError, match="multiples of 8"):
+        sample_images(model, Words(), codec, ["a"], [0], width=36, height=32)
+    with pytest.raises(ValueError, match="needs a negative prompt"):
+        sample_latents(model, torch.zeros(1, 48, 8, 8), None, None, steps=1, guidance=4.0)
+
+
+@pytest.mark.parametrize("aspect", SIZES_1024)
+def test_every_aspect_ratio(aspect):
+    width, height = bucket_size(128, aspect, 8)
+    model, codec = awake_model(latent_channels=48), SpaceToDepth(4)
+    images = sample_images(
+        model, Words(), codec, ["a"], [0], width=width, height=height, steps=1, guidance=1.0
+    )
+    assert images.shape == (1, height, width, 3)
+    assert images.std() > 1
+
+
+def test_text_is_encoded_once_a_prompt(monkeypatch):
+    model, codec = awake_model(latent_channels=48), SpaceToDepth(4)
+    seen = []
+    encode = model.encode_text
+    monkeypatch.setattr(
+        model,
+        "encode_text",
+        lambda states, *rest: seen.append(len(states)) or encode(states, *rest),
+    )
+    prompts = ["a red square", "blue"]
+    sizes = {"width": 32, "height": 32, "steps": 5}
+    sample_grid(model, Words(), codec, prompts, [0, 1, 2], **sizes)
+    assert seen == [2, 1]  # the prompts, then the empty one, whatever the steps and seeds
+
+
+def test_a_png_says_how_it_was_made(tmp_path):
+    image = np.full((4, 6, 3), 7, np.uint8)
+    facts = {"prompt": "blüe <b>\n", "seed": 2**63, "guidance": 4.0}
+    write_png(tmp_path / "a.png", image, facts)
+    assert read_parameters(tmp_path / "a.png") == facts
+    with Image.open(tmp_path / "a.png") as picture:
+        assert (np.asarray(picture) == image).all()
+    Image.fromarray(image).save(tmp_path / "b.png")
+    with pytest.raises(ValueError, match="no text chunk"):
+        read_parameters(tmp_path / "b.png")

@@ -18,6 +18,7 @@ from nucleus_data.pixels import (
     Reason,
     declared_format,
     fit,
+    kernels,
     open_picture,
     thumbnail_jpeg,
 )
@@ -93,7 +94,8 @@ def test_all_orientations_show_the_same_upright_picture(file_format, orientation
     tolerance = 12 if file_format in ("JPEG", "AVIF") else 1
     difference = picture.rgb().astype(int) - np.asarray(upright)
     assert np.abs(difference).mean() < tolerance / 3
-    expected = np.asarray(upright.resize((256, 160), Image.Resampling.HAMMING)).astype(int)
+    quarters = np.asarray(upright).repeat(4, axis=0).repeat(4, axis=1)
+    expected = quarters.reshape(160, 5, 256, 5, 3).mean(axis=(1, 3))
     assert np.abs(picture.small - expected).mean() < tolerance / 3
     luma = np.asarray(upright.convert("L")).astype(int)
     assert np.abs(picture.luma_full - luma).mean() < tolerance / 3
@@ -226,9 +228,6 @@ def test_animation_shows_its_first_frame(file_format):
         ("GIF", "gif"),
         ("BMP", "bmp"),
         ("TIFF", "tiff"),
-        ("JPEG2000", "jpeg2000"),
-        ("PPM", "ppm"),
-        ("QOI", "qoi"),
         ("MPO", "jpeg"),
     ],
 )
@@ -260,6 +259,9 @@ def test_declared_format():
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", Reason.UNSUPPORTED_FORMAT),
         (b'<svg xmlns="http://www.w3.org/2000/svg"/>', Reason.UNSUPPORTED_FORMAT),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", Reason.UNSUPPORTED_FORMAT),
+        (b"P6 2 2 255 " + bytes(12), Reason.UNSUPPORTED_FORMAT),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", Reason.UNSUPPORTED_FORMAT),
+        (b"qoif" + bytes(40), Reason.UNSUPPORTED_FORMAT),
         (bytes(range(1, 64)), Reason.UNKNOWN_FORMAT),
         (b"\xff\xd8\xff\xd8" + b"junk" * 50, Reason.CORRUPT),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, Reason.CORRUPT),
@@ -281,7 +283,6 @@ def test_what_is_not_a_picture_says_why(data, reason):
         ("AVIF", {}),
         ("TIFF", {}),
         ("BMP", {}),
-        ("PPM", {}),
     ],
 )
 @pytest.mark.parametrize("share", [0.5, 0.9])
@@ -306,13 +307,13 @@ def test_truncated_jpeg_is_noticed_by_every_view():
 def test_corrupt_jpeg_that_pillow_passes_over():
     data = bytearray(encode(scene(), "JPEG"))
     data[len(data) // 2 : len(data) // 2 + 2] = b"\xff\xd9"  # an early end-of-image marker
-    assert reason_of(bytes(data)) is Reason.CORRUPT
+    assert reason_of(bytes(data)) is Reason.DAMAGED_DATA
 
 
 def test_corrupt_cmyk_jpeg():
     data = bytearray(encode(scene().convert("CMYK"), "JPEG"))
     data[len(data) // 2 : len(data) // 2 + 2] = b"\xff\xd9"
-    assert reason_of(bytes(data)) is Reason.CORRUPT
+    assert reason_of(bytes(data)) is Reason.DAMAGED_DATA
 
 
 def test_harmless_oddity_of_a_jpeg_is_no_error():
@@ -374,7 +375,7 @@ def test_pillow_warnings_do_not_leak():
         with contextlib.suppress(PixelError):
             _ = open_picture(bytes(odd)).luma_full
         large = encode(Image.new("1", (10_000, 9_500)), "PNG")  # above Pillow's own limit
-        assert open_picture(large).header.width == 10_000
+        assert open_picture(large, Limits(max_pixels=2**27)).header.width == 10_000
     assert seen == []
 
 
@@ -471,3 +472,38 @@ def test_thumbnail_is_a_small_upright_jpeg():
 def test_pixel_error_travels_between_processes():
     error = pickle.loads(pickle.dumps(PixelError(Reason.CORRUPT, "bad")))
     assert (error.reason, error.detail, str(error)) == (Reason.CORRUPT, "bad", "corrupt: bad")
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4, 8])
+@pytest.mark.parametrize("size", [(97, 61), (64, 40), (1, 33)])
+def test_luma_and_blocks_follow_pillow(factor, size):
+    rng = np.random.default_rng(factor)
+    pixels = rng.integers(0, 256, (size[1], size[0], 4), dtype=np.uint8)
+    luma, blocks = kernels.luma_and_blocks(pixels.view("<u4")[:, :, 0], factor)
+    image = Image.fromarray(np.ascontiguousarray(pixels[:, :, :3]))
+    assert (luma == np.asarray(image.convert("L"))).all()
+    assert (kernels.luma_of(np.asarray(image)) == luma).all()
+    down, across = -(-size[1] // factor), -(-size[0] // factor)
+    assert blocks.shape == (down, across, 3)
+    for y in (0, down - 1):
+        for x in (0, across - 1):
+            block = pixels[y * factor : (y + 1) * factor, x * factor : (x + 1) * factor, :3]
+            assert np.abs(blocks[y, x] - block.mean(axis=(0, 1))).max() <= 0.5
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("wanted", [(13, 9), (40, 24), (1, 1), (80, 48), (79, 48)])
+def test_area_average_is_the_exact_mean(channels, wanted):
+    across, down = wanted
+    pixels = np.random.default_rng(3).integers(0, 256, (48, 80, channels), dtype=np.uint8)
+    wide = pixels.repeat(down, axis=0).reshape(down, 48, 80, channels).mean(axis=1)
+    means = wide.repeat(across, axis=1).reshape(down, across, 80, channels).mean(axis=2)
+    assert np.abs(kernels.area_average(pixels, 1, (80, 48), wanted) - means).max() <= 0.5 + 1e-9
+
+
+def test_area_average_of_blocks_that_are_cut():
+    """The last column and row of blocks hold one pixel each way, and count as much."""
+    blocks = np.full((5, 5, 1), 10, np.uint8)
+    blocks[-1], blocks[:, -1] = 90, 90
+    found = kernels.area_average(blocks, 4, (17, 17), (1, 1))
+    assert found.item() == round((10 * 256 + 90 * 33) / 289)

@@ -26,7 +26,6 @@ SEEDS = {
         "TIFF": {"compression": "tiff_lzw"},
         "BMP": {},
         "AVIF": {},
-        "JPEG2000": {},
     }.items()
 }
 

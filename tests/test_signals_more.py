@@ -11,10 +11,12 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from nucleus_data.pixels import open_picture
 from nucleus_data.recipe import load_recipe
 from nucleus_data.signals import colour, compression, kernels, layout, load_group, sharpness
-from nucleus_data.signals.tiles import sample_tiles
+from nucleus_data.signals.tiles import sample_tiles, spectra
 from nucleus_data.stages.inspect import InspectSettings
 from nucleus_data.world import WorldSettings
 from scripts import bench_rules
+from scripts.rules import measuring
+from scripts.rules.faults import OWN
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 GROUPS = (colour.group, sharpness.group, compression.group, layout.group)
@@ -165,7 +167,7 @@ def test_what_is_in_focus_decides():
 def test_one_colour_has_no_edges(level):
     flat = np.full((200, 300), level, np.uint8)
     assert sharpness.edge_width(flat) is None
-    assert sharpness.upscaling(flat) == 0.0
+    assert sharpness.upscaling(spectra(sample_tiles(flat))) == 0.0
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -183,7 +185,7 @@ def test_enlarged_pictures_are_suspected(seed, quality):
 
 def test_white_noise_has_more_high_frequency_than_nature():
     noise = np.random.default_rng(2).integers(0, 256, (256, 256), dtype=np.uint8)
-    assert sharpness.upscaling(noise) == 0.0
+    assert sharpness.upscaling(spectra(sample_tiles(noise))) == 0.0
 
 
 def test_block_edges_against_a_plain_loop():
@@ -375,6 +377,48 @@ def test_tiles_are_of_the_picture_and_do_not_overlap(shape):
     assert len(np.unique(tiles)) == tiles.size
 
 
+def test_medians_and_histograms_against_numpy():
+    rng = np.random.default_rng(8)
+    for length in (1, 2, 7, 100):
+        line = rng.integers(0, 256, length, dtype=np.uint8)
+        assert kernels.median_level(line) == int(np.median(line))
+        counts = np.bincount(line, minlength=256)
+        assert (kernels.level_counts(line[None]) == counts).all()
+        n, total, squares, entropy = kernels.histogram_sums(counts)
+        wide = line.astype(int)
+        assert (n, total, squares) == (length, wide.sum(), (wide**2).sum())
+        shares = counts[counts > 0] / length
+        assert entropy == pytest.approx(-(shares * np.log2(shares)).sum(), abs=1e-12)
+
+
+def test_likeness_is_the_correlation_of_gradients():
+    grid = np.random.default_rng(9).normal(0, 100, (60, 60))
+    down, across = np.diff(grid, axis=0)[:, :-1], np.diff(grid, axis=1)[:-1]
+    fields = np.concatenate([down - down.mean(), across - across.mean()], axis=1)
+    one, other = fields[:-20].reshape(-1), fields[20:].reshape(-1)
+    expected = (one @ other) / np.sqrt((one @ one) * (other @ other))
+    assert kernels.likeness(grid, 20, 0.0) == pytest.approx(expected)
+    assert kernels.likeness(np.tile(grid[:20], (3, 1)), 20, 0.0) == pytest.approx(1, abs=0.05)
+
+
+def test_seam_counts_against_numpy():
+    pixels = np.random.default_rng(7).integers(0, 60, (300, 70), dtype=np.uint8)
+    columns, rows = np.zeros(70, np.int64), np.zeros(300, np.int64)
+    kernels.seam_counts(pixels, columns, rows)
+
+    def plain(wide):
+        x = np.arange(4, wide.shape[1] - 5)
+        half = np.abs(wide[:, x + 2] - wide[:, x - 1]) // 2
+        flat = np.maximum(
+            np.abs(wide[:, x - 1] - wide[:, x - 4]), np.abs(wide[:, x + 5] - wide[:, x + 2])
+        )
+        return ((half >= 6) & (half > flat)).sum(axis=0)
+
+    assert (columns[4:-5] == plain(pixels.astype(int))).all()
+    assert (rows[4:-5] == plain(pixels.T.astype(int))).all()
+    assert columns[:4].sum() == columns[-5:].sum() == rows[:4].sum() == rows[-5:].sum() == 0
+
+
 def test_step_sums_against_numpy():
     pixels = np.random.default_rng(6).integers(0, 256, (23, 31), dtype=np.uint8)
     columns, rows = np.zeros(31, np.int64), np.zeros(23, np.int64)
@@ -388,11 +432,14 @@ def test_step_sums_against_numpy():
 @pytest.mark.slow
 def test_the_rules_find_what_was_planted():
     """The benchmark of the rules at its smallest: each fault once, at its high strength."""
-    faults = (*bench_rules.OWN, "bordered", "exact_copy", "oriented")
+    faults = (*OWN, "bordered", "mirrored", "exact_copy", "oriented")
     world = WorldSettings(60, 9, fault_share=0.5, faults=faults, strengths=(2,))
     recipe = load_recipe(CONFIGS / "nano/recipe.yaml")
-    rows = bench_rules.everything(bench_rules.Bench(world, recipe.inspect.signals), 1)
-    measures = bench_rules.table(rows, recipe)
-    missed = [m.name for m in measures if m.met is False]
-    assert missed == ["bordered, high: found as a duplicate"]  # a pHash is not made for borders
-    assert sum(" high: found by " in m.name for m in measures) == len(bench_rules.OWN) + 1
+    rows = measuring.world(measuring.Bench(world, (*recipe.inspect.signals, "canonical")), 1)
+    measures = list(bench_rules.table(rows, recipe))
+    assert [m.name for m in measures if m.met is False] == []
+    found = {m.name: m.value for m in measures}
+    assert found["mirrored, high: duplicate by hash"] == 0  # it is not made for mirrors and borders
+    assert found["bordered, high: duplicate by hash"] == 0
+    assert found["mirrored, high: duplicate by canonical"] == 1
+    assert sum(" high: found by " in name for name in found) == len(OWN) + 1

@@ -1,13 +1,16 @@
 """From what a file stores to 8-bit sRGB: bit depth, palettes, alpha over white, colour profiles."""
 
 import io
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from nucleus_data.pixels.errors import PixelError, Reason
 
+_BAND_PIXELS = 2**22
 _PLAIN = ("L", "RGB", "CMYK")
 _PROFILE_SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 
@@ -39,16 +42,55 @@ def flatten(image: Image.Image) -> Image.Image:
 
 def _from_16_bit(image: Image.Image) -> Image.Image:
     """Modes I;16 (and its byte orders) and I, whose values Pillow keeps in 0..65535."""
-    values = np.clip(np.asarray(image), 0, 65535).astype(np.uint32)
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    canvas = Image.new("L", image.size)
+    for part, top in _bands(image):
+        values = np.clip(np.asarray(part), 0, 65535).astype(np.uint32)
+        canvas.paste(Image.fromarray(((values + 128) // 257).astype(np.uint8)), (0, top))
+    return canvas
 
 
 def _over_white(image: Image.Image) -> Image.Image:
     opaque = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
-    layered = image.convert("LA" if opaque == "L" else "RGBA")
     canvas = Image.new(opaque, image.size, "white")
-    canvas.paste(layered.convert(opaque), mask=layered.getchannel("A"))
+    for part, top in _bands(image):
+        layered = part.convert("LA" if opaque == "L" else "RGBA")
+        canvas.paste(layered.convert(opaque), (0, top), layered.getchannel("A"))
     return canvas
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[Image.Image, int]]:
+    """The picture in parts of some million pixels, each with its first row's number.
+
+    Conversions hold several copies at once: at 64 million pixels, of the whole they would need more
+    than 1 GB.
+    """
+    rows = max(1, _BAND_PIXELS // image.width)
+    if rows >= image.height:
+        yield image, 0
+        return
+    for top in range(0, image.height, rows):
+        yield image.crop((0, top, image.width, min(top + rows, image.height))), top
+
+
+def by_bands(
+    image: Image.Image, convert: Callable[[Image.Image], Image.Image]
+) -> NDArray[np.uint8]:
+    """The converted picture's pixels, HxW or HxWxC, without ever holding more than them twice.
+
+    Args:
+        image: A loaded picture.
+        convert: Works pixel by pixel; does not change the size.
+    """
+    pixels: NDArray[np.uint8] | None = None
+    for part, top in _bands(image):
+        found = np.asarray(convert(part))
+        if found.shape[0] == image.height:
+            return np.array(found)
+        if pixels is None:
+            pixels = np.empty((image.height, *found.shape[1:]), np.uint8)
+        pixels[top : top + len(found)] = found
+    assert pixels is not None
+    return pixels
 
 
 def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:

@@ -15,8 +15,12 @@ class Reason(StrEnum):
         UNSUPPORTED_MODE: The format is read, but not pixels of this kind (float, LAB, odd depths).
         TOO_MANY_PIXELS: Width times height is above `Limits.max_pixels`; nothing was decoded.
         TOO_EXTREME: Long side over short side is above `Limits.max_aspect`; nothing was decoded.
+        TOO_COSTLY: Within those limits, but the file is made so that reading it would take minutes
+            or gigabytes (thousands of scans, blocks or tags); nothing was decoded.
         TRUNCATED: The file ends before its pixels do.
-        CORRUPT: Its structure or its coded data are damaged.
+        CORRUPT: Its structure is damaged, and no decoder gets a whole picture out of it.
+        DAMAGED_DATA: The file is whole, but its coded pixels contradict themselves or their
+            checksum: other decoders show a picture, a part of which is wrong.
     """
 
     EMPTY = "empty"
@@ -27,8 +31,10 @@ class Reason(StrEnum):
     UNSUPPORTED_MODE = "unsupported_mode"
     TOO_MANY_PIXELS = "too_many_pixels"
     TOO_EXTREME = "too_extreme"
+    TOO_COSTLY = "too_costly"
     TRUNCATED = "truncated"
     CORRUPT = "corrupt"
+    DAMAGED_DATA = "damaged_data"
 
 
 class PixelError(Exception):

@@ -16,15 +16,6 @@ _EXTENSIONS = {
     "dib": "bmp",
     "tif": "tiff",
     "tiff": "tiff",
-    "jp2": "jpeg2000",
-    "j2k": "jpeg2000",
-    "j2c": "jpeg2000",
-    "jpx": "jpeg2000",
-    "ppm": "ppm",
-    "pgm": "ppm",
-    "pbm": "ppm",
-    "pnm": "ppm",
-    "qoi": "qoi",
 }
 
 _SIGNATURES = (
@@ -36,13 +27,13 @@ _SIGNATURES = (
     (b"MM\0*", "tiff"),
     (b"II+\0", "tiff"),
     (b"MM\0+", "tiff"),
-    (b"\0\0\0\x0cjP  \r\n\x87\n", "jpeg2000"),
-    (b"\xff\x4f\xff\x51", "jpeg2000"),
-    (b"qoif", "qoi"),
 )
 _UNSUPPORTED = (
     (b"\xff\x0a", "JPEG XL"),
     (b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"qoif", "QOI"),
     (b"8BPS", "Photoshop"),
     (b"\0\0\1\0", "ICO"),
     (b"%!PS", "PostScript"),
@@ -60,7 +51,7 @@ _OTHER_FILES = (
 )
 _BMP_HEADER_BYTES = (12, 40, 52, 56, 64, 108, 124)
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-_BOXES = (b"ftyp", b"meta", b"mdat", b"moov", b"free", b"skip", b"jP  ", b"jp2h", b"jp2c", b"uuid")
+_BOXES = (b"ftyp", b"meta", b"mdat", b"moov", b"free", b"skip", b"uuid")
 # Bytes that no text holds: the control characters but tab, line feed, form feed, return, escape.
 _NOT_TEXT = frozenset(range(32)) - {9, 10, 12, 13, 27}
 
@@ -86,7 +77,7 @@ def sniff(data: bytes) -> str:
         data: The file; its first 512 bytes are looked at.
 
     Returns:
-        One of jpeg, png, webp, avif, gif, bmp, tiff, jpeg2000, ppm, qoi.
+        One of jpeg, png, webp, avif, gif, bmp, tiff.
 
     Raises:
         PixelError: EMPTY, NOT_AN_IMAGE, UNKNOWN_FORMAT or UNSUPPORTED_FORMAT.
@@ -106,7 +97,7 @@ def sniff(data: bytes) -> str:
     if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADER_BYTES:
         return "bmp"
     if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace():
-        return "ppm"
+        raise PixelError(Reason.UNSUPPORTED_FORMAT, "PPM")
     for signature, name in _UNSUPPORTED:
         if head.startswith(signature):
             raise PixelError(Reason.UNSUPPORTED_FORMAT, name)
@@ -128,11 +119,11 @@ def promised_bytes(data: bytes, file_format: str) -> int:
         file_format: As `sniff` names it.
 
     Returns:
-        For WebP the RIFF size; for AVIF and JPEG 2000 the end of the last box begun; 0 for others.
+        For WebP the RIFF size; for AVIF the end of the last box begun; 0 for others.
     """
     if file_format == "webp":
         return int.from_bytes(data[4:8], "little") + 8
-    if file_format not in ("avif", "jpeg2000") or data.startswith(b"\xff\x4f"):
+    if file_format != "avif":
         return 0
     end = 0
     while end + 16 <= len(data) and data[end + 4 : end + 8] in _BOXES:  # not garbage at the end

@@ -7,7 +7,6 @@ inside a JPEG's coded data may still decode to something; no decoder can tell th
 """
 
 import io
-import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -24,17 +23,16 @@ from PIL import (
     GifImagePlugin,
     Image,
     ImageFile,
-    Jpeg2KImagePlugin,
     JpegImagePlugin,
     PngImagePlugin,
-    PpmImagePlugin,
-    QoiImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
 )
 
-from nucleus_data.pixels.colour import flatten
+from nucleus_data.pixels.colour import by_bands, flatten
+from nucleus_data.pixels.containers import check_png_data, prepare
 from nucleus_data.pixels.errors import PixelError, Reason, from_decoder
+from nucleus_data.pixels.jpeg import JpegHeader, check_scans, without_padding
 from nucleus_data.pixels.sniff import promised_bytes
 
 # The plugins by name and not `Image.open`: it tries others on damage, turns a phone's JPEG with a
@@ -47,15 +45,13 @@ _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "gif": GifImagePlugin.GifImageFile,
     "bmp": BmpImagePlugin.BmpImageFile,
     "tiff": TiffImagePlugin.TiffImageFile,
-    "jpeg2000": Jpeg2KImagePlugin.Jpeg2KImageFile,
-    "ppm": PpmImagePlugin.PpmImageFile,
-    "qoi": QoiImagePlugin.QoiImageFile,
 }
 # DCT scalings with fast code in libjpeg-turbo, each an average over a square of pixels.
 _JPEG_FACTORS = (8, 4, 2)
-# Oddities outside the coded pixels, seen in the wild: stray bytes between header segments, a bad
-# profile segment. libjpeg-turbo stops at them; Pillow decodes on, and still notices a cut.
-_HARMLESS = re.compile(r"bad ICC marker|extraneous bytes before marker 0x(c[012]|d[9bd]|e.|fe)")
+# Above it, what stands before the pixels is skipped once, and not in each decoding.
+_MAX_METADATA = 2**20
+# Warnings of libjpeg-turbo about coded pixels; it goes on after them, with something else.
+_DAMAGE = ("Corrupt JPEG data", "Inconsistent progression")
 _WARNINGS = threading.Lock()
 
 Pixels = NDArray[np.uint8]
@@ -64,13 +60,17 @@ Pixels = NDArray[np.uint8]
 class Source(Protocol):
     """Stored pixels of one file, decoded when asked for."""
 
-    def luma(self) -> Pixels:
-        """BT.601 luma at full size, HxW."""
-
     def image(self, width: int, height: int) -> tuple[Image.Image, int]:
         """The picture in mode L, RGB or CMYK, and the factor by which it is scaled down.
 
         It is no smaller than asked for. Its sides are divided by the factor and rounded up.
+        """
+
+    def luma_and_blocks(self, width: int, height: int) -> tuple[Pixels, Pixels, int]:
+        """BT.601 luma at full size, HxW, means of square blocks, and the side of a block.
+
+        The means are h x w x 1 (grey), 3 (RGB) or 4 (CMYK), and no fewer than asked for; the last
+        ones along each side may be of less than a block.
         """
 
 
@@ -96,15 +96,17 @@ def open_file(data: bytes, file_format: str) -> tuple[ImageFile.ImageFile, int]:
         The lazy picture and its number of frames (of pages, in a TIFF).
 
     Raises:
-        PixelError: TOO_MANY_PIXELS, TRUNCATED or CORRUPT.
+        PixelError: TOO_MANY_PIXELS, TOO_COSTLY, TRUNCATED or CORRUPT.
     """
     promised = promised_bytes(data, file_format)
     if promised > len(data):
         raise PixelError(Reason.TRUNCATED, f"{len(data)} bytes, its container says {promised}")
+    readable, frames = prepare(data, file_format)
     try:
         with _quiet():
-            image = _PLUGINS[file_format](io.BytesIO(data))
-            frames = 1 if file_format == "jpeg" else int(getattr(image, "n_frames", 1))
+            image = _PLUGINS[file_format](io.BytesIO(readable))
+            if frames is None:
+                frames = int(getattr(image, "n_frames", 1))
     except MemoryError:
         raise
     except Image.DecompressionBombError as error:  # a plugin that must allocate to read the header
@@ -114,22 +116,36 @@ def open_file(data: bytes, file_format: str) -> tuple[ImageFile.ImageFile, int]:
     return image, frames
 
 
+def _luma(image: Image.Image) -> Pixels:
+    """BT.601 luma, HxW, of a picture in mode L, RGB or CMYK."""
+    return by_bands(image, _to_luma)
+
+
+def _to_luma(image: Image.Image) -> Image.Image:
+    return image if image.mode == "L" else image.convert("RGB").convert("L")
+
+
+def _channels(image: Image.Image) -> Pixels:
+    """The picture as H x W x 1, 3 or 4."""
+    return np.atleast_3d(by_bands(image, lambda part: part))
+
+
 class PillowSource:
     """A file that Pillow decodes, whole and once."""
 
-    def __init__(self, image: ImageFile.ImageFile, file_format: str) -> None:
+    def __init__(self, image: ImageFile.ImageFile, file_format: str, data: bytes) -> None:
         self._lazy: ImageFile.ImageFile | None = image
+        self._data = data
         self._format = file_format
         self._size = image.size
-
-    def luma(self) -> Pixels:
-        """BT.601 luma at full size, HxW."""
-        image = self._flat
-        return np.asarray(image if image.mode == "L" else image.convert("RGB").convert("L"))
 
     def image(self, width: int, height: int) -> tuple[Image.Image, int]:
         """The picture at its full size, and 1."""
         return self._flat, 1
+
+    def luma_and_blocks(self, width: int, height: int) -> tuple[Pixels, Pixels, int]:
+        """BT.601 luma at full size, the picture itself, and 1."""
+        return _luma(self._flat), _channels(self._flat), 1
 
     @cached_property
     def _flat(self) -> Image.Image:
@@ -137,6 +153,8 @@ class PillowSource:
         if image is None:
             raise PixelError(Reason.CORRUPT, f"{self._format} failed to decode before")
         try:
+            if self._format == "png":
+                check_png_data(self._data)
             if self._format == "tiff":
                 with _quiet():  # loading reads tags too
                     image.load()
@@ -159,64 +177,97 @@ class _NotForTurbo(Exception):
 class JpegSource:
     """A JPEG. Decoded anew for each view, at the scale that the view needs."""
 
-    def __init__(self, data: bytes, stored_size: tuple[int, int], mode: str) -> None:
+    def __init__(self, data: bytes, header: JpegHeader) -> None:
+        check_scans(data, header)
         self._data = data
-        self._size = stored_size
-        self._mode = mode
-
-    def luma(self) -> Pixels:
-        """BT.601 luma at full size, HxW: the JPEG's own Y channel."""
-        try:
-            if self._mode != "CMYK":
-                return self._decode("GRAY", 1)[:, :, 0]
-        except _NotForTurbo:
-            return self._pillow.luma()
-        return np.asarray(self.image(*self._size)[0].convert("RGB").convert("L"))
+        self._size = (header.width, header.height)
+        self._mode = header.mode
+        self._core, self._scan = header.core, header.scan
+        if self._scan > _MAX_METADATA:
+            self._without_metadata()
 
     def image(self, width: int, height: int) -> tuple[Image.Image, int]:
         """The picture, at 1/2, 1/4 or 1/8 if that still is at least width x height."""
-        full_width, full_height = self._size
-        factor = 1
-        for candidate in _JPEG_FACTORS:
-            if full_width >= width * candidate and full_height >= height * candidate:
-                factor = candidate
-                break
+        factor = self._factor(width, height)
         try:
             if self._mode == "CMYK":
                 # Stored inverted, as Adobe does and all readers assume.
-                return Image.fromarray(255 - self._decode("CMYK", factor), "CMYK"), factor
+                pixels = self._decode("CMYK", factor)
+                return Image.fromarray(np.invert(pixels, out=pixels), "CMYK"), factor
             if self._mode == "L":
                 return Image.fromarray(self._decode("GRAY", factor)[:, :, 0]), factor
             return Image.fromarray(self._decode("RGB", factor)), factor
         except _NotForTurbo:
             return self._pillow.image(width, height)
 
+    def luma_and_blocks(self, width: int, height: int) -> tuple[Pixels, Pixels, int]:
+        """BT.601 luma, blocks of 1, 2, 4 or 8 pixels a side, and that number, of one full decode.
+
+        The luma is that of the decoded RGB, as in all formats: at saturated colours, and here and
+        there by rounding, it is another than the JPEG's own.
+        """
+        factor = self._factor(width, height)
+        try:
+            if self._mode == "RGB":
+                from nucleus_data.pixels.kernels import luma_and_blocks  # not without need: numba
+
+                words_HW = self._decode("RGBX", 1).view("<u4")[:, :, 0]
+                return *luma_and_blocks(words_HW, factor), factor
+            if self._mode == "L":
+                grey_HWC = self._decode("GRAY", 1)
+                return grey_HWC[:, :, 0], grey_HWC, 1
+        except _NotForTurbo:
+            return self._pillow.luma_and_blocks(width, height)
+        image, _ = self.image(*self._size)
+        return _luma(image), _channels(image), 1
+
+    def _factor(self, width: int, height: int) -> int:
+        full_width, full_height = self._size
+        fitting = (
+            f for f in _JPEG_FACTORS if full_width >= width * f and full_height >= height * f
+        )
+        return next(fitting, 1)
+
     @cached_property
     def _pillow(self) -> PillowSource:
-        return PillowSource(open_file(self._data, "jpeg")[0], "jpeg")
+        return PillowSource(open_file(self._data, "jpeg")[0], "jpeg", self._data)
 
     def _decode(self, space: str, factor: int) -> Pixels:
         width, height = (-(-side // factor) for side in self._size)
-        try:
-            pixels = simplejpeg.decode_jpeg(
-                self._data, space, min_width=width, min_height=height, strict=True
-            )
-        except ValueError as error:
-            message = str(error)
-            damaged = message.startswith("Corrupt JPEG data") and not _HARMLESS.search(message)
-            if damaged or message.startswith("Premature end"):
-                raise from_decoder(error, "decoding jpeg") from error
-            raise _NotForTurbo(message) from error
+        pixels = self._strictly(space, width, height)
         if pixels.shape[:2] != (height, width):
             found = f"{pixels.shape[1]}x{pixels.shape[0]}"
             raise PixelError(Reason.CORRUPT, f"decodes to {found}, header says {self._size}")
         return pixels
 
+    def _strictly(self, space: str, width: int, height: int) -> Pixels:
+        """Stops at any objection of libjpeg-turbo that stays when what is harmless is cut away."""
+        for cure in (self._without_metadata, self._without_padding, None):
+            try:
+                return simplejpeg.decode_jpeg(
+                    self._data,
+                    space,
+                    fastupsample=space == "RGBX",
+                    min_width=width,
+                    min_height=height,
+                    strict=True,
+                )
+            except ValueError as error:
+                message = str(error)
+                if cure is None or not cure(message):
+                    break
+        if message.startswith("Premature end"):
+            raise PixelError(Reason.TRUNCATED, message)
+        if message.startswith(_DAMAGE):
+            raise PixelError(Reason.DAMAGED_DATA, message)
+        raise _NotForTurbo(message)
 
-def jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height as libjpeg-turbo will decode them; None where it can't say."""
-    try:
-        height, width, _, _ = simplejpeg.decode_jpeg_header(data, strict=False)
-    except ValueError:
-        return None
-    return width, height
+    def _without_metadata(self, message: str = "") -> bool:
+        """Stray bytes and damaged segments before the pixels are no damage of the pixels."""
+        self._data, self._scan = self._core + self._data[self._scan :], len(self._core)
+        return True
+
+    def _without_padding(self, message: str) -> bool:
+        data = without_padding(self._data, self._scan, message)
+        self._data = data or self._data
+        return data is not None

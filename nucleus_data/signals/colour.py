@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from nucleus_data.pixels import Picture
 from nucleus_data.signals.group import SignalGroup
 from nucleus_data.signals.kernels import colour_sums
+from nucleus_data.signals.tone import luma_counts
 
 _MOST = 100.0
 
@@ -46,7 +47,7 @@ def percentile(counts: NDArray[np.int64], share: float) -> int:
 
 def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
     """The columns of the table above, for one picture."""
-    counts = np.bincount(picture.luma_small.reshape(-1), minlength=256)
+    counts = picture.once(luma_counts)
     n = int(counts.sum())
     sums, bins, shifted = (
         np.zeros(5, np.int64),
@@ -73,7 +74,7 @@ def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
 
 group = SignalGroup(
     name="colour",
-    version=1,
+    version=2,
     schema=pa.schema(
         [
             ("luma_p1", pa.uint8()),

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from nucleus_data.pixels import Picture
 from nucleus_data.signals.group import SignalGroup
 from nucleus_data.signals.kernels import step_sums
-from nucleus_data.signals.tiles import sample_tiles
+from nucleus_data.signals.tiles import tiles_of
 
 _BLOCK = 8
 _STEADY = 0.5  # levels added to both means, so that flat pictures do not divide by nothing
@@ -133,23 +133,27 @@ def blockiness(luma_HW: NDArray[np.uint8]) -> float:
 def _standing_out(steps: NDArray[np.float64]) -> float:
     whole = len(steps) // _BLOCK * _BLOCK
     means = np.sort(steps[:whole].reshape(-1, _BLOCK).mean(axis=0))
-    return float((means[-1] + _STEADY) / (np.median(means[:-1]) + _STEADY)) - 1
+    return float((means[-1] + _STEADY) / (means[(_BLOCK - 1) // 2] + _STEADY)) - 1
 
 
-def expected_bytes_per_pixel(luma_HW: NDArray[np.uint8]) -> float:
-    """Bytes a pixel of the picture's sample tiles as a grey JPEG of quality 75, less its header.
+def expected_bytes_per_pixel(tiles_NHW: NDArray[np.uint8]) -> float:
+    """Bytes a pixel of a picture's sample tiles as a grey JPEG of quality 75, less its header.
 
     Args:
-        luma_HW: 0..255.
+        tiles_NHW: 0..255.
 
     Returns:
         Above 0.
     """
-    tiles_NHW = sample_tiles(luma_HW)
     count, height, width = tiles_NHW.shape
     column = np.ascontiguousarray(tiles_NHW.reshape(count * height, width, 1))
-    coded = len(_grey(column)) - len(_grey(np.full((8, 8, 1), 128, np.uint8))) + 1
+    coded = len(_grey(column)) - _empty_bytes()
     return max(1, coded) / (count * height * width)
+
+
+@lru_cache(maxsize=1)
+def _empty_bytes() -> int:
+    return len(_grey(np.full((8, 8, 1), 128, np.uint8))) - 1
 
 
 def _grey(pixels_HWC: NDArray[np.uint8]) -> bytes:
@@ -163,16 +167,17 @@ def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
     """The columns of the table above, for one picture."""
     table = luma_table(picture.data) if picture.header.format == "jpeg" else None
     luma = picture.luma_full
+    expected = expected_bytes_per_pixel(picture.once(tiles_of)) * luma.size
     return {
         "jpeg_quality": None if table is None else jpeg_quality(table),
         "blockiness": blockiness(luma),
-        "bytes_over_expected": picture.header.bytes / (expected_bytes_per_pixel(luma) * luma.size),
+        "bytes_over_expected": picture.header.bytes / expected,
     }
 
 
 group = SignalGroup(
     name="compression",
-    version=1,
+    version=2,
     schema=pa.schema(
         [
             ("jpeg_quality", pa.int8()),

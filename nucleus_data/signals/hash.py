@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from nucleus_data.pixels import Picture
 from nucleus_data.signals.group import SignalGroup
+from nucleus_data.signals.kernels import cell_sums
 
 _FINE = 64
 _PIXEL_SCALE = 256  # averages are kept in steps of 1/256 of a luma level
@@ -43,17 +44,8 @@ def area_average(luma_HW: NDArray[np.uint8], side: int) -> Floats:
         side x side integers in steps of 1/256 luma level; of smaller pictures, pixels are repeated.
     """
     height, width = luma_HW.shape
-    sums = _cells(side, height) @ luma_HW.astype(np.float64) @ _cells(side, width).T
+    sums = cell_sums(np.ascontiguousarray(luma_HW), side)
     return np.rint(sums * _PIXEL_SCALE / (height * width))
-
-
-@lru_cache(maxsize=512)
-def _cells(side: int, length: int) -> Floats:
-    """How much of each pixel is in each cell, side x length integers of 1/side pixel."""
-    cell = np.arange(side)[:, None] * length
-    pixel = np.arange(length)[None, :] * side
-    overlap = np.minimum(cell + length, pixel + side) - np.maximum(cell, pixel)
-    return np.maximum(overlap, 0).astype(np.float64)
 
 
 @lru_cache(maxsize=4)
@@ -66,35 +58,60 @@ def _dct(side: int, kept: int) -> Floats:
     return np.rint(matrix * _DCT_SCALE)
 
 
-def dct_bits(pixels_SS: Floats, kept: int) -> NDArray[np.bool_]:
-    """The hash bits of a square of averages.
+def dct_block(pixels_SS: Floats, kept: int) -> Floats:
+    """The lowest frequencies of a square of averages.
 
     Args:
         pixels_SS: From `area_average`.
         kept: Frequencies along each side.
 
     Returns:
-        kept * kept bits, row by row.
+        kept x kept integers: rows down, columns across.
     """
     rows = _dct(pixels_SS.shape[0], kept)
-    coefficients = (rows @ pixels_SS @ rows.T).reshape(-1)
-    return coefficients > np.median(coefficients[1:])
+    return rows @ pixels_SS @ rows.T
+
+
+def bits(block_KK: Floats) -> NDArray[np.bool_]:
+    """The hash bits of a block of frequencies, K * K of them, row by row."""
+    coefficients = block_KK.reshape(-1)
+    median = np.sort(coefficients[1:])[len(coefficients) // 2 - 1]  # of an odd number
+    return coefficients > median
+
+
+def dct_bits(pixels_SS: Floats, kept: int) -> NDArray[np.bool_]:
+    """The hash bits of a square of averages, kept * kept of them, row by row."""
+    return bits(dct_block(pixels_SS, kept))
+
+
+def dct_blocks(luma_HW: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+    """The 8x8 block of `phash` and the 16x16 block of `hash256`.
+
+    Args:
+        luma_HW: 0..255.
+    """
+    fine = area_average(luma_HW, _FINE)
+    half = _FINE // 2
+    coarse = fine.reshape(half, 2, half, 2).sum(axis=(1, 3))  # four times the average: same bits
+    return dct_block(coarse, 8), dct_block(fine, 16)
+
+
+def hashes(block_8: Floats, block_16: Floats) -> dict[str, Any]:
+    """The columns of the table above, from the blocks of `dct_blocks`."""
+    return {
+        "phash": int.from_bytes(np.packbits(bits(block_8)).tobytes(), "big"),
+        "hash256": np.packbits(bits(block_16)).tobytes(),
+    }
 
 
 def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
     """The columns of the table above, for one picture."""
-    fine = area_average(picture.luma_small, _FINE)
-    half = _FINE // 2
-    coarse = fine.reshape(half, 2, half, 2).sum(axis=(1, 3))  # four times the average: same bits
-    return {
-        "phash": int.from_bytes(np.packbits(dct_bits(coarse, 8)).tobytes(), "big"),
-        "hash256": np.packbits(dct_bits(fine, 16)).tobytes(),
-    }
+    return hashes(*dct_blocks(picture.luma_small))
 
 
 group = SignalGroup(
     name="hash",
-    version=1,
+    version=2,
     schema=pa.schema([("phash", pa.uint64()), ("hash256", pa.binary(32))]),
     measure=measure,
 )

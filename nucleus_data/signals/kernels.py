@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 Luma = NDArray[np.uint8]
 # A step counts up to so many levels: block borders are low, and outlines of things must not hide
 # them.
-STEP_CAP = np.int32(32)
+STEP_CAP = np.uint8(32)
+_STEP_ROWS = 255 // 32  # rows whose steps can be added up in 8 bits
+_SQUARES = 1024  # squares of Laplacians, each at most 1020^2, that can be added up in 32 bits
 # A seam: twice so many levels or more within three pixels, and over twice what lies on either side.
 SEAM_STEP = np.uint8(6)
 
@@ -22,6 +24,31 @@ SEAM_STEP = np.uint8(6)
 def distance(one: np.uint8, other: np.uint8) -> np.uint8:
     """|one - other| without leaving 8 bits, so that a vector holds four times as many."""
     return np.uint8(max(one, other) - min(one, other))
+
+
+@njit(nogil=True, cache=True)
+def laplacian_sums(luma_HW: Luma) -> tuple[np.int64, np.int64]:
+    """The sum of the 4-neighbour Laplacian over the inner pixels, and the sum of its squares."""
+    height, width = luma_HW.shape
+    # Of the sum only the differences across the borders are left.
+    total, squares = np.int64(0), np.int64(0)
+    for x in range(1, width - 1):
+        total += np.int64(luma_HW[0, x]) - np.int64(luma_HW[1, x])
+        total += np.int64(luma_HW[height - 1, x]) - np.int64(luma_HW[height - 2, x])
+    for y in range(1, height - 1):
+        total += np.int64(luma_HW[y, 0]) - np.int64(luma_HW[y, 1])
+        total += np.int64(luma_HW[y, width - 1]) - np.int64(luma_HW[y, width - 2])
+        for start in range(0, width - 2, _SQUARES):
+            above, below = luma_HW[y - 1, start + 1 :], luma_HW[y + 1, start + 1 :]
+            left, here, right = luma_HW[y, start:], luma_HW[y, start + 1 :], luma_HW[y, start + 2 :]
+            part = np.int32(0)
+            for x in range(min(_SQUARES, width - 2 - start)):
+                around = np.int16(above[x]) + np.int16(below[x])
+                around += np.int16(left[x]) + np.int16(right[x])
+                value = np.int16(around - 4 * np.int16(here[x]))
+                part = np.int32(part + np.int32(value) * np.int32(value))
+            squares += part
+    return total, squares
 
 
 @njit(nogil=True, cache=True)
@@ -34,21 +61,21 @@ def step_sums(luma_HW: Luma, columns_W: NDArray[np.int64], rows_H: NDArray[np.in
         rows_H: At y, over all columns, those from row y to y + 1; the last stays 0.
     """
     height, width = luma_HW.shape
-    sums = np.zeros(width, np.int32)
+    some = np.zeros(width, np.uint8)
     for y in range(height):
         row = luma_HW[y]
         for x in range(width - 1):
-            step = abs(np.int32(row[x]) - np.int32(row[x + 1]))
-            sums[x] += np.int32(min(step, STEP_CAP))
+            some[x] += min(distance(row[x], row[x + 1]), STEP_CAP)
+        if y % _STEP_ROWS == _STEP_ROWS - 1 or y == height - 1:
+            for x in range(width - 1):
+                columns_W[x] += some[x]
+            some[:] = 0
         if y + 1 < height:
             below = luma_HW[y + 1]
-            total = np.int64(0)
+            total = np.uint32(0)
             for x in range(width):
-                step = abs(np.int32(row[x]) - np.int32(below[x]))
-                total += min(step, STEP_CAP)
+                total = np.uint32(total + min(distance(row[x], below[x]), STEP_CAP))
             rows_H[y] += total
-    for x in range(width):
-        columns_W[x] += sums[x]
 
 
 @njit(nogil=True, cache=True)
@@ -153,30 +180,157 @@ def seam_counts(luma_HW: Luma, columns_W: NDArray[np.int64], rows_H: NDArray[np.
         rows_H: At y, columns with a seam between rows y and y + 1.
     """
     height, width = luma_HW.shape
-    counts = np.zeros(width, np.int32)
+    some = np.zeros(width, np.uint8)
     for y in range(height):
         row = luma_HW[y]
         for x in range(4, width - 5):
             half = distance(row[x + 2], row[x - 1]) >> 1
-            counts[x] += np.int32(
+            some[x] += np.uint8(
                 (half >= SEAM_STEP)
                 & (half > distance(row[x - 1], row[x - 4]))
                 & (half > distance(row[x + 5], row[x + 2]))
             )
+        if y % 255 == 254 or y == height - 1:
+            for x in range(width):
+                columns_W[x] += some[x]
+            some[:] = 0
         if 4 <= y < height - 5:
             row_0, row_1 = luma_HW[y - 4], luma_HW[y - 1]
             row_2, row_3 = luma_HW[y + 2], luma_HW[y + 5]
-            total = np.int32(0)
+            total = np.uint32(0)
             for x in range(width):
                 half = distance(row_2[x], row_1[x]) >> 1
-                total += np.int32(
-                    (half >= SEAM_STEP)
-                    & (half > distance(row_1[x], row_0[x]))
-                    & (half > distance(row_3[x], row_2[x]))
+                total = np.uint32(
+                    total
+                    + np.uint32(
+                        (half >= SEAM_STEP)
+                        & (half > distance(row_1[x], row_0[x]))
+                        & (half > distance(row_3[x], row_2[x]))
+                    )
                 )
             rows_H[y] += total
-    for x in range(width):
-        columns_W[x] += counts[x]
+
+
+@njit(nogil=True, cache=True)
+def cell_sums(luma_HW: Luma, side: int) -> NDArray[np.float64]:
+    """Sums over a grid of equal cells, counting split pixels by their parts.
+
+    Args:
+        luma_HW: 0..255.
+        side: Cells along each side.
+
+    Returns:
+        side x side whole numbers, in units of 1 / side^2 of a pixel's level.
+    """
+    height, width = luma_HW.shape
+    sums = np.zeros((side, side), np.float64)
+    rows = np.empty(width, np.float64)
+    for cy in range(side):
+        start, end = cy * height, (cy + 1) * height
+        rows[:] = 0.0
+        for y in range(start // side, (end - 1) // side + 1):
+            part = float(min(end, (y + 1) * side) - max(start, y * side))
+            row = luma_HW[y]
+            for x in range(width):
+                rows[x] += part * row[x]
+        for cx in range(side):
+            start, end = cx * width, (cx + 1) * width
+            total = 0.0
+            for x in range(start // side, (end - 1) // side + 1):
+                total += (min(end, (x + 1) * side) - max(start, x * side)) * rows[x]
+            sums[cy, cx] = total
+    return sums
+
+
+@njit(nogil=True, cache=True)
+def level_counts(luma_HW: Luma) -> NDArray[np.int64]:
+    """How many pixels have each of the 256 levels."""
+    height, width = luma_HW.shape
+    counts = np.zeros((2, 256), np.int64)  # two, as neighbours alike would wait for each other
+    for y in range(height):
+        row = luma_HW[y]
+        for x in range(0, width - 1, 2):
+            counts[0, row[x]] += 1
+            counts[1, row[x + 1]] += 1
+        if width % 2:
+            counts[0, row[width - 1]] += 1
+    return counts[0] + counts[1]
+
+
+@njit(nogil=True, cache=True)
+def median_level(line: Luma) -> int:
+    """The median of a line of pixels, rounded down."""
+    counts = np.zeros(256, np.int64)
+    for level in line:
+        counts[level] += 1
+    lower, upper = (len(line) - 1) // 2, len(line) // 2  # places in the sorted line
+    total, level = np.int64(0), 0
+    while total + counts[level] <= lower:
+        total += counts[level]
+        level += 1
+    other = level
+    while total + counts[other] <= upper:
+        total += counts[other]
+        other += 1
+    return (level + other) // 2
+
+
+@njit(nogil=True, cache=True)
+def likeness(grid: NDArray[np.float64], step: int, faint: float) -> float:
+    """Correlation of a grid's gradients, less their means, with themselves some rows further.
+
+    Args:
+        grid: G x G averages.
+        step: Rows.
+        faint: Gradients that count as none; they are added to the power.
+
+    Returns:
+        -1..1.
+    """
+    last = len(grid) - 1
+    down, across = np.empty((last, last)), np.empty((last, last))
+    for y in range(last):
+        for x in range(last):
+            down[y, x] = grid[y + 1, x] - grid[y, x]
+            across[y, x] = grid[y, x + 1] - grid[y, x]
+    mean_down, mean_across = down.sum() / down.size, across.sum() / across.size
+    product = first = second = 0.0
+    for y in range(last - step):
+        for x in range(last):
+            a, b = down[y, x] - mean_down, down[y + step, x] - mean_down
+            c, d = across[y, x] - mean_across, across[y + step, x] - mean_across
+            product += a * b + c * d
+            first += a * a + c * c
+            second += b * b + d * d
+    return product / (np.sqrt(first * second) + faint * faint * (last - step) * 2 * last)
+
+
+@njit(nogil=True, cache=True)
+def histogram_sums(
+    counts: NDArray[np.int64],
+) -> tuple[np.int64, np.int64, np.int64, float]:
+    """Of a histogram: the entries, their sum, the sum of their squares, and Shannon's entropy."""
+    n = total = squares = np.int64(0)
+    for level in range(len(counts)):
+        n += counts[level]
+        total += level * counts[level]
+        squares += level * level * counts[level]
+    entropy = 0.0
+    for count in counts:
+        if count > 0:
+            entropy += count / n * np.log2(n / count)
+    return n, total, squares, entropy
+
+
+@njit(nogil=True, cache=True)
+def channel_range_sum(pixels_HWC: NDArray[np.uint8]) -> np.int64:
+    """The sum, over all pixels, of the largest channel less the smallest one."""
+    flat = pixels_HWC.reshape(-1)
+    total = np.int64(0)
+    for i in range(len(flat) // 3):
+        r, g, b = flat[3 * i], flat[3 * i + 1], flat[3 * i + 2]
+        total += np.uint8(max(max(r, g), b) - min(min(r, g), b))
+    return total
 
 
 @njit(nogil=True, cache=True)
@@ -189,29 +343,38 @@ def colour_sums(
     """Sums of two opponent axes, R - G and R + G - 2 B, and histograms of coarse colours.
 
     Args:
-        pixels_HWC: RGB, 0..255.
+        pixels_HWC: RGB, 0..255; at most 8192 pixels wide, so that a row's sums fit 32 bits.
         sums: Of the first axis, its squares, the second axis, its squares, and the number of
             pixels whose largest and smallest channels are less than 12 levels apart; added to.
         bins: 16^3, of colours in steps of 16 levels; added to.
         shifted: 17^3, the same with borders half a step further; added to.
     """
     height, width, _ = pixels_HWC.shape
-    first = first_2 = second = second_2 = grey = np.int64(0)
+    reds, greens, blues = (
+        np.empty(width, np.int32),
+        np.empty(width, np.int32),
+        np.empty(width, np.int32),
+    )
     for y in range(height):
+        row = pixels_HWC[y].reshape(-1)
         for x in range(width):
-            r = np.int64(pixels_HWC[y, x, 0])
-            g = np.int64(pixels_HWC[y, x, 1])
-            b = np.int64(pixels_HWC[y, x, 2])
-            one, other = r - g, r + g - 2 * b
-            first += one
-            first_2 += one * one
-            second += other
-            second_2 += other * other
-            grey += max(r, g, b) - min(r, g, b) < 12
+            reds[x], greens[x], blues[x] = row[3 * x], row[3 * x + 1], row[3 * x + 2]
+        first = first_2 = second = second_2 = grey = np.int32(0)
+        for x in range(width):
+            r, g, b = reds[x], greens[x], blues[x]
+            one, other = np.int32(r - g), np.int32(r + g - 2 * b)
+            first = np.int32(first + one)
+            first_2 = np.int32(first_2 + one * one)
+            second = np.int32(second + other)
+            second_2 = np.int32(second_2 + other * other)
+            near = max(max(r, g), b) - min(min(r, g), b) < 12
+            grey = np.int32(grey + np.int32(near))
+        sums[0] += first
+        sums[1] += first_2
+        sums[2] += second
+        sums[3] += second_2
+        sums[4] += grey
+        for x in range(width):
+            r, g, b = reds[x], greens[x], blues[x]
             bins[((r >> 4) << 8) | ((g >> 4) << 4) | (b >> 4)] += 1
             shifted[(((r + 8) >> 4) * 17 + ((g + 8) >> 4)) * 17 + ((b + 8) >> 4)] += 1
-    sums[0] += first
-    sums[1] += first_2
-    sums[2] += second
-    sums[3] += second_2
-    sums[4] += grey

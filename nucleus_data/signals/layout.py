@@ -8,10 +8,12 @@
 
 A border is made of two or more lines (rows or columns) in one luma, within 12 levels of the
 outermost line's median: all but 3 % of a line's pixels, or 20 % of them where text stands on it;
-the first line is nearly still, and the last has no text. It ends sharply: within ten lines fewer
-than 65 % of the pixels are within 18 levels. So a sky that fades, or a round thing on white, has no
-border, but a wide box on white has. What is not seen: a frame in the luma of its picture, and one
-with a pattern.
+the first line is nearly still, and the last has no text. Three quarters along, the median is still
+the first line's within 3 levels: later, colour may have bled in, which JPEG stores at half the
+scale. It ends sharply: within four lines (or 1/128 of all, if that is more) fewer than half of the
+pixels are within 8 levels. So a sky that fades, or a thing on white, has no border; only a box on
+white that takes more than half of the line has. What is not seen: a frame in the luma of its
+picture, and one with a pattern.
 
 A seam's value is the share of pixels along one line, at least 4 % of the side from the edges and
 from a border, that jump there while both sides are flat; 1 for the middle of a collage, about 0.1
@@ -21,7 +23,6 @@ to 0.4 in photos. A horizon may be a horizontal seam; collages of a grid have bo
 half, a third or a quarter of the width or height: 1 for exact tilings; the largest of all.
 """
 
-import math
 from typing import Any
 
 import numpy as np
@@ -31,18 +32,19 @@ from numpy.typing import NDArray
 from nucleus_data.pixels import Picture
 from nucleus_data.signals.group import SignalGroup
 from nucleus_data.signals.hash import area_average
-from nucleus_data.signals.kernels import border_lines, seam_counts
+from nucleus_data.signals.kernels import border_lines, likeness, median_level, seam_counts
 
 SIDES = ("left", "top", "right", "bottom")
 _NEAR = 12  # levels from the border's own luma: what JPEG leaves around text
 _STILL, _MOSTLY = 4, 0.85  # most of the outermost line is nearer: a texture is not
-_FAR = 18
-_DRIFT = 3  # levels from the first line to the last one: more is a fading ground
+_FAR = 8  # what lies beyond may be almost as light
+_DRIFT = 3  # levels from the first line on: more is a fading ground
 _LINES = 2  # one line alone may be a resampling's edge
 _PLAIN = 0.97
 _WITH_TEXT = 0.2
-_BEYOND = 10  # lines that the end of a border may take, by scaling or by JPEG
-_ENDED = 0.65
+_BEYOND = 4  # lines that the end of a border may take, by scaling or by JPEG; or a part of all
+_BEYOND_PART = 128
+_ENDED = 0.5
 _EDGE = 0.04
 _SMALLEST = 64  # pixels: pictures with a shorter side have neither borders nor seams
 _GRID = 60
@@ -64,7 +66,7 @@ def border(luma_HW: NDArray[np.uint8], side: int) -> float:
         return 0.0
     lines_LP = (luma_HW.T, luma_HW, luma_HW.T[::-1], luma_HW[::-1])[side]
     count = len(lines_LP)
-    level = int(np.median(lines_LP[0]))
+    level = median_level(np.ascontiguousarray(lines_LP[0]))
 
     def share(line: int, levels: int) -> float:
         pixels = lines_LP[line]
@@ -76,9 +78,12 @@ def border(luma_HW: NDArray[np.uint8], side: int) -> float:
     low, high = level - _NEAR, level + _NEAR
     luma_HW = np.ascontiguousarray(luma_HW)
     plain = int(border_lines(luma_HW, side, low, high, _WITH_TEXT, _PLAIN))
-    if plain < _LINES or abs(int(np.median(lines_LP[plain - 1])) - level) > _DRIFT:
+    if plain < _LINES:
         return 0.0
-    beyond = range(plain, min(plain + _BEYOND, count))
+    later = median_level(np.ascontiguousarray(lines_LP[(plain - 1) * 3 // 4]))
+    if abs(later - level) > _DRIFT:
+        return 0.0
+    beyond = range(plain, min(plain + max(_BEYOND, count // _BEYOND_PART), count))
     return plain / count if any(share(line, _FAR) < _ENDED for line in beyond) else 0.0
 
 
@@ -119,22 +124,11 @@ def repetition(luma_HW: NDArray[np.uint8]) -> float:
     return max(
         0.0,
         *(
-            _likeness(fields[:-step], fields[step:])
-            for fields in (_gradients(grid), _gradients(grid.T))
-            for step in (_GRID // parts for parts in _PARTS)
+            likeness(lines, _GRID // parts, _FAINT)
+            for lines in (grid, np.ascontiguousarray(grid.T))
+            for parts in _PARTS
         ),
     )
-
-
-def _gradients(grid: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Differences along both axes less their means, side by side: (G-1) x 2(G-1)."""
-    down, across = np.diff(grid, axis=0)[:, :-1], np.diff(grid, axis=1)[:-1]
-    return np.concatenate([down - down.mean(), across - across.mean()], axis=1)
-
-
-def _likeness(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    power = math.sqrt(float((one * one).sum() * (other * other).sum()))
-    return float((one * other).sum()) / (power + _FAINT**2 * one.size)
 
 
 def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
@@ -155,7 +149,7 @@ def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
 
 group = SignalGroup(
     name="layout",
-    version=1,
+    version=2,
     schema=pa.schema(
         [
             ("border_left", pa.float32()),

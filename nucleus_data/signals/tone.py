@@ -18,38 +18,38 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from nucleus_data.pixels import Picture
 from nucleus_data.signals.group import SignalGroup
+from nucleus_data.signals.kernels import channel_range_sum, histogram_sums, level_counts
 
 _DARK = 16  # luma below it is dark, as in video's "legal" range
 _BRIGHT = 240  # luma at or above it is bright
 
 
+def luma_counts(picture: Picture) -> NDArray[np.int64]:
+    """How many pixels of the small view have each luma; through `Picture.once`, groups share it."""
+    return level_counts(picture.luma_small)
+
+
 def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
     """The columns of the table above, for one picture."""
-    counts = np.bincount(picture.luma_small.reshape(-1), minlength=256).tolist()
-    n = sum(counts)
-    total = sum(value * count for value, count in enumerate(counts))
-    squares = sum(value * value * count for value, count in enumerate(counts))
-    small = picture.small
-    red, green, blue = small[..., 0], small[..., 1], small[..., 2]
-    high = np.maximum(np.maximum(red, green), blue)
-    low = np.minimum(np.minimum(red, green), blue)
-    chroma = int((high - low).sum(dtype=np.int64))
+    counts = picture.once(luma_counts)
+    n, total, squares, entropy = histogram_sums(counts)
     return {
         "luma_mean": total / n,
         "luma_std": math.sqrt(n * squares - total * total) / n,
-        "dark_share": sum(counts[:_DARK]) / n,
-        "bright_share": sum(counts[_BRIGHT:]) / n,
-        "entropy": math.fsum(c / n * math.log2(n / c) for c in counts if c),
-        "saturation": chroma / (255 * n),
+        "dark_share": sum(counts[:_DARK].tolist()) / n,
+        "bright_share": sum(counts[_BRIGHT:].tolist()) / n,
+        "entropy": entropy,
+        "saturation": channel_range_sum(picture.small) / (255 * n),
     }
 
 
 group = SignalGroup(
     name="tone",
-    version=1,
+    version=2,
     schema=pa.schema(
         [
             ("luma_mean", pa.float32()),

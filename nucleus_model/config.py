@@ -1,0 +1,113 @@
+"""The transformer's configuration: the keys of diffusers' class, checked, and without defaults.
+
+(The defaults of that class describe another model. Only `use_grouped_mm`, which older files lack
+and which changes no value, has one.)
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+DenseStrategy = Literal[
+    "all_moe",
+    "all_dense",
+    "leave_first_block_dense",
+    "leave_first_three_blocks_dense",
+    "leave_first_three_and_last_block_dense",
+]
+FIRST_DENSE = {
+    "all_moe": 0,
+    "leave_first_block_dense": 1,
+    "leave_first_three_blocks_dense": 3,
+    "leave_first_three_and_last_block_dense": 3,
+}
+CLASS_NAME = "NucleusMoEImageTransformer2DModel"
+
+
+class TransformerConfig(BaseModel):
+    """Every argument of diffusers' `NucleusMoEImageTransformer2DModel` (0.42.1)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    patch_size: int = Field(ge=1, description="Latent pixels on the side of a token.")
+    in_channels: int = Field(ge=1, description="Values of a token that comes in.")
+    out_channels: int = Field(ge=1, description="Latent channels of a token that goes out.")
+    num_layers: int = Field(ge=1, description="Blocks.")
+    attention_head_dim: int = Field(ge=2, description="Width of a head.")
+    num_attention_heads: int = Field(ge=1, description="Query heads.")
+    num_key_value_heads: int = Field(ge=1, description="Key and value heads.")
+    joint_attention_dim: int = Field(ge=1, description="Width of a text state.")
+    axes_dims_rope: tuple[int, int, int] = Field(
+        description="Rotary dimensions of frame, height and width."
+    )
+    mlp_ratio: float = Field(gt=0, description="Of dense blocks, see `dense_width`.")
+    moe_enabled: bool = Field(description="False makes every block dense.")
+    dense_moe_strategy: DenseStrategy = Field(description="Which blocks are dense.")
+    num_experts: int = Field(ge=1, description="Routed experts of a block.")
+    moe_intermediate_dim: int = Field(ge=1, description="Inner width of an expert.")
+    capacity_factors: tuple[float, ...] = Field(description="One a block; of dense ones unused.")
+    use_sigmoid: bool = Field(description="Sigmoid scores; the published model has softmax.")
+    route_scale: float = Field(gt=0, description="What a token's gates sum to.")
+    use_grouped_mm: bool = Field(default=False, description="A switch of diffusers, unused here.")
+
+    @field_validator("capacity_factors", mode="before")
+    @classmethod
+    def _one_a_block(cls, value: Any, info: Any) -> Any:
+        if isinstance(value, int | float):
+            return (value,) * info.data.get("num_layers", 0)
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "TransformerConfig":
+        axes, factors = self.axes_dims_rope, self.capacity_factors
+        if sum(axes) != self.attention_head_dim or any(axis % 2 for axis in axes):
+            raise ValueError(
+                f"axes_dims_rope must be even and sum to attention_head_dim "
+                f"{self.attention_head_dim}, got {axes}"
+            )
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise ValueError(
+                f"num_key_value_heads must divide num_attention_heads {self.num_attention_heads}, "
+                f"got {self.num_key_value_heads}"
+            )
+        routed = [self.is_moe(layer) for layer in range(self.num_layers)]
+        if len(factors) != self.num_layers or any(
+            moe and factor <= 0 for moe, factor in zip(routed, factors, strict=False)
+        ):
+            raise ValueError(
+                f"capacity_factors must be {self.num_layers} numbers, above 0 in blocks "
+                f"{[layer for layer, moe in enumerate(routed) if moe]}, got {factors}"
+            )
+        return self
+
+    @property
+    def width(self) -> int:
+        """Width of the residual stream."""
+        return self.num_attention_heads * self.attention_head_dim
+
+    @property
+    def dense_width(self) -> int:
+        """Inner width of a dense block."""
+        return int(self.width * self.mlp_ratio * 2 / 3) // 128 * 128
+
+    def is_moe(self, layer: int) -> bool:
+        """Whether a block has experts."""
+        if not self.moe_enabled or self.dense_moe_strategy == "all_dense":
+            return False
+        last_dense = self.dense_moe_strategy == "leave_first_three_and_last_block_dense"
+        end = self.num_layers - last_dense
+        return FIRST_DENSE[self.dense_moe_strategy] <= layer < end
+
+    def with_capacity(self, factors: float | Sequence[float]) -> "TransformerConfig":
+        """The same with other capacity factors: one for every block with experts, or one a block.
+
+        Raises:
+            ValueError: Their number is not that of the blocks, or one of a block with experts is
+                not above 0.
+        """
+        if isinstance(factors, int | float):
+            factors = [factors if self.is_moe(layer) else 0.0 for layer in range(self.num_layers)]
+        return TransformerConfig.model_validate(
+            self.model_dump() | {"capacity_factors": tuple(factors)}
+        )

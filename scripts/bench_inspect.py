@@ -1,0 +1,425 @@
+"""What `inspect` costs: all its signals, against a few done naively, and against decoding alone.
+
+    pip install scikit-image scikit-learn               # the photographs
+    pip install opencv-python-headless imagehash imagededup cleanvision     # those compared with
+    python scripts/bench_inspect.py                     # three minutes
+    python scripts/bench_inspect.py --quick --json inspect.json
+
+The pictures are JPEGs of real photographs (4:2:0, quality 85 to 92), the same for all; photographs
+smaller than wanted are continued by their mirror image, at their own scale and enlarged by a half.
+All work in one thread, on files that lie in memory:
+
+- inspect: `Inspect`, every built-in group of signals that is on by default, and the SHA-256 that
+  ingest takes.
+- naive: ImageHash's pHash and Pillow's entropy of what Pillow decodes, the variance of OpenCV's
+  Laplacian and the mean luma of what OpenCV decodes, SHA-256. No more than that. The next row gives
+  both libraries one decode.
+- imagededup: `PHash.encode_image`. cleanvision: `Imagelab.find_issues`, with its defaults.
+- floor: libjpeg-turbo's decode at the smallest scale that has 256 pixels a side, and nothing else.
+
+Rates are images a second of processor time. Rounds alternate, ratios are taken within a round, and
+medians are shown. Two processes are timed by the clock: what else runs (last row) slows them.
+"""
+
+import contextlib
+import hashlib
+import importlib
+import io
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+# Before numpy, and for torch: one thread.
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+import numpy as np
+import psutil
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image
+
+from nucleus_data.pixels import SMALL_SIDE, fit
+from nucleus_data.stage import Result, Row
+from nucleus_data.stages.inspect import Inspect, InspectSettings
+from scripts.benchmark import Measure, measure, parser, publish
+
+MB = 1 << 20
+PHOTOGRAPHS = "pip install scikit-image scikit-learn"
+QUALITIES = (85, 88, 90, 92)
+LARGEST = (6000, 4000)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Pictures of one size, and the goals for them.
+
+    Attributes:
+        name: Of the size.
+        width: Pixels.
+        height: Pixels.
+        naive_goal: How many times as fast as the naive way.
+    """
+
+    name: str
+    width: int
+    height: int
+    naive_goal: str
+
+
+SETTINGS = (
+    Setting("2 megapixels", 1632, 1224, ">= 4"),
+    Setting("0.2 megapixels", 512, 384, ">= 2"),
+)
+FLOOR_GOAL = ">= 0.4"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured.
+
+    Attributes:
+        pictures: Of each size.
+        rounds: Of each way.
+        seconds: Least processor time of a way in a round.
+    """
+
+    pictures: int = 12
+    rounds: int = 15
+    seconds: float = 0.4
+
+
+QUICK = Size(pictures=6, rounds=3, seconds=0.1)
+
+Files = Sequence[Path]
+Work = Callable[[Files], object]
+
+
+def photographs() -> list[Image.Image]:
+    """Real photographs, out of packages.
+
+    Raises:
+        SystemExit: With the command that installs them, if they are missing.
+    """
+    try:
+        from skimage import data
+        from sklearn.datasets import load_sample_images
+    except ImportError as error:
+        raise SystemExit(f"the photographs are missing ({error}): {PHOTOGRAPHS}") from error
+    pixels = [data.astronaut(), data.chelsea(), data.coffee(), data.rocket()]
+    return [Image.fromarray(found) for found in (*pixels, *load_sample_images().images)]
+
+
+def filled(photograph: Image.Image, width: int, height: int) -> Image.Image:
+    """A photograph continued by its mirror image, or its upper left part."""
+    pixels = np.asarray(photograph)
+    missing = (max(0, height - pixels.shape[0]), max(0, width - pixels.shape[1]))
+    pixels = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), "symmetric")
+    return Image.fromarray(pixels[:height, :width])
+
+
+def make_files(folder: Path, count: int, width: int, height: int) -> list[Path]:
+    """Writes JPEGs of photographs.
+
+    Args:
+        folder: Where; made.
+        count: How many; after twice the number of photographs they come again.
+        width: Pixels.
+        height: Pixels.
+    """
+    folder.mkdir(parents=True)
+    found = photographs()
+    files = []
+    for index in range(count):
+        photograph = found[index % len(found)]
+        if index // len(found) % 2:
+            size = (photograph.width * 3 // 2, photograph.height * 3 // 2)
+            photograph = photograph.resize(size, Image.Resampling.BICUBIC)
+        files.append(folder / f"{index:03d}.jpg")
+        quality = QUALITIES[index % len(QUALITIES)]
+        filled(photograph, width, height).save(files[-1], quality=quality, subsampling="4:2:0")
+    return files
+
+
+def inspect() -> Work:
+    """Every group of signals, and the SHA-256."""
+    stage = Inspect(InspectSettings())
+    stage.setup()
+    wanted = frozenset(spec.name for spec in stage.tables())
+
+    def work(files: Files) -> list[str]:
+        images = [file.read_bytes() for file in files]
+        rows = (
+            Row(0, number, f"{number:032x}", file.name, image, {}, wanted)
+            for number, (file, image) in enumerate(zip(files, images, strict=True))
+        )
+        for result in stage.process(rows):
+            if not isinstance(result, Result) or set(result.values) != wanted:
+                raise RuntimeError(f"not measured: {result}")
+        return [hashlib.sha256(image).hexdigest() for image in images]
+
+    return work
+
+
+def naive(decodes: int = 2) -> Work:
+    """pHash, Laplacian variance, entropy, luma and SHA-256, a library's line each.
+
+    Args:
+        decodes: 2 if each library reads the file; 1 if OpenCV gets what Pillow decoded.
+    """
+    cv2 = importlib.import_module("cv2")
+    imagehash = importlib.import_module("imagehash")
+    cv2.setNumThreads(1)
+
+    def work(files: Files) -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = []
+        for file in files:
+            data = file.read_bytes()
+            image = Image.open(io.BytesIO(data)).convert("RGB")
+            grey = image.convert("L")
+            if decodes == 2:
+                luma = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+            else:
+                luma = np.asarray(grey)
+            found.append(
+                (
+                    str(imagehash.phash(image)),
+                    cv2.Laplacian(luma, cv2.CV_64F).var(),
+                    grey.entropy(),
+                    luma.mean(),
+                    hashlib.sha256(data).hexdigest(),
+                )
+            )
+        return found
+
+    return work
+
+
+def naive_decoding_once() -> Work:
+    """The same, less naive: one decode for both libraries."""
+    return naive(decodes=1)
+
+
+def imagededup() -> Work:
+    """Its perceptual hash."""
+    methods = importlib.import_module("imagededup.methods")
+    hasher = methods.PHash(verbose=False)
+    return lambda files: [hasher.encode_image(image_file=str(file)) for file in files]
+
+
+def cleanvision() -> Work:
+    """All that it looks for by default."""
+    module = importlib.import_module("cleanvision")
+
+    def work(files: Files) -> None:
+        with (
+            Path(os.devnull).open("w") as nowhere,
+            contextlib.redirect_stdout(nowhere),
+            contextlib.redirect_stderr(nowhere),
+        ):
+            lab = module.Imagelab(filepaths=[str(file) for file in files])
+            lab.find_issues(n_jobs=1, verbose=False)
+
+    return work
+
+
+def floor() -> Work:
+    """libjpeg-turbo's scaled decode alone."""
+
+    def work(files: Files) -> list[NDArray[np.uint8]]:
+        found = []
+        for file in files:
+            data = file.read_bytes()
+            height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+            width, height = fit(width, height, SMALL_SIDE)
+            found.append(simplejpeg.decode_jpeg(data, "RGB", min_width=width, min_height=height))
+        return found
+
+    return work
+
+
+# A way of working through files, and what installs it.
+WAYS: dict[str, tuple[Callable[[], Work], str]] = {
+    "inspect": (inspect, ""),
+    "naive": (naive, "pip install opencv-python-headless imagehash"),
+    "naive, one decode": (
+        naive_decoding_once,
+        "pip install opencv-python-headless imagehash",
+    ),
+    "imagededup": (imagededup, "pip install imagededup"),
+    "cleanvision": (cleanvision, "pip install cleanvision"),
+    "floor": (floor, ""),
+}
+
+
+def rate(work: Work, files: Files, seconds: float) -> float:
+    """Images a second of processor time."""
+    passes, started = 0, time.process_time()
+    while True:
+        work(files)
+        passes += 1
+        used = time.process_time() - started
+        if used >= seconds:
+            return passes * len(files) / used
+
+
+def bench_rates(setting: Setting, files: Files, size: Size) -> list[Measure]:
+    """All ways over the same pictures."""
+    works: dict[str, Work] = {}
+    missing = {}
+    for name, (make, install) in WAYS.items():
+        try:
+            works[name] = make()
+        except ImportError:
+            missing[name] = f"not installed: {install}"
+            continue
+        works[name](files)  # imports and compiles what it needs
+    rates: dict[str, list[float]] = {name: [] for name in works}
+    for turn in range(size.rounds):
+        for name in list(works)[:: -1 if turn % 2 else 1]:
+            rates[name].append(rate(works[name], files, size.seconds))
+        say(f"{setting.name}, round {turn + 1} of {size.rounds}")
+
+    def times(other: str) -> list[float]:
+        return [a / b for a, b in zip(rates["inspect"], rates[other], strict=True)]
+
+    rows = []
+    for name in WAYS:
+        title = f"{setting.name}: {name}"
+        if name in missing:
+            rows.append(Measure(title, 0.0, "images/s", rounds=0, against=missing[name]))
+        else:
+            rows.append(measure(title, rates[name], "images/s"))
+    title = f"{setting.name}: inspect"
+    if "naive" in rates:
+        rows.append(measure(title, times("naive"), "times", setting.naive_goal, "naive"))
+    rows.append(measure(title, times("floor"), "times", FLOOR_GOAL, "floor"))
+    return rows
+
+
+_WORK: list[Work] = []
+
+
+def work_for(files: Files, seconds: float) -> int:
+    """In a process of its own: works through files again and again, for so many seconds.
+
+    Returns:
+        The largest number of bytes that it has held in memory.
+    """
+    import nucleus_data.runner.actor  # noqa: F401 - a worker has Ray loaded
+
+    if not _WORK:
+        _WORK.append(inspect())
+    started = time.perf_counter()
+    _WORK[0](files)
+    while time.perf_counter() - started < seconds:
+        _WORK[0](files)
+    return peak_bytes()
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has held (on Linux: `ru_maxrss` has its parent's too)."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def passes_for(files: Files, passes: int) -> None:
+    """In a process of its own: works through files so many times."""
+    for _ in range(passes):
+        _WORK[0](files)
+
+
+def bench_processes(setting: Setting, files: Files, size: Size) -> list[Measure]:
+    """Two processes against one, by the clock."""
+    speeds = []
+    context = get_context("spawn")
+    with context.Pool(1) as one, context.Pool(1) as other:
+        for ready in [pool.apply_async(work_for, (files, 0.0)) for pool in (one, other)]:
+            ready.get()
+        passes = max(1, round(120 * size.seconds / len(files)))
+        for _ in range(size.rounds):
+            seconds = []
+            for pools in ((one,), (one, other), (other,)):
+                started = time.perf_counter()
+                for done in [pool.apply_async(passes_for, (files, passes)) for pool in pools]:
+                    done.get()
+                seconds.append(time.perf_counter() - started)
+            speeds.append((seconds[0] + seconds[2]) / seconds[1])
+        say("two processes")
+    name = f"{setting.name}: inspect in two processes"
+    return [measure(name, speeds, "times", ">= 1.9", "one process")]
+
+
+def peak(files: Files, seconds: float) -> float:
+    """The most that a fresh process holds in memory, in MB."""
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(work_for, (files, seconds)) / MB
+
+
+def bench_memory(setting: Setting, files: Files, folder: Path) -> list[Measure]:
+    """Peak memory of a worker."""
+    width, height = LARGEST
+    large = make_files(folder, 1, width, height)
+    say("memory")
+    return [
+        measure(f"{setting.name}: peak memory of a worker", [peak(files, 3.0)], "MB", "<= 400"),
+        measure(f"{width * height // 10**6} megapixels: the same", [peak(large, 3.0)], "MB"),
+    ]
+
+
+def say(line: str) -> None:
+    """Progress, for who waits."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def own_seconds() -> float:
+    """Processor seconds of this process and of those that it has waited for."""
+    times = psutil.Process().cpu_times()
+    return float(times.user + times.system + times.children_user + times.children_system)
+
+
+def machine_seconds() -> float:
+    """Processor seconds of the whole machine."""
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system)
+
+
+def run(size: Size, folder: Path) -> list[Measure]:
+    """All rows, in a folder that is the caller's to remove."""
+    start, mine, everyone = time.perf_counter(), own_seconds(), machine_seconds()
+    rows = []
+    for setting in SETTINGS:
+        files = make_files(folder / setting.name, size.pictures, setting.width, setting.height)
+        rows += bench_rates(setting, files, size)
+        if setting is SETTINGS[0]:
+            rows += bench_processes(setting, files, size)
+            rows += bench_memory(setting, files, folder / "large")
+    others = machine_seconds() - everyone - (own_seconds() - mine)
+    load = max(others, 0.0) / (time.perf_counter() - start)
+    return [*rows, measure("other work meanwhile", [load], f"cores of {psutil.cpu_count()}")]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    options = parser(__doc__).parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="bench-inspect-") as folder:
+        rows = run(QUICK if options.quick else Size(), Path(folder))
+    publish(rows, options.json)
+    return 0
+
+
+if __name__ == "__main__":
+    # Processes import what they run from this module by its name, so it must not be `__main__`'s.
+    from scripts.bench_inspect import main as imported_main
+
+    sys.exit(imported_main())

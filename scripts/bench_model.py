@@ -1,0 +1,325 @@
+"""The transformer: a training step against diffusers' class, memory, sampling, and at scale.
+
+    python scripts/bench_model.py                      # five minutes on two idle cores
+    python scripts/bench_model.py --quick --json model.json
+
+All contestants have the same weights, inputs, optimizer (fused AdamW) and two threads; a step is
+forward, backward and optimizer. Rounds alternate, ratios are taken within a round. Memory is the
+peak of a process of its own, from before its model is built to after two steps.
+
+Floating-point operations are counted by torch while the `base` preset runs on the meta device. The
+share of an accelerator's peak at scale (MFU) is an *estimate*, no measurement:
+
+    MFU = F / (F / MATMUL_SHARE + PEAK * bytes / (BANDWIDTH * BANDWIDTH_SHARE))
+
+with F three times the forward's operations, and bytes what passes over memory outside matrix
+products (PASSES over the stream in bf16, in every block). It takes communication as hidden behind
+computing, and its shares are assumptions, chosen as large runs report them.
+"""
+
+import os
+
+# Before torch: a waiting thread that spins would take the core of one that works.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import NucleusMoEImageTransformer2DModel
+from torch.utils.flop_counter import FlopCounterMode
+
+from nucleus_model.attention import TextKV
+from nucleus_model.config import TransformerConfig
+from nucleus_model.flow import draw_noise
+from nucleus_model.init import build_transformer, initialise
+from nucleus_model.presets import PRESETS
+from nucleus_model.sample import euler_sigmas, sample_latents
+from nucleus_model.transformer import NucleusTransformer
+from scripts.benchmark import Measure, measure, parser, publish
+
+THREADS = 2
+OURS, LOOP, GROUPED = "ours", "diffusers, default loop", "diffusers, grouped_mm"
+NAMES = (OURS, GROUPED, LOOP)
+TEXT_TOKENS, TEXT_WIDTH = 64, 256
+MB = 1 << 20
+
+# An H100 SXM by its data sheet (bf16 without sparsity), and what is assumed of it.
+PEAK, BANDWIDTH = 989e12, 3.35e12
+MATMUL_SHARE, BANDWIDTH_SHARE = 0.6, 0.8
+PASSES = 60
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured.
+
+    Attributes:
+        experts: In each block.
+        side: Image tokens on a side.
+        blocks: Blocks.
+        rounds: Rounds of everything.
+        preset: For sampling.
+        sample_side: Image tokens on a side, for sampling.
+        text: Text tokens and width, for sampling.
+        steps: Sampling steps.
+    """
+
+    experts: int = 64
+    side: int = 32
+    blocks: int = 2
+    rounds: int = 5
+    preset: str = "small"
+    sample_side: int = 16
+    text: tuple[int, int] = (128, 4096)
+    steps: int = 4
+
+
+QUICK = Size(blocks=1, rounds=2, preset="nano", sample_side=8, text=(64, 128))
+
+
+class Contestant:
+    """A model and its optimizer.
+
+    Args:
+        name: Which.
+        size: How large.
+    """
+
+    def __init__(self, name: str, size: Size) -> None:
+        self.name, self.grid = name, (size.side, size.side)
+        config = wide(size.experts, size.blocks)
+        own = NucleusTransformer(config)
+        initialise(own, seed=0)
+        with torch.no_grad():  # what starts as zero would leave the blocks idle
+            for block in own.blocks:
+                block.img_mod[1].bias.normal_(generator=torch.Generator().manual_seed(0))
+            own.proj_out.weight.normal_(0, 0.02, generator=torch.Generator().manual_seed(1))
+        self.model: torch.nn.Module = own
+        if name != OURS:
+            values = config.model_dump(mode="json") | {"use_grouped_mm": name == GROUPED}
+            self.model = NucleusMoEImageTransformer2DModel(**values)
+            self.model.load_state_dict(own.state_dict(), strict=True)
+        del own
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, fused=True)
+        shape = (1, size.side**2, config.in_channels)
+        self.tokens, self.target = draw_noise(0, "tokens", shape), draw_noise(0, "target", shape)
+        self.text = draw_noise(0, "text", (1, TEXT_TOKENS, TEXT_WIDTH))
+        self.sigma = torch.tensor([0.5])
+
+    def forward(self) -> torch.Tensor:
+        """The model's answer."""
+        if isinstance(self.model, NucleusTransformer):
+            text = self.model.encode_text(self.text, None, self.grid)
+            return self.model(self.tokens, self.sigma, text, self.grid).tokens_BSP
+        output: torch.Tensor = self.model(
+            hidden_states=self.tokens,
+            img_shapes=[(1, *self.grid)],
+            encoder_hidden_states=self.text,
+            timestep=self.sigma,
+            return_dict=False,
+        )[0]
+        return output
+
+    def step(self) -> float:
+        """One training step; its loss."""
+        loss = (self.forward() - self.target).square().mean()
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss.item()
+
+
+def wide(experts: int, blocks: int) -> TransformerConfig:
+    """Width 512, and experts as wide for it as the published ones are for theirs."""
+    return TransformerConfig(
+        patch_size=2,
+        in_channels=64,
+        out_channels=16,
+        num_layers=blocks,
+        attention_head_dim=64,
+        num_attention_heads=8,
+        num_key_value_heads=2,
+        joint_attention_dim=TEXT_WIDTH,
+        axes_dims_rope=(8, 28, 28),
+        mlp_ratio=4.0,
+        moe_enabled=True,
+        dense_moe_strategy="all_moe",
+        num_experts=experts,
+        moe_intermediate_dim=336,
+        capacity_factors=(2.0,) * blocks,
+        use_sigmoid=False,
+        route_scale=2.5,
+    )
+
+
+def bench_step(size: Size) -> list[Measure]:
+    """Seconds of a step of each contestant, and their ratios."""
+    contestants = {name: Contestant(name, size) for name in NAMES}
+    taken: dict[str, list[float]] = {name: [] for name in NAMES}
+    for contestant in contestants.values():
+        contestant.step()
+    for turn in range(size.rounds):
+        for name in NAMES[:: -1 if turn % 2 else 1]:
+            taken[name].append(seconds(contestants[name].step))
+            say(f"step, round {turn + 1} of {size.rounds}: {name} {taken[name][-1]:.3f} s")
+    what = f"step, {size.experts} experts, width 512, {size.side**2} tokens"
+
+    def ratios(over: str) -> list[float]:
+        return [a / b for a, b in zip(taken[over], taken[OURS], strict=True)]
+
+    return [
+        *(measure(f"{what}: {name}", taken[name], "s") for name in NAMES),
+        measure(f"{what}: times faster", ratios(LOOP), "times", ">= 10", LOOP),
+        measure(f"{what}: times faster", ratios(GROUPED), "times", ">= 1.15", GROUPED),
+    ]
+
+
+def bench_memory(quick: bool) -> list[Measure]:
+    """The peak of a process for each contestant."""
+    values = {}
+    for name in NAMES:
+        command = [sys.executable, "-m", "scripts.bench_model", "--peak", name]
+        found = subprocess.run(
+            command + ["--quick"] * quick, check=True, capture_output=True, text=True
+        )
+        values[name] = float(found.stdout.split()[-1])
+        say(f"memory: {name} {values[name]:.0f} MB")
+    return [measure(f"memory of two steps: {name}", [values[name]], "MB") for name in NAMES]
+
+
+def peak(name: str, size: Size) -> float:
+    """MB that this process takes more at its peak, with a model and two steps of it."""
+    before = peak_so_far()
+    contestant = Contestant(name, size)
+    for _ in range(2):
+        contestant.step()
+    return peak_so_far() - before
+
+
+def peak_so_far() -> float:
+    """MB, on Linux; `getrusage` would count what the parent held when it forked."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+class Forgetful(NucleusTransformer):
+    """Encodes its prompt again at every sigma, as a model without a text cache does."""
+
+    def forward(  # type: ignore[override]
+        self,
+        tokens_BSP: torch.Tensor,
+        sigma_B: torch.Tensor,
+        text: TextKV,
+        grid: tuple[int, int],
+    ) -> object:
+        """The same answer, later."""
+        again = self.encode_text(self.states[: text.batch], None, grid)
+        return super().forward(tokens_BSP, sigma_B, again, grid)
+
+    states: torch.Tensor
+
+
+@torch.no_grad()
+def bench_sampling(size: Size) -> list[Measure]:
+    """Seconds of a guided run with the prompt's keys and values kept, and without."""
+    length, width = size.text
+    grid = (size.sample_side, size.sample_side)
+    model = build_transformer(PRESETS[size.preset], latent_channels=16, text_width=width, seed=0)
+    states = draw_noise(0, "states", (1, length, width))
+    noise = draw_noise(0, "noise", (1, 16, 2 * grid[0], 2 * grid[1]))
+    forgetful = Forgetful(model.config)
+    forgetful.load_state_dict(model.state_dict(), assign=True)
+    forgetful.states = states
+
+    def sample(which: NucleusTransformer) -> torch.Tensor:
+        text = which.encode_text(states, None, grid)
+        return sample_latents(which, noise, text, text, steps=size.steps, guidance=4.0)
+
+    taken: dict[str, list[float]] = {"with": [], "without": []}
+    models = {"with": model, "without": forgetful}
+    for which in models.values():
+        sample(which)
+    for _ in range(size.rounds):
+        for name, which in models.items():
+            taken[name].append(seconds(lambda which=which: sample(which)))  # type: ignore[misc]
+    ratios = [b / a for a, b in zip(taken["with"], taken["without"], strict=True)]
+    what = f"sampling, {size.preset}, {grid[0] ** 2} tokens, {length} of text, {size.steps} steps"
+    return [
+        *(measure(f"{what}: {name} text cache", taken[name], "s") for name in taken),
+        measure(f"{what}: times faster", ratios, "times", None, "without text cache"),
+    ]
+
+
+def operations(tokens: int) -> float:
+    """Of the forward pass of `base` for one image token, the text's share left out."""
+    preset = PRESETS["base"]
+    side = round(tokens**0.5)
+    with torch.device("meta"):
+        model = NucleusTransformer(preset.transformer_config(latent_channels=16, text_width=4096))
+        text = model.encode_text(torch.empty(1, 1, 4096), None, (side, side))
+        noisy, sigma = torch.empty(1, tokens, 64), torch.empty(1)
+        with FlopCounterMode(display=False) as counter:
+            model(noisy, sigma, text, (side, side))
+    return counter.get_total_flops() / tokens
+
+
+def mfu(forward: float) -> float:
+    """The estimate of this module's text, for the forward's operations of a token."""
+    preset = PRESETS["base"]
+    moved = PASSES * preset.width * 2 * preset.layers
+    total = 3 * forward
+    return total / (total / MATMUL_SHARE + PEAK * moved / (BANDWIDTH * BANDWIDTH_SHARE))
+
+
+def at_scale() -> list[Measure]:
+    """Operations and the estimate, at the three resolutions of training."""
+    rows = []
+    for resolution in (256, 512, 1024):
+        forward = operations((resolution // 16) ** 2)
+        name = f"base at {resolution} pixels"
+        rows += [
+            measure(f"{name}: forward, a token", [forward / 1e9], "GFLOP"),
+            measure(f"{name}: MFU on H100, ESTIMATE", [100 * mfu(forward)], "%"),
+        ]
+        if resolution == 1024:
+            total = forward * (resolution // 16) ** 2 * len(euler_sigmas(50)[:-1]) * 2
+            rows.append(measure(f"{name}: guided image of 50 steps", [total / 1e15], "PFLOP"))
+    return rows
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long it takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def say(line: str) -> None:
+    """Progress, for who waits."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    options = parser(__doc__)
+    options.add_argument("--peak", metavar="NAME", help="print one contestant's memory in MB")
+    given = options.parse_args(arguments)
+    size = QUICK if given.quick else Size()
+    torch.set_num_threads(THREADS)
+    if given.peak:
+        print(peak(given.peak, size))
+        return 0
+    measures = [*bench_step(size), *bench_memory(given.quick), *bench_sampling(size), *at_scale()]
+    publish(measures, given.json)
+    return 0
+
+
+if __name__ == "__main__":
+    from scripts.bench_model import main as imported_main
+
+    sys.exit(imported_main())

@@ -1,0 +1,202 @@
+"""Small valid pictures of every format and kind, and seeded damage, for `fuzz_pixels.py`."""
+
+import io
+import struct
+import zlib
+from functools import cache
+
+import cv2
+import numpy as np
+import simplejpeg
+from PIL import Image, ImageCms
+
+INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
+WHOLE_HEAD = 64
+JPEG, PNG, WEBP, GIF, TIFF, BMP, AVIF = "JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"
+
+
+def _saved(image: Image.Image, form: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, form, **options)
+    return stream.getvalue()
+
+
+def _scene(width: int, height: int, mode: str = "RGB") -> Image.Image:
+    rng = np.random.default_rng(width)
+    coarse = Image.fromarray(rng.integers(0, 256, (9, 12, 4), dtype=np.uint8))
+    return coarse.resize((width, height), Image.Resampling.BICUBIC).convert(mode)
+
+
+def _opencv(suffix: str, values: np.ndarray, *options: int) -> bytes:
+    return cv2.imencode(suffix, values, list(options))[1].tobytes()
+
+
+@cache
+def valid_files() -> list[tuple[str, bytes]]:
+    """Names (`FORMAT.KIND`) and contents: modes, codings, profiles, EXIF, animation, tiles."""
+    rgb, rgba, grey = _scene(72, 50), _scene(61, 44, "RGBA"), _scene(40, 64, "L")
+    large, palette = _scene(320, 200), rgb.quantize(64)
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a turned picture"
+    more = {"save_all": True, "append_images": [rgb.rotate(90), rgb.rotate(180)]}
+    deep = np.asarray(rgba).astype(np.uint16) * 257
+    pixels = np.ascontiguousarray(large)
+    files: dict[str, list[bytes]] = {
+        "jpeg": [
+            _saved(rgb, JPEG),
+            _saved(large, JPEG, quality=92, progressive=True),
+            _saved(large, JPEG, quality=60, optimize=True, icc_profile=icc, exif=exif.tobytes()),
+            _saved(rgb, JPEG, subsampling=0, restart_marker_blocks=3, comment=b"words"),
+            _saved(grey, JPEG),
+            _saved(rgb.convert("CMYK"), JPEG, progressive=True),
+            _saved(rgb, JPEG, keep_rgb=True),
+            _opencv(".jpg", pixels, cv2.IMWRITE_JPEG_RST_INTERVAL, 4),
+            simplejpeg.encode_jpeg(pixels, quality=85, colorsubsampling="422"),
+        ],
+        "png": [
+            _saved(rgb, PNG, icc_profile=icc, exif=exif.tobytes()),
+            _saved(rgba, PNG),
+            _saved(_scene(30, 30, "LA"), PNG),
+            _saved(palette, PNG, transparency=3),
+            _saved(rgb.convert("1"), PNG),
+            _saved(Image.fromarray(deep[..., 0].copy()), PNG),
+            _opencv(".png", deep),
+            _saved(rgb, PNG, **more),
+            _interlaced(),
+        ],
+        "webp": [
+            _saved(rgb, WEBP, quality=70),
+            _saved(rgba, WEBP, quality=70, icc_profile=icc, exif=exif.tobytes()),
+            _saved(rgba, WEBP, lossless=True),
+            _saved(rgb, WEBP, **more),
+        ],
+        "gif": [
+            _saved(palette, GIF),
+            _saved(palette, GIF, transparency=2, comment=b"words"),
+            _saved(rgb, GIF, **more),
+        ],
+        "tiff": [
+            *(
+                _saved(rgb, TIFF, compression=coding)
+                for coding in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "zstd")
+            ),
+            _saved(rgb.convert("1"), TIFF, compression="group4"),
+            _saved(rgba, TIFF, compression="tiff_lzw", tiffinfo={322: 16, 323: 16}),
+            _saved(rgb.convert("CMYK"), TIFF, icc_profile=icc, exif=exif.tobytes()),
+            _saved(rgb, TIFF, big_tiff=True),
+            _opencv(".tiff", deep),
+            _saved(palette, TIFF),
+            _saved(rgb, TIFF, **more),
+        ],
+        "bmp": [_saved(image, BMP) for image in (rgb, rgba, grey, palette, rgb.convert("1"))]
+        + [_run_length_bmp()],
+        "avif": [
+            _saved(rgb, AVIF, speed=10),
+            _saved(rgba, AVIF, speed=10, icc_profile=icc, exif=exif.tobytes()),
+            _saved(rgb, AVIF, speed=10, **more),
+        ],
+    }
+    return [
+        (f"{form}.{kind}", data) for form, kinds in files.items() for kind, data in enumerate(kinds)
+    ]
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    """A PNG chunk with its checksum."""
+    sealed = struct.pack(">I", zlib.crc32(kind + body))
+    return struct.pack(">I", len(body)) + kind + body + sealed
+
+
+def _interlaced() -> bytes:
+    """8x8 grey, Adam7: its seven passes are of 1, 1, 2, 4, 8, 16 and 32 pixels."""
+    passes = ((1, 1), (1, 1), (2, 1), (2, 2), (4, 2), (4, 4), (8, 4))
+    rows = b"".join((b"\0" + bytes(range(50, 50 + w))) * h for w, h in passes)
+    header = struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 1)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def _run_length_bmp() -> bytes:
+    """16x8, 8 bits a pixel, each row one run."""
+    runs = b"".join(bytes((16, row, 0, 0)) for row in range(8)) + b"\0\1"
+    colours = bytes(range(256)) * 4
+    offset = 54 + len(colours)
+    head = struct.pack("<2sIHHI", b"BM", offset + len(runs), 0, 0, offset)
+    info = struct.pack("<IiiHHIIiiII", 40, 16, 8, 1, 8, 1, len(runs), 0, 0, 256, 0)
+    return head + info + colours + runs
+
+
+def mutated(seeds: list[tuple[str, bytes]], index: int, rng: np.random.Generator) -> bytes:
+    """One seed, damaged in one to three ways: bits, bytes, numbers, cuts, splices, repeats.
+
+    Args:
+        seeds: From `valid_files`.
+        index: Of the mutation; chooses the seed in turn.
+        rng: Its own generator.
+    """
+    name, data = seeds[index % len(seeds)]
+    form = name.split(".")[0]
+    for _ in range(int(rng.integers(1, 4))):
+        damage = (_flip, _overwrite, _number, _cut, _splice, _repeat)[int(rng.integers(6))]
+        if damage is _splice:
+            others = [other for kind, other in seeds if kind.startswith(form)]
+            data = _splice(data, others[int(rng.integers(len(others)))], rng)
+        else:
+            data = damage(data, rng)
+        if len(data) < 2:
+            return data
+    if form == "png" and rng.random() < 0.5:
+        data = _resealed(data)
+    return data
+
+
+def _place(data: bytes, rng: np.random.Generator) -> int:
+    """Half of the time in the first bytes, where the header is."""
+    end = min(len(data), WHOLE_HEAD * 4) if rng.random() < 0.5 else len(data)
+    return int(rng.integers(end))
+
+
+def _flip(data: bytes, rng: np.random.Generator) -> bytes:
+    found = bytearray(data)
+    for _ in range(int(rng.integers(1, 17))):
+        found[_place(data, rng)] ^= 1 << int(rng.integers(8))
+    return bytes(found)
+
+
+def _overwrite(data: bytes, rng: np.random.Generator) -> bytes:
+    at, count = _place(data, rng), int(rng.integers(1, 65))
+    filling = bytes(count) if rng.random() < 0.5 else rng.bytes(count)
+    return data[:at] + filling[: len(data) - at] + data[at + count :]
+
+
+def _number(data: bytes, rng: np.random.Generator) -> bytes:
+    size = (1, 2, 4)[int(rng.integers(3))]
+    value = INTERESTING[int(rng.integers(len(INTERESTING)))] & (256**size - 1)
+    at = _place(data, rng)
+    order = "little" if rng.random() < 0.5 else "big"
+    return (data[:at] + value.to_bytes(size, order) + data[at + size :])[: len(data)]  # type: ignore[arg-type]
+
+
+def _cut(data: bytes, rng: np.random.Generator) -> bytes:
+    return data[: int(rng.integers(1, len(data)))]
+
+
+def _splice(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
+    return data[: int(rng.integers(len(data)))] + other[int(rng.integers(len(other))) :]
+
+
+def _repeat(data: bytes, rng: np.random.Generator) -> bytes:
+    start, end = sorted(rng.integers(0, len(data), 2).tolist())
+    return (data[:end] + data[start:])[: 4 * 2**20]
+
+
+def _resealed(data: bytes) -> bytes:
+    """The PNG with right checksums, so that damage reaches what lies behind them."""
+    found, at = [data[:8]], 8
+    while at + 8 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        body = data[at + 8 : at + 8 + length]
+        found.append(chunk(data[at + 4 : at + 8], body) if len(body) == length else data[at:])
+        at += length + 12
+    return b"".join(found)
