@@ -14,6 +14,7 @@ from nucleus_data.pixels.errors import PixelError, Reason
 
 # Segments before the pixels; a profile of 16 MB needs 256 of them.
 MAX_SEGMENTS = 4096
+MAX_STRAY = 2**20
 # Scans times pixels: each scan of a progressive file walks all coefficients, however few bytes it
 # has. Encoders write 1 to 12 scans, optimisers up to some 30.
 MAX_SCANNED = 2**30
@@ -61,17 +62,20 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
 
     Raises:
         PixelError: TRUNCATED, CORRUPT, UNSUPPORTED_MODE (not 8 bits, or 2 or 5 and more
-            components), or TOO_COSTLY (more than `MAX_SEGMENTS`).
+            components), or TOO_COSTLY (more than `MAX_SEGMENTS` or `MAX_STRAY`).
     """
-    at = 2
+    at, stray = 2, MAX_STRAY
     frame: tuple[int, int, str] | None = None
     exif: bytes | None = None
     profile: dict[int, bytes] = {}
     core = [b"\xff\xd8"]
     for _ in range(MAX_SEGMENTS):
-        found = _MARKER.search(data, at)
+        found = _MARKER.search(data, at, at + stray)
         if found is None:
+            if at + stray < len(data):
+                raise PixelError(Reason.TOO_COSTLY, f"more than {MAX_STRAY} stray bytes")
             raise PixelError(Reason.TRUNCATED, "the file ends in its header")
+        stray -= found.end() - at - 2
         marker, at = found[1][0], found.end()
         if marker in _NO_LENGTH:
             continue

@@ -69,7 +69,7 @@ def load_group(path: str) -> SignalGroup:
         raise ValueError(
             f"signal group {path!r}: cannot import {module_path!r} ({error}); give"
             " package.module:attribute of an installed package, or file, tone, detail, hash,"
-            " colour, sharpness, compression or layout"
+            " colour, sharpness, compression, layout or canonical"
         ) from error
     found = getattr(module, attribute, None)
     if not isinstance(found, SignalGroup):
