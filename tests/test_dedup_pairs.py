@@ -293,7 +293,7 @@ def test_settings_say_what_is_allowed():
         "aspect_tolerance": 0.03,
         "hashes": "upright",
         "against": {},
-        "partition_records": 4_000_000,
+        "partition_records": 2_000_000,
     }
     with pytest.raises(ValidationError, match="a name has 1 to 63 of"):
         DedupSettings(against={"an evaluation set": "there"})

@@ -43,9 +43,9 @@ class DedupSettings(BaseModel):
         "evaluation set: what they have is a duplicate here, whatever its quality.",
     )
     partition_records: int = Field(
-        default=4_000_000,
+        default=2_000_000,
         ge=1,
-        description="No more records are compared in one process's memory (some 600 MB for the "
+        description="No more records are compared in one process's memory (1.2 GB for the "
         "default); of more, files of about as many are made and searched by all workers.",
     )
 
