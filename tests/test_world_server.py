@@ -17,8 +17,7 @@ from nucleus_data.world.server import WorldServer
 from nucleus_data.world.server_faults import DRAWN, FAULTS
 
 pytestmark = pytest.mark.slow
-# No decoder ever sees it, so that bytes that tell their place do for a picture.
-PICTURE = bytes(range(256)) * 8
+PICTURE = bytes(range(256)) * 8  # no decoder ever sees it: bytes that tell their place will do
 ODD = 'a <b>&"#?%!.png'
 
 
