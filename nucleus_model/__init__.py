@@ -27,6 +27,7 @@ large model would make of the set they tell nothing.
 | `text` | the captioner's language tower as text encoder |
 | `loader` | a training set as deterministic batches |
 | `choice` | which samples are used: the first, a share; to train, or held out |
+| `optimizer` | Muon and AdamW, by rules on names |
 | `flow` | packing, the rectified-flow objective, how sigmas are drawn |
 | `holdout` | the held-out loss: fixed noise, stratified sigmas |
 | `sample` | the Euler sampler with guidance |

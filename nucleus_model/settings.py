@@ -70,7 +70,11 @@ class QuickTrainSettings(BaseModel):
         description="Images a step; a bucket's last batch has fewer. Many small steps learn more "
         "from as many images than a few large ones, at this size.",
     )
-    lr: float = Field(default=2e-3, gt=0, description="Peak learning rate of AdamW.")
+    optimizer: Literal["adamw", "muon"] = Field(
+        default="adamw",
+        description="adamw for all parameters; or muon for the matrices inside blocks.",
+    )
+    lr: float = Field(default=2e-3, gt=0, description="Peak learning rate.")
     warmup: int = Field(
         default=20, ge=0, description="Steps over which the learning rate rises from 0."
     )

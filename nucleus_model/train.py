@@ -35,6 +35,7 @@ from nucleus_model.holdout import held_out_loss
 from nucleus_model.init import build_transformer
 from nucleus_model.latents import Latents
 from nucleus_model.loader import Batch, Sample, TrainingSet
+from nucleus_model.optimizer import build_optimizers
 from nucleus_model.pictures import write_grid
 from nucleus_model.presets import PRESETS, Preset
 from nucleus_model.sample import sample_grid
@@ -131,8 +132,8 @@ class _Trainer:
             seed=settings.seed,
         )
         self.model.to(settings.device)
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, settings.weight_decay), lr=settings.lr, betas=(0.9, 0.95)
+        self.optimizers = build_optimizers(
+            self.model, settings.optimizer, lr=settings.lr, weight_decay=settings.weight_decay
         )
         self.seconds: list[float] = []
         self.images: list[int] = []
@@ -251,8 +252,9 @@ class _Trainer:
     def _step(self, step: int, epoch: int, batch: Batch) -> dict[str, Any]:
         settings = self.settings
         rate = learning_rate(step, settings)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
         latents_BCHW = self.latents.of(batch).to(settings.device)
         shape = tuple(latents_BCHW.shape[1:])
         keys = [f"{epoch}:{sample.id}" for sample in batch.samples]
@@ -276,11 +278,12 @@ class _Trainer:
             torch.tensor(sigmas, device=settings.device),
             text,
         ).mean()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
         check_finite(step, loss.item(), norm.item(), [sample.id for sample in batch.samples])
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         return {
             "loss": loss.item(),
             "lr": rate,
@@ -310,18 +313,6 @@ def learning_rate(step: int, settings: QuickTrainSettings) -> float:
     falling = settings.steps * settings.decay_share
     down = (settings.steps - step + 1) / falling if falling else 1.0
     return settings.lr * min(1.0, up, down)
-
-
-def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices (experts included) with weight decay, the rest without; each parameter once."""
-    matrices: list[torch.nn.Parameter] = []
-    others: list[torch.nn.Parameter] = []
-    for parameter in model.parameters():
-        (matrices if parameter.ndim >= 2 else others).append(parameter)
-    return [
-        {"params": matrices, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
 
 
 def check_finite(step: int, loss: float, grad_norm: float, ids: Sequence[str]) -> None:

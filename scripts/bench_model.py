@@ -28,6 +28,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import NucleusMoEImageTransformer2DModel
@@ -97,12 +98,14 @@ class Contestant:
         initialise(own, seed=0)
         with torch.no_grad():  # what starts as zero would leave the blocks idle
             for block in own.blocks:
-                block.img_mod[1].bias.normal_(generator=torch.Generator().manual_seed(0))
+                bias = block.img_mod[1].get_parameter("bias")
+                bias.normal_(generator=torch.Generator().manual_seed(0))
             own.proj_out.weight.normal_(0, 0.02, generator=torch.Generator().manual_seed(1))
         self.model: torch.nn.Module = own
         if name != OURS:
             values = config.model_dump(mode="json") | {"use_grouped_mm": name == GROUPED}
-            self.model = NucleusMoEImageTransformer2DModel(**values)
+            reference: Any = NucleusMoEImageTransformer2DModel(**values)
+            self.model = reference
             self.model.load_state_dict(own.state_dict(), strict=True)
         del own
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, fused=True)

@@ -22,10 +22,9 @@ from nucleus_model.text import TextEncoder
 from nucleus_model.train import (
     check_finite,
     learning_rate,
-    parameter_groups,
     quick_train,
 )
-from tests.model_support import awake_model, colored_items, write_qwen, write_set
+from tests.model_support import colored_items, write_qwen, write_set
 
 pytestmark = pytest.mark.slow
 
@@ -194,16 +193,6 @@ def test_the_learning_rate_rises_stays_and_falls(inputs):
     assert rates[80:] == sorted(rates[80:], reverse=True)
     flat = settings(inputs[1], warmup=0, decay_share=0, lr=1.0)
     assert learning_rate(1, flat) == learning_rate(6, flat) == 1.0
-
-
-def test_each_parameter_is_in_one_group():
-    model = awake_model()
-    groups = parameter_groups(model, 0.1)
-    grouped = [id(parameter) for group in groups for parameter in group["params"]]
-    assert sorted(grouped) == sorted(id(parameter) for parameter in model.parameters())
-    decayed = {id(parameter) for parameter in groups[0]["params"]}
-    assert id(model.transformer_blocks[1].img_mlp.experts.down_proj) in decayed
-    assert id(model.txt_norm.weight) not in decayed
 
 
 def test_unknown_settings_are_errors():

@@ -1,4 +1,4 @@
-"""Muon for convolutions; torch's own takes two-dimensional weights only."""
+"""Muon for convolutions."""
 
 import math
 from collections.abc import Iterable
@@ -6,9 +6,7 @@ from typing import Any
 
 import torch
 
-# Of the quintic iteration that brings all singular values near 1 (Jordan et al. 2024).
-A, B, C = 3.4445, -4.7750, 2.0315
-STEPS = 5
+from nucleus_model.optimizer import newton_schulz
 
 
 class ConvMuon(torch.optim.Optimizer):
@@ -37,16 +35,5 @@ class ConvMuon(torch.optim.Optimizer):
                 mean.lerp_(parameter.grad, 1 - group["momentum"])
                 ahead = parameter.grad.lerp(mean, group["momentum"]).flatten(1)
                 size = 0.2 * math.sqrt(max(ahead.shape))
-                update = orthogonal(ahead).view_as(parameter)
+                update = newton_schulz(ahead).view_as(parameter)
                 parameter.sub_(update, alpha=group["lr"] * size)
-
-
-def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
-    """A matrix with the same singular vectors and singular values near 1, or 0 where they were."""
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
-    x = x / (x.norm() + 1e-7)
-    for _ in range(STEPS):
-        gram = x @ x.T
-        x = A * x + (B * gram + C * gram @ gram) @ x
-    return x.T if tall else x

@@ -1,0 +1,256 @@
+"""How often silent damage is noticed: by our decoder, by Pillow and by OpenCV, on the same files.
+
+    python scripts/bench_corruption.py                                # synthetic scenes
+    python scripts/bench_corruption.py --photos stamps photographs --images 200
+    python scripts/bench_corruption.py --quick --json corruption.json
+
+Each picture is written by each encoder, read once as it is (whoever objects, raises a false alarm),
+and once with each damage. `zeros`: 1,000 bytes in the middle of the file become 0 (a quarter of the
+file, if that is less). `flips`: 8 bits are flipped, uniformly between the first scan's header and
+the last end-of-image marker; in other formats in the last three quarters of the file. What the
+damage leaves equal is not counted. To notice is to raise; OpenCV may also return nothing.
+"""
+
+import io
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OPENCV_LOG_LEVEL"] = "OFF"
+
+import cv2
+import numpy as np
+import simplejpeg
+from PIL import Image
+
+from nucleus_data.pixels import PixelError, Reason, open_picture
+from nucleus_data.world import render, scene
+from scripts.benchmark import Measure, parser, publish
+
+ZEROED = 1000
+FLIPPED = 8
+SIDES = (384, 768, 1536)
+GOALS = {"zeros": 0.92, "flips": 0.75}
+
+
+def _pillow(form: str = "JPEG", **options: object) -> Callable[[Image.Image], bytes]:
+    def encode(image: Image.Image) -> bytes:
+        stream = io.BytesIO()
+        image.save(stream, form, **options)
+        return stream.getvalue()
+
+    return encode
+
+
+def _opencv(*options: int) -> Callable[[Image.Image], bytes]:
+    return lambda image: cv2.imencode(".jpg", np.asarray(image)[..., ::-1], options)[1].tobytes()
+
+
+def _turbo(quality: int, subsampling: str) -> Callable[[Image.Image], bytes]:
+    return lambda image: simplejpeg.encode_jpeg(
+        np.ascontiguousarray(image), quality=quality, colorsubsampling=subsampling
+    )
+
+
+JPEGS: dict[str, Callable[[Image.Image], bytes]] = {
+    "Pillow 75": _pillow(quality=75),
+    "Pillow 85": _pillow(quality=85),
+    "Pillow 95, 4:4:4": _pillow(quality=95, subsampling=0),
+    "Pillow 88, optimised": _pillow(quality=88, optimize=True),
+    "Pillow 85, progressive": _pillow(quality=85, progressive=True),
+    "OpenCV 95": _opencv(cv2.IMWRITE_JPEG_QUALITY, 95),
+    "OpenCV 90, restarts": _opencv(cv2.IMWRITE_JPEG_QUALITY, 90, cv2.IMWRITE_JPEG_RST_INTERVAL, 16),
+    "simplejpeg 85, 4:4:4": _turbo(85, "444"),
+    "simplejpeg 80, 4:2:0": _turbo(80, "420"),
+}
+OTHERS: dict[str, Callable[[Image.Image], bytes]] = {
+    "PNG": _pillow("PNG", compress_level=1),
+    "TIFF, deflate": _pillow("TIFF", compression="tiff_adobe_deflate"),
+    "GIF": _pillow("GIF"),
+    "WebP": _pillow("WEBP", method=0),
+    "AVIF": _pillow("AVIF", speed=10),
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One file, read by three decoders.
+
+    Attributes:
+        encoder: Who wrote it.
+        damage: `none`, `zeros` or `flips`.
+        ours: Our reason, or `ok`.
+        pillow: Whether Pillow noticed.
+        opencv: Whether OpenCV noticed.
+    """
+
+    encoder: str
+    damage: str
+    ours: str
+    pillow: bool
+    opencv: bool
+
+
+def zeroed(data: bytes) -> bytes:
+    """1,000 bytes in the middle, or a quarter of a smaller file, set to 0."""
+    count = min(ZEROED, len(data) // 4)
+    at = (len(data) - count) // 2
+    return data[:at] + bytes(count) + data[at + count :]
+
+
+def flipped(data: bytes, rng: np.random.Generator) -> bytes:
+    """8 bits flipped, uniformly in the coded data of a JPEG, else in the last three quarters."""
+    start, end = len(data) // 4, len(data)
+    if data.startswith(b"\xff\xd8"):
+        start = data.index(b"\xff\xda") + 2
+        start, end = (
+            start + int.from_bytes(data[start : start + 2], "big"),
+            data.rindex(b"\xff\xd9"),
+        )
+    found = bytearray(data)
+    for place in rng.integers(start * 8, end * 8, FLIPPED).tolist():
+        found[place // 8] ^= 1 << place % 8
+    return bytes(found)
+
+
+def our_reason(data: bytes) -> str:
+    """The reason for which our decoder refuses a file, or `ok`."""
+    try:
+        _ = open_picture(data).luma_full
+    except PixelError as error:
+        return error.reason.value
+    return "ok"
+
+
+def _trial(encoder: str, damage: str, data: bytes) -> Trial:
+    try:
+        Image.open(io.BytesIO(data)).load()
+        pillow = False
+    except Exception:
+        pillow = True
+    try:
+        opencv = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) is None
+    except cv2.error:
+        opencv = True
+    return Trial(encoder, damage, our_reason(data), pillow, opencv)
+
+
+def trials(
+    images: Iterator[Image.Image], encoders: dict[str, Callable[[Image.Image], bytes]], seed: int
+) -> Iterator[Trial]:
+    """Each picture by each encoder: clean, zeroed and flipped.
+
+    Args:
+        images: In mode RGB.
+        encoders: Names and functions.
+        seed: Of the places of damage.
+    """
+    rng = np.random.default_rng(seed)
+    for image in images:
+        for name, encode in encoders.items():
+            data = encode(image)
+            yield _trial(name, "none", data)
+            for damage, damaged in (("zeros", zeroed(data)), ("flips", flipped(data, rng))):
+                if damaged != data:
+                    yield _trial(name, damage, damaged)
+
+
+def pictures(folders: Sequence[Path], count: int, seed: int) -> Iterator[Image.Image]:
+    """Pictures of the folders, each at several sizes; without folders, synthetic scenes.
+
+    Args:
+        folders: Searched through and through; what can't be read is passed over.
+        count: How many at most.
+        seed: Of the order, and of the scenes.
+    """
+    rng = np.random.default_rng(seed)
+    if not folders:
+        for index in range(count):
+            side = SIDES[index % len(SIDES)]
+            yield render(scene(seed, index, "full"), side, side * 3 // 4).convert("RGB")
+        return
+    paths = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
+    jobs = [(path, side) for path in paths for side in SIDES]
+    rng.shuffle(jobs)
+    yield from islice(_scaled(jobs), count)
+
+
+def _scaled(jobs: list[tuple[Path, int]]) -> Iterator[Image.Image]:
+    for path, side in jobs:
+        try:
+            picture = open_picture(Path(path).read_bytes())
+            if max(picture.header.width, picture.header.height) >= int(side):
+                yield Image.fromarray(picture.rgb(max_side=int(side)))
+        except PixelError:
+            continue
+
+
+def _share(found: Sequence[Trial], noticed: Callable[[Trial], bool]) -> float:
+    return round(sum(map(noticed, found)) / len(found), 4) if found else 0.0
+
+
+def measures(found: Sequence[Trial]) -> list[Measure]:
+    """The table: recall by damage and encoder, then over all JPEG, then false alarms.
+
+    Args:
+        found: Trials of JPEG and of other formats.
+    """
+    rows = []
+    for damage, goal in GOALS.items():
+        for encoder in ("all JPEG", *JPEGS, *OTHERS):
+            of = [
+                t
+                for t in found
+                if t.damage == damage
+                and t.encoder in ({encoder} | ({*JPEGS} if encoder == "all JPEG" else set()))
+            ]
+            if not of:
+                continue
+            pillow, opencv = _share(of, lambda t: t.pillow), _share(of, lambda t: t.opencv)
+            rows.append(
+                Measure(
+                    f"{damage}, {encoder}",
+                    _share(of, lambda t: t.ours != "ok"),
+                    "share",
+                    f">= {goal}" if encoder == "all JPEG" else None,
+                    len(of),
+                    against=f"Pillow {pillow:.3f}, OpenCV {opencv:.3f}",
+                )
+            )
+        of = [t for t in found if t.damage == damage and t.encoder in JPEGS and t.ours != "ok"]
+        named = _share(of, lambda t: t.ours == Reason.DAMAGED_DATA)
+        told = ", ".join(f"{reason} {n}" for reason, n in Counter(t.ours for t in of).most_common())
+        rows.append(
+            Measure(f"{damage}, called damaged_data", named, "share", None, len(of), against=told)
+        )
+    clean = [t for t in found if t.damage == "none"]
+    alarms = sum(t.ours != "ok" for t in clean)
+    rows.append(Measure("false alarms", alarms, "files", "<= 0", len(clean)))
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the benchmark; returns its exit status."""
+    options = parser(__doc__ or "")
+    options.add_argument("--photos", type=Path, nargs="+", default=[], metavar="DIR")
+    options.add_argument("--images", type=int, default=150, help="pictures (default 150)")
+    options.add_argument("--seed", type=int, default=0)
+    given = options.parse_args(arguments)
+    count = 10 if given.quick else given.images
+    found = list(trials(pictures(given.photos, count, given.seed), JPEGS, given.seed))
+    found += trials(pictures(given.photos, count // 5, given.seed), OTHERS, given.seed)
+    if not found:
+        print("bench_corruption: no picture that can be read in --photos", file=sys.stderr)
+        return 2
+    rows = measures(found)
+    publish(rows, given.json)
+    return 0 if all(row.met is not False for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
