@@ -32,6 +32,7 @@ large model would make of the set they tell nothing.
 | `holdout` | the held-out loss: fixed noise, stratified sigmas |
 | `sample` | the Euler sampler with guidance |
 | `pictures` | PNGs that say how they were made, and the grid |
+| `draw` | pictures from a checkpoint, as files: `nucleus sample` |
 | `checkpoint` | whole or not at all: `model.safetensors` and `checkpoint.json` |
 | `settings` | every setting, free of torch |
 | `train` | the loop |

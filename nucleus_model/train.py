@@ -198,6 +198,7 @@ class _Trainer:
         """What the checkpoint says of its origin."""
         return {
             "step": self.settings.steps,
+            "resolution": self.set.resolution,
             "settings": self.settings.model_dump(mode="json"),
             "codec": {"name": self.settings.codec, "factor": self.codec.factor},
         }

@@ -11,6 +11,16 @@ Headers come first: format by signature, dimensions against limits, frames, orie
 are turned upright, laid over white, reduced to 8 bits and converted to sRGB. A damaged file is a
 `PixelError` with a reason code, never a picture with a grey lower half. Files are read only, never
 written or re-encoded.
+
+| the file | reason codes |
+|---|---|
+| is no picture of a known kind | empty, not_an_image, unknown_format |
+| is a picture that is not read | unsupported_format, unsupported_mode |
+| is too much | too_many_bytes, too_many_pixels, too_extreme, too_costly |
+| is broken | truncated, corrupt, damaged_data |
+
+`Reason` says what each means. A file whose name promises another format is read all the same; the
+signal `mislabelled` tells.
 """
 
 from nucleus_data.pixels.errors import PixelError, Reason

@@ -2,7 +2,7 @@
 
 | column | meaning |
 |---|---|
-| format | by signature: jpeg, png, webp, avif, gif, bmp, tiff, jpeg2000, ppm, qoi |
+| format | by signature: jpeg, png, webp, avif, gif, bmp, tiff |
 | declared | the format that the file name's extension promises; null without a known one |
 | mislabelled | whether `declared` is another than `format` |
 | width, height | pixels, orientation applied |

@@ -1,0 +1,78 @@
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from nucleus_data.cli import cli
+from nucleus_model.checkpoint import save_checkpoint
+from nucleus_model.draw import SIZES, size_of
+from nucleus_model.init import build_transformer
+from nucleus_model.pictures import read_parameters
+from nucleus_model.presets import PRESETS
+from nucleus_model.settings import QuickTrainSettings
+from nucleus_model.text import TextEncoder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    settings = QuickTrainSettings(preset="debug")
+    width = TextEncoder(settings.text).width
+    model = build_transformer(PRESETS["debug"], latent_channels=48, text_width=width, seed=1)
+    folder = tmp_path_factory.mktemp("run") / "000600"
+    record = {"settings": settings.model_dump(mode="json"), "resolution": 32}
+    save_checkpoint(folder, model, record)
+    return folder
+
+
+def sample(*arguments):
+    return CliRunner().invoke(cli, ["sample", *map(str, arguments)])
+
+
+def test_a_file_for_each_prompt_and_seed_says_how_it_was_made(checkpoint, tmp_path):
+    options = ("--seed=3", "--seed=4", "--steps=2", "--aspect=3:2", "--negative=grey")
+    done = sample(checkpoint, "a red <b>square</b>", "ein Öl", *options, f"--out={tmp_path}")
+    assert done.exit_code == 0, done.output
+    names = ["0000-3.png", "0000-4.png", "0001-3.png", "0001-4.png", "samples.png"]
+    assert done.output.splitlines() == [str(tmp_path / name) for name in names]
+    assert read_parameters(tmp_path / "0001-4.png") == {
+        "prompt": "ein Öl",
+        "seed": 4,
+        "steps": 2,
+        "guidance": 4.0,
+        "negative": "grey",
+        "width": 40,
+        "height": 24,
+        "checkpoint": "000600",
+    }
+    with Image.open(tmp_path / "0000-3.png") as image:
+        assert image.size == (40, 24)
+    grid = json.loads((tmp_path / "samples.json").read_text())
+    assert (grid["rows"], grid["columns"]) == (["a red <b>square</b>", "ein Öl"], [3, 4])
+
+
+def test_the_same_arguments_give_the_same_picture(checkpoint, tmp_path):
+    for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
+        sample(checkpoint, "red", "--steps=2", f"--seed={seed}", "--out", tmp_path / folder)
+    pictures = {
+        folder: np.asarray(Image.open(next((tmp_path / folder).glob("0000-*.png"))))
+        for folder in "abc"
+    }
+    assert (pictures["a"] == pictures["b"]).all()
+    assert (pictures["a"] != pictures["c"]).any()
+
+
+def test_all_seven_ratios_have_their_published_sizes_and_the_same_shape_when_small():
+    for aspect, (width, height) in SIZES.items():
+        assert size_of(aspect, 1024, 16) == (width, height)
+        small = size_of(aspect, 256, 16)
+        assert small[0] / small[1] == pytest.approx(width / height, rel=0.08)
+    assert len(SIZES) == 7
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path):
+    done = sample(tmp_path, "red")
+    assert done.exit_code == 2
+    assert "checkpoint.json" in done.output
+    assert sample(tmp_path / "nowhere", "red").exit_code == 2
