@@ -10,6 +10,7 @@ import pyarrow as pa
 from nucleus_data.errors import RequestError
 from nucleus_data.recipe import Recipe
 from nucleus_data.select.rules import Column, Rule, check_rules, check_types, columns_of
+from nucleus_data.select.tiers import Tiers, check_score, check_tiers
 from nucleus_data.training_set.plan import captions_of
 
 
@@ -22,8 +23,8 @@ class _AnyName(tuple[str, ...]):
 
 def check_decisions(
     recipe: Recipe, upstream: Mapping[str, pa.DataType] | None = None
-) -> tuple[list[Rule], list[Column]]:
-    """Parses the rules and the order of preference.
+) -> tuple[list[Rule], list[Column], Tiers | None]:
+    """Parses the rules, the order of preference and the quality tiers.
 
     Args:
         recipe: The configuration.
@@ -31,7 +32,7 @@ def check_decisions(
             corpus, so that rules on them are parsed and no more.
 
     Returns:
-        The rules, and the columns that the order reads.
+        The rules, the columns that the order reads, and the tiers, if there are any.
 
     Raises:
         RequestError: See `check_rules` and `check_types`.
@@ -42,6 +43,9 @@ def check_decisions(
     types = {**recipe.signals(), **{("records", n): kind for n, kind in (upstream or {}).items()}}
     typed = [r for r in rules if upstream is not None or "records" not in r.tables]
     check_types(typed, types)
+    tiers = check_tiers(settings.tiers, catalog, names)
+    if tiers and (upstream is not None or "records" not in tiers.tables):
+        check_score(tiers, types)
     prefer = [
         column
         for i, order in enumerate(settings.prefer)
@@ -50,7 +54,7 @@ def check_decisions(
     for name in ("file", *(("hash",) if settings.drop_duplicates else ())):
         if f"inspect.{name}" not in catalog.values():
             raise RequestError(f"select needs the signal group {name!r}; add it to inspect.signals")
-    return rules, prefer
+    return rules, prefer, tiers
 
 
 def check_captions(recipe: Recipe) -> Sequence[str]:
@@ -82,7 +86,7 @@ def check(recipe: Recipe) -> Iterator[str]:
     from nucleus_model.size import model_size
 
     recipe.table_hashes()
-    rules, _ = check_decisions(recipe)
+    rules, _, tiers = check_decisions(recipe)
     reading = [r.name for r in rules if "records" in r.tables]
     yield f"inspect: {', '.join(recipe.inspect.signals)}"
     yield f"select: {len(rules)} rules" + (
@@ -90,6 +94,8 @@ def check(recipe: Recipe) -> Iterator[str]:
         if reading
         else ""
     )
+    if tiers:
+        yield f"select: {len(tiers.bounds)} quality tiers by {tiers.score}"
     if recipe.embed.model is None:
         yield "embed: no model"
     else:

@@ -1,7 +1,7 @@
 """`what-if` and `diff`: two selections compared, in numbers for people and scripts, and as a page.
 
-A what-if makes its selection under its own run with the code of `select`, and takes it away again;
-nothing below `tables/` changes.
+A what-if decides with the code of `select`, and leaves what it needs on the way under its own run,
+from where it takes it away again; nothing below `tables/` changes.
 """
 
 import json
@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.dedup_steps import need_pairs
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.recipe import Recipe
 from nucleus_data.report.comparison import write_comparison
 from nucleus_data.run import Run
-from nucleus_data.select.compare import compare, content_of
+from nucleus_data.select.compare import Comparison, compare, content_of
 from nucleus_data.select.rules import SelectSettings
-from nucleus_data.select.stage import ROOT, decision_table, published
-from nucleus_data.steps import decide_all, need_pairs, pin_selection
+from nucleus_data.select.stage import Plan, decision_table, published
+from nucleus_data.select.step import decide_all, pin_selection
+from nucleus_data.select.what_if import WhatIfTask, gather
 from nucleus_data.tables import Table
 
 WORK = "what_if"
@@ -80,22 +82,23 @@ def what_if(run: Run, changed: Recipe) -> dict[str, Any]:
         run.say(f"what-if: {len(decisions.rules)} rules, {shards} shards to decide about")
         return {}
     run.write_plan()
-    store, root = run.corpus.store, run.path(WORK)
-    before = Side(
-        "as it is",
-        decision_table(store, "selection", run.tables),
-        _settings(run.recipe.public()),
-    )
+    sides = (_side("as it is", run), _side("what if", other))
+    if published(run.corpus, other.tables["selection"]):
+        return _compared(run, sides, start)
+    examples = run.recipe.report.thumbnails
+    plans = []
+
+    def ledger(plan: Plan) -> WhatIfTask:
+        plans.append(plan)
+        return WhatIfTask(plan, run.tables["selection"], examples)
+
     try:
-        if published(run.corpus, other.tables["selection"]):
-            root = ROOT
-        elif decide_all(run, other, decisions, root).failed:
+        if decide_all(run, other, decisions, run.path(WORK), ledger).failed:
             return {}
-        table = decision_table(store, "selection", other.tables, root)
-        after = Side("what if", table, _settings(changed.public()))
-        return _compared(run, before, after, start)
+        found = gather(run.corpus, plans[0], plans[0].groups(), examples)
     finally:
         _remove(run)
+    return _compared(run, sides, start, found)
 
 
 def diff(run: Run, first: str, second: str) -> dict[str, Any]:
@@ -113,7 +116,7 @@ def diff(run: Run, first: str, second: str) -> dict[str, Any]:
         RequestError: One of them is not known.
     """
     start = time.perf_counter()
-    sides = []
+    sides: list[Side] = []
     plans = _plans(run.corpus, run.name)
     for text in (first, second):
         hashed = find_selection(run.corpus, text, plans)
@@ -121,7 +124,7 @@ def diff(run: Run, first: str, second: str) -> dict[str, Any]:
         config = next((p["config"] for p in plans.values() if _selection(p) == hashed), None)
         name = f"{hashed} ({text})" if text in plans else hashed
         sides.append(Side(name, table, _settings(config)))
-    return _compared(run, sides[0], sides[1], start)
+    return _compared(run, sides, start)
 
 
 def find_selection(corpus: Corpus, text: str, plans: Mapping[str, Mapping[str, Any]]) -> str:
@@ -187,6 +190,13 @@ def lines(content: Mapping[str, Any]) -> Iterator[str]:
             for s in content["sources"]
         ],
     )
+    yield from _table(
+        ("tier", "kept before", "kept after", *MOVES),
+        [
+            [t["tier"] or "none", *(t[c] for c in ("kept_before", "kept_after", *MOVES))]
+            for t in content["tiers"]
+        ],
+    )
     for name, verb in (("rules", "rejects"), ("flags", "flags")):
         yield from _table(
             ("rule", f"newly {verb}", f"no longer {verb}"),
@@ -206,9 +216,19 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[str]
         yield "  ".join(["", first.ljust(widths[0]), *numbers])
 
 
-def _compared(run: Run, before: Side, after: Side, start: float) -> dict[str, Any]:
-    """Counts, a page and a JSON file of two selections."""
-    found = compare(run.corpus, before.table, after.table, run.recipe.report.thumbnails)
+def _side(name: str, made: Run) -> Side:
+    """The selection that a run pinned."""
+    table = decision_table(made.corpus.store, made.tables["selection"])
+    return Side(name, table, _settings(made.recipe.public()))
+
+
+def _compared(
+    run: Run, sides: Sequence[Side], start: float, found: Comparison | None = None
+) -> dict[str, Any]:
+    """Counts, a page and a JSON file of two selections, which are compared unless they are."""
+    before, after = sides
+    if found is None:
+        found = compare(run.corpus, before.table, after.table, run.recipe.report.thumbnails)
     name = run.command.replace("-", "_")
     content: dict[str, Any] = {
         "command": run.command,
@@ -218,8 +238,7 @@ def _compared(run: Run, before: Side, after: Side, start: float) -> dict[str, An
         "changes": _changes(before.settings, after.settings),
         **content_of(found),
     }
-    tables = {"leaving": after.table, "entering": before.table}
-    content["page"] = write_comparison(run.corpus, run.path(f"{name}.html"), content, found, tables)
+    content["page"] = write_comparison(run.corpus, run.path(f"{name}.html"), content, found)
     content["seconds"] = round(time.perf_counter() - start, 3)
     text = json.dumps(content, sort_keys=True, indent=1)
     run.corpus.store.put(run.path(f"{name}.json"), text.encode())
@@ -249,8 +268,8 @@ def _settings(config: Mapping[str, Any] | None) -> dict[str, str] | None:
         f"rules.{name}": rule["where"] + (" (flag)" if rule["action"] == "flag" else "")
         for name, rule in select["rules"].items()
     }
-    for key in ("drop_duplicates", "prefer"):
-        found[key] = json.dumps(select[key])
+    for key in ("drop_duplicates", "prefer", "tiers"):
+        found[key] = json.dumps(select.get(key))  # earlier versions had no tiers
     return found
 
 

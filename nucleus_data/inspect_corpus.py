@@ -30,11 +30,12 @@ def status(run: Run) -> dict[str, Any]:
         rows = sum(len(table.covered(shard)) for shard in table.shards())
         failed = sum(len(corpus.failed_rows(table, shard)) for shard in table.failed.shards())
         tables[name] = {"config_hash": hashed, "rows": rows, "failed_retryable": failed}
-    selections = {
-        hashed: content["states"]
-        for hashed in corpus.config_hashes("selection")
-        if (content := published(corpus, hashed))
-    }
+    selections, tiers = {}, {}
+    for hashed in corpus.config_hashes("selection"):
+        if made := published(corpus, hashed):
+            selections[hashed] = made["states"]
+            counts = sorted(made["counts"].items())
+            tiers[hashed] = {n[5:]: count for n, count in counts if n.startswith("tier:")}
     sets = [
         f"sets/{name}/{hashed}"
         for name in corpus.store.list("sets")
@@ -49,6 +50,7 @@ def status(run: Run) -> dict[str, Any]:
         "records": records,
         "tables": tables,
         "selections": selections,
+        "tiers": tiers,
         "training_sets": sets,
         "runs": corpus.runs(),
     }
@@ -74,6 +76,9 @@ def status_lines(content: dict[str, Any]) -> Iterator[str]:
     for hashed, states in content["selections"].items():
         counts = ", ".join(f"{count:,} {state}" for state, count in states.items() if count)
         yield f"  selection          {hashed}  {counts}"
+        if tiers := content["tiers"][hashed]:
+            counts = ", ".join(f"{count:,} {tier}" for tier, count in tiers.items())
+            yield f"    kept by quality tier: {counts}"
     for folder in content["training_sets"]:
         yield f"  training set       {folder}"
     if content["runs"]:

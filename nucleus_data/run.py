@@ -91,6 +91,7 @@ class Run:
         for folder in ("images", "claims", *(f"tables/{t}/{h}" for t, h in self.tables.items())):
             store.sweep(folder)
             store.sweep(f"{folder}/_failed")
+            store.sweep(f"{folder}/_walk")
         store.sweep(self.corpus.records.retried.folder)
         if self.training_set:
             for folder in ("_plan", "_done"):

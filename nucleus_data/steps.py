@@ -3,7 +3,6 @@
 Each does its work, pins what it made, and says what became of the rows.
 """
 
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nucleus_data.checking import check_captions, check_decisions
+from nucleus_data.checking import check_captions
 from nucleus_data.corpus import Corpus
-from nucleus_data.dedup.gather import READS
-from nucleus_data.dedup_steps import dedup, need_pairs, pin_dedup, shard_limits
+from nucleus_data.dedup_steps import dedup, need_pairs
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
 from nucleus_data.ingest import build_shard, plan_ingest, plan_retry
@@ -25,22 +23,13 @@ from nucleus_data.recipe import STAGE_NAMES
 from nucleus_data.run import Run
 from nucleus_data.runner.loop import Item, StageReport
 from nucleus_data.runner.rows import Summary
-from nucleus_data.select.stage import (
-    ROOT,
-    Decisions,
-    LedgerTask,
-    RulesTask,
-    publish,
-    published,
-    walk_duplicates,
-)
+from nucleus_data.select.stage import publish, published
+from nucleus_data.select.step import STATES, decide_all, pin_selection
 from nucleus_data.tables import Table
 from nucleus_data.training_set import plan as planning
 from nucleus_data.training_set.write import TarTask, plan_name, write_manifest
 
-RULES_VERSION = 1
 SET_VERSION = 1
-STATES = ("kept", "rejected", "duplicate", "failed", "pending")
 DRY_RUN_THREADS = 8
 
 
@@ -141,47 +130,14 @@ def select(run: Run) -> dict[str, int]:
     return states
 
 
-def decide_all(run: Run, planned: Run, decisions: Decisions, root: str = ROOT) -> StageReport:
-    """Makes a selection, shard by shard, checks its sums, and notes the work in a run.
-
-    Args:
-        run: Does the work.
-        planned: Whose recipe and tables the decisions are of; `run` itself, but for a what-if.
-        decisions: From `pin_selection(planned)`.
-        root: The folder that the tables go under.
-
-    Returns:
-        The counts; if shards failed, the selection is not complete.
-    """
-    start = time.perf_counter()
-    shards, recipe, tables = run.corpus.shards(), planned.recipe, planned.tables
-    where = (recipe.corpus, recipe.storage_options)
-    chosen = (planned.sample, shard_limits(planned))
-    rules = RulesTask(*where, decisions.rules, tables, decisions.required, *chosen, root)
-    ledger = LedgerTask(*where, tables, root)
-    dropped = 0
-    report = run.loop("select", rules, [Item(n) for n in shards], len(shards), keep=False)
-    if not report.failed:
-        if recipe.select.drop_duplicates:
-            order = (recipe.select.prefer, decisions.prefer_tables)
-            dropped = walk_duplicates(run.corpus, tables, *order, root)
-        report = run.loop("select", ledger, [Item(n) for n in shards], len(shards), keep=False)
-    report.seconds = time.perf_counter() - start
-    run.keep(report, quiet=True)
-    if not report.failed:
-        states = {state: report.summary.extra.get(state, 0) for state in STATES}
-        _check_sums(report.summary.rows, states, dropped)
-    return report
-
-
 def _say_selection(run: Run, content: Mapping[str, Any], took: str) -> None:
     sums = " + ".join(f"{content['states'][state]:,} {state}" for state in STATES)
     run.say(f"select: {content['records']:,} records = {sums} ({took})")
+    words = {"reasons": "", "pending_on": "waiting for ", "nulls": "NULL in ", "tier": "kept in "}
     for name, count in sorted(content["counts"].items()):
-        if name.startswith(("reasons:", "pending_on:", "nulls:")):
-            kind, _, rule = name.partition(":")
-            said = {"reasons": "", "pending_on": "waiting for ", "nulls": "NULL in "}[kind]
-            run.say(f"  {said}{rule}: {count:,}")
+        kind, _, rule = name.partition(":")
+        if kind in words:
+            run.say(f"  {words[kind]}{rule}: {count:,}")
 
 
 def pin_training_set(run: Run, *, whole: bool = False) -> None:
@@ -267,50 +223,6 @@ def use_selection(run: Run) -> None:
         f"there is no selection for the tables and rules as they are now; "
         f"run: nucleus select corpus={run.recipe.corpus}"
     )
-
-
-def pin_selection(run: Run) -> Decisions:
-    """Checks the rules, and sets the config hashes of `rules`, `selection` (and `dedup`).
-
-    Raises:
-        RequestError: A rule is wrong, or reads what no table has.
-    """
-    settings = run.recipe.select
-    rules, prefer = check_decisions(run.recipe, planning.upstream_columns(run.corpus))
-    prefer_tables = sorted({column.table for column in prefer})
-    required = {"inspect.file", *(t for r in rules for t in r.tables if t != "records")}
-    if settings.drop_duplicates:
-        pin_dedup(run)
-        required |= {*READS[run.recipe.dedup.hashes], *prefer_tables}
-    needed = sorted(required)
-    inputs = {name: run.tables[name] for name in needed}
-    identity = {
-        "table": "rules",
-        "version": RULES_VERSION,
-        "rules": [[n, r.model_dump(mode="json")] for n, r in settings.rules.items()],
-        "inputs": inputs,
-        "parts": run.corpus.parts_hash({"records": run.tables["records"], **inputs}),
-        "limit": run.limit,
-        "sample": run.sample,
-    }
-    run.tables["rules"] = config_hash(identity)
-    run.tables["selection"] = config_hash(
-        {
-            "table": "selection",
-            "rules": run.tables["rules"],
-            "dedup": run.tables["dedup"] if settings.drop_duplicates else None,
-            "prefer": list(settings.prefer),
-        }
-    )
-    return Decisions(rules, needed, prefer_tables)
-
-
-def _check_sums(records: int, states: Mapping[str, int], dropped: int) -> None:
-    if sum(states.values()) != records or states["duplicate"] != dropped:
-        raise AssertionError(
-            f"the ledger does not add up: {records} records, states {dict(states)}, "
-            f"{dropped} dropped by the walk"
-        )
 
 
 def _shards_to_retry(run: Run, stage: str, shards: list[int]) -> list[int]:

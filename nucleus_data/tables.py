@@ -85,10 +85,7 @@ class Table:
 
         Columns that a part lacks (an upstream column that another source has) are null there.
         """
-        tables = [
-            pq.ParquetFile(file).read(columns=list(columns) if columns is not None else None)
-            for _, file in self._open_parts(shard)
-        ]
+        tables = [_read(file, columns) for _, file in self._open_parts(shard)]
         if not tables:
             return None
         whole = pa.concat_tables(
@@ -155,10 +152,28 @@ class Table:
             number += 1
 
 
+def _read(file: pa.NativeFile, columns: Sequence[str] | None) -> pa.Table:
+    """A part's columns, in the part's order."""
+    part = pq.ParquetFile(file)
+    # Threads take longer to start than parts of some 10,000 rows to read.
+    if columns is None:
+        return part.read(use_threads=False)
+    table = part.read(columns=[name for name in columns if name != "row"], use_threads=False)
+    if "row" not in columns:
+        return table
+    # The footer has it, and is read anyway.
+    schema = part.schema_arrow
+    field = schema.field("row")
+    rows = pa.array(decode_rows(_footer(schema)["rows"]), field.type)
+    table = table.append_column(field, rows)
+    return table.select([name for name in schema.names if name in table.column_names])
+
+
 def encode_part(table: pa.Table, footer: Mapping[str, str]) -> bytes:
     """A part's bytes; the same rows give the same bytes.
 
-    They are zstd, with statistics, row groups of 25,000, and our footer under `nucleus.*`.
+    They are zstd, with statistics, row groups of 25,000, and our footer under `nucleus.*`. Ids,
+    each of which is there once, get no dictionary: it would take time, and space.
     """
     metadata = {f"{PREFIX}{key}": value for key, value in sorted(footer.items())}
     sink = pa.BufferOutputStream()
@@ -166,11 +181,24 @@ def encode_part(table: pa.Table, footer: Mapping[str, str]) -> bytes:
         table.replace_schema_metadata(metadata),
         sink,
         compression="zstd",
+        use_dictionary=[path for f in table.schema if f.name != "id" for path in _leaves(f)],
         row_group_size=ROW_GROUP,
         write_statistics=True,
         store_schema=True,
     )
     return sink.getvalue().to_pybytes()
+
+
+def _leaves(field: pa.Field, path: str = "") -> Iterator[str]:
+    """The Parquet paths of a column's values."""
+    path = f"{path}.{field.name}" if path else field.name
+    if pa.types.is_struct(field.type):
+        for child in field.type:
+            yield from _leaves(child, path)
+    elif isinstance(field.type, pa.ListType | pa.LargeListType | pa.FixedSizeListType):
+        yield from _leaves(field.type.value_field.with_name("element"), f"{path}.list")
+    else:
+        yield path
 
 
 def parts_glob(store: Store, folder: str) -> str:

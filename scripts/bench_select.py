@@ -8,29 +8,33 @@ The corpus is tables alone, no tars: `records` with a caption and a URL, the eig
 the order of preference are those of configs/full/recipe.yaml. Ray is started before the clock.
 """
 
+import contextlib
 import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
+import psutil
 import pyarrow as pa
 
 from nucleus_data import compare_steps, steps
 from nucleus_data.corpus import Corpus
 from nucleus_data.dedup.rows import PAIRS
 from nucleus_data.dedup.stage import PUBLISHED
+from nucleus_data.dedup_steps import pin_dedup
 from nucleus_data.hashing import encode_rows
 from nucleus_data.recipe import Recipe, load_recipe
 from nucleus_data.run import Run
 from nucleus_data.runner.cluster import RaySettings, connected
-from nucleus_data.select.stage import LedgerTask, RulesTask
+from nucleus_data.select.stage import LedgerTask, Plan
 from nucleus_data.tables import Table, encode_part
 from scripts.benchmark import Measure, measure, parser, publish
 
@@ -39,7 +43,7 @@ ROWS_A_SHARD = 10_000
 COPIES = 0.02
 WORKERS = 2
 GOAL_ROWS, GOAL_S = 10_000_000, 20
-ALONE_SHARDS = 10
+ALONE_GROUPS = 3
 FORMATS = np.array(["jpeg", "png", "webp", "gif"])
 MODES = np.array(["RGB", "L", "RGBA"])
 WORDS = np.array(["a", "red", "small", "old", "cat", "tree", "house", "street", "water", "under"])
@@ -200,7 +204,7 @@ def make_corpus(folder: Path, rows: int) -> Corpus:
         copies += [(shard, int(r), keys["id"][r].as_py()) for r in chosen]
         if shard % 100 == 99:
             print(f"{shard + 1} shards made", file=sys.stderr, flush=True)
-    pairs = Table(corpus.store, "dedup", steps.pin_dedup(run(corpus, "bench"))["dedup"])
+    pairs = Table(corpus.store, "dedup", pin_dedup(run(corpus, "bench"))["dedup"])
     write_pairs(pairs, copies, rng)
     return corpus
 
@@ -235,51 +239,74 @@ def run(corpus: Corpus, command: str, *overrides: str) -> Run:
     return Run(recipe(corpus, *overrides), command, say=lambda _: None)
 
 
+def worker_seconds() -> float:
+    """CPU seconds of Ray's workers on this machine so far."""
+    taken = 0.0
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if " ".join(process.cmdline()).startswith("ray::"):
+                times = process.cpu_times()
+                taken += times.user + times.system
+    return taken
+
+
 def bench(corpus: Corpus, size: Size) -> list[Measure]:
     """All rows. A first selection is made before, so that the workers are there and warm."""
     steps.select(run(corpus, "select"))
-    taken: dict[str, list[float]] = {"select": [], "what-if": []}
-    for turn in range(size.rounds):
-        changed = f"select.rules.too_small=least(width, height) < {300 + turn}"
-        started = time.perf_counter()
-        compare_steps.what_if(run(corpus, "what-if"), recipe(corpus, changed))
-        taken["what-if"].append(time.perf_counter() - started)
-        started = time.perf_counter()
+    wall: dict[str, list[float]] = {"what-if": [], "select": []}
+    busy: dict[str, list[float]] = {"what-if": [], "select": []}
+
+    def timed(name: str, work: Callable[[], object]) -> None:
+        before, cpu = time.perf_counter(), worker_seconds() + time.process_time()
+        work()
+        busy[name].append(worker_seconds() + time.process_time() - cpu)
+        wall[name].append(time.perf_counter() - before)
+
+    def select(changed: str) -> None:
         states = steps.select(run(corpus, "select", changed))
-        taken["select"].append(time.perf_counter() - started)
         if sum(states.values()) != size.rows // ROWS_A_SHARD * ROWS_A_SHARD:
             raise AssertionError(f"not every record is decided about: {states}")
-        said = ", ".join(f"{name} {seconds[-1]:.2f} s" for name, seconds in taken.items())
+        if not states["kept"] or not states["duplicate"] or states["pending"]:
+            raise AssertionError(f"the records are no case of what is measured: {states}")
+
+    for turn in range(size.rounds):
+        changed = f"select.rules.too_small=least(width, height) < {300 + turn}"
+        other = recipe(corpus, changed)
+        timed("what-if", partial(compare_steps.what_if, run(corpus, "what-if"), other))
+        timed("select", partial(select, changed))
+        said = ", ".join(f"{name} {wall[name][-1]:.2f} s ({busy[name][-1]:.2f})" for name in wall)
         print(f"round {turn + 1} of {size.rounds}: {said}", file=sys.stderr, flush=True)
     scale = GOAL_ROWS / size.rows
     return [
         *(
             measure(
-                f"{name}: {size.rows:,} rows, {WORKERS} workers",
+                f"{name}: {size.rows:,} rows, {WORKERS} workers" + said,
                 [seconds * scale for seconds in taken[name]],
                 "s a 10 million",
-                f"<= {GOAL_S}",
+                goal,
             )
-            for name in taken
+            for name in wall
+            for taken, said, goal in (
+                (wall, "", f"<= {GOAL_S}"),
+                (busy, ", CPU of all processes", None),
+            )
         ),
         measure("decided and written in this process: a shard", alone(corpus), "ms"),
     ]
 
 
 def alone(corpus: Corpus) -> list[float]:
-    """CPU milliseconds a shard that both tasks of `select` take without Ray, the walk left out."""
+    """CPU milliseconds a shard of the last pass, a group of shards at a time, without Ray."""
     planned = run(corpus, "select", f"select.rules.too_small=width < {ROWS_A_SHARD}")
     decisions = steps.pin_selection(planned)
     where = (corpus.uri, planned.recipe.storage_options)
-    rules = RulesTask(*where, decisions.rules, planned.tables, decisions.required)
-    ledger = LedgerTask(*where, planned.tables)
+    plan = Plan(*where, decisions, planned.tables, corpus.shards())
     taken = []
-    for shard in corpus.shards()[:ALONE_SHARDS]:
+    for group in plan.groups()[:ALONE_GROUPS]:
         started = time.process_time()
-        rules.run(shard)
-        ledger.run(shard)
-        taken.append(1000 * (time.process_time() - started))
-    return taken[1:]
+        LedgerTask(plan).run(plan.group(group)[0])
+        taken.append(1000 * (time.process_time() - started) / len(plan.group(group)))
+    return taken
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

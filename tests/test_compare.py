@@ -10,7 +10,7 @@ from nucleus_data import compare_steps, steps
 from nucleus_data.cli import cli
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import record_id
-from nucleus_data.select.compare import compare, compare_shard, content_of
+from nucleus_data.select.compare import Comparison, compare, compare_shard, content_of
 from nucleus_data.select.decide import DECISION_SCHEMA
 from nucleus_data.select.stage import published
 from nucleus_data.tables import Table, table_schema
@@ -206,7 +206,7 @@ def test_a_what_if_of_which_a_shard_fails_leaves_nothing(corpus, monkeypatch):
     def broken(self, number):
         raise OSError("away")
 
-    monkeypatch.setattr("nucleus_data.steps.LedgerTask.run", broken)
+    monkeypatch.setattr("nucleus_data.select.what_if.WhatIfTask.run", broken)
     assert what_if(corpus, "rules.wide=aspect > 2") == {}
     assert "what_if" not in corpus.store.list(f"runs/{corpus.runs()[-1]}")
 
@@ -222,6 +222,35 @@ def test_without_a_selection_the_command_is_told(corpus):
     said = []
     assert what_if(corpus, "rules.wide=aspect > 2", said=said, dry_run=True) == {}
     assert said == ["what-if: 3 rules, 2 shards to decide about"]
+
+
+TIERS = "select.tiers={score: width, bounds: [90, 200]}"
+
+
+def test_tiers_of_what_is_kept(corpus):
+    select(corpus)  # kept: largest (width 240), evil (96), wide (150)
+    content = what_if(corpus, TIERS, "rules.wide=aspect > 2", "rules.bad=null")
+    assert content["tiers"] == [
+        {"tier": "A2", "kept_before": 0, "kept_after": 1, "leaving": 0, "entering": 0},
+        {"tier": "A1", "kept_before": 0, "kept_after": 2, "leaving": 0, "entering": 1},
+        {"tier": "", "kept_before": 3, "kept_after": 0, "leaving": 1, "entering": 0},
+    ]
+    assert ["A1", "0", "2", "0", "1"] in [line.split() for line in compare_steps.lines(content)]
+    assert "Quality tiers" in Text(Path(content["page"]).read_text()).text
+    assert "tiers" in {change["key"] for change in content["changes"]}
+    assert what_if(corpus, "rules.wide=aspect > 2")["tiers"] == []
+
+
+def test_a_comparison_comes_back_as_it_was(corpus):
+    one = decided(0, "kept", "kept", ("rejected", ["a"], {"tier": "A2", "flags": ["f"]}))
+    other = decided(0, ("rejected", ["a"]), ("kept", [], {"tier": "A1"}), "kept")
+    found = compare_shard(0, one, other, None, 3)
+    assert found.examples
+    assert found.tiers
+    back = Comparison.decode(found.encode())
+    assert back == found
+    back.add(found, 3)
+    assert back.records == 6
 
 
 @pytest.mark.slow
@@ -320,7 +349,7 @@ def test_a_record_that_only_one_selection_has_is_absent_in_the_other(tmp_path):
         ("rejected", "kept"): 1,
         ("absent", "kept"): 2,
     }
-    assert {p[1:] for p in found.examples["entering", "absent", ""]} == {(0, 3), (1, 0)}
+    assert {p[1:3] for p in found.examples["entering", "absent", ""]} == {(0, 3), (1, 0)}
     assert found.records == 5
 
 
@@ -332,8 +361,9 @@ def test_examples_are_the_first_by_a_keyed_hash_whatever_the_shards(tmp_path):
         other.append(shard, decided(shard, *[("rejected", ["a"])] * 40), {})
     found = compare(corpus, one, other, 4).examples["leaving", "rejected", "a"]
     everything = compare(corpus, one, other, 120).examples["leaving", "rejected", "a"]
-    assert found == sorted(everything)[:4]
-    assert len({place[1:] for place in everything}) == 120
+    assert found == sorted(everything, key=lambda place: place[:3])[:4]
+    assert len({place[1:3] for place in everything}) == 120
+    assert all(line["reasons"] == ["a"] and line["row"] == row for _, _, row, line in everything)
     assert compare(corpus, one, other).examples == {}
 
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nucleus_data.select.decide import DECISION_SCHEMA, count_states, decide
-from nucleus_data.select.rules import SelectSettings, check_rules
+from nucleus_data.select.decide import DECISION_SCHEMA, Shard, count_states, decide
+from nucleus_data.select.rules import SelectSettings, TierSettings, check_rules
+from nucleus_data.select.tiers import check_tiers
 
 CATALOG = {
     "width": "inspect.file",
@@ -63,11 +64,12 @@ def table(schema, *rows):
     )
 
 
-def judge(record_table, tables, rules, failed=None):
+def judge(record_table, tables, rules, failed=None, tiers=None):
     checked = check_rules(SelectSettings(rules=rules), CATALOG, ["caption", "score"])
     needed = {t for rule in checked for t in rule.tables if t != "records"}
     required = sorted({"inspect.file", *needed})
-    decided = decide(record_table, tables, failed or {}, checked, required)
+    score = check_tiers(TierSettings(**tiers or {}), CATALOG, ["caption", "score"])
+    (decided,) = decide([Shard(record_table, tables, failed or {})], checked, required, score)
     assert decided.schema.names == ["shard", "row", "id", *DECISION_SCHEMA.names]
     assert decided.schema.field("reasons").type == DECISION_SCHEMA.field("reasons").type
     assert decided.column("row").to_pylist() == record_table.column("row").to_pylist()
@@ -220,6 +222,75 @@ def test_signals_may_have_the_names_of_the_result_s_columns():
 
 def test_a_shard_of_which_nothing_is_asked_has_no_decisions():
     assert judge(records(0), {"inspect.file": None}, {"small": "width < 10"}) == []
+
+
+BOUNDS = {"score": "luma", "bounds": [5.0, 5.5, 6.8]}
+
+
+def tier_of(*lumas, **tiers):
+    tone = table(TONE, *((r, luma) for r, luma in enumerate(lumas) if luma != "absent"))
+    count = len(lumas)
+    file = table(FILE, *((r, 100, "jpeg") for r in range(count)))
+    tables = {"inspect.file": file, "inspect.tone": tone}
+    return judge(records(count), tables, {}, tiers={**BOUNDS, **tiers})
+
+
+def test_a_tier_begins_at_its_bound():
+    rows = tier_of(4.99, 5.0, 5.49, 5.5, 6.79, 6.8, 100.0)
+    assert [row["tier"] for row in rows] == [None, "A1", "A1", "A2", "A2", "A3", "A3"]
+    assert {row["state"] for row in rows} == {"kept"}
+
+
+def test_without_a_score_there_is_no_tier_and_no_waiting():
+    rows = tier_of(None, "absent", float("nan"), 6.0)
+    assert [row["tier"] for row in rows] == [None, None, None, "A2"]
+    assert {row["state"] for row in rows} == {"kept"}
+    # Not even where the expression would make a number of nothing.
+    rows = tier_of(None, "absent", score="coalesce(luma, 6)")
+    assert [row["tier"] for row in rows] == ["A2", None]
+    file = {"inspect.file": table(FILE, (0, 100, "jpeg"))}
+    assert judge(records(1), file, {}, tiers=BOUNDS)[0]["tier"] is None
+    assert judge(records(1), file, {})[0]["tier"] is None
+
+
+def test_a_score_is_an_expression_on_one_record():
+    found = records(2, **{"source.caption": ["5", "x"]})
+    file = {"inspect.file": table(FILE, (0, 100, "jpeg"), (1, 2, "png"))}
+    tiers = {"score": "TRY_CAST(source.caption AS DOUBLE) + width / 100"}
+    assert [row["tier"] for row in judge(found, file, {}, tiers=tiers)] == ["A3", None]
+
+
+def test_shards_judged_together_come_out_as_each_alone():
+    rules = check_rules(
+        SelectSettings(rules={"small": "width < 10", "score": "source.score = '3'"}),
+        CATALOG,
+        ["caption", "score"],
+    )
+    file = table(FILE, *((row, row, "png", "truncated" if row == 7 else None) for row in range(30)))
+    text, number = pa.array(["3"] * 40), pa.array([3] * 40)
+    whole = records(40)
+    shards = [
+        Shard(whole, {"inspect.file": file}, {}),
+        Shard(records(3), {"inspect.file": file}, {}),
+        Shard(whole, {"inspect.file": None}, {"inspect.file": table(FAILED, (0, "killed"))}),
+        # Upstream columns may have other types in other shards.
+        Shard(whole.append_column("source.score", text), {"inspect.file": file}, {}),
+        Shard(whole.append_column("source.score", number), {"inspect.file": file}, {}),
+        Shard(records(0), {"inspect.file": file}, {}),
+    ]
+    together = decide(shards, rules, ["inspect.file"])
+    alone = [decide([shard], rules, ["inspect.file"])[0] for shard in shards]
+    assert [t.to_pylist() for t in together] == [t.to_pylist() for t in alone]
+    states = [count_states(t) for t in together]
+    assert states == [
+        {"rejected": 9, "failed": 1, "kept": 20, "pending": 10},
+        {"rejected": 3},
+        {"failed": 1, "pending": 39},
+        {"rejected": 39, "failed": 1},
+        {"rejected": 39, "failed": 1},
+        {},
+    ]
+    assert decide([], rules, ["inspect.file"]) == []
 
 
 @settings(max_examples=10, deadline=None)

@@ -10,6 +10,7 @@ import pytest
 
 from nucleus_data import inspect_corpus, steps
 from nucleus_data.corpus import Corpus
+from nucleus_data.dedup_steps import shard_limits
 from nucleus_data.errors import CorpusError
 from nucleus_data.images import tar_name
 from nucleus_data.ingest import IngestSettings, build_shard, plan_ingest, plan_retry
@@ -165,7 +166,7 @@ def test_sums_agree_before_and_after(corpus, web):
     target = str(corpus.store.path("kept.csv"))
     assert inspect_corpus.export(looking, target) == 5
     limited = curated.run(corpus.uri, "select", BARE, limit=6)
-    assert steps.shard_limits(limited) == {0: 2, 1: 1, 2: 1, 3: 2}
+    assert shard_limits(limited) == {0: 2, 1: 1, 2: 1, 3: 2}
     web.down = set()
     retry(corpus)
     _, third = curate(corpus)

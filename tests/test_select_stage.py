@@ -1,19 +1,32 @@
 import json
+import shutil
+from collections import Counter
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from nucleus_data import steps
+from nucleus_data.corpus import Corpus
 from nucleus_data.dedup.rows import PAIRS
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.hashing import record_id
+from nucleus_data.inspect_corpus import status, status_lines
+from nucleus_data.report import queries
+from nucleus_data.select import stage
 from nucleus_data.select.decide import DECISION_SCHEMA
+from nucleus_data.select.rules import Column, Rule
 from nucleus_data.select.stage import (
+    Decisions,
     LedgerTask,
+    MembersTask,
+    Plan,
     mark_duplicates,
     publish,
     published,
+    put,
     walk_duplicates,
+    write_members,
 )
 from nucleus_data.tables import Table, table_schema
 from tests import curated
@@ -156,6 +169,116 @@ def test_a_picture_that_failed_for_now_is_failed_until_it_is_measured(corpus):
     assert rows["new.png"]["state"] == "kept"
 
 
+def files(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("broken", ["MembersTask", "LedgerTask"])
+def test_a_selection_that_was_broken_off_goes_on_and_is_the_same(
+    corpus, tmp_path, monkeypatch, broken
+):
+    shutil.copytree(tmp_path / "c", tmp_path / "other")
+    whole, _ = select(corpus)
+    monkeypatch.setattr("nucleus_data.select.stage.SHARDS_A_TASK", 1)
+    other = Corpus(str(tmp_path / "other"))
+    with monkeypatch.context() as patch:
+        kind = getattr(stage, broken)
+        run_one = kind.run
+
+        def run(task, number):
+            if number == 1:
+                raise OSError("away")
+            return run_one(task, number)
+
+        patch.setattr(kind, "run", run)
+        made, _ = select(other)
+        assert made.failed_shards == 1
+        assert not published(other, made.tables["selection"])
+    made, _ = select(other)
+    done = {"MembersTask": (7, 0), "LedgerTask": (2, 5)}[broken]
+    assert (made.lines[-1]["done"], made.lines[-1]["already"]) == done
+    assert (made.lines[-1]["shards"], made.lines[-1]["extra"]) == (2, whole.lines[-1]["extra"])
+    # However many shards a task decides about, the tables are the same.
+    there, expected = (files(tmp_path / name / "tables") for name in ("other", "c"))
+    walk = {path for path in {*there, *expected} if "_walk" in path.parts}
+    assert {p: b for p, b in there.items() if p not in walk} == {
+        p: b for p, b in expected.items() if p not in walk
+    }
+    assert len(walk & set(there)) == 5  # `members` and `kept` of both shards, `dropped` of one
+    select(other)
+    assert files(tmp_path / "other/tables") == there
+
+
+def test_an_error_says_in_which_shards(corpus):
+    made = curated.run(corpus.uri, "select", RULES)
+    steps.dedup(made)
+    hashed = curated.recipe(corpus.uri).table_hashes()["inspect.tone"]
+    part = f"tables/inspect.tone/{hashed}/000001-0.parquet"
+    Path(corpus.store.path(part)).write_bytes(b"no Parquet")
+    rules = "select.rules={dark: 'luma_mean < 1'}"
+    made = curated.run(corpus.uri, "select", rules)
+    assert steps.select(made) == {}
+    (failure,) = made.failures
+    assert "shards 000000 to 000001: ArrowInvalid" in failure["error"]
+
+
+def test_what_passes_hand_on_is_the_same_or_an_error(corpus):
+    for _ in range(2):
+        put(corpus.store, "x.parquet", pa.table({"row": [1]}))
+    with pytest.raises(CorpusError, match=r"x\.parquet is there with other content"):
+        put(corpus.store, "x.parquet", pa.table({"row": [2]}))
+
+
+def test_tiers_are_counted_among_the_kept(corpus):
+    said = []
+    made = curated.run(
+        corpus.uri, "select", RULES, "select.tiers={score: width, bounds: [90, 120]}", said=said
+    )
+    steps.dedup(made)
+    steps.select(made)
+    rows = curated.table(corpus, "selection", made.tables["selection"])
+    kept = Counter(row["tier"] for row in rows if row["state"] == "kept")
+    assert kept == {"A1": 2, "A2": 1}
+    extra = made.lines[-1]["extra"]
+    assert {k: n for k, n in extra.items() if k.startswith("tier:")} == {"tier:A1": 2, "tier:A2": 1}
+    assert {"  kept in A1: 2", "  kept in A2: 1"} < set(said)
+    assert "    kept by quality tier: 2 A1, 1 A2" in list(status_lines(status(made)))
+    known = queries.Tables(corpus, made.tables)
+    assert queries.tiers(known) == [("A2", 1), ("A1", 2)]
+    other = curated.run(
+        corpus.uri, "select", RULES, "select.tiers={score: width, bounds: [90, 121]}"
+    )
+    steps.pin_selection(other)
+    assert other.tables["selection"] != made.tables["selection"]
+    # Bounds without a score are no tiers.
+    hashes = set()
+    for bounds in ("[1.0]", "[2.0]"):
+        none = curated.run(corpus.uri, "select", RULES, f"select.tiers.bounds={bounds}")
+        steps.select(none)
+        assert queries.tiers(queries.Tables(corpus, none.tables)) == []
+        hashes.add(none.tables["selection"])
+    assert len(hashes) == 1
+
+
+def test_a_table_that_only_tiers_read_is_not_waited_for(corpus):
+    tiers = "select.tiers={score: luma_mean, bounds: [0]}"
+    for folder in Path(corpus.uri, "tables/inspect.tone").iterdir():
+        (folder / "000001-0.parquet").unlink()
+    made = curated.run(corpus.uri, "select", RULES, tiers)
+    steps.dedup(made)
+    assert steps.select(made)["pending"] == 0
+    rows = curated.table(corpus, "selection", made.tables["selection"])
+    assert {(row["shard"], row["tier"]) for row in rows if row["state"] == "kept"} == {
+        (0, "A1"),
+        (1, None),
+    }
+    before = made.tables["selection"]
+    curated.inspect(corpus)  # now there is a score
+    again = curated.run(corpus.uri, "select", RULES, tiers)
+    steps.pin_selection(again)
+    assert again.tables["selection"] != before
+
+
 @pytest.mark.slow
 def test_the_selection_is_another_when_its_inputs_are(corpus):
     made, _ = select(corpus)
@@ -193,11 +316,15 @@ def chain(corpus, *links, rules=None):
     ids = [record_id("test", f"0/{i}.bin") for i in range(5)]
     states = rules or ["kept"] * 5
     keyed = [{"shard": 0, "row": r, "id": ids[r]} for r in range(5)]
-    empty = {name: [] for name in ("reasons", "conditions", "flags", "nulls", "pending_on")}
-    content = [{**k, **empty, "state": states[k["row"]], "retryable": False} for k in keyed]
-    Table(corpus.store, "rules", "r").append(0, pa.Table.from_pylist(content, SELECTION), {})
-    rank = [{**k, "rank": k["row"]} for k in keyed]
-    Table(corpus.store, "own", "o").append(0, pa.Table.from_pylist(rank), {})
+    seen = [{**k, "rank": k["row"], "bad": states[k["row"]] == "rejected"} for k in keyed]
+    lost = [k for k in keyed if states[k["row"]] == "failed"]
+    seen = [s for s in seen if states[s["row"]] not in ("failed", "pending")]
+    own = Table(corpus.store, "own", "o")
+    own.append(
+        0, pa.Table.from_pylist(seen).append_column("error", pa.nulls(len(seen), pa.string())), {}
+    )
+    if lost:
+        own.failed.append(0, pa.Table.from_pylist(lost).append_column("reason", [["killed"]]), {})
     pairs = [
         {
             **keyed[a],
@@ -211,10 +338,14 @@ def chain(corpus, *links, rules=None):
         }
         for a, b in links
     ]
-    Table(corpus.store, "dedup", "d").append(0, pa.Table.from_pylist(pairs, PAIRS), {})
-    tables = {"rules": "r", "dedup": "d", "selection": "s", "own": "o"}
-    dropped = walk_duplicates(corpus, tables, ["rank"], ["own"])
-    LedgerTask(corpus.uri, {}, tables).run(0)
+    table = pa.Table.from_pylist(pairs, PAIRS)
+    bad = Rule("bad", "bad", "reject", "bad", (Column("own", "bad", '"bad"'),))
+    decisions = Decisions([bad], ["own"], [Column("own", "rank", '"rank"')])
+    plan = Plan(corpus.uri, {}, decisions, {"selection": "s", "own": "o"}, [0], ["own"])
+    assert write_members(plan, corpus, table) == [0]
+    MembersTask(plan).run(0)
+    dropped = walk_duplicates(plan, corpus, table, [0], ["rank"])
+    LedgerTask(plan).run(0)
     rows = curated.table(corpus, "selection", "s")
     assert dropped == sum(row["state"] == "duplicate" for row in rows)
     name = {i: r for r, i in enumerate(ids)}

@@ -3,10 +3,11 @@ import json
 import pytest
 
 from nucleus_data import steps
+from nucleus_data.dedup.rows import PAIRS
 from nucleus_data.errors import RequestError
 from nucleus_data.images import tar_name
 from nucleus_data.run import Run
-from nucleus_data.select.stage import RulesTask, published
+from nucleus_data.select.stage import LedgerTask, published
 from nucleus_data.tables import Table
 from tests import curated
 from tests.conftest import small_corpus, write_shard
@@ -74,7 +75,7 @@ def test_a_run_pins_what_it_used(corpus):
     assert plan["command"] == "curate"
     assert plan["tables"] == made.tables
     assert plan["tables"]["inspect.file"] == made.recipe.table_hashes()["inspect.file"]
-    assert {"dedup", "rules", "selection"} < set(plan["tables"])
+    assert {"dedup", "selection"} < set(plan["tables"])
     assert plan["set"] == made.training_set
     assert plan["config"] == json.loads(json.dumps(made.recipe.public()))
     assert plan["config"]["storage_options"] == ["auto_mkdir"]
@@ -235,14 +236,15 @@ def test_a_selection_of_which_a_shard_failed_is_not_published(corpus, monkeypatc
     made = curated.run(corpus.uri, "select", BARE)
     steps.row_stage(made, "inspect")
     steps.dedup(made)
-    work = RulesTask.run
+    work = LedgerTask.run
 
     def broken(self, number):
         if number == 1:
             raise OSError("away")
         return work(self, number)
 
-    monkeypatch.setattr(RulesTask, "run", broken)
+    monkeypatch.setattr("nucleus_data.select.stage.SHARDS_A_TASK", 1)
+    monkeypatch.setattr(LedgerTask, "run", broken)
     assert steps.select(made) == {}
     assert made.failed_shards == 1
     assert published(corpus, made.tables["selection"]) is None
@@ -257,7 +259,8 @@ def test_a_ledger_that_does_not_add_up_is_never_published(corpus, monkeypatch):
     made = curated.run(corpus.uri, "select", BARE)
     steps.row_stage(made, "inspect")
     steps.dedup(made)
-    monkeypatch.setattr(steps, "walk_duplicates", lambda *_: 1)
+    monkeypatch.setattr("nucleus_data.select.step.read_pairs", lambda *_: PAIRS.empty_table())
+    monkeypatch.setattr("nucleus_data.select.step.walk_duplicates", lambda *_: 1)
     with pytest.raises(AssertionError, match="the ledger does not add up: 6 records"):
         steps.select(made)
     assert published(corpus, made.tables["selection"]) is None

@@ -1,11 +1,8 @@
 """The page of a comparison: its numbers, and pictures that would leave and enter, by reason."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.report import charts, queries
@@ -13,7 +10,6 @@ from nucleus_data.report.page import environment, versions
 from nucleus_data.report.pictures import thumbnails as fetch_thumbnails
 from nucleus_data.report.sections import about
 from nucleus_data.select.compare import STATES, Comparison, Group
-from nucleus_data.tables import Table
 
 DECISION_COLUMNS = (
     *("shard", "row", "id", "state", "reasons", "values"),
@@ -30,7 +26,6 @@ def write_comparison(
     name: str,
     content: Mapping[str, Any],
     found: Comparison,
-    tables: Mapping[str, Table],
     made_at: datetime | None = None,
 ) -> str:
     """Writes the page and returns its path or URL.
@@ -40,15 +35,11 @@ def write_comparison(
         name: Where in the corpus.
         content: The counts, from `content_of`, with `command`, `run`, `before`, `after`, `changes`.
         found: The comparison; its examples are shown.
-        tables: `leaving` and `entering` -> the selection that gives the reasons.
         made_at: The time that the page names; now, by default.
     """
     examples = {
-        group: [
-            about(decision, condition)
-            for decision, condition in _decisions(tables[group[0]], places, group[2])
-        ]
-        for group, places in found.examples.items()
+        group: [_about(line, group[2]) for _, _, _, line in some if line is not None]
+        for group, some in found.examples.items()
     }
     decisions = [decision for some in examples.values() for decision in some]
     known = queries.Tables(corpus, {})
@@ -113,19 +104,8 @@ def _kept(content: Mapping[str, Any]) -> tuple[int, int]:
     return before, after
 
 
-def _decisions(
-    table: Table, places: Sequence[tuple[str, int, int]], reason: str
-) -> list[tuple[queries.Decision, str | None]]:
-    """The decisions at these places, in their order, each with the reason's condition."""
-    found: dict[tuple[int, int], tuple[queries.Decision, str | None]] = {}
-    for shard in sorted({shard for _, shard, _ in places}):
-        rows = [row for _, number, row in places if number == shard]
-        part = table.read(shard)
-        if part is None:
-            continue
-        mine = part.filter(pc.is_in(part.column("row"), pa.array(rows, pa.int32())))
-        for line in mine.to_pylist():
-            conditions = dict(zip(line["reasons"] or [], line["conditions"] or [], strict=False))
-            decision = queries.decision(tuple(line[c] for c in DECISION_COLUMNS))
-            found[shard, line["row"]] = decision, conditions.get(reason)
-    return [found[shard, row] for _, shard, row in places if (shard, row) in found]
+def _about(line: Mapping[str, Any], reason: str) -> queries.Decision:
+    """A decision as it is shown, with the reason's condition."""
+    conditions = dict(zip(line["reasons"] or [], line["conditions"] or [], strict=False))
+    decision = queries.decision(tuple(line[column] for column in DECISION_COLUMNS))
+    return about(decision, conditions.get(reason))

@@ -211,6 +211,19 @@ def listed(tables: Tables, column: str, condition: str = "true") -> list[tuple[s
     ]
 
 
+def tiers(tables: Tables) -> list[tuple[str, int]]:
+    """Kept records by quality tier, the best first; none if no record has one."""
+    if "selection" not in tables or "tier" not in tables.columns("selection"):
+        return []
+    found = tables.rows(
+        f"select tier, count(*) from {tables.sql('selection')} where state = 'kept' "
+        "group by 1 order by tier desc nulls last"
+    )
+    if not any(tier for tier, _ in found):
+        return []
+    return [(tier or "none", count) for tier, count in found]
+
+
 def examples(tables: Tables, state: str, reason: str | None, limit: int) -> list[Decision]:
     """Some decisions of a state (and reason), chosen by a keyed hash of the id."""
     with_reason = "" if reason is None else "and list_contains(reasons, $reason)"

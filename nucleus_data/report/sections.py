@@ -54,6 +54,7 @@ def funnel_section(
             (name, count, state, lost, charts.bar(count, ledger.records, "fill-kept"))
             for name, count, state, lost in steps
         ],
+        "tiers": queries.tiers(tables),
         "flags": queries.listed(tables, "flags") if "selection" in tables else [],
         "nulls": queries.listed(tables, "nulls") if "selection" in tables else [],
         "pending": queries.listed(tables, "pending_on", "state = 'pending'")

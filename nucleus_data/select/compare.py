@@ -1,11 +1,13 @@
 """Two selections of one corpus compared: counts, and a few records that enter and leave.
 
-Shard by shard, in threads of this process (Arrow works without the interpreter's lock); of a shard
-only counts and the first few examples of each reason come back, so memory grows with what is shown.
+Shard by shard; of a shard only counts and the first few examples of each reason stay, so memory
+grows with what is shown. Two tables are read by threads of this process (Arrow works without the
+interpreter's lock); a what-if has `WhatIfTask` compare what it decides, and writes no table.
 """
 
 import hashlib
 import heapq
+import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,11 +26,10 @@ from nucleus_data.tables import Table
 STATES = ("kept", "rejected", "duplicate", "failed", "pending", "absent")
 ABSENT = "absent"
 SEPARATOR = "\x1f"
-COLUMNS = ("row", "id", "state", "reasons", "flags", "pending_on", "duplicate_of")
 SHARDS_AHEAD = 4
 
 Group = tuple[str, str, str]
-Place = tuple[str, int, int]
+Example = tuple[str, int, int, dict[str, Any] | None]
 
 
 @dataclass
@@ -45,7 +46,9 @@ class Comparison:
         rules: Rule -> `newly` and `no_longer`: records that it rejects after and not before, and
             the other way round, whatever other rules do.
         flags: Likewise, of rules that flag.
-        examples: Group -> some of its records, (keyed hash, shard, row), by that hash.
+        tiers: Quality tier ("" for none) -> `kept_before`, `kept_after`, `leaving`, `entering`.
+        examples: Group -> some of its records, by a keyed hash: (hash, shard, row, decision). The
+            decision, a row of the selection in which the record is not kept, says why.
     """
 
     states: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -54,7 +57,8 @@ class Comparison:
     sources: dict[str, Counter[str]] = field(default_factory=dict)
     rules: dict[str, Counter[str]] = field(default_factory=dict)
     flags: dict[str, Counter[str]] = field(default_factory=dict)
-    examples: dict[Group, list[Place]] = field(default_factory=dict)
+    tiers: dict[str, Counter[str]] = field(default_factory=dict)
+    examples: dict[Group, list[Example]] = field(default_factory=dict)
 
     @property
     def records(self) -> int:
@@ -83,12 +87,42 @@ class Comparison:
             (self.sources, other.sources),
             (self.rules, other.rules),
             (self.flags, other.flags),
+            (self.tiers, other.tiers),
         ):
             for name, counts in theirs.items():
                 mine.setdefault(name, Counter()).update(counts)
-        for group, places in other.examples.items():
+        for group, some in other.examples.items():
             known = self.examples.get(group, [])
-            self.examples[group] = heapq.nsmallest(examples, [*known, *places])
+            self.examples[group] = _first(examples, [*known, *some])
+
+    def encode(self) -> bytes:
+        """As JSON, for `decode`."""
+        content = {
+            name: [[key, value] for key, value in getattr(self, name).items()] for name in COUNTED
+        }
+        return json.dumps({**content, "otherwise": self.otherwise}).encode()
+
+    @classmethod
+    def decode(cls, text: bytes) -> "Comparison":
+        """The comparison that `encode` wrote."""
+        content = json.loads(text)
+        pairs = {name: [(k, v) for k, v in content[name]] for name in COUNTED}
+        named = {
+            name: {k: Counter(v) for k, v in pairs[name]}
+            for name in ("sources", "rules", "flags", "tiers")
+        }
+        return cls(
+            states=Counter({(a, b): n for (a, b), n in pairs["states"]}),
+            otherwise=content["otherwise"],
+            groups=Counter({(a, b, c): n for (a, b, c), n in pairs["groups"]}),
+            examples={
+                (a, b, c): [(w, x, y, z) for w, x, y, z in v] for (a, b, c), v in pairs["examples"]
+            },
+            **named,
+        )
+
+
+COUNTED = ("states", "groups", "sources", "rules", "flags", "tiers", "examples")
 
 
 def compare(corpus: Corpus, before: Table, after: Table, examples: int = 0) -> Comparison:
@@ -106,8 +140,8 @@ def compare(corpus: Corpus, before: Table, after: Table, examples: int = 0) -> C
     def one(number: int) -> Comparison:
         return compare_shard(
             number,
-            before.read(number, COLUMNS),
-            after.read(number, COLUMNS),
+            before.read(number),
+            after.read(number),
             corpus.records.read(number, ["row", "source"]),
             examples,
         )
@@ -150,20 +184,32 @@ def compare_shard(
     )
     survivor = pc.not_equal(table["duplicate_of_before"], table["duplicate_of_after"])
     table = table.append_column("survivor", pc.fill_null(survivor, False))
-    keys = [f"{n}_{side}" for side in ("before", "after") for n in ("state", "why", "flags")]
+    names = ("state", "why", "flags", "tier")
+    keys = [f"{name}_{side}" for side in ("before", "after") for name in names]
     counted = table.group_by([*keys, "source", "survivor"]).aggregate([([], "count_all")])
     found = Comparison()
     for line in counted.to_pylist():
         _count(found, line, line["count_all"])
     if examples:
         _choose(found, number, rows, table, examples)
+        for group, some in found.examples.items():
+            lines = _lines(after if group[0] == "leaving" else before, [e[2] for e in some])
+            found.examples[group] = [(*e[:3], lines.get(e[2])) for e in some]
     return found
 
 
-def _side(decisions: pa.Table | None) -> pa.Table:
-    """`row`, `id`, `state`, `duplicate_of`, and the lists as single texts, which can be grouped."""
+def _lines(decisions: pa.Table | None, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Row -> decision."""
     if decisions is None:
-        names = ("id", "state", "duplicate_of", "why", "flags")
+        return {}
+    chosen = decisions.filter(pc.is_in(decisions.column("row"), pa.array(rows, pa.int32())))
+    return {line["row"]: line for line in chosen.to_pylist()}
+
+
+def _side(decisions: pa.Table | None) -> pa.Table:
+    """`row`, `id`, `state` and so on, and the lists as single texts, which can be grouped."""
+    if decisions is None:
+        names = ("id", "state", "duplicate_of", "why", "flags", "tier")
         empty = {name: pa.array([], pa.string()) for name in names}
         return pa.table({"row": pa.array([], pa.int32()), **empty})
 
@@ -171,11 +217,15 @@ def _side(decisions: pa.Table | None) -> pa.Table:
         return pc.fill_null(pc.binary_join(decisions.column(column), SEPARATOR), "")
 
     state = decisions.column("state")
+    # Selections of earlier versions have no tiers.
+    known = "tier" in decisions.column_names
+    tier = decisions.column("tier") if known else pa.nulls(len(state), pa.string())
     return pa.table(
         {
             **{name: decisions.column(name) for name in ("row", "id", "state", "duplicate_of")},
             "why": pc.if_else(pc.equal(state, "pending"), joined("pending_on"), joined("reasons")),
             "flags": joined("flags"),
+            "tier": pc.fill_null(tier, ""),
         }
     )
 
@@ -189,7 +239,7 @@ def _aligned(sides: Sequence[pa.Table]) -> tuple[pa.Array, list[pa.Table]]:
     found = []
     for side in sides:
         whole = side.take(pc.index_in(rows, value_set=side.column("row").cast(pa.int32())))
-        for name, value in (("state", ABSENT), ("why", ""), ("flags", "")):
+        for name, value in (("state", ABSENT), ("why", ""), ("flags", ""), ("tier", "")):
             filled = pc.fill_null(whole.column(name), value)
             whole = whole.set_column(whole.column_names.index(name), name, filled)
         found.append(whole)
@@ -212,6 +262,11 @@ def _count(found: Comparison, line: Mapping[str, Any], count: int) -> None:
     source["records"] += count
     source["kept_before"] += count * (before == "kept")
     source["kept_after"] += count * (after == "kept")
+    for side, state, moved in (("before", before, "leaving"), ("after", after, "entering")):
+        if state == "kept":
+            tier = found.tiers.setdefault(line[f"tier_{side}"], Counter())
+            tier[f"kept_{side}"] += count
+            tier[moved] += count * (before != after)
     if before != after:
         source["changed"] += count
         if "kept" in (before, after):
@@ -246,17 +301,21 @@ def _choose(found: Comparison, number: int, rows: Any, table: pa.Table, examples
     moved = table.take(places)
     ids = pc.coalesce(moved["id_before"], moved["id_after"]).to_pylist()
     columns = ("state_before", "state_after", "why_before", "why_after")
-    lists: dict[Group, list[Place]] = {}
+    lists: dict[Group, list[Example]] = {}
     for row, ident, before, after, one, other in zip(
         rows.take(places).to_pylist(),
         ids,
         *(moved[name].to_pylist() for name in columns),
         strict=True,
     ):
-        place = (keyed(ident), number, row)
+        place = (keyed(ident), number, row, None)
         for group in _groups(before, after, {"before": _split(one), "after": _split(other)}):
             lists.setdefault(group, []).append(place)
-    found.examples = {g: heapq.nsmallest(examples, some) for g, some in lists.items()}
+    found.examples = {group: _first(examples, some) for group, some in lists.items()}
+
+
+def _first(count: int, examples: Sequence[Example]) -> list[Example]:
+    return heapq.nsmallest(count, examples, key=lambda example: example[:3])
 
 
 def keyed(ident: str) -> str:
@@ -301,6 +360,12 @@ def content_of(found: Comparison) -> dict[str, Any]:
             {"source": name, **{column: count[column] for column in columns}}
             for name, count in sorted(found.sources.items())
         ],
+        "tiers": [
+            {"tier": name, **{column: found.tiers[name][column] for column in columns[1:5]}}
+            for name in sorted(found.tiers, reverse=True)
+        ]
+        if any(found.tiers)
+        else [],
         "rules": changes(found.rules),
         "flags": changes(found.flags),
     }

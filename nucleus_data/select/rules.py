@@ -12,9 +12,11 @@ parses the SQL; nothing is guessed from the text.
 
 import difflib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Literal
 
 import duckdb
@@ -38,6 +40,28 @@ class RuleSettings(BaseModel):
     reason: str = Field("", description="A few words for people; by default the rule's name.")
 
 
+class TierSettings(BaseModel):
+    """Quality tiers A1, A2 and so on, by a score."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    score: str | None = Field(
+        None, description="SQL: a number for one record, from its signals; null for no tiers."
+    )
+    bounds: tuple[float, ...] = Field(
+        (5.0, 5.5, 6.0, 6.5, 6.8),
+        min_length=1,
+        description="The lowest score of A1, A2, ...; what is below the first has no tier.",
+    )
+
+    @field_validator("bounds")
+    @classmethod
+    def _rising(cls, bounds: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(a < b for a, b in pairwise(bounds)) or not all(map(math.isfinite, bounds)):
+            raise ValueError(f"bounds must rise, got {list(bounds)}")
+        return bounds
+
+
 class SelectSettings(BaseModel):
     """What is kept."""
 
@@ -54,6 +78,7 @@ class SelectSettings(BaseModel):
         ("width * height desc", "bytes desc"),
         description="SQL order that decides which duplicate survives; ties go to the smaller id.",
     )
+    tiers: TierSettings = Field(TierSettings(), description="Quality tiers.")
 
     @field_validator("rules", mode="before")
     @classmethod
@@ -130,13 +155,7 @@ def check_types(rules: Sequence[Rule], types: Mapping[tuple[str, str], pa.DataTy
     """
     connection = duckdb.connect(config={"threads": 1})
     for rule in rules:
-        signals = [c for c in rule.columns if c.table != "records"]
-        upstream = [c for c in rule.columns if c.table == "records"]
-        fields = [(c.name, types[c.table, c.name]) for c in signals]
-        inner = [(c.name.removeprefix("source."), types[c.table, c.name]) for c in upstream]
-        fields += [("source", pa.struct(inner))] if inner else []
-        schema = pa.schema(fields or [("nothing", pa.null())])
-        connection.register("record", pa.Table.from_pylist([{}], schema))
+        connection.register("record", record_of_nulls(rule.columns, types))
         where = f"select.rules.{rule.name}: {rule.where!r}"
         try:
             relation = connection.sql(f"SELECT ({rule.where}\n) FROM record")
@@ -150,6 +169,19 @@ def check_types(rules: Sequence[Rule], types: Mapping[tuple[str, str], pa.DataTy
                 f"{where} is {kind.lower()}; a rule is a condition, true or false "
                 "(compare it with something)"
             )
+
+
+def record_of_nulls(
+    columns: Sequence[Column], types: Mapping[tuple[str, str], pa.DataType]
+) -> pa.Table:
+    """A record of which nothing is known, as a condition sees it."""
+    signals = [c for c in columns if c.table != "records"]
+    upstream = [c for c in columns if c.table == "records"]
+    fields = [(c.name, types[c.table, c.name]) for c in signals]
+    inner = [(c.name.removeprefix("source."), types[c.table, c.name]) for c in upstream]
+    fields += [("source", pa.struct(inner))] if inner else []
+    schema = pa.schema(fields or [("nothing", pa.null())])
+    return pa.Table.from_pylist([{}], schema)
 
 
 def columns_of(

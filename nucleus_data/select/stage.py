@@ -1,180 +1,280 @@
-"""`select`, shard by shard: table `rules`, the duplicate walk, and table `selection` of both.
+"""`select`, some image shards at a time: who of the duplicates stays, then table `selection`.
 
-The walk is the one corpus-wide part. It reads only records that are in a pair, so its memory grows
-with the duplicates. The tables that are made lie under `tables/`, or, of a what-if, under its run.
+The walk over the duplicates is the one corpus-wide part. It needs the decisions of those records
+that are in a pair, so these are decided about first, and all of them when it is known who stays:
+deciding twice about a few records is cheaper than writing a table of all of them. Memory grows with
+the duplicates.
+
+What the passes hand to each other lies beside the table, in `_walk/`, a file for each group of
+shards: `members` (records in a pair), `kept` (of these, with what the order of preference reads)
+and `dropped` (with the survivor). The files are the same however often they are written. The
+selection lies under `tables/`, or, of a what-if, under its run.
 """
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.dedup.walk import walk
-from nucleus_data.errors import CorpusError
+from nucleus_data.errors import CorpusError, DiskFullError
+from nucleus_data.runner.loop import Item
 from nucleus_data.runner.rows import Summary, sample_rows
-from nucleus_data.select.decide import DECISION_FIELDS, DECISION_SCHEMA, count_states, decide
-from nucleus_data.select.rules import Rule
+from nucleus_data.select.decide import DECISION_SCHEMA, Shard, count_states, decide, values_of
+from nucleus_data.select.rules import Column, Rule
+from nucleus_data.select.tiers import Tiers
 from nucleus_data.store import Store
-from nucleus_data.tables import KEY_FIELDS, Table, missing_rows, parts_sql, table_schema
+from nucleus_data.tables import (
+    KEY_FIELDS,
+    Table,
+    encode_part,
+    missing_rows,
+    parts_sql,
+    table_schema,
+)
 
-SURVIVOR_SCHEMA = pa.schema([*KEY_FIELDS, pa.field("duplicate_of", pa.string())])
+SELECTION_SCHEMA = table_schema(DECISION_SCHEMA, error=False)
+DROPPED_SCHEMA = pa.schema([*KEY_FIELDS, pa.field("duplicate_of", pa.string())])
 DUPLICATE_REASON = "duplicate"
 PUBLISHED = "_published.json"
+WALK = "_walk"
 ROOT = "tables"
-WRITERS = 8
+# Files of `_walk` are of so many shards: another number needs another `steps.SELECT_VERSION`.
+SHARDS_A_TASK = 16
+THREADS = 8
 RECORD_COLUMNS = ("shard", "row", "id", "error", "retryable")
-
-
-def decision_table(store: Store, name: str, tables: Mapping[str, str], root: str = ROOT) -> Table:
-    """Table `rules`, `survivors` or `selection`.
-
-    Args:
-        store: The corpus's store.
-        name: Which.
-        tables: Config hashes of `rules` and `selection`.
-        root: The folder that it lies under.
-    """
-    hashed = tables["rules" if name == "rules" else "selection"]
-    return Table(store, name, hashed, folder=f"{root}/{name}/{hashed}")
+LISTS = ("reasons", "flags", "nulls", "pending_on")
 
 
 class Decisions(NamedTuple):
-    """What a selection is made with: rules, the tables that they need, those of the preference."""
+    """What a selection is made with.
+
+    Attributes:
+        rules: Checked rules.
+        required: Tables without whose row a record is pending.
+        prefer: The columns that the order of preference reads.
+        tiers: The quality tiers; None for none.
+    """
 
     rules: list[Rule]
     required: list[str]
-    prefer_tables: list[str]
+    prefer: list[Column]
+    tiers: Tiers | None = None
+
+    @property
+    def reads(self) -> list[str]:
+        """All tables that are read, but for `records`."""
+        scores = self.tiers.tables if self.tiers else ()
+        return sorted({*self.required, *scores} - {"records"})
 
 
 @dataclass(frozen=True)
-class RulesTask:
-    """Applies the rules to one shard (a task of the runner).
+class Plan:
+    """What is decided, and about which records.
 
     Attributes:
         uri: The corpus.
         storage_options: For fsspec.
-        rules: Checked rules.
-        tables: Config hashes of the tables that the rules read, of `rules` and of `selection`.
-        required: Tables without whose row a record is pending.
+        decisions: The rules and what they need.
+        tables: Config hashes of the tables that are read, and of `selection`.
+        shards: All image shards, ascending.
+        failing: Tables with failures that may pass.
         sample: Share of the records to decide about.
         limits: Shard -> number of records, where fewer than all are asked for.
-        root: Where the table goes.
+        root: Where the selection goes.
     """
 
     uri: str
     storage_options: Mapping[str, Any]
-    rules: Sequence[Rule]
+    decisions: Decisions
     tables: Mapping[str, str]
-    required: Sequence[str]
+    shards: Sequence[int]
+    failing: Sequence[str] = ()
     sample: float = 1.0
     limits: Mapping[int, int] | None = None
     root: str = ROOT
 
-    def run(self, number: int) -> Summary:
-        """Decides about the records of a shard, before duplicates."""
-        corpus = Corpus(self.uri, self.storage_options)
-        target = decision_table(corpus.store, "rules", self.tables, self.root)
-        records = sample_rows(self._records(corpus, number), self.sample)
-        if self.limits is not None:
-            records = records.slice(0, self.limits.get(number, 0))
-        summary = Summary(rows=records.num_rows)
-        # A shard that a limit or a sample leaves nothing of gets a part without rows.
-        if records.num_rows and len(target.covered(number)) == records.num_rows:
-            summary.already = records.num_rows
-            return summary
-        tables = {n: Table(corpus.store, n, self.tables[n]) for n in self.required}
-        decided = decide(
-            records,
-            {name: table.read(number, self._columns(name)) for name, table in tables.items()},
-            {name: _still_failed(table, number) for name, table in tables.items()},
-            self.rules,
-            self.required,
-        )
-        schema = table_schema(DECISION_SCHEMA, error=False)
-        target.append(number, decided.cast(schema), {})
-        summary.done = decided.num_rows
-        return summary
+    def corpus(self) -> Corpus:
+        """Opens the corpus."""
+        return Corpus(self.uri, self.storage_options)
 
-    def _records(self, corpus: Corpus, number: int) -> pa.Table:
-        """A shard's records with what rules read of them, as far as the shard has it."""
-        records = corpus.records
+    def groups(self) -> list[int]:
+        """Numbers of the groups of shards; a task decides about one."""
+        return sorted({shard // SHARDS_A_TASK for shard in self.shards})
+
+    def items(self, groups: Iterable[int]) -> list[Item]:
+        """Groups for the runner, which knows them by their first shard."""
+        return [Item(self.group(number)[0]) for number in groups]
+
+    def group(self, number: int) -> list[int]:
+        """The shards of a group."""
+        return [shard for shard in self.shards if shard // SHARDS_A_TASK == number]
+
+    def selection(self, store: Store) -> Table:
+        """The table that is made."""
+        return decision_table(store, self.tables["selection"], self.root)
+
+    def exchanged(self, kind: str, group: int) -> str:
+        """Path of a file that one pass leaves for the next."""
+        return f"{self.root}/selection/{self.tables['selection']}/{WALK}/{kind}-{group:06d}.parquet"
+
+    def records(self, corpus: Corpus, shard: int, columns: Sequence[str] = ()) -> pa.Table:
+        """A shard's records that are decided about, with what rules read of them, if it has it."""
         # `Records.read` would refuse a column that no part of this shard has.
-        found = Table.read(records, number, [*RECORD_COLUMNS, *self._read_by_rules("records")])
+        columns = list(dict.fromkeys([*RECORD_COLUMNS, *columns, *self._columns("records")]))
+        found = Table.read(corpus.records, shard, columns)
         if found is None:
-            raise CorpusError(f"shard {number} has no records")
-        gone = records.superseded(number)
-        return missing_rows(found, gone) if len(gone) else found
+            raise CorpusError(f"shard {shard} has no records")
+        gone = corpus.records.superseded(shard)
+        found = sample_rows(missing_rows(found, gone) if len(gone) else found, self.sample)
+        return found if self.limits is None else found.slice(0, self.limits.get(shard, 0))
+
+    def read(self, corpus: Corpus, shard: int, records: pa.Table) -> Shard:
+        """What is known about some records of a shard."""
+        tables, failed = {}, {}
+        for name in self.decisions.reads:
+            table = Table(corpus.store, name, self.tables[name])
+            tables[name] = table.read(shard, ["row", "error", *self._columns(name)])
+            if name in self.failing:
+                failed[name] = _still_failed(table, shard)
+        return Shard(records, tables, failed)
+
+    def decide(self, shards: Sequence[Shard]) -> list[pa.Table]:
+        """The state of every record of some shards, before duplicates."""
+        decisions = self.decisions
+        return decide(shards, decisions.rules, decisions.required, decisions.tiers)
 
     def _columns(self, table: str) -> list[str]:
-        return ["row", "error", *self._read_by_rules(table)]
+        rules, _, columns, tiers = self.decisions
+        columns = [*(c for rule in rules for c in rule.columns), *columns]
+        columns += tiers.columns if tiers else ()
+        return list(dict.fromkeys(c.name for c in columns if c.table == table))
 
-    def _read_by_rules(self, table: str) -> list[str]:
-        columns = (c for rule in self.rules for c in rule.columns if c.table == table)
-        return list(dict.fromkeys(column.name for column in columns))
+
+@dataclass(frozen=True)
+class MembersTask:
+    """Decides about the records of a group of shards that are in a pair (a task of the runner)."""
+
+    plan: Plan
+
+    def run(self, number: int) -> Summary:
+        """Writes who is kept before the walk; `number` is any shard of the group."""
+        group = number // SHARDS_A_TASK
+        with naming(self.plan, group):
+            corpus = self.plan.corpus()
+            members = get(corpus.store, self.plan.exchanged("members", group))
+            assert members is not None
+            shards: list[Shard] = []
+            for shard in self.plan.group(group):
+                rows = members.filter(pc.equal(members.column("shard"), shard)).column("row")
+                if len(rows):
+                    records = self.plan.records(corpus, shard)
+                    mine = records.filter(pc.is_in(records.column("row"), rows.combine_chunks()))
+                    shards.append(self.plan.read(corpus, shard, mine))
+            kept = [pa.schema(KEY_FIELDS).empty_table()]
+            for known, decided in zip(shards, self.plan.decide(shards), strict=True):
+                keys = {name: decided.column(name) for name in ("shard", "row", "id")}
+                table = pa.table({**keys, **values_of(known, self.plan.decisions.prefer)})
+                kept.append(table.filter(pc.equal(decided.column("state"), "kept")))
+            whole = pa.concat_tables(kept, promote_options="permissive")
+            put(corpus.store, self.plan.exchanged("kept", group), whole)
+            return Summary()
 
 
 @dataclass(frozen=True)
 class LedgerTask:
-    """Joins one shard's rules with the walk's outcome into the selection (a task of the runner)."""
+    """Decides about all records of a group of shards (a task of the runner)."""
 
-    uri: str
-    storage_options: Mapping[str, Any]
-    tables: Mapping[str, str]
-    root: str = ROOT
+    plan: Plan
 
     def run(self, number: int) -> Summary:
-        """Writes a shard's part of the selection."""
-        corpus = Corpus(self.uri, self.storage_options)
-        rules, survivors, target = (
-            decision_table(corpus.store, name, self.tables, self.root)
-            for name in ("rules", "survivors", "selection")
-        )
-        return self._write(number, rules.read(number), survivors.read(number), target)
-
-    def _write(
-        self, number: int, rules: pa.Table | None, survivors: pa.Table | None, target: Table
-    ) -> Summary:
-        if rules is None:
-            raise CorpusError(f"shard {number} has no rows in table rules")
-        if survivors is not None:
-            rules = mark_duplicates(rules, survivors)
-        summary = Summary(rows=rules.num_rows)
-        if rules.num_rows and len(target.covered(number)) == rules.num_rows:
-            summary.already = rules.num_rows
-        else:
-            summary.done = target.append(number, rules, {})
-        summary.extra = Counter(count_states(rules))
-        for column in ("reasons", "flags", "nulls", "pending_on"):
-            for item in pc.list_flatten(rules.column(column)).value_counts().to_pylist():
-                summary.extra[f"{column}:{item['values']}"] = item["counts"]
-        return summary
+        """Writes the shards' parts of the selection; `number` is any shard of the group."""
+        group = number // SHARDS_A_TASK
+        with naming(self.plan, group):
+            corpus = self.plan.corpus()
+            target = self.plan.selection(corpus.store)
+            chosen = {n: self.plan.records(corpus, n) for n in self.plan.group(group)}
+            known = {n: target.read(n) for n in chosen}
+            there = {
+                n: table
+                for n, table in known.items()
+                if table is not None and table.num_rows == chosen[n].num_rows
+            }
+            missing = {n: records for n, records in chosen.items() if n not in there}
+            summary = Summary(rows=sum(records.num_rows for records in chosen.values()))
+            summary.already = sum(table.num_rows for table in there.values())
+            made = decide_finally(self.plan, corpus, group, missing)
+            for shard, table in made.items():
+                # A shard that a limit or a sample leaves nothing of gets a part without rows.
+                summary.done += target.append(shard, table, {})
+            whole = pa.concat_tables([*there.values(), *made.values()])
+            summary.extra = counts_of(whole)
+            return summary
 
 
-def mark_duplicates(rules: pa.Table, survivors: pa.Table) -> pa.Table:
+def decide_finally(
+    plan: Plan, corpus: Corpus, group: int, records: Mapping[int, pa.Table]
+) -> dict[int, pa.Table]:
+    """The final state of every record of some shards.
+
+    Args:
+        plan: What is decided.
+        corpus: The corpus.
+        group: The group that the shards are of.
+        records: Shard -> its records, from `Plan.records`.
+    """
+    dropped = get(corpus.store, plan.exchanged("dropped", group))
+    shards = [plan.read(corpus, shard, mine) for shard, mine in records.items()]
+    found = {}
+    for shard, table in zip(records, plan.decide(shards), strict=True):
+        table = table.cast(SELECTION_SCHEMA)
+        if dropped is not None:
+            mine = dropped.filter(pc.equal(dropped.column("shard"), shard))
+            table = mark_duplicates(table, mine) if mine.num_rows else table
+        found[shard] = table
+    return found
+
+
+def counts_of(selection: pa.Table) -> Counter[str]:
+    """How many records are in each state, have each reason and so on, and are kept in each tier."""
+    counts = Counter(count_states(selection))
+    for column in LISTS:
+        for item in pc.list_flatten(selection.column(column)).value_counts().to_pylist():
+            counts[f"{column}:{item['values']}"] = item["counts"]
+    kept = selection.column("tier").filter(pc.equal(selection.column("state"), "kept"))
+    for item in kept.drop_null().value_counts().to_pylist():
+        counts[f"tier:{item['values']}"] = item["counts"]
+    return counts
+
+
+def mark_duplicates(decided: pa.Table, dropped: pa.Table) -> pa.Table:
     """Turns kept rows that the walk dropped into duplicates of the record that survived."""
-    place = pc.index_in(rules.column("row"), value_set=survivors.column("row"))
-    dropped = pc.is_valid(place)
-    if not pc.all(pc.or_(pc.equal(rules.column("state"), "kept"), pc.invert(dropped))).as_py():
+    place = pc.index_in(decided.column("row"), value_set=dropped.column("row"))
+    lost = pc.is_valid(place)
+    if not pc.all(pc.or_(pc.equal(decided.column("state"), "kept"), pc.invert(lost))).as_py():
         raise CorpusError("the walk dropped a record that the rules had not kept")
-    survivor = survivors.column("duplicate_of").take(place)
+    survivor = dropped.column("duplicate_of").take(place)
     names = [_reason(name) for name in survivor.to_pylist()]
-    reasons = pa.array(names, rules.schema.field("reasons").type)
+    reasons = pa.array(names, decided.schema.field("reasons").type)
     replaced = {
-        "state": pc.if_else(dropped, "duplicate", rules.column("state")),
+        "state": pc.if_else(lost, "duplicate", decided.column("state")),
         "duplicate_of": survivor,
-        "reasons": pc.if_else(dropped, reasons, rules.column("reasons")),
+        "reasons": pc.if_else(lost, reasons, decided.column("reasons")),
     }
     for name, values in replaced.items():
-        field = rules.schema.field(name)
-        rules = rules.set_column(rules.schema.get_field_index(name), field, values.cast(field.type))
-    return rules
+        field = decided.schema.field(name)
+        index = decided.schema.get_field_index(name)
+        decided = decided.set_column(index, field, values.cast(field.type))
+    return decided
 
 
 def _reason(survivor: str | None) -> list[str]:
@@ -183,65 +283,100 @@ def _reason(survivor: str | None) -> list[str]:
     return [f"{DUPLICATE_REASON}:{corpus}" if found else DUPLICATE_REASON]
 
 
-def walk_duplicates(
-    corpus: Corpus,
-    tables: Mapping[str, str],
-    prefer: Sequence[str],
-    prefer_tables: Sequence[str],
-    root: str = ROOT,
-) -> int:
-    """Walks each component of pairs best first, and writes table `survivors`.
+def read_pairs(corpus: Corpus, config_hash: str) -> pa.Table | None:
+    """All pairs that `dedup` found; None if there are none."""
+    pairs = Table(corpus.store, "dedup", config_hash)
+    if not pairs.part_names():
+        return None
+    source = parts_sql(corpus.store, pairs.folder)
+    found: pa.Table = corpus.connection().sql(f"SELECT * FROM {source}").to_arrow_table()
+    return found
 
-    The table has parts only of shards that lose a record.
+
+def write_members(plan: Plan, corpus: Corpus, pairs: pa.Table) -> list[int]:
+    """Says which records are in a pair; returns the groups of shards that have some."""
+    here = pairs.filter(pairs["other_shard"].is_valid())
+    ends = [(pairs["shard"], pairs["row"]), (here["other_shard"], here["other_row"])]
+    keys = [shard.to_numpy().astype(np.int64) << 32 | row.to_numpy() for shard, row in ends]
+    places = np.unique(np.concatenate(keys))
+    shards, rows = (places >> 32).astype(np.int32), (places & 0xFFFFFFFF).astype(np.int32)
+    return _write_groups(plan, corpus, "members", pa.table({"shard": shards, "row": rows}))
+
+
+def walk_duplicates(
+    plan: Plan, corpus: Corpus, pairs: pa.Table, groups: Iterable[int], prefer: Sequence[str]
+) -> int:
+    """Walks each component of pairs best first, and says who is dropped, and for whom.
 
     Args:
+        plan: What is decided; `MembersTask` was run.
         corpus: The corpus.
-        tables: Config hashes of `rules`, `dedup`, `selection` and the tables that the order reads.
+        pairs: All pairs; those of other corpora's records are all kept.
+        groups: The groups of shards with records in a pair.
         prefer: SQL order, best first.
-        prefer_tables: Tables that the order reads.
-        root: Where table `rules` lies and table `survivors` goes.
 
     Returns:
         How many records were dropped.
     """
-    pairs = Table(corpus.store, "dedup", tables["dedup"])
-    if not pairs.part_names():
-        return 0
+    with ThreadPoolExecutor(THREADS) as pool:
+        names = (plan.exchanged("kept", group) for group in groups)
+        parts = list(pool.map(lambda name: get(corpus.store, name), names))
+    kept = pa.concat_tables([p for p in parts if p is not None], promote_options="permissive")
     connection = corpus.connection()
-    rules = decision_table(corpus.store, "rules", tables, root).sql()
-
-    def source(name: str) -> str:
-        return parts_sql(corpus.store, Table(corpus.store, name, tables[name]).folder)
-
-    edges = connection.sql(f"SELECT * FROM {source('dedup')}").to_arrow_table()
-    joins = " ".join(
-        f"JOIN {source(name)} t{i} USING (shard, row)" for i, name in enumerate(prefer_tables)
-    )
-    order = ", ".join([*prefer, "m.id"])
-    members = connection.sql(
-        f"""WITH m AS (SELECT shard, row, id FROM {source("dedup")}
-              UNION SELECT other_shard, other_row, other_id FROM {source("dedup")}
-              WHERE other_shard IS NOT NULL)
-            SELECT m.shard, m.row, m.id FROM m
-              JOIN {rules} j USING (shard, row) {joins}
-            WHERE j.state = 'kept' ORDER BY {order}"""
-    ).to_arrow_table()
-    kept_for = walk(
-        members["id"], np.ones(members.num_rows, bool), np.arange(members.num_rows), edges
-    )
+    connection.register("kept_members", kept)
+    order = ", ".join([*prefer, "id"])
+    try:
+        members = connection.sql(
+            f"SELECT shard, row, id FROM kept_members ORDER BY {order}"
+        ).to_arrow_table()
+    finally:
+        connection.unregister("kept_members")
+    count = members.num_rows
+    kept_for = walk(members["id"], np.ones(count, bool), np.arange(count), pairs)
     dropped = members.append_column("duplicate_of", kept_for).filter(kept_for.is_valid())
-    dropped = dropped.sort_by([("shard", "ascending"), ("row", "ascending")]).cast(SURVIVOR_SCHEMA)
-    survivors = decision_table(corpus.store, "survivors", tables, root)
-    numbers, starts = np.unique(dropped.column("shard").to_numpy(), return_index=True)
-    bounds = [*starts.tolist(), dropped.num_rows]
+    dropped = dropped.sort_by([("shard", "ascending"), ("row", "ascending")]).cast(DROPPED_SCHEMA)
+    _write_groups(plan, corpus, "dropped", dropped)
+    return dropped.num_rows
+
+
+def _write_groups(plan: Plan, corpus: Corpus, kind: str, rows: pa.Table) -> list[int]:
+    """Writes rows, sorted by shard, as one file for each group of shards that has some."""
+    of = rows.column("shard").to_numpy() // SHARDS_A_TASK
+    groups, starts = np.unique(of, return_index=True)
+    bounds = [*starts.tolist(), rows.num_rows]
 
     def write(i: int) -> None:
-        mine = dropped.slice(bounds[i], bounds[i + 1] - bounds[i])
-        survivors.append(int(numbers[i]), mine, {})
+        mine = rows.slice(bounds[i], bounds[i + 1] - bounds[i])
+        put(corpus.store, plan.exchanged(kind, int(groups[i])), mine)
 
-    with ThreadPoolExecutor(WRITERS) as pool:
-        list(pool.map(write, range(len(numbers))))
-    return dropped.num_rows
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(write, range(len(groups))))
+    return [int(group) for group in groups]
+
+
+def put(store: Store, name: str, table: pa.Table) -> None:
+    """Writes a file that is the same whoever writes it.
+
+    Raises:
+        CorpusError: It is there with other content.
+    """
+    if not store.create(name, encode_part(table, {})):
+        raise CorpusError(f"{name} is there with other content; remove its folder and try again")
+
+
+def get(store: Store, name: str) -> pa.Table | None:
+    """A file that `put` wrote; None if it is not there."""
+    try:
+        content = store.read(name)
+    except FileNotFoundError:
+        return None
+    table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
+    return table.replace_schema_metadata(None)
+
+
+def decision_table(store: Store, config_hash: str, root: str = ROOT) -> Table:
+    """Table `selection` under a root."""
+    return Table(store, "selection", config_hash, folder=f"{root}/selection/{config_hash}")
 
 
 def publish(corpus: Corpus, config_hash: str, content: Mapping[str, Any]) -> None:
@@ -259,12 +394,22 @@ def published(corpus: Corpus, config_hash: str) -> dict[str, Any] | None:
     return dict(json.loads(content))
 
 
+@contextmanager
+def naming(plan: Plan, group: int) -> Iterator[None]:
+    """Says in an error's message which shards a task was about: the runner knows only the first."""
+    try:
+        yield
+    except DiskFullError:
+        raise
+    except Exception as error:
+        shards = plan.group(group)
+        raise CorpusError(
+            f"shards {shards[0]:06d} to {shards[-1]:06d}: {type(error).__name__}: {error}"
+        ) from error
+
+
 def _still_failed(table: Table, shard: int) -> pa.Table:
     failed = table.failed.read(shard, ["row", "reason"])
     if failed is None:
         return pa.table({"row": pa.array([], pa.int32()), "reason": pa.array([], pa.string())})
-    covered = pa.array(table.covered(shard), pa.int32())
-    return failed.filter(pc.invert(pc.is_in(failed.column("row"), covered)))
-
-
-__all__ = ["DECISION_FIELDS", "LedgerTask", "RulesTask", "publish", "published", "walk_duplicates"]
+    return missing_rows(failed, table.covered(shard))
