@@ -30,7 +30,7 @@ from nucleus_data.pixels import PixelError, open_picture
 from nucleus_data.store import Store
 from nucleus_model.cache import Cache
 
-IMAGE_SUFFIXES = {"jpg", "jpeg", "png", "webp", "avif", "gif", "bmp", "tif", "tiff", "jp2", "ppm"}
+IMAGE_SUFFIXES = {"jpg", "jpeg", "png", "webp", "avif", "gif", "bmp", "tif", "tiff"}
 READ_BLOCK = 8 << 20
 MANIFEST_COLUMNS = ("path", "resolution", "width", "height", "samples", "bytes", "sha256")
 

@@ -15,6 +15,7 @@ import multiprocessing as mp
 import os
 import resource
 import sys
+import tempfile
 import time
 import traceback
 from collections import Counter, defaultdict
@@ -253,7 +254,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what.add_argument("--atheris", type=int, metavar="SECONDS", help="guided by coverage")
     found.add_argument("--seed", type=int, default=0)
     found.add_argument("--json", type=Path, metavar="FILE", help="write every outcome")
-    found.add_argument("--keep", type=Path, metavar="DIR", default=Path("fuzz-findings"))
+    found.add_argument(
+        "--keep", type=Path, metavar="DIR", default=Path(tempfile.gettempdir()) / "fuzz-findings"
+    )
     given = found.parse_args(arguments)
     if given.atheris:
         return _atheris(given.atheris, given.keep)

@@ -20,8 +20,9 @@ MAX_STRAY = 2**20
 MAX_SCANNED = 2**30
 MAX_SCANS = 512
 
-_MARKER = re.compile(rb"\xff+([^\x00\xff])")
-_SCAN_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+# Fill bytes (0xff) may stand before a marker. No quantifier: over a run of them it is quadratic.
+_MARKER = re.compile(rb"\xff([^\x00\xff])")
+_SCAN_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 _PADDING = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
