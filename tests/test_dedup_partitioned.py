@@ -104,6 +104,9 @@ def test_a_killed_search_goes_on_where_it_was(tmp_path):
             compare(corpus, name, [source(corpus)], settings, stopped_after(tasks))
         assert compare(corpus, name, [source(corpus)], settings, inline) == whole
         assert table(corpus, "dedup", name) == table(corpus, "dedup", "whole")
+    corpus.store.put("tables/dedup/whole/_search/x/records/000000", b"left by a kill")
+    assert compare(corpus, "whole", [source(corpus)], settings, inline) == whole
+    assert "_search" not in corpus.store.list("tables/dedup/whole")
 
 
 def test_a_failed_task_ends_the_search_and_publishes_nothing(tmp_path):

@@ -43,18 +43,21 @@ def compare(
     stand_somewhere()
     target = Table(corpus.store, "dedup", table)
     try:
-        return published_counts(corpus, table)
+        found = published_counts(corpus, table)
     except FileNotFoundError:
         pass
+    else:
+        clear(corpus.store, table)  # a run may have been killed before it did
+        return found
     records = sum(source.records() for source in sources)
     if records <= settings.partition_records:
         counts = _in_memory(target, sources, settings)
     else:
         plan = Plan.made(sources, records, settings, table)
-        found = search_partitioned(plan, run_tasks)
-        if found is None:
+        searched = search_partitioned(plan, run_tasks)
+        if searched is None:
             return None
-        counts = dict(found)
+        counts = dict(searched)
     counts = {name: counts.get(name, 0) for name in COUNTED}
     marker = f"{target.folder}/{PUBLISHED}"
     corpus.store.create(marker, json.dumps(counts, sort_keys=True).encode())
