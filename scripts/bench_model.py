@@ -39,7 +39,8 @@ from nucleus_model.config import TransformerConfig
 from nucleus_model.flow import draw_noise
 from nucleus_model.init import build_transformer, initialise
 from nucleus_model.presets import PRESETS
-from nucleus_model.sample import euler_sigmas, sample_latents
+from nucleus_model.sample import sample_latents
+from nucleus_model.solver import sigmas
 from nucleus_model.transformer import NucleusTransformer
 from scripts.benchmark import Measure, measure, parser, publish
 
@@ -290,7 +291,7 @@ def at_scale() -> list[Measure]:
             measure(f"{name}: MFU on H100, ESTIMATE", [100 * mfu(forward)], "%"),
         ]
         if resolution == 1024:
-            total = forward * (resolution // 16) ** 2 * len(euler_sigmas(50)[:-1]) * 2
+            total = forward * (resolution // 16) ** 2 * len(sigmas(50)[:-1]) * 2
             rows.append(measure(f"{name}: guided image of 50 steps", [total / 1e15], "PFLOP"))
     return rows
 
