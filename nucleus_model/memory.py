@@ -29,8 +29,8 @@ class Spare:
         weakref.finalize(lease, free.append, block).atexit = False
         return torch.from_numpy(lease)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Spare":
-        return Spare()
+    def __reduce__(self) -> tuple[type["Spare"], tuple[()]]:
+        return Spare, ()  # a copy of a model has none yet
 
 
 def product(x_EMI: torch.Tensor, weight_EIO: torch.Tensor, spare: Spare) -> torch.Tensor:
