@@ -86,14 +86,11 @@ def sample(checkpoint: Path, prompts: tuple[str, ...], out: Path, **options: Any
 def export_model(
     checkpoint: Path, out: Path, precision: str, shard_gb: float, transformer_only: bool
 ) -> None:
-    """Write a CHECKPOINT to OUT as diffusers' NucleusMoEImagePipeline loads it.
-
-    A folder OUT of an earlier export is replaced.
-    """
+    """Write a CHECKPOINT to OUT, a new folder, as diffusers' NucleusMoEImagePipeline loads it."""
     from nucleus_model.export import export
 
-    if out.exists() and any(out.iterdir()) and not _is_export(out):
-        refuse(RequestError(f"{out} holds something else than a model; give another folder"))
+    if out.exists() and any(out.iterdir()):
+        refuse(RequestError(f"{out} is not empty; give a new folder"))
     try:
         arguments = export(
             checkpoint,
@@ -111,7 +108,3 @@ def export_model(
             f"('a red square'{call}, height=..., width=...)"
         )
     click.echo(out)
-
-
-def _is_export(folder: Path) -> bool:
-    return (folder / "model_index.json").is_file() or (folder / "config.json").is_file()

@@ -85,7 +85,7 @@ def test_what_cannot_be_exported_is_refused(run, tmp_path):
     for arguments, message in [
         ((run[0] / "without", tmp_path / "p"), "train with quick_train.codec=vae, or export"),
         ((tmp_path, tmp_path / "p"), "has no checkpoint.json"),
-        ((run[0] / "with", run[0]), "holds something else than a model"),
+        ((run[0] / "with", run[0]), "is not empty; give a new folder"),
     ]:
         done = nucleus("export-model", *arguments)
         assert (done.exit_code, message in done.output) == (2, True), done.output
