@@ -7,7 +7,8 @@ nothing but the prompt; batches are padded on the right, where the transformer's
 exact (on the left it would shift the rotary positions).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,6 @@ class TextEncoder:
 
     def __init__(self, settings: TextSettings, device: str = "cpu") -> None:
         from transformers import AutoConfig, AutoTokenizer, Qwen3VLModel
-        from transformers.utils import logging
 
         self.settings = settings
         self.model = resolve_model(settings.model, settings.revision, TEXT_ENCODER)
@@ -51,15 +51,10 @@ class TextEncoder:
                 f"{TEXT_ENCODER.key}: {where} is a {config.model_type!r}, allowed is 'qwen3_vl'"
             )
         check_state(settings, config.text_config.num_hidden_layers)
-        bars = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()
-        try:
+        with without_bars():
             model = Qwen3VLModel.from_pretrained(
                 where, use_safetensors=True, dtype=torch.float32, **options
             )
-        finally:
-            if bars:
-                logging.enable_progress_bar()
         self.tokenizer = AutoTokenizer.from_pretrained(tokenizer_place(where), **options)
         self.tower = model.language_model.to(device).eval().requires_grad_(False)
         self.device = device
@@ -106,6 +101,20 @@ class TextEncoder:
             multiple of 8.
         """
         return pad_right([self.states(prompt) for prompt in prompts])
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Keeps transformers from drawing progress bars, which it does into files too."""
+    from transformers.utils import logging
+
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if bars:
+            logging.enable_progress_bar()
 
 
 def tokenizer_place(where: str) -> str:
