@@ -19,11 +19,7 @@ from nucleus_model.latents import Latents
 from nucleus_model.loader import TrainingSet
 from nucleus_model.settings import QuickTrainSettings, TextSettings
 from nucleus_model.text import TextEncoder
-from nucleus_model.train import (
-    check_finite,
-    learning_rate,
-    quick_train,
-)
+from nucleus_model.train import quick_train
 from tests.model_support import colored_items, write_qwen, write_set
 
 pytestmark = pytest.mark.slow
@@ -130,7 +126,8 @@ def test_the_loss_falls_and_the_captions_are_learned(inputs, tmp_path):
     folder = str(write_set(tmp_path / "set", colored_items(16, (16, 16)), resolution=16))
     changes = {"steps": 100, "lr": 1e-2, "holdout_share": 0.0}
     summary = quick_train(folder, tmp_path / "out", settings(inputs[1], **changes))
-    losses = [line["loss"] for line in lines(tmp_path / "out" / "metrics.jsonl")]
+    metrics = lines(tmp_path / "out" / "metrics.jsonl")
+    losses = [line["loss"] for line in metrics if "loss" in line]
     assert losses[0] > 1
     assert np.mean(losses[-10:]) < 0.6 * losses[0]
     assert summary["holdout"] == []
@@ -177,24 +174,6 @@ def test_a_run_that_diverges_stops_and_leaves_no_checkpoint(inputs, tmp_path):
     assert not (tmp_path / "checkpoints").exists()
 
 
-def test_not_a_number_is_named_with_the_samples():
-    check_finite(1, 0.5, 1.0, ["a"])
-    for loss, norm in [(float("nan"), 1.0), (1.0, float("inf"))]:
-        with pytest.raises(FloatingPointError, match=r"step 3: loss .*: abc, def"):
-            check_finite(3, loss, norm, ["abc", "def"])
-
-
-def test_the_learning_rate_rises_stays_and_falls(inputs):
-    plan = settings(inputs[1], steps=100, warmup=10, decay_share=0.2, lr=1.0)
-    rates = [learning_rate(step, plan) for step in range(1, 101)]
-    assert rates[:2] == [0.1, 0.2]
-    assert set(rates[9:81]) == {1.0}
-    assert rates[-1] == pytest.approx(1 / 20)
-    assert rates[80:] == sorted(rates[80:], reverse=True)
-    flat = settings(inputs[1], warmup=0, decay_share=0, lr=1.0)
-    assert learning_rate(1, flat) == learning_rate(6, flat) == 1.0
-
-
 def test_unknown_settings_are_errors():
     with pytest.raises(ValidationError, match="learning_rate"):
         QuickTrainSettings.model_validate({"learning_rate": 1e-3})
@@ -202,19 +181,18 @@ def test_unknown_settings_are_errors():
 
 def test_a_limit_and_a_sample_train_as_on_a_set_of_those_samples_alone(inputs, tmp_path):
     items = colored_items(12, (32, 32)) + colored_items(8, (48, 16), 12)
-    for choice in ({"limit": 14}, {"sample": 0.6}):
+    for number, choice in enumerate(({"limit": 14}, {"sample": 0.6})):
+        out, alone = tmp_path / f"out-{number}", tmp_path / f"alone-{number}"
         plan = settings(inputs[1], steps=2, **choice)
-        summary = quick_train(str(inputs[0]), tmp_path / "out", plan)
+        summary = quick_train(str(inputs[0]), out, plan)
         train, held = choose([item.id for item in items], plan)
         assert (summary["train_samples"], summary["holdout_samples"]) == (len(train), len(held))
         assert len(train) + len(held) < summary["samples"] == 20
         few = [item for item in items if item.id in {*train, *held}]
         folder = write_set(tmp_path / "few", few, resolution=32)
-        quick_train(str(folder), tmp_path / "alone", settings(inputs[1], steps=2))
+        quick_train(str(folder), alone, settings(inputs[1], steps=2))
         for name in ("metrics.jsonl", "samples.json"):
-            assert (tmp_path / "out" / name).read_bytes() == (
-                tmp_path / "alone" / name
-            ).read_bytes()
+            assert (out / name).read_bytes() == (alone / name).read_bytes()
         shutil.rmtree(tmp_path / "few")
 
 
