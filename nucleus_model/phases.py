@@ -11,8 +11,18 @@ epochs are counted through all phases, so no sample meets the same noise twice.
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _weighty(weights: Mapping[str, float]) -> Mapping[str, float]:
+    if not (weights and min(weights.values()) >= 0 < sum(weights.values())):
+        raise ValueError("must be weights of 0 or more, one of them above 0")
+    return weights
+
+
+Weights = Annotated[Mapping[str, float], AfterValidator(_weighty)]
 
 
 class Phase(BaseModel):
@@ -36,7 +46,7 @@ class Phase(BaseModel):
     aspects: tuple[str, ...] | None = Field(
         default=None, description="Aspect buckets by name (1x1, 16x9); empty for all of the set."
     )
-    captions: Mapping[str, float] | None = Field(
+    captions: Weights | None = Field(
         default=None,
         description="Weights of captions by where they come from: a source as the set has it "
         "(synthesized:short), its second part (short) or its first (web). Empty: all alike.",

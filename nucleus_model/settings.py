@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nucleus_data.models import NANO
-from nucleus_model.phases import Phase
+from nucleus_model.phases import Phase, Weights
 
 
 class TextSettings(BaseModel):
@@ -88,7 +88,7 @@ class QuickTrainSettings(BaseModel):
     aspects: tuple[str, ...] | None = Field(
         default=None, description="Aspect buckets by name (1x1, 16x9); empty for all of the set."
     )
-    captions: Mapping[str, float] | None = Field(
+    captions: Weights | None = Field(
         default=None,
         description="Weights of captions by where they come from: a source as the set has it "
         "(synthesized:short), its second part (short) or its first (web). A sample without any "
@@ -262,15 +262,6 @@ class QuickTrainSettings(BaseModel):
     latent_cache_bytes: int = Field(
         default=256 << 20, ge=0, description="Memory for encoded images, in bytes."
     )
-
-    @field_validator("captions")
-    @classmethod
-    def _weights(cls, weights: Mapping[str, float] | None) -> Mapping[str, float] | None:
-        if weights is not None and not (
-            weights and min(weights.values()) >= 0 < sum(weights.values())
-        ):
-            raise ValueError("must be weights of 0 or more, one of them above 0")
-        return weights
 
     @model_validator(mode="before")
     @classmethod

@@ -20,34 +20,15 @@ from nucleus_model.loader import TrainingSet
 from nucleus_model.settings import QuickTrainSettings, TextSettings
 from nucleus_model.text import TextEncoder
 from nucleus_model.train import quick_train
-from tests.model_support import colored_items, write_qwen, write_set
+from tests.model_support import colored_items, write_set
+from tests.train_support import assert_same, lines, settings, write_inputs
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("quick")
-    items = colored_items(12, (32, 32)) + colored_items(8, (48, 16), 12)
-    return write_set(folder / "set", items, resolution=32), write_qwen(folder / "qwen")
-
-
-def settings(qwen, **changes):
-    values = {
-        "preset": "debug",
-        "codec_factor": 2,
-        "steps": 6,
-        "batch_size": 8,
-        "warmup": 2,
-        "lr": 5e-3,
-        "holdout_share": 0.2,
-        "holdout_times": 2,
-        "sample_steps": 2,
-        "sample_rows": 2,
-        "threads": 1,
-        "text": TextSettings(model=str(qwen)),
-    }
-    return QuickTrainSettings.model_validate(values | changes)
+    return write_inputs(tmp_path_factory.mktemp("quick"))
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +39,6 @@ def run(inputs, tmp_path_factory):
         str(inputs[0]), out, settings(inputs[1]), progress=lambda *args: seen.append(args)
     )
     return out, summary, seen
-
-
-def lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_what_a_run_leaves(run):
@@ -95,10 +72,7 @@ def test_no_wall_clock_but_in_the_timings(run):
 def test_two_runs_are_equal_to_the_last_bit(run, inputs, tmp_path):
     torch.manual_seed(99)  # the global generator has no say
     quick_train(str(inputs[0]), tmp_path, settings(inputs[1]))
-    for path in run[0].rglob("*"):
-        if path.is_file() and path.name != "timings.jsonl":
-            name = path.relative_to(run[0])
-            assert (tmp_path / name).read_bytes() == path.read_bytes(), name
+    assert_same(run[0], tmp_path)
 
 
 def test_another_seed_gives_other_losses_on_the_same_held_out_samples(run, inputs, tmp_path):
