@@ -19,30 +19,11 @@ import torch
 
 from nucleus_model.checkpoint import STATE, TRAINER, WEIGHTS, State
 from nucleus_model.distributed import like, whole
+from nucleus_model.identity import deciding
 from nucleus_model.settings import QuickTrainSettings
 from nucleus_model.transformer import NucleusTransformer
 
 GENERATOR = "generator.cpu"
-# What a run may go on with other values of: none of it changes what a step does.
-FREE = {
-    "threads",
-    "device",
-    "image_cache_bytes",
-    "latent_cache_bytes",
-    "micro_batch",
-    "gradient_checkpointing",
-    "checkpoint_every",
-    "keep_checkpoints",
-    "router_every",
-    "tensorboard",
-    "max_bad_steps",
-    "sample_prompts",
-    "sample_rows",
-    "sample_seeds",
-    "sample_every",
-    "sample_steps",
-    "guidance",
-}
 
 
 class Checkpoints:
@@ -173,11 +154,10 @@ def read_facts(folder: Path, settings: QuickTrainSettings, data: Sequence[str]) 
         ValueError: It is of a run with other settings or data.
     """
     facts: dict[str, Any] = json.loads((folder / TRAINER).read_text(encoding="utf-8"))
-    wanted = settings.model_dump(mode="json")
     odd = [
         f"{name} ({facts['settings'].get(name)!r}, now {value!r})"
-        for name, value in wanted.items()
-        if name not in FREE and facts["settings"].get(name) != value
+        for name, value in deciding(settings).items()
+        if facts["settings"].get(name) != value
     ]
     if facts["data"] != list(data):
         odd.append("the training set")

@@ -29,25 +29,18 @@ from typing import Any
 
 from nucleus_data.errors import CorpusError
 from nucleus_model.checkpoint import read_record, save_checkpoint
-from nucleus_model.codec import Codec, load_codec
 from nucleus_model.determinism import deterministic
-from nucleus_model.distributed import World, joined, shard
+from nucleus_model.distributed import World, joined
 from nucleus_model.feed import Place, Turn, turns
-from nucleus_model.guards import Guard
-from nucleus_model.holdout import held_out_loss
-from nucleus_model.init import build_transformer
 from nucleus_model.merge import merge_checkpoints
 from nucleus_model.metrics import Metrics, describe
-from nucleus_model.optimizer import build_optimizers
+from nucleus_model.parts import Parts
 from nucleus_model.phases import phase_at
-from nucleus_model.presets import PRESETS, Preset
-from nucleus_model.previews import Previews, draw_previews
 from nucleus_model.resume import Checkpoints, collect, load_weights, read_facts, restore
 from nucleus_model.schedule import learning_rate, merge_weights
 from nucleus_model.settings import QuickTrainSettings
-from nucleus_model.sources import Source, open_sources
-from nucleus_model.step import Stepper, Work
-from nucleus_model.text import TextEncoder
+from nucleus_model.sources import Source
+from nucleus_model.step import Work
 
 Progress = Callable[[int, int, Mapping[str, Any]], None]
 Saved = Callable[[Path], None]
@@ -101,7 +94,7 @@ def quick_train(
 
 
 class _Trainer:
-    """A run: its model, optimizer and data, put together from the settings, and how far it is."""
+    """A run: its parts, and how far it is."""
 
     def __init__(
         self,
@@ -111,28 +104,9 @@ class _Trainer:
         storage_options: Mapping[str, Any] | None,
         world: World,
     ) -> None:
+        self.parts = Parts(set_folder, settings, storage_options, world)
         self.out, self.settings, self.world = out, settings, world
-        self.plan = settings.plan()
-        self.preset: Preset = PRESETS[settings.preset]
-        self.codec: Codec = load_codec(settings.model_copy(update={"device": world.device}))
-        multiple = self.codec.factor * self.preset.patch
-        self.sources = open_sources(set_folder, settings, storage_options, self.codec, multiple)
-        self.text = TextEncoder(settings.text, world.device)
-        self.model = build_transformer(
-            self.preset,
-            latent_channels=self.codec.channels,
-            text_width=self.text.width,
-            seed=settings.seed,
-        )
-        self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        self.model.gradient_checkpointing = settings.gradient_checkpointing
-        self.model.to(world.device)
-        shard(self.model, world)
-        self.optimizers = build_optimizers(
-            self.model, settings.optimizer, lr=settings.lr, weight_decay=settings.weight_decay
-        )
-        self.guard = Guard(settings)
-        self.stepper = Stepper(self.model, self.optimizers, self.text, settings, world, self.guard)
+        self.plan, self.sources = self.parts.plan, self.parts.sources
         keep = settings.merge_last if settings.schedule == "warmup_stable_merge" else 1
         keep = max(keep, settings.keep_checkpoints)
         self.checkpoints = Checkpoints(out / "checkpoints", keep)
@@ -145,12 +119,12 @@ class _Trainer:
         newest = self.checkpoints.newest()
         if newest is not None:
             facts = read_facts(newest, self.settings, self.data)
-            restore(newest, self.model, self.optimizers)
-            self.guard.restore(facts["guard"])
+            restore(newest, self.parts.model, self.parts.optimizers)
+            self.parts.guard.restore(facts["guard"])
             self.step, self.place = facts["step"], Place(**facts["place"])
             for source, failures in zip(self.sources, facts["failures"], strict=True):
                 source.set.failures.update(failures)
-            self._begin_phase(self.place.phase)
+            self.parts.begin(self.place.phase)
         self.world.wait()  # none reads what the first one tidies up
         if self.world.first:
             self.checkpoints.sweep()
@@ -169,11 +143,14 @@ class _Trainer:
             if line is None:
                 continue
             self.metrics.time(self.step, time.perf_counter() - began, line["samples"])
-            if self.step in measured and (found := self._measure()) is not None:
+            if (
+                self.step in measured
+                and (found := self.parts.measure(self.place.phase, self.step)) is not None
+            ):
                 self.metrics.write(found)
                 line |= found
             if _due(self.step, settings.sample_every):
-                sheet = self._previews()
+                sheet = self.parts.previews(self.place.phase)
                 if self.world.first:
                     sheet.write_sheet(self.out / "samples" / f"{self.step:06d}.png", self.step)
             if _due(self.step, settings.checkpoint_every) or self.step == settings.steps:
@@ -190,11 +167,11 @@ class _Trainer:
         merged: dict[str, Any] = {}
         if settings.schedule == "warmup_stable_merge":
             last, merged = self._merge()
-        previews = self._previews()
+        previews = self.parts.previews(self.place.phase)
         summary = {
             "preset": settings.preset,
             "resolution": source.set.resolution,
-            "parameters": self.parameters,
+            "parameters": self.parts.parameters,
             "steps": settings.steps,
             "samples": len(source.set.samples),
             "train_samples": len(source.train),
@@ -206,8 +183,8 @@ class _Trainer:
             "text": describe(summary),
             "checkpoint": last.relative_to(self.out).as_posix(),
             "grid": "samples.png",
-            "failures": {k: v for phase in self._failures() for k, v in phase.items()},
-            "captions_cut": self.text.cut,
+            "failures": {k: v for phase in self.parts.failures() for k, v in phase.items()},
+            "captions_cut": self.parts.text.cut,
         }
         if self.world.first:
             previews.write(self.out)
@@ -221,8 +198,8 @@ class _Trainer:
             number = phase_at(self.plan, self.step + 1)
             if self.step == 0 or number != self.place.phase:
                 self.place = Place(number, self.place.epoch + (self.step > 0))  # no epoch twice
-                self._begin_phase(number)
-                self.guard.forget()
+                self.parts.begin(number)
+                self.parts.guard.forget()
             source, epoch = self.sources[number], self.place.epoch
             before = -1 if self.place.batch else self.step
             for turn in turns(source.train, self.plan[number], self.settings, self.place):
@@ -235,32 +212,18 @@ class _Trainer:
                     break
 
     def _undecodable(self, source: Source) -> str:
-        key, reason = next(iter(self._failures()[0].items()))
+        failed = {k: v for phase in self.parts.failures() for k, v in phase.items()}
+        key, reason = next(iter(failed.items()))
         return (
             f"{source.set.store.uri}: none of the {len(source.train)} images can be decoded; the "
             f"first: {key}: {reason}"
-        )
-
-    def _failures(self) -> list[dict[str, str]]:
-        """Images that could not be decoded, of all processes, by phase."""
-        mine = json.dumps([source.set.failures for source in self.sources])
-        found: list[dict[str, str]] = [{} for _ in self.sources]
-        for text in self.world.texts(mine):
-            for phase, failures in zip(found, json.loads(text), strict=True):
-                phase.update(failures)
-        return [dict(sorted(failures.items())) for failures in found]
-
-    def _begin_phase(self, number: int) -> None:
-        factors = self.plan[number].capacity_factors
-        self.model.set_capacity_factors(
-            self.preset.capacity_factors if factors is None else factors
         )
 
     def _take(self, turn: Turn) -> dict[str, Any] | None:
         """A step; None if none of its images can be decoded."""
         source, phase = self.sources[turn.place.phase], self.plan[turn.place.phase]
         part = self.world.share(range(len(turn.samples)))
-        latents_BCHW, ids, captions = source.load(turn, part, self.codec.factor)
+        latents_BCHW, ids, captions = source.load(turn, part, self.parts.codec.factor)
         total = int(self.world.sums(len(ids))[0])
         if not total:
             self.place = turn.after
@@ -276,7 +239,7 @@ class _Trainer:
             pieces=-(-self.world.most(len(turn.samples)) // phase.piece),
             with_routing=_due(step, self.settings.router_every),
         )
-        taken = self.stepper.take(step, rate, phase, work)
+        taken = self.parts.stepper.take(step, rate, phase, work)
         self.step, self.place = step, turn.after
         line: dict[str, Any] = {"step": step, "epoch": turn.place.epoch}
         if len(self.plan) > 1:
@@ -296,34 +259,13 @@ class _Trainer:
             self.metrics.write({"step": step, "router": taken.routing})
         return line
 
-    def _measure(self) -> dict[str, Any] | None:
-        """The held-out loss at the resolution of now, as a line; None if nothing is held out."""
-        phase = self.place.phase
-        source = self.sources[phase]
-        with self.stepper.precision():
-            found = held_out_loss(
-                self.model,
-                self.text,
-                source.latents,
-                source.set,
-                source.held_out,
-                self.plan[phase].piece,
-            )
-        if found is None:
-            return None
-        return {"step": self.step, "holdout_loss": found.loss, "holdout_bins": found.bins}
-
-    def _previews(self) -> Previews:
-        source = self.sources[self.place.phase]
-        return draw_previews(self.model, self.text, self.codec, source, self.settings)
-
     def _save(self) -> None:
         """A checkpoint of now, once all lines up to now are on the disk."""
         facts = {
             "step": self.step,
             "place": asdict(self.place),
-            "guard": self.guard.state(),
-            "failures": self._failures(),
+            "guard": self.parts.guard.state(),
+            "failures": self.parts.failures(),
             "settings": self.settings.model_dump(mode="json"),
             "data": self.data,
         }
@@ -332,13 +274,13 @@ class _Trainer:
             "phase": self.place.phase,
             "resolution": self.sources[self.place.phase].set.resolution,
             "settings": facts["settings"],
-            "codec": {"name": self.settings.codec, "factor": self.codec.factor},
+            "codec": {"name": self.settings.codec, "factor": self.parts.codec.factor},
         }
-        weights, state = collect(self.model, self.optimizers, facts)
+        weights, state = collect(self.parts.model, self.parts.optimizers, facts)
         if self.world.first:
             self.metrics.sync()
             path = self.checkpoints.path(self.step)
-            save_checkpoint(path, self.model, record, weights=weights, state=state)
+            save_checkpoint(path, self.parts.model, record, weights=weights, state=state)
             self.checkpoints.prune()
         self.world.wait()
 
@@ -351,8 +293,8 @@ class _Trainer:
         if self.world.first:
             merge_checkpoints(chosen, merge_weights(settings.merge_weights, len(chosen)), out)
         self.world.wait()
-        load_weights(out, self.model)
-        measured = self._measure() or {}
+        load_weights(out, self.parts.model)
+        measured = self.parts.measure(self.place.phase, self.step) or {}
         return out, {"merged": measured | {"checkpoints": [path.name for path in chosen]}}
 
 
