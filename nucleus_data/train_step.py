@@ -59,9 +59,9 @@ def quick_train(run: Run, *, limit: int | None = None, sample: float = 1.0) -> N
         for side in {phase.resolution: None for phase in settings.plan()}:
             ids = planned_ids(store, folder, side)
             train, held = _choose(folder, ids, settings)
-            where = f" at {side} pixels" if settings.phases and side else ""
+            named = f" at {side} pixels" if settings.phases and side else ""
             run.say(
-                f"quick_train: {said}; of {len(ids):,} samples{where} {len(train):,} to train on, "
+                f"quick_train: {said}; of {len(ids):,} samples{named} {len(train):,} to train on, "
                 f"{len(held):,} held out ({folder})"
             )
         return

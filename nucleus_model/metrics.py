@@ -48,15 +48,13 @@ class Metrics:
                 "checkpoint says were done; put it back, or remove the folder and train anew"
             )
         self._files: dict[str, IO[str]] = {}
-        self._board: Any = None
+        self._board: Any = open_board(folder / BOARD, step) if writes and board else None
         if writes:
             for name, lines in ((METRICS, self.lines), (TIMINGS, self.timings)):
                 part = folder / f".{name}.part"
                 part.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
                 part.replace(folder / name)
                 self._files[name] = (folder / name).open("a", encoding="utf-8")
-            if board:
-                self._board = open_board(folder / BOARD, step)
 
     def steps(self) -> Iterator[dict[str, Any]]:
         """The lines of steps, without those of measurements."""

@@ -244,12 +244,7 @@ class _Trainer:
         line: dict[str, Any] = {"step": step, "epoch": turn.place.epoch}
         if len(self.plan) > 1:
             line["phase"] = turn.place.phase
-        line |= {
-            "loss": taken.loss,
-            "lr": rate,
-            "grad_norm": taken.grad_norm,
-            "samples": total,
-        }
+        line |= {"loss": taken.loss, "lr": rate, "grad_norm": taken.grad_norm, "samples": total}
         if taken.z_loss is not None:
             line["z_loss"] = taken.z_loss
         if taken.skipped is not None:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from nucleus_data.errors import CorpusError
+from nucleus_data.errors import CorpusError, RequestError
 from nucleus_model.checkpoint import load_checkpoint
 from nucleus_model.choice import choose
 from nucleus_model.codec import SpaceToDepth
@@ -21,7 +21,13 @@ from nucleus_model.settings import QuickTrainSettings, TextSettings
 from nucleus_model.text import TextEncoder
 from nucleus_model.train import quick_train
 from tests.model_support import colored_items, write_set
-from tests.train_support import assert_same, lines, settings, write_inputs
+from tests.train_support import (
+    assert_same,
+    lines,
+    settings,
+    write_inputs,
+    write_two_resolutions,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -179,3 +185,98 @@ def test_no_ray_no_stage_is_imported_and_no_torch_by_the_settings():
         "'nucleus_data.runner'))]; assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_phases_change_resolution_batch_and_capacity_and_repeat_no_epoch(inputs, tmp_path):
+    folder = write_two_resolutions(tmp_path / "set")
+    phases = (
+        {"steps": 3, "resolution": 32, "batch_size": 6, "capacity_factors": 4.0},
+        {"steps": 2, "resolution": 64, "batch_size": 2, "lr_factor": 0.5},
+    )
+    plan = QuickTrainSettings.model_validate(
+        {k: v for k, v in settings(inputs[1]).model_dump().items() if k != "steps"}
+        | {"phases": phases, "checkpoint_every": 3, "keep_checkpoints": 2, "decay_share": 0}
+    )
+    summary = quick_train(str(folder), tmp_path / "out", plan)
+    steps = [line for line in lines(tmp_path / "out" / "metrics.jsonl") if "loss" in line]
+    assert [line["phase"] for line in steps] == [0, 0, 0, 1, 1]
+    assert max(line["samples"] for line in steps[:3]) == 6
+    assert max(line["samples"] for line in steps[3:]) == 2
+    assert steps[3]["epoch"] == steps[2]["epoch"] + 1
+    assert [steps[2]["lr"], steps[3]["lr"]] == [5e-3, 2.5e-3]
+    first, record = load_checkpoint(tmp_path / "out" / "checkpoints" / "000003")
+    assert (first.config.capacity_factors, record["resolution"]) == ((0.0, 4.0), 32)
+    last, record = load_checkpoint(tmp_path / "out" / summary["checkpoint"])
+    assert (last.config.capacity_factors, record["resolution"]) == ((0.0, 2.0), 64)
+    with Image.open(tmp_path / "out" / "samples.png") as picture:
+        assert picture.size[0] == 3 * 66 + 2
+
+
+def test_a_phase_without_samples_is_told_before_the_first_step(inputs, tmp_path):
+    for changes in ({"aspects": ("9x9",)}, {"captions": {"poem": 1.0}}):
+        with pytest.raises(CorpusError, match=r"aspects 32x32, 48x16 and captions synthesized"):
+            quick_train(str(inputs[0]), tmp_path, settings(inputs[1], **changes))
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_the_last_checkpoints_are_merged_and_measured(inputs, tmp_path):
+    changes = {"schedule": "warmup_stable_merge", "checkpoint_every": 1, "merge_last": 3}
+    summary = quick_train(str(inputs[0]), tmp_path, settings(inputs[1], **changes))
+    assert summary["checkpoint"] == "checkpoints/merged-000006"
+    assert summary["merged"]["checkpoints"] == ["000004", "000005", "000006"]
+    assert summary["merged"]["holdout_loss"] != summary["holdout"][-1]["holdout_loss"]
+    rates = [line["lr"] for line in lines(tmp_path / "metrics.jsonl") if "lr" in line]
+    assert rates[-1] == 5e-3
+    merged, record = load_checkpoint(tmp_path / summary["checkpoint"])
+    weights = record["merged"]["weights"]
+    parts = [
+        load_checkpoint(tmp_path / "checkpoints" / f"00000{n}")[0].state_dict() for n in (4, 5, 6)
+    ]
+    for name, tensor in merged.state_dict().items():
+        mean = sum(w * part[name].double() for w, part in zip(weights, parts, strict=True))
+        assert torch.equal(tensor, mean.float()), name
+
+
+def test_grids_on_the_way_and_routers_are_there_at_their_intervals(inputs, tmp_path):
+    quick_train(str(inputs[0]), tmp_path, settings(inputs[1], sample_every=4, router_every=3))
+    assert [path.name for path in (tmp_path / "samples").iterdir()] == ["000004.png"]
+    routers = [line for line in lines(tmp_path / "metrics.jsonl") if "router" in line]
+    assert [line["step"] for line in routers] == [3, 6]
+    assert routers[0]["router"]["1"]["coverage"] > 0
+
+
+def test_a_step_that_is_odd_is_skipped_counted_and_named(inputs, tmp_path, monkeypatch):
+    import nucleus_model.step as module
+
+    real, bad = module.draw_noise, []
+
+    def noise(seed, key, shape):
+        bad.append(key)
+        return real(seed, key, shape) * (float("nan") if len(bad) == 1 else 1)
+
+    monkeypatch.setattr(module, "draw_noise", noise)
+    summary = quick_train(str(inputs[0]), tmp_path, settings(inputs[1]))
+    assert summary["skipped_steps"] == 1
+    assert "6 steps, 1 of them odd" in summary["text"]
+    first, second = [line for line in lines(tmp_path / "metrics.jsonl") if "loss" in line][:2]
+    assert (first["loss"], first["skipped"]) == (None, "loss")
+    assert bad[0].removeprefix("0:") in first["ids"]
+    assert second["loss"] > 0
+    assert "skipped" not in second
+
+
+def test_without_tensorboard_the_command_that_installs_it_is_told(inputs, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(RequestError, match=r"pip install 'nucleus-data\[train\]'"):
+        quick_train(str(inputs[0]), tmp_path, settings(inputs[1], tensorboard=True))
+
+
+def test_tensorboard_has_the_metrics(inputs, tmp_path):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    quick_train(str(inputs[0]), tmp_path, settings(inputs[1], tensorboard=True, router_every=3))
+    found = events.EventAccumulator(str(tmp_path / "tensorboard"))
+    found.Reload()
+    losses = [line["loss"] for line in lines(tmp_path / "metrics.jsonl") if "loss" in line]
+    assert [event.value for event in found.Scalars("loss")] == pytest.approx(losses)
+    assert [event.step for event in found.Scalars("router/1/coverage")] == [3, 6]
+    assert len(found.Scalars("holdout_bins/7")) == 2

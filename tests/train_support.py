@@ -2,6 +2,9 @@
 
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from nucleus_model.settings import QuickTrainSettings, TextSettings
 from tests.model_support import colored_items, write_qwen, write_set
 
@@ -43,3 +46,15 @@ def assert_same(one, other, left_out=("timings.jsonl",)):
     for name in names[0]:
         if name.name not in left_out:
             assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+def write_two_resolutions(folder):
+    """A set of 16 images at 32 pixels, 10 of them at 64 too."""
+    for side, count in ((32, 16), (64, 10)):
+        write_set(folder / str(side), colored_items(count, (side, side)), resolution=side)
+    rows = []
+    for side in (32, 64):
+        found = pq.read_table(folder / str(side) / "manifest.parquet").to_pylist()
+        rows += [row | {"path": f"{side}/{row['path']}"} for row in found]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "manifest.parquet")
+    return folder
