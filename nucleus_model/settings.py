@@ -23,7 +23,10 @@ class TextSettings(BaseModel):
         default=None, description="Commit or tag of a hub model; required for one."
     )
     hidden_state: int = Field(
-        default=-2, description="Which hidden state; -1 is the last one, after the final norm."
+        default=0,
+        description="Which hidden state; -1 is the last one, after the final norm. 0, the token "
+        "embedding, is for the nano model, whose deeper states hardly tell one colour word from "
+        "another; published is -8.",
     )
     max_tokens: int = Field(
         default=256,
@@ -32,7 +35,7 @@ class TextSettings(BaseModel):
         description="Longer prompts are cut (and counted), template included.",
     )
     system_prompt: str = Field(
-        default="Draw what is described.",
+        default="Draw.",
         description="Fixed system prompt; a short one is faster, as all image tokens see it.",
     )
     cache_bytes: int = Field(
