@@ -120,7 +120,7 @@ def check(recipe: Recipe) -> Iterator[str]:
                 f"{', '.join(recipe.shard.aspects)}"
             )
     smallest = min(phase.resolution or min(recipe.shard.resolutions) for phase in plan)
-    size = model_size(training.model_copy(update={"resolution": smallest}))
+    size = model_size(training.model_copy(update={"resolution": smallest, "phases": ()}))
     if recipe.shard.multiple % size.pixels_a_token:
         raise RequestError(
             f"shard.multiple is {recipe.shard.multiple}; a token of quick_train has a side of "

@@ -171,7 +171,8 @@ def _train(
             store.url(folder), Path(local), settings, storage_options, progress, mirror.push
         )
         for file in sorted(Path(local).rglob("*")):
-            if file.is_file() and file.name not in (STATE, TRAINER):  # nothing is left to go on
+            left_out = file.name in (STATE, TRAINER) or file.name.startswith(".")
+            if file.is_file() and not left_out:  # nothing is left to go on with
                 name = f"{out}/{file.relative_to(local).as_posix()}"
                 store.remove(name)
                 store.create_file(name, file)

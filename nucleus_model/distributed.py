@@ -25,6 +25,7 @@ over the data dimension alone, and Muon needs no gathering for them.
 """
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,6 +116,7 @@ def joined(device: str) -> Iterator[World]:
     if kind == "cuda":
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     distributed.init_process_group("nccl" if kind == "cuda" else "gloo")
     try:
         mesh = distributed.device_mesh.init_device_mesh(kind, (size,))
@@ -132,7 +134,9 @@ def shard(model: NucleusTransformer, world: World) -> None:
     for block in model.blocks:
         fully_shard(block, mesh=world.mesh)
         register_fsdp_forward_method(block, "text")
-    fully_shard(model, mesh=world.mesh)
+    # Left whole after a pass without gradients (FSDP2's default for the root), its parameters' next
+    # gradients come out twice as large in torch 2.14.
+    fully_shard(model, mesh=world.mesh, reshard_after_forward=True)
     register_fsdp_forward_method(model, "encode_text")
 
 

@@ -8,15 +8,18 @@ is three numbers. Optimizer state and torch's generator (which nothing here draw
 might) are tensors in `optimizer.safetensors`; nothing is pickled.
 """
 
+import fcntl
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from nucleus_data.errors import RequestError
 from nucleus_model.checkpoint import STATE, TRAINER, WEIGHTS, State
 from nucleus_model.distributed import like, whole
 from nucleus_model.identity import deciding
@@ -24,6 +27,25 @@ from nucleus_model.settings import QuickTrainSettings
 from nucleus_model.transformer import NucleusTransformer
 
 GENERATOR = "generator.cpu"
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Holds a folder against other processes of this machine, as long as this one lives.
+
+    (Workers of a torchrun that was killed live on.)
+
+    Raises:
+        RequestError: Another one holds it.
+    """
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RequestError(
+                f"another process is training in {folder}; wait until it is done, or end it"
+            ) from None
+        yield
 
 
 class Checkpoints:

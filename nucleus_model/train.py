@@ -23,6 +23,7 @@ same. Under torchrun all processes call it: see `distributed`.
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from nucleus_model.merge import merge_checkpoints
 from nucleus_model.metrics import Metrics, describe
 from nucleus_model.parts import Parts
 from nucleus_model.phases import phase_at
-from nucleus_model.resume import Checkpoints, collect, load_weights, read_facts, restore
+from nucleus_model.resume import Checkpoints, alone, collect, load_weights, read_facts, restore
 from nucleus_model.schedule import learning_rate, merge_weights
 from nucleus_model.settings import QuickTrainSettings
 from nucleus_model.sources import Source
@@ -71,7 +72,8 @@ def quick_train(
     Raises:
         CorpusError: The set is not as its manifest says, is empty, or none of its images can be
             decoded.
-        RequestError: `limit` or `sample` leaves too little of the set, or a package is missing.
+        RequestError: `limit` or `sample` leaves too little of the set, a package is missing, or
+            another process trains in `out`.
         ValueError: The settings do not fit the set or the text encoder, or `out` holds another run.
         FloatingPointError: Too many steps in a row had a loss or gradient that is not finite; the
             checkpoints are left as they were.
@@ -81,6 +83,7 @@ def quick_train(
     with (
         deterministic(settings.threads, settings.device, settings.seed),
         joined(settings.device) as world,
+        alone(out) if world.first else nullcontext(),
     ):
         trainer = _Trainer(set_folder, out, settings, storage_options, world)
         try:

@@ -12,9 +12,9 @@ import pytest
 import torch
 import yaml
 
-from nucleus_data.errors import CorpusError
+from nucleus_data.errors import CorpusError, RequestError
 from nucleus_model.checkpoint import STATE, TRAINER, save_checkpoint
-from nucleus_model.resume import Checkpoints
+from nucleus_model.resume import Checkpoints, alone
 from nucleus_model.train import quick_train
 from tests.model_support import awake_model
 from tests.train_support import assert_same, lines, settings, write_inputs
@@ -112,6 +112,14 @@ def test_checkpoints_of_another_run_are_never_overwritten(inputs, tmp_path):
     with pytest.raises(ValueError, match=r"holds checkpoints of another run, without trainer.json"):
         quick_train(str(inputs[0]), tmp_path, made(inputs[1]))
     assert (tmp_path / "checkpoints" / "000003" / "model.safetensors").exists()
+
+
+def test_one_process_at_a_time_trains_in_a_folder(tmp_path):
+    another = pytest.raises(RequestError, match="another process is training in")
+    with alone(tmp_path), another, alone(tmp_path):
+        pass
+    with alone(tmp_path):
+        pass
 
 
 def test_the_newest_are_kept_and_the_state_in_the_newest_alone(tmp_path):
