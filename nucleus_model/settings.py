@@ -104,8 +104,8 @@ class QuickTrainSettings(BaseModel):
     )
     precision: Literal["fp32", "bf16"] = Field(
         default="fp32",
-        description="bf16: matrix products in bfloat16 (autocast); weights, gradients and the "
-        "optimizer's state stay float32.",
+        description="bf16: matrix products in bfloat16 (autocast, and Muon's iterations); weights, "
+        "gradients and the optimizer's state stay float32.",
     )
     gradient_checkpointing: bool = Field(
         default=False,
