@@ -56,7 +56,8 @@ class TextEncoder:
                 where, use_safetensors=True, dtype=torch.float32, **options
             )
         self.tokenizer = AutoTokenizer.from_pretrained(tokenizer_place(where), **options)
-        self.tower = model.language_model.to(device).eval().requires_grad_(False)
+        tower = without_unused(model.language_model, settings.hidden_state)
+        self.tower = tower.to(device).eval().requires_grad_(False)
         self.device = device
         self.width = int(config.text_config.hidden_size)
         self.cut = 0
@@ -85,12 +86,9 @@ class TextEncoder:
         ids_1L = torch.tensor([tokens], device=self.device)
         with torch.no_grad():
             output = self.tower(
-                input_ids=ids_1L,
-                attention_mask=torch.ones_like(ids_1L),
-                output_hidden_states=True,
-                use_cache=False,
+                input_ids=ids_1L, attention_mask=torch.ones_like(ids_1L), use_cache=False
             )
-        states_LD: torch.Tensor = output.hidden_states[self.settings.hidden_state][0].clone()
+        states_LD: torch.Tensor = output.last_hidden_state[0]
         return states_LD
 
     def encode(self, prompts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -101,6 +99,21 @@ class TextEncoder:
             multiple of 8.
         """
         return pad_right([self.states(prompt) for prompt in prompts])
+
+
+def without_unused(tower: torch.nn.Module, hidden_state: int) -> torch.nn.Module:
+    """The tower without the layers above a hidden state, which is then what it returns.
+
+    Args:
+        tower: A language tower of transformers; changed in place.
+        hidden_state: As transformers counts them: 0 is the embedding, -1 comes after the last norm.
+    """
+    layers: Any = tower.layers
+    used = hidden_state % (len(layers) + 1)
+    if used < len(layers):
+        tower.layers = layers[:used]
+        tower.norm = torch.nn.Identity()
+    return tower
 
 
 @contextmanager
