@@ -81,6 +81,18 @@ def test_the_transformer_alone_in_half_the_bytes(run, tmp_path):
     assert same_weights(loaded, wanted)
 
 
+def test_a_pipeline_in_half_the_bytes_is_drawn_too(run, tmp_path):
+    options = ("red", "--steps=2", f"--seed={SEED}", "--guidance=2")
+    pictures = []
+    for precision in PRECISIONS:
+        place = tmp_path / precision
+        nucleus("export-model", run[0] / "with", place, f"--precision={precision}")
+        done = nucleus("sample", place, *options, f"--out={place}/drawn")
+        assert done.exit_code == 0, done.output
+        pictures.append(np.asarray(Image.open(place / f"drawn/0000-{SEED}.png")).astype(int))
+    assert 0 < np.abs(pictures[0] - pictures[1]).mean() < 20
+
+
 def test_what_cannot_be_exported_is_refused(run, tmp_path):
     for arguments, message in [
         ((run[0] / "without", tmp_path / "p"), "train with quick_train.codec=vae, or export"),
