@@ -78,6 +78,9 @@ def _codes_coefficients(scan: bytes, symbols: dict[int, int]) -> bool:
     parts = scan[0] if scan else 0
     if len(scan) < 2 * parts + 4:
         return False
-    first, last = scan[2 * parts + 1], scan[2 * parts + 2]
+    first, last, bits = scan[2 * parts + 1 : 2 * parts + 4]
+    # Of a second pass (bits > 15), most bits refine coefficients that are there, and may be 0.
+    if last - first + 1 < _BAND or bits > 15:
+        return False
     tables = (_AC | scan[2 * part + 2] & 15 for part in range(parts))
-    return last - first + 1 >= _BAND and any(symbols.get(table, 0) & _SIZE for table in tables)
+    return any(symbols.get(table, 0) & _SIZE for table in tables)

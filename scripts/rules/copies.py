@@ -118,6 +118,39 @@ def copies(rows: Sequence[Row], source: Hash, settings: DedupSettings) -> Iterat
     right = sum(_like(rows[one], rows[other]) for one, other in ends)
     if ends:
         yield share(f"precision of duplicates ({source.name})", right, len(ends), f">= {GOAL}")
+    yield from false_pairs(rows, source, settings, _like)
+
+
+def false_pairs(
+    rows: Sequence[Row],
+    source: Hash,
+    settings: DedupSettings,
+    like: Callable[[Row, Row], bool],
+) -> Iterator[Measure]:
+    """The share of wrong pairs among those that 64 bits propose, and among the confirmed ones.
+
+    Of what is equal in all that is compared, only the pairs with the first are counted. Beside a
+    share stands how many that are for a billion pairs of pictures, whether near or not.
+
+    Args:
+        rows: Of pictures.
+        source: Of their hashes.
+        settings: What counts as near.
+        like: Whether two rows are duplicates in truth.
+    """
+    measured = sum(source.of(row) is not None for row in rows)
+    possible = measured * (measured - 1) // 2
+    anything = {"hash256_distance": 256, "aspect_tolerance": 1e9}
+    for what, how in (
+        ("candidates by 64 bits", settings.model_copy(update=anything)),
+        ("confirmed pairs", settings),
+    ):
+        pairs = pairs_of(rows, source, how)
+        ends = zip(pairs["row"].to_pylist(), pairs["other_row"].to_pylist(), strict=True)
+        wrong = sum(not like(rows[one], rows[other]) for one, other in ends)
+        if pairs.num_rows:
+            said = f"{1e9 * wrong / possible:.3g} a billion"
+            yield share(f"false ones of {what} ({source.name})", wrong, pairs.num_rows, None, said)
 
 
 def _expected(fault: str, strength: str, source: Hash) -> tuple[str, str | None, str]:
