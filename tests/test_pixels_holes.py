@@ -83,7 +83,7 @@ def test_zeros_beside_the_coded_data_are_no_damage(padding):
 
 
 def test_a_hole_in_a_later_scan_is_found_by_the_tables_before_that_scan():
-    data = encode(scene(1), progressive=True)
+    data = encode(scene(1), progressive=True, quality=98)
     scans = [found.end() for found in re.finditer(rb"\xff\xda", data)]
     found = {True: [], False: []}
     for start, end in zip(scans, [*scans[1:], len(data)], strict=True):
