@@ -153,6 +153,41 @@ def false_pairs(
             yield share(f"false ones of {what} ({source.name})", wrong, pairs.num_rows, None, said)
 
 
+def among_originals(
+    rows: Sequence[Row], source: Hash, settings: DedupSettings
+) -> tuple[list[Measure], list[str]]:
+    """Pairs of pictures as they are: what 64 bits propose, and how much of it is confirmed.
+
+    Which ones are copies in truth, nobody wrote down: they are listed for a person to look at.
+
+    Args:
+        rows: Of pictures with names.
+        source: Of their hashes.
+        settings: What counts as near.
+
+    Returns:
+        A row of the table, and the pairs, the confirmed ones first.
+    """
+    anything = settings.model_copy(update={"hash256_distance": 256, "aspect_tolerance": 1e9})
+    listed: dict[str, None] = {}
+    numbers = []
+    for how in (settings, anything):
+        pairs = pairs_of(rows, source, how)
+        numbers.append(pairs.num_rows)
+        for one, other in zip(
+            pairs["row"].to_pylist(), pairs["other_row"].to_pylist(), strict=True
+        ):
+            said = (
+                "confirmed" if near(rows[one], rows[other], source, settings) else "not confirmed"
+            )
+            listed[f"{rows[one]['name']} and {rows[other]['name']}: {said}"] = None
+    confirmed, candidates = numbers
+    measured = sum(source.of(row) is not None for row in rows)
+    against = f"{candidates} candidates by 64 bits among {measured} pictures"
+    name = f"originals: confirmed pairs ({source.name})"
+    return [Measure(name, confirmed, "pairs", against=against)], list(listed)
+
+
 def _expected(fault: str, strength: str, source: Hash) -> tuple[str, str | None, str]:
     name = f"{fault}, {strength}".rstrip(", ")
     goal = goal_of(strength)
