@@ -14,12 +14,12 @@ planted into what the recipe rejects as it is; what it rejects by its looks is l
 reasons. Real pictures are for the full recipe: more than half of the stamps are below 128 pixels,
 where a blur of a sixtieth of the side, or a border of a twentieth, is hardly a pixel or two.
 
-A rule's precision is the share of fitting pictures among those that it decides about: that no
-earlier rule rejects (none at all, for a flag). `RIGHTLY` (scripts/rules/faults.py) says which
-faults fit beside its own: what is nearly black has no detail left. Beside a rule's precision stand
-the pictures that don't fit. Rare files (CMYK, palettes, profiles) are no fault: they are counted as
-clean. Not here, because a model is needed to see them: unsafe, watermarked, dense_text, and faults
-of captions.
+A rule's precision is the share of fitting pictures among all that it finds, but for those that an
+earlier rule (any rule, for a flag) rejects anyway. `RIGHTLY`
+(scripts/rules/faults.py) says which faults fit beside its own: what is nearly black has no detail
+left. Beside a rule's precision stand the pictures that don't fit. Rare files (CMYK, palettes,
+profiles) are no fault: they are counted as clean. Not here, because a model is needed to see them:
+unsafe, watermarked, dense_text, and faults of captions.
 
 Each fault that a rule is there for has a goal. Of copies, the duplicate search is asked for what a
 hash of the whole picture can tell; crops and logos are reported and have none. `false ones` are

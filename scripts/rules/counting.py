@@ -93,11 +93,10 @@ def recalls(rows: Sequence[Row], found: Sequence[set[str]]) -> Iterator[Measure]
 
 
 def precisions(rows: Sequence[Row], found: Sequence[set[str]], recipe: Recipe) -> Iterator[Measure]:
-    """Of each rule the share of fitting pictures among those that it decides about.
+    """Of each rule the share of fitting pictures among those that it finds.
 
-    What an earlier rule of the recipe rejects is not for a later one to decide, and what any
-    rejects is not for a flag. What a flag finds in the clean picture too does not count against the
-    fault planted there.
+    What does not fit is left out if a rule before it in the recipe (for a flag, any) rejects it:
+    the later one changes nothing. So is what a flag finds in the clean picture too.
     """
     flags = flags_of(recipe)
     rejecting = [name for name in recipe.select.rules if name not in flags]
@@ -112,7 +111,7 @@ def precisions(rows: Sequence[Row], found: Sequence[set[str]], recipe: Recipe) -
             for row, names in zip(rows, found, strict=True)
             if name in names
             and row["fault"] != ORIGINAL
-            and not names & earlier
+            and (row["fault"] in fits or not names & earlier)
             and not (name in flags and "name" in row and name in clean.get(row["original"], ()))
         ]
         others = Counter(fault for fault in hits if fault not in fits)
