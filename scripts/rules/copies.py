@@ -13,7 +13,14 @@ from nucleus_data.dedup.walk import walk
 from nucleus_data.world.plan import COPY_FAULTS
 from scripts.benchmark import Measure
 from scripts.rules.counting import GOAL, goal_of, share
-from scripts.rules.faults import CHAINS, NEED_EMBEDDINGS, PALE, TURNED_OR_FRAMED, TWIN
+from scripts.rules.faults import (
+    CHAINS,
+    CLIPS,
+    NEED_EMBEDDINGS,
+    PALE,
+    TURNED_OR_FRAMED,
+    TWIN,
+)
 from scripts.rules.measuring import Row, strengths
 from scripts.rules.pictures import ORIGINAL
 
@@ -193,6 +200,8 @@ def _expected(fault: str, strength: str, source: Hash) -> tuple[str, str | None,
     goal = goal_of(strength)
     if fault in NEED_EMBEDDINGS:
         goal, said = None, "; needs embeddings"
+    elif fault in CLIPS:
+        goal, said = None, "; clips"
     elif fault in TURNED_OR_FRAMED and source is PLAIN:
         goal, said = None, "; see canonical"
     elif fault in CHAINS:

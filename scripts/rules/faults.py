@@ -50,6 +50,8 @@ RIGHTLY: dict[str, tuple[str, ...]] = {
 ABOUT_FILES = ("too_small", "too_large", "extreme_aspect", "format", "mislabelled")
 
 CHAINS = ("chain_start", "chain")
-# Copies that no hash of the whole picture finds: their share is measured, and has no goal.
+# Copies that no hash of the whole picture finds: their share is measured, and has no goal. Brighter
+# ones have none either: where they clip, shapes are gone, and up to 14 bits of the hash turn.
 NEED_EMBEDDINGS = ("cropped", "cropped_more", "logo")
+CLIPS = ("brighter",)
 TURNED_OR_FRAMED = ("mirrored", *FRAMED)  # for the canonical hash
