@@ -166,9 +166,12 @@ def save_pipeline(
         tower: Any = Qwen3VLForConditionalGeneration.from_pretrained(
             encoder.location, use_safetensors=True, dtype="auto", **encoder.options()
         )
-    if text.hidden_state % (tower.config.text_config.num_hidden_layers + 1) == 0:
+    layers, state = tower.config.text_config.num_hidden_layers, text.hidden_state
+    if state % (layers + 1) == 0:
         _put_idle_layer_first(tower)
         text = text.model_copy(update={"hidden_state": 1})
+    elif abs(state) >= layers:  # which the pipeline refuses: its first and last by other numbers
+        text = text.model_copy(update={"hidden_state": -1 if state > 0 else 1})
     arguments = _call_arguments(text, folder)
     with whole_folder(folder) as hidden:
         save_transformer(hidden / "transformer", model, dtype=dtype, shard_bytes=shard_bytes)
