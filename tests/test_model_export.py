@@ -45,7 +45,7 @@ def test_what_is_exported_draws_the_same(run, tmp_path):
     done = nucleus("export-model", place / "with", tmp_path / "p")
     assert done.exit_code == 0, done.output
     assert done.output.splitlines()[-1] == str(tmp_path / "p")
-    assert "return_index=-2, max_sequence_length=128" in done.output
+    assert "return_index=1, max_sequence_length=128" in done.output
     pipe = NucleusMoEImagePipeline.from_pretrained(tmp_path / "p")
     pipe.set_progress_bar_config(disable=True)
     assert same_weights(pipe.transformer, model)
