@@ -5,11 +5,11 @@
     python scripts/bench_optimizers.py --quick learning/true
 
 All runs are of the nano transformer with the settings of configs/nano/learning.yaml but for fewer
-steps of half as many pictures and what a row names. Each optimizer is tried at three learning
+steps of a quarter of the pictures and what a row names. Each optimizer is tried at three learning
 rates, from the same initial weights, with the same batches and noise. The held-out loss is that of
-64 pictures that nothing is trained on, with fixed noise; rows are its last value, one run each. Of
-Warmup-Stable-Merge there are the constant rate without a merge and each kind of merge of the last
-checkpoints, at Muon's middle rate; the decayed rate is the row of the same name above.
+64 pictures that nothing is trained on, with fixed noise; rows are its last value, one run each. For
+Warmup-Stable-Merge one more run goes on at Muon's middle rate, undecayed, and its last checkpoints
+are merged in each way; the decayed rate is Muon's row of that rate.
 """
 
 import os
@@ -28,6 +28,11 @@ from typing import Any
 
 from nucleus_data.recipe import load_recipe
 from nucleus_data.report.charts import Series, line_chart
+from nucleus_model.distributed import World
+from nucleus_model.merge import merge_checkpoints
+from nucleus_model.parts import Parts
+from nucleus_model.resume import Checkpoints, load_weights
+from nucleus_model.schedule import merge_weights
 from nucleus_model.settings import QuickTrainSettings
 from nucleus_model.train import quick_train
 from scripts.benchmark import Measure, measure, parser, publish
@@ -35,6 +40,7 @@ from scripts.benchmark import Measure, measure, parser, publish
 RECIPE = Path(__file__).resolve().parents[1] / "configs/nano/learning.yaml"
 RATES = {"adamw": (1e-3, 3e-3, 9e-3), "muon": (3e-3, 8e-3, 2e-2)}
 MIDDLE = 8e-3
+CONSTANT = f"muon, constant rate {MIDDLE:g}"
 MERGES = ("inverse_sqrt", "uniform", "one_minus_sqrt")
 # An SVG by itself has no style sheet around it.
 STYLE = (
@@ -76,11 +82,11 @@ class Ran:
 
     Attributes:
         curve: Steps and held-out losses.
-        merged: Held-out loss of the merged weights, if the schedule merges.
+        merged: Held-out losses of merged weights by the kind of merge, if the schedule merges.
     """
 
     curve: Curve
-    merged: float | None
+    merged: Mapping[str, float]
 
 
 def run(folder: Path, settings: QuickTrainSettings, out: Path) -> Ran:
@@ -88,7 +94,18 @@ def run(folder: Path, settings: QuickTrainSettings, out: Path) -> Ran:
     (manifest,) = folder.glob("corpus/sets/learning/*/manifest.parquet")
     summary = quick_train(str(manifest.parent), out, settings)
     curve = [(float(line["step"]), line["holdout_loss"]) for line in summary["holdout"]]
-    return Ran(curve, summary.get("merged", {}).get("holdout_loss"))
+    if settings.schedule != "warmup_stable_merge":
+        return Ran(curve, {})
+    parts = Parts(str(manifest.parent), settings, None, World())
+    chosen = Checkpoints(out / "checkpoints", settings.merge_last).all()[-settings.merge_last :]
+    merged = {}
+    for kind in MERGES:
+        merge_checkpoints(chosen, merge_weights(kind, len(chosen)), out / kind)
+        load_weights(out / kind, parts.model)
+        found = parts.measure(0, settings.steps)
+        assert found is not None
+        merged[kind] = found["holdout_loss"]
+    return Ran(curve, merged)
 
 
 def bench(folder: Path, work: Path, size: Size, charts: Path | None) -> list[Measure]:
@@ -97,7 +114,7 @@ def bench(folder: Path, work: Path, size: Size, charts: Path | None) -> list[Mea
     shared: dict[str, Any] = {
         "steps": size.steps,
         "batch_size": size.batch,
-        "sample": 0.5,
+        "sample": 0.25,
         "holdout_limit": 64,
         "holdout_times": 12,
         "checkpoint_every": size.every,
@@ -111,9 +128,12 @@ def bench(folder: Path, work: Path, size: Size, charts: Path | None) -> list[Mea
         for kind, rates in RATES.items()
         for rate in rates
     }
-    merging = {"optimizer": "muon", "lr": MIDDLE, "schedule": "warmup_stable_merge"}
-    for kind in MERGES:
-        variants[f"merge {kind}"] = merging | {"merge_last": size.merged, "merge_weights": kind}
+    variants[CONSTANT] = {
+        "optimizer": "muon",
+        "lr": MIDDLE,
+        "schedule": "warmup_stable_merge",
+        "merge_last": size.merged,
+    }
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         jobs = {
             name: pool.submit(
@@ -127,17 +147,10 @@ def bench(folder: Path, work: Path, size: Size, charts: Path | None) -> list[Mea
             print(f"{time.strftime('%H:%M:%S')} {name}", file=sys.stderr, flush=True)
     if charts is not None:
         draw(charts, ran)
-    rows = [
-        measure(f"{name}: held-out loss", [one.curve[-1][1]], "")
-        for name, one in ran.items()
-        if one.merged is None
-    ]
-    constant = ran[f"merge {MERGES[0]}"].curve[-1][1]
-    rows.append(measure("constant rate, no merge: held-out loss", [constant], ""))
+    rows = [measure(f"{name}: held-out loss", [one.curve[-1][1]], "") for name, one in ran.items()]
     rows += [
-        measure(f"constant rate, {name}: held-out loss", [one.merged], "")
-        for name, one in ran.items()
-        if one.merged is not None
+        measure(f"{CONSTANT}, merged {kind}: held-out loss", [loss], "")
+        for kind, loss in ran[CONSTANT].merged.items()
     ]
     return rows
 
@@ -153,16 +166,10 @@ def draw(folder: Path, ran: Mapping[str, Ran]) -> None:
         for kind in RATES
     }
     chart(folder / "optimizers.svg", {name: ran[name].curve for name in best.values()})
-    first = ran[f"merge {MERGES[0]}"]
-    end = first.curve[-1][0]
-    curves = {
-        "decayed": ran[f"muon, rate {MIDDLE:g}"].curve,
-        "constant": first.curve,
-    }
-    for name in (f"merge {kind}" for kind in MERGES):
-        merged = ran[name].merged
-        assert merged is not None
-        curves[name] = [(end, merged)]
+    constant = ran[CONSTANT]
+    end = constant.curve[-1][0]
+    curves = {"decayed": ran[f"muon, rate {MIDDLE:g}"].curve, "constant": constant.curve}
+    curves |= {f"merged {kind}": [(end, loss)] for kind, loss in constant.merged.items()}
     chart(folder / "merging.svg", curves)
 
 
