@@ -99,6 +99,7 @@ def test_another_number_of_processes_goes_on_after_a_kill(inputs, tmp_path, befo
     family = [parent, *parent.children(recursive=True)]
     for member in family:
         member.kill()
+    process.wait()
     psutil.wait_procs(family)
     done = len((out / "metrics.jsonl").read_text().splitlines())
     found, _ = train(inputs, out, after, **changes)
