@@ -34,9 +34,12 @@ large model would make of the set they tell nothing.
 | `optimizer` | Muon and AdamW, by rules on names |
 | `flow` | packing, the rectified-flow objective, how sigmas are drawn |
 | `holdout` | the held-out loss: fixed noise, stratified sigmas |
-| `sample` | the Euler sampler with guidance |
+| `sample` | from noise to images, with guidance |
+| `solver` | its steps: Euler's as published, or UniPC's for fewer |
 | `pictures` | PNGs that say how they were made, and the grid |
-| `draw` | pictures from a checkpoint, as files: `nucleus sample` |
+| `saved` | a checkpoint or a pipeline, with its text encoder and codec |
+| `draw` | pictures from one, as files: `nucleus sample` |
+| `export` | a checkpoint in the layout of diffusers: `nucleus export-model` |
 | `checkpoint` | whole or not at all: `model.safetensors` and `checkpoint.json` |
 | `resume`, `merge` | going on from the newest checkpoint; several as one |
 | `metrics` | a run's lines, its summary, TensorBoard |

@@ -37,14 +37,16 @@ from nucleus_data.signals.kernels import border_lines, likeness, median_level, s
 SIDES = ("left", "top", "right", "bottom")
 _NEAR = 12  # levels from the border's own luma: what JPEG leaves around text
 _STILL, _MOSTLY = 4, 0.85  # most of the outermost line is nearer: a texture is not
-_FAR = 8  # what lies beyond may be almost as light
+# What lies beyond may be almost as light: for half of the pixels, levels of change; or, if it is
+# darker (or lighter) for half, fewer.
+_FAR, _SHIFT = 8, 4
+_ENDED = 0.5
 _DRIFT = 3  # levels from the first line on: more is a fading ground
 _LINES = 2  # one line alone may be a resampling's edge
 _PLAIN = 0.97
 _WITH_TEXT = 0.2
 _BEYOND = 4  # lines that the end of a border may take, by scaling or by JPEG; or a part of all
 _BEYOND_PART = 128
-_ENDED = 0.5
 _EDGE = 0.04
 _SMALLEST = 64  # pixels: pictures with a shorter side have neither borders nor seams
 _GRID = 60
@@ -83,8 +85,14 @@ def border(luma_HW: NDArray[np.uint8], side: int) -> float:
     later = median_level(np.ascontiguousarray(lines_LP[(plain - 1) * 3 // 4]))
     if abs(later - level) > _DRIFT:
         return 0.0
-    beyond = range(plain, min(plain + max(_BEYOND, count // _BEYOND_PART), count))
-    return plain / count if any(share(line, _FAR) < _ENDED for line in beyond) else 0.0
+    last = lines_LP[plain - 1].astype(np.int16)
+    for line in range(plain, min(plain + max(_BEYOND, count // _BEYOND_PART), count)):
+        # From pixels to those beside them: what changes along a line does not end a border.
+        change = lines_LP[line] - last
+        kinds = (np.abs(change) > _FAR, change > _SHIFT, change < -_SHIFT)
+        if max(map(np.count_nonzero, kinds)) > _ENDED * len(last):
+            return plain / count
+    return 0.0
 
 
 def seams(
@@ -149,7 +157,7 @@ def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
 
 group = SignalGroup(
     name="layout",
-    version=2,
+    version=3,
     schema=pa.schema(
         [
             ("border_left", pa.float32()),
