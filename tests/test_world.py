@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nucleus_data.signals.hash import area_average, dct_bits
+from nucleus_data.signals.grid import packed_bits
+from nucleus_data.signals.hash import dct_blocks
 from nucleus_data.world import LENGTHS, LEVELS, alt_text, captions, pleasantness, ratings, scene
 from nucleus_data.world.alt_texts import ALT_KINDS, SHARES, with_a_mistake
 from nucleus_data.world.painting import DISTANCES, MARKS, render
@@ -26,7 +27,7 @@ NEAR = 4
 
 
 def phash(picture: Image.Image) -> np.ndarray:
-    return dct_bits(area_average(np.asarray(picture.convert("L")), 32), 8)
+    return np.unpackbits(packed_bits(dct_blocks(np.asarray(picture.convert("L")))[0]))
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from PIL import Image, ImageOps
 
 from nucleus_data.pixels import PixelError, open_picture
-from nucleus_data.signals.hash import area_average, dct_bits
+from nucleus_data.signals.grid import packed_bits
+from nucleus_data.signals.hash import dct_blocks
 from nucleus_data.world import FAULTS, Plan, WorldSettings, make, scene, write_world
 from nucleus_data.world.files import ADOBE, P3, matrix_profile
 from nucleus_data.world.plan import COPY_FAULTS, NONE
@@ -38,10 +39,10 @@ def picture_of(plan, line):
 def far(a, b):
     """Distance of the hashes of two pictures as they are seen."""
     codes = [
-        dct_bits(area_average(np.asarray(ImageOps.exif_transpose(p).convert("L")), 32), 8)
+        packed_bits(dct_blocks(np.asarray(ImageOps.exif_transpose(p).convert("L")))[0])
         for p in (a, b)
     ]
-    return int((codes[0] != codes[1]).sum())
+    return int(np.bitwise_count(codes[0] ^ codes[1]).sum())
 
 
 def digests(folder: Path) -> dict[str, str]:

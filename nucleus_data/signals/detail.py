@@ -54,26 +54,26 @@ def high_frequency_share(found: Spectra) -> float:
     Returns:
         0..1; 0 for a picture of one colour.
     """
-    count, height, half = found.power_NHF.shape
-    power_NP = found.power_NHF.reshape(count, height * half)
+    count, half, height = found.power_NFY.shape
+    power_NP = found.power_NFY.reshape(count, half * height)
     everything, high = (power_NP @ _weights(height, found.width)).sum(axis=0).tolist()
     return min(1.0, high / everything) if everything > _NOTHING else 0.0
 
 
 @lru_cache(maxsize=16)
 def _weights(height: int, width: int) -> NDArray[np.float32]:
-    """The weights of all and of high frequencies, (H * (W//2 + 1)) x 2.
+    """The weights of all and of high frequencies, ((W//2 + 1) * H) x 2.
 
     Half a spectrum holds every column but the first (and the last, of an even width) for its mirror
     image too. The mean is left out.
     """
-    frequency_y = np.fft.fftfreq(height)[:, None]
-    frequency_x = np.fft.rfftfreq(width)[None, :]
+    frequency_y = np.fft.fftfreq(height)[None, :]
+    frequency_x = np.fft.rfftfreq(width)[:, None]
     twice = np.full(width // 2 + 1, 2.0)
     twice[0] = 1.0
     if width % 2 == 0:
         twice[-1] = 1.0
-    everything = np.broadcast_to(twice, (height, width // 2 + 1)).copy()
+    everything = np.broadcast_to(twice[:, None], (width // 2 + 1, height)).copy()
     everything[0, 0] = 0.0
     high = everything * (np.hypot(frequency_y, frequency_x) > _HIGH)
     return np.stack([everything.reshape(-1), high.reshape(-1)], axis=1).astype(np.float32)
@@ -89,7 +89,7 @@ def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
 
 group = SignalGroup(
     name="detail",
-    version=2,
+    version=3,
     schema=pa.schema(
         [("laplacian_variance", pa.float32()), ("high_frequency_share", pa.float32())]
     ),

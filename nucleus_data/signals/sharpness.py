@@ -27,6 +27,7 @@ where there is nothing to compare.
 
 import math
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ from numpy.typing import NDArray
 
 from nucleus_data.pixels import Picture
 from nucleus_data.signals.group import SignalGroup
-from nucleus_data.signals.kernels import block_edges, halved
+from nucleus_data.signals.kernels import halved, width_of_blocks
 from nucleus_data.signals.tiles import Spectra, spectra_of
 
 _BLOCK = 32
@@ -61,34 +62,14 @@ def edge_width(luma_HW: NDArray[np.uint8]) -> float | None:
     """
     luma_HW = np.ascontiguousarray(luma_HW)
     scale, width = 1, None
-    while True:
-        found = _width_of_blocks(luma_HW)
-        width = width if found is None else found * scale
-        if (found is not None and found <= _WIDE) or min(luma_HW.shape) < 2 * _BLOCK:
-            return width
+    while min(luma_HW.shape) >= 2:
+        found = width_of_blocks(luma_HW, _BLOCK, _EDGE, _STRONG)
+        if found:
+            width = found * scale
+        if 0 < found <= _WIDE or min(luma_HW.shape) < 2 * _BLOCK:
+            break
         luma_HW, scale = halved(luma_HW), 2 * scale
-
-
-def _width_of_blocks(luma_HW: NDArray[np.uint8]) -> float | None:
-    height, width = luma_HW.shape
-    if min(height, width) < 2:
-        return None
-    shape = (max(1, height // _BLOCK), max(1, width // _BLOCK))
-    ranges, steps = np.empty(shape, np.int32), np.empty(shape, np.int32)
-    block_edges(luma_HW, ranges, steps)
-    strong = ranges >= max(_EDGE, _STRONG * _percentile(ranges.reshape(-1), 0.95))
-    if not strong.any():
-        return None
-    return 1 / _percentile(steps[strong] / ranges[strong], 0.9)
-
-
-def _percentile(values: NDArray[Any], share: float) -> float:
-    """As `np.percentile`, without its checks, which take longer."""
-    values = np.sort(values)
-    place = share * (len(values) - 1)
-    below = int(place)
-    above = min(below + 1, len(values) - 1)
-    return float(values[below] + (values[above] - values[below]) * (place - below))
+    return width
 
 
 def upscaling(found: Spectra) -> float:
@@ -100,13 +81,13 @@ def upscaling(found: Spectra) -> float:
     Returns:
         0..60 decibels.
     """
-    count, height, half = found.power_NHF.shape
+    count, half, height = found.power_NFY.shape
     bands, fall = _bands(height, found.width)
     if bands is None:
         return 0.0
-    means_N2 = found.power_NHF.reshape(count, height * half) @ bands
-    most = np.argsort(means_N2[:, 0], kind="stable")[-_TILES:]
-    middle, high = (means_N2[most].sum(axis=0) / len(most)).tolist()
+    means = (found.power_NFY.reshape(count, half * height) @ bands).tolist()
+    most = sorted(means, key=itemgetter(0))[-_TILES:]
+    middle, high = (sum(tile[band] for tile in most) / len(most) for band in range(2))
     if middle * fall < _FLOOR:
         return 0.0
     return min(_MOST, max(0.0, 10 * math.log10(middle * fall / max(high, 1e-9))))
@@ -114,12 +95,12 @@ def upscaling(found: Spectra) -> float:
 
 @lru_cache(maxsize=16)
 def _bands(height: int, width: int) -> tuple[NDArray[np.float32] | None, float]:
-    """What takes the means of both bands, (H * (W//2 + 1)) x 2, and how 1/f^2 falls between.
+    """What takes the means of both bands, ((W//2 + 1) * H) x 2, and how 1/f^2 falls between.
 
     None if one of them is empty.
     """
-    frequency_y = np.abs(np.fft.fftfreq(height))[:, None]
-    frequency_x = np.abs(np.fft.rfftfreq(width))[None, :]
+    frequency_y = np.abs(np.fft.fftfreq(height))[None, :]
+    frequency_x = np.abs(np.fft.rfftfreq(width))[:, None]
     larger = np.maximum(frequency_y, frequency_x)
     middle = (larger >= _MIDDLE[0]) & (larger <= _MIDDLE[1])
     high = larger >= _HIGH
@@ -140,7 +121,7 @@ def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
 
 group = SignalGroup(
     name="sharpness",
-    version=2,
+    version=3,
     schema=pa.schema([("edge_width", pa.float32()), ("upscaling", pa.float32())]),
     measure=measure,
 )
