@@ -107,12 +107,20 @@ def check(recipe: Recipe) -> Iterator[str]:
     sides = ", ".join(map(str, recipe.shard.resolutions))
     yield f"shard: {sides} pixels; captions {', '.join(recipe.shard.captions)}"
     training = recipe.quick_train
-    if training.resolution not in (None, *recipe.shard.resolutions):
-        raise RequestError(
-            f"quick_train.resolution is {training.resolution}; the training set has {sides}"
-        )
-    smallest = training.resolution or min(recipe.shard.resolutions)
-    size = model_size(training.model_copy(update={"resolution": smallest}))
+    plan = training.plan()
+    for phase in plan:
+        if phase.resolution not in (None, *recipe.shard.resolutions):
+            raise RequestError(
+                f"quick_train.resolution is {phase.resolution}; the training set has {sides}"
+            )
+        unknown = set(phase.aspects or ()).difference(recipe.shard.aspects)
+        if unknown:
+            raise RequestError(
+                f"quick_train.aspects has {', '.join(sorted(unknown))}; the training set has "
+                f"{', '.join(recipe.shard.aspects)}"
+            )
+    smallest = min(phase.resolution or min(recipe.shard.resolutions) for phase in plan)
+    size = model_size(training.model_copy(update={"resolution": smallest, "phases": ()}))
     if recipe.shard.multiple % size.pixels_a_token:
         raise RequestError(
             f"shard.multiple is {recipe.shard.multiple}; a token of quick_train has a side of "

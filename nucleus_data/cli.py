@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from nucleus_data.cli_looking import LOOKING
-from nucleus_data.cli_sample import sample
+from nucleus_data.cli_merge import merge
+from nucleus_data.cli_sample import export_model, sample
 from nucleus_data.cli_support import CONFIG_HELP, OpenRun, config_path, finish, work_options
 from nucleus_data.world_command import world
 
@@ -91,7 +92,7 @@ for _name, (_steps, _text) in LINES.items():
     _add_line(_name, _steps, _text)
 
 
-for _command in (world, sample, *LOOKING):
+for _command in (world, sample, export_model, merge, *LOOKING):
     cli.add_command(_command)
 
 

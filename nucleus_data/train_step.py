@@ -1,6 +1,7 @@
 """`quick_train` as a task of a Ray cluster: it runs where the GPUs are.
 
-The driver shows its progress.
+The driver shows its progress. Each checkpoint is kept in the corpus's store (`train_mirror`), so a
+training that was killed, on whatever machine, goes on when the same command is given again.
 """
 
 import json
@@ -22,6 +23,7 @@ from nucleus_data.run import Run
 from nucleus_data.runner.loop import StageReport
 from nucleus_data.runner.rows import Summary
 from nucleus_data.store import Store
+from nucleus_data.train_mirror import Mirror, place, steps_done
 from nucleus_model.choice import choose
 from nucleus_model.settings import QuickTrainSettings
 
@@ -50,23 +52,28 @@ def quick_train(run: Run, *, limit: int | None = None, sample: float = 1.0) -> N
         settings = settings.model_copy(update={"sample": sample})
     there = store.exists(f"{folder}/manifest.parquet")
     if run.dry_run:
-        said = f"{settings.steps} steps of {settings.batch_size} images"
+        said = _size(settings)
         if not there:
             run.say(f"quick_train: {said} on {folder}, which is not there yet")
             return
-        ids = planned_ids(store, folder, settings.resolution)
-        train, held = _choose(folder, ids, settings)
-        run.say(
-            f"quick_train: {said}; of {len(ids):,} samples {len(train):,} to train on, "
-            f"{len(held):,} held out ({folder})"
-        )
+        for side in {phase.resolution: None for phase in settings.plan()}:
+            ids = planned_ids(store, folder, side)
+            train, held = _choose(folder, ids, settings)
+            named = f" at {side} pixels" if settings.phases and side else ""
+            run.say(
+                f"quick_train: {said}; of {len(ids):,} samples{named} {len(train):,} to train on, "
+                f"{len(held):,} held out ({folder})"
+            )
         return
     if not there:
         raise RequestError(
             f"{folder} is not there or not complete; run: nucleus shard corpus={run.recipe.corpus}"
         )
     if (settings.limit, settings.sample) != (None, 1.0):  # told before anything starts
-        _choose(folder, planned_ids(store, folder, settings.resolution), settings)
+        for side in {phase.resolution for phase in settings.plan()}:
+            _choose(folder, planned_ids(store, folder, side), settings)
+    if done := steps_done(store, place(folder, settings)):
+        run.say(f"quick_train: goes on after step {done} of {settings.steps}")
     start = time.perf_counter()
     remote = _train.options(max_retries=0, **run.resources("quick_train").ray_options())
     where = (run.recipe.corpus, run.recipe.storage_options)
@@ -93,6 +100,12 @@ def quick_train(run: Run, *, limit: int | None = None, sample: float = 1.0) -> N
     run.keep(report, quiet=True)
     run.say(f"quick_train: {summary['text']} ({report.seconds:.1f} s)")
     run.say(f"  {run.corpus.store.url(run.path(FOLDER))}/samples.png")
+
+
+def _size(settings: QuickTrainSettings) -> str:
+    if settings.phases:
+        return f"{settings.steps} steps in {len(settings.phases)} phases"
+    return f"{settings.steps} steps of {settings.batch_size} images"
 
 
 def planned_ids(store: Store, folder: str, resolution: int | None) -> list[str]:
@@ -138,6 +151,7 @@ def _train(
     out: str,
     settings: QuickTrainSettings,
 ) -> dict[str, Any]:
+    from nucleus_model.checkpoint import STATE, TRAINER
     from nucleus_model.train import quick_train as train
 
     store = Corpus(uri, storage_options).store
@@ -151,10 +165,18 @@ def _train(
             store.put(f"{out}/progress.json", json.dumps(state).encode())
 
     with tempfile.TemporaryDirectory(prefix="nucleus-") as local:
-        result = train(store.url(folder), Path(local), settings, storage_options, progress)
+        mirror = Mirror(store, place(folder, settings), Path(local))
+        mirror.fetch()
+        result = train(
+            store.url(folder), Path(local), settings, storage_options, progress, mirror.push
+        )
         for file in sorted(Path(local).rglob("*")):
-            if file.is_file():
-                store.put(f"{out}/{file.relative_to(local).as_posix()}", file.read_bytes())
+            left_out = file.name in (STATE, TRAINER) or file.name.startswith(".")
+            if file.is_file() and not left_out:  # nothing is left to go on with
+                name = f"{out}/{file.relative_to(local).as_posix()}"
+                store.remove(name)
+                store.create_file(name, file)
+        mirror.clear()
     speed = f"{result['timings']['images_per_second']:.0f} images/s"
     counts = {key: result[key] for key in ("samples", "train_samples", "holdout_samples")}
     return {**counts, "text": f"{result['text']}; {speed}"}

@@ -27,15 +27,24 @@ large model would make of the set they tell nothing.
 | `text` | the captioner's language tower as text encoder |
 | `loader` | a training set as deterministic batches |
 | `choice` | which samples are used: the first, a share; to train, or held out |
+| `phases`, `feed` | what changes between stretches of steps; what each step takes |
+| `schedule` | learning rate, timestep shift, weights of a merge |
+| `step` | one optimizer step: pieces, clipping; with `guards` against odd ones |
+| `distributed` | one process, or many under torchrun with FSDP2 |
 | `optimizer` | Muon and AdamW, by rules on names |
 | `flow` | packing, the rectified-flow objective, how sigmas are drawn |
 | `holdout` | the held-out loss: fixed noise, stratified sigmas |
-| `sample` | the Euler sampler with guidance |
+| `sample` | from noise to images, with guidance |
+| `solver` | its steps: Euler's as published, or UniPC's for fewer |
 | `pictures` | PNGs that say how they were made, and the grid |
-| `draw` | pictures from a checkpoint, as files: `nucleus sample` |
+| `saved` | a checkpoint or a pipeline, with its text encoder and codec |
+| `draw` | pictures from one, as files: `nucleus sample` |
+| `export` | a checkpoint in the layout of diffusers: `nucleus export-model` |
 | `checkpoint` | whole or not at all: `model.safetensors` and `checkpoint.json` |
+| `resume`, `merge` | going on from the newest checkpoint; several as one |
+| `metrics` | a run's lines, its summary, TensorBoard |
 | `settings` | every setting, free of torch |
-| `train` | the loop |
+| `parts`, `train` | a run put together; the loop; `python -m nucleus_model` |
 
 What is deterministic: with one seed, one thread count and one machine, every loss is equal to the
 last bit. Randomness is keyed by record ids, never by position, so a sample meets the same noise

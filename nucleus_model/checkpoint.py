@@ -1,13 +1,22 @@
 """Checkpoints that are there whole or not at all: a folder that is renamed into place.
 
-It holds `model.safetensors` and `checkpoint.json`; nothing in it is pickled.
+| file | content |
+|---|---|
+| `model.safetensors` | the weights, float32, under diffusers' names |
+| `checkpoint.json` | format, configuration, step, settings, where it came from |
+| `optimizer.safetensors` | in the newest one of a run: what `resume` needs of tensors |
+| `trainer.json` | likewise, of all else |
+
+Nothing in it is pickled.
 """
 
 import json
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +26,26 @@ from nucleus_model.config import TransformerConfig
 from nucleus_model.transformer import NucleusTransformer
 
 FORMAT = 2
+WEIGHTS, RECORD = "model.safetensors", "checkpoint.json"
+STATE, TRAINER = "optimizer.safetensors", "trainer.json"
+
+
+@dataclass(frozen=True)
+class State:
+    """What a run needs to go on, beside the weights.
+
+    Attributes:
+        tensors: By name.
+        facts: JSON-able.
+    """
+
+    tensors: Mapping[str, torch.Tensor]
+    facts: Mapping[str, Any]
 
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A hidden folder to write into, which takes the folder's name once all went well.
+    """A hidden folder to write into, which takes the folder's name once all is on the disk.
 
     Args:
         folder: The final one; if it is there, it is replaced.
@@ -34,34 +58,48 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     try:
         yield hidden
         hidden.chmod(0o755)
+        for path in (*hidden.rglob("*"), hidden):
+            _sync(path)
         if folder.exists():  # a rename does not replace a folder that is not empty
             shutil.rmtree(folder)
         hidden.rename(folder)
+        _sync(folder.parent)
     except BaseException:
         shutil.rmtree(hidden, ignore_errors=True)
         raise
 
 
-def save_checkpoint(folder: Path, model: NucleusTransformer, record: dict[str, Any]) -> None:
+def save_checkpoint(
+    folder: Path,
+    model: NucleusTransformer,
+    record: Mapping[str, Any],
+    *,
+    weights: Mapping[str, torch.Tensor] | None = None,
+    state: State | None = None,
+) -> None:
     """Writes a checkpoint; one of the same name is replaced.
 
     Args:
         folder: The checkpoint's own folder.
         model: What to save.
         record: JSON-able facts (step, settings, where the text came from).
+        weights: The model's state, if it is not the model's own (gathered, or merged).
+        state: For a run to go on.
     """
     from safetensors.torch import save_file
 
     with whole_folder(folder) as hidden:
-        tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
-        save_file(tensors, hidden / "model.safetensors")
+        found = model.state_dict() if weights is None else weights
+        save_file(_plain(found), hidden / WEIGHTS)
         content = {
             "format": FORMAT,
             "transformer": model.config.model_dump(mode="json"),
             **record,
         }
-        text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-        (hidden / "checkpoint.json").write_text(text, encoding="utf-8")
+        write_json(hidden / RECORD, content)
+        if state is not None:
+            save_file(_plain(state.tensors), hidden / STATE)
+            write_json(hidden / TRAINER, state.facts)
 
 
 def load_checkpoint(folder: Path) -> tuple[NucleusTransformer, dict[str, Any]]:
@@ -73,13 +111,42 @@ def load_checkpoint(folder: Path) -> tuple[NucleusTransformer, dict[str, Any]]:
     """
     from safetensors.torch import load_file
 
-    record = json.loads((folder / "checkpoint.json").read_text(encoding="utf-8"))
+    record = read_record(folder)
+    with torch.device("meta"):
+        model = NucleusTransformer(TransformerConfig.model_validate(record["transformer"]))
+    model.load_state_dict(load_file(folder / WEIGHTS), strict=True, assign=True)
+    return model.eval(), record
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The content of `checkpoint.json`.
+
+    Raises:
+        FileNotFoundError: There is no checkpoint.
+        ValueError: It has another format.
+    """
+    record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     if record.get("format") != FORMAT:
         raise ValueError(
             f"{folder} has the checkpoint format {record.get('format')}; "
             f"this version reads {FORMAT}"
         )
-    with torch.device("meta"):
-        model = NucleusTransformer(TransformerConfig.model_validate(record["transformer"]))
-    model.load_state_dict(load_file(folder / "model.safetensors"), strict=True, assign=True)
-    return model.eval(), record
+    return record
+
+
+def write_json(file: Path, content: Mapping[str, Any]) -> None:
+    """Sorted and indented, so that equal content is equal bytes."""
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    file.write_text(text, encoding="utf-8")
+
+
+def _plain(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

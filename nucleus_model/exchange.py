@@ -3,14 +3,13 @@
     arguments = save_pipeline(Path("out"), model, TextSettings(), vae="nano")
     image = NucleusMoEImagePipeline.from_pretrained("out")("a red square", **arguments).images[0]
 
-    model = load_transformer(Path("out"))
-    text = TextEncoder(pipeline_text(Path("out")))
-    codec = VaeCodec(str(Path("out") / "vae"))
+    saved = load_saved(Path("out"))   # of `nucleus_model.saved`
 
 The folder holds `model_index.json`, `transformer/`, `scheduler/`, `text_encoder/`, `processor/` and
 `vae/`. The pipeline has a system prompt of its own and takes the hidden state -8. A model that was
 trained with another system prompt gets it through the saved chat template; its hidden state and
-its limit of tokens are arguments of the call, which `save_pipeline` returns.
+its limit of tokens are arguments of the call, which `save_pipeline` returns and notes, with the
+rest that diffusers has no place for, in `nucleus.json`.
 """
 
 import json
@@ -24,13 +23,14 @@ from nucleus_data.models import NANO, TEXT_ENCODER, VAE, resolve_model
 from nucleus_model.checkpoint import whole_folder
 from nucleus_model.config import CLASS_NAME, TransformerConfig
 from nucleus_model.settings import TextSettings
-from nucleus_model.text import tokenizer_place
+from nucleus_model.text import tokenizer_place, without_bars
 from nucleus_model.transformer import NucleusTransformer
 
 WEIGHTS = "diffusion_pytorch_model"
 INDEX = f"{WEIGHTS}.safetensors.index.json"
 SHARD_BYTES = 5 << 30
 DIFFUSERS = "0.42.1"
+NOTES = "nucleus.json"
 COMPONENTS = {
     "processor": ("transformers", "Qwen3VLProcessor"),
     "scheduler": ("diffusers", "FlowMatchEulerDiscreteScheduler"),
@@ -116,6 +116,7 @@ def save_pipeline(
     vae: str = NANO,
     vae_revision: str | None = None,
     *,
+    resolution: int | None = None,
     dtype: torch.dtype | None = None,
     shard_bytes: int = SHARD_BYTES,
 ) -> dict[str, Any]:
@@ -127,6 +128,7 @@ def save_pipeline(
         text: The text encoder that it was trained with.
         vae: The VAE that it was trained with: `nano`, a folder or a hub name.
         vae_revision: Of a hub name.
+        resolution: Side of a square of as many pixels as it was trained on, for the notes.
         dtype: The transformer's precision; None for its own. The others keep theirs.
         shard_bytes: See `save_transformer`.
 
@@ -159,14 +161,16 @@ def save_pipeline(
     scheduler: Any = FlowMatchEulerDiscreteScheduler(
         num_train_timesteps=1000, shift=1.0, use_dynamic_shifting=False
     )
+    arguments = _call_arguments(text, folder)
     with whole_folder(folder) as hidden:
         save_transformer(hidden / "transformer", model, dtype=dtype, shard_bytes=shard_bytes)
         scheduler.save_pretrained(hidden / "scheduler")
         decoder.save_pretrained(hidden / "vae")
         processor.save_pretrained(hidden / "processor")
-        Qwen3VLForConditionalGeneration.from_pretrained(
-            encoder.location, use_safetensors=True, dtype="auto", **encoder.options()
-        ).save_pretrained(hidden / "text_encoder")
+        with without_bars():
+            Qwen3VLForConditionalGeneration.from_pretrained(
+                encoder.location, use_safetensors=True, dtype="auto", **encoder.options()
+            ).save_pretrained(hidden / "text_encoder")
         _write_json(
             hidden / "model_index.json",
             {
@@ -175,13 +179,26 @@ def save_pipeline(
                 **{name: list(where) for name, where in COMPONENTS.items()},
             },
         )
-    published = pipeline_text(folder)
-    arguments = {"return_index": "hidden_state", "max_sequence_length": "max_tokens"}
-    return {
-        argument: getattr(text, field)
-        for argument, field in arguments.items()
-        if getattr(text, field) != getattr(published, field)
-    }
+        kept = {"hidden_state", "max_tokens", "system_prompt"}
+        _write_json(
+            hidden / NOTES,
+            {"call": arguments, "resolution": resolution, "text": text.model_dump(include=kept)},
+        )
+    return arguments
+
+
+def read_notes(folder: Path) -> tuple[TextSettings, int | None]:
+    """How a pipeline's prompts are encoded, and the resolution that it was trained at, if noted.
+
+    Args:
+        folder: A pipeline's, by `save_pipeline`; or by diffusers, whose own text settings it has.
+    """
+    settings = pipeline_text(folder)
+    if not (folder / NOTES).is_file():
+        return settings, None
+    notes = json.loads((folder / NOTES).read_text(encoding="utf-8"))
+    content = settings.model_dump() | notes["text"]
+    return TextSettings.model_validate(content), notes["resolution"]
 
 
 def pipeline_text(folder: Path) -> TextSettings:
@@ -196,6 +213,16 @@ def pipeline_text(folder: Path) -> TextSettings:
         max_tokens=1024,
         system_prompt=_published_prompt(),
     )
+
+
+def _call_arguments(text: TextSettings, folder: Path) -> dict[str, Any]:
+    published = pipeline_text(folder)
+    arguments = {"return_index": "hidden_state", "max_sequence_length": "max_tokens"}
+    return {
+        argument: getattr(text, field)
+        for argument, field in arguments.items()
+        if getattr(text, field) != getattr(published, field)
+    }
 
 
 def _published_prompt() -> str:

@@ -15,6 +15,7 @@ import torch
 
 from nucleus_data.hashing import keyed_uint64, keyed_unit
 from nucleus_model.attention import TextKV
+from nucleus_model.moe import Routing
 from nucleus_model.transformer import NucleusTransformer
 
 STANDARD_NORMAL = NormalDist()
@@ -70,10 +71,26 @@ def flow_loss(
     text: TextKV,
 ) -> torch.Tensor:
     """Mean squared error of the velocity, (B,): one figure a sample. Arguments as in `velocity`."""
+    return flow_loss_and_routing(model, latents_BCHW, noise_BCHW, sigma_B, text, False)[0]
+
+
+def flow_loss_and_routing(
+    model: NucleusTransformer,
+    latents_BCHW: torch.Tensor,
+    noise_BCHW: torch.Tensor,
+    sigma_B: torch.Tensor,
+    text: TextKV,
+    with_routing: bool = True,
+) -> tuple[torch.Tensor, dict[int, Routing]]:
+    """`flow_loss`, and what each router did, by the block's number (if asked)."""
+    patch = model.config.patch_size
+    height, width = latents_BCHW.shape[2:]
     sigma_B111 = sigma_B[:, None, None, None]
     noisy_BCHW = (1 - sigma_B111) * latents_BCHW + sigma_B111 * noise_BCHW
-    error = velocity(model, noisy_BCHW, sigma_B, text) - (noise_BCHW - latents_BCHW)
-    return error.square().mean(dim=(1, 2, 3))
+    grid = grid_of(noisy_BCHW, patch)
+    output = model(pack(noisy_BCHW, patch), sigma_B, text, grid, with_routing)
+    error = -unpack(output.tokens_BSP, height, width, patch) - (noise_BCHW - latents_BCHW)
+    return error.square().mean(dim=(1, 2, 3)), output.routing
 
 
 def draw_sigma(seed: int, key: str, *, mu: float, std: float, uniform_share: float) -> float:

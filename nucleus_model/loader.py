@@ -1,4 +1,4 @@
-"""A training set as deterministic batches.
+"""A training set: its samples, and their images, decoded. What is taken when, `feed` says.
 
 The set's tars are read once, in one pass each, to check them against the manifest and to note where
 each image lies; after that, images are read by range, so an epoch is a true shuffle of the whole
@@ -14,8 +14,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -25,7 +24,6 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, Field, ValidationError
 
 from nucleus_data.errors import CorpusError
-from nucleus_data.hashing import keyed_uint64, keyed_unit
 from nucleus_data.pixels import PixelError, open_picture
 from nucleus_data.store import Store
 from nucleus_model.cache import Cache
@@ -45,6 +43,8 @@ class Sample:
         offset: First byte of the image in the tar.
         size: Bytes of the image.
         captions: Lowest to highest quality; may be empty.
+        sources: Where each caption comes from, such as `web` or `synthesized:short`.
+        aspect: Name of the aspect bucket.
         width: Target width in pixels.
         height: Target height.
         crop: Left, top, right, bottom in pixels of the oriented original.
@@ -55,6 +55,8 @@ class Sample:
     offset: int
     size: int
     captions: tuple[str, ...]
+    sources: tuple[str, ...]
+    aspect: str
     width: int
     height: int
     crop: tuple[int, int, int, int]
@@ -85,6 +87,7 @@ class _SampleInfo(BaseModel):
 
     id: str
     captions: list[str]
+    caption_sources: list[str] = []
     target_width: int = Field(ge=1)
     target_height: int = Field(ge=1)
     crop: tuple[int, int, int, int]
@@ -170,21 +173,6 @@ class TrainingSet:
         kept, texts = zip(*good, strict=True)
         return Batch(kept, np.stack(images), texts)
 
-    def epoch(
-        self,
-        samples: Sequence[Sample],
-        *,
-        seed: int,
-        epoch: int,
-        batch_size: int,
-        caption_dropout: float,
-    ) -> Iterator[Batch]:
-        """Every sample once, in an order that depends on the ids, the seed and the epoch alone."""
-        for plan in plan_epoch(samples, seed=seed, epoch=epoch, batch_size=batch_size):
-            captions = [draw_caption(sample, seed, epoch, caption_dropout) for sample in plan]
-            if (batch := self.batch(plan, captions)) is not None:
-                yield batch
-
     def _manifest(self) -> list[dict[str, Any]]:
         url = self.store.url("manifest.parquet")
         try:
@@ -252,6 +240,11 @@ def _sample(
         raise CorpusError(f"{url}: {key}.json is not as it should be: {error}") from error
     if parsed.id != key:
         raise CorpusError(f"{url}: {key}.json says that its id is {parsed.id!r}")
+    if len(parsed.caption_sources) not in (0, len(parsed.captions)):
+        raise CorpusError(
+            f"{url}: sample {parsed.id} has {len(parsed.captions)} captions and "
+            f"{len(parsed.caption_sources)} caption_sources; write the set again"
+        )
     if (parsed.target_width, parsed.target_height) != (row["width"], row["height"]):
         raise CorpusError(
             f"{url}: sample {parsed.id} is for {parsed.target_width} x {parsed.target_height}, its "
@@ -263,38 +256,12 @@ def _sample(
         offset=place[0],
         size=place[1],
         captions=tuple(parsed.captions),
+        sources=tuple(parsed.caption_sources) or ("",) * len(parsed.captions),
+        aspect=str(row.get("aspect") or f"{row['width']}x{row['height']}"),
         width=parsed.target_width,
         height=parsed.target_height,
         crop=parsed.crop,
     )
-
-
-def plan_epoch(
-    samples: Sequence[Sample], *, seed: int, epoch: int, batch_size: int
-) -> list[list[Sample]]:
-    """Batches of one aspect bucket each; every sample once; a bucket's last batch may be smaller.
-
-    The order follows keyed hashes of (seed, epoch, id): neither the order of `samples` nor the tars
-    matter.
-    """
-    name = f"order:{epoch}"
-    buckets: dict[tuple[int, int], list[Sample]] = defaultdict(list)
-    for sample in sorted(samples, key=lambda item: (keyed_uint64(name, seed, item.id), item.id)):
-        buckets[sample.bucket].append(sample)
-    batches = [
-        bucket[start : start + batch_size]
-        for bucket in buckets.values()
-        for start in range(0, len(bucket), batch_size)
-    ]
-    return sorted(batches, key=lambda batch: keyed_uint64(f"batch:{epoch}", seed, batch[0].id))
-
-
-def draw_caption(sample: Sample, seed: int, epoch: int, dropout: float) -> str:
-    """One of the sample's captions, all alike likely; with probability `dropout` the empty text."""
-    if not sample.captions or keyed_unit(f"dropout:{epoch}", seed, sample.id) < dropout:
-        return ""
-    unit = keyed_unit(f"caption:{epoch}", seed, sample.id)
-    return sample.captions[int(unit * len(sample.captions))]
 
 
 class _HashingReader(io.RawIOBase):

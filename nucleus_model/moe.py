@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from nucleus_model.config import TransformerConfig
+from nucleus_model.memory import Spare, product
 
 TINY = 1e-12
 
@@ -85,13 +86,14 @@ class Experts(nn.Module):
         super().__init__()
         self.gate_up_proj = nn.Parameter(torch.empty(experts, width, 2 * inner))
         self.down_proj = nn.Parameter(torch.empty(experts, inner, width))
+        self.spare = Spare()
 
     def forward(self, x_EMD: torch.Tensor, gates_EM: torch.Tensor) -> torch.Tensor:
         """Each expert's M tokens through it, times their gates; the same shape."""
-        gate, up = torch.bmm(x_EMD, self.gate_up_proj).chunk(2, dim=-1)
+        gate, up = product(x_EMD, self.gate_up_proj, self.spare).chunk(2, dim=-1)
         # On the inner values, of which there are fewer than of the outer ones.
         hidden_EMI = functional.silu(gate) * up * gates_EM[..., None]
-        return torch.bmm(hidden_EMI, self.down_proj)
+        return product(hidden_EMI, self.down_proj, self.spare)
 
 
 class MoE(nn.Module):

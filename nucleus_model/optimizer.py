@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 
+from nucleus_model.distributed import like
 from nucleus_model.transformer import NucleusTransformer
 
 # Coefficients of the quintic iteration, and how often it is done (Jordan et al. 2024).
@@ -53,6 +55,25 @@ def newton_schulz(matrices: torch.Tensor, iterations: int = ITERATIONS) -> torch
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
     return x.mT if tall else x
+
+
+def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
+    """`newton_schulz`, also of a tensor that FSDP2 shards over its first dimension.
+
+    A process has whole matrices of a stack, and takes its own. Of a single matrix it has rows, and
+    takes all of them from the others: every process then does the same work, and keeps its rows.
+    """
+    if not isinstance(matrices, DTensor):
+        return newton_schulz(matrices)
+    if matrices.ndim == 3:
+        return DTensor.from_local(
+            newton_schulz(matrices.to_local()),
+            matrices.device_mesh,
+            matrices.placements,
+            shape=matrices.shape,
+            stride=matrices.stride(),
+        )
+    return like(newton_schulz(matrices.full_tensor()), matrices)
 
 
 class Muon(torch.optim.Optimizer):
@@ -102,7 +123,7 @@ class Muon(torch.optim.Optimizer):
             state["momentum"] = torch.zeros_like(gradient)
         momentum = state["momentum"]
         momentum.lerp_(gradient, 1 - group["momentum"])
-        update = newton_schulz(gradient.lerp(momentum, group["momentum"]))
+        update = orthogonal(gradient.lerp(momentum, group["momentum"]))
         size = UPDATE_SIZE * max(parameter.shape[-2:]) ** 0.5
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.add_(update, alpha=-group["lr"] * size)

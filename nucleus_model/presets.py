@@ -87,19 +87,19 @@ class Preset(BaseModel):
 
 
 PRESETS: dict[str, Preset] = {
-    # A token of 64 x 64 pixels in 64 tokens has 192 values: a narrower stream could not carry the
-    # noise from input to output, and samples would stay noisy.
+    # 2.4 M parameters with the nano text encoder and VAE: learns on a CPU in minutes. A token of the
+    # VAE has 64 values; of space-to-depth at factor 4 it has 192, which just fit into this width.
     "nano": Preset(
         layers=4,
-        heads=8,
+        heads=6,
         kv_heads=2,
         head_dim=32,
         rope_axes=(8, 12, 12),
-        mlp_ratio=2.0,
+        mlp_ratio=4.0,
         dense="leave_first_block_dense",
-        experts=8,
+        experts=4,
         expert_width=64,
-        capacity_factors=(0.0, 4.0, 2.0, 2.0),
+        capacity_factors=(0.0, 2.0, 2.0, 2.0),
     ),
     # For one GPU: 0.14 B parameters with the published text encoder and VAE.
     "small": Preset(

@@ -1,14 +1,14 @@
-"""The sampler: Euler steps from noise to latents, with guidance.
+"""The sampler: steps from noise to latents, with guidance.
 
     images = sample_images(model, text, codec, ["a red square"], [0], width=64, height=64)
 
 Guidance: v = v_empty + scale * (v_text - v_empty), then each token's vector is rescaled to the
-length that v_text had. Sigmas go in equal steps from 1 to 1/N, then to 0; no shift. The prompts'
-keys and values, and those of the empty prompt, are computed once a run.
+length that v_text had. Sigmas and steps are those of a solver (`nucleus_model.solver`), by default
+the published one. The prompts' keys and values, and those of the empty prompt, are computed once a
+run.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ import torch
 from nucleus_model.attention import TextKV
 from nucleus_model.codec import Codec
 from nucleus_model.flow import draw_noise, pack, unpack, velocity
+from nucleus_model.solver import solve
 from nucleus_model.text import TextEncoder
 from nucleus_model.transformer import NucleusTransformer
 
@@ -37,11 +38,6 @@ def encode_prompts(
     return model.encode_text(*text.encode(prompts), grid)
 
 
-def euler_sigmas(steps: int) -> list[float]:
-    """The sigmas of N steps, N + 1 of them: 1 to 1/N in equal steps, then 0; never shifted."""
-    return [*np.linspace(1.0, 1 / steps, steps).tolist(), 0.0]
-
-
 @torch.no_grad()
 def sample_latents(
     model: NucleusTransformer,
@@ -51,6 +47,7 @@ def sample_latents(
     *,
     steps: int,
     guidance: float,
+    solver: str = "euler",
 ) -> torch.Tensor:
     """Latents (B, C, H, W) from noise of that shape.
 
@@ -59,25 +56,26 @@ def sample_latents(
         noise_BCHW: Standard normal.
         text: The prompts, one an image, from `encode_prompts`.
         negative: What guidance leads away from, one an image; None only with a guidance of 1.
-        steps: Euler steps, N.
+        steps: Of the solver.
         guidance: Its scale; at 1 the negative prompt is not evaluated.
+        solver: A key of `nucleus_model.solver.SOLVERS`.
 
     Raises:
-        ValueError: Guidance without a negative prompt.
+        ValueError: Guidance without a negative prompt, or no such solver.
     """
     if guidance != 1 and negative is None:
         raise ValueError(f"a guidance of {guidance} needs a negative prompt, if only the empty one")
     patch = model.config.patch_size
     height, width = noise_BCHW.shape[2:]
     x_BCHW = noise_BCHW
-    for sigma, following in pairwise(euler_sigmas(steps)):
+    for sigma, advance in solve(solver, steps):
         sigma_B = torch.full((len(x_BCHW),), sigma, device=x_BCHW.device)
         v_BCHW = velocity(model, x_BCHW, sigma_B, text)
         if guidance != 1 and negative is not None:
             v_empty_BCHW = velocity(model, x_BCHW, sigma_B, negative)
             guided_BSP = guide(pack(v_BCHW, patch), pack(v_empty_BCHW, patch), guidance)
             v_BCHW = unpack(guided_BSP, height, width, patch)
-        x_BCHW = x_BCHW + (following - sigma) * v_BCHW
+        x_BCHW = advance(v_BCHW, x_BCHW)
     return x_BCHW
 
 
@@ -101,6 +99,7 @@ def sample_images(
     negative: str | Sequence[str] = "",
     steps: int = 50,
     guidance: float = 4.0,
+    solver: str = "euler",
     batch_size: int = 8,
 ) -> np.ndarray:
     """One image a prompt, uint8 (prompts, height, width, 3).
@@ -117,8 +116,9 @@ def sample_images(
         width: Pixels; a multiple of codec factor times patch.
         height: Pixels; likewise.
         negative: What guidance leads away from: one text, or one a prompt.
-        steps: Euler steps.
+        steps: Of the solver.
         guidance: Its scale; 1 is none.
+        solver: A key of `nucleus_model.solver.SOLVERS`.
         batch_size: Images at once.
 
     Raises:
@@ -140,7 +140,13 @@ def sample_images(
         text_kv = encode_prompts(model, text, prompts[part], grid)
         empty = encode_prompts(model, text, negatives[part], grid) if guidance != 1 else None
         latents_BCHW = sample_latents(
-            model, noise.to(device), text_kv, empty, steps=steps, guidance=guidance
+            model,
+            noise.to(device),
+            text_kv,
+            empty,
+            steps=steps,
+            guidance=guidance,
+            solver=solver,
         )
         images.append(codec.decode(latents_BCHW).cpu().numpy())
     return np.concatenate(images)

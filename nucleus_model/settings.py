@@ -1,10 +1,12 @@
 """Settings of the quick-train, free of torch: a recipe can be read and checked without it."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nucleus_data.models import NANO
+from nucleus_model.phases import Phase, Weights
 
 
 class TextSettings(BaseModel):
@@ -21,7 +23,10 @@ class TextSettings(BaseModel):
         default=None, description="Commit or tag of a hub model; required for one."
     )
     hidden_state: int = Field(
-        default=-2, description="Which hidden state; -1 is the last one, after the final norm."
+        default=0,
+        description="Which hidden state; -1 is the last one, after the final norm. 0, the token "
+        "embedding, is for the nano model, whose deeper states hardly tell one colour word from "
+        "another; published is -8.",
     )
     max_tokens: int = Field(
         default=256,
@@ -30,7 +35,7 @@ class TextSettings(BaseModel):
         description="Longer prompts are cut (and counted), template included.",
     )
     system_prompt: str = Field(
-        default="Draw what is described.",
+        default="Draw.",
         description="Fixed system prompt; a short one is faster, as all image tokens see it.",
     )
     cache_bytes: int = Field(
@@ -63,16 +68,68 @@ class QuickTrainSettings(BaseModel):
         le=1,
         description="Only this share of the set's samples, by a keyed hash of the id (--sample).",
     )
-    steps: int = Field(default=600, ge=1, description="Optimizer steps.")
+    steps: int = Field(
+        default=600, ge=1, description="Optimizer steps; with `phases` the sum of theirs."
+    )
     batch_size: int = Field(
         default=8,
         ge=1,
-        description="Images a step; a bucket's last batch has fewer. Many small steps learn more "
-        "from as many images than a few large ones, at this size.",
+        description="Images a step, of all processes; a bucket's last batch has fewer. Many small "
+        "steps learn more from as many images than a few large ones, at this size.",
+    )
+    micro_batch: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most images that a process takes at once; gradients of a step's pieces are "
+        "summed. Empty for all.",
+    )
+    capacity_factors: float | tuple[float, ...] | None = Field(
+        default=None,
+        description="Of the experts: one for all blocks that have any, or one a block (0 where it "
+        "is dense). Empty for the preset's.",
+    )
+    aspects: tuple[str, ...] | None = Field(
+        default=None, description="Aspect buckets by name (1x1, 16x9); empty for all of the set."
+    )
+    captions: Weights | None = Field(
+        default=None,
+        description="Weights of captions by where they come from: a source as the set has it "
+        "(synthesized:short), its second part (short) or its first (web). A sample without any "
+        "caption of a weight above 0 is left out. Empty: all alike.",
+    )
+    phases: tuple[Phase, ...] = Field(
+        default=(),
+        description="One after the other; what one leaves out has the value beside this key. "
+        "Empty for one phase of `steps`.",
+    )
+    precision: Literal["fp32", "bf16"] = Field(
+        default="fp32",
+        description="bf16: matrix products in bfloat16 (autocast); weights, gradients and the "
+        "optimizer's state stay float32.",
+    )
+    gradient_checkpointing: bool = Field(
+        default=False,
+        description="Compute each block again in the backward pass: less memory, more work.",
     )
     optimizer: Literal["adamw", "muon"] = Field(
         default="adamw",
         description="adamw for all parameters; or muon for the matrices inside blocks.",
+    )
+    schedule: Literal["warmup_decay", "warmup_stable_merge"] = Field(
+        default="warmup_decay",
+        description="warmup_decay falls over the last `decay_share` of the steps; "
+        "warmup_stable_merge stays, and merges the last checkpoints of the last phase at the end.",
+    )
+    merge_last: int = Field(
+        default=16,
+        ge=1,
+        description="warmup_stable_merge: how many checkpoints, if there are as many (16 is "
+        "second-hand).",
+    )
+    merge_weights: Literal["inverse_sqrt", "uniform", "one_minus_sqrt"] = Field(
+        default="inverse_sqrt",
+        description="warmup_stable_merge: inverse_sqrt is 1/sqrt(k) for the k-th newest "
+        "(second-hand); uniform and one_minus_sqrt stand for a linear decay and one of that form.",
     )
     lr: float = Field(default=2e-3, gt=0, description="Peak learning rate.")
     warmup: int = Field(
@@ -82,12 +139,36 @@ class QuickTrainSettings(BaseModel):
         default=0.3,
         ge=0,
         le=1,
-        description="Last share of the steps, over which it falls to 0 again.",
+        description="warmup_decay: last share of the steps, over which it falls to 0 again.",
     )
     weight_decay: float = Field(
         default=0.01, ge=0, description="Of matrices; norms and biases have none."
     )
     clip: float = Field(default=1.0, gt=0, description="Gradients are scaled down to this norm.")
+    router_z_loss: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight of the router z-loss, summed over blocks (published, second-hand: "
+        "5e-7).",
+    )
+    max_bad_steps: int = Field(
+        default=10,
+        ge=1,
+        description="So many steps in a row whose loss or gradient is not finite, or a spike that "
+        "is skipped, end the run.",
+    )
+    spike_factor: float | None = Field(
+        default=None,
+        gt=1,
+        description="A gradient norm above this many times the median of the last "
+        "`spike_window` is a spike; empty: there are none.",
+    )
+    spike_window: int = Field(
+        default=100, ge=10, description="Steps of that median; before 10 there is none."
+    )
+    spike_action: Literal["skip", "clip"] = Field(
+        default="skip", description="A spike's step is not taken, or clipped to the median."
+    )
     seed: int = Field(
         default=0, ge=0, description="Decides weights, order, captions, sigmas and noise."
     )
@@ -97,9 +178,10 @@ class QuickTrainSettings(BaseModel):
         le=1,
         description="Share of samples trained with the empty text, for guidance.",
     )
-    timestep_mu: float = Field(
-        default=0.5,
-        description="Mean of the logit of sigma; higher is noisier. 0.5 is for 256 tokens.",
+    timestep_mu: float | None = Field(
+        default=None,
+        description="Mean of the logit of sigma; higher is noisier. Empty: by the image's tokens, "
+        "from 0.5 at 256 (and below) to 1.15 at 4096 (and above); second-hand figures.",
     )
     timestep_std: float = Field(
         default=1.0, gt=0, description="Standard deviation of the logit of sigma."
@@ -115,6 +197,26 @@ class QuickTrainSettings(BaseModel):
         default=4,
         ge=1,
         description="How often the held-out loss is measured, the last step included.",
+    )
+    checkpoint_every: int = Field(
+        default=100,
+        ge=0,
+        description="Steps between checkpoints, from which the same command goes on; 0: only one "
+        "at the end.",
+    )
+    keep_checkpoints: int = Field(
+        default=1,
+        ge=1,
+        description="The newest so many stay (warmup_stable_merge: at least `merge_last`); the "
+        "optimizer's state stays in the newest alone.",
+    )
+    router_every: int = Field(
+        default=100,
+        ge=0,
+        description="Steps between lines on what the routers did, by block; 0: none.",
+    )
+    tensorboard: bool = Field(
+        default=False, description="Write the metrics for TensorBoard, too, into `tensorboard/`."
     )
     codec: Literal["space_to_depth", "vae"] = Field(
         default="space_to_depth",
@@ -143,6 +245,9 @@ class QuickTrainSettings(BaseModel):
     sample_seeds: tuple[int, ...] = Field(
         default=(0, 1, 2), min_length=1, description="One column of the grid a seed."
     )
+    sample_every: int = Field(
+        default=0, ge=0, description="Steps between grids on the way; 0: only one at the end."
+    )
     sample_steps: int = Field(default=20, ge=1, description="Euler steps.")
     guidance: float = Field(default=4.0, ge=1, description="Scale of the guidance; 1 is none.")
     threads: int = Field(
@@ -160,3 +265,29 @@ class QuickTrainSettings(BaseModel):
     latent_cache_bytes: int = Field(
         default=256 << 20, ge=0, description="Memory for encoded images, in bytes."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sum_of_steps(cls, content: Any) -> Any:
+        if not isinstance(content, Mapping) or not content.get("phases"):
+            return content
+        phases = [Phase.model_validate(phase) for phase in content["phases"]]
+        total = sum(phase.steps for phase in phases)
+        if content.get("steps", total) != total:
+            raise ValueError(
+                f"steps is {content['steps']}, the phases' sum is {total}; leave steps out"
+            )
+        return {**content, "steps": total}
+
+    def plan(self) -> tuple[Phase, ...]:
+        """The phases, each with all that it takes from the settings beside them."""
+        shared = {
+            name: getattr(self, name)
+            for name in Phase.model_fields
+            if name not in ("steps", "lr_factor")
+        }
+        phases = self.phases or (Phase(steps=self.steps),)
+        return tuple(
+            phase.model_copy(update={k: v for k, v in shared.items() if getattr(phase, k) is None})
+            for phase in phases
+        )

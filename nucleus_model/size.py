@@ -34,7 +34,7 @@ class ModelSize:
         factor: Image pixels on the side of a latent pixel.
         text_width: Of the text encoder's states.
         pixels_a_token: Side of the square of image pixels that one token shows.
-        tokens: Of a square image at the training resolution; None where the set decides it.
+        tokens: Of a square image at the first phase's resolution; None where the set decides it.
     """
 
     parameters: int
@@ -75,7 +75,7 @@ def model_size(settings: QuickTrainSettings) -> ModelSize:
         factor=factor,
         text_width=text["hidden_size"],
         pixels_a_token=pixels,
-        tokens=_tokens(settings.resolution, pixels),
+        tokens=_tokens(settings.plan()[0].resolution, pixels),
     )
 
 

@@ -7,7 +7,8 @@ nothing but the prompt; batches are padded on the right, where the transformer's
 exact (on the left it would shift the rotary positions).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,6 @@ class TextEncoder:
 
     def __init__(self, settings: TextSettings, device: str = "cpu") -> None:
         from transformers import AutoConfig, AutoTokenizer, Qwen3VLModel
-        from transformers.utils import logging
 
         self.settings = settings
         self.model = resolve_model(settings.model, settings.revision, TEXT_ENCODER)
@@ -51,17 +51,13 @@ class TextEncoder:
                 f"{TEXT_ENCODER.key}: {where} is a {config.model_type!r}, allowed is 'qwen3_vl'"
             )
         check_state(settings, config.text_config.num_hidden_layers)
-        bars = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()
-        try:
+        with without_bars():
             model = Qwen3VLModel.from_pretrained(
                 where, use_safetensors=True, dtype=torch.float32, **options
             )
-        finally:
-            if bars:
-                logging.enable_progress_bar()
         self.tokenizer = AutoTokenizer.from_pretrained(tokenizer_place(where), **options)
-        self.tower = model.language_model.to(device).eval().requires_grad_(False)
+        tower = without_unused(model.language_model, settings.hidden_state)
+        self.tower = tower.to(device).eval().requires_grad_(False)
         self.device = device
         self.width = int(config.text_config.hidden_size)
         self.cut = 0
@@ -90,12 +86,9 @@ class TextEncoder:
         ids_1L = torch.tensor([tokens], device=self.device)
         with torch.no_grad():
             output = self.tower(
-                input_ids=ids_1L,
-                attention_mask=torch.ones_like(ids_1L),
-                output_hidden_states=True,
-                use_cache=False,
+                input_ids=ids_1L, attention_mask=torch.ones_like(ids_1L), use_cache=False
             )
-        states_LD: torch.Tensor = output.hidden_states[self.settings.hidden_state][0].clone()
+        states_LD: torch.Tensor = output.last_hidden_state[0]
         return states_LD
 
     def encode(self, prompts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -106,6 +99,35 @@ class TextEncoder:
             multiple of 8.
         """
         return pad_right([self.states(prompt) for prompt in prompts])
+
+
+def without_unused(tower: torch.nn.Module, hidden_state: int) -> torch.nn.Module:
+    """The tower without the layers above a hidden state, which is then what it returns.
+
+    Args:
+        tower: A language tower of transformers; changed in place.
+        hidden_state: As transformers counts them: 0 is the embedding, -1 comes after the last norm.
+    """
+    layers: Any = tower.layers
+    used = hidden_state % (len(layers) + 1)
+    if used < len(layers):
+        tower.layers = layers[:used]
+        tower.norm = torch.nn.Identity()
+    return tower
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Keeps transformers from drawing progress bars, which it does into files too."""
+    from transformers.utils import logging
+
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if bars:
+            logging.enable_progress_bar()
 
 
 def tokenizer_place(where: str) -> str:

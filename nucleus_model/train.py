@@ -1,4 +1,4 @@
-"""The quick-train: a training set in, a loss curve, a checkpoint and samples out.
+"""The trainer: a training set in, a loss curve, checkpoints and samples out.
 
     summary = quick_train("corpus/sets/demo/<hash>", Path("out"), QuickTrainSettings(steps=600))
 
@@ -7,43 +7,44 @@ threads, but for the timings:
 
 | file | content |
 |---|---|
-| `metrics.jsonl` | a line a step: step, epoch, loss, lr, grad_norm, samples; some with |
-| | step, holdout_loss, holdout_bins |
+| `metrics.jsonl` | a line a step: step, epoch, loss, lr, grad_norm, samples; with several phases |
+| | phase; where a step was odd skipped or clipped, and ids; and lines of measurements: |
+| | holdout_loss, holdout_bins; router (by block: uncovered, single, coverage, max_load) |
 | `timings.jsonl` | a line a step: step, seconds, images_per_second (of the step) |
-| `checkpoints/NNNNNN/` | `model.safetensors`, `checkpoint.json` |
+| `checkpoints/NNNNNN/` | see `checkpoint`; `merged-NNNNNN/` beside them, if the schedule merges |
+| `samples/NNNNNN.png` | grids on the way |
 | `samples.png`, `samples.json` | a row a prompt, a column a seed |
 | `summary.json` | what `quick_train` returns, but for its `timings` |
+
+A run that was killed goes on from its newest checkpoint when it is called again, and leaves the
+same. Under torchrun all processes call it: see `distributed`.
 """
 
 import json
-import math
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
-
-import torch
+from typing import Any
 
 from nucleus_data.errors import CorpusError
-from nucleus_model.checkpoint import save_checkpoint
-from nucleus_model.choice import choose
-from nucleus_model.codec import Codec, load_codec
-from nucleus_model.flow import draw_noise, draw_sigma, flow_loss, grid_of
-from nucleus_model.holdout import held_out_loss
-from nucleus_model.init import build_transformer
-from nucleus_model.latents import Latents
-from nucleus_model.loader import Batch, Sample, TrainingSet
-from nucleus_model.optimizer import build_optimizers
-from nucleus_model.pictures import write_grid
-from nucleus_model.presets import PRESETS, Preset
-from nucleus_model.sample import sample_grid
+from nucleus_model.checkpoint import read_record, save_checkpoint
+from nucleus_model.determinism import deterministic
+from nucleus_model.distributed import World, joined
+from nucleus_model.feed import Place, Turn, turns
+from nucleus_model.merge import merge_checkpoints
+from nucleus_model.metrics import Metrics, describe
+from nucleus_model.parts import Parts
+from nucleus_model.phases import phase_at
+from nucleus_model.resume import Checkpoints, alone, collect, load_weights, read_facts, restore
+from nucleus_model.schedule import learning_rate, merge_weights
 from nucleus_model.settings import QuickTrainSettings
-from nucleus_model.text import TextEncoder
+from nucleus_model.sources import Source
+from nucleus_model.step import Work
 
 Progress = Callable[[int, int, Mapping[str, Any]], None]
-LAST_LOSSES = 20
+Saved = Callable[[Path], None]
 
 
 def quick_train(
@@ -52,15 +53,18 @@ def quick_train(
     settings: QuickTrainSettings,
     storage_options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    saved: Saved | None = None,
 ) -> dict[str, Any]:
     """Trains on a training set and samples from the result; the module's text lists the files.
 
     Args:
         set_folder: Local path or fsspec URL of the folder that holds `manifest.parquet`.
-        out: Local folder for the results; files of an earlier run in it are replaced.
+        out: Local folder for the results (one that all processes see); if it holds a run of the
+            same settings and set, that run goes on.
         settings: How.
         storage_options: For fsspec.
         progress: Called after each step with the step, the number of steps, and the step's metrics.
+        saved: Called after each checkpoint on the way with its folder.
 
     Returns:
         The summary; its key `timings` (seconds, images_per_second) is not in `summary.json`.
@@ -68,298 +72,229 @@ def quick_train(
     Raises:
         CorpusError: The set is not as its manifest says, is empty, or none of its images can be
             decoded.
-        RequestError: `limit` or `sample` leaves too little of the set.
-        ValueError: The settings do not fit the set or the text encoder.
-        FloatingPointError: The loss or the gradient is not finite; the last checkpoint is left as
-            it was.
+        RequestError: `limit` or `sample` leaves too little of the set, a package is missing, or
+            another process trains in `out`.
+        ValueError: The settings do not fit the set or the text encoder, or `out` holds another run.
+        FloatingPointError: Too many steps in a row had a loss or gradient that is not finite; the
+            checkpoints are left as they were.
     """
     started = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
-    with _deterministic(settings.threads):
-        training_set = TrainingSet(
-            set_folder,
-            resolution=settings.resolution,
-            storage_options=storage_options,
-            cache_bytes=settings.image_cache_bytes,
-        )
-        trainer = _Trainer(training_set, settings)
-        with (
-            (out / "metrics.jsonl").open("w", encoding="utf-8") as metrics,
-            (out / "timings.jsonl").open("w", encoding="utf-8") as timings,
-        ):
-            summary = trainer.train(metrics, timings, progress)
-        checkpoint = f"checkpoints/{settings.steps:06d}"
-        save_checkpoint(out / checkpoint, trainer.model, trainer.record())
-        trainer.write_samples(out)
-    summary |= {
-        "text": describe(summary),
-        "checkpoint": checkpoint,
-        "grid": "samples.png",
-        "failures": dict(sorted(training_set.failures.items())),
-        "captions_cut": trainer.text.cut,
-    }
-    text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
-    (out / "summary.json").write_text(text, encoding="utf-8")
+    with (
+        deterministic(settings.threads, settings.device, settings.seed),
+        joined(settings.device) as world,
+        alone(out) if world.first else nullcontext(),
+    ):
+        trainer = _Trainer(set_folder, out, settings, storage_options, world)
+        try:
+            trainer.train(progress, saved)
+            summary = trainer.finish()
+        finally:
+            trainer.metrics.close()
     seconds = time.perf_counter() - started
-    return summary | {"timings": {"seconds": seconds, **trainer.speed()}}
+    speed = trainer.metrics.images_per_second()
+    return summary | {"timings": {"seconds": seconds, "images_per_second": speed}}
 
 
 class _Trainer:
-    """The model, its optimizer and its data, put together from the settings."""
+    """A run: its parts, and how far it is."""
 
-    def __init__(self, training_set: TrainingSet, settings: QuickTrainSettings) -> None:
-        self.settings = settings
-        self.set = training_set
-        self.preset: Preset = PRESETS[settings.preset]
-        self.codec: Codec = load_codec(settings)
-        self.latents = Latents(self.codec, settings.latent_cache_bytes)
-        _check_buckets(training_set, self.codec.factor * self.preset.patch)
-        by_id = {sample.id: sample for sample in training_set.samples}
-        train, held_out = choose(list(by_id), settings)
-        self.train_samples: list[Sample] = [by_id[i] for i in train]
-        self.held_out: list[Sample] = [by_id[i] for i in held_out]
-        if not self.train_samples:
-            raise CorpusError(
-                f"{training_set.store.uri} has {len(training_set.samples)} samples at resolution "
-                f"{training_set.resolution} and none of them is left to train on; import more "
-                "images, or lower quick_train.holdout_share"
-            )
-        self.text = TextEncoder(settings.text, settings.device)
-        self.model = build_transformer(
-            self.preset,
-            latent_channels=self.codec.channels,
-            text_width=self.text.width,
-            seed=settings.seed,
-        )
-        self.model.to(settings.device)
-        self.optimizers = build_optimizers(
-            self.model, settings.optimizer, lr=settings.lr, weight_decay=settings.weight_decay
-        )
-        self.seconds: list[float] = []
-        self.images: list[int] = []
+    def __init__(
+        self,
+        set_folder: str,
+        out: Path,
+        settings: QuickTrainSettings,
+        storage_options: Mapping[str, Any] | None,
+        world: World,
+    ) -> None:
+        self.parts = Parts(set_folder, settings, storage_options, world)
+        self.out, self.settings, self.world = out, settings, world
+        self.plan, self.sources = self.parts.plan, self.parts.sources
+        keep = settings.merge_last if settings.schedule == "warmup_stable_merge" else 1
+        keep = max(keep, settings.keep_checkpoints)
+        self.checkpoints = Checkpoints(out / "checkpoints", keep)
+        self.data = [source.digest() for source in self.sources]
+        self.step, self.place = 0, Place()
+        self._go_on()
 
-    def train(
-        self, metrics: IO[str], timings: IO[str], progress: Progress | None
-    ) -> dict[str, Any]:
-        """All the steps. Returns the part of the summary that they decide."""
+    def _go_on(self) -> None:
+        """From the newest checkpoint, if there is one."""
+        newest = self.checkpoints.newest()
+        if newest is not None:
+            facts = read_facts(newest, self.settings, self.data)
+            restore(newest, self.parts.model, self.parts.optimizers)
+            self.parts.guard.restore(facts["guard"])
+            self.step, self.place = facts["step"], Place(**facts["place"])
+            for source, failures in zip(self.sources, facts["failures"], strict=True):
+                source.set.failures.update(failures)
+            self.parts.begin(self.place.phase)
+        self.world.wait()  # none reads what the first one tidies up
+        if self.world.first:
+            self.checkpoints.sweep()
+        self.metrics = Metrics(
+            self.out, self.step, writes=self.world.first, board=self.settings.tensorboard
+        )
+
+    def train(self, progress: Progress | None, saved: Saved | None) -> None:
+        """The steps that are left. Arguments as those of `quick_train`."""
         settings = self.settings
-        measured = {
-            max(1, round(settings.steps * part / settings.holdout_times))
-            for part in range(1, settings.holdout_times + 1)
-        }
-        losses: list[float] = []
-        held_out: list[dict[str, Any]] = []
-        epoch = 0
-        for step, (epoch, batch) in enumerate(self._batches(), start=1):
+        times = settings.holdout_times
+        measured = {max(1, round(settings.steps * n / times)) for n in range(1, times + 1)}
+        for turn in self._turns():
             began = time.perf_counter()
-            line = {"step": step, "epoch": epoch, **self._step(step, epoch, batch)}
-            seconds = time.perf_counter() - began
-            losses.append(line["loss"])
-            self.seconds.append(seconds)
-            self.images.append(len(batch.samples))
-            _write_line(metrics, line)
-            speed = len(batch.samples) / seconds
-            _write_line(timings, {"step": step, "seconds": seconds, "images_per_second": speed})
-            if step in measured:
-                found = held_out_loss(
-                    self.model,
-                    self.text,
-                    self.latents,
-                    self.set,
-                    self.held_out,
-                    settings.batch_size,
-                )
-                if found is not None:
-                    held_out.append(
-                        {"step": step, "holdout_loss": found.loss, "holdout_bins": found.bins}
-                    )
-                    _write_line(metrics, held_out[-1])
-                    line |= held_out[-1]
-            if progress is not None:
-                progress(step, settings.steps, line)
-            if step == settings.steps:
-                break
-        return {
-            "preset": settings.preset,
-            "resolution": self.set.resolution,
-            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
-            "steps": settings.steps,
-            "epochs": epoch + 1,
-            "images": sum(self.images),
-            "samples": len(self.set.samples),
-            "train_samples": len(self.train_samples),
-            "holdout_samples": len(self.held_out),
-            "first_loss": losses[0],
-            "last_loss": math.fsum(losses[-LAST_LOSSES:]) / len(losses[-LAST_LOSSES:]),
-            "holdout": held_out,
-        }
-
-    def record(self) -> dict[str, Any]:
-        """What the checkpoint says of its origin."""
-        return {
-            "step": self.settings.steps,
-            "resolution": self.set.resolution,
-            "settings": self.settings.model_dump(mode="json"),
-            "codec": {"name": self.settings.codec, "factor": self.codec.factor},
-        }
-
-    def write_samples(self, out: Path) -> None:
-        """The grid, in the set's fullest aspect bucket."""
-        settings = self.settings
-        prompts = settings.sample_prompts or self._captions(settings.sample_rows)
-        used = [*self.train_samples, *self.held_out]
-        counts = Counter(sample.bucket for sample in used)
-        width, height = max(counts, key=lambda bucket: (counts[bucket], bucket))
-        images = sample_grid(
-            self.model,
-            self.text,
-            self.codec,
-            prompts,
-            settings.sample_seeds,
-            width=width,
-            height=height,
-            steps=settings.sample_steps,
-            guidance=settings.guidance,
-        )
-        facts = {"steps": settings.sample_steps, "guidance": settings.guidance}
-        write_grid(out, images, prompts, settings.sample_seeds, **facts)
-
-    def speed(self) -> dict[str, float]:
-        """Images a second over all steps but the first, which warms up."""
-        skip = 1 if len(self.seconds) > 1 else 0
-        return {"images_per_second": sum(self.images[skip:]) / sum(self.seconds[skip:])}
-
-    def _batches(self) -> Iterator[tuple[int, Batch]]:
-        epoch = 0
-        while True:
-            empty = True
-            for batch in self.set.epoch(
-                self.train_samples,
-                seed=self.settings.seed,
-                epoch=epoch,
-                batch_size=self.settings.batch_size,
-                caption_dropout=self.settings.caption_dropout,
+            line = self._take(turn)
+            if line is None:
+                continue
+            self.metrics.time(self.step, time.perf_counter() - began, line["samples"])
+            if (
+                self.step in measured
+                and (found := self.parts.measure(self.place.phase, self.step)) is not None
             ):
-                empty = False
-                yield epoch, batch
-            if empty:
-                key, reason = next(iter(self.set.failures.items()))
-                raise CorpusError(
-                    f"{self.set.store.uri}: none of the {len(self.train_samples)} images can be "
-                    f"decoded; the first: {key}: {reason}"
-                )
-            epoch += 1
+                self.metrics.write(found)
+                line |= found
+            if _due(self.step, settings.sample_every):
+                sheet = self.parts.previews(self.place.phase)
+                if self.world.first:
+                    sheet.write_sheet(self.out / "samples" / f"{self.step:06d}.png", self.step)
+            if _due(self.step, settings.checkpoint_every) or self.step == settings.steps:
+                self._save()
+                if saved is not None and self.step < settings.steps:
+                    saved(self.checkpoints.path(self.step))
+            if progress is not None:
+                progress(self.step, settings.steps, line)
 
-    def _step(self, step: int, epoch: int, batch: Batch) -> dict[str, Any]:
-        settings = self.settings
-        rate = learning_rate(step, settings)
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-        latents_BCHW = self.latents.of(batch).to(settings.device)
-        shape = tuple(latents_BCHW.shape[1:])
-        keys = [f"{epoch}:{sample.id}" for sample in batch.samples]
-        noise_BCHW = torch.stack([draw_noise(settings.seed, key, shape) for key in keys])
-        sigmas = [
-            draw_sigma(
-                settings.seed,
-                key,
-                mu=settings.timestep_mu,
-                std=settings.timestep_std,
-                uniform_share=settings.timestep_uniform,
-            )
-            for key in keys
-        ]
-        grid = grid_of(latents_BCHW, self.preset.patch)
-        text = self.model.encode_text(*self.text.encode(batch.captions), grid)
-        loss = flow_loss(
-            self.model,
-            latents_BCHW,
-            noise_BCHW.to(settings.device),
-            torch.tensor(sigmas, device=settings.device),
-            text,
-        ).mean()
-        self.model.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
-        check_finite(step, loss.item(), norm.item(), [sample.id for sample in batch.samples])
-        for optimizer in self.optimizers:
-            optimizer.step()
-        return {
-            "loss": loss.item(),
-            "lr": rate,
-            "grad_norm": norm.item(),
-            "samples": len(batch.samples),
+    def finish(self) -> dict[str, Any]:
+        """Merges, if the schedule does; writes samples and summary. Returns the summary."""
+        settings, source = self.settings, self.sources[-1]
+        last = self.checkpoints.path(settings.steps)
+        merged: dict[str, Any] = {}
+        if settings.schedule == "warmup_stable_merge":
+            last, merged = self._merge()
+        previews = self.parts.previews(self.place.phase)
+        summary = {
+            "preset": settings.preset,
+            "resolution": source.set.resolution,
+            "parameters": self.parts.parameters,
+            "steps": settings.steps,
+            "samples": len(source.set.samples),
+            "train_samples": len(source.train),
+            "holdout_samples": len(source.held_out),
+            **self.metrics.summary(),
+            **merged,
         }
+        summary |= {
+            "text": describe(summary),
+            "checkpoint": last.relative_to(self.out).as_posix(),
+            "grid": "samples.png",
+            "failures": {k: v for phase in self.parts.failures() for k, v in phase.items()},
+            "captions_cut": self.parts.text.cut,
+        }
+        if self.world.first:
+            previews.write(self.out)
+            text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+            (self.out / "summary.json").write_text(text, encoding="utf-8")
+        return summary
 
-    def _captions(self, count: int) -> tuple[str, ...]:
-        candidates = [*self.held_out, *self.train_samples]
-        found = dict.fromkeys(item.captions[-1] for item in candidates if item.captions)
-        return tuple(found)[:count] or ("",)
+    def _turns(self) -> Iterator[Turn]:
+        """What is left of each phase, up to its last step."""
+        while self.step < self.settings.steps:
+            number = phase_at(self.plan, self.step + 1)
+            if self.step == 0 or number != self.place.phase:
+                self.place = Place(number, self.place.epoch + (self.step > 0))  # no epoch twice
+                self.parts.begin(number)
+                self.parts.guard.forget()
+            source, epoch = self.sources[number], self.place.epoch
+            before = -1 if self.place.batch else self.step
+            for turn in turns(source.train, self.plan[number], self.settings, self.place):
+                if turn.place.epoch > epoch:
+                    if self.step == before:
+                        raise CorpusError(self._undecodable(source))
+                    epoch, before = turn.place.epoch, self.step
+                yield turn
+                if self.step == self.settings.steps or phase_at(self.plan, self.step + 1) != number:
+                    break
 
-
-def describe(summary: Mapping[str, Any]) -> str:
-    """One line on a run's result, without wall-clock figures."""
-    held = summary["holdout"]
-    held_text = f", held-out loss {held[-1]['holdout_loss']:.3f}" if held else ""
-    return (
-        f"{summary['steps']} steps, {summary['images']} images of {summary['train_samples']} "
-        f"samples: loss {summary['first_loss']:.3f} to {summary['last_loss']:.3f}{held_text}"
-    )
-
-
-def learning_rate(step: int, settings: QuickTrainSettings) -> float:
-    """The rate at a step (from 1): up over `warmup`, flat, down over the last `decay_share`."""
-    up = step / settings.warmup if settings.warmup else 1.0
-    falling = settings.steps * settings.decay_share
-    down = (settings.steps - step + 1) / falling if falling else 1.0
-    return settings.lr * min(1.0, up, down)
-
-
-def check_finite(step: int, loss: float, grad_norm: float, ids: Sequence[str]) -> None:
-    """Stops a run that diverged.
-
-    Raises:
-        FloatingPointError: The loss or the gradient's norm is not finite.
-    """
-    if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-        raise FloatingPointError(
-            f"quick-train diverged at step {step}: loss {loss}, gradient norm {grad_norm}. Lower "
-            f"quick_train.lr, or look at the samples of this step: {', '.join(ids[:8])}"
+    def _undecodable(self, source: Source) -> str:
+        failed = {k: v for phase in self.parts.failures() for k, v in phase.items()}
+        key, reason = next(iter(failed.items()))
+        return (
+            f"{source.set.store.uri}: none of the {len(source.train)} images can be decoded; the "
+            f"first: {key}: {reason}"
         )
 
+    def _take(self, turn: Turn) -> dict[str, Any] | None:
+        """A step; None if none of its images can be decoded."""
+        source, phase = self.sources[turn.place.phase], self.plan[turn.place.phase]
+        part = self.world.share(range(len(turn.samples)))
+        latents_BCHW, ids, captions = source.load(turn, part, self.parts.codec.factor)
+        total = int(self.world.sums(len(ids))[0])
+        if not total:
+            self.place = turn.after
+            return None
+        step = self.step + 1
+        rate = learning_rate(step, self.settings, phase.lr_factor)
+        work = Work(
+            epoch=turn.place.epoch,
+            latents_BCHW=latents_BCHW,
+            ids=ids,
+            captions=captions,
+            total=total,
+            pieces=-(-self.world.most(len(turn.samples)) // phase.piece),
+            with_routing=_due(step, self.settings.router_every),
+        )
+        taken = self.parts.stepper.take(step, rate, phase, work)
+        self.step, self.place = step, turn.after
+        line: dict[str, Any] = {"step": step, "epoch": turn.place.epoch}
+        if len(self.plan) > 1:
+            line["phase"] = turn.place.phase
+        line |= {"loss": taken.loss, "lr": rate, "grad_norm": taken.grad_norm, "samples": total}
+        if taken.z_loss is not None:
+            line["z_loss"] = taken.z_loss
+        if taken.skipped is not None:
+            line |= {"skipped": taken.skipped, "ids": [item.id for item in turn.samples]}
+        self.metrics.write(line)
+        if taken.routing:
+            self.metrics.write({"step": step, "router": taken.routing})
+        return line
 
-def _check_buckets(training_set: TrainingSet, multiple: int) -> None:
-    for width, height in sorted({sample.bucket for sample in training_set.samples}):
-        if width % multiple or height % multiple:
-            raise ValueError(
-                f"{training_set.store.uri}: the aspect bucket {width} x {height} is no multiple of "
-                f"{multiple} (codec factor times patch); choose other buckets in shard, or another "
-                "quick_train.codec_factor"
-            )
+    def _save(self) -> None:
+        """A checkpoint of now, once all lines up to now are on the disk."""
+        facts = {
+            "step": self.step,
+            "place": asdict(self.place),
+            "guard": self.parts.guard.state(),
+            "failures": self.parts.failures(),
+            "settings": self.settings.model_dump(mode="json"),
+            "data": self.data,
+        }
+        record = {
+            "step": self.step,
+            "phase": self.place.phase,
+            "resolution": self.sources[self.place.phase].set.resolution,
+            "settings": facts["settings"],
+            "codec": {"name": self.settings.codec, "factor": self.parts.codec.factor},
+        }
+        weights, state = collect(self.parts.model, self.parts.optimizers, facts)
+        if self.world.first:
+            self.metrics.sync()
+            path = self.checkpoints.path(self.step)
+            save_checkpoint(path, self.parts.model, record, weights=weights, state=state)
+            self.checkpoints.prune()
+        self.world.wait()
+
+    def _merge(self) -> tuple[Path, dict[str, Any]]:
+        """The last checkpoints of the last phase as one, into the model, too."""
+        settings = self.settings
+        found = [p for p in self.checkpoints.all() if read_record(p)["phase"] == self.place.phase]
+        chosen = found[-settings.merge_last :]
+        out = self.checkpoints.folder / f"merged-{settings.steps:06d}"
+        if self.world.first:
+            merge_checkpoints(chosen, merge_weights(settings.merge_weights, len(chosen)), out)
+        self.world.wait()
+        load_weights(out, self.parts.model)
+        measured = self.parts.measure(self.place.phase, self.step) or {}
+        return out, {"merged": measured | {"checkpoints": [path.name for path in chosen]}}
 
 
-def _write_line(file: IO[str], line: Mapping[str, Any]) -> None:
-    file.write(json.dumps(line) + "\n")
-    file.flush()
-
-
-@contextmanager
-def _deterministic(threads: int) -> Iterator[None]:
-    """Deterministic kernels on a number of threads; afterwards all as it was before."""
-    memory: Any = torch.utils.deterministic
-    before = (
-        torch.get_num_threads(),
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-        memory.fill_uninitialized_memory,
-    )
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
-    memory.fill_uninitialized_memory = False  # only costs time
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1], warn_only=before[2])
-        memory.fill_uninitialized_memory = before[3]
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0

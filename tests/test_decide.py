@@ -1,5 +1,6 @@
 import json
 import random
+import threading
 
 import pyarrow as pa
 import pytest
@@ -122,6 +123,14 @@ def test_a_rule_may_read_nothing():
 
 def test_a_condition_may_end_in_a_comment():
     assert one({"small": "width < 200 -- too small"})["state"] == "rejected"
+
+
+def test_hours_are_those_of_utc_wherever_it_runs(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    monkeypatch.setattr("nucleus_data.select.decide._threads", threading.local())
+    assert (
+        one({"evening": "hour(TIMESTAMPTZ '2020-01-01 23:30:00+02') = 21"})["state"] == "rejected"
+    )
 
 
 def test_null_does_not_reject_and_is_counted():

@@ -6,8 +6,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 from nucleus_data.cli import cli
+from nucleus_data.cli_sample import RATIOS
+from nucleus_data.training_set.buckets import SIZES_1024, bucket_size
+from nucleus_model import draw as draw_module
 from nucleus_model.checkpoint import save_checkpoint
-from nucleus_model.draw import SIZES, size_of
 from nucleus_model.init import build_transformer
 from nucleus_model.pictures import read_parameters
 from nucleus_model.presets import PRESETS
@@ -40,6 +42,7 @@ def test_a_file_for_each_prompt_and_seed_says_how_it_was_made(checkpoint, tmp_pa
         "prompt": "ein Öl",
         "seed": 4,
         "steps": 2,
+        "solver": "euler",
         "guidance": 4.0,
         "negative": "grey",
         "width": 40,
@@ -63,12 +66,39 @@ def test_the_same_arguments_give_the_same_picture(checkpoint, tmp_path):
     assert (pictures["a"] != pictures["c"]).any()
 
 
-def test_all_seven_ratios_have_their_published_sizes_and_the_same_shape_when_small():
-    for aspect, (width, height) in SIZES.items():
-        assert size_of(aspect, 1024, 16) == (width, height)
-        small = size_of(aspect, 256, 16)
-        assert small[0] / small[1] == pytest.approx(width / height, rel=0.08)
-    assert len(SIZES) == 7
+def test_all_prompts_and_seeds_share_batches(checkpoint, tmp_path, monkeypatch):
+    seen, images = [], draw_module.sample_images
+
+    def counted(*args, **options):
+        seen.append((args[3], args[4]))
+        return images(*args, **options)
+
+    monkeypatch.setattr(draw_module, "sample_images", counted)
+    options = ("--steps=2", "--seed=1", "--seed=2")
+    sample(checkpoint, "red", "blue", *options, "--batch=3", "--out", tmp_path / "a")
+    assert seen == [(["red", "red", "blue"], [1, 2, 1]), (["blue"], [2])]
+    sample(checkpoint, "blue", "--steps=2", "--seed=2", "--out", tmp_path / "b")
+    one, other = (np.asarray(Image.open(tmp_path / f)) for f in ("a/0001-2.png", "b/0000-2.png"))
+    assert np.abs(one.astype(int) - other).max() <= 1
+
+
+def test_the_solver_is_a_choice_and_in_the_png(checkpoint, tmp_path):
+    for solver in ("euler", "unipc"):
+        done = sample(
+            checkpoint, "red", "--steps=3", f"--solver={solver}", "--out", tmp_path / solver
+        )
+        assert done.exit_code == 0, done.output
+        assert read_parameters(tmp_path / solver / "0000-0.png")["solver"] == solver
+
+
+def test_the_seven_ratios_are_those_of_the_training_sets(checkpoint, tmp_path):
+    assert [ratio.replace(":", "x") for ratio in RATIOS] == list(SIZES_1024)
+    assert len(RATIOS) == 7
+    for ratio in RATIOS:
+        done = sample(checkpoint, "red", "--steps=1", f"--aspect={ratio}", f"--out={tmp_path}")
+        assert done.exit_code == 0, done.output
+        with Image.open(tmp_path / "0000-0.png") as image:
+            assert image.size == bucket_size(32, ratio.replace(":", "x"), 8)
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path):

@@ -7,7 +7,13 @@ import pytest
 import torch
 from diffusers import NucleusMoEImagePipeline, NucleusMoEImageTransformer2DModel
 
-from nucleus_model.exchange import load_transformer, pipeline_text, save_pipeline, save_transformer
+from nucleus_model.exchange import (
+    load_transformer,
+    pipeline_text,
+    read_notes,
+    save_pipeline,
+    save_transformer,
+)
 from nucleus_model.settings import TextSettings
 from tests.model_support import published, random_config, random_model, write_qwen, write_vae
 from tests.test_model_parity import TOLERANCE, difference, inputs, ours, theirs
@@ -106,6 +112,7 @@ def test_a_pipeline_comes_back_from_diffusers(parts, tmp_path):
     assert (scheduler.shift, scheduler.use_dynamic_shifting) == (1.0, False)
     pipe.save_pretrained(tmp_path / "theirs")
     assert same_weights(load_transformer(tmp_path / "theirs"), model)
+    assert read_notes(tmp_path / "theirs") == (pipeline_text(tmp_path / "theirs"), None)
     for folder in ("ours", "theirs"):
         index = json.loads((tmp_path / folder / "model_index.json").read_text())
         index.pop("_name_or_path", None)
@@ -116,8 +123,11 @@ def test_a_pipeline_comes_back_from_diffusers(parts, tmp_path):
 
 def test_other_text_settings_are_arguments_of_the_call(parts, tmp_path):
     text = TextSettings(model=str(parts[0]), hidden_state=-2, max_tokens=64, system_prompt='"{%')
-    arguments = save_pipeline(tmp_path / "p", random_model(), text, str(parts[1]))
+    arguments = save_pipeline(tmp_path / "p", random_model(), text, str(parts[1]), resolution=128)
     assert arguments == {"return_index": -2, "max_sequence_length": 64}
+    assert json.loads((tmp_path / "p/nucleus.json").read_text())["call"] == arguments
+    notes = text.model_copy(update={"model": str(tmp_path / "p/text_encoder")})
+    assert read_notes(tmp_path / "p") == (notes, 128)
     pipe = NucleusMoEImagePipeline.from_pretrained(tmp_path / "p")
     template = "<|im_start|>system\n{}<|im_end|>\n<|im_start|>user\na cat<|im_end|>\n{}"
     assert pipe._format_prompt("a cat") == template.format('"{%', "<|im_start|>assistant\n")

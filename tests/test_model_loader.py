@@ -11,16 +11,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from nucleus_data.errors import CorpusError
-from nucleus_model.loader import TrainingSet, draw_caption, plan_epoch
+from nucleus_model.feed import draw_caption, plan_epoch
+from nucleus_model.loader import TrainingSet
 from tests.model_support import COLORS, Item, colored_items, flat, png, tar_bytes, write_set
 
 
 def epoch(found, seed=0, number=0, batch_size=4, dropout=0.0):
-    return list(
-        found.epoch(
-            found.samples, seed=seed, epoch=number, batch_size=batch_size, caption_dropout=dropout
-        )
-    )
+    """The batches of an epoch, as a trainer takes them."""
+    plans = plan_epoch(found.samples, seed=seed, epoch=number, batch_size=batch_size)
+    batches = [
+        found.batch(plan, [draw_caption(sample, seed, number, dropout) for sample in plan])
+        for plan in plans
+    ]
+    return [batch for batch in batches if batch is not None]
 
 
 def ids(batches):

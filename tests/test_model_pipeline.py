@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import NucleusMoEImagePipeline
 
-from nucleus_model import flow, sample, text
+from nucleus_model import flow, sample, solver, text
 from nucleus_model.exchange import load_transformer, pipeline_text, save_pipeline
 from nucleus_model.flow import draw_noise, pack
 from nucleus_model.sample import encode_prompts, sample_latents
@@ -99,7 +99,7 @@ def shifted(steps):
 
 PAD, SIGMAS, VELOCITY, TEMPLATE = (
     text.pad_right,
-    sample.euler_sigmas,
+    solver.sigmas,
     sample.velocity,
     TextEncoder.template,
 )
@@ -108,10 +108,10 @@ BUGS = {
     "output sign": (sample, "velocity", lambda *args: -VELOCITY(*args)),
     "packing order": (flow, "pack", packed_by_pixel, flow, "unpack", unpacked_by_pixel),
     "left padding": (text, "pad_right", padded_left),
-    "dynamic shift": (sample, "euler_sigmas", shifted),
+    "dynamic shift": (solver, "sigmas", shifted),
     "sigmas end at the wrong place": (
-        sample,
-        "euler_sigmas",
+        solver,
+        "sigmas",
         lambda steps: [*SIGMAS(steps)[:-1], 1e-2],
     ),
     "guidance not rescaled": (sample, "guide", lambda v, empty, scale: empty + scale * (v - empty)),

@@ -16,9 +16,10 @@ from nucleus_model.sample import (
     sample_images,
     sample_latents,
 )
+from nucleus_model.solver import SOLVERS
 from nucleus_model.text import pad_right
 from nucleus_model.transformer import Output
-from tests.model_support import awake_model
+from tests.model_support import awake_model, random_config, random_model
 
 
 class Words:
@@ -45,10 +46,11 @@ class Oracle:
         return Output(self.data - noise, {})
 
 
-def test_with_a_perfect_model_the_sampler_ends_at_the_image():
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_with_a_perfect_model_the_sampler_ends_at_the_image(solver):
     data, noise = draw_noise(0, "data", (2, 12, 4, 8)), draw_noise(0, "noise", (2, 12, 4, 8))
     text = encode_prompts(awake_model(), Words(), ["a", "b"], (2, 4))
-    found = sample_latents(Oracle(data), noise, text, text, steps=5, guidance=4.0)
+    found = sample_latents(Oracle(data), noise, text, text, steps=5, guidance=4.0, solver=solver)
     assert (found - data).abs().max() < 1e-4
 
 
@@ -99,6 +101,8 @@ def test_images_do_not_depend_on_their_batch():
     for size in (1, 2):
         other = sample_images(model, Words(), codec, prompts, seeds, batch_size=size, **sizes)
         assert np.abs(other.astype(int) - images).max() <= 1
+    turned = sample_images(model, Words(), codec, prompts[::-1], seeds[::-1], **sizes)
+    assert np.abs(turned[::-1].astype(int) - images).max() <= 1
     assert (images[0] != images[2]).any()
     grid = sample_grid(model, Words(), codec, ["a red square"], [0, 2], **sizes)
     assert np.abs(grid[0].astype(int) - images[[0, 2]]).max() <= 1
@@ -123,15 +127,21 @@ def test_a_negative_prompt_leads_away_from_itself():
         sample_latents(model, torch.zeros(1, 48, 8, 8), None, None, steps=1, guidance=4.0)
 
 
+@pytest.mark.parametrize("resolution", [256, 512, 1024])
 @pytest.mark.parametrize("aspect", SIZES_1024)
-def test_every_aspect_ratio(aspect):
-    width, height = bucket_size(128, aspect, 8)
-    model, codec = awake_model(latent_channels=48), SpaceToDepth(4)
-    images = sample_images(
-        model, Words(), codec, ["a"], [0], width=width, height=height, steps=1, guidance=1.0
-    )
-    assert images.shape == (1, height, width, 3)
-    assert images.std() > 1
+def test_every_aspect_ratio_at_its_real_size(aspect, resolution):
+    """On as many tokens as with the published VAE: latents of 1/8, patches of 2."""
+    width, height = bucket_size(resolution, aspect, 16)
+    wanted = 1024 / resolution * width, 1024 / resolution * height
+    assert wanted == pytest.approx(SIZES_1024[aspect], rel=0.04)
+    model = random_model(random_config(capacity_factors=2.0))
+    grid = (height // 16, width // 16)
+    text = encode_prompts(model, Words(), ["a"], grid)
+    noise = draw_noise(0, "sample", (1, 4, height // 8, width // 8))
+    found = sample_latents(model, noise, text, None, steps=1, guidance=1.0)
+    assert found.shape == noise.shape
+    assert found.isfinite().all()
+    assert (found - noise).std() > 0.1
 
 
 def test_text_is_encoded_once_a_prompt(monkeypatch):

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from nucleus_data.errors import CorpusError
+from nucleus_data.errors import CorpusError, RequestError
 from nucleus_model.checkpoint import load_checkpoint
 from nucleus_model.choice import choose
 from nucleus_model.codec import SpaceToDepth
@@ -19,39 +19,22 @@ from nucleus_model.latents import Latents
 from nucleus_model.loader import TrainingSet
 from nucleus_model.settings import QuickTrainSettings, TextSettings
 from nucleus_model.text import TextEncoder
-from nucleus_model.train import (
-    check_finite,
-    learning_rate,
-    quick_train,
+from nucleus_model.train import quick_train
+from tests.model_support import colored_items, write_set
+from tests.train_support import (
+    assert_same,
+    lines,
+    settings,
+    write_inputs,
+    write_two_resolutions,
 )
-from tests.model_support import colored_items, write_qwen, write_set
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("quick")
-    items = colored_items(12, (32, 32)) + colored_items(8, (48, 16), 12)
-    return write_set(folder / "set", items, resolution=32), write_qwen(folder / "qwen")
-
-
-def settings(qwen, **changes):
-    values = {
-        "preset": "debug",
-        "codec_factor": 2,
-        "steps": 6,
-        "batch_size": 8,
-        "warmup": 2,
-        "lr": 5e-3,
-        "holdout_share": 0.2,
-        "holdout_times": 2,
-        "sample_steps": 2,
-        "sample_rows": 2,
-        "threads": 1,
-        "text": TextSettings(model=str(qwen)),
-    }
-    return QuickTrainSettings.model_validate(values | changes)
+    return write_inputs(tmp_path_factory.mktemp("quick"))
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +45,6 @@ def run(inputs, tmp_path_factory):
         str(inputs[0]), out, settings(inputs[1]), progress=lambda *args: seen.append(args)
     )
     return out, summary, seen
-
-
-def lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_what_a_run_leaves(run):
@@ -99,10 +78,7 @@ def test_no_wall_clock_but_in_the_timings(run):
 def test_two_runs_are_equal_to_the_last_bit(run, inputs, tmp_path):
     torch.manual_seed(99)  # the global generator has no say
     quick_train(str(inputs[0]), tmp_path, settings(inputs[1]))
-    for path in run[0].rglob("*"):
-        if path.is_file() and path.name != "timings.jsonl":
-            name = path.relative_to(run[0])
-            assert (tmp_path / name).read_bytes() == path.read_bytes(), name
+    assert_same(run[0], tmp_path)
 
 
 def test_another_seed_gives_other_losses_on_the_same_held_out_samples(run, inputs, tmp_path):
@@ -130,7 +106,8 @@ def test_the_loss_falls_and_the_captions_are_learned(inputs, tmp_path):
     folder = str(write_set(tmp_path / "set", colored_items(16, (16, 16)), resolution=16))
     changes = {"steps": 100, "lr": 1e-2, "holdout_share": 0.0}
     summary = quick_train(folder, tmp_path / "out", settings(inputs[1], **changes))
-    losses = [line["loss"] for line in lines(tmp_path / "out" / "metrics.jsonl")]
+    metrics = lines(tmp_path / "out" / "metrics.jsonl")
+    losses = [line["loss"] for line in metrics if "loss" in line]
     assert losses[0] > 1
     assert np.mean(losses[-10:]) < 0.6 * losses[0]
     assert summary["holdout"] == []
@@ -177,24 +154,6 @@ def test_a_run_that_diverges_stops_and_leaves_no_checkpoint(inputs, tmp_path):
     assert not (tmp_path / "checkpoints").exists()
 
 
-def test_not_a_number_is_named_with_the_samples():
-    check_finite(1, 0.5, 1.0, ["a"])
-    for loss, norm in [(float("nan"), 1.0), (1.0, float("inf"))]:
-        with pytest.raises(FloatingPointError, match=r"step 3: loss .*: abc, def"):
-            check_finite(3, loss, norm, ["abc", "def"])
-
-
-def test_the_learning_rate_rises_stays_and_falls(inputs):
-    plan = settings(inputs[1], steps=100, warmup=10, decay_share=0.2, lr=1.0)
-    rates = [learning_rate(step, plan) for step in range(1, 101)]
-    assert rates[:2] == [0.1, 0.2]
-    assert set(rates[9:81]) == {1.0}
-    assert rates[-1] == pytest.approx(1 / 20)
-    assert rates[80:] == sorted(rates[80:], reverse=True)
-    flat = settings(inputs[1], warmup=0, decay_share=0, lr=1.0)
-    assert learning_rate(1, flat) == learning_rate(6, flat) == 1.0
-
-
 def test_unknown_settings_are_errors():
     with pytest.raises(ValidationError, match="learning_rate"):
         QuickTrainSettings.model_validate({"learning_rate": 1e-3})
@@ -202,19 +161,18 @@ def test_unknown_settings_are_errors():
 
 def test_a_limit_and_a_sample_train_as_on_a_set_of_those_samples_alone(inputs, tmp_path):
     items = colored_items(12, (32, 32)) + colored_items(8, (48, 16), 12)
-    for choice in ({"limit": 14}, {"sample": 0.6}):
+    for number, choice in enumerate(({"limit": 14}, {"sample": 0.6})):
+        out, alone = tmp_path / f"out-{number}", tmp_path / f"alone-{number}"
         plan = settings(inputs[1], steps=2, **choice)
-        summary = quick_train(str(inputs[0]), tmp_path / "out", plan)
+        summary = quick_train(str(inputs[0]), out, plan)
         train, held = choose([item.id for item in items], plan)
         assert (summary["train_samples"], summary["holdout_samples"]) == (len(train), len(held))
         assert len(train) + len(held) < summary["samples"] == 20
         few = [item for item in items if item.id in {*train, *held}]
         folder = write_set(tmp_path / "few", few, resolution=32)
-        quick_train(str(folder), tmp_path / "alone", settings(inputs[1], steps=2))
+        quick_train(str(folder), alone, settings(inputs[1], steps=2))
         for name in ("metrics.jsonl", "samples.json"):
-            assert (tmp_path / "out" / name).read_bytes() == (
-                tmp_path / "alone" / name
-            ).read_bytes()
+            assert (out / name).read_bytes() == (alone / name).read_bytes()
         shutil.rmtree(tmp_path / "few")
 
 
@@ -227,3 +185,98 @@ def test_no_ray_no_stage_is_imported_and_no_torch_by_the_settings():
         "'nucleus_data.runner'))]; assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_phases_change_resolution_batch_and_capacity_and_repeat_no_epoch(inputs, tmp_path):
+    folder = write_two_resolutions(tmp_path / "set")
+    phases = (
+        {"steps": 3, "resolution": 32, "batch_size": 6, "capacity_factors": 4.0},
+        {"steps": 2, "resolution": 64, "batch_size": 2, "lr_factor": 0.5},
+    )
+    plan = QuickTrainSettings.model_validate(
+        {k: v for k, v in settings(inputs[1]).model_dump().items() if k != "steps"}
+        | {"phases": phases, "checkpoint_every": 3, "keep_checkpoints": 2, "decay_share": 0}
+    )
+    summary = quick_train(str(folder), tmp_path / "out", plan)
+    steps = [line for line in lines(tmp_path / "out" / "metrics.jsonl") if "loss" in line]
+    assert [line["phase"] for line in steps] == [0, 0, 0, 1, 1]
+    assert max(line["samples"] for line in steps[:3]) == 6
+    assert max(line["samples"] for line in steps[3:]) == 2
+    assert steps[3]["epoch"] == steps[2]["epoch"] + 1
+    assert [steps[2]["lr"], steps[3]["lr"]] == [5e-3, 2.5e-3]
+    first, record = load_checkpoint(tmp_path / "out" / "checkpoints" / "000003")
+    assert (first.config.capacity_factors, record["resolution"]) == ((0.0, 4.0), 32)
+    last, record = load_checkpoint(tmp_path / "out" / summary["checkpoint"])
+    assert (last.config.capacity_factors, record["resolution"]) == ((0.0, 2.0), 64)
+    with Image.open(tmp_path / "out" / "samples.png") as picture:
+        assert picture.size[0] == 3 * 66 + 2
+
+
+def test_a_phase_without_samples_is_told_before_the_first_step(inputs, tmp_path):
+    for changes in ({"aspects": ("9x9",)}, {"captions": {"poem": 1.0}}):
+        with pytest.raises(CorpusError, match=r"aspects 32x32, 48x16 and captions synthesized"):
+            quick_train(str(inputs[0]), tmp_path, settings(inputs[1], **changes))
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_the_last_checkpoints_are_merged_and_measured(inputs, tmp_path):
+    changes = {"schedule": "warmup_stable_merge", "checkpoint_every": 1, "merge_last": 3}
+    summary = quick_train(str(inputs[0]), tmp_path, settings(inputs[1], **changes))
+    assert summary["checkpoint"] == "checkpoints/merged-000006"
+    assert summary["merged"]["checkpoints"] == ["000004", "000005", "000006"]
+    assert summary["merged"]["holdout_loss"] != summary["holdout"][-1]["holdout_loss"]
+    rates = [line["lr"] for line in lines(tmp_path / "metrics.jsonl") if "lr" in line]
+    assert rates[-1] == 5e-3
+    merged, record = load_checkpoint(tmp_path / summary["checkpoint"])
+    weights = record["merged"]["weights"]
+    parts = [
+        load_checkpoint(tmp_path / "checkpoints" / f"00000{n}")[0].state_dict() for n in (4, 5, 6)
+    ]
+    for name, tensor in merged.state_dict().items():
+        mean = sum(w * part[name].double() for w, part in zip(weights, parts, strict=True))
+        assert torch.equal(tensor, mean.float()), name
+
+
+def test_grids_on_the_way_and_routers_are_there_at_their_intervals(inputs, tmp_path):
+    quick_train(str(inputs[0]), tmp_path, settings(inputs[1], sample_every=4, router_every=3))
+    assert [path.name for path in (tmp_path / "samples").iterdir()] == ["000004.png"]
+    routers = [line for line in lines(tmp_path / "metrics.jsonl") if "router" in line]
+    assert [line["step"] for line in routers] == [3, 6]
+    assert routers[0]["router"]["1"]["coverage"] > 0
+
+
+def test_a_step_that_is_odd_is_skipped_counted_and_named(inputs, tmp_path, monkeypatch):
+    import nucleus_model.step as module
+
+    real, bad = module.draw_noise, []
+
+    def noise(seed, key, shape):
+        bad.append(key)
+        return real(seed, key, shape) * (float("nan") if len(bad) == 1 else 1)
+
+    monkeypatch.setattr(module, "draw_noise", noise)
+    summary = quick_train(str(inputs[0]), tmp_path, settings(inputs[1]))
+    assert summary["skipped_steps"] == 1
+    assert "6 steps, 1 of them odd" in summary["text"]
+    first, second = [line for line in lines(tmp_path / "metrics.jsonl") if "loss" in line][:2]
+    assert (first["loss"], first["skipped"]) == (None, "loss")
+    assert bad[0].removeprefix("0:") in first["ids"]
+    assert second["loss"] > 0
+    assert "skipped" not in second
+
+
+def test_without_tensorboard_the_command_that_installs_it_is_told(inputs, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(RequestError, match=r"pip install 'nucleus-data\[train\]'"):
+        quick_train(str(inputs[0]), tmp_path, settings(inputs[1], tensorboard=True))
+
+
+def test_tensorboard_has_the_metrics(inputs, tmp_path):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    quick_train(str(inputs[0]), tmp_path, settings(inputs[1], tensorboard=True, router_every=3))
+    found = events.EventAccumulator(str(tmp_path / "tensorboard"))
+    found.Reload()
+    losses = [line["loss"] for line in lines(tmp_path / "metrics.jsonl") if "loss" in line]
+    assert [event.value for event in found.Scalars("loss")] == pytest.approx(losses)
+    assert [event.step for event in found.Scalars("router/1/coverage")] == [3, 6]
+    assert len(found.Scalars("holdout_bins/7")) == 2

@@ -6,8 +6,10 @@ import pytest
 
 from nucleus_data import steps
 from nucleus_data.errors import RequestError
+from nucleus_data.train_mirror import Mirror, place, steps_done
 from nucleus_model.choice import choose
 from nucleus_model.loader import TrainingSet
+from nucleus_model.train import quick_train
 from tests import curated
 from tests.conftest import small_corpus, write_shard
 from tests.curated import picture
@@ -119,3 +121,41 @@ def test_a_limit_and_a_sample_reach_the_training(corpus, tmp_path, ray_cluster):
     made.recipe = curated.recipe(corpus.uri, *SETTINGS, tower)
     steps.train(made)
     assert made.lines[-1]["done"] == 12
+
+
+@pytest.mark.slow
+def test_a_training_that_was_killed_goes_on(corpus, tmp_path, ray_cluster):
+    tower = f"quick_train.text.model={write_qwen(tmp_path / 'qwen')}"
+    options = (*SETTINGS, tower, "quick_train.steps=6", "quick_train.checkpoint_every=2")
+    steps.shard(curated.run(corpus.uri, "shard", *SETTINGS))
+    whole = curated.run(corpus.uri, "quick-train", *options)
+    steps.train(whole)
+    names = ("metrics.jsonl", "summary.json", "samples.png", "checkpoints/000006/model.safetensors")
+
+    class Killed(Exception):
+        pass
+
+    def killed(step, steps, line):
+        if step == 5:
+            raise Killed
+
+    settings, folder = whole.recipe.quick_train, whole.training_set
+    here = place(folder, settings)
+    assert steps_done(corpus.store, here) == 0  # what is done needs no copy
+    mirror = Mirror(corpus.store, here, tmp_path / "lost")
+    with pytest.raises(Killed):
+        quick_train(
+            corpus.store.url(folder), tmp_path / "lost", settings, None, killed, mirror.push
+        )
+    said = []
+    again = curated.run(corpus.uri, "quick-train", *options, said=said)
+    steps.train(again)
+    assert "quick_train: goes on after step 4 of 6" in said
+    for name in names:
+        one, other = (corpus.store.read(run.path(f"quick_train/{name}")) for run in (whole, again))
+        assert one == other, name
+    assert corpus.store.list(f"{again.path('quick_train')}/checkpoints/000006") == [
+        "checkpoint.json",
+        "model.safetensors",
+    ]
+    assert steps_done(corpus.store, here) == 0

@@ -285,6 +285,7 @@ def _connection() -> duckdb.DuckDBPyConnection:
     """This thread's connection: making one takes as long as judging a shard."""
     if not hasattr(_threads, "connection"):
         _threads.connection = duckdb.connect(config={"enable_external_access": False, "threads": 1})
+        _threads.connection.execute("SET TimeZone = 'UTC'")  # not the machine's, which may differ
     found: duckdb.DuckDBPyConnection = _threads.connection
     return found
 

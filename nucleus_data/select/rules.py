@@ -253,9 +253,17 @@ def _check_function(name: str, condition: str, where: str) -> None:
 
 @lru_cache(maxsize=1)
 def _functions() -> dict[str, str]:
+    """Each function's stability, or `aggregate`; VOLATILE if its forms differ.
+
+    Forms on times with a zone say CONSISTENT_WITHIN_QUERY, as they depend on the session's zone,
+    which `decide` sets. They do not count, or nobody could subtract. `age` reads the clock.
+    """
     rows = duckdb.connect().execute(
-        "SELECT lower(function_name), function_type, stability FROM duckdb_functions() "
-        "WHERE function_type IN ('scalar', 'aggregate') AND database_name = 'system'"
+        "SELECT lower(function_name), function_type, "
+        "CASE lower(function_name) WHEN 'age' THEN 'VOLATILE' ELSE stability END "
+        "FROM duckdb_functions() "
+        "WHERE function_type IN ('scalar', 'aggregate') AND database_name = 'system' "
+        "AND NOT regexp_matches(parameter_types::VARCHAR, 'TIMESTAMP WITH TIME ZONE|TIMESTAMPTZ')"
     )
     found: dict[str, str] = {}
     for name, kind, stability in rows.fetchall():

@@ -1,0 +1,77 @@
+"""Training without Ray, by one process or, under torchrun, by many.
+
+    python -m nucleus_model SET OUT [--config FILE] [KEY=VALUE]...
+    torchrun --nproc-per-node 8 -m nucleus_model SET OUT --config configs/full/recipe.yaml
+
+SET is the folder or URL of a training set (it has a manifest.parquet). What is in OUT of a run that
+was killed goes on. FILE is a recipe (its section quick_train counts) or that section alone; a KEY
+is one of that section: steps=100, text.max_tokens=64. Exit codes: 0 done, 2 the request was wrong.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from tqdm import tqdm
+
+from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.layers import parse_override, read_layers, set_key
+from nucleus_model.settings import QuickTrainSettings
+
+
+def read_settings(config: Path | None, overrides: Sequence[str]) -> QuickTrainSettings:
+    """The settings of a recipe's section, or of a file of that section alone, and overrides.
+
+    Raises:
+        RequestError: The file or an override is not as it should be.
+    """
+    content = read_layers(config) if config else {}
+    content = content.get("quick_train", content)
+    for override in overrides:
+        keys, value = parse_override(override)
+        set_key(content, keys[1:] if keys[0] == "quick_train" else keys, value, override)
+    try:
+        return QuickTrainSettings.model_validate(content)
+    except ValidationError as error:
+        problems = [
+            f"quick_train.{'.'.join(map(str, problem['loc']))}: {problem['msg']}; got "
+            f"{problem.get('input')!r}"
+            for problem in error.errors()
+        ]
+        raise RequestError("\n".join(problems)) from None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser("python -m nucleus_model", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("set", metavar="SET")
+    parser.add_argument("out", metavar="OUT", type=Path)
+    parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*")
+    parser.add_argument("--config", type=Path, metavar="FILE")
+    given = parser.parse_intermixed_args(arguments)
+    try:
+        settings = read_settings(given.config, given.overrides)
+        from nucleus_model.train import quick_train
+
+        with tqdm(desc="train", unit=" steps", total=settings.steps, delay=1, disable=None) as bar:
+
+            def show(step: int, steps: int, line: Mapping[str, Any]) -> None:
+                bar.n = step
+                bar.set_postfix_str(f"loss {line['loss']:.3f}")
+
+            summary = quick_train(given.set, given.out, settings, progress=show)
+    except (RequestError, CorpusError, ValueError, FloatingPointError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    if os.environ.get("RANK", "0") == "0":
+        print(f"{summary['text']}\n{given.out / summary['grid']}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

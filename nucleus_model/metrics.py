@@ -1,0 +1,180 @@
+"""The metrics of a run as JSON lines, and for TensorBoard; what a resumed run keeps of them.
+
+A step's line is in the file, and on the disk, before the checkpoint that holds the step is. So a
+run that goes on from a checkpoint finds all lines up to its step, drops what came after, and each
+step is there once.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from nucleus_data.errors import CorpusError, RequestError
+
+METRICS, TIMINGS, BOARD = "metrics.jsonl", "timings.jsonl", "tensorboard"
+LAST_LOSSES = 20
+
+
+class Metrics:
+    """The lines of a run, in memory and in its folder.
+
+    Args:
+        folder: Where.
+        step: How far the run had come; later lines are removed.
+        writes: Whether this process writes (rank 0).
+        board: Whether to write for TensorBoard, too.
+
+    Attributes:
+        lines: All lines of `metrics.jsonl`.
+        timings: Likewise.
+
+    Raises:
+        CorpusError: The lines up to the step are not there.
+        RequestError: TensorBoard is not installed.
+    """
+
+    def __init__(
+        self, folder: Path, step: int, *, writes: bool = True, board: bool = False
+    ) -> None:
+        self.lines = [x for x in read_lines(folder / METRICS) if x["step"] <= step]
+        self.timings = [x for x in read_lines(folder / TIMINGS) if x["step"] <= step]
+        steps = [line["step"] for line in self.steps()]
+        if steps != list(range(1, step + 1)):
+            raise CorpusError(
+                f"{folder / METRICS} has not each of the steps 1 to {step} once, which the "
+                "checkpoint says were done; put it back, or remove the folder and train anew"
+            )
+        self._files: dict[str, IO[str]] = {}
+        self._board: Any = open_board(folder / BOARD, step) if writes and board else None
+        if writes:
+            for name, lines in ((METRICS, self.lines), (TIMINGS, self.timings)):
+                part = folder / f".{name}.part"
+                part.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+                part.replace(folder / name)
+                self._files[name] = (folder / name).open("a", encoding="utf-8")
+
+    def steps(self) -> Iterator[dict[str, Any]]:
+        """The lines of steps, without those of measurements."""
+        return (line for line in self.lines if "loss" in line)
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Adds a line; figures that are not finite become null."""
+        line = {key: _finite(value) for key, value in line.items()}
+        self.lines.append(line)
+        self._append(METRICS, line)
+        if self._board is not None:
+            for name, value in _scalars(line):
+                self._board.add_scalar(name, value, line["step"])
+
+    def time(self, step: int, seconds: float, images: int) -> None:
+        """Adds a step's time."""
+        line = {"step": step, "seconds": seconds, "images_per_second": images / seconds}
+        self.timings.append(line)
+        self._append(TIMINGS, line)
+
+    def sync(self) -> None:
+        """What was added is on the disk when this returns."""
+        for file in self._files.values():
+            os.fsync(file.fileno())
+        if self._board is not None:
+            self._board.flush()
+
+    def close(self) -> None:
+        """Closes the files."""
+        for file in self._files.values():
+            file.close()
+        if self._board is not None:
+            self._board.close()
+
+    def summary(self) -> dict[str, Any]:
+        """The part of a run's summary that its lines hold."""
+        steps = list(self.steps())
+        losses = [line["loss"] for line in steps if line["loss"] is not None]
+        last = losses[-LAST_LOSSES:]
+        return {
+            "epochs": steps[-1]["epoch"] + 1,
+            "images": sum(line["samples"] for line in steps),
+            "first_loss": losses[0] if losses else None,
+            "last_loss": math.fsum(last) / len(last) if last else None,
+            "holdout": [line for line in self.lines if "holdout_loss" in line],
+            "skipped_steps": sum("skipped" in line for line in steps),
+        }
+
+    def images_per_second(self) -> float:
+        """Over all steps but the first, which warms up."""
+        lines = self.timings[1:] or self.timings
+        images = sum(line["images_per_second"] * line["seconds"] for line in lines)
+        seconds: float = sum(line["seconds"] for line in lines)
+        return images / seconds if seconds else 0.0
+
+    def _append(self, name: str, line: Mapping[str, Any]) -> None:
+        if name in self._files:
+            self._files[name].write(json.dumps(line) + "\n")
+            self._files[name].flush()
+
+
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """A file's lines up to the first that is torn; none if there is no file."""
+    lines: list[dict[str, Any]] = []
+    if not file.exists():
+        return lines
+    for text in file.read_text("utf-8").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+def open_board(folder: Path, step: int) -> Any:
+    """A writer of torch's; what it wrote after the step before is hidden.
+
+    Raises:
+        RequestError: TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise RequestError(
+            f"quick_train.tensorboard needs the package tensorboard ({error}); install it: "
+            "pip install 'nucleus-data[train]'"
+        ) from error
+    writer: Any = SummaryWriter
+    return writer(str(folder), purge_step=step + 1 if step else None)
+
+
+def describe(summary: Mapping[str, Any]) -> str:
+    """One line on a run's result, without wall-clock figures."""
+    held = summary["holdout"]
+    held_text = f", held-out loss {held[-1]['holdout_loss']:.3f}" if held else ""
+    if "holdout_loss" in summary.get("merged", {}):
+        held_text += f", merged {summary['merged']['holdout_loss']:.3f}"
+    skipped = summary.get("skipped_steps", 0)
+    skipped_text = f", {skipped} of them odd" if skipped else ""
+    return (
+        f"{summary['steps']} steps{skipped_text}, {summary['images']} images of "
+        f"{summary['train_samples']} samples: loss {_figure(summary['first_loss'])} to "
+        f"{_figure(summary['last_loss'])}{held_text}"
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"
+
+
+def _scalars(line: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for name, value in line.items():
+        if isinstance(value, Mapping):
+            yield from _scalars(value, f"{prefix}{name}/")
+        elif isinstance(value, list | tuple):
+            numbers = [(i, v) for i, v in enumerate(value) if isinstance(v, int | float)]
+            yield from ((f"{prefix}{name}/{i}", float(number)) for i, number in numbers)
+        elif isinstance(value, int | float) and name != "step":
+            yield f"{prefix}{name}", float(value)
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,185 @@
+"""Whether the nano transformer learns what captions say: what it draws is looked at by a checker.
+
+    python scripts/bench_learning.py --out learning           # some 25 minutes on two cores
+    python scripts/bench_learning.py --quick --json learning.json
+
+12,000 pictures of the world's core scenes with their true short captions go through the line
+(ingest, inspect, dedup, select, shard), once as they are and once with every caption at another
+picture. A transformer is trained on each with the settings of configs/nano/learning.yaml, both at
+once, a core each. Each then draws 200 fixed prompts from fixed seeds
+(scripts/learning/prompts.jsonl), single objects that no training picture shows alone, and
+`nucleus_data.world.looking` says which shapes it finds in the pictures. One run, no picking: the
+last checkpoint counts.
+
+`--out` keeps the corpora, the trainings and a grid of each (`true.png`, `shuffled.png`).
+"""
+
+import os
+import sys
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from nucleus_data.recipe import load_recipe
+from nucleus_data.world.looking import ImageScore, score_image
+from nucleus_model.pictures import tile
+from nucleus_model.sample import sample_images
+from nucleus_model.saved import load_saved
+from nucleus_model.settings import QuickTrainSettings
+from nucleus_model.train import quick_train
+from scripts.benchmark import Measure, measure, parser, publish
+from scripts.learning.scenes import Prompt, read_prompts, write_pictures
+
+RECIPE = Path(__file__).resolve().parents[1] / "configs/nano/learning.yaml"
+KINDS = ("true", "shuffled")
+SIDE = 64
+STEPS, GUIDANCE = 50, 4.0  # of the sampler
+GRID = (5, 16)  # rows and columns of the first prompts
+GOALS = {"true": ">= 0.8", "shuffled": "<= 0.3"}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is done.
+
+    Attributes:
+        pictures: To learn from.
+        steps: Of the training; None for the recipe's.
+        prompts: To draw.
+    """
+
+    pictures: int = 12_000
+    steps: int | None = None
+    prompts: int = 200
+
+
+QUICK = Size(pictures=300, steps=8, prompts=8)
+
+
+def training_set(folder: Path, count: int, shuffled: bool) -> Path:
+    """Paints, and runs the line up to the training set. Returns its folder."""
+    pictures, corpus = folder / "pictures", folder / "corpus"
+    write_pictures(pictures, count, shuffled=shuffled)
+    nucleus = str(Path(sys.executable).with_name("nucleus"))
+    common = ("--config", str(RECIPE), f"corpus={corpus}")
+    for stage in ("ingest", "curate", "shard"):
+        command = [nucleus, stage, *common, f"ingest.source={pictures}"]
+        with (folder / f"{stage}.log").open("wb") as log:
+            subprocess.run(command, check=True, stdout=log, stderr=log)
+    (manifest,) = corpus.glob("sets/learning/*/manifest.parquet")
+    return manifest.parent
+
+
+def trained(folder: Path, settings: QuickTrainSettings, prompts: Sequence[Prompt]) -> "Learned":
+    """Trains on the set below a folder, draws the prompts and looks at them."""
+    torch.set_num_threads(1)
+    (manifest,) = folder.glob("corpus/sets/learning/*/manifest.parquet")
+    summary = quick_train(str(manifest.parent), folder / "training", settings)
+    images = drawn(folder / "training" / summary["checkpoint"], prompts)
+    rows, columns = GRID
+    shown = images[: rows * columns]
+    if len(shown) == rows * columns:
+        grid = tile(shown.reshape(rows, columns, *shown.shape[1:]))
+        Image.fromarray(grid).save(folder.parent / f"{folder.name}.png")
+    score = sum(
+        (score_image(image, prompt.scene) for image, prompt in zip(images, prompts, strict=True)),
+        ImageScore(),
+    )
+    return Learned(score, summary["timings"]["seconds"] / 60, summary["last_loss"])
+
+
+def drawn(checkpoint: Path, prompts: Sequence[Prompt]) -> np.ndarray:
+    """A picture a prompt, uint8 (prompts, SIDE, SIDE, 3)."""
+    saved = load_saved(checkpoint)
+    return sample_images(
+        saved.model,
+        saved.text,
+        saved.codec,
+        [prompt.prompt for prompt in prompts],
+        [prompt.seed for prompt in prompts],
+        width=SIDE,
+        height=SIDE,
+        steps=STEPS,
+        guidance=GUIDANCE,
+        batch_size=20,
+    )
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a training came to.
+
+    Attributes:
+        score: Of its pictures.
+        minutes: It took, by the clock.
+        loss: At its end.
+    """
+
+    score: ImageScore
+    minutes: float
+    loss: float
+
+
+def bench(out: Path, size: Size) -> list[Measure]:
+    """All rows."""
+    recipe = load_recipe(RECIPE, [f"corpus={out}"])
+    changed = {} if size.steps is None else {"steps": size.steps, "sample_every": 0}
+    settings = recipe.quick_train.model_copy(update=changed)
+    prompts = read_prompts()[: size.prompts]
+    for kind in KINDS:
+        if not (out / kind).exists():
+            said(f"the training set, captions {kind}")
+            (out / kind).mkdir(parents=True)
+            training_set(out / kind, size.pictures, kind == "shuffled")
+    said(f"two trainings of {settings.steps:,} steps, a core each")
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        jobs = {kind: pool.submit(trained, out / kind, settings, prompts) for kind in KINDS}
+        found = {kind: job.result() for kind, job in jobs.items()}
+    rows = []
+    for kind, learned in found.items():
+        name, score = f"{kind} captions", learned.score
+        rows += [
+            measure(f"{name}: objects right", [score.right_share], "share", GOALS[kind]),
+            measure(f"{name}: and nothing else seen", [score.images_right_share], "share"),
+            measure(f"{name}: prompts", [score.images], ""),
+            measure(f"{name}: training", [learned.minutes], "minutes", "<= 20"),
+            measure(f"{name}: loss at the end", [learned.loss], ""),
+        ]
+    (out / "found.json").write_text(
+        json.dumps({kind: vars(learned.score) for kind, learned in found.items()}, indent=1)
+    )
+    return rows
+
+
+def said(line: str) -> None:
+    """A line on what goes on, with the time."""
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    options = parser(__doc__)
+    options.add_argument("--out", type=Path, metavar="FOLDER", help="keep everything there")
+    chosen = options.parse_args(arguments)
+    size = QUICK if chosen.quick else Size()
+    with tempfile.TemporaryDirectory(prefix="bench-learning-") as folder:
+        measures = bench((chosen.out or Path(folder)).resolve(), size)
+    publish(measures, chosen.json)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Parts of `scripts/bench_learning.py`: its pictures, its prompts, and what it finds in samples."""

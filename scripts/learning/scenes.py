@@ -1,0 +1,100 @@
+"""Pictures to learn from, and prompts that none of them shows.
+
+The prompts are short captions of single objects (colour, kind, size and background: 480 are
+possible), fixed in `prompts.jsonl`. No picture of the training world shows one of those scenes
+alone: 200 combinations are never seen by themselves, though their parts are.
+"""
+
+import json
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+from nucleus_data.hashing import keyed_uint64
+from nucleus_data.world import Scene, captions, render, scene
+
+PROMPTS = Path(__file__).with_name("prompts.jsonl")
+PROMPT_WORLD, TRAINING_WORLD = 60_000, 50_000
+COUNT = 200
+SIDE = 128
+QUALITY = 95
+LENGTH = "short"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt, and what has to be seen in its picture.
+
+    Attributes:
+        prompt: A short caption.
+        seed: Of the picture's noise.
+        index: Of the scene in the world `PROMPT_WORLD`.
+    """
+
+    prompt: str
+    seed: int
+    index: int
+
+    @property
+    def scene(self) -> Scene:
+        """The truth."""
+        return scene(PROMPT_WORLD, self.index)
+
+
+def read_prompts() -> list[Prompt]:
+    """The fixed prompts."""
+    lines = PROMPTS.read_text(encoding="utf-8").splitlines()
+    return [Prompt(**json.loads(line)) for line in lines]
+
+
+def choose_prompts() -> list[Prompt]:
+    """What `prompts.jsonl` was made by: the first scenes with one object and a new caption."""
+    found: dict[str, int] = {}
+    index = 0
+    while len(found) < COUNT:
+        shown = scene(PROMPT_WORLD, index)
+        if len(shown.shapes) == 1:
+            found.setdefault(captions(shown)[LENGTH], index)
+        index += 1
+    return [Prompt(text, seed, index) for seed, (text, index) in enumerate(found.items())]
+
+
+def training_indices(count: int) -> list[int]:
+    """Numbers of the first scenes of the training world that are no prompt's."""
+    kept_out = {prompt.prompt for prompt in read_prompts()}
+    found: list[int] = []
+    index = 0
+    while len(found) < count:
+        if captions(scene(TRAINING_WORLD, index))[LENGTH] not in kept_out:
+            found.append(index)
+        index += 1
+    return found
+
+
+def write_pictures(folder: Path, count: int, *, shuffled: bool = False, workers: int = 2) -> None:
+    """Writes pictures with captions beside them, as `nucleus ingest` reads a folder.
+
+    Args:
+        folder: Where; made.
+        count: How many.
+        shuffled: Whether each picture has another's caption (no picture keeps its own place).
+        workers: Processes.
+    """
+    folder.mkdir(parents=True)
+    indices = training_indices(count)
+    told = dict(zip(indices, indices, strict=True))
+    if shuffled:
+        order = sorted(indices, key=lambda index: keyed_uint64("shuffled-captions", 0, str(index)))
+        told = dict(zip(order, [*order[1:], order[0]], strict=True))
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        list(pool.map(partial(_write, folder), told.items(), chunksize=200))
+
+
+def _write(folder: Path, numbers: tuple[int, int]) -> None:
+    shown, told = numbers
+    picture = render(scene(TRAINING_WORLD, shown), SIDE, SIDE)
+    picture.save(folder / f"{shown:06d}.jpg", quality=QUALITY, subsampling=0)
+    text = captions(scene(TRAINING_WORLD, told))[LENGTH]
+    (folder / f"{shown:06d}.txt").write_text(text, encoding="utf-8")
