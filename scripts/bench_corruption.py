@@ -2,6 +2,7 @@
 
     python scripts/bench_corruption.py                                # synthetic scenes
     python scripts/bench_corruption.py --photos stamps photographs --images 200
+    python scripts/bench_corruption.py --clean photographs --drawings stamps
     python scripts/bench_corruption.py --quick --json corruption.json
 
 Each picture is written by each encoder, read once as it is (whoever objects, raises a false alarm),
@@ -9,6 +10,19 @@ and once with each damage. `zeros`: 1,000 bytes in the middle of the file become
 file, if that is less). `flips`: 8 bits are flipped, uniformly between the first scan's header and
 the last end-of-image marker; in other formats in the last three quarters of the file. What the
 damage leaves equal is not counted. To notice is to raise; OpenCV may also return nothing.
+
+`--clean` and `--drawings` count false alarms alone, of our decoder: on each JPEG of the folders as
+it was shipped, and on their pictures written in some twenty ways (scripts/corruption/encoders.py).
+Of `--clean` only what looks like a photograph counts. Photographs, written by many cameras and
+programs, are in Debian packages; nothing need be installed, and a missing folder is passed over:
+
+    mkdir debs photographs && cd debs
+    apt-get download opencv-doc plasma-workspace-wallpapers mate-backgrounds gnome-backgrounds \
+        lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 ukui-wallpapers sway-backgrounds \
+        kphotoalbum kstars-data libjxl-testdata librust-jpeg-decoder-dev python-skimage-doc
+    for deb in *.deb; do dpkg -x "$deb" ../photographs; done    # stamps: tuxpaint-stamps-default
+
+With `cjpeg` (libjpeg-turbo-progs) and `jpeg` (libjpeg-tools) on the path, they write some too.
 """
 
 import io
@@ -25,56 +39,18 @@ os.environ["OPENCV_LOG_LEVEL"] = "OFF"
 
 import cv2
 import numpy as np
-import simplejpeg
 from PIL import Image
 
 from nucleus_data.pixels import PixelError, Reason, open_picture
 from nucleus_data.world import render, scene
 from scripts.benchmark import Measure, parser, publish
+from scripts.corruption.clean import SHIPPED, clean_files
+from scripts.corruption.encoders import JPEGS, OTHERS, Encode
 
 ZEROED = 1000
 FLIPPED = 8
 SIDES = (384, 768, 1536)
 GOALS = {"zeros": 0.92, "flips": 0.75}
-
-
-def _pillow(form: str = "JPEG", **options: object) -> Callable[[Image.Image], bytes]:
-    def encode(image: Image.Image) -> bytes:
-        stream = io.BytesIO()
-        image.save(stream, form, **options)
-        return stream.getvalue()
-
-    return encode
-
-
-def _opencv(*options: int) -> Callable[[Image.Image], bytes]:
-    return lambda image: cv2.imencode(".jpg", np.asarray(image)[..., ::-1], options)[1].tobytes()
-
-
-def _turbo(quality: int, subsampling: str) -> Callable[[Image.Image], bytes]:
-    return lambda image: simplejpeg.encode_jpeg(
-        np.ascontiguousarray(image), quality=quality, colorsubsampling=subsampling
-    )
-
-
-JPEGS: dict[str, Callable[[Image.Image], bytes]] = {
-    "Pillow 75": _pillow(quality=75),
-    "Pillow 85": _pillow(quality=85),
-    "Pillow 95, 4:4:4": _pillow(quality=95, subsampling=0),
-    "Pillow 88, optimised": _pillow(quality=88, optimize=True),
-    "Pillow 85, progressive": _pillow(quality=85, progressive=True),
-    "OpenCV 95": _opencv(cv2.IMWRITE_JPEG_QUALITY, 95),
-    "OpenCV 90, restarts": _opencv(cv2.IMWRITE_JPEG_QUALITY, 90, cv2.IMWRITE_JPEG_RST_INTERVAL, 16),
-    "simplejpeg 85, 4:4:4": _turbo(85, "444"),
-    "simplejpeg 80, 4:2:0": _turbo(80, "420"),
-}
-OTHERS: dict[str, Callable[[Image.Image], bytes]] = {
-    "PNG": _pillow("PNG", compress_level=1),
-    "TIFF, deflate": _pillow("TIFF", compression="tiff_adobe_deflate"),
-    "GIF": _pillow("GIF"),
-    "WebP": _pillow("WEBP", method=0),
-    "AVIF": _pillow("AVIF", speed=10),
-}
 
 
 @dataclass(frozen=True)
@@ -141,7 +117,7 @@ def _trial(encoder: str, damage: str, data: bytes) -> Trial:
 
 
 def trials(
-    images: Iterator[Image.Image], encoders: dict[str, Callable[[Image.Image], bytes]], seed: int
+    images: Iterator[Image.Image], encoders: dict[str, Encode], seed: int
 ) -> Iterator[Trial]:
     """Each picture by each encoder: clean, zeroed and flipped.
 
@@ -234,13 +210,64 @@ def measures(found: Sequence[Trial]) -> list[Measure]:
     return rows
 
 
+# Folders of `--clean` and `--drawings`: the goal of files, whether they are photographs, and how
+# often each is written. 1,500 for 1,000: a third of what looks like a photograph by its shades is
+# none, or is one with something drawn on it (of 70 that were looked at).
+CLEAN = {"photographs": (1500, True, 3), "drawings": (3000, False, 4)}
+
+
+def alarms(what: str, folders: Sequence[Path]) -> list[Measure]:
+    """The table of false alarms on clean files.
+
+    Args:
+        what: A key of `CLEAN`.
+        folders: Of pictures. A missing one is passed over, and said.
+    """
+    goal, photographs, times = CLEAN[what]
+    for folder in folders:
+        if not folder.is_dir():
+            print(f"bench_corruption: no folder {folder}; --help says how to get one")
+    folders = [folder for folder in folders if folder.is_dir()]
+    counts: Counter[str] = Counter()
+    raised: Counter[str] = Counter()
+    sources = set()
+    for clean in clean_files(folders, photographs, times):
+        sources.add(clean.source)
+        counts[clean.way] += 1
+        reason = our_reason(clean.data)
+        if reason != "ok":
+            raised[clean.way] += 1
+            print(f"false alarm: {clean.source}, {clean.way}: {reason}")
+    if not counts:
+        return []
+    shipped, written = counts[SHIPPED], counts.total() - counts[SHIPPED]
+    ways, pictures = f"{len(counts) - (shipped > 0)} ways", f"{len(sources)} pictures"
+    false = raised.total() - raised[SHIPPED]
+    rows = [Measure(f"clean {what}", counts.total(), "files", f">= {goal}", against=pictures)]
+    for how, number, n, said in (
+        ("as shipped", raised[SHIPPED], shipped, None),
+        ("written", false, written, ways),
+    ):
+        if n:
+            name = f"false alarms, {what} {how}"
+            rows.append(Measure(name, number, "files", "<= 0", n, against=said))
+    return rows
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark; returns its exit status."""
     options = parser(__doc__ or "")
     options.add_argument("--photos", type=Path, nargs="+", default=[], metavar="DIR")
+    for what in CLEAN:
+        flag = "--clean" if what == "photographs" else f"--{what}"
+        options.add_argument(flag, type=Path, nargs="+", default=[], metavar="DIR", dest=what)
     options.add_argument("--images", type=int, default=150, help="pictures (default 150)")
     options.add_argument("--seed", type=int, default=0)
     given = options.parse_args(arguments)
+    if given.photographs or given.drawings:
+        rows = [row for what in CLEAN for row in alarms(what, getattr(given, what))]
+        publish(rows, given.json)
+        return 0 if all(row.met is not False for row in rows) else 1
     count = 10 if given.quick else given.images
     found = list(trials(pictures(given.photos, count, given.seed), JPEGS, given.seed))
     found += trials(pictures(given.photos, count // 5, given.seed), OTHERS, given.seed)

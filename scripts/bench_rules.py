@@ -9,14 +9,21 @@ and measured, and the recipe's rules decide about it; near duplicates are found 
 by `hash` and by `canonical`. The default seed is one that no threshold was chosen on (those were: 0
 to 10).
 
-With `--pictures`, the same faults and copies are planted into pictures of a folder. What the recipe
-rejects as it is, is listed with its reasons, and nothing is planted into it.
+With `--pictures`, the same faults and copies are planted into pictures of a folder. Nothing is
+planted into what the recipe rejects as it is; what it rejects by its looks is listed with the
+reasons. Real pictures are for the full recipe: more than half of the stamps are below 128 pixels,
+where a blur of a sixtieth of the side, or a border of a twentieth, is hardly a pixel or two.
 
-A rule's precision is the share of fitting pictures among all that it finds, and `RIGHTLY`
+A rule's precision is the share of fitting pictures among all that it finds, but for those that an
+earlier rule (any rule, for a flag) rejects anyway. `RIGHTLY`
 (scripts/rules/faults.py) says which faults fit beside its own: what is nearly black has no detail
 left. Beside a rule's precision stand the pictures that don't fit. Rare files (CMYK, palettes,
 profiles) are no fault: they are counted as clean. Not here, because a model is needed to see them:
 unsafe, watermarked, dense_text, and faults of captions.
+
+Each fault that a rule is there for has a goal. Of copies, the duplicate search is asked for what a
+hash of the whole picture can tell; crops and logos are reported and have none. `false ones` are
+wrong pairs by known truth: among candidates by 64 bits, and among confirmed pairs.
 """
 
 import os
@@ -32,10 +39,10 @@ from nucleus_data.world.plan import NONE, WorldSettings
 from nucleus_data.world.scenes import LEVELS
 from scripts.benchmark import Measure, parser, publish
 from scripts.rules import counting
-from scripts.rules.copies import CANONICAL, PLAIN, copies
+from scripts.rules.copies import CANONICAL, PLAIN, among_originals, copies
 from scripts.rules.faults import PLANTED
 from scripts.rules.measuring import Bench, Row, world
-from scripts.rules.pictures import clean_rows, pictures_of, planted_rows
+from scripts.rules.pictures import ORIGINAL, clean_rows, pictures_of, planted_rows
 
 
 def table(rows: Sequence[Row], recipe: Recipe) -> Iterator[Measure]:
@@ -51,7 +58,7 @@ def table(rows: Sequence[Row], recipe: Recipe) -> Iterator[Measure]:
 def on_pictures(
     folder: Path, recipe: Recipe, bases: int, turns: int, workers: int
 ) -> tuple[list[Measure], list[str]]:
-    """The table of one folder, and the files that the recipe rejects as they are.
+    """The table of one folder, the files lost by how they look, and near pairs among all.
 
     Args:
         folder: Of pictures.
@@ -63,6 +70,7 @@ def on_pictures(
     signals = _signals(recipe)
     paths = pictures_of(folder)
     clean = clean_rows(paths, signals, workers)
+    whole = [row for row in clean if row["fault"] == ORIGINAL]
     found = counting.decided(clean, recipe)
     flags = counting.flags_of(recipe)
     rejected = {row["scene"] for row, names in zip(clean, found, strict=True) if names - flags}
@@ -73,8 +81,9 @@ def on_pictures(
     measures, listed = [], []
     for measure, names in counting.originals(clean, found, recipe):
         measures.append(measure)
-        listed += names
-    return [*measures, *table(rows, recipe)], listed
+        listed = names  # those lost by how they look; others are too many
+    pairs, named = among_originals(whole, PLAIN, recipe.dedup)
+    return [*measures, *pairs, *table(rows, recipe)], [*listed, *named]
 
 
 def _signals(recipe: Recipe) -> tuple[str, ...]:
@@ -109,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         publish(
             measures, options.json and options.json.with_stem(f"{options.json.stem}_{folder.name}")
         )
-        print("rejected as they are:", *(listed or ["none"]), sep="\n  ")
+        print("lost by how they look, and pairs, as they are:", *(listed or ["none"]), sep="\n  ")
     if not options.pictures:
         images = 900 if options.quick else options.images
         settings = WorldSettings(

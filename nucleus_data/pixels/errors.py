@@ -20,7 +20,8 @@ class Reason(StrEnum):
         TRUNCATED: The file ends before its pixels do.
         CORRUPT: Its structure is damaged, and no decoder gets a whole picture out of it.
         DAMAGED_DATA: The file is whole, but its coded pixels contradict themselves or their
-            checksum: other decoders show a picture, a part of which is wrong.
+            checksum, or have a hole of zeros: other decoders show a picture, a part of which is
+            wrong.
     """
 
     EMPTY = "empty"

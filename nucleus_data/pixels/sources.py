@@ -33,6 +33,7 @@ from PIL import (
 from nucleus_data.pixels.colour import by_bands, flatten
 from nucleus_data.pixels.containers import check_png_data, prepare
 from nucleus_data.pixels.errors import PixelError, Reason, from_decoder
+from nucleus_data.pixels.holes import check_holes
 from nucleus_data.pixels.jpeg import JpegHeader, check_scans, without_padding
 from nucleus_data.pixels.sniff import promised_bytes
 
@@ -184,6 +185,7 @@ class JpegSource:
         self._size = (header.width, header.height)
         self._mode = header.mode
         self._core, self._scan = header.core, header.scan
+        self._checked = False
         if self._scan > _MAX_METADATA:
             self._without_metadata()
 
@@ -233,6 +235,9 @@ class JpegSource:
         return PillowSource(open_file(self._data, "jpeg")[0], "jpeg", self._data)
 
     def _decode(self, space: str, factor: int) -> Pixels:
+        if not self._checked:
+            check_holes(self._data, self._core, self._scan)
+            self._checked = True
         width, height = (-(-side // factor) for side in self._size)
         pixels = self._strictly(space, width, height)
         if pixels.shape[:2] != (height, width):
@@ -242,7 +247,9 @@ class JpegSource:
 
     def _strictly(self, space: str, width: int, height: int) -> Pixels:
         """Stops at any objection of libjpeg-turbo that stays when what is harmless is cut away."""
-        for cure in (self._without_metadata, self._without_padding, None):
+        # Twice: libjpeg-turbo does not count the padding that it has read ahead.
+        padding = (self._without_padding,) * 2
+        for cure in (self._without_metadata, *padding, None):
             try:
                 return simplejpeg.decode_jpeg(
                     self._data,

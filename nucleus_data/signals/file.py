@@ -1,18 +1,18 @@
 """What the file is, from its header alone.
 
-| column | meaning |
-|---|---|
-| format | by signature: jpeg, png, webp, avif, gif, bmp, tiff |
-| declared | the format that the file name's extension promises; null without a known one |
-| mislabelled | whether `declared` is another than `format` |
-| width, height | pixels, orientation applied |
-| mode | Pillow's name of the stored mode: RGB, L, CMYK, P, RGBA, I;16... |
-| frames | of an animation, pages of a TIFF; 1 for a still picture |
-| orientation | EXIF, 1 to 8, as stored |
-| has_icc, has_alpha | an embedded colour profile; possible transparency |
-| bytes | size of the file |
-| bytes_per_pixel | bytes over width x height; 0.013 for 1024x768 in 10 KB |
-| aspect | long side over short side, 1 or more |
+| column | range | meaning |
+|---|---|---|
+| format | - | by signature: jpeg, png, webp, avif, gif, bmp, tiff |
+| declared | - | the format that the file name's extension promises; null without a known one |
+| mislabelled | - | whether `declared` is another than `format` |
+| width, height | 1.. pixels | orientation applied |
+| mode | - | Pillow's name of the stored mode: RGB, L, CMYK, P, RGBA, I;16... |
+| frames | 1..10,000 | of an animation, pages of a TIFF; 1 for a still picture |
+| orientation | 1..8 | EXIF 2.32, tag 274, as stored |
+| has_icc, has_alpha | - | an embedded colour profile; possible transparency |
+| bytes | 1.. bytes | size of the file |
+| bytes_per_pixel | 0.. | bytes over width x height; 0.013 for 1024x768 in 10 KB |
+| aspect | 1.. | long side over short side |
 """
 
 from typing import Any

@@ -13,14 +13,16 @@ Luma = NDArray[np.uint8]
 
 _NEAR = 12  # levels from the border's own luma: what JPEG leaves around text
 _STILL, _MOSTLY = 4, 0.85  # most of the outermost line is nearer: a texture is not
-_FAR = 8  # what lies beyond may be almost as light
+# What lies beyond may be almost as light: for half of the pixels, levels of change; or, if it is
+# darker (or lighter) for half, fewer.
+_FAR, _SHIFT = 8, 4
+_ENDED = 0.5
 _DRIFT = 3  # levels from the first line on: more is a fading ground
 _LINES = 2  # one line alone may be a resampling's edge
 _PLAIN = 0.97
 _WITH_TEXT = 0.2
 _BEYOND = 4  # lines that the end of a border may take, by scaling or by JPEG; or a part of all
 _BEYOND_PART = 128
-_ENDED = 0.5
 # A seam: twice so many levels or more within three pixels, and over twice what lies on either side.
 _SEAM_STEP = np.uint8(6)
 _ROWS = 8  # that are looked at together, so that loops are long
@@ -57,6 +59,21 @@ def _share(line: Luma, level: int, levels: int) -> float:
 
 
 @njit(nogil=True, cache=True)
+def _changed(line: Luma, other: Luma) -> int:
+    """How many pixels change much from line to line, or a little to the same side.
+
+    From pixels to those beside them: what changes along a line does not end a border.
+    """
+    much = lighter = darker = 0
+    for i in range(len(line)):
+        change = np.int64(other[i]) - np.int64(line[i])
+        much += abs(change) > _FAR
+        lighter += change > _SHIFT
+        darker += change < -_SHIFT
+    return max(much, lighter, darker)
+
+
+@njit(nogil=True, cache=True)
 def border(lines_LP: Luma) -> float:
     """The share of lines that are a border, from the first on; `layout` has the definition."""
     count = len(lines_LP)
@@ -74,8 +91,9 @@ def border(lines_LP: Luma) -> float:
         return 0.0
     if abs(median_level(lines_LP[(plain - 1) * 3 // 4]) - level) > _DRIFT:
         return 0.0
+    last = lines_LP[plain - 1]
     for line in range(plain, min(plain + max(_BEYOND, count // _BEYOND_PART), count)):
-        if _share(lines_LP[line], level, _FAR) < _ENDED:
+        if _changed(last, lines_LP[line]) > _ENDED * len(last):
             return plain / count
     return 0.0
 

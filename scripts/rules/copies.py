@@ -13,7 +13,14 @@ from nucleus_data.dedup.walk import walk
 from nucleus_data.world.plan import COPY_FAULTS
 from scripts.benchmark import Measure
 from scripts.rules.counting import GOAL, goal_of, share
-from scripts.rules.faults import CHAINS, NEED_EMBEDDINGS, PALE, TURNED_OR_FRAMED, TWIN
+from scripts.rules.faults import (
+    CHAINS,
+    CLIPS,
+    NEED_EMBEDDINGS,
+    PALE,
+    TURNED_OR_FRAMED,
+    TWIN,
+)
 from scripts.rules.measuring import Row, strengths
 from scripts.rules.pictures import ORIGINAL
 
@@ -118,6 +125,74 @@ def copies(rows: Sequence[Row], source: Hash, settings: DedupSettings) -> Iterat
     right = sum(_like(rows[one], rows[other]) for one, other in ends)
     if ends:
         yield share(f"precision of duplicates ({source.name})", right, len(ends), f">= {GOAL}")
+    yield from false_pairs(rows, source, settings, _like)
+
+
+def false_pairs(
+    rows: Sequence[Row],
+    source: Hash,
+    settings: DedupSettings,
+    like: Callable[[Row, Row], bool],
+) -> Iterator[Measure]:
+    """The share of wrong pairs among those that 64 bits propose, and among the confirmed ones.
+
+    Of what is equal in all that is compared, only the pairs with the first are counted. Beside a
+    share stands how many that are for a billion pairs of pictures, whether near or not.
+
+    Args:
+        rows: Of pictures.
+        source: Of their hashes.
+        settings: What counts as near.
+        like: Whether two rows are duplicates in truth.
+    """
+    measured = sum(source.of(row) is not None for row in rows)
+    possible = measured * (measured - 1) // 2
+    anything = {"hash256_distance": 256, "aspect_tolerance": 1e9}
+    for what, how in (
+        ("candidates by 64 bits", settings.model_copy(update=anything)),
+        ("confirmed pairs", settings),
+    ):
+        pairs = pairs_of(rows, source, how)
+        ends = zip(pairs["row"].to_pylist(), pairs["other_row"].to_pylist(), strict=True)
+        wrong = sum(not like(rows[one], rows[other]) for one, other in ends)
+        if pairs.num_rows:
+            said = f"{1e9 * wrong / possible:.3g} a billion"
+            yield share(f"false ones of {what} ({source.name})", wrong, pairs.num_rows, None, said)
+
+
+def among_originals(
+    rows: Sequence[Row], source: Hash, settings: DedupSettings
+) -> tuple[list[Measure], list[str]]:
+    """Pairs of pictures as they are: what 64 bits propose, and how much of it is confirmed.
+
+    Which ones are copies in truth, nobody wrote down: they are listed for a person to look at.
+
+    Args:
+        rows: Of pictures with names.
+        source: Of their hashes.
+        settings: What counts as near.
+
+    Returns:
+        A row of the table, and the pairs, the confirmed ones first.
+    """
+    anything = settings.model_copy(update={"hash256_distance": 256, "aspect_tolerance": 1e9})
+    listed: dict[str, None] = {}
+    numbers = []
+    for how in (settings, anything):
+        pairs = pairs_of(rows, source, how)
+        numbers.append(pairs.num_rows)
+        for one, other in zip(
+            pairs["row"].to_pylist(), pairs["other_row"].to_pylist(), strict=True
+        ):
+            said = (
+                "confirmed" if near(rows[one], rows[other], source, settings) else "not confirmed"
+            )
+            listed[f"{rows[one]['name']} and {rows[other]['name']}: {said}"] = None
+    confirmed, candidates = numbers
+    measured = sum(source.of(row) is not None for row in rows)
+    against = f"{candidates} candidates by 64 bits among {measured} pictures"
+    name = f"originals: confirmed pairs ({source.name})"
+    return [Measure(name, confirmed, "pairs", against=against)], list(listed)
 
 
 def _expected(fault: str, strength: str, source: Hash) -> tuple[str, str | None, str]:
@@ -125,6 +200,8 @@ def _expected(fault: str, strength: str, source: Hash) -> tuple[str, str | None,
     goal = goal_of(strength)
     if fault in NEED_EMBEDDINGS:
         goal, said = None, "; needs embeddings"
+    elif fault in CLIPS:
+        goal, said = None, "; clips"
     elif fault in TURNED_OR_FRAMED and source is PLAIN:
         goal, said = None, "; see canonical"
     elif fault in CHAINS:

@@ -95,17 +95,23 @@ def recalls(rows: Sequence[Row], found: Sequence[set[str]]) -> Iterator[Measure]
 def precisions(rows: Sequence[Row], found: Sequence[set[str]], recipe: Recipe) -> Iterator[Measure]:
     """Of each rule the share of fitting pictures among those that it finds.
 
-    What a rule finds in the clean picture too does not count against the fault planted there.
+    What does not fit is left out if a rule before it in the recipe (for a flag, any) rejects it:
+    the later one changes nothing. So is what a flag finds in the clean picture too.
     """
     flags = flags_of(recipe)
+    rejecting = [name for name in recipe.select.rules if name not in flags]
     clean = {row["index"]: names for row, names in zip(rows, found, strict=True)}
     for name in dict.fromkeys((*(n for own in OWN.values() for n in own), *recipe.select.rules)):
         fits = {fault for fault, own in OWN.items() if name in own} | set(RIGHTLY.get(name, ()))
+        earlier = set(rejecting[: rejecting.index(name)] if name in rejecting else ())
+        if name in flags:
+            earlier = set(rejecting)
         hits = [
             row["fault"]
             for row, names in zip(rows, found, strict=True)
             if name in names
             and row["fault"] != ORIGINAL
+            and (row["fault"] in fits or not names & earlier)
             and not (name in flags and "name" in row and name in clean.get(row["original"], ()))
         ]
         others = Counter(fault for fault in hits if fault not in fits)

@@ -35,7 +35,8 @@ RIGHTLY: dict[str, tuple[str, ...]] = {
     "damaged_data": ("truncated",),
     "blank": ("under_exposed", "over_exposed"),  # a few levels of contrast are left
     "too_dark": ("blank",),
-    "too_bright": ("blank", "brighter", PALE),  # a third brighter, and beige is clipped
+    # A third brighter, and beige is clipped; what is transparent is white (and a rare file lost).
+    "too_bright": ("blank", "brighter", PALE, "alpha"),
     # Nothing to see; and what was stretched up to thirty times.
     "blurred": ("blank", "over_exposed", "under_exposed", "huge", "extreme_aspect"),
     "over_compressed": ("blank", "over_exposed", "under_exposed"),  # hardly any bytes a pixel
@@ -49,6 +50,8 @@ RIGHTLY: dict[str, tuple[str, ...]] = {
 ABOUT_FILES = ("too_small", "too_large", "extreme_aspect", "format", "mislabelled")
 
 CHAINS = ("chain_start", "chain")
-# Copies that no hash of the whole picture finds: their share is measured, and has no goal.
+# Copies that no hash of the whole picture finds: their share is measured, and has no goal. Brighter
+# ones have none either: where they clip, shapes are gone, and up to 14 bits of the hash turn.
 NEED_EMBEDDINGS = ("cropped", "cropped_more", "logo")
+CLIPS = ("brighter",)
 TURNED_OR_FRAMED = ("mirrored", *FRAMED)  # for the canonical hash

@@ -1,22 +1,28 @@
-"""The same faults and copies as in a world, planted into real pictures of a folder."""
+"""The same faults and copies as in a world, planted into real pictures of a folder.
+
+A white frame around a drawing on white is none, for whoever looks at it: where a frame or a caption
+strip would be of the picture's own ground, it is planted in the opposite colour.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from nucleus_data.pixels import open_picture
 from nucleus_data.world import alterations, files
 from nucleus_data.world.plan import COPY_QUALITY, EXACT, NONE, STRENGTHS
-from scripts.rules.faults import CHAINS, PLANTED, TWIN
+from scripts.rules.faults import CHAINS, FRAMED, PLANTED, TWIN
 from scripts.rules.measuring import Row, file_row, spread
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".avif")
 ORIGINAL = "original"
 _SIDE = 1024
 _QUALITY = 90
+_SEEN = 40  # levels of luma between a frame and what it is around ...
+_ALONG = 0.5  # ... along so much of the frame
 _PER_PICTURE = 1000  # indices: more than there are faults times strengths
 
 
@@ -130,5 +136,20 @@ def _files(
             yield TWIN, files.encoded(picture, "JPEG", 88)
     else:
         alter = alterations.FAULTS.get(fault) or alterations.COPIES[fault]
+        altered = alter(picture, strength, rng)
+        if fault in FRAMED and _seen(picture, altered) < _ALONG:
+            rng = np.random.default_rng([*seed, 9])
+            opposite = ImageOps.invert(alter(ImageOps.invert(picture), strength, rng))
+            altered = max(altered, opposite, key=lambda framed: _seen(picture, framed))
         quality = COPY_QUALITY.get(fault, (90, 88, 85))[strength]
-        yield fault, files.encoded(alter(picture, strength, rng), "JPEG", quality)
+        yield fault, files.encoded(altered, "JPEG", quality)
+
+
+def _seen(picture: Image.Image, framed: Image.Image) -> float:
+    """Along how much of a frame, or of a strip below, the picture differs from it."""
+    luma_HW = np.asarray(picture.convert("L"), dtype=np.int16)
+    sides = [luma_HW[-1]]
+    if framed.width > picture.width:
+        sides += [luma_HW[0], luma_HW[:, 0], luma_HW[:, -1]]
+    level = framed.convert("L").getpixel((0, framed.height - 1))
+    return float((np.abs(np.concatenate(sides) - level) >= _SEEN).mean())
