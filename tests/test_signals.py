@@ -14,9 +14,9 @@ from nucleus_data.signals import (
     hash,
     is_built_in,
     load_group,
-    tiles,
     tone,
 )
+from nucleus_data.signals.bands import bands
 
 GROUPS = (file.group, tone.group, detail.group, hash.group)
 
@@ -133,13 +133,8 @@ def test_laplacian_against_a_plain_loop():
     assert detail.laplacian_variance(luma) == pytest.approx(np.var(values), rel=1e-12)
 
 
-def spectra_of_luma(luma):
-    found = tiles.sample_tiles(luma, 64, 4)
-    return tiles.spectra(found.reshape(-1, *found.shape[2:]))
-
-
 def high_frequency_share(luma):
-    return detail.high_frequency_share(spectra_of_luma(luma))
+    return detail.high_frequency_share(bands(luma))
 
 
 def test_high_frequency_share_of_known_spectra():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nucleus_data.signals import grid, kernels, lines, small, tiles
+from nucleus_data.signals import bands, fourier, grid, kernels, lines, small, tiles
 
 SIDES = st.integers(1, 90)
 LEVELS = st.sampled_from([2, 40, 256])
@@ -147,7 +147,7 @@ def test_a_block_of_frequencies_is_a_product_of_matrices():
 def test_bits_are_above_the_median_of_all_but_the_first():
     block = np.random.default_rng(5).permutation(64).astype(float).reshape(8, 8)
     bits = block.reshape(-1) > np.median(block.reshape(-1)[1:])
-    assert (grid.packed_bits(block) == np.packbits(bits)).all()
+    assert grid.packed_bits(block).tolist() == [int.from_bytes(np.packbits(bits), "big")]
 
 
 def test_likeness_is_the_correlation_of_gradients():
@@ -156,10 +156,14 @@ def test_likeness_is_the_correlation_of_gradients():
     fields = np.concatenate([down - down.mean(), across - across.mean()], axis=1)
     one, other = fields[:-20].reshape(-1), fields[20:].reshape(-1)
     expected = (one @ other) / np.sqrt((one @ one) * (other @ other))
-    assert grid.likeness(grid.gradients(cells), 20, 0.0) == pytest.approx(expected)
-    tiled = np.tile(cells[:20], (3, 1))
-    assert grid.likeness(grid.gradients(tiled), 20, 0.0) == pytest.approx(1, abs=0.05)
-    assert grid.likeness(grid.gradients(np.ones((60, 60))), 20, 0.0) == 0.0
+
+    def likeness(cells):
+        found = grid.gradients(cells)
+        return grid.likeness(found, grid.row_sums(found), 20, 0.0)
+
+    assert likeness(cells) == pytest.approx(expected)
+    assert likeness(np.tile(cells[:20], (3, 1))) == pytest.approx(1, abs=0.05)
+    assert likeness(np.ones((60, 60))) == 0.0
 
 
 # small
@@ -225,6 +229,12 @@ def test_tiles_are_of_the_picture_and_do_not_overlap(shape, side, most):
     assert abs(ends[0] - (places.size - 1 - ends[1])) <= max(shape) + 1
 
 
+def test_a_mosaic_is_of_the_tiles():
+    pixels = noise(100, 50)
+    found = tiles.sample_tiles(pixels, 16, 8)
+    assert (tiles.mosaic(pixels, 16, 8)[:, :, 0] == np.block([list(row) for row in found])).all()
+
+
 @pytest.mark.parametrize("count", [1, 3, 16])
 @pytest.mark.parametrize("side", [64, 50])
 def test_spectra_are_those_of_numpy(count, side):
@@ -232,6 +242,34 @@ def test_spectra_are_those_of_numpy(count, side):
     hann = np.sin(np.pi * (np.arange(side) + 0.5) / side) ** 2
     levels = (found - found.mean(axis=(1, 2), keepdims=True)) * np.outer(hann, hann)
     power = np.abs(np.fft.rfft2(levels)) ** 2 / side**2
-    np.testing.assert_allclose(
-        tiles.spectra(found).power_NFY.swapaxes(1, 2), power, atol=1e-6 * power.max()
-    )
+    for spectra in (bands.spectra, fourier.tile_power) if side == 64 else (bands.spectra,):
+        np.testing.assert_allclose(spectra(found).swapaxes(1, 2), power, atol=1e-6 * power.max())
+
+
+@pytest.mark.parametrize("shape", [(300, 200), (64, 64), (63, 200), (20, 33), (5, 5), (1, 1)])
+def test_bands_are_sums_over_whole_spectra(shape):
+    """The same by the definition, with all of the spectrum and not its half."""
+    luma = noise(*shape)
+    found = tiles.sample_tiles(luma, 64, 4)
+    height, width = found.shape[2:]
+    windows = [np.sin(np.pi * (np.arange(side) + 0.5) / side) ** 2 for side in (height, width)]
+    levels = found.reshape(-1, height, width).astype(float)
+    levels = (levels - levels.mean(axis=(1, 2), keepdims=True)) * np.outer(*windows)
+    power = np.abs(np.fft.fft2(levels)) ** 2 / (height * width)
+    power[:, 0, 0] = 0
+    y, x = np.meshgrid(np.fft.fftfreq(height), np.fft.fftfreq(width), indexing="ij")
+    larger = np.maximum(abs(y), abs(x))
+    result = bands.bands(luma)
+    assert result.everything == pytest.approx(power.sum(), rel=1e-5, abs=1e-4)
+    assert result.high == pytest.approx(power[:, np.hypot(y, x) > 0.25].sum(), rel=1e-5, abs=1e-4)
+    half = x >= 0 if width % 2 else (x >= 0) | (x == -0.5)
+    middle, highest = (larger >= 0.06) & (larger <= 0.2) & half, (larger >= 0.33) & half
+    if not middle.any() or not highest.any():
+        assert result.natural == 0
+        return
+    means = power[:, middle].mean(axis=1)
+    most = np.argsort(means)[-4:]
+    assert result.middle == pytest.approx(means[most].mean(), rel=1e-5)
+    assert result.highest == pytest.approx(power[most][:, highest].mean(), rel=1e-5)
+    fall = (1 / (y**2 + x**2)[highest]).mean() / (1 / (y**2 + x**2)[middle]).mean()
+    assert result.natural == pytest.approx(result.middle * fall, rel=1e-6)

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from nucleus_data.pixels import open_picture
 from nucleus_data.recipe import load_recipe
 from nucleus_data.signals import colour, compression, layout, load_group, sharpness
-from nucleus_data.signals.tiles import sample_tiles, spectra
+from nucleus_data.signals.bands import bands
 from nucleus_data.stages.inspect import InspectSettings
 from nucleus_data.world import WorldSettings
 from scripts import bench_rules
@@ -165,7 +165,7 @@ def test_what_is_in_focus_decides():
 def test_one_colour_has_no_edges(level):
     flat = np.full((200, 300), level, np.uint8)
     assert sharpness.edge_width(flat) is None
-    assert sharpness.upscaling(spectra(sample_tiles(flat, 64, 16)[0])) == 0.0
+    assert sharpness.upscaling(bands(flat)) == 0.0
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -183,7 +183,7 @@ def test_enlarged_pictures_are_suspected(seed, quality):
 
 def test_white_noise_has_more_high_frequency_than_nature():
     noise = np.random.default_rng(2).integers(0, 256, (256, 256), dtype=np.uint8)
-    assert sharpness.upscaling(spectra(sample_tiles(noise, 64, 4)[0])) == 0.0
+    assert sharpness.upscaling(bands(noise)) == 0.0
 
 
 # compression

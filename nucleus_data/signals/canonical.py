@@ -28,9 +28,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from nucleus_data.pixels import Picture
-from nucleus_data.signals.grid import Floats, packed_bits
+from nucleus_data.signals.grid import Floats, lowest_frequencies, packed_bits
 from nucleus_data.signals.group import SignalGroup
-from nucleus_data.signals.hash import dct_blocks, hashes
+from nucleus_data.signals.hash import COARSE, FINE, hashes
 from nucleus_data.signals.layout import borders
 
 _LYING = 1.05
@@ -46,7 +46,7 @@ def turned(block_KK: Floats, turn: Turn) -> Floats:
     """The DCT block of a picture that is mirrored and turned.
 
     Args:
-        block_KK: Coefficients, from `dct_blocks`.
+        block_KK: Coefficients, from `lowest_frequencies`.
         turn: Whether left and right are swapped, then top and bottom, then both axes.
 
     Returns:
@@ -81,7 +81,7 @@ def canonical_turn(block_KK: Floats, width: int, height: int) -> Turn:
     turns = [(across, down, swap) for swap in swaps for across in _BOTH for down in _BOTH]
     ranks = [rank(turn) for turn in turns]
     best = [turn for turn, its in zip(turns, ranks, strict=True) if its == max(ranks)]
-    return min(best, key=lambda turn: packed_bits(turned(block_KK, turn)).tobytes())
+    return min(best, key=lambda turn: packed_bits(turned(block_KK, turn)).tolist())
 
 
 def inner_borders(luma_full_HW: NDArray[np.uint8]) -> tuple[float, float, float, float]:
@@ -113,9 +113,11 @@ def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
     ]
     width = max(1, round(picture.header.width * (1 - left - right)))
     height = max(1, round(picture.header.height * (1 - top - bottom)))
-    coarse, fine = dct_blocks(inner if inner.size else luma)
+    coarse, fine = lowest_frequencies(
+        np.ascontiguousarray(inner if inner.size else luma), COARSE, FINE
+    )
     turn = canonical_turn(fine, width, height)
-    found = hashes(turned(coarse, turn), turned(fine, turn))
+    found = hashes(*packed_bits(turned(coarse, turn)), *packed_bits(turned(fine, turn)))
     return {
         "canonical_phash": found["phash"],
         "canonical_hash256": found["hash256"],

@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 
 from nucleus_data.pixels import Picture
 from nucleus_data.signals.group import SignalGroup
-from nucleus_data.signals.kernels import BLOCK, step_sums
-from nucleus_data.signals.tiles import sample_tiles
+from nucleus_data.signals.kernels import BLOCK, standing_out
+from nucleus_data.signals.tiles import mosaic
 
 _STEADY = 0.5  # levels added to both means, so that flat pictures do not divide by nothing
 _EXPECTED_QUALITY = 75
@@ -78,19 +78,9 @@ def blockiness(luma_HW: NDArray[np.uint8]) -> float:
     Returns:
         0 for even steps; 0 for sides below 24 pixels.
     """
-    height, width = luma_HW.shape
-    if min(height, width) < 3 * BLOCK:
+    if min(luma_HW.shape) < 3 * BLOCK:
         return 0.0
-    columns, rows = step_sums(np.ascontiguousarray(luma_HW))
-    across = _standing_out(columns.tolist(), (width - 1) // BLOCK * height)
-    down = _standing_out(rows.tolist(), (height - 1) // BLOCK * width)
-    return (across + down) / 2
-
-
-def _standing_out(sums: list[int], count: int) -> float:
-    """The largest mean step over the median of all but one."""
-    means = sorted(total / count for total in sums)
-    return (means[-1] + _STEADY) / (means[(BLOCK - 1) // 2] + _STEADY) - 1
+    return float(standing_out(np.ascontiguousarray(luma_HW), _STEADY))
 
 
 def expected_bytes_per_pixel(luma_HW: NDArray[np.uint8]) -> float:
@@ -102,11 +92,9 @@ def expected_bytes_per_pixel(luma_HW: NDArray[np.uint8]) -> float:
     Returns:
         Above 0.
     """
-    tiles_DAYX = sample_tiles(luma_HW, _SAMPLE, _SAMPLES_A_SIDE)
-    down, across, height, width = tiles_DAYX.shape
-    mosaic = tiles_DAYX.swapaxes(1, 2).reshape(down * height, across * width, 1)
-    coded = len(_grey(mosaic)) - _empty_bytes()
-    return max(1, coded) / mosaic.size
+    tiles_HWC = mosaic(np.ascontiguousarray(luma_HW), _SAMPLE, _SAMPLES_A_SIDE)
+    coded = len(_grey(tiles_HWC)) - _empty_bytes()
+    return max(1, coded) / tiles_HWC.size
 
 
 @lru_cache(maxsize=1)

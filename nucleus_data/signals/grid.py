@@ -29,13 +29,12 @@ def cell_sums(luma_HW: NDArray[np.uint8], side: int) -> Floats:
     """
     height, width = luma_HW.shape
     sums = np.empty((side, side), np.float64)
-    column = np.empty(width, np.uint32)
-    columns = np.zeros(width + 1, np.float64)
-    places = np.empty(side + 1, np.int64)
-    within = np.empty(side + 1, np.float64)
-    for cell in range(side + 1):
-        places[cell] = cell * width // side
-        within[cell] = cell * width - places[cell] * side
+    column = np.zeros(width + 1, np.uint32)
+    running = np.empty(width + 1, np.int64)
+    places, within = np.empty(side, np.int64), np.empty(side, np.int64)
+    for cell in range(side):  # where each ends
+        places[cell] = (cell + 1) * width // side
+        within[cell] = (cell + 1) * width - places[cell] * side
     for cy in range(side):
         start, end = cy * height, (cy + 1) * height
         column[:] = 0
@@ -44,15 +43,15 @@ def cell_sums(luma_HW: NDArray[np.uint8], side: int) -> Floats:
             row = luma_HW[y]
             for x in range(width):
                 column[x] += part * np.uint32(row[x])
-        for x in range(width):
-            columns[x] = column[x]
-        line = sums[cy]
+        total = np.int64(0)
+        for x in range(width + 1):
+            running[x] = total
+            total += np.int64(column[x])
+        line, before = sums[cy], np.int64(0)
         for cx in range(side):
-            left, right = places[cx], places[cx + 1]
-            whole = 0.0
-            for x in range(left, right):
-                whole += columns[x]
-            line[cx] = side * whole + within[cx + 1] * columns[right] - within[cx] * columns[left]
+            upto = side * running[places[cx]] + within[cx] * np.int64(column[places[cx]])
+            line[cx] = float(upto - before)
+            before = upto
     return sums
 
 
@@ -117,16 +116,25 @@ def lowest_frequencies(
 
 
 @njit(nogil=True, cache=True)
-def packed_bits(block_KK: Floats) -> NDArray[np.uint8]:
-    """Whether coefficients are above the median of all but the first, eight to a byte."""
-    coefficients = np.ascontiguousarray(block_KK).reshape(-1)
+def packed_bits(block_KK: Floats) -> NDArray[np.uint64]:
+    """Whether coefficients are above the median of all but the first; 64 to a word, from its top."""
+    coefficients = block_KK.reshape(-1)
     middle = len(coefficients) // 2 - 1  # of an odd number
     median = np.partition(coefficients[1:], middle)[middle]
-    packed = np.zeros(len(coefficients) // 8, np.uint8)
+    words = np.zeros(len(coefficients) // 64, np.uint64)
     for i in range(len(coefficients)):
-        if coefficients[i] > median:
-            packed[i >> 3] |= np.uint8(128 >> (i & 7))
-    return packed
+        words[i // 64] = words[i // 64] << np.uint64(1) | np.uint64(coefficients[i] > median)
+    return words
+
+
+@njit(nogil=True, cache=True)
+def hash_words(
+    luma_HW: NDArray[np.uint8], coarse_KS: Floats, fine_KS: Floats
+) -> tuple[int, int, int, int, int]:
+    """The bits of 8x8 lowest frequencies of the coarse grid, and of 16x16 of the fine one."""
+    coarse, fine = lowest_frequencies(luma_HW, coarse_KS, fine_KS)
+    one, four = packed_bits(coarse), packed_bits(fine)
+    return one[0], four[0], four[1], four[2], four[3]
 
 
 @njit(nogil=True, cache=True, fastmath=EXACT)
@@ -159,11 +167,24 @@ def gradients(grid_GG: Floats) -> Floats:
 
 
 @njit(nogil=True, cache=True)
-def likeness(fields_FYX: Floats, step: int, faint: float) -> float:
+def row_sums(fields_FYX: Floats) -> Floats:
+    """Sums of each row, and of its squares, F x 2 x Y."""
+    count, height, _ = fields_FYX.shape
+    sums = np.empty((count, 2, height), np.float64)
+    for i in range(count):
+        for y in range(height):
+            row = fields_FYX[i, y]
+            sums[i, 0, y], sums[i, 1, y] = _total(row), _product(row, row)
+    return sums
+
+
+@njit(nogil=True, cache=True)
+def likeness(fields_FYX: Floats, sums_F2Y: Floats, step: int, faint: float) -> float:
     """Correlation of fields, less their means, with themselves some rows further.
 
     Args:
         fields_FYX: As of `gradients`.
+        sums_F2Y: Their `row_sums`.
         step: Rows.
         faint: Gradients that count as none; they are added to the power.
 
@@ -174,14 +195,14 @@ def likeness(fields_FYX: Floats, step: int, faint: float) -> float:
     count = width * (height - step)
     products = ones = others = 0.0
     for i in range(len(fields_FYX)):
-        field = fields_FYX[i].reshape(-1)
-        one, other = field[:count], field[width * step :]
-        mean = _total(field) / len(field)
-        total, total_other = _total(one), _total(other)
+        field, totals, squares = fields_FYX[i].reshape(-1), sums_F2Y[i, 0], sums_F2Y[i, 1]
+        mean = _total(totals) / len(field)
+        one, other = _total(totals[: height - step]), _total(totals[step:])
         # The sum of (a - m) (b - m), of exact sums.
-        products += _product(one, other) - mean * (total + total_other - count * mean)
-        ones += _product(one, one) - mean * (2 * total - count * mean)
-        others += _product(other, other) - mean * (2 * total_other - count * mean)
+        products += _product(field[:count], field[width * step :])
+        products -= mean * (one + other - count * mean)
+        ones += _total(squares[: height - step]) - mean * (2 * one - count * mean)
+        others += _total(squares[step:]) - mean * (2 * other - count * mean)
     power = np.sqrt(max(0.0, ones) * max(0.0, others)) + 2 * faint * faint * count
     return products / power if power > 0.0 else 0.0
 
@@ -193,6 +214,7 @@ def repetition(luma_HW: NDArray[np.uint8], side: int, faint: float) -> float:
     best = 0.0
     for turned in range(2):
         fields_FYX = gradients(np.ascontiguousarray(grid_GG.T) if turned else grid_GG)
+        sums_F2Y = row_sums(fields_FYX)
         for parts in (2, 3, 4):
-            best = max(best, likeness(fields_FYX, side // parts, faint))
+            best = max(best, likeness(fields_FYX, sums_F2Y, side // parts, faint))
     return best

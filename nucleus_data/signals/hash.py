@@ -15,17 +15,16 @@ Everything is done in integers held by float64 (each sum stays below 2^53): a va
 every machine, however its matrix library orders additions.
 """
 
+import struct
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from nucleus_data.pixels import Picture
-from nucleus_data.signals.grid import Floats, lowest_frequencies, packed_bits
+from nucleus_data.signals.grid import Floats, hash_words
 from nucleus_data.signals.group import SignalGroup
 
-_FINE = 64
 _DCT_SCALE = 4096  # DCT coefficients' factors are kept in steps of 1/4096
 
 
@@ -38,30 +37,18 @@ def dct_matrix(side: int, kept: int) -> Floats:
     return np.rint(matrix * _DCT_SCALE)
 
 
-_COARSE, _FINEST = dct_matrix(_FINE // 2, 8), dct_matrix(_FINE, 16)
+# The lowest frequencies of `phash` and of `hash256`.
+COARSE, FINE = dct_matrix(32, 8), dct_matrix(64, 16)
 
 
-def dct_blocks(luma_HW: NDArray[np.uint8]) -> tuple[Floats, Floats]:
-    """The 8x8 block of `phash` and the 16x16 block of `hash256`.
-
-    Args:
-        luma_HW: 0..255.
-    """
-    blocks: tuple[Floats, Floats] = lowest_frequencies(luma_HW, _COARSE, _FINEST)
-    return blocks
-
-
-def hashes(block_8: Floats, block_16: Floats) -> dict[str, Any]:
-    """The columns of the table above, from those of `dct_blocks`."""
-    return {
-        "phash": int.from_bytes(packed_bits(block_8).tobytes(), "big"),
-        "hash256": packed_bits(block_16).tobytes(),
-    }
+def hashes(phash: int, *hash256: int) -> dict[str, Any]:
+    """The columns of the table above, from words of 64 bits."""
+    return {"phash": int(phash), "hash256": struct.pack(">4Q", *hash256)}
 
 
 def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
     """The columns of the table above, for one picture."""
-    return hashes(*dct_blocks(picture.luma_small))
+    return hashes(*hash_words(picture.luma_small, COARSE, FINE))
 
 
 group = SignalGroup(

@@ -103,6 +103,27 @@ def step_sums(luma_HW: Luma) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 @njit(nogil=True, cache=True)
+def standing_out(luma_HW: Luma, steady: float) -> float:
+    """What `compression` calls blockiness: the largest of 8 mean steps over their median, less 1.
+
+    Args:
+        luma_HW: 0..255, both sides above 8.
+        steady: Levels that are added to both.
+
+    Returns:
+        The mean over both directions.
+    """
+    height, width = luma_HW.shape
+    across, down = step_sums(luma_HW)
+    across_means = np.sort(across / (height * ((width - 1) // BLOCK)))
+    down_means = np.sort(down / (width * ((height - 1) // BLOCK)))
+    median = (BLOCK - 1) // 2  # of all but the largest
+    across_ratio = (across_means[-1] + steady) / (across_means[median] + steady)
+    down_ratio = (down_means[-1] + steady) / (down_means[median] + steady)
+    return (across_ratio + down_ratio) / 2 - 1
+
+
+@njit(nogil=True, cache=True)
 def block_edges(luma_HW: Luma, ranges_BB: NDArray[np.int32], steps_BB: NDArray[np.int32]) -> None:
     """Of each block, its range (highest less lowest luma) and its steepest step of neighbours.
 

@@ -66,7 +66,7 @@ def _changed(line: Luma, other: Luma) -> int:
     """
     much = lighter = darker = 0
     for i in range(len(line)):
-        change = np.int64(other[i]) - np.int64(line[i])
+        change = int(other[i]) - int(line[i])
         much += abs(change) > _FAR
         lighter += change > _SHIFT
         darker += change < -_SHIFT

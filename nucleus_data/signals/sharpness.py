@@ -26,8 +26,6 @@ where there is nothing to compare.
 """
 
 import math
-from functools import lru_cache
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -35,17 +33,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from nucleus_data.pixels import Picture
+from nucleus_data.signals.bands import Bands, bands_of
 from nucleus_data.signals.group import SignalGroup
 from nucleus_data.signals.kernels import halved, width_of_blocks
-from nucleus_data.signals.tiles import Spectra, spectra_of
 
 _BLOCK = 32
 _EDGE = 28  # levels: a lower range is texture or noise
 _WIDE = 8  # pixels; wider edges leave their block, and are measured at half the scale
 _STRONG = 0.5  # of the 95th percentile of ranges
-_MIDDLE = (0.06, 0.2)  # cycles a pixel
-_HIGH = 0.33
-_TILES = 4
 _FLOOR = 1e-3  # levels^2 of windowed power a pixel; below it a band is empty
 _MOST = 60.0  # decibels
 
@@ -72,50 +67,22 @@ def edge_width(luma_HW: NDArray[np.uint8]) -> float | None:
     return width
 
 
-def upscaling(found: Spectra) -> float:
+def upscaling(found: Bands) -> float:
     """How far the high frequencies fall short of a natural picture's.
-
-    Args:
-        found: The spectra of sample tiles.
 
     Returns:
         0..60 decibels.
     """
-    count, half, height = found.power_NFY.shape
-    bands, fall = _bands(height, found.width)
-    if bands is None:
+    if found.natural < _FLOOR:
         return 0.0
-    means = (found.power_NFY.reshape(count, half * height) @ bands).tolist()
-    most = sorted(means, key=itemgetter(0))[-_TILES:]
-    middle, high = (sum(tile[band] for tile in most) / len(most) for band in range(2))
-    if middle * fall < _FLOOR:
-        return 0.0
-    return min(_MOST, max(0.0, 10 * math.log10(middle * fall / max(high, 1e-9))))
-
-
-@lru_cache(maxsize=16)
-def _bands(height: int, width: int) -> tuple[NDArray[np.float32] | None, float]:
-    """What takes the means of both bands, ((W//2 + 1) * H) x 2, and how 1/f^2 falls between.
-
-    None if one of them is empty.
-    """
-    frequency_y = np.abs(np.fft.fftfreq(height))[None, :]
-    frequency_x = np.abs(np.fft.rfftfreq(width))[:, None]
-    larger = np.maximum(frequency_y, frequency_x)
-    middle = (larger >= _MIDDLE[0]) & (larger <= _MIDDLE[1])
-    high = larger >= _HIGH
-    if not middle.any() or not high.any():
-        return None, 1.0
-    natural = 1 / np.maximum(frequency_y**2 + frequency_x**2, 1e-9)
-    bands = np.stack([(band / band.sum()).reshape(-1) for band in (middle, high)], axis=1)
-    return bands.astype(np.float32), float(natural[high].mean() / natural[middle].mean())
+    return min(_MOST, max(0.0, 10 * math.log10(found.natural / max(found.highest, 1e-9))))
 
 
 def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
     """The columns of the table above, for one picture."""
     return {
         "edge_width": edge_width(picture.luma_full),
-        "upscaling": upscaling(picture.once(spectra_of)),
+        "upscaling": upscaling(picture.once(bands_of)),
     }
 
 

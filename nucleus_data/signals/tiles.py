@@ -1,29 +1,8 @@
-"""Sample tiles of a picture at its own scale: a fixed cost, however large the picture."""
-
-from functools import lru_cache
-from typing import NamedTuple
+"""Sample tiles of a picture at its own scale, compiled by numba."""
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-
-from nucleus_data.pixels import Picture
-from nucleus_data.signals.fourier import SIDE, tile_power
-
-TILES_A_SIDE = 4
-
-
-class Spectra(NamedTuple):
-    """Power spectra of sample tiles.
-
-    Attributes:
-        power_NFY: Squared magnitudes of half a spectrum a tile, in levels^2 a pixel: frequencies
-            across (the half), then down, in the order of `np.fft.rfft2`.
-        width: Pixels along a tile's row.
-    """
-
-    power_NFY: NDArray[np.float32]
-    width: int
 
 
 @njit(nogil=True, cache=True)
@@ -60,29 +39,16 @@ def sample_tiles(luma_HW: NDArray[np.uint8], side: int, most: int) -> NDArray[np
     return tiles
 
 
-def spectra(tiles_NHW: NDArray[np.uint8]) -> Spectra:
-    """The power spectra of tiles, less their means, under a Hann window.
-
-    Args:
-        tiles_NHW: Up to 64 x 64 pixels each.
-    """
-    _, height, width = tiles_NHW.shape
-    if (height, width) == (SIDE, SIDE):
-        return Spectra(tile_power(tiles_NHW), width)
-    levels_NHW = tiles_NHW - tiles_NHW.mean(axis=(1, 2), keepdims=True, dtype=np.float32)
-    found = np.fft.rfft2(levels_NHW * _window(height, width))
-    power = (found.real**2 + found.imag**2) / (height * width)
-    return Spectra(np.ascontiguousarray(power.swapaxes(1, 2), np.float32), width)
-
-
-@lru_cache(maxsize=16)
-def _window(height: int, width: int) -> NDArray[np.float32]:
-    hann_y = np.sin(np.pi * (np.arange(height) + 0.5) / height) ** 2
-    hann_x = np.sin(np.pi * (np.arange(width) + 0.5) / width) ** 2
-    return (hann_y[:, None] * hann_x).astype(np.float32)
-
-
-def spectra_of(picture: Picture) -> Spectra:
-    """The spectra of up to 4x4 tiles of a picture; through `Picture.once`, groups share them."""
-    tiles_DAYX = sample_tiles(picture.luma_full, SIDE, TILES_A_SIDE)
-    return spectra(tiles_DAYX.reshape(-1, *tiles_DAYX.shape[2:]))
+@njit(nogil=True, cache=True)
+def mosaic(luma_HW: NDArray[np.uint8], side: int, most: int) -> NDArray[np.uint8]:
+    """The same tiles side by side, H x W x 1."""
+    tiles_DAYX = sample_tiles(luma_HW, side, most)
+    down, across, height, width = tiles_DAYX.shape
+    result = np.empty((down * height, across * width, 1), np.uint8)
+    for i in range(down):
+        for j in range(across):
+            for y in range(height):
+                row, tile = result[i * height + y, j * width :, 0], tiles_DAYX[i, j, y]
+                for x in range(width):
+                    row[x] = tile[x]
+    return result
