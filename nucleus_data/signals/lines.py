@@ -124,8 +124,7 @@ def seam_counts(luma_HW: Luma, columns_W: NDArray[np.int64], rows_H: NDArray[np.
         # Steps over three pixels; those into the next row are left out at the end.
         here = pixels[top * width :]
         _distances(here, here[3:], across[:size])
-        _seams(across, across[3:], across[6:], seams)
-        _add(seams[: min(size, len(here))], counts)
+        _add_seams(across, across[3:], across[6:], counts[: len(here)])
         if strip % _STRIPS == _STRIPS - 1 or top + _ROWS >= height:
             for row in range(_ROWS if width > 9 else 0):
                 _add(counts[row * width : (row + 1) * width - 9], columns_W[4:])
@@ -160,6 +159,14 @@ def _seams(before: Luma, here: Luma, after: Luma, seams: Luma) -> None:
         half = np.uint8(here[i] >> np.uint8(1))
         flat = max(max(before[i], after[i]), np.uint8(_SEAM_STEP - np.uint8(1)))
         seams[i] = np.uint8(half > flat)
+
+
+@njit(nogil=True, cache=True)
+def _add_seams(before: Luma, here: Luma, after: Luma, counts: Luma) -> None:
+    for i in range(len(counts)):
+        half = np.uint8(here[i] >> np.uint8(1))
+        flat = max(max(before[i], after[i]), np.uint8(_SEAM_STEP - np.uint8(1)))
+        counts[i] = np.uint8(counts[i] + np.uint8(half > flat))
 
 
 @njit(nogil=True, cache=True)
