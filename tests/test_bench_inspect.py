@@ -110,7 +110,9 @@ def test_processes_and_memory(monkeypatch, files, tmp_path):
     monkeypatch.setattr(bench_inspect, "LARGEST", (900, 600))
     monkeypatch.setattr(bench_inspect, "peak", lambda f, _: bench_inspect.work_for(f, 0.0) / 2**20)
     setting = Setting("tiny", 320, 200, ">= 4")
-    (speed,) = bench_inspect.bench_processes(setting, files, TINY)
+    speed, others, by_processor = bench_inspect.bench_processes(setting, files, TINY)
     assert speed.value > 0
+    assert others.rounds == 1
+    assert by_processor.value > 0
     memory, _ = bench_inspect.bench_memory(setting, files, tmp_path / "one")
     assert memory.value > 50

@@ -4,8 +4,6 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
 from nucleus_data.pixels import open_picture
@@ -15,11 +13,10 @@ from nucleus_data.signals import (
     file,
     hash,
     is_built_in,
-    kernels,
     load_group,
-    tiles,
     tone,
 )
+from nucleus_data.signals.bands import bands
 
 GROUPS = (file.group, tone.group, detail.group, hash.group)
 
@@ -136,21 +133,8 @@ def test_laplacian_against_a_plain_loop():
     assert detail.laplacian_variance(luma) == pytest.approx(np.var(values), rel=1e-12)
 
 
-@settings(deadline=None, max_examples=30)
-@given(st.integers(3, 40), st.integers(3, 2200), st.sampled_from([(0, 256), (0, 2)]))
-def test_laplacian_is_exact(height, width, levels):
-    """Also of many pixels in a row at the largest values, where 32 bits would not do."""
-    luma = np.random.default_rng(height).integers(*levels, (height, width), dtype=np.uint8)
-    if levels[1] == 2:
-        luma = np.uint8(255) * (np.indices((height, width)).sum(axis=0) % 2).astype(np.uint8)
-    wide = luma.astype(np.int64)
-    values = wide[:-2, 1:-1] + wide[2:, 1:-1] + wide[1:-1, :-2] + wide[1:-1, 2:]
-    values -= 4 * wide[1:-1, 1:-1]
-    assert kernels.laplacian_sums(luma) == (values.sum(), (values**2).sum())
-
-
 def high_frequency_share(luma):
-    return detail.high_frequency_share(tiles.spectra(tiles.sample_tiles(luma)))
+    return detail.high_frequency_share(bands(luma))
 
 
 def test_high_frequency_share_of_known_spectra():
@@ -271,25 +255,6 @@ def test_orientation_twins_have_equal_values():
         lossy = picture_of(upright.transpose(operation), "JPEG", quality=92, exif=exif.tobytes())
         distance = hamming(hash.group.measure(lossy, None)["phash"], plain[1]["phash"])
         assert distance <= 4
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([32, 60, 64]))
-def test_cells_share_out_every_pixel(height, width, side):
-    luma = np.random.default_rng(height).integers(0, 256, (height, width), dtype=np.uint8)
-    rows = luma.astype(np.int64).repeat(side, axis=0).reshape(side, height, width).sum(axis=1)
-    sums = rows.repeat(side, axis=1).reshape(side, side, width).sum(axis=2)
-    assert (kernels.cell_sums(luma, side) == sums).all()
-
-
-@pytest.mark.parametrize("count", [1, 3, 16])
-@pytest.mark.parametrize("side", [64, 50])
-def test_spectra_are_those_of_numpy(count, side):
-    found = np.random.default_rng(6).integers(0, 256, (count, side, side), dtype=np.uint8)
-    hann = np.sin(np.pi * (np.arange(side) + 0.5) / side) ** 2
-    levels = (found - found.mean(axis=(1, 2), keepdims=True)) * np.outer(hann, hann)
-    power = np.abs(np.fft.rfft2(levels)) ** 2 / side**2
-    np.testing.assert_allclose(tiles.spectra(found).power_NHF, power, atol=1e-6 * power.max())
 
 
 def test_load_group_finds_built_in_and_own(tmp_path, monkeypatch):

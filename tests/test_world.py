@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nucleus_data.signals.hash import area_average, dct_bits
+from nucleus_data.signals.grid import hash_words
+from nucleus_data.signals.hash import COARSE, FINE
 from nucleus_data.world import LENGTHS, LEVELS, alt_text, captions, pleasantness, ratings, scene
 from nucleus_data.world.alt_texts import ALT_KINDS, SHARES, with_a_mistake
 from nucleus_data.world.painting import DISTANCES, MARKS, render
@@ -26,7 +27,8 @@ NEAR = 4
 
 
 def phash(picture: Image.Image) -> np.ndarray:
-    return dct_bits(area_average(np.asarray(picture.convert("L")), 32), 8)
+    phash, *_ = hash_words(np.asarray(picture.convert("L")), COARSE, FINE)
+    return np.unpackbits(np.array([phash], np.uint64).view(np.uint8))
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from PIL import Image, ImageOps
 
 from nucleus_data.pixels import PixelError, open_picture
-from nucleus_data.signals.hash import area_average, dct_bits
+from nucleus_data.signals.grid import hash_words
+from nucleus_data.signals.hash import COARSE, FINE
 from nucleus_data.world import FAULTS, Plan, WorldSettings, make, scene, write_world
 from nucleus_data.world.files import ADOBE, P3, matrix_profile
 from nucleus_data.world.plan import COPY_FAULTS, NONE
@@ -37,11 +38,11 @@ def picture_of(plan, line):
 
 def far(a, b):
     """Distance of the hashes of two pictures as they are seen."""
-    codes = [
-        dct_bits(area_average(np.asarray(ImageOps.exif_transpose(p).convert("L")), 32), 8)
+    one, other = (
+        hash_words(np.asarray(ImageOps.exif_transpose(p).convert("L")), COARSE, FINE)[0]
         for p in (a, b)
-    ]
-    return int((codes[0] != codes[1]).sum())
+    )
+    return (one ^ other).bit_count()
 
 
 def digests(folder: Path) -> dict[str, str]:

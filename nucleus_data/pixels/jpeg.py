@@ -6,7 +6,8 @@ strict decoding must not stop at a harmless oddity between the header's segments
 
 import re
 import struct
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,15 +26,25 @@ _MARKER = re.compile(rb"\xff([^\x00\xff])")
 _SCAN_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 _PADDING = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SEQUENTIAL = frozenset({0xC0, 0xC1})
 _NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 _TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDD})
+_DQT = 0xDB
 _SOI, _EOI, _SOS, _APP0, _APP1, _APP2, _APP14 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xE2, 0xEE
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 _JFIF = b"\xff\xe0\x00\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0"
 
 
-@dataclass(frozen=True)
-class JpegHeader:
+class _Frame(NamedTuple):
+    width: int
+    height: int
+    mode: str
+    components: bytes  # how many
+    table: int  # the quantisation table of the first one
+    sequential: bool
+
+
+class JpegHeader(NamedTuple):
     """What stands before the pixels.
 
     Attributes:
@@ -42,6 +53,9 @@ class JpegHeader:
         mode: L, RGB or CMYK, by the number of components.
         exif: The EXIF block, or None.
         icc: The colour profile, or None.
+        quantisation: The quantisation table of the first component, as in the file: 64 factors of
+            one or of two bytes, in zigzag order; None if it is missing.
+        one_scan: Whether all that is decoded is in the first scan.
         core: The first bytes of the same picture without its metadata.
         scan: Where the first scan's marker is; `core + data[scan:]` is the picture.
     """
@@ -51,6 +65,8 @@ class JpegHeader:
     mode: str
     exif: bytes | None
     icc: bytes | None
+    quantisation: bytes | None
+    one_scan: bool
     core: bytes
     scan: int
 
@@ -66,18 +82,23 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
             components), or TOO_COSTLY (more than `MAX_SEGMENTS` or `MAX_STRAY`).
     """
     at, stray = 2, MAX_STRAY
-    frame: tuple[int, int, str] | None = None
+    frame: _Frame | None = None
+    tables = b""
     exif: bytes | None = None
     profile: dict[int, bytes] = {}
     core = [b"\xff\xd8"]
     for _ in range(MAX_SEGMENTS):
-        found = _MARKER.search(data, at, at + stray)
-        if found is None:
-            if at + stray < len(data):
-                raise PixelError(Reason.TOO_COSTLY, f"more than {MAX_STRAY} stray bytes")
-            raise PixelError(Reason.TRUNCATED, "the file ends in its header")
-        stray -= found.end() - at - 2
-        marker, at = found[1][0], found.end()
+        start = data[at : at + 4]
+        if len(start) == 4 and start[0] == 0xFF and 0 < start[1] < 0xFF:  # the usual case
+            marker, at = start[1], at + 2
+        else:
+            found = _MARKER.search(data, at, at + stray)
+            if found is None:
+                if at + stray < len(data):
+                    raise PixelError(Reason.TOO_COSTLY, f"more than {MAX_STRAY} stray bytes")
+                raise PixelError(Reason.TRUNCATED, "the file ends in its header")
+            stray -= found.end() - at - 2
+            marker, at = found[1][0], found.end()
         if marker in _NO_LENGTH:
             continue
         if marker in (_SOI, _EOI):
@@ -85,18 +106,29 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
         if marker == _SOS:
             if frame is None:
                 raise PixelError(Reason.CORRUPT, "a scan before the frame's header")
-            icc = b"".join(profile[key] for key in sorted(profile)) or None
-            return JpegHeader(*frame, exif, icc, b"".join(core), at - 2)
+            return JpegHeader(
+                frame.width,
+                frame.height,
+                frame.mode,
+                exif,
+                icc=b"".join(profile[key] for key in sorted(profile)) or None,
+                quantisation=_quantisation(tables, frame.table),
+                one_scan=frame.sequential and data[at + 2 : at + 3] == frame.components,
+                core=b"".join(core),
+                scan=at - 2,
+            )
         end = at + int.from_bytes(data[at : at + 2], "big")
         if end < at + 2:
             raise PixelError(Reason.CORRUPT, f"segment 0x{marker:02x} of no length")
         if end > len(data):
             raise PixelError(Reason.TRUNCATED, "the file ends in its header")
         body = data[at + 2 : end]
-        if marker in _SOF:
-            frame = _read_frame(body)
-        if marker in _SOF or marker in _TABLES or (marker == _APP14 and body[:5] == b"Adobe"):
+        if marker in _TABLES or marker in _SOF or (marker == _APP14 and body[:5] == b"Adobe"):
             core.append(data[at - 2 : end])
+            if marker == _DQT:
+                tables += body
+            elif marker in _SOF:
+                frame = _read_frame(body, marker)
         elif marker == _APP0 and body[:5] == b"JFIF\0":
             core.append(_JFIF)  # a strict decoding stops at an unknown version of it
         elif marker == _APP1 and exif is None and body[:6] == b"Exif\0\0":
@@ -107,13 +139,27 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
     raise PixelError(Reason.TOO_COSTLY, f"more than {MAX_SEGMENTS} segments before the pixels")
 
 
-def _read_frame(body: bytes) -> tuple[int, int, str]:
+@lru_cache(maxsize=256)  # a few programs wrote most files
+def _quantisation(tables: bytes, number: int) -> bytes | None:
+    """One of the tables, the last one of its number; None if it is not there."""
+    found = None
+    while tables:
+        length = 1 + (128 if tables[0] >> 4 else 64)
+        if tables[0] & 15 == number and len(tables) >= length:
+            found = tables[1:length]
+        tables = tables[length:]
+    return found
+
+
+def _read_frame(body: bytes, marker: int) -> _Frame:
     if len(body) < 6:
         raise PixelError(Reason.CORRUPT, "a frame header that is too short")
     bits, height, width, components = struct.unpack_from(">BHHB", body)
     if bits != 8 or components not in _MODES:
         raise PixelError(Reason.UNSUPPORTED_MODE, f"{components} components of {bits} bits")
-    return width, height, _MODES[components]
+    # What can't be read stays for the decoder to refuse: no table has the number -1.
+    table = body[8] if len(body) >= 9 else -1
+    return _Frame(width, height, _MODES[components], body[5:6], table, marker in _SEQUENTIAL)
 
 
 def check_scans(data: bytes, header: JpegHeader) -> None:
@@ -122,6 +168,8 @@ def check_scans(data: bytes, header: JpegHeader) -> None:
     Raises:
         PixelError: TOO_COSTLY.
     """
+    if header.one_scan:  # decoders read no other
+        return
     allowed = min(MAX_SCANS, max(32, MAX_SCANNED // max(1, header.width * header.height)))
     coded = np.frombuffer(data, np.uint8, offset=header.scan)
     markers = (coded[:-1] == 0xFF) & (coded[1:] == _SOS)  # eight times as fast as bytes.count

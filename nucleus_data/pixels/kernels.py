@@ -30,63 +30,69 @@ def luma_of(pixels_HWC: Pixels) -> Pixels:
 
 
 @njit(nogil=True, cache=True)
-def luma_and_blocks(words_HW: NDArray[np.uint32], factor: int) -> tuple[Pixels, Pixels]:
+def luma_and_blocks(pixels_HWC: Pixels, factor: int) -> tuple[Pixels, Pixels]:
     """Luma at full size, and the means of square blocks, in one pass.
 
     Args:
-        words_HW: Pixels as little-endian words of red, green, blue and a byte that does not count.
+        pixels_HWC: Red, green, blue and a byte that does not count.
         factor: Side of a block: 1, 2, 4, 8 or 16. Blocks at the right and bottom may be cut.
 
     Returns:
         BT.601 luma, HxW, and rounded means, ceil(H / factor) x ceil(W / factor) x 3.
     """
-    height, width = words_HW.shape
+    height, width, _ = pixels_HWC.shape
+    bytes_HB = pixels_HWC.reshape(height, 4 * width)
+    words_HW = bytes_HB.view(np.uint32)
     down, across = -(-height // factor), -(-width // factor)
     luma_HW = np.empty((height, width), np.uint8)
     blocks = np.empty((down, across, 3), np.uint8)
-    # Two sums a word, of 16 bits each: 16 x 16 pixels of 255 just fit.
-    red_blue = np.empty(across * factor, np.uint32)
-    green = np.empty(across * factor, np.uint32)
-    spare = np.empty(across * factor, np.uint32)
-    half = np.uint32(factor * factor // 2)
-    shift = np.uint32(0)
+    # Sums of 16 bits, four to a pixel, in one word of 64: 16 x 16 pixels of 255 just fit.
+    sums = np.zeros(4 * factor * across, np.uint16)
+    halved = np.empty(factor * across, np.uint64)
+    shift = np.uint64(0)
     while (1 << shift) < factor * factor:
-        shift += np.uint32(1)
+        shift += np.uint64(1)
+    half = np.uint64(factor * factor // 2) * np.uint64(0x0001_0001_0001_0001)
     for by in range(down):
-        red_blue[:] = 0
-        green[:] = 0
         top, bottom = by * factor, min(height, (by + 1) * factor)
         for y in range(top, bottom):
             row, luma = words_HW[y], luma_HW[y]
             for x in range(width):
-                word = row[x]
-                r = word & np.uint32(0xFF)
-                g = (word >> np.uint32(8)) & np.uint32(0xFF)
-                b = (word >> np.uint32(16)) & np.uint32(0xFF)
-                luma[x] = bt601(r, g, b)
-            for x in range(width):
-                red_blue[x] += row[x] & np.uint32(0xFF00FF)
-                green[x] += (row[x] >> np.uint32(8)) & np.uint32(0xFF)
-        length = across * factor
+                red = row[x] & np.uint32(0xFF)
+                green = (row[x] >> np.uint32(8)) & np.uint32(0xFF)
+                blue = (row[x] >> np.uint32(16)) & np.uint32(0xFF)
+                luma[x] = bt601(red, green, blue)
+        for y in range(top, bottom, 2):
+            one = bytes_HB[y]
+            if y + 1 == bottom:
+                for i in range(4 * width):
+                    sums[i] = np.uint16(one[i]) + (sums[i] if y > top else np.uint16(0))
+                continue
+            other = bytes_HB[y + 1]
+            if y == top:
+                for i in range(4 * width):
+                    sums[i] = np.uint16(one[i]) + np.uint16(other[i])
+            else:
+                for i in range(4 * width):
+                    sums[i] += np.uint16(one[i]) + np.uint16(other[i])
+        totals, length = sums.view(np.uint64), factor * across
         while length > across:
             length //= 2
             for x in range(length):
-                spare[x] = red_blue[2 * x] + red_blue[2 * x + 1]
-            red_blue, spare = spare, red_blue
-            for x in range(length):
-                spare[x] = green[2 * x] + green[2 * x + 1]
-            green, spare = spare, green
+                halved[x] = totals[2 * x] + totals[2 * x + 1]
+            totals = halved
         means = blocks[by].reshape(-1)
-        cut = bottom - top < factor
-        for x in range(0 if cut else width // factor):
-            means[3 * x] = ((red_blue[x] & np.uint32(0xFFFF)) + half) >> shift
-            means[3 * x + 1] = (green[x] + half) >> shift
-            means[3 * x + 2] = ((red_blue[x] >> np.uint32(16)) + half) >> shift
-        for x in range(0 if cut else width // factor, across):
-            count = np.uint32((bottom - top) * (min(width, (x + 1) * factor) - x * factor))
-            means[3 * x] = ((red_blue[x] & np.uint32(0xFFFF)) + (count >> 1)) // count
-            means[3 * x + 1] = (green[x] + (count >> 1)) // count
-            means[3 * x + 2] = ((red_blue[x] >> np.uint32(16)) + (count >> 1)) // count
+        whole = width // factor if bottom - top == factor else 0
+        for x in range(whole):
+            mean = (totals[x] + half) >> shift
+            means[3 * x] = np.uint8(mean)
+            means[3 * x + 1] = np.uint8(mean >> np.uint64(16))
+            means[3 * x + 2] = np.uint8(mean >> np.uint64(32))
+        for x in range(whole, across):
+            count = np.uint64((bottom - top) * (min(width, (x + 1) * factor) - x * factor))
+            for c in range(3):
+                total = (totals[x] >> np.uint64(16 * c)) & np.uint64(0xFFFF)
+                means[3 * x + c] = (total + (count >> np.uint64(1))) // count
     return luma_HW, blocks
 
 
@@ -127,25 +133,43 @@ def area_average(
     block_y, within_y = _places(down, height, factor)
     block_x, within_x = _places(across, width, factor)
     share = 1.0 / (float(width) * float(height))
-    # Whole numbers below 2^53: the order of additions does not matter.
-    sums = np.empty((columns + 1) * channels, np.float64)
-    running = np.empty((columns + 1) * channels, np.float64)
+    whole_x, whole_y = float(factor * across), float(factor * down)
+    # Whole numbers: a column's sum is below 2^32, and others below 2^53, where float64 is exact.
+    column = np.empty(columns * channels, np.uint32)
+    sums = np.zeros((columns + 1) * channels, np.float64)
+    cells = np.empty(across * channels, np.float64)
     for y in range(down):
-        sums[:] = 0.0
+        column[:] = 0
         for block in range(block_y[y], min(block_y[y + 1] + 1, rows)):
             start = within_y[y] if block == block_y[y] else 0.0
-            end = within_y[y + 1] if block == block_y[y + 1] else float(factor * down)
+            end = within_y[y + 1] if block == block_y[y + 1] else whole_y
+            part = np.uint32(end - start)
             row = blocks_HWC[block].reshape(-1)
             for x in range(columns * channels):
-                sums[x] += (end - start) * row[x]
-        running[:channels] = 0.0
+                column[x] += part * np.uint32(row[x])
         for x in range(columns * channels):
-            running[x + channels] = running[x] + factor * across * sums[x]
-        for c in range(channels):
-            before = 0.0
+            sums[x] = column[x]
+        for c in range(0 if channels == 3 else channels):
             for x in range(across):
-                at = block_x[x + 1] * channels + c
-                upto = running[at] + within_x[x + 1] * sums[at]
-                result[y, x, c] = np.uint8((upto - before) * share + 0.5)
-                before = upto
+                first, last = block_x[x] * channels + c, block_x[x + 1] * channels + c
+                total = (whole_x - within_x[x]) * sums[first] + within_x[x + 1] * sums[last]
+                for at in range(first + channels, last, channels):
+                    total += whole_x * sums[at]
+                cells[x * channels + c] = total
+        for x in range(across if channels == 3 else 0):  # the same, in a third of the time
+            at, last, part = 3 * block_x[x], 3 * block_x[x + 1], whole_x - within_x[x]
+            red, green, blue = part * sums[at], part * sums[at + 1], part * sums[at + 2]
+            at += 3
+            while at < last:
+                red += whole_x * sums[at]
+                green += whole_x * sums[at + 1]
+                blue += whole_x * sums[at + 2]
+                at += 3
+            part = within_x[x + 1]
+            cells[3 * x] = red + part * sums[at]
+            cells[3 * x + 1] = green + part * sums[at + 1]
+            cells[3 * x + 2] = blue + part * sums[at + 2]
+        line = result[y].reshape(-1)
+        for x in range(across * channels):
+            line[x] = np.uint8(np.int32(cells[x] * share + 0.5))
     return result

@@ -65,6 +65,8 @@ class Header:
         orientation: EXIF orientation as stored, 1 to 8.
         has_icc: Whether a colour profile is embedded (even one that is of no use).
         has_alpha: Whether anything may be transparent; the views lay it over white.
+        quantisation: Of a JPEG: the quantisation table of its first component, 64 factors of one or
+            of two bytes, in zigzag order; None for other formats.
         bytes: Size of the file.
     """
 
@@ -76,6 +78,7 @@ class Header:
     orientation: int
     has_icc: bool
     has_alpha: bool
+    quantisation: bytes | None
     bytes: int
 
 
@@ -288,6 +291,7 @@ def open_picture(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Picture:
         orientation=orientation,
         has_icc=bool(icc),
         has_alpha=image.has_transparency_data,
+        quantisation=None,
         bytes=len(data),
     )
     source = PillowSource(image, file_format, data)
@@ -310,6 +314,7 @@ def _open_jpeg(data: bytes, limits: Limits) -> Picture:
         orientation=orientation,
         has_icc=jpeg.icc is not None,
         has_alpha=False,
+        quantisation=jpeg.quantisation,
         bytes=len(data),
     )
     return Picture(header, data, JpegSource(data, jpeg), orientation, jpeg.icc)

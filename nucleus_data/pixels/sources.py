@@ -214,8 +214,7 @@ class JpegSource:
             if self._mode == "RGB":
                 from nucleus_data.pixels.kernels import luma_and_blocks  # not without need: numba
 
-                words_HW = self._decode("RGBX", 1).view("<u4")[:, :, 0]
-                return *luma_and_blocks(words_HW, factor), factor
+                return *luma_and_blocks(self._decode("RGBX", 1), factor), factor
             if self._mode == "L":
                 grey_HWC = self._decode("GRAY", 1)
                 return grey_HWC[:, :, 0], grey_HWC, 1

@@ -28,9 +28,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from nucleus_data.pixels import Picture
+from nucleus_data.signals.grid import Floats, lowest_frequencies, packed_bits
 from nucleus_data.signals.group import SignalGroup
-from nucleus_data.signals.hash import Floats, bits, dct_blocks, hashes
-from nucleus_data.signals.layout import SIDES, border
+from nucleus_data.signals.hash import COARSE, FINE, hashes
+from nucleus_data.signals.layout import borders
 
 _LYING = 1.05
 _DECIDING = 4  # lowest frequencies along each side
@@ -45,7 +46,7 @@ def turned(block_KK: Floats, turn: Turn) -> Floats:
     """The DCT block of a picture that is mirrored and turned.
 
     Args:
-        block_KK: Coefficients, from `dct_block`.
+        block_KK: Coefficients, from `lowest_frequencies`.
         turn: Whether left and right are swapped, then top and bottom, then both axes.
 
     Returns:
@@ -57,7 +58,7 @@ def turned(block_KK: Floats, turn: Turn) -> Floats:
         block_KK[:, 1::2] *= -1
     if down:
         block_KK[1::2] *= -1
-    return block_KK.T if swap else block_KK
+    return np.ascontiguousarray(block_KK.T) if swap else block_KK
 
 
 def canonical_turn(block_KK: Floats, width: int, height: int) -> Turn:
@@ -80,10 +81,10 @@ def canonical_turn(block_KK: Floats, width: int, height: int) -> Turn:
     turns = [(across, down, swap) for swap in swaps for across in _BOTH for down in _BOTH]
     ranks = [rank(turn) for turn in turns]
     best = [turn for turn, its in zip(turns, ranks, strict=True) if its == max(ranks)]
-    return min(best, key=lambda turn: np.packbits(bits(turned(block_KK, turn))).tobytes())
+    return min(best, key=lambda turn: packed_bits(turned(block_KK, turn)).tolist())
 
 
-def borders(luma_full_HW: NDArray[np.uint8]) -> tuple[float, float, float, float]:
+def inner_borders(luma_full_HW: NDArray[np.uint8]) -> tuple[float, float, float, float]:
     """The shares of the sides that borders take: left, top, right, bottom.
 
     Args:
@@ -92,7 +93,7 @@ def borders(luma_full_HW: NDArray[np.uint8]) -> tuple[float, float, float, float
     Returns:
         Zeros for a direction in which less than 40 % would stay.
     """
-    left, top, right, bottom = (border(luma_full_HW, side) for side in range(len(SIDES)))
+    left, top, right, bottom = borders(luma_full_HW)
     if left + right > 1 - _LEAST:
         left = right = 0.0
     if top + bottom > 1 - _LEAST:
@@ -102,7 +103,7 @@ def borders(luma_full_HW: NDArray[np.uint8]) -> tuple[float, float, float, float
 
 def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
     """The columns of the table above, for one picture."""
-    left, top, right, bottom = borders(picture.luma_full)
+    left, top, right, bottom = inner_borders(picture.luma_full)
     luma = picture.luma_small
     rows, columns = luma.shape
     # Inwards: a pixel that is partly border would be a line along the edge.
@@ -112,9 +113,11 @@ def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
     ]
     width = max(1, round(picture.header.width * (1 - left - right)))
     height = max(1, round(picture.header.height * (1 - top - bottom)))
-    coarse, fine = dct_blocks(inner if inner.size else luma)
+    coarse, fine = lowest_frequencies(
+        np.ascontiguousarray(inner if inner.size else luma), COARSE, FINE
+    )
     turn = canonical_turn(fine, width, height)
-    found = hashes(turned(coarse, turn), turned(fine, turn))
+    found = hashes(*packed_bits(turned(coarse, turn)), *packed_bits(turned(fine, turn)))
     return {
         "canonical_phash": found["phash"],
         "canonical_hash256": found["hash256"],

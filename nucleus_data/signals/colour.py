@@ -20,55 +20,33 @@ not split. All sums are over integers: values are the same on every machine.
 import math
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from nucleus_data.pixels import Picture
 from nucleus_data.signals.group import SignalGroup
-from nucleus_data.signals.kernels import colour_sums
-from nucleus_data.signals.tone import luma_counts
+from nucleus_data.signals.small import sums_of
 
 _MOST = 100.0
 
 
-def percentile(counts: NDArray[np.int64], share: float) -> int:
-    """The smallest value that at least a share of the entries do not exceed.
-
-    Args:
-        counts: Entries of each value from 0 on; at least one in all.
-        share: 0 to 1.
-
-    Returns:
-        A place in `counts`.
-    """
-    return int(np.searchsorted(np.cumsum(counts), math.ceil(share * int(counts.sum())), "left"))
-
-
 def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
     """The columns of the table above, for one picture."""
-    counts = picture.once(luma_counts)
-    n = int(counts.sum())
-    sums, bins, shifted = (
-        np.zeros(5, np.int64),
-        np.zeros(16**3, np.int32),
-        np.zeros(17**3, np.int32),
-    )
-    colour_sums(picture.small, sums, bins, shifted)
-    first, first_2, second, second_2, grey = sums.tolist()
+    found = picture.once(sums_of)
+    n, first, second = found.pixels, found.first, found.second
     # The second axis is summed as R + G - 2 B, twice as long.
     distance = math.hypot(first / n, second / n / 2)
     spread = math.sqrt(
-        (n * first_2 - first * first) / n**2 + (n * second_2 - second * second) / n**2 / 4
+        (n * found.first_2 - first * first) / n**2
+        + (n * found.second_2 - second * second) / n**2 / 4
     )
     return {
-        "luma_p1": percentile(counts, 0.01),
-        "luma_p99": percentile(counts, 0.99),
+        "luma_p1": found.luma_p1,
+        "luma_p99": found.luma_p99,
         "cast": min(1.0, distance / 255),
         "cast_factor": min(_MOST, distance / max(spread, 1e-9)),
         "colourfulness": spread + 0.3 * distance,
-        "grey_share": grey / n,
-        "dominant_share": int(max(bins.max(), shifted.max())) / n,
+        "grey_share": found.grey / n,
+        "dominant_share": found.commonest / n,
     }
 
 

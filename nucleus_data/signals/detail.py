@@ -12,7 +12,6 @@ The spectrum is that of up to 4x4 tiles of 64x64 pixels, evenly spread, each win
 powers added up: so the pixels' own scale is kept, however large the picture, at a fixed cost.
 """
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,11 +19,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from nucleus_data.pixels import Picture
+from nucleus_data.signals.bands import Bands, bands_of
 from nucleus_data.signals.group import SignalGroup
 from nucleus_data.signals.kernels import laplacian_sums
-from nucleus_data.signals.tiles import Spectra, spectra_of
 
-_HIGH = 0.25  # cycles a pixel
 _NOTHING = 1e-6  # levels^2 a pixel: what rounding leaves of one colour
 
 
@@ -45,51 +43,28 @@ def laplacian_variance(luma_HW: NDArray[np.uint8]) -> float:
     return (n * squares - total * total) / (n * n)
 
 
-def high_frequency_share(found: Spectra) -> float:
+def high_frequency_share(found: Bands) -> float:
     """Share of spectral power above 0.25 cycles a pixel.
-
-    Args:
-        found: The spectra of sample tiles.
 
     Returns:
         0..1; 0 for a picture of one colour.
     """
-    count, height, half = found.power_NHF.shape
-    power_NP = found.power_NHF.reshape(count, height * half)
-    everything, high = (power_NP @ _weights(height, found.width)).sum(axis=0).tolist()
-    return min(1.0, high / everything) if everything > _NOTHING else 0.0
-
-
-@lru_cache(maxsize=16)
-def _weights(height: int, width: int) -> NDArray[np.float32]:
-    """The weights of all and of high frequencies, (H * (W//2 + 1)) x 2.
-
-    Half a spectrum holds every column but the first (and the last, of an even width) for its mirror
-    image too. The mean is left out.
-    """
-    frequency_y = np.fft.fftfreq(height)[:, None]
-    frequency_x = np.fft.rfftfreq(width)[None, :]
-    twice = np.full(width // 2 + 1, 2.0)
-    twice[0] = 1.0
-    if width % 2 == 0:
-        twice[-1] = 1.0
-    everything = np.broadcast_to(twice, (height, width // 2 + 1)).copy()
-    everything[0, 0] = 0.0
-    high = everything * (np.hypot(frequency_y, frequency_x) > _HIGH)
-    return np.stack([everything.reshape(-1), high.reshape(-1)], axis=1).astype(np.float32)
+    if found.everything <= _NOTHING:
+        return 0.0
+    return min(1.0, found.high / found.everything)
 
 
 def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
     """The columns of the table above, for one picture."""
     return {
         "laplacian_variance": laplacian_variance(picture.luma_full),
-        "high_frequency_share": high_frequency_share(picture.once(spectra_of)),
+        "high_frequency_share": high_frequency_share(picture.once(bands_of)),
     }
 
 
 group = SignalGroup(
     name="detail",
-    version=2,
+    version=3,
     schema=pa.schema(
         [("laplacian_variance", pa.float32()), ("high_frequency_share", pa.float32())]
     ),

@@ -1,23 +1,22 @@
 """Passes over a picture's luma, compiled by numba; all release the interpreter's lock.
 
-Each reads a picture once, row by row, in loops that become vector instructions, and gives whole
-numbers: a value is the same on every machine.
+Each reads a picture once, some rows at a time, in long loops that become vector instructions (which
+they do only over slices from 0 on), and gives whole numbers: a value is the same on every machine.
 """
-
-from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 Luma = NDArray[np.uint8]
+
 # A step counts up to so many levels: block borders are low, and outlines of things must not hide
 # them.
 STEP_CAP = np.uint8(32)
-_STEP_ROWS = 255 // 32  # rows whose steps can be added up in 8 bits
+BLOCK = 8  # pixels along a side of what JPEG codes at once
+_WINDOW = 16
+_CAPPED = 255 // 32  # steps that can be added up in 8 bits
 _SQUARES = 1024  # squares of Laplacians, each at most 1020^2, that can be added up in 32 bits
-# A seam: twice so many levels or more within three pixels, and over twice what lies on either side.
-SEAM_STEP = np.uint8(6)
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -52,70 +51,191 @@ def laplacian_sums(luma_HW: Luma) -> tuple[np.int64, np.int64]:
 
 
 @njit(nogil=True, cache=True)
-def step_sums(luma_HW: Luma, columns_W: NDArray[np.int64], rows_H: NDArray[np.int64]) -> None:
-    """Sums of |differences| of neighbours, each at most `STEP_CAP`.
-
-    Args:
-        luma_HW: 0..255.
-        columns_W: At x, added over all rows, the steps from column x to x + 1; the last stays 0.
-        rows_H: At y, over all columns, those from row y to y + 1; the last stays 0.
-    """
-    height, width = luma_HW.shape
-    some = np.zeros(width, np.uint8)
-    for y in range(height):
-        row = luma_HW[y]
-        for x in range(width - 1):
-            some[x] += min(distance(row[x], row[x + 1]), STEP_CAP)
-        if y % _STEP_ROWS == _STEP_ROWS - 1 or y == height - 1:
-            for x in range(width - 1):
-                columns_W[x] += some[x]
-            some[:] = 0
-        if y + 1 < height:
-            below = luma_HW[y + 1]
-            total = np.uint32(0)
-            for x in range(width):
-                total = np.uint32(total + min(distance(row[x], below[x]), STEP_CAP))
-            rows_H[y] += total
+def _add_steps(ones: Luma, others: Luma, sums: Luma) -> None:
+    for i in range(len(ones)):
+        sums[i] += min(distance(ones[i], others[i]), STEP_CAP)
 
 
 @njit(nogil=True, cache=True)
-def block_edges(luma_HW: Luma, ranges_BB: NDArray[Any], steps_BB: NDArray[Any]) -> None:
+def _add_and_clear(sums: Luma, totals: NDArray[np.uint32]) -> None:
+    for i in range(len(sums)):
+        totals[i] += sums[i]
+    sums[:] = 0
+
+
+@njit(nogil=True, cache=True)
+def step_sums(luma_HW: Luma) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Sums of |differences| of neighbours, each at most `STEP_CAP`, by their place modulo 8.
+
+    Steps after the last whole 8 are left out.
+
+    Args:
+        luma_HW: 0..255.
+
+    Returns:
+        8 sums of the steps from column x to x + 1, over all rows, and 8 of those from row to row.
+    """
+    height, width = luma_HW.shape
+    pixels = luma_HW.reshape(-1)
+    sums = np.zeros((2, BLOCK * width), np.uint8)
+    totals = np.zeros((2, BLOCK * width), np.uint32)
+    steps = np.zeros((2, BLOCK), np.int64)
+    whole_x = (width - 1) // BLOCK * BLOCK
+    whole_y = (height - 1) // BLOCK * BLOCK
+    for y in range(0, height, BLOCK):
+        here = pixels[y * width : (y + BLOCK) * width]
+        # From a row's last pixel to the next row's first is no step; it is left out at the end.
+        right = pixels[y * width + 1 : (y + BLOCK) * width + 1]
+        _add_steps(here[: len(right)], right, sums[0])
+        if y < whole_y:
+            below = pixels[(y + 1) * width : (y + 1 + BLOCK) * width]
+            _add_steps(here, below, sums[1])
+        if y // BLOCK % _CAPPED == _CAPPED - 1 or y + BLOCK >= height:
+            _add_and_clear(sums[0], totals[0])
+            _add_and_clear(sums[1], totals[1])
+    for row in range(BLOCK):
+        across, down = totals[0, row * width :], totals[1, row * width :]
+        for x in range(whole_x):
+            steps[0, x % BLOCK] += across[x]
+        for x in range(width):
+            steps[1, row] += down[x]
+    return steps[0], steps[1]
+
+
+@njit(nogil=True, cache=True)
+def standing_out(luma_HW: Luma, steady: float) -> float:
+    """What `compression` calls blockiness: the largest of 8 mean steps over their median, less 1.
+
+    Args:
+        luma_HW: 0..255, both sides above 8.
+        steady: Levels that are added to both.
+
+    Returns:
+        The mean over both directions.
+    """
+    height, width = luma_HW.shape
+    across, down = step_sums(luma_HW)
+    across_means = np.sort(across / (height * ((width - 1) // BLOCK)))
+    down_means = np.sort(down / (width * ((height - 1) // BLOCK)))
+    median = (BLOCK - 1) // 2  # of all but the largest
+    across_ratio = (across_means[-1] + steady) / (across_means[median] + steady)
+    down_ratio = (down_means[-1] + steady) / (down_means[median] + steady)
+    return (across_ratio + down_ratio) / 2 - 1
+
+
+@njit(nogil=True, cache=True)
+def block_edges(luma_HW: Luma, ranges_BB: NDArray[np.int32], steps_BB: NDArray[np.int32]) -> None:
     """Of each block, its range (highest less lowest luma) and its steepest step of neighbours.
 
     Args:
         luma_HW: 0..255, both sides 2 or more.
-        ranges_BB: int32, of as many blocks as are wanted along each side; written.
+        ranges_BB: Of as many blocks as are wanted along each side; written.
         steps_BB: Likewise.
     """
     height, width = luma_HW.shape
     down, across = ranges_BB.shape
-    high = np.empty(width, np.uint8)
-    low = np.empty(width, np.uint8)
-    step = np.empty(width, np.uint8)
+    lefts = np.empty(across + 1, np.int64)
+    for bx in range(across + 1):
+        lefts[bx] = width * bx // across
+    found = np.empty((3, width), np.uint8)
+    high, low, step = found[0], found[1], found[2]
     for by in range(down):
         top, bottom = height * by // down, height * (by + 1) // down
         high[:] = 0
         low[:] = 255
         step[:] = 0
-        for y in range(top, bottom):
-            row = luma_HW[y]
-            below = luma_HW[min(y + 1, bottom - 1)]
+        for y in range(top, bottom, 4):  # four at once: fewer loads and stores
+            a, b = luma_HW[y], luma_HW[min(y + 1, bottom - 1)]
+            c, d = luma_HW[min(y + 2, bottom - 1)], luma_HW[min(y + 3, bottom - 1)]
+            e = luma_HW[min(y + 4, bottom - 1)]
             for x in range(width):
-                high[x] = max(high[x], row[x])
-                low[x] = min(low[x], row[x])
-                step[x] = max(step[x], distance(row[x], below[x]))
+                high[x] = max(high[x], max(max(a[x], b[x]), max(c[x], d[x])))
+            for x in range(width):
+                low[x] = min(low[x], min(min(a[x], b[x]), min(c[x], d[x])))
+            for x in range(width):
+                first = max(distance(a[x], b[x]), distance(b[x], c[x]))
+                second = max(distance(c[x], d[x]), distance(d[x], e[x]))
+                step[x] = max(step[x], max(first, second))
+            right_a, right_b, right_c, right_d = a[1:], b[1:], c[1:], d[1:]
             for x in range(width - 1):
-                step[x] = max(step[x], distance(row[x], row[x + 1]))
+                first = max(distance(a[x], right_a[x]), distance(b[x], right_b[x]))
+                second = max(distance(c[x], right_c[x]), distance(d[x], right_d[x]))
+                step[x] = max(step[x], max(first, second))
+        for x in range(width):
+            low[x] = np.uint8(255 - low[x])
+        wide = width // across > _WINDOW
+        if wide:
+            _widen(found.reshape(-1))
         for bx in range(across):
-            left, right = width * bx // across, width * (bx + 1) // across
-            highest, lowest, steepest = np.int64(0), np.int64(255), np.int64(0)
-            for x in range(left, right):
-                highest = max(highest, np.int64(high[x]))
-                lowest = min(lowest, np.int64(low[x]))
-                if x + 1 < right or right == width:  # a step into the next block is not its own
-                    steepest = max(steepest, np.int64(step[x]))
-            ranges_BB[by, bx] = highest - lowest
-            steps_BB[by, bx] = min(steepest, highest - lowest)
+            left, right = lefts[bx], lefts[bx + 1]
+            # A step into the next block is not its own.
+            last = right if right == width else right - 1
+            stride = _WINDOW if wide else 1
+            range_ = _most(high, left, right, stride) + _most(low, left, right, stride) - 255
+            steepest = _most(step, left, last, stride)
+            ranges_BB[by, bx], steps_BB[by, bx] = range_, min(steepest, range_)
+
+
+@njit(nogil=True, cache=True)
+def _widen(values: Luma) -> None:
+    """Makes each value the largest of the `_WINDOW` from it on (in the last ones, of fewer)."""
+    here, there = values, np.empty(len(values), np.uint8)
+    for step in (1, 2, 4, 8):  # not in place: that would not be done with vectors
+        later = here[step:]
+        for x in range(len(later)):
+            there[x] = max(here[x], later[x])
+        there[len(later) :] = here[len(later) :]
+        here, there = there, here
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _most(values: Luma, start: int, end: int, stride: int) -> int:
+    """The largest value from `start` on and before `end`, each being that of `stride` ones."""
+    most = values[end - stride]
+    while start < end - stride:
+        most = max(most, values[start])
+        start += stride
+    return int(most)
+
+
+@njit(nogil=True, cache=True)
+def _percentile(values: NDArray[np.float64], share: float) -> float:
+    """As `np.percentile` of one or more values."""
+    place = share * (len(values) - 1)
+    below = int(place)
+    parted = np.partition(values, below)
+    lower = parted[below]
+    if below + 1 == len(values):
+        return lower
+    return lower + (parted[below + 1 :].min() - lower) * (place - below)
+
+
+@njit(nogil=True, cache=True)
+def width_of_blocks(luma_HW: Luma, side: int, least: int, strong: float) -> float:
+    """What `sharpness` calls the width of edges, at one scale.
+
+    Args:
+        luma_HW: 0..255, both sides 2 or more.
+        side: Pixels along the sides of a block, at least.
+        least: Levels that a block's range must have to count.
+        strong: And parts of the 95th percentile of ranges.
+
+    Returns:
+        Pixels; 0 if no block counts.
+    """
+    down, across = max(1, luma_HW.shape[0] // side), max(1, luma_HW.shape[1] // side)
+    ranges = np.empty((down, across), np.int32)
+    steps = np.empty((down, across), np.int32)
+    block_edges(luma_HW, ranges, steps)
+    flat_ranges, flat_steps = ranges.reshape(-1), steps.reshape(-1)
+    wanted = max(float(least), strong * _percentile(flat_ranges.astype(np.float64), 0.95))
+    slopes = np.empty(len(flat_ranges), np.float64)
+    count = 0
+    for i in range(len(flat_ranges)):
+        if flat_ranges[i] >= wanted:
+            slopes[count] = flat_steps[i] / flat_ranges[i]
+            count += 1
+    return 1.0 / _percentile(slopes[:count], 0.9) if count else 0.0
 
 
 @njit(nogil=True, cache=True)
@@ -130,251 +250,3 @@ def halved(luma_HW: Luma) -> Luma:
             total += np.int32(other[2 * x]) + np.int32(other[2 * x + 1])
             half[y, x] = np.uint8((total + 2) >> 2)
     return half
-
-
-@njit(nogil=True, cache=True)
-def border_lines(
-    luma_HW: Luma, side: int, low: int, high: int, with_text: float, plain: float
-) -> int:
-    """How many lines from one side on are a border: up to the last plain one.
-
-    Args:
-        luma_HW: 0..255.
-        side: 0 left, 1 top, 2 right, 3 bottom.
-        low: Lowest luma of the border.
-        high: Highest.
-        with_text: Least share of a line's pixels in between; a line below it ends the walk.
-        plain: Least share of a plain line.
-
-    Returns:
-        0 to half of the lines.
-    """
-    height, width = luma_HW.shape
-    across = side == 0 or side == 2  # lines are columns
-    count, length = (width, height) if across else (height, width)
-    found = 0
-    for line in range(count // 2):
-        at = line if side < 2 else count - 1 - line
-        near = 0
-        if across:
-            for y in range(height):
-                near += (luma_HW[y, at] >= low) & (luma_HW[y, at] <= high)
-        else:
-            row = luma_HW[at]
-            for x in range(width):
-                near += (row[x] >= low) & (row[x] <= high)
-        if near < with_text * length:
-            break
-        if near >= plain * length:
-            found = line + 1
-    return found
-
-
-@njit(nogil=True, cache=True)
-def seam_counts(luma_HW: Luma, columns_W: NDArray[np.int64], rows_H: NDArray[np.int64]) -> None:
-    """How many pixels of a column (a row) jump there, while either side is flat.
-
-    Args:
-        luma_HW: 0..255.
-        columns_W: At x, rows with a seam between columns x and x + 1.
-        rows_H: At y, columns with a seam between rows y and y + 1.
-    """
-    height, width = luma_HW.shape
-    some = np.zeros(width, np.uint8)
-    for y in range(height):
-        row = luma_HW[y]
-        for x in range(4, width - 5):
-            half = distance(row[x + 2], row[x - 1]) >> 1
-            some[x] += np.uint8(
-                (half >= SEAM_STEP)
-                & (half > distance(row[x - 1], row[x - 4]))
-                & (half > distance(row[x + 5], row[x + 2]))
-            )
-        if y % 255 == 254 or y == height - 1:
-            for x in range(width):
-                columns_W[x] += some[x]
-            some[:] = 0
-        if 4 <= y < height - 5:
-            row_0, row_1 = luma_HW[y - 4], luma_HW[y - 1]
-            row_2, row_3 = luma_HW[y + 2], luma_HW[y + 5]
-            total = np.uint32(0)
-            for x in range(width):
-                half = distance(row_2[x], row_1[x]) >> 1
-                total = np.uint32(
-                    total
-                    + np.uint32(
-                        (half >= SEAM_STEP)
-                        & (half > distance(row_1[x], row_0[x]))
-                        & (half > distance(row_3[x], row_2[x]))
-                    )
-                )
-            rows_H[y] += total
-
-
-@njit(nogil=True, cache=True)
-def cell_sums(luma_HW: Luma, side: int) -> NDArray[np.float64]:
-    """Sums over a grid of equal cells, counting split pixels by their parts.
-
-    Args:
-        luma_HW: 0..255.
-        side: Cells along each side.
-
-    Returns:
-        side x side whole numbers, in units of 1 / side^2 of a pixel's level.
-    """
-    height, width = luma_HW.shape
-    sums = np.zeros((side, side), np.float64)
-    rows = np.empty(width, np.float64)
-    for cy in range(side):
-        start, end = cy * height, (cy + 1) * height
-        rows[:] = 0.0
-        for y in range(start // side, (end - 1) // side + 1):
-            part = float(min(end, (y + 1) * side) - max(start, y * side))
-            row = luma_HW[y]
-            for x in range(width):
-                rows[x] += part * row[x]
-        for cx in range(side):
-            start, end = cx * width, (cx + 1) * width
-            total = 0.0
-            for x in range(start // side, (end - 1) // side + 1):
-                total += (min(end, (x + 1) * side) - max(start, x * side)) * rows[x]
-            sums[cy, cx] = total
-    return sums
-
-
-@njit(nogil=True, cache=True)
-def level_counts(luma_HW: Luma) -> NDArray[np.int64]:
-    """How many pixels have each of the 256 levels."""
-    height, width = luma_HW.shape
-    counts = np.zeros((2, 256), np.int64)  # two, as neighbours alike would wait for each other
-    for y in range(height):
-        row = luma_HW[y]
-        for x in range(0, width - 1, 2):
-            counts[0, row[x]] += 1
-            counts[1, row[x + 1]] += 1
-        if width % 2:
-            counts[0, row[width - 1]] += 1
-    return counts[0] + counts[1]
-
-
-@njit(nogil=True, cache=True)
-def median_level(line: Luma) -> int:
-    """The median of a line of pixels, rounded down."""
-    counts = np.zeros(256, np.int64)
-    for level in line:
-        counts[level] += 1
-    lower, upper = (len(line) - 1) // 2, len(line) // 2  # places in the sorted line
-    total, level = np.int64(0), 0
-    while total + counts[level] <= lower:
-        total += counts[level]
-        level += 1
-    other = level
-    while total + counts[other] <= upper:
-        total += counts[other]
-        other += 1
-    return (level + other) // 2
-
-
-@njit(nogil=True, cache=True)
-def likeness(grid: NDArray[np.float64], step: int, faint: float) -> float:
-    """Correlation of a grid's gradients, less their means, with themselves some rows further.
-
-    Args:
-        grid: G x G averages.
-        step: Rows.
-        faint: Gradients that count as none; they are added to the power.
-
-    Returns:
-        -1..1.
-    """
-    last = len(grid) - 1
-    down, across = np.empty((last, last)), np.empty((last, last))
-    for y in range(last):
-        for x in range(last):
-            down[y, x] = grid[y + 1, x] - grid[y, x]
-            across[y, x] = grid[y, x + 1] - grid[y, x]
-    mean_down, mean_across = down.sum() / down.size, across.sum() / across.size
-    product = first = second = 0.0
-    for y in range(last - step):
-        for x in range(last):
-            a, b = down[y, x] - mean_down, down[y + step, x] - mean_down
-            c, d = across[y, x] - mean_across, across[y + step, x] - mean_across
-            product += a * b + c * d
-            first += a * a + c * c
-            second += b * b + d * d
-    return product / (np.sqrt(first * second) + faint * faint * (last - step) * 2 * last)
-
-
-@njit(nogil=True, cache=True)
-def histogram_sums(
-    counts: NDArray[np.int64],
-) -> tuple[np.int64, np.int64, np.int64, float]:
-    """Of a histogram: the entries, their sum, the sum of their squares, and Shannon's entropy."""
-    n = total = squares = np.int64(0)
-    for level in range(len(counts)):
-        n += counts[level]
-        total += level * counts[level]
-        squares += level * level * counts[level]
-    entropy = 0.0
-    for count in counts:
-        if count > 0:
-            entropy += count / n * np.log2(n / count)
-    return n, total, squares, entropy
-
-
-@njit(nogil=True, cache=True)
-def channel_range_sum(pixels_HWC: NDArray[np.uint8]) -> np.int64:
-    """The sum, over all pixels, of the largest channel less the smallest one."""
-    flat = pixels_HWC.reshape(-1)
-    total = np.int64(0)
-    for i in range(len(flat) // 3):
-        r, g, b = flat[3 * i], flat[3 * i + 1], flat[3 * i + 2]
-        total += np.uint8(max(max(r, g), b) - min(min(r, g), b))
-    return total
-
-
-@njit(nogil=True, cache=True)
-def colour_sums(
-    pixels_HWC: NDArray[np.uint8],
-    sums: NDArray[np.int64],
-    bins: NDArray[np.int32],
-    shifted: NDArray[np.int32],
-) -> None:
-    """Sums of two opponent axes, R - G and R + G - 2 B, and histograms of coarse colours.
-
-    Args:
-        pixels_HWC: RGB, 0..255; at most 8192 pixels wide, so that a row's sums fit 32 bits.
-        sums: Of the first axis, its squares, the second axis, its squares, and the number of
-            pixels whose largest and smallest channels are less than 12 levels apart; added to.
-        bins: 16^3, of colours in steps of 16 levels; added to.
-        shifted: 17^3, the same with borders half a step further; added to.
-    """
-    height, width, _ = pixels_HWC.shape
-    reds, greens, blues = (
-        np.empty(width, np.int32),
-        np.empty(width, np.int32),
-        np.empty(width, np.int32),
-    )
-    for y in range(height):
-        row = pixels_HWC[y].reshape(-1)
-        for x in range(width):
-            reds[x], greens[x], blues[x] = row[3 * x], row[3 * x + 1], row[3 * x + 2]
-        first = first_2 = second = second_2 = grey = np.int32(0)
-        for x in range(width):
-            r, g, b = reds[x], greens[x], blues[x]
-            one, other = np.int32(r - g), np.int32(r + g - 2 * b)
-            first = np.int32(first + one)
-            first_2 = np.int32(first_2 + one * one)
-            second = np.int32(second + other)
-            second_2 = np.int32(second_2 + other * other)
-            near = max(max(r, g), b) - min(min(r, g), b) < 12
-            grey = np.int32(grey + np.int32(near))
-        sums[0] += first
-        sums[1] += first_2
-        sums[2] += second
-        sums[3] += second_2
-        sums[4] += grey
-        for x in range(width):
-            r, g, b = reds[x], greens[x], blues[x]
-            bins[((r >> 4) << 8) | ((g >> 4) << 4) | (b >> 4)] += 1
-            shifted[(((r + 8) >> 4) * 17 + ((g + 8) >> 4)) * 17 + ((b + 8) >> 4)] += 1

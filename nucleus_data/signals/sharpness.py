@@ -26,7 +26,6 @@ where there is nothing to compare.
 """
 
 import math
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -34,17 +33,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from nucleus_data.pixels import Picture
+from nucleus_data.signals.bands import Bands, bands_of
 from nucleus_data.signals.group import SignalGroup
-from nucleus_data.signals.kernels import block_edges, halved
-from nucleus_data.signals.tiles import Spectra, spectra_of
+from nucleus_data.signals.kernels import halved, width_of_blocks
 
 _BLOCK = 32
 _EDGE = 28  # levels: a lower range is texture or noise
 _WIDE = 8  # pixels; wider edges leave their block, and are measured at half the scale
 _STRONG = 0.5  # of the 95th percentile of ranges
-_MIDDLE = (0.06, 0.2)  # cycles a pixel
-_HIGH = 0.33
-_TILES = 4
 _FLOOR = 1e-3  # levels^2 of windowed power a pixel; below it a band is empty
 _MOST = 60.0  # decibels
 
@@ -61,86 +57,38 @@ def edge_width(luma_HW: NDArray[np.uint8]) -> float | None:
     """
     luma_HW = np.ascontiguousarray(luma_HW)
     scale, width = 1, None
-    while True:
-        found = _width_of_blocks(luma_HW)
-        width = width if found is None else found * scale
-        if (found is not None and found <= _WIDE) or min(luma_HW.shape) < 2 * _BLOCK:
-            return width
+    while min(luma_HW.shape) >= 2:
+        found = width_of_blocks(luma_HW, _BLOCK, _EDGE, _STRONG)
+        if found:
+            width = found * scale
+        if 0 < found <= _WIDE or min(luma_HW.shape) < 2 * _BLOCK:
+            break
         luma_HW, scale = halved(luma_HW), 2 * scale
+    return width
 
 
-def _width_of_blocks(luma_HW: NDArray[np.uint8]) -> float | None:
-    height, width = luma_HW.shape
-    if min(height, width) < 2:
-        return None
-    shape = (max(1, height // _BLOCK), max(1, width // _BLOCK))
-    ranges, steps = np.empty(shape, np.int32), np.empty(shape, np.int32)
-    block_edges(luma_HW, ranges, steps)
-    strong = ranges >= max(_EDGE, _STRONG * _percentile(ranges.reshape(-1), 0.95))
-    if not strong.any():
-        return None
-    return 1 / _percentile(steps[strong] / ranges[strong], 0.9)
-
-
-def _percentile(values: NDArray[Any], share: float) -> float:
-    """As `np.percentile`, without its checks, which take longer."""
-    values = np.sort(values)
-    place = share * (len(values) - 1)
-    below = int(place)
-    above = min(below + 1, len(values) - 1)
-    return float(values[below] + (values[above] - values[below]) * (place - below))
-
-
-def upscaling(found: Spectra) -> float:
+def upscaling(found: Bands) -> float:
     """How far the high frequencies fall short of a natural picture's.
-
-    Args:
-        found: The spectra of sample tiles.
 
     Returns:
         0..60 decibels.
     """
-    count, height, half = found.power_NHF.shape
-    bands, fall = _bands(height, found.width)
-    if bands is None:
+    if found.natural < _FLOOR:
         return 0.0
-    means_N2 = found.power_NHF.reshape(count, height * half) @ bands
-    most = np.argsort(means_N2[:, 0], kind="stable")[-_TILES:]
-    middle, high = (means_N2[most].sum(axis=0) / len(most)).tolist()
-    if middle * fall < _FLOOR:
-        return 0.0
-    return min(_MOST, max(0.0, 10 * math.log10(middle * fall / max(high, 1e-9))))
-
-
-@lru_cache(maxsize=16)
-def _bands(height: int, width: int) -> tuple[NDArray[np.float32] | None, float]:
-    """What takes the means of both bands, (H * (W//2 + 1)) x 2, and how 1/f^2 falls between.
-
-    None if one of them is empty.
-    """
-    frequency_y = np.abs(np.fft.fftfreq(height))[:, None]
-    frequency_x = np.abs(np.fft.rfftfreq(width))[None, :]
-    larger = np.maximum(frequency_y, frequency_x)
-    middle = (larger >= _MIDDLE[0]) & (larger <= _MIDDLE[1])
-    high = larger >= _HIGH
-    if not middle.any() or not high.any():
-        return None, 1.0
-    natural = 1 / np.maximum(frequency_y**2 + frequency_x**2, 1e-9)
-    bands = np.stack([(band / band.sum()).reshape(-1) for band in (middle, high)], axis=1)
-    return bands.astype(np.float32), float(natural[high].mean() / natural[middle].mean())
+    return min(_MOST, max(0.0, 10 * math.log10(found.natural / max(found.highest, 1e-9))))
 
 
 def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
     """The columns of the table above, for one picture."""
     return {
         "edge_width": edge_width(picture.luma_full),
-        "upscaling": upscaling(picture.once(spectra_of)),
+        "upscaling": upscaling(picture.once(bands_of)),
     }
 
 
 group = SignalGroup(
     name="sharpness",
-    version=2,
+    version=3,
     schema=pa.schema([("edge_width", pa.float32()), ("upscaling", pa.float32())]),
     measure=measure,
 )

@@ -16,34 +16,24 @@ are over integers, so that values are the same on every machine.
 import math
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from nucleus_data.pixels import Picture
 from nucleus_data.signals.group import SignalGroup
-from nucleus_data.signals.kernels import channel_range_sum, histogram_sums, level_counts
-
-_DARK = 16  # luma below it is dark, as in video's "legal" range
-_BRIGHT = 240  # luma at or above it is bright
-
-
-def luma_counts(picture: Picture) -> NDArray[np.int64]:
-    """How many pixels of the small view have each luma; through `Picture.once`, groups share it."""
-    return level_counts(picture.luma_small)
+from nucleus_data.signals.small import sums_of
 
 
 def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
     """The columns of the table above, for one picture."""
-    counts = picture.once(luma_counts)
-    n, total, squares, entropy = histogram_sums(counts)
+    found = picture.once(sums_of)
+    n, total = found.pixels, found.luma
     return {
         "luma_mean": total / n,
-        "luma_std": math.sqrt(n * squares - total * total) / n,
-        "dark_share": sum(counts[:_DARK].tolist()) / n,
-        "bright_share": sum(counts[_BRIGHT:].tolist()) / n,
-        "entropy": entropy,
-        "saturation": channel_range_sum(picture.small) / (255 * n),
+        "luma_std": math.sqrt(n * found.luma_2 - total * total) / n,
+        "dark_share": found.dark / n,
+        "bright_share": found.bright / n,
+        "entropy": found.entropy,
+        "saturation": found.ranges / (255 * n),
     }
 
 
