@@ -169,7 +169,7 @@ def draw(folder: Path, ran: Mapping[str, Ran]) -> None:
     constant = ran[CONSTANT]
     end = constant.curve[-1][0]
     curves = {"decayed": ran[f"muon, rate {MIDDLE:g}"].curve, "constant": constant.curve}
-    curves |= {f"merged {kind}": [(end, loss)] for kind, loss in constant.merged.items()}
+    curves |= {kind: [(end, loss)] for kind, loss in constant.merged.items()}
     chart(folder / "merging.svg", curves)
 
 
