@@ -105,7 +105,7 @@ def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
 
 group = SignalGroup(
     name="layout",
-    version=4,
+    version=5,
     schema=pa.schema(
         [
             ("border_left", pa.float32()),

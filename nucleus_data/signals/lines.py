@@ -64,13 +64,13 @@ def _ends(line: Luma, other: Luma) -> bool:
 
     From pixels to those beside them: what changes along a line does not end a border.
     """
-    much = lighter = darker = 0
+    much = lighter = darker = np.int32(0)
     for i in range(len(line)):
         change = np.int32(other[i]) - np.int32(line[i])  # int() would stay without a sign
-        much += abs(change) > _FAR
-        lighter += (change > _SHIFT) & (change <= _LITTLE)
-        darker += (change < -_SHIFT) & (change >= -_LITTLE)
-    return much > _ENDED * len(line) or max(lighter, darker) > _SHIFTED * len(line)
+        much += np.int32(abs(change) > _FAR)
+        lighter += np.int32((change > _SHIFT) & (change <= _LITTLE))
+        darker += np.int32((change < -_SHIFT) & (change >= -_LITTLE))
+    return bool(much > _ENDED * len(line) or max(lighter, darker) > _SHIFTED * len(line))
 
 
 @njit(nogil=True, cache=True)
