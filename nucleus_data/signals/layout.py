@@ -11,9 +11,10 @@ outermost line's median: all but 3 % of a line's pixels, or 20 % of them where t
 the first line is nearly still, and the last has no text. Three quarters along, the median is still
 the first line's within 3 levels: later, colour may have bled in, which JPEG stores at half the
 scale. It ends sharply: within four lines (or 1/128 of all, if that is more) over half of the pixels
-have changed from its last line by more than 8 levels, or 40 % by 5 to 24 to the same side. So a sky
-that fades, or a thing on white, has no border; only a box on white that takes more than half of the
-line has. What is not seen: a frame in the luma of its picture, and one with a pattern.
+have changed from its last line by more than 8 levels, or by more than 4 to the same side; or 40 %
+by 5 to 24 to the same side. So a sky that fades, or a thing on white, has no border; only a box on
+white that takes more than half of the line has. What is not seen: a frame in the luma of its
+picture, and one with a pattern.
 
 A seam's value is the share of pixels along one line, at least 4 % of the side from the edges and
 from a border, that jump there while both sides are flat; 1 for the middle of a collage, about 0.1

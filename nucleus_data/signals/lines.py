@@ -13,10 +13,10 @@ Luma = NDArray[np.uint8]
 
 _NEAR = 12  # levels from the border's own luma: what JPEG leaves around text
 _STILL, _MOSTLY = 4, 0.85  # most of the outermost line is nearer: a texture is not
-# What lies beyond may be almost as light: levels of change, and for how many of the pixels; fewer
-# of both, if they are a little darker (or lighter): things on white are much darker.
-_FAR, _ENDED = 8, 0.5
-_SHIFT, _SHIFTED, _LITTLE = 4, 0.4, 24
+# What lies beyond may be almost as light: half of the pixels change, or get darker (lighter) by
+# fewer levels; or two fifths by few levels, as things on white are much darker.
+_FAR, _SHIFT, _LITTLE = 8, 4, 24
+_ENDED, _SHIFTED = 0.5, 0.4
 _DRIFT = 3  # levels from the first line on: more is a fading ground
 _LINES = 2  # one line alone may be a resampling's edge
 _PLAIN = 0.97
@@ -64,13 +64,18 @@ def _ends(line: Luma, other: Luma) -> bool:
 
     From pixels to those beside them: what changes along a line does not end a border.
     """
-    much = lighter = darker = np.int32(0)
+    much = lighter = darker = little_lighter = little_darker = np.int32(0)
     for i in range(len(line)):
         change = np.int32(other[i]) - np.int32(line[i])  # int() would stay without a sign
         much += np.int32(abs(change) > _FAR)
-        lighter += np.int32((change > _SHIFT) & (change <= _LITTLE))
-        darker += np.int32((change < -_SHIFT) & (change >= -_LITTLE))
-    return bool(much > _ENDED * len(line) or max(lighter, darker) > _SHIFTED * len(line))
+        lighter += np.int32(change > _SHIFT)
+        darker += np.int32(change < -_SHIFT)
+        little_lighter += np.int32((change > _SHIFT) & (change <= _LITTLE))
+        little_darker += np.int32((change < -_SHIFT) & (change >= -_LITTLE))
+    return bool(
+        max(much, lighter, darker) > _ENDED * len(line)
+        or max(little_lighter, little_darker) > _SHIFTED * len(line)
+    )
 
 
 @njit(nogil=True, cache=True)
