@@ -28,7 +28,7 @@ def test_a_strip_that_is_hardly_lighter_than_a_grained_ground_is_a_border():
 def test_a_faint_pattern_that_only_changes_along_its_lines_has_no_border():
     """Below line 60 the right half slowly gets darker, till half of each line is another luma."""
     y, x = np.mgrid[0:300, 0:200]
-    fading = 250 - np.clip((y - 60) / 4, 0, 30) * np.clip((x - 60) / 20, 0, 1)
+    fading = 250 - np.clip((y - 60) / 4, 0, 30) * np.clip((x - 60) / 60, 0, 1)
     assert borders(fading) == [0, 0, 0, 0]
 
 

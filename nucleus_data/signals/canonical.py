@@ -128,7 +128,7 @@ def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
 
 group = SignalGroup(
     name="canonical",
-    version=1,
+    version=2,
     schema=pa.schema(
         [
             ("canonical_phash", pa.uint64()),

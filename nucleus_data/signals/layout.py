@@ -11,7 +11,7 @@ outermost line's median: all but 3 % of a line's pixels, or 20 % of them where t
 the first line is nearly still, and the last has no text. Three quarters along, the median is still
 the first line's within 3 levels: later, colour may have bled in, which JPEG stores at half the
 scale. It ends sharply: within four lines (or 1/128 of all, if that is more) over half of the pixels
-have changed from its last line by more than 8 levels, or by more than 4 to the same side. So a sky
+have changed from its last line by more than 8 levels, or 40 % by 5 to 24 to the same side. So a sky
 that fades, or a thing on white, has no border; only a box on white that takes more than half of the
 line has. What is not seen: a frame in the luma of its picture, and one with a pattern.
 
@@ -105,7 +105,7 @@ def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
 
 group = SignalGroup(
     name="layout",
-    version=4,
+    version=5,
     schema=pa.schema(
         [
             ("border_left", pa.float32()),

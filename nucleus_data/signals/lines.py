@@ -13,10 +13,10 @@ Luma = NDArray[np.uint8]
 
 _NEAR = 12  # levels from the border's own luma: what JPEG leaves around text
 _STILL, _MOSTLY = 4, 0.85  # most of the outermost line is nearer: a texture is not
-# What lies beyond may be almost as light: for half of the pixels, levels of change; or, if it is
-# darker (or lighter) for half, fewer.
-_FAR, _SHIFT = 8, 4
-_ENDED = 0.5
+# What lies beyond may be almost as light: levels of change, and for how many of the pixels; fewer
+# of both, if they are a little darker (or lighter): things on white are much darker.
+_FAR, _ENDED = 8, 0.5
+_SHIFT, _SHIFTED, _LITTLE = 4, 0.4, 24
 _DRIFT = 3  # levels from the first line on: more is a fading ground
 _LINES = 2  # one line alone may be a resampling's edge
 _PLAIN = 0.97
@@ -59,18 +59,18 @@ def _share(line: Luma, level: int, levels: int) -> float:
 
 
 @njit(nogil=True, cache=True)
-def _changed(line: Luma, other: Luma) -> int:
-    """How many pixels change much from line to line, or a little to the same side.
+def _ends(line: Luma, other: Luma) -> bool:
+    """Whether pixels change much from line to line, or a little to the same side.
 
     From pixels to those beside them: what changes along a line does not end a border.
     """
-    much = lighter = darker = 0
+    much = lighter = darker = np.int32(0)
     for i in range(len(line)):
         change = np.int32(other[i]) - np.int32(line[i])  # int() would stay without a sign
-        much += abs(change) > _FAR
-        lighter += change > _SHIFT
-        darker += change < -_SHIFT
-    return max(much, lighter, darker)
+        much += np.int32(abs(change) > _FAR)
+        lighter += np.int32((change > _SHIFT) & (change <= _LITTLE))
+        darker += np.int32((change < -_SHIFT) & (change >= -_LITTLE))
+    return bool(much > _ENDED * len(line) or max(lighter, darker) > _SHIFTED * len(line))
 
 
 @njit(nogil=True, cache=True)
@@ -93,7 +93,7 @@ def border(lines_LP: Luma) -> float:
         return 0.0
     last = lines_LP[plain - 1]
     for line in range(plain, min(plain + max(_BEYOND, count // _BEYOND_PART), count)):
-        if _changed(last, lines_LP[line]) > _ENDED * len(last):
+        if _ends(last, lines_LP[line]):
             return plain / count
     return 0.0
 
