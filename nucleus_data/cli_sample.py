@@ -29,7 +29,7 @@ GB = 1 << 30
     type=click.Choice(SOLVERS),
     default="euler",
     show_default=True,
-    help="euler, as published; unipc comes as close to its end in fewer steps.",
+    help="euler, as published; unipc comes as near in about half as many steps.",
 )
 @click.option("--guidance", type=click.FloatRange(1), default=4.0, show_default=True)
 @click.option("--negative", default="", help="What guidance leads away from; the empty prompt.")

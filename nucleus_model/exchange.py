@@ -12,6 +12,7 @@ its limit of tokens are arguments of the call, which `save_pipeline` returns and
 rest that diffusers has no place for, in `nucleus.json`.
 """
 
+import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -161,6 +162,16 @@ def save_pipeline(
     scheduler: Any = FlowMatchEulerDiscreteScheduler(
         num_train_timesteps=1000, shift=1.0, use_dynamic_shifting=False
     )
+    with without_bars():
+        tower: Any = Qwen3VLForConditionalGeneration.from_pretrained(
+            encoder.location, use_safetensors=True, dtype="auto", **encoder.options()
+        )
+    layers, state = tower.config.text_config.num_hidden_layers, text.hidden_state
+    if state % (layers + 1) == 0:
+        _put_idle_layer_first(tower)
+        text = text.model_copy(update={"hidden_state": 1})
+    elif abs(state) >= layers:  # which the pipeline refuses: its first and last by other numbers
+        text = text.model_copy(update={"hidden_state": -1 if state > 0 else 1})
     arguments = _call_arguments(text, folder)
     with whole_folder(folder) as hidden:
         save_transformer(hidden / "transformer", model, dtype=dtype, shard_bytes=shard_bytes)
@@ -168,9 +179,7 @@ def save_pipeline(
         decoder.save_pretrained(hidden / "vae")
         processor.save_pretrained(hidden / "processor")
         with without_bars():
-            Qwen3VLForConditionalGeneration.from_pretrained(
-                encoder.location, use_safetensors=True, dtype="auto", **encoder.options()
-            ).save_pretrained(hidden / "text_encoder")
+            tower.save_pretrained(hidden / "text_encoder")
         _write_json(
             hidden / "model_index.json",
             {
@@ -223,6 +232,22 @@ def _call_arguments(text: TextSettings, folder: Path) -> dict[str, Any]:
         for argument, field in arguments.items()
         if getattr(text, field) != getattr(published, field)
     }
+
+
+@torch.no_grad()
+def _put_idle_layer_first(tower: Any) -> None:
+    """Makes the embedding the state after the first layer, by a layer that adds zero.
+
+    diffusers' pipeline takes the state 0 for none given, and would use its own.
+    """
+    layers, config = tower.model.language_model.layers, tower.config.text_config
+    idle = copy.deepcopy(layers[0])
+    idle.self_attn.o_proj.weight.zero_()
+    idle.mlp.down_proj.weight.zero_()
+    layers.insert(0, idle)
+    for number, layer in enumerate(layers):
+        layer.self_attn.layer_idx = number
+    config.num_hidden_layers = len(layers)
 
 
 def _published_prompt() -> str:

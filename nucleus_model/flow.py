@@ -88,7 +88,8 @@ def flow_loss_and_routing(
     sigma_B111 = sigma_B[:, None, None, None]
     noisy_BCHW = (1 - sigma_B111) * latents_BCHW + sigma_B111 * noise_BCHW
     grid = grid_of(noisy_BCHW, patch)
-    output = model(pack(noisy_BCHW, patch), sigma_B, text, grid, with_routing)
+    asked = {"with_routing": True} if with_routing else {}
+    output = model(pack(noisy_BCHW, patch), sigma_B, text, grid, **asked)
     error = -unpack(output.tokens_BSP, height, width, patch) - (noise_BCHW - latents_BCHW)
     return error.square().mean(dim=(1, 2, 3)), output.routing
 

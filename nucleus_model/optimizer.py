@@ -37,12 +37,17 @@ RULES: tuple[tuple[str, str], ...] = (
 )
 
 
-def newton_schulz(matrices: torch.Tensor, iterations: int = ITERATIONS) -> torch.Tensor:
+def newton_schulz(
+    matrices: torch.Tensor,
+    iterations: int = ITERATIONS,
+    precision: torch.dtype = torch.float32,
+) -> torch.Tensor:
     """About the nearest semi-orthogonal matrix of each: singular values of some 0.7 to 1.2.
 
     Args:
         matrices: (..., N, M).
         iterations: How many.
+        precision: Of the iterations; the coefficients were chosen so that bfloat16 does.
 
     Returns:
         The same shape and type.
@@ -50,30 +55,30 @@ def newton_schulz(matrices: torch.Tensor, iterations: int = ITERATIONS) -> torch
     a, b, c = QUINTIC
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    x = (x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)).to(precision)
     for _ in range(iterations):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.mT if tall else x
+    return (x.mT if tall else x).to(matrices.dtype)
 
 
-def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
+def orthogonal(matrices: torch.Tensor, precision: torch.dtype = torch.float32) -> torch.Tensor:
     """`newton_schulz`, also of a tensor that FSDP2 shards over its first dimension.
 
     A process has whole matrices of a stack, and takes its own. Of a single matrix it has rows, and
     takes all of them from the others: every process then does the same work, and keeps its rows.
     """
     if not isinstance(matrices, DTensor):
-        return newton_schulz(matrices)
+        return newton_schulz(matrices, precision=precision)
     if matrices.ndim == 3:
         return DTensor.from_local(
-            newton_schulz(matrices.to_local()),
+            newton_schulz(matrices.to_local(), precision=precision),
             matrices.device_mesh,
             matrices.placements,
             shape=matrices.shape,
             stride=matrices.stride(),
         )
-    return like(newton_schulz(matrices.full_tensor()), matrices)
+    return like(newton_schulz(matrices.full_tensor(), precision=precision), matrices)
 
 
 class Muon(torch.optim.Optimizer):
@@ -84,6 +89,7 @@ class Muon(torch.optim.Optimizer):
         lr: Learning rate.
         momentum: Share of the old momentum that is kept.
         weight_decay: Likewise as in AdamW.
+        precision: Of the Newton-Schulz iterations.
 
     Raises:
         ValueError: A parameter has another number of dimensions.
@@ -95,8 +101,10 @@ class Muon(torch.optim.Optimizer):
         lr: float = 1e-3,
         momentum: float = 0.95,
         weight_decay: float = 0.0,
+        precision: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self.precision = precision
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.ndim not in (2, 3):
@@ -123,7 +131,7 @@ class Muon(torch.optim.Optimizer):
             state["momentum"] = torch.zeros_like(gradient)
         momentum = state["momentum"]
         momentum.lerp_(gradient, 1 - group["momentum"])
-        update = orthogonal(gradient.lerp(momentum, group["momentum"]))
+        update = orthogonal(gradient.lerp(momentum, group["momentum"]), self.precision)
         size = UPDATE_SIZE * max(parameter.shape[-2:]) ** 0.5
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.add_(update, alpha=-group["lr"] * size)
@@ -147,7 +155,12 @@ def grouped(model: NucleusTransformer) -> dict[str, list[torch.nn.Parameter]]:
 
 
 def build_optimizers(
-    model: NucleusTransformer, kind: str, *, lr: float, weight_decay: float
+    model: NucleusTransformer,
+    kind: str,
+    *,
+    lr: float,
+    weight_decay: float,
+    precision: torch.dtype = torch.float32,
 ) -> Sequence[torch.optim.Optimizer]:
     """The optimizers of a model; each parameter is in exactly one.
 
@@ -156,6 +169,7 @@ def build_optimizers(
         kind: `muon` (and AdamW where the rules say so), or `adamw` for all.
         lr: Learning rate of both.
         weight_decay: Of matrices; norms and biases have none.
+        precision: Of Muon's iterations.
 
     Raises:
         ValueError: A parameter's name fits no rule.
@@ -172,4 +186,5 @@ def build_optimizers(
     )
     if kind != "muon":
         return [adamw]
-    return [Muon(groups["muon"], lr=lr, weight_decay=weight_decay), adamw]
+    muon = Muon(groups["muon"], lr=lr, weight_decay=weight_decay, precision=precision)
+    return [muon, adamw]

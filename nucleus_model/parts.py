@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from nucleus_model.codec import load_codec
 from nucleus_model.distributed import World, shard
 from nucleus_model.guards import Guard
@@ -59,7 +61,11 @@ class Parts:
         self.model.to(world.device)
         shard(self.model, world)
         self.optimizers = build_optimizers(
-            self.model, settings.optimizer, lr=settings.lr, weight_decay=settings.weight_decay
+            self.model,
+            settings.optimizer,
+            lr=settings.lr,
+            weight_decay=settings.weight_decay,
+            precision=torch.bfloat16 if settings.precision == "bf16" else torch.float32,
         )
         self.guard = Guard(settings)
         self.stepper = Stepper(self.model, self.optimizers, self.text, settings, world, self.guard)

@@ -87,8 +87,8 @@ class Preset(BaseModel):
 
 
 PRESETS: dict[str, Preset] = {
-    # 2.4 M parameters with the nano text encoder and VAE: learns on a CPU in minutes. A token of the
-    # VAE has 64 values; of space-to-depth at factor 4 it has 192, which just fit into this width.
+    # 2.4 M parameters with the nano text encoder and VAE: learns on a CPU in minutes. A token has
+    # 64 values with the VAE, 192 with space-to-depth at factor 4, which just fit this width.
     "nano": Preset(
         layers=4,
         heads=6,

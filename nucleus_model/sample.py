@@ -33,9 +33,10 @@ def encode_prompts(
         prompts: One an image.
         grid: Rows and columns of image tokens.
     """
-    if len(set(prompts)) == 1:
-        return model.encode_text(*text.encode(prompts[:1]), grid).expand(len(prompts))
-    return model.encode_text(*text.encode(prompts), grid)
+    once = len(set(prompts)) == 1
+    states_BLT, mask_BL = text.encode(prompts[:1] if once else prompts)
+    found = model.encode_text(states_BLT.to(model.proj_out.weight.dtype), mask_BL, grid)
+    return found.expand(len(prompts)) if once else found
 
 
 @torch.no_grad()
@@ -67,12 +68,13 @@ def sample_latents(
         raise ValueError(f"a guidance of {guidance} needs a negative prompt, if only the empty one")
     patch = model.config.patch_size
     height, width = noise_BCHW.shape[2:]
+    dtype = text.layers[0][0].dtype  # the model's; the latents stay in the noise's
     x_BCHW = noise_BCHW
     for sigma, advance in solve(solver, steps):
         sigma_B = torch.full((len(x_BCHW),), sigma, device=x_BCHW.device)
-        v_BCHW = velocity(model, x_BCHW, sigma_B, text)
+        v_BCHW = velocity(model, x_BCHW.to(dtype), sigma_B, text).to(x_BCHW.dtype)
         if guidance != 1 and negative is not None:
-            v_empty_BCHW = velocity(model, x_BCHW, sigma_B, negative)
+            v_empty_BCHW = velocity(model, x_BCHW.to(dtype), sigma_B, negative).to(x_BCHW.dtype)
             guided_BSP = guide(pack(v_BCHW, patch), pack(v_empty_BCHW, patch), guidance)
             v_BCHW = unpack(guided_BSP, height, width, patch)
         x_BCHW = advance(v_BCHW, x_BCHW)

@@ -3,6 +3,21 @@
 `euler` is the published one. `unipc` (Zhao et al. 2023, arXiv:2302.04867) is diffusers' predictor
 and corrector of second order, for runs of few steps; it asks the model as often, once a step. Both
 have the published sigmas, without a shift.
+
+How far a run ends from one of 400 Euler steps, in percent of how far two seeds are apart: medians
+of 16 pictures (from the best to the worst: 4 to 28 percent points) by `scripts/bench_solver.py`, on
+a nano model after 700 steps on 388 pictures of the world, VAE latents, guidance 4. The last three
+are diffusers' other solvers on the same sigmas; Heun asks twice a step, and has half the steps.
+
+| | 8 | 12 | 20 | 50 |
+|---|---|---|---|---|
+| euler | 18.6 | 12.8 | 8.0 | 3.2 |
+| unipc | 15.2 | 8.1 | 3.5 | 2.6 |
+| unipc of third order | 15.9 | 8.8 | 4.0 | 2.7 |
+| DPM-Solver++ of second order | 18.7 | 11.5 | 6.4 | 1.6 |
+| Heun | 22.7 | 18.1 | 8.4 | 2.0 |
+
+So 20 steps of unipc do for 50 of Euler, and 12 for 20; neither does with 8.
 """
 
 from collections.abc import Callable, Iterator

@@ -17,7 +17,7 @@ All work in one thread, on files that lie in memory:
 - imagededup: `PHash.encode_image`. cleanvision: `Imagelab.find_issues`, with its defaults.
 - floor: libjpeg-turbo's decode at the smallest of its scales that has room for the small view (a
   long side of 256 pixels), to RGB, and nothing else: a quarter of 2 megapixels, half of 0.2.
-- all pixels: its strict decode at full size, to RGB, and nothing else. `inspect` needs that: it
+- all pixels: its strict decode at full size, to RGB, and nothing else. `inspect` needs no less: it
   measures sharpness, blocks and enlarging at full size, and tells damage from pixels. Most of a
   decode is reading the coded bits, which no scale saves: so the floor is near.
 

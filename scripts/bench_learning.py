@@ -3,7 +3,7 @@
     python scripts/bench_learning.py --out learning           # some 25 minutes on two cores
     python scripts/bench_learning.py --quick --json learning.json
 
-12,000 pictures of the world's core scenes with their true short captions go through the line
+12,000 pictures of the world's core scenes with their true captions go through the line
 (ingest, inspect, dedup, select, shard), once as they are and once with every caption at another
 picture. A transformer is trained on each with the settings of configs/nano/learning.yaml, both at
 once, a core each. Each then draws 200 fixed prompts from fixed seeds

@@ -7,7 +7,7 @@
 Every picture of a world is made in memory (its bytes are those that `nucleus world` writes), opened
 and measured, and the recipe's rules decide about it; near duplicates are found among all of them,
 by `hash` and by `canonical`. The default seed is one that no threshold was chosen on (those were: 0
-to 10).
+to 10, and 22).
 
 With `--pictures`, the same faults and copies are planted into pictures of a folder. Nothing is
 planted into what the recipe rejects as it is; what it rejects by its looks is listed with the

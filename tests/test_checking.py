@@ -76,7 +76,7 @@ def test_a_dense_block_counts_whole_and_an_expert_by_its_share():
         ("select.prefer=[sharpness desc]", r"select\.prefer\[0\]"),
         ("inspect.signals=[tone]", "which no table has|needs the signal group"),
         ("shard.captions=[long, verbose]", "names 'verbose', which is no caption variant"),
-        ("quick_train.resolution=300", r"quick_train\.resolution is 300; the training set has 128"),
+        ("quick_train.resolution=300", r"quick_train\.resolution is 300; the training set has 64"),
         ("shard.multiple=4", r"shard\.multiple is 4; a token"),
         ("quick_train.text.hidden_state=-30", r"text\.hidden_state must be -"),
         ("quick_train.text.model=some/model", r"quick_train\.text\.revision is required"),

@@ -13,6 +13,7 @@ TINY = dataclasses.replace(
 )
 
 
+@pytest.mark.slow
 def test_all_contestants_learn_the_same():
     losses = {}
     for name in NAMES:
@@ -23,6 +24,7 @@ def test_all_contestants_learn_the_same():
     assert losses[OURS][2] < losses[OURS][0]
 
 
+@pytest.mark.slow
 def test_every_row():
     rows = bench_model.bench_step(TINY) + bench_model.bench_sampling(TINY)
     assert [row.goal for row in rows if row.goal] == [">= 10", ">= 1.15"] * 2
@@ -39,6 +41,7 @@ def test_without_a_text_cache_the_images_are_the_same(monkeypatch):
     assert torch.equal(found[0], found[1])
 
 
+@pytest.mark.slow
 def test_operations_are_the_published_counts():
     """2.5, 2.7 and 3.5 GFLOP a token; here the first, by hand, but for what is done once an image.
 

@@ -91,6 +91,7 @@ def test_the_solver_is_a_choice_and_in_the_png(checkpoint, tmp_path):
         assert read_parameters(tmp_path / solver / "0000-0.png")["solver"] == solver
 
 
+@pytest.mark.slow
 def test_the_seven_ratios_are_those_of_the_training_sets(checkpoint, tmp_path):
     assert [ratio.replace(":", "x") for ratio in RATIOS] == list(SIZES_1024)
     assert len(RATIOS) == 7

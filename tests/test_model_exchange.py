@@ -15,6 +15,7 @@ from nucleus_model.exchange import (
     save_transformer,
 )
 from nucleus_model.settings import TextSettings
+from nucleus_model.text import TextEncoder
 from tests.model_support import published, random_config, random_model, write_qwen, write_vae
 from tests.test_model_parity import TOLERANCE, difference, inputs, ours, theirs
 
@@ -119,6 +120,18 @@ def test_a_pipeline_comes_back_from_diffusers(parts, tmp_path):
         shutil.rmtree(tmp_path / folder / "transformer")
         (tmp_path / folder / "index").write_text(json.dumps(index, sort_keys=True))
     assert (tmp_path / "ours/index").read_text() == (tmp_path / "theirs/index").read_text()
+
+
+def test_the_embedding_s_state_is_one_that_the_pipeline_can_be_asked_for(parts, tmp_path):
+    text = TextSettings(model=str(parts[0]), hidden_state=0, system_prompt="Draw.")
+    arguments = save_pipeline(tmp_path / "p", random_model(), text, str(parts[1]))
+    assert arguments["return_index"] == 1
+    ours = TextEncoder(text).states("a red square")
+    notes, _ = read_notes(tmp_path / "p")
+    assert torch.equal(TextEncoder(notes).states("a red square"), ours)
+    pipe = NucleusMoEImagePipeline.from_pretrained(tmp_path / "p")
+    theirs, mask = pipe.encode_prompt("a red square", **arguments)
+    assert torch.equal(theirs[mask.bool()] if mask is not None else theirs[0], ours)
 
 
 def test_other_text_settings_are_arguments_of_the_call(parts, tmp_path):

@@ -45,7 +45,7 @@ def test_what_is_exported_draws_the_same(run, tmp_path):
     done = nucleus("export-model", place / "with", tmp_path / "p")
     assert done.exit_code == 0, done.output
     assert done.output.splitlines()[-1] == str(tmp_path / "p")
-    assert "return_index=-2, max_sequence_length=128" in done.output
+    assert "return_index=1, max_sequence_length=128" in done.output
     pipe = NucleusMoEImagePipeline.from_pretrained(tmp_path / "p")
     pipe.set_progress_bar_config(disable=True)
     assert same_weights(pipe.transformer, model)
@@ -79,6 +79,18 @@ def test_the_transformer_alone_in_half_the_bytes(run, tmp_path):
     )
     wanted = awake_model(latent_channels=48).to(torch.bfloat16)
     assert same_weights(loaded, wanted)
+
+
+def test_a_pipeline_in_half_the_bytes_is_drawn_too(run, tmp_path):
+    options = ("red", "--steps=2", f"--seed={SEED}", "--guidance=2")
+    pictures = []
+    for precision in PRECISIONS:
+        place = tmp_path / precision
+        nucleus("export-model", run[0] / "with", place, f"--precision={precision}")
+        done = nucleus("sample", place, *options, f"--out={place}/drawn")
+        assert done.exit_code == 0, done.output
+        pictures.append(np.asarray(Image.open(place / f"drawn/0000-{SEED}.png")).astype(int))
+    assert 0 < np.abs(pictures[0] - pictures[1]).mean() < 20
 
 
 def test_what_cannot_be_exported_is_refused(run, tmp_path):

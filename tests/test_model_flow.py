@@ -17,7 +17,7 @@ class Oracle:
     def __init__(self, data):
         self.data = data
 
-    def __call__(self, tokens, sigma_B, text, grid):
+    def __call__(self, tokens, sigma_B, text, grid, with_routing=False):
         sigma = sigma_B[:, None, None]
         noise = (tokens - (1 - sigma) * pack(self.data, 2)) / sigma
         return Output(pack(self.data, 2) - noise, {})

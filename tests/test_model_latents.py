@@ -18,7 +18,7 @@ class CountingCodec:
 
 
 def batch(numbers):
-    samples = tuple(Sample(f"{n}", "t", 0, 0, (), 4, 2, (0, 0, 4, 2)) for n in numbers)
+    samples = tuple(Sample(f"{n}", "t", 0, 0, (), (), "2x1", 4, 2, (0, 0, 4, 2)) for n in numbers)
     images = np.stack([np.full((2, 4, 3), n, np.uint8) for n in numbers])
     return Batch(samples, images, ("",) * len(numbers))
 

@@ -13,11 +13,12 @@ def model():
     return build_transformer(PRESETS["debug"], latent_channels=4, text_width=24, seed=0)
 
 
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(8, 24), (24, 8), (16, 16), (3, 8, 24), (3, 24, 8)])
-def test_newton_schulz_keeps_directions_and_evens_their_lengths(shape):
+def test_newton_schulz_keeps_directions_and_evens_their_lengths(shape, precision):
     matrices = torch.randn(shape, generator=torch.Generator().manual_seed(1))
-    found = newton_schulz(matrices)
-    assert found.shape == matrices.shape
+    found = newton_schulz(matrices, precision=precision)
+    assert (found.shape, found.dtype) == (matrices.shape, matrices.dtype)
     lengths = torch.linalg.svdvals(found)
     assert 0.5 < lengths.min() < lengths.max() < 1.3
     left, _, right = torch.linalg.svd(matrices, full_matrices=False)

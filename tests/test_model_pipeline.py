@@ -12,6 +12,7 @@ from nucleus_model import flow, sample, solver, text
 from nucleus_model.exchange import load_transformer, pipeline_text, save_pipeline
 from nucleus_model.flow import draw_noise, pack
 from nucleus_model.sample import encode_prompts, sample_latents
+from nucleus_model.saved import load_saved
 from nucleus_model.text import TextEncoder
 from nucleus_model.vae import VaeCodec
 from tests.model_support import random_model, write_qwen, write_vae
@@ -149,10 +150,14 @@ def test_the_run_finds_another_guidance(folder, wanted):
     assert (pack(run(folder, guidance=5.5), 2) - wanted[0]).abs().max() > 1e-2
 
 
-def test_other_text_settings_reach_the_pipeline(folder, tmp_path):
-    """What `save_pipeline` returns makes the pipeline paint what we paint."""
+@pytest.mark.parametrize("state", [-3, 0, -9, 9])
+def test_other_text_settings_reach_the_pipeline(state, folder, tmp_path):
+    """What `save_pipeline` returns makes the pipeline paint what we paint.
+
+    Its tower has nine layers: the pipeline refuses 9 and -9, and takes 0 for none given.
+    """
     settings = pipeline_text(folder).model_copy(
-        update={"hidden_state": -3, "system_prompt": "Draw."}
+        update={"hidden_state": state, "system_prompt": "Draw."}
     )
     model = load_transformer(folder)
     arguments = save_pipeline(tmp_path / "p", model, settings, str(folder / "vae"))
@@ -169,5 +174,8 @@ def test_other_text_settings_reach_the_pipeline(folder, tmp_path):
         output_type="latent",
         **arguments,
     ).images
-    ours = run(folder, hidden_state=-3, system_prompt="Draw.")
+    ours = run(folder, hidden_state=state, system_prompt="Draw.")
     assert (pack(ours, 2) - found).abs().max() < 1e-4
+    again = load_saved(tmp_path / "p").text
+    own = TextEncoder(settings.model_copy(update={"model": str(folder / "text_encoder")}))
+    assert torch.equal(again.states("a red square"), own.states("a red square"))

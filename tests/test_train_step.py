@@ -71,7 +71,7 @@ def test_a_dry_run_counts_the_samples(corpus):
     assert said == look(corpus, limit=6)
     with pytest.raises(RequestError, match=r"quick_train on sets/.*: a limit of 1 leaves 1 of the"):
         look(corpus, limit=1)
-    with pytest.raises(RequestError, match=r"no samples at resolution 32; it has: 128"):
+    with pytest.raises(RequestError, match=r"no samples at resolution 32; it has: 64"):
         look(corpus, "quick_train.resolution=32")
 
 

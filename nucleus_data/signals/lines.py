@@ -66,7 +66,7 @@ def _changed(line: Luma, other: Luma) -> int:
     """
     much = lighter = darker = 0
     for i in range(len(line)):
-        change = int(other[i]) - int(line[i])
+        change = np.int32(other[i]) - np.int32(line[i])  # int() would stay without a sign
         much += abs(change) > _FAR
         lighter += change > _SHIFT
         darker += change < -_SHIFT

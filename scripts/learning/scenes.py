@@ -1,8 +1,9 @@
 """Pictures to learn from, and prompts that none of them shows.
 
-The prompts are short captions of single objects (colour, kind, size and background: 480 are
-possible), fixed in `prompts.jsonl`. No picture of the training world shows one of those scenes
-alone: 200 combinations are never seen by themselves, though their parts are.
+The prompts are captions of single objects, fixed in `prompts.jsonl`: colour, kind, size, place and
+background. No picture of the training world shows an object of a prompt's colour, kind and size
+alone on its background: those 200 of 480 combinations are never seen by themselves, though their
+parts are.
 """
 
 import json
@@ -20,7 +21,8 @@ PROMPT_WORLD, TRAINING_WORLD = 60_000, 50_000
 COUNT = 200
 SIDE = 128
 QUALITY = 95
-LENGTH = "short"
+LENGTH = "medium"
+FACTS = "short"  # says all of a single object but its place
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Prompt:
     """A prompt, and what has to be seen in its picture.
 
     Attributes:
-        prompt: A short caption.
+        prompt: A caption of the length `LENGTH`.
         seed: Of the picture's noise.
         index: Of the scene in the world `PROMPT_WORLD`.
     """
@@ -50,24 +52,28 @@ def read_prompts() -> list[Prompt]:
 
 
 def choose_prompts() -> list[Prompt]:
-    """What `prompts.jsonl` was made by: the first scenes with one object and a new caption."""
+    """What `prompts.jsonl` was made by: the first scenes with one object and new facts."""
     found: dict[str, int] = {}
     index = 0
     while len(found) < COUNT:
         shown = scene(PROMPT_WORLD, index)
         if len(shown.shapes) == 1:
-            found.setdefault(captions(shown)[LENGTH], index)
+            found.setdefault(captions(shown)[FACTS], index)
         index += 1
-    return [Prompt(text, seed, index) for seed, (text, index) in enumerate(found.items())]
+    scenes = {index: scene(PROMPT_WORLD, index) for index in found.values()}
+    return [
+        Prompt(captions(shown)[LENGTH], seed, index)
+        for seed, (index, shown) in enumerate(scenes.items())
+    ]
 
 
 def training_indices(count: int) -> list[int]:
     """Numbers of the first scenes of the training world that are no prompt's."""
-    kept_out = {prompt.prompt for prompt in read_prompts()}
+    kept_out = {captions(prompt.scene)[FACTS] for prompt in read_prompts()}
     found: list[int] = []
     index = 0
     while len(found) < count:
-        if captions(scene(TRAINING_WORLD, index))[LENGTH] not in kept_out:
+        if captions(scene(TRAINING_WORLD, index))[FACTS] not in kept_out:
             found.append(index)
         index += 1
     return found

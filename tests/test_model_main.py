@@ -1,0 +1,39 @@
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from nucleus_data.errors import RequestError
+from nucleus_model.__main__ import main, read_settings
+
+
+def test_a_recipe_s_section_or_the_section_alone_is_read_and_overridden(tmp_path):
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump({"quick_train": {"lr": 0.5, "steps": 9}}))
+    (tmp_path / "recipe.yaml").write_text("base: base.yaml\nquick_train: {steps: 7}\nshard: {}\n")
+    settings = read_settings(tmp_path / "recipe.yaml", ["batch_size=3", "quick_train.clip=2"])
+    assert (settings.lr, settings.steps, settings.batch_size, settings.clip) == (0.5, 7, 3, 2.0)
+    (tmp_path / "alone.yaml").write_text("text: {max_tokens: 64}\n")
+    assert read_settings(tmp_path / "alone.yaml", ["text.hidden_state=-1"]).text.max_tokens == 64
+    assert read_settings(None, []).preset == "nano"
+
+
+def test_what_is_wrong_is_named(tmp_path, capsys):
+    with pytest.raises(RequestError, match=r"quick_train\.lr: .* greater than 0; got -1"):
+        read_settings(None, ["lr=-1"])
+    with pytest.raises(RequestError, match=r"quick_train\.phases\.0\.steps: Field required"):
+        read_settings(None, ["phases=[{}]"])
+    assert main([str(tmp_path / "none"), str(tmp_path / "out"), "steps=1", "preset=debug"]) == 2
+    assert "manifest.parquet is missing" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_training_needs_no_ray():
+    code = (
+        "import sys, pkgutil, importlib, nucleus_model;"
+        "names = [m.name for m in pkgutil.iter_modules(nucleus_model.__path__)];"
+        "[importlib.import_module(f'nucleus_model.{name}') for name in names];"
+        "bad = [m for m in sys.modules if m.split('.')[0] == 'ray'];"
+        "assert 'train' in names and not bad, bad"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
