@@ -67,9 +67,9 @@ def _changed(line: Luma, other: Luma) -> int:
     much = lighter = darker = 0
     for i in range(len(line)):
         change = np.int32(other[i]) - np.int32(line[i])  # int() would stay without a sign
-        much += abs(change) > _FAR
-        lighter += change > _SHIFT
-        darker += change < -_SHIFT
+        much += 1 if abs(change) > _FAR else 0
+        lighter += 1 if change > _SHIFT else 0
+        darker += 1 if change < -_SHIFT else 0
     return max(much, lighter, darker)
 
 
