@@ -17,7 +17,7 @@ All work in one thread, on files that lie in memory:
 - imagededup: `PHash.encode_image`. cleanvision: `Imagelab.find_issues`, with its defaults.
 - floor: libjpeg-turbo's decode at the smallest of its scales that has room for the small view (a
   long side of 256 pixels), to RGB, and nothing else: a quarter of 2 megapixels, half of 0.2.
-- all pixels: its strict decode at full size, to RGB, and nothing else. `inspect` needs no less: it
+- all pixels: its strict decode at full size, to RGB, and nothing else. `inspect` needs that: it
   measures sharpness, blocks and enlarging at full size, and tells damage from pixels. Most of a
   decode is reading the coded bits, which no scale saves: so the floor is near.
 
@@ -252,10 +252,12 @@ def floor() -> Work:
 
 def all_pixels() -> Work:
     """libjpeg-turbo's decode alone, as `inspect` uses it."""
-    return lambda files: [
-        simplejpeg.decode_jpeg(file.read_bytes(), "RGBX", fastupsample=True, strict=True)
-        for file in files
-    ]
+
+    def work(files: Files) -> None:
+        for file in files:
+            simplejpeg.decode_jpeg(file.read_bytes(), "RGBX", fastupsample=True, strict=True)
+
+    return work
 
 
 # A way of working through files, and what installs it.

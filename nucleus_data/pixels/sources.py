@@ -52,11 +52,25 @@ _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
 _JPEG_FACTORS = (8, 4, 2)
 # Above it, what stands before the pixels is skipped once, and not in each decoding.
 _MAX_METADATA = 2**20
+# Pixels of smaller pictures, which are averaged at once and then of no more use, are decoded to one
+# place of so many bytes: numpy asks for large pages for it, and it is in the caches already.
+_SCRATCH_BYTES = 2**22
 # Warnings of libjpeg-turbo about coded pixels; it goes on after them, with something else.
 _DAMAGE = ("Corrupt JPEG data", "Inconsistent progression")
 _WARNINGS = threading.Lock()
 
 Pixels = NDArray[np.uint8]
+
+
+class _Scratch(threading.local):
+    """Memory that a thread uses again and again."""
+
+    @cached_property
+    def pixels(self) -> Pixels:
+        return np.empty(_SCRATCH_BYTES, np.uint8)
+
+
+_SCRATCH = _Scratch()
 
 
 class Source(Protocol):
@@ -214,7 +228,7 @@ class JpegSource:
             if self._mode == "RGB":
                 from nucleus_data.pixels.kernels import luma_and_blocks  # not without need: numba
 
-                return *luma_and_blocks(self._decode("RGBX", 1), factor), factor
+                return *luma_and_blocks(self._decode("RGBX", 1, scratch=True), factor), factor
             if self._mode == "L":
                 grey_HWC = self._decode("GRAY", 1)
                 return grey_HWC[:, :, 0], grey_HWC, 1
@@ -234,18 +248,20 @@ class JpegSource:
     def _pillow(self) -> PillowSource:
         return PillowSource(open_file(self._data, "jpeg")[0], "jpeg", self._data)
 
-    def _decode(self, space: str, factor: int) -> Pixels:
+    def _decode(self, space: str, factor: int, scratch: bool = False) -> Pixels:
+        """Stored pixels; with `scratch`, they may be gone when the next picture is decoded."""
         if not self._checked:
             check_holes(self._data, self._core, self._scan)
             self._checked = True
         width, height = (-(-side // factor) for side in self._size)
-        pixels = self._strictly(space, width, height)
+        fits = scratch and len(space) * width * height <= _SCRATCH_BYTES
+        pixels = self._strictly(space, width, height, _SCRATCH.pixels if fits else None)
         if pixels.shape[:2] != (height, width):
             found = f"{pixels.shape[1]}x{pixels.shape[0]}"
             raise PixelError(Reason.CORRUPT, f"decodes to {found}, header says {self._size}")
         return pixels
 
-    def _strictly(self, space: str, width: int, height: int) -> Pixels:
+    def _strictly(self, space: str, width: int, height: int, place: Pixels | None) -> Pixels:
         """Stops at any objection of libjpeg-turbo that stays when what is harmless is cut away."""
         # Twice: libjpeg-turbo does not count the padding that it has read ahead.
         padding = (self._without_padding,) * 2
@@ -257,6 +273,7 @@ class JpegSource:
                     fastupsample=space == "RGBX",
                     min_width=width,
                     min_height=height,
+                    buffer=place,
                     strict=True,
                 )
             except ValueError as error:

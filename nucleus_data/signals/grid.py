@@ -117,7 +117,7 @@ def lowest_frequencies(
 
 @njit(nogil=True, cache=True)
 def packed_bits(block_KK: Floats) -> NDArray[np.uint64]:
-    """Whether coefficients are above the median of all but the first; 64 a word, from its top."""
+    """Whether coefficients are above the median of all but the first; 64 to a word."""
     coefficients = block_KK.reshape(-1)
     middle = len(coefficients) // 2 - 1  # of an odd number
     median = np.partition(coefficients[1:], middle)[middle]

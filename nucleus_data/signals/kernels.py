@@ -189,13 +189,13 @@ def _widen(values: Luma) -> None:
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _most(values: Luma, start: int, end: int, stride: int) -> int:
+def _most(values: Luma, start: int, end: int, stride: int) -> np.int64:
     """The largest value from `start` on and before `end`, each being that of `stride` ones."""
     most = values[end - stride]
     while start < end - stride:
         most = max(most, values[start])
         start += stride
-    return int(most)
+    return np.int64(most)
 
 
 @njit(nogil=True, cache=True)
