@@ -85,7 +85,7 @@ class Case:
             "inspect": "tables/inspect.slow/*/*.parquet",
             "embed": "tables/embed.match/*/*.parquet",
             "caption": "tables/caption.long/*/*.parquet",
-            "shard": "sets/*/*/128/*/*.tar",
+            "shard": "sets/*/*/64/*/*.tar",
         }[stage]
         self.last = len(list(self.expected.glob(self.pattern)))
 
