@@ -9,6 +9,7 @@ is one of that section: steps=100, text.max_tokens=64. Exit codes: 0 done, 2 the
 """
 
 import argparse
+import difflib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -37,12 +38,17 @@ def read_settings(config: Path | None, overrides: Sequence[str]) -> QuickTrainSe
     try:
         return QuickTrainSettings.model_validate(content)
     except ValidationError as error:
-        problems = [
-            f"quick_train.{'.'.join(map(str, problem['loc']))}: {problem['msg']}; got "
-            f"{problem.get('input')!r}"
-            for problem in error.errors()
-        ]
-        raise RequestError("\n".join(problems)) from None
+        raise RequestError("\n".join(_explained(problem) for problem in error.errors())) from None
+
+
+def _explained(problem: Mapping[str, Any]) -> str:
+    key = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
+        close = difflib.get_close_matches(key, QuickTrainSettings.model_fields, 1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        allowed = ", ".join(sorted(QuickTrainSettings.model_fields))
+        return f"quick_train.{key} is not a known key.{hint} Allowed: {allowed}"
+    return f"quick_train.{key}: {problem['msg']}; got {problem.get('input')!r}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -23,6 +23,8 @@ def test_what_is_wrong_is_named(tmp_path, capsys):
         read_settings(None, ["lr=-1"])
     with pytest.raises(RequestError, match=r"quick_train\.phases\.0\.steps: Field required"):
         read_settings(None, ["phases=[{}]"])
+    with pytest.raises(RequestError, match=r"stepz is not .* Did you mean 'steps'\? Allowed: asp"):
+        read_settings(None, ["stepz=3"])
     assert main([str(tmp_path / "none"), str(tmp_path / "out"), "steps=1", "preset=debug"]) == 2
     assert "manifest.parquet is missing" in capsys.readouterr().err
 
