@@ -11,6 +11,7 @@ tries again; a row of the table outweighs them.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -88,12 +89,11 @@ class Table:
         tables = [_read(file, columns) for _, file in self._open_parts(shard)]
         if not tables:
             return None
-        whole = pa.concat_tables(
-            [table.replace_schema_metadata(None) for table in tables], promote_options="default"
-        )
-        if len(tables) > 1 and "row" in whole.column_names:
-            whole = whole.sort_by("row")
-        return whole
+        tables = [table.replace_schema_metadata(None) for table in tables]
+        if len(tables) == 1:
+            return tables[0]
+        whole = pa.concat_tables(tables, promote_options="default")
+        return whole.sort_by("row") if "row" in whole.column_names else whole
 
     def sql(self) -> str:
         """A SQL source of all rows; there must be a part."""
@@ -163,17 +163,22 @@ def _read(file: pa.NativeFile, columns: Sequence[str] | None) -> pa.Table:
         return table
     # The footer has it, and is read anyway.
     schema = part.schema_arrow
-    field = schema.field("row")
-    rows = pa.array(decode_rows(_footer(schema)["rows"]), field.type)
-    table = table.append_column(field, rows)
-    return table.select([name for name in schema.names if name in table.column_names])
+    before = [name for name in schema.names[: schema.get_field_index("row")] if name in columns]
+    rows = _row_numbers(_footer(schema)["rows"], schema.field("row").type)
+    return table.add_column(len(before), schema.field("row"), rows)
+
+
+@lru_cache(maxsize=64)  # all tables of a shard have the same
+def _row_numbers(text: str, kind: pa.DataType) -> pa.Array:
+    return pa.array(decode_rows(text), kind)
 
 
 def encode_part(table: pa.Table, footer: Mapping[str, str]) -> bytes:
     """A part's bytes; the same rows give the same bytes.
 
-    They are zstd, with statistics, row groups of 25,000, and our footer under `nucleus.*`. Ids,
-    each of which is there once, get no dictionary: it would take time, and space.
+    They are zstd, with statistics, row groups of 25,000, and our footer under `nucleus.*`. Only
+    texts get a dictionary, and not ids, each of which is there once. Of measured numbers, most of
+    which are there once, it takes a fifth more space, and twice the time to write.
     """
     metadata = {f"{PREFIX}{key}": value for key, value in sorted(footer.items())}
     sink = pa.BufferOutputStream()
@@ -181,7 +186,7 @@ def encode_part(table: pa.Table, footer: Mapping[str, str]) -> bytes:
         table.replace_schema_metadata(metadata),
         sink,
         compression="zstd",
-        use_dictionary=[path for f in table.schema if f.name != "id" for path in _leaves(f)],
+        use_dictionary=[path for f in table.schema if f.name != "id" for path in _texts(f)],
         row_group_size=ROW_GROUP,
         write_statistics=True,
         store_schema=True,
@@ -189,15 +194,15 @@ def encode_part(table: pa.Table, footer: Mapping[str, str]) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def _leaves(field: pa.Field, path: str = "") -> Iterator[str]:
-    """The Parquet paths of a column's values."""
+def _texts(field: pa.Field, path: str = "") -> Iterator[str]:
+    """The Parquet paths of a column's texts."""
     path = f"{path}.{field.name}" if path else field.name
     if pa.types.is_struct(field.type):
         for child in field.type:
-            yield from _leaves(child, path)
+            yield from _texts(child, path)
     elif isinstance(field.type, pa.ListType | pa.LargeListType | pa.FixedSizeListType):
-        yield from _leaves(field.type.value_field.with_name("element"), f"{path}.list")
-    else:
+        yield from _texts(field.type.value_field.with_name("element"), f"{path}.list")
+    elif pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
         yield path
 
 

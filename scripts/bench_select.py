@@ -316,6 +316,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - as Ray spells it
     with tempfile.TemporaryDirectory(prefix="bench-select-") as folder:
         corpus = make_corpus(Path(folder, "corpus"), size.rows)
+        os.sync()  # or the disk would write the corpus while it is measured
         with connected(RaySettings(num_cpus=WORKERS)):
             measures = bench(corpus, size)
     publish(measures, options.json)

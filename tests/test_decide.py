@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nucleus_data.select.decide import DECISION_SCHEMA, Shard, count_states, decide
+from nucleus_data.select import judge as judging
+from nucleus_data.select.decide import DECISION_SCHEMA, count_states, decide
+from nucleus_data.select.judge import Shard
 from nucleus_data.select.rules import SelectSettings, TierSettings, check_rules
 from nucleus_data.select.tiers import check_tiers
 
@@ -70,7 +72,8 @@ def judge(record_table, tables, rules, failed=None, tiers=None):
     needed = {t for rule in checked for t in rule.tables if t != "records"}
     required = sorted({"inspect.file", *needed})
     score = check_tiers(TierSettings(**tiers or {}), CATALOG, ["caption", "score"])
-    (decided,) = decide([Shard(record_table, tables, failed or {})], checked, required, score)
+    known = [Shard(record_table, tables, failed or {})]
+    decided = decide(judging.judge(known, checked, required, score), checked, required)
     assert decided.schema.names == ["shard", "row", "id", *DECISION_SCHEMA.names]
     assert decided.schema.field("reasons").type == DECISION_SCHEMA.field("reasons").type
     assert decided.column("row").to_pylist() == record_table.column("row").to_pylist()
@@ -127,7 +130,7 @@ def test_a_condition_may_end_in_a_comment():
 
 def test_hours_are_those_of_utc_wherever_it_runs(monkeypatch):
     monkeypatch.setenv("TZ", "Asia/Tokyo")
-    monkeypatch.setattr("nucleus_data.select.decide._threads", threading.local())
+    monkeypatch.setattr("nucleus_data.select.judge._threads", threading.local())
     assert (
         one({"evening": "hour(TIMESTAMPTZ '2020-01-01 23:30:00+02') = 21"})["state"] == "rejected"
     )
@@ -287,10 +290,14 @@ def test_shards_judged_together_come_out_as_each_alone():
         Shard(whole.append_column("source.score", number), {"inspect.file": file}, {}),
         Shard(records(0), {"inspect.file": file}, {}),
     ]
-    together = decide(shards, rules, ["inspect.file"])
-    alone = [decide([shard], rules, ["inspect.file"])[0] for shard in shards]
-    assert [t.to_pylist() for t in together] == [t.to_pylist() for t in alone]
-    states = [count_states(t) for t in together]
+
+    def states_of(*some):
+        return decide(judging.judge(some, rules, ["inspect.file"]), rules, ["inspect.file"])
+
+    together = states_of(*shards)
+    alone = [states_of(shard) for shard in shards]
+    assert together.to_pylist() == [row for table in alone for row in table.to_pylist()]
+    states = [count_states(t) for t in alone]
     assert states == [
         {"rejected": 9, "failed": 1, "kept": 20, "pending": 10},
         {"rejected": 3},
@@ -299,7 +306,6 @@ def test_shards_judged_together_come_out_as_each_alone():
         {"rejected": 39, "failed": 1},
         {},
     ]
-    assert decide([], rules, ["inspect.file"]) == []
 
 
 @settings(max_examples=10, deadline=None)

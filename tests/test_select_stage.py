@@ -18,8 +18,8 @@ from nucleus_data.select.decide import DECISION_SCHEMA
 from nucleus_data.select.rules import Column, Rule
 from nucleus_data.select.stage import (
     Decisions,
+    JudgeTask,
     LedgerTask,
-    MembersTask,
     Plan,
     mark_duplicates,
     publish,
@@ -173,7 +173,7 @@ def files(folder):
     return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-@pytest.mark.parametrize("broken", ["MembersTask", "LedgerTask"])
+@pytest.mark.parametrize("broken", ["JudgeTask", "LedgerTask"])
 def test_a_selection_that_was_broken_off_goes_on_and_is_the_same(
     corpus, tmp_path, monkeypatch, broken
 ):
@@ -194,8 +194,16 @@ def test_a_selection_that_was_broken_off_goes_on_and_is_the_same(
         made, _ = select(other)
         assert made.failed_shards == 1
         assert not published(other, made.tables["selection"])
-    made, _ = select(other)
-    done = {"MembersTask": (7, 0), "LedgerTask": (2, 5)}[broken]
+    judged = []
+    with monkeypatch.context() as patch:
+        judge_all = Plan.judge
+        patch.setattr(
+            Plan, "judge", lambda plan, shards: judged.append(1) or judge_all(plan, shards)
+        )
+        made, _ = select(other)
+    # Answers that are there are not asked for again: one group of two was judged, or none.
+    assert len(judged) == {"JudgeTask": 1, "LedgerTask": 0}[broken]
+    done = {"JudgeTask": (7, 0), "LedgerTask": (2, 5)}[broken]
     assert (made.lines[-1]["done"], made.lines[-1]["already"]) == done
     assert (made.lines[-1]["shards"], made.lines[-1]["extra"]) == (2, whole.lines[-1]["extra"])
     # However many shards a task decides about, the tables are the same.
@@ -224,9 +232,27 @@ def test_an_error_says_in_which_shards(corpus):
 
 def test_what_passes_hand_on_is_the_same_or_an_error(corpus):
     for _ in range(2):
-        put(corpus.store, "x.parquet", pa.table({"row": [1]}))
-    with pytest.raises(CorpusError, match=r"x\.parquet is there with other content"):
-        put(corpus.store, "x.parquet", pa.table({"row": [2]}))
+        put(corpus.store, "x.arrow", pa.table({"row": [1]}))
+    with pytest.raises(CorpusError, match=r"x\.arrow is there with other content"):
+        put(corpus.store, "x.arrow", pa.table({"row": [2]}))
+
+
+def test_answers_about_other_records_are_an_error(corpus, monkeypatch):
+    run_one = stage.JudgeTask.run
+
+    def run(task, number):
+        found = run_one(task, number)
+        name = task.plan.exchanged("answers", 0)
+        answers = stage.get(corpus.store, name)
+        corpus.store.remove(name)
+        put(corpus.store, name, answers.slice(1))
+        return found
+
+    monkeypatch.setattr(stage.JudgeTask, "run", run)
+    made, rows = select(corpus)
+    assert rows == {}
+    (failure,) = made.failures
+    assert "the rules' answers are about other records than there are" in failure["error"]
 
 
 def test_tiers_are_counted_among_the_kept(corpus):
@@ -343,7 +369,7 @@ def chain(corpus, *links, rules=None):
     decisions = Decisions([bad], ["own"], [Column("own", "rank", '"rank"')])
     plan = Plan(corpus.uri, {}, decisions, {"selection": "s", "own": "o"}, [0], ["own"])
     assert write_members(plan, corpus, table) == [0]
-    MembersTask(plan).run(0)
+    JudgeTask(plan).run(0)
     dropped = walk_duplicates(plan, corpus, table, [0], ["rank"])
     LedgerTask(plan).run(0)
     rows = curated.table(corpus, "selection", "s")

@@ -1,14 +1,15 @@
 """`select`, some image shards at a time: who of the duplicates stays, then table `selection`.
 
 The walk over the duplicates is the one corpus-wide part. It needs the decisions of those records
-that are in a pair, so these are decided about first, and all of them when it is known who stays:
-deciding twice about a few records is cheaper than writing a table of all of them. Memory grows with
-the duplicates.
+that are in a pair, so the rules are asked first, and the ledger is written when it is known who
+stays. The answers wait in a file of some bits a record: to ask again would mean to read all tables
+again. Memory grows with the duplicates.
 
 What the passes hand to each other lies beside the table, in `_walk/`, a file for each group of
-shards: `members` (records in a pair), `kept` (of these, with what the order of preference reads)
-and `dropped` (with the survivor). The files are the same however often they are written. The
-selection lies under `tables/`, or, of a what-if, under its run.
+shards: `members` (records in a pair), `kept` (of these, with what the order of preference reads),
+`answers` (of the rules; removed once the ledger is written) and `dropped` (with the survivor). The
+files are the same however often they are written. The selection lies under `tables/`, or, of a
+what-if, under its run.
 """
 
 import json
@@ -22,21 +23,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.dedup.walk import walk
 from nucleus_data.errors import CorpusError, DiskFullError
 from nucleus_data.runner.loop import Item
 from nucleus_data.runner.rows import Summary, sample_rows
-from nucleus_data.select.decide import DECISION_SCHEMA, Shard, count_states, decide, values_of
+from nucleus_data.select.decide import DECISION_SCHEMA, count_states, decide
+from nucleus_data.select.judge import KEYS, Shard, judge, values_of
 from nucleus_data.select.rules import Column, Rule
 from nucleus_data.select.tiers import Tiers
 from nucleus_data.store import Store
 from nucleus_data.tables import (
     KEY_FIELDS,
     Table,
-    encode_part,
     missing_rows,
     parts_sql,
     table_schema,
@@ -125,7 +125,7 @@ class Plan:
 
     def exchanged(self, kind: str, group: int) -> str:
         """Path of a file that one pass leaves for the next."""
-        return f"{self.root}/selection/{self.tables['selection']}/{WALK}/{kind}-{group:06d}.parquet"
+        return f"{self.root}/selection/{self.tables['selection']}/{WALK}/{kind}-{group:06d}.arrow"
 
     def records(self, corpus: Corpus, shard: int, columns: Sequence[str] = ()) -> pa.Table:
         """A shard's records that are decided about, with what rules read of them, if it has it."""
@@ -148,10 +148,14 @@ class Plan:
                 failed[name] = _still_failed(table, shard)
         return Shard(records, tables, failed)
 
-    def decide(self, shards: Sequence[Shard]) -> list[pa.Table]:
-        """The state of every record of some shards, before duplicates."""
+    def judge(self, shards: Sequence[Shard]) -> pa.Table:
+        """What the rules answer about all records of some shards."""
         decisions = self.decisions
-        return decide(shards, decisions.rules, decisions.required, decisions.tiers)
+        return judge(shards, decisions.rules, decisions.required, decisions.tiers)
+
+    def decide(self, answers: pa.Table) -> pa.Table:
+        """The state of records of which this is known, before duplicates."""
+        return decide(answers, self.decisions.rules, self.decisions.required)
 
     def _columns(self, table: str) -> list[str]:
         rules, _, columns, tiers = self.decisions
@@ -161,32 +165,42 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class MembersTask:
-    """Decides about the records of a group of shards that are in a pair (a task of the runner)."""
+class JudgeTask:
+    """Asks the rules about a group of shards that has records in a pair (a task of the runner)."""
 
     plan: Plan
 
     def run(self, number: int) -> Summary:
-        """Writes who is kept before the walk; `number` is any shard of the group."""
+        """Writes the answers, and who is kept before the walk; `number` is any shard of the group.
+
+        The latter is written last, and says that a group is done.
+        """
         group = number // SHARDS_A_TASK
         with naming(self.plan, group):
             corpus = self.plan.corpus()
-            members = get(corpus.store, self.plan.exchanged("members", group))
+            store, exchanged = corpus.store, self.plan.exchanged
+            if store.exists(exchanged("kept", group)):
+                return Summary()
+            members = get(store, exchanged("members", group))
             assert members is not None
-            shards: list[Shard] = []
-            for shard in self.plan.group(group):
-                rows = members.filter(pc.equal(members.column("shard"), shard)).column("row")
-                if len(rows):
-                    records = self.plan.records(corpus, shard)
-                    mine = records.filter(pc.is_in(records.column("row"), rows.combine_chunks()))
-                    shards.append(self.plan.read(corpus, shard, mine))
-            kept = [pa.schema(KEY_FIELDS).empty_table()]
-            for known, decided in zip(shards, self.plan.decide(shards), strict=True):
-                keys = {name: decided.column(name) for name in ("shard", "row", "id")}
-                table = pa.table({**keys, **values_of(known, self.plan.decisions.prefer)})
-                kept.append(table.filter(pc.equal(decided.column("state"), "kept")))
-            whole = pa.concat_tables(kept, promote_options="permissive")
-            put(corpus.store, self.plan.exchanged("kept", group), whole)
+            shards = [
+                self.plan.read(corpus, shard, self.plan.records(corpus, shard))
+                for shard in self.plan.group(group)
+            ]
+            answers = self.plan.judge(shards)
+            values = pa.concat_tables(
+                [values_of(shard, self.plan.decisions.prefer) for shard in shards],
+                promote_options="permissive",
+            )
+            paired = pa.array(np.isin(_places(answers), _places(members)))
+            asked = answers.filter(paired)
+            stays = pc.equal(self.plan.decide(asked).column("state"), "kept")
+            kept = asked.select(list(KEYS))
+            for name in values.column_names:
+                kept = kept.append_column(name, values.column(name).filter(paired))
+            # Ids don't shrink, and are in `records`.
+            put(store, exchanged("answers", group), answers.drop_columns(["id"]))
+            put(store, exchanged("kept", group), kept.filter(stays))
             return Summary()
 
 
@@ -216,6 +230,7 @@ class LedgerTask:
             for shard, table in made.items():
                 # A shard that a limit or a sample leaves nothing of gets a part without rows.
                 summary.done += target.append(shard, table, {})
+            corpus.store.remove(self.plan.exchanged("answers", group))
             whole = pa.concat_tables([*there.values(), *made.values()])
             summary.extra = counts_of(whole)
             return summary
@@ -232,16 +247,40 @@ def decide_finally(
         group: The group that the shards are of.
         records: Shard -> its records, from `Plan.records`.
     """
+    if not records:
+        return {}
     dropped = get(corpus.store, plan.exchanged("dropped", group))
-    shards = [plan.read(corpus, shard, mine) for shard, mine in records.items()]
-    found = {}
-    for shard, table in zip(records, plan.decide(shards), strict=True):
-        table = table.cast(SELECTION_SCHEMA)
+    answers = get(corpus.store, plan.exchanged("answers", group))
+    if answers is None:
+        answers = plan.judge([plan.read(corpus, shard, mine) for shard, mine in records.items()])
+    else:
+        answers = _of_records(answers, records)
+    decided = plan.decide(answers).cast(SELECTION_SCHEMA)
+    found, start = {}, 0
+    for shard, asked in records.items():
+        table = decided.slice(start, asked.num_rows)
+        start += asked.num_rows
         if dropped is not None:
             mine = dropped.filter(pc.equal(dropped.column("shard"), shard))
             table = mark_duplicates(table, mine) if mine.num_rows else table
         found[shard] = table
     return found
+
+
+def _of_records(answers: pa.Table, records: Mapping[int, pa.Table]) -> pa.Table:
+    """The answers about the records of some shards, with the ids that their file leaves out."""
+    keys = pa.concat_tables([mine.select(list(KEYS)) for mine in records.values()])
+    chosen = answers.filter(pc.is_in(answers.column("shard"), pa.array(list(records), pa.int32())))
+    if not np.array_equal(_places(chosen), _places(keys)):
+        raise CorpusError("the rules' answers are about other records than there are")
+    return chosen.append_column("id", keys.column("id"))
+
+
+def _places(table: pa.Table) -> np.ndarray:
+    """One number for each shard and row, int64[N]."""
+    shard, row = (table.column(name).to_numpy().astype(np.int64) for name in ("shard", "row"))
+    places: np.ndarray = shard << 32 | row
+    return places
 
 
 def counts_of(selection: pa.Table) -> Counter[str]:
@@ -297,7 +336,7 @@ def write_members(plan: Plan, corpus: Corpus, pairs: pa.Table) -> list[int]:
     """Says which records are in a pair; returns the groups of shards that have some."""
     here = pairs.filter(pairs["other_shard"].is_valid())
     ends = [(pairs["shard"], pairs["row"]), (here["other_shard"], here["other_row"])]
-    keys = [shard.to_numpy().astype(np.int64) << 32 | row.to_numpy() for shard, row in ends]
+    keys = [_places(pa.table({"shard": shard, "row": row})) for shard, row in ends]
     places = np.unique(np.concatenate(keys))
     shards, rows = (places >> 32).astype(np.int32), (places & 0xFFFFFFFF).astype(np.int32)
     return _write_groups(plan, corpus, "members", pa.table({"shard": shards, "row": rows}))
@@ -309,7 +348,7 @@ def walk_duplicates(
     """Walks each component of pairs best first, and says who is dropped, and for whom.
 
     Args:
-        plan: What is decided; `MembersTask` was run.
+        plan: What is decided; `JudgeTask` was run.
         corpus: The corpus.
         pairs: All pairs; those of other corpora's records are all kept.
         groups: The groups of shards with records in a pair.
@@ -355,12 +394,17 @@ def _write_groups(plan: Plan, corpus: Corpus, kind: str, rows: pa.Table) -> list
 
 
 def put(store: Store, name: str, table: pa.Table) -> None:
-    """Writes a file that is the same whoever writes it.
+    """Writes an Arrow file that is the same whoever writes it.
 
     Raises:
         CorpusError: It is there with other content.
     """
-    if not store.create(name, encode_part(table, {})):
+    sink = pa.BufferOutputStream()
+    # Parquet would take seven times as long for the answers, and half as much space again.
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_file(sink, table.schema, options=options) as file:
+        file.write_table(table.combine_chunks())
+    if not store.create(name, sink.getvalue().to_pybytes()):
         raise CorpusError(f"{name} is there with other content; remove its folder and try again")
 
 
@@ -370,8 +414,9 @@ def get(store: Store, name: str) -> pa.Table | None:
         content = store.read(name)
     except FileNotFoundError:
         return None
-    table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
-    return table.replace_schema_metadata(None)
+    with pa.ipc.open_file(content) as file:
+        found: pa.Table = file.read_all()
+    return found
 
 
 def decision_table(store: Store, config_hash: str, root: str = ROOT) -> Table:

@@ -12,8 +12,8 @@ from nucleus_data.runner.loop import StageReport, Task
 from nucleus_data.select.stage import (
     ROOT,
     Decisions,
+    JudgeTask,
     LedgerTask,
-    MembersTask,
     Plan,
     read_pairs,
     walk_duplicates,
@@ -91,7 +91,7 @@ def decide_all(
     pairs = read_pairs(corpus, tables["dedup"]) if recipe.select.drop_duplicates else None
     if pairs is not None:
         groups = write_members(plan, corpus, pairs)
-        report = run.loop("select", MembersTask(plan), plan.items(groups), len(groups), keep=False)
+        report = run.loop("select", JudgeTask(plan), plan.items(groups), len(groups), keep=False)
         if not report.failed:
             dropped = walk_duplicates(plan, corpus, pairs, groups, recipe.select.prefer)
     if not report.failed:

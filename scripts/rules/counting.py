@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from nucleus_data.errors import RequestError
 from nucleus_data.recipe import Recipe
-from nucleus_data.select.decide import Shard, decide
+from nucleus_data.select.decide import decide
+from nucleus_data.select.judge import Shard, judge
 from nucleus_data.select.rules import Rule, SelectSettings, check_rules
 from nucleus_data.world.plan import NONE, STRENGTHS
 from scripts.benchmark import Measure
@@ -71,7 +72,8 @@ def decided(rows: Sequence[Row], recipe: Recipe) -> list[set[str]]:
     )
     rules = checked(recipe)
     required = sorted({table for rule in rules for table in rule.tables})
-    found = decide([Shard(records, tables, {})], rules, required)[0]
+    answers = judge([Shard(records, tables, {})], rules, required)
+    found = decide(answers, rules, required)
     lists = zip(found["reasons"].to_pylist(), found["flags"].to_pylist(), strict=True)
     return [{*reasons, *flags} for reasons, flags in lists]
 
