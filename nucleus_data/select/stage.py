@@ -302,8 +302,8 @@ def mark_duplicates(decided: pa.Table, dropped: pa.Table) -> pa.Table:
     if not pc.all(pc.or_(pc.equal(decided.column("state"), "kept"), pc.invert(lost))).as_py():
         raise CorpusError("the walk dropped a record that the rules had not kept")
     survivor = dropped.column("duplicate_of").take(place)
-    names = [_reason(name) for name in survivor.to_pylist()]
-    reasons = pa.array(names, decided.schema.field("reasons").type)
+    names = [_reason(name) for name in dropped.column("duplicate_of").to_pylist()]
+    reasons = pa.array(names, decided.schema.field("reasons").type).take(place)
     replaced = {
         "state": pc.if_else(lost, "duplicate", decided.column("state")),
         "duplicate_of": survivor,
@@ -316,9 +316,9 @@ def mark_duplicates(decided: pa.Table, dropped: pa.Table) -> pa.Table:
     return decided
 
 
-def _reason(survivor: str | None) -> list[str]:
+def _reason(survivor: str) -> list[str]:
     """Of a duplicate: `duplicate`, with the name of the corpus if the other one is elsewhere."""
-    corpus, found, _ = (survivor or "").partition(":")
+    corpus, found, _ = survivor.partition(":")
     return [f"{DUPLICATE_REASON}:{corpus}" if found else DUPLICATE_REASON]
 
 
