@@ -140,6 +140,7 @@ def signals(rng: np.random.Generator, keys: dict[str, pa.Array]) -> dict[str, pa
             "luma_std": single(rng.gamma(6, 10, count)),
             "dark_share": shares(0.6, 4),
             "bright_share": shares(0.6, 4),
+            "clipped_share": shares(0.6, 4),
             "entropy": single(rng.normal(7, 0.5, count)),
             "saturation": shares(2, 4),
         },

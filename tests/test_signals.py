@@ -86,23 +86,26 @@ def test_file():
 
 
 @pytest.mark.parametrize(
-    ("colour", "mean", "dark", "bright", "saturation"),
+    ("colour", "mean", "dark", "bright", "clipped", "saturation"),
     [
-        ((0, 0, 0), 0, 1, 0, 0),
-        ((15, 15, 15), 15, 1, 0, 0),
-        ((16, 16, 16), 16, 0, 0, 0),
-        ((239, 239, 239), 239, 0, 0, 0),
-        ((255, 255, 255), 255, 0, 1, 0),
-        ((255, 0, 0), 76, 0, 0, 1),
-        ((0, 51, 102), 42, 0, 0, 0.4),
+        ((0, 0, 0), 0, 1, 0, 0, 0),
+        ((15, 15, 15), 15, 1, 0, 0, 0),
+        ((16, 16, 16), 16, 0, 0, 0, 0),
+        ((239, 239, 239), 239, 0, 0, 0, 0),
+        ((255, 255, 255), 255, 0, 1, 1, 0),
+        ((255, 0, 0), 76, 0, 0, 1, 1),
+        ((0, 51, 102), 42, 0, 0, 0, 0.4),
+        ((0, 250, 250), 175, 0, 0, 1, 250 / 255),
+        ((249, 249, 249), 249, 0, 1, 0, 0),
     ],
 )
-def test_tone_of_solid_colours(colour, mean, dark, bright, saturation):
+def test_tone_of_solid_colours(colour, mean, dark, bright, clipped, saturation):
     assert tone.group.measure(picture_of(solid(colour)), None) == {
         "luma_mean": mean,
         "luma_std": 0.0,
         "dark_share": dark,
         "bright_share": bright,
+        "clipped_share": clipped,
         "entropy": 0.0,
         "saturation": pytest.approx(saturation),
     }

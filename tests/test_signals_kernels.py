@@ -190,6 +190,7 @@ def test_small_sums_against_numpy(height, width, levels):
         luma_2=(wide**2).sum(),
         dark=(wide < 16).sum(),
         bright=(wide >= 240).sum(),
+        clipped=(pixels.max(axis=2) >= 250).sum(),
         luma_p1=ordered[int(np.ceil(0.01 * n)) - 1],
         luma_p99=ordered[int(np.ceil(0.99 * n)) - 1],
         entropy=pytest.approx(-(shares * np.log2(shares)).sum(), abs=1e-12),

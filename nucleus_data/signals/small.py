@@ -17,6 +17,7 @@ _CHUNK = 1024  # pixels whose sums of squares, each at most 510^2, fit 32 bits
 _FINE = 32  # steps of 8 levels a channel
 _NEAR = np.uint8(12)
 _DARK, _BRIGHT = 16, 240
+_CLIPPED = np.uint8(250)
 _LOW_8, _LOW_16 = np.uint64(0xFF), np.uint64(0xFFFF)
 _ONE_16, _ONE_32 = np.uint16(1), np.uint32(1)
 
@@ -30,6 +31,7 @@ class SmallSums(NamedTuple):
         luma_2: Sum of its squares.
         dark: Pixels with luma below 16, where video's "legal" range begins.
         bright: Pixels with luma above 239.
+        clipped: Pixels with a channel of 250 or more.
         luma_p1: The smallest luma that at least 1 % of the pixels do not exceed.
         luma_p99: And 99 %.
         entropy: Shannon's, of luma, in bits.
@@ -48,6 +50,7 @@ class SmallSums(NamedTuple):
     luma_2: int
     dark: int
     bright: int
+    clipped: int
     luma_p1: int
     luma_p99: int
     entropy: float
@@ -104,14 +107,15 @@ def _parted(pixels: Pixels, red: Pixels, green: Pixels, blue: Pixels) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _range_sums(red: Pixels, green: Pixels, blue: Pixels) -> tuple[np.uint32, np.uint32]:
-    ranges, grey = np.uint32(0), np.uint32(0)
+def _range_sums(red: Pixels, green: Pixels, blue: Pixels) -> tuple[np.uint32, np.uint32, np.uint32]:
+    ranges = grey = clipped = np.uint32(0)
     for i in range(len(red)):
         high = max(max(red[i], green[i]), blue[i])
         distance = np.uint8(high - min(min(red[i], green[i]), blue[i]))
         ranges = np.uint32(ranges + distance)
         grey = np.uint32(grey + np.uint32(distance < _NEAR))
-    return ranges, grey
+        clipped = np.uint32(clipped + np.uint32(high >= _CLIPPED))
+    return ranges, grey, clipped
 
 
 @njit(nogil=True, cache=True)
@@ -214,7 +218,7 @@ def small_sums(pixels_HWC: Pixels, luma_HW: Pixels) -> tuple[Any, ...]:
     fine, counts = np.zeros((2, _FINE, _FINE**2), np.uint16), np.zeros((4, 256), np.uint32)
     parts = np.empty((3, _CHUNK), np.uint8)
     cubes = np.empty(_CHUNK, np.uint16)
-    ranges = grey = first = first_2 = second = second_2 = np.int64(0)
+    ranges = grey = clipped = first = first_2 = second = second_2 = np.int64(0)
     for start in range(0, len(luma), _CHUNK):
         length = min(_CHUNK, len(luma) - start)
         red, green, blue = parts[0, :length], parts[1, :length], parts[2, :length]
@@ -222,6 +226,7 @@ def small_sums(pixels_HWC: Pixels, luma_HW: Pixels) -> tuple[Any, ...]:
         found = _range_sums(red, green, blue)
         ranges += found[0]
         grey += found[1]
+        clipped += found[2]
         sums = _axis_sums(red, green, blue)
         first += sums[0]
         first_2 += sums[1]
@@ -241,6 +246,7 @@ def small_sums(pixels_HWC: Pixels, luma_HW: Pixels) -> tuple[Any, ...]:
         squares,
         levels[:_DARK].sum(),
         levels[_BRIGHT:].sum(),
+        clipped,
         percentile(levels, 0.01),
         percentile(levels, 0.99),
         entropy,

@@ -6,6 +6,7 @@
 | luma_std | 0..127.5 | its standard deviation: 0 for a solid picture |
 | dark_share | 0..1 | share of pixels with luma below 16 |
 | bright_share | 0..1 | share of pixels with luma above 239 |
+| clipped_share | 0..1 | share of pixels with a channel of 250 or more, as over-exposure leaves |
 | entropy | 0..8 bits | Shannon entropy of the 256-bin luma histogram |
 | saturation | 0..1 | mean of (max(R, G, B) - min(R, G, B)) / 255: grey 0, pure colours 1 |
 
@@ -32,6 +33,7 @@ def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
         "luma_std": math.sqrt(n * found.luma_2 - total * total) / n,
         "dark_share": found.dark / n,
         "bright_share": found.bright / n,
+        "clipped_share": found.clipped / n,
         "entropy": found.entropy,
         "saturation": found.ranges / (255 * n),
     }
@@ -39,13 +41,14 @@ def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
 
 group = SignalGroup(
     name="tone",
-    version=2,
+    version=3,
     schema=pa.schema(
         [
             ("luma_mean", pa.float32()),
             ("luma_std", pa.float32()),
             ("dark_share", pa.float32()),
             ("bright_share", pa.float32()),
+            ("clipped_share", pa.float32()),
             ("entropy", pa.float32()),
             ("saturation", pa.float32()),
         ]
