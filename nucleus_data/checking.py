@@ -9,7 +9,14 @@ import pyarrow as pa
 
 from nucleus_data.errors import RequestError
 from nucleus_data.recipe import Recipe
-from nucleus_data.select.rules import Column, Rule, check_rules, check_types, columns_of
+from nucleus_data.select.rules import (
+    Column,
+    Rule,
+    check_order,
+    check_rules,
+    check_types,
+    columns_of,
+)
 from nucleus_data.select.tiers import Tiers, check_score, check_tiers
 from nucleus_data.training_set.plan import captions_of
 
@@ -51,6 +58,7 @@ def check_decisions(
         for i, order in enumerate(settings.prefer)
         for column in columns_of(_without_direction(order), f"select.prefer[{i}]", catalog, ())
     ]
+    check_order(settings.prefer, prefer, types)
     for name in ("file", *(("hash",) if settings.drop_duplicates else ())):
         if f"inspect.{name}" not in catalog.values():
             raise RequestError(f"select needs the signal group {name!r}; add it to inspect.signals")

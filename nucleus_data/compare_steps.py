@@ -74,7 +74,8 @@ def what_if(run: Run, changed: Recipe) -> dict[str, Any]:
     if not published(run.corpus, run.tables["selection"]):
         raise RequestError(
             "there is no selection for the tables and rules as they are now (without what is "
-            f"changed here) to compare with; run: nucleus select corpus={run.recipe.corpus}"
+            "changed here) to compare with; "
+            f"run: nucleus select corpus={run.recipe.corpus}{run.chosen()}"
         )
     need_pairs(other)
     if run.dry_run:
@@ -274,14 +275,18 @@ def _settings(config: Mapping[str, Any] | None) -> dict[str, str] | None:
 
 
 def _plans(corpus: Corpus, but: str) -> dict[str, dict[str, Any]]:
-    """Run -> plan, newest first, without one run; those without a readable plan are left out."""
+    """Run -> plan, newest first, of all runs but one that decide about a corpus.
+
+    Those without a readable plan are left out; and so are comparisons, which pin the selection that
+    there was, and not what they tried.
+    """
     found = {}
     for name in reversed(corpus.runs()):
         try:
             plan = json.loads(corpus.store.read(f"runs/{name}/plan.json"))
         except (FileNotFoundError, ValueError):
             continue
-        if name != but:
+        if name != but and plan.get("command") not in ("what-if", "diff"):
             found[name] = plan
     return found
 

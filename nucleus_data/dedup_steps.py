@@ -16,7 +16,7 @@ from nucleus_data.run import Run
 from nucleus_data.runner.loop import Item, StageReport
 from nucleus_data.runner.rows import Summary, sample_rows
 
-DEDUP_VERSION = 1
+DEDUP_VERSION = 2
 
 
 def dedup(run: Run) -> None:
@@ -88,7 +88,7 @@ def show_pairs(run: Run, each: int) -> Iterator[str]:
 
 
 def _others(run: Run) -> list[Source]:
-    return other_sources(run.recipe.dedup, run.recipe.storage_options, run.tables)
+    return other_sources(run.corpus, run.recipe.dedup, run.tables)
 
 
 def need_pairs(run: Run) -> None:
@@ -100,7 +100,7 @@ def need_pairs(run: Run) -> None:
     if run.recipe.select.drop_duplicates and not have_pairs(run.corpus, run.tables):
         raise RequestError(
             "select needs the pairs of the tables as they are now; "
-            f"run: nucleus dedup corpus={run.recipe.corpus}"
+            f"run: nucleus dedup corpus={run.recipe.corpus}{run.chosen()}"
         )
 
 

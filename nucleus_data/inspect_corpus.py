@@ -15,6 +15,7 @@ from nucleus_data.select.stage import published
 from nucleus_data.tables import Table, parts_glob, parts_sql
 
 SHOWN_NUMBERS = 4
+SHOWN_PAIRS = 50
 
 
 def status(run: Run) -> dict[str, Any]:
@@ -214,9 +215,12 @@ def _pairs(corpus: Corpus, record: dict[str, Any]) -> list[dict[str, Any]]:
         return []
     pairs = corpus.table("dedup", found.config_hash)
     name = record["id"]
-    return (
-        pairs.filter(f"id = '{name}' OR other_id = '{name}'").limit(50).to_arrow_table().to_pylist()
-    )
+    mine = pairs.filter(f"id = '{name}' OR other_id = '{name}'")
+    nearest = mine.order("distance, distance256, id, other_id").limit(SHOWN_PAIRS)
+    shown: list[dict[str, Any]] = nearest.to_arrow_table().to_pylist()
+    if len(shown) == SHOWN_PAIRS:
+        shown.append({"pairs in all": mine.count("*").fetchall()[0][0]})
+    return shown
 
 
 def _places(corpus: Corpus, record_id: str) -> list[dict[str, Any]]:

@@ -104,6 +104,11 @@ class Run:
         """Path below the corpus of a file of this run."""
         return f"runs/{self.name}/{name}"
 
+    def chosen(self) -> str:
+        """The options that choose records, for a command that is told to people; or nothing."""
+        limit = "" if self.limit is None else f" --limit {self.limit}"
+        return limit + ("" if self.sample == 1 else f" --sample {100 * self.sample:g}%")
+
     def stage_job(self, stage: str, *, retry: bool = False) -> StageJob:
         """What workers need for a row stage."""
         resources = self.resources(stage)

@@ -5,6 +5,7 @@ if no object has that name. Locally that is a hard link of a finished hidden fil
 it with a conditional put (fsspec `mode="create"`).
 """
 
+import contextlib
 import errno
 import os
 import random
@@ -55,9 +56,7 @@ class Store:
         self.storage_options = dict(storage_options or {})
         options = dict(self.storage_options)
         if uri.startswith(("s3://", "s3a://")):
-            # Two s3fs settings that correctness needs: a listing must not be remembered from before
-            # other writers.
-            options.setdefault("use_listings_cache", False)
+            options.setdefault("use_listings_cache", False)  # see `_forget`
         try:
             fs, root = fsspec.url_to_fs(uri, **options)
         except (ImportError, ValueError) as error:
@@ -89,14 +88,17 @@ class Store:
 
     def size(self, name: str) -> int:
         """Bytes of the object. Raises FileNotFoundError."""
+        self._forget(name)
         return int(with_retries(lambda: self.fs.info(self.path(name)))["size"])
 
     def exists(self, name: str) -> bool:
         """Whether there is an object of that name."""
+        self._forget(name)
         return bool(with_retries(lambda: self.fs.exists(self.path(name))))
 
     def list(self, folder: str) -> list[str]:
         """Names (not paths) of what lies directly in a folder, sorted, hidden ones left out."""
+        self._forget(folder)
         try:
             entries = with_retries(lambda: self.fs.ls(self.path(folder), detail=False))
         except FileNotFoundError:
@@ -152,10 +154,8 @@ class Store:
 
     def remove(self, name: str) -> None:
         """Removes an object, if it is there."""
-        try:
-            self.fs.rm_file(self.path(name))
-        except FileNotFoundError:
-            return
+        with contextlib.suppress(FileNotFoundError):
+            with_retries(lambda: self.fs.rm_file(self.path(name)))
 
     def sweep(self, folder: str) -> int:
         """Removes hidden files that dead processes of this machine left in a local folder.
@@ -173,6 +173,11 @@ class Store:
             part.unlink(missing_ok=True)
             swept += 1
         return swept
+
+    def _forget(self, name: str) -> None:
+        """Has the file system ask the store again: a listing may be from before other writers."""
+        if not self.local:
+            self.fs.invalidate_cache(self.path(name))
 
     def _link(self, name: str, write: Callable[[Path], None]) -> None:
         target = Path(self.path(name))

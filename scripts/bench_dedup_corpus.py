@@ -88,7 +88,8 @@ def make_corpus(folder: Path, count: int) -> Corpus:
                 ),
             },
         }
-        write_part(corpus.records, shard, pa.table({**key, "sha256": digests}))
+        whole = {"sha256": digests, "error": pa.nulls(ROWS_A_SHARD, pa.string())}
+        write_part(corpus.records, shard, pa.table({**key, **whole}))
         for name, values in tables.items():
             write_part(Table(corpus.store, name, HASHES[name]), shard, pa.table({**key, **values}))
     return corpus

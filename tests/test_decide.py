@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nucleus_data.errors import RequestError
 from nucleus_data.select import judge as judging
 from nucleus_data.select.decide import DECISION_SCHEMA, count_states, decide
 from nucleus_data.select.judge import Shard
@@ -144,6 +145,33 @@ def test_null_does_not_reject_and_is_counted():
     row = one(rules, file=(0, None, "png"))
     assert (row["state"], row["reasons"]) == ("rejected", ["format"])
     assert row["nulls"] == ["small", "big"]
+
+
+def test_what_is_not_a_number_is_null():
+    nan = float("nan")
+    tables = {
+        "inspect.file": table(FILE, (0, 100, "jpeg")),
+        "inspect.own": table(OWN, (0, "x", nan)),
+    }
+    (row,) = judge(records(1), tables, {"more": "values > 0.5", "less": "values < 0.5"})
+    assert (row["state"], row["nulls"]) == ("kept", ["more", "less"])
+
+
+def test_a_rule_that_fails_on_a_record_is_named():
+    wide = {"fine": "width > 3000", "huge": "width * width > 3"}
+    file = (0, 2**30, "jpeg")
+    with pytest.raises(RequestError, match=r"select\.rules\.huge: 'width \* width > 3' fails on a"):
+        one(wide, file=file)
+
+
+def test_an_upstream_column_may_have_any_name():
+    catalog = ['we"ird']
+    checked = check_rules(SelectSettings(rules={"odd": 'source."we""ird" > 2'}), CATALOG, catalog)
+    known = records(2).append_column('source.we"ird', pa.array([1, 3]))
+    shard = Shard(known, {"inspect.file": table(FILE, (0, 1, "png"), (1, 1, "png"))}, {})
+    answers = judging.judge([shard], checked, ["inspect.file"])
+    states = decide(answers, checked, ["inspect.file"]).column("state")
+    assert states.to_pylist() == ["kept", "rejected"]
 
 
 def test_an_upstream_column_that_a_source_does_not_have_is_null():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nucleus_data.dedup.confirm import aspect_difference, confirm, hash256_distance
+from nucleus_data.dedup.confirm import aspect_difference, confirm, hash256_distance, rounded_aspect
 
 
 def hashes(*set_bits):
@@ -20,10 +20,11 @@ def test_hash256_distance_counts_every_word():
     ("one", "other", "expected"),
     [
         ((400, 300), (800, 600), 0),
-        ((103, 100), (100, 100), 0.03),
-        ((100, 100), (103, 100), 0.03),
-        ((100, 103), (100, 100), 0.03),
-        ((400, 300), (300, 400), 7 / 9),
+        ((2001, 2000), (1, 1), 0),
+        ((103, 100), (100, 100), 15 / 512),
+        ((100, 100), (103, 100), 15 / 512),
+        ((100, 103), (100, 100), 1024 / 994 - 1),
+        ((400, 300), (300, 400), 683 / 512 / 0.75 - 1),
     ],
 )
 def test_aspect_difference(one, other, expected):
@@ -32,10 +33,13 @@ def test_aspect_difference(one, other, expected):
     ]
 
 
-def test_ratios_that_floats_cannot_tell_apart_differ():
-    big = 2**31 - 1
-    difference = aspect_difference(np.array([[big, big - 1]]), np.array([[big - 1, big - 2]]))
-    assert 0 < np.float32(difference[0]) < 1e-17
+def test_rounding_changes_a_ratio_by_a_thousandth_at_most():
+    size = np.random.default_rng(0).integers(1, 2**31, (10_000, 2))
+    size = np.concatenate([size, [[2**31 - 1, 1], [1, 2**31 - 1], [1023, 512], [2047, 1024]]])
+    rounded = rounded_aspect(size)
+    assert np.abs(rounded / (size[:, 0] / size[:, 1]) - 1).max() <= 1 / 1024
+    between = (rounded >= 1) & (rounded < 2)
+    assert len(np.unique(rounded[between])) <= 512
 
 
 def test_both_limits_are_inclusive():
@@ -47,7 +51,7 @@ def test_both_limits_are_inclusive():
     )
     assert counts.tolist() == [True, False, True, False]
     assert apart.tolist() == [40, 41, 0, 0]
-    assert stretched.tolist() == pytest.approx([0, 0, 0.03, 0.031])
+    assert stretched.tolist() == pytest.approx([0, 0, 15 / 512, 16 / 512])
 
 
 def test_limits_can_be_chosen():

@@ -29,7 +29,11 @@ def write_corpus(folder, rows: pa.Table) -> Corpus:
     corpus = Corpus(str(folder), create=True)
     for shard in pc.unique(rows["shard"]).to_pylist():
         mine = rows.filter(pc.equal(rows["shard"], shard))
-        corpus.records.append(shard, mine.select([*KEYS, "sha256"]), {})
+        # What has no hash failed.
+        error = pc.if_else(mine["phash"].is_valid(), pa.scalar(None, pa.string()), "truncated")
+        corpus.records.append(
+            shard, mine.select([*KEYS, "sha256"]).append_column("error", error), {}
+        )
         measured = mine.filter(mine["phash"].is_valid())
         for name, columns in TABLES.items():
             target = Table(corpus.store, name, HASHES[name])

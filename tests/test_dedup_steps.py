@@ -96,6 +96,30 @@ def test_a_corpus_that_was_measured_otherwise_is_refused(corpus, release):
         steps.dedup(curated.run(corpus.uri, "dedup", "dedup.against.old=nowhere"))
 
 
+@pytest.mark.parametrize("records", [2_000_000, 2])
+def test_a_corpus_that_was_measured_in_part_is_refused(corpus, release, records):
+    write_shard(release, 1, {"c.png": picture(3, (66, 44)), "d.png": picture(5)})
+    curated.run(release.uri, "inspect")
+    steps.row_stage(curated.run(release.uri, "inspect", limit=3), "inspect")
+    against = f"dedup.against={{old: '{release.uri}'}}"
+    run = curated.run(corpus.uri, "dedup", against, f"dedup.partition_records={records}")
+    wanted = "1 of 2 images of shard 000001 .* are not in its table inspect.file/"
+    if records == 2:  # tasks say it one by one
+        steps.dedup(run)
+        assert run.failed_shards == 1
+        assert re.search(wanted, run.failures[0]["error"])
+    else:
+        with pytest.raises(RequestError, match=wanted):
+            steps.dedup(run)
+
+
+def test_a_corpus_is_not_compared_with_itself(corpus, monkeypatch):
+    monkeypatch.chdir(Path(corpus.uri).parent)
+    for uri in (corpus.uri, Path(corpus.uri).name):
+        with pytest.raises(RequestError, match=r"me: .* is the corpus itself"):
+            steps.dedup(curated.run(corpus.uri, "dedup", f"dedup.against.me={uri}"))
+
+
 def test_how_the_search_is_done_changes_no_hash(corpus):
     hashes = [
         dedup_steps.pin_dedup(curated.run(corpus.uri, "dedup", *overrides))["dedup"]

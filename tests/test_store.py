@@ -2,7 +2,9 @@ import errno
 import os
 import threading
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from nucleus_data import store as module
 from nucleus_data.errors import DiskFullError, RequestError
@@ -80,3 +82,47 @@ def test_errors_that_may_pass_are_tried_again(monkeypatch):
 def test_an_unknown_protocol_is_refused():
     with pytest.raises(RequestError, match="cannot open 'nosuch://x'"):
         Store("nosuch://x")
+
+
+class Remembering(MemoryFileSystem):
+    """Answers from what was listed before, as object stores' file systems do."""
+
+    protocol = "remembering"
+    cachable = False
+
+    def ls(self, path, detail=True, **options):
+        path = self._strip_protocol(path)
+        if path not in self.dircache:
+            self.dircache[path] = super().ls(path, detail=True, **options)
+        found = self.dircache[path]
+        return found if detail else [entry["name"] for entry in found]
+
+    def invalidate_cache(self, path=None):
+        self.dircache.pop(self._strip_protocol(path), None)
+
+
+def test_what_another_writer_added_is_listed():
+    fsspec.register_implementation("remembering", Remembering, clobber=True)
+    one, other = Store("remembering://lists"), Store("remembering://lists")
+    one.fs.pipe_file(one.path("folder/a"), b"1")
+    assert one.list("folder") == ["a"]
+    other.fs.pipe_file(other.path("folder/b"), b"2")
+    assert one.list("folder") == ["a", "b"]
+    assert one.exists("folder/b")
+
+
+def test_removing_is_tried_again(tmp_path, monkeypatch):
+    store = Store(str(tmp_path))
+    store.create("a", b"1")
+    monkeypatch.setattr("nucleus_data.store.FIRST_DELAY_S", 0)
+    remove, failures = store.fs.rm_file, [OSError("busy")]
+
+    def busy(path):
+        if failures:
+            raise failures.pop()
+        remove(path)
+
+    monkeypatch.setattr(store.fs, "rm_file", busy)
+    store.remove("a")
+    store.remove("a")  # what is not there
+    assert store.list("") == []

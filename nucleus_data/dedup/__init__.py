@@ -17,6 +17,6 @@ each member is linked to a representative once. In that table
 - any other row joins two classes, by their representatives: each member of one is a duplicate of
   each of the other.
 
-`walk.walk` reads it so, and its result equals a walk over all the pairs written out. The aspect
-ratio is compared as a fraction of whole numbers, so that "equal" is never a matter of rounding.
+`walk.walk` reads it so, and its result equals a walk over all the pairs written out. Aspect
+ratios are compared after rounding (`confirm.rounded_aspect`), so that "equal" is transitive.
 """

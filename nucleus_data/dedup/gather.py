@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from nucleus_data.corpus import RECORDS_HASH, Corpus
 from nucleus_data.dedup.rows import RECORD, Rows, records_of
@@ -69,8 +71,10 @@ class Source:
         return max(seen, default=0) * len(self.shards)
 
     def _shard(self, corpus: Corpus, shard: int) -> pa.Table:
-        records = corpus.records.read(shard, ["shard", "row", "id", "sha256"])
+        records = corpus.records.read(shard, ["shard", "row", "id", "sha256", "error"])
         assert records is not None
+        images = records.filter(records.column("error").is_null()).column("row").to_numpy()
+        records = records.drop_columns(["error"])
         records = sample_rows(records, self.sample)
         if self.limits is not None:
             records = records.slice(0, self.limits.get(shard, 0))
@@ -80,22 +84,45 @@ class Source:
             if table is None:
                 fields = [pa.field(column, MEASURED[name]) for name, column in columns.items()]
                 table = pa.schema([pa.field("row", pa.int32()), *fields]).empty_table()
+            if self.number:
+                self._check_measured(shard, name, images, table.column("row").to_numpy())
             table = table.select(wanted).rename_columns(["row", *columns])
             records = records.join(table, "row", join_type="left outer")
         return records
 
+    def _check_measured(
+        self, shard: int, table: str, images: NDArray[Any], measured: NDArray[Any]
+    ) -> None:
+        """An image of another corpus that was not measured would not be found here, silently."""
+        missing = np.count_nonzero(~np.isin(images, measured))
+        if missing:
+            raise RequestError(
+                f"dedup.against: {missing} of {len(images)} images of shard {shard:06d} of "
+                f"{self.uri} are not in its table {table}/{self.tables[table]}; copies of them "
+                f"would not be found. Run `nucleus inspect` (or `retry`) with corpus={self.uri}"
+            )
 
-def other_sources(
-    settings: DedupSettings, storage_options: Mapping[str, Any], tables: Mapping[str, str]
-) -> list[Source]:
+
+def other_sources(own: Corpus, settings: DedupSettings, tables: Mapping[str, str]) -> list[Source]:
     """The corpora of `dedup.against`, whose tables must be of the same config hashes.
 
+    Args:
+        own: The corpus that is compared with them, in the same kind of store.
+        settings: What counts as near.
+        tables: Config hashes of the own corpus's tables.
+
     Raises:
-        RequestError: There is no such corpus, or it was measured with other settings.
+        RequestError: There is no such corpus, it is the own one, or it was measured with other
+            settings.
     """
+    storage_options = own.store.storage_options
     found = []
     for number, (name, uri) in enumerate(settings.against.items(), 1):
         corpus = Corpus(uri, storage_options)
+        if _place(corpus) == _place(own):
+            raise RequestError(
+                f"dedup.against.{name}: {uri} is the corpus itself, of which nothing would be left"
+            )
         read = {table: tables[table] for table in READS[settings.hashes]}
         for table, hashed in read.items():
             if hashed not in corpus.config_hashes(table):
@@ -107,6 +134,12 @@ def other_sources(
         shards = corpus.shards()
         found.append(Source(number, uri, storage_options, settings.hashes, read, shards))
     return found
+
+
+def _place(corpus: Corpus) -> str:
+    """Where a corpus lies, however its path is written."""
+    store = corpus.store
+    return str(Path(store.path("")).resolve()) if store.local else store.url("")
 
 
 def parts_of(sources: Sequence[Source]) -> list[str]:

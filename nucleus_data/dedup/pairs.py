@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nucleus_data.dedup.classes import Members, first_of_runs, runs_of
 from nucleus_data.dedup.codes import Distances, Indices
-from nucleus_data.dedup.confirm import confirm
+from nucleus_data.dedup.confirm import confirm, rounded_aspect
 from nucleus_data.dedup.groups import Groups, group_equal
 from nucleus_data.dedup.rows import (
     EDGE,
@@ -39,7 +39,8 @@ def find_duplicates(
     """Finds all near duplicates among the records, in memory.
 
     Time and memory grow with the records and the pairs of classes found. Only K *different* classes
-    under one pHash (other 256-bit hashes or shapes) cost K^2 comparisons, still in bounded memory.
+    under one pHash (other 256-bit hashes or shapes) cost K^2 comparisons, still in bounded memory;
+    of one 256-bit hash there are at most some thousand, as shapes are rounded.
 
     Args:
         table: `shard`, `row`, `id`, `sha256`, `phash` (uint64), `hash256` (32 bytes), `width`,
@@ -111,9 +112,8 @@ def by_class(pictures: Rows) -> tuple[Rows, Rows]:
         `EDGE` rows, each picture joined to the first of its class; and those first ones, the
         leaders, by place.
     """
-    size = np.stack([pictures["width"], pictures["height"]], axis=1).astype(np.int64)
-    shape = size // np.gcd(size[:, 0], size[:, 1])[:, None]
-    keys = [pictures["phash"], *pictures["hash256"].T, *shape.T.astype(np.uint64)]
+    shape = rounded_aspect(_size(pictures)).view(np.uint64)
+    keys = [pictures["phash"], *pictures["hash256"].T, shape]
     order, starts = runs_of(keys)
     first = first_of_runs(order, starts)
     return _links(pictures, first), pictures[first == np.arange(len(pictures))]

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from nucleus_data.select.rules import Column, Rule
+from nucleus_data.errors import RequestError
+from nucleus_data.select.rules import Column, Rule, quoted
 from nucleus_data.select.tiers import Tiers
 
 KEYS = ("shard", "row", "id")
@@ -51,7 +52,7 @@ def judge(
     Args:
         shards: Image shards, at least one.
         rules: Checked rules.
-        required: Tables without whose row a record is pending; those of the rejecting rules.
+        required: Tables without whose row a record is pending: those of all rules, at least.
         tiers: How records get their quality tier; None for none.
 
     Returns:
@@ -126,7 +127,7 @@ def _ask(given: pa.Table, rules: Sequence[Rule], tiers: Tiers | None) -> pa.Tabl
     readers: list[Rule | Tiers] = [*rules, *([tiers] if tiers else [])]
     used = dict.fromkeys(c.name for reader in readers for c in reader.columns)
     asked: dict[str, Any] = {"_at": pa.array(np.arange(given.num_rows))}
-    asked |= {name: given.column(name) for name in used}
+    asked |= {name: _without_nan(given.column(name)) for name in used}
     answers = []
     for i, rule in enumerate(rules):
         answer = f"CAST(({rule.where}\n) AS BOOLEAN)"
@@ -142,7 +143,8 @@ def _ask(given: pa.Table, rules: Sequence[Rule], tiers: Tiers | None) -> pa.Tabl
         asked["_scored"] = pa.array(known(tiers, given))
         tier = f"CASE WHEN _scored THEN {tiers.sql()} END"
     fields = ", ".join(
-        f'"{name.removeprefix("source.")}" := "{name}"' for name in _columns(readers, "records")
+        f"{quoted(name.removeprefix('source.'))} := {quoted(name)}"
+        for name in _columns(readers, "records")
     )
     source = f", struct_pack({fields}) AS source" if fields else ""
     results = "".join(f", _rule{i}" for i in range(len(rules)))
@@ -153,11 +155,36 @@ def _ask(given: pa.Table, rules: Sequence[Rule], tiers: Tiers | None) -> pa.Tabl
     connection.register("given", pa.table(asked))
     try:
         judged: pa.Table = connection.sql(query).to_arrow_table()
+    except duckdb.Error as error:
+        raise _failing(connection, rules, source) or error from None
     finally:
         connection.unregister("given")
     if not np.array_equal(judged.column("_at").to_numpy(), np.arange(given.num_rows)):
         raise AssertionError("the answers came back in another order than the rows")
     return judged
+
+
+def _failing(
+    connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule], source: str
+) -> RequestError | None:
+    """What is wrong: which rule can't be answered of all records, and why; None if each can."""
+    for rule in rules:
+        query = f"SELECT count(({rule.where}\n)) FROM (SELECT *{source} FROM given)"
+        try:
+            connection.execute(query)
+        except duckdb.Error as error:
+            return RequestError(
+                f"select.rules.{rule.name}: {rule.where!r} fails on a record: "
+                f"{str(error).splitlines()[0]} (TRY(...) and TRY_CAST(...) make it NULL there)"
+            )
+    return None
+
+
+def _without_nan(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """NULL where a number is none: DuckDB takes NaN for larger than any, and would reject it."""
+    if not pa.types.is_floating(values.type):
+        return values
+    return pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
 
 
 def known(reader: Rule | Tiers, table: pa.Table) -> Mask:

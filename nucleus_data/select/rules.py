@@ -171,6 +171,31 @@ def check_types(rules: Sequence[Rule], types: Mapping[tuple[str, str], pa.DataTy
             )
 
 
+def check_order(
+    prefer: Sequence[str],
+    columns: Sequence[Column],
+    types: Mapping[tuple[str, str], pa.DataType],
+) -> None:
+    """Tries the order of preference on a record of NULLs.
+
+    Args:
+        prefer: SQL, one item of ORDER BY each.
+        columns: What they read.
+        types: (table, column) -> type, of these.
+
+    Raises:
+        RequestError: It is no order, or does not fit the types.
+    """
+    connection = duckdb.connect(config={"threads": 1})
+    connection.register("record", record_of_nulls(columns, types))
+    for i, order in enumerate(prefer):
+        try:
+            connection.execute(f"SELECT 1 FROM record ORDER BY {order}")
+        except duckdb.Error as error:
+            reason = str(error).splitlines()[0]
+            raise RequestError(f"select.prefer[{i}]: {order!r} is no order: {reason}") from None
+
+
 def record_of_nulls(
     columns: Sequence[Column], types: Mapping[tuple[str, str], pa.DataType]
 ) -> pa.Table:
@@ -223,10 +248,10 @@ def _column(
 ) -> Column:
     if len(names) == 2 and names[0] == "source":
         if names[1] in upstream:
-            return Column("records", f"source.{names[1]}", f'source."{names[1]}"')
+            return Column("records", f"source.{names[1]}", f"source.{quoted(names[1])}")
         allowed = [f"source.{name}" for name in sorted(upstream)]
     elif len(names) == 1 and names[0] in catalog:
-        return Column(catalog[names[0]], names[0], f'"{names[0]}"')
+        return Column(catalog[names[0]], names[0], quoted(names[0]))
     else:
         allowed = [*sorted(catalog), "source.NAME"]
     name = ".".join(names)
@@ -236,6 +261,11 @@ def _column(
         f"{where}: {condition!r} reads {name!r}, which no table has.{hint} "
         f"Known: {', '.join(allowed) or 'none'}"
     )
+
+
+def quoted(name: str) -> str:
+    """A name as SQL has it."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _check_function(name: str, condition: str, where: str) -> None:

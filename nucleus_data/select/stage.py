@@ -13,6 +13,7 @@ what-if, under its run.
 """
 
 import json
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,13 +21,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.dedup.walk import walk
-from nucleus_data.errors import CorpusError, DiskFullError
+from nucleus_data.errors import CorpusError, DiskFullError, RequestError
 from nucleus_data.runner.loop import Item
 from nucleus_data.runner.rows import Summary, sample_rows
 from nucleus_data.select.decide import DECISION_SCHEMA, count_states, decide
@@ -48,7 +50,7 @@ DUPLICATE_REASON = "duplicate"
 PUBLISHED = "_published.json"
 WALK = "_walk"
 ROOT = "tables"
-# Files of `_walk` are of so many shards: another number needs another `steps.SELECT_VERSION`.
+# Files of `_walk` are of so many shards: another number needs another `step.SELECT_VERSION`.
 SHARDS_A_TASK = 16
 THREADS = 8
 RECORD_COLUMNS = ("shard", "row", "id", "error", "retryable")
@@ -117,7 +119,8 @@ class Plan:
 
     def group(self, number: int) -> list[int]:
         """The shards of a group."""
-        return [shard for shard in self.shards if shard // SHARDS_A_TASK == number]
+        first = bisect_left(self.shards, number * SHARDS_A_TASK)
+        return list(self.shards[first : bisect_left(self.shards, (number + 1) * SHARDS_A_TASK)])
 
     def selection(self, store: Store) -> Table:
         """The table that is made."""
@@ -368,6 +371,9 @@ def walk_duplicates(
         members = connection.sql(
             f"SELECT shard, row, id FROM kept_members ORDER BY {order}"
         ).to_arrow_table()
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        raise RequestError(f"select.prefer: {list(prefer)} fails on a record: {reason}") from None
     finally:
         connection.unregister("kept_members")
     count = members.num_rows
