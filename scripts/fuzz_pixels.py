@@ -39,7 +39,7 @@ MAX_MB = 1000.0
 WALL_SECONDS = 30.0  # a stuck child uses no processor time
 ADDRESS_SPACE = 6 * 10**9
 CHILDREN = 2
-GROUPS = [load_group(path) for path in InspectSettings().signals]
+GROUPS = [load_group(path) for path in (*InspectSettings().signals, "canonical")]
 STATUS = Path("/proc/self/status")
 
 

@@ -35,3 +35,13 @@ def test_every_column_is_told(module):
     suffixes = tuple(name for name in told if name.startswith("_"))
     untold = {c for c in module.group.schema.names if c not in whole and not c.endswith(suffixes)}
     assert not untold
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.group.name)
+def test_every_column_has_a_range_or_a_dash(module):
+    if module.group.name == "canonical":  # which has those of `hash` and `file`
+        return
+    cells = re.findall(r"^\| [a-z_].*? \| (.*?) \|", module.__doc__, re.MULTILINE)[1:]
+    prose = re.findall(r"`\w+` \((.*?)\)", module.__doc__, re.DOTALL)
+    assert cells or len(prose) >= len(module.group.schema)
+    assert all(re.search(r"\d", told) or told == "-" for told in cells or prose)

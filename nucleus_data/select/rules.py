@@ -7,7 +7,8 @@
 A condition sees one record: its signals by their names, and upstream columns as `source.NAME`.
 Aggregates, windows, subqueries and functions that do not always give the same answer (`random()`,
 `now()`) are refused, so `select` can run shard by shard and come out the same every time. DuckDB
-parses the SQL; nothing is guessed from the text.
+parses the SQL; nothing is guessed from the text. A condition that is NULL, because a value is
+missing or not a number (NaN), does not reject; it is counted.
 """
 
 import difflib
