@@ -25,8 +25,8 @@ RARE = ("cmyk", "sixteen_bit", "palette", "alpha", "profile", "oriented")
 TWIN = "oriented_twin"
 PLANTED = (*OWN, *RARE, *COPY_FAULTS)
 # Over-exposed as planted, but most pixels have all their channels below white: a dark scene that
-# was lifted lost nothing, and nothing shows it. (The laptop's `too_bright` reads `clipped_share`, the
-# same measure, beside `luma_p1`: what it is asked for is which of the clipped ones have no darks.)
+# was lifted lost nothing, and nothing shows it. (The laptop's `too_bright` reads
+# `clipped_share`, the same measure: it is asked which of the clipped ones have no darks left.)
 PALE = "over_exposed_unclipped"
 CLIPPED = 0.5
 
