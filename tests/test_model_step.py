@@ -58,8 +58,10 @@ def test_pieces_add_up_to_the_whole_batch(values):
         part, other = taken(pieces, clip=1e9, **values)
         assert part.loss == pytest.approx(whole.loss, rel=1e-6)
         assert part.grad_norm == pytest.approx(whole.grad_norm, rel=1e-5)
-        assert_close(gradients(one), gradients(other), 3e-3 if "router_z_loss" in values else 1e-4)
-        assert_close(one.state_dict(), other.state_dict(), 1e-4)
+        assert_close(gradients(one), gradients(other), 1e-4)
+        # Muon orthogonalises: directions with next to no gradient are what rounding makes them.
+        tolerance = 3e-3 if "router_z_loss" in values else 1e-4
+        assert_close(one.state_dict(), other.state_dict(), tolerance)
 
 
 def test_a_piece_without_samples_adds_nothing():
