@@ -49,6 +49,10 @@ def explain(record_id: str, as_json: bool, config: Path | None, overrides: tuple
             click.echo("\n".join(inspect_corpus.explain_lines(story)))
 
 
+# Sections of a recipe that change what `select` reads.
+MEASURING = ("ingest", "inspect", "dedup", "embed")
+
+
 @click.command("what-if")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @work_options
@@ -75,6 +79,11 @@ def what_if(
         refuse(error)
     options: dict[str, Any] = {"limit": limit, "sample": sample, "dry_run": dry_run}
     base = compare_steps.without_select(asked)
+    if shared := [o for o in base if o.partition("=")[0].partition(".")[0] in MEASURING]:
+        _aside(as_json)(
+            f"what-if: {', '.join(shared)}: on both sides, as only what `select` decides is tried; "
+            "to compare pairs or signals, `nucleus curate` with them, then `nucleus diff`"
+        )
     with OpenRun("what-if", config, base, say=_aside(as_json), **options) as run:
         _show(compare_steps.what_if(run, changed), as_json)
         finish(run)

@@ -149,6 +149,18 @@ class Recipe(BaseModel):
         return content
 
 
+def _check_rule(keys: tuple[str, ...], content: Mapping[str, Any], override: str) -> None:
+    """Refuses to take a rule away that is not there: its name is probably mistyped."""
+    rules = (content.get("select") or {}).get("rules") or {}
+    if keys[:2] == ("select", "rules") and len(keys) == 3 and keys[2] not in rules:
+        close = difflib.get_close_matches(keys[2], rules, 1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise RequestError(
+            f"{override!r}: there is no rule {keys[2]!r} to take away.{hint} "
+            f"Rules: {', '.join(rules) or 'none'}"
+        )
+
+
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Reads a configuration file and applies overrides.
 
@@ -164,6 +176,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     given: dict[tuple[str, ...], str] = {}
     for override in overrides:
         keys, value = parse_override(override)
+        if value is None:
+            _check_rule(keys, content, override)
         set_key(content, keys, value, override)
         given[keys] = override
     try:

@@ -59,9 +59,13 @@ def test_pieces_add_up_to_the_whole_batch(values):
         assert part.loss == pytest.approx(whole.loss, rel=1e-6)
         assert part.grad_norm == pytest.approx(whole.grad_norm, rel=1e-5)
         assert_close(gradients(one), gradients(other), 1e-4)
-        # Muon orthogonalises: directions with next to no gradient are what rounding makes them.
-        tolerance = 3e-3 if "router_z_loss" in values else 1e-4
-        assert_close(one.state_dict(), other.state_dict(), tolerance)
+        # A modulation's gradient has the rank of the batch, 5; the other directions are rounding
+        # (1e-8 of it), which Muon makes as long as the others.
+        weights = [
+            {name: value for name, value in model.state_dict().items() if "_mod." not in name}
+            for model in (one, other)
+        ]
+        assert_close(*weights, 1e-4)
 
 
 def test_a_piece_without_samples_adds_nothing():

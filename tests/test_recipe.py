@@ -246,3 +246,10 @@ def test_a_wrong_base_is_said(tmp_path, base, message):
     top.write_text(f"base: {base}\n")
     with pytest.raises(RequestError, match=message):
         load_recipe(top)
+
+
+def test_a_rule_that_is_not_there_cannot_be_taken_away():
+    nano = ROOT / "configs/nano/recipe.yaml"
+    with pytest.raises(RequestError, match=r"no rule 'too_smal' to take away\. Did you mean 'too_"):
+        load_recipe(nano, ["select.rules.too_smal=null"])
+    assert "too_small" not in load_recipe(nano, ["select.rules.too_small=null"]).select.rules
