@@ -184,7 +184,10 @@ def _without_nan(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """NULL where a number is none: DuckDB takes NaN for larger than any, and would reject it."""
     if not pa.types.is_floating(values.type):
         return values
-    return pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+    nan = pc.is_nan(values)
+    if not pc.any(nan).as_py():  # the usual case
+        return values
+    return pc.if_else(nan, pa.scalar(None, values.type), values)
 
 
 def known(reader: Rule | Tiers, table: pa.Table) -> Mask:
