@@ -7,7 +7,7 @@ import click
 
 from nucleus_data.cli_support import refuse
 from nucleus_data.errors import RequestError
-from nucleus_data.training_set.buckets import SIZES_1024
+from nucleus_data.sets.buckets import SIZES_1024
 
 RATIOS = tuple(aspect.replace("x", ":") for aspect in SIZES_1024)
 SOLVERS = ("euler", "unipc")  # of nucleus_model.solver, which would import torch

@@ -21,7 +21,7 @@ from nucleus_data.select.rules import SelectSettings
 from nucleus_data.select.stage import Plan, decision_table, published
 from nucleus_data.select.step import decide_all, pin_selection
 from nucleus_data.select.what_if import WhatIfTask, gather
-from nucleus_data.tables import Table
+from nucleus_data.corpus.tables import Table
 
 WORK = "what_if"
 MOVES = ("leaving", "entering")

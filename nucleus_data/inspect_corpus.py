@@ -12,7 +12,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.errors import RequestError
 from nucleus_data.run import Run
 from nucleus_data.select.stage import published
-from nucleus_data.tables import Table, parts_glob, parts_sql
+from nucleus_data.corpus.tables import Table, parts_glob, parts_sql
 
 SHOWN_NUMBERS = 4
 SHOWN_PAIRS = 50

@@ -20,7 +20,7 @@ from nucleus_data.dedup.settings import DedupSettings
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
 from nucleus_data.ingest.settings import IngestSettings
-from nucleus_data.layers import parse_override, read_layers, set_key
+from nucleus_data.config import parse_override, read_layers, set_key
 from nucleus_data.runner.cluster import RaySettings
 from nucleus_data.runner.loop import Resources
 from nucleus_data.select.rules import SelectSettings

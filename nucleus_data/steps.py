@@ -25,7 +25,7 @@ from nucleus_data.runner.loop import Item, StageReport
 from nucleus_data.runner.rows import Summary
 from nucleus_data.select.stage import publish, published
 from nucleus_data.select.step import STATES, decide_all, pin_selection
-from nucleus_data.tables import Table
+from nucleus_data.corpus.tables import Table
 from nucleus_data.training_set import plan as planning
 from nucleus_data.training_set.write import TarTask, plan_name, write_manifest
 

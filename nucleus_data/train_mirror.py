@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from nucleus_data.hashing import config_hash
-from nucleus_data.store import Store
+from nucleus_data.corpus.store import Store
 from nucleus_model.identity import deciding
 from nucleus_model.settings import QuickTrainSettings
 

@@ -22,7 +22,7 @@ from nucleus_data.errors import RequestError
 from nucleus_data.run import Run
 from nucleus_data.runner.loop import StageReport
 from nucleus_data.runner.rows import Summary
-from nucleus_data.store import Store
+from nucleus_data.corpus.store import Store
 from nucleus_data.train_mirror import Mirror, place, steps_done
 from nucleus_model.choice import choose
 from nucleus_model.settings import QuickTrainSettings

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from nucleus_data.errors import CorpusError, RequestError
-from nucleus_data.layers import parse_override, read_layers, set_key
+from nucleus_data.config import parse_override, read_layers, set_key
 from nucleus_model.settings import QuickTrainSettings
 
 

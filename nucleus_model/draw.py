@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nucleus_data.training_set.buckets import bucket_size
+from nucleus_data.sets.buckets import bucket_size
 from nucleus_model.pictures import write_grid, write_png
 from nucleus_model.sample import sample_images
 from nucleus_model.saved import load_saved

@@ -25,7 +25,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from nucleus_data.errors import CorpusError
 from nucleus_data.pixels import PixelError, open_picture
-from nucleus_data.store import Store
+from nucleus_data.corpus.store import Store
 from nucleus_model.cache import Cache
 
 IMAGE_SUFFIXES = {"jpg", "jpeg", "png", "webp", "avif", "gif", "bmp", "tif", "tiff"}

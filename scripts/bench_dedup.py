@@ -39,7 +39,7 @@ from nucleus_data.dedup.search import Layout, iterate_near_pairs, pairs_of_block
 from nucleus_data.dedup.shuffle import read_rows, spread, write_rows
 from nucleus_data.pixels import PixelError, open_picture
 from nucleus_data.signals.hash import measure as hashes
-from nucleus_data.store import Store
+from nucleus_data.corpus.store import Store
 from scripts.benchmark import Measure, measure, parser, publish
 
 DISTANCE = 4

@@ -33,7 +33,7 @@ from nucleus_data.dedup.settings import DedupSettings
 from nucleus_data.dedup.stage import compare
 from nucleus_data.runner.cluster import RaySettings, connected
 from nucleus_data.runner.loop import Item, Loop, Resources, StageReport
-from nucleus_data.tables import Table
+from nucleus_data.corpus.tables import Table
 from scripts.bench_dedup import planted
 from scripts.bench_select import hexes, write_part
 from scripts.benchmark import Measure, measure, parser, publish

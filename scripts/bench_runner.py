@@ -39,7 +39,7 @@ from nucleus_data.runner.rows import StageJob
 from nucleus_data.signals import load_group
 from nucleus_data.stage import Result, Row, Stage, TableSpec
 from nucleus_data.stages.inspect import Inspect, InspectSettings
-from nucleus_data.tables import table_schema
+from nucleus_data.corpus.tables import table_schema
 from scripts.benchmark import Measure, measure, parser, publish
 from scripts.benchmark_corpus import make_corpus, pictures
 

@@ -35,7 +35,7 @@ from nucleus_data.recipe import Recipe, load_recipe
 from nucleus_data.run import Run
 from nucleus_data.runner.cluster import RaySettings, connected
 from nucleus_data.select.stage import LedgerTask, Plan
-from nucleus_data.tables import Table, encode_part
+from nucleus_data.corpus.tables import Table, encode_part
 from scripts.benchmark import Measure, measure, parser, publish
 
 RECIPE = Path(__file__).resolve().parents[1] / "configs/full/recipe.yaml"

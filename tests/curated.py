@@ -13,7 +13,7 @@ from nucleus_data.run import Run
 from nucleus_data.runner.loop import FailedShard, StageReport, _run_rows
 from nucleus_data.runner.rows import StageJob
 from nucleus_data.stages.caption import SCHEMA as CAPTION_SCHEMA
-from nucleus_data.tables import Table, table_schema
+from nucleus_data.corpus.tables import Table, table_schema
 
 NANO = Path(__file__).resolve().parents[1] / "configs/nano/recipe.yaml"
 

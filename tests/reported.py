@@ -16,7 +16,7 @@ from PIL import Image
 from nucleus_data.corpus import Corpus
 from nucleus_data.hashing import record_id
 from nucleus_data.report import write_report
-from nucleus_data.tables import KEY_FIELDS, Table
+from nucleus_data.corpus.tables import KEY_FIELDS, Table
 
 HASH = "0123456789abcdef"
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)

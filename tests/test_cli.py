@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from nucleus_data.cli import LINES, cli
 from nucleus_data.corpus import Corpus
-from nucleus_data.images import tar_name
+from nucleus_data.corpus.images import tar_name
 from tests.worlds import write_pictures
 
 STATES = ("kept", "rejected", "duplicate", "failed", "pending")

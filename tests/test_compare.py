@@ -13,7 +13,7 @@ from nucleus_data.hashing import record_id
 from nucleus_data.select.compare import Comparison, compare, compare_shard, content_of
 from nucleus_data.select.decide import DECISION_SCHEMA
 from nucleus_data.select.stage import published
-from nucleus_data.tables import Table, table_schema
+from nucleus_data.corpus.tables import Table, table_schema
 from tests import curated
 from tests.conftest import small_corpus, write_shard
 from tests.curated import picture

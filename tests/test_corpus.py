@@ -6,8 +6,8 @@ import pytest
 from nucleus_data.corpus import MARKER, Corpus
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import record_id
-from nucleus_data.store import Store
-from nucleus_data.tables import KEY_FIELDS, Table
+from nucleus_data.corpus.store import Store
+from nucleus_data.corpus.tables import KEY_FIELDS, Table
 from tests.conftest import small_corpus
 
 TONE = pa.schema([*KEY_FIELDS, ("luma_mean", pa.float32()), ("error", pa.string())])

@@ -14,7 +14,7 @@ from nucleus_data.dedup.pairs import find_duplicates
 from nucleus_data.dedup.partitioned import Plan
 from nucleus_data.dedup.settings import DedupSettings
 from nucleus_data.dedup.stage import compare
-from nucleus_data.tables import Table
+from nucleus_data.corpus.tables import Table
 from tests.commands import REPOSITORY
 from tests.curated import InlineLoop, table
 from tests.test_dedup_pairs import clustered_table

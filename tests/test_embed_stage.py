@@ -9,7 +9,7 @@ from nucleus_data.embedding import load_heads
 from nucleus_data.errors import RequestError
 from nucleus_data.inspect_corpus import explain, explain_lines
 from nucleus_data.stages import embed as module
-from nucleus_data.tables import Table
+from nucleus_data.corpus.tables import Table
 from tests import curated
 from tests.conftest import small_corpus, write_shard
 from tests.curated import picture

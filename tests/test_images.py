@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from nucleus_data import images
+from nucleus_data.corpus import images
 from nucleus_data.errors import CorpusError
-from nucleus_data.images import read_images, tar_name
-from nucleus_data.store import Store
+from nucleus_data.corpus.images import read_images, tar_name
+from nucleus_data.corpus.store import Store
 from tests.conftest import small_corpus, write_shard
 
 IMAGE = 40_000

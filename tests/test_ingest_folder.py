@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from nucleus_data.corpus import Corpus
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.hashing import record_id
-from nucleus_data.images import read_images, tar_name
+from nucleus_data.corpus.images import read_images, tar_name
 from nucleus_data.ingest import IngestSettings, build_shard, plan_ingest
 from nucleus_data.ingest import build as build_module
 from nucleus_data.ingest.claims import chunks, claim_numbers, read_claim

@@ -12,7 +12,7 @@ from nucleus_data import inspect_corpus, steps
 from nucleus_data.corpus import Corpus
 from nucleus_data.dedup_steps import shard_limits
 from nucleus_data.errors import CorpusError
-from nucleus_data.images import tar_name
+from nucleus_data.corpus.images import tar_name
 from nucleus_data.ingest import IngestSettings, build_shard, plan_ingest, plan_retry
 from nucleus_data.ingest import build as build_module
 from nucleus_data.ingest import fetch as fetch_module
@@ -20,7 +20,7 @@ from nucleus_data.ingest import retry as retry_module
 from nucleus_data.ingest.claims import claim_numbers, read_claim, read_origin
 from nucleus_data.ingest.download import Download
 from nucleus_data.report import queries
-from nucleus_data.tables import Table
+from nucleus_data.corpus.tables import Table
 from tests import curated
 from tests.curated import picture
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.errors import CorpusError, RequestError
-from nucleus_data.images import read_images
+from nucleus_data.corpus.images import read_images
 from nucleus_data.ingest import IngestSettings, build_shard, plan_ingest
 from nucleus_data.ingest.formats import extension, member_extension, sniffed
 from nucleus_data.ingest.reasons import download_reason, is_retryable

@@ -18,7 +18,7 @@ from PIL import Image
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.errors import RequestError
-from nucleus_data.images import read_images, tar_name
+from nucleus_data.corpus.images import read_images, tar_name
 from nucleus_data.ingest import IngestSettings, build_shard, download, download_child, plan_ingest
 from nucleus_data.ingest import build as build_module
 from nucleus_data.ingest import fetch as fetch_module

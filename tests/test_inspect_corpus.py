@@ -10,7 +10,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import record_id
 from nucleus_data.inspect_corpus import explain, explain_lines, export, status, status_lines
-from nucleus_data.tables import Table
+from nucleus_data.corpus.tables import Table
 from tests import curated
 from tests.conftest import small_corpus, write_shard
 from tests.curated import picture

@@ -7,7 +7,7 @@ from PIL import Image
 
 from nucleus_data.cli import cli
 from nucleus_data.cli_sample import RATIOS
-from nucleus_data.training_set.buckets import SIZES_1024, bucket_size
+from nucleus_data.sets.buckets import SIZES_1024, bucket_size
 from nucleus_model import draw as draw_module
 from nucleus_model.checkpoint import save_checkpoint
 from nucleus_model.init import build_transformer

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nucleus_data.training_set.buckets import SIZES_1024, bucket_size
+from nucleus_data.sets.buckets import SIZES_1024, bucket_size
 from nucleus_model.codec import SpaceToDepth
 from nucleus_model.flow import draw_noise, pack
 from nucleus_model.pictures import read_parameters, tile, write_grid, write_png

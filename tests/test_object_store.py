@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.store import Store
+from nucleus_data.corpus.store import Store
 from tests.commands import nucleus, tree
 from tests.worlds import write_pictures
 
@@ -120,7 +120,7 @@ def download(store: Store, folder: Path) -> None:
 def test_a_lost_race_on_s3_loses_no_row(endpoint):
     import pyarrow as pa
 
-    from nucleus_data.tables import Table, table_schema
+    from nucleus_data.corpus.tables import Table, table_schema
 
     schema = table_schema(pa.schema([("v", pa.int32())]))
     store = Store("s3://bucket/race", options(endpoint))

@@ -7,7 +7,7 @@ from nucleus_data.hashing import config_hash
 from nucleus_data.runner.actor import SetupFailedError
 from nucleus_data.runner.loop import Item, Loop, Resources
 from nucleus_data.runner.rows import StageJob
-from nucleus_data.tables import Table
+from nucleus_data.corpus.tables import Table
 from tests.conftest import small_corpus
 from tests.stages import Length, Nothing
 

@@ -28,7 +28,7 @@ from nucleus_data.select.stage import (
     walk_duplicates,
     write_members,
 )
-from nucleus_data.tables import Table, table_schema
+from nucleus_data.corpus.tables import Table, table_schema
 from tests import curated
 from tests.conftest import small_corpus, write_shard
 from tests.curated import picture

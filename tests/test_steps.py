@@ -5,10 +5,10 @@ import pytest
 from nucleus_data import steps
 from nucleus_data.dedup.rows import PAIRS
 from nucleus_data.errors import RequestError
-from nucleus_data.images import tar_name
+from nucleus_data.corpus.images import tar_name
 from nucleus_data.run import Run
 from nucleus_data.select.stage import LedgerTask, published
-from nucleus_data.tables import Table
+from nucleus_data.corpus.tables import Table
 from tests import curated
 from tests.conftest import small_corpus, write_shard
 from tests.curated import picture

@@ -6,9 +6,9 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from nucleus_data import store as module
+from nucleus_data.corpus import store as module
 from nucleus_data.errors import DiskFullError, RequestError
-from nucleus_data.store import Store, with_retries
+from nucleus_data.corpus.store import Store, with_retries
 
 
 def test_create_is_whole_and_once(tmp_path):
@@ -114,7 +114,7 @@ def test_what_another_writer_added_is_listed():
 def test_removing_is_tried_again(tmp_path, monkeypatch):
     store = Store(str(tmp_path))
     store.create("a", b"1")
-    monkeypatch.setattr("nucleus_data.store.FIRST_DELAY_S", 0)
+    monkeypatch.setattr("nucleus_data.corpus.store.FIRST_DELAY_S", 0)
     remove, failures = store.fs.rm_file, [OSError("busy")]
 
     def busy(path):

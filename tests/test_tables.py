@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nucleus_data.hashing import decode_rows, encode_rows
-from nucleus_data.store import Store
-from nucleus_data.tables import Table, table_schema
+from nucleus_data.corpus.store import Store
+from nucleus_data.corpus.tables import Table, table_schema
 
 SCHEMA = table_schema(pa.schema([("value", pa.int32())]))
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from nucleus_data.store import Store
+from nucleus_data.corpus.store import Store
 from nucleus_data.train_mirror import Mirror, place, steps_done
 from nucleus_model.settings import QuickTrainSettings
 

@@ -16,7 +16,7 @@ from webdataset.tariterators import group_by_keys, tar_file_expander
 from nucleus_data import steps
 from nucleus_data.corpus import Corpus
 from nucleus_data.errors import CorpusError, RequestError
-from nucleus_data.training_set.buckets import SIZES_1024, aspect_sql, bucket_size, centre_crop
+from nucleus_data.sets.buckets import SIZES_1024, aspect_sql, bucket_size, centre_crop
 from nucleus_data.training_set.write import done_name, write_manifest
 from tests import curated
 from tests.conftest import write_shard

@@ -14,7 +14,7 @@ from nucleus_data.dedup.rows import RECORD, Rows, records_of
 from nucleus_data.dedup.settings import DedupSettings
 from nucleus_data.errors import RequestError
 from nucleus_data.runner.rows import sample_rows
-from nucleus_data.tables import Table
+from nucleus_data.corpus.tables import Table
 
 MEASURED = {
     "width": pa.int32(),

@@ -31,8 +31,8 @@ from nucleus_data.dedup.shuffle import read_rows, spread, write_rows
 from nucleus_data.hashing import config_hash
 from nucleus_data.runner.loop import Item, StageReport
 from nucleus_data.runner.rows import Summary
-from nucleus_data.store import Store
-from nucleus_data.tables import Table
+from nucleus_data.corpus.store import Store
+from nucleus_data.corpus.tables import Table
 
 RunTasks = Callable[[str, Any, Iterable[Item], int], StageReport]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nucleus_data.dedup.rows import Rows
 from nucleus_data.errors import CorpusError
-from nucleus_data.store import Store
+from nucleus_data.corpus.store import Store
 
 MAX_READERS = 1 << 16
 READS_AT_ONCE = 16

@@ -14,7 +14,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.dedup.gather import Source
 from nucleus_data.dedup.partitioned import Plan, RunTasks, clear, search_partitioned, write_pairs
 from nucleus_data.dedup.settings import DedupSettings
-from nucleus_data.tables import Table
+from nucleus_data.corpus.tables import Table
 
 PUBLISHED = "_published.json"
 COUNTED = ("records", "others", "pairs", "exact", "candidates")

@@ -18,15 +18,15 @@ import pyarrow as pa
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.errors import CorpusError
-from nucleus_data.images import tar_name
+from nucleus_data.corpus.images import tar_name
 from nucleus_data.ingest.claims import RETRY_ROW, RETRY_SHARD, Claim, read_claim
 from nucleus_data.ingest.fetch import fetch
 from nucleus_data.ingest.formats import member_extension
 from nucleus_data.ingest.shard_tar import OUTCOMES, ShardTar, read_shard_tar
 from nucleus_data.ingest.spool import PREFIX
 from nucleus_data.ingest.work_folder import work_folder
-from nucleus_data.store import with_retries
-from nucleus_data.tables import KEY_FIELDS
+from nucleus_data.corpus.store import with_retries
+from nucleus_data.corpus.tables import KEY_FIELDS
 
 VALUE_FIELDS = (
     pa.field("source", pa.string()),

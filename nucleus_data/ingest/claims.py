@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.errors import CorpusError
-from nucleus_data.store import Store, with_retries
-from nucleus_data.tables import PREFIX, encode_part
+from nucleus_data.corpus.store import Store, with_retries
+from nucleus_data.corpus.tables import PREFIX, encode_part
 
 BATCH = 10_000
 FOLDER = "claims"

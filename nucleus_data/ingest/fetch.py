@@ -18,7 +18,7 @@ from nucleus_data.ingest.download import download
 from nucleus_data.ingest.folder import SIDECAR
 from nucleus_data.ingest.locate import reopen
 from nucleus_data.ingest.spool import LOCATION, PREFIX
-from nucleus_data.store import Store
+from nucleus_data.corpus.store import Store
 
 MAX_SIDECAR = 4 << 20
 GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}

@@ -30,7 +30,7 @@ from nucleus_data.ingest.sql import (
     named,
     upstream_columns,
 )
-from nucleus_data.store import Store, with_retries
+from nucleus_data.corpus.store import Store, with_retries
 
 FILE_COLUMNS = ("file", "file_name", "filename", "file_path", "path", "image")
 SIDECAR = ".txt"

@@ -24,7 +24,7 @@ from nucleus_data.ingest.reasons import download_reason, is_retryable
 from nucleus_data.ingest.spool import LOCATION, Listing, Spool, quoted
 from nucleus_data.ingest.sql import named, upstream_columns
 from nucleus_data.ingest.tars import TRUNCATED, Member, TarWalk, tar_label, tar_rows
-from nucleus_data.store import Store
+from nucleus_data.corpus.store import Store
 
 NEEDED = ("key", "status")
 SUCCESS = "success"

@@ -9,7 +9,7 @@ from typing import Any
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.ingest.formats import is_image
 from nucleus_data.ingest.settings import IngestSettings, Kind
-from nucleus_data.store import Store
+from nucleus_data.corpus.store import Store
 
 URL_LISTS = (".parquet", ".csv", ".tsv", ".txt")
 COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz")

@@ -7,7 +7,7 @@ import duckdb
 
 from nucleus_data.errors import RequestError
 from nucleus_data.ingest.spool import PREFIX, quoted
-from nucleus_data.store import Store
+from nucleus_data.corpus.store import Store
 
 CAPTION_COLUMNS = ("caption", "text", "captions", "alt", "alt_text")
 

@@ -21,7 +21,7 @@ from nucleus_data.errors import RequestError
 from nucleus_data.ingest.formats import counted, extension, is_image
 from nucleus_data.ingest.locate import Location
 from nucleus_data.ingest.spool import LOCATION, Listing, Spool, quoted
-from nucleus_data.store import Store
+from nucleus_data.corpus.store import Store
 
 BLOCK = tarfile.BLOCKSIZE
 CAPTIONS = (".txt", ".caption")

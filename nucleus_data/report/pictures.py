@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from nucleus_data.errors import CorpusError
-from nucleus_data.images import read_images, tar_name
+from nucleus_data.corpus.images import read_images, tar_name
 from nucleus_data.pixels import PixelError, thumbnail_jpeg
 from nucleus_data.report.queries import Record
-from nucleus_data.store import Store
+from nucleus_data.corpus.store import Store
 
 THUMBNAIL_SIDE = 288
 

@@ -16,7 +16,7 @@ from typing import Any
 from PIL import Image
 
 from nucleus_data.report.pictures import data_uri
-from nucleus_data.store import Store
+from nucleus_data.corpus.store import Store
 
 SECRET = re.compile(r"(storage_options[^=\s]*=)('[^']*'|\"[^\"]*\"|\S+)")
 MOST_FAILURES = 20

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.tables import Table
+from nucleus_data.corpus.tables import Table
 
 STATES = ("kept", "rejected", "duplicate", "failed", "pending", "absent")
 ABSENT = "absent"

@@ -35,8 +35,8 @@ from nucleus_data.select.decide import DECISION_SCHEMA, count_states, decide
 from nucleus_data.select.judge import KEYS, Shard, judge, values_of
 from nucleus_data.select.rules import Column, Rule
 from nucleus_data.select.tiers import Tiers
-from nucleus_data.store import Store
-from nucleus_data.tables import (
+from nucleus_data.corpus.store import Store
+from nucleus_data.corpus.tables import (
     KEY_FIELDS,
     Table,
     missing_rows,

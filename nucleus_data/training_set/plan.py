@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.hashing import sample_sql
-from nucleus_data.tables import Table, encode_part
-from nucleus_data.training_set.buckets import SIZES_1024, aspect_sql, bucket_size
+from nucleus_data.corpus.tables import Table, encode_part
+from nucleus_data.sets.buckets import SIZES_1024, aspect_sql, bucket_size
 
 
 class ShardSettings(BaseModel):

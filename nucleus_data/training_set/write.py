@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.errors import CorpusError
-from nucleus_data.images import read_images
+from nucleus_data.corpus.images import read_images
 from nucleus_data.runner.rows import Summary
-from nucleus_data.training_set.buckets import centre_crop
+from nucleus_data.sets.buckets import centre_crop
 
 MANIFEST_SCHEMA = pa.schema(
     [

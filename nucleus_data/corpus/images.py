@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from nucleus_data.errors import CorpusError
-from nucleus_data.store import Store
+from nucleus_data.corpus.store import Store
 
 BLOCK = 32 << 20
 SMALL_GAP = 64 << 10

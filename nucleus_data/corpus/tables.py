@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from nucleus_data.errors import CorpusError
 from nucleus_data.hashing import decode_rows, encode_rows
-from nucleus_data.store import Store
+from nucleus_data.corpus.store import Store
 
 KEY_FIELDS = (
     pa.field("shard", pa.int32(), nullable=False),
