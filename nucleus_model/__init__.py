@@ -6,8 +6,8 @@ checkpoint and a grid of samples:
 
     from pathlib import Path
 
-    from nucleus_model.settings import QuickTrainSettings
-    from nucleus_model.train import quick_train
+    from nucleus_model.settings.settings import QuickTrainSettings
+    from nucleus_model.training.train import quick_train
 
     summary = quick_train("corpus/sets/demo/<hash>", Path("out"), QuickTrainSettings(steps=600))
 

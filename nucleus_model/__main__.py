@@ -19,9 +19,9 @@ from typing import Any
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.config import parse_override, read_layers, set_key
-from nucleus_model.settings import QuickTrainSettings
+from nucleus_data.errors import CorpusError, RequestError
+from nucleus_model.settings.settings import QuickTrainSettings
 
 
 def read_settings(config: Path | None, overrides: Sequence[str]) -> QuickTrainSettings:
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_intermixed_args(arguments)
     try:
         settings = read_settings(given.config, given.overrides)
-        from nucleus_model.train import quick_train
+        from nucleus_model.training.train import quick_train
 
         with tqdm(desc="train", unit=" steps", total=settings.steps, delay=1, disable=None) as bar:
 

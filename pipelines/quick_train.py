@@ -5,7 +5,7 @@ ray job submit --working-dir . -- python -m pipelines.quick_train --config confi
 
 import sys
 
-from nucleus_data.cli import main
+from nucleus_data.commands.cli import main
 
 if __name__ == "__main__":
     main(["quick-train", *sys.argv[1:]])

@@ -28,12 +28,12 @@ import numpy as np
 import pyarrow as pa
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.dedup.gather import READS, Source
-from nucleus_data.dedup.settings import DedupSettings
-from nucleus_data.dedup.stage import compare
+from nucleus_data.corpus.tables import Table
 from nucleus_data.runner.cluster import RaySettings, connected
 from nucleus_data.runner.loop import Item, Loop, Resources, StageReport
-from nucleus_data.corpus.tables import Table
+from nucleus_data.stages.dedup.gather import READS, Source
+from nucleus_data.stages.dedup.settings import DedupSettings
+from nucleus_data.stages.dedup.stage import compare
 from scripts.bench_dedup import planted
 from scripts.bench_select import hexes, write_part
 from scripts.benchmark import Measure, measure, parser, publish

@@ -53,7 +53,7 @@ from PIL import Image
 
 from nucleus_data.pixels import SMALL_SIDE, fit
 from nucleus_data.stage import Result, Row
-from nucleus_data.stages.inspect import Inspect, InspectSettings
+from nucleus_data.stages.inspect.stage import Inspect, InspectSettings
 from scripts.benchmark import Measure, measure, parser, publish
 
 MB = 1 << 20

@@ -33,13 +33,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from nucleus_data.recipe import load_recipe
+from nucleus_data.line.recipe import load_recipe
 from nucleus_data.world.looking import ImageScore, score_image
-from nucleus_model.pictures import tile
-from nucleus_model.sample import sample_images
-from nucleus_model.saved import load_saved
-from nucleus_model.settings import QuickTrainSettings
-from nucleus_model.train import quick_train
+from nucleus_model.checkpoints.saved import load_saved
+from nucleus_model.sampling.pictures import tile
+from nucleus_model.sampling.sample import sample_images
+from nucleus_model.settings.settings import QuickTrainSettings
+from nucleus_model.training.train import quick_train
 from scripts.benchmark import Measure, measure, parser, publish
 from scripts.learning.scenes import Prompt, read_prompts, write_pictures
 

@@ -41,14 +41,14 @@ import torch
 from diffusers import NucleusMoEImageTransformer2DModel
 from torch.utils.flop_counter import FlopCounterMode
 
-from nucleus_model.attention import TextKV
-from nucleus_model.config import TransformerConfig
-from nucleus_model.flow import draw_noise
-from nucleus_model.init import build_transformer, initialise
-from nucleus_model.presets import PRESETS
-from nucleus_model.sample import sample_latents
-from nucleus_model.solver import sigmas
-from nucleus_model.transformer import NucleusTransformer
+from nucleus_model.network.attention import TextKV
+from nucleus_model.network.flow import draw_noise
+from nucleus_model.network.init import build_transformer, initialise
+from nucleus_model.network.transformer import NucleusTransformer
+from nucleus_model.sampling.sample import sample_latents
+from nucleus_model.sampling.solver import sigmas
+from nucleus_model.settings.config import TransformerConfig
+from nucleus_model.settings.presets import PRESETS
 from scripts.benchmark import Measure, measure, parser, publish
 
 THREADS = 2

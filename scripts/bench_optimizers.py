@@ -26,15 +26,15 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from nucleus_data.recipe import load_recipe
-from nucleus_data.report.charts import Series, line_chart
-from nucleus_model.distributed import World
-from nucleus_model.merge import merge_checkpoints
-from nucleus_model.parts import Parts
-from nucleus_model.resume import Checkpoints, load_weights
-from nucleus_model.schedule import merge_weights
-from nucleus_model.settings import QuickTrainSettings
-from nucleus_model.train import quick_train
+from nucleus_data.line.recipe import load_recipe
+from nucleus_data.pages.charts import Series, line_chart
+from nucleus_model.checkpoints.merge import merge_checkpoints
+from nucleus_model.checkpoints.resume import Checkpoints, load_weights
+from nucleus_model.network.distributed import World
+from nucleus_model.settings.schedule import merge_weights
+from nucleus_model.settings.settings import QuickTrainSettings
+from nucleus_model.training.parts import Parts
+from nucleus_model.training.train import quick_train
 from scripts.benchmark import Measure, measure, parser, publish
 
 RECIPE = Path(__file__).resolve().parents[1] / "configs/nano/learning.yaml"

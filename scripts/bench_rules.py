@@ -34,7 +34,7 @@ from pathlib import Path
 # Before numpy: more threads would only get in each other's way.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from nucleus_data.recipe import Recipe, load_recipe
+from nucleus_data.line.recipe import Recipe, load_recipe
 from nucleus_data.world.plan import NONE, WorldSettings
 from nucleus_data.world.scenes import LEVELS
 from scripts.benchmark import Measure, parser, publish

@@ -33,13 +33,13 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel
 
 from nucleus_data.corpus import RECORDS_HASH, Corpus
+from nucleus_data.corpus.tables import table_schema
 from nucleus_data.pixels import open_picture
 from nucleus_data.runner.cluster import RaySettings, connected
 from nucleus_data.runner.rows import StageJob
 from nucleus_data.signals import load_group
 from nucleus_data.stage import Result, Row, Stage, TableSpec
-from nucleus_data.stages.inspect import Inspect, InspectSettings
-from nucleus_data.corpus.tables import table_schema
+from nucleus_data.stages.inspect.stage import Inspect, InspectSettings
 from scripts.benchmark import Measure, measure, parser, publish
 from scripts.benchmark_corpus import make_corpus, pictures
 

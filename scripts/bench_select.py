@@ -25,17 +25,18 @@ import numpy as np
 import psutil
 import pyarrow as pa
 
-from nucleus_data import compare_steps, steps
 from nucleus_data.corpus import Corpus
-from nucleus_data.dedup.rows import PAIRS
-from nucleus_data.dedup.stage import PUBLISHED
-from nucleus_data.dedup_steps import pin_dedup
-from nucleus_data.hashing import encode_rows
-from nucleus_data.recipe import Recipe, load_recipe
-from nucleus_data.run import Run
-from nucleus_data.runner.cluster import RaySettings, connected
-from nucleus_data.select.stage import LedgerTask, Plan
 from nucleus_data.corpus.tables import Table, encode_part
+from nucleus_data.hashing import encode_rows
+from nucleus_data.line import steps
+from nucleus_data.line.recipe import Recipe, load_recipe
+from nucleus_data.runner.cluster import RaySettings, connected
+from nucleus_data.runner.run import Run
+from nucleus_data.stages.dedup.rows import PAIRS
+from nucleus_data.stages.dedup.stage import PUBLISHED
+from nucleus_data.stages.select.stage import LedgerTask, Plan
+from nucleus_data.views import compare as compare_steps
+from nucleus_data.views.pairs import pin_dedup
 from scripts.benchmark import Measure, measure, parser, publish
 
 RECIPE = Path(__file__).resolve().parents[1] / "configs/full/recipe.yaml"

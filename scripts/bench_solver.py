@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 
 from nucleus_data.world import captions, scene
-from nucleus_model.flow import draw_noise
-from nucleus_model.sample import encode_prompts, sample_latents
-from nucleus_model.saved import Saved, load_saved
-from nucleus_model.solver import SOLVERS
+from nucleus_model.checkpoints.saved import Saved, load_saved
+from nucleus_model.network.flow import draw_noise
+from nucleus_model.sampling.sample import encode_prompts, sample_latents
+from nucleus_model.sampling.solver import SOLVERS
 from scripts.benchmark import Measure, measure, parser, publish
 
 SEED = 424_242  # of the prompts' scenes, that no training set of ours has

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from nucleus_data.corpus import RECORDS_HASH, Corpus
-from nucleus_data.hashing import encode_rows, record_id
 from nucleus_data.corpus.images import tar_name
 from nucleus_data.corpus.tables import encode_part, table_schema
+from nucleus_data.hashing import encode_rows, record_id
 from nucleus_data.world import render, scene
 
 RECORDS = table_schema(

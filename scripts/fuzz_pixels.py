@@ -31,7 +31,7 @@ import numpy as np
 
 from nucleus_data.pixels import PixelError, open_picture
 from nucleus_data.signals import load_group
-from nucleus_data.stages.inspect import InspectSettings
+from nucleus_data.stages.inspect.stage import InspectSettings
 from scripts.fuzz_files import mutated, valid_files
 
 MAX_SECONDS = 5.0

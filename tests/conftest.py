@@ -16,7 +16,11 @@ from nucleus_data.hashing import record_id
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-ON_RAY = ("tests/test_bench_runner.py", "tests/test_cli.py", "tests/test_runner.py")
+ON_RAY = (
+    "tests/scripts/test_bench_runner.py",
+    "tests/nucleus_data/commands/test_cli.py",
+    "tests/nucleus_data/runner/test_loop.py",
+)
 
 
 class RayTogether(LoadScopeScheduling):

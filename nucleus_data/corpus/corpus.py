@@ -17,11 +17,11 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from nucleus_data.errors import RequestError
-from nucleus_data.hashing import config_hash
 from nucleus_data.corpus.records import Records
 from nucleus_data.corpus.store import Store
 from nucleus_data.corpus.tables import Table
+from nucleus_data.errors import RequestError
+from nucleus_data.hashing import config_hash
 
 FORMAT = 1
 RECORDS_VERSION = 1

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from nucleus_data.errors import CorpusError
 from nucleus_data.corpus.store import Store
+from nucleus_data.errors import CorpusError
 
 BLOCK = 32 << 20
 SMALL_GAP = 64 << 10

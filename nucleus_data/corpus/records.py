@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nucleus_data.errors import CorpusError
 from nucleus_data.corpus.tables import KEY_FIELDS, Table, missing_rows, parts_sql
+from nucleus_data.errors import CorpusError
 
 RETRIED_SCHEMA = pa.schema([*KEY_FIELDS, pa.field("by", pa.int32(), nullable=False)])
 

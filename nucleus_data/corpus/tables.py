@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError
 from nucleus_data.hashing import decode_rows, encode_rows
-from nucleus_data.corpus.store import Store
 
 KEY_FIELDS = (
     pa.field("shard", pa.int32(), nullable=False),

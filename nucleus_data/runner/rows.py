@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.images import read_images
+from nucleus_data.corpus.tables import FAILED_SCHEMA, Table, missing_rows, table_schema
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.hashing import sample_unit
-from nucleus_data.corpus.images import read_images
 from nucleus_data.stage import Result, Row, RowFailure, Stage
-from nucleus_data.corpus.tables import FAILED_SCHEMA, Table, missing_rows, table_schema
 
 RECORD_COLUMNS = ["shard", "row", "id", "file", "offset", "size", "sha256", "error"]
 

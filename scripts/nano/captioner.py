@@ -24,7 +24,7 @@ from transformers import (
     Qwen3VLVideoProcessor,
 )
 
-from nucleus_data.captioning.prompts import PROMPTS, question
+from nucleus_data.stages.caption.prompts import PROMPTS, question
 from nucleus_data.world.alt_texts import ALT_KINDS, alt_text
 from nucleus_data.world.painting import render
 from nucleus_data.world.scenes import (

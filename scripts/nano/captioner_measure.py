@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nucleus_data.captioning import PROMPTS, EngineSettings, Sampling, load_engine
-from nucleus_data.captioning.prompts import question
+from nucleus_data.engines.captioner import EngineSettings, Sampling
+from nucleus_data.engines.load import load_engine
+from nucleus_data.stages.caption.prompts import PROMPTS, question
 from nucleus_data.world.alt_texts import alt_text
 from nucleus_data.world.caption_scoring import (
     CaptionScore,
@@ -111,7 +112,7 @@ download, and so that what is built on captions can be measured where the truth 
 
 - Made by `python scripts/build_nano_models.py captioner`: {trained}
 - Says: tags, very short, short, medium and long captions, and refines a poor one (`PROMPTS` in
-  `nucleus_data.captioning`). Pictures are seen at {pixels:,} pixels.
+  `nucleus_data.engines`). Pictures are seen at {pixels:,} pixels.
 - Measured by `python scripts/build_nano_models.py captioner --measure`: {count} clean pictures a
   level of world {held_out}, decoded from the files that the world writes, through vLLM, greedy.
   Bars hold on core.

@@ -4,7 +4,8 @@ import argparse
 
 import numpy as np
 
-from nucleus_data.embedding import Clip, load_clip, load_heads
+from nucleus_data.engines.clip import Clip, load_clip
+from nucleus_data.engines.heads import load_heads
 from nucleus_data.world.alt_texts import with_a_mistake
 from nucleus_data.world.scenes import LEVELS, Level
 from nucleus_data.world.words import captions

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from nucleus_model.optimizer import newton_schulz
+from nucleus_model.training.optimizer import newton_schulz
 
 
 class ConvMuon(torch.optim.Optimizer):

@@ -20,8 +20,8 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
-from nucleus_data.embedding import load_clip
-from nucleus_data.models import CLIP, resolve_model
+from nucleus_data.engines.clip import load_clip
+from nucleus_data.engines.find import CLIP, resolve_model
 from nucleus_data.world.alterations import FAULTS
 from nucleus_data.world.files import encoded
 from nucleus_data.world.painting import render

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from scripts.nano.conv_muon import ConvMuon
 
-ASSETS = Path(__file__).resolve().parents[2] / "nucleus_data" / "assets"
+ASSETS = Path(__file__).resolve().parents[2] / "nucleus_data" / "engines" / "assets"
 # Worlds that a model was trained on, chosen with, and measured on; no two models share the first.
 SEEDS = {"captioner": 77_000, "clip": 78_000, "heads": 79_000, "vae": 80_000}
 CHOSEN_SEED, HELD_OUT_SEED = 90_000, 91_000

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from nucleus_data.dedup.pairs import find_duplicates
-from nucleus_data.dedup.settings import DedupSettings
-from nucleus_data.dedup.walk import walk
+from nucleus_data.stages.dedup.pairs import find_duplicates
+from nucleus_data.stages.dedup.settings import DedupSettings
+from nucleus_data.stages.dedup.walk import walk
 from nucleus_data.world.plan import COPY_FAULTS
 from scripts.benchmark import Measure
 from scripts.rules.counting import GOAL, goal_of, share
@@ -272,7 +272,7 @@ def _chains(
 
 
 def _together(count: int, pairs: pa.Table) -> Callable[[int, int], bool]:
-    """Whether two rows are a pair, read from the stars of classes (see `nucleus_data.dedup`)."""
+    """Whether two rows are a pair, read from the stars of classes (see `nucleus_data.stages.dedup`)."""
     ends = list(zip(pairs["row"].to_pylist(), pairs["other_row"].to_pylist(), strict=True))
     apart = [pairs[name].to_numpy() for name in ("distance", "distance256", "aspect_difference")]
     equal = pairs["exact"].to_numpy() | np.logical_and.reduce([column == 0 for column in apart])

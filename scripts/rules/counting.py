@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from nucleus_data.errors import RequestError
-from nucleus_data.recipe import Recipe
-from nucleus_data.select.decide import decide
-from nucleus_data.select.judge import Shard, judge
-from nucleus_data.select.rules import Rule, SelectSettings, check_rules
+from nucleus_data.line.recipe import Recipe
+from nucleus_data.stages.select.decide import decide
+from nucleus_data.stages.select.judge import Shard, judge
+from nucleus_data.stages.select.rules import Rule, SelectSettings, check_rules
 from nucleus_data.world.plan import NONE, STRENGTHS
 from scripts.benchmark import Measure
 from scripts.rules.faults import ABOUT_FILES, FRAMED, OWN, PALE, RARE, RIGHTLY, TWIN

@@ -1,0 +1,1 @@
+from nucleus_data.commands.cli import main

@@ -1,0 +1,110 @@
+"""`nucleus sample` and `nucleus export-model`: what to do with a checkpoint of the quick-train."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nucleus_data.commands.support import refuse
+from nucleus_data.errors import RequestError
+from nucleus_data.sets.buckets import SIZES_1024
+
+RATIOS = tuple(aspect.replace("x", ":") for aspect in SIZES_1024)
+SOLVERS = ("euler", "unipc")  # of nucleus_model.sampling.solver, which would import torch
+PRECISIONS = ("float32", "bfloat16")  # of nucleus_model.checkpoints.export, likewise
+GB = 1 << 30
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("prompts", nargs=-1, required=True, metavar="PROMPT...")
+@click.option("--seed", "seeds", type=int, multiple=True, default=(0,), help="Column; repeatable.")
+@click.option("--aspect", type=click.Choice(RATIOS), default="1:1", show_default=True)
+@click.option(
+    "--resolution", type=click.IntRange(8), help="Side of a square of as many pixels. [as trained]"
+)
+@click.option("--steps", type=click.IntRange(1), default=50, show_default=True, help="Of --solver.")
+@click.option(
+    "--solver",
+    type=click.Choice(SOLVERS),
+    default="euler",
+    show_default=True,
+    help="euler, as published; unipc comes as near in about half as many steps.",
+)
+@click.option("--guidance", type=click.FloatRange(1), default=4.0, show_default=True)
+@click.option("--negative", default="", help="What guidance leads away from; the empty prompt.")
+@click.option(
+    "--batch",
+    "batch_size",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    help="Pictures at once.",
+)
+@click.option("--device", default="cpu", show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("samples"),
+    show_default=True,
+    help="Folder.",
+)
+def sample(checkpoint: Path, prompts: tuple[str, ...], out: Path, **options: Any) -> None:
+    """Draw pictures: a row of the grid for each PROMPT, a column for each seed.
+
+    CHECKPOINT is a folder such as corpus/runs/RUN/quick_train/checkpoints/000600, or a pipeline in
+    diffusers' layout. Each picture is a PNG whose text chunk `parameters` says how it was made;
+    samples.png is the grid.
+    """
+    from nucleus_model.sampling.draw import draw
+
+    try:
+        for line in draw(checkpoint, prompts, out, **options):
+            click.echo(line)
+    except (ValueError, RequestError) as error:
+        refuse(error)
+
+
+@click.command("export-model")
+@click.argument("checkpoint", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="float32",
+    show_default=True,
+    help="Of the transformer's weights.",
+)
+@click.option(
+    "--shard-gb",
+    type=click.FloatRange(0, min_open=True),
+    default=5.0,
+    show_default=True,
+    help="Weight files grow no larger.",
+)
+@click.option("--transformer-only", is_flag=True, help="Without text encoder, VAE and scheduler.")
+def export_model(
+    checkpoint: Path, out: Path, precision: str, shard_gb: float, transformer_only: bool
+) -> None:
+    """Write a CHECKPOINT to OUT, a new folder, as diffusers' NucleusMoEImagePipeline loads it."""
+    from nucleus_model.checkpoints.export import export
+
+    if out.exists() and any(out.iterdir()):
+        refuse(RequestError(f"{out} is not empty; give a new folder"))
+    try:
+        arguments = export(
+            checkpoint,
+            out,
+            precision=precision,
+            shard_bytes=round(shard_gb * GB),
+            transformer_only=transformer_only,
+        )
+    except (ValueError, RequestError) as error:
+        refuse(error)
+    if not transformer_only:
+        call = "".join(f", {name}={value!r}" for name, value in arguments.items())
+        click.echo(
+            f"In Python: diffusers.NucleusMoEImagePipeline.from_pretrained({str(out)!r})"
+            f"('a red square'{call}, height=..., width=...)"
+        )
+    click.echo(out)

@@ -1,0 +1,150 @@
+"""What all commands share: options, a run inside a Ray cluster, messages and exit codes."""
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nucleus_data.errors import CorpusError, RequestError
+
+DEFAULT_CONFIG = "nano/recipe.yaml"
+CONFIG_HELP = "YAML file [default: configs/nano/recipe.yaml]."
+EXIT_FAILED = 1
+EXIT_REQUEST = 2
+
+
+class Share(click.ParamType):
+    """A share: `1%` or `0.01`."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Text to a number above 0 and at most 1."""
+        if isinstance(value, float):
+            return value
+        try:
+            share = float(value.rstrip("%")) / (100 if value.endswith("%") else 1)
+        except ValueError:
+            share = 0.0
+        if not 0 < share <= 1:
+            self.fail(
+                f"{value!r} is not a share; allowed: above 0% to 100%, for example 1% or 0.01"
+            )
+        return share
+
+
+def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--config` and overrides."""
+    for option in reversed(
+        [
+            click.option(
+                "--config",
+                type=click.Path(path_type=Path),
+                help=CONFIG_HELP,
+            ),
+            click.argument("overrides", nargs=-1, metavar="[KEY.SUB=VALUE]..."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def work_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds what chooses the work: `--limit`, `--sample`, `--dry-run`; and the common options."""
+    for option in reversed(
+        [
+            click.option(
+                "--limit", type=click.IntRange(1), help="At most this many records, the first ones."
+            ),
+            click.option(
+                "--sample",
+                type=Share(),
+                default=1.0,
+                help="A share of the records, e.g. 1%; always the same ones.",
+            ),
+            click.option(
+                "--dry-run", is_flag=True, help="Count what would be done, and do nothing."
+            ),
+        ]
+    ):
+        command = option(command)
+    return common_options(command)
+
+
+class OpenRun:
+    """A configured run inside a Ray cluster; errors become messages and exit codes."""
+
+    def __init__(
+        self,
+        command: str,
+        config: Path | None,
+        overrides: Sequence[str],
+        *,
+        ray: bool = True,
+        say: Callable[[str], None] = click.echo,
+        **options: Any,
+    ) -> None:
+        self.command = command
+        self.config = config
+        self.overrides = overrides
+        self.say = say
+        self.ray = ray and not options.get("dry_run")
+        self.options = options
+        self.cluster: Any = nullcontext()
+
+    def __enter__(self) -> Any:
+        from nucleus_data.line.recipe import load_recipe
+        from nucleus_data.runner.cluster import connected
+        from nucleus_data.runner.run import Run
+
+        try:
+            path = config_path(self.config)
+            recipe = load_recipe(path, self.overrides)
+            run = Run(recipe, self.command, say=self.say, **self.options)
+            if run.name:
+                self.say(f"{self.command}: {path}; run {run.name}")
+            if self.ray:
+                self.cluster = connected(recipe.ray)
+            self.cluster.__enter__()
+        except (RequestError, CorpusError) as error:
+            refuse(error)
+        return run
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        self.cluster.__exit__(None, None, None)
+        if isinstance(error, RequestError):
+            refuse(error)
+        if isinstance(error, CorpusError):
+            click.echo(f"error: {error}", err=True)
+            sys.exit(EXIT_FAILED)
+        if isinstance(error, KeyboardInterrupt):
+            click.echo(
+                "\nstopped; what was committed stays. Run the same command to go on", err=True
+            )
+            sys.exit(130)
+
+
+def finish(run: Any) -> None:
+    """Ends with exit code 1 if shards failed."""
+    if run.failed_shards:
+        click.echo(f"{run.failed_shards} shards failed; everything else is done", err=True)
+        sys.exit(EXIT_FAILED)
+
+
+def refuse(error: Exception) -> Any:
+    """Ends with the error and exit code 2."""
+    click.echo(f"error: {error}", err=True)
+    sys.exit(EXIT_REQUEST)
+
+
+def config_path(given: Path | None, name: str = DEFAULT_CONFIG) -> Path:
+    """The configuration file: the one given, or the repository's or package's own."""
+    if given is not None:
+        return given
+    path = Path(__file__).resolve().parents[2] / "configs" / name
+    if path.is_file():
+        return path
+    raise RequestError(f"no configs/{name} beside the package; give --config FILE")

@@ -1,0 +1,162 @@
+"""transformers' `generate` in batches: slower than vLLM, and there wherever torch is.
+
+A batch shares one `max_tokens`. Sampling is done by adding Gumbel noise to the logits and taking
+the largest (Gumbel,
+1954: the same distribution), with a generator of its own for every request, so that a caption does
+not depend on the batch it was in.
+"""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from nucleus_data.engines.captioner import (
+    EngineSettings,
+    Generated,
+    Pixels,
+    Sampling,
+    check_length,
+)
+from nucleus_data.engines.find import ModelReference
+
+if TYPE_CHECKING:
+    import torch
+
+MAX_BATCH = 32
+Request = tuple[str, Pixels, str, Sampling]
+
+
+class TransformersEngine:
+    """An engine on `transformers`. See `nucleus_data.engines.captioner.Engine`.
+
+    Args:
+        model: What to load.
+        settings: How.
+    """
+
+    name = "transformers"
+
+    def __init__(self, model: ModelReference, settings: EngineSettings) -> None:
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        import torch
+        import transformers
+
+        transformers.logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
+        on_gpu = torch.cuda.is_available()
+        dtype = "float32" if not on_gpu and settings.dtype == "auto" else settings.dtype
+        source: dict[str, Any] = (
+            {"local_files_only": True} if model.local else {"revision": model.revision}
+        )
+        self.version: str = transformers.__version__
+        self._max_model_len = settings.max_model_len
+        self._batch = min(settings.max_in_flight, MAX_BATCH)
+        self._processor = transformers.AutoProcessor.from_pretrained(model.location, **source)
+        self._processor.tokenizer.padding_side = "left"
+        self._model = transformers.AutoModelForImageTextToText.from_pretrained(
+            model.location, dtype=dtype, **source
+        ).eval()
+        self._model.to("cuda" if on_gpu else "cpu")
+        # Only the ends of a text are taken over: sampling is each request's own.
+        own = self._model.generation_config
+        ends = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
+        self._ends = [end for end in ends if end is not None]
+        self._pad = own.pad_token_id if own.pad_token_id is not None else self._ends[0]
+        self._model.generation_config = transformers.GenerationConfig(
+            eos_token_id=self._ends, pad_token_id=self._pad, do_sample=False
+        )
+        self._waiting: list[Request] = []
+
+    def submit(self, key: str, image: Pixels, prompt: str, sampling: Sampling) -> None:
+        """Takes a request; one that is too long for `max_model_len` fails in `step`."""
+        self._waiting.append((key, image, prompt, sampling))
+
+    def pending(self) -> int:
+        """Requests submitted and not yet given back."""
+        return len(self._waiting)
+
+    def step(self) -> list[Generated]:
+        """Captions one batch: the oldest request and those that share its `max_tokens`."""
+        if not self._waiting:
+            return []
+        longest = self._waiting[0][3].max_tokens
+        batch = [request for request in self._waiting if request[3].max_tokens == longest][
+            : self._batch
+        ]
+        taken = {id(request) for request in batch}
+        self._waiting = [request for request in self._waiting if id(request) not in taken]
+
+        inputs = self._inputs(batch)
+        lengths = inputs["attention_mask"].sum(dim=1).tolist()
+        refused, fits = [], []
+        for request, length in zip(batch, lengths, strict=True):
+            try:
+                check_length(length, longest, self._max_model_len)
+            except ValueError as error:
+                refused.append(Generated(request[0], error=f"refused: {error}"))
+            else:
+                fits.append(request)
+        if not fits:
+            return refused
+        inputs = self._inputs(fits) if refused else inputs
+        return refused + self._generate(fits, inputs, longest)
+
+    def _inputs(self, batch: list[Request]) -> Any:
+        """Tokens and patches of a batch, padded on the left."""
+        texts = []
+        for _, _, prompt, _ in batch:
+            content = [{"type": "image"}, {"type": "text", "text": prompt}]
+            messages = [{"role": "user", "content": content}]
+            texts.append(
+                self._processor.apply_chat_template(
+                    messages, add_generation_prompt=True, tokenize=False
+                )
+            )
+        images = [Image.fromarray(image) for _, image, _, _ in batch]
+        inputs = self._processor(text=texts, images=images, padding=True, return_tensors="pt")
+        return inputs.to(self._model.device)
+
+    def _generate(self, batch: list[Request], inputs: Any, max_tokens: int) -> list[Generated]:
+        import torch
+
+        start = inputs["input_ids"].shape[1]
+        draw = _Draw([sampling for _, _, _, sampling in batch], start)
+        with torch.inference_mode():
+            out = self._model.generate(**inputs, max_new_tokens=max_tokens, logits_processor=[draw])
+        done = []
+        for (key, _, _, _), ids in zip(batch, out[:, start:].tolist(), strict=True):
+            end = next((i for i, token in enumerate(ids) if token in self._ends), None)
+            said = ids if end is None else ids[:end]
+            text = self._processor.tokenizer.decode(said, skip_special_tokens=True).strip()
+            tokens = len(ids) if end is None else end + 1
+            done.append(Generated(key, text, "length" if end is None else "stop", tokens))
+        return done
+
+
+class _Draw:
+    """A logits processor after which the largest logit is the drawn token, row by row."""
+
+    def __init__(self, rows: list[Sampling], start: int) -> None:
+        import torch
+
+        self._rows = rows
+        self._start = start
+        self._random = [torch.Generator().manual_seed(row.seed) for row in rows]
+
+    def __call__(self, input_ids: "torch.Tensor", scores: "torch.Tensor") -> "torch.Tensor":
+        import torch
+
+        scores = scores.float().clone()
+        for i, sampling in enumerate(self._rows):
+            if sampling.presence_penalty:
+                scores[i, input_ids[i, self._start :].unique()] -= sampling.presence_penalty
+            if sampling.temperature == 0:
+                continue
+            logits = scores[i] / sampling.temperature
+            order = logits.argsort(descending=True)
+            before = logits[order].softmax(0).cumsum(0) - logits[order].softmax(0)
+            logits[order[before >= sampling.top_p]] = float("-inf")
+            uniform = torch.rand(logits.shape[0], generator=self._random[i]).to(logits)
+            scores[i] = logits - torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
+        return scores

@@ -1,0 +1,151 @@
+"""vLLM inside this process: no server, no child process that could outlive us.
+
+`LLMEngine.add_request` and `step` are used as in vLLM's own streaming example; requests of every
+shard and prompt are batched together as they come, and the variants of one picture share one pass
+of the vision tower. Environment variables are read by vLLM at import, so they are set here first;
+what the user has set already stays.
+"""
+
+import functools
+import logging
+import os
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from nucleus_data.engines.captioner import (
+    EngineSettings,
+    Generated,
+    Pixels,
+    Sampling,
+    check_length,
+)
+from nucleus_data.engines.find import ModelReference
+
+if TYPE_CHECKING:
+    from vllm import LLMEngine
+
+ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine lives and dies with its actor
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GB; read on CPUs only
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # OMP_NUM_THREADS decides, not a core
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+class VllmEngine:
+    """An engine on `vllm.LLMEngine`. See `nucleus_data.engines.captioner.Engine`.
+
+    Args:
+        model: What to load.
+        settings: How.
+    """
+
+    name = "vllm"
+
+    def __init__(self, model: ModelReference, settings: EngineSettings) -> None:
+        for variable, value in ENVIRONMENT.items():
+            os.environ.setdefault(variable, value)
+        if model.local and "huggingface_hub" not in sys.modules:
+            os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        import torch  # noqa: F401 - its logger is set up here, and silenced before vLLM is imported
+
+        logging.getLogger("torch").setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", category=FutureWarning, module="vllm")
+        import vllm
+        from vllm.exceptions import VLLMClientError
+        from vllm.platforms import current_platform
+        from vllm.sampling_params import RequestOutputKind
+
+        on_cpu = current_platform.is_cpu()
+        image = {"count": 1, "width": settings.max_side, "height": settings.max_side}
+        arguments: dict[str, Any] = {
+            "model": model.location,
+            "revision": None if model.local else model.revision,
+            "tokenizer_revision": None if model.local else model.revision,
+            "dtype": "float32" if on_cpu and settings.dtype == "auto" else settings.dtype,
+            "max_model_len": settings.max_model_len,
+            "max_num_seqs": settings.max_in_flight,
+            "limit_mm_per_prompt": {"image": image, "video": 0},
+            "gpu_memory_utilization": settings.gpu_memory_utilization,
+            "trust_remote_code": False,
+            "use_tqdm_on_load": False,
+        }
+        if on_cpu:
+            # Nothing to compile or to measure on a CPU: the cache's size is given.
+            arguments |= {"enforce_eager": True, "skip_mm_profiling": True}
+        self.version: str = vllm.__version__
+        self._engine: LLMEngine = vllm.LLMEngine.from_engine_args(
+            vllm.EngineArgs(**(arguments | settings.vllm_args))
+        )
+        self._sampling = functools.partial(
+            vllm.SamplingParams, output_kind=RequestOutputKind.FINAL_ONLY
+        )
+        self._refusals = (ValueError, VLLMClientError)
+        self._max_model_len = settings.max_model_len
+        self._running: set[str] = set()
+        self._refused: list[Generated] = []
+        self._asked: dict[str, str] = {}
+
+    def submit(self, key: str, image: Pixels, prompt: str, sampling: Sampling) -> None:
+        """Takes a request; one that is too long for `max_model_len` fails in the next `step`."""
+        parameters = self._sampling(
+            max_tokens=sampling.max_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            presence_penalty=sampling.presence_penalty,
+            seed=sampling.seed,
+        )
+        picture = {"image": Image.fromarray(image)}
+        request: Any = {"prompt": self._text(prompt), "multi_modal_data": picture}
+        try:
+            (rendered,) = self._engine.renderer.render_cmpl([request])
+            check_length(
+                len(rendered["prompt_token_ids"]), sampling.max_tokens, self._max_model_len
+            )
+            self._engine.add_request(key, rendered, parameters)
+        except self._refusals as error:
+            self._refused.append(Generated(key, error=f"refused: {error}"))
+        else:
+            self._running.add(key)
+
+    def step(self) -> list[Generated]:
+        """One forward pass over everything that is running; gives back what ended in it."""
+        done, self._refused = self._refused, []
+        if not self._running:
+            return done
+        outputs: list[Any] = self._engine.step()
+        for output in outputs:
+            said = output.outputs[0]
+            self._running.remove(output.request_id)
+            if said.finish_reason in ("stop", "length"):
+                done.append(
+                    Generated(
+                        output.request_id,
+                        said.text.strip(),
+                        said.finish_reason,
+                        len(said.token_ids),
+                    )
+                )
+            else:
+                error = f"ended with {said.finish_reason!r}"
+                done.append(Generated(output.request_id, error=error))
+        return done
+
+    def pending(self) -> int:
+        """Requests submitted and not yet given back."""
+        return len(self._running) + len(self._refused)
+
+    def _text(self, prompt: str) -> str:
+        """The prompt in the model's chat template, a place for the picture before it."""
+        if prompt not in self._asked:
+            content = [{"type": "image"}, {"type": "text", "text": prompt}]
+            tokenizer: Any = self._engine.get_tokenizer()
+            self._asked[prompt] = tokenizer.apply_chat_template(
+                [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+            )
+        return self._asked[prompt]

@@ -1,0 +1,163 @@
+"""Puts the report together: asks, fetches the pictures, renders, writes.
+
+Every section is a small dictionary for `report.html.j2`; a section whose tables or files are
+missing is None (or empty), and the template says what is missing and which command makes it.
+"""
+
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import jinja2
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.pages import charts, content, queries, runfiles, sections
+from nucleus_data.pages.pictures import thumbnails as fetch_thumbnails
+
+CLUSTERS = 12
+CLUSTER_MEMBERS = 6
+PACKAGES = ("duckdb", "pyarrow", "pillow")
+
+
+def write_report(
+    corpus: Corpus,
+    run: str,
+    tables: Mapping[str, str],
+    *,
+    training_set: str | None,
+    thumbnails: int = 12,
+    made_at: datetime | None = None,
+) -> str:
+    """Writes `runs/<run>/report.html` and returns its path or URL.
+
+    Args:
+        corpus: The corpus.
+        run: Name of the run; its files (plan, seconds, failures, quick training) are shown, where
+            they are there.
+        tables: Table name -> config hash, exactly those that the run pinned.
+        training_set: `sets/<name>/<config hash>`, or None if there is none.
+        thumbnails: How many pictures are shown for each reason, and how many captioned records.
+        made_at: The time that the page names; now, by default. The page is a function of it and
+            of the corpus alone.
+
+    Returns:
+        What opens the page: a path, or the store's URL.
+    """
+    page = render(corpus, run, tables, training_set, thumbnails, made_at or datetime.now(UTC))
+    name = f"runs/{run}/report.html"
+    corpus.store.put(name, page.encode("utf-8", "replace"))
+    return corpus.store.url(name)
+
+
+def render(
+    corpus: Corpus,
+    run: str,
+    hashes: Mapping[str, str],
+    training_set: str | None,
+    thumbnails: int,
+    made_at: datetime,
+) -> str:
+    """The page's HTML. Arguments as those of `write_report`."""
+    tables = queries.Tables(corpus, hashes)
+    folder = f"runs/{run}"
+    plan = runfiles.read_json(corpus.store, f"{folder}/plan.json")
+    decided = "selection" in tables
+    ledger = queries.ledger(tables)
+    reasons = sections.reason_groups(tables, thumbnails) if decided else []
+    total, clusters = queries.clusters(tables, CLUSTERS, CLUSTER_MEMBERS) if decided else (0, [])
+    captions = sections.caption_section(tables, thumbnails) if decided else None
+    training = sections.training_section(corpus, training_set, ledger)
+    learned = runfiles.quick_train(corpus.store, f"{folder}/quick_train")
+    shown = [d for group in reasons for d in group["examples"]]
+    for cluster in clusters:
+        shown += [member.decision for member in cluster.members]
+        shown += [cluster.kept] if cluster.kept else []
+    shown += captions["examples"] if captions else []
+    records = queries.records(tables, ((d.shard, d.row) for d in shown))
+    safe = {d.id for d in shown if d.state != "failed"}
+    pictures = fetch_thumbnails(corpus.store, (r for r in records.values() if r.id in safe))
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            corpus=corpus.uri,
+            run=run,
+            command=runfiles.command_line(plan),
+            made_at=made_at.strftime("%Y-%m-%d %H:%M %Z").strip(),
+            versions=versions(plan),
+            hashes=sorted((name, hashed, name in tables) for name, hashed in tables.hashes.items()),
+            figures=sections.figures(ledger, tables, captions, training, learned),
+            decided=decided,
+            ledger=ledger,
+            funnel=sections.funnel_section(tables, ledger, training),
+            checks=sections.checks(ledger, training) if decided else [],
+            reasons=reasons,
+            clusters={
+                "total": total,
+                "dropped": ledger.states.get("duplicate", 0),
+                "shown": clusters,
+            },
+            captions=captions,
+            training=training,
+            training_set=training_set,
+            learned=learned,
+            learned_facts=sections.learned_facts(learned),
+            loss=sections.loss_chart(learned),
+            work=sections.work_section(corpus, folder),
+            signals=[(s, sections.signal_chart(s)) for s in content.signals(tables)],
+            records=records,
+            pictures=pictures,
+        )
+    )
+
+
+def versions(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The run's own version, and what rendered the page."""
+    found = [("nucleus-data", str(plan["version"]))] if plan.get("version") else []
+    found.append(("Python", platform.python_version()))
+    for package in PACKAGES:
+        try:
+            found.append((package, version(package)))
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def environment() -> jinja2.Environment:
+    """The templates, with the filters that they use."""
+    found = jinja2.Environment(
+        loader=jinja2.PackageLoader("nucleus_data.pages"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters["bytes"] = _bytes
+    found.filters["counted"] = sections.counted
+    found.filters["value"] = _value
+    found.filters["seconds"] = _seconds
+    return found
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}" if unit != "B" else f"{size:.0f} B"
+        size /= 1000
+    return f"{size:,.3g} TB"
+
+
+def _value(value: object) -> str:
+    """A value that decided, short enough for a caption."""
+    text = charts.short(value) if isinstance(value, float) else str(value)
+    return text if len(text) <= 40 else text[:39] + "…"
+
+
+def _seconds(seconds: float) -> str:
+    if seconds >= 3600:
+        return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
+    if seconds >= 60:
+        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    return f"{seconds:.1f} s"

@@ -1,0 +1,174 @@
+"""What a run left under `runs/<run>/`: its plan, seconds, failures and quick training.
+
+Absent files are empty answers.
+A line that a killed writer cut off is skipped and counted; the page says how many there were.
+"""
+
+import io
+import json
+import math
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image
+
+from nucleus_data.corpus.store import Store
+from nucleus_data.pages.pictures import data_uri
+
+SECRET = re.compile(r"(storage_options[^=\s]*=)('[^']*'|\"[^\"]*\"|\S+)")
+MOST_FAILURES = 20
+
+
+@dataclass
+class StageTime:
+    """One stage's finished runs, added up."""
+
+    name: str
+    seconds: float = 0.0
+    shards: int = 0
+    rows: int = 0
+    done: int = 0
+    failed: int = 0
+    pending: int = 0
+    phases: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SampleRow:
+    """The samples of one prompt, as one picture."""
+
+    prompt: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class QuickTrain:
+    """A quick training run.
+
+    Attributes:
+        training: Points (step, loss).
+        held_out: Likewise, of the held-out samples.
+        not_finite: Losses that are no numbers.
+        rows: Samples by prompt.
+        seeds: One a column of the samples.
+        unreadable: Lines that were cut off.
+        summary: What the run says of itself (preset, parameters, steps, …); may be empty.
+    """
+
+    training: Sequence[tuple[float, float]]
+    held_out: Sequence[tuple[float, float]]
+    not_finite: int
+    rows: Sequence[SampleRow]
+    seeds: Sequence[int]
+    unreadable: int
+    summary: Mapping[str, Any]
+
+    @property
+    def final(self) -> tuple[str, float] | None:
+        """The last loss and what it is of: held-out if that was measured."""
+        if self.held_out:
+            return "held-out", self.held_out[-1][1]
+        return ("training", self.training[-1][1]) if self.training else None
+
+
+def read_json(store: Store, name: str) -> dict[str, Any]:
+    """A JSON object; empty if there is no such file."""
+    try:
+        content = json.loads(store.read(name))
+    except FileNotFoundError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def read_lines(store: Store, name: str) -> tuple[list[dict[str, Any]], int]:
+    """JSON objects, one a line, and how many lines could not be read."""
+    try:
+        text = store.read(name).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return [], 0
+    found, unreadable = [], 0
+    for line in text.splitlines():
+        if not line.strip():
+            continue
+        try:
+            content = json.loads(line)
+        except json.JSONDecodeError:
+            content = None
+        if isinstance(content, dict):
+            found.append(content)
+        else:
+            unreadable += 1
+    return found, unreadable
+
+
+def command_line(plan: Mapping[str, Any]) -> str:
+    """The run's command as it was typed, without the values of storage options (maybe secret)."""
+    command = plan.get("command") or ""
+    text = command if isinstance(command, str) else shlex.join(str(part) for part in command)
+    return SECRET.sub(r"\1…", text)
+
+
+def stage_times(lines: Sequence[Mapping[str, Any]]) -> list[StageTime]:
+    """Seconds, sums and phases by stage, in the order in which stages first finished."""
+    stages: dict[str, StageTime] = {}
+    for line in lines:
+        stage = stages.setdefault(str(line["stage"]), StageTime(str(line["stage"])))
+        stage.seconds += float(line.get("seconds") or 0)
+        for name in ("shards", "rows", "done", "failed", "pending"):
+            setattr(stage, name, getattr(stage, name) + int(line.get(name) or 0))
+        for phase, seconds in (line.get("seconds_by_phase") or {}).items():
+            stage.phases[phase] = stage.phases.get(phase, 0.0) + float(seconds)
+    return list(stages.values())
+
+
+def quick_train(store: Store, folder: str) -> QuickTrain | None:
+    """The metrics and samples in a quick-train folder; None if there are no metrics."""
+    lines, unreadable = read_lines(store, f"{folder}/metrics.jsonl")
+    if not lines:
+        return None
+    training: dict[float, float] = {}
+    held_out: dict[float, float] = {}
+    not_finite = 0
+    for line in lines:
+        for points, name in ((training, "loss"), (held_out, "holdout_loss")):
+            value = line.get(name)
+            if value is None:
+                continue
+            if math.isfinite(float(value)):
+                points[float(line["step"])] = float(value)  # a resumed run repeats its last steps
+            else:
+                not_finite += 1
+    facts = read_json(store, f"{folder}/samples.json")
+    rows = _sample_rows(store, f"{folder}/samples.png", facts)
+    return QuickTrain(
+        sorted(training.items()),
+        sorted(held_out.items()),
+        not_finite,
+        rows,
+        facts.get("columns", []),
+        unreadable,
+        read_json(store, f"{folder}/summary.json"),
+    )
+
+
+def _sample_rows(store: Store, name: str, facts: Mapping[str, Any]) -> list[SampleRow]:
+    """The grid, cut into one strip a prompt; whole if nothing says how it is divided."""
+    try:
+        data = store.read(name)
+    except FileNotFoundError:
+        return []
+    prompts = facts.get("rows", [])
+    if not prompts:
+        return [SampleRow("", data_uri("image/png", data))]
+    height, padding = int(facts["cell_height"]), int(facts.get("padding", 0))
+    strips = []
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as grid:
+        for row, prompt in enumerate(prompts):
+            top = padding + row * (height + padding)
+            strip = io.BytesIO()
+            grid.crop((padding, top, grid.width - padding, top + height)).save(strip, "PNG")
+            strips.append(SampleRow(str(prompt), data_uri("image/png", strip.getvalue())))
+    return strips

@@ -1,0 +1,268 @@
+"""The page's sections, each a small dictionary for the template, made of queries and charts."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from markupsafe import Markup
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.pages import charts, content, queries, runfiles
+
+CHART_POINTS = 400
+SMOOTHING_POINTS = 60
+TRAINING_FACTS = {
+    "parameters": "parameters",
+    "steps": "steps",
+    "epochs": "epochs",
+    "images": "images seen",
+    "train_samples": "samples to train on",
+    "holdout_samples": "held out",
+}
+ZERO = "\N{EN DASH}"
+
+
+def funnel_section(
+    tables: queries.Tables, ledger: queries.Ledger, training: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The states, their bar, the steps from records to kept, and what rules said besides."""
+    states = _states(ledger)
+    steps, left = [("records", ledger.records, "", 0)], ledger.records
+    for state, name in (
+        ("failed", "readable"),
+        ("rejected", "passed every rule"),
+        ("duplicate", "no better copy"),
+        ("pending", "decided"),
+        ("undecided", "decided"),
+    ):
+        lost = dict(states).get(state, 0)
+        if lost or state in ("failed", "rejected", "duplicate"):
+            left -= lost
+            steps.append((name, left, state, lost))
+    steps.append(("kept", ledger.states.get("kept", 0), "", 0))
+    if training:
+        steps.append(
+            ("training samples", training["samples"], "left out", left - training["samples"])
+        )
+    return {
+        "states": states,
+        "bar": charts.stacked_bar(
+            [charts.Segment(s, n, f"fill-{s}") for s, n in states], "records by state"
+        ),
+        "steps": [
+            (name, count, state, lost, charts.bar(count, ledger.records, "fill-kept"))
+            for name, count, state, lost in steps
+        ],
+        "tiers": queries.tiers(tables),
+        "flags": queries.listed(tables, "flags") if "selection" in tables else [],
+        "nulls": queries.listed(tables, "nulls") if "selection" in tables else [],
+        "pending": queries.listed(tables, "pending_on", "state = 'pending'")
+        if "selection" in tables
+        else [],
+    }
+
+
+def reason_groups(tables: queries.Tables, limit: int) -> list[dict[str, Any]]:
+    """Each reason with its sums, a bar and examples."""
+    found = queries.reasons(tables)
+    largest = max((reason.count for reason in found), default=0)
+    return [
+        {
+            "reason": reason,
+            "anchor": f"reason-{number}",
+            "bar": charts.bar(reason.count, largest, f"fill-{reason.state}"),
+            "examples": [
+                about(decision, reason.condition)
+                for decision in queries.examples(tables, reason.state, reason.name, limit)
+            ],
+        }
+        for number, reason in enumerate(found, 1)
+    ]
+
+
+def about(decision: queries.Decision, condition: str | None) -> queries.Decision:
+    """The decision with only those values that a rule's condition reads."""
+    if not condition:
+        return decision
+    words = set(re.findall(r"[\w.]+", condition))
+    read = {name: value for name, value in decision.values.items() if name in words}
+    return replace(decision, values=read) if read else decision
+
+
+def caption_section(tables: queries.Tables, limit: int) -> dict[str, Any]:
+    """Sums of each variant, and some kept records with all their captions."""
+    variants = content.variants(tables)
+    shown = content.captioned_examples(tables, limit)
+    return {
+        "variants": variants,
+        "source": content.source_captions(tables),
+        "examples": shown,
+        "texts": content.captions(tables, shown),
+        "nano": any("nano" in variant.models for variant in variants),
+        "transformers": [
+            v.name for v in variants if any(e.startswith("transformers") for e in v.engines)
+        ],
+    }
+
+
+def training_section(
+    corpus: Corpus, training_set: str | None, ledger: queries.Ledger
+) -> dict[str, Any] | None:
+    """The filling by resolution and aspect, and who was left out; None if the set is not there."""
+    buckets = content.buckets(corpus, training_set) if training_set else None
+    if training_set is None or buckets is None:
+        return None
+    largest = max((bucket.samples for bucket in buckets), default=0)
+    left_out = content.left_out(corpus, training_set)
+    samples = sum(bucket.samples for bucket in buckets)
+    out = sum(count for _, count, _ in left_out or [])
+    return {
+        "buckets": [
+            (b, charts.bar(b.samples, largest, "fill-kept"), charts.aspect_shape(b.width, b.height))
+            for b in buckets
+        ],
+        "samples": samples,
+        "tars": sum(bucket.tars for bucket in buckets),
+        "size": sum(bucket.size for bucket in buckets),
+        "left_out": left_out,
+        "out": out,
+        "missing": ledger.states.get("kept", 0) - samples - out,
+    }
+
+
+def work_section(corpus: Corpus, folder: str) -> dict[str, Any]:
+    """Seconds by stage and phase, and failed shards."""
+    lines, cut = runfiles.read_lines(corpus.store, f"{folder}/stages.jsonl")
+    failures, cut_failures = runfiles.read_lines(corpus.store, f"{folder}/failures.jsonl")
+    stages = runfiles.stage_times(lines)
+    phases = sorted({phase for stage in stages for phase in stage.phases})
+    colours = {phase: f"fill-p{number % 8}" for number, phase in enumerate(phases)}
+    longest = max((stage.seconds for stage in stages), default=0.0)
+    return {
+        "stages": [
+            (
+                stage,
+                charts.bar(stage.seconds, longest, "fill-kept"),
+                charts.stacked_bar(
+                    [charts.Segment(p, s, colours[p]) for p, s in sorted(stage.phases.items())],
+                    f"seconds of {stage.name} by phase",
+                )
+                if stage.phases
+                else None,
+            )
+            for stage in stages
+        ],
+        "colours": colours,
+        "seconds": sum(stage.seconds for stage in stages),
+        "failures": failures[: runfiles.MOST_FAILURES],
+        "failed": len(failures),
+        "unreadable": cut + cut_failures,
+    }
+
+
+def figures(
+    ledger: queries.Ledger,
+    tables: queries.Tables,
+    captions: Mapping[str, Any] | None,
+    training: Mapping[str, Any] | None,
+    learned: runfiles.QuickTrain | None,
+) -> list[tuple[str, str, str]]:
+    """The headline, one a figure: label, figure, note."""
+    kept = ledger.states.get("kept", 0)
+    share = f"{100 * kept / ledger.records:.1f} % of the records" if ledger.records else ""
+    variants: Sequence[content.Variant] = captions["variants"] if captions else []
+    final = learned.final if learned else None
+    return [
+        ("records in", f"{ledger.records:,}", f"{ledger.with_image:,} with an image"),
+        ("kept", f"{kept:,}", share)
+        if "selection" in tables
+        else ("kept", ZERO, "nothing is selected yet"),
+        (
+            "captions",
+            f"{sum(v.captions for v in variants):,}",
+            f"in {counted(len(variants), 'variant')}",
+        )
+        if variants
+        else ("captions", ZERO, "none written yet"),
+        (
+            "training samples",
+            f"{training['samples']:,}",
+            f"in {counted(training['tars'], 'training shard')}",
+        )
+        if training
+        else ("training samples", ZERO, "no training set yet"),
+        ("final loss", f"{final[1]:.4g}", final[0])
+        if final
+        else ("final loss", ZERO, "quick-train has not run"),
+    ]
+
+
+def _states(ledger: queries.Ledger) -> list[tuple[str, int]]:
+    """The states that occur, the kept first and what is not decided last."""
+    states = [(s, ledger.states[s]) for s in queries.STATES if ledger.states.get(s)]
+    states += [(s, n) for s, n in ledger.states.items() if s not in queries.STATES]
+    return states + ([("undecided", ledger.undecided)] if ledger.undecided else [])
+
+
+def checks(ledger: queries.Ledger, training: Mapping[str, Any] | None) -> list[tuple[bool, str]]:
+    """What must hold, each with whether it does and the numbers."""
+    terms = [f"{count:,} {state}" for state, count in _states(ledger)]
+    total = sum(ledger.states.values()) + ledger.undecided
+    sign = "=" if total == ledger.records else "\N{NOT EQUAL TO}"
+    checks = [
+        (total == ledger.records, f"{ledger.records:,} records {sign} {' + '.join(terms)}"),
+        (
+            not ledger.doubled and not ledger.orphans,
+            f"each record is in one state only: {ledger.doubled:,} decided twice, "
+            f"{ledger.orphans:,} decisions without a record",
+        ),
+        (
+            not ledger.without_survivor,
+            f"each duplicate names a kept record: {ledger.without_survivor:,} do not",
+        ),
+    ]
+    if training:
+        kept, missing = ledger.states.get("kept", 0), training["missing"]
+        text = f"{training['samples']:,} training samples + {training['out']:,} left out"
+        if missing:
+            text += f" + {missing:,} unaccounted for (made with --limit, or of another selection?)"
+        checks.append((missing == 0, f"{kept:,} kept = {text}"))
+    return checks
+
+
+def loss_chart(learned: runfiles.QuickTrain | None) -> Markup | None:
+    """Training and held-out losses; long runs are thinned, with their mean drawn over them."""
+    if learned is None or not (learned.training or learned.held_out):
+        return None
+    series = [charts.Series("training", charts.thin(learned.training, CHART_POINTS), "line-faint")]
+    if len(learned.training) > 2 * SMOOTHING_POINTS:
+        smooth = charts.thin(learned.training, SMOOTHING_POINTS)
+        series.append(charts.Series("training, mean", smooth, "line-a"))
+    else:
+        series = [charts.Series("training", learned.training, "line-a")]
+    series.append(charts.Series("held-out", learned.held_out, "line-b", marks=True))
+    return charts.line_chart(series, "step", "loss")
+
+
+def learned_facts(learned: runfiles.QuickTrain | None) -> list[str]:
+    """What the training says of itself, as far as it does."""
+    summary = learned.summary if learned else {}
+    found = [f"preset {summary['preset']}"] if "preset" in summary else []
+    return found + [
+        f"{summary[key]:,} {name}"
+        for key, name in TRAINING_FACTS.items()
+        if isinstance(summary.get(key), int)
+    ]
+
+
+def signal_chart(signal: content.Signal) -> Markup:
+    """A signal's histogram, kept over all."""
+    return charts.histogram(
+        signal.every, signal.kept, signal.low, signal.high, logarithmic=signal.logarithmic
+    )
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """`1 copy`, `2 copies`; the plural has an s where none is given."""
+    return f"{number:,} {one if number == 1 else several or one + 's'}"

@@ -1,0 +1,128 @@
+"""How the 64 bits of codes are dealt into blocks, and in how many blocks near codes must agree."""
+
+from dataclasses import dataclass
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nucleus_data.stages.dedup import kernels
+from nucleus_data.stages.dedup.codes import Codes
+
+MAX_EQUAL = 4
+# A part has 4 KB to some MB, and the counts of one split fit a core's first cache.
+MAX_BLOCK_BITS = 12
+# Codes looked at to learn which bits tell them apart.
+SAMPLE = 1 << 16
+RARE = 1e-9  # the share of a bit that varies, but not among these
+# Seconds for sorting a code once and comparing a pair; measured once, they only choose k.
+SORT_S, COMPARE_S = 6e-9, 0.7e-9
+
+
+def bit_shares(codes: Codes) -> NDArray[np.float64]:
+    """Of each bit, in about which share of the codes it is set; 0 or 1 only if in none or all."""
+    varying = int(np.bitwise_or.reduce(codes) & ~np.bitwise_and.reduce(codes))
+    sample = codes[:: max(1, len(codes) // SAMPLE)]
+    shares = np.zeros(64)
+    for bit in range(64):
+        if varying >> bit & 1:
+            share = (sample >> np.uint64(bit) & np.uint64(1)).mean()
+            shares[bit] = min(max(share, RARE), 1 - RARE)
+    return shares
+
+
+def varying_bits(shares: NDArray[np.float64]) -> list[int]:
+    """The bits that are not the same in all codes, from the shares of `bit_shares`."""
+    return [bit for bit in range(64) if 0 < shares[bit] < 1]
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How bits are dealt into blocks: permuted codes have them side by side, the first one on top.
+
+    Attributes:
+        forward: Permutation as a table, uint64 (8 bytes, 256 values).
+        back: Its inverse.
+        shifts: Of each block in a permuted code, uint64[B].
+        masks: Of each block in a permuted code, uint64[B].
+    """
+
+    forward: Codes
+    back: Codes
+    shifts: Codes
+    masks: Codes
+
+    @classmethod
+    def dealt(cls, shares: NDArray[np.float64], blocks: int) -> "Blocks":
+        """Deals the bits that vary.
+
+        Bits that are set in nearly half of the codes tell them apart best. They are dealt one to
+        each block in turn, then the next best, so that no block has only bits that hardly vary: its
+        keys would be shared by very many. Which bit goes where changes the time alone.
+
+        Args:
+            shares: Of each bit, in which share of the codes it is set, float64[64].
+            blocks: How many blocks.
+        """
+        bits = sorted(varying_bits(shares), key=lambda bit: abs(shares[bit] - 0.5))
+        members = [bits[block::blocks][:MAX_BLOCK_BITS] for block in range(blocks)]
+        unused = sorted(set(range(64)) - {bit for block in members for bit in block})
+        target, shifts, masks = 64, [], []
+        moved: dict[int, int] = {}
+        for block in members:
+            target -= len(block)
+            shifts.append(min(target, 63))  # an empty block at the bottom has no bit to shift to
+            masks.append(((1 << len(block)) - 1) << target)
+            moved |= {bit: target + place for place, bit in enumerate(block)}
+        moved |= {bit: place for place, bit in enumerate(unused)}
+        return cls(
+            _table(moved),
+            _table({to: bit for bit, to in moved.items()}),
+            np.array(shifts, np.uint64),
+            np.array(masks, np.uint64),
+        )
+
+    def permute(self, codes: Codes) -> Codes:
+        """Codes with their bits in the blocks' places."""
+        out = np.empty_like(codes)
+        kernels.permute(codes, self.forward, out)
+        return out
+
+    def restore(self, codes: Codes) -> Codes:
+        """The inverse."""
+        out = np.empty_like(codes)
+        kernels.permute(codes, self.back, out)
+        return out
+
+
+def _table(moved: dict[int, int]) -> Codes:
+    table = np.zeros((8, 256), np.uint64)
+    values = np.arange(256, dtype=np.uint64)
+    for bit, to in moved.items():
+        byte, place = divmod(bit, 8)
+        table[byte] |= (values >> np.uint64(place) & np.uint64(1)) << np.uint64(to)
+    return table
+
+
+def blocks_to_agree(count: int, distance: int, bits: int = 64) -> int:
+    """k: in how many of `distance + k` blocks codes must agree, by estimated cost.
+
+    Args:
+        count: Codes.
+        distance: Largest Hamming distance.
+        bits: Bits that vary.
+    """
+
+    def cost(k: int) -> float:
+        blocks = distance + k
+        width = min(MAX_BLOCK_BITS, bits / blocks)
+        pairs = comb(blocks, k) * count**2 / 2 ** (k * width + 1)
+        sorts, left = 0.0, float(count)
+        for level in range(1, k + 1):
+            group = count / 2 ** ((level - 1) * width)
+            if level > 1 and group < kernels.SMALL:
+                break
+            sorts += left * comb(blocks - k + level, level) * (1 + 2**width / max(group, 1))
+        return float(SORT_S * sorts + COMPARE_S * pairs)
+
+    return min(range(1, MAX_EQUAL + 1), key=cost)

@@ -1,0 +1,152 @@
+"""What `dedup` reads, shard by shard: of the corpus, and of those that it is compared against."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from nucleus_data.corpus import RECORDS_HASH, Corpus
+from nucleus_data.corpus.tables import Table
+from nucleus_data.errors import RequestError
+from nucleus_data.runner.rows import sample_rows
+from nucleus_data.stages.dedup.rows import RECORD, Rows, records_of
+from nucleus_data.stages.dedup.settings import DedupSettings
+
+MEASURED = {
+    "width": pa.int32(),
+    "height": pa.int32(),
+    "phash": pa.uint64(),
+    "hash256": pa.binary(32),
+}
+# By `dedup.hashes`: table -> what is compared -> the table's column.
+READS: dict[str, dict[str, dict[str, str]]] = {
+    "upright": {
+        "inspect.file": {"width": "width", "height": "height"},
+        "inspect.hash": {"phash": "phash", "hash256": "hash256"},
+    },
+    "canonical": {"inspect.canonical": {name: f"canonical_{name}" for name in MEASURED}},
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One corpus, and which of its records are compared.
+
+    Attributes:
+        number: 0 for the own corpus, then those of `dedup.against` in their order.
+        uri: Where it is.
+        storage_options: For fsspec.
+        hashes: Which hashes, a key of `READS`.
+        tables: Config hashes of the tables that hold them.
+        shards: Its shards, ascending.
+        limits: Shard -> number of records, where fewer than all are compared.
+        sample: Share of the records that are compared.
+    """
+
+    number: int
+    uri: str
+    storage_options: Mapping[str, Any]
+    hashes: str
+    tables: Mapping[str, str]
+    shards: Sequence[int]
+    limits: Mapping[int, int] | None = None
+    sample: float = 1.0
+
+    def read(self, shards: Sequence[int]) -> Rows:
+        """`RECORD` rows of some shards, by place."""
+        corpus = Corpus(self.uri, self.storage_options)
+        parts = [records_of(self._shard(corpus, shard), self.number) for shard in shards]
+        return np.concatenate([np.empty(0, RECORD), *parts])
+
+    def records(self) -> int:
+        """About how many records there are, by the first shard and the last."""
+        corpus = Corpus(self.uri, self.storage_options)
+        seen = [
+            len(corpus.records.covered(shard)) for shard in (*self.shards[:1], *self.shards[-1:])
+        ]
+        return max(seen, default=0) * len(self.shards)
+
+    def _shard(self, corpus: Corpus, shard: int) -> pa.Table:
+        records = corpus.records.read(shard, ["shard", "row", "id", "sha256", "error"])
+        assert records is not None
+        images = records.filter(records.column("error").is_null()).column("row").to_numpy()
+        records = records.drop_columns(["error"])
+        records = sample_rows(records, self.sample)
+        if self.limits is not None:
+            records = records.slice(0, self.limits.get(shard, 0))
+        for name, columns in READS[self.hashes].items():
+            wanted = ["row", *columns.values()]
+            table = Table(corpus.store, name, self.tables[name]).read(shard, wanted)
+            if table is None:
+                fields = [pa.field(column, MEASURED[name]) for name, column in columns.items()]
+                table = pa.schema([pa.field("row", pa.int32()), *fields]).empty_table()
+            if self.number:
+                self._check_measured(shard, name, images, table.column("row").to_numpy())
+            table = table.select(wanted).rename_columns(["row", *columns])
+            records = records.join(table, "row", join_type="left outer")
+        return records
+
+    def _check_measured(
+        self, shard: int, table: str, images: NDArray[Any], measured: NDArray[Any]
+    ) -> None:
+        """An image of another corpus that was not measured would not be found here, silently."""
+        missing = np.count_nonzero(~np.isin(images, measured))
+        if missing:
+            raise RequestError(
+                f"dedup.against: {missing} of {len(images)} images of shard {shard:06d} of "
+                f"{self.uri} are not in its table {table}/{self.tables[table]}; copies of them "
+                f"would not be found. Run `nucleus inspect` (or `retry`) with corpus={self.uri}"
+            )
+
+
+def other_sources(own: Corpus, settings: DedupSettings, tables: Mapping[str, str]) -> list[Source]:
+    """The corpora of `dedup.against`, whose tables must be of the same config hashes.
+
+    Args:
+        own: The corpus that is compared with them, in the same kind of store.
+        settings: What counts as near.
+        tables: Config hashes of the own corpus's tables.
+
+    Raises:
+        RequestError: There is no such corpus, it is the own one, or it was measured with other
+            settings.
+    """
+    storage_options = own.store.storage_options
+    found = []
+    for number, (name, uri) in enumerate(settings.against.items(), 1):
+        corpus = Corpus(uri, storage_options)
+        if _place(corpus) == _place(own):
+            raise RequestError(
+                f"dedup.against.{name}: {uri} is the corpus itself, of which nothing would be left"
+            )
+        read = {table: tables[table] for table in READS[settings.hashes]}
+        for table, hashed in read.items():
+            if hashed not in corpus.config_hashes(table):
+                raise RequestError(
+                    f"dedup.against.{name}: {uri} has no table {table}/{hashed}: it was not "
+                    "measured with the same settings. Run `nucleus inspect` on it with this "
+                    f"configuration and corpus={uri}"
+                )
+        shards = corpus.shards()
+        found.append(Source(number, uri, storage_options, settings.hashes, read, shards))
+    return found
+
+
+def _place(corpus: Corpus) -> str:
+    """Where a corpus lies, however its path is written."""
+    store = corpus.store
+    return str(Path(store.path("")).resolve()) if store.local else store.url("")
+
+
+def parts_of(sources: Sequence[Source]) -> list[str]:
+    """A hash of each source's tables as they are now, for a config hash."""
+    return [
+        Corpus(source.uri, source.storage_options).parts_hash(
+            {"records": RECORDS_HASH, **source.tables}
+        )
+        for source in sources
+    ]

@@ -1,0 +1,290 @@
+"""The search for more records than a process holds: the steps of `pairs` on files, by all workers.
+
+| phase | a task reads | and writes |
+|---|---|---|
+| gather | some shards' tables | `records`, by SHA-256 |
+| bytes | all records with some SHA-256s | `edges` (equal files), `pictures`, by pHash |
+| classes | all pictures with some pHashes | `edges` (equal pictures), `leaders` |
+| deal-B | some leaders | `dealt-B`, by their bits in block B |
+| search-B | all leaders with some values of block B | `edges` (near pictures) |
+| write | all edges of some shards | their parts of the table `dedup` |
+
+deal and search are done for one block after the other, so that the leaders are on the disk twice
+and not six times. A finished task leaves a marker; a run that was killed goes on where it was.
+Nothing but task numbers and counts goes through Ray, and a task holds one part of the records:
+about `dedup.partition_records`, and more only where very many pictures agree in a whole block.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from nucleus_data.corpus.store import Store
+from nucleus_data.corpus.tables import Table
+from nucleus_data.hashing import config_hash
+from nucleus_data.runner.cwd import stand_somewhere
+from nucleus_data.runner.loop import Item, StageReport
+from nucleus_data.runner.rows import Summary
+from nucleus_data.stages.dedup.gather import Source
+from nucleus_data.stages.dedup.rows import (
+    EDGE,
+    PICTURE,
+    RECORD,
+    Rows,
+    by_place,
+    pairs_table,
+    shard_of,
+)
+from nucleus_data.stages.dedup.settings import DedupSettings
+from nucleus_data.stages.dedup.shuffle import read_rows, spread, write_rows
+
+RunTasks = Callable[[str, Any, Iterable[Item], int], StageReport]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a search is cut into tasks.
+
+    Attributes:
+        sources: The corpora, the own one first.
+        pieces: Number of a source, and some of its shards: a task of `gather`, and for the own
+            corpus one of `write`.
+        parts: How many parts the records are spread over.
+        settings: What counts as near.
+        table: Config hash of the table `dedup`.
+    """
+
+    sources: Sequence[Source]
+    pieces: Sequence[tuple[int, Sequence[int]]]
+    parts: int
+    settings: DedupSettings
+    table: str
+
+    @classmethod
+    def made(
+        cls, sources: Sequence[Source], records: int, settings: DedupSettings, table: str
+    ) -> "Plan":
+        """A plan for about so many records."""
+        parts = max(1, -(-records // settings.partition_records))
+        shards = sum(len(source.shards) for source in sources)
+        together = max(1, shards // parts)
+        pieces = [
+            (source.number, source.shards[at : at + together])
+            for source in sources
+            for at in range(0, len(source.shards), together)
+        ]
+        return cls(sources, pieces, parts, settings, table)
+
+    @property
+    def own_pieces(self) -> list[Sequence[int]]:
+        """Shards of the own corpus, by piece."""
+        return [shards for number, shards in self.pieces if number == 0]
+
+    @property
+    def folder(self) -> str:
+        """Where the files are, by all that decides about their content."""
+        how = config_hash(
+            {"parts": self.parts, "pieces": [[n, list(shards)] for n, shards in self.pieces]}
+        )
+        return f"tables/dedup/{self.table}/_search/{how}"
+
+    def store(self) -> Store:
+        """The own corpus's store."""
+        return Store(self.sources[0].uri, self.sources[0].storage_options)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase (a task of the runner).
+
+    Attributes:
+        plan: The plan.
+        name: Which.
+        block: Of `deal` and `search`.
+        shares: Of each bit, in which share of the leaders' pHashes it is set.
+        codes: How many different pHashes there are.
+    """
+
+    plan: Plan
+    name: str
+    block: int = 0
+    shares: Sequence[float] = ()
+    codes: int = 0
+
+    @property
+    def label(self) -> str:
+        """The phase's name, with its block."""
+        return f"{self.name}-{self.block}" if self.name in ("deal", "search") else self.name
+
+    def run(self, number: int) -> Summary:
+        """Does a task, unless it was done; its counts are in the summary's `extra`."""
+        stand_somewhere()
+        store = self.plan.store()
+        marker = f"{self.plan.folder}/done/{self.label}/{number:06d}.json"
+        try:
+            counts = json.loads(store.read(marker))
+        except FileNotFoundError:
+            counts = getattr(_Work(self, store), self.name)(number)
+            store.create(marker, json.dumps(counts, sort_keys=True).encode())
+        return Summary(rows=counts.get("rows", 0), done=1, extra=Counter(counts))
+
+
+class _Work:
+    """What the tasks of each phase do; each returns counts."""
+
+    def __init__(self, phase: Phase, store: Store) -> None:
+        self.phase, self.plan, self.store = phase, phase.plan, store
+        self.settings, self.parts = phase.plan.settings, phase.plan.parts
+
+    def gather(self, number: int) -> dict[str, int]:
+        source, shards = self.plan.pieces[number]
+        records = self.plan.sources[source].read(shards)
+        self._write("records", number, records, spread(records["sha256"][:, 0], self.parts))
+        return {"records": len(records)} if source == 0 else {"others": len(records)}
+
+    def bytes(self, number: int) -> dict[str, int]:
+        from nucleus_data.stages.dedup.pairs import by_bytes
+
+        records = by_place(self._read("records", number, RECORD))
+        exact, pictures = by_bytes(records)
+        self._write_edges(f"bytes-{number:06d}", exact)
+        self._write("pictures", number, pictures, spread(pictures["phash"], self.parts))
+        return {"exact": len(exact), "pairs": len(exact)}
+
+    def classes(self, number: int) -> dict[str, int]:
+        from nucleus_data.stages.dedup.groups import group_equal
+        from nucleus_data.stages.dedup.pairs import by_class, equal_codes
+
+        pictures = by_place(self._read("pictures", number, PICTURE))
+        links, leaders = by_class(pictures)
+        groups = group_equal(leaders["phash"])
+        candidates: Counter[str] = Counter()
+        edges = [links, *equal_codes(leaders, groups, self.settings, candidates)]
+        count = self._write_edges(f"classes-{number:06d}", np.concatenate(edges))
+        self._write("leaders", number, leaders, np.zeros(len(leaders)), 1)
+        bits = np.unpackbits(groups.codes.astype(">u8").view(np.uint8).reshape(-1, 8), axis=1)
+        set_bits = {f"bit {63 - bit}": int(n) for bit, n in enumerate(bits.sum(0, dtype=np.int64))}
+        return {"pairs": count, "codes": len(groups.codes), **set_bits, **candidates}
+
+    def deal(self, number: int) -> dict[str, int]:
+        leaders = read_rows(self.store, [self._name("leaders", number)], 0, 1, PICTURE)
+        values = self._layout().values(np.ascontiguousarray(leaders["phash"]), self.phase.block)
+        reader = spread(values.astype(np.uint64), self.parts)
+        self._write(self._dealt(), number, leaders, reader)
+        return {}
+
+    def search(self, number: int) -> dict[str, int]:
+        from nucleus_data.stages.dedup.groups import group_equal
+        from nucleus_data.stages.dedup.pairs import confirmed
+        from nucleus_data.stages.dedup.search import pairs_of_block
+
+        leaders = by_place(self._read(self._dealt(), number, PICTURE))
+        groups = group_equal(leaders["phash"])
+        near = pairs_of_block(groups.codes, self._layout(), self.phase.block)
+        candidates: Counter[str] = Counter()
+        edges = list(confirmed(leaders, groups, near, self.settings, candidates))
+        name = f"{self.phase.label}-{number:06d}"
+        count = self._write_edges(name, np.concatenate([np.empty(0, EDGE), *edges]))
+        return {"pairs": count, **candidates}
+
+    def write(self, number: int) -> dict[str, int]:
+        names = [f"{self.plan.folder}/edges/{n}" for n in self.store.list(self._folder("edges"))]
+        edges = read_rows(self.store, names, number, len(self.plan.own_pieces), EDGE)
+        target = Table(self.store, "dedup", self.plan.table)
+        write_pairs(target, pairs_table(edges, tuple(self.settings.against)))
+        return {}
+
+    def _layout(self) -> Any:
+        from nucleus_data.stages.dedup.search import Layout
+
+        phase = self.phase
+        return Layout.chosen(np.array(phase.shares), phase.codes, self.settings.distance)
+
+    def _folder(self, name: str) -> str:
+        return f"{self.plan.folder}/{name}"
+
+    def _dealt(self) -> str:
+        return f"dealt-{self.phase.block}"
+
+    def _name(self, folder: str, number: int) -> str:
+        return f"{self._folder(folder)}/{number:06d}"
+
+    def _write(
+        self, folder: str, number: int, rows: Rows, reader: Any, readers: int | None = None
+    ) -> None:
+        write_rows(self.store, self._name(folder, number), rows, reader, readers or self.parts)
+
+    def _write_edges(self, name: str, edges: Rows) -> int:
+        firsts = [shards[0] for shards in self.plan.own_pieces]
+        reader = np.searchsorted(firsts, shard_of(edges["place"]), side="right") - 1
+        write_rows(self.store, f"{self._folder('edges')}/{name}", edges, reader, len(firsts))
+        return len(edges)
+
+    def _read(self, folder: str, reader: int, kind: np.dtype[Any]) -> Rows:
+        names = [f"{self._folder(folder)}/{n}" for n in self.store.list(self._folder(folder))]
+        return read_rows(self.store, names, reader, self.parts, kind)
+
+
+def search_partitioned(plan: Plan, run_tasks: RunTasks) -> Counter[str] | None:
+    """Finds and writes all pairs.
+
+    Args:
+        plan: How.
+        run_tasks: Runs tasks: their name, the task, numbered items, and how many they are.
+
+    Returns:
+        Counts: `records`, `pairs`, `exact`, `candidates`; None if tasks failed.
+    """
+    store, counts = plan.store(), Counter[str]()
+
+    def done(phase: Phase, tasks: int) -> bool:
+        report = run_tasks(f"dedup {phase.label}", phase, (Item(n) for n in range(tasks)), tasks)
+        counts.update(report.summary.extra)
+        return not report.failed
+
+    if not done(Phase(plan, "gather"), len(plan.pieces)):
+        return None
+    for name, used in (("bytes", "records"), ("classes", "pictures")):
+        if not done(Phase(plan, name), plan.parts):
+            return None
+        _remove(store, f"{plan.folder}/{used}")
+    codes = counts["codes"]
+    shares = [counts.pop(f"bit {bit}", 0) / max(codes, 1) for bit in range(64)]
+    near = Phase(plan, "deal", shares=shares, codes=codes)
+    for block in range(plan.settings.distance + 1 if plan.settings.distance else 0):
+        searched = replace(near, name="search", block=block)
+        finished = store.list(f"{plan.folder}/done/{searched.label}")
+        if len(finished) < plan.parts and not done(replace(near, block=block), plan.parts):
+            return None
+        if not done(searched, plan.parts):
+            return None
+        _remove(store, f"{plan.folder}/dealt-{block}")
+    if not done(Phase(plan, "write"), len(plan.own_pieces)):
+        return None
+    return counts
+
+
+def clear(store: Store, table: str) -> None:
+    """Removes the files of all searches for a table."""
+    folder = f"tables/dedup/{table}/_search"
+    if store.list(folder):
+        store.fs.rm(store.path(folder), recursive=True)
+
+
+def write_pairs(target: Table, pairs: Any) -> None:
+    """Writes pairs, sorted by shard, as one part a shard; a shard that has its part is left."""
+    shards = pairs.column("shard").to_numpy()
+    numbers, starts = np.unique(shards, return_index=True)
+    for number, start, end in zip(numbers, starts, np.append(starts, len(shards))[1:], strict=True):
+        # A pair's first row may occur in several pairs, so a part is written as a whole, once.
+        if not len(target.covered(int(number))):
+            target.append(int(number), pairs.slice(start, end - start), {})
+
+
+def _remove(store: Store, folder: str) -> None:
+    for name in store.list(folder):
+        store.remove(f"{folder}/{name}")

@@ -1,0 +1,150 @@
+"""Which of several duplicates stays: the survivor walk.
+
+Records are visited best first. A record is dropped only if one that is *kept* is its duplicate:
+with A ~ B ~ C, where B was dropped for A, C stays unless C ~ A. Records that the rules rejected are
+no part of it: they displace nothing.
+
+All members of a class (see the package's docstring) have the same duplicates, so the best eligible
+one decides for all, and the walk visits classes: a million copies of one picture are one step.
+"""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from nucleus_data.stages.dedup.codes import Indices
+
+KEPT = -1
+
+
+def walk(
+    ids: pa.ChunkedArray, eligible: NDArray[np.bool_], rank: Indices, pairs: pa.Table
+) -> pa.Array:
+    """Finds for each record the kept one that it is dropped for.
+
+    Args:
+        ids: Record ids, N strings, each once, in any order.
+        eligible: Whether the rules keep the record, bool[N].
+        rank: The order of preference, lowest first, int64[N]; 0 or more, and no two eligible
+            records have the same.
+        pairs: The `dedup` table (schema `nucleus_data.stages.dedup.rows.PAIRS`). Records that it names
+            and `ids` does not can't be kept, but still connect the members of their class; those of
+            other corpora (without `other_shard`) are all kept, before all others.
+
+    Returns:
+        N strings: the id of the best kept duplicate, of another corpus with its name before it;
+        null for records that are kept and for ineligible ones.
+
+    Raises:
+        ValueError: An id or the rank of an eligible record occurs twice, or the lengths differ.
+    """
+    ids, first, second = (
+        column.cast(pa.string()) for column in (ids, pairs["id"], pairs["other_id"])
+    )
+    # `unique` keeps the order, so the first N are `ids`.
+    named = pc.unique(pa.chunked_array([*ids.chunks, *first.chunks, *second.chunks], pa.string()))
+    if pc.count_distinct(ids).as_py() != len(ids):
+        raise ValueError(f"ids must be distinct, got {len(ids)} with repetitions")
+    if not len(ids) == len(eligible) == len(rank):
+        raise ValueError(
+            "ids, eligible and rank must have one length, "
+            f"got {len(ids)}, {len(eligible)} and {len(rank)}"
+        )
+    strangers = len(named) - len(ids)
+    differences = (pairs["distance"], pairs["distance256"], pairs["aspect_difference"])
+    equal = np.logical_and.reduce([column.to_numpy() == 0 for column in differences])
+    elsewhere = pc.unique(second.filter(pairs["other_shard"].is_null())).sort()
+    foreign = np.zeros(len(named), dtype=bool)
+    foreign[pc.index_in(elsewhere, value_set=named).to_numpy()] = True
+    ranks = np.append(rank, np.zeros(strangers, dtype=np.int64))
+    ranks[pc.index_in(elsewhere, value_set=named).to_numpy()] = np.arange(-len(elsewhere), 0)
+    places = survivors(
+        np.append(eligible, np.zeros(strangers, dtype=bool)) | foreign,
+        ranks,
+        pc.index_in(first, value_set=named).to_numpy(),
+        pc.index_in(second, value_set=named).to_numpy(),
+        pairs["exact"].to_numpy() | equal,
+        foreign,
+    )[: len(ids)]
+    return named.take(pa.array(places, mask=places == KEPT))
+
+
+def survivors(
+    eligible: NDArray[np.bool_],
+    rank: Indices,
+    first: Indices,
+    second: Indices,
+    same_class: NDArray[np.bool_],
+    protected: NDArray[np.bool_] | None = None,
+) -> Indices:
+    """The walk over records given by their places 0 to N - 1.
+
+    Args:
+        eligible: bool[N].
+        rank: Lowest first, int64[N]; no two eligible records have the same.
+        first: One record of each pair, int[E].
+        second: The other, int[E].
+        same_class: Whether the pair joins members of one class, bool[E]; otherwise it joins their
+            whole classes.
+        protected: Records that are not dropped for one another, bool[N]; eligible, and ranked
+            before all others.
+
+    Returns:
+        int64[N]: the place of the best kept duplicate; -1 for records that are kept and for
+        ineligible ones.
+
+    Raises:
+        ValueError: Two eligible records have the same rank.
+    """
+    best_first = np.flatnonzero(eligible)
+    best_first = best_first[np.argsort(rank[best_first], kind="stable")]
+    if (np.diff(rank[best_first]) == 0).any():
+        raise ValueError("rank must order the eligible records, got two with the same rank")
+
+    # A class is known by its best eligible member, its leader.
+    group = _components(len(eligible), first[same_class], second[same_class])
+    groups, at = np.unique(group[best_first], return_index=True)
+    leader = np.full(len(eligible), -1, dtype=np.int64)
+    leader[groups] = best_first[at]
+
+    one, other = leader[group[first[~same_class]]], leader[group[second[~same_class]]]
+    between = (one >= 0) & (other >= 0) & (one != other)
+    if protected is not None:
+        between &= ~(protected[one] & protected[other])
+    dropped_for = _walk_leaders(rank, one[between], other[between])
+
+    leader_of = leader[group[best_first]]
+    kept_leader = dropped_for[leader_of] == KEPT
+    for_whom = np.where(kept_leader, leader_of, dropped_for[leader_of])
+    dropped_for[best_first] = np.where(for_whom == best_first, KEPT, for_whom)
+    return dropped_for
+
+
+def _components(count: int, first: Indices, second: Indices) -> Indices:
+    """The smallest place that each place is connected with."""
+    label = np.arange(count)
+    while True:
+        one, other = label[first], label[second]
+        if (one == other).all():
+            return label
+        np.minimum.at(label, np.maximum(one, other), np.minimum(one, other))
+        while (label != label[label]).any():
+            label = label[label]
+
+
+def _walk_leaders(rank: Indices, one: Indices, other: Indices) -> Indices:
+    """The walk without classes, over the pairs' records alone: all others are kept."""
+    source, target = np.append(one, other), np.append(other, one)
+    by_source = np.argsort(source, kind="stable")
+    target = target[by_source]
+    starts = np.searchsorted(source[by_source], np.arange(len(rank) + 1))
+    dropped_for = np.full(len(rank), KEPT, dtype=np.int64)
+    visited = np.unique(source)
+    for place in visited[np.argsort(rank[visited])]:
+        if dropped_for[place] == KEPT:
+            near = target[starts[place] : starts[place + 1]]
+            # A neighbour that was kept before would have dropped this one: those still free come
+            # later in the order.
+            dropped_for[near[dropped_for[near] == KEPT]] = place
+    return dropped_for

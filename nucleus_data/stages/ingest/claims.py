@@ -1,0 +1,170 @@
+"""Claims: which upstream rows an image shard is made of, with everything needed to build it.
+
+`claims/000017.parquet` is created if no object has that name, so each number belongs to one ingest,
+whoever else is at work. Its columns: row, id, source, then `spool.LOCATION` and `source.NAME`;
+its footer: kind, source (name), uri, root and the settings that building needs. Credentials
+(`storage_options`) are never stored. A claim of a retry also has `retry_shard` and `retry_row`: the
+place of the failed record that each of its rows is to stand for.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.store import Store, with_retries
+from nucleus_data.corpus.tables import PREFIX, encode_part
+from nucleus_data.errors import CorpusError
+
+BATCH = 10_000
+FOLDER = "claims"
+RETRY_SHARD, RETRY_ROW = "retry_shard", "retry_row"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a claim's rows come from: what its footer says.
+
+    Attributes:
+        kind: folder, tars, img2dataset or urls.
+        source: The source's name.
+        uri: The source as the person gave it, made absolute.
+        root: The folder that paths in the claim are relative to.
+        settings: `IngestSettings.for_claim()`.
+    """
+
+    kind: str
+    source: str
+    uri: str
+    root: str
+    settings: Mapping[str, Any]
+
+    def footer(self) -> dict[str, str]:
+        """As text, for a Parquet footer."""
+        return {
+            "kind": self.kind,
+            "source": self.source,
+            "uri": self.uri,
+            "root": self.root,
+            "settings": json.dumps(self.settings, sort_keys=True),
+        }
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim that was read: its number, its origin and its rows in order."""
+
+    number: int
+    origin: Origin
+    rows: pa.Table
+
+
+def claim_name(number: int) -> str:
+    """Path of a claim below the corpus."""
+    return f"{FOLDER}/{number:06d}.parquet"
+
+
+def claim_numbers(store: Store) -> list[int]:
+    """Numbers of all claims, ascending."""
+    names = [name.removesuffix(".parquet") for name in store.list(FOLDER)]
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def read_claim(corpus: Corpus, number: int) -> Claim:
+    """Reads a claim.
+
+    Raises:
+        CorpusError: There is none of that number, or it is no claim.
+    """
+    try:
+        data = corpus.store.read(claim_name(number))
+    except FileNotFoundError:
+        raise CorpusError(f"{claim_name(number)} is missing in {corpus.uri}") from None
+    rows = pq.read_table(pa.BufferReader(data))
+    return Claim(number, _origin(number, rows.schema), rows.replace_schema_metadata(None))
+
+
+def read_origin(corpus: Corpus, number: int) -> Origin:
+    """Reads where a claim's rows come from, without the rows."""
+    with _opened(corpus.store, number) as file:
+        return _origin(number, pq.read_schema(file))
+
+
+def claimed_ids(corpus: Corpus, number: int) -> Iterator[pa.RecordBatch]:
+    """The ids of a claim, in batches of one column `id`."""
+    with _opened(corpus.store, number) as file:
+        yield from pq.ParquetFile(file).iter_batches(columns=["id"])
+
+
+def retried_places(corpus: Corpus, number: int) -> list[tuple[int, int]]:
+    """Shard and row of the failed records that a claim tries again; empty if it is no retry."""
+    with _opened(corpus.store, number) as file:
+        claim = pq.ParquetFile(file)
+        if RETRY_SHARD not in claim.schema_arrow.names:
+            return []
+        places = claim.read(columns=[RETRY_SHARD, RETRY_ROW])
+        return list(zip(*(column.to_pylist() for column in places.columns), strict=True))
+
+
+def create_claim(corpus: Corpus, number: int, rows: pa.Table, origin: Origin) -> bool:
+    """Claims a shard number for some rows.
+
+    Args:
+        corpus: The corpus.
+        number: The number to try. If it is taken, nothing is written.
+        rows: `id`, `source`, LOCATION and `source.NAME` columns.
+        origin: Where they come from.
+
+    Returns:
+        Whether the claim is there; False if the number is another's. (Two ingests that claim the
+        very same rows under the same number share the claim.)
+    """
+    places = pa.array(range(rows.num_rows), pa.int32())
+    numbered = rows.add_column(0, pa.field("row", pa.int32(), nullable=False), places)
+    data = encode_part(numbered, origin.footer())
+    return corpus.store.create(claim_name(number), data)
+
+
+def chunks(path: Path, most_rows: int, most_bytes: int) -> Iterator[pa.Table]:
+    """Cuts rows into shards: at most so many rows and, but for a single image, so many bytes."""
+    rest: pa.Table | None = None
+    file = pq.ParquetFile(path)
+    try:
+        for batch in file.iter_batches(BATCH):
+            table = pa.Table.from_batches([batch]).drop_columns(["position"])
+            rest = table if rest is None else pa.concat_tables([rest, table])
+            while (cut := _cut(rest, most_rows, most_bytes)) is not None:
+                yield rest.slice(0, cut).combine_chunks()
+                rest = rest.slice(cut)
+        if rest is not None and len(rest):
+            yield rest.combine_chunks()
+    finally:
+        file.close()
+
+
+def _cut(rows: pa.Table, most_rows: int, most_bytes: int) -> int | None:
+    """Where the first shard ends, if it is known to end within these rows."""
+    sizes = rows["size"].fill_null(0).to_numpy()
+    fits = int(np.searchsorted(np.cumsum(sizes), most_bytes, side="right"))
+    cut = max(1, min(fits, most_rows))
+    return cut if cut < len(rows) or (cut == most_rows and cut == len(rows)) else None
+
+
+def _opened(store: Store, number: int) -> Any:
+    return with_retries(lambda: store.fs.open(store.path(claim_name(number)), "rb"))
+
+
+def _origin(number: int, schema: pa.Schema) -> Origin:
+    metadata = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
+    try:
+        values = {name: metadata[f"{PREFIX}{name}"] for name in ("kind", "source", "uri", "root")}
+        settings = json.loads(metadata[f"{PREFIX}settings"])
+    except KeyError as error:
+        raise CorpusError(f"{claim_name(number)} is no claim: its footer lacks {error}") from error
+    return Origin(**values, settings=settings)

@@ -1,0 +1,158 @@
+"""What img2dataset left behind (webdataset format): 00000.tar beside 00000.parquet.
+
+The Parquet file has a row for every URL, the failed ones too, so every row is a record: with its
+image, or with a reason made of img2dataset's error message. All its columns are kept as
+`source.NAME`; its SHA-256 is upstream's claim and never used as ours.
+
+A tar without its Parquet file (a killed download) is read as a plain tar.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nucleus_data.corpus.store import Store
+from nucleus_data.errors import RequestError
+from nucleus_data.stages.ingest.listing.formats import extension, is_image
+from nucleus_data.stages.ingest.listing.locate import Location
+from nucleus_data.stages.ingest.listing.spool import LOCATION, Listing, Spool, quoted
+from nucleus_data.stages.ingest.listing.sql import named, upstream_columns
+from nucleus_data.stages.ingest.listing.tars import TRUNCATED, Member, TarWalk, tar_label, tar_rows
+from nucleus_data.stages.ingest.reasons import download_reason, is_retryable
+
+NEEDED = ("key", "status")
+SUCCESS = "success"
+
+
+def list_img2dataset(
+    location: Location, folder: Path, connection: duckdb.DuckDBPyConnection, limit: int | None
+) -> Listing:
+    """Lists every row of every shard, in the order of the shards and of their keys.
+
+    Raises:
+        RequestError: A Parquet file cannot be read or lacks `key` or `status`, or there is no row.
+    """
+    skipped: Counter[str] = Counter()
+    count, queries = 0, []
+    for number, name in enumerate(location.files):
+        spool = Spool(folder / f"shard-{number:06d}.parquet", LOCATION)
+        left = None if limit is None else limit - count
+        if left == 0:
+            break
+        table = tar_label(name) + ".parquet"
+        if not location.root.exists(table):
+            with spool:
+                spool.add_all(tar_rows(location.root, name, skipped), left)
+            queries.append(f"SELECT * FROM read_parquet({quoted(str(spool.path))})")
+        else:
+            upstream = folder / f"upstream-{number:06d}.parquet"
+            upstream.write_bytes(location.root.read(table))
+            with spool:
+                spool.add_all(_shard_rows(location.root, name, upstream, skipped), left)
+            queries.append(_joined(spool.path, upstream, connection))
+        count += spool.count
+    if not count:
+        raise RequestError(f"ingest.source={location.uri!r}: img2dataset left no row there")
+    parts = []
+    for number, query in enumerate(queries):
+        part = folder / f"listed-{number:06d}.parquet"
+        connection.execute(f"COPY ({query}) TO {quoted(str(part))} (FORMAT parquet)")
+        parts.append(quoted(str(part)))
+    query = f"SELECT * FROM read_parquet([{', '.join(parts)}], union_by_name = true)"
+    return Listing(query, skipped=dict(skipped))
+
+
+def _joined(spool: Path, upstream: Path, connection: duckdb.DuckDBPyConnection) -> str:
+    """A shard's rows with the columns of its Parquet file."""
+    query = f"SELECT * FROM read_parquet({quoted(str(upstream))})"
+    columns = pq.read_schema(upstream).names
+    caption = "caption" if "caption" in columns else None
+    select, _ = upstream_columns(connection, query, special={"caption": caption})
+    location = ", ".join(f"s.{named(column)}" for column in LOCATION.names)
+    rows = f"SELECT *, row_number() OVER () AS place FROM read_parquet({quoted(str(spool))})"
+    # img2dataset's own keys are numbers: what follows the last slash is the key.
+    return (
+        f"SELECT {location}, u.* EXCLUDE (match) FROM ({rows}) s LEFT JOIN "
+        f"(SELECT CAST(key AS VARCHAR) AS match, {select} FROM ({query}) "
+        "QUALIFY row_number() OVER (PARTITION BY key) = 1) u "
+        "ON u.match = split_part(s.key, '/', -1) ORDER BY s.place"
+    )
+
+
+def _shard_rows(
+    root: Store, name: str, upstream: Path, skipped: Counter[str]
+) -> Iterator[dict[str, Any]]:
+    try:
+        schema = pq.read_schema(upstream)
+        missing = [column for column in NEEDED if column not in schema.names]
+        if missing:
+            raise RequestError(
+                f"{tar_label(name)}.parquet has no column {', '.join(missing)}; its columns are "
+                f"{', '.join(schema.names)}. If img2dataset did not write it: ingest.kind=tars"
+            )
+        wanted = [c for c in ("key", "status", "error_message", "url") if c in schema.names]
+        rows = pq.read_table(upstream, columns=wanted).sort_by("key").to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise RequestError(f"{tar_label(name)}.parquet cannot be read: {error}") from error
+    images, damage = _members(root, name, skipped)
+    path = name.encode("utf-8", "surrogateescape")
+    for row in rows:
+        key = str(row["key"])
+        member = images.pop(key, None)
+        url = row.get("url")
+        yield {
+            "key": f"{tar_label(name)}/{key}",
+            "path": path,
+            "url": url,
+            "extension": extension(_url_path(url)) if url else None,
+            **_place(member, row, damage),
+        }
+    for key, member in images.items():
+        yield {
+            "key": f"{tar_label(name)}/{key}",
+            "path": path,
+            "offset": member.offset,
+            "size": member.size,
+            "extension": extension(member.name),
+        }
+
+
+def _members(root: Store, name: str, skipped: Counter[str]) -> tuple[dict[str, Member], str | None]:
+    """The images of a tar by key, and what is wrong with it (a download shard has 10,000 or so)."""
+    images: dict[str, Member] = {}
+    if not root.exists(name):
+        return images, "the tar is missing"
+    with root.fs.open(root.path(name), "rb") as file:
+        walk = TarWalk(file, root.size(name))
+        for member in walk:
+            if is_image(member.name):
+                images[member.key] = member
+            elif member.suffix not in (".json", ".txt"):
+                skipped[member.suffix or "(none)"] += 1
+    return images, walk.damage
+
+
+def _place(member: Member | None, row: dict[str, Any], damage: str | None) -> dict[str, Any]:
+    """Where a row's image is, or the reason why it has none."""
+    if member is not None:
+        return {"offset": member.offset, "size": member.size}
+    if row["status"] == SUCCESS:
+        reason = TRUNCATED if damage and damage != "the tar is missing" else "missing_file"
+        detail = damage or "the tar has no image of this key"
+        return {"error": reason, "detail": detail, "retryable": False}
+    message = str(row.get("error_message") or row["status"] or "")
+    reason = download_reason(message)
+    return {"error": reason, "detail": message, "retryable": is_retryable(reason)}
+
+
+def _url_path(url: str) -> str:
+    try:
+        return urlsplit(url).path
+    except ValueError:
+        return ""

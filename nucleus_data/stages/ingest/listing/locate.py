@@ -1,0 +1,189 @@
+"""Finds out what a source is and where its files are."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nucleus_data.corpus.store import Store
+from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.stages.ingest.listing.formats import is_image
+from nucleus_data.stages.ingest.settings import IngestSettings, Kind
+
+URL_LISTS = (".parquet", ".csv", ".tsv", ".txt")
+COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz")
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_GLOB = re.compile(r"[*?\[]")
+
+
+@dataclass
+class Location:
+    """Where a source is.
+
+    Attributes:
+        kind: What it is.
+        name: The name that its records carry.
+        uri: The source as given, local paths made absolute; tells two sources of one name apart.
+        root: The folder that file names are relative to.
+        files: File names below the root (tars, URL lists), sorted; empty for a folder of images.
+    """
+
+    kind: Kind
+    name: str
+    uri: str
+    root: Store
+    files: list[str] = field(default_factory=list)
+
+
+def locate(settings: IngestSettings) -> Location:
+    """Looks at a source.
+
+    Raises:
+        RequestError: There is nothing, a file is missing, or it can't be told what it is.
+    """
+    uri = absolute(settings.source.rstrip("/") or "/")
+    if uri.endswith(COMPRESSED_TARS):
+        raise RequestError(
+            f"ingest.source={settings.source!r}: compressed tars are not supported: images "
+            "in them cannot be read by offset. Allowed: plain .tar (gunzip, unzstd make one)"
+        )
+    if _RANGE.search(uri) or _GLOB.search(uri):
+        root, files = _pattern(uri, settings)
+        kind = _kind_of_files(files, settings)
+    else:
+        root = Store(uri, settings.storage_options)
+        if not root.exists(""):
+            raise RequestError(
+                f"ingest.source={settings.source!r}: there is no such file or folder"
+            )
+        if root.fs.isdir(root.path("")):
+            kind, files = _folder(root, settings)
+        else:
+            parent, _, name = uri.rpartition("/")
+            root, files = Store(parent or "/", settings.storage_options), [name]
+            kind = _kind_of_files(files, settings)
+    return Location(kind, settings.name or _name(uri), uri, root, files)
+
+
+def absolute(source: str) -> str:
+    """A source's path or URL; a local path made absolute."""
+    if "://" in source and not source.startswith(("file://", "local://")):
+        return source
+    path = source.split("://", 1)[-1]
+    return str(Path(path).expanduser().absolute())
+
+
+def _name(uri: str) -> str:
+    parts = [part for part in uri.split("://", 1)[-1].split("/") if part]
+    while len(parts) > 1 and (_GLOB.search(parts[-1]) or _RANGE.search(parts[-1])):
+        parts.pop()
+    last = parts[-1] if parts else "root"
+    for suffix in (".tar", *URL_LISTS):
+        last = last.removesuffix(suffix)
+    return last or "root"
+
+
+def _pattern(uri: str, settings: IngestSettings) -> tuple[Store, list[str]]:
+    """The files that a glob matches, or all of a numbered range, and the folder above them."""
+    whole, folder = uri, uri.rsplit("/", 1)[0]
+    while _GLOB.search(folder) or _RANGE.search(folder):
+        folder = folder.rsplit("/", 1)[0]
+    root = Store(folder or "/", settings.storage_options)
+    names = [whole[len(folder) :].lstrip("/")]
+    while match := _RANGE.search(names[0]):
+        low, high = match.groups()
+        span = match.span()
+        names = [
+            f"{name[: span[0]]}{number:0{len(low)}d}{name[span[1] :]}"
+            for name in names
+            for number in range(int(low), int(high) + 1)
+        ]
+        if not names:
+            raise RequestError(f"ingest.source={settings.source!r}: the range {match[0]} is empty")
+    if _GLOB.search(names[0]):
+        found = {path for name in names for path in root.fs.glob(root.path(name))}
+        names = sorted(path[len(root.root) :].lstrip("/") for path in found)
+        if not names:
+            raise RequestError(f"ingest.source={settings.source!r}: no file matches")
+    missing = [name for name in names if not root.exists(name)]
+    if missing:
+        raise RequestError(
+            f"ingest.source={settings.source!r}: {len(missing)} of {len(names)} files are missing: "
+            f"{', '.join(missing[:5])}{', …' if len(missing) > 5 else ''} (in {root.uri})"
+        )
+    return root, names
+
+
+def _kind_of_files(files: list[str], settings: IngestSettings) -> Kind:
+    odd = [name for name in files if not name.lower().endswith((".tar", *URL_LISTS))]
+    if odd and settings.kind == "auto":
+        raise RequestError(
+            f"ingest.source={settings.source!r}: cannot tell what {odd[0]!r} is. Allowed: a "
+            f"folder, .tar, or a URL list ({', '.join(URL_LISTS)}); or say ingest.kind"
+        )
+    tars = [name for name in files if name.lower().endswith(".tar")]
+    if tars and len(tars) < len(files):
+        raise RequestError(
+            f"ingest.source={settings.source!r} matches tars and URL lists; name one kind (`*.tar`)"
+        )
+    if settings.kind == "auto":
+        return "tars" if tars else "urls"
+    if settings.kind == "folder" or (settings.kind == "img2dataset" and not tars):
+        raise RequestError(
+            f"ingest.source={settings.source!r} is no folder; ingest.kind={settings.kind} wants one"
+        )
+    return settings.kind
+
+
+def _folder(root: Store, settings: IngestSettings) -> tuple[Kind, list[str]]:
+    if settings.kind == "folder":
+        return "folder", []
+    names = root.list("")
+    tars = [name for name in names if name.endswith(".tar")]
+    parquets = [name for name in names if name.endswith(".parquet")]
+    tabled = {name.removesuffix(".tar") for name in tars} & {
+        name.removesuffix(".parquet") for name in parquets
+    }
+    kind: Kind
+    if settings.kind != "auto":
+        kind = settings.kind
+    elif tars:
+        kind = "img2dataset" if tabled else "tars"
+        images = sum(map(is_image, names))
+        if images:
+            raise RequestError(
+                f"ingest.source={settings.source!r} holds {len(tars)} tars and {images} images. "
+                f"Say which are meant: ingest.kind={kind} or ingest.kind=folder"
+            )
+    elif parquets and len(parquets) == len(names):
+        kind = "urls"
+    else:
+        return "folder", []
+    if kind == "img2dataset":
+        stems = {name.rsplit(".", 1)[0] for name in (*tars, *parquets)}
+        files = sorted(f"{stem}.tar" for stem in stems)
+    else:
+        files = tars if kind == "tars" else parquets
+    if not files:
+        wanted = ".parquet" if kind == "urls" else ".tar"
+        raise RequestError(
+            f"ingest.source={settings.source!r}: there is no {wanted} in this folder, which "
+            f"ingest.kind={kind} wants"
+        )
+    return kind, files
+
+
+def reopen(uri: str, storage_options: Mapping[str, Any]) -> Store:
+    """The root of a source again, to read what a claim lists.
+
+    Raises:
+        CorpusError: It is gone.
+    """
+    root = Store(uri, storage_options)
+    if not root.exists(""):
+        raise CorpusError(
+            f"the source {uri!r} is gone, though image shards were planned from it; put it back "
+            "and run the same command again"
+        )
+    return root

@@ -1,0 +1,246 @@
+"""Plans an ingest: lists the source, leaves out what the corpus has, claims shards for the rest.
+
+Nothing is held in memory that grows with the number of images: rows go through temporary Parquet
+files, and DuckDB sorts, numbers and joins them.
+"""
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.errors import RequestError
+from nucleus_data.stages.ingest.claims import (
+    Origin,
+    chunks,
+    claim_numbers,
+    claimed_ids,
+    create_claim,
+    read_origin,
+)
+from nucleus_data.stages.ingest.identify import identified
+from nucleus_data.stages.ingest.listing.folder import list_folder
+from nucleus_data.stages.ingest.listing.formats import counted
+from nucleus_data.stages.ingest.listing.img2dataset import list_img2dataset
+from nucleus_data.stages.ingest.listing.locate import Location, locate
+from nucleus_data.stages.ingest.listing.spool import BATCH, Listing, connect, quoted
+from nucleus_data.stages.ingest.listing.tars import list_tars
+from nucleus_data.stages.ingest.listing.urls import list_urls
+from nucleus_data.stages.ingest.settings import IngestSettings, Kind
+
+ID_SCHEMA = pa.schema([("id", pa.string())])
+
+
+@dataclass
+class IngestPlan:
+    """What an ingest will do, and what it found.
+
+    Attributes:
+        source: The source's name.
+        kind: What it is.
+        uri: Where it is.
+        found: Upstream rows seen (after `limit` and `sample`).
+        already: Those that the corpus has, or that an earlier ingest claimed.
+        new: Those that it lacks.
+        new_shards: Image shards planned for the new rows (with `dry_run`: that would be).
+        todo: Numbers of all claimed shards of this source whose records are not committed yet.
+        skipped: Extension -> number of files that are no images.
+        notes: Sentences for people.
+    """
+
+    source: str
+    kind: Kind
+    uri: str
+    found: int = 0
+    already: int = 0
+    new: int = 0
+    new_shards: int = 0
+    todo: list[int] = field(default_factory=list)
+    skipped: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """The plan in words, for people."""
+        first = (
+            f"{self.source} ({self.kind}): {self.found} rows found, {self.already} already in the "
+            f"corpus, {self.new} new in {self.new_shards} image shards"
+        )
+        other = [f"other files, not images: {counted(self.skipped)}"] if self.skipped else []
+        return [first, *other, *self.notes]
+
+
+def plan_ingest(
+    corpus: Corpus,
+    settings: IngestSettings,
+    *,
+    limit: int | None = None,
+    sample: float | None = None,
+    dry_run: bool = False,
+) -> IngestPlan:
+    """Lists a source and claims image shards for the rows that the corpus lacks.
+
+    Args:
+        corpus: Where the images go.
+        settings: What the source is.
+        limit: Only the first so many upstream rows.
+        sample: Only this share of the rows, in (0, 1], chosen by a keyed hash of their ids.
+        dry_run: Count, but claim nothing.
+
+    Returns:
+        Counts, and the numbers of the shards to build: the new ones, and those that an earlier
+        ingest of this source left unfinished.
+
+    Raises:
+        RequestError: The source is missing, holds no images, or its name is another source's.
+    """
+    if limit is not None and limit < 1:
+        raise RequestError(f"--limit must be 1 or more, got {limit}")
+    if sample is not None and not 0 < sample <= 1:
+        raise RequestError(f"--sample must be above 0 % and at most 100 %, got {sample:%}")
+    location = locate(settings)
+    with tempfile.TemporaryDirectory(prefix="nucleus-ingest-") as temporary:
+        folder = Path(temporary)
+        with connect(folder) as connection:
+            listing = _list(location, settings, folder, connection, limit)
+            plan = IngestPlan(location.name, location.kind, location.uri)
+            plan.skipped, plan.notes = listing.skipped, listing.notes
+            candidates = identified(listing, location, folder, connection, limit, sample)
+            plan.found = _count(candidates, connection)
+            origin = Origin(
+                location.kind,
+                location.name,
+                location.uri,
+                location.root.uri,
+                settings.for_claim(),
+            )
+            while True:
+                seen = set(claim_numbers(corpus.store))
+                known = _known_ids(corpus, seen, origin, settings, folder)
+                fresh = _fresh(candidates, known, folder, connection)
+                if _claim(corpus, seen, fresh, origin, settings, plan, dry_run):
+                    break
+            plan.already = plan.found - plan.new
+    plan.todo = _unfinished(corpus, location.name)
+    return plan
+
+
+def _list(
+    location: Location,
+    settings: IngestSettings,
+    folder: Path,
+    connection: duckdb.DuckDBPyConnection,
+    limit: int | None,
+) -> Listing:
+    if settings.captions is not None and location.kind != "folder":
+        raise RequestError(
+            f"ingest.captions is for folders; {settings.source!r} is of kind {location.kind}"
+        )
+    try:
+        if location.kind == "folder":
+            return list_folder(location, settings, folder, connection)
+        if location.kind == "tars":
+            return list_tars(location, folder, limit)
+        if location.kind == "img2dataset":
+            return list_img2dataset(location, folder, connection, limit)
+        return list_urls(location, settings, folder, connection, limit)
+    except duckdb.Error as error:
+        raise RequestError(f"ingest.source={settings.source!r} cannot be read: {error}") from error
+
+
+def _known_ids(
+    corpus: Corpus, seen: set[int], origin: Origin, settings: IngestSettings, folder: Path
+) -> Path | None:
+    """Writes the ids in claims of this source to a file; None if there is no such claim."""
+    target = folder / "known.parquet"
+    target.unlink(missing_ok=True)
+    writer: pq.ParquetWriter | None = None
+    try:
+        for number in sorted(seen):
+            earlier = read_origin(corpus, number)
+            if earlier.source != origin.source:
+                continue
+            _check_same_source(earlier, origin, settings)
+            writer = writer or pq.ParquetWriter(target, ID_SCHEMA)
+            for batch in claimed_ids(corpus, number):
+                writer.write_table(pa.Table.from_batches([batch]).cast(ID_SCHEMA))
+    finally:
+        if writer is not None:
+            writer.close()
+    return None if writer is None else target
+
+
+def _check_same_source(earlier: Origin, origin: Origin, settings: IngestSettings) -> None:
+    """Two sources under one name would hide each other's records."""
+    if earlier.kind != origin.kind:
+        raise RequestError(
+            f"the source name {origin.source!r} belongs to a source of kind {earlier.kind} "
+            f"({earlier.uri}); this one is of kind {origin.kind}. Give it another ingest.name"
+        )
+    if earlier.uri != origin.uri and settings.name is None:
+        raise RequestError(
+            f"the source name {origin.source!r} was taken by {earlier.uri}; this one is "
+            f"{origin.uri}. Give it a name of its own with ingest.name, or, if it is the same "
+            f"source that moved, say ingest.name={origin.source}"
+        )
+
+
+def _fresh(
+    candidates: Path, known: Path | None, folder: Path, connection: duckdb.DuckDBPyConnection
+) -> Path:
+    """The candidates whose ids are not known, in order."""
+    if known is None:
+        return candidates
+    target = folder / "fresh.parquet"
+    connection.execute(
+        f"COPY (SELECT c.* FROM read_parquet({quoted(str(candidates))}) c "
+        f"ANTI JOIN read_parquet({quoted(str(known))}) k ON c.id = k.id ORDER BY c.position) "
+        f"TO {quoted(str(target))} (FORMAT parquet, ROW_GROUP_SIZE {BATCH})"
+    )
+    return target
+
+
+def _claim(
+    corpus: Corpus,
+    seen: set[int],
+    fresh: Path,
+    origin: Origin,
+    settings: IngestSettings,
+    plan: IngestPlan,
+    dry_run: bool,
+) -> bool:
+    """Claims shards for rows, in order, and counts them in the plan.
+
+    Every number that was not seen is tried in turn, so a claim that was made since then is met.
+
+    Returns:
+        Whether all rows are claimed; if not, another ingest of the same source took some of them
+        meanwhile, and what is left must be found out again.
+    """
+    number = 0
+    for rows in chunks(fresh, settings.images_per_shard, settings.bytes_per_shard):
+        while number in seen or not (dry_run or create_claim(corpus, number, rows, origin)):
+            if number not in seen and read_origin(corpus, number).source == origin.source:
+                return False
+            number += 1
+        number += 1
+        plan.new_shards += 1
+        plan.new += rows.num_rows
+    return True
+
+
+def _unfinished(corpus: Corpus, source: str) -> list[int]:
+    done = set(corpus.shards())
+    return [
+        number
+        for number in claim_numbers(corpus.store)
+        if number not in done and read_origin(corpus, number).source == source
+    ]
+
+
+def _count(path: Path, connection: duckdb.DuckDBPyConnection) -> int:
+    row = connection.execute(f"SELECT count(*) FROM read_parquet({quoted(str(path))})").fetchone()
+    return 0 if row is None else int(row[0])

@@ -1,0 +1,132 @@
+"""The stage `inspect`: cheap signals of every image, on the CPU.
+
+Each group of signals has a table of its own, `inspect.<group>`. One decode of an image fills every
+group that its row still lacks, so a group that is added later costs its own measuring and nothing
+else. The whole file is decoded whatever groups are wanted: whether an image counts as truncated
+must not depend on them.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nucleus_data.pixels import Limits, PixelError, open_picture
+from nucleus_data.runner.cwd import stand_somewhere
+from nucleus_data.signals import SignalGroup, is_built_in, load_group
+from nucleus_data.stage import Result, Row, RowFailure, Stage, TableSpec
+
+_DEFAULTS = Limits()
+# Above it Pillow's own check refuses some formats whatever ours says.
+_PILLOW_MAX_PIXELS = 178_956_970
+
+
+class InspectSettings(BaseModel):
+    """Settings of `inspect`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    signals: tuple[str, ...] = Field(
+        default=("file", "tone", "detail", "hash", "colour", "sharpness", "compression", "layout"),
+        min_length=1,
+        description="Groups of signals: built-in names, or package.module:attribute of your own.",
+    )
+    max_pixels: int = Field(
+        default=_DEFAULTS.max_pixels,
+        ge=1,
+        le=_PILLOW_MAX_PIXELS,
+        description="Images of more pixels (width times height) are not decoded.",
+    )
+    max_bytes: int = Field(
+        default=_DEFAULTS.max_bytes,
+        ge=1,
+        description="Files of more bytes are not decoded.",
+    )
+    max_aspect: float = Field(
+        default=_DEFAULTS.max_aspect,
+        ge=1,
+        allow_inf_nan=False,
+        description="Images whose long side is more times the short side are not decoded.",
+    )
+
+
+DECLARED = "records:source.extension"
+
+
+class Inspect(Stage[InspectSettings]):
+    """Measures every group of signals of an image that its row lacks."""
+
+    name = "inspect"
+    Settings = InspectSettings
+    # In the corpus's tars members carry their true extension; this is the one that upstream gave.
+    columns = (DECLARED,)
+
+    def __init__(self, settings: InspectSettings) -> None:
+        """Imports the groups.
+
+        Raises:
+            ValueError: If a group can't be loaded, or two have one name.
+        """
+        super().__init__(settings)
+        self._limits = Limits(settings.max_pixels, settings.max_bytes, settings.max_aspect)
+        self._groups: dict[str, tuple[str, SignalGroup]] = {}
+        for path in settings.signals:
+            group = load_group(path)
+            table = f"inspect.{group.name}"
+            if table in self._groups:
+                raise ValueError(
+                    f"inspect.signals: {self._groups[table][0]!r} and {path!r} both are named"
+                    f" {group.name!r}; each name once"
+                )
+            self._groups[table] = (path, group)
+
+    def tables(self) -> Sequence[TableSpec]:
+        """One table a group. Its hash holds the limits (they make failures) and a user's path."""
+        limits: dict[str, Any] = {
+            "max_pixels": self._limits.max_pixels,
+            "max_bytes": self._limits.max_bytes,
+            "max_aspect": self._limits.max_aspect,
+        }
+        return [
+            TableSpec(
+                table,
+                group.schema,
+                group.version,
+                settings=limits if is_built_in(path) else {**limits, "group": path},
+                inputs=("records",),
+            )
+            for table, (path, group) in self._groups.items()
+        ]
+
+    def setup(self) -> None:
+        """Makes sure that signals can be compiled."""
+        stand_somewhere()
+
+    def process(self, rows: Iterator[Row]) -> Iterator[Result | RowFailure]:
+        """One result or failure a row, in the rows' order."""
+        for row in rows:
+            yield self._inspect(row)
+
+    def _inspect(self, row: Row) -> Result | RowFailure:
+        try:
+            self.doing("the decoder")
+            picture = open_picture(row.image or b"", self._limits)
+            picture.luma_full  # noqa: B018 - decodes all of it
+        except PixelError as error:
+            return RowFailure(row, error.reason.value, error.detail)
+        extension = row.columns.get(DECLARED)
+        filename = f"{row.id}.{extension}" if extension else row.file
+        values: dict[str, dict[str, Any]] = {}
+        for table, (_, group) in self._groups.items():
+            if table not in row.wanted:
+                continue
+            self.doing(table)
+            try:
+                values[table] = dict(group.measure(picture, filename))
+            except PixelError as error:
+                return RowFailure(row, error.reason.value, error.detail)
+            except MemoryError:
+                raise
+            except Exception as error:  # a bug in a user's group fails its own table
+                values[table] = {"error": f"inspect_error: {error!r}"}
+        return Result(row, values)

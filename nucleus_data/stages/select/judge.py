@@ -1,0 +1,274 @@
+"""What the rules answer about records: the aligned tables of some shards, in one DuckDB query.
+
+Rows are aligned in Arrow and numpy, which takes a fraction of the time of joins. Planning a query
+takes longer than judging a shard of 10,000 records, so shards are judged together.
+"""
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from nucleus_data.errors import RequestError
+from nucleus_data.stages.select.rules import Column, Rule, quoted
+from nucleus_data.stages.select.tiers import Tiers
+
+KEYS = ("shard", "row", "id")
+HAS, RULE = "has:", "rule:"
+
+Mask = NDArray[np.bool_]
+_threads = threading.local()
+
+
+class Shard(NamedTuple):
+    """What is known about an image shard.
+
+    Attributes:
+        records: Its records, sorted by row: `shard`, `row`, `id`, `error`, `retryable` and the
+            upstream columns that the rules read (one that is missing is NULL).
+        tables: Table name -> the shard's rows, sorted by row; None if it has no part.
+        failed: Table name -> `row`, `reason`: failures that may pass and have no value since.
+    """
+
+    records: pa.Table
+    tables: Mapping[str, pa.Table | None]
+    failed: Mapping[str, pa.Table]
+
+
+def judge(
+    shards: Sequence[Shard],
+    rules: Sequence[Rule],
+    required: Sequence[str],
+    tiers: Tiers | None = None,
+) -> pa.Table:
+    """What the rules answer, and all else that the states of some shards' records follow from.
+
+    Args:
+        shards: Image shards, at least one.
+        rules: Checked rules.
+        required: Tables without whose row a record is pending: those of all rules, at least.
+        tiers: How records get their quality tier; None for none.
+
+    Returns:
+        One row a record, in order: its keys; `error`, the reason code if it failed, and `again`,
+        whether that may pass; `has:TABLE` of each required table; `rule:NAME`, NULL where a rule
+        has no answer; `values`, those that rejected the record, as a JSON object; `tier`, which
+        counts from 1.
+    """
+    aligned = [_align(shard, rules, required, tiers) for shard in shards]
+    found = []
+    for _, alike in groupby(aligned, key=lambda table: table.schema):
+        given = pa.concat_tables(alike)
+        judged = _ask(given, rules, tiers)
+        columns = {name: given.column(f"_{name}") for name in (*KEYS, "error", "again")}
+        columns |= {f"{HAS}{name}": given.column(f"{HAS}{name}") for name in required}
+        columns |= {f"{RULE}{r.name}": judged.column(f"_rule{i}") for i, r in enumerate(rules)}
+        columns |= {"values": judged.column("_values"), "tier": judged.column("_tier")}
+        found.append(pa.table(columns))
+    return pa.concat_tables(found)
+
+
+def values_of(shard: Shard, columns: Iterable[Column]) -> pa.Table:
+    """Columns of a shard's tables, with a value, or NULL, for each of its records."""
+    rows = shard.records.column("row")
+    found = {
+        column.name: _aligned(table, column.name, _places(rows, table))
+        for column in columns
+        for table in [shard.tables.get(column.table)]
+    }
+    return pa.table(found)
+
+
+def _align(
+    shard: Shard, rules: Sequence[Rule], required: Sequence[str], tiers: Tiers | None
+) -> pa.Table:
+    """A shard's keys, failures, presence and what is read of it, one row a record."""
+    records = shard.records
+    rows = records.column("row")
+    readers: list[Rule | Tiers] = [*rules, *([tiers] if tiers else [])]
+    found = {f"_{name}": records.column(name) for name in KEYS}
+    errors, passing = [records.column("error")], []
+    for name in dict.fromkeys([*required, *(t for reader in readers for t in reader.tables)]):
+        if name == "records":
+            continue
+        table = shard.tables.get(name)
+        index = _places(rows, table)
+        if name in required:
+            errors.append(_aligned(table, "error", index))
+            if (lost := shard.failed.get(name)) is not None and lost.num_rows:
+                passing.append(_aligned(lost, "reason", _places(rows, lost)))
+        if name in required or (tiers and name in tiers.tables):
+            there = np.ones(len(rows), bool) if index is None else index.is_valid()
+            found[f"{HAS}{name}"] = pa.array(there)
+        for column in _columns(readers, name):
+            found[column] = _aligned(table, column, index)
+    for name in _columns(readers, "records"):
+        there = name in records.column_names
+        found[name] = records.column(name) if there else pa.nulls(len(rows))
+    final = pc.coalesce(*errors)
+    found["_error"] = pc.coalesce(final, *passing)
+    found["_again"] = pc.or_(
+        pc.fill_null(records.column("retryable").cast(pa.bool_()), False), pc.is_null(final)
+    )
+    return pa.table(found)
+
+
+def _ask(given: pa.Table, rules: Sequence[Rule], tiers: Tiers | None) -> pa.Table:
+    """The answer of each rule, `_rule0` and so on, `_values` and `_tier`, of aligned rows.
+
+    A rule has no answer where a table that it reads has no row.
+    """
+    readers: list[Rule | Tiers] = [*rules, *([tiers] if tiers else [])]
+    used = dict.fromkeys(c.name for reader in readers for c in reader.columns)
+    asked: dict[str, Any] = {"_at": pa.array(np.arange(given.num_rows))}
+    asked |= {name: _without_nan(given.column(name)) for name in used}
+    answers = []
+    for i, rule in enumerate(rules):
+        answer = f"CAST(({rule.where}\n) AS BOOLEAN)"
+        there = known(rule, given)
+        if not there.all():
+            # IS NULL and coalesce would be true of a row that is only not measured yet.
+            asked[f"_known{i}"] = pa.array(there)
+            answer = f"CASE WHEN _known{i} THEN {answer} END"
+        answers.append(f", {answer} AS _rule{i}")
+    if tiers is None:
+        tier = "NULL::TINYINT"
+    else:
+        asked["_scored"] = pa.array(known(tiers, given))
+        tier = f"CASE WHEN _scored THEN {tiers.sql()} END"
+    fields = ", ".join(
+        f"{quoted(name.removeprefix('source.'))} := {quoted(name)}"
+        for name in _columns(readers, "records")
+    )
+    source = f", struct_pack({fields}) AS source" if fields else ""
+    results = "".join(f", _rule{i}" for i in range(len(rules)))
+    query = f"""
+        SELECT _at{results}, {_values(rules)} AS _values, _tier FROM (
+          SELECT *{"".join(answers)}, {tier} AS _tier FROM (SELECT *{source} FROM given))"""
+    connection = _connection()
+    connection.register("given", pa.table(asked))
+    try:
+        judged: pa.Table = connection.sql(query).to_arrow_table()
+    except duckdb.Error as error:
+        raise _failing(connection, rules, source) or error from None
+    finally:
+        connection.unregister("given")
+    if not np.array_equal(judged.column("_at").to_numpy(), np.arange(given.num_rows)):
+        raise AssertionError("the answers came back in another order than the rows")
+    return judged
+
+
+def _failing(
+    connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule], source: str
+) -> RequestError | None:
+    """What is wrong: which rule can't be answered of all records, and why; None if each can."""
+    for rule in rules:
+        query = f"SELECT count(({rule.where}\n)) FROM (SELECT *{source} FROM given)"
+        try:
+            connection.execute(query)
+        except duckdb.Error as error:
+            return RequestError(
+                f"select.rules.{rule.name}: {rule.where!r} fails on a record: "
+                f"{str(error).splitlines()[0]} (TRY(...) and TRY_CAST(...) make it NULL there)"
+            )
+    return None
+
+
+def _without_nan(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """NULL where a number is none: DuckDB takes NaN for larger than any, and would reject it."""
+    if not pa.types.is_floating(values.type):
+        return values
+    nan = pc.is_nan(values)
+    if not pc.any(nan).as_py():  # the usual case
+        return values
+    return pc.if_else(nan, pa.scalar(None, values.type), values)
+
+
+def known(reader: Rule | Tiers, table: pa.Table) -> Mask:
+    """Whether every table that is read has a row for the record, bool[N].
+
+    Args:
+        reader: A rule, or the tiers.
+        table: `has:TABLE` of each table; a table without that column has all rows.
+    """
+    there = np.ones(table.num_rows, bool)
+    for name in reader.tables:
+        if f"{HAS}{name}" in table.column_names:
+            there &= table.column(f"{HAS}{name}").to_numpy()
+    return there
+
+
+def _values(rules: Sequence[Rule]) -> str:
+    """SQL: the values that rejected a record, as a JSON object; NULL if none did."""
+    users: dict[str, tuple[str, list[str]]] = {}
+    rejecting = [i for i, rule in enumerate(rules) if rule.action == "reject"]
+    for i in rejecting:
+        for column in rules[i].columns:
+            users.setdefault(column.sql, (column.name, []))[1].append(f"_rule{i}")
+    values = [
+        f"CASE WHEN {_any(by)} "
+        f"THEN {_text(json_key(name))} || coalesce(CAST(to_json({sql}) AS VARCHAR), 'null') END"
+        for sql, (name, by) in users.items()
+    ]
+    # concat_ws leaves NULLs out.
+    inside = f"concat_ws(', ', {', '.join(values)})" if values else "''"
+    fired = _any([f"_rule{i}" for i in rejecting])
+    return f"CASE WHEN {fired} THEN '{{' || {inside} || '}}' END"
+
+
+def _any(conditions: Sequence[str]) -> str:
+    return " OR ".join(conditions) or "false"
+
+
+def json_key(name: str) -> str:
+    """A JSON object's key with its colon."""
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}": '
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _columns(readers: Sequence[Rule | Tiers], table: str) -> list[str]:
+    """The columns of a table that rules and tiers read, each once."""
+    return list(dict.fromkeys(c.name for r in readers for c in r.columns if c.table == table))
+
+
+def _places(rows: pa.ChunkedArray, table: pa.Table | None) -> pa.Array | None:
+    """Where each row is in a table, NULL if it is not there; None if all are in their places."""
+    if table is None:
+        return pa.nulls(len(rows), pa.int64())
+    asked, there = rows.to_numpy(), table.column("row").to_numpy()
+    if np.array_equal(asked, there):
+        return None
+    places = np.searchsorted(there, asked)
+    absent = places == len(there)
+    places[absent] = 0
+    if len(there):
+        absent |= there[places] != asked
+    return pa.array(places, mask=absent)
+
+
+def _aligned(table: pa.Table | None, column: str, index: pa.Array | None) -> Any:
+    """A table's column with a value, or NULL, for each record."""
+    if table is None:
+        # NULL of any type, but for the errors, which are text.
+        return pa.nulls(len(index or ()), pa.string() if column == "error" else pa.null())
+    values = table.column(column)
+    return values if index is None else values.take(index)
+
+
+def _connection() -> duckdb.DuckDBPyConnection:
+    """This thread's connection: making one takes as long as judging a shard."""
+    if not hasattr(_threads, "connection"):
+        _threads.connection = duckdb.connect(config={"enable_external_access": False, "threads": 1})
+        _threads.connection.execute("SET TimeZone = 'UTC'")  # not the machine's, which may differ
+    found: duckdb.DuckDBPyConnection = _threads.connection
+    return found

@@ -1,0 +1,88 @@
+"""Quality tiers: which of A1, A2, ... a record is in, by bounds of a score.
+
+The score is a SQL expression on one record, as a rule's condition is. A record whose score is NULL,
+not a number, below the first bound, or not measured yet has no tier; it does not wait for one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from nucleus_data.errors import RequestError
+from nucleus_data.stages.select.rules import Column, TierSettings, columns_of, record_of_nulls
+
+KEY = "select.tiers.score"
+
+
+@dataclass(frozen=True)
+class Tiers:
+    """Checked tiers: the score, the lowest score of each tier, and what the score reads."""
+
+    score: str
+    bounds: tuple[float, ...]
+    columns: tuple[Column, ...]
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables that must have a row before there is a score."""
+        return tuple(dict.fromkeys(column.table for column in self.columns))
+
+    def sql(self) -> str:
+        """SQL: the number of a record's tier, from 1; NULL if it has none."""
+        score = f"({self.score}\n)"
+        tiers = " ".join(
+            f"WHEN {score} >= {bound!r} THEN {number}::TINYINT"
+            for number, bound in reversed(list(enumerate(self.bounds, 1)))
+        )
+        # NaN is larger than any number.
+        return f"CASE WHEN isnan(CAST({score} AS DOUBLE)) THEN NULL {tiers} END"
+
+
+def tier_name(number: int) -> str:
+    """The name of a tier, which counts from 1: A1 and so on."""
+    return f"A{number}"
+
+
+def check_tiers(
+    settings: TierSettings, catalog: Mapping[str, str], upstream: Sequence[str]
+) -> Tiers | None:
+    """Parses the score; None if there are no tiers.
+
+    Args:
+        settings: The tiers as configured.
+        catalog: Signal name -> table.
+        upstream: Names that can be used as `source.NAME`.
+
+    Raises:
+        RequestError: It does not parse, names an unknown column, or is not about one record.
+    """
+    if settings.score is None:
+        return None
+    columns = columns_of(settings.score, KEY, catalog, upstream)
+    return Tiers(settings.score, settings.bounds, columns)
+
+
+def check_score(tiers: Tiers, types: Mapping[tuple[str, str], pa.DataType]) -> None:
+    """Tries the score on a record of NULLs.
+
+    Args:
+        tiers: Checked tiers.
+        types: (table, column) -> type, of all columns that the score reads.
+
+    Raises:
+        RequestError: It does not fit the types, or is no number.
+    """
+    connection = duckdb.connect(config={"threads": 1})
+    connection.register("record", record_of_nulls(tiers.columns, types))
+    try:
+        kind = str(connection.sql(f"SELECT ({tiers.score}\n) FROM record").types[0])
+        if kind not in ("BOOLEAN", "VARCHAR"):
+            connection.execute(f"SELECT {tiers.sql()} FROM record")
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        message = f"{KEY}: {tiers.score!r} does not fit its columns: {reason}"
+        raise RequestError(message) from None
+    if kind in ("BOOLEAN", "VARCHAR"):
+        raise RequestError(f"{KEY}: {tiers.score!r} is {kind.lower()}; a score is a number")

@@ -1,0 +1,68 @@
+"""A what-if: shards decided about and compared with the selection that there is, no table written.
+
+A task leaves its part of the comparison as one small file under the run.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.runner.rows import Summary
+from nucleus_data.stages.select.compare import Comparison, compare_shard
+from nucleus_data.stages.select.stage import (
+    SHARDS_A_TASK,
+    Plan,
+    counts_of,
+    decide_finally,
+    decision_table,
+    naming,
+)
+
+
+@dataclass(frozen=True)
+class WhatIfTask:
+    """Decides about a group of shards and compares (a task of the runner).
+
+    Attributes:
+        plan: What is decided; its root is a folder of the run.
+        before: Config hash of the selection that it is compared with.
+        examples: How many records of each group are named at most.
+    """
+
+    plan: Plan
+    before: str
+    examples: int
+
+    def run(self, number: int) -> Summary:
+        """Writes the group's part of the comparison; `number` is any shard of the group."""
+        group = number // SHARDS_A_TASK
+        with naming(self.plan, group):
+            corpus = self.plan.corpus()
+            before = decision_table(corpus.store, self.before)
+            shards = self.plan.group(group)
+            records = {n: self.plan.records(corpus, n, ["source"]) for n in shards}
+            made = decide_finally(self.plan, corpus, group, records)
+            found = Comparison()
+            for shard, after in made.items():
+                was = before.read(shard)
+                part = compare_shard(shard, was, after, records[shard], self.examples)
+                found.add(part, self.examples)
+            corpus.store.put(part_name(self.plan, group), found.encode())
+            whole = pa.concat_tables(made.values())
+            return Summary(rows=whole.num_rows, done=whole.num_rows, extra=counts_of(whole))
+
+
+def part_name(plan: Plan, group: int) -> str:
+    """Path of a group's part of the comparison."""
+    return f"{plan.root}/{group:06d}.json"
+
+
+def gather(corpus: Corpus, plan: Plan, groups: Iterable[int], examples: int) -> Comparison:
+    """Puts the parts of a comparison together."""
+    whole = Comparison()
+    for group in groups:
+        part = corpus.store.read(part_name(plan, group))
+        whole.add(Comparison.decode(part), examples)
+    return whole

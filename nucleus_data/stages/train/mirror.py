@@ -1,0 +1,80 @@
+"""An unfinished training in a corpus's store, so that it survives the machine it runs on.
+
+`training/<hash of settings and set>/` holds the files of the newest checkpoint and of the metrics,
+under the names that they have in the training's own folder. `latest.json` names them and is written
+last: what it does not name counts for nothing. Only a training that is not done is there.
+"""
+
+import json
+from pathlib import Path
+
+from nucleus_data.corpus.store import Store
+from nucleus_data.hashing import config_hash
+from nucleus_model.settings.identity import deciding
+from nucleus_model.settings.settings import QuickTrainSettings
+
+LATEST = "latest.json"
+GROWING = (".jsonl",)
+
+
+def place(training_set: str, settings: QuickTrainSettings) -> str:
+    """Where in the store a training is, while it is not done."""
+    return f"training/{config_hash({'set': training_set, 'settings': deciding(settings)})}"
+
+
+def steps_done(store: Store, folder: str) -> int:
+    """How far an unfinished training is; 0 if there is none."""
+    try:
+        return int(json.loads(store.read(f"{folder}/{LATEST}"))["step"])
+    except FileNotFoundError:
+        return 0
+
+
+class Mirror:
+    """A training's folder here, and its copy in a store.
+
+    Args:
+        store: The corpus's.
+        folder: See `place`.
+        local: The folder here.
+    """
+
+    def __init__(self, store: Store, folder: str, local: Path) -> None:
+        self.store, self.folder, self.local = store, folder, local
+        self._there: set[str] = set()
+
+    def fetch(self) -> None:
+        """Brings what there is of an unfinished training."""
+        try:
+            names = json.loads(self.store.read(f"{self.folder}/{LATEST}"))["files"]
+        except FileNotFoundError:
+            return
+        for name in names:
+            file = self.local / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(self.store.read(f"{self.folder}/{name}"))
+        self._there = set(names)
+
+    def push(self, checkpoint: Path) -> None:
+        """Takes over what is new since a checkpoint was written, and what is gone."""
+        names = sorted(
+            path.relative_to(self.local).as_posix()
+            for path in self.local.rglob("*")
+            if path.is_file() and not any(part.startswith(".") for part in path.parts[-3:])
+        )
+        for name in names:
+            if name.endswith(GROWING):
+                self.store.put(f"{self.folder}/{name}", (self.local / name).read_bytes())
+            elif name not in self._there:
+                self.store.remove(f"{self.folder}/{name}")  # of a killed push
+                self.store.create_file(f"{self.folder}/{name}", self.local / name)
+        latest = {"step": int(checkpoint.name), "files": names}
+        self.store.put(f"{self.folder}/{LATEST}", json.dumps(latest, indent=2).encode())
+        for name in self._there.difference(names):
+            self.store.remove(f"{self.folder}/{name}")
+        self._there = set(names)
+
+    def clear(self) -> None:
+        """Removes the copy, as the training is done."""
+        for name in (LATEST, *sorted(self._there)):
+            self.store.remove(f"{self.folder}/{name}")

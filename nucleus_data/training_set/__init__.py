@@ -1,4 +1,0 @@
-"""Training sets: aspect-bucketed webdataset tars with deterministic bytes.
-
-A manifest publishes them.
-"""

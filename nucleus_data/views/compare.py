@@ -1,0 +1,308 @@
+"""`what-if` and `diff`: two selections compared, in numbers for people and scripts, and as a page.
+
+A what-if decides with the code of `select`, and leaves what it needs on the way under its own run,
+from where it takes it away again; nothing below `tables/` changes.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.tables import Table
+from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.line.recipe import Recipe
+from nucleus_data.pages.comparison import write_comparison
+from nucleus_data.runner.run import Run
+from nucleus_data.stages.select.compare import Comparison, compare, content_of
+from nucleus_data.stages.select.rules import SelectSettings
+from nucleus_data.stages.select.stage import Plan, decision_table, published
+from nucleus_data.stages.select.step import decide_all, pin_selection
+from nucleus_data.stages.select.what_if import WhatIfTask, gather
+from nucleus_data.views.pairs import need_pairs
+
+WORK = "what_if"
+MOVES = ("leaving", "entering")
+SHORT = tuple(SelectSettings.model_fields)
+SHOWN_RUNS = 10
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the selections that are compared.
+
+    Attributes:
+        name: What people call it.
+        table: Its decisions.
+        settings: The section `select` that it was made with, as JSON; None if no run says so.
+    """
+
+    name: str
+    table: Table
+    settings: Mapping[str, Any] | None
+
+
+def spelled_out(overrides: Iterable[str]) -> list[str]:
+    """Overrides with `select.` before the keys that stand for its own (`rules.NAME`, `prefer`)."""
+    return [f"select.{o}" if o.split("=")[0].split(".")[0] in SHORT else o for o in overrides]
+
+
+def without_select(overrides: Iterable[str]) -> list[str]:
+    """The overrides that make the selection which a what-if is compared with."""
+    return [o for o in overrides if o.split("=")[0].split(".")[0].strip() != "select"]
+
+
+def what_if(run: Run, changed: Recipe) -> dict[str, Any]:
+    """Decides about every record with other settings, and says what would change.
+
+    Args:
+        run: The run, with the recipe of the selection that there is.
+        changed: The recipe with the other settings.
+
+    Returns:
+        The counts, as they are kept under the run; empty after a dry run, or if shards failed.
+
+    Raises:
+        RequestError: There is no selection to compare with, or a rule is wrong.
+    """
+    start = time.perf_counter()
+    other = Run(changed, run.command, limit=run.limit, sample=run.sample, dry_run=True, say=run.say)
+    decisions = pin_selection(other)
+    pin_selection(run)
+    if not published(run.corpus, run.tables["selection"]):
+        raise RequestError(
+            "there is no selection for the tables and rules as they are now (without what is "
+            "changed here) to compare with; "
+            f"run: nucleus select corpus={run.recipe.corpus}{run.chosen()}"
+        )
+    need_pairs(other)
+    if run.dry_run:
+        shards = len(run.corpus.shards())
+        run.say(f"what-if: {len(decisions.rules)} rules, {shards} shards to decide about")
+        return {}
+    run.write_plan()
+    sides = (_side("as it is", run), _side("what if", other))
+    if published(run.corpus, other.tables["selection"]):
+        return _compared(run, sides, start)
+    examples = run.recipe.report.thumbnails
+    plans = []
+
+    def ledger(plan: Plan) -> WhatIfTask:
+        plans.append(plan)
+        return WhatIfTask(plan, run.tables["selection"], examples)
+
+    try:
+        if decide_all(run, other, decisions, run.path(WORK), ledger).failed:
+            return {}
+        found = gather(run.corpus, plans[0], plans[0].groups(), examples)
+    finally:
+        _remove(run)
+    return _compared(run, sides, start, found)
+
+
+def diff(run: Run, first: str, second: str) -> dict[str, Any]:
+    """Compares two selections.
+
+    Args:
+        run: The run.
+        first: The selection before: the beginning of its config hash, or the name of a run.
+        second: The selection after.
+
+    Returns:
+        The counts, as they are kept under the run.
+
+    Raises:
+        RequestError: One of them is not known.
+    """
+    start = time.perf_counter()
+    sides: list[Side] = []
+    plans = _plans(run.corpus, run.name)
+    for text in (first, second):
+        hashed = find_selection(run.corpus, text, plans)
+        table = Table(run.corpus.store, "selection", hashed)
+        config = next((p["config"] for p in plans.values() if _selection(p) == hashed), None)
+        name = f"{hashed} ({text})" if text in plans else hashed
+        sides.append(Side(name, table, _settings(config)))
+    return _compared(run, sides, start)
+
+
+def find_selection(corpus: Corpus, text: str, plans: Mapping[str, Mapping[str, Any]]) -> str:
+    """The config hash of a selection.
+
+    Args:
+        corpus: The corpus.
+        text: The beginning of the hash, or the name of a run that pinned it.
+        plans: Run -> its plan, newest first.
+
+    Raises:
+        RequestError: Nothing has this name, or several selections begin so.
+    """
+    hashes = [h for h in corpus.config_hashes("selection") if published(corpus, h)]
+    runs = [name for name, plan in plans.items() if _selection(plan) in hashes]
+    if text in plans:
+        pinned = _selection(plans[text])
+        if pinned in hashes:
+            return str(pinned)
+        problem = f"the run {text} pinned no selection that is there"
+    else:
+        found = [h for h in hashes if text and h.startswith(text)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            problem = f"several selections begin with {text!r}: {', '.join(found)}"
+        else:
+            problem = f"{text!r} is neither the beginning of a selection's config hash nor a run"
+    more = f" and {len(runs) - SHOWN_RUNS} older ones" if len(runs) > SHOWN_RUNS else ""
+    raise RequestError(
+        f"{problem}. Selections: {', '.join(hashes) or 'none'}. "
+        f"Runs with a selection: {', '.join(runs[:SHOWN_RUNS]) or 'none'}{more}"
+    )
+
+
+def lines(content: Mapping[str, Any]) -> Iterator[str]:
+    """The counts for people."""
+    kept = {
+        side: sum(s["records"] for s in content["states"] if s[side] == "kept")
+        for side in ("before", "after")
+    }
+    yield (
+        f"{content['changed']:,} of {content['records']:,} records change: "
+        f"{content['leaving']['records']:,} leave, {content['entering']['records']:,} enter, "
+        f"kept {kept['before']:,} -> {kept['after']:,}"
+    )
+    if content["otherwise"]:
+        yield f"{content['otherwise']:,} stay as they are for other reasons"
+    for change in content["changes"]:
+        yield f"  {change['key']}: {change['before']} -> {change['after']}"
+    moves = [s for s in content["states"] if s["before"] != s["after"]]
+    yield from _table(
+        ("state", "records"), [(f"{s['before']} -> {s['after']}", s["records"]) for s in moves]
+    )
+    for direction in MOVES:
+        reasons = content[direction]["reasons"]
+        rows = [(f"{r['state']}: {r['reason']}", r["records"]) for r in reasons]
+        yield from _table((direction, "records"), rows)
+    yield from _table(
+        ("source", "records", "kept before", "kept after", *MOVES),
+        [
+            [s[c] for c in ("source", "records", "kept_before", "kept_after", *MOVES)]
+            for s in content["sources"]
+        ],
+    )
+    yield from _table(
+        ("tier", "kept before", "kept after", *MOVES),
+        [
+            [t["tier"] or "none", *(t[c] for c in ("kept_before", "kept_after", *MOVES))]
+            for t in content["tiers"]
+        ],
+    )
+    for name, verb in (("rules", "rejects"), ("flags", "flags")):
+        yield from _table(
+            ("rule", f"newly {verb}", f"no longer {verb}"),
+            [(r["rule"], r["newly"], r["no_longer"]) for r in content[name]],
+        )
+    yield str(content["page"])
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
+    """A table whose first column is text and whose others are numbers; none without rows."""
+    if not rows:
+        return
+    cells = [heads, *([str(first), *(f"{n:,}" for n in rest)] for first, *rest in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for first, *rest in cells:
+        numbers = (cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))
+        yield "  ".join(["", first.ljust(widths[0]), *numbers])
+
+
+def _side(name: str, made: Run) -> Side:
+    """The selection that a run pinned."""
+    table = decision_table(made.corpus.store, made.tables["selection"])
+    return Side(name, table, _settings(made.recipe.public()))
+
+
+def _compared(
+    run: Run, sides: Sequence[Side], start: float, found: Comparison | None = None
+) -> dict[str, Any]:
+    """Counts, a page and a JSON file of two selections, which are compared unless they are."""
+    before, after = sides
+    if found is None:
+        found = compare(run.corpus, before.table, after.table, run.recipe.report.thumbnails)
+    name = run.command.replace("-", "_")
+    content: dict[str, Any] = {
+        "command": run.command,
+        "run": run.name,
+        "before": {"name": before.name, "selection": before.table.config_hash},
+        "after": {"name": after.name, "selection": after.table.config_hash},
+        "changes": _changes(before.settings, after.settings),
+        **content_of(found),
+    }
+    content["page"] = write_comparison(run.corpus, run.path(f"{name}.html"), content, found)
+    content["seconds"] = round(time.perf_counter() - start, 3)
+    text = json.dumps(content, sort_keys=True, indent=1)
+    run.corpus.store.put(run.path(f"{name}.json"), text.encode())
+    return content
+
+
+def _changes(
+    before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
+) -> list[dict[str, str]]:
+    """The settings in which two selections differ, where both are known."""
+    if before is None or after is None:
+        return []
+    names = [*before, *(name for name in after if name not in before)]
+    return [
+        {"key": name, "before": before.get(name, "none"), "after": after.get(name, "none")}
+        for name in names
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _settings(config: Mapping[str, Any] | None) -> dict[str, str] | None:
+    """A configuration's section `select`, each rule on its own, as text."""
+    if config is None:
+        return None
+    select = config["select"]
+    found = {
+        f"rules.{name}": rule["where"] + (" (flag)" if rule["action"] == "flag" else "")
+        for name, rule in select["rules"].items()
+    }
+    for key in ("drop_duplicates", "prefer", "tiers"):
+        found[key] = json.dumps(select.get(key))  # earlier versions had no tiers
+    return found
+
+
+def _plans(corpus: Corpus, but: str) -> dict[str, dict[str, Any]]:
+    """Run -> plan, newest first, of all runs but one that decide about a corpus.
+
+    Those without a readable plan are left out; and so are comparisons, which pin the selection that
+    there was, and not what they tried.
+    """
+    found = {}
+    for name in reversed(corpus.runs()):
+        try:
+            plan = json.loads(corpus.store.read(f"runs/{name}/plan.json"))
+        except (FileNotFoundError, ValueError):
+            continue
+        if name != but and plan.get("command") not in ("what-if", "diff"):
+            found[name] = plan
+    return found
+
+
+def _selection(plan: Mapping[str, Any]) -> str | None:
+    hashed: str | None = plan["tables"].get("selection")
+    return hashed
+
+
+def _remove(run: Run) -> None:
+    """Takes the tables of a what-if away."""
+    store = run.corpus.store
+    folder = store.path(run.path(WORK))
+    try:
+        store.fs.rm(folder, recursive=True)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise CorpusError(f"{folder} could not be removed: {error}") from error

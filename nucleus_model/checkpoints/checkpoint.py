@@ -1,0 +1,152 @@
+"""Checkpoints that are there whole or not at all: a folder that is renamed into place.
+
+| file | content |
+|---|---|
+| `model.safetensors` | the weights, float32, under diffusers' names |
+| `checkpoint.json` | format, configuration, step, settings, where it came from |
+| `optimizer.safetensors` | in the newest one of a run: what `resume` needs of tensors |
+| `trainer.json` | likewise, of all else |
+
+Nothing in it is pickled.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nucleus_model.network.transformer import NucleusTransformer
+from nucleus_model.settings.config import TransformerConfig
+
+FORMAT = 2
+WEIGHTS, RECORD = "model.safetensors", "checkpoint.json"
+STATE, TRAINER = "optimizer.safetensors", "trainer.json"
+
+
+@dataclass(frozen=True)
+class State:
+    """What a run needs to go on, beside the weights.
+
+    Attributes:
+        tensors: By name.
+        facts: JSON-able.
+    """
+
+    tensors: Mapping[str, torch.Tensor]
+    facts: Mapping[str, Any]
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A hidden folder to write into, which takes the folder's name once all is on the disk.
+
+    Args:
+        folder: The final one; if it is there, it is replaced.
+
+    Yields:
+        Where to write. It is removed if something is raised.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    hidden = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        yield hidden
+        hidden.chmod(0o755)
+        for path in (*hidden.rglob("*"), hidden):
+            _sync(path)
+        if folder.exists():  # a rename does not replace a folder that is not empty
+            shutil.rmtree(folder)
+        hidden.rename(folder)
+        _sync(folder.parent)
+    except BaseException:
+        shutil.rmtree(hidden, ignore_errors=True)
+        raise
+
+
+def save_checkpoint(
+    folder: Path,
+    model: NucleusTransformer,
+    record: Mapping[str, Any],
+    *,
+    weights: Mapping[str, torch.Tensor] | None = None,
+    state: State | None = None,
+) -> None:
+    """Writes a checkpoint; one of the same name is replaced.
+
+    Args:
+        folder: The checkpoint's own folder.
+        model: What to save.
+        record: JSON-able facts (step, settings, where the text came from).
+        weights: The model's state, if it is not the model's own (gathered, or merged).
+        state: For a run to go on.
+    """
+    from safetensors.torch import save_file
+
+    with whole_folder(folder) as hidden:
+        found = model.state_dict() if weights is None else weights
+        save_file(_plain(found), hidden / WEIGHTS)
+        content = {
+            "format": FORMAT,
+            "transformer": model.config.model_dump(mode="json"),
+            **record,
+        }
+        write_json(hidden / RECORD, content)
+        if state is not None:
+            save_file(_plain(state.tensors), hidden / STATE)
+            write_json(hidden / TRAINER, state.facts)
+
+
+def load_checkpoint(folder: Path) -> tuple[NucleusTransformer, dict[str, Any]]:
+    """The transformer, on the CPU, and the content of `checkpoint.json`.
+
+    Raises:
+        FileNotFoundError: There is no checkpoint.
+        ValueError: It has another format.
+    """
+    from safetensors.torch import load_file
+
+    record = read_record(folder)
+    with torch.device("meta"):
+        model = NucleusTransformer(TransformerConfig.model_validate(record["transformer"]))
+    model.load_state_dict(load_file(folder / WEIGHTS), strict=True, assign=True)
+    return model.eval(), record
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The content of `checkpoint.json`.
+
+    Raises:
+        FileNotFoundError: There is no checkpoint.
+        ValueError: It has another format.
+    """
+    record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    if record.get("format") != FORMAT:
+        raise ValueError(
+            f"{folder} has the checkpoint format {record.get('format')}; "
+            f"this version reads {FORMAT}"
+        )
+    return record
+
+
+def write_json(file: Path, content: Mapping[str, Any]) -> None:
+    """Sorted and indented, so that equal content is equal bytes."""
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    file.write_text(text, encoding="utf-8")
+
+
+def _plain(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,297 @@
+"""To and from the layout of diffusers: a folder that its pipeline runs on, and back.
+
+    arguments = save_pipeline(Path("out"), model, TextSettings(), vae="nano")
+    image = NucleusMoEImagePipeline.from_pretrained("out")("a red square", **arguments).images[0]
+
+    saved = load_saved(Path("out"))   # of `nucleus_model.checkpoints.saved`
+
+The folder holds `model_index.json`, `transformer/`, `scheduler/`, `text_encoder/`, `processor/` and
+`vae/`. The pipeline has a system prompt of its own and takes the hidden state -8. A model that was
+trained with another system prompt gets it through the saved chat template; its hidden state and
+its limit of tokens are arguments of the call, which `save_pipeline` returns and notes, with the
+rest that diffusers has no place for, in `nucleus.json`.
+"""
+
+import copy
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nucleus_data.engines.find import NANO, TEXT_ENCODER, VAE, resolve_model
+from nucleus_model.checkpoints.checkpoint import whole_folder
+from nucleus_model.encoders.text import tokenizer_place, without_bars
+from nucleus_model.network.transformer import NucleusTransformer
+from nucleus_model.settings.config import CLASS_NAME, TransformerConfig
+from nucleus_model.settings.settings import TextSettings
+
+WEIGHTS = "diffusion_pytorch_model"
+INDEX = f"{WEIGHTS}.safetensors.index.json"
+SHARD_BYTES = 5 << 30
+DIFFUSERS = "0.42.1"
+NOTES = "nucleus.json"
+COMPONENTS = {
+    "processor": ("transformers", "Qwen3VLProcessor"),
+    "scheduler": ("diffusers", "FlowMatchEulerDiscreteScheduler"),
+    "text_encoder": ("transformers", "Qwen3VLForConditionalGeneration"),
+    "transformer": ("diffusers", CLASS_NAME),
+    "vae": ("diffusers", "AutoencoderKLQwenImage"),
+}
+
+
+def save_transformer(
+    folder: Path,
+    model: NucleusTransformer,
+    *,
+    dtype: torch.dtype | None = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> None:
+    """Writes `config.json` and the weights as diffusers' class loads them.
+
+    Args:
+        folder: Where; a folder of that name is replaced.
+        model: What.
+        dtype: In which precision; None for the model's own.
+        shard_bytes: Files grow no larger; more of them have an index. A tensor is never split.
+    """
+    tensors = {
+        name: tensor.detach().to("cpu", dtype or tensor.dtype).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    with whole_folder(folder) as hidden:
+        _write_json(
+            hidden / "config.json",
+            {
+                "_class_name": CLASS_NAME,
+                "_diffusers_version": DIFFUSERS,
+                **model.config.model_dump(mode="json"),
+            },
+        )
+        _write_shards(hidden, tensors, shard_bytes)
+
+
+def load_transformer(folder: Path, dtype: torch.dtype | None = None) -> NucleusTransformer:
+    """The transformer of a pipeline's folder, or of its subfolder, on the CPU.
+
+    Args:
+        folder: As diffusers or `save_transformer` wrote it.
+        dtype: In which precision; None for that of the files.
+
+    Raises:
+        FileNotFoundError: There is none.
+        ValueError: It is of another class, or weights are missing, too many or of another shape.
+    """
+    from safetensors.torch import load_file
+
+    if (folder / "transformer").is_dir():
+        folder = folder / "transformer"
+    content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if content.get("_class_name", CLASS_NAME) != CLASS_NAME:
+        raise ValueError(f"{folder} holds a {content['_class_name']!r}, allowed is {CLASS_NAME!r}")
+    config = {key: value for key, value in content.items() if not key.startswith("_")}
+    with torch.device("meta"):
+        model = NucleusTransformer(TransformerConfig.model_validate(config))
+    files = [f"{WEIGHTS}.safetensors"]
+    if (folder / INDEX).exists():
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        files = sorted(set(index["weight_map"].values()))
+    tensors: dict[str, torch.Tensor] = {}
+    for file in files:
+        for name, tensor in load_file(folder / file).items():
+            tensors[name] = tensor if dtype is None else tensor.to(dtype)
+    try:
+        model.load_state_dict(tensors, strict=True, assign=True)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{folder}: its weights are not those of its config.json: {error}"
+        ) from error
+    return model.eval()
+
+
+def save_pipeline(
+    folder: Path,
+    model: NucleusTransformer,
+    text: TextSettings,
+    vae: str = NANO,
+    vae_revision: str | None = None,
+    *,
+    resolution: int | None = None,
+    dtype: torch.dtype | None = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> dict[str, Any]:
+    """Writes a folder that `NucleusMoEImagePipeline.from_pretrained` runs on.
+
+    Args:
+        folder: Where; a folder of that name is replaced.
+        model: The transformer; its latents must be the VAE's.
+        text: The text encoder that it was trained with.
+        vae: The VAE that it was trained with: `nano`, a folder or a hub name.
+        vae_revision: Of a hub name.
+        resolution: Side of a square of as many pixels as it was trained on, for the notes.
+        dtype: The transformer's precision; None for its own. The others keep theirs.
+        shard_bytes: See `save_transformer`.
+
+    Returns:
+        Arguments for the pipeline's call; empty where the text settings are the published ones.
+
+    Raises:
+        RequestError: The text encoder or the VAE is not there.
+        ValueError: The VAE's channels are not the transformer's.
+    """
+    from diffusers import AutoencoderKLQwenImage, FlowMatchEulerDiscreteScheduler
+    from transformers import Qwen3VLForConditionalGeneration, Qwen3VLProcessor
+
+    found = resolve_model(vae, vae_revision, VAE)
+    options = found.options() | ({} if found.local else {"subfolder": "vae"})
+    decoder: Any = AutoencoderKLQwenImage.from_pretrained(
+        found.location, use_safetensors=True, low_cpu_mem_usage=False, **options
+    )
+    if decoder.config.z_dim != model.config.out_channels:
+        raise ValueError(
+            f"the VAE has {decoder.config.z_dim} latent channels, the transformer "
+            f"{model.config.out_channels}: give the one that it was trained with"
+        )
+    encoder = resolve_model(text.model, text.revision, TEXT_ENCODER)
+    processor: Any = Qwen3VLProcessor.from_pretrained(
+        tokenizer_place(encoder.location), **encoder.options()
+    )
+    processor.tokenizer.padding_side = "right"  # on the left it would move the rotary positions
+    processor.chat_template = _with_system_prompt(processor.chat_template, text.system_prompt)
+    scheduler: Any = FlowMatchEulerDiscreteScheduler(
+        num_train_timesteps=1000, shift=1.0, use_dynamic_shifting=False
+    )
+    with without_bars():
+        tower: Any = Qwen3VLForConditionalGeneration.from_pretrained(
+            encoder.location, use_safetensors=True, dtype="auto", **encoder.options()
+        )
+    layers, state = tower.config.text_config.num_hidden_layers, text.hidden_state
+    if state % (layers + 1) == 0:
+        _put_idle_layer_first(tower)
+        text = text.model_copy(update={"hidden_state": 1})
+    elif abs(state) >= layers:  # which the pipeline refuses: its first and last by other numbers
+        text = text.model_copy(update={"hidden_state": -1 if state > 0 else 1})
+    arguments = _call_arguments(text, folder)
+    with whole_folder(folder) as hidden:
+        save_transformer(hidden / "transformer", model, dtype=dtype, shard_bytes=shard_bytes)
+        scheduler.save_pretrained(hidden / "scheduler")
+        decoder.save_pretrained(hidden / "vae")
+        processor.save_pretrained(hidden / "processor")
+        with without_bars():
+            tower.save_pretrained(hidden / "text_encoder")
+        _write_json(
+            hidden / "model_index.json",
+            {
+                "_class_name": "NucleusMoEImagePipeline",
+                "_diffusers_version": DIFFUSERS,
+                **{name: list(where) for name, where in COMPONENTS.items()},
+            },
+        )
+        kept = {"hidden_state", "max_tokens", "system_prompt"}
+        _write_json(
+            hidden / NOTES,
+            {"call": arguments, "resolution": resolution, "text": text.model_dump(include=kept)},
+        )
+    return arguments
+
+
+def read_notes(folder: Path) -> tuple[TextSettings, int | None]:
+    """How a pipeline's prompts are encoded, and the resolution that it was trained at, if noted.
+
+    Args:
+        folder: A pipeline's, by `save_pipeline`; or by diffusers, whose own text settings it has.
+    """
+    settings = pipeline_text(folder)
+    if not (folder / NOTES).is_file():
+        return settings, None
+    notes = json.loads((folder / NOTES).read_text(encoding="utf-8"))
+    content = settings.model_dump() | notes["text"]
+    return TextSettings.model_validate(content), notes["resolution"]
+
+
+def pipeline_text(folder: Path) -> TextSettings:
+    """How diffusers' pipeline encodes prompts with the text encoder of a folder.
+
+    Args:
+        folder: A pipeline's.
+    """
+    return TextSettings(
+        model=str(folder / "text_encoder"),
+        hidden_state=-8,
+        max_tokens=1024,
+        system_prompt=_published_prompt(),
+    )
+
+
+def _call_arguments(text: TextSettings, folder: Path) -> dict[str, Any]:
+    published = pipeline_text(folder)
+    arguments = {"return_index": "hidden_state", "max_sequence_length": "max_tokens"}
+    return {
+        argument: getattr(text, field)
+        for argument, field in arguments.items()
+        if getattr(text, field) != getattr(published, field)
+    }
+
+
+@torch.no_grad()
+def _put_idle_layer_first(tower: Any) -> None:
+    """Makes the embedding the state after the first layer, by a layer that adds zero.
+
+    diffusers' pipeline takes the state 0 for none given, and would use its own.
+    """
+    layers, config = tower.model.language_model.layers, tower.config.text_config
+    idle = copy.deepcopy(layers[0])
+    idle.self_attn.o_proj.weight.zero_()
+    idle.mlp.down_proj.weight.zero_()
+    layers.insert(0, idle)
+    for number, layer in enumerate(layers):
+        layer.self_attn.layer_idx = number
+    config.num_hidden_layers = len(layers)
+
+
+def _published_prompt() -> str:
+    from diffusers.pipelines.nucleusmoe_image import pipeline_nucleusmoe_image
+
+    return str(pipeline_nucleusmoe_image.DEFAULT_SYSTEM_PROMPT)
+
+
+def _with_system_prompt(template: str, prompt: str) -> str:
+    """A chat template that puts a prompt in the place of the pipeline's; others it leaves alone."""
+    own = _published_prompt()
+    if prompt == own:
+        return template
+    return (
+        f"{{%- if messages[0].content == {json.dumps(own)} -%}}"
+        f"{{%- set messages = [{{'role': 'system', 'content': {json.dumps(prompt)}}}] "
+        f"+ messages[1:] -%}}{{%- endif -%}}{template}"
+    )
+
+
+def _write_shards(folder: Path, tensors: Mapping[str, torch.Tensor], limit: int) -> None:
+    from safetensors.torch import save_file
+
+    shards: list[dict[str, torch.Tensor]] = [{}]
+    size = 0
+    for name, tensor in tensors.items():
+        if shards[-1] and size + tensor.nbytes > limit:
+            shards.append({})
+            size = 0
+        shards[-1][name] = tensor
+        size += tensor.nbytes
+    metadata = {"format": "pt"}
+    if len(shards) == 1:
+        save_file(shards[0], folder / f"{WEIGHTS}.safetensors", metadata)
+        return
+    places: dict[str, str] = {}
+    for number, shard in enumerate(shards, start=1):
+        file = f"{WEIGHTS}-{number:05d}-of-{len(shards):05d}.safetensors"
+        save_file(shard, folder / file, metadata)
+        places |= dict.fromkeys(shard, file)
+    total = sum(tensor.nbytes for tensor in tensors.values())
+    _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": places})
+
+
+def _write_json(file: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    file.write_text(text, encoding="utf-8")

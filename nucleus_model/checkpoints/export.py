@@ -1,0 +1,63 @@
+"""A checkpoint of the quick-train as a folder that diffusers' pipeline runs on."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nucleus_data.errors import RequestError
+from nucleus_model.checkpoints.checkpoint import load_checkpoint
+from nucleus_model.checkpoints.exchange import SHARD_BYTES, save_pipeline, save_transformer
+from nucleus_model.checkpoints.saved import settings_of
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def export(
+    checkpoint: Path,
+    out: Path,
+    *,
+    precision: str = "float32",
+    shard_bytes: int = SHARD_BYTES,
+    transformer_only: bool = False,
+) -> dict[str, Any]:
+    """Writes the pipeline, or its transformer alone.
+
+    Args:
+        checkpoint: Folder of a checkpoint.
+        out: Where; a folder of that name is replaced.
+        precision: Of the transformer, a key of `PRECISIONS`.
+        shard_bytes: Weight files grow no larger.
+        transformer_only: Only what `NucleusMoEImageTransformer2DModel.from_pretrained` loads.
+
+    Returns:
+        Arguments for the pipeline's call, see `save_pipeline`.
+
+    Raises:
+        RequestError: There is no checkpoint, its codec is no VAE, or a model that it was trained
+            with is not there.
+        ValueError: It has another format.
+    """
+    if not (checkpoint / "checkpoint.json").is_file():
+        raise RequestError(f"{checkpoint} is no checkpoint: it has no checkpoint.json")
+    model, record = load_checkpoint(checkpoint)
+    settings, dtype = settings_of(record), PRECISIONS[precision]
+    if transformer_only:
+        save_transformer(out, model, dtype=dtype, shard_bytes=shard_bytes)
+        return {}
+    if settings.codec != "vae":
+        raise RequestError(
+            f"{checkpoint} was trained on quick_train.codec={settings.codec}, whose latents no VAE "
+            "of diffusers decodes; train with quick_train.codec=vae, or export the transformer "
+            "alone (--transformer-only)"
+        )
+    return save_pipeline(
+        out,
+        model,
+        settings.text,
+        settings.vae,
+        settings.vae_revision,
+        resolution=record["resolution"],
+        dtype=dtype,
+        shard_bytes=shard_bytes,
+    )

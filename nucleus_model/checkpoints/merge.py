@@ -1,0 +1,72 @@
+"""One checkpoint out of several: the weighted mean of their weights.
+
+merge_checkpoints(folders, merge_weights("inverse_sqrt", len(folders)), Path("merged"))
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from nucleus_model.checkpoints.checkpoint import WEIGHTS, read_record, save_checkpoint
+from nucleus_model.network.transformer import NucleusTransformer
+from nucleus_model.settings.config import TransformerConfig
+
+
+def merge_checkpoints(folders: Sequence[Path], weights: Sequence[float], out: Path) -> None:
+    """Writes a checkpoint whose every tensor is the weighted mean of those of others.
+
+    Sums are taken in float64. All but the weights is as in the last checkpoint, and `merged` in
+    `checkpoint.json` names what went in.
+
+    Args:
+        folders: Checkpoints of one configuration, in time's order.
+        weights: One each; they are scaled to a sum of 1.
+        out: Folder of the new checkpoint; one that is there is replaced.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint.
+        ValueError: Another number of weights, or checkpoints of different configurations.
+    """
+    if not folders or len(folders) != len(weights) or sum(weights) <= 0:
+        raise ValueError(
+            f"merging needs as many weights as checkpoints, of a sum above 0; got {len(folders)} "
+            f"checkpoints and the weights {list(weights)}"
+        )
+    records = [read_record(folder) for folder in folders]
+    for folder, record in zip(folders, records, strict=True):
+        if record["transformer"] != records[-1]["transformer"]:
+            odd = [
+                k for k, v in record["transformer"].items() if records[-1]["transformer"][k] != v
+            ]
+            raise ValueError(
+                f"{folder} has another configuration than {folders[-1]} ({', '.join(odd)}); merge "
+                "checkpoints of one model and one phase"
+            )
+    shares = [weight / sum(weights) for weight in weights]
+    with torch.device("meta"):
+        model = NucleusTransformer(TransformerConfig.model_validate(records[-1]["transformer"]))
+    merged = {
+        "names": [folder.name for folder in folders],
+        "steps": [record.get("step") for record in records],
+        "weights": shares,
+    }
+    content = {k: v for k, v in records[-1].items() if k not in ("format", "transformer", "merged")}
+    save_checkpoint(
+        out, model, {**content, "merged": merged}, weights=weighted_mean(folders, shares)
+    )
+
+
+def weighted_mean(folders: Sequence[Path], shares: Sequence[float]) -> Mapping[str, torch.Tensor]:
+    """The mean of checkpoints' tensors, of which two at a time are in memory beside the result."""
+    from safetensors import safe_open
+
+    files = [safe_open(folder / WEIGHTS, "pt") for folder in folders]
+    mean = {}
+    for name in files[-1].keys():  # noqa: SIM118 (it is no mapping)
+        last = files[-1].get_tensor(name)
+        total = torch.zeros_like(last, dtype=torch.float64)
+        for file, share in zip(files, shares, strict=True):
+            total.add_(file.get_tensor(name), alpha=share)
+        mean[name] = total.to(last.dtype)
+    return mean

@@ -1,0 +1,86 @@
+"""A transformer with the text encoder and the codec that it was trained with, from a folder.
+
+    saved = load_saved(Path("quick_train/checkpoints/000600"))
+
+The folder is a checkpoint, or a pipeline in diffusers' layout (`nucleus_model.checkpoints.exchange`).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nucleus_data.errors import RequestError
+from nucleus_model.checkpoints.checkpoint import load_checkpoint
+from nucleus_model.encoders.codec import Codec, load_codec
+from nucleus_model.encoders.text import TextEncoder
+from nucleus_model.network.transformer import NucleusTransformer
+from nucleus_model.settings.settings import QuickTrainSettings
+
+PIPELINE_RESOLUTION = 1024
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a picture needs.
+
+    Attributes:
+        name: The folder's own name.
+        model: The transformer, on the device.
+        text: Its text encoder.
+        codec: Its codec.
+        resolution: Side of a square of as many pixels as it was trained on.
+    """
+
+    name: str
+    model: NucleusTransformer
+    text: TextEncoder
+    codec: Codec
+    resolution: int
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of a picture are a multiple of, in pixels."""
+        return self.codec.factor * self.model.config.patch_size
+
+
+def load_saved(folder: Path, device: str = "cpu") -> Saved:
+    """Loads it.
+
+    Args:
+        folder: A checkpoint, or a pipeline.
+        device: Where it runs.
+
+    Raises:
+        RequestError: The folder is neither, or the text encoder or the VAE is not there.
+        ValueError: It has another format.
+    """
+    if (folder / "model_index.json").is_file():
+        return _load_pipeline(folder, device)
+    if not (folder / "checkpoint.json").is_file():
+        raise RequestError(
+            f"{folder} is no checkpoint (it has no checkpoint.json) and no pipeline in diffusers' "
+            "layout (no model_index.json)"
+        )
+    model, record = load_checkpoint(folder)
+    settings = settings_of(record, device)
+    codec, text = load_codec(settings), TextEncoder(settings.text, device)
+    return Saved(folder.name, model.to(device), text, codec, record["resolution"])
+
+
+def settings_of(record: dict[str, Any], device: str = "cpu") -> QuickTrainSettings:
+    """The settings that a checkpoint was trained with, but for the device."""
+    return QuickTrainSettings.model_validate({**record["settings"], "device": device})
+
+
+def _load_pipeline(folder: Path, device: str) -> Saved:
+    from nucleus_model.checkpoints.exchange import load_transformer, read_notes
+    from nucleus_model.encoders.vae import VaeCodec
+
+    text, resolution = read_notes(folder)
+    return Saved(
+        folder.name,
+        load_transformer(folder).to(device),
+        TextEncoder(text, device),
+        VaeCodec(str(folder / "vae"), device=device),
+        resolution or PIPELINE_RESOLUTION,
+    )

@@ -1,0 +1,131 @@
+"""What a run trains on: the set at each resolution of its phases."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from nucleus_data.errors import CorpusError
+from nucleus_data.hashing import config_hash
+from nucleus_model.data.feed import Turn, of_phase
+from nucleus_model.data.latents import Latents
+from nucleus_model.data.loader import Sample, TrainingSet
+from nucleus_model.encoders.codec import Codec
+from nucleus_model.settings.choice import choose
+from nucleus_model.settings.phases import Phase
+from nucleus_model.settings.settings import QuickTrainSettings
+
+
+@dataclass(frozen=True)
+class Source:
+    """A training set at one resolution.
+
+    Attributes:
+        set: The set.
+        latents: Its images' latents.
+        train: Samples to train on.
+        held_out: Samples to measure.
+    """
+
+    set: TrainingSet
+    latents: Latents
+    train: list[Sample]
+    held_out: list[Sample]
+
+    def digest(self) -> str:
+        """A hash of the samples that are trained on: ids, places and captions."""
+        return config_hash([[s.id, s.tar, s.offset, s.size, s.captions] for s in self.train])
+
+    def load(
+        self, turn: Turn, part: Sequence[int], factor: int
+    ) -> tuple[torch.Tensor, list[str], list[str]]:
+        """Latents, ids and captions of some of a turn's samples; those that can't be decoded lack.
+
+        Args:
+            turn: The turn.
+            part: Which of its samples, by number.
+            factor: Pixels on the side of a latent pixel, for the shape where there are none.
+        """
+        batch = self.set.batch([turn.samples[i] for i in part], [turn.captions[i] for i in part])
+        if batch is None:
+            width, height = turn.samples[0].bucket
+            shape = (0, self.latents.codec.channels, height // factor, width // factor)
+            return torch.zeros(shape), [], []
+        ids = [sample.id for sample in batch.samples]
+        return self.latents.of(batch).cpu(), ids, list(batch.captions)
+
+
+def open_sources(
+    folder: str,
+    settings: QuickTrainSettings,
+    storage_options: Mapping[str, Any] | None,
+    codec: Codec,
+    multiple: int,
+) -> list[Source]:
+    """One for each phase of `settings.plan`; phases of one resolution share theirs.
+
+    Args:
+        folder: Of the set.
+        settings: The run's.
+        storage_options: For fsspec.
+        codec: Pixels to latents.
+        multiple: What sides of aspect buckets are a multiple of: codec factor times patch.
+
+    Raises:
+        CorpusError: The set is not as its manifest says, or a phase has nothing to train on.
+        RequestError: `limit` or `sample` leaves too little of the set.
+        ValueError: The set has not the resolution, or its buckets do not fit.
+    """
+    plan = settings.plan()
+    sides = {phase.resolution for phase in plan}
+    found = {}
+    for side in sides:
+        training_set = TrainingSet(
+            folder,
+            resolution=side,
+            storage_options=storage_options,
+            cache_bytes=settings.image_cache_bytes // len(sides),
+        )
+        _check_buckets(training_set, multiple)
+        by_id = {sample.id: sample for sample in training_set.samples}
+        train, held_out = choose(list(by_id), settings)
+        latents = Latents(codec, settings.latent_cache_bytes // len(sides))
+        found[side] = Source(
+            training_set, latents, [by_id[i] for i in train], [by_id[i] for i in held_out]
+        )
+    for phase in plan:
+        _check_phase(found[phase.resolution], phase)
+    return [found[phase.resolution] for phase in plan]
+
+
+def _check_phase(source: Source, phase: Phase) -> None:
+    where = f"{source.set.store.uri} has {len(source.set.samples)} samples at resolution "
+    where += f"{source.set.resolution}"
+    if not source.train:
+        raise CorpusError(
+            f"{where} and none of them is left to train on; import more images, or lower "
+            "quick_train.holdout_share"
+        )
+    aspects = sorted({sample.aspect for sample in source.train})
+    sources = sorted({name for sample in source.train for name in sample.sources})
+    if not of_phase(source.train, phase):
+        raise CorpusError(
+            f"{where}, and none for the phase of {phase.steps} steps with the aspects "
+            f"{_names(phase.aspects)} and captions {_names(phase.captions)}; there are the aspects "
+            f"{_names(aspects)} and captions {_names(sources)}"
+        )
+
+
+def _names(names: Any) -> str:
+    return "of any kind" if names is None else ", ".join(names) or "none"
+
+
+def _check_buckets(training_set: TrainingSet, multiple: int) -> None:
+    for width, height in sorted({sample.bucket for sample in training_set.samples}):
+        if width % multiple or height % multiple:
+            raise ValueError(
+                f"{training_set.store.uri}: the aspect bucket {width} x {height} is no multiple of "
+                f"{multiple} (codec factor times patch); choose other buckets in shard, or another "
+                "quick_train.codec_factor"
+            )

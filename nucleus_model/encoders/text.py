@@ -1,0 +1,161 @@
+"""Prompts to text states: one hidden layer of a Qwen3-VL language tower.
+
+A prompt goes through the chat template (fixed system prompt, one user turn, generation prompt
+added), and the states of *all* its tokens are kept, the template's too. The unconditional text is
+the empty prompt in the same template. Each prompt is encoded by itself, so its states depend on
+nothing but the prompt; batches are padded on the right, where the transformer's mask makes padding
+exact (on the left it would shift the rotary positions).
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from nucleus_data.engines.find import TEXT_ENCODER, resolve_model
+from nucleus_data.errors import RequestError
+from nucleus_model.encoders.cache import Cache
+from nucleus_model.settings.settings import TextSettings
+
+PAD_MULTIPLE = 8
+
+
+class TextEncoder:
+    """The language tower, frozen, with a cache by prompt.
+
+    Args:
+        settings: Which model and state.
+        device: Where it runs.
+
+    Attributes:
+        width: Width of a text state.
+        model: Which model it is, with its revision.
+        cut: Prompts that were longer than `max_tokens`, each counted once while it is cached.
+
+    Raises:
+        RequestError: There is no such Qwen3-VL, or it has fewer hidden states than asked for.
+    """
+
+    def __init__(self, settings: TextSettings, device: str = "cpu") -> None:
+        from transformers import AutoConfig, AutoTokenizer, Qwen3VLModel
+
+        self.settings = settings
+        self.model = resolve_model(settings.model, settings.revision, TEXT_ENCODER)
+        where, options = self.model.location, self.model.options()
+        config = AutoConfig.from_pretrained(where, **options)
+        if config.model_type != "qwen3_vl":
+            raise RequestError(
+                f"{TEXT_ENCODER.key}: {where} is a {config.model_type!r}, allowed is 'qwen3_vl'"
+            )
+        check_state(settings, config.text_config.num_hidden_layers)
+        with without_bars():
+            model = Qwen3VLModel.from_pretrained(
+                where, use_safetensors=True, dtype=torch.float32, **options
+            )
+        self.tokenizer = AutoTokenizer.from_pretrained(tokenizer_place(where), **options)
+        tower = without_unused(model.language_model, settings.hidden_state)
+        self.tower = tower.to(device).eval().requires_grad_(False)
+        self.device = device
+        self.width = int(config.text_config.hidden_size)
+        self.cut = 0
+        self._states: Cache[torch.Tensor] = Cache(settings.cache_bytes)
+
+    def template(self, prompt: str) -> str:
+        """The whole text that the tower reads for a prompt."""
+        messages: list[dict[str, Any]] = [
+            {"role": "system", "content": self.settings.system_prompt},
+            {"role": "user", "content": [{"type": "text", "text": prompt}]},
+        ]
+        text = self.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True
+        )
+        return str(text)
+
+    def states(self, prompt: str) -> torch.Tensor:
+        """The text states of one prompt, float32 (L, D), unpadded; cached."""
+        return self._states.get(prompt, lambda: self._encoded(prompt))
+
+    def _encoded(self, prompt: str) -> torch.Tensor:
+        tokens = self.tokenizer(self.template(prompt), add_special_tokens=False)["input_ids"]
+        if len(tokens) > self.settings.max_tokens:
+            self.cut += 1
+            tokens = tokens[: self.settings.max_tokens]
+        ids_1L = torch.tensor([tokens], device=self.device)
+        with torch.no_grad():
+            output = self.tower(
+                input_ids=ids_1L, attention_mask=torch.ones_like(ids_1L), use_cache=False
+            )
+        states_LD: torch.Tensor = output.last_hidden_state[0]
+        return states_LD
+
+    def encode(self, prompts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Text states and mask of a batch.
+
+        Returns:
+            float32 (B, L, D), zero where padded, and bool (B, L), True where there is text; L is a
+            multiple of 8.
+        """
+        return pad_right([self.states(prompt) for prompt in prompts])
+
+
+def without_unused(tower: torch.nn.Module, hidden_state: int) -> torch.nn.Module:
+    """The tower without the layers above a hidden state, which is then what it returns.
+
+    Args:
+        tower: A language tower of transformers; changed in place.
+        hidden_state: As transformers counts them: 0 is the embedding, -1 comes after the last norm.
+    """
+    layers: Any = tower.layers
+    used = hidden_state % (len(layers) + 1)
+    if used < len(layers):
+        tower.layers = layers[:used]
+        tower.norm = torch.nn.Identity()
+    return tower
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Keeps transformers from drawing progress bars, which it does into files too."""
+    from transformers.utils import logging
+
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+
+
+def tokenizer_place(where: str) -> str:
+    """A pipeline in diffusers' layout has it beside the text encoder, not in it."""
+    beside = Path(where).parent / "processor"
+    inside = Path(where) / "tokenizer_config.json"
+    return str(beside) if beside.is_dir() and not inside.exists() else where
+
+
+def check_state(settings: TextSettings, layers: int) -> None:
+    """Refuses a hidden state that a tower of so many layers does not have.
+
+    Raises:
+        RequestError: It has none.
+    """
+    states = layers + 1  # the embedding's output is the first
+    if not -states <= settings.hidden_state < states:
+        raise RequestError(
+            f"quick_train.text.hidden_state must be {-states} to {states - 1} for "
+            f"{settings.model} ({layers} layers), got {settings.hidden_state}"
+        )
+
+
+def pad_right(states: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pads states (L_i, D) with zeros after the text to (B, L, D), and says where (B, L)."""
+    lengths = torch.tensor([len(item) for item in states], device=states[0].device)
+    text_BLD = pad_sequence(list(states), batch_first=True)
+    missing = -text_BLD.shape[1] % PAD_MULTIPLE
+    text_BLD = torch.nn.functional.pad(text_BLD, (0, 0, 0, missing))
+    mask_BL = torch.arange(text_BLD.shape[1], device=lengths.device)[None] < lengths[:, None]
+    return text_BLD, mask_BL

@@ -1,0 +1,111 @@
+"""What a quick-train would build, without weights: shapes on torch's meta device, and counts.
+
+Width and depth of a text encoder and channels of a VAE come from a folder's configuration; for hub
+names from the published ones below, so that nothing is fetched.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nucleus_data.engines.find import TEXT_ENCODER, VAE, ModelKind, resolve_model
+from nucleus_data.errors import RequestError
+from nucleus_model.encoders.text import check_state
+from nucleus_model.settings.presets import PRESETS
+from nucleus_model.settings.settings import QuickTrainSettings
+
+# From the configuration files that their authors published.
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "Qwen/Qwen3-VL-8B-Instruct": {"text_config": {"hidden_size": 4096, "num_hidden_layers": 36}},
+    "Qwen/Qwen-Image": {"z_dim": 16, "temperal_downsample": [False, True, True]},
+}
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """Counts of a transformer.
+
+    Attributes:
+        parameters: All.
+        active: Those that an image token meets on average: all but the routed experts, and of these
+            as many as the capacity factor says (an expert takes factor / experts of the tokens).
+        latent_channels: Of the codec.
+        factor: Image pixels on the side of a latent pixel.
+        text_width: Of the text encoder's states.
+        pixels_a_token: Side of the square of image pixels that one token shows.
+        tokens: Of a square image at the first phase's resolution; None where the set decides it.
+    """
+
+    parameters: int
+    active: int
+    latent_channels: int
+    factor: int
+    text_width: int
+    pixels_a_token: int
+    tokens: int | None
+
+
+def model_size(settings: QuickTrainSettings) -> ModelSize:
+    """Builds the transformer on the meta device and counts.
+
+    Raises:
+        RequestError: A model is not there, is not known without its files, or does not fit.
+    """
+    import torch
+
+    from nucleus_model.network.transformer import NucleusTransformer
+
+    text = _config(settings.text.model, settings.text.revision, TEXT_ENCODER)["text_config"]
+    check_state(settings.text, text["num_hidden_layers"])
+    channels, factor = _latents(settings)
+    preset = PRESETS[settings.preset]
+    with torch.device("meta"):
+        model = NucleusTransformer(preset.transformer_config(channels, text["hidden_size"]))
+    total = sum(p.numel() for p in model.parameters())
+    routed = {name: p.numel() for name, p in model.named_parameters() if ".experts." in name}
+    per_block = sum(routed.values()) / max(1, sum(f > 0 for f in preset.capacity_factors))
+    active = total - sum(routed.values())
+    active += round(per_block / preset.experts * sum(preset.capacity_factors))
+    pixels = factor * preset.patch
+    return ModelSize(
+        parameters=total,
+        active=active,
+        latent_channels=channels,
+        factor=factor,
+        text_width=text["hidden_size"],
+        pixels_a_token=pixels,
+        tokens=_tokens(settings.plan()[0].resolution, pixels),
+    )
+
+
+def _latents(settings: QuickTrainSettings) -> tuple[int, int]:
+    if settings.codec == "space_to_depth":
+        return 3 * settings.codec_factor**2, settings.codec_factor
+    config = _config(settings.vae, settings.vae_revision, VAE)
+    return int(config["z_dim"]), 2 ** len(config["temperal_downsample"])
+
+
+def _tokens(resolution: int | None, pixels: int) -> int | None:
+    if resolution is None:
+        return None
+    side, rest = divmod(resolution, pixels)
+    if rest:
+        raise RequestError(
+            f"quick_train.resolution must be a multiple of the side of a token, {pixels} pixels; "
+            f"got {resolution}"
+        )
+    return side**2
+
+
+def _config(model: str, revision: str | None, kind: ModelKind) -> dict[str, Any]:
+    found = resolve_model(model, revision, kind)
+    if found.local:
+        content: dict[str, Any] = json.loads((Path(found.location) / kind.config).read_text())
+        return content
+    if found.name not in PUBLISHED:
+        raise RequestError(
+            f"{kind.key}: the sizes of {model!r} are not known here; give a folder that has its "
+            f"{kind.config}, or one of {', '.join(PUBLISHED)}"
+        )
+    return PUBLISHED[found.name]

@@ -1,0 +1,92 @@
+"""Pictures from a checkpoint of the quick-train, or from a pipeline, as files."""
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from nucleus_data.sets.buckets import bucket_size
+from nucleus_model.checkpoints.saved import load_saved
+from nucleus_model.sampling.pictures import write_grid, write_png
+from nucleus_model.sampling.sample import sample_images
+
+
+def draw(
+    folder: Path,
+    prompts: Sequence[str],
+    out: Path,
+    *,
+    seeds: Sequence[int] = (0,),
+    aspect: str = "1:1",
+    resolution: int | None = None,
+    steps: int = 50,
+    solver: str = "euler",
+    guidance: float = 4.0,
+    negative: str = "",
+    batch_size: int = 8,
+    device: str = "cpu",
+) -> Iterator[str]:
+    """Writes a PNG for each prompt and seed, and a grid of them all.
+
+    Args:
+        folder: A checkpoint, or a pipeline.
+        prompts: A row each.
+        out: Folder for the files; files of the same names are replaced.
+        seeds: A column each.
+        aspect: Width to height, such as 16:9; one of the seven of the training sets.
+        resolution: Side of a square with as many pixels; by default what it was trained at.
+        steps: Of the solver.
+        solver: A key of `nucleus_model.sampling.solver.SOLVERS`.
+        guidance: Its scale; 1 is none.
+        negative: What guidance leads away from.
+        batch_size: Pictures at once, of whatever prompts.
+        device: Where it runs.
+
+    Yields:
+        Each file's path when it is written, the grid's last.
+
+    Raises:
+        RequestError: The folder is neither, or a model that it names is not there.
+        ValueError: The checkpoint has another format.
+    """
+    saved = load_saved(folder, device)
+    width, height = bucket_size(
+        resolution or saved.resolution, aspect.replace(":", "x"), saved.multiple
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    facts = {
+        "steps": steps,
+        "solver": solver,
+        "guidance": guidance,
+        "negative": negative,
+        "width": width,
+        "height": height,
+        "checkpoint": saved.name,
+    }
+    cells = list(product(range(len(prompts)), seeds))
+    pictures: list[np.ndarray] = []
+    for start in range(0, len(cells), batch_size):
+        part = cells[start : start + batch_size]
+        images = sample_images(
+            saved.model,
+            saved.text,
+            saved.codec,
+            [prompts[row] for row, _ in part],
+            [seed for _, seed in part],
+            width=width,
+            height=height,
+            negative=negative,
+            steps=steps,
+            guidance=guidance,
+            solver=solver,
+            batch_size=batch_size,
+        )
+        for (row, seed), image in zip(part, images, strict=True):
+            file = out / f"{row:04d}-{seed}.png"
+            write_png(file, image, {"prompt": prompts[row], "seed": seed, **facts})
+            yield str(file)
+        pictures += list(images)
+    grid = np.stack(pictures).reshape(len(prompts), len(seeds), height, width, 3)
+    write_grid(out, grid, prompts, seeds, **facts)
+    yield str(out / "samples.png")

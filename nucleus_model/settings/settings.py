@@ -1,0 +1,299 @@
+"""Settings of the quick-train, free of torch: a recipe can be read and checked without it."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from nucleus_data.engines.find import NANO
+from nucleus_model.settings.phases import Phase, Weights
+
+
+class TextSettings(BaseModel):
+    """Which tower, and which of its states (published: Qwen3-VL-8B, state -8, 1024 tokens)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(
+        default=NANO,
+        description="nano (the tiny captioner that comes with the package), a folder of a Qwen3-VL "
+        "in transformers' format, or a hub name.",
+    )
+    revision: str | None = Field(
+        default=None, description="Commit or tag of a hub model; required for one."
+    )
+    hidden_state: int = Field(
+        default=0,
+        description="Which hidden state; -1 is the last one, after the final norm. 0, the token "
+        "embedding, is for the nano model, whose deeper states hardly tell one colour word from "
+        "another; published is -8.",
+    )
+    max_tokens: int = Field(
+        default=256,
+        ge=16,
+        le=4096,
+        description="Longer prompts are cut (and counted), template included.",
+    )
+    system_prompt: str = Field(
+        default="Draw.",
+        description="Fixed system prompt; a short one is faster, as all image tokens see it.",
+    )
+    cache_bytes: int = Field(
+        default=256 << 20,
+        ge=0,
+        description="Memory for the states of prompts seen before, in bytes.",
+    )
+
+
+class QuickTrainSettings(BaseModel):
+    """Settings of the quick-train; the defaults suit a laptop and some hundred images."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    preset: Literal["nano", "debug", "small", "base"] = Field(
+        default="nano",
+        description="Size of the transformer; small is for one GPU, base the published one.",
+    )
+    resolution: int | None = Field(
+        default=None, ge=8, description="Which resolution of the set; empty for its smallest."
+    )
+    limit: int | None = Field(
+        default=None,
+        ge=1,
+        description="Only the set's first so many samples, in the order of their ids (--limit).",
+    )
+    sample: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Only this share of the set's samples, by a keyed hash of the id (--sample).",
+    )
+    steps: int = Field(
+        default=600, ge=1, description="Optimizer steps; with `phases` the sum of theirs."
+    )
+    batch_size: int = Field(
+        default=32,
+        ge=1,
+        description="Images a step, of all processes; a bucket's last batch has fewer.",
+    )
+    micro_batch: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most images that a process takes at once; gradients of a step's pieces are "
+        "summed. Empty for all.",
+    )
+    capacity_factors: float | tuple[float, ...] | None = Field(
+        default=None,
+        description="Of the experts: one for all blocks that have any, or one a block (0 where it "
+        "is dense). Empty for the preset's.",
+    )
+    aspects: tuple[str, ...] | None = Field(
+        default=None, description="Aspect buckets by name (1x1, 16x9); empty for all of the set."
+    )
+    captions: Weights | None = Field(
+        default=None,
+        description="Weights of captions by where they come from: a source as the set has it "
+        "(synthesized:short), its second part (short) or its first (web). A sample without any "
+        "caption of a weight above 0 is left out. Empty: all alike.",
+    )
+    phases: tuple[Phase, ...] = Field(
+        default=(),
+        description="One after the other; what one leaves out has the value beside this key. "
+        "Empty for one phase of `steps`.",
+    )
+    precision: Literal["fp32", "bf16"] = Field(
+        default="fp32",
+        description="bf16: matrix products in bfloat16 (autocast, and Muon's iterations); weights, "
+        "gradients and the optimizer's state stay float32.",
+    )
+    gradient_checkpointing: bool = Field(
+        default=False,
+        description="Compute each block again in the backward pass: less memory, more work.",
+    )
+    optimizer: Literal["adamw", "muon"] = Field(
+        default="muon",
+        description="muon for the matrices inside blocks and adamw for the rest; or adamw for all.",
+    )
+    schedule: Literal["warmup_decay", "warmup_stable_merge"] = Field(
+        default="warmup_decay",
+        description="warmup_decay falls over the last `decay_share` of the steps; "
+        "warmup_stable_merge stays, and merges the last checkpoints of the last phase at the end.",
+    )
+    merge_last: int = Field(
+        default=16,
+        ge=1,
+        description="warmup_stable_merge: how many checkpoints, if there are as many (16 is "
+        "second-hand).",
+    )
+    merge_weights: Literal["inverse_sqrt", "uniform", "one_minus_sqrt"] = Field(
+        default="inverse_sqrt",
+        description="warmup_stable_merge: inverse_sqrt is 1/sqrt(k) for the k-th newest "
+        "(second-hand); uniform and one_minus_sqrt stand for a linear decay and one of that form.",
+    )
+    lr: float = Field(
+        default=8e-3,
+        gt=0,
+        description="Peak learning rate. The default is for muon and the nano preset; adamw wants "
+        "some 3e-3 there, the published model had 1e-4 (second-hand).",
+    )
+    warmup: int = Field(
+        default=20, ge=0, description="Steps over which the learning rate rises from 0."
+    )
+    decay_share: float = Field(
+        default=0.3,
+        ge=0,
+        le=1,
+        description="warmup_decay: last share of the steps, over which it falls to 0 again.",
+    )
+    weight_decay: float = Field(
+        default=0.01, ge=0, description="Of matrices; norms and biases have none."
+    )
+    clip: float = Field(default=1.0, gt=0, description="Gradients are scaled down to this norm.")
+    router_z_loss: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight of the router z-loss, summed over blocks (published, second-hand: "
+        "5e-7).",
+    )
+    max_bad_steps: int = Field(
+        default=10,
+        ge=1,
+        description="So many steps in a row whose loss or gradient is not finite, or a spike that "
+        "is skipped, end the run.",
+    )
+    spike_factor: float | None = Field(
+        default=None,
+        gt=1,
+        description="A gradient norm above this many times the median of the last "
+        "`spike_window` is a spike; empty: there are none.",
+    )
+    spike_window: int = Field(
+        default=100, ge=10, description="Steps of that median; before 10 there is none."
+    )
+    spike_action: Literal["skip", "clip"] = Field(
+        default="skip", description="A spike's step is not taken, or clipped to the median."
+    )
+    seed: int = Field(
+        default=0, ge=0, description="Decides weights, order, captions, sigmas and noise."
+    )
+    caption_dropout: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Share of samples trained with the empty text, for guidance.",
+    )
+    timestep_mu: float | None = Field(
+        default=None,
+        description="Mean of the logit of sigma; higher is noisier. Empty: by the image's tokens, "
+        "from 0.5 at 256 (and below) to 1.15 at 4096 (and above); second-hand figures.",
+    )
+    timestep_std: float = Field(
+        default=1.0, gt=0, description="Standard deviation of the logit of sigma."
+    )
+    timestep_uniform: float = Field(default=0.1, ge=0, le=1, description="Share of uniform sigmas.")
+    holdout_share: float = Field(
+        default=0.05, ge=0, lt=1, description="Share of samples held out, by a hash of their ids."
+    )
+    holdout_limit: int = Field(
+        default=32, ge=0, description="At most so many of them are measured."
+    )
+    holdout_times: int = Field(
+        default=4,
+        ge=1,
+        description="How often the held-out loss is measured, the last step included.",
+    )
+    checkpoint_every: int = Field(
+        default=100,
+        ge=0,
+        description="Steps between checkpoints, from which the same command goes on; 0: only one "
+        "at the end.",
+    )
+    keep_checkpoints: int = Field(
+        default=1,
+        ge=1,
+        description="The newest so many stay (warmup_stable_merge: at least `merge_last`); the "
+        "optimizer's state stays in the newest alone.",
+    )
+    router_every: int = Field(
+        default=100,
+        ge=0,
+        description="Steps between lines on what the routers did, by block; 0: none.",
+    )
+    tensorboard: bool = Field(
+        default=False, description="Write the metrics for TensorBoard, too, into `tensorboard/`."
+    )
+    codec: Literal["space_to_depth", "vae"] = Field(
+        default="space_to_depth",
+        description="Pixels to latents: squares of pixels as they are, or a Qwen-Image VAE.",
+    )
+    codec_factor: int = Field(
+        default=4,
+        ge=1,
+        description="space_to_depth: side of the squares of pixels that become one latent pixel.",
+    )
+    vae: str = Field(
+        default=NANO,
+        description="vae: nano (the small one that comes with the package), a folder of an "
+        "AutoencoderKLQwenImage in diffusers' format, or a hub name (its subfolder `vae`).",
+    )
+    vae_revision: str | None = Field(
+        default=None, description="Commit or tag of a hub VAE; required for one."
+    )
+    text: TextSettings = Field(default=TextSettings(), description="The text encoder.")
+    sample_prompts: tuple[str, ...] = Field(
+        default=(), description="Prompts of the grid; empty for captions from the set."
+    )
+    sample_rows: int = Field(
+        default=6, ge=1, description="How many captions, if no prompts are given."
+    )
+    sample_seeds: tuple[int, ...] = Field(
+        default=(0, 1, 2), min_length=1, description="One column of the grid a seed."
+    )
+    sample_every: int = Field(
+        default=0, ge=0, description="Steps between grids on the way; 0: only one at the end."
+    )
+    sample_steps: int = Field(default=20, ge=1, description="Euler steps.")
+    guidance: float = Field(default=4.0, ge=1, description="Scale of the guidance; 1 is none.")
+    threads: int = Field(
+        default=1,
+        ge=1,
+        description="CPU threads; another number gives other last bits. Two threads on cores that "
+        "others use can be many times slower than one.",
+    )
+    device: str = Field(
+        default="cpu", description="Where it runs; equal bits are promised for cpu only."
+    )
+    image_cache_bytes: int = Field(
+        default=1 << 30, ge=0, description="Memory for decoded images, in bytes."
+    )
+    latent_cache_bytes: int = Field(
+        default=256 << 20, ge=0, description="Memory for encoded images, in bytes."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sum_of_steps(cls, content: Any) -> Any:
+        if not isinstance(content, Mapping) or not content.get("phases"):
+            return content
+        try:
+            total = sum(Phase.model_validate(phase).steps for phase in content["phases"])
+        except ValueError:
+            return content  # the field's own check says where it is wrong
+        if content.get("steps", total) != total:
+            raise ValueError(
+                f"steps is {content['steps']}, the phases' sum is {total}; leave steps out"
+            )
+        return {**content, "steps": total}
+
+    def plan(self) -> tuple[Phase, ...]:
+        """The phases, each with all that it takes from the settings beside them."""
+        shared = {
+            name: getattr(self, name)
+            for name in Phase.model_fields
+            if name not in ("steps", "lr_factor")
+        }
+        phases = self.phases or (Phase(steps=self.steps),)
+        return tuple(
+            phase.model_copy(update={k: v for k, v in shared.items() if getattr(phase, k) is None})
+            for phase in phases
+        )

@@ -1,0 +1,82 @@
+"""The held-out loss: the same samples, captions, sigmas and noise at every step and in every run.
+
+Sigmas are stratified: each sample is met once in each of 8 equal bins. Low bins measure the images,
+high bins the captions. Which samples these are, `choice` says.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from nucleus_data.hashing import keyed_unit
+from nucleus_model.data.latents import Latents
+from nucleus_model.data.loader import Sample, TrainingSet
+from nucleus_model.encoders.text import TextEncoder
+from nucleus_model.network.flow import draw_noise, flow_loss, grid_of
+from nucleus_model.network.transformer import NucleusTransformer
+from nucleus_model.settings.choice import HOLDOUT_SEED as SEED
+
+BINS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutLoss:
+    """The loss on held-out samples.
+
+    Attributes:
+        loss: Mean over samples and bins.
+        bins: Mean over samples in each bin of sigma, from [0, 1/8) to [7/8, 1).
+        samples: How many were measured.
+    """
+
+    loss: float
+    bins: tuple[float, ...]
+    samples: int
+
+
+@torch.no_grad()
+def held_out_loss(
+    model: NucleusTransformer,
+    text: TextEncoder,
+    latents: Latents,
+    training_set: TrainingSet,
+    samples: Sequence[Sample],
+    batch_size: int,
+) -> HeldOutLoss | None:
+    """Measures the samples, each with its best caption. None if none can be measured."""
+    losses: list[torch.Tensor] = []
+    device = next(model.parameters()).device
+    for bucket in sorted({sample.bucket for sample in samples}):
+        members = [sample for sample in samples if sample.bucket == bucket]
+        for start in range(0, len(members), batch_size):
+            chosen = members[start : start + batch_size]
+            captions = [item.captions[-1] if item.captions else "" for item in chosen]
+            batch = training_set.batch(chosen, captions)
+            if batch is None:
+                continue
+            latents_BCHW = latents.of(batch).to(device)
+            grid = grid_of(latents_BCHW, model.config.patch_size)
+            text_kv = model.encode_text(*text.encode(batch.captions), grid)
+            columns = []
+            for index in range(BINS):
+                keys = [f"{sample.id}:{index}" for sample in batch.samples]
+                sigmas = [(index + keyed_unit("holdout-sigma", SEED, key)) / BINS for key in keys]
+                shape = tuple(latents_BCHW.shape[1:])
+                noise_BCHW = torch.stack([draw_noise(SEED, key, shape) for key in keys])
+                columns.append(
+                    flow_loss(
+                        model,
+                        latents_BCHW,
+                        noise_BCHW.to(device),
+                        torch.tensor(sigmas, device=device),
+                        text_kv,
+                    ).cpu()
+                )
+            losses.append(torch.stack(columns, dim=1))
+    if not losses:
+        return None
+    table = torch.cat(losses).double()  # (samples, bins)
+    return HeldOutLoss(
+        loss=table.mean().item(), bins=tuple(table.mean(dim=0).tolist()), samples=len(table)
+    )

@@ -1,0 +1,190 @@
+"""Muon for the matrices inside blocks, AdamW for the rest, under one learning rate.
+
+Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) replaces a matrix's momentum by
+its nearest semi-orthogonal matrix, found by Newton-Schulz iterations, so that all directions are
+learned at one speed. Its update is scaled by 0.2 sqrt(longer side), to the size that AdamW's
+updates have, so that one learning rate serves both (Liu et al. 2025, arXiv:2502.16982). Stacked
+experts (E, D, I) are E matrices, orthogonalised in one batch.
+
+    optimizers = build_optimizers(model, "muon", lr=2e-3, weight_decay=0.01)
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch.distributed.tensor import DTensor
+
+from nucleus_model.network.distributed import like
+from nucleus_model.network.transformer import NucleusTransformer
+
+# Coefficients of the quintic iteration, and how often it is done (Jordan et al. 2024).
+QUINTIC = (3.4445, -4.7750, 2.0315)
+ITERATIONS = 5
+UPDATE_SIZE = 0.2
+BETAS = (0.9, 0.95)
+
+# The first pattern that a parameter's name has decides. What modulates, routes, and stands at the
+# ends is AdamW's, and so are norms and biases.
+RULES: tuple[tuple[str, str], ...] = (
+    (r"\.bias$", "adamw_plain"),
+    (r"norm(_[qk])?\.weight$|\.norm_\w+\.weight$", "adamw_plain"),
+    (r"^(img_in|proj_out|norm_out|time_text_embed)\.", "adamw"),
+    (r"\.img_mod\.", "adamw"),
+    (r"\.img_mlp\.gate\.weight$", "adamw"),
+    (r"^transformer_blocks\.\d+\.(attn|encoder_proj|img_mlp)\.", "muon"),
+)
+
+
+def newton_schulz(
+    matrices: torch.Tensor,
+    iterations: int = ITERATIONS,
+    precision: torch.dtype = torch.float32,
+) -> torch.Tensor:
+    """About the nearest semi-orthogonal matrix of each: singular values of some 0.7 to 1.2.
+
+    Args:
+        matrices: (..., N, M).
+        iterations: How many.
+        precision: Of the iterations; the coefficients were chosen so that bfloat16 does.
+
+    Returns:
+        The same shape and type.
+    """
+    a, b, c = QUINTIC
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.mT if tall else matrices
+    x = (x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)).to(precision)
+    for _ in range(iterations):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return (x.mT if tall else x).to(matrices.dtype)
+
+
+def orthogonal(matrices: torch.Tensor, precision: torch.dtype = torch.float32) -> torch.Tensor:
+    """`newton_schulz`, also of a tensor that FSDP2 shards over its first dimension.
+
+    A process has whole matrices of a stack, and takes its own. Of a single matrix it has rows, and
+    takes all of them from the others: every process then does the same work, and keeps its rows.
+    """
+    if not isinstance(matrices, DTensor):
+        return newton_schulz(matrices, precision=precision)
+    if matrices.ndim == 3:
+        return DTensor.from_local(
+            newton_schulz(matrices.to_local(), precision=precision),
+            matrices.device_mesh,
+            matrices.placements,
+            shape=matrices.shape,
+            stride=matrices.stride(),
+        )
+    return like(newton_schulz(matrices.full_tensor(), precision=precision), matrices)
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon with Nesterov momentum and decoupled weight decay.
+
+    Args:
+        parameters: Tensors of two dimensions, or three (a stack of matrices).
+        lr: Learning rate.
+        momentum: Share of the old momentum that is kept.
+        weight_decay: Likewise as in AdamW.
+        precision: Of the Newton-Schulz iterations.
+
+    Raises:
+        ValueError: A parameter has another number of dimensions.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[torch.nn.Parameter],
+        lr: float = 1e-3,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self.precision = precision
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.ndim not in (2, 3):
+                    raise ValueError(
+                        "Muon is for matrices and stacks of them, got a parameter of shape "
+                        f"{tuple(parameter.shape)}"
+                    )
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+        """One update of every parameter that has a gradient."""
+        if closure is not None:
+            raise ValueError("Muon takes no closure")
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, parameter.grad, group)
+
+    def _update(
+        self, parameter: torch.Tensor, gradient: torch.Tensor, group: dict[str, Any]
+    ) -> None:
+        state = self.state[parameter]
+        if not state:
+            state["momentum"] = torch.zeros_like(gradient)
+        momentum = state["momentum"]
+        momentum.lerp_(gradient, 1 - group["momentum"])
+        update = orthogonal(gradient.lerp(momentum, group["momentum"]), self.precision)
+        size = UPDATE_SIZE * max(parameter.shape[-2:]) ** 0.5
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        parameter.add_(update, alpha=-group["lr"] * size)
+
+
+def grouped(model: NucleusTransformer) -> dict[str, list[torch.nn.Parameter]]:
+    """Every parameter, in the group of the first rule that its name fits.
+
+    Raises:
+        ValueError: A name fits no rule.
+    """
+    groups: dict[str, list[torch.nn.Parameter]] = {kind: [] for _, kind in RULES}
+    for name, parameter in model.named_parameters():
+        for pattern, kind in RULES:
+            if re.search(pattern, name):
+                groups[kind].append(parameter)
+                break
+        else:
+            raise ValueError(f"no rule says which optimizer the parameter {name} has")
+    return groups
+
+
+def build_optimizers(
+    model: NucleusTransformer,
+    kind: str,
+    *,
+    lr: float,
+    weight_decay: float,
+    precision: torch.dtype = torch.float32,
+) -> Sequence[torch.optim.Optimizer]:
+    """The optimizers of a model; each parameter is in exactly one.
+
+    Args:
+        model: The model.
+        kind: `muon` (and AdamW where the rules say so), or `adamw` for all.
+        lr: Learning rate of both.
+        weight_decay: Of matrices; norms and biases have none.
+        precision: Of Muon's iterations.
+
+    Raises:
+        ValueError: A parameter's name fits no rule.
+    """
+    groups = grouped(model)
+    matrices = groups["adamw"] + ([] if kind == "muon" else groups["muon"])
+    adamw = torch.optim.AdamW(
+        [
+            {"params": matrices, "weight_decay": weight_decay},
+            {"params": groups["adamw_plain"], "weight_decay": 0.0},
+        ],
+        lr=lr,
+        betas=BETAS,
+    )
+    if kind != "muon":
+        return [adamw]
+    muon = Muon(groups["muon"], lr=lr, weight_decay=weight_decay, precision=precision)
+    return [muon, adamw]

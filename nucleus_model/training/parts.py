@@ -1,0 +1,108 @@
+"""A run's parts, put together from its settings: data, model, optimizers, processes."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from nucleus_model.data.sources import open_sources
+from nucleus_model.encoders.codec import load_codec
+from nucleus_model.encoders.text import TextEncoder
+from nucleus_model.network.distributed import World, shard
+from nucleus_model.network.init import build_transformer
+from nucleus_model.settings.presets import PRESETS
+from nucleus_model.settings.settings import QuickTrainSettings
+from nucleus_model.training.guards import Guard
+from nucleus_model.training.holdout import held_out_loss
+from nucleus_model.training.optimizer import build_optimizers
+from nucleus_model.training.previews import Previews, draw_previews
+from nucleus_model.training.step import Stepper
+
+
+class Parts:
+    """What a run is made of, on this process; nothing of how far it is.
+
+    Args:
+        set_folder: Of the training set.
+        settings: The run's.
+        storage_options: For fsspec.
+        world: The processes.
+
+    Attributes:
+        plan: The phases.
+        sources: The data of each.
+        parameters: How many the model has.
+        stepper: Takes steps; has the model, the optimizers, the text encoder and the guard.
+    """
+
+    def __init__(
+        self,
+        set_folder: str,
+        settings: QuickTrainSettings,
+        storage_options: Mapping[str, Any] | None,
+        world: World,
+    ) -> None:
+        self.settings, self.world = settings, world
+        self.plan = settings.plan()
+        self.preset = PRESETS[settings.preset]
+        self.codec = load_codec(settings.model_copy(update={"device": world.device}))
+        multiple = self.codec.factor * self.preset.patch
+        self.sources = open_sources(set_folder, settings, storage_options, self.codec, multiple)
+        self.text = TextEncoder(settings.text, world.device)
+        self.model = build_transformer(
+            self.preset,
+            latent_channels=self.codec.channels,
+            text_width=self.text.width,
+            seed=settings.seed,
+        )
+        self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        self.model.gradient_checkpointing = settings.gradient_checkpointing
+        self.model.to(world.device)
+        shard(self.model, world)
+        self.optimizers = build_optimizers(
+            self.model,
+            settings.optimizer,
+            lr=settings.lr,
+            weight_decay=settings.weight_decay,
+            precision=torch.bfloat16 if settings.precision == "bf16" else torch.float32,
+        )
+        self.guard = Guard(settings)
+        self.stepper = Stepper(self.model, self.optimizers, self.text, settings, world, self.guard)
+
+    def begin(self, number: int) -> None:
+        """Sets what a phase sets in the model."""
+        factors = self.plan[number].capacity_factors
+        self.model.set_capacity_factors(
+            self.preset.capacity_factors if factors is None else factors
+        )
+
+    def measure(self, phase: int, step: int) -> dict[str, Any] | None:
+        """The held-out loss in a phase, as a line of metrics; None if nothing is held out."""
+        source = self.sources[phase]
+        with self.stepper.precision():
+            found = held_out_loss(
+                self.model,
+                self.text,
+                source.latents,
+                source.set,
+                source.held_out,
+                self.plan[phase].piece,
+            )
+        if found is None:
+            return None
+        return {"step": step, "holdout_loss": found.loss, "holdout_bins": found.bins}
+
+    def previews(self, phase: int) -> Previews:
+        """Samples at a phase's resolution."""
+        source = self.sources[phase]
+        return draw_previews(self.model, self.text, self.codec, source, self.settings)
+
+    def failures(self) -> list[dict[str, str]]:
+        """Images that could not be decoded, of all processes, by phase."""
+        mine = json.dumps([source.set.failures for source in self.sources])
+        found: list[dict[str, str]] = [{} for _ in self.sources]
+        for text in self.world.texts(mine):
+            for phase, failures in zip(found, json.loads(text), strict=True):
+                phase.update(failures)
+        return [dict(sorted(failures.items())) for failures in found]

@@ -1,0 +1,80 @@
+"""Grids of samples, on the way and at the end of a training."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nucleus_model.data.sources import Source
+from nucleus_model.encoders.codec import Codec
+from nucleus_model.encoders.text import TextEncoder
+from nucleus_model.network.transformer import NucleusTransformer
+from nucleus_model.sampling.pictures import tile, write_grid, write_png
+from nucleus_model.sampling.sample import sample_grid
+from nucleus_model.settings.settings import QuickTrainSettings
+
+
+@dataclass(frozen=True)
+class Previews:
+    """Drawn samples.
+
+    Attributes:
+        images: uint8 (prompts, seeds, height, width, 3).
+        prompts: One a row.
+        settings: The run's, with the seeds.
+    """
+
+    images: np.ndarray
+    prompts: tuple[str, ...]
+    settings: QuickTrainSettings
+
+    def write(self, folder: Path) -> None:
+        """`samples.png` and `samples.json`."""
+        facts = {"steps": self.settings.sample_steps, "guidance": self.settings.guidance}
+        write_grid(folder, self.images, self.prompts, self.settings.sample_seeds, **facts)
+
+    def write_sheet(self, file: Path, step: int) -> None:
+        """A grid on the way, of a training step."""
+        file.parent.mkdir(exist_ok=True)
+        facts = {"step": step, "rows": self.prompts, "columns": self.settings.sample_seeds}
+        write_png(file, tile(self.images), facts)
+
+
+def draw_previews(
+    model: NucleusTransformer,
+    text: TextEncoder,
+    codec: Codec,
+    source: Source,
+    settings: QuickTrainSettings,
+) -> Previews:
+    """Samples in the fullest aspect bucket, of the prompts of the settings or of captions.
+
+    Args:
+        model: The transformer (all processes that share it must call).
+        text: The text encoder.
+        codec: The codec.
+        source: For the bucket and the captions.
+        settings: Prompts or rows, seeds, steps, guidance.
+    """
+    prompts = settings.sample_prompts or _captions(source, settings.sample_rows)
+    counts = Counter(sample.bucket for sample in [*source.train, *source.held_out])
+    width, height = max(counts, key=lambda bucket: (counts[bucket], bucket))
+    images = sample_grid(
+        model,
+        text,
+        codec,
+        prompts,
+        settings.sample_seeds,
+        width=width,
+        height=height,
+        steps=settings.sample_steps,
+        guidance=settings.guidance,
+    )
+    return Previews(images, tuple(prompts), settings)
+
+
+def _captions(source: Source, count: int) -> tuple[str, ...]:
+    candidates = [*source.held_out, *source.train]
+    found = dict.fromkeys(item.captions[-1] for item in candidates if item.captions)
+    return tuple(found)[:count] or ("",)

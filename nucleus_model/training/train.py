@@ -1,0 +1,307 @@
+"""The trainer: a training set in, a loss curve, checkpoints and samples out.
+
+    summary = quick_train("corpus/sets/demo/<hash>", Path("out"), QuickTrainSettings(steps=600))
+
+What it leaves in `out`, all of it equal to the last bit on the same machine with the same seed and
+threads, but for the timings:
+
+| file | content |
+|---|---|
+| `metrics.jsonl` | a line a step: step, epoch, loss, lr, grad_norm, samples; with several phases |
+| | phase; where a step was odd skipped or clipped, and ids; and lines of measurements: |
+| | holdout_loss, holdout_bins; router (by block: uncovered, single, coverage, max_load) |
+| `timings.jsonl` | a line a step: step, seconds, images_per_second (of the step) |
+| `checkpoints/NNNNNN/` | see `checkpoint`; `merged-NNNNNN/` beside them, if the schedule merges |
+| `samples/NNNNNN.png` | grids on the way |
+| `samples.png`, `samples.json` | a row a prompt, a column a seed |
+| `summary.json` | what `quick_train` returns, but for its `timings` |
+
+A run that was killed goes on from its newest checkpoint when it is called again, and leaves the
+same. Under torchrun all processes call it: see `distributed`.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from nucleus_data.errors import CorpusError
+from nucleus_model.checkpoints.checkpoint import read_record, save_checkpoint
+from nucleus_model.checkpoints.merge import merge_checkpoints
+from nucleus_model.checkpoints.resume import (
+    Checkpoints,
+    alone,
+    collect,
+    load_weights,
+    read_facts,
+    restore,
+)
+from nucleus_model.data.feed import Place, Turn, turns
+from nucleus_model.data.sources import Source
+from nucleus_model.network.distributed import World, joined
+from nucleus_model.settings.phases import phase_at
+from nucleus_model.settings.schedule import learning_rate, merge_weights
+from nucleus_model.settings.settings import QuickTrainSettings
+from nucleus_model.training.determinism import deterministic
+from nucleus_model.training.metrics import Metrics, describe
+from nucleus_model.training.parts import Parts
+from nucleus_model.training.step import Work
+
+Progress = Callable[[int, int, Mapping[str, Any]], None]
+Saved = Callable[[Path], None]
+
+
+def quick_train(
+    set_folder: str,
+    out: Path,
+    settings: QuickTrainSettings,
+    storage_options: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    saved: Saved | None = None,
+) -> dict[str, Any]:
+    """Trains on a training set and samples from the result; the module's text lists the files.
+
+    Args:
+        set_folder: Local path or fsspec URL of the folder that holds `manifest.parquet`.
+        out: Local folder for the results (one that all processes see); if it holds a run of the
+            same settings and set, that run goes on.
+        settings: How.
+        storage_options: For fsspec.
+        progress: Called after each step with the step, the number of steps, and the step's metrics.
+        saved: Called after each checkpoint on the way with its folder.
+
+    Returns:
+        The summary; its key `timings` (seconds, images_per_second) is not in `summary.json`.
+
+    Raises:
+        CorpusError: The set is not as its manifest says, is empty, or none of its images can be
+            decoded.
+        RequestError: `limit` or `sample` leaves too little of the set, a package is missing, or
+            another process trains in `out`.
+        ValueError: The settings do not fit the set or the text encoder, or `out` holds another run.
+        FloatingPointError: Too many steps in a row had a loss or gradient that is not finite; the
+            checkpoints are left as they were.
+    """
+    started = time.perf_counter()
+    out.mkdir(parents=True, exist_ok=True)
+    with (
+        deterministic(settings.threads, settings.device, settings.seed),
+        joined(settings.device) as world,
+        alone(out) if world.first else nullcontext(),
+    ):
+        trainer = _Trainer(set_folder, out, settings, storage_options, world)
+        try:
+            trainer.train(progress, saved)
+            summary = trainer.finish()
+        finally:
+            trainer.metrics.close()
+    seconds = time.perf_counter() - started
+    speed = trainer.metrics.images_per_second()
+    return summary | {"timings": {"seconds": seconds, "images_per_second": speed}}
+
+
+class _Trainer:
+    """A run: its parts, and how far it is."""
+
+    def __init__(
+        self,
+        set_folder: str,
+        out: Path,
+        settings: QuickTrainSettings,
+        storage_options: Mapping[str, Any] | None,
+        world: World,
+    ) -> None:
+        self.parts = Parts(set_folder, settings, storage_options, world)
+        self.out, self.settings, self.world = out, settings, world
+        self.plan, self.sources = self.parts.plan, self.parts.sources
+        keep = settings.merge_last if settings.schedule == "warmup_stable_merge" else 1
+        keep = max(keep, settings.keep_checkpoints)
+        self.checkpoints = Checkpoints(out / "checkpoints", keep)
+        self.data = [source.digest() for source in self.sources]
+        self.step, self.place = 0, Place()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """From the newest checkpoint, if there is one."""
+        newest = self.checkpoints.newest()
+        if newest is not None:
+            facts = read_facts(newest, self.settings, self.data)
+            restore(newest, self.parts.model, self.parts.optimizers)
+            self.parts.guard.restore(facts["guard"])
+            self.step, self.place = facts["step"], Place(**facts["place"])
+            for source, failures in zip(self.sources, facts["failures"], strict=True):
+                source.set.failures.update(failures)
+            self.parts.begin(self.place.phase)
+        self.world.wait()  # none reads what the first one tidies up
+        if self.world.first:
+            self.checkpoints.sweep()
+        self.metrics = Metrics(
+            self.out, self.step, writes=self.world.first, board=self.settings.tensorboard
+        )
+
+    def train(self, progress: Progress | None, saved: Saved | None) -> None:
+        """The steps that are left. Arguments as those of `quick_train`."""
+        settings = self.settings
+        times = settings.holdout_times
+        measured = {max(1, round(settings.steps * n / times)) for n in range(1, times + 1)}
+        for turn in self._turns():
+            began = time.perf_counter()
+            line = self._take(turn)
+            if line is None:
+                continue
+            self.metrics.time(self.step, time.perf_counter() - began, line["samples"])
+            if (
+                self.step in measured
+                and (found := self.parts.measure(self.place.phase, self.step)) is not None
+            ):
+                self.metrics.write(found)
+                line |= found
+            if _due(self.step, settings.sample_every):
+                sheet = self.parts.previews(self.place.phase)
+                if self.world.first:
+                    sheet.write_sheet(self.out / "samples" / f"{self.step:06d}.png", self.step)
+            if _due(self.step, settings.checkpoint_every) or self.step == settings.steps:
+                self._save()
+                if saved is not None and self.step < settings.steps:
+                    saved(self.checkpoints.path(self.step))
+            if progress is not None:
+                progress(self.step, settings.steps, line)
+
+    def finish(self) -> dict[str, Any]:
+        """Merges, if the schedule does; writes samples and summary. Returns the summary."""
+        settings, source = self.settings, self.sources[-1]
+        last = self.checkpoints.path(settings.steps)
+        merged: dict[str, Any] = {}
+        if settings.schedule == "warmup_stable_merge":
+            last, merged = self._merge()
+        previews = self.parts.previews(self.place.phase)
+        summary = {
+            "preset": settings.preset,
+            "resolution": source.set.resolution,
+            "parameters": self.parts.parameters,
+            "steps": settings.steps,
+            "samples": len(source.set.samples),
+            "train_samples": len(source.train),
+            "holdout_samples": len(source.held_out),
+            **self.metrics.summary(),
+            **merged,
+        }
+        summary |= {
+            "text": describe(summary),
+            "checkpoint": last.relative_to(self.out).as_posix(),
+            "grid": "samples.png",
+            "failures": {k: v for phase in self.parts.failures() for k, v in phase.items()},
+            "captions_cut": self.parts.text.cut,
+        }
+        if self.world.first:
+            previews.write(self.out)
+            text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+            (self.out / "summary.json").write_text(text, encoding="utf-8")
+        return summary
+
+    def _turns(self) -> Iterator[Turn]:
+        """What is left of each phase, up to its last step."""
+        while self.step < self.settings.steps:
+            number = phase_at(self.plan, self.step + 1)
+            if self.step == 0 or number != self.place.phase:
+                self.place = Place(number, self.place.epoch + (self.step > 0))  # no epoch twice
+                self.parts.begin(number)
+                self.parts.guard.forget()
+            source, epoch = self.sources[number], self.place.epoch
+            before = -1 if self.place.batch else self.step
+            for turn in turns(source.train, self.plan[number], self.settings, self.place):
+                if turn.place.epoch > epoch:
+                    if self.step == before:
+                        raise CorpusError(self._undecodable(source))
+                    epoch, before = turn.place.epoch, self.step
+                yield turn
+                if self.step == self.settings.steps or phase_at(self.plan, self.step + 1) != number:
+                    break
+
+    def _undecodable(self, source: Source) -> str:
+        failed = {k: v for phase in self.parts.failures() for k, v in phase.items()}
+        key, reason = next(iter(failed.items()))
+        return (
+            f"{source.set.store.uri}: none of the {len(source.train)} images can be decoded; the "
+            f"first: {key}: {reason}"
+        )
+
+    def _take(self, turn: Turn) -> dict[str, Any] | None:
+        """A step; None if none of its images can be decoded."""
+        source, phase = self.sources[turn.place.phase], self.plan[turn.place.phase]
+        part = self.world.share(range(len(turn.samples)))
+        latents_BCHW, ids, captions = source.load(turn, part, self.parts.codec.factor)
+        total = int(self.world.sums(len(ids))[0])
+        if not total:
+            self.place = turn.after
+            return None
+        step = self.step + 1
+        rate = learning_rate(step, self.settings, phase.lr_factor)
+        work = Work(
+            epoch=turn.place.epoch,
+            latents_BCHW=latents_BCHW,
+            ids=ids,
+            captions=captions,
+            total=total,
+            pieces=-(-self.world.most(len(turn.samples)) // phase.piece),
+            with_routing=_due(step, self.settings.router_every),
+        )
+        taken = self.parts.stepper.take(step, rate, phase, work)
+        self.step, self.place = step, turn.after
+        line: dict[str, Any] = {"step": step, "epoch": turn.place.epoch}
+        if len(self.plan) > 1:
+            line["phase"] = turn.place.phase
+        line |= {"loss": taken.loss, "lr": rate, "grad_norm": taken.grad_norm, "samples": total}
+        if taken.z_loss is not None:
+            line["z_loss"] = taken.z_loss
+        if taken.skipped is not None:
+            line |= {"skipped": taken.skipped, "ids": [item.id for item in turn.samples]}
+        self.metrics.write(line)
+        if taken.routing:
+            self.metrics.write({"step": step, "router": taken.routing})
+        return line
+
+    def _save(self) -> None:
+        """A checkpoint of now, once all lines up to now are on the disk."""
+        facts = {
+            "step": self.step,
+            "place": asdict(self.place),
+            "guard": self.parts.guard.state(),
+            "failures": self.parts.failures(),
+            "settings": self.settings.model_dump(mode="json"),
+            "data": self.data,
+        }
+        record = {
+            "step": self.step,
+            "phase": self.place.phase,
+            "resolution": self.sources[self.place.phase].set.resolution,
+            "settings": facts["settings"],
+            "codec": {"name": self.settings.codec, "factor": self.parts.codec.factor},
+        }
+        weights, state = collect(self.parts.model, self.parts.optimizers, facts)
+        if self.world.first:
+            self.metrics.sync()
+            path = self.checkpoints.path(self.step)
+            save_checkpoint(path, self.parts.model, record, weights=weights, state=state)
+            self.checkpoints.prune()
+        self.world.wait()
+
+    def _merge(self) -> tuple[Path, dict[str, Any]]:
+        """The last checkpoints of the last phase as one, into the model, too."""
+        settings = self.settings
+        found = [p for p in self.checkpoints.all() if read_record(p)["phase"] == self.place.phase]
+        chosen = found[-settings.merge_last :]
+        out = self.checkpoints.folder / f"merged-{settings.steps:06d}"
+        if self.world.first:
+            merge_checkpoints(chosen, merge_weights(settings.merge_weights, len(chosen)), out)
+        self.world.wait()
+        load_weights(out, self.parts.model)
+        measured = self.parts.measure(self.place.phase, self.step) or {}
+        return out, {"merged": measured | {"checkpoints": [path.name for path in chosen]}}
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0

@@ -1,0 +1,258 @@
+"""The command, in this process, on a real local Ray (`main` ends its process; others test it)."""
+
+import csv
+import json
+import shutil
+from collections import Counter
+from types import SimpleNamespace
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from nucleus_data.commands.cli import LINES, cli
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.images import tar_name
+from tests.support.worlds import write_pictures
+
+STATES = ("kept", "rejected", "duplicate", "failed", "pending")
+DROPPED = {
+    "truncated": "failed",
+    "html": "failed",
+    "blank": "rejected",
+    "blurred": "rejected",
+    "tiny": "rejected",
+    "extreme_aspect": "rejected",
+    "mislabelled": "rejected",
+}
+
+
+def nucleus(*arguments, code=0):
+    """Runs the command in this process; returns what it printed."""
+    result = CliRunner().invoke(cli, [str(a) for a in arguments])
+    assert result.exit_code == code, f"{arguments}: {result.output}\n{result.exception!r}"
+    return result.output
+
+
+def listing(folder):
+    return {(str(p.relative_to(folder)), p.stat().st_mtime_ns) for p in folder.rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, ray_cluster):
+    """60 pictures with planted faults, and the line from ingest to select over them."""
+    root = tmp_path_factory.mktemp("world")
+    truth = {entry.file: entry for entry in write_pictures(root / "pictures", 60, 1)}
+    corpus = f"corpus={root / 'corpus'}"
+    source = f"ingest.source={root / 'pictures'}"
+    said = {"ingest": nucleus("ingest", corpus, source, "ingest.images_per_shard=25")}
+    shutil.copytree(root / "corpus", root / "ingested")
+    for stage in ("inspect", "dedup", "select"):
+        said[stage] = nucleus(stage, corpus)
+    return SimpleNamespace(root=root, corpus=corpus, source=source, said=said, truth=truth)
+
+
+@pytest.fixture
+def ingested(world, tmp_path):
+    """A corpus of its own that is ingested and nothing else."""
+    shutil.copytree(world.root / "ingested", tmp_path / "corpus")
+    return tmp_path / "corpus"
+
+
+def selection(world):
+    corpus = Corpus(str(world.root / "corpus"))
+    rows = corpus.table("selection").to_arrow_table().to_pylist()
+    keys = {r["id"]: r["key"] for r in corpus.table("records").to_arrow_table().to_pylist()}
+    return {keys[row["id"]]: row for row in rows}
+
+
+def test_every_file_ends_in_one_state_and_the_sums_agree(world):
+    assert (
+        "60 rows found, 0 already in the corpus, 60 new in 3 image shards" in world.said["ingest"]
+    )
+    assert "ingest: 60 rows, 60 done" in world.said["ingest"]
+    assert "inspect: 60 rows, 58 done, 2 failed" in world.said["inspect"]
+    assert "dedup: 60 records, " in world.said["dedup"]
+    rows = selection(world)
+    assert sorted(rows) == sorted(world.truth)
+    counts = Counter(row["state"] for row in rows.values())
+    sums = " + ".join(f"{counts.get(state, 0)} {state}" for state in STATES)
+    assert f"select: 60 records = {sums} (" in world.said["select"]
+    assert sum(counts.values()) == 60
+    assert "  truncated: 1\n" in world.said["select"]
+
+
+def test_what_was_planted_is_found(world):
+    rows = selection(world)
+    found = {entry.fault: rows[file]["state"] for file, entry in world.truth.items()}
+    assert {fault: found[fault] for fault in DROPPED} == DROPPED
+    for file, entry in world.truth.items():
+        if entry.fault == "none":
+            assert rows[file]["state"] in ("kept", "duplicate")
+        if entry.fault == "exact_copy":
+            pair = {rows[file]["state"], rows[entry.original]["state"]}
+            assert pair in ({"kept", "duplicate"}, {"duplicate"})
+
+
+def test_going_on_does_nothing_twice(world):
+    said = nucleus("ingest", world.corpus, world.source)
+    assert "60 rows found, 60 already in the corpus, 0 new" in said
+    assert "inspect: 60 rows, 60 done before, 0 done" in nucleus("inspect", world.corpus)
+
+
+@pytest.mark.parametrize("command", sorted({*LINES, "demo"}))
+def test_a_dry_run_writes_nothing(world, command, tmp_path):
+    before = listing(world.root)
+    if command == "demo":
+        said = nucleus("demo", "--dry-run", "--out", tmp_path / "demo")
+        assert not (tmp_path / "demo").exists()
+    else:
+        options = [world.corpus, world.source] if command in ("ingest", "all") else [world.corpus]
+        said = nucleus(command, "--dry-run", *options)
+    assert listing(world.root) == before
+    counted = {
+        "ingest": "60 already in the corpus, 0 new",
+        "inspect": "inspect: 60 rows, 60 done before, 0 to do",
+        "dedup": "dedup: 60 records to compare",
+        "select": "rules, 3 shards to decide about",
+        "caption": "caption: ",
+        "shard": "kept records, ",
+        "quick-train": "quick_train: ",
+        "report": "report: one page",
+        "curate": "dedup, select, embed, select: depend on what comes before; not counted",
+        "recaption": "shard: depend",
+        "embed": "embed: ",
+        "all": "inspect, dedup, select, embed, select, caption, shard, quick_train, report",
+        "demo": "depend on the pictures",
+    }
+    assert counted[command] in said
+
+
+def test_a_dry_run_of_a_new_corpus_makes_none(world, tmp_path):
+    said = nucleus("ingest", "--dry-run", f"corpus={tmp_path / 'c'}", world.source)
+    assert "60 rows found, 0 already in the corpus, 60 new in 1 image shards" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_limit_and_a_sample_choose_fewer(ingested):
+    corpus = f"corpus={ingested}"
+    assert "inspect: 7 rows, 7 done" in nucleus("inspect", "--limit", 7, corpus)
+    said = nucleus("inspect", "--sample", "50%", corpus)
+    rows = int(said.split("inspect: ")[-1].split(" rows")[0])
+    assert 15 <= rows <= 45
+    assert f"inspect: {rows:,} rows, {rows:,} done before" in nucleus(
+        "inspect", "--sample", 0.5, corpus
+    )
+    for option in (("--limit", 0), ("--sample", "0%"), ("--sample", "101%"), ("--sample", "x")):
+        assert "Invalid value" in nucleus("inspect", *option, corpus, code=2)
+
+
+@pytest.mark.slow
+def test_a_shard_that_fails_ends_with_1_and_the_rest_is_done(ingested):
+    corpus = f"corpus={ingested}"
+    tar = (ingested / tar_name(1)).read_bytes()
+    (ingested / tar_name(1)).write_bytes(tar[:2000])  # cut in the middle
+    said = nucleus("inspect", corpus, code=1)
+    assert "1 SHARDS FAILED" in said
+    assert "shard 000001 failed: CorpusError: images/000001.tar changed: it has 2000 bytes" in said
+    assert "1 shards failed; everything else is done" in said
+    (ingested / tar_name(1)).write_bytes(tar)
+    said = nucleus("retry", "inspect", corpus)
+    assert "inspect: 25 rows, 25 done" in said or "inspect: 25 rows, 2" in said
+    assert "inspect: nothing to retry" in nucleus("retry", corpus)
+
+
+def test_the_right_order_is_told(ingested):
+    corpus = f"corpus={ingested}"
+    assert "run: nucleus dedup corpus=" in nucleus("select", corpus, code=2)
+    assert "run: nucleus select corpus=" in nucleus("shard", corpus, code=2)
+    assert "run: nucleus select corpus=" in nucleus("caption", corpus, code=2)
+    assert "run: nucleus select corpus=" in nucleus("export", "x.csv", corpus, code=2)
+    assert "run: nucleus select corpus=" in nucleus("quick-train", corpus, code=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("inspect",), "error: corpus is not set; give corpus=PATH"),
+        (("inspect", "corpus=absent"), "error: there is no corpus at 'absent'"),
+        (("inspect", "corpus=c", "insect.max=3"), "insect is not a known key (override"),
+        (("inspect", "corpus=c", "dedup.distance=x"), "dedup.distance: input should be a valid"),
+        (("inspect", "corpus"), "'corpus' is not an override; write key.sub=value"),
+        (("inspect", "--config", "absent.yaml", "corpus=c"), "no configuration file absent.yaml"),
+        (("ingest", "corpus=c"), "error: ingest.source is not set"),
+        (
+            ("retry", "dedup", "corpus=c"),
+            "cannot retry 'dedup'; allowed: ingest, inspect, embed, caption",
+        ),
+        (("frobnicate",), "No such command 'frobnicate'"),
+        (("inspect", "--limt", "3"), "No such option"),
+    ],
+)
+def test_a_wrong_request_ends_with_2_and_one_message(arguments, reason, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ray.init", None)  # nothing may be started
+    said = nucleus(*arguments, code=2)
+    assert reason in said
+    assert "Traceback" not in said
+
+
+def test_a_relative_corpus_inside_a_ray_job_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    said = nucleus("ingest", "corpus=c", "ingest.source=p", code=2)
+    assert "error: corpus='c' is relative, and this is a Ray job" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_status(world):
+    content = json.loads(nucleus("status", "--json", world.corpus))
+    assert (content["records"], content["shards"]) == (60, 3)
+    assert content["tables"]["inspect.hash"]["rows"] == 60
+    (states,) = content["selections"].values()
+    assert sum(states.values()) == 60
+    assert "60 records in 3 image shards" in nucleus("status", world.corpus)
+
+
+def test_a_record_is_explained(world):
+    rows = selection(world)
+    key = next(file for file, entry in world.truth.items() if entry.fault == "tiny")
+    said = nucleus("explain", rows[key]["id"][:12], world.corpus)
+    assert f"key                    {key}" in said
+    assert "too_small" in said
+    story = json.loads(nucleus("explain", "--json", rows[key]["id"], world.corpus))
+    assert story["record"]["key"] == key
+    assert "no record begins with id" in nucleus("explain", "0" * 32, world.corpus, code=2)
+    assert "is not a record id" in nucleus("explain", "tiny", world.corpus, code=2)
+
+
+def test_the_kept_records_are_exported(world, tmp_path):
+    kept = {key for key, row in selection(world).items() if row["state"] == "kept"}
+    said = nucleus("export", tmp_path / "k.parquet", world.corpus)
+    assert f"{len(kept)} kept records" in said
+    assert set(pq.read_table(tmp_path / "k.parquet").column("key").to_pylist()) == kept
+    nucleus("export", tmp_path / "k.csv", world.corpus)
+    with (tmp_path / "k.csv").open() as file:
+        assert {row["key"] for row in csv.DictReader(file)} == kept
+    said = nucleus("export", tmp_path / "k.json", world.corpus, code=2)
+    assert "allowed: a path that ends in .parquet or .csv" in said
+
+
+def test_every_setting_is_listed_with_its_value(tmp_path):
+    file = tmp_path / "r.yaml"
+    file.write_text("shard: {samples_per_tar: 5}\nstorage_options: {secret: S3CR3T}")
+    said = nucleus("config", "--config", file, "dedup.distance=2", "select.rules.r=width < 3")
+    assert (
+        "shard.samples_per_tar = 5\n    Most samples in a training shard. (default: 10000)" in said
+    )
+    assert "dedup.distance = 2\n" in said
+    assert '"width < 3"' in said
+    assert "S3CR3T" not in said
+    assert "is not a known key" in nucleus("config", "foo=1", code=2)
+
+
+def test_help_names_every_command():
+    said = nucleus("--help")
+    for command in (*LINES, "demo", "retry", "status", "explain", "export", "config"):
+        assert f"\n  {command} " in said

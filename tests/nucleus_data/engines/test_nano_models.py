@@ -1,0 +1,97 @@
+"""The packaged nano models reach their bars, on pictures of a world that none was trained on.
+
+The same measurements as `scripts/build_nano_models.py MODEL --measure`, on fewer pictures.
+"""
+
+import numpy as np
+import pytest
+import yaml
+
+from nucleus_data.engines.clip import load_clip
+from nucleus_data.engines.find import ASSETS
+from scripts.nano.measuring import auc, held_out, precision_at_recall, psnr, rank_correlation
+from scripts.nano.training import CHOSEN_SEED, HELD_OUT_SEED, SEEDS
+
+pytest.importorskip("torch")
+FOLDERS = ("captioner", "clip", "heads", "vae")
+
+
+def test_what_is_shipped_is_small_and_holds_no_pickle():
+    files = [p for p in ASSETS.rglob("*") if p.is_file()]
+    assert sum(p.stat().st_size for p in files) <= 25_000_000
+    assert {p.suffix for p in files} <= {".json", ".jinja", ".safetensors", ".md", ".yaml"}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_every_model_has_a_card_with_what_was_measured(name):
+    card = (ASSETS / name / "README.md").read_text()
+    measured = yaml.safe_load((ASSETS / name / "card.yaml").read_text())["measured"]
+    assert f"build_nano_models.py {name}" in card
+    assert str(HELD_OUT_SEED) in card
+    assert measured
+
+
+def test_no_model_is_measured_on_what_it_was_trained_on():
+    assert len({*SEEDS.values(), CHOSEN_SEED, HELD_OUT_SEED}) == len(SEEDS) + 2
+
+
+def test_auc_is_the_share_of_pairs_in_the_right_order():
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(6, size=30) + 1.0, rng.integers(6, size=50) + 0.0
+    pairs = [(x > y) + 0.5 * (x == y) for x in a for y in b]
+    assert auc(a, b) == pytest.approx(np.mean(pairs))
+    assert auc(np.array([3.0, 4]), np.array([1.0, 2])) == 1
+
+
+def test_precision_at_recall_and_rank_correlation_by_hand():
+    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
+    truth = np.array([True, False, True, True, False])
+    assert precision_at_recall(scores, truth, 0.3) == 1
+    assert precision_at_recall(scores, truth, 0.6) == pytest.approx(2 / 3)
+    assert precision_at_recall(scores, truth, 0.9) == pytest.approx(3 / 4)
+    assert rank_correlation(np.array([1.0, 5, 3]), np.array([2.0, 9, 4])) == pytest.approx(1)
+    assert psnr(np.zeros((2, 2)), np.full((2, 2), 255.0)) == pytest.approx(0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_captioner_through_vllm():
+    pytest.importorskip("vllm")
+    from scripts.nano.captioner_measure import BARS, figures_of, say_apart
+
+    variants, model = ("short", "long", "refine"), str(ASSETS / "captioner")
+    said = say_apart("vllm", model, 150, "core", variants)
+    figures = figures_of(said, held_out(150, "core"))
+    other = say_apart("transformers", model, 40, "core", variants)
+    same = [a == b for v in variants for a, b in zip(said[v], other[v], strict=False)]
+    figures["same_as_transformers"] = float(np.mean(same))
+    print(figures)
+    for name, bar in BARS.items():
+        assert figures[name] <= bar if name.endswith("invented") else figures[name] >= bar, name
+
+
+@pytest.mark.slow
+def test_the_clip_and_its_heads():
+    pytest.importorskip("open_clip")
+    from scripts.nano.clip_measure import BARS, HEAD_BARS, clip_figures, head_figures
+
+    clip = load_clip("nano")
+    figures = clip_figures(clip, 400, "core")
+    figures |= head_figures(clip, str(ASSETS / "heads"), 600, "core")
+    print(figures)
+    for name, bar in (BARS | HEAD_BARS).items():
+        assert figures[name] >= bar, name
+
+
+@pytest.mark.slow
+def test_the_vae():
+    from diffusers import AutoencoderKLQwenImage
+
+    from scripts.nano.vae_measure import BARS, vae_figures
+
+    vae = AutoencoderKLQwenImage.from_pretrained(
+        ASSETS / "vae", local_files_only=True, low_cpu_mem_usage=False
+    )
+    figures = vae_figures(vae.float().eval(), 40, "core")
+    print(figures)
+    assert figures["psnr_128"] >= BARS["psnr_128"]

@@ -1,0 +1,317 @@
+"""The caption stage with a fake engine (it says what it was asked); real ones are in
+test_captioning.py.
+"""
+
+import io
+import itertools
+import pickle
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from nucleus_data.engines.captioner import Generated
+from nucleus_data.errors import RequestError
+from nucleus_data.stage import Result, Row, RowFailure
+from nucleus_data.stages.caption.prompts import PROMPTS
+from nucleus_data.stages.caption.stage import Caption, CaptionSettings, Variant
+from nucleus_data.stages.caption.stage import stage as module
+from nucleus_data.world import render, scene
+
+
+class FakeEngine:
+    """No model: answers with the request's facts, the newest first, `per_step` a step.
+
+    `answers` maps a row number to another outcome of its requests.
+    """
+
+    name = "fake"
+    version = "0"
+
+    def __init__(self, answers=None, per_step=1):
+        self.answers = answers or {}
+        self.per_step = per_step
+        self.waiting = []
+        self.submitted = []
+        self.steps = 0
+        self.most = 0
+
+    def submit(self, key, image, prompt, sampling):
+        assert image.dtype == np.uint8
+        assert image.ndim == 3
+        self.waiting.append((key, image.shape, prompt, sampling))
+        self.submitted.append((key, image.shape, prompt, sampling))
+        self.most = max(self.most, len(self.waiting))
+
+    def step(self):
+        self.steps += 1
+        done = []
+        for _ in range(min(self.per_step, len(self.waiting))):
+            key, _, prompt, _ = self.waiting.pop()
+            outcome = self.answers.get(int(key.split("/")[1]), {"text": f"{prompt} {key}"})
+            done.append(Generated(key, **{"finish_reason": "stop", "tokens": 5, **outcome}))
+        return done
+
+    def pending(self):
+        return len(self.waiting)
+
+
+def encoded(index, form="PNG", size=(120, 80)):
+    stream = io.BytesIO()
+    render(scene(0, index), *size).save(stream, form)
+    return stream.getvalue()
+
+
+def row(number, shard=0, image=None, wanted=("caption.short", "caption.long")):
+    image = encoded(number) if image is None else image
+    return Row(shard, number, f"{number:032x}", f"{number}.png", image, {}, frozenset(wanted))
+
+
+def stage(monkeypatch, engine, **settings):
+    monkeypatch.setattr(module, "load_engine", lambda settings: engine)
+    made = Caption(CaptionSettings(**settings))
+    made.setup()
+    return made
+
+
+def test_every_row_gets_every_variant(monkeypatch):
+    engine = FakeEngine()
+    outcomes = list(stage(monkeypatch, engine).process(iter([row(i) for i in range(5)])))
+    assert sorted(o.row.row for o in outcomes) == list(range(5))
+    for outcome in outcomes:
+        assert isinstance(outcome, Result)
+        assert set(outcome.values) == {"caption.short", "caption.long"}
+        for name in ("short", "long"):
+            prompt = PROMPTS[name]
+            values = outcome.values[f"caption.{name}"]
+            assert values["caption"] == f"{prompt} 0/{outcome.row.row}/{name}"
+            assert set(values) == set(module.SCHEMA.names)
+            assert (values["source"], values["parent"], values["model"]) == (
+                "synthesized",
+                None,
+                "nano",
+            )
+            assert (values["prompt"], values["engine"], values["tokens"]) == (name, "fake", 5)
+
+
+@pytest.mark.parametrize("caption", ["A {red} ring\n", "", None])
+def test_a_refiner_is_given_the_caption_that_came_with_the_record(monkeypatch, caption):
+    variants = {"better": {"prompt": "refine"}, "short": {"prompt": "short"}}
+    refiner = stage(monkeypatch, FakeEngine(), variants=variants)
+    assert refiner.columns == ("records:source.caption",)
+    one = row(0, wanted=("caption.better", "caption.short"))
+    one.columns = {"records:source.caption": caption}
+    (outcome,) = refiner.process(iter([one]))
+    told = outcome.values["caption.better"]
+    assert told["caption"].startswith(
+        "Someone wrote of this image: " + ("A {red} ring\nWrite" if caption else "nothing\nWrite")
+    )
+    assert (told["source"], told["parent"]) == (
+        ("refined", "source") if caption else ("synthesized", None)
+    )
+    assert outcome.values["caption.short"]["source"] == "synthesized"
+
+
+def test_a_stage_that_refines_nothing_reads_no_captions():
+    assert Caption(CaptionSettings()).columns == ()
+
+
+def test_results_come_when_they_are_done_whatever_the_shard(monkeypatch):
+    rows = [row(0, shard=1), row(0, shard=2), row(1, shard=1)]
+    outcomes = list(stage(monkeypatch, FakeEngine()).process(iter(rows)))
+    places = [(o.row.shard, o.row.row) for o in outcomes]
+    assert sorted(places) == [(1, 0), (1, 1), (2, 0)]
+    assert places[0] == (1, 1), "the fake ends the newest first"
+
+
+def test_only_wanted_variants_are_asked_for(monkeypatch):
+    engine = FakeEngine()
+    rows = [row(0, wanted=["caption.long"]), row(1, wanted=[])]
+    outcomes = {o.row.row: o for o in stage(monkeypatch, engine).process(iter(rows))}
+    assert set(outcomes[0].values) == {"caption.long"}
+    assert outcomes[1].values == {}
+    assert len(engine.submitted) == 1
+
+
+def test_engine_is_kept_full_and_never_overfull(monkeypatch):
+    engine = FakeEngine()
+    work = stage(monkeypatch, engine, max_in_flight=6).process(iter([row(i) for i in range(10)]))
+    next(work)
+    assert engine.pending() >= 4, "it did not wait for the rows before"
+    assert len(list(work)) == 9
+    assert engine.most == 6
+
+
+def test_none_steps_the_engine_until_the_rows_are_back(monkeypatch):
+    engine = FakeEngine()
+    read = []
+
+    def feed():
+        for i in range(2):
+            read.append(i)
+            yield row(i)
+        yield from itertools.repeat(None)
+
+    work = stage(monkeypatch, engine).process(feed())
+    assert {next(work).row.row, next(work).row.row} == {0, 1}
+    assert engine.steps == 4, "one step of one request for each None"
+    assert read == [0, 1]
+
+
+def test_without_none_rows_are_held_until_the_engine_is_full(monkeypatch):
+    engine = FakeEngine()
+    taken = []
+
+    def feed():
+        for i in range(4):
+            taken.append(i)
+            yield row(i)
+
+    next(stage(monkeypatch, engine, max_in_flight=8).process(feed()))
+    assert taken == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ({"text": ""}, "caption_empty"),
+        ({"text": "", "error": "refused: too long"}, "caption_refused"),
+    ],
+)
+def test_a_caption_that_failed_fails_its_row_only(monkeypatch, answer, reason):
+    work = stage(monkeypatch, FakeEngine({1: answer}))
+    outcomes = {o.row.row: o for o in work.process(iter([row(i) for i in range(3)]))}
+    assert isinstance(outcomes[1], RowFailure)
+    assert outcomes[1].reason == reason
+    assert not outcomes[1].retryable
+    assert isinstance(outcomes[0], Result)
+    assert isinstance(outcomes[2], Result)
+
+
+def test_a_picture_that_cannot_be_read_is_a_failure_and_asks_nothing(monkeypatch):
+    engine = FakeEngine()
+    rows = [row(0, image=b"<html>"), row(1), row(2, image=encoded(2, "JPEG")[:400])]
+    outcomes = {o.row.row: o for o in stage(monkeypatch, engine).process(iter(rows))}
+    for broken in (0, 2):
+        assert isinstance(outcomes[broken], RowFailure)
+        assert type(outcomes[broken].reason) is str
+        assert outcomes[broken].reason
+    assert isinstance(outcomes[1], Result)
+    assert {key.split("/")[1] for key, *_ in engine.submitted} == {"1"}
+
+
+def test_picture_is_reduced_to_max_side(monkeypatch):
+    engine = FakeEngine()
+    rows = [row(0, image=encoded(0, size=(300, 150))), row(1)]
+    list(stage(monkeypatch, engine, max_side=128).process(iter(rows)))
+    shapes = {key.split("/")[1]: shape for key, shape, *_ in engine.submitted}
+    assert shapes == {"0": (64, 128, 3), "1": (80, 120, 3)}, "and never enlarged"
+
+
+def test_seed_is_keyed_by_record_and_variant(monkeypatch):
+    def seeds(numbers, seed):
+        engine = FakeEngine()
+        work = stage(monkeypatch, engine, seed=seed)
+        outcomes = list(work.process(iter([row(n) for n in numbers])))
+        asked = {key: sampling.seed for key, *_, sampling in engine.submitted}
+        for o in outcomes:
+            for table, values in o.values.items():
+                name = table.removeprefix("caption.")
+                assert values["seed"] == asked[f"0/{o.row.row}/{name}"]
+        return asked
+
+    first = seeds([0, 1, 2], 7)
+    assert len(set(first.values())) == 6
+    assert all(0 <= seed < 2**63 for seed in first.values())
+    assert seeds([2, 0], 7) == {k: first[k] for k in first if k.split("/")[1] in "02"}
+    assert not set(seeds([0, 1, 2], 8).values()) & set(first.values())
+
+
+def test_sampling_goes_to_the_engine_and_the_table(monkeypatch):
+    engine = FakeEngine()
+    variants = {
+        "tags": {
+            "prompt": "tags",
+            "text": "List what you see.",
+            "max_tokens": 9,
+            "temperature": 0.7,
+            "top_p": 0.8,
+            "presence_penalty": 1.5,
+        }
+    }
+    work = stage(monkeypatch, engine, variants=variants)
+    (outcome,) = work.process(iter([row(0, wanted=["caption.tags"])]))
+    _, _, prompt, sampling = engine.submitted[0]
+    assert prompt == "List what you see."
+    assert (sampling.max_tokens, sampling.temperature) == (9, 0.7)
+    assert (sampling.top_p, sampling.presence_penalty) == (0.8, 1.5)
+    values = outcome.values["caption.tags"]
+    assert (values["prompt"], values["max_tokens"], values["temperature"]) == ("tags", 9, 0.7)
+
+
+def test_lost_requests_are_an_error_and_no_endless_loop(monkeypatch):
+    class Forgetful(FakeEngine):
+        def step(self):
+            self.waiting.clear()
+            return []
+
+    with pytest.raises(RuntimeError, match="lost 2 requests"):
+        list(stage(monkeypatch, Forgetful()).process(iter([row(0)])))
+
+
+def test_process_before_setup_is_an_error():
+    with pytest.raises(RuntimeError, match="setup"):
+        next(Caption(CaptionSettings()).process(iter([row(0)])))
+
+
+def hashed(**settings):
+    return {t.name: t.settings for t in Caption(CaptionSettings(**settings)).tables()}
+
+
+def test_tables_depend_on_what_changes_values_only():
+    base = hashed()
+    assert set(base) == {"caption.short", "caption.long"}
+    assert hashed(engine="vllm", max_in_flight=3, gpu_memory_utilization=0.5) == base
+    assert hashed(seed=1) != base
+    assert hashed(max_side=512) != base
+    more = hashed(
+        variants={
+            "short": Variant(prompt="short", max_tokens=96),
+            "other": Variant(prompt="o", text="What is it?"),
+        }
+    )
+    assert more["caption.short"] == base["caption.short"], "a new variant recaptions nothing"
+
+
+def test_a_prompts_text_is_hashed_wherever_it_comes_from(monkeypatch):
+    base = hashed()
+    monkeypatch.setitem(PROMPTS, "short", "Say it briefly.")
+    assert hashed()["caption.short"] != base["caption.short"]
+    assert hashed()["caption.long"] == base["caption.long"]
+
+
+def test_stage_travels_to_a_worker():
+    copy = pickle.loads(pickle.dumps(Caption(CaptionSettings())))
+    assert [t.settings for t in copy.tables()] == [
+        t.settings for t in Caption(CaptionSettings()).tables()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"variants": {"x": {"prompt": "unheard"}}}, "has no text"),
+        ({"variants": {"x": {"prompt": "short", "max_tokens": 0}}}, "greater than or equal to 1"),
+        ({"variants": {"Big One": {"prompt": "short"}}}, "lower case"),
+        ({"variants": {}}, "one variant or more"),
+        ({"temprature": 1}, "extra_forbidden"),
+    ],
+)
+def test_wrong_settings_are_refused(settings, message):
+    with pytest.raises(ValidationError, match=message):
+        CaptionSettings(**settings)
+
+
+def test_hub_model_without_revision_is_refused_before_anything_starts():
+    with pytest.raises(RequestError, match="revision is required"):
+        hashed(model="Qwen/Qwen3-VL-8B-Instruct")

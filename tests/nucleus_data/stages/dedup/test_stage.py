@@ -1,0 +1,188 @@
+import io
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from nucleus_data.errors import RequestError
+from nucleus_data.line import steps
+from nucleus_data.pages.queries import Tables, ledger
+from nucleus_data.views import pairs as dedup_steps
+from tests.conftest import small_corpus, write_shard
+from tests.support import curated
+from tests.support.curated import picture
+from tests.support.reported import EVIL_NAME, Text
+
+RULES = "select.rules={small: 'least(width, height) < 32'}"
+
+
+@pytest.fixture(autouse=True)
+def without_ray(monkeypatch):
+    monkeypatch.setattr("nucleus_data.runner.run.Loop", curated.InlineLoop)
+
+
+@pytest.fixture
+def release(tmp_path):
+    """An earlier corpus, with small copies of pictures 1 and 2."""
+    made = small_corpus(tmp_path / "release", shards=0)
+    write_shard(made, 0, {"a.png": picture(1, (60, 40)), "b.jpg": picture(2, form="JPEG")})
+    curated.inspect(made)
+    return made
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """Pictures 1 to 4; of 1 two sizes, of 4 two equal files, of 2 the release's own bytes."""
+    made = small_corpus(tmp_path / "own", shards=0)
+    first = {"large1.png": picture(1, (240, 160)), "one.png": picture(1), "three.png": picture(3)}
+    second = {EVIL_NAME: picture(4), "copy.png": picture(4), "two.jpg": picture(2, form="JPEG")}
+    write_shard(made, 0, first)
+    write_shard(made, 1, second)
+    curated.inspect(made)
+    return made
+
+
+def selected(corpus, *overrides):
+    run = curated.run(corpus.uri, "select", RULES, *overrides)
+    steps.dedup(run)
+    steps.select(run)
+    keys = {
+        (record["shard"], record["row"]): record["key"]
+        for record in curated.table(corpus, "records", run.tables["records"])
+    }
+    rows = curated.table(corpus, "selection", run.tables["selection"])
+    return run, {keys[row["shard"], row["row"]]: row for row in rows}
+
+
+def test_what_another_corpus_has_is_a_duplicate_however_good_it_is(corpus, release):
+    _, alone = selected(corpus)
+    assert {key for key, row in alone.items() if row["state"] == "kept"} >= {
+        *("large1.png", "three.png", "two.jpg")
+    }
+    against = f"dedup.against={{old-release: '{release.uri}'}}"
+    run, rows = selected(corpus, against)
+    ids = {
+        record["key"]: f"old-release:{record['id']}"
+        for record in curated.table(release, "records", run.tables["records"])
+    }
+    found = {key: (row["state"], row["reasons"], row["duplicate_of"]) for key, row in rows.items()}
+    old = ["duplicate:old-release"]
+    assert found["large1.png"] == ("duplicate", old, ids["a.png"])
+    assert found["one.png"] == ("duplicate", old, ids["a.png"])
+    assert found["two.jpg"] == ("duplicate", old, ids["b.jpg"])
+    assert found["three.png"][0] == "kept"
+    assert sorted(found[key][0] for key in (EVIL_NAME, "copy.png")) == ["duplicate", "kept"]
+    assert ledger(Tables(corpus, run.tables)).without_survivor == 0
+
+
+def test_more_records_in_the_other_corpus_make_another_table(corpus, release):
+    against = f"dedup.against={{old: '{release.uri}'}}"
+    run, rows = selected(corpus, against)
+    assert rows["three.png"]["state"] == "kept"
+    write_shard(release, 1, {"c.png": picture(3, (66, 44))})
+    curated.inspect(release)
+    again, rows = selected(corpus, against)
+    assert again.tables["dedup"] != run.tables["dedup"]
+    assert rows["three.png"]["state"] == "duplicate"
+
+
+def test_a_corpus_that_was_measured_otherwise_is_refused(corpus, release):
+    run = curated.run(
+        corpus.uri, "dedup", f"dedup.against.old={release.uri}", "inspect.max_pixels=9"
+    )
+    with pytest.raises(RequestError, match=r"dedup.against.old: .* was not measured with the same"):
+        steps.dedup(run)
+    with pytest.raises(RequestError, match="there is no corpus at 'nowhere'"):
+        steps.dedup(curated.run(corpus.uri, "dedup", "dedup.against.old=nowhere"))
+
+
+@pytest.mark.parametrize("records", [2_000_000, 2])
+def test_a_corpus_that_was_measured_in_part_is_refused(corpus, release, records):
+    write_shard(release, 1, {"c.png": picture(3, (66, 44)), "d.png": picture(5)})
+    curated.run(release.uri, "inspect")
+    steps.row_stage(curated.run(release.uri, "inspect", limit=3), "inspect")
+    against = f"dedup.against={{old: '{release.uri}'}}"
+    run = curated.run(corpus.uri, "dedup", against, f"dedup.partition_records={records}")
+    wanted = "1 of 2 images of shard 000001 .* are not in its table inspect.file/"
+    if records == 2:  # tasks say it one by one
+        steps.dedup(run)
+        assert run.failed_shards == 1
+        assert re.search(wanted, run.failures[0]["error"])
+    else:
+        with pytest.raises(RequestError, match=wanted):
+            steps.dedup(run)
+
+
+def test_a_corpus_is_not_compared_with_itself(corpus, monkeypatch):
+    monkeypatch.chdir(Path(corpus.uri).parent)
+    for uri in (corpus.uri, Path(corpus.uri).name):
+        with pytest.raises(RequestError, match=r"me: .* is the corpus itself"):
+            steps.dedup(curated.run(corpus.uri, "dedup", f"dedup.against.me={uri}"))
+
+
+def test_how_the_search_is_done_changes_no_hash(corpus):
+    hashes = [
+        dedup_steps.pin_dedup(curated.run(corpus.uri, "dedup", *overrides))["dedup"]
+        for overrides in ([], ["dedup.partition_records=7"], ["dedup.distance=3"])
+    ]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_files_give_the_same_selection(corpus, release):
+    against = f"dedup.against={{old: '{release.uri}'}}"
+    run, _ = selected(corpus, against)
+    table = curated.table(corpus, "dedup", run.tables["dedup"])
+    corpus.store.fs.rm(corpus.store.path(f"tables/dedup/{run.tables['dedup']}"), recursive=True)
+    said = []
+    files = curated.run(corpus.uri, "dedup", against, "dedup.partition_records=2", said=said)
+    steps.dedup(files)
+    assert files.tables["dedup"] == run.tables["dedup"]
+    assert curated.table(corpus, "dedup", files.tables["dedup"]) == table
+    assert said[-1].startswith("dedup: 6 records and 2 of other corpora, ")
+
+
+def test_the_page_shows_pairs_of_each_distance(corpus, release):
+    against = f"dedup.against={{old: '{release.uri}'}}"
+    run = curated.run(corpus.uri, "pairs", against)
+    with pytest.raises(RequestError, match="run: nucleus dedup corpus="):
+        list(dedup_steps.show_pairs(run, 3))
+    steps.dedup(run)
+    *lines, url = dedup_steps.show_pairs(run, 3)
+    rows = curated.table(corpus, "dedup", run.tables["dedup"])
+    assert lines[0] == f"{len(rows)} pairs among 6 records"
+    assert len(rows) >= 4
+    assert lines[1].split() == ["equal", "files", "2"]
+    page = Path(url).read_text(encoding="utf-8")
+    text = Text(page)
+    assert "equal files" in text.text
+    assert "in another corpus" in text.text
+    assert EVIL_NAME not in page
+    assert len(re.findall("<img ", page)) == sum(1 + (row["other_id"][3] != ":") for row in rows)
+
+
+def test_canonical_hashes_find_what_is_mirrored_turned_or_framed(tmp_path):
+    image = Image.open(io.BytesIO(picture(1, (240, 160))))
+    framed = Image.new("RGB", (300, 220), "black")
+    framed.paste(image, (30, 30))
+    copies = {
+        "mirrored.png": image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        "turned.png": image.transpose(Image.Transpose.ROTATE_90),
+        "framed.png": framed,
+    }
+    corpus = small_corpus(tmp_path / "c", shards=0)
+    files = {"original.png": picture(1, (240, 160)), "other.png": picture(2, (240, 160))}
+    for name, copy in copies.items():
+        stream = io.BytesIO()
+        copy.save(stream, "PNG")
+        files[name] = stream.getvalue()
+    write_shard(corpus, 0, files)
+    signals = "inspect.signals=[file, hash, canonical]"
+    curated.inspect(corpus, signals)
+    _, rows = selected(corpus, signals)
+    assert {row["state"] for row in rows.values()} == {"kept"}
+    _, rows = selected(corpus, signals, "dedup.hashes=canonical")
+    kept = sorted(key for key, row in rows.items() if row["state"] == "kept")
+    assert kept == ["framed.png", "other.png"]  # the most pixels stay
+    with pytest.raises(RequestError, match="needs the signal groups 'canonical'; add them to"):
+        steps.dedup(curated.run(corpus.uri, "dedup", "dedup.hashes=canonical"))

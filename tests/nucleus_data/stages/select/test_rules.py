@@ -1,0 +1,193 @@
+import pyarrow as pa
+import pytest
+from pydantic import ValidationError
+
+from nucleus_data.errors import RequestError
+from nucleus_data.stages.select.rules import (
+    SelectSettings,
+    TierSettings,
+    check_rules,
+    check_types,
+    columns_of,
+)
+from nucleus_data.stages.select.tiers import check_score, check_tiers
+
+CATALOG = {
+    "width": "inspect.file",
+    "height": "inspect.file",
+    "format": "inspect.file",
+    "luma_std": "inspect.tone",
+}
+TYPES = {
+    ("inspect.file", "width"): pa.int32(),
+    ("inspect.file", "height"): pa.int32(),
+    ("inspect.file", "format"): pa.string(),
+    ("inspect.tone", "luma_std"): pa.float32(),
+    ("records", "source.caption"): pa.string(),
+    ("records", "source.punsafe"): pa.float64(),
+}
+UPSTREAM = ["caption", "punsafe"]
+
+
+def rules_of(**conditions):
+    return check_rules(SelectSettings(rules=conditions), CATALOG, UPSTREAM)
+
+
+def refused(condition):
+    with pytest.raises(RequestError) as error:
+        rules_of(r=condition)
+    said = str(error.value)
+    assert said.startswith(f"select.rules.r: {condition!r}")
+    return said
+
+
+def test_a_rule_knows_its_columns_and_tables():
+    small, odd, plain = rules_of(
+        small="least(width, height) < 256 OR luma_std < 2",
+        odd={"where": "source.punsafe > 0.5 AND width > 1", "action": "flag", "reason": "unsafe"},
+        plain="true",
+    )
+    assert [c.sql for c in small.columns] == ['"width"', '"height"', '"luma_std"']
+    assert small.tables == ("inspect.file", "inspect.tone")
+    assert (small.action, small.reason) == ("reject", "small")
+    assert odd.tables == ("records", "inspect.file")
+    assert [c.sql for c in odd.columns] == ['source."punsafe"', '"width"']
+    assert (odd.action, odd.reason) == ("flag", "unsafe")
+    assert plain.tables == ()
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "format NOT IN ('jpeg', 'png') AND width BETWEEN 3 AND 5",
+        "regexp_matches(source.caption, 'stock') OR source.caption ILIKE '%photo%'",
+        "CASE WHEN width > height THEN width / height > 3 ELSE false END",
+        "coalesce(luma_std, 0) < 1 -- with a comment",
+        "width::DOUBLE / height > 1.5",
+        "hash(width) % 100 = 0",
+        "width - height > 3 OR -width > 3 OR width + height < 9",
+        "year(TIMESTAMP '2020-01-01') - width > 1000",
+    ],
+)
+def test_conditions_on_one_record_are_allowed(condition):
+    check_types(rules_of(r=condition), TYPES)
+
+
+@pytest.mark.parametrize(
+    ("condition", "reason"),
+    [
+        ("width < avg(width)", "uses avg(), which is an aggregate over many records"),
+        ("count(*) > 1", "uses count_star(), which is an aggregate over many records"),
+        ("count(*) OVER () > 1", "has a window"),
+        ("row_number() OVER (ORDER BY width) > 10", "has a window"),
+        ("width < (SELECT 3)", "has a subquery"),
+        ("EXISTS (SELECT 1)", "has a subquery"),
+        ("width IN (SELECT 1)", "has a subquery"),
+        ("random() < 0.5", "uses random(), which does not always give the same answer"),
+        ("age(taken) > '1 year'", "uses age(), which does not always give the same answer"),
+        ("now() > '2020-01-01'", "uses now(), which does not always give the same answer"),
+        ("uuid() = ''", "uses uuid(), which does not always give the same answer"),
+        ("frobnicate(width)", "uses frobnicate(), which is not a DuckDB function"),
+        ("*", "has a star"),
+        ("COLUMNS('w.*') > 3", "has a star"),
+        ("width > $1", "has a parameter"),
+        ("width > ?", "has a parameter"),
+    ],
+)
+def test_what_is_not_about_one_record_is_refused(condition, reason):
+    said = refused(condition)
+    assert reason in said
+    assert "a rule is a condition on one record" in said
+
+
+@pytest.mark.parametrize("condition", ["width <", "width < 3 3", "(width", "width < 3; SELECT 1"])
+def test_what_is_no_sql_is_refused(condition):
+    assert "is not valid SQL: " in refused(condition)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "1); SELECT (2",
+        "1), (2",
+        "1) FROM range(3",
+        "1) WHERE (width < 3",
+        "1) GROUP BY (width",
+        "1) HAVING (true",
+        "1) QUALIFY (true",
+        "1) ORDER BY (width",
+        "1) LIMIT (1",
+        "1) USING SAMPLE (3",
+        "1) UNION SELECT (2",
+    ],
+)
+def test_what_is_more_than_one_condition_is_refused(condition):
+    said = refused(condition)
+    assert "must be one SQL condition" in said or "is not valid SQL" in said
+
+
+def test_an_unknown_column_is_named_with_the_nearest_and_all_known_ones():
+    said = refused("widht < 3")
+    assert "reads 'widht', which no table has. Did you mean 'width'?" in said
+    assert said.endswith("Known: format, height, luma_std, width, source.NAME")
+    said = refused("source.punsave > 1")
+    assert "Did you mean 'source.punsafe'? Known: source.caption, source.punsafe" in said
+    assert "'file.width', which no table has" in refused("file.width < 3")
+    assert "'current_date', which no table has" in refused("current_date > '2020-01-01'")
+    with pytest.raises(RequestError, match="Known: none"):
+        columns_of("source.caption = ''", "select.rules.r", CATALOG, [])
+
+
+@pytest.mark.parametrize(
+    ("condition", "reason"),
+    [
+        ("width", "is integer; a rule is a condition, true or false"),
+        ("format", "is varchar; a rule is a condition, true or false"),
+        ("width, height", "true or false"),
+        (" ", "true or false"),
+        ("length(width) > 3", "does not fit its columns: Binder Error"),
+        ("source.punsafe LIKE '%x'", "does not fit its columns: Binder Error"),
+        ("width = 'wide'", "does not fit its columns: Conversion Error"),
+    ],
+)
+def test_a_condition_that_does_not_fit_its_columns_is_refused(condition, reason):
+    with pytest.raises(RequestError) as error:
+        check_types(rules_of(r=condition), TYPES)
+    assert str(error.value).startswith(f"select.rules.r: {condition!r} ")
+    assert reason in str(error.value)
+
+
+def test_settings_of_rules_are_checked():
+    assert SelectSettings(rules={"a": "width < 3"}).rules["a"].where == "width < 3"
+    for wrong in ({"a": ""}, {"a": {"where": "x", "action": "drop"}}, {"a": {"were": "x"}}, ["a"]):
+        with pytest.raises(ValidationError):
+            SelectSettings(rules=wrong)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"score": "widht"}, "select.tiers.score: 'widht' reads 'widht', which no table has"),
+        ({"score": "avg(width)"}, "is an aggregate over many records"),
+        ({"score": "width > 3"}, "select.tiers.score: 'width > 3' is boolean; a score is a number"),
+        ({"score": "format"}, "a score is a number"),
+        ({"score": "length(width)"}, "does not fit its columns"),
+    ],
+)
+def test_a_wrong_score_is_told_before_any_shard(settings, said):
+    catalog = {"width": "inspect.file", "format": "inspect.file"}
+    types = {("inspect.file", "width"): pa.int32(), ("inspect.file", "format"): pa.string()}
+
+    def check():
+        check_score(check_tiers(TierSettings(**settings), catalog, []), types)
+
+    with pytest.raises(RequestError) as caught:
+        check()
+    assert said in str(caught.value)
+
+
+def test_bounds_rise():
+    for bounds in ([5.0, 5.0], [6.0, 5.0], [], [float("nan")], [1.0, float("inf")]):
+        with pytest.raises(ValidationError, match=r"bounds must rise|at least 1"):
+            TierSettings(score="width", bounds=bounds)
+    assert check_tiers(TierSettings(), {}, []) is None

@@ -1,0 +1,66 @@
+import json
+
+import pytest
+import torch
+
+from nucleus_model.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from nucleus_model.network.flow import draw_noise, velocity
+from tests.support.model import awake_model
+
+
+def answer(model):
+    noisy = draw_noise(0, "noisy", (2, 12, 4, 6))
+    text = draw_noise(0, "text", (2, 8, 32))
+    with torch.no_grad():
+        return velocity(
+            model, noisy, torch.tensor([0.2, 0.7]), model.encode_text(text, None, (2, 3))
+        )
+
+
+def test_a_checkpoint_gives_the_same_output(tmp_path):
+    model = awake_model()
+    save_checkpoint(tmp_path / "runs" / "000007", model, {"step": 7})
+    loaded, record = load_checkpoint(tmp_path / "runs" / "000007")
+    assert torch.equal(answer(loaded), answer(model))
+    assert record["step"] == 7
+    assert not loaded.training
+
+
+def test_capacity_factors_of_the_last_phase_are_kept(tmp_path):
+    model = awake_model()
+    model.set_capacity_factors(1.0)
+    save_checkpoint(tmp_path / "last", model, {"step": 1})
+    loaded, _ = load_checkpoint(tmp_path / "last")
+    assert loaded.config.capacity_factors == (0.0, 1.0)
+    assert torch.equal(answer(loaded), answer(model))
+    model.set_capacity_factors(2.0)
+    assert not torch.equal(answer(loaded), answer(model))
+
+
+def test_nothing_half_written_is_left(tmp_path, monkeypatch):
+    folder = tmp_path / "000001"
+    save_checkpoint(folder, awake_model(), {"step": 1})
+    before = (folder / "model.safetensors").read_bytes()
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", fail)
+    for target in (folder, tmp_path / "000002"):
+        with pytest.raises(OSError, match="No space"):
+            save_checkpoint(target, awake_model(), {"step": 2})
+    assert [path.name for path in tmp_path.iterdir()] == ["000001"]
+    assert (folder / "model.safetensors").read_bytes() == before
+
+
+def test_one_of_the_same_name_is_replaced(tmp_path):
+    for step in (1, 2):
+        save_checkpoint(tmp_path / "last", awake_model(), {"step": step})
+    assert load_checkpoint(tmp_path / "last")[1]["step"] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["last"]
+
+
+def test_another_format_is_refused(tmp_path):
+    (tmp_path / "checkpoint.json").write_text(json.dumps({"format": 99}))
+    with pytest.raises(ValueError, match="format 99; this version reads 2"):
+        load_checkpoint(tmp_path)

@@ -1,0 +1,147 @@
+"""To diffusers and back; whether what is saved also paints the same, `test_model_pipeline` says."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from diffusers import NucleusMoEImagePipeline, NucleusMoEImageTransformer2DModel
+
+from nucleus_model.checkpoints.exchange import (
+    load_transformer,
+    pipeline_text,
+    read_notes,
+    save_pipeline,
+    save_transformer,
+)
+from nucleus_model.encoders.text import TextEncoder
+from nucleus_model.settings.settings import TextSettings
+from tests.nucleus_model.network.test_parity import TOLERANCE, difference, inputs, ours, theirs
+from tests.support.model import published, random_config, random_model, write_qwen, write_vae
+
+
+def same_weights(one, other):
+    left, right = one.state_dict(), other.state_dict()
+    return list(left) == list(right) and all(torch.equal(left[name], right[name]) for name in left)
+
+
+@pytest.mark.parametrize("shard_bytes", [1 << 30, 100_000])
+def test_diffusers_loads_what_we_save(tmp_path, shard_bytes):
+    model = random_model()
+    model.set_capacity_factors(1.0)
+    save_transformer(tmp_path / "t", model, shard_bytes=shard_bytes)
+    shards = sorted(tmp_path.glob("t/*.safetensors"))
+    assert (
+        (len(shards) > 1)
+        == (shard_bytes == 100_000)
+        == (tmp_path / "t").joinpath("diffusion_pytorch_model.safetensors.index.json").exists()
+    )
+    assert all(file.stat().st_size < shard_bytes + 10_000 for file in shards)
+    loaded = NucleusMoEImageTransformer2DModel.from_pretrained(tmp_path / "t")
+    assert same_weights(loaded, model)
+    given = inputs(model.config)
+    assert difference(ours(model, given), theirs(loaded, given)) < TOLERANCE
+    back = load_transformer(tmp_path / "t")
+    assert (back.config, back.training) == (model.config, False)
+    assert same_weights(back, model)
+    assert all(parameter.requires_grad for parameter in back.parameters())
+
+
+@pytest.mark.parametrize("size", ["10GB", "40KB"])
+def test_we_load_what_diffusers_saves(tmp_path, size):
+    model = random_model(random_config(use_grouped_mm=True))
+    published(model).save_pretrained(tmp_path, max_shard_size=size)
+    assert (len(list(tmp_path.glob("*.safetensors"))) > 1) == (size == "40KB")
+    loaded = load_transformer(tmp_path)
+    assert loaded.config == model.config
+    assert same_weights(loaded, model)
+
+
+def test_bfloat16_on_the_way_out_and_in(tmp_path):
+    model = random_model()
+    save_transformer(tmp_path / "t", model, dtype=torch.bfloat16)
+    assert {p.dtype for p in load_transformer(tmp_path / "t").parameters()} == {torch.bfloat16}
+    loaded = load_transformer(tmp_path / "t", torch.float32)
+    assert torch.equal(loaded.img_in.weight, model.img_in.weight.bfloat16().float())
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def test_wrong_folders_are_refused(tmp_path):
+    save_transformer(tmp_path / "t", random_model())
+    content = json.loads((tmp_path / "t/config.json").read_text())
+    for change, message in [
+        ({"_class_name": "Other"}, "holds a 'Other'"),
+        ({"num_layers": 3, "capacity_factors": [0.0, 2.0, 2.0]}, "not those of its config"),
+        ({"moe_intermediate_dim": 8}, "size mismatch"),
+        ({"surprise": 1}, "surprise"),
+    ]:
+        (tmp_path / "t/config.json").write_text(json.dumps(content | change))
+        with pytest.raises(ValueError, match=message):
+            load_transformer(tmp_path / "t")
+    with pytest.raises(FileNotFoundError):
+        load_transformer(tmp_path / "none")
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("parts")
+    return write_qwen(folder / "qwen", 9, processor=True), write_vae(folder / "vae")
+
+
+def test_a_pipeline_is_there_whole_or_not_at_all(parts, tmp_path, monkeypatch):
+    text = TextSettings(model=str(parts[0]))
+    other = random_model(random_config(out_channels=16))
+    with pytest.raises(ValueError, match="has 4 latent channels, the transformer 16"):
+        save_pipeline(tmp_path / "p", other, text, str(parts[1]))
+    monkeypatch.setattr(
+        "transformers.Qwen3VLForConditionalGeneration.save_pretrained", lambda *_: 1 / 0
+    )
+    with pytest.raises(ZeroDivisionError):
+        save_pipeline(tmp_path / "p", random_model(), text, str(parts[1]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipeline_comes_back_from_diffusers(parts, tmp_path):
+    """Saved by us, loaded and saved by diffusers, loaded by us."""
+    model = random_model()
+    text = pipeline_text(tmp_path).model_copy(update={"model": str(parts[0])})
+    assert save_pipeline(tmp_path / "ours", model, text, str(parts[1])) == {}
+    pipe = NucleusMoEImagePipeline.from_pretrained(tmp_path / "ours")
+    assert same_weights(pipe.transformer, model)
+    assert pipe.processor.tokenizer.padding_side == "right"
+    scheduler = pipe.scheduler.config
+    assert (scheduler.shift, scheduler.use_dynamic_shifting) == (1.0, False)
+    pipe.save_pretrained(tmp_path / "theirs")
+    assert same_weights(load_transformer(tmp_path / "theirs"), model)
+    assert read_notes(tmp_path / "theirs") == (pipeline_text(tmp_path / "theirs"), None)
+    for folder in ("ours", "theirs"):
+        index = json.loads((tmp_path / folder / "model_index.json").read_text())
+        index.pop("_name_or_path", None)
+        shutil.rmtree(tmp_path / folder / "transformer")
+        (tmp_path / folder / "index").write_text(json.dumps(index, sort_keys=True))
+    assert (tmp_path / "ours/index").read_text() == (tmp_path / "theirs/index").read_text()
+
+
+def test_the_embedding_s_state_is_one_that_the_pipeline_can_be_asked_for(parts, tmp_path):
+    text = TextSettings(model=str(parts[0]), hidden_state=0, system_prompt="Draw.")
+    arguments = save_pipeline(tmp_path / "p", random_model(), text, str(parts[1]))
+    assert arguments["return_index"] == 1
+    ours = TextEncoder(text).states("a red square")
+    notes, _ = read_notes(tmp_path / "p")
+    assert torch.equal(TextEncoder(notes).states("a red square"), ours)
+    pipe = NucleusMoEImagePipeline.from_pretrained(tmp_path / "p")
+    theirs, mask = pipe.encode_prompt("a red square", **arguments)
+    assert torch.equal(theirs[mask.bool()] if mask is not None else theirs[0], ours)
+
+
+def test_other_text_settings_are_arguments_of_the_call(parts, tmp_path):
+    text = TextSettings(model=str(parts[0]), hidden_state=-2, max_tokens=64, system_prompt='"{%')
+    arguments = save_pipeline(tmp_path / "p", random_model(), text, str(parts[1]), resolution=128)
+    assert arguments == {"return_index": -2, "max_sequence_length": 64}
+    assert json.loads((tmp_path / "p/nucleus.json").read_text())["call"] == arguments
+    notes = text.model_copy(update={"model": str(tmp_path / "p/text_encoder")})
+    assert read_notes(tmp_path / "p") == (notes, 128)
+    pipe = NucleusMoEImagePipeline.from_pretrained(tmp_path / "p")
+    template = "<|im_start|>system\n{}<|im_end|>\n<|im_start|>user\na cat<|im_end|>\n{}"
+    assert pipe._format_prompt("a cat") == template.format('"{%', "<|im_start|>assistant\n")
+    assert pipe._format_prompt("a cat", "Draw.").startswith("<|im_start|>system\nDraw.<|im_end|>")

@@ -1,0 +1,81 @@
+import pytest
+import torch
+from click.testing import CliRunner
+
+from nucleus_data.commands.cli import cli
+from nucleus_model.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from nucleus_model.checkpoints.merge import merge_checkpoints
+from nucleus_model.settings.schedule import merge_weights
+from tests.support.model import awake_model
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Three checkpoints whose weights are 1, 2 and 4 times those of one model."""
+    found = []
+    for step, scale in ((10, 1.0), (20, 2.0), (30, 4.0)):
+        model = awake_model()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(scale)
+        save_checkpoint(folder := tmp_path / f"{step:06d}", model, {"step": step, "phase": 1})
+        found.append(folder)
+    return found
+
+
+def scales(folder):
+    """How often each tensor is that of the first model."""
+    merged, _ = load_checkpoint(folder)
+    first = awake_model().state_dict()
+    for name, tensor in merged.state_dict().items():
+        ratio = tensor[first[name] != 0] / first[name][first[name] != 0]
+        torch.testing.assert_close(ratio, ratio[:1].expand_as(ratio), msg=name)
+        yield ratio.flatten()[0].item()
+
+
+def test_every_tensor_is_the_weighted_mean(folders, tmp_path):
+    merge_checkpoints(folders, [3, 2, 1], tmp_path / "merged")
+    assert list(scales(tmp_path / "merged")) == pytest.approx(
+        [(3 + 2 * 2 + 4) / 6] * len(awake_model().state_dict())
+    )
+    _, record = load_checkpoint(tmp_path / "merged")
+    assert (record["step"], record["phase"]) == (30, 1)
+    assert record["merged"]["names"] == ["000010", "000020", "000030"]
+    assert record["merged"]["weights"] == [0.5, 2 / 6, 1 / 6]
+
+
+def test_one_checkpoint_is_itself(folders, tmp_path):
+    merge_checkpoints(folders[1:2], [0.3], tmp_path / "merged")
+    one, other = (
+        load_checkpoint(folder)[0].state_dict() for folder in (folders[1], tmp_path / "merged")
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_what_does_not_belong_together_is_refused(folders, tmp_path):
+    with pytest.raises(ValueError, match=r"got 3 checkpoints and the weights \[1\]"):
+        merge_checkpoints(folders, [1], tmp_path / "merged")
+    with pytest.raises(ValueError, match="of a sum above 0"):
+        merge_checkpoints(folders, [0, 0, 0], tmp_path / "merged")
+    other = awake_model()
+    other.set_capacity_factors(1.0)
+    save_checkpoint(tmp_path / "000040", other, {"step": 40})
+    with pytest.raises(ValueError, match=r"another configuration .* \(capacity_factors\); merge"):
+        merge_checkpoints([*folders, tmp_path / "000040"], [1] * 4, tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
+
+
+def test_the_command(folders, tmp_path):
+    def call(*options):
+        return CliRunner().invoke(cli, ["merge", *map(str, folders), *map(str, options)])
+
+    done = call("--out", tmp_path / "new")
+    assert (done.exit_code, done.output) == (0, f"{tmp_path / 'new'}\n"), done.output
+    weights = merge_weights("inverse_sqrt", 3)
+    expected = weights[0] + 2 * weights[1] + 4 * weights[2]
+    assert next(scales(tmp_path / "new")) == pytest.approx(expected)
+    assert "is there already" in call("--out", tmp_path / "new").output
+    done = call("--out", tmp_path / "own", "--weight=1", "--weight=0", "--weight=1")
+    assert next(scales(tmp_path / "own")) == pytest.approx(2.5)
+    done = call("--out", tmp_path / "bad", "--weight=1")
+    assert (done.exit_code, "got 3 checkpoints" in done.output) == (2, True)

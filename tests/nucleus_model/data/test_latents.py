@@ -1,0 +1,50 @@
+import numpy as np
+import torch
+
+from nucleus_model.data.latents import Latents
+from nucleus_model.data.loader import Batch, Sample
+from nucleus_model.encoders.cache import Cache
+
+
+class CountingCodec:
+    channels, factor = 3, 1
+
+    def __init__(self):
+        self.encoded = 0
+
+    def encode(self, images_BHW3):
+        self.encoded += len(images_BHW3)
+        return images_BHW3.permute(0, 3, 1, 2).float()
+
+
+def batch(numbers):
+    samples = tuple(Sample(f"{n}", "t", 0, 0, (), (), "2x1", 4, 2, (0, 0, 4, 2)) for n in numbers)
+    images = np.stack([np.full((2, 4, 3), n, np.uint8) for n in numbers])
+    return Batch(samples, images, ("",) * len(numbers))
+
+
+def test_an_image_is_encoded_once():
+    codec = CountingCodec()
+    latents = Latents(codec)
+    first = latents.of(batch([1, 2, 3]))
+    assert first.shape == (3, 3, 2, 4)
+    again = latents.of(batch([3, 4, 1]))
+    assert codec.encoded == 4
+    torch.testing.assert_close(again[:, 0, 0, 0], torch.tensor([3.0, 4.0, 1.0]))
+
+
+def test_a_cache_keeps_its_limit_and_what_was_asked_for_last():
+    cache = Cache(100)
+    made = []
+
+    def value(key, size):
+        return cache.get(key, lambda: made.append(key) or np.zeros(size, np.uint8))
+
+    for key in ("a", "b"):
+        value(key, 40)
+    value("a", 40)
+    value("c", 40)  # b leaves
+    assert (cache.bytes, len(cache), "b" in cache, "a" in cache) == (80, 2, False, True)
+    value("large", 200)  # larger than all the room: given, not kept
+    assert (cache.bytes, len(cache)) == (0, 0)
+    assert made == ["a", "b", "c", "large"]

@@ -1,0 +1,325 @@
+"""What the tests of nucleus_model share: small training sets, a tiny text tower, a transformer."""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+COLORS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220), "black": (0, 0, 0)}
+SPECIAL = [
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+]
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{% if m.content is string %}{{ m.content }}{% else %}{% for c in m.content %}{{ c.text }}"
+    "{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@dataclass
+class Item:
+    """One sample: its id comes from its number; the image is one colour unless given."""
+
+    number: int
+    bucket: tuple[int, int] = (64, 64)
+    captions: list[str] = field(default_factory=lambda: ["red", "a red square"])
+    image: bytes | None = None
+    suffix: str = "png"
+    crop: list[int] | None = None
+
+    @property
+    def id(self) -> str:
+        return f"{self.number:032x}"
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def flat(color: str, width: int = 64, height: int = 64) -> bytes:
+    return png(np.broadcast_to(np.array(COLORS[color]), (height, width, 3)))
+
+
+def colored_items(count: int, bucket: tuple[int, int] = (64, 64), first: int = 0) -> list[Item]:
+    names = list(COLORS)
+    return [
+        Item(
+            number,
+            bucket,
+            [names[number % 4], f"a {names[number % 4]} square"],
+            flat(names[number % 4], *bucket),
+        )
+        for number in range(first, first + count)
+    ]
+
+
+def members(item: Item) -> list[tuple[str, bytes]]:
+    width, height = item.bucket
+    info = {
+        "id": item.id,
+        "captions": item.captions,
+        "caption_sources": ["synthesized"] * len(item.captions),
+        "width": width,
+        "height": height,
+        "target_width": width,
+        "target_height": height,
+        "crop": item.crop or [0, 0, width, height],
+    }
+    best = item.captions[-1] if item.captions else ""
+    return [
+        (f"{item.id}.{item.suffix}", item.image or flat("red", *item.bucket)),
+        (f"{item.id}.json", json.dumps(info).encode()),
+        (f"{item.id}.txt", best.encode()),
+    ]
+
+
+def tar_bytes(files: list[tuple[str, bytes]]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, data in files:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def write_set(
+    folder: Path,
+    items: list[Item],
+    *,
+    resolution: int = 64,
+    tar_size: int = 7,
+    extra: list[tuple[str, bytes]] | None = None,
+) -> Path:
+    """Writes tars by bucket and the manifest; `extra` members go to the front of the first tar."""
+    buckets: dict[tuple[int, int], list[Item]] = defaultdict(list)
+    for item in items:
+        buckets[item.bucket].append(item)
+    rows = []
+    for (width, height), found in buckets.items():
+        for number, start in enumerate(range(0, len(found), tar_size)):
+            chosen = found[start : start + tar_size]
+            files = [*(extra or [])] if not rows else []
+            for item in chosen:
+                files += members(item)
+            data = tar_bytes(files)
+            path = f"{resolution}/{width}x{height}/{number:06d}.tar"
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(data)
+            rows.append(
+                {
+                    "path": path,
+                    "resolution": resolution,
+                    "aspect": f"{width}x{height}",
+                    "width": width,
+                    "height": height,
+                    "samples": len(chosen),
+                    "bytes": len(data),
+                    "sha256": hashlib.sha256(data).hexdigest(),
+                }
+            )
+    pq.write_table(pa.Table.from_pylist(rows), folder / "manifest.parquet")
+    return folder
+
+
+def write_qwen(folder: Path, layers: int = 2, *, processor: bool = False) -> Path:
+    """A Qwen3-VL of random weights (32 wide) with a byte-level tokenizer, and its processor."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import Qwen2TokenizerFast, Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    bpe.train_from_iterator(
+        ["a red square"],
+        trainers.BpeTrainer(
+            vocab_size=300, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
+        ),
+    )
+    tokenizer = Qwen2TokenizerFast(
+        tokenizer_object=bpe,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        unk_token=None,
+        extra_special_tokens=SPECIAL,
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    ids = {name: tokenizer.convert_tokens_to_ids(name) for name in SPECIAL}
+    config = Qwen3VLConfig(
+        text_config={
+            "vocab_size": len(tokenizer),
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": layers,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "head_dim": 16,
+            "max_position_embeddings": 1024,
+            "tie_word_embeddings": True,
+            "rope_parameters": {
+                "rope_type": "default",
+                "mrope_section": [4, 2, 2],
+                "mrope_interleaved": True,
+                "rope_theta": 5e6,
+            },
+            "eos_token_id": ids["<|im_end|>"],
+            "pad_token_id": ids["<|endoftext|>"],
+        },
+        vision_config={
+            "depth": 1,
+            "hidden_size": 32,
+            "intermediate_size": 32,
+            "num_heads": 2,
+            "patch_size": 16,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+            "out_hidden_size": 32,
+            "num_position_embeddings": 16,
+            "deepstack_visual_indexes": [0],
+        },
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+        tie_word_embeddings=True,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        Qwen3VLForConditionalGeneration(config).save_pretrained(folder)
+    if processor:
+        write_processor(folder, tokenizer)
+    else:
+        tokenizer.save_pretrained(folder)
+    return folder
+
+
+def write_processor(folder: Path, tokenizer) -> None:
+    """The tokenizer with what prepares pictures, though no test shows one."""
+    from transformers import Qwen2VLImageProcessor, Qwen3VLProcessor, Qwen3VLVideoProcessor
+
+    images = Qwen2VLImageProcessor(
+        patch_size=16,
+        merge_size=2,
+        temporal_patch_size=2,
+        size={"shortest_edge": 1024, "longest_edge": 65536},
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+    )
+    videos = Qwen3VLVideoProcessor(patch_size=16, merge_size=2, temporal_patch_size=2)
+    Qwen3VLProcessor(
+        image_processor=images,
+        tokenizer=tokenizer,
+        video_processor=videos,
+        chat_template=CHAT_TEMPLATE,
+    ).save_pretrained(folder)
+
+
+def write_vae(folder: Path) -> Path:
+    """A Qwen-Image VAE of random weights: 4 latent channels, factor 8, 0.1 M parameters."""
+    import torch
+    from diffusers import AutoencoderKLQwenImage
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        AutoencoderKLQwenImage(
+            base_dim=8,
+            z_dim=4,
+            dim_mult=[1, 1, 1, 1],
+            num_res_blocks=1,
+            latents_mean=[0.1, -0.2, 0.3, 0.0],
+            latents_std=[1.5, 0.5, 2.0, 1.0],
+        ).save_pretrained(folder)
+    return folder
+
+
+def awake_model(latent_channels: int = 12, text_width: int = 32, preset: str = "debug"):
+    """A transformer whose zero-initialised parts are random too, so that every part matters."""
+    import torch
+
+    from nucleus_model.network.init import build_transformer
+    from nucleus_model.settings.presets import PRESETS
+
+    model = build_transformer(
+        PRESETS[preset], latent_channels=latent_channels, text_width=text_width, seed=1
+    )
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if not parameter.any():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+    return model.eval()
+
+
+def random_config(**changes):
+    """A small configuration: two blocks, the second with experts, grouped queries."""
+    from nucleus_model.settings.config import TransformerConfig
+
+    values = {
+        "patch_size": 2,
+        "in_channels": 16,
+        "out_channels": 4,
+        "num_layers": 2,
+        "attention_head_dim": 16,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "joint_attention_dim": 32,
+        "axes_dims_rope": (4, 6, 6),
+        "mlp_ratio": 4.0,
+        "moe_enabled": True,
+        "dense_moe_strategy": "leave_first_block_dense",
+        "num_experts": 8,
+        "moe_intermediate_dim": 24,
+        "capacity_factors": 2.0,
+        "use_sigmoid": False,
+        "route_scale": 2.5,
+    }
+    return TransformerConfig.model_validate(values | changes)
+
+
+def random_model(config=None, seed: int = 1):
+    """A transformer whose every parameter is random, norms and biases too: each part matters."""
+    import torch
+
+    from nucleus_model.network.transformer import NucleusTransformer
+
+    model = NucleusTransformer(config or random_config())
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            drawn = torch.randn(parameter.shape, generator=generator)
+            scale = {
+                1: 0.5,
+                2: parameter.shape[-1] ** -0.5,
+                3: parameter.shape[1 % parameter.ndim] ** -0.5,
+            }
+            parameter.copy_(drawn * scale[parameter.ndim] + (0.5 if parameter.ndim == 1 else 0))
+    return model
+
+
+def published(model):
+    """diffusers' own class with the weights of one of ours."""
+    from diffusers import NucleusMoEImageTransformer2DModel
+
+    reference = NucleusMoEImageTransformer2DModel(**model.config.model_dump(mode="json"))
+    reference.load_state_dict(model.state_dict(), strict=True)
+    return reference
