@@ -1,12 +1,122 @@
-"""Configuration files that lie over each other, and overrides on top; free of Ray and of models."""
+"""One YAML file and its overrides as a settings model, with errors that name what is allowed.
 
-from collections.abc import Mapping
+A file may name another as its `base` and say only what differs. Overrides are `key.sub=value`.
+Unknown keys are errors; every error names the file or the override, the key, what was found and
+what is allowed. Which settings there are is their owners' business: every function here takes the
+model.
+"""
+
+import difflib
+import types
+import typing
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
+from pydantic import BaseModel, ValidationError
 
 from nucleus_data.errors import RequestError
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+# Of a field (`json_schema_extra`): another value changes how the work is done, and no result of it.
+KEEPS_VALUES: dict[str, Any] = {"keeps_values": True}
+
+
+def load(
+    model: type[ModelT], content: Mapping[str, Any], path: str, overrides: Sequence[str] = ()
+) -> ModelT:
+    """Validates a configuration with its overrides.
+
+    Args:
+        model: The settings.
+        content: What the file holds, from `read_layers`.
+        path: The file, for messages.
+        overrides: `key.sub=value`; the value is YAML (`shard.resolutions=[64,128]`).
+
+    Raises:
+        RequestError: With every problem, one a line.
+    """
+    given: dict[tuple[str, ...], str] = {}
+    whole = dict(content)
+    for override in overrides:
+        keys, value = parse_override(override)
+        set_key(whole, keys, value, override)
+        given[keys] = override
+    try:
+        return model.model_validate(whole)
+    except ValidationError as error:
+        raise RequestError(explain(model, error, path, given)) from None
+
+
+def explain(
+    model: type[BaseModel], error: ValidationError, path: str, given: Mapping[tuple[str, ...], str]
+) -> str:
+    """What is wrong with a configuration, one line a problem.
+
+    Args:
+        model: The settings that were validated.
+        error: What pydantic said.
+        path: The file.
+        given: Keys -> the override that set them.
+    """
+    lines = []
+    for problem in error.errors():
+        keys = tuple(str(k) for k in problem["loc"])
+        unknown = problem["type"] == "extra_forbidden"
+        origin = path
+        for given_keys, override in given.items():
+            inside = keys[: len(given_keys)] == given_keys
+            if inside or (unknown and given_keys[: len(keys)] == keys):
+                origin = f"override {override!r}"
+        name = ".".join(keys)
+        if unknown:
+            allowed = _allowed_keys(model, keys[:-1])
+            lines.append(
+                f"{name} is not a known key ({origin}).{nearest(keys[-1], allowed)} "
+                f"Allowed: {', '.join(allowed)}"
+            )
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            message = message[0].lower() + message[1:]
+            lines.append(f"{name}: {message}; got {problem.get('input')!r} ({origin})")
+    return "\n".join(lines)
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """A hint for a mistyped name, with a space before it: ` Did you mean 'x'?`; or nothing."""
+    close = difflib.get_close_matches(name, list(allowed), 1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def deciding(settings: BaseModel, without: Collection[str] = ()) -> dict[str, Any]:
+    """The settings that change values, as JSON: what enters a config hash.
+
+    Args:
+        settings: A settings model. Fields marked with `KEEPS_VALUES` are left out.
+        without: Further fields to leave out, because they enter the hash in another form.
+    """
+    kept = {
+        name
+        for name, field in type(settings).model_fields.items()
+        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("keeps_values")
+    }
+    return settings.model_dump(mode="json", exclude={*kept, *without})
+
+
+def describe(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Every key with its default and its sentence, those of inner models too."""
+    for name, field in model.model_fields.items():
+        inner = _model_in(field.annotation)
+        if inner is not None and typing.get_origin(field.annotation) not in (dict, Mapping):
+            yield from describe(inner, f"{prefix}{name}.")
+            continue
+        default = (
+            "required"
+            if field.is_required()
+            else repr(field.get_default(call_default_factory=True))
+        )
+        yield f"{prefix}{name}", default, field.description or ""
 
 
 def read_layers(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -84,3 +194,26 @@ def set_key(content: dict[str, Any], keys: tuple[str, ...], value: Any, override
         if not isinstance(place, dict):
             raise RequestError(f"{override!r}: {key!r} is a single value, it has no {keys[-1]!r}")
     place[keys[-1]] = value
+
+
+def _allowed_keys(model: Any, keys: Sequence[str]) -> list[str]:
+    """The keys that the model at the end of a path of keys has, sorted."""
+    for key in keys:
+        if isinstance(model, type) and issubclass(model, BaseModel) and key in model.model_fields:
+            model = _model_in(model.model_fields[key].annotation)
+        else:
+            model = _model_in(model)
+    return sorted(model.model_fields) if hasattr(model, "model_fields") else []
+
+
+def _model_in(annotation: Any) -> Any:
+    """The settings model inside `Model | None`, `dict[str, Model]` and the like."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    origin = typing.get_origin(annotation)
+    if origin in (types.UnionType, typing.Union, dict, tuple, list, Mapping):
+        for argument in typing.get_args(annotation):
+            found = _model_in(argument)
+            if found is not None:
+                return found
+    return None

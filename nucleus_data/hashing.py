@@ -1,4 +1,4 @@
-"""Ids, config hashes and keyed draws: the same on every machine and in every run."""
+"""Ids, config hashes, keyed draws and orders: the same on every machine and in every run."""
 
 import hashlib
 import json
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+SAMPLE = "sample:"
 SAMPLE_DIGITS = 13  # of hex: 52 bits, exact in a float
 
 
@@ -41,14 +42,32 @@ def keyed_unit(name: str, seed: int, key: str) -> float:
 
 def sample_unit(ident: str) -> float:
     """Where a record stands in every `--sample`: it is in a share that is larger, in [0, 1)."""
-    digest = hashlib.md5(f"sample:{ident}".encode(), usedforsecurity=False).hexdigest()
-    return int(digest[:SAMPLE_DIGITS], 16) / 16**SAMPLE_DIGITS
+    return int(keyed_order(SAMPLE, ident)[:SAMPLE_DIGITS], 16) / 16**SAMPLE_DIGITS
 
 
 def sample_sql(share: float, column: str = "id") -> str:
     """The SQL condition (DuckDB) that `sample_unit` of a column is below a share."""
     digits = f"{math.ceil(share * 16**SAMPLE_DIGITS):0{SAMPLE_DIGITS}x}"
-    return f"md5('sample:' || {column}) < '{digits}'" if share < 1 else "true"
+    return f"{keyed_sql(SAMPLE, column)} < '{digits}'" if share < 1 else "true"
+
+
+def keyed_order(prefix: str, ident: str) -> str:
+    """Where a record stands in the order of a purpose: 32 hex digits, the same as `keyed_sql`."""
+    return hashlib.md5(f"{prefix}{ident}".encode(), usedforsecurity=False).hexdigest()
+
+
+def keyed_sql(prefix: str, *columns: str) -> str:
+    """A SQL expression (DuckDB) to order by: at random, but a function of the columns alone.
+
+    Args:
+        prefix: Of what is hashed; another purpose or seed, another order.
+        columns: SQL of texts, for example `s.id`.
+    """
+    return f"md5({' || '.join([_literal(prefix), *columns])})"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def encode_rows(rows: np.ndarray) -> str:

@@ -1,11 +1,12 @@
-"""How a row stage is written: one class, one verb.
+"""How a stage is written: one class of one of two shapes, in `stages/<name>/stage.py`.
 
-A stage says which tables it writes and turns rows into results. It knows nothing of Ray, object
-stores, resuming or progress: the runner (`nucleus_data.runner`) hands it rows that still lack a
-result and commits what comes back.
+A **row stage** turns rows into results. It says which tables it writes and knows nothing of Ray,
+object stores, resuming or progress: the runner (`nucleus_data.runner`) hands it rows that still
+lack a result and commits what comes back.
 
-    class Brightness(Stage[BrightnessSettings]):
+    class Brightness(RowStage[BrightnessSettings]):
         name = "brightness"
+        help = "Measure how bright each image is."
         Settings = BrightnessSettings
 
         def tables(self):
@@ -15,8 +16,14 @@ result and commits what comes back.
             for row in rows:
                 yield Result(row, {"brightness": {"luma": mean_luma(row.image)}})
 
-A stage that gathers rows (a model with batches) may receive `None` from the iterator: "no row is
-waiting now; give back what you hold". Only a stage that holds rows back ever sees it.
+A row stage that gathers rows (a model with batches) may receive `None` from the iterator: "no row
+is waiting now; give back what you hold". Only a stage that holds rows back ever sees it.
+
+A **corpus stage** does one thing about the whole corpus: `pin` says what its result is identified
+by, `count` says what there would be to do, `do` does it.
+
+The list of stages is `nucleus_data.line.recipe.STAGES`; the configuration's sections, commands,
+resources and help follow from it.
 """
 
 from abc import ABC, abstractmethod
@@ -102,31 +109,72 @@ SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
 
 class Stage(ABC, Generic[SettingsT]):
-    """A named step from rows to results.
-
-    It has three phases: construct (cheap, picklable), `setup` (load a model), `process`.
+    """A named step of the line.
 
     Attributes:
-        name: The stage's name, as in `nucleus <name>`.
-        Settings: Its settings model, the section of the same name in the configuration.
-        columns: Input columns, `table:column`, for example `records:source.caption`.
-        reads_images: Whether rows carry the image's bytes.
-        chooses: Which records it works on: `all` that have an image, or those `kept` (and pending)
-            by the selection.
+        name: The stage's name, as in `nucleus <name>`, and its section in the configuration.
+        help: One sentence for `nucleus --help`.
+        Settings: Its settings model.
+        resources: What its workers get unless the configuration says otherwise (fields of
+            `runner.work.Resources`); None for a stage without workers.
+        faces: Names of earlier stages that it asks; they are given to the constructor, in order.
+        optional: Whether a line of stages leaves it out when a setting is `missing`.
+        retried: Whether `nucleus retry` does its failures again.
     """
 
     name: ClassVar[str]
+    help: ClassVar[str]
     Settings: ClassVar[type[BaseModel]]
-    columns: tuple[str, ...] = ()
-    reads_images: ClassVar[bool] = True
-    chooses: ClassVar[Literal["all", "kept"]] = "all"
+    resources: ClassVar[Mapping[str, float] | None] = {}
+    faces: ClassVar[tuple[str, ...]] = ()
+    optional: ClassVar[bool] = False
+    retried: ClassVar[bool] = False
 
     def __init__(self, settings: SettingsT) -> None:
         self.settings = settings
 
+    def missing(self) -> str | None:
+        """Which setting it can't work without is not set, and what to give; None if all are."""
+        return None
+
+    def folders(self, tables: Mapping[str, str]) -> Iterator[str]:
+        """Folders below the corpus that it writes into, to sweep what killed processes left there.
+
+        Args:
+            tables: Config hash of every table that is pinned.
+        """
+        yield from ()
+
+
+class RowStage(Stage[SettingsT]):
+    """A stage from rows to results.
+
+    It has three phases: construct (cheap, picklable), `setup` (load a model), `process`.
+
+    Attributes:
+        columns: Input columns, `table:column`, for example `records:source.caption`.
+        reads_images: Whether rows carry the image's bytes.
+        chooses: Which records it works on: `all` that have an image, or those `kept` (and pending)
+            by the selection.
+        readable: Whether rules may read what it writes.
+    """
+
+    columns: tuple[str, ...] = ()
+    reads_images: ClassVar[bool] = True
+    chooses: ClassVar[Literal["all", "kept"]] = "all"
+    readable: ClassVar[bool] = False
+    retried: ClassVar[bool] = True
+
     @abstractmethod
     def tables(self) -> Sequence[TableSpec]:
         """The tables this stage writes, with all that enters their config hash."""
+
+    def folders(self, tables: Mapping[str, str]) -> Iterator[str]:
+        """Its tables' folders, and those of their failures that may pass."""
+        for spec in self.tables():
+            folder = f"tables/{spec.name}/{tables[spec.name]}"
+            yield folder
+            yield f"{folder}/_failed"
 
     def needs_image(self, row: Row) -> bool:
         """Whether a row's image is read, if the stage reads images; `row.image` is not set yet."""
@@ -144,3 +192,34 @@ class Stage(ABC, Generic[SettingsT]):
     @abstractmethod
     def process(self, rows: Iterator[Row]) -> Iterator[Result | RowFailure]:
         """Turns rows into results, one for each row, in any order."""
+
+
+class CorpusStage(Stage[SettingsT]):
+    """A stage that does one thing about the whole corpus.
+
+    What each method is given is a `nucleus_data.runner.run.Run`, which it reads and never changes.
+    """
+
+    @abstractmethod
+    def pin(self, run: Any) -> Mapping[str, str]:
+        """What identifies the result.
+
+        Returns:
+            Config hashes by table, of this stage's and of those that it found on the way; `set` is
+            the folder of a training set. They are pinned in the run's plan.
+
+        Raises:
+            RequestError: Something that it needs is not there, or a setting is wrong.
+        """
+
+    @abstractmethod
+    def count(self, run: Any) -> None:
+        """Says what there would be to do; does nothing."""
+
+    @abstractmethod
+    def do(self, run: Any) -> None:
+        """Does the work, and says what became of the rows. The run has the stage's pins."""
+
+    def retry(self, run: Any) -> None:
+        """Does again what failed in a way that may pass, if the stage is `retried`."""
+        raise NotImplementedError(f"{self.name} has nothing to retry")

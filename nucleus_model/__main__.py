@@ -9,7 +9,6 @@ is one of that section: steps=100, text.max_tokens=64. Exit codes: 0 done, 2 the
 """
 
 import argparse
-import difflib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from nucleus_data.config import parse_override, read_layers, set_key
+from nucleus_data.config import nearest, parse_override, read_layers, set_key
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_model.settings.settings import QuickTrainSettings
 
@@ -44,8 +43,7 @@ def read_settings(config: Path | None, overrides: Sequence[str]) -> QuickTrainSe
 def _explained(problem: Mapping[str, Any]) -> str:
     key = ".".join(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
-        close = difflib.get_close_matches(key, QuickTrainSettings.model_fields, 1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        hint = nearest(key, QuickTrainSettings.model_fields)
         allowed = ", ".join(sorted(QuickTrainSettings.model_fields))
         return f"quick_train.{key} is not a known key.{hint} Allowed: {allowed}"
     return f"quick_train.{key}: {problem['msg']}; got {problem.get('input')!r}"

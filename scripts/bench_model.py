@@ -72,7 +72,7 @@ class Size:
         side: Image tokens on a side.
         blocks: Blocks.
         rounds: Rounds of everything.
-        turns: Steps of the fast contestants in a round.
+        repeats: Steps of the fast contestants in a round.
         preset: For sampling.
         sample_side: Image tokens on a side, for sampling.
         text: Text tokens and width, for sampling.
@@ -83,14 +83,14 @@ class Size:
     side: int = 32
     blocks: int = 2
     rounds: int = 5
-    turns: int = 4
+    repeats: int = 4
     preset: str = "small"
     sample_side: int = 16
     text: tuple[int, int] = (128, 4096)
     steps: int = 4
 
 
-QUICK = Size(blocks=1, rounds=2, turns=2, preset="nano", sample_side=8, text=(64, 128))
+QUICK = Size(blocks=1, rounds=2, repeats=2, preset="nano", sample_side=8, text=(64, 128))
 
 
 class Contestant:
@@ -173,21 +173,21 @@ def wide(experts: int, blocks: int) -> TransformerConfig:
 def bench_step(size: Size) -> list[Measure]:
     """Seconds of a step of each contestant, and their ratios, by the clock and by the processor."""
     contestants = {name: Contestant(name, size) for name in NAMES}
-    taken: dict[str, list[Taken]] = {name: [] for name in NAMES}
+    taken: dict[str, list[Seconds]] = {name: [] for name in NAMES}
     for contestant in contestants.values():
         contestant.step()
-    for turn in range(size.rounds):
-        order = NAMES[:: -1 if turn % 2 else 1]
-        steps: dict[str, list[Taken]] = {name: [] for name in NAMES}
-        for again in range(size.turns):
+    for number in range(size.rounds):
+        order = NAMES[:: -1 if number % 2 else 1]
+        steps: dict[str, list[Seconds]] = {name: [] for name in NAMES}
+        for again in range(size.repeats):
             for name in order:
                 if name != LOOP or again == 0:
-                    steps[name].append(Taken.by(contestants[name].step))
+                    steps[name].append(Seconds.by(contestants[name].step))
         for name in NAMES:
-            taken[name].append(Taken.mean(steps[name]))
+            taken[name].append(Seconds.mean(steps[name]))
             found = taken[name][-1]
             say(
-                f"step, round {turn + 1} of {size.rounds}: {name} {found.clock:.3f} s, "
+                f"step, round {number + 1} of {size.rounds}: {name} {found.clock:.3f} s, "
                 f"{found.processor:.3f} s of processor time"
             )
     what = f"step, {size.experts} experts, width 512, {size.side**2} tokens"
@@ -272,7 +272,7 @@ def bench_sampling(size: Size) -> list[Measure]:
         sample(which)
     for _ in range(size.rounds):
         for name, which in models.items():
-            taken[name].append(Taken.by(lambda which=which: sample(which)).clock)  # type: ignore[misc]
+            taken[name].append(Seconds.by(lambda which=which: sample(which)).clock)  # type: ignore[misc]
     ratios = [b / a for a, b in zip(taken["with"], taken["without"], strict=True)]
     what = f"sampling, {size.preset}, {grid[0] ** 2} tokens, {length} of text, {size.steps} steps"
     return [
@@ -319,7 +319,7 @@ def at_scale() -> list[Measure]:
 
 
 @dataclass(frozen=True)
-class Taken:
+class Seconds:
     """What something took, in seconds.
 
     Attributes:
@@ -331,14 +331,14 @@ class Taken:
     processor: float
 
     @classmethod
-    def by(cls, work: Callable[[], object]) -> "Taken":
+    def by(cls, work: Callable[[], object]) -> "Seconds":
         """By one call."""
         clock, processor = time.perf_counter(), time.process_time()
         work()
         return cls(time.perf_counter() - clock, time.process_time() - processor)
 
     @classmethod
-    def mean(cls, found: Sequence["Taken"]) -> "Taken":
+    def mean(cls, found: Sequence["Seconds"]) -> "Seconds":
         """Of some calls."""
         clock, processor = (sum(t.clock for t in found), sum(t.processor for t in found))
         return cls(clock / len(found), processor / len(found))

@@ -33,7 +33,7 @@ from nucleus_model.checkpoints.resume import Checkpoints, load_weights
 from nucleus_model.network.distributed import World
 from nucleus_model.settings.schedule import merge_weights
 from nucleus_model.settings.settings import QuickTrainSettings
-from nucleus_model.training.parts import Parts
+from nucleus_model.training.run_parts import RunParts
 from nucleus_model.training.train import quick_train
 from scripts.benchmark import Measure, measure, parser, publish
 
@@ -96,7 +96,7 @@ def run(folder: Path, settings: QuickTrainSettings, out: Path) -> Ran:
     curve = [(float(line["step"]), line["holdout_loss"]) for line in summary["holdout"]]
     if settings.schedule != "warmup_stable_merge":
         return Ran(curve, {})
-    parts = Parts(str(manifest.parent), settings, None, World())
+    parts = RunParts(str(manifest.parent), settings, None, World())
     chosen = Checkpoints(out / "checkpoints", settings.merge_last).all()[-settings.merge_last :]
     merged = {}
     for kind in MERGES:

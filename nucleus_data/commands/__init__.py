@@ -1,1 +1,57 @@
-from nucleus_data.commands.cli import main
+"""The command `nucleus`: each stage, the lines of stages, and looking at a corpus.
+
+Here is click and nothing else; what the commands do is imported when one runs.
+
+Exit codes: 0 done, 1 some shards failed, 2 the request was wrong.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from nucleus_data.commands.demo import demo
+from nucleus_data.commands.lines import LineCommands
+from nucleus_data.commands.looking import LOOKING
+from nucleus_data.commands.merge import merge
+from nucleus_data.commands.retry import retry
+from nucleus_data.commands.sample import export_model, sample
+from nucleus_data.commands.world import world
+
+HELP = """\
+Curate, caption and shard image corpora; prove by a quick training run that the data is good.
+
+\b
+Try it:     nucleus demo
+Your own:   nucleus all corpus=my-corpus ingest.source=my-pictures
+Settings:   any key of the configuration as KEY.SUB=VALUE; `nucleus config` lists them.
+"""
+
+
+@click.group(
+    cls=LineCommands,
+    help=HELP,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="nucleus-data")
+def cli() -> None:
+    """The group of all commands."""
+
+
+for _command in (demo, retry, world, sample, export_model, merge, *LOOKING):
+    cli.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the command and of the modules in `pipelines`."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        cli.main(args=list(arguments) if arguments is not None else None, prog_name="nucleus")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Ray is shut down by now, and nothing else is left to end. An ordinary exit would let
+        # DuckDB 2.0's bindings print a page about objects that pyarrow's threads still hold.
+        os._exit(code)

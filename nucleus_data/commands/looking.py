@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from nucleus_data.commands.support import (
-    OpenRun,
     common_options,
     config_path,
     finish,
+    opened,
     refuse,
     work_options,
 )
@@ -24,13 +24,11 @@ from nucleus_data.errors import RequestError
 @common_options
 def status(as_json: bool, config: Path | None, overrides: tuple[str, ...]) -> None:
     """What a corpus holds: records, tables, selections, training sets, runs."""
-    from nucleus_data.views import status as inspect_corpus
+    from nucleus_data.views import status as view
 
-    with OpenRun("status", config, overrides, dry_run=True, ray=False) as run:
-        content = inspect_corpus.status(run)
-        click.echo(
-            json.dumps(content) if as_json else "\n".join(inspect_corpus.status_lines(content))
-        )
+    with opened("status", config, overrides, dry_run=True) as found:
+        content = view.status(found.run)
+        click.echo(json.dumps(content) if as_json else "\n".join(view.status_lines(content)))
 
 
 @click.command()
@@ -39,14 +37,14 @@ def status(as_json: bool, config: Path | None, overrides: tuple[str, ...]) -> No
 @common_options
 def explain(record_id: str, as_json: bool, config: Path | None, overrides: tuple[str, ...]) -> None:
     """One record's whole story: where it came from, what was measured, why it was kept or not."""
-    from nucleus_data.views import status as inspect_corpus
+    from nucleus_data.views import explain as view
 
-    with OpenRun("explain", config, overrides, dry_run=True, ray=False) as run:
-        story = inspect_corpus.explain(run.corpus, record_id)
+    with opened("explain", config, overrides, dry_run=True) as found:
+        story = view.explain(found.run.corpus, record_id)
         if as_json:
             click.echo(json.dumps(story, default=_jsonable))
         else:
-            click.echo("\n".join(inspect_corpus.explain_lines(story)))
+            click.echo("\n".join(view.explain_lines(story)))
 
 
 # Sections of a recipe that change what `select` reads.
@@ -70,23 +68,24 @@ def what_if(
     of `select`; `rules.NAME=...`, `prefer=...` and `drop_duplicates=...` need no `select.`.
     """
     from nucleus_data.line.recipe import load_recipe
-    from nucleus_data.views import compare as compare_steps
+    from nucleus_data.runner.run import Choice
+    from nucleus_data.views import compare as view
 
-    asked = compare_steps.spelled_out(overrides)
+    asked = view.spelled_out(overrides)
     try:
         changed = load_recipe(config_path(config), asked)
     except RequestError as error:
         refuse(error)
-    options: dict[str, Any] = {"limit": limit, "sample": sample, "dry_run": dry_run}
-    base = compare_steps.without_select(asked)
+    options: dict[str, Any] = {"choice": Choice(limit, sample), "dry_run": dry_run}
+    base = view.without_select(asked)
     if shared := [o for o in base if o.partition("=")[0].partition(".")[0] in MEASURING]:
         _aside(as_json)(
             f"what-if: {', '.join(shared)}: on both sides, as only what `select` decides is tried; "
             "to compare pairs or signals, `nucleus curate` with them, then `nucleus diff`"
         )
-    with OpenRun("what-if", config, base, say=_aside(as_json), **options) as run:
-        _show(compare_steps.what_if(run, changed), as_json)
-        finish(run)
+    with opened("what-if", config, base, say=_aside(as_json), **options) as found:
+        _show(view.what_if(found.run, found.recipe, changed), as_json)
+        finish(found.run)
 
 
 @click.command()
@@ -101,10 +100,11 @@ def diff(
 
     BEFORE and AFTER are config hashes of selections (their beginnings are enough) or names of runs.
     """
-    from nucleus_data.views import compare as compare_steps
+    from nucleus_data.views import compare as view
 
-    with OpenRun("diff", config, overrides, ray=False, say=_aside(as_json)) as run:
-        _show(compare_steps.diff(run, before, after), as_json)
+    with opened("diff", config, overrides, ray=False, say=_aside(as_json)) as found:
+        shown = found.stages["report"].settings.thumbnails
+        _show(view.diff(found.run, before, after, shown), as_json)
 
 
 def _aside(as_json: bool) -> Callable[[str], None]:
@@ -126,8 +126,8 @@ def pairs(each: int, config: Path | None, overrides: tuple[str, ...]) -> None:
     """A page of duplicates side by side, some of each distance, to see what the search finds."""
     from nucleus_data.views.pairs import show_pairs
 
-    with OpenRun("pairs", config, overrides, ray=False) as run:
-        for line in show_pairs(run, each):
+    with opened("pairs", config, overrides, ray=False) as found:
+        for line in show_pairs(found.run, found.stages["dedup"], each):
             click.echo(line)
 
 
@@ -136,12 +136,10 @@ def pairs(each: int, config: Path | None, overrides: tuple[str, ...]) -> None:
 @common_options
 def export(target: str, config: Path | None, overrides: tuple[str, ...]) -> None:
     """Write the kept records (ids, keys, URLs, upstream columns) to TARGET (.parquet or .csv)."""
-    from nucleus_data.line import steps
-    from nucleus_data.views import status as inspect_corpus
+    from nucleus_data.views import export as view
 
-    with OpenRun("export", config, overrides, dry_run=True, ray=False) as run:
-        steps.use_selection(run)
-        count = inspect_corpus.export(run, target)
+    with opened("export", config, overrides, dry_run=True) as found:
+        count = view.export(found.run, found.stages["select"], target)
         click.echo(f"{count:,} kept records\n{target}")
 
 

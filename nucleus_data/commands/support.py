@@ -1,10 +1,10 @@
 """What all commands share: options, a run inside a Ray cluster, messages and exit codes."""
 
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 import click
 
@@ -74,57 +74,55 @@ def work_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return common_options(command)
 
 
-class OpenRun:
-    """A configured run inside a Ray cluster; errors become messages and exit codes."""
+class Opened(NamedTuple):
+    """A run with the recipe that it is of, and the recipe's stages by name."""
 
-    def __init__(
-        self,
-        command: str,
-        config: Path | None,
-        overrides: Sequence[str],
-        *,
-        ray: bool = True,
-        say: Callable[[str], None] = click.echo,
-        **options: Any,
-    ) -> None:
-        self.command = command
-        self.config = config
-        self.overrides = overrides
-        self.say = say
-        self.ray = ray and not options.get("dry_run")
-        self.options = options
-        self.cluster: Any = nullcontext()
+    run: Any
+    recipe: Any
+    stages: Mapping[str, Any]
 
-    def __enter__(self) -> Any:
-        from nucleus_data.line.recipe import load_recipe
-        from nucleus_data.runner.cluster import connected
-        from nucleus_data.runner.run import Run
 
-        try:
-            path = config_path(self.config)
-            recipe = load_recipe(path, self.overrides)
-            run = Run(recipe, self.command, say=self.say, **self.options)
-            if run.name:
-                self.say(f"{self.command}: {path}; run {run.name}")
-            if self.ray:
-                self.cluster = connected(recipe.ray)
-            self.cluster.__enter__()
-        except (RequestError, CorpusError) as error:
-            refuse(error)
-        return run
+@contextmanager
+def opened(
+    command: str,
+    config: Path | None,
+    overrides: Sequence[str],
+    *,
+    ray: bool = True,
+    say: Callable[[str], None] = click.echo,
+    **options: Any,
+) -> Iterator[Opened]:
+    """A configured run inside a Ray cluster; errors become messages and exit codes.
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        self.cluster.__exit__(None, None, None)
-        if isinstance(error, RequestError):
-            refuse(error)
-        if isinstance(error, CorpusError):
-            click.echo(f"error: {error}", err=True)
-            sys.exit(EXIT_FAILED)
-        if isinstance(error, KeyboardInterrupt):
-            click.echo(
-                "\nstopped; what was committed stays. Run the same command to go on", err=True
-            )
-            sys.exit(130)
+    Args:
+        command: Name for people, for example `inspect`.
+        config: YAML file; the default one if None.
+        overrides: `key.sub=value`.
+        ray: Whether it works, so that a cluster is needed; a dry run needs none.
+        say: Where lines for people go.
+        options: See `line.steps.open_run`.
+    """
+    from nucleus_data.line.recipe import load_recipe
+    from nucleus_data.line.steps import open_run
+    from nucleus_data.runner.cluster import connected
+
+    try:
+        path = config_path(config)
+        recipe = load_recipe(path, overrides)
+        run = open_run(recipe, command, say=say, **options)
+        if run.name:
+            say(f"{command}: {path}; run {run.name}")
+        needed = ray and not run.dry_run
+        with connected(recipe.ray) if needed else nullcontext():
+            yield Opened(run, recipe, recipe.stages())
+    except RequestError as error:
+        refuse(error)
+    except CorpusError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(EXIT_FAILED)
+    except KeyboardInterrupt:
+        click.echo("\nstopped; what was committed stays. Run the same command to go on", err=True)
+        sys.exit(130)
 
 
 def finish(run: Any) -> None:
@@ -134,7 +132,7 @@ def finish(run: Any) -> None:
         sys.exit(EXIT_FAILED)
 
 
-def refuse(error: Exception) -> Any:
+def refuse(error: Exception) -> NoReturn:
     """Ends with the error and exit code 2."""
     click.echo(f"error: {error}", err=True)
     sys.exit(EXIT_REQUEST)

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from nucleus_data.corpus.records import Records
+from nucleus_data.corpus.runs import plans, run_names
 from nucleus_data.corpus.store import Store
 from nucleus_data.corpus.tables import Table
 from nucleus_data.errors import RequestError
@@ -26,10 +27,6 @@ from nucleus_data.hashing import config_hash
 FORMAT = 1
 RECORDS_VERSION = 1
 MARKER = "corpus.json"
-ONE_WRITER = (
-    "this store does not refuse to overwrite (no conditional writes): "
-    "only one command may write to the corpus at a time"
-)
 
 
 class Corpus:
@@ -119,7 +116,7 @@ class Corpus:
 
     def runs(self) -> list[str]:
         """Names of runs, oldest first."""
-        return self.store.list("runs")
+        return run_names(self.store)
 
     def pinned(self, name: str) -> str:
         """The config hash of a table: the only one, or the one that the newest run pinned.
@@ -130,11 +127,7 @@ class Corpus:
         hashes = self.config_hashes(name)
         if len(hashes) == 1:
             return hashes[0]
-        for run in reversed(self.runs()):
-            try:
-                plan = json.loads(self.store.read(f"runs/{run}/plan.json"))
-            except FileNotFoundError:
-                continue
+        for _, plan in plans(self.store):
             if plan["tables"].get(name) in hashes:
                 return str(plan["tables"][name])
         known = ", ".join(self.store.list("tables")) or "none yet"

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from nucleus_data.config import KEEPS_VALUES
+
 Pixels = NDArray[np.uint8]
 
 
@@ -94,6 +96,7 @@ class EngineSettings(BaseModel):
     )
     engine: Literal["auto", "vllm", "transformers"] = Field(
         default="auto",
+        json_schema_extra=KEEPS_VALUES,
         description="What runs the model; auto is vLLM where installed. Not in the config hash.",
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
@@ -115,12 +118,14 @@ class EngineSettings(BaseModel):
         default=64,
         ge=1,
         le=4096,
+        json_schema_extra=KEEPS_VALUES,
         description="Requests that the engine holds at once. Not in the config hash.",
     )
     gpu_memory_utilization: float = Field(
         default=0.9,
         gt=0,
         le=1,
+        json_schema_extra=KEEPS_VALUES,
         description="Share of a GPU's memory for vLLM. Not in the config hash.",
     )
     vllm_args: dict[str, Any] = Field(

@@ -1,10 +1,11 @@
-"""The report of a run: one self-contained HTML page, written to `runs/<run>/report.html`.
+"""Tables and run files as HTML pages, each self-contained; they decide nothing.
 
     url = write_report(corpus, "2026-01-31-a", plan["tables"], training_set=plan["set"])
 
-`queries` and `content` ask DuckDB, `pictures` reads the few images that are shown, `runfiles` reads
-what lies under `runs/`, `charts` draws SVG, `sections` makes of them what the page shows, and
-`page` puts it together with `report.html.j2`.
+- `report`, `comparison`, `pairs`: the pages, each with a template in `templates/`.
+- `sections`: what the report shows, each a small dictionary; `queries` and `content` ask DuckDB.
+- `pictures`: the few images that are shown; `charts`: SVG; `runfiles`: what lies under `runs/`.
+
 Whatever is missing (no captions yet, no training set) is said on the page and is no error. Rows are
 counted where they lie; only the shown examples come into Python.
 """

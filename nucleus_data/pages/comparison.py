@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.states import STATES
 from nucleus_data.pages import charts, queries
 from nucleus_data.pages.pictures import thumbnails as fetch_thumbnails
 from nucleus_data.pages.report import environment, versions
 from nucleus_data.pages.sections import about
-from nucleus_data.stages.select.compare import STATES, Comparison, Group
+from nucleus_data.stages.select.compare import SIDES, Comparison, Group
 
 DECISION_COLUMNS = (
     *("shard", "row", "id", "state", "reasons", "values"),
@@ -57,7 +58,7 @@ def write_comparison(
             versions=versions({}),
             kept=_kept(content),
             moves=[_move(direction, content, examples) for direction in TITLES],
-            states=[s for s in STATES if s in queries.STATES or s in seen],
+            states=[s for s in SIDES if s in STATES or s in seen],
             by_state={(s["before"], s["after"]): s["records"] for s in content["states"]},
             records=records,
             pictures=pictures,
@@ -93,7 +94,7 @@ def _move(
 
 
 def _fill(state: str) -> str:
-    return state if state in queries.STATES else "undecided"
+    return state if state in STATES else "undecided"
 
 
 def _kept(content: Mapping[str, Any]) -> tuple[int, int]:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.pages.queries import Decision, Tables, examples, quoted
+from nucleus_data.hashing import keyed_sql
+from nucleus_data.pages.queries import EXAMPLES, Decision, Tables, examples, quoted
+from nucleus_data.sets.layout import LEFT_OUT, MANIFEST, SetFolder
 
 CAPTIONS = "caption."
 SOURCE_CAPTION = '"source.caption"'
@@ -123,7 +125,8 @@ def captioned_examples(tables: Tables, limit: int) -> list[Decision]:
     chosen = tables.rows(
         f"""select s.shard, s.row, s.id from {tables.sql("selection")} s
             left join ({captioned}) c on s.shard = c.shard and s.row = c.row
-            where s.state = 'kept' order by c.shard is null, md5('report' || s.id), s.id limit ?""",
+            where s.state = 'kept'
+            order by c.shard is null, {keyed_sql(EXAMPLES, "s.id")}, s.id limit ?""",
         [limit],
     )
     return [
@@ -154,12 +157,12 @@ def buckets(corpus: Corpus, training_set: str) -> list[Bucket] | None:
 
     None if it has no manifest: then it is not published.
     """
-    manifest = f"{training_set}/manifest.parquet"
-    if not corpus.store.exists(manifest):
+    folder = SetFolder(corpus.store, training_set)
+    if not folder.published:
         return None
     found = _read(
         corpus,
-        manifest,
+        folder.name(MANIFEST),
         "select cast(resolution as varchar), cast(aspect as varchar), min(width), min(height), "
         "cast(sum(samples) as bigint), count(*), cast(sum(bytes) as bigint) from {} group by 1, 2 "
         "order by min(width) * min(height) // 10000, min(width) / min(height), 1, 2",
@@ -173,7 +176,7 @@ def left_out(corpus: Corpus, training_set: str) -> list[tuple[str, int, list[str
 
     None if it has no such list.
     """
-    name = f"{training_set}/left_out.parquet"
+    name = SetFolder(corpus.store, training_set).name(LEFT_OUT)
     if not corpus.store.exists(name):
         return None
     return _read(

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.hashing import keyed_sql
 from nucleus_data.pages import charts, queries
 from nucleus_data.pages.pictures import thumbnails as fetch_thumbnails
 from nucleus_data.pages.report import environment, versions
@@ -54,7 +55,7 @@ def by_distance(tables: queries.Tables, each: int) -> list[Distance]:
         rows = tables.rows(
             f"select shard, row, id, other_shard, other_row, other_id, distance256, "
             f"aspect_difference from {pairs} where exact = ? and distance = ? "
-            "order by md5('pairs' || id || other_id), id, other_id limit ?",
+            f"order by {keyed_sql('pairs', 'id', 'other_id')}, id, other_id limit ?",
             [exact, distance, each],
         )
         shown = [

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.hashing import keyed_sql
 
-STATES = ("kept", "rejected", "duplicate", "failed", "pending")
+EXAMPLES = "report"  # of the keyed order that chooses what is shown
 
 
 class Tables:
@@ -70,12 +71,6 @@ class Ledger:
     doubled: int = 0
     orphans: int = 0
     without_survivor: int = 0
-
-    @property
-    def adds_up(self) -> bool:
-        """Whether each record is in exactly one state, or openly undecided."""
-        whole = self.records == sum(self.states.values()) + self.undecided
-        return whole and not (self.doubled or self.orphans)
 
 
 @dataclass(frozen=True)
@@ -230,7 +225,7 @@ def examples(tables: Tables, state: str, reason: str | None, limit: int) -> list
     values = {"state": state, "limit": limit} | ({} if reason is None else {"reason": reason})
     found = tables.connection.execute(
         f"select {DECISION} from {tables.sql('selection')} where state = $state {with_reason} "
-        "order by md5('report' || id), id limit $limit",
+        f"order by {keyed_sql(EXAMPLES, 'id')}, id limit $limit",
         values,
     ).fetchall()
     return [decision(row) for row in found]
@@ -246,7 +241,7 @@ def clusters(tables: Tables, limit: int, members: int) -> tuple[int, list[Cluste
         tables.rows(
             f"select duplicate_of, count(*) from {selection} "
             "where state = 'duplicate' and duplicate_of is not null "
-            "group by 1 order by 2 desc, md5('report' || duplicate_of), 1 limit ?",
+            f"group by 1 order by 2 desc, {keyed_sql(EXAMPLES, 'duplicate_of')}, 1 limit ?",
             [limit],
         )
     )

@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.states import STATES
 from nucleus_data.pages import charts, content, queries, runfiles
 
 CHART_POINTS = 400
@@ -200,8 +201,8 @@ def figures(
 
 def _states(ledger: queries.Ledger) -> list[tuple[str, int]]:
     """The states that occur, the kept first and what is not decided last."""
-    states = [(s, ledger.states[s]) for s in queries.STATES if ledger.states.get(s)]
-    states += [(s, n) for s, n in ledger.states.items() if s not in queries.STATES]
+    states = [(s, ledger.states[s]) for s in STATES if ledger.states.get(s)]
+    states += [(s, n) for s, n in ledger.states.items() if s not in STATES]
     return states + ([("undecided", ledger.undecided)] if ledger.undecided else [])
 
 

@@ -13,7 +13,9 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from nucleus_data.runner.rows import ShardRows, StageJob, Summary
+from nucleus_data.runner.cwd import stand_somewhere
+from nucleus_data.runner.rows import ShardRows, StageJob
+from nucleus_data.runner.work import Summary
 from nucleus_data.stage import Row
 
 QUEUE_ROWS = 64
@@ -90,6 +92,7 @@ class StageActor:
             raise StageDiedError(self.died)
 
     def _work(self) -> None:
+        stand_somewhere()
         try:
             self.job.stage.setup()
         except Exception:

@@ -1,4 +1,4 @@
-"""What numba needs before it compiles."""
+"""A working directory for processes that Ray took theirs from; numba asks for one."""
 
 import os
 import tempfile

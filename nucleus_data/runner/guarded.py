@@ -20,7 +20,9 @@ from typing import Any
 
 import psutil
 
-from nucleus_data.runner.rows import StageJob, Summary
+from nucleus_data.runner.cwd import stand_somewhere
+from nucleus_data.runner.rows import StageJob
+from nucleus_data.runner.work import Summary
 from nucleus_data.stage import Result, Row, RowFailure
 
 POLL_S = 0.05
@@ -144,6 +146,7 @@ def main() -> None:
     """The child's side: a stage, then rows, over the socket whose number is the argument."""
     if sys.platform == "linux":  # elsewhere a child of a killed worker ends when its socket closes
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    stand_somewhere()
     connection = Connection(int(sys.argv[1]))
     lock = threading.Lock()
 

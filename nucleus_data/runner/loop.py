@@ -6,21 +6,21 @@ again, after the second death it runs guarded, after the fourth it fails.
 """
 
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import ray
-from pydantic import BaseModel, ConfigDict, Field
 from ray import exceptions as gone
 from tqdm import tqdm
 
 from nucleus_data.errors import DiskFullError
 from nucleus_data.runner.actor import SetupFailedError, StageActor, StageDiedError, Watchdog
+from nucleus_data.runner.cwd import stand_somewhere
 from nucleus_data.runner.guarded import run_guarded
-from nucleus_data.runner.rows import StageJob, Summary
+from nucleus_data.runner.inline import run_rows
+from nucleus_data.runner.rows import StageJob
+from nucleus_data.runner.work import FailedShard, Item, Resources, StageReport, Summary, Task
 
 GUARDED_AFTER = 2
 FAILED_AFTER = 4
@@ -38,80 +38,14 @@ DEATHS = (
 )
 
 
-class Resources(BaseModel):
-    """What a stage's workers get. Never part of a config hash."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    workers: int | None = Field(
-        None,
-        ge=1,
-        description="Tasks at once (CPU stages); by default as many as the cluster has room for.",
-    )
-    actors: int = Field(0, ge=0, description="Model actors; 0 runs the stage as plain tasks.")
-    num_cpus: float = Field(1, ge=0, description="CPUs of one worker.")
-    num_gpus: float = Field(0, ge=0, description="GPUs of one worker.")
-    memory_gb: float | None = Field(
-        None, gt=0, description="Memory that Ray reserves for one worker."
-    )
-    row_timeout_s: float = Field(
-        300, gt=0, description="An image that takes longer counts as hanging its worker."
-    )
-    row_memory_gb: float = Field(
-        8, gt=0, description="Memory limit of the child process when a shard runs guarded."
-    )
-
-    def ray_options(self) -> dict[str, Any]:
-        """Options for `.options(...)` of a task or an actor."""
-        memory = {"memory": int(self.memory_gb * (1 << 30))} if self.memory_gb else {}
-        return {"num_cpus": self.num_cpus, "num_gpus": self.num_gpus, **memory}
-
-
-class Task(Protocol):
-    """Work on one numbered item that is not a row stage (a claim, an output tar)."""
-
-    def run(self, number: int) -> Summary:
-        """Does the item; safe to be done again, or twice at once."""
-
-
-@dataclass
-class Item:
-    """A shard to do."""
-
-    number: int
-    limit: int | None = None
-    deaths: int = 0
-
-
-@dataclass
-class FailedShard:
-    """A shard that could not be done."""
-
-    number: int
-    error: str
-    traceback: str
-
-
-@dataclass
-class StageReport:
-    """What a stage did."""
-
-    stage: str
-    seconds: float = 0.0
-    setup_seconds: float = 0.0
-    shards: int = 0
-    deaths: int = 0
-    summary: Summary = field(default_factory=Summary)
-    failed: list[FailedShard] = field(default_factory=list)
-
-
 @ray.remote
 def _run_task(work: StageJob | Task, item: Item) -> Summary:
+    stand_somewhere()
     if not isinstance(work, StageJob):
         return work.run(item.number)
     if item.deaths >= GUARDED_AFTER:
         return run_guarded(work, item.number, item.limit)
-    return _run_rows(work, item)
+    return run_rows(work, item, Watchdog(work.row_timeout_s))
 
 
 @ray.remote(num_cpus=0, max_retries=0)
@@ -119,39 +53,6 @@ def _count(job: StageJob | Task, item: Item) -> Summary:
     """The shard's rows, and how many of them have a result; no work."""
     assert isinstance(job, StageJob)
     return job.open(item.number, item.limit).summary
-
-
-def _run_rows(job: StageJob, item: Item) -> Summary:
-    state = job.open(item.number, item.limit)
-    if state.todo.num_rows:
-        stage = _set_up(job)
-        watch = Watchdog(job.row_timeout_s)
-        start = time.perf_counter()
-        for outcome in stage.process(state.rows()):
-            state.accept(outcome)
-            watch.touch()
-        watch.rest()
-        state.summary.seconds["process"] += time.perf_counter() - start
-        state.summary.seconds["process"] -= state.summary.seconds["read"]
-    return state.commit()
-
-
-_stages: dict[bytes, Any] = {}
-
-
-def _set_up(job: StageJob) -> Any:
-    """The job's stage, set up once in each worker process."""
-    import pickle
-
-    key = pickle.dumps(job.stage)
-    if key not in _stages:
-        try:
-            job.stage.setup()
-        except Exception:
-            raise SetupFailedError(traceback.format_exc()) from None
-        _stages.clear()
-        _stages[key] = job.stage
-    return _stages[key]
 
 
 class Loop:

@@ -1,9 +1,8 @@
 """One shard of a row stage: finds rows without a result, hands them out, commits what returns."""
 
 import time
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,12 @@ import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.images import read_images
+from nucleus_data.corpus.states import WORKED_ON
 from nucleus_data.corpus.tables import FAILED_SCHEMA, Table, missing_rows, table_schema
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.hashing import sample_unit
-from nucleus_data.stage import Result, Row, RowFailure, Stage
+from nucleus_data.runner.work import Summary
+from nucleus_data.stage import Result, Row, RowFailure, RowStage
 
 RECORD_COLUMNS = ["shard", "row", "id", "file", "offset", "size", "sha256", "error"]
 
@@ -37,7 +38,7 @@ class StageJob:
 
     uri: str
     storage_options: Mapping[str, Any]
-    stage: Stage[Any]
+    stage: RowStage[Any]
     tables: Mapping[str, str]
     sample: float = 1.0
     retry: bool = False
@@ -47,42 +48,6 @@ class StageJob:
     def open(self, shard: int, limit: int | None = None) -> "ShardRows":
         """Reads what there is about a shard and finds the rows to do."""
         return ShardRows(self, shard, limit)
-
-
-@dataclass
-class Summary:
-    """What became of some shards' rows; small enough to pass through Ray.
-
-    Attributes:
-        rows: Records that the stage is asked about.
-        already: Of these, the ones that had a result before.
-        done: Measured now.
-        failed: Failed now, by reason code (of these, `retryable` may pass).
-        seconds: Worker time by phase.
-        bytes: Image bytes read.
-        extra: Further counts of tasks that are not row stages.
-    """
-
-    rows: int = 0
-    already: int = 0
-    done: int = 0
-    failed: Counter[str] = field(default_factory=Counter)
-    retryable: int = 0
-    bytes: int = 0
-    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    extra: Counter[str] = field(default_factory=Counter)
-
-    def add(self, other: "Summary") -> None:
-        """Adds another summary to this one."""
-        self.rows += other.rows
-        self.already += other.already
-        self.done += other.done
-        self.retryable += other.retryable
-        self.bytes += other.bytes
-        self.failed.update(other.failed)
-        for phase, seconds in other.seconds.items():
-            self.seconds[phase] += seconds
-        self.extra.update(other.extra)
 
 
 class ShardRows:
@@ -198,7 +163,7 @@ class ShardRows:
             states = selection.read(self.shard, ["row", "state"])
             if states is None:
                 raise RequestError(f"the selection has no rows of shard {self.shard}; run select")
-            wanted = pc.is_in(states.column("state"), pa.array(["kept", "pending"]))
+            wanted = pc.is_in(states.column("state"), pa.array(WORKED_ON))
             kept = states.filter(wanted).column("row")
             chosen = chosen.filter(pc.is_in(chosen.column("row"), kept.combine_chunks()))
         return sample_rows(chosen, self.job.sample)

@@ -1,136 +1,199 @@
-"""A run: what one command did.
+"""A run: what one command does to a corpus.
 
-It pins its config hashes at its start and keeps times, failures and reports.
-
-runs/<run>/plan.json        configuration and config hashes; no table or set depends on a run's name
-runs/<run>/stages.jsonl     one line a stage: counts, reasons, seconds by phase
-runs/<run>/failures.jsonl   one line a failed shard, with its traceback
+It is given what it works with (a corpus, pins, a choice of records, resources, a loop) and knows no
+configuration. It pins what stages find, hands their work to the loop, and keeps counts, failures
+and times under `runs/<run>/` (`corpus.runs`).
 """
 
-import datetime
-import json
-import uuid
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.errors import RequestError
-from nucleus_data.line.recipe import Recipe
-from nucleus_data.runner.cluster import check_corpus_uri
-from nucleus_data.runner.loop import Item, Loop, Resources, StageReport, Task
-from nucleus_data.runner.rows import StageJob
+from nucleus_data.corpus.runs import RunFolder
+from nucleus_data.hashing import config_hash
+from nucleus_data.runner.pins import SET, Pins
+from nucleus_data.runner.rows import StageJob, sample_rows
+from nucleus_data.runner.work import Item, Resources, StageReport, Task
+from nucleus_data.stage import RowStage, Stage
 
 Say = Callable[[str], None]
 SHOWN_FAILURES = 5
+
+
+class Loop(Protocol):
+    """Does the items of one stage: Ray's (`runner.loop`), or one in this process (`inline`)."""
+
+    def run(self, items: Iterable[Item], total: int | None = None) -> StageReport:
+        """Does all items, and returns what became of them."""
+
+
+# From a name for people, the work, and what its workers get.
+MakeLoop = Callable[[str, StageJob | Task, Resources], Loop]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which records are worked on.
+
+    Attributes:
+        limit: At most this many, the first ones; None for all.
+        sample: This share of them, chosen by a keyed hash of their ids.
+    """
+
+    limit: int | None = None
+    sample: float = 1.0
+
+    def options(self) -> str:
+        """As a command that is told to people has it: ` --limit 5 --sample 1%`; or nothing."""
+        limit = "" if self.limit is None else f" --limit {self.limit}"
+        return limit + ("" if self.sample == 1 else f" --sample {100 * self.sample:g}%")
+
+
+ALL = Choice()
 
 
 class Run:
     """One command's run over a corpus.
 
     Args:
-        recipe: The configuration.
+        corpus: The corpus.
+        pins: The config hashes that follow from the settings.
         command: Name for people, for example `inspect`.
-        limit: Work on at most this many records (the first ones).
-        sample: Work on this share of the records, chosen by a keyed hash of their ids.
+        resources: What the workers of each stage get, by the stage's name.
+        loop: Makes what does a stage's items.
+        choice: Which records are worked on.
         dry_run: Count, do no work, write nothing.
-        create: Make the corpus if there is none.
+        plan: Further facts for `plan.json`: the resolved configuration, the software's version.
         say: Where lines for people go.
 
-    Raises:
-        RequestError: The corpus is missing, of another version, or a relative path inside a Ray
-            job.
+    Attributes:
+        corpus, pins, command, choice, dry_run, say: As given; `pins` grow as stages pin.
     """
 
     def __init__(
         self,
-        recipe: Recipe,
-        command: str,
+        corpus: Corpus,
+        pins: Pins,
         *,
-        limit: int | None = None,
-        sample: float = 1.0,
+        command: str,
+        resources: Mapping[str, Resources],
+        loop: MakeLoop,
+        choice: Choice = ALL,
         dry_run: bool = False,
-        create: bool = False,
+        plan: Mapping[str, Any] | None = None,
         say: Say = print,
     ) -> None:
-        if not recipe.corpus:
-            raise RequestError(
-                "corpus is not set; give corpus=PATH (a folder, or s3://bucket/prefix)"
-            )
-        check_corpus_uri(recipe.corpus)
-        self.recipe = recipe
+        self.corpus = corpus
+        self.pins = pins
         self.command = command
-        self.limit = limit
-        self.sample = sample
+        self.choice = choice
         self.dry_run = dry_run
         self.say = say
-        self.corpus = Corpus(recipe.corpus, recipe.storage_options, create=create, dry_run=dry_run)
-        self.tables = recipe.table_hashes()
-        self.stages = recipe.stages()
-        self.training_set: str | None = None
-        self.failed_shards = 0
-        self.lines: list[dict[str, Any]] = []
-        self.failures: list[dict[str, Any]] = []
-        self.name = "" if dry_run else self._begin()
-        if not dry_run:
-            self.write_plan()
+        self._resources = resources
+        self._make_loop = loop
+        self._plan = {"limit": choice.limit, "sample": choice.sample, **(plan or {})}
+        self._folder = None if dry_run else RunFolder.claim(corpus.store, command)
+        self._write_plan()
 
-    def _begin(self) -> str:
-        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
-        name = f"{stamp}-{self.command}"
-        number = 1
-        owner = uuid.uuid4().hex.encode()
-        while not self.corpus.store.create(f"runs/{name}/owner", owner):
-            number += 1
-            name = f"{stamp}-{self.command}-{number}"
-        self.sweep()
-        return name
+    @property
+    def name(self) -> str:
+        """The run's, of its folder below `runs/`; empty for a dry run."""
+        return self._folder.name if self._folder else ""
 
-    def sweep(self) -> None:
-        """Removes what killed processes of this machine left half written, here and now."""
-        store = self.corpus.store
-        for folder in ("images", "claims", *(f"tables/{t}/{h}" for t, h in self.tables.items())):
-            store.sweep(folder)
-            store.sweep(f"{folder}/_failed")
-            store.sweep(f"{folder}/_walk")
-        store.sweep(self.corpus.records.retried.folder)
-        if self.training_set:
-            for folder in ("_plan", "_done"):
-                store.sweep(f"{self.training_set}/{folder}")
-            for resolution in self.recipe.shard.resolutions:
-                for aspect in self.recipe.shard.aspects:
-                    store.sweep(f"{self.training_set}/{resolution}/{aspect}")
+    @property
+    def failed_shards(self) -> int:
+        """How many shards could not be done, of all stages so far."""
+        return len(self._folder.failures) if self._folder else 0
+
+    @property
+    def folder(self) -> RunFolder:
+        """The run's own files; a dry run has none."""
+        assert self._folder is not None, "a dry run has no folder"
+        return self._folder
+
+    @property
+    def tables(self) -> Mapping[str, str]:
+        """Config hash of every pinned table."""
+        return self.pins.tables
 
     def path(self, name: str) -> str:
         """Path below the corpus of a file of this run."""
-        return f"runs/{self.name}/{name}"
+        return self.folder.path(name)
 
-    def chosen(self) -> str:
-        """The options that choose records, for a command that is told to people; or nothing."""
-        limit = "" if self.limit is None else f" --limit {self.limit}"
-        return limit + ("" if self.sample == 1 else f" --sample {100 * self.sample:g}%")
+    def choosing(self, choice: Choice) -> "Run":
+        """The same run for other records; counts and failures of both are kept together."""
+        other = copy.copy(self)
+        other.choice = choice
+        return other
 
-    def stage_job(self, stage: str, *, retry: bool = False) -> StageJob:
+    def trying(self, pins: Pins) -> "Run":
+        """A dry run with other pins over the same corpus and records."""
+        other = copy.copy(self)
+        other.pins, other.dry_run, other._folder = pins, True, None
+        return other
+
+    def pin(self, found: Mapping[str, str]) -> None:
+        """Takes over what a stage's `pin` returned, and notes it in the plan."""
+        if any(self._pinned(name) != hashed for name, hashed in found.items()):
+            self.pins = self.pins.adding(found)
+            self._write_plan()
+
+    def _pinned(self, name: str) -> str | None:
+        return self.pins.training_set if name == SET else self.tables.get(name)
+
+    def identify(self, inputs: Mapping[str, str], parts: Mapping[str, str], **deciding: Any) -> str:
+        """Config hash of a corpus-wide result: it depends on which parts its inputs have now.
+
+        Args:
+            inputs: Config hashes of the tables whose values enter it.
+            parts: Those whose parts count; `records` too, where rows enter that no input has.
+            deciding: What else decides about it: the stage's version and settings.
+        """
+        identity = {
+            **deciding,
+            "inputs": dict(inputs),
+            "parts": self.corpus.parts_hash(parts),
+            "limit": self.choice.limit,
+            "sample": self.choice.sample,
+        }
+        return config_hash(identity)
+
+    def sweep(self, stage: Stage[Any]) -> None:
+        """Removes what killed processes of this machine left half written in a stage's folders."""
+        tables = dict(self.tables)
+        if self.pins.training_set:
+            tables[SET] = self.pins.training_set
+        for folder in stage.folders(tables):
+            self.corpus.store.sweep(folder)
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """The stages that have workers, in the order of the line."""
+        return tuple(self._resources)
+
+    def resources(self, stage: str) -> Resources:
+        """What the workers of a stage get."""
+        return self._resources[stage]
+
+    def job(self, stage: RowStage[Any], *, retry: bool = False) -> StageJob:
         """What workers need for a row stage."""
-        resources = self.resources(stage)
+        resources = self.resources(stage.name)
         return StageJob(
-            uri=self.recipe.corpus,
-            storage_options=self.recipe.storage_options,
-            stage=self.stages[stage],
+            uri=self.corpus.uri,
+            storage_options=self.corpus.store.storage_options,
+            stage=stage,
             tables=self.tables,
-            sample=self.sample,
+            sample=self.choice.sample,
             retry=retry,
             row_timeout_s=resources.row_timeout_s,
             row_memory_bytes=int(resources.row_memory_gb * (1 << 30)),
         )
 
-    def resources(self, stage: str) -> Resources:
-        """The workers of a stage."""
-        found: Resources = getattr(self.recipe.resources, stage)
-        return found
-
     def items(self, job: StageJob, shards: Iterable[int]) -> Iterator[Item]:
         """The shards to do; with a limit, only as many as hold that many records."""
-        remaining = self.limit
+        remaining = self.choice.limit
         for shard in shards:
             if remaining is None:
                 yield Item(shard)
@@ -142,60 +205,66 @@ class Run:
             if count:
                 yield Item(shard, count)
 
+    def shard_limits(self) -> dict[int, int] | None:
+        """Shard -> how many of its (sampled) records a limited, corpus-wide stage takes.
+
+        None without a limit.
+        """
+        if self.choice.limit is None:
+            return None
+        remaining, limits = self.choice.limit, {}
+        for number in self.corpus.shards():
+            if remaining <= 0:
+                break
+            records = self.corpus.records.read(number, ["id"])
+            count = sample_rows(records, self.choice.sample).num_rows if records is not None else 0
+            limits[number] = min(count, remaining)
+            remaining -= limits[number]
+        return limits
+
     def loop(
         self,
-        stage: str,
+        stage: Stage[Any],
         work: StageJob | Task,
         items: Iterable[Item],
         total: int | None,
         *,
+        phase: str = "",
         keep: bool = True,
     ) -> StageReport:
-        """Runs items through Ray; says what became of them and, if `keep`, notes it in the run.
+        """Does items; says what became of them and, if `keep`, notes it in the run.
 
-        `stage` is a stage's name; a phase of it may follow, after a space.
+        Args:
+            stage: Whose work it is.
+            work: A row stage's job, or a task.
+            items: What to do.
+            total: How many items there are, if that is known.
+            phase: A part of the stage, for people.
+            keep: Whether this is all of the stage's work, so that its counts are the stage's.
         """
-        report = Loop(stage, work, self.resources(stage.split()[0])).run(items, total)
+        name = f"{stage.name} {phase}".strip()
+        report = self._make_loop(name, work, self.resources(stage.name)).run(items, total)
         if report.deaths:
-            self.sweep()
+            self.sweep(stage)
         if keep:
             self.keep(report)
         return report
 
     def keep(self, report: StageReport, *, quiet: bool = False) -> None:
         """Writes a stage's counts and failures under the run, and says them."""
-        summary = report.summary
-        line = {
-            "stage": report.stage,
-            "seconds": round(report.seconds, 3),
-            "setup_seconds": round(report.setup_seconds, 3),
-            "shards": report.shards,
-            "failed_shards": len(report.failed),
-            "worker_deaths": report.deaths,
-            "rows": summary.rows,
-            "already": summary.already,
-            "done": summary.done,
-            "failed": sum(summary.failed.values()),
-            "retryable": summary.retryable,
-            "reasons": dict(sorted(summary.failed.items())),
-            "bytes": summary.bytes,
-            "extra": dict(sorted(summary.extra.items())),
-            "seconds_by_phase": {k: round(v, 3) for k, v in sorted(summary.seconds.items())},
-        }
-        self.lines.append(line)
-        self.corpus.store.put(self.path("stages.jsonl"), _jsonl(self.lines))
-        self.failed_shards += len(report.failed)
-        for failed in report.failed:
-            self.failures.append(
-                {
-                    "stage": report.stage,
-                    "shard": failed.number,
-                    "error": failed.error,
-                    "traceback": failed.traceback,
-                }
-            )
+        self.folder.add_stage(_line(report))
         if report.failed:
-            self.corpus.store.put(self.path("failures.jsonl"), _jsonl(self.failures))
+            self.folder.add_failures(
+                [
+                    {
+                        "stage": report.stage,
+                        "shard": failed.number,
+                        "error": failed.error,
+                        "traceback": failed.traceback,
+                    }
+                    for failed in report.failed
+                ]
+            )
         if not quiet:
             self.say(describe(report))
         for failed in report.failed[:SHOWN_FAILURES]:
@@ -205,67 +274,44 @@ class Run:
             self.say(
                 (f"  and {more} more; " if more > 0 else "  ")
                 + f"tracebacks: {self.corpus.store.url(self.path('failures.jsonl'))}\n"
-                f"  run the same command again, or: nucleus retry corpus={self.recipe.corpus}"
+                f"  run the same command again, or: nucleus retry corpus={self.corpus.uri}"
             )
 
-    def inherit(self, stages: Iterable[str]) -> None:
-        """Takes over, for the report, the newest earlier lines about stages not in this run."""
-        store = self.corpus.store
-        have = {line["stage"] for line in self.lines}
-        for run in reversed([r for r in self.corpus.runs() if r < self.name]):
-            try:
-                lines = [json.loads(x) for x in store.read(f"runs/{run}/stages.jsonl").splitlines()]
-            except FileNotFoundError:
-                continue
-            for line in lines:
-                if line["stage"] in stages and line["stage"] not in have:
-                    have.add(line["stage"])
-                    self.lines.append(line)
-                    if line["stage"] == "quick_train":
-                        for name in store.list(f"runs/{run}/quick_train"):
-                            if name.endswith((".jsonl", ".png", ".json")):
-                                content = store.read(f"runs/{run}/quick_train/{name}")
-                                store.put(self.path(f"quick_train/{name}"), content)
-        order = list(stages)
-        self.lines.sort(
-            key=lambda line: order.index(line["stage"]) if line["stage"] in order else -1
-        )
-        store.put(self.path("stages.jsonl"), _jsonl(self.lines))
-
-    def newest_failed_shards(self, stage: str) -> list[int]:
-        """Shards that failed when this stage was last run, ascending."""
-        store = self.corpus.store
-        for run in reversed([r for r in self.corpus.runs() if r < self.name]):
-            try:
-                lines = [json.loads(x) for x in store.read(f"runs/{run}/stages.jsonl").splitlines()]
-            except FileNotFoundError:
-                continue
-            mine = [line for line in lines if line["stage"] == stage]
-            if not mine:
-                continue
-            if not any(line["failed_shards"] for line in mine):
-                return []
-            failures = store.read(f"runs/{run}/failures.jsonl").splitlines()
-            found = [json.loads(x) for x in failures]
-            return sorted(x["shard"] for x in found if x["stage"] == stage)
-        return []
-
-    def write_plan(self) -> None:
+    def _write_plan(self) -> None:
         """Pins the configuration and the config hashes known so far."""
-        from nucleus_data import __version__
+        if self._folder is None:
+            return
+        self._folder.write_plan(
+            {
+                "run": self.name,
+                "command": self.command,
+                "tables": dict(self.tables),
+                "set": self.pins.training_set,
+                **self._plan,
+            }
+        )
 
-        plan = {
-            "run": self.name,
-            "command": self.command,
-            "version": __version__,
-            "tables": self.tables,
-            "set": self.training_set,
-            "limit": self.limit,
-            "sample": self.sample,
-            "config": self.recipe.public(),
-        }
-        content = json.dumps(plan, sort_keys=True, indent=1).encode()
-        self.corpus.store.put(self.path("plan.json"), content)
+
+def _line(report: StageReport) -> dict[str, Any]:
+    """A stage's counts as they stand in `stages.jsonl`."""
+    summary = report.summary
+    return {
+        "stage": report.stage,
+        "seconds": round(report.seconds, 3),
+        "setup_seconds": round(report.setup_seconds, 3),
+        "shards": report.shards,
+        "failed_shards": len(report.failed),
+        "worker_deaths": report.deaths,
+        "rows": summary.rows,
+        "already": summary.already,
+        "done": summary.done,
+        "failed": sum(summary.failed.values()),
+        "retryable": summary.retryable,
+        "reasons": dict(sorted(summary.failed.items())),
+        "bytes": summary.bytes,
+        "extra": dict(sorted(summary.extra.items())),
+        "seconds_by_phase": {k: round(v, 3) for k, v in sorted(summary.seconds.items())},
+    }
 
 
 def describe(report: StageReport) -> str:
@@ -289,7 +335,3 @@ def describe(report: StageReport) -> str:
     if summary.done and report.seconds > 0.5:
         seconds += f", {summary.done / worked:,.0f}/s"
     return f"{report.stage}: {', '.join(parts)} ({seconds})"
-
-
-def _jsonl(lines: list[dict[str, Any]]) -> bytes:
-    return "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines).encode()

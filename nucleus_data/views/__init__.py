@@ -1,0 +1,1 @@
+"""Answers to questions about a corpus; they write nothing but a page."""

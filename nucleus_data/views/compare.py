@@ -1,4 +1,4 @@
-"""`what-if` and `diff`: two selections compared, in numbers for people and scripts, and as a page.
+"""`nucleus what-if` and `nucleus diff`: two selections compared, in numbers and as a page.
 
 A what-if decides with the code of `select`, and leaves what it needs on the way under its own run,
 from where it takes it away again; nothing below `tables/` changes.
@@ -11,17 +11,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.runs import plans
+from nucleus_data.corpus.states import KEPT
 from nucleus_data.corpus.tables import Table
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.line.recipe import Recipe
+from nucleus_data.line.report import Report
 from nucleus_data.pages.comparison import write_comparison
 from nucleus_data.runner.run import Run
 from nucleus_data.stages.select.compare import Comparison, compare, content_of
-from nucleus_data.stages.select.rules import SelectSettings
-from nucleus_data.stages.select.stage import Plan, decision_table, published
-from nucleus_data.stages.select.step import decide_all, pin_selection
+from nucleus_data.stages.select.plan import TABLE, SelectionPlan, decision_table
+from nucleus_data.stages.select.settings import SelectSettings
+from nucleus_data.stages.select.stage import Select, published_selection
 from nucleus_data.stages.select.what_if import WhatIfTask, gather
-from nucleus_data.views.pairs import need_pairs
 
 WORK = "what_if"
 MOVES = ("leaving", "entering")
@@ -54,11 +56,12 @@ def without_select(overrides: Iterable[str]) -> list[str]:
     return [o for o in overrides if o.split("=")[0].split(".")[0].strip() != "select"]
 
 
-def what_if(run: Run, changed: Recipe) -> dict[str, Any]:
+def what_if(run: Run, recipe: Recipe, changed: Recipe) -> dict[str, Any]:
     """Decides about every record with other settings, and says what would change.
 
     Args:
-        run: The run, with the recipe of the selection that there is.
+        run: The run.
+        recipe: Its recipe, that of the selection that there is.
         changed: The recipe with the other settings.
 
     Returns:
@@ -68,47 +71,60 @@ def what_if(run: Run, changed: Recipe) -> dict[str, Any]:
         RequestError: There is no selection to compare with, or a rule is wrong.
     """
     start = time.perf_counter()
-    other = Run(changed, run.command, limit=run.limit, sample=run.sample, dry_run=True, say=run.say)
-    decisions = pin_selection(other)
-    pin_selection(run)
-    if not published(run.corpus, run.tables["selection"]):
-        raise RequestError(
-            "there is no selection for the tables and rules as they are now (without what is "
-            "changed here) to compare with; "
-            f"run: nucleus select corpus={run.recipe.corpus}{run.chosen()}"
-        )
-    need_pairs(other)
+    now, then = _select(recipe), _select(changed)
+    tried = run.trying(changed.pins())
+    decisions = then.decisions(tried)  # a wrong rule is said before all else
+    run.pin(_selection_of(run, now))
+    tried.pin(then.pin(tried))
     if run.dry_run:
         shards = len(run.corpus.shards())
         run.say(f"what-if: {len(decisions.rules)} rules, {shards} shards to decide about")
         return {}
-    run.write_plan()
-    sides = (_side("as it is", run), _side("what if", other))
-    if published(run.corpus, other.tables["selection"]):
-        return _compared(run, sides, start)
-    examples = run.recipe.report.thumbnails
-    plans = []
+    sides = (_side("as it is", run, recipe), _side("what if", tried, changed))
+    examples = recipe.section(Report).thumbnails
+    if then.published(tried, tried.tables):
+        return _compared(run, sides, start, examples)
+    made = []
 
-    def ledger(plan: Plan) -> WhatIfTask:
-        plans.append(plan)
-        return WhatIfTask(plan, run.tables["selection"], examples)
+    def ledger(plan: SelectionPlan) -> WhatIfTask:
+        made.append(plan)
+        return WhatIfTask(plan, run.tables[TABLE], examples)
 
     try:
-        if decide_all(run, other, decisions, run.path(WORK), ledger).failed:
+        if then.decide(run, tried, run.path(WORK), ledger).failed:
             return {}
-        found = gather(run.corpus, plans[0], plans[0].groups(), examples)
+        found = gather(run.corpus, made[0], made[0].groups(), examples)
     finally:
         _remove(run)
-    return _compared(run, sides, start, found)
+    return _compared(run, sides, start, examples, found)
 
 
-def diff(run: Run, first: str, second: str) -> dict[str, Any]:
+def _select(recipe: Recipe) -> Select:
+    found = recipe.stages()[Select.name]
+    assert isinstance(found, Select)
+    return found
+
+
+def _selection_of(run: Run, select: Select) -> Mapping[str, str]:
+    """The pins of the selection that there is. Raises RequestError if there is none."""
+    pins = select.pin(run)
+    if not select.published(run, pins):
+        raise RequestError(
+            "there is no selection for the tables and rules as they are now (without what is "
+            "changed here) to compare with; "
+            f"run: nucleus select corpus={run.corpus.uri}{run.choice.options()}"
+        )
+    return pins
+
+
+def diff(run: Run, first: str, second: str, examples: int) -> dict[str, Any]:
     """Compares two selections.
 
     Args:
         run: The run.
         first: The selection before: the beginning of its config hash, or the name of a run.
         second: The selection after.
+        examples: How many pictures are shown of each reason.
 
     Returns:
         The counts, as they are kept under the run.
@@ -118,14 +134,14 @@ def diff(run: Run, first: str, second: str) -> dict[str, Any]:
     """
     start = time.perf_counter()
     sides: list[Side] = []
-    plans = _plans(run.corpus, run.name)
+    known = _plans(run.corpus, run.name)
     for text in (first, second):
-        hashed = find_selection(run.corpus, text, plans)
-        table = Table(run.corpus.store, "selection", hashed)
-        config = next((p["config"] for p in plans.values() if _selection(p) == hashed), None)
-        name = f"{hashed} ({text})" if text in plans else hashed
+        hashed = find_selection(run.corpus, text, known)
+        table = Table(run.corpus.store, TABLE, hashed)
+        config = next((p["config"] for p in known.values() if _selection(p) == hashed), None)
+        name = f"{hashed} ({text})" if text in known else hashed
         sides.append(Side(name, table, _settings(config)))
-    return _compared(run, sides, start)
+    return _compared(run, sides, start, examples)
 
 
 def find_selection(corpus: Corpus, text: str, plans: Mapping[str, Mapping[str, Any]]) -> str:
@@ -139,7 +155,7 @@ def find_selection(corpus: Corpus, text: str, plans: Mapping[str, Mapping[str, A
     Raises:
         RequestError: Nothing has this name, or several selections begin so.
     """
-    hashes = [h for h in corpus.config_hashes("selection") if published(corpus, h)]
+    hashes = [h for h in corpus.config_hashes(TABLE) if published_selection(corpus.store, h)]
     runs = [name for name, plan in plans.items() if _selection(plan) in hashes]
     if text in plans:
         pinned = _selection(plans[text])
@@ -164,7 +180,7 @@ def find_selection(corpus: Corpus, text: str, plans: Mapping[str, Mapping[str, A
 def lines(content: Mapping[str, Any]) -> Iterator[str]:
     """The counts for people."""
     kept = {
-        side: sum(s["records"] for s in content["states"] if s[side] == "kept")
+        side: sum(s["records"] for s in content["states"] if s[side] == KEPT)
         for side in ("before", "after")
     }
     yield (
@@ -217,19 +233,23 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[str]
         yield "  ".join(["", first.ljust(widths[0]), *numbers])
 
 
-def _side(name: str, made: Run) -> Side:
-    """The selection that a run pinned."""
-    table = decision_table(made.corpus.store, made.tables["selection"])
-    return Side(name, table, _settings(made.recipe.public()))
+def _side(name: str, run: Run, recipe: Recipe) -> Side:
+    """The selection that a run pinned, with the settings that it was made with."""
+    table = decision_table(run.corpus.store, run.tables[TABLE])
+    return Side(name, table, _settings(recipe.public()))
 
 
 def _compared(
-    run: Run, sides: Sequence[Side], start: float, found: Comparison | None = None
+    run: Run,
+    sides: Sequence[Side],
+    start: float,
+    examples: int,
+    found: Comparison | None = None,
 ) -> dict[str, Any]:
     """Counts, a page and a JSON file of two selections, which are compared unless they are."""
     before, after = sides
     if found is None:
-        found = compare(run.corpus, before.table, after.table, run.recipe.report.thumbnails)
+        found = compare(run.corpus, before.table, after.table, examples)
     name = run.command.replace("-", "_")
     content: dict[str, Any] = {
         "command": run.command,
@@ -280,19 +300,15 @@ def _plans(corpus: Corpus, but: str) -> dict[str, dict[str, Any]]:
     Those without a readable plan are left out; and so are comparisons, which pin the selection that
     there was, and not what they tried.
     """
-    found = {}
-    for name in reversed(corpus.runs()):
-        try:
-            plan = json.loads(corpus.store.read(f"runs/{name}/plan.json"))
-        except (FileNotFoundError, ValueError):
-            continue
-        if name != but and plan.get("command") not in ("what-if", "diff"):
-            found[name] = plan
-    return found
+    return {
+        name: plan
+        for name, plan in plans(corpus.store)
+        if name != but and plan.get("command") not in ("what-if", "diff")
+    }
 
 
 def _selection(plan: Mapping[str, Any]) -> str | None:
-    hashed: str | None = plan["tables"].get("selection")
+    hashed: str | None = plan["tables"].get(TABLE)
     return hashed
 
 

@@ -19,11 +19,11 @@ from typing import Any
 
 import torch
 
+from nucleus_data.config import deciding
 from nucleus_data.errors import RequestError
 from nucleus_model.checkpoints.checkpoint import STATE, TRAINER, WEIGHTS, State
 from nucleus_model.network.distributed import like, whole
 from nucleus_model.network.transformer import NucleusTransformer
-from nucleus_model.settings.identity import deciding
 from nucleus_model.settings.settings import QuickTrainSettings
 
 GENERATOR = "generator.cpu"

@@ -11,7 +11,8 @@ from typing import Any
 
 from nucleus_data.errors import RequestError
 from nucleus_model.checkpoints.checkpoint import load_checkpoint
-from nucleus_model.encoders.codec import Codec, load_codec
+from nucleus_model.encoders.codec import Codec
+from nucleus_model.encoders.load import load_codec, load_text_encoder
 from nucleus_model.encoders.text import TextEncoder
 from nucleus_model.network.transformer import NucleusTransformer
 from nucleus_model.settings.settings import QuickTrainSettings
@@ -63,7 +64,7 @@ def load_saved(folder: Path, device: str = "cpu") -> Saved:
         )
     model, record = load_checkpoint(folder)
     settings = settings_of(record, device)
-    codec, text = load_codec(settings), TextEncoder(settings.text, device)
+    codec, text = load_codec(settings), load_text_encoder(settings)
     return Saved(folder.name, model.to(device), text, codec, record["resolution"])
 
 

@@ -1,6 +1,6 @@
 """Which samples a step takes, with which captions: a function of settings and ids. Free of torch.
 
-A step's batch is a stretch of an aspect bucket's samples in the epoch's order. `Place` says how far
+A step's batch is a stretch of an aspect bucket's samples in the epoch's order. `Cursor` says how far
 a run has come, in numbers that survive in JSON, so a run goes on exactly where it was.
 """
 
@@ -15,7 +15,7 @@ from nucleus_model.settings.settings import QuickTrainSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Cursor:
     """Where the next batch is.
 
     Attributes:
@@ -30,28 +30,28 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class BatchPlan:
     """What one step takes.
 
     Attributes:
-        place: Where it is.
+        cursor: Where it is in the run.
         samples: Its samples, of one aspect bucket.
         captions: One a sample; empty where it was dropped.
     """
 
-    place: Place
+    cursor: Cursor
     samples: tuple[Sample, ...]
     captions: tuple[str, ...]
 
     @property
-    def after(self) -> Place:
+    def after(self) -> Cursor:
         """Where the next one is, if the epoch has one."""
-        return Place(self.place.phase, self.place.epoch, self.place.batch + 1)
+        return Cursor(self.cursor.phase, self.cursor.epoch, self.cursor.batch + 1)
 
 
-def turns(
-    samples: Sequence[Sample], phase: Phase, settings: QuickTrainSettings, start: Place
-) -> Iterator[Turn]:
+def batch_plans(
+    samples: Sequence[Sample], phase: Phase, settings: QuickTrainSettings, start: Cursor
+) -> Iterator[BatchPlan]:
     """Epoch after epoch, without end, from a place on.
 
     Args:
@@ -71,7 +71,7 @@ def turns(
                 draw_caption(item, settings.seed, epoch, settings.caption_dropout, phase.captions)
                 for item in batch
             )
-            yield Turn(Place(start.phase, epoch, number), tuple(batch), captions)
+            yield BatchPlan(Cursor(start.phase, epoch, number), tuple(batch), captions)
         epoch, first = epoch + 1, 0
 
 
@@ -128,9 +128,9 @@ def draw_caption(
         return ""
     unit = keyed_unit(f"caption:{epoch}", seed, sample.id)
     shares = [caption_weight(weights, source) for source in sample.sources]
-    place = unit * sum(shares)
+    point = unit * sum(shares)
     for caption, share in zip(sample.captions, shares, strict=True):
-        if place < share:
+        if point < share:
             return caption
-        place -= share
+        point -= share
     return [c for c, share in zip(sample.captions, shares, strict=True) if share > 0][-1]

@@ -26,6 +26,7 @@ from pydantic import BaseModel, Field, ValidationError
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError
 from nucleus_data.pixels import PixelError, open_picture
+from nucleus_data.sets.layout import MANIFEST
 from nucleus_model.encoders.cache import Cache
 
 IMAGE_SUFFIXES = {"jpg", "jpeg", "png", "webp", "avif", "gif", "bmp", "tif", "tiff"}
@@ -174,9 +175,9 @@ class TrainingSet:
         return Batch(kept, np.stack(images), texts)
 
     def _manifest(self) -> list[dict[str, Any]]:
-        url = self.store.url("manifest.parquet")
+        url = self.store.url(MANIFEST)
         try:
-            table = pq.read_table(io.BytesIO(self.store.read("manifest.parquet")))
+            table = pq.read_table(io.BytesIO(self.store.read(MANIFEST)))
         except FileNotFoundError as error:
             raise CorpusError(
                 f"{url} is missing: the folder is no training set, or one that was not finished; "

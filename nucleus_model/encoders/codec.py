@@ -16,8 +16,6 @@ from typing import Protocol
 import torch
 from torch.nn import functional
 
-from nucleus_model.settings.settings import QuickTrainSettings
-
 MEAN = 0.5
 # Between smooth synthetic scenes (whose latents come out smaller than 1) and hard-edged clip art.
 COLOR_STD = (1.5, 0.6, 0.4)  # of a square's mean: grey, red minus blue, green minus both
@@ -56,19 +54,6 @@ def check_images(images_BHW3: torch.Tensor, factor: int) -> None:
     height, width = images_BHW3.shape[1:3]
     if height % factor or width % factor:
         raise ValueError(f"width and height must be multiples of {factor}, got {width} x {height}")
-
-
-def load_codec(settings: QuickTrainSettings) -> Codec:
-    """The codec that the settings name.
-
-    Raises:
-        RequestError: There is no such VAE.
-    """
-    if settings.codec == "vae":
-        from nucleus_model.encoders.vae import VaeCodec
-
-        return VaeCodec(settings.vae, settings.vae_revision, settings.device)
-    return SpaceToDepth(settings.codec_factor)
 
 
 class SpaceToDepth:

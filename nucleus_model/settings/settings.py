@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from nucleus_data.config import KEEPS_VALUES
 from nucleus_data.engines.find import NANO
 from nucleus_model.settings.phases import Phase, Weights
 
@@ -81,6 +82,7 @@ class QuickTrainSettings(BaseModel):
         ge=1,
         description="Most images that a process takes at once; gradients of a step's pieces are "
         "summed. Empty for all.",
+        json_schema_extra=KEEPS_VALUES,
     )
     capacity_factors: float | tuple[float, ...] | None = Field(
         default=None,
@@ -109,6 +111,7 @@ class QuickTrainSettings(BaseModel):
     gradient_checkpointing: bool = Field(
         default=False,
         description="Compute each block again in the backward pass: less memory, more work.",
+        json_schema_extra=KEEPS_VALUES,
     )
     optimizer: Literal["adamw", "muon"] = Field(
         default="muon",
@@ -160,6 +163,7 @@ class QuickTrainSettings(BaseModel):
         ge=1,
         description="So many steps in a row whose loss or gradient is not finite, or a spike that "
         "is skipped, end the run.",
+        json_schema_extra=KEEPS_VALUES,
     )
     spike_factor: float | None = Field(
         default=None,
@@ -207,20 +211,25 @@ class QuickTrainSettings(BaseModel):
         ge=0,
         description="Steps between checkpoints, from which the same command goes on; 0: only one "
         "at the end.",
+        json_schema_extra=KEEPS_VALUES,
     )
     keep_checkpoints: int = Field(
         default=1,
         ge=1,
         description="The newest so many stay (warmup_stable_merge: at least `merge_last`); the "
         "optimizer's state stays in the newest alone.",
+        json_schema_extra=KEEPS_VALUES,
     )
     router_every: int = Field(
         default=100,
         ge=0,
         description="Steps between lines on what the routers did, by block; 0: none.",
+        json_schema_extra=KEEPS_VALUES,
     )
     tensorboard: bool = Field(
-        default=False, description="Write the metrics for TensorBoard, too, into `tensorboard/`."
+        default=False,
+        description="Write the metrics for TensorBoard, too, into `tensorboard/`.",
+        json_schema_extra=KEEPS_VALUES,
     )
     codec: Literal["space_to_depth", "vae"] = Field(
         default="space_to_depth",
@@ -241,33 +250,60 @@ class QuickTrainSettings(BaseModel):
     )
     text: TextSettings = Field(default=TextSettings(), description="The text encoder.")
     sample_prompts: tuple[str, ...] = Field(
-        default=(), description="Prompts of the grid; empty for captions from the set."
+        default=(),
+        description="Prompts of the grid; empty for captions from the set.",
+        json_schema_extra=KEEPS_VALUES,
     )
     sample_rows: int = Field(
-        default=6, ge=1, description="How many captions, if no prompts are given."
+        default=6,
+        ge=1,
+        description="How many captions, if no prompts are given.",
+        json_schema_extra=KEEPS_VALUES,
     )
     sample_seeds: tuple[int, ...] = Field(
-        default=(0, 1, 2), min_length=1, description="One column of the grid a seed."
+        default=(0, 1, 2),
+        min_length=1,
+        description="One column of the grid a seed.",
+        json_schema_extra=KEEPS_VALUES,
     )
     sample_every: int = Field(
-        default=0, ge=0, description="Steps between grids on the way; 0: only one at the end."
+        default=0,
+        ge=0,
+        description="Steps between grids on the way; 0: only one at the end.",
+        json_schema_extra=KEEPS_VALUES,
     )
-    sample_steps: int = Field(default=20, ge=1, description="Euler steps.")
-    guidance: float = Field(default=4.0, ge=1, description="Scale of the guidance; 1 is none.")
+    sample_steps: int = Field(
+        default=20, ge=1, description="Euler steps.", json_schema_extra=KEEPS_VALUES
+    )
+    guidance: float = Field(
+        default=4.0,
+        ge=1,
+        description="Scale of the guidance; 1 is none.",
+        json_schema_extra=KEEPS_VALUES,
+    )
     threads: int = Field(
         default=1,
         ge=1,
         description="CPU threads; another number gives other last bits. Two threads on cores that "
         "others use can be many times slower than one.",
+        json_schema_extra=KEEPS_VALUES,
     )
     device: str = Field(
-        default="cpu", description="Where it runs; equal bits are promised for cpu only."
+        default="cpu",
+        description="Where it runs; equal bits are promised for cpu only.",
+        json_schema_extra=KEEPS_VALUES,
     )
     image_cache_bytes: int = Field(
-        default=1 << 30, ge=0, description="Memory for decoded images, in bytes."
+        default=1 << 30,
+        ge=0,
+        description="Memory for decoded images, in bytes.",
+        json_schema_extra=KEEPS_VALUES,
     )
     latent_cache_bytes: int = Field(
-        default=256 << 20, ge=0, description="Memory for encoded images, in bytes."
+        default=256 << 20,
+        ge=0,
+        description="Memory for encoded images, in bytes.",
+        json_schema_extra=KEEPS_VALUES,
     )
 
     @model_validator(mode="before")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nucleus_model.data.sources import Source
+from nucleus_model.data.phase_data import PhaseData
 from nucleus_model.encoders.codec import Codec
 from nucleus_model.encoders.text import TextEncoder
 from nucleus_model.network.transformer import NucleusTransformer
@@ -45,7 +45,7 @@ def draw_previews(
     model: NucleusTransformer,
     text: TextEncoder,
     codec: Codec,
-    source: Source,
+    data: PhaseData,
     settings: QuickTrainSettings,
 ) -> Previews:
     """Samples in the fullest aspect bucket, of the prompts of the settings or of captions.
@@ -54,11 +54,11 @@ def draw_previews(
         model: The transformer (all processes that share it must call).
         text: The text encoder.
         codec: The codec.
-        source: For the bucket and the captions.
+        data: For the bucket and the captions.
         settings: Prompts or rows, seeds, steps, guidance.
     """
-    prompts = settings.sample_prompts or _captions(source, settings.sample_rows)
-    counts = Counter(sample.bucket for sample in [*source.train, *source.held_out])
+    prompts = settings.sample_prompts or _captions(data, settings.sample_rows)
+    counts = Counter(sample.bucket for sample in [*data.train, *data.held_out])
     width, height = max(counts, key=lambda bucket: (counts[bucket], bucket))
     images = sample_grid(
         model,
@@ -74,7 +74,7 @@ def draw_previews(
     return Previews(images, tuple(prompts), settings)
 
 
-def _captions(source: Source, count: int) -> tuple[str, ...]:
-    candidates = [*source.held_out, *source.train]
+def _captions(data: PhaseData, count: int) -> tuple[str, ...]:
+    candidates = [*data.held_out, *data.train]
     found = dict.fromkeys(item.captions[-1] for item in candidates if item.captions)
     return tuple(found)[:count] or ("",)

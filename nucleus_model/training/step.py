@@ -23,7 +23,7 @@ from nucleus_model.training.guards import Guard
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class LocalBatch:
     """This process's part of a step.
 
     Attributes:
@@ -46,7 +46,7 @@ class Work:
 
 
 @dataclass(slots=True)
-class Taken:
+class StepResult:
     """What a step was.
 
     Attributes:
@@ -88,14 +88,14 @@ class Stepper:
         self.model, self.optimizers, self.text = model, optimizers, text
         self.settings, self.world, self.guard = settings, world, guard
 
-    def take(self, step: int, rate: float, phase: Phase, work: Work) -> Taken:
+    def take(self, step: int, rate: float, phase: Phase, batch: LocalBatch) -> StepResult:
         """One step.
 
         Args:
             step: Its number, for messages.
             rate: The learning rate.
             phase: For the timestep shift.
-            work: What this process has of it.
+            batch: What this process has of it.
 
         Raises:
             FloatingPointError: Too many steps in a row were not taken.
@@ -103,15 +103,15 @@ class Stepper:
         self.model.zero_grad(set_to_none=True)
         loss_sum = z_sum = 0.0
         routing: dict[int, dict[str, float]] = {}
-        bounds = [len(work.ids) * n // work.pieces for n in range(work.pieces + 1)]
-        for number in range(work.pieces):
-            last = number == work.pieces - 1
+        bounds = [len(batch.ids) * n // batch.pieces for n in range(batch.pieces + 1)]
+        for number in range(batch.pieces):
+            last = number == batch.pieces - 1
             if self.world.mesh is not None:
                 model: Any = self.model
                 model.set_requires_gradient_sync(last)
-            watched = work.with_routing and number == 0
+            watched = batch.with_routing and number == 0
             piece = slice(bounds[number], bounds[number + 1])
-            loss, z_loss, found = self._piece(phase, work, piece, watched)
+            loss, z_loss, found = self._piece(phase, batch, piece, watched)
             loss_sum, z_sum = loss_sum + loss, z_sum + z_loss
             routing = found or routing
         parameters = [p for p in self.model.parameters() if p.grad is not None]
@@ -119,14 +119,14 @@ class Stepper:
             torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         )
         loss_mean, z_mean = self.world.sums(loss_sum, z_sum)
-        verdict = self.guard.judge(step, loss_mean, norm.item(), work.ids)
+        verdict = self.guard.judge(step, loss_mean, norm.item(), batch.ids)
         if verdict.clip is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, verdict.clip, norm)
             for optimizer in self.optimizers:
                 for group in optimizer.param_groups:
                     group["lr"] = rate
                 optimizer.step()
-        return Taken(
+        return StepResult(
             loss_mean,
             norm.item(),
             verdict.reason,
@@ -140,18 +140,18 @@ class Stepper:
         return torch.autocast(kind, torch.bfloat16, enabled=self.settings.precision == "bf16")
 
     def _piece(
-        self, phase: Phase, work: Work, piece: slice, watched: bool
+        self, phase: Phase, batch: LocalBatch, piece: slice, watched: bool
     ) -> tuple[float, float, dict[int, dict[str, float]]]:
         """Adds a piece's gradient. Returns its parts of the losses, and what the routers did."""
         settings, device = self.settings, self.world.device
-        latents_BCHW, ids = work.latents_BCHW[piece], list(work.ids[piece])
-        captions = list(work.captions[piece])
-        share = 1 / work.total
+        latents_BCHW, ids = batch.latents_BCHW[piece], list(batch.ids[piece])
+        captions = list(batch.captions[piece])
+        share = 1 / batch.total
         if not ids:  # the others wait for this process's forward and backward pass all the same
             latents_BCHW, captions = latents_BCHW.new_zeros(1, *latents_BCHW.shape[1:]), [""]
             ids, share = [""], 0.0
         grid = grid_of(latents_BCHW, self.model.config.patch_size)
-        keys = [f"{work.epoch}:{ident}" for ident in ids]
+        keys = [f"{batch.epoch}:{ident}" for ident in ids]
         noise_BCHW = torch.stack(
             [draw_noise(settings.seed, key, tuple(latents_BCHW.shape[1:])) for key in keys]
         )

@@ -39,16 +39,16 @@ from nucleus_model.checkpoints.resume import (
     read_facts,
     restore,
 )
-from nucleus_model.data.feed import Place, Turn, turns
-from nucleus_model.data.sources import Source
+from nucleus_model.data.feed import BatchPlan, Cursor, batch_plans
+from nucleus_model.data.phase_data import PhaseData
 from nucleus_model.network.distributed import World, joined
 from nucleus_model.settings.phases import phase_at
 from nucleus_model.settings.schedule import learning_rate, merge_weights
 from nucleus_model.settings.settings import QuickTrainSettings
 from nucleus_model.training.determinism import deterministic
 from nucleus_model.training.metrics import Metrics, describe
-from nucleus_model.training.parts import Parts
-from nucleus_model.training.step import Work
+from nucleus_model.training.run_parts import RunParts
+from nucleus_model.training.step import LocalBatch
 
 Progress = Callable[[int, int, Mapping[str, Any]], None]
 Saved = Callable[[Path], None]
@@ -114,27 +114,27 @@ class _Trainer:
         storage_options: Mapping[str, Any] | None,
         world: World,
     ) -> None:
-        self.parts = Parts(set_folder, settings, storage_options, world)
+        self.parts = RunParts(set_folder, settings, storage_options, world)
         self.out, self.settings, self.world = out, settings, world
-        self.plan, self.sources = self.parts.plan, self.parts.sources
+        self.phases, self.phase_data = self.parts.phases, self.parts.phase_data
         keep = settings.merge_last if settings.schedule == "warmup_stable_merge" else 1
         keep = max(keep, settings.keep_checkpoints)
         self.checkpoints = Checkpoints(out / "checkpoints", keep)
-        self.data = [source.digest() for source in self.sources]
-        self.step, self.place = 0, Place()
+        self.digests = [data.digest() for data in self.phase_data]
+        self.step, self.cursor = 0, Cursor()
         self._go_on()
 
     def _go_on(self) -> None:
         """From the newest checkpoint, if there is one."""
         newest = self.checkpoints.newest()
         if newest is not None:
-            facts = read_facts(newest, self.settings, self.data)
+            facts = read_facts(newest, self.settings, self.digests)
             restore(newest, self.parts.model, self.parts.optimizers)
             self.parts.guard.restore(facts["guard"])
-            self.step, self.place = facts["step"], Place(**facts["place"])
-            for source, failures in zip(self.sources, facts["failures"], strict=True):
-                source.set.failures.update(failures)
-            self.parts.begin(self.place.phase)
+            self.step, self.cursor = facts["step"], Cursor(**facts["place"])
+            for data, failures in zip(self.phase_data, facts["failures"], strict=True):
+                data.set.failures.update(failures)
+            self.parts.begin(self.cursor.phase)
         self.world.wait()  # none reads what the first one tidies up
         if self.world.first:
             self.checkpoints.sweep()
@@ -147,20 +147,20 @@ class _Trainer:
         settings = self.settings
         times = settings.holdout_times
         measured = {max(1, round(settings.steps * n / times)) for n in range(1, times + 1)}
-        for turn in self._turns():
+        for plan in self._batch_plans():
             began = time.perf_counter()
-            line = self._take(turn)
+            line = self._take(plan)
             if line is None:
                 continue
             self.metrics.time(self.step, time.perf_counter() - began, line["samples"])
             if (
                 self.step in measured
-                and (found := self.parts.measure(self.place.phase, self.step)) is not None
+                and (found := self.parts.measure(self.cursor.phase, self.step)) is not None
             ):
                 self.metrics.write(found)
                 line |= found
             if _due(self.step, settings.sample_every):
-                sheet = self.parts.previews(self.place.phase)
+                sheet = self.parts.previews(self.cursor.phase)
                 if self.world.first:
                     sheet.write_sheet(self.out / "samples" / f"{self.step:06d}.png", self.step)
             if _due(self.step, settings.checkpoint_every) or self.step == settings.steps:
@@ -172,20 +172,20 @@ class _Trainer:
 
     def finish(self) -> dict[str, Any]:
         """Merges, if the schedule does; writes samples and summary. Returns the summary."""
-        settings, source = self.settings, self.sources[-1]
+        settings, data = self.settings, self.phase_data[-1]
         last = self.checkpoints.path(settings.steps)
         merged: dict[str, Any] = {}
         if settings.schedule == "warmup_stable_merge":
             last, merged = self._merge()
-        previews = self.parts.previews(self.place.phase)
+        previews = self.parts.previews(self.cursor.phase)
         summary = {
             "preset": settings.preset,
-            "resolution": source.set.resolution,
+            "resolution": data.set.resolution,
             "parameters": self.parts.parameters,
             "steps": settings.steps,
-            "samples": len(source.set.samples),
-            "train_samples": len(source.train),
-            "holdout_samples": len(source.held_out),
+            "samples": len(data.set.samples),
+            "train_samples": len(data.train),
+            "holdout_samples": len(data.held_out),
             **self.metrics.summary(),
             **merged,
         }
@@ -202,82 +202,85 @@ class _Trainer:
             (self.out / "summary.json").write_text(text, encoding="utf-8")
         return summary
 
-    def _turns(self) -> Iterator[Turn]:
+    def _batch_plans(self) -> Iterator[BatchPlan]:
         """What is left of each phase, up to its last step."""
         while self.step < self.settings.steps:
-            number = phase_at(self.plan, self.step + 1)
-            if self.step == 0 or number != self.place.phase:
-                self.place = Place(number, self.place.epoch + (self.step > 0))  # no epoch twice
+            number = phase_at(self.phases, self.step + 1)
+            if self.step == 0 or number != self.cursor.phase:
+                self.cursor = Cursor(number, self.cursor.epoch + (self.step > 0))  # no epoch twice
                 self.parts.begin(number)
                 self.parts.guard.forget()
-            source, epoch = self.sources[number], self.place.epoch
-            before = -1 if self.place.batch else self.step
-            for turn in turns(source.train, self.plan[number], self.settings, self.place):
-                if turn.place.epoch > epoch:
+            data, epoch = self.phase_data[number], self.cursor.epoch
+            before = -1 if self.cursor.batch else self.step
+            for plan in batch_plans(data.train, self.phases[number], self.settings, self.cursor):
+                if plan.cursor.epoch > epoch:
                     if self.step == before:
-                        raise CorpusError(self._undecodable(source))
-                    epoch, before = turn.place.epoch, self.step
-                yield turn
-                if self.step == self.settings.steps or phase_at(self.plan, self.step + 1) != number:
+                        raise CorpusError(self._undecodable(data))
+                    epoch, before = plan.cursor.epoch, self.step
+                yield plan
+                if (
+                    self.step == self.settings.steps
+                    or phase_at(self.phases, self.step + 1) != number
+                ):
                     break
 
-    def _undecodable(self, source: Source) -> str:
+    def _undecodable(self, data: PhaseData) -> str:
         failed = {k: v for phase in self.parts.failures() for k, v in phase.items()}
         key, reason = next(iter(failed.items()))
         return (
-            f"{source.set.store.uri}: none of the {len(source.train)} images can be decoded; the "
+            f"{data.set.store.uri}: none of the {len(data.train)} images can be decoded; the "
             f"first: {key}: {reason}"
         )
 
-    def _take(self, turn: Turn) -> dict[str, Any] | None:
+    def _take(self, plan: BatchPlan) -> dict[str, Any] | None:
         """A step; None if none of its images can be decoded."""
-        source, phase = self.sources[turn.place.phase], self.plan[turn.place.phase]
-        part = self.world.share(range(len(turn.samples)))
-        latents_BCHW, ids, captions = source.load(turn, part, self.parts.codec.factor)
+        data, phase = self.phase_data[plan.cursor.phase], self.phases[plan.cursor.phase]
+        part = self.world.share(range(len(plan.samples)))
+        latents_BCHW, ids, captions = data.load(plan, part, self.parts.codec.factor)
         total = int(self.world.sums(len(ids))[0])
         if not total:
-            self.place = turn.after
+            self.cursor = plan.after
             return None
         step = self.step + 1
         rate = learning_rate(step, self.settings, phase.lr_factor)
-        work = Work(
-            epoch=turn.place.epoch,
+        batch = LocalBatch(
+            epoch=plan.cursor.epoch,
             latents_BCHW=latents_BCHW,
             ids=ids,
             captions=captions,
             total=total,
-            pieces=-(-self.world.most(len(turn.samples)) // phase.piece),
+            pieces=-(-self.world.most(len(plan.samples)) // phase.piece),
             with_routing=_due(step, self.settings.router_every),
         )
-        taken = self.parts.stepper.take(step, rate, phase, work)
-        self.step, self.place = step, turn.after
-        line: dict[str, Any] = {"step": step, "epoch": turn.place.epoch}
-        if len(self.plan) > 1:
-            line["phase"] = turn.place.phase
-        line |= {"loss": taken.loss, "lr": rate, "grad_norm": taken.grad_norm, "samples": total}
-        if taken.z_loss is not None:
-            line["z_loss"] = taken.z_loss
-        if taken.skipped is not None:
-            line |= {"skipped": taken.skipped, "ids": [item.id for item in turn.samples]}
+        result = self.parts.stepper.take(step, rate, phase, batch)
+        self.step, self.cursor = step, plan.after
+        line: dict[str, Any] = {"step": step, "epoch": plan.cursor.epoch}
+        if len(self.phases) > 1:
+            line["phase"] = plan.cursor.phase
+        line |= {"loss": result.loss, "lr": rate, "grad_norm": result.grad_norm, "samples": total}
+        if result.z_loss is not None:
+            line["z_loss"] = result.z_loss
+        if result.skipped is not None:
+            line |= {"skipped": result.skipped, "ids": [item.id for item in plan.samples]}
         self.metrics.write(line)
-        if taken.routing:
-            self.metrics.write({"step": step, "router": taken.routing})
+        if result.routing:
+            self.metrics.write({"step": step, "router": result.routing})
         return line
 
     def _save(self) -> None:
         """A checkpoint of now, once all lines up to now are on the disk."""
         facts = {
             "step": self.step,
-            "place": asdict(self.place),
+            "place": asdict(self.cursor),
             "guard": self.parts.guard.state(),
             "failures": self.parts.failures(),
             "settings": self.settings.model_dump(mode="json"),
-            "data": self.data,
+            "data": self.digests,
         }
         record = {
             "step": self.step,
-            "phase": self.place.phase,
-            "resolution": self.sources[self.place.phase].set.resolution,
+            "phase": self.cursor.phase,
+            "resolution": self.phase_data[self.cursor.phase].set.resolution,
             "settings": facts["settings"],
             "codec": {"name": self.settings.codec, "factor": self.parts.codec.factor},
         }
@@ -292,14 +295,14 @@ class _Trainer:
     def _merge(self) -> tuple[Path, dict[str, Any]]:
         """The last checkpoints of the last phase as one, into the model, too."""
         settings = self.settings
-        found = [p for p in self.checkpoints.all() if read_record(p)["phase"] == self.place.phase]
+        found = [p for p in self.checkpoints.all() if read_record(p)["phase"] == self.cursor.phase]
         chosen = found[-settings.merge_last :]
         out = self.checkpoints.folder / f"merged-{settings.steps:06d}"
         if self.world.first:
             merge_checkpoints(chosen, merge_weights(settings.merge_weights, len(chosen)), out)
         self.world.wait()
         load_weights(out, self.parts.model)
-        measured = self.parts.measure(self.place.phase, self.step) or {}
+        measured = self.parts.measure(self.cursor.phase, self.step) or {}
         return out, {"merged": measured | {"checkpoints": [path.name for path in chosen]}}
 
 

@@ -1,0 +1,1 @@
+"""Captions of the kept images, several variants each."""

@@ -11,17 +11,18 @@ that variant's settings alone, so that adding a variant captions nothing again.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from nucleus_data.config import deciding
 from nucleus_data.engines.captioner import Engine, EngineSettings, Generated, Sampling
 from nucleus_data.engines.find import resolve_model
 from nucleus_data.engines.load import load_engine
 from nucleus_data.hashing import keyed_uint64
 from nucleus_data.pixels import PixelError, open_picture
-from nucleus_data.stage import Result, Row, RowFailure, Stage, TableSpec
+from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableSpec
 from nucleus_data.stages.caption.prompts import PLACEHOLDER, PROMPTS, question
 
 SCHEMA = pa.schema(
@@ -42,8 +43,8 @@ SCHEMA = pa.schema(
     ]
 )
 CAPTION = "records:source.caption"
-# Settings that may differ between machines and runs without making other tables.
-NOT_HASHED = {"variants", "model", "revision", "engine", "max_in_flight", "gpu_memory_utilization"}
+# They enter a table's hash as what they resolve to: the table's own variant, the model's content.
+RESOLVED = ("variants", "model", "revision")
 
 
 class Variant(BaseModel):
@@ -131,10 +132,12 @@ class _Held:
     error: str = ""
 
 
-class Caption(Stage[CaptionSettings]):
-    """See the module."""
+class Caption(RowStage[CaptionSettings]):
+    """Captions the kept images, each variant in a table of its own."""
 
     name = "caption"
+    help = "Caption the kept images with Qwen3-VL."
+    resources: ClassVar = {"actors": 1}
     Settings = CaptionSettings
     chooses = "kept"
 
@@ -147,7 +150,7 @@ class Caption(Stage[CaptionSettings]):
     def tables(self) -> Sequence[TableSpec]:
         """One table a variant. Raises RequestError when the model is not there."""
         model = resolve_model(self.settings.model, self.settings.revision)
-        common = self.settings.model_dump(mode="json", exclude=NOT_HASHED)
+        common = deciding(self.settings, RESOLVED)
         return [
             TableSpec(
                 f"caption.{name}",

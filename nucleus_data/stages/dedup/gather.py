@@ -33,8 +33,8 @@ READS: dict[str, dict[str, dict[str, str]]] = {
 
 
 @dataclass(frozen=True)
-class Source:
-    """One corpus, and which of its records are compared.
+class ComparedCorpus:
+    """A corpus, and which of its records are compared.
 
     Attributes:
         number: 0 for the own corpus, then those of `dedup.against` in their order.
@@ -103,7 +103,9 @@ class Source:
             )
 
 
-def other_sources(own: Corpus, settings: DedupSettings, tables: Mapping[str, str]) -> list[Source]:
+def other_corpora(
+    own: Corpus, settings: DedupSettings, tables: Mapping[str, str]
+) -> list[ComparedCorpus]:
     """The corpora of `dedup.against`, whose tables must be of the same config hashes.
 
     Args:
@@ -132,7 +134,7 @@ def other_sources(own: Corpus, settings: DedupSettings, tables: Mapping[str, str
                     f"configuration and corpus={uri}"
                 )
         shards = corpus.shards()
-        found.append(Source(number, uri, storage_options, settings.hashes, read, shards))
+        found.append(ComparedCorpus(number, uri, storage_options, settings.hashes, read, shards))
     return found
 
 
@@ -142,11 +144,11 @@ def _place(corpus: Corpus) -> str:
     return str(Path(store.path("")).resolve()) if store.local else store.url("")
 
 
-def parts_of(sources: Sequence[Source]) -> list[str]:
-    """A hash of each source's tables as they are now, for a config hash."""
+def parts_of(others: Sequence[ComparedCorpus]) -> list[str]:
+    """A hash of each corpus's tables as they are now, for a config hash."""
     return [
-        Corpus(source.uri, source.storage_options).parts_hash(
-            {"records": RECORDS_HASH, **source.tables}
+        Corpus(other.uri, other.storage_options).parts_hash(
+            {"records": RECORDS_HASH, **other.tables}
         )
-        for source in sources
+        for other in others
     ]

@@ -26,10 +26,8 @@ import numpy as np
 from nucleus_data.corpus.store import Store
 from nucleus_data.corpus.tables import Table
 from nucleus_data.hashing import config_hash
-from nucleus_data.runner.cwd import stand_somewhere
-from nucleus_data.runner.loop import Item, StageReport
-from nucleus_data.runner.rows import Summary
-from nucleus_data.stages.dedup.gather import Source
+from nucleus_data.runner.work import Item, StageReport, Summary
+from nucleus_data.stages.dedup.gather import ComparedCorpus
 from nucleus_data.stages.dedup.rows import (
     EDGE,
     PICTURE,
@@ -46,7 +44,7 @@ RunTasks = Callable[[str, Any, Iterable[Item], int], StageReport]
 
 
 @dataclass(frozen=True)
-class Plan:
+class SearchPlan:
     """How a search is cut into tasks.
 
     Attributes:
@@ -58,7 +56,7 @@ class Plan:
         table: Config hash of the table `dedup`.
     """
 
-    sources: Sequence[Source]
+    sources: Sequence[ComparedCorpus]
     pieces: Sequence[tuple[int, Sequence[int]]]
     parts: int
     settings: DedupSettings
@@ -66,8 +64,8 @@ class Plan:
 
     @classmethod
     def made(
-        cls, sources: Sequence[Source], records: int, settings: DedupSettings, table: str
-    ) -> "Plan":
+        cls, sources: Sequence[ComparedCorpus], records: int, settings: DedupSettings, table: str
+    ) -> "SearchPlan":
         """A plan for about so many records."""
         parts = max(1, -(-records // settings.partition_records))
         shards = sum(len(source.shards) for source in sources)
@@ -109,7 +107,7 @@ class Phase:
         codes: How many different pHashes there are.
     """
 
-    plan: Plan
+    plan: SearchPlan
     name: str
     block: int = 0
     shares: Sequence[float] = ()
@@ -122,7 +120,6 @@ class Phase:
 
     def run(self, number: int) -> Summary:
         """Does a task, unless it was done; its counts are in the summary's `extra`."""
-        stand_somewhere()
         store = self.plan.store()
         marker = f"{self.plan.folder}/done/{self.label}/{number:06d}.json"
         try:
@@ -229,12 +226,12 @@ class _Work:
         return read_rows(self.store, names, reader, self.parts, kind)
 
 
-def search_partitioned(plan: Plan, run_tasks: RunTasks) -> Counter[str] | None:
+def search_partitioned(plan: SearchPlan, run_tasks: RunTasks) -> Counter[str] | None:
     """Finds and writes all pairs.
 
     Args:
         plan: How.
-        run_tasks: Runs tasks: their name, the task, numbered items, and how many they are.
+        run_tasks: Runs tasks: the phase's name, the task, numbered items, and how many they are.
 
     Returns:
         Counts: `records`, `pairs`, `exact`, `candidates`; None if tasks failed.
@@ -242,7 +239,7 @@ def search_partitioned(plan: Plan, run_tasks: RunTasks) -> Counter[str] | None:
     store, counts = plan.store(), Counter[str]()
 
     def done(phase: Phase, tasks: int) -> bool:
-        report = run_tasks(f"dedup {phase.label}", phase, (Item(n) for n in range(tasks)), tasks)
+        report = run_tasks(phase.label, phase, (Item(n) for n in range(tasks)), tasks)
         counts.update(report.summary.extra)
         return not report.failed
 

@@ -19,8 +19,8 @@ What keeps it cheap:
 A pair belongs to the first block in which its codes agree. So the codes with some values of one
 block can be searched apart from all others, by another process: `pairs_of_block`.
 
-On a laptop: `python -c "import numpy as np; from nucleus_data.stages.dedup.search import near_pairs;
-print(near_pairs(np.arange(100, dtype=np.uint64), 1))"`
+On a laptop: `python -c "import numpy as np; from nucleus_data.stages.dedup.search import
+near_pairs; print(near_pairs(np.arange(100, dtype=np.uint64), 1))"`
 """
 
 from collections.abc import Iterator

@@ -5,11 +5,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from nucleus_data.config import KEEPS_VALUES
 from nucleus_data.stages.dedup.codes import MAX_DISTANCE
 from nucleus_data.stages.dedup.rows import MAX_CORPUS
-
-# What changes how the search is done, and no value; never part of a config hash.
-HOW = frozenset({"partition_records"})
 
 
 class DedupSettings(BaseModel):
@@ -45,6 +43,7 @@ class DedupSettings(BaseModel):
     partition_records: int = Field(
         default=2_000_000,
         ge=1,
+        json_schema_extra=KEEPS_VALUES,
         description="No more records are compared in one process's memory (1.2 GB for the "
         "default); of more, files of about as many are made and searched by all workers.",
     )

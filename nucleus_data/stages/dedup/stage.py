@@ -1,35 +1,140 @@
-"""`dedup` over a corpus: all confirmed pairs, written shard-aligned.
+"""The stage `dedup`: all confirmed pairs of duplicates of a corpus, written shard-aligned.
 
 In this process where the records fit `dedup.partition_records`; otherwise by the workers, on files.
 Both give the same table.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from nucleus_data.config import deciding
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.published import publish, published
 from nucleus_data.corpus.tables import Table
+from nucleus_data.errors import RequestError
 from nucleus_data.runner.cwd import stand_somewhere
-from nucleus_data.stages.dedup.gather import Source
+from nucleus_data.runner.run import Run
+from nucleus_data.runner.work import Item, StageReport, Summary
+from nucleus_data.stage import CorpusStage
+from nucleus_data.stages.dedup.gather import READS, ComparedCorpus, other_corpora, parts_of
 from nucleus_data.stages.dedup.partitioned import (
-    Plan,
     RunTasks,
+    SearchPlan,
     clear,
     search_partitioned,
     write_pairs,
 )
 from nucleus_data.stages.dedup.settings import DedupSettings
 
-PUBLISHED = "_published.json"
+TABLE = "dedup"
+VERSION = 2
 COUNTED = ("records", "others", "pairs", "exact", "candidates")
+
+
+class Dedup(CorpusStage[DedupSettings]):
+    """Finds all pairs of duplicates, exactly, and confirms each."""
+
+    name = "dedup"
+    help = "Find all pairs of duplicates, exactly, and confirm each."
+    Settings = DedupSettings
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the tables that hold what is compared."""
+        return tuple(READS[self.settings.hashes])
+
+    def folders(self, tables: Mapping[str, str]) -> Iterator[str]:
+        """The table's folder, once it has a hash."""
+        if TABLE in tables:
+            yield f"tables/{TABLE}/{tables[TABLE]}"
+
+    def pin(self, run: Run) -> Mapping[str, str]:
+        """The table's hash. Raises RequestError if the hashes that it compares are not measured."""
+        inputs = {name: run.tables[name] for name in self.reads if name in run.tables}
+        if len(inputs) < len(self.reads):
+            groups = " and ".join(repr(name.removeprefix("inspect.")) for name in self.reads)
+            raise RequestError(
+                f"dedup.hashes={self.settings.hashes} needs the signal groups {groups}; add them "
+                f"to inspect.signals, which has {', '.join(run.pins.variants('inspect.'))}"
+            )
+        hashed = run.identify(
+            inputs,
+            {"records": run.tables["records"], **inputs},
+            table=TABLE,
+            version=VERSION,
+            settings=deciding(self.settings),
+            others=parts_of(self._others(run)),
+        )
+        return {TABLE: hashed}
+
+    def count(self, run: Run) -> None:
+        """Says how many records there are to compare."""
+        rows = sum(len(run.corpus.records.covered(s)) for s in run.corpus.shards())
+        run.say(f"dedup: {rows:,} records to compare")
+
+    def do(self, run: Run) -> None:
+        """Finds the pairs, unless they are there, and says how many there are."""
+        start = time.perf_counter()
+
+        def run_tasks(phase: str, task: Any, items: Iterable[Item], total: int) -> StageReport:
+            done = run.loop(self, task, items, total, phase=phase, keep=False)
+            if done.failed:
+                run.keep(done)
+            return done
+
+        compared = [self._own(run), *self._others(run)]
+        found = compare(run.corpus, run.tables[TABLE], compared, self.settings, run_tasks)
+        if found is None:
+            return
+        report = StageReport(self.name, seconds=time.perf_counter() - start)
+        report.summary = Summary(rows=found["records"], done=found["records"])
+        report.summary.extra = Counter(found)
+        run.keep(report, quiet=True)
+        others = f" and {found['others']:,} of other corpora" if self.settings.against else ""
+        run.say(
+            f"dedup: {found['records']:,} records{others}, {found['pairs']:,} pairs confirmed "
+            f"({found['exact']:,} of them equal files); {found['candidates']:,} pairs of different "
+            f"pictures were within distance {self.settings.distance} ({report.seconds:.1f} s)"
+        )
+
+    def found(self, run: Run) -> Mapping[str, str]:
+        """The pins of the pairs of the tables as they are now.
+
+        Raises:
+            RequestError: `dedup` was not run since the tables changed.
+        """
+        pins = self.pin(run)
+        if published_counts(run.corpus, pins[TABLE]) is None:
+            raise RequestError(
+                "there are no pairs of the tables as they are now; "
+                f"run: nucleus dedup corpus={run.corpus.uri}{run.choice.options()}"
+            )
+        return pins
+
+    def _own(self, run: Run) -> ComparedCorpus:
+        return ComparedCorpus(
+            0,
+            run.corpus.uri,
+            run.corpus.store.storage_options,
+            self.settings.hashes,
+            run.tables,
+            run.corpus.shards(),
+            run.shard_limits(),
+            run.choice.sample,
+        )
+
+    def _others(self, run: Run) -> list[ComparedCorpus]:
+        return other_corpora(run.corpus, self.settings, run.tables)
 
 
 def compare(
     corpus: Corpus,
     table: str,
-    sources: Sequence[Source],
+    compared: Sequence[ComparedCorpus],
     settings: DedupSettings,
     run_tasks: RunTasks,
 ) -> dict[str, int] | None:
@@ -38,7 +143,7 @@ def compare(
     Args:
         corpus: The corpus.
         table: Config hash of the table `dedup`.
-        sources: What is compared, the corpus itself first.
+        compared: The corpus itself, then the other ones.
         settings: What counts as a pair.
         run_tasks: Runs tasks; see `search_partitioned`.
 
@@ -46,46 +151,39 @@ def compare(
         Counts: `records`, `others` (records of other corpora), `pairs`, `exact` (of equal files),
         `candidates` (pairs of different pictures with near pHashes); None if tasks failed.
     """
-    stand_somewhere()
-    target = Table(corpus.store, "dedup", table)
-    try:
-        found = published_counts(corpus, table)
-    except FileNotFoundError:
-        pass
-    else:
+    stand_somewhere()  # the search is compiled in this process
+    target = Table(corpus.store, TABLE, table)
+    found = published_counts(corpus, table)
+    if found is not None:
         clear(corpus.store, table)  # a run may have been killed before it did
         return found
-    records = sum(source.records() for source in sources)
+    records = sum(one.records() for one in compared)
     if records <= settings.partition_records:
-        counts = _in_memory(target, sources, settings)
+        counts = _in_memory(target, compared, settings)
     else:
-        plan = Plan.made(sources, records, settings, table)
+        plan = SearchPlan.made(compared, records, settings, table)
         searched = search_partitioned(plan, run_tasks)
         if searched is None:
             return None
         counts = dict(searched)
     counts = {name: counts.get(name, 0) for name in COUNTED}
-    marker = f"{target.folder}/{PUBLISHED}"
-    corpus.store.create(marker, json.dumps(counts, sort_keys=True).encode())
+    publish(corpus.store, target.folder, counts)
     clear(corpus.store, table)
     return counts
 
 
-def published_counts(corpus: Corpus, table: str) -> dict[str, int]:
-    """What `compare` returned. Raises FileNotFoundError where it has not ended yet."""
-    found = json.loads(corpus.store.read(f"tables/dedup/{table}/{PUBLISHED}"))
-    return {name: found.get(name, 0) for name in COUNTED}
+def published_counts(corpus: Corpus, table: str) -> dict[str, int] | None:
+    """What `compare` returned; None where it has not ended yet."""
+    found = published(corpus.store, f"tables/{TABLE}/{table}")
+    return None if found is None else {name: found.get(name, 0) for name in COUNTED}
 
 
-def have_pairs(corpus: Corpus, tables: Mapping[str, str]) -> bool:
-    """Whether all pairs of the tables as they are now are there."""
-    return corpus.store.exists(f"tables/dedup/{tables['dedup']}/{PUBLISHED}")
-
-
-def _in_memory(target: Table, sources: Sequence[Source], settings: DedupSettings) -> dict[str, int]:
+def _in_memory(
+    target: Table, compared: Sequence[ComparedCorpus], settings: DedupSettings
+) -> dict[str, int]:
     from nucleus_data.stages.dedup.pairs import find_pairs  # compiles the search
 
-    rows = [source.read(source.shards) for source in sources]
+    rows = [one.read(one.shards) for one in compared]
     pairs, counts = find_pairs(np.concatenate(rows), settings)
     write_pairs(target, pairs)
     return {**counts, "records": len(rows[0]), "others": sum(map(len, rows[1:]))}

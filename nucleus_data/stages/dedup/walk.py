@@ -28,7 +28,8 @@ def walk(
         eligible: Whether the rules keep the record, bool[N].
         rank: The order of preference, lowest first, int64[N]; 0 or more, and no two eligible
             records have the same.
-        pairs: The `dedup` table (schema `nucleus_data.stages.dedup.rows.PAIRS`). Records that it names
+        pairs: The `dedup` table (schema `nucleus_data.stages.dedup.rows.PAIRS`). Records that it
+        names
             and `ids` does not can't be kept, but still connect the members of their class; those of
             other corpora (without `other_shard`) are all kept, before all others.
 

@@ -1,0 +1,1 @@
+"""Vectors of images and captions, and scores from them."""

@@ -9,7 +9,7 @@ other heads score a corpus again without its images.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ from nucleus_data.engines.clip import BATCH_ON_GPU, Clip, load_clip
 from nucleus_data.engines.find import CLIP, HEADS, resolve_model
 from nucleus_data.engines.heads import Heads, load_heads
 from nucleus_data.pixels import PixelError, open_picture
-from nucleus_data.stage import Result, Row, RowFailure, Stage, TableSpec
+from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableSpec
 
 IMAGE, TEXT, MATCH, SCORES = "embed.image", "embed.text", "embed.match", "embed.heads"
 VECTOR = pa.list_(pa.float16())
@@ -59,10 +59,14 @@ class EmbedSettings(BaseModel):
     )
 
 
-class Embed(Stage[EmbedSettings]):
-    """See the module."""
+class Embed(RowStage[EmbedSettings]):
+    """Embeds and scores what is kept or waits for its scores."""
 
     name = "embed"
+    help = "Embed and score what is kept or waits for its scores."
+    resources: ClassVar = {"actors": 1}
+    optional = True
+    readable = True
     Settings = EmbedSettings
     columns = (CAPTION, *STORED.values())
     chooses = "kept"
@@ -71,6 +75,12 @@ class Embed(Stage[EmbedSettings]):
         super().__init__(settings)
         self._heads: Heads | None = None
         self._clip: Clip | None = None
+
+    def missing(self) -> str | None:
+        """The model."""
+        if self.settings.model is not None:
+            return None
+        return "embed.model is not set; give nano, a folder, or a hub name with embed.revision"
 
     def tables(self) -> Sequence[TableSpec]:
         """None without a model. Raises RequestError when the model or the heads don't fit."""

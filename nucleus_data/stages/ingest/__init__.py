@@ -1,13 +1,13 @@
-"""Ingest: from folders, tars, img2dataset's output and URL lists to image shards and records.
+"""From folders, tars, img2dataset's output and URL lists to image shards and records.
 
     settings = IngestSettings(source="pictures/")
     plan = plan_ingest(corpus, settings)
     for number in plan.todo:
         build_shard(corpus, number)
 
-`plan_ingest` lists the source and claims image shards; `build_shard` builds one. Every upstream row
-becomes a record, with its image or with the reason why it has none. `plan_retry` claims shards for
-downloads that failed in a way that may pass.
+- `stage`: the stage; `plan`: lists the source and claims image shards; `build`: builds one.
+- `listing/`: where rows come from; `http/`: how a URL is fetched; `fetch`: a claim's images.
+- `retry`: claims for downloads that failed in a way that may pass.
 """
 
 from nucleus_data.stages.ingest.build import build_shard

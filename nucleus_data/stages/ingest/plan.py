@@ -22,6 +22,7 @@ from nucleus_data.stages.ingest.claims import (
     create_claim,
     read_origin,
 )
+from nucleus_data.stages.ingest.http.download import require_img2dataset
 from nucleus_data.stages.ingest.identify import identified
 from nucleus_data.stages.ingest.listing.folder import list_folder
 from nucleus_data.stages.ingest.listing.formats import counted
@@ -146,6 +147,7 @@ def _list(
             return list_tars(location, folder, limit)
         if location.kind == "img2dataset":
             return list_img2dataset(location, folder, connection, limit)
+        require_img2dataset()
         return list_urls(location, settings, folder, connection, limit)
     except duckdb.Error as error:
         raise RequestError(f"ingest.source={settings.source!r} cannot be read: {error}") from error

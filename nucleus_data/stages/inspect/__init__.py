@@ -1,0 +1,1 @@
+"""Cheap signals of every image, measured once, on the CPU."""

@@ -12,9 +12,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from nucleus_data.pixels import Limits, PixelError, open_picture
-from nucleus_data.runner.cwd import stand_somewhere
 from nucleus_data.signals import SignalGroup, is_built_in, load_group
-from nucleus_data.stage import Result, Row, RowFailure, Stage, TableSpec
+from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableSpec
 
 _DEFAULTS = Limits()
 # Above it Pillow's own check refuses some formats whatever ours says.
@@ -53,10 +52,12 @@ class InspectSettings(BaseModel):
 DECLARED = "records:source.extension"
 
 
-class Inspect(Stage[InspectSettings]):
+class Inspect(RowStage[InspectSettings]):
     """Measures every group of signals of an image that its row lacks."""
 
     name = "inspect"
+    help = "Decode every image once and measure its signals."
+    readable = True
     Settings = InspectSettings
     # In the corpus's tars members carry their true extension; this is the one that upstream gave.
     columns = (DECLARED,)
@@ -97,10 +98,6 @@ class Inspect(Stage[InspectSettings]):
             )
             for table, (path, group) in self._groups.items()
         ]
-
-    def setup(self) -> None:
-        """Makes sure that signals can be compiled."""
-        stand_somewhere()
 
     def process(self, rows: Iterator[Row]) -> Iterator[Result | RowFailure]:
         """One result or failure a row, in the rows' order."""

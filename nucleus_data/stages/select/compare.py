@@ -5,7 +5,6 @@ grows with what is shown. Two tables are read by threads of this process (Arrow 
 interpreter's lock); a what-if has `WhatIfTask` compare what it decides, and writes no table.
 """
 
-import hashlib
 import heapq
 import json
 import os
@@ -21,10 +20,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.states import STATES
 from nucleus_data.corpus.tables import Table
+from nucleus_data.hashing import keyed_order
 
-STATES = ("kept", "rejected", "duplicate", "failed", "pending", "absent")
 ABSENT = "absent"
+SIDES = (*STATES, ABSENT)  # the states that a record may have on a side of the comparison
+EXAMPLES = "report"  # of the keyed order, so that the examples are those of the report
 SEPARATOR = "\x1f"
 SHARDS_AHEAD = 4
 
@@ -45,7 +47,7 @@ class Comparison:
             `entering`, `changed`.
         rules: Rule -> `newly` and `no_longer`: records that it rejects after and not before, and
             the other way round, whatever other rules do.
-        flags: Likewise, of rules that flag.
+        flags: Rule that flags -> `newly` and `no_longer`.
         tiers: Quality tier ("" for none) -> `kept_before`, `kept_after`, `leaving`, `entering`.
         examples: Group -> some of its records, by a keyed hash: (hash, shard, row, decision). The
             decision, a row of the selection in which the record is not kept, says why.
@@ -308,7 +310,7 @@ def _choose(found: Comparison, number: int, rows: Any, table: pa.Table, examples
         *(moved[name].to_pylist() for name in columns),
         strict=True,
     ):
-        place = (keyed(ident), number, row, None)
+        place = (keyed_order(EXAMPLES, ident), number, row, None)
         for group in _groups(before, after, {"before": _split(one), "after": _split(other)}):
             lists.setdefault(group, []).append(place)
     found.examples = {group: _first(examples, some) for group, some in lists.items()}
@@ -316,11 +318,6 @@ def _choose(found: Comparison, number: int, rows: Any, table: pa.Table, examples
 
 def _first(count: int, examples: Sequence[Example]) -> list[Example]:
     return heapq.nsmallest(count, examples, key=lambda example: example[:3])
-
-
-def keyed(ident: str) -> str:
-    """Where a record stands among the examples: the order that the report has."""
-    return hashlib.md5(f"report{ident}".encode(), usedforsecurity=False).hexdigest()
 
 
 def _split(text: str) -> list[str]:
@@ -342,7 +339,7 @@ def content_of(found: Comparison) -> dict[str, Any]:
         ]
         return sorted(lines, key=lambda r: (-r["newly"] - r["no_longer"], r["rule"]))
 
-    order = {state: i for i, state in enumerate(STATES)}
+    order = {state: i for i, state in enumerate(SIDES)}
     columns = ("records", "kept_before", "kept_after", "leaving", "entering", "changed")
     return {
         "records": found.records,

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from nucleus_data.corpus.states import FAILED, KEPT, PENDING, REJECTED
 from nucleus_data.stages.select.judge import HAS, KEYS, RULE, Mask, known
 from nucleus_data.stages.select.rules import Rule
 from nucleus_data.stages.select.tiers import tier_name
@@ -30,7 +31,7 @@ DECISION_FIELDS = (
     pa.field("tier", pa.string()),
 )
 DECISION_SCHEMA = pa.schema(DECISION_FIELDS)
-DECIDED = ("kept", "pending", "rejected", "failed")
+DECIDED = (KEPT, PENDING, REJECTED, FAILED)
 
 
 def decide(answers: pa.Table, rules: Sequence[Rule], required: Sequence[str]) -> pa.Table:

@@ -11,86 +11,18 @@ parses the SQL; nothing is guessed from the text. A condition that is NULL, beca
 missing or not a number (NaN), does not reject; it is counted.
 """
 
-import difflib
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import duckdb
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from nucleus_data.config import nearest
 from nucleus_data.errors import RequestError
-
-Action = Literal["reject", "flag"]
-
-
-class RuleSettings(BaseModel):
-    """One rule, as written in YAML (a bare string is its condition)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    where: str = Field(
-        min_length=1, description="SQL condition on one record; true rejects or flags it."
-    )
-    action: Action = Field("reject", description="'reject' or 'flag'.")
-    reason: str = Field("", description="A few words for people; by default the rule's name.")
-
-
-class TierSettings(BaseModel):
-    """Quality tiers A1, A2 and so on, by a score."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    score: str | None = Field(
-        None, description="SQL: a number for one record, from its signals; null for no tiers."
-    )
-    bounds: tuple[float, ...] = Field(
-        (5.0, 5.5, 6.0, 6.5, 6.8),
-        min_length=1,
-        description="The lowest score of A1, A2, ...; what is below the first has no tier.",
-    )
-
-    @field_validator("bounds")
-    @classmethod
-    def _rising(cls, bounds: tuple[float, ...]) -> tuple[float, ...]:
-        if not all(a < b for a, b in pairwise(bounds)) or not all(map(math.isfinite, bounds)):
-            raise ValueError(f"bounds must rise, got {list(bounds)}")
-        return bounds
-
-
-class SelectSettings(BaseModel):
-    """What is kept."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    rules: dict[str, RuleSettings] = Field(
-        default_factory=dict,
-        description="Rule name -> condition, or {where, action, reason}; null takes a rule away.",
-    )
-    drop_duplicates: bool = Field(
-        True, description="Walk the pairs that `dedup` found and keep one image of each cluster."
-    )
-    prefer: tuple[str, ...] = Field(
-        ("width * height desc", "bytes desc"),
-        description="SQL order that decides which duplicate survives; ties go to the smaller id.",
-    )
-    tiers: TierSettings = Field(TierSettings(), description="Quality tiers.")
-
-    @field_validator("rules", mode="before")
-    @classmethod
-    def _bare_conditions(cls, rules: Any) -> Any:
-        if not isinstance(rules, Mapping):
-            return rules
-        return {
-            name: {"where": rule} if isinstance(rule, str) else rule
-            for name, rule in rules.items()
-            if rule is not None
-        }
+from nucleus_data.stages.select.settings import Action, SelectSettings
 
 
 @dataclass(frozen=True)
@@ -256,10 +188,8 @@ def _column(
     else:
         allowed = [*sorted(catalog), "source.NAME"]
     name = ".".join(names)
-    close = difflib.get_close_matches(name, allowed, 1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
     raise RequestError(
-        f"{where}: {condition!r} reads {name!r}, which no table has.{hint} "
+        f"{where}: {condition!r} reads {name!r}, which no table has.{nearest(name, allowed)} "
         f"Known: {', '.join(allowed) or 'none'}"
     )
 

@@ -11,7 +11,8 @@ import duckdb
 import pyarrow as pa
 
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.select.rules import Column, TierSettings, columns_of, record_of_nulls
+from nucleus_data.stages.select.rules import Column, columns_of, record_of_nulls
+from nucleus_data.stages.select.settings import TierSettings
 
 KEY = "select.tiers.score"
 

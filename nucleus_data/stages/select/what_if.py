@@ -9,16 +9,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.runner.rows import Summary
+from nucleus_data.runner.work import Summary
 from nucleus_data.stages.select.compare import Comparison, compare_shard
-from nucleus_data.stages.select.stage import (
-    SHARDS_A_TASK,
-    Plan,
-    counts_of,
-    decide_finally,
-    decision_table,
-    naming,
-)
+from nucleus_data.stages.select.ledger import counts_of, decide_finally
+from nucleus_data.stages.select.plan import SHARDS_A_TASK, SelectionPlan, decision_table, naming
 
 
 @dataclass(frozen=True)
@@ -31,7 +25,7 @@ class WhatIfTask:
         examples: How many records of each group are named at most.
     """
 
-    plan: Plan
+    plan: SelectionPlan
     before: str
     examples: int
 
@@ -54,12 +48,12 @@ class WhatIfTask:
             return Summary(rows=whole.num_rows, done=whole.num_rows, extra=counts_of(whole))
 
 
-def part_name(plan: Plan, group: int) -> str:
+def part_name(plan: SelectionPlan, group: int) -> str:
     """Path of a group's part of the comparison."""
     return f"{plan.root}/{group:06d}.json"
 
 
-def gather(corpus: Corpus, plan: Plan, groups: Iterable[int], examples: int) -> Comparison:
+def gather(corpus: Corpus, plan: SelectionPlan, groups: Iterable[int], examples: int) -> Comparison:
     """Puts the parts of a comparison together."""
     whole = Comparison()
     for group in groups:

@@ -1,0 +1,1 @@
+"""Training sets from selections: planned on metadata, written tar by tar, published whole."""

@@ -2,105 +2,21 @@
 
 The order inside a bucket is that of a keyed hash of the ids, so every tar is a representative
 sample of its bucket and the first tars are a smaller data set. A plan is one Parquet file an output
-tar, in `_plan/` of the set.
+tar (`sets.layout`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.tables import Table, encode_part
-from nucleus_data.hashing import sample_sql
-from nucleus_data.sets.buckets import SIZES_1024, aspect_sql, bucket_size
-
-
-class ShardSettings(BaseModel):
-    """How training shards are made."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = Field(
-        "train", pattern=r"^[A-Za-z0-9._-]+$", description="Name of the training set."
-    )
-    resolutions: tuple[int, ...] = Field(
-        (256, 512, 1024),
-        min_length=1,
-        description="Sides in pixels. A picture is in each resolution that it is large enough "
-        "for, and in the smallest one always.",
-    )
-    aspects: tuple[str, ...] = Field(
-        tuple(SIZES_1024), min_length=1, description="Aspect buckets, for example 1x1, 16x9."
-    )
-    multiple: int = Field(
-        16, ge=1, description="Sides of buckets are multiples of this: VAE factor times patch size."
-    )
-    samples_per_tar: int = Field(10_000, ge=1, description="Most samples in a training shard.")
-    bytes_per_tar: int = Field(
-        500_000_000, ge=1, description="Most image bytes in a training shard."
-    )
-    captions: tuple[str, ...] = Field(
-        ("source", "short", "long"),
-        description="Captions of a sample, lowest to highest quality: "
-        "'source' (the upstream one) or a variant.",
-    )
-    seed: int = Field(0, description="Seed of the order.")
-
-    @field_validator("aspects")
-    @classmethod
-    def _known(cls, aspects: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [a for a in aspects if a not in SIZES_1024]
-        if unknown:
-            raise ValueError(f"has {unknown[0]!r}; allowed: {', '.join(SIZES_1024)}")
-        return aspects
-
-    @field_validator("resolutions")
-    @classmethod
-    def _positive(cls, resolutions: tuple[int, ...]) -> tuple[int, ...]:
-        if min(resolutions) < 1:
-            raise ValueError(f"has {min(resolutions)}; allowed: sides of 1 pixel or more")
-        return resolutions
-
-    @field_validator("aspects", "resolutions", "captions")
-    @classmethod
-    def _once(cls, items: tuple[Any, ...]) -> tuple[Any, ...]:
-        if len(set(items)) != len(items):
-            raise ValueError("has one entry twice; allowed: each once")
-        return items
-
-
-PLAN_SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.string()),
-        pa.field("shard", pa.int32()),
-        pa.field("row", pa.int32()),
-        pa.field("file", pa.string()),
-        pa.field("offset", pa.int64()),
-        pa.field("size", pa.int64()),
-        pa.field("sha256", pa.string()),
-        pa.field("width", pa.int32()),
-        pa.field("height", pa.int32()),
-        pa.field("captions", pa.list_(pa.string())),
-        pa.field("caption_sources", pa.list_(pa.string())),
-    ]
-)
-LEFT_OUT_SCHEMA = pa.schema([pa.field("id", pa.string()), pa.field("reason", pa.string())])
-
-
-@dataclass(frozen=True)
-class PlannedTar:
-    """One output tar: its path below the set, and its bucket."""
-
-    number: int
-    path: str
-    resolution: int
-    aspect: str
-    width: int
-    height: int
-    rows: pa.Table
+from nucleus_data.corpus.states import KEPT
+from nucleus_data.corpus.tables import Table
+from nucleus_data.hashing import keyed_sql, sample_sql
+from nucleus_data.sets.buckets import aspect_sql, bucket_size
+from nucleus_data.sets.layout import LEFT_OUT_SCHEMA, PLAN_SCHEMA, PlannedTar
+from nucleus_data.stages.select.check import upstream_columns
+from nucleus_data.stages.shard.settings import ShardSettings
 
 
 def plan_query(
@@ -140,23 +56,11 @@ def plan_query(
           list_filter(CAST([{", ".join(texts)}] AS VARCHAR[]), {present}) AS captions,
           list_filter(CAST([{", ".join(names)}] AS VARCHAR[]), {present}) AS caption_sources,
           {aspect_sql(settings.aspects, "f.width", "f.height")} AS aspect,
-          md5('shard:{settings.seed}:' || s.id) AS keyed
+          {keyed_sql(f"shard:{settings.seed}:", "s.id")} AS keyed
         FROM {source("selection")} s JOIN {source("records")} r USING (shard, row)
           JOIN {source("inspect.file")} f USING (shard, row) {" ".join(joins)}
-        WHERE s.state = 'kept'
+        WHERE s.state = '{KEPT}'
       ) {chosen} ORDER BY keyed, id {capped}"""
-
-
-def upstream_columns(corpus: Corpus) -> dict[str, pa.DataType]:
-    """Name (`source.NAME`) -> type of the upstream columns of all records, sorted.
-
-    They are read from the parts' schemas.
-    """
-    if not corpus.records.part_names():
-        return {}
-    schema = corpus.table("records").limit(0).to_arrow_table().schema
-    names = sorted(n for n in schema.names if n.startswith("source."))
-    return {name: schema.field(name).type for name in names}
 
 
 def plan_tars(
@@ -188,18 +92,6 @@ def left_out(corpus: Corpus, query: str) -> pa.Table:
     return rows.to_arrow_table().cast(LEFT_OUT_SCHEMA)
 
 
-def encode_plan(tar: PlannedTar) -> bytes:
-    """The plan of one tar as Parquet bytes; bucket and path are in the footer."""
-    fields = {
-        "path": tar.path,
-        "resolution": str(tar.resolution),
-        "aspect": tar.aspect,
-        "width": str(tar.width),
-        "height": str(tar.height),
-    }
-    return encode_part(tar.rows, fields)
-
-
 def _tars(batches: Iterator[pa.RecordBatch], settings: ShardSettings) -> Iterator[pa.Table]:
     held: list[pa.Table] = []
     count, size = 0, 0
@@ -220,8 +112,3 @@ def _tars(batches: Iterator[pa.RecordBatch], settings: ShardSettings) -> Iterato
 
 def _quoted(name: str) -> str:
     return f'"{name}"'
-
-
-def captions_of(settings: ShardSettings) -> Sequence[str]:
-    """The caption tables that a training set reads."""
-    return [f"caption.{name}" for name in settings.captions if name != "source"]

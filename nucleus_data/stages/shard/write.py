@@ -1,8 +1,9 @@
 """Writing training shards: one task an output tar, ranged reads, the same bytes every time.
 
-The manifest comes last.
+The manifest comes last: it publishes the set.
 """
 
+import hashlib
 import io
 import json
 import tarfile
@@ -13,27 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.images import read_images
 from nucleus_data.errors import CorpusError
-from nucleus_data.runner.rows import Summary
+from nucleus_data.runner.work import Summary
 from nucleus_data.sets.buckets import centre_crop
+from nucleus_data.sets.layout import SetFolder
 
-MANIFEST_SCHEMA = pa.schema(
-    [
-        pa.field("path", pa.string()),
-        pa.field("resolution", pa.int32()),
-        pa.field("aspect", pa.string()),
-        pa.field("width", pa.int32()),
-        pa.field("height", pa.int32()),
-        pa.field("samples", pa.int64()),
-        pa.field("bytes", pa.int64()),
-        pa.field("sha256", pa.string()),
-    ]
-)
 BATCH = 64
+BUCKET = ("path", "resolution", "aspect", "width", "height")
 
 
 @dataclass(frozen=True)
@@ -52,45 +42,33 @@ class TarTask:
 
     def run(self, number: int) -> Summary:
         """Makes the tar, unless it is there, and notes its size and SHA-256 in `_done/`."""
-        store = Corpus(self.uri, self.storage_options).store
-        plan = pq.ParquetFile(pa.BufferReader(store.read(f"{self.folder}/{plan_name(number)}")))
-        bucket = {
-            k.decode().removeprefix("nucleus."): v.decode()
-            for k, v in plan.schema_arrow.metadata.items()
-            if k.startswith(b"nucleus.")
-        }
-        rows = plan.read().replace_schema_metadata(None)
-        summary = Summary(rows=rows.num_rows)
-        note = f"{self.folder}/{done_name(number)}"
-        if store.exists(note):
-            summary.already = rows.num_rows
+        folder = SetFolder(Corpus(self.uri, self.storage_options).store, self.folder)
+        plan = folder.plan(number)
+        summary = Summary(rows=plan.rows.num_rows)
+        if folder.note(number) is not None:
+            summary.already = plan.rows.num_rows
             return summary
-        with tempfile.TemporaryDirectory(prefix="nucleus-") as folder:
-            file = Path(folder) / "shard.tar"
-            target = (int(bucket["width"]), int(bucket["height"]))
+        with tempfile.TemporaryDirectory(prefix="nucleus-") as temporary:
+            file = Path(temporary) / "shard.tar"
             with file.open("wb") as stream, tarfile.open(fileobj=stream, mode="w|") as tar:
-                for record, image in self._images(rows):
+                for record, image in self._images(plan.rows):
                     summary.bytes += len(image)
-                    for name, content in members(record, image, target):
+                    for name, content in members(record, image, (plan.width, plan.height)):
                         _add(tar, name, content)
             digest, size = _digest(file), file.stat().st_size
-            name = f"{self.folder}/{bucket['path']}"
-            if not store.create_file(name, file) and store.size(name) != size:
+            name = folder.name(plan.path)
+            if not folder.store.create_file(name, file) and folder.store.size(name) != size:
                 raise CorpusError(
                     f"{name} is there with other content; remove the set and make it again"
                 )
-        entry = {
-            "path": bucket["path"],
-            "resolution": int(bucket["resolution"]),
-            "aspect": bucket["aspect"],
-            "width": target[0],
-            "height": target[1],
-            "samples": rows.num_rows,
-            "bytes": size,
-            "sha256": digest,
+        row = {
+            name: getattr(plan, name)
+            for name in ("path", "resolution", "aspect", "width", "height")
         }
-        store.create(note, json.dumps(entry, sort_keys=True).encode())
-        summary.done = rows.num_rows
+        folder.write_note(
+            number, {**row, "samples": plan.rows.num_rows, "bytes": size, "sha256": digest}
+        )
+        summary.done = plan.rows.num_rows
         return summary
 
     def _images(self, rows: pa.Table) -> Iterator[tuple[dict[str, Any], bytes]]:
@@ -133,36 +111,22 @@ def members(
     yield f"{record['id']}.txt", record["captions"][-1].encode()
 
 
-def write_manifest(corpus: Corpus, folder: str, tars: int) -> pa.Table:
+def publish_set(folder: SetFolder, tars: int) -> pa.Table:
     """Publishes a set: one row a tar, from the notes that the tasks left.
 
     Raises:
         CorpusError: A tar is missing; the set is not published.
     """
-    entries = []
+    rows = []
     for number in range(tars):
-        try:
-            entries.append(json.loads(corpus.store.read(f"{folder}/{done_name(number)}")))
-        except FileNotFoundError:
+        row = folder.note(number)
+        if row is None:
             raise CorpusError(
-                f"{folder} is not published: tar {number} of {tars} was not written. "
+                f"{folder.path} is not published: tar {number} of {tars} was not written. "
                 "Run the same command again"
-            ) from None
-    table = pa.Table.from_pylist(entries, MANIFEST_SCHEMA)
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    corpus.store.create(f"{folder}/manifest.parquet", sink.getvalue().to_pybytes())
-    return table
-
-
-def plan_name(number: int) -> str:
-    """Path of a tar's plan below the set."""
-    return f"_plan/{number:06d}.parquet"
-
-
-def done_name(number: int) -> str:
-    """Path of a tar's note below the set."""
-    return f"_done/{number:06d}.json"
+            )
+        rows.append(row)
+    return folder.publish(rows)
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
@@ -173,7 +137,5 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def _digest(file: Path) -> str:
-    import hashlib
-
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -8,9 +8,9 @@ last: what it does not name counts for nothing. Only a training that is not done
 import json
 from pathlib import Path
 
+from nucleus_data.config import deciding
 from nucleus_data.corpus.store import Store
 from nucleus_data.hashing import config_hash
-from nucleus_model.settings.identity import deciding
 from nucleus_model.settings.settings import QuickTrainSettings
 
 LATEST = "latest.json"

@@ -1,6 +1,6 @@
-"""`quick_train` as a task of a Ray cluster: it runs where the GPUs are.
+"""The stage `quick_train`: trains on the training set, as a task of a Ray cluster.
 
-The driver shows its progress. Each checkpoint is kept in the corpus's store (`train_mirror`), so a
+The driver shows its progress. Each checkpoint is kept in the corpus's store (`mirror`), so a
 training that was killed, on whatever machine, goes on when the same command is given again.
 """
 
@@ -11,80 +11,132 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-import ray
-from ray import exceptions as gone
 from tqdm import tqdm
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.store import Store
+from nucleus_data.corpus.runs import TRAINING
 from nucleus_data.errors import RequestError
-from nucleus_data.runner.loop import StageReport
-from nucleus_data.runner.rows import Summary
-from nucleus_data.runner.run import Run
+from nucleus_data.runner.pins import SET
+from nucleus_data.runner.run import ALL, Run
+from nucleus_data.runner.work import StageReport, Summary
+from nucleus_data.sets.layout import SetFolder
+from nucleus_data.stage import CorpusStage
+from nucleus_data.stages.shard.stage import Shard, set_of
 from nucleus_data.stages.train.mirror import Mirror, place, steps_done
 from nucleus_model.settings.choice import choose
 from nucleus_model.settings.settings import QuickTrainSettings
 
 POLL_S = 1.0
-FOLDER = "quick_train"
 
 
-def quick_train(run: Run, *, limit: int | None = None, sample: float = 1.0) -> None:
-    """Trains on the run's training set; keeps curve, checkpoint and samples under the run.
+class Train(CorpusStage[QuickTrainSettings]):
+    """Trains on the selection's set; keeps curve, checkpoint and samples under the run.
 
     Args:
-        run: The run; its training set is known.
-        limit: Only the set's first so many samples; None for what the recipe says.
-        sample: Only this share of the set's samples; 1 for what the recipe says.
-
-    Raises:
-        RequestError: There is no such set, too little of it is left, torch is missing, or the
-            training failed.
+        settings: The training.
+        shard: The stage whose set is trained on.
     """
-    folder, store = run.training_set, run.corpus.store
-    assert folder is not None
-    settings = run.recipe.quick_train
-    if limit is not None:
-        settings = settings.model_copy(update={"limit": limit})
-    if sample < 1:
-        settings = settings.model_copy(update={"sample": sample})
-    there = store.exists(f"{folder}/manifest.parquet")
-    if run.dry_run:
+
+    name = "quick_train"
+    help = "Train the bundled model on the training set, and sample."
+    Settings = QuickTrainSettings
+    faces = ("shard",)
+
+    def __init__(self, settings: QuickTrainSettings, shard: Shard) -> None:
+        super().__init__(settings)
+        self.shard = shard
+
+    def pin(self, run: Run) -> Mapping[str, str]:
+        """Which set it is.
+
+        That of this very run; else that of all kept records; else, where there is none, the set
+        that `shard` made with the same limit and sample.
+        """
+        if run.pins.training_set is not None:
+            return {}
+        whole = self.shard.pin(run.choosing(ALL))
+        if not SetFolder(run.corpus.store, whole[SET]).published:
+            chosen = self.shard.pin(run)
+            if SetFolder(run.corpus.store, chosen[SET]).published:
+                return chosen
+        return whole
+
+    def count(self, run: Run) -> None:
+        """Says how many steps there are, and on how many samples."""
+        settings, folder = self._settings(run), set_of(run)
         said = _size(settings)
-        if not there:
-            run.say(f"quick_train: {said} on {folder}, which is not there yet")
+        if not folder.published:
+            run.say(f"quick_train: {said} on {folder.path}, which is not there yet")
             return
         for side in {phase.resolution: None for phase in settings.plan()}:
-            ids = planned_ids(store, folder, side)
+            ids = planned_ids(folder, side)
             train, held = _choose(folder, ids, settings)
             named = f" at {side} pixels" if settings.phases and side else ""
             run.say(
                 f"quick_train: {said}; of {len(ids):,} samples{named} {len(train):,} to train on, "
-                f"{len(held):,} held out ({folder})"
+                f"{len(held):,} held out ({folder.path})"
             )
-        return
-    if not there:
-        raise RequestError(
-            f"{folder} is not there or not complete; run: nucleus shard corpus={run.recipe.corpus}"
-        )
-    if (settings.limit, settings.sample) != (None, 1.0):  # told before anything starts
-        for side in {phase.resolution for phase in settings.plan()}:
-            _choose(folder, planned_ids(store, folder, side), settings)
-    if done := steps_done(store, place(folder, settings)):
-        run.say(f"quick_train: goes on after step {done} of {settings.steps}")
-    start = time.perf_counter()
-    remote = _train.options(max_retries=0, **run.resources("quick_train").ray_options())
-    where = (run.recipe.corpus, run.recipe.storage_options)
-    reference = remote.remote(*where, folder, run.path(FOLDER), settings)
+
+    def do(self, run: Run) -> None:
+        """Trains.
+
+        Raises:
+            RequestError: There is no such set, too little of it is left, torch is missing, or the
+                training failed.
+        """
+        settings, folder, store = self._settings(run), set_of(run), run.corpus.store
+        if not folder.published:
+            raise RequestError(
+                f"{folder.path} is not there or not complete; "
+                f"run: nucleus shard corpus={run.corpus.uri}"
+            )
+        if (settings.limit, settings.sample) != (None, 1.0):  # told before anything starts
+            for side in {phase.resolution for phase in settings.plan()}:
+                _choose(folder, planned_ids(folder, side), settings)
+        if done := steps_done(store, place(folder.path, settings)):
+            run.say(f"quick_train: goes on after step {done} of {settings.steps}")
+        start = time.perf_counter()
+        summary = _trained(run, self, folder.path, settings)
+        report = StageReport(self.name, seconds=time.perf_counter() - start)
+        used = summary["train_samples"] + summary["holdout_samples"]
+        report.summary = Summary(rows=summary["samples"], done=used)
+        run.keep(report, quiet=True)
+        run.say(f"quick_train: {summary['text']} ({report.seconds:.1f} s)")
+        run.say(f"  {store.url(run.path(TRAINING))}/samples.png")
+
+    def _settings(self, run: Run) -> QuickTrainSettings:
+        """The settings, with the run's limit and sample where these choose from the set.
+
+        A set that was made with them is taken whole.
+        """
+        choice = run.choice
+        if choice == ALL or run.pins.training_set == self.shard.pin(run)[SET]:
+            return self.settings
+        changes: dict[str, Any] = {}
+        if choice.limit is not None:
+            changes["limit"] = choice.limit
+        if choice.sample < 1:
+            changes["sample"] = choice.sample
+        return self.settings.model_copy(update=changes)
+
+
+def _trained(run: Run, stage: Train, folder: str, settings: QuickTrainSettings) -> dict[str, Any]:
+    """Sends the training to the cluster, shows its progress, and returns its summary."""
+    import ray
+    from ray import exceptions as gone
+
+    remote = ray.remote(train_remotely).options(
+        max_retries=0, **run.resources(stage.name).ray_options()
+    )
+    where = (run.corpus.uri, run.corpus.store.storage_options)
+    reference = remote.remote(*where, folder, run.path(TRAINING), settings)
     with tqdm(
-        desc="quick_train", unit=" steps", total=settings.steps, delay=1, disable=None, leave=False
+        desc=stage.name, unit=" steps", total=settings.steps, delay=1, disable=None, leave=False
     ) as bar:
         while not ray.wait([reference], timeout=POLL_S)[0]:
             _show(run, bar)
     try:
-        summary = ray.get(reference)
+        found: dict[str, Any] = ray.get(reference)
     except gone.RayTaskError as error:
         cause = error.cause if isinstance(error.cause, Exception) else error
         if isinstance(cause, ImportError):
@@ -94,12 +146,7 @@ def quick_train(run: Run, *, limit: int | None = None, sample: float = 1.0) -> N
             ) from error
         kind = "" if isinstance(cause, RequestError) else f"{type(cause).__name__}: "
         raise RequestError(f"quick_train: {kind}{cause}") from error
-    report = StageReport("quick_train", seconds=time.perf_counter() - start)
-    used = summary["train_samples"] + summary["holdout_samples"]
-    report.summary = Summary(rows=summary["samples"], done=used)
-    run.keep(report, quiet=True)
-    run.say(f"quick_train: {summary['text']} ({report.seconds:.1f} s)")
-    run.say(f"  {run.corpus.store.url(run.path(FOLDER))}/samples.png")
+    return found
 
 
 def _size(settings: QuickTrainSettings) -> str:
@@ -108,49 +155,57 @@ def _size(settings: QuickTrainSettings) -> str:
     return f"{settings.steps} steps of {settings.batch_size} images"
 
 
-def planned_ids(store: Store, folder: str, resolution: int | None) -> list[str]:
-    """Ids of a published set's samples at a resolution (None: its smallest); reads no tar.
+def planned_ids(folder: SetFolder, resolution: int | None) -> list[str]:
+    """Ids of a set's samples at a resolution (None: its smallest); reads no tar.
 
     Raises:
         RequestError: The set has no sample at that resolution.
     """
-    plans: dict[int, list[pq.ParquetFile]] = {}
-    for name in store.list(f"{folder}/_plan"):
-        plan = pq.ParquetFile(pa.BufferReader(store.read(f"{folder}/_plan/{name}")))
-        plans.setdefault(int(plan.schema_arrow.metadata[b"nucleus.resolution"]), []).append(plan)
+    plans = folder.planned_ids()
     wanted = resolution if resolution is not None else min(plans, default=0)
     if wanted not in plans:
         found = ", ".join(map(str, sorted(plans))) or "none, the set is empty"
-        raise RequestError(f"{folder} has no samples at resolution {wanted}; it has: {found}")
-    return [i for plan in plans[wanted] for i in plan.read(["id"]).column("id").to_pylist()]
+        raise RequestError(f"{folder.path} has no samples at resolution {wanted}; it has: {found}")
+    return plans[wanted]
 
 
 def _choose(
-    folder: str, ids: list[str], settings: QuickTrainSettings
+    folder: SetFolder, ids: list[str], settings: QuickTrainSettings
 ) -> tuple[list[str], list[str]]:
     try:
         return choose(ids, settings)
     except RequestError as error:
-        raise RequestError(f"quick_train on {folder}: {error}") from None
+        raise RequestError(f"quick_train on {folder.path}: {error}") from None
 
 
 def _show(run: Run, bar: Any) -> None:
     try:
-        state = json.loads(run.corpus.store.read(run.path(f"{FOLDER}/progress.json")))
+        state = json.loads(run.corpus.store.read(run.path(f"{TRAINING}/progress.json")))
     except FileNotFoundError:
         return
     bar.n = state["step"]
     bar.set_postfix_str(f"loss {state['loss']:.3f}")
 
 
-@ray.remote
-def _train(
+def train_remotely(
     uri: str,
     storage_options: Mapping[str, Any],
     folder: str,
     out: str,
     settings: QuickTrainSettings,
 ) -> dict[str, Any]:
+    """Trains in a folder of this worker, whose checkpoints are mirrored in the corpus's store.
+
+    Args:
+        uri: The corpus.
+        storage_options: For fsspec.
+        folder: The training set.
+        out: Where curve, checkpoint and samples go, below the corpus.
+        settings: The training.
+
+    Returns:
+        Counts of samples, and a line for people.
+    """
     from nucleus_model.checkpoints.checkpoint import STATE, TRAINER
     from nucleus_model.training.train import quick_train as train
 

@@ -3,7 +3,7 @@ from itertools import islice
 
 import pytest
 
-from nucleus_model.data.feed import Place, draw_caption, of_phase, plan_epoch, turns
+from nucleus_model.data.feed import Cursor, batch_plans, draw_caption, of_phase, plan_epoch
 from nucleus_model.data.loader import Sample
 from nucleus_model.settings.settings import QuickTrainSettings
 
@@ -12,7 +12,7 @@ def sample(number, bucket=(64, 64), aspect="1x1", captions=("a", "b"), sources=(
     return Sample(f"{number:032x}", "t", 0, 1, captions, sources, aspect, *bucket, (0, 0, 1, 1))
 
 
-START = Place()
+START = Cursor()
 SAMPLES = [sample(n) for n in range(10)] + [sample(n, (96, 48), "2x1") for n in range(10, 17)]
 
 
@@ -22,22 +22,22 @@ def settings(**values):
 
 def taken(count, start=START, **values):
     made = settings(**values)
-    return list(islice(turns(SAMPLES, made.plan()[0], made, start), count))
+    return list(islice(batch_plans(SAMPLES, made.plan()[0], made, start), count))
 
 
 def test_every_sample_once_an_epoch_and_epochs_without_end():
     found = taken(12)
-    assert [turn.place.epoch for turn in found] == [0] * 5 + [1] * 5 + [2] * 2
+    assert [plan.cursor.epoch for plan in found] == [0] * 5 + [1] * 5 + [2] * 2
     for part in (found[:5], found[5:10]):
-        ids = Counter(item.id for turn in part for item in turn.samples)
+        ids = Counter(item.id for plan in part for item in plan.samples)
         assert ids == Counter(item.id for item in SAMPLES)
-    assert [t.samples for t in found[:5]] != [t.samples for t in found[5:10]]
+    assert [plan.samples for plan in found[:5]] != [plan.samples for plan in found[5:10]]
 
 
 @pytest.mark.parametrize("done", [0, 1, 4, 5, 7])
 def test_from_any_place_it_goes_on_as_it_would_have(done):
     whole = taken(12)
-    start = whole[done - 1].after if done else Place()
+    start = whole[done - 1].after if done else Cursor()
     assert taken(12 - done, start) == whole[done:]
 
 
@@ -48,7 +48,7 @@ def test_a_phase_has_its_aspects_and_captions():
     bare = sample(99, captions=("a",), sources=("web",))
     assert of_phase([*SAMPLES, bare], phase) == SAMPLES
     made = settings(aspects=["9x9"])
-    assert list(turns(SAMPLES, made.plan()[0], made, Place())) == []
+    assert list(batch_plans(SAMPLES, made.plan()[0], made, Cursor())) == []
 
 
 def test_captions_are_drawn_by_weight():

@@ -8,7 +8,7 @@ from nucleus_model.network.flow import draw_noise
 from nucleus_model.settings.settings import QuickTrainSettings
 from nucleus_model.training.guards import Guard
 from nucleus_model.training.optimizer import build_optimizers
-from nucleus_model.training.step import Stepper, Work
+from nucleus_model.training.step import LocalBatch, Stepper
 from tests.support.model import awake_model
 
 
@@ -29,7 +29,7 @@ def taken(pieces=1, model=None, total=5, rate=1e-3, step=1, optimizers=None, **v
     optimizers = optimizers or build_optimizers(model, "muon", lr=1.0, weight_decay=0.1)
     stepper = Stepper(model, optimizers, FixedText(), settings, World(), Guard(settings))
     ids = [f"id{number}" for number in range(5)]
-    work = Work(
+    batch = LocalBatch(
         epoch=1,
         latents_BCHW=torch.stack([draw_noise(1, ident, (12, 4, 8)) for ident in ids]),
         ids=ids,
@@ -38,7 +38,7 @@ def taken(pieces=1, model=None, total=5, rate=1e-3, step=1, optimizers=None, **v
         pieces=pieces,
         with_routing=True,
     )
-    return stepper.take(step, rate, settings.plan()[0], work), model
+    return stepper.take(step, rate, settings.plan()[0], batch), model
 
 
 def gradients(model):

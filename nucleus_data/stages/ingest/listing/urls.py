@@ -11,7 +11,6 @@ from typing import Any
 import duckdb
 
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.ingest.http.download import require_img2dataset
 from nucleus_data.stages.ingest.listing.locate import Location
 from nucleus_data.stages.ingest.listing.spool import LOCATION, Listing, Spool, quoted
 from nucleus_data.stages.ingest.listing.sql import (
@@ -38,10 +37,8 @@ def list_urls(
     """Lists a URL list, in its order.
 
     Raises:
-        RequestError: img2dataset is not installed, a file cannot be read, there is no URL column or
-            no row.
+        RequestError: A file cannot be read, there is no URL column or no row.
     """
-    require_img2dataset()
     text = [name.lower().endswith(".txt") for name in location.files]
     notes: list[str] = []
     if all(text):

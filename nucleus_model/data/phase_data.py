@@ -8,7 +8,7 @@ import torch
 
 from nucleus_data.errors import CorpusError
 from nucleus_data.hashing import config_hash
-from nucleus_model.data.feed import Turn, of_phase
+from nucleus_model.data.feed import BatchPlan, of_phase
 from nucleus_model.data.latents import Latents
 from nucleus_model.data.loader import Sample, TrainingSet
 from nucleus_model.encoders.codec import Codec
@@ -18,7 +18,7 @@ from nucleus_model.settings.settings import QuickTrainSettings
 
 
 @dataclass(frozen=True)
-class Source:
+class PhaseData:
     """A training set at one resolution.
 
     Attributes:
@@ -38,31 +38,31 @@ class Source:
         return config_hash([[s.id, s.tar, s.offset, s.size, s.captions] for s in self.train])
 
     def load(
-        self, turn: Turn, part: Sequence[int], factor: int
+        self, plan: BatchPlan, part: Sequence[int], factor: int
     ) -> tuple[torch.Tensor, list[str], list[str]]:
-        """Latents, ids and captions of some of a turn's samples; those that can't be decoded lack.
+        """Latents, ids and captions of some of a plan's samples; those that can't be decoded lack.
 
         Args:
-            turn: The turn.
+            plan: The batch's plan.
             part: Which of its samples, by number.
             factor: Pixels on the side of a latent pixel, for the shape where there are none.
         """
-        batch = self.set.batch([turn.samples[i] for i in part], [turn.captions[i] for i in part])
+        batch = self.set.batch([plan.samples[i] for i in part], [plan.captions[i] for i in part])
         if batch is None:
-            width, height = turn.samples[0].bucket
+            width, height = plan.samples[0].bucket
             shape = (0, self.latents.codec.channels, height // factor, width // factor)
             return torch.zeros(shape), [], []
         ids = [sample.id for sample in batch.samples]
         return self.latents.of(batch).cpu(), ids, list(batch.captions)
 
 
-def open_sources(
+def open_phase_data(
     folder: str,
     settings: QuickTrainSettings,
     storage_options: Mapping[str, Any] | None,
     codec: Codec,
     multiple: int,
-) -> list[Source]:
+) -> list[PhaseData]:
     """One for each phase of `settings.plan`; phases of one resolution share theirs.
 
     Args:
@@ -77,8 +77,8 @@ def open_sources(
         RequestError: `limit` or `sample` leaves too little of the set.
         ValueError: The set has not the resolution, or its buckets do not fit.
     """
-    plan = settings.plan()
-    sides = {phase.resolution for phase in plan}
+    phases = settings.plan()
+    sides = {phase.resolution for phase in phases}
     found = {}
     for side in sides:
         training_set = TrainingSet(
@@ -91,25 +91,25 @@ def open_sources(
         by_id = {sample.id: sample for sample in training_set.samples}
         train, held_out = choose(list(by_id), settings)
         latents = Latents(codec, settings.latent_cache_bytes // len(sides))
-        found[side] = Source(
+        found[side] = PhaseData(
             training_set, latents, [by_id[i] for i in train], [by_id[i] for i in held_out]
         )
-    for phase in plan:
+    for phase in phases:
         _check_phase(found[phase.resolution], phase)
-    return [found[phase.resolution] for phase in plan]
+    return [found[phase.resolution] for phase in phases]
 
 
-def _check_phase(source: Source, phase: Phase) -> None:
-    where = f"{source.set.store.uri} has {len(source.set.samples)} samples at resolution "
-    where += f"{source.set.resolution}"
-    if not source.train:
+def _check_phase(data: PhaseData, phase: Phase) -> None:
+    where = f"{data.set.store.uri} has {len(data.set.samples)} samples at resolution "
+    where += f"{data.set.resolution}"
+    if not data.train:
         raise CorpusError(
             f"{where} and none of them is left to train on; import more images, or lower "
             "quick_train.holdout_share"
         )
-    aspects = sorted({sample.aspect for sample in source.train})
-    sources = sorted({name for sample in source.train for name in sample.sources})
-    if not of_phase(source.train, phase):
+    aspects = sorted({sample.aspect for sample in data.train})
+    sources = sorted({name for sample in data.train for name in sample.sources})
+    if not of_phase(data.train, phase):
         raise CorpusError(
             f"{where}, and none for the phase of {phase.steps} steps with the aspects "
             f"{_names(phase.aspects)} and captions {_names(phase.captions)}; there are the aspects "

@@ -6,9 +6,8 @@ from typing import Any
 
 import torch
 
-from nucleus_model.data.sources import open_sources
-from nucleus_model.encoders.codec import load_codec
-from nucleus_model.encoders.text import TextEncoder
+from nucleus_model.data.phase_data import open_phase_data
+from nucleus_model.encoders.load import load_codec, load_text_encoder
 from nucleus_model.network.distributed import World, shard
 from nucleus_model.network.init import build_transformer
 from nucleus_model.settings.presets import PRESETS
@@ -20,7 +19,7 @@ from nucleus_model.training.previews import Previews, draw_previews
 from nucleus_model.training.step import Stepper
 
 
-class Parts:
+class RunParts:
     """What a run is made of, on this process; nothing of how far it is.
 
     Args:
@@ -30,8 +29,8 @@ class Parts:
         world: The processes.
 
     Attributes:
-        plan: The phases.
-        sources: The data of each.
+        phases: The phases.
+        phase_data: The data of each.
         parameters: How many the model has.
         stepper: Takes steps; has the model, the optimizers, the text encoder and the guard.
     """
@@ -44,12 +43,15 @@ class Parts:
         world: World,
     ) -> None:
         self.settings, self.world = settings, world
-        self.plan = settings.plan()
+        self.phases = settings.plan()
         self.preset = PRESETS[settings.preset]
-        self.codec = load_codec(settings.model_copy(update={"device": world.device}))
+        here = settings.model_copy(update={"device": world.device})
+        self.codec = load_codec(here)
         multiple = self.codec.factor * self.preset.patch
-        self.sources = open_sources(set_folder, settings, storage_options, self.codec, multiple)
-        self.text = TextEncoder(settings.text, world.device)
+        self.phase_data = open_phase_data(
+            set_folder, settings, storage_options, self.codec, multiple
+        )
+        self.text = load_text_encoder(here)
         self.model = build_transformer(
             self.preset,
             latent_channels=self.codec.channels,
@@ -72,22 +74,22 @@ class Parts:
 
     def begin(self, number: int) -> None:
         """Sets what a phase sets in the model."""
-        factors = self.plan[number].capacity_factors
+        factors = self.phases[number].capacity_factors
         self.model.set_capacity_factors(
             self.preset.capacity_factors if factors is None else factors
         )
 
     def measure(self, phase: int, step: int) -> dict[str, Any] | None:
         """The held-out loss in a phase, as a line of metrics; None if nothing is held out."""
-        source = self.sources[phase]
+        data = self.phase_data[phase]
         with self.stepper.precision():
             found = held_out_loss(
                 self.model,
                 self.text,
-                source.latents,
-                source.set,
-                source.held_out,
-                self.plan[phase].piece,
+                data.latents,
+                data.set,
+                data.held_out,
+                self.phases[phase].piece,
             )
         if found is None:
             return None
@@ -95,13 +97,13 @@ class Parts:
 
     def previews(self, phase: int) -> Previews:
         """Samples at a phase's resolution."""
-        source = self.sources[phase]
-        return draw_previews(self.model, self.text, self.codec, source, self.settings)
+        data = self.phase_data[phase]
+        return draw_previews(self.model, self.text, self.codec, data, self.settings)
 
     def failures(self) -> list[dict[str, str]]:
         """Images that could not be decoded, of all processes, by phase."""
-        mine = json.dumps([source.set.failures for source in self.sources])
-        found: list[dict[str, str]] = [{} for _ in self.sources]
+        mine = json.dumps([data.set.failures for data in self.phase_data])
+        found: list[dict[str, str]] = [{} for _ in self.phase_data]
         for text in self.world.texts(mine):
             for phase, failures in zip(found, json.loads(text), strict=True):
                 phase.update(failures)

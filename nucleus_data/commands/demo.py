@@ -1,0 +1,59 @@
+"""`nucleus demo`: the whole line on a small world of pictures."""
+
+from pathlib import Path
+
+import click
+
+from nucleus_data.commands.lines import run_stages
+from nucleus_data.commands.support import config_path, work_options
+
+CONFIG = "nano/demo.yaml"
+
+
+@click.command()
+@click.option(
+    "--images", type=click.IntRange(40), default=240, show_default=True, help="Pictures in all."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="World.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("demo"),
+    show_default=True,
+    help="Folder.",
+)
+@work_options
+def demo(
+    images: int,
+    seed: int,
+    out: Path,
+    limit: int | None,
+    sample: float,
+    dry_run: bool,
+    config: Path | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Make a small world of pictures with planted faults, and run the whole line on it."""
+    from nucleus_data.line.lines import LINES
+    from nucleus_data.world import WorldSettings, write_world
+
+    steps = LINES["all"].steps
+    pictures = out.resolve() / "pictures"
+    truth = out.resolve() / "truth.parquet"
+    click.echo(f"demo: {images} pictures with planted faults in {pictures} ({truth} tells which)")
+    if dry_run:
+        click.echo(f"{', '.join(steps)}: depend on the pictures; not counted")
+        return
+    settings = WorldSettings(images, seed, fault_share=0.25, strengths=(2, 1, 0))
+    write_world(out, settings, progress=True)
+    first = [f"corpus={out.resolve() / 'corpus'}", f"ingest.source={pictures}"]
+    run_stages(
+        "demo",
+        steps,
+        config=config or config_path(None, CONFIG),
+        overrides=(*first, *overrides),
+        limit=limit,
+        sample=sample,
+        dry_run=dry_run,
+        chooses_at_start=True,
+    )

@@ -1,0 +1,78 @@
+"""The commands that run stages: one for each line of `nucleus_data.line.lines`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nucleus_data.commands.support import finish, opened, work_options
+
+
+class LineCommands(click.Group):
+    """A group that has a command for each line too, read when a command is looked up."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, sorted."""
+        from nucleus_data.line.lines import LINES
+
+        return sorted({*super().list_commands(ctx), *LINES})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        found = super().get_command(ctx, cmd_name)
+        if found is not None:
+            return found
+        from nucleus_data.line.lines import LINES
+
+        line = LINES.get(cmd_name)
+        if line is None:
+            return None
+        return line_command(cmd_name, line.steps, line.help, chooses_at_start=line.chooses_at_start)
+
+
+def line_command(
+    name: str, steps: Sequence[str], text: str, *, chooses_at_start: bool = False
+) -> click.Command:
+    """A command that runs stages.
+
+    Args:
+        name: Its name.
+        steps: Names of stages, in order.
+        text: Its help.
+        chooses_at_start: See `line.lines.Line`.
+    """
+
+    @click.command(name, help=text)
+    @work_options
+    def command(**given: Any) -> None:
+        run_stages(name, steps, chooses_at_start=chooses_at_start, **given)
+
+    return command
+
+
+def run_stages(
+    name: str,
+    steps: Sequence[str],
+    *,
+    config: Path | None,
+    overrides: Sequence[str],
+    limit: int | None,
+    sample: float,
+    dry_run: bool,
+    chooses_at_start: bool = False,
+) -> None:
+    """Runs stages as one command; the arguments are those of `work_options`."""
+    from nucleus_data.line.steps import run_line
+    from nucleus_data.runner.run import Choice
+
+    options: dict[str, Any] = {
+        "choice": Choice(limit, sample),
+        "dry_run": dry_run,
+        "create": "ingest" in steps,
+    }
+    with opened(name, config, overrides, **options) as found:
+        if dry_run and name == "embed":
+            steps = ("embed",)  # the selection that it takes is there, or it says so
+        run_line(found.run, found.stages, steps, chooses_at_start=chooses_at_start)
+        finish(found.run)

@@ -1,0 +1,32 @@
+"""Markers that say that a corpus-wide table is complete, beside its parts, with its sums."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from nucleus_data.corpus.store import Store
+
+MARKER = "_published.json"
+
+
+def publish(
+    store: Store, folder: str, content: Mapping[str, Any], *, indent: int | None = None
+) -> None:
+    """Says that a table is complete.
+
+    Args:
+        store: The corpus's store.
+        folder: The table's folder.
+        content: Its sums, JSON-able.
+        indent: Of the JSON; each table keeps the form that it was first written in.
+    """
+    text = json.dumps(content, sort_keys=True, indent=indent)
+    store.create(f"{folder}/{MARKER}", text.encode())
+
+
+def published(store: Store, folder: str) -> dict[str, Any] | None:
+    """What was published about a table; None if it is not complete."""
+    try:
+        return dict(json.loads(store.read(f"{folder}/{MARKER}")))
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,67 @@
+"""The last stage of the line, `report`: one HTML page about the corpus (`nucleus_data.pages`)."""
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nucleus_data.errors import RequestError
+from nucleus_data.pages.report import write_report
+from nucleus_data.runner.run import Run
+from nucleus_data.stage import CorpusStage
+from nucleus_data.stages.shard.stage import Shard, set_of
+
+
+class ReportSettings(BaseModel):
+    """The page."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    thumbnails: int = Field(12, ge=0, le=200, description="Pictures for each reason.")
+
+
+class Report(CorpusStage[ReportSettings]):
+    """Writes the page, from this run's stages and, of those it did not run, the newest ones.
+
+    Args:
+        settings: The page's.
+        shard: The stage whose set is shown.
+    """
+
+    name = "report"
+    help = "Write one HTML page about the corpus."
+    Settings = ReportSettings
+    resources = None
+    faces = ("shard",)
+
+    def __init__(self, settings: ReportSettings, shard: Shard) -> None:
+        super().__init__(settings)
+        self.shard = shard
+
+    def pin(self, run: Run) -> Mapping[str, str]:
+        """Finds the training set, if this run did not make it; says so where there is none."""
+        if run.pins.training_set is not None or run.dry_run:
+            return {}
+        try:
+            return self.shard.pin(run)
+        except RequestError as error:
+            run.say(f"report: without a selection ({error})")
+            return {}
+
+    def count(self, run: Run) -> None:
+        """Says that it is one page."""
+        run.say("report: one page")
+
+    def do(self, run: Run) -> None:
+        """Writes the page, and says where it is."""
+        run.folder.inherit(run.stage_names)
+        folder = None
+        if run.pins.training_set is not None and set_of(run).published:
+            folder = run.pins.training_set
+        url = write_report(
+            run.corpus,
+            run.name,
+            run.tables,
+            training_set=folder,
+            thumbnails=self.settings.thumbnails,
+        )
+        run.say(f"report: {url}")

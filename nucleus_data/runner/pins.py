@@ -1,0 +1,89 @@
+"""What a run works with: the config hash of every table, and which signals there are."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import pyarrow as pa
+
+from nucleus_data.corpus import RECORDS_HASH
+from nucleus_data.errors import RequestError
+from nucleus_data.hashing import config_hash
+from nucleus_data.stage import RowStage, Stage, TableSpec
+
+SET = "set"
+
+
+@dataclass(frozen=True)
+class Pins:
+    """Config hashes, from the configuration and from what stages found.
+
+    Attributes:
+        tables: Config hash of every table that is known so far, by its name.
+        specs: What row stages write, by the table's name.
+        readable: Names of those tables that rules may read.
+        training_set: `sets/<name>/<config hash>`; None while no stage has named one.
+    """
+
+    tables: Mapping[str, str]
+    specs: Mapping[str, TableSpec] = field(default_factory=dict)
+    readable: frozenset[str] = frozenset()
+    training_set: str | None = None
+
+    @classmethod
+    def of(cls, stages: Iterable[Stage]) -> "Pins":
+        """Of `records`, and of the tables of row stages: what follows from the settings alone."""
+        hashes = {"records": RECORDS_HASH}
+        specs: dict[str, TableSpec] = {}
+        readable: set[str] = set()
+        for stage in stages:
+            if not isinstance(stage, RowStage):
+                continue
+            for spec in stage.tables():
+                specs[spec.name] = spec
+                if stage.readable:
+                    readable.add(spec.name)
+                hashes[spec.name] = config_hash(
+                    {
+                        "table": spec.name,
+                        "version": spec.version,
+                        "settings": dict(spec.settings),
+                        "inputs": {name: hashes[name] for name in spec.inputs},
+                    }
+                )
+        return cls(hashes, specs, frozenset(readable))
+
+    def adding(self, found: Mapping[str, str]) -> "Pins":
+        """These and what a stage's `pin` returned."""
+        tables = {name: hashed for name, hashed in found.items() if name != SET}
+        training_set = found.get(SET, self.training_set)
+        return replace(self, tables={**self.tables, **tables}, training_set=training_set)
+
+    def variants(self, prefix: str) -> list[str]:
+        """What follows the prefix (`caption.`) in the names of row stages' tables, sorted."""
+        return sorted(n.removeprefix(prefix) for n in self.specs if n.startswith(prefix))
+
+    def signals(self) -> dict[tuple[str, str], pa.DataType]:
+        """What rules may read, as (table, signal) -> type."""
+        return {
+            (spec.name, column.name): column.type
+            for spec in self.specs.values()
+            if spec.name in self.readable
+            for column in spec.schema
+            if not pa.types.is_list(column.type)
+        }
+
+    def catalog(self) -> dict[str, str]:
+        """Signal name -> table.
+
+        Raises:
+            RequestError: Two tables have a signal of the same name.
+        """
+        found: dict[str, str] = {}
+        for table, name in self.signals():
+            if name in found:
+                raise RequestError(
+                    f"inspect.signals, embed.heads: {name!r} is in {found[name]} and in {table}; "
+                    "rename one"
+                )
+            found[name] = table
+        return found

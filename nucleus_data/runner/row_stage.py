@@ -1,0 +1,62 @@
+"""A row stage over a whole corpus: what there is to do, doing it, and doing failures again."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from nucleus_data.corpus.tables import Table
+from nucleus_data.runner.run import Run
+from nucleus_data.stage import RowStage
+
+COUNTING_THREADS = 8
+
+
+def do_rows(run: Run, stage: RowStage[Any], *, retry: bool = False) -> None:
+    """Runs a row stage on the rows that lack a result.
+
+    Args:
+        run: The run; what the stage reads is pinned.
+        stage: The stage.
+        retry: Only rows that failed before in a way that may pass.
+    """
+    job = run.job(stage, retry=retry)
+    shards = run.corpus.shards()
+    if retry:
+        failed = shards_with_failures(run, stage)
+        shards = [shard for shard in shards if shard in failed]
+    run.loop(stage, job, run.items(job, shards), len(shards))
+
+
+def count_rows(run: Run, stage: RowStage[Any]) -> None:
+    """Says how many rows have a result, and how many would be done."""
+    job = run.job(stage)
+    with ThreadPoolExecutor(COUNTING_THREADS) as pool:
+        items = run.items(job, run.corpus.shards())
+        counts = [s.summary for s in pool.map(lambda i: job.open(i.number, i.limit), items)]
+    rows, already = sum(c.rows for c in counts), sum(c.already for c in counts)
+    run.say(f"{stage.name}: {rows:,} rows, {already:,} done before, {rows - already:,} to do")
+
+
+def retry_rows(run: Run, stage: RowStage[Any]) -> None:
+    """Does again a stage's failed rows, and the shards that its newest run failed on."""
+    failed = run.folder.newest_failed_shards(stage.name)
+    if not failed and not shards_with_failures(run, stage):
+        run.say(f"{stage.name}: nothing to retry")
+        return
+    do_rows(run, stage, retry=True)
+    if failed:
+        job = run.job(stage)
+        run.loop(stage, job, run.items(job, failed), len(failed))
+
+
+def shards_with_failures(run: Run, stage: RowStage[Any]) -> set[int]:
+    """Shards with rows that failed in a way that may pass, and have no value since."""
+    tables: Iterable[Table] = (
+        Table(run.corpus.store, spec.name, run.tables[spec.name]) for spec in stage.tables()
+    )
+    return {
+        shard
+        for table in tables
+        for shard in table.failed.shards()
+        if len(run.corpus.failed_rows(table, shard))
+    }

@@ -1,0 +1,110 @@
+"""What is handed to workers and what comes back: small, picklable, and free of Ray."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+@dataclass
+class Summary:
+    """What became of some shards' rows; small enough to pass through Ray.
+
+    Attributes:
+        rows: Records that the stage is asked about.
+        already: Of these, the ones that had a result before.
+        done: Measured now.
+        failed: Failed now, by reason code (of these, `retryable` may pass).
+        seconds: Worker time by phase.
+        bytes: Image bytes read.
+        extra: Further counts of tasks that are not row stages.
+    """
+
+    rows: int = 0
+    already: int = 0
+    done: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    retryable: int = 0
+    bytes: int = 0
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    extra: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: "Summary") -> None:
+        """Adds another summary to this one."""
+        self.rows += other.rows
+        self.already += other.already
+        self.done += other.done
+        self.retryable += other.retryable
+        self.bytes += other.bytes
+        self.failed.update(other.failed)
+        for phase, seconds in other.seconds.items():
+            self.seconds[phase] += seconds
+        self.extra.update(other.extra)
+
+
+class Resources(BaseModel):
+    """What a stage's workers get. Never part of a config hash."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    workers: int | None = Field(
+        None,
+        ge=1,
+        description="Tasks at once (CPU stages); by default as many as the cluster has room for.",
+    )
+    actors: int = Field(0, ge=0, description="Model actors; 0 runs the stage as plain tasks.")
+    num_cpus: float = Field(1, ge=0, description="CPUs of one worker.")
+    num_gpus: float = Field(0, ge=0, description="GPUs of one worker.")
+    memory_gb: float | None = Field(
+        None, gt=0, description="Memory that Ray reserves for one worker."
+    )
+    row_timeout_s: float = Field(
+        300, gt=0, description="An image that takes longer counts as hanging its worker."
+    )
+    row_memory_gb: float = Field(
+        8, gt=0, description="Memory limit of the child process when a shard runs guarded."
+    )
+
+    def ray_options(self) -> dict[str, Any]:
+        """Options for `.options(...)` of a task or an actor."""
+        memory = {"memory": int(self.memory_gb * (1 << 30))} if self.memory_gb else {}
+        return {"num_cpus": self.num_cpus, "num_gpus": self.num_gpus, **memory}
+
+
+class Task(Protocol):
+    """Work on one numbered item that is not a row stage (a claim, an output tar)."""
+
+    def run(self, number: int) -> Summary:
+        """Does the item; safe to be done again, or twice at once."""
+
+
+@dataclass
+class Item:
+    """A shard to do."""
+
+    number: int
+    limit: int | None = None
+    deaths: int = 0
+
+
+@dataclass
+class FailedShard:
+    """A shard that could not be done."""
+
+    number: int
+    error: str
+    traceback: str
+
+
+@dataclass
+class StageReport:
+    """What a stage did."""
+
+    stage: str
+    seconds: float = 0.0
+    setup_seconds: float = 0.0
+    shards: int = 0
+    deaths: int = 0
+    summary: Summary = field(default_factory=Summary)
+    failed: list[FailedShard] = field(default_factory=list)

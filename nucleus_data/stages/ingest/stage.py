@@ -1,0 +1,119 @@
+"""The stage `ingest`: takes a source's new rows into the corpus.
+
+Every upstream row becomes a record, with its image or with the reason why it has none. Which rows
+an image shard is made of is claimed first (`plan`), by one command at a time; building a shard
+(`build`) is a task that any worker can do again.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.runner.run import Run
+from nucleus_data.runner.work import Item, Summary
+from nucleus_data.stage import CorpusStage
+from nucleus_data.stages.ingest.build import build_shard
+from nucleus_data.stages.ingest.claims import FOLDER as CLAIMS
+from nucleus_data.stages.ingest.plan import IngestPlan, plan_ingest
+from nucleus_data.stages.ingest.retry import plan_retry
+from nucleus_data.stages.ingest.settings import IngestSettings
+from nucleus_data.stages.ingest.work_folder import remove_empty
+
+
+@dataclass(frozen=True)
+class BuildTask:
+    """Builds one image shard from its claim (a task of the runner).
+
+    Attributes:
+        uri: The corpus.
+        storage_options: For fsspec, of the corpus.
+        source_options: For fsspec, of the source.
+    """
+
+    uri: str
+    storage_options: Mapping[str, Any]
+    source_options: Mapping[str, Any]
+
+    def run(self, number: int) -> Summary:
+        """Writes the tar and its records."""
+        corpus = Corpus(self.uri, self.storage_options)
+        counts = build_shard(corpus, number, self.source_options)
+        return Summary(
+            rows=counts["rows"],
+            done=counts["images"],
+            failed=Counter(counts["reasons"]),
+            bytes=counts["bytes"],
+        )
+
+
+class Ingest(CorpusStage[IngestSettings]):
+    """Takes a folder, tars, img2dataset's output or a URL list into the corpus."""
+
+    name = "ingest"
+    help = "Take a folder, tars, img2dataset output or a URL list into the corpus."
+    Settings = IngestSettings
+    retried = True
+
+    def missing(self) -> str | None:
+        """The source."""
+        if self.settings.source:
+            return None
+        return (
+            "ingest.source is not set; give ingest.source=PATH "
+            "(a folder, tars, img2dataset output or a URL list)"
+        )
+
+    def folders(self, tables: Mapping[str, str]) -> Iterator[str]:
+        """Tars, claims, records, and which records a retry stands for."""
+        records = f"tables/records/{tables['records']}"
+        yield from ("images", CLAIMS, records, f"{records}/_retried")
+
+    def pin(self, run: Run) -> Mapping[str, str]:
+        """Nothing: the hash of `records` follows from its version alone."""
+        return {}
+
+    def count(self, run: Run) -> None:
+        """Says what the source holds, and what of it is new."""
+        self._plan(run)
+
+    def do(self, run: Run) -> None:
+        """Claims what is new, and builds the shards that are not built yet."""
+        self._build(run, self._plan(run).todo)
+
+    def retry(self, run: Run) -> None:
+        """Downloads again what failed in a way that may pass, into shards of their own."""
+        plan = plan_retry(run.corpus, self.settings)
+        committed = set(run.corpus.shards())
+        failed = [n for n in run.folder.newest_failed_shards(self.name) if n not in committed]
+        todo = sorted({*plan.todo, *failed})
+        if not todo:
+            run.say("ingest: nothing to retry")
+            return
+        if plan.todo:
+            run.say(f"{plan.rows:,} downloads to try again, in {len(plan.todo)} image shards")
+        if self._build(run, todo):
+            run.say(f"  to measure the new images: nucleus curate corpus={run.corpus.uri}")
+
+    def _plan(self, run: Run) -> IngestPlan:
+        choice = run.choice
+        plan = plan_ingest(
+            run.corpus,
+            self.settings,
+            limit=choice.limit,
+            sample=choice.sample,
+            dry_run=run.dry_run,
+        )
+        for line in plan.lines():
+            run.say(line)
+        return plan
+
+    def _build(self, run: Run, todo: list[int]) -> int:
+        """Builds image shards; returns how many images they got."""
+        task = BuildTask(
+            run.corpus.uri, run.corpus.store.storage_options, self.settings.storage_options
+        )
+        report = run.loop(self, task, (Item(n) for n in todo), len(todo))
+        remove_empty(run.corpus)
+        return report.summary.done

@@ -1,0 +1,83 @@
+"""Checks what a configuration says about deciding, before any record is read."""
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.errors import RequestError
+from nucleus_data.runner.pins import Pins
+from nucleus_data.stages.select.rules import (
+    Column,
+    Rule,
+    check_order,
+    check_rules,
+    check_types,
+    columns_of,
+)
+from nucleus_data.stages.select.settings import SelectSettings
+from nucleus_data.stages.select.tiers import Tiers, check_score, check_tiers
+
+
+class _AnyName(tuple[str, ...]):
+    """The upstream columns of a corpus that is not there: each may be one."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+def check_decisions(
+    settings: SelectSettings, pins: Pins, upstream: Mapping[str, pa.DataType] | None = None
+) -> tuple[list[Rule], list[Column], Tiers | None]:
+    """Parses the rules, the order of preference and the quality tiers.
+
+    Args:
+        settings: What is kept.
+        pins: Which signals there are.
+        upstream: `source.NAME` -> type, of the corpus's upstream columns; None where there is no
+            corpus, so that rules on them are parsed and no more.
+
+    Returns:
+        The rules, the columns that the order reads, and the tiers, if there are any.
+
+    Raises:
+        RequestError: See `check_rules` and `check_types`.
+    """
+    catalog = pins.catalog()
+    names = _AnyName() if upstream is None else [n.removeprefix("source.") for n in upstream]
+    rules = check_rules(settings, catalog, names)
+    types = {**pins.signals(), **{("records", n): kind for n, kind in (upstream or {}).items()}}
+    typed = [r for r in rules if upstream is not None or "records" not in r.tables]
+    check_types(typed, types)
+    tiers = check_tiers(settings.tiers, catalog, names)
+    if tiers and (upstream is not None or "records" not in tiers.tables):
+        check_score(tiers, types)
+    prefer = [
+        column
+        for i, order in enumerate(settings.prefer)
+        for column in columns_of(_without_direction(order), f"select.prefer[{i}]", catalog, ())
+    ]
+    check_order(settings.prefer, prefer, types)
+    for name in ("file", *(("hash",) if settings.drop_duplicates else ())):
+        if f"inspect.{name}" not in catalog.values():
+            raise RequestError(f"select needs the signal group {name!r}; add it to inspect.signals")
+    return rules, prefer, tiers
+
+
+def upstream_columns(corpus: Corpus) -> dict[str, pa.DataType]:
+    """Name (`source.NAME`) -> type of the upstream columns of all records, sorted.
+
+    They are read from the parts' schemas.
+    """
+    if not corpus.records.part_names():
+        return {}
+    schema = corpus.table("records").limit(0).to_arrow_table().schema
+    names = sorted(n for n in schema.names if n.startswith("source."))
+    return {name: schema.field(name).type for name in names}
+
+
+def _without_direction(order: str) -> str:
+    words = order.split()
+    while words and words[-1].lower() in ("asc", "desc", "nulls", "first", "last"):
+        words.pop()
+    return " ".join(words)

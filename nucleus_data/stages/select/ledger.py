@@ -1,0 +1,133 @@
+"""The ledger: every record's final state, some image shards at a time, as table `selection`."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.states import DUPLICATE, KEPT
+from nucleus_data.corpus.tables import table_schema
+from nucleus_data.errors import CorpusError
+from nucleus_data.runner.work import Summary
+from nucleus_data.stages.select.decide import DECISION_SCHEMA, count_states
+from nucleus_data.stages.select.judge import KEYS
+from nucleus_data.stages.select.plan import SHARDS_A_TASK, SelectionPlan, get, naming, places_of
+
+SELECTION_SCHEMA = table_schema(DECISION_SCHEMA, error=False)
+DUPLICATE_REASON = "duplicate"
+LISTS = ("reasons", "flags", "nulls", "pending_on")
+
+
+@dataclass(frozen=True)
+class LedgerTask:
+    """Decides about all records of a group of shards (a task of the runner)."""
+
+    plan: SelectionPlan
+
+    def run(self, number: int) -> Summary:
+        """Writes the shards' parts of the selection; `number` is any shard of the group."""
+        group = number // SHARDS_A_TASK
+        with naming(self.plan, group):
+            corpus = self.plan.corpus()
+            target = self.plan.selection(corpus.store)
+            chosen = {n: self.plan.records(corpus, n) for n in self.plan.group(group)}
+            known = {n: target.read(n) for n in chosen}
+            there = {
+                n: table
+                for n, table in known.items()
+                if table is not None and table.num_rows == chosen[n].num_rows
+            }
+            missing = {n: records for n, records in chosen.items() if n not in there}
+            summary = Summary(rows=sum(records.num_rows for records in chosen.values()))
+            summary.already = sum(table.num_rows for table in there.values())
+            made = decide_finally(self.plan, corpus, group, missing)
+            for shard, table in made.items():
+                # A shard that a limit or a sample leaves nothing of gets a part without rows.
+                summary.done += target.append(shard, table, {})
+            corpus.store.remove(self.plan.exchanged("answers", group))
+            whole = pa.concat_tables([*there.values(), *made.values()])
+            summary.extra = counts_of(whole)
+            return summary
+
+
+def decide_finally(
+    plan: SelectionPlan, corpus: Corpus, group: int, records: Mapping[int, pa.Table]
+) -> dict[int, pa.Table]:
+    """The final state of every record of some shards.
+
+    Args:
+        plan: What is decided.
+        corpus: The corpus.
+        group: The group that the shards are of.
+        records: Shard -> its records, from `SelectionPlan.records`.
+    """
+    if not records:
+        return {}
+    dropped = get(corpus.store, plan.exchanged("dropped", group))
+    answers = get(corpus.store, plan.exchanged("answers", group))
+    if answers is None:
+        answers = plan.judge([plan.read(corpus, shard, mine) for shard, mine in records.items()])
+    else:
+        answers = _of_records(answers, records)
+    decided = plan.decide(answers).cast(SELECTION_SCHEMA)
+    found, start = {}, 0
+    for shard, asked in records.items():
+        table = decided.slice(start, asked.num_rows)
+        start += asked.num_rows
+        if dropped is not None:
+            mine = dropped.filter(pc.equal(dropped.column("shard"), shard))
+            table = mark_duplicates(table, mine) if mine.num_rows else table
+        found[shard] = table
+    return found
+
+
+def _of_records(answers: pa.Table, records: Mapping[int, pa.Table]) -> pa.Table:
+    """The answers about the records of some shards, with the ids that their file leaves out."""
+    keys = pa.concat_tables([mine.select(list(KEYS)) for mine in records.values()])
+    chosen = answers.filter(pc.is_in(answers.column("shard"), pa.array(list(records), pa.int32())))
+    if not np.array_equal(places_of(chosen), places_of(keys)):
+        raise CorpusError("the rules' answers are about other records than there are")
+    return chosen.append_column("id", keys.column("id"))
+
+
+def counts_of(selection: pa.Table) -> Counter[str]:
+    """How many records are in each state, have each reason and so on, and are kept in each tier."""
+    counts = Counter(count_states(selection))
+    for column in LISTS:
+        for item in pc.list_flatten(selection.column(column)).value_counts().to_pylist():
+            counts[f"{column}:{item['values']}"] = item["counts"]
+    kept = selection.column("tier").filter(pc.equal(selection.column("state"), KEPT))
+    for item in kept.drop_null().value_counts().to_pylist():
+        counts[f"tier:{item['values']}"] = item["counts"]
+    return counts
+
+
+def mark_duplicates(decided: pa.Table, dropped: pa.Table) -> pa.Table:
+    """Turns kept rows that the walk dropped into duplicates of the record that survived."""
+    place = pc.index_in(decided.column("row"), value_set=dropped.column("row"))
+    lost = pc.is_valid(place)
+    if not pc.all(pc.or_(pc.equal(decided.column("state"), KEPT), pc.invert(lost))).as_py():
+        raise CorpusError("the walk dropped a record that the rules had not kept")
+    survivor = dropped.column("duplicate_of").take(place)
+    names = [_reason(name) for name in dropped.column("duplicate_of").to_pylist()]
+    reasons = pa.array(names, decided.schema.field("reasons").type).take(place)
+    replaced = {
+        "state": pc.if_else(lost, DUPLICATE, decided.column("state")),
+        "duplicate_of": survivor,
+        "reasons": pc.if_else(lost, reasons, decided.column("reasons")),
+    }
+    for name, values in replaced.items():
+        field = decided.schema.field(name)
+        index = decided.schema.get_field_index(name)
+        decided = decided.set_column(index, field, values.cast(field.type))
+    return decided
+
+
+def _reason(survivor: str) -> list[str]:
+    """Of a duplicate: `duplicate`, with the name of the corpus if the other one is elsewhere."""
+    corpus, found, _ = survivor.partition(":")
+    return [f"{DUPLICATE_REASON}:{corpus}" if found else DUPLICATE_REASON]

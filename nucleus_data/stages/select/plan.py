@@ -1,0 +1,204 @@
+"""What a selection is made of: the rules with what they need, and the shards of each task.
+
+What the passes of `select` hand to each other lies beside the table, in `_walk/`, a file for each
+group of shards: `members` (records in a pair), `kept` (of these, with what the order of preference
+reads), `answers` (of the rules; removed once the ledger is written) and `dropped` (with the
+survivor). The files are the same however often they are written. The selection lies under
+`tables/`, or, of a what-if, under its run.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.store import Store
+from nucleus_data.corpus.tables import Table, missing_rows
+from nucleus_data.errors import CorpusError, DiskFullError
+from nucleus_data.runner.rows import sample_rows
+from nucleus_data.runner.work import Item
+from nucleus_data.stages.select.decide import decide
+from nucleus_data.stages.select.judge import Shard, judge
+from nucleus_data.stages.select.rules import Column, Rule
+from nucleus_data.stages.select.tiers import Tiers
+
+TABLE = "selection"
+WALK = "_walk"
+ROOT = "tables"
+# Files of `_walk` are of so many shards: another number needs another `stage.VERSION`.
+SHARDS_A_TASK = 16
+RECORD_COLUMNS = ("shard", "row", "id", "error", "retryable")
+
+
+class Decisions(NamedTuple):
+    """What a selection is made with.
+
+    Attributes:
+        rules: Checked rules.
+        required: Tables without whose row a record is pending.
+        prefer: The columns that the order of preference reads.
+        tiers: The quality tiers; None for none.
+    """
+
+    rules: list[Rule]
+    required: list[str]
+    prefer: list[Column]
+    tiers: Tiers | None = None
+
+    @property
+    def reads(self) -> list[str]:
+        """All tables that are read, but for `records`."""
+        scores = self.tiers.tables if self.tiers else ()
+        return sorted({*self.required, *scores} - {"records"})
+
+
+@dataclass(frozen=True)
+class SelectionPlan:
+    """What is decided, and about which records.
+
+    Attributes:
+        uri: The corpus.
+        storage_options: For fsspec.
+        decisions: The rules and what they need.
+        tables: Config hashes of the tables that are read, and of `selection`.
+        shards: All image shards, ascending.
+        failing: Tables with failures that may pass.
+        sample: Share of the records to decide about.
+        limits: Shard -> number of records, where fewer than all are asked for.
+        root: Where the selection goes.
+    """
+
+    uri: str
+    storage_options: Mapping[str, Any]
+    decisions: Decisions
+    tables: Mapping[str, str]
+    shards: Sequence[int]
+    failing: Sequence[str] = ()
+    sample: float = 1.0
+    limits: Mapping[int, int] | None = None
+    root: str = ROOT
+
+    def corpus(self) -> Corpus:
+        """Opens the corpus."""
+        return Corpus(self.uri, self.storage_options)
+
+    def groups(self) -> list[int]:
+        """Numbers of the groups of shards; a task decides about one."""
+        return sorted({shard // SHARDS_A_TASK for shard in self.shards})
+
+    def items(self, groups: Iterable[int]) -> list[Item]:
+        """Groups for the runner, which knows them by their first shard."""
+        return [Item(self.group(number)[0]) for number in groups]
+
+    def group(self, number: int) -> list[int]:
+        """The shards of a group."""
+        first = bisect_left(self.shards, number * SHARDS_A_TASK)
+        return list(self.shards[first : bisect_left(self.shards, (number + 1) * SHARDS_A_TASK)])
+
+    def selection(self, store: Store) -> Table:
+        """The table that is made."""
+        return decision_table(store, self.tables[TABLE], self.root)
+
+    def exchanged(self, kind: str, group: int) -> str:
+        """Path of a file that one pass leaves for the next."""
+        return f"{self.root}/{TABLE}/{self.tables[TABLE]}/{WALK}/{kind}-{group:06d}.arrow"
+
+    def records(self, corpus: Corpus, shard: int, columns: Sequence[str] = ()) -> pa.Table:
+        """A shard's records that are decided about, with what rules read of them, if it has it."""
+        # `Records.read` would refuse a column that no part of this shard has.
+        columns = list(dict.fromkeys([*RECORD_COLUMNS, *columns, *self._columns("records")]))
+        found = Table.read(corpus.records, shard, columns)
+        if found is None:
+            raise CorpusError(f"shard {shard} has no records")
+        gone = corpus.records.superseded(shard)
+        found = sample_rows(missing_rows(found, gone) if len(gone) else found, self.sample)
+        return found if self.limits is None else found.slice(0, self.limits.get(shard, 0))
+
+    def read(self, corpus: Corpus, shard: int, records: pa.Table) -> Shard:
+        """What is known about some records of a shard."""
+        tables, failed = {}, {}
+        for name in self.decisions.reads:
+            table = Table(corpus.store, name, self.tables[name])
+            tables[name] = table.read(shard, ["row", "error", *self._columns(name)])
+            if name in self.failing:
+                failed[name] = _still_failed(table, shard)
+        return Shard(records, tables, failed)
+
+    def judge(self, shards: Sequence[Shard]) -> pa.Table:
+        """What the rules answer about all records of some shards."""
+        decisions = self.decisions
+        return judge(shards, decisions.rules, decisions.required, decisions.tiers)
+
+    def decide(self, answers: pa.Table) -> pa.Table:
+        """The state of records of which this is known, before duplicates."""
+        return decide(answers, self.decisions.rules, self.decisions.required)
+
+    def _columns(self, table: str) -> list[str]:
+        rules, _, columns, tiers = self.decisions
+        columns = [*(c for rule in rules for c in rule.columns), *columns]
+        columns += tiers.columns if tiers else ()
+        return list(dict.fromkeys(c.name for c in columns if c.table == table))
+
+
+@contextmanager
+def naming(plan: SelectionPlan, group: int) -> Iterator[None]:
+    """Says in an error's message which shards a task was about: the runner knows only the first."""
+    try:
+        yield
+    except DiskFullError:
+        raise
+    except Exception as error:
+        shards = plan.group(group)
+        raise CorpusError(
+            f"shards {shards[0]:06d} to {shards[-1]:06d}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def decision_table(store: Store, config_hash: str, root: str = ROOT) -> Table:
+    """Table `selection` under a root."""
+    return Table(store, TABLE, config_hash, folder=f"{root}/{TABLE}/{config_hash}")
+
+
+def places_of(table: pa.Table) -> np.ndarray:
+    """One number for each shard and row, int64[N]."""
+    shard, row = (table.column(name).to_numpy().astype(np.int64) for name in ("shard", "row"))
+    places: np.ndarray = shard << 32 | row
+    return places
+
+
+def put(store: Store, name: str, table: pa.Table) -> None:
+    """Writes an Arrow file that is the same whoever writes it.
+
+    Raises:
+        CorpusError: It is there with other content.
+    """
+    sink = pa.BufferOutputStream()
+    # Parquet would take seven times as long for the answers, and half as much space again.
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_file(sink, table.schema, options=options) as file:
+        file.write_table(table.combine_chunks())
+    if not store.create(name, sink.getvalue().to_pybytes()):
+        raise CorpusError(f"{name} is there with other content; remove its folder and try again")
+
+
+def get(store: Store, name: str) -> pa.Table | None:
+    """A file that `put` wrote; None if it is not there."""
+    try:
+        content = store.read(name)
+    except FileNotFoundError:
+        return None
+    with pa.ipc.open_file(content) as file:
+        found: pa.Table = file.read_all()
+    return found
+
+
+def _still_failed(table: Table, shard: int) -> pa.Table:
+    failed = table.failed.read(shard, ["row", "reason"])
+    if failed is None:
+        return pa.table({"row": pa.array([], pa.int32()), "reason": pa.array([], pa.string())})
+    return missing_rows(failed, table.covered(shard))

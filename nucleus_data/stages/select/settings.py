@@ -1,0 +1,74 @@
+"""Settings of `select`: rules, the order of preference among duplicates, quality tiers."""
+
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Action = Literal["reject", "flag"]
+
+
+class RuleSettings(BaseModel):
+    """One rule, as written in YAML (a bare string is its condition)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    where: str = Field(
+        min_length=1, description="SQL condition on one record; true rejects or flags it."
+    )
+    action: Action = Field("reject", description="'reject' or 'flag'.")
+    reason: str = Field("", description="A few words for people; by default the rule's name.")
+
+
+class TierSettings(BaseModel):
+    """Quality tiers A1, A2 and so on, by a score."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    score: str | None = Field(
+        None, description="SQL: a number for one record, from its signals; null for no tiers."
+    )
+    bounds: tuple[float, ...] = Field(
+        (5.0, 5.5, 6.0, 6.5, 6.8),
+        min_length=1,
+        description="The lowest score of A1, A2, ...; what is below the first has no tier.",
+    )
+
+    @field_validator("bounds")
+    @classmethod
+    def _rising(cls, bounds: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(a < b for a, b in pairwise(bounds)) or not all(map(math.isfinite, bounds)):
+            raise ValueError(f"bounds must rise, got {list(bounds)}")
+        return bounds
+
+
+class SelectSettings(BaseModel):
+    """What is kept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rules: dict[str, RuleSettings] = Field(
+        default_factory=dict,
+        description="Rule name -> condition, or {where, action, reason}; null takes a rule away.",
+    )
+    drop_duplicates: bool = Field(
+        True, description="Walk the pairs that `dedup` found and keep one image of each cluster."
+    )
+    prefer: tuple[str, ...] = Field(
+        ("width * height desc", "bytes desc"),
+        description="SQL order that decides which duplicate survives; ties go to the smaller id.",
+    )
+    tiers: TierSettings = Field(TierSettings(), description="Quality tiers.")
+
+    @field_validator("rules", mode="before")
+    @classmethod
+    def _bare_conditions(cls, rules: Any) -> Any:
+        if not isinstance(rules, Mapping):
+            return rules
+        return {
+            name: {"where": rule} if isinstance(rule, str) else rule
+            for name, rule in rules.items()
+            if rule is not None
+        }

@@ -1,0 +1,151 @@
+"""The walk over the duplicates, the one corpus-wide part of `select`: who of them stays.
+
+It needs the decisions of those records that are in a pair, so the rules are asked first, and the
+ledger is written when it is known who stays. The answers wait in a file of some bits a record: to
+ask again would mean to read all tables again. Memory grows with the duplicates.
+"""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.tables import KEY_FIELDS, Table, parts_sql
+from nucleus_data.errors import RequestError
+from nucleus_data.runner.work import Summary
+from nucleus_data.stages.dedup.walk import walk
+from nucleus_data.stages.select.judge import KEYS, values_of
+from nucleus_data.stages.select.plan import (
+    SHARDS_A_TASK,
+    SelectionPlan,
+    get,
+    naming,
+    places_of,
+    put,
+)
+
+DROPPED_SCHEMA = pa.schema([*KEY_FIELDS, pa.field("duplicate_of", pa.string())])
+THREADS = 8
+
+
+@dataclass(frozen=True)
+class JudgeTask:
+    """Asks the rules about a group of shards that has records in a pair (a task of the runner)."""
+
+    plan: SelectionPlan
+
+    def run(self, number: int) -> Summary:
+        """Writes the answers, and who is kept before the walk; `number` is any shard of the group.
+
+        The latter is written last, and says that a group is done.
+        """
+        group = number // SHARDS_A_TASK
+        with naming(self.plan, group):
+            corpus = self.plan.corpus()
+            store, exchanged = corpus.store, self.plan.exchanged
+            if store.exists(exchanged("kept", group)):
+                return Summary()
+            members = get(store, exchanged("members", group))
+            assert members is not None
+            shards = [
+                self.plan.read(corpus, shard, self.plan.records(corpus, shard))
+                for shard in self.plan.group(group)
+            ]
+            answers = self.plan.judge(shards)
+            values = pa.concat_tables(
+                [values_of(shard, self.plan.decisions.prefer) for shard in shards],
+                promote_options="permissive",
+            )
+            paired = pa.array(np.isin(places_of(answers), places_of(members)))
+            asked = answers.filter(paired)
+            stays = pc.equal(self.plan.decide(asked).column("state"), "kept")
+            kept = asked.select(list(KEYS))
+            for name in values.column_names:
+                kept = kept.append_column(name, values.column(name).filter(paired))
+            # Ids don't shrink, and are in `records`.
+            put(store, exchanged("answers", group), answers.drop_columns(["id"]))
+            put(store, exchanged("kept", group), kept.filter(stays))
+            return Summary()
+
+
+def read_pairs(corpus: Corpus, config_hash: str) -> pa.Table | None:
+    """All pairs that `dedup` found; None if there are none."""
+    pairs = Table(corpus.store, "dedup", config_hash)
+    if not pairs.part_names():
+        return None
+    source = parts_sql(corpus.store, pairs.folder)
+    found: pa.Table = corpus.connection().sql(f"SELECT * FROM {source}").to_arrow_table()
+    return found
+
+
+def write_members(plan: SelectionPlan, corpus: Corpus, pairs: pa.Table) -> list[int]:
+    """Says which records are in a pair; returns the groups of shards that have some."""
+    here = pairs.filter(pairs["other_shard"].is_valid())
+    ends = [(pairs["shard"], pairs["row"]), (here["other_shard"], here["other_row"])]
+    keys = [places_of(pa.table({"shard": shard, "row": row})) for shard, row in ends]
+    places = np.unique(np.concatenate(keys))
+    shards, rows = (places >> 32).astype(np.int32), (places & 0xFFFFFFFF).astype(np.int32)
+    return _write_groups(plan, corpus, "members", pa.table({"shard": shards, "row": rows}))
+
+
+def walk_duplicates(
+    plan: SelectionPlan,
+    corpus: Corpus,
+    pairs: pa.Table,
+    groups: Iterable[int],
+    prefer: Sequence[str],
+) -> int:
+    """Walks each component of pairs best first, and says who is dropped, and for whom.
+
+    Args:
+        plan: What is decided; `JudgeTask` was run.
+        corpus: The corpus.
+        pairs: All pairs; those of other corpora's records are all kept.
+        groups: The groups of shards with records in a pair.
+        prefer: SQL order, best first.
+
+    Returns:
+        How many records were dropped.
+    """
+    with ThreadPoolExecutor(THREADS) as pool:
+        names = (plan.exchanged("kept", group) for group in groups)
+        parts = list(pool.map(lambda name: get(corpus.store, name), names))
+    kept = pa.concat_tables([p for p in parts if p is not None], promote_options="permissive")
+    connection = corpus.connection()
+    connection.register("kept_members", kept)
+    order = ", ".join([*prefer, "id"])
+    try:
+        members = connection.sql(
+            f"SELECT shard, row, id FROM kept_members ORDER BY {order}"
+        ).to_arrow_table()
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        raise RequestError(f"select.prefer: {list(prefer)} fails on a record: {reason}") from None
+    finally:
+        connection.unregister("kept_members")
+    count = members.num_rows
+    kept_for = walk(members["id"], np.ones(count, bool), np.arange(count), pairs)
+    dropped = members.append_column("duplicate_of", kept_for).filter(kept_for.is_valid())
+    dropped = dropped.sort_by([("shard", "ascending"), ("row", "ascending")]).cast(DROPPED_SCHEMA)
+    _write_groups(plan, corpus, "dropped", dropped)
+    return dropped.num_rows
+
+
+def _write_groups(plan: SelectionPlan, corpus: Corpus, kind: str, rows: pa.Table) -> list[int]:
+    """Writes rows, sorted by shard, as one file for each group of shards that has some."""
+    of = rows.column("shard").to_numpy() // SHARDS_A_TASK
+    groups, starts = np.unique(of, return_index=True)
+    bounds = [*starts.tolist(), rows.num_rows]
+
+    def write(i: int) -> None:
+        mine = rows.slice(bounds[i], bounds[i + 1] - bounds[i])
+        put(corpus.store, plan.exchanged(kind, int(groups[i])), mine)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(write, range(len(groups))))
+    return [int(group) for group in groups]

@@ -1,0 +1,127 @@
+"""The stage `shard`: makes the training set of the selection.
+
+It is planned on metadata (`plan`), written by one task an output tar (`write`), and published by
+its manifest (`sets.layout`).
+"""
+
+from collections.abc import Iterator, Mapping
+
+from nucleus_data.errors import RequestError
+from nucleus_data.runner.pins import SET
+from nucleus_data.runner.run import Run
+from nucleus_data.runner.work import Item
+from nucleus_data.sets.layout import NOTES, PLANS, ROOT, SetFolder
+from nucleus_data.stage import CorpusStage
+from nucleus_data.stages.select.stage import TABLE as SELECTION
+from nucleus_data.stages.select.stage import Select
+from nucleus_data.stages.shard.plan import left_out, plan_query, plan_tars
+from nucleus_data.stages.shard.settings import ShardSettings
+from nucleus_data.stages.shard.write import TarTask, publish_set
+
+VERSION = 1
+
+
+class Shard(CorpusStage[ShardSettings]):
+    """Writes the kept, captioned images as training shards.
+
+    Args:
+        settings: What the set holds.
+        select: The stage whose selection is taken.
+    """
+
+    name = "shard"
+    help = "Write the kept, captioned images as training shards."
+    Settings = ShardSettings
+    faces = ("select",)
+
+    def __init__(self, settings: ShardSettings, select: Select) -> None:
+        super().__init__(settings)
+        self.select = select
+
+    def folders(self, tables: Mapping[str, str]) -> Iterator[str]:
+        """The set's folders, once it has a name."""
+        if SET in tables:
+            yield f"{tables[SET]}/{PLANS}"
+            yield f"{tables[SET]}/{NOTES}"
+            for resolution in self.settings.resolutions:
+                for aspect in self.settings.aspects:
+                    yield f"{tables[SET]}/{resolution}/{aspect}"
+
+    def pin(self, run: Run) -> Mapping[str, str]:
+        """Finds the selection, and names the training set that it and the captions make.
+
+        Raises:
+            RequestError: There is no selection of the tables and rules as they are now, or a
+            caption
+                is no variant.
+        """
+        pins = self.select.found(run)
+        captions = check_captions(self.settings, run.pins.variants("caption."))
+        tables = {**run.tables, **pins}
+        inputs = {name: tables[name] for name in (SELECTION, "inspect.file", *captions)}
+        settings = self.settings.model_dump(mode="json")
+        hashed = run.identify(inputs, inputs, version=VERSION, settings=settings)
+        return {**pins, SET: f"{ROOT}/{self.settings.name}/{hashed}"}
+
+    def count(self, run: Run) -> None:
+        """Says how many records are kept, and how many of them have no caption."""
+        rows = run.corpus.connection().sql(
+            f"SELECT count(*), count(*) FILTER (len(captions) = 0) FROM ({self._query(run)})"
+        )
+        total, without = rows.fetchall()[0]
+        run.say(f"shard: {total:,} kept records, {without:,} of them without a caption")
+
+    def do(self, run: Run) -> None:
+        """Plans and writes the set, unless it is there."""
+        folder = set_of(run)
+        if folder.published:
+            run.say(f"shard: the set is there already: {folder.url()}")
+            return
+        query, tars = self._query(run), 0
+        for tar in plan_tars(run.corpus, query, self.settings):
+            folder.write_plan(tar)
+            tars += 1
+        without = left_out(run.corpus, query)
+        folder.write_left_out(without)
+        task = TarTask(run.corpus.uri, run.corpus.store.storage_options, folder.path)
+        report = run.loop(self, task, (Item(n) for n in range(tars)), tars)
+        if report.failed:
+            return
+        samples = sum(publish_set(folder, tars).column("samples").to_pylist())
+        run.say(
+            f"  {samples:,} samples in {tars} training shards; "
+            f"{without.num_rows:,} kept records left out (no caption)"
+        )
+        run.say(f"  {folder.url('manifest.parquet')}")
+
+    def _query(self, run: Run) -> str:
+        choice = run.choice
+        return plan_query(
+            run.corpus, run.tables, self.settings, limit=choice.limit, sample=choice.sample
+        )
+
+
+def set_of(run: Run) -> SetFolder:
+    """The training set that a run has pinned."""
+    assert run.pins.training_set is not None, "shard.pin comes first"
+    return SetFolder(run.corpus.store, run.pins.training_set)
+
+
+def check_captions(settings: ShardSettings, variants: list[str]) -> list[str]:
+    """The caption tables that the training set reads.
+
+    Args:
+        settings: The training set's.
+        variants: Those of the caption stage, sorted.
+
+    Raises:
+        RequestError: A caption is no variant of the caption stage.
+    """
+    for table in settings.caption_tables():
+        name = table.removeprefix("caption.")
+        if name not in variants:
+            raise RequestError(
+                f"shard.captions names {name!r}, which is no caption "
+                f"variant; allowed: source, {', '.join(variants)}"
+            )
+    return list(settings.caption_tables())
