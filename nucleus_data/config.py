@@ -9,7 +9,7 @@ model.
 import difflib
 import types
 import typing
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,29 +24,35 @@ KEEPS_VALUES: dict[str, Any] = {"keeps_values": True}
 
 
 def load(
-    model: type[ModelT], content: Mapping[str, Any], path: str, overrides: Sequence[str] = ()
+    model: type[ModelT],
+    path: Path,
+    overrides: Sequence[str] = (),
+    check: Callable[[tuple[str, ...], Any, Mapping[str, Any], str], None] | None = None,
 ) -> ModelT:
-    """Validates a configuration with its overrides.
+    """Reads a configuration file, with its bases, and applies overrides.
 
     Args:
         model: The settings.
-        content: What the file holds, from `read_layers`.
-        path: The file, for messages.
+        path: YAML file.
         overrides: `key.sub=value`; the value is YAML (`shard.resolutions=[64,128]`).
+        check: Asked about each override before it is applied: keys, value, the content so far, and
+            its text.
 
     Raises:
         RequestError: With every problem, one a line.
     """
+    content = read_layers(path)
     given: dict[tuple[str, ...], str] = {}
-    whole = dict(content)
     for override in overrides:
         keys, value = parse_override(override)
-        set_key(whole, keys, value, override)
+        if check:
+            check(keys, value, content, override)
+        set_key(content, keys, value, override)
         given[keys] = override
     try:
-        return model.model_validate(whole)
+        return model.model_validate(content)
     except ValidationError as error:
-        raise RequestError(explain(model, error, path, given)) from None
+        raise RequestError(explain(model, error, str(path), given)) from None
 
 
 def explain(

@@ -24,7 +24,11 @@ from nucleus_model.settings.settings import QuickTrainSettings
 
 
 def read_settings(config: Path | None, overrides: Sequence[str]) -> QuickTrainSettings:
-    """The settings of a recipe's section, or of a file of that section alone, and overrides.
+    """Reads the settings of a recipe's section, or of a file of that section alone.
+
+    Args:
+        config: The recipe, or the file; None for the defaults.
+        overrides: `key.sub=value`, with or without `quick_train.` in front; they count last.
 
     Raises:
         RequestError: The file or an override is not as it should be.
@@ -50,7 +54,7 @@ def _explained(problem: Mapping[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Trains as the command line says; returns the exit code."""
     parser = argparse.ArgumentParser("python -m nucleus_model", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("set", metavar="SET")
@@ -60,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_intermixed_args(arguments)
     try:
         settings = read_settings(given.config, given.overrides)
+        # Here, as torch takes seconds to import: help and wrong settings are answered at once.
         from nucleus_model.training.train import quick_train
 
         with tqdm(desc="train", unit=" steps", total=settings.steps, delay=1, disable=None) as bar:
@@ -72,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (RequestError, CorpusError, ValueError, FloatingPointError) as error:
         print(error, file=sys.stderr)
         return 2
-    if os.environ.get("RANK", "0") == "0":
+    if os.environ.get("RANK", "0") == "0":  # under torchrun one process alone speaks
         print(f"{summary['text']}\n{given.out / summary['grid']}")
     return 0
 

@@ -43,12 +43,11 @@ from PIL import Image
 
 from nucleus_data.pixels import PixelError, Reason, open_picture
 from nucleus_data.world import render, scene
+from nucleus_data.world.damage import flipped, zeroed
 from scripts.benchmark import Measure, parser, publish
 from scripts.corruption.clean import SHIPPED, clean_files
 from scripts.corruption.encoders import JPEGS, OTHERS, Encode
 
-ZEROED = 1000
-FLIPPED = 8
 SIDES = (384, 768, 1536)
 GOALS = {"zeros": 0.92, "flips": 0.75}
 
@@ -70,28 +69,6 @@ class Trial:
     ours: str
     pillow: bool
     opencv: bool
-
-
-def zeroed(data: bytes) -> bytes:
-    """1,000 bytes in the middle, or a quarter of a smaller file, set to 0."""
-    count = min(ZEROED, len(data) // 4)
-    at = (len(data) - count) // 2
-    return data[:at] + bytes(count) + data[at + count :]
-
-
-def flipped(data: bytes, rng: np.random.Generator) -> bytes:
-    """8 bits flipped, uniformly in the coded data of a JPEG, else in the last three quarters."""
-    start, end = len(data) // 4, len(data)
-    if data.startswith(b"\xff\xd8"):
-        start = data.index(b"\xff\xda") + 2
-        start, end = (
-            start + int.from_bytes(data[start : start + 2], "big"),
-            data.rindex(b"\xff\xd9"),
-        )
-    found = bytearray(data)
-    for place in rng.integers(start * 8, end * 8, FLIPPED).tolist():
-        found[place // 8] ^= 1 << place % 8
-    return bytes(found)
 
 
 def our_reason(data: bytes) -> str:

@@ -30,12 +30,13 @@ import pyarrow as pa
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.tables import Table
 from nucleus_data.runner.cluster import RaySettings, connected
-from nucleus_data.runner.loop import Item, Loop, Resources, StageReport
-from nucleus_data.stages.dedup.gather import READS, Source
+from nucleus_data.runner.loop import Loop
+from nucleus_data.runner.work import Item, Resources, StageReport
+from nucleus_data.stages.dedup.gather import READS, ComparedCorpus
 from nucleus_data.stages.dedup.settings import DedupSettings
 from nucleus_data.stages.dedup.stage import compare
+from nucleus_data.world.corpora import hex_texts, write_part
 from scripts.bench_dedup import planted
-from scripts.bench_select import hexes, write_part
 from scripts.benchmark import Measure, measure, parser, publish
 
 ROWS_A_SHARD = 10_000
@@ -65,7 +66,7 @@ def make_corpus(folder: Path, count: int) -> Corpus:
     seen: list[Any] = []
     for shard in range(count // ROWS_A_SHARD):
         rows = np.arange(ROWS_A_SHARD, dtype=np.int32)
-        digests = hexes(rng, ROWS_A_SHARD, 64)
+        digests = hex_texts(rng, ROWS_A_SHARD, 64)
         if seen:  # some are files of the shard before
             again = rng.random(ROWS_A_SHARD) < EXACT_SHARE
             digests = pa.array(np.where(again, seen[-1], np.array(digests)), pa.string())
@@ -76,7 +77,7 @@ def make_corpus(folder: Path, count: int) -> Corpus:
         key = {
             "shard": pa.array(np.full(ROWS_A_SHARD, shard, np.int32)),
             "row": pa.array(rows),
-            "id": hexes(rng, ROWS_A_SHARD, 32),
+            "id": hex_texts(rng, ROWS_A_SHARD, 32),
         }
         sides = pa.array(np.full(ROWS_A_SHARD, 640, np.int32))
         tables = {
@@ -105,9 +106,9 @@ def run_once(corpus: Corpus, name: str, records: int, parts: int) -> tuple[dict[
         return report
 
     settings = DedupSettings(partition_records=-(-records // parts))
-    source = Source(0, corpus.uri, {}, "upright", HASHES, corpus.shards())
+    own = ComparedCorpus(0, corpus.uri, {}, "upright", HASHES, corpus.shards())
     start = time.perf_counter()
-    counts = compare(corpus, name, [source], settings, run_tasks)
+    counts = compare(corpus, name, [own], settings, run_tasks)
     if counts is None or counts["records"] != records:
         raise AssertionError(f"not every record was compared: {counts}")
     return {"all": time.perf_counter() - start, **seconds}, counts["pairs"]

@@ -7,7 +7,7 @@
 (ingest, inspect, dedup, select, shard), once as they are and once with every caption at another
 picture. A transformer is trained on each with the settings of configs/nano/learning.yaml, both at
 once, a core each. Each then draws 200 fixed prompts from fixed seeds
-(scripts/learning/prompts.jsonl), single objects that no training picture shows alone, and
+(nucleus_data/world/prompts.jsonl), single objects that no training picture shows alone, and
 `nucleus_data.world.looking` says which shapes it finds in the pictures. One run, no picking: the
 last checkpoint counts.
 
@@ -34,14 +34,20 @@ import torch
 from PIL import Image
 
 from nucleus_data.line.recipe import load_recipe
-from nucleus_data.world.looking import ImageScore, score_image
+from nucleus_data.stages.train.stage import Train
+from nucleus_data.world.looking import ImageScore
+from nucleus_data.world.prompts import (
+    Prompt,
+    read_prompts,
+    score_prompts,
+    write_training_pictures,
+)
 from nucleus_model.checkpoints.saved import load_saved
 from nucleus_model.sampling.pictures import tile
 from nucleus_model.sampling.sample import sample_images
 from nucleus_model.settings.settings import QuickTrainSettings
 from nucleus_model.training.train import quick_train
 from scripts.benchmark import Measure, measure, parser, publish
-from scripts.learning.scenes import Prompt, read_prompts, write_pictures
 
 RECIPE = Path(__file__).resolve().parents[1] / "configs/nano/learning.yaml"
 KINDS = ("true", "shuffled")
@@ -72,7 +78,7 @@ QUICK = Size(pictures=300, steps=8, prompts=8)
 def training_set(folder: Path, count: int, shuffled: bool) -> Path:
     """Paints, and runs the line up to the training set. Returns its folder."""
     pictures, corpus = folder / "pictures", folder / "corpus"
-    write_pictures(pictures, count, shuffled=shuffled)
+    write_training_pictures(pictures, count, shuffled=shuffled)
     nucleus = str(Path(sys.executable).with_name("nucleus"))
     common = ("--config", str(RECIPE), f"corpus={corpus}")
     for stage in ("ingest", "curate", "shard"):
@@ -94,10 +100,7 @@ def trained(folder: Path, settings: QuickTrainSettings, prompts: Sequence[Prompt
     if len(shown) == rows * columns:
         grid = tile(shown.reshape(rows, columns, *shown.shape[1:]))
         Image.fromarray(grid).save(folder.parent / f"{folder.name}.png")
-    score = sum(
-        (score_image(image, prompt.scene) for image, prompt in zip(images, prompts, strict=True)),
-        ImageScore(),
-    )
+    score = score_prompts(images, prompts)
     return Learned(score, summary["timings"]["seconds"] / 60, summary["last_loss"])
 
 
@@ -137,7 +140,7 @@ def bench(out: Path, size: Size) -> list[Measure]:
     """All rows."""
     recipe = load_recipe(RECIPE, [f"corpus={out}"])
     changed = {} if size.steps is None else {"steps": size.steps, "sample_every": 0}
-    settings = recipe.quick_train.model_copy(update=changed)
+    settings = recipe.section(Train).model_copy(update=changed)
     prompts = read_prompts()[: size.prompts]
     for kind in KINDS:
         if not (out / kind).exists():

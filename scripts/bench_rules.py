@@ -15,11 +15,11 @@ reasons. Real pictures are for the full recipe: more than half of the stamps are
 where a blur of a sixtieth of the side, or a border of a twentieth, is hardly a pixel or two.
 
 A rule's precision is the share of fitting pictures among all that it finds, but for those that an
-earlier rule (any rule, for a flag) rejects anyway. `RIGHTLY`
-(scripts/rules/faults.py) says which faults fit beside its own: what is nearly black has no detail
-left. Beside a rule's precision stand the pictures that don't fit. Rare files (CMYK, palettes,
-profiles) are no fault: they are counted as clean. Not here, because a model is needed to see them:
-unsafe, watermarked, dense_text, and faults of captions.
+earlier rule (any rule, for a flag) rejects anyway. `RIGHTLY` (nucleus_data/world/expected.py) says
+which faults fit beside its own: what is nearly black has no detail left. Beside a rule's precision
+stand the pictures that don't fit. Rare files (CMYK, palettes, profiles) are no fault: they are
+counted as clean. Not here, because a model is needed to see them: unsafe, watermarked, dense_text,
+and faults of captions.
 
 Each fault that a rule is there for has a goal. Of copies, the duplicate search is asked for what a
 hash of the whole picture can tell; crops and logos are reported and have none. `false ones` are
@@ -35,12 +35,14 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 
 from nucleus_data.line.recipe import Recipe, load_recipe
+from nucleus_data.stages.dedup.stage import Dedup
+from nucleus_data.stages.inspect.stage import Inspect
+from nucleus_data.world.expected import PLANTED
 from nucleus_data.world.plan import NONE, WorldSettings
 from nucleus_data.world.scenes import LEVELS
 from scripts.benchmark import Measure, parser, publish
 from scripts.rules import counting
 from scripts.rules.copies import CANONICAL, PLAIN, among_originals, copies
-from scripts.rules.faults import PLANTED
 from scripts.rules.measuring import Bench, Row, world
 from scripts.rules.pictures import ORIGINAL, clean_rows, pictures_of, planted_rows
 
@@ -50,8 +52,8 @@ def table(rows: Sequence[Row], recipe: Recipe) -> Iterator[Measure]:
     found = counting.decided(rows, recipe)
     yield from counting.recalls(rows, found)
     yield from counting.precisions(rows, found, recipe)
-    yield from copies(rows, PLAIN, recipe.dedup)
-    yield from copies(rows, CANONICAL, recipe.dedup)
+    yield from copies(rows, PLAIN, recipe.section(Dedup))
+    yield from copies(rows, CANONICAL, recipe.section(Dedup))
     yield from counting.clean(rows, found, recipe)
 
 
@@ -82,12 +84,12 @@ def on_pictures(
     for measure, names in counting.originals(clean, found, recipe):
         measures.append(measure)
         listed = names  # those lost by how they look; others are too many
-    pairs, named = among_originals(whole, PLAIN, recipe.dedup)
+    pairs, named = among_originals(whole, PLAIN, recipe.section(Dedup))
     return [*measures, *pairs, *table(rows, recipe)], [*listed, *named]
 
 
 def _signals(recipe: Recipe) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*recipe.inspect.signals, CANONICAL.name)))
+    return tuple(dict.fromkeys((*recipe.section(Inspect).signals, CANONICAL.name)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 # Before numpy: as Ray does in its workers, so that the plain loop is no faster.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -37,14 +37,12 @@ from nucleus_data.corpus.tables import table_schema
 from nucleus_data.pixels import open_picture
 from nucleus_data.runner.cluster import RaySettings, connected
 from nucleus_data.runner.rows import StageJob
+from nucleus_data.runner.work import Item, Resources, StageReport
 from nucleus_data.signals import load_group
-from nucleus_data.stage import Result, Row, Stage, TableSpec
+from nucleus_data.stage import Result, Row, RowStage, TableSpec
 from nucleus_data.stages.inspect.stage import Inspect, InspectSettings
+from nucleus_data.world.corpora import repeated_corpus, scene_jpegs
 from scripts.benchmark import Measure, measure, parser, publish
-from scripts.benchmark_corpus import make_corpus, pictures
-
-if TYPE_CHECKING:
-    from nucleus_data.runner.loop import Item, StageReport
 
 MB = 1 << 20
 WORKERS = 2
@@ -77,10 +75,11 @@ class NoSettings(BaseModel):
     """Nothing to set."""
 
 
-class Idle(Stage[NoSettings]):
+class Idle(RowStage[NoSettings]):
     """Does nothing with a row, not even read its image."""
 
     name = "idle"
+    help = "Do nothing."
     Settings = NoSettings
     reads_images: ClassVar[bool] = False
 
@@ -113,15 +112,15 @@ class Bench:
         self.shards = shards
         self.runs = itertools.count()
 
-    def job(self, stage: Stage[Any]) -> StageJob:
+    def job(self, stage: RowStage[Any]) -> StageJob:
         """A job whose tables no run has written to."""
         run = next(self.runs)
         hashes = {spec.name: f"run{run:04d}" for spec in stage.tables()}
         return StageJob(self.corpus.uri, {}, stage, {"records": RECORDS_HASH, **hashes})
 
-    def run(self, stage: Stage[Any], workers: int | None) -> "StageReport":
+    def run(self, stage: RowStage[Any], workers: int | None) -> StageReport:
         """A stage through the runner, over all shards."""
-        from nucleus_data.runner.loop import Loop, Resources
+        from nucleus_data.runner.loop import Loop
 
         loop = Loop(stage.name, self.job(stage), Resources(workers=workers), progress=False)
         report = loop.run(self.items())
@@ -130,10 +129,8 @@ class Bench:
             raise RuntimeError(f"{stage.name}: {done} of {asked} rows, failed: {report.failed[:3]}")
         return report
 
-    def items(self) -> Iterator["Item"]:
+    def items(self) -> Iterator[Item]:
         """All shards."""
-        from nucleus_data.runner.loop import Item
-
         return (Item(number) for number in range(self.shards))
 
     def plain(self, settings: InspectSettings, folder: Path) -> None:
@@ -162,7 +159,7 @@ class TinyBench(Bench):
         super().__init__(corpus, shards)
         self.memory: list[float] = []
 
-    def items(self) -> Iterator["Item"]:
+    def items(self) -> Iterator[Item]:
         """All shards, with a note on the way."""
         for item in super().items():
             if item.number and item.number % (self.shards // 10) == 0:
@@ -271,8 +268,8 @@ def say(line: str) -> None:
 def run(size: Size, folder: Path) -> list[Measure]:
     """All rows, in a folder that is the caller's to remove. Starts Ray if it does not run."""
     say(f"making {size.shards} shards of {size.images} images, and {size.tiny:,} of one row")
-    images = make_corpus(folder / "images", size.shards, pictures(size.images, SIDE))
-    tiny = make_corpus(folder / "tiny", size.tiny, [b"x"])
+    images = repeated_corpus(folder / "images", size.shards, scene_jpegs(size.images, SIDE))
+    tiny = repeated_corpus(folder / "tiny", size.tiny, [b"x"])
     bench = Bench(images, size.shards)
     with connected(RaySettings(num_cpus=WORKERS)):
         meter = CpuMeter()

@@ -9,7 +9,6 @@ the order of preference are those of configs/full/recipe.yaml. Ray is started be
 """
 
 import contextlib
-import json
 import os
 import sys
 import tempfile
@@ -26,17 +25,18 @@ import psutil
 import pyarrow as pa
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.tables import Table, encode_part
-from nucleus_data.hashing import encode_rows
-from nucleus_data.line import steps
+from nucleus_data.corpus.published import publish as publish_table
+from nucleus_data.corpus.tables import Table
 from nucleus_data.line.recipe import Recipe, load_recipe
+from nucleus_data.line.steps import open_run, step
 from nucleus_data.runner.cluster import RaySettings, connected
 from nucleus_data.runner.run import Run
 from nucleus_data.stages.dedup.rows import PAIRS
-from nucleus_data.stages.dedup.stage import PUBLISHED
-from nucleus_data.stages.select.stage import LedgerTask, Plan
-from nucleus_data.views import compare as compare_steps
-from nucleus_data.views.pairs import pin_dedup
+from nucleus_data.stages.select.ledger import LedgerTask
+from nucleus_data.stages.select.plan import SelectionPlan
+from nucleus_data.stages.select.stage import Select, published_selection
+from nucleus_data.views.compare import what_if
+from nucleus_data.world.corpora import hex_texts, write_part
 from scripts.benchmark import Measure, measure, parser, publish
 
 RECIPE = Path(__file__).resolve().parents[1] / "configs/full/recipe.yaml"
@@ -61,26 +61,6 @@ class Size:
 QUICK = Size(rows=300_000, rounds=2)
 
 
-def write_part(table: Table, shard: int, rows: pa.Table) -> None:
-    """A part as `Table.append` would write it, without waiting for the disk."""
-    footer = {
-        "table": table.name,
-        "config_hash": table.config_hash,
-        "shard": str(shard),
-        "rows": encode_rows(rows.column("row").to_numpy()),
-    }
-    path = Path(table.store.path(f"{table.folder}/{shard:06d}-0.parquet"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encode_part(rows, footer))
-
-
-def hexes(rng: np.random.Generator, count: int, size: int) -> pa.Array:
-    """`count` random texts of `size` hex digits."""
-    text = rng.bytes(count * size // 2).hex().encode()
-    offsets = pa.py_buffer(np.arange(0, (count + 1) * size, size, dtype=np.int32))
-    return pa.StringArray.from_buffers(count, offsets, pa.py_buffer(text))
-
-
 def records(rng: np.random.Generator, keys: dict[str, pa.Array]) -> pa.Table:
     """A shard's records; one in 200 was not downloaded."""
     ids, count = keys["id"], len(keys["id"])
@@ -96,7 +76,7 @@ def records(rng: np.random.Generator, keys: dict[str, pa.Array]) -> pa.Table:
             "file": pa.array([f"{name}.jpg" for name in text], mask=lost),
             "offset": pa.array(np.cumsum(size), mask=lost),
             "size": pa.array(size, mask=lost),
-            "sha256": hexes(rng, count, 64),
+            "sha256": hex_texts(rng, count, 64),
             "error": pa.array(np.full(count, "http_404"), mask=~lost),
             "detail": pa.nulls(count, pa.string()),
             "retryable": pa.array(np.zeros(count, bool)),
@@ -192,13 +172,14 @@ def signals(rng: np.random.Generator, keys: dict[str, pa.Array]) -> dict[str, pa
 def make_corpus(folder: Path, rows: int) -> Corpus:
     """A corpus of tables alone, measured and compared, with nothing selected."""
     corpus = Corpus(str(folder), create=True)
-    hashes = recipe(corpus).table_hashes()
+    made = recipe(corpus)
+    hashes = made.pins().tables
     rng = np.random.default_rng(rows)
     copies: list[tuple[int, int, str]] = []
     for shard in range(rows // ROWS_A_SHARD):
         row = np.arange(ROWS_A_SHARD, dtype=np.int32)
         places = pa.array(np.full(ROWS_A_SHARD, shard, np.int32))
-        keys = {"shard": places, "row": pa.array(row), "id": hexes(rng, ROWS_A_SHARD, 32)}
+        keys = {"shard": places, "row": pa.array(row), "id": hex_texts(rng, ROWS_A_SHARD, 32)}
         write_part(corpus.records, shard, records(rng, keys))
         for name, table in signals(rng, keys).items():
             write_part(Table(corpus.store, name, hashes[name]), shard, table)
@@ -206,8 +187,8 @@ def make_corpus(folder: Path, rows: int) -> Corpus:
         copies += [(shard, int(r), keys["id"][r].as_py()) for r in chosen]
         if shard % 100 == 99:
             print(f"{shard + 1} shards made", file=sys.stderr, flush=True)
-    pairs = Table(corpus.store, "dedup", pin_dedup(run(corpus, "bench"))["dedup"])
-    write_pairs(pairs, copies, rng)
+    pins = made.stages()["dedup"].pin(quiet_run(made, "bench"))
+    write_pairs(Table(corpus.store, "dedup", pins["dedup"]), copies, rng)
     return corpus
 
 
@@ -228,7 +209,7 @@ def write_pairs(
         content = [pa.array(c, f.type) for c, f in zip(columns, PAIRS, strict=True)]
         write_part(table, shard, pa.table(content, schema=PAIRS))
     counts = {"records": len(copies), "pairs": half, "exact": half // 2}
-    table.store.create(f"{table.folder}/{PUBLISHED}", json.dumps(counts).encode())
+    publish_table(table.store, table.folder, counts)
 
 
 def recipe(corpus: Corpus, *overrides: str) -> Recipe:
@@ -236,9 +217,19 @@ def recipe(corpus: Corpus, *overrides: str) -> Recipe:
     return load_recipe(RECIPE, [f"corpus={corpus.uri}", *overrides])
 
 
-def run(corpus: Corpus, command: str, *overrides: str) -> Run:
-    """A run of the full recipe that says nothing."""
-    return Run(recipe(corpus, *overrides), command, say=lambda _: None)
+def quiet_run(made: Recipe, command: str) -> Run:
+    """A run of a recipe that says nothing."""
+    return open_run(made, command, say=lambda _: None)
+
+
+def select(made: Recipe) -> dict[str, int]:
+    """Decides about all records as `nucleus select` does; returns how many are in each state."""
+    run = quiet_run(made, "select")
+    step(run, made.stages(), "select")
+    published = published_selection(run.corpus.store, run.tables["selection"])
+    if published is None:
+        raise AssertionError("the selection was not published: shards failed")
+    return dict(published["states"])
 
 
 def worker_seconds() -> float:
@@ -254,7 +245,8 @@ def worker_seconds() -> float:
 
 def bench(corpus: Corpus, size: Size) -> list[Measure]:
     """All rows. A first selection is made before, so that the workers are there and warm."""
-    steps.select(run(corpus, "select"))
+    now = recipe(corpus)
+    select(now)
     wall: dict[str, list[float]] = {"what-if": [], "select": []}
     busy: dict[str, list[float]] = {"what-if": [], "select": []}
 
@@ -264,18 +256,18 @@ def bench(corpus: Corpus, size: Size) -> list[Measure]:
         busy[name].append(worker_seconds() + time.process_time() - cpu)
         wall[name].append(time.perf_counter() - before)
 
-    def select(changed: str) -> None:
-        states = steps.select(run(corpus, "select", changed))
+    def select_and_check(changed: Recipe) -> None:
+        states = select(changed)
         if sum(states.values()) != size.rows // ROWS_A_SHARD * ROWS_A_SHARD:
             raise AssertionError(f"not every record is decided about: {states}")
         if not states["kept"] or not states["duplicate"] or states["pending"]:
             raise AssertionError(f"the records are no case of what is measured: {states}")
 
     for turn in range(size.rounds):
-        changed = f"select.rules.too_small=least(width, height) < {300 + turn}"
-        other = recipe(corpus, changed)
-        timed("what-if", partial(compare_steps.what_if, run(corpus, "what-if"), other))
-        timed("select", partial(select, changed))
+        # Another threshold each time: the same one would find its selection made before.
+        changed = recipe(corpus, f"select.rules.too_small=least(width, height) < {300 + turn}")
+        timed("what-if", partial(what_if, quiet_run(now, "what-if"), now, changed))
+        timed("select", partial(select_and_check, changed))
         said = ", ".join(f"{name} {wall[name][-1]:.2f} s ({busy[name][-1]:.2f})" for name in wall)
         print(f"round {turn + 1} of {size.rounds}: {said}", file=sys.stderr, flush=True)
     scale = GOAL_ROWS / size.rows
@@ -299,10 +291,12 @@ def bench(corpus: Corpus, size: Size) -> list[Measure]:
 
 def alone(corpus: Corpus) -> list[float]:
     """CPU milliseconds a shard of the last pass, a group of shards at a time, without Ray."""
-    planned = run(corpus, "select", f"select.rules.too_small=width < {ROWS_A_SHARD}")
-    decisions = steps.pin_selection(planned)
-    where = (corpus.uri, planned.recipe.storage_options)
-    plan = Plan(*where, decisions, planned.tables, corpus.shards())
+    made = recipe(corpus, f"select.rules.too_small=width < {ROWS_A_SHARD}")
+    planned, stage = quiet_run(made, "select"), made.stages()["select"]
+    assert isinstance(stage, Select)
+    planned.pin(stage.pin(planned))
+    decisions = stage.decisions(planned)
+    plan = SelectionPlan(corpus.uri, {}, decisions, planned.tables, corpus.shards())
     taken = []
     for group in plan.groups()[:ALONE_GROUPS]:
         started = time.process_time()

@@ -21,7 +21,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 from nucleus_data.world import WorldSettings, render, scene, write_world
 from nucleus_data.world.files import encoded
-from nucleus_data.world.plan import NONE, Plan
+from nucleus_data.world.plan import NONE, WorldPlan
 from scripts.benchmark import Measure, measure, parser, publish
 
 SEED = 0
@@ -54,7 +54,7 @@ def written(folder: Path, images: int, workers: int, level: str = "core") -> flo
 
 def floor(images: int) -> float:
     """Seconds a picture, to encode and write clean pictures that are painted already."""
-    lines = [line for line in Plan(WorldSettings(images, SEED)) if line.fault == NONE][:60]
+    lines = [line for line in WorldPlan(WorldSettings(images, SEED)) if line.fault == NONE][:60]
     pictures = [render(scene(SEED, p.scene), p.width, p.height) for p in lines]
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
@@ -84,7 +84,7 @@ def run(size: Size, root: Path) -> list[Measure]:
     print(f"{size.images:,} pictures", file=sys.stderr, flush=True)
     whole = written(root / "whole", size.images, 2)
     bytes_ = sum(p.stat().st_size for p in (root / "whole").rglob("*") if p.is_file())
-    pixels = sum(p.width * p.height for p in Plan(WorldSettings(2000, SEED))) / 2000
+    pixels = sum(p.width * p.height for p in WorldPlan(WorldSettings(2000, SEED))) / 2000
     each = [1000 * seconds / size.sample for seconds in one]
     ratios = [ms / floor_ms for ms, floor_ms in zip(each, floors, strict=True)]
     return [

@@ -1,4 +1,4 @@
-"""Small valid pictures of every format and kind, and seeded damage, for `fuzz_pixels.py`."""
+"""Small valid pictures of every format and kind: what `fuzz_pixels.py` damages."""
 
 import io
 import struct
@@ -10,8 +10,8 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageCms
 
-INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
-WHOLE_HEAD = 64
+from nucleus_data.world.damage import png_chunk
+
 JPEG, PNG, WEBP, GIF, TIFF, BMP, AVIF = "JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"
 
 
@@ -102,19 +102,13 @@ def valid_files() -> list[tuple[str, bytes]]:
     ]
 
 
-def chunk(kind: bytes, body: bytes) -> bytes:
-    """A PNG chunk with its checksum."""
-    sealed = struct.pack(">I", zlib.crc32(kind + body))
-    return struct.pack(">I", len(body)) + kind + body + sealed
-
-
 def _interlaced() -> bytes:
     """8x8 grey, Adam7: its seven passes are of 1, 1, 2, 4, 8, 16 and 32 pixels."""
     passes = ((1, 1), (1, 1), (2, 1), (2, 2), (4, 2), (4, 4), (8, 4))
     rows = b"".join((b"\0" + bytes(range(50, 50 + w))) * h for w, h in passes)
     header = struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 1)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks)
 
 
 def _run_length_bmp() -> bytes:
@@ -125,78 +119,3 @@ def _run_length_bmp() -> bytes:
     head = struct.pack("<2sIHHI", b"BM", offset + len(runs), 0, 0, offset)
     info = struct.pack("<IiiHHIIiiII", 40, 16, 8, 1, 8, 1, len(runs), 0, 0, 256, 0)
     return head + info + colours + runs
-
-
-def mutated(seeds: list[tuple[str, bytes]], index: int, rng: np.random.Generator) -> bytes:
-    """One seed, damaged in one to three ways: bits, bytes, numbers, cuts, splices, repeats.
-
-    Args:
-        seeds: From `valid_files`.
-        index: Of the mutation; chooses the seed in turn.
-        rng: Its own generator.
-    """
-    name, data = seeds[index % len(seeds)]
-    form = name.split(".")[0]
-    for _ in range(int(rng.integers(1, 4))):
-        damage = (_flip, _overwrite, _number, _cut, _splice, _repeat)[int(rng.integers(6))]
-        if damage is _splice:
-            others = [other for kind, other in seeds if kind.startswith(form)]
-            data = _splice(data, others[int(rng.integers(len(others)))], rng)
-        else:
-            data = damage(data, rng)
-        if len(data) < 2:
-            return data
-    if form == "png" and rng.random() < 0.5:
-        data = _resealed(data)
-    return data
-
-
-def _place(data: bytes, rng: np.random.Generator) -> int:
-    """Half of the time in the first bytes, where the header is."""
-    end = min(len(data), WHOLE_HEAD * 4) if rng.random() < 0.5 else len(data)
-    return int(rng.integers(end))
-
-
-def _flip(data: bytes, rng: np.random.Generator) -> bytes:
-    found = bytearray(data)
-    for _ in range(int(rng.integers(1, 17))):
-        found[_place(data, rng)] ^= 1 << int(rng.integers(8))
-    return bytes(found)
-
-
-def _overwrite(data: bytes, rng: np.random.Generator) -> bytes:
-    at, count = _place(data, rng), int(rng.integers(1, 65))
-    filling = bytes(count) if rng.random() < 0.5 else rng.bytes(count)
-    return data[:at] + filling[: len(data) - at] + data[at + count :]
-
-
-def _number(data: bytes, rng: np.random.Generator) -> bytes:
-    size = (1, 2, 4)[int(rng.integers(3))]
-    value = INTERESTING[int(rng.integers(len(INTERESTING)))] & (256**size - 1)
-    at = _place(data, rng)
-    order = "little" if rng.random() < 0.5 else "big"
-    return (data[:at] + value.to_bytes(size, order) + data[at + size :])[: len(data)]  # type: ignore[arg-type]
-
-
-def _cut(data: bytes, rng: np.random.Generator) -> bytes:
-    return data[: int(rng.integers(1, len(data)))]
-
-
-def _splice(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
-    return data[: int(rng.integers(len(data)))] + other[int(rng.integers(len(other))) :]
-
-
-def _repeat(data: bytes, rng: np.random.Generator) -> bytes:
-    start, end = sorted(rng.integers(0, len(data), 2).tolist())
-    return (data[:end] + data[start:])[: 4 * 2**20]
-
-
-def _resealed(data: bytes) -> bytes:
-    """The PNG with right checksums, so that damage reaches what lies behind them."""
-    found, at = [data[:8]], 8
-    while at + 8 <= len(data):
-        (length,) = struct.unpack_from(">I", data, at)
-        body = data[at + 8 : at + 8 + length]
-        found.append(chunk(data[at + 4 : at + 8], body) if len(body) == length else data[at:])
-        at += length + 12
-    return b"".join(found)

@@ -32,7 +32,8 @@ import numpy as np
 from nucleus_data.pixels import PixelError, open_picture
 from nucleus_data.signals import load_group
 from nucleus_data.stages.inspect.stage import InspectSettings
-from scripts.fuzz_files import mutated, valid_files
+from nucleus_data.world.damage import mutated
+from scripts.fuzz_files import valid_files
 
 MAX_SECONDS = 5.0
 MAX_MB = 1000.0

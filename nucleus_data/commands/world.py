@@ -63,7 +63,7 @@ def world(
     The same options give the same bytes, whatever the workers. OUT/truth.parquet tells what is in
     each picture and what is wrong with it; OUT/contact.jpg shows one of each kind.
     """
-    from nucleus_data.world.plan import Plan, WorldSettings
+    from nucleus_data.world.plan import WorldPlan, WorldSettings
     from nucleus_data.world.server import WorldServer
     from nucleus_data.world.write import PICTURES, contact_sheet, write_world
 
@@ -71,7 +71,7 @@ def world(
         raise click.UsageError("--serve needs --form folder or urls; tars hold no single pictures")
     try:
         settings = WorldSettings(images, seed, level, faults)  # type: ignore[arg-type]
-        plan = Plan(settings)
+        plan = WorldPlan(settings)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     source = write_world(

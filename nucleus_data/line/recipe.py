@@ -123,16 +123,15 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         RequestError: With every problem, each with its file or override, key, what was found, what
             is allowed.
     """
-    content = config.read_layers(path)
-    for override in overrides:
-        keys, value = config.parse_override(override)
-        if value is None:
-            _check_rule(keys, content, override)
-    return config.load(FullRecipe, content, str(path), overrides)
+    return config.load(FullRecipe, path, overrides, _check_rule)
 
 
-def _check_rule(keys: tuple[str, ...], content: Mapping[str, Any], override: str) -> None:
+def _check_rule(
+    keys: tuple[str, ...], value: Any, content: Mapping[str, Any], override: str
+) -> None:
     """Refuses to take a rule away that is not there: its name is probably mistyped."""
+    if value is not None:
+        return
     rules = (content.get("select") or {}).get("rules") or {}
     if keys[:2] == ("select", "rules") and len(keys) == 3 and keys[2] not in rules:
         raise RequestError(

@@ -7,7 +7,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import Recipe
 from nucleus_data.runner.cluster import check_corpus_uri
-from nucleus_data.runner.row_stage import count_rows, do_rows, retry_rows
+from nucleus_data.runner.row_stage import count_rows, do_rows, has_failures, retry_rows
 from nucleus_data.runner.run import ALL, Choice, MakeLoop, Run, Say
 from nucleus_data.runner.work import Resources
 from nucleus_data.stage import CorpusStage, RowStage, Stage
@@ -133,6 +133,9 @@ def retry(run: Run, stages: Stages, name: str) -> None:
         stage.retry(run)
         return
     assert isinstance(stage, RowStage)
+    if not has_failures(run, stage):
+        run.say(f"{name}: nothing to retry")
+        return
     pin_chosen(run, stages, stage)
     retry_rows(run, stage)
 

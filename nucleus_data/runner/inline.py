@@ -4,7 +4,6 @@ For small work, tests and a debugger. Nothing guards it: an image that kills its
 process, and one that hangs it is waited for.
 """
 
-import pickle
 import time
 import traceback
 from collections.abc import Iterable
@@ -14,7 +13,7 @@ from tqdm import tqdm
 
 from nucleus_data.errors import DiskFullError
 from nucleus_data.runner.actor import SetupFailedError, Watchdog
-from nucleus_data.runner.rows import StageJob
+from nucleus_data.runner.rows import ShardRows, StageJob
 from nucleus_data.runner.work import FailedShard, Item, Resources, StageReport, Summary, Task
 
 
@@ -32,6 +31,7 @@ class InlineLoop:
         self, name: str, work: StageJob | Task, resources: Resources, *, progress: bool = True
     ) -> None:
         self.work = work
+        self.stage: Any = None
         self.report = StageReport(name)
         self.bar = tqdm(
             desc=name, unit=" shards", delay=1, disable=None if progress else True, leave=False
@@ -71,45 +71,38 @@ class InlineLoop:
         return items
 
     def _one(self, item: Item) -> Summary:
-        if isinstance(self.work, StageJob):
-            return run_rows(self.work, item)
-        return self.work.run(item.number)
+        if not isinstance(self.work, StageJob):
+            return self.work.run(item.number)
+        state = self.work.open(item.number, item.limit)
+        if state.todo.num_rows:
+            self.stage = self.stage or set_up(self.work)
+            run_rows(state, self.stage)
+        return state.commit()
 
 
-def run_rows(job: StageJob, item: Item, watch: Watchdog | None = None) -> Summary:
-    """Does one shard of a row stage in this process, and commits it.
+def run_rows(state: ShardRows, stage: Any, watch: Watchdog | None = None) -> None:
+    """Has a stage do the rows of a shard that lack a result, in this process.
 
     Args:
-        job: The stage and its corpus.
-        item: The shard.
+        state: The shard; it is not committed.
+        stage: Set up.
         watch: Ends this process when no row moved for too long; None to wait for ever.
     """
-    state = job.open(item.number, item.limit)
-    if state.todo.num_rows:
-        stage = _set_up(job)
-        start = time.perf_counter()
-        for outcome in stage.process(state.rows()):
-            state.accept(outcome)
-            if watch:
-                watch.touch()
+    start = time.perf_counter()
+    for outcome in stage.process(state.rows()):
+        state.accept(outcome)
         if watch:
-            watch.rest()
-        state.summary.seconds["process"] += time.perf_counter() - start
-        state.summary.seconds["process"] -= state.summary.seconds["read"]
-    return state.commit()
+            watch.touch()
+    if watch:
+        watch.rest()
+    state.summary.seconds["process"] += time.perf_counter() - start
+    state.summary.seconds["process"] -= state.summary.seconds["read"]
 
 
-_stages: dict[bytes, Any] = {}
-
-
-def _set_up(job: StageJob) -> Any:
-    """The job's stage, set up once in each worker process."""
-    key = pickle.dumps(job.stage)
-    if key not in _stages:
-        try:
-            job.stage.setup()
-        except Exception:
-            raise SetupFailedError(traceback.format_exc()) from None
-        _stages.clear()
-        _stages[key] = job.stage
-    return _stages[key]
+def set_up(job: StageJob) -> Any:
+    """The job's stage, set up. Raises SetupFailedError."""
+    try:
+        job.stage.setup()
+    except Exception:
+        raise SetupFailedError(traceback.format_exc()) from None
+    return job.stage

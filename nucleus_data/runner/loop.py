@@ -5,6 +5,7 @@ back. Ray retries nothing (`max_retries=0`, `max_restarts=0`): a shard whose wor
 again, after the second death it runs guarded, after the fourth it fails.
 """
 
+import pickle
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +19,7 @@ from nucleus_data.errors import DiskFullError
 from nucleus_data.runner.actor import SetupFailedError, StageActor, StageDiedError, Watchdog
 from nucleus_data.runner.cwd import stand_somewhere
 from nucleus_data.runner.guarded import run_guarded
-from nucleus_data.runner.inline import run_rows
+from nucleus_data.runner.inline import run_rows, set_up
 from nucleus_data.runner.rows import StageJob
 from nucleus_data.runner.work import FailedShard, Item, Resources, StageReport, Summary, Task
 
@@ -45,7 +46,23 @@ def _run_task(work: StageJob | Task, item: Item) -> Summary:
         return work.run(item.number)
     if item.deaths >= GUARDED_AFTER:
         return run_guarded(work, item.number, item.limit)
-    return run_rows(work, item, Watchdog(work.row_timeout_s))
+    state = work.open(item.number, item.limit)
+    if state.todo.num_rows:
+        run_rows(state, _set_up(work), Watchdog(work.row_timeout_s))
+    return state.commit()
+
+
+_stages: dict[bytes, Any] = {}
+
+
+def _set_up(job: StageJob) -> Any:
+    """The job's stage, set up once in each worker process."""
+    key = pickle.dumps(job.stage)
+    if key not in _stages:
+        stage = set_up(job)
+        _stages.clear()  # a worker that goes on with another stage needs no model of the one before
+        _stages[key] = stage
+    return _stages[key]
 
 
 @ray.remote(num_cpus=0, max_retries=0)

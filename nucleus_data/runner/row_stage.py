@@ -40,13 +40,16 @@ def count_rows(run: Run, stage: RowStage[Any]) -> None:
 def retry_rows(run: Run, stage: RowStage[Any]) -> None:
     """Does again a stage's failed rows, and the shards that its newest run failed on."""
     failed = run.folder.newest_failed_shards(stage.name)
-    if not failed and not shards_with_failures(run, stage):
-        run.say(f"{stage.name}: nothing to retry")
-        return
     do_rows(run, stage, retry=True)
     if failed:
         job = run.job(stage)
         run.loop(stage, job, run.items(job, failed), len(failed))
+
+
+def has_failures(run: Run, stage: RowStage[Any]) -> bool:
+    """Whether `retry_rows` has something to do."""
+    lost = run.folder.newest_failed_shards(stage.name)
+    return bool(lost or shards_with_failures(run, stage))
 
 
 def shards_with_failures(run: Run, stage: RowStage[Any]) -> set[int]:

@@ -107,7 +107,7 @@ def _select(recipe: Recipe) -> Select:
 
 def _selection_of(run: Run, select: Select) -> Mapping[str, str]:
     """The pins of the selection that there is. Raises RequestError if there is none."""
-    pins = select.pin(run)
+    pins = select.named(run)
     if not select.published(run, pins):
         raise RequestError(
             "there is no selection for the tables and rules as they are now (without what is "

@@ -14,7 +14,7 @@ with planted faults as a folder, as tars or as a URL list, with the truth about 
 
 from nucleus_data.world.alt_texts import AltText, alt_text
 from nucleus_data.world.painting import render
-from nucleus_data.world.plan import FAULTS, Plan, Planned, WorldSettings
+from nucleus_data.world.plan import FAULTS, Planned, WorldPlan, WorldSettings
 from nucleus_data.world.rating import pleasantness, ratings
 from nucleus_data.world.scenes import LEVELS, Scene, Shape, scene
 from nucleus_data.world.words import LENGTHS, captions
@@ -25,10 +25,10 @@ __all__ = [
     "LENGTHS",
     "LEVELS",
     "AltText",
-    "Plan",
     "Planned",
     "Scene",
     "Shape",
+    "WorldPlan",
     "WorldSettings",
     "alt_text",
     "captions",

@@ -12,6 +12,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageCms
 
+from nucleus_data.world.damage import png_chunk
+
 SUFFIX = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
 HTML = b"<!DOCTYPE html>\n<html><head><title>404</title></head><body>Not Found</body></html>\n"
 # XYZ (D50) of the primaries of Display P3 and Adobe RGB (1998), as in their published profiles.
@@ -61,15 +63,13 @@ def _bomb(picture: Image.Image, strength: int, rng: np.random.Generator) -> byte
     """A PNG of some hundred bytes that says it is 14,000, 30,000 or 65,000 pixels a side."""
     side = (14_000, 30_000, 65_000)[strength]
 
-    def chunk(name: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-        )
-
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     body = zlib.compress(bytes(1000))
     return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n"
+        + png_chunk(b"IHDR", header)
+        + png_chunk(b"IDAT", body)
+        + png_chunk(b"IEND", b"")
     )
 
 

@@ -100,7 +100,7 @@ class Planned:
         return f"{self.folder}/{self.index:07d}{suffix}".lstrip("/")
 
 
-class Plan:
+class WorldPlan:
     """The plan of one world; lines are drawn when they are asked for.
 
     Args:

@@ -34,8 +34,8 @@ from nucleus_data.world.plan import (
     EXACT,
     NONE,
     STRENGTHS,
-    Plan,
     Planned,
+    WorldPlan,
     WorldSettings,
 )
 from nucleus_data.world.rating import pleasantness, ratings
@@ -122,7 +122,7 @@ def write_world(
     return source
 
 
-def make(plan: Plan, planned: Planned) -> tuple[bytes, Entry]:
+def make(plan: WorldPlan, planned: Planned) -> tuple[bytes, Entry]:
     """One picture's bytes, and its row of the truth.
 
     Args:
@@ -157,7 +157,7 @@ def make(plan: Plan, planned: Planned) -> tuple[bytes, Entry]:
     return data, entry
 
 
-def _painted(plan: Plan, planned: Planned) -> bytes:
+def _painted(plan: WorldPlan, planned: Planned) -> bytes:
     settings, fault, strength = plan.settings, planned.fault, planned.strength
     picture = render(
         scene(settings.seed, planned.scene, settings.level), planned.width, planned.height
@@ -171,7 +171,7 @@ def _painted(plan: Plan, planned: Planned) -> bytes:
     return files.encoded(picture, planned.format, planned.quality)
 
 
-def _filed(plan: Plan, planned: Planned) -> AltText:
+def _filed(plan: WorldPlan, planned: Planned) -> AltText:
     """The caption that came with the picture; a copy's is its own draw."""
     facts = scene(plan.settings.seed, planned.scene, plan.settings.level)
     if planned.fault == "empty_caption":
@@ -184,7 +184,7 @@ def _filed(plan: Plan, planned: Planned) -> AltText:
 
 
 def _mapped(
-    write: Callable[[Plan, range], list[Entry]],
+    write: Callable[[WorldPlan, range], list[Entry]],
     settings: WorldSettings,
     chunk: int,
     workers: int,
@@ -193,7 +193,7 @@ def _mapped(
     everything = range(settings.images)
     chunks = (everything[start : start + chunk] for start in range(0, len(everything), chunk))
     if workers == 1 or settings.images <= chunk:
-        plan = Plan(settings)
+        plan = WorldPlan(settings)
         yield from (write(plan, numbers) for numbers in chunks)
         return
     context = get_context("spawn")  # a fork of a process with threads may hang
@@ -201,20 +201,20 @@ def _mapped(
         yield from pool.map(partial(_run, write), chunks)
 
 
-_plan: Plan | None = None
+_plan: WorldPlan | None = None
 
 
 def _start(settings: WorldSettings) -> None:
     global _plan
-    _plan = Plan(settings)
+    _plan = WorldPlan(settings)
 
 
-def _run(write: Callable[[Plan, range], list[Entry]], numbers: range) -> list[Entry]:
+def _run(write: Callable[[WorldPlan, range], list[Entry]], numbers: range) -> list[Entry]:
     assert _plan is not None  # _start ran
     return write(_plan, numbers)
 
 
-def _write_files(source: Path, form: Form, plan: Plan, numbers: range) -> list[Entry]:
+def _write_files(source: Path, form: Form, plan: WorldPlan, numbers: range) -> list[Entry]:
     rows = []
     for number in numbers:
         data, entry = make(plan, plan[number])
@@ -227,7 +227,7 @@ def _write_files(source: Path, form: Form, plan: Plan, numbers: range) -> list[E
     return rows
 
 
-def _write_tar(source: Path, form: Form, plan: Plan, numbers: range) -> list[Entry]:
+def _write_tar(source: Path, form: Form, plan: WorldPlan, numbers: range) -> list[Entry]:
     rows = []
     name = f"{numbers[0] // IMAGES_PER_TAR:06d}.tar"
     with tarfile.open(source / name, "w", format=tarfile.USTAR_FORMAT) as tar:
@@ -253,10 +253,12 @@ def _write_urls(truth: Path, target: Path, base_url: str) -> None:
     pq.write_table(pa.table({"url": urls, "caption": table["alt_text"]}), target)
 
 
-def contact_sheet(plan: Plan, columns: int = 10, rows: int = 8, side: int = 160) -> Image.Image:
-    """Planted faults, each fault and strength once, then clean pictures: for people who look.
+def contact_sheet(
+    plan: WorldPlan, columns: int = 10, rows: int = 8, side: int = 160
+) -> Image.Image:
+    """Shows each fault at each strength once, then clean pictures, for people who look.
 
-    Pictures that cannot be decoded are left gray.
+    Pictures that can't be decoded are left gray.
     """
     seen: dict[tuple[str, int], Planned] = {}
     clean: list[Planned] = []

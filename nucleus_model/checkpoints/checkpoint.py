@@ -4,8 +4,8 @@
 |---|---|
 | `model.safetensors` | the weights, float32, under diffusers' names |
 | `checkpoint.json` | format, configuration, step, settings, where it came from |
-| `optimizer.safetensors` | in the newest one of a run: what `resume` needs of tensors |
-| `trainer.json` | likewise, of all else |
+| `optimizer.safetensors` | in the newest one of a run: the tensors that `resume` needs |
+| `trainer.json` | in the newest one of a run: all else that `resume` needs |
 
 Nothing in it is pickled.
 """
@@ -35,8 +35,8 @@ class State:
     """What a run needs to go on, beside the weights.
 
     Attributes:
-        tensors: By name.
-        facts: JSON-able.
+        tensors: Optimizer state and generator, by name.
+        facts: JSON-able: step, position in the data, settings and so on.
     """
 
     tensors: Mapping[str, torch.Tensor]
@@ -45,7 +45,7 @@ class State:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A hidden folder to write into, which takes the folder's name once all is on the disk.
+    """Makes a hidden folder to write into, which takes its name once all is on the disk.
 
     Args:
         folder: The final one; if it is there, it is replaced.
@@ -57,7 +57,8 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     hidden = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         yield hidden
-        hidden.chmod(0o755)
+        hidden.chmod(0o755)  # mkdtemp lets nobody else in
+        # Without the syncs a crash could leave the new name on files that are still empty.
         for path in (*hidden.rglob("*"), hidden):
             _sync(path)
         if folder.exists():  # a rename does not replace a folder that is not empty
@@ -103,7 +104,10 @@ def save_checkpoint(
 
 
 def load_checkpoint(folder: Path) -> tuple[NucleusTransformer, dict[str, Any]]:
-    """The transformer, on the CPU, and the content of `checkpoint.json`.
+    """Loads the transformer, on the CPU, and the content of `checkpoint.json`.
+
+    Args:
+        folder: The checkpoint's.
 
     Raises:
         FileNotFoundError: There is no checkpoint.
@@ -112,6 +116,7 @@ def load_checkpoint(folder: Path) -> tuple[NucleusTransformer, dict[str, Any]]:
     from safetensors.torch import load_file
 
     record = read_record(folder)
+    # On the meta device, so that no memory is filled before the file's tensors are put in.
     with torch.device("meta"):
         model = NucleusTransformer(TransformerConfig.model_validate(record["transformer"]))
     model.load_state_dict(load_file(folder / WEIGHTS), strict=True, assign=True)
@@ -119,7 +124,10 @@ def load_checkpoint(folder: Path) -> tuple[NucleusTransformer, dict[str, Any]]:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """The content of `checkpoint.json`.
+    """Reads the content of `checkpoint.json`.
+
+    Args:
+        folder: The checkpoint's.
 
     Raises:
         FileNotFoundError: There is no checkpoint.
@@ -135,7 +143,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """Sorted and indented, so that equal content is equal bytes."""
+    """Writes JSON, sorted and indented, so that equal content is equal bytes."""
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     file.write_text(text, encoding="utf-8")
 

@@ -73,7 +73,7 @@ def save_transformer(
 
 
 def load_transformer(folder: Path, dtype: torch.dtype | None = None) -> NucleusTransformer:
-    """The transformer of a pipeline's folder, or of its subfolder, on the CPU.
+    """Loads the transformer of a pipeline's folder, or of its subfolder, on the CPU.
 
     Args:
         folder: As diffusers or `save_transformer` wrote it.
@@ -131,7 +131,7 @@ def save_pipeline(
         vae_revision: Of a hub name.
         resolution: Side of a square of as many pixels as it was trained on, for the notes.
         dtype: The transformer's precision; None for its own. The others keep theirs.
-        shard_bytes: See `save_transformer`.
+        shard_bytes: The transformer's weight files grow no larger.
 
     Returns:
         Arguments for the pipeline's call; empty where the text settings are the published ones.
@@ -166,11 +166,13 @@ def save_pipeline(
         tower: Any = Qwen3VLForConditionalGeneration.from_pretrained(
             encoder.location, use_safetensors=True, dtype="auto", **encoder.options()
         )
+    # The pipeline refuses the first and the last state by the numbers that transformers gives them,
+    # and takes 0 for "none given", so that those states get other numbers, or another layer.
     layers, state = tower.config.text_config.num_hidden_layers, text.hidden_state
     if state % (layers + 1) == 0:
         _put_idle_layer_first(tower)
         text = text.model_copy(update={"hidden_state": 1})
-    elif abs(state) >= layers:  # which the pipeline refuses: its first and last by other numbers
+    elif abs(state) >= layers:
         text = text.model_copy(update={"hidden_state": -1 if state > 0 else 1})
     arguments = _call_arguments(text, folder)
     with whole_folder(folder) as hidden:
@@ -197,10 +199,13 @@ def save_pipeline(
 
 
 def read_notes(folder: Path) -> tuple[TextSettings, int | None]:
-    """How a pipeline's prompts are encoded, and the resolution that it was trained at, if noted.
+    """Reads how a pipeline's prompts are encoded, and at which resolution it was trained.
 
     Args:
         folder: A pipeline's, by `save_pipeline`; or by diffusers, whose own text settings it has.
+
+    Returns:
+        The text settings, and the side in pixels; None where it is not noted.
     """
     settings = pipeline_text(folder)
     if not (folder / NOTES).is_file():
@@ -211,7 +216,7 @@ def read_notes(folder: Path) -> tuple[TextSettings, int | None]:
 
 
 def pipeline_text(folder: Path) -> TextSettings:
-    """How diffusers' pipeline encodes prompts with the text encoder of a folder.
+    """Returns how diffusers' pipeline encodes prompts with the text encoder of a folder.
 
     Args:
         folder: A pipeline's.
@@ -245,7 +250,7 @@ def _put_idle_layer_first(tower: Any) -> None:
     idle.self_attn.o_proj.weight.zero_()
     idle.mlp.down_proj.weight.zero_()
     layers.insert(0, idle)
-    for number, layer in enumerate(layers):
+    for number, layer in enumerate(layers):  # a layer finds its cache by its own number
         layer.self_attn.layer_idx = number
     config.num_hidden_layers = len(layers)
 
@@ -257,7 +262,7 @@ def _published_prompt() -> str:
 
 
 def _with_system_prompt(template: str, prompt: str) -> str:
-    """A chat template that puts a prompt in the place of the pipeline's; others it leaves alone."""
+    """Returns a chat template that replaces the pipeline's system prompt, and no other one."""
     own = _published_prompt()
     if prompt == own:
         return template

@@ -21,7 +21,7 @@ def export(
     shard_bytes: int = SHARD_BYTES,
     transformer_only: bool = False,
 ) -> dict[str, Any]:
-    """Writes the pipeline, or its transformer alone.
+    """Writes a checkpoint as a pipeline, or its transformer alone.
 
     Args:
         checkpoint: Folder of a checkpoint.
@@ -31,7 +31,8 @@ def export(
         transformer_only: Only what `NucleusMoEImageTransformer2DModel.from_pretrained` loads.
 
     Returns:
-        Arguments for the pipeline's call, see `save_pipeline`.
+        Arguments for the pipeline's call, as `save_pipeline` returns them; empty for the
+        transformer alone.
 
     Raises:
         RequestError: There is no checkpoint, its codec is no VAE, or a model that it was trained

@@ -33,6 +33,7 @@ def merge_checkpoints(folders: Sequence[Path], weights: Sequence[float], out: Pa
             f"merging needs as many weights as checkpoints, of a sum above 0; got {len(folders)} "
             f"checkpoints and the weights {list(weights)}"
         )
+    # Capacity factors count as well: checkpoints of phases with others answer differently.
     records = [read_record(folder) for folder in folders]
     for folder, record in zip(folders, records, strict=True):
         if record["transformer"] != records[-1]["transformer"]:
@@ -58,7 +59,12 @@ def merge_checkpoints(folders: Sequence[Path], weights: Sequence[float], out: Pa
 
 
 def weighted_mean(folders: Sequence[Path], shares: Sequence[float]) -> Mapping[str, torch.Tensor]:
-    """The mean of checkpoints' tensors, of which two at a time are in memory beside the result."""
+    """Returns the mean of checkpoints' tensors; beside it two tensors are in memory at a time.
+
+    Args:
+        folders: Checkpoints of one configuration.
+        shares: One each, of sum 1.
+    """
     from safetensors import safe_open
 
     files = [safe_open(folder / WEIGHTS, "pt") for folder in folders]

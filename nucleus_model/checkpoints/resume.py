@@ -1,11 +1,11 @@
-"""How a run goes on where it was killed: its newest checkpoint, and what is beside the weights.
+"""How a run goes on where it was killed: its newest checkpoint, optimizer state and position.
 
     checkpoints = Checkpoints(out / "checkpoints", keep=1)
     newest = checkpoints.newest()
 
-Whatever a step is drawn from is keyed by the seed, the epoch and the ids, so the place in the data
-is three numbers. Optimizer state and torch's generator (which nothing here draws from, but a codec
-might) are tensors in `optimizer.safetensors`; nothing is pickled.
+Whatever a step is drawn from is keyed by the seed, the epoch and the ids, so the position in the
+data is three numbers (`feed.Cursor`). Optimizer state and torch's generator (which nothing here
+draws from, but a codec might) are tensors in `optimizer.safetensors`; nothing is pickled.
 """
 
 import fcntl
@@ -49,27 +49,27 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 class Checkpoints:
-    """The checkpoints of a run: `NNNNNN/`, by step; others beside them are left alone.
+    """The checkpoints of a run, `NNNNNN/` by step; other folders beside them are left alone.
 
     Args:
-        folder: Where.
-        keep: The newest so many stay.
+        folder: Where they are.
+        keep: How many of the newest stay.
     """
 
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder, self.keep = folder, keep
 
     def path(self, step: int) -> Path:
-        """Where the checkpoint of a step is."""
+        """Returns where the checkpoint of a step is."""
         return self.folder / f"{step:06d}"
 
     def all(self) -> list[Path]:
-        """Those that are there, oldest first."""
+        """Returns the checkpoints that are there, oldest first."""
         found = [p for p in self.folder.glob("*") if re.fullmatch(r"\d{6,}", p.name)]
         return sorted(found, key=lambda path: int(path.name))
 
     def newest(self) -> Path | None:
-        """The one to go on from, if there is one.
+        """Returns the newest checkpoint that a run can go on from, if there is one.
 
         Raises:
             ValueError: There are checkpoints, and none to go on from.
@@ -93,6 +93,7 @@ class Checkpoints:
     def prune(self) -> None:
         """Removes older checkpoints than are kept, and the state of all but the newest."""
         found = self.all()
+        # Hidden first: a process that is killed amid a removal leaves no half checkpoint.
         for path in found[: -self.keep]:
             path.rename(hidden := path.with_name(f".{path.name}.old"))
             shutil.rmtree(hidden)
@@ -106,12 +107,12 @@ def collect(
     optimizers: Sequence[torch.optim.Optimizer],
     facts: Mapping[str, Any],
 ) -> tuple[dict[str, torch.Tensor], State]:
-    """Weights and state, gathered; all processes must ask.
+    """Gathers weights and state of a run; all processes must call.
 
     Args:
         model: The model.
         optimizers: Of its parameters.
-        facts: JSON-able.
+        facts: JSON-able: step, position in the data, settings and so on.
     """
     weights = {name: whole(tensor) for name, tensor in model.state_dict().items()}
     tensors = {GENERATOR: torch.get_rng_state()}
@@ -123,7 +124,7 @@ def collect(
 
 @torch.no_grad()
 def load_weights(folder: Path, model: NucleusTransformer) -> None:
-    """A checkpoint's weights into a model, sharded or not."""
+    """Copies a checkpoint's weights into a model, sharded or not."""
     from safetensors.torch import load_file
 
     weights = load_file(folder / WEIGHTS)
@@ -134,12 +135,13 @@ def load_weights(folder: Path, model: NucleusTransformer) -> None:
 def restore(
     folder: Path, model: NucleusTransformer, optimizers: Sequence[torch.optim.Optimizer]
 ) -> None:
-    """Weights, optimizer state and generator of a checkpoint, into those of this process."""
+    """Restores weights, optimizer state and torch's generator from a checkpoint."""
     from safetensors.torch import load_file
 
     load_weights(folder, model)
     tensors = load_file(folder / STATE)
     torch.set_rng_state(tensors.pop(GENERATOR))
+    # By parameter name, never by an optimizer's own numbers, which other groups would change.
     parameters = dict(model.named_parameters())
     owners = {
         id(parameter): optimizer
@@ -150,7 +152,7 @@ def restore(
     for full_name, tensor in tensors.items():
         key, _, name = full_name.partition(".")
         parameter = parameters[name]
-        # Step counts are single numbers, and stay on the CPU.
+        # AdamW's step counts are single numbers; they are not sharded, and stay on the CPU.
         value = like(tensor, parameter) if tensor.ndim else tensor
         owners[id(parameter)].state[parameter][key] = value
 
@@ -165,7 +167,7 @@ def _state_of(
 
 
 def read_facts(folder: Path, settings: QuickTrainSettings, data: Sequence[str]) -> dict[str, Any]:
-    """The content of a checkpoint's `trainer.json`.
+    """Reads a checkpoint's `trainer.json`, and refuses that of another run.
 
     Args:
         folder: The checkpoint.

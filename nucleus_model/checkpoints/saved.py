@@ -2,7 +2,7 @@
 
     saved = load_saved(Path("quick_train/checkpoints/000600"))
 
-The folder is a checkpoint, or a pipeline in diffusers' layout (`nucleus_model.checkpoints.exchange`).
+The folder is a checkpoint, or a pipeline in diffusers' layout (module `exchange`).
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ PIPELINE_RESOLUTION = 1024
 
 @dataclass(frozen=True)
 class Saved:
-    """What a picture needs.
+    """All that drawing a picture needs.
 
     Attributes:
         name: The folder's own name.
@@ -40,16 +40,16 @@ class Saved:
 
     @property
     def multiple(self) -> int:
-        """What the sides of a picture are a multiple of, in pixels."""
+        """The number of pixels that both sides of a picture must be multiples of."""
         return self.codec.factor * self.model.config.patch_size
 
 
 def load_saved(folder: Path, device: str = "cpu") -> Saved:
-    """Loads it.
+    """Loads a checkpoint or a pipeline, with text encoder and codec.
 
     Args:
-        folder: A checkpoint, or a pipeline.
-        device: Where it runs.
+        folder: The checkpoint's, or the pipeline's.
+        device: Where it will run.
 
     Raises:
         RequestError: The folder is neither, or the text encoder or the VAE is not there.
@@ -69,7 +69,12 @@ def load_saved(folder: Path, device: str = "cpu") -> Saved:
 
 
 def settings_of(record: dict[str, Any], device: str = "cpu") -> QuickTrainSettings:
-    """The settings that a checkpoint was trained with, but for the device."""
+    """Returns the settings that a checkpoint was trained with, on another device.
+
+    Args:
+        record: The content of `checkpoint.json`.
+        device: The device to set.
+    """
     return QuickTrainSettings.model_validate({**record["settings"], "device": device})
 
 

@@ -1,7 +1,10 @@
 """Which samples a step takes, with which captions: a function of settings and ids. Free of torch.
 
-A step's batch is a stretch of an aspect bucket's samples in the epoch's order. `Cursor` says how far
-a run has come, in numbers that survive in JSON, so a run goes on exactly where it was.
+A step's batch is a stretch of an aspect bucket's samples in the epoch's order. A `Cursor` says how
+far a run has come, in numbers that survive in JSON, so a run goes on exactly where it was.
+
+    for plan in batch_plans(samples, phase, settings, Cursor()):
+        ...   # plan.samples, plan.captions; plan.after is where to go on from
 """
 
 from collections import defaultdict
@@ -16,12 +19,12 @@ from nucleus_model.settings.settings import QuickTrainSettings
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where the next batch is.
+    """The position of a batch in a run.
 
     Attributes:
         phase: Number of the phase, from 0.
-        epoch: Epochs that were begun before, in all phases.
-        batch: Batches of this epoch that were taken before.
+        epoch: How many epochs were begun before this one, in all phases.
+        batch: How many batches of this epoch come before this one.
     """
 
     phase: int = 0
@@ -31,7 +34,7 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
-    """What one step takes.
+    """The samples and captions that one step takes, not yet decoded.
 
     Attributes:
         cursor: Where it is in the run.
@@ -45,24 +48,29 @@ class BatchPlan:
 
     @property
     def after(self) -> Cursor:
-        """Where the next one is, if the epoch has one."""
+        """The position of the epoch's next batch, if it has one."""
         return Cursor(self.cursor.phase, self.cursor.epoch, self.cursor.batch + 1)
 
 
 def batch_plans(
     samples: Sequence[Sample], phase: Phase, settings: QuickTrainSettings, start: Cursor
 ) -> Iterator[BatchPlan]:
-    """Epoch after epoch, without end, from a place on.
+    """Plans the batches of epoch after epoch, without end.
 
     Args:
         samples: Of the phase's resolution, to train on.
         phase: The phase, as `settings.plan` gives it.
         settings: The run's.
         start: Where to begin; its `phase` is passed on.
+
+    Yields:
+        One plan a step; none at all if the phase has no sample.
     """
     chosen = of_phase(samples, phase)
     if not chosen:
         return
+    # An epoch is planned anew from its keys and cut, not remembered: a run that goes on needs no
+    # state but the cursor.
     epoch, first = start.epoch, start.batch
     while True:
         plan = plan_epoch(chosen, seed=settings.seed, epoch=epoch, batch_size=phase.batch_size or 1)
@@ -76,7 +84,10 @@ def batch_plans(
 
 
 def of_phase(samples: Sequence[Sample], phase: Phase) -> list[Sample]:
-    """The samples of a phase's aspect buckets; if captions are weighted, those that have one."""
+    """Returns the samples of a phase's aspect buckets, in order.
+
+    If the phase weighs captions, samples without any caption of a weight above 0 are left out.
+    """
     return [
         sample
         for sample in samples
@@ -91,7 +102,9 @@ def of_phase(samples: Sequence[Sample], phase: Phase) -> list[Sample]:
 def plan_epoch(
     samples: Sequence[Sample], *, seed: int, epoch: int, batch_size: int
 ) -> list[list[Sample]]:
-    """Batches of one aspect bucket each; every sample once; a bucket's last batch may be smaller.
+    """Cuts an epoch into batches of one aspect bucket each, every sample once.
+
+    A bucket's last batch may be smaller.
 
     The order follows keyed hashes of (seed, epoch, id): neither the order of `samples` nor the tars
     matter.
@@ -105,6 +118,7 @@ def plan_epoch(
         for bucket in buckets.values()
         for start in range(0, len(bucket), batch_size)
     ]
+    # Batches are mixed too, so that buckets do not come one after the other.
     return sorted(batches, key=lambda batch: keyed_uint64(f"batch:{epoch}", seed, batch[0].id))
 
 
@@ -115,13 +129,13 @@ def draw_caption(
     dropout: float,
     weights: Mapping[str, float] | None = None,
 ) -> str:
-    """One of the sample's captions, by weight; with probability `dropout` the empty text.
+    """Draws one of the sample's captions, by weight, or the empty text.
 
     Args:
         sample: The sample; without captions it has the empty text.
-        seed: Of the draw, with the epoch and the id.
-        epoch: Likewise.
-        dropout: Share of empty texts.
+        seed: Of the run; the draw is keyed by it, the epoch and the sample's id.
+        epoch: The epoch, from 0.
+        dropout: Share of empty texts, 0 to 1.
         weights: By source, as `caption_weight` reads them; None for all alike.
     """
     if not sample.captions or keyed_unit(f"dropout:{epoch}", seed, sample.id) < dropout:
@@ -133,4 +147,5 @@ def draw_caption(
         if point < share:
             return caption
         point -= share
+    # Rounding may leave a rest above the last share.
     return [c for c, share in zip(sample.captions, shares, strict=True) if share > 0][-1]

@@ -8,9 +8,7 @@ from nucleus_model.encoders.codec import Codec
 
 
 class Latents:
-    """A codec with a memory.
-
-    Each image is encoded by itself, so that its latents depend on nothing else.
+    """Encodes a set's images, each by itself, and remembers the latents by the sample's id.
 
     Args:
         codec: What encodes.
@@ -22,7 +20,7 @@ class Latents:
         self._cache: Cache[torch.Tensor] = Cache(cache_bytes)
 
     def of(self, batch: Batch) -> torch.Tensor:
-        """Float32 (B, channels, H / factor, W / factor) of a batch's images."""
+        """Returns a batch's latents, float32 (B, channels, H / factor, W / factor)."""
         images = torch.from_numpy(batch.images)
         return torch.cat(
             [

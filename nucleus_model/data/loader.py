@@ -1,4 +1,4 @@
-"""A training set: its samples, and their images, decoded. What is taken when, `feed` says.
+"""A training set: its samples, and their images, decoded; `feed` says which of them when.
 
 The set's tars are read once, in one pass each, to check them against the manifest and to note where
 each image lies; after that, images are read by range, so an epoch is a true shuffle of the whole
@@ -36,7 +36,7 @@ MANIFEST_COLUMNS = ("path", "resolution", "width", "height", "samples", "bytes",
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Where one sample's image lies, and what is made of it.
+    """One sample: where its image lies, how it is cut and scaled, its captions.
 
     Attributes:
         id: Record id.
@@ -47,7 +47,7 @@ class Sample:
         sources: Where each caption comes from, such as `web` or `synthesized:short`.
         aspect: Name of the aspect bucket.
         width: Target width in pixels.
-        height: Target height.
+        height: Target height in pixels.
         crop: Left, top, right, bottom in pixels of the oriented original.
     """
 
@@ -64,18 +64,18 @@ class Sample:
 
     @property
     def bucket(self) -> tuple[int, int]:
-        """Target width and height: the aspect bucket."""
+        """Target width and height in pixels: the aspect bucket."""
         return self.width, self.height
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Samples of one aspect bucket.
+    """Decoded samples of one aspect bucket.
 
     Attributes:
-        samples: What is in it.
+        samples: The B samples.
         images: uint8 (B, height, width, 3), sRGB.
-        captions: One a sample, drawn; empty where it was dropped.
+        captions: One a sample; empty where it was dropped.
     """
 
     samples: tuple[Sample, ...]
@@ -84,7 +84,7 @@ class Batch:
 
 
 class _SampleInfo(BaseModel):
-    """What the loader needs of a sample's `.json`."""
+    """The fields of a sample's `.json` that the loader reads."""
 
     id: str
     captions: list[str]
@@ -148,7 +148,7 @@ class TrainingSet:
         self.samples: tuple[Sample, ...] = tuple(by_id[key] for key in sorted(by_id))
 
     def image(self, sample: Sample) -> np.ndarray:
-        """The sample's image, cropped and resized: uint8 (height, width, 3).
+        """Returns the sample's image, cropped and resized: uint8 (height, width, 3).
 
         Raises:
             PixelError: It cannot be decoded.
@@ -160,7 +160,15 @@ class TrainingSet:
         return open_picture(data).rgb(crop=sample.crop, size=sample.bucket)
 
     def batch(self, samples: Sequence[Sample], captions: Sequence[str]) -> Batch | None:
-        """Decodes samples of one bucket. None if not one of them could be decoded."""
+        """Decodes samples of one bucket.
+
+        Args:
+            samples: The samples.
+            captions: One a sample.
+
+        Returns:
+            Those that could be decoded, the others are noted in `failures`; None if none could.
+        """
         images, good = [], []
         for sample, caption in zip(samples, captions, strict=True):
             try:
@@ -191,6 +199,7 @@ class TrainingSet:
             )
         rows = table.to_pylist()
         for row in rows:
+            # A manifest may come from anywhere; a path must not read outside of the set.
             path = PurePosixPath(row["path"])
             if path.is_absolute() or ".." in path.parts:
                 raise CorpusError(f"{url}: the path {row['path']!r} leads out of the set")
@@ -204,9 +213,11 @@ class TrainingSet:
         try:
             if (size := self.store.size(row["path"])) != row["bytes"]:
                 raise tarfile.ReadError(f"it has {size} bytes, the manifest says {row['bytes']}")
+            # In streaming mode, so that the one pass also hashes every byte.
             with tarfile.open(fileobj=reader, mode="r|") as tar:
                 for member in tar:
                     key, _, suffix = PurePosixPath(member.name).name.partition(".")
+                    # Links lead elsewhere, and a sparse file's bytes are not one stretch.
                     if not member.isfile() or member.issparse():
                         self.ignored += 1
                     elif suffix.lower() in IMAGE_SUFFIXES and key not in images:

@@ -1,4 +1,7 @@
-"""What a run trains on: the set at each resolution of its phases."""
+"""What a run trains on: the set at each resolution of its phases.
+
+phase_data = open_phase_data(folder, settings, None, codec, multiple=8)   # one a phase
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,13 +22,13 @@ from nucleus_model.settings.settings import QuickTrainSettings
 
 @dataclass(frozen=True)
 class PhaseData:
-    """A training set at one resolution.
+    """What a phase trains on and measures: a training set at one resolution, split.
 
     Attributes:
         set: The set.
-        latents: Its images' latents.
-        train: Samples to train on.
-        held_out: Samples to measure.
+        latents: Encodes its images, with a cache.
+        train: Samples to train on, in order of id.
+        held_out: Samples to measure the held-out loss on.
     """
 
     set: TrainingSet
@@ -34,20 +37,24 @@ class PhaseData:
     held_out: list[Sample]
 
     def digest(self) -> str:
-        """A hash of the samples that are trained on: ids, places and captions."""
+        """Hashes the samples that are trained on: ids, places in the tars and captions."""
         return config_hash([[s.id, s.tar, s.offset, s.size, s.captions] for s in self.train])
 
     def load(
         self, plan: BatchPlan, part: Sequence[int], factor: int
     ) -> tuple[torch.Tensor, list[str], list[str]]:
-        """Latents, ids and captions of some of a plan's samples; those that can't be decoded lack.
+        """Loads some of a plan's samples; those that can't be decoded are left out.
 
         Args:
             plan: The batch's plan.
             part: Which of its samples, by number.
             factor: Pixels on the side of a latent pixel, for the shape where there are none.
+
+        Returns:
+            Latents (B, C, H, W), float32 on the CPU, ids and captions; B may be 0.
         """
         batch = self.set.batch([plan.samples[i] for i in part], [plan.captions[i] for i in part])
+        # Even without a sample a process takes part in the step, and needs a tensor of the shape.
         if batch is None:
             width, height = plan.samples[0].bucket
             shape = (0, self.latents.codec.channels, height // factor, width // factor)
@@ -63,13 +70,13 @@ def open_phase_data(
     codec: Codec,
     multiple: int,
 ) -> list[PhaseData]:
-    """One for each phase of `settings.plan`; phases of one resolution share theirs.
+    """Opens the data of each phase of `settings.plan`; phases of one resolution share theirs.
 
     Args:
-        folder: Of the set.
+        folder: Local path or fsspec URL of the set.
         settings: The run's.
         storage_options: For fsspec.
-        codec: Pixels to latents.
+        codec: Encodes pixels to latents.
         multiple: What sides of aspect buckets are a multiple of: codec factor times patch.
 
     Raises:
@@ -94,6 +101,7 @@ def open_phase_data(
         found[side] = PhaseData(
             training_set, latents, [by_id[i] for i in train], [by_id[i] for i in held_out]
         )
+    # All phases before the first step: a mistake in the last one would else cost the others' hours.
     for phase in phases:
         _check_phase(found[phase.resolution], phase)
     return [found[phase.resolution] for phase in phases]

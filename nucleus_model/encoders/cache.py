@@ -1,4 +1,4 @@
-"""What was made before, as long as there is room for it."""
+"""A cache of arrays or tensors that is bounded in bytes and drops the least recently used."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -17,13 +17,13 @@ T = TypeVar("T", bound=Sized)
 
 
 class Cache(Generic[T]):
-    """Values by key; the one that was asked for longest ago leaves first.
+    """Keeps values by key; the one that was asked for longest ago leaves first.
 
     Args:
         limit: Memory for values, in bytes.
 
     Attributes:
-        bytes: What they take now.
+        bytes: Memory that the values take now.
     """
 
     def __init__(self, limit: int) -> None:
@@ -38,7 +38,12 @@ class Cache(Generic[T]):
         return len(self._values)
 
     def get(self, key: str, make: Callable[[], T]) -> T:
-        """The value of a key, made if it is not there."""
+        """Returns the value of a key.
+
+        Args:
+            key: The key.
+            make: Makes the value if it is not there. One larger than the limit is not kept.
+        """
         if key in self._values:
             self._values.move_to_end(key)
             return self._values[key]

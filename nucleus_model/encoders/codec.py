@@ -1,13 +1,15 @@
 """Pixels to latents and back.
 
-A real run uses a VAE (`nucleus_model.encoders.vae`). Space-to-depth loses nothing, needs no weights, and
-makes the image itself what is learned; its price is that 64 tokens show no more than 64 x 64
-pixels.
+A real run uses a VAE (module `vae`). Space-to-depth loses nothing, needs no weights, and makes
+the image itself what is learned; its price is that 64 tokens show no more than 64 x 64 pixels.
 
 Neighbouring pixels are nearly equal, so plain space-to-depth has channels that all say the same,
 and a flow model on them spends itself on the noise of fine detail, whose error fills the picture.
 A VAE's latents are about uncorrelated with unit variance; so are these: the squares go through an
 orthonormal cosine and colour transform, and each coefficient is divided by what it typically has.
+
+Legend of shapes: B batch, H W rows and columns (of pixels in BHW3, of latent pixels in BCHW), C
+latent channels, f the codec's factor.
 """
 
 import math
@@ -23,7 +25,7 @@ DETAIL = 0.3  # the cosine coefficient at frequency k has about 0.3 / k of the m
 
 
 class Codec(Protocol):
-    """What turns images into latents of about zero mean and unit variance, and back."""
+    """Turns images into latents of about zero mean and unit variance, and back."""
 
     @property
     def channels(self) -> int:
@@ -34,14 +36,18 @@ class Codec(Protocol):
         """Image pixels on the side of one latent pixel."""
 
     def encode(self, images_BHW3: torch.Tensor) -> torch.Tensor:
-        """uint8 sRGB (B, H, W, 3) to float32 latents (B, channels, H / factor, W / factor)."""
+        """Encodes uint8 sRGB (B, H, W, 3) to float32 (B, channels, H / factor, W / factor)."""
 
     def decode(self, latents_BCHW: torch.Tensor) -> torch.Tensor:
-        """The inverse: uint8 (B, H * factor, W * factor, 3), clipped."""
+        """Decodes latents (B, C, H, W) to uint8 (B, H * factor, W * factor, 3), clipped."""
 
 
 def check_images(images_BHW3: torch.Tensor, factor: int) -> None:
-    """What every codec asks of the images that it encodes.
+    """Refuses images that no codec encodes.
+
+    Args:
+        images_BHW3: The images.
+        factor: The codec's.
 
     Raises:
         ValueError: They are not uint8 (B, H, W, 3), or a side is no multiple of the factor.
@@ -65,6 +71,7 @@ class SpaceToDepth:
 
     def __init__(self, factor: int = 4) -> None:
         self._factor = factor
+        # Rows are the DCT-II's cosines, frequency k at pixel n, not yet of unit length.
         wave = torch.tensor(
             [
                 [math.cos(math.pi * (2 * n + 1) * k / (2 * factor)) for n in range(factor)]
@@ -72,8 +79,11 @@ class SpaceToDepth:
             ],
             dtype=torch.float64,
         )
+        # In float64, so that the basis and its inverse, the transpose, are rounded once.
         color = torch.tensor([[1, 1, 1], [1, 0, -1], [1, -2, 1]], dtype=torch.float64)
         basis = torch.kron(_unit_rows(color), torch.kron(_unit_rows(wave), _unit_rows(wave)))
+        # Photographs' amplitudes fall about as 1 / frequency; divided by that, coefficients of all
+        # frequencies have a scale of about 1 and weigh alike in the loss.
         frequency = torch.arange(factor).square()
         distance = (frequency[:, None] + frequency[None]).double().sqrt()
         share = torch.where(distance > 0, DETAIL / distance.clamp_min(1), 1.0)
@@ -84,7 +94,7 @@ class SpaceToDepth:
 
     @property
     def channels(self) -> int:
-        """3 * factor^2."""
+        """Latent channels: 3 * factor^2."""
         return 3 * self._factor**2
 
     @property
@@ -93,7 +103,7 @@ class SpaceToDepth:
         return self._factor
 
     def encode(self, images_BHW3: torch.Tensor) -> torch.Tensor:
-        """Uint8 (B, H, W, 3) to float32 (B, 3 f^2, H / f, W / f).
+        """Encodes uint8 (B, H, W, 3) to float32 (B, 3 f^2, H / f, W / f).
 
         Raises:
             ValueError: The images have another type or shape, or a side is no multiple of the
@@ -105,7 +115,7 @@ class SpaceToDepth:
         return torch.einsum("dc,bchw->bdhw", self._forward.to(values.device), squares_BCHW)
 
     def decode(self, latents_BCHW: torch.Tensor) -> torch.Tensor:
-        """Float (B, 3 f^2, H, W) to uint8 (B, H f, W f, 3); values outside [0, 255] are clipped."""
+        """Decodes (B, 3 f^2, H, W) to uint8 (B, H f, W f, 3); outside [0, 255] it clips."""
         inverse = self._inverse.to(latents_BCHW.device)
         squares_BCHW = torch.einsum("cd,bdhw->bchw", inverse, latents_BCHW.float())
         values = functional.pixel_shuffle(squares_BCHW, self._factor) + MEAN

@@ -5,6 +5,8 @@ added), and the states of *all* its tokens are kept, the template's too. The unc
 the empty prompt in the same template. Each prompt is encoded by itself, so its states depend on
 nothing but the prompt; batches are padded on the right, where the transformer's mask makes padding
 exact (on the left it would shift the rotary positions).
+
+Legend of shapes: B batch, L text tokens, D width of a text state.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +26,7 @@ PAD_MULTIPLE = 8
 
 
 class TextEncoder:
-    """The language tower, frozen, with a cache by prompt.
+    """A frozen language tower that turns prompts into text states, with a cache by prompt.
 
     Args:
         settings: Which model and state.
@@ -64,7 +66,7 @@ class TextEncoder:
         self._states: Cache[torch.Tensor] = Cache(settings.cache_bytes)
 
     def template(self, prompt: str) -> str:
-        """The whole text that the tower reads for a prompt."""
+        """Returns the whole text that the tower reads for a prompt."""
         messages: list[dict[str, Any]] = [
             {"role": "system", "content": self.settings.system_prompt},
             {"role": "user", "content": [{"type": "text", "text": prompt}]},
@@ -75,10 +77,11 @@ class TextEncoder:
         return str(text)
 
     def states(self, prompt: str) -> torch.Tensor:
-        """The text states of one prompt, float32 (L, D), unpadded; cached."""
+        """Returns the text states of one prompt, float32 (L, D), unpadded; cached."""
         return self._states.get(prompt, lambda: self._encoded(prompt))
 
     def _encoded(self, prompt: str) -> torch.Tensor:
+        # The template has its special tokens already.
         tokens = self.tokenizer(self.template(prompt), add_special_tokens=False)["input_ids"]
         if len(tokens) > self.settings.max_tokens:
             self.cut += 1
@@ -92,7 +95,7 @@ class TextEncoder:
         return states_LD
 
     def encode(self, prompts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Text states and mask of a batch.
+        """Encodes prompts, padded on the right to one length.
 
         Returns:
             float32 (B, L, D), zero where padded, and bool (B, L), True where there is text; L is a
@@ -102,17 +105,17 @@ class TextEncoder:
 
 
 def without_unused(tower: torch.nn.Module, hidden_state: int) -> torch.nn.Module:
-    """The tower without the layers above a hidden state, which is then what it returns.
+    """Cuts a tower above a hidden state, which is then what it returns.
 
     Args:
         tower: A language tower of transformers; changed in place.
         hidden_state: As transformers counts them: 0 is the embedding, -1 comes after the last norm.
     """
     layers: Any = tower.layers
-    used = hidden_state % (len(layers) + 1)
+    used = hidden_state % (len(layers) + 1)  # negative states count from the end
     if used < len(layers):
         tower.layers = layers[:used]
-        tower.norm = torch.nn.Identity()
+        tower.norm = torch.nn.Identity()  # the last state alone comes after the norm
     return tower
 
 
@@ -131,7 +134,13 @@ def without_bars() -> Iterator[None]:
 
 
 def tokenizer_place(where: str) -> str:
-    """A pipeline in diffusers' layout has it beside the text encoder, not in it."""
+    """Returns where a text encoder's tokenizer is.
+
+    A pipeline in diffusers' layout has it beside the text encoder, in `processor`.
+
+    Args:
+        where: The text encoder's folder, or a hub name.
+    """
     beside = Path(where).parent / "processor"
     inside = Path(where) / "tokenizer_config.json"
     return str(beside) if beside.is_dir() and not inside.exists() else where
@@ -141,7 +150,7 @@ def check_state(settings: TextSettings, layers: int) -> None:
     """Refuses a hidden state that a tower of so many layers does not have.
 
     Raises:
-        RequestError: It has none.
+        RequestError: The tower has no such state.
     """
     states = layers + 1  # the embedding's output is the first
     if not -states <= settings.hidden_state < states:
@@ -152,7 +161,14 @@ def check_state(settings: TextSettings, layers: int) -> None:
 
 
 def pad_right(states: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pads states (L_i, D) with zeros after the text to (B, L, D), and says where (B, L)."""
+    """Pads states with zeros after the text.
+
+    Args:
+        states: Each (L_i, D).
+
+    Returns:
+        Padded states (B, L, D), and a mask (B, L) that is True where there is text.
+    """
     lengths = torch.tensor([len(item) for item in states], device=states[0].device)
     text_BLD = pad_sequence(list(states), batch_first=True)
     missing = -text_BLD.shape[1] % PAD_MULTIPLE

@@ -1,7 +1,7 @@
 """Attention of image tokens to image and text, with grouped queries.
 
-Legend of shapes: B batch, S image tokens, L text tokens, J their sum, D width, N query heads, K key
-and value heads, R width of a head, F = R / 2; see `transformer`.
+Legend of shapes: B batch, S image tokens, L text tokens, J = S + L, D width of the stream, N query
+heads, K key and value heads, R width of a head, F = R / 2.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ EPS = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class TextKV:
-    """What one or more prompts give to the image: keys and values, the same at every sigma.
+    """Keys and values of one or more prompts, which are the same at every sigma.
 
     Attributes:
         layers: Keys and values of each block, both (B, K, L, R); keys are turned to their position.
@@ -33,11 +33,14 @@ class TextKV:
 
     @property
     def batch(self) -> int:
-        """How many prompts."""
+        """The number of prompts, B."""
         return len(self.layers[0][0])
 
     def expand(self, batch: int) -> "TextKV":
-        """One prompt's, for each of a batch; takes no memory.
+        """Repeats one prompt's keys and values for a batch, without copying them.
+
+        Args:
+            batch: The number of images.
 
         Raises:
             RuntimeError: There is more than one prompt.
@@ -50,18 +53,25 @@ class TextKV:
 
 
 class RMSNorm(nn.RMSNorm):
-    """With its weight in the input's precision, so that autocast takes the fused kernel."""
+    """Root-mean-square norm whose weight is cast to the input's precision.
+
+    With another precision than the input's, autocast would not take the fused kernel.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__(width, eps=EPS)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Over the last dimension."""
+        """Normalises over the last dimension; the shape stays."""
         return functional.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
 class Attention(nn.Module):
-    """Image queries on the keys and values of image and text; text asks nothing."""
+    """Attends from the image's tokens to image and text; text has no queries.
+
+    Several query heads share one key and value head (grouped queries: Ainslie et al. 2023,
+    arXiv:2305.13245).
+    """
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -83,7 +93,12 @@ class Attention(nn.Module):
     def text(
         self, text_BLD: torch.Tensor, rotations_LF: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values of text, both (B, K, L, R)."""
+        """Computes keys and values of text, both (B, K, L, R).
+
+        Args:
+            text_BLD: Text states, projected to the stream's width.
+            rotations_LF: Rotary positions of the text.
+        """
         k_BLKR = self.norm_added_k(self.add_k_proj(text_BLD).unflatten(-1, (self.kv_heads, -1)))
         v_BLKR = self.add_v_proj(text_BLD).unflatten(-1, (self.kv_heads, -1))
         return rotate(k_BLKR, rotations_LF).transpose(1, 2), v_BLKR.transpose(1, 2)
@@ -95,10 +110,18 @@ class Attention(nn.Module):
         text: tuple[torch.Tensor, torch.Tensor],
         mask_B11J: torch.Tensor | None,
     ) -> torch.Tensor:
-        """What the image's tokens gather, (B, S, D)."""
+        """Computes what the image's tokens gather, (B, S, D).
+
+        Args:
+            x_BSD: Image tokens.
+            rotations_SF: Rotary positions of the image.
+            text: Keys and values of the text, from `text`.
+            mask_B11J: True where there is image or text; None if that is everywhere.
+        """
         q_BSNR = self.norm_q(self.to_q(x_BSD).unflatten(-1, (self.heads, -1)))
         k_BSKR = self.norm_k(self.to_k(x_BSD).unflatten(-1, (self.kv_heads, -1)))
         v_BSKR = self.to_v(x_BSD).unflatten(-1, (self.kv_heads, -1))
+        # Image first, then text: the mask is padded for the image in front.
         k_BKJR = torch.cat((rotate(k_BSKR, rotations_SF).transpose(1, 2), text[0]), dim=2)
         v_BKJR = torch.cat((v_BSKR.transpose(1, 2), text[1]), dim=2)
         out_BNSR = functional.scaled_dot_product_attention(

@@ -1,8 +1,8 @@
-"""One process, or many under torchrun: who takes which samples, and whole tensors out of shards.
+"""One process, or many under torchrun: shares of the samples, and whole tensors out of shards.
 
     torchrun --nproc-per-node 8 -m nucleus_model SET OUT --config configs/full/recipe.yaml
 
-Every process reads the same set and draws the same plan. Of each step's samples it takes its
+Every process reads the same set and draws the same batches. Of each step's samples it takes its
 stretch, and losses and gradients are sums over all of them, divided by how many there are: the
 number of processes changes rounding and nothing else. Weights, gradients and the optimizer's state
 are sharded by FSDP2 (`fully_shard`: each block, then the rest); gloo on CPUs, NCCL on GPUs.
@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class World:
-    """This process among all.
+    """This process among all processes of a run.
 
     Attributes:
         device: Where it computes.
@@ -58,20 +58,22 @@ class World:
 
     @property
     def first(self) -> bool:
-        """Whether it is the one that writes."""
+        """Whether this process is the one that writes."""
         return self.rank == 0
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
-        """This process's stretch; all processes' stretches are the whole, in order."""
+        """Returns this process's stretch; all processes' stretches are the whole, in order."""
+        # As even as can be, and some may be empty: the last batch of a bucket can be smaller than
+        # the number of processes.
         bounds = [len(items) * rank // self.size for rank in (self.rank, self.rank + 1)]
         return items[bounds[0] : bounds[1]]
 
     def most(self, count: int) -> int:
-        """The longest stretch of so many items."""
+        """Returns the length of the longest stretch of so many items."""
         return -(-count // self.size)
 
     def sums(self, *values: float) -> list[float]:
-        """Each value, summed over all processes."""
+        """Sums each value over all processes, in float64; all processes must call."""
         if self.size == 1:
             return list(values)
         tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -79,9 +81,10 @@ class World:
         return [float(value) for value in tensor.tolist()]
 
     def texts(self, text: str) -> list[str]:
-        """Every process's text, by rank."""
+        """Gathers every process's text, by rank; all processes must call."""
         if self.size == 1:
             return [text]
+        # As padded bytes: torch's all_gather_object would pickle, and nothing here unpickles.
         data = text.encode()
         sizes = [torch.zeros(1, dtype=torch.int64, device=self.device) for _ in range(self.size)]
         distributed.all_gather(sizes, torch.tensor([len(data)], device=self.device))
@@ -96,17 +99,20 @@ class World:
         ]
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Waits until all processes are here."""
         if self.size > 1:
             distributed.barrier()
 
 
 @contextmanager
 def joined(device: str) -> Iterator[World]:
-    """The processes that torchrun started, or this one alone.
+    """Joins the processes that torchrun started; without torchrun, this process is alone.
 
     Args:
         device: The setting; `cuda` becomes this process's GPU.
+
+    Yields:
+        This process among them. The group is left afterwards.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -131,6 +137,8 @@ def shard(model: NucleusTransformer, world: World) -> None:
         return
     from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
+    # Each block apart, so that the whole weights of one block are in memory at a time. FSDP gathers
+    # them for `forward` by itself, and for the methods of the text because they are registered.
     for block in model.blocks:
         fully_shard(block, mesh=world.mesh)
         register_fsdp_forward_method(block, "text")
@@ -141,12 +149,17 @@ def shard(model: NucleusTransformer, world: World) -> None:
 
 
 def whole(tensor: torch.Tensor) -> torch.Tensor:
-    """A sharded tensor, gathered (all processes must ask); any other one as it is."""
+    """Gathers a sharded tensor, which all processes must ask for; returns another as it is."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def like(tensor: torch.Tensor, example: torch.Tensor) -> torch.Tensor:
-    """A whole tensor that every process has, sharded and placed as an example is."""
+    """Shards and places a tensor as an example is.
+
+    Args:
+        tensor: A whole tensor, equal in every process.
+        example: One with the wanted device and shards.
+    """
     tensor = tensor.to(example.device)
     if not isinstance(example, DTensor):
         return tensor

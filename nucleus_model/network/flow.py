@@ -1,11 +1,11 @@
-"""Rectified flow: packing, the one place where the model's sign is turned, keyed draws.
+"""Rectified flow (Liu et al. 2022, arXiv:2209.03003): packing, velocity, loss and keyed draws.
 
 Legend of shapes: B batch, C latent channels, H W latent rows and columns, S image tokens, P values
 of a token (C * patch^2).
 
 Sigma is the share of noise: x_t = (1 - sigma) * data + sigma * noise. The transformer's output is
 **data minus noise**; `velocity` returns noise minus data, d x_t / d sigma, which is what the loss
-and the sampler want.
+and the sampler want. Nowhere else is the sign turned.
 """
 
 import math
@@ -23,7 +23,12 @@ SMALLEST_UNIT = 2.0**-53
 
 
 def pack(latents_BCHW: torch.Tensor, patch: int) -> torch.Tensor:
-    """Tokens (B, H W / patch^2, C patch^2), row by row; in a token: channel, row, column."""
+    """Packs latents into tokens (B, S, P), row by row; in a token: channel, row, column.
+
+    Args:
+        latents_BCHW: Latents whose sides are multiples of the patch.
+        patch: Latent pixels on the side of a token.
+    """
     batch, channels, height, width = latents_BCHW.shape
     grid = latents_BCHW.reshape(
         batch, channels, height // patch, patch, width // patch, patch
@@ -32,7 +37,14 @@ def pack(latents_BCHW: torch.Tensor, patch: int) -> torch.Tensor:
 
 
 def unpack(tokens_BSP: torch.Tensor, height: int, width: int, patch: int) -> torch.Tensor:
-    """The inverse of `pack`, given the latents' height and width."""
+    """Unpacks tokens to latents (B, C, H, W): the inverse of `pack`.
+
+    Args:
+        tokens_BSP: Tokens.
+        height: Of the latents, in latent pixels.
+        width: Of the latents, in latent pixels.
+        patch: Latent pixels on the side of a token.
+    """
     batch, _, values = tokens_BSP.shape
     grid = tokens_BSP.reshape(
         batch, height // patch, width // patch, values // patch**2, patch, patch
@@ -41,7 +53,7 @@ def unpack(tokens_BSP: torch.Tensor, height: int, width: int, patch: int) -> tor
 
 
 def grid_of(latents_BCHW: torch.Tensor, patch: int) -> tuple[int, int]:
-    """Rows and columns of image tokens of some latents."""
+    """Returns the rows and columns of image tokens that latents are packed into."""
     height, width = latents_BCHW.shape[2:]
     return height // patch, width // patch
 
@@ -49,7 +61,7 @@ def grid_of(latents_BCHW: torch.Tensor, patch: int) -> tuple[int, int]:
 def velocity(
     model: NucleusTransformer, noisy_BCHW: torch.Tensor, sigma_B: torch.Tensor, text: TextKV
 ) -> torch.Tensor:
-    """Noise minus data as the model sees it, (B, C, H, W).
+    """Asks the model for noise minus data, (B, C, H, W).
 
     Args:
         model: The transformer.
@@ -70,7 +82,15 @@ def flow_loss(
     sigma_B: torch.Tensor,
     text: TextKV,
 ) -> torch.Tensor:
-    """Mean squared error of the velocity, (B,): one figure a sample. Arguments as in `velocity`."""
+    """Computes the mean squared error of the velocity, (B,): one figure a sample.
+
+    Args:
+        model: The transformer.
+        latents_BCHW: The data.
+        noise_BCHW: Standard normal noise.
+        sigma_B: Share of noise, 0 to 1.
+        text: The prompts' keys and values for this grid, from the model's `encode_text`.
+    """
     return flow_loss_and_routing(model, latents_BCHW, noise_BCHW, sigma_B, text, False)[0]
 
 
@@ -82,12 +102,13 @@ def flow_loss_and_routing(
     text: TextKV,
     with_routing: bool = True,
 ) -> tuple[torch.Tensor, dict[int, Routing]]:
-    """`flow_loss`, and what each router did, by the block's number (if asked)."""
+    """Computes `flow_loss`, and tells what each router did, by the block's number, if asked."""
     patch = model.config.patch_size
     height, width = latents_BCHW.shape[2:]
     sigma_B111 = sigma_B[:, None, None, None]
     noisy_BCHW = (1 - sigma_B111) * latents_BCHW + sigma_B111 * noise_BCHW
     grid = grid_of(noisy_BCHW, patch)
+    # Passed only if asked, so that whatever answers as a plain transformer does will do here.
     asked = {"with_routing": True} if with_routing else {}
     output = model(pack(noisy_BCHW, patch), sigma_B, text, grid, **asked)
     error = -unpack(output.tokens_BSP, height, width, patch) - (noise_BCHW - latents_BCHW)
@@ -95,11 +116,19 @@ def flow_loss_and_routing(
 
 
 def draw_sigma(seed: int, key: str, *, mu: float, std: float, uniform_share: float) -> float:
-    """A sigma in (0, 1), a function of its arguments alone.
+    """Draws a sigma in (0, 1), as a function of the arguments alone.
 
     Logit-normal (Esser et al. 2024, arXiv:2403.03206), mixed with a share of uniform ones, so that
     neither end is never seen.
+
+    Args:
+        seed: Of the draw, with the key.
+        key: Such as the epoch and the sample's id.
+        mu: Mean of the logit.
+        std: Standard deviation of the logit.
+        uniform_share: Share of uniform sigmas, 0 to 1.
     """
+    # Not 0, whose logit is minus infinity.
     unit = max(keyed_unit("sigma", seed, key), SMALLEST_UNIT)
     if keyed_unit("sigma-kind", seed, key) < uniform_share:
         return unit
@@ -107,6 +136,7 @@ def draw_sigma(seed: int, key: str, *, mu: float, std: float, uniform_share: flo
 
 
 def draw_noise(seed: int, key: str, shape: tuple[int, ...]) -> torch.Tensor:
-    """Standard normal noise on the CPU, a function of its arguments alone."""
+    """Draws standard normal noise on the CPU, as a function of the arguments alone."""
+    # Shifted, as torch takes seeds of 63 bits; on the CPU, as a device would change the values.
     generator = torch.Generator().manual_seed(keyed_uint64("noise", seed, key) >> 1)
     return torch.randn(shape, generator=generator)

@@ -1,6 +1,6 @@
 """Builds a transformer whose every parameter is initialised by a rule, from a seed.
 
-diffusers leaves the routed experts as `torch.empty`: whatever was in memory. Here each parameter
+diffusers leaves the routed experts as `torch.empty`, whatever was in memory. Here each parameter
 has exactly one rule, found by its name, and its own generator keyed by (seed, name), so neither
 order nor the global generator matters.
 """
@@ -22,7 +22,7 @@ ROUTER_STD = 0.02
 def build_transformer(
     preset: Preset, *, latent_channels: int, text_width: int, seed: int
 ) -> NucleusTransformer:
-    """A transformer in fp32 on the CPU, initialised by `initialise`.
+    """Builds a transformer in float32 on the CPU, initialised by `initialise`.
 
     Args:
         preset: Its size.
@@ -42,12 +42,13 @@ def initialise(model: torch.nn.Module, seed: int) -> None:
     """Writes every parameter of a Nucleus transformer, in place.
 
     Matrices are normal with standard deviation 1/sqrt(fan in), the stacked experts (E, in, out)
-    expert by expert likewise; the router 0.02; norms one; biases zero; modulation and output zero.
+    expert by expert; the router's with 0.02; norms are one; biases, modulation and output zero.
 
     Raises:
         ValueError: A parameter fits no rule.
     """
     for name, parameter in model.named_parameters():
+        # A generator of its own: one more parameter would otherwise change all that follow.
         generator = torch.Generator().manual_seed(keyed_uint64("init", seed, name) >> 1)
         if any(part in name for part in ZERO) or name.endswith(".bias"):
             parameter.zero_()

@@ -1,7 +1,7 @@
 """Feed-forward layers: dense, and a mixture of experts in which experts choose their tokens.
 
-Legend of shapes: B batch, S image tokens, D width, E experts, C tokens that an expert takes of each
-image, I inner width of an expert; see `transformer`.
+Legend of shapes: B batch, S image tokens, D width of the stream, E experts, C tokens that an expert
+takes of each image, M = B C, I inner width of an expert.
 
 Every expert takes equally many tokens (Zhou et al. 2022, arXiv:2202.09368), so all of them are one
 batched matrix product over the stacked weights: no loop, no padding. (A loop that indexes a stacked
@@ -22,13 +22,13 @@ TINY = 1e-12
 
 
 def capacity(factor: float, tokens: int, experts: int) -> int:
-    """How many tokens of each image an expert takes."""
+    """Returns how many tokens of each image an expert takes: C of S."""
     return max(1, math.ceil(factor * tokens / experts))
 
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """What a router did with a batch.
+    """Tells what a router did with a batch.
 
     Attributes:
         chosen_BEC: Which tokens each expert took.
@@ -42,13 +42,13 @@ class Routing:
     z_loss: torch.Tensor
 
     def load(self) -> torch.Tensor:
-        """How many experts each token has, int64 (B, S)."""
+        """Counts the experts that each token has: int64 (B, S)."""
         flat = self.chosen_BEC.flatten(1)
         zeros = flat.new_zeros(len(flat), self.tokens)
         return zeros.scatter_add(1, flat, torch.ones_like(flat))
 
     def statistics(self) -> dict[str, float]:
-        """Shares of tokens, and the largest load.
+        """Returns shares of tokens, 0 to 1, and the largest load.
 
         `uncovered` have no expert, `single` exactly one (its gate is the route scale whatever its
         score, so no gradient reaches the router), `coverage` one or more; `max_load` is the largest
@@ -73,7 +73,7 @@ class FeedForward(nn.Module):
         self.net = nn.ModuleDict({"0": proj, "2": nn.Linear(inner, width, bias=False)})
 
     def forward(self, x_BSD: torch.Tensor) -> torch.Tensor:
-        """Token by token."""
+        """Applies the layer to each token; the shape stays."""
         value, gate = self.net["0"]["proj"](x_BSD).chunk(2, dim=-1)  # type: ignore[index]
         out_BSD: torch.Tensor = self.net["2"](value * functional.silu(gate))
         return out_BSD
@@ -89,7 +89,7 @@ class Experts(nn.Module):
         self.spare = Spare()
 
     def forward(self, x_EMD: torch.Tensor, gates_EM: torch.Tensor) -> torch.Tensor:
-        """Each expert's M tokens through it, times their gates; the same shape."""
+        """Sends each expert's tokens through it, times their gates (E, M); the shape stays."""
         gate, up = product(x_EMD, self.gate_up_proj, self.spare).chunk(2, dim=-1)
         # On the inner values, of which there are fewer than of the outer ones.
         hidden_EMI = functional.silu(gate) * up * gates_EM[..., None]
@@ -119,7 +119,7 @@ class MoE(nn.Module):
         time_BD: torch.Tensor,
         with_routing: bool = False,
     ) -> tuple[torch.Tensor, Routing | None]:
-        """The layer's output (B, S, D), and what the router did, if asked.
+        """Computes the layer's output (B, S, D), and tells what the router did, if asked.
 
         Args:
             x_BSD: Normalised, modulated tokens: what experts see.
@@ -131,11 +131,14 @@ class MoE(nn.Module):
         logits_BSE = self.logits(plain_BSD, time_BD)
         gates_BEC, chosen_BEC = self.choose(logits_BSE)
         first_B11 = torch.arange(batch, device=x_BSD.device)[:, None, None] * tokens
-        # Experts first: the rows of one expert lie together.
+        # Rows of the flattened batch, experts first: those of one expert lie together, so all of
+        # the experts are one batched product.
         rows = (chosen_BEC + first_B11).transpose(0, 1).flatten()
         gates_EM = gates_BEC.transpose(0, 1).flatten(1)
         taken = x_BSD.flatten(0, 1).index_select(0, rows)
         routed_EMD = self.experts(taken.view(*gates_EM.shape, width), gates_EM)
+        # Added in place into the shared expert's output: a token that no expert took keeps that
+        # alone, and no tensor of zeros is needed.
         out = self.shared_expert(x_BSD).flatten(0, 1)
         out = out.index_add_(0, rows, routed_EMD.flatten(0, 1).to(out.dtype))
         routing = None
@@ -145,13 +148,18 @@ class MoE(nn.Module):
         return out.view(batch, tokens, width), routing
 
     def logits(self, plain_BSD: torch.Tensor, time_BD: torch.Tensor) -> torch.Tensor:
-        """Router logits (B, S, E): `gate` on [time ; tokens], without building that."""
+        """Computes router logits (B, S, E): `gate` on [time ; tokens], without building that.
+
+        Args:
+            plain_BSD: Normalised tokens without modulation.
+            time_BD: The time embedding, the same for all tokens of an image.
+        """
         time_ED, plain_ED = self.gate.weight.chunk(2, dim=1)
         time_BE = functional.linear(time_BD, time_ED)
         return functional.linear(plain_BSD, plain_ED) + time_BE[:, None]
 
     def choose(self, logits_BSE: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Gates and indices (B, E, C) of the tokens that each expert takes.
+        """Returns gates and indices (B, E, C) of the tokens that each expert takes.
 
         A token's gates sum to the route scale over the experts that took it.
         """
@@ -163,5 +171,6 @@ class MoE(nn.Module):
         taken_BEC, chosen_BEC = scores_BES.topk(count, dim=-1)
         taken, chosen = taken_BEC.flatten(1), chosen_BEC.flatten(1)
         sums_BS = taken.new_zeros(batch, tokens).scatter_add(1, chosen, taken)
+        # TINY keeps a token finite whose scores have all underflowed to zero.
         gates = taken / (sums_BS.gather(1, chosen) + TINY) * self.route_scale
         return gates.view_as(taken_BEC), chosen_BEC

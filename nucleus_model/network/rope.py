@@ -1,6 +1,9 @@
-"""Rotary positions in three axes (frame, height, width), as pairs of neighbouring values.
+"""Rotary positions (Su et al. 2021, arXiv:2104.09864) in three axes: frame, height, width.
 
-Legend of shapes: S positions of image or text, F half the width of a head; see `transformer`.
+What is turned are pairs of neighbouring values of a head; each axis has a stretch of them.
+
+Legend of shapes: B batch, S positions of image or text, L text tokens, N heads, R width of a head,
+F = R / 2, H W rows and columns of tokens.
 
 An image is centred: a side of n tokens has the positions -(n - n // 2) to n // 2 - 1. Text begins
 where the image ends, at max(height // 2, width // 2), and counts up on all three axes. So text keys
@@ -13,7 +16,7 @@ THETA = 10_000.0
 
 
 def image_positions(height: int, width: int, device: torch.device) -> torch.Tensor:
-    """Positions (S, 3) of a grid of tokens, row by row."""
+    """Returns the positions (S, 3) of a grid of tokens, row by row."""
     rows_H = torch.arange(height, device=device) - (height - height // 2)
     columns_W = torch.arange(width, device=device) - (width - width // 2)
     grid_HW = torch.meshgrid(rows_H, columns_W, indexing="ij")
@@ -22,18 +25,18 @@ def image_positions(height: int, width: int, device: torch.device) -> torch.Tens
 
 
 def text_positions(height: int, width: int, length: int, device: torch.device) -> torch.Tensor:
-    """Positions (L, 3) of text beside a grid of tokens."""
+    """Returns the positions (L, 3) of text beside a grid of tokens."""
     start = text_start(height, width)
     return torch.arange(start, start + length, device=device)[:, None].expand(-1, 3)
 
 
 def text_start(height: int, width: int) -> int:
-    """The first text token's position on every axis."""
+    """Returns the first text token's position, the same on every axis."""
     return max(height // 2, width // 2)
 
 
 def rotations(positions_S3: torch.Tensor, axes: tuple[int, int, int]) -> torch.Tensor:
-    """Unit complex numbers (S, F) in complex64: the rotation of each pair of a head's values.
+    """Returns unit complex numbers (S, F), complex64: how each pair of a head's values turns.
 
     Args:
         positions_S3: Positions on the three axes.
@@ -48,7 +51,7 @@ def rotations(positions_S3: torch.Tensor, axes: tuple[int, int, int]) -> torch.T
 
 
 def rotate(x_BSNR: torch.Tensor, rotations_SF: torch.Tensor) -> torch.Tensor:
-    """Turns each pair of values of each head; the pairs are neighbours. Computes in float32."""
+    """Turns each pair of values of each head, in float32; shape and type stay."""
     pairs_BSNF = torch.view_as_complex(x_BSNR.float().unflatten(-1, (-1, 2)))
     turned_BSNF = pairs_BSNF * rotations_SF[:, None]
     return torch.view_as_real(turned_BSNF).flatten(-2).type_as(x_BSNR)

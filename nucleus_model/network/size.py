@@ -24,7 +24,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class ModelSize:
-    """Counts of a transformer.
+    """Holds the counts of a transformer.
 
     Attributes:
         parameters: All.
@@ -49,6 +49,9 @@ class ModelSize:
 def model_size(settings: QuickTrainSettings) -> ModelSize:
     """Builds the transformer on the meta device and counts.
 
+    Args:
+        settings: Preset, text encoder, codec and first phase.
+
     Raises:
         RequestError: A model is not there, is not known without its files, or does not fit.
     """
@@ -63,6 +66,8 @@ def model_size(settings: QuickTrainSettings) -> ModelSize:
     with torch.device("meta"):
         model = NucleusTransformer(preset.transformer_config(channels, text["hidden_size"]))
     total = sum(p.numel() for p in model.parameters())
+    # An expert takes factor / experts of the tokens, so a token meets `factor` experts of a block;
+    # all blocks with experts are equally large.
     routed = {name: p.numel() for name, p in model.named_parameters() if ".experts." in name}
     per_block = sum(routed.values()) / max(1, sum(f > 0 for f in preset.capacity_factors))
     active = total - sum(routed.values())

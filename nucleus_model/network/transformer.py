@@ -1,8 +1,8 @@
 """The Nucleus-Image transformer: sparse, conditioned on time and text, for rectified flow.
 
 Parameter names, shapes and configuration keys are those of diffusers'
-`NucleusMoEImageTransformer2DModel`, so that weights come and go (`nucleus_model.checkpoints.exchange`), and in
-float32 outputs and gradients are its own up to rounding. What differs: experts are one batched
+`NucleusMoEImageTransformer2DModel`, so that weights come and go (`checkpoints.exchange`), and
+in float32 outputs and gradients are its own up to rounding. What differs: experts are one batched
 matrix product (`moe`), and the text's keys and values are computed once and passed:
 
     text = model.encode_text(states_BLT, mask_BL, grid=(height, width))   # once a prompt
@@ -36,7 +36,7 @@ GATE_LIMIT = 2.0
 
 
 class Output(NamedTuple):
-    """What the transformer returns.
+    """Holds what the transformer returns.
 
     Attributes:
         tokens_BSP: Data minus noise.
@@ -48,7 +48,7 @@ class Output(NamedTuple):
 
 
 class TimeLayers(nn.Module):
-    """Two layers."""
+    """Two linear layers with SiLU between them, under diffusers' names."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -56,13 +56,13 @@ class TimeLayers(nn.Module):
         self.linear_2 = nn.Linear(4 * width, width)
 
     def forward(self, waves_BD: torch.Tensor) -> torch.Tensor:
-        """The same shape."""
+        """Computes (B, D) from (B, D)."""
         out_BD: torch.Tensor = self.linear_2(functional.silu(self.linear_1(waves_BD)))
         return out_BD
 
 
 class TimeEmbedding(nn.Module):
-    """Sigma to a vector: sinusoid, two layers, norm."""
+    """Embeds sigma: sinusoid, two layers, norm."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -70,10 +70,11 @@ class TimeEmbedding(nn.Module):
         self.norm = RMSNorm(width)
 
     def forward(self, sigma_B: torch.Tensor) -> torch.Tensor:
-        """(B,) to (B, D); the sinusoid in float32, cosines first."""
+        """Computes (B, D) from (B,); the sinusoid in float32, cosines first."""
         half = len(self.norm.weight) // 2
         steps = torch.arange(half, dtype=torch.float32, device=sigma_B.device)
-        # In this order: angles reach 1000, where another rounding shows.
+        # Products in this order, as diffusers has them: angles reach 1000 radians, where a rounding
+        # in the last bit shows in the cosine.
         frequencies = torch.exp(-math.log(LONGEST_PERIOD) * steps / half)
         angles = TIME_SCALE * (sigma_B.float()[:, None] * frequencies[None])
         waves_BD = torch.cat((angles.cos(), angles.sin()), dim=-1).to(self.norm.weight.dtype)
@@ -82,14 +83,14 @@ class TimeEmbedding(nn.Module):
 
 
 class OutputNorm(nn.Module):
-    """LayerNorm with scale and shift from the time embedding."""
+    """Normalises, then scales and shifts by the time embedding (adaLN: arXiv:2212.09748)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.linear = nn.Linear(width, 2 * width)
 
     def forward(self, x_BSD: torch.Tensor, time_BD: torch.Tensor) -> torch.Tensor:
-        """The same shape."""
+        """Computes (B, S, D) from (B, S, D)."""
         scale, shift = self.linear(functional.silu(time_BD))[:, None].chunk(2, dim=-1)
         return torch.addcmul(shift, _normed(x_BSD), 1 + scale)
 
@@ -112,7 +113,12 @@ class Block(nn.Module):
     def text(
         self, text_BLT: torch.Tensor, rotations_LF: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """This block's text keys and values, (B, K, L, R)."""
+        """Computes this block's text keys and values, both (B, K, L, R).
+
+        Args:
+            text_BLT: Normalised text states.
+            rotations_LF: Rotary positions of the text.
+        """
         return self.attn.text(self.encoder_proj(text_BLT), rotations_LF)
 
     def forward(
@@ -124,7 +130,16 @@ class Block(nn.Module):
         mask_B11J: torch.Tensor | None,
         with_routing: bool = False,
     ) -> tuple[torch.Tensor, Routing | None]:
-        """The stream after this block, and what its router did, if it has one and is asked."""
+        """Computes the stream after this block, (B, S, D), and tells what its router did.
+
+        Args:
+            x_BSD: The stream.
+            time_BD: The time embedding.
+            rotations_SF: Rotary positions of the image.
+            text: This block's text keys and values.
+            mask_B11J: True where there is image or text; None if that is everywhere.
+            with_routing: Whether to tell; without experts there is nothing to tell.
+        """
         modulation_B14D = self.img_mod(time_BD)[:, None]
         scale_1, gate_1, scale_2, gate_2 = modulation_B14D.chunk(4, dim=-1)
         attended_BSD = self.attn(_normed(x_BSD) * (1 + scale_1), rotations_SF, text, mask_B11J)
@@ -133,6 +148,7 @@ class Block(nn.Module):
         modulated_BSD = plain_BSD * (1 + scale_2)
         routing = None
         if isinstance(self.img_mlp, MoE):
+            # As published: the router sees tokens without modulation, and the time beside them.
             out_BSD, routing = self.img_mlp(modulated_BSD, plain_BSD, time_BD, with_routing)
         else:
             out_BSD = self.img_mlp(modulated_BSD)
@@ -140,13 +156,13 @@ class Block(nn.Module):
 
 
 class NucleusTransformer(nn.Module):
-    """The transformer; its weights are unset until `nucleus_model.network.init` or a file sets them.
+    """The transformer; its weights are unset until `network.init` or a file sets them.
 
     Args:
         config: Its sizes.
 
     Attributes:
-        config: Likewise, with the capacity factors of now.
+        config: Its sizes, with the capacity factors of now.
         gradient_checkpointing: Whether a backward pass computes each block again instead of keeping
             its activations.
     """
@@ -171,10 +187,14 @@ class NucleusTransformer(nn.Module):
         return cast(list[Block], list(self.transformer_blocks))
 
     def set_capacity_factors(self, factors: float | Sequence[float]) -> None:
-        """Other capacity factors from now on: one for all blocks with experts, or one a block.
+        """Sets other capacity factors from now on.
+
+        Args:
+            factors: One for all blocks with experts, or one a block.
 
         Raises:
-            ValueError: See `TransformerConfig.with_capacity`.
+            ValueError: Their number is not that of the blocks, or one of a block with experts is
+                not above 0.
         """
         self.config = self.config.with_capacity(factors)
         for block, factor in zip(self.blocks, self.config.capacity_factors, strict=True):
@@ -184,7 +204,7 @@ class NucleusTransformer(nn.Module):
     def encode_text(
         self, states_BLT: torch.Tensor, mask_BL: torch.Tensor | None, grid: tuple[int, int]
     ) -> TextKV:
-        """Every block's text keys and values, which do not depend on sigma or on the image.
+        """Computes every block's text keys and values, which no sigma and no image changes.
 
         Args:
             states_BLT: Text states, padded on the right.
@@ -195,6 +215,7 @@ class NucleusTransformer(nn.Module):
         positions = text_positions(*grid, states_BLT.shape[1], states_BLT.device)
         rotations_LF = rotations(positions, self.config.axes_dims_rope)
         layers = tuple(block.text(normed_BLT, rotations_LF) for block in self.blocks)
+        # Without a mask attention has faster kernels.
         if mask_BL is not None:
             mask_BL = None if bool(mask_BL.all()) else mask_BL.bool()
         return TextKV(layers, mask_BL, text_start(*grid))
@@ -207,7 +228,7 @@ class NucleusTransformer(nn.Module):
         grid: tuple[int, int],
         with_routing: bool = False,
     ) -> Output:
-        """Data minus noise.
+        """Answers data minus noise, (B, S, P).
 
         Args:
             tokens_BSP: Packed noisy latents.
@@ -220,6 +241,8 @@ class NucleusTransformer(nn.Module):
             ValueError: The text is for another batch or grid, or the grid does not fit.
         """
         batch, tokens, _ = tokens_BSP.shape
+        # Unchecked, text of another grid would run: its keys stand at other positions, and pictures
+        # come out subtly wrong.
         if grid[0] * grid[1] != tokens:
             raise ValueError(f"a grid of {grid[0]} x {grid[1]} is not that of {tokens} tokens")
         if text.batch != batch or text.start != text_start(*grid):
@@ -234,6 +257,7 @@ class NucleusTransformer(nn.Module):
         mask_B11J = None
         if text.mask_BL is not None:
             mask_B11J = functional.pad(text.mask_BL, (tokens, 0), value=True)[:, None, None]
+        # No generator's state is kept for the second pass, as no block draws anything.
         again = self.gradient_checkpointing and torch.is_grad_enabled()
         routings = {}
         for layer, (block, kv) in enumerate(zip(self.blocks, text.layers, strict=True)):

@@ -1,4 +1,7 @@
-"""Pictures from a checkpoint of the quick-train, or from a pipeline, as files."""
+"""Pictures from a checkpoint, or from a pipeline, as files.
+
+files = list(draw(Path("out/checkpoints/000600"), ["a red square"], Path("drawn"), seeds=(0, 1)))
+"""
 
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -31,15 +34,15 @@ def draw(
 
     Args:
         folder: A checkpoint, or a pipeline.
-        prompts: A row each.
+        prompts: One a row of the grid.
         out: Folder for the files; files of the same names are replaced.
-        seeds: A column each.
+        seeds: One a column of the grid.
         aspect: Width to height, such as 16:9; one of the seven of the training sets.
         resolution: Side of a square with as many pixels; by default what it was trained at.
-        steps: Of the solver.
+        steps: Steps of the solver.
         solver: A key of `nucleus_model.sampling.solver.SOLVERS`.
-        guidance: Its scale; 1 is none.
-        negative: What guidance leads away from.
+        guidance: Scale of the guidance; 1 is none.
+        negative: The prompt that guidance leads away from.
         batch_size: Pictures at once, of whatever prompts.
         device: Where it runs.
 
@@ -64,6 +67,7 @@ def draw(
         "height": height,
         "checkpoint": saved.name,
     }
+    # All prompts and seeds share batches, so that few prompts of many seeds fill them too.
     cells = list(product(range(len(prompts)), seeds))
     pictures: list[np.ndarray] = []
     for start in range(0, len(cells), batch_size):

@@ -28,7 +28,10 @@ def write_png(file: Path, image: np.ndarray, parameters: Mapping[str, Any]) -> N
 
 
 def read_parameters(file: Path) -> dict[str, Any]:
-    """What `write_png` wrote beside the image.
+    """Reads the parameters that `write_png` wrote beside the image.
+
+    Args:
+        file: A PNG.
 
     Raises:
         ValueError: The file has no such chunk.
@@ -42,7 +45,11 @@ def read_parameters(file: Path) -> dict[str, Any]:
 
 
 def tile(images: np.ndarray) -> np.ndarray:
-    """One picture of (rows, columns, height, width, 3), with a white border around each cell."""
+    """Tiles images into one picture, with a white border of 2 pixels around each cell.
+
+    Args:
+        images: uint8 (rows, columns, height, width, 3).
+    """
     rows, columns, height, width, _ = images.shape
     step_y, step_x = height + PADDING, width + PADDING
     shape = (rows * step_y + PADDING, columns * step_x + PADDING, 3)
@@ -61,7 +68,7 @@ def write_grid(
 
     Args:
         folder: Where.
-        images: As `sample_grid` returns them.
+        images: uint8 (prompts, seeds, height, width, 3), as `sample_grid` returns them.
         prompts: One a row.
         seeds: One a column.
         facts: What else belongs into the JSON (steps, guidance).

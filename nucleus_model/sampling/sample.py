@@ -2,10 +2,13 @@
 
     images = sample_images(model, text, codec, ["a red square"], [0], width=64, height=64)
 
-Guidance: v = v_empty + scale * (v_text - v_empty), then each token's vector is rescaled to the
-length that v_text had. Sigmas and steps are those of a solver (`nucleus_model.sampling.solver`), by default
-the published one. The prompts' keys and values, and those of the empty prompt, are computed once a
-run.
+Guidance (Ho and Salimans 2022, arXiv:2207.12598): v = v_empty + scale * (v_text - v_empty), then
+each token's vector is rescaled to the length that v_text had, as the published pipeline does.
+Sigmas and steps are those of a solver (module `solver`), by default the published one. The prompts' keys
+and values, and those of the empty prompt, are computed once a run.
+
+Legend of shapes: B batch, C latent channels, H W latent rows and columns, S image tokens, P values
+of a token, L text tokens, T width of a text state.
 """
 
 from collections.abc import Sequence
@@ -25,7 +28,7 @@ from nucleus_model.sampling.solver import solve
 def encode_prompts(
     model: NucleusTransformer, text: TextEncoder, prompts: Sequence[str], grid: tuple[int, int]
 ) -> TextKV:
-    """The prompts' keys and values; computed once, if all prompts are equal.
+    """Computes the prompts' keys and values; once, if all prompts are equal.
 
     Args:
         model: The transformer.
@@ -50,15 +53,15 @@ def sample_latents(
     guidance: float,
     solver: str = "euler",
 ) -> torch.Tensor:
-    """Latents (B, C, H, W) from noise of that shape.
+    """Makes latents (B, C, H, W) of noise of that shape.
 
     Args:
         model: The transformer.
         noise_BCHW: Standard normal.
         text: The prompts, one an image, from `encode_prompts`.
         negative: What guidance leads away from, one an image; None only with a guidance of 1.
-        steps: Of the solver.
-        guidance: Its scale; at 1 the negative prompt is not evaluated.
+        steps: Steps of the solver.
+        guidance: Scale of the guidance; at 1 the negative prompt is not evaluated.
         solver: A key of `nucleus_model.sampling.solver.SOLVERS`.
 
     Raises:
@@ -82,9 +85,16 @@ def sample_latents(
 
 
 def guide(text_BSP: torch.Tensor, empty_BSP: torch.Tensor, scale: float) -> torch.Tensor:
-    """Guidance on tokens (B, S, P), each rescaled to its conditional length; zero stays zero."""
+    """Applies guidance to tokens (B, S, P), and rescales each to the length of its `text` one.
+
+    Args:
+        text_BSP: Velocity with the prompt.
+        empty_BSP: Velocity with the negative prompt.
+        scale: Of the guidance.
+    """
     combined_BSP = empty_BSP + scale * (text_BSP - empty_BSP)
     length_BS1 = combined_BSP.norm(dim=-1, keepdim=True)
+    # A token of length 0 stays 0: it is divided by the smallest number, not by nothing.
     wanted_BS1 = text_BSP.norm(dim=-1, keepdim=True)
     return combined_BSP * (wanted_BS1 / length_BS1.clamp_min(torch.finfo(length_BS1.dtype).tiny))
 
@@ -104,7 +114,7 @@ def sample_images(
     solver: str = "euler",
     batch_size: int = 8,
 ) -> np.ndarray:
-    """One image a prompt, uint8 (prompts, height, width, 3).
+    """Draws one image a prompt: uint8 (prompts, height, width, 3).
 
     An image depends on its prompt, its seed and the settings, not on what else is in the batch (but
     for rounding).
@@ -115,11 +125,11 @@ def sample_images(
         codec: The codec that it was trained with.
         prompts: Texts; the empty one is the unconditional.
         seeds: One a prompt.
-        width: Pixels; a multiple of codec factor times patch.
-        height: Pixels; likewise.
-        negative: What guidance leads away from: one text, or one a prompt.
-        steps: Of the solver.
-        guidance: Its scale; 1 is none.
+        width: In pixels; a multiple of codec factor times patch.
+        height: In pixels; a multiple of codec factor times patch.
+        negative: The text that guidance leads away from, or one a prompt.
+        steps: Steps of the solver.
+        guidance: Scale of the guidance; 1 is none.
         solver: A key of `nucleus_model.sampling.solver.SOLVERS`.
         batch_size: Images at once.
 
@@ -138,6 +148,7 @@ def sample_images(
     images = []
     for start in range(0, len(prompts), batch_size):
         part = slice(start, start + batch_size)
+        # Keyed by the seed alone: a picture's noise does not depend on its place in the batch.
         noise = torch.stack([draw_noise(seed, "sample", shape) for seed in seeds[part]])
         text_kv = encode_prompts(model, text, prompts[part], grid)
         empty = encode_prompts(model, text, negatives[part], grid) if guidance != 1 else None
@@ -166,9 +177,23 @@ def sample_grid(
     steps: int = 20,
     guidance: float = 4.0,
 ) -> np.ndarray:
-    """Samples, one row a prompt and one column a seed: uint8 (prompts, seeds, height, width, 3).
+    """Draws a row a prompt and a column a seed: uint8 (prompts, seeds, height, width, 3).
 
-    A column starts from the same noise in every row. Arguments as in `sample_images`.
+    A column starts from the same noise in every row. All prompts are one batch.
+
+    Args:
+        model: The transformer.
+        text: The text encoder that it was trained with.
+        codec: The codec that it was trained with.
+        prompts: One a row.
+        seeds: One a column.
+        width: In pixels; a multiple of codec factor times patch.
+        height: In pixels; a multiple of codec factor times patch.
+        steps: Steps of the solver, Euler's.
+        guidance: Scale of the guidance; 1 is none.
+
+    Raises:
+        ValueError: The size is no multiple.
     """
     grid, shape = _shapes(model, codec, width, height)
     device = next(model.parameters()).device
@@ -189,7 +214,7 @@ def sample_grid(
 def _shapes(
     model: NucleusTransformer, codec: Codec, width: int, height: int
 ) -> tuple[tuple[int, int], tuple[int, int, int]]:
-    """The grid of tokens, and the shape of the latents, for a size in pixels."""
+    """Returns the grid of tokens and the shape of the latents for a size in pixels."""
     side = codec.factor * model.config.patch_size
     if width % side or height % side:
         raise ValueError(

@@ -32,20 +32,20 @@ Solver = Callable[[int], Iterator[tuple[float, Advance]]]
 
 
 def sigmas(steps: int) -> list[float]:
-    """The sigmas of N steps, N + 1 of them: 1 to 1/N in equal steps, then 0; never shifted."""
+    """Returns the N + 1 sigmas of N steps: 1 to 1/N in equal steps, then 0; never shifted."""
     return [*np.linspace(1.0, 1 / steps, steps).tolist(), 0.0]
 
 
 def solve(solver: str, steps: int) -> Iterator[tuple[float, Advance]]:
-    """The steps of a run, in order; each must be taken before the next one is asked for.
+    """Yields the steps of a run, in order; each must be taken before the next is asked for.
 
     Args:
         solver: A key of `SOLVERS`.
-        steps: How many.
+        steps: The number of steps.
 
     Yields:
-        Where to ask the model, and what makes of its velocity (noise minus data) there and the
-        latents, both (B, C, H, W), those of the next sigma.
+        The sigma at which to ask the model, and a function of its velocity (noise minus data) there
+        and of the latents, both (B, C, H, W), that returns the latents at the next sigma.
 
     Raises:
         ValueError: There is no such solver.

@@ -33,6 +33,8 @@ def choose(ids: Sequence[str], settings: QuickTrainSettings) -> tuple[list[str],
             set of which something would be.
     """
     whole = sorted(ids)
+    # What the whole set has of both kinds, a smaller choice must have too: a run that was asked
+    # for a held-out loss and silently has none would look like one that was not asked.
     train, held = split_holdout(whole, settings.holdout_share, settings.holdout_limit)
     needed = [set(part) for part in (train, held) if part]
     sampled = whole
@@ -40,6 +42,7 @@ def choose(ids: Sequence[str], settings: QuickTrainSettings) -> tuple[list[str],
         units = {i: sample_unit(i) for i in whole}
         sampled = [i for i in whole if units[i] < settings.sample]
         if any(part.isdisjoint(sampled) for part in needed):
+            # The smallest share that still has one sample of each kind.
             least = max(min(units[i] for i in part) for part in needed)
             raise RequestError(
                 f"a sample of {settings.sample:g} "
@@ -57,7 +60,7 @@ def choose(ids: Sequence[str], settings: QuickTrainSettings) -> tuple[list[str],
 
 
 def split_holdout(ids: Sequence[str], share: float, limit: int) -> tuple[list[str], list[str]]:
-    """Samples to train on, and those held out, in an order that depends on ids alone.
+    """Splits samples into those to train on and those held out, by their ids alone.
 
     Args:
         ids: All of them.
@@ -66,8 +69,11 @@ def split_holdout(ids: Sequence[str], share: float, limit: int) -> tuple[list[st
             measured.
 
     Returns:
-        Ids of training samples, and of the measured held-out ones.
+        Ids of training samples in the order of `ids`, and of the measured held-out ones in an
+        order by hash, which is the same in every set.
     """
+    # By a keyed hash, not by position: a larger set, or a part of this one, holds out the same
+    # samples, so held-out losses of different runs compare.
     held = {i for i in ids if keyed_unit("holdout", HOLDOUT_SEED, i) < share}
     measured = sorted(held, key=lambda i: (keyed_uint64("holdout", HOLDOUT_SEED, i), i))
     return [i for i in ids if i not in held], measured[:limit]

@@ -26,7 +26,11 @@ CLASS_NAME = "NucleusMoEImageTransformer2DModel"
 
 
 class TransformerConfig(BaseModel):
-    """Every argument of diffusers' `NucleusMoEImageTransformer2DModel` (0.42.1)."""
+    """Every argument of diffusers' `NucleusMoEImageTransformer2DModel` (0.42.1).
+
+    Raises:
+        ValueError: Sizes that do not fit together, unknown keys, or missing ones.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,7 +45,10 @@ class TransformerConfig(BaseModel):
     axes_dims_rope: tuple[int, int, int] = Field(
         description="Rotary dimensions of frame, height and width."
     )
-    mlp_ratio: float = Field(gt=0, description="Of dense blocks, see `dense_width`.")
+    mlp_ratio: float = Field(
+        gt=0,
+        description="Inner over outer width of dense blocks, before 2/3 and rounding down to 128.",
+    )
     moe_enabled: bool = Field(description="False makes every block dense.")
     dense_moe_strategy: DenseStrategy = Field(description="Which blocks are dense.")
     num_experts: int = Field(ge=1, description="Routed experts of a block.")
@@ -71,6 +78,7 @@ class TransformerConfig(BaseModel):
                 f"num_key_value_heads must divide num_attention_heads {self.num_attention_heads}, "
                 f"got {self.num_key_value_heads}"
             )
+        # Dense blocks have no experts: their factor may be anything.
         routed = [self.is_moe(layer) for layer in range(self.num_layers)]
         if len(factors) != self.num_layers or any(
             moe and factor <= 0 for moe, factor in zip(routed, factors, strict=False)
@@ -83,16 +91,16 @@ class TransformerConfig(BaseModel):
 
     @property
     def width(self) -> int:
-        """Width of the residual stream."""
+        """Width of the residual stream, D."""
         return self.num_attention_heads * self.attention_head_dim
 
     @property
     def dense_width(self) -> int:
-        """Inner width of a dense block."""
+        """Inner width of a dense block: 2/3 for SwiGLU's third matrix, rounded down to 128."""
         return int(self.width * self.mlp_ratio * 2 / 3) // 128 * 128
 
     def is_moe(self, layer: int) -> bool:
-        """Whether a block has experts."""
+        """Whether a block, counted from 0, has experts."""
         if not self.moe_enabled or self.dense_moe_strategy == "all_dense":
             return False
         last_dense = self.dense_moe_strategy == "leave_first_three_and_last_block_dense"
@@ -100,7 +108,10 @@ class TransformerConfig(BaseModel):
         return FIRST_DENSE[self.dense_moe_strategy] <= layer < end
 
     def with_capacity(self, factors: float | Sequence[float]) -> "TransformerConfig":
-        """The same with other capacity factors: one for every block with experts, or one a block.
+        """Returns the configuration with other capacity factors.
+
+        Args:
+            factors: One for every block with experts, or one a block.
 
         Raises:
             ValueError: Their number is not that of the blocks, or one of a block with experts is

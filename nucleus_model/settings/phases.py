@@ -63,15 +63,23 @@ class Phase(BaseModel):
 
 
 def phase_at(phases: Sequence[Phase], step: int) -> int:
-    """The number, from 0, of the phase that a step (from 1) belongs to; the last one's for more."""
+    """The number, from 0, of the phase that a step belongs to.
+
+    Args:
+        phases: With their steps.
+        step: Counted from 1 through all phases; one beyond the last belongs to the last phase.
+    """
     ends = list(accumulate(phase.steps for phase in phases))
     return min(sum(step > end for end in ends), len(phases) - 1)
 
 
 def caption_weight(weights: Mapping[str, float] | None, source: str) -> float:
-    """The weight of a caption from a source (`web`, `synthesized:short`); 0 if it has none.
+    """The weight of a caption by where it comes from; 0 if no name fits.
 
-    The whole name counts first, then what follows the colon, then what is before it.
+    Args:
+        weights: By name; None for all alike. The whole name counts first, then what follows its
+            colon, then what is before it.
+        source: As the set has it: `web`, `synthesized:short`.
     """
     if weights is None:
         return 1.0

@@ -1,4 +1,7 @@
-"""Sizes of the transformer, as data."""
+"""Sizes of the transformer, as data: `debug` for tests, `nano`, `small` for one GPU, `base`.
+
+A preset has no channels and no text width; those come from the codec and the text encoder.
+"""
 
 from typing import Literal
 
@@ -10,7 +13,11 @@ ROUTE_SCALE = 2.5
 
 
 class Preset(BaseModel):
-    """One size; with a codec and a text encoder it becomes a `TransformerConfig`."""
+    """One size; with a codec and a text encoder it becomes a `TransformerConfig`.
+
+    Raises:
+        ValueError: Sizes that do not fit together.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,6 +50,7 @@ class Preset(BaseModel):
             )
         if self.heads % self.kv_heads:
             raise ValueError(f"kv_heads must divide heads {self.heads}, got {self.kv_heads}")
+        # A factor of 0 says that a block is dense, so the factors must agree with `dense`.
         dense = FIRST_DENSE[self.dense]
         if len(self.capacity_factors) != self.layers or [
             factor > 0 for factor in self.capacity_factors
@@ -60,11 +68,16 @@ class Preset(BaseModel):
 
     @property
     def width(self) -> int:
-        """Width of the residual stream."""
+        """Width of the residual stream, D."""
         return self.heads * self.head_dim
 
     def transformer_config(self, latent_channels: int, text_width: int) -> TransformerConfig:
-        """The whole configuration, for a codec's channels and a text encoder's width."""
+        """Completes the size to the transformer's configuration.
+
+        Args:
+            latent_channels: Channels of the codec's latents.
+            text_width: Width of the text encoder's states.
+        """
         return TransformerConfig(
             patch_size=self.patch,
             in_channels=latent_channels * self.patch**2,

@@ -15,26 +15,27 @@ MU_HIGH = (4096, 1.15)
 
 
 def learning_rate(step: int, settings: QuickTrainSettings, factor: float = 1.0) -> float:
-    """The rate at a step (from 1).
+    """The learning rate at a step.
 
     It rises over `warmup` steps, is flat, and, with `warmup_decay`, falls over the last
     `decay_share` of all steps; with `warmup_stable_merge` it stays where it is.
 
     Args:
-        step: The step.
-        settings: The run's.
-        factor: The phase's.
+        step: The step, from 1.
+        settings: `lr`, `warmup`, `schedule`, `decay_share`, `steps`.
+        factor: The phase's `lr_factor`.
     """
     up = step / settings.warmup if settings.warmup else 1.0
     falling = settings.steps * settings.decay_share
     if settings.schedule != "warmup_decay":
         falling = 0.0
+    # The last step still learns, at 1 / falling of the rate: at 0 it would be lost.
     down = (settings.steps - step + 1) / falling if falling else 1.0
     return settings.lr * factor * min(1.0, up, down)
 
 
 def shift_mu(tokens: int) -> float:
-    """Mean of the logit of sigma for images of so many tokens.
+    """The mean of the logit of sigma for images of so many tokens.
 
     Linear in the tokens between `MU_LOW` and `MU_HIGH`, and constant outside: larger images need
     more noise to lose as much of what they show.
@@ -44,7 +45,7 @@ def shift_mu(tokens: int) -> float:
 
 
 def merge_weights(kind: str, count: int) -> list[float]:
-    """Weights, of sum 1, of so many checkpoints, oldest first.
+    """The weights of so many checkpoints in a merge, oldest first; their sum is 1.
 
     Training at a constant rate and averaging checkpoints is worth a decaying rate (Tian et al.
     2025, arXiv:2507.17634): if checkpoint j of n has the weight c_j, the updates between j - 1 and
@@ -54,6 +55,9 @@ def merge_weights(kind: str, count: int) -> list[float]:
       with "inverse-square-root weights" is second-hand; which end is heaviest is read into it.
     - `uniform`: all alike, so w falls linearly.
     - `one_minus_sqrt`: w falls as 1 - sqrt(share of the way); the oldest is heaviest.
+
+    Raises:
+        ValueError: There is no such kind.
     """
     if kind == "uniform":
         raw = [1.0] * count

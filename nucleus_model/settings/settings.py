@@ -1,4 +1,9 @@
-"""Settings of the quick-train, free of torch: a recipe can be read and checked without it."""
+"""Settings of the quick-train, free of torch: a recipe can be read and checked without it.
+
+Fields marked with `KEEPS_VALUES` change how the work is done, and no value that a step computes, so
+a run may go on with others of them. All other fields decide the losses, and with them whether two
+runs are the same (`nucleus_data.config.deciding`).
+"""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -11,7 +16,7 @@ from nucleus_model.settings.phases import Phase, Weights
 
 
 class TextSettings(BaseModel):
-    """Which tower, and which of its states (published: Qwen3-VL-8B, state -8, 1024 tokens)."""
+    """Which text encoder, and which of its states (published: Qwen3-VL-8B, -8, 1024 tokens)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -322,7 +327,8 @@ class QuickTrainSettings(BaseModel):
         return {**content, "steps": total}
 
     def plan(self) -> tuple[Phase, ...]:
-        """The phases, each with all that it takes from the settings beside them."""
+        """The phases in order, each completed by the settings beside them; at least one."""
+        # By the phase's own fields, so that a new one needs its namesake here and no line more.
         shared = {
             name: getattr(self, name)
             for name in Phase.model_fields

@@ -1,4 +1,4 @@
-"""Equal bits from torch, as far as its kernels promise them."""
+"""Torch set up so that equal runs give equal bits, as far as its kernels promise them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import torch
 
 @contextmanager
 def deterministic(threads: int, device: str, seed: int) -> Iterator[None]:
-    """Threads, torch's generator and, on the CPU, deterministic kernels; afterwards all as before.
+    """Sets threads, torch's generator and, on the CPU, deterministic kernels; then all as before.
 
     Args:
         threads: CPU threads.

@@ -18,10 +18,10 @@ SHOWN_IDS = 8
 
 
 class Verdict(NamedTuple):
-    """What becomes of a step.
+    """The decision about a step.
 
     Attributes:
-        reason: What is odd about it: `loss` and `gradient` are not finite, `spike`; None for
+        reason: What is odd about the step: `loss` and `gradient` are not finite, `spike`; None for
             nothing.
         clip: The norm to scale the gradient down to; None if the step is not taken.
     """
@@ -32,7 +32,7 @@ class Verdict(NamedTuple):
 
 @dataclass
 class Guard:
-    """What came before, as far as it decides about a step.
+    """Decides which steps are taken, by what came before.
 
     Args:
         settings: The run's.
@@ -40,8 +40,8 @@ class Guard:
     Attributes:
         norms: Gradient norms of the last steps that were taken, before clipping, oldest first.
         bad: How many steps in a row were skipped.
-        skipped: How many in all.
-        clipped: How many spikes were clipped.
+        skipped: How many steps were skipped in all.
+        clipped: How many spikes were clipped in all.
     """
 
     settings: QuickTrainSettings
@@ -56,6 +56,12 @@ class Guard:
     def judge(self, step: int, loss: float, norm: float, ids: Sequence[str]) -> Verdict:
         """Decides about a step by its loss and the norm of its gradient, and remembers them.
 
+        Args:
+            step: The step's number, for the message.
+            loss: Mean over the step's samples.
+            norm: Of the whole gradient, before clipping.
+            ids: Of the step's samples, for the message.
+
         Raises:
             FloatingPointError: It is one skipped step too many in a row.
         """
@@ -64,6 +70,7 @@ class Guard:
             self.bad = 0
             self.norms.append(norm)
             return Verdict(None, self.settings.clip)
+        # A spike's norm is not remembered: a row of them would else become the median.
         if reason == "spike" and self.settings.spike_action == "clip":
             self.bad = 0
             self.clipped += 1
@@ -93,7 +100,7 @@ class Guard:
         self.norms.clear()
 
     def state(self) -> dict[str, Any]:
-        """What `restore` needs, JSON-able."""
+        """Returns what `restore` needs, JSON-able."""
         return {
             "norms": list(self.norms),
             "bad": self.bad,

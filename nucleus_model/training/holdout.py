@@ -1,7 +1,7 @@
 """The held-out loss: the same samples, captions, sigmas and noise at every step and in every run.
 
 Sigmas are stratified: each sample is met once in each of 8 equal bins. Low bins measure the images,
-high bins the captions. Which samples these are, `choice` says.
+high bins the captions. `settings.choice` says which samples these are.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,19 @@ def held_out_loss(
     samples: Sequence[Sample],
     batch_size: int,
 ) -> HeldOutLoss | None:
-    """Measures the samples, each with its best caption. None if none can be measured."""
+    """Measures the loss of samples, each with its best caption, the last one.
+
+    Args:
+        model: The transformer.
+        text: The text encoder.
+        latents: Of the training set's images.
+        training_set: The set.
+        samples: Which of the set's samples.
+        batch_size: Samples at once.
+
+    Returns:
+        The loss; None if not one sample can be decoded.
+    """
     losses: list[torch.Tensor] = []
     device = next(model.parameters()).device
     for bucket in sorted({sample.bucket for sample in samples}):
@@ -57,8 +69,10 @@ def held_out_loss(
                 continue
             latents_BCHW = latents.of(batch).to(device)
             grid = grid_of(latents_BCHW, model.config.patch_size)
+            # Once for all bins, as keys and values are the same at every sigma.
             text_kv = model.encode_text(*text.encode(batch.captions), grid)
             columns = []
+            # Keyed by id and bin, never by the run's seed: runs meet the same noise and compare.
             for index in range(BINS):
                 keys = [f"{sample.id}:{index}" for sample in batch.samples]
                 sigmas = [(index + keyed_unit("holdout-sigma", SEED, key)) / BINS for key in keys]
@@ -76,7 +90,8 @@ def held_out_loss(
             losses.append(torch.stack(columns, dim=1))
     if not losses:
         return None
-    table = torch.cat(losses).double()  # (samples, bins)
+    # (samples, bins); in float64, so that the order of the sum hardly shows.
+    table = torch.cat(losses).double()
     return HeldOutLoss(
         loss=table.mean().item(), bins=tuple(table.mean(dim=0).tolist()), samples=len(table)
     )

@@ -19,17 +19,17 @@ LAST_LOSSES = 20
 
 
 class Metrics:
-    """The lines of a run, in memory and in its folder.
+    """Keeps the lines of a run, in memory and in its folder.
 
     Args:
-        folder: Where.
+        folder: Where the files are.
         step: How far the run had come; later lines are removed.
         writes: Whether this process writes (rank 0).
         board: Whether to write for TensorBoard, too.
 
     Attributes:
         lines: All lines of `metrics.jsonl`.
-        timings: Likewise.
+        timings: All lines of `timings.jsonl`.
 
     Raises:
         CorpusError: The lines up to the step are not there.
@@ -47,6 +47,8 @@ class Metrics:
                 f"{folder / METRICS} has not each of the steps 1 to {step} once, which the "
                 "checkpoint says were done; put it back, or remove the folder and train anew"
             )
+        # Lines after the checkpoint are dropped here, as their steps will be done again. Written
+        # beside and renamed, so that a kill amid leaves the old file.
         self._files: dict[str, IO[str]] = {}
         self._board: Any = open_board(folder / BOARD, step) if writes and board else None
         if writes:
@@ -57,7 +59,7 @@ class Metrics:
                 self._files[name] = (folder / name).open("a", encoding="utf-8")
 
     def steps(self) -> Iterator[dict[str, Any]]:
-        """The lines of steps, without those of measurements."""
+        """Returns the lines of steps, without those of measurements."""
         return (line for line in self.lines if "loss" in line)
 
     def write(self, line: dict[str, Any]) -> None:
@@ -70,13 +72,19 @@ class Metrics:
                 self._board.add_scalar(name, value, line["step"])
 
     def time(self, step: int, seconds: float, images: int) -> None:
-        """Adds a step's time."""
+        """Adds a step's time.
+
+        Args:
+            step: The step.
+            seconds: What it took on the clock.
+            images: How many images it trained on.
+        """
         line = {"step": step, "seconds": seconds, "images_per_second": images / seconds}
         self.timings.append(line)
         self._append(TIMINGS, line)
 
     def sync(self) -> None:
-        """What was added is on the disk when this returns."""
+        """Brings all lines that were added to the disk."""
         for file in self._files.values():
             os.fsync(file.fileno())
         if self._board is not None:
@@ -90,7 +98,7 @@ class Metrics:
             self._board.close()
 
     def summary(self) -> dict[str, Any]:
-        """The part of a run's summary that its lines hold."""
+        """Returns the part of a run's summary that its lines hold."""
         steps = list(self.steps())
         losses = [line["loss"] for line in steps if line["loss"] is not None]
         last = losses[-LAST_LOSSES:]
@@ -104,7 +112,7 @@ class Metrics:
         }
 
     def images_per_second(self) -> float:
-        """Over all steps but the first, which warms up."""
+        """Returns the speed over all steps but the first, which warms up."""
         lines = self.timings[1:] or self.timings
         images = sum(line["images_per_second"] * line["seconds"] for line in lines)
         seconds: float = sum(line["seconds"] for line in lines)
@@ -117,7 +125,7 @@ class Metrics:
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
-    """A file's lines up to the first that is torn; none if there is no file."""
+    """Reads a file's lines up to the first that a kill tore; none if there is no file."""
     lines: list[dict[str, Any]] = []
     if not file.exists():
         return lines
@@ -130,7 +138,11 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
 
 
 def open_board(folder: Path, step: int) -> Any:
-    """A writer of torch's; what it wrote after the step before is hidden.
+    """Opens torch's writer for TensorBoard.
+
+    Args:
+        folder: Where.
+        step: How far the run had come; what was written of later steps is hidden.
 
     Raises:
         RequestError: TensorBoard is not installed.
@@ -147,7 +159,7 @@ def open_board(folder: Path, step: int) -> Any:
 
 
 def describe(summary: Mapping[str, Any]) -> str:
-    """One line on a run's result, without wall-clock figures."""
+    """Describes a run's result in one line, without wall-clock figures."""
     held = summary["holdout"]
     held_text = f", held-out loss {held[-1]['holdout_loss']:.3f}" if held else ""
     if "holdout_loss" in summary.get("merged", {}):

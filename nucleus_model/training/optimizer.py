@@ -4,7 +4,7 @@ Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) replaces a 
 its nearest semi-orthogonal matrix, found by Newton-Schulz iterations, so that all directions are
 learned at one speed. Its update is scaled by 0.2 sqrt(longer side), to the size that AdamW's
 updates have, so that one learning rate serves both (Liu et al. 2025, arXiv:2502.16982). Stacked
-experts (E, D, I) are E matrices, orthogonalised in one batch.
+experts (E, D, I) are E matrices, made orthogonal in one batch.
 
     optimizers = build_optimizers(model, "muon", lr=2e-3, weight_decay=0.01)
 """
@@ -42,16 +42,18 @@ def newton_schulz(
     iterations: int = ITERATIONS,
     precision: torch.dtype = torch.float32,
 ) -> torch.Tensor:
-    """About the nearest semi-orthogonal matrix of each: singular values of some 0.7 to 1.2.
+    """Approaches each matrix's nearest semi-orthogonal one: singular values of some 0.7 to 1.2.
 
     Args:
         matrices: (..., N, M).
-        iterations: How many.
-        precision: Of the iterations; the coefficients were chosen so that bfloat16 does.
+        iterations: How many iterations are done.
+        precision: Type of the iterations; the coefficients were chosen so that bfloat16 does.
 
     Returns:
         The same shape and type.
     """
+    # The Gram matrix is formed on the shorter side. Over its norm, a matrix has no singular value
+    # above 1, from where the iteration converges.
     a, b, c = QUINTIC
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
@@ -63,7 +65,7 @@ def newton_schulz(
 
 
 def orthogonal(matrices: torch.Tensor, precision: torch.dtype = torch.float32) -> torch.Tensor:
-    """`newton_schulz`, also of a tensor that FSDP2 shards over its first dimension.
+    """Applies `newton_schulz`, also to a tensor that FSDP2 shards over its first dimension.
 
     A process has whole matrices of a stack, and takes its own. Of a single matrix it has rows, and
     takes all of them from the others: every process then does the same work, and keeps its rows.
@@ -88,8 +90,8 @@ class Muon(torch.optim.Optimizer):
         parameters: Tensors of two dimensions, or three (a stack of matrices).
         lr: Learning rate.
         momentum: Share of the old momentum that is kept.
-        weight_decay: Likewise as in AdamW.
-        precision: Of the Newton-Schulz iterations.
+        weight_decay: Share of the rate by which weights shrink at each step, as in AdamW.
+        precision: Type of the Newton-Schulz iterations.
 
     Raises:
         ValueError: A parameter has another number of dimensions.
@@ -115,7 +117,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """One update of every parameter that has a gradient."""
+        """Updates every parameter that has a gradient."""
         if closure is not None:
             raise ValueError("Muon takes no closure")
         for group in self.param_groups:
@@ -132,13 +134,14 @@ class Muon(torch.optim.Optimizer):
         momentum = state["momentum"]
         momentum.lerp_(gradient, 1 - group["momentum"])
         update = orthogonal(gradient.lerp(momentum, group["momentum"]), self.precision)
+        # Entries of a semi-orthogonal matrix have a root mean square of 1 / sqrt(longer side).
         size = UPDATE_SIZE * max(parameter.shape[-2:]) ** 0.5
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.add_(update, alpha=-group["lr"] * size)
 
 
 def grouped(model: NucleusTransformer) -> dict[str, list[torch.nn.Parameter]]:
-    """Every parameter, in the group of the first rule that its name fits.
+    """Sorts every parameter into the group of the first rule that its name fits.
 
     Raises:
         ValueError: A name fits no rule.
@@ -162,7 +165,7 @@ def build_optimizers(
     weight_decay: float,
     precision: torch.dtype = torch.float32,
 ) -> Sequence[torch.optim.Optimizer]:
-    """The optimizers of a model; each parameter is in exactly one.
+    """Builds the optimizers of a model; each parameter is in exactly one.
 
     Args:
         model: The model.

@@ -17,7 +17,7 @@ from nucleus_model.settings.settings import QuickTrainSettings
 
 @dataclass(frozen=True)
 class Previews:
-    """Drawn samples.
+    """Drawn samples, and how they were drawn.
 
     Attributes:
         images: uint8 (prompts, seeds, height, width, 3).
@@ -30,12 +30,12 @@ class Previews:
     settings: QuickTrainSettings
 
     def write(self, folder: Path) -> None:
-        """`samples.png` and `samples.json`."""
+        """Writes `samples.png` and `samples.json`."""
         facts = {"steps": self.settings.sample_steps, "guidance": self.settings.guidance}
         write_grid(folder, self.images, self.prompts, self.settings.sample_seeds, **facts)
 
     def write_sheet(self, file: Path, step: int) -> None:
-        """A grid on the way, of a training step."""
+        """Writes a grid on the way, as a PNG that names the training step."""
         file.parent.mkdir(exist_ok=True)
         facts = {"step": step, "rows": self.prompts, "columns": self.settings.sample_seeds}
         write_png(file, tile(self.images), facts)
@@ -48,7 +48,7 @@ def draw_previews(
     data: PhaseData,
     settings: QuickTrainSettings,
 ) -> Previews:
-    """Samples in the fullest aspect bucket, of the prompts of the settings or of captions.
+    """Draws samples in the fullest aspect bucket, of the settings' prompts or of captions.
 
     Args:
         model: The transformer (all processes that share it must call).

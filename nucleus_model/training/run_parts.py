@@ -1,4 +1,8 @@
-"""A run's parts, put together from its settings: data, model, optimizers, processes."""
+"""A run's parts, put together from its settings: data, encoders, model, optimizers.
+
+How far the run is stands elsewhere (`train`), so a bench or a test can put the same parts together
+and load any checkpoint into them.
+"""
 
 import json
 from collections.abc import Mapping
@@ -23,7 +27,7 @@ class RunParts:
     """What a run is made of, on this process; nothing of how far it is.
 
     Args:
-        set_folder: Of the training set.
+        set_folder: Local path or fsspec URL of the training set.
         settings: The run's.
         storage_options: For fsspec.
         world: The processes.
@@ -31,7 +35,7 @@ class RunParts:
     Attributes:
         phases: The phases.
         phase_data: The data of each.
-        parameters: How many the model has.
+        parameters: How many parameters the model has.
         stepper: Takes steps; has the model, the optimizers, the text encoder and the guard.
     """
 
@@ -52,6 +56,7 @@ class RunParts:
             set_folder, settings, storage_options, self.codec, multiple
         )
         self.text = load_text_encoder(here)
+        # Built whole from the seed, then sharded: the number of processes changes no initial value.
         self.model = build_transformer(
             self.preset,
             latent_channels=self.codec.channels,
@@ -73,14 +78,22 @@ class RunParts:
         self.stepper = Stepper(self.model, self.optimizers, self.text, settings, world, self.guard)
 
     def begin(self, number: int) -> None:
-        """Sets what a phase sets in the model."""
+        """Sets the capacity factors of a phase in the model."""
         factors = self.phases[number].capacity_factors
         self.model.set_capacity_factors(
             self.preset.capacity_factors if factors is None else factors
         )
 
     def measure(self, phase: int, step: int) -> dict[str, Any] | None:
-        """The held-out loss in a phase, as a line of metrics; None if nothing is held out."""
+        """Measures the held-out loss on a phase's data.
+
+        Args:
+            phase: The phase's number.
+            step: The step, for the line.
+
+        Returns:
+            A line of metrics; None if nothing is held out.
+        """
         data = self.phase_data[phase]
         with self.stepper.precision():
             found = held_out_loss(
@@ -96,12 +109,12 @@ class RunParts:
         return {"step": step, "holdout_loss": found.loss, "holdout_bins": found.bins}
 
     def previews(self, phase: int) -> Previews:
-        """Samples at a phase's resolution."""
+        """Draws samples at a phase's resolution; all processes must call."""
         data = self.phase_data[phase]
         return draw_previews(self.model, self.text, self.codec, data, self.settings)
 
     def failures(self) -> list[dict[str, str]]:
-        """Images that could not be decoded, of all processes, by phase."""
+        """Gathers all processes' images that could not be decoded: by phase, id to reason."""
         mine = json.dumps([data.set.failures for data in self.phase_data])
         found: list[dict[str, str]] = [{} for _ in self.phase_data]
         for text in self.world.texts(mine):

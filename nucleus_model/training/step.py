@@ -27,10 +27,10 @@ class LocalBatch:
     """This process's part of a step.
 
     Attributes:
-        epoch: Of all samples.
+        epoch: The epoch of all of the step's samples.
         latents_BCHW: Float32, on the CPU; B is 0 where there is nothing for this process.
-        ids: B of them.
-        captions: Likewise.
+        ids: Ids of the B samples.
+        captions: Captions of the B samples.
         total: Samples of the step in all processes.
         pieces: Into how many pieces each process cuts its part.
         with_routing: Whether to say what the routers did.
@@ -47,12 +47,12 @@ class LocalBatch:
 
 @dataclass(slots=True)
 class StepResult:
-    """What a step was.
+    """What came of a step.
 
     Attributes:
         loss: Mean over the step's samples.
         grad_norm: Of the whole gradient, before clipping.
-        skipped: What was odd about it, see `guards`; None for nothing.
+        skipped: What was odd about it, as `guards.Verdict` names it; None for nothing.
         z_loss: Sum over blocks of the router z-loss, if it has a weight.
         routing: Statistics of each router on rank 0's first piece, by the block's number.
     """
@@ -65,7 +65,7 @@ class StepResult:
 
 
 class Stepper:
-    """Takes steps.
+    """Takes optimizer steps.
 
     Args:
         model: Sharded, if there are several processes.
@@ -89,7 +89,7 @@ class Stepper:
         self.settings, self.world, self.guard = settings, world, guard
 
     def take(self, step: int, rate: float, phase: Phase, batch: LocalBatch) -> StepResult:
-        """One step.
+        """Takes one step; all processes must call.
 
         Args:
             step: Its number, for messages.
@@ -105,6 +105,7 @@ class Stepper:
         routing: dict[int, dict[str, float]] = {}
         bounds = [len(batch.ids) * n // batch.pieces for n in range(batch.pieces + 1)]
         for number in range(batch.pieces):
+            # Gradients of pieces add up in each process; they are exchanged once, with the last.
             last = number == batch.pieces - 1
             if self.world.mesh is not None:
                 model: Any = self.model
@@ -135,7 +136,7 @@ class Stepper:
         )
 
     def precision(self) -> AbstractContextManager[Any]:
-        """What the model's forward passes run under."""
+        """Returns the context that the model's forward passes run under: autocast for bf16."""
         kind = torch.device(self.world.device).type
         return torch.autocast(kind, torch.bfloat16, enabled=self.settings.precision == "bf16")
 
@@ -151,6 +152,7 @@ class Stepper:
             latents_BCHW, captions = latents_BCHW.new_zeros(1, *latents_BCHW.shape[1:]), [""]
             ids, share = [""], 0.0
         grid = grid_of(latents_BCHW, self.model.config.patch_size)
+        # By epoch and id: however the batch is cut, a sample meets the same noise and sigma.
         keys = [f"{batch.epoch}:{ident}" for ident in ids]
         noise_BCHW = torch.stack(
             [draw_noise(settings.seed, key, tuple(latents_BCHW.shape[1:])) for key in keys]

@@ -11,13 +11,13 @@ threads, but for the timings:
 | | phase; where a step was odd skipped or clipped, and ids; and lines of measurements: |
 | | holdout_loss, holdout_bins; router (by block: uncovered, single, coverage, max_load) |
 | `timings.jsonl` | a line a step: step, seconds, images_per_second (of the step) |
-| `checkpoints/NNNNNN/` | see `checkpoint`; `merged-NNNNNN/` beside them, if the schedule merges |
+| `checkpoints/NNNNNN/` | as `checkpoint` lists; `merged-NNNNNN/` beside, if the schedule merges |
 | `samples/NNNNNN.png` | grids on the way |
 | `samples.png`, `samples.json` | a row a prompt, a column a seed |
 | `summary.json` | what `quick_train` returns, but for its `timings` |
 
 A run that was killed goes on from its newest checkpoint when it is called again, and leaves the
-same. Under torchrun all processes call it: see `distributed`.
+same. Under torchrun all processes call it (`network.distributed`).
 """
 
 import json
@@ -62,13 +62,13 @@ def quick_train(
     progress: Progress | None = None,
     saved: Saved | None = None,
 ) -> dict[str, Any]:
-    """Trains on a training set and samples from the result; the module's text lists the files.
+    """Trains on a training set and samples from the result.
 
     Args:
         set_folder: Local path or fsspec URL of the folder that holds `manifest.parquet`.
         out: Local folder for the results (one that all processes see); if it holds a run of the
             same settings and set, that run goes on.
-        settings: How.
+        settings: The run's settings.
         storage_options: For fsspec.
         progress: Called after each step with the step, the number of steps, and the step's metrics.
         saved: Called after each checkpoint on the way with its folder.
@@ -125,7 +125,7 @@ class _Trainer:
         self._go_on()
 
     def _go_on(self) -> None:
-        """From the newest checkpoint, if there is one."""
+        """Goes on from the newest checkpoint, if there is one."""
         newest = self.checkpoints.newest()
         if newest is not None:
             facts = read_facts(newest, self.settings, self.digests)
@@ -143,11 +143,13 @@ class _Trainer:
         )
 
     def train(self, progress: Progress | None, saved: Saved | None) -> None:
-        """The steps that are left. Arguments as those of `quick_train`."""
+        """Takes the steps that are left. Arguments as those of `quick_train`."""
         settings = self.settings
         times = settings.holdout_times
         measured = {max(1, round(settings.steps * n / times)) for n in range(1, times + 1)}
         for plan in self._batch_plans():
+            # Measurements, grids, checkpoints, in this order: the lines of a step are on the disk
+            # before the checkpoint that holds it, so a run that goes on finds them.
             began = time.perf_counter()
             line = self._take(plan)
             if line is None:
@@ -203,7 +205,7 @@ class _Trainer:
         return summary
 
     def _batch_plans(self) -> Iterator[BatchPlan]:
-        """What is left of each phase, up to its last step."""
+        """Plans what is left of each phase, up to its last step."""
         while self.step < self.settings.steps:
             number = phase_at(self.phases, self.step + 1)
             if self.step == 0 or number != self.cursor.phase:
@@ -211,6 +213,8 @@ class _Trainer:
                 self.parts.begin(number)
                 self.parts.guard.forget()
             data, epoch = self.phase_data[number], self.cursor.epoch
+            # An epoch without one step taken has no image that can be decoded; one that was begun
+            # before this process started may have had its steps then.
             before = -1 if self.cursor.batch else self.step
             for plan in batch_plans(data.train, self.phases[number], self.settings, self.cursor):
                 if plan.cursor.epoch > epoch:
@@ -233,7 +237,7 @@ class _Trainer:
         )
 
     def _take(self, plan: BatchPlan) -> dict[str, Any] | None:
-        """A step; None if none of its images can be decoded."""
+        """Takes a step. Returns its line; None if none of its images can be decoded."""
         data, phase = self.phase_data[plan.cursor.phase], self.phases[plan.cursor.phase]
         part = self.world.share(range(len(plan.samples)))
         latents_BCHW, ids, captions = data.load(plan, part, self.parts.codec.factor)
@@ -249,6 +253,7 @@ class _Trainer:
             ids=ids,
             captions=captions,
             total=total,
+            # The same number in every process, as each piece is a forward pass that all wait for.
             pieces=-(-self.world.most(len(plan.samples)) // phase.piece),
             with_routing=_due(step, self.settings.router_every),
         )
@@ -268,7 +273,7 @@ class _Trainer:
         return line
 
     def _save(self) -> None:
-        """A checkpoint of now, once all lines up to now are on the disk."""
+        """Writes a checkpoint of now, once all lines up to now are on the disk."""
         facts = {
             "step": self.step,
             "place": asdict(self.cursor),
@@ -293,7 +298,7 @@ class _Trainer:
         self.world.wait()
 
     def _merge(self) -> tuple[Path, dict[str, Any]]:
-        """The last checkpoints of the last phase as one, into the model, too."""
+        """Merges the last checkpoints of the last phase, and loads the merge into the model."""
         settings = self.settings
         found = [p for p in self.checkpoints.all() if read_record(p)["phase"] == self.cursor.phase]
         chosen = found[-settings.merge_last :]

@@ -9,7 +9,7 @@ import yaml
 from PIL import Image
 
 from nucleus_data.pixels import open_picture
-from nucleus_data.world.plan import Plan, WorldSettings
+from nucleus_data.world.plan import WorldPlan, WorldSettings
 from nucleus_data.world.scenes import Level, Scene, scene
 from nucleus_data.world.write import make
 from scripts.nano.training import CARD, HELD_OUT_SEED
@@ -30,7 +30,7 @@ class HeldOut:
 
 def held_out(count: int, level: Level) -> list[HeldOut]:
     """The first clean pictures of the world that is kept for measuring."""
-    plan = Plan(WorldSettings(count, HELD_OUT_SEED, level, fault_share=0))
+    plan = WorldPlan(WorldSettings(count, HELD_OUT_SEED, level, fault_share=0))
     return [
         HeldOut(
             scene(HELD_OUT_SEED, line.scene, level),

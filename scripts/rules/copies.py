@@ -10,10 +10,7 @@ import pyarrow as pa
 from nucleus_data.stages.dedup.pairs import find_duplicates
 from nucleus_data.stages.dedup.settings import DedupSettings
 from nucleus_data.stages.dedup.walk import walk
-from nucleus_data.world.plan import COPY_FAULTS
-from scripts.benchmark import Measure
-from scripts.rules.counting import GOAL, goal_of, share
-from scripts.rules.faults import (
+from nucleus_data.world.expected import (
     CHAINS,
     CLIPS,
     NEED_EMBEDDINGS,
@@ -21,6 +18,9 @@ from scripts.rules.faults import (
     TURNED_OR_FRAMED,
     TWIN,
 )
+from nucleus_data.world.plan import COPY_FAULTS
+from scripts.benchmark import Measure
+from scripts.rules.counting import GOAL, goal_of, share
 from scripts.rules.measuring import Row, strengths
 from scripts.rules.pictures import ORIGINAL
 
@@ -272,7 +272,11 @@ def _chains(
 
 
 def _together(count: int, pairs: pa.Table) -> Callable[[int, int], bool]:
-    """Whether two rows are a pair, read from the stars of classes (see `nucleus_data.stages.dedup`)."""
+    """Whether two rows are a pair.
+
+    A class of equal pictures is written as a star around its first one (`stages.dedup.classes`), so
+    two classes are near where any two of their members are.
+    """
     ends = list(zip(pairs["row"].to_pylist(), pairs["other_row"].to_pylist(), strict=True))
     apart = [pairs[name].to_numpy() for name in ("distance", "distance256", "aspect_difference")]
     equal = pairs["exact"].to_numpy() | np.logical_and.reduce([column == 0 for column in apart])

@@ -11,10 +11,13 @@ from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import Recipe
 from nucleus_data.stages.select.decide import decide
 from nucleus_data.stages.select.judge import Shard, judge
-from nucleus_data.stages.select.rules import Rule, SelectSettings, check_rules
+from nucleus_data.stages.inspect.stage import Inspect
+from nucleus_data.stages.select.rules import Rule, check_rules
+from nucleus_data.stages.select.settings import SelectSettings
+from nucleus_data.stages.select.stage import Select
+from nucleus_data.world.expected import ABOUT_FILES, FRAMED, OWN, PALE, RARE, RIGHTLY, TWIN
 from nucleus_data.world.plan import NONE, STRENGTHS
 from scripts.benchmark import Measure
-from scripts.rules.faults import ABOUT_FILES, FRAMED, OWN, PALE, RARE, RIGHTLY, TWIN
 from scripts.rules.measuring import Row, groups, strengths
 from scripts.rules.pictures import ORIGINAL
 
@@ -37,11 +40,11 @@ def checked(recipe: Recipe) -> list[Rule]:
     """The rules that need nothing but what `inspect` measures."""
     catalog = {
         field.name: f"inspect.{group.name}"
-        for group in groups(recipe.inspect.signals)
+        for group in groups(recipe.section(Inspect).signals)
         for field in group.schema
     }
     found: list[Rule] = []
-    for name, rule in recipe.select.rules.items():
+    for name, rule in recipe.section(Select).rules.items():
         try:
             found += check_rules(SelectSettings(rules={name: rule}), catalog, ())
         except RequestError as error:  # it reads scores of models
@@ -54,7 +57,7 @@ def decided(rows: Sequence[Row], recipe: Recipe) -> list[set[str]]:
     count = len(rows)
     tables = {}
     good = [number for number, row in enumerate(rows) if not row["error"]]
-    for group in groups(recipe.inspect.signals):
+    for group in groups(recipe.section(Inspect).signals):
         fields = [
             pa.array([rows[i][field.name] for i in good], field.type) for field in group.schema
         ]
@@ -80,7 +83,7 @@ def decided(rows: Sequence[Row], recipe: Recipe) -> list[set[str]]:
 
 def flags_of(recipe: Recipe) -> set[str]:
     """The rules that reject nothing."""
-    return {name for name, rule in recipe.select.rules.items() if rule.action == "flag"}
+    return {name for name, rule in recipe.section(Select).rules.items() if rule.action == "flag"}
 
 
 def recalls(rows: Sequence[Row], found: Sequence[set[str]]) -> Iterator[Measure]:
@@ -101,9 +104,9 @@ def precisions(rows: Sequence[Row], found: Sequence[set[str]], recipe: Recipe) -
     the later one changes nothing. So is what a flag finds in the clean picture too.
     """
     flags = flags_of(recipe)
-    rejecting = [name for name in recipe.select.rules if name not in flags]
+    rejecting = [name for name in recipe.section(Select).rules if name not in flags]
     clean = {row["index"]: names for row, names in zip(rows, found, strict=True)}
-    for name in dict.fromkeys((*(n for own in OWN.values() for n in own), *recipe.select.rules)):
+    for name in dict.fromkeys((*(n for own in OWN.values() for n in own), *recipe.section(Select).rules)):
         fits = {fault for fault, own in OWN.items() if name in own} | set(RIGHTLY.get(name, ()))
         earlier = set(rejecting[: rejecting.index(name)] if name in rejecting else ())
         if name in flags:

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 from nucleus_data.pixels import PixelError, open_picture
 from nucleus_data.signals import SignalGroup, load_group
-from nucleus_data.world.plan import NONE, STRENGTHS, Plan, WorldSettings
+from nucleus_data.world.expected import CLIPPED, PALE, TWIN
+from nucleus_data.world.plan import NONE, STRENGTHS, WorldPlan, WorldSettings
 from nucleus_data.world.write import make
-from scripts.rules.faults import CLIPPED, PALE, TWIN
 
 Row = dict[str, Any]
 Work = TypeVar("Work")
@@ -85,8 +85,8 @@ def world_rows(bench: Bench, index: int) -> list[Row]:
 
 
 @cache
-def _plan(world: WorldSettings) -> Plan:
-    return Plan(world)
+def _plan(world: WorldSettings) -> WorldPlan:
+    return WorldPlan(world)
 
 
 @cache

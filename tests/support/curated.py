@@ -10,10 +10,11 @@ from PIL import Image
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.tables import Table, table_schema
 from nucleus_data.line.recipe import Recipe, load_recipe
-from nucleus_data.runner.loop import FailedShard, StageReport, _run_rows
-from nucleus_data.runner.rows import StageJob
-from nucleus_data.runner.run import Run
+from nucleus_data.line.steps import open_run, retry, step
+from nucleus_data.runner.inline import InlineLoop
+from nucleus_data.runner.run import Choice
 from nucleus_data.stages.caption.stage import SCHEMA as CAPTION_SCHEMA
+from nucleus_data.stages.select.stage import published_selection
 
 NANO = Path(__file__).resolve().parents[2] / "configs/nano/recipe.yaml"
 
@@ -27,29 +28,80 @@ def picture(seed: int, size=(96, 64), form="PNG", **options) -> bytes:
     return stream.getvalue()
 
 
-class InlineLoop:
-    """The runner's loop in this process: no Ray, items in the order of `arrange`."""
+class CuratedRun:
+    """A run of the laptop's recipe in this process, with the stages; it can be asked as a run.
 
-    arrange = staticmethod(list)
+    Args:
+        corpus: Its path.
+        command: Name of the run.
+        overrides: Of the laptop's recipe.
+        said: A list that takes the lines for people.
+        loop: What does the items; in this process by default.
+        limit, sample: Which records are worked on.
+        options: See `open_run`.
+    """
 
-    def __init__(self, name, work, resources) -> None:
-        self.work = work
-        self.report = StageReport(name)
+    def __init__(
+        self,
+        corpus,
+        command="test",
+        *overrides,
+        said=None,
+        loop=InlineLoop,
+        limit=None,
+        sample=1.0,
+        **options,
+    ) -> None:
+        self.recipe = recipe(corpus, *overrides)
+        self.stages = self.recipe.stages()
+        say = (lambda _: None) if said is None else said.append
+        choice = Choice(limit, sample)
+        self.run = open_run(self.recipe, command, loop=loop, choice=choice, say=say, **options)
 
-    def run(self, items, total=None) -> StageReport:
-        for item in type(self).arrange(items):
-            try:
-                if isinstance(self.work, StageJob):
-                    summary = _run_rows(self.work, item)
-                else:
-                    summary = self.work.run(item.number)
-            except Exception as error:
-                failed = FailedShard(item.number, f"{type(error).__name__}: {error}", "")
-                self.report.failed.append(failed)
-                continue
-            self.report.summary.add(summary)
-            self.report.shards += 1
-        return self.report
+    def __getattr__(self, name):
+        return getattr(self.run, name)
+
+    @property
+    def lines(self) -> list[dict]:
+        """What the run noted about its stages."""
+        return self.folder.stages
+
+    @property
+    def failures(self) -> list[dict]:
+        """What the run noted about failed shards."""
+        return self.folder.failures
+
+    @property
+    def training_set(self) -> str | None:
+        """The pinned set."""
+        return self.pins.training_set
+
+    def do(self, *names: str) -> None:
+        """Runs stages one after the other."""
+        for name in names:
+            step(self.run, self.stages, name)
+
+    def select(self) -> dict[str, int]:
+        """Runs `select`; returns how many records are in each state, nothing if it failed."""
+        self.do("select")
+        made = published_selection(self.corpus.store, self.tables["selection"])
+        return made["states"] if made else {}
+
+    def pin(self, name: str) -> None:
+        """Pins what a stage would."""
+        self.run.pin(self.stages[name].pin(self.run))
+
+    def use_selection(self) -> None:
+        """Pins the selection that there is."""
+        self.run.pin(self.stages["select"].found(self.run))
+
+    def retry(self, name: str) -> None:
+        """Does again what failed of a stage."""
+        retry(self.run, self.stages, name)
+
+    def job(self, name: str, **options):
+        """What workers need for a row stage."""
+        return self.run.job(self.stages[name], **options)
 
 
 def recipe(corpus, *overrides: str) -> Recipe:
@@ -57,16 +109,13 @@ def recipe(corpus, *overrides: str) -> Recipe:
     return load_recipe(NANO, [f"corpus={corpus}", *overrides])
 
 
-def run(corpus, command="test", *overrides: str, said=None, **options) -> Run:
-    """A run of the laptop's recipe, with its lines in `said`."""
-    say = (lambda _: None) if said is None else said.append
-    return Run(recipe(corpus, *overrides), command, say=say, **options)
+run = CuratedRun
 
 
 def inspect(corpus: Corpus, *overrides: str, retry: bool = False) -> None:
     """Measures every picture of a corpus that was not yet, without Ray."""
     made = run(corpus.uri, "inspect", *overrides, dry_run=True)
-    job = made.stage_job("inspect", retry=retry)
+    job = made.job("inspect", retry=retry)
     for shard in corpus.shards():
         state = job.open(shard)
         for outcome in made.stages["inspect"].process(state.rows()):

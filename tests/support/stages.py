@@ -8,7 +8,7 @@ import time
 import pyarrow as pa
 from pydantic import BaseModel
 
-from nucleus_data.stage import Result, RowFailure, Stage, TableSpec
+from nucleus_data.stage import Result, RowFailure, RowStage, TableSpec
 
 
 class Nothing(BaseModel):
@@ -17,10 +17,11 @@ class Nothing(BaseModel):
     hold: int = 0
 
 
-class Length(Stage[Nothing]):
+class Length(RowStage[Nothing]):
     """Writes the number of bytes; images that begin with the poison kill, hang, bloat or raise."""
 
     name = "length"
+    help = "Write the number of bytes."
     Settings = Nothing
 
     def tables(self):

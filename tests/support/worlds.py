@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from nucleus_data.world.plan import Plan, WorldSettings
+from nucleus_data.world.plan import WorldPlan, WorldSettings
 from nucleus_data.world.write import make
 
 FAULTS = (
@@ -48,7 +48,7 @@ def write_pictures(folder: Path, images: int, seed: int) -> list[Truth]:
         strengths=(2,),
         long_side=(128, 320),
     )
-    plan, truth = Plan(settings), []
+    plan, truth = WorldPlan(settings), []
     for planned in plan:
         data, entry = make(plan, planned)
         path = folder / entry["file"]

@@ -15,7 +15,7 @@ from nucleus_data.errors import CorpusError
 from nucleus_data.runner.work import Summary
 from nucleus_data.stages.select.decide import DECISION_SCHEMA, count_states
 from nucleus_data.stages.select.judge import KEYS
-from nucleus_data.stages.select.plan import SHARDS_A_TASK, SelectionPlan, get, naming, places_of
+from nucleus_data.stages.select.plan import SelectionPlan, get, group_of, naming, places_of
 
 SELECTION_SCHEMA = table_schema(DECISION_SCHEMA, error=False)
 DUPLICATE_REASON = "duplicate"
@@ -30,7 +30,7 @@ class LedgerTask:
 
     def run(self, number: int) -> Summary:
         """Writes the shards' parts of the selection; `number` is any shard of the group."""
-        group = number // SHARDS_A_TASK
+        group = group_of(number)
         with naming(self.plan, group):
             corpus = self.plan.corpus()
             target = self.plan.selection(corpus.store)

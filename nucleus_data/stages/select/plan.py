@@ -89,7 +89,7 @@ class SelectionPlan:
 
     def groups(self) -> list[int]:
         """Numbers of the groups of shards; a task decides about one."""
-        return sorted({shard // SHARDS_A_TASK for shard in self.shards})
+        return sorted({group_of(shard) for shard in self.shards})
 
     def items(self, groups: Iterable[int]) -> list[Item]:
         """Groups for the runner, which knows them by their first shard."""
@@ -143,6 +143,11 @@ class SelectionPlan:
         columns = [*(c for rule in rules for c in rule.columns), *columns]
         columns += tiers.columns if tiers else ()
         return list(dict.fromkeys(c.name for c in columns if c.table == table))
+
+
+def group_of(shard: Any) -> Any:
+    """The number of the group that a shard is in; or the numbers, of an array of shards."""
+    return shard // SHARDS_A_TASK
 
 
 @contextmanager

@@ -76,6 +76,11 @@ class Select(CorpusStage[SelectSettings]):
         pairs = self.dedup.found(run) if self.settings.drop_duplicates else {}
         return self._identified(run, decisions, pairs)
 
+    def named(self, run: Run) -> Mapping[str, str]:
+        """The selection's hash and that of the pairs, whether they are there or not."""
+        pairs = self.dedup.pin(run) if self.settings.drop_duplicates else {}
+        return self._identified(run, self.decisions(run), pairs)
+
     def found(self, run: Run) -> Mapping[str, str]:
         """The pins of the selection of the tables and rules as they are now.
 

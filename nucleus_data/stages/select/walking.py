@@ -21,9 +21,9 @@ from nucleus_data.runner.work import Summary
 from nucleus_data.stages.dedup.walk import walk
 from nucleus_data.stages.select.judge import KEYS, values_of
 from nucleus_data.stages.select.plan import (
-    SHARDS_A_TASK,
     SelectionPlan,
     get,
+    group_of,
     naming,
     places_of,
     put,
@@ -44,7 +44,7 @@ class JudgeTask:
 
         The latter is written last, and says that a group is done.
         """
-        group = number // SHARDS_A_TASK
+        group = group_of(number)
         with naming(self.plan, group):
             corpus = self.plan.corpus()
             store, exchanged = corpus.store, self.plan.exchanged
@@ -138,8 +138,8 @@ def walk_duplicates(
 
 def _write_groups(plan: SelectionPlan, corpus: Corpus, kind: str, rows: pa.Table) -> list[int]:
     """Writes rows, sorted by shard, as one file for each group of shards that has some."""
-    of = rows.column("shard").to_numpy() // SHARDS_A_TASK
-    groups, starts = np.unique(of, return_index=True)
+    numbers = group_of(rows.column("shard").to_numpy())
+    groups, starts = np.unique(numbers, return_index=True)
     bounds = [*starts.tolist(), rows.num_rows]
 
     def write(i: int) -> None:

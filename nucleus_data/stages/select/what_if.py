@@ -12,7 +12,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.runner.work import Summary
 from nucleus_data.stages.select.compare import Comparison, compare_shard
 from nucleus_data.stages.select.ledger import counts_of, decide_finally
-from nucleus_data.stages.select.plan import SHARDS_A_TASK, SelectionPlan, decision_table, naming
+from nucleus_data.stages.select.plan import SelectionPlan, decision_table, group_of, naming
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class WhatIfTask:
 
     def run(self, number: int) -> Summary:
         """Writes the group's part of the comparison; `number` is any shard of the group."""
-        group = number // SHARDS_A_TASK
+        group = group_of(number)
         with naming(self.plan, group):
             corpus = self.plan.corpus()
             before = decision_table(corpus.store, self.before)

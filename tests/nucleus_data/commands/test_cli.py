@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from nucleus_data.commands.cli import LINES, cli
+from nucleus_data.commands import cli
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.images import tar_name
+from nucleus_data.line.lines import LINES
 from tests.support.worlds import write_pictures
 
 STATES = ("kept", "rejected", "duplicate", "failed", "pending")

@@ -3,7 +3,7 @@ import json
 import pyarrow as pa
 import pytest
 
-from nucleus_data.corpus import MARKER, Corpus
+from nucleus_data.corpus.corpus import MARKER, Corpus
 from nucleus_data.corpus.store import Store
 from nucleus_data.corpus.tables import KEY_FIELDS, Table
 from nucleus_data.errors import RequestError

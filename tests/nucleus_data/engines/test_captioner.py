@@ -219,7 +219,8 @@ class TestTransformers:
 # that a thread, as in an actor.
 VLLM_SCRIPT = """
 import dataclasses, json, os, sys, threading
-from tests.nucleus_data.engines.test_captioner import EngineSettings, Sampling, caption_all, load_engine, requests
+from tests.nucleus_data.engines.test_captioner import EngineSettings, Sampling
+from tests.nucleus_data.engines.test_captioner import caption_all, load_engine, requests
 
 def main():
     engine = load_engine(EngineSettings(engine="vllm", max_side=256))

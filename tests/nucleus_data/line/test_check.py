@@ -6,7 +6,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from nucleus_data.commands.cli import cli
+from nucleus_data.commands import cli
 from nucleus_data.errors import RequestError
 from nucleus_data.line.check import check
 from nucleus_data.line.recipe import load_recipe

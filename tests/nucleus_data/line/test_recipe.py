@@ -3,10 +3,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from nucleus_data.config import parse_override
 from nucleus_data.corpus import RECORDS_HASH
 from nucleus_data.errors import RequestError
-from nucleus_data.line.check import check_decisions
-from nucleus_data.line.recipe import Recipe, describe_settings, load_recipe, parse_override
+from nucleus_data.line.recipe import FullRecipe, describe_settings, load_recipe
+from nucleus_data.stages.select.check import check_decisions
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIGS = sorted(ROOT.glob("configs/*/*.yaml"))
@@ -25,19 +26,20 @@ def refused(tmp_path, text="", *overrides):
 
 
 def hashes(tmp_path, *overrides):
-    return load(tmp_path, "", *overrides).table_hashes()
+    return load(tmp_path, "", *overrides).pins().tables
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_the_shipped_configurations_load(config):
     recipe = load_recipe(config)
     assert set(recipe.select.rules)
-    assert set(recipe.catalog()) >= {"width", "luma_std", "phash", "laplacian_variance"}
+    assert set(recipe.pins().catalog()) >= {"width", "luma_std", "phash", "laplacian_variance"}
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_the_shipped_rules_fit_their_columns(config):
-    check_decisions(load_recipe(config), {"source.caption": pa.string()})
+    recipe = load_recipe(config)
+    check_decisions(recipe.select, recipe.pins(), {"source.caption": pa.string()})
 
 
 def test_there_is_a_laptop_configuration():
@@ -103,7 +105,7 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path):
         load_recipe(tmp_path / "absent.yaml")
     assert "is not valid YAML" in refused(tmp_path, "a: [")
     assert "must hold keys and values, it holds a list" in refused(tmp_path, "- a")
-    assert load(tmp_path, "") == Recipe()
+    assert load(tmp_path, "") == FullRecipe()
 
 
 def test_overrides_are_yaml_or_text():
@@ -182,15 +184,15 @@ def test_config_hashes_do_not_change_with_resources_or_with_what_only_chooses(tm
 def test_a_model_that_is_not_there_is_refused(tmp_path):
     recipe = load(tmp_path, "", "caption.model=/no/such/folder")
     with pytest.raises(RequestError, match=r"caption.model: /no/such/folder is not a folder"):
-        recipe.table_hashes()
+        recipe.pins()
 
 
 def test_the_catalog_says_which_table_a_signal_is_in(tmp_path):
-    catalog = load(tmp_path).catalog()
+    catalog = load(tmp_path).pins().catalog()
     assert catalog["width"] == "inspect.file"
     assert catalog["laplacian_variance"] == "inspect.detail"
     with pytest.raises(RequestError, match="both are named 'tone'"):
-        load(tmp_path, "inspect: {signals: [tone, nucleus_data.signals.tone]}").catalog()
+        load(tmp_path, "inspect: {signals: [tone, nucleus_data.signals.tone]}").pins()
 
 
 def test_what_is_stored_with_a_run_has_no_credentials(tmp_path):

@@ -5,20 +5,14 @@ import pytest
 from nucleus_data.corpus.images import tar_name
 from nucleus_data.corpus.tables import Table
 from nucleus_data.errors import RequestError
-from nucleus_data.line import steps
-from nucleus_data.runner.run import Run
 from nucleus_data.stages.dedup.rows import PAIRS
-from nucleus_data.stages.select.stage import LedgerTask, published
+from nucleus_data.stages.select.ledger import LedgerTask
+from nucleus_data.stages.select.stage import published_selection
 from tests.conftest import small_corpus, write_shard
 from tests.support import curated
 from tests.support.curated import picture
 
 BARE = "select.rules={}"
-
-
-@pytest.fixture(autouse=True)
-def without_ray(monkeypatch):
-    monkeypatch.setattr("nucleus_data.runner.run.Loop", curated.InlineLoop)
 
 
 @pytest.fixture
@@ -33,9 +27,8 @@ def corpus(tmp_path):
 
 def curate(corpus, *overrides, **options):
     made = curated.run(corpus.uri, "curate", BARE, *overrides, **options)
-    steps.row_stage(made, "inspect")
-    steps.dedup(made)
-    return made, steps.select(made)
+    made.do("inspect", "dedup")
+    return made, made.select()
 
 
 def stage_lines(run):
@@ -69,12 +62,12 @@ def test_runs_of_one_moment_have_names_of_their_own(corpus):
 def test_a_run_pins_what_it_used(corpus):
     made, states = curate(corpus, "storage_options={auto_mkdir: true}")
     assert states["kept"] == 6
-    steps.shard(made)
+    made.do("shard")
     plan = json.loads(corpus.store.read(made.path("plan.json")))
     assert plan["run"] == made.name
     assert plan["command"] == "curate"
     assert plan["tables"] == made.tables
-    assert plan["tables"]["inspect.file"] == made.recipe.table_hashes()["inspect.file"]
+    assert plan["tables"]["inspect.file"] == made.recipe.pins().tables["inspect.file"]
     assert {"dedup", "selection"} < set(plan["tables"])
     assert plan["set"] == made.training_set
     assert plan["config"] == json.loads(json.dumps(made.recipe.public()))
@@ -87,7 +80,7 @@ def test_a_run_pins_what_it_used(corpus):
 
 def test_ingest_needs_a_source(corpus):
     with pytest.raises(RequestError, match=r"ingest.source is not set; give ingest.source=PATH"):
-        steps.ingest(curated.run(corpus.uri, "ingest"))
+        curated.run(corpus.uri, "ingest").do("ingest")
 
 
 @pytest.mark.slow
@@ -97,14 +90,14 @@ def test_a_limit_is_over_all_shards_and_so_is_what_follows(corpus):
     assert states == {"kept": 3, "rejected": 0, "duplicate": 0, "failed": 0, "pending": 0}
     rows = curated.table(corpus, "selection", made.tables["selection"])
     assert [(row["shard"], row["row"]) for row in rows] == [(0, 0), (0, 1), (1, 0)]
-    steps.shard(made)
+    made.do("shard")
     assert made.lines[-1]["done"] == 3
-    steps.use_selection(curated.run(corpus.uri, "look", BARE, dry_run=True, limit=3))
+    curated.run(corpus.uri, "look", BARE, dry_run=True, limit=3).use_selection()
     with pytest.raises(RequestError, match="no selection"):
-        steps.use_selection(curated.run(corpus.uri, "look", BARE, dry_run=True))
+        curated.run(corpus.uri, "look", BARE, dry_run=True).use_selection()
     limited = curated.run(corpus.uri, "caption", BARE, limit=3)
-    steps.use_selection(limited)
-    job = limited.stage_job("caption")
+    limited.use_selection()
+    job = limited.job("caption")
     assert [job.open(shard).summary.rows for shard in range(3)] == [2, 1, 0]
 
 
@@ -112,17 +105,17 @@ def test_a_limit_is_over_all_shards_and_so_is_what_follows(corpus):
 def test_a_limited_selection_after_a_whole_inspection(corpus):
     curate(corpus)
     made = curated.run(corpus.uri, "select", BARE, limit=1)
-    steps.dedup(made)
-    assert steps.select(made)["kept"] == 1
+    made.do("dedup")
+    assert made.select()["kept"] == 1
     assert made.failures == []
 
 
 def test_a_whole_selection_after_a_limited_inspection_waits_for_the_rest(corpus):
     limited = curated.run(corpus.uri, "inspect", limit=3)
-    steps.row_stage(limited, "inspect")
+    limited.do("inspect")
     made = curated.run(corpus.uri, "select")  # with the laptop's rules, some of them on text
-    steps.dedup(made)
-    states = steps.select(made)
+    made.do("dedup")
+    states = made.select()
     assert made.failures == []
     assert (states["kept"], states["pending"]) == (3, 3)
     assert made.lines[-1]["extra"]["pending_on:inspect.file"] == 3
@@ -139,29 +132,29 @@ def test_a_sample_takes_the_same_records_in_every_stage(corpus):
 @pytest.mark.slow
 def test_select_needs_the_pairs_of_the_tables_as_they_are(corpus):
     made = curated.run(corpus.uri, "select", BARE)
-    steps.row_stage(made, "inspect")
+    made.do("inspect")
     with pytest.raises(RequestError, match=r"select needs the pairs .* run: nucleus dedup corpus="):
-        steps.select(made)
-    steps.dedup(made)
-    steps.select(made)
+        made.select()
+    made.do("dedup")
+    made.select()
     write_shard(corpus, 3, {"copy.png": picture(0)})
     later = curated.run(corpus.uri, "select", BARE)
-    steps.row_stage(later, "inspect")
+    later.do("inspect")
     with pytest.raises(RequestError, match="select needs the pairs of the tables as they are now"):
-        steps.select(later)  # the pairs of before would let the copy through
-    steps.dedup(later)
-    assert steps.select(later)["duplicate"] == 1
+        later.select()  # the pairs of before would let the copy through
+    later.do("dedup")
+    assert later.select()["duplicate"] == 1
 
 
 def test_signals_that_a_stage_needs_are_asked_for(corpus):
     tone = "inspect.signals=[tone]"
     with pytest.raises(RequestError, match="needs the signal groups 'file' and 'hash'"):
-        steps.dedup(curated.run(corpus.uri, "dedup", BARE, tone))
+        curated.run(corpus.uri, "dedup", BARE, tone).do("dedup")
     bare = ("select.drop_duplicates=false", "select.prefer=[]")
     with pytest.raises(RequestError, match="select needs the signal group 'file'"):
-        steps.select(curated.run(corpus.uri, "select", BARE, tone, *bare))
+        curated.run(corpus.uri, "select", BARE, tone, *bare).select()
     with pytest.raises(RequestError, match=r"select.prefer\[0\]: .* which no table has"):
-        steps.select(curated.run(corpus.uri, "select", BARE, tone))
+        curated.run(corpus.uri, "select", BARE, tone).select()
 
 
 @pytest.mark.slow
@@ -175,7 +168,7 @@ def test_wrong_rules_stop_before_any_shard(corpus):
     ):
         wrong = curated.run(corpus.uri, "select", f"select.rules.r={rule}")
         with pytest.raises(RequestError, match=reason):
-            steps.select(wrong)
+            wrong.select()
         assert wrong.lines == []
     assert corpus.config_hashes("selection") == [made.tables["selection"]]
 
@@ -186,7 +179,7 @@ def test_a_shard_that_fails_is_told_kept_and_done_again(corpus):
     store.remove(tar_name(1))
     said = []
     made = curated.run(corpus.uri, "inspect", said=said)
-    steps.row_stage(made, "inspect")
+    made.do("inspect")
     assert made.failed_shards == 1
     assert "inspect: 4 rows, 4 done, 1 SHARDS FAILED" in said[0]
     assert "shard 000001 failed: CorpusError: images/000001.tar is missing" in said[1]
@@ -196,46 +189,46 @@ def test_a_shard_that_fails_is_told_kept_and_done_again(corpus):
     assert stage_lines(made)[0]["failed_shards"] == 1
 
     again = curated.run(corpus.uri, "retry")
-    steps.retry(again, "inspect")  # the tar is still away
+    again.retry("inspect")  # the tar is still away
     assert again.failed_shards == 1
     store.create(tar_name(1), tar)
     last = curated.run(corpus.uri, "retry")
-    assert last.newest_failed_shards("inspect") == [1]
-    steps.retry(last, "inspect")
+    assert last.folder.newest_failed_shards("inspect") == [1]
+    last.retry("inspect")
     assert (last.failed_shards, last.lines[-1]["done"]) == (0, 2)
-    assert curated.run(corpus.uri, "retry").newest_failed_shards("inspect") == []
+    assert curated.run(corpus.uri, "retry").folder.newest_failed_shards("inspect") == []
 
 
 def test_nothing_to_retry_needs_nothing_else(corpus):
     said = []
     made = curated.run(corpus.uri, "retry", said=said)
-    steps.retry(made, "inspect")
-    steps.retry(made, "caption")  # there is no selection
+    made.retry("inspect")
+    made.retry("caption")  # there is no selection
     assert said == ["inspect: nothing to retry", "caption: nothing to retry"]
 
 
 def test_rows_that_failed_for_now_are_retried_and_no_others(corpus):
-    tables = curated.recipe(corpus.uri).table_hashes()
+    tables = curated.recipe(corpus.uri).pins().tables
     lost = corpus.records.read(1, ("shard", "row", "id")).slice(1, 1)
     lost = lost.append_column("reason", [["killed_sigkill"]])
     for name in ("inspect.file", "inspect.hash"):
         Table(corpus.store, name, tables[name]).failed.append(1, lost, {})
     curated.run(corpus.uri, "inspect")
-    steps.row_stage(curated.run(corpus.uri, "inspect"), "inspect")
+    curated.run(corpus.uri, "inspect").do("inspect")
     assert len(curated.table(corpus, "inspect.hash", tables["inspect.hash"])) == 5
     made = curated.run(corpus.uri, "retry")
-    steps.retry(made, "inspect")
+    made.retry("inspect")
     assert [(line["shards"], line["done"]) for line in made.lines] == [(1, 1)]
     assert len(curated.table(corpus, "inspect.hash", tables["inspect.hash"])) == 6
     said = []
-    steps.retry(curated.run(corpus.uri, "retry", said=said), "inspect")
+    curated.run(corpus.uri, "retry", said=said).retry("inspect")
     assert said == ["inspect: nothing to retry"]
 
 
 def test_a_selection_of_which_a_shard_failed_is_not_published(corpus, monkeypatch):
     made = curated.run(corpus.uri, "select", BARE)
-    steps.row_stage(made, "inspect")
-    steps.dedup(made)
+    made.do("inspect")
+    made.do("dedup")
     work = LedgerTask.run
 
     def broken(self, number):
@@ -243,46 +236,44 @@ def test_a_selection_of_which_a_shard_failed_is_not_published(corpus, monkeypatc
             raise OSError("away")
         return work(self, number)
 
-    monkeypatch.setattr("nucleus_data.stages.select.stage.SHARDS_A_TASK", 1)
+    monkeypatch.setattr("nucleus_data.stages.select.plan.SHARDS_A_TASK", 1)
     monkeypatch.setattr(LedgerTask, "run", broken)
-    assert steps.select(made) == {}
+    assert made.select() == {}
     assert made.failed_shards == 1
-    assert published(corpus, made.tables["selection"]) is None
+    assert published_selection(corpus.store, made.tables["selection"]) is None
     with pytest.raises(RequestError, match="no selection"):
-        steps.shard(curated.run(corpus.uri, "shard", BARE))
+        curated.run(corpus.uri, "shard", BARE).do("shard")
     monkeypatch.undo()
-    monkeypatch.setattr("nucleus_data.runner.run.Loop", curated.InlineLoop)
-    assert steps.select(curated.run(corpus.uri, "select", BARE))["kept"] == 6
+    assert curated.run(corpus.uri, "select", BARE).select()["kept"] == 6
 
 
 def test_a_ledger_that_does_not_add_up_is_never_published(corpus, monkeypatch):
     made = curated.run(corpus.uri, "select", BARE)
-    steps.row_stage(made, "inspect")
-    steps.dedup(made)
+    made.do("inspect")
+    made.do("dedup")
     monkeypatch.setattr(
-        "nucleus_data.stages.select.step.read_pairs", lambda *_: PAIRS.empty_table()
+        "nucleus_data.stages.select.stage.read_pairs", lambda *_: PAIRS.empty_table()
     )
-    monkeypatch.setattr("nucleus_data.stages.select.step.walk_duplicates", lambda *_: 1)
+    monkeypatch.setattr("nucleus_data.stages.select.stage.walk_duplicates", lambda *_: 1)
     with pytest.raises(AssertionError, match="the ledger does not add up: 6 records"):
-        steps.select(made)
-    assert published(corpus, made.tables["selection"]) is None
+        made.select()
+    assert published_selection(corpus.store, made.tables["selection"]) is None
 
 
 def test_captions_need_a_selection(corpus):
     with pytest.raises(RequestError, match=r"no selection .* run: nucleus select"):
-        steps.row_stage(curated.run(corpus.uri, "caption", dry_run=True), "caption")
+        curated.run(corpus.uri, "caption", dry_run=True).do("caption")
     curate(corpus)
     said = []
-    steps.row_stage(curated.run(corpus.uri, "caption", BARE, dry_run=True, said=said), "caption")
+    curated.run(corpus.uri, "caption", BARE, dry_run=True, said=said).do("caption")
     assert said == ["caption: 6 rows, 0 done before, 6 to do"]
 
 
 def test_a_later_run_takes_over_what_earlier_ones_say_of_their_stages(corpus):
     first, _ = curate(corpus)
     second = curated.run(corpus.uri, "shard", BARE)
-    steps.shard(second)
-    second.inherit(("inspect", "dedup", "select", "shard"))
+    second.do("shard")
+    second.folder.inherit(("inspect", "dedup", "select", "shard"))
     lines = stage_lines(second)
     assert [line["stage"] for line in lines] == ["inspect", "dedup", "select", "shard"]
     assert lines[0] == first.lines[0]
-    assert isinstance(second, Run)

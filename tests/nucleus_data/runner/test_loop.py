@@ -6,8 +6,9 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.tables import Table
 from nucleus_data.hashing import config_hash
 from nucleus_data.runner.actor import SetupFailedError
-from nucleus_data.runner.loop import Item, Loop, Resources
+from nucleus_data.runner.loop import Loop
 from nucleus_data.runner.rows import StageJob
+from nucleus_data.runner.work import Item, Resources
 from tests.conftest import small_corpus
 from tests.support.stages import Length, Nothing
 

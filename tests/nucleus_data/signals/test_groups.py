@@ -7,15 +7,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from nucleus_data.pixels import open_picture
-from nucleus_data.signals import (
-    SignalGroup,
-    detail,
-    file,
-    hash,
-    is_built_in,
-    load_group,
-    tone,
-)
+from nucleus_data.signals import SignalGroup, detail, file, hash, is_built_in, load_group, tone
 from nucleus_data.signals.bands import bands
 
 GROUPS = (file.group, tone.group, detail.group, hash.group)

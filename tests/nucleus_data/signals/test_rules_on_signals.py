@@ -12,11 +12,11 @@ from nucleus_data.line.recipe import load_recipe
 from nucleus_data.pixels import open_picture
 from nucleus_data.signals import colour, compression, layout, load_group, sharpness
 from nucleus_data.signals.bands import bands
-from nucleus_data.stages.inspect.stage import InspectSettings
+from nucleus_data.stages.inspect.stage import Inspect, InspectSettings
 from nucleus_data.world import WorldSettings
+from nucleus_data.world.expected import OWN
 from scripts import bench_rules
 from scripts.rules import measuring
-from scripts.rules.faults import OWN
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 GROUPS = (colour.group, sharpness.group, compression.group, layout.group)
@@ -343,7 +343,7 @@ def test_the_rules_find_what_was_planted():
     faults = (*OWN, "bordered", "mirrored", "exact_copy", "oriented")
     world = WorldSettings(60, 9, fault_share=0.5, faults=faults, strengths=(2,))
     recipe = load_recipe(CONFIGS / "nano/recipe.yaml")
-    rows = measuring.world(measuring.Bench(world, (*recipe.inspect.signals, "canonical")), 1)
+    rows = measuring.world(measuring.Bench(world, (*recipe.section(Inspect).signals, "canonical")), 1)
     measures = list(bench_rules.table(rows, recipe))
     assert [m.name for m in measures if m.met is False] == []
     found = {m.name: m.value for m in measures}

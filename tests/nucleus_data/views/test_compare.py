@@ -6,15 +6,15 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
-from nucleus_data.commands.cli import cli
+from nucleus_data.commands import cli
 from nucleus_data.corpus.tables import Table, table_schema
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import record_id
-from nucleus_data.line import steps
-from nucleus_data.stages.select.compare import Comparison, compare, compare_shard, content_of
+from nucleus_data.stages.select.compare import Comparison, compare_shard, content_of
+from nucleus_data.stages.select.compare import compare as compare_tables
 from nucleus_data.stages.select.decide import DECISION_SCHEMA
-from nucleus_data.stages.select.stage import published
-from nucleus_data.views import compare as compare_steps
+from nucleus_data.stages.select.stage import published_selection
+from nucleus_data.views import compare
 from tests.conftest import small_corpus, write_shard
 from tests.support import curated
 from tests.support.curated import picture
@@ -22,11 +22,6 @@ from tests.support.reported import EVIL_NAME, Text
 
 RULES = "select.rules={small: 'least(width, height) < 32', bad: \"source.caption = 'bad'\"}"
 SELECTION = table_schema(DECISION_SCHEMA, error=False)
-
-
-@pytest.fixture(autouse=True)
-def without_ray(monkeypatch):
-    monkeypatch.setattr("nucleus_data.runner.run.Loop", curated.InlineLoop)
 
 
 @pytest.fixture
@@ -48,17 +43,21 @@ def corpus(tmp_path):
 
 def select(corpus, *overrides):
     made = curated.run(corpus.uri, "select", RULES, *overrides)
-    steps.dedup(made)
-    steps.select(made)
+    made.do("dedup")
+    made.select()
     return made
 
 
 def what_if(corpus, *overrides, said=None, **options):
     """The counts of a what-if against the selection that `select` makes."""
-    asked = compare_steps.spelled_out(overrides)
-    base = compare_steps.without_select(asked)
+    asked = compare.spelled_out(overrides)
+    base = compare.without_select(asked)
     made = curated.run(corpus.uri, "what-if", RULES, *base, said=said, **options)
-    return compare_steps.what_if(made, curated.recipe(corpus.uri, RULES, *asked))
+    return compare.what_if(made.run, made.recipe, curated.recipe(corpus.uri, RULES, *asked))
+
+
+def diff(corpus, first, second):
+    return compare.diff(curated.run(corpus.uri, "diff").run, first, second, 12)
 
 
 def files(folder):
@@ -141,8 +140,8 @@ def test_another_order_of_preference_and_no_walk(corpus):
 def test_a_rule_on_what_is_not_measured_is_pending(corpus):
     base = "inspect.signals=[file, hash]"
     made = curated.run(corpus.uri, "select", RULES, base)
-    steps.dedup(made)
-    steps.select(made)
+    made.do("dedup")
+    made.select()
     for folder in Path(corpus.uri, "tables/inspect.tone").iterdir():
         for part in folder.iterdir():
             part.unlink()
@@ -183,14 +182,14 @@ def test_what_if_says_what_select_would_do_and_changes_no_table(corpus):
     ]
     kept = json.loads(corpus.store.read(f"runs/{run}/what_if.json"))
     assert kept["states"] == content["states"]
-    later = select(corpus, *compare_steps.spelled_out(changed))
+    later = select(corpus, *compare.spelled_out(changed))
     assert content["after"]["selection"] == later.tables["selection"]
     assert content["before"]["selection"] == made.tables["selection"]
     assert sum(states(content).values()) == content["changed"] == 4
     after = Counter()
     for item in content["states"]:
         after[item["after"]] += item["records"]
-    there = published(corpus, later.tables["selection"])["states"]
+    there = published_selection(corpus.store, later.tables["selection"])["states"]
     assert {s: n for s, n in there.items() if n} == dict(after)
     # What is decided already is compared as it is.
     before = files(Path(corpus.uri, "tables"))
@@ -236,7 +235,7 @@ def test_tiers_of_what_is_kept(corpus):
         {"tier": "A1", "kept_before": 0, "kept_after": 2, "leaving": 0, "entering": 1},
         {"tier": "", "kept_before": 3, "kept_after": 0, "leaving": 1, "entering": 0},
     ]
-    assert ["A1", "0", "2", "0", "1"] in [line.split() for line in compare_steps.lines(content)]
+    assert ["A1", "0", "2", "0", "1"] in [line.split() for line in compare.lines(content)]
     assert "Quality tiers" in Text(Path(content["page"]).read_text()).text
     assert "tiers" in {change["key"] for change in content["changes"]}
     assert what_if(corpus, "rules.wide=aspect > 2")["tiers"] == []
@@ -258,24 +257,20 @@ def test_a_comparison_comes_back_as_it_was(corpus):
 def test_two_selections_by_hash_and_by_run(corpus):
     one = select(corpus)
     other = select(corpus, "select.rules.big=width > 200")
-    content = compare_steps.diff(
-        curated.run(corpus.uri, "diff"), one.tables["selection"][:6], other.name
-    )
+    content = diff(corpus, one.tables["selection"][:6], other.name)
     assert states(content) == {("kept", "rejected"): 1, ("duplicate", "kept"): 1}
     assert content["changes"] == [{"key": "rules.big", "before": "none", "after": "width > 200"}]
     assert content["after"]["selection"] == other.tables["selection"]
-    back = compare_steps.diff(
-        curated.run(corpus.uri, "diff"), other.tables["selection"], one.tables["selection"]
-    )
+    back = diff(corpus, other.tables["selection"], one.tables["selection"])
     assert states(back) == {("rejected", "kept"): 1, ("kept", "duplicate"): 1}
-    same = compare_steps.diff(curated.run(corpus.uri, "diff"), one.name, one.name)
+    same = diff(corpus, one.name, one.name)
     assert (same["changed"], same["rules"]) == (0, [])
 
 
 def test_a_selection_that_is_not_known(corpus):
     def message(text):
         with pytest.raises(RequestError) as caught:
-            compare_steps.diff(curated.run(corpus.uri, "diff"), text, text)
+            diff(corpus, text, text)
         return str(caught.value)
 
     assert "Selections: none. Runs with a selection: none" in message("abc")
@@ -297,8 +292,8 @@ def test_a_beginning_that_several_selections_have(corpus):
     for name in ("ab01", "ab02"):
         corpus.store.create(f"tables/selection/{name}/_published.json", b'{"records": 1}')
     with pytest.raises(RequestError, match="several selections begin with 'ab': ab01, ab02"):
-        compare_steps.find_selection(corpus, "ab", {})
-    assert compare_steps.find_selection(corpus, "ab02", {}) == "ab02"
+        compare.find_selection(corpus, "ab", {})
+    assert compare.find_selection(corpus, "ab02", {}) == "ab02"
 
 
 def decided(shard, *rows, start=0):
@@ -343,7 +338,7 @@ def test_a_record_that_only_one_selection_has_is_absent_in_the_other(tmp_path):
     one.append(0, decided(0, "kept", "kept", ("rejected", ["a"])), {})
     other.append(0, decided(0, ("rejected", ["a"]), "kept", "kept", start=1), {})
     other.append(1, decided(1, "kept"), {})
-    found = compare(corpus, one, other, 5)
+    found = compare_tables(corpus, one, other, 5)
     assert found.states == {
         ("kept", "absent"): 1,
         ("kept", "rejected"): 1,
@@ -360,12 +355,12 @@ def test_examples_are_the_first_by_a_keyed_hash_whatever_the_shards(tmp_path):
     for shard in range(3):
         one.append(shard, decided(shard, *["kept"] * 40), {})
         other.append(shard, decided(shard, *[("rejected", ["a"])] * 40), {})
-    found = compare(corpus, one, other, 4).examples["leaving", "rejected", "a"]
-    everything = compare(corpus, one, other, 120).examples["leaving", "rejected", "a"]
+    found = compare_tables(corpus, one, other, 4).examples["leaving", "rejected", "a"]
+    everything = compare_tables(corpus, one, other, 120).examples["leaving", "rejected", "a"]
     assert found == sorted(everything, key=lambda place: place[:3])[:4]
     assert len({place[1:3] for place in everything}) == 120
     assert all(line["reasons"] == ["a"] and line["row"] == row for _, _, row, line in everything)
-    assert compare(corpus, one, other).examples == {}
+    assert compare_tables(corpus, one, other).examples == {}
 
 
 def test_the_page_shows_who_leaves_and_enters_and_interprets_nothing(corpus):
@@ -384,7 +379,7 @@ def test_the_page_shows_who_leaves_and_enters_and_interprets_nothing(corpus):
 
 def test_the_page_of_no_difference(corpus):
     made = select(corpus)
-    content = compare_steps.diff(curated.run(corpus.uri, "diff"), made.name, made.name)
+    content = diff(corpus, made.name, made.name)
     text = Text(Path(content["page"]).read_text()).text
     assert "No record is leaving" in text
     assert "Every rule says of every record what it said before" in text
@@ -423,14 +418,14 @@ def test_the_same_question_has_the_same_answer(corpus):
 
 def test_short_keys_stand_for_those_of_select():
     given = ["rules.a=x = 'b.c'", "prefer=[width]", "drop_duplicates=false", "corpus=rules.x"]
-    asked = compare_steps.spelled_out(given)
+    asked = compare.spelled_out(given)
     assert asked == [
         "select.rules.a=x = 'b.c'",
         "select.prefer=[width]",
         "select.drop_duplicates=false",
         "corpus=rules.x",
     ]
-    assert compare_steps.without_select([*asked, "select.rules={}"]) == ["corpus=rules.x"]
+    assert compare.without_select([*asked, "select.rules={}"]) == ["corpus=rules.x"]
 
 
 def test_what_is_not_tried_is_said():

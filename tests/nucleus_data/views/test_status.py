@@ -9,8 +9,9 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.tables import Table
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import record_id
-from nucleus_data.line import steps
-from nucleus_data.views.status import explain, explain_lines, export, status, status_lines
+from nucleus_data.views.explain import explain, explain_lines
+from nucleus_data.views.export import export
+from nucleus_data.views.status import status, status_lines
 from tests.conftest import small_corpus, write_shard
 from tests.support import curated
 from tests.support.curated import picture
@@ -30,13 +31,8 @@ def made(tmp_path_factory):
     }
     write_shard(corpus, 0, images, {"kept.png": "a picture"})
     write_shard(corpus, 1, {f"{i}.png": picture(10 + i) for i in range(20)})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nucleus_data.runner.run.Loop", curated.InlineLoop)
-        run = curated.run(corpus.uri, "curate", RULES)
-        steps.row_stage(run, "inspect")
-        steps.dedup(run)
-        steps.select(run)
-        steps.shard(run)
+    run = curated.run(corpus.uri, "curate", RULES)
+    run.do("inspect", "dedup", "select", "shard")
     corpus.made = run
     return corpus
 
@@ -79,7 +75,7 @@ def test_the_status_tells_what_is_not_done(tmp_path):
     corpus = small_corpus(tmp_path, shards=2, images=3)
     for number in range(4):
         corpus.store.create(f"claims/{number:06d}.parquet", b"")
-    tables = curated.recipe(corpus.uri).table_hashes()
+    tables = curated.recipe(corpus.uri).pins().tables
     rows = corpus.records.read(0, ("shard", "row", "id"))
     lost = rows.append_column("reason", [["killed_sigkill"] * 3])
     Table(corpus.store, "inspect.file", tables["inspect.file"]).failed.append(0, lost, {})
@@ -146,7 +142,7 @@ def test_a_corpus_without_any_pair_has_stories_too(tmp_path):
     corpus = small_corpus(tmp_path / "it's", shards=0)
     write_shard(corpus, 0, {"a.png": picture(1), "b.png": picture(2)})
     curated.inspect(corpus)
-    steps.dedup(curated.run(corpus.uri, "dedup"))
+    curated.run(corpus.uri, "dedup").do("dedup")
     found = story(corpus, "a.png")
     assert found["duplicates"] == []
     assert part(found, "inspect.tone")["luma_mean"] > 0
@@ -165,13 +161,13 @@ def test_a_failure_that_may_pass_is_told(tmp_path):
 
 def test_an_export_holds_the_kept_records(made, tmp_path):
     run = look(made)
-    steps.use_selection(run)
+    run.use_selection()
     for name, reader in (
         ("kept.parquet", lambda path: pq.read_table(path).to_pylist()),
         ("kept.csv", lambda path: list(csv.DictReader(path.read_text().splitlines()))),
     ):
         target = tmp_path / name
-        assert export(run, str(target)) == 21
+        assert export(run.run, run.stages["select"], str(target)) == 21
         rows = reader(target)
         assert [row["key"] for row in rows] == ["kept.png", *(f"{i}.png" for i in range(20))]
         assert rows[0]["id"] == record_id("test", "kept.png")
@@ -180,7 +176,7 @@ def test_an_export_holds_the_kept_records(made, tmp_path):
         assert {"source", "key"} < set(rows[0])
         assert {"offset", "file", "error"}.isdisjoint(rows[0])
     with pytest.raises(RequestError, match=r"cannot export to '.*kept.txt'; allowed: .*csv"):
-        export(run, str(tmp_path / "kept.txt"))
+        export(run.run, run.stages["select"], str(tmp_path / "kept.txt"))
     with pytest.raises(RequestError, match=r"cannot export to '.*absent.kept.csv'"):
-        export(run, str(tmp_path / "absent" / "kept.csv"))
+        export(run.run, run.stages["select"], str(tmp_path / "absent" / "kept.csv"))
     assert isinstance(pq.read_schema(tmp_path / "kept.parquet"), pa.Schema)

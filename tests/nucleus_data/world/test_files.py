@@ -16,7 +16,7 @@ from nucleus_data.commands.world import world
 from nucleus_data.pixels import PixelError, open_picture
 from nucleus_data.signals.grid import hash_words
 from nucleus_data.signals.hash import COARSE, FINE
-from nucleus_data.world import FAULTS, Plan, WorldSettings, make, scene, write_world
+from nucleus_data.world import FAULTS, WorldPlan, WorldSettings, make, scene, write_world
 from nucleus_data.world.files import ADOBE, P3, matrix_profile
 from nucleus_data.world.plan import COPY_FAULTS, NONE
 
@@ -28,7 +28,7 @@ def planned(fault, strength, level="core"):
     settings = WorldSettings(
         8, 3, level, fault_share=0.25, faults=(fault,), strengths=(strength,), long_side=(300, 400)
     )
-    plan = Plan(settings)
+    plan = WorldPlan(settings)
     return plan, next(p for p in plan if p.fault == fault)
 
 
@@ -51,7 +51,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def test_faults_and_strengths_are_equally_often():
-    plan = Plan(WorldSettings(1000, 1, fault_share=0.4))
+    plan = WorldPlan(WorldSettings(1000, 1, fault_share=0.4))
     counts: dict[tuple[str, int], int] = {}
     for line in plan:
         if line.fault != NONE:
@@ -64,11 +64,11 @@ def test_faults_and_strengths_are_equally_often():
 
 def test_a_line_does_not_depend_on_the_others_that_were_asked_for():
     settings = WorldSettings(300, 2, "full")
-    assert [Plan(settings)[i] for i in reversed(range(300))][::-1] == list(Plan(settings))
+    assert [WorldPlan(settings)[i] for i in reversed(range(300))][::-1] == list(WorldPlan(settings))
 
 
 def test_copies_name_a_clean_original_or_the_start_of_their_chain():
-    plan = Plan(WorldSettings(600, 4, fault_share=0.5))
+    plan = WorldPlan(WorldSettings(600, 4, fault_share=0.5))
     lines = list(plan)
     for line in lines:
         assert (line.original >= 0) == (line.fault in COPY_FAULTS)
@@ -194,7 +194,7 @@ def test_rare_files_are_what_they_should_be(strength):
 @pytest.mark.parametrize("strength", [0, 1, 2])
 def test_a_color_profile_is_undone_by_the_decoder(strength):
     plan, line = planned("profile", strength)
-    clean = Plan(WorldSettings(8, 3, fault_share=0.0))
+    clean = WorldPlan(WorldSettings(8, 3, fault_share=0.0))
     seen = open_picture(make(plan, line)[0]).rgb()
     from nucleus_data.world import render
 
@@ -285,7 +285,7 @@ def test_wrong_and_empty_captions():
 
 
 def test_the_average_picture_is_large_enough():
-    lines = list(Plan(WorldSettings(2000, 8)))
+    lines = list(WorldPlan(WorldSettings(2000, 8)))
     assert np.mean([line.width * line.height for line in lines]) > 150_000
 
 

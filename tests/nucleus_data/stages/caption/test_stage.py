@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from nucleus_data.engines.captioner import Generated
 from nucleus_data.errors import RequestError
 from nucleus_data.stage import Result, Row, RowFailure
+from nucleus_data.stages.caption import stage as module
 from nucleus_data.stages.caption.prompts import PROMPTS
 from nucleus_data.stages.caption.stage import Caption, CaptionSettings, Variant
-from nucleus_data.stages.caption.stage import stage as module
 from nucleus_data.world import render, scene
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.tables import Table
-from nucleus_data.stages.dedup.gather import READS, Source
+from nucleus_data.stages.dedup.gather import READS, ComparedCorpus
 from nucleus_data.stages.dedup.pairs import find_duplicates
-from nucleus_data.stages.dedup.partitioned import Plan
+from nucleus_data.stages.dedup.partitioned import SearchPlan
 from nucleus_data.stages.dedup.settings import DedupSettings
 from nucleus_data.stages.dedup.stage import compare
 from tests.nucleus_data.stages.dedup.test_pairs import clustered_table
@@ -41,8 +41,8 @@ def write_corpus(folder, rows: pa.Table) -> Corpus:
     return corpus
 
 
-def source(corpus: Corpus, number: int = 0) -> Source:
-    return Source(number, corpus.uri, {}, "upright", HASHES, corpus.shards())
+def source(corpus: Corpus, number: int = 0) -> ComparedCorpus:
+    return ComparedCorpus(number, corpus.uri, {}, "upright", HASHES, corpus.shards())
 
 
 def inline(name, task, items, total):
@@ -125,10 +125,10 @@ def test_a_failed_task_ends_the_search_and_publishes_nothing(tmp_path):
 
 def test_a_plan_spreads_what_does_not_fit():
     sources = [
-        Source(0, "a", {}, "upright", HASHES, range(7)),
-        Source(1, "b", {}, "upright", HASHES, range(3)),
+        ComparedCorpus(0, "a", {}, "upright", HASHES, range(7)),
+        ComparedCorpus(1, "b", {}, "upright", HASHES, range(3)),
     ]
-    plan = Plan.made(sources, 50, DedupSettings(partition_records=10), "t")
+    plan = SearchPlan.made(sources, 50, DedupSettings(partition_records=10), "t")
     assert plan.parts == 5
     assert [(number, list(shards)) for number, shards in plan.pieces] == [
         *((0, [0, 1]), (0, [2, 3]), (0, [4, 5]), (0, [6])),
@@ -143,7 +143,8 @@ from ray.cluster_utils import Cluster
 from nucleus_data.corpus import Corpus
 from nucleus_data.stages.dedup.settings import DedupSettings
 from nucleus_data.stages.dedup.stage import compare
-from nucleus_data.runner.loop import Loop, Resources
+from nucleus_data.runner.loop import Loop
+from nucleus_data.runner.work import Resources
 from tests.nucleus_data.stages.dedup.test_partitioned import source
 
 class Told:

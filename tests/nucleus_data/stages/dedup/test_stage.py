@@ -6,20 +6,14 @@ import pytest
 from PIL import Image
 
 from nucleus_data.errors import RequestError
-from nucleus_data.line import steps
 from nucleus_data.pages.queries import Tables, ledger
-from nucleus_data.views import pairs as dedup_steps
+from nucleus_data.views.pairs import show_pairs
 from tests.conftest import small_corpus, write_shard
 from tests.support import curated
 from tests.support.curated import picture
 from tests.support.reported import EVIL_NAME, Text
 
 RULES = "select.rules={small: 'least(width, height) < 32'}"
-
-
-@pytest.fixture(autouse=True)
-def without_ray(monkeypatch):
-    monkeypatch.setattr("nucleus_data.runner.run.Loop", curated.InlineLoop)
 
 
 @pytest.fixture
@@ -45,8 +39,8 @@ def corpus(tmp_path):
 
 def selected(corpus, *overrides):
     run = curated.run(corpus.uri, "select", RULES, *overrides)
-    steps.dedup(run)
-    steps.select(run)
+    run.do("dedup")
+    run.select()
     keys = {
         (record["shard"], record["row"]): record["key"]
         for record in curated.table(corpus, "records", run.tables["records"])
@@ -92,38 +86,44 @@ def test_a_corpus_that_was_measured_otherwise_is_refused(corpus, release):
         corpus.uri, "dedup", f"dedup.against.old={release.uri}", "inspect.max_pixels=9"
     )
     with pytest.raises(RequestError, match=r"dedup.against.old: .* was not measured with the same"):
-        steps.dedup(run)
+        run.do("dedup")
     with pytest.raises(RequestError, match="there is no corpus at 'nowhere'"):
-        steps.dedup(curated.run(corpus.uri, "dedup", "dedup.against.old=nowhere"))
+        curated.run(corpus.uri, "dedup", "dedup.against.old=nowhere").do("dedup")
 
 
 @pytest.mark.parametrize("records", [2_000_000, 2])
 def test_a_corpus_that_was_measured_in_part_is_refused(corpus, release, records):
     write_shard(release, 1, {"c.png": picture(3, (66, 44)), "d.png": picture(5)})
     curated.run(release.uri, "inspect")
-    steps.row_stage(curated.run(release.uri, "inspect", limit=3), "inspect")
+    curated.run(release.uri, "inspect", limit=3).do("inspect")
     against = f"dedup.against={{old: '{release.uri}'}}"
     run = curated.run(corpus.uri, "dedup", against, f"dedup.partition_records={records}")
     wanted = "1 of 2 images of shard 000001 .* are not in its table inspect.file/"
     if records == 2:  # tasks say it one by one
-        steps.dedup(run)
+        run.do("dedup")
         assert run.failed_shards == 1
         assert re.search(wanted, run.failures[0]["error"])
     else:
         with pytest.raises(RequestError, match=wanted):
-            steps.dedup(run)
+            run.do("dedup")
 
 
 def test_a_corpus_is_not_compared_with_itself(corpus, monkeypatch):
     monkeypatch.chdir(Path(corpus.uri).parent)
     for uri in (corpus.uri, Path(corpus.uri).name):
         with pytest.raises(RequestError, match=r"me: .* is the corpus itself"):
-            steps.dedup(curated.run(corpus.uri, "dedup", f"dedup.against.me={uri}"))
+            curated.run(corpus.uri, "dedup", f"dedup.against.me={uri}").do("dedup")
+
+
+def pinned(corpus, *overrides):
+    run = curated.run(corpus.uri, "dedup", *overrides)
+    run.pin("dedup")
+    return run
 
 
 def test_how_the_search_is_done_changes_no_hash(corpus):
     hashes = [
-        dedup_steps.pin_dedup(curated.run(corpus.uri, "dedup", *overrides))["dedup"]
+        pinned(corpus, *overrides).tables["dedup"]
         for overrides in ([], ["dedup.partition_records=7"], ["dedup.distance=3"])
     ]
     assert hashes[0] == hashes[1] != hashes[2]
@@ -136,7 +136,7 @@ def test_files_give_the_same_selection(corpus, release):
     corpus.store.fs.rm(corpus.store.path(f"tables/dedup/{run.tables['dedup']}"), recursive=True)
     said = []
     files = curated.run(corpus.uri, "dedup", against, "dedup.partition_records=2", said=said)
-    steps.dedup(files)
+    files.do("dedup")
     assert files.tables["dedup"] == run.tables["dedup"]
     assert curated.table(corpus, "dedup", files.tables["dedup"]) == table
     assert said[-1].startswith("dedup: 6 records and 2 of other corpora, ")
@@ -146,9 +146,9 @@ def test_the_page_shows_pairs_of_each_distance(corpus, release):
     against = f"dedup.against={{old: '{release.uri}'}}"
     run = curated.run(corpus.uri, "pairs", against)
     with pytest.raises(RequestError, match="run: nucleus dedup corpus="):
-        list(dedup_steps.show_pairs(run, 3))
-    steps.dedup(run)
-    *lines, url = dedup_steps.show_pairs(run, 3)
+        list(show_pairs(run, run.stages["dedup"], 3))
+    run.do("dedup")
+    *lines, url = show_pairs(run, run.stages["dedup"], 3)
     rows = curated.table(corpus, "dedup", run.tables["dedup"])
     assert lines[0] == f"{len(rows)} pairs among 6 records"
     assert len(rows) >= 4
@@ -185,4 +185,4 @@ def test_canonical_hashes_find_what_is_mirrored_turned_or_framed(tmp_path):
     kept = sorted(key for key, row in rows.items() if row["state"] == "kept")
     assert kept == ["framed.png", "other.png"]  # the most pixels stay
     with pytest.raises(RequestError, match="needs the signal groups 'canonical'; add them to"):
-        steps.dedup(curated.run(corpus.uri, "dedup", "dedup.hashes=canonical"))
+        curated.run(corpus.uri, "dedup", "dedup.hashes=canonical").do("dedup")

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from nucleus_data.commands.cli import LINES, without_embedding
 from nucleus_data.corpus.tables import Table
 from nucleus_data.engines.heads import load_heads
 from nucleus_data.errors import RequestError
-from nucleus_data.line import steps
-from nucleus_data.stages.embed.stage import stage as module
-from nucleus_data.views.status import explain, explain_lines
+from nucleus_data.line.lines import LINES
+from nucleus_data.line.steps import without_missing
+from nucleus_data.stages.embed import stage as module
+from nucleus_data.views.explain import explain, explain_lines
 from tests.conftest import small_corpus, write_shard
 from tests.support import curated
 from tests.support.curated import picture
@@ -24,17 +24,7 @@ RULES = (
 def clip(monkeypatch):
     made = FakeClip()
     monkeypatch.setattr(module, "load_clip", lambda *given: made)
-    monkeypatch.setattr("nucleus_data.runner.run.Loop", SetUpLoop)
     return made
-
-
-class SetUpLoop(curated.InlineLoop):
-    """The inline loop, for a stage with a model."""
-
-    def run(self, items, total=None):
-        if hasattr(self.work, "stage"):
-            self.work.stage.setup()
-        return super().run(items, total)
 
 
 @pytest.fixture
@@ -58,7 +48,7 @@ def corpus(tmp_path):
 def decided(corpus, *overrides, line=("dedup", "select")):
     made = curated.run(corpus.uri, "curate", *overrides)
     for step in line:
-        steps.STEPS[step](made)
+        made.do(step)
     keys = {r["id"]: r["key"] for r in corpus.records.read(0).to_pylist()}
     rows = curated.table(corpus, "selection", made.tables["selection"])
     return made, {keys[row["id"]]: row for row in rows}
@@ -128,7 +118,7 @@ def test_a_picture_that_cannot_be_read_has_a_reason(corpus, clip, settings):
     made, _ = decided(corpus, *settings)
     stage = made.stages["embed"]
     stage.setup()
-    rows = list(made.stage_job("embed").open(0).rows())
+    rows = list(made.job("embed").open(0).rows())
     rows[0].image = b"no picture"
     failed, *others = stage.process(iter(rows))
     assert failed.reason == "not_an_image"
@@ -136,8 +126,9 @@ def test_a_picture_that_cannot_be_read_has_a_reason(corpus, clip, settings):
 
 
 def test_without_a_model_the_line_is_shorter_and_the_command_says_why(corpus, settings):
-    assert without_embedding(LINES["curate"][0]) == ["inspect", "dedup", "select"]
-    assert without_embedding(LINES["all"][0])[:5] == [
+    stages = curated.recipe(corpus.uri, "embed.model=null").stages()
+    assert without_missing(stages, LINES["curate"].steps) == ["inspect", "dedup", "select"]
+    assert without_missing(stages, LINES["all"].steps)[:5] == [
         "ingest",
         "inspect",
         "dedup",
@@ -145,7 +136,7 @@ def test_without_a_model_the_line_is_shorter_and_the_command_says_why(corpus, se
         "caption",
     ]
     with pytest.raises(RequestError, match=r"embed\.model is not set"):
-        steps.embed(curated.run(corpus.uri, "embed", "embed.model=null"))
+        curated.run(corpus.uri, "embed", "embed.model=null").do("embed")
 
 
 def test_heads_of_another_model_stop_before_anything(corpus, settings, tmp_path):

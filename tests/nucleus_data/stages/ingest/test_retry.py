@@ -12,7 +12,6 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.images import tar_name
 from nucleus_data.corpus.tables import Table
 from nucleus_data.errors import CorpusError
-from nucleus_data.line import steps
 from nucleus_data.pages import queries
 from nucleus_data.stages.ingest import IngestSettings, build_shard, plan_ingest, plan_retry
 from nucleus_data.stages.ingest import build as build_module
@@ -20,8 +19,7 @@ from nucleus_data.stages.ingest import fetch as fetch_module
 from nucleus_data.stages.ingest import retry as retry_module
 from nucleus_data.stages.ingest.claims import claim_numbers, read_claim, read_origin
 from nucleus_data.stages.ingest.http.download import Download
-from nucleus_data.views import status as inspect_corpus
-from nucleus_data.views.pairs import shard_limits
+from nucleus_data.views import explain, export, status
 from tests.support import curated
 from tests.support.curated import picture
 
@@ -58,7 +56,6 @@ class Web:
 def web(monkeypatch):
     made = Web()
     monkeypatch.setattr(fetch_module, "download", made.download)
-    monkeypatch.setattr("nucleus_data.runner.run.Loop", curated.InlineLoop)
     return made
 
 
@@ -99,16 +96,16 @@ def errors(corpus):
 def retry(corpus, *overrides, stage="ingest"):
     said = []
     run = curated.run(corpus.uri, "retry", *overrides, said=said)
-    steps.retry(run, stage)
+    run.retry(stage)
     assert run.failed_shards == 0
     return said
 
 
 def curate(corpus):
     run = curated.run(corpus.uri, "curate", BARE)
-    steps.row_stage(run, "inspect")
-    steps.dedup(run)
-    return run, steps.select(run)
+    run.do("inspect")
+    run.do("dedup")
+    return run, run.select()
 
 
 def states(kept, failed):
@@ -158,21 +155,22 @@ def test_sums_agree_before_and_after(corpus, web):
         ("select", 7),
     ]
     looking = curated.run(corpus.uri, "status", BARE, dry_run=True)
-    content = inspect_corpus.status(looking)
+    content = status.status(looking)
     assert (content["records"], content["shards"], content["claimed_shards"]) == (7, 4, 4)
     ledger = queries.ledger(queries.Tables(corpus, again.tables))
     assert (ledger.records, ledger.with_image, ledger.states) == (7, 5, {"failed": 2, "kept": 5})
-    assert (ledger.adds_up, ledger.undecided, ledger.orphans) == (True, 0, 0)
-    steps.use_selection(looking)
+    assert (ledger.doubled, ledger.undecided, ledger.orphans) == (0, 0, 0)
+    looking.use_selection()
     target = str(corpus.store.path("kept.csv"))
-    assert inspect_corpus.export(looking, target) == 5
+    assert export.export(looking.run, looking.stages["select"], target) == 5
     limited = curated.run(corpus.uri, "select", BARE, limit=6)
-    assert shard_limits(limited) == {0: 2, 1: 1, 2: 1, 3: 2}
+    assert limited.shard_limits() == {0: 2, 1: 1, 2: 1, 3: 2}
     web.down = set()
     retry(corpus)
     _, third = curate(corpus)
     assert third == states(6, 1)
-    steps.shard(made := curated.run(corpus.uri, "shard", BARE, "shard.captions=[source]"))
+    made = curated.run(corpus.uri, "shard", BARE, "shard.captions=[source]")
+    made.do("shard")
     assert made.lines[-1]["done"] == 6
 
 
@@ -181,14 +179,14 @@ def test_the_story_tells_of_earlier_downloads(corpus, web):
     web.down = set()
     retry(corpus)
     ident = corpus.records.read(4, ["id"])["id"][0].as_py()
-    story = inspect_corpus.explain(corpus, ident)
+    story = explain.explain(corpus, ident)
     assert (story["record"]["shard"], "error" in story["record"]) == (4, False)
     assert [(e["shard"], e["error"], e["detail"]) for e in story["earlier downloads"]] == [
         (0, "http_500", "attempt 1"),
         (3, "http_500", "attempt 1"),
     ]
     good = corpus.records.read(0, ["id"])["id"][0].as_py()
-    assert inspect_corpus.explain(corpus, good)["earlier downloads"] == []
+    assert explain.explain(corpus, good)["earlier downloads"] == []
 
 
 def test_a_shard_of_which_nothing_is_left_has_no_rows(tmp_path, web):
@@ -262,7 +260,7 @@ def test_a_shard_that_failed_is_built_by_a_retry(corpus, web, tmp_path, monkeypa
     run = curated.run(corpus.uri, "ingest", f"ingest.source={source}")
     with monkeypatch.context() as patch:
         patch.setattr(build_module, "derive_records", lambda *_: 1 / 0)
-        steps.ingest(run)
+        run.do("ingest")
     assert run.failed_shards == 1
     retry(corpus)
     assert corpus.shards() == [0, 1, 2, 3, 4]
@@ -335,7 +333,6 @@ class Flaky(BaseHTTPRequestHandler):
 
 @pytest.mark.slow
 def test_a_server_that_recovers(tmp_path, monkeypatch):
-    monkeypatch.setattr("nucleus_data.runner.run.Loop", curated.InlineLoop)
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Flaky)
     thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
@@ -347,7 +344,7 @@ def test_a_server_that_recovers(tmp_path, monkeypatch):
         options = (f"ingest.source={source}", "ingest.retries=0", "ingest.threads=2")
         hosts = "ingest.allow_hosts=['127.0.0.1']"
         uri = tmp_path / "corpus"
-        steps.ingest(curated.run(uri, "ingest", *options, hosts, create=True))
+        curated.run(uri, "ingest", *options, hosts, create=True).do("ingest")
         corpus = Corpus(str(uri))
         tar = corpus.store.read(tar_name(0))
         assert corpus.records.read(0)["error"].to_pylist() == [None, "http_500", "http_404"]

@@ -11,7 +11,8 @@ from nucleus_data.errors import RequestError
 from nucleus_data.stages.select import judge as judging
 from nucleus_data.stages.select.decide import DECISION_SCHEMA, count_states, decide
 from nucleus_data.stages.select.judge import Shard
-from nucleus_data.stages.select.rules import SelectSettings, TierSettings, check_rules
+from nucleus_data.stages.select.rules import check_rules
+from nucleus_data.stages.select.settings import SelectSettings, TierSettings
 from nucleus_data.stages.select.tiers import check_tiers
 
 CATALOG = {

@@ -7,27 +7,19 @@ import pyarrow as pa
 import pytest
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.published import publish, published
 from nucleus_data.corpus.tables import Table, table_schema
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.hashing import record_id
-from nucleus_data.line import steps
 from nucleus_data.pages import queries
 from nucleus_data.stages.dedup.rows import PAIRS
-from nucleus_data.stages.select import stage
+from nucleus_data.stages.select import walking
 from nucleus_data.stages.select.decide import DECISION_SCHEMA
+from nucleus_data.stages.select.ledger import LedgerTask, mark_duplicates
+from nucleus_data.stages.select.plan import Decisions, SelectionPlan, put
 from nucleus_data.stages.select.rules import Column, Rule
-from nucleus_data.stages.select.stage import (
-    Decisions,
-    JudgeTask,
-    LedgerTask,
-    Plan,
-    mark_duplicates,
-    publish,
-    published,
-    put,
-    walk_duplicates,
-    write_members,
-)
+from nucleus_data.stages.select.stage import published_selection
+from nucleus_data.stages.select.walking import JudgeTask, walk_duplicates, write_members
 from nucleus_data.views.status import status, status_lines
 from tests.conftest import small_corpus, write_shard
 from tests.support import curated
@@ -35,11 +27,6 @@ from tests.support.curated import picture
 
 RULES = "select.rules={small: 'least(width, height) < 32', bad: \"source.caption = 'bad'\"}"
 SELECTION = table_schema(DECISION_SCHEMA, error=False)
-
-
-@pytest.fixture(autouse=True)
-def without_ray(monkeypatch):
-    monkeypatch.setattr("nucleus_data.runner.run.Loop", curated.InlineLoop)
 
 
 @pytest.fixture
@@ -62,7 +49,7 @@ def corpus(tmp_path):
 
 def test_the_copies_are_pairs(corpus):
     made = curated.run(corpus.uri, "dedup")
-    steps.dedup(made)
+    made.do("dedup")
     pairs = curated.table(corpus, "dedup", made.tables["dedup"])
     assert len({pair[name] for pair in pairs for name in ("id", "other_id")}) == 4
     assert len([pair for pair in pairs if pair["exact"]]) == 1
@@ -71,8 +58,8 @@ def test_the_copies_are_pairs(corpus):
 def select(corpus, *overrides, **options):
     """Runs dedup and select; returns the run and key -> row of the selection."""
     made = curated.run(corpus.uri, "select", RULES, *overrides, **options)
-    steps.dedup(made)
-    steps.select(made)
+    made.do("dedup")
+    made.select()
     keys = {r["id"]: r["key"] for r in corpus.table("records").to_arrow_table().to_pylist()}
     rows = curated.table(corpus, "selection", made.tables["selection"])
     return made, {keys[row["id"]]: row for row in rows}
@@ -120,7 +107,7 @@ def test_the_order_of_preference_says_which_duplicate_stays(corpus):
 
 def test_the_sums_agree_with_what_was_published_and_kept_with_the_run(corpus):
     made, rows = select(corpus)
-    content = published(corpus, made.tables["selection"])
+    content = published_selection(corpus.store, made.tables["selection"])
     states = {"kept": 3, "rejected": 2, "duplicate": 1, "failed": 1, "pending": 0}
     assert content["states"] == states
     assert content["records"] == sum(states.values()) == len(rows) == 7
@@ -143,19 +130,19 @@ def test_selecting_again_changes_no_byte(corpus, tmp_path):
 
 def test_without_the_walk_duplicates_are_kept(corpus):
     made = curated.run(corpus.uri, "select", RULES, "select.drop_duplicates=false")
-    states = steps.select(made)  # needs no pairs
+    states = made.select()  # needs no pairs
     assert states == {"kept": 4, "rejected": 2, "duplicate": 0, "failed": 1, "pending": 0}
 
 
 def test_what_was_not_measured_is_pending(corpus):
     write_shard(corpus, 2, {"new.png": picture(7), "newer.png": picture(8)})
     made, rows = select(corpus)
-    assert published(corpus, made.tables["selection"])["states"]["pending"] == 2
+    assert published_selection(corpus.store, made.tables["selection"])["states"]["pending"] == 2
     assert rows["new.png"]["pending_on"] == ["inspect.file", "inspect.hash"]
 
 
 def test_a_picture_that_failed_for_now_is_failed_until_it_is_measured(corpus):
-    tables = curated.recipe(corpus.uri).table_hashes()
+    tables = curated.recipe(corpus.uri).pins().tables
     write_shard(corpus, 2, {"new.png": picture(7)})
     keys = ("shard", "row", "id")
     lost = corpus.records.read(2, keys).append_column("reason", [["killed_sigkill"]])
@@ -179,10 +166,10 @@ def test_a_selection_that_was_broken_off_goes_on_and_is_the_same(
 ):
     shutil.copytree(tmp_path / "c", tmp_path / "other")
     whole, _ = select(corpus)
-    monkeypatch.setattr("nucleus_data.stages.select.stage.SHARDS_A_TASK", 1)
+    monkeypatch.setattr("nucleus_data.stages.select.plan.SHARDS_A_TASK", 1)
     other = Corpus(str(tmp_path / "other"))
     with monkeypatch.context() as patch:
-        kind = getattr(stage, broken)
+        kind = {"JudgeTask": JudgeTask, "LedgerTask": LedgerTask}[broken]
         run_one = kind.run
 
         def run(task, number):
@@ -193,12 +180,12 @@ def test_a_selection_that_was_broken_off_goes_on_and_is_the_same(
         patch.setattr(kind, "run", run)
         made, _ = select(other)
         assert made.failed_shards == 1
-        assert not published(other, made.tables["selection"])
+        assert not published_selection(other.store, made.tables["selection"])
     judged = []
     with monkeypatch.context() as patch:
-        judge_all = Plan.judge
+        judge_all = SelectionPlan.judge
         patch.setattr(
-            Plan, "judge", lambda plan, shards: judged.append(1) or judge_all(plan, shards)
+            SelectionPlan, "judge", lambda plan, shards: judged.append(1) or judge_all(plan, shards)
         )
         made, _ = select(other)
     # Answers that are there are not asked for again: one group of two was judged, or none.
@@ -219,13 +206,13 @@ def test_a_selection_that_was_broken_off_goes_on_and_is_the_same(
 
 def test_an_error_says_in_which_shards(corpus):
     made = curated.run(corpus.uri, "select", RULES)
-    steps.dedup(made)
-    hashed = curated.recipe(corpus.uri).table_hashes()["inspect.tone"]
+    made.do("dedup")
+    hashed = curated.recipe(corpus.uri).pins().tables["inspect.tone"]
     part = f"tables/inspect.tone/{hashed}/000001-0.parquet"
     Path(corpus.store.path(part)).write_bytes(b"no Parquet")
     rules = "select.rules={dark: 'luma_mean < 1'}"
     made = curated.run(corpus.uri, "select", rules)
-    assert steps.select(made) == {}
+    assert made.select() == {}
     (failure,) = made.failures
     assert "shards 000000 to 000001: ArrowInvalid" in failure["error"]
 
@@ -238,17 +225,17 @@ def test_what_passes_hand_on_is_the_same_or_an_error(corpus):
 
 
 def test_answers_about_other_records_are_an_error(corpus, monkeypatch):
-    run_one = stage.JudgeTask.run
+    run_one = walking.JudgeTask.run
 
     def run(task, number):
         found = run_one(task, number)
         name = task.plan.exchanged("answers", 0)
-        answers = stage.get(corpus.store, name)
+        answers = walking.get(corpus.store, name)
         corpus.store.remove(name)
         put(corpus.store, name, answers.slice(1))
         return found
 
-    monkeypatch.setattr(stage.JudgeTask, "run", run)
+    monkeypatch.setattr(walking.JudgeTask, "run", run)
     made, rows = select(corpus)
     assert rows == {}
     (failure,) = made.failures
@@ -260,8 +247,8 @@ def test_tiers_are_counted_among_the_kept(corpus):
     made = curated.run(
         corpus.uri, "select", RULES, "select.tiers={score: width, bounds: [90, 120]}", said=said
     )
-    steps.dedup(made)
-    steps.select(made)
+    made.do("dedup")
+    made.select()
     rows = curated.table(corpus, "selection", made.tables["selection"])
     kept = Counter(row["tier"] for row in rows if row["state"] == "kept")
     assert kept == {"A1": 2, "A2": 1}
@@ -274,13 +261,13 @@ def test_tiers_are_counted_among_the_kept(corpus):
     other = curated.run(
         corpus.uri, "select", RULES, "select.tiers={score: width, bounds: [90, 121]}"
     )
-    steps.pin_selection(other)
+    other.pin("select")
     assert other.tables["selection"] != made.tables["selection"]
     # Bounds without a score are no tiers.
     hashes = set()
     for bounds in ("[1.0]", "[2.0]"):
         none = curated.run(corpus.uri, "select", RULES, f"select.tiers.bounds={bounds}")
-        steps.select(none)
+        none.select()
         assert queries.tiers(queries.Tables(corpus, none.tables)) == []
         hashes.add(none.tables["selection"])
     assert len(hashes) == 1
@@ -291,8 +278,8 @@ def test_a_table_that_only_tiers_read_is_not_waited_for(corpus):
     for folder in Path(corpus.uri, "tables/inspect.tone").iterdir():
         (folder / "000001-0.parquet").unlink()
     made = curated.run(corpus.uri, "select", RULES, tiers)
-    steps.dedup(made)
-    assert steps.select(made)["pending"] == 0
+    made.do("dedup")
+    assert made.select()["pending"] == 0
     rows = curated.table(corpus, "selection", made.tables["selection"])
     assert {(row["shard"], row["tier"]) for row in rows if row["state"] == "kept"} == {
         (0, "A1"),
@@ -301,7 +288,7 @@ def test_a_table_that_only_tiers_read_is_not_waited_for(corpus):
     before = made.tables["selection"]
     curated.inspect(corpus)  # now there is a score
     again = curated.run(corpus.uri, "select", RULES, tiers)
-    steps.pin_selection(again)
+    again.pin("select")
     assert again.tables["selection"] != before
 
 
@@ -313,7 +300,7 @@ def test_the_selection_is_another_when_its_inputs_are(corpus):
     def found(*overrides):
         run = curated.run(corpus.uri, "look", RULES, *overrides, dry_run=True)
         try:
-            steps.use_selection(run)
+            run.use_selection()
         except RequestError:
             return False
         assert run.tables["selection"] == first
@@ -330,7 +317,7 @@ def test_the_selection_is_another_when_its_inputs_are(corpus):
     assert not found("inspect.max_pixels=1000000")
     write_shard(corpus, 2, {"new.png": picture(7)})
     with pytest.raises(RequestError, match="no selection for the tables and rules as they are"):
-        steps.use_selection(curated.run(corpus.uri, "look", RULES, dry_run=True))
+        curated.run(corpus.uri, "look", RULES, dry_run=True).use_selection()
     second, _ = select(corpus)
     curated.inspect(corpus)
     third, _ = select(corpus)
@@ -367,7 +354,7 @@ def chain(corpus, *links, rules=None):
     table = pa.Table.from_pylist(pairs, PAIRS)
     bad = Rule("bad", "bad", "reject", "bad", (Column("own", "bad", '"bad"'),))
     decisions = Decisions([bad], ["own"], [Column("own", "rank", '"rank"')])
-    plan = Plan(corpus.uri, {}, decisions, {"selection": "s", "own": "o"}, [0], ["own"])
+    plan = SelectionPlan(corpus.uri, {}, decisions, {"selection": "s", "own": "o"}, [0], ["own"])
     assert write_members(plan, corpus, table) == [0]
     JudgeTask(plan).run(0)
     dropped = walk_duplicates(plan, corpus, table, [0], ["rank"])
@@ -418,7 +405,7 @@ def test_the_walk_may_not_touch_what_the_rules_did_not_keep():
 
 def test_a_selection_is_there_once_it_is_published(tmp_path):
     corpus = small_corpus(tmp_path, shards=1)
-    assert published(corpus, "x") is None
-    publish(corpus, "x", {"records": 5})
-    assert published(corpus, "x") == {"records": 5}
+    assert published(corpus.store, "x") is None
+    publish(corpus.store, "x", {"records": 5})
+    assert published(corpus.store, "x") == {"records": 5}
     assert Table(corpus.store, "selection", "x").part_names() == []

@@ -3,13 +3,8 @@ import pytest
 from pydantic import ValidationError
 
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.select.rules import (
-    SelectSettings,
-    TierSettings,
-    check_rules,
-    check_types,
-    columns_of,
-)
+from nucleus_data.stages.select.rules import check_rules, check_types, columns_of
+from nucleus_data.stages.select.settings import SelectSettings, TierSettings
 from nucleus_data.stages.select.tiers import check_score, check_tiers
 
 CATALOG = {

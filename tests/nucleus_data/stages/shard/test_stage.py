@@ -15,9 +15,10 @@ from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.errors import CorpusError, RequestError
-from nucleus_data.line import steps
+from nucleus_data.runner.inline import InlineLoop
 from nucleus_data.sets.buckets import SIZES_1024, aspect_sql, bucket_size, centre_crop
-from nucleus_data.stages.shard.write import done_name, write_manifest
+from nucleus_data.sets.layout import SetFolder, note_name
+from nucleus_data.stages.shard.write import TarTask, publish_set
 from tests.conftest import write_shard
 from tests.support import curated
 from tests.support.curated import picture
@@ -29,11 +30,6 @@ OVERRIDES = (
     "shard.samples_per_tar=3",
 )
 SIZES = [(96, 64), (64, 96), (64, 64), (160, 90), (200, 200), (130, 128), (90, 160), (80, 60)]
-
-
-@pytest.fixture(autouse=True)
-def without_ray(monkeypatch):
-    monkeypatch.setattr("nucleus_data.runner.run.Loop", curated.InlineLoop)
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +53,8 @@ def made(tmp_path_factory):
         )
     curated.inspect(corpus)
     run = curated.run(folder, "curate", *OVERRIDES)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nucleus_data.runner.run.Loop", curated.InlineLoop)
-        steps.dedup(run)
-        states = steps.select(run)
+    run.do("dedup")
+    states = run.select()
     assert (states["kept"], states["rejected"]) == (40, 2)
     numbers = {}
     for record in corpus.table("records").to_arrow_table().to_pylist():
@@ -77,7 +71,7 @@ def made(tmp_path_factory):
 def shard(corpus, *overrides, said=None):
     """Makes the set; returns its folder, relative and as a path."""
     run = curated.run(corpus.uri, "shard", *OVERRIDES, *overrides, said=said)
-    steps.shard(run)
+    run.do("shard")
     return run, corpus.store.path(run.training_set)
 
 
@@ -282,9 +276,7 @@ def test_the_bytes_are_the_same_in_every_run_and_order_of_tasks(made, monkeypatc
     assert any(name.endswith(".tar") for name in first)
     for file in made_files(folder).values():
         file.unlink()
-    monkeypatch.setattr(
-        curated.InlineLoop, "arrange", staticmethod(lambda items: list(items)[::-1])
-    )
+    monkeypatch.setattr(InlineLoop, "arranged", lambda self, items: list(items)[::-1])
     _, again = shard(made)
     assert again == folder
     assert content_of(folder) == first
@@ -302,16 +294,12 @@ def test_what_is_there_is_not_made_again(made, training_set):
 
 @pytest.mark.slow
 def test_a_set_is_published_only_when_every_tar_is_there(made, monkeypatch):
-    def interrupted(items):
-        return list(items)[:-1]
-
-    monkeypatch.setattr(curated.InlineLoop, "arrange", staticmethod(interrupted))
+    monkeypatch.setattr(InlineLoop, "arranged", lambda self, items: list(items)[:-1])
     run = curated.run(made.uri, "shard", *OVERRIDES, "shard.seed=7")
     with pytest.raises(CorpusError, match=r"is not published: tar (\d+) of \d+ was not written"):
-        steps.shard(run)
+        run.do("shard")
     assert not made.store.exists(f"{run.training_set}/manifest.parquet")
     monkeypatch.undo()
-    monkeypatch.setattr("nucleus_data.runner.run.Loop", curated.InlineLoop)
     again, folder = shard(made, "shard.seed=7")
     assert smallest(folder) == 36
     assert again.lines[-1]["already"] > 0
@@ -321,15 +309,13 @@ def test_a_set_is_published_only_when_every_tar_is_there(made, monkeypatch):
 def test_the_manifest_needs_every_note(made, training_set):
     made_set = training_set.removeprefix(made.store.path("") + "/")
     tars = len(manifest(training_set))
-    write_manifest(made, made_set, tars)
-    assert not made.store.exists(f"{made_set}/{done_name(tars)}")
+    publish_set(SetFolder(made.store, made_set), tars)
+    assert not made.store.exists(f"{made_set}/{note_name(tars)}")
     with pytest.raises(CorpusError, match=f"tar {tars} of {tars + 1} was not written"):
-        write_manifest(made, made_set, tars + 1)
+        publish_set(SetFolder(made.store, made_set), tars + 1)
 
 
 def test_a_failed_tar_leaves_the_set_unpublished(made, monkeypatch):
-    from nucleus_data.stages.shard.write import TarTask
-
     work = TarTask.run
 
     def broken(self, number):
@@ -348,7 +334,7 @@ def test_a_failed_tar_leaves_the_set_unpublished(made, monkeypatch):
 def test_a_set_s_name_changes_with_what_it_is_made_of_alone(made):
     def name(*overrides, **options):
         run = curated.run(made.uri, "shard", *OVERRIDES, *overrides, dry_run=True, **options)
-        steps.pin_training_set(run)
+        run.pin("shard")
         return run.training_set
 
     first = name()
@@ -388,12 +374,12 @@ def smallest(folder):
 @pytest.mark.slow
 def test_a_limit_and_a_sample_choose_fewer(made):
     run = curated.run(made.uri, "shard", *OVERRIDES, limit=7)
-    steps.shard(run)
+    run.do("shard")
     kept = smallest(made.store.path(run.training_set))
     left = pq.read_table(f"{made.store.path(run.training_set)}/left_out.parquet").num_rows
     assert kept + left == 7
     run = curated.run(made.uri, "shard", *OVERRIDES, sample=0.5)
-    steps.shard(run)
+    run.do("shard")
     kept = smallest(made.store.path(run.training_set))
     assert 8 < kept < 28
 
@@ -414,6 +400,6 @@ def test_a_dry_run_counts_and_writes_nothing(made):
     before = content_of(made.store.path(""))
     said = []
     run = curated.run(made.uri, "shard", *OVERRIDES, "shard.seed=99", said=said, dry_run=True)
-    steps.shard(run)
+    run.do("shard")
     assert said == ["shard: 40 kept records, 4 of them without a caption"]
     assert content_of(made.store.path("")) == before

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from nucleus_data.errors import RequestError
-from nucleus_data.line import steps
 from nucleus_data.stages.train.mirror import Mirror, place, steps_done
 from nucleus_model.data.loader import TrainingSet
 from nucleus_model.settings.choice import choose
@@ -29,20 +28,15 @@ SETTINGS = (
 
 
 @pytest.fixture
-def without_ray(monkeypatch):
-    monkeypatch.setattr("nucleus_data.runner.run.Loop", curated.InlineLoop)
-
-
-@pytest.fixture
-def corpus(tmp_path, without_ray):
+def corpus(tmp_path):
     """12 pictures with web captions, inspected and selected, all kept."""
     made = small_corpus(tmp_path / "c", shards=0)
     images = {f"{i}.png": picture(i) for i in range(12)}
     write_shard(made, 0, images, {key: f"picture {key}" for key in images})
     run = curated.run(made.uri, "curate", *SETTINGS)
-    steps.row_stage(run, "inspect")
-    steps.dedup(run)
-    assert steps.select(run)["kept"] == 12
+    run.do("inspect")
+    run.do("dedup")
+    assert run.select()["kept"] == 12
     return made
 
 
@@ -51,7 +45,7 @@ def look(corpus, *overrides, **options):
     run = curated.run(
         corpus.uri, "quick-train", *SETTINGS, *overrides, said=said, dry_run=True, **options
     )
-    steps.train(run)
+    run.do("quick_train")
     return said[-1]
 
 
@@ -59,7 +53,7 @@ def test_a_dry_run_counts_the_samples(corpus):
     assert "images on sets/" in look(corpus)
     assert "which is not there yet" in look(corpus)
     run = curated.run(corpus.uri, "shard", *SETTINGS)
-    steps.shard(run)
+    run.do("shard")
     ids = [sample.id for sample in TrainingSet(corpus.store.url(run.training_set)).samples]
     assert len(ids) == 12
     for options in ({}, {"limit": 8}, {"sample": 0.7}, {"sample": 0.7, "limit": 6}):
@@ -76,27 +70,27 @@ def test_a_dry_run_counts_the_samples(corpus):
 
 
 def test_too_little_is_told_before_anything_starts(corpus, monkeypatch):
-    monkeypatch.setattr("nucleus_data.stages.train.stage._train", None)  # no task can be sent
-    steps.shard(curated.run(corpus.uri, "shard", *SETTINGS))
+    monkeypatch.setattr("nucleus_data.stages.train.stage._trained", None)  # no task can be sent
+    curated.run(corpus.uri, "shard", *SETTINGS).do("shard")
     run = curated.run(corpus.uri, "quick-train", *SETTINGS, limit=1)
     with pytest.raises(RequestError, match=r"1 of the set's 12 samples: .* allowed here: \d+ or"):
-        steps.train(run)
+        run.do("quick_train")
 
 
 def test_a_set_that_was_made_with_the_limit_is_taken_whole(corpus):
     sampled = curated.run(corpus.uri, "shard", *SETTINGS, sample=0.7)
-    steps.shard(sampled)
+    sampled.do("shard")
     ids = [sample.id for sample in TrainingSet(corpus.store.url(sampled.training_set)).samples]
     train, held = choose(ids, sampled.recipe.quick_train)
     assert 0 < len(ids) == len(train) + len(held) < 12
     said = look(corpus, sample=0.7)
     assert f"of {len(ids)} samples {len(train)} to train on, {len(held)} held out" in said
     limited = curated.run(corpus.uri, "shard", *SETTINGS, limit=6)
-    steps.shard(limited)
+    limited.do("shard")
     said = look(corpus, limit=6)
     assert ("of 6 samples" in said, limited.training_set in said) == (True, True)
     whole = curated.run(corpus.uri, "shard", *SETTINGS)
-    steps.shard(whole)
+    whole.do("shard")
     said = look(corpus, limit=6)
     assert ("of 12 samples" in said, whole.training_set in said) == (True, True)
 
@@ -105,13 +99,13 @@ def test_a_set_that_was_made_with_the_limit_is_taken_whole(corpus):
 def test_a_limit_and_a_sample_reach_the_training(corpus, tmp_path, ray_cluster):
     tower = f"quick_train.text.model={write_qwen(tmp_path / 'qwen')}"
     made = curated.run(corpus.uri, "shard", *SETTINGS)
-    steps.shard(made)
+    made.do("shard")
     for options, count in (({"limit": 7}, 7), ({"sample": 0.7}, None)):
         ids = [sample.id for sample in TrainingSet(corpus.store.url(made.training_set)).samples]
         run = curated.run(corpus.uri, "quick-train", *SETTINGS, tower, **options)
         train, held = choose(ids, run.recipe.quick_train.model_copy(update=options))
         assert len(train) + len(held) == (count or len(train) + len(held)) < 12
-        steps.train(run)
+        run.do("quick_train")
         summary = json.loads(corpus.store.read(run.path("quick_train/summary.json")))
         assert (summary["train_samples"], summary["holdout_samples"]) == (len(train), len(held))
         assert summary["images"] <= 2 * len(train)
@@ -119,7 +113,7 @@ def test_a_limit_and_a_sample_reach_the_training(corpus, tmp_path, ray_cluster):
     # A line that made its set itself has chosen before: its limit is for what it ingests.
     made.limit = 1
     made.recipe = curated.recipe(corpus.uri, *SETTINGS, tower)
-    steps.train(made)
+    made.do("quick_train")
     assert made.lines[-1]["done"] == 12
 
 
@@ -127,9 +121,9 @@ def test_a_limit_and_a_sample_reach_the_training(corpus, tmp_path, ray_cluster):
 def test_a_training_that_was_killed_goes_on(corpus, tmp_path, ray_cluster):
     tower = f"quick_train.text.model={write_qwen(tmp_path / 'qwen')}"
     options = (*SETTINGS, tower, "quick_train.steps=6", "quick_train.checkpoint_every=2")
-    steps.shard(curated.run(corpus.uri, "shard", *SETTINGS))
+    curated.run(corpus.uri, "shard", *SETTINGS).do("shard")
     whole = curated.run(corpus.uri, "quick-train", *options)
-    steps.train(whole)
+    whole.do("quick_train")
     names = ("metrics.jsonl", "summary.json", "samples.png", "checkpoints/000006/model.safetensors")
 
     class Killed(Exception):
@@ -149,7 +143,7 @@ def test_a_training_that_was_killed_goes_on(corpus, tmp_path, ray_cluster):
         )
     said = []
     again = curated.run(corpus.uri, "quick-train", *options, said=said)
-    steps.train(again)
+    again.do("quick_train")
     assert "quick_train: goes on after step 4 of 6" in said
     for name in names:
         one, other = (corpus.store.read(run.path(f"quick_train/{name}")) for run in (whole, again))
