@@ -1,1 +1,1 @@
-"""What a person submits: one thin module for each line of stages."""
+"""What to submit to a cluster: each module is its list of stages; copy one to make your own."""

@@ -1,11 +1,23 @@
-"""The whole line: ingest, inspect, dedup, select, caption, shard, quick-train, report.
+r"""The whole line, from a source to the report.
 
-ray job submit --working-dir . -- python -m pipelines.all --config configs/full/recipe.yaml corpus=s3://bucket/corpus
+ray job submit --working-dir . -- python -m pipelines.all --config configs/full/recipe.yaml \\
+    corpus=s3://bucket/corpus ingest.source=s3://bucket/urls.parquet
 """
 
-import sys
+from nucleus_data.commands import run_pipeline
 
-from nucleus_data.commands.cli import main
+STEPS = (
+    "ingest",  # take what is new in the source into image shards
+    "inspect",  # decode every image once, and measure its signals
+    "dedup",  # find all pairs of duplicates, and confirm each
+    "select",  # decide by rules; keep the best of each cluster
+    "embed",  # embed and score what may still be kept
+    "select",  # decide again, now by the scores too
+    "caption",  # caption what is kept, several times each
+    "shard",  # write aspect-bucketed training shards
+    "quick_train",  # train the bundled model on them, and draw samples
+    "report",  # write one page about all of it
+)
 
 if __name__ == "__main__":
-    main(["all", *sys.argv[1:]])
+    run_pipeline("all", STEPS, chooses_at_start=True)

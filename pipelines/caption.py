@@ -1,11 +1,13 @@
-"""Caption the kept images.
+"""Captions the kept images.
 
 ray job submit --working-dir . -- python -m pipelines.caption --config configs/full/recipe.yaml corpus=s3://bucket/corpus
 """
 
-import sys
+from nucleus_data.commands import run_pipeline
 
-from nucleus_data.commands.cli import main
+STEPS = (
+    "caption",  # caption what is kept, several times each
+)
 
 if __name__ == "__main__":
-    main(["caption", *sys.argv[1:]])
+    run_pipeline("caption", STEPS)

@@ -1,11 +1,17 @@
-"""Curate: inspect, dedup and select.
+"""Curates what is ingested: measures, finds duplicates, decides.
 
 ray job submit --working-dir . -- python -m pipelines.curate --config configs/full/recipe.yaml corpus=s3://bucket/corpus
 """
 
-import sys
+from nucleus_data.commands import run_pipeline
 
-from nucleus_data.commands.cli import main
+STEPS = (
+    "inspect",  # decode every image once, and measure its signals
+    "dedup",  # find all pairs of duplicates, and confirm each
+    "select",  # decide by rules; keep the best of each cluster
+    "embed",  # embed and score what may still be kept
+    "select",  # decide again, now by the scores too
+)
 
 if __name__ == "__main__":
-    main(["curate", *sys.argv[1:]])
+    run_pipeline("curate", STEPS)

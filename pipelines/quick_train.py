@@ -1,11 +1,13 @@
-"""Train on the training set, and sample.
+"""Trains on the training set, and draws samples.
 
 ray job submit --working-dir . -- python -m pipelines.quick_train --config configs/full/recipe.yaml corpus=s3://bucket/corpus
 """
 
-import sys
+from nucleus_data.commands import run_pipeline
 
-from nucleus_data.commands.cli import main
+STEPS = (
+    "quick_train",  # train the bundled model on them, and draw samples
+)
 
 if __name__ == "__main__":
-    main(["quick-train", *sys.argv[1:]])
+    run_pipeline("quick_train", STEPS)

@@ -1,11 +1,14 @@
-"""Caption again, where prompt, model or sampling changed, and make the training set anew.
+"""Captions again, where prompt, model or sampling changed, and makes the training set anew.
 
 ray job submit --working-dir . -- python -m pipelines.recaption --config configs/full/recipe.yaml corpus=s3://bucket/corpus
 """
 
-import sys
+from nucleus_data.commands import run_pipeline
 
-from nucleus_data.commands.cli import main
+STEPS = (
+    "caption",  # caption what is kept, several times each
+    "shard",  # write aspect-bucketed training shards
+)
 
 if __name__ == "__main__":
-    main(["recaption", *sys.argv[1:]])
+    run_pipeline("recaption", STEPS)

@@ -1,11 +1,13 @@
-"""Write training shards.
+"""Writes training shards of the selection.
 
 ray job submit --working-dir . -- python -m pipelines.shard --config configs/full/recipe.yaml corpus=s3://bucket/corpus
 """
 
-import sys
+from nucleus_data.commands import run_pipeline
 
-from nucleus_data.commands.cli import main
+STEPS = (
+    "shard",  # write aspect-bucketed training shards
+)
 
 if __name__ == "__main__":
-    main(["shard", *sys.argv[1:]])
+    run_pipeline("shard", STEPS)

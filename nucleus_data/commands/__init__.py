@@ -8,11 +8,12 @@ Exit codes: 0 done, 1 some shards failed, 2 the request was wrong.
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import click
 
 from nucleus_data.commands.demo import demo
-from nucleus_data.commands.lines import LineCommands
+from nucleus_data.commands.lines import LineCommands, line_command
 from nucleus_data.commands.looking import LOOKING
 from nucleus_data.commands.merge import merge
 from nucleus_data.commands.retry import retry
@@ -44,14 +45,33 @@ for _command in (demo, retry, world, sample, export_model, merge, *LOOKING):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of the command and of the modules in `pipelines`."""
+    """Entry point of the command."""
+    _run(cli, arguments, "nucleus")
+
+
+def run_pipeline(name: str, steps: Sequence[str], *, chooses_at_start: bool = False) -> None:
+    """Entry point of the modules in `pipelines`: stages in order, with the options of a command.
+
+    Args:
+        name: What the run is called.
+        steps: Names of stages.
+        chooses_at_start: A limit or sample chooses what the first stage takes; the later ones take
+            all of that.
+    """
+    text = f"Run {', '.join(steps)}."
+    command = line_command(name, steps, text, chooses_at_start=chooses_at_start)
+    _run(command, None, f"python -m pipelines.{name}")
+
+
+def _run(command: click.Command, arguments: Sequence[str] | None, prog_name: str) -> NoReturn:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    code = 0
     try:
-        cli.main(args=list(arguments) if arguments is not None else None, prog_name="nucleus")
+        command.main(args=list(arguments) if arguments is not None else None, prog_name=prog_name)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        # Ray is shut down by now, and nothing else is left to end. An ordinary exit would let
-        # DuckDB 2.0's bindings print a page about objects that pyarrow's threads still hold.
-        os._exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Ray is shut down by now, and nothing else is left to end. An ordinary exit would let
+    # DuckDB 2.0's bindings print a page about objects that pyarrow's threads still hold.
+    os._exit(code)
