@@ -102,7 +102,7 @@ def run_once(corpus: Corpus, name: str, records: int, parts: int) -> tuple[dict[
 
     def run_tasks(phase: str, task: Any, items: Iterable[Item], total: int) -> StageReport:
         report = Loop(phase, task, Resources(workers=WORKERS), progress=False).run(items, total)
-        seconds[phase.split()[1].split("-")[0]] += report.seconds
+        seconds[phase.partition("-")[0]] += report.seconds  # `search-2` is block 2 of the search
         return report
 
     settings = DedupSettings(partition_records=-(-records // parts))

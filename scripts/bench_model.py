@@ -125,7 +125,7 @@ class Contestant:
         self.sigma = torch.tensor([0.5])
 
     def forward(self) -> torch.Tensor:
-        """The model's answer."""
+        """Returns the model's answer to the contestant's inputs."""
         if isinstance(self.model, NucleusTransformer):
             text = self.model.encode_text(self.text, None, self.grid)
             return self.model(self.tokens, self.sigma, text, self.grid).tokens_BSP
@@ -139,7 +139,7 @@ class Contestant:
         return output
 
     def step(self) -> float:
-        """One training step; its loss."""
+        """Takes one training step; returns its loss."""
         loss = (self.forward() - self.target).square().mean()
         loss.backward()
         self.optimizer.step()
@@ -148,7 +148,7 @@ class Contestant:
 
 
 def wide(experts: int, blocks: int) -> TransformerConfig:
-    """Width 512, and experts as wide for it as the published ones are for theirs."""
+    """Returns a configuration of width 512; its experts are as wide for it as the published ones."""
     return TransformerConfig(
         patch_size=2,
         in_channels=64,
@@ -171,7 +171,7 @@ def wide(experts: int, blocks: int) -> TransformerConfig:
 
 
 def bench_step(size: Size) -> list[Measure]:
-    """Seconds of a step of each contestant, and their ratios, by the clock and by the processor."""
+    """Measures a step of each contestant, and ratios, by the clock and by the processor."""
     contestants = {name: Contestant(name, size) for name in NAMES}
     taken: dict[str, list[Seconds]] = {name: [] for name in NAMES}
     for contestant in contestants.values():
@@ -206,7 +206,7 @@ def bench_step(size: Size) -> list[Measure]:
 
 
 def bench_memory(quick: bool) -> list[Measure]:
-    """The peak of a process for each contestant."""
+    """Measures the peak of memory of a process for each contestant."""
     values = {}
     for name in NAMES:
         command = [sys.executable, "-m", "scripts.bench_model", "--peak", name]
@@ -219,7 +219,7 @@ def bench_memory(quick: bool) -> list[Measure]:
 
 
 def peak(name: str, size: Size) -> float:
-    """MB that this process takes more at its peak, with a model and two steps of it."""
+    """Returns the MB that this process takes more at its peak, with a model and two steps of it."""
     before = peak_so_far()
     contestant = Contestant(name, size)
     for _ in range(2):
@@ -228,7 +228,10 @@ def peak(name: str, size: Size) -> float:
 
 
 def peak_so_far() -> float:
-    """MB, on Linux; `getrusage` would count what the parent held when it forked."""
+    """Returns this process's peak in MB, on Linux.
+
+    `getrusage` would count what the parent held when it forked.
+    """
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
@@ -243,7 +246,7 @@ class Forgetful(NucleusTransformer):
         text: TextKV,
         grid: tuple[int, int],
     ) -> object:
-        """The same answer, later."""
+        """Returns the same answer, later."""
         again = self.encode_text(self.states[: text.batch], None, grid)
         return super().forward(tokens_BSP, sigma_B, again, grid)
 
@@ -252,7 +255,7 @@ class Forgetful(NucleusTransformer):
 
 @torch.no_grad()
 def bench_sampling(size: Size) -> list[Measure]:
-    """Seconds of a guided run with the prompt's keys and values kept, and without."""
+    """Measures the seconds of a guided run with the prompt's keys and values kept, and without."""
     length, width = size.text
     grid = (size.sample_side, size.sample_side)
     model = build_transformer(PRESETS[size.preset], latent_channels=16, text_width=width, seed=0)
@@ -282,7 +285,11 @@ def bench_sampling(size: Size) -> list[Measure]:
 
 
 def operations(tokens: int) -> float:
-    """Of the forward pass of `base` for one image token, the text's share left out."""
+    """Counts a forward pass's operations for one image token of `base`, without the text's share.
+
+    Args:
+        tokens: Image tokens of the picture.
+    """
     preset = PRESETS["base"]
     side = round(tokens**0.5)
     with torch.device("meta"):
@@ -295,7 +302,11 @@ def operations(tokens: int) -> float:
 
 
 def mfu(forward: float) -> float:
-    """The estimate of this module's text, for the forward's operations of a token."""
+    """Estimates the share of the peak, 0 to 1, by the formula in this module's text.
+
+    Args:
+        forward: Operations of the forward pass for a token.
+    """
     preset = PRESETS["base"]
     moved = PASSES * preset.width * 2 * preset.layers
     total = 3 * forward
@@ -303,7 +314,7 @@ def mfu(forward: float) -> float:
 
 
 def at_scale() -> list[Measure]:
-    """Operations and the estimate, at the three resolutions of training."""
+    """Counts operations and makes the estimate, at the three resolutions of training."""
     rows = []
     for resolution in (256, 512, 1024):
         forward = operations((resolution // 16) ** 2)
@@ -320,7 +331,7 @@ def at_scale() -> list[Measure]:
 
 @dataclass(frozen=True)
 class Seconds:
-    """What something took, in seconds.
+    """The time that something took, in seconds.
 
     Attributes:
         clock: On the clock.
@@ -332,25 +343,25 @@ class Seconds:
 
     @classmethod
     def by(cls, work: Callable[[], object]) -> "Seconds":
-        """By one call."""
+        """Times one call."""
         clock, processor = time.perf_counter(), time.process_time()
         work()
         return cls(time.perf_counter() - clock, time.process_time() - processor)
 
     @classmethod
     def mean(cls, found: Sequence["Seconds"]) -> "Seconds":
-        """Of some calls."""
+        """Returns the mean of some calls."""
         clock, processor = (sum(t.clock for t in found), sum(t.processor for t in found))
         return cls(clock / len(found), processor / len(found))
 
 
 def say(line: str) -> None:
-    """Progress, for who waits."""
+    """Prints a line of progress."""
     print(line, file=sys.stderr, flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Runs the benchmark as the command line says; returns the exit code."""
     options = parser(__doc__)
     options.add_argument("--peak", metavar="NAME", help="print one contestant's memory in MB")
     given = options.parse_args(arguments)

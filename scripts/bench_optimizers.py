@@ -56,7 +56,7 @@ STYLE = (
 
 @dataclass(frozen=True)
 class Size:
-    """How much is done.
+    """The size of the benchmark.
 
     Attributes:
         steps: Of each run.
@@ -78,7 +78,7 @@ Curve = list[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Ran:
-    """One training.
+    """What came of one training.
 
     Attributes:
         curve: Steps and held-out losses.
@@ -109,7 +109,7 @@ def run(folder: Path, settings: QuickTrainSettings, out: Path) -> Ran:
 
 
 def bench(folder: Path, work: Path, size: Size, charts: Path | None) -> list[Measure]:
-    """All rows, and the charts if they are asked for."""
+    """Runs all trainings; returns all rows, and draws the charts if they are asked for."""
     base = load_recipe(RECIPE, [f"corpus={folder}"]).quick_train
     shared: dict[str, Any] = {
         "steps": size.steps,
@@ -156,7 +156,7 @@ def bench(folder: Path, work: Path, size: Size, charts: Path | None) -> list[Mea
 
 
 def draw(folder: Path, ran: Mapping[str, Ran]) -> None:
-    """Two charts: each optimizer at its best rate, and the schedules."""
+    """Draws two charts: each optimizer at its best rate, and the schedules."""
     folder.mkdir(parents=True, exist_ok=True)
     best = {
         kind: min(
@@ -174,7 +174,7 @@ def draw(folder: Path, ran: Mapping[str, Ran]) -> None:
 
 
 def chart(file: Path, curves: Mapping[str, Curve]) -> None:
-    """An SVG that needs no style sheet. The first measurement, much higher, is left out."""
+    """Draws an SVG that needs no style sheet. The first measurement, much higher, is left out."""
     series = [
         Series(name, curve[1:] if len(curve) > 1 else curve, f"c{number}")
         for number, (name, curve) in enumerate(curves.items())
@@ -185,7 +185,7 @@ def chart(file: Path, curves: Mapping[str, Curve]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Runs the benchmark as the command line says; returns the exit code."""
     options = parser(__doc__)
     options.add_argument("--charts", type=Path, metavar="FOLDER", help="draw curves into it")
     options.add_argument("folder", type=Path, help="of bench_learning's --out: learning/true")

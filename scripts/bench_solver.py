@@ -29,7 +29,7 @@ GUIDANCE = 4.0
 
 
 def latents(saved: Saved, prompts: Sequence[str], solver: str, steps: int) -> torch.Tensor:
-    """Of one picture a prompt, at the trained size."""
+    """Draws the latents of one picture a prompt, at the trained size: (B, C, H, W)."""
     side = saved.resolution // saved.codec.factor
     grid = (side // saved.model.config.patch_size,) * 2
     shape = (saved.codec.channels, side, side)
@@ -42,12 +42,18 @@ def latents(saved: Saved, prompts: Sequence[str], solver: str, steps: int) -> to
 
 
 def apart(one_BCHW: torch.Tensor, other_BCHW: torch.Tensor) -> torch.Tensor:
-    """Root mean square of each picture's difference, (B,)."""
+    """Returns the root mean square of each picture's difference, (B,)."""
     return (one_BCHW - other_BCHW).square().mean(dim=(1, 2, 3)).sqrt()
 
 
 def distances(saved: Saved, pictures: int, reference: int) -> list[Measure]:
-    """All rows."""
+    """Measures all rows.
+
+    Args:
+        saved: The model.
+        pictures: The number of pictures.
+        reference: Steps of the long run.
+    """
     prompts = [captions(scene(SEED, n))["short"] for n in range(pictures)]
     end_BCHW = latents(saved, prompts, "euler", reference)
     seeds = apart(end_BCHW, end_BCHW.roll(1, dims=0)).median().item()
@@ -62,7 +68,7 @@ def distances(saved: Saved, pictures: int, reference: int) -> list[Measure]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Runs the benchmark as the command line says; returns the exit code."""
     options = parser(__doc__ or "")
     options.add_argument("checkpoint", type=Path, help="of a quick-train, or a pipeline's folder")
     given = options.parse_args(arguments)

@@ -1,6 +1,7 @@
 """The command `nucleus`: each stage, the lines of stages, and looking at a corpus.
 
-Here is click and nothing else; what the commands do is imported when one runs.
+Here is click and nothing else; what the commands do is imported when one runs. A command is found
+by being in one of this package's modules; one for each line of stages is made of `line.lines`.
 
 Exit codes: 0 done, 1 some shards failed, 2 the request was wrong.
 """
@@ -12,13 +13,7 @@ from typing import NoReturn
 
 import click
 
-from nucleus_data.commands.demo import demo
-from nucleus_data.commands.lines import LineCommands, line_command
-from nucleus_data.commands.looking import LOOKING
-from nucleus_data.commands.merge import merge
-from nucleus_data.commands.retry import retry
-from nucleus_data.commands.sample import export_model, sample
-from nucleus_data.commands.world import world
+from nucleus_data.commands.group import Commands, line_command
 
 HELP = """\
 Curate, caption and shard image corpora; prove by a quick training run that the data is good.
@@ -31,17 +26,13 @@ Settings:   any key of the configuration as KEY.SUB=VALUE; `nucleus config` list
 
 
 @click.group(
-    cls=LineCommands,
+    cls=Commands,
     help=HELP,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="nucleus-data")
 def cli() -> None:
     """The group of all commands."""
-
-
-for _command in (demo, retry, world, sample, export_model, merge, *LOOKING):
-    cli.add_command(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

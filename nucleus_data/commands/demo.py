@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from nucleus_data.commands.lines import run_stages
+from nucleus_data.commands.group import run_stages
 from nucleus_data.commands.support import config_path, work_options
 
 CONFIG = "nano/demo.yaml"

@@ -185,6 +185,3 @@ def check(config: Path | None, overrides: tuple[str, ...]) -> None:
 
 def _jsonable(value: Any) -> Any:
     return value.hex() if isinstance(value, bytes) else str(value)
-
-
-LOOKING = (status, explain, what_if, diff, pairs, export, show_config, check)

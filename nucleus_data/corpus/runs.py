@@ -47,7 +47,7 @@ class RunFolder:
 
     def path(self, file: str) -> str:
         """Path below the corpus of a file of this run."""
-        return f"{ROOT}/{self.name}/{file}"
+        return path_of(self.name, file)
 
     def write_plan(self, plan: Mapping[str, Any]) -> None:
         """Pins what is known of the run so far."""
@@ -85,9 +85,9 @@ class RunFolder:
 
     def _copy_training(self, run: str) -> None:
         """Copies an earlier run's curve and samples, not its checkpoints."""
-        for name in self.store.list(f"{ROOT}/{run}/{TRAINING}"):
+        for name in self.store.list(path_of(run, TRAINING)):
             if name.endswith(COPIED):
-                content = self.store.read(f"{ROOT}/{run}/{TRAINING}/{name}")
+                content = self.store.read(path_of(run, f"{TRAINING}/{name}"))
                 self.store.put(self.path(f"{TRAINING}/{name}"), content)
 
     def newest_failed_shards(self, stage: str) -> list[int]:
@@ -98,7 +98,7 @@ class RunFolder:
                 continue
             if not any(line["failed_shards"] for line in mine):
                 return []
-            failures = self.store.read(f"{ROOT}/{run}/{FAILURES}").splitlines()
+            failures = self.store.read(path_of(run, FAILURES)).splitlines()
             found = [json.loads(line) for line in failures]
             return sorted(line["shard"] for line in found if line["stage"] == stage)
         return []
@@ -117,7 +117,7 @@ def earlier(store: Store, name: str) -> Iterable[str]:
 def stage_lines(store: Store, run: str) -> list[dict[str, Any]]:
     """What a run noted about its stages; nothing if it ended none."""
     try:
-        return [json.loads(x) for x in store.read(f"{ROOT}/{run}/{STAGES}").splitlines()]
+        return [json.loads(x) for x in store.read(path_of(run, STAGES)).splitlines()]
     except FileNotFoundError:
         return []
 
@@ -126,9 +126,44 @@ def plans(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each run that has a readable plan, newest first, with the plan."""
     for run in reversed(run_names(store)):
         try:
-            yield run, json.loads(store.read(f"{ROOT}/{run}/{PLAN}"))
+            yield run, json.loads(store.read(path_of(run, PLAN)))
         except (FileNotFoundError, ValueError):
             continue
+
+
+def path_of(run: str, file: str = "") -> str:
+    """Path below the corpus of a run's file, or of its folder."""
+    return f"{ROOT}/{run}/{file}" if file else f"{ROOT}/{run}"
+
+
+def read_json(store: Store, name: str) -> dict[str, Any]:
+    """A JSON object; empty if there is no such file."""
+    try:
+        content = json.loads(store.read(name))
+    except FileNotFoundError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def read_lines(store: Store, name: str) -> tuple[list[dict[str, Any]], int]:
+    """JSON objects, one a line, and how many lines could not be read."""
+    try:
+        text = store.read(name).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return [], 0
+    found, unreadable = [], 0
+    for line in text.splitlines():
+        if not line.strip():
+            continue
+        try:
+            content = json.loads(line)
+        except json.JSONDecodeError:
+            content = None
+        if isinstance(content, dict):
+            found.append(content)
+        else:
+            unreadable += 1
+    return found, unreadable
 
 
 def _jsonl(lines: Sequence[Mapping[str, Any]]) -> bytes:

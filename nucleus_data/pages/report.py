@@ -12,7 +12,7 @@ from typing import Any
 
 import jinja2
 
-from nucleus_data.corpus import Corpus
+from nucleus_data.corpus import Corpus, runs
 from nucleus_data.pages import charts, content, queries, runfiles, sections
 from nucleus_data.pages.pictures import thumbnails as fetch_thumbnails
 
@@ -46,7 +46,7 @@ def write_report(
         What opens the page: a path, or the store's URL.
     """
     page = render(corpus, run, tables, training_set, thumbnails, made_at or datetime.now(UTC))
-    name = f"runs/{run}/report.html"
+    name = runs.path_of(run, "report.html")
     corpus.store.put(name, page.encode("utf-8", "replace"))
     return corpus.store.url(name)
 
@@ -61,15 +61,14 @@ def render(
 ) -> str:
     """The page's HTML. Arguments as those of `write_report`."""
     tables = queries.Tables(corpus, hashes)
-    folder = f"runs/{run}"
-    plan = runfiles.read_json(corpus.store, f"{folder}/plan.json")
+    plan = runs.read_json(corpus.store, runs.path_of(run, runs.PLAN))
     decided = "selection" in tables
     ledger = queries.ledger(tables)
     reasons = sections.reason_groups(tables, thumbnails) if decided else []
     total, clusters = queries.clusters(tables, CLUSTERS, CLUSTER_MEMBERS) if decided else (0, [])
     captions = sections.caption_section(tables, thumbnails) if decided else None
     training = sections.training_section(corpus, training_set, ledger)
-    learned = runfiles.quick_train(corpus.store, f"{folder}/quick_train")
+    learned = runfiles.quick_train(corpus.store, runs.path_of(run, runs.TRAINING))
     shown = [d for group in reasons for d in group["examples"]]
     for cluster in clusters:
         shown += [member.decision for member in cluster.members]
@@ -105,7 +104,7 @@ def render(
             learned=learned,
             learned_facts=sections.learned_facts(learned),
             loss=sections.loss_chart(learned),
-            work=sections.work_section(corpus, folder),
+            work=sections.work_section(corpus, run),
             signals=[(s, sections.signal_chart(s)) for s in content.signals(tables)],
             records=records,
             pictures=pictures,

@@ -5,7 +5,6 @@ A line that a killed writer cut off is skipped and counted; the page says how ma
 """
 
 import io
-import json
 import math
 import re
 import shlex
@@ -15,6 +14,7 @@ from typing import Any
 
 from PIL import Image
 
+from nucleus_data.corpus.runs import read_json, read_lines
 from nucleus_data.corpus.store import Store
 from nucleus_data.pages.pictures import data_uri
 
@@ -72,36 +72,6 @@ class QuickTrain:
         if self.held_out:
             return "held-out", self.held_out[-1][1]
         return ("training", self.training[-1][1]) if self.training else None
-
-
-def read_json(store: Store, name: str) -> dict[str, Any]:
-    """A JSON object; empty if there is no such file."""
-    try:
-        content = json.loads(store.read(name))
-    except FileNotFoundError:
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def read_lines(store: Store, name: str) -> tuple[list[dict[str, Any]], int]:
-    """JSON objects, one a line, and how many lines could not be read."""
-    try:
-        text = store.read(name).decode("utf-8", "replace")
-    except FileNotFoundError:
-        return [], 0
-    found, unreadable = [], 0
-    for line in text.splitlines():
-        if not line.strip():
-            continue
-        try:
-            content = json.loads(line)
-        except json.JSONDecodeError:
-            content = None
-        if isinstance(content, dict):
-            found.append(content)
-        else:
-            unreadable += 1
-    return found, unreadable
 
 
 def command_line(plan: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from nucleus_data.corpus import Corpus
+from nucleus_data.corpus import Corpus, runs
 from nucleus_data.corpus.states import STATES
 from nucleus_data.pages import charts, content, queries, runfiles
 
@@ -132,10 +132,10 @@ def training_section(
     }
 
 
-def work_section(corpus: Corpus, folder: str) -> dict[str, Any]:
+def work_section(corpus: Corpus, run: str) -> dict[str, Any]:
     """Seconds by stage and phase, and failed shards."""
-    lines, cut = runfiles.read_lines(corpus.store, f"{folder}/stages.jsonl")
-    failures, cut_failures = runfiles.read_lines(corpus.store, f"{folder}/failures.jsonl")
+    lines, cut = runs.read_lines(corpus.store, runs.path_of(run, runs.STAGES))
+    failures, cut_failures = runs.read_lines(corpus.store, runs.path_of(run, runs.FAILURES))
     stages = runfiles.stage_times(lines)
     phases = sorted({phase for stage in stages for phase in stage.phases})
     colours = {phase: f"fill-p{number % 8}" for number, phase in enumerate(phases)}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.runs import RunFolder
+from nucleus_data.corpus.runs import FAILURES, RunFolder
 from nucleus_data.hashing import config_hash
 from nucleus_data.runner.pins import SET, Pins
 from nucleus_data.runner.rows import StageJob, sample_rows
@@ -273,7 +273,7 @@ class Run:
             more = len(report.failed) - SHOWN_FAILURES
             self.say(
                 (f"  and {more} more; " if more > 0 else "  ")
-                + f"tracebacks: {self.corpus.store.url(self.path('failures.jsonl'))}\n"
+                + f"tracebacks: {self.corpus.store.url(self.path(FAILURES))}\n"
                 f"  run the same command again, or: nucleus retry corpus={self.corpus.uri}"
             )
 

@@ -1,9 +1,11 @@
 """What a group of signals is, and how one is found by its path."""
 
 import importlib
+import pkgutil
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -68,8 +70,7 @@ def load_group(path: str) -> SignalGroup:
     except ImportError as error:
         raise ValueError(
             f"signal group {path!r}: cannot import {module_path!r} ({error}); give"
-            " package.module:attribute of an installed package, or file, tone, detail, hash,"
-            " colour, sharpness, compression, layout or canonical"
+            f" package.module:attribute of an installed package, or one of {', '.join(_built_in())}"
         ) from error
     found = getattr(module, attribute, None)
     if not isinstance(found, SignalGroup):
@@ -78,6 +79,13 @@ def load_group(path: str) -> SignalGroup:
             f"signal group {path!r}: {module_path}.{attribute} must be a SignalGroup, it is {what}"
         )
     return found
+
+
+def _built_in() -> list[str]:
+    """Names of the groups in this package, sorted."""
+    names = [info.name for info in pkgutil.iter_modules([str(Path(__file__).parent)])]
+    modules = {name: importlib.import_module(f"{_BUILT_IN}.{name}") for name in names}
+    return [n for n, module in modules.items() if isinstance(vars(module).get("group"), SignalGroup)]
 
 
 def is_built_in(path: str) -> bool:

@@ -90,6 +90,7 @@ def load_transformer(folder: Path, dtype: torch.dtype | None = None) -> NucleusT
     content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if content.get("_class_name", CLASS_NAME) != CLASS_NAME:
         raise ValueError(f"{folder} holds a {content['_class_name']!r}, allowed is {CLASS_NAME!r}")
+    # Keys that begin with an underscore are notes of diffusers, such as its version.
     config = {key: value for key, value in content.items() if not key.startswith("_")}
     with torch.device("meta"):
         model = NucleusTransformer(TransformerConfig.model_validate(config))
@@ -174,6 +175,8 @@ def save_pipeline(
         text = text.model_copy(update={"hidden_state": 1})
     elif abs(state) >= layers:
         text = text.model_copy(update={"hidden_state": -1 if state > 0 else 1})
+    # What the pipeline's call does by itself is left out, so that a model with published settings
+    # needs no arguments.
     arguments = _call_arguments(text, folder)
     with whole_folder(folder) as hidden:
         save_transformer(hidden / "transformer", model, dtype=dtype, shard_bytes=shard_bytes)
@@ -276,6 +279,7 @@ def _with_system_prompt(template: str, prompt: str) -> str:
 def _write_shards(folder: Path, tensors: Mapping[str, torch.Tensor], limit: int) -> None:
     from safetensors.torch import save_file
 
+    # Names of files and the index are diffusers' own, which its from_pretrained looks for.
     shards: list[dict[str, torch.Tensor]] = [{}]
     size = 0
     for name, tensor in tensors.items():

@@ -45,6 +45,7 @@ def merge_checkpoints(folders: Sequence[Path], weights: Sequence[float], out: Pa
                 "checkpoints of one model and one phase"
             )
     shares = [weight / sum(weights) for weight in weights]
+    # For its configuration alone; the weights are given beside it.
     with torch.device("meta"):
         model = NucleusTransformer(TransformerConfig.model_validate(records[-1]["transformer"]))
     merged = {

@@ -97,6 +97,8 @@ class Checkpoints:
         for path in found[: -self.keep]:
             path.rename(hidden := path.with_name(f".{path.name}.old"))
             shutil.rmtree(hidden)
+        # Optimizer state is as large as the weights or twice that, and only the newest is gone on
+        # from.
         for path in found[-self.keep : -1]:
             for name in (TRAINER, STATE):
                 (path / name).unlink(missing_ok=True)
@@ -178,6 +180,7 @@ def read_facts(folder: Path, settings: QuickTrainSettings, data: Sequence[str]) 
         ValueError: It is of a run with other settings or data.
     """
     facts: dict[str, Any] = json.loads((folder / TRAINER).read_text(encoding="utf-8"))
+    # Only settings that decide losses: a run may go on with other threads, grids or intervals.
     odd = [
         f"{name} ({facts['settings'].get(name)!r}, now {value!r})"
         for name, value in deciding(settings).items()

@@ -22,7 +22,7 @@ PIPELINE_RESOLUTION = 1024
 
 @dataclass(frozen=True)
 class Saved:
-    """All that drawing a picture needs.
+    """A loaded model with all that drawing a picture needs.
 
     Attributes:
         name: The folder's own name.

@@ -127,6 +127,8 @@ class TrainingSet:
         self.failures: dict[str, str] = {}
         self.ignored = 0
         self._images: Cache[np.ndarray] = Cache(cache_bytes)
+        # Samples are indexed by id, whatever tar they are in, so that an epoch's order can follow
+        # their ids alone.
         rows = self._manifest()
         found = sorted({int(row["resolution"]) for row in rows})
         if resolution is not None and resolution not in found:
@@ -250,6 +252,7 @@ def _sample(
         parsed = _SampleInfo.model_validate(json.loads(info))
     except (ValueError, ValidationError) as error:
         raise CorpusError(f"{url}: {key}.json is not as it should be: {error}") from error
+    # Whatever belongs to another image would train without an error and spoil the captions.
     if parsed.id != key:
         raise CorpusError(f"{url}: {key}.json says that its id is {parsed.id!r}")
     if len(parsed.caption_sources) not in (0, len(parsed.captions)):
@@ -305,7 +308,7 @@ class _HashingReader(io.RawIOBase):
         return size
 
     def finish(self) -> str:
-        """The SHA-256, in hex, after reading what tarfile left (the zero blocks at the end)."""
+        """Reads what tarfile left (the zero blocks at the end), and returns the SHA-256 in hex."""
         while self.read(READ_BLOCK):
             pass
         return self.hash.hexdigest()

@@ -6,11 +6,11 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Sized(Protocol):
-    """An array or a tensor."""
+    """What knows its size in bytes: an array or a tensor."""
 
     @property
     def nbytes(self) -> int:
-        """Its size in bytes."""
+        """Size in bytes."""
 
 
 T = TypeVar("T", bound=Sized)

@@ -52,6 +52,7 @@ class TextEncoder:
             raise RequestError(
                 f"{TEXT_ENCODER.key}: {where} is a {config.model_type!r}, allowed is 'qwen3_vl'"
             )
+        # Before the weights, which take long to load: a wrong setting is told at once.
         check_state(settings, config.text_config.num_hidden_layers)
         with without_bars():
             model = Qwen3VLModel.from_pretrained(

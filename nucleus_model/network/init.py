@@ -50,6 +50,7 @@ def initialise(model: torch.nn.Module, seed: int) -> None:
     for name, parameter in model.named_parameters():
         # A generator of its own: one more parameter would otherwise change all that follow.
         generator = torch.Generator().manual_seed(keyed_uint64("init", seed, name) >> 1)
+        # Stacked experts are (E, in, out), linear layers (out, in): fan in is dimension 1 of both.
         if any(part in name for part in ZERO) or name.endswith(".bias"):
             parameter.zero_()
         elif name.endswith((".experts.gate_up_proj", ".experts.down_proj")):

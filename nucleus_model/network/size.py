@@ -27,14 +27,16 @@ class ModelSize:
     """Holds the counts of a transformer.
 
     Attributes:
-        parameters: All.
-        active: Those that an image token meets on average: all but the routed experts, and of these
-            as many as the capacity factor says (an expert takes factor / experts of the tokens).
-        latent_channels: Of the codec.
+        parameters: All parameters.
+        active: Parameters that an image token meets on average: all but the routed experts, and of
+            these as many as the capacity factor says (an expert takes factor / experts of the
+            tokens).
+        latent_channels: Channels of the codec's latents.
         factor: Image pixels on the side of a latent pixel.
-        text_width: Of the text encoder's states.
+        text_width: Width of the text encoder's states.
         pixels_a_token: Side of the square of image pixels that one token shows.
-        tokens: Of a square image at the first phase's resolution; None where the set decides it.
+        tokens: Tokens of a square image at the first phase's resolution; None where the set decides
+            it.
     """
 
     parameters: int

@@ -91,6 +91,7 @@ def draw(
             write_png(file, image, {"prompt": prompts[row], "seed": seed, **facts})
             yield str(file)
         pictures += list(images)
+    # `product` went through a row's seeds first.
     grid = np.stack(pictures).reshape(len(prompts), len(seeds), height, width, 3)
     write_grid(out, grid, prompts, seeds, **facts)
     yield str(out / "samples.png")

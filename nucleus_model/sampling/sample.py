@@ -4,8 +4,8 @@
 
 Guidance (Ho and Salimans 2022, arXiv:2207.12598): v = v_empty + scale * (v_text - v_empty), then
 each token's vector is rescaled to the length that v_text had, as the published pipeline does.
-Sigmas and steps are those of a solver (module `solver`), by default the published one. The prompts' keys
-and values, and those of the empty prompt, are computed once a run.
+Sigmas and steps are those of a solver (module `solver`), by default the published one. The prompts'
+keys and values, and those of the empty prompt, are computed once a run.
 
 Legend of shapes: B batch, C latent channels, H W latent rows and columns, S image tokens, P values
 of a token, L text tokens, T width of a text state.
@@ -151,6 +151,7 @@ def sample_images(
         # Keyed by the seed alone: a picture's noise does not depend on its place in the batch.
         noise = torch.stack([draw_noise(seed, "sample", shape) for seed in seeds[part]])
         text_kv = encode_prompts(model, text, prompts[part], grid)
+        # Without guidance the negative text is not asked, which halves the work.
         empty = encode_prompts(model, text, negatives[part], grid) if guidance != 1 else None
         latents_BCHW = sample_latents(
             model,

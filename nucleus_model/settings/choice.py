@@ -15,7 +15,7 @@ HOLDOUT_SEED = 0  # never the run's seed: runs must meet the same noise
 
 
 def choose(ids: Sequence[str], settings: QuickTrainSettings) -> tuple[list[str], list[str]]:
-    """The ids to train on, and those held out and measured, of a whole set.
+    """Chooses the ids to train on, and those held out and measured, of a whole set.
 
     `settings.sample` chooses first, by a keyed hash; then `settings.limit` takes the first ones in
     the order of the ids. (Ids are hashes: the first ones are spread over all aspect buckets, and a

@@ -100,7 +100,7 @@ class TransformerConfig(BaseModel):
         return int(self.width * self.mlp_ratio * 2 / 3) // 128 * 128
 
     def is_moe(self, layer: int) -> bool:
-        """Whether a block, counted from 0, has experts."""
+        """Tells whether a block, counted from 0, has experts."""
         if not self.moe_enabled or self.dense_moe_strategy == "all_dense":
             return False
         last_dense = self.dense_moe_strategy == "leave_first_three_and_last_block_dense"

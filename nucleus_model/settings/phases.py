@@ -26,7 +26,7 @@ Weights = Annotated[Mapping[str, float], AfterValidator(_weighty)]
 
 
 class Phase(BaseModel):
-    """One stretch of steps."""
+    """One stretch of steps; what it leaves out (None) it takes from the settings beside it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -63,7 +63,7 @@ class Phase(BaseModel):
 
 
 def phase_at(phases: Sequence[Phase], step: int) -> int:
-    """The number, from 0, of the phase that a step belongs to.
+    """Returns the number, from 0, of the phase that a step belongs to.
 
     Args:
         phases: With their steps.
@@ -74,7 +74,7 @@ def phase_at(phases: Sequence[Phase], step: int) -> int:
 
 
 def caption_weight(weights: Mapping[str, float] | None, source: str) -> float:
-    """The weight of a caption by where it comes from; 0 if no name fits.
+    """Returns the weight of a caption by where it comes from; 0 if no name fits.
 
     Args:
         weights: By name; None for all alike. The whole name counts first, then what follows its

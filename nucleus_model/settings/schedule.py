@@ -15,7 +15,7 @@ MU_HIGH = (4096, 1.15)
 
 
 def learning_rate(step: int, settings: QuickTrainSettings, factor: float = 1.0) -> float:
-    """The learning rate at a step.
+    """Returns the learning rate at a step.
 
     It rises over `warmup` steps, is flat, and, with `warmup_decay`, falls over the last
     `decay_share` of all steps; with `warmup_stable_merge` it stays where it is.
@@ -35,7 +35,7 @@ def learning_rate(step: int, settings: QuickTrainSettings, factor: float = 1.0) 
 
 
 def shift_mu(tokens: int) -> float:
-    """The mean of the logit of sigma for images of so many tokens.
+    """Returns the mean of the logit of sigma for images of so many tokens.
 
     Linear in the tokens between `MU_LOW` and `MU_HIGH`, and constant outside: larger images need
     more noise to lose as much of what they show.
@@ -45,7 +45,7 @@ def shift_mu(tokens: int) -> float:
 
 
 def merge_weights(kind: str, count: int) -> list[float]:
-    """The weights of so many checkpoints in a merge, oldest first; their sum is 1.
+    """Returns the weights of so many checkpoints in a merge, oldest first; their sum is 1.
 
     Training at a constant rate and averaging checkpoints is worth a decaying rate (Tian et al.
     2025, arXiv:2507.17634): if checkpoint j of n has the weight c_j, the updates between j - 1 and

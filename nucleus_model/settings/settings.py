@@ -327,7 +327,7 @@ class QuickTrainSettings(BaseModel):
         return {**content, "steps": total}
 
     def plan(self) -> tuple[Phase, ...]:
-        """The phases in order, each completed by the settings beside them; at least one."""
+        """Returns the phases in order, each completed by the settings beside them; at least one."""
         # By the phase's own fields, so that a new one needs its namesake here and no line more.
         shared = {
             name: getattr(self, name)

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from nucleus_model.settings.settings import QuickTrainSettings
 
-LEAST_NORMS = 10
-SHOWN_IDS = 8
+LEAST_NORMS = 10  # a median of fewer says little
+SHOWN_IDS = 8  # of the last step's samples, in the message
 
 
 class Verdict(NamedTuple):

@@ -42,6 +42,7 @@ class Metrics:
         self.lines = [x for x in read_lines(folder / METRICS) if x["step"] <= step]
         self.timings = [x for x in read_lines(folder / TIMINGS) if x["step"] <= step]
         steps = [line["step"] for line in self.steps()]
+        # A summary over missing lines would be wrong, and nobody would see it.
         if steps != list(range(1, step + 1)):
             raise CorpusError(
                 f"{folder / METRICS} has not each of the steps 1 to {step} once, which the "
@@ -64,6 +65,7 @@ class Metrics:
 
     def write(self, line: dict[str, Any]) -> None:
         """Adds a line; figures that are not finite become null."""
+        # JSON has no NaN; Python would write one that other readers refuse.
         line = {key: _finite(value) for key, value in line.items()}
         self.lines.append(line)
         self._append(METRICS, line)

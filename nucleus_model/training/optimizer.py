@@ -132,6 +132,7 @@ class Muon(torch.optim.Optimizer):
         if not state:
             state["momentum"] = torch.zeros_like(gradient)
         momentum = state["momentum"]
+        # Nesterov: the update looks ahead by one more step of the averaged gradient.
         momentum.lerp_(gradient, 1 - group["momentum"])
         update = orthogonal(gradient.lerp(momentum, group["momentum"]), self.precision)
         # Entries of a semi-orthogonal matrix have a root mean square of 1 / sqrt(longer side).
@@ -178,6 +179,7 @@ def build_optimizers(
         ValueError: A parameter's name fits no rule.
     """
     groups = grouped(model)
+    # Norms and biases are no matrices: decay would pull gains to 0, where they are 1 at the start.
     matrices = groups["adamw"] + ([] if kind == "muon" else groups["muon"])
     adamw = torch.optim.AdamW(
         [

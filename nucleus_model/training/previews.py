@@ -58,6 +58,7 @@ def draw_previews(
         settings: Prompts or rows, seeds, steps, guidance.
     """
     prompts = settings.sample_prompts or _captions(data, settings.sample_rows)
+    # One bucket, as all cells of a grid have one size; of equally full ones the larger.
     counts = Counter(sample.bucket for sample in [*data.train, *data.held_out])
     width, height = max(counts, key=lambda bucket: (counts[bucket], bucket))
     images = sample_grid(
@@ -75,6 +76,8 @@ def draw_previews(
 
 
 def _captions(data: PhaseData, count: int) -> tuple[str, ...]:
+    # Held-out captions first: what was not trained on shows more. In order, so that a grid of every
+    # step has the same rows.
     candidates = [*data.held_out, *data.train]
     found = dict.fromkeys(item.captions[-1] for item in candidates if item.captions)
     return tuple(found)[:count] or ("",)

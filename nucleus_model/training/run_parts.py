@@ -49,6 +49,7 @@ class RunParts:
         self.settings, self.world = settings, world
         self.phases = settings.plan()
         self.preset = PRESETS[settings.preset]
+        # Under torchrun `cuda` is this process's own GPU.
         here = settings.model_copy(update={"device": world.device})
         self.codec = load_codec(here)
         multiple = self.codec.factor * self.preset.patch
@@ -115,6 +116,7 @@ class RunParts:
 
     def failures(self) -> list[dict[str, str]]:
         """Gathers all processes' images that could not be decoded: by phase, id to reason."""
+        # Each process decodes its own share, and knows of its own failures alone.
         mine = json.dumps([data.set.failures for data in self.phase_data])
         found: list[dict[str, str]] = [{} for _ in self.phase_data]
         for text in self.world.texts(mine):

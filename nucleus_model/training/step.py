@@ -115,14 +115,18 @@ class Stepper:
             loss, z_loss, found = self._piece(phase, batch, piece, watched)
             loss_sum, z_sum = loss_sum + loss, z_sum + z_loss
             routing = found or routing
+        # Some never get one: the published files have a norm of text queries, which nothing asks.
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         norm = whole(
             torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         )
+        # The guard sees sums over all processes, so that all of them decide alike.
         loss_mean, z_mean = self.world.sums(loss_sum, z_sum)
         verdict = self.guard.judge(step, loss_mean, norm.item(), batch.ids)
         if verdict.clip is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, verdict.clip, norm)
+            # The rate is a function of the step, set anew each time: a run that goes on needs no
+            # scheduler's state.
             for optimizer in self.optimizers:
                 for group in optimizer.param_groups:
                     group["lr"] = rate
@@ -181,6 +185,7 @@ class Stepper:
         loss = loss_B.sum() * share
         z_loss = loss.new_zeros(())
         if settings.router_z_loss:
+            # Each router's figure is a mean over the piece, which weighs by its share of samples.
             z_loss = sum((r.z_loss for r in routing.values()), z_loss) * (len(ids) * share)
         # FSDP takes the mean over processes.
         objective = (loss + settings.router_z_loss * z_loss) * self.world.size

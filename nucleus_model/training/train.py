@@ -104,7 +104,7 @@ def quick_train(
 
 
 class _Trainer:
-    """A run: its parts, and how far it is."""
+    """A run on this process: its parts, how far it is, and what it writes."""
 
     def __init__(
         self,
@@ -146,6 +146,7 @@ class _Trainer:
         """Takes the steps that are left. Arguments as those of `quick_train`."""
         settings = self.settings
         times = settings.holdout_times
+        # At equal distances, the last step included, whatever the number of steps.
         measured = {max(1, round(settings.steps * n / times)) for n in range(1, times + 1)}
         for plan in self._batch_plans():
             # Measurements, grids, checkpoints, in this order: the lines of a step are on the disk
@@ -179,6 +180,7 @@ class _Trainer:
         merged: dict[str, Any] = {}
         if settings.schedule == "warmup_stable_merge":
             last, merged = self._merge()
+        # Drawn by all processes, before rank 0 alone writes: the model is sharded over them.
         previews = self.parts.previews(self.cursor.phase)
         summary = {
             "preset": settings.preset,
@@ -193,6 +195,7 @@ class _Trainer:
         }
         summary |= {
             "text": describe(summary),
+            # Relative, so that equal runs in different folders leave equal bytes.
             "checkpoint": last.relative_to(self.out).as_posix(),
             "grid": "samples.png",
             "failures": {k: v for phase in self.parts.failures() for k, v in phase.items()},
@@ -208,8 +211,10 @@ class _Trainer:
         """Plans what is left of each phase, up to its last step."""
         while self.step < self.settings.steps:
             number = phase_at(self.phases, self.step + 1)
+            # A phase begins a new epoch even amid one, so that no noise is met twice; the guard's
+            # median is of gradients that a new phase does not have.
             if self.step == 0 or number != self.cursor.phase:
-                self.cursor = Cursor(number, self.cursor.epoch + (self.step > 0))  # no epoch twice
+                self.cursor = Cursor(number, self.cursor.epoch + (self.step > 0))
                 self.parts.begin(number)
                 self.parts.guard.forget()
             data, epoch = self.phase_data[number], self.cursor.epoch
@@ -242,7 +247,7 @@ class _Trainer:
         part = self.world.share(range(len(plan.samples)))
         latents_BCHW, ids, captions = data.load(plan, part, self.parts.codec.factor)
         total = int(self.world.sums(len(ids))[0])
-        if not total:
+        if not total:  # the same sum in every process, so all of them pass this batch over
             self.cursor = plan.after
             return None
         step = self.step + 1
@@ -274,6 +279,7 @@ class _Trainer:
 
     def _save(self) -> None:
         """Writes a checkpoint of now, once all lines up to now are on the disk."""
+        # `place` is the cursor: checkpoints of earlier versions have it under this key.
         facts = {
             "step": self.step,
             "place": asdict(self.cursor),
@@ -289,6 +295,7 @@ class _Trainer:
             "settings": facts["settings"],
             "codec": {"name": self.settings.codec, "factor": self.parts.codec.factor},
         }
+        # All processes gather, as each has a shard of every tensor; one of them writes.
         weights, state = collect(self.parts.model, self.parts.optimizers, facts)
         if self.world.first:
             self.metrics.sync()
@@ -300,6 +307,7 @@ class _Trainer:
     def _merge(self) -> tuple[Path, dict[str, Any]]:
         """Merges the last checkpoints of the last phase, and loads the merge into the model."""
         settings = self.settings
+        # Of one phase: an earlier one may have had other capacity factors, and another resolution.
         found = [p for p in self.checkpoints.all() if read_record(p)["phase"] == self.cursor.phase]
         chosen = found[-settings.merge_last :]
         out = self.checkpoints.folder / f"merged-{settings.steps:06d}"

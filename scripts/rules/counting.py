@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import Recipe
+from nucleus_data.stages.inspect.stage import Inspect
 from nucleus_data.stages.select.decide import decide
 from nucleus_data.stages.select.judge import Shard, judge
-from nucleus_data.stages.inspect.stage import Inspect
 from nucleus_data.stages.select.rules import Rule, check_rules
 from nucleus_data.stages.select.settings import SelectSettings
 from nucleus_data.stages.select.stage import Select
@@ -103,10 +103,10 @@ def precisions(rows: Sequence[Row], found: Sequence[set[str]], recipe: Recipe) -
     What does not fit is left out if a rule before it in the recipe (for a flag, any) rejects it:
     the later one changes nothing. So is what a flag finds in the clean picture too.
     """
-    flags = flags_of(recipe)
-    rejecting = [name for name in recipe.section(Select).rules if name not in flags]
+    flags, rules = flags_of(recipe), recipe.section(Select).rules
+    rejecting = [name for name in rules if name not in flags]
     clean = {row["index"]: names for row, names in zip(rows, found, strict=True)}
-    for name in dict.fromkeys((*(n for own in OWN.values() for n in own), *recipe.section(Select).rules)):
+    for name in dict.fromkeys((*(n for own in OWN.values() for n in own), *rules)):
         fits = {fault for fault, own in OWN.items() if name in own} | set(RIGHTLY.get(name, ()))
         earlier = set(rejecting[: rejecting.index(name)] if name in rejecting else ())
         if name in flags:

@@ -15,7 +15,7 @@ from nucleus_data.hashing import (
     sample_sql,
     sample_unit,
 )
-from tests.conftest import write_shard
+from nucleus_data.world.corpora import write_shard
 
 
 def test_an_id_is_a_hash_of_source_and_key_alone(tmp_path):

@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import pytest
 import yaml
 
@@ -27,15 +24,3 @@ def test_what_is_wrong_is_named(tmp_path, capsys):
         read_settings(None, ["stepz=3"])
     assert main([str(tmp_path / "none"), str(tmp_path / "out"), "steps=1", "preset=debug"]) == 2
     assert "manifest.parquet is missing" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_training_needs_no_ray():
-    code = (
-        "import sys, pkgutil, importlib, nucleus_model;"
-        "names = [m.name for m in pkgutil.iter_modules(nucleus_model.__path__)];"
-        "[importlib.import_module(f'nucleus_model.{name}') for name in names];"
-        "bad = [m for m in sys.modules if m.split('.')[0] == 'ray'];"
-        "assert 'train' in names and not bad, bad"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""What the tests of nucleus_model share: small training sets, a tiny text tower, a transformer."""
+"""What the tests of nucleus_model share: small sets, a tiny text tower, transformers and inputs."""
 
 import hashlib
 import io
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+TOLERANCE = 1e-5  # largest difference over largest value, of each tensor
 COLORS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220), "black": (0, 0, 0)}
 SPECIAL = [
     "<|endoftext|>",
@@ -323,3 +324,60 @@ def published(model):
     reference = NucleusMoEImageTransformer2DModel(**model.config.model_dump(mode="json"))
     reference.load_state_dict(model.state_dict(), strict=True)
     return reference
+
+
+def inputs(config, grid=(3, 5), lengths=(9, 4, 6)):
+    """Random inputs of a transformer: tokens, text states and mask, sigmas, weights of a loss."""
+    import torch
+
+    generator = torch.Generator().manual_seed(3)
+    batch, length = len(lengths), max(lengths)
+
+    def randn(*shape):
+        return torch.randn(*shape, generator=generator)
+
+    return {
+        "tokens": randn(batch, grid[0] * grid[1], config.in_channels).requires_grad_(),
+        "states": randn(batch, length, config.joint_attention_dim).requires_grad_(),
+        "mask": torch.arange(length)[None] < torch.tensor(lengths)[:, None],
+        "sigma": torch.rand(batch, generator=generator),
+        "weights": randn(batch, grid[0] * grid[1], 4 * config.out_channels),
+        "grid": grid,
+    }
+
+
+def ours(model, given, rows=slice(None)):
+    """What our transformer answers to some rows of the inputs."""
+    text = model.encode_text(given["states"][rows], given["mask"][rows], given["grid"])
+    return model(given["tokens"][rows], given["sigma"][rows], text, given["grid"]).tokens_BSP
+
+
+def theirs(reference, given):
+    """What diffusers' transformer answers to the inputs."""
+    return reference(
+        hidden_states=given["tokens"],
+        img_shapes=[(1, *given["grid"])],
+        encoder_hidden_states=given["states"],
+        encoder_hidden_states_mask=given["mask"],
+        timestep=given["sigma"],
+        return_dict=False,
+    )[0]
+
+
+def difference(found, wanted):
+    """Largest difference over largest value."""
+    return ((found - wanted).abs().max() / wanted.abs().max()).item()
+
+
+def same_weights(one, other):
+    """Whether two models have the same tensors under the same names, in the same order."""
+    import torch
+
+    left, right = one.state_dict(), other.state_dict()
+    return list(left) == list(right) and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def routed(model, given):
+    """What each router of our transformer did with the inputs, by the block's number."""
+    text = model.encode_text(given["states"], given["mask"], given["grid"])
+    return model(given["tokens"], given["sigma"], text, given["grid"], with_routing=True).routing

@@ -40,12 +40,6 @@ class Groups:
     order: NDArray[np.uint32] | Indices
     starts: NDArray[np.uint32] | Indices
 
-    def of_each(self) -> Indices:
-        """For each of the N codes, the place of its group: int64[N]."""
-        groups = np.empty(len(self.order), np.int64)
-        groups[self.order] = np.repeat(np.arange(len(self.codes)), np.diff(self.starts))
-        return groups
-
 
 def group_equal(codes: Codes, threads: int | None = None) -> Groups:
     """Sorts codes and groups equal ones.

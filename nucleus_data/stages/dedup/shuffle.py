@@ -21,7 +21,13 @@ _MIXER = np.uint64(0xD6E8FEB86659FD93)
 
 
 def spread(keys: NDArray[np.uint64], readers: int) -> NDArray[np.uint16]:
-    """A reader for each key, evenly; equal keys have one reader."""
+    """A reader for each key, evenly; equal keys have one reader.
+
+    Raises:
+        ValueError: There are more readers than a uint16 can number.
+    """
+    if not 0 < readers <= MAX_READERS:
+        raise ValueError(f"readers must be 1 to {MAX_READERS}, got {readers}")
     mixed = keys * _MIXER
     mixed ^= mixed >> np.uint64(32)
     found: NDArray[np.uint16] = (mixed * _MIXER >> np.uint64(16)) % np.uint64(readers)

@@ -10,7 +10,7 @@ from nucleus_data.errors import RequestError
 from nucleus_data.runner.pins import SET
 from nucleus_data.runner.run import Run
 from nucleus_data.runner.work import Item
-from nucleus_data.sets.layout import NOTES, PLANS, ROOT, SetFolder
+from nucleus_data.sets.layout import MANIFEST, NOTES, PLANS, ROOT, SetFolder
 from nucleus_data.stage import CorpusStage
 from nucleus_data.stages.select.stage import TABLE as SELECTION
 from nucleus_data.stages.select.stage import Select
@@ -92,7 +92,7 @@ class Shard(CorpusStage[ShardSettings]):
             f"  {samples:,} samples in {tars} training shards; "
             f"{without.num_rows:,} kept records left out (no caption)"
         )
-        run.say(f"  {folder.url('manifest.parquet')}")
+        run.say(f"  {folder.url(MANIFEST)}")
 
     def _query(self, run: Run) -> str:
         choice = run.choice

@@ -8,7 +8,7 @@ from nucleus_data.corpus.store import Store
 from nucleus_data.corpus.tables import KEY_FIELDS, Table
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import record_id
-from tests.conftest import small_corpus
+from nucleus_data.world.corpora import small_corpus
 
 TONE = pa.schema([*KEY_FIELDS, ("luma_mean", pa.float32()), ("error", pa.string())])
 FILE = pa.schema([*KEY_FIELDS, ("width", pa.int32()), ("error", pa.string())])

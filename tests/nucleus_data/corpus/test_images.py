@@ -8,7 +8,7 @@ from nucleus_data.corpus import images
 from nucleus_data.corpus.images import read_images, tar_name
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError
-from tests.conftest import small_corpus, write_shard
+from nucleus_data.world.corpora import small_corpus, write_shard
 
 IMAGE = 40_000
 

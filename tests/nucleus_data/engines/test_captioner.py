@@ -103,6 +103,13 @@ class TestSettings:
         with pytest.raises(ValidationError, match="extra_forbidden"):
             EngineSettings(modle="nano")
 
+    def test_a_request_that_may_not_fit_is_refused(self):
+        check_length(100, 28, 128)
+        with pytest.raises(ValueError, match=r"exceed caption\.max_model_len=128"):
+            check_length(101, 28, 128)
+
+
+class TestLoading:
     def test_missing_vllm_is_said(self, monkeypatch):
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
         with pytest.raises(RequestError, match="needs the package vllm"):
@@ -120,11 +127,6 @@ class TestSettings:
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
         )
         assert done.stdout.strip() == "[]"
-
-    def test_a_request_that_may_not_fit_is_refused(self):
-        check_length(100, 28, 128)
-        with pytest.raises(ValueError, match=r"exceed caption\.max_model_len=128"):
-            check_length(101, 28, 128)
 
 
 @needs_torch

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nucleus_data.line.recipe import load_recipe
-from tests.conftest import small_corpus, write_shard
+from nucleus_data.world.corpora import small_corpus, write_shard
 from tests.support import curated
 from tests.support.curated import picture
 

@@ -8,7 +8,7 @@ from nucleus_data.errors import RequestError
 from nucleus_data.stages.dedup.rows import PAIRS
 from nucleus_data.stages.select.ledger import LedgerTask
 from nucleus_data.stages.select.stage import published_selection
-from tests.conftest import small_corpus, write_shard
+from nucleus_data.world.corpora import small_corpus, write_shard
 from tests.support import curated
 from tests.support.curated import picture
 

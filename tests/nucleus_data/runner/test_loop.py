@@ -9,7 +9,7 @@ from nucleus_data.runner.actor import SetupFailedError
 from nucleus_data.runner.loop import Loop
 from nucleus_data.runner.rows import StageJob
 from nucleus_data.runner.work import Item, Resources
-from tests.conftest import small_corpus
+from nucleus_data.world.corpora import small_corpus
 from tests.support.stages import Length, Nothing
 
 HASH = config_hash("length")

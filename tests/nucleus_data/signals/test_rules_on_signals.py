@@ -343,7 +343,9 @@ def test_the_rules_find_what_was_planted():
     faults = (*OWN, "bordered", "mirrored", "exact_copy", "oriented")
     world = WorldSettings(60, 9, fault_share=0.5, faults=faults, strengths=(2,))
     recipe = load_recipe(CONFIGS / "nano/recipe.yaml")
-    rows = measuring.world(measuring.Bench(world, (*recipe.section(Inspect).signals, "canonical")), 1)
+    rows = measuring.world(
+        measuring.Bench(world, (*recipe.section(Inspect).signals, "canonical")), 1
+    )
     measures = list(bench_rules.table(rows, recipe))
     assert [m.name for m in measures if m.met is False] == []
     found = {m.name: m.value for m in measures}

@@ -7,38 +7,15 @@ import pytest
 from click.testing import CliRunner
 
 from nucleus_data.commands import cli
-from nucleus_data.corpus.tables import Table, table_schema
+from nucleus_data.corpus.tables import Table
 from nucleus_data.errors import RequestError
-from nucleus_data.hashing import record_id
-from nucleus_data.stages.select.compare import Comparison, compare_shard, content_of
-from nucleus_data.stages.select.compare import compare as compare_tables
-from nucleus_data.stages.select.decide import DECISION_SCHEMA
 from nucleus_data.stages.select.stage import published_selection
 from nucleus_data.views import compare
-from tests.conftest import small_corpus, write_shard
 from tests.support import curated
-from tests.support.curated import picture
 from tests.support.reported import EVIL_NAME, Text
+from tests.support.selecting import decided, reasons, rules
 
 RULES = "select.rules={small: 'least(width, height) < 32', bad: \"source.caption = 'bad'\"}"
-SELECTION = table_schema(DECISION_SCHEMA, error=False)
-
-
-@pytest.fixture
-def corpus(tmp_path):
-    """Two shards: three copies of one picture of several sizes, others, and a broken file."""
-    made = small_corpus(tmp_path / "c", shards=0)
-    first = {
-        "middle.png": picture(1, (120, 80)),
-        "largest.png": picture(1, (240, 160)),
-        "tiny.png": picture(1, (36, 24)),
-        "other.png": picture(2),
-        "broken.png": picture(3)[:90],
-    }
-    write_shard(made, 0, first, {"other.png": "bad"})
-    write_shard(made, 1, {EVIL_NAME: picture(4, form="JPEG"), "wide.png": picture(5, (150, 60))})
-    curated.inspect(made)
-    return made
 
 
 def select(corpus, *overrides):
@@ -71,14 +48,6 @@ def states(content):
         for s in content["states"]
         if s["before"] != s["after"]
     }
-
-
-def reasons(content, direction):
-    return {(r["state"], r["reason"]): r["records"] for r in content[direction]["reasons"]}
-
-
-def rules(content):
-    return {r["rule"]: (r["newly"], r["no_longer"]) for r in content["rules"]}
 
 
 def test_a_changed_threshold(corpus):
@@ -241,18 +210,6 @@ def test_tiers_of_what_is_kept(corpus):
     assert what_if(corpus, "rules.wide=aspect > 2")["tiers"] == []
 
 
-def test_a_comparison_comes_back_as_it_was(corpus):
-    one = decided(0, "kept", "kept", ("rejected", ["a"], {"tier": "A2", "flags": ["f"]}))
-    other = decided(0, ("rejected", ["a"]), ("kept", [], {"tier": "A1"}), "kept")
-    found = compare_shard(0, one, other, None, 3)
-    assert found.examples
-    assert found.tiers
-    back = Comparison.decode(found.encode())
-    assert back == found
-    back.add(found, 3)
-    assert back.records == 6
-
-
 @pytest.mark.slow
 def test_two_selections_by_hash_and_by_run(corpus):
     one = select(corpus)
@@ -294,73 +251,6 @@ def test_a_beginning_that_several_selections_have(corpus):
     with pytest.raises(RequestError, match="several selections begin with 'ab': ab01, ab02"):
         compare.find_selection(corpus, "ab", {})
     assert compare.find_selection(corpus, "ab02", {}) == "ab02"
-
-
-def decided(shard, *rows, start=0):
-    """Decisions: a state, or (state, reasons) or (state, reasons, further columns)."""
-    content = []
-    for number, row in enumerate(rows, start):
-        state, why, more = (*((row, [], {}) if isinstance(row, str) else row), {})[:3]
-        lists = {name: [] for name in ("conditions", "flags", "nulls", "pending_on")}
-        key = {"shard": shard, "row": number, "id": record_id("test", f"{shard}/{number}")}
-        line = {**lists, **key, "state": state, "reasons": why, "retryable": False, **more}
-        content.append(line)
-    return pa.Table.from_pylist(content, SELECTION)
-
-
-def test_a_record_counts_in_each_of_its_reasons_and_once_in_its_state():
-    before = decided(0, "kept", ("rejected", ["a", "b"]), ("rejected", ["a"]))
-    after = decided(0, ("rejected", ["a", "b"]), "kept", ("failed", ["a"]))
-    content = content_of(compare_shard(0, before, after, None))
-    assert content["leaving"]["records"] == content["entering"]["records"] == 1
-    assert reasons(content, "leaving") == {("rejected", "a"): 1, ("rejected", "b"): 1}
-    assert reasons(content, "entering") == {("rejected", "a"): 1, ("rejected", "b"): 1}
-    # A failure's code is no rule, whatever its name.
-    assert rules(content) == {"a": (1, 2), "b": (1, 1)}
-    assert content["changed"] == 3
-
-
-def test_flags_and_survivors():
-    copy = ("duplicate", ["duplicate"])
-    before = decided(0, ("kept", [], {"flags": ["f"]}), (*copy, {"duplicate_of": "x"}), (*copy, {}))
-    after = decided(0, ("kept", [], {"flags": ["g"]}), (*copy, {"duplicate_of": "y"}), (*copy, {}))
-    content = content_of(compare_shard(0, before, after, None))
-    assert (content["changed"], content["otherwise"]) == (0, 1)
-    assert {r["rule"]: (r["newly"], r["no_longer"]) for r in content["flags"]} == {
-        "f": (0, 1),
-        "g": (1, 0),
-    }
-
-
-def test_a_record_that_only_one_selection_has_is_absent_in_the_other(tmp_path):
-    corpus = small_corpus(tmp_path, shards=2)
-    one, other = (Table(corpus.store, "selection", name) for name in ("one", "other"))
-    one.append(0, decided(0, "kept", "kept", ("rejected", ["a"])), {})
-    other.append(0, decided(0, ("rejected", ["a"]), "kept", "kept", start=1), {})
-    other.append(1, decided(1, "kept"), {})
-    found = compare_tables(corpus, one, other, 5)
-    assert found.states == {
-        ("kept", "absent"): 1,
-        ("kept", "rejected"): 1,
-        ("rejected", "kept"): 1,
-        ("absent", "kept"): 2,
-    }
-    assert {p[1:3] for p in found.examples["entering", "absent", ""]} == {(0, 3), (1, 0)}
-    assert found.records == 5
-
-
-def test_examples_are_the_first_by_a_keyed_hash_whatever_the_shards(tmp_path):
-    corpus = small_corpus(tmp_path, shards=3)
-    one, other = (Table(corpus.store, "selection", name) for name in ("one", "other"))
-    for shard in range(3):
-        one.append(shard, decided(shard, *["kept"] * 40), {})
-        other.append(shard, decided(shard, *[("rejected", ["a"])] * 40), {})
-    found = compare_tables(corpus, one, other, 4).examples["leaving", "rejected", "a"]
-    everything = compare_tables(corpus, one, other, 120).examples["leaving", "rejected", "a"]
-    assert found == sorted(everything, key=lambda place: place[:3])[:4]
-    assert len({place[1:3] for place in everything}) == 120
-    assert all(line["reasons"] == ["a"] and line["row"] == row for _, _, row, line in everything)
-    assert compare_tables(corpus, one, other).examples == {}
 
 
 def test_the_page_shows_who_leaves_and_enters_and_interprets_nothing(corpus):

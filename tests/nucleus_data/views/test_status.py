@@ -12,7 +12,7 @@ from nucleus_data.hashing import record_id
 from nucleus_data.views.explain import explain, explain_lines
 from nucleus_data.views.export import export
 from nucleus_data.views.status import status, status_lines
-from tests.conftest import small_corpus, write_shard
+from nucleus_data.world.corpora import small_corpus, write_shard
 from tests.support import curated
 from tests.support.curated import picture
 

@@ -1,4 +1,4 @@
-"""To diffusers and back; whether what is saved also paints the same, `test_model_pipeline` says."""
+"""To diffusers and back; `sampling/test_parity.py` says whether what is saved paints the same."""
 
 import json
 import shutil
@@ -16,13 +16,19 @@ from nucleus_model.checkpoints.exchange import (
 )
 from nucleus_model.encoders.text import TextEncoder
 from nucleus_model.settings.settings import TextSettings
-from tests.nucleus_model.network.test_parity import TOLERANCE, difference, inputs, ours, theirs
-from tests.support.model import published, random_config, random_model, write_qwen, write_vae
-
-
-def same_weights(one, other):
-    left, right = one.state_dict(), other.state_dict()
-    return list(left) == list(right) and all(torch.equal(left[name], right[name]) for name in left)
+from tests.support.model import (
+    TOLERANCE,
+    difference,
+    inputs,
+    ours,
+    published,
+    random_config,
+    random_model,
+    same_weights,
+    theirs,
+    write_qwen,
+    write_vae,
+)
 
 
 @pytest.mark.parametrize("shard_bytes", [1 << 30, 100_000])

@@ -9,14 +9,13 @@ from click.testing import CliRunner
 from diffusers import NucleusMoEImagePipeline, NucleusMoEImageTransformer2DModel
 from PIL import Image
 
-from nucleus_data.commands import sample as cli_sample
-from nucleus_data.commands.cli import cli
+from nucleus_data.commands import cli
+from nucleus_data.commands.sample import PRECISIONS as OFFERED
 from nucleus_model.checkpoints.checkpoint import save_checkpoint
 from nucleus_model.checkpoints.export import PRECISIONS
 from nucleus_model.network.flow import draw_noise, pack
 from nucleus_model.settings.settings import QuickTrainSettings, TextSettings
-from tests.nucleus_model.checkpoints.test_exchange import same_weights
-from tests.support.model import awake_model, write_qwen, write_vae
+from tests.support.model import awake_model, same_weights, write_qwen, write_vae
 
 SEED, SIDE = 5, 64
 
@@ -106,4 +105,4 @@ def test_what_cannot_be_exported_is_refused(run, tmp_path):
 
 
 def test_the_command_offers_all_precisions():
-    assert tuple(PRECISIONS) == cli_sample.PRECISIONS
+    assert tuple(PRECISIONS) == OFFERED

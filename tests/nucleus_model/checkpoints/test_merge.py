@@ -2,7 +2,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from nucleus_data.commands.cli import cli
+from nucleus_data.commands import cli
 from nucleus_model.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from nucleus_model.checkpoints.merge import merge_checkpoints
 from nucleus_model.settings.schedule import merge_weights

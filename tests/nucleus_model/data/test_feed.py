@@ -68,3 +68,13 @@ def test_the_order_does_not_depend_on_that_of_the_samples():
             for items in (SAMPLES, SAMPLES[::-1])
         )
         assert one == other
+
+
+def test_captions_are_drawn_evenly_and_dropped_by_share():
+    item = sample(0)
+    drawn = Counter(draw_caption(item, 0, number, 0.25) for number in range(2000))
+    assert drawn[""] == pytest.approx(500, abs=80)
+    assert drawn["a"] == pytest.approx(750, abs=100)
+    assert drawn["b"] == pytest.approx(750, abs=100)
+    assert draw_caption(item, 0, 5, 1.0) == ""
+    assert draw_caption(item, 3, 5, 0.5) == draw_caption(item, 3, 5, 0.5)

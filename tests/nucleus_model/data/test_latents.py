@@ -3,7 +3,6 @@ import torch
 
 from nucleus_model.data.latents import Latents
 from nucleus_model.data.loader import Batch, Sample
-from nucleus_model.encoders.cache import Cache
 
 
 class CountingCodec:
@@ -31,20 +30,3 @@ def test_an_image_is_encoded_once():
     again = latents.of(batch([3, 4, 1]))
     assert codec.encoded == 4
     torch.testing.assert_close(again[:, 0, 0, 0], torch.tensor([3.0, 4.0, 1.0]))
-
-
-def test_a_cache_keeps_its_limit_and_what_was_asked_for_last():
-    cache = Cache(100)
-    made = []
-
-    def value(key, size):
-        return cache.get(key, lambda: made.append(key) or np.zeros(size, np.uint8))
-
-    for key in ("a", "b"):
-        value(key, 40)
-    value("a", 40)
-    value("c", 40)  # b leaves
-    assert (cache.bytes, len(cache), "b" in cache, "a" in cache) == (80, 2, False, True)
-    value("large", 200)  # larger than all the room: given, not kept
-    assert (cache.bytes, len(cache)) == (0, 0)
-    assert made == ["a", "b", "c", "large"]

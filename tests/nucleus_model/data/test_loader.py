@@ -77,17 +77,6 @@ def test_crop_then_size(tmp_path):
     assert (image == (220, 30, 30)).all()
 
 
-def test_captions_are_drawn_evenly_and_dropped_by_share(tmp_path):
-    found = TrainingSet(str(write_set(tmp_path, colored_items(1))))
-    sample = found.samples[0]
-    drawn = Counter(draw_caption(sample, 0, number, 0.25) for number in range(2000))
-    assert drawn[""] == pytest.approx(500, abs=80)
-    assert drawn["red"] == pytest.approx(750, abs=100)
-    assert drawn["a red square"] == pytest.approx(750, abs=100)
-    assert draw_caption(sample, 0, 5, 1.0) == ""
-    assert draw_caption(sample, 3, 5, 0.5) == draw_caption(sample, 3, 5, 0.5)
-
-
 def test_a_sample_without_captions_has_the_empty_text(tmp_path):
     found = TrainingSet(str(write_set(tmp_path, [Item(0, captions=[])])))
     assert epoch(found)[0].captions == ("",)

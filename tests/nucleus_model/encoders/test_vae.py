@@ -3,9 +3,7 @@ import torch
 from torch.testing import assert_close
 
 from nucleus_data.errors import RequestError
-from nucleus_model.encoders.codec import SpaceToDepth, load_codec
 from nucleus_model.encoders.vae import VaeCodec
-from nucleus_model.settings.settings import QuickTrainSettings
 
 pytestmark = pytest.mark.slow
 
@@ -73,8 +71,3 @@ def test_a_folder_without_a_vae_is_said(tmp_path):
         VaeCodec(str(tmp_path))
     with pytest.raises(RequestError, match=r"quick_train\.vae_revision is required"):
         VaeCodec("Qwen/Qwen-Image")
-
-
-def test_the_settings_choose_the_codec():
-    assert isinstance(load_codec(QuickTrainSettings()), SpaceToDepth)
-    assert isinstance(load_codec(QuickTrainSettings(codec="vae")), VaeCodec)

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from nucleus_model.network.memory import Spare, product
-from tests.nucleus_model.network.test_parity import inputs, ours
-from tests.support.model import random_config, random_model
+from tests.support.model import inputs, ours, random_config, random_model
 
 
 def operands(seed=0):

@@ -1,7 +1,8 @@
 """The transformer against diffusers' class with the same random weights, in float32.
 
 The last part puts bugs in, those that ports of this model had, and shows that the same comparison
-finds each of them. (What only a whole sampling run shows is in `test_model_pipeline`.)
+finds each of them. (What only a whole sampling run shows is in
+`sampling/test_parity.py`.)
 """
 
 import pytest
@@ -11,42 +12,16 @@ from nucleus_model.network import moe, rope
 from nucleus_model.network.attention import Attention
 from nucleus_model.network.moe import Experts, FeedForward, MoE
 from nucleus_model.network.transformer import Block, NucleusTransformer
-from tests.support.model import published, random_config, random_model
-
-TOLERANCE = 1e-5  # largest difference over largest value, of each tensor
-
-
-def inputs(config, grid=(3, 5), lengths=(9, 4, 6)):
-    generator = torch.Generator().manual_seed(3)
-    batch, length = len(lengths), max(lengths)
-
-    def randn(*shape):
-        return torch.randn(*shape, generator=generator)
-
-    return {
-        "tokens": randn(batch, grid[0] * grid[1], config.in_channels).requires_grad_(),
-        "states": randn(batch, length, config.joint_attention_dim).requires_grad_(),
-        "mask": torch.arange(length)[None] < torch.tensor(lengths)[:, None],
-        "sigma": torch.rand(batch, generator=generator),
-        "weights": randn(batch, grid[0] * grid[1], 4 * config.out_channels),
-        "grid": grid,
-    }
-
-
-def ours(model, given, rows=slice(None)):
-    text = model.encode_text(given["states"][rows], given["mask"][rows], given["grid"])
-    return model(given["tokens"][rows], given["sigma"][rows], text, given["grid"]).tokens_BSP
-
-
-def theirs(reference, given):
-    return reference(
-        hidden_states=given["tokens"],
-        img_shapes=[(1, *given["grid"])],
-        encoder_hidden_states=given["states"],
-        encoder_hidden_states_mask=given["mask"],
-        timestep=given["sigma"],
-        return_dict=False,
-    )[0]
+from tests.support.model import (
+    TOLERANCE,
+    difference,
+    inputs,
+    ours,
+    published,
+    random_config,
+    random_model,
+    theirs,
+)
 
 
 def gradients(model, given, output):
@@ -55,11 +30,6 @@ def gradients(model, given, output):
     loss = (output * given["weights"]).sum()
     found = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True)
     return dict(zip(wanted, found, strict=True))
-
-
-def difference(found, wanted):
-    """Largest difference over largest value."""
-    return ((found - wanted).abs().max() / wanted.abs().max()).item()
 
 
 def differences(model, given):

@@ -1,28 +1,10 @@
-"""What the transformer does beyond diffusers' class: routing, capacity, refusals, precision."""
-
-import subprocess
-import sys
+"""What the transformer does beyond diffusers' class: phases, refusals, precision."""
 
 import pytest
 import torch
 
-from nucleus_model.network.moe import Routing, capacity
 from nucleus_model.network.transformer import NucleusTransformer
-from tests.nucleus_model.network.test_parity import difference, inputs, ours
-from tests.support.model import random_config, random_model
-
-
-def routed(model, given):
-    text = model.encode_text(given["states"], given["mask"], given["grid"])
-    return model(given["tokens"], given["sigma"], text, given["grid"], with_routing=True).routing
-
-
-def test_statistics_are_those_counted_by_hand():
-    chosen = torch.tensor([[[0, 1], [1, 2], [1, 3]], [[0, 1], [0, 1], [0, 1]]])
-    routing = Routing(chosen, tokens=5, z_loss=torch.tensor(0.0))
-    assert routing.load().tolist() == [[1, 3, 1, 1, 0], [3, 3, 0, 0, 0]]
-    found = routing.statistics()
-    assert found == pytest.approx({"uncovered": 0.4, "single": 0.3, "coverage": 0.6, "max_load": 3})
+from tests.support.model import difference, inputs, ours, random_config, random_model, routed
 
 
 def test_routing_is_of_each_block_with_experts_and_only_on_request():
@@ -34,27 +16,6 @@ def test_routing_is_of_each_block_with_experts_and_only_on_request():
     assert not torch.equal(routing[1].chosen_BEC, routing[2].chosen_BEC)
     text = model.encode_text(given["states"], None, given["grid"])
     assert model(given["tokens"], given["sigma"], text, given["grid"]).routing == {}
-
-
-@pytest.mark.parametrize("again", [False, True])
-def test_z_loss_is_the_mean_of_squared_logsumexp_and_teaches_the_router(again):
-    model, seen = random_model(), []
-    given = inputs(model.config)
-    layer = model.blocks[1].img_mlp
-    layer.register_forward_hook(lambda _, args, __: seen.append(args[1:3]))
-    model.gradient_checkpointing = again
-    z_loss = routed(model, given)[1].z_loss
-    plain, time = seen[0]
-    logits = layer.gate(torch.cat((time[:, None].expand_as(plain), plain), dim=-1))
-    assert z_loss.item() == pytest.approx(logits.exp().sum(-1).log().square().mean().item())
-    z_loss.backward()
-    assert layer.gate.weight.grad.abs().max() > 0
-    assert layer.experts.down_proj.grad is None
-
-
-def test_capacity_counts_up():
-    assert [capacity(factor, 256, 64) for factor in (8.0, 4.0, 2.0)] == [32, 16, 8]
-    assert (capacity(1.3, 15, 8), capacity(0.01, 15, 8)) == (3, 1)
 
 
 def test_a_phase_changes_the_capacity():
@@ -122,39 +83,8 @@ def test_deterministic_kernels_are_enough():
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"axes_dims_rope": (4, 4, 4)}, "sum to attention_head_dim 16"),
-        ({"num_key_value_heads": 3}, "must divide num_attention_heads 4"),
-        ({"capacity_factors": (0.0, 0.0)}, r"above 0 in blocks \[1\]"),
-        ({"dense_moe_strategy": "some"}, "dense_moe_strategy"),
-        ({"depth": 2}, "depth"),
-    ],
-)
-def test_impossible_configurations_are_refused(change, message):
-    with pytest.raises(ValueError, match=message):
-        random_config(**change)
-
-
 def test_no_weight_is_drawn_on_the_meta_device():
     with torch.device("meta"):
         model = NucleusTransformer(random_config())
     assert all(parameter.is_meta for parameter in model.parameters())
     assert list(model.buffers()) == []  # nothing that a file does not hold
-
-
-@pytest.mark.slow
-def test_every_module_imports_without_ray():
-    """Where it is not installed; and the sampler and the trainer load neither library yet."""
-    code = (
-        "import pkgutil, sys; sys.modules['ray'] = None\n"
-        "import nucleus_model.sampling.sample, nucleus_model.training.train\n"
-        "bad = {m.split('.')[0] for m in sys.modules} & {'diffusers', 'transformers'}\n"
-        "assert not bad, bad\n"
-        "names = [m.name for m in pkgutil.iter_modules(nucleus_model.__path__)]\n"
-        "for name in names: __import__('nucleus_model.' + name)\n"
-        "assert sys.modules['ray'] is None; print(*names)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert {"transformer", "sample", "train", "exchange", "text", "vae"} <= {*done.stdout.split()}

@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from nucleus_data.commands.cli import cli
+from nucleus_data.commands import cli
 from nucleus_data.commands.sample import RATIOS
 from nucleus_data.sets.buckets import SIZES_1024, bucket_size
 from nucleus_model.checkpoints.checkpoint import save_checkpoint

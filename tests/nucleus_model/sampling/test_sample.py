@@ -1,16 +1,12 @@
-import json
-
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from nucleus_data.sets.buckets import SIZES_1024, bucket_size
 from nucleus_model.encoders.codec import SpaceToDepth
 from nucleus_model.encoders.text import pad_right
 from nucleus_model.network.flow import draw_noise, pack
 from nucleus_model.network.transformer import Output
-from nucleus_model.sampling.pictures import read_parameters, tile, write_grid, write_png
 from nucleus_model.sampling.sample import (
     encode_prompts,
     guide,
@@ -63,7 +59,7 @@ def test_guidance_keeps_each_tokens_length():
     assert not guide(torch.zeros(1, 2, 4), torch.zeros(1, 2, 4), 4.0).any()
 
 
-def test_the_grid_has_a_row_a_prompt_and_a_column_a_seed(tmp_path):
+def test_the_grid_has_a_row_a_prompt_and_a_column_a_seed():
     model, codec = awake_model(latent_channels=48), SpaceToDepth(4)
     prompts, seeds = ["a red square", "blüe <b>"], [0, 7, 8]
     sizes = {"width": 48, "height": 32, "steps": 2}
@@ -72,24 +68,6 @@ def test_the_grid_has_a_row_a_prompt_and_a_column_a_seed(tmp_path):
     again = sample_grid(model, Words(), codec, prompts[1:], seeds[1:2], **sizes)
     assert np.abs(again[0, 0].astype(int) - images[1, 1].astype(int)).max() <= 1
     assert (images[0, 0] != images[0, 1]).any()
-    write_grid(tmp_path, images, prompts, seeds, steps=2, guidance=4.0)
-    with Image.open(tmp_path / "samples.png") as picture:
-        assert picture.size == (3 * 50 + 2, 2 * 34 + 2)
-        cell = np.asarray(picture)[2 + 34 : 2 + 34 + 32, 2 + 2 * 50 : 2 + 2 * 50 + 48]
-    assert (cell == images[1, 2]).all()
-    record = json.loads((tmp_path / "samples.json").read_text(encoding="utf-8"))
-    assert record["rows"] == prompts
-    assert record["columns"] == seeds
-    assert (record["cell_width"], record["cell_height"], record["padding"]) == (48, 32, 2)
-    assert record["guidance"] == 4.0
-
-
-def test_cells_have_a_border():
-    canvas = tile(np.zeros((1, 2, 4, 6, 3), np.uint8))
-    assert canvas.shape == (8, 18, 3)
-    assert (canvas[:2] == 255).all()
-    assert (canvas[2:6, 8:10] == 255).all()
-    assert not canvas[2:6, 2:8].any()
 
 
 def test_images_do_not_depend_on_their_batch():
@@ -157,15 +135,3 @@ def test_text_is_encoded_once_a_prompt(monkeypatch):
     sizes = {"width": 32, "height": 32, "steps": 5}
     sample_grid(model, Words(), codec, prompts, [0, 1, 2], **sizes)
     assert seen == [2, 1]  # the prompts, then the empty one, whatever the steps and seeds
-
-
-def test_a_png_says_how_it_was_made(tmp_path):
-    image = np.full((4, 6, 3), 7, np.uint8)
-    facts = {"prompt": "blüe <b>\n", "seed": 2**63, "guidance": 4.0}
-    write_png(tmp_path / "a.png", image, facts)
-    assert read_parameters(tmp_path / "a.png") == facts
-    with Image.open(tmp_path / "a.png") as picture:
-        assert (np.asarray(picture) == image).all()
-    Image.fromarray(image).save(tmp_path / "b.png")
-    with pytest.raises(ValueError, match="no text chunk"):
-        read_parameters(tmp_path / "b.png")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
-from nucleus_data.commands import sample as cli_sample
+from nucleus_data.commands.sample import SOLVERS as OFFERED
 from nucleus_model.network.flow import draw_noise
 from nucleus_model.sampling.solver import SOLVERS, sigmas, solve
 
@@ -91,6 +91,6 @@ def test_runs_do_not_know_of_each_other(solver, noise):
 
 
 def test_the_command_offers_them_all():
-    assert tuple(SOLVERS) == cli_sample.SOLVERS
+    assert tuple(SOLVERS) == OFFERED
     with pytest.raises(ValueError, match="one of euler, unipc, got 'heun'"):
         next(iter(solve("heun", 5)))

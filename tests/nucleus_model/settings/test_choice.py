@@ -101,3 +101,23 @@ def test_nothing_of_torch_ray_or_a_stage_is_imported():
         "('nucleus_data.stage', 'nucleus_data.runner'))]; assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_split_depends_on_ids_alone():
+    ids = sorted(IDS)[:60]
+    train, held = split_holdout(ids, 0.2, 100)
+    assert {*train, *held} == set(ids)
+    assert len(train) + len(held) == 60
+    assert 4 <= len(held) <= 22
+    part = ids[::-2]
+    _, held_of_part = split_holdout(part, 0.2, 100)
+    assert [item for item in held if item in part] == held_of_part
+
+
+def test_more_than_the_limit_is_neither_trained_on_nor_measured():
+    ids = sorted(IDS)[:60]
+    train, held = split_holdout(ids, 0.2, 100)
+    train_too, few = split_holdout(ids, 0.2, 3)
+    assert train_too == train
+    assert few == held[:3]
+    assert split_holdout(ids, 0.0, 3) == (ids, [])

@@ -4,7 +4,6 @@ import torch
 from nucleus_model.data.latents import Latents
 from nucleus_model.data.loader import TrainingSet
 from nucleus_model.encoders.codec import SpaceToDepth
-from nucleus_model.settings.choice import split_holdout
 from nucleus_model.training.holdout import BINS, held_out_loss
 from tests.support.model import awake_model, colored_items, write_set
 
@@ -17,26 +16,6 @@ class FixedText:
 @pytest.fixture
 def found(tmp_path):
     return TrainingSet(str(write_set(tmp_path, colored_items(60))))
-
-
-def test_the_split_depends_on_ids_alone(found):
-    ids = [sample.id for sample in found.samples]
-    train, held = split_holdout(ids, 0.2, 100)
-    assert {*train, *held} == set(ids)
-    assert len(train) + len(held) == 60
-    assert 4 <= len(held) <= 22
-    part = ids[::-2]
-    _, held_of_part = split_holdout(part, 0.2, 100)
-    assert [item for item in held if item in part] == held_of_part
-
-
-def test_more_than_the_limit_is_neither_trained_on_nor_measured(found):
-    ids = [sample.id for sample in found.samples]
-    train, held = split_holdout(ids, 0.2, 100)
-    train_too, few = split_holdout(ids, 0.2, 3)
-    assert train_too == train
-    assert few == held[:3]
-    assert split_holdout(ids, 0.0, 3) == (ids, [])
 
 
 def measure(found, samples, batch_size=16):

@@ -184,7 +184,9 @@ def test_group_equal_is_a_stable_sort(count, threads):
     groups = group_equal(codes, threads)
     np.testing.assert_array_equal(groups.codes, np.unique(codes))
     np.testing.assert_array_equal(groups.order, np.argsort(codes, kind="stable"))
-    np.testing.assert_array_equal(groups.codes[groups.of_each()], codes)
+    group = np.empty(len(codes), np.int64)  # of each code
+    group[groups.order] = np.repeat(np.arange(len(groups.codes)), np.diff(groups.starts))
+    np.testing.assert_array_equal(groups.codes[group], codes)
     assert len(groups.starts) == len(groups.codes) + 1
 
 

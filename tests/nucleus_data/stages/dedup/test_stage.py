@@ -8,7 +8,7 @@ from PIL import Image
 from nucleus_data.errors import RequestError
 from nucleus_data.pages.queries import Tables, ledger
 from nucleus_data.views.pairs import show_pairs
-from tests.conftest import small_corpus, write_shard
+from nucleus_data.world.corpora import small_corpus, write_shard
 from tests.support import curated
 from tests.support.curated import picture
 from tests.support.reported import EVIL_NAME, Text

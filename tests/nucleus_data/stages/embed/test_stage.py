@@ -10,7 +10,7 @@ from nucleus_data.line.lines import LINES
 from nucleus_data.line.steps import without_missing
 from nucleus_data.stages.embed import stage as module
 from nucleus_data.views.explain import explain, explain_lines
-from tests.conftest import small_corpus, write_shard
+from nucleus_data.world.corpora import small_corpus, write_shard
 from tests.support import curated
 from tests.support.curated import picture
 from tests.support.embedded import FakeClip, heads_folder, model_folder

@@ -1,11 +1,9 @@
 import pyarrow as pa
 import pytest
-from pydantic import ValidationError
 
 from nucleus_data.errors import RequestError
 from nucleus_data.stages.select.rules import check_rules, check_types, columns_of
-from nucleus_data.stages.select.settings import SelectSettings, TierSettings
-from nucleus_data.stages.select.tiers import check_score, check_tiers
+from nucleus_data.stages.select.settings import SelectSettings
 
 CATALOG = {
     "width": "inspect.file",
@@ -13,6 +11,8 @@ CATALOG = {
     "format": "inspect.file",
     "luma_std": "inspect.tone",
 }
+
+
 TYPES = {
     ("inspect.file", "width"): pa.int32(),
     ("inspect.file", "height"): pa.int32(),
@@ -21,6 +21,8 @@ TYPES = {
     ("records", "source.caption"): pa.string(),
     ("records", "source.punsafe"): pa.float64(),
 }
+
+
 UPSTREAM = ["caption", "punsafe"]
 
 
@@ -150,39 +152,3 @@ def test_a_condition_that_does_not_fit_its_columns_is_refused(condition, reason)
         check_types(rules_of(r=condition), TYPES)
     assert str(error.value).startswith(f"select.rules.r: {condition!r} ")
     assert reason in str(error.value)
-
-
-def test_settings_of_rules_are_checked():
-    assert SelectSettings(rules={"a": "width < 3"}).rules["a"].where == "width < 3"
-    for wrong in ({"a": ""}, {"a": {"where": "x", "action": "drop"}}, {"a": {"were": "x"}}, ["a"]):
-        with pytest.raises(ValidationError):
-            SelectSettings(rules=wrong)
-
-
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ({"score": "widht"}, "select.tiers.score: 'widht' reads 'widht', which no table has"),
-        ({"score": "avg(width)"}, "is an aggregate over many records"),
-        ({"score": "width > 3"}, "select.tiers.score: 'width > 3' is boolean; a score is a number"),
-        ({"score": "format"}, "a score is a number"),
-        ({"score": "length(width)"}, "does not fit its columns"),
-    ],
-)
-def test_a_wrong_score_is_told_before_any_shard(settings, said):
-    catalog = {"width": "inspect.file", "format": "inspect.file"}
-    types = {("inspect.file", "width"): pa.int32(), ("inspect.file", "format"): pa.string()}
-
-    def check():
-        check_score(check_tiers(TierSettings(**settings), catalog, []), types)
-
-    with pytest.raises(RequestError) as caught:
-        check()
-    assert said in str(caught.value)
-
-
-def test_bounds_rise():
-    for bounds in ([5.0, 5.0], [6.0, 5.0], [], [float("nan")], [1.0, float("inf")]):
-        with pytest.raises(ValidationError, match=r"bounds must rise|at least 1"):
-            TierSettings(score="width", bounds=bounds)
-    assert check_tiers(TierSettings(), {}, []) is None

@@ -19,7 +19,7 @@ from nucleus_data.runner.inline import InlineLoop
 from nucleus_data.sets.buckets import SIZES_1024, aspect_sql, bucket_size, centre_crop
 from nucleus_data.sets.layout import SetFolder, note_name
 from nucleus_data.stages.shard.write import TarTask, publish_set
-from tests.conftest import write_shard
+from nucleus_data.world.corpora import write_shard
 from tests.support import curated
 from tests.support.curated import picture
 

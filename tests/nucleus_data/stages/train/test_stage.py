@@ -6,10 +6,10 @@ import pytest
 
 from nucleus_data.errors import RequestError
 from nucleus_data.stages.train.mirror import Mirror, place, steps_done
+from nucleus_data.world.corpora import small_corpus, write_shard
 from nucleus_model.data.loader import TrainingSet
 from nucleus_model.settings.choice import choose
 from nucleus_model.training.train import quick_train
-from tests.conftest import small_corpus, write_shard
 from tests.support import curated
 from tests.support.curated import picture
 from tests.support.model import write_qwen

@@ -1,5 +1,7 @@
-"""The commands that run stages: one for each line of `nucleus_data.line.lines`."""
+"""The group of all commands: those in this package's modules, and one for each line of stages."""
 
+import importlib
+import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,18 +11,18 @@ import click
 from nucleus_data.commands.support import finish, opened, work_options
 
 
-class LineCommands(click.Group):
-    """A group that has a command for each line too, read when a command is looked up."""
+class Commands(click.Group):
+    """A group whose commands are looked up: in the modules beside this one, then in the lines."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, sorted."""
         from nucleus_data.line.lines import LINES
 
-        return sorted({*super().list_commands(ctx), *LINES})
+        return sorted({*_found(), *LINES})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name."""
-        found = super().get_command(ctx, cmd_name)
+        """The command of that name; None if there is none."""
+        found = _found().get(cmd_name)
         if found is not None:
             return found
         from nucleus_data.line.lines import LINES
@@ -29,6 +31,15 @@ class LineCommands(click.Group):
         if line is None:
             return None
         return line_command(cmd_name, line.steps, line.help, chooses_at_start=line.chooses_at_start)
+
+
+def _found() -> dict[str, click.Command]:
+    """Name -> command, of all modules of this package."""
+    folder = str(Path(__file__).parent)
+    names = [f"{__package__}.{info.name}" for info in pkgutil.iter_modules([folder])]
+    modules = [importlib.import_module(name) for name in names if not name.endswith("__main__")]
+    commands = [value for module in modules for value in vars(module).values()]
+    return {c.name: c for c in commands if isinstance(c, click.Command) and c.name}
 
 
 def line_command(
@@ -40,7 +51,8 @@ def line_command(
         name: Its name.
         steps: Names of stages, in order.
         text: Its help.
-        chooses_at_start: See `line.lines.Line`.
+        chooses_at_start: A limit or sample chooses what the first stage takes; the later ones take
+            all of that.
     """
 
     @click.command(name, help=text)

@@ -1,0 +1,69 @@
+import ipaddress
+import socket
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nucleus_data.stages.ingest.http.addresses import check_urls, is_public
+from tests.support.ingested import resolver
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0"),
+        *("100.64.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "192.0.2.1", "198.18.0.1"),
+        *("::1", "::", "fe80::1", "fc00::1", "ff02::1", "2001:db8::1", "::ffff:127.0.0.1"),
+        *("2002:7f00:1::", "64:ff9b::a00:1", "::ffff:169.254.169.254"),
+    ],
+)
+def test_private_addresses(address):
+    assert not is_public(ipaddress.ip_address(address))
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "64:ff9b::808:808"])
+def test_public_addresses(address):
+    assert is_public(ipaddress.ip_address(address))
+
+
+@given(st.ip_addresses(v=4))
+def test_an_ipv4_address_is_judged_alike_inside_ipv6(address):
+    mapped = ipaddress.IPv6Address(f"::ffff:{address}")
+    translated = ipaddress.IPv6Address(int(ipaddress.IPv6Address("64:ff9b::")) + int(address))
+    assert is_public(translated) == is_public(address)
+    assert is_public(mapped) == is_public(address)
+
+
+def test_urls_are_checked(monkeypatch):
+    hosts = {"ok": ["8.8.8.8"], "both": ["8.8.8.8", "10.0.0.1"], "six": ["::1"]}
+    monkeypatch.setattr(socket, "getaddrinfo", resolver(**hosts))
+    reasons = {
+        "http://ok/a.png": None,
+        "HTTPS://OK:8443/a.png": None,
+        "http://both/a.png": "private_address",
+        "http://six/": "private_address",
+        "http://user:pw@six/": "private_address",
+        "http://nowhere/": "dns",
+        "http://free/": None,
+        "file:///etc/passwd": "bad_scheme",
+        "data:image/png;base64,AA": "bad_scheme",
+        "//ok/a.png": "bad_scheme",
+        "http:///a.png": "bad_url",
+        "http://[::1/a.png": "bad_url",
+        "http://ok:99999/": "bad_url",
+        "": "bad_scheme",
+    }
+    checked = check_urls(list(reasons), {"free"}, threads=4)
+    assert [check.reason for check in checked] == list(reasons.values())
+    assert all((check.url is None) == (check.reason is not None) for check in checked)
+
+
+def test_the_checked_url_is_the_one_requested(monkeypatch):
+    monkeypatch.setattr(socket, "getaddrinfo", resolver(h=["8.8.8.8"]))
+    urls = ["http://u:p@H:80/ü b\t%20?q=ä#frag", "http://h\\@evil/x", "http://h/?a[]=1&b=c+d"]
+    assert [check.url for check in check_urls(urls[:1], (), 1)] == [
+        "http://h:80/%C3%BC%20b%20?q=%C3%A4"
+    ]
+    assert check_urls(urls[1:2], (), 1)[0].url is None
+    assert check_urls(urls[2:], (), 1)[0].url == urls[2]

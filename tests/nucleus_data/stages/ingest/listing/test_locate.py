@@ -1,0 +1,34 @@
+import pytest
+
+from nucleus_data.errors import RequestError
+from tests.support.ingested import ingest, put_tar, tiny
+
+
+def test_tars_that_are_not_there(corpus, tmp_path):
+    with pytest.raises(RequestError, match=r"t\.tar.*no such file"):
+        ingest(corpus, tmp_path / "t.tar")
+    put_tar(tmp_path / "00000.tar", [("a.png", tiny())])
+    with pytest.raises(RequestError, match=r"2 of 3 files are missing: 00001\.tar, 00002\.tar"):
+        ingest(corpus, tmp_path / "{00000..00002}.tar")
+    with pytest.raises(RequestError, match="no file matches"):
+        ingest(corpus, tmp_path / "x*.tar")
+    assert ingest(corpus, tmp_path / "{00000..00000}.tar").found == 1
+
+
+def test_sources_that_cannot_be_told(corpus, tmp_path):
+    for name in ("x.tar.gz", "x.tgz"):
+        with pytest.raises(RequestError, match="compressed tars are not supported"):
+            ingest(corpus, tmp_path / name)
+    put_tar(tmp_path / "m" / "a.tar", [("a.png", tiny())])
+    (tmp_path / "m" / "b.png").write_bytes(tiny())
+    with pytest.raises(RequestError, match="holds 1 tars and 1 images"):
+        ingest(corpus, tmp_path / "m")
+    assert ingest(corpus, tmp_path / "m", kind="tars").found == 1
+    (tmp_path / "x.doc").write_bytes(b"")
+    with pytest.raises(RequestError, match=r"cannot tell what 'x\.doc' is"):
+        ingest(corpus, tmp_path / "x.doc")
+    put_tar(tmp_path / "n.tar", [("a.svg", b"")])
+    with pytest.raises(RequestError, match=r"no images in the tars; found \.svg 1"):
+        ingest(corpus, tmp_path / "n.tar")
+    with pytest.raises(RequestError, match="is no folder"):
+        ingest(corpus, tmp_path / "n.tar", kind="folder")

@@ -1,0 +1,49 @@
+import os
+import socket
+import subprocess
+import sys
+import threading
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.stages.ingest import IngestSettings, build_shard, plan_ingest
+from nucleus_data.stages.ingest.work_folder import remove_empty, work_folder
+
+
+def test_work_folders_come_and_go_at_once(tmp_path):
+    corpus = Corpus(str(tmp_path / "c"), create=True)
+    wrong = []
+
+    def work(number):
+        for _ in range(200):
+            try:
+                with work_folder(corpus, number) as folder:
+                    (folder / "x").write_bytes(b"x")
+            except OSError as error:
+                wrong.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert list((tmp_path / "c/incoming").iterdir()) == []
+    remove_empty(corpus)
+    assert not (tmp_path / "c/incoming").exists()
+
+
+def test_what_a_killed_process_left_is_removed(corpus, tmp_path, monkeypatch):
+    (tmp_path / "l.txt").write_text("ftp://h/a.png\n")
+    plan_ingest(corpus, IngestSettings(source=str(tmp_path / "l.txt")))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    host = socket.gethostname()
+    incoming = tmp_path / "corpus" / "incoming"
+    left = incoming / f"nucleus-000000.{host}.{dead.pid}.x"
+    alive = incoming / f"nucleus-000000.{host}.{os.getpid()}.y"
+    for folder in (left, alive):
+        folder.mkdir(parents=True)
+        (folder / "big").write_bytes(b"x")
+    build_shard(corpus, 0)
+    assert not left.exists()
+    assert alive.exists()

@@ -1,0 +1,61 @@
+import pytest
+import torch
+
+from nucleus_data.errors import CorpusError
+from nucleus_model.data.feed import BatchPlan, Cursor
+from nucleus_model.data.phase_data import open_phase_data
+from nucleus_model.encoders.codec import SpaceToDepth
+from nucleus_model.settings.settings import QuickTrainSettings
+from tests.support.model import colored_items, write_set
+from tests.support.training import write_two_resolutions
+
+
+def opened(folder, codec=None, **values):
+    codec = codec or SpaceToDepth(2)
+    settings = QuickTrainSettings.model_validate({"holdout_share": 0.2, **values})
+    return open_phase_data(str(folder), settings, None, codec, 2 * codec.factor)
+
+
+def test_a_bucket_that_does_not_fit_the_patches_is_refused(tmp_path):
+    folder = write_set(tmp_path, colored_items(2, (36, 28)), resolution=32)
+    with pytest.raises(ValueError, match="36 x 28 is no multiple of 8"):
+        opened(folder, codec=SpaceToDepth(4))
+
+
+def test_a_set_with_nothing_to_train_on_is_refused(tmp_path):
+    folder = write_set(tmp_path, colored_items(1, (32, 32)), resolution=32)
+    with pytest.raises(CorpusError, match="none of them is left to train on"):
+        opened(folder, holdout_share=0.999)
+
+
+def test_a_phase_without_samples_is_told_with_what_there_is(tmp_path):
+    folder = write_set(tmp_path, colored_items(4, (32, 32)), resolution=32)
+    with pytest.raises(CorpusError, match=r"aspects 9x9 .* the aspects 32x32 and captions synth"):
+        opened(folder, aspects=["9x9"])
+
+
+def test_phases_of_one_resolution_share_their_set(tmp_path):
+    folder = write_two_resolutions(tmp_path)
+    phases = [{"steps": 1, "resolution": side} for side in (32, 64, 32)]
+    found = opened(folder, phases=phases)
+    assert [data.set.resolution for data in found] == [32, 64, 32]
+    assert found[0] is found[2]
+    assert found[0].digest() != found[1].digest()
+    for data in found:
+        ids = {sample.id for sample in data.set.samples}
+        assert {s.id for s in [*data.train, *data.held_out]} == ids
+
+
+def test_a_batch_lacks_what_cannot_be_decoded_and_keeps_its_shape(tmp_path):
+    items = colored_items(3, (32, 16))
+    items[1].image = items[1].image[:40]
+    folder = write_set(tmp_path, items, resolution=32)
+    (data,) = opened(folder, holdout_share=0.0)
+    plan = BatchPlan(Cursor(), tuple(data.train), ("a", "b", "c"))
+    latents, ids, captions = data.load(plan, [0, 1, 2], 2)
+    assert latents.shape == (2, 12, 8, 16)
+    assert (ids, captions) == ([items[0].id, items[2].id], ["a", "c"])
+    none, ids, captions = data.load(plan, [1], 2)
+    assert (none.shape, none.dtype) == ((0, 12, 8, 16), torch.float32)
+    assert (ids, captions) == ([], [])
+    assert list(data.set.failures) == [items[1].id]

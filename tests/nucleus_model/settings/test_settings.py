@@ -1,0 +1,55 @@
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from nucleus_data.config import deciding
+from nucleus_model.settings.settings import QuickTrainSettings, TextSettings
+
+
+def test_unknown_settings_are_errors():
+    with pytest.raises(ValidationError, match="learning_rate"):
+        QuickTrainSettings.model_validate({"learning_rate": 1e-3})
+
+
+def test_what_a_run_may_go_on_with_others_of():
+    """A name that comes or goes here changes which checkpoints of today's runs can be continued."""
+    settings = QuickTrainSettings()
+    free = settings.model_dump(mode="json").keys() - deciding(settings).keys()
+    assert free == {
+        "threads",
+        "device",
+        "image_cache_bytes",
+        "latent_cache_bytes",
+        "micro_batch",
+        "gradient_checkpointing",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "router_every",
+        "tensorboard",
+        "max_bad_steps",
+        "sample_prompts",
+        "sample_rows",
+        "sample_seeds",
+        "sample_every",
+        "sample_steps",
+        "guidance",
+    }
+    assert deciding(settings)["text"].keys() == TextSettings.model_fields.keys()
+
+
+def test_every_field_says_what_it_is():
+    for model in (QuickTrainSettings, TextSettings):
+        for name, field in model.model_fields.items():
+            assert field.description, f"{model.__name__}.{name}"
+
+
+def test_the_room_imports_no_torch():
+    code = (
+        "import importlib, pkgutil, sys; import nucleus_model.settings as room; "
+        "names = [m.name for m in pkgutil.iter_modules(room.__path__)]; "
+        "[importlib.import_module('nucleus_model.settings.' + name) for name in names]; "
+        "assert 'choice' in names and 'torch' not in sys.modules, names"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
