@@ -85,7 +85,8 @@ def _built_in() -> list[str]:
     """Names of the groups in this package, sorted."""
     names = [info.name for info in pkgutil.iter_modules([str(Path(__file__).parent)])]
     modules = {name: importlib.import_module(f"{_BUILT_IN}.{name}") for name in names}
-    return [n for n, module in modules.items() if isinstance(vars(module).get("group"), SignalGroup)]
+    groups = {name: vars(module).get("group") for name, module in modules.items()}
+    return [name for name, group in groups.items() if isinstance(group, SignalGroup)]
 
 
 def is_built_in(path: str) -> bool:
