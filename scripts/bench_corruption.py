@@ -101,7 +101,7 @@ def trials(
     Args:
         images: In mode RGB.
         encoders: Names and functions.
-        seed: Of the places of damage.
+        seed: Seed of the places of damage.
     """
     rng = np.random.default_rng(seed)
     for image in images:
@@ -119,7 +119,7 @@ def pictures(folders: Sequence[Path], count: int, seed: int) -> Iterator[Image.I
     Args:
         folders: Searched through and through; what can't be read is passed over.
         count: How many at most.
-        seed: Of the order, and of the scenes.
+        seed: Seed of the order, and of the scenes.
     """
     rng = np.random.default_rng(seed)
     if not folders:
@@ -198,7 +198,7 @@ def alarms(what: str, folders: Sequence[Path]) -> list[Measure]:
 
     Args:
         what: A key of `CLEAN`.
-        folders: Of pictures. A missing one is passed over, and said.
+        folders: Where pictures are; a missing one is passed over, and said.
     """
     goal, photographs, times = CLEAN[what]
     for folder in folders:

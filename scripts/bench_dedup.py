@@ -222,7 +222,7 @@ def faiss_search(codes: NDArray[np.uint64]) -> tuple[float, int] | None:
 
 
 def rows(sizes: Sizes, pictures: Path | None, scratch: Path) -> list[Measure]:
-    """All measures."""
+    """Measures everything; returns the rows of the table."""
     found = []
     for count in sizes.counts:
         runs = [searched(count) for _ in range(sizes.rounds)]

@@ -133,11 +133,11 @@ def child(folder: str, name: str, records: int) -> None:
 
 
 def rows(size: Size, folder: Path) -> list[Measure]:
-    """All measures."""
+    """Measures everything; returns the rows of the table."""
     corpus = make_corpus(folder, size.records)
     alone = [in_memory(corpus.uri, f"memory{i}", size.records) for i in range(size.rounds)]
     with connected(RaySettings(num_cpus=WORKERS)):
-        run_once(corpus, "warm", size.records, PARTS)
+        run_once(corpus, "warm", size.records, PARTS)  # compiles the search in the workers
         runs = [run_once(corpus, f"files{i}", size.records, PARTS) for i in range(size.rounds)]
     millions = size.records / 1e6
     what = f"{millions:g} M records"

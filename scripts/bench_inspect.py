@@ -67,7 +67,7 @@ class Setting:
     """Pictures of one size, and the goals for them.
 
     Attributes:
-        name: Of the size.
+        name: The size in words.
         width: Pixels.
         height: Pixels.
         naive_goal: How many times as fast as the naive way.
@@ -91,8 +91,8 @@ class Size:
     """How much is measured.
 
     Attributes:
-        pictures: Of each size.
-        rounds: Of each way.
+        pictures: How many of each size.
+        rounds: How often each way is timed.
         seconds: Least processor time of a way in a round.
     """
 
@@ -208,7 +208,7 @@ def naive(decodes: int = 2) -> Work:
 
 
 def naive_decoding_once() -> Work:
-    """The same, less naive: one decode for both libraries."""
+    """The naive way with one decode for both libraries."""
     return naive(decodes=1)
 
 
@@ -220,7 +220,7 @@ def imagededup() -> Work:
 
 
 def cleanvision() -> Work:
-    """All that it looks for by default."""
+    """All that cleanvision looks for by default."""
     module = importlib.import_module("cleanvision")
 
     def work(files: Files) -> None:
@@ -287,7 +287,7 @@ def rate(work: Work, files: Files, seconds: float) -> float:
 
 
 def bench_rates(setting: Setting, files: Files, size: Size) -> list[Measure]:
-    """All ways over the same pictures."""
+    """Times all ways over the same pictures."""
     works: dict[str, Work] = {}
     missing = {}
     for name, (make, install) in WAYS.items():
@@ -369,7 +369,7 @@ class Together:
 
     Attributes:
         by_clock: How many times as fast they were together as one alone.
-        by_processor: The same, by the processor time that they used.
+        by_processor: How many times as fast by the processor time that they used.
         others: Processors that were taken by others meanwhile.
     """
 
@@ -451,7 +451,7 @@ def machine_seconds() -> float:
 
 
 def run(size: Size, folder: Path) -> list[Measure]:
-    """All rows, in a folder that is the caller's to remove."""
+    """Measures everything, in a folder that is the caller's to remove; returns the rows."""
     start, mine, everyone = time.perf_counter(), own_seconds(), machine_seconds()
     rows = []
     for setting in SETTINGS:

@@ -63,7 +63,7 @@ class Size:
 
     Attributes:
         pictures: To learn from.
-        steps: Of the training; None for the recipe's.
+        steps: Steps of each training; None for the recipe's.
         prompts: To draw.
     """
 
@@ -126,7 +126,7 @@ class Learned:
     """What a training came to.
 
     Attributes:
-        score: Of its pictures.
+        score: What the checker counted in the pictures that it drew.
         minutes: It took, by the clock.
         loss: At its end.
     """
@@ -137,7 +137,7 @@ class Learned:
 
 
 def bench(out: Path, size: Size) -> list[Measure]:
-    """All rows."""
+    """Paints, trains and measures everything; returns the rows of the table."""
     recipe = load_recipe(RECIPE, [f"corpus={out}"])
     changed = {} if size.steps is None else {"steps": size.steps, "sample_every": 0}
     settings = recipe.section(Train).model_copy(update=changed)
@@ -147,6 +147,7 @@ def bench(out: Path, size: Size) -> list[Measure]:
             said(f"the training set, captions {kind}")
             (out / kind).mkdir(parents=True)
             training_set(out / kind, size.pictures, kind == "shuffled")
+    # In processes of their own, at once: the minutes of both are then those of a busy machine.
     said(f"two trainings of {settings.steps:,} steps, a core each")
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         jobs = {kind: pool.submit(trained, out / kind, settings, prompts) for kind in KINDS}

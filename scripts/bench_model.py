@@ -148,7 +148,7 @@ class Contestant:
 
 
 def wide(experts: int, blocks: int) -> TransformerConfig:
-    """Returns a configuration of width 512; its experts are as wide for it as the published ones."""
+    """Returns a configuration of width 512, and experts as wide for it as the published ones."""
     return TransformerConfig(
         patch_size=2,
         in_channels=64,

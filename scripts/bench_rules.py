@@ -48,7 +48,7 @@ from scripts.rules.pictures import ORIGINAL, clean_rows, pictures_of, planted_ro
 
 
 def table(rows: Sequence[Row], recipe: Recipe) -> Iterator[Measure]:
-    """All rows of the benchmark."""
+    """Decides about measured pictures; yields the rows of the benchmark."""
     found = counting.decided(rows, recipe)
     yield from counting.recalls(rows, found)
     yield from counting.precisions(rows, found, recipe)
@@ -63,8 +63,8 @@ def on_pictures(
     """The table of one folder, the files lost by how they look, and near pairs among all.
 
     Args:
-        folder: Of pictures.
-        recipe: Whose rules.
+        folder: Where the pictures are.
+        recipe: The configuration whose rules are asked.
         bases: At most so many pictures are planted into, evenly spread over the folder.
         turns: In how many of the three strengths each fault is planted into each.
         workers: Processes.

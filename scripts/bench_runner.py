@@ -94,7 +94,7 @@ class Idle(RowStage[NoSettings]):
 
 
 class IdleReader(Idle):
-    """The same, but the runner reads every image and checks its SHA-256."""
+    """Does nothing either, but the runner reads every image and checks its SHA-256."""
 
     reads_images: ClassVar[bool] = True
 
@@ -134,7 +134,7 @@ class Bench:
         return (Item(number) for number in range(self.shards))
 
     def plain(self, settings: InspectSettings, folder: Path) -> None:
-        """The same work as `Inspect`, in a plain loop."""
+        """Does the work of `Inspect` in a plain loop."""
         folder.mkdir()
         groups = [load_group(name) for name in settings.signals]
         for shard in range(self.shards):
@@ -176,7 +176,7 @@ def bench_idle(bench: Bench, size: Size) -> list[Measure]:
     stages = {"does nothing": Idle(NoSettings()), "reads images": IdleReader(NoSettings())}
     taken: dict[str, list[float]] = {name: [] for name in stages}
     for stage in stages.values():
-        bench.run(stage, WORKERS)
+        bench.run(stage, WORKERS)  # starts the workers, which import what they need
     for _ in range(size.idle_rounds):
         for name, stage in stages.items():
             taken[name].append(1000 * bench.run(stage, 1).seconds / size.shards)
@@ -243,7 +243,7 @@ class CpuMeter:
         self.seen: dict[psutil.Process, float] = {}
 
     def seconds(self) -> float:
-        """Used so far."""
+        """CPU seconds used so far."""
         me = psutil.Process()
         for process in (me, *me.children(recursive=True)):
             try:
@@ -266,7 +266,12 @@ def say(line: str) -> None:
 
 
 def run(size: Size, folder: Path) -> list[Measure]:
-    """All rows, in a folder that is the caller's to remove. Starts Ray if it does not run."""
+    """Measures everything; returns the rows. Starts Ray if it does not run.
+
+    Args:
+        size: How much is measured.
+        folder: Where the corpora are made; the caller's to remove.
+    """
     say(f"making {size.shards} shards of {size.images} images, and {size.tiny:,} of one row")
     images = repeated_corpus(folder / "images", size.shards, scene_jpegs(size.images, SIDE))
     tiny = repeated_corpus(folder / "tiny", size.tiny, [b"x"])

@@ -176,7 +176,7 @@ def make_corpus(folder: Path, rows: int) -> Corpus:
     hashes = made.pins().tables
     rng = np.random.default_rng(rows)
     copies: list[tuple[int, int, str]] = []
-    for shard in range(rows // ROWS_A_SHARD):
+    for shard in range(rows // ROWS_A_SHARD):  # whole shards: what is left over is not made
         row = np.arange(ROWS_A_SHARD, dtype=np.int32)
         places = pa.array(np.full(ROWS_A_SHARD, shard, np.int32))
         keys = {"shard": places, "row": pa.array(row), "id": hex_texts(rng, ROWS_A_SHARD, 32)}
@@ -244,9 +244,9 @@ def worker_seconds() -> float:
 
 
 def bench(corpus: Corpus, size: Size) -> list[Measure]:
-    """All rows. A first selection is made before, so that the workers are there and warm."""
+    """Measures everything; returns the rows of the table."""
     now = recipe(corpus)
-    select(now)
+    select(now)  # starts the workers, and is what the what-ifs are compared with
     wall: dict[str, list[float]] = {"what-if": [], "select": []}
     busy: dict[str, list[float]] = {"what-if": [], "select": []}
 

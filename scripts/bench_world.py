@@ -34,7 +34,7 @@ class Size:
     Attributes:
         images: Pictures of the large world.
         sample: Pictures of the comparisons.
-        rounds: Of the comparisons.
+        rounds: How often each comparison is made.
     """
 
     images: int = 10_000
@@ -54,6 +54,7 @@ def written(folder: Path, images: int, workers: int, level: str = "core") -> flo
 
 def floor(images: int) -> float:
     """Seconds a picture, to encode and write clean pictures that are painted already."""
+    # Painted before the clock starts: what is timed is what no generator could leave out.
     lines = [line for line in WorldPlan(WorldSettings(images, SEED)) if line.fault == NONE][:60]
     pictures = [render(scene(SEED, p.scene), p.width, p.height) for p in lines]
     with tempfile.TemporaryDirectory() as folder:
@@ -72,7 +73,7 @@ def digest(folder: Path) -> str:
 
 
 def run(size: Size, root: Path) -> list[Measure]:
-    """All rows."""
+    """Measures everything; returns the rows of the table."""
     one, two, full, floors, equal = [], [], [], [], []
     for turn in range(size.rounds):
         print(f"round {turn + 1} of {size.rounds}", file=sys.stderr, flush=True)

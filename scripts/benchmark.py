@@ -58,8 +58,8 @@ def measure(
         name: What was measured.
         values: One value a round; at least one.
         unit: Their unit.
-        goal: See `Measure`.
-        against: See `Measure`.
+        goal: `<= NUMBER` or `>= NUMBER`; None if there is none.
+        against: What it is compared with.
     """
     value, spread = statistics.median(values), max(values) - min(values)
     return Measure(

@@ -49,7 +49,7 @@ class Outcome:
     """What became of one file.
 
     Attributes:
-        name: Of the file.
+        name: The file's name.
         result: `ok`, a reason code, or `CRASH`, `HANG`, `MEMORY`, `EXCEPTION`.
         seconds: Processor time.
         mb: Peak resident memory of the child while it worked on this file.

@@ -11,7 +11,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 ON_RAY = (
     "tests/scripts/test_bench_runner.py",
     "tests/nucleus_data/commands/test_cli.py",
+    "tests/nucleus_data/runner/test_actor.py",
+    "tests/nucleus_data/runner/test_guarded.py",
     "tests/nucleus_data/runner/test_loop.py",
+    "tests/nucleus_data/runner/test_rows.py",
 )
 
 

@@ -72,6 +72,12 @@ class Ledger:
     orphans: int = 0
     without_survivor: int = 0
 
+    @property
+    def adds_up(self) -> bool:
+        """Whether each record is in exactly one state, or openly undecided; the page says if not."""
+        whole = self.records == sum(self.states.values()) + self.undecided
+        return whole and not (self.doubled or self.orphans)
+
 
 @dataclass(frozen=True)
 class Reason:

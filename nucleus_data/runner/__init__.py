@@ -1,10 +1,11 @@
-"""The runner: a loop over Ray Core that does shards and counts attempts itself.
+"""The runner: numbered work (mostly image shards) done to its end, through Ray or in this process.
 
-It never lets one image end a run.
+It never lets one image end a run, and it counts attempts itself.
 
-- `rows`: one shard of a row stage, from tables and images to committed parts (no Ray in it).
-- `guarded`: the same with each image in a child process that may die.
-- `actor`: a model that lives in a Ray actor and is fed rows of several shards, so that it never
-  drains.
-- `loop`: the driver's side; `cluster`: connecting to Ray.
+- `run`: one command's run: what it works with, pins, counts, files; `pins`: config hashes.
+- `work`: what is handed to workers and comes back; `row_stage`: a row stage over a whole corpus.
+- `rows`: one shard of a row stage, from tables and images to committed parts.
+- `loop`: the driver's loop over Ray Core; `inline`: the same in this process; `cluster`: connecting.
+- `actor`: a model in a Ray actor that is fed rows of several shards, so that it never drains.
+- `guarded`: a shard with each image in a child process that may die; `cwd`: a working directory.
 """

@@ -108,6 +108,7 @@ def with_a_mistake(facts: Scene, rng: np.random.Generator) -> Scene:
     shape = facts.shapes[number]
     kinds = KINDS if facts.level == "full" else CORE_KINDS
     others = [colored(s) for i, s in enumerate(facts.shapes) if i != number]
+    # Drawn until no other shape has the new name, or a reader would take it for that one.
     while True:
         fact = int(rng.integers(3))
         if fact == 0:
@@ -146,6 +147,7 @@ def _other_language(facts: Scene, rng: np.random.Generator) -> str:
 
 
 def _other_image(facts: Scene, rng: np.random.Generator) -> str:
+    # Of another world, so that no picture of this one is what the caption tells.
     stranger = scene(facts.seed + 1_000_003, int(rng.integers(1 << 30)), facts.level)
     return captions(stranger)["short"]
 

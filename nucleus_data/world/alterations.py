@@ -65,7 +65,7 @@ def _extreme_aspect(picture: Image.Image, strength: int, rng: np.random.Generato
 def _watermarked(picture: Image.Image, strength: int, rng: np.random.Generator) -> Image.Image:
     """The same words again and again, slanted, at 25, 45 or 70 % of white."""
     side = min(picture.size)
-    big = round(1.5 * max(picture.size))
+    big = round(1.5 * max(picture.size))  # covers the corners when it is turned
     layer = Image.new("L", (big, big))
     draw, font = ImageDraw.Draw(layer), ImageFont.load_default(max(9, round(0.1 * side)))
     step = max(10, round(0.26 * side))
@@ -102,6 +102,7 @@ def _unsafe(picture: Image.Image, strength: int, rng: np.random.Generator) -> Im
     dx = np.arange(picture.width, dtype=np.float32)[None, :] + 0.5 - np.float32(x)
     dy = np.arange(picture.height, dtype=np.float32)[:, None] + 0.5 - np.float32(y)
     ax, ay = np.abs(dx), np.abs(dy)
+    # An octagon is what a square and a square on its corner have in common.
     distance = np.maximum(np.maximum(ax, ay), (ax + ay) / np.float32(math.sqrt(2))) - radius
     stripes = np.clip(0.5 + 3 * np.sin((dx + dy) * (9 / radius)), 0, 1)[..., None]
     sign = stripes * np.asarray([250, 210, 0], np.float32)

@@ -131,12 +131,14 @@ def _told(text: str, scene: Scene) -> _Told:
     lost: Counter[tuple[ReadObject, str, ReadObject]] = Counter()
     for one, relation, other in read.relations:
         a, b = (_referent(end, read.objects, matches, scene) for end in (one, other))
-        if a is None or b is None or a == b:
+        if a is None or b is None or a == b:  # of what is not there, or of a thing to itself
             lost[one, relation, other] += 1
             continue
         ways = ("left", "right") if relation == LEFT_OF else ("above", "below")
         fact = Fact((min(a, b), max(a, b)), "across" if relation == LEFT_OF else "down")
+        # Told both ways round, it becomes "left or right", which is never true.
         facts[fact] = either((facts.get(fact), ways[a > b])) or ""
+    # By colour and kind alone: with another size or place it is still the same invention.
     invented = Counter(
         ReadObject(one.kind, one.color) for i, one in enumerate(read.objects) if i not in matches
     )
@@ -201,12 +203,12 @@ class CaptionScore:
     Attributes:
         captions: How many.
         told: Facts told of true things, asked for or not.
-        right: Those of them that are true.
+        right: Told facts that are true.
         asked: Facts asked for.
-        asked_told: Those of them that are told, right or wrong.
-        asked_right: Those of them that are told right.
+        asked_told: Asked facts that are told, right or wrong.
+        asked_right: Asked facts that are told right.
         objects: Objects told.
-        invented: Those of them without a match.
+        invented: Told objects without a match.
         missing: True objects without a match.
         whole: Captions that tell everything asked for, and tell nothing wrong or invented.
     """
@@ -229,27 +231,27 @@ class CaptionScore:
 
     @property
     def right_share(self) -> float:
-        """Of the facts told, those right; 0 if none is told."""
+        """Share of the told facts that are right, 0 to 1; 0 if none is told."""
         return _share(self.right, self.told)
 
     @property
     def told_share(self) -> float:
-        """Of the facts asked for, those told, right or wrong."""
+        """Share of the asked facts that are told, right or wrong, 0 to 1."""
         return _share(self.asked_told, self.asked)
 
     @property
     def asked_right_share(self) -> float:
-        """Of the facts asked for, those told right."""
+        """Share of the asked facts that are told right, 0 to 1."""
         return _share(self.asked_right, self.asked)
 
     @property
     def invented_share(self) -> float:
-        """Of the objects told, those invented; 0 if none is told."""
+        """Share of the told objects that are invented, 0 to 1; 0 if none is told."""
         return _share(self.invented, self.objects)
 
     @property
     def whole_share(self) -> float:
-        """Of the captions, those wholly right."""
+        """Share of the captions that are wholly right, 0 to 1."""
         return _share(self.whole, self.captions)
 
 
@@ -293,9 +295,9 @@ class RefinementScore:
 
     Attributes:
         wrong: Things that the poor caption tells wrong.
-        corrected: Those of them that the refined one has right.
+        corrected: Wrong things that the refined one has right.
         right: Facts that the poor caption tells right.
-        kept: Those of them that the refined one still tells right.
+        kept: Right facts that the refined one still tells right.
     """
 
     wrong: int = 0
@@ -310,12 +312,12 @@ class RefinementScore:
 
     @property
     def corrected_share(self) -> float:
-        """Of what was wrong, what is right now; 0 if nothing was wrong."""
+        """Share of the wrong things that are corrected, 0 to 1; 0 if nothing was wrong."""
         return _share(self.corrected, self.wrong)
 
     @property
     def kept_share(self) -> float:
-        """Of what was right, what still is; 0 if nothing was right."""
+        """Share of the right facts that are kept, 0 to 1; 0 if nothing was right."""
         return _share(self.kept, self.right)
 
 

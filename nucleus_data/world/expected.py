@@ -1,4 +1,8 @@
-"""Which rule should find what, and which copies which hash."""
+"""Which rule should find which planted fault, and which copies a hash should find.
+
+Rules are named as the recipes name them, and reasons as the reader gives them; whoever measures a
+recipe compares what its rules found with these lists.
+"""
 
 from nucleus_data.world.plan import COPY_FAULTS
 

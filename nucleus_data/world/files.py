@@ -125,7 +125,7 @@ def matrix_profile(primaries: tuple[tuple[float, ...], ...], gamma: float) -> by
 
     Args:
         primaries: XYZ, relative to D50, of red, green and blue.
-        gamma: Of all three channels.
+        gamma: The exponent of all three channels.
     """
 
     def fixed(values: tuple[float, ...]) -> bytes:

@@ -65,9 +65,9 @@ class FoundObject:
         color: A key of `COLORS`.
         x: Centre, as a share of the width.
         y: Centre, as a share of the height.
-        radius: As a share of the shorter side.
+        radius: A share of the shorter side.
         size: A key of `SIZES`.
-        place: As `Shape.place`.
+        place: In the words of `Shape.place`.
         overlap: How well the ideal shape covers it, 0 to 1.
     """
 
@@ -325,9 +325,9 @@ class ImageScore:
         objects: Objects that should be there.
         found: Objects found, right or not.
         right: Objects found with the kind and colour of one that should be there.
-        placed: Those of them that are in its place too.
+        placed: Right objects that are in their place too.
         images_right: Pictures with every object right and no other found.
-        images_placed: Those of them with every object in its place.
+        images_placed: Right pictures with every object in its place.
     """
 
     images: int = 0
@@ -355,22 +355,22 @@ class ImageScore:
 
     @property
     def right_share(self) -> float:
-        """Of the objects that should be there, those right."""
+        """Share of the objects that should be there that are right, 0 to 1."""
         return self.right / self.objects if self.objects else 0.0
 
     @property
     def placed_share(self) -> float:
-        """Of the objects that should be there, those right and in their place."""
+        """Share of the objects that should be there that are right and in place, 0 to 1."""
         return self.placed / self.objects if self.objects else 0.0
 
     @property
     def images_right_share(self) -> float:
-        """Of the pictures, those with every object right and no other."""
+        """Share of the pictures with every object right and no other, 0 to 1."""
         return self.images_right / self.images if self.images else 0.0
 
     @property
     def images_placed_share(self) -> float:
-        """Of the pictures, those with every object right, in its place, and no other."""
+        """Share of the pictures with every object right, in its place, and no other, 0 to 1."""
         return self.images_placed / self.images if self.images else 0.0
 
 
@@ -378,7 +378,7 @@ def score_image(image: Image.Image | Array, scene: Scene) -> ImageScore:
     """Scores a picture against the scene that it should show.
 
     Args:
-        image: As for `find_objects`.
+        image: What `find_objects` takes.
         scene: The truth.
 
     Returns:

@@ -3,6 +3,10 @@
 A plan is a function of its settings, and a picture a function of its line in the plan, so that any
 number of processes paints the same bytes. About one picture in five is faulty by default; faults
 and strengths take turns, so that each is there equally often.
+
+The last number of a generator's seed names what is drawn: 0 and 1 the scene of each level, 1 its
+texture too, 3 clutter, 4 the filed caption, 5 ratings, 6 the line in the plan, 7 which pictures are
+faulty, 8 the fault.
 """
 
 from collections.abc import Iterator
@@ -72,10 +76,10 @@ class Planned:
         strength: Number into `STRENGTHS`; 0 for clean pictures.
         original: Number of the picture that it is a copy of, or -1.
         scene: Number of the scene that it shows.
-        width: Of the painted scene, before a fault changes it.
-        height: Likewise.
-        format: Of a clean file; a key of `files.SUFFIX`.
-        quality: Of a clean file.
+        width: Pixels of the painted scene, before a fault changes it.
+        height: Pixels of the painted scene, before a fault changes it.
+        format: The clean file's; a key of `files.SUFFIX`.
+        quality: The clean file's, 1 to 100; PNG takes none.
         folder: Where it lies, with forward slashes.
     """
 
@@ -148,7 +152,9 @@ class WorldPlan:
         fault, strength = (NONE, 0) if self._turn[index] < 0 else self._turns[self._turn[index]]
         original = -1
         shown, drawn = index, int(self._clean[int(rng.integers(len(self._clean)))])
+        # Without a planted start, a chain's second link is a copy of a clean picture.
         if fault == "chain" and self._starts:
+            # As strong as its start: the link is that start, drifted once more.
             start = self[int(self._starts[int(rng.integers(len(self._starts)))])]
             original, shown, strength = start.index, start.scene, start.strength
             width, height = start.width, start.height
@@ -156,7 +162,7 @@ class WorldPlan:
             source = self[drawn]
             original, shown = drawn, drawn
             width, height = source.width, source.height
-            if fault == EXACT:
+            if fault == EXACT:  # the truth says of both the same
                 form, quality = source.format, source.quality
             else:
                 form = "JPEG"

@@ -1,4 +1,4 @@
-"""The same faults and copies as in a world, planted into any picture.
+"""Plants the faults and copies of a world into any picture.
 
 A white frame around a drawing on white is none, for whoever looks at it: where a frame or a caption
 strip would be of the picture's own ground, it is planted in the opposite colour.
@@ -95,7 +95,7 @@ def planted_files(
         picture: RGB.
         fault: One of `PLANTED`.
         strength: Number into `STRENGTHS`.
-        seed: Of the random numbers.
+        seed: Seed of the random numbers.
 
     Yields:
         The fault's name, or `TWIN`, and the bytes.

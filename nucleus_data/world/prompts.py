@@ -41,8 +41,8 @@ class Prompt:
 
     Attributes:
         prompt: A caption of the length `LENGTH`.
-        seed: Of the picture's noise.
-        index: Of the scene in the world `PROMPT_WORLD`.
+        seed: Seed of the noise that the picture is drawn from.
+        index: Number of the scene in the world `PROMPT_WORLD`.
     """
 
     prompt: str
@@ -81,7 +81,7 @@ def score_prompts(images: Iterable[Image.Image | Array], prompts: Sequence[Promp
     """Scores pictures that were drawn for prompts, one for each, and adds the counts up.
 
     Args:
-        images: As `find_objects` takes them, in the prompts' order.
+        images: What `find_objects` takes, in the prompts' order.
         prompts: What was drawn.
     """
     scores = (score_image(image, p.scene) for image, p in zip(images, prompts, strict=True))

@@ -31,7 +31,7 @@ class ReadObject:
         color: A key of `COLORS` or of `BACKGROUNDS`; "red or blue" if it is told twice.
         size: A key of `SIZES`.
         texture: One of `TEXTURES`.
-        place: As `Shape.place`.
+        place: In the words of `Shape.place`.
     """
 
     kind: str | None = None
@@ -153,6 +153,8 @@ def either(values: Iterable[str | None]) -> str | None:
 
 def _read_plain_facts(sentence: str, told: dict[str, list[str]]) -> str:
     """Notes what one sentence tells of the scene as a whole; returns what is left of it."""
+    # What has been read is cut out at once: the background's colour, the word's place or a count
+    # would be taken for an object's otherwise. `|` ends the noun phrase that stood before it.
     words = [quoted or bare for quoted, bare in _QUOTED.findall(sentence)]
     told["word"] += [word.upper() for word in words]
     rest = re.sub(r"[_/@\-\s]+", " ", _QUOTED.sub(" | ", sentence).lower())
@@ -194,7 +196,7 @@ def _mentions(parts: list[str]) -> list[list[_Mention]]:
         for token in [*_TOKEN.findall(_PLACE.sub(_as_token, part)), "|"]:
             if token in BOUNDARIES or token in ARTICLES or not token.isalnum():
                 told = _objects(phrase)
-                if told and waiting:
+                if told and waiting:  # "in the top left, a red ring": the place came first
                     told[0], waiting = replace(told[0], place=waiting), None
                 here += [_Mention(one, article) for one in told]
                 phrase, article = [], token if token in ARTICLES else ""
@@ -228,10 +230,10 @@ def _objects(phrase: list[str]) -> list[ReadObject]:
     told, left = [_object(chunk) for chunk in chunks[:-1]], _object(chunks[-1])
     if len(told) == 1 and not (told[0].color and left.color):
         told = [_merged(told[0], replace(left, kind=None))]
-    elif left.color:
+    elif left.color:  # a caption that was cut off before the noun
         told.append(left)
     told = [one for one in told if one.kind in KINDS or one.color]
-    if len(told) == 1 and phrase[0] in NUMBERS:
+    if len(told) == 1 and phrase[0] in NUMBERS:  # "two red rings" are two objects
         told *= NUMBERS.index(phrase[0])
     return told
 

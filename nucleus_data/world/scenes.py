@@ -64,9 +64,9 @@ class Shape:
         texture: One of `TEXTURES`.
         row: 0 to 2, from the top.
         column: 0 to 2, from the left.
-        x: Centre, as a share of the width.
-        y: Centre, as a share of the height.
-        radius: As a share of the shorter side.
+        x: Centre, a share of the width.
+        y: Centre, a share of the height.
+        radius: A share of the picture's shorter side.
     """
 
     kind: str
@@ -91,8 +91,8 @@ class Scene:
     """The facts of one picture.
 
     Attributes:
-        seed: World.
-        index: Scene of that world.
+        seed: Seed of the world.
+        index: Number of the scene in that world.
         level: `core` or `full`.
         style: One of `STYLES`.
         background: A key of `BACKGROUNDS`.
@@ -132,8 +132,8 @@ def scene(seed: int, index: int, level: Level = "core") -> Scene:
     """Draws the facts of one scene; a function of its arguments alone.
 
     Args:
-        seed: World, 0 or more.
-        index: Scene of that world, 0 or more.
+        seed: Seed of the world, 0 or more.
+        index: Number of the scene in that world, 0 or more.
         level: How much there is in it.
 
     Returns:
@@ -157,6 +157,7 @@ def scene(seed: int, index: int, level: Level = "core") -> Scene:
     shapes: list[Shape] = []
     for row, column in cells:
         kind, color = one_of(KINDS if full else CORE_KINDS), one_of(tuple(COLORS))
+        # Two shapes of one kind and colour could not be told apart in words.
         while any((kind, color) == (s.kind, s.color) for s in shapes):
             kind, color = one_of(KINDS if full else CORE_KINDS), one_of(tuple(COLORS))
         size = one_of(tuple(SIZES))

@@ -87,7 +87,7 @@ class Request:
         method: `GET` or `HEAD`, or what else was tried.
         path: As sent, with the query.
         time: Seconds since the server started.
-        status: Of the answer; 0 where the connection was reset in place of one.
+        status: The answer's; 0 where the connection was reset in place of an answer.
     """
 
     method: str
@@ -107,7 +107,7 @@ class WorldServer:
         port: To listen on; 0 takes a free one.
         host: A loopback address, or `localhost`.
         faults: Planned faults by file (path in the folder, forward slashes).
-        seed: Of the draw of faults.
+        seed: Seed of the draw of faults.
         fault_share: Share of all other files, 0 to 1, for which a fault is drawn.
         drawn: What is drawn from, each as likely as the next.
         allow_public: Lets `host` be an address that other machines reach.

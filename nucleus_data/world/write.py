@@ -102,7 +102,7 @@ def write_world(
     root = Path(out)
     source = root / ("tars" if form == "tars" else PICTURES)
     source.mkdir(parents=True, exist_ok=True)
-    chunk = IMAGES_PER_TAR if form == "tars" else CHUNK
+    chunk = IMAGES_PER_TAR if form == "tars" else CHUNK  # a tar is one process's work
     write = partial(_write_tar if form == "tars" else _write_files, source, form)
     bar = tqdm(
         desc="world",
@@ -133,6 +133,7 @@ def make(plan: WorldPlan, planned: Planned) -> tuple[bytes, Entry]:
     facts = scene(settings.seed, planned.scene, settings.level)
     filed = _filed(plan, planned)
     if planned.fault == EXACT:
+        # Made anew: the original may be another process's, and a picture depends on its line alone.
         data = make(plan, plan[planned.original])[0]
     else:
         data = _painted(plan, planned)
@@ -192,6 +193,7 @@ def _mapped(
     """Chunks in order, whoever wrote them."""
     everything = range(settings.images)
     chunks = (everything[start : start + chunk] for start in range(0, len(everything), chunk))
+    # For what fits one chunk, a process would take longer to start than to work.
     if workers == 1 or settings.images <= chunk:
         plan = WorldPlan(settings)
         yield from (write(plan, numbers) for numbers in chunks)
@@ -201,6 +203,7 @@ def _mapped(
         yield from pool.map(partial(_run, write), chunks)
 
 
+# A process draws the plan once; as an argument it would be sent again with each chunk.
 _plan: WorldPlan | None = None
 
 
@@ -242,7 +245,7 @@ def _write_tar(source: Path, form: Form, plan: WorldPlan, numbers: range) -> lis
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    info = tarfile.TarInfo(name)
+    info = tarfile.TarInfo(name)  # without time and owner, so that the same world is the same tar
     info.size = len(data)
     tar.addfile(info, io.BytesIO(data))
 

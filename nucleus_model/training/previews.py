@@ -58,7 +58,7 @@ def draw_previews(
         settings: Prompts or rows, seeds, steps, guidance.
     """
     prompts = settings.sample_prompts or _captions(data, settings.sample_rows)
-    # One bucket, as all cells of a grid have one size; of equally full ones the larger.
+    # One bucket, as all cells of a grid have one size; of equally full ones the wider.
     counts = Counter(sample.bucket for sample in [*data.train, *data.held_out])
     width, height = max(counts, key=lambda bucket: (counts[bucket], bucket))
     images = sample_grid(

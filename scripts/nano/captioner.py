@@ -310,6 +310,7 @@ class Cells(nn.Module):
         """
         tokens = self.norm(tokens.float())
         shown = cells[:, 0] > 0
+        # A mean over all tokens would be won by saying "nothing here" everywhere.
         weight = torch.where(
             shown, 0.5 / shown.sum().clamp(min=1), 0.5 / (~shown).sum().clamp(min=1)
         )
@@ -356,6 +357,7 @@ def build(args: argparse.Namespace) -> str:
     alone = first_part(
         NAME, args, lambda: train(f"{NAME}-vision", vision, maker, look, first, rate=1.5e-3)
     )
+    # From far on in the world: no scene of the first part is seen again.
     at = train(NAME, both, Batcher(args.scenes, 1 << 30, words=True), speak, rest, rate=args.lr)
     out = args.out / NAME
     out.mkdir(parents=True, exist_ok=True)

@@ -70,7 +70,7 @@ def say_all(engine: str, model: str, pictures: Sequence[HeldOut], variants: Sequ
 
 
 def say_apart(engine: str, model: str, count: int, level: Level, variants: Sequence[str]) -> Said:
-    """The same in a process of its own: vLLM changes the process that imports it."""
+    """Runs `say_all` in a process of its own: vLLM changes the process that imports it."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return pool.submit(_say_held_out, engine, model, count, level, tuple(variants)).result()
 
@@ -112,7 +112,7 @@ download, and so that what is built on captions can be measured where the truth 
 
 - Made by `python scripts/build_nano_models.py captioner`: {trained}
 - Says: tags, very short, short, medium and long captions, and refines a poor one (`PROMPTS` in
-  `nucleus_data.engines`). Pictures are seen at {pixels:,} pixels.
+  `nucleus_data.stages.caption.prompts`). Pictures are seen at {pixels:,} pixels.
 - Measured by `python scripts/build_nano_models.py captioner --measure`: {count} clean pictures a
   level of world {held_out}, decoded from the files that the world writes, through vLLM, greedy.
   Bars hold on core.

@@ -248,7 +248,7 @@ class Towers(nn.Module):
             nn.Linear(CONFIG["embed_dim"], 64), nn.GELU(), nn.Linear(64, 1 + len(SAID))
         )
         self.facts_heads = nn.Linear(CONFIG["embed_dim"], len(PAIRS))
-        nn.init.constant_(self.facts_heads.bias, -3.0)
+        nn.init.constant_(self.facts_heads.bias, -3.0)  # few of the answers are yes
         self.scale = nn.Parameter(torch.tensor(math.log(10.0)))
         self.bias = nn.Parameter(torch.tensor(-5.0))
         self.tokens: list[torch.Tensor] = []
@@ -282,6 +282,7 @@ class Towers(nn.Module):
         own = torch.stack([pairs[here, here], pairs[here, here + count]], 1)
         sigmoid = F.binary_cross_entropy_with_logits(own, torch.tensor([1.0, 0.0]).expand(count, 2))
         cells = self._cells(batch)
+        # The numbers of a unit vector are small; scaled so, they vary by about one.
         side = self.side(image * math.sqrt(image.shape[1]))
         asked = F.mse_loss(side[:, 0], batch["pleasant"]) + F.binary_cross_entropy_with_logits(
             side[:, 1:], batch["faults"]

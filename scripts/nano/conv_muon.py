@@ -14,8 +14,8 @@ class ConvMuon(torch.optim.Optimizer):
 
     Args:
         params: Weights with two dimensions or more.
-        lr: As AdamW's.
-        momentum: Of the running mean of gradients (Nesterov).
+        lr: Learning rate, on AdamW's scale.
+        momentum: Share of the running mean of gradients that a step keeps (Nesterov).
     """
 
     def __init__(

@@ -61,7 +61,7 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
         self.make, self.start = make, start
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
-        """For ever."""
+        """Yields batches without an end."""
         torch.set_num_threads(1)
         step = self.start
         while True:
@@ -85,13 +85,13 @@ def train(
     training that is given more minutes goes on where the first left off.
 
     Args:
-        name: Of the checkpoint.
+        name: Name of the checkpoint.
         model: All that is trained, with heads that are not shipped.
         make: Batch by its number; runs in a process of its own.
         loss_of: Batch to a loss and to figures that are worth printing.
         args: `minutes` and `work`.
         rate: Highest learning rate.
-        weight_decay: Of parameters with two dimensions or more.
+        weight_decay: What parameters with two dimensions or more get.
     """
     optimizers = _optimizers(model, rate, weight_decay)
     at = Progress()
@@ -155,7 +155,7 @@ def first_part(name: str, args: argparse.Namespace, run: Callable[[], Progress])
     """Runs the first part of a training, unless the second one has begun.
 
     Args:
-        name: Of the second part; the first is `NAME-vision`.
+        name: Name of the second part; the first is `NAME-vision`.
         args: `work`.
         run: Trains the first part.
     """

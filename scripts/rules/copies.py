@@ -32,8 +32,8 @@ class Hash:
     """A source of hashes for the search.
 
     Attributes:
-        name: Of the signal group.
-        prefix: Of its columns.
+        name: The signal group's.
+        prefix: What its columns' names begin with.
     """
 
     name: str
@@ -73,7 +73,7 @@ def _ids(count: int) -> pa.Array:
 
 
 def distances(one: Row, other: Row, source: Hash) -> tuple[int, int, float] | None:
-    """Of two rows: pHash and 256-bit distance, and the difference of their aspect ratios."""
+    """How far two rows are apart: bits of pHash, bits of 256, difference of aspect ratios."""
     first, second = source.of(one), source.of(other)
     if first is None or second is None:
         return None
@@ -95,7 +95,7 @@ def near(one: Row, other: Row, source: Hash, settings: DedupSettings) -> bool:
 
 
 def copies(rows: Sequence[Row], source: Hash, settings: DedupSettings) -> Iterator[Measure]:
-    """Of each kind of copy the share that is found, and the share of right pairs.
+    """Measures the share of each kind of copy that is found, and the share of right pairs.
 
     A copy is found if pairs connect it with its original. Beside it stand the pHash's distances:
     the median, the 90th and the 98th percentile.
@@ -140,8 +140,8 @@ def false_pairs(
     share stands how many that are for a billion pairs of pictures, whether near or not.
 
     Args:
-        rows: Of pictures.
-        source: Of their hashes.
+        rows: Measured pictures.
+        source: Which hashes are compared.
         settings: What counts as near.
         like: Whether two rows are duplicates in truth.
     """
@@ -168,8 +168,8 @@ def among_originals(
     Which ones are copies in truth, nobody wrote down: they are listed for a person to look at.
 
     Args:
-        rows: Of pictures with names.
-        source: Of their hashes.
+        rows: Measured pictures, with names.
+        source: Which hashes are compared.
         settings: What counts as near.
 
     Returns:

@@ -53,7 +53,7 @@ def checked(recipe: Recipe) -> list[Rule]:
 
 
 def decided(rows: Sequence[Row], recipe: Recipe) -> list[set[str]]:
-    """Of each row the names of the rules that find it, rejecting or flagging, and its error."""
+    """Names the rules that find each row, rejecting or flagging, and its error if it has one."""
     count = len(rows)
     tables = {}
     good = [number for number, row in enumerate(rows) if not row["error"]]
@@ -87,7 +87,7 @@ def flags_of(recipe: Recipe) -> set[str]:
 
 
 def recalls(rows: Sequence[Row], found: Sequence[set[str]]) -> Iterator[Measure]:
-    """Of each fault and strength the share that its own rules find."""
+    """Measures the share of each fault and strength that its own rules find."""
     own = {**OWN, PALE: OWN["over_exposed"], **dict.fromkeys(FRAMED, ("framed",))}
     for fault, names in own.items():
         for strength, places in strengths(rows, fault):
@@ -98,7 +98,7 @@ def recalls(rows: Sequence[Row], found: Sequence[set[str]]) -> Iterator[Measure]
 
 
 def precisions(rows: Sequence[Row], found: Sequence[set[str]], recipe: Recipe) -> Iterator[Measure]:
-    """Of each rule the share of fitting pictures among those that it finds.
+    """Measures the share of fitting pictures among those that each rule finds.
 
     What does not fit is left out if a rule before it in the recipe (for a flag, any) rejects it:
     the later one changes nothing. So is what a flag finds in the clean picture too.
@@ -130,7 +130,7 @@ def precisions(rows: Sequence[Row], found: Sequence[set[str]], recipe: Recipe) -
 
 
 def clean(rows: Sequence[Row], found: Sequence[set[str]], recipe: Recipe) -> Iterator[Measure]:
-    """Of pictures without a fault the share that is lost."""
+    """Measures the share of the pictures without a fault that is lost."""
     flags = flags_of(recipe)
     for what, faults in (("clean pictures", (NONE, TWIN)), ("rare files", RARE)):
         places = [i for i, row in enumerate(rows) if row["fault"] in faults]
@@ -143,7 +143,7 @@ def clean(rows: Sequence[Row], found: Sequence[set[str]], recipe: Recipe) -> Ite
 def originals(
     rows: Sequence[Row], found: Sequence[set[str]], recipe: Recipe
 ) -> Iterator[tuple[Measure, list[str]]]:
-    """Of real pictures as they are: the share lost by size or type, and by how they look.
+    """Measures the share of real pictures lost by size or type, and by how they look.
 
     Yields:
         A row of the table, and the files with their reasons.

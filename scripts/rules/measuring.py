@@ -65,7 +65,7 @@ def file_row(
 
 
 def world_rows(bench: Bench, index: int) -> list[Row]:
-    """The picture's truth and values; of a turned one, those of its upright twin too."""
+    """Makes and measures a picture; one that is stored turned has its upright twin beside it."""
     plan = _plan(bench.world)
     planned = plan[index]
     made = [(planned.fault, *make(plan, planned))]
@@ -100,7 +100,7 @@ def _world_chunk(work: tuple[Bench, range]) -> list[Row]:
 
 
 def world(bench: Bench, workers: int) -> list[Row]:
-    """All rows of a world, in the plan's order."""
+    """Makes and measures all pictures of a world, in the plan's order."""
     whole = range(bench.world.images)
     chunks = [(bench, whole[start : start + 32]) for start in range(0, len(whole), 32)]
     return list(spread(_world_chunk, chunks, workers))
@@ -126,7 +126,7 @@ def _reported(found: Iterator[list[Row]], chunks: int) -> Iterator[Row]:
 
 
 def strengths(rows: Sequence[Row], fault: str) -> Iterator[tuple[str, list[int]]]:
-    """Each strength of a fault, and its rows."""
+    """Yields each strength of a fault that there is, with the places of its rows."""
     for strength in STRENGTHS:
         places = [i for i, r in enumerate(rows) if (r["fault"], r["strength"]) == (fault, strength)]
         if places:

@@ -1,3 +1,5 @@
+"""Records of one shard and their tables, made up, and what the rules decide about them."""
+
 import pyarrow as pa
 
 from nucleus_data.stages.select import judge as judging

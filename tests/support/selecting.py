@@ -1,3 +1,5 @@
+"""Selections of small corpora, and what changes between two of them."""
+
 import pyarrow as pa
 
 from nucleus_data.corpus.tables import table_schema

@@ -1,28 +1,9 @@
-from pathlib import Path
-
-import pyarrow as pa
 import pytest
 
-from nucleus_data.config import parse_override
 from nucleus_data.corpus import RECORDS_HASH
 from nucleus_data.errors import RequestError
-from nucleus_data.line.recipe import FullRecipe, describe_settings, load_recipe
-from nucleus_data.stages.select.check import check_decisions
-
-ROOT = Path(__file__).resolve().parents[3]
-CONFIGS = sorted(ROOT.glob("configs/*/*.yaml"))
-
-
-def load(tmp_path, text="", *overrides):
-    file = tmp_path / "r.yaml"
-    file.write_text(text)
-    return load_recipe(file, overrides)
-
-
-def refused(tmp_path, text="", *overrides):
-    with pytest.raises(RequestError) as error:
-        load(tmp_path, text, *overrides)
-    return str(error.value)
+from nucleus_data.line.recipe import describe_settings, load_recipe
+from tests.support.recipes import CONFIGS, ROOT, load
 
 
 def hashes(tmp_path, *overrides):
@@ -36,106 +17,8 @@ def test_the_shipped_configurations_load(config):
     assert set(recipe.pins().catalog()) >= {"width", "luma_std", "phash", "laplacian_variance"}
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda p: f"{p.parent.name}-{p.stem}")
-def test_the_shipped_rules_fit_their_columns(config):
-    recipe = load_recipe(config)
-    check_decisions(recipe.select, recipe.pins(), {"source.caption": pa.string()})
-
-
 def test_there_is_a_laptop_configuration():
     assert ROOT / "configs/nano/recipe.yaml" in CONFIGS
-
-
-def test_an_unknown_key_is_named_with_its_file_and_what_is_allowed(tmp_path):
-    said = refused(tmp_path, "shard:\n  samples_per_tr: 3")
-    assert said.startswith(f"shard.samples_per_tr is not a known key ({tmp_path / 'r.yaml'}).")
-    assert "Did you mean 'samples_per_tar'? Allowed: aspects, bytes_per_tar, captions," in said
-
-
-def test_an_unknown_key_of_an_override_is_named_with_the_override(tmp_path):
-    said = refused(tmp_path, "shard: {seed: 1}", "shard.sed=3")
-    assert "shard.sed is not a known key (override 'shard.sed=3'). Did you mean 'seed'?" in said
-    assert "r.yaml" not in said
-    said = refused(tmp_path, "", "shrad.seed=3")
-    assert "shrad is not a known key (override 'shrad.seed=3'). Did you mean 'shard'?" in said
-    said = refused(tmp_path, "shard: {sed: 1}", "shard.seed=3")
-    assert f"shard.sed is not a known key ({tmp_path / 'r.yaml'})" in said
-
-
-def test_unknown_sections_and_keys_deep_inside_are_named_too(tmp_path):
-    assert "inspekt is not a known key" in refused(tmp_path, "inspekt: {}")
-    assert "Did you mean 'inspect'?" in refused(tmp_path, "inspekt: {}")
-    said = refused(tmp_path, "", "caption.variants.short={prompt: short, max_token: 3}")
-    assert "caption.variants.short.max_token is not a known key" in said
-    assert "Did you mean 'max_tokens'? Allowed: max_tokens, presence_penalty, prompt," in said
-    said = refused(tmp_path, "", "resources.inspect.wrokers=2")
-    assert "Did you mean 'workers'? Allowed: actors, memory_gb, num_cpus," in said
-    said = refused(tmp_path, "select: {rules: {small: {when: width < 3}}}")
-    assert "select.rules.small.when is not a known key" in said
-    assert "Allowed: action, reason, where" in said
-
-
-def test_a_wrong_value_is_named_with_what_was_found_and_what_is_allowed(tmp_path):
-    said = refused(tmp_path, "dedup: {distance: four}")
-    assert "dedup.distance: input should be a valid integer" in said
-    assert f"got 'four' ({tmp_path / 'r.yaml'})" in said
-    said = refused(tmp_path, "", "shard.aspects=[1x1, 5x4]")
-    assert "shard.aspects: has '5x4'; allowed: 1x1, 16x9," in said
-    assert "(override 'shard.aspects=[1x1, 5x4]')" in said
-    assert "greater than or equal to 1; got 0" in refused(tmp_path, "shard: {samples_per_tar: 0}")
-    assert "has -64; allowed: sides of 1" in refused(tmp_path, "shard: {resolutions: [64, -64]}")
-    assert "has one entry twice" in refused(tmp_path, "shard: {aspects: [1x1, 1x1]}")
-    assert "'reject' or 'flag'" in refused(
-        tmp_path, "select: {rules: {a: {where: x, action: drop}}}"
-    )
-    assert "select.rules.a.where" in refused(tmp_path, "select: {rules: {a: ''}}")
-
-
-def test_every_problem_is_told_at_once(tmp_path):
-    said = refused(tmp_path, "dedup: {distance: x}\nfoo: 1", "shard.seed=y")
-    assert [line.split()[0].rstrip(":") for line in sorted(said.splitlines())] == [
-        "dedup.distance",
-        "foo",
-        "shard.seed",
-    ]
-
-
-def test_a_file_that_is_no_configuration_is_refused(tmp_path):
-    with pytest.raises(RequestError, match="there is no configuration file"):
-        load_recipe(tmp_path / "absent.yaml")
-    assert "is not valid YAML" in refused(tmp_path, "a: [")
-    assert "must hold keys and values, it holds a list" in refused(tmp_path, "- a")
-    assert load(tmp_path, "") == FullRecipe()
-
-
-def test_overrides_are_yaml_or_text():
-    assert parse_override("shard.resolutions=[64, 128]") == (("shard", "resolutions"), [64, 128])
-    assert parse_override("a=") == (("a",), None)
-    assert parse_override("a=true")[1] is True
-    assert parse_override("corpus=s3://b/c?x=1")[1] == "s3://b/c?x=1"
-    sql = "select.rules.r=format NOT IN ('jpeg') AND width % 2 = 0"
-    assert parse_override(sql) == (
-        ("select", "rules", "r"),
-        "format NOT IN ('jpeg') AND width % 2 = 0",
-    )
-    assert parse_override("a='x' || format = 'y'")[1] == "'x' || format = 'y'"  # is no YAML
-    for wrong in ("corpus", "=3", " =3"):
-        with pytest.raises(RequestError, match=r"is not an override; write key.sub=value"):
-            parse_override(wrong)
-
-
-def test_overrides_go_over_the_file(tmp_path):
-    text = "shard: {seed: 1, name: a}\nselect: {rules: {one: width < 3}}"
-    recipe = load(tmp_path, text, "shard.seed=2", "select.rules.two=height < 3", "shard.seed=3")
-    assert (recipe.shard.seed, recipe.shard.name) == (3, "a")
-    assert {n: r.where for n, r in recipe.select.rules.items()} == {
-        "one": "width < 3",
-        "two": "height < 3",
-    }
-    said = refused(tmp_path, text, "select.rules.one.where=width < 4")
-    assert "'one' is a single value, it has no 'where'" in said
-    flag = "select.rules.one={where: width < 4, action: flag}"
-    assert load(tmp_path, text, flag).select.rules["one"].action == "flag"
 
 
 def test_config_hashes_change_with_what_changes_values(tmp_path):
@@ -217,37 +100,6 @@ def test_every_setting_is_described():
     )
     assert "caption.variants.prompt" not in described  # a variant has a name in between
     assert [key for key, (_, text) in described.items() if not text] == []
-
-
-def test_a_file_says_only_what_differs_from_its_base(tmp_path):
-    (tmp_path / "base.yaml").write_text(
-        "dedup: {distance: 3}\nselect: {rules: {small: width < 9, wide: aspect > 3}}\n"
-        "shard: {resolutions: [64, 128]}\n"
-    )
-    top = tmp_path / "top.yaml"
-    top.write_text(
-        "base: base.yaml\nselect: {rules: {small: null, low: luma_std < 3}}\n"
-        "shard: {resolutions: [64]}\n"
-    )
-    recipe = load_recipe(top, ["select.rules.wide=null"])
-    assert recipe.dedup.distance == 3
-    assert list(recipe.select.rules) == ["low"]
-    assert recipe.shard.resolutions == (64,)
-
-
-@pytest.mark.parametrize(
-    ("base", "message"),
-    [
-        ("absent.yaml", r"no configuration file .*absent\.yaml \(the base of .*top\.yaml\)"),
-        ("top.yaml", "is based on itself"),
-        ("3", "must be a path"),
-    ],
-)
-def test_a_wrong_base_is_said(tmp_path, base, message):
-    top = tmp_path / "top.yaml"
-    top.write_text(f"base: {base}\n")
-    with pytest.raises(RequestError, match=message):
-        load_recipe(top)
 
 
 def test_a_rule_that_is_not_there_cannot_be_taken_away():

@@ -1,4 +1,3 @@
-import hashlib
 import time
 
 import numpy as np
@@ -6,98 +5,15 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
-from nucleus_data.stages.dedup.classes import Members
-from nucleus_data.stages.dedup.groups import group_equal
 from nucleus_data.stages.dedup.pairs import find_duplicates
 from nucleus_data.stages.dedup.rows import INPUT, PAIRS
 from nucleus_data.stages.dedup.settings import DedupSettings
+from tests.support.clustered import clustered_table, digest, flip, hash_table, true_pairs
 
 RNG = np.random.default_rng(0)
 PHASH = RNG.integers(0, 2, 64).tolist()
 HASH256 = RNG.integers(0, 2, 256).tolist()
-
-
-def flip(bits, number, rng):
-    """Flips `number` different bits of a list of bits."""
-    changed = list(bits)
-    for place in rng.choice(len(bits), size=number, replace=False):
-        changed[place] ^= 1
-    return changed
-
-
-def to_bytes(bits):
-    return np.packbits(np.array(bits, dtype=np.uint8)).tobytes()
-
-
-def digest(content):
-    return None if content is None else hashlib.sha256(content.encode()).hexdigest()
-
-
-def hash_table(rows):
-    """A table from (shard, row, sha256, phash bits, hash256 bits, width, height)."""
-    columns = {name: [] for name in INPUT.names}
-    for shard, row, sha256, phash, hash256, width, height in rows:
-        columns["shard"].append(shard)
-        columns["row"].append(row)
-        columns["id"].append(f"{shard:016x}{row:016x}")
-        columns["sha256"].append(digest(sha256))
-        columns["phash"].append(None if phash is None else int.from_bytes(to_bytes(phash), "big"))
-        columns["hash256"].append(None if hash256 is None else to_bytes(hash256))
-        columns["width"].append(width)
-        columns["height"].append(height)
-    return pa.table(columns, schema=INPUT)
-
-
-def clustered_table(seed, count, *, centres=3):
-    """Records around few centres: equal ones, near ones, chains, other shapes, failed ones."""
-    rng = np.random.default_rng(seed)
-    middles = [
-        (rng.integers(0, 2, 64).tolist(), rng.integers(0, 2, 256).tolist()) for _ in range(centres)
-    ]
-    sizes = [(400, 300), (800, 600), (406, 300), (412, 300), (420, 300), (300, 400)]
-    rows = []
-    for place in range(count):
-        phash, hash256 = middles[rng.integers(centres)]
-        phash = flip(phash, int(rng.choice([0, 0, 0, 1, 2, 3, 5])), rng)
-        hash256 = flip(hash256, int(rng.choice([0, 0, 0, 0, 12, 21, 30])), rng)
-        width, height = sizes[rng.integers(len(sizes))]
-        sha256 = f"{place:064x}"
-        kind = rng.random()
-        if kind < 0.25 and rows:
-            _, _, sha256, phash, hash256, width, height = rows[rng.integers(len(rows))]
-        elif kind < 0.3:
-            phash = hash256 = None
-        elif kind < 0.35:
-            sha256 = None
-        rows.append((place // 7, place % 7, sha256, phash, hash256, width, height))
-    return hash_table(rows)
-
-
-def true_pairs(table, settings=None):
-    """All duplicate pairs of ids, by the definition."""
-    settings = settings or DedupSettings()
-    rows = table.to_pylist()
-    found = set()
-    for place, one in enumerate(rows):
-        for other in rows[:place]:
-            same_bytes = one["sha256"] is not None and one["sha256"] == other["sha256"]
-            if same_bytes or _near(one, other, settings):
-                found.add(frozenset((one["id"], other["id"])))
-    return found
-
-
-def _near(one, other, settings):
-    if one["phash"] is None or other["phash"] is None:
-        return False
-    apart = int.from_bytes(one["hash256"], "big") ^ int.from_bytes(other["hash256"], "big")
-    ratios = sorted(row["width"] / row["height"] for row in (one, other))
-    return (
-        (one["phash"] ^ other["phash"]).bit_count() <= settings.distance
-        and apart.bit_count() <= settings.hash256_distance
-        and ratios[1] / ratios[0] <= 1 + settings.aspect_tolerance + 1e-12
-    )
 
 
 def read_pairs(pairs):
@@ -268,16 +184,6 @@ def test_two_hundred_thousand_equal_codes():
     assert pairs["row"].to_numpy().max() == 0
 
 
-def test_members_of_a_large_group_come_in_bounded_pieces(monkeypatch):
-    monkeypatch.setattr("nucleus_data.stages.dedup.classes.SLICE", 7)
-    group = np.array([0, 1, 0, 2, 1, 1, 0, 1], np.uint64)
-    pieces = list(Members(group_equal(group)).of_pairs(np.array([1, 0]), np.array([1, 2])))
-    assert max(len(pair) for pair, *_ in pieces) <= 7
-    found = [tuple(row) for piece in pieces for row in np.stack(piece, axis=1).tolist()]
-    inside = [(0, a, b) for a in (1, 4, 5, 7) for b in (1, 4, 5, 7) if a < b]
-    assert sorted(found) == [*inside, (1, 0, 3), (1, 2, 3), (1, 6, 3)]
-
-
 def test_wrong_tables_are_refused():
     table = copies(2)
     with pytest.raises(
@@ -292,21 +198,3 @@ def test_wrong_tables_are_refused():
         find_duplicates(copies(2, height=[480, 0]))
     with pytest.raises(ValueError, match="duplicates need"):
         find_duplicates(copies(2, row=[0, None]))
-
-
-def test_settings_say_what_is_allowed():
-    assert DedupSettings().model_dump() == {
-        "distance": 4,
-        "hash256_distance": 40,
-        "aspect_tolerance": 0.03,
-        "hashes": "upright",
-        "against": {},
-        "partition_records": 2_000_000,
-    }
-    with pytest.raises(ValidationError, match="a name has 1 to 63 of"):
-        DedupSettings(against={"an evaluation set": "there"})
-    with pytest.raises(ValidationError, match="less than or equal to 8"):
-        DedupSettings(distance=9)
-    with pytest.raises(ValidationError, match="Extra inputs"):
-        DedupSettings(distanec=3)
-    assert all(field.description for field in DedupSettings.model_fields.values())

@@ -10,17 +10,15 @@ import pytest
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.tables import Table
-from nucleus_data.stages.dedup.gather import READS, ComparedCorpus
+from nucleus_data.stages.dedup.gather import ComparedCorpus
 from nucleus_data.stages.dedup.pairs import find_duplicates
 from nucleus_data.stages.dedup.partitioned import SearchPlan
 from nucleus_data.stages.dedup.settings import DedupSettings
 from nucleus_data.stages.dedup.stage import compare
-from tests.nucleus_data.stages.dedup.test_pairs import clustered_table
+from tests.support.clustered import HASHES, TABLES, clustered_table, source
 from tests.support.commands import REPOSITORY
 from tests.support.curated import InlineLoop, table
 
-TABLES = READS["upright"]
-HASHES = dict.fromkeys(TABLES, "0" * 16)
 KEYS = ["shard", "row", "id"]
 
 
@@ -39,10 +37,6 @@ def write_corpus(folder, rows: pa.Table) -> Corpus:
             target = Table(corpus.store, name, HASHES[name])
             target.append(shard, measured.select([*KEYS, *columns]), {})
     return corpus
-
-
-def source(corpus: Corpus, number: int = 0) -> ComparedCorpus:
-    return ComparedCorpus(number, corpus.uri, {}, "upright", HASHES, corpus.shards())
 
 
 def inline(name, task, items, total):
@@ -145,7 +139,7 @@ from nucleus_data.stages.dedup.settings import DedupSettings
 from nucleus_data.stages.dedup.stage import compare
 from nucleus_data.runner.loop import Loop
 from nucleus_data.runner.work import Resources
-from tests.nucleus_data.stages.dedup.test_partitioned import source
+from tests.support.clustered import source
 
 class Told:
     def __init__(self, task): self.task = task

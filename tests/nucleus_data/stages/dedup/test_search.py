@@ -7,7 +7,6 @@ from numba import njit
 from nucleus_data.stages.dedup import search
 from nucleus_data.stages.dedup.blocks import bit_shares
 from nucleus_data.stages.dedup.codes import popcount
-from nucleus_data.stages.dedup.groups import group_equal
 from nucleus_data.stages.dedup.search import Layout, near_pairs, pairs_of_block
 
 
@@ -173,34 +172,6 @@ def test_few_codes():
         assert (first.dtype, second.dtype, apart.dtype) == (np.int64, np.int64, np.int8)
         assert len(first) == len(second) == len(apart) == 0
     assert as_list(near_pairs(np.array([7, 5], dtype=np.uint64))) == [(0, 1, 1)]
-
-
-@pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("count", [0, 1, 5, 40_000])
-def test_group_equal_is_a_stable_sort(count, threads):
-    rng = np.random.default_rng(count)
-    codes = rng.integers(0, 2**64, count, dtype=np.uint64)
-    codes[count // 2 :] = rng.integers(0, 9, count - count // 2).astype(np.uint64) << np.uint64(60)
-    groups = group_equal(codes, threads)
-    np.testing.assert_array_equal(groups.codes, np.unique(codes))
-    np.testing.assert_array_equal(groups.order, np.argsort(codes, kind="stable"))
-    group = np.empty(len(codes), np.int64)  # of each code
-    group[groups.order] = np.repeat(np.arange(len(groups.codes)), np.diff(groups.starts))
-    np.testing.assert_array_equal(groups.codes[group], codes)
-    assert len(groups.starts) == len(groups.codes) + 1
-
-
-def test_bits_go_into_blocks_and_back():
-    codes = planted_codes(8, 2_000)
-    blocks = search.Blocks.dealt(codes, 6)
-    there = blocks.permute(codes)
-    np.testing.assert_array_equal(blocks.restore(there), codes)
-    np.testing.assert_array_equal(popcount(there), popcount(codes))
-    taken = 0
-    for mask, shift in zip(blocks.masks.tolist(), blocks.shifts.tolist(), strict=True):
-        assert not taken & mask
-        taken |= mask
-        assert mask >> shift == (1 << mask.bit_count()) - 1
 
 
 @pytest.mark.parametrize(

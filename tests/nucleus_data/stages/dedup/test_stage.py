@@ -7,34 +7,23 @@ from PIL import Image
 
 from nucleus_data.errors import RequestError
 from nucleus_data.pages.queries import Tables, ledger
-from nucleus_data.views.pairs import show_pairs
 from nucleus_data.world.corpora import small_corpus, write_shard
 from tests.support import curated
 from tests.support.curated import picture
-from tests.support.reported import EVIL_NAME, Text
+from tests.support.released import earlier_release, later_corpus
+from tests.support.reported import EVIL_NAME
 
 RULES = "select.rules={small: 'least(width, height) < 32'}"
 
 
 @pytest.fixture
 def release(tmp_path):
-    """An earlier corpus, with small copies of pictures 1 and 2."""
-    made = small_corpus(tmp_path / "release", shards=0)
-    write_shard(made, 0, {"a.png": picture(1, (60, 40)), "b.jpg": picture(2, form="JPEG")})
-    curated.inspect(made)
-    return made
+    return earlier_release(tmp_path / "release")
 
 
 @pytest.fixture
 def corpus(tmp_path):
-    """Pictures 1 to 4; of 1 two sizes, of 4 two equal files, of 2 the release's own bytes."""
-    made = small_corpus(tmp_path / "own", shards=0)
-    first = {"large1.png": picture(1, (240, 160)), "one.png": picture(1), "three.png": picture(3)}
-    second = {EVIL_NAME: picture(4), "copy.png": picture(4), "two.jpg": picture(2, form="JPEG")}
-    write_shard(made, 0, first)
-    write_shard(made, 1, second)
-    curated.inspect(made)
-    return made
+    return later_corpus(tmp_path / "own")
 
 
 def selected(corpus, *overrides):
@@ -140,25 +129,6 @@ def test_files_give_the_same_selection(corpus, release):
     assert files.tables["dedup"] == run.tables["dedup"]
     assert curated.table(corpus, "dedup", files.tables["dedup"]) == table
     assert said[-1].startswith("dedup: 6 records and 2 of other corpora, ")
-
-
-def test_the_page_shows_pairs_of_each_distance(corpus, release):
-    against = f"dedup.against={{old: '{release.uri}'}}"
-    run = curated.run(corpus.uri, "pairs", against)
-    with pytest.raises(RequestError, match="run: nucleus dedup corpus="):
-        list(show_pairs(run, run.stages["dedup"], 3))
-    run.do("dedup")
-    *lines, url = show_pairs(run, run.stages["dedup"], 3)
-    rows = curated.table(corpus, "dedup", run.tables["dedup"])
-    assert lines[0] == f"{len(rows)} pairs among 6 records"
-    assert len(rows) >= 4
-    assert lines[1].split() == ["equal", "files", "2"]
-    page = Path(url).read_text(encoding="utf-8")
-    text = Text(page)
-    assert "equal files" in text.text
-    assert "in another corpus" in text.text
-    assert EVIL_NAME not in page
-    assert len(re.findall("<img ", page)) == sum(1 + (row["other_id"][3] != ":") for row in rows)
 
 
 def test_canonical_hashes_find_what_is_mirrored_turned_or_framed(tmp_path):

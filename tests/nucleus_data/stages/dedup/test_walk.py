@@ -10,7 +10,7 @@ from nucleus_data.stages.dedup.pairs import find_duplicates
 from nucleus_data.stages.dedup.rows import PAIRS
 from nucleus_data.stages.dedup.settings import DedupSettings
 from nucleus_data.stages.dedup.walk import survivors, walk
-from tests.nucleus_data.stages.dedup.test_pairs import clustered_table, true_pairs
+from tests.support.clustered import clustered_table, true_pairs
 
 
 def naive_walk(ids, eligible, rank, neighbours):

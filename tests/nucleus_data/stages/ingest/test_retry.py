@@ -159,7 +159,7 @@ def test_sums_agree_before_and_after(corpus, web):
     assert (content["records"], content["shards"], content["claimed_shards"]) == (7, 4, 4)
     ledger = queries.ledger(queries.Tables(corpus, again.tables))
     assert (ledger.records, ledger.with_image, ledger.states) == (7, 5, {"failed": 2, "kept": 5})
-    assert (ledger.doubled, ledger.undecided, ledger.orphans) == (0, 0, 0)
+    assert (ledger.adds_up, ledger.undecided, ledger.orphans) == (True, 0, 0)
     looking.use_selection()
     target = str(corpus.store.path("kept.csv"))
     assert export.export(looking.run, looking.stages["select"], target) == 5

@@ -5,7 +5,7 @@ from nucleus_data.world.corpora import small_corpus
 from tests.support.selecting import decided, reasons, rules
 
 
-def test_a_comparison_comes_back_as_it_was(corpus):
+def test_a_comparison_comes_back_as_it_was():
     one = decided(0, "kept", "kept", ("rejected", ["a"], {"tier": "A2", "flags": ["f"]}))
     other = decided(0, ("rejected", ["a"]), ("kept", [], {"tier": "A1"}), "kept")
     found = compare_shard(0, one, other, None, 3)

@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+
+from nucleus_data.engines.captioner import Sampling
+from nucleus_data.world import captions, scene
+from tests.support.captioned import HELD_OUT, caption_all, needs_torch, requests
+
+
+def drain(engine):
+    done = []
+    while engine.pending():
+        done += engine.step()
+    return {made.key: made for made in done}
+
+
+@needs_torch
+class TestDraw:
+    """Sampling in the transformers engine."""
+
+    def draws(self, logits, sampling, seeds):
+        import torch
+
+        from nucleus_data.engines.captioner_transformers import _Draw
+
+        rows = [Sampling(1, *sampling, seed=seed) for seed in seeds]
+        before = torch.zeros(len(rows), 3, dtype=torch.long)
+        scores = torch.tensor([logits] * len(rows))
+        return _Draw(rows, start=3)(before, scores).argmax(-1).tolist()
+
+    def test_frequencies_are_the_softmax(self):
+        drawn = np.array(self.draws([2.0, 1.0, 0.0], (1.0, 1.0, 0.0), range(4000)))
+        expected = np.exp([2.0, 1.0, 0.0]) / np.exp([2.0, 1.0, 0.0]).sum()
+        np.testing.assert_allclose(np.bincount(drawn) / len(drawn), expected, atol=0.03)
+
+    def test_top_p_keeps_the_likeliest_only(self):
+        drawn = self.draws([2.0, 1.0, 0.0], (1.0, 0.8, 0.0), range(500))
+        assert set(drawn) == {0, 1}
+
+    def test_a_row_does_not_depend_on_its_company(self):
+        logits = [0.5, 0.4, 0.3, 0.2]
+        together = self.draws(logits, (1.0, 1.0, 0.0), range(20))
+        alone = [self.draws(logits, (1.0, 1.0, 0.0), [seed])[0] for seed in range(20)]
+        assert together == alone
+        assert len(set(together)) > 1
+
+    def test_temperature_zero_is_the_largest_after_the_penalty(self):
+        import torch
+
+        from nucleus_data.engines.captioner_transformers import _Draw
+
+        said = torch.tensor([[9, 9, 1]])  # a prompt of two tokens, and token 1
+        scores = torch.tensor([[0.0, 2.0, 1.0] + [-1.0] * 7])
+        greedy = _Draw([Sampling(1)], start=2)(said, scores)
+        assert greedy.argmax() == 1
+        penalized = _Draw([Sampling(1, presence_penalty=1.5)], start=2)(said, scores)
+        assert penalized.argmax() == 2
+        assert penalized[0, 9] == -1.0, "the prompt's tokens are not penalized"
+
+
+@needs_torch
+@pytest.mark.slow
+class TestTransformers:
+    def test_captions_of_held_out_scenes_are_mostly_right(self, transformers_engine):
+        made = caption_all(transformers_engine, 48)
+        right = words = 0
+        for key, caption in made.items():
+            index, variant = key.split("/")
+            truth = captions(scene(HELD_OUT, int(index)))[variant].split()
+            found = caption.text.split()
+            right += sum(a == b for a, b in zip(truth, found, strict=False))
+            words += max(len(truth), len(found))
+            assert caption.finish_reason == "stop"
+            assert 0 < caption.tokens <= 128
+        assert right / words > 0.8
+
+    def test_seed_decides_a_drawn_caption(self, transformers_engine):
+        _, image, prompt = next(requests(1))
+        for company in (1, 5):
+            for seed in range(company):
+                transformers_engine.submit(
+                    str(seed), image, prompt, Sampling(48, temperature=2.0, seed=seed)
+                )
+            made = drain(transformers_engine)
+            if company == 1:
+                alone = made["0"].text
+        assert made["0"].text == alone
+        assert len({m.text for m in made.values()}) > 1
+
+    def test_length_and_refusal(self, transformers_engine):
+        _, image, prompt = next(requests(1))
+        transformers_engine.submit("short", image, prompt, Sampling(3))
+        transformers_engine.submit("long", image, prompt * 1000, Sampling(3))
+        made = drain(transformers_engine)
+        assert (made["short"].finish_reason, made["short"].tokens) == ("length", 3)
+        assert made["long"].error.startswith("refused")

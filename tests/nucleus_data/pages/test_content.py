@@ -1,0 +1,43 @@
+import pytest
+
+from nucleus_data.pages import content, queries
+from tests.support.reported import (
+    SET,
+    Text,
+)
+
+pytestmark = pytest.mark.slow
+
+
+def test_captions_stand_with_their_origin(whole):
+    text = Text(whole.page()).text
+    assert "captions 2 in 1 variant" in text
+    assert "a plain caption" in text
+    assert "synthesized · nano · prompt short · 9 tokens · vllm 0.11.0" in text
+    assert "length: cut off" in text
+    assert "mean nothing" in text
+    assert "written with transformers" not in text
+    (variant,) = content.variants(queries.Tables(whole.corpus, whole.tables))
+    assert (variant.captions, variant.failed, variant.cut) == (2, 1, 1)
+    assert variant.words == pytest.approx(2.0), "one word of markup, three words"
+
+
+def test_training_set_is_shown_and_accounted_for(whole):
+    parsed = Text(whole.page(SET))
+    assert "3 kept = 2 training samples + 1 left out" in parsed.text
+    assert "2 samples in 3 training shards, 4.2 kB" in parsed.text
+    assert "no caption 1" in parsed.text
+    buckets = content.buckets(whole.corpus, SET)
+    assert [(b.aspect, b.samples, b.tars, b.size) for b in buckets] == [
+        ("1x1", 1, 2, 1200),
+        ("4x3", 1, 1, 3000),
+    ]
+    whole.corpus.store.remove(f"{SET}/left_out.parquet")
+    assert "1 unaccounted for" in Text(whole.page(SET)).text
+
+
+def test_signals_count_kept_against_all(whole):
+    (signal,) = content.signals(queries.Tables(whole.corpus, whole.tables))
+    assert (signal.name, signal.low, signal.high) == ("luma_mean", 0.0, pytest.approx(7 / 9))
+    assert (sum(signal.every), sum(signal.kept)) == (8, 3)
+    assert signal.every[0] == signal.every[-1] == 1

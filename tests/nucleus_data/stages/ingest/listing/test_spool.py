@@ -1,0 +1,26 @@
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nucleus_data.stages.ingest.listing import spool
+from nucleus_data.stages.ingest.listing.spool import Spool, connect, quoted
+
+SCHEMA = pa.schema([("n", pa.int64()), ("text", pa.string())])
+
+
+def test_rows_are_written_in_their_order_some_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(spool, "BATCH", 4)
+    with Spool(tmp_path / "rows.parquet", SCHEMA) as rows:
+        rows.add({"n": 0, "text": "first"})
+        rows.add_all(({"n": n} for n in range(1, 100)), limit=9)
+        assert rows.count == 10
+    file = pq.ParquetFile(tmp_path / "rows.parquet")
+    assert file.metadata.num_row_groups == 3
+    found = file.read().to_pylist()
+    assert [row["n"] for row in found] == list(range(10))
+    assert [row["text"] for row in found] == ["first", *[None] * 9]
+
+
+def test_a_text_is_a_sql_literal_whatever_is_in_it(tmp_path):
+    with connect(tmp_path) as connection:
+        for text in ("it's", "''", "a\nb", ""):
+            assert connection.sql(f"SELECT {quoted(text)}").fetchall() == [(text,)]

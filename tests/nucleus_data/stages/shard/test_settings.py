@@ -1,0 +1,26 @@
+import pytest
+from pydantic import ValidationError
+
+from nucleus_data.stages.shard.settings import ShardSettings
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"aspects": ["5x4"]}, "has '5x4'; allowed: 1x1"),
+        ({"aspects": ["1x1", "1x1"]}, "has one entry twice"),
+        ({"captions": ["short", "short"]}, "has one entry twice"),
+        ({"resolutions": [0]}, "has 0; allowed: sides of 1 pixel or more"),
+        ({"resolutions": []}, "at least 1"),
+        ({"name": "a/b"}, "pattern"),
+        ({"samples_per_tar": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_wrong_settings_are_refused(wrong, said):
+    with pytest.raises(ValidationError, match=said):
+        ShardSettings(**wrong)
+
+
+def test_the_upstream_caption_is_in_no_table_of_its_own():
+    settings = ShardSettings(captions=("source", "short", "long"))
+    assert settings.caption_tables() == ["caption.short", "caption.long"]

@@ -1,0 +1,38 @@
+"""Requests to a captioning engine, and the captions that it makes."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from nucleus_data.engines.captioner import Sampling
+from nucleus_data.stages.caption.prompts import PROMPTS
+from nucleus_data.world import render, scene
+
+HELD_OUT = 91_000  # the world that the packaged model was measured on, never trained on
+SIZES = ((128, 96), (100, 140), (200, 160), (320, 240))
+HAS = {name: importlib.util.find_spec(name) is not None for name in ("torch", "vllm")}
+needs_torch = pytest.mark.skipif(not HAS["torch"], reason="torch is not installed")
+
+
+def requests(count):
+    for i in range(count):
+        image = np.asarray(render(scene(HELD_OUT, i), *SIZES[i % len(SIZES)]))
+        for variant in ("short", "long"):
+            yield f"{i}/{variant}", image, PROMPTS[variant]
+
+
+def caption_all(engine, count, temperature=0.0):
+    """Captions with requests handed in while others run, as the stage does."""
+    done = []
+    penalty = 0.5 if temperature else 0.0
+    for number, (key, image, prompt) in enumerate(requests(count)):
+        engine.submit(
+            key, image, prompt, Sampling(128, temperature, 0.9, penalty, seed=2**62 + number)
+        )
+        if engine.pending() >= 24:
+            done += engine.step()
+    while engine.pending():
+        done += engine.step()
+    assert len(done) == 2 * count, "every request came back, once"
+    return {made.key: made for made in done}

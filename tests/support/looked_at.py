@@ -1,0 +1,9 @@
+"""A run that only looks."""
+
+from tests.support import curated
+
+RULES = "select.rules={small: 'least(width, height) < 32'}"
+
+
+def look(corpus):
+    return curated.run(corpus.uri, "status", RULES, dry_run=True)

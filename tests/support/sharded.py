@@ -1,0 +1,55 @@
+"""Training sets of a small corpus, and what is in them."""
+
+import hashlib
+import math
+import tarfile
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from nucleus_data.sets.buckets import SIZES_1024
+from tests.support import curated
+
+OVERRIDES = (
+    "select.rules={small: 'least(width, height) < 40'}",
+    "shard.resolutions=[64, 128]",
+    "shard.multiple=8",
+    "shard.samples_per_tar=3",
+)
+SIZES = [(96, 64), (64, 96), (64, 64), (160, 90), (200, 200), (130, 128), (90, 160), (80, 60)]
+
+
+def shard(corpus, *overrides, said=None):
+    """Makes the set; returns its folder, relative and as a path."""
+    run = curated.run(corpus.uri, "shard", *OVERRIDES, *overrides, said=said)
+    run.do("shard")
+    return run, corpus.store.path(run.training_set)
+
+
+def manifest(folder):
+    return pq.read_table(f"{folder}/manifest.parquet").to_pylist()
+
+
+def samples(folder, entry):
+    """id -> member suffix -> bytes, in the tar's order, by plain tarfile."""
+    found = {}
+    with tarfile.open(f"{folder}/{entry['path']}") as tar:
+        for member in tar:
+            key, suffix = member.name.split(".")
+            found.setdefault(key, {})[suffix] = tar.extractfile(member).read()
+    return found
+
+
+def nearest(width, height, aspects):
+    ratio = math.log(width / height)
+    return min(aspects, key=lambda a: abs(math.log(SIZES_1024[a][0] / SIZES_1024[a][1]) - ratio))
+
+
+def content_of(folder):
+    files = made_files(folder)
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
+
+
+def made_files(folder):
+    root = Path(folder)
+    return {str(p.relative_to(root)): p for p in root.rglob("*") if p.is_file()}
