@@ -74,7 +74,7 @@ class Ledger:
 
     @property
     def adds_up(self) -> bool:
-        """Whether each record is in exactly one state, or openly undecided; the page says if not."""
+        """Whether each record is in one state, or openly undecided; the page says if not."""
         whole = self.records == sum(self.states.values()) + self.undecided
         return whole and not (self.doubled or self.orphans)
 
