@@ -158,6 +158,7 @@ def read_layers(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def _laid_over(base: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
+    """A file's content over its base's: sections are merged, anything else is replaced."""
     return {
         **base,
         **{

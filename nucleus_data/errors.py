@@ -16,4 +16,4 @@ class CorpusError(Exception):
 
 
 class DiskFullError(CorpusError):
-    """There is no space left; the run stops, because every further shard would fail likewise."""
+    """There is no space left; the run stops, because every further shard would fail too."""

@@ -41,7 +41,7 @@ def keyed_unit(name: str, seed: int, key: str) -> float:
 
 
 def sample_unit(ident: str) -> float:
-    """Where a record stands in every `--sample`: it is in a share that is larger, in [0, 1)."""
+    """Where a record stands, in [0, 1): every `--sample` with a larger share has it."""
     return int(keyed_order(SAMPLE, ident)[:SAMPLE_DIGITS], 16) / 16**SAMPLE_DIGITS
 
 
@@ -60,7 +60,8 @@ def keyed_sql(prefix: str, *columns: str) -> str:
     """A SQL expression (DuckDB) to order by: at random, but a function of the columns alone.
 
     Args:
-        prefix: Of what is hashed; another purpose or seed, another order.
+        prefix: What is hashed before the columns: a purpose and a seed; another one gives another
+            order.
         columns: SQL of texts, for example `s.id`.
     """
     return f"md5({' || '.join([_literal(prefix), *columns])})"

@@ -45,7 +45,7 @@ class TableSpec:
             runner adds those.
         version: Raised by hand when the same input would give other values.
         settings: JSON-able settings that change values (never resources or batch sizes).
-        inputs: Names of tables whose values enter the rows (not those that only choose rows).
+        inputs: Names of tables whose values enter the rows; tables that only choose rows do not.
     """
 
     name: str

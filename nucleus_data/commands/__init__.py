@@ -55,6 +55,7 @@ def run_pipeline(name: str, steps: Sequence[str], *, chooses_at_start: bool = Fa
 
 
 def _run(command: click.Command, arguments: Sequence[str] | None, prog_name: str) -> NoReturn:
+    """Runs a command, and ends the process with its exit code."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     code = 0
     try:

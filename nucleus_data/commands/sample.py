@@ -11,7 +11,7 @@ from nucleus_data.sets.buckets import SIZES_1024
 
 RATIOS = tuple(aspect.replace("x", ":") for aspect in SIZES_1024)
 SOLVERS = ("euler", "unipc")  # of nucleus_model.sampling.solver, which would import torch
-PRECISIONS = ("float32", "bfloat16")  # of nucleus_model.checkpoints.export, likewise
+PRECISIONS = ("float32", "bfloat16")  # of nucleus_model.checkpoints.export too
 GB = 1 << 30
 
 
@@ -73,7 +73,7 @@ def sample(checkpoint: Path, prompts: tuple[str, ...], out: Path, **options: Any
     type=click.Choice(PRECISIONS),
     default="float32",
     show_default=True,
-    help="Of the transformer's weights.",
+    help="Precision of the transformer's weights.",
 )
 @click.option(
     "--shard-gb",

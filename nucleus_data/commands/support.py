@@ -100,7 +100,7 @@ def opened(
         overrides: `key.sub=value`.
         ray: Whether it works, so that a cluster is needed; a dry run needs none.
         say: Where lines for people go.
-        options: See `line.steps.open_run`.
+        options: Further arguments of `line.steps.open_run`: `choice`, `dry_run`, `create`.
     """
     from nucleus_data.line.recipe import load_recipe
     from nucleus_data.line.steps import open_run

@@ -74,9 +74,12 @@ class Corpus:
         self._connection: duckdb.DuckDBPyConnection | None = None
 
     def _create(self) -> dict[str, Any]:
+        """Makes a new corpus's marker, and finds out whether the store refuses to overwrite."""
         probe = "claims/probe"
         self.store.remove(probe)
         self.store.create(probe, b"first")
+        # Some S3 servers ignore the condition of a conditional put: then two writers would
+        # overwrite each other's parts and not notice.
         safe = not self.store.create(probe, b"second") and self.store.read(probe) == b"first"
         self.store.remove(probe)
         marker = {"format": FORMAT, "several_writers": safe}
@@ -167,6 +170,7 @@ class Corpus:
         return joined
 
     def _group(self, group: str) -> duckdb.DuckDBPyRelation:
+        """The tables of a stage's groups (`inspect.*`) as one relation, joined by record."""
         relation = self.table(group)
         keys = ("shard", "row", "id")
         short = group.split(".", 1)[1]

@@ -53,6 +53,8 @@ def read_images(store: Store, shard: int, records: pa.Table, tar_size: int) -> I
     sizes = records.column("size").to_numpy()
     digests = records.column("sha256").to_pylist()
     files = records.column("file").to_pylist()
+    # A request costs more than the bytes between two wanted images: where most are wanted, a gap is
+    # read too.
     gap = BLOCK if sizes.sum() >= WHOLE_SHARE * tar_size else SMALL_GAP
     for first, last in _runs(offsets, sizes, gap):
         start = int(offsets[first])
@@ -60,6 +62,8 @@ def read_images(store: Store, shard: int, records: pa.Table, tar_size: int) -> I
         for i in range(first, last):
             at = int(offsets[i]) - start
             image = block[at : at + int(sizes[i])]
+            # A tar of the same size may still be another one: no value is ever of other bytes than
+            # the record's.
             if hashlib.sha256(image).hexdigest() != digests[i]:
                 raise CorpusError(
                     f"{name} changed: {files[i]} no longer has the SHA-256 that it was "

@@ -18,7 +18,7 @@ def publish(
         store: The corpus's store.
         folder: The table's folder.
         content: Its sums, JSON-able.
-        indent: Of the JSON; each table keeps the form that it was first written in.
+        indent: Spaces that the JSON is indented by; a table keeps what it was first written with.
     """
     text = json.dumps(content, sort_keys=True, indent=indent)
     store.create(f"{folder}/{MARKER}", text.encode())

@@ -21,7 +21,7 @@ COPIED = (".jsonl", ".png", ".json")
 
 
 class RunFolder:
-    """One run's files. Names of its methods' files are those above.
+    """The files of one run, under `runs/<run>/`.
 
     Args:
         store: The corpus's store.

@@ -180,12 +180,14 @@ class Store:
             self.fs.invalidate_cache(self.path(name))
 
     def _link(self, name: str, write: Callable[[Path], None]) -> None:
+        """Writes a hidden file beside the target, and links it: the name appears whole or never."""
         target = Path(self.path(name))
         target.parent.mkdir(parents=True, exist_ok=True)
         part = _hidden(target)
         with _full_disk(name):
             try:
                 write(part)
+                # `rename` would replace what another writer put there; a link fails, as it should.
                 os.link(part, target)
             finally:
                 part.unlink(missing_ok=True)
@@ -203,11 +205,14 @@ def with_retries(call: Callable[[], T]) -> T:
                 raise
             if error.errno in FINAL_ERRNOS:
                 raise
+        # With jitter, so that workers that were refused together do not come back together.
         time.sleep(FIRST_DELAY_S * 2**attempt * (0.5 + random.random()))
     raise AssertionError("unreachable")
 
 
 class _full_disk:
+    """Turns a file system's `no space` and `quota exceeded` into `DiskFullError`."""
+
     def __init__(self, name: str) -> None:
         self.name = name
 
@@ -223,11 +228,13 @@ class _full_disk:
 
 
 def _hidden(target: Path) -> Path:
+    """A name beside the target by which `sweep` finds its writer's machine and process."""
     unique = f"{socket.gethostname()}.{os.getpid()}.{random.getrandbits(32):08x}"
     return target.with_name(f".{target.name}.{unique}.part")
 
 
 def _write_synced(path: Path, data: bytes) -> None:
+    """Writes a file that is on the disk before it gets its name."""
     with path.open("wb") as file:
         file.write(data)
         file.flush()

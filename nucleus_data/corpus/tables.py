@@ -124,6 +124,7 @@ class Table:
             if not fresh.all():
                 table = table.filter(pa.array(fresh))
                 rows = rows[fresh]
+            # An empty first part is written all the same: it says that the shard was done.
             if number > 0 and not len(rows):
                 return 0
             name = f"{self.folder}/{shard:06d}-{number}.parquet"
@@ -136,11 +137,13 @@ class Table:
             }
             if self.store.create(name, encode_part(table, content)):
                 return len(rows)
+            # Another writer was faster: its rows stay, and those it lacks go into the next part.
             winner = _footer(pq.ParquetFile(pa.BufferReader(self.store.read(name))).schema_arrow)
             taken = np.concatenate([taken, decode_rows(winner["rows"])])
             number += 1
 
     def _open_parts(self, shard: int) -> Iterator[tuple[int, pa.NativeFile]]:
+        """A shard's parts, by number; they are numbered without gaps, so no listing is needed."""
         number = 0
         while True:
             name = f"{self.folder}/{shard:06d}-{number}.parquet"
@@ -218,6 +221,7 @@ def parts_sql(store: Store, folder: str) -> str:
 
 
 def _footer(schema: pa.Schema) -> Mapping[str, str]:
+    """Our keys of a part's footer, without their prefix."""
     metadata = schema.metadata or {}
     footer = {
         key.decode()[len(PREFIX) :]: value.decode()

@@ -138,9 +138,9 @@ def check_length(prompt_tokens: int, max_tokens: int, max_model_len: int) -> Non
     """Refuses a request that may not fit, so that no engine cuts a caption shorter than asked.
 
     Args:
-        prompt_tokens: Of picture and prompt.
-        max_tokens: Of the caption.
-        max_model_len: What there is room for.
+        prompt_tokens: Tokens of the picture and the prompt.
+        max_tokens: Longest caption, in tokens.
+        max_model_len: Tokens that the engine has room for, of prompt and caption together.
 
     Raises:
         ValueError: It may not fit.

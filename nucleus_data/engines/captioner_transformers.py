@@ -1,9 +1,8 @@
 """transformers' `generate` in batches: slower than vLLM, and there wherever torch is.
 
 A batch shares one `max_tokens`. Sampling is done by adding Gumbel noise to the logits and taking
-the largest (Gumbel,
-1954: the same distribution), with a generator of its own for every request, so that a caption does
-not depend on the batch it was in.
+the largest (Gumbel 1954: the same distribution), with a generator of its own for every request, so
+that a caption does not depend on the batch it was in.
 """
 
 import os
@@ -28,11 +27,11 @@ Request = tuple[str, Pixels, str, Sampling]
 
 
 class TransformersEngine:
-    """An engine on `transformers`. See `nucleus_data.engines.captioner.Engine`.
+    """An `Engine` (`captioner`) on the package transformers.
 
     Args:
-        model: What to load.
-        settings: How.
+        model: The model to load.
+        settings: Device, precision, and limits of requests.
     """
 
     name = "transformers"
@@ -53,6 +52,7 @@ class TransformersEngine:
         self._max_model_len = settings.max_model_len
         self._batch = min(settings.max_in_flight, MAX_BATCH)
         self._processor = transformers.AutoProcessor.from_pretrained(model.location, **source)
+        # `generate` goes on from the last token of each row, which must not be padding.
         self._processor.tokenizer.padding_side = "left"
         self._model = transformers.AutoModelForImageTextToText.from_pretrained(
             model.location, dtype=dtype, **source
@@ -99,6 +99,7 @@ class TransformersEngine:
                 fits.append(request)
         if not fits:
             return refused
+        # Without the refused ones, as their length would pad all others.
         inputs = self._inputs(fits) if refused else inputs
         return refused + self._generate(fits, inputs, longest)
 
@@ -118,6 +119,7 @@ class TransformersEngine:
         return inputs.to(self._model.device)
 
     def _generate(self, batch: list[Request], inputs: Any, max_tokens: int) -> list[Generated]:
+        """Captions of a batch, each cut at its own end token."""
         import torch
 
         start = inputs["input_ids"].shape[1]
@@ -155,8 +157,11 @@ class _Draw:
                 continue
             logits = scores[i] / sampling.temperature
             order = logits.argsort(descending=True)
+            # The probability of all likelier tokens: the one that crosses top_p is still kept.
             before = logits[order].softmax(0).cumsum(0) - logits[order].softmax(0)
             logits[order[before >= sampling.top_p]] = float("-inf")
+            # Drawn on the CPU, so that a seed gives the same caption on any device; clamped, as the
+            # logarithm of 0 would be infinite.
             uniform = torch.rand(logits.shape[0], generator=self._random[i]).to(logits)
             scores[i] = logits - torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
         return scores

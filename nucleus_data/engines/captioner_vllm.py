@@ -38,11 +38,11 @@ ENVIRONMENT = {
 
 
 class VllmEngine:
-    """An engine on `vllm.LLMEngine`. See `nucleus_data.engines.captioner.Engine`.
+    """An `Engine` (`captioner`) on `vllm.LLMEngine`.
 
     Args:
-        model: What to load.
-        settings: How.
+        model: The model to load.
+        settings: Memory, precision, and limits of requests.
     """
 
     name = "vllm"
@@ -50,6 +50,8 @@ class VllmEngine:
     def __init__(self, model: ModelReference, settings: EngineSettings) -> None:
         for variable, value in ENVIRONMENT.items():
             os.environ.setdefault(variable, value)
+        # A folder needs no hub, and a worker may have no network. Once the hub's package is
+        # imported, the variable is no longer read.
         if model.local and "huggingface_hub" not in sys.modules:
             os.environ.setdefault("HF_HUB_OFFLINE", "1")
         import torch  # noqa: F401 - its logger is set up here, and silenced before vLLM is imported
@@ -103,6 +105,7 @@ class VllmEngine:
         picture = {"image": Image.fromarray(image)}
         request: Any = {"prompt": self._text(prompt), "multi_modal_data": picture}
         try:
+            # Rendered here and not by `add_request`, to know how many tokens the picture takes.
             (rendered,) = self._engine.renderer.render_cmpl([request])
             check_length(
                 len(rendered["prompt_token_ids"]), sampling.max_tokens, self._max_model_len

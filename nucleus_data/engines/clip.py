@@ -24,8 +24,8 @@ class Clip:
 
     Args:
         name: What open_clip calls it, for example `local-dir:FOLDER`.
-        device: Where it runs.
-        precision: Of weights and layers.
+        device: torch's name of the device that it runs on.
+        precision: Precision of its weights and layers.
 
     Attributes:
         width: D, the length of a vector.
@@ -98,7 +98,7 @@ def load_clip(
         model: `nano` (the packaged one, for synthetic scenes), a folder with
             `open_clip_config.json`, or what `resolve_model` made of a hub name.
         device: As torch names it.
-        precision: Of weights and layers.
+        precision: Precision of its weights and layers.
 
     Returns:
         The model.

@@ -82,6 +82,7 @@ def resolve_model(model: str, revision: str | None, kind: ModelKind = CAPTIONER)
     key = kind.key
     folder = kind.nano if model == NANO else Path(model).expanduser()
     if not folder.is_dir():
+        # A hub name has one slash: anything else was meant as a path, and is missing.
         if model == NANO or model.startswith((".", "/", "~")) or model.count("/") != 1:
             raise RequestError(
                 f"{key}: {folder} is not a folder; allowed are nano, a folder, a hub name"
@@ -97,6 +98,7 @@ def resolve_model(model: str, revision: str | None, kind: ModelKind = CAPTIONER)
         raise RequestError(
             f"{key}: {folder} needs {kind.config} and *.safetensors, and lacks one of them"
         )
+    # Files are hashed again when their size or time changes: some weights take seconds to read.
     stamp = tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
     content = _content_hash(stamp)
     if revision and revision != content:

@@ -26,7 +26,7 @@ class Head:
         first: (H, D) weight of the hidden layer.
         first_bias: (H,).
         second: (H,) weight of the output.
-        second_bias: Of the output.
+        second_bias: Bias of the output, one number.
     """
 
     kind: str

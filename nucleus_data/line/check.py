@@ -62,6 +62,8 @@ def check(recipe: Recipe) -> Iterator[str]:
                 f"quick_train.aspects has {', '.join(sorted(unknown))}; the training set has "
                 f"{', '.join(shard.aspects)}"
             )
+    # The counts of a model do not depend on the resolution; the tokens that are told are of the
+    # smallest one.
     smallest = min(phase.resolution or min(shard.resolutions) for phase in plan)
     size = model_size(training.model_copy(update={"resolution": smallest, "phases": ()}))
     if shard.multiple % size.pixels_a_token:

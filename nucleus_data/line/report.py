@@ -23,7 +23,7 @@ class Report(CorpusStage[ReportSettings]):
     """Writes the page, from this run's stages and, of those it did not run, the newest ones.
 
     Args:
-        settings: The page's.
+        settings: How much the page shows.
         shard: The stage whose set is shown.
     """
 

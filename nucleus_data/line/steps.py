@@ -41,7 +41,7 @@ def open_run(
         choice: Which records are worked on.
         dry_run: Count, do no work, write nothing.
         create: Make the corpus if there is none.
-        loop: Makes what does a stage's items.
+        loop: Makes the loop that does a stage's items.
         say: Where lines for people go.
 
     Raises:
@@ -77,8 +77,8 @@ def run_line(
 
     Args:
         run: The run.
-        stages: The recipe's.
-        names: Which of them, in order.
+        stages: The recipe's stages, by name.
+        names: Which of them are run, in order.
         chooses_at_start: The run's limit and sample are the first stage's; the later ones take all
             that it made.
     """

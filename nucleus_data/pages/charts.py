@@ -63,6 +63,7 @@ def stacked_bar(segments: Sequence[Segment], label: str) -> Markup:
     shown = [s for s in segments if s.value > 0]
     total = sum(s.value for s in shown)
     widths = [max(HAIR, s.value / total * BAR_WIDTH) for s in shown]
+    # The hairs make the bar too long; all parts give way in proportion.
     scale = BAR_WIDTH / sum(widths) if widths else 1.0
     parts, x = [], 0.0
     for segment, width in zip(shown, widths, strict=True):
@@ -123,8 +124,8 @@ def line_chart(
         series: At least one line; those without points are not drawn.
         x_label: What the horizontal axis shows.
         y_label: What the vertical axis shows.
-        width: Of the drawing, in CSS pixels at full size.
-        height: Likewise.
+        width: Width of the drawing, in CSS pixels at full size.
+        height: Height of the drawing, in CSS pixels at full size.
     """
     lines = [
         Series(s.label, finite, s.css, s.marks)
@@ -195,7 +196,7 @@ def histogram(
 
     Args:
         every: A count for each bin, the bins equally wide (in the logarithm, if `logarithmic`).
-        kept: Likewise, of kept records alone.
+        kept: A count for each of the same bins, of kept records alone.
         low: Where the first bin begins, in the signal's unit.
         high: Where the last bin ends.
         logarithmic: Whether the axis is; the first bin then also holds what is below it (zeros).

@@ -26,7 +26,7 @@ class Variant:
     Attributes:
         name: The variant.
         captions: Rows with a text.
-        failed: Rows without.
+        failed: Rows without a text.
         cut: Captions that reached their limit of tokens.
         words: Mean words a caption; None without captions.
         models: Names of models, sorted.
@@ -207,11 +207,13 @@ def signals(tables: Tables) -> list[Signal]:
         (row,) = tables.rows(f"select {stats} from {tables.sql(table)}")
         for i, (name, column) in enumerate(finite.items()):
             low, high, mean, positive = row[4 * i : 4 * i + 4]
+            # A histogram of a flag or an orientation says nothing that a count would not.
             few = types[name] in INTEGERS and high is not None and high - low < 8
             if low is None or low == high or few:
                 continue
             logarithmic = low >= 0 and high > SKEWED * mean
             if logarithmic:
+                # Zeros have no logarithm, and one tiny value would stretch the whole axis.
                 low = max(positive, high / 1e6)
             found.append(
                 _histogram(tables, table, name, column, (float(low), float(high)), logarithmic)
@@ -227,6 +229,7 @@ def _histogram(
     limits: tuple[float, float],
     logarithmic: bool,
 ) -> Signal:
+    """Counts a signal's values in `BINS` bins, of all records and of the kept ones."""
     low, high = limits
     value, first, last = "v", low, high
     if logarithmic:

@@ -56,10 +56,10 @@ class Ledger:
 
     Attributes:
         records: Rows of `records`.
-        with_image: Those that have an image.
+        with_image: Rows of `records` that have an image.
         states: State -> rows of the selection.
         undecided: Records without a row in the selection.
-        doubled: Records with more than one.
+        doubled: Records with more than one row in the selection.
         orphans: Rows of the selection without a record.
         without_survivor: Duplicates that name no kept record.
     """
@@ -88,8 +88,8 @@ class Reason:
         name: The rule's name, or the failure's code.
         condition: The rule's SQL; None for failures.
         count: Records with this reason.
-        alone: Those without any other.
-        retryable: Those that `nucleus retry` would try again.
+        alone: Records with this reason and no other.
+        retryable: Records that `nucleus retry` would try again.
     """
 
     state: str
@@ -146,8 +146,8 @@ class Cluster:
 
     Attributes:
         kept: The survivor; None if the selection does not have it.
-        size: How many were dropped.
-        members: The first of them.
+        size: How many records were dropped for it.
+        members: The first of those.
     """
 
     kept: Decision | None
@@ -323,6 +323,7 @@ def decision(row: tuple[Any, ...]) -> Decision:
 def _distances(
     tables: Tables, ids: Sequence[str]
 ) -> dict[frozenset[str], tuple[int | None, int | None, bool]]:
+    """Pairs among some ids: the distances of both hashes in bits, and whether files are equal."""
     if "dedup" not in tables:
         return {}
     marks = _marks(ids)

@@ -59,7 +59,7 @@ def render(
     thumbnails: int,
     made_at: datetime,
 ) -> str:
-    """The page's HTML. Arguments as those of `write_report`."""
+    """The page's HTML; `write_report` says what the arguments are."""
     tables = queries.Tables(corpus, hashes)
     plan = runs.read_json(corpus.store, runs.path_of(run, runs.PLAN))
     decided = "selection" in tables

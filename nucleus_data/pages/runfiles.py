@@ -49,11 +49,11 @@ class QuickTrain:
     """A quick training run.
 
     Attributes:
-        training: Points (step, loss).
-        held_out: Likewise, of the held-out samples.
+        training: Points (step, loss) of the training samples.
+        held_out: Points (step, loss) of the held-out samples.
         not_finite: Losses that are no numbers.
         rows: Samples by prompt.
-        seeds: One a column of the samples.
+        seeds: The seed of each column of the samples.
         unreadable: Lines that were cut off.
         summary: What the run says of itself (preset, parameters, steps, …); may be empty.
     """

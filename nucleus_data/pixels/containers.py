@@ -160,6 +160,7 @@ def check_tiff(data: bytes) -> int:
 
 
 def _check_tiff_tags(data: bytes, at: int, order: str, big: bool) -> None:
+    """Refuses a page whose tags count more values than a picture needs."""
     head, layout, within = ("Q", "HHQQ", 8) if big else ("H", "HHII", 4)
     (entries,) = struct.unpack_from(order + head, data, at)
     at += struct.calcsize("<" + head)
@@ -184,7 +185,7 @@ def _check_tiff_tags(data: bytes, at: int, order: str, big: bool) -> None:
 
 
 def _check_tiff_parts(sizes: dict[int, int]) -> None:
-    """A strip or a tile is decoded into memory of its own, whatever the picture's size."""
+    """Bounds a strip or tile: it is decoded into memory of its own, whatever the picture's size."""
     width, height, bits, coding, samples, rows, tile_width, tile_height = (
         sizes.get(tag, missing) for tag, missing in _TIFF_SIZES.items()
     )
@@ -195,7 +196,7 @@ def _check_tiff_parts(sizes: dict[int, int]) -> None:
 
 
 def _check_bmp(data: bytes) -> None:
-    """Run-length coding (compression 1 and 2) is decoded at some 2 MB/s."""
+    """Bounds run-length coded files (compression 1 and 2): they are decoded at some 2 MB/s."""
     if len(data) >= 34 and int.from_bytes(data[14:18], "little") >= 40:
         compression = int.from_bytes(data[30:34], "little")
         if compression in (1, 2) and len(data) > MAX_BMP_RUN_BYTES:

@@ -152,6 +152,7 @@ def _quantisation(tables: bytes, number: int) -> bytes | None:
 
 
 def _read_frame(body: bytes, marker: int) -> _Frame:
+    """What the frame's header says, given the segment's body and marker."""
     if len(body) < 6:
         raise PixelError(Reason.CORRUPT, "a frame header that is too short")
     bits, height, width, components = struct.unpack_from(">BHHB", body)
@@ -186,7 +187,7 @@ def check_scans(data: bytes, header: JpegHeader) -> None:
 
 
 def _next_scan(data: bytes, at: int) -> int:
-    """Behind the next scan's header; -1 at the end of the picture."""
+    """The place behind the next scan's header; -1 at the end of the picture."""
     for _ in range(MAX_SEGMENTS):
         found = _SCAN_MARKER.search(data, at)
         if found is None or found[1][0] == _EOI:

@@ -142,6 +142,7 @@ class Picture:
         if swaps_sides(self._turn):
             full, wanted = full[::-1], wanted[::-1]
         luma, pixels_HWC, factor = self._source.luma_and_blocks(*wanted)
+        # Blocks that fill the wanted size exactly are the means that are asked for.
         if full != (wanted[0] * factor, wanted[1] * factor):
             pixels_HWC = area_average(pixels_HWC, factor, full, wanted)
         small = pixels_HWC
@@ -268,6 +269,7 @@ def open_picture(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Picture:
     file_format = sniff(data)
     if file_format == "jpeg":
         return _open_jpeg(data, limits)
+    # Before Pillow opens it: the WebP decoder claims memory for all pixels at once.
     size = webp_size(data) if file_format == "webp" else None
     if size is not None:
         _check_size(*size, limits, "webp")
@@ -299,6 +301,7 @@ def open_picture(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Picture:
 
 
 def _open_jpeg(data: bytes, limits: Limits) -> Picture:
+    """Opens a JPEG by its own header; Pillow is not asked."""
     jpeg = read_jpeg_header(data)
     orientation = read_orientation(jpeg.exif)
     width, height = jpeg.width, jpeg.height
@@ -328,6 +331,7 @@ def _tiff_orientation(image: Image.Image) -> int:
 def _check_size(
     width: int, height: int, limits: Limits, file_format: str, mode: str = "RGB"
 ) -> None:
+    """Refuses a picture that is too large or too long, given its size in pixels."""
     found = f"{width}x{height}"
     if width < 1 or height < 1:
         raise PixelError(Reason.CORRUPT, f"a picture of {found} pixels")

@@ -165,6 +165,9 @@ class PillowSource:
 
     @cached_property
     def _flat(self) -> Image.Image:
+        """The decoded picture, opaque and 8-bit."""
+        # Taken only once: Pillow's object is half-loaded after a failure, and another `load` might
+        # hand out what there is of it.
         image, self._lazy = self._lazy, None
         if image is None:
             raise PixelError(Reason.CORRUPT, f"{self._format} failed to decode before")

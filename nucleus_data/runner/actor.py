@@ -80,6 +80,7 @@ class StageActor:
         return state.commit()
 
     def _put(self, row: Row) -> None:
+        """Queues a row; raises StageDiedError instead of waiting for a stage that is dead."""
         while True:
             self._check()
             try:
@@ -92,6 +93,7 @@ class StageActor:
             raise StageDiedError(self.died)
 
     def _work(self) -> None:
+        """The stage's thread: sets up, then processes rows until the actor ends."""
         stand_somewhere()
         try:
             self.job.stage.setup()
@@ -108,6 +110,7 @@ class StageActor:
             self.died = traceback.format_exc()
 
     def _feed(self) -> Iterator[Row | None]:
+        """Rows as they come; None while the stage holds some back and no other waits."""
         watch = Watchdog(self.job.row_timeout_s)
         while True:
             try:
@@ -126,6 +129,7 @@ class StageActor:
             yield row
 
     def _accept(self, outcome: Any) -> None:
+        """Gives an outcome to its shard, and wakes the call that waits for the shard's last one."""
         with self.lock:
             entry = self.shards.get(outcome.row.shard)
         self.in_flight -= 1
@@ -148,14 +152,14 @@ class Watchdog:
         self.touched = 0.0
 
     def touch(self) -> None:
-        """A row moved."""
+        """Notes that a row moved: the time begins anew."""
         now = time.monotonic()
         if now - self.touched > min(TICK_S, self.timeout_s / 4):
             faulthandler.dump_traceback_later(self.timeout_s, exit=True)
             self.touched = now
 
     def rest(self) -> None:
-        """Nothing is under way."""
+        """Notes that nothing is under way: no time runs."""
         if self.touched:
             faulthandler.cancel_dump_traceback_later()
             self.touched = 0.0

@@ -45,6 +45,8 @@ def run_guarded(job: StageJob, shard: int, limit: int | None) -> Summary:
 
 
 class _Child:
+    """A child process that holds the stage and does one row at a time."""
+
     def __init__(self, job: StageJob) -> None:
         self.job = job
         self.process_handle: subprocess.Popen[bytes] | None = None
@@ -87,6 +89,7 @@ class _Child:
             self.process_handle = None
 
     def _start(self) -> None:
+        """Starts the child and waits until its stage is set up."""
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "nucleus_data.runner.guarded", str(theirs.fileno())]
         # What the worker can import the child can too: a job's working directory is on the worker's
@@ -96,6 +99,8 @@ class _Child:
             command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=env
         )
         theirs.close()
+        # A fresh interpreter, not a fork: a forked child of a process with threads (Ray's, numba's)
+        # may wait for a lock that nobody holds any more.
         self.connection = Connection(ours.detach())
         self.connection.send(self.job.stage)
         if not self.connection.poll(SETUP_TIMEOUT_S):

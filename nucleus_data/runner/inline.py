@@ -55,6 +55,7 @@ class InlineLoop:
                     text = f"{type(error).__name__}: {error}".splitlines()[0]
                     failed = FailedShard(item.number, text, traceback.format_exc())
                     self.report.failed.append(failed)
+                    # Every further shard would fail too.
                     if isinstance(error, DiskFullError):
                         break
                     continue
@@ -71,6 +72,7 @@ class InlineLoop:
         return items
 
     def _one(self, item: Item) -> Summary:
+        """Does one item; the stage is set up when the first row needs it."""
         if not isinstance(self.work, StageJob):
             return self.work.run(item.number)
         state = self.work.open(item.number, item.limit)

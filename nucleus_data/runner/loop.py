@@ -41,6 +41,7 @@ DEATHS = (
 
 @ray.remote
 def _run_task(work: StageJob | Task, item: Item) -> Summary:
+    """Does one item in a worker process."""
     stand_somewhere()
     if not isinstance(work, StageJob):
         return work.run(item.number)
@@ -78,7 +79,7 @@ class Loop:
     Args:
         name: The stage's name, for people.
         work: A row stage's job, or a task.
-        resources: What its workers get.
+        resources: What each worker gets: CPUs, GPUs, memory.
         progress: Show a progress bar when the output is a terminal.
     """
 
@@ -142,6 +143,7 @@ class Loop:
             self.bar.update()
 
     def _run_tasks(self, items: Iterable[Item]) -> None:
+        """Does items as plain tasks, a window of them at a time."""
         remote = _run_task.options(max_retries=0, **self.resources.ray_options())
         pending = iter(items)
         again: deque[Item] = deque()
@@ -163,6 +165,7 @@ class Loop:
                 self.settle(reference, running.pop(reference), again)
 
     def _window(self) -> int:
+        """How many tasks are in flight: twice as many as fit, so that no CPU waits for us."""
         if self.resources.workers is not None:
             return self.resources.workers
         cpus = ray.cluster_resources().get("CPU", 1)
@@ -182,6 +185,7 @@ class Loop:
             if isinstance(cause, StageDiedError):
                 self._died(item, cause, again)
                 return False
+            # Every further shard would fail too: none is begun, those in flight may still end.
             if isinstance(cause, DiskFullError):
                 self.stop = str(cause)
             self._fail(item, f"{type(cause).__name__}: {cause}", str(error))
@@ -193,6 +197,7 @@ class Loop:
         return True
 
     def _died(self, item: Item, error: Exception, again: deque[Item]) -> None:
+        """Decides what becomes of an item whose worker died: again, guarded, or failed."""
         item.deaths += 1
         self.report.deaths += 1
         if item.deaths >= FAILED_AFTER or (
@@ -205,6 +210,7 @@ class Loop:
             again.append(item)
 
     def _fail(self, item: Item, error: str, trace: str) -> None:
+        """Notes an item that is given up."""
         self.report.failed.append(FailedShard(item.number, error.splitlines()[0][:2000], trace))
         self.bar.update()
 
@@ -238,6 +244,7 @@ class ActorPool:
         first = next(pending, None)
         if first is None:
             return
+        # Looked at before any actor starts: no model is loaded when there is nothing to do.
         again.append(first)
         for _ in range(self.loop.resources.actors):
             self._start()
@@ -248,6 +255,7 @@ class ActorPool:
                 ray.kill(actor)
 
     def _work(self, pending: Any, again: deque[Item]) -> None:
+        """Hands shards to actors that are ready, until none is left or the run stops."""
         exhausted = False
         while True:
             for actor in self.load:
@@ -269,6 +277,7 @@ class ActorPool:
                     self._settle(reference, again)
 
     def _settle(self, reference: Any, again: deque[Item]) -> None:
+        """Takes one outcome; an actor that died is replaced."""
         item, actor = self.running.pop(reference)
         if self.loop.settle(reference, item, again):
             if actor in self.load:
@@ -283,6 +292,7 @@ class ActorPool:
         self.starting[actor.ready.remote()] = actor
 
     def _started(self, reference: Any) -> None:
+        """Takes an actor that is ready, or starts another if it died. Raises SetupFailedError."""
         actor = self.starting.pop(reference)
         try:
             seconds = ray.get(reference)

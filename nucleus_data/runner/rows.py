@@ -97,6 +97,7 @@ class ShardRows:
             )
             for record in self.todo.select(["row", "id", "file"]).to_pylist()
         ]
+        # Decided before any byte is read, so that images are read in as few requests as possible.
         read = [stage.reads_images and stage.needs_image(row) for row in rows]
         images: Iterator[bytes] = iter(())
         if any(read):
@@ -119,6 +120,7 @@ class ShardRows:
                 f"stage {self.job.stage.name!r} gave a second result "
                 f"for row {row.row} of shard {self.shard}"
             )
+        # Outcomes wait for the whole shard; their images need not.
         row.image = None
         self.outcomes[row.row] = outcome
 
@@ -135,6 +137,7 @@ class ShardRows:
             mine = [o for o in outcomes if name in o.row.wanted]
             retryable = [o for o in mine if isinstance(o, RowFailure) and o.retryable]
             final = [o for o in mine if not (isinstance(o, RowFailure) and o.retryable)]
+            # Failures that may pass are no rows of the table: a row would count as done.
             if final:
                 target.append(self.shard, self._part(name, final), self._part_footer())
             if retryable:
@@ -154,6 +157,7 @@ class ShardRows:
         return self.summary
 
     def _candidates(self) -> pa.Table:
+        """The shard's records that the stage works on, sorted by row."""
         records = self.corpus.records.read(self.shard, RECORD_COLUMNS)
         if records is None:
             raise CorpusError(f"shard {self.shard} has no records")
@@ -169,6 +173,7 @@ class ShardRows:
         return sample_rows(chosen, self.job.sample)
 
     def _uncovered(self, candidates: pa.Table) -> tuple[pa.Table, dict[int, frozenset[str]]]:
+        """Which candidates lack a result, and in which tables."""
         wanted: dict[int, set[str]] = {}
         for name, target in self.targets.items():
             failed = self.corpus.failed_rows(target, self.shard)
@@ -177,6 +182,8 @@ class ShardRows:
                     pc.is_in(candidates.column("row"), pa.array(failed, pa.int32()))
                 )
             else:
+                # What failed for now counts as done until `nucleus retry`: a run that is started
+                # again does not kill a worker on the same image.
                 lacking = missing_rows(candidates, np.union1d(target.covered(self.shard), failed))
             for row in lacking.column("row").to_pylist():
                 wanted.setdefault(row, set()).add(name)
@@ -198,6 +205,7 @@ class ShardRows:
         return found
 
     def _part(self, name: str, outcomes: list[Result | RowFailure]) -> pa.Table:
+        """One table's rows; a result whose columns are not the table's is refused."""
         spec = self.specs[name]
         rows = []
         for outcome in outcomes:

@@ -46,7 +46,7 @@ class Choice:
     sample: float = 1.0
 
     def options(self) -> str:
-        """As a command that is told to people has it: ` --limit 5 --sample 1%`; or nothing."""
+        """The options of a command that chooses so: ` --limit 5 --sample 1%`; empty for all."""
         limit = "" if self.limit is None else f" --limit {self.limit}"
         return limit + ("" if self.sample == 1 else f" --sample {100 * self.sample:g}%")
 
@@ -62,7 +62,7 @@ class Run:
         pins: The config hashes that follow from the settings.
         command: Name for people, for example `inspect`.
         resources: What the workers of each stage get, by the stage's name.
-        loop: Makes what does a stage's items.
+        loop: Makes the loop that does a stage's items.
         choice: Which records are worked on.
         dry_run: Count, do no work, write nothing.
         plan: Further facts for `plan.json`: the resolved configuration, the software's version.
@@ -99,7 +99,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The run's, of its folder below `runs/`; empty for a dry run."""
+        """The name of the run's folder below `runs/`; empty for a dry run."""
         return self._folder.name if self._folder else ""
 
     @property
@@ -148,7 +148,8 @@ class Run:
 
         Args:
             inputs: Config hashes of the tables whose values enter it.
-            parts: Those whose parts count; `records` too, where rows enter that no input has.
+            parts: Config hashes of the tables whose parts count; `records` is among them where rows
+                enter that no input has.
             deciding: What else decides about it: the stage's version and settings.
         """
         identity = {

@@ -13,11 +13,12 @@ class Summary:
 
     Attributes:
         rows: Records that the stage is asked about.
-        already: Of these, the ones that had a result before.
-        done: Measured now.
-        failed: Failed now, by reason code (of these, `retryable` may pass).
-        seconds: Worker time by phase.
-        bytes: Image bytes read.
+        already: Those of `rows` that had a result before.
+        done: Rows that got a result now.
+        failed: Rows that failed now, by reason code.
+        retryable: Those of `failed` that may pass.
+        seconds: Worker time in seconds, by phase.
+        bytes: Image bytes that were read.
         extra: Further counts of tasks that are not row stages.
     """
 

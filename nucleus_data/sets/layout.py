@@ -63,8 +63,8 @@ class PlannedTar:
         path: `<resolution>/<aspect>/<number in the bucket>.tar`.
         resolution: Side of the square bucket, in pixels.
         aspect: The aspect bucket, for example `4x3`.
-        width: Of the bucket's pictures, in pixels.
-        height: Of the bucket's pictures, in pixels.
+        width: Width of a training picture, in pixels.
+        height: Height of a training picture, in pixels.
         rows: `PLAN_SCHEMA`, in the tar's order.
     """
 
@@ -82,7 +82,7 @@ class SetFolder:
     """A training set's files.
 
     Attributes:
-        store: Of the corpus.
+        store: The corpus's store.
         path: `sets/<name>/<config hash>`.
     """
 

@@ -29,12 +29,12 @@ class Bands(NamedTuple):
     """Power, in levels^2 a pixel.
 
     Attributes:
-        everything: Of all frequencies but the mean, added up over the tiles.
-        high: Of those above 0.25 cycles a pixel.
+        everything: Power of all frequencies but the mean, added up over the tiles.
+        high: Power of the frequencies above 0.25 cycles a pixel.
         middle: Mean power of a frequency between 0.06 and 0.2 (of the larger one across and down),
             in the four tiles that have most of it.
-        highest: Mean power of one of 0.33 and more, in the same tiles.
-        natural: What the latter would be if power fell with 1/f^2; 0 in tiles so small that one of
+        highest: Mean power of a frequency of 0.33 and more, in the same tiles.
+        natural: What `highest` would be if power fell with 1/f^2; 0 in tiles so small that one of
             the bands is empty.
     """
 
@@ -47,7 +47,7 @@ class Bands(NamedTuple):
 
 @lru_cache(maxsize=16)
 def _weights(height: int, width: int) -> tuple[Floats, float]:
-    """What takes the first four out of half a spectrum, 4 x ((W//2 + 1) * H), and the natural fall.
+    """Weights that give `Bands` from half a spectrum, 4 x ((W//2 + 1) * H), and the natural fall.
 
     Half a spectrum holds every column but the first (and the last, of an even width) for its mirror
     image too.
@@ -83,7 +83,7 @@ def _product(one: Floats, other: Floats) -> np.float32:
 
 @njit(nogil=True, cache=True)
 def summed(power_NFY: Floats, weights_4P: Floats) -> tuple[float, float, float, float]:
-    """The first four of `Bands`, of spectra as `tile_power` gives them."""
+    """The first four fields of `Bands`, from spectra as `tile_power` gives them."""
     count = len(power_NFY)
     everything = high = 0.0
     middle, highest = np.empty(count, np.float64), np.empty(count, np.float64)
@@ -148,5 +148,5 @@ def bands(luma_HW: NDArray[np.uint8]) -> Bands:
 
 
 def bands_of(picture: Picture) -> Bands:
-    """Those of a picture; through `Picture.once`, groups share them."""
+    """The bands of a picture's luma; through `Picture.once`, groups share them."""
     return bands(picture.luma_full)

@@ -62,12 +62,12 @@ def turned(block_KK: Floats, turn: Turn) -> Floats:
 
 
 def canonical_turn(block_KK: Floats, width: int, height: int) -> Turn:
-    """What brings a picture into its canonical orientation; see the module's docstring.
+    """Which turn brings a picture into its canonical orientation, as defined above.
 
     Args:
         block_KK: 16x16 coefficients of 64x64 averages.
-        width: Pixels.
-        height: Pixels.
+        width: Width inside the borders, in pixels.
+        height: Height inside the borders, in pixels.
     """
     lowest = np.rint(block_KK[:_DECIDING, :_DECIDING] / _STEP)
     lying = max(width, height) > _LYING * min(width, height)

@@ -28,10 +28,10 @@ def _pass(real: Floats, imag: Floats, to_real: Floats, to_imag: Floats, first: b
     """Transforms of 8 rows each, along columns: rows 8 apart in the first pass, neighbours then.
 
     Args:
-        real: Rows of 64, `_PITCH` apart.
-        imag: Likewise.
-        to_real: Written; rows 8 apart again.
-        to_imag: Likewise.
+        real: Real parts: rows of 64, `_PITCH` apart.
+        imag: Imaginary parts, laid out in the same way.
+        to_real: Real parts of the result, rows 8 apart again; written.
+        to_imag: Imaginary parts of the result; written.
         first: Whether results are to be turned for the second pass.
     """
     apart = _RADIX * _PITCH if first else _PITCH

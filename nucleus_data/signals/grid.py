@@ -185,8 +185,8 @@ def likeness(fields_FYX: Floats, sums_F2Y: Floats, step: int, faint: float) -> f
     Args:
         fields_FYX: As of `gradients`.
         sums_F2Y: Their `row_sums`.
-        step: Rows.
-        faint: Gradients that count as none; they are added to the power.
+        step: How many rows further.
+        faint: Gradient, in levels, that counts as none; it is added to the power.
 
     Returns:
         -1..1.

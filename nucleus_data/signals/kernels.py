@@ -108,7 +108,8 @@ def standing_out(luma_HW: Luma, steady: float) -> float:
 
     Args:
         luma_HW: 0..255, both sides above 8.
-        steady: Levels that are added to both.
+        steady: Levels that are added to the largest and to the median, so that little noise is
+            not much blocking.
 
     Returns:
         The mean over both directions.
@@ -129,8 +130,9 @@ def block_edges(luma_HW: Luma, ranges_BB: NDArray[np.int32], steps_BB: NDArray[n
 
     Args:
         luma_HW: 0..255, both sides 2 or more.
-        ranges_BB: Of as many blocks as are wanted along each side; written.
-        steps_BB: Likewise.
+        ranges_BB: Range of each block, in levels; written. Its shape says how many blocks there
+            are along each side.
+        steps_BB: Steepest step of each block, in levels; written.
     """
     height, width = luma_HW.shape
     down, across = ranges_BB.shape
@@ -200,7 +202,7 @@ def _most(values: Luma, start: int, end: int, stride: int) -> np.int64:
 
 @njit(nogil=True, cache=True)
 def _percentile(values: NDArray[np.float64], share: float) -> float:
-    """As `np.percentile` of one or more values."""
+    """A percentile of one or more values, interpolated as in `np.percentile`."""
     place = share * (len(values) - 1)
     below = int(place)
     parted = np.partition(values, below)
@@ -218,7 +220,7 @@ def width_of_blocks(luma_HW: Luma, side: int, least: int, strong: float) -> floa
         luma_HW: 0..255, both sides 2 or more.
         side: Pixels along the sides of a block, at least.
         least: Levels that a block's range must have to count.
-        strong: And parts of the 95th percentile of ranges.
+        strong: Share of the 95th percentile of ranges that a block's range must have too.
 
     Returns:
         Pixels; 0 if no block counts.

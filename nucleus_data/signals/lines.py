@@ -105,7 +105,7 @@ def border(lines_LP: Luma) -> float:
 
 @njit(nogil=True, cache=True)
 def borders(luma_HW: Luma) -> tuple[float, float, float, float]:
-    """Those of the left, top, right and bottom."""
+    """The shares of the sides that borders take: left, top, right, bottom."""
     turned = luma_HW.T
     return border(turned), border(luma_HW), border(turned[::-1]), border(luma_HW[::-1])
 
@@ -151,7 +151,7 @@ def _copy(values: Luma, place: Luma) -> None:
 
 @njit(nogil=True, cache=True)
 def _distances(ones: Luma, others: Luma, found: Luma) -> None:
-    """As many as there are."""
+    """The distances of neighbours on two lines of one length; written to `found`."""
     found = found[: len(others)]
     for i in range(len(found)):
         found[i] = distance(ones[i], others[i])
@@ -200,10 +200,10 @@ def seams(
 
     Args:
         luma_HW: 0..255.
-        left: The share of columns at the left that do not count.
-        top: Of rows at the top.
-        right: Of columns at the right.
-        bottom: Of rows at the bottom.
+        left: Share of the columns, at the left, that do not count.
+        top: Share of the rows, at the top, that do not count.
+        right: Share of the columns, at the right, that do not count.
+        bottom: Share of the rows, at the bottom, that do not count.
     """
     height, width = luma_HW.shape
     columns, rows = np.zeros(width, np.int64), np.zeros(height, np.int64)

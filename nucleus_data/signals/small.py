@@ -33,7 +33,7 @@ class SmallSums(NamedTuple):
         bright: Pixels with luma above 239.
         clipped: Pixels with a channel of 250 or more.
         luma_p1: The smallest luma that at least 1 % of the pixels do not exceed.
-        luma_p99: And 99 %.
+        luma_p99: The smallest luma that at least 99 % of the pixels do not exceed.
         entropy: Shannon's, of luma, in bits.
         ranges: Sum of the largest channel less the smallest one.
         first: Sum of R - G.
@@ -86,7 +86,7 @@ def percentile(counts: NDArray[np.int64], share: float) -> int:
 def histogram_sums(
     counts: NDArray[np.int64],
 ) -> tuple[np.int64, np.int64, np.int64, float]:
-    """Of a histogram: the entries, their sum, the sum of their squares, and Shannon's entropy."""
+    """A histogram's entries, their sum, the sum of their squares, and Shannon's entropy in bits."""
     n = total = squares = np.int64(0)
     for level in range(len(counts)):
         n += counts[level]
@@ -108,6 +108,7 @@ def _parted(pixels: Pixels, red: Pixels, green: Pixels, blue: Pixels) -> None:
 
 @njit(nogil=True, cache=True)
 def _range_sums(red: Pixels, green: Pixels, blue: Pixels) -> tuple[np.uint32, np.uint32, np.uint32]:
+    """Sum of the channels' ranges, number of grey pixels, number of clipped ones."""
     ranges = grey = clipped = np.uint32(0)
     for i in range(len(red)):
         high = max(max(red[i], green[i]), blue[i])
@@ -122,8 +123,10 @@ def _range_sums(red: Pixels, green: Pixels, blue: Pixels) -> tuple[np.uint32, np
 def _axis_sums(
     red: Pixels, green: Pixels, blue: Pixels
 ) -> tuple[np.int32, np.int32, np.int32, np.int32]:
+    """Sums of R - G and of R + G - 2 B, each with the sum of its squares."""
     first = first_2 = second = second_2 = np.int32(0)
     for i in range(len(red)):
+        # In the narrowest type that holds it, so that a vector holds more of them.
         value = np.int16(np.int16(red[i]) - np.int16(green[i]))
         first = np.int32(first + value)
         first_2 = np.int32(first_2 + np.int32(value) * np.int32(value))
@@ -208,11 +211,11 @@ def fullest_cube(fine_NRC: NDArray[np.uint16], shifted: int) -> np.uint32:
 
 @njit(nogil=True, cache=True)
 def small_sums(pixels_HWC: Pixels, luma_HW: Pixels) -> tuple[Any, ...]:
-    """What `SmallSums` has.
+    """The fields of `SmallSums`, in their order.
 
     Args:
-        pixels_HWC: RGB.
-        luma_HW: Its luma.
+        pixels_HWC: RGB, 0..255.
+        luma_HW: Luma of the same pixels, 0..255.
     """
     pixels, luma = pixels_HWC.reshape(-1), luma_HW.reshape(-1)
     fine, counts = np.zeros((2, _FINE, _FINE**2), np.uint16), np.zeros((4, 256), np.uint32)
@@ -261,5 +264,5 @@ def small_sums(pixels_HWC: Pixels, luma_HW: Pixels) -> tuple[Any, ...]:
 
 
 def sums_of(picture: Picture) -> SmallSums:
-    """Those of a picture; through `Picture.once`, groups share them."""
+    """The counts and sums of a picture's small view; through `Picture.once`, groups share them."""
     return SmallSums(*small_sums(picture.small, picture.luma_small))

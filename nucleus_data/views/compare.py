@@ -82,6 +82,7 @@ def what_if(run: Run, recipe: Recipe, changed: Recipe) -> dict[str, Any]:
         return {}
     sides = (_side("as it is", run, recipe), _side("what if", tried, changed))
     examples = recipe.section(Report).thumbnails
+    # Decided so before: two tables are compared, and nothing is decided again.
     if then.published(tried, tried.tables):
         return _compared(run, sides, start, examples)
     made = []

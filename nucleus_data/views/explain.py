@@ -84,6 +84,7 @@ def _hex(text: str) -> str:
 
 
 def _rows(table: Table, record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The table's row about a record, or the failure that may pass."""
     for source, kind in ((table, None), (table.failed, "failed, retryable")):
         rows = source.read(record["shard"])
         if rows is None:
@@ -108,6 +109,7 @@ def _earlier(corpus: Corpus, record: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _pairs(corpus: Corpus, record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The nearest pairs that a record is in, at most `SHOWN_PAIRS`."""
     if not corpus.config_hashes(PAIRS):
         return []
     found = Table(corpus.store, PAIRS, corpus.pinned(PAIRS))
@@ -124,6 +126,7 @@ def _pairs(corpus: Corpus, record: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _places(corpus: Corpus, record_id: str) -> list[dict[str, Any]]:
+    """The training sets that a record is in, with its captions there; read from their plans."""
     places = []
     for folder in all_sets(corpus.store):
         if not folder.plans():

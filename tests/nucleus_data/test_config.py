@@ -1,5 +1,7 @@
 import pytest
+from pydantic import BaseModel, ConfigDict, Field
 
+from nucleus_data import config
 from nucleus_data.config import parse_override
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import FullRecipe, load_recipe
@@ -133,3 +135,59 @@ def test_a_wrong_base_is_said(tmp_path, base, message):
     top.write_text(f"base: {base}\n")
     with pytest.raises(RequestError, match=message):
         load_recipe(top)
+
+
+class Inner(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    sigma: float = Field(2.0, description="Width of the blur, in pixels.")
+    threads: int = Field(1, description="Threads.", json_schema_extra=config.KEEPS_VALUES)
+
+
+class Outer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(description="A name.")
+    inner: Inner = Inner()
+    named: dict[str, Inner] = Field({}, description="By name.")
+    cache: str = Field("", description="A folder.", json_schema_extra=config.KEEPS_VALUES)
+
+
+def test_the_nearest_name_is_hinted_at_or_none():
+    assert config.nearest("widht", ["height", "width"]) == " Did you mean 'width'?"
+    assert config.nearest("zzz", ["height", "width"]) == ""
+    assert config.nearest("x", []) == ""
+
+
+def test_what_keeps_values_enters_no_hash():
+    settings = Outer(name="a", cache="/tmp")
+    assert config.deciding(settings, {"inner"}) == {"name": "a", "named": {}}
+    assert config.deciding(Inner(threads=5)) == {"sigma": 2.0}
+
+
+def test_any_settings_model_is_loaded(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text("name: a\nnamed: {x: {sigma: 1}}\n")
+    asked = []
+
+    def check(keys, value, content, override):
+        asked.append((keys, value, content["name"], override))
+
+    found = config.load(Outer, file, ["named.x.threads=3", "name=b"], check)
+    assert found == Outer(name="b", named={"x": Inner(sigma=1, threads=3)})
+    assert asked == [
+        (("named", "x", "threads"), 3, "a", "named.x.threads=3"),
+        (("name",), "b", "a", "name=b"),
+    ]
+    with pytest.raises(RequestError, match=r"named\.x\.sigm is not a known key .* Allowed: sigma"):
+        config.load(Outer, file, ["named.x.sigm=3"])
+
+
+def test_every_key_is_described_with_its_default():
+    assert list(config.describe(Outer)) == [
+        ("name", "required", "A name."),
+        ("inner.sigma", "2.0", "Width of the blur, in pixels."),
+        ("inner.threads", "1", "Threads."),
+        ("named", "{}", "By name."),
+        ("cache", "''", "A folder."),
+    ]

@@ -9,6 +9,8 @@ from nucleus_data.hashing import (
     config_hash,
     decode_rows,
     encode_rows,
+    keyed_order,
+    keyed_sql,
     keyed_uint64,
     keyed_unit,
     record_id,
@@ -96,3 +98,23 @@ def test_samples_are_uniform_and_nested():
     assert 0.08 < sum(u < 0.1 for u in units) / 2000 < 0.12
     assert 0.45 < sum(u < 0.5 for u in units) / 2000 < 0.55
     assert sample_sql(1.0) == "true"
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.text(), st.text().filter(lambda text: "\0" not in text))
+def test_a_keyed_order_is_the_same_in_sql(ident, prefix):
+    with duckdb.connect() as connection:
+        found = connection.execute(f"SELECT {keyed_sql(prefix, '?')}", [ident]).fetchall()
+    assert found == [(keyed_order(prefix, ident),)]
+
+
+def test_a_keyed_order_sorts_alike_in_sql_and_is_another_for_another_purpose():
+    idents = [f"{n:032x}" for n in range(200)]
+    with duckdb.connect() as connection:
+        rows = connection.sql(
+            f"SELECT id FROM (SELECT unnest(?) AS id) ORDER BY {keyed_sql('shard:0:', 'id')}",
+            params=[idents],
+        ).fetchall()
+    ordered = sorted(idents, key=lambda ident: keyed_order("shard:0:", ident))
+    assert [row[0] for row in rows] == ordered
+    assert ordered != sorted(idents, key=lambda ident: keyed_order("shard:1:", ident))

@@ -16,6 +16,7 @@ needs_torch = pytest.mark.skipif(not HAS["torch"], reason="torch is not installe
 
 
 def requests(count):
+    """Key, picture and prompt of each request: two for each of some held-out scenes."""
     for i in range(count):
         image = np.asarray(render(scene(HELD_OUT, i), *SIZES[i % len(SIZES)]))
         for variant in ("short", "long"):

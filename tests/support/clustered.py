@@ -20,10 +20,12 @@ def flip(bits, number, rng):
 
 
 def to_bytes(bits):
+    """Bits as bytes, the first bit on top."""
     return np.packbits(np.array(bits, dtype=np.uint8)).tobytes()
 
 
 def digest(content):
+    """The SHA-256 of a text, in hex; None of None."""
     return None if content is None else hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -97,4 +99,5 @@ HASHES = dict.fromkeys(TABLES, "0" * 16)
 
 
 def source(corpus: Corpus, number: int = 0) -> ComparedCorpus:
+    """A corpus as one that is compared, with all of its shards."""
     return ComparedCorpus(number, corpus.uri, {}, "upright", HASHES, corpus.shards())

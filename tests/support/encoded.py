@@ -6,11 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nucleus_data.pixels import (
-    Limits,
-    PixelError,
-    open_picture,
-)
+from nucleus_data.pixels import Limits, PixelError, open_picture
 
 ORIENTATION = 0x0112
 # What a camera would have stored so that orientation N brings the picture upright.
@@ -27,6 +23,7 @@ STORED = {
 
 
 def encode(image, file_format, **options):
+    """A Pillow image as a file."""
     buffer = io.BytesIO()
     image.save(buffer, file_format, **options)
     return buffer.getvalue()
@@ -42,10 +39,12 @@ def scene(width=320, height=200, seed=0):
 
 
 def solid(colour, mode="RGB", size=(40, 30)):
+    """A picture of one colour."""
     return Image.new(mode, size, colour)
 
 
 def reason_of(data, limits=None):
+    """The reason why a file can't be read; fails if it can."""
     with pytest.raises(PixelError) as caught:
         _ = open_picture(data, limits or Limits()).luma_full
     return caught.value.reason

@@ -83,11 +83,14 @@ def tree(root):
 
 
 def url_list(path, urls, **columns):
+    """Writes a URL list as Parquet; returns its path."""
     pq.write_table(pa.table({"URL": urls, **columns}), path)
     return str(path)
 
 
 def resolver(**hosts):
+    """A `socket.getaddrinfo` that knows these hosts: name -> addresses."""
+
     def resolve(host, port, *_, **__):
         if host not in hosts:
             raise socket.gaierror(-2, "Name or service not known")

@@ -16,8 +16,6 @@ CATALOG = {
     "state": "inspect.own",
     "values": "inspect.own",
 }
-
-
 RECORD = pa.schema(
     [
         ("shard", pa.int32()),
@@ -28,20 +26,15 @@ RECORD = pa.schema(
         ("source.caption", pa.string()),
     ]
 )
-
-
 FILE = pa.schema(
     [("row", pa.int32()), ("width", pa.int32()), ("format", pa.string()), ("error", pa.string())]
 )
-
-
 TONE = pa.schema([("row", pa.int32()), ("luma", pa.float32()), ("error", pa.string())])
-
-
 FAILED = pa.schema([("row", pa.int32()), ("reason", pa.string())])
 
 
 def records(count, **columns):
+    """Records 0 and up of shard 0, with upstream columns: name -> a value for each."""
     rows = [
         {
             "shard": 0,
@@ -57,12 +50,14 @@ def records(count, **columns):
 
 
 def table(schema, *rows):
+    """Rows of a schema, each as a tuple of its first columns' values."""
     return pa.Table.from_pylist(
         [dict(zip(schema.names, row, strict=False)) for row in rows], schema
     )
 
 
 def judge(record_table, tables, rules, failed=None, tiers=None):
+    """What is decided about the records, a dictionary each; checks that keys and columns stay."""
     checked = check_rules(SelectSettings(rules=rules), CATALOG, ["caption", "score"])
     needed = {t for rule in checked for t in rule.tables if t != "records"}
     required = sorted({"inspect.file", *needed})
@@ -77,5 +72,6 @@ def judge(record_table, tables, rules, failed=None, tiers=None):
 
 
 def one(rules, file=(0, 100, "jpeg"), **columns):
+    """What is decided about one record, given its row of `inspect.file` (None: not measured)."""
     tables = {"inspect.file": table(FILE, file) if file else None}
     return judge(records(1, **{k: [v] for k, v in columns.items()}), tables, rules)[0]

@@ -10,10 +10,12 @@ from tests.support.encoded import encode
 
 
 def picture_of(image, file_format="PNG", **options):
+    """An image as an opened picture."""
     return open_picture(encode(image, file_format, **options))
 
 
 def solid(colour, size=(80, 60)):
+    """A picture of one colour."""
     return Image.new("RGB", size, colour)
 
 
@@ -36,5 +38,6 @@ some = settings(deadline=None, max_examples=30)
 
 
 def noise(height, width, levels=256, channels=()):
+    """Random levels, uint8 (H, W, *channels); the same for the same height."""
     rng = np.random.default_rng(height)
     return rng.integers(0, levels, (height, width, *channels), dtype=np.uint8)

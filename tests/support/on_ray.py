@@ -17,6 +17,7 @@ SLOW = pytest.mark.slow
 def job(
     corpus: Corpus, retry=False, timeout=30.0, memory=8 << 30, sample=1.0, **settings
 ) -> StageJob:
+    """A job of the stage `length`; settings say which image is poisoned and how."""
     stage = Length(Nothing(**settings))
     return StageJob(
         corpus.uri, {}, stage, {"length": HASH, "records": "x"}, sample, retry, timeout, memory
@@ -24,10 +25,12 @@ def job(
 
 
 def run(work: StageJob, shards: int, **resources):
+    """Runs the job on the first shards."""
     return Loop("length", work, Resources(**resources)).run(Item(n) for n in range(shards))
 
 
 def values(corpus: Corpus, shards: int) -> list[list]:
+    """Row, value and error of every row of the first shards."""
     table = Table(corpus.store, "length", HASH)
     found = []
     for shard in range(shards):

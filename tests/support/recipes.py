@@ -9,6 +9,7 @@ CONFIGS = sorted(ROOT.glob("configs/*/*.yaml"))
 
 
 def load(tmp_path, text="", *overrides):
+    """The recipe of a small file, with overrides."""
     file = tmp_path / "r.yaml"
     file.write_text(text)
     return load_recipe(file, overrides)

@@ -14,9 +14,13 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.tables import KEY_FIELDS, Table
+from nucleus_data.corpus.tables import KEY_FIELDS, Table, table_schema
 from nucleus_data.hashing import record_id
 from nucleus_data.pages import write_report
+from nucleus_data.stages.caption.stage import SCHEMA as CAPTION_SCHEMA
+from nucleus_data.stages.dedup.rows import PAIRS
+from nucleus_data.stages.select.decide import DECISION_SCHEMA
+from nucleus_data.world.corpora import RECORDS
 
 HASH = "0123456789abcdef"
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -24,70 +28,13 @@ EVIL = "<script>alert('caption')</script>"
 EVIL_NAME = "dir/<script>alert(1)</script>.jpg"
 SET = "sets/main/0123456789abcdef"
 
-RECORDS = pa.schema(
-    [
-        *KEY_FIELDS,
-        ("source", pa.string()),
-        ("key", pa.string()),
-        ("file", pa.string()),
-        ("offset", pa.int64()),
-        ("size", pa.int64()),
-        ("sha256", pa.string()),
-        ("error", pa.string()),
-        ("detail", pa.string()),
-        ("retryable", pa.bool_()),
-        ("source.caption", pa.string()),
-    ]
-)
-SELECTION = pa.schema(
-    [
-        *KEY_FIELDS,
-        ("state", pa.string()),
-        ("reasons", pa.list_(pa.string())),
-        ("conditions", pa.list_(pa.string())),
-        ("values", pa.string()),
-        ("duplicate_of", pa.string()),
-        ("retryable", pa.bool_()),
-        ("flags", pa.list_(pa.string())),
-        ("nulls", pa.list_(pa.string())),
-        ("pending_on", pa.list_(pa.string())),
-    ]
-)
-DEDUP = pa.schema(
-    [
-        *KEY_FIELDS,
-        ("other_shard", pa.int32()),
-        ("other_row", pa.int32()),
-        ("other_id", pa.string()),
-        ("distance", pa.int8()),
-        ("distance256", pa.int16()),
-        ("aspect_difference", pa.float32()),
-        ("exact", pa.bool_()),
-    ]
-)
-CAPTION = pa.schema(
-    [
-        *KEY_FIELDS,
-        ("caption", pa.string()),
-        ("source", pa.string()),
-        ("parent", pa.string()),
-        ("model", pa.string()),
-        ("revision", pa.string()),
-        ("prompt", pa.string()),
-        ("seed", pa.int64()),
-        ("temperature", pa.float32()),
-        ("max_tokens", pa.int32()),
-        ("engine", pa.string()),
-        ("engine_version", pa.string()),
-        ("finish_reason", pa.string()),
-        ("tokens", pa.int32()),
-        ("error", pa.string()),
-    ]
-)
+SELECTION = table_schema(DECISION_SCHEMA, error=False)
+CAPTION = table_schema(CAPTION_SCHEMA)
 TONE = pa.schema([*KEY_FIELDS, ("luma_mean", pa.float32()), ("error", pa.string())])
 
 
 def jpeg(red: int) -> bytes:
+    """A small JPEG, red by a number."""
     buffer = io.BytesIO()
     Image.new("RGB", (48, 32), (red, 90, 40)).save(buffer, "JPEG")
     return buffer.getvalue()
@@ -95,6 +42,8 @@ def jpeg(red: int) -> bytes:
 
 @dataclass
 class Made:
+    """A corpus that is written row by row, and its page."""
+
     corpus: Corpus
     tables: dict[str, str]
     ids: list[str]
@@ -188,7 +137,7 @@ def whole_corpus(uri) -> Made:
     pairs = [(0, 5, 3, 21, False), (6, 0, 0, 0, True)]
     made.write(
         "dedup",
-        DEDUP,
+        PAIRS,
         [
             {
                 **made.key(a),
@@ -252,10 +201,12 @@ def whole_corpus(uri) -> Made:
 
 
 def lines(objects: list[dict]) -> bytes:
+    """Objects as JSON, one a line."""
     return b"".join(json.dumps(o).encode() + b"\n" for o in objects)
 
 
 def parquet(table: pa.Table) -> bytes:
+    """A table as Parquet bytes."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
     return sink.getvalue().to_pybytes()

@@ -24,10 +24,12 @@ SELECTION = table_schema(DECISION_SCHEMA, error=False)
 
 
 def reasons(content, direction):
+    """(State, reason) -> records that leave or enter by it."""
     return {(r["state"], r["reason"]): r["records"] for r in content[direction]["reasons"]}
 
 
 def rules(content):
+    """Rule -> records that it newly rejects, and that it no longer rejects."""
     return {r["rule"]: (r["newly"], r["no_longer"]) for r in content["rules"]}
 
 

@@ -27,6 +27,7 @@ def shard(corpus, *overrides, said=None):
 
 
 def manifest(folder):
+    """A set's manifest, one dictionary a tar."""
     return pq.read_table(f"{folder}/manifest.parquet").to_pylist()
 
 
@@ -41,15 +42,18 @@ def samples(folder, entry):
 
 
 def nearest(width, height, aspects):
+    """The bucket whose aspect ratio is nearest in log space, by the definition."""
     ratio = math.log(width / height)
     return min(aspects, key=lambda a: abs(math.log(SIZES_1024[a][0] / SIZES_1024[a][1]) - ratio))
 
 
 def content_of(folder):
+    """Relative path -> SHA-256 of every file below a folder."""
     files = made_files(folder)
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
 
 
 def made_files(folder):
+    """Relative path -> path of every file below a folder."""
     root = Path(folder)
     return {str(p.relative_to(root)): p for p in root.rglob("*") if p.is_file()}

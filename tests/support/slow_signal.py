@@ -8,6 +8,7 @@ from nucleus_data.signals import SignalGroup
 
 
 def measure(picture, filename):
+    """The picture's width, after a while."""
     time.sleep(0.02)
     return {"slow_width": picture.header.width}
 

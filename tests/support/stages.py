@@ -12,6 +12,8 @@ from nucleus_data.stage import Result, RowFailure, RowStage, TableSpec
 
 
 class Nothing(BaseModel):
+    """Which images are poisoned and how, how long a row takes, how many are held back."""
+
     poison: str = ""
     seconds: float = 0.0
     hold: int = 0

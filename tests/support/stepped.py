@@ -20,11 +20,13 @@ BARE = "select.rules={}"
 
 
 def curate(corpus, *overrides, **options):
+    """Inspects, compares and selects without rules; returns the run and the states."""
     made = curated.run(corpus.uri, "curate", BARE, *overrides, **options)
     made.do("inspect", "dedup")
     return made, made.select()
 
 
 def stage_lines(run):
+    """What a run noted of its stages, as it is in the store."""
     text = run.corpus.store.read(run.path("stages.jsonl"))
     return [json.loads(line) for line in text.splitlines()]

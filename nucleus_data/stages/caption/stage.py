@@ -5,8 +5,7 @@ requests are running, and come back in the order in which they end. A variant's 
 that variant's settings alone, so that adding a variant captions nothing again.
 
     nucleus caption CORPUS caption.model=Qwen/Qwen3-VL-8B-Instruct caption.revision=0c351dd
-    nucleus caption CORPUS                                  # the packaged model, for synthetic
-    scenes, on a CPU
+    nucleus caption CORPUS        # the packaged model, for synthetic scenes, on a CPU
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -221,6 +220,7 @@ class Caption(RowStage[CaptionSettings]):
     def _step(self, held: dict[str, _Held]) -> Iterator[Result | RowFailure]:
         """One step of the engine; gives back the rows whose last request ended in it."""
         assert self._engine is not None  # process() checked it
+        # Otherwise the stage would wait for ever for rows that nobody works on.
         if held and not self._engine.pending():
             raise RuntimeError(
                 f"the engine lost {len(held)} requests, the first of them {next(iter(held))!r}"
@@ -242,6 +242,7 @@ class Caption(RowStage[CaptionSettings]):
         return Result(job.row, job.values)
 
     def _values(self, row: Row, name: str, made: Generated) -> dict[str, Any]:
+        """A caption's row: the text, and all that is needed to trace it."""
         assert self._engine is not None  # process() checked it
         variant = self.settings.variants[name]
         refined = variant.refines and bool((row.columns.get(CAPTION) or "").strip())

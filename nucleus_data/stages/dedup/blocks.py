@@ -20,7 +20,10 @@ SORT_S, COMPARE_S = 6e-9, 0.7e-9
 
 
 def bit_shares(codes: Codes) -> NDArray[np.float64]:
-    """Of each bit, in about which share of the codes it is set; 0 or 1 only if in none or all."""
+    """In about which share of the codes each bit is set, float64[64].
+
+    0 or 1 is exact: the bit is set in none, or in all.
+    """
     varying = int(np.bitwise_or.reduce(codes) & ~np.bitwise_and.reduce(codes))
     sample = codes[:: max(1, len(codes) // SAMPLE)]
     shares = np.zeros(64)
@@ -42,9 +45,9 @@ class Blocks:
 
     Attributes:
         forward: Permutation as a table, uint64 (8 bytes, 256 values).
-        back: Its inverse.
-        shifts: Of each block in a permuted code, uint64[B].
-        masks: Of each block in a permuted code, uint64[B].
+        back: The inverse permutation, as a table of the same shape.
+        shifts: How far each block of a permuted code is from the lowest bit, uint64[B].
+        masks: The bits of each block in a permuted code, uint64[B].
     """
 
     forward: Codes
@@ -89,7 +92,7 @@ class Blocks:
         return out
 
     def restore(self, codes: Codes) -> Codes:
-        """The inverse."""
+        """Codes with their bits back in their own places."""
         out = np.empty_like(codes)
         kernels.permute(codes, self.back, out)
         return out
@@ -105,12 +108,12 @@ def _table(moved: dict[int, int]) -> Codes:
 
 
 def blocks_to_agree(count: int, distance: int, bits: int = 64) -> int:
-    """k: in how many of `distance + k` blocks codes must agree, by estimated cost.
+    """In how many (k) of `distance + k` blocks codes must agree, by estimated cost.
 
     Args:
-        count: Codes.
+        count: How many codes there are.
         distance: Largest Hamming distance.
-        bits: Bits that vary.
+        bits: How many bits vary.
     """
 
     def cost(k: int) -> float:

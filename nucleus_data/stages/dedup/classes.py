@@ -17,7 +17,7 @@ def runs_of(keys: Sequence[Codes]) -> tuple[Indices, Indices]:
     """Sorts records so that those with equal keys stand together.
 
     Args:
-        keys: uint64[N] each; records are equal if all are.
+        keys: What is compared, uint64[N] each; records are equal if all their keys are.
 
     Returns:
         An order of the N records that keeps equal ones as they were, int64[N], and where each run
@@ -50,9 +50,9 @@ def first_of_runs(
     """For each record, the first of its run, among the preferred ones if it has any: int64[N].
 
     Args:
-        order: As `runs_of` gives it.
-        starts: Likewise.
-        preferred: bool[N].
+        order: The records, equal ones side by side, int64[N] (from `runs_of`).
+        starts: Where each run of equal ones begins in `order`, int64[R].
+        preferred: Records that may stand for their run, bool[N]; all by default.
     """
     count = len(order)
     if not count:
@@ -99,5 +99,6 @@ class Members:
             step = place - (ends - sizes)[pair]
             left = self.starts[one[pair]] + step // across[pair]
             right = self.starts[other[pair]] + step % across[pair]
+            # In a group with itself each pair comes twice, and each member with itself.
             once = (one[pair] != other[pair]) | (left < right)
             yield pair[once], self.by_group[left[once]], self.by_group[right[once]]

@@ -71,8 +71,8 @@ def confirm(
     Args:
         hash_one: 256-bit hashes, uint64[N, 4].
         hash_other: uint64[N, 4].
-        size_one: Width and height, int64[N, 2].
-        size_other: int64[N, 2].
+        size_one: Widths and heights in pixels, int64[N, 2].
+        size_other: Widths and heights of the other pictures, int64[N, 2].
         hash256_limit: Largest distance of the 256-bit hashes that counts.
         aspect_tolerance: Largest `aspect_difference` that counts.
 

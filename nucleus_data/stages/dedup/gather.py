@@ -71,6 +71,7 @@ class ComparedCorpus:
         return max(seen, default=0) * len(self.shards)
 
     def _shard(self, corpus: Corpus, shard: int) -> pa.Table:
+        """A shard's records with their hashes, null where an image was not measured."""
         records = corpus.records.read(shard, ["shard", "row", "id", "sha256", "error"])
         assert records is not None
         images = records.filter(records.column("error").is_null()).column("row").to_numpy()

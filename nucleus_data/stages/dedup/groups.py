@@ -72,6 +72,7 @@ def sort_codes(
 ) -> tuple[Codes, NDArray[np.uint32] | Indices]:
     """Rising codes and their places: partitioned by the highest bits, then sorted part by part."""
     count = len(codes)
+    # At least 128 codes a part, so that what each part costs by itself does not count.
     bits = min(TOP_BITS, max(1, count.bit_length() - 8))
     shift = np.uint64(64 - bits)
     parts = pieces(count, pool)

@@ -26,8 +26,8 @@ class Wanted(NamedTuple):
     Attributes:
         block: The first block in which the pairs agree.
         equal: In how many blocks near codes must agree.
-        shifts: Of each block.
-        masks: Of each block, in the permuted code.
+        shifts: How far each block of a permuted code is from the lowest bit, uint64[B].
+        masks: The bits of each block in a permuted code, uint64[B].
         distance: Largest Hamming distance.
         hot: Groups of more codes that agree in `equal` blocks are not compared, but given back.
     """
@@ -197,6 +197,8 @@ def _compare(codes: Codes, prefix: int, last: int, wanted: Wanted, room: Room) -
     limit = np.uint64(wanted.distance)
     for i in range(n - 1):
         code = codes[i]
+        # First only counted, in a loop without branches that becomes vector instructions: most
+        # codes have no near one.
         near = 0
         for j in range(i + 1, n):
             near += _popcount(code ^ codes[j]) <= limit
@@ -206,6 +208,7 @@ def _compare(codes: Codes, prefix: int, last: int, wanted: Wanted, room: Room) -
             difference = code ^ codes[j]
             if _popcount(difference) > limit:
                 continue
+            # A pair that also agrees in an earlier block outside this choice is written there.
             mine = True
             for block in range(last):
                 if not (prefix >> block) & 1 and difference & wanted.masks[block] == 0:
@@ -244,6 +247,7 @@ def _split(
 
 @njit(nogil=True, cache=True)
 def _keep_hot(codes: Codes, prefix: int, after: int, room: Room) -> None:
+    """Gives a hot group back: its codes, the blocks in which they agree, and the next block."""
     at, group = room.state[HOT_CODES], room.state[HOT_GROUPS]
     if at + len(codes) > len(room.hot_codes) or group >= len(room.hot_groups):
         room.state[FULL] = 1

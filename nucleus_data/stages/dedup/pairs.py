@@ -57,7 +57,7 @@ def find_duplicates(
         members of a class; see the package's docstring.
 
     Raises:
-        ValueError: As `rows.records_of`.
+        ValueError: A table lacks a column, or holds what no record can have (`rows.records_of`).
     """
     settings = settings or DedupSettings()
     tables = enumerate([table, *others])
@@ -66,7 +66,7 @@ def find_duplicates(
 
 
 def find_pairs(records: Rows, settings: DedupSettings) -> tuple[pa.Table, Counter[str]]:
-    """As `find_duplicates`, of `RECORD` rows by place.
+    """Finds all near duplicates among `RECORD` rows, which are sorted by place.
 
     Returns:
         The pairs; and counts: `pairs`, `exact` (of equal files), and `candidates`, the pairs of
@@ -138,10 +138,10 @@ def confirmed(
     """Those pairs of leaders that count, among those whose pHashes are near, as `EDGE` rows.
 
     Args:
-        leaders: `PICTURE` rows.
-        groups: Their pHashes.
-        near: Pairs of places in `groups.codes`, with their distances.
-        settings: What counts.
+        leaders: `PICTURE` rows that stand for their classes.
+        groups: The leaders grouped by their pHashes.
+        near: Pairs of places in `groups.codes`, with their distances in bits.
+        settings: What counts as near.
         counts: Gets `candidates`, how many pairs were looked at.
     """
     members = Members(groups)

@@ -100,10 +100,10 @@ class Phase:
     """One phase (a task of the runner).
 
     Attributes:
-        plan: The plan.
-        name: Which.
-        block: Of `deal` and `search`.
-        shares: Of each bit, in which share of the leaders' pHashes it is set.
+        plan: How the search is cut into tasks.
+        name: The phase, as in the table above.
+        block: The block of bits that `deal` and `search` are about; other phases ignore it.
+        shares: In which share of the leaders' pHashes each bit is set, float64[64].
         codes: How many different pHashes there are.
     """
 
@@ -125,6 +125,7 @@ class Phase:
         try:
             counts = json.loads(store.read(marker))
         except FileNotFoundError:
+            # The marker comes last: a task that was killed is done again, with the same files.
             counts = getattr(_Work(self, store), self.name)(number)
             store.create(marker, json.dumps(counts, sort_keys=True).encode())
         return Summary(rows=counts.get("rows", 0), done=1, extra=Counter(counts))
@@ -138,12 +139,14 @@ class _Work:
         self.settings, self.parts = phase.plan.settings, phase.plan.parts
 
     def gather(self, number: int) -> dict[str, int]:
+        """Reads some shards; deals their records by SHA-256."""
         source, shards = self.plan.pieces[number]
         records = self.plan.sources[source].read(shards)
         self._write("records", number, records, spread(records["sha256"][:, 0], self.parts))
         return {"records": len(records)} if source == 0 else {"others": len(records)}
 
     def bytes(self, number: int) -> dict[str, int]:
+        """Links equal files; deals one picture of each by its pHash."""
         from nucleus_data.stages.dedup.pairs import by_bytes
 
         records = by_place(self._read("records", number, RECORD))
@@ -153,6 +156,7 @@ class _Work:
         return {"exact": len(exact), "pairs": len(exact)}
 
     def classes(self, number: int) -> dict[str, int]:
+        """Links equal pictures; keeps one leader a class, and counts the bits of their pHashes."""
         from nucleus_data.stages.dedup.groups import group_equal
         from nucleus_data.stages.dedup.pairs import by_class, equal_codes
 
@@ -162,12 +166,14 @@ class _Work:
         candidates: Counter[str] = Counter()
         edges = [links, *equal_codes(leaders, groups, self.settings, candidates)]
         count = self._write_edges(f"classes-{number:06d}", np.concatenate(edges))
+        # With one reader: which bits a block has is known only when all leaders are counted.
         self._write("leaders", number, leaders, np.zeros(len(leaders)), 1)
         bits = np.unpackbits(groups.codes.astype(">u8").view(np.uint8).reshape(-1, 8), axis=1)
         set_bits = {f"bit {63 - bit}": int(n) for bit, n in enumerate(bits.sum(0, dtype=np.int64))}
         return {"pairs": count, "codes": len(groups.codes), **set_bits, **candidates}
 
     def deal(self, number: int) -> dict[str, int]:
+        """Deals leaders by their bits in the phase's block."""
         leaders = read_rows(self.store, [self._name("leaders", number)], 0, 1, PICTURE)
         values = self._layout().values(np.ascontiguousarray(leaders["phash"]), self.phase.block)
         reader = spread(values.astype(np.uint64), self.parts)
@@ -175,6 +181,7 @@ class _Work:
         return {}
 
     def search(self, number: int) -> dict[str, int]:
+        """Finds and confirms the near pairs among the leaders that share values of the block."""
         from nucleus_data.stages.dedup.groups import group_equal
         from nucleus_data.stages.dedup.pairs import confirmed
         from nucleus_data.stages.dedup.search import pairs_of_block
@@ -189,6 +196,7 @@ class _Work:
         return {"pairs": count, **candidates}
 
     def write(self, number: int) -> dict[str, int]:
+        """Writes all edges of some shards into the table."""
         names = [f"{self.plan.folder}/edges/{n}" for n in self.store.list(self._folder("edges"))]
         edges = read_rows(self.store, names, number, len(self.plan.own_pieces), EDGE)
         target = Table(self.store, "dedup", self.plan.table)
@@ -196,6 +204,7 @@ class _Work:
         return {}
 
     def _layout(self) -> Any:
+        """The same layout in every task: it follows from the phase's shares and count alone."""
         from nucleus_data.stages.dedup.search import Layout
 
         phase = self.phase
@@ -230,7 +239,7 @@ def search_partitioned(plan: SearchPlan, run_tasks: RunTasks) -> Counter[str] | 
     """Finds and writes all pairs.
 
     Args:
-        plan: How.
+        plan: How the search is cut into tasks.
         run_tasks: Runs tasks: the phase's name, the task, numbered items, and how many they are.
 
     Returns:
@@ -248,12 +257,16 @@ def search_partitioned(plan: SearchPlan, run_tasks: RunTasks) -> Counter[str] | 
     for name, used in (("bytes", "records"), ("classes", "pictures")):
         if not done(Phase(plan, name), plan.parts):
             return None
+        # What was read is not needed again.
         _remove(store, f"{plan.folder}/{used}")
     codes = counts["codes"]
     shares = [counts.pop(f"bit {bit}", 0) / max(codes, 1) for bit in range(64)]
     near = Phase(plan, "deal", shares=shares, codes=codes)
+    # Near codes that agree in k of distance + k blocks agree in one of the first distance + 1.
+    # At distance 0 near codes are equal, and `classes` has found those.
     for block in range(plan.settings.distance + 1 if plan.settings.distance else 0):
         searched = replace(near, name="search", block=block)
+        # A finished search's dealt leaders are gone, and are not dealt again.
         finished = store.list(f"{plan.folder}/done/{searched.label}")
         if len(finished) < plan.parts and not done(replace(near, block=block), plan.parts):
             return None

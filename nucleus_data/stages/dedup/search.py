@@ -51,8 +51,8 @@ class Layout:
     """How codes are searched.
 
     Attributes:
-        blocks: The bits of each block.
-        equal: k, in how many blocks near codes agree.
+        blocks: Which bits each block has.
+        equal: In how many blocks (k) near codes agree at least.
         distance: Largest Hamming distance.
     """
 
@@ -62,7 +62,7 @@ class Layout:
 
     @classmethod
     def chosen(cls, shares: np.ndarray, count: int, distance: int) -> "Layout":
-        """The layout for codes of which these are the `bit_shares`; it changes the time alone."""
+        """The layout for so many codes with these `bit_shares`; it changes the time alone."""
         equal = blocks_to_agree(count, distance, len(varying_bits(shares)))
         return cls(Blocks.dealt(shares, distance + equal), equal, distance)
 
@@ -284,6 +284,8 @@ class _Task:
             kernels.search_parts(self.parts, starts, wanted, room)
             if not room.state[FULL]:
                 break
+            # How many pairs there are is only known afterwards; searching again is rare, and
+            # cheaper than room for the worst case.
             size, hot_size = 4 * size, max(8 * HOT, 4 * hot_size)
         self.pairs = room.out[: room.state[PAIRS]].copy()
         end = 0

@@ -35,14 +35,14 @@ def spread(keys: NDArray[np.uint64], readers: int) -> NDArray[np.uint16]:
 
 
 def write_rows(store: Store, name: str, rows: Rows, reader: NDArray[Any], readers: int) -> None:
-    """Writes a file.
+    """Writes a file of rows for its readers.
 
     Args:
-        store: Where.
-        name: Its name.
-        rows: Of any fixed size.
+        store: The store that it is written to.
+        name: Path of the file in the store.
+        rows: The rows, of any fixed size.
         reader: The number of the reader of each row.
-        readers: How many there are, at most 2^16.
+        readers: How many readers there are, at most 2^16.
 
     Raises:
         CorpusError: A file of that name with other rows is there.
@@ -63,11 +63,11 @@ def read_rows(
     """A reader's rows of all files, in the files' order.
 
     Args:
-        store: Where.
-        names: Files.
-        reader: Its number.
-        readers: How many there are.
-        kind: What the rows are.
+        store: The store that the files are in.
+        names: Paths of the files in the store.
+        reader: The reader's number.
+        readers: How many readers there are.
+        kind: The type of a row.
     """
 
     def read(name: str) -> Rows:

@@ -116,6 +116,7 @@ class Dedup(CorpusStage[DedupSettings]):
         return pins
 
     def _own(self, run: Run) -> ComparedCorpus:
+        """The run's own corpus, with the records that the run chooses."""
         return ComparedCorpus(
             0,
             run.corpus.uri,
@@ -145,7 +146,7 @@ def compare(
         table: Config hash of the table `dedup`.
         compared: The corpus itself, then the other ones.
         settings: What counts as a pair.
-        run_tasks: Runs tasks; see `search_partitioned`.
+        run_tasks: Runs the tasks of a phase (as in `search_partitioned`).
 
     Returns:
         Counts: `records`, `others` (records of other corpora), `pairs`, `exact` (of equal files),

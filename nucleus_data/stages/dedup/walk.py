@@ -29,9 +29,8 @@ def walk(
         rank: The order of preference, lowest first, int64[N]; 0 or more, and no two eligible
             records have the same.
         pairs: The `dedup` table (schema `nucleus_data.stages.dedup.rows.PAIRS`). Records that it
-        names
-            and `ids` does not can't be kept, but still connect the members of their class; those of
-            other corpora (without `other_shard`) are all kept, before all others.
+        names and `ids` does not can't be kept, but still connect the members of their class;
+            those of other corpora (without `other_shard`) are all kept, before all others.
 
     Returns:
         N strings: the id of the best kept duplicate, of another corpus with its name before it;
@@ -59,6 +58,7 @@ def walk(
     foreign = np.zeros(len(named), dtype=bool)
     foreign[pc.index_in(elsewhere, value_set=named).to_numpy()] = True
     ranks = np.append(rank, np.zeros(strangers, dtype=np.int64))
+    # Before all own records, which have ranks of 0 and more.
     ranks[pc.index_in(elsewhere, value_set=named).to_numpy()] = np.arange(-len(elsewhere), 0)
     places = survivors(
         np.append(eligible, np.zeros(strangers, dtype=bool)) | foreign,
@@ -129,6 +129,8 @@ def _components(count: int, first: Indices, second: Indices) -> Indices:
         one, other = label[first], label[second]
         if (one == other).all():
             return label
+        # The larger root takes the smaller one's label, then all paths are shortened: chains need
+        # few rounds, however long they are.
         np.minimum.at(label, np.maximum(one, other), np.minimum(one, other))
         while (label != label[label]).any():
             label = label[label]

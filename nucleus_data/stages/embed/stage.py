@@ -131,6 +131,7 @@ class Embed(RowStage[EmbedSettings]):
         yield from self._embed(held)
 
     def _embed(self, rows: Sequence[Row]) -> Iterator[Result | RowFailure]:
+        """Embeds one batch; vectors that are stored already are read from their columns."""
         assert self._clip is not None  # process() checked it
         pictures, failures = {}, {}
         for row in rows:
@@ -157,6 +158,7 @@ class Embed(RowStage[EmbedSettings]):
             yield Result(row, self._values(image, text))
 
     def _values(self, image: Stored | None, text: Stored | None) -> dict[str, dict[str, Any]]:
+        """The four tables' values of a row: both vectors, their cosine, and the heads' scores."""
         values: dict[str, dict[str, Any]] = {
             IMAGE: {"image_embedding": image},
             TEXT: {"text_embedding": text},
@@ -165,6 +167,8 @@ class Embed(RowStage[EmbedSettings]):
         if image is None:  # its own row says why
             without = {"error": "no_embedding"}
             return {**values, MATCH: without, SCORES: without}
+        # Of the vector in half precision, as it is stored: a later run that reads it from the table
+        # gives the same scores.
         vector = image.astype(np.float32)
         vector /= np.linalg.norm(vector)
         if text is not None:

@@ -50,7 +50,7 @@ def build_shard(
     Args:
         corpus: The corpus.
         number: The claim's number.
-        storage_options: Passed to fsspec for the source (a claim holds no credentials).
+        storage_options: Passed to fsspec for the source; a claim holds no credentials.
 
     Returns:
         Counts: rows, images, failed, bytes (of images), and reasons (reason code -> rows).
@@ -65,7 +65,11 @@ def build_shard(
             incoming = folder / "incoming"
             incoming.mkdir()
             _pack(claim, dict(storage_options or {}), incoming, tar)
+            # Gone before the tar is copied, so that a shard needs room for two copies and not for
+            # three.
             shutil.rmtree(incoming)
+            # Another worker's tar came first: downloads differ from hour to hour, so records are
+            # made of that one.
             if not corpus.store.create_file(tar_name(number), tar):
                 tar.unlink()
         if not tar.exists():
@@ -73,6 +77,8 @@ def build_shard(
         table, footer = derive_records(claim, tar)
     if RETRY_SHARD in claim.rows.column_names:
         places = claim.rows.select([RETRY_SHARD, RETRY_ROW, "id"])
+        # Marked before the records are committed: killed in between, the marks point to a shard
+        # that is not there, and nothing is superseded.
         corpus.records.supersede(places.rename_columns(["shard", "row", "id"]), number)
     corpus.records.append(number, table, footer)
     reasons = Counter(reason for reason in table["error"].to_pylist() if reason is not None)
@@ -164,6 +170,7 @@ def derive_records(claim: Claim, tar: Path) -> tuple[pa.Table, dict[str, str]]:
         else:
             values["error"] = outcome.get("error") or NOT_REPORTED
             values["detail"] = outcome.get("detail")
+            # Where the tar does not tell why there is no image, another attempt may find one.
             values["retryable"] = bool(outcome.get("retryable", True))
         rows.append(values)
     given = claim.rows.select(["source", "key"])

@@ -161,6 +161,7 @@ def _opened(store: Store, number: int) -> Any:
 
 
 def _origin(number: int, schema: pa.Schema) -> Origin:
+    """What a claim's footer says. Raises CorpusError if it is no claim."""
     metadata = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
     try:
         values = {name: metadata[f"{PREFIX}{name}"] for name in ("kind", "source", "uri", "root")}

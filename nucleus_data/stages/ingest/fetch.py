@@ -77,6 +77,7 @@ def _too_large(size: int, most: int, columns: dict[str, Any]) -> Fetched:
 
 
 def _from_folder(root: Store, rows: list[dict[str, Any]], most: int) -> Iterator[Fetched]:
+    """Images of a folder; a file that is gone is its row's failure."""
     top = Path(root.root or "/").resolve() if root.local else None
     for row in rows:
         columns: dict[str, Any] = {}
@@ -97,10 +98,12 @@ def _from_folder(root: Store, rows: list[dict[str, Any]], most: int) -> Iterator
 
 
 def _read(root: Store, path: bytes, top: Path | None) -> bytes:
+    """A file's bytes, given its path below the root."""
     name = path.decode("utf-8", "surrogateescape")
     if top is None:
         return root.read(name)
     file = top / name
+    # It was inside when it was listed; whoever can write there may have changed the link since.
     if not file.resolve().is_relative_to(top):
         raise FileNotFoundError(f"{file} is a link that leads out of the folder now")
     return file.read_bytes()
@@ -115,6 +118,7 @@ def _sidecar(root: Store, image: bytes) -> bytes:
 
 
 def _from_tars(root: Store, rows: list[dict[str, Any]], most: int) -> Iterator[Fetched]:
+    """Images of tars, one tar open at a time; a tar that is gone fails the shard."""
     with ExitStack() as stack:
         opened: tuple[bytes, IO[bytes]] | None = None
         for row in rows:
@@ -133,6 +137,7 @@ def _from_tars(root: Store, rows: list[dict[str, Any]], most: int) -> Iterator[F
 
 
 def _open_tar(root: Store, path: bytes) -> IO[bytes]:
+    """Opens a tar below the root. Raises CorpusError if it is gone."""
     name = path.decode("utf-8", "surrogateescape")
     try:
         file: IO[bytes] = root.fs.open(root.path(name), "rb")
@@ -145,6 +150,7 @@ def _open_tar(root: Store, path: bytes) -> IO[bytes]:
 
 
 def _slice(tar: IO[bytes], offset: int, size: int) -> bytes:
+    """Some bytes of a tar. Raises CorpusError if it is shorter now."""
     tar.seek(offset)
     data = tar.read(size)
     if len(data) != size:

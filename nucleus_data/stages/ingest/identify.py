@@ -23,6 +23,7 @@ def identified(
 ) -> Path:
     """Sorts the rows, makes keys unique, and gives each its id; returns the file."""
     ordered, target = folder / "ordered.parquet", folder / "candidates.parquet"
+    # `listed` is the place in the query's own result, which DuckDB keeps in order.
     order = listing.order or "listed"
     ending = "" if limit is None else f" LIMIT {limit}"
     try:
@@ -60,6 +61,7 @@ def identified(
 
 
 def _with_ids(table: pa.Table, listing: Listing, source: str) -> pa.Table:
+    """Rows with `id` and `source` before them, and keys that are unique in the source."""
     keys = [
         f"{key}{listing.separator}{occurrence}" if occurrence or listing.number_all else key
         for key, occurrence in zip(

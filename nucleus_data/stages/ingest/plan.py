@@ -118,6 +118,7 @@ def plan_ingest(
                 location.root.uri,
                 settings.for_claim(),
             )
+            # Until no other ingest of the same source claimed rows between our look and our claims.
             while True:
                 seen = set(claim_numbers(corpus.store))
                 known = _known_ids(corpus, seen, origin, settings, folder)
@@ -235,6 +236,7 @@ def _claim(
 
 
 def _unfinished(corpus: Corpus, source: str) -> list[int]:
+    """Claimed shards of a source whose records are not committed, whoever claimed them."""
     done = set(corpus.shards())
     return [
         number

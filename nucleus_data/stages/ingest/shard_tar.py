@@ -51,6 +51,7 @@ class ShardTar:
         info.size = len(data)
         info.mode = MODE
         self._tar.addfile(info, io.BytesIO(data))
+        # tarfile keeps every member that it has written, to list them.
         self._tar.members = []  # type: ignore[attr-defined]
 
 

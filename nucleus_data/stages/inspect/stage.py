@@ -105,6 +105,7 @@ class Inspect(RowStage[InspectSettings]):
             yield self._inspect(row)
 
     def _inspect(self, row: Row) -> Result | RowFailure:
+        """Measures one picture with every group whose table lacks it."""
         try:
             self.doing("the decoder")
             picture = open_picture(row.image or b"", self._limits)
@@ -122,6 +123,7 @@ class Inspect(RowStage[InspectSettings]):
                 values[table] = dict(group.measure(picture, filename))
             except PixelError as error:
                 return RowFailure(row, error.reason.value, error.detail)
+            # Too little memory is no fault of the picture: the shard fails, and may be done again.
             except MemoryError:
                 raise
             except Exception as error:  # a bug in a user's group fails its own table

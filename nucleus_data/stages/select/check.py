@@ -41,7 +41,8 @@ def check_decisions(
         The rules, the columns that the order reads, and the tiers, if there are any.
 
     Raises:
-        RequestError: See `check_rules` and `check_types`.
+        RequestError: A condition, the score or an order does not parse, names an unknown column or
+            does not fit its columns; or a signal group that `select` reads is not measured.
     """
     catalog = pins.catalog()
     names = _AnyName() if upstream is None else [n.removeprefix("source.") for n in upstream]

@@ -169,8 +169,8 @@ def compare_shard(
 
     Args:
         number: The shard.
-        before: Its part of a selection, None if there is none.
-        after: Of the other one.
+        before: Its part of the selection before, None if there is none.
+        after: Its part of the selection after, None if there is none.
         records: `row` and `source` of its records.
         examples: How many records of each group are named at most.
     """

@@ -48,6 +48,7 @@ class LedgerTask:
             for shard, table in made.items():
                 # A shard that a limit or a sample leaves nothing of gets a part without rows.
                 summary.done += target.append(shard, table, {})
+            # Only now: a task that was killed before this and is done again reads them.
             corpus.store.remove(self.plan.exchanged("answers", group))
             whole = pa.concat_tables([*there.values(), *made.values()])
             summary.extra = counts_of(whole)
@@ -69,6 +70,7 @@ def decide_finally(
         return {}
     dropped = get(corpus.store, plan.exchanged("dropped", group))
     answers = get(corpus.store, plan.exchanged("answers", group))
+    # No record of the group is in a pair, so nobody asked the rules before.
     if answers is None:
         answers = plan.judge([plan.read(corpus, shard, mine) for shard, mine in records.items()])
     else:
@@ -128,6 +130,6 @@ def mark_duplicates(decided: pa.Table, dropped: pa.Table) -> pa.Table:
 
 
 def _reason(survivor: str) -> list[str]:
-    """Of a duplicate: `duplicate`, with the name of the corpus if the other one is elsewhere."""
+    """A duplicate's reason: `duplicate`, with the corpus's name if the survivor is elsewhere."""
     corpus, found, _ = survivor.partition(":")
     return [f"{DUPLICATE_REASON}:{corpus}" if found else DUPLICATE_REASON]

@@ -135,7 +135,7 @@ class SelectionPlan:
         return judge(shards, decisions.rules, decisions.required, decisions.tiers)
 
     def decide(self, answers: pa.Table) -> pa.Table:
-        """The state of records of which this is known, before duplicates."""
+        """Each record's state before the walk over duplicates, from the rules' answers."""
         return decide(answers, self.decisions.rules, self.decisions.required)
 
     def _columns(self, table: str) -> list[str]:

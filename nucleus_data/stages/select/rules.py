@@ -154,7 +154,8 @@ def columns_of(
         upstream: Names that can be used as `source.NAME`.
 
     Raises:
-        RequestError: See `check_rules`.
+        RequestError: The condition does not parse, names an unknown column, or is not about one
+            record.
     """
     found: dict[str, Column] = {}
     for node in _walk(_parse(condition, where)):
@@ -200,6 +201,7 @@ def quoted(name: str) -> str:
 
 
 def _check_function(name: str, condition: str, where: str) -> None:
+    """Refuses functions that see more than one record, or do not always give the same answer."""
     stability = _functions().get(name.lower())
     if stability == "CONSISTENT":
         return
@@ -244,6 +246,7 @@ def _serialized(condition: str) -> str:
 
 
 def _parse(condition: str, where: str) -> dict[str, Any]:
+    """DuckDB's parse tree of one condition. Raises RequestError if it is none, or several."""
     parsed = json.loads(_serialized(condition))
     if parsed.get("error"):
         raise RequestError(f"{where}: {condition!r} is not valid SQL: {parsed['error_message']}")
@@ -260,6 +263,7 @@ def _parse(condition: str, where: str) -> dict[str, Any]:
 
 
 def _walk(node: Any) -> Iterator[dict[str, Any]]:
+    """Every node of a parse tree, the given one first."""
     if isinstance(node, dict):
         yield node
         for value in node.values():

@@ -108,6 +108,7 @@ class Select(CorpusStage[SelectSettings]):
     def _identified(
         self, run: Run, decisions: Decisions, pairs: Mapping[str, str]
     ) -> Mapping[str, str]:
+        """The pins of the selection that follows from these tables, rules and pairs."""
         settings = self.settings
         inputs = {name: run.tables[name] for name in decisions.reads}
         hashed = run.identify(
@@ -185,6 +186,7 @@ class Select(CorpusStage[SelectSettings]):
         if pairs is not None:
             groups = write_members(plan, corpus, pairs)
             report = run.loop(self, JudgeTask(plan), plan.items(groups), len(groups), keep=False)
+            # A walk over some of the answers would keep what a missing record should displace.
             if not report.failed:
                 dropped = walk_duplicates(plan, corpus, pairs, groups, self.settings.prefer)
         if not report.failed:

@@ -48,6 +48,7 @@ class JudgeTask:
         with naming(self.plan, group):
             corpus = self.plan.corpus()
             store, exchanged = corpus.store, self.plan.exchanged
+            # Asked before, by a run that was broken off.
             if store.exists(exchanged("kept", group)):
                 return Summary()
             members = get(store, exchanged("members", group))
@@ -118,6 +119,7 @@ def walk_duplicates(
     kept = pa.concat_tables([p for p in parts if p is not None], promote_options="permissive")
     connection = corpus.connection()
     connection.register("kept_members", kept)
+    # The id comes last, so that equals have an order too, the same one in every run.
     order = ", ".join([*prefer, "id"])
     try:
         members = connection.sql(

@@ -1,4 +1,4 @@
-"""A what-if: shards decided about and compared with the selection that there is, no table written.
+"""A what-if: decides about shards and compares with the selection that there is; writes no table.
 
 A task leaves its part of the comparison as one small file under the run.
 """

@@ -27,7 +27,15 @@ def plan_query(
     limit: int | None = None,
     sample: float = 1.0,
 ) -> str:
-    """SQL of one row a kept record: metadata, bucket, captions, and the keyed order."""
+    """SQL whose rows are the kept records: metadata, bucket, captions, and the keyed order.
+
+    Args:
+        corpus: The corpus.
+        tables: Config hash of every table that is read.
+        settings: How the training set is made.
+        limit: Only the first so many records of the keyed order; None for all.
+        sample: Only this share of the records, chosen by a keyed hash of their ids.
+    """
 
     def source(name: str) -> str:
         return corpus.at(name, tables[name]).sql()
@@ -70,6 +78,7 @@ def plan_tars(
     number = 0
     for resolution in settings.resolutions:
         area = resolution * resolution
+        # A picture that is too small for every resolution is still in the smallest one.
         enough = "true" if resolution == min(settings.resolutions) else f"width * height >= {area}"
         for aspect in settings.aspects:
             size = bucket_size(resolution, aspect, settings.multiple)
@@ -93,6 +102,7 @@ def left_out(corpus: Corpus, query: str) -> pa.Table:
 
 
 def _tars(batches: Iterator[pa.RecordBatch], settings: ShardSettings) -> Iterator[pa.Table]:
+    """Rows cut into tars, by number of samples and by bytes; rows keep their order."""
     held: list[pa.Table] = []
     count, size = 0, 0
     for batch in batches:
@@ -100,6 +110,7 @@ def _tars(batches: Iterator[pa.RecordBatch], settings: ShardSettings) -> Iterato
         start = 0
         for i, bytes_ in enumerate(table.column("size").to_pylist()):
             full = count >= settings.samples_per_tar or size + bytes_ > settings.bytes_per_tar
+            # An image larger than `bytes_per_tar` has a tar of its own.
             if count and full:
                 yield pa.concat_tables([*held, table.slice(start, i - start)]).combine_chunks()
                 held, count, size, start = [], 0, 0, i

@@ -52,8 +52,7 @@ class Shard(CorpusStage[ShardSettings]):
 
         Raises:
             RequestError: There is no selection of the tables and rules as they are now, or a
-            caption
-                is no variant.
+                caption is no variant.
         """
         pins = self.select.found(run)
         captions = check_captions(self.settings, run.pins.variants("caption."))
@@ -111,8 +110,8 @@ def check_captions(settings: ShardSettings, variants: list[str]) -> list[str]:
     """The caption tables that the training set reads.
 
     Args:
-        settings: The training set's.
-        variants: Those of the caption stage, sorted.
+        settings: How the training set is made.
+        variants: Names of the caption stage's variants, sorted.
 
     Raises:
         RequestError: A caption is no variant of the caption stage.

@@ -57,6 +57,7 @@ class TarTask:
                         _add(tar, name, content)
             digest, size = _digest(file), file.stat().st_size
             name = folder.name(plan.path)
+            # A task that was killed before its note finds its own tar, which has the same bytes.
             if not folder.store.create_file(name, file) and folder.store.size(name) != size:
                 raise CorpusError(
                     f"{name} is there with other content; remove the set and make it again"
@@ -82,6 +83,7 @@ class TarTask:
                 if shard not in sizes:
                     footer = next(iter(corpus.records.metadata(shard)))
                     sizes[shard] = int(footer["tar_size"])
+                # The keyed order scatters a batch over all image shards; each of them is read once.
                 mine = batch.filter(pa.compute.equal(batch.column("shard"), shard)).sort_by(
                     "offset"
                 )

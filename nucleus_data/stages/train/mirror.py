@@ -35,7 +35,7 @@ class Mirror:
 
     Args:
         store: The corpus's.
-        folder: See `place`.
+        folder: Where the copy is, below the corpus (from `place`).
         local: The folder here.
     """
 
@@ -63,11 +63,14 @@ class Mirror:
             if path.is_file() and not any(part.startswith(".") for part in path.parts[-3:])
         )
         for name in names:
+            # Curves grow in place; all other files never change once they have their names.
             if name.endswith(GROWING):
                 self.store.put(f"{self.folder}/{name}", (self.local / name).read_bytes())
             elif name not in self._there:
                 self.store.remove(f"{self.folder}/{name}")  # of a killed push
                 self.store.create_file(f"{self.folder}/{name}", self.local / name)
+        # Written when all files are there, and removed files go after it: killed anywhere, it names
+        # only what is there.
         latest = {"step": int(checkpoint.name), "files": names}
         self.store.put(f"{self.folder}/{LATEST}", json.dumps(latest, indent=2).encode())
         for name in self._there.difference(names):

@@ -1,9 +1,6 @@
 import pytest
 
-from tests.support.reported import (
-    Made,
-    whole_corpus,
-)
+from tests.support.reported import Made, whole_corpus
 
 
 @pytest.fixture

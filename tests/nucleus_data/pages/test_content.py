@@ -1,10 +1,7 @@
 import pytest
 
 from nucleus_data.pages import content, queries
-from tests.support.reported import (
-    SET,
-    Text,
-)
+from tests.support.reported import SET, Text
 
 pytestmark = pytest.mark.slow
 

@@ -2,10 +2,7 @@ import re
 
 import pytest
 
-from tests.support.reported import (
-    EVIL_NAME,
-    Text,
-)
+from tests.support.reported import EVIL_NAME, Text
 
 pytestmark = pytest.mark.slow
 

@@ -1,11 +1,7 @@
 import pytest
 
 from nucleus_data.pages import queries
-from tests.support.reported import (
-    SELECTION,
-    Text,
-    make,
-)
+from tests.support.reported import SELECTION, Text, make
 
 pytestmark = pytest.mark.slow
 

@@ -4,15 +4,7 @@ import pytest
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.pages import write_report
-from tests.support.reported import (
-    EVIL,
-    EVIL_NAME,
-    NOON,
-    SELECTION,
-    SET,
-    Text,
-    make,
-)
+from tests.support.reported import EVIL, EVIL_NAME, NOON, SELECTION, SET, Text, make
 
 pytestmark = pytest.mark.slow
 

@@ -5,9 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.reported import (
-    Text,
-)
+from tests.support.reported import Text
 
 pytestmark = pytest.mark.slow
 

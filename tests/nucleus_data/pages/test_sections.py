@@ -1,12 +1,6 @@
 import pytest
 
-from tests.support.reported import (
-    HASH,
-    SELECTION,
-    TONE,
-    Text,
-    make,
-)
+from tests.support.reported import HASH, SELECTION, TONE, Text, make
 
 pytestmark = pytest.mark.slow
 

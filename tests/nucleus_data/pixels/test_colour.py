@@ -2,10 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from nucleus_data.pixels import (
-    Reason,
-    open_picture,
-)
+from nucleus_data.pixels import Reason, open_picture
 from tests.support.encoded import encode, reason_of, solid
 
 

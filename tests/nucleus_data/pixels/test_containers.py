@@ -1,8 +1,6 @@
 import pytest
 
-from nucleus_data.pixels import (
-    open_picture,
-)
+from nucleus_data.pixels import open_picture
 from tests.support.encoded import encode, solid
 
 

@@ -1,9 +1,6 @@
 import pickle
 
-from nucleus_data.pixels import (
-    PixelError,
-    Reason,
-)
+from nucleus_data.pixels import PixelError, Reason
 
 
 def test_pixel_error_travels_between_processes():

@@ -2,9 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nucleus_data.pixels import (
-    open_picture,
-)
+from nucleus_data.pixels import open_picture
 from nucleus_data.pixels.exif import read_orientation
 from tests.support.encoded import ORIENTATION, STORED, encode, scene
 

@@ -7,12 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from nucleus_data.pixels import (
-    Limits,
-    Reason,
-    fit,
-    open_picture,
-)
+from nucleus_data.pixels import Limits, Reason, fit, open_picture
 from tests.support.encoded import ORIENTATION, STORED, encode, reason_of, scene, solid
 
 

@@ -1,10 +1,6 @@
 import pytest
 
-from nucleus_data.pixels import (
-    Reason,
-    declared_format,
-    open_picture,
-)
+from nucleus_data.pixels import Reason, declared_format, open_picture
 from tests.support.encoded import encode, reason_of, solid
 
 

@@ -7,12 +7,7 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from nucleus_data.pixels import (
-    Limits,
-    PixelError,
-    Reason,
-    open_picture,
-)
+from nucleus_data.pixels import Limits, PixelError, Reason, open_picture
 from tests.support.encoded import encode, reason_of, scene
 
 

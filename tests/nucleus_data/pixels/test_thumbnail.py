@@ -3,10 +3,7 @@ import io
 import pytest
 from PIL import Image
 
-from nucleus_data.pixels import (
-    PixelError,
-    thumbnail_jpeg,
-)
+from nucleus_data.pixels import PixelError, thumbnail_jpeg
 from tests.support.encoded import ORIENTATION, encode, scene
 
 

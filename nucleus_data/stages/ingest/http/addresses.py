@@ -85,6 +85,7 @@ def check_urls(urls: Iterable[str], allow_hosts: Collection[str], threads: int) 
 
 
 def _parsed(url: str) -> SplitResult | Checked:
+    """A URL's parts, or the reason why it is not requested."""
     try:
         parts = urlsplit(url)
         port_is_a_number = parts.port is None or parts.port >= 0

@@ -93,12 +93,15 @@ def download(
 
 
 def _run(urls: list[str], settings: dict[str, Any], folder: Path) -> None:
+    """Runs img2dataset on some URLs until it ends, or until the deadline."""
     shard = folder / "urls.arrow"
     table = pa.table({"url": pa.array(urls, pa.string())})
     with pa.OSFile(str(shard), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     threads = min(settings["threads"], len(urls))
     attempts = settings["retries"] + 1
+    # Twice what all attempts may take. urllib's time-out is for each read, so a server that sends
+    # a byte now and then is cut off by this alone.
     deadline_s = START_S + 2 * settings["timeout_s"] * attempts * math.ceil(len(urls) / threads)
     arguments = {
         "shard": str(shard),

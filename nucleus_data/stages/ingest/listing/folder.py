@@ -55,6 +55,7 @@ def list_folder(
     skipped: Counter[str] = Counter()
     links: Counter[str] = Counter()
     captions = settings.captions and absolute(settings.captions)
+    # Names are bytes: a file system's names need not be UTF-8.
     texts_schema = pa.schema([("stem", pa.binary()), ("caption_size", pa.int64())])
     images = Spool(folder / "images.parquet", LOCATION.append(pa.field("stem", pa.binary())))
     texts = Spool(folder / "texts.parquet", texts_schema)
@@ -81,6 +82,7 @@ def list_folder(
             skipped[SIDECAR] = texts.count
         raise RequestError(_nothing(location, skipped, notes))
     query = _with_sidecars(images.path, texts.path)
+    # A text that belongs to no image is counted as skipped: it may be a caption with a wrong name.
     orphans = connection.execute(
         f"SELECT count(*) FROM read_parquet({quoted(str(texts.path))}) t ANTI JOIN ({query}) i "
         "ON t.stem = i.stem"
@@ -97,6 +99,7 @@ def list_folder(
 
 
 def _nothing(location: Location, skipped: Counter[str], notes: list[str]) -> str:
+    """The message for a folder without images: what it holds, and what counts as an image."""
     if skipped:
         found = f"found {skipped.total()} files with other extensions: {counted(dict(skipped))}"
     else:
@@ -113,6 +116,7 @@ def _nothing(location: Location, skipped: Counter[str], notes: list[str]) -> str
 
 
 def _with_sidecars(images: Path, texts: Path) -> str:
+    """SQL of the images, each with the size of the text beside it."""
     columns = ", ".join(
         f"i.{named(column)}" for column in LOCATION.names if column != "caption_size"
     )
@@ -202,6 +206,7 @@ def _files(root: Store, links: Counter[str]) -> Iterator[tuple[bytes, int]]:
 def _local_files(
     folder: bytes, prefix: bytes, top: bytes, links: Counter[str]
 ) -> Iterator[tuple[bytes, int]]:
+    """The files below a local folder; links that are not followed are counted."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(b"."):

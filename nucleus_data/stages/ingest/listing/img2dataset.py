@@ -60,6 +60,7 @@ def list_img2dataset(
     if not count:
         raise RequestError(f"ingest.source={location.uri!r}: img2dataset left no row there")
     parts = []
+    # Written one by one, so that no query joins all shards at once.
     for number, query in enumerate(queries):
         part = folder / f"listed-{number:06d}.parquet"
         connection.execute(f"COPY ({query}) TO {quoted(str(part))} (FORMAT parquet)")
@@ -88,6 +89,7 @@ def _joined(spool: Path, upstream: Path, connection: duckdb.DuckDBPyConnection) 
 def _shard_rows(
     root: Store, name: str, upstream: Path, skipped: Counter[str]
 ) -> Iterator[dict[str, Any]]:
+    """A shard's rows of `LOCATION`: one for each row of its Parquet file, by key."""
     try:
         schema = pq.read_schema(upstream)
         missing = [column for column in NEEDED if column not in schema.names]
@@ -113,6 +115,7 @@ def _shard_rows(
             "extension": extension(_url_path(url)) if url else None,
             **_place(member, row, damage),
         }
+    # Images that the Parquet file does not name are records all the same: nothing is left out.
     for key, member in images.items():
         yield {
             "key": f"{tar_label(name)}/{key}",

@@ -75,6 +75,7 @@ def absolute(source: str) -> str:
 
 
 def _name(uri: str) -> str:
+    """A source's name if none was given: the last part of its path that is no pattern."""
     parts = [part for part in uri.split("://", 1)[-1].split("/") if part]
     while len(parts) > 1 and (_GLOB.search(parts[-1]) or _RANGE.search(parts[-1])):
         parts.pop()
@@ -116,6 +117,7 @@ def _pattern(uri: str, settings: IngestSettings) -> tuple[Store, list[str]]:
 
 
 def _kind_of_files(files: list[str], settings: IngestSettings) -> Kind:
+    """Whether named files are tars or URL lists. Raises RequestError if that can't be told."""
     odd = [name for name in files if not name.lower().endswith((".tar", *URL_LISTS))]
     if odd and settings.kind == "auto":
         raise RequestError(
@@ -137,6 +139,7 @@ def _kind_of_files(files: list[str], settings: IngestSettings) -> Kind:
 
 
 def _folder(root: Store, settings: IngestSettings) -> tuple[Kind, list[str]]:
+    """What a folder holds, and its tars or lists; no files for a folder of images."""
     if settings.kind == "folder":
         return "folder", []
     names = root.list("")
@@ -161,6 +164,7 @@ def _folder(root: Store, settings: IngestSettings) -> tuple[Kind, list[str]]:
     else:
         return "folder", []
     if kind == "img2dataset":
+        # A Parquet file whose tar is gone still lists rows: each becomes a record with a reason.
         stems = {name.rsplit(".", 1)[0] for name in (*tars, *parquets)}
         files = sorted(f"{stem}.tar" for stem in stems)
     else:

@@ -143,6 +143,7 @@ def described(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, st
 
 
 def _plain(value: str, kind: str) -> str:
+    """SQL of a value in a type that every part of `records` can have."""
     if kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION", "VARIANT")):
         return f"CAST(to_json({value}) AS VARCHAR)"
     if kind.startswith("DECIMAL"):

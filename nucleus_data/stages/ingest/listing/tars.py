@@ -70,6 +70,7 @@ class TarWalk:
         try:
             with tarfile.open(fileobj=self.file, mode="r:") as tar:
                 while (info := tar.next()) is not None:
+                    # tarfile keeps every member that it has seen, to find them by name.
                     tar.members = []  # type: ignore[attr-defined]
                     if info.offset_data + info.size > self.size:
                         self.damage = f"the tar ends at byte {self.size}, inside {info.name!r}"
@@ -138,6 +139,7 @@ def tar_rows(root: Store, name: str, skipped: Counter[str]) -> Iterator[dict[str
 def _sample(
     label: str, path: bytes, group: list[Member], skipped: Counter[str]
 ) -> Iterator[dict[str, Any]]:
+    """The rows of one sample: one for each of its images, all with its sidecars."""
     images = [member for member in group if is_image(member.name)]
     sidecars: dict[str, int] = {}
     for member in group:

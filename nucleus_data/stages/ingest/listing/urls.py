@@ -86,6 +86,7 @@ def _table(
 
 
 def _lines(location: Location) -> Iterator[dict[str, Any]]:
+    """The URLs of text files, one a line; empty lines are none."""
     for name in location.files:
         with location.root.fs.open(
             location.root.path(name), "r", encoding="utf-8-sig", errors="backslashreplace"

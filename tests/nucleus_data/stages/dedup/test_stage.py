@@ -1,6 +1,4 @@
 import io
-import re
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -10,20 +8,9 @@ from nucleus_data.pages.queries import Tables, ledger
 from nucleus_data.world.corpora import small_corpus, write_shard
 from tests.support import curated
 from tests.support.curated import picture
-from tests.support.released import earlier_release, later_corpus
 from tests.support.reported import EVIL_NAME
 
 RULES = "select.rules={small: 'least(width, height) < 32'}"
-
-
-@pytest.fixture
-def release(tmp_path):
-    return earlier_release(tmp_path / "release")
-
-
-@pytest.fixture
-def corpus(tmp_path):
-    return later_corpus(tmp_path / "own")
 
 
 def selected(corpus, *overrides):
@@ -68,40 +55,6 @@ def test_more_records_in_the_other_corpus_make_another_table(corpus, release):
     again, rows = selected(corpus, against)
     assert again.tables["dedup"] != run.tables["dedup"]
     assert rows["three.png"]["state"] == "duplicate"
-
-
-def test_a_corpus_that_was_measured_otherwise_is_refused(corpus, release):
-    run = curated.run(
-        corpus.uri, "dedup", f"dedup.against.old={release.uri}", "inspect.max_pixels=9"
-    )
-    with pytest.raises(RequestError, match=r"dedup.against.old: .* was not measured with the same"):
-        run.do("dedup")
-    with pytest.raises(RequestError, match="there is no corpus at 'nowhere'"):
-        curated.run(corpus.uri, "dedup", "dedup.against.old=nowhere").do("dedup")
-
-
-@pytest.mark.parametrize("records", [2_000_000, 2])
-def test_a_corpus_that_was_measured_in_part_is_refused(corpus, release, records):
-    write_shard(release, 1, {"c.png": picture(3, (66, 44)), "d.png": picture(5)})
-    curated.run(release.uri, "inspect")
-    curated.run(release.uri, "inspect", limit=3).do("inspect")
-    against = f"dedup.against={{old: '{release.uri}'}}"
-    run = curated.run(corpus.uri, "dedup", against, f"dedup.partition_records={records}")
-    wanted = "1 of 2 images of shard 000001 .* are not in its table inspect.file/"
-    if records == 2:  # tasks say it one by one
-        run.do("dedup")
-        assert run.failed_shards == 1
-        assert re.search(wanted, run.failures[0]["error"])
-    else:
-        with pytest.raises(RequestError, match=wanted):
-            run.do("dedup")
-
-
-def test_a_corpus_is_not_compared_with_itself(corpus, monkeypatch):
-    monkeypatch.chdir(Path(corpus.uri).parent)
-    for uri in (corpus.uri, Path(corpus.uri).name):
-        with pytest.raises(RequestError, match=r"me: .* is the corpus itself"):
-            curated.run(corpus.uri, "dedup", f"dedup.against.me={uri}").do("dedup")
 
 
 def pinned(corpus, *overrides):

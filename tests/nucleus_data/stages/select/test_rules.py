@@ -11,8 +11,6 @@ CATALOG = {
     "format": "inspect.file",
     "luma_std": "inspect.tone",
 }
-
-
 TYPES = {
     ("inspect.file", "width"): pa.int32(),
     ("inspect.file", "height"): pa.int32(),
@@ -21,8 +19,6 @@ TYPES = {
     ("records", "source.caption"): pa.string(),
     ("records", "source.punsafe"): pa.float64(),
 }
-
-
 UPSTREAM = ["caption", "punsafe"]
 
 
