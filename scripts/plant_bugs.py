@@ -64,7 +64,7 @@ class Outcome:
 
     Attributes:
         id: The bug's.
-        room: Likewise.
+        room: The bug's.
         file: Where the snippet was, below the root.
         caught_by: The test that failed; None if none did.
         reason: The beginning of what it said.
@@ -192,6 +192,7 @@ BUGS: tuple[Bug, ...] = (
         "if not corpus.store.create_file(tar_name(number), tar):\n                tar.unlink()",
         "corpus.store.create_file(tar_name(number), tar)",
         "Who loses the race for a tar writes the records of its own one, which is not kept.",
+        ("test_the_records_are_of_the_tar_that_is_there_even_if_its_writer_died",),
     ),
     # ingest: folder, tars, img2dataset, url lists
     Bug(
@@ -290,6 +291,7 @@ BUGS: tuple[Bug, ...] = (
         '        self.store.put(f"{self.folder}/{LATEST}", '
         "json.dumps(latest, indent=2).encode())\n",
         "A mirror that is killed between two files names some that are gone.",
+        ("test_what_is_gone_here_stays_there_until_the_newer_is_whole",),
     ),
     # report
     Bug(

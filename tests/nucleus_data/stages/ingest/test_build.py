@@ -147,3 +147,24 @@ def test_who_loses_the_race_for_a_tar_takes_the_winners(corpus, tmp_path, monkey
     build_shard(corpus, 0)
     assert images(corpus) == [tiny(2)]
     assert len(rows(corpus)) == 1
+
+
+def test_the_records_are_of_the_tar_that_is_there_even_if_its_writer_died(
+    corpus, tmp_path, monkeypatch
+):
+    (tmp_path / "l.txt").write_text("http://h/a.png\n")
+    plan_ingest(corpus, IngestSettings(source=str(tmp_path / "l.txt")))
+
+    def downloaded(urls, settings, folder):
+        if not tries:
+            tries.append(1)
+            build_shard(Corpus(corpus.uri), 0)  # another worker is faster, and dies
+            corpus.store.remove(f"{corpus.records.folder}/000000-0.parquet")
+            yield Download(tiny(1))
+        else:
+            yield Download(tiny(2))
+
+    tries = []
+    monkeypatch.setattr(fetch_module, "download", downloaded)
+    build_shard(corpus, 0)
+    assert images(corpus) == [tiny(2)]

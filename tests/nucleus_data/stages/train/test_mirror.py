@@ -86,6 +86,28 @@ def test_a_push_that_was_killed_counts_for_nothing(store, tmp_path, monkeypatch)
     assert store.read("x/checkpoints/000006/trainer.json") == b"again"
 
 
+def test_what_is_gone_here_stays_there_until_the_newer_is_whole(store, tmp_path, monkeypatch):
+    here, there = tmp_path / "here", tmp_path / "there"
+    write(here, FIRST)
+    mirror = Mirror(store, "x", here)
+    mirror.push(here / "checkpoints" / "000003")
+    (here / "checkpoints/000003/trainer.json").unlink()
+    write(here, {"checkpoints/000006/trainer.json": "six"})
+    put = store.put
+
+    def killed(name, data):
+        if name.endswith("latest.json"):
+            raise KeyboardInterrupt
+        put(name, data)
+
+    monkeypatch.setattr(store, "put", killed)
+    with pytest.raises(KeyboardInterrupt):
+        mirror.push(here / "checkpoints" / "000006")
+    monkeypatch.undo()
+    Mirror(store, "x", there).fetch()
+    assert names(there) == FIRST
+
+
 def test_a_place_follows_what_decides_the_losses():
     settings = QuickTrainSettings()
     same = settings.model_copy(update={"threads": 3, "checkpoint_every": 1})
