@@ -78,8 +78,7 @@ class Corpus:
         probe = "claims/probe"
         self.store.remove(probe)
         self.store.create(probe, b"first")
-        # Some S3 servers ignore the condition of a conditional put: then two writers would
-        # overwrite each other's parts and not notice.
+        # Without create-if-absent, two writers would overwrite each other's parts unnoticed.
         safe = not self.store.create(probe, b"second") and self.store.read(probe) == b"first"
         self.store.remove(probe)
         marker = {"format": FORMAT, "several_writers": safe}

@@ -19,7 +19,7 @@ def show_pairs(run: Run, dedup: Dedup, each: int) -> Iterator[str]:
     Raises:
         RequestError: `dedup` was not run since the tables changed.
     """
-    table = dedup.found(run)[TABLE]
+    table = dedup.found(run, "the page")[TABLE]
     counts = published_counts(run.corpus, table)
     assert counts is not None, "found() says so"
     distances = by_distance(Tables(run.corpus, {TABLE: table}), each)

@@ -101,8 +101,12 @@ class Dedup(CorpusStage[DedupSettings]):
             f"pictures were within distance {self.settings.distance} ({report.seconds:.1f} s)"
         )
 
-    def found(self, run: Run) -> Mapping[str, str]:
+    def found(self, run: Run, asker: str) -> Mapping[str, str]:
         """The pins of the pairs of the tables as they are now.
+
+        Args:
+            run: The run.
+            asker: What needs them, for the message.
 
         Raises:
             RequestError: `dedup` was not run since the tables changed.
@@ -110,7 +114,7 @@ class Dedup(CorpusStage[DedupSettings]):
         pins = self.pin(run)
         if published_counts(run.corpus, pins[TABLE]) is None:
             raise RequestError(
-                "there are no pairs of the tables as they are now; "
+                f"{asker} needs the pairs of the tables as they are now; "
                 f"run: nucleus dedup corpus={run.corpus.uri}{run.choice.options()}"
             )
         return pins

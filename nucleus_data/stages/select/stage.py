@@ -73,7 +73,7 @@ class Select(CorpusStage[SelectSettings]):
             RequestError: A rule is wrong, or the pairs are not those of the tables as they are now.
         """
         decisions = self.decisions(run)
-        pairs = self.dedup.found(run) if self.settings.drop_duplicates else {}
+        pairs = self.dedup.found(run, self.name) if self.settings.drop_duplicates else {}
         return self._identified(run, decisions, pairs)
 
     def named(self, run: Run) -> Mapping[str, str]:
