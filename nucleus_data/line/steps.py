@@ -7,6 +7,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import Recipe
 from nucleus_data.runner.cluster import check_corpus_uri
+from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.row_stage import count_rows, do_rows, has_failures, retry_rows
 from nucleus_data.runner.run import ALL, Choice, MakeLoop, Run, Say
 from nucleus_data.runner.work import Resources
@@ -53,9 +54,10 @@ def open_run(
     if not recipe.corpus:
         raise RequestError("corpus is not set; give corpus=PATH (a folder, or s3://bucket/prefix)")
     check_corpus_uri(recipe.corpus)
+    stages = recipe.stages().values()
     run = Run(
         Corpus(recipe.corpus, recipe.storage_options, create=create, dry_run=dry_run),
-        recipe.pins(),
+        Pins.of(stages),
         command=command,
         resources=recipe.workers(),
         loop=loop,
@@ -65,7 +67,7 @@ def open_run(
         say=say,
     )
     if not dry_run:
-        for stage in recipe.stages().values():
+        for stage in stages:
             run.sweep(stage)
     return run
 

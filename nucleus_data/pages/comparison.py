@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.states import STATES
+from nucleus_data.corpus.states import FAILED, KEPT, STATES
 from nucleus_data.pages import charts, queries
 from nucleus_data.pages.pictures import thumbnails as fetch_thumbnails
 from nucleus_data.pages.report import environment, versions
@@ -45,7 +45,7 @@ def write_comparison(
     decisions = [decision for some in examples.values() for decision in some]
     known = queries.Tables(corpus, {})
     records = queries.records(known, ((d.shard, d.row) for d in decisions))
-    safe = {d.id for d in decisions if d.state != "failed"}
+    safe = {d.id for d in decisions if d.state != FAILED}
     pictures = fetch_thumbnails(corpus.store, (r for r in records.values() if r.id in safe))
     seen = {s[side] for s in content["states"] for side in ("before", "after")}
     page = (
@@ -99,7 +99,7 @@ def _fill(state: str) -> str:
 
 def _kept(content: Mapping[str, Any]) -> tuple[int, int]:
     before, after = (
-        sum(s["records"] for s in content["states"] if s[side] == "kept")
+        sum(s["records"] for s in content["states"] if s[side] == KEPT)
         for side in ("before", "after")
     )
     return before, after

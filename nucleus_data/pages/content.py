@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.states import KEPT
 from nucleus_data.hashing import keyed_sql
 from nucleus_data.pages.queries import EXAMPLES, Decision, Tables, examples, quoted
 from nucleus_data.sets.layout import LEFT_OUT, MANIFEST, SetFolder
@@ -118,7 +119,7 @@ def captioned_examples(tables: Tables, limit: int) -> list[Decision]:
     """Some kept records by a keyed hash of the id, those with synthesized captions first."""
     names = tables.names(CAPTIONS)
     if not names:
-        return examples(tables, "kept", None, limit)
+        return examples(tables, KEPT, None, limit)
     captioned = " union ".join(
         f"select shard, row from {tables.sql(name)} where error is null" for name in names
     )
@@ -130,8 +131,7 @@ def captioned_examples(tables: Tables, limit: int) -> list[Decision]:
         [limit],
     )
     return [
-        Decision(shard, row, key, "kept", [], {}, None, retryable=False)
-        for shard, row, key in chosen
+        Decision(shard, row, key, KEPT, [], {}, None, retryable=False) for shard, row, key in chosen
     ]
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.states import KEPT
 from nucleus_data.hashing import keyed_sql
 from nucleus_data.pages import charts, queries
 from nucleus_data.pages.pictures import thumbnails as fetch_thumbnails
@@ -108,4 +109,4 @@ def write_pairs_page(
 
 
 def _record(shard: int, row: int, name: str) -> queries.Decision:
-    return queries.Decision(shard, row, name, "kept", [], {}, None, False)
+    return queries.Decision(shard, row, name, KEPT, [], {}, None, False)

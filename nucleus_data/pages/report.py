@@ -13,6 +13,7 @@ from typing import Any
 import jinja2
 
 from nucleus_data.corpus import Corpus, runs
+from nucleus_data.corpus.states import DUPLICATE, FAILED
 from nucleus_data.pages import charts, content, queries, runfiles, sections
 from nucleus_data.pages.pictures import thumbnails as fetch_thumbnails
 
@@ -75,7 +76,7 @@ def render(
         shown += [cluster.kept] if cluster.kept else []
     shown += captions["examples"] if captions else []
     records = queries.records(tables, ((d.shard, d.row) for d in shown))
-    safe = {d.id for d in shown if d.state != "failed"}
+    safe = {d.id for d in shown if d.state != FAILED}
     pictures = fetch_thumbnails(corpus.store, (r for r in records.values() if r.id in safe))
     return (
         environment()
@@ -95,7 +96,7 @@ def render(
             reasons=reasons,
             clusters={
                 "total": total,
-                "dropped": ledger.states.get("duplicate", 0),
+                "dropped": ledger.states.get(DUPLICATE, 0),
                 "shown": clusters,
             },
             captions=captions,

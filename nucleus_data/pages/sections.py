@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from nucleus_data.corpus import Corpus, runs
-from nucleus_data.corpus.states import STATES
+from nucleus_data.corpus.states import DUPLICATE, FAILED, KEPT, PENDING, REJECTED, STATES
 from nucleus_data.pages import charts, content, queries, runfiles
 
 CHART_POINTS = 400
@@ -31,17 +31,17 @@ def funnel_section(
     states = _states(ledger)
     steps, left = [("records", ledger.records, "", 0)], ledger.records
     for state, name in (
-        ("failed", "readable"),
-        ("rejected", "passed every rule"),
-        ("duplicate", "no better copy"),
-        ("pending", "decided"),
+        (FAILED, "readable"),
+        (REJECTED, "passed every rule"),
+        (DUPLICATE, "no better copy"),
+        (PENDING, "decided"),
         ("undecided", "decided"),
     ):
         lost = dict(states).get(state, 0)
-        if lost or state in ("failed", "rejected", "duplicate"):
+        if lost or state in (FAILED, REJECTED, DUPLICATE):
             left -= lost
             steps.append((name, left, state, lost))
-    steps.append(("kept", ledger.states.get("kept", 0), "", 0))
+    steps.append(("kept", ledger.states.get(KEPT, 0), "", 0))
     if training:
         steps.append(
             ("training samples", training["samples"], "left out", left - training["samples"])
@@ -128,7 +128,7 @@ def training_section(
         "size": sum(bucket.size for bucket in buckets),
         "left_out": left_out,
         "out": out,
-        "missing": ledger.states.get("kept", 0) - samples - out,
+        "missing": ledger.states.get(KEPT, 0) - samples - out,
     }
 
 
@@ -170,7 +170,7 @@ def figures(
     learned: runfiles.QuickTrain | None,
 ) -> list[tuple[str, str, str]]:
     """The headline, one a figure: label, figure, note."""
-    kept = ledger.states.get("kept", 0)
+    kept = ledger.states.get(KEPT, 0)
     share = f"{100 * kept / ledger.records:.1f} % of the records" if ledger.records else ""
     variants: Sequence[content.Variant] = captions["variants"] if captions else []
     final = learned.final if learned else None
@@ -224,7 +224,7 @@ def checks(ledger: queries.Ledger, training: Mapping[str, Any] | None) -> list[t
         ),
     ]
     if training:
-        kept, missing = ledger.states.get("kept", 0), training["missing"]
+        kept, missing = ledger.states.get(KEPT, 0), training["missing"]
         text = f"{training['samples']:,} training samples + {training['out']:,} left out"
         if missing:
             text += f" + {missing:,} unaccounted for (made with --limit, or of another selection?)"

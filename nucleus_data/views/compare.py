@@ -18,7 +18,9 @@ from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.line.recipe import Recipe
 from nucleus_data.line.report import Report
 from nucleus_data.pages.comparison import write_comparison
+from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.run import Run
+from nucleus_data.stage import Stage
 from nucleus_data.stages.select.compare import Comparison, compare, content_of
 from nucleus_data.stages.select.plan import TABLE, SelectionPlan, decision_table
 from nucleus_data.stages.select.settings import SelectSettings
@@ -71,8 +73,9 @@ def what_if(run: Run, recipe: Recipe, changed: Recipe) -> dict[str, Any]:
         RequestError: There is no selection to compare with, or a rule is wrong.
     """
     start = time.perf_counter()
-    now, then = _select(recipe), _select(changed)
-    tried = run.trying(changed.pins())
+    stages = changed.stages()
+    now, then = _select(recipe.stages()), _select(stages)
+    tried = run.trying(Pins.of(stages.values()))
     decisions = then.decisions(tried)  # a wrong rule is said before all else
     run.pin(_selection_of(run, now))
     tried.pin(then.pin(tried))
@@ -100,8 +103,8 @@ def what_if(run: Run, recipe: Recipe, changed: Recipe) -> dict[str, Any]:
     return _compared(run, sides, start, examples, found)
 
 
-def _select(recipe: Recipe) -> Select:
-    found = recipe.stages()[Select.name]
+def _select(stages: Mapping[str, Stage[Any]]) -> Select:
+    found = stages[Select.name]
     assert isinstance(found, Select)
     return found
 

@@ -20,6 +20,7 @@ def test_the_corpus_is_one_that_the_library_reads(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_plain_loop_measures_what_inspect_does(tmp_path, ray_cluster):
     corpus = repeated_corpus(tmp_path / "c", 1, scene_jpegs(2, 64))
     bench = Bench(corpus, 1)
@@ -34,6 +35,7 @@ def test_the_plain_loop_measures_what_inspect_does(tmp_path, ray_cluster):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_every_row_with_and_without_a_goal(tmp_path, ray_cluster):
     size = Size(shards=2, images=2, idle_rounds=2, real_rounds=1, tiny=20)
     rows = bench_runner.run(size, tmp_path)

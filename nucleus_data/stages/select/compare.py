@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.states import STATES
+from nucleus_data.corpus.states import KEPT, PENDING, REJECTED, STATES
 from nucleus_data.corpus.tables import Table
 from nucleus_data.hashing import keyed_order
 
@@ -77,7 +77,7 @@ class Comparison:
         return sum(
             n
             for (before, after), n in self.states.items()
-            if before != after and (before if direction == "leaving" else after) == "kept"
+            if before != after and (before if direction == "leaving" else after) == KEPT
         )
 
     def add(self, other: "Comparison", examples: int) -> None:
@@ -225,7 +225,7 @@ def _side(decisions: pa.Table | None) -> pa.Table:
     return pa.table(
         {
             **{name: decisions.column(name) for name in ("row", "id", "state", "duplicate_of")},
-            "why": pc.if_else(pc.equal(state, "pending"), joined("pending_on"), joined("reasons")),
+            "why": pc.if_else(pc.equal(state, PENDING), joined("pending_on"), joined("reasons")),
             "flags": joined("flags"),
             "tier": pc.fill_null(tier, ""),
         }
@@ -262,23 +262,23 @@ def _count(found: Comparison, line: Mapping[str, Any], count: int) -> None:
     found.states[before, after] += count
     source = found.sources.setdefault(line["source"], Counter())
     source["records"] += count
-    source["kept_before"] += count * (before == "kept")
-    source["kept_after"] += count * (after == "kept")
+    source["kept_before"] += count * (before == KEPT)
+    source["kept_after"] += count * (after == KEPT)
     for side, state, moved in (("before", before, "leaving"), ("after", after, "entering")):
-        if state == "kept":
+        if state == KEPT:
             tier = found.tiers.setdefault(line[f"tier_{side}"], Counter())
             tier[f"kept_{side}"] += count
             tier[moved] += count * (before != after)
     if before != after:
         source["changed"] += count
-        if "kept" in (before, after):
-            direction = "leaving" if before == "kept" else "entering"
+        if KEPT in (before, after):
+            direction = "leaving" if before == KEPT else "entering"
             source[direction] += count
             for group in _groups(before, after, whys):
                 found.groups[group] += count
     elif whys["before"] != whys["after"] or line["survivor"]:
         found.otherwise += count
-    rejects = {side: whys[side] if line[f"state_{side}"] == "rejected" else () for side in whys}
+    rejects = {side: whys[side] if line[f"state_{side}"] == REJECTED else () for side in whys}
     flags = {side: _split(line[f"flags_{side}"]) for side in whys}
     for names, counts in ((rejects, found.rules), (flags, found.flags)):
         for kind, there, absent in (("newly", "after", "before"), ("no_longer", "before", "after")):
@@ -290,7 +290,7 @@ def _count(found: Comparison, line: Mapping[str, Any], count: int) -> None:
 def _groups(before: str, after: str, whys: Mapping[str, Sequence[str]]) -> Iterator[Group]:
     """The groups of a record that leaves or enters: one for each reason."""
     direction, state, side = (
-        ("leaving", after, "after") if before == "kept" else ("entering", before, "before")
+        ("leaving", after, "after") if before == KEPT else ("entering", before, "before")
     )
     for why in dict.fromkeys(whys[side]) or ("",):
         yield direction, state, why
@@ -298,7 +298,7 @@ def _groups(before: str, after: str, whys: Mapping[str, Sequence[str]]) -> Itera
 
 def _choose(found: Comparison, number: int, rows: Any, table: pa.Table, examples: int) -> None:
     """Names the first records of each group, in the order of a keyed hash of their ids."""
-    kept = [pc.equal(table[f"state_{side}"], "kept") for side in ("before", "after")]
+    kept = [pc.equal(table[f"state_{side}"], KEPT) for side in ("before", "after")]
     places = pc.indices_nonzero(pc.xor(*kept))
     moved = table.take(places)
     ids = pc.coalesce(moved["id_before"], moved["id_after"]).to_pylist()

@@ -12,6 +12,7 @@ from typing import Any
 from nucleus_data.corpus.published import publish, published
 from nucleus_data.corpus.states import DUPLICATE, STATES
 from nucleus_data.errors import RequestError
+from nucleus_data.hashing import config_hash
 from nucleus_data.runner.run import ALL, Run
 from nucleus_data.runner.work import StageReport, Summary, Task
 from nucleus_data.stage import CorpusStage
@@ -49,6 +50,8 @@ class Select(CorpusStage[SelectSettings]):
     def __init__(self, settings: SelectSettings, dedup: Dedup) -> None:
         super().__init__(settings)
         self.dedup = dedup
+        self._checked: Decisions | None = None
+        self._checked_parts = ""
 
     def folders(self, tables: Mapping[str, str]) -> Iterator[str]:
         """The table's folder and that of its exchanged files, once it has a hash."""
@@ -59,6 +62,16 @@ class Select(CorpusStage[SelectSettings]):
 
     def decisions(self, run: Run) -> Decisions:
         """The checked rules and what they need. Raises RequestError if a rule is wrong."""
+        # Asked several times by one command (to name a selection, to look for it, to make it), and
+        # the types of upstream columns are read from every part of `records`.
+        parts = config_hash([run.corpus.uri, run.corpus.records.part_names()])
+        if parts != self._checked_parts:
+            self._checked = self._check(run)
+            self._checked_parts = parts
+        assert self._checked is not None
+        return self._checked
+
+    def _check(self, run: Run) -> Decisions:
         upstream = upstream_columns(run.corpus)
         rules, prefer, tiers = check_decisions(self.settings, run.pins, upstream)
         required = {"inspect.file", *(t for r in rules for t in r.tables if t != "records")}

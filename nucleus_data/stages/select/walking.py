@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.states import KEPT
 from nucleus_data.corpus.tables import KEY_FIELDS, Table, parts_sql
 from nucleus_data.errors import RequestError
 from nucleus_data.runner.work import Summary
@@ -64,7 +65,7 @@ class JudgeTask:
             )
             paired = pa.array(np.isin(places_of(answers), places_of(members)))
             asked = answers.filter(paired)
-            stays = pc.equal(self.plan.decide(asked).column("state"), "kept")
+            stays = pc.equal(self.plan.decide(asked).column("state"), KEPT)
             kept = asked.select(list(KEYS))
             for name in values.column_names:
                 kept = kept.append_column(name, values.column(name).filter(paired))

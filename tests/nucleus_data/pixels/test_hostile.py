@@ -257,6 +257,7 @@ def test_the_fuzzer_finds_what_dies_and_what_raises():
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_3000_mutated_files_crash_hang_and_bloat_nothing():
     from scripts.fuzz_pixels import mutations
 
@@ -275,6 +276,7 @@ def _deep_interlaced(side):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_pictures_at_the_limit_stay_below_1_gb_and_5_s():
     side = int(Limits().max_pixels ** 0.5)

@@ -28,7 +28,7 @@ from tests.support.commands import (
 )
 from tests.support.worlds import write_pictures
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1500)]
 
 KILLS = 3
 VICTIMS = ("driver", "worker", "actor")
