@@ -2,15 +2,41 @@
 
 The proof is a quick training run.
 
-    from nucleus_data import Corpus
-    corpus = Corpus("s3://bucket/corpus")
+    from nucleus_data import Corpus, load_recipe, run_line
+
+    recipe = load_recipe("configs/nano/recipe.yaml", ["corpus=c", "ingest.source=pictures"])
+    run_line(recipe, ["ingest", "inspect", "dedup", "select"])
+    corpus = Corpus("c")
     corpus.table("selection").filter("state = 'rejected'").aggregate("reasons, count(*)").show()
 
-The command `nucleus --help` lists the stages; README.md draws the line from pictures to a trained
-model.
+`RowStage` and `SignalGroup` are what a stage and a signal of your own are made of. The command
+`nucleus --help` lists the stages; README.md draws the line from pictures to a trained model.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from nucleus_data.corpus import Corpus
 
+if TYPE_CHECKING:
+    from nucleus_data.line.lines import run_line
+    from nucleus_data.line.recipe import load_recipe
+    from nucleus_data.signals import SignalGroup
+    from nucleus_data.stage import RowStage
+
 __version__ = "0.1.0"
-__all__ = ["Corpus", "__version__"]
+__all__ = ["Corpus", "RowStage", "SignalGroup", "__version__", "load_recipe", "run_line"]
+
+_HOMES = {
+    "RowStage": "nucleus_data.stage",
+    "SignalGroup": "nucleus_data.signals",
+    "load_recipe": "nucleus_data.line.recipe",
+    "run_line": "nucleus_data.line.lines",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when first asked for: whoever only reads tables waits for no stage.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

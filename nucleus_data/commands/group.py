@@ -75,7 +75,7 @@ def run_stages(
     chooses_at_start: bool = False,
 ) -> None:
     """Runs stages as one command; the arguments are those of `work_options`."""
-    from nucleus_data.line.steps import run_line
+    from nucleus_data.line.steps import run_steps
     from nucleus_data.runner.run import Choice
 
     options: dict[str, Any] = {
@@ -84,7 +84,10 @@ def run_stages(
         "create": "ingest" in steps,
     }
     with opened(name, config, overrides, **options) as found:
-        if dry_run and name == "embed":
-            steps = ("embed",)  # the selection that it takes is there, or it says so
-        run_line(found.run, found.stages, steps, chooses_at_start=chooses_at_start)
+        own = found.stages.get(name)
+        if own is not None and (dry_run or own.missing()):
+            # The line of `embed` selects around it. A dry run counts for the stage itself; and a
+            # setting that it lacks is said, where other lines would leave the stage out.
+            steps = (name,)
+        run_steps(found.run, found.stages, steps, chooses_at_start=chooses_at_start)
         finish(found.run)

@@ -1,11 +1,18 @@
-"""Lines: the names of stages that one command runs, in order.
+"""Lines: the names of stages that one command runs, in order; and running one from Python.
 
 Each stage is a line of its own. `pipelines/` has the same lists to submit to a cluster and to copy.
 """
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
-from nucleus_data.line.recipe import STAGES
+from nucleus_data.errors import RequestError
+from nucleus_data.line.recipe import STAGES, Recipe
+from nucleus_data.line.steps import open_run, ray_loop, run_steps
+from nucleus_data.runner.cluster import connected
+from nucleus_data.runner.inline import InlineLoop
+from nucleus_data.runner.run import Choice, Run, Say
 
 
 @dataclass(frozen=True)
@@ -47,3 +54,53 @@ LINES: dict[str, Line] = {
 }
 # In this order, since a selection, which captions need, does not outlive new rows of what it read.
 RETRIED = tuple(stage.name for stage in reversed(STAGES) if stage.retried)
+
+
+def run_line(
+    recipe: Recipe,
+    line: str | Sequence[str],
+    *,
+    limit: int | None = None,
+    sample: float = 1.0,
+    dry_run: bool = False,
+    inline: bool = False,
+    say: Say = print,
+) -> Run:
+    """Runs a line of stages, as the command of its name does; for notebooks and programs.
+
+    Args:
+        recipe: From `load_recipe`.
+        line: The name of a line (`curate`), or names of stages in order.
+        limit: Work on at most this many records (the first ones).
+        sample: Work on this share of the records, always the same ones.
+        dry_run: Count, do no work, write nothing.
+        inline: Work in this process, without Ray: for small corpora and for a debugger. A picture
+            that kills its decoder then ends this process.
+        say: Where lines for people go.
+
+    Returns:
+        The run: `tables` holds the config hashes that it pinned, `failed_shards` how many shards
+        could not be done.
+
+    Raises:
+        RequestError: There is no such line, or something that a stage needs is missing.
+    """
+    found = LINES.get(line) if isinstance(line, str) else Line(tuple(line), "")
+    if found is None:
+        raise RequestError(f"there is no line {line!r}; there are: {', '.join(LINES)}")
+    if inline and "quick_train" in found.steps:
+        raise RequestError("quick_train runs as a task of Ray; leave inline out")
+    name = line if isinstance(line, str) else "-".join(dict.fromkeys(found.steps))
+    with nullcontext() if inline or dry_run else connected(recipe.ray):
+        run = open_run(
+            recipe,
+            name,
+            choice=Choice(limit, sample),
+            dry_run=dry_run,
+            create="ingest" in found.steps,
+            loop=InlineLoop if inline else ray_loop,
+            say=say,
+        )
+        stages = recipe.stages()
+        run_steps(run, stages, found.steps, chooses_at_start=found.chooses_at_start)
+    return run

@@ -112,7 +112,7 @@ def _sections() -> dict[str, Any]:
 FullRecipe: type[Recipe] = create_model("FullRecipe", __base__=Recipe, **_sections())
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Reads a configuration file and applies overrides.
 
     Args:
@@ -123,7 +123,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         RequestError: With every problem, each with its file or override, key, what was found, what
             is allowed.
     """
-    return config.load(FullRecipe, path, overrides, _check_rule)
+    return config.load(FullRecipe, Path(path), overrides, _check_rule)
 
 
 def _check_rule(

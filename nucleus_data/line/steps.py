@@ -72,7 +72,7 @@ def open_run(
     return run
 
 
-def run_line(
+def run_steps(
     run: Run, stages: Stages, names: Sequence[str], *, chooses_at_start: bool = False
 ) -> None:
     """Runs stages one after the other; a dry run counts for the first alone.

@@ -1,0 +1,29 @@
+from contextlib import nullcontext
+
+import pytest
+from click.testing import CliRunner
+
+from nucleus_data.commands import cli
+from nucleus_data.corpus import Corpus
+from nucleus_data.line.lines import LINES
+
+
+def test_there_is_a_command_for_each_line_and_each_module():
+    said = CliRunner().invoke(cli, ["--help"]).output
+    for name in (*LINES, "status", "what-if", "demo", "world", "merge", "export-model", "retry"):
+        assert f"\n  {name} " in said
+
+
+def test_an_unknown_command_is_refused():
+    assert CliRunner().invoke(cli, ["inspekt"]).exit_code == 2
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_embed_without_a_model_says_what_to_give(tmp_path, monkeypatch, options):
+    monkeypatch.setattr("nucleus_data.runner.cluster.connected", lambda _: nullcontext())
+    corpus = tmp_path / "c"
+    Corpus(str(corpus), create=True)
+    command = ["embed", *options, f"corpus={corpus}", "embed.model=null", "embed.heads=null"]
+    found = CliRunner().invoke(cli, command)
+    assert found.exit_code == 2
+    assert "embed.model is not set; give nano, a folder" in found.output
