@@ -3,13 +3,16 @@
 import io
 import re
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from nucleus_data import load_recipe, run_line
 from nucleus_data.world import render, scene
 from nucleus_data.world.corpora import small_corpus, write_shard
 from nucleus_model.training.train import quick_train
 from scripts.examples import change_recipe, own_signal, read_set, sample_checkpoint, tables
+from tests.support.commands import REPOSITORY as ROOT
 from tests.support.curated import NANO
 from tests.support.training import settings, write_inputs
 
@@ -73,3 +76,15 @@ def test_a_checkpoint_sampled(tmp_path, capsys):
     sample_checkpoint.main(checkpoint, "a red square", out=str(tmp_path / "drawn"), steps=2)
     assert capsys.readouterr().out.splitlines()[-1].endswith("samples.png")
     assert len(list((tmp_path / "drawn").glob("*.png"))) == 3
+
+
+@pytest.mark.slow
+def test_the_notebook_runs():
+    notebook = nbformat.read(ROOT / "scripts/examples/look.ipynb", as_version=4)
+    resources = {"metadata": {"path": str(ROOT)}}
+    NotebookClient(notebook, timeout=240, kernel_name="python3", resources=resources).execute()
+    said = "".join(
+        out.get("text", "") for cell in notebook.cells for out in cell.get("outputs", [])
+    )
+    assert "│ kept     │      48 │" in said
+    assert "│ kept    │ rejected │      31 │" in said
