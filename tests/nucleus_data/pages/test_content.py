@@ -3,8 +3,6 @@ import pytest
 from nucleus_data.pages import content, queries
 from tests.support.reported import SET, Text
 
-pytestmark = pytest.mark.slow
-
 
 def test_captions_stand_with_their_origin(whole):
     text = Text(whole.page()).text

@@ -4,8 +4,6 @@ import pytest
 
 from tests.support.reported import EVIL_NAME, Text
 
-pytestmark = pytest.mark.slow
-
 
 def test_pictures_are_shown_and_failures_have_placeholders(whole):
     parsed = Text(whole.page())

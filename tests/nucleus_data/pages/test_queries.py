@@ -1,9 +1,5 @@
-import pytest
-
 from nucleus_data.pages import queries
 from tests.support.reported import SELECTION, Text, make
-
-pytestmark = pytest.mark.slow
 
 
 def test_sums_add_up_and_every_reason_is_counted(whole):

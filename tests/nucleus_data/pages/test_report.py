@@ -1,12 +1,8 @@
 import re
 
-import pytest
-
 from nucleus_data.corpus import Corpus
 from nucleus_data.pages import write_report
 from tests.support.reported import EVIL, EVIL_NAME, NOON, SELECTION, SET, Text, make
-
-pytestmark = pytest.mark.slow
 
 
 def test_nothing_from_outside_is_interpreted_or_fetched(whole):

@@ -2,12 +2,9 @@ import io
 import json
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from tests.support.reported import Text
-
-pytestmark = pytest.mark.slow
 
 
 def test_training_seconds_and_failures(whole):

@@ -2,8 +2,6 @@ import pytest
 
 from tests.support.reported import HASH, SELECTION, TONE, Text, make
 
-pytestmark = pytest.mark.slow
-
 
 def test_transformers_and_a_real_model_are_told_apart(whole):
     del whole.tables["caption.short"]

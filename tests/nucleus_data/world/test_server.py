@@ -16,7 +16,6 @@ from nucleus_data.world import server as module
 from nucleus_data.world.server import WorldServer
 from nucleus_data.world.server_faults import DRAWN, FAULTS
 
-pytestmark = pytest.mark.slow
 PICTURE = bytes(range(256)) * 8  # no decoder ever sees it: bytes that tell their place will do
 ODD = 'a <b>&"#?%!.png'
 

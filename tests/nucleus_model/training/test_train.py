@@ -26,8 +26,6 @@ from tests.support.training import (
     write_two_resolutions,
 )
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):

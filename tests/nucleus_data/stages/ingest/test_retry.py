@@ -23,8 +23,6 @@ from nucleus_data.views import explain, export, status
 from tests.support import curated
 from tests.support.curated import picture
 
-pytestmark = pytest.mark.slow
-
 BARE = "select.rules={}"
 NOW = (None, "http_500", "http_404", "timeout", None, "http_500", None)
 
