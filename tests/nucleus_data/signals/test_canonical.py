@@ -1,37 +1,17 @@
 """Hashes that stay when a picture is mirrored, turned or framed."""
 
-import io
-
 import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image, ImageDraw, ImageOps
 
-from nucleus_data.pixels import open_picture
 from nucleus_data.signals import canonical, hash, load_group
 from nucleus_data.signals.grid import lowest_frequencies, packed_bits
 from nucleus_data.signals.hash import COARSE, FINE, hashes
+from tests.support.measured import picture_of, scene
 
 TURNS = [None, *Image.Transpose]
-
-
-def picture_of(image, file_format="PNG", **options):
-    buffer = io.BytesIO()
-    image.save(buffer, file_format, **options)
-    return open_picture(buffer.getvalue())
-
-
-def scene(width=400, height=300, seed=0):
-    """Blobs of many sizes and some grain."""
-    rng = np.random.default_rng(seed)
-    pixels = np.full((height, width, 3), 128.0)
-    for cells, strength in ((4, 60), (9, 40), (25, 20)):
-        coarse = rng.normal(0, strength, (cells, cells, 3)).astype(np.float32)
-        for c in range(3):
-            layer = Image.fromarray(coarse[..., c])
-            pixels[..., c] += np.asarray(layer.resize((width, height), Image.Resampling.BICUBIC))
-    pixels += rng.normal(0, 4, pixels.shape)
-    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+SIZE = (400, 300)
 
 
 def measured(image, file_format="PNG", **options):
@@ -51,7 +31,7 @@ def near(one, other, phash=4, hash256=40):
 
 def test_it_is_found_by_its_name_and_values_fit_the_schema():
     group = load_group("canonical")
-    values = group.measure(picture_of(scene(), "JPEG"), None)
+    values = group.measure(picture_of(scene(*SIZE), "JPEG"), None)
     assert list(values) == group.schema.names
     assert pa.Table.from_pylist([values], schema=group.schema).num_rows == 1
 
@@ -97,14 +77,14 @@ def test_a_turned_and_recompressed_copy_is_near(size):
 
 
 def test_other_pictures_are_far():
-    phash, hash256 = apart(measured(scene(seed=1)), measured(scene(seed=2)))
+    phash, hash256 = apart(measured(scene(*SIZE, seed=1)), measured(scene(*SIZE, seed=2)))
     assert phash > 10
     assert hash256 > 60
 
 
 @pytest.mark.parametrize("colour", ["white", "black", (40, 90, 140)])
 def test_a_frame_does_not_count(colour):
-    image = scene(seed=5)
+    image = scene(*SIZE, seed=5)
     framed = measured(ImageOps.expand(image, (20, 16, 33, 41), colour), "JPEG", quality=85)
     assert near(framed, measured(image))
     assert framed[2:] == [pytest.approx(400, abs=3), pytest.approx(300, abs=3)]
@@ -114,7 +94,7 @@ def test_a_frame_does_not_count(colour):
 
 
 def test_a_caption_strip_does_not_count_on_a_mirrored_copy():
-    image = scene(seed=6)
+    image = scene(*SIZE, seed=6)
     strip = Image.new("RGB", (400, 350), (245, 245, 245))
     strip.paste(ImageOps.mirror(image), (0, 0))
     ImageDraw.Draw(strip).text((60, 315), "some words below a picture", fill=(10, 10, 10))
