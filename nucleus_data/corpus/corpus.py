@@ -11,6 +11,7 @@ CORPUS/
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import duckdb
@@ -141,8 +142,10 @@ class Corpus:
     def connection(self) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection that can read this corpus's store."""
         if self._connection is None:
-            self._connection = duckdb.connect()
-            if not self.store.local:
+            if self.store.local:
+                self._connection = _database().cursor()
+            else:
+                self._connection = duckdb.connect()
                 self._connection.register_filesystem(self.store.fs)
         return self._connection
 
@@ -190,3 +193,9 @@ class Corpus:
 
 
 RECORDS_HASH = config_hash({"table": "records", "version": RECORDS_VERSION})
+
+
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """One empty database for all local corpora: a cursor of it takes nothing, one more 13 ms."""
+    return duckdb.connect()

@@ -1,6 +1,7 @@
 """Small curated corpora for tests: pictures, the commands' steps without Ray, made-up captions."""
 
 import io
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,7 @@ class CuratedRun:
         return self.run.job(self.stages[name], **options)
 
 
+@cache
 def recipe(corpus, *overrides: str) -> Recipe:
     """The laptop's recipe for a corpus."""
     return load_recipe(NANO, [f"corpus={corpus}", *overrides])

@@ -1,6 +1,7 @@
 """Deciding: rules over signals, then the duplicate walk. The result is the ledger.
 
-- `settings`, `check`, `rules`, `tiers`: what is asked of each record, parsed and tried.
+- `settings`, `check`, `rules`, `tiers`: what is asked of each record, parsed and tried, in a
+  `database` that reaches nothing else.
 - `judge`: what the rules answer; `decide`: each record's state from that.
 - `plan`: who decides about which shards; `walking`: the duplicates; `ledger`: the table.
 - `stage`: all of it in order; `compare`, `what_if`: two selections beside each other.

@@ -4,7 +4,6 @@ Rows are aligned in Arrow and numpy, which takes a fraction of the time of joins
 takes longer than judging a shard of 10,000 records, so shards are judged together.
 """
 
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from nucleus_data.errors import RequestError
+from nucleus_data.stages.select.database import sealed
 from nucleus_data.stages.select.rules import Column, Rule, quoted
 from nucleus_data.stages.select.tiers import Tiers
 
@@ -23,7 +23,6 @@ KEYS = ("shard", "row", "id")
 HAS, RULE = "has:", "rule:"
 
 Mask = NDArray[np.bool_]
-_threads = threading.local()
 
 
 class Shard(NamedTuple):
@@ -151,7 +150,7 @@ def _ask(given: pa.Table, rules: Sequence[Rule], tiers: Tiers | None) -> pa.Tabl
     query = f"""
         SELECT _at{results}, {_values(rules)} AS _values, _tier FROM (
           SELECT *{"".join(answers)}, {tier} AS _tier FROM (SELECT *{source} FROM given))"""
-    connection = _connection()
+    connection = sealed()
     connection.register("given", pa.table(asked))
     try:
         judged: pa.Table = connection.sql(query).to_arrow_table()
@@ -263,12 +262,3 @@ def _aligned(table: pa.Table | None, column: str, index: pa.Array | None) -> Any
         return pa.nulls(len(index or ()), pa.string() if column == "error" else pa.null())
     values = table.column(column)
     return values if index is None else values.take(index)
-
-
-def _connection() -> duckdb.DuckDBPyConnection:
-    """This thread's connection: making one takes as long as judging a shard."""
-    if not hasattr(_threads, "connection"):
-        _threads.connection = duckdb.connect(config={"enable_external_access": False, "threads": 1})
-        _threads.connection.execute("SET TimeZone = 'UTC'")  # not the machine's, which may differ
-    found: duckdb.DuckDBPyConnection = _threads.connection
-    return found

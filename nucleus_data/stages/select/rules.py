@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from nucleus_data.config import nearest
 from nucleus_data.errors import RequestError
+from nucleus_data.stages.select.database import sealed
 from nucleus_data.stages.select.settings import Action, SelectSettings
 
 
@@ -86,7 +87,7 @@ def check_types(rules: Sequence[Rule], types: Mapping[tuple[str, str], pa.DataTy
     Raises:
         RequestError: A condition does not fit the types, or is not true or false.
     """
-    connection = duckdb.connect(config={"threads": 1})
+    connection = sealed()
     for rule in rules:
         connection.register("record", record_of_nulls(rule.columns, types))
         where = f"select.rules.{rule.name}: {rule.where!r}"
@@ -119,7 +120,7 @@ def check_order(
     Raises:
         RequestError: It is no order, or does not fit the types.
     """
-    connection = duckdb.connect(config={"threads": 1})
+    connection = sealed()
     connection.register("record", record_of_nulls(columns, types))
     for i, order in enumerate(prefer):
         try:
@@ -221,7 +222,7 @@ def _functions() -> dict[str, str]:
     Forms on times with a zone say CONSISTENT_WITHIN_QUERY, as they depend on the session's zone,
     which `decide` sets. They do not count, or nobody could subtract. `age` reads the clock.
     """
-    rows = duckdb.connect().execute(
+    rows = sealed().execute(
         "SELECT lower(function_name), function_type, "
         "CASE lower(function_name) WHEN 'age' THEN 'VOLATILE' ELSE stability END "
         "FROM duckdb_functions() "
@@ -241,7 +242,7 @@ def _functions() -> dict[str, str]:
 def _serialized(condition: str) -> str:
     """DuckDB's parse tree of a condition in parentheses, as JSON."""
     query = "SELECT json_serialize_sql('SELECT (' || ? || '\n)')"
-    rows = duckdb.connect(config={"threads": 1}).execute(query, [condition]).fetchall()
+    rows = sealed().execute(query, [condition]).fetchall()
     return str(rows[0][0])
 
 

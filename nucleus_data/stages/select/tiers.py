@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from nucleus_data.errors import RequestError
+from nucleus_data.stages.select.database import sealed
 from nucleus_data.stages.select.rules import Column, columns_of, record_of_nulls
 from nucleus_data.stages.select.settings import TierSettings
 
@@ -75,7 +76,7 @@ def check_score(tiers: Tiers, types: Mapping[tuple[str, str], pa.DataType]) -> N
     Raises:
         RequestError: It does not fit the types, or is no number.
     """
-    connection = duckdb.connect(config={"threads": 1})
+    connection = sealed()
     connection.register("record", record_of_nulls(tiers.columns, types))
     try:
         kind = str(connection.sql(f"SELECT ({tiers.score}\n) FROM record").types[0])

@@ -1,19 +1,22 @@
-"""The command, in this process, on a real local Ray (`main` ends its process; others test it)."""
+"""The command, in this process and without Ray; `test_on_ray` has it on a real one.
+
+`main` ends its process; others test it.
+"""
 
 import csv
 import json
 import shutil
 from collections import Counter
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 
-from nucleus_data.commands import cli
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.images import tar_name
 from nucleus_data.line.lines import LINES
+from nucleus_data.runner.inline import InlineLoop
+from tests.support.command import nucleus
 from tests.support.worlds import write_pictures
 
 STATES = ("kept", "rejected", "duplicate", "failed", "pending")
@@ -28,19 +31,20 @@ DROPPED = {
 }
 
 
-def nucleus(*arguments, code=0):
-    """Runs the command in this process; returns what it printed."""
-    result = CliRunner().invoke(cli, [str(a) for a in arguments])
-    assert result.exit_code == code, f"{arguments}: {result.output}\n{result.exception!r}"
-    return result.output
-
-
 def listing(folder):
     return {(str(p.relative_to(folder)), p.stat().st_mtime_ns) for p in folder.rglob("*")}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def inline():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nucleus_data.runner.loop.Loop", InlineLoop)
+        patch.setattr("nucleus_data.runner.cluster.connected", nullcontext)
+        yield
+
+
 @pytest.fixture(scope="module")
-def world(tmp_path_factory, ray_cluster):
+def world(tmp_path_factory, inline):
     """60 pictures with planted faults, and the line from ingest to select over them."""
     root = tmp_path_factory.mktemp("world")
     truth = {entry.file: entry for entry in write_pictures(root / "pictures", 60, 1)}
@@ -133,35 +137,6 @@ def test_a_dry_run_of_a_new_corpus_makes_none(world, tmp_path):
     said = nucleus("ingest", "--dry-run", f"corpus={tmp_path / 'c'}", world.source)
     assert "60 rows found, 0 already in the corpus, 60 new in 1 image shards" in said
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.slow
-def test_a_limit_and_a_sample_choose_fewer(ingested):
-    corpus = f"corpus={ingested}"
-    assert "inspect: 7 rows, 7 done" in nucleus("inspect", "--limit", 7, corpus)
-    said = nucleus("inspect", "--sample", "50%", corpus)
-    rows = int(said.split("inspect: ")[-1].split(" rows")[0])
-    assert 15 <= rows <= 45
-    assert f"inspect: {rows:,} rows, {rows:,} done before" in nucleus(
-        "inspect", "--sample", 0.5, corpus
-    )
-    for option in (("--limit", 0), ("--sample", "0%"), ("--sample", "101%"), ("--sample", "x")):
-        assert "Invalid value" in nucleus("inspect", *option, corpus, code=2)
-
-
-@pytest.mark.slow
-def test_a_shard_that_fails_ends_with_1_and_the_rest_is_done(ingested):
-    corpus = f"corpus={ingested}"
-    tar = (ingested / tar_name(1)).read_bytes()
-    (ingested / tar_name(1)).write_bytes(tar[:2000])  # cut in the middle
-    said = nucleus("inspect", corpus, code=1)
-    assert "1 SHARDS FAILED" in said
-    assert "shard 000001 failed: CorpusError: images/000001.tar changed: it has 2000 bytes" in said
-    assert "1 shards failed; everything else is done" in said
-    (ingested / tar_name(1)).write_bytes(tar)
-    said = nucleus("retry", "inspect", corpus)
-    assert "inspect: 25 rows, 25 done" in said or "inspect: 25 rows, 2" in said
-    assert "inspect: nothing to retry" in nucleus("retry", corpus)
 
 
 def test_the_right_order_is_told(ingested):

@@ -9,7 +9,6 @@ from nucleus_data.engines.heads import load_heads
 from nucleus_data.errors import RequestError
 from nucleus_data.world import render, scene
 
-pytest.importorskip("open_clip")
 pytestmark = pytest.mark.slow
 
 

@@ -1,10 +1,10 @@
 import json
-import threading
 
 import pyarrow as pa
 import pytest
 
 from nucleus_data.errors import RequestError
+from nucleus_data.stages.select import database
 from nucleus_data.stages.select import judge as judging
 from nucleus_data.stages.select.decide import count_states, decide
 from nucleus_data.stages.select.judge import Shard
@@ -38,7 +38,7 @@ def test_a_condition_may_end_in_a_comment():
 
 def test_hours_are_those_of_utc_wherever_it_runs(monkeypatch):
     monkeypatch.setenv("TZ", "Asia/Tokyo")
-    monkeypatch.setattr("nucleus_data.stages.select.judge._threads", threading.local())
+    monkeypatch.setattr(database, "_database", database._database.__wrapped__)  # a new one
     assert (
         one({"evening": "hour(TIMESTAMPTZ '2020-01-01 23:30:00+02') = 21"})["state"] == "rejected"
     )

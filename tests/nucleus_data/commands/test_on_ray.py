@@ -1,0 +1,44 @@
+"""The command on a real local Ray."""
+
+import pytest
+
+from nucleus_data.corpus.images import tar_name
+from tests.support.command import nucleus
+from tests.support.worlds import write_pictures
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
+
+
+@pytest.fixture
+def ingested(tmp_path):
+    write_pictures(tmp_path / "pictures", 60, 1)
+    source = f"ingest.source={tmp_path / 'pictures'}"
+    nucleus("ingest", f"corpus={tmp_path / 'corpus'}", source, "ingest.images_per_shard=25")
+    return tmp_path / "corpus"
+
+
+def test_a_limit_and_a_sample_choose_fewer(ingested):
+    corpus = f"corpus={ingested}"
+    assert "inspect: 7 rows, 7 done" in nucleus("inspect", "--limit", 7, corpus)
+    said = nucleus("inspect", "--sample", "50%", corpus)
+    rows = int(said.split("inspect: ")[-1].split(" rows")[0])
+    assert 15 <= rows <= 45
+    assert f"inspect: {rows:,} rows, {rows:,} done before" in nucleus(
+        "inspect", "--sample", 0.5, corpus
+    )
+    for option in (("--limit", 0), ("--sample", "0%"), ("--sample", "101%"), ("--sample", "x")):
+        assert "Invalid value" in nucleus("inspect", *option, corpus, code=2)
+
+
+def test_a_shard_that_fails_ends_with_1_and_the_rest_is_done(ingested):
+    corpus = f"corpus={ingested}"
+    tar = (ingested / tar_name(1)).read_bytes()
+    (ingested / tar_name(1)).write_bytes(tar[:2000])  # cut in the middle
+    said = nucleus("inspect", corpus, code=1)
+    assert "1 SHARDS FAILED" in said
+    assert "shard 000001 failed: CorpusError: images/000001.tar changed: it has 2000 bytes" in said
+    assert "1 shards failed; everything else is done" in said
+    (ingested / tar_name(1)).write_bytes(tar)
+    said = nucleus("retry", "inspect", corpus)
+    assert "inspect: 25 rows, 25 done" in said or "inspect: 25 rows, 2" in said
+    assert "inspect: nothing to retry" in nucleus("retry", corpus)
