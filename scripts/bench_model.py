@@ -38,7 +38,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import NucleusMoEImageTransformer2DModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from nucleus_model.network.attention import TextKV
@@ -114,6 +113,8 @@ class Contestant:
         self.model: torch.nn.Module = own
         if name != OURS:
             values = config.model_dump(mode="json") | {"use_grouped_mm": name == GROUPED}
+            from diffusers import NucleusMoEImageTransformer2DModel  # which takes seconds
+
             reference: Any = NucleusMoEImageTransformer2DModel(**values)
             self.model = reference
             self.model.load_state_dict(own.state_dict(), strict=True)

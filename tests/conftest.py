@@ -9,30 +9,63 @@ from xdist.scheduler import LoadScopeScheduling
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-ON_RAY = (
-    "tests/scripts/test_bench_runner.py",
-    "tests/nucleus_data/commands/test_on_ray.py",
-    "tests/nucleus_data/runner/test_actor.py",
-    "tests/nucleus_data/runner/test_guarded.py",
-    "tests/nucleus_data/runner/test_loop.py",
-    "tests/nucleus_data/runner/test_rows.py",
-)
+# Files that need what takes seconds to start or to import: Ray; diffusers' and transformers' models.
+TOGETHER = {
+    "ray": (
+        "tests/scripts/test_bench_runner.py",
+        "tests/nucleus_data/commands/test_on_ray.py",
+        "tests/nucleus_data/runner/test_actor.py",
+        "tests/nucleus_data/runner/test_guarded.py",
+        "tests/nucleus_data/runner/test_loop.py",
+        "tests/nucleus_data/runner/test_rows.py",
+    ),
+    "models": (
+        "tests/nucleus_data/line/test_check.py",
+        "tests/nucleus_model/checkpoints/",
+        "tests/nucleus_model/encoders/",
+        "tests/nucleus_model/network/test_flow.py",
+        "tests/nucleus_model/network/test_memory.py",
+        "tests/nucleus_model/network/test_parity.py",
+        "tests/nucleus_model/sampling/",
+        "tests/nucleus_model/settings/test_presets.py",
+        "tests/nucleus_model/test_main.py",
+        "tests/nucleus_model/training/",
+        "tests/scripts/examples/",
+        "tests/scripts/test_all.py",
+        "tests/scripts/test_bench_model.py",
+    ),
+}
+
+
+def together(nodeid):
+    """The tests that one process does: those of a file, or of files that need the same."""
+    for name, files in TOGETHER.items():
+        if nodeid.startswith(files):
+            return name
+    return nodeid.split("::")[0]
 
 
 class FilesTogether(LoadScopeScheduling):
-    """Sends a file's tests to one of the parallel processes, and all tests on Ray to the same one.
+    """Sends a file's tests to one of the parallel processes, so that what they share is made once.
 
-    So what a file shares is made once, and Ray is started once. (`--dist loadgroup` would do it by
-    a mark, but pytest-xdist 3.8 writes the group into a field that pytest 9.2 no longer reads.)
+    (`--dist loadgroup` would do it by a mark, but pytest-xdist 3.8 writes the group into a field
+    that pytest 9.2 no longer reads.)
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "ray" if nodeid.startswith(ON_RAY) else nodeid.split("::")[0]
+        return together(nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
+    config.option.loadscopereorder = False  # the order is that of `pytest_collection_modifyitems`
     return FilesTogether(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """The long ones first, as nothing could be done beside one that is the last."""
+    order = {name: place for place, name in enumerate(TOGETHER)}
+    items.sort(key=lambda item: order.get(together(item.nodeid), len(order)))
 
 
 def pytest_collection_finish(session):

@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 import torch
-from diffusers import NucleusMoEImagePipeline, NucleusMoEImageTransformer2DModel
 
 from nucleus_model.checkpoints.exchange import (
     load_transformer,
@@ -32,7 +31,7 @@ from tests.support.model import (
 
 
 @pytest.mark.parametrize("shard_bytes", [1 << 30, 100_000])
-def test_diffusers_loads_what_we_save(tmp_path, shard_bytes):
+def test_diffusers_loads_what_we_save(diffusers, tmp_path, shard_bytes):
     model = random_model()
     model.set_capacity_factors(1.0)
     save_transformer(tmp_path / "t", model, shard_bytes=shard_bytes)
@@ -43,7 +42,7 @@ def test_diffusers_loads_what_we_save(tmp_path, shard_bytes):
         == (tmp_path / "t").joinpath("diffusion_pytorch_model.safetensors.index.json").exists()
     )
     assert all(file.stat().st_size < shard_bytes + 10_000 for file in shards)
-    loaded = NucleusMoEImageTransformer2DModel.from_pretrained(tmp_path / "t")
+    loaded = diffusers.NucleusMoEImageTransformer2DModel.from_pretrained(tmp_path / "t")
     assert same_weights(loaded, model)
     given = inputs(model.config)
     assert difference(ours(model, given), theirs(loaded, given)) < TOLERANCE
@@ -107,12 +106,12 @@ def test_a_pipeline_is_there_whole_or_not_at_all(parts, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_pipeline_comes_back_from_diffusers(parts, tmp_path):
+def test_a_pipeline_comes_back_from_diffusers(diffusers, parts, tmp_path):
     """Saved by us, loaded and saved by diffusers, loaded by us."""
     model = random_model()
     text = pipeline_text(tmp_path).model_copy(update={"model": str(parts[0])})
     assert save_pipeline(tmp_path / "ours", model, text, str(parts[1])) == {}
-    pipe = NucleusMoEImagePipeline.from_pretrained(tmp_path / "ours")
+    pipe = diffusers.NucleusMoEImagePipeline.from_pretrained(tmp_path / "ours")
     assert same_weights(pipe.transformer, model)
     assert pipe.processor.tokenizer.padding_side == "right"
     scheduler = pipe.scheduler.config
@@ -128,26 +127,28 @@ def test_a_pipeline_comes_back_from_diffusers(parts, tmp_path):
     assert (tmp_path / "ours/index").read_text() == (tmp_path / "theirs/index").read_text()
 
 
-def test_the_embedding_s_state_is_one_that_the_pipeline_can_be_asked_for(parts, tmp_path):
+def test_the_embedding_s_state_is_one_that_the_pipeline_can_be_asked_for(
+    diffusers, parts, tmp_path
+):
     text = TextSettings(model=str(parts[0]), hidden_state=0, system_prompt="Draw.")
     arguments = save_pipeline(tmp_path / "p", random_model(), text, str(parts[1]))
     assert arguments["return_index"] == 1
     ours = TextEncoder(text).states("a red square")
     notes, _ = read_notes(tmp_path / "p")
     assert torch.equal(TextEncoder(notes).states("a red square"), ours)
-    pipe = NucleusMoEImagePipeline.from_pretrained(tmp_path / "p")
+    pipe = diffusers.NucleusMoEImagePipeline.from_pretrained(tmp_path / "p")
     theirs, mask = pipe.encode_prompt("a red square", **arguments)
     assert torch.equal(theirs[mask.bool()] if mask is not None else theirs[0], ours)
 
 
-def test_other_text_settings_are_arguments_of_the_call(parts, tmp_path):
+def test_other_text_settings_are_arguments_of_the_call(diffusers, parts, tmp_path):
     text = TextSettings(model=str(parts[0]), hidden_state=-2, max_tokens=64, system_prompt='"{%')
     arguments = save_pipeline(tmp_path / "p", random_model(), text, str(parts[1]), resolution=128)
     assert arguments == {"return_index": -2, "max_sequence_length": 64}
     assert json.loads((tmp_path / "p/nucleus.json").read_text())["call"] == arguments
     notes = text.model_copy(update={"model": str(tmp_path / "p/text_encoder")})
     assert read_notes(tmp_path / "p") == (notes, 128)
-    pipe = NucleusMoEImagePipeline.from_pretrained(tmp_path / "p")
+    pipe = diffusers.NucleusMoEImagePipeline.from_pretrained(tmp_path / "p")
     template = "<|im_start|>system\n{}<|im_end|>\n<|im_start|>user\na cat<|im_end|>\n{}"
     assert pipe._format_prompt("a cat") == template.format('"{%', "<|im_start|>assistant\n")
     assert pipe._format_prompt("a cat", "Draw.").startswith("<|im_start|>system\nDraw.<|im_end|>")

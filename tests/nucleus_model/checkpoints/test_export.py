@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from diffusers import NucleusMoEImagePipeline, NucleusMoEImageTransformer2DModel
 from PIL import Image
 
 from nucleus_data.commands import cli
@@ -39,13 +38,13 @@ def nucleus(*arguments):
     return CliRunner().invoke(cli, [*map(str, arguments)])
 
 
-def test_what_is_exported_draws_the_same(run, tmp_path):
+def test_what_is_exported_draws_the_same(diffusers, run, tmp_path):
     place, model = run
     done = nucleus("export-model", place / "with", tmp_path / "p")
     assert done.exit_code == 0, done.output
     assert done.output.splitlines()[-1] == str(tmp_path / "p")
     assert "return_index=1, max_sequence_length=128" in done.output
-    pipe = NucleusMoEImagePipeline.from_pretrained(tmp_path / "p")
+    pipe = diffusers.NucleusMoEImagePipeline.from_pretrained(tmp_path / "p")
     pipe.set_progress_bar_config(disable=True)
     assert same_weights(pipe.transformer, model)
     notes = json.loads((tmp_path / "p/nucleus.json").read_text())
@@ -68,12 +67,12 @@ def test_what_is_exported_draws_the_same(run, tmp_path):
     assert theirs.std() > 0.05
 
 
-def test_the_transformer_alone_in_half_the_bytes(run, tmp_path):
+def test_the_transformer_alone_in_half_the_bytes(diffusers, run, tmp_path):
     options = ("--transformer-only", "--precision=bfloat16", "--shard-gb=0.0001")
     done = nucleus("export-model", run[0] / "without", tmp_path / "t", *options)
     assert done.exit_code == 0, done.output
     assert len(list((tmp_path / "t").glob("*.safetensors"))) > 1
-    loaded = NucleusMoEImageTransformer2DModel.from_pretrained(
+    loaded = diffusers.NucleusMoEImageTransformer2DModel.from_pretrained(
         tmp_path / "t", torch_dtype=torch.bfloat16
     )
     wanted = awake_model(latent_channels=48).to(torch.bfloat16)

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from diffusers import NucleusMoEImagePipeline
 
 from nucleus_model.encoders.text import pad_right
 from nucleus_model.network.flow import draw_noise, draw_sigma, flow_loss, pack, unpack, velocity
@@ -34,9 +33,9 @@ def test_the_output_is_data_minus_noise():
     assert loss.tolist() == pytest.approx([0, 0], abs=1e-9)
 
 
-def test_packing_is_the_published_one_on_a_grid_that_is_not_square():
+def test_packing_is_the_published_one_on_a_grid_that_is_not_square(diffusers):
     latents = torch.arange(2 * 3 * 4 * 6).reshape(2, 3, 4, 6).float()
-    reference = NucleusMoEImagePipeline._pack_latents(latents, 2, 3, 4, 6, 2)
+    reference = diffusers.NucleusMoEImagePipeline._pack_latents(latents, 2, 3, 4, 6, 2)
     assert torch.equal(pack(latents, 2), reference)
     assert torch.equal(unpack(reference, 4, 6, 2), latents)
     # the token right of the first one starts two columns on; a token's values go channel by channel

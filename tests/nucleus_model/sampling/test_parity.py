@@ -6,7 +6,6 @@ Both run on one saved folder. Then the bugs that only a whole run shows are put 
 import numpy as np
 import pytest
 import torch
-from diffusers import NucleusMoEImagePipeline
 
 from nucleus_model.checkpoints.exchange import load_transformer, pipeline_text, save_pipeline
 from nucleus_model.checkpoints.saved import load_saved
@@ -36,9 +35,9 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def wanted(folder):
+def wanted(diffusers, folder):
     """The pipeline's own latents and pixels."""
-    pipe = NucleusMoEImagePipeline.from_pretrained(folder)
+    pipe = diffusers.NucleusMoEImagePipeline.from_pretrained(folder)
     pipe.set_progress_bar_config(disable=True)
     options = {
         "prompt": PROMPTS,
@@ -153,7 +152,7 @@ def test_the_run_finds_another_guidance(folder, wanted):
 
 
 @pytest.mark.parametrize("state", [-3, 0, -9, 9])
-def test_other_text_settings_reach_the_pipeline(state, folder, tmp_path):
+def test_other_text_settings_reach_the_pipeline(diffusers, state, folder, tmp_path):
     """What `save_pipeline` returns makes the pipeline paint what we paint.
 
     Its tower has nine layers: the pipeline refuses 9 and -9, and takes 0 for none given.
@@ -163,7 +162,7 @@ def test_other_text_settings_reach_the_pipeline(state, folder, tmp_path):
     )
     model = load_transformer(folder)
     arguments = save_pipeline(tmp_path / "p", model, settings, str(folder / "vae"))
-    pipe = NucleusMoEImagePipeline.from_pretrained(tmp_path / "p")
+    pipe = diffusers.NucleusMoEImagePipeline.from_pretrained(tmp_path / "p")
     pipe.set_progress_bar_config(disable=True)
     found = pipe(
         PROMPTS,

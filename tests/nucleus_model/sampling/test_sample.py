@@ -112,6 +112,8 @@ def test_every_aspect_ratio_at_its_real_size(aspect, resolution):
     width, height = bucket_size(resolution, aspect, 16)
     wanted = 1024 / resolution * width, 1024 / resolution * height
     assert wanted == pytest.approx(SIZES_1024[aspect], rel=0.04)
+    if resolution == 1024 and aspect not in ("1x1", "16x9"):
+        return  # as many tokens as these two
     model = random_model(random_config(capacity_factors=2.0))
     grid = (height // 16, width // 16)
     text = encode_prompts(model, Words(), ["a"], grid)

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
 
 from nucleus_data.commands.sample import SOLVERS as OFFERED
 from nucleus_model.network.flow import draw_noise
@@ -64,8 +63,8 @@ def test_few_steps_of_unipc_are_nearer_than_fifty_of_euler(std, steps, noise):
     assert error("euler", steps, noise, std) > 2 * published
 
 
-def test_euler_is_the_published_scheduler(noise):
-    scheduler = FlowMatchEulerDiscreteScheduler(shift=1.0, use_dynamic_shifting=False)
+def test_euler_is_the_published_scheduler(diffusers, noise):
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=1.0, use_dynamic_shifting=False)
     scheduler.set_timesteps(sigmas=sigmas(7)[:-1])
     x = noise
     for time in scheduler.timesteps:

@@ -2,7 +2,6 @@ import inspect
 
 import pytest
 import torch
-from diffusers import NucleusMoEImageTransformer2DModel
 from pydantic import ValidationError
 
 from nucleus_model.network.transformer import NucleusTransformer
@@ -10,10 +9,10 @@ from nucleus_model.settings.presets import PRESETS, Preset
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_no_class_default_is_used(name):
+def test_no_class_default_is_used(diffusers, name):
     config = PRESETS[name].transformer_config(latent_channels=48, text_width=64)
     assert config.model_dump().keys() == set(
-        inspect.signature(NucleusMoEImageTransformer2DModel).parameters
+        inspect.signature(diffusers.NucleusMoEImageTransformer2DModel).parameters
     )
 
 
@@ -33,12 +32,12 @@ def test_small_fits_one_gpu():
     assert 1e8 < sum(parameter.numel() for parameter in model.parameters()) < 2e8
 
 
-def test_base_is_the_published_size():
+def test_base_is_the_published_size(diffusers):
     """Counted on the meta device; diffusers' class with the same configuration has as many."""
     config = PRESETS["base"].transformer_config(latent_channels=16, text_width=4096)
     with torch.device("meta"):
         model = NucleusTransformer(config)
-        reference = NucleusMoEImageTransformer2DModel(**config.model_dump(mode="json"))
+        reference = diffusers.NucleusMoEImageTransformer2DModel(**config.model_dump(mode="json"))
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     assert sizes == {name: p.numel() for name, p in reference.named_parameters()}
     routed = {name: size for name, size in sizes.items() if ".experts." in name}
