@@ -9,7 +9,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Files that need what takes seconds to start or to import: Ray; diffusers' and transformers' models.
+# Files that need what takes seconds to start or to import: Ray, diffusers, transformers.
 TOGETHER = {
     "ray": (
         "tests/scripts/test_bench_runner.py",
@@ -35,6 +35,15 @@ TOGETHER = {
         "tests/scripts/test_bench_model.py",
     ),
 }
+
+
+# Files of minutes; begun first, so that none is left alone at the end.
+LONGEST = (
+    "tests/scripts/test_bench_learning.py",
+    "tests/nucleus_data/line/test_line.py",
+    "tests/nucleus_data/corpus/test_object_store.py",
+    "tests/nucleus_data/runner/test_job_submit.py",
+)
 
 
 def together(nodeid):
@@ -63,8 +72,8 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_modifyitems(items):
-    """The long ones first, as nothing could be done beside one that is the last."""
-    order = {name: place for place, name in enumerate(TOGETHER)}
+    """The long ones first."""
+    order = {name: place for place, name in enumerate([*LONGEST, *TOGETHER])}
     items.sort(key=lambda item: order.get(together(item.nodeid), len(order)))
 
 

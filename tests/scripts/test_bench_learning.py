@@ -6,7 +6,6 @@ from scripts.bench_learning import Size, bench
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 @pytest.mark.timeout(1500)
 def test_it_draws_what_captions_say_if_they_are_true(tmp_path):
     """500 steps: enough to tell true captions from shuffled ones, not to draw well."""

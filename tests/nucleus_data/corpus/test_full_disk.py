@@ -12,7 +12,7 @@ import pytest
 from tests.support.commands import nucleus, tree
 from tests.support.worlds import write_pictures
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture

@@ -84,7 +84,6 @@ def test_a_store_that_overwrites_is_found_out(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 @pytest.mark.timeout(900)
 def test_the_whole_line_is_byte_equal_to_the_local_one(endpoint, tmp_path):
     write_pictures(tmp_path / "pictures", 90, seed=3)

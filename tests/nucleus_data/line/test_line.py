@@ -17,7 +17,7 @@ from nucleus_data.world.caption_scoring import CaptionScore, score_caption
 from tests.support.commands import REPOSITORY, nucleus
 from tests.support.worlds import write_pictures
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 FAST = ("quick_train.steps=4", "quick_train.sample_steps=2", "quick_train.threads=1")
 # What becomes of each planted fault. Copies may survive their original, so they are not here.

@@ -21,7 +21,7 @@ from nucleus_data.corpus import Corpus
 from tests.support.commands import REPOSITORY, assert_ended
 from tests.support.worlds import write_pictures
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def free_port() -> int:

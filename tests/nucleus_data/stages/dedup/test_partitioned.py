@@ -168,7 +168,6 @@ print(json.dumps([counts, nodes]))
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_three_nodes_find_what_one_process_finds(tmp_path):
     rows = clustered_table(10, 12_000, centres=900)
