@@ -7,14 +7,8 @@ import pyarrow as pa
 from nucleus_data.corpus import Corpus
 from nucleus_data.errors import RequestError
 from nucleus_data.runner.pins import Pins
-from nucleus_data.stages.select.rules import (
-    Column,
-    Rule,
-    check_order,
-    check_rules,
-    check_types,
-    columns_of,
-)
+from nucleus_data.stages.select.expression import Expression
+from nucleus_data.stages.select.rules import Rule, check_order, check_rules, check_types
 from nucleus_data.stages.select.settings import SelectSettings
 from nucleus_data.stages.select.tiers import Tiers, check_score, check_tiers
 
@@ -28,7 +22,7 @@ class _AnyName(tuple[str, ...]):
 
 def check_decisions(
     settings: SelectSettings, pins: Pins, upstream: Mapping[str, pa.DataType] | None = None
-) -> tuple[list[Rule], list[Column], Tiers | None]:
+) -> tuple[list[Rule], list[Expression], Tiers | None]:
     """Parses the rules, the order of preference and the quality tiers.
 
     Args:
@@ -38,7 +32,7 @@ def check_decisions(
             corpus, so that rules on them are parsed and no more.
 
     Returns:
-        The rules, the columns that the order reads, and the tiers, if there are any.
+        The rules, the order of preference, and the tiers, if there are any.
 
     Raises:
         RequestError: A condition, the score or an order does not parse, names an unknown column or
@@ -53,12 +47,7 @@ def check_decisions(
     tiers = check_tiers(settings.tiers, catalog, names)
     if tiers and (upstream is not None or "records" not in tiers.tables):
         check_score(tiers, types)
-    prefer = [
-        column
-        for i, order in enumerate(settings.prefer)
-        for column in columns_of(_without_direction(order), f"select.prefer[{i}]", catalog, ())
-    ]
-    check_order(settings.prefer, prefer, types)
+    prefer = check_order(settings.prefer, catalog, types)
     for name in ("file", *(("hash",) if settings.drop_duplicates else ())):
         if f"inspect.{name}" not in catalog.values():
             raise RequestError(f"select needs the signal group {name!r}; add it to inspect.signals")
@@ -75,10 +64,3 @@ def upstream_columns(corpus: Corpus) -> dict[str, pa.DataType]:
     schema = corpus.table("records").limit(0).to_arrow_table().schema
     names = sorted(n for n in schema.names if n.startswith("source."))
     return {name: schema.field(name).type for name in names}
-
-
-def _without_direction(order: str) -> str:
-    words = order.split()
-    while words and words[-1].lower() in ("asc", "desc", "nulls", "first", "last"):
-        words.pop()
-    return " ".join(words)

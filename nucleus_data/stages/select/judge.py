@@ -15,12 +15,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.select.database import sealed
-from nucleus_data.stages.select.rules import Column, Rule, quoted
+from nucleus_data.stages.select.database import at_most, sealed
+from nucleus_data.stages.select.expression import Column, quoted
+from nucleus_data.stages.select.rules import Rule
 from nucleus_data.stages.select.tiers import Tiers
 
 KEYS = ("shard", "row", "id")
 HAS, RULE = "has:", "rule:"
+JUDGED_S = 300.0  # the shards of one query; a million records take some seconds
 
 Mask = NDArray[np.bool_]
 
@@ -129,7 +131,7 @@ def _ask(given: pa.Table, rules: Sequence[Rule], tiers: Tiers | None) -> pa.Tabl
     asked |= {name: _without_nan(given.column(name)) for name in used}
     answers = []
     for i, rule in enumerate(rules):
-        answer = f"CAST(({rule.where}\n) AS BOOLEAN)"
+        answer = f"CAST(({rule.condition.sql}) AS BOOLEAN)"
         there = known(rule, given)
         if not there.all():
             # IS NULL and coalesce would be true of a row that is only not measured yet.
@@ -153,7 +155,8 @@ def _ask(given: pa.Table, rules: Sequence[Rule], tiers: Tiers | None) -> pa.Tabl
     connection = sealed()
     connection.register("given", pa.table(asked))
     try:
-        judged: pa.Table = connection.sql(query).to_arrow_table()
+        with at_most(JUDGED_S, connection):
+            judged: pa.Table = connection.sql(query).to_arrow_table()
     except duckdb.Error as error:
         raise _failing(connection, rules, source) or error from None
     finally:
@@ -168,9 +171,15 @@ def _failing(
 ) -> RequestError | None:
     """What is wrong: which rule can't be answered of all records, and why; None if each can."""
     for rule in rules:
-        query = f"SELECT count(({rule.where}\n)) FROM (SELECT *{source} FROM given)"
+        query = f"SELECT count(({rule.condition.sql})) FROM (SELECT *{source} FROM given)"
         try:
-            connection.execute(query)
+            with at_most(JUDGED_S, connection):
+                connection.execute(query)
+        except duckdb.InterruptException:
+            return RequestError(
+                f"select.rules.{rule.name}: {rule.where!r} takes more than {JUDGED_S:g} s on a "
+                "group of shards"
+            )
         except duckdb.Error as error:
             return RequestError(
                 f"select.rules.{rule.name}: {rule.where!r} fails on a record: "

@@ -23,8 +23,9 @@ from nucleus_data.errors import CorpusError, DiskFullError
 from nucleus_data.runner.rows import sample_rows
 from nucleus_data.runner.work import Item
 from nucleus_data.stages.select.decide import decide
+from nucleus_data.stages.select.expression import Expression
 from nucleus_data.stages.select.judge import Shard, judge
-from nucleus_data.stages.select.rules import Column, Rule
+from nucleus_data.stages.select.rules import Rule
 from nucleus_data.stages.select.tiers import Tiers
 
 TABLE = "selection"
@@ -41,13 +42,13 @@ class Decisions(NamedTuple):
     Attributes:
         rules: Checked rules.
         required: Tables without whose row a record is pending.
-        prefer: The columns that the order of preference reads.
+        prefer: The order of preference, best first.
         tiers: The quality tiers; None for none.
     """
 
     rules: list[Rule]
     required: list[str]
-    prefer: list[Column]
+    prefer: list[Expression]
     tiers: Tiers | None = None
 
     @property
@@ -139,9 +140,9 @@ class SelectionPlan:
         return decide(answers, self.decisions.rules, self.decisions.required)
 
     def _columns(self, table: str) -> list[str]:
-        rules, _, columns, tiers = self.decisions
-        columns = [*(c for rule in rules for c in rule.columns), *columns]
-        columns += tiers.columns if tiers else ()
+        rules, _, prefer, tiers = self.decisions
+        readers: list[Rule | Expression | Tiers] = [*rules, *prefer, *([tiers] if tiers else [])]
+        columns = (column for reader in readers for column in reader.columns)
         return list(dict.fromkeys(c.name for c in columns if c.table == table))
 
 

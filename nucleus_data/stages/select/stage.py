@@ -76,7 +76,7 @@ class Select(CorpusStage[SelectSettings]):
         rules, prefer, tiers = check_decisions(self.settings, run.pins, upstream)
         required = {"inspect.file", *(t for r in rules for t in r.tables if t != "records")}
         if self.settings.drop_duplicates:
-            required |= {*self.dedup.reads, *(column.table for column in prefer)}
+            required |= {*self.dedup.reads, *(c.table for order in prefer for c in order.columns)}
         return Decisions(rules, sorted(required), prefer, tiers)
 
     def pin(self, run: Run) -> Mapping[str, str]:
@@ -201,7 +201,7 @@ class Select(CorpusStage[SelectSettings]):
             report = run.loop(self, JudgeTask(plan), plan.items(groups), len(groups), keep=False)
             # A walk over some of the answers would keep what a missing record should displace.
             if not report.failed:
-                dropped = walk_duplicates(plan, corpus, pairs, groups, self.settings.prefer)
+                dropped = walk_duplicates(plan, corpus, pairs, groups)
         if not report.failed:
             groups = plan.groups()
             report = run.loop(self, ledger(plan), plan.items(groups), len(groups), keep=False)

@@ -7,12 +7,11 @@ not a number, below the first bound, or not measured yet has no tier; it does no
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import duckdb
 import pyarrow as pa
 
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.select.database import sealed
-from nucleus_data.stages.select.rules import Column, columns_of, record_of_nulls
+from nucleus_data.stages.select.expression import Column, Expression, Names, parse_condition
+from nucleus_data.stages.select.rules import tried
 from nucleus_data.stages.select.settings import TierSettings
 
 KEY = "select.tiers.score"
@@ -20,11 +19,15 @@ KEY = "select.tiers.score"
 
 @dataclass(frozen=True)
 class Tiers:
-    """Checked tiers: the score, the lowest score of each tier, and what the score reads."""
+    """Checked tiers: the score, and the lowest score of each tier."""
 
-    score: str
+    score: Expression
     bounds: tuple[float, ...]
-    columns: tuple[Column, ...]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What the score reads."""
+        return self.score.columns
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -33,7 +36,7 @@ class Tiers:
 
     def sql(self) -> str:
         """SQL: the number of a record's tier, from 1; NULL if it has none."""
-        score = f"({self.score}\n)"
+        score = f"({self.score.sql})"
         tiers = " ".join(
             f"WHEN {score} >= {bound!r} THEN {number}::TINYINT"
             for number, bound in reversed(list(enumerate(self.bounds, 1)))
@@ -62,8 +65,7 @@ def check_tiers(
     """
     if settings.score is None:
         return None
-    columns = columns_of(settings.score, KEY, catalog, upstream)
-    return Tiers(settings.score, settings.bounds, columns)
+    return Tiers(parse_condition(settings.score, KEY, Names(catalog, upstream)), settings.bounds)
 
 
 def check_score(tiers: Tiers, types: Mapping[tuple[str, str], pa.DataType]) -> None:
@@ -76,15 +78,8 @@ def check_score(tiers: Tiers, types: Mapping[tuple[str, str], pa.DataType]) -> N
     Raises:
         RequestError: It does not fit the types, or is no number.
     """
-    connection = sealed()
-    connection.register("record", record_of_nulls(tiers.columns, types))
-    try:
-        kind = str(connection.sql(f"SELECT ({tiers.score}\n) FROM record").types[0])
-        if kind not in ("BOOLEAN", "VARCHAR"):
-            connection.execute(f"SELECT {tiers.sql()} FROM record")
-    except duckdb.Error as error:
-        reason = str(error).splitlines()[0]
-        message = f"{KEY}: {tiers.score!r} does not fit its columns: {reason}"
-        raise RequestError(message) from None
+    where = f"{KEY}: {tiers.score.text!r}"
+    kind = tried(tiers.score.sql, tiers.columns, types, where)
     if kind in ("BOOLEAN", "VARCHAR"):
-        raise RequestError(f"{KEY}: {tiers.score!r} is {kind.lower()}; a score is a number")
+        raise RequestError(f"{where} is {kind.lower()}; a score is a number")
+    tried(tiers.sql(), tiers.columns, types, where)

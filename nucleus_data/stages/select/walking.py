@@ -5,7 +5,7 @@ ledger is written when it is known who stays. The answers wait in a file of some
 ask again would mean to read all tables again. Memory grows with the duplicates.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -20,6 +20,7 @@ from nucleus_data.corpus.tables import KEY_FIELDS, Table, parts_sql
 from nucleus_data.errors import RequestError
 from nucleus_data.runner.work import Summary
 from nucleus_data.stages.dedup.walk import walk
+from nucleus_data.stages.select.database import sealed
 from nucleus_data.stages.select.judge import KEYS, values_of
 from nucleus_data.stages.select.plan import (
     SelectionPlan,
@@ -59,8 +60,9 @@ class JudgeTask:
                 for shard in self.plan.group(group)
             ]
             answers = self.plan.judge(shards)
+            read = [column for order in self.plan.decisions.prefer for column in order.columns]
             values = pa.concat_tables(
-                [values_of(shard, self.plan.decisions.prefer) for shard in shards],
+                [values_of(shard, read) for shard in shards],
                 promote_options="permissive",
             )
             paired = pa.array(np.isin(places_of(answers), places_of(members)))
@@ -100,7 +102,6 @@ def walk_duplicates(
     corpus: Corpus,
     pairs: pa.Table,
     groups: Iterable[int],
-    prefer: Sequence[str],
 ) -> int:
     """Walks each component of pairs best first, and says who is dropped, and for whom.
 
@@ -109,7 +110,6 @@ def walk_duplicates(
         corpus: The corpus.
         pairs: All pairs; those of other corpora's records are all kept.
         groups: The groups of shards with records in a pair.
-        prefer: SQL order, best first.
 
     Returns:
         How many records were dropped.
@@ -118,19 +118,17 @@ def walk_duplicates(
         names = (plan.exchanged("kept", group) for group in groups)
         parts = list(pool.map(lambda name: get(corpus.store, name), names))
     kept = pa.concat_tables([p for p in parts if p is not None], promote_options="permissive")
-    connection = corpus.connection()
-    connection.register("kept_members", kept)
     # The id comes last, so that equals have an order too, the same one in every run.
-    order = ", ".join([*prefer, "id"])
+    order = ", ".join([*(order.sql for order in plan.decisions.prefer), "id"])
+    connection = sealed(THREADS)
+    connection.register("kept_members", kept)
     try:
         members = connection.sql(
             f"SELECT shard, row, id FROM kept_members ORDER BY {order}"
         ).to_arrow_table()
     except duckdb.Error as error:
         reason = str(error).splitlines()[0]
-        raise RequestError(f"select.prefer: {list(prefer)} fails on a record: {reason}") from None
-    finally:
-        connection.unregister("kept_members")
+        raise RequestError(f"select.prefer: {order!r} fails on a record: {reason}") from None
     count = members.num_rows
     kept_for = walk(members["id"], np.ones(count, bool), np.arange(count), pairs)
     dropped = members.append_column("duplicate_of", kept_for).filter(kept_for.is_valid())

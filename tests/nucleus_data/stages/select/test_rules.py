@@ -2,7 +2,7 @@ import pyarrow as pa
 import pytest
 
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.select.rules import check_rules, check_types, columns_of
+from nucleus_data.stages.select.rules import check_rules, check_types
 from nucleus_data.stages.select.settings import SelectSettings
 
 CATALOG = {
@@ -128,7 +128,7 @@ def test_an_unknown_column_is_named_with_the_nearest_and_all_known_ones():
     assert "'file.width', which no table has" in refused("file.width < 3")
     assert "'current_date', which no table has" in refused("current_date > '2020-01-01'")
     with pytest.raises(RequestError, match="Known: none"):
-        columns_of("source.caption = ''", "select.rules.r", CATALOG, [])
+        check_rules(SelectSettings(rules={"r": "source.caption = ''"}), CATALOG, [])
 
 
 @pytest.mark.parametrize(

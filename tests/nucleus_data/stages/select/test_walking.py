@@ -6,9 +6,10 @@ from nucleus_data.corpus.tables import Table
 from nucleus_data.hashing import record_id
 from nucleus_data.stages.dedup.rows import PAIRS
 from nucleus_data.stages.select import walking
+from nucleus_data.stages.select.expression import Names, parse_condition, parse_order
 from nucleus_data.stages.select.ledger import LedgerTask
 from nucleus_data.stages.select.plan import Decisions, SelectionPlan, put
-from nucleus_data.stages.select.rules import Column, Rule
+from nucleus_data.stages.select.rules import Rule
 from nucleus_data.stages.select.walking import JudgeTask, walk_duplicates, write_members
 from nucleus_data.world.corpora import small_corpus
 from tests.support import curated
@@ -74,12 +75,13 @@ def chain(corpus, *links, rules=None):
         for a, b in links
     ]
     table = pa.Table.from_pylist(pairs, PAIRS)
-    bad = Rule("bad", "bad", "reject", "bad", (Column("own", "bad", '"bad"'),))
-    decisions = Decisions([bad], ["own"], [Column("own", "rank", '"rank"')])
+    names = Names({"bad": "own", "rank": "own"})
+    bad = Rule("bad", "reject", "bad", parse_condition("bad", "rule", names))
+    decisions = Decisions([bad], ["own"], [parse_order("rank", "prefer", names)])
     plan = SelectionPlan(corpus.uri, {}, decisions, {"selection": "s", "own": "o"}, [0], ["own"])
     assert write_members(plan, corpus, table) == [0]
     JudgeTask(plan).run(0)
-    dropped = walk_duplicates(plan, corpus, table, [0], ["rank"])
+    dropped = walk_duplicates(plan, corpus, table, [0])
     LedgerTask(plan).run(0)
     rows = curated.table(corpus, "selection", "s")
     assert dropped == sum(row["state"] == "duplicate" for row in rows)
