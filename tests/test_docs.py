@@ -17,7 +17,7 @@ DOCS = sorted(
 )
 MOST_LINES = 150
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(\w*)(?: (?:cluster|long))?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 RECIPES = {"": ROOT / "configs/nano/recipe.yaml"}
 
 

@@ -15,7 +15,13 @@ from typing import Any
 from nucleus_data.config import nearest
 from nucleus_data.errors import RequestError
 from nucleus_data.stages.select.database import sealed
-from nucleus_data.stages.select.functions import PLAIN, REPEATS, REPLACES, TYPES
+from nucleus_data.stages.select.functions import (
+    GROWS,
+    PLAIN,
+    REPEATS,
+    REPLACES,
+    TYPES,
+)
 
 LETTERS = 20_000  # of an expression
 GROWTH = 10_000
@@ -286,7 +292,7 @@ def _growth(node: Node, refuse: Any) -> int:
         if text["class"] != "CONSTANT" or text["literal"]["kind"] != "STRING":
             raise refuse(f"has {name}() with a replacement that is not a text in quotes")
         return inside * max(1, len(text["literal"]["text"]))
-    return inside
+    return inside * GROWS.get(name, 1)
 
 
 def _children(node: Any) -> Iterator[Node]:

@@ -14,7 +14,8 @@ import pytest
 from nucleus_data.corpus import Corpus
 from nucleus_data.world import scene
 from nucleus_data.world.caption_scoring import CaptionScore, score_caption
-from tests.support.commands import REPOSITORY, nucleus
+from tests.support.commands import REPOSITORY, environment, nucleus
+from tests.support.docs import block, run_block
 from tests.support.worlds import write_pictures
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -37,7 +38,9 @@ def states_of(corpus: Corpus) -> dict[str, int]:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("demo")
-    nucleus("demo", f"--out={out}", "--images=120", *FAST, log=out / "log.txt")
+    # As the README's first command.
+    command = [REPOSITORY / "scripts/quickstart", f"--out={out}", "--images=120", *FAST]
+    subprocess.run(command, env=environment(), check=True, timeout=900)
     return out
 
 
@@ -165,12 +168,12 @@ def test_a_second_run_does_nothing_twice(demo):
 def test_real_pictures_are_all_accounted_for(tmp_path):
     if shutil.which("apt-get") is None:
         pytest.skip("scripts/get_stamps needs Debian's apt-get")
-    stamps, log = tmp_path / "stamps", tmp_path / "log.txt"
-    subprocess.run([REPOSITORY / "scripts/get_stamps", stamps], check=True, timeout=300)
+    stamps = tmp_path / "stamps"
+    said = run_block(block("scripts/get_stamps stamps"), tmp_path, seconds=900)
     pictures = sorted(p.relative_to(stamps).as_posix() for p in stamps.rglob("*.png"))
     assert len(pictures) > 750
-    corpus_path = tmp_path / "corpus"
-    nucleus("all", f"corpus={corpus_path}", f"ingest.source={stamps}", *FAST, log=log)
+    corpus_path = tmp_path / "stamps-corpus"
+    assert f"ingest: {len(pictures):,} rows" in said
     corpus = Corpus(str(corpus_path))
     keys = [key for (key,) in corpus.table("records").project("key").order("key").fetchall()]
     assert keys == pictures

@@ -16,7 +16,9 @@ from nucleus_data.line.recipe import load_recipe
 from nucleus_data.stages.select.database import sealed
 from nucleus_data.stages.select.expression import (
     DEPTH,
+    GROWTH,
     KINDS,
+    LETTERS,
     Names,
     _check,
     _expression,
@@ -24,6 +26,7 @@ from nucleus_data.stages.select.expression import (
     parse_condition,
     parse_order,
 )
+from nucleus_data.stages.select.functions import PLAIN, REPEATS, REPLACES
 from nucleus_data.stages.select.rules import record_of_nulls
 from nucleus_data.stages.select.stage import Select
 
@@ -99,6 +102,7 @@ def test_no_statement_gets_through(tmp_path, statement, bridge, order):
         ),
         ("replace(repeat(format, 9999), 'a', 'bb') = ''", "makes up to 19,998 times as much"),
         ("regexp_replace(format, '.', repeat('x', 99), 'g') = ''", "that is not a text in quotes"),
+        ("hex(" * 20 + "format" + ")" * 20 + " = ''", "makes up to 1,048,576 times as much"),
         ("current_setting('threads') = '1'", "uses current_setting()"),
         ("getvariable('x') = 1", "uses getvariable()"),
         ("nextval('x') = 1", "uses nextval()"),
@@ -142,6 +146,13 @@ def test_what_is_not_allowed_is_named(text, reason):
 )
 def test_an_order_is_one_value_and_a_direction(text, reason):
     assert reason in refused(text, order=True)
+
+
+def test_the_docs_list_what_is_allowed():
+    said = (REPOSITORY / "nucleus_data/docs/rules.md").read_text().replace("\\|", "|").split()
+    listed = {word.strip("`,") for word in said}
+    assert {*PLAIN, *REPEATS, *REPLACES} <= listed
+    assert {f"{LETTERS:,}", f"{GROWTH:,}", str(DEPTH)} <= listed
 
 
 def test_an_order_is_written_with_its_direction():
@@ -243,7 +254,11 @@ def test_what_runs_gives_the_values_of_what_was_written():
 
     for text, order in texts:
         found = (parse_order if order else parse_condition)(text, "key", names)
-        table = {c.name: column(signals[c.table, c.name]) for c in found.columns}
+        own = [c for c in found.columns if c.table != "records"]
+        table = {c.name: column(signals[c.table, c.name]) for c in own}
+        if upstream := [c.name.removeprefix("source.") for c in found.columns if c not in own]:
+            values = [column(pa.string()) for _ in upstream]
+            table["source"] = pa.StructArray.from_arrays(values, upstream)
         connection = sealed()
         connection.register("record", pa.table({"place": pa.array(range(400)), **table}))
         if order:
