@@ -102,7 +102,7 @@ def diff(
     """
     from nucleus_data.views import compare as view
 
-    with opened("diff", config, overrides, ray=False, say=_aside(as_json)) as found:
+    with opened("diff", config, overrides, say=_aside(as_json)) as found:
         shown = found.stages["report"].settings.thumbnails
         _show(view.diff(found.run, before, after, shown), as_json)
 
@@ -126,7 +126,7 @@ def pairs(each: int, config: Path | None, overrides: tuple[str, ...]) -> None:
     """A page of duplicates side by side, some of each distance, to see what the search finds."""
     from nucleus_data.views.pairs import show_pairs
 
-    with opened("pairs", config, overrides, ray=False) as found:
+    with opened("pairs", config, overrides) as found:
         for line in show_pairs(found.run, found.stages["dedup"], each):
             click.echo(line)
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -88,32 +88,29 @@ def opened(
     config: Path | None,
     overrides: Sequence[str],
     *,
-    ray: bool = True,
     say: Callable[[str], None] = click.echo,
     **options: Any,
 ) -> Iterator[Opened]:
-    """A configured run inside a Ray cluster; errors become messages and exit codes.
+    """A configured run, which connects to Ray when there is work; errors become exit codes.
 
     Args:
         command: Name for people, for example `inspect`.
         config: YAML file; the default one if None.
         overrides: `key.sub=value`.
-        ray: Whether it works, so that a cluster is needed; a dry run needs none.
         say: Where lines for people go.
         options: Further arguments of `line.steps.open_run`: `choice`, `dry_run`, `create`.
     """
     from nucleus_data.line.recipe import load_recipe
     from nucleus_data.line.steps import open_run
-    from nucleus_data.runner.cluster import connected
+    from nucleus_data.runner.cluster import on_demand
 
     try:
         path = config_path(config)
         recipe = load_recipe(path, overrides)
-        run = open_run(recipe, command, say=say, **options)
-        if run.name:
-            say(f"{command}: {path}; run {run.name}")
-        needed = ray and not run.dry_run
-        with connected(recipe.ray) if needed else nullcontext():
+        with on_demand(recipe.ray) as connect:
+            run = open_run(recipe, command, connect=connect, say=say, **options)
+            if run.name:
+                say(f"{command}: {path}; run {run.name}")
             yield Opened(run, recipe, recipe.stages())
     except RequestError as error:
         refuse(error)

@@ -4,13 +4,12 @@ Each stage is a line of its own. `pipelines/` has the same lists to submit to a 
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import STAGES, Recipe
-from nucleus_data.line.steps import open_run, ray_loop, run_steps
-from nucleus_data.runner.cluster import connected
+from nucleus_data.line.steps import open_run, run_steps
+from nucleus_data.runner.cluster import on_demand
 from nucleus_data.runner.inline import InlineLoop
 from nucleus_data.runner.run import Choice, Run, Say
 
@@ -91,14 +90,15 @@ def run_line(
     if inline and "quick_train" in found.steps:
         raise RequestError("quick_train runs as a task of Ray; leave inline out")
     name = line if isinstance(line, str) else "-".join(dict.fromkeys(found.steps))
-    with nullcontext() if inline or dry_run else connected(recipe.ray):
+    with on_demand(recipe.ray) as connect:
         run = open_run(
             recipe,
             name,
             choice=Choice(limit, sample),
             dry_run=dry_run,
             create="ingest" in found.steps,
-            loop=InlineLoop if inline else ray_loop,
+            loop=InlineLoop if inline else None,
+            connect=connect,
             say=say,
         )
         stages = recipe.stages()

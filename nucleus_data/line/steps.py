@@ -1,6 +1,9 @@
 """The stages as steps of a run: what is pinned, counted and done, in which order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Any
 
 from nucleus_data.corpus import Corpus
@@ -9,19 +12,34 @@ from nucleus_data.line.recipe import Recipe
 from nucleus_data.runner.cluster import check_corpus_uri
 from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.row_stage import count_rows, do_rows, has_failures, retry_rows
+from nucleus_data.runner.rows import StageJob
 from nucleus_data.runner.run import ALL, Choice, MakeLoop, Run, Say
-from nucleus_data.runner.work import Resources
+from nucleus_data.runner.work import Item, Resources, StageReport, Task
 from nucleus_data.stage import CorpusStage, RowStage, Stage
 from nucleus_data.stages.select.stage import Select
 
 Stages = Mapping[str, Stage[Any]]
 
 
-def ray_loop(name: str, work: Any, resources: Resources) -> Any:
-    """The loop over Ray's workers; Ray is imported when there is work."""
-    from nucleus_data.runner.loop import Loop
+@dataclass
+class RayLoop:
+    """The loop over Ray's workers; Ray is imported and connected to when there is an item."""
 
-    return Loop(name, work, resources)
+    connect: Callable[[], None]
+    name: str
+    work: StageJob | Task
+    resources: Resources
+
+    def run(self, items: Iterable[Item], total: int | None = None) -> StageReport:
+        """Does all items, and returns what became of them."""
+        pending = iter(items)
+        first = next(pending, None)
+        if first is None:
+            return StageReport(self.name)
+        self.connect()
+        from nucleus_data.runner.loop import Loop
+
+        return Loop(self.name, self.work, self.resources).run(chain([first], pending), total)
 
 
 def open_run(
@@ -31,7 +49,8 @@ def open_run(
     choice: Choice = ALL,
     dry_run: bool = False,
     create: bool = False,
-    loop: MakeLoop = ray_loop,
+    loop: MakeLoop | None = None,
+    connect: Callable[[], None] = lambda: None,
     say: Say = print,
 ) -> Run:
     """A run of a recipe.
@@ -42,7 +61,8 @@ def open_run(
         choice: Which records are worked on.
         dry_run: Count, do no work, write nothing.
         create: Make the corpus if there is none.
-        loop: Makes the loop that does a stage's items.
+        loop: Makes the loop that does a stage's items; Ray's by default.
+        connect: Connects to Ray (`cluster.on_demand`); not needed where that was done.
         say: Where lines for people go.
 
     Raises:
@@ -60,7 +80,8 @@ def open_run(
         Pins.of(stages),
         command=command,
         resources=recipe.workers(),
-        loop=loop,
+        loop=loop or partial(RayLoop, connect),
+        connect=connect,
         choice=choice,
         dry_run=dry_run,
         plan={"version": __version__, "config": recipe.public()},

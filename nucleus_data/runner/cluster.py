@@ -3,8 +3,8 @@
 import logging
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -48,6 +48,24 @@ def check_corpus_uri(uri: str) -> None:
             "Ray's temporary folder. Give an absolute path on storage that every node sees, "
             "or a URL such as s3://bucket/corpus"
         )
+
+
+@contextmanager
+def on_demand(settings: RaySettings) -> Iterator[Callable[[], None]]:
+    """Gives a function that connects to Ray, once; what was started is stopped at the end.
+
+    What is wrong with a request is then told before Ray, which takes seconds to start, is there.
+    """
+    with ExitStack() as stack:
+        there = False
+
+        def connect() -> None:
+            nonlocal there
+            if not there:
+                stack.enter_context(connected(settings))
+                there = True
+
+        yield connect
 
 
 @contextmanager

@@ -63,13 +63,14 @@ class Run:
         command: Name for people, for example `inspect`.
         resources: What the workers of each stage get, by the stage's name.
         loop: Makes the loop that does a stage's items.
+        connect: Connects to Ray, for what uses it without a loop.
         choice: Which records are worked on.
         dry_run: Count, do no work, write nothing.
         plan: Further facts for `plan.json`: the resolved configuration, the software's version.
         say: Where lines for people go.
 
     Attributes:
-        corpus, pins, command, choice, dry_run, say: As given; `pins` grow as stages pin.
+        corpus, pins, command, choice, dry_run, connect, say: As given; `pins` grow as stages pin.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Run:
         command: str,
         resources: Mapping[str, Resources],
         loop: MakeLoop,
+        connect: Callable[[], None] = lambda: None,
         choice: Choice = ALL,
         dry_run: bool = False,
         plan: Mapping[str, Any] | None = None,
@@ -93,6 +95,7 @@ class Run:
         self.say = say
         self._resources = resources
         self._make_loop = loop
+        self.connect = connect
         self._plan = {"limit": choice.limit, "sample": choice.sample, **(plan or {})}
         self._folder = None if dry_run else RunFolder.claim(corpus.store, command)
         self._write_plan()

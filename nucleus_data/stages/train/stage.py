@@ -122,6 +122,7 @@ class Train(CorpusStage[QuickTrainSettings]):
 
 def _trained(run: Run, stage: Train, folder: str, settings: QuickTrainSettings) -> dict[str, Any]:
     """Sends the training to the cluster, shows its progress, and returns its summary."""
+    run.connect()
     import ray
     from ray import exceptions as gone
 

@@ -12,7 +12,9 @@ from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from nucleus_data.commands import cli
 from nucleus_data.corpus import Corpus
 from nucleus_data.line.lines import LINES
 from nucleus_data.runner.inline import InlineLoop
@@ -139,7 +141,31 @@ def test_a_dry_run_of_a_new_corpus_makes_none(world, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_right_order_is_told(ingested):
+@pytest.fixture
+def without_ray(monkeypatch):
+    """Connecting to Ray fails, which takes seconds and must come after all that can be told."""
+
+    def connected(settings):
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr("nucleus_data.runner.cluster.connected", connected)
+
+
+def test_what_is_wrong_is_told_before_ray_starts(ingested, world, without_ray):
+    assert "widht" in nucleus("select", world.corpus, "select.rules.r=widht < 3", code=2)
+    assert "widht" in nucleus("what-if", world.corpus, "rules.r=widht < 3", code=2)
+    assert "Ray was started" in str(
+        CliRunner().invoke(cli, ["inspect", f"corpus={ingested}"]).exception
+    )
+
+
+def test_looking_starts_no_ray(world, without_ray, tmp_path):
+    for command in (["status"], ["export", tmp_path / "k.csv"], ["pairs"]):
+        nucleus(*command, world.corpus)
+    assert "60 already in the corpus, 0 new" in nucleus("ingest", world.corpus, world.source)
+
+
+def test_the_right_order_is_told(ingested, without_ray):
     corpus = f"corpus={ingested}"
     assert "run: nucleus dedup corpus=" in nucleus("select", corpus, code=2)
     assert "run: nucleus select corpus=" in nucleus("shard", corpus, code=2)
