@@ -1,4 +1,4 @@
-"""Compiles what numba compiles, once, into the cache beside the code: `scripts/install` ends with it.
+"""Compiles what numba compiles, into the cache beside the code: `scripts/install` ends with it.
 
 Else each worker of the first run would do it by itself, for half a minute. Numba finds the cache as
 long as the files are as they were.
@@ -40,6 +40,7 @@ def compile_kernels(folder: Path) -> None:
 
 
 def main() -> None:
+    """Compiles, in a folder that is gone afterwards."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         compile_kernels(Path(folder))
