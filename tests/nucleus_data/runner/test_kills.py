@@ -1,8 +1,9 @@
 """Kill -9 of driver, worker and actor, in the middle of inspect, embed, caption and shard.
 
-Each case kills three times (captions twice, as vLLM starts slowly), at moments drawn from a printed seed, each between the first and
-the last commit. What is there in the end must be byte-equal to an uninterrupted run; captions hold
-every row once, with the same key, prompt and seed, and at least 99 % of the greedy texts equal.
+Each case kills three times (captions twice, as vLLM starts slowly), at moments drawn from a printed
+seed, each between the first and the last commit. What is there in the end must be byte-equal to an
+uninterrupted run; captions hold every row once, with the same key, prompt and seed, and at least
+99 % of the greedy texts equal.
 """
 
 import contextlib
