@@ -78,16 +78,28 @@ class Row:
     wanted: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class TableFailure:
+    """One table of a row has no values, and why; the row's other tables may have theirs.
+
+    A retryable one is kept apart and done again by `nucleus retry`, as that of a whole row.
+    """
+
+    reason: str
+    detail: str = ""
+    retryable: bool = False
+
+
 @dataclass(slots=True)
 class Result:
     """Values for one row: table name -> column -> value.
 
-    Tables outside `row.wanted` are ignored. `{"error": reason}` in place of a table's values says
-    that this table alone could not be measured.
+    Tables outside `row.wanted` are ignored. A `TableFailure` in place of a table's values says that
+    this table alone has none; `{"error": reason}` is a final one without a detail.
     """
 
     row: Row
-    values: Mapping[str, Mapping[str, Any]]
+    values: Mapping[str, Mapping[str, Any] | TableFailure]
 
 
 @dataclass(slots=True)
@@ -157,12 +169,15 @@ class RowStage(Stage[SettingsT]):
         chooses: Which records it works on: `all` that have an image, or those `kept` (and pending)
             by the selection.
         readable: Whether rules may read what it writes.
+        keeps_details: Whether a final failure's detail is kept beside its reason: a column `detail`
+            of those parts that have one.
     """
 
     columns: tuple[str, ...] = ()
     reads_images: ClassVar[bool] = True
     chooses: ClassVar[Literal["all", "kept"]] = "all"
     readable: ClassVar[bool] = False
+    keeps_details: ClassVar[bool] = False
     retried: ClassVar[bool] = True
 
     @abstractmethod
