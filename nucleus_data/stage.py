@@ -29,7 +29,7 @@ resources and help follow from it.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Required, TypedDict, TypeVar
 
 import pyarrow as pa
 from pydantic import BaseModel
@@ -78,16 +78,18 @@ class Row:
     wanted: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class TableFailure:
+class TableFailure(TypedDict, total=False):
     """One table of a row has no values, and why; the row's other tables may have theirs.
 
-    A retryable one is kept apart and done again by `nucleus retry`, as that of a whole row.
+    Attributes:
+        error: Reason code; a sentence may follow it after a colon.
+        detail: What was found, for a person to read.
+        retryable: Whether it may pass: it is kept apart and done again by `nucleus retry`.
     """
 
-    reason: str
-    detail: str = ""
-    retryable: bool = False
+    error: Required[str]
+    detail: str
+    retryable: bool
 
 
 @dataclass(slots=True)
@@ -95,7 +97,7 @@ class Result:
     """Values for one row: table name -> column -> value.
 
     Tables outside `row.wanted` are ignored. A `TableFailure` in place of a table's values says that
-    this table alone has none; `{"error": reason}` is a final one without a detail.
+    this table alone has none.
     """
 
     row: Row

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nucleus_data.errors import CorpusError
-from nucleus_data.stage import Result, Row, RowFailure, TableFailure
+from nucleus_data.stage import Result, Row, RowFailure
 
 # The reason of a row on which the stage raised: it may pass, as a bug may be mended.
 RAISED = "stage_raised"
 DETAIL_CHARACTERS = 2000
 
-Found = Mapping[str, Any] | TableFailure
+Found = Mapping[str, Any]  # a table's columns, or a `TableFailure`
 
 
 def of_table(name: str, outcome: Result | RowFailure) -> Found:
@@ -24,7 +24,11 @@ def of_table(name: str, outcome: Result | RowFailure) -> Found:
         CorpusError: The stage says nothing of the table.
     """
     if isinstance(outcome, RowFailure):
-        return TableFailure(outcome.reason, outcome.detail, outcome.retryable)
+        return {
+            "error": outcome.reason,
+            "detail": outcome.detail,
+            "retryable": outcome.retryable,
+        }
     found = outcome.values.get(name)
     if found is None:
         raise CorpusError(
@@ -34,12 +38,24 @@ def of_table(name: str, outcome: Result | RowFailure) -> Found:
     return found
 
 
-def failure_of(found: Found) -> TableFailure | None:
-    """The failure, if it is one; of values with an `error`, the reason before its colon."""
-    if isinstance(found, TableFailure):
-        return found
-    error = found.get("error")
-    return TableFailure(error.split(":")[0]) if error else None
+def may_pass(found: Found) -> bool:
+    """Whether it is a failure that `nucleus retry` does again."""
+    return bool(found.get("error") and found.get("retryable"))
+
+
+def as_row(found: Found, *, with_detail: bool) -> dict[str, Any]:
+    """The columns that are stored of values, or of a final failure.
+
+    Args:
+        found: What a table has of a row.
+        with_detail: Keep a failure's detail, if it has one.
+    """
+    if not found.get("error"):
+        return dict(found)
+    row = {name: value for name, value in found.items() if name not in ("detail", "retryable")}
+    if with_detail and found.get("detail"):
+        row["detail"] = clean(found["detail"])
+    return row
 
 
 def clean(detail: str) -> str:

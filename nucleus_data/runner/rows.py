@@ -15,10 +15,11 @@ from nucleus_data.corpus.states import WORKED_ON
 from nucleus_data.corpus.tables import FAILED_SCHEMA, Table, missing_rows, table_schema
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.hashing import sample_unit
-from nucleus_data.runner.outcomes import Found, clean, failure_of, of_table
+from nucleus_data.runner.outcomes import Found, as_row, clean, may_pass, of_table
 from nucleus_data.runner.work import Summary
-from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableFailure
+from nucleus_data.stage import Result, Row, RowFailure, RowStage
 
+AFTER = ("error", "detail")  # columns behind a table's own
 RECORD_COLUMNS = ["shard", "row", "id", "file", "offset", "size", "sha256", "error"]
 
 
@@ -137,16 +138,19 @@ class ShardRows:
         outcomes = [self.outcomes[row] for row in sorted(self.outcomes)]
         for name, target in self.targets.items():
             mine = [(o.row, of_table(name, o)) for o in outcomes if name in o.row.wanted]
-            again = [(row, f) for row, f in mine if isinstance(f, TableFailure) and f.retryable]
-            final = [
-                (row, f) for row, f in mine if not isinstance(f, TableFailure) or not f.retryable
-            ]
+            again = [(row, found) for row, found in mine if may_pass(found)]
+            final = [(row, found) for row, found in mine if not may_pass(found)]
             # Failures that may pass are no rows of the table: a row would count as done.
             if final:
                 target.append(self.shard, self._part(name, final), self._part_footer())
             if again:
                 rows = [
-                    {**_key(row), "reason": f.reason, "detail": clean(f.detail)} for row, f in again
+                    {
+                        **_key(row),
+                        "reason": found["error"],
+                        "detail": clean(found.get("detail", "")),
+                    }
+                    for row, found in again
                 ]
                 target.failed.append(
                     self.shard, pa.Table.from_pylist(rows, FAILED_SCHEMA), self._part_footer()
@@ -164,20 +168,19 @@ class ShardRows:
             tables[name].already = self.summary.rows - wanted
         for outcome in outcomes:
             # A reason counts once a row, in however many tables.
-            reasons, may_pass, values = set(), False, not outcome.row.wanted
-            for name in outcome.row.wanted:
-                failure = failure_of(of_table(name, outcome))
-                if failure is None:
+            found = {name: of_table(name, outcome) for name in sorted(outcome.row.wanted)}
+            reasons: dict[str, bool] = {}
+            for name, values in found.items():
+                if not values.get("error"):
                     tables[name].done += 1
-                    values = True
                     continue
-                tables[name].failed[failure.reason] += 1
-                tables[name].retryable += failure.retryable
-                reasons.add(failure.reason)
-                may_pass |= failure.retryable
-            self.summary.failed.update(sorted(reasons))
-            self.summary.retryable += may_pass
-            self.summary.done += values
+                reason = values["error"].split(":")[0]
+                tables[name].failed[reason] += 1
+                tables[name].retryable += may_pass(values)
+                reasons[reason] = reasons.get(reason, False) or may_pass(values)
+            self.summary.failed.update(list(reasons))
+            self.summary.retryable += any(reasons.values())
+            self.summary.done += not found or not all(v.get("error") for v in found.values())
 
     def _candidates(self) -> pa.Table:
         """The shard's records that the stage works on, sorted by row."""
@@ -233,17 +236,13 @@ class ShardRows:
         schema = table_schema(spec.schema)
         rows = []
         for row, found in outcomes:
-            if isinstance(found, TableFailure):
-                rows.append({**_key(row), "error": found.reason})
-                if found.detail and self.job.stage.keeps_details:
-                    rows[-1]["detail"] = clean(found.detail)
-                continue
-            if found.keys() - {*spec.schema.names, "error"}:
+            values = as_row(found, with_detail=self.job.stage.keeps_details)
+            if values.keys() - {*spec.schema.names, *AFTER}:
                 raise CorpusError(
                     f"stage {self.job.stage.name!r}, table {name!r}: needs columns "
-                    f"{spec.schema.names}; the result has {sorted(found)}"
+                    f"{spec.schema.names}; the result has {sorted(values)}"
                 )
-            rows.append({**_key(row), **found})
+            rows.append({**_key(row), **values})
         # Only where there is one, so that parts without failures have the bytes they always had.
         if any("detail" in row for row in rows):
             schema = schema.append(pa.field("detail", pa.string()))

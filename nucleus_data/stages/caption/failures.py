@@ -31,7 +31,7 @@ class UpstreamError(Exception):
 
     def __init__(self, reason: str, detail: str, *, retryable: bool = False) -> None:
         super().__init__(reason, detail)
-        self.failure = TableFailure(reason, detail, retryable)
+        self.failure = TableFailure(error=reason, detail=detail, retryable=retryable)
 
 
 def check_aspect(pixels: Pixels) -> None:
@@ -86,18 +86,19 @@ def check_upstream(caption: Any, count_tokens: Callable[[str], int], most: int) 
 def failure_of(made: Generated) -> TableFailure | None:
     """Why a finished request gives no caption; None if it gives one."""
     if made.error:
-        return TableFailure(made.reason, made.error, retryable=True)
+        return TableFailure(error=made.reason, detail=made.error, retryable=True)
     if not visible(made.text):
-        return TableFailure(
-            "caption_empty", f"the model ended after {made.tokens} tokens with {made.text!r}"
-        )
+        said = f"the model ended after {made.tokens} tokens with {made.text!r}"
+        return TableFailure(error="caption_empty", detail=said)
     try:
         made.text.encode()
     except UnicodeEncodeError as error:
-        return TableFailure("caption_not_text", str(error))
+        return TableFailure(error="caption_not_text", detail=str(error))
     return None
 
 
 def engine_raised(error: Exception) -> TableFailure:
     """A request that the engine did not take."""
-    return TableFailure("engine_raised", f"{type(error).__name__}: {error}", retryable=True)
+    return TableFailure(
+        error="engine_raised", detail=f"{type(error).__name__}: {error}", retryable=True
+    )

@@ -117,8 +117,8 @@ class Halves(Length):
         for row in rows:
             values = {"bytes": len(row.image)}
             half = {
-                2: TableFailure("odd", "a lone \ud800"),
-                3: TableFailure("busy", "later", retryable=True),
+                2: TableFailure(error="odd", detail="a lone \ud800"),
+                3: TableFailure(error="busy", detail="later", retryable=True),
             }.get(row.row if not self.settings.poison else -1, values)
             yield Result(row, {"length": values, "half": half})
 

@@ -179,26 +179,42 @@ def of_row(number, outcomes):
     """What each variant of a row came to: its caption, or its failure."""
     (found,) = [o for o in outcomes if o.row.row == number]
     return {
-        name.removeprefix("caption."): values
-        if isinstance(values, TableFailure)
-        else values["caption"]
-        for name, values in found.values.items()
+        table.removeprefix("caption."): values if "error" in values else values["caption"]
+        for table, values in found.values.items()
     }
 
 
-EMPTY = TableFailure("caption_empty", "the model ended after 5 tokens with ''")
+def failed(reason, detail, *, retryable=False):
+    found = TableFailure(error=reason, detail=detail)
+    return found | {"retryable": True} if retryable else found
+
+
+EMPTY = failed("caption_empty", "the model ended after 5 tokens with ''")
 
 
 @pytest.mark.parametrize(
     ("answer", "failure"),
     [
         ({"text": ""}, EMPTY),
-        ({"text": "\x00\u200f"}, "caption_empty"),
-        ({"text": "a \ud800"}, "caption_not_text"),
-        ({"text": "", "error": "refused: too long"}, ("caption_refused", "refused: too long")),
+        (
+            {"text": "\x00\u200f"},
+            failed("caption_empty", "the model ended after 5 tokens with '\\x00\\u200f'"),
+        ),
+        (
+            {"text": "a \ud800"},
+            failed(
+                "caption_not_text",
+                "'utf-8' codec can't encode character '\\ud800' in position 2:"
+                " surrogates not allowed",
+            ),
+        ),
+        (
+            {"text": "", "error": "refused: too long"},
+            failed("caption_refused", "refused: too long", retryable=True),
+        ),
         (
             {"text": "", "error": "KeyError: 1", "reason": "engine_raised"},
-            ("engine_raised", "KeyError: 1"),
+            failed("engine_raised", "KeyError: 1", retryable=True),
         ),
         ({"text": "I can't help with that."}, None),  # words are a caption
         ({"text": "cut in the mid", "finish_reason": "length"}, None),
@@ -215,12 +231,8 @@ def test_a_caption_that_failed_fails_its_variant_only(monkeypatch, answer, failu
             assert found["long"] == f"{PROMPTS['long']} 0/{number}/long"
         elif failure is None:
             assert found["long"] == answer["text"]
-        elif isinstance(failure, tuple):
-            assert found["long"] == TableFailure(*failure, retryable=True)
         else:
-            assert found["long"] == (
-                failure if failure is EMPTY else TableFailure(failure, found["long"].detail)
-            )
+            assert found["long"] == failure
 
 
 class Faulty(FakeEngine):
@@ -245,8 +257,8 @@ class Faulty(FakeEngine):
 @pytest.mark.parametrize(
     ("fault", "failure"),
     [
-        ("raises", TableFailure("engine_raised", "KeyError: 'on submit'", retryable=True)),
-        ("loses", TableFailure("engine_lost", "it gave nothing back", retryable=True)),
+        ("raises", failed("engine_raised", "KeyError: 'on submit'", retryable=True)),
+        ("loses", failed("engine_lost", "it gave nothing back", retryable=True)),
         ("repeats", None),
     ],
 )
@@ -294,8 +306,8 @@ def test_an_upstream_caption_that_cannot_be_asked_about(
     monkeypatch, caption, reason, detail, retryable
 ):
     failure = refined(monkeypatch, caption, max_upstream_tokens=5)
-    assert (failure.reason, failure.retryable) == (reason, retryable)
-    assert detail in failure.detail
+    assert (failure["error"], failure["retryable"]) == (reason, retryable)
+    assert detail in failure["detail"]
 
 
 @pytest.mark.parametrize(
