@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from nucleus_data.engines.captioner import Generated
 from nucleus_data.errors import RequestError
 from nucleus_data.stage import Result, Row, RowFailure, TableFailure
 from nucleus_data.stages.caption import stage as module
@@ -18,46 +17,7 @@ from nucleus_data.stages.caption.prompts import PROMPTS
 from nucleus_data.stages.caption.settings import CaptionSettings, Variant
 from nucleus_data.stages.caption.stage import Caption
 from nucleus_data.world import render, scene
-
-
-class FakeEngine:
-    """No model: answers with the request's facts, the newest first, `per_step` a step.
-
-    `answers` maps a key (shard/row/variant) to another outcome of that request.
-    """
-
-    name = "fake"
-    version = "0"
-
-    def __init__(self, answers=None, per_step=1):
-        self.answers = answers or {}
-        self.per_step = per_step
-        self.waiting = []
-        self.submitted = []
-        self.steps = 0
-        self.most = 0
-
-    def submit(self, key, image, prompt, sampling):
-        assert image.dtype == np.uint8
-        assert image.ndim == 3
-        self.waiting.append((key, image.shape, prompt, sampling))
-        self.submitted.append((key, image.shape, prompt, sampling))
-        self.most = max(self.most, len(self.waiting))
-
-    def step(self):
-        self.steps += 1
-        done = []
-        for _ in range(min(self.per_step, len(self.waiting))):
-            key, _, prompt, _ = self.waiting.pop()
-            outcome = self.answers.get(key, {"text": f"{prompt} {key}"})
-            done.append(Generated(key, **{"finish_reason": "stop", "tokens": 5, **outcome}))
-        return done
-
-    def pending(self):
-        return len(self.waiting)
-
-    def count_tokens(self, text):
-        return len(text.split())
+from tests.support.fake_engine import FakeEngine
 
 
 def encoded(index, form="PNG", size=(120, 80)):
