@@ -1,6 +1,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nucleus_data.engines import chat, find
 
@@ -41,6 +43,17 @@ def test_a_special_token_in_a_text_is_letters(special, text):
 )
 def test_any_other_text_has_the_tokens_that_it_always_had(text):
     assert chat.plain_tokens(text, encode, SPECIAL) == encode(text)
+
+
+PIECES = st.sampled_from([*SPECIAL, "<", "|>", "<|", "|", "im_end", "image_pad", " ", "a", "日"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(PIECES, max_size=12).map("".join))
+def test_no_text_gives_a_special_token_and_none_loses_a_letter(text):
+    tokens = chat.plain_tokens(text, encode, SPECIAL)
+    assert not set(tokens) & set(SPECIAL.values())
+    assert decode(tokens) == text
 
 
 def test_tokens_are_the_tokenizer_s_own_special_or_not():
