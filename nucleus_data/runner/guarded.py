@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -174,6 +175,7 @@ def main() -> None:
             outcome.row = Row(row.shard, row.row, row.id, row.file, None, {}, row.wanted)
             pickle.dumps(outcome)
         except Exception as error:
+            traceback.print_exc()  # into the worker's log: the row keeps one line of it
             send("raised", raised(error))
             continue
         send("outcome", outcome)
