@@ -15,11 +15,12 @@ from nucleus_data.corpus.states import WORKED_ON
 from nucleus_data.corpus.tables import FAILED_SCHEMA, Table, missing_rows, table_schema
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.hashing import sample_unit
-from nucleus_data.runner.outcomes import Found, as_row, clean, may_pass, of_table
+from nucleus_data.runner.outcomes import RAISED, Found, as_row, clean, may_pass, of_table, raised
 from nucleus_data.runner.work import Summary
-from nucleus_data.stage import Result, Row, RowFailure, RowStage
+from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableFailure
 
 AFTER = ("error", "detail")  # columns behind a table's own
+UNSTORABLE = (pa.ArrowException, UnicodeError, OverflowError)
 RECORD_COLUMNS = ["shard", "row", "id", "file", "offset", "size", "sha256", "error"]
 
 
@@ -137,27 +138,45 @@ class ShardRows:
             )
         outcomes = [self.outcomes[row] for row in sorted(self.outcomes)]
         for name, target in self.targets.items():
-            mine = [(o.row, of_table(name, o)) for o in outcomes if name in o.row.wanted]
-            again = [(row, found) for row, found in mine if may_pass(found)]
-            final = [(row, found) for row, found in mine if not may_pass(found)]
+            mine = [o for o in outcomes if name in o.row.wanted]
+            try:
+                part, again = self._divided(name, mine)
+            except UNSTORABLE:
+                part, again = self._divided(name, [self._storable(name, o) for o in mine])
             # Failures that may pass are no rows of the table: a row would count as done.
-            if final:
-                target.append(self.shard, self._part(name, final), self._part_footer())
-            if again:
-                rows = [
-                    {
-                        **_key(row),
-                        "reason": found["error"],
-                        "detail": clean(found.get("detail", "")),
-                    }
-                    for row, found in again
-                ]
-                target.failed.append(
-                    self.shard, pa.Table.from_pylist(rows, FAILED_SCHEMA), self._part_footer()
-                )
+            if part is not None:
+                target.append(self.shard, part, self._part_footer())
+            if again is not None:
+                target.failed.append(self.shard, again, self._part_footer())
         self._count(outcomes)
         self.summary.seconds["commit"] += time.perf_counter() - start
         return self.summary
+
+    def _divided(
+        self, name: str, outcomes: list[Result | RowFailure]
+    ) -> tuple[pa.Table | None, pa.Table | None]:
+        """One table's rows, and its failures that may pass; None where there is none."""
+        mine = [(o.row, of_table(name, o)) for o in outcomes]
+        final = [(row, found) for row, found in mine if not may_pass(found)]
+        again = [
+            {**_key(row), "reason": found["error"], "detail": clean(found.get("detail", ""))}
+            for row, found in mine
+            if may_pass(found)
+        ]
+        return (
+            self._part(name, final) if final else None,
+            pa.Table.from_pylist(again, FAILED_SCHEMA) if again else None,
+        )
+
+    def _storable(self, name: str, outcome: Result | RowFailure) -> Result | RowFailure:
+        """An outcome whose values can't be stored in a table (a lone surrogate) fails there."""
+        try:
+            self._divided(name, [outcome])
+        except UNSTORABLE as error:
+            assert isinstance(outcome, Result)
+            failure = TableFailure(error=RAISED, detail=raised(error), retryable=True)
+            outcome.values = {**outcome.values, name: failure}
+        return outcome
 
     def _count(self, outcomes: list[Result | RowFailure]) -> None:
         """Counts the rows, and each table's."""

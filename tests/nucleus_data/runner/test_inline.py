@@ -163,3 +163,32 @@ def test_one_table_of_a_row_fails_alone_and_is_alone_done_again(tmp_path):
     assert again.summary.tables["length"].done == 0
     assert half.read(0)["row"].to_pylist() == [0, 1, 2, 3, 4]
     assert [corpus.store.read(f"{whole.folder}/{name}") for name in whole.part_names()] == [before]
+
+
+class Odd(Length):
+    """A table of texts and numbers; some rows have values that no table can hold."""
+
+    def tables(self):
+        columns = [("text", pa.string()), ("number", pa.int8())]
+        return [TableSpec("length", pa.schema(columns), version=1)]
+
+    def process(self, rows):
+        odd = {1: {"text": "a \ud800"}, 2: {"number": 1000}, 3: {"number": "x"}}
+        for row in rows:
+            yield Result(row, {"length": {"text": "b", "number": 1, **odd.get(row.row, {})}})
+
+
+def test_a_value_that_cannot_be_stored_costs_its_row(tmp_path):
+    corpus = small_corpus(tmp_path / "c", shards=1)
+    work = StageJob(corpus.uri, {}, Odd(Nothing()), {"length": HASH, "records": "x"})
+    report = run(work, 1)
+    assert (report.failed, report.summary.done) == ([], 2)
+    assert report.summary.failed == {"stage_raised": 3}
+    table = Table(corpus.store, "length", HASH)
+    assert table.read(0)["row"].to_pylist() == [0, 4]
+    details = [failed["detail"] for failed in table.failed.read(0).to_pylist()]
+    assert [detail.split(":")[0] for detail in details] == [
+        "UnicodeEncodeError",
+        "ArrowInvalid",
+        "ArrowInvalid",
+    ]
