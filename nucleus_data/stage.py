@@ -29,7 +29,7 @@ resources and help follow from it.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Required, TypedDict, TypeVar
 
 import pyarrow as pa
 from pydantic import BaseModel
@@ -78,16 +78,30 @@ class Row:
     wanted: frozenset[str]
 
 
+class TableFailure(TypedDict, total=False):
+    """One table of a row has no values, and why; the row's other tables may have theirs.
+
+    Attributes:
+        error: Reason code; a sentence may follow it after a colon.
+        detail: What was found, for a person to read.
+        retryable: Whether it may pass: it is kept apart and done again by `nucleus retry`.
+    """
+
+    error: Required[str]
+    detail: str
+    retryable: bool
+
+
 @dataclass(slots=True)
 class Result:
     """Values for one row: table name -> column -> value.
 
-    Tables outside `row.wanted` are ignored. `{"error": reason}` in place of a table's values says
-    that this table alone could not be measured.
+    Tables outside `row.wanted` are ignored. A `TableFailure` in place of a table's values says that
+    this table alone has none.
     """
 
     row: Row
-    values: Mapping[str, Mapping[str, Any]]
+    values: Mapping[str, Mapping[str, Any] | TableFailure]
 
 
 @dataclass(slots=True)
@@ -157,12 +171,15 @@ class RowStage(Stage[SettingsT]):
         chooses: Which records it works on: `all` that have an image, or those `kept` (and pending)
             by the selection.
         readable: Whether rules may read what it writes.
+        keeps_details: Whether a final failure's detail is kept beside its reason: a column `detail`
+            of those parts that have one.
     """
 
     columns: tuple[str, ...] = ()
     reads_images: ClassVar[bool] = True
     chooses: ClassVar[Literal["all", "kept"]] = "all"
     readable: ClassVar[bool] = False
+    keeps_details: ClassVar[bool] = False
     retried: ClassVar[bool] = True
 
     @abstractmethod

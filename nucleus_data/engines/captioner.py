@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from nucleus_data.config import KEEPS_VALUES
 
 Pixels = NDArray[np.uint8]
+# Qwen-VL's processors refuse more: long side over short side.
+MAX_ASPECT = 200
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Generated:
         finish_reason: `stop` (the model ended it) or `length` (it was cut at `max_tokens`).
         tokens: Tokens of the caption, the end included.
         error: Why there is no caption; empty when there is one.
+        reason: Code of the error: `caption_refused` (the request does not fit) or `engine_raised`.
     """
 
     key: str
@@ -55,6 +58,12 @@ class Generated:
     finish_reason: str = ""
     tokens: int = 0
     error: str = ""
+    reason: str = "caption_refused"
+
+
+def raised(key: str, error: Exception) -> Generated:
+    """A request that ends with an exception of the engine, which others need not share."""
+    return Generated(key, error=f"{type(error).__name__}: {error}", reason="engine_raised")
 
 
 class Engine(Protocol):
@@ -69,9 +78,9 @@ class Engine(Protocol):
     version: str
 
     def submit(self, key: str, image: Pixels, prompt: str, sampling: Sampling) -> None:
-        """Takes a request: (H, W, 3) RGB and the user's text.
+        """Takes a request: (H, W, 3) RGB and the user's text, in which no special token is obeyed.
 
-        A request that cannot be served fails in `step`.
+        A request that cannot be served fails in `step`, alone.
         """
 
     def step(self) -> list[Generated]:
@@ -79,6 +88,9 @@ class Engine(Protocol):
 
     def pending(self) -> int:
         """Requests submitted and not yet given back."""
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a user's text has. Raises ValueError if it can't be encoded."""
 
 
 class EngineSettings(BaseModel):

@@ -16,7 +16,9 @@ from nucleus_data.engines.captioner import (
     Pixels,
     Sampling,
     check_length,
+    raised,
 )
+from nucleus_data.engines.chat import Chat
 from nucleus_data.engines.find import ModelReference
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 MAX_BATCH = 32
 Request = tuple[str, Pixels, str, Sampling]
+Inputs = dict[str, Any]
 
 
 class TransformersEngine:
@@ -52,8 +55,7 @@ class TransformersEngine:
         self._max_model_len = settings.max_model_len
         self._batch = min(settings.max_in_flight, MAX_BATCH)
         self._processor = transformers.AutoProcessor.from_pretrained(model.location, **source)
-        # `generate` goes on from the last token of each row, which must not be padding.
-        self._processor.tokenizer.padding_side = "left"
+        self._chat = Chat(self._processor.tokenizer, self._processor)
         self._model = transformers.AutoModelForImageTextToText.from_pretrained(
             model.location, dtype=dtype, **source
         ).eval()
@@ -87,38 +89,82 @@ class TransformersEngine:
         taken = {id(request) for request in batch}
         self._waiting = [request for request in self._waiting if id(request) not in taken]
 
-        inputs = self._inputs(batch)
-        lengths = inputs["attention_mask"].sum(dim=1).tolist()
-        refused, fits = [], []
-        for request, length in zip(batch, lengths, strict=True):
+        done, fits = [], []
+        for request in batch:
+            key, image, prompt, _ = request
             try:
-                check_length(length, longest, self._max_model_len)
+                inputs = self._inputs(image, prompt)
+                check_length(inputs["input_ids"].shape[1], longest, self._max_model_len)
             except ValueError as error:
-                refused.append(Generated(request[0], error=f"refused: {error}"))
+                done.append(Generated(key, error=f"refused: {error}"))
+            except Exception as error:
+                done.append(raised(key, error))
             else:
-                fits.append(request)
-        if not fits:
-            return refused
-        # Without the refused ones, as their length would pad all others.
-        inputs = self._inputs(fits) if refused else inputs
-        return refused + self._generate(fits, inputs, longest)
+                fits.append((request, inputs))
+        return done + self._alone_if_need_be(fits, longest)
 
-    def _inputs(self, batch: list[Request]) -> Any:
-        """Tokens and patches of a batch, padded on the left."""
-        texts = []
-        for _, _, prompt, _ in batch:
-            content = [{"type": "image"}, {"type": "text", "text": prompt}]
-            messages = [{"role": "user", "content": content}]
-            texts.append(
-                self._processor.apply_chat_template(
-                    messages, add_generation_prompt=True, tokenize=False
-                )
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a user's text has. Raises ValueError if it can't be encoded."""
+        return len(self._chat.plain(text))
+
+    def _inputs(self, image: Pixels, prompt: str) -> Inputs:
+        """Tokens and patches of one request."""
+        import torch
+
+        made = dict(
+            self._processor(
+                text=[self._chat.frame], images=[Image.fromarray(image)], return_tensors="pt"
             )
-        images = [Image.fromarray(image) for _, image, _, _ in batch]
-        inputs = self._processor(text=texts, images=images, padding=True, return_tensors="pt")
-        return inputs.to(self._model.device)
+        )
+        # The processor reads special tokens in any text that it is given, so it does not see the
+        # user's: it makes the frame with the picture's tokens, and these go in.
+        user = torch.tensor([self._chat.plain(prompt)], dtype=torch.long)
+        filling = {"input_ids": user, "attention_mask": torch.ones_like(user)}
+        shape, at = made["input_ids"].shape, -len(self._chat.after)
+        for name, tensor in made.items():
+            if tensor.shape == shape:  # one value a token; what is not named is 0 for text
+                middle = filling.get(name, torch.zeros_like(user)).to(tensor.dtype)
+                made[name] = torch.cat([tensor[:, :at], middle, tensor[:, at:]], dim=1)
+        return made
 
-    def _generate(self, batch: list[Request], inputs: Any, max_tokens: int) -> list[Generated]:
+    def _batched(self, requests: list[Inputs]) -> Inputs:
+        """The inputs of several requests as one batch, on the model's device."""
+        import torch
+
+        length = max(inputs["input_ids"].shape[1] for inputs in requests)
+        batch = {}
+        for name, first in requests[0].items():
+            tensors = [inputs[name] for inputs in requests]
+            if first.shape == requests[0]["input_ids"].shape:
+                # `generate` goes on from the last token of each row, which must not be padding.
+                fill = self._processor.tokenizer.pad_token_id if name == "input_ids" else 0
+                tensors = [
+                    torch.nn.functional.pad(t, (length - t.shape[1], 0), value=fill)
+                    for t in tensors
+                ]
+            batch[name] = torch.cat(tensors).to(self._model.device)
+        return batch
+
+    def _alone_if_need_be(
+        self, batch: list[tuple[Request, Inputs]], max_tokens: int
+    ) -> list[Generated]:
+        """Captions of a batch; if that raises, of each of its requests alone."""
+        import torch
+
+        if not batch:
+            return []
+        try:
+            inputs = self._batched([inputs for _, inputs in batch])
+            return self._generate([request for request, _ in batch], inputs, max_tokens)
+        except Exception as error:
+            if self._model.device.type == "cuda":
+                # Raises if the device is of no more use: then no other request would do better.
+                torch.cuda.synchronize()
+            if len(batch) == 1:
+                return [raised(batch[0][0][0], error)]
+        return [made for one in batch for made in self._alone_if_need_be([one], max_tokens)]
+
+    def _generate(self, batch: list[Request], inputs: Inputs, max_tokens: int) -> list[Generated]:
         """Captions of a batch, each cut at its own end token."""
         import torch
 

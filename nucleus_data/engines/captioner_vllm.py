@@ -21,7 +21,9 @@ from nucleus_data.engines.captioner import (
     Pixels,
     Sampling,
     check_length,
+    raised,
 )
+from nucleus_data.engines.chat import Chat
 from nucleus_data.engines.find import ModelReference
 
 if TYPE_CHECKING:
@@ -91,7 +93,8 @@ class VllmEngine:
         self._max_model_len = settings.max_model_len
         self._running: set[str] = set()
         self._refused: list[Generated] = []
-        self._asked: dict[str, str] = {}
+        tokenizer = self._engine.get_tokenizer()
+        self._chat = Chat(tokenizer, tokenizer)
 
     def submit(self, key: str, image: Pixels, prompt: str, sampling: Sampling) -> None:
         """Takes a request; one that is too long for `max_model_len` fails in the next `step`."""
@@ -103,8 +106,12 @@ class VllmEngine:
             seed=sampling.seed,
         )
         picture = {"image": Image.fromarray(image)}
-        request: Any = {"prompt": self._text(prompt), "multi_modal_data": picture}
         try:
+            # As tokens: of a text, vLLM would obey the special tokens that a user wrote.
+            request: Any = {
+                "prompt_token_ids": self._chat.tokens(prompt),
+                "multi_modal_data": picture,
+            }
             # Rendered here and not by `add_request`, to know how many tokens the picture takes.
             (rendered,) = self._engine.renderer.render_cmpl([request])
             check_length(
@@ -113,6 +120,8 @@ class VllmEngine:
             self._engine.add_request(key, rendered, parameters)
         except self._refusals as error:
             self._refused.append(Generated(key, error=f"refused: {error}"))
+        except Exception as error:
+            self._refused.append(raised(key, error))
         else:
             self._running.add(key)
 
@@ -123,6 +132,8 @@ class VllmEngine:
             return done
         outputs: list[Any] = self._engine.step()
         for output in outputs:
+            if output.request_id not in self._running:
+                continue  # it came before
             said = output.outputs[0]
             self._running.remove(output.request_id)
             if said.finish_reason in ("stop", "length"):
@@ -143,12 +154,6 @@ class VllmEngine:
         """Requests submitted and not yet given back."""
         return len(self._running) + len(self._refused)
 
-    def _text(self, prompt: str) -> str:
-        """The prompt in the model's chat template, a place for the picture before it."""
-        if prompt not in self._asked:
-            content = [{"type": "image"}, {"type": "text", "text": prompt}]
-            tokenizer: Any = self._engine.get_tokenizer()
-            self._asked[prompt] = tokenizer.apply_chat_template(
-                [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-            )
-        return self._asked[prompt]
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a user's text has. Raises ValueError if it can't be encoded."""
+        return len(self._chat.plain(text))

@@ -24,9 +24,9 @@ TICK_S = 1.0
 
 
 class StageDiedError(RuntimeError):
-    """The stage's `process` raised: the actor is of no more use.
+    """The stage's `process` raised: it is of no more use, nor is the actor that holds it.
 
-    Its shards are tried again elsewhere.
+    The shard is tried again elsewhere, and then guarded, where the row that it raised on fails.
     """
 
 

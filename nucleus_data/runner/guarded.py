@@ -1,8 +1,8 @@
 """Guarded shards: each image in a child process with limits of time and memory.
 
-A shard comes here after it was in flight in two workers that died. The child holds the stage, set
-up once; it gets one row at a time. When it dies, hangs or grows too much, that image fails with the
-reason, a new child goes on with the next.
+A shard comes here after it was in flight in two workers that died, or whose stage raised. The child
+holds the stage, set up once; it gets one row at a time. When it dies, hangs or grows too much, or
+when the stage raises, that image fails with the reason, a new child goes on with the next.
 """
 
 import ctypes
@@ -14,13 +14,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
 import psutil
 
 from nucleus_data.runner.cwd import stand_somewhere
+from nucleus_data.runner.outcomes import RAISED, one_row, raised
 from nucleus_data.runner.rows import StageJob
 from nucleus_data.runner.work import Summary
 from nucleus_data.stage import Result, Row, RowFailure
@@ -28,6 +29,9 @@ from nucleus_data.stage import Result, Row, RowFailure
 POLL_S = 0.05
 SETUP_TIMEOUT_S = 1800.0
 PR_SET_PDEATHSIG = 1
+# A stage that raised may be in any state, so the next row gets a new child. One that raises on row
+# after row is not loaded anew for each of them.
+RAISED_AFRESH = 3
 
 
 def run_guarded(job: StageJob, shard: int, limit: int | None) -> Summary:
@@ -51,9 +55,10 @@ class _Child:
         self.job = job
         self.process_handle: subprocess.Popen[bytes] | None = None
         self.connection: Connection | None = None
+        self.raised_in_turn = 0
 
     def process(self, row: Row) -> Result | RowFailure:
-        """One row in the child; a death becomes a failure of this row."""
+        """One row in the child; a death or an exception becomes a failure of this row."""
         if self.connection is None:
             self._start()
         assert self.connection is not None
@@ -68,7 +73,8 @@ class _Child:
                         doing = content
                         continue
                     if kind == "raised":
-                        raise RuntimeError(f"{self.job.stage.name} failed on {row.id}: {content}")
+                        return self._raised(row, content)
+                    self.raised_in_turn = 0
                     content.row = row
                     return content
                 if time.monotonic() > deadline:
@@ -125,26 +131,18 @@ class _Child:
         self.close()
         return RowFailure(row, reason, f"over {limit} in {doing}", retryable=True)
 
+    def _raised(self, row: Row, detail: str) -> RowFailure:
+        self.raised_in_turn += 1
+        if self.raised_in_turn <= RAISED_AFRESH:
+            self.close()
+        return RowFailure(row, RAISED, detail, retryable=True)
+
     def _died(self, row: Row, doing: str) -> RowFailure:
         assert self.process_handle is not None
         code = self.process_handle.wait()
         cause = signal.Signals(-code).name if code < 0 else f"exit {code}"
         self.close()
         return RowFailure(row, f"killed_{cause.lower().replace(' ', '_')}", f"in {doing}", True)
-
-
-def _one(stage: Any, row: Row) -> Result | RowFailure:
-    """Drives `process` with a single row; None tells a stage that holds it to give it back."""
-    waiting = [row]
-
-    def feed() -> Iterator[Row | None]:
-        yield waiting.pop()
-        while True:
-            yield None
-
-    for outcome in stage.process(feed()):
-        return outcome
-    raise RuntimeError("no result")
 
 
 def main() -> None:
@@ -165,7 +163,7 @@ def main() -> None:
         stage.setup()
         send("ready")
     except Exception as error:
-        send("raised", repr(error))
+        send("raised", raised(error))
         return
     while True:
         try:
@@ -173,11 +171,12 @@ def main() -> None:
         except EOFError:
             return
         try:
-            outcome = _one(stage, row)
+            outcome = one_row(stage, row)
             outcome.row = Row(row.shard, row.row, row.id, row.file, None, {}, row.wanted)
             pickle.dumps(outcome)
         except Exception as error:
-            send("raised", repr(error))
+            traceback.print_exc()  # into the worker's log: the row keeps one line of it
+            send("raised", raised(error))
             continue
         send("outcome", outcome)
 

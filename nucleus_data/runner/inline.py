@@ -1,20 +1,22 @@
 """The loop in this process: one item after the other, without Ray.
 
 For small work, tests and a debugger. Nothing guards it: an image that kills its decoder ends this
-process, and one that hangs it is waited for.
+process, and one that hangs it is waited for. A row on which the stage raises fails alone.
 """
 
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tqdm import tqdm
 
 from nucleus_data.errors import DiskFullError
-from nucleus_data.runner.actor import SetupFailedError, Watchdog
+from nucleus_data.runner.actor import SetupFailedError, StageDiedError, Watchdog
+from nucleus_data.runner.outcomes import RAISED, one_row, raised
 from nucleus_data.runner.rows import ShardRows, StageJob
 from nucleus_data.runner.work import FailedShard, Item, Resources, StageReport, Summary, Task
+from nucleus_data.stage import Result, Row, RowFailure
 
 
 class InlineLoop:
@@ -78,7 +80,10 @@ class InlineLoop:
         state = self.work.open(item.number, item.limit)
         if state.todo.num_rows:
             self.stage = self.stage or set_up(self.work)
-            run_rows(state, self.stage)
+            try:
+                run_rows(state, self.stage)
+            except StageDiedError:
+                run_alone(state, self.stage)
         return state.commit()
 
 
@@ -89,9 +94,25 @@ def run_rows(state: ShardRows, stage: Any, watch: Watchdog | None = None) -> Non
         state: The shard; it is not committed.
         stage: Set up.
         watch: Ends this process when no row moved for too long; None to wait for ever.
+
+    Raises:
+        StageDiedError: The stage's `process` raised; rows that it had done are in the shard.
     """
     start = time.perf_counter()
-    for outcome in stage.process(state.rows()):
+    rows = _Watched(state.rows())
+    outcomes = iter(stage.process(rows))
+    while True:
+        try:
+            outcome = next(outcomes)
+        except StopIteration:
+            break
+        except Exception as error:
+            # What could not be read, or written, is no fault of the stage.
+            if rows.error is not None:
+                raise rows.error from None
+            if isinstance(error, DiskFullError):
+                raise
+            raise StageDiedError(traceback.format_exc()) from None
         state.accept(outcome)
         if watch:
             watch.touch()
@@ -99,6 +120,44 @@ def run_rows(state: ShardRows, stage: Any, watch: Watchdog | None = None) -> Non
         watch.rest()
     state.summary.seconds["process"] += time.perf_counter() - start
     state.summary.seconds["process"] -= state.summary.seconds["read"]
+
+
+def run_alone(state: ShardRows, stage: Any) -> None:
+    """Has a stage do one by one the rows that `run_rows` left; it may raise on each of them.
+
+    Args:
+        state: The shard; it is not committed.
+        stage: Set up.
+    """
+    for row in state.rows():
+        outcome: Result | RowFailure
+        try:
+            outcome = one_row(stage, row)
+        except DiskFullError:
+            raise
+        except Exception as error:
+            outcome = RowFailure(row, RAISED, raised(error), retryable=True)
+        state.accept(outcome)
+
+
+class _Watched:
+    """Rows, and the error that ended them: it passes through the stage, and is not the stage's."""
+
+    def __init__(self, rows: Iterator[Row]) -> None:
+        self.rows = rows
+        self.error: Exception | None = None
+
+    def __iter__(self) -> Iterator[Row]:
+        return self
+
+    def __next__(self) -> Row:
+        try:
+            return next(self.rows)
+        except StopIteration:
+            raise
+        except Exception as error:
+            self.error = error
+            raise
 
 
 def set_up(job: StageJob) -> Any:

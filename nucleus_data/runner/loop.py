@@ -1,8 +1,8 @@
 """The driver's loop: a bounded window of tasks or actors, with attempts counted here.
 
 It collects failures and shows progress. Only shard numbers go out and summaries under 10 KB come
-back. Ray retries nothing (`max_retries=0`, `max_restarts=0`): a shard whose worker died is tried
-again, after the second death it runs guarded, after the fourth it fails.
+back. Ray retries nothing (`max_retries=0`, `max_restarts=0`): a shard whose worker died, or whose
+stage raised, is tried again, after the second time it runs guarded, after the fourth it fails.
 """
 
 import pickle
@@ -49,7 +49,11 @@ def _run_task(work: StageJob | Task, item: Item) -> Summary:
         return run_guarded(work, item.number, item.limit)
     state = work.open(item.number, item.limit)
     if state.todo.num_rows:
-        run_rows(state, _set_up(work), Watchdog(work.row_timeout_s))
+        try:
+            run_rows(state, _set_up(work), Watchdog(work.row_timeout_s))
+        except StageDiedError:
+            _stages.clear()  # it may be in any state
+            raise
     return state.commit()
 
 

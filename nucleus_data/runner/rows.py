@@ -15,9 +15,12 @@ from nucleus_data.corpus.states import WORKED_ON
 from nucleus_data.corpus.tables import FAILED_SCHEMA, Table, missing_rows, table_schema
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.hashing import sample_unit
+from nucleus_data.runner.outcomes import RAISED, Found, as_row, clean, may_pass, of_table, raised
 from nucleus_data.runner.work import Summary
-from nucleus_data.stage import Result, Row, RowFailure, RowStage
+from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableFailure
 
+AFTER = ("error", "detail")  # columns behind a table's own
+UNSTORABLE = (pa.ArrowException, UnicodeError, OverflowError)
 RECORD_COLUMNS = ["shard", "row", "id", "file", "offset", "size", "sha256", "error"]
 
 
@@ -82,9 +85,10 @@ class ShardRows:
         return len(self.outcomes) == self.todo.num_rows
 
     def rows(self) -> Iterator[Row]:
-        """The rows to do, with image bytes and input columns, in row order."""
+        """The rows without an outcome, with image bytes and input columns, in row order."""
         stage = self.job.stage
         columns = self._columns()
+        todo = missing_rows(self.todo, np.array(sorted(self.outcomes), np.int64))
         rows = [
             Row(
                 shard=self.shard,
@@ -95,13 +99,13 @@ class ShardRows:
                 columns={name: values.get(record["row"]) for name, values in columns.items()},
                 wanted=self.wanted[record["row"]],
             )
-            for record in self.todo.select(["row", "id", "file"]).to_pylist()
+            for record in todo.select(["row", "id", "file"]).to_pylist()
         ]
         # Decided before any byte is read, so that images are read in as few requests as possible.
         read = [stage.reads_images and stage.needs_image(row) for row in rows]
         images: Iterator[bytes] = iter(())
         if any(read):
-            wanted = self.todo.filter(pa.array(read))
+            wanted = todo.filter(pa.array(read))
             tar_size = int(self.footer.get("tar_size", 0))
             images = read_images(self.corpus.store, self.shard, wanted, tar_size)
         for row, has_image in zip(rows, read, strict=True):
@@ -135,26 +139,67 @@ class ShardRows:
         outcomes = [self.outcomes[row] for row in sorted(self.outcomes)]
         for name, target in self.targets.items():
             mine = [o for o in outcomes if name in o.row.wanted]
-            retryable = [o for o in mine if isinstance(o, RowFailure) and o.retryable]
-            final = [o for o in mine if not (isinstance(o, RowFailure) and o.retryable)]
+            try:
+                part, again = self._divided(name, mine)
+            except UNSTORABLE:
+                part, again = self._divided(name, [self._storable(name, o) for o in mine])
             # Failures that may pass are no rows of the table: a row would count as done.
-            if final:
-                target.append(self.shard, self._part(name, final), self._part_footer())
-            if retryable:
-                rows = [{**_key(o.row), "reason": o.reason, "detail": o.detail} for o in retryable]
-                target.failed.append(
-                    self.shard, pa.Table.from_pylist(rows, FAILED_SCHEMA), self._part_footer()
-                )
-        failures = [o for o in outcomes if isinstance(o, RowFailure)]
-        self.summary.failed.update(o.reason for o in failures)
-        for outcome in outcomes:
-            if isinstance(outcome, Result):
-                errors = {v["error"] for v in outcome.values.values() if v.get("error")}
-                self.summary.failed.update(error.split(":")[0] for error in errors)
-        self.summary.retryable = sum(o.retryable for o in failures)
-        self.summary.done = len(outcomes) - len(failures)
+            if part is not None:
+                target.append(self.shard, part, self._part_footer())
+            if again is not None:
+                target.failed.append(self.shard, again, self._part_footer())
+        self._count(outcomes)
         self.summary.seconds["commit"] += time.perf_counter() - start
         return self.summary
+
+    def _divided(
+        self, name: str, outcomes: list[Result | RowFailure]
+    ) -> tuple[pa.Table | None, pa.Table | None]:
+        """One table's rows, and its failures that may pass; None where there is none."""
+        mine = [(o.row, of_table(name, o)) for o in outcomes]
+        final = [(row, found) for row, found in mine if not may_pass(found)]
+        again = [
+            {**_key(row), "reason": found["error"], "detail": clean(found.get("detail", ""))}
+            for row, found in mine
+            if may_pass(found)
+        ]
+        return (
+            self._part(name, final) if final else None,
+            pa.Table.from_pylist(again, FAILED_SCHEMA) if again else None,
+        )
+
+    def _storable(self, name: str, outcome: Result | RowFailure) -> Result | RowFailure:
+        """An outcome whose values can't be stored in a table (a lone surrogate) fails there."""
+        try:
+            self._divided(name, [outcome])
+        except UNSTORABLE as error:
+            assert isinstance(outcome, Result)
+            failure = TableFailure(error=RAISED, detail=raised(error), retryable=True)
+            outcome.values = {**outcome.values, name: failure}
+        return outcome
+
+    def _count(self, outcomes: list[Result | RowFailure]) -> None:
+        """Counts the rows, and each table's."""
+        tables = self.summary.tables
+        for name in self.targets:
+            wanted = sum(name in o.row.wanted for o in outcomes)
+            tables[name].rows = self.summary.rows
+            tables[name].already = self.summary.rows - wanted
+        for outcome in outcomes:
+            # A reason counts once a row, in however many tables.
+            found = {name: of_table(name, outcome) for name in sorted(outcome.row.wanted)}
+            reasons: dict[str, bool] = {}
+            for name, values in found.items():
+                if not values.get("error"):
+                    tables[name].done += 1
+                    continue
+                reason = values["error"].split(":")[0]
+                tables[name].failed[reason] += 1
+                tables[name].retryable += may_pass(values)
+                reasons[reason] = reasons.get(reason, False) or may_pass(values)
+            self.summary.failed.update(list(reasons))
+            self.summary.retryable += any(reasons.values())
+            self.summary.done += not found or not all(v.get("error") for v in found.values())
 
     def _candidates(self) -> pa.Table:
         """The shard's records that the stage works on, sorted by row."""
@@ -204,23 +249,23 @@ class ShardRows:
             found[path] = dict(zip(rows, _values(table.column(column)), strict=True))
         return found
 
-    def _part(self, name: str, outcomes: list[Result | RowFailure]) -> pa.Table:
+    def _part(self, name: str, outcomes: list[tuple[Row, Found]]) -> pa.Table:
         """One table's rows; a result whose columns are not the table's is refused."""
         spec = self.specs[name]
+        schema = table_schema(spec.schema)
         rows = []
-        for outcome in outcomes:
-            if isinstance(outcome, RowFailure):
-                rows.append({**_key(outcome.row), "error": outcome.reason})
-                continue
-            values = outcome.values.get(name)
-            if values is None or values.keys() - {*spec.schema.names, "error"}:
+        for row, found in outcomes:
+            values = as_row(found, with_detail=self.job.stage.keeps_details)
+            if values.keys() - {*spec.schema.names, *AFTER}:
                 raise CorpusError(
                     f"stage {self.job.stage.name!r}, table {name!r}: needs columns "
-                    f"{spec.schema.names}; the result has "
-                    f"{sorted(values) if values is not None else 'no such table'}"
+                    f"{spec.schema.names}; the result has {sorted(values)}"
                 )
-            rows.append({**_key(outcome.row), **values})
-        return pa.Table.from_pylist(rows, table_schema(spec.schema))
+            rows.append({**_key(row), **values})
+        # Only where there is one, so that parts without failures have the bytes they always had.
+        if any("detail" in row for row in rows):
+            schema = schema.append(pa.field("detail", pa.string()))
+        return pa.Table.from_pylist(rows, schema)
 
     def _part_footer(self) -> dict[str, str]:
         keys = ("tar_size", "tar_sha256")

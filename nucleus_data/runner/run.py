@@ -15,6 +15,7 @@ from nucleus_data.corpus.runs import FAILURES, RunFolder
 from nucleus_data.hashing import config_hash
 from nucleus_data.runner.pins import SET, Pins
 from nucleus_data.runner.rows import StageJob, sample_rows
+from nucleus_data.runner.words import describe, stage_line
 from nucleus_data.runner.work import Item, Resources, StageReport, Task
 from nucleus_data.stage import RowStage, Stage
 
@@ -256,7 +257,7 @@ class Run:
 
     def keep(self, report: StageReport, *, quiet: bool = False) -> None:
         """Writes a stage's counts and failures under the run, and says them."""
-        self.folder.add_stage(_line(report))
+        self.folder.add_stage(stage_line(report))
         if report.failed:
             self.folder.add_failures(
                 [
@@ -294,48 +295,3 @@ class Run:
                 **self._plan,
             }
         )
-
-
-def _line(report: StageReport) -> dict[str, Any]:
-    """A stage's counts as they stand in `stages.jsonl`."""
-    summary = report.summary
-    return {
-        "stage": report.stage,
-        "seconds": round(report.seconds, 3),
-        "setup_seconds": round(report.setup_seconds, 3),
-        "shards": report.shards,
-        "failed_shards": len(report.failed),
-        "worker_deaths": report.deaths,
-        "rows": summary.rows,
-        "already": summary.already,
-        "done": summary.done,
-        "failed": sum(summary.failed.values()),
-        "retryable": summary.retryable,
-        "reasons": dict(sorted(summary.failed.items())),
-        "bytes": summary.bytes,
-        "extra": dict(sorted(summary.extra.items())),
-        "seconds_by_phase": {k: round(v, 3) for k, v in sorted(summary.seconds.items())},
-    }
-
-
-def describe(report: StageReport) -> str:
-    """One line for people: what a stage did, and how fast."""
-    summary = report.summary
-    parts = [f"{summary.rows:,} rows"]
-    if summary.already:
-        parts.append(f"{summary.already:,} done before")
-    parts.append(f"{summary.done:,} done")
-    if summary.failed:
-        reasons = ", ".join(f"{name} {count:,}" for name, count in summary.failed.most_common(6))
-        parts.append(f"{sum(summary.failed.values()):,} failed ({reasons})")
-    if report.failed:
-        parts.append(f"{len(report.failed)} SHARDS FAILED")
-    if report.deaths:
-        parts.append(f"{report.deaths} worker deaths")
-    seconds = f"{report.seconds:.1f} s"
-    if report.setup_seconds:
-        seconds += f", of which {report.setup_seconds:.1f} s loading the model"
-    worked = max(report.seconds - report.setup_seconds, 0.001)
-    if summary.done and report.seconds > 0.5:
-        seconds += f", {summary.done / worked:,.0f}/s"
-    return f"{report.stage}: {', '.join(parts)} ({seconds})"

@@ -8,15 +8,54 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 @dataclass
+class TableSummary:
+    """What became of one table's rows: `rows` is `already`, `done` and the failed ones.
+
+    Attributes:
+        rows: Records that the stage is asked about.
+        already: Those of `rows` that the table had, or that wait for a retry.
+        done: Rows that got values now.
+        failed: Rows that failed now, by reason code.
+        retryable: Those of `failed` that may pass.
+    """
+
+    rows: int = 0
+    already: int = 0
+    done: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    retryable: int = 0
+
+    def add(self, other: "TableSummary") -> None:
+        """Adds another summary to this one."""
+        self.rows += other.rows
+        self.already += other.already
+        self.done += other.done
+        self.failed.update(other.failed)
+        self.retryable += other.retryable
+
+    def line(self) -> dict[str, Any]:
+        """The counts as they stand in `stages.jsonl`."""
+        return {
+            "rows": self.rows,
+            "already": self.already,
+            "done": self.done,
+            "failed": sum(self.failed.values()),
+            "retryable": self.retryable,
+            "reasons": dict(sorted(self.failed.items())),
+        }
+
+
+@dataclass
 class Summary:
     """What became of some shards' rows; small enough to pass through Ray.
 
     Attributes:
         rows: Records that the stage is asked about.
         already: Those of `rows` that had a result before.
-        done: Rows that got a result now.
-        failed: Rows that failed now, by reason code.
-        retryable: Those of `failed` that may pass.
+        done: Rows that got a result now, in one table or more.
+        failed: Rows that failed now in one table or more, by reason code.
+        retryable: Rows with a failure that may pass.
+        tables: The counts of each table: in one of several a row may fail alone.
         seconds: Worker time in seconds, by phase.
         bytes: Image bytes that were read.
         extra: Further counts of tasks that are not row stages.
@@ -30,6 +69,9 @@ class Summary:
     bytes: int = 0
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     extra: Counter[str] = field(default_factory=Counter)
+    tables: defaultdict[str, TableSummary] = field(
+        default_factory=lambda: defaultdict(TableSummary)
+    )
 
     def add(self, other: "Summary") -> None:
         """Adds another summary to this one."""
@@ -42,6 +84,8 @@ class Summary:
         for phase, seconds in other.seconds.items():
             self.seconds[phase] += seconds
         self.extra.update(other.extra)
+        for name, table in other.tables.items():
+            self.tables[name].add(table)
 
 
 class Resources(BaseModel):

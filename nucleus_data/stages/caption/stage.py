@@ -2,7 +2,8 @@
 
 The stage keeps an engine full: rows of any shard are decoded and handed in until `max_in_flight`
 requests are running, and come back in the order in which they end. A variant's table depends on
-that variant's settings alone, so that adding a variant captions nothing again.
+that variant's settings alone, so that adding a variant captions nothing again. Each variant of a
+row ends by itself, as a caption or as a reason (`failures`).
 
     nucleus caption CORPUS caption.model=Qwen/Qwen3-VL-8B-Instruct caption.revision=0c351dd
     nucleus caption CORPUS        # the packaged model, for synthetic scenes, on a CPU
@@ -13,16 +14,24 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from nucleus_data.config import deciding
-from nucleus_data.engines.captioner import Engine, EngineSettings, Generated, Sampling
+from nucleus_data.engines.captioner import Engine, Generated, Sampling
 from nucleus_data.engines.find import resolve_model
 from nucleus_data.engines.load import load_engine
 from nucleus_data.hashing import keyed_uint64
 from nucleus_data.pixels import PixelError, open_picture
-from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableSpec
-from nucleus_data.stages.caption.prompts import PLACEHOLDER, PROMPTS, question
+from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableFailure, TableSpec
+from nucleus_data.stages.caption.failures import (
+    LOST,
+    UpstreamError,
+    check_aspect,
+    check_upstream,
+    engine_raised,
+    failure_of,
+)
+from nucleus_data.stages.caption.prompts import question, visible
+from nucleus_data.stages.caption.settings import CaptionSettings, Variant
 
 SCHEMA = pa.schema(
     [
@@ -46,89 +55,13 @@ CAPTION = "records:source.caption"
 RESOLVED = ("variants", "model", "revision")
 
 
-class Variant(BaseModel):
-    """One caption of every image."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    prompt: str = Field(
-        description="The prompt's name, kept in the table; those with a text of their own are"
-        f" {', '.join(PROMPTS)}."
-    )
-    text: str | None = Field(
-        default=None,
-        min_length=1,
-        description="What the model is asked; the text of the prompt's name if left out. {caption}"
-        " in it stands for the caption that the record came with.",
-    )
-    max_tokens: int = Field(default=256, ge=1, le=2048, description="Longest caption, in tokens.")
-    temperature: float = Field(
-        default=0.0, ge=0, le=2, description="0 takes the likeliest token (greedy)."
-    )
-    top_p: float = Field(
-        default=1.0, gt=0, le=1, description="Share of probability that sampling keeps."
-    )
-    presence_penalty: float = Field(
-        default=0.0,
-        ge=-2,
-        le=2,
-        description="Taken from the logits of tokens that the caption already has.",
-    )
-
-    @model_validator(mode="after")
-    def _has_text(self) -> "Variant":
-        if self.text is None and self.prompt not in PROMPTS:
-            raise ValueError(
-                f"prompt {self.prompt!r} has no text; give one, or use one of {sorted(PROMPTS)}"
-            )
-        return self
-
-    @property
-    def template(self) -> str:
-        """What the model is asked, perhaps with a place for the record's caption."""
-        return self.text or PROMPTS[self.prompt]
-
-    @property
-    def refines(self) -> bool:
-        """Whether the record's caption is part of the question."""
-        return PLACEHOLDER in self.template
-
-
-class CaptionSettings(EngineSettings):
-    """The caption stage: which model, and what it is asked."""
-
-    variants: Mapping[str, Variant] = Field(
-        default_factory=lambda: {
-            "short": Variant(prompt="short", max_tokens=96),
-            "long": Variant(prompt="long", max_tokens=256),
-        },
-        description="Caption variants: name (the table is caption.NAME) to prompt and sampling.",
-    )
-    seed: int = Field(
-        default=0,
-        ge=0,
-        description="Every request draws with a hash of this, the record's id and the variant.",
-    )
-
-    @field_validator("variants")
-    @classmethod
-    def _names(cls, variants: Mapping[str, Variant]) -> Mapping[str, Variant]:
-        wrong = [name for name in variants if not name.isidentifier() or not name.islower()]
-        if wrong or not variants:
-            raise ValueError(
-                f"needs one variant or more, named in lower case letters, digits and _; got {wrong}"
-            )
-        return variants
-
-
 @dataclass(eq=False)
 class _Held:
     """A row whose requests are running."""
 
     row: Row
     left: set[str]
-    values: dict[str, dict[str, Any]] = field(default_factory=dict)
-    error: str = ""
+    values: dict[str, Mapping[str, Any] | TableFailure] = field(default_factory=dict)
 
 
 class Caption(RowStage[CaptionSettings]):
@@ -139,6 +72,7 @@ class Caption(RowStage[CaptionSettings]):
     resources: ClassVar = {"actors": 1}
     Settings = CaptionSettings
     chooses = "kept"
+    keeps_details = True
 
     def __init__(self, settings: CaptionSettings) -> None:
         super().__init__(settings)
@@ -184,27 +118,31 @@ class Caption(RowStage[CaptionSettings]):
             wanted = {name for name in self.settings.variants if f"caption.{name}" in row.wanted}
             while held and self._engine.pending() + len(wanted) > self.settings.max_in_flight:
                 yield from self._step(held)
-            failure = self._submit(row, wanted, held)
-            if failure is not None:
-                yield failure
-            elif not wanted:
-                yield Result(row, {})
+            outcome = self._submit(row, wanted, held)
+            if outcome is not None:
+                yield outcome
         while held:
             yield from self._step(held)
 
-    def _submit(self, row: Row, wanted: set[str], held: dict[str, _Held]) -> RowFailure | None:
-        """Decodes a row and asks for its captions; a picture that can't be read fails at once."""
+    def _submit(
+        self, row: Row, wanted: set[str], held: dict[str, _Held]
+    ) -> Result | RowFailure | None:
+        """Decodes a row and asks for its captions.
+
+        Returns:
+            The row's outcome if nothing was asked: its picture or its questions can't be.
+        """
         assert self._engine is not None  # process() checked it
         if row.image is None:
             return RowFailure(row, "no_image")
         try:
             pixels = open_picture(row.image).rgb(max_side=self.settings.max_side)
+            check_aspect(pixels)
         except PixelError as error:
             return RowFailure(row, str(error.reason), error.detail)
-        job = _Held(row, wanted)
+        job = _Held(row, set())
         for name in sorted(wanted):
             key = f"{row.shard}/{row.row}/{name}"
-            held[key] = job
             variant = self.settings.variants[name]
             sampling = Sampling(
                 max_tokens=variant.max_tokens,
@@ -213,39 +151,50 @@ class Caption(RowStage[CaptionSettings]):
                 presence_penalty=variant.presence_penalty,
                 seed=self._seed(row, name),
             )
-            asked = question(variant.template, row.columns.get(CAPTION))
-            self._engine.submit(key, pixels, asked, sampling)
-        return None
+            try:
+                asked = self._question(variant, row)
+                self._engine.submit(key, pixels, asked, sampling)
+            except UpstreamError as error:
+                job.values[f"caption.{name}"] = error.failure
+            except Exception as error:  # the request's own; an engine that is broken raises in step
+                job.values[f"caption.{name}"] = engine_raised(error)
+            else:
+                held[key] = job
+                job.left.add(name)
+        return None if job.left else Result(row, job.values)
+
+    def _question(self, variant: Variant, row: Row) -> str:
+        """What a variant asks about a row. Raises UpstreamError if its caption can't be in it."""
+        assert self._engine is not None  # process() checked it
+        if not variant.refines:
+            return variant.template
+        count, most = self._engine.count_tokens, self.settings.max_upstream_tokens
+        return question(variant.template, check_upstream(row.columns.get(CAPTION), count, most))
 
     def _step(self, held: dict[str, _Held]) -> Iterator[Result | RowFailure]:
         """One step of the engine; gives back the rows whose last request ended in it."""
         assert self._engine is not None  # process() checked it
-        # Otherwise the stage would wait for ever for rows that nobody works on.
+        # Otherwise the stage would wait for ever for requests that nobody works on.
         if held and not self._engine.pending():
-            raise RuntimeError(
-                f"the engine lost {len(held)} requests, the first of them {next(iter(held))!r}"
-            )
-        for made in self._engine.step():
-            job, name = held.pop(made.key), made.key.rsplit("/", 1)[1]
+            made = [Generated(key, error="it gave nothing back", reason=LOST) for key in held]
+        else:
+            made = self._engine.step()
+        for one in made:
+            job, name = held.pop(one.key, None), one.key.rsplit("/", 1)[-1]
+            # A second answer, or one to what was asked before the stage raised: the first counts.
+            if job is None:
+                continue
             job.left.remove(name)
-            if made.error or not made.text:
-                job.error = f"{name}: {made.error or 'the model ended at once'}"
-            else:
-                job.values[f"caption.{name}"] = self._values(job.row, name, made)
+            failure = failure_of(one)
+            job.values[f"caption.{name}"] = failure or self._values(job.row, name, one)
             if not job.left:
-                yield self._outcome(job)
-
-    def _outcome(self, job: _Held) -> Result | RowFailure:
-        if job.error:
-            reason = "caption_empty" if job.error.endswith("ended at once") else "caption_refused"
-            return RowFailure(job.row, reason, job.error)
-        return Result(job.row, job.values)
+                yield Result(job.row, job.values)
 
     def _values(self, row: Row, name: str, made: Generated) -> dict[str, Any]:
         """A caption's row: the text, and all that is needed to trace it."""
         assert self._engine is not None  # process() checked it
         variant = self.settings.variants[name]
-        refined = variant.refines and bool((row.columns.get(CAPTION) or "").strip())
+        refined = variant.refines and visible(row.columns.get(CAPTION) or "")
         return {
             "caption": made.text,
             "source": "refined" if refined else "synthesized",

@@ -123,7 +123,7 @@ class Inspect(RowStage[InspectSettings]):
                 values[table] = dict(group.measure(picture, filename))
             except PixelError as error:
                 return RowFailure(row, error.reason.value, error.detail)
-            # Too little memory is no fault of the picture: the shard fails, and may be done again.
+            # Too little memory is no fault of the picture: the runner notes it as what may pass.
             except MemoryError:
                 raise
             except Exception as error:  # a bug in a user's group fails its own table

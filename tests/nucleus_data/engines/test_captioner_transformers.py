@@ -3,7 +3,7 @@ import pytest
 
 from nucleus_data.engines.captioner import Sampling
 from nucleus_data.world import captions, scene
-from tests.support.captioned import HELD_OUT, caption_all, needs_torch, requests
+from tests.support.captioned import HELD_OUT, caption_all, hostile, needs_torch, requests
 
 
 def drain(engine):
@@ -93,3 +93,60 @@ class TestTransformers:
         made = drain(transformers_engine)
         assert (made["short"].finish_reason, made["short"].tokens) == ("length", 3)
         assert made["long"].error.startswith("refused")
+
+    def test_inputs_are_those_of_the_processor_on_the_whole_batch(self, transformers_engine):
+        import torch
+        from PIL import Image
+
+        engine = transformers_engine
+        wanted = [(image, prompt) for _, image, prompt in requests(4)]
+        content = [[{"type": "image"}, {"type": "text", "text": prompt}] for _, prompt in wanted]
+        texts = [
+            engine._processor.apply_chat_template(
+                [{"role": "user", "content": one}], add_generation_prompt=True, tokenize=False
+            )
+            for one in content
+        ]
+        images = [Image.fromarray(image) for image, _ in wanted]
+        expected = engine._processor(
+            text=texts, images=images, padding=True, padding_side="left", return_tensors="pt"
+        )
+        made = engine._batched([engine._inputs(image, prompt) for image, prompt in wanted])
+        assert set(made) == set(expected)
+        for name, tensor in expected.items():
+            assert torch.equal(made[name].cpu(), tensor), name
+
+    def test_a_hostile_request_costs_itself_at_most(self, transformers_engine):
+        _, image, prompt = next(requests(1))
+        transformers_engine.submit("alone", image, prompt, Sampling(24))
+        alone = drain(transformers_engine)["alone"].text
+        for key, (picture, text) in hostile(image, prompt).items():
+            transformers_engine.submit(key, picture, text, Sampling(24))
+        made = drain(transformers_engine)
+        assert made["fine"].text == alone
+        errors = {key: found.reason for key, found in made.items() if found.error}
+        assert errors == {"205:1": "caption_refused", "surrogate": "engine_raised"}
+        assert "aspect ratio" in made["205:1"].error
+        assert made["205:1"].text == ""
+        assert transformers_engine.count_tokens("<|image_pad|>") > 1
+
+    def test_a_batch_that_raises_is_done_one_by_one(self, transformers_engine, monkeypatch):
+        engine = transformers_engine
+        generate = engine._model.generate
+        (poison,) = engine._chat.plain("Z")
+
+        def faulty(**inputs):
+            if (inputs["input_ids"] == poison).any():
+                raise RuntimeError("a kernel failed")
+            return generate(**inputs)
+
+        monkeypatch.setattr(engine._model, "generate", faulty)
+        _, image, prompt = next(requests(1))
+        for key in "abc":
+            engine.submit(key, image, prompt + ("Z" if key == "b" else ""), Sampling(8))
+        made = drain(engine)
+        assert (made["b"].error, made["b"].reason) == (
+            "RuntimeError: a kernel failed",
+            "engine_raised",
+        )
+        assert made["a"].text == made["c"].text != ""

@@ -14,7 +14,7 @@ VLLM_SCRIPT = """
 import dataclasses, json, os, sys, threading
 from nucleus_data.engines.captioner import EngineSettings, Sampling
 from nucleus_data.engines.load import load_engine
-from tests.support.captioned import caption_all, requests
+from tests.support.captioned import caption_all, hostile, requests
 
 def main():
     engine = load_engine(EngineSettings(engine="vllm", max_side=256))
@@ -27,6 +27,14 @@ def main():
     made["odd"] = {}
     while engine.pending():
         made["odd"] |= {m.key: m for m in engine.step()}
+    for key, (picture, text) in hostile(image, prompt).items():
+        engine.submit(key, picture, text, Sampling(24))
+    made["hostile"] = {}
+    while engine.pending():
+        made["hostile"] |= {m.key: m for m in engine.step()}
+    engine.submit("alone", image, prompt, Sampling(24))
+    while engine.pending():
+        made["hostile"] |= {m.key: m for m in engine.step()}
     out = {n: {k: dataclasses.asdict(m) for k, m in group.items()} for n, group in made.items()}
     print(json.dumps({"version": engine.version, **out}))
 
@@ -66,3 +74,7 @@ def test_vllm_agrees_with_transformers(transformers_engine):
     assert made["odd"]["cut"]["finish_reason"] == "length"
     assert made["odd"]["refused"]["error"].startswith("refused")
     assert "max_model_len" in made["odd"]["no room"]["error"]
+
+    hostile = made["hostile"]
+    assert hostile["fine"]["text"] == hostile["alone"]["text"]
+    assert {key for key, found in hostile.items() if found["error"]} == {"205:1", "surrogate"}

@@ -1,6 +1,7 @@
 import pytest
 
 from nucleus_data.corpus.tables import Table
+from nucleus_data.runner.guarded import RAISED_AFRESH, _Child, run_guarded
 from nucleus_data.runner.loop import Loop
 from nucleus_data.runner.work import Item, Resources
 from nucleus_data.world.corpora import small_corpus
@@ -49,3 +50,31 @@ def test_an_image_that_takes_too_much_memory_costs_itself(tmp_path, ray_cluster)
     report = Loop("length", work, Resources()).run([item])
     assert report.summary.failed == {"killed_memory": 1}
     assert report.summary.done == 4
+
+
+def test_a_row_on_which_the_stage_raises_fails_for_now(tmp_path):
+    corpus = small_corpus(tmp_path / "c", shards=1)
+    summary = run_guarded(job(corpus, poison="raise"), 0, None)
+    assert (summary.done, summary.failed, summary.retryable) == (4, {"stage_raised": 1}, 1)
+    assert [row for row, _, _ in values(corpus, 1)[0]] == [0, 1, 2, 4]
+    failed = Table(corpus.store, "length", HASH).failed.read(0).to_pylist()
+    assert [(f["row"], f["reason"], f["detail"]) for f in failed] == [
+        (3, "stage_raised", "ZeroDivisionError: in the stage")
+    ]
+
+
+@pytest.mark.slow
+def test_a_stage_that_raised_is_set_up_anew_but_not_for_ever(tmp_path):
+    corpus = small_corpus(tmp_path / "c", shards=1)
+    work = job(corpus, poison="raise")
+    rows = list(work.open(0).rows())
+    child, children = _Child(work), []
+    for row in [rows[3]] * (RAISED_AFRESH + 2) + [rows[0], rows[3], rows[0]]:
+        child.process(row)
+        children.append(child.process_handle and child.process_handle.pid)
+    assert children[:RAISED_AFRESH] == [None] * RAISED_AFRESH, "ended after it raised"
+    last = children[RAISED_AFRESH]
+    assert last is not None
+    assert children[RAISED_AFRESH:] == [last, last, last, None, children[-1]]
+    assert children[-1] not in (None, last)
+    child.close()

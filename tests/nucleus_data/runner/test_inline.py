@@ -1,3 +1,4 @@
+import pyarrow as pa
 import pytest
 
 from nucleus_data.corpus.tables import Table
@@ -6,7 +7,9 @@ from nucleus_data.hashing import config_hash
 from nucleus_data.runner.actor import SetupFailedError
 from nucleus_data.runner.inline import InlineLoop
 from nucleus_data.runner.rows import StageJob
+from nucleus_data.runner.words import describe
 from nucleus_data.runner.work import Item, Resources, Summary
+from nucleus_data.stage import Result, TableFailure, TableSpec
 from nucleus_data.world.corpora import small_corpus
 from tests.support.stages import Length, Nothing
 
@@ -79,3 +82,113 @@ def test_the_order_of_the_items_can_be_another():
     work = Numbers({})
     Reversed("numbers", work, Resources()).run([Item(n) for n in range(3)])
     assert work.asked == [2, 1, 0]
+
+
+@pytest.mark.parametrize("hold", [0, 3])
+def test_a_row_on_which_the_stage_raises_fails_for_now(tmp_path, hold):
+    corpus = small_corpus(tmp_path / "c", shards=1)
+    report = run(job(corpus, poison="raise", hold=hold), 1)
+    assert (report.failed, report.summary.done) == ([], 4)
+    table = Table(corpus.store, "length", HASH)
+    assert table.read(0)["row"].to_pylist() == [0, 1, 2, 4]
+    assert [(f["row"], f["reason"], f["detail"]) for f in table.failed.read(0).to_pylist()] == [
+        (3, "stage_raised", "ZeroDivisionError: in the stage")
+    ]
+
+
+def test_what_cannot_be_read_is_no_fault_of_the_stage(tmp_path):
+    corpus = small_corpus(tmp_path / "c", shards=1)
+    (tmp_path / "c/images/000000.tar").unlink()
+    report = run(job(corpus), 1)
+    assert [f.error.split(":")[0] for f in report.failed] == ["CorpusError"]
+    assert Table(corpus.store, "length", HASH).failed.read(0) is None
+
+
+class Halves(Length):
+    """Two tables: `half` fails on row 2 for ever, on row 3 for now."""
+
+    keeps_details = True
+
+    def tables(self):
+        half = TableSpec("half", pa.schema([("bytes", pa.int32())]), version=1)
+        return [*super().tables(), half]
+
+    def process(self, rows):
+        for row in rows:
+            values = {"bytes": len(row.image)}
+            half = {
+                2: TableFailure(error="odd", detail="a lone \ud800"),
+                3: TableFailure(error="busy", detail="later", retryable=True),
+            }.get(row.row if not self.settings.poison else -1, values)
+            yield Result(row, {"length": values, "half": half})
+
+
+def test_one_table_of_a_row_fails_alone_and_is_alone_done_again(tmp_path):
+    corpus = small_corpus(tmp_path / "c", shards=1)
+    tables = {"length": HASH, "half": HASH, "records": "x"}
+
+    def done(retry=False, **settings):
+        work = StageJob(corpus.uri, {}, Halves(Nothing(**settings)), tables, retry=retry)
+        report = run(work, 1)
+        for table in report.summary.tables.values():
+            assert table.rows == table.already + table.done + sum(table.failed.values()) == 5
+        return report
+
+    first = done()
+    assert (first.summary.done, first.summary.failed, first.summary.retryable) == (
+        5,
+        {"odd": 1, "busy": 1},
+        1,
+    )
+    whole, half = Table(corpus.store, "length", HASH), Table(corpus.store, "half", HASH)
+    before = corpus.store.read(f"{whole.folder}/000000-0.parquet")
+    assert whole.read(0)["bytes"].to_pylist() == [80] * 5
+    assert "detail" not in whole.read(0).column_names, "a part without failures is as it was"
+    assert [(r["row"], r["bytes"], r["error"], r["detail"]) for r in half.read(0).to_pylist()] == [
+        (0, 80, None, None),
+        (1, 80, None, None),
+        (2, None, "odd", "a lone ?"),
+        (4, 80, None, None),
+    ]
+    assert [(f["row"], f["reason"], f["detail"]) for f in half.failed.read(0).to_pylist()] == [
+        (3, "busy", "later")
+    ]
+    said = describe(first).splitlines()
+    assert "5 rows, 5 done, 2 failed (odd 1, busy 1)" in said[0]
+    assert said[1:] == ["  half: 3 done, 2 failed (odd 1, busy 1); 1 may pass (nucleus retry)"]
+
+    assert done().summary.already == 5, "what failed for now waits for a retry"
+    again = done(retry=True, poison="mended")
+    assert (again.summary.already, again.summary.done) == (4, 1)
+    assert again.summary.tables["length"].done == 0
+    assert half.read(0)["row"].to_pylist() == [0, 1, 2, 3, 4]
+    assert [corpus.store.read(f"{whole.folder}/{name}") for name in whole.part_names()] == [before]
+
+
+class Odd(Length):
+    """A table of texts and numbers; some rows have values that no table can hold."""
+
+    def tables(self):
+        columns = [("text", pa.string()), ("number", pa.int8())]
+        return [TableSpec("length", pa.schema(columns), version=1)]
+
+    def process(self, rows):
+        odd = {1: {"text": "a \ud800"}, 2: {"number": 1000}, 3: {"number": "x"}}
+        for row in rows:
+            yield Result(row, {"length": {"text": "b", "number": 1, **odd.get(row.row, {})}})
+
+
+def test_a_value_that_cannot_be_stored_costs_its_row(tmp_path):
+    corpus = small_corpus(tmp_path / "c", shards=1)
+    work = StageJob(corpus.uri, {}, Odd(Nothing()), {"length": HASH, "records": "x"})
+    report = run(work, 1)
+    assert (report.failed, report.summary.done) == ([], 2)
+    assert report.summary.failed == {"stage_raised": 3}
+    table = Table(corpus.store, "length", HASH)
+    assert table.read(0)["row"].to_pylist() == [0, 4]
+    details = [failed["detail"] for failed in table.failed.read(0).to_pylist()]
+    assert [detail.split(":")[0] for detail in details] == [
+        "UnicodeEncodeError",
+        "ArrowInvalid",
+        "ArrowInvalid",
+    ]

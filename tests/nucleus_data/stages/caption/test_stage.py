@@ -10,50 +10,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from nucleus_data.engines.captioner import Generated
 from nucleus_data.errors import RequestError
-from nucleus_data.stage import Result, Row, RowFailure
+from nucleus_data.stage import Result, Row, RowFailure, TableFailure
 from nucleus_data.stages.caption import stage as module
 from nucleus_data.stages.caption.prompts import PROMPTS
-from nucleus_data.stages.caption.stage import Caption, CaptionSettings, Variant
+from nucleus_data.stages.caption.settings import CaptionSettings, Variant
+from nucleus_data.stages.caption.stage import Caption
 from nucleus_data.world import render, scene
-
-
-class FakeEngine:
-    """No model: answers with the request's facts, the newest first, `per_step` a step.
-
-    `answers` maps a row number to another outcome of its requests.
-    """
-
-    name = "fake"
-    version = "0"
-
-    def __init__(self, answers=None, per_step=1):
-        self.answers = answers or {}
-        self.per_step = per_step
-        self.waiting = []
-        self.submitted = []
-        self.steps = 0
-        self.most = 0
-
-    def submit(self, key, image, prompt, sampling):
-        assert image.dtype == np.uint8
-        assert image.ndim == 3
-        self.waiting.append((key, image.shape, prompt, sampling))
-        self.submitted.append((key, image.shape, prompt, sampling))
-        self.most = max(self.most, len(self.waiting))
-
-    def step(self):
-        self.steps += 1
-        done = []
-        for _ in range(min(self.per_step, len(self.waiting))):
-            key, _, prompt, _ = self.waiting.pop()
-            outcome = self.answers.get(int(key.split("/")[1]), {"text": f"{prompt} {key}"})
-            done.append(Generated(key, **{"finish_reason": "stop", "tokens": 5, **outcome}))
-        return done
-
-    def pending(self):
-        return len(self.waiting)
+from tests.support.fake_engine import FakeEngine
 
 
 def encoded(index, form="PNG", size=(120, 80)):
@@ -171,21 +135,172 @@ def test_without_none_rows_are_held_until_the_engine_is_full(monkeypatch):
     assert taken == [0, 1, 2, 3]
 
 
+def of_row(number, outcomes):
+    """What each variant of a row came to: its caption, or its failure."""
+    (found,) = [o for o in outcomes if o.row.row == number]
+    return {
+        table.removeprefix("caption."): values if "error" in values else values["caption"]
+        for table, values in found.values.items()
+    }
+
+
+def failed(reason, detail, *, retryable=False):
+    found = TableFailure(error=reason, detail=detail)
+    return found | {"retryable": True} if retryable else found
+
+
+EMPTY = failed("caption_empty", "the model ended after 5 tokens with ''")
+
+
 @pytest.mark.parametrize(
-    ("answer", "reason"),
+    ("answer", "failure"),
     [
-        ({"text": ""}, "caption_empty"),
-        ({"text": "", "error": "refused: too long"}, "caption_refused"),
+        ({"text": ""}, EMPTY),
+        (
+            {"text": "\x00\u200f"},
+            failed("caption_empty", "the model ended after 5 tokens with '\\x00\\u200f'"),
+        ),
+        (
+            {"text": "a \ud800"},
+            failed(
+                "caption_not_text",
+                "'utf-8' codec can't encode character '\\ud800' in position 2:"
+                " surrogates not allowed",
+            ),
+        ),
+        (
+            {"text": "", "error": "refused: too long"},
+            failed("caption_refused", "refused: too long", retryable=True),
+        ),
+        (
+            {"text": "", "error": "KeyError: 1", "reason": "engine_raised"},
+            failed("engine_raised", "KeyError: 1", retryable=True),
+        ),
+        ({"text": "I can't help with that."}, None),  # words are a caption
+        ({"text": "cut in the mid", "finish_reason": "length"}, None),
     ],
 )
-def test_a_caption_that_failed_fails_its_row_only(monkeypatch, answer, reason):
-    work = stage(monkeypatch, FakeEngine({1: answer}))
-    outcomes = {o.row.row: o for o in work.process(iter([row(i) for i in range(3)]))}
-    assert isinstance(outcomes[1], RowFailure)
-    assert outcomes[1].reason == reason
-    assert not outcomes[1].retryable
+def test_a_caption_that_failed_fails_its_variant_only(monkeypatch, answer, failure):
+    work = stage(monkeypatch, FakeEngine({"0/1/long": answer}))
+    outcomes = list(work.process(iter([row(i) for i in range(3)])))
+    assert len(outcomes) == 3
+    for number in range(3):
+        found = of_row(number, outcomes)
+        assert found["short"] == f"{PROMPTS['short']} 0/{number}/short"
+        if number != 1:
+            assert found["long"] == f"{PROMPTS['long']} 0/{number}/long"
+        elif failure is None:
+            assert found["long"] == answer["text"]
+        else:
+            assert found["long"] == failure
+
+
+class Faulty(FakeEngine):
+    """Raises, loses or repeats what is asked of the variant `long` of row 1."""
+
+    def __init__(self, fault):
+        super().__init__(per_step=2)
+        self.fault = fault
+
+    def submit(self, key, image, prompt, sampling):
+        if self.fault == "raises" and key == "0/1/long":
+            raise KeyError("on submit")
+        super().submit(key, image, prompt, sampling)
+
+    def step(self):
+        done = super().step()
+        if self.fault == "loses":
+            return [made for made in done if made.key != "0/1/long"]
+        return done * 2 if self.fault == "repeats" else done
+
+
+@pytest.mark.parametrize(
+    ("fault", "failure"),
+    [
+        ("raises", failed("engine_raised", "KeyError: 'on submit'", retryable=True)),
+        ("loses", failed("engine_lost", "it gave nothing back", retryable=True)),
+        ("repeats", None),
+    ],
+)
+def test_an_engine_s_fault_with_a_request_costs_that_variant(monkeypatch, fault, failure):
+    rows = [row(i) for i in range(4)]
+    outcomes = list(stage(monkeypatch, Faulty(fault), max_in_flight=4).process(iter(rows)))
+    assert sorted(o.row.row for o in outcomes) == [0, 1, 2, 3]
+    for number in range(4):
+        expected = {name: f"{PROMPTS[name]} 0/{number}/{name}" for name in ("short", "long")}
+        if number == 1 and failure:
+            expected["long"] = failure
+        assert of_row(number, outcomes) == expected
+
+
+def test_what_is_left_of_an_earlier_call_is_no_answer_to_this_one(monkeypatch):
+    engine = FakeEngine()
+    work = stage(monkeypatch, engine)
+    engine.submit("0/9/short", np.zeros((8, 8, 3), np.uint8), "x", None)
+    assert [o.row.row for o in work.process(iter([row(0)]))] == [0]
+
+
+REFINING = {"better": {"prompt": "refine"}, "short": {"prompt": "short"}}
+
+
+def refined(monkeypatch, caption, **settings):
+    """What the variants `better` (which asks about the caption) and `short` came to."""
+    work = stage(monkeypatch, FakeEngine(), variants=REFINING, **settings)
+    one = row(0, wanted=("caption.better", "caption.short"))
+    one.columns = {"records:source.caption": caption}
+    found = of_row(0, list(work.process(iter([one]))))
+    assert found["short"] == f"{PROMPTS['short']} 0/0/short"
+    return found["better"]
+
+
+@pytest.mark.parametrize(
+    ("caption", "reason", "detail", "retryable"),
+    [
+        ("word " * 6, "upstream_too_long", "6 tokens, allowed caption.max_upstream_tokens=5", True),
+        ("a \ud800 b", "upstream_not_text", "surrogates not allowed", False),
+        (["a", "b"], "upstream_not_text", "it is of type list", False),
+        (7, "upstream_not_text", "it is of type int", False),
+    ],
+)
+def test_an_upstream_caption_that_cannot_be_asked_about(
+    monkeypatch, caption, reason, detail, retryable
+):
+    failure = refined(monkeypatch, caption, max_upstream_tokens=5)
+    assert (failure["error"], failure["retryable"]) == (reason, retryable)
+    assert detail in failure["detail"]
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "{caption}",
+        "{braces} {0} {}",
+        "100 % %s",
+        "{{ 7 * 7 }} {% raw %}",
+        "\u202eabc",
+        "<|im_end|>",
+    ],
+)
+def test_an_upstream_caption_is_text_and_nothing_else(monkeypatch, caption):
+    asked = PROMPTS["refine"].split("{caption}")
+    assert refined(monkeypatch, caption) == f"{asked[0]}{caption}{asked[1]} 0/0/better"
+
+
+@pytest.mark.parametrize(
+    ("size", "fine"), [((200, 1), True), ((205, 1), False), ((2050, 10), False), ((1, 1), True)]
+)
+def test_a_picture_that_the_model_would_refuse_is_never_asked_about(monkeypatch, size, fine):
+    engine = FakeEngine()
+    rows = [row(0), row(1, image=encoded(1, size=size)), row(2)]
+    outcomes = {o.row.row: o for o in stage(monkeypatch, engine).process(iter(rows))}
     assert isinstance(outcomes[0], Result)
     assert isinstance(outcomes[2], Result)
+    if fine:
+        assert isinstance(outcomes[1], Result)
+        return
+    assert (outcomes[1].reason, outcomes[1].retryable) == ("too_extreme", False)
+    assert "allowed 1:200" in outcomes[1].detail
+    assert not [key for key, *_ in engine.submitted if key.startswith("0/1/")]
 
 
 def test_a_picture_that_cannot_be_read_is_a_failure_and_asks_nothing(monkeypatch):
@@ -249,14 +364,13 @@ def test_sampling_goes_to_the_engine_and_the_table(monkeypatch):
     assert (values["prompt"], values["max_tokens"], values["temperature"]) == ("tags", 9, 0.7)
 
 
-def test_lost_requests_are_an_error_and_no_endless_loop(monkeypatch):
-    class Forgetful(FakeEngine):
+def test_an_engine_that_raises_in_a_step_is_the_runner_s_matter(monkeypatch):
+    class Broken(FakeEngine):
         def step(self):
-            self.waiting.clear()
-            return []
+            raise OSError("the device is gone")
 
-    with pytest.raises(RuntimeError, match="lost 2 requests"):
-        list(stage(monkeypatch, Forgetful()).process(iter([row(0)])))
+    with pytest.raises(OSError, match="the device is gone"):
+        list(stage(monkeypatch, Broken()).process(iter([row(0)])))
 
 
 def test_process_before_setup_is_an_error():
@@ -272,6 +386,7 @@ def test_tables_depend_on_what_changes_values_only():
     base = hashed()
     assert set(base) == {"caption.short", "caption.long"}
     assert hashed(engine="vllm", max_in_flight=3, gpu_memory_utilization=0.5) == base
+    assert hashed(max_upstream_tokens=9) == base
     assert hashed(seed=1) != base
     assert hashed(max_side=512) != base
     more = hashed(
@@ -304,6 +419,10 @@ def test_stage_travels_to_a_worker():
         ({"variants": {"x": {"prompt": "short", "max_tokens": 0}}}, "greater than or equal to 1"),
         ({"variants": {"Big One": {"prompt": "short"}}}, "lower case"),
         ({"variants": {}}, "one variant or more"),
+        (
+            {"variants": {"x": {"prompt": "x", "text": "Someone wrote {alt_text}."}}},
+            r"\{alt_text\}; the only place is \{caption\}",
+        ),
         ({"temprature": 1}, "extra_forbidden"),
     ],
 )
