@@ -1,9 +1,9 @@
-"""Captions as they were written, or the reason why there is none: never a replaced letter.
+r"""Captions as they were written, or the reason why there is none: never a replaced letter.
 
 - Bytes are decoded by their byte-order mark (UTF-8, UTF-16, UTF-32), else as strict UTF-8, else by
   the encoding that `ingest.caption_encoding` names. Nothing is guessed.
 - Bytes of which many characters are control characters are no UTF-8: UTF-16 without its mark reads
-  as such (`a\\0 \\0c\\0a\\0t\\0`), and without the control characters other letters would be left.
+  as such (`a\0 \0c\0a\0t\0`), and without the control characters other letters would be left.
 - Control characters and lone surrogates are taken out. Tabs and line ends stay; the other
   control characters that separate words or lines become spaces.
 - A text of more than `MOST_CHARACTERS` is no caption.
