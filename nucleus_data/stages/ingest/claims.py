@@ -21,6 +21,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.corpus.tables import PREFIX, encode_part
 from nucleus_data.errors import CorpusError
+from nucleus_data.stages.ingest.listing.plain_texts import without_empty
 from nucleus_data.stages.ingest.listing.spool import BESIDE_CHANGED, CHANGED
 
 BATCH = 10_000
@@ -143,10 +144,10 @@ def chunks(path: Path, most_rows: int, most_bytes: int) -> Iterator[pa.Table]:
             table = table.drop_columns([n for n in NEVER_CLAIMED if n in table.column_names])
             rest = table if rest is None else pa.concat_tables([rest, table])
             while (cut := _cut(rest, most_rows, most_bytes)) is not None:
-                yield rest.slice(0, cut).combine_chunks()
+                yield without_empty(rest.slice(0, cut)).combine_chunks()
                 rest = rest.slice(cut)
         if rest is not None and len(rest):
-            yield rest.combine_chunks()
+            yield without_empty(rest).combine_chunks()
     finally:
         file.close()
 
