@@ -21,8 +21,8 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.corpus.tables import PREFIX, encode_part
 from nucleus_data.errors import CorpusError
-from nucleus_data.stages.ingest.listing.plain_texts import without_empty
 from nucleus_data.stages.ingest.listing.spool import BESIDE_CHANGED, CHANGED
+from nucleus_data.stages.ingest.plain_texts import without_empty
 
 BATCH = 10_000
 FOLDER = "claims"

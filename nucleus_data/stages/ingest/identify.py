@@ -10,8 +10,8 @@ from nucleus_data.errors import RequestError
 from nucleus_data.hashing import record_id, sample_unit
 from nucleus_data.stages.ingest.listing.formats import extension
 from nucleus_data.stages.ingest.listing.locate import Location
-from nucleus_data.stages.ingest.listing.plain_texts import with_plain_texts
 from nucleus_data.stages.ingest.listing.spool import BATCH, Listing, quoted
+from nucleus_data.stages.ingest.plain_texts import with_plain_texts
 
 
 def identified(
