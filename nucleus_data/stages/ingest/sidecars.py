@@ -37,6 +37,11 @@ def json_columns(data: bytes, encoding: str | None = None) -> dict[str, Any]:
         return {CAPTION_ERROR: INVALID}
     columns = {f"{PREFIX}{cleaned(key)}": _flat(value) for key, value in content.items()}
     columns.pop(CAPTION, None)
+    several = columns.pop(CAPTIONS, None)
+    if isinstance(content.get("captions"), list):
+        columns |= caption_values(content["captions"])
+    elif several is not None:  # of this name, a record has a list of texts and nothing else
+        columns[f"{CAPTIONS}_upstream"] = several
     columns |= caption_values(content.get("caption"))
     return {name: value for name, value in columns.items() if value is not None}
 
