@@ -4,7 +4,7 @@
 - Beside an image `x.jpg`, captions are `x.txt`, `x.caption`, `x.jpg.txt`, `x.jpg.caption` and the
   fields of `x.json`, `x.jpg.json`; the ending in any case. The name that holds the image's own
   ending comes first, then `.txt` before `.caption`, lower case before upper, then the alphabet.
-  The captions table outweighs them all. Images of one stem (`x.jpg`, `x.png`) share what names it.
+  A captions table (see there) outweighs them all. Images of one stem share what names it alone.
 - Hidden files and folders (a leading dot), links that lead out of the folder and linked folders
   (they may form circles) are not read; a note says how many. A link to a file inside is that file.
 """
@@ -16,7 +16,11 @@ import duckdb
 import pyarrow as pa
 
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.ingest.listing.captions_table import with_captions
+from nucleus_data.stages.ingest.listing.captions_table import (
+    METADATA,
+    with_captions,
+    with_metadata,
+)
 from nucleus_data.stages.ingest.listing.formats import (
     IMAGE_EXTENSIONS,
     counted,
@@ -64,6 +68,7 @@ def list_folder(
     """
     skipped: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
+    metadata: list[str] = []
     captions = settings.captions and absolute(settings.captions)
     images = Spool(folder / "images.parquet", _IMAGES)
     texts = Spool(folder / "texts.parquet", _TEXTS)
@@ -74,12 +79,15 @@ def list_folder(
                 images.add(_image(file, name))
             elif location.root.path(name) == captions:
                 continue
+            elif captions is None and name.rpartition("/")[2].lower() in METADATA:
+                metadata.append(name)
             elif name.lower().endswith(SIDECARS):
                 texts.add(_text(file, name))
             else:
                 skipped[_suffix(name)] += 1
     notes = [f"{count} {what}" for what, count in sorted(left_out.items())]
     if not images.count:
+        skipped.update(_suffix(name) for name in metadata)
         skipped += _endings(f"SELECT * FROM read_parquet({quoted(str(texts.path))})", connection)
         raise RequestError(_nothing(location, skipped, notes))
     paired = folder / "paired.parquet"
@@ -89,6 +97,10 @@ def list_folder(
     if settings.captions is not None:
         query, told = with_captions(query, settings, folder, connection)
         more += told
+    elif metadata:
+        query, told, others = with_metadata(query, metadata, location, settings, folder, connection)
+        more += told
+        skipped.update(_suffix(name) for name in others)
     return Listing(query, order="key, path", skipped=dict(skipped), notes=[*notes, *more])
 
 

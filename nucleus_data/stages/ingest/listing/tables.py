@@ -65,6 +65,7 @@ def read_tables(
     where: str,
     folder: Path,
     encoding: str | None = None,
+    texts: Sequence[str] = (),
 ) -> UpstreamTable:
     """Reads Parquet, CSV or TSV files.
 
@@ -78,6 +79,7 @@ def read_tables(
         where: What messages call the files: a setting and its value.
         folder: For temporary files.
         encoding: Of lines of a CSV that are no UTF-8.
+        texts: Columns of a CSV, in any case, whose values are texts: `yes`, `007` and `1e3` too.
 
     Raises:
         RequestError: A file is missing or damaged, or of another kind.
@@ -106,7 +108,7 @@ def read_tables(
         part = folder / f"{Path(path).stem}-{number}.parquet"
         file = utf8_copy(store, "", folder / f"{part.name}.utf8", encoding) or path
         try:
-            damaged += _read_csv(str(file), path.rsplit("/", 1)[-1], part, connection)
+            damaged += _read_csv(str(file), path.rsplit("/", 1)[-1], part, connection, texts)
         except duckdb.Error as error:
             raise RequestError(f"{where}: {path!r} cannot be read: {error}") from error
         parts.append(quoted(str(part)))
@@ -115,17 +117,30 @@ def read_tables(
 
 
 def _read_csv(
-    path: str, name: str, target: Path, connection: duckdb.DuckDBPyConnection
+    path: str,
+    name: str,
+    target: Path,
+    connection: duckdb.DuckDBPyConnection,
+    texts: Sequence[str],
 ) -> list[DamagedRow]:
     """Writes the rows of a CSV that can be read to a Parquet file; returns the others."""
     options = f"header = true, sample_size = -1, store_rejects = true, max_line_size = {MOST_LINE}"
-    copied = "COPY (SELECT * FROM read_csv({}, {})) TO {} (FORMAT parquet)"
+
+    def read() -> str:
+        return f"SELECT * FROM read_csv({quoted(path)}, {options})"
+
     try:
-        connection.execute(copied.format(quoted(path), options, quoted(str(target))))
+        kinds = described(connection, read())
     except duckdb.Error:
         # Line ends of two kinds in one file, for one: strict at first, for that finds more.
         options += ", strict_mode = false"
-        connection.execute(copied.format(quoted(path), options, quoted(str(target))))
+        kinds = described(connection, read())
+    lower = {text.lower() for text in texts}
+    # A type that was found by looking makes `true` of a caption `yes`.
+    if wrong := [c for c, kind in kinds.items() if kind != "VARCHAR" and c.lower() in lower]:
+        types = ", ".join(f"{quoted(column)}: 'VARCHAR'" for column in wrong)
+        options += f", types = {{{types}}}"
+    connection.execute(f"COPY ({read()}) TO {quoted(str(target))} (FORMAT parquet)")
     rejects = connection.execute(
         "SELECT line, any_value(csv_line), first(error_message ORDER BY error_message) "
         "FROM reject_errors GROUP BY line ORDER BY line"

@@ -15,6 +15,7 @@ from nucleus_data.errors import RequestError
 from nucleus_data.stages.ingest.listing.locate import Location
 from nucleus_data.stages.ingest.listing.spool import LOCATION, Listing, Spool, quoted
 from nucleus_data.stages.ingest.listing.sql import (
+    CAPTION_COLUMNS,
     caption_column,
     chosen_column,
     described,
@@ -68,8 +69,10 @@ def _table(
 ) -> Listing:
     paths = [location.root.url(name) for name in location.files]
     where = f"ingest.source={settings.source!r}"
-    encoding = settings.caption_encoding
-    table = read_tables(paths, settings.storage_options, connection, where, folder, encoding)
+    options, encoding = settings.storage_options, settings.caption_encoding
+    asked = [name for name in (settings.caption_column, settings.url_column) if name]
+    texts = [*CAPTION_COLUMNS, *URL_COLUMNS, *asked]
+    table = read_tables(paths, options, connection, where, folder, encoding, texts)
     kinds = described(connection, table.query)
     notes = table.notes("the list")
     try:

@@ -175,3 +175,16 @@ def test_lines_of_a_list_in_utf16(corpus, tmp_path):
     (tmp_path / "l.txt").write_bytes("http://h/ä\nhttp://h/b\n".encode("utf-16"))
     plan_ingest(corpus, IngestSettings(source=str(tmp_path / "l.txt")))
     assert read_claim(corpus, 0).rows["url"].to_pylist() == ["http://h/ä", "http://h/b"]
+
+
+def test_a_caption_is_a_text_whatever_it_looks_like(corpus, tmp_path):
+    lines = ["url,TEXT,n", "http://h/0,yes,7", "http://h/1,no,8", "http://h/2,true,9"]
+    (tmp_path / "l.csv").write_text("\n".join(lines))
+    plan_ingest(corpus, IngestSettings(source=str(tmp_path / "l.csv")))
+    claim = read_claim(corpus, 0).rows
+    assert claim["source.caption"].to_pylist() == ["yes", "no", "true"]
+    assert claim["source.n"].to_pylist() == [7, 8, 9]
+    (tmp_path / "m.csv").write_text("url,title\nhttp://h/0,1.50\nhttp://h/1,2\n")
+    settings = IngestSettings(source=str(tmp_path / "m.csv"), caption_column="title")
+    plan_ingest(corpus, settings)
+    assert read_claim(corpus, 1).rows["source.caption"].to_pylist() == ["1.50", "2"]

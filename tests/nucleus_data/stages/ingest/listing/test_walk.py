@@ -3,6 +3,8 @@ import subprocess
 from collections import Counter
 from datetime import UTC, datetime
 
+import pytest
+
 from nucleus_data.corpus.store import Store
 from nucleus_data.stages.ingest.listing.walk import UNREADABLE, told_time, walk
 from tests.support.ingested import put
@@ -15,6 +17,7 @@ def test_a_copy_that_keeps_its_old_time_is_a_change(tmp_path):
     assert file.changed == (tmp_path / "a").stat().st_ctime > 0
 
 
+@pytest.mark.slow
 def test_folders_deeper_than_pythons_stack(tmp_path):
     deep = os.open(tmp_path, os.O_RDONLY)
     for _ in range(1100):
