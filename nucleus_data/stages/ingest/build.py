@@ -26,6 +26,7 @@ from nucleus_data.stages.ingest.fetch import fetch
 from nucleus_data.stages.ingest.listing.formats import member_extension
 from nucleus_data.stages.ingest.listing.spool import PREFIX
 from nucleus_data.stages.ingest.shard_tar import OUTCOMES, ShardTar, read_shard_tar
+from nucleus_data.stages.ingest.sidecars import CAPTION_ERROR
 from nucleus_data.stages.ingest.work_folder import work_folder
 
 VALUE_FIELDS = (
@@ -53,7 +54,8 @@ def build_shard(
         storage_options: Passed to fsspec for the source; a claim holds no credentials.
 
     Returns:
-        Counts: rows, images, failed, bytes (of images), and reasons (reason code -> rows).
+        Counts: rows, images, failed, bytes (of images), reasons (reason code -> rows), and, if
+        there are any, captions (reason code -> captions that were there and were not taken).
 
     Raises:
         CorpusError: The source is gone, the disk is full, or the shard's tar is another's.
@@ -82,13 +84,17 @@ def build_shard(
         corpus.records.supersede(places.rename_columns(["shard", "row", "id"]), number)
     corpus.records.append(number, table, footer)
     reasons = Counter(reason for reason in table["error"].to_pylist() if reason is not None)
-    return {
+    counts: dict[str, Any] = {
         "rows": table.num_rows,
         "images": table.num_rows - reasons.total(),
         "failed": reasons.total(),
         "bytes": sum(size or 0 for size in table["size"].to_pylist()),
         "reasons": dict(sorted(reasons.items())),
     }
+    if CAPTION_ERROR in table.column_names:
+        untaken = Counter(reason for reason in table[CAPTION_ERROR].to_pylist() if reason)
+        counts["captions"] = dict(sorted(untaken.items()))
+    return counts
 
 
 def _fetched_tar(corpus: Corpus, number: int, target: Path) -> Path:
@@ -127,12 +133,12 @@ def _pack(claim: Claim, storage_options: dict[str, Any], folder: Path, target: P
 
 
 def _clean(value: Any) -> Any:
-    """JSON-able content without lone surrogates (odd names, odd JSON), which Parquet refuses."""
+    """JSON-able content without lone surrogates (of odd names), which Parquet refuses."""
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
+        return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
         return {_clean(key): _clean(item) for key, item in value.items()}
-    return value
+    return [_clean(item) for item in value] if isinstance(value, list) else value
 
 
 def derive_records(claim: Claim, tar: Path) -> tuple[pa.Table, dict[str, str]]:
@@ -205,8 +211,10 @@ def _upstream(
 
 
 def plain_array(values: list[Any]) -> pa.Array:
-    """An Arrow array of JSON scalars: bool, int64, double, or text when kinds are mixed."""
+    """An Arrow array of JSON values: bool, int64, double, lists of texts; text when mixed."""
     kinds = {type(value) for value in values if value is not None}
+    if kinds == {list}:
+        return pa.array(values, pa.list_(pa.string()))
     if kinds == {bool}:
         return pa.array(values, pa.bool_())
     if kinds == {int}:

@@ -5,8 +5,7 @@ columns.
 """
 
 import errno
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +15,21 @@ from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError
 from nucleus_data.stages.ingest.claims import Claim
 from nucleus_data.stages.ingest.http.download import download
-from nucleus_data.stages.ingest.listing.folder import SIDECAR
 from nucleus_data.stages.ingest.listing.locate import reopen
-from nucleus_data.stages.ingest.listing.spool import LOCATION, PREFIX
+from nucleus_data.stages.ingest.listing.spool import LOCATION, SIDECARS
+from nucleus_data.stages.ingest.sidecars import (
+    CAPTION,
+    CAPTION_ERROR,
+    CAPTIONS,
+    MISSING,
+    MOST_JSON,
+    caption_columns,
+    json_columns,
+    merged,
+)
+from nucleus_data.stages.ingest.texts import MOST_BYTES
 
-MAX_SIDECAR = 4 << 20
+SIDECAR = b".txt"
 GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 
@@ -47,19 +56,15 @@ def fetch(claim: Claim, storage_options: dict[str, Any], folder: Path) -> Iterat
         CorpusError: The source as a whole, or a whole tar of it, is gone or is another one now.
     """
     most = int(claim.origin.settings["max_bytes"])
-    known = [*LOCATION.names]
-    captioned = PREFIX + "caption" in claim.rows.column_names
-    rows = claim.rows.select([*known, *([PREFIX + "caption"] if captioned else [])]).to_pylist()
+    known = [*LOCATION.names, *SIDECARS, CAPTION]
+    rows = claim.rows.select([n for n in known if n in claim.rows.column_names]).to_pylist()
     if claim.origin.kind == "urls":
-        outcomes = download([row["url"] for row in rows], dict(claim.origin.settings), folder)
-        for outcome in outcomes:
-            yield _kept(
-                Fetched(outcome.data, outcome.reason, outcome.detail, outcome.retryable), most, True
-            )
+        for fetched in _from_urls(rows, dict(claim.origin.settings), folder):
+            yield _kept(fetched, most, True)
         return
     root = reopen(claim.origin.root, storage_options)
     read = _from_folder if claim.origin.kind == "folder" else _from_tars
-    for fetched in read(root, rows, most):
+    for fetched in read(root, rows, most, claim.origin.settings.get("caption_encoding")):
         yield _kept(fetched, most, False)
 
 
@@ -76,18 +81,31 @@ def _too_large(size: int, most: int, columns: dict[str, Any]) -> Fetched:
     return Fetched(None, "too_large", f"{size} bytes; ingest.max_bytes is {most}", False, columns)
 
 
-def _from_folder(root: Store, rows: list[dict[str, Any]], most: int) -> Iterator[Fetched]:
+def _from_urls(
+    rows: list[dict[str, Any]], settings: dict[str, Any], folder: Path
+) -> Iterator[Fetched]:
+    """Images of URLs; a row of the list that could not be read has no URL to ask."""
+    outcomes = download([row["url"] for row in rows if row["error"] is None], settings, folder)
+    for row in rows:
+        if row["error"] is not None:
+            yield Fetched(None, row["error"], row["detail"], bool(row["retryable"]))
+        else:
+            found = next(outcomes)
+            yield Fetched(found.data, found.reason, found.detail, found.retryable)
+
+
+def _from_folder(
+    root: Store, rows: list[dict[str, Any]], most: int, encoding: str | None
+) -> Iterator[Fetched]:
     """Images of a folder; a file that is gone is its row's failure."""
     top = Path(root.root or "/").resolve() if root.local else None
     for row in rows:
-        columns: dict[str, Any] = {}
-        if row["caption_size"] is not None and row.get(PREFIX + "caption") is None:
-            columns = _caption(_sidecar(root, row["path"]))
+        columns = beside(root, row, top, encoding)
         if row["size"] > most:
             yield _too_large(row["size"], most, columns)
             continue
         try:
-            data = _read(root, row["path"], top)
+            data = read_file(root, row["path"], top)
         except FileNotFoundError as error:
             yield Fetched(None, "missing_file", str(error), False, columns)
         except OSError as error:
@@ -97,7 +115,7 @@ def _from_folder(root: Store, rows: list[dict[str, Any]], most: int) -> Iterator
             yield Fetched(data, columns=columns)
 
 
-def _read(root: Store, path: bytes, top: Path | None) -> bytes:
+def read_file(root: Store, path: bytes, top: Path | None) -> bytes:
     """A file's bytes, given its path below the root."""
     name = path.decode("utf-8", "surrogateescape")
     if top is None:
@@ -109,15 +127,44 @@ def _read(root: Store, path: bytes, top: Path | None) -> bytes:
     return file.read_bytes()
 
 
-def _sidecar(root: Store, image: bytes) -> bytes:
-    path = image.rpartition(b".")[0] + SIDECAR.encode()
+def beside(
+    root: Store, row: Mapping[str, Any], top: Path | None, encoding: str | None
+) -> dict[str, Any]:
+    """The columns of the sidecars of a folder's picture.
+
+    Args:
+        root: The folder.
+        row: Its claim's row: `path`, and the sidecars' paths and sizes.
+        top: The folder's own path, if it is local.
+        encoding: `ingest.caption_encoding`.
+    """
+    columns: dict[str, Any] = {}
+    if row["json_size"] is not None:
+        data = _sidecar(root, row["json_path"], row["json_size"], top)
+        columns = {CAPTION_ERROR: MISSING} if data is None else json_columns(data, encoding)
+    if row["caption_size"] is not None and row.get(CAPTION) is None:
+        path = row.get("caption_path") or row["path"].rpartition(b".")[0] + SIDECAR
+        data = _sidecar(root, path, row["caption_size"], top)
+        found = {CAPTION_ERROR: MISSING} if data is None else caption_columns(data, encoding)
+        columns = merged(columns, found)
+    if row.get(CAPTION) is not None:  # the captions table's outweighs the JSON's
+        columns = {n: v for n, v in columns.items() if n not in (CAPTION, CAPTIONS)}
+    return columns
+
+
+def _sidecar(root: Store, path: bytes, size: int, top: Path | None) -> bytes | None:
+    """A sidecar's bytes; None if it went away since it was listed (the picture still counts)."""
+    if size > MOST_JSON:
+        return bytes(MOST_JSON + 1)  # too large to be read: told by its size alone
     try:
-        return _read(root, path, Path(root.root or "/").resolve() if root.local else None)
+        return read_file(root, path, top)
     except OSError:
-        return b""  # it went away since it was listed: no caption, the picture still counts
+        return None
 
 
-def _from_tars(root: Store, rows: list[dict[str, Any]], most: int) -> Iterator[Fetched]:
+def _from_tars(
+    root: Store, rows: list[dict[str, Any]], most: int, encoding: str | None
+) -> Iterator[Fetched]:
     """Images of tars, one tar open at a time; a tar that is gone fails the shard."""
     with ExitStack() as stack:
         opened: tuple[bytes, IO[bytes]] | None = None
@@ -129,7 +176,7 @@ def _from_tars(root: Store, rows: list[dict[str, Any]], most: int) -> Iterator[F
                 stack.pop_all().close()
                 opened = row["path"], stack.enter_context(_open_tar(root, row["path"]))
             tar = opened[1]
-            columns = _tar_columns(tar, row)
+            columns = tar_columns(tar, row, encoding)
             if row["size"] > most:
                 yield _too_large(row["size"], most, columns)
             else:
@@ -161,34 +208,15 @@ def _slice(tar: IO[bytes], offset: int, size: int) -> bytes:
     return data
 
 
-def _tar_columns(tar: IO[bytes], row: dict[str, Any]) -> dict[str, Any]:
-    """The sidecars' content: flat fields as they are, nested ones as JSON text."""
+def tar_columns(tar: IO[bytes], row: dict[str, Any], encoding: str | None) -> dict[str, Any]:
+    """The columns of the sidecars; a caption of its own outweighs that of the JSON."""
     columns: dict[str, Any] = {}
-    if row["json_size"] is not None and row["json_size"] <= MAX_SIDECAR:
-        try:
-            content = json.loads(_slice(tar, row["json_offset"], row["json_size"]))
-        except ValueError:
-            content = None
-        if isinstance(content, dict):
-            columns = {f"{PREFIX}{key}": _flat(value) for key, value in content.items()}
-            columns |= _caption_text(content.get("caption"))
-    if row["caption_size"] is not None and row["caption_size"] <= MAX_SIDECAR:
-        columns |= _caption(_slice(tar, row["caption_offset"], row["caption_size"]))
-    return {name: value for name, value in columns.items() if value is not None}
-
-
-def _flat(value: Any) -> Any:
-    if isinstance(value, dict | list):
-        return json.dumps(value, sort_keys=True, ensure_ascii=False)
-    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
-        return str(value)
-    return value
-
-
-def _caption(data: bytes) -> dict[str, Any]:
-    return _caption_text(data[:MAX_SIDECAR].decode("utf-8-sig", "replace"))
-
-
-def _caption_text(value: Any) -> dict[str, Any]:
-    text = value.strip() if isinstance(value, str) else ""
-    return {PREFIX + "caption": text or None}
+    if row["json_size"] is not None:
+        size = min(row["json_size"], MOST_JSON + 1)
+        columns = json_columns(_slice(tar, row["json_offset"], size), encoding)
+    if row["caption_size"] is not None:
+        size = min(row["caption_size"], MOST_BYTES + 1)
+        columns = merged(
+            columns, caption_columns(_slice(tar, row["caption_offset"], size), encoding)
+        )
+    return columns

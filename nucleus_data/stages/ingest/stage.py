@@ -45,6 +45,7 @@ class BuildTask:
             done=counts["images"],
             failed=Counter(counts["reasons"]),
             bytes=counts["bytes"],
+            extra=Counter(counts.get("captions", {})),
         )
 
 
@@ -116,4 +117,10 @@ class Ingest(CorpusStage[IngestSettings]):
         )
         report = run.loop(self, task, (Item(n) for n in todo), len(todo))
         remove_empty(run.corpus)
+        if untaken := report.summary.extra:
+            reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(untaken.items()))
+            run.say(
+                f"  {untaken.total():,} captions were there and could not be taken ({reasons}); "
+                "their pictures are. Which: records with a source.caption_error"
+            )
         return report.summary.done

@@ -1,55 +1,15 @@
 """SQL over upstream tables: URL lists and captions tables, whatever their columns and types."""
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
 
 import duckdb
 
-from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.ingest.listing.spool import PREFIX, quoted
+from nucleus_data.stages.ingest.listing.spool import PREFIX
 
 CAPTION_COLUMNS = ("caption", "text", "captions", "alt", "alt_text")
-
-
-def list_query(
-    paths: Sequence[str],
-    storage_options: Mapping[str, Any],
-    connection: duckdb.DuckDBPyConnection,
-    where: str,
-) -> str:
-    """SQL that reads Parquet, CSV or TSV files, in their order.
-
-    Types in a CSV are found by looking at all of it, so that no later row contradicts them; its
-    first line names the columns.
-
-    Raises:
-        RequestError: A file is missing or damaged, or of another kind.
-    """
-    for path in paths:
-        store = Store(path, storage_options)
-        if not store.exists(""):
-            raise RequestError(f"{where}: there is no file {path!r}")
-        if not store.local:
-            connection.register_filesystem(store.fs)
-    names = "[" + ", ".join(quoted(path) for path in paths) + "]"
-    suffixes = {path.rsplit(".", 1)[-1].lower() for path in paths}
-    if suffixes == {"parquet"}:
-        query = f"SELECT * FROM read_parquet({names}, union_by_name = true)"
-    elif suffixes <= {"csv", "tsv"}:
-        query = (
-            f"SELECT * FROM read_csv({names}, header = true, sample_size = -1, "
-            "union_by_name = true)"
-        )
-    else:
-        raise RequestError(
-            f"{where}: cannot read {paths[0]!r}. Allowed: .parquet, .csv, .tsv (one kind at a time)"
-        )
-    try:
-        described(connection, query)
-    except duckdb.Error as error:
-        raise RequestError(f"{where}: {paths[0]!r} cannot be read: {error}") from error
-    return query
 
 
 def chosen_column(
@@ -97,16 +57,43 @@ def named(column: str) -> str:
     return '"' + column.replace('"', '""') + '"'
 
 
+@dataclass(frozen=True)
+class Columns:
+    """A query's columns as upstream data.
+
+    Attributes:
+        select: The select list: each as `source.NAME`; empty, or without a comma at its end.
+        binary: Columns that hold binary values, and are left out.
+        as_json: Lists and structures, kept as JSON text.
+    """
+
+    select: str
+    binary: list[str]
+    as_json: list[str]
+
+    def notes(self) -> list[str]:
+        """Sentences about what is not kept as it was, for people."""
+        return [
+            f"{what}: {', '.join(columns)}"
+            for what, columns in (
+                ("binary columns left out", self.binary),
+                ("lists and structures kept as JSON text", self.as_json),
+            )
+            if columns
+        ]
+
+
 def upstream_columns(
     connection: duckdb.DuckDBPyConnection,
     query: str,
     *,
     special: Mapping[str, str | None],
     leave_out: Sequence[str] = (),
-) -> tuple[str, list[str]]:
+) -> Columns:
     """SQL that selects a query's columns as `source.NAME`, of plain types.
 
-    Lists and structures become JSON text; binary columns are left out.
+    Lists and structures become JSON text, for sources whose columns have one name share a table:
+    a list beside another source's text could not be read. Captions alone may be a list of texts.
 
     Args:
         connection: DuckDB.
@@ -114,27 +101,67 @@ def upstream_columns(
         special: Our name (`caption`, `url`) -> the column that takes it, if there is one. Another
             column of that very name becomes `NAME_upstream`.
         leave_out: Columns that are not upstream data.
-
-    Returns:
-        The select list (empty, or without a comma at its end), and the binary columns left out.
     """
-    items, binary = [], []
-    taken = {ours for ours, column in special.items() if column is not None}
+    items: list[str] = []
+    found = Columns("", [], [])
     ours_of = {column: ours for ours, column in special.items() if column is not None}
-    for column, kind in described(connection, query).items():
+    kinds = described(connection, query)
+    taken = {*ours_of.values(), "caption_error"}
+    if any(is_several(kinds[column]) for column, ours in ours_of.items() if ours == "caption"):
+        taken.add("captions")
+    for column, kind in kinds.items():
         if column in leave_out:
             continue
-        if kind == "BLOB":
-            binary.append(column)
-            continue
+        several = is_several(kind)
         name = ours_of.get(column)
         if name is None:
-            name = f"{column}_upstream" if column.lower() in taken else column
-        value = _plain(named(column), kind)
+            reserved = column.lower() in taken or (column.lower() == "captions" and not several)
+            name = f"{column}_upstream" if reserved else column
+        value = named(column)
         if name == "caption":
-            value = f"nullif(trim(CAST({named(column)} AS VARCHAR), e' \\t\\r\\n'), '')"
+            value = _caption(value, kind)
+        elif name.lower() == "captions":
+            name, value = "captions", f"CAST({value} AS VARCHAR[])"
+        elif re.search(r"\bBLOB\b", kind):
+            found.binary.append(column)
+            continue
+        elif _is_nested(kind):
+            found.as_json.append(column)
+            value = f"CAST(to_json({value}) AS VARCHAR)"
+        else:
+            value = _plain(value, kind)
         items.append(f"{value} AS {named(PREFIX + name)}")
-    return ", ".join(items), binary
+    return replace(found, select=", ".join(items))
+
+
+def caption_column(kinds: Mapping[str, str], asked: str | None, where: str) -> str | None:
+    """The column of captions: the one asked for, else the first usual one that may hold captions.
+
+    Args:
+        kinds: Column -> DuckDB type.
+        asked: `ingest.caption_column`.
+        where: What messages call the table.
+
+    Raises:
+        RequestError: The one asked for is not there, or holds neither texts nor lists of texts.
+    """
+    possible = [
+        column
+        for column, kind in kinds.items()
+        if kind != "BLOB" and (is_several(kind) or not _is_nested(kind))
+    ]
+    if asked is not None and asked in kinds and asked not in possible:
+        raise RequestError(
+            f"ingest.caption_column={asked!r}: in {where} that column is of type {kinds[asked]}; "
+            "captions are texts, or lists of texts"
+        )
+    columns = list(kinds) if asked is not None else possible
+    return found_column(columns, asked, CAPTION_COLUMNS, where, "caption_column")
+
+
+def is_several(kind: str) -> bool:
+    """Whether a DuckDB type is a list of texts."""
+    return re.fullmatch(r"VARCHAR\[\d*\]", kind) is not None
 
 
 def described(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, str]:
@@ -142,13 +169,22 @@ def described(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, st
     return {row[0]: row[1] for row in connection.execute(f"DESCRIBE {query}").fetchall()}
 
 
+def _caption(value: str, kind: str) -> str:
+    """SQL of a caption column: a text without outer white space, or a list of texts."""
+    if is_several(kind):
+        return f"CAST({value} AS VARCHAR[])"
+    return f"nullif(trim(CAST({value} AS VARCHAR), e' \\t\\r\\n'), '')"
+
+
 def _plain(value: str, kind: str) -> str:
     """SQL of a value in a type that every part of `records` can have."""
-    if kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION", "VARIANT")):
-        return f"CAST(to_json({value}) AS VARCHAR)"
     if kind.startswith("DECIMAL"):
         return f"CAST({value} AS DOUBLE)"
     integers = {"BIGINT", "INTEGER", "SMALLINT", "TINYINT"}
     integers |= {f"U{name}" for name in integers}
     plain = integers | {"BOOLEAN", "FLOAT", "DOUBLE", "VARCHAR", "DATE"}
     return value if kind in plain or kind.startswith("TIMESTAMP") else f"CAST({value} AS VARCHAR)"
+
+
+def _is_nested(kind: str) -> bool:
+    return kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION", "VARIANT"))

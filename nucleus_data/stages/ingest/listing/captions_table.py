@@ -1,0 +1,178 @@
+"""Captions tables of a folder, joined to its images by relative path.
+
+One that `ingest.captions` names, or else the `metadata.csv` or `metadata.parquet` files that stand
+in the folder itself, as dataset hubs lay them out: their names are relative to their own folder.
+"""
+
+from pathlib import Path
+
+import duckdb
+
+from nucleus_data.errors import RequestError
+from nucleus_data.stages.ingest.listing.locate import Location, absolute
+from nucleus_data.stages.ingest.listing.spool import quoted
+from nucleus_data.stages.ingest.listing.sql import (
+    CAPTION_COLUMNS,
+    caption_column,
+    chosen_column,
+    described,
+    found_column,
+    is_several,
+    named,
+    upstream_columns,
+)
+from nucleus_data.stages.ingest.listing.tables import read_tables
+from nucleus_data.stages.ingest.settings import IngestSettings
+
+FILE_COLUMNS = ("file", "file_name", "filename", "file_path", "path", "image")
+METADATA = ("metadata.csv", "metadata.parquet")
+_FILE = "nucleus file"
+
+
+def with_captions(
+    query: str,
+    settings: IngestSettings,
+    folder: Path,
+    connection: duckdb.DuckDBPyConnection,
+) -> tuple[str, list[str]]:
+    """Joins the captions table to the images by relative path.
+
+    Args:
+        query: SQL of the images, by `key`.
+        settings: The captions table, and its columns.
+        folder: For temporary files.
+        connection: DuckDB.
+
+    Returns:
+        SQL of the images with the table's columns as `source.NAME`, and notes.
+
+    Raises:
+        RequestError: The table cannot be read, lacks a column, or names no image.
+    """
+    assert settings.captions is not None
+    where = f"ingest.captions={settings.captions!r}"
+    options, encoding = settings.storage_options, settings.caption_encoding
+    path, texts = absolute(settings.captions), _texts(settings)
+    table = read_tables([path], options, connection, "ingest.captions", folder, encoding, texts)
+    columns = list(described(connection, table.query))
+    file = chosen_column(columns, settings.file_column, FILE_COLUMNS, where, "file_column")
+    named_files = _with_files(table.query, file, "")
+    joined, rows, matched, notes = _joined(query, named_files, settings, where, connection)
+    if not matched:
+        raise RequestError(
+            f"{where}: none of its {rows} rows names an image of the folder in column {file!r}; "
+            "names are paths relative to ingest.source, with forward slashes"
+        )
+    return joined, [*table.notes("the captions table"), *notes]
+
+
+def with_metadata(
+    query: str,
+    names: list[str],
+    location: Location,
+    settings: IngestSettings,
+    folder: Path,
+    connection: duckdb.DuckDBPyConnection,
+) -> tuple[str, list[str], list[str]]:
+    """Joins the metadata files of a folder to its images.
+
+    Args:
+        query: SQL of the images, by `key`.
+        names: The metadata files, relative to the folder.
+        location: The folder.
+        settings: `file_column`, `caption_column`.
+        folder: For temporary files.
+        connection: DuckDB.
+
+    Returns:
+        SQL of the images with the files' columns as `source.NAME`, notes, and the names of the
+        files that name no pictures: they cannot be read, or lack such a column.
+
+    Raises:
+        RequestError: A file lacks the column that `caption_column` asks for.
+    """
+    tables, notes, others = [], [], []
+    for number, name in enumerate(sorted(names)):
+        place = folder / f"metadata-{number}"
+        place.mkdir()
+        where = f"{location.uri}/{name}"
+        options, encoding = settings.storage_options, settings.caption_encoding
+        path = location.root.url(name)
+        try:
+            table = read_tables(
+                [path], options, connection, where, place, encoding, _texts(settings)
+            )
+        except RequestError as error:  # nobody asked for this file: the pictures count
+            notes.append(str(error))
+            others.append(name)
+            continue
+        kinds = described(connection, table.query)
+        file = found_column(list(kinds), None, FILE_COLUMNS, where, "file_column")
+        if settings.file_column in kinds:
+            file = settings.file_column
+        if file is None:
+            others.append(name)
+            continue
+        notes += table.notes(name)
+        # In another file it may be a text, and one column has one type; both are read as captions.
+        lists = [named(column) for column, kind in kinds.items() if is_several(kind)]
+        texts = ", ".join(f"CAST(to_json({column}) AS VARCHAR) AS {column}" for column in lists)
+        table_query = f"SELECT * {f'REPLACE ({texts}) ' if texts else ''}FROM ({table.query})"
+        tables.append(_with_files(table_query, file, name.rpartition("/")[0]))
+    if not tables:
+        return query, notes, others
+    whole = " UNION ALL BY NAME ".join(f"({table})" for table in tables)
+    where = ", ".join(sorted(set(names) - set(others)))
+    joined, _, matched, told = _joined(query, whole, settings, where, connection)
+    return joined, [f"{matched} images have a row in {where}", *notes, *told], others
+
+
+def _texts(settings: IngestSettings) -> list[str]:
+    """The columns whose values are texts, whatever they look like."""
+    asked = [name for name in (settings.caption_column, settings.file_column) if name]
+    return [*CAPTION_COLUMNS, *FILE_COLUMNS, *asked]
+
+
+def _with_files(table: str, file: str, folder: str) -> str:
+    """A table whose file names are relative to the source."""
+    prefix = quoted(f"{folder}/" if folder else "")
+    return (
+        f"SELECT {prefix} || regexp_replace(CAST({named(file)} AS VARCHAR), '^(\\./)+', '') "
+        f"AS {named(_FILE)}, * EXCLUDE ({named(file)}) FROM ({table})"
+    )
+
+
+def _joined(
+    query: str,
+    table: str,
+    settings: IngestSettings,
+    where: str,
+    connection: duckdb.DuckDBPyConnection,
+) -> tuple[str, int, int, list[str]]:
+    """The images with a table's columns; its rows, those that name an image, and notes."""
+    caption = caption_column(described(connection, table), settings.caption_column, where)
+    found = upstream_columns(connection, table, special={"caption": caption}, leave_out=[_FILE])
+    # A file that is named twice takes its first row.
+    first = (
+        f"SELECT {named(_FILE)} AS file{', ' + found.select if found.select else ''} "
+        f"FROM ({table}) QUALIFY row_number() OVER (PARTITION BY file) = 1"
+    )
+    values = [name for name in described(connection, first) if name != "file"]
+    joined = (
+        f"SELECT i.*{''.join(f', c.{named(name)}' for name in values)} "
+        f"FROM ({query}) i LEFT JOIN ({first}) c ON c.file = i.key"
+    )
+    counts = connection.execute(
+        f"SELECT (SELECT count(*) FROM ({table})), (SELECT count(*) FROM ({first})), "
+        f"(SELECT count(*) FROM ({first}) c SEMI JOIN ({query}) i ON c.file = i.key)"
+    ).fetchone()
+    assert counts is not None
+    rows, files, matched = counts
+    notes = []
+    if rows > files:
+        notes.append(
+            f"{rows - files} rows of the captions table name a file again (the first counts)"
+        )
+    if files > matched:
+        notes.append(f"{files - matched} rows of the captions table name no image of the folder")
+    return joined, rows, matched, [*notes, *found.notes()]

@@ -1,0 +1,99 @@
+"""What stands beside a picture (a caption, JSON), as columns of its record.
+
+`source.caption` is the caption; where there are several (a JSON array), `source.captions` has all
+of them and `source.caption` the first. `source.caption_error` says why something that was there is
+not taken: `caption_encoding`, `caption_too_long`, `caption_not_text`, `caption_missing` (it
+went away), `json_invalid`. The picture is taken all the same, and the build counts these reasons.
+"""
+
+import json
+from typing import Any
+
+from nucleus_data.stages.ingest.listing.spool import PREFIX
+from nucleus_data.stages.ingest.texts import caption, cleaned, decode, decoded
+
+CAPTION, CAPTIONS = PREFIX + "caption", PREFIX + "captions"
+CAPTION_ERROR = PREFIX + "caption_error"
+NOT_TEXT, MISSING, INVALID = "caption_not_text", "caption_missing", "json_invalid"
+MOST_JSON = 4 << 20  # bytes
+
+
+def caption_columns(data: bytes, encoding: str | None = None) -> dict[str, Any]:
+    """The columns of a caption file's or member's bytes."""
+    found = decode(data, encoding)
+    return {CAPTION_ERROR: found.reason} if found.reason else caption_values(found.text)
+
+
+def json_columns(data: bytes, encoding: str | None = None) -> dict[str, Any]:
+    """The columns of a JSON object: flat fields as they are, nested ones as JSON text."""
+    if len(data) > MOST_JSON:
+        return {CAPTION_ERROR: INVALID}
+    text = decoded(data, encoding)
+    try:
+        content = None if text is None else json.loads(text.strip("\0"))
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        return {CAPTION_ERROR: INVALID}
+    columns = {f"{PREFIX}{cleaned(key)}": _flat(value) for key, value in content.items()}
+    columns.pop(CAPTION, None)
+    several = columns.pop(CAPTIONS, None)
+    if isinstance(content.get("captions"), list):
+        columns |= caption_values(content["captions"])
+    elif several is not None:  # of this name, a record has a list of texts and nothing else
+        columns[f"{CAPTIONS}_upstream"] = several
+    columns |= caption_values(content.get("caption"))
+    return {name: value for name, value in columns.items() if value is not None}
+
+
+def caption_values(value: Any) -> dict[str, Any]:
+    """The columns of a caption that came as a value: a text, or several in a list."""
+    if isinstance(value, str):
+        value = texts_of_array(value) or value
+    several = isinstance(value, list)
+    found = [
+        caption(item) if isinstance(item, str) else None
+        for item in (value if several else [value])
+        if item is not None
+    ]
+    texts = [item.text for item in found if item is not None and item.text]
+    reasons = [NOT_TEXT if item is None else item.reason for item in found]
+    columns: dict[str, Any] = {}
+    if texts:
+        columns[CAPTION] = texts[0]
+        if several:
+            columns[CAPTIONS] = texts
+    if reason := next(filter(None, reasons), None):
+        columns[CAPTION_ERROR] = reason
+    return columns
+
+
+def merged(json_found: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """The columns of a JSON object and of a caption of its own, whose text comes first."""
+    columns = json_found | found
+    if CAPTION in found and CAPTIONS in json_found:
+        own = found.get(CAPTIONS, [found[CAPTION]])
+        columns[CAPTIONS] = list(dict.fromkeys([*own, *json_found[CAPTIONS]]))
+    return columns
+
+
+def texts_of_array(text: str) -> list[str] | None:
+    """The texts of a JSON array of texts; None if a text is something else."""
+    text = text.strip()
+    if not (text.startswith("[") and text.endswith("]")) or len(text) > MOST_JSON:
+        return None
+    try:
+        items = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(items, list) and items and all(isinstance(item, str) for item in items):
+        return items
+    return None
+
+
+def _flat(value: Any) -> Any:
+    if isinstance(value, dict | list):
+        return cleaned(json.dumps(value, sort_keys=True, ensure_ascii=False))
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        return str(value)
+    return cleaned(value) if isinstance(value, str) else value

@@ -1,0 +1,61 @@
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tests.support.ingested import ingest, put, rows, tiny
+
+
+def captions(corpus):
+    return {row["key"]: row["source.caption"] for row in rows(corpus)}
+
+
+def test_metadata_files_as_dataset_hubs_lay_them_out(corpus, tmp_path):
+    names = ["train/0.png", "train/sub/1.png", "test/2.png", "test/3.png"]
+    source = put(tmp_path / "p", {name: tiny(i) for i, name in enumerate(names)})
+    put(
+        source,
+        {"train/metadata.csv": "file_name,text,n\n0.png,zero,1\nsub/1.png,one,2\n9.png,x,3\n"},
+    )
+    table = pa.table({"file_name": ["2.png"], "text": [["two", "a two"]]})
+    pq.write_table(table, source / "test/metadata.parquet")
+    put(source, {"test/3.txt": "beside"})
+    plan = ingest(corpus, source)
+    assert captions(corpus) == {
+        "train/0.png": "zero",
+        "train/sub/1.png": "one",
+        "test/2.png": "two",
+        "test/3.png": "beside",
+    }
+    assert plan.skipped == {}
+    assert next(row["source.captions"] for row in rows(corpus)) == ["two", "a two"]
+    assert plan.notes == [
+        "3 images have a row in test/metadata.parquet, train/metadata.csv",
+        "1 rows of the captions table name no image of the folder",
+    ]
+
+
+def test_a_metadata_file_without_file_names_is_another_file(corpus, tmp_path):
+    source = put(tmp_path / "p", {"a.png": tiny(1), "metadata.csv": "x,y\n1,2\n"})
+    plan = ingest(corpus, source)
+    assert (plan.skipped, captions(corpus)) == ({".csv": 1}, {"a.png": None})
+
+
+def test_a_metadata_file_that_cannot_be_read_costs_itself_alone(corpus, tmp_path):
+    source = put(tmp_path / "p", {"a.png": tiny(1), "metadata.parquet": "no Parquet"})
+    plan = ingest(corpus, source)
+    assert (plan.skipped, captions(corpus)) == ({".parquet": 1}, {"a.png": None})
+    assert "metadata.parquet' cannot be read" in plan.notes[0]
+
+
+def test_a_named_captions_table_is_the_only_one(corpus, tmp_path):
+    source = put(tmp_path / "p", {"a.png": tiny(1), "metadata.csv": "file_name,text\na.png,no\n"})
+    put(tmp_path, {"c.csv": "file,caption\na.png,yes\n"})
+    plan = ingest(corpus, source, captions=str(tmp_path / "c.csv"))
+    assert (plan.skipped, captions(corpus)) == ({".csv": 1}, {"a.png": "yes"})
+
+
+def test_a_damaged_row_of_a_captions_table_is_counted(corpus, tmp_path):
+    source = put(tmp_path / "p", {"a.png": tiny(1), "b.png": tiny(2)})
+    put(tmp_path, {"c.csv": "file,caption\na.png,yes\nb.png,no,no\n"})
+    plan = ingest(corpus, source, captions=str(tmp_path / "c.csv"))
+    assert captions(corpus) == {"a.png": "yes", "b.png": None}
+    assert plan.notes[0].startswith("1 rows of the captions table cannot be read: c.csv line 3")
