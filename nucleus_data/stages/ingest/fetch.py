@@ -5,10 +5,10 @@ columns.
 """
 
 import errno
-import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,6 +19,7 @@ from nucleus_data.stages.ingest.http.download import download
 from nucleus_data.stages.ingest.listing.folder import SIDECAR
 from nucleus_data.stages.ingest.listing.locate import reopen
 from nucleus_data.stages.ingest.listing.spool import LOCATION, PREFIX
+from nucleus_data.stages.ingest.sidecars import MOST_BYTES, Found, read_sidecars
 
 MAX_SIDECAR = 4 << 20
 GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
@@ -26,13 +27,17 @@ GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 @dataclass(frozen=True)
 class Fetched:
-    """One row's outcome: the image's bytes, or a reason code; and columns learnt on the way."""
+    """One row's outcome: the image's bytes, or a reason code; and columns learnt on the way.
+
+    `unread` counts, by reason code, what beside the image could not be read or was left out.
+    """
 
     data: bytes | None
     error: str | None = None
     detail: str | None = None
     retryable: bool = False
     columns: dict[str, Any] = field(default_factory=dict)
+    unread: Counter[str] = field(default_factory=Counter)
 
 
 def fetch(claim: Claim, storage_options: dict[str, Any], folder: Path) -> Iterator[Fetched]:
@@ -68,8 +73,9 @@ def _kept(fetched: Fetched, most: int, retryable: bool) -> Fetched:
     if fetched.data is None or 0 < len(fetched.data) <= most:
         return fetched
     if not fetched.data:
-        return Fetched(None, "empty_file", "0 bytes", retryable, fetched.columns)
-    return _too_large(len(fetched.data), most, fetched.columns)
+        empty = Fetched(None, "empty_file", "0 bytes", retryable, fetched.columns)
+        return replace(empty, unread=fetched.unread)
+    return replace(_too_large(len(fetched.data), most, fetched.columns), unread=fetched.unread)
 
 
 def _too_large(size: int, most: int, columns: dict[str, Any]) -> Fetched:
@@ -129,11 +135,13 @@ def _from_tars(root: Store, rows: list[dict[str, Any]], most: int) -> Iterator[F
                 stack.pop_all().close()
                 opened = row["path"], stack.enter_context(_open_tar(root, row["path"]))
             tar = opened[1]
-            columns = _tar_columns(tar, row)
+            found = _beside(tar, row)
             if row["size"] > most:
-                yield _too_large(row["size"], most, columns)
+                fetched = _too_large(row["size"], most, found.columns)
             else:
-                yield Fetched(_slice(tar, row["offset"], row["size"]), columns=columns)
+                data = _slice(tar, row["offset"], row["size"])
+                fetched = Fetched(data, columns=found.columns)
+            yield replace(fetched, unread=found.unread)
 
 
 def _open_tar(root: Store, path: bytes) -> IO[bytes]:
@@ -161,28 +169,19 @@ def _slice(tar: IO[bytes], offset: int, size: int) -> bytes:
     return data
 
 
-def _tar_columns(tar: IO[bytes], row: dict[str, Any]) -> dict[str, Any]:
-    """The sidecars' content: flat fields as they are, nested ones as JSON text."""
-    columns: dict[str, Any] = {}
-    if row["json_size"] is not None and row["json_size"] <= MAX_SIDECAR:
-        try:
-            content = json.loads(_slice(tar, row["json_offset"], row["json_size"]))
-        except ValueError:
-            content = None
-        if isinstance(content, dict):
-            columns = {f"{PREFIX}{key}": _flat(value) for key, value in content.items()}
-            columns |= _caption_text(content.get("caption"))
-    if row["caption_size"] is not None and row["caption_size"] <= MAX_SIDECAR:
-        columns |= _caption(_slice(tar, row["caption_offset"], row["caption_size"]))
-    return {name: value for name, value in columns.items() if value is not None}
-
-
-def _flat(value: Any) -> Any:
-    if isinstance(value, dict | list):
-        return json.dumps(value, sort_keys=True, ensure_ascii=False)
-    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
-        return str(value)
-    return value
+def _beside(tar: IO[bytes], row: dict[str, Any]) -> Found:
+    """What a picture's caption and JSON files say."""
+    contents: list[bytes | None] = []
+    too_large = 0
+    for kind in ("caption", "json"):
+        size = row[f"{kind}_size"]
+        fits = size is not None and size <= MOST_BYTES
+        too_large += size is not None and not fits
+        contents.append(_slice(tar, row[f"{kind}_offset"], size) if fits else None)
+    found = read_sidecars(*contents)
+    if too_large:
+        found.unread["sidecar_too_large"] += too_large
+    return found
 
 
 def _caption(data: bytes) -> dict[str, Any]:

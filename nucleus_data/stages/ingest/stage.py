@@ -45,6 +45,7 @@ class BuildTask:
             done=counts["images"],
             failed=Counter(counts["reasons"]),
             bytes=counts["bytes"],
+            extra=Counter(counts["unread"]),
         )
 
 
@@ -116,4 +117,8 @@ class Ingest(CorpusStage[IngestSettings]):
         )
         report = run.loop(self, task, (Item(n) for n in todo), len(todo))
         remove_empty(run.corpus)
+        unread = report.summary.extra
+        if unread:
+            found = ", ".join(f"{code} {count:,}" for code, count in sorted(unread.items()))
+            run.say(f"  beside images, not taken: {found} (records say it in `detail`)")
         return report.summary.done
