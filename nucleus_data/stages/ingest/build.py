@@ -10,11 +10,12 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.images import tar_name
@@ -23,10 +24,11 @@ from nucleus_data.corpus.tables import KEY_FIELDS
 from nucleus_data.errors import CorpusError
 from nucleus_data.stages.ingest.claims import RETRY_ROW, RETRY_SHARD, Claim, read_claim
 from nucleus_data.stages.ingest.fetch import fetch
+from nucleus_data.stages.ingest.fields import LEFT_OUT, chosen_columns
 from nucleus_data.stages.ingest.listing.formats import member_extension
 from nucleus_data.stages.ingest.listing.spool import PREFIX
 from nucleus_data.stages.ingest.shard_tar import OUTCOMES, ShardTar, read_shard_tar
-from nucleus_data.stages.ingest.sidecars import CAPTION, CAPTIONS, chosen_columns
+from nucleus_data.stages.ingest.sidecars import CAPTION, CAPTION_ERROR, CAPTIONS
 from nucleus_data.stages.ingest.work_folder import work_folder
 
 VALUE_FIELDS = (
@@ -41,9 +43,9 @@ VALUE_FIELDS = (
     pa.field("retryable", pa.bool_()),
 )
 NOT_REPORTED = "not_reported"
-UNREAD = "unread"
-# Text of columns found beside the images of one shard, in characters; captions always fit.
+# Characters of upstream columns found beside the images of one shard; captions always fit.
 MOST_TEXT = 256 << 20
+_CAPTIONS = (CAPTION, CAPTIONS, CAPTION_ERROR)
 
 
 def build_shard(
@@ -57,8 +59,9 @@ def build_shard(
         storage_options: Passed to fsspec for the source; a claim holds no credentials.
 
     Returns:
-        Counts: rows, images, failed, bytes (of images), reasons (reason code -> rows), and unread
-        (reason code -> captions and columns beside images that were not taken).
+        Counts: rows, images, failed, bytes (of images), reasons (reason code -> rows), and, if
+        there are any, captions (reason code -> captions that were there and were not taken) and
+        columns_left_out (values of upstream columns past those that a shard may have).
 
     Raises:
         CorpusError: The source is gone, the disk is full, or the shard's tar is another's.
@@ -87,14 +90,19 @@ def build_shard(
         corpus.records.supersede(places.rename_columns(["shard", "row", "id"]), number)
     corpus.records.append(number, table, footer)
     reasons = Counter(reason for reason in table["error"].to_pylist() if reason is not None)
-    return {
+    counts: dict[str, Any] = {
         "rows": table.num_rows,
         "images": table.num_rows - reasons.total(),
         "failed": reasons.total(),
         "bytes": sum(size or 0 for size in table["size"].to_pylist()),
         "reasons": dict(sorted(reasons.items())),
-        "unread": json.loads(footer.get(UNREAD, "{}")),
     }
+    if CAPTION_ERROR in table.column_names:
+        untaken = Counter(reason for reason in table[CAPTION_ERROR].to_pylist() if reason)
+        counts["captions"] = dict(sorted(untaken.items()))
+    if LEFT_OUT in table.column_names:
+        counts["columns_left_out"] = pc.sum(table[LEFT_OUT]).as_py() or 0
+    return counts
 
 
 def _fetched_tar(corpus: Corpus, number: int, target: Path) -> Path:
@@ -124,16 +132,12 @@ def _pack(claim: Claim, storage_options: dict[str, Any], folder: Path, target: P
             else:
                 suffix = member_extension(fetched.data, declared[row])
                 tar.add(f"{ids[row]}.{suffix}", fetched.data)
-            columns, unread = fetched.columns, Counter(fetched.unread)
+            columns = fetched.columns
             text += sum(len(value) for value in columns.values() if isinstance(value, str))
             if text > MOST_TEXT:
-                kept = {n: v for n, v in columns.items() if n in (CAPTION, CAPTIONS)}
-                unread["columns_left_out"] += len(columns) - len(kept)
-                columns = kept
+                columns = _kept(columns, _CAPTIONS)
             if columns:
                 outcome["columns"] = columns
-            if unread.total():
-                outcome[UNREAD] = dict(unread)
             if outcome:
                 outcomes[str(row)] = outcome
         if outcomes:
@@ -142,14 +146,12 @@ def _pack(claim: Claim, storage_options: dict[str, Any], folder: Path, target: P
 
 
 def _clean(value: Any) -> Any:
-    """JSON-able content without lone surrogates (odd names, odd JSON), which Parquet refuses."""
+    """JSON-able content without lone surrogates (of odd names), which Parquet refuses."""
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
+        return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
         return {_clean(key): _clean(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_clean(item) for item in value]
-    return value
+    return [_clean(item) for item in value] if isinstance(value, list) else value
 
 
 def derive_records(claim: Claim, tar: Path) -> tuple[pa.Table, dict[str, str]]:
@@ -160,8 +162,7 @@ def derive_records(claim: Claim, tar: Path) -> tuple[pa.Table, dict[str, str]]:
         tar: The tar, as a local file.
 
     Returns:
-        The rows of table `records`, and its footer: `tar_size` in bytes, `tar_sha256`, and where
-        something beside the images was not taken, `unread` (reason code -> how much, as JSON).
+        The rows of table `records`, and its footer: `tar_size` in bytes and `tar_sha256`.
 
     Raises:
         CorpusError: The tar is damaged, or holds an image of no row of the claim.
@@ -179,80 +180,70 @@ def derive_records(claim: Claim, tar: Path) -> tuple[pa.Table, dict[str, str]]:
             f"{min(strangers)}, which is no id of the claim. Move the tar away and ingest again"
         )
     rows: list[dict[str, Any]] = []
-    unread: Counter[str] = Counter()
     for row, record in enumerate(ids):
         values: dict[str, Any] = {"shard": claim.number, "row": row, "id": record}
         image = content.images.get(record)
         outcome = content.outcomes.get(row, {})
         if image is not None:
-            # An image that is there has a detail where something beside it could not be taken.
-            values |= image | {"retryable": False, "detail": _unread(outcome)}
+            values |= image | {"retryable": False}
         else:
             values["error"] = outcome.get("error") or NOT_REPORTED
             values["detail"] = outcome.get("detail")
             # Where the tar does not tell why there is no image, another attempt may find one.
             values["retryable"] = bool(outcome.get("retryable", True))
-        unread.update(outcome.get(UNREAD, {}))
         rows.append(values)
     given = claim.rows.select(["source", "key"])
     table = pa.Table.from_pylist(rows, pa.schema([*KEY_FIELDS, *VALUE_FIELDS]))
     for column in given.column_names:
         place = table.column_names.index(column)
         table = table.set_column(place, table.field(column), given[column])
-    arrays, left_out = _upstream(claim, content.outcomes)
-    for column, array in arrays.items():
+    for column, array in _upstream(claim, content.outcomes).items():
         table = table.append_column(column, array)
-    if left_out:
-        unread["columns_left_out"] += left_out
-    footer = {UNREAD: json.dumps(dict(sorted(unread.items())))} if unread else {}
     with tar.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return table, {"tar_size": str(tar.stat().st_size), "tar_sha256": digest, **footer}
-
-
-def _unread(outcome: Mapping[str, Any]) -> str | None:
-    """What beside an image was not taken: reason codes, with a count where it is not one."""
-    counts = sorted(outcome.get(UNREAD, {}).items())
-    return ", ".join(code if n == 1 else f"{code} {n}" for code, n in counts) or None
+    return table, {"tar_size": str(tar.stat().st_size), "tar_sha256": digest}
 
 
 def _upstream(
     claim: Claim, outcomes: Mapping[int, Mapping[str, Any]]
-) -> tuple[dict[str, pa.ChunkedArray | pa.Array], int]:
-    """The upstream columns: the claim's, filled up with what building found; captions first.
-
-    Returns:
-        The columns, and how many values of others were left out: a shard has only so many.
-    """
+) -> dict[str, pa.ChunkedArray | pa.Array]:
+    """The upstream columns: the claim's, filled up with what building found; captions first."""
     arrays = {name: claim.rows[name] for name in claim.rows.column_names if name.startswith(PREFIX)}
     arrays.setdefault(PREFIX + "extension", claim.rows["extension"])
-    beside = [outcome.get("columns", {}) for outcome in outcomes.values()]
-    kept, left_out = chosen_columns(beside, arrays)
-    found: dict[str, dict[int, Any]] = {name: {} for name in kept}
-    for row, outcome in outcomes.items():
-        for name, value in outcome.get("columns", {}).items():
-            if name in kept:
-                found[name][row] = value
+    beside = {row: outcome.get("columns", {}) for row, outcome in outcomes.items()}
+    chosen = chosen_columns(beside.values(), {*arrays, *_CAPTIONS})
+    found: dict[str, dict[int, Any]] = {}
+    for row, columns in beside.items():
+        for name, value in _kept(columns, chosen).items():
+            found.setdefault(name, {})[row] = value
     for name, values in found.items():
         earlier = arrays[name].to_pylist() if name in arrays else [None] * claim.rows.num_rows
         merged = [values.get(row, old) for row, old in enumerate(earlier)]
         arrays[name] = plain_array(merged)
     arrays.setdefault(PREFIX + "caption", pa.nulls(claim.rows.num_rows, pa.string()))
     order = sorted(arrays, key=lambda name: (name != PREFIX + "caption", name))
-    return {name: arrays[name] for name in order}, left_out
+    return {name: arrays[name] for name in order}
+
+
+def _kept(columns: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """The columns of these names; the number of others is one of them."""
+    kept = {name: value for name, value in columns.items() if name in names or name == LEFT_OUT}
+    if len(kept) < len(columns):
+        kept[LEFT_OUT] = kept.get(LEFT_OUT, 0) + len(columns) - len(kept)
+    return kept
 
 
 def plain_array(values: list[Any]) -> pa.Array:
-    """An Arrow array of JSON values: bool, int64, double, lists of texts, or text when mixed."""
+    """An Arrow array of JSON values: bool, int64, double, lists of texts; text when mixed."""
     kinds = {type(value) for value in values if value is not None}
+    if kinds == {list}:
+        return pa.array(values, pa.list_(pa.string()))
     if kinds == {bool}:
         return pa.array(values, pa.bool_())
     if kinds == {int}:
         return pa.array(values, pa.int64())
     if kinds and kinds <= {int, float}:
         return pa.array([None if v is None else float(v) for v in values], pa.float64())
-    if kinds == {list}:
-        return pa.array(values, pa.list_(pa.string()))
     return pa.array(
         [v if v is None or isinstance(v, str) else json.dumps(v) for v in values], pa.string()
     )

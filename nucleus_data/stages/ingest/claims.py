@@ -21,9 +21,11 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.corpus.tables import PREFIX, encode_part
 from nucleus_data.errors import CorpusError
+from nucleus_data.stages.ingest.listing.spool import BESIDE_CHANGED, CHANGED
 
 BATCH = 10_000
 FOLDER = "claims"
+NEVER_CLAIMED = ("position", CHANGED, BESIDE_CHANGED)
 RETRY_SHARD, RETRY_ROW = "retry_shard", "retry_row"
 
 
@@ -137,7 +139,8 @@ def chunks(path: Path, most_rows: int, most_bytes: int) -> Iterator[pa.Table]:
     file = pq.ParquetFile(path)
     try:
         for batch in file.iter_batches(BATCH):
-            table = pa.Table.from_batches([batch]).drop_columns(["position"])
+            table = pa.Table.from_batches([batch])
+            table = table.drop_columns([n for n in NEVER_CLAIMED if n in table.column_names])
             rest = table if rest is None else pa.concat_tables([rest, table])
             while (cut := _cut(rest, most_rows, most_bytes)) is not None:
                 yield rest.slice(0, cut).combine_chunks()

@@ -5,10 +5,9 @@ columns.
 """
 
 import errno
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,28 +15,33 @@ from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError
 from nucleus_data.stages.ingest.claims import Claim
 from nucleus_data.stages.ingest.http.download import download
-from nucleus_data.stages.ingest.listing.folder import SIDECAR
 from nucleus_data.stages.ingest.listing.locate import reopen
-from nucleus_data.stages.ingest.listing.spool import LOCATION, PREFIX
-from nucleus_data.stages.ingest.sidecars import MOST_BYTES, Found, read_sidecars
+from nucleus_data.stages.ingest.listing.spool import LOCATION, SIDECARS
+from nucleus_data.stages.ingest.sidecars import (
+    CAPTION,
+    CAPTION_ERROR,
+    CAPTIONS,
+    MISSING,
+    MOST_JSON,
+    caption_columns,
+    json_columns,
+    merged,
+)
+from nucleus_data.stages.ingest.texts import MOST_BYTES
 
-MAX_SIDECAR = 4 << 20
+SIDECAR = b".txt"
 GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """One row's outcome: the image's bytes, or a reason code; and columns learnt on the way.
-
-    `unread` counts, by reason code, what beside the image could not be read or was left out.
-    """
+    """One row's outcome: the image's bytes, or a reason code; and columns learnt on the way."""
 
     data: bytes | None
     error: str | None = None
     detail: str | None = None
     retryable: bool = False
     columns: dict[str, Any] = field(default_factory=dict)
-    unread: Counter[str] = field(default_factory=Counter)
 
 
 def fetch(claim: Claim, storage_options: dict[str, Any], folder: Path) -> Iterator[Fetched]:
@@ -52,19 +56,15 @@ def fetch(claim: Claim, storage_options: dict[str, Any], folder: Path) -> Iterat
         CorpusError: The source as a whole, or a whole tar of it, is gone or is another one now.
     """
     most = int(claim.origin.settings["max_bytes"])
-    known = [*LOCATION.names]
-    captioned = PREFIX + "caption" in claim.rows.column_names
-    rows = claim.rows.select([*known, *([PREFIX + "caption"] if captioned else [])]).to_pylist()
+    known = [*LOCATION.names, *SIDECARS, CAPTION]
+    rows = claim.rows.select([n for n in known if n in claim.rows.column_names]).to_pylist()
     if claim.origin.kind == "urls":
-        outcomes = download([row["url"] for row in rows], dict(claim.origin.settings), folder)
-        for outcome in outcomes:
-            yield _kept(
-                Fetched(outcome.data, outcome.reason, outcome.detail, outcome.retryable), most, True
-            )
+        for fetched in _from_urls(rows, dict(claim.origin.settings), folder):
+            yield _kept(fetched, most, True)
         return
     root = reopen(claim.origin.root, storage_options)
     read = _from_folder if claim.origin.kind == "folder" else _from_tars
-    for fetched in read(root, rows, most):
+    for fetched in read(root, rows, most, claim.origin.settings.get("caption_encoding")):
         yield _kept(fetched, most, False)
 
 
@@ -73,22 +73,34 @@ def _kept(fetched: Fetched, most: int, retryable: bool) -> Fetched:
     if fetched.data is None or 0 < len(fetched.data) <= most:
         return fetched
     if not fetched.data:
-        empty = Fetched(None, "empty_file", "0 bytes", retryable, fetched.columns)
-        return replace(empty, unread=fetched.unread)
-    return replace(_too_large(len(fetched.data), most, fetched.columns), unread=fetched.unread)
+        return Fetched(None, "empty_file", "0 bytes", retryable, fetched.columns)
+    return _too_large(len(fetched.data), most, fetched.columns)
 
 
 def _too_large(size: int, most: int, columns: dict[str, Any]) -> Fetched:
     return Fetched(None, "too_large", f"{size} bytes; ingest.max_bytes is {most}", False, columns)
 
 
-def _from_folder(root: Store, rows: list[dict[str, Any]], most: int) -> Iterator[Fetched]:
+def _from_urls(
+    rows: list[dict[str, Any]], settings: dict[str, Any], folder: Path
+) -> Iterator[Fetched]:
+    """Images of URLs; a row of the list that could not be read has no URL to ask."""
+    outcomes = download([row["url"] for row in rows if row["error"] is None], settings, folder)
+    for row in rows:
+        if row["error"] is not None:
+            yield Fetched(None, row["error"], row["detail"], bool(row["retryable"]))
+        else:
+            found = next(outcomes)
+            yield Fetched(found.data, found.reason, found.detail, found.retryable)
+
+
+def _from_folder(
+    root: Store, rows: list[dict[str, Any]], most: int, encoding: str | None
+) -> Iterator[Fetched]:
     """Images of a folder; a file that is gone is its row's failure."""
     top = Path(root.root or "/").resolve() if root.local else None
     for row in rows:
-        columns: dict[str, Any] = {}
-        if row["caption_size"] is not None and row.get(PREFIX + "caption") is None:
-            columns = _caption(_sidecar(root, row["path"]))
+        columns = beside(root, row, top, encoding)
         if row["size"] > most:
             yield _too_large(row["size"], most, columns)
             continue
@@ -115,15 +127,44 @@ def _read(root: Store, path: bytes, top: Path | None) -> bytes:
     return file.read_bytes()
 
 
-def _sidecar(root: Store, image: bytes) -> bytes:
-    path = image.rpartition(b".")[0] + SIDECAR.encode()
+def beside(
+    root: Store, row: Mapping[str, Any], top: Path | None, encoding: str | None
+) -> dict[str, Any]:
+    """The columns of the sidecars of a folder's picture.
+
+    Args:
+        root: The folder.
+        row: Its claim's row: `path`, and the sidecars' paths and sizes.
+        top: The folder's own path, if it is local.
+        encoding: `ingest.caption_encoding`.
+    """
+    columns: dict[str, Any] = {}
+    if row["json_size"] is not None:
+        data = _sidecar(root, row["json_path"], row["json_size"], top)
+        columns = {CAPTION_ERROR: MISSING} if data is None else json_columns(data, encoding)
+    if row["caption_size"] is not None and row.get(CAPTION) is None:
+        path = row.get("caption_path") or row["path"].rpartition(b".")[0] + SIDECAR
+        data = _sidecar(root, path, row["caption_size"], top)
+        found = {CAPTION_ERROR: MISSING} if data is None else caption_columns(data, encoding)
+        columns = merged(columns, found)
+    if row.get(CAPTION) is not None:  # the captions table's outweighs the JSON's
+        columns = {n: v for n, v in columns.items() if n not in (CAPTION, CAPTIONS)}
+    return columns
+
+
+def _sidecar(root: Store, path: bytes, size: int, top: Path | None) -> bytes | None:
+    """A sidecar's bytes; None if it went away since it was listed (the picture still counts)."""
+    if size > MOST_JSON:
+        return bytes(MOST_JSON + 1)  # too large to be read: told by its size alone
     try:
-        return _read(root, path, Path(root.root or "/").resolve() if root.local else None)
+        return _read(root, path, top)
     except OSError:
-        return b""  # it went away since it was listed: no caption, the picture still counts
+        return None
 
 
-def _from_tars(root: Store, rows: list[dict[str, Any]], most: int) -> Iterator[Fetched]:
+def _from_tars(
+    root: Store, rows: list[dict[str, Any]], most: int, encoding: str | None
+) -> Iterator[Fetched]:
     """Images of tars, one tar open at a time; a tar that is gone fails the shard."""
     with ExitStack() as stack:
         opened: tuple[bytes, IO[bytes]] | None = None
@@ -135,13 +176,11 @@ def _from_tars(root: Store, rows: list[dict[str, Any]], most: int) -> Iterator[F
                 stack.pop_all().close()
                 opened = row["path"], stack.enter_context(_open_tar(root, row["path"]))
             tar = opened[1]
-            found = _beside(tar, row)
+            columns = _tar_columns(tar, row, encoding)
             if row["size"] > most:
-                fetched = _too_large(row["size"], most, found.columns)
+                yield _too_large(row["size"], most, columns)
             else:
-                data = _slice(tar, row["offset"], row["size"])
-                fetched = Fetched(data, columns=found.columns)
-            yield replace(fetched, unread=found.unread)
+                yield Fetched(_slice(tar, row["offset"], row["size"]), columns=columns)
 
 
 def _open_tar(root: Store, path: bytes) -> IO[bytes]:
@@ -169,25 +208,15 @@ def _slice(tar: IO[bytes], offset: int, size: int) -> bytes:
     return data
 
 
-def _beside(tar: IO[bytes], row: dict[str, Any]) -> Found:
-    """What a picture's caption and JSON files say."""
-    contents: list[bytes | None] = []
-    too_large = 0
-    for kind in ("caption", "json"):
-        size = row[f"{kind}_size"]
-        fits = size is not None and size <= MOST_BYTES
-        too_large += size is not None and not fits
-        contents.append(_slice(tar, row[f"{kind}_offset"], size) if fits else None)
-    found = read_sidecars(*contents)
-    if too_large:
-        found.unread["sidecar_too_large"] += too_large
-    return found
-
-
-def _caption(data: bytes) -> dict[str, Any]:
-    return _caption_text(data[:MAX_SIDECAR].decode("utf-8-sig", "replace"))
-
-
-def _caption_text(value: Any) -> dict[str, Any]:
-    text = value.strip() if isinstance(value, str) else ""
-    return {PREFIX + "caption": text or None}
+def _tar_columns(tar: IO[bytes], row: dict[str, Any], encoding: str | None) -> dict[str, Any]:
+    """The columns of the sidecars; a caption of its own outweighs that of the JSON."""
+    columns: dict[str, Any] = {}
+    if row["json_size"] is not None:
+        size = min(row["json_size"], MOST_JSON + 1)
+        columns = json_columns(_slice(tar, row["json_offset"], size), encoding)
+    if row["caption_size"] is not None:
+        size = min(row["caption_size"], MOST_BYTES + 1)
+        columns = merged(
+            columns, caption_columns(_slice(tar, row["caption_offset"], size), encoding)
+        )
+    return columns

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Kind = Literal["folder", "tars", "img2dataset", "urls"]
 
@@ -40,6 +40,11 @@ class IngestSettings(BaseModel):
         None,
         description="Caption column of `captions` or of the URL list; by default caption, text.",
     )
+    caption_encoding: str | None = Field(
+        None,
+        description="Encoding (`cp1252`, `shift_jis`, …) of caption files and lists that have no "
+        "byte-order mark and are no UTF-8. By default none: such a caption is counted, not taken.",
+    )
     url_column: str | None = Field(
         None, description="URL column of a URL list; by default one of url, image_url."
     )
@@ -67,4 +72,19 @@ class IngestSettings(BaseModel):
     def for_claim(self) -> dict[str, Any]:
         """Those settings that building a shard needs; they go into its claim."""
         names = {"max_bytes", "timeout_s", "retries", "threads", "allow_hosts"}
+        # Claims without it are those that were made before there was such a setting.
+        names |= {"caption_encoding"} if self.caption_encoding is not None else set()
         return self.model_dump(mode="json", include=names)
+
+    @field_validator("caption_encoding")
+    @classmethod
+    def _known_encoding(cls, value: str | None) -> str | None:
+        """A text encoding that Python has."""
+        try:
+            if value is not None:
+                "".encode(value)
+        except LookupError:
+            raise ValueError(
+                f"no text encoding is called {value!r}; examples: cp1252, shift_jis, utf-16-le"
+            ) from None
+        return value

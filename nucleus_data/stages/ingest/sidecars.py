@@ -1,165 +1,92 @@
-"""What the caption and the JSON beside a picture say: columns, and what of them could not be read.
+"""What stands beside a picture (a caption, JSON), as columns of its record.
 
-Whatever the bytes are, the picture is taken: what cannot be read is counted under a reason code.
-
-- `json_unreadable`: no JSON, or no object; `json_too_deep`: nested deeper than `MOST_DEPTH`;
-  `sidecar_too_large`: more than `MOST_BYTES`.
-- `columns_left_out`: fields past the first `MOST_COLUMNS` of a picture (and, in `build`, those past
-  the most frequent of a shard), and fields whose names are no column names.
-- `caption_unreadable`: a caption in JSON that is neither a text nor a list of texts;
-  `captions_left_out`: texts past the first `MOST_CAPTIONS`.
-
-A list of captions gives `source.caption`, the first, and `source.captions`, all of them.
+`source.caption` is the caption; where there are several (a JSON array), `source.captions` has all
+of them and `source.caption` the first. `source.caption_error` says why something that was there is
+not taken: `caption_encoding`, `caption_too_long`, `caption_not_text`, `caption_missing` (it
+went away), `json_invalid`, `captions_left_out` (those past the first 100). The picture is taken
+all the same, and the build counts these reasons.
 """
 
 import json
-import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from nucleus_data.stages.ingest.fields import LEFT_OUT, field_columns, parsed
 from nucleus_data.stages.ingest.listing.spool import PREFIX
+from nucleus_data.stages.ingest.texts import caption, decode, decoded
 
-MOST_BYTES = 4 << 20
-# Python's own limit depends on how deep the caller stands, so an earlier one decides.
-MOST_DEPTH = 200
-MOST_COLUMNS = 256
-MOST_NAME = 200
-MOST_CAPTIONS = 100
 CAPTION, CAPTIONS = PREFIX + "caption", PREFIX + "captions"
-_DIGITS = 19
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
+CAPTION_ERROR = PREFIX + "caption_error"
+NOT_TEXT, MISSING, INVALID = "caption_not_text", "caption_missing", "json_invalid"
+MANY = "captions_left_out"
+MOST_JSON = 4 << 20  # bytes
+MOST_CAPTIONS = 100
+_OURS = {name.removeprefix(PREFIX) for name in (CAPTION_ERROR, LEFT_OUT)}
 
 
-@dataclass
-class Found:
-    """What the files beside a picture say.
-
-    Attributes:
-        columns: `source.NAME` -> a plain value; for `source.captions` a list of texts.
-        unread: Reason code -> how much could not be read or was left out.
-    """
-
-    columns: dict[str, Any] = field(default_factory=dict)
-    unread: Counter[str] = field(default_factory=Counter)
+def caption_columns(data: bytes, encoding: str | None = None) -> dict[str, Any]:
+    """The columns of a caption file's or member's bytes."""
+    found = decode(data, encoding)
+    return {CAPTION_ERROR: found.reason} if found.reason else caption_values(found.text)
 
 
-def read_sidecars(caption: bytes | None, content: bytes | None) -> Found:
-    """Reads the files beside a picture; a caption file comes before the captions in JSON.
-
-    Args:
-        caption: The caption file's bytes; None if there is none.
-        content: The JSON file's bytes; None if there is none.
-    """
-    found = Found()
-    captions: list[str] = []
-    if content is not None:
-        captions = _read_json(content, found)
-    if caption is not None:
-        text, reason = decoded(caption)
-        if reason is not None:
-            found.unread[reason] += 1
-        if text is not None:
-            # JSON's one caption is mostly the same text again; a list says more than the file does.
-            captions = [text, *captions] if len(captions) > 1 else [text]
-    captions = list(dict.fromkeys(captions))
-    if len(captions) > MOST_CAPTIONS:
-        found.unread["captions_left_out"] += len(captions) - MOST_CAPTIONS
-    if captions:
-        found.columns[CAPTION] = captions[0]
-    if len(captions) > 1:
-        found.columns[CAPTIONS] = captions[:MOST_CAPTIONS]
-    return found
+def json_columns(data: bytes, encoding: str | None = None) -> dict[str, Any]:
+    """The columns of a JSON object: flat fields as they are, nested ones as JSON text."""
+    if len(data) > MOST_JSON:
+        return {CAPTION_ERROR: INVALID}
+    text = decoded(data, encoding)
+    content = None if text is None else parsed(text.strip("\0"))
+    if content is None:
+        return {CAPTION_ERROR: INVALID}
+    one, several = content.pop("caption", None), content.pop("captions", None)
+    columns = field_columns(content, _OURS)
+    found = caption_values(one)
+    if several is not None:
+        several = several if isinstance(several, list) else [several]
+        found = merged(caption_values(several), found)
+    return columns | found
 
 
-def decoded(data: bytes) -> tuple[str | None, str | None]:
-    """A caption file's text, or the reason why there is none; an empty file has neither."""
-    return data.decode("utf-8-sig", "replace").strip() or None, None
+def caption_values(value: Any) -> dict[str, Any]:
+    """The columns of a caption that came as a value: a text, or several in a list."""
+    if isinstance(value, str):
+        value = texts_of_array(value) or value
+    several = isinstance(value, list)
+    found = [
+        caption(item) if isinstance(item, str) else None
+        for item in (value if several else [value])
+        if item is not None
+    ]
+    texts = [item.text for item in found if item is not None and item.text]
+    reasons = [NOT_TEXT if item is None else item.reason for item in found]
+    columns: dict[str, Any] = {}
+    if texts:
+        columns[CAPTION] = texts[0]
+        if several:
+            columns[CAPTIONS] = texts[:MOST_CAPTIONS]
+            reasons += [MANY] if len(texts) > MOST_CAPTIONS else []
+    if reason := next(filter(None, reasons), None):
+        columns[CAPTION_ERROR] = reason
+    return columns
 
 
-def chosen_columns(rows: Iterable[Mapping[str, Any]], ours: Iterable[str]) -> tuple[set[str], int]:
-    """Those columns of a shard that are kept: the most frequent ones; of equals, by name.
-
-    Column names that differ in the case of letters alone are one name to SQL: one of them is kept.
-
-    Args:
-        rows: The columns that were found beside each picture.
-        ours: Columns that the shard has anyway.
-
-    Returns:
-        The names, and how many values of others are left out.
-    """
-    counts = Counter(name for row in rows for name in row)
-    always = {CAPTION, CAPTIONS, *ours}
-    lower = {name.lower() for name in always}
-    kept = always & counts.keys()
-    for name in sorted(counts.keys() - always, key=lambda name: (-counts[name], name)):
-        if len(kept) < MOST_COLUMNS and name.lower() not in lower:
-            kept.add(name)
-            lower.add(name.lower())
-    return kept, counts.total() - sum(counts[name] for name in kept)
+def merged(json_found: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """The columns of a JSON object and of a caption of its own, whose text comes first."""
+    columns = json_found | found
+    if CAPTION in found and CAPTIONS in json_found:
+        own = found.get(CAPTIONS, [found[CAPTION]])
+        columns[CAPTIONS] = list(dict.fromkeys([*own, *json_found[CAPTIONS]]))
+    return columns
 
 
-def _read_json(data: bytes, found: Found) -> list[str]:
-    """Takes the fields of a JSON object as columns; returns the captions among them."""
+def texts_of_array(text: str) -> list[str] | None:
+    """The texts of a JSON array of texts; None if a text is something else."""
+    text = text.strip()
+    if not (text.startswith("[") and text.endswith("]")) or len(text) > MOST_JSON:
+        return None
     try:
-        content = json.loads(data, parse_int=_integer)
-    except RecursionError:
-        found.unread["json_too_deep"] += 1
-        return []
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        found.unread["json_unreadable"] += 1
-        return []
-    if _is_deep(content):
-        found.unread["json_too_deep"] += 1
-        return []
-    captions = _captions(content.pop("caption", None), found)
-    captions += _captions(content.pop("captions", None), found)
-    for name, value in content.items():
-        if value is None:
-            continue
-        if (
-            len(found.columns) == MOST_COLUMNS
-            or len(name) > MOST_NAME
-            or _CONTROLS.search(name) is not None
-        ):
-            found.unread["columns_left_out"] += 1
-        else:
-            found.columns[PREFIX + name] = _flat(value)
-    return captions
-
-
-def _captions(value: Any, found: Found) -> list[str]:
-    """The captions of a JSON field: a text, or a list of texts."""
-    values = value if isinstance(value, list) else [value]
-    texts = [text for text in values if isinstance(text, str)]
-    found.unread["caption_unreadable"] += sum(v is not None for v in values) - len(texts)
-    found.unread += Counter()  # without zeros
-    return [stripped for text in texts if (stripped := text.strip())]
-
-
-def _is_deep(content: Any) -> bool:
-    """Whether lists and objects are nested deeper than `MOST_DEPTH`."""
-    level = [content]
-    for _ in range(MOST_DEPTH):
-        inner = [list(v.values()) if isinstance(v, dict) else v for v in level]
-        level = [v for values in inner for v in values if isinstance(v, dict | list)]
-        if not level:
-            return False
-    return True
-
-
-def _integer(digits: str) -> int | str:
-    """An integer; one that no column holds stays the text that it is."""
-    if len(digits) <= _DIGITS + 1 and -(1 << 63) <= (value := int(digits)) < 1 << 63:
-        return value
-    return digits
-
-
-def _flat(value: Any) -> Any:
-    if isinstance(value, dict | list):
-        return json.dumps(value, sort_keys=True, ensure_ascii=False)
-    return value
+        items = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(items, list) and items and all(isinstance(item, str) for item in items):
+        return items
+    return None

@@ -1,44 +1,56 @@
 """A folder of images: every image file below it, keyed by its relative path.
 
 - An image is a file with one of `formats.IMAGE_EXTENSIONS`; all others are counted by extension.
-- Hidden files and folders (a leading dot) are ignored.
-- `<stem>.txt` beside an image is its caption, unless the captions table has one for it.
-- A symbolic link to a file is read as that file if it stays inside the folder. Links that lead out
-  of it, and linked folders (they may form circles), are not followed; a note says how many.
+- Beside an image `x.jpg`, captions are `x.txt`, `x.caption`, `x.jpg.txt`, `x.jpg.caption` and the
+  fields of `x.json`, `x.jpg.json`; the ending in any case. The name that holds the image's own
+  ending comes first, then `.txt` before `.caption`, lower case before upper, then the alphabet.
+  The captions table outweighs them all. Images of one stem (`x.jpg`, `x.png`) share what names it.
+- Hidden files and folders (a leading dot), links that lead out of the folder and linked folders
+  (they may form circles) are not read; a note says how many. A link to a file inside is that file.
 """
 
-import os
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.errors import RequestError
+from nucleus_data.stages.ingest.listing.captions_table import with_captions
 from nucleus_data.stages.ingest.listing.formats import (
+    CAPTION_ENDINGS,
     IMAGE_EXTENSIONS,
+    JSON_ENDING,
     counted,
     extension,
     is_image,
 )
 from nucleus_data.stages.ingest.listing.locate import Location, absolute
-from nucleus_data.stages.ingest.listing.spool import LOCATION, Listing, Spool, quoted
-from nucleus_data.stages.ingest.listing.sql import (
-    CAPTION_COLUMNS,
-    chosen_column,
-    described,
-    found_column,
-    list_query,
-    named,
-    upstream_columns,
+from nucleus_data.stages.ingest.listing.spool import (
+    BESIDE_CHANGED,
+    CHANGED,
+    LOCATION,
+    Listing,
+    Spool,
+    quoted,
 )
+from nucleus_data.stages.ingest.listing.sql import named
+from nucleus_data.stages.ingest.listing.walk import File, walk
 from nucleus_data.stages.ingest.settings import IngestSettings
 
-FILE_COLUMNS = ("file", "file_name", "filename", "file_path", "path", "image")
-SIDECAR = ".txt"
+SIDECARS = (*CAPTION_ENDINGS, JSON_ENDING)
+_TEXTS = pa.schema(
+    [
+        ("path", pa.binary()),
+        ("stem", pa.binary()),
+        ("size", pa.int64()),
+        (CHANGED, pa.float64()),
+        ("suffix", pa.string()),
+        ("kind", pa.string()),
+        ("rank", pa.int8()),
+    ]
+)
+_IMAGES = pa.schema([*LOCATION, pa.field("stem", pa.binary()), pa.field(CHANGED, pa.float64())])
 
 
 def list_folder(
@@ -53,49 +65,110 @@ def list_folder(
         RequestError: There is no image; the message says what there is.
     """
     skipped: Counter[str] = Counter()
-    links: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
     captions = settings.captions and absolute(settings.captions)
-    # Names are bytes: a file system's names need not be UTF-8.
-    texts_schema = pa.schema([("stem", pa.binary()), ("caption_size", pa.int64())])
-    images = Spool(folder / "images.parquet", LOCATION.append(pa.field("stem", pa.binary())))
-    texts = Spool(folder / "texts.parquet", texts_schema)
+    images = Spool(folder / "images.parquet", _IMAGES)
+    texts = Spool(folder / "texts.parquet", _TEXTS)
     with images, texts:
-        for path, size in _files(location.root, links):
-            name = os.fsdecode(path)
+        for file in walk(location.root, left_out):
+            name = file.path.decode("utf-8", "surrogateescape")
             if is_image(name):
-                images.add(
-                    {
-                        "key": path.decode("utf-8", "backslashreplace"),
-                        "path": path,
-                        "size": size,
-                        "extension": extension(name),
-                        "stem": path.rpartition(b".")[0],
-                    }
-                )
-            elif name.endswith(SIDECAR):
-                texts.add({"stem": path[: -len(SIDECAR)], "caption_size": size})
-            elif location.root.path(name) != captions:
-                skipped[f".{extension(name)}" if extension(name) else "(none)"] += 1
-    notes = [f"{count} {what}" for what, count in sorted(links.items())]
+                images.add(_image(file, name))
+            elif location.root.path(name) == captions:
+                continue
+            elif name.lower().endswith(SIDECARS):
+                texts.add(_text(file, name))
+            else:
+                skipped[_suffix(name)] += 1
+    notes = [f"{count} {what}" for what, count in sorted(left_out.items())]
     if not images.count:
-        if texts.count:
-            skipped[SIDECAR] = texts.count
+        skipped += _endings(f"SELECT * FROM read_parquet({quoted(str(texts.path))})", connection)
         raise RequestError(_nothing(location, skipped, notes))
-    query = _with_sidecars(images.path, texts.path)
-    # A text that belongs to no image is counted as skipped: it may be a caption with a wrong name.
-    orphans = connection.execute(
-        f"SELECT count(*) FROM read_parquet({quoted(str(texts.path))}) t ANTI JOIN ({query}) i "
-        "ON t.stem = i.stem"
+    paired = folder / "paired.parquet"
+    more, orphans = _pair(images.path, texts.path, paired, connection)
+    skipped += orphans
+    query = f"SELECT * FROM read_parquet({quoted(str(paired))})"
+    if settings.captions is not None:
+        query, told = with_captions(query, settings, folder, connection)
+        more += told
+    return Listing(query, order="key, path", skipped=dict(skipped), notes=[*notes, *more])
+
+
+def _image(file: File, name: str) -> dict[str, object]:
+    return {
+        # Names are bytes: a file system's names need not be UTF-8.
+        "key": file.path.decode("utf-8", "backslashreplace"),
+        "path": file.path,
+        "size": file.size,
+        "extension": extension(name),
+        "stem": file.path.rpartition(b".")[0],
+        CHANGED: file.changed,
+    }
+
+
+def _text(file: File, name: str) -> dict[str, object]:
+    suffix = "." + name.rpartition(".")[2]
+    return {
+        "path": file.path,
+        "stem": file.path.rpartition(b".")[0],
+        "size": file.size,
+        CHANGED: file.changed,
+        "suffix": suffix.lower(),
+        "kind": "json" if suffix.lower() == ".json" else "caption",
+        "rank": 2 * SIDECARS.index(suffix.lower()) + (suffix != suffix.lower()),
+    }
+
+
+def _suffix(name: str) -> str:
+    return f".{extension(name)}" if extension(name) else "(none)"
+
+
+def _pair(
+    images: Path, texts: Path, target: Path, connection: duckdb.DuckDBPyConnection
+) -> tuple[list[str], Counter[str]]:
+    """Writes the images with what stands beside each; returns notes, and texts of no image."""
+    image, text = (f"read_parquet({quoted(str(path))})" for path in (images, texts))
+    matches = target.with_name("matches.parquet")
+    connection.execute(
+        "COPY (SELECT *, row_number() OVER (PARTITION BY image, kind ORDER BY far, rank, path) "
+        "AS place FROM ("
+        f"SELECT i.path AS image, 0 AS far, t.* FROM {image} i JOIN {text} t ON t.stem = i.path "
+        "UNION ALL "
+        f"SELECT i.path AS image, 1 AS far, t.* FROM {image} i JOIN {text} t ON t.stem = i.stem"
+        f")) TO {quoted(str(matches))} (FORMAT parquet)"
+    )
+    match = f"read_parquet({quoted(str(matches))})"
+    paths = {"caption_path": "nullif(c.path, i.stem || '.txt'::BLOB)", "json_path": "j.path"}
+    ours = {"caption_size": "c.size", "json_size": "j.size"}
+    names = ", ".join(f"{ours.get(n, 'i.' + named(n))} AS {named(n)}" for n in LOCATION.names)
+    beside = ", ".join(f"{sql} AS {name}" for name, sql in paths.items())
+    query = (
+        f"SELECT {names}, {beside}, i.{CHANGED}, greatest(c.{CHANGED}, j.{CHANGED}) AS "
+        f"{BESIDE_CHANGED} FROM {image} i "
+        f"LEFT JOIN {match} c ON c.image = i.path AND c.kind = 'caption' AND c.place = 1 "
+        f"LEFT JOIN {match} j ON j.image = i.path AND j.kind = 'json' AND j.place = 1"
+    )
+    # A folder whose captions are all `<stem>.txt` needs no paths in its claims.
+    odd = connection.execute(f"SELECT 1 FROM ({query}) WHERE coalesce({', '.join(paths)}) NOTNULL")
+    if odd.fetchone() is None:
+        query = f"SELECT * EXCLUDE ({', '.join(paths)}) FROM ({query})"
+    connection.execute(f"COPY ({query}) TO {quoted(str(target))} (FORMAT parquet)")
+    orphans = _endings(f"SELECT * FROM {text} t ANTI JOIN {match} m USING (path)", connection)
+    spare = connection.execute(
+        f"SELECT count(*) FROM (SELECT path FROM {match} GROUP BY path HAVING min(place) > 1)"
     ).fetchone()
-    if orphans and orphans[0]:
-        skipped[SIDECAR] = orphans[0]
-    location_columns = ", ".join(f"i.{named(column)}" for column in LOCATION.names)
-    if settings.captions is None:
-        query = f"SELECT {location_columns} FROM ({query}) i"
-    else:
-        query, more = _with_captions(query, location_columns, settings, connection)
-        notes += more
-    return Listing(query, order="key, path", skipped=dict(skipped), notes=notes)
+    notes = []
+    if orphans:
+        notes.append(f"{orphans.total()} caption files belong to no picture: {counted(orphans)}")
+    if spare and spare[0]:
+        notes.append(f"{spare[0]} caption files stand beside a picture that has another one")
+    return notes, orphans
+
+
+def _endings(query: str, connection: duckdb.DuckDBPyConnection) -> Counter[str]:
+    """Caption files by their ending."""
+    found = connection.execute(f"SELECT suffix, count(*) FROM ({query}) GROUP BY suffix")
+    return Counter(dict(found.fetchall()))
 
 
 def _nothing(location: Location, skipped: Counter[str], notes: list[str]) -> str:
@@ -113,114 +186,3 @@ def _nothing(location: Location, skipped: Counter[str], notes: list[str]) -> str
             f"Images are: {allowed}{hint}",
         ]
     )
-
-
-def _with_sidecars(images: Path, texts: Path) -> str:
-    """SQL of the images, each with the size of the text beside it."""
-    columns = ", ".join(
-        f"i.{named(column)}" for column in LOCATION.names if column != "caption_size"
-    )
-    return (
-        f"SELECT {columns}, t.caption_size, i.stem FROM read_parquet({quoted(str(images))}) i "
-        f"LEFT JOIN read_parquet({quoted(str(texts))}) t ON t.stem = i.stem"
-    )
-
-
-def _with_captions(
-    query: str,
-    location_columns: str,
-    settings: IngestSettings,
-    connection: duckdb.DuckDBPyConnection,
-) -> tuple[str, list[str]]:
-    """Joins the captions table to the images by relative path."""
-    assert settings.captions is not None
-    table = list_query(
-        [absolute(settings.captions)], settings.storage_options, connection, "ingest.captions"
-    )
-    columns = list(described(connection, table))
-    where = f"ingest.captions={settings.captions!r}"
-    file = chosen_column(columns, settings.file_column, FILE_COLUMNS, where, "file_column")
-    caption = found_column(
-        columns, settings.caption_column, CAPTION_COLUMNS, where, "caption_column"
-    )
-    select, binary = upstream_columns(
-        connection, table, special={"caption": caption}, leave_out=[file]
-    )
-    # A file that is named twice takes its first row.
-    first = (
-        f"SELECT regexp_replace(CAST({named(file)} AS VARCHAR), '^(\\./)+', '') AS file"
-        f"{', ' + select if select else ''} FROM ({table}) "
-        "QUALIFY row_number() OVER (PARTITION BY file) = 1"
-    )
-    values = [name for name in described(connection, first) if name != "file"]
-    joined = (
-        f"SELECT {location_columns}{''.join(f', c.{named(name)}' for name in values)} "
-        f"FROM ({query}) i LEFT JOIN ({first}) c ON c.file = i.key"
-    )
-    counts = connection.execute(
-        f"SELECT (SELECT count(*) FROM ({table})), (SELECT count(*) FROM ({first})), "
-        f"(SELECT count(*) FROM ({first}) c SEMI JOIN ({query}) i ON c.file = i.key)"
-    ).fetchone()
-    assert counts is not None
-    rows, files, matched = counts
-    if not matched:
-        raise RequestError(
-            f"{where}: none of its {rows} rows names an image of the folder in column {file!r}; "
-            "names are paths relative to ingest.source, with forward slashes"
-        )
-    notes = []
-    if rows > files:
-        notes.append(
-            f"{rows - files} rows of the captions table name a file again (the first counts)"
-        )
-    if files > matched:
-        notes.append(f"{files - matched} rows of the captions table name no image of the folder")
-    if binary:
-        notes.append(f"binary columns left out: {', '.join(binary)}")
-    return joined, notes
-
-
-def _files(root: Store, links: Counter[str]) -> Iterator[tuple[bytes, int]]:
-    """All files below the root, in no order: path relative to it, size in bytes."""
-    if root.local:
-        top = Path(root.root or "/").resolve()
-        yield from _local_files(os.fsencode(top), b"", os.fsencode(top), links)
-        return
-    pending = [""]
-    while pending:
-        folder = pending.pop()
-        entries: list[dict[str, Any]] = with_retries(
-            lambda at=folder: root.fs.ls(root.path(at), detail=True)  # type: ignore[misc]
-        )
-        for entry in entries:
-            name = entry["name"].rstrip("/").rsplit("/", 1)[-1]
-            path = f"{folder}/{name}" if folder else name
-            if not name or name.startswith(".") or entry["name"].rstrip("/") == root.path(folder):
-                continue
-            if entry["type"] == "directory":
-                pending.append(path)
-            else:
-                yield path.encode("utf-8", "surrogateescape"), int(entry.get("size") or 0)
-
-
-def _local_files(
-    folder: bytes, prefix: bytes, top: bytes, links: Counter[str]
-) -> Iterator[tuple[bytes, int]]:
-    """The files below a local folder; links that are not followed are counted."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith(b"."):
-                continue
-            path = prefix + entry.name
-            if entry.is_symlink():
-                target = os.path.realpath(entry.path)
-                if not target.startswith(top.rstrip(b"/") + b"/"):
-                    links["symbolic links lead out of the folder and were not followed"] += 1
-                    continue
-                if not os.path.isfile(target):  # noqa: PTH113 - bytes
-                    links["symbolic links to folders or to nothing were not followed"] += 1
-                    continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _local_files(entry.path, path + b"/", top, links)
-            elif entry.is_file():
-                yield path, entry.stat().st_size

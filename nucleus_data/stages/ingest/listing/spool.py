@@ -37,6 +37,11 @@ LOCATION = pa.schema(
         ("retryable", pa.bool_()),
     ]
 )
+# Of folders alone: the sidecars' own paths. A claim has them if one is not `<stem>.txt`.
+SIDECARS = ("caption_path", "json_path")
+# When a listed file, and what stands beside it, last changed. No claim has them: what lies in a
+# corpus does not depend on clocks.
+CHANGED, BESIDE_CHANGED = "changed", "beside_changed"
 PREFIX = "source."
 
 

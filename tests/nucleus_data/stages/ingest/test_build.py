@@ -58,7 +58,6 @@ def test_a_kill_between_the_tar_and_the_records(corpus, tmp_path, monkeypatch):
             "failed": 1,
             "bytes": 2 * len(tiny()),
             "reasons": {"empty_file": 1},
-            "unread": {},
         }
     ]
     assert tree(tmp_path / "corpus") == tree(tmp_path / "reference")

@@ -1,0 +1,120 @@
+"""Walks a folder of images: every file below it, and in words what was not looked at."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from nucleus_data.corpus.store import Store, with_retries
+
+HIDDEN = "hidden files and folders (a leading dot) were left out"
+OUTSIDE = "symbolic links lead out of the folder and were not followed"
+NOWHERE = "symbolic links to folders or to nothing were not followed"
+SPECIAL = "sockets, pipes and devices were left out"
+UNREADABLE = "files and folders could not be looked at"
+# What fsspec's file systems call the time when an object was written.
+_TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
+
+
+@dataclass(frozen=True)
+class File:
+    """A file below a folder.
+
+    Attributes:
+        path: Relative to the folder, with slashes, as the file system's own bytes.
+        size: Bytes.
+        changed: When its content or its place last changed, in seconds; None if that is not told.
+    """
+
+    path: bytes
+    size: int
+    changed: float | None
+
+
+def walk(root: Store, left_out: Counter[str]) -> Iterator[File]:
+    """All files below a folder, in no order; what is left out is counted by its reason."""
+    if root.local:
+        yield from _local(os.fsencode(Path(root.root or "/").resolve()), left_out)
+        return
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        entries: list[dict[str, Any]] = with_retries(
+            lambda at=folder: root.fs.ls(root.path(at), detail=True)  # type: ignore[misc]
+        )
+        for entry in entries:
+            name = entry["name"].rstrip("/").rsplit("/", 1)[-1]
+            path = f"{folder}/{name}" if folder else name
+            if not name or entry["name"].rstrip("/") == root.path(folder):
+                continue
+            if name.startswith("."):
+                left_out[HIDDEN] += 1
+            elif entry["type"] == "directory":
+                pending.append(path)
+            else:
+                size = int(entry.get("size") or 0)
+                yield File(path.encode("utf-8", "surrogateescape"), size, told_time(entry))
+
+
+def told_time(entry: Mapping[str, Any]) -> float | None:
+    """When an object was written, as its store's listing tells it, in seconds."""
+    for name in _TIMES:
+        value = entry.get(name)
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, int | float):
+            return float(value)
+    return None
+
+
+def changed_at(status: os.stat_result) -> float:
+    """When a file's content or its place last changed.
+
+    A copy may bring its old modification time with it; the time of its inode, nobody sets.
+    """
+    return max(status.st_mtime, status.st_ctime)
+
+
+def _local(top: bytes, left_out: Counter[str]) -> Iterator[File]:
+    # A list and no recursion: folders may lie deeper than Python's stack.
+    pending = [b""]
+    while pending:
+        prefix = pending.pop()
+        try:
+            with os.scandir(top + b"/" + prefix) as entries:
+                listed = list(entries)
+        except OSError:
+            if not prefix:
+                raise
+            left_out[UNREADABLE] += 1
+            continue
+        for entry in listed:
+            path = prefix + entry.name
+            if entry.name.startswith(b"."):
+                left_out[HIDDEN] += 1
+            elif entry.is_dir(follow_symlinks=False):
+                pending.append(path + b"/")
+            elif (reason := _refused(entry, top)) is not None:
+                left_out[reason] += 1
+            else:
+                try:
+                    status = entry.stat()
+                except OSError:
+                    left_out[UNREADABLE] += 1
+                else:
+                    yield File(path, status.st_size, changed_at(status))
+
+
+def _refused(entry: os.DirEntry[bytes], top: bytes) -> str | None:
+    """Why something that is no folder is not read as a file."""
+    if entry.is_symlink():
+        target = os.path.realpath(entry.path)
+        if not target.startswith(top.rstrip(b"/") + b"/"):
+            return OUTSIDE
+        if not os.path.isfile(target):  # noqa: PTH113 - bytes
+            return NOWHERE
+        return None
+    return None if entry.is_file() else SPECIAL
