@@ -1,7 +1,7 @@
 """Fields of JSON files as upstream columns: how many, how deep, and under which names.
 
 A picture has at most `MOST_COLUMNS` of them, the first of its JSON file, and so has a shard: those
-that most of its pictures have, and of equals those that come first by name. What is left out is
+that most of its pictures have, and of equals those of the smallest files. What is left out is
 counted in `source.columns_left_out`. (A part of a table with a column for every field that
 20,000 files make up can be neither written nor read in time.)
 """
@@ -62,10 +62,15 @@ def chosen_columns(rows: Iterable[Mapping[str, Any]], ours: Iterable[str]) -> se
         rows: The columns that were found beside each picture.
         ours: Columns that are kept whatever their number.
     """
-    counts = Counter(name for row in rows for name in row)
+    counts: Counter[str] = Counter()
+    fewest: dict[str, int] = {}
+    for row in rows:
+        counts.update(row.keys())
+        for name in row:
+            fewest[name] = min(len(row), fewest.get(name, len(row)))
     always = {LEFT_OUT, *ours}
     kept, lower = always & counts.keys(), {name.lower() for name in always}
-    others = sorted(counts.keys() - always, key=lambda name: (-counts[name], name))
+    others = sorted(counts.keys() - always, key=lambda n: (-counts[n], fewest[n], n))
     room = MOST_COLUMNS
     for name in others:
         if room and name.lower() not in lower:

@@ -12,7 +12,9 @@ A picture that is no plain file (a link, a sparse file, a damaged size) is a rec
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from io import BytesIO
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -85,7 +87,7 @@ def list_tars(
     Raises:
         RequestError: There is no image; the message says what there is.
     """
-    leftover = Leftover()
+    leftover = Leftover(Counter(location.others))
     names = location.files
     query, count = tar_rows(location.root, names, folder, "tars", connection, limit, leftover)
     skipped = dict(leftover.skipped)
@@ -153,8 +155,14 @@ def _spool(
 ) -> int:
     """Writes down a tar's pictures and texts, and its damage as a row; returns the pictures."""
     pictures, place, run, last = 0, 0, 0, None
-    with root.fs.open(root.path(name), "rb") as file:
-        walk = TarWalk(file, root.size(name))
+    damage: str | None = None
+    with ExitStack() as stack:
+        walk = TarWalk(BytesIO(), 0)
+        try:
+            file = stack.enter_context(root.fs.open(root.path(name), "rb"))
+            walk = TarWalk(file, root.size(name))
+        except (IsADirectoryError, PermissionError) as error:
+            damage = f"the tar cannot be opened: {error.strerror}"
         for place, member in enumerate(walk.members()):
             if member.key != last:
                 run, last = run + 1, member.key
@@ -177,7 +185,8 @@ def _spool(
                     "problem": member.problem,
                 }
             )
-    if walk.damage is not None:
+    damage = damage or walk.damage
+    if damage is not None:
         rows.add(
             {
                 "tar": tar,
@@ -185,7 +194,7 @@ def _spool(
                 "key": f"{tar_label(name)}.tar",
                 "path": name.encode("utf-8", "surrogateescape"),
                 "error": TRUNCATED,
-                "detail": walk.damage,
+                "detail": damage,
                 "retryable": False,
             }
         )
