@@ -21,10 +21,26 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.corpus.tables import PREFIX, encode_part
 from nucleus_data.errors import CorpusError
-from nucleus_data.stages.ingest.listing.spool import BESIDE_CHANGED, CHANGED
+from nucleus_data.stages.ingest.listing.spool import BESIDE_CHANGED, CHANGED, LOCATION, SIDECARS
+from nucleus_data.stages.ingest.listing.spool import PREFIX as SOURCE
+from nucleus_data.stages.ingest.listing.walk import told_time
+from nucleus_data.stages.ingest.plain_texts import without_empty
 
 BATCH = 10_000
 FOLDER = "claims"
+# What an ingest of the same source compares with what is listed now.
+CLAIMED_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("shard", pa.int32()),
+        ("row", pa.int32()),
+        ("claimed", pa.float64()),
+        ("caption", pa.string()),
+        *((name, LOCATION.field(name).type) for name in LOCATION.names),
+        *((name, pa.binary()) for name in SIDECARS),
+    ]
+)
+_CAPTION = SOURCE + "caption"
 NEVER_CLAIMED = ("position", CHANGED, BESIDE_CHANGED)
 RETRY_SHARD, RETRY_ROW = "retry_shard", "retry_row"
 
@@ -98,10 +114,45 @@ def read_origin(corpus: Corpus, number: int) -> Origin:
         return _origin(number, pq.read_schema(file))
 
 
-def claimed_ids(corpus: Corpus, number: int) -> Iterator[pa.RecordBatch]:
-    """The ids of a claim, in batches of one column `id`."""
+def claimed_rows(corpus: Corpus, number: int, time: float | None) -> Iterator[pa.Table]:
+    """The rows of a claim as `CLAIMED_SCHEMA`, in batches; columns that it lacks are null.
+
+    Args:
+        corpus: The corpus.
+        number: The claim's number.
+        time: When it was written (`claim_times`).
+    """
     with _opened(corpus.store, number) as file:
-        yield from pq.ParquetFile(file).iter_batches(columns=["id"])
+        claim = pq.ParquetFile(file)
+        there = [name for name in CLAIMED_SCHEMA.names if name in claim.schema_arrow.names]
+        captioned = _CAPTION in claim.schema_arrow.names
+        for batch in claim.iter_batches(columns=[*there, *([_CAPTION] if captioned else [])]):
+            given = {
+                "shard": pa.array([number] * len(batch), pa.int32()),
+                "claimed": pa.array([time] * len(batch), pa.float64()),
+                "caption": batch.column(_CAPTION) if captioned else pa.nulls(len(batch)),
+                **{name: batch.column(name) for name in there},
+            }
+            yield pa.table(
+                [
+                    given.get(field.name, pa.nulls(len(batch))).cast(field.type)
+                    for field in CLAIMED_SCHEMA
+                ],
+                CLAIMED_SCHEMA,
+            )
+
+
+def claim_times(store: Store) -> dict[int, float]:
+    """When each claim was written, in seconds, where the store tells it: one listing."""
+    if not claim_numbers(store):
+        return {}
+    entries = with_retries(lambda: store.fs.ls(store.path(FOLDER), detail=True, refresh=True))
+    times = {entry["name"].rsplit("/", 1)[-1]: told_time(entry) for entry in entries}
+    return {
+        int(name.removesuffix(".parquet")): time
+        for name, time in times.items()
+        if name.removesuffix(".parquet").isdigit() and time is not None
+    }
 
 
 def retried_places(corpus: Corpus, number: int) -> list[tuple[int, int]]:
@@ -143,10 +194,10 @@ def chunks(path: Path, most_rows: int, most_bytes: int) -> Iterator[pa.Table]:
             table = table.drop_columns([n for n in NEVER_CLAIMED if n in table.column_names])
             rest = table if rest is None else pa.concat_tables([rest, table])
             while (cut := _cut(rest, most_rows, most_bytes)) is not None:
-                yield rest.slice(0, cut).combine_chunks()
+                yield without_empty(rest.slice(0, cut)).combine_chunks()
                 rest = rest.slice(cut)
         if rest is not None and len(rest):
-            yield rest.combine_chunks()
+            yield without_empty(rest).combine_chunks()
     finally:
         file.close()
 

@@ -105,7 +105,7 @@ def _from_folder(
             yield _too_large(row["size"], most, columns)
             continue
         try:
-            data = _read(root, row["path"], top)
+            data = read_file(root, row["path"], top)
         except FileNotFoundError as error:
             yield Fetched(None, "missing_file", str(error), False, columns)
         except OSError as error:
@@ -115,7 +115,7 @@ def _from_folder(
             yield Fetched(data, columns=columns)
 
 
-def _read(root: Store, path: bytes, top: Path | None) -> bytes:
+def read_file(root: Store, path: bytes, top: Path | None) -> bytes:
     """A file's bytes, given its path below the root."""
     name = path.decode("utf-8", "surrogateescape")
     if top is None:
@@ -157,7 +157,7 @@ def _sidecar(root: Store, path: bytes, size: int, top: Path | None) -> bytes | N
     if size > MOST_JSON:
         return bytes(MOST_JSON + 1)  # too large to be read: told by its size alone
     try:
-        return _read(root, path, top)
+        return read_file(root, path, top)
     except OSError:
         return None
 
@@ -176,7 +176,7 @@ def _from_tars(
                 stack.pop_all().close()
                 opened = row["path"], stack.enter_context(_open_tar(root, row["path"]))
             tar = opened[1]
-            columns = _tar_columns(tar, row, encoding)
+            columns = tar_columns(tar, row, encoding)
             if row["size"] > most:
                 yield _too_large(row["size"], most, columns)
             else:
@@ -208,7 +208,7 @@ def _slice(tar: IO[bytes], offset: int, size: int) -> bytes:
     return data
 
 
-def _tar_columns(tar: IO[bytes], row: dict[str, Any], encoding: str | None) -> dict[str, Any]:
+def tar_columns(tar: IO[bytes], row: dict[str, Any], encoding: str | None) -> dict[str, Any]:
     """The columns of the sidecars; a caption of its own outweighs that of the JSON."""
     columns: dict[str, Any] = {}
     if row["json_size"] is not None:

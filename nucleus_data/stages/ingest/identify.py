@@ -11,6 +11,7 @@ from nucleus_data.hashing import record_id, sample_unit
 from nucleus_data.stages.ingest.listing.formats import extension
 from nucleus_data.stages.ingest.listing.locate import Location
 from nucleus_data.stages.ingest.listing.spool import BATCH, Listing, quoted
+from nucleus_data.stages.ingest.plain_texts import with_plain_texts
 
 
 def identified(
@@ -74,6 +75,7 @@ def _with_ids(table: pa.Table, listing: Listing, source: str) -> pa.Table:
         place = table.column_names.index("extension")
         table = table.set_column(place, "extension", pa.array(declared, pa.string()))
     table = table.set_column(table.column_names.index("key"), "key", pa.array(keys, pa.string()))
+    table = with_plain_texts(table)
     ids = pa.array([record_id(source, key) for key in keys], pa.string())
     table = table.add_column(0, pa.field("id", pa.string(), nullable=False), ids)
     return table.add_column(1, "source", pa.array([source] * len(table), pa.string()))

@@ -9,16 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.errors import RequestError
+from nucleus_data.stages.ingest.changes import Changes, find_changes
 from nucleus_data.stages.ingest.claims import (
+    CLAIMED_SCHEMA,
     Origin,
     chunks,
     claim_numbers,
-    claimed_ids,
+    claim_times,
+    claimed_rows,
     create_claim,
     read_origin,
 )
@@ -32,8 +34,6 @@ from nucleus_data.stages.ingest.listing.spool import BATCH, Listing, connect, qu
 from nucleus_data.stages.ingest.listing.tars import list_tars
 from nucleus_data.stages.ingest.listing.urls import list_urls
 from nucleus_data.stages.ingest.settings import IngestSettings, Kind
-
-ID_SCHEMA = pa.schema([("id", pa.string())])
 
 
 @dataclass
@@ -51,6 +51,7 @@ class IngestPlan:
         todo: Numbers of all claimed shards of this source whose records are not committed yet.
         skipped: Extension -> number of files that are no images.
         notes: Sentences for people.
+        changes: What became of rows that the corpus has.
     """
 
     source: str
@@ -63,6 +64,7 @@ class IngestPlan:
     todo: list[int] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    changes: Changes = field(default_factory=Changes)
 
     def lines(self) -> list[str]:
         """The plan in words, for people."""
@@ -71,7 +73,7 @@ class IngestPlan:
             f"corpus, {self.new} new in {self.new_shards} image shards"
         )
         other = [f"other files, not images: {counted(self.skipped)}"] if self.skipped else []
-        return [first, *other, *self.notes]
+        return [first, *other, *self.notes, *self.changes.lines()]
 
 
 def plan_ingest(
@@ -121,11 +123,16 @@ def plan_ingest(
             # Until no other ingest of the same source claimed rows between our look and our claims.
             while True:
                 seen = set(claim_numbers(corpus.store))
-                known = _known_ids(corpus, seen, origin, settings, folder)
+                known = _known(corpus, seen, origin, settings, folder)
                 fresh = _fresh(candidates, known, folder, connection)
                 if _claim(corpus, seen, fresh, origin, settings, plan, dry_run):
                     break
             plan.already = plan.found - plan.new
+            if known is not None:
+                whole = limit is None and sample is None
+                plan.changes = find_changes(
+                    corpus, location, settings, candidates, known, connection, whole=whole
+                )
     plan.todo = _unfinished(corpus, location.name)
     return plan
 
@@ -154,12 +161,13 @@ def _list(
         raise RequestError(f"ingest.source={settings.source!r} cannot be read: {error}") from error
 
 
-def _known_ids(
+def _known(
     corpus: Corpus, seen: set[int], origin: Origin, settings: IngestSettings, folder: Path
 ) -> Path | None:
-    """Writes the ids in claims of this source to a file; None if there is no such claim."""
+    """Writes the rows in claims of this source to a file; None if there is no such claim."""
     target = folder / "known.parquet"
     target.unlink(missing_ok=True)
+    times = claim_times(corpus.store)
     writer: pq.ParquetWriter | None = None
     try:
         for number in sorted(seen):
@@ -167,9 +175,9 @@ def _known_ids(
             if earlier.source != origin.source:
                 continue
             _check_same_source(earlier, origin, settings)
-            writer = writer or pq.ParquetWriter(target, ID_SCHEMA)
-            for batch in claimed_ids(corpus, number):
-                writer.write_table(pa.Table.from_batches([batch]).cast(ID_SCHEMA))
+            writer = writer or pq.ParquetWriter(target, CLAIMED_SCHEMA)
+            for rows in claimed_rows(corpus, number, times.get(number)):
+                writer.write_table(rows)
     finally:
         if writer is not None:
             writer.close()

@@ -48,6 +48,11 @@ class IngestSettings(BaseModel):
     url_column: str | None = Field(
         None, description="URL column of a URL list; by default one of url, image_url."
     )
+    compare_bytes: bool = Field(
+        False,
+        description="Read all pictures and captions that the corpus has already, to say which "
+        "changed; by default those alone whose size or time is another one.",
+    )
     images_per_shard: int = Field(
         10_000, ge=1, le=1_000_000, description="Upstream rows in one image shard, at most."
     )

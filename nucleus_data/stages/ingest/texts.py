@@ -19,7 +19,7 @@ MOST_BYTES = 4 << 20
 ENCODING, TOO_LONG = "caption_encoding", "caption_too_long"
 
 # The mark of UTF-32 (little end first) begins with that of UTF-16, so it is looked for first.
-_MARKS = (
+MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -60,7 +60,7 @@ def decode(data: bytes, encoding: str | None = None) -> Decoded:
 
 def decoded(data: bytes, encoding: str | None = None) -> str | None:
     """Bytes as text, control characters and all; None if their encoding is not known."""
-    marked = [(mark, name) for mark, name in _MARKS if data.startswith(mark)]
+    marked = [(mark, name) for mark, name in MARKS if data.startswith(mark)]
     for mark, name in marked:
         if (text := _strict(data[len(mark) :], name)) is not None:
             return text

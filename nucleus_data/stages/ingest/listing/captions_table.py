@@ -7,14 +7,13 @@ import duckdb
 from nucleus_data.errors import RequestError
 from nucleus_data.stages.ingest.listing.locate import absolute
 from nucleus_data.stages.ingest.listing.sql import (
-    CAPTION_COLUMNS,
+    caption_column,
     chosen_column,
     described,
-    found_column,
-    list_query,
     named,
     upstream_columns,
 )
+from nucleus_data.stages.ingest.listing.tables import read_tables
 from nucleus_data.stages.ingest.settings import IngestSettings
 
 FILE_COLUMNS = ("file", "file_name", "filename", "file_path", "path", "image")
@@ -41,22 +40,25 @@ def with_captions(
         RequestError: The table cannot be read, lacks a column, or names no image.
     """
     assert settings.captions is not None
-    table = list_query(
-        [absolute(settings.captions)], settings.storage_options, connection, "ingest.captions"
-    )
-    columns = list(described(connection, table))
     where = f"ingest.captions={settings.captions!r}"
+    upstream = read_tables(
+        [absolute(settings.captions)],
+        settings.storage_options,
+        connection,
+        "ingest.captions",
+        folder,
+        settings.caption_encoding,
+    )
+    table = upstream.query
+    kinds = described(connection, table)
+    columns = list(kinds)
     file = chosen_column(columns, settings.file_column, FILE_COLUMNS, where, "file_column")
-    caption = found_column(
-        columns, settings.caption_column, CAPTION_COLUMNS, where, "caption_column"
-    )
-    select, binary = upstream_columns(
-        connection, table, special={"caption": caption}, leave_out=[file]
-    )
+    caption = caption_column(kinds, settings.caption_column, where)
+    found = upstream_columns(connection, table, special={"caption": caption}, leave_out=[file])
     # A file that is named twice takes its first row.
     first = (
         f"SELECT regexp_replace(CAST({named(file)} AS VARCHAR), '^(\\./)+', '') AS file"
-        f"{', ' + select if select else ''} FROM ({table}) "
+        f"{', ' + found.select if found.select else ''} FROM ({table}) "
         "QUALIFY row_number() OVER (PARTITION BY file) = 1"
     )
     values = [name for name in described(connection, first) if name != "file"]
@@ -75,13 +77,11 @@ def with_captions(
             f"{where}: none of its {rows} rows names an image of the folder in column {file!r}; "
             "names are paths relative to ingest.source, with forward slashes"
         )
-    notes = []
+    notes = upstream.notes("the captions table")
     if rows > files:
         notes.append(
             f"{rows - files} rows of the captions table name a file again (the first counts)"
         )
     if files > matched:
         notes.append(f"{files - matched} rows of the captions table name no image of the folder")
-    if binary:
-        notes.append(f"binary columns left out: {', '.join(binary)}")
-    return joined, notes
+    return joined, [*notes, *found.notes()]

@@ -22,7 +22,12 @@ from nucleus_data.errors import RequestError
 from nucleus_data.stages.ingest.listing.formats import extension, is_image
 from nucleus_data.stages.ingest.listing.locate import Location
 from nucleus_data.stages.ingest.listing.spool import LOCATION, Listing, Spool, quoted
-from nucleus_data.stages.ingest.listing.sql import named, upstream_columns
+from nucleus_data.stages.ingest.listing.sql import (
+    caption_column,
+    described,
+    named,
+    upstream_columns,
+)
 from nucleus_data.stages.ingest.listing.tar_walk import Member, TarWalk
 from nucleus_data.stages.ingest.listing.tars import TRUNCATED, Leftover, tar_label, tar_rows
 from nucleus_data.stages.ingest.reasons import download_reason, is_retryable
@@ -41,6 +46,7 @@ def list_img2dataset(
     """
     leftover = Leftover()
     skipped = leftover.skipped
+    notes: list[str] = []
     count, queries = 0, []
     for number, name in enumerate(location.files):
         left = None if limit is None else limit - count
@@ -58,7 +64,7 @@ def list_img2dataset(
             upstream.write_bytes(location.root.read(table))
             with spool:
                 spool.add_all(_shard_rows(location.root, name, upstream, skipped), left)
-            queries.append(_joined(spool.path, upstream, connection))
+            queries.append(_joined(spool.path, upstream, name, notes, connection))
             count += spool.count
     if not count:
         raise RequestError(f"ingest.source={location.uri!r}: img2dataset left no row there")
@@ -69,21 +75,29 @@ def list_img2dataset(
         connection.execute(f"COPY ({query}) TO {quoted(str(part))} (FORMAT parquet)")
         parts.append(quoted(str(part)))
     query = f"SELECT * FROM read_parquet([{', '.join(parts)}], union_by_name = true)"
-    return Listing(query, skipped=dict(skipped), notes=leftover.notes())
+    return Listing(query, skipped=dict(skipped), notes=[*notes, *leftover.notes()])
 
 
-def _joined(spool: Path, upstream: Path, connection: duckdb.DuckDBPyConnection) -> str:
+def _joined(
+    spool: Path,
+    upstream: Path,
+    name: str,
+    notes: list[str],
+    connection: duckdb.DuckDBPyConnection,
+) -> str:
     """A shard's rows with the columns of its Parquet file."""
     query = f"SELECT * FROM read_parquet({quoted(str(upstream))})"
-    columns = pq.read_schema(upstream).names
-    caption = "caption" if "caption" in columns else None
-    select, _ = upstream_columns(connection, query, special={"caption": caption})
+    kinds = described(connection, query)
+    asked = "caption" if "caption" in kinds else None
+    caption = asked and caption_column(kinds, asked, tar_label(name) + ".parquet")
+    found = upstream_columns(connection, query, special={"caption": caption})
+    notes += [f"{tar_label(name)}.parquet: {note}" for note in found.notes()]
     location = ", ".join(f"s.{named(column)}" for column in LOCATION.names)
     rows = f"SELECT *, row_number() OVER () AS place FROM read_parquet({quoted(str(spool))})"
     # img2dataset's own keys are numbers: what follows the last slash is the key.
     return (
         f"SELECT {location}, u.* EXCLUDE (match) FROM ({rows}) s LEFT JOIN "
-        f"(SELECT CAST(key AS VARCHAR) AS match, {select} FROM ({query}) "
+        f"(SELECT CAST(key AS VARCHAR) AS match, {found.select} FROM ({query}) "
         "QUALIFY row_number() OVER (PARTITION BY key) = 1) u "
         "ON u.match = split_part(s.key, '/', -1) ORDER BY s.place"
     )

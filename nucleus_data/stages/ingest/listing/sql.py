@@ -1,55 +1,16 @@
 """SQL over upstream tables: URL lists and captions tables, whatever their columns and types."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import duckdb
+import pyarrow as pa
 
-from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.ingest.listing.spool import PREFIX, quoted
+from nucleus_data.stages.ingest.listing.spool import PREFIX
 
 CAPTION_COLUMNS = ("caption", "text", "captions", "alt", "alt_text")
-
-
-def list_query(
-    paths: Sequence[str],
-    storage_options: Mapping[str, Any],
-    connection: duckdb.DuckDBPyConnection,
-    where: str,
-) -> str:
-    """SQL that reads Parquet, CSV or TSV files, in their order.
-
-    Types in a CSV are found by looking at all of it, so that no later row contradicts them; its
-    first line names the columns.
-
-    Raises:
-        RequestError: A file is missing or damaged, or of another kind.
-    """
-    for path in paths:
-        store = Store(path, storage_options)
-        if not store.exists(""):
-            raise RequestError(f"{where}: there is no file {path!r}")
-        if not store.local:
-            connection.register_filesystem(store.fs)
-    names = "[" + ", ".join(quoted(path) for path in paths) + "]"
-    suffixes = {path.rsplit(".", 1)[-1].lower() for path in paths}
-    if suffixes == {"parquet"}:
-        query = f"SELECT * FROM read_parquet({names}, union_by_name = true)"
-    elif suffixes <= {"csv", "tsv"}:
-        query = (
-            f"SELECT * FROM read_csv({names}, header = true, sample_size = -1, "
-            "union_by_name = true)"
-        )
-    else:
-        raise RequestError(
-            f"{where}: cannot read {paths[0]!r}. Allowed: .parquet, .csv, .tsv (one kind at a time)"
-        )
-    try:
-        described(connection, query)
-    except duckdb.Error as error:
-        raise RequestError(f"{where}: {paths[0]!r} cannot be read: {error}") from error
-    return query
 
 
 def chosen_column(
@@ -97,16 +58,40 @@ def named(column: str) -> str:
     return '"' + column.replace('"', '""') + '"'
 
 
+@dataclass(frozen=True)
+class Columns:
+    """A query's columns as upstream data.
+
+    Attributes:
+        select: The select list: each as `source.NAME`; empty, or without a comma at its end.
+        binary: Columns that hold binary values, and are left out.
+        as_json: Columns of types that a table of records cannot have, kept as JSON text.
+    """
+
+    select: str
+    binary: list[str]
+    as_json: list[str]
+
+    def notes(self) -> list[str]:
+        """Sentences about what is not kept as it was, for people."""
+        return [
+            f"{what}: {', '.join(columns)}"
+            for what, columns in (
+                ("binary columns left out", self.binary),
+                ("columns kept as JSON text", self.as_json),
+            )
+            if columns
+        ]
+
+
 def upstream_columns(
     connection: duckdb.DuckDBPyConnection,
     query: str,
     *,
     special: Mapping[str, str | None],
     leave_out: Sequence[str] = (),
-) -> tuple[str, list[str]]:
-    """SQL that selects a query's columns as `source.NAME`, of plain types.
-
-    Lists and structures become JSON text; binary columns are left out.
+) -> Columns:
+    """SQL that selects a query's columns as `source.NAME`; lists and structures stay what they are.
 
     Args:
         connection: DuckDB.
@@ -114,27 +99,65 @@ def upstream_columns(
         special: Our name (`caption`, `url`) -> the column that takes it, if there is one. Another
             column of that very name becomes `NAME_upstream`.
         leave_out: Columns that are not upstream data.
-
-    Returns:
-        The select list (empty, or without a comma at its end), and the binary columns left out.
     """
-    items, binary = [], []
-    taken = {ours for ours, column in special.items() if column is not None}
+    items: list[str] = []
+    found = Columns("", [], [])
+    taken = {ours for ours, column in special.items() if column is not None} | {"caption_error"}
     ours_of = {column: ours for ours, column in special.items() if column is not None}
-    for column, kind in described(connection, query).items():
+    kinds = described(connection, query)
+    if special.get("caption") and is_several(kinds[str(special["caption"])]):
+        taken.add("captions")
+    nested = [column for column, kind in kinds.items() if _is_nested(kind)]
+    types = _arrow_types(connection, query, nested)
+    for column, kind in kinds.items():
         if column in leave_out:
-            continue
-        if kind == "BLOB":
-            binary.append(column)
             continue
         name = ours_of.get(column)
         if name is None:
             name = f"{column}_upstream" if column.lower() in taken else column
-        value = _plain(named(column), kind)
+        value = named(column)
         if name == "caption":
-            value = f"nullif(trim(CAST({named(column)} AS VARCHAR), e' \\t\\r\\n'), '')"
+            value = _caption(value, kind)
+        elif kind == "BLOB" or (column in types and _holds(types[column], pa.types.is_binary)):
+            found.binary.append(column)
+            continue
+        elif column in types and _holds(types[column], _is_odd):
+            found.as_json.append(column)
+            value = f"CAST(to_json({value}) AS VARCHAR)"
+        elif column not in types:
+            value = _plain(value, kind)
         items.append(f"{value} AS {named(PREFIX + name)}")
-    return ", ".join(items), binary
+    return replace(found, select=", ".join(items))
+
+
+def caption_column(kinds: Mapping[str, str], asked: str | None, where: str) -> str | None:
+    """The column of captions: the one asked for, else the first usual one that may hold captions.
+
+    Args:
+        kinds: Column -> DuckDB type.
+        asked: `ingest.caption_column`.
+        where: What messages call the table.
+
+    Raises:
+        RequestError: The one asked for is not there, or holds neither texts nor lists of texts.
+    """
+    possible = [
+        column
+        for column, kind in kinds.items()
+        if kind != "BLOB" and (is_several(kind) or not _is_nested(kind))
+    ]
+    if asked is not None and asked in kinds and asked not in possible:
+        raise RequestError(
+            f"ingest.caption_column={asked!r}: in {where} that column is of type {kinds[asked]}; "
+            "captions are texts, or lists of texts"
+        )
+    columns = list(kinds) if asked is not None else possible
+    return found_column(columns, asked, CAPTION_COLUMNS, where, "caption_column")
+
+
+def is_several(kind: str) -> bool:
+    """Whether a DuckDB type is a list of texts."""
+    return re.fullmatch(r"VARCHAR\[\d*\]", kind) is not None
 
 
 def described(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, str]:
@@ -142,13 +165,49 @@ def described(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, st
     return {row[0]: row[1] for row in connection.execute(f"DESCRIBE {query}").fetchall()}
 
 
+def _caption(value: str, kind: str) -> str:
+    """SQL of a caption column: a text without outer white space, or a list of texts."""
+    if is_several(kind):
+        return f"CAST({value} AS VARCHAR[])"
+    return f"nullif(trim(CAST({value} AS VARCHAR), e' \\t\\r\\n'), '')"
+
+
 def _plain(value: str, kind: str) -> str:
     """SQL of a value in a type that every part of `records` can have."""
-    if kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION", "VARIANT")):
-        return f"CAST(to_json({value}) AS VARCHAR)"
     if kind.startswith("DECIMAL"):
         return f"CAST({value} AS DOUBLE)"
     integers = {"BIGINT", "INTEGER", "SMALLINT", "TINYINT"}
     integers |= {f"U{name}" for name in integers}
     plain = integers | {"BOOLEAN", "FLOAT", "DOUBLE", "VARCHAR", "DATE"}
     return value if kind in plain or kind.startswith("TIMESTAMP") else f"CAST({value} AS VARCHAR)"
+
+
+def _is_nested(kind: str) -> bool:
+    return kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION", "VARIANT"))
+
+
+def _arrow_types(
+    connection: duckdb.DuckDBPyConnection, query: str, columns: Sequence[str]
+) -> dict[str, pa.DataType]:
+    """The Arrow types of some columns."""
+    if not columns:
+        return {}
+    wanted = ", ".join(named(column) for column in columns)
+    found = connection.sql(f"SELECT {wanted} FROM ({query}) LIMIT 0").to_arrow_table()
+    return {column: found.schema.field(i).type for i, column in enumerate(columns)}
+
+
+def _holds(kind: pa.DataType, wanted: Callable[[pa.DataType], bool]) -> bool:
+    """Whether a type, or one inside it, is of some kind."""
+    inner = [kind.field(i).type for i in range(kind.num_fields)]
+    return wanted(kind) or any(_holds(each, wanted) for each in inner)
+
+
+def _is_odd(kind: pa.DataType) -> bool:
+    """Whether a table of records cannot have a type."""
+    known = (
+        pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_string,
+        pa.types.is_date, pa.types.is_timestamp, pa.types.is_list, pa.types.is_fixed_size_list,
+        pa.types.is_struct, pa.types.is_map,
+    )  # fmt: skip
+    return not any(each(kind) for each in known)

@@ -133,7 +133,7 @@ class TarWalk:
             member = _member(info, start, common, extended)
             extended = _Extended()
             place = start
-            if info.isreg() or info.type not in tarfile.SUPPORTED_TYPES:
+            if _has_bytes(info):
                 if start + member.size > self.size:
                     name = _shown(member.name)
                     self.damage = f"the tar ends at byte {self.size}, inside {name}"
@@ -231,11 +231,18 @@ def _member(info: tarfile.TarInfo, start: int, common: _Extended, extended: _Ext
         problem = f"of the type {info.type!r}, which is no file"
     elif any(key.startswith("GNU.sparse.") for key in said):
         problem = "a sparse file"
+    if not _has_bytes(info):
+        size = 0
     name = name.rstrip("/")
     if len(name) > MOST_NAME:
         problem = f"its name has {len(name)} characters (at most {MOST_NAME})"
         name = f"{name[:1000]}…{name[-20:]}"
     return Member(name, start, size, problem)
+
+
+def _has_bytes(info: tarfile.TarInfo) -> bool:
+    """Whether bytes follow a header; the size that a link or a device claims means nothing."""
+    return info.isreg() or info.type not in tarfile.SUPPORTED_TYPES
 
 
 def _pax(data: bytes) -> tuple[dict[str, str], str | None]:

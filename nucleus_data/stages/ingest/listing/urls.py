@@ -1,7 +1,8 @@
 """URL lists: Parquet, CSV or TSV with a URL column, or text with one URL a line.
 
 A record's key is its URL and `#` and the number of the URL's earlier occurrences in the list.
-All other columns become `source.NAME`.
+All other columns become `source.NAME`. A row of a CSV that cannot be read (a comma too many) is a
+record without a picture: `damaged_row`, with its file and line.
 """
 
 from collections.abc import Iterator
@@ -14,17 +15,18 @@ from nucleus_data.errors import RequestError
 from nucleus_data.stages.ingest.listing.locate import Location
 from nucleus_data.stages.ingest.listing.spool import LOCATION, Listing, Spool, quoted
 from nucleus_data.stages.ingest.listing.sql import (
-    CAPTION_COLUMNS,
+    caption_column,
     chosen_column,
     described,
-    found_column,
-    list_query,
     named,
     upstream_columns,
 )
+from nucleus_data.stages.ingest.listing.tables import DamagedRow, read_tables, utf8_copy
 from nucleus_data.stages.ingest.settings import IngestSettings
 
 URL_COLUMNS = ("url", "image_url", "urls", "link")
+DAMAGED = "damaged_row"
+MOST_KEY = 1000  # characters
 
 
 def list_urls(
@@ -40,40 +42,42 @@ def list_urls(
         RequestError: A file cannot be read, there is no URL column or no row.
     """
     text = [name.lower().endswith(".txt") for name in location.files]
-    notes: list[str] = []
     if all(text):
         spool = Spool(folder / "urls.parquet", LOCATION)
         with spool:
-            spool.add_all(_lines(location), limit)
+            spool.add_all(_lines(location, folder, settings.caption_encoding), limit)
         query = f'SELECT *, url AS "source.url" FROM read_parquet({quoted(str(spool.path))})'
+        listing = Listing(query, separator="#", number_all=True)
     elif any(text):
         raise RequestError(
             f"ingest.source={settings.source!r} matches text files and tables; name one kind"
         )
     else:
-        query, binary = _table(location, settings, connection, limit)
-        if binary:
-            notes.append(f"binary columns left out: {', '.join(binary)}")
-    if connection.execute(f"SELECT 1 FROM ({query}) LIMIT 1").fetchone() is None:
+        listing = _table(location, settings, folder, connection, limit)
+    if connection.execute(f"SELECT 1 FROM ({listing.query}) LIMIT 1").fetchone() is None:
         raise RequestError(f"ingest.source={settings.source!r}: the URL list has no row")
-    return Listing(query, separator="#", number_all=True, notes=notes)
+    return listing
 
 
 def _table(
     location: Location,
     settings: IngestSettings,
+    folder: Path,
     connection: duckdb.DuckDBPyConnection,
     limit: int | None,
-) -> tuple[str, list[str]]:
+) -> Listing:
     paths = [location.root.url(name) for name in location.files]
     where = f"ingest.source={settings.source!r}"
-    table = list_query(paths, settings.storage_options, connection, where)
-    columns = list(described(connection, table))
-    url = chosen_column(columns, settings.url_column, URL_COLUMNS, where, "url_column")
-    caption = found_column(
-        columns, settings.caption_column, CAPTION_COLUMNS, where, "caption_column"
-    )
-    select, binary = upstream_columns(connection, table, special={"url": url, "caption": caption})
+    encoding = settings.caption_encoding
+    table = read_tables(paths, settings.storage_options, connection, where, folder, encoding)
+    kinds = described(connection, table.query)
+    notes = table.notes("the list")
+    try:
+        url = chosen_column(list(kinds), settings.url_column, URL_COLUMNS, where, "url_column")
+    except RequestError as error:
+        raise RequestError(". ".join([str(error), *notes])) from None
+    caption = caption_column(kinds, settings.caption_column, where)
+    found = upstream_columns(connection, table.query, special={"url": url, "caption": caption})
     value = f"trim(CAST({named(url)} AS VARCHAR))"
     ours = {"key": f"coalesce({value}, '')", "url": value}
     types = {"int64": "BIGINT", "binary": "BLOB", "bool": "BOOLEAN", "string": "VARCHAR"}
@@ -82,15 +86,31 @@ def _table(
         for field in LOCATION
     ]
     ending = "" if limit is None else f" LIMIT {limit}"
-    return f"SELECT {', '.join(location_columns)}, {select} FROM ({table}){ending}", binary
+    query = f"SELECT {', '.join(location_columns)}, {found.select} FROM ({table.query}){ending}"
+    if table.damaged:
+        if connection.execute(f"SELECT 1 FROM ({table.query}) LIMIT 1").fetchone() is None:
+            raise RequestError(f"{where}: the list has no row that can be read. {notes[0]}")
+        query = f"({query}) UNION ALL BY NAME ({_damaged(table.damaged, folder)})"
+    return Listing(query, separator="#", number_all=True, notes=[*notes, *found.notes()])
 
 
-def _lines(location: Location) -> Iterator[dict[str, Any]]:
+def _damaged(rows: list[DamagedRow], folder: Path) -> str:
+    """SQL of the rows that cannot be read: records without a picture, keyed by what they hold."""
+    spool = Spool(folder / "damaged.parquet", LOCATION)
+    with spool:
+        for row in rows:
+            error = {"error": DAMAGED, "detail": str(row), "retryable": False}
+            spool.add({"key": row.text[:MOST_KEY], **error})
+    return f"SELECT * FROM read_parquet({quoted(str(spool.path))})"
+
+
+def _lines(location: Location, folder: Path, encoding: str | None) -> Iterator[dict[str, Any]]:
     """The URLs of text files, one a line; empty lines are none."""
-    for name in location.files:
-        with location.root.fs.open(
-            location.root.path(name), "r", encoding="utf-8-sig", errors="backslashreplace"
-        ) as lines:
+    for number, name in enumerate(location.files):
+        copy = utf8_copy(location.root, name, folder / f"lines-{number}.txt", encoding)
+        path = location.root.path(name)
+        options: dict[str, Any] = {"encoding": "utf-8-sig", "errors": "backslashreplace"}
+        with copy.open(**options) if copy else location.root.fs.open(path, "r", **options) as lines:
             for line in lines:
                 if url := line.strip():
                     yield {"key": url, "url": url}

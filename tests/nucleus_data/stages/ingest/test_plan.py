@@ -89,7 +89,7 @@ def test_an_ingest_that_loses_a_number_to_its_own_source_looks_again(corpus, tmp
     source = put(tmp_path / "p", {f"{i}.png": tiny(i) for i in range(6)})
     from nucleus_data.stages.ingest import plan as plan_module
 
-    real, raced = plan_module._known_ids, []
+    real, raced = plan_module._known, []
 
     def known_then_race(*arguments):
         known = real(*arguments)
@@ -98,7 +98,7 @@ def test_an_ingest_that_loses_a_number_to_its_own_source_looks_again(corpus, tmp
             plan_ingest(corpus, IngestSettings(source=str(source), images_per_shard=4), limit=4)
         return known
 
-    monkeypatch.setattr(plan_module, "_known_ids", known_then_race)
+    monkeypatch.setattr(plan_module, "_known", known_then_race)
     plan = plan_ingest(corpus, IngestSettings(source=str(source), images_per_shard=2))
     claims = [read_claim(corpus, number) for number in claim_numbers(corpus.store)]
     keys = [key for claim in claims for key in claim.rows["key"].to_pylist()]

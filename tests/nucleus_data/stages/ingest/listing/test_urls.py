@@ -3,9 +3,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.ingest import IngestSettings, plan_ingest
+from nucleus_data.stages.ingest import IngestSettings, build_shard, fetch, plan_ingest
 from nucleus_data.stages.ingest.claims import read_claim
-from tests.support.ingested import url_list
+from nucleus_data.stages.ingest.http.download import Download
+from nucleus_data.stages.ingest.texts import MOST_CHARACTERS
+from tests.support.ingested import rows, tiny, url_list
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv", "tsv", "txt", "folder", "glob"])
@@ -43,7 +45,7 @@ def test_url_lists_of_every_kind(corpus, tmp_path, kind):
         assert claim["source.n"].to_pylist() == [1, 2, 3]
 
 
-def test_columns_become_plain(corpus, tmp_path):
+def test_lists_and_structures_stay_what_they_are(corpus, tmp_path):
     source = url_list(
         tmp_path / "l.parquet",
         ["http://h/a"],
@@ -54,8 +56,8 @@ def test_columns_become_plain(corpus, tmp_path):
     )
     plan = plan_ingest(corpus, IngestSettings(source=source))
     claim = read_claim(corpus, 0).rows
-    assert claim["source.tags"].to_pylist() == ['["x","y"]']
-    assert claim["source.about"].to_pylist() == ['{"k":1}']
+    assert claim["source.tags"].to_pylist() == [["x", "y"]]
+    assert claim["source.about"].to_pylist() == [{"k": 1}]
     assert "source.thumbnail" not in claim.column_names
     assert plan.notes == ["binary columns left out: thumbnail"]
 
@@ -75,3 +77,100 @@ def test_wrong_url_lists_are_refused(corpus, tmp_path):
         plan_ingest(corpus, IngestSettings(source=str(tmp_path / "e.txt")))
     with pytest.raises(RequestError, match="captions is for folders"):
         plan_ingest(corpus, IngestSettings(source=str(tmp_path / "e.txt"), captions="x.csv"))
+
+
+@pytest.mark.parametrize("column", ["caption", "captions"])
+def test_several_captions_of_one_picture(corpus, tmp_path, column):
+    captions = [["a red cat ", "a\0 cat"], [], None, [None, "", "one"]]
+    source = url_list(
+        tmp_path / "l.parquet", [f"http://h/{i}" for i in range(4)], **{column: captions}
+    )
+    plan_ingest(corpus, IngestSettings(source=source))
+    claim = read_claim(corpus, 0).rows
+    assert claim["source.caption"].to_pylist() == ["a red cat", None, None, "one"]
+    assert claim["source.captions"].to_pylist() == [["a red cat", "a cat"], None, None, ["one"]]
+    assert str(claim.schema.field("source.captions").type).startswith("list<")
+    assert "source.caption_error" not in claim.column_names
+
+
+def test_captions_as_json_arrays_in_a_csv(corpus, tmp_path):
+    (tmp_path / "l.csv").write_text(
+        'url,caption\nhttp://h/0,"[""a red cat"", ""a cat""]"\nhttp://h/1,"[a red cat, a cat]"\n'
+    )
+    plan_ingest(corpus, IngestSettings(source=str(tmp_path / "l.csv")))
+    claim = read_claim(corpus, 0).rows
+    assert claim["source.caption"].to_pylist() == ["a red cat", "[a red cat, a cat]"]
+    assert claim["source.captions"].to_pylist() == [["a red cat", "a cat"], None]
+
+
+def test_a_caption_beside_upstreams_own_captions(corpus, tmp_path):
+    source = url_list(
+        tmp_path / "l.parquet", ["http://h/0"], caption=["one"], captions=[["one", "two"]]
+    )
+    plan_ingest(corpus, IngestSettings(source=source))
+    claim = read_claim(corpus, 0).rows
+    assert claim["source.caption"].to_pylist() == ["one"]
+    assert claim["source.captions"].to_pylist() == [["one", "two"]]
+    source = url_list(tmp_path / "m.parquet", ["http://h/0"], text=[["a", "b"]], captions=["c"])
+    plan_ingest(corpus, IngestSettings(source=source))
+    claim = read_claim(corpus, 1).rows
+    assert claim["source.captions"].to_pylist() == [["a", "b"]]
+    assert claim["source.captions_upstream"].to_pylist() == ["c"]
+
+
+def test_control_characters_go_out_of_every_text(corpus, tmp_path):
+    source = url_list(
+        tmp_path / "l.parquet",
+        ["http://h/0", "http://h/1"],
+        caption=["a\0 cat\x1b[31m", "two\nlines\tkept"],
+        title=["x\x9by", None],
+        tags=[["p\0q"], None],
+        about=[{"k": "r\x07s"}, None],
+    )
+    plan_ingest(corpus, IngestSettings(source=source))
+    claim = read_claim(corpus, 0).rows
+    assert claim["source.caption"].to_pylist() == ["a cat[31m", "two\nlines\tkept"]
+    assert claim["source.title"].to_pylist() == ["xy", None]
+    assert claim["source.tags"].to_pylist() == [["pq"], None]
+    assert claim["source.about"].to_pylist() == [{"k": "rs"}, None]
+
+
+def test_a_caption_that_is_too_long_is_a_reason_of_its_row(corpus, tmp_path):
+    captions = ["x" * (MOST_CHARACTERS + 1), "y" * MOST_CHARACTERS]
+    source = url_list(tmp_path / "l.parquet", ["http://h/0", "http://h/1"], caption=captions)
+    plan_ingest(corpus, IngestSettings(source=source))
+    claim = read_claim(corpus, 0).rows
+    assert claim["source.caption"].to_pylist() == [None, captions[1]]
+    assert claim["source.caption_error"].to_pylist() == ["caption_too_long", None]
+
+
+def test_a_ragged_row_is_a_record_with_its_line(corpus, tmp_path, monkeypatch):
+    lines = ["url,caption", *(f"http://h/{i},x{', y' if i == 1 else ''}" for i in range(4))]
+    (tmp_path / "l.csv").write_text("\n".join(lines))
+    plan = plan_ingest(corpus, IngestSettings(source=str(tmp_path / "l.csv")))
+    assert (plan.found, plan.new) == (4, 4)
+    assert plan.notes == [
+        "1 rows of the list cannot be read: l.csv line 3 (Expected Number of Columns: 2 Found: 3)"
+    ]
+    asked = []
+
+    def downloaded(urls, settings, folder):
+        asked.extend(urls)
+        yield from (Download(tiny(i)) for i in range(len(urls)))
+
+    monkeypatch.setattr(fetch, "download", downloaded)
+    counts = build_shard(corpus, 0)
+    assert asked == ["http://h/0", "http://h/2", "http://h/3"]
+    assert counts["reasons"] == {"damaged_row": 1}
+    record = rows(corpus)[-1]
+    assert (record["key"], record["retryable"]) == ("http://h/1,x, y#0", False)
+    assert record["detail"].startswith("l.csv line 3")
+    (tmp_path / "m.csv").write_text("url,caption\nhttp://h/1,x,y\n")
+    with pytest.raises(RequestError, match=r"no row that can be read.*m\.csv line 2"):
+        plan_ingest(corpus, IngestSettings(source=str(tmp_path / "m.csv")))
+
+
+def test_lines_of_a_list_in_utf16(corpus, tmp_path):
+    (tmp_path / "l.txt").write_bytes("http://h/ä\nhttp://h/b\n".encode("utf-16"))
+    plan_ingest(corpus, IngestSettings(source=str(tmp_path / "l.txt")))
+    assert read_claim(corpus, 0).rows["url"].to_pylist() == ["http://h/ä", "http://h/b"]

@@ -1,0 +1,105 @@
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from nucleus_data.corpus.store import Store
+from nucleus_data.errors import RequestError
+from nucleus_data.stages.ingest.listing.sql import described
+from nucleus_data.stages.ingest.listing.tables import read_tables, utf8_copy
+
+
+@pytest.fixture
+def connection():
+    with duckdb.connect() as made:
+        yield made
+
+
+@pytest.fixture
+def read(connection, tmp_path):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+
+    def read(*contents, suffix="csv", encoding=None):
+        paths = []
+        for number, content in enumerate(contents):
+            path = tmp_path / f"{number}.{suffix}"
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+            paths.append(str(path))
+        table = read_tables(paths, {}, connection, "list", folder, encoding)
+        return connection.sql(table.query).fetchall(), table
+
+    return read
+
+
+def test_files_of_one_kind_are_read_together(connection, tmp_path):
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "1.parquet")
+    pq.write_table(pa.table({"a": [2], "b": ["x"]}), tmp_path / "2.parquet")
+    (tmp_path / "3.csv").write_text("a\n5\nx\n")
+    paths = [str(tmp_path / name) for name in ("1.parquet", "2.parquet", "3.csv")]
+    query = read_tables(paths[:2], {}, connection, "list", tmp_path).query
+    assert connection.sql(query).fetchall() == [(1, None), (2, "x")]
+    # All of a CSV decides about its types, not its first rows.
+    query = read_tables(paths[2:], {}, connection, "list", tmp_path).query
+    assert described(connection, query) == {"a": "VARCHAR"}
+    with pytest.raises(RequestError, match="one kind at a time"):
+        read_tables(paths[1:], {}, connection, "list", tmp_path)
+    with pytest.raises(RequestError, match="list: there is no file"):
+        read_tables([str(tmp_path / "absent.csv")], {}, connection, "list", tmp_path)
+    (tmp_path / "4.parquet").write_bytes(b"no Parquet")
+    with pytest.raises(RequestError, match=r"4\.parquet' cannot be read"):
+        read_tables([str(tmp_path / "4.parquet")], {}, connection, "list", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (b"u4,a,b", "Expected Number of Columns: 2 Found: 3"),
+        (b"u4", "Expected Number of Columns: 2 Found: 1"),
+        (b"u4,K\xe4tzchen", "Invalid unicode"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 4, 9])
+def test_a_damaged_row_costs_itself_alone(read, row, reason, place):
+    lines = [b"url,caption", *(b"u%d,x" % i for i in range(10))]
+    lines[place + 1] = row
+    rows, table = read(b"\n".join(lines) + b"\n")
+    assert len(rows) == 9
+    (damaged,) = table.damaged
+    assert (damaged.file, damaged.line) == ("0.csv", place + 2)
+    assert reason in damaged.reason
+    assert table.notes("the list")[0].startswith("1 rows of the list cannot be read: 0.csv line")
+
+
+def test_the_damaged_rows_of_each_file_are_its_own(read):
+    rows, table = read("url,caption\nu0,x\nu1,x,y\n", "url,n\nu2,1\n", "url,caption\nu3\nu4,b\n")
+    assert rows == [("u0", "x", None), ("u2", None, 1), ("u4", "b", None)]
+    assert [(row.file, row.line) for row in table.damaged] == [("0.csv", 3), ("2.csv", 2)]
+
+
+def test_line_ends_of_two_kinds_and_long_cells(read):
+    rows, table = read("url,caption\nu0,x\r\nu1,y\n")
+    assert (rows, table.damaged) == ([("u0", "x"), ("u1", "y")], [])
+    rows, table = read(f"url,caption\nu0,{'x' * 3_000_000}\nu1,y\nu2,y,z\n")
+    assert [(url, len(caption)) for url, caption in rows] == [("u0", 3_000_000), ("u1", 1)]
+    assert len(table.damaged) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_mark_says_a_lists_encoding(read, encoding):
+    rows, table = read("url,caption\nu0,K\xe4tzchen \U0001f408\nu1,y\n".encode(encoding))
+    assert rows == [("u0", "K\xe4tzchen \U0001f408"), ("u1", "y")]
+    assert table.damaged == []
+
+
+def test_a_named_encoding_is_for_the_lines_that_are_no_utf8(read):
+    content = b"url,caption\nu0,K\xe4tzchen\n" + "u1,K\xe4tzchen\n".encode()
+    rows, _ = read(content, encoding="latin-1")
+    assert rows == [("u0", "K\xe4tzchen"), ("u1", "K\xe4tzchen")]
+
+
+def test_a_list_that_is_not_in_the_encoding_of_its_mark_is_refused(read, tmp_path):
+    with pytest.raises(RequestError, match=r"0\.csv: .*utf-16"):
+        read(b"\xff\xfea\0b")
+    (tmp_path / "plain.csv").write_text("a")  # is read where it lies
+    assert utf8_copy(Store(str(tmp_path)), "plain.csv", tmp_path / "copy", None) is None
