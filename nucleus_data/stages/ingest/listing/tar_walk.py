@@ -20,7 +20,8 @@ BLOCK = tarfile.BLOCKSIZE
 ZEROS = bytes(BLOCK)
 MOST_EXTENDED = 1 << 20
 MOST_RECORDS = 1000
-MOST_NAME = 32_768
+# As long as a path may be on Linux.
+MOST_NAME = 4096
 # So much of the zeros behind an end-of-archive mark is searched for another tar.
 MOST_ZEROS = 64 << 20
 _CHUNK = 1 << 20
@@ -155,7 +156,7 @@ class TarWalk:
         if ended:
             return f"bytes that are no tar follow the end-of-archive mark {rest}"
         if place >= self.size and place:
-            return f"no end-of-archive mark {rest}"
+            return f"no end-of-archive mark at the end, byte {self.size}"
         if not place:
             packed = next((n for magic, n in _COMPRESSED.items() if block.startswith(magic)), None)
             if packed is not None:

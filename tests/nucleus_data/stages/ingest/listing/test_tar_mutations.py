@@ -150,7 +150,14 @@ def check_walk(data, same):
     found = list(walk.members())
     places = {m.offset for m in found}
     end = max((m.offset + m.size for m in found), default=0)
+    # Where a size is said in no number, tarfile takes it for 0, and we the header's own: from there
+    # on the two may read other blocks as headers.
+    doubtful = min(
+        (m.offset for m in found if "extended header" in (m.problem or "")), default=None
+    )
     for place in of_tarfile(data):
+        if doubtful is not None and place >= doubtful:
+            break
         # Behind damage that is said, nothing is claimed to be known.
         assert place in places or (walk.damage is not None and place > end)
     for m in found:
