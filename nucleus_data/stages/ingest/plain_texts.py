@@ -69,25 +69,15 @@ def _with_captions(rows: pa.Table) -> pa.Table:
 
 
 def _plain(array: pa.Array) -> pa.Array:
-    """An array whose texts, and those inside its values, hold no control character."""
+    """An array whose texts, or lists of texts, hold no control character."""
     if pa.types.is_string(array.type):
         dirty = pc.match_substring_regex(array, _DIRTY)
         if not pc.any(dirty).as_py():
             return array
         values = [None if v is None else cleaned(v) for v in array.to_pylist()]
         return pa.array(values, array.type)
-    if pa.types.is_nested(array.type) and "string" in str(array.type):
+    if pa.types.is_list(array.type):  # of captions
         values = array.to_pylist()
-        plain = [_inside(value) for value in values]
+        plain = [None if v is None else [t and cleaned(t) for t in v] for v in values]
         return array if plain == values else pa.array(plain, array.type)
     return array
-
-
-def _inside(value: Any) -> Any:
-    if isinstance(value, str):
-        return cleaned(value)
-    if isinstance(value, list | tuple):
-        return type(value)(_inside(item) for item in value)
-    if isinstance(value, dict):
-        return {key: _inside(item) for key, item in value.items()}
-    return value

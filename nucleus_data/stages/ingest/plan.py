@@ -129,7 +129,7 @@ def plan_ingest(
                     break
             plan.already = plan.found - plan.new
             if known is not None:
-                whole = limit is None and sample is None
+                whole = limit is None and (sample is None or sample == 1)
                 plan.changes = find_changes(
                     corpus, location, settings, candidates, known, connection, whole=whole
                 )

@@ -38,12 +38,11 @@ def json_columns(data: bytes, encoding: str | None = None) -> dict[str, Any]:
     if content is None:
         return {CAPTION_ERROR: INVALID}
     one, several = content.pop("caption", None), content.pop("captions", None)
-    columns = field_columns(content, _OURS)
-    found = caption_values(one)
-    if several is not None:
-        several = several if isinstance(several, list) else [several]
-        found = merged(caption_values(several), found)
-    return columns | found
+    if several is not None and not isinstance(several, list):
+        # Of this name, a record has a list of texts and nothing else.
+        content["captions_upstream"], several = several, None
+    found = merged(caption_values(several), caption_values(one))
+    return field_columns(content, _OURS) | found
 
 
 def caption_values(value: Any) -> dict[str, Any]:

@@ -1,11 +1,10 @@
 """SQL over upstream tables: URL lists and captions tables, whatever their columns and types."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import duckdb
-import pyarrow as pa
 
 from nucleus_data.errors import RequestError
 from nucleus_data.stages.ingest.listing.spool import PREFIX
@@ -65,7 +64,7 @@ class Columns:
     Attributes:
         select: The select list: each as `source.NAME`; empty, or without a comma at its end.
         binary: Columns that hold binary values, and are left out.
-        as_json: Columns of types that a table of records cannot have, kept as JSON text.
+        as_json: Lists and structures, kept as JSON text.
     """
 
     select: str
@@ -78,7 +77,7 @@ class Columns:
             f"{what}: {', '.join(columns)}"
             for what, columns in (
                 ("binary columns left out", self.binary),
-                ("columns kept as JSON text", self.as_json),
+                ("lists and structures kept as JSON text", self.as_json),
             )
             if columns
         ]
@@ -91,7 +90,10 @@ def upstream_columns(
     special: Mapping[str, str | None],
     leave_out: Sequence[str] = (),
 ) -> Columns:
-    """SQL that selects a query's columns as `source.NAME`; lists and structures stay what they are.
+    """SQL that selects a query's columns as `source.NAME`, of plain types.
+
+    Lists and structures become JSON text, for sources whose columns have one name share a table:
+    a list beside another source's text could not be read. Captions alone may be a list of texts.
 
     Args:
         connection: DuckDB.
@@ -102,29 +104,31 @@ def upstream_columns(
     """
     items: list[str] = []
     found = Columns("", [], [])
-    taken = {ours for ours, column in special.items() if column is not None} | {"caption_error"}
     ours_of = {column: ours for ours, column in special.items() if column is not None}
     kinds = described(connection, query)
-    if special.get("caption") and is_several(kinds[str(special["caption"])]):
+    taken = {*ours_of.values(), "caption_error"}
+    if any(is_several(kinds[column]) for column, ours in ours_of.items() if ours == "caption"):
         taken.add("captions")
-    nested = [column for column, kind in kinds.items() if _is_nested(kind)]
-    types = _arrow_types(connection, query, nested)
     for column, kind in kinds.items():
         if column in leave_out:
             continue
+        several = is_several(kind)
         name = ours_of.get(column)
         if name is None:
-            name = f"{column}_upstream" if column.lower() in taken else column
+            reserved = column.lower() in taken or (column.lower() == "captions" and not several)
+            name = f"{column}_upstream" if reserved else column
         value = named(column)
         if name == "caption":
             value = _caption(value, kind)
-        elif kind == "BLOB" or (column in types and _holds(types[column], pa.types.is_binary)):
+        elif name.lower() == "captions":
+            name, value = "captions", f"CAST({value} AS VARCHAR[])"
+        elif re.search(r"\bBLOB\b", kind):
             found.binary.append(column)
             continue
-        elif column in types and _holds(types[column], _is_odd):
+        elif _is_nested(kind):
             found.as_json.append(column)
             value = f"CAST(to_json({value}) AS VARCHAR)"
-        elif column not in types:
+        else:
             value = _plain(value, kind)
         items.append(f"{value} AS {named(PREFIX + name)}")
     return replace(found, select=", ".join(items))
@@ -184,30 +188,3 @@ def _plain(value: str, kind: str) -> str:
 
 def _is_nested(kind: str) -> bool:
     return kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION", "VARIANT"))
-
-
-def _arrow_types(
-    connection: duckdb.DuckDBPyConnection, query: str, columns: Sequence[str]
-) -> dict[str, pa.DataType]:
-    """The Arrow types of some columns."""
-    if not columns:
-        return {}
-    wanted = ", ".join(named(column) for column in columns)
-    found = connection.sql(f"SELECT {wanted} FROM ({query}) LIMIT 0").to_arrow_table()
-    return {column: found.schema.field(i).type for i, column in enumerate(columns)}
-
-
-def _holds(kind: pa.DataType, wanted: Callable[[pa.DataType], bool]) -> bool:
-    """Whether a type, or one inside it, is of some kind."""
-    inner = [kind.field(i).type for i in range(kind.num_fields)]
-    return wanted(kind) or any(_holds(each, wanted) for each in inner)
-
-
-def _is_odd(kind: pa.DataType) -> bool:
-    """Whether a table of records cannot have a type."""
-    known = (
-        pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_string,
-        pa.types.is_date, pa.types.is_timestamp, pa.types.is_list, pa.types.is_fixed_size_list,
-        pa.types.is_struct, pa.types.is_map,
-    )  # fmt: skip
-    return not any(each(kind) for each in known)

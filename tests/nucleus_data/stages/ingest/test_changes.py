@@ -95,6 +95,7 @@ def test_a_part_of_a_source_says_nothing_of_the_rest(corpus, folder):
     (folder / "0.png").unlink()
     assert plan_ingest(corpus, settings, limit=2).changes == Changes()
     assert plan_ingest(corpus, settings, sample=0.5).changes == Changes()
+    assert plan_ingest(corpus, settings, sample=1.0).changes == Changes(gone=1)
 
 
 def test_a_picture_that_failed_and_is_another_one_now(corpus, tmp_path):

@@ -78,9 +78,9 @@ def test_captions_of_json():
         CAPTION: "a",
         CAPTIONS: ["a", "b", "c"],
     }
-    assert captions(caption="a", captions="b") == {CAPTION: "a", CAPTIONS: ["a", "b"]}
+    assert captions(caption="a", captions="b") == {CAPTION: "a", f"{CAPTIONS}_upstream": "b"}
     assert captions(captions=["b"]) == {CAPTION: "b", CAPTIONS: ["b"]}
-    assert captions(captions={"en": "b"}) == {CAPTION_ERROR: NOT_TEXT}
+    assert captions(caption={"en": "b"}) == {CAPTION_ERROR: NOT_TEXT}
     many = captions(caption=[str(i) for i in range(MOST_CAPTIONS + 1)])
     assert (len(many[CAPTIONS]), many[CAPTION_ERROR]) == (MOST_CAPTIONS, MANY)
     lists = plain_array([None, ["a"], ["a", "b"]])

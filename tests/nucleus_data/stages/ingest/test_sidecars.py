@@ -68,3 +68,13 @@ def test_a_caption_of_its_own_comes_before_the_jsons():
     }
     assert merged(of_json, caption_columns(b"\xe4"))[CAPTION] == "one"
     assert merged({CAPTION: "one"}, caption_columns(b"own")) == {CAPTION: "own"}
+
+
+def test_captions_of_json_are_a_list_of_texts_or_have_another_name():
+    assert json_columns(b'{"captions": ["a", "b"]}') == {CAPTION: "a", CAPTIONS: ["a", "b"]}
+    assert json_columns(b'{"captions": ["a", "b"], "caption": "c"}') == {
+        CAPTION: "c",
+        CAPTIONS: ["c", "a", "b"],
+    }
+    assert json_columns(b'{"captions": "x"}') == {f"{CAPTIONS}_upstream": "x"}
+    assert json_columns(b'{"captions": {"en": "x"}}') == {f"{CAPTIONS}_upstream": '{"en": "x"}'}

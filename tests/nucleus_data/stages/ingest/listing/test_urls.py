@@ -45,7 +45,7 @@ def test_url_lists_of_every_kind(corpus, tmp_path, kind):
         assert claim["source.n"].to_pylist() == [1, 2, 3]
 
 
-def test_lists_and_structures_stay_what_they_are(corpus, tmp_path):
+def test_columns_become_plain(corpus, tmp_path):
     source = url_list(
         tmp_path / "l.parquet",
         ["http://h/a"],
@@ -56,10 +56,13 @@ def test_lists_and_structures_stay_what_they_are(corpus, tmp_path):
     )
     plan = plan_ingest(corpus, IngestSettings(source=source))
     claim = read_claim(corpus, 0).rows
-    assert claim["source.tags"].to_pylist() == [["x", "y"]]
-    assert claim["source.about"].to_pylist() == [{"k": 1}]
+    assert claim["source.tags"].to_pylist() == ['["x","y"]']
+    assert claim["source.about"].to_pylist() == ['{"k":1}']
     assert "source.thumbnail" not in claim.column_names
-    assert plan.notes == ["binary columns left out: thumbnail"]
+    assert plan.notes == [
+        "binary columns left out: thumbnail",
+        "lists and structures kept as JSON text: tags, about",
+    ]
 
 
 def test_wrong_url_lists_are_refused(corpus, tmp_path):
@@ -124,15 +127,13 @@ def test_control_characters_go_out_of_every_text(corpus, tmp_path):
         ["http://h/0", "http://h/1"],
         caption=["a\0 cat\x1b[31m", "two\nlines\tkept"],
         title=["x\x9by", None],
-        tags=[["p\0q"], None],
-        about=[{"k": "r\x07s"}, None],
+        captions=[["p\0q"], None],
     )
     plan_ingest(corpus, IngestSettings(source=source))
     claim = read_claim(corpus, 0).rows
     assert claim["source.caption"].to_pylist() == ["a cat[31m", "two\nlines\tkept"]
     assert claim["source.title"].to_pylist() == ["xy", None]
-    assert claim["source.tags"].to_pylist() == [["pq"], None]
-    assert claim["source.about"].to_pylist() == [{"k": "rs"}, None]
+    assert claim["source.captions"].to_pylist() == [["pq"], None]
 
 
 def test_a_caption_that_is_too_long_is_a_reason_of_its_row(corpus, tmp_path):
