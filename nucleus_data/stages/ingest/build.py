@@ -10,11 +10,12 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.images import tar_name
@@ -23,10 +24,11 @@ from nucleus_data.corpus.tables import KEY_FIELDS
 from nucleus_data.errors import CorpusError
 from nucleus_data.stages.ingest.claims import RETRY_ROW, RETRY_SHARD, Claim, read_claim
 from nucleus_data.stages.ingest.fetch import fetch
+from nucleus_data.stages.ingest.fields import LEFT_OUT, chosen_columns
 from nucleus_data.stages.ingest.listing.formats import member_extension
 from nucleus_data.stages.ingest.listing.spool import PREFIX
 from nucleus_data.stages.ingest.shard_tar import OUTCOMES, ShardTar, read_shard_tar
-from nucleus_data.stages.ingest.sidecars import CAPTION_ERROR
+from nucleus_data.stages.ingest.sidecars import CAPTION, CAPTION_ERROR, CAPTIONS
 from nucleus_data.stages.ingest.work_folder import work_folder
 
 VALUE_FIELDS = (
@@ -41,6 +43,9 @@ VALUE_FIELDS = (
     pa.field("retryable", pa.bool_()),
 )
 NOT_REPORTED = "not_reported"
+# Characters of upstream columns found beside the images of one shard; captions always fit.
+MOST_TEXT = 256 << 20
+_CAPTIONS = (CAPTION, CAPTIONS, CAPTION_ERROR)
 
 
 def build_shard(
@@ -55,7 +60,8 @@ def build_shard(
 
     Returns:
         Counts: rows, images, failed, bytes (of images), reasons (reason code -> rows), and, if
-        there are any, captions (reason code -> captions that were there and were not taken).
+        there are any, captions (reason code -> captions that were there and were not taken) and
+        columns_left_out (values of upstream columns past those that a shard may have).
 
     Raises:
         CorpusError: The source is gone, the disk is full, or the shard's tar is another's.
@@ -94,6 +100,8 @@ def build_shard(
     if CAPTION_ERROR in table.column_names:
         untaken = Counter(reason for reason in table[CAPTION_ERROR].to_pylist() if reason)
         counts["captions"] = dict(sorted(untaken.items()))
+    if LEFT_OUT in table.column_names:
+        counts["columns_left_out"] = pc.sum(table[LEFT_OUT]).as_py() or 0
     return counts
 
 
@@ -111,6 +119,7 @@ def _pack(claim: Claim, storage_options: dict[str, Any], folder: Path, target: P
     ids = claim.rows["id"].to_pylist()
     declared = claim.rows["extension"].to_pylist()
     outcomes: dict[str, dict[str, Any]] = {}
+    text = 0
     with ShardTar(target) as tar:
         for row, fetched in enumerate(fetch(claim, storage_options, folder)):
             outcome: dict[str, Any] = {}
@@ -123,8 +132,12 @@ def _pack(claim: Claim, storage_options: dict[str, Any], folder: Path, target: P
             else:
                 suffix = member_extension(fetched.data, declared[row])
                 tar.add(f"{ids[row]}.{suffix}", fetched.data)
-            if fetched.columns:
-                outcome["columns"] = fetched.columns
+            columns = fetched.columns
+            text += sum(len(value) for value in columns.values() if isinstance(value, str))
+            if text > MOST_TEXT:
+                columns = _kept(columns, _CAPTIONS)
+            if columns:
+                outcome["columns"] = columns
             if outcome:
                 outcomes[str(row)] = outcome
         if outcomes:
@@ -195,12 +208,14 @@ def _upstream(
     claim: Claim, outcomes: Mapping[int, Mapping[str, Any]]
 ) -> dict[str, pa.ChunkedArray | pa.Array]:
     """The upstream columns: the claim's, filled up with what building found; captions first."""
-    found: dict[str, dict[int, Any]] = {}
-    for row, outcome in outcomes.items():
-        for name, value in outcome.get("columns", {}).items():
-            found.setdefault(name, {})[row] = value
     arrays = {name: claim.rows[name] for name in claim.rows.column_names if name.startswith(PREFIX)}
     arrays.setdefault(PREFIX + "extension", claim.rows["extension"])
+    beside = {row: outcome.get("columns", {}) for row, outcome in outcomes.items()}
+    chosen = chosen_columns(beside.values(), {*arrays, *_CAPTIONS})
+    found: dict[str, dict[int, Any]] = {}
+    for row, columns in beside.items():
+        for name, value in _kept(columns, chosen).items():
+            found.setdefault(name, {})[row] = value
     for name, values in found.items():
         earlier = arrays[name].to_pylist() if name in arrays else [None] * claim.rows.num_rows
         merged = [values.get(row, old) for row, old in enumerate(earlier)]
@@ -208,6 +223,14 @@ def _upstream(
     arrays.setdefault(PREFIX + "caption", pa.nulls(claim.rows.num_rows, pa.string()))
     order = sorted(arrays, key=lambda name: (name != PREFIX + "caption", name))
     return {name: arrays[name] for name in order}
+
+
+def _kept(columns: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """The columns of these names; the number of others is one of them."""
+    kept = {name: value for name, value in columns.items() if name in names or name == LEFT_OUT}
+    if len(kept) < len(columns):
+        kept[LEFT_OUT] = kept.get(LEFT_OUT, 0) + len(columns) - len(kept)
+    return kept
 
 
 def plain_array(values: list[Any]) -> pa.Array:

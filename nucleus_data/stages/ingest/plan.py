@@ -152,7 +152,7 @@ def _list(
         if location.kind == "folder":
             return list_folder(location, settings, folder, connection)
         if location.kind == "tars":
-            return list_tars(location, folder, limit)
+            return list_tars(location, folder, connection, limit)
         if location.kind == "img2dataset":
             return list_img2dataset(location, folder, connection, limit)
         require_img2dataset()

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from nucleus_data.stages.ingest.listing.tars import TarWalk
+from nucleus_data.stages.ingest.listing.tar_walk import TarWalk
 
 OUTCOMES = "outcomes.json"
 MODE = 0o644

@@ -3,19 +3,24 @@
 `source.caption` is the caption; where there are several (a JSON array), `source.captions` has all
 of them and `source.caption` the first. `source.caption_error` says why something that was there is
 not taken: `caption_encoding`, `caption_too_long`, `caption_not_text`, `caption_missing` (it
-went away), `json_invalid`. The picture is taken all the same, and the build counts these reasons.
+went away), `json_invalid`, `captions_left_out` (those past the first 100). The picture is taken
+all the same, and the build counts these reasons.
 """
 
 import json
 from typing import Any
 
+from nucleus_data.stages.ingest.fields import LEFT_OUT, field_columns, parsed
 from nucleus_data.stages.ingest.listing.spool import PREFIX
-from nucleus_data.stages.ingest.texts import caption, cleaned, decode, decoded
+from nucleus_data.stages.ingest.texts import caption, decode, decoded
 
 CAPTION, CAPTIONS = PREFIX + "caption", PREFIX + "captions"
 CAPTION_ERROR = PREFIX + "caption_error"
 NOT_TEXT, MISSING, INVALID = "caption_not_text", "caption_missing", "json_invalid"
+MANY = "captions_left_out"
 MOST_JSON = 4 << 20  # bytes
+MOST_CAPTIONS = 100
+_OURS = {name.removeprefix(PREFIX) for name in (CAPTION_ERROR, LEFT_OUT)}
 
 
 def caption_columns(data: bytes, encoding: str | None = None) -> dict[str, Any]:
@@ -29,21 +34,15 @@ def json_columns(data: bytes, encoding: str | None = None) -> dict[str, Any]:
     if len(data) > MOST_JSON:
         return {CAPTION_ERROR: INVALID}
     text = decoded(data, encoding)
-    try:
-        content = None if text is None else json.loads(text.strip("\0"))
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
+    content = None if text is None else parsed(text.strip("\0"))
+    if content is None:
         return {CAPTION_ERROR: INVALID}
-    columns = {f"{PREFIX}{cleaned(key)}": _flat(value) for key, value in content.items()}
-    columns.pop(CAPTION, None)
-    several = columns.pop(CAPTIONS, None)
-    if isinstance(content.get("captions"), list):
-        columns |= caption_values(content["captions"])
-    elif several is not None:  # of this name, a record has a list of texts and nothing else
-        columns[f"{CAPTIONS}_upstream"] = several
-    columns |= caption_values(content.get("caption"))
-    return {name: value for name, value in columns.items() if value is not None}
+    one, several = content.pop("caption", None), content.pop("captions", None)
+    if several is not None and not isinstance(several, list):
+        # Of this name, a record has a list of texts and nothing else.
+        content["captions_upstream"], several = several, None
+    found = merged(caption_values(several), caption_values(one))
+    return field_columns(content, _OURS) | found
 
 
 def caption_values(value: Any) -> dict[str, Any]:
@@ -62,7 +61,8 @@ def caption_values(value: Any) -> dict[str, Any]:
     if texts:
         columns[CAPTION] = texts[0]
         if several:
-            columns[CAPTIONS] = texts
+            columns[CAPTIONS] = texts[:MOST_CAPTIONS]
+            reasons += [MANY] if len(texts) > MOST_CAPTIONS else []
     if reason := next(filter(None, reasons), None):
         columns[CAPTION_ERROR] = reason
     return columns
@@ -89,11 +89,3 @@ def texts_of_array(text: str) -> list[str] | None:
     if isinstance(items, list) and items and all(isinstance(item, str) for item in items):
         return items
     return None
-
-
-def _flat(value: Any) -> Any:
-    if isinstance(value, dict | list):
-        return cleaned(json.dumps(value, sort_keys=True, ensure_ascii=False))
-    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
-        return str(value)
-    return cleaned(value) if isinstance(value, str) else value

@@ -16,6 +16,7 @@ from nucleus_data.runner.work import Item, Summary
 from nucleus_data.stage import CorpusStage
 from nucleus_data.stages.ingest.build import build_shard
 from nucleus_data.stages.ingest.claims import FOLDER as CLAIMS
+from nucleus_data.stages.ingest.fields import LEFT_OUT, MOST_COLUMNS
 from nucleus_data.stages.ingest.plan import IngestPlan, plan_ingest
 from nucleus_data.stages.ingest.retry import plan_retry
 from nucleus_data.stages.ingest.settings import IngestSettings
@@ -40,12 +41,13 @@ class BuildTask:
         """Writes the tar and its records."""
         corpus = Corpus(self.uri, self.storage_options)
         counts = build_shard(corpus, number, self.source_options)
+        left_out = counts.get("columns_left_out", 0)
         return Summary(
             rows=counts["rows"],
             done=counts["images"],
             failed=Counter(counts["reasons"]),
             bytes=counts["bytes"],
-            extra=Counter(counts.get("captions", {})),
+            extra=Counter(counts.get("captions", {})) + Counter(columns_left_out=left_out),
         )
 
 
@@ -117,7 +119,14 @@ class Ingest(CorpusStage[IngestSettings]):
         )
         report = run.loop(self, task, (Item(n) for n in todo), len(todo))
         remove_empty(run.corpus)
-        if untaken := report.summary.extra:
+        untaken = report.summary.extra.copy()
+        if left_out := untaken.pop("columns_left_out", 0):
+            run.say(
+                f"  {left_out:,} values of JSON files are in no column: an image shard has "
+                f"{MOST_COLUMNS} upstream columns at most. Which: records with "
+                f"{LEFT_OUT}"
+            )
+        if untaken:
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(untaken.items()))
             run.say(
                 f"  {untaken.total():,} captions were there and could not be taken ({reasons}); "

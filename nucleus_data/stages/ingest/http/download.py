@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from nucleus_data.errors import RequestError
 from nucleus_data.stages.ingest.http.addresses import check_urls
-from nucleus_data.stages.ingest.listing.tars import Member, TarWalk
+from nucleus_data.stages.ingest.listing.tar_walk import Member, TarWalk
 from nucleus_data.stages.ingest.reasons import download_reason, is_retryable
 
 START_S = 120

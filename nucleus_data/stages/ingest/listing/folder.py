@@ -22,7 +22,9 @@ from nucleus_data.stages.ingest.listing.captions_table import (
     with_metadata,
 )
 from nucleus_data.stages.ingest.listing.formats import (
+    CAPTION_ENDINGS,
     IMAGE_EXTENSIONS,
+    JSON_ENDING,
     counted,
     extension,
     is_image,
@@ -40,7 +42,7 @@ from nucleus_data.stages.ingest.listing.sql import named
 from nucleus_data.stages.ingest.listing.walk import File, walk
 from nucleus_data.stages.ingest.settings import IngestSettings
 
-SIDECARS = (".txt", ".caption", ".json")
+SIDECARS = (*CAPTION_ENDINGS, JSON_ENDING)
 _TEXTS = pa.schema(
     [
         ("path", pa.binary()),

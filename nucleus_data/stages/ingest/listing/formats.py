@@ -10,6 +10,10 @@ IMAGE_EXTENSIONS = frozenset((
     "jpg", "jxl", "pbm", "pgm", "png", "pnm", "ppm", "qoi", "tga", "tif", "tiff", "webp",
 ))
 # fmt: on
+# What holds a picture's caption, in any case of letters: `x.txt` or `x.jpg.txt` beside `x.jpg`; and
+# what holds its columns, a caption among them. The same for folders and tars.
+CAPTION_ENDINGS = (".txt", ".caption")
+JSON_ENDING = ".json"
 _SANE = re.compile(r"[a-z0-9]{1,8}")
 _BRANDS = {b"avif": "avif", b"avis": "avif", b"heic": "heic", b"heix": "heic", b"mif1": "heif"}
 _MAGIC = (
@@ -38,6 +42,19 @@ def extension(name: str) -> str | None:
 def is_image(name: str) -> bool:
     """Whether a file of that name counts as an image."""
     return extension(name) in IMAGE_EXTENSIONS
+
+
+def side_file(name: str) -> tuple[str, str] | None:
+    """What a caption or JSON file is for, and its ending: `22.05.TXT` is `("22.05", ".txt")`.
+
+    Returns:
+        The name without its ending, which is a picture's name or its stem; and the ending, lower
+        case. None for other files.
+    """
+    for ending in (*CAPTION_ENDINGS, JSON_ENDING):
+        if name[-len(ending) :].lower() == ending:
+            return name[: -len(ending)], ending
+    return None
 
 
 def sniffed(data: bytes) -> str | None:

@@ -28,7 +28,8 @@ from nucleus_data.stages.ingest.listing.sql import (
     named,
     upstream_columns,
 )
-from nucleus_data.stages.ingest.listing.tars import TRUNCATED, Member, TarWalk, tar_label, tar_rows
+from nucleus_data.stages.ingest.listing.tar_walk import Member, TarWalk
+from nucleus_data.stages.ingest.listing.tars import TRUNCATED, Leftover, tar_label, tar_rows
 from nucleus_data.stages.ingest.reasons import download_reason, is_retryable
 
 NEEDED = ("key", "status")
@@ -43,26 +44,28 @@ def list_img2dataset(
     Raises:
         RequestError: A Parquet file cannot be read or lacks `key` or `status`, or there is no row.
     """
-    skipped: Counter[str] = Counter()
+    leftover = Leftover()
+    skipped = leftover.skipped
     notes: list[str] = []
     count, queries = 0, []
     for number, name in enumerate(location.files):
-        spool = Spool(folder / f"shard-{number:06d}.parquet", LOCATION)
         left = None if limit is None else limit - count
-        if left == 0:
+        if left is not None and left <= 0:
             break
         table = tar_label(name) + ".parquet"
         if not location.root.exists(table):
-            with spool:
-                spool.add_all(tar_rows(location.root, name, skipped), left)
-            queries.append(f"SELECT * FROM read_parquet({quoted(str(spool.path))})")
+            stem = f"shard-{number:06d}"
+            query, found = tar_rows(location.root, [name], folder, stem, connection, left, leftover)
+            queries.append(query)
+            count += found
         else:
+            spool = Spool(folder / f"shard-{number:06d}.parquet", LOCATION)
             upstream = folder / f"upstream-{number:06d}.parquet"
             upstream.write_bytes(location.root.read(table))
             with spool:
                 spool.add_all(_shard_rows(location.root, name, upstream, skipped), left)
             queries.append(_joined(spool.path, upstream, name, notes, connection))
-        count += spool.count
+            count += spool.count
     if not count:
         raise RequestError(f"ingest.source={location.uri!r}: img2dataset left no row there")
     parts = []
@@ -72,7 +75,7 @@ def list_img2dataset(
         connection.execute(f"COPY ({query}) TO {quoted(str(part))} (FORMAT parquet)")
         parts.append(quoted(str(part)))
     query = f"SELECT * FROM read_parquet([{', '.join(parts)}], union_by_name = true)"
-    return Listing(query, skipped=dict(skipped), notes=notes)
+    return Listing(query, skipped=dict(skipped), notes=[*notes, *leftover.notes()])
 
 
 def _joined(
@@ -147,8 +150,10 @@ def _members(root: Store, name: str, skipped: Counter[str]) -> tuple[dict[str, M
         return images, "the tar is missing"
     with root.fs.open(root.path(name), "rb") as file:
         walk = TarWalk(file, root.size(name))
-        for member in walk:
-            if is_image(member.name):
+        for member in walk.members():
+            if member.problem is not None:
+                skipped["(no file)"] += 1
+            elif is_image(member.name):
                 images[member.key] = member
             elif member.suffix not in (".json", ".txt"):
                 skipped[member.suffix or "(none)"] += 1

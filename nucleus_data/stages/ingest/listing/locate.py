@@ -1,6 +1,7 @@
 """Finds out what a source is and where its files are."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,11 +9,19 @@ from typing import Any
 
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError, RequestError
-from nucleus_data.stages.ingest.listing.formats import is_image
+from nucleus_data.stages.ingest.listing.formats import extension, is_image
 from nucleus_data.stages.ingest.settings import IngestSettings, Kind
 
 URL_LISTS = (".parquet", ".csv", ".tsv", ".txt")
-COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz")
+# Compressed tar -> what makes a plain one of it.
+COMPRESSED_TARS = {
+    (".tar.gz", ".tgz"): "gunzip",
+    (".tar.zst", ".tzst"): "unzstd",
+    (".tar.bz2", ".tbz2", ".tbz"): "bunzip2",
+    (".tar.xz", ".txz"): "unxz",
+    (".tar.lz4",): "unlz4",
+    (".tar.z", ".tar.lz", ".tar.lzma"): "tar's own tools",
+}
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _GLOB = re.compile(r"[*?\[]")
 
@@ -27,6 +36,7 @@ class Location:
         uri: The source as given, local paths made absolute; tells two sources of one name apart.
         root: The folder that file names are relative to.
         files: File names below the root (tars, URL lists), sorted; empty for a folder of images.
+        others: Extension -> number of what lies beside tars in their folder.
     """
 
     kind: Kind
@@ -34,6 +44,7 @@ class Location:
     uri: str
     root: Store
     files: list[str] = field(default_factory=list)
+    others: dict[str, int] = field(default_factory=dict)
 
 
 def locate(settings: IngestSettings) -> Location:
@@ -43,13 +54,11 @@ def locate(settings: IngestSettings) -> Location:
         RequestError: There is nothing, a file is missing, or it can't be told what it is.
     """
     uri = absolute(settings.source.rstrip("/") or "/")
-    if uri.endswith(COMPRESSED_TARS):
-        raise RequestError(
-            f"ingest.source={settings.source!r}: compressed tars are not supported: images "
-            "in them cannot be read by offset. Allowed: plain .tar (gunzip, unzstd make one)"
-        )
+    _refuse_compressed([uri], settings)
+    others: dict[str, int] = {}
     if _RANGE.search(uri) or _GLOB.search(uri):
         root, files = _pattern(uri, settings)
+        _refuse_compressed(files, settings)
         kind = _kind_of_files(files, settings)
     else:
         root = Store(uri, settings.storage_options)
@@ -58,12 +67,12 @@ def locate(settings: IngestSettings) -> Location:
                 f"ingest.source={settings.source!r}: there is no such file or folder"
             )
         if root.fs.isdir(root.path("")):
-            kind, files = _folder(root, settings)
+            kind, files, others = _folder(root, settings)
         else:
             parent, _, name = uri.rpartition("/")
             root, files = Store(parent or "/", settings.storage_options), [name]
             kind = _kind_of_files(files, settings)
-    return Location(kind, settings.name or _name(uri), uri, root, files)
+    return Location(kind, settings.name or _name(uri), uri, root, files, others)
 
 
 def absolute(source: str) -> str:
@@ -138,14 +147,34 @@ def _kind_of_files(files: list[str], settings: IngestSettings) -> Kind:
     return settings.kind
 
 
-def _folder(root: Store, settings: IngestSettings) -> tuple[Kind, list[str]]:
-    """What a folder holds, and its tars or lists; no files for a folder of images."""
+def _refuse_compressed(names: list[str], settings: IngestSettings) -> None:
+    """Raises RequestError for compressed tars: what they hold is not found by its offset."""
+    found = [(n, how) for ends, how in COMPRESSED_TARS.items() for n in names if _ends(n, ends)]
+    if found:
+        name, how = min(found)
+        raise RequestError(
+            f"ingest.source={settings.source!r}: compressed tars are not supported "
+            f"({len(found)} here, {name.rsplit('/', 1)[-1]!r} for one): images in them cannot be "
+            f"read by offset. Allowed: plain .tar. Make them with {how}, or name those that are "
+            "plain (`*.tar`)"
+        )
+
+
+def _ends(name: str, endings: tuple[str, ...]) -> bool:
+    return name.lower().endswith(endings)
+
+
+def _folder(root: Store, settings: IngestSettings) -> tuple[Kind, list[str], dict[str, int]]:
+    """What a folder holds, its tars or lists, and what lies beside tars, by extension.
+
+    No files for a folder of images.
+    """
     if settings.kind == "folder":
-        return "folder", []
+        return "folder", [], {}
     names = root.list("")
-    tars = [name for name in names if name.endswith(".tar")]
+    tars = [name for name in names if _ends(name, (".tar",))]
     parquets = [name for name in names if name.endswith(".parquet")]
-    tabled = {name.removesuffix(".tar") for name in tars} & {
+    tabled = {name[: -len(".tar")] for name in tars} & {
         name.removesuffix(".parquet") for name in parquets
     }
     kind: Kind
@@ -162,11 +191,15 @@ def _folder(root: Store, settings: IngestSettings) -> tuple[Kind, list[str]]:
     elif parquets and len(parquets) == len(names):
         kind = "urls"
     else:
-        return "folder", []
+        if not any(map(is_image, names)):
+            _refuse_compressed(names, settings)
+        return "folder", [], {}
+    if kind in ("tars", "img2dataset"):
+        _refuse_compressed(names, settings)
     if kind == "img2dataset":
         # A Parquet file whose tar is gone still lists rows: each becomes a record with a reason.
-        stems = {name.rsplit(".", 1)[0] for name in (*tars, *parquets)}
-        files = sorted(f"{stem}.tar" for stem in stems)
+        stems = {name.rsplit(".", 1)[0]: f"{name.rsplit('.', 1)[0]}.tar" for name in parquets}
+        files = sorted((stems | {name[: -len(".tar")]: name for name in tars}).values())
     else:
         files = tars if kind == "tars" else parquets
     if not files:
@@ -175,7 +208,10 @@ def _folder(root: Store, settings: IngestSettings) -> tuple[Kind, list[str]]:
             f"ingest.source={settings.source!r}: there is no {wanted} in this folder, which "
             f"ingest.kind={kind} wants"
         )
-    return kind, files
+    known = set(files)
+    beside = [extension(name) for name in names if kind == "tars" and name not in known]
+    others = Counter(f".{suffix}" if suffix else "(none)" for suffix in beside)
+    return kind, files, dict(others)
 
 
 def reopen(uri: str, storage_options: Mapping[str, Any]) -> Store:

@@ -1,110 +1,100 @@
-"""Tars in the webdataset layout, listed from their headers alone.
+"""Tars, webdataset's shards among them, listed from their headers alone.
 
-Members that follow each other and share a key (the name up to the first dot of its base name) are
-one sample: an image, `.txt` or `.caption`, `.json`. A sample with several images is as many
-records. Keys are `<tar's name>/<member key>`; a key that comes again gets `.1`, `.2`, …: no member
-key holds a dot in its base name, so these are never another's key. A name such as `../x` or `/x`
-is a string and nothing else: no path is ever made of it.
+Each picture in a tar is a record; `tar_walk` finds the members, `pairing` the caption and the JSON
+of each. Its key is `<tar's name>/<key in the tar>`: the name up to the first dot of its base name
+(webdataset's), or the whole stem where several pictures share that. A key that comes again gets
+`.1`, `.2`, …. A name such as `../x` or `/x` is a string and nothing else: no path is made of it.
 
-A tar that is cut or damaged gives its readable samples and one more record, `tar_truncated`.
-Members that are no image and belong to none are counted by extension.
+A picture that is no plain file (a link, a sparse file, a damaged size) is a record with the reason
+`tar_member`. A tar that is cut or damaged gives what is readable and one more record,
+`tar_truncated`. All other members are counted by extension.
 """
 
-import tarfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from io import BytesIO
+from itertools import groupby
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.ingest.listing.formats import counted, extension, is_image
+from nucleus_data.stages.ingest.listing.formats import counted, extension, is_image, side_file
 from nucleus_data.stages.ingest.listing.locate import Location
-from nucleus_data.stages.ingest.listing.spool import LOCATION, Listing, Spool, quoted
+from nucleus_data.stages.ingest.listing.pairing import Sample, paired, printable
+from nucleus_data.stages.ingest.listing.spool import BATCH, LOCATION, Listing, Spool, quoted
+from nucleus_data.stages.ingest.listing.tar_walk import Member, TarWalk
 
-BLOCK = tarfile.BLOCKSIZE
-CAPTIONS = (".txt", ".caption")
 TRUNCATED = "tar_truncated"
-
-
-@dataclass(frozen=True)
-class Member:
-    """A regular file in a tar: its name, where its bytes are, how many."""
-
-    name: str
-    offset: int
-    size: int
-
-    @property
-    def key(self) -> str:
-        """The name up to the first dot of its base name."""
-        folder, slash, base = self.name.rpartition("/")
-        return folder + slash + base.split(".", 1)[0]
-
-    @property
-    def suffix(self) -> str:
-        """What follows the first dot of the base name, with it, lower case."""
-        _, dot, rest = self.name.rpartition("/")[2].partition(".")
-        return (dot + rest).lower()
+UNREADABLE = "tar_member"
+MEMBERS = pa.schema(
+    [
+        ("tar", pa.int32()),
+        ("place", pa.int64()),
+        ("run", pa.int64()),
+        ("key", pa.string()),
+        ("name", pa.binary()),
+        ("offset", pa.int64()),
+        ("size", pa.int64()),
+        ("problem", pa.string()),
+    ]
+)
+PLACED = pa.schema([("tar", pa.int32()), ("place", pa.int64()), *LOCATION])
 
 
 @dataclass
-class TarWalk:
-    """Iterates over the members of a tar that are wholly there, then says what is wrong.
-
-    Args:
-        file: The tar, seekable.
-        size: Its bytes.
+class Leftover:
+    """What of some tars became no record, and what people should know.
 
     Attributes:
-        damage: After the last member: what is wrong with the tar, or None.
+        skipped: Extension -> members that are no pictures and belong to none.
+        counts: What has a sentence -> how many.
+        first: What has a sentence -> the first one's name.
     """
 
-    file: IO[bytes]
-    size: int
-    damage: str | None = field(default=None, init=False)
+    skipped: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
 
-    def __iter__(self) -> Iterator[Member]:
-        """Walks the headers; memory does not grow with their number."""
-        try:
-            with tarfile.open(fileobj=self.file, mode="r:") as tar:
-                while (info := tar.next()) is not None:
-                    # tarfile keeps every member that it has seen, to find them by name.
-                    tar.members = []  # type: ignore[attr-defined]
-                    if info.offset_data + info.size > self.size:
-                        self.damage = f"the tar ends at byte {self.size}, inside {info.name!r}"
-                        return
-                    if info.isreg():
-                        yield Member(info.name, info.offset_data, info.size)
-                end = tar.offset
-        except (tarfile.TarError, EOFError) as error:
-            self.damage = str(error)
-            return
-        self.file.seek(end)
-        tail = self.file.read(BLOCK)
-        if tail != bytes(BLOCK):
-            what = "a damaged header" if len(tail) == BLOCK else "no end-of-archive mark"
-            self.damage = f"{what} at byte {end} of {self.size}; what follows it is lost"
+    def add(self, what: str, name: str) -> None:
+        """Counts something that has a sentence in `notes`, and keeps the first as an example."""
+        self.counts[what] += 1
+        self.first.setdefault(what, name)
+
+    def notes(self) -> list[str]:
+        """Sentences for people."""
+        return [f"{n} {what} (the first: {self.first[what]})" for what, n in self.counts.items()]
 
 
-def list_tars(location: Location, folder: Path, limit: int | None) -> Listing:
-    """Lists the samples of all tars, in the order of the tars' names and of their members.
+LOST = "captions or JSON files in tars found no picture: no picture has their stem"
+FURTHER = "captions or JSON files in tars were left out: their picture has another"
+SECOND = (
+    "pictures in tars are second ones of a sample: records of their own, without the sample's text"
+)
+
+
+def list_tars(
+    location: Location, folder: Path, connection: duckdb.DuckDBPyConnection, limit: int | None
+) -> Listing:
+    """Lists the pictures of all tars, in the order of the tars' names and of their members.
 
     Raises:
         RequestError: There is no image; the message says what there is.
     """
-    skipped: Counter[str] = Counter()
-    spool = Spool(folder / "members.parquet", LOCATION)
-    with spool:
-        for name in location.files:
-            left = None if limit is None else limit - spool.count
-            spool.add_all(tar_rows(location.root, name, skipped), left)
-    if not spool.count:
-        found = f"found {counted(dict(skipped))}" if skipped else "they are empty"
+    leftover = Leftover(Counter(location.others))
+    names = location.files
+    query, count = tar_rows(location.root, names, folder, "tars", connection, limit, leftover)
+    skipped = dict(leftover.skipped)
+    if not count:
+        found = f"found {counted(skipped)}" if skipped else "they are empty"
         raise RequestError(f"ingest.source={location.uri!r}: no images in the tars; {found}")
-    query = f"SELECT * FROM read_parquet({quoted(str(spool.path))})"
-    return Listing(query, skipped=dict(skipped))
+    return Listing(query, skipped=skipped, notes=leftover.notes())
 
 
 def tar_label(name: str) -> str:
@@ -112,54 +102,165 @@ def tar_label(name: str) -> str:
     return name[: -len(".tar")] if name.lower().endswith(".tar") else name
 
 
-def tar_rows(root: Store, name: str, skipped: Counter[str]) -> Iterator[dict[str, Any]]:
-    """The records of one tar, as rows of `LOCATION`."""
-    label, path = tar_label(name), name.encode("utf-8", "surrogateescape")
-    size = root.size(name)
-    with root.fs.open(root.path(name), "rb") as file:
-        walk = TarWalk(file, size)
-        group: list[Member] = []
-        for member in walk:
-            if group and member.key != group[0].key:
-                yield from _sample(label, path, group, skipped)
-                group = []
-            group.append(member)
-        if group:
-            yield from _sample(label, path, group, skipped)
-    if walk.damage is not None:
-        yield {
-            "key": f"{label}.tar",
-            "path": path,
-            "error": TRUNCATED,
-            "detail": walk.damage,
-            "retryable": False,
-        }
+def tar_rows(
+    root: Store,
+    names: list[str],
+    folder: Path,
+    stem: str,
+    connection: duckdb.DuckDBPyConnection,
+    limit: int | None,
+    leftover: Leftover,
+) -> tuple[str, int]:
+    """The records of some tars: SQL of rows of `LOCATION` in order, and how many they are.
+
+    Args:
+        root: Where the tars are.
+        names: Their names, in order.
+        folder: For temporary files.
+        stem: What their names begin with.
+        connection: DuckDB, which sorts.
+        limit: After so many pictures no further tar is read. A tar is always listed whole, since a
+            caption may be its last member.
+        leftover: Takes what becomes no record.
+    """
+    # Through files and DuckDB's sort: memory does not grow with the number of members.
+    members = Spool(folder / f"{stem}-members.parquet", MEMBERS)
+    rows = Spool(folder / f"{stem}-rows.parquet", PLACED)
+    with rows:
+        with members:
+            pictures = 0
+            for tar, name in enumerate(names):
+                if limit is not None and pictures + rows.count >= limit:
+                    break
+                pictures += _spool(root, tar, name, members, rows, leftover)
+        ordered = folder / f"{stem}-ordered.parquet"
+        connection.execute(
+            f"COPY (SELECT * FROM read_parquet({quoted(str(members.path))}) "
+            f"ORDER BY tar, key, place) TO {quoted(str(ordered))} "
+            f"(FORMAT parquet, ROW_GROUP_SIZE {BATCH})"
+        )
+        for (tar, _), group in groupby(_read(ordered), lambda row: (row["tar"], row["key"])):
+            rows.add_all(_records(tar, names[tar], group, leftover))
+    target = folder / f"{stem}-listed.parquet"
+    columns = ", ".join(f'"{name}"' for name in LOCATION.names)
+    connection.execute(
+        f"COPY (SELECT {columns} FROM read_parquet({quoted(str(rows.path))}) "
+        f"ORDER BY tar, place) TO {quoted(str(target))} (FORMAT parquet)"
+    )
+    return f"SELECT * FROM read_parquet({quoted(str(target))})", rows.count
 
 
-def _sample(
-    label: str, path: bytes, group: list[Member], skipped: Counter[str]
+def _spool(
+    root: Store, tar: int, name: str, members: Spool, rows: Spool, leftover: Leftover
+) -> int:
+    """Writes down a tar's pictures and texts, and its damage as a row; returns the pictures."""
+    pictures, place, run, last = 0, 0, 0, None
+    damage: str | None = None
+    with ExitStack() as stack:
+        walk = TarWalk(BytesIO(), 0)
+        try:
+            file = stack.enter_context(root.fs.open(root.path(name), "rb"))
+            walk = TarWalk(file, root.size(name))
+        except (IsADirectoryError, PermissionError) as error:
+            damage = f"the tar cannot be opened: {error.strerror}"
+        for place, member in enumerate(walk.members()):
+            if member.key != last:
+                run, last = run + 1, member.key
+            wanted = is_image(member.name) or (
+                side_file(member.name) is not None and member.problem is None
+            )
+            if _is_hidden(member.name) or not wanted:
+                leftover.skipped[_kind(member)] += 1
+                continue
+            pictures += is_image(member.name)
+            members.add(
+                {
+                    "tar": tar,
+                    "place": place,
+                    "run": run,
+                    "key": printable(member.key),
+                    "name": member.name.encode("utf-8", "surrogateescape"),
+                    "offset": member.offset,
+                    "size": member.size,
+                    "problem": member.problem,
+                }
+            )
+    damage = damage or walk.damage
+    if damage is not None:
+        rows.add(
+            {
+                "tar": tar,
+                "place": place + 1,
+                "key": f"{tar_label(name)}.tar",
+                "path": name.encode("utf-8", "surrogateescape"),
+                "error": TRUNCATED,
+                "detail": damage,
+                "retryable": False,
+            }
+        )
+    return pictures
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a folder would hide it too: `._x.jpg` is what macOS keeps beside `x.jpg`."""
+    return any(part.startswith(".") and part not in (".", "..") for part in name.split("/"))
+
+
+def _kind(member: Member) -> str:
+    """What a member that is no picture counts as."""
+    if _is_hidden(member.name):
+        return "(hidden)"
+    suffix = extension(member.name)
+    return "(no file)" if member.problem else f".{suffix}" if suffix else "(none)"
+
+
+def _read(path: Path) -> Iterator[dict[str, Any]]:
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(BATCH):
+            yield from batch.to_pylist()
+
+
+def _records(
+    tar: int, name: str, group: Iterator[dict[str, Any]], leftover: Leftover
 ) -> Iterator[dict[str, Any]]:
-    """The rows of one sample: one for each of its images, all with its sidecars."""
-    images = [member for member in group if is_image(member.name)]
-    sidecars: dict[str, int] = {}
-    for member in group:
-        if images and member.suffix in CAPTIONS and "caption_offset" not in sidecars:
-            sidecars |= {"caption_offset": member.offset, "caption_size": member.size}
-        elif images and member.suffix == ".json" and "json_offset" not in sidecars:
-            sidecars |= {"json_offset": member.offset, "json_size": member.size}
-        elif member not in images:
-            skipped[member.suffix or "(none)"] += 1
-    for member in images:
-        yield {
-            "key": f"{label}/{printable(member.key)}",
-            "path": path,
-            "offset": member.offset,
-            "size": member.size,
-            "extension": extension(member.name),
-            **sidecars,
-        }
+    """The rows of the members of a tar that share a webdataset key."""
+    label = tar_label(name)
+    found = paired(
+        (
+            row["place"],
+            row["run"],
+            Member(
+                row["name"].decode("utf-8", "surrogateescape"),
+                row["offset"],
+                row["size"],
+                row["problem"],
+            ),
+        )
+        for row in group
+    )
+    for what, members in ((LOST, found.lost), (FURTHER, found.further)):
+        for member in members:
+            leftover.skipped[f".{extension(member.name)}"] += 1
+            leftover.add(what, ascii(f"{label}/{member.name}"))
+    for sample in found.seconds:
+        leftover.add(SECOND, ascii(f"{label}/{sample.picture.name}"))
+    for sample in found.samples:
+        yield {"tar": tar, "place": sample.place, **_row(label, name, sample)}
 
 
-def printable(name: str) -> str:
-    """A name as text; a byte that is no UTF-8 is written as a backslash, x and two digits."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+def _row(label: str, name: str, sample: Sample) -> dict[str, Any]:
+    """A sample as a row of `LOCATION`."""
+    picture = sample.picture
+    row = {
+        "key": f"{label}/{sample.key}",
+        "path": name.encode("utf-8", "surrogateescape"),
+        "offset": picture.offset,
+        "size": picture.size,
+        "extension": extension(picture.name),
+    }
+    if picture.problem is not None:
+        row |= {"error": UNREADABLE, "detail": picture.problem, "retryable": False}
+    for kind, member in (("caption", sample.caption), ("json", sample.json)):
+        if member is not None:
+            row |= {f"{kind}_offset": member.offset, f"{kind}_size": member.size}
+    return row

@@ -53,9 +53,7 @@ def test_json_in_every_marked_encoding(encoding):
     }
 
 
-@pytest.mark.parametrize(
-    "data", [b"[" * 100_000, b"no", b"[1]", b"\xff{}", b'{"a":' + b"1" * 5000 + b"}", b""]
-)
+@pytest.mark.parametrize("data", [b"[" * 100_000, b"no", b"[1]", b"\xff{}", b"1" * 5000, b""])
 def test_json_that_is_no_object_is_a_reason(data):
     assert json_columns(data) == {CAPTION_ERROR: INVALID}
     assert json_columns(b"{}".ljust(MOST_JSON + 1)) == {CAPTION_ERROR: INVALID}
@@ -76,7 +74,7 @@ def test_captions_of_json_are_a_list_of_texts_or_have_another_name():
     assert json_columns(b'{"captions": ["a", "b"]}') == {CAPTION: "a", CAPTIONS: ["a", "b"]}
     assert json_columns(b'{"captions": ["a", "b"], "caption": "c"}') == {
         CAPTION: "c",
-        CAPTIONS: ["a", "b"],
+        CAPTIONS: ["c", "a", "b"],
     }
     assert json_columns(b'{"captions": "x"}') == {f"{CAPTIONS}_upstream": "x"}
     assert json_columns(b'{"captions": {"en": "x"}}') == {f"{CAPTIONS}_upstream": '{"en": "x"}'}

@@ -16,7 +16,7 @@ def test_tars_that_are_not_there(corpus, tmp_path):
 
 
 def test_sources_that_cannot_be_told(corpus, tmp_path):
-    for name in ("x.tar.gz", "x.tgz"):
+    for name in ("x.tar.gz", "x.tgz", "X.TAR.ZST", "x.tar.bz2", "x.txz"):
         with pytest.raises(RequestError, match="compressed tars are not supported"):
             ingest(corpus, tmp_path / name)
     put_tar(tmp_path / "m" / "a.tar", [("a.png", tiny())])
@@ -32,3 +32,19 @@ def test_sources_that_cannot_be_told(corpus, tmp_path):
         ingest(corpus, tmp_path / "n.tar")
     with pytest.raises(RequestError, match="is no folder"):
         ingest(corpus, tmp_path / "n.tar", kind="folder")
+
+
+def test_compressed_tars_are_named_wherever_they_are(corpus, tmp_path):
+    put_tar(tmp_path / "m" / "a.tar", [("a.png", tiny())])
+    for name in ("b.tar.zst", "c.tar.zst"):
+        (tmp_path / "m" / name).write_bytes(b"")
+    wanted = r"not supported \(2 here, 'b\.tar\.zst' for one\).*unzstd, or name .*\*\.tar"
+    for source in (tmp_path / "m", tmp_path / "m" / "*"):
+        with pytest.raises(RequestError, match=wanted):
+            ingest(corpus, source)
+    assert ingest(corpus, tmp_path / "m" / "*.tar").found == 1
+    (tmp_path / "m" / "a.tar").unlink()
+    with pytest.raises(RequestError, match=wanted):
+        ingest(corpus, tmp_path / "m")
+    (tmp_path / "m" / "a.png").write_bytes(tiny())
+    assert ingest(corpus, tmp_path / "m", name="n").skipped == {".zst": 2}  # a folder of pictures

@@ -1,14 +1,14 @@
 import io
 import json
 import tarfile
+import time
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from nucleus_data.stages.ingest import IngestSettings, plan_ingest
-from nucleus_data.stages.ingest.listing.tars import TarWalk
+from nucleus_data.stages.ingest.sidecars import INVALID, NOT_TEXT
 from tests.support.ingested import images, ingest, put_tar, rows, tar_bytes, tiny
+from tests.support.tars import END, member, pax
 
 
 def test_webdataset_samples(corpus, tmp_path):
@@ -81,23 +81,6 @@ def test_keys_that_come_again_are_other_records(corpus, tmp_path):
     assert ingest(corpus, tmp_path / "t").new == 3
 
 
-def test_listing_reads_no_image(corpus, tmp_path):
-    # An image's bytes are garbage for tarfile, and far larger than what the listing may read.
-    path = put_tar(tmp_path / "t.tar", [(f"{i}.png", bytes(3 << 20)) for i in range(4)])
-
-    class Counting(io.FileIO):
-        read_bytes = 0
-
-        def read(self, size=-1):
-            data = super().read(size)
-            Counting.read_bytes += len(data)
-            return data
-
-    with Counting(path) as file:
-        assert len(list(TarWalk(file, path.stat().st_size))) == 4
-    assert Counting.read_bytes < 10_000
-
-
 @pytest.mark.parametrize("cut", ["data", "header", "end", "garbage"])
 def test_a_cut_tar_keeps_what_is_readable(corpus, tmp_path, cut):
     whole = tar_bytes([(f"{i}.png", tiny(i)) for i in range(4)])
@@ -128,21 +111,143 @@ def test_limit_stops_the_listing_early(corpus, tmp_path):
     assert (plan.found, plan.new) == (4, 4)
 
 
-@settings(max_examples=80)
-@given(
-    st.lists(st.tuples(st.booleans(), st.integers(0, 1500)), max_size=6),
-    st.integers(0, 12_000),
-    st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]),
-)
-def test_a_walk_finds_a_prefix_and_notices_every_cut(members, cut, kind):
-    content = [(f"{'ü' * 60 * long}{i}.png", bytes(n)) for i, (long, n) in enumerate(members)]
-    whole = tar_bytes(content, format=kind)
-    data = whole[:cut]
-    walk = TarWalk(io.BytesIO(data), len(data))
-    found = list(walk)
-    whole_walk = TarWalk(io.BytesIO(whole), len(whole))
-    expected = list(whole_walk)
-    assert [(m.name, m.size) for m in expected] == [(name, len(data)) for name, data in content]
-    assert whole_walk.damage is None
-    assert found == expected[: len(found)]
-    assert walk.damage is not None or found == expected
+def captions(corpus):
+    return {row["key"]: row["source.caption"] for row in rows(corpus)}
+
+
+def test_captions_by_whole_stem_beside_the_picture_or_apart(corpus, tmp_path):
+    names = ("22.05", "22.06", "22.07")
+    apart = [(f"{n}.png", tiny(i)) for i, n in enumerate(names)]
+    apart += [(f"{n}.txt", n.encode()) for n in reversed(names)]
+    put_tar(tmp_path / "t" / "apart.tar", apart)
+    put_tar(tmp_path / "t" / "beside.tar", sorted(apart))
+    plan = ingest(corpus, tmp_path / "t")
+    assert (plan.skipped, plan.notes) == ({}, [])
+    assert captions(corpus) == {
+        f"{tar}/{name}": name for tar in ("apart", "beside") for name in names
+    }
+
+
+def test_what_a_tar_leaves_over_is_counted_and_said(corpus, tmp_path):
+    put_tar(
+        tmp_path / "t" / "x.tar",
+        [
+            ("a.jpg", tiny(1)),
+            ("a.mask.png", tiny(2)),
+            ("a.txt", b"a"),
+            ("a.caption", b"again"),
+            ("b.txt", b"of nothing"),
+            ("._a.jpg", b"what macOS keeps"),
+            (".git/c.jpg", tiny(3)),
+            ("x.weird-ending", b""),
+        ],
+    )
+    (tmp_path / "t" / "sizes.json").write_text("{}")
+    (tmp_path / "t" / "more").mkdir()
+    plan = ingest(corpus, tmp_path / "t")
+    assert captions(corpus) == {"x/a": "a", "x/a.mask": None}
+    assert plan.skipped == {
+        ".caption": 1,
+        ".txt": 1,
+        "(hidden)": 2,
+        "(none)": 2,
+        ".json": 1,
+    }
+    said = "\n".join(plan.lines())
+    assert "1 captions or JSON files in tars found no picture" in said
+    assert "'x/b.txt'" in said
+    assert "their picture has another (the first: 'x/a.caption')" in said
+    assert "1 pictures in tars are second ones" in said
+    assert "'x/a.mask.png'" in said
+
+
+def test_a_member_that_is_no_file_is_a_record_with_a_reason(corpus, tmp_path):
+    tar = tmp_path / "t.tar"
+    odd = [
+        member(b"link.png", kind=b"1", link=b"a.png"),
+        member(b"link.txt", kind=b"2", link=b"a.txt"),
+        pax((b"size", b"-1")) + member(b"size.png", tiny(2)),
+        pax((b"path", b"odd\x1b\0\xff.png")) + member(b"p", tiny(3)),
+        member(b"folder/", kind=b"5"),
+    ]
+    tar.write_bytes(member(b"a.png", tiny(1)) + b"".join(odd) + member(b"z.png", tiny(4)) + END)
+    plan = ingest(corpus, tar)
+    assert plan.skipped == {"(no file)": 1}
+    found = {row["key"]: (row["error"], row["detail"]) for row in rows(corpus)}
+    assert found == {
+        "t/a": (None, None),
+        "t/link": ("tar_member", "a hard link to 'a.png'"),
+        "t/size": ("tar_member", "its size is '-1' in an extended header"),
+        "t/odd\x1b\0\\xff": (None, None),
+        "t/z": (None, None),
+    }
+    assert images(corpus) == [tiny(1), tiny(3), tiny(4)]
+
+
+SIDECARS = {
+    "nested": b"[" * 50_000 + b"]" * 50_000,
+    "nested_objects": b'{"a":' * 50_000,
+    "no_object": b"[1]",
+    "digits": b'{"n": ' + b"9" * 10_000 + b"}",
+    "not_a_number": b'{"n": NaN, "m": 1e999}',
+    "twice": b'{"n": 1, "n": 2}',
+    "surrogate": b'{"n": "\\ud800", "\\udfff": 3}',
+    "keys": json.dumps({f"k{i}": i for i in range(20_000)}).encode(),
+    "key": json.dumps(
+        {"k" * 1_000_000: 1, "": 2, "\0": 3, "source.row": 4, "K": 1, "k": 2}
+    ).encode(),
+    "captions": b'{"caption": ["first", 2, "second"]}',
+    "reason": b'{"caption_error": "mine", "columns_left_out": "mine", "error": "mine"}',
+    "bytes": b"\xff\xfe\xfd" * 999,
+    "empty": b"",
+}
+
+
+def test_no_json_costs_a_picture(corpus, tmp_path):
+    members = [
+        (f"{n}.{s}", d) for n, j in SIDECARS.items() for s, d in (("png", tiny()), ("json", j))
+    ]
+    put_tar(tmp_path / "t.tar", [*members, ("good.png", tiny()), ("good.json", b'{"likes": 3}')])
+    started = time.process_time()
+    ingest(corpus, tmp_path / "t.tar")
+    assert time.process_time() - started < 8
+    found = {row["key"].removeprefix("t/"): row for row in rows(corpus)}
+    assert {row["error"] for row in found.values()} == {None}
+    assert found["good"]["source.likes"] == 3
+    reasons = {name: row["source.caption_error"] for name, row in found.items()}
+    wrong = dict.fromkeys(("nested", "nested_objects", "no_object", "bytes", "empty"), INVALID)
+    assert reasons == {**dict.fromkeys(found), **wrong, "captions": NOT_TEXT}
+    assert found["captions"]["source.caption"] == "first"
+    assert found["captions"]["source.captions"] == ["first", "second"]
+    assert found["digits"]["source.n"] == "9" * 10_000
+    assert found["reason"]["source.caption_error_upstream"] == "mine"
+    # 256 columns, the most frequent ones first; each record says how many values it lacks.
+    assert found["keys"]["source.columns_left_out"] > 20_000 - 256
+    kept = [name for name in found["keys"] if name.startswith("source.k")]
+    assert 200 < len(kept) <= 256
+    left_out = [row["source.columns_left_out"] or 0 for row in found.values()]
+    query = f'SELECT sum("source.columns_left_out") FROM {corpus.records.sql()}'
+    assert corpus.connection().sql(query).fetchall() == [(sum(left_out),)]
+
+
+def test_a_limit_changes_no_key_and_no_caption(corpus, tmp_path):
+    members = [(f"22.{i}.png", tiny(i)) for i in range(5)]
+    put_tar(tmp_path / "t.tar", members + [(f"22.{i}.txt", b"%d" % i) for i in range(5)])
+    plan_ingest(corpus, IngestSettings(source=str(tmp_path / "t.tar")), limit=2)
+    ingest(corpus, tmp_path / "t.tar")
+    assert captions(corpus) == {f"t/22.{i}": str(i) for i in range(5)}
+
+
+def test_a_tar_that_cannot_be_opened_costs_itself_alone(corpus, tmp_path):
+    put_tar(tmp_path / "t" / "good.tar", [("a.png", tiny())])
+    (tmp_path / "t" / "bad.tar").mkdir()
+    (tmp_path / "t" / "empty.tar").write_bytes(b"")
+    put_tar(tmp_path / "t" / "UPPER.TAR", [("a.png", tiny(1))])
+    ingest(corpus, tmp_path / "t")
+    found = {row["key"]: row["error"] for row in rows(corpus)}
+    assert found == {
+        "UPPER/a": None,
+        "bad.tar": "tar_truncated",
+        "empty.tar": "tar_truncated",
+        "good/a": None,
+    }

@@ -1,0 +1,278 @@
+"""The members of a tar, from its headers alone: bounded memory, no recursion, one read a header.
+
+`tarfile` parses each header; what stands between headers is walked here. (`tarfile`'s own walk
+recurses once for each extended header, reads the content of these whole whatever size they claim,
+and raises what it likes on a bad one, so that one member stops everything.)
+
+- Every member but folders is yielded. One that cannot be read as a file (a link, a device, a sparse
+  file, a name or size that is damaged) has a `problem`; those behind it are walked all the same.
+- After a header that is no header nothing is known: the walk ends there and says so in `damage`.
+- Tars that were joined (`cat a.tar b.tar`) are walked through, past each end-of-archive mark.
+"""
+
+import re
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO
+
+BLOCK = tarfile.BLOCKSIZE
+ZEROS = bytes(BLOCK)
+MOST_EXTENDED = 1 << 20
+MOST_RECORDS = 1000
+# As long as a path may be on Linux.
+MOST_NAME = 4096
+# So much of the zeros behind an end-of-archive mark is searched for another tar.
+MOST_ZEROS = 64 << 20
+_CHUNK = 1 << 20
+_PAX = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+_LONG = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_LENGTH = re.compile(rb"([0-9]{1,8}) ")
+_SIZE = re.compile(r"[0-9]{1,18}")
+_NOT_FILES = {
+    tarfile.LNKTYPE: "a hard link",
+    tarfile.SYMTYPE: "a symbolic link",
+    tarfile.CHRTYPE: "a device",
+    tarfile.BLKTYPE: "a device",
+    tarfile.FIFOTYPE: "a pipe",
+    tarfile.GNUTYPE_SPARSE: "a sparse file",
+}
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Something in a tar that is no folder: its name, where its bytes are, how many.
+
+    Attributes:
+        name: As the tar has it; bytes that are no UTF-8 are lone surrogates.
+        offset: Where its bytes begin.
+        size: How many they are.
+        problem: Why it cannot be read as a file; None if it can.
+    """
+
+    name: str
+    offset: int
+    size: int
+    problem: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The name up to the first dot of its base name: webdataset's key of a sample."""
+        folder, slash, base = self.name.rpartition("/")
+        return folder + slash + base.split(".", 1)[0]
+
+    @property
+    def suffix(self) -> str:
+        """What follows the first dot of the base name, with it, lower case."""
+        _, dot, rest = self.name.rpartition("/")[2].partition(".")
+        return (dot + rest).lower()
+
+
+@dataclass
+class _Extended:
+    """What the extended headers before a member say of it: pax keywords, a problem of theirs."""
+
+    said: dict[str, str] = field(default_factory=dict)
+    problem: str | None = None
+
+
+@dataclass
+class TarWalk:
+    """Iterates over the files of a tar that are wholly there, then says what is wrong with it.
+
+    Args:
+        file: The tar, seekable.
+        size: Its bytes.
+
+    Attributes:
+        damage: After the last member: what is wrong with the tar, or None.
+    """
+
+    file: IO[bytes]
+    size: int
+    damage: str | None = field(default=None, init=False)
+
+    def __iter__(self) -> Iterator[Member]:
+        """The members that can be read."""
+        return (member for member in self.members() if member.problem is None)
+
+    def members(self) -> Iterator[Member]:
+        """All members but folders; memory does not grow with their number."""
+        place, ended, common, extended = 0, False, _Extended(), _Extended()
+        while True:
+            block = self._read(place, BLOCK)
+            if block == ZEROS:
+                after = self._after_zeros(place + BLOCK)
+                if after is None:
+                    return
+                place, ended = after, True
+                continue
+            try:
+                info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+            except (tarfile.HeaderError, ValueError) as error:
+                self.damage = self._no_header(place, block, ended, str(error))
+                return
+            place, ended = place + BLOCK, False
+            if info.size < 0:
+                self._lost(f"the size of {_shown(info.name)} is {info.size}", place)
+                return
+            if info.type in (*_PAX, *_LONG):
+                if place + info.size > self.size:
+                    self._lost(f"an extended header claims {info.size} bytes", place)
+                    return
+                into = common if info.type == tarfile.XGLTYPE else extended
+                self._extend(into, info, place)
+                place += _blocks(info.size)
+                continue
+            start = self._past_sparse_map(info, block, place)
+            member = _member(info, start, common, extended)
+            extended = _Extended()
+            place = start
+            if _has_bytes(info):
+                if start + member.size > self.size:
+                    name = _shown(member.name)
+                    self.damage = f"the tar ends at byte {self.size}, inside {name}"
+                    return
+                place += _blocks(member.size)
+            if info.type != tarfile.DIRTYPE:
+                yield member
+
+    def _read(self, place: int, size: int) -> bytes:
+        self.file.seek(place)
+        return self.file.read(size)
+
+    def _lost(self, what: str, place: int) -> None:
+        self.damage = f"{what} at byte {place} of {self.size}; what follows it is lost"
+
+    def _no_header(self, place: int, block: bytes, ended: bool, error: str) -> str:
+        """What is wrong where a header should be."""
+        rest = f"at byte {place} of {self.size}"
+        if ended:
+            return f"bytes that are no tar follow the end-of-archive mark {rest}"
+        if place >= self.size and place:
+            return f"no end-of-archive mark at the end, byte {self.size}"
+        if not place:
+            packed = next((n for magic, n in _COMPRESSED.items() if block.startswith(magic)), None)
+            if packed is not None:
+                return f"this is {packed} data and no plain tar; decompress it"
+            return f"this is no tar ({error})"
+        if len(block) < BLOCK:
+            return f"the tar ends inside a header {rest}"
+        return f"a damaged header ({error}) {rest}; what follows it is lost"
+
+    def _after_zeros(self, place: int) -> int | None:
+        """The first block from `place` on that is not all zeros; None if the tar ends before."""
+        last = min(self.size, place + MOST_ZEROS)
+        while place < last:
+            chunk = self._read(place, min(_CHUNK, last - place))
+            if not chunk:
+                return None
+            full = len(chunk.lstrip(b"\0"))
+            if full:
+                return place + (len(chunk) - full) // BLOCK * BLOCK
+            place += len(chunk)
+        if place < self.size:
+            self.damage = (
+                f"{self.size - place} bytes after {MOST_ZEROS >> 20} MB of zeros behind the "
+                "end-of-archive mark were not looked at"
+            )
+        return None
+
+    def _extend(self, into: _Extended, info: tarfile.TarInfo, place: int) -> None:
+        """Reads an extended header; of several, the first to say something counts, as in tarfile.
+
+        One that is too large is left alone: nothing it says is known.
+        """
+        if info.size > MOST_EXTENDED:
+            into.problem = f"an extended header of {info.size} bytes (at most {MOST_EXTENDED})"
+            return
+        data = self._read(place, info.size)
+        if info.type == tarfile.GNUTYPE_LONGLINK:
+            return
+        if info.type == tarfile.GNUTYPE_LONGNAME:
+            said = {"path": _text(data.split(b"\0", 1)[0])}
+        else:
+            said, problem = _pax(data)
+            into.problem = into.problem or problem
+        newest = info.type == tarfile.XGLTYPE
+        into.said = {**into.said, **said} if newest else {**said, **into.said}
+
+    def _past_sparse_map(self, info: tarfile.TarInfo, block: bytes, place: int) -> int:
+        """Where a member's bytes begin: an old sparse file has blocks of its map before them."""
+        more = info.type == tarfile.GNUTYPE_SPARSE and bool(block[482])
+        while more:
+            block = self._read(place, BLOCK)
+            place += BLOCK
+            more = len(block) == BLOCK and bool(block[504])
+        return place
+
+
+def _member(info: tarfile.TarInfo, start: int, common: _Extended, extended: _Extended) -> Member:
+    """A member as its header and the extended headers before it describe it."""
+    said = {**common.said, **extended.said}
+    problem = extended.problem or common.problem
+    name, size = said.get("GNU.sparse.name") or said.get("path") or info.name, info.size
+    if "size" in said:
+        if _SIZE.fullmatch(said["size"]):
+            size = int(said["size"])
+        else:
+            # The header itself has a size too: those that follow can be found by it.
+            problem = f"its size is {said['size'][:40]!r} in an extended header"
+    if info.type in _NOT_FILES:
+        problem = _NOT_FILES[info.type]
+        if info.islnk() or info.issym():
+            problem += f" to {_shown(info.linkname)}"
+    elif not info.isreg():
+        problem = f"of the type {info.type!r}, which is no file"
+    elif any(key.startswith("GNU.sparse.") for key in said):
+        problem = "a sparse file"
+    if not _has_bytes(info):
+        size = 0
+    name = name.rstrip("/")
+    if len(name) > MOST_NAME:
+        problem = f"its name has {len(name)} characters (at most {MOST_NAME})"
+        name = f"{name[:1000]}…{name[-20:]}"
+    return Member(name, start, size, problem)
+
+
+def _has_bytes(info: tarfile.TarInfo) -> bool:
+    """Whether bytes follow a header; the size that a link or a device claims means nothing."""
+    return info.isreg() or info.type not in tarfile.SUPPORTED_TYPES
+
+
+def _pax(data: bytes) -> tuple[dict[str, str], str | None]:
+    """The keywords of a pax header that matter here, and what is wrong with it."""
+    said: dict[str, str] = {}
+    at = 0
+    for _ in range(MOST_RECORDS):
+        if at >= len(data) or not data[at]:
+            return said, None
+        match = _LENGTH.match(data, at)
+        end = at + int(match[1]) if match else 0
+        equals = data.find(b"=", match.end(), end) if match else -1
+        if match is None or equals < 0 or end > len(data):
+            return said, f"a malformed extended header: {data[at : at + 20]!r}"
+        key = _text(data[match.end() : equals])
+        if key in ("path", "size") or key.startswith("GNU.sparse."):
+            said[key] = _text(data[equals + 1 : end - 1])
+        at = end
+    return said, f"an extended header of more than {MOST_RECORDS} records"
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _shown(name: str) -> str:
+    """A name for a message: escaped, and not longer than a line."""
+    return ascii(name if len(name) <= 100 else f"{name[:100]}…")
+
+
+def _blocks(size: int) -> int:
+    return -(-size // BLOCK) * BLOCK
