@@ -16,8 +16,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nucleus_data.corpus.parts import PREFIX, encode_part
 from nucleus_data.corpus.store import Store
-from nucleus_data.corpus.tables import PREFIX, encode_part, parts_glob
+from nucleus_data.corpus.tables import parts_glob
 
 ROOT = "sets"
 MANIFEST = "manifest.parquet"

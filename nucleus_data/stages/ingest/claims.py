@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.parts import PREFIX, encode_part
 from nucleus_data.corpus.store import Store, with_retries
-from nucleus_data.corpus.tables import PREFIX, encode_part
 from nucleus_data.errors import CorpusError
 
 BATCH = 10_000
