@@ -18,6 +18,10 @@ WHOLE = {"dedup": "dedup", "selection": "select"}
 RECORDS, RETRIED, PUBLISHED, CORPUS = "records", "_retried", "_published.json", "corpus.json"
 
 
+class DamagedWarning(UserWarning):
+    """A table is read without a damaged part."""
+
+
 class DamagedError(CorpusError):
     """A file of a corpus cannot be read.
 
@@ -157,6 +161,11 @@ def advice_on(store: Store, name: str) -> str:
         if file == "manifest.parquet":
             return f"Remove it, and {_run(store, 'shard')}"
         return f"Remove the folder '{whole}', and {_run(store, 'shard')}"
+    if root == "images":
+        return (
+            "No stage makes it again as it was: put a copy back. Without one, its records stay as "
+            "they are, but nothing can be measured of them any more"
+        )
     if root == "runs":
         return "Remove it: it is for reports alone, and no table depends on it"
     if name == CORPUS:

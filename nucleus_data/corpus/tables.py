@@ -10,19 +10,35 @@ tries again; a row of the table outweighs them.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nucleus_data.corpus.damaged import damaged
 from nucleus_data.corpus.parts import KEY_FIELDS, Part, encode_part
 from nucleus_data.corpus.store import Store
 from nucleus_data.hashing import decode_rows, encode_rows
 
 FAILED_SCHEMA = pa.schema(
     [*KEY_FIELDS, pa.field("reason", pa.string()), pa.field("detail", pa.string())]
+)
+# Of the table `dedup`, which has no part where no pair was found.
+PAIRS_SCHEMA = pa.schema(
+    [
+        ("shard", pa.int32()),
+        ("row", pa.int32()),
+        ("id", pa.string()),
+        ("other_shard", pa.int32()),
+        ("other_row", pa.int32()),
+        ("other_id", pa.string()),
+        ("distance", pa.int8()),
+        ("distance256", pa.int16()),
+        ("aspect_difference", pa.float32()),
+        ("exact", pa.bool_()),
+    ]
 )
 
 
@@ -57,7 +73,7 @@ class Table:
 
     def shards(self) -> list[int]:
         """Shards that have at least one part, ascending."""
-        return sorted({int(name[:6]) for name in self.part_names()})
+        return sorted({self._shard(name) for name in self.whole_parts()})
 
     def part_names(self) -> list[str]:
         """File names of all parts, sorted."""
@@ -101,8 +117,7 @@ class Table:
 
     def check(self, part: str) -> None:
         """Reads all of a part. Raises DamagedError if it cannot be read."""
-        name = f"{self.folder}/{part}"
-        Part(self.store, name, self._expected(int(part[:6]))).read()
+        Part(self.store, f"{self.folder}/{part}", self._expected(self._shard(part))).read()
 
     def sql(self) -> str:
         """A SQL source of all rows; there must be a part."""
@@ -161,6 +176,14 @@ class Table:
                 return
             yield number, part
 
+    def _shard(self, part: str) -> int:
+        """The number of the shard in a part's name."""
+        number = part.partition("-")[0]
+        if not number.isdecimal():
+            name = f"{self.folder}/{part}"
+            raise damaged(self.store, name, "its name is not that of a part, like 000017-0.parquet")
+        return int(number)
+
     def _expected(self, shard: int) -> Mapping[str, str]:
         """What a part's footer says of itself, if it is one of this table and shard."""
         return {"table": self.name, "config_hash": self.config_hash, "shard": str(shard)}
@@ -171,18 +194,28 @@ def parts_glob(store: Store, folder: str) -> str:
     return _escaped(store.url(folder)) + "/*.parquet"
 
 
-def parts_list(store: Store, folder: str) -> str:
-    """DuckDB SQL of the names of all parts in a folder, but for those left out as damaged."""
-    if not any(name.startswith(f"{folder}/") for name in store.left_out):
-        return _literal(parts_glob(store, folder))
-    names = (f"{folder}/{name}" for name in store.list(folder) if name.endswith(".parquet"))
-    paths = [_escaped(store.url(name)) for name in names if name not in store.left_out]
-    return f"[{', '.join(map(_literal, paths))}]"
+def left_out_shards(tables: Iterable["Table"]) -> set[int]:
+    """Shards of which some table is read without a damaged part."""
+    names = (n for table in tables for n in {*table.part_names()} - {*table.whole_parts()})
+    return {int(n.partition("-")[0]) for n in names if n.partition("-")[0].isdecimal()}
 
 
 def parts_sql(store: Store, folder: str) -> str:
-    """DuckDB SQL that reads all parts in a folder."""
-    return f"read_parquet({parts_list(store, folder)}, union_by_name = true)"
+    """DuckDB SQL that reads all parts in a folder, but for those left out as damaged."""
+    return f"read_parquet({parts_of(store, folder)}, union_by_name = true)"
+
+
+def parts_of(store: Store, folder: str) -> str:
+    """DuckDB SQL of the parts in a folder: a pattern; or a list, where some are left out."""
+    if not any(name.startswith(f"{folder}/") for name in store.left_out):
+        return _literal(parts_glob(store, folder))
+    names = (f"{folder}/{name}" for name in store.list(folder) if name.endswith(".parquet"))
+    return parts_list(store.url(name) for name in names if name not in store.left_out)
+
+
+def parts_list(urls: Iterable[str]) -> str:
+    """DuckDB SQL of a list of files."""
+    return f"[{', '.join(_literal(_escaped(url)) for url in urls)}]"
 
 
 def missing_rows(rows: pa.Table, covered: np.ndarray) -> pa.Table:
