@@ -190,6 +190,14 @@ class Corpus:
             joined = joined.join(self._group(group), "shard, row, id", how="outer")
         return joined
 
+    def rows(self, table: Table) -> duckdb.DuckDBPyRelation:
+        """All rows of a table that has a part; unlike `table`, it goes without no damaged part.
+
+        Raises:
+            duckdb.Error: A part cannot be opened; `looking.going_without` finds out which.
+        """
+        return self.connection().sql(f"SELECT * FROM {table.sql()}")
+
     def _relation(self, table: Table) -> duckdb.DuckDBPyRelation:
         """A table as a DuckDB relation, without parts that cannot be opened."""
         if not table.part_names():
@@ -197,8 +205,8 @@ class Corpus:
         found: list[DamagedError] = []
         if table.whole_parts():
             try:
-                return self.connection().sql(f"SELECT * FROM {table.sql()}")
-            except duckdb.Error:
+                return self.rows(table)
+            except (duckdb.Error, DamagedError):
                 found = self.damaged(table.name, table.config_hash)
                 if not found:
                     raise
@@ -207,7 +215,7 @@ class Corpus:
             raise found[0] if found else RequestError(f"no part of {table.name} can be read")
         for error in found:
             warnings.warn(f"left out: {error}", DamagedWarning, stacklevel=3)
-        return self.connection().sql(f"SELECT * FROM {rest.sql()}")
+        return self.rows(rest)
 
     def _empty(self, table: Table) -> duckdb.DuckDBPyRelation:
         """A table that was made and has no row. Raises RequestError if it was not made yet."""

@@ -19,6 +19,7 @@ from nucleus_data.corpus.published import published
 from nucleus_data.corpus.runs import ROOT as RUNS
 from nucleus_data.corpus.runs import read_json, read_lines
 from nucleus_data.corpus.store import Store
+from nucleus_data.errors import CorpusError
 
 T = TypeVar("T")
 THREADS = 8
@@ -37,7 +38,7 @@ def going_without(corpus: Corpus, ask: Callable[[Corpus], T]) -> T:
         The answer.
 
     Raises:
-        DamagedError: It cannot be answered without a file.
+        CorpusError: It cannot be answered without a file; all damaged ones are named.
     """
     try:
         return ask(corpus)
@@ -47,8 +48,8 @@ def going_without(corpus: Corpus, ask: Callable[[Corpus], T]) -> T:
             raise
     try:
         return ask(corpus.without(found))
-    except (duckdb.Error, pa.ArrowException) as error:
-        raise found[0] from error
+    except (DamagedError, duckdb.Error, pa.ArrowException) as error:
+        raise found[0] if len(found) == 1 else CorpusError("\n".join(map(str, found))) from error
 
 
 def find_damaged(corpus: Corpus) -> list[DamagedError]:

@@ -12,7 +12,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -120,6 +120,13 @@ class Store:
         if not self.local:
             names.discard(own)  # some stores list the folder's own marker object
         return sorted(name for name in names if name and not name.startswith("."))
+
+    def folders(self, folder: str) -> Sequence[str]:
+        """Names of the folders that lie in a local folder; an object store has none."""
+        if not self.local or not Path(self.path(folder)).is_dir():
+            return []
+        with os.scandir(self.path(folder)) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir())
 
     def create(self, name: str, data: bytes) -> bool:
         """Writes a new object, whole or not at all.

@@ -206,7 +206,14 @@ def parts_sql(store: Store, folder: str) -> str:
 
 
 def parts_of(store: Store, folder: str) -> str:
-    """DuckDB SQL of the parts in a folder: a pattern; or a list, where some are left out."""
+    """DuckDB SQL of the parts in a folder: a pattern; or a list, where some are left out.
+
+    Raises:
+        DamagedError: A folder lies in a part's place. The pattern would pass over it.
+    """
+    for name in (f"{folder}/{name}" for name in store.folders(folder)):
+        if name.endswith(".parquet") and name not in store.left_out:
+            raise damaged(store, name, IsADirectoryError())
     if not any(name.startswith(f"{folder}/") for name in store.left_out):
         return _literal(parts_glob(store, folder))
     names = (f"{folder}/{name}" for name in store.list(folder) if name.endswith(".parquet"))

@@ -118,7 +118,7 @@ class SetFolder:
 
     def plans(self) -> list[str]:
         """File names of all plans that are not left out as damaged, sorted."""
-        names = self.store.list(self.name(PLANS))
+        names = [n for n in self.store.list(self.name(PLANS)) if n.endswith(".parquet")]
         return [n for n in names if self.name(f"{PLANS}/{n}") not in self.store.left_out]
 
     def plans_sql(self) -> str:

@@ -63,7 +63,9 @@ def _story(corpus: Corpus, name: str) -> dict[str, Any]:
 
 def _record(corpus: Corpus, name: str) -> dict[str, Any]:
     """The record that is meant. Raises RequestError."""
-    records = corpus.table("records")
+    if not corpus.records.whole_parts():
+        raise RequestError(f"no record of {corpus.uri} can be read, or there is none yet")
+    records = corpus.rows(corpus.records)
     begins = duckdb.FunctionExpression(
         "starts_with", duckdb.ColumnExpression("id"), duckdb.ConstantExpression(name.lower())
     )
@@ -77,6 +79,7 @@ def _record(corpus: Corpus, name: str) -> dict[str, Any]:
         raise RequestError(
             f"no record begins with id {name!r}, or has this key, file name or URL; ids are 32 hex "
             "digits, as in the table `records`"
+            + "".join(f"\nleft out: {error}" for error in corpus.left_out)
         )
     more = ", ..." if len(found) > SHOWN_FOUND else ""
     some = ", ".join(f"{one['id']} ({one['key']!r})" for one in found[:SHOWN_FOUND])
@@ -185,7 +188,7 @@ def _pairs(corpus: Corpus, record: dict[str, Any]) -> list[dict[str, Any]]:
     found = Table(corpus.store, PAIRS, hashed)
     if not found.whole_parts():  # compared, and no pair found
         return []
-    pairs = corpus.table(PAIRS, found.config_hash)
+    pairs = corpus.rows(found)
     name = record["id"]
     mine = pairs.filter(f"id = '{name}' OR other_id = '{name}'")
     nearest = mine.order("distance, distance256, id, other_id").limit(SHOWN_PAIRS)
@@ -205,7 +208,7 @@ def _keys(corpus: Corpus, ids: Sequence[str]) -> dict[str, str]:
     if not ids:
         return {}
     wanted = [duckdb.ConstantExpression(ident) for ident in ids]
-    found = corpus.table("records").filter(duckdb.ColumnExpression("id").isin(*wanted))
+    found = corpus.rows(corpus.records).filter(duckdb.ColumnExpression("id").isin(*wanted))
     return dict(found.project("id, key").fetchall())
 
 

@@ -8,6 +8,7 @@ import duckdb
 from nucleus_data.corpus.looking import find_damaged
 from nucleus_data.corpus.states import KEPT
 from nucleus_data.errors import RequestError
+from nucleus_data.printed import visible
 from nucleus_data.runner.run import Run
 from nucleus_data.stages.select.stage import TABLE as SELECTION
 from nucleus_data.stages.select.stage import Select
@@ -38,9 +39,8 @@ def export(run: Run, select: Select, target: str) -> int:
         )
     # Strict, unlike `Corpus.table`: an export that lacks a part would pass for a whole one.
     corpus, selection = run.corpus, run.corpus.at(SELECTION, run.tables[SELECTION])
-    connection = corpus.connection()
-    records = connection.sql(f"SELECT * FROM {corpus.records.sql()}").set_alias("r")
-    kept = connection.sql(f"SELECT * FROM {selection.sql()}").filter(f"state = '{KEPT}'")
+    records = corpus.rows(corpus.records).set_alias("r")
+    kept = corpus.rows(selection).filter(f"state = '{KEPT}'")
     joined = records.join(kept.project("shard, row").set_alias("k"), "shard, row")
     hidden = {"file", "offset", "size", "error", "detail", "retryable"}
     columns = ", ".join(f'"{c}"' for c in records.columns if c not in hidden)
@@ -56,7 +56,8 @@ def export(run: Run, select: Select, target: str) -> int:
     except (duckdb.IOException, OSError) as error:
         if found := find_damaged(corpus):
             raise found[0] from error
-        raise RequestError(f"cannot export to {target!r}: {error}") from None
+        said = visible(str(error).replace(str(part), target))
+        raise RequestError(f"cannot export to {target!r}: {said}") from None
     finally:
         part.unlink(missing_ok=True)
     return int(kept.count("*").fetchall()[0][0])
