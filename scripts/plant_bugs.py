@@ -331,8 +331,8 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "ambiguous-beginning",
         "commands",
-        "if found.num_rows != 1:",
-        "if not found.num_rows:",
+        "if len(found) == 1:\n        return found[0]\n    if not found:",
+        "if found:\n        return found[0]\n    if not found:",
         "`explain` tells the story of some record whose id begins so.",
         ("test_a_story_is_found_by_the_beginning_of_its_id",),
     ),

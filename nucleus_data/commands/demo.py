@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from nucleus_data.commands.group import run_stages
-from nucleus_data.commands.support import config_path, work_options
+from nucleus_data.commands.support import config_path, say, work_options
 
 CONFIG = "nano/demo.yaml"
 
@@ -40,9 +40,9 @@ def demo(
     steps = LINES["all"].steps
     pictures = out.resolve() / "pictures"
     truth = out.resolve() / "truth.parquet"
-    click.echo(f"demo: {images} pictures with planted faults in {pictures} ({truth} tells which)")
+    say(f"demo: {images} pictures with planted faults in {pictures} ({truth} tells which)")
     if dry_run:
-        click.echo(f"{', '.join(steps)}: depend on the pictures; not counted")
+        say(f"{', '.join(steps)}: depend on the pictures; not counted")
         return
     settings = WorldSettings(images, seed, fault_share=0.25, strengths=(2, 1, 0))
     write_world(out, settings, progress=True)

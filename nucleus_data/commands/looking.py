@@ -1,8 +1,7 @@
 """Commands that look at a corpus or a configuration, and change nothing in it."""
 
 import json
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,13 @@ import click
 
 from nucleus_data.commands.support import (
     common_options,
+    complain,
     config_path,
     finish,
     opened,
     refuse,
+    say,
+    say_json,
     work_options,
 )
 from nucleus_data.errors import RequestError
@@ -28,23 +30,23 @@ def status(as_json: bool, config: Path | None, overrides: tuple[str, ...]) -> No
 
     with opened("status", config, overrides, dry_run=True) as found:
         content = view.status(found.run)
-        click.echo(json.dumps(content) if as_json else "\n".join(view.status_lines(content)))
+        _show(content, view.status_lines, as_json)
 
 
 @click.command()
-@click.argument("record_id")
+@click.argument("record")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @common_options
-def explain(record_id: str, as_json: bool, config: Path | None, overrides: tuple[str, ...]) -> None:
-    """One record's whole story: where it came from, what was measured, why it was kept or not."""
+def explain(record: str, as_json: bool, config: Path | None, overrides: tuple[str, ...]) -> None:
+    """One record's whole story: where it came from, what was measured, why it was kept or not.
+
+    RECORD is its id or the beginning of it, its key, its file name or its URL.
+    """
     from nucleus_data.views import explain as view
 
     with opened("explain", config, overrides, dry_run=True) as found:
-        story = view.explain(found.run.corpus, record_id)
-        if as_json:
-            click.echo(json.dumps(story, default=_jsonable))
-        else:
-            click.echo("\n".join(view.explain_lines(story)))
+        story = view.explain(found.run.corpus, record)
+        _show(story, view.explain_lines, as_json)
 
 
 # Sections of a recipe that change what `select` reads.
@@ -83,8 +85,8 @@ def what_if(
             f"what-if: {', '.join(shared)}: on both sides, as only what `select` decides is tried; "
             "to compare pairs or signals, `nucleus curate` with them, then `nucleus diff`"
         )
-    with opened("what-if", config, base, say=_aside(as_json), **options) as found:
-        _show(view.what_if(found.run, found.recipe, changed), as_json)
+    with opened("what-if", config, base, tell=_aside(as_json), **options) as found:
+        _show(view.what_if(found.run, found.recipe, changed), view.lines, as_json)
         finish(found.run)
 
 
@@ -102,21 +104,25 @@ def diff(
     """
     from nucleus_data.views import compare as view
 
-    with opened("diff", config, overrides, say=_aside(as_json)) as found:
+    with opened("diff", config, overrides, tell=_aside(as_json)) as found:
         shown = found.stages["report"].settings.thumbnails
-        _show(view.diff(found.run, before, after, shown), as_json)
+        _show(view.diff(found.run, before, after, shown), view.lines, as_json)
 
 
 def _aside(as_json: bool) -> Callable[[str], None]:
     """Where a command's own lines go: not where a script reads JSON."""
-    return partial(click.echo, err=True) if as_json else click.echo
+    return complain if as_json else say
 
 
-def _show(content: dict[str, Any], as_json: bool) -> None:
-    from nucleus_data.views.compare import lines
-
-    if content:
-        click.echo(json.dumps(content) if as_json else "\n".join(lines(content)))
+def _show(
+    content: dict[str, Any], lines: Callable[[dict[str, Any]], Iterable[str]], as_json: bool
+) -> None:
+    """Prints an answer; none if it is empty."""
+    if as_json and content:
+        say_json(content)
+    elif content:
+        for line in lines(content):
+            say(line)
 
 
 @click.command()
@@ -128,7 +134,7 @@ def pairs(each: int, config: Path | None, overrides: tuple[str, ...]) -> None:
 
     with opened("pairs", config, overrides) as found:
         for line in show_pairs(found.run, found.stages["dedup"], each):
-            click.echo(line)
+            say(line)
 
 
 @click.command()
@@ -140,7 +146,8 @@ def export(target: str, config: Path | None, overrides: tuple[str, ...]) -> None
 
     with opened("export", config, overrides, dry_run=True) as found:
         count = view.export(found.run, found.stages["select"], target)
-        click.echo(f"{count:,} kept records\n{target}")
+        say(f"{count:,} kept records")
+        say(target)
 
 
 @click.command(name="config")
@@ -158,10 +165,8 @@ def show_config(config: Path | None, overrides: tuple[str, ...]) -> None:
         for part in key.split("."):
             value = value.get(part) if isinstance(value, dict) else None
         now = json.dumps(value)
-        click.echo(f"{key} = {now if len(now) < 100 else now[:97] + '...'}")
-        click.echo(
-            f"    {text} (default: {default if len(default) < 80 else default[:77] + '...'})"
-        )
+        say(f"{key} = {now if len(now) < 100 else now[:97] + '...'}")
+        say(f"    {text} (default: {default if len(default) < 80 else default[:77] + '...'})")
 
 
 @click.command()
@@ -177,11 +182,7 @@ def check(config: Path | None, overrides: tuple[str, ...]) -> None:
     try:
         path = config_path(config)
         for line in lines(load_recipe(path, overrides)):
-            click.echo(line)
-        click.echo(f"{path} is sound")
+            say(line)
+        say(f"{path} is sound")
     except RequestError as error:
         refuse(error)
-
-
-def _jsonable(value: Any) -> Any:
-    return value.hex() if isinstance(value, bytes) else str(value)

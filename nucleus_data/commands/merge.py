@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from nucleus_data.commands.support import say
+
 KINDS = ("inverse_sqrt", "uniform", "one_minus_sqrt")
 
 
@@ -43,4 +45,4 @@ def merge(checkpoints: tuple[Path, ...], out: Path, kind: str, given: tuple[floa
         merge_checkpoints(checkpoints, weights, out)
     except (ValueError, FileNotFoundError) as error:
         raise click.UsageError(str(error)) from None
-    click.echo(str(out))
+    say(str(out))

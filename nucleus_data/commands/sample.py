@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from nucleus_data.commands.support import refuse
+from nucleus_data.commands.support import refuse, say
 from nucleus_data.errors import RequestError
 from nucleus_data.sets.buckets import SIZES_1024
 
@@ -60,7 +60,7 @@ def sample(checkpoint: Path, prompts: tuple[str, ...], out: Path, **options: Any
 
     try:
         for line in draw(checkpoint, prompts, out, **options):
-            click.echo(line)
+            say(line)
     except (ValueError, RequestError) as error:
         refuse(error)
 
@@ -103,8 +103,8 @@ def export_model(
         refuse(error)
     if not transformer_only:
         call = "".join(f", {name}={value!r}" for name, value in arguments.items())
-        click.echo(
+        say(
             f"In Python: diffusers.NucleusMoEImagePipeline.from_pretrained({str(out)!r})"
             f"('a red square'{call}, height=..., width=...)"
         )
-    click.echo(out)
+    say(out)

@@ -1,5 +1,6 @@
 """What all commands share: options, a run inside a Ray cluster, messages and exit codes."""
 
+import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 import click
 
 from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.printed import jsonable, visible
 
 DEFAULT_CONFIG = "nano/recipe.yaml"
 CONFIG_HELP = "YAML file [default: configs/nano/recipe.yaml]."
@@ -82,13 +84,31 @@ class Opened(NamedTuple):
     stages: Mapping[str, Any]
 
 
+def say(line: object) -> None:
+    """Prints a line for people; what a terminal would obey in it, a line end too, is written out.
+
+    All that commands print goes through here, `complain` or `say_json`.
+    """
+    click.echo(visible(str(line)))
+
+
+def complain(lines: str) -> None:
+    """Prints an error or an aside, of one or several lines, where no script reads."""
+    click.echo(visible(lines, keep="\n"), err=True)
+
+
+def say_json(content: object) -> None:
+    """Prints JSON, in ASCII, for scripts."""
+    click.echo(json.dumps(jsonable(content), allow_nan=False))
+
+
 @contextmanager
 def opened(
     command: str,
     config: Path | None,
     overrides: Sequence[str],
     *,
-    say: Callable[[str], None] = click.echo,
+    tell: Callable[[str], None] = say,
     **options: Any,
 ) -> Iterator[Opened]:
     """A configured run, which connects to Ray when there is work; errors become exit codes.
@@ -97,42 +117,61 @@ def opened(
         command: Name for people, for example `inspect`.
         config: YAML file; the default one if None.
         overrides: `key.sub=value`.
-        say: Where lines for people go.
+        tell: Where lines for people go.
         options: Further arguments of `line.steps.open_run`: `choice`, `dry_run`, `create`.
     """
+    import duckdb
+    import pyarrow as pa
+
+    from nucleus_data.corpus.looking import find_damaged
     from nucleus_data.line.recipe import load_recipe
     from nucleus_data.line.steps import open_run
     from nucleus_data.runner.cluster import on_demand
 
+    run = None
     try:
         path = config_path(config)
         recipe = load_recipe(path, overrides)
         with on_demand(recipe.ray) as connect:
-            run = open_run(recipe, command, connect=connect, say=say, **options)
+            run = open_run(recipe, command, connect=connect, say=tell, **options)
             if run.name:
-                say(f"{command}: {path}; run {run.name}")
+                tell(f"{command}: {path}; run {run.name}")
             yield Opened(run, recipe, recipe.stages())
     except RequestError as error:
         refuse(error)
     except CorpusError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(EXIT_FAILED)
+        fail(error)
+    except (duckdb.Error, pa.ArrowException):
+        # Neither says of which file. One is looked for; if all are whole, it is a fault of ours.
+        found = find_damaged(run.corpus) if run is not None else []
+        if not found:
+            raise
+        for one in found[1:]:
+            complain(f"error: {one}")
+        fail(found[0])
     except KeyboardInterrupt:
-        click.echo("\nstopped; what was committed stays. Run the same command to go on", err=True)
+        click.echo(err=True)
+        complain("stopped; what was committed stays. Run the same command to go on")
         sys.exit(130)
 
 
 def finish(run: Any) -> None:
     """Ends with exit code 1 if shards failed."""
     if run.failed_shards:
-        click.echo(f"{run.failed_shards} shards failed; everything else is done", err=True)
+        complain(f"{run.failed_shards} shards failed; everything else is done")
         sys.exit(EXIT_FAILED)
 
 
 def refuse(error: Exception) -> NoReturn:
     """Ends with the error and exit code 2."""
-    click.echo(f"error: {error}", err=True)
+    complain(f"error: {error}")
     sys.exit(EXIT_REQUEST)
+
+
+def fail(error: Exception) -> NoReturn:
+    """Ends with the error and exit code 1."""
+    complain(f"error: {error}")
+    sys.exit(EXIT_FAILED)
 
 
 def config_path(given: Path | None, name: str = DEFAULT_CONFIG) -> Path:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from nucleus_data.commands.support import say
+
 
 @click.command()
 @click.option("--images", type=click.IntRange(1), default=1000, show_default=True)
@@ -83,13 +85,13 @@ def world(
         progress=True,
     )
     contact_sheet(plan).save(out / "contact.jpg", quality=85)
-    click.echo(f"{images:,} pictures; truth: {out / 'truth.parquet'}; see {out / 'contact.jpg'}")
-    click.echo(f"ingest.source={source}")
+    say(f"{images:,} pictures; truth: {out / 'truth.parquet'}; see {out / 'contact.jpg'}")
+    say(f"ingest.source={source}")
     if not serve:
         return
     with WorldServer(out / PICTURES, port=port, fault_share=fault_share, seed=seed) as server:
-        click.echo(f"{server.url} (Ctrl-C ends it; ingest with ingest.allow_hosts=['127.0.0.1'])")
+        say(f"{server.url} (Ctrl-C ends it; ingest with ingest.allow_hosts=['127.0.0.1'])")
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
-            click.echo("ended")
+            say("ended")

@@ -9,25 +9,38 @@ CORPUS/
   runs/<run>/                                    plan.json, failures, timings, reports, checkpoints
 """
 
+import copy
 import json
-from collections.abc import Mapping
-from functools import cache
+import warnings
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from typing import Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
+from nucleus_data.corpus.damaged import CORPUS as MARKER
+from nucleus_data.corpus.damaged import (
+    PUBLISHED,
+    WHOLE,
+    DamagedError,
+    DamagedWarning,
+    read_json,
+    reading,
+)
 from nucleus_data.corpus.records import Records
 from nucleus_data.corpus.runs import plans, run_names
 from nucleus_data.corpus.store import Store
-from nucleus_data.corpus.tables import Table
+from nucleus_data.corpus.tables import PAIRS_SCHEMA, Table, parts_list
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
 
 FORMAT = 1
 RECORDS_VERSION = 1
-MARKER = "corpus.json"
+PAIRS = "dedup"
+CHECKING_THREADS = 8
 
 
 class Corpus:
@@ -38,6 +51,9 @@ class Corpus:
         storage_options: Passed to fsspec.
         create: Make the corpus if there is none.
         dry_run: Write nothing: with `create`, a corpus that is not there is taken as an empty one.
+
+    Attributes:
+        left_out: Damaged files that its tables are read without; see `without`.
 
     Raises:
         RequestError: There is no corpus, or another version of this software made it.
@@ -54,7 +70,7 @@ class Corpus:
         self.uri = uri
         self.store = Store(uri, storage_options)
         try:
-            marker = json.loads(self.store.read(MARKER))
+            marker = read_json(self.store, MARKER)
         except FileNotFoundError:
             if not create:
                 raise RequestError(
@@ -62,9 +78,9 @@ class Corpus:
                     f"`nucleus ingest corpus={uri} ingest.source=…` makes one"
                 ) from None
             marker = {"format": FORMAT} if dry_run else self._create()
-        except ValueError:
-            marker = None  # refused below, as what another version wrote
-        found = marker.get("format") if isinstance(marker, dict) else None
+        except DamagedError as error:
+            raise RequestError(str(error)) from None
+        found = marker.get("format")
         if found != FORMAT:
             raise RequestError(
                 f"{uri}/{MARKER}: the corpus has format {found!r}; this version of "
@@ -72,6 +88,7 @@ class Corpus:
                 "or ingest the source into a new corpus"
             )
         self.several_writers: bool = bool(marker.get("several_writers", False))
+        self.left_out: tuple[DamagedError, ...] = ()
         self._connection: duckdb.DuckDBPyConnection | None = None
 
     def _create(self) -> dict[str, Any]:
@@ -131,8 +148,9 @@ class Corpus:
         if len(hashes) == 1:
             return hashes[0]
         for _, plan in plans(self.store):
-            if plan["tables"].get(name) in hashes:
-                return str(plan["tables"][name])
+            pinned = plan.get("tables")
+            if isinstance(pinned, dict) and pinned.get(name) in hashes:
+                return str(pinned[name])
         known = ", ".join(self.store.list("tables")) or "none yet"
         raise RequestError(
             f"no table {name!r} in {self.uri} "
@@ -161,15 +179,79 @@ class Corpus:
                 used.
         """
         if self.config_hashes(name):
-            table = self.at(name, config_hash or self.pinned(name))
-            return self.connection().sql(f"SELECT * FROM {table.sql()}")
+            return self._relation(self.at(name, config_hash or self.pinned(name)))
         groups = [t for t in self.store.list("tables") if t.startswith(f"{name}.")]
         if not groups:
             self.pinned(name)  # raises, with the tables that there are
-        joined = self._group(groups[0])
-        for group in groups[1:]:
+        # A group of which all rows failed for now has no part yet.
+        full = [g for g in groups if self.at(g, self.pinned(g)).part_names()]
+        joined = self._group((full or groups)[0])
+        for group in full[1:]:
             joined = joined.join(self._group(group), "shard, row, id", how="outer")
         return joined
+
+    def rows(self, table: Table) -> duckdb.DuckDBPyRelation:
+        """All rows of a table that has a part; unlike `table`, it goes without no damaged part.
+
+        Raises:
+            duckdb.Error: A part cannot be opened; `looking.going_without` finds out which.
+        """
+        return self.connection().sql(f"SELECT * FROM {table.sql()}")
+
+    def _relation(self, table: Table) -> duckdb.DuckDBPyRelation:
+        """A table as a DuckDB relation, without parts that cannot be opened."""
+        if not table.part_names():
+            return self._empty(table)
+        found: list[DamagedError] = []
+        if table.whole_parts():
+            try:
+                return self.rows(table)
+            except (duckdb.Error, DamagedError):
+                found = self.damaged(table.name, table.config_hash)
+                if not found:
+                    raise
+        rest = self.without(found).at(table.name, table.config_hash)
+        if not rest.whole_parts():
+            raise found[0] if found else RequestError(f"no part of {table.name} can be read")
+        for error in found:
+            warnings.warn(f"left out: {error}", DamagedWarning, stacklevel=3)
+        return self.rows(rest)
+
+    def _empty(self, table: Table) -> duckdb.DuckDBPyRelation:
+        """A table that was made and has no row. Raises RequestError if it was not made yet."""
+        if table.name != PAIRS or not self.store.exists(f"{table.folder}/{PUBLISHED}"):
+            stage = WHOLE.get(table.name, table.name.split(".")[0])
+            raise RequestError(
+                f"{table.name}/{table.config_hash} has no row in {self.uri}: it was begun and not "
+                f"ended, or all that was tried failed; run: nucleus {stage} corpus={self.uri}, or "
+                f"nucleus retry corpus={self.uri}"
+            )
+        return self.connection().from_arrow(PAIRS_SCHEMA.empty_table())
+
+    def damaged(self, name: str, config_hash: str | None = None) -> list[DamagedError]:
+        """Reads all parts of a table, and returns those that cannot be read.
+
+        Args:
+            name: The table.
+            config_hash: Which one; by default as in `table`.
+        """
+        table = self.at(name, config_hash or self.pinned(name))
+        tables = [table, table.failed, *([table.retried] if isinstance(table, Records) else [])]
+        with ThreadPoolExecutor(CHECKING_THREADS) as pool:
+            found = [
+                error
+                for one in tables
+                for error in pool.map(partial(_check, self.connection(), one), one.part_names())
+            ]
+        return [error for error in found if error is not None]
+
+    def without(self, found: Iterable[DamagedError]) -> "Corpus":
+        """The same corpus, whose tables are read without damaged files; for looking alone."""
+        found = tuple(found)
+        other = copy.copy(self)
+        other.store = self.store.without(error.name for error in found)
+        other.left_out = (*self.left_out, *found)
+        return other
 
     def _group(self, group: str) -> duckdb.DuckDBPyRelation:
         """The tables of a stage's groups (`inspect.*`) as one relation, joined by record."""
@@ -193,6 +275,23 @@ class Corpus:
 
 
 RECORDS_HASH = config_hash({"table": "records", "version": RECORDS_VERSION})
+
+
+def _check(connection: duckdb.DuckDBPyConnection, table: Table, part: str) -> DamagedError | None:
+    """Reads a part as both readers do; returns what one of them says against it."""
+    name = f"{table.folder}/{part}"
+    try:
+        table.check(part)
+        with reading(table.store, name):
+            source = parts_list([table.store.url(name)])
+            relation = connection.cursor().sql(f"SELECT * FROM read_parquet({source})")
+            for _ in relation.to_arrow_reader():
+                pass
+    except FileNotFoundError:  # removed since it was listed
+        return None
+    except DamagedError as error:
+        return error
+    return None
 
 
 @cache

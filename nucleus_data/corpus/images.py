@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
+from nucleus_data.corpus.damaged import damaged
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError
 
@@ -37,16 +38,17 @@ def read_images(store: Store, shard: int, records: pa.Table, tar_size: int) -> I
         image's SHA-256, differs).
     """
     name = tar_name(shard)
+    shown = store.url(name)
     try:
         size = store.size(name)
     except FileNotFoundError:
         raise CorpusError(
-            f"{name} is missing, though its records are there; put it back, "
+            f"{shown} is missing, though its records are there; put it back, "
             "nothing can be measured without it"
         ) from None
     if size != tar_size:
         raise CorpusError(
-            f"{name} changed: it has {size} bytes, it had {tar_size} when it was ingested. "
+            f"{shown} changed: it has {size} bytes, it had {tar_size} when it was ingested. "
             "Put the original back, or ingest the new pictures as a new source"
         )
     offsets = records.column("offset").to_numpy()
@@ -58,7 +60,11 @@ def read_images(store: Store, shard: int, records: pa.Table, tar_size: int) -> I
     gap = BLOCK if sizes.sum() >= WHOLE_SHARE * tar_size else SMALL_GAP
     for first, last in _runs(offsets, sizes, gap):
         start = int(offsets[first])
-        block = store.read_range(name, start, int(offsets[last - 1] + sizes[last - 1]) - start)
+        end = int(offsets[last - 1] + sizes[last - 1])
+        try:
+            block = store.read_range(name, start, end - start)
+        except (IsADirectoryError, PermissionError) as error:
+            raise damaged(store, name, error) from error
         for i in range(first, last):
             at = int(offsets[i]) - start
             image = block[at : at + int(sizes[i])]
@@ -66,7 +72,7 @@ def read_images(store: Store, shard: int, records: pa.Table, tar_size: int) -> I
             # the record's.
             if hashlib.sha256(image).hexdigest() != digests[i]:
                 raise CorpusError(
-                    f"{name} changed: {files[i]} no longer has the SHA-256 that it was "
+                    f"{shown} changed: {files[i]} no longer has the SHA-256 that it was "
                     "ingested with. Put the original tar back, or ingest the new pictures as a "
                     "new source"
                 )

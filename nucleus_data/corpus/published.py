@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from nucleus_data.corpus.damaged import PUBLISHED as MARKER
+from nucleus_data.corpus.damaged import read_json
 from nucleus_data.corpus.store import Store
-
-MARKER = "_published.json"
 
 
 def publish(
@@ -25,8 +25,15 @@ def publish(
 
 
 def published(store: Store, folder: str) -> dict[str, Any] | None:
-    """What was published about a table; None if it is not complete."""
+    """What was published about a table; None if it is not complete.
+
+    Raises:
+        DamagedError: What says so cannot be read.
+    """
+    name = f"{folder}/{MARKER}"
+    if name in store.left_out:
+        return None
     try:
-        return dict(json.loads(store.read(f"{folder}/{MARKER}")))
+        return read_json(store, name)
     except FileNotFoundError:
         return None

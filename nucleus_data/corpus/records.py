@@ -59,7 +59,7 @@ class Records(Table):
     def sql(self) -> str:
         """A SQL source of all rows."""
         parts = parts_sql(self.store, self.folder)
-        if not self.retried.part_names():
+        if not self.retried.whole_parts():
             return parts
         return (
             f"(SELECT r.* FROM {parts} r ANTI JOIN "

@@ -10,14 +10,18 @@ import datetime
 import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
+from nucleus_data.corpus import damaged
+from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.corpus.store import Store
 
 ROOT = "runs"
 PLAN, STAGES, FAILURES = "plan.json", "stages.jsonl", "failures.jsonl"
 TRAINING = "quick_train"
 COPIED = (".jsonl", ".png", ".json")
+NEEDED = MappingProxyType({"stage": str})  # of a line about a stage
 
 
 class RunFolder:
@@ -63,32 +67,46 @@ class RunFolder:
         self.failures += [dict(line) for line in lines]
         self.store.put(self.path(FAILURES), _jsonl(self.failures))
 
-    def inherit(self, stages: Sequence[str]) -> None:
+    def inherit(self, stages: Sequence[str]) -> list[DamagedError]:
         """Takes over, for the report, the newest earlier lines about stages not in this run.
 
         Args:
             stages: Names of stages, in the order in which their lines are put.
+
+        Returns:
+            The earlier runs' files that could not be read; they are left out.
         """
         have = {line["stage"] for line in self.stages}
+        left_out: list[DamagedError] = []
         for run in earlier(self.store, self.name):
-            for line in stage_lines(self.store, run):
+            try:
+                lines = stage_lines(self.store, run)
+            except DamagedError as error:
+                left_out.append(error)
+                continue
+            for line in lines:
                 if line["stage"] in stages and line["stage"] not in have:
                     have.add(line["stage"])
                     self.stages.append(line)
                     if line["stage"] == TRAINING:
-                        self._copy_training(run)
+                        left_out += self._copy_training(run)
         order = list(stages)
         self.stages.sort(
             key=lambda line: order.index(line["stage"]) if line["stage"] in order else -1
         )
         self.store.put(self.path(STAGES), _jsonl(self.stages))
+        return left_out
 
-    def _copy_training(self, run: str) -> None:
+    def _copy_training(self, run: str) -> Iterator[DamagedError]:
         """Copies an earlier run's curve and samples, not its checkpoints."""
         for name in self.store.list(path_of(run, TRAINING)):
             if name.endswith(COPIED):
-                content = self.store.read(path_of(run, f"{TRAINING}/{name}"))
-                self.store.put(self.path(f"{TRAINING}/{name}"), content)
+                try:
+                    content = damaged.read_whole(self.store, path_of(run, f"{TRAINING}/{name}"))
+                except DamagedError as error:
+                    yield error
+                else:
+                    self.store.put(self.path(f"{TRAINING}/{name}"), content)
 
     def newest_failed_shards(self, stage: str) -> list[int]:
         """Shards that failed when a stage was last run, before this run, ascending."""
@@ -96,11 +114,9 @@ class RunFolder:
             mine = [line for line in stage_lines(self.store, run) if line["stage"] == stage]
             if not mine:
                 continue
-            if not any(line["failed_shards"] for line in mine):
+            if not any(line.get("failed_shards") for line in mine):
                 return []
-            failures = self.store.read(path_of(run, FAILURES)).splitlines()
-            found = [json.loads(line) for line in failures]
-            return sorted(line["shard"] for line in found if line["stage"] == stage)
+            return failed_shards(self.store, run, stage)
         return []
 
 
@@ -109,25 +125,41 @@ def run_names(store: Store) -> list[str]:
     return store.list(ROOT)
 
 
+def failed_shards(store: Store, run: str, stage: str) -> list[int]:
+    """Shards of a stage that failed in a run, ascending.
+
+    Raises:
+        DamagedError: The list of them is damaged: nobody else knows which they are.
+    """
+    name = path_of(run, FAILURES)
+    lines, unreadable = read_lines(store, name, {"stage": str, "shard": int})
+    if unreadable or not lines:
+        problem = f"{unreadable} of its lines are no failures" if lines or unreadable else "no line"
+        error = damaged.damaged(store, name, problem)
+        error.advice = (
+            f"Run the same again: nucleus {stage} corpus={store.uri} (it does what is missing)"
+        )
+        raise error
+    return sorted(line["shard"] for line in lines if line["stage"] == stage)
+
+
 def earlier(store: Store, name: str) -> Iterable[str]:
     """Names of the runs before one, newest first."""
     return reversed([run for run in run_names(store) if run < name])
 
 
 def stage_lines(store: Store, run: str) -> list[dict[str, Any]]:
-    """What a run noted about its stages; nothing if it ended none."""
-    try:
-        return [json.loads(x) for x in store.read(path_of(run, STAGES)).splitlines()]
-    except FileNotFoundError:
-        return []
+    """What a run noted about its stages; nothing if it ended none. Damaged lines are left out."""
+    lines, _ = read_lines(store, path_of(run, STAGES), NEEDED)
+    return lines
 
 
 def plans(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each run that has a readable plan, newest first, with the plan."""
     for run in reversed(run_names(store)):
         try:
-            yield run, json.loads(store.read(path_of(run, PLAN)))
-        except (FileNotFoundError, ValueError):
+            yield run, damaged.read_json(store, path_of(run, PLAN))
+        except (FileNotFoundError, DamagedError):
             continue
 
 
@@ -137,18 +169,36 @@ def path_of(run: str, file: str = "") -> str:
 
 
 def read_json(store: Store, name: str) -> dict[str, Any]:
-    """A JSON object; empty if there is no such file."""
+    """A JSON object; empty if there is no such file, or if it is left out as damaged.
+
+    Raises:
+        DamagedError: It holds something else.
+    """
+    if name in store.left_out:
+        return {}
     try:
-        content = json.loads(store.read(name))
+        return damaged.read_json(store, name)
     except FileNotFoundError:
         return {}
-    return content if isinstance(content, dict) else {}
 
 
-def read_lines(store: Store, name: str) -> tuple[list[dict[str, Any]], int]:
-    """JSON objects, one a line, and how many lines could not be read."""
+def read_lines(
+    store: Store, name: str, needed: Mapping[str, type] = MappingProxyType({})
+) -> tuple[list[dict[str, Any]], int]:
+    """JSON objects, one a line, and how many lines could not be read.
+
+    Args:
+        store: The corpus's store.
+        name: The file; if it is not there, or left out as damaged, it has no lines.
+        needed: Keys of each object, with the types of their values.
+
+    Raises:
+        DamagedError: A folder lies in its place, or this user may not read it.
+    """
+    if name in store.left_out:
+        return [], 1
     try:
-        text = store.read(name).decode("utf-8", "replace")
+        text = damaged.read_whole(store, name).decode("utf-8", "replace")
     except FileNotFoundError:
         return [], 0
     found, unreadable = [], 0
@@ -157,9 +207,11 @@ def read_lines(store: Store, name: str) -> tuple[list[dict[str, Any]], int]:
             continue
         try:
             content = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             content = None
-        if isinstance(content, dict):
+        if isinstance(content, dict) and all(
+            isinstance(content.get(key), kind) for key, kind in needed.items()
+        ):
             found.append(content)
         else:
             unreadable += 1

@@ -6,12 +6,13 @@ it with a conditional put (fsspec `mode="create"`).
 """
 
 import contextlib
+import copy
 import errno
 import os
 import random
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,9 +48,14 @@ class Store:
         uri: A local path, `file://`, `s3://bucket/prefix`, `gs://…` or any other fsspec URL.
         storage_options: Passed to fsspec (credentials, `endpoint_url`, …).
 
+    Attributes:
+        left_out: Names of damaged files that readers of tables go without; see `without`.
+
     Raises:
         RequestError: fsspec does not know the protocol, or its package is missing.
     """
+
+    left_out: frozenset[str] = frozenset()
 
     def __init__(self, uri: str, storage_options: Mapping[str, Any] | None = None) -> None:
         self.uri = uri.rstrip("/") or "/"
@@ -75,6 +81,12 @@ class Store:
     def url(self, name: str) -> str:
         """A path or URL of `name` that other tools understand."""
         return self.path(name) if self.local else self.fs.unstrip_protocol(self.path(name))
+
+    def without(self, names: Iterable[str]) -> "Store":
+        """The same store, whose tables are read without some damaged files; for looking alone."""
+        other = copy.copy(self)
+        other.left_out = self.left_out | frozenset(names)
+        return other
 
     def read(self, name: str) -> bytes:
         """The whole object. Raises FileNotFoundError."""
@@ -108,6 +120,13 @@ class Store:
         if not self.local:
             names.discard(own)  # some stores list the folder's own marker object
         return sorted(name for name in names if name and not name.startswith("."))
+
+    def folders(self, folder: str) -> Sequence[str]:
+        """Names of the folders that lie in a local folder; an object store has none."""
+        if not self.local or not Path(self.path(folder)).is_dir():
+            return []
+        with os.scandir(self.path(folder)) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir())
 
     def create(self, name: str, data: bytes) -> bool:
         """Writes a new object, whole or not at all.

@@ -10,28 +10,36 @@ tries again; a row of the table outweighs them.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from nucleus_data.corpus.damaged import damaged
+from nucleus_data.corpus.parts import KEY_FIELDS, Part, encode_part
 from nucleus_data.corpus.store import Store
-from nucleus_data.errors import CorpusError
 from nucleus_data.hashing import decode_rows, encode_rows
 
-KEY_FIELDS = (
-    pa.field("shard", pa.int32(), nullable=False),
-    pa.field("row", pa.int32(), nullable=False),
-    pa.field("id", pa.string(), nullable=False),
-)
 FAILED_SCHEMA = pa.schema(
     [*KEY_FIELDS, pa.field("reason", pa.string()), pa.field("detail", pa.string())]
 )
-ROW_GROUP = 25_000
-PREFIX = "nucleus."
+# Of the table `dedup`, which has no part where no pair was found.
+PAIRS_SCHEMA = pa.schema(
+    [
+        ("shard", pa.int32()),
+        ("row", pa.int32()),
+        ("id", pa.string()),
+        ("other_shard", pa.int32()),
+        ("other_row", pa.int32()),
+        ("other_id", pa.string()),
+        ("distance", pa.int8()),
+        ("distance256", pa.int16()),
+        ("aspect_difference", pa.float32()),
+        ("exact", pa.bool_()),
+    ]
+)
 
 
 def table_schema(values: pa.Schema, *, error: bool = True) -> pa.Schema:
@@ -65,28 +73,40 @@ class Table:
 
     def shards(self) -> list[int]:
         """Shards that have at least one part, ascending."""
-        return sorted({int(name[:6]) for name in self.part_names()})
+        return sorted({self._shard(name) for name in self.whole_parts()})
 
     def part_names(self) -> list[str]:
         """File names of all parts, sorted."""
         return [name for name in self.store.list(self.folder) if name.endswith(".parquet")]
 
+    def whole_parts(self) -> list[str]:
+        """File names of the parts that are not left out as damaged, sorted."""
+        left_out = self.store.left_out
+        return [name for name in self.part_names() if f"{self.folder}/{name}" not in left_out]
+
     def metadata(self, shard: int) -> Iterator[Mapping[str, str]]:
         """The footer of each part of a shard, without its values (our keys without prefix)."""
-        for _, file in self._open_parts(shard):
-            yield _footer(pq.ParquetFile(file).schema_arrow)
+        for _, part in self._open_parts(shard):
+            yield part.footer
 
     def covered(self, shard: int) -> np.ndarray:
         """Sorted numbers of the rows that the table has of a shard."""
         rows = [decode_rows(footer["rows"]) for footer in self.metadata(shard)]
         return np.sort(np.concatenate(rows)) if rows else np.empty(0, np.int64)
 
+    def count(self, shard: int) -> int:
+        """How many rows all parts of a shard have, from their footers."""
+        return sum(part.num_rows for _, part in self._open_parts(shard))
+
     def read(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table | None:
         """All rows of a shard, sorted by row; None if it has no part.
 
         Columns that a part lacks (an upstream column that another source has) are null there.
+
+        Raises:
+            DamagedError: A part cannot be read.
         """
-        tables = [_read(file, columns) for _, file in self._open_parts(shard)]
+        tables = [part.read(columns) for _, part in self._open_parts(shard)]
         if not tables:
             return None
         tables = [table.replace_schema_metadata(None) for table in tables]
@@ -94,6 +114,10 @@ class Table:
             return tables[0]
         whole = pa.concat_tables(tables, promote_options="default")
         return whole.sort_by("row") if "row" in whole.column_names else whole
+
+    def check(self, part: str) -> None:
+        """Reads all of a part. Raises DamagedError if it cannot be read."""
+        Part(self.store, f"{self.folder}/{part}", self._expected(self._shard(part))).read()
 
     def sql(self) -> str:
         """A SQL source of all rows; there must be a part."""
@@ -113,10 +137,8 @@ class Table:
             How many rows were committed.
         """
         number, taken = 0, np.empty(0, np.int64)
-        for number_seen, file in self._open_parts(shard):
-            taken = np.concatenate(
-                [taken, decode_rows(_footer(pq.ParquetFile(file).schema_arrow)["rows"])]
-            )
+        for number_seen, part in self._open_parts(shard):
+            taken = np.concatenate([taken, decode_rows(part.footer["rows"])])
             number = number_seen + 1
         while True:
             rows = table.column("row").to_numpy()
@@ -138,103 +160,80 @@ class Table:
             if self.store.create(name, encode_part(table, content)):
                 return len(rows)
             # Another writer was faster: its rows stay, and those it lacks go into the next part.
-            winner = _footer(pq.ParquetFile(pa.BufferReader(self.store.read(name))).schema_arrow)
+            winner = Part(self.store, name, self._expected(shard)).footer
             taken = np.concatenate([taken, decode_rows(winner["rows"])])
             number += 1
 
-    def _open_parts(self, shard: int) -> Iterator[tuple[int, pa.NativeFile]]:
+    def _open_parts(self, shard: int) -> Iterator[tuple[int, Part]]:
         """A shard's parts, by number; they are numbered without gaps, so no listing is needed."""
-        number = 0
-        while True:
+        for number in count():
             name = f"{self.folder}/{shard:06d}-{number}.parquet"
+            if name in self.store.left_out:
+                continue
             try:
-                data = self.store.read(name)
+                part = Part(self.store, name, self._expected(shard))
             except FileNotFoundError:
                 return
-            yield number, pa.BufferReader(data)
-            number += 1
+            yield number, part
 
+    def _shard(self, part: str) -> int:
+        """The number of the shard in a part's name."""
+        number = part.partition("-")[0]
+        if not number.isdecimal():
+            name = f"{self.folder}/{part}"
+            raise damaged(self.store, name, "its name is not that of a part, like 000017-0.parquet")
+        return int(number)
 
-def _read(file: pa.NativeFile, columns: Sequence[str] | None) -> pa.Table:
-    """A part's columns, in the part's order."""
-    part = pq.ParquetFile(file)
-    # Threads take longer to start than parts of some 10,000 rows to read.
-    if columns is None:
-        return part.read(use_threads=False)
-    table = part.read(columns=[name for name in columns if name != "row"], use_threads=False)
-    if "row" not in columns:
-        return table
-    # The footer has it, and is read anyway.
-    schema = part.schema_arrow
-    before = [name for name in schema.names[: schema.get_field_index("row")] if name in columns]
-    rows = _row_numbers(_footer(schema)["rows"], schema.field("row").type)
-    return table.add_column(len(before), schema.field("row"), rows)
-
-
-@lru_cache(maxsize=64)  # all tables of a shard have the same
-def _row_numbers(text: str, kind: pa.DataType) -> pa.Array:
-    return pa.array(decode_rows(text), kind)
-
-
-def encode_part(table: pa.Table, footer: Mapping[str, str]) -> bytes:
-    """A part's bytes; the same rows give the same bytes.
-
-    They are zstd, with statistics, row groups of 25,000, and our footer under `nucleus.*`. Only
-    texts get a dictionary, and not ids, each of which is there once. Of measured numbers, most of
-    which are there once, it takes a fifth more space, and twice the time to write.
-    """
-    metadata = {f"{PREFIX}{key}": value for key, value in sorted(footer.items())}
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        table.replace_schema_metadata(metadata),
-        sink,
-        compression="zstd",
-        use_dictionary=[path for f in table.schema if f.name != "id" for path in _texts(f)],
-        row_group_size=ROW_GROUP,
-        write_statistics=True,
-        store_schema=True,
-    )
-    return sink.getvalue().to_pybytes()
-
-
-def _texts(field: pa.Field, path: str = "") -> Iterator[str]:
-    """The Parquet paths of a column's texts."""
-    path = f"{path}.{field.name}" if path else field.name
-    if pa.types.is_struct(field.type):
-        for child in field.type:
-            yield from _texts(child, path)
-    elif isinstance(field.type, pa.ListType | pa.LargeListType | pa.FixedSizeListType):
-        yield from _texts(field.type.value_field.with_name("element"), f"{path}.list")
-    elif pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
-        yield path
+    def _expected(self, shard: int) -> Mapping[str, str]:
+        """What a part's footer says of itself, if it is one of this table and shard."""
+        return {"table": self.name, "config_hash": self.config_hash, "shard": str(shard)}
 
 
 def parts_glob(store: Store, folder: str) -> str:
     """A DuckDB pattern of all parts in a folder, whatever characters the corpus's path has."""
-    return re.sub(r"([*?\[])", r"[\1]", store.url(folder)) + "/*.parquet"
+    return _escaped(store.url(folder)) + "/*.parquet"
+
+
+def left_out_shards(tables: Iterable["Table"]) -> set[int]:
+    """Shards of which some table is read without a damaged part."""
+    names = (n for table in tables for n in {*table.part_names()} - {*table.whole_parts()})
+    return {int(n.partition("-")[0]) for n in names if n.partition("-")[0].isdecimal()}
 
 
 def parts_sql(store: Store, folder: str) -> str:
-    """DuckDB SQL that reads all parts in a folder."""
-    pattern = parts_glob(store, folder).replace("'", "''")
-    return f"read_parquet('{pattern}', union_by_name = true)"
+    """DuckDB SQL that reads all parts in a folder, but for those left out as damaged."""
+    return f"read_parquet({parts_of(store, folder)}, union_by_name = true)"
 
 
-def _footer(schema: pa.Schema) -> Mapping[str, str]:
-    """Our keys of a part's footer, without their prefix."""
-    metadata = schema.metadata or {}
-    footer = {
-        key.decode()[len(PREFIX) :]: value.decode()
-        for key, value in metadata.items()
-        if key.startswith(PREFIX.encode())
-    }
-    if "rows" not in footer:
-        raise CorpusError(
-            "a Parquet file without a nucleus footer lies in a table's folder; move it away"
-        )
-    return footer
+def parts_of(store: Store, folder: str) -> str:
+    """DuckDB SQL of the parts in a folder: a pattern; or a list, where some are left out.
+
+    Raises:
+        DamagedError: A folder lies in a part's place. The pattern would pass over it.
+    """
+    for name in (f"{folder}/{name}" for name in store.folders(folder)):
+        if name.endswith(".parquet") and name not in store.left_out:
+            raise damaged(store, name, IsADirectoryError())
+    if not any(name.startswith(f"{folder}/") for name in store.left_out):
+        return _literal(parts_glob(store, folder))
+    names = (f"{folder}/{name}" for name in store.list(folder) if name.endswith(".parquet"))
+    return parts_list(store.url(name) for name in names if name not in store.left_out)
+
+
+def parts_list(urls: Iterable[str]) -> str:
+    """DuckDB SQL of a list of files."""
+    return f"[{', '.join(_literal(_escaped(url)) for url in urls)}]"
 
 
 def missing_rows(rows: pa.Table, covered: np.ndarray) -> pa.Table:
     """Those rows whose number is not among the covered ones."""
     return rows.filter(pc.invert(pc.is_in(rows.column("row"), pa.array(covered, pa.int32()))))
+
+
+def _escaped(path: str) -> str:
+    """A path in which DuckDB finds no pattern."""
+    return re.sub(r"([*?\[])", r"[\1]", path)
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

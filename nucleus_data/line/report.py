@@ -4,6 +4,9 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.damaged import DamagedError
+from nucleus_data.corpus.looking import going_without, without_lines
 from nucleus_data.errors import RequestError
 from nucleus_data.pages.report import write_report
 from nucleus_data.runner.run import Run
@@ -43,7 +46,7 @@ class Report(CorpusStage[ReportSettings]):
             return {}
         try:
             return self.shard.pin(run)
-        except RequestError as error:
+        except (RequestError, DamagedError) as error:
             run.say(f"report: without a selection ({error})")
             return {}
 
@@ -53,15 +56,23 @@ class Report(CorpusStage[ReportSettings]):
 
     def do(self, run: Run) -> None:
         """Writes the page, and says where it is."""
-        run.folder.inherit(run.stage_names)
+        for error in run.folder.inherit(run.stage_names):
+            run.say(f"report: left out: {error}")
         folder = None
         if run.pins.training_set is not None and set_of(run).published:
             folder = run.pins.training_set
-        url = write_report(
-            run.corpus,
-            run.name,
-            run.tables,
-            training_set=folder,
-            thumbnails=self.settings.thumbnails,
-        )
+
+        def write(corpus: Corpus) -> tuple[str, list[dict[str, str]]]:
+            url = write_report(
+                corpus,
+                run.name,
+                run.tables,
+                training_set=folder,
+                thumbnails=self.settings.thumbnails,
+            )
+            return url, [error.content() for error in corpus.left_out]
+
+        url, left_out = going_without(run.corpus, write)
+        for line in without_lines(left_out):
+            run.say(f"report: {line}")
         run.say(f"report: {url}")

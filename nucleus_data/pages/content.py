@@ -177,7 +177,7 @@ def left_out(corpus: Corpus, training_set: str) -> list[tuple[str, int, list[str
     None if it has no such list.
     """
     name = SetFolder(corpus.store, training_set).name(LEFT_OUT)
-    if not corpus.store.exists(name):
+    if name in corpus.store.left_out or not corpus.store.exists(name):
         return None
     return _read(
         corpus,

@@ -71,6 +71,6 @@ def _read(store: Store, shard: int, members: list[Record]) -> Iterator[bytes]:
     try:
         tar_size = store.size(tar_name(shard))
     except FileNotFoundError:
-        raise CorpusError(f"{tar_name(shard)} is missing") from None
+        raise CorpusError(f"{store.url(tar_name(shard))} is missing") from None
     # Each picture's SHA-256 is checked, which says more than the size that the tar once had.
     yield from read_images(store, shard, pa.table(columns), tar_size)

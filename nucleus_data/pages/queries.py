@@ -28,7 +28,7 @@ class Tables:
         pinned = {"records": corpus.records.config_hash, **hashes}
         found = {name: corpus.at(name, hashed) for name, hashed in pinned.items()}
         self.hashes = {name: table.config_hash for name, table in found.items()}
-        self._sources = {name: table.sql() for name, table in found.items() if table.part_names()}
+        self._sources = {name: table.sql() for name, table in found.items() if table.whole_parts()}
 
     def __contains__(self, name: str) -> bool:
         return name in self._sources

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.corpus.tables import Table
 from nucleus_data.runner.run import Run
 from nucleus_data.stage import RowStage
@@ -61,5 +63,12 @@ def shards_with_failures(run: Run, stage: RowStage[Any]) -> set[int]:
         shard
         for table in tables
         for shard in table.failed.shards()
-        if len(run.corpus.failed_rows(table, shard))
+        if _has_failed(run.corpus, table, shard)
     }
+
+
+def _has_failed(corpus: Corpus, table: Table, shard: int) -> bool:
+    try:
+        return len(corpus.failed_rows(table, shard)) > 0
+    except DamagedError:
+        return True  # who works on the shard fails with the file's name

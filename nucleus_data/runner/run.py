@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.corpus.runs import FAILURES, RunFolder
 from nucleus_data.hashing import config_hash
+from nucleus_data.printed import visible
 from nucleus_data.runner.pins import SET, Pins
 from nucleus_data.runner.rows import StageJob, sample_rows
 from nucleus_data.runner.words import describe, stage_line
@@ -205,7 +207,11 @@ class Run:
                 continue
             if remaining <= 0:
                 return
-            count = min(remaining, job.open(shard).summary.rows)
+            try:
+                count = min(remaining, job.open(shard).summary.rows)
+            except DamagedError:
+                yield Item(shard)  # its worker says so, and the other shards are done
+                continue
             remaining -= count
             if count:
                 yield Item(shard, count)
@@ -273,14 +279,14 @@ class Run:
         if not quiet:
             self.say(describe(report))
         for failed in report.failed[:SHOWN_FAILURES]:
-            self.say(f"  shard {failed.number:06d} failed: {failed.error}")
+            self.say(f"  shard {failed.number:06d} failed: {visible(failed.error)}")
         if report.failed:
             more = len(report.failed) - SHOWN_FAILURES
             self.say(
                 (f"  and {more} more; " if more > 0 else "  ")
-                + f"tracebacks: {self.corpus.store.url(self.path(FAILURES))}\n"
-                f"  run the same command again, or: nucleus retry corpus={self.corpus.uri}"
+                + f"tracebacks: {self.corpus.store.url(self.path(FAILURES))}"
             )
+            self.say(f"  run the same command again, or: nucleus retry corpus={self.corpus.uri}")
 
     def _write_plan(self) -> None:
         """Pins the configuration and the config hashes known so far."""

@@ -16,8 +16,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nucleus_data.corpus.damaged import read_json, read_whole, reading
+from nucleus_data.corpus.parts import encode_part, own_footer
 from nucleus_data.corpus.store import Store
-from nucleus_data.corpus.tables import PREFIX, encode_part, parts_glob
+from nucleus_data.corpus.tables import parts_of
 
 ROOT = "sets"
 MANIFEST = "manifest.parquet"
@@ -92,7 +94,8 @@ class SetFolder:
     @property
     def published(self) -> bool:
         """Whether the set is complete."""
-        return self.store.exists(self.name(MANIFEST))
+        name = self.name(MANIFEST)
+        return name not in self.store.left_out and self.store.exists(name)
 
     def name(self, file: str) -> str:
         """Path of one of its files below the corpus."""
@@ -108,29 +111,37 @@ class SetFolder:
 
     def plan(self, number: int) -> PlannedTar:
         """Which records a tar holds. Raises FileNotFoundError."""
-        return decode_plan(number, self.store.read(self.name(plan_name(number))))
+        name = self.name(plan_name(number))
+        content = read_whole(self.store, name)
+        with reading(self.store, name):
+            return decode_plan(number, content)
 
     def plans(self) -> list[str]:
-        """File names of all plans, sorted."""
-        return self.store.list(self.name(PLANS))
+        """File names of all plans that are not left out as damaged, sorted."""
+        names = [n for n in self.store.list(self.name(PLANS)) if n.endswith(".parquet")]
+        return [n for n in names if self.name(f"{PLANS}/{n}") not in self.store.left_out]
 
-    def plans_glob(self) -> str:
-        """A DuckDB pattern of all plans."""
-        return parts_glob(self.store, self.name(PLANS))
+    def plans_sql(self) -> str:
+        """DuckDB SQL of the names of all plans."""
+        return parts_of(self.store, self.name(PLANS))
 
     def planned_ids(self) -> dict[int, list[str]]:
         """Resolution -> ids of its samples, in the order of the tars; reads no tar."""
         found: dict[int, list[str]] = {}
-        for name in self.plans():
-            plan = pq.ParquetFile(pa.BufferReader(self.store.read(self.name(f"{PLANS}/{name}"))))
-            ids = plan.read(["id"]).column("id").to_pylist()
-            found.setdefault(int(_footer(plan.schema_arrow)["resolution"]), []).extend(ids)
+        for file in self.plans():
+            name = self.name(f"{PLANS}/{file}")
+            content = read_whole(self.store, name)
+            with reading(self.store, name):
+                plan = pq.ParquetFile(pa.BufferReader(content))
+                ids = plan.read(["id"]).column("id").to_pylist()
+                resolution = int(own_footer(plan.schema_arrow)["resolution"])
+            found.setdefault(resolution, []).extend(ids)
         return found
 
     def note(self, number: int) -> dict[str, Any] | None:
         """A written tar's row of the manifest; None if it is not written yet."""
         try:
-            return dict(json.loads(self.store.read(self.name(note_name(number)))))
+            return read_json(self.store, self.name(note_name(number)))
         except FileNotFoundError:
             return None
 
@@ -156,12 +167,14 @@ class SetFolder:
 
 def read_manifest(store: Store, folder: str = "") -> list[dict[str, Any]] | None:
     """A set's tars in the manifest's order, one dictionary each; None if it is not published."""
+    name = f"{folder}/{MANIFEST}" if folder else MANIFEST
     try:
-        content = store.read(f"{folder}/{MANIFEST}" if folder else MANIFEST)
+        content = read_whole(store, name)
     except FileNotFoundError:
         return None
-    rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(content)).to_pylist()
-    return rows
+    with reading(store, name):
+        rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(content)).to_pylist()
+        return rows
 
 
 def published_sets(store: Store) -> Iterator[SetFolder]:
@@ -201,7 +214,7 @@ def encode_plan(tar: PlannedTar) -> bytes:
 def decode_plan(number: int, content: bytes) -> PlannedTar:
     """The inverse of `encode_plan`."""
     file = pq.ParquetFile(pa.BufferReader(content))
-    footer = _footer(file.schema_arrow)
+    footer = own_footer(file.schema_arrow)
     return PlannedTar(
         number,
         footer["path"],
@@ -211,11 +224,3 @@ def decode_plan(number: int, content: bytes) -> PlannedTar:
         int(footer["height"]),
         file.read().replace_schema_metadata(None),
     )
-
-
-def _footer(schema: pa.Schema) -> dict[str, str]:
-    return {
-        key.decode().removeprefix(PREFIX): value.decode()
-        for key, value in (schema.metadata or {}).items()
-        if key.startswith(PREFIX.encode())
-    }

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.looking import going_without, without_lines
 from nucleus_data.corpus.runs import plans
 from nucleus_data.corpus.states import KEPT
 from nucleus_data.corpus.tables import Table
@@ -87,7 +88,7 @@ def what_if(run: Run, recipe: Recipe, changed: Recipe) -> dict[str, Any]:
     examples = recipe.section(Report).thumbnails
     # Decided so before: two tables are compared, and nothing is decided again.
     if then.published(tried, tried.tables):
-        return _compared(run, sides, start, examples)
+        return going_without(run.corpus, lambda c: _compared(run, c, sides, start, examples))
     made = []
 
     def ledger(plan: SelectionPlan) -> WhatIfTask:
@@ -100,7 +101,7 @@ def what_if(run: Run, recipe: Recipe, changed: Recipe) -> dict[str, Any]:
         found = gather(run.corpus, made[0], made[0].groups(), examples)
     finally:
         _remove(run)
-    return _compared(run, sides, start, examples, found)
+    return _compared(run, run.corpus, sides, start, examples, found)
 
 
 def _select(stages: Mapping[str, Stage[Any]]) -> Select:
@@ -145,7 +146,7 @@ def diff(run: Run, first: str, second: str, examples: int) -> dict[str, Any]:
         config = next((p["config"] for p in known.values() if _selection(p) == hashed), None)
         name = f"{hashed} ({text})" if text in known else hashed
         sides.append(Side(name, table, _settings(config)))
-    return _compared(run, sides, start, examples)
+    return going_without(run.corpus, lambda c: _compared(run, c, sides, start, examples))
 
 
 def find_selection(corpus: Corpus, text: str, plans: Mapping[str, Mapping[str, Any]]) -> str:
@@ -223,6 +224,7 @@ def lines(content: Mapping[str, Any]) -> Iterator[str]:
             ("rule", f"newly {verb}", f"no longer {verb}"),
             [(r["rule"], r["newly"], r["no_longer"]) for r in content[name]],
         )
+    yield from without_lines(content["left_out"])
     yield str(content["page"])
 
 
@@ -245,6 +247,7 @@ def _side(name: str, run: Run, recipe: Recipe) -> Side:
 
 def _compared(
     run: Run,
+    corpus: Corpus,
     sides: Sequence[Side],
     start: float,
     examples: int,
@@ -253,7 +256,8 @@ def _compared(
     """Counts, a page and a JSON file of two selections, which are compared unless they are."""
     before, after = sides
     if found is None:
-        found = compare(run.corpus, before.table, after.table, examples)
+        one, other = (decision_table(corpus.store, s.table.config_hash) for s in sides)
+        found = compare(corpus, one, other, examples)
     name = run.command.replace("-", "_")
     content: dict[str, Any] = {
         "command": run.command,
@@ -262,11 +266,12 @@ def _compared(
         "after": {"name": after.name, "selection": after.table.config_hash},
         "changes": _changes(before.settings, after.settings),
         **content_of(found),
+        "left_out": [error.content() for error in corpus.left_out],
     }
-    content["page"] = write_comparison(run.corpus, run.path(f"{name}.html"), content, found)
+    content["page"] = write_comparison(corpus, run.path(f"{name}.html"), content, found)
     content["seconds"] = round(time.perf_counter() - start, 3)
     text = json.dumps(content, sort_keys=True, indent=1)
-    run.corpus.store.put(run.path(f"{name}.json"), text.encode())
+    corpus.store.put(run.path(f"{name}.json"), text.encode())
     return content
 
 

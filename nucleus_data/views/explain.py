@@ -1,7 +1,7 @@
 """`nucleus explain`: one record's whole story."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -9,78 +9,147 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.looking import going_without, without_lines
 from nucleus_data.corpus.tables import Table, parts_sql
 from nucleus_data.errors import RequestError
+from nucleus_data.printed import jsonable, text_of, visible
 from nucleus_data.sets.layout import all_sets
 from nucleus_data.stages.dedup.stage import TABLE as PAIRS
 
 SHOWN_NUMBERS = 4
 SHOWN_PAIRS = 50
+SHOWN_FOUND = 5
+HEX = set("0123456789abcdef")
+# Columns of `records` that say which one is meant, as a person has it before him.
+NAMES = ("key", "file", "source.url")
 
 
-def explain(corpus: Corpus, record_id: str) -> dict[str, Any]:
-    """One record's whole story: every table's row about it, by table and config hash.
+def explain(corpus: Corpus, name: str) -> dict[str, Any]:
+    """One record's whole story: its state, then every table's row about it.
+
+    Damaged files are left out of it, and listed.
 
     Args:
         corpus: The corpus.
-        record_id: The id, or its beginning if no other id begins so.
+        name: The record's id, or its beginning if no other id begins so; or its key, the file name
+            at its end, its file in the corpus, or its URL.
 
     Raises:
-        RequestError: No record has this id, or several have.
+        RequestError: No record is called so, or several are.
     """
-    found = (
-        corpus.table("records")
-        .filter(duckdb.SQLExpression(f"starts_with(id, '{_hex(record_id)}')"))
-        .limit(2)
-        .to_arrow_table()
-    )
-    if found.num_rows != 1:
-        many = "several records begin" if found.num_rows else "no record begins"
-        raise RequestError(
-            f"{many} with id {record_id!r}; ids are 32 hex digits, as in the table `records`"
-        )
-    record = found.to_pylist()[0]
-    story: dict[str, Any] = {"record": {k: v for k, v in record.items() if v is not None}}
-    for name in corpus.store.list("tables"):
-        if name in ("records", PAIRS):
+    return going_without(corpus, lambda readable: _story(readable, name))
+
+
+def _story(corpus: Corpus, name: str) -> dict[str, Any]:
+    record = _record(corpus, name)
+    story: dict[str, Any] = {
+        "state": {},
+        "record": {k: v for k, v in record.items() if v is not None},
+    }
+    for table in corpus.store.list("tables"):
+        if table in ("records", PAIRS):
             continue
-        for hashed in corpus.config_hashes(name):
-            rows = _rows(Table(corpus.store, name, hashed), record)
+        for hashed in corpus.config_hashes(table):
+            rows = _rows(Table(corpus.store, table, hashed), record)
             if rows:
-                story[f"{name}/{hashed}"] = rows[0]
+                story[f"{table}/{hashed}"] = rows[0]
     story["earlier downloads"] = _earlier(corpus, record)
     story["duplicates"] = _pairs(corpus, record)
     story["training sets"] = _places(corpus, record["id"])
+    story["state"] = _state(corpus, record, story)
+    story["left out"] = [error.content() for error in corpus.left_out]
     return story
+
+
+def _record(corpus: Corpus, name: str) -> dict[str, Any]:
+    """The record that is meant. Raises RequestError."""
+    if not corpus.records.whole_parts():
+        raise RequestError(f"no record of {corpus.uri} can be read, or there is none yet")
+    records = corpus.rows(corpus.records)
+    begins = duckdb.FunctionExpression(
+        "starts_with", duckdb.ColumnExpression("id"), duckdb.ConstantExpression(name.lower())
+    )
+    found = _few(records, begins) if name and not set(name.lower()) - HEX else []
+    what = "begins with id"
+    if not found and name:
+        found, what = _few(records, _called(records.columns, name)), "is called"
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise RequestError(
+            f"no record begins with id {name!r}, or has this key, file name or URL; ids are 32 hex "
+            "digits, as in the table `records`"
+            + "".join(f"\nleft out: {error}" for error in corpus.left_out)
+        )
+    more = ", ..." if len(found) > SHOWN_FOUND else ""
+    some = ", ".join(f"{one['id']} ({one['key']!r})" for one in found[:SHOWN_FOUND])
+    verb = what.replace("begins", "begin").replace("is called", "are called")
+    raise RequestError(f"several records {verb} {name!r}; give the id of one: {some}{more}")
+
+
+def _few(records: duckdb.DuckDBPyRelation, condition: duckdb.Expression) -> list[dict[str, Any]]:
+    found = records.filter(condition).order("shard, row").limit(SHOWN_FOUND + 1)
+    rows: list[dict[str, Any]] = found.to_arrow_table().to_pylist()
+    return rows
+
+
+def _called(columns: Sequence[str], name: str) -> duckdb.Expression:
+    """Whether a record has this key, file or URL, or a key that ends in this file name."""
+    value, key = duckdb.ConstantExpression(name), duckdb.ColumnExpression("key")
+    end = duckdb.ConstantExpression(f"/{name}")
+    condition = duckdb.FunctionExpression("ends_with", key, end)
+    for column in NAMES:
+        if column in columns:
+            text = duckdb.ColumnExpression(column).cast("VARCHAR")
+            condition = condition | (text == value)
+    return condition
+
+
+def _state(corpus: Corpus, record: Mapping[str, Any], story: Mapping[str, Any]) -> dict[str, Any]:
+    """What became of the record, by the selection that the newest run used."""
+    try:
+        decision = story.get(f"selection/{corpus.pinned('selection')}")
+    except RequestError:
+        decision = None
+    if decision is None:
+        error = record.get("error")
+        return {"state": "failed", "reasons": [error]} if error else {"state": "not decided yet"}
+    found = {"state": decision["state"]}
+    for name in ("reasons", "conditions", "pending_on", "tier"):
+        if decision.get(name):
+            found[name] = decision[name]
+    if kept := decision.get("duplicate_of"):
+        found["duplicate_of"] = kept
+        pairs: Sequence[Mapping[str, Any]] = story["duplicates"]
+        pair = next((p for p in pairs if kept in (p.get("id"), p.get("other_id"))), {})
+        for name in ("other_key", "distance", "distance256", "exact"):
+            if name in pair:
+                found["kept_key" if name == "other_key" else name] = pair[name]
+    return found
 
 
 def explain_lines(story: dict[str, Any]) -> Iterator[str]:
     """The story for people."""
     for part, content in story.items():
-        if not content:
+        if not content or part == "left out":
             continue
-        yield part
+        yield visible(part)
         for item in content if isinstance(content, list) else [content]:
             for key, value in item.items():
                 if key not in ("shard", "row", "id") or part in ("record", "duplicates"):
-                    yield f"  {key:<22} {_shown(value)}"
+                    yield f"  {visible(key):<22} {_shown(value)}"
+    yield from without_lines(story["left out"])
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, bytes):
+        value = text_of(value)
     if isinstance(value, str):
-        return value
+        return visible(value)
     if isinstance(value, list) and len(value) > SHOWN_NUMBERS and isinstance(value[0], float):
         first = ", ".join(f"{number:.4g}" for number in value[:SHOWN_NUMBERS])
         return f"[{first}, ...] ({len(value)} numbers)"
-    return json.dumps(value, default=str)
-
-
-def _hex(text: str) -> str:
-    if not text or len(text) > 32 or set(text.lower()) - set("0123456789abcdef"):
-        raise RequestError(
-            f"{text!r} is not a record id; ids are 32 hex digits, as in the table `records`"
-        )
-    return text.lower()
+    return visible(json.dumps(jsonable(value), ensure_ascii=False))
 
 
 def _rows(table: Table, record: dict[str, Any]) -> list[dict[str, Any]]:
@@ -97,7 +166,7 @@ def _rows(table: Table, record: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _earlier(corpus: Corpus, record: dict[str, Any]) -> list[dict[str, Any]]:
     """The record's failed downloads before the one that counts, oldest first."""
-    if not corpus.records.retried.part_names():
+    if not corpus.records.retried.whole_parts():
         return []
     rows = corpus.connection().sql(
         "SELECT shard, row, error, detail "
@@ -112,17 +181,35 @@ def _pairs(corpus: Corpus, record: dict[str, Any]) -> list[dict[str, Any]]:
     """The nearest pairs that a record is in, at most `SHOWN_PAIRS`."""
     if not corpus.config_hashes(PAIRS):
         return []
-    found = Table(corpus.store, PAIRS, corpus.pinned(PAIRS))
-    if not found.part_names():  # compared, and no pair found
+    try:
+        hashed = corpus.pinned(PAIRS)
+    except RequestError as error:
+        return [{"problem": str(error)}]
+    found = Table(corpus.store, PAIRS, hashed)
+    if not found.whole_parts():  # compared, and no pair found
         return []
-    pairs = corpus.table(PAIRS, found.config_hash)
+    pairs = corpus.rows(found)
     name = record["id"]
     mine = pairs.filter(f"id = '{name}' OR other_id = '{name}'")
     nearest = mine.order("distance, distance256, id, other_id").limit(SHOWN_PAIRS)
     shown: list[dict[str, Any]] = nearest.to_arrow_table().to_pylist()
+    others = [p["other_id"] if p["id"] == name else p["id"] for p in shown]
+    keys = _keys(corpus, others)
+    for pair, other in zip(shown, others, strict=True):
+        if other in keys:
+            pair["other_key"] = keys[other]
     if len(shown) == SHOWN_PAIRS:
         shown.append({"pairs in all": mine.count("*").fetchall()[0][0]})
     return shown
+
+
+def _keys(corpus: Corpus, ids: Sequence[str]) -> dict[str, str]:
+    """Id -> key of some records; ids of other corpora have none here."""
+    if not ids:
+        return {}
+    wanted = [duckdb.ConstantExpression(ident) for ident in ids]
+    found = corpus.rows(corpus.records).filter(duckdb.ColumnExpression("id").isin(*wanted))
+    return dict(found.project("id, key").fetchall())
 
 
 def _places(corpus: Corpus, record_id: str) -> list[dict[str, Any]]:
@@ -131,10 +218,9 @@ def _places(corpus: Corpus, record_id: str) -> list[dict[str, Any]]:
     for folder in all_sets(corpus.store):
         if not folder.plans():
             continue
-        pattern = folder.plans_glob().replace("'", "''")
         rows = corpus.connection().sql(
             f"SELECT captions, caption_sources, filename "
-            f"FROM read_parquet('{pattern}', filename = true) "
+            f"FROM read_parquet({folder.plans_sql()}, filename = true) "
             f"WHERE id = '{record_id}'"
         )
         table: pa.Table = rows.to_arrow_table()

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.looking import going_without, without_lines
 from nucleus_data.pages.pairs import EXACT, by_distance, write_pairs_page
 from nucleus_data.pages.queries import Tables
 from nucleus_data.runner.run import Run
@@ -22,10 +24,17 @@ def show_pairs(run: Run, dedup: Dedup, each: int) -> Iterator[str]:
     table = dedup.found(run, "the page")[TABLE]
     counts = published_counts(run.corpus, table)
     assert counts is not None, "found() says so"
-    distances = by_distance(Tables(run.corpus, {TABLE: table}), each)
-    yield f"{counts['pairs']:,} pairs among {counts['records']:,} records"
-    for found in distances:
-        name = found.name if found.name == EXACT else f"distance {found.name}"
-        yield f"  {name:<12} {found.count:>12,}"
-    page = run.path("pairs.html")
-    yield write_pairs_page(run.corpus, page, run.name, {TABLE: table}, counts, distances)
+
+    def lines(corpus: Corpus) -> Iterator[str]:
+        distances = by_distance(Tables(corpus, {TABLE: table}), each)
+        yield f"{counts['pairs']:,} pairs among {counts['records']:,} records"
+        for found in distances:
+            name = found.name if found.name == EXACT else f"distance {found.name}"
+            yield f"  {name:<12} {found.count:>12,}"
+        url = write_pairs_page(
+            corpus, run.path("pairs.html"), run.name, {TABLE: table}, counts, distances
+        )
+        yield from without_lines([error.content() for error in corpus.left_out])
+        yield url
+
+    yield from going_without(run.corpus, lambda corpus: list(lines(corpus)))

@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from nucleus_data.corpus.tables import PAIRS_SCHEMA as PAIRS
+
 # What all records have. `width` is 0 where an image was not measured; the hashes mean nothing then.
 PICTURE = np.dtype(
     [
@@ -47,20 +49,6 @@ INPUT = pa.schema(
         ("hash256", pa.binary(32)),
         ("width", pa.int32()),
         ("height", pa.int32()),
-    ]
-)
-PAIRS = pa.schema(
-    [
-        ("shard", pa.int32()),
-        ("row", pa.int32()),
-        ("id", pa.string()),
-        ("other_shard", pa.int32()),
-        ("other_row", pa.int32()),
-        ("other_id", pa.string()),
-        ("distance", pa.int8()),
-        ("distance256", pa.int16()),
-        ("aspect_difference", pa.float32()),
-        ("exact", pa.bool_()),
     ]
 )
 SHARD_BITS, ROW_BITS = 24, 32

@@ -9,6 +9,7 @@ place of the failed record that each of its rows is to stand for.
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.damaged import damaged, read_whole, reading
+from nucleus_data.corpus.parts import PREFIX, encode_part
 from nucleus_data.corpus.store import Store, with_retries
-from nucleus_data.corpus.tables import PREFIX, encode_part
 from nucleus_data.errors import CorpusError
 from nucleus_data.stages.ingest.listing.spool import BESIDE_CHANGED, CHANGED, LOCATION, SIDECARS
 from nucleus_data.stages.ingest.listing.spool import PREFIX as SOURCE
@@ -100,12 +102,14 @@ def read_claim(corpus: Corpus, number: int) -> Claim:
     Raises:
         CorpusError: There is none of that number, or it is no claim.
     """
+    name = claim_name(number)
     try:
-        data = corpus.store.read(claim_name(number))
+        data = read_whole(corpus.store, name)
     except FileNotFoundError:
-        raise CorpusError(f"{claim_name(number)} is missing in {corpus.uri}") from None
-    rows = pq.read_table(pa.BufferReader(data))
-    return Claim(number, _origin(number, rows.schema), rows.replace_schema_metadata(None))
+        raise CorpusError(f"{name} is missing in {corpus.uri}") from None
+    with reading(corpus.store, name):
+        rows = pq.read_table(pa.BufferReader(data))
+        return Claim(number, _origin(number, rows.schema), rows.replace_schema_metadata(None))
 
 
 def read_origin(corpus: Corpus, number: int) -> Origin:
@@ -210,8 +214,16 @@ def _cut(rows: pa.Table, most_rows: int, most_bytes: int) -> int | None:
     return cut if cut < len(rows) or (cut == most_rows and cut == len(rows)) else None
 
 
-def _opened(store: Store, number: int) -> Any:
-    return with_retries(lambda: store.fs.open(store.path(claim_name(number)), "rb"))
+@contextmanager
+def _opened(store: Store, number: int) -> Iterator[Any]:
+    """A claim's file, of which only what is asked for is read; errors name it."""
+    name = claim_name(number)
+    try:
+        file = with_retries(lambda: store.fs.open(store.path(name), "rb"))
+    except (IsADirectoryError, PermissionError) as error:
+        raise damaged(store, name, error) from error
+    with file, reading(store, name):
+        yield file
 
 
 def _origin(number: int, schema: pa.Schema) -> Origin:

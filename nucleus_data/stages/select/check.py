@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import duckdb
 import pyarrow as pa
 
 from nucleus_data.corpus import Corpus
@@ -57,10 +58,18 @@ def check_decisions(
 def upstream_columns(corpus: Corpus) -> dict[str, pa.DataType]:
     """Name (`source.NAME`) -> type of the upstream columns of all records, sorted.
 
-    They are read from the parts' schemas.
+    They are read from the parts' schemas. A damaged part is left out here: whoever works on its
+    shard fails with its name.
     """
-    if not corpus.records.part_names():
+    if not corpus.records.whole_parts():
         return {}
-    schema = corpus.table("records").limit(0).to_arrow_table().schema
+    try:
+        relation = corpus.connection().sql(f"SELECT * FROM {corpus.records.sql()} LIMIT 0")
+        schema = relation.to_arrow_table().schema
+    except duckdb.Error:
+        found = corpus.damaged("records", corpus.records.config_hash)
+        if not found:
+            raise
+        return upstream_columns(corpus.without(found))
     names = sorted(n for n in schema.names if n.startswith("source."))
     return {name: schema.field(name).type for name in names}

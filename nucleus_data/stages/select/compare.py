@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.states import KEPT, PENDING, REJECTED, STATES
-from nucleus_data.corpus.tables import Table
+from nucleus_data.corpus.tables import Table, left_out_shards
 from nucleus_data.hashing import keyed_order
 
 ABSENT = "absent"
@@ -135,8 +135,12 @@ def compare(corpus: Corpus, before: Table, after: Table, examples: int = 0) -> C
         before: A table `selection`.
         after: Another one.
         examples: How many records of each group are named at most.
+
+    Shards of which a part is left out as damaged are not compared.
     """
-    shards = sorted({*before.shards(), *after.shards()})
+    # A shard of which one side is not readable would look as if all of it had changed.
+    skipped = left_out_shards([before, after, corpus.records])
+    shards = sorted({*before.shards(), *after.shards()} - skipped)
     whole = Comparison()
 
     def one(number: int) -> Comparison:

@@ -226,7 +226,7 @@ def test_a_record_is_explained(world):
     story = json.loads(nucleus("explain", "--json", rows[key]["id"], world.corpus))
     assert story["record"]["key"] == key
     assert "no record begins with id" in nucleus("explain", "0" * 32, world.corpus, code=2)
-    assert "is not a record id" in nucleus("explain", "tiny", world.corpus, code=2)
+    assert "no record begins with id 'tiny'" in nucleus("explain", "tiny", world.corpus, code=2)
 
 
 def test_the_kept_records_are_exported(world, tmp_path):

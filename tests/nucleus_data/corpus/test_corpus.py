@@ -54,7 +54,7 @@ def test_a_store_that_overwrites_is_found_out_when_the_corpus_is_made(tmp_path, 
     assert not Corpus(str(tmp_path / "c")).several_writers
 
 
-@pytest.mark.parametrize("marker", [b'{"format": 2}', b"{}", b"[]", b"not JSON"])
+@pytest.mark.parametrize("marker", [b'{"format": 2}', b"{}"])
 def test_a_corpus_of_another_version_is_refused(tmp_path, marker):
     (tmp_path / MARKER).write_bytes(marker)
     for create in (False, True):

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -62,9 +63,58 @@ def test_a_story_is_found_by_the_beginning_of_its_id(made):
         explain(made, shared)
     with pytest.raises(RequestError, match="no record begins with id"):
         explain(made, "0" * 32)
-    for wrong in ("", "xyz", "' OR true --", "0" * 33):
-        with pytest.raises(RequestError, match="is not a record id; ids are 32 hex digits"):
+    for wrong in ("", "xyz", "' OR true --", "%", "0" * 33):
+        with pytest.raises(RequestError, match="or has this key, file name or URL; ids are 32"):
             explain(made, wrong)
+
+
+def test_a_story_is_found_by_key_file_name_and_url(tmp_path):
+    corpus = small_corpus(tmp_path, shards=0)
+    write_shard(corpus, 0, {"a/x.png": picture(1), "b/x.png": picture(2), "http://h/y.png": b"z"})
+    rows = corpus.records.read(0).append_column("source.url", [["http://u/1", "http://u/2", None]])
+    Path(corpus.store.path(f"{corpus.records.folder}/000000-0.parquet")).unlink()
+    corpus.records.append(0, rows, {})
+    assert explain(corpus, "http://u/2")["record"]["key"] == "b/x.png"
+    for name in ("a/x.png", record_id("test", "a/x.png") + ".png"):
+        assert explain(corpus, name)["record"]["key"] == "a/x.png"
+    assert explain(corpus, "http://h/y.png")["record"]["key"] == "http://h/y.png"
+    assert explain(corpus, "y.png")["record"]["key"] == "http://h/y.png"
+    with pytest.raises(RequestError, match=r"several records are called 'x.png'.*'a/x.png'"):
+        explain(corpus, "x.png")
+
+
+def test_the_state_comes_first_and_of_a_duplicate_the_kept_picture_and_the_distances(made):
+    copy = story(made, "copy.png")
+    assert next(iter(copy)) == "state"
+    state = copy["state"]
+    assert (state["state"], state["kept_key"]) == ("duplicate", "kept.png")
+    assert state["duplicate_of"] == record_id("test", "kept.png")
+    assert state["distance"] <= 4
+    assert state["distance256"] <= 40
+    assert list(explain_lines(copy))[:2] == ["state", f"  {'state':<22} duplicate"]
+    assert story(made, "kept.png")["duplicates"][0]["other_key"] == "copy.png"
+    assert story(made, "small.png")["state"]["reasons"] == ["small"]
+    assert story(made, "broken.png")["state"]["state"] == "failed"
+
+
+def test_a_record_without_a_selection_is_not_decided_yet(tmp_path):
+    corpus = small_corpus(tmp_path, shards=1, images=1)
+    assert story(corpus, "0/0.bin")["state"] == {"state": "not decided yet"}
+
+
+def test_bytes_are_shown_as_text_and_nothing_moves_the_terminal(tmp_path):
+    corpus = small_corpus(tmp_path, shards=1, images=1)
+    rows = corpus.records.read(0, ("shard", "row", "id"))
+    values = {"name": "kos\u0301 \u0142".encode(), "hash": b"\xff\x00", "tags": ["\u0142\x1b[2J"]}
+    for name, value in values.items():
+        rows = rows.append_column(name, [[value]])
+    Table(corpus.store, "mine", "x").append(0, rows, {})
+    text = "\n".join(explain_lines(story(corpus, "0/0.bin")))
+    assert "kos\u0301 \u0142" in text
+    assert "ff00" in text
+    assert '["\u0142\\\\u001b[2J"]' in text or '["\u0142\\u001b[2J"]' in text
+    assert "b'" not in text
+    assert "\x1b" not in text
 
 
 def test_a_corpus_without_any_pair_has_stories_too(tmp_path):

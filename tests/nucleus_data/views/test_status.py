@@ -16,7 +16,11 @@ def test_the_status_counts_what_is_there(made):
         "rows": 24,
         "failed_retryable": 0,
     }
-    assert content["tables"]["caption.short"]["rows"] == 0
+    lying = {t for t in made.store.list("tables") if t not in ("records", "selection")}
+    assert set(content["tables"]) == lying - {"dedup"}
+    assert "caption.short" not in content["tables"]
+    assert [t["table"] for t in content["other_tables"]] == ["dedup"]
+    assert content["left_out"] == content["unfinished_sets"] == []
     states = {"kept": 21, "rejected": 1, "duplicate": 1, "failed": 1, "pending": 0}
     assert content["selections"] == {made.made.tables["selection"]: states}
     assert content["training_sets"] == [made.made.training_set]
@@ -26,6 +30,23 @@ def test_the_status_counts_what_is_there(made):
     assert "24 records in 2 image shards" in lines
     assert "1 duplicate, 1 failed, 21 kept, 1 rejected" in lines
     assert "one writer" not in lines
+
+
+def test_the_status_lists_what_lies_there_of_other_configurations_too(tmp_path):
+    corpus = small_corpus(tmp_path, shards=1, images=2)
+    rows = corpus.records.read(0, ("shard", "row", "id"))
+    for name, hashed in (("mine", "aa"), ("inspect.file", "bb"), ("selection", "cc")):
+        Table(corpus.store, name, hashed).append(0, rows, {})
+    corpus.store.create("sets/main/dd/_plan/000000.parquet", b"")
+    content = status(look(corpus))
+    assert content["tables"] == {}
+    there = [(t["table"], t["config_hash"], t["rows"]) for t in content["other_tables"]]
+    assert there == [("inspect.file", "bb", 2), ("mine", "aa", 2), ("selection", "cc", 2)]
+    assert content["unfinished_sets"] == ["sets/main/dd"]
+    text = "\n".join(status_lines(content))
+    assert "cc           2 rows (not finished)" in text
+    assert "sets/main/dd (not finished)" in text
+    assert "caption" not in text
 
 
 def test_the_status_tells_what_is_not_done(tmp_path):

@@ -1,0 +1,50 @@
+import json
+
+import pytest
+
+from nucleus_data.printed import jsonable, text_of, visible
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\x1b[2Jb", r"a\x1b[2Jb"),
+        ("title\x1b]0;T\x07", r"title\x1b]0;T\x07"),
+        ("\x9b31m", r"\x9b31m"),
+        ("one\ntwo\r\tthree", r"one\ntwo\r\tthree"),
+        ("gpj\u202egpj.exe", r"gpj\u202egpj.exe"),
+        ("\u2066a\u2069\u200f", r"\u2066a\u2069\u200f"),
+        ("\u2028\u2029\x85", r"\u2028\u2029\x85"),
+        ("\udcff", r"\udcff"),
+        ("\U000e0041", r"\U000e0041"),
+        ("\ufeffbom", r"\ufeffbom"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_written_out(text, shown):
+    assert visible(text) == shown
+
+
+@pytest.mark.parametrize("text", ["plain", "Łódź, 猫", "a\u200cb", "👩\u200d🚀", "e\u0301"])
+def test_text_stays(text):
+    assert visible(text) == text
+
+
+def test_line_ends_stay_where_they_are_meant():
+    assert visible("a\nb\x1b", keep="\n") == "a\nb\\x1b"
+
+
+def test_bytes_are_their_text_or_hex_digits():
+    assert text_of("Łódź".encode()) == "Łódź"
+    assert text_of(b"\xff\x00") == "ff00"
+    assert text_of(b"\x1b[2J") == "1b5b324a"
+
+
+def test_json_is_what_any_reader_takes():
+    content = {"a": float("nan"), "b": [b"\xff", (1, None, True)], 3: float("-inf"), "c": 1.5}
+    text = json.dumps(jsonable(content), allow_nan=False)
+    assert json.loads(text) == {
+        "a": "nan",
+        "b": ["ff", [1, None, True]],
+        "3": "-inf",
+        "c": 1.5,
+    }
