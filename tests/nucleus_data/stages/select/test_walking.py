@@ -26,7 +26,7 @@ def test_an_error_says_in_which_shards(corpus):
     made = curated.run(corpus.uri, "select", rules)
     assert made.select() == {}
     (failure,) = made.failures
-    assert "shards 000000 to 000001: ArrowInvalid" in failure["error"]
+    assert "shards 000000 to 000001: DamagedError" in failure["error"]
 
 
 def test_answers_about_other_records_are_an_error(corpus, monkeypatch):
