@@ -22,11 +22,9 @@ def test_a_shard_that_fails_is_told_kept_and_done_again(corpus):
     made.do("inspect")
     assert made.failed_shards == 1
     assert "inspect: 4 rows, 4 done, 1 SHARDS FAILED" in said[0]
-    assert (
-        f"shard 000001 failed: CorpusError: {corpus.store.url('images/000001.tar')} is missing"
-        in said[1]
-    )
-    assert f"nucleus retry corpus={corpus.uri}" in said[2]
+    missing = f"{store.url(tar_name(1))} is missing"
+    assert f"shard 000001 failed: CorpusError: {missing}" in said[1]
+    assert f"nucleus retry corpus={corpus.uri}" in said[3]
     (failure,) = [json.loads(x) for x in store.read(made.path("failures.jsonl")).splitlines()]
     assert (failure["stage"], failure["shard"]) == ("inspect", 1)
     assert stage_lines(made)[0]["failed_shards"] == 1
