@@ -53,7 +53,7 @@ def plain(columns):
         (b"PAR1" * 20, "it has 80 bytes; "),
         (bytes(500), "it has 500 bytes; Parquet magic bytes not found"),
         (plain({"x": [1]}), "it is a Parquet file without a nucleus footer"),
-        (encode_part(pa.table({"x": [1]}), {"rows": "0"}), "its column shard is not there"),
+        (encode_part(pa.table({"x": [1]}), {"rows": "0"}), "it has no column shard"),
     ],
 )
 def test_the_message_says_file_size_fault_and_what_to_do(corpus, data, found):
