@@ -3,7 +3,7 @@
     python scripts/bench_select.py                          # 10 million rows; some 5 GB of disk
     python scripts/bench_select.py --quick --json select.json
 
-The corpus is tables alone, no tars: `records` with a caption and a URL, the eight groups of
+The corpus is tables alone, no tars: `records` with a caption and a URL, the nine groups of
 `inspect`, and pairs (2 % of the records are copies). Every round changes a threshold. The rules and
 the order of preference are those of configs/full/recipe.yaml. Ray is started before the clock.
 """
@@ -162,6 +162,7 @@ def signals(rng: np.random.Generator, keys: dict[str, pa.Array]) -> dict[str, pa
             "seam_horizontal": shares(1, 9),
             "repetition": shares(1, 12),
         },
+        "resampling": {"resampling": single(rng.gamma(12, 0.35, count))},
     }
     return {
         f"inspect.{group}": pa.table({**keys, **columns, "error": broken})

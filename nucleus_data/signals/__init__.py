@@ -19,6 +19,7 @@ named in the configuration as `package.module` or `package.module:attribute`:
 | `sharpness` | luma_full | width of the sharpest edges, signs of enlarging |
 | `compression` | header, luma_full | JPEG quality, blockiness, bytes over those expected |
 | `layout` | luma_full, small | borders, seams of collages, repetition |
+| `resampling` | luma_full | the rhythm that enlarging leaves in the pixels |
 | `canonical` | luma_full, small | `hash` inside borders, whichever way turned; not a default |
 """
 

@@ -2,7 +2,9 @@
 
     nucleus inspect corpus=C 'inspect.signals=[file, tone, hash, scripts.examples.own_signal]'
     nucleus what-if corpus=C 'inspect.signals=[file, tone, hash, scripts.examples.own_signal]' \
-        'rules.too_red=redness > 0.6'
+        'prefer=[width * height desc]' 'rules.too_red=redness > 0.6'
+
+The default order of `prefer` reads all the built-in groups, so fewer of them need another one.
 
 `redness` is the share of red in a picture's light, 0 to 1.
 """

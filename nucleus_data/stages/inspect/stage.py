@@ -26,7 +26,10 @@ class InspectSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     signals: tuple[str, ...] = Field(
-        default=("file", "tone", "detail", "hash", "colour", "sharpness", "compression", "layout"),
+        default=(
+            *("file", "tone", "detail", "hash", "colour", "sharpness", "compression", "layout"),
+            "resampling",
+        ),
         min_length=1,
         description="Groups of signals: built-in names, or package.module:attribute of your own.",
     )

@@ -1,6 +1,6 @@
 """Checks what a configuration says about deciding, before any record is read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import duckdb
 import pyarrow as pa
@@ -9,6 +9,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.errors import RequestError
 from nucleus_data.runner.pins import Pins
 from nucleus_data.stages.select.expression import Expression
+from nucleus_data.stages.select.preference import GROUPS, PREFER
 from nucleus_data.stages.select.rules import Rule, check_order, check_rules, check_types
 from nucleus_data.stages.select.settings import SelectSettings
 from nucleus_data.stages.select.tiers import Tiers, check_score, check_tiers
@@ -48,11 +49,29 @@ def check_decisions(
     tiers = check_tiers(settings.tiers, catalog, names)
     if tiers and (upstream is not None or "records" not in tiers.tables):
         check_score(tiers, types)
-    prefer = check_order(settings.prefer, catalog, types)
+    prefer = _order(settings.prefer, catalog, types)
     for name in ("file", *(("hash",) if settings.drop_duplicates else ())):
         if f"inspect.{name}" not in catalog.values():
             raise RequestError(f"select needs the signal group {name!r}; add it to inspect.signals")
     return rules, prefer, tiers
+
+
+def _order(
+    prefer: Sequence[str], catalog: Mapping[str, str], types: Mapping[tuple[str, str], pa.DataType]
+) -> list[Expression]:
+    """The order of preference; of the default one that can't be used, says which groups it reads.
+
+    Raises:
+        RequestError: As of `check_order`.
+    """
+    missing = sorted(GROUPS - {table.removeprefix("inspect.") for table in catalog.values()})
+    if missing and tuple(prefer) == PREFER:
+        raise RequestError(
+            f"select.prefer[0]: the default order reads signals which no table has: those of "
+            f"{', '.join(missing)}; add them to inspect.signals, or give an order of your own, as "
+            "select.prefer=[width * height desc, bytes desc]"
+        )
+    return check_order(prefer, catalog, types)
 
 
 def upstream_columns(corpus: Corpus) -> dict[str, pa.DataType]:

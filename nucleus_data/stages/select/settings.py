@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from nucleus_data.stages.select.preference import PREFER
+
 Action = Literal["reject", "flag"]
 
 
@@ -57,8 +59,9 @@ class SelectSettings(BaseModel):
         True, description="Walk the pairs that `dedup` found and keep one image of each cluster."
     )
     prefer: tuple[str, ...] = Field(
-        ("width * height desc", "bytes desc"),
-        description="SQL order that decides which duplicate survives; ties go to the smaller id.",
+        PREFER,
+        description="SQL order that decides which duplicate survives; ties go to the smaller id. "
+        "By default the better copy: not enlarged, the most pixels, the least damage.",
     )
     tiers: TierSettings = Field(TierSettings(), description="Quality tiers.")
 

@@ -27,6 +27,7 @@ HASHES = {
         "inspect.file": "5016c798c6f0e75f",
         "inspect.hash": "3200391aaf518c14",
         "inspect.layout": "92a78d34da2a634e",
+        "inspect.resampling": "3553746bdbb6fa9a",
         "inspect.sharpness": "b56b9492b9ac1c9b",
         "inspect.tone": "9a8535a5d6638148",
         "records": "2ecf2b3564200147",
@@ -44,6 +45,7 @@ HASHES = {
         "inspect.file": "5016c798c6f0e75f",
         "inspect.hash": "3200391aaf518c14",
         "inspect.layout": "92a78d34da2a634e",
+        "inspect.resampling": "3553746bdbb6fa9a",
         "inspect.sharpness": "b56b9492b9ac1c9b",
         "inspect.tone": "9a8535a5d6638148",
         "records": "2ecf2b3564200147",
@@ -57,6 +59,7 @@ HASHES = {
         "inspect.file": "5016c798c6f0e75f",
         "inspect.hash": "3200391aaf518c14",
         "inspect.layout": "92a78d34da2a634e",
+        "inspect.resampling": "3553746bdbb6fa9a",
         "inspect.sharpness": "b56b9492b9ac1c9b",
         "inspect.tone": "9a8535a5d6638148",
         "records": "2ecf2b3564200147",
@@ -75,6 +78,7 @@ HASHES = {
         "inspect.file": "5016c798c6f0e75f",
         "inspect.hash": "3200391aaf518c14",
         "inspect.layout": "92a78d34da2a634e",
+        "inspect.resampling": "3553746bdbb6fa9a",
         "inspect.sharpness": "b56b9492b9ac1c9b",
         "inspect.tone": "9a8535a5d6638148",
         "records": "2ecf2b3564200147",
@@ -95,5 +99,5 @@ def test_corpus_wide_tables_and_sets_keep_their_names(tmp_path):
     run = curated.run(made.uri, "curate", "shard.captions=[source]")
     run.do("inspect", "dedup", "select", "shard")
     assert run.tables["dedup"] == "b3b8653e034eb9dc"
-    assert run.tables["selection"] == "2c5115f5b7d6992a"
-    assert run.training_set == "sets/nano/02927a8c240a1fdb"
+    assert run.tables["selection"] == "4b1f6f12bdb93307"
+    assert run.training_set == "sets/nano/7048aac1b4f2d741"

@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1500)]
 KILLS = {"inspect": 3, "embed": 3, "caption": 2, "shard": 3}
 VICTIMS = ("driver", "worker", "actor")
 PICTURES = 96
-SIGNALS = "file,tone,detail,hash,colour,sharpness,compression,layout"
+SIGNALS = "file,tone,detail,hash,colour,sharpness,compression,layout,resampling"
 SLOW = f"inspect.signals=[{SIGNALS},tests.support.slow_signal]"
 SMALL = ("ingest.images_per_shard=3", "shard.samples_per_tar=1", "shard.captions=[source]")
 CAPTION = ("caption.variants.short.max_tokens=12", "caption.variants.long.max_tokens=16")

@@ -22,6 +22,7 @@ MODULES = [
 def test_all_groups_are_looked_at():
     assert {module.group.name for module in MODULES} >= {
         *("file", "tone", "detail", "hash", "colour", "sharpness", "compression", "layout"),
+        "resampling",
         "canonical",
     }
 

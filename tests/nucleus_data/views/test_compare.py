@@ -107,14 +107,16 @@ def test_another_order_of_preference_and_no_walk(corpus):
 
 
 def test_a_rule_on_what_is_not_measured_is_pending(corpus):
-    base = "inspect.signals=[file, hash]"
-    made = curated.run(corpus.uri, "select", RULES, base)
+    base = (RULES, "select.prefer=[width * height desc]")  # the default order reads tone too
+    made = curated.run(corpus.uri, "select", *base)
     made.do("dedup")
     made.select()
     for folder in Path(corpus.uri, "tables/inspect.tone").iterdir():
         for part in folder.iterdir():
             part.unlink()
-    content = what_if(corpus, "rules.dark=luma_mean < 3")
+    made = curated.run(corpus.uri, "what-if", *base)
+    dark = curated.recipe(corpus.uri, *base, "select.rules.dark=luma_mean < 3")
+    content = compare.what_if(made.run, made.recipe, dark)
     assert states(content) == {("kept", "pending"): 3, ("duplicate", "pending"): 1}
     assert reasons(content, "leaving") == {("pending", "inspect.tone"): 3}
 

@@ -100,11 +100,11 @@ def test_canonical_hashes_find_what_is_mirrored_turned_or_framed(tmp_path):
         copy.save(stream, "PNG")
         files[name] = stream.getvalue()
     write_shard(corpus, 0, files)
-    signals = "inspect.signals=[file, hash, canonical]"
-    curated.inspect(corpus, signals)
-    _, rows = selected(corpus, signals)
+    signals = ("inspect.signals=[file, hash, canonical]", "select.prefer=[width * height desc]")
+    curated.inspect(corpus, *signals)
+    _, rows = selected(corpus, *signals)
     assert {row["state"] for row in rows.values()} == {"kept"}
-    _, rows = selected(corpus, signals, "dedup.hashes=canonical")
+    _, rows = selected(corpus, *signals, "dedup.hashes=canonical")
     kept = sorted(key for key, row in rows.items() if row["state"] == "kept")
     assert kept == ["framed.png", "other.png"]  # the most pixels stay
     with pytest.raises(RequestError, match="needs the signal groups 'canonical'; add them to"):

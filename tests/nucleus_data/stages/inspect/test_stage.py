@@ -13,7 +13,17 @@ from nucleus_data.signals import SignalGroup
 from nucleus_data.stage import Result, Row, RowFailure
 from nucleus_data.stages.inspect.stage import Inspect, InspectSettings
 
-NAMES = ("file", "tone", "detail", "hash", "colour", "sharpness", "compression", "layout")
+NAMES = (
+    "file",
+    "tone",
+    "detail",
+    "hash",
+    "colour",
+    "sharpness",
+    "compression",
+    "layout",
+    "resampling",
+)
 TABLES = {f"inspect.{name}" for name in NAMES}
 
 

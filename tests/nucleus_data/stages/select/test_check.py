@@ -5,6 +5,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import load_recipe
 from nucleus_data.stages.select.check import check_decisions, upstream_columns
+from nucleus_data.stages.select.preference import GROUPS
 from nucleus_data.world.corpora import small_corpus
 from tests.support.recipes import CONFIGS, load
 
@@ -34,6 +35,19 @@ def test_the_groups_that_deciding_reads_must_be_measured(tmp_path):
         check_decisions(recipe.select, recipe.pins(), {})
     recipe = load(tmp_path, "", *fewer, "select.drop_duplicates=false")
     assert check_decisions(recipe.select, recipe.pins(), {}) == ([], [], None)
+
+
+def test_the_default_order_says_which_groups_it_needs(tmp_path):
+    fewer = "inspect.signals=[file, hash, tone, detail, colour, sharpness, compression]"
+    recipe = load(tmp_path, "", fewer)
+    with pytest.raises(RequestError, match=r"no table has: those of layout, resampling; add them"):
+        check_decisions(recipe.select, recipe.pins(), {})
+
+
+def test_the_default_order_reads_what_it_says(tmp_path):
+    recipe = load(tmp_path, "")
+    _, prefer, _ = check_decisions(recipe.select, recipe.pins(), {})
+    assert {c.table for order in prefer for c in order.columns} == {f"inspect.{g}" for g in GROUPS}
 
 
 def test_the_upstream_columns_are_those_of_all_records(tmp_path):

@@ -9,6 +9,7 @@ from nucleus_data.errors import RequestError
 from nucleus_data.hashing import record_id
 from nucleus_data.stages.select.ledger import LedgerTask
 from nucleus_data.stages.select.plan import SelectionPlan
+from nucleus_data.stages.select.preference import GROUPS
 from nucleus_data.stages.select.stage import published_selection
 from nucleus_data.stages.select.walking import JudgeTask
 from nucleus_data.world.corpora import write_shard
@@ -98,7 +99,7 @@ def test_what_was_not_measured_is_pending(corpus):
     write_shard(corpus, 2, {"new.png": picture(7), "newer.png": picture(8)})
     made, rows = select(corpus)
     assert published_selection(corpus.store, made.tables["selection"])["states"]["pending"] == 2
-    assert rows["new.png"]["pending_on"] == ["inspect.file", "inspect.hash"]
+    assert rows["new.png"]["pending_on"] == sorted(f"inspect.{name}" for name in {*GROUPS, "hash"})
 
 
 def test_a_picture_that_failed_for_now_is_failed_until_it_is_measured(corpus):

@@ -50,7 +50,8 @@ def test_a_table_that_only_tiers_read_is_not_waited_for(corpus):
     tiers = "select.tiers={score: luma_mean, bounds: [0]}"
     for folder in Path(corpus.uri, "tables/inspect.tone").iterdir():
         (folder / "000001-0.parquet").unlink()
-    made = curated.run(corpus.uri, "select", RULES, tiers)
+    prefer = "select.prefer=[width * height desc]"
+    made = curated.run(corpus.uri, "select", RULES, tiers, prefer)
     made.do("dedup")
     assert made.select()["pending"] == 0
     rows = curated.table(corpus, "selection", made.tables["selection"])
@@ -60,7 +61,7 @@ def test_a_table_that_only_tiers_read_is_not_waited_for(corpus):
     }
     before = made.tables["selection"]
     curated.inspect(corpus)  # now there is a score
-    again = curated.run(corpus.uri, "select", RULES, tiers)
+    again = curated.run(corpus.uri, "select", RULES, tiers, prefer)
     again.pin("select")
     assert again.tables["selection"] != before
 

@@ -1,0 +1,57 @@
+"""The default order of preference among duplicates: which copy is the better one.
+
+Three questions, each asked of those that the one before leaves equal, and the size of the file:
+
+1. Was it made from another copy by enlarging, or robbed of its colour? Traces of interpolation
+   (`resampling`, from 6 on only with little fine detail), pixels repeated in squares (which steps
+   at block borders show, as those of very low JPEG qualities do), no colour at all.
+2. How many pixels has it inside its borders, in steps of an eighth of a doubling (4 % of a side)?
+3. How much is wrong with it? A sum of what is usual for damaged copies: few bytes for the detail, a
+   palette, a border, crushed darks, dull lights, missing or too strong fine detail, few levels,
+   pale or tinted colours, visible blocks, wide edges, clipped lights. The weights were fitted on
+   pairs of known truth (`scripts/bench_copies.py`); where they come from, and what they get right
+   by kind of damage, is in docs/duplicates.md.
+
+Sizes come before quality, since softness, grain and contrast change with the scale: of copies that
+differ by size alone, the larger stays.
+"""
+
+# Both of 1 hold at every scale; so a downscale has them if its original has them.
+WORSE = (
+    "(resampling > 9 OR (resampling > 6 AND upscaling > 15) OR blockiness > 1.5"
+    " OR colourfulness < 1.5) asc"
+)
+PIXELS = (
+    "round(8 * log2(greatest(1, round(width * (1 - border_left - border_right))"
+    " * round(height * (1 - border_top - border_bottom))))) desc"
+)
+_ACUTANCE = "(laplacian_variance + 0.001) / (luma_std * luma_std + 1)"
+_BLOCKS = "(greatest(blockiness, 0) + 0.001)"
+TERMS = (
+    "3.7 * least(0, log2((bytes_over_expected + 0.001) / 1.5))",
+    "- CASE mode WHEN 'P' THEN 2.3 ELSE 0 END",
+    "- 2 * least(1, 100 * greatest(border_left, border_top, border_right, border_bottom))",
+    "+ 0.23 * least(luma_p1, 8)",
+    "+ 0.009 * least(luma_p99, 240)",
+    "- 0.29 * greatest(0, upscaling - 12)",
+    "+ 0.9 * log2(high_frequency_share + 0.002)",
+    f"- 1.3 * greatest(0, log2({_ACUTANCE} / 0.03))",
+    f"- 1.1 * greatest(0, log2({_ACUTANCE} / 0.5))",
+    "- 0.6 * greatest(0, log2((laplacian_variance + 1) / 500))",
+    "+ 1.6 * entropy",
+    "+ 0.9 * log2(least(colourfulness, 100) + 4)",
+    "+ 0.6 * least(0, log2((colourfulness + 2) / 40))",
+    '- 3.5 * greatest(0, "cast" - 0.1)',
+    "- 0.7 * least(cast_factor, 4)",
+    f"- 0.85 * greatest(0, log2({_BLOCKS} / 0.1))",
+    f"- 0.7 * greatest(0, log2({_BLOCKS} / 0.25))",
+    "- 0.7 * log2(least(16, greatest(1, coalesce(edge_width, 2))))",
+    "- 0.64 * sqrt(clipped_share)",
+)
+# Rounded, so that the last bits of a logarithm, which machines differ in, decide nothing.
+QUALITY = f"round({' '.join(TERMS)}, 2) desc"
+PREFER = (WORSE, PIXELS, QUALITY, "bytes desc")
+# The groups of signals that it reads.
+GROUPS = frozenset(
+    ("file", "tone", "detail", "colour", "sharpness", "compression", "layout", "resampling")
+)
