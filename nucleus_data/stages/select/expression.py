@@ -132,6 +132,10 @@ def _parsed(text: str, where: str, order: bool) -> tuple[Node, str]:
     """The tree of a query with one expression, and the expression as DuckDB writes it."""
     if len(text) > LETTERS:
         raise RequestError(f"{where}: has {len(text):,} letters; allowed are {LETTERS:,}")
+    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise RequestError(
+            f"{where}: {_shown(text)} has a letter that is none (NUL or a surrogate)"
+        )
     query = _query(text, where, order)
     _check(_expression(query), text, where)
     written = _written(_expression(query))
@@ -283,6 +287,7 @@ def _growth(node: Node, refuse: Any) -> int:
         if not (
             count["class"] == "CONSTANT"
             and count["literal"]["kind"] == "INTEGER"
+            and len(count["literal"]["text"]) <= len(str(GROWTH))  # Python reads no 5,000 digits
             and int(count["literal"]["text"]) <= GROWTH
         ):
             raise refuse(f"has {name}() with a count that is not a number up to {GROWTH:,}")
