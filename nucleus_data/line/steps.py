@@ -36,9 +36,10 @@ class RayLoop:
         first = next(pending, None)
         if first is None:
             return StageReport(self.name)
-        self.connect()
         from nucleus_data.runner.loop import Loop
 
+        # After the import: a job's working directory is unpacked anew where two nodes share it.
+        self.connect()
         return Loop(self.name, self.work, self.resources).run(chain([first], pending), total)
 
 

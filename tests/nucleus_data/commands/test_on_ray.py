@@ -36,7 +36,8 @@ def test_a_shard_that_fails_ends_with_1_and_the_rest_is_done(ingested):
     (ingested / tar_name(1)).write_bytes(tar[:2000])  # cut in the middle
     said = nucleus("inspect", corpus, code=1)
     assert "1 SHARDS FAILED" in said
-    assert "shard 000001 failed: CorpusError: images/000001.tar changed: it has 2000 bytes" in said
+    assert "shard 000001 failed: CorpusError: " in said
+    assert "images/000001.tar changed: it has 2000 bytes" in said
     assert "1 shards failed; everything else is done" in said
     (ingested / tar_name(1)).write_bytes(tar)
     said = nucleus("retry", "inspect", corpus)
