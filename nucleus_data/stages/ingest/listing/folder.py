@@ -171,7 +171,9 @@ def _pair(
     ).fetchone()
     notes = []
     if orphans:
-        notes.append(f"{orphans.total()} caption files belong to no picture: {counted(orphans)}")
+        notes.append(
+            f"of these, {orphans.total()} caption files belong to no picture: {counted(orphans)}"
+        )
     if spare and spare[0]:
         notes.append(f"{spare[0]} caption files stand beside a picture that has another one")
     return notes, orphans

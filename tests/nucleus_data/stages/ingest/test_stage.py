@@ -16,7 +16,7 @@ def test_captions_that_are_not_taken_and_what_changed_are_said(tmp_path):
     source = put(tmp_path / "p", {"a.png": tiny(1), "b.png": tiny(2), "b.txt": "b", "z.txt": "z"})
     put(source, {"a.txt": "ein Kätzchen".encode("latin-1")})
     said = ingest(tmp_path, source)
-    assert "1 caption files belong to no picture: .txt 1" in said
+    assert "of these, 1 caption files belong to no picture: .txt 1" in said
     assert any(
         "1 captions were there and could not be taken (caption_encoding 1)" in s for s in said
     )

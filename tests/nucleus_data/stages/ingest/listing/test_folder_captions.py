@@ -47,7 +47,7 @@ def test_the_name_up_to_its_last_dot_pairs(corpus, tmp_path):
     likes = {row["key"]: row["source.likes"] for row in rows(corpus)}
     assert (likes["d/e.png"], likes["f.png"]) == (3, 4)
     assert plan.skipped == {".txt": 1}
-    assert plan.notes == ["1 caption files belong to no picture: .txt 1"]
+    assert plan.notes == ["of these, 1 caption files belong to no picture: .txt 1"]
 
 
 def test_of_several_captions_one_is_taken_and_the_others_are_counted(corpus, tmp_path):
