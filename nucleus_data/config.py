@@ -20,6 +20,7 @@ from nucleus_data.errors import RequestError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 # Of a field (`json_schema_extra`): another value changes how the work is done, and no result of it.
+SHOWN_PLACES = 3
 KEEPS_VALUES: dict[str, Any] = {"keeps_values": True}
 
 
@@ -79,7 +80,8 @@ def explain(
         if unknown:
             allowed = _allowed_keys(model, keys[:-1])
             lines.append(
-                f"{name} is not a known key ({origin}).{nearest(keys[-1], allowed)} "
+                f"{name} is not a known key ({origin})."
+                f"{elsewhere(model, keys) or nearest(keys[-1], allowed)} "
                 f"Allowed: {', '.join(allowed)}"
             )
         else:
@@ -93,6 +95,13 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     """A hint for a mistyped name, with a space before it: ` Did you mean 'x'?`; or nothing."""
     close = difflib.get_close_matches(name, list(allowed), 1)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def elsewhere(model: type[BaseModel], keys: Sequence[str]) -> str:
+    """A hint for a key that is known in another place, with a space before it; or nothing."""
+    end = f".{keys[-1]}"
+    found = [key for key, _, _ in describe(model) if key.endswith(end)][:SHOWN_PLACES]
+    return f" Did you mean {' or '.join(map(repr, found))}?" if found else ""
 
 
 def deciding(settings: BaseModel, without: Collection[str] = ()) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import click
 from nucleus_data.commands.support import (
     common_options,
     complain,
-    config_path,
     finish,
+    load,
     opened,
     refuse,
     say,
@@ -19,6 +19,7 @@ from nucleus_data.commands.support import (
     work_options,
 )
 from nucleus_data.errors import RequestError
+from nucleus_data.told import command as told
 
 
 @click.command()
@@ -67,23 +68,22 @@ def what_if(
     """What other rules would change: counts, and a page of pictures that would leave and enter.
 
     Compared with the selection that there is; nothing is written but that page. Arguments as those
-    of `select`; `rules.NAME=...`, `prefer=...` and `drop_duplicates=...` need no `select.`.
+    of `select`, for example 'rules.too_small=least(width, height) < 300'.
     """
-    from nucleus_data.line.recipe import load_recipe
     from nucleus_data.runner.run import Choice
     from nucleus_data.views import compare as view
 
-    asked = view.spelled_out(overrides)
     try:
-        changed = load_recipe(config_path(config), asked)
+        _, changed = load(config, overrides)
     except RequestError as error:
         refuse(error)
     options: dict[str, Any] = {"choice": Choice(limit, sample), "dry_run": dry_run}
-    base = view.without_select(asked)
+    base = view.without_select(overrides)
     if shared := [o for o in base if o.partition("=")[0].partition(".")[0] in MEASURING]:
         _aside(as_json)(
             f"what-if: {', '.join(shared)}: on both sides, as only what `select` decides is tried; "
-            "to compare pairs or signals, `nucleus curate` with them, then `nucleus diff`"
+            "to compare pairs or signals, make a selection with them, and compare it with the one "
+            f"that there is (nucleus diff); run: {told('curate', changed.corpus)}"
         )
     with opened("what-if", config, base, tell=_aside(as_json), **options) as found:
         _show(view.what_if(found.run, found.recipe, changed), view.lines, as_json)
@@ -154,10 +154,10 @@ def export(target: str, config: Path | None, overrides: tuple[str, ...]) -> None
 @common_options
 def show_config(config: Path | None, overrides: tuple[str, ...]) -> None:
     """List every setting with its value and what it means."""
-    from nucleus_data.line.recipe import describe_settings, load_recipe
+    from nucleus_data.line.recipe import describe_settings
 
     try:
-        values = load_recipe(config_path(config), overrides).public()
+        values = load(config, overrides)[1].public()
     except RequestError as error:
         refuse(error)
     for key, default, text in describe_settings():
@@ -177,11 +177,10 @@ def check(config: Path | None, overrides: tuple[str, ...]) -> None:
     Rules are parsed, models looked up, and the transformer is built on the meta device.
     """
     from nucleus_data.line.check import check as lines
-    from nucleus_data.line.recipe import load_recipe
 
     try:
-        path = config_path(config)
-        for line in lines(load_recipe(path, overrides)):
+        path, recipe = load(config, overrides)
+        for line in lines(recipe):
             say(line)
         say(f"{path} is sound")
     except RequestError as error:

@@ -11,6 +11,7 @@ import click
 
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.printed import jsonable, visible
+from nucleus_data.told import assume_default
 
 DEFAULT_CONFIG = "nano/recipe.yaml"
 CONFIG_HELP = "YAML file [default: configs/nano/recipe.yaml]."
@@ -124,14 +125,12 @@ def opened(
     import pyarrow as pa
 
     from nucleus_data.corpus.looking import find_damaged
-    from nucleus_data.line.recipe import load_recipe
     from nucleus_data.line.steps import open_run
     from nucleus_data.runner.cluster import on_demand
 
     run = None
     try:
-        path = config_path(config)
-        recipe = load_recipe(path, overrides)
+        path, recipe = load(config, overrides)
         with on_demand(recipe.ray) as connect:
             run = open_run(recipe, command, connect=connect, say=tell, **options)
             if run.name:
@@ -153,6 +152,21 @@ def opened(
         click.echo(err=True)
         complain("stopped; what was committed stays. Run the same command to go on")
         sys.exit(130)
+
+
+def load(config: Path | None, overrides: Sequence[str]) -> tuple[Path, Any]:
+    """The configuration file, the default one if none is given, and the recipe that it makes.
+
+    Raises:
+        RequestError: With what is wrong.
+    """
+    from nucleus_data.line.recipe import load_recipe
+
+    path = config_path(config)
+    recipe = load_recipe(path, overrides)
+    if config is None:
+        assume_default(recipe.corpus)
+    return path, recipe
 
 
 def finish(run: Any) -> None:

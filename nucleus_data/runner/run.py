@@ -20,6 +20,7 @@ from nucleus_data.runner.rows import StageJob, sample_rows
 from nucleus_data.runner.words import describe, stage_line
 from nucleus_data.runner.work import Item, Resources, StageReport, Task
 from nucleus_data.stage import RowStage, Stage
+from nucleus_data.told import command as told
 
 Say = Callable[[str], None]
 SHOWN_FAILURES = 5
@@ -278,6 +279,9 @@ class Run:
             )
         if not quiet:
             self.say(describe(report))
+            if report.summary.retryable:
+                again = told(f"retry {report.stage}", self.corpus.uri)
+                self.say(f"  {report.summary.retryable:,} may pass; to try again: {again}")
         for failed in report.failed[:SHOWN_FAILURES]:
             self.say(f"  shard {failed.number:06d} failed: {visible(failed.error)}")
         if report.failed:
@@ -286,7 +290,7 @@ class Run:
                 (f"  and {more} more; " if more > 0 else "  ")
                 + f"tracebacks: {self.corpus.store.url(self.path(FAILURES))}"
             )
-            self.say(f"  run the same command again, or: nucleus retry corpus={self.corpus.uri}")
+            self.say(f"  run the same command again, or: {told('retry', self.corpus.uri)}")
 
     def _write_plan(self) -> None:
         """Pins the configuration and the config hashes known so far."""

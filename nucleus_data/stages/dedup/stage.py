@@ -29,6 +29,7 @@ from nucleus_data.stages.dedup.partitioned import (
     write_pairs,
 )
 from nucleus_data.stages.dedup.settings import DedupSettings
+from nucleus_data.told import command as told
 
 TABLE = "dedup"
 VERSION = 2
@@ -97,8 +98,11 @@ class Dedup(CorpusStage[DedupSettings]):
         others = f" and {found['others']:,} of other corpora" if self.settings.against else ""
         run.say(
             f"dedup: {found['records']:,} records{others}, {found['pairs']:,} pairs confirmed "
-            f"({found['exact']:,} of them equal files); {found['candidates']:,} pairs of different "
-            f"pictures were within distance {self.settings.distance} ({report.seconds:.1f} s)"
+            f"({found['exact']:,} of them equal files) ({report.seconds:.1f} s)"
+        )
+        run.say(
+            f"  compared closer, by 256-bit hash and shape: {found['candidates']:,} pairs whose "
+            f"64-bit hashes differ in at most {self.settings.distance} bits"
         )
 
     def found(self, run: Run, asker: str) -> Mapping[str, str]:
@@ -115,7 +119,7 @@ class Dedup(CorpusStage[DedupSettings]):
         if published_counts(run.corpus, pins[TABLE]) is None:
             raise RequestError(
                 f"{asker} needs the pairs of the tables as they are now; "
-                f"run: nucleus dedup corpus={run.corpus.uri}{run.choice.options()}"
+                f"run: {told('dedup', run.corpus.uri, options=run.choice.options())}"
             )
         return pins
 

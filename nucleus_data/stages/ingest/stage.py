@@ -21,6 +21,7 @@ from nucleus_data.stages.ingest.plan import IngestPlan, plan_ingest
 from nucleus_data.stages.ingest.retry import plan_retry
 from nucleus_data.stages.ingest.settings import IngestSettings
 from nucleus_data.stages.ingest.work_folder import remove_empty
+from nucleus_data.told import command as told
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Ingest(CorpusStage[IngestSettings]):
         if plan.todo:
             run.say(f"{plan.rows:,} downloads to try again, in {len(plan.todo)} image shards")
         if self._build(run, todo):
-            run.say(f"  to measure the new images: nucleus curate corpus={run.corpus.uri}")
+            run.say(f"  to measure the new images: {told('curate', run.corpus.uri)}")
 
     def _plan(self, run: Run) -> IngestPlan:
         choice = run.choice

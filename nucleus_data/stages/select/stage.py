@@ -28,6 +28,7 @@ from nucleus_data.stages.select.walking import (
     walk_duplicates,
     write_members,
 )
+from nucleus_data.told import command as told
 
 VERSION = 2
 # Kinds of counts that are said, and with which words before the name.
@@ -111,7 +112,7 @@ class Select(CorpusStage[SelectSettings]):
                 return pins
         raise RequestError(
             "there is no selection for the tables and rules as they are now; "
-            f"run: nucleus select corpus={run.corpus.uri}"
+            f"run: {told('select', run.corpus.uri)}"
         )
 
     def published(self, run: Run, pins: Mapping[str, str]) -> dict[str, Any] | None:

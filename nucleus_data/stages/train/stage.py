@@ -23,6 +23,7 @@ from nucleus_data.sets.layout import SetFolder
 from nucleus_data.stage import CorpusStage
 from nucleus_data.stages.shard.stage import Shard, set_of
 from nucleus_data.stages.train.mirror import Mirror, place, steps_done
+from nucleus_data.told import command as told
 from nucleus_model.settings.choice import choose
 from nucleus_model.settings.settings import QuickTrainSettings
 
@@ -87,8 +88,7 @@ class Train(CorpusStage[QuickTrainSettings]):
         settings, folder, store = self._settings(run), set_of(run), run.corpus.store
         if not folder.published:
             raise RequestError(
-                f"{folder.path} is not there or not complete; "
-                f"run: nucleus shard corpus={run.corpus.uri}"
+                f"{folder.path} is not there or not complete; run: {told('shard', run.corpus.uri)}"
             )
         if (settings.limit, settings.sample) != (None, 1.0):  # told before anything starts
             for side in {phase.resolution for phase in settings.plan()}:
