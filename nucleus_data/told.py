@@ -1,6 +1,6 @@
 """Commands as messages tell them: they work when they are pasted into a shell.
 
-    told.command("select", corpus.uri)   # nucleus select corpus=c 'rules.r=width < 3'
+    told.command("select", corpus.uri)   # nucleus select corpus=c rules.r='width < 3'
 
 Whoever writes a message (a reader of a damaged file, a page, a worker) has no recipe at hand. So
 how a corpus was last asked about is remembered by its URI, in this process and in its workers.
@@ -67,12 +67,10 @@ def command(name: str, uri: str, *more: str, options: str = "", like: str = "") 
     """
     asked = _asked.get(_name(like or uri), _NOTHING)
     said = {key_of(override) for override in more} | {"corpus"}
-    words = [f"corpus={uri}"]
-    if asked.config is not None:
-        words += ["--config", asked.config]
-    words += [_public(o) for o in asked.overrides if key_of(o) not in said]
-    words += more
-    return f"nucleus {name} {shlex.join(words)}{options}"
+    given = [_public(o) for o in asked.overrides if key_of(o) not in said]
+    config = [] if asked.config is None else ["--config", shlex.quote(asked.config)]
+    words = [_quoted(f"corpus={uri}"), *config, *map(_quoted, [*given, *more])]
+    return f"nucleus {name} {' '.join(words)}{options}"
 
 
 def ingesting(uri: str) -> str:
@@ -88,6 +86,12 @@ def key_of(override: str) -> str:
 
 def _public(override: str) -> str:
     return f"{key_of(override)}=..." if SECRET in override else override
+
+
+def _quoted(override: str) -> str:
+    """An override for a shell, of which the value alone is quoted where that is enough."""
+    key, sign, value = override.partition("=")
+    return key + sign + shlex.quote(value) if key == shlex.quote(key) else shlex.quote(override)
 
 
 def _name(uri: str) -> str:

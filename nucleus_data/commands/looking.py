@@ -30,7 +30,7 @@ def status(as_json: bool, config: Path | None, overrides: tuple[str, ...]) -> No
     from nucleus_data.views import status as view
 
     with opened("status", config, overrides, dry_run=True) as found:
-        content = view.status(found.run)
+        content = view.status(found.run, found.stages)
         _show(content, view.status_lines, as_json)
 
 

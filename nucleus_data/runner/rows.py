@@ -18,6 +18,7 @@ from nucleus_data.hashing import sample_unit
 from nucleus_data.runner.outcomes import RAISED, Found, as_row, clean, may_pass, of_table, raised
 from nucleus_data.runner.work import Summary
 from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableFailure
+from nucleus_data.told import command as told
 
 AFTER = ("error", "detail")  # columns behind a table's own
 UNSTORABLE = (pa.ArrowException, UnicodeError, OverflowError)
@@ -211,7 +212,10 @@ class ShardRows:
             selection = Table(self.corpus.store, "selection", self.job.tables["selection"])
             states = selection.read(self.shard, ["row", "state"])
             if states is None:
-                raise RequestError(f"the selection has no rows of shard {self.shard}; run select")
+                raise RequestError(
+                    f"the selection has no rows of shard {self.shard}; "
+                    f"run: {told('select', self.corpus.uri)}"
+                )
             wanted = pc.is_in(states.column("state"), pa.array(WORKED_ON))
             kept = states.filter(wanted).column("row")
             chosen = chosen.filter(pc.is_in(chosen.column("row"), kept.combine_chunks()))

@@ -59,7 +59,7 @@ def test_only_what_may_pass_is_asked_again_and_nothing_blocks_the_set(corpus, mo
     ]
     for line in made.lines[-1]["tables"].values():
         assert line["rows"] == line["already"] + line["done"] + line["failed"] == 6
-    tables = status(made.run)["tables"]
+    tables = status(made.run, made.stages)["tables"]
     assert [tables[f"caption.{v}"]["failed_retryable"] for v in ("short", "long")] == [0, 2]
 
     short = table(made, corpus, "short").read(1).to_pylist()[1]

@@ -153,7 +153,7 @@ def test_sums_agree_before_and_after(corpus, web):
         ("select", 7),
     ]
     looking = curated.run(corpus.uri, "status", BARE, dry_run=True)
-    content = status.status(looking)
+    content = status.status(looking.run, looking.stages)
     assert (content["records"], content["shards"], content["claimed_shards"]) == (7, 4, 4)
     ledger = queries.ledger(queries.Tables(corpus, again.tables))
     assert (ledger.records, ledger.with_image, ledger.states) == (7, 5, {"failed": 2, "kept": 5})
