@@ -18,6 +18,7 @@ from nucleus_data.commands.support import (
     say_json,
     work_options,
 )
+from nucleus_data.corpus.states import KEPT, STATES
 from nucleus_data.errors import RequestError
 from nucleus_data.told import command as told
 
@@ -138,15 +139,31 @@ def pairs(each: int, config: Path | None, overrides: tuple[str, ...]) -> None:
 
 
 @click.command()
+@click.option(
+    "--state",
+    "states",
+    type=click.Choice(STATES),
+    multiple=True,
+    default=(KEPT,),
+    show_default=True,
+    help="Records of this state; repeatable. Others than kept come with their reasons.",
+)
 @click.argument("target")
 @common_options
-def export(target: str, config: Path | None, overrides: tuple[str, ...]) -> None:
-    """Write the kept records (ids, keys, URLs, upstream columns) to TARGET (.parquet or .csv)."""
+def export(
+    target: str, states: tuple[str, ...], config: Path | None, overrides: tuple[str, ...]
+) -> None:
+    """Write records (ids, keys, URLs, upstream columns) to TARGET (.parquet or .csv).
+
+    They are the kept ones of the selection that the tables and rules, as they are now, have.
+    """
     from nucleus_data.views import export as view
 
     with opened("export", config, overrides, dry_run=True) as found:
-        count = view.export(found.run, found.stages["select"], target)
-        say(f"{count:,} kept records")
+        count = view.export(found.run, found.stages["select"], target, states)
+        for line in view.made_lines(found.run):
+            say(line)
+        say(f"{count:,} {' and '.join(dict.fromkeys(states))} records")
         say(target)
 
 

@@ -164,6 +164,16 @@ def plans(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
             continue
 
 
+def maker(store: Store, table: str, config_hash: str) -> tuple[str, dict[str, Any]] | None:
+    """The oldest run that pinned a table, with its plan: it made it; None if no run tells."""
+    found = None
+    for run, plan in plans(store):
+        tables = plan.get("tables")
+        if isinstance(tables, dict) and tables.get(table) == config_hash:
+            found = run, plan
+    return found
+
+
 def path_of(run: str, file: str = "") -> str:
     """Path below the corpus of a run's file, or of its folder."""
     return f"{ROOT}/{run}/{file}" if file else f"{ROOT}/{run}"

@@ -17,6 +17,7 @@ from nucleus_data.runner.run import ALL, Choice, MakeLoop, Run, Say
 from nucleus_data.runner.work import Item, Resources, StageReport, Task
 from nucleus_data.stage import CorpusStage, RowStage, Stage
 from nucleus_data.stages.select.stage import Select
+from nucleus_data.told import command as told
 
 Stages = Mapping[str, Stage[Any]]
 
@@ -71,11 +72,15 @@ def open_run(
             job.
     """
     from nucleus_data import __version__
+    from nucleus_data.line.lines import LINES  # which runs these steps
 
     if not recipe.corpus:
         raise RequestError("corpus is not set; give corpus=PATH (a folder, or s3://bucket/prefix)")
     check_corpus_uri(recipe.corpus)
     stages = recipe.stages().values()
+    plan: dict[str, Any] = {"version": __version__, "config": recipe.public()}
+    if command in LINES:
+        plan["told"] = told(command, recipe.corpus, options=choice.options())
     run = Run(
         Corpus(recipe.corpus, recipe.storage_options, create=create, dry_run=dry_run),
         Pins.of(stages),
@@ -85,7 +90,7 @@ def open_run(
         connect=connect,
         choice=choice,
         dry_run=dry_run,
-        plan={"version": __version__, "config": recipe.public()},
+        plan=plan,
         say=say,
     )
     if not dry_run:
