@@ -8,7 +8,7 @@ import duckdb
 
 from nucleus_data.corpus.looking import find_damaged
 from nucleus_data.corpus.runs import maker
-from nucleus_data.corpus.states import FAILED, KEPT
+from nucleus_data.corpus.states import FAILED, KEPT, STATES
 from nucleus_data.errors import RequestError
 from nucleus_data.printed import visible
 from nucleus_data.runner.run import Run
@@ -81,7 +81,7 @@ def made_lines(run: Run) -> Iterator[str]:
     hashed = run.tables[SELECTION]
     made = published_selection(run.corpus.store, hashed)
     assert made is not None, "export() found it"
-    sums = " + ".join(f"{count:,} {state}" for state, count in made["states"].items())
+    sums = " + ".join(f"{made['states'].get(state, 0):,} {state}" for state in STATES)
     yield f"selection {hashed}: {made['records']:,} records = {sums}"
     found = maker(run.corpus.store, SELECTION, hashed)
     if found is None:
@@ -90,10 +90,9 @@ def made_lines(run: Run) -> Iterator[str]:
     name, plan = found
     yield f"  made by the run {name}: {plan.get('told') or plan.get('command')}"
     settings = plan.get("config", {}).get("select", {})
-    walked = (
-        "the best of each duplicate stays" if settings.get("drop_duplicates") else "with copies"
-    )
-    yield f"  {len(settings.get('rules', {}))} rules; {walked}"
+    walked = settings.get("drop_duplicates", True)
+    copies = "of duplicates the best stays" if walked else "duplicates were not looked for"
+    yield f"  {len(settings.get('rules', {}))} rules; {copies}"
 
 
 def _new(records: duckdb.DuckDBPyRelation, name: str) -> str:

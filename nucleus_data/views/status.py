@@ -8,6 +8,7 @@ from nucleus_data.corpus.damaged import WHOLE
 from nucleus_data.corpus.looking import going_without, without_lines
 from nucleus_data.corpus.published import published
 from nucleus_data.corpus.runs import FAILURES, PLAN, path_of, read_json, read_lines, stage_lines
+from nucleus_data.corpus.states import STATES
 from nucleus_data.corpus.tables import Table
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.line.lines import LINES, RETRIED
@@ -227,7 +228,7 @@ def _tables(content: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 def _selections(content: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """The selections, each with its counts; that of now is marked."""
     for hashed, states in content["selections"].items():
-        counts = ", ".join(f"{count:,} {state}" for state, count in states.items() if count)
+        counts = ", ".join(f"{states[s]:,} {s}" for s in STATES if states.get(s))
         note = NOW if hashed == content["selection"] else OTHER
         yield "selection", hashed, f"{counts} ({note})"
         if tiers := content["tiers"][hashed]:

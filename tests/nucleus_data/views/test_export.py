@@ -65,7 +65,7 @@ def test_the_selection_that_is_exported_is_told_with_its_sums_and_how_it_was_mad
     assert second.startswith(
         f"  made by the run {made.made.name}: nucleus curate corpus={made.uri}"
     )
-    assert third == "  1 rules; the best of each duplicate stays"
+    assert third == "  1 rules; of duplicates the best stays"
 
 
 def test_the_command_exports_states(made, tmp_path):

@@ -40,7 +40,7 @@ def test_the_status_counts_what_is_there(made):
     assert json.loads(json.dumps(content)) == content
     lines = "\n".join(status_lines(content))
     assert "24 records in 2 image shards" in lines
-    assert "1 duplicate, 1 failed, 21 kept, 1 rejected (of the tables and rules as they" in lines
+    assert "21 kept, 1 rejected, 1 duplicate, 1 failed (of the tables and rules as they" in lines
     assert "24 rows, 1 of them failed" in lines
     assert f"last run             {made.made.name}: did inspect, dedup, select, shard" in lines
     assert "retry" not in lines
