@@ -119,7 +119,8 @@ def opened(
         config: YAML file; the default one if None.
         overrides: `key.sub=value`.
         tell: Where lines for people go.
-        options: Further arguments of `line.steps.open_run`: `choice`, `dry_run`, `create`.
+        options: Further arguments of `line.steps.open_run`: `choice`, `dry_run`, `create`,
+            `pasted`.
     """
     import duckdb
     import pyarrow as pa

@@ -54,6 +54,7 @@ def open_run(
     loop: MakeLoop | None = None,
     connect: Callable[[], None] = lambda: None,
     say: Say = print,
+    pasted: bool = False,
 ) -> Run:
     """A run of a recipe.
 
@@ -66,20 +67,20 @@ def open_run(
         loop: Makes the loop that does a stage's items; Ray's by default.
         connect: Connects to Ray (`cluster.on_demand`); not needed where that was done.
         say: Where lines for people go.
+        pasted: Whether `nucleus COMMAND` does the same, and is noted for the report to tell.
 
     Raises:
         RequestError: The corpus is missing, of another version, or a relative path inside a Ray
             job.
     """
     from nucleus_data import __version__
-    from nucleus_data.line.lines import LINES  # which runs these steps
 
     if not recipe.corpus:
         raise RequestError("corpus is not set; give corpus=PATH (a folder, or s3://bucket/prefix)")
     check_corpus_uri(recipe.corpus)
     stages = recipe.stages().values()
     plan: dict[str, Any] = {"version": __version__, "config": recipe.public()}
-    if command in LINES:
+    if pasted:
         plan["told"] = told(command, recipe.corpus, options=choice.options())
     run = Run(
         Corpus(recipe.corpus, recipe.storage_options, create=create, dry_run=dry_run),

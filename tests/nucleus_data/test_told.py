@@ -141,14 +141,16 @@ def test_another_corpus_is_measured_as_this_one(corpus, config, tmp_path):
 
 
 def test_one_spelling_of_rules_works_in_each_command(corpus):
-    where = f"corpus={corpus.uri}"
-    nucleus("curate", where, "embed.model=null", "embed.heads=null")
+    where = [f"corpus={corpus.uri}", "embed.model=null", "embed.heads=null"]
+    nucleus("curate", *where)
     for key in ("rules.wide", "select.rules.wide"):
-        said = nucleus("curate", where, f"{key}=width > 9", "embed.model=null", "embed.heads=null")
+        said = nucleus("curate", *where, f"{key}=width > 9")
         assert "  wide: 2\n" in said
-        said = nucleus("what-if", where, "embed.model=null", "embed.heads=null", f"{key}=width > 9")
+        said = nucleus("what-if", *where, f"{key}=width > 9")
         assert "  rejected: wide        2\n" in said
     assert load_recipe(NANO, ["prefer=[bytes]"]) == load_recipe(NANO, ["select.prefer=[bytes]"])
+    said = nucleus("export", corpus.store.path("x.csv"), *where)
+    assert f"-curate: {told.command('curate', corpus.uri)}\n" in said
 
 
 @pytest.mark.parametrize(

@@ -62,9 +62,7 @@ def test_the_selection_that_is_exported_is_told_with_its_sums_and_how_it_was_mad
     first, second, third = made_lines(run.run)
     sums = "21 kept + 1 rejected + 1 duplicate + 1 failed + 0 pending"
     assert first == f"selection {made.made.tables['selection']}: 24 records = {sums}"
-    assert second.startswith(
-        f"  made by the run {made.made.name}: nucleus curate corpus={made.uri}"
-    )
+    assert second == f"  made by the run {made.made.name}: curate"
     assert third == "  1 rules; of duplicates the best stays"
 
 
