@@ -130,11 +130,11 @@ def _show(
 @click.option("--each", type=click.IntRange(1, 200), default=12, show_default=True, help="Pairs.")
 @common_options
 def pairs(each: int, config: Path | None, overrides: tuple[str, ...]) -> None:
-    """A page of duplicates side by side, some of each distance, to see what the search finds."""
+    """A page of duplicates side by side, some of each distance: who of them stays, and why."""
     from nucleus_data.views.pairs import show_pairs
 
     with opened("pairs", config, overrides) as found:
-        for line in show_pairs(found.run, found.stages["dedup"], each):
+        for line in show_pairs(found.run, found.stages["dedup"], found.stages["select"], each):
             say(line)
 
 

@@ -9,7 +9,7 @@ from nucleus_data.corpus.states import FAILED, KEPT, STATES
 from nucleus_data.pages import charts, queries
 from nucleus_data.pages.pictures import thumbnails as fetch_thumbnails
 from nucleus_data.pages.report import environment, versions
-from nucleus_data.pages.sections import about
+from nucleus_data.pages.shown import about
 from nucleus_data.stages.select.compare import SIDES, Comparison, Group
 
 DECISION_COLUMNS = (
