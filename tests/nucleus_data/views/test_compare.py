@@ -325,3 +325,13 @@ def test_what_is_not_tried_is_said():
     assert "what-if: dedup.distance=3: on both sides" in result.output
     result = CliRunner().invoke(cli, ["what-if", "corpus=nowhere", "prefer=[bytes]"])
     assert "on both sides" not in result.output
+
+
+def test_the_page_shows_what_is_flagged_newly_and_no_longer(corpus):
+    select(corpus)
+    content = what_if(corpus, "rules.wide={where: aspect > 2, action: flag}")
+    assert content["flags"] == [{"rule": "wide", "newly": 1, "no_longer": 0}]
+    assert content["leaving"]["records"] == content["entering"]["records"] == 0
+    page = Text(Path(content["page"]).read_text())
+    assert "newly flagged: 1" in page.text
+    assert [dict(a)["alt"] for tag, a in page.tags if tag == "img"] == ["wide.png"]
