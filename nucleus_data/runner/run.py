@@ -135,6 +135,12 @@ class Run:
         other.choice = choice
         return other
 
+    def looping(self, loop: MakeLoop) -> "Run":
+        """The same run whose items another loop does."""
+        other = copy.copy(self)
+        other._make_loop = loop
+        return other
+
     def trying(self, pins: Pins) -> "Run":
         """A dry run with other pins over the same corpus and records."""
         other = copy.copy(self)

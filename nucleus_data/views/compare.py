@@ -19,6 +19,7 @@ from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.line.recipe import Recipe, spelled_out
 from nucleus_data.line.report import Report
 from nucleus_data.pages.comparison import write_comparison
+from nucleus_data.runner.inline import InlineLoop
 from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.run import Run
 from nucleus_data.stage import Stage
@@ -32,6 +33,8 @@ from nucleus_data.told import key_of
 WORK = "what_if"
 MOVES = ("leaving", "entering")
 SHOWN_RUNS = 10
+# Of so many shards this process has decided before Ray has started.
+INLINE_SHARDS = 64
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,8 @@ def what_if(run: Run, recipe: Recipe, changed: Recipe) -> dict[str, Any]:
         RequestError: There is no selection to compare with, or a rule is wrong.
     """
     start = time.perf_counter()
+    if len(run.corpus.shards()) <= INLINE_SHARDS:
+        run = run.looping(InlineLoop)
     stages = changed.stages()
     now, then = _select(recipe.stages()), _select(stages)
     tried = run.trying(Pins.of(stages.values()))

@@ -47,7 +47,8 @@ def _now(run: Run, stages: Mapping[str, Stage[Any]]) -> dict[str, str]:
     select: Any = stages["select"]
     try:
         found |= stages[PAIRS].pin(run)  # type: ignore[attr-defined]
-        found |= select.named(run)
+        if run.corpus.config_hashes(SELECTION):  # reading the rules takes a while
+            found |= select.named(run)
     except (RequestError, CorpusError):  # a rule or a part is wrong; whoever selects is told
         pass
     return found
@@ -129,15 +130,11 @@ def _about(corpus: Corpus, table: Table) -> dict[str, Any]:
 
     The latter are no rows yet.
     """
-    failed = 0
-    if table.whole_parts():
-        rows = corpus.rows(table)
-        if "error" in rows.columns:
-            failed = rows.aggregate("count(error)").fetchall()[0][0]
+    shards = table.shards()
     return {
         "config_hash": table.config_hash,
-        "rows": sum(table.count(shard) for shard in table.shards()),
-        "failed": failed,
+        "rows": sum(table.count(shard) for shard in shards),
+        "failed": sum(table.count_failed(shard) for shard in shards),
         "failed_retryable": sum(
             len(corpus.failed_rows(table, shard)) for shard in table.failed.shards()
         ),
