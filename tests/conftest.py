@@ -41,6 +41,7 @@ TOGETHER = {
 LONGEST = (
     "tests/scripts/test_bench_learning.py",
     "tests/nucleus_data/line/test_line.py",
+    "tests/nucleus_data/line/test_real_pictures.py",
     "tests/nucleus_data/corpus/test_object_store.py",
     "tests/nucleus_data/runner/test_job_submit.py",
 )

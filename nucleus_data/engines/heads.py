@@ -1,20 +1,62 @@
 """Small networks on an image embedding: one number each, in numpy.
 
-A head is two linear layers with a GELU (tanh form, Hendrycks and Gimpel 2016) between them; its
-folder holds `heads.json` (names, kinds, and name and revision of the embedding model that they were
-trained on) and `heads.safetensors`.
+A head is any number of linear layers, each with or without an activation after it. A folder of
+heads holds `heads.json` and `heads.safetensors`:
+
+    {"model": "nano", "revision": "7e7cee99146f",
+     "heads": {"aesthetic": {"kind": "value", "activations": ["relu", "none"]}}}
+
+`model` and `revision` are those of the embeddings that they were trained on; the layers' tensors
+are `aesthetic.0.weight` (outputs, inputs), `aesthetic.0.bias`, `aesthetic.1.weight`, ... Instead of
+an object, a kind alone stands for two layers, `NAME.0` and `NAME.2`, with a GELU between them.
+`nucleus import-head` makes such a folder from published weights.
 """
 
 import json
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save
 
 from nucleus_data.engines.clip import Vectors
 from nucleus_data.engines.find import HEADS, NANO, ModelReference
 from nucleus_data.errors import RequestError
+
+Kind = Literal["value", "probability"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+DESCRIPTION, WEIGHTS = "heads.json", "heads.safetensors"
+
+
+def _gelu_tanh(x: Vectors) -> Vectors:
+    """GELU in its tanh form (Hendrycks and Gimpel 2016)."""
+    return np.asarray(0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))))
+
+
+ACTIVATIONS: Mapping[str, Callable[[Vectors], Vectors]] = {
+    "none": lambda x: x,
+    "relu": lambda x: np.maximum(x, 0),
+    "gelu_tanh": _gelu_tanh,
+}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A linear layer and what follows it.
+
+    Attributes:
+        weight: (O, I).
+        bias: (O,).
+        activation: A key of `ACTIVATIONS`.
+    """
+
+    weight: Vectors
+    bias: Vectors
+    activation: str = "none"
 
 
 @dataclass(frozen=True)
@@ -23,25 +65,27 @@ class Head:
 
     Attributes:
         kind: `value` (as it is) or `probability` (through a sigmoid).
-        first: (H, D) weight of the hidden layer.
-        first_bias: (H,).
-        second: (H,) weight of the output.
-        second_bias: Bias of the output, one number.
+        layers: From the embedding to one number.
     """
 
-    kind: str
-    first: Vectors
-    first_bias: Vectors
-    second: Vectors
-    second_bias: float
+    kind: Kind
+    layers: tuple[Layer, ...]
+
+    @property
+    def width(self) -> int:
+        """D, the length of a vector."""
+        return int(self.layers[0].weight.shape[1])
 
     def score(self, vectors: Vectors) -> Vectors:
         """(N, D) unit vectors to (N,) scores."""
-        x = vectors @ self.first.T + self.first_bias
-        hidden = 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
-        out = hidden @ self.second + self.second_bias
+        x = vectors
+        for layer in self.layers[:-1]:
+            x = ACTIVATIONS[layer.activation](x @ layer.weight.T + layer.bias)
+        last = self.layers[-1]
+        # A product with a vector, which rounds as it always did, and not with a matrix of one row.
+        out = ACTIVATIONS[last.activation](x @ last.weight[0] + last.bias[0])
         if self.kind == "probability":
-            out = 1 / (1 + np.exp(-np.clip(out, -60, 60)))
+            return np.asarray(1 / (1 + np.exp(-np.clip(out, -60, 60))), dtype=np.float32)
         return np.asarray(out, dtype=np.float32)
 
 
@@ -80,9 +124,9 @@ class Heads:
             ValueError: The embeddings have another width than the heads were trained on.
         """
         for name, head in self.heads.items():
-            if vectors.ndim != 2 or vectors.shape[1] != head.first.shape[1]:
+            if vectors.ndim != 2 or vectors.shape[1] != head.width:
                 raise ValueError(
-                    f"head {name!r} needs embeddings of shape (N, {head.first.shape[1]}), got "
+                    f"head {name!r} needs embeddings of shape (N, {head.width}), got "
                     f"{vectors.shape}; it was trained on {self.model!r}"
                 )
         return {name: head.score(vectors) for name, head in self.heads.items()}
@@ -99,22 +143,118 @@ def load_heads(folder: str | Path = NANO) -> Heads:
     """
     path = HEADS.nano if str(folder) == NANO else Path(folder).expanduser()
     try:
-        described = json.loads((path / "heads.json").read_text())
-        tensors = {
-            k: v.astype(np.float32) for k, v in load_file(path / "heads.safetensors").items()
-        }
-        heads = {
-            name: Head(
-                kind,
-                tensors[f"{name}.0.weight"],
-                tensors[f"{name}.0.bias"],
-                tensors[f"{name}.2.weight"][0],
-                float(tensors[f"{name}.2.bias"][0]),
-            )
-            for name, kind in described["heads"].items()
-        }
+        described = json.loads((path / DESCRIPTION).read_text())
+        tensors = {k: v.astype(np.float32) for k, v in load_file(path / WEIGHTS).items()}
+        heads = {name: _head(name, about, tensors) for name, about in described["heads"].items()}
         return Heads(described["model"], described["revision"], heads)
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise RequestError(
-            f"{path} holds no heads (heads.json and heads.safetensors): {error!r}"
+            f"{path} holds no heads ({DESCRIPTION} and {WEIGHTS}): {error!r}"
         ) from error
+
+
+def save_heads(heads: Heads, folder: Path) -> None:
+    """Writes a folder that `load_heads` reads.
+
+    Args:
+        heads: What is written.
+        folder: Made if it is not there.
+    """
+    tensors: dict[str, Any] = {}
+    for name, head in heads.heads.items():
+        for i, layer in enumerate(head.layers):
+            tensors[f"{name}.{i}.weight"] = np.ascontiguousarray(layer.weight, np.float32)
+            tensors[f"{name}.{i}.bias"] = np.ascontiguousarray(layer.bias, np.float32)
+    described = {
+        "model": heads.model,
+        "revision": heads.revision,
+        "heads": {
+            name: {"kind": head.kind, "activations": [layer.activation for layer in head.layers]}
+            for name, head in heads.heads.items()
+        },
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    # By Python, whose files others may read as they may any new one: `save_file`'s are the owner's.
+    (folder / WEIGHTS).write_bytes(save(tensors))
+    (folder / DESCRIPTION).write_text(json.dumps(described, indent=2) + "\n")
+
+
+def add_head(folder: Path, name: str, head: Head, model: ModelReference) -> Heads:
+    """Adds a head to a folder, which is made if it is not there; returns what it holds then.
+
+    Args:
+        folder: Of heads on the same embeddings.
+        name: The column's name that it gets.
+        head: What is added.
+        model: Whose embeddings it reads.
+
+    Raises:
+        RequestError: The name is taken or can't be a column's, or the folder's heads are on other
+            embeddings.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise RequestError(
+            f"a head's name becomes a column: {name!r} is none; "
+            "allowed: a letter, then letters, digits and _, all small"
+        )
+    heads = Heads(model.name, model.revision, {})
+    if (folder / DESCRIPTION).exists():
+        heads = load_heads(folder)
+        heads.check(model)
+    if name in heads.heads:
+        raise RequestError(f"{folder} has a head {name!r} already; give another name or folder")
+    widths = {other.width for other in heads.heads.values()} - {head.width}
+    if widths:
+        raise RequestError(
+            f"{folder} has heads on vectors of {min(widths)} numbers, this one takes {head.width}"
+        )
+    heads.heads[name] = head
+    save_heads(heads, folder)
+    return heads
+
+
+def stacked(
+    layers: Sequence[tuple[Vectors, Vectors]], activations: Sequence[str]
+) -> tuple[Layer, ...]:
+    """Layers that fit each other and end in one number.
+
+    Args:
+        layers: Weight (O, I) and bias (O,) of each.
+        activations: What follows each.
+
+    Raises:
+        ValueError: They do not fit.
+    """
+    if not layers or len(layers) != len(activations):
+        raise ValueError(f"{len(layers)} layers with {len(activations)} activations")
+    for (weight, bias), activation in zip(layers, activations, strict=True):
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation {activation!r}; allowed: {', '.join(ACTIVATIONS)}")
+        if weight.ndim != 2 or bias.shape != weight.shape[:1]:
+            raise ValueError(f"a weight of shape {weight.shape} with a bias of {bias.shape}")
+        if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+            raise ValueError("weights that are no finite numbers")
+    sizes = [weight.shape for weight, _ in layers]
+    for (outputs, _), (_, inputs) in pairwise(sizes):
+        if outputs != inputs:
+            raise ValueError(f"a layer of {outputs} outputs before one of {inputs} inputs")
+    if sizes[-1][0] != 1:
+        raise ValueError(f"{sizes[-1][0]} numbers at the end, not one")
+    return tuple(Layer(*pair, name) for pair, name in zip(layers, activations, strict=True))
+
+
+def _head(name: str, about: Any, tensors: Mapping[str, Vectors]) -> Head:
+    """A head as it is described.
+
+    Raises:
+        KeyError, TypeError, ValueError: The description is none, or does not fit the tensors.
+    """
+    if isinstance(about, str):
+        kind, activations, places = about, ["gelu_tanh", "none"], [0, 2]
+    else:
+        kind, activations = about["kind"], about["activations"]
+        places = list(range(len(activations)))
+    if kind not in KINDS:
+        raise ValueError(f"kind {kind!r}; allowed: {', '.join(KINDS)}")
+    pairs = [(tensors[f"{name}.{i}.weight"], tensors[f"{name}.{i}.bias"]) for i in places]
+    return Head(kind, stacked(pairs, activations))

@@ -7,7 +7,7 @@ missing is None (or empty), and the template says what is missing and which comm
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -136,8 +136,9 @@ def versions(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
+@cache
 def environment() -> jinja2.Environment:
-    """The templates, with the filters that they use."""
+    """The templates, with the filters that they use; compiled once."""
     found = jinja2.Environment(
         loader=jinja2.PackageLoader("nucleus_data.pages"),
         autoescape=True,

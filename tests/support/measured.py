@@ -11,6 +11,8 @@ from tests.support.encoded import encode
 
 def picture_of(image, file_format="PNG", **options):
     """An image as an opened picture."""
+    if file_format == "PNG":
+        options.setdefault("compress_level", 1)
     return open_picture(encode(image, file_format, **options))
 
 

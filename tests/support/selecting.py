@@ -20,6 +20,11 @@ def select(corpus, *overrides, **options):
     return made, {keys[row["id"]]: row for row in rows}
 
 
+def states_of(corpus) -> dict[str, int]:
+    """State -> number of records."""
+    return dict(corpus.table("selection").aggregate("state, count(*)").fetchall())
+
+
 SELECTION = table_schema(DECISION_SCHEMA, error=False)
 
 

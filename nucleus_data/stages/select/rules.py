@@ -13,6 +13,7 @@ it is counted.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -96,9 +97,11 @@ def check_types(rules: Sequence[Rule], types: Mapping[tuple[str, str], pa.DataTy
     Raises:
         RequestError: A condition does not fit the types, or is not true or false.
     """
-    for rule in rules:
-        where = f"select.rules.{rule.name}: {rule.where!r}"
-        kind = tried(rule.condition.sql, rule.columns, types, where)
+    tries = [
+        Try(rule.condition.sql, rule.columns, f"select.rules.{rule.name}: {rule.where!r}")
+        for rule in rules
+    ]
+    for (_, _, where), kind in zip(tries, tried(tries, types), strict=True):
         if kind not in ("BOOLEAN", '"NULL"', "NULL"):
             raise RequestError(
                 f"{where} is {kind.lower()}; a rule is a condition, true or false "
@@ -121,22 +124,53 @@ def check_order(
     Raises:
         RequestError: It is no order, or does not fit the types.
     """
-    found = []
-    for i, text in enumerate(prefer):
-        order = parse_order(text, f"select.prefer[{i}]", Names(catalog))
-        tried(order.value, order.columns, types, f"select.prefer[{i}]: {text!r}")
-        found.append(order)
+    keys = [f"select.prefer[{i}]" for i in range(len(prefer))]
+    names = Names(catalog)
+    found = [parse_order(text, key, names) for text, key in zip(prefer, keys, strict=True)]
+    tried(
+        [
+            Try(order.value, order.columns, f"{key}: {order.text!r}")
+            for order, key in zip(found, keys, strict=True)
+        ],
+        types,
+    )
     return found
 
 
-def tried(
-    sql: str, columns: Sequence[Column], types: Mapping[tuple[str, str], pa.DataType], where: str
-) -> str:
-    """The type of a checked expression, which is run on a record of which nothing is known.
+class Try(NamedTuple):
+    """A checked expression that is tried, and what a message calls it."""
+
+    sql: str
+    columns: tuple[Column, ...]
+    where: str
+
+
+def tried(tries: Sequence[Try], types: Mapping[tuple[str, str], pa.DataType]) -> list[str]:
+    """The types of checked expressions, which are run on a record of which nothing is known.
+
+    They are run as one query; if that fails, one by one, to say which it is.
 
     Raises:
-        RequestError: It does not fit the types, or takes too long.
+        RequestError: One does not fit the types, or takes too long.
     """
+    if not tries:
+        return []
+    connection = sealed()
+    columns = list(dict.fromkeys(column for one in tries for column in one.columns))
+    connection.register("record", record_of_nulls(columns, types))
+    listed = ", ".join(f"({one.sql}) AS value_{i}" for i, one in enumerate(tries))
+    try:
+        with at_most(TRIED_S, connection):
+            relation = connection.sql(f"SELECT {listed} FROM record")
+            kinds = [str(kind) for kind in relation.types]
+            relation.fetchall()
+    except duckdb.Error:
+        return [_tried_alone(one, types) for one in tries]
+    return kinds
+
+
+def _tried_alone(one: Try, types: Mapping[tuple[str, str], pa.DataType]) -> str:
+    sql, columns, where = one
     connection = sealed()
     connection.register("record", record_of_nulls(columns, types))
     try:
@@ -162,4 +196,5 @@ def record_of_nulls(
     inner = [(c.name.removeprefix("source."), types[c.table, c.name]) for c in upstream]
     fields += [("source", pa.struct(inner))] if inner else []
     schema = pa.schema(fields or [("nothing", pa.null())])
-    return pa.Table.from_pylist([{}], schema)
+    # Table.from_pylist would import pandas, for a quarter of a second.
+    return pa.Table.from_arrays([pa.nulls(1, field.type) for field in schema], schema=schema)

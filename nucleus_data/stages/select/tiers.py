@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from nucleus_data.errors import RequestError
 from nucleus_data.stages.select.expression import Column, Expression, Names, parse_condition
-from nucleus_data.stages.select.rules import tried
+from nucleus_data.stages.select.rules import Try, tried
 from nucleus_data.stages.select.settings import TierSettings
 
 KEY = "select.tiers.score"
@@ -79,7 +79,7 @@ def check_score(tiers: Tiers, types: Mapping[tuple[str, str], pa.DataType]) -> N
         RequestError: It does not fit the types, or is no number.
     """
     where = f"{KEY}: {tiers.score.text!r}"
-    kind = tried(tiers.score.sql, tiers.columns, types, where)
+    (kind,) = tried([Try(tiers.score.sql, tiers.columns, where)], types)
     if kind in ("BOOLEAN", "VARCHAR"):
         raise RequestError(f"{where} is {kind.lower()}; a score is a number")
-    tried(tiers.sql(), tiers.columns, types, where)
+    tried([Try(tiers.sql(), tiers.columns, where)], types)

@@ -80,7 +80,9 @@ def test_rows_with_an_error_are_counted_without_reading_them(tmp_path):
     table = Table(store, "mine", "x")
     keys = [{"shard": 0, "row": n, "id": f"{n:032x}"} for n in range(5)]
     errors = ["a", None, None, "b", None]
-    rows = [{**k, "error": e, "value": n} for n, (k, e) in enumerate(zip(keys, errors, strict=True))]
+    rows = [
+        {**k, "error": e, "value": n} for n, (k, e) in enumerate(zip(keys, errors, strict=True))
+    ]
     schema = table_schema(pa.schema([("value", pa.int32())]))
     table.append(0, pa.Table.from_pylist(rows[:3], schema), {})
     table.append(0, pa.Table.from_pylist(rows[3:], schema), {})

@@ -1,4 +1,4 @@
-"""The whole line from end to end: on the demo's world, with known faults, and on real pictures."""
+"""The whole line from end to end, on the demo's world with its known faults."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.world import scene
 from nucleus_data.world.caption_scoring import CaptionScore, score_caption
 from tests.support.commands import REPOSITORY, environment, nucleus
-from tests.support.docs import block, run_block
+from tests.support.selecting import states_of
 from tests.support.worlds import write_pictures
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -29,10 +29,6 @@ EXPECTED = {
     "blank": "rejected",
     "tiny": "rejected",
 }
-
-
-def states_of(corpus: Corpus) -> dict[str, int]:
-    return dict(corpus.table("selection").aggregate("state, count(*)").fetchall())
 
 
 @pytest.fixture(scope="module")
@@ -163,34 +159,6 @@ def test_a_second_run_does_nothing_twice(demo):
     assert "the set is there already" in said
     after = {p: p.stat().st_mtime_ns for p in (demo / "corpus/tables").rglob("*.parquet")}
     assert after == before
-
-
-def test_real_pictures_are_all_accounted_for(tmp_path):
-    if shutil.which("apt-get") is None:
-        pytest.skip("scripts/get_stamps needs Debian's apt-get")
-    stamps = tmp_path / "stamps"
-    said = run_block(block("scripts/get_stamps stamps"), tmp_path, seconds=900)
-    pictures = sorted(p.relative_to(stamps).as_posix() for p in stamps.rglob("*.png"))
-    assert len(pictures) > 750
-    corpus_path = tmp_path / "stamps-corpus"
-    assert f"ingest: {len(pictures):,} rows" in said
-    corpus = Corpus(str(corpus_path))
-    keys = [key for (key,) in corpus.table("records").project("key").order("key").fetchall()]
-    assert keys == pictures
-    captions = corpus.table("records").filter('"source.caption" IS NOT NULL')
-    assert captions.count("*").fetchall()[0][0] > 750
-    states = states_of(corpus)
-    print(states)
-    assert sum(states.values()) == len(pictures)
-    assert states.get("failed", 0) == 0
-    assert states["kept"] > 0.8 * len(pictures)
-    (stages,) = corpus_path.glob("runs/*/stages.jsonl")
-    lines = [json.loads(line) for line in stages.read_text().splitlines()]
-    assert [line["failed_shards"] for line in lines] == [0] * len(lines)
-    assert [line["worker_deaths"] for line in lines] == [0] * len(lines)
-    (manifest,) = corpus_path.glob("sets/*/*/manifest.parquet")
-    samples = corpus.connection().read_parquet(str(manifest)).aggregate("sum(samples)").fetchall()
-    assert samples[0][0] == states["kept"]
 
 
 def test_ingest_to_report_without_torch(tmp_path, monkeypatch):

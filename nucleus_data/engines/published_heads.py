@@ -1,0 +1,138 @@
+"""Published heads as heads of ours, by the state dicts that they come as.
+
+| style | what it is | embeddings it was trained on |
+|---|---|---|
+| `laion_aesthetic` | improved-aesthetic-predictor, `*-linearMSE.pth` | OpenAI's ViT-L/14 |
+| `laion_aesthetic_relu` | the same, `*-reluMSE.pth` | OpenAI's ViT-L/14 |
+| `aesthetic_v2_5` | aesthetic-predictor-v2-5 | SigLIP so400m/14 at 384 |
+| `clip_nsfw` | CLIP-based-NSFW-Detector, `clip_autokeras_binary_nsfw.pth` | OpenAI's ViT-L/14 |
+| `clip_nsfw_h14` | CLIP-based-NSFW-Detector, `h14_nsfw.pth` | OpenCLIP's ViT-H/14 |
+
+A state dict holds no activations: they are the style's. All of these take unit vectors, as ours
+are. Files are read as tensors alone: a pickle that holds anything else is refused, and none of it
+runs.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nucleus_data.engines.clip import Vectors
+from nucleus_data.engines.heads import Head, Kind, stacked
+from nucleus_data.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a published network goes from tensors to a number.
+
+    Attributes:
+        kind: Of its result.
+        activation: Between its layers.
+        plain: Layers at the end that have no activation between them.
+    """
+
+    kind: Kind
+    activation: str
+    plain: int = 1
+
+
+STYLES = {
+    "laion_aesthetic": Style("value", "none"),
+    "laion_aesthetic_relu": Style("value", "relu", plain=2),
+    "aesthetic_v2_5": Style("value", "none"),
+    "clip_nsfw": Style("probability", "relu"),
+    "clip_nsfw_h14": Style("value", "relu", plain=2),
+}
+# Of a layer that standardises its input: Keras writes the one, and ports of it the other.
+_SPREADS = ("variance", "std")
+
+
+def read_state(file: Path) -> dict[str, Vectors]:
+    """The tensors of a `.safetensors` file, or of a file that torch saved, as float32.
+
+    Raises:
+        RequestError: It is neither, or holds more than tensors.
+    """
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.numpy import load_file
+
+            tensors = load_file(file)
+            return {name: value.astype(np.float32) for name, value in tensors.items()}
+        import torch
+
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
+            state = state["state_dict"]  # as Lightning nests it
+        return {str(name): value.float().numpy() for name, value in state.items()}
+    except FileNotFoundError:
+        raise RequestError(f"there is no file {file}") from None
+    except ModuleNotFoundError as error:
+        raise RequestError(
+            f"{file} needs torch to be read; run: pip install 'nucleus-data[embed]' ({error})"
+        ) from error
+    except Exception as error:  # an unpickler raises whatever it meets
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise RequestError(
+            f"{file} is no state dict (a .safetensors file, or tensors as torch saves them): "
+            f"{reason}"
+        ) from error
+
+
+def head_of(state: Mapping[str, Vectors], style: str) -> Head:
+    """A published state dict as a head.
+
+    Args:
+        state: Name -> tensor; linear layers in the order of the numbers in their names, and at most
+            one layer that standardises the input, which is folded into the first.
+        style: A key of `STYLES`.
+
+    Raises:
+        RequestError: A tensor is not known, or they make no network that ends in one number.
+    """
+    about = STYLES[style]
+    names = sorted((n for n in state if n.endswith(".weight")), key=_numbers)
+    pairs = [(n, n.removesuffix("weight") + "bias") for n in names]
+    known = {name for pair in pairs for name in pair}
+    inputs = {n.rpartition(".")[2]: v.reshape(-1) for n, v in state.items() if n not in known}
+    # Keras keeps how many batches it saw; a port, which column is which.
+    unknown = sorted(set(inputs) - {"mean", *_SPREADS, "count", "category_mapper"})
+    missing = sorted(known - set(state))
+    if unknown or missing:
+        raise RequestError(
+            f"a head of style {style!r} is linear layers (NAME.weight and NAME.bias); "
+            + "; ".join(
+                [
+                    *(f"{name!r} is none" for name in unknown),
+                    *(f"{n!r} is missing" for n in missing),
+                ]
+            )
+        )
+    layers = [(state[weight], state[bias]) for weight, bias in pairs]
+    if "mean" in inputs:
+        layers[:1] = [_folded(layers[0], inputs)]
+    last = min(about.plain, len(layers))
+    activations = [about.activation] * (len(layers) - last) + ["none"] * last
+    try:
+        return Head(about.kind, stacked(layers, activations))
+    except ValueError as error:
+        raise RequestError(f"these tensors are no head of style {style!r}: {error}") from error
+
+
+def _numbers(name: str) -> list[int]:
+    """The numbers in a name, by which layers are in order: `layers.10` after `layers.2`."""
+    return [int(number) for number in re.findall(r"\d+", name)]
+
+
+def _folded(
+    layer: tuple[Vectors, Vectors], inputs: Mapping[str, Vectors]
+) -> tuple[Vectors, Vectors]:
+    """A layer that takes x as it took (x - mean) / deviation."""
+    weight, bias = layer
+    spread = np.sqrt(inputs["variance"]) if "variance" in inputs else inputs["std"]
+    scaled = weight / np.maximum(spread, 1e-7)  # Keras's own floor
+    return scaled, bias - scaled @ inputs["mean"]
