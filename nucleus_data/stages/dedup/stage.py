@@ -7,6 +7,7 @@ Both give the same table.
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.published import publish, published
 from nucleus_data.corpus.tables import Table
 from nucleus_data.errors import RequestError
+from nucleus_data.runner.compiled import MESSAGE, compiles
 from nucleus_data.runner.cwd import stand_somewhere
 from nucleus_data.runner.run import Run
 from nucleus_data.runner.work import Item, StageReport, Summary
@@ -32,6 +34,7 @@ from nucleus_data.stages.dedup.settings import DedupSettings
 from nucleus_data.told import command as told
 
 TABLE = "dedup"
+KERNELS = Path(__file__).with_name("kernels.py")
 VERSION = 2
 COUNTED = ("records", "others", "pairs", "exact", "candidates")
 
@@ -88,6 +91,8 @@ class Dedup(CorpusStage[DedupSettings]):
             return done
 
         compared = [self._own(run), *self._others(run)]
+        if published_counts(run.corpus, run.tables[TABLE]) is None and compiles([KERNELS]):
+            run.say(f"dedup: {MESSAGE}")
         found = compare(run.corpus, run.tables[TABLE], compared, self.settings, run_tasks)
         if found is None:
             return
@@ -98,11 +103,9 @@ class Dedup(CorpusStage[DedupSettings]):
         others = f" and {found['others']:,} of other corpora" if self.settings.against else ""
         run.say(
             f"dedup: {found['records']:,} records{others}, {found['pairs']:,} pairs confirmed "
-            f"({found['exact']:,} of them equal files) ({report.seconds:.1f} s)"
-        )
-        run.say(
-            f"  compared closer, by 256-bit hash and shape: {found['candidates']:,} pairs whose "
-            f"64-bit hashes differ in at most {self.settings.distance} bits"
+            f"({found['exact']:,} of them equal files); compared closer, as their 64-bit hashes are "
+            f"within distance {self.settings.distance}: {found['candidates']:,} pairs "
+            f"({report.seconds:.1f} s)"
         )
 
     def found(self, run: Run, asker: str) -> Mapping[str, str]:
