@@ -7,6 +7,7 @@ model.
 """
 
 import difflib
+import json
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -129,7 +130,7 @@ def describe(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, st
         default = (
             "required"
             if field.is_required()
-            else repr(field.get_default(call_default_factory=True))
+            else _as_json(field.get_default(call_default_factory=True))
         )
         yield f"{prefix}{name}", default, field.description or ""
 
@@ -210,6 +211,15 @@ def set_key(content: dict[str, Any], keys: tuple[str, ...], value: Any, override
         if not isinstance(place, dict):
             raise RequestError(f"{override!r}: {key!r} is a single value, it has no {keys[-1]!r}")
     place[keys[-1]] = value
+
+
+def _as_json(value: Any) -> str:
+    """A default as it stands in a YAML file, which JSON is, too."""
+    return json.dumps(value, default=_plain, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)
 
 
 def _allowed_keys(model: Any, keys: Sequence[str]) -> list[str]:

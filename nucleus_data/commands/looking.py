@@ -24,7 +24,7 @@ from nucleus_data.told import command as told
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @common_options
 def status(as_json: bool, config: Path | None, overrides: tuple[str, ...]) -> None:
     """What a corpus holds: records, tables, selections, training sets, runs."""
@@ -37,7 +37,7 @@ def status(as_json: bool, config: Path | None, overrides: tuple[str, ...]) -> No
 
 @click.command()
 @click.argument("record")
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @common_options
 def explain(record: str, as_json: bool, config: Path | None, overrides: tuple[str, ...]) -> None:
     """One record's whole story: where it came from, what was measured, why it was kept or not.
@@ -56,7 +56,7 @@ MEASURING = ("ingest", "inspect", "dedup", "embed")
 
 
 @click.command("what-if")
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @work_options
 def what_if(
     as_json: bool,
@@ -94,7 +94,7 @@ def what_if(
 @click.command()
 @click.argument("before")
 @click.argument("after")
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @common_options
 def diff(
     before: str, after: str, as_json: bool, config: Path | None, overrides: tuple[str, ...]
@@ -127,7 +127,13 @@ def _show(
 
 
 @click.command()
-@click.option("--each", type=click.IntRange(1, 200), default=12, show_default=True, help="Pairs.")
+@click.option(
+    "--each",
+    type=click.IntRange(1, 200),
+    default=12,
+    show_default=True,
+    help="Pairs that are shown of each distance.",
+)
 @common_options
 def pairs(each: int, config: Path | None, overrides: tuple[str, ...]) -> None:
     """A page of duplicates side by side, some of each distance: who of them stays, and why."""

@@ -77,6 +77,18 @@ def work_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return common_options(command)
 
 
+def with_default_config(name: str) -> Callable[[Any], Any]:
+    """Says in the help of a command which file of `configs/` is its default."""
+
+    def changed(command: Any) -> Any:
+        for parameter in command.__click_params__:
+            if parameter.name == "config":
+                parameter.help = CONFIG_HELP.replace(DEFAULT_CONFIG, name)
+        return command
+
+    return changed
+
+
 class Opened(NamedTuple):
     """A run with the recipe that it is of, and the recipe's stages by name."""
 

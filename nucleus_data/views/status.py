@@ -24,6 +24,7 @@ from nucleus_data.told import command as told
 from nucleus_data.told import ingesting
 
 RECORDS = "records"
+LOOKING = ("what-if", "diff", "pairs")  # commands that leave a page under a run
 REPORT = "report"
 NOW, OTHER = "of the tables and rules as they are now", "of other tables or rules"
 
@@ -82,7 +83,6 @@ def _content(
                     about["missing"] = max(0, records["images"] - reached)
                 tables[name] = about
     sets = list(all_sets(corpus.store))
-    runs = corpus.runs()
     return {
         "corpus": corpus.uri,
         "several_writers": corpus.several_writers,
@@ -98,8 +98,8 @@ def _content(
         "tiers": tiers,
         "training_sets": [found.path for found in sets if found.published],
         "unfinished_sets": [found.path for found in sets if not found.published],
-        "runs": runs,
-        "last_run": _run(corpus, runs[-1], stages) if runs else None,
+        "runs": corpus.runs(),
+        "last_run": _last_run(corpus, stages),
         "left_out": [error.content() for error in corpus.left_out],
     }
 
@@ -150,9 +150,18 @@ def _note(corpus: Corpus, name: str, hashed: str, now: Mapping[str, str]) -> str
     return OTHER if name in WHOLE else "of another configuration"
 
 
-def _run(corpus: Corpus, name: str, stages: Mapping[str, Stage[Any]]) -> dict[str, Any]:
-    """What a run did: stages that ended, stages of its command that did not, failed shards."""
-    plan = read_json(corpus.store, path_of(name, PLAN))
+def _last_run(corpus: Corpus, stages: Mapping[str, Stage[Any]]) -> dict[str, Any] | None:
+    """The newest run that worked: what it did, what of its command it did not, failed shards."""
+    for name in reversed(corpus.runs()):
+        plan = read_json(corpus.store, path_of(name, PLAN))
+        if plan.get("command") not in LOOKING:
+            return _did_in(corpus, name, plan, stages)
+    return None
+
+
+def _did_in(
+    corpus: Corpus, name: str, plan: Mapping[str, Any], stages: Mapping[str, Stage[Any]]
+) -> dict[str, Any]:
     done = [line["stage"] for line in stage_lines(corpus.store, name)]
     if corpus.store.exists(path_of(name, f"{REPORT}.html")):
         done.append(REPORT)
@@ -234,7 +243,7 @@ def _selections(content: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def _did(last: Mapping[str, Any]) -> Iterable[str]:
-    yield f"did {', '.join(last['done'])}" if last["done"] else "ended no stage"
+    yield f"did {', '.join(last['done'])}" if last["done"] else "no stage ended in it"
     if last["not_done"]:
         yield f"not done: {', '.join(last['not_done'])} (it is still going, or ended early)"
     if last["failed_shards"]:

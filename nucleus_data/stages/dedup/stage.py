@@ -103,8 +103,8 @@ class Dedup(CorpusStage[DedupSettings]):
         others = f" and {found['others']:,} of other corpora" if self.settings.against else ""
         run.say(
             f"dedup: {found['records']:,} records{others}, {found['pairs']:,} pairs confirmed "
-            f"({found['exact']:,} of them equal files); compared closer, as their 64-bit hashes are "
-            f"within distance {self.settings.distance}: {found['candidates']:,} pairs "
+            f"({found['exact']:,} of them equal files); compared closer, as their 64-bit hashes "
+            f"are within distance {self.settings.distance}: {found['candidates']:,} pairs "
             f"({report.seconds:.1f} s)"
         )
 

@@ -149,3 +149,13 @@ def test_a_selection_of_other_rules_and_a_run_that_did_not_end_are_told(made):
     text = "\n".join(status_lines(status(look(corpus))))
     assert "; 1 shards failed" in text
     assert f"nucleus retry corpus={corpus.uri}" in text
+
+
+def test_the_last_run_is_one_that_worked(made):
+    corpus = small_corpus_of(made)
+    before = status(look(corpus))["last_run"]
+    curated.run(corpus.uri, "pairs", RULES)
+    assert status(look(corpus))["last_run"] == before
+    curated.run(corpus.uri, "retry", RULES)
+    text = "\n".join(status_lines(status(look(corpus))))
+    assert "-retry: no stage ended in it" in text
