@@ -19,8 +19,8 @@ from nucleus_data.commands.support import (
     work_options,
 )
 from nucleus_data.corpus.states import KEPT, STATES
+from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
-from nucleus_data.told import command as told
 
 
 @click.command()

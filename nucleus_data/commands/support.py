@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, NoReturn
 
 import click
 
+from nucleus_data.corpus.told import assume_default
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.printed import jsonable, visible
-from nucleus_data.told import assume_default
 
 DEFAULT_CONFIG = "nano/recipe.yaml"
 CONFIG_HELP = "YAML file [default: configs/nano/recipe.yaml]."

@@ -34,10 +34,10 @@ from nucleus_data.corpus.records import Records
 from nucleus_data.corpus.runs import plans, run_names
 from nucleus_data.corpus.store import Store
 from nucleus_data.corpus.tables import PAIRS_SCHEMA, Table, parts_list
+from nucleus_data.corpus.told import command as told
+from nucleus_data.corpus.told import ingesting
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
-from nucleus_data.told import command as told
-from nucleus_data.told import ingesting
 
 FORMAT = 1
 RECORDS_VERSION = 1

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from nucleus_data.corpus.store import Store
+from nucleus_data.corpus.told import command as told
+from nucleus_data.corpus.told import ingesting
 from nucleus_data.errors import CorpusError
-from nucleus_data.told import command as told
-from nucleus_data.told import ingesting
 
 SHOWN = 200
 # Tables that one task of a stage does not own: the whole is made again.

@@ -16,7 +16,7 @@ from typing import Any
 from nucleus_data.corpus import damaged
 from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.corpus.store import Store
-from nucleus_data.told import command as told
+from nucleus_data.corpus.told import command as told
 
 ROOT = "runs"
 PLAN, STAGES, FAILURES = "plan.json", "stages.jsonl", "failures.jsonl"

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from nucleus_data import config
+from nucleus_data.corpus.told import Asked, key_of, remember
 from nucleus_data.errors import RequestError
 from nucleus_data.line.report import Report
 from nucleus_data.runner.cluster import RaySettings
@@ -26,7 +27,6 @@ from nucleus_data.stages.select.settings import SelectSettings
 from nucleus_data.stages.select.stage import Select
 from nucleus_data.stages.shard.stage import Shard
 from nucleus_data.stages.train.stage import Train
-from nucleus_data.told import Asked, key_of, remember
 
 SettingsT = TypeVar("SettingsT", bound=BaseModel)
 

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import Recipe
 from nucleus_data.runner.cluster import check_corpus_uri
@@ -17,7 +18,6 @@ from nucleus_data.runner.run import ALL, Choice, MakeLoop, Run, Say
 from nucleus_data.runner.work import Item, Resources, StageReport, Task
 from nucleus_data.stage import CorpusStage, RowStage, Stage
 from nucleus_data.stages.select.stage import Select
-from nucleus_data.told import command as told
 
 Stages = Mapping[str, Stage[Any]]
 

@@ -15,10 +15,10 @@ import jinja2
 
 from nucleus_data.corpus import Corpus, runs
 from nucleus_data.corpus.states import DUPLICATE, FAILED, KEPT
+from nucleus_data.corpus.told import command, ingesting
 from nucleus_data.pages import charts, content, queries, runfiles, sections
 from nucleus_data.pages import shown as shown_records
 from nucleus_data.pages.pictures import thumbnails as fetch_thumbnails
-from nucleus_data.told import command, ingesting
 
 CLUSTERS = 12
 CLUSTER_MEMBERS = 6

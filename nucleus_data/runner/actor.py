@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from nucleus_data import told
+from nucleus_data.corpus import told
 from nucleus_data.runner.cwd import stand_somewhere
 from nucleus_data.runner.rows import ShardRows, StageJob
 from nucleus_data.runner.work import Summary

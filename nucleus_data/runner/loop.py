@@ -15,7 +15,7 @@ import ray
 from ray import exceptions as gone
 from tqdm import tqdm
 
-from nucleus_data import told
+from nucleus_data.corpus import told
 from nucleus_data.errors import DiskFullError
 from nucleus_data.runner.actor import SetupFailedError, StageActor, StageDiedError, Watchdog
 from nucleus_data.runner.cwd import stand_somewhere

@@ -13,12 +13,12 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.images import read_images
 from nucleus_data.corpus.states import WORKED_ON
 from nucleus_data.corpus.tables import FAILED_SCHEMA, Table, missing_rows, table_schema
+from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.hashing import sample_unit
 from nucleus_data.runner.outcomes import RAISED, Found, as_row, clean, may_pass, of_table, raised
 from nucleus_data.runner.work import Summary
 from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableFailure
-from nucleus_data.told import command as told
 
 AFTER = ("error", "detail")  # columns behind a table's own
 UNSTORABLE = (pa.ArrowException, UnicodeError, OverflowError)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.corpus.runs import FAILURES, RunFolder
+from nucleus_data.corpus.told import command as told
 from nucleus_data.hashing import config_hash
 from nucleus_data.printed import visible
 from nucleus_data.runner.pins import SET, Pins
@@ -20,7 +21,6 @@ from nucleus_data.runner.rows import StageJob, sample_rows
 from nucleus_data.runner.words import describe, stage_line
 from nucleus_data.runner.work import Item, Resources, StageReport, Task
 from nucleus_data.stage import RowStage, Stage
-from nucleus_data.told import command as told
 
 Say = Callable[[str], None]
 SHOWN_FAILURES = 5

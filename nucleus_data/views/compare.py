@@ -15,6 +15,8 @@ from nucleus_data.corpus.looking import going_without, without_lines
 from nucleus_data.corpus.runs import plans
 from nucleus_data.corpus.states import KEPT
 from nucleus_data.corpus.tables import Table
+from nucleus_data.corpus.told import command as told
+from nucleus_data.corpus.told import key_of
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.line.recipe import Recipe, spelled_out
 from nucleus_data.line.report import Report
@@ -27,8 +29,6 @@ from nucleus_data.stages.select.compare import Comparison, compare, content_of
 from nucleus_data.stages.select.plan import TABLE, SelectionPlan, decision_table
 from nucleus_data.stages.select.stage import Select, published_selection
 from nucleus_data.stages.select.what_if import WhatIfTask, gather
-from nucleus_data.told import command as told
-from nucleus_data.told import key_of
 
 WORK = "what_if"
 MOVES = ("leaving", "entering")

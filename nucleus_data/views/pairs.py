@@ -9,6 +9,7 @@ from typing import Any
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.looking import going_without, without_lines
 from nucleus_data.corpus.states import DUPLICATE, FAILED, KEPT
+from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.pages.pairs import EXACT, Distance, Pair, by_distance, decisions_of
 from nucleus_data.pages.pairs import write_pairs_page as write
@@ -18,7 +19,6 @@ from nucleus_data.stages.dedup.stage import TABLE, Dedup, published_counts
 from nucleus_data.stages.select.plan import TABLE as SELECTION
 from nucleus_data.stages.select.stage import Select
 from nucleus_data.stages.select.why import preferences, why
-from nucleus_data.told import command as told
 
 ELSEWHERE = "the one of the other corpus stays: what that has is a duplicate here"
 

@@ -10,6 +10,8 @@ from nucleus_data.corpus.published import published
 from nucleus_data.corpus.runs import FAILURES, PLAN, path_of, read_json, read_lines, stage_lines
 from nucleus_data.corpus.states import STATES
 from nucleus_data.corpus.tables import Table
+from nucleus_data.corpus.told import command as told
+from nucleus_data.corpus.told import ingesting
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.line.lines import LINES, RETRIED
 from nucleus_data.line.steps import without_missing
@@ -20,8 +22,6 @@ from nucleus_data.stages.dedup.stage import TABLE as PAIRS
 from nucleus_data.stages.ingest.claims import FOLDER as CLAIMS
 from nucleus_data.stages.select.plan import TABLE as SELECTION
 from nucleus_data.stages.select.stage import published_selection
-from nucleus_data.told import command as told
-from nucleus_data.told import ingesting
 
 RECORDS = "records"
 LOOKING = ("what-if", "diff", "pairs")  # commands that leave a page under a run

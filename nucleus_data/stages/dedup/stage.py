@@ -16,6 +16,7 @@ from nucleus_data.config import deciding
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.published import publish, published
 from nucleus_data.corpus.tables import Table
+from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.runner.compiled import MESSAGE, compiles
 from nucleus_data.runner.cwd import stand_somewhere
@@ -31,7 +32,6 @@ from nucleus_data.stages.dedup.partitioned import (
     write_pairs,
 )
 from nucleus_data.stages.dedup.settings import DedupSettings
-from nucleus_data.told import command as told
 
 TABLE = "dedup"
 KERNELS = Path(__file__).with_name("kernels.py")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.told import command as told
 from nucleus_data.runner.run import Run
 from nucleus_data.runner.work import Item, Summary
 from nucleus_data.stage import CorpusStage
@@ -21,7 +22,6 @@ from nucleus_data.stages.ingest.plan import IngestPlan, plan_ingest
 from nucleus_data.stages.ingest.retry import plan_retry
 from nucleus_data.stages.ingest.settings import IngestSettings
 from nucleus_data.stages.ingest.work_folder import remove_empty
-from nucleus_data.told import command as told
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from nucleus_data.corpus.published import publish, published
 from nucleus_data.corpus.states import DUPLICATE, STATES
+from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
 from nucleus_data.runner.run import ALL, Run
@@ -28,7 +29,6 @@ from nucleus_data.stages.select.walking import (
     walk_duplicates,
     write_members,
 )
-from nucleus_data.told import command as told
 
 VERSION = 2
 # Kinds of counts that are said, and with which words before the name.

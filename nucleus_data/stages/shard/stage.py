@@ -6,6 +6,7 @@ its manifest (`sets.layout`).
 
 from collections.abc import Iterator, Mapping
 
+from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.runner.pins import SET
 from nucleus_data.runner.run import Run
@@ -17,7 +18,6 @@ from nucleus_data.stages.select.stage import Select
 from nucleus_data.stages.shard.plan import left_out, plan_query, plan_tars
 from nucleus_data.stages.shard.settings import ShardSettings
 from nucleus_data.stages.shard.write import TarTask, publish_set
-from nucleus_data.told import command as told
 
 VERSION = 1
 MEASURED = "inspect.file"

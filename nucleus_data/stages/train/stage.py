@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.runs import TRAINING
+from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.runner.pins import SET
 from nucleus_data.runner.run import ALL, Run
@@ -23,7 +24,6 @@ from nucleus_data.sets.layout import SetFolder
 from nucleus_data.stage import CorpusStage
 from nucleus_data.stages.shard.stage import Shard, set_of
 from nucleus_data.stages.train.mirror import Mirror, place, steps_done
-from nucleus_data.told import command as told
 from nucleus_model.settings.choice import choose
 from nucleus_model.settings.settings import QuickTrainSettings
 

@@ -12,8 +12,8 @@ from nucleus_data.corpus.parts import encode_part
 from nucleus_data.corpus.published import published
 from nucleus_data.corpus.runs import failed_shards, plans, read_json, read_lines, stage_lines
 from nucleus_data.corpus.tables import Table
+from nucleus_data.corpus.told import command
 from nucleus_data.errors import RequestError
-from nucleus_data.told import command
 from nucleus_data.world.corpora import small_corpus
 
 

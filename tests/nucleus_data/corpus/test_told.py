@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from nucleus_data import told
 from nucleus_data.commands import cli
-from nucleus_data.corpus import Corpus
+from nucleus_data.corpus import Corpus, told
 from nucleus_data.corpus.damaged import advice_on
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import load_recipe
