@@ -1,10 +1,11 @@
 """`nucleus status`: what a corpus holds."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.damaged import WHOLE
+from nucleus_data.corpus.damaged import WHOLE, DamagedError
 from nucleus_data.corpus.looking import going_without, without_lines
 from nucleus_data.corpus.published import published
 from nucleus_data.corpus.runs import FAILURES, PLAN, path_of, read_json, read_lines, stage_lines
@@ -20,6 +21,7 @@ from nucleus_data.sets.layout import all_sets
 from nucleus_data.stage import RowStage, Stage
 from nucleus_data.stages.dedup.stage import TABLE as PAIRS
 from nucleus_data.stages.ingest.claims import FOLDER as CLAIMS
+from nucleus_data.stages.ingest.retry import count_failed
 from nucleus_data.stages.select.plan import TABLE as SELECTION
 from nucleus_data.stages.select.stage import published_selection
 
@@ -117,7 +119,11 @@ def _records(corpus: Corpus) -> dict[str, int]:
             )
             .fetchall()
         )
-    return dict(zip(("images", "failed", "retryable"), found, strict=True))
+    images, failed, retryable = found
+    if retryable:
+        with suppress(DamagedError):  # of claims, which alone tell what was a download
+            retryable = count_failed(corpus)
+    return {"images": images, "failed": failed, "retryable": retryable}
 
 
 def _of_all_images(stage: Stage[Any]) -> Sequence[Any]:

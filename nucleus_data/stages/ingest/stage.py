@@ -47,6 +47,7 @@ class BuildTask:
             rows=counts["rows"],
             done=counts["images"],
             failed=Counter(counts["reasons"]),
+            retryable=counts.get("retryable", 0),
             bytes=counts["bytes"],
             extra=Counter(counts.get("captions", {})) + Counter(columns_left_out=left_out),
         )
