@@ -237,19 +237,6 @@ def examples(tables: Tables, state: str, reason: str | None, limit: int) -> list
     return [decision(row) for row in found]
 
 
-def with_item(
-    tables: Tables, column: str, item: str, limit: int, condition: str = "true"
-) -> list[Decision]:
-    """Some decisions with an item in a list column, chosen by a keyed hash of the id."""
-    found = tables.rows(
-        f"select {DECISION} from {tables.sql('selection')} "
-        f"where list_contains({column}, ?) and {condition} "
-        f"order by {keyed_sql(EXAMPLES, 'id')}, id limit ?",
-        [item, limit],
-    )
-    return [decision(row) for row in found]
-
-
 def clusters(tables: Tables, limit: int, members: int) -> tuple[int, list[Cluster]]:
     """How many duplicate clusters there are, and the largest of them with their first members."""
     selection = tables.sql("selection")

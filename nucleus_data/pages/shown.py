@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from nucleus_data.corpus.states import KEPT
+from nucleus_data.hashing import keyed_sql
 from nucleus_data.pages import charts, content, queries
 
 # Lists of a selection: column, and what the page says of it; of which records.
@@ -67,7 +68,8 @@ def marks(tables: queries.Tables, plan: Mapping[str, Any], limit: int) -> list[d
                 "anchor": f"{column}-{number}",
                 "condition": (rules.get(name) or {}).get("where"),
                 "reason": (rules.get(name) or {}).get("reason"),
-                "examples": queries.with_item(tables, column, name, limit, condition),
+                "verb": "flags" if (rules.get(name) or {}).get("action") == "flag" else "rejects",
+                "examples": with_item(tables, column, name, limit, condition),
             }
             for number, (name, count) in enumerate(queries.listed(tables, column, condition), 1)
         ]
@@ -107,3 +109,16 @@ def about(decision: queries.Decision, condition: str | None) -> queries.Decision
     words = set(re.findall(r"[\w.]+", condition))
     read = {name: value for name, value in decision.values.items() if name in words}
     return replace(decision, values=read) if read else decision
+
+
+def with_item(
+    tables: queries.Tables, column: str, item: str, limit: int, condition: str = "true"
+) -> list[queries.Decision]:
+    """Some decisions with an item in a list column, chosen by a keyed hash of the id."""
+    found = tables.rows(
+        f"select {queries.DECISION} from {tables.sql('selection')} "
+        f"where list_contains({column}, ?) and {condition} "
+        f"order by {keyed_sql(queries.EXAMPLES, 'id')}, id limit ?",
+        [item, limit],
+    )
+    return [queries.decision(row) for row in found]

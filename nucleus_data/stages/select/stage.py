@@ -32,7 +32,13 @@ from nucleus_data.stages.select.walking import (
 
 VERSION = 2
 # Kinds of counts that are said, and with which words before the name.
-SAID = {"reasons": "", "pending_on": "waiting for ", "nulls": "NULL in ", "tier": "kept in "}
+SAID = {
+    "reasons": "",
+    "pending_on": "waiting for ",
+    "flags": "flagged ",
+    "nulls": "NULL in ",
+    "tier": "kept in ",
+}
 
 
 class Select(CorpusStage[SelectSettings]):

@@ -48,7 +48,8 @@ def test_the_few_that_are_kept_are_shown_whatever_is_shown_below(tmp_path):
 
 def test_what_is_flagged_or_has_no_answer_or_waits_is_shown(whole):
     rule = {"where": "edge_width > 4", "action": "flag", "reason": "soft edges"}
-    plan = {"command": "curate", "config": {"select": {"rules": {"soft": rule}}}}
+    rules = {"soft": rule, "blur": {**rule, "where": "edge_width > 9"}}
+    plan = {"command": "curate", "config": {"select": {"rules": rules}}}
     whole.corpus.store.put("runs/first/plan.json", json.dumps(plan).encode())
     page = whole.page()
     flags = section(page, "flags")
@@ -57,6 +58,7 @@ def test_what_is_flagged_or_has_no_answer_or_waits_is_shown(whole):
     for words in ("soft", "edge_width > 4", "soft edges", "kept"):
         assert words in text
     assert pictures(section(page, "nulls")) == ["1.jpg"]
+    assert "flags when edge_width > 9" in " ".join(Text(section(page, "nulls")).text.split())
     assert pictures(section(page, "pending_on")) == ["7.jpg"]
     for name in ("flags-1", "nulls-1", "pending_on-1"):
         assert f'<a href="#{name}">' in page
