@@ -48,8 +48,12 @@ def field_columns(fields: Mapping[str, Any], ours: Iterable[str]) -> dict[str, A
         if len(columns) == MOST_COLUMNS or len(name) > MOST_NAME or _CONTROLS.search(name):
             left_out += 1
             continue
-        name = f"{name}_upstream" if name in ours else name
-        columns[PREFIX + cleaned(name)] = _flat(value)
+        name = cleaned(name)  # before it is compared: a lone surrogate hides no name of ours
+        column = PREFIX + (f"{name}_upstream" if name in ours else name)
+        if column in columns:
+            left_out += 1
+            continue
+        columns[column] = _flat(value)
     return columns | ({LEFT_OUT: left_out} if left_out else {})
 
 

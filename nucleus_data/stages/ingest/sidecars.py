@@ -20,7 +20,7 @@ NOT_TEXT, MISSING, INVALID = "caption_not_text", "caption_missing", "json_invali
 MANY = "captions_left_out"
 MOST_JSON = 4 << 20  # bytes
 MOST_CAPTIONS = 100
-_OURS = {name.removeprefix(PREFIX) for name in (CAPTION_ERROR, LEFT_OUT)}
+_OURS = {n.removeprefix(PREFIX) for n in (CAPTION, CAPTIONS, CAPTION_ERROR, LEFT_OUT)}
 
 
 def caption_columns(data: bytes, encoding: str | None = None) -> dict[str, Any]:

@@ -78,3 +78,13 @@ def test_captions_of_json_are_a_list_of_texts_or_have_another_name():
     }
     assert json_columns(b'{"captions": "x"}') == {f"{CAPTIONS}_upstream": "x"}
     assert json_columns(b'{"captions": {"en": "x"}}') == {f"{CAPTIONS}_upstream": '{"en": "x"}'}
+
+
+def test_a_name_with_a_lone_surrogate_is_no_caption_s():
+    found = json_columns(b'{"ca\\ud800ption": 3, "caption": "a", "x\\udfff": 1, "x": 2}')
+    assert found == {
+        CAPTION: "a",
+        "source.caption_upstream": 3,
+        "source.x": 1,
+        "source.columns_left_out": 1,
+    }
