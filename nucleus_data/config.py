@@ -7,6 +7,7 @@ model.
 """
 
 import difflib
+import json
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from nucleus_data.errors import RequestError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 # Of a field (`json_schema_extra`): another value changes how the work is done, and no result of it.
+SHOWN_PLACES = 3
 KEEPS_VALUES: dict[str, Any] = {"keeps_values": True}
 
 
@@ -79,7 +81,8 @@ def explain(
         if unknown:
             allowed = _allowed_keys(model, keys[:-1])
             lines.append(
-                f"{name} is not a known key ({origin}).{nearest(keys[-1], allowed)} "
+                f"{name} is not a known key ({origin})."
+                f"{elsewhere(model, keys) or nearest(keys[-1], allowed)} "
                 f"Allowed: {', '.join(allowed)}"
             )
         else:
@@ -93,6 +96,13 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     """A hint for a mistyped name, with a space before it: ` Did you mean 'x'?`; or nothing."""
     close = difflib.get_close_matches(name, list(allowed), 1)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def elsewhere(model: type[BaseModel], keys: Sequence[str]) -> str:
+    """A hint for a key that is known in another place, with a space before it; or nothing."""
+    end = f".{keys[-1]}"
+    found = [key for key, _, _ in describe(model) if key.endswith(end)][:SHOWN_PLACES]
+    return f" Did you mean {' or '.join(map(repr, found))}?" if found else ""
 
 
 def deciding(settings: BaseModel, without: Collection[str] = ()) -> dict[str, Any]:
@@ -120,7 +130,7 @@ def describe(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, st
         default = (
             "required"
             if field.is_required()
-            else repr(field.get_default(call_default_factory=True))
+            else _as_json(field.get_default(call_default_factory=True))
         )
         yield f"{prefix}{name}", default, field.description or ""
 
@@ -201,6 +211,15 @@ def set_key(content: dict[str, Any], keys: tuple[str, ...], value: Any, override
         if not isinstance(place, dict):
             raise RequestError(f"{override!r}: {key!r} is a single value, it has no {keys[-1]!r}")
     place[keys[-1]] = value
+
+
+def _as_json(value: Any) -> str:
+    """A default as it stands in a YAML file, which JSON is, too."""
+    return json.dumps(value, default=_plain, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)
 
 
 def _allowed_keys(model: Any, keys: Sequence[str]) -> list[str]:

@@ -197,6 +197,13 @@ class RowStage(Stage[SettingsT]):
         """Whether a row's image is read, if the stage reads images; `row.image` is not set yet."""
         return True
 
+    def first_use(self) -> str | None:
+        """What takes long when this installation is used first, for people; None if nothing does.
+
+        Asked before the work, in the process that waits for it.
+        """
+        return None
+
     def setup(self) -> None:
         """Loads what is heavy (models, native libraries). Called once in each worker process."""
 

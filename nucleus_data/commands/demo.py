@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from nucleus_data.commands.group import run_stages
-from nucleus_data.commands.support import config_path, say, work_options
+from nucleus_data.commands.support import config_path, say, with_default_config, work_options
 
 CONFIG = "nano/demo.yaml"
 
@@ -14,14 +14,21 @@ CONFIG = "nano/demo.yaml"
 @click.option(
     "--images", type=click.IntRange(40), default=240, show_default=True, help="Pictures in all."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="World.")
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="The same number makes the same pictures.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     default=Path("demo"),
     show_default=True,
-    help="Folder.",
+    help="New folder for the pictures and their corpus.",
 )
+@with_default_config(CONFIG)
 @work_options
 def demo(
     images: int,

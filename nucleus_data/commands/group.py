@@ -75,6 +75,7 @@ def run_stages(
     chooses_at_start: bool = False,
 ) -> None:
     """Runs stages as one command; the arguments are those of `work_options`."""
+    from nucleus_data.line.lines import LINES
     from nucleus_data.line.steps import run_steps
     from nucleus_data.runner.run import Choice
 
@@ -82,6 +83,7 @@ def run_stages(
         "choice": Choice(limit, sample),
         "dry_run": dry_run,
         "create": "ingest" in steps,
+        "pasted": name in LINES,
     }
     with opened(name, config, overrides, **options) as found:
         own = found.stages.get(name)

@@ -10,32 +10,34 @@ import click
 from nucleus_data.commands.support import (
     common_options,
     complain,
-    config_path,
     finish,
+    load,
     opened,
     refuse,
     say,
     say_json,
     work_options,
 )
+from nucleus_data.corpus.states import KEPT, STATES
+from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @common_options
 def status(as_json: bool, config: Path | None, overrides: tuple[str, ...]) -> None:
     """What a corpus holds: records, tables, selections, training sets, runs."""
     from nucleus_data.views import status as view
 
     with opened("status", config, overrides, dry_run=True) as found:
-        content = view.status(found.run)
+        content = view.status(found.run, found.stages)
         _show(content, view.status_lines, as_json)
 
 
 @click.command()
 @click.argument("record")
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @common_options
 def explain(record: str, as_json: bool, config: Path | None, overrides: tuple[str, ...]) -> None:
     """One record's whole story: where it came from, what was measured, why it was kept or not.
@@ -54,7 +56,7 @@ MEASURING = ("ingest", "inspect", "dedup", "embed")
 
 
 @click.command("what-if")
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @work_options
 def what_if(
     as_json: bool,
@@ -67,23 +69,22 @@ def what_if(
     """What other rules would change: counts, and a page of pictures that would leave and enter.
 
     Compared with the selection that there is; nothing is written but that page. Arguments as those
-    of `select`; `rules.NAME=...`, `prefer=...` and `drop_duplicates=...` need no `select.`.
+    of `select`, for example 'rules.too_small=least(width, height) < 300'.
     """
-    from nucleus_data.line.recipe import load_recipe
     from nucleus_data.runner.run import Choice
     from nucleus_data.views import compare as view
 
-    asked = view.spelled_out(overrides)
     try:
-        changed = load_recipe(config_path(config), asked)
+        _, changed = load(config, overrides)
     except RequestError as error:
         refuse(error)
     options: dict[str, Any] = {"choice": Choice(limit, sample), "dry_run": dry_run}
-    base = view.without_select(asked)
+    base = view.without_select(overrides)
     if shared := [o for o in base if o.partition("=")[0].partition(".")[0] in MEASURING]:
         _aside(as_json)(
             f"what-if: {', '.join(shared)}: on both sides, as only what `select` decides is tried; "
-            "to compare pairs or signals, `nucleus curate` with them, then `nucleus diff`"
+            "to compare pairs or signals, make a selection with them, and compare it with the one "
+            f"that there is (nucleus diff); run: {told('curate', changed.corpus)}"
         )
     with opened("what-if", config, base, tell=_aside(as_json), **options) as found:
         _show(view.what_if(found.run, found.recipe, changed), view.lines, as_json)
@@ -93,7 +94,7 @@ def what_if(
 @click.command()
 @click.argument("before")
 @click.argument("after")
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @common_options
 def diff(
     before: str, after: str, as_json: bool, config: Path | None, overrides: tuple[str, ...]
@@ -126,27 +127,49 @@ def _show(
 
 
 @click.command()
-@click.option("--each", type=click.IntRange(1, 200), default=12, show_default=True, help="Pairs.")
+@click.option(
+    "--each",
+    type=click.IntRange(1, 200),
+    default=12,
+    show_default=True,
+    help="Pairs that are shown of each distance.",
+)
 @common_options
 def pairs(each: int, config: Path | None, overrides: tuple[str, ...]) -> None:
-    """A page of duplicates side by side, some of each distance, to see what the search finds."""
+    """A page of duplicates side by side, some of each distance: who of them stays, and why."""
     from nucleus_data.views.pairs import show_pairs
 
     with opened("pairs", config, overrides) as found:
-        for line in show_pairs(found.run, found.stages["dedup"], each):
+        for line in show_pairs(found.run, found.stages["dedup"], found.stages["select"], each):
             say(line)
 
 
 @click.command()
+@click.option(
+    "--state",
+    "states",
+    type=click.Choice(STATES),
+    multiple=True,
+    default=(KEPT,),
+    show_default=True,
+    help="Records of this state; repeatable. Others than kept come with their reasons.",
+)
 @click.argument("target")
 @common_options
-def export(target: str, config: Path | None, overrides: tuple[str, ...]) -> None:
-    """Write the kept records (ids, keys, URLs, upstream columns) to TARGET (.parquet or .csv)."""
+def export(
+    target: str, states: tuple[str, ...], config: Path | None, overrides: tuple[str, ...]
+) -> None:
+    """Write records (ids, keys, URLs, upstream columns) to TARGET (.parquet or .csv).
+
+    They are the kept ones of the selection that the tables and rules, as they are now, have.
+    """
     from nucleus_data.views import export as view
 
     with opened("export", config, overrides, dry_run=True) as found:
-        count = view.export(found.run, found.stages["select"], target)
-        say(f"{count:,} kept records")
+        count = view.export(found.run, found.stages["select"], target, states)
+        for line in view.made_lines(found.run):
+            say(line)
+        say(f"{count:,} {' and '.join(dict.fromkeys(states))} records")
         say(target)
 
 
@@ -154,10 +177,10 @@ def export(target: str, config: Path | None, overrides: tuple[str, ...]) -> None
 @common_options
 def show_config(config: Path | None, overrides: tuple[str, ...]) -> None:
     """List every setting with its value and what it means."""
-    from nucleus_data.line.recipe import describe_settings, load_recipe
+    from nucleus_data.line.recipe import describe_settings
 
     try:
-        values = load_recipe(config_path(config), overrides).public()
+        values = load(config, overrides)[1].public()
     except RequestError as error:
         refuse(error)
     for key, default, text in describe_settings():
@@ -177,11 +200,10 @@ def check(config: Path | None, overrides: tuple[str, ...]) -> None:
     Rules are parsed, models looked up, and the transformer is built on the meta device.
     """
     from nucleus_data.line.check import check as lines
-    from nucleus_data.line.recipe import load_recipe
 
     try:
-        path = config_path(config)
-        for line in lines(load_recipe(path, overrides)):
+        path, recipe = load(config, overrides)
+        for line in lines(recipe):
             say(line)
         say(f"{path} is sound")
     except RequestError as error:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import click
 
+from nucleus_data.corpus.told import assume_default
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.printed import jsonable, visible
 
@@ -76,6 +77,18 @@ def work_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return common_options(command)
 
 
+def with_default_config(name: str) -> Callable[[Any], Any]:
+    """Says in the help of a command which file of `configs/` is its default."""
+
+    def changed(command: Any) -> Any:
+        for parameter in command.__click_params__:
+            if parameter.name == "config":
+                parameter.help = CONFIG_HELP.replace(DEFAULT_CONFIG, name)
+        return command
+
+    return changed
+
+
 class Opened(NamedTuple):
     """A run with the recipe that it is of, and the recipe's stages by name."""
 
@@ -118,20 +131,19 @@ def opened(
         config: YAML file; the default one if None.
         overrides: `key.sub=value`.
         tell: Where lines for people go.
-        options: Further arguments of `line.steps.open_run`: `choice`, `dry_run`, `create`.
+        options: Further arguments of `line.steps.open_run`: `choice`, `dry_run`, `create`,
+            `pasted`.
     """
     import duckdb
     import pyarrow as pa
 
     from nucleus_data.corpus.looking import find_damaged
-    from nucleus_data.line.recipe import load_recipe
     from nucleus_data.line.steps import open_run
     from nucleus_data.runner.cluster import on_demand
 
     run = None
     try:
-        path = config_path(config)
-        recipe = load_recipe(path, overrides)
+        path, recipe = load(config, overrides)
         with on_demand(recipe.ray) as connect:
             run = open_run(recipe, command, connect=connect, say=tell, **options)
             if run.name:
@@ -153,6 +165,21 @@ def opened(
         click.echo(err=True)
         complain("stopped; what was committed stays. Run the same command to go on")
         sys.exit(130)
+
+
+def load(config: Path | None, overrides: Sequence[str]) -> tuple[Path, Any]:
+    """The configuration file, the default one if none is given, and the recipe that it makes.
+
+    Raises:
+        RequestError: With what is wrong.
+    """
+    from nucleus_data.line.recipe import load_recipe
+
+    path = config_path(config)
+    recipe = load_recipe(path, overrides)
+    if config is None:
+        assume_default(recipe.corpus)
+    return path, recipe
 
 
 def finish(run: Any) -> None:

@@ -10,7 +10,13 @@ from nucleus_data.commands.support import say
 
 @click.command()
 @click.option("--images", type=click.IntRange(1), default=1000, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="World.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="The same number makes the same pictures.",
+)
 @click.option(
     "--level",
     type=click.Choice(["core", "full"]),

@@ -34,6 +34,8 @@ from nucleus_data.corpus.records import Records
 from nucleus_data.corpus.runs import plans, run_names
 from nucleus_data.corpus.store import Store
 from nucleus_data.corpus.tables import PAIRS_SCHEMA, Table, parts_list
+from nucleus_data.corpus.told import command as told
+from nucleus_data.corpus.told import ingesting
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
 
@@ -74,8 +76,8 @@ class Corpus:
         except FileNotFoundError:
             if not create:
                 raise RequestError(
-                    f"there is no corpus at {uri!r} (no {MARKER}). "
-                    f"`nucleus ingest corpus={uri} ingest.source=…` makes one"
+                    f"there is no corpus at {uri!r} (no {MARKER}). To make one, run: "
+                    f"{ingesting(uri)}"
                 ) from None
             marker = {"format": FORMAT} if dry_run else self._create()
         except DamagedError as error:
@@ -223,8 +225,8 @@ class Corpus:
             stage = WHOLE.get(table.name, table.name.split(".")[0])
             raise RequestError(
                 f"{table.name}/{table.config_hash} has no row in {self.uri}: it was begun and not "
-                f"ended, or all that was tried failed; run: nucleus {stage} corpus={self.uri}, or "
-                f"nucleus retry corpus={self.uri}"
+                f"ended, or all that was tried failed; run: {told(stage, self.uri)}\n"
+                f"or, if it failed in a way that may pass: {told('retry', self.uri)}"
             )
         return self.connection().from_arrow(PAIRS_SCHEMA.empty_table())
 

@@ -5,11 +5,14 @@ Whoever reads a file does it inside `reading`, so that an error names the file b
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from nucleus_data.corpus.store import Store
+from nucleus_data.corpus.told import command as told
+from nucleus_data.corpus.told import ingesting
 from nucleus_data.errors import CorpusError
 
 SHOWN = 200
@@ -91,7 +94,7 @@ def damaged(store: Store, name: str, error: Exception | str) -> DamagedError:
     if isinstance(error, IsADirectoryError):
         found = "a folder lies in its place"
     elif isinstance(error, PermissionError):
-        command = f": chmod u+r '{store.url(name)}'" if store.local else ""
+        command = f": chmod u+r {shlex.quote(store.url(name))}" if store.local else ""
         advice = f"Let this user read it{command}"
         return DamagedError(name, store.url(name), "permission denied", advice)
     else:
@@ -144,9 +147,9 @@ def advice_on(store: Store, name: str) -> str:
         if table == RECORDS:
             number = shard[1] if shard else "NUMBER"
             return (
-                f"Put a copy back; or remove {files}, and {_run(store, 'ingest')} "
-                f"ingest.source=... of the same source: claims/{number}.parquet and "
-                f"images/{number}.tar are there, and it is made of them again"
+                f"Put a copy back; or remove {files}, and ingest the same source again: "
+                f"claims/{number}.parquet and images/{number}.tar are there, and it is made of "
+                f"them again; run: {ingesting(store.uri)}"
             )
         return f"Remove {files}, and {_run(store, table.split('.')[0])}"
     if root == "claims":
@@ -170,14 +173,14 @@ def advice_on(store: Store, name: str) -> str:
         return "Remove it: it is for reports alone, and no table depends on it"
     if name == CORPUS:
         return (
-            f"Put a copy back; or remove it, and {_run(store, 'ingest')} ingest.source=... of the "
-            "same source, which writes it anew; all else stays as it is"
+            "Put a copy back; or remove it, and ingest the same source, which writes it anew; all "
+            f"else stays as it is; run: {ingesting(store.uri)}"
         )
     return "Put a copy back"
 
 
 def _run(store: Store, command: str) -> str:
-    return f"run: nucleus {command} corpus={store.uri}"
+    return f"run: {told(command, store.uri)}"
 
 
 def _size(store: Store, name: str) -> str:

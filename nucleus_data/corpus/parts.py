@@ -68,6 +68,15 @@ class Part:
             place = len([name for name in before if name in columns])
             return table.add_column(place, schema.field("row"), rows)
 
+    def count(self, column: str) -> int:
+        """How many rows have a value in a column, from its statistics; none if it is not there."""
+        with reading(self.store, self.name):
+            about = self._file.metadata
+            groups = [about.row_group(i) for i in range(about.num_row_groups)]
+            chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
+            known = [chunk.statistics for chunk in chunks if chunk.path_in_schema == column]
+            return sum(one.num_values for one in known)
+
     def _problem(self, expected: Mapping[str, str]) -> str:
         """Why this is no part, or another table's."""
         schema = self._file.schema_arrow

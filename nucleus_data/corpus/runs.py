@@ -16,6 +16,7 @@ from typing import Any
 from nucleus_data.corpus import damaged
 from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.corpus.store import Store
+from nucleus_data.corpus.told import command as told
 
 ROOT = "runs"
 PLAN, STAGES, FAILURES = "plan.json", "stages.jsonl", "failures.jsonl"
@@ -136,8 +137,8 @@ def failed_shards(store: Store, run: str, stage: str) -> list[int]:
     if unreadable or not lines:
         problem = f"{unreadable} of its lines are no failures" if lines or unreadable else "no line"
         error = damaged.damaged(store, name, problem)
-        error.advice = (
-            f"Run the same again: nucleus {stage} corpus={store.uri} (it does what is missing)"
+        error.advice = "Run the same again, which does what is missing: " + told(
+            stage.replace("_", "-"), store.uri
         )
         raise error
     return sorted(line["shard"] for line in lines if line["stage"] == stage)
@@ -161,6 +162,16 @@ def plans(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
             yield run, damaged.read_json(store, path_of(run, PLAN))
         except (FileNotFoundError, DamagedError):
             continue
+
+
+def maker(store: Store, table: str, config_hash: str) -> tuple[str, dict[str, Any]] | None:
+    """The oldest run that pinned a table, with its plan: it made it; None if no run tells."""
+    found = None
+    for run, plan in plans(store):
+        tables = plan.get("tables")
+        if isinstance(tables, dict) and tables.get(table) == config_hash:
+            found = run, plan
+    return found
 
 
 def path_of(run: str, file: str = "") -> str:

@@ -98,6 +98,10 @@ class Table:
         """How many rows all parts of a shard have, from their footers."""
         return sum(part.num_rows for _, part in self._open_parts(shard))
 
+    def count_failed(self, shard: int) -> int:
+        """How many rows of a shard have an error and no values, from the parts' statistics."""
+        return sum(part.count("error") for _, part in self._open_parts(shard))
+
     def read(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table | None:
         """All rows of a shard, sorted by row; None if it has no part.
 

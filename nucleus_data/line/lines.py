@@ -100,6 +100,7 @@ def run_line(
             loop=InlineLoop if inline else None,
             connect=connect,
             say=say,
+            pasted=name in LINES,
         )
         stages = recipe.stages()
         run_steps(run, stages, found.steps, chooses_at_start=found.chooses_at_start)

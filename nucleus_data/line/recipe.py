@@ -4,13 +4,14 @@ Each section's model lives beside its stage. Whatever is said of all stages (sec
 commands, what is retried or swept, help) follows from `STAGES`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from nucleus_data import config
+from nucleus_data.corpus.told import Asked, key_of, remember
 from nucleus_data.errors import RequestError
 from nucleus_data.line.report import Report
 from nucleus_data.runner.cluster import RaySettings
@@ -22,6 +23,7 @@ from nucleus_data.stages.dedup.stage import Dedup
 from nucleus_data.stages.embed.stage import Embed
 from nucleus_data.stages.ingest.stage import Ingest
 from nucleus_data.stages.inspect.stage import Inspect
+from nucleus_data.stages.select.settings import SelectSettings
 from nucleus_data.stages.select.stage import Select
 from nucleus_data.stages.shard.stage import Shard
 from nucleus_data.stages.train.stage import Train
@@ -117,13 +119,23 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
     Args:
         path: YAML file.
-        overrides: `key.sub=value`; the value is YAML (`shard.resolutions=[64,128]`).
+        overrides: `key.sub=value`; the value is YAML (`shard.resolutions=[64,128]`). The keys of
+            `select` need no `select.`: `rules.too_small=width < 300`.
 
     Raises:
         RequestError: With every problem, each with its file or override, key, what was found, what
             is allowed.
     """
-    return config.load(FullRecipe, Path(path), overrides, _check_rule)
+    recipe = config.load(FullRecipe, Path(path), spelled_out(overrides), _check_rule)
+    source = bool(recipe.section(Ingest).source)
+    remember(recipe.corpus, Asked(str(path), tuple(overrides), source))
+    return recipe
+
+
+def spelled_out(overrides: Iterable[str]) -> list[str]:
+    """Overrides with `select.` before its keys where it was left out (`rules.NAME`, `prefer`)."""
+    short = set(SelectSettings.model_fields)
+    return [f"select.{o}" if key_of(o).partition(".")[0] in short else o for o in overrides]
 
 
 def _check_rule(

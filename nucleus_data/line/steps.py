@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import Recipe
 from nucleus_data.runner.cluster import check_corpus_uri
@@ -53,6 +54,7 @@ def open_run(
     loop: MakeLoop | None = None,
     connect: Callable[[], None] = lambda: None,
     say: Say = print,
+    pasted: bool = False,
 ) -> Run:
     """A run of a recipe.
 
@@ -65,6 +67,7 @@ def open_run(
         loop: Makes the loop that does a stage's items; Ray's by default.
         connect: Connects to Ray (`cluster.on_demand`); not needed where that was done.
         say: Where lines for people go.
+        pasted: Whether `nucleus COMMAND` does the same, and is noted for the report to tell.
 
     Raises:
         RequestError: The corpus is missing, of another version, or a relative path inside a Ray
@@ -76,6 +79,9 @@ def open_run(
         raise RequestError("corpus is not set; give corpus=PATH (a folder, or s3://bucket/prefix)")
     check_corpus_uri(recipe.corpus)
     stages = recipe.stages().values()
+    plan: dict[str, Any] = {"version": __version__, "config": recipe.public()}
+    if pasted:
+        plan["told"] = told(command, recipe.corpus, options=choice.options())
     run = Run(
         Corpus(recipe.corpus, recipe.storage_options, create=create, dry_run=dry_run),
         Pins.of(stages),
@@ -85,7 +91,7 @@ def open_run(
         connect=connect,
         choice=choice,
         dry_run=dry_run,
-        plan={"version": __version__, "config": recipe.public()},
+        plan=plan,
         say=say,
     )
     if not dry_run:

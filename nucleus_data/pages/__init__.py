@@ -3,7 +3,8 @@
     url = write_report(corpus, "2026-01-31-a", plan["tables"], training_set=plan["set"])
 
 - `report`, `comparison`, `pairs`: the pages, each with a template in `templates/`.
-- `sections`: what the report shows, each a small dictionary; `queries` and `content` ask DuckDB.
+- `sections`, `shown`: what the report shows, each a small dictionary; `queries` and `content` ask
+  DuckDB.
 - `pictures`: the few images that are shown; `charts`: SVG; `runfiles`: what lies under `runs/`.
 
 Whatever is missing (no captions yet, no training set) is said on the page and is no error. Rows are

@@ -9,13 +9,14 @@ from nucleus_data.corpus.states import FAILED, KEPT, STATES
 from nucleus_data.pages import charts, queries
 from nucleus_data.pages.pictures import thumbnails as fetch_thumbnails
 from nucleus_data.pages.report import environment, versions
-from nucleus_data.pages.sections import about
+from nucleus_data.pages.shown import about
 from nucleus_data.stages.select.compare import SIDES, Comparison, Group
 
 DECISION_COLUMNS = (
     *("shard", "row", "id", "state", "reasons", "values"),
     *("duplicate_of", "retryable"),
 )
+FLAGGED = (("newly", "newly flagged"), ("no_longer", "no longer flagged"))
 TITLES = {
     "leaving": ("Leaving", "Kept before, and no longer: by the reason that they have after."),
     "entering": ("Entering", "Not kept before, and kept after: by the reason that they had."),
@@ -57,6 +58,17 @@ def write_comparison(
             made_at=(made_at or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M %Z").strip(),
             versions=versions({}),
             kept=_kept(content),
+            flag_groups=[
+                {
+                    **rule,
+                    "examples": [
+                        (title, rule[kind], examples[kind, "flag", rule["rule"]])
+                        for kind, title in FLAGGED
+                        if rule[kind] and (kind, "flag", rule["rule"]) in examples
+                    ],
+                }
+                for rule in content["flags"]
+            ],
             moves=[_move(direction, content, examples) for direction in TITLES],
             states=[s for s in SIDES if s in STATES or s in seen],
             by_state={(s["before"], s["after"]): s["records"] for s in content["states"]},

@@ -1,12 +1,12 @@
 """The page of duplicate pairs: some of each distance, side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.states import KEPT
+from nucleus_data.corpus.states import FAILED, KEPT
 from nucleus_data.hashing import keyed_sql
 from nucleus_data.pages import charts, queries
 from nucleus_data.pages.pictures import thumbnails as fetch_thumbnails
@@ -15,7 +15,7 @@ from nucleus_data.pages.report import environment, versions
 EXACT = "equal files"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pair:
     """Two records; the other one may be of another corpus, and then has no place here."""
 
@@ -74,6 +74,8 @@ def write_pairs_page(
     hashes: Mapping[str, str],
     counts: Mapping[str, int],
     distances: Sequence[Distance],
+    verdicts: Mapping[Pair, str],
+    undecided: str = "",
     made_at: datetime | None = None,
 ) -> str:
     """Writes the page and returns its path or URL.
@@ -85,12 +87,17 @@ def write_pairs_page(
         hashes: Table name -> config hash.
         counts: What `dedup` published.
         distances: From `by_distance`.
+        verdicts: Of each pair, who stays and why.
+        undecided: The command that decides who stays, if nobody has.
         made_at: The time that the page names; now, by default.
     """
     tables = queries.Tables(corpus, hashes)
     shown = [d for x in distances for p in x.pairs for d in (p.one, p.other) if d]
+    decided = decisions_of(tables, ((d.shard, d.row) for d in shown))
     records = queries.records(tables, ((d.shard, d.row) for d in shown))
-    pictures = fetch_thumbnails(corpus.store, records.values())
+    # A pair was measured; but a file that failed since might kill its reader.
+    safe = (r for r in records.values() if r.id not in decided or decided[r.id].state != FAILED)
+    pictures = fetch_thumbnails(corpus.store, safe)
     largest = max((d.count for d in distances), default=0)
     values: dict[str, Any] = {
         "corpus": corpus.uri,
@@ -102,10 +109,29 @@ def write_pairs_page(
         "distances": [(d, charts.bar(d.count, largest, "fill-duplicate")) for d in distances],
         "records": records,
         "pictures": pictures,
+        "decided": decided,
+        "verdicts": verdicts,
+        "undecided": undecided,
+        "selection": hashes.get("selection"),
     }
     page = environment().get_template("pairs.html.j2").render(values)
     corpus.store.put(name, page.encode("utf-8", "replace"))
     return corpus.store.url(name)
+
+
+def decisions_of(
+    tables: queries.Tables, places: Iterable[tuple[int, int]]
+) -> dict[str, queries.Decision]:
+    """The decisions about the records at these places (shard, row), by id."""
+    wanted = sorted(set(places))
+    if not wanted or "selection" not in tables:
+        return {}
+    found = tables.rows(
+        f"select {queries.DECISION} from {tables.sql('selection')} "
+        f"where (shard, row) in ({', '.join('(?, ?)' for _ in wanted)})",
+        [number for place in wanted for number in place],
+    )
+    return {row[2]: queries.decision(row) for row in found}
 
 
 def _record(shard: int, row: int, name: str) -> queries.Decision:

@@ -7,15 +7,17 @@ missing is None (or empty), and the template says what is missing and which comm
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import jinja2
 
 from nucleus_data.corpus import Corpus, runs
-from nucleus_data.corpus.states import DUPLICATE, FAILED
+from nucleus_data.corpus.states import DUPLICATE, FAILED, KEPT
+from nucleus_data.corpus.told import command, ingesting
 from nucleus_data.pages import charts, content, queries, runfiles, sections
+from nucleus_data.pages import shown as shown_records
 from nucleus_data.pages.pictures import thumbnails as fetch_thumbnails
 
 CLUSTERS = 12
@@ -66,16 +68,21 @@ def render(
     plan = runs.read_json(corpus.store, runs.path_of(run, runs.PLAN))
     decided = "selection" in tables
     ledger = queries.ledger(tables)
-    reasons = sections.reason_groups(tables, thumbnails) if decided else []
+    reasons = shown_records.reason_groups(tables, thumbnails) if decided else []
     total, clusters = queries.clusters(tables, CLUSTERS, CLUSTER_MEMBERS) if decided else (0, [])
     captions = sections.caption_section(tables, thumbnails) if decided else None
+    marks = shown_records.marks(tables, plan, thumbnails) if decided else []
+    kept = None
+    if captions and (count := ledger.states.get(KEPT, 0)):
+        kept = shown_records.kept_section(tables, captions, count, thumbnails)
     training = sections.training_section(corpus, training_set, ledger)
     learned = runfiles.quick_train(corpus.store, runs.path_of(run, runs.TRAINING))
     shown = [d for group in reasons for d in group["examples"]]
     for cluster in clusters:
         shown += [member.decision for member in cluster.members]
         shown += [cluster.kept] if cluster.kept else []
-    shown += captions["examples"] if captions else []
+    shown += [d for mark in marks for group in mark["groups"] for d in group["examples"]]
+    shown += [d for section in (captions, kept) if section for d in section["examples"]]
     records = queries.records(tables, ((d.shard, d.row) for d in shown))
     safe = {d.id for d in shown if d.state != FAILED}
     pictures = fetch_thumbnails(corpus.store, (r for r in records.values() if r.id in safe))
@@ -95,6 +102,9 @@ def render(
             funnel=sections.funnel_section(tables, ledger, training),
             checks=sections.checks(ledger, training) if decided else [],
             reasons=reasons,
+            marks=marks,
+            kept=kept,
+            told=partial(_told, corpus.uri),
             clusters={
                 "total": total,
                 "dropped": ledger.states.get(DUPLICATE, 0),
@@ -143,6 +153,11 @@ def environment() -> jinja2.Environment:
     return found
 
 
+def _told(uri: str, name: str) -> str:
+    """A command about the corpus, as a page tells it."""
+    return ingesting(uri) if name == "ingest" else command(name, uri)
+
+
 def _bytes(size: float) -> str:
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
@@ -154,6 +169,8 @@ def _bytes(size: float) -> str:
 def _value(value: object) -> str:
     """A value that decided, short enough for a caption."""
     text = charts.short(value) if isinstance(value, float) else str(value)
+    if value is None or isinstance(value, bool):
+        text = "no value" if value is None else text.lower()
     return text if len(text) <= 40 else text[:39] + "…"
 
 

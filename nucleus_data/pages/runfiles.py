@@ -76,7 +76,7 @@ class QuickTrain:
 
 def command_line(plan: Mapping[str, Any]) -> str:
     """The run's command as it was typed, without the values of storage options (maybe secret)."""
-    command = plan.get("command") or ""
+    command = plan.get("told") or plan.get("command") or ""
     text = command if isinstance(command, str) else shlex.join(str(part) for part in command)
     return SECRET.sub(r"\1…", text)
 

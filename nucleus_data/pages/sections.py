@@ -1,8 +1,6 @@
 """The page's sections, each a small dictionary for the template, made of queries and charts."""
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from markupsafe import Markup
@@ -56,39 +54,7 @@ def funnel_section(
             for name, count, state, lost in steps
         ],
         "tiers": queries.tiers(tables),
-        "flags": queries.listed(tables, "flags") if "selection" in tables else [],
-        "nulls": queries.listed(tables, "nulls") if "selection" in tables else [],
-        "pending": queries.listed(tables, "pending_on", "state = 'pending'")
-        if "selection" in tables
-        else [],
     }
-
-
-def reason_groups(tables: queries.Tables, limit: int) -> list[dict[str, Any]]:
-    """Each reason with its sums, a bar and examples."""
-    found = queries.reasons(tables)
-    largest = max((reason.count for reason in found), default=0)
-    return [
-        {
-            "reason": reason,
-            "anchor": f"reason-{number}",
-            "bar": charts.bar(reason.count, largest, f"fill-{reason.state}"),
-            "examples": [
-                about(decision, reason.condition)
-                for decision in queries.examples(tables, reason.state, reason.name, limit)
-            ],
-        }
-        for number, reason in enumerate(found, 1)
-    ]
-
-
-def about(decision: queries.Decision, condition: str | None) -> queries.Decision:
-    """The decision with only those values that a rule's condition reads."""
-    if not condition:
-        return decision
-    words = set(re.findall(r"[\w.]+", condition))
-    read = {name: value for name, value in decision.values.items() if name in words}
-    return replace(decision, values=read) if read else decision
 
 
 def caption_section(tables: queries.Tables, limit: int) -> dict[str, Any]:

@@ -10,9 +10,11 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
+from nucleus_data.corpus import told
 from nucleus_data.runner.cwd import stand_somewhere
 from nucleus_data.runner.rows import ShardRows, StageJob
 from nucleus_data.runner.work import Summary
@@ -39,9 +41,13 @@ class StageActor:
 
     Args:
         job: The stage and its corpus.
+        asked: What the driver knows of how corpora are asked about, for messages.
     """
 
-    def __init__(self, job: StageJob) -> None:
+    def __init__(
+        self, job: StageJob, asked: Mapping[str, told.Asked] = MappingProxyType({})
+    ) -> None:
+        told.adopt(asked)
         self.job = job
         self.queue: queue.Queue[Row] = queue.Queue(QUEUE_ROWS)
         self.shards: dict[int, tuple[ShardRows, threading.Event]] = {}

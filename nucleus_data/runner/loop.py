@@ -8,13 +8,14 @@ stage raised, is tried again, after the second time it runs guarded, after the f
 import pickle
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import ray
 from ray import exceptions as gone
 from tqdm import tqdm
 
+from nucleus_data.corpus import told
 from nucleus_data.errors import DiskFullError
 from nucleus_data.runner.actor import SetupFailedError, StageActor, StageDiedError, Watchdog
 from nucleus_data.runner.cwd import stand_somewhere
@@ -40,9 +41,10 @@ DEATHS = (
 
 
 @ray.remote
-def _run_task(work: StageJob | Task, item: Item) -> Summary:
+def _run_task(work: StageJob | Task, item: Item, asked: Mapping[str, told.Asked]) -> Summary:
     """Does one item in a worker process."""
     stand_somewhere()
+    told.adopt(asked)
     if not isinstance(work, StageJob):
         return work.run(item.number)
     if item.deaths >= GUARDED_AFTER:
@@ -162,7 +164,7 @@ class Loop:
                 if item is None:
                     exhausted = True
                     break
-                running[remote.remote(self.reference, item)] = item
+                running[remote.remote(self.reference, item, told.remembered())] = item
             if not running and (self.stop or (exhausted and not again)):
                 return
             for reference in ray.wait(list(running), timeout=WAIT_S)[0]:
@@ -234,7 +236,7 @@ class ActorPool:
             .options(
                 max_restarts=0, max_task_retries=0, max_concurrency=SHARDS_PER_ACTOR + 1, **options
             )
-            .remote(loop.reference)
+            .remote(loop.reference, told.remembered())
         )
         self.starting: dict[Any, Any] = {}
         self.load: dict[Any, int] = {}

@@ -26,6 +26,8 @@ def do_rows(run: Run, stage: RowStage[Any], *, retry: bool = False) -> None:
     if retry:
         failed = shards_with_failures(run, stage)
         shards = [shard for shard in shards if shard in failed]
+    if shards and (notice := stage.first_use()):
+        run.say(f"{stage.name}: {notice}")
     run.loop(stage, job, run.items(job, shards), len(shards))
 
 

@@ -13,6 +13,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.images import read_images
 from nucleus_data.corpus.states import WORKED_ON
 from nucleus_data.corpus.tables import FAILED_SCHEMA, Table, missing_rows, table_schema
+from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.hashing import sample_unit
 from nucleus_data.runner.outcomes import RAISED, Found, as_row, clean, may_pass, of_table, raised
@@ -211,7 +212,10 @@ class ShardRows:
             selection = Table(self.corpus.store, "selection", self.job.tables["selection"])
             states = selection.read(self.shard, ["row", "state"])
             if states is None:
-                raise RequestError(f"the selection has no rows of shard {self.shard}; run select")
+                raise RequestError(
+                    f"the selection has no rows of shard {self.shard}; "
+                    f"run: {told('select', self.corpus.uri)}"
+                )
             wanted = pc.is_in(states.column("state"), pa.array(WORKED_ON))
             kept = states.filter(wanted).column("row")
             chosen = chosen.filter(pc.is_in(chosen.column("row"), kept.combine_chunks()))

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.corpus.runs import FAILURES, RunFolder
+from nucleus_data.corpus.told import command as told
 from nucleus_data.hashing import config_hash
 from nucleus_data.printed import visible
 from nucleus_data.runner.pins import SET, Pins
@@ -132,6 +133,12 @@ class Run:
         """The same run for other records; counts and failures of both are kept together."""
         other = copy.copy(self)
         other.choice = choice
+        return other
+
+    def looping(self, loop: MakeLoop) -> "Run":
+        """The same run whose items another loop does."""
+        other = copy.copy(self)
+        other._make_loop = loop
         return other
 
     def trying(self, pins: Pins) -> "Run":
@@ -278,6 +285,9 @@ class Run:
             )
         if not quiet:
             self.say(describe(report))
+            if report.summary.retryable:
+                again = told(f"retry {report.stage}", self.corpus.uri)
+                self.say(f"  {report.summary.retryable:,} may pass; to try again: {again}")
         for failed in report.failed[:SHOWN_FAILURES]:
             self.say(f"  shard {failed.number:06d} failed: {visible(failed.error)}")
         if report.failed:
@@ -286,7 +296,7 @@ class Run:
                 (f"  and {more} more; " if more > 0 else "  ")
                 + f"tracebacks: {self.corpus.store.url(self.path(FAILURES))}"
             )
-            self.say(f"  run the same command again, or: nucleus retry corpus={self.corpus.uri}")
+            self.say(f"  run the same command again, or: {told('retry', self.corpus.uri)}")
 
     def _write_plan(self) -> None:
         """Pins the configuration and the config hashes known so far."""

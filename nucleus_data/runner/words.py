@@ -59,7 +59,7 @@ def _tables(summary: Summary) -> list[str]:
     lines = []
     for name, table in sorted(summary.tables.items()):
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in table.failed.most_common(6))
-        again = f"; {table.retryable:,} may pass (nucleus retry)" if table.retryable else ""
+        again = f"; {table.retryable:,} may pass" if table.retryable else ""
         if reasons:
             failed = sum(table.failed.values())
             lines.append(f"  {name}: {table.done:,} done, {failed:,} failed ({reasons}){again}")

@@ -6,7 +6,7 @@ from where it takes it away again; nothing below `tables/` changes.
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,23 +15,26 @@ from nucleus_data.corpus.looking import going_without, without_lines
 from nucleus_data.corpus.runs import plans
 from nucleus_data.corpus.states import KEPT
 from nucleus_data.corpus.tables import Table
+from nucleus_data.corpus.told import command as told
+from nucleus_data.corpus.told import key_of
 from nucleus_data.errors import CorpusError, RequestError
-from nucleus_data.line.recipe import Recipe
+from nucleus_data.line.recipe import Recipe, spelled_out
 from nucleus_data.line.report import Report
 from nucleus_data.pages.comparison import write_comparison
+from nucleus_data.runner.inline import InlineLoop
 from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.run import Run
 from nucleus_data.stage import Stage
 from nucleus_data.stages.select.compare import Comparison, compare, content_of
 from nucleus_data.stages.select.plan import TABLE, SelectionPlan, decision_table
-from nucleus_data.stages.select.settings import SelectSettings
 from nucleus_data.stages.select.stage import Select, published_selection
 from nucleus_data.stages.select.what_if import WhatIfTask, gather
 
 WORK = "what_if"
 MOVES = ("leaving", "entering")
-SHORT = tuple(SelectSettings.model_fields)
 SHOWN_RUNS = 10
+# Of so many shards this process has decided before Ray has started.
+INLINE_SHARDS = 64
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,11 @@ class Side:
     settings: Mapping[str, Any] | None
 
 
-def spelled_out(overrides: Iterable[str]) -> list[str]:
-    """Overrides with `select.` before the keys that stand for its own (`rules.NAME`, `prefer`)."""
-    return [f"select.{o}" if o.split("=")[0].split(".")[0] in SHORT else o for o in overrides]
-
-
-def without_select(overrides: Iterable[str]) -> list[str]:
+def without_select(overrides: Sequence[str]) -> list[str]:
     """The overrides that make the selection which a what-if is compared with."""
-    return [o for o in overrides if o.split("=")[0].split(".")[0].strip() != "select"]
+    spelled = spelled_out(overrides)
+    pairs = zip(overrides, spelled, strict=True)
+    return [o for o, key in pairs if key_of(key).partition(".")[0] != "select"]
 
 
 def what_if(run: Run, recipe: Recipe, changed: Recipe) -> dict[str, Any]:
@@ -74,6 +74,8 @@ def what_if(run: Run, recipe: Recipe, changed: Recipe) -> dict[str, Any]:
         RequestError: There is no selection to compare with, or a rule is wrong.
     """
     start = time.perf_counter()
+    if len(run.corpus.shards()) <= INLINE_SHARDS:
+        run = run.looping(InlineLoop)
     stages = changed.stages()
     now, then = _select(recipe.stages()), _select(stages)
     tried = run.trying(Pins.of(stages.values()))
@@ -117,7 +119,7 @@ def _selection_of(run: Run, select: Select) -> Mapping[str, str]:
         raise RequestError(
             "there is no selection for the tables and rules as they are now (without what is "
             "changed here) to compare with; "
-            f"run: nucleus select corpus={run.corpus.uri}{run.choice.options()}"
+            f"run: {told('select', run.corpus.uri, options=run.choice.options())}"
         )
     return pins
 

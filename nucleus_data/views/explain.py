@@ -15,10 +15,13 @@ from nucleus_data.errors import RequestError
 from nucleus_data.printed import jsonable, text_of, visible
 from nucleus_data.sets.layout import all_sets
 from nucleus_data.stages.dedup.stage import TABLE as PAIRS
+from nucleus_data.views.survivor import survivor
 
 SHOWN_NUMBERS = 4
 SHOWN_PAIRS = 50
 SHOWN_FOUND = 5
+SHOWN_CHARACTERS = 300
+UNITS = {"distance": " of 64 bits", "distance256": " of 256 bits"}
 HEX = set("0123456789abcdef")
 # Columns of `records` that say which one is meant, as a person has it before him.
 NAMES = ("key", "file", "source.url")
@@ -119,12 +122,7 @@ def _state(corpus: Corpus, record: Mapping[str, Any], story: Mapping[str, Any]) 
         if decision.get(name):
             found[name] = decision[name]
     if kept := decision.get("duplicate_of"):
-        found["duplicate_of"] = kept
-        pairs: Sequence[Mapping[str, Any]] = story["duplicates"]
-        pair = next((p for p in pairs if kept in (p.get("id"), p.get("other_id"))), {})
-        for name in ("other_key", "distance", "distance256", "exact"):
-            if name in pair:
-                found["kept_key" if name == "other_key" else name] = pair[name]
+        found |= {"duplicate_of": kept, **survivor(corpus, record, kept, story["duplicates"])}
     return found
 
 
@@ -137,19 +135,29 @@ def explain_lines(story: dict[str, Any]) -> Iterator[str]:
         for item in content if isinstance(content, list) else [content]:
             for key, value in item.items():
                 if key not in ("shard", "row", "id") or part in ("record", "duplicates"):
-                    yield f"  {visible(key):<22} {_shown(value)}"
+                    unit = UNITS.get(key, "") if value is not None else ""
+                    yield f"  {visible(key):<22} {_shown(value)}{unit}"
     yield from without_lines(story["left out"])
 
 
 def _shown(value: Any) -> str:
+    """A value on one line; what is long is cut, and its length said (`--json` has all of it)."""
     if isinstance(value, bytes):
         value = text_of(value)
     if isinstance(value, str):
-        return visible(value)
+        return _cut(visible(value))
+    if isinstance(value, float):
+        return f"{value:.6g}"
     if isinstance(value, list) and len(value) > SHOWN_NUMBERS and isinstance(value[0], float):
         first = ", ".join(f"{number:.4g}" for number in value[:SHOWN_NUMBERS])
         return f"[{first}, ...] ({len(value)} numbers)"
-    return visible(json.dumps(jsonable(value), ensure_ascii=False))
+    return _cut(visible(json.dumps(jsonable(value), ensure_ascii=False)))
+
+
+def _cut(text: str) -> str:
+    if len(text) <= SHOWN_CHARACTERS:
+        return text
+    return f"{text[:SHOWN_CHARACTERS]}... ({len(text):,} characters)"
 
 
 def _rows(table: Table, record: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,40 +1,110 @@
-"""`nucleus pairs`: duplicates side by side, some of each distance."""
+"""`nucleus pairs`: duplicates side by side, some of each distance: who of them stays, and why.
 
-from collections.abc import Iterator
+Who stays is asked of the selection of the tables and rules as they are now, where there is one.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.looking import going_without, without_lines
-from nucleus_data.pages.pairs import EXACT, by_distance, write_pairs_page
-from nucleus_data.pages.queries import Tables
+from nucleus_data.corpus.states import DUPLICATE, FAILED, KEPT
+from nucleus_data.corpus.told import command as told
+from nucleus_data.errors import RequestError
+from nucleus_data.pages.pairs import EXACT, Distance, Pair, by_distance, decisions_of
+from nucleus_data.pages.pairs import write_pairs_page as write
+from nucleus_data.pages.queries import Decision, Tables, records
 from nucleus_data.runner.run import Run
 from nucleus_data.stages.dedup.stage import TABLE, Dedup, published_counts
+from nucleus_data.stages.select.plan import TABLE as SELECTION
+from nucleus_data.stages.select.stage import Select
+from nucleus_data.stages.select.why import preferences, why
+
+ELSEWHERE = "the one of the other corpus stays: what that has is a duplicate here"
 
 
-def show_pairs(run: Run, dedup: Dedup, each: int) -> Iterator[str]:
+def show_pairs(run: Run, dedup: Dedup, select: Select, each: int) -> Iterator[str]:
     """Writes a page of duplicate pairs, some of each distance, and says how many there are.
 
     Args:
         run: The run.
         dedup: The stage whose pairs they are.
+        select: The stage that decides which of them stay.
         each: How many pairs of a distance are shown.
 
     Raises:
         RequestError: `dedup` was not run since the tables changed.
     """
-    table = dedup.found(run, "the page")[TABLE]
-    counts = published_counts(run.corpus, table)
+    hashes = dict(dedup.found(run, "the page"))
+    counts = published_counts(run.corpus, hashes[TABLE])
     assert counts is not None, "found() says so"
+    try:
+        hashes |= select.found(run)
+        decided = f"who stays is as in selection {hashes[SELECTION]}"
+    except RequestError as error:
+        decided = f"who stays is not decided: {error}"
+    undecided = "" if SELECTION in hashes else told("select", run.corpus.uri)
 
     def lines(corpus: Corpus) -> Iterator[str]:
-        distances = by_distance(Tables(corpus, {TABLE: table}), each)
+        tables = Tables(corpus, hashes)
+        distances = by_distance(tables, each)
         yield f"{counts['pairs']:,} pairs among {counts['records']:,} records"
         for found in distances:
             name = found.name if found.name == EXACT else f"distance {found.name}"
             yield f"  {name:<12} {found.count:>12,}"
-        url = write_pairs_page(
-            corpus, run.path("pairs.html"), run.name, {TABLE: table}, counts, distances
-        )
+        yield decided
+        verdicts = {} if undecided else _verdicts(run, select, corpus, tables, distances)
+        name = run.path("pairs.html")
+        url = write(corpus, name, run.name, hashes, counts, distances, verdicts, undecided)
         yield from without_lines([error.content() for error in corpus.left_out])
         yield url
 
     yield from going_without(run.corpus, lambda corpus: list(lines(corpus)))
+
+
+def _verdicts(
+    run: Run, select: Select, corpus: Corpus, tables: Tables, distances: Sequence[Distance]
+) -> dict[Pair, str]:
+    """Of each shown pair, who stays and why."""
+    shown = [pair for distance in distances for pair in distance.pairs]
+    places = {(d.shard, d.row) for pair in shown for d in (pair.one, pair.other) if d}
+    decided = decisions_of(tables, places)
+    prefer = select.decisions(run).prefer
+    values = preferences(corpus, run.tables, prefer, places)
+    keys = {r.id: r.key for r in records(tables, places).values()}
+
+    def reason(stays: Decision, dropped: Decision) -> str:
+        mine, other = (values.get((d.shard, d.row)) for d in (stays, dropped))
+        return f": {why(prefer, mine, other)}" if mine and other else ""
+
+    return {pair: _verdict(pair, decided, keys, reason) for pair in shown}
+
+
+def _verdict(
+    pair: Pair, decided: Mapping[str, Decision], keys: Mapping[str, str], reason: Any
+) -> str:
+    one = decided.get(pair.one.id)
+    other = decided.get(pair.other_id)
+    if pair.other is None:
+        return ELSEWHERE if one is None or one.state == DUPLICATE else _alone(one, keys)
+    if one is None or other is None:
+        return "not decided"
+    for stays, dropped in ((one, other), (other, one)):
+        if stays.state == KEPT and dropped.duplicate_of == stays.id:
+            return f"{keys.get(stays.id, stays.id)} stays{reason(stays, dropped)}"
+    if one.state == other.state == KEPT:
+        return "both stay: neither is dropped for the other"
+    if one.duplicate_of and one.duplicate_of == other.duplicate_of:
+        return f"neither stays: both are dropped for {keys.get(one.duplicate_of, one.duplicate_of)}"
+    return "; ".join(_alone(d, keys) for d in (one, other))
+
+
+def _alone(decision: Decision, keys: Mapping[str, str]) -> str:
+    """What became of one record of a pair, whatever became of the other."""
+    name = keys.get(decision.id, decision.id)
+    if decision.state == KEPT:
+        return f"{name} stays"
+    if decision.duplicate_of:
+        return f"{name} is dropped for {keys.get(decision.duplicate_of, decision.duplicate_of)}"
+    why_not = f" ({', '.join(decision.reasons)})" if decision.reasons else ""
+    return f"{name} {'' if decision.state == FAILED else 'is '}{decision.state}{why_not}"

@@ -1,45 +1,89 @@
 """`nucleus status`: what a corpus holds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.damaged import WHOLE
+from nucleus_data.corpus.damaged import WHOLE, DamagedError
 from nucleus_data.corpus.looking import going_without, without_lines
 from nucleus_data.corpus.published import published
+from nucleus_data.corpus.runs import FAILURES, PLAN, path_of, read_json, read_lines, stage_lines
+from nucleus_data.corpus.states import STATES
 from nucleus_data.corpus.tables import Table
+from nucleus_data.corpus.told import command as told
+from nucleus_data.corpus.told import ingesting
+from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.line.lines import LINES, RETRIED
+from nucleus_data.line.steps import without_missing
 from nucleus_data.runner.run import Run
 from nucleus_data.sets.layout import all_sets
+from nucleus_data.stage import RowStage, Stage
+from nucleus_data.stages.dedup.stage import TABLE as PAIRS
 from nucleus_data.stages.ingest.claims import FOLDER as CLAIMS
+from nucleus_data.stages.ingest.retry import count_failed
 from nucleus_data.stages.select.plan import TABLE as SELECTION
 from nucleus_data.stages.select.stage import published_selection
 
+RECORDS = "records"
+LOOKING = ("what-if", "diff", "pairs")  # commands that leave a page under a run
+REPORT = "report"
+NOW, OTHER = "of the tables and rules as they are now", "of other tables or rules"
 
-def status(run: Run) -> dict[str, Any]:
+
+def status(run: Run, stages: Mapping[str, Stage[Any]]) -> dict[str, Any]:
     """What a corpus holds: records, rows of each table, selections, sets, runs.
 
     Damaged files are left out of it, and listed.
+
+    Args:
+        run: A run that only looks.
+        stages: The recipe's stages, by name.
     """
-    return going_without(run.corpus, lambda corpus: _content(run, corpus))
+    now = _now(run, stages)
+    return going_without(run.corpus, lambda corpus: _content(corpus, now, stages))
 
 
-def _content(run: Run, corpus: Corpus) -> dict[str, Any]:
+def _now(run: Run, stages: Mapping[str, Stage[Any]]) -> dict[str, str]:
+    """Config hash of each table of this configuration, the pairs and the selection among them."""
+    found = dict(run.tables)
+    select: Any = stages["select"]
+    try:
+        found |= stages[PAIRS].pin(run)  # type: ignore[attr-defined]
+        if run.corpus.config_hashes(SELECTION):  # reading the rules takes a while
+            found |= select.named(run)
+    except (RequestError, CorpusError):  # a rule or a part is wrong; whoever selects is told
+        pass
+    return found
+
+
+def _content(
+    corpus: Corpus, now: Mapping[str, str], stages: Mapping[str, Stage[Any]]
+) -> dict[str, Any]:
     shards = corpus.shards()
+    records = _records(corpus)
     tables: dict[str, dict[str, Any]] = {}
     others: list[dict[str, Any]] = []
     selections, tiers = {}, {}
-    for name in corpus.store.list("tables"):
+    of_all = {spec.name for stage in stages.values() for spec in _of_all_images(stage)}
+    order = {stage: place for place, stage in enumerate(stages)}
+    found = corpus.store.list("tables")
+    for name in sorted(found, key=lambda name: order.get(name.partition(".")[0], len(order))):
         for hashed in corpus.config_hashes(name):
             if name == SELECTION and (made := published_selection(corpus.store, hashed)):
                 selections[hashed] = made.get("states", {})
                 counts = sorted(made.get("counts", {}).items())
                 tiers[hashed] = {n[5:]: count for n, count in counts if n.startswith("tier:")}
-            elif name != "records":
+            elif name != RECORDS:
                 about = _about(corpus, Table(corpus.store, name, hashed))
-                if run.tables.get(name) == hashed:
-                    tables[name] = about
-                else:
-                    others.append({"table": name, **about, "note": _note(corpus, name, hashed)})
+                note = _note(corpus, name, hashed, now)
+                if note:
+                    others.append({"table": name, **about, "note": note})
+                    continue
+                if name in of_all:
+                    reached = about["rows"] + about["failed_retryable"]
+                    about["missing"] = max(0, records["images"] - reached)
+                tables[name] = about
     sets = list(all_sets(corpus.store))
     return {
         "corpus": corpus.uri,
@@ -47,29 +91,95 @@ def _content(run: Run, corpus: Corpus) -> dict[str, Any]:
         "shards": len(shards),
         "claimed_shards": len(corpus.store.list(CLAIMS)),
         "records": sum(len(corpus.records.covered(shard)) for shard in shards),
+        "failed_records": records["failed"],
+        "failed_records_retryable": records["retryable"],
         "tables": tables,
         "other_tables": others,
         "selections": selections,
+        "selection": now.get(SELECTION) if now.get(SELECTION) in selections else None,
         "tiers": tiers,
         "training_sets": [found.path for found in sets if found.published],
         "unfinished_sets": [found.path for found in sets if not found.published],
         "runs": corpus.runs(),
+        "last_run": _last_run(corpus, stages),
         "left_out": [error.content() for error in corpus.left_out],
     }
 
 
+def _records(corpus: Corpus) -> dict[str, int]:
+    """How many records have an image, how many failed, and how many of these may pass."""
+    found = (0, 0, 0)
+    if corpus.records.whole_parts():
+        lost = "error IS NOT NULL"
+        (found,) = (
+            corpus.rows(corpus.records)
+            .aggregate(
+                f"count(*) FILTER (NOT ({lost})), count(*) FILTER ({lost}), "
+                f"count(*) FILTER ({lost} AND retryable)"
+            )
+            .fetchall()
+        )
+    images, failed, retryable = found
+    if retryable:
+        with suppress(DamagedError):  # of claims, which alone tell what was a download
+            retryable = count_failed(corpus)
+    return {"images": images, "failed": failed, "retryable": retryable}
+
+
+def _of_all_images(stage: Stage[Any]) -> Sequence[Any]:
+    """The tables that a stage fills for every image."""
+    return stage.tables() if isinstance(stage, RowStage) and stage.chooses == "all" else ()
+
+
 def _about(corpus: Corpus, table: Table) -> dict[str, Any]:
-    """A table's rows, and those that failed in a way that may pass."""
-    failed = sum(len(corpus.failed_rows(table, shard)) for shard in table.failed.shards())
-    rows = sum(table.count(shard) for shard in table.shards())
-    return {"config_hash": table.config_hash, "rows": rows, "failed_retryable": failed}
+    """A table's rows; of these, rows without values; and those that failed in a way that may pass.
+
+    The latter are no rows yet.
+    """
+    shards = table.shards()
+    return {
+        "config_hash": table.config_hash,
+        "rows": sum(table.count(shard) for shard in shards),
+        "failed": sum(table.count_failed(shard) for shard in shards),
+        "failed_retryable": sum(
+            len(corpus.failed_rows(table, shard)) for shard in table.failed.shards()
+        ),
+    }
 
 
-def _note(corpus: Corpus, name: str, hashed: str) -> str:
-    """Why a table is none of those that the configuration names."""
-    if name not in WHOLE:
-        return "of another configuration"
-    return "" if published(corpus.store, f"tables/{name}/{hashed}") else "not finished"
+def _note(corpus: Corpus, name: str, hashed: str, now: Mapping[str, str]) -> str:
+    """Why a table is none of those that the configuration names; empty if it is one."""
+    if name in WHOLE and not published(corpus.store, f"tables/{name}/{hashed}"):
+        return "not finished"
+    if now.get(name) == hashed:
+        return ""
+    return OTHER if name in WHOLE else "of another configuration"
+
+
+def _last_run(corpus: Corpus, stages: Mapping[str, Stage[Any]]) -> dict[str, Any] | None:
+    """The newest run that worked: what it did, what of its command it did not, failed shards."""
+    for name in reversed(corpus.runs()):
+        plan = read_json(corpus.store, path_of(name, PLAN))
+        if plan.get("command") not in LOOKING:
+            return _did_in(corpus, name, plan, stages)
+    return None
+
+
+def _did_in(
+    corpus: Corpus, name: str, plan: Mapping[str, Any], stages: Mapping[str, Stage[Any]]
+) -> dict[str, Any]:
+    done = [line["stage"] for line in stage_lines(corpus.store, name)]
+    if corpus.store.exists(path_of(name, f"{REPORT}.html")):
+        done.append(REPORT)
+    line = LINES.get(str(plan.get("command")))
+    steps = without_missing(stages, line.steps) if line else []
+    failures, _ = read_lines(corpus.store, path_of(name, FAILURES))
+    return {
+        "run": name,
+        "done": list(dict.fromkeys(done)),
+        "not_done": [step for step in dict.fromkeys(steps) if step not in done],
+        "failed_shards": len(failures),
+    }
 
 
 def status_lines(content: dict[str, Any]) -> Iterator[str]:
@@ -77,32 +187,74 @@ def status_lines(content: dict[str, Any]) -> Iterator[str]:
     yield (
         f"{content['corpus']}: {content['records']:,} records in {content['shards']:,} image shards"
     )
-    unfinished = content["claimed_shards"] - content["shards"]
-    if unfinished > 0:
-        yield f"  {unfinished} claimed shards are not ingested yet; run ingest again"
+    again = bool(content["failed_records_retryable"])
+    if failed := content["failed_records"]:
+        passing = content["failed_records_retryable"]
+        yield f"  {failed:,} of them failed: they have no image" + _passing(passing)
+    if content["claimed_shards"] > content["shards"]:
+        unfinished = content["claimed_shards"] - content["shards"]
+        yield (
+            f"  {unfinished} claimed shards are not ingested yet; "
+            f"run: {ingesting(content['corpus'])}"
+        )
     if not content["several_writers"]:
         yield "  this store cannot refuse to overwrite: one writer at a time"
-    for name, table in content["tables"].items():
-        yield _table_line(name, table)
-    for hashed, states in content["selections"].items():
-        counts = ", ".join(f"{count:,} {state}" for state, count in states.items() if count)
-        yield f"  selection          {hashed}  {counts}"
-        if tiers := content["tiers"][hashed]:
-            counts = ", ".join(f"{count:,} {tier}" for tier, count in tiers.items())
-            yield f"    kept by quality tier: {counts}"
-    for table in content["other_tables"]:
-        note = f" ({table['note']})" if table["note"] else ""
-        yield f"{_table_line(table['table'], table)}{note}"
+    rows = [*_tables(content), *_selections(content)]
+    names = [name for name, _, _ in rows]
+    names += ["training set"] * bool(content["training_sets"] or content["unfinished_sets"])
+    width = max(map(len, [*names, "last run"]))
+    for name, hashed, text in rows:
+        yield f"  {name:<{width}}  {hashed:<16}  {text}"
     for folder in content["training_sets"]:
-        yield f"  training set       {folder}"
+        yield f"  {'training set':<{width}}  {folder}"
     for folder in content["unfinished_sets"]:
-        yield f"  training set       {folder} (not finished)"
-    if content["runs"]:
-        yield f"  last run           {content['runs'][-1]}"
+        yield f"  {'training set':<{width}}  {folder} (not finished)"
+    if last := content["last_run"]:
+        yield f"  {'last run':<{width}}  {last['run']}: {'; '.join(_did(last))}"
+        again = again or bool(last["failed_shards"])
+    again = again or any(
+        table["failed_retryable"] and name.partition(".")[0] in RETRIED
+        for name, table in content["tables"].items()
+    )
+    if again:
+        yield f"to do again what may pass: {told('retry', content['corpus'])}"
     yield from without_lines(content["left_out"])
 
 
-def _table_line(name: str, table: dict[str, Any]) -> str:
-    failed = table["failed_retryable"]
-    retry = f", {failed:,} failed (nucleus retry)" if failed else ""
-    return f"  {name:<18} {table['config_hash']}  {table['rows']:>10,} rows{retry}"
+def _tables(content: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Name, config hash and counts of each table, those of other configurations last."""
+    named = [({"table": n, "note": ""} | t) for n, t in content["tables"].items()]
+    for table in [*named, *content["other_tables"]]:
+        what = "pairs" if table["table"] == PAIRS else "rows"
+        text = f"{table['rows']:>10,} {what}"
+        if table["failed"]:
+            text += f", {table['failed']:,} of them failed"
+        if table["failed_retryable"]:
+            text += f", {table['failed_retryable']:,} more failed for now"
+        if table.get("missing"):
+            text += f", {table['missing']:,} images not done yet"
+        note = f" ({table['note']})" if table["note"] else ""
+        yield table["table"], table["config_hash"], text + note
+
+
+def _selections(content: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """The selections, each with its counts; that of now is marked."""
+    for hashed, states in content["selections"].items():
+        counts = ", ".join(f"{states[s]:,} {s}" for s in STATES if states.get(s))
+        note = NOW if hashed == content["selection"] else OTHER
+        yield "selection", hashed, f"{counts} ({note})"
+        if tiers := content["tiers"][hashed]:
+            counts = ", ".join(f"{count:,} {tier}" for tier, count in tiers.items())
+            yield "", "", f"kept by quality tier: {counts}"
+
+
+def _did(last: Mapping[str, Any]) -> Iterable[str]:
+    yield f"did {', '.join(last['done'])}" if last["done"] else "no stage ended in it"
+    if last["not_done"]:
+        yield f"not done: {', '.join(last['not_done'])} (it is still going, or ended early)"
+    if last["failed_shards"]:
+        yield f"{last['failed_shards']:,} shards failed"
+
+
+def _passing(count: int) -> str:
+    return f", {count:,} in a way that may pass" if count else ""

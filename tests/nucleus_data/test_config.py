@@ -189,5 +189,5 @@ def test_every_key_is_described_with_its_default():
         ("inner.sigma", "2.0", "Width of the blur, in pixels."),
         ("inner.threads", "1", "Threads."),
         ("named", "{}", "By name."),
-        ("cache", "''", "A folder."),
+        ("cache", '""', "A folder."),
     ]

@@ -76,8 +76,8 @@ def check_upstream(caption: Any, count_tokens: Callable[[str], int], most: int) 
     if tokens > most:
         raise UpstreamError(
             "upstream_too_long",
-            f"{tokens} tokens, allowed caption.max_upstream_tokens={most}; raise it and run"
-            " nucleus retry caption",
+            f"{tokens} tokens, allowed caption.max_upstream_tokens={most}; raise it, and retry"
+            " the stage caption",
             retryable=True,
         )
     return caption

@@ -1,7 +1,7 @@
 """What `dedup` reads, shard by shard: of the corpus, and of those that it is compared against."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nucleus_data.corpus import RECORDS_HASH, Corpus
 from nucleus_data.corpus.tables import Table
+from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.runner.rows import sample_rows
 from nucleus_data.stages.dedup.rows import RECORD, Rows, records_of
@@ -45,6 +46,7 @@ class ComparedCorpus:
         shards: Its shards, ascending.
         limits: Shard -> number of records, where fewer than all are compared.
         sample: Share of the records that are compared.
+        asker: The corpus that it is compared with, whose configuration messages name.
     """
 
     number: int
@@ -55,6 +57,7 @@ class ComparedCorpus:
     shards: Sequence[int]
     limits: Mapping[int, int] | None = None
     sample: float = 1.0
+    asker: str = ""
 
     def read(self, shards: Sequence[int]) -> Rows:
         """`RECORD` rows of some shards, by place."""
@@ -100,7 +103,7 @@ class ComparedCorpus:
             raise RequestError(
                 f"dedup.against: {missing} of {len(images)} images of shard {shard:06d} of "
                 f"{self.uri} are not in its table {table}/{self.tables[table]}; copies of them "
-                f"would not be found. Run `nucleus inspect` (or `retry`) with corpus={self.uri}"
+                f"would not be found; run: {told('inspect', self.uri, like=self.asker)}"
             )
 
 
@@ -131,11 +134,12 @@ def other_corpora(
             if hashed not in corpus.config_hashes(table):
                 raise RequestError(
                     f"dedup.against.{name}: {uri} has no table {table}/{hashed}: it was not "
-                    "measured with the same settings. Run `nucleus inspect` on it with this "
-                    f"configuration and corpus={uri}"
+                    "measured with the same settings; "
+                    f"run: {told('inspect', uri, like=own.uri)}"
                 )
         shards = corpus.shards()
-        found.append(ComparedCorpus(number, uri, storage_options, settings.hashes, read, shards))
+        one = ComparedCorpus(number, uri, storage_options, settings.hashes, read, shards)
+        found.append(replace(one, asker=own.uri))
     return found
 
 

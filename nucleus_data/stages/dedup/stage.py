@@ -7,6 +7,7 @@ Both give the same table.
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from nucleus_data.config import deciding
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.published import publish, published
 from nucleus_data.corpus.tables import Table
+from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
+from nucleus_data.runner.compiled import MESSAGE, compiles
 from nucleus_data.runner.cwd import stand_somewhere
 from nucleus_data.runner.run import Run
 from nucleus_data.runner.work import Item, StageReport, Summary
@@ -31,6 +34,7 @@ from nucleus_data.stages.dedup.partitioned import (
 from nucleus_data.stages.dedup.settings import DedupSettings
 
 TABLE = "dedup"
+KERNELS = Path(__file__).with_name("kernels.py")
 VERSION = 2
 COUNTED = ("records", "others", "pairs", "exact", "candidates")
 
@@ -87,6 +91,8 @@ class Dedup(CorpusStage[DedupSettings]):
             return done
 
         compared = [self._own(run), *self._others(run)]
+        if published_counts(run.corpus, run.tables[TABLE]) is None and compiles([KERNELS]):
+            run.say(f"dedup: {MESSAGE}")
         found = compare(run.corpus, run.tables[TABLE], compared, self.settings, run_tasks)
         if found is None:
             return
@@ -97,8 +103,9 @@ class Dedup(CorpusStage[DedupSettings]):
         others = f" and {found['others']:,} of other corpora" if self.settings.against else ""
         run.say(
             f"dedup: {found['records']:,} records{others}, {found['pairs']:,} pairs confirmed "
-            f"({found['exact']:,} of them equal files); {found['candidates']:,} pairs of different "
-            f"pictures were within distance {self.settings.distance} ({report.seconds:.1f} s)"
+            f"({found['exact']:,} of them equal files); compared closer, as their 64-bit hashes "
+            f"are within distance {self.settings.distance}: {found['candidates']:,} pairs "
+            f"({report.seconds:.1f} s)"
         )
 
     def found(self, run: Run, asker: str) -> Mapping[str, str]:
@@ -115,7 +122,7 @@ class Dedup(CorpusStage[DedupSettings]):
         if published_counts(run.corpus, pins[TABLE]) is None:
             raise RequestError(
                 f"{asker} needs the pairs of the tables as they are now; "
-                f"run: nucleus dedup corpus={run.corpus.uri}{run.choice.options()}"
+                f"run: {told('dedup', run.corpus.uri, options=run.choice.options())}"
             )
         return pins
 

@@ -59,9 +59,10 @@ def build_shard(
         storage_options: Passed to fsspec for the source; a claim holds no credentials.
 
     Returns:
-        Counts: rows, images, failed, bytes (of images), reasons (reason code -> rows), and, if
-        there are any, captions (reason code -> captions that were there and were not taken) and
-        columns_left_out (values of upstream columns past those that a shard may have).
+        Counts: rows, images, failed, bytes (of images), reasons (reason code -> rows); of downloads
+        retryable (those of the failed that may pass); and, if there are any, captions (reason code
+        -> captions that were there and were not taken) and columns_left_out (values of upstream
+        columns past those that a shard may have).
 
     Raises:
         CorpusError: The source is gone, the disk is full, or the shard's tar is another's.
@@ -97,6 +98,8 @@ def build_shard(
         "bytes": sum(size or 0 for size in table["size"].to_pylist()),
         "reasons": dict(sorted(reasons.items())),
     }
+    if claim.origin.kind == "urls":  # what `retry` downloads again
+        counts["retryable"] = pc.sum(table["retryable"]).as_py() or 0
     if CAPTION_ERROR in table.column_names:
         untaken = Counter(reason for reason in table[CAPTION_ERROR].to_pylist() if reason)
         counts["captions"] = dict(sorted(untaken.items()))

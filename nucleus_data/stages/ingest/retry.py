@@ -72,6 +72,12 @@ def plan_retry(corpus: Corpus, settings: IngestSettings) -> RetryPlan:
             return RetryPlan(rows, sorted({*waiting, *claimed}))
 
 
+def count_failed(corpus: Corpus) -> int:
+    """How many downloads a retry would try again; failures of other sources pass by no retry."""
+    failed = _failed(corpus, set(claim_numbers(corpus.store)), set())
+    return sum(len(rows) for rows in failed.values())
+
+
 def _failed(corpus: Corpus, seen: set[int], taken: set[tuple[int, int]]) -> Mapping[int, list[int]]:
     """Shard -> rows of URL lists that failed in a way that may pass, less those that are taken."""
     if not corpus.records.part_names():

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.told import command as told
 from nucleus_data.runner.run import Run
 from nucleus_data.runner.work import Item, Summary
 from nucleus_data.stage import CorpusStage
@@ -46,6 +47,7 @@ class BuildTask:
             rows=counts["rows"],
             done=counts["images"],
             failed=Counter(counts["reasons"]),
+            retryable=counts.get("retryable", 0),
             bytes=counts["bytes"],
             extra=Counter(counts.get("captions", {})) + Counter(columns_left_out=left_out),
         )
@@ -97,7 +99,7 @@ class Ingest(CorpusStage[IngestSettings]):
         if plan.todo:
             run.say(f"{plan.rows:,} downloads to try again, in {len(plan.todo)} image shards")
         if self._build(run, todo):
-            run.say(f"  to measure the new images: nucleus curate corpus={run.corpus.uri}")
+            run.say(f"  to measure the new images: {told('curate', run.corpus.uri)}")
 
     def _plan(self, run: Run) -> IngestPlan:
         choice = run.choice

@@ -7,11 +7,14 @@ must not depend on them.
 """
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nucleus_data import pixels, signals
 from nucleus_data.pixels import Limits, PixelError, open_picture
+from nucleus_data.runner.compiled import MESSAGE, compiles
 from nucleus_data.signals import SignalGroup, is_built_in, load_group
 from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableSpec
 
@@ -52,6 +55,10 @@ class InspectSettings(BaseModel):
     )
 
 
+PIXELS = Path(pixels.__file__).with_name("kernels.py")
+SIGNALS = Path(signals.__file__).parent
+# What a group always compiles; not all of a module's functions are used by each picture.
+COMPILED = {"tone": "small.py", "hash": "grid.py", "resampling": "resampling.py"}
 DECLARED = "records:source.extension"
 
 
@@ -74,6 +81,7 @@ class Inspect(RowStage[InspectSettings]):
         super().__init__(settings)
         self._limits = Limits(settings.max_pixels, settings.max_bytes, settings.max_aspect)
         self._groups: dict[str, tuple[str, SignalGroup]] = {}
+        self._sources: list[Path] = []
         for path in settings.signals:
             group = load_group(path)
             table = f"inspect.{group.name}"
@@ -83,6 +91,8 @@ class Inspect(RowStage[InspectSettings]):
                     f" {group.name!r}; each name once"
                 )
             self._groups[table] = (path, group)
+            if group.name in COMPILED:
+                self._sources.append(SIGNALS / COMPILED[group.name])
 
     def tables(self) -> Sequence[TableSpec]:
         """One table a group. Its hash holds the limits (they make failures) and a user's path."""
@@ -101,6 +111,10 @@ class Inspect(RowStage[InspectSettings]):
             )
             for table, (path, group) in self._groups.items()
         ]
+
+    def first_use(self) -> str | None:
+        """That numba compiles, if it will."""
+        return MESSAGE if compiles([PIXELS, *self._sources]) else None
 
     def process(self, rows: Iterator[Row]) -> Iterator[Result | RowFailure]:
         """One result or failure a row, in the rows' order."""

@@ -5,11 +5,10 @@ grows with what is shown. Two tables are read by threads of this process (Arrow 
 interpreter's lock); a what-if has `WhatIfTask` compare what it decides, and writes no table.
 """
 
-import heapq
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -22,16 +21,21 @@ import pyarrow.compute as pc
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.states import KEPT, PENDING, REJECTED, STATES
 from nucleus_data.corpus.tables import Table, left_out_shards
-from nucleus_data.hashing import keyed_order
+from nucleus_data.stages.select.examples import (
+    OF_AFTER,
+    SEPARATOR,
+    Example,
+    Group,
+    choose,
+    decisions_at,
+    first,
+    groups,
+    split,
+)
 
 ABSENT = "absent"
 SIDES = (*STATES, ABSENT)  # the states that a record may have on a side of the comparison
-EXAMPLES = "report"  # of the keyed order, so that the examples are those of the report
-SEPARATOR = "\x1f"
 SHARDS_AHEAD = 4
-
-Group = tuple[str, str, str]
-Example = tuple[str, int, int, dict[str, Any] | None]
 
 
 @dataclass
@@ -49,8 +53,9 @@ class Comparison:
             the other way round, whatever other rules do.
         flags: Rule that flags -> `newly` and `no_longer`.
         tiers: Quality tier ("" for none) -> `kept_before`, `kept_after`, `leaving`, `entering`.
-        examples: Group -> some of its records, by a keyed hash: (hash, shard, row, decision). The
-            decision, a row of the selection in which the record is not kept, says why.
+        examples: Group, also (`newly` or `no_longer`, `flag`, rule) -> some of its records, by a
+            keyed hash: (hash, shard, row, decision). The decision, a row of the selection in which
+            the record is not kept, or is flagged, says why.
     """
 
     states: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -95,7 +100,7 @@ class Comparison:
                 mine.setdefault(name, Counter()).update(counts)
         for group, some in other.examples.items():
             known = self.examples.get(group, [])
-            self.examples[group] = _first(examples, [*known, *some])
+            self.examples[group] = first(examples, [*known, *some])
 
     def encode(self) -> bytes:
         """As JSON, for `decode`."""
@@ -197,19 +202,11 @@ def compare_shard(
     for line in counted.to_pylist():
         _count(found, line, line["count_all"])
     if examples:
-        _choose(found, number, rows, table, examples)
-        for group, some in found.examples.items():
-            lines = _lines(after if group[0] == "leaving" else before, [e[2] for e in some])
+        for group, some in choose(number, rows, table, examples).items():
+            side = after if group[0] in OF_AFTER else before
+            lines = decisions_at(side, [e[2] for e in some])
             found.examples[group] = [(*e[:3], lines.get(e[2])) for e in some]
     return found
-
-
-def _lines(decisions: pa.Table | None, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """Row -> decision."""
-    if decisions is None:
-        return {}
-    chosen = decisions.filter(pc.is_in(decisions.column("row"), pa.array(rows, pa.int32())))
-    return {line["row"]: line for line in chosen.to_pylist()}
 
 
 def _side(decisions: pa.Table | None) -> pa.Table:
@@ -262,7 +259,7 @@ def _sources(rows: Any, records: pa.Table | None) -> Any:
 def _count(found: Comparison, line: Mapping[str, Any], count: int) -> None:
     """Counts records that have all of this in common."""
     before, after = line["state_before"], line["state_after"]
-    whys = {side: _split(line[f"why_{side}"]) for side in ("before", "after")}
+    whys = {side: split(line[f"why_{side}"]) for side in ("before", "after")}
     found.states[before, after] += count
     source = found.sources.setdefault(line["source"], Counter())
     source["records"] += count
@@ -278,54 +275,17 @@ def _count(found: Comparison, line: Mapping[str, Any], count: int) -> None:
         if KEPT in (before, after):
             direction = "leaving" if before == KEPT else "entering"
             source[direction] += count
-            for group in _groups(before, after, whys):
+            for group in groups(before, after, whys):
                 found.groups[group] += count
     elif whys["before"] != whys["after"] or line["survivor"]:
         found.otherwise += count
     rejects = {side: whys[side] if line[f"state_{side}"] == REJECTED else () for side in whys}
-    flags = {side: _split(line[f"flags_{side}"]) for side in whys}
+    flags = {side: split(line[f"flags_{side}"]) for side in whys}
     for names, counts in ((rejects, found.rules), (flags, found.flags)):
         for kind, there, absent in (("newly", "after", "before"), ("no_longer", "before", "after")):
             for name in names[there]:
                 if name not in names[absent]:
                     counts.setdefault(name, Counter())[kind] += count
-
-
-def _groups(before: str, after: str, whys: Mapping[str, Sequence[str]]) -> Iterator[Group]:
-    """The groups of a record that leaves or enters: one for each reason."""
-    direction, state, side = (
-        ("leaving", after, "after") if before == KEPT else ("entering", before, "before")
-    )
-    for why in dict.fromkeys(whys[side]) or ("",):
-        yield direction, state, why
-
-
-def _choose(found: Comparison, number: int, rows: Any, table: pa.Table, examples: int) -> None:
-    """Names the first records of each group, in the order of a keyed hash of their ids."""
-    kept = [pc.equal(table[f"state_{side}"], KEPT) for side in ("before", "after")]
-    places = pc.indices_nonzero(pc.xor(*kept))
-    moved = table.take(places)
-    ids = pc.coalesce(moved["id_before"], moved["id_after"]).to_pylist()
-    columns = ("state_before", "state_after", "why_before", "why_after")
-    lists: dict[Group, list[Example]] = {}
-    for row, ident, before, after, one, other in zip(
-        rows.take(places).to_pylist(),
-        ids,
-        *(moved[name].to_pylist() for name in columns),
-        strict=True,
-    ):
-        place = (keyed_order(EXAMPLES, ident), number, row, None)
-        for group in _groups(before, after, {"before": _split(one), "after": _split(other)}):
-            lists.setdefault(group, []).append(place)
-    found.examples = {group: _first(examples, some) for group, some in lists.items()}
-
-
-def _first(count: int, examples: Sequence[Example]) -> list[Example]:
-    return heapq.nsmallest(count, examples, key=lambda example: example[:3])
-
-
-def _split(text: str) -> list[str]:
-    return text.split(SEPARATOR) if text else []
 
 
 def content_of(found: Comparison) -> dict[str, Any]:

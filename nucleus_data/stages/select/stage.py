@@ -11,6 +11,7 @@ from typing import Any
 
 from nucleus_data.corpus.published import publish, published
 from nucleus_data.corpus.states import DUPLICATE, STATES
+from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
 from nucleus_data.runner.run import ALL, Run
@@ -31,7 +32,13 @@ from nucleus_data.stages.select.walking import (
 
 VERSION = 2
 # Kinds of counts that are said, and with which words before the name.
-SAID = {"reasons": "", "pending_on": "waiting for ", "nulls": "NULL in ", "tier": "kept in "}
+SAID = {
+    "reasons": "",
+    "pending_on": "waiting for ",
+    "flags": "flagged ",
+    "nulls": "NULL in ",
+    "tier": "kept in ",
+}
 
 
 class Select(CorpusStage[SelectSettings]):
@@ -111,7 +118,7 @@ class Select(CorpusStage[SelectSettings]):
                 return pins
         raise RequestError(
             "there is no selection for the tables and rules as they are now; "
-            f"run: nucleus select corpus={run.corpus.uri}"
+            f"run: {told('select', run.corpus.uri)}"
         )
 
     def published(self, run: Run, pins: Mapping[str, str]) -> dict[str, Any] | None:

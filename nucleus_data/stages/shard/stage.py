@@ -6,6 +6,7 @@ its manifest (`sets.layout`).
 
 from collections.abc import Iterator, Mapping
 
+from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.runner.pins import SET
 from nucleus_data.runner.run import Run
@@ -19,6 +20,7 @@ from nucleus_data.stages.shard.settings import ShardSettings
 from nucleus_data.stages.shard.write import TarTask, publish_set
 
 VERSION = 1
+MEASURED = "inspect.file"
 
 
 class Shard(CorpusStage[ShardSettings]):
@@ -57,7 +59,7 @@ class Shard(CorpusStage[ShardSettings]):
         pins = self.select.found(run)
         captions = check_captions(self.settings, run.pins.variants("caption."))
         tables = {**run.tables, **pins}
-        inputs = {name: tables[name] for name in (SELECTION, "inspect.file", *captions)}
+        inputs = {name: tables[name] for name in (SELECTION, MEASURED, *captions)}
         settings = self.settings.model_dump(mode="json")
         hashed = run.identify(inputs, inputs, version=VERSION, settings=settings)
         return {**pins, SET: f"{ROOT}/{self.settings.name}/{hashed}"}
@@ -95,6 +97,11 @@ class Shard(CorpusStage[ShardSettings]):
 
     def _query(self, run: Run) -> str:
         choice = run.choice
+        if not run.corpus.at(MEASURED, run.tables[MEASURED]).part_names():
+            raise RequestError(
+                f"nothing of {run.corpus.uri} is measured yet; "
+                f"run: {told('inspect', run.corpus.uri)}"
+            )
         return plan_query(
             run.corpus, run.tables, self.settings, limit=choice.limit, sample=choice.sample
         )

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.runs import TRAINING
+from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.runner.pins import SET
 from nucleus_data.runner.run import ALL, Run
@@ -87,8 +88,7 @@ class Train(CorpusStage[QuickTrainSettings]):
         settings, folder, store = self._settings(run), set_of(run), run.corpus.store
         if not folder.published:
             raise RequestError(
-                f"{folder.path} is not there or not complete; "
-                f"run: nucleus shard corpus={run.corpus.uri}"
+                f"{folder.path} is not there or not complete; run: {told('shard', run.corpus.uri)}"
             )
         if (settings.limit, settings.sample) != (None, 1.0):  # told before anything starts
             for side in {phase.resolution for phase in settings.plan()}:

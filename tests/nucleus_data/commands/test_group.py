@@ -27,3 +27,18 @@ def test_embed_without_a_model_says_what_to_give(tmp_path, monkeypatch, options)
     found = CliRunner().invoke(cli, command)
     assert found.exit_code == 2
     assert "embed.model is not set; give nano, a folder" in found.output
+
+
+def test_the_help_of_the_demo_names_its_own_configuration():
+    said = CliRunner().invoke(cli, ["demo", "--help"]).output
+    assert "configs/nano/demo.yaml" in said
+    assert "configs/nano/recipe.yaml" not in said
+    assert "configs/nano/recipe.yaml" in CliRunner().invoke(cli, ["curate", "--help"]).output
+
+
+def test_settings_are_listed_in_the_words_of_yaml():
+    said = CliRunner().invoke(cli, ["config"]).output
+    assert "(default: null)" in said
+    assert "default: None" not in said
+    assert "default: True" not in said
+    assert "default: ('" not in said

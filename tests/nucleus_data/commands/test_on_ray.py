@@ -4,6 +4,7 @@ import pytest
 
 from nucleus_data.corpus.images import tar_name
 from tests.support.command import nucleus
+from tests.support.curated import NANO
 from tests.support.worlds import write_pictures
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
@@ -43,3 +44,14 @@ def test_a_shard_that_fails_ends_with_1_and_the_rest_is_done(ingested):
     said = nucleus("retry", "inspect", corpus)
     assert "inspect: 25 rows, 25 done" in said or "inspect: 25 rows, 2" in said
     assert "inspect: nothing to retry" in nucleus("retry", corpus)
+
+
+def test_a_worker_tells_commands_with_the_configuration(ingested, tmp_path):
+    config = tmp_path / "my own.yaml"
+    config.write_text(f"base: {NANO}\n")
+    (part,) = (ingested / "tables/records").glob("*/000001-0.parquet")
+    part.write_bytes(part.read_bytes()[:100])
+    asked = ["--config", config, "rules.a=width < 3"]
+    said = nucleus("inspect", f"corpus={ingested}", *asked, code=1)
+    told = f"nucleus ingest corpus={ingested} --config '{config}' rules.a='width < 3'"
+    assert said.count(told) == 1

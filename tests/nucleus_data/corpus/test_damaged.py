@@ -12,6 +12,7 @@ from nucleus_data.corpus.parts import encode_part
 from nucleus_data.corpus.published import published
 from nucleus_data.corpus.runs import failed_shards, plans, read_json, read_lines, stage_lines
 from nucleus_data.corpus.tables import Table
+from nucleus_data.corpus.told import command
 from nucleus_data.errors import RequestError
 from nucleus_data.world.corpora import small_corpus
 
@@ -64,7 +65,7 @@ def test_the_message_says_file_size_fault_and_what_to_do(corpus, data, found):
         assert said.startswith(f"{part(corpus)} cannot be read: ")
         assert found in said
         assert said.endswith(
-            f"Remove {folder}/000001-*.parquet, and run: nucleus mine corpus={corpus.uri}"
+            f"Remove {folder}/000001-*.parquet, and run: {command('mine', corpus.uri)}"
         )
     assert Table(corpus.store, "mine", "aa").read(0).num_rows == 3
 

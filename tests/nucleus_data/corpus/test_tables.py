@@ -73,3 +73,21 @@ def test_failures_that_may_pass_lie_beside_the_parts(tmp_path):
     assert table.part_names() == []
     assert table.covered(7).tolist() == []
     assert table.failed.shards() == [7]
+
+
+def test_rows_with_an_error_are_counted_without_reading_them(tmp_path):
+    store = Store(str(tmp_path))
+    table = Table(store, "mine", "x")
+    keys = [{"shard": 0, "row": n, "id": f"{n:032x}"} for n in range(5)]
+    errors = ["a", None, None, "b", None]
+    rows = [
+        {**k, "error": e, "value": n} for n, (k, e) in enumerate(zip(keys, errors, strict=True))
+    ]
+    schema = table_schema(pa.schema([("value", pa.int32())]))
+    table.append(0, pa.Table.from_pylist(rows[:3], schema), {})
+    table.append(0, pa.Table.from_pylist(rows[3:], schema), {})
+    assert (table.count(0), table.count_failed(0)) == (5, 2)
+    other = Table(store, "plain", "x")
+    plain = table_schema(pa.schema([("value", pa.int32())]), error=False)
+    other.append(0, pa.Table.from_pylist(rows, plain), {})
+    assert other.count_failed(0) == 0

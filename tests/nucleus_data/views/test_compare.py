@@ -27,10 +27,9 @@ def select(corpus, *overrides):
 
 def what_if(corpus, *overrides, said=None, **options):
     """The counts of a what-if against the selection that `select` makes."""
-    asked = compare.spelled_out(overrides)
-    base = compare.without_select(asked)
+    base = compare.without_select(overrides)
     made = curated.run(corpus.uri, "what-if", RULES, *base, said=said, **options)
-    return compare.what_if(made.run, made.recipe, curated.recipe(corpus.uri, RULES, *asked))
+    return compare.what_if(made.run, made.recipe, curated.recipe(corpus.uri, RULES, *overrides))
 
 
 def diff(corpus, first, second):
@@ -153,7 +152,7 @@ def test_what_if_says_what_select_would_do_and_changes_no_table(corpus):
     ]
     kept = json.loads(corpus.store.read(f"runs/{run}/what_if.json"))
     assert kept["states"] == content["states"]
-    later = select(corpus, *compare.spelled_out(changed))
+    later = select(corpus, *changed)
     assert content["after"]["selection"] == later.tables["selection"]
     assert content["before"]["selection"] == made.tables["selection"]
     assert sum(states(content).values()) == content["changed"] == 4
@@ -326,3 +325,13 @@ def test_what_is_not_tried_is_said():
     assert "what-if: dedup.distance=3: on both sides" in result.output
     result = CliRunner().invoke(cli, ["what-if", "corpus=nowhere", "prefer=[bytes]"])
     assert "on both sides" not in result.output
+
+
+def test_the_page_shows_what_is_flagged_newly_and_no_longer(corpus):
+    select(corpus)
+    content = what_if(corpus, "rules.wide={where: aspect > 2, action: flag}")
+    assert content["flags"] == [{"rule": "wide", "newly": 1, "no_longer": 0}]
+    assert content["leaving"]["records"] == content["entering"]["records"] == 0
+    page = Text(Path(content["page"]).read_text())
+    assert "newly flagged: 1" in page.text
+    assert [dict(a)["alt"] for tag, a in page.tags if tag == "img"] == ["wide.png"]

@@ -10,6 +10,7 @@ from nucleus_data.views.explain import explain, explain_lines
 from nucleus_data.world.corpora import small_corpus, write_shard
 from tests.support import curated
 from tests.support.curated import picture
+from tests.support.released import earlier_release, later_corpus
 
 
 def story(corpus, key):
@@ -136,3 +137,57 @@ def test_a_failure_that_may_pass_is_told(tmp_path):
     assert (found["state"], found["reason"]) == ("failed, retryable", "killed_timeout")
     Table(corpus.store, "inspect.file", "x").append(0, row, {})
     assert "reason" not in part(story(corpus, "0/0.bin"), "inspect.file")
+
+
+def test_of_a_duplicate_without_a_pair_of_its_own_the_distances_are_told(tmp_path):
+    corpus = small_corpus(tmp_path / "c", shards=0)
+    # Of one class (all hashes and shapes equal, and so linked as a star), the best is not the hub.
+    copies = {f"{n}.png": picture(1, (96, 64), compress_level=n) for n in (1, 2, 3, 9)}
+    write_shard(corpus, 0, copies)
+    curated.inspect(corpus)
+    run = curated.run(corpus.uri, "curate", "select.prefer=[bytes asc]")
+    run.do("dedup", "select")
+    told = 0
+    for key in copies:
+        found = story(corpus, key)
+        if found["state"]["state"] == "kept":
+            continue
+        told += 1
+        state = found["state"]
+        assert state["kept_key"] == "9.png"
+        assert (state["distance"], state["distance256"], state["exact"]) == (0, 0, False)
+        lines = list(explain_lines(found))
+        assert f"  {'distance':<22} 0 of 64 bits" in lines
+        assert f"  {'distance256':<22} 0 of 256 bits" in lines
+    assert told == 3
+
+
+def test_a_survivor_in_another_corpus_is_named(tmp_path):
+    release, corpus = earlier_release(tmp_path / "release"), later_corpus(tmp_path / "own")
+    run = curated.run(corpus.uri, "curate", f"dedup.against={{old: '{release.uri}'}}")
+    run.do("dedup", "select")
+    rows = curated.table(corpus, "selection", run.tables["selection"])
+    elsewhere = [r for r in rows if r["duplicate_of"] and r["duplicate_of"].startswith("old:")]
+    keys = {r["id"]: r["key"] for r in release.table("records").to_arrow_table().to_pylist()}
+    assert elsewhere
+    for row in elsewhere:
+        state = explain(corpus, row["id"])["state"]
+        assert state["kept_in"] == release.uri
+        assert state["kept_key"] == keys[row["duplicate_of"].removeprefix("old:")]
+        assert state["distance"] <= 4
+
+
+def test_long_values_are_cut_and_their_length_is_said(tmp_path):
+    corpus = small_corpus(tmp_path, shards=1, images=1)
+    rows = corpus.records.read(0, ("shard", "row", "id"))
+    values = {"text": "a" * 5000, "tags": ["b" * 9] * 900, "share": 0.1234567890123}
+    for name, value in values.items():
+        rows = rows.append_column(name, [[value]])
+    Table(corpus.store, "mine", "x").append(0, rows, {})
+    found = story(corpus, "0/0.bin")
+    lines = list(explain_lines(found))
+    assert max(map(len, lines)) < 400
+    assert any(line.endswith("aaa... (5,000 characters)") for line in lines)
+    assert any("bbb" in line and line.endswith(" characters)") for line in lines)
+    assert f"  {'share':<22} 0.123457" in lines
+    assert part(found, "mine")["text"] == "a" * 5000

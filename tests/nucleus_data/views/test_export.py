@@ -6,8 +6,9 @@ import pytest
 
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import record_id
-from nucleus_data.views.export import export
-from tests.support.looked_at import look
+from nucleus_data.views.export import export, made_lines
+from tests.support.command import nucleus
+from tests.support.looked_at import RULES, look
 
 
 def test_an_export_holds_the_kept_records(made, tmp_path):
@@ -31,3 +32,45 @@ def test_an_export_holds_the_kept_records(made, tmp_path):
     with pytest.raises(RequestError, match=r"cannot export to '.*absent.kept.csv'"):
         export(run.run, run.stages["select"], str(tmp_path / "absent" / "kept.csv"))
     assert isinstance(pq.read_schema(tmp_path / "kept.parquet"), pa.Schema)
+
+
+def test_the_records_of_other_states_come_with_their_reasons(made, tmp_path):
+    run = look(made)
+    select = run.stages["select"]
+
+    def rows(*states, name="x.parquet"):
+        assert export(run.run, select, str(tmp_path / name), states) >= 1
+        return pq.read_table(tmp_path / name).to_pylist()
+
+    (small,) = rows("rejected")
+    assert (small["key"], small["state"], small["reasons"]) == ("small.png", "rejected", ["small"])
+    (copy,) = rows("duplicate")
+    assert copy["duplicate_of"] == record_id("test", "kept.png")
+    (broken,) = rows("failed")
+    assert (broken["reasons"], broken["detail"]) == (["not_an_image"], None)
+    assert len(rows("kept", "failed")) == 22
+    assert "state" not in rows("kept")[0]
+    assert export(run.run, select, str(tmp_path / "x.csv"), ["rejected", "duplicate"]) == 2
+    (first, second) = csv.DictReader((tmp_path / "x.csv").read_text().splitlines())
+    assert {first["state"], second["state"]} == {"rejected", "duplicate"}
+    assert export(run.run, select, str(tmp_path / "none.csv"), ["pending"]) == 0
+
+
+def test_the_selection_that_is_exported_is_told_with_its_sums_and_how_it_was_made(made, tmp_path):
+    run = look(made)
+    export(run.run, run.stages["select"], str(tmp_path / "x.csv"))
+    first, second, third = made_lines(run.run)
+    sums = "21 kept + 1 rejected + 1 duplicate + 1 failed + 0 pending"
+    assert first == f"selection {made.made.tables['selection']}: 24 records = {sums}"
+    assert second == f"  made by the run {made.made.name}: curate"
+    assert third == "  1 rules; of duplicates the best stays"
+
+
+def test_the_command_exports_states(made, tmp_path):
+    where = [str(tmp_path / "x.csv"), f"corpus={made.uri}", RULES]
+    said = nucleus("export", *where).splitlines()
+    assert said[0].startswith("selection ")
+    assert said[-2:] == ["21 kept records", str(tmp_path / "x.csv")]
+    said = nucleus("export", "--state", "rejected", "--state", "failed", *where)
+    assert "2 rejected and failed records" in said
+    assert "'kept', 'rejected', 'duplicate'" in nucleus("export", "--state", "x", *where, code=2)

@@ -1,10 +1,20 @@
 import json
+import shutil
+from pathlib import Path
 
+import pyarrow as pa
+
+from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.tables import Table
-from nucleus_data.views.status import status, status_lines
+from nucleus_data.views.status import status as status_of
+from nucleus_data.views.status import status_lines
 from nucleus_data.world.corpora import small_corpus
 from tests.support import curated
-from tests.support.looked_at import look
+from tests.support.looked_at import RULES, look
+
+
+def status(made):
+    return status_of(made.run, made.stages)
 
 
 def test_the_status_counts_what_is_there(made):
@@ -14,12 +24,14 @@ def test_the_status_counts_what_is_there(made):
     assert file == {
         "config_hash": made.made.tables["inspect.file"],
         "rows": 24,
+        "failed": 1,
         "failed_retryable": 0,
+        "missing": 0,
     }
     lying = {t for t in made.store.list("tables") if t not in ("records", "selection")}
-    assert set(content["tables"]) == lying - {"dedup"}
+    assert set(content["tables"]) == lying
     assert "caption.short" not in content["tables"]
-    assert [t["table"] for t in content["other_tables"]] == ["dedup"]
+    assert content["other_tables"] == []
     assert content["left_out"] == content["unfinished_sets"] == []
     states = {"kept": 21, "rejected": 1, "duplicate": 1, "failed": 1, "pending": 0}
     assert content["selections"] == {made.made.tables["selection"]: states}
@@ -28,7 +40,10 @@ def test_the_status_counts_what_is_there(made):
     assert json.loads(json.dumps(content)) == content
     lines = "\n".join(status_lines(content))
     assert "24 records in 2 image shards" in lines
-    assert "1 duplicate, 1 failed, 21 kept, 1 rejected" in lines
+    assert "21 kept, 1 rejected, 1 duplicate, 1 failed (of the tables and rules as they" in lines
+    assert "24 rows, 1 of them failed" in lines
+    assert f"last run             {made.made.name}: did inspect, dedup, select, shard" in lines
+    assert "retry" not in lines
     assert "one writer" not in lines
 
 
@@ -44,7 +59,7 @@ def test_the_status_lists_what_lies_there_of_other_configurations_too(tmp_path):
     assert there == [("inspect.file", "bb", 2), ("mine", "aa", 2), ("selection", "cc", 2)]
     assert content["unfinished_sets"] == ["sets/main/dd"]
     text = "\n".join(status_lines(content))
-    assert "cc           2 rows (not finished)" in text
+    assert "2 rows (not finished)" in text
     assert "sets/main/dd (not finished)" in text
     assert "caption" not in text
 
@@ -61,9 +76,86 @@ def test_the_status_tells_what_is_not_done(tmp_path):
     content = status(look(corpus))
     assert content["tables"]["inspect.file"]["failed_retryable"] == 3
     lines = "\n".join(status_lines(content))
-    assert "2 claimed shards are not ingested yet; run ingest again" in lines
-    assert "0 rows, 3 failed (nucleus retry)" in lines
+    assert "2 claimed shards are not ingested yet; run: nucleus ingest corpus=" in lines
+    assert "0 rows, 3 more failed for now, 3 images not done yet" in lines
+    assert f"to do again what may pass: nucleus retry corpus={corpus.uri}" in lines
     assert "one writer at a time" in lines
     Table(corpus.store, "inspect.file", tables["inspect.file"]).append(0, rows.slice(0, 2), {})
     content = status(look(corpus))
     assert content["tables"]["inspect.file"]["failed_retryable"] == 1
+
+
+def test_no_retry_is_told_that_would_find_nothing(tmp_path):
+    corpus = small_corpus(tmp_path, shards=1, images=2)
+    rows = corpus.records.read(0, ("shard", "row", "id"))
+    lost = rows.append_column("reason", [["killed_sigkill"] * 2])
+    Table(corpus.store, "inspect.file", "of another configuration").failed.append(0, lost, {})
+    lines = "\n".join(status_lines(status(look(corpus))))
+    assert "0 rows, 2 more failed for now (of another configuration)" in lines
+    assert "nucleus retry" not in lines
+
+
+def test_records_without_an_image_are_told(tmp_path):
+    corpus = small_corpus(tmp_path, shards=1, images=3)
+    records = corpus.records.read(0)
+    for name, values in (("error", ["http_503", None, "http_404"]), ("retryable", [1, 0, 0])):
+        field = records.schema.field(name)
+        column = pa.array(values).cast(field.type)
+        records = records.set_column(records.column_names.index(name), field, column)
+    part = corpus.records.store.path(f"{corpus.records.folder}/000000-0.parquet")
+    footer = next(iter(corpus.records.metadata(0)))
+    Path(part).unlink()
+    corpus.records.append(0, records, {k: v for k, v in footer.items() if k.startswith("tar")})
+    content = status(look(corpus))
+    lines = list(status_lines(content))
+    assert "  2 of them failed: they have no image" in lines
+    assert "nucleus retry" not in "\n".join(lines)  # they are no downloads
+
+
+def test_the_columns_stand_below_each_other(made):
+    corpus = small_corpus_of(made)
+    rows = corpus.records.read(0, ("shard", "row", "id"))
+    name = "inspect.a_group_with_a_rather_long_name"
+    Table(corpus.store, name, "aa").append(0, rows, {})
+    content = status(look(corpus))
+    lines = [line for line in status_lines(content) if " rows" in line]
+    assert len({line.index(" rows") for line in lines}) == 1
+    assert len(lines) > 9
+
+
+def small_corpus_of(made):
+    """A copy that a test may write to."""
+    target = Path(made.uri).with_name("copy")
+    if not target.exists():
+        shutil.copytree(made.uri, target)
+    return Corpus(str(target))
+
+
+def test_a_selection_of_other_rules_and_a_run_that_did_not_end_are_told(made):
+    corpus = small_corpus_of(made)
+    other = curated.run(corpus.uri, "status", "select.rules.new=width < 9", dry_run=True)
+    content = status(other)
+    assert content["selection"] is None
+    assert "(of other tables or rules)" in "\n".join(status_lines(content))
+    wrong = curated.run(corpus.uri, "status", "select.rules.new=widht < 9", dry_run=True)
+    assert status(wrong)["records"] == 24  # whoever selects is told what is wrong
+    begun = curated.run(corpus.uri, "curate", RULES)
+    begun.do("inspect", "dedup")
+    last = status(look(corpus))["last_run"]
+    assert (last["done"], last["not_done"]) == (["inspect", "dedup"], ["select", "embed"])
+    text = "\n".join(status_lines(status(look(corpus))))
+    assert "not done: select, embed (it is still going, or ended early)" in text
+    begun.folder.add_failures([{"stage": "inspect", "shard": 1, "error": "x"}])
+    text = "\n".join(status_lines(status(look(corpus))))
+    assert "; 1 shards failed" in text
+    assert f"nucleus retry corpus={corpus.uri}" in text
+
+
+def test_the_last_run_is_one_that_worked(made):
+    corpus = small_corpus_of(made)
+    before = status(look(corpus))["last_run"]
+    curated.run(corpus.uri, "pairs", RULES)
+    assert status(look(corpus))["last_run"] == before
+    curated.run(corpus.uri, "retry", RULES)
+    text = "\n".join(status_lines(status(look(corpus))))
+    assert "-retry: no stage ended in it" in text

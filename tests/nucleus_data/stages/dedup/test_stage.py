@@ -109,3 +109,19 @@ def test_canonical_hashes_find_what_is_mirrored_turned_or_framed(tmp_path):
     assert kept == ["framed.png", "other.png"]  # the most pixels stay
     with pytest.raises(RequestError, match="needs the signal groups 'canonical'; add them to"):
         curated.run(corpus.uri, "dedup", "dedup.hashes=canonical").do("dedup")
+
+
+def test_near_hashes_are_told_as_what_they_are(tmp_path):
+    corpus = small_corpus(tmp_path / "c", shards=0)
+    write_shard(corpus, 0, {"a.png": picture(1), "b.png": picture(2)})
+    curated.inspect(corpus)
+    said = []
+    run = curated.run(corpus.uri, "dedup", said=said)
+    run.do("dedup")
+    assert said[-1].startswith(
+        "dedup: 2 records, 0 pairs confirmed (0 of them equal files); compared closer, as their "
+        "64-bit hashes are within distance 4: 0 pairs ("
+    )
+    table = corpus.table("dedup")  # no pair was found: an empty table
+    assert table.count("*").fetchall() == [(0,)]
+    assert {"id", "other_id", "distance"} < set(table.columns)

@@ -153,8 +153,12 @@ def test_sums_agree_before_and_after(corpus, web):
         ("select", 7),
     ]
     looking = curated.run(corpus.uri, "status", BARE, dry_run=True)
-    content = status.status(looking)
+    content = status.status(looking.run, looking.stages)
     assert (content["records"], content["shards"], content["claimed_shards"]) == (7, 4, 4)
+    assert (content["failed_records"], content["failed_records_retryable"]) == (2, 1)
+    lines = list(status.status_lines(content))
+    assert "  2 of them failed: they have no image, 1 in a way that may pass" in lines
+    assert "nucleus retry corpus=" in lines[-1]
     ledger = queries.ledger(queries.Tables(corpus, again.tables))
     assert (ledger.records, ledger.with_image, ledger.states) == (7, 5, {"failed": 2, "kept": 5})
     assert (ledger.adds_up, ledger.undecided, ledger.orphans) == (True, 0, 0)

@@ -12,7 +12,7 @@ from nucleus_data.stages.select.plan import SelectionPlan
 from nucleus_data.stages.select.preference import GROUPS
 from nucleus_data.stages.select.stage import published_selection
 from nucleus_data.stages.select.walking import JudgeTask
-from nucleus_data.world.corpora import write_shard
+from nucleus_data.world.corpora import small_corpus, write_shard
 from tests.support import curated
 from tests.support.curated import picture
 from tests.support.selecting import RULES, select
@@ -195,3 +195,14 @@ def test_the_selection_is_another_when_its_inputs_are(corpus):
     curated.inspect(corpus)
     third, _ = select(corpus)
     assert len({first, second.tables["selection"], third.tables["selection"]}) == 3
+
+
+def test_what_is_flagged_is_said(tmp_path):
+    corpus = small_corpus(tmp_path / "c", shards=0)
+    write_shard(corpus, 0, {"a.png": picture(1), "b.png": picture(2)})
+    curated.inspect(corpus)
+    said = []
+    flag = "rules.png={where: \"format = 'png'\", action: flag}"
+    run = curated.run(corpus.uri, "select", "select.rules={}", flag, said=said)
+    run.do("dedup", "select")
+    assert "  flagged png: 2" in said

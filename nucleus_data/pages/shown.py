@@ -1,0 +1,124 @@
+"""Which records the report shows as pictures: of each reason, of each mark, and of what is kept."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from nucleus_data.corpus.states import KEPT
+from nucleus_data.hashing import keyed_sql
+from nucleus_data.pages import charts, content, queries
+
+# Lists of a selection: column, and what the page says of it; of which records.
+MARKS = (
+    (
+        "flags",
+        "Flags",
+        "Rules that mark a record and do not reject it: what is flagged may be kept.",
+        "true",
+    ),
+    (
+        "nulls",
+        "Rules without an answer",
+        "The condition was NULL for these records (a value was missing); that does not reject.",
+        "true",
+    ),
+    (
+        "pending_on",
+        "Pending on",
+        "These tables have no row yet for records that the rules could not decide without them.",
+        "state = 'pending'",
+    ),
+)
+
+
+def reason_groups(tables: queries.Tables, limit: int) -> list[dict[str, Any]]:
+    """Each reason with its sums, a bar and examples."""
+    found = queries.reasons(tables)
+    largest = max((reason.count for reason in found), default=0)
+    return [
+        {
+            "reason": reason,
+            "anchor": f"reason-{number}",
+            "bar": charts.bar(reason.count, largest, f"fill-{reason.state}"),
+            "examples": [
+                about(decision, reason.condition)
+                for decision in queries.examples(tables, reason.state, reason.name, limit)
+            ],
+        }
+        for number, reason in enumerate(found, 1)
+    ]
+
+
+def marks(tables: queries.Tables, plan: Mapping[str, Any], limit: int) -> list[dict[str, Any]]:
+    """Flags, rules without an answer, tables that are waited for: each with its examples.
+
+    Args:
+        tables: The run's.
+        plan: The run's, whose rules tell their conditions.
+        limit: How many examples of each are shown.
+    """
+    rules = ((plan.get("config") or {}).get("select") or {}).get("rules") or {}
+    found = []
+    for column, title, lead, condition in MARKS:
+        groups = [
+            {
+                "name": name,
+                "count": count,
+                "anchor": f"{column}-{number}",
+                "condition": (rules.get(name) or {}).get("where"),
+                "reason": (rules.get(name) or {}).get("reason"),
+                "verb": "flags" if (rules.get(name) or {}).get("action") == "flag" else "rejects",
+                "examples": with_item(tables, column, name, limit, condition),
+            }
+            for number, (name, count) in enumerate(queries.listed(tables, column, condition), 1)
+        ]
+        if groups:
+            found.append({"column": column, "title": title, "lead": lead, "groups": groups})
+    return found
+
+
+def kept_section(
+    tables: queries.Tables, captions: Mapping[str, Any], kept: int, limit: int
+) -> dict[str, Any]:
+    """Some kept records, with a caption each; others than the captions' section has, if there are.
+
+    Args:
+        tables: The run's.
+        captions: That section.
+        kept: How many are kept.
+        limit: How many are shown.
+    """
+    told = {decision.id for decision in captions["examples"]}
+    found = queries.examples(tables, KEPT, None, limit + len(told))
+    shown = ([d for d in found if d.id not in told] or found)[:limit]
+    texts = content.captions(tables, shown)
+    return {
+        "examples": shown,
+        "texts": {
+            d.id: next((c.text for c in texts[d.id] if c.text and not c.error), None) for d in shown
+        },
+        "more": kept - len(shown),
+    }
+
+
+def about(decision: queries.Decision, condition: str | None) -> queries.Decision:
+    """The decision with only those values that a rule's condition reads."""
+    if not condition:
+        return decision
+    words = set(re.findall(r"[\w.]+", condition))
+    read = {name: value for name, value in decision.values.items() if name in words}
+    return replace(decision, values=read) if read else decision
+
+
+def with_item(
+    tables: queries.Tables, column: str, item: str, limit: int, condition: str = "true"
+) -> list[queries.Decision]:
+    """Some decisions with an item in a list column, chosen by a keyed hash of the id."""
+    found = tables.rows(
+        f"select {queries.DECISION} from {tables.sql('selection')} "
+        f"where list_contains({column}, ?) and {condition} "
+        f"order by {keyed_sql(queries.EXAMPLES, 'id')}, id limit ?",
+        [item, limit],
+    )
+    return [queries.decision(row) for row in found]
