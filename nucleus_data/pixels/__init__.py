@@ -25,7 +25,7 @@ signal `mislabelled` tells.
 
 from nucleus_data.pixels.errors import PixelError, Reason
 from nucleus_data.pixels.picture import SMALL_SIDE, Header, Limits, Picture, fit, open_picture
-from nucleus_data.pixels.sniff import declared_format
+from nucleus_data.pixels.sniff import declared_format, is_picture
 from nucleus_data.pixels.thumbnail import thumbnail_jpeg
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "Reason",
     "declared_format",
     "fit",
+    "is_picture",
     "open_picture",
     "thumbnail_jpeg",
 ]

@@ -111,6 +111,15 @@ def sniff(data: bytes) -> str:
     raise PixelError(Reason.UNKNOWN_FORMAT, f"starting {head[:16].hex(' ')}")
 
 
+def is_picture(head: bytes) -> bool:
+    """Whether a file begins as one of a format that is read, given its first 512 bytes."""
+    try:
+        sniff(head)
+    except PixelError:
+        return False
+    return True
+
+
 def promised_bytes(data: bytes, file_format: str) -> int:
     """How long a file is by its own account, where its container says so.
 
