@@ -38,8 +38,8 @@ from scripts.rules.measuring import Row, spread
 
 FURTHEST = 12
 HASH256, ASPECT = 40, 0.03  # the defaults of `dedup`
-TILE = (256, 192)
-LARGEST = 3840  # pixels that a picture's longer side has when it is cut
+TILE = (160, 120)
+LARGEST = 2560  # pixels that a picture's longer side has when it is cut
 PLAIN = 6.0  # the deviation of luma below which a tile is no picture
 BLOCK = 256
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
