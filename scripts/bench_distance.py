@@ -38,7 +38,7 @@ from scripts.rules.measuring import Row, spread
 
 FURTHEST = 12
 HASH256, ASPECT = 40, 0.03  # the defaults of `dedup`
-TILE = (160, 120)
+TILE = (128, 96)
 LARGEST = 2560  # pixels that a picture's longer side has when it is cut
 PLAIN = 6.0  # the deviation of luma below which a tile is no picture
 BLOCK = 256
@@ -80,13 +80,13 @@ def measured(work: Work) -> list[Row]:
     """Measures a file as a whole, its tiles and its copies; nothing of one that can't be read."""
     try:
         picture = of_file(work.path, native=False)
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return []
     rows = [_row(work, "whole", saved(picture, "PNG", compress_level=1))]
     if rows[0]["std"] < PLAIN:
         return []
     if work.tiles:
-        rows += [_row(work, "tile", tile) for tile in _tiles(work)]
+        rows += [_row(work, "tile", tile, at) for at, tile in _tiles(work)]
     for place in work.variants:
         try:
             made = MADE[place].make(picture, work.number + place)
@@ -96,7 +96,7 @@ def measured(work: Work) -> list[Row]:
     return [row for row in rows if row["kind"] != "tile" or row["std"] >= PLAIN]
 
 
-def _tiles(work: Work) -> Iterator[bytes]:
+def _tiles(work: Work) -> Iterator[tuple[str, bytes]]:
     with Image.open(work.path) as opened:
         picture = opened.convert("RGB")
     picture.thumbnail((LARGEST, LARGEST))
@@ -107,15 +107,15 @@ def _tiles(work: Work) -> Iterator[bytes]:
     ]
     for x, y in places[: work.tiles] if len(places) > 1 else ():
         tile = picture.crop((x, y, x + TILE[0], y + TILE[1]))
-        yield saved(tile, "PNG", compress_level=1)
+        yield f" at {x}, {y}", saved(tile, "PNG", compress_level=1)
 
 
-def _row(work: Work, kind: str, data: bytes) -> Row:
+def _row(work: Work, kind: str, data: bytes, at: str = "") -> Row:
     picture = open_picture(data)
     found = hashes.measure(picture, None)
     return {
         "file": work.number,
-        "name": str(work.path),
+        "name": f"{work.path}{at}",
         "kind": kind,
         "phash": found["phash"],
         "hash256": found["hash256"],
@@ -195,6 +195,8 @@ def found_copies(rows: Sequence[Row]) -> Iterator[Measure]:
     codes = Codes.of(rows)
     whole = {row["file"]: place for place, row in enumerate(rows) if row["kind"] == "whole"}
     made = [place for place, row in enumerate(rows) if row["kind"] not in ("whole", "tile")]
+    if not made:
+        return
     original = np.array([whole[rows[place]["file"]] for place in made], np.int64)
     copies = np.array(made, np.int64)
     apart = np.bitwise_count(codes.phash[original] ^ codes.phash[copies])
