@@ -7,7 +7,8 @@
 `dedup.hashes=canonical` is for), and crops of 3 to 8 %. Of each, the distance of its 64-bit hash
 from that of its original, and whether the 256-bit hash and the shape confirm the pair.
 
-**False**: pairs of pictures from two files. Large ones are cut into tiles too, which are pictures
+**False**: pairs of pictures from two files (with `--by-folder`, from two folders, if one holds a
+family of variants). Large ones are cut into tiles too, which are pictures
 of their own; only those from different files are compared, and none that `blank` would reject.
 A candidate costs a look at its 256-bit hash. One that is confirmed loses a picture if it is false:
 `--show` writes these pairs down, for whether two files show one thing is for a person to say.
@@ -65,12 +66,14 @@ class Work:
 
     Attributes:
         number: Its place among all.
+        family: Files of one are not compared.
         path: The file.
         tiles: Tiles that are cut from it at most.
         variants: Places in `MADE` of the copies that are made of it.
     """
 
     number: int
+    family: int
     path: Path
     tiles: int
     variants: tuple[int, ...]
@@ -115,6 +118,7 @@ def _row(work: Work, kind: str, data: bytes, at: str = "") -> Row:
     found = hashes.measure(picture, None)
     return {
         "file": work.number,
+        "family": work.family,
         "name": f"{work.path}{at}",
         "kind": kind,
         "phash": found["phash"],
@@ -131,7 +135,7 @@ class Codes:
     phash: NDArray[np.uint64]
     hash256: NDArray[np.uint64]
     size: NDArray[np.int64]
-    file: NDArray[np.int64]
+    family: NDArray[np.int64]
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> "Codes":
@@ -141,7 +145,7 @@ class Codes:
             np.array([row["phash"] for row in rows], np.uint64),
             wide.astype(np.uint64).reshape(-1, 4),
             np.array([row["size"] for row in rows], np.int64),
-            np.array([row["file"] for row in rows], np.int64),
+            np.array([row["family"] for row in rows], np.int64),
         )
 
     def confirmed(self, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -163,7 +167,7 @@ def near(codes: Codes) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
         rest = slice(start, None)
         block = slice(start, start + BLOCK)
         apart = np.bitwise_count(codes.phash[block, None] ^ codes.phash[None, rest])
-        other = codes.file[block, None] < codes.file[None, rest]  # rows are in the files' order
+        other = codes.family[block, None] < codes.family[None, rest]  # rows are in their order
         compared += int(np.count_nonzero(other))
         found = np.argwhere(other & (apart <= FURTHEST))
         pairs.append(found + start)
@@ -224,6 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("--pictures", type=Path, action="append", required=True, help="a folder")
     command.add_argument("--tiles", type=int, default=100, help="cut from a picture at most")
     command.add_argument("--copied", type=int, default=100, help="files that copies are made of")
+    command.add_argument("--by-folder", action="store_true", help="a folder holds one family")
     command.add_argument("--show", type=Path, help="write the confirmed pairs of two files here")
     command.add_argument("--workers", type=int, default=2, help="processes; default 2")
     options = command.parse_args(arguments)
@@ -238,12 +243,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.quick:
         paths = paths[:: max(1, len(paths) // 20)]
     step = max(1, len(paths) // max(1, options.copied))
+    folders = {folder: number for number, folder in enumerate(sorted({p.parent for p in paths}))}
     places = tuple(range(0, len(MADE), 8 if options.quick else 1))
     work = [
-        Work(number, path, options.tiles, places if options.copied and number % step == 0 else ())
+        Work(
+            number,
+            folders[path.parent] if options.by_folder else number,
+            path,
+            options.tiles,
+            places if options.copied and number % step == 0 else (),
+        )
         for number, path in enumerate(paths)
     ]
-    rows = list(spread(measured, work, options.workers))
+    rows = sorted(spread(measured, work, options.workers), key=lambda row: int(row["family"]))
     show: list[str] = []
     found = []
     for name, kind in (("files", "whole"), ("tiles", "tile")):

@@ -37,10 +37,10 @@ class Limits:
     Attributes:
         max_pixels: Width times height. Half as many are allowed in CMYK, WebP, AVIF, HEIF and
             JPEG 2000, which take more memory a pixel. Measured at the default, all views and
-            signals, 9 kinds of files (neither HEIF nor JPEG 2000): a process of 0.25 GB grows to
-            0.6 to 0.82 GB and takes 1 to 3.1 s of one core. Beside the process and the file these
-            are 11 bytes a pixel in a progressive JPEG, 10 in a baseline
-            one, 10 in PNG, GIF, BMP and TIFF, 14 in CMYK, 12 in AVIF, 18 in WebP.
+            signals, 11 kinds of files: a process of 0.25 GB grows to 0.6 to 0.92 GB and takes 1 to
+            3.1 s of one core. Beside the process and the file these are 11 bytes a pixel in a
+            progressive JPEG, 10 in a baseline one, 10 in PNG, GIF, BMP and TIFF, 14 in CMYK, 12 in
+            AVIF and HEIF, 18 in WebP, 25 in a transparent JPEG 2000.
         max_bytes: Size of the file.
         max_aspect: Long side over short side.
     """
