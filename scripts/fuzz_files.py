@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from contextlib import suppress
 from functools import cache
 
 import cv2
@@ -13,6 +14,7 @@ from PIL import Image, ImageCms
 from nucleus_data.world.damage import png_chunk
 
 JPEG, PNG, WEBP, GIF, TIFF, BMP, AVIF = "JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"
+JP2, HEIF = "JPEG2000", "HEIF"
 
 
 def _saved(image: Image.Image, form: str, **options: object) -> bytes:
@@ -96,7 +98,22 @@ def valid_files() -> list[tuple[str, bytes]]:
             _saved(rgba, AVIF, speed=10, icc_profile=icc, exif=exif.tobytes()),
             _saved(rgb, AVIF, speed=10, **more),
         ],
+        "jp2": [
+            _saved(rgb, JP2),
+            _saved(large, JP2, no_jp2=True, tile_size=(128, 128)),
+            _saved(rgba, JP2, irreversible=True, quality_mode="rates", quality_layers=[20, 5]),
+            _saved(Image.fromarray(deep[..., 0].copy()), JP2),
+        ],
     }
+    with suppress(ImportError):
+        from pillow_heif import register_heif_opener  # an extra
+
+        register_heif_opener()
+        files["heif"] = [
+            _saved(rgb, HEIF),
+            _saved(rgba, HEIF, icc_profile=icc, exif=exif.tobytes()),
+            _saved(rgb, HEIF, **more),
+        ]
     return [
         (f"{form}.{kind}", data) for form, kinds in files.items() for kind, data in enumerate(kinds)
     ]

@@ -8,14 +8,15 @@
     picture.rgb(crop=(0, 10, 512, 522), size=(256, 256))    # training
 
 Headers come first: format by signature, dimensions against limits, frames, orientation. Then pixels
-are turned upright, laid over white, reduced to 8 bits and converted to sRGB. A damaged file is a
-`PixelError` with a reason code, never a picture with a grey lower half. Files are read only, never
-written or re-encoded.
+are turned upright, laid over white (grey, where white would hide them: `colour.ground`), reduced to
+8 bits and converted to sRGB. A damaged file is a `PixelError` with a reason code, never a picture
+with a grey lower half. A file that lacks its end alone is read, and `Header.truncated` tells. Files
+are read only, never written or re-encoded.
 
 | the file | reason codes |
 |---|---|
 | is no picture of a known kind | empty, not_an_image, unknown_format |
-| is a picture that is not read | unsupported_format, unsupported_mode |
+| is a picture that is not read | unsupported_format, unsupported_mode, needs_heif |
 | is too much | too_many_bytes, too_many_pixels, too_extreme, too_costly |
 | is broken | truncated, corrupt, damaged_data |
 
@@ -25,7 +26,7 @@ signal `mislabelled` tells.
 
 from nucleus_data.pixels.errors import PixelError, Reason
 from nucleus_data.pixels.picture import SMALL_SIDE, Header, Limits, Picture, fit, open_picture
-from nucleus_data.pixels.sniff import declared_format
+from nucleus_data.pixels.sniff import declared_format, is_picture
 from nucleus_data.pixels.thumbnail import thumbnail_jpeg
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Reason",
     "declared_format",
     "fit",
+    "is_picture",
     "open_picture",
     "thumbnail_jpeg",
 ]

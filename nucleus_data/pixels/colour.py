@@ -1,4 +1,9 @@
-"""From what a file stores to 8-bit sRGB: bit depth, palettes, alpha over white, colour profiles."""
+"""From what a file stores to 8-bit sRGB: bit depth, palettes, transparency, colour profiles.
+
+**What the picture of a transparent file is** is decided here, by `ground`, for every view and so
+for every signal, hash, vector, caption and training set: what it shows over white; over mid-grey
+where white would swallow it. Not black: dark outlines and shadows of light drawings would go.
+"""
 
 import io
 from collections.abc import Callable, Iterator
@@ -11,6 +16,10 @@ from PIL import Image, ImageCms
 from nucleus_data.pixels.errors import PixelError, Reason
 
 _BAND_PIXELS = 2**22
+WHITE, GREY = 255, 128
+# A step of 28 levels is an edge (`sharpness`); less than that from white, nothing stands out of it.
+_STANDS_OUT = 28
+_MOST_HIDDEN = 0.03  # the share of a picture that stands out of white at most, of one it swallows
 _PLAIN = ("L", "RGB", "CMYK")
 _PROFILE_SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 
@@ -18,7 +27,7 @@ _PROFILE_SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 def flatten(image: Image.Image) -> Image.Image:
     """Makes a decoded picture opaque, with 8 bits a channel.
 
-    16-bit grey is scaled (65535 becomes 255), palettes are resolved, alpha is laid over white.
+    16-bit grey is scaled (65535 becomes 255), palettes are resolved, alpha is laid over a ground.
 
     Args:
         image: A loaded picture of any mode.
@@ -32,7 +41,7 @@ def flatten(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         return _from_16_bit(image)
     if image.has_transparency_data:
-        return _over_white(image)
+        return _over_ground(image)
     if image.mode in _PLAIN:
         return image
     if image.mode in ("F", "LAB"):
@@ -49,13 +58,37 @@ def _from_16_bit(image: Image.Image) -> Image.Image:
     return canvas
 
 
-def _over_white(image: Image.Image) -> Image.Image:
+def _over_ground(image: Image.Image) -> Image.Image:
     opaque = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
-    canvas = Image.new(opaque, image.size, "white")
+    level = ground(image)
+    canvas = Image.new(opaque, image.size, level if opaque == "L" else (level,) * 3)
     for part, top in _bands(image):
         layered = part.convert("LA" if opaque == "L" else "RGBA")
         canvas.paste(layered.convert(opaque), (0, top), layered.getchannel("A"))
     return canvas
+
+
+def ground(image: Image.Image) -> int:
+    """The grey level of what a transparent picture is laid over.
+
+    Args:
+        image: A loaded picture with transparency.
+
+    Returns:
+        `WHITE`; or `GREY`, if under 3 % of the pixels would stand out of white, and over half of
+        what is drawn (weighed by its opacity) is that light itself.
+    """
+    seen, drawn, light = 0, 0, 0
+    for part, _ in _bands(image):
+        layered = part.convert("RGBA")
+        alpha = np.asarray(layered.getchannel("A"), np.uint16)
+        darkness = 255 - np.asarray(layered.convert("RGB").convert("L"), np.uint16)
+        seen += int(np.count_nonzero(alpha * darkness >= _STANDS_OUT * 255))
+        if seen >= _MOST_HIDDEN * image.width * image.height:
+            return WHITE
+        drawn += int(alpha.sum(dtype=np.int64))
+        light += int(alpha[darkness < _STANDS_OUT].sum(dtype=np.int64))
+    return GREY if 2 * light > drawn else WHITE
 
 
 def _bands(image: Image.Image) -> Iterator[tuple[Image.Image, int]]:

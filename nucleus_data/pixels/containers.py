@@ -7,7 +7,9 @@ Python. Each bound here is far above what encoders write, and keeps opening belo
 
 import struct
 import zlib
+from typing import NamedTuple
 
+from nucleus_data.pixels.ends import with_end
 from nucleus_data.pixels.errors import PixelError, Reason
 
 MAX_PNG_CHUNKS = 2**16
@@ -25,16 +27,26 @@ _TIFF_BLOBS = (1, 2, 6, 7)
 _TIFF_SIZES = {256: 0, 257: 0, 258: 1, 259: 1, 277: 1, 278: 2**32 - 1, 322: 0, 323: 0}
 
 
-def prepare(data: bytes, file_format: str) -> tuple[bytes, int | None]:
+class Prepared(NamedTuple):
+    """A file that may be given to its decoder.
+
+    Attributes:
+        data: What the decoder should get.
+        frames: The number of frames or pages; None where the decoder knows it from the header.
+        truncated: Whether the file ends early, though all pixels of its first frame may be there.
+    """
+
+    data: bytes
+    frames: int | None
+    truncated: bool
+
+
+def prepare(data: bytes, file_format: str) -> Prepared:
     """Checks a file, and takes its first frame out where counting frames is a container's affair.
 
     Args:
         data: The whole file.
         file_format: As `sniff` names it.
-
-    Returns:
-        What the decoder should get, and the number of frames or pages; None where the decoder
-        knows it from the header.
 
     Raises:
         PixelError: TOO_COSTLY, TRUNCATED or CORRUPT.
@@ -42,15 +54,17 @@ def prepare(data: bytes, file_format: str) -> tuple[bytes, int | None]:
     if file_format == "gif":
         return first_gif_frame(data)
     if file_format == "tiff":
-        return data, check_tiff(data)
+        pages, truncated = check_tiff(data)
+        return Prepared(data, pages, truncated)
     if file_format == "png":
         png_data_chunks(data)
     elif file_format == "bmp":
         _check_bmp(data)
-    return data, None
+    readable = with_end(data, file_format)
+    return Prepared(readable.data, None, readable.truncated)
 
 
-def first_gif_frame(data: bytes) -> tuple[bytes, int]:
+def first_gif_frame(data: bytes) -> Prepared:
     """A GIF of the first frame alone, without comments, and how many frames there are.
 
     Raises:
@@ -86,7 +100,8 @@ def first_gif_frame(data: bytes) -> tuple[bytes, int]:
     if not first:
         ended = at < len(data)
         raise PixelError(Reason.CORRUPT if ended else Reason.TRUNCATED, "a GIF without a frame")
-    return head + first + (b";" if at <= len(data) or frames > 1 else b""), frames
+    ended = at <= len(data) or frames > 1
+    return Prepared(head + first + (b";" if ended else b""), frames, at >= len(data))
 
 
 def _gif_colours(flags: int) -> int:
@@ -130,8 +145,10 @@ def check_png_data(data: bytes) -> None:
             raise PixelError(Reason.DAMAGED_DATA, f"the checksum of IDAT at {start - 8} is wrong")
 
 
-def check_tiff(data: bytes) -> int:
-    """The number of pages of a TIFF, at most `MAX_TIFF_PAGES`.
+def check_tiff(data: bytes) -> tuple[int, bool]:
+    """The number of pages of a TIFF, at most `MAX_TIFF_PAGES`, and whether it ends early.
+
+    It does if a tag of the first page, or another page, lies behind its end.
 
     Raises:
         PixelError: TOO_COSTLY, if a tag of the first page holds more than `MAX_TIFF_VALUES`
@@ -143,9 +160,9 @@ def check_tiff(data: bytes) -> int:
     offset, count, entry = ("Q", "Q", 20) if big else ("I", "H", 12)
     try:
         (at,) = struct.unpack_from(order + offset, data, 8 if big else 4)
-        _check_tiff_tags(data, at, order, big)
+        truncated = _check_tiff_tags(data, at, order, big)
     except (struct.error, OverflowError):  # places behind the end; the decoder says so
-        return 1
+        return 1, True
     seen: set[int] = set()
     while at and at not in seen and len(seen) < MAX_TIFF_PAGES:
         try:
@@ -153,20 +170,21 @@ def check_tiff(data: bytes) -> int:
             after = at + struct.calcsize("<" + count) + entries * entry
             following = struct.unpack_from(order + offset, data, after)[0]
         except (struct.error, OverflowError):
-            following = 0
+            following, truncated = 0, True
         seen.add(at)
         at = following
-    return max(1, len(seen))
+    return max(1, len(seen)), truncated
 
 
-def _check_tiff_tags(data: bytes, at: int, order: str, big: bool) -> None:
-    """Refuses a page whose tags count more values than a picture needs."""
+def _check_tiff_tags(data: bytes, at: int, order: str, big: bool) -> bool:
+    """Refuses a page whose tags count more values than a picture needs; whether one is cut off."""
     head, layout, within = ("Q", "HHQQ", 8) if big else ("H", "HHII", 4)
     (entries,) = struct.unpack_from(order + head, data, at)
     at += struct.calcsize("<" + head)
     step = struct.calcsize("<" + layout)
     read = 0
     sizes: dict[int, int] = {}
+    cut = False
     for place in range(at, min(at + entries * step, len(data) - step + 1), step):
         tag, kind, values, start = struct.unpack_from(order + layout, data, place)
         size = values * _TIFF_BYTES.get(kind, 0)
@@ -177,11 +195,13 @@ def _check_tiff_tags(data: bytes, at: int, order: str, big: bool) -> None:
             continue
         there = max(0, len(data) - start)  # a tag that leaves the file is read up to its end
         read += min(size, there)
+        cut = cut or size > there
         if kind not in _TIFF_BLOBS and size <= there and values > MAX_TIFF_VALUES:
             raise PixelError(Reason.TOO_COSTLY, f"tag {tag} holds {values} numbers")
         if read > max(2 * len(data), 2**20):
             raise PixelError(Reason.TOO_COSTLY, f"tags hold {read} bytes of a file of {len(data)}")
     _check_tiff_parts(sizes)
+    return cut
 
 
 def _check_tiff_parts(sizes: dict[int, int]) -> None:

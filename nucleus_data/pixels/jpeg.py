@@ -31,6 +31,7 @@ _NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 _TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDD})
 _DQT = 0xDB
 _SOI, _EOI, _SOS, _APP0, _APP1, _APP2, _APP14 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xE2, 0xEE
+EOI = b"\xff\xd9"
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 _JFIF = b"\xff\xe0\x00\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0"
 
@@ -55,9 +56,11 @@ class JpegHeader(NamedTuple):
         icc: The colour profile, or None.
         quantisation: The quantisation table of the first component, as in the file: 64 factors of
             one or of two bytes, in zigzag order; None if it is missing.
+        sequential: Whether each scan has all there is of its components (it is not progressive).
         one_scan: Whether all that is decoded is in the first scan.
         core: The first bytes of the same picture without its metadata.
         scan: Where the first scan's marker is; `core + data[scan:]` is the picture.
+        truncated: Whether the file has no end marker; all its pixels may be there nevertheless.
     """
 
     width: int
@@ -66,9 +69,11 @@ class JpegHeader(NamedTuple):
     exif: bytes | None
     icc: bytes | None
     quantisation: bytes | None
+    sequential: bool
     one_scan: bool
     core: bytes
     scan: int
+    truncated: bool
 
 
 def read_jpeg_header(data: bytes) -> JpegHeader:
@@ -113,11 +118,15 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
                 exif,
                 icc=b"".join(profile[key] for key in sorted(profile)) or None,
                 quantisation=_quantisation(tables, frame.table),
+                sequential=frame.sequential,
                 one_scan=frame.sequential and data[at + 2 : at + 3] == frame.components,
                 core=b"".join(core),
                 scan=at - 2,
+                truncated=_ends_early(data, at - 2),
             )
         end = at + int.from_bytes(data[at : at + 2], "big")
+        if len(data) < at + 2:
+            raise PixelError(Reason.TRUNCATED, "the file ends in its header")
         if end < at + 2:
             raise PixelError(Reason.CORRUPT, f"segment 0x{marker:02x} of no length")
         if end > len(data):
@@ -198,6 +207,64 @@ def _next_scan(data: bytes, at: int) -> int:
         if found[1][0] == _SOS:
             return at
     raise PixelError(Reason.TOO_COSTLY, f"more than {MAX_SEGMENTS} segments between two scans")
+
+
+def _ends_early(data: bytes, at: int) -> bool:
+    """Whether no end marker follows, given the place of the first scan's marker."""
+    if data.endswith(EOI):
+        return False
+    for _ in range(MAX_SEGMENTS):
+        found = _SCAN_MARKER.search(data, at)
+        if found is None:
+            return True
+        if found[1][0] == _EOI:
+            return False
+        at = found.end()
+        if found[1][0] != 0x01:
+            at += int.from_bytes(data[at : at + 2], "big")
+    return False
+
+
+def check_cut(data: bytes, header: JpegHeader) -> None:
+    """Refuses a JPEG without its end if a whole scan of it may be missing, or be zeros.
+
+    An end between two scans of a progressive picture decodes without a word, to a coarser one. So
+    does a tail of zeros, where the file's place on the disk was never written.
+
+    Raises:
+        PixelError: TRUNCATED.
+    """
+    if data.endswith(b"\0\0"):
+        raise PixelError(Reason.TRUNCATED, "no end marker, but zeros")
+    missing = {(part, k) for part in _scanned(header.core) for k in range(64)}
+    at = header.scan
+    for _ in range(MAX_SCANS):
+        following = _next_scan(data, at)
+        if not 0 < following <= len(data):  # no further scan, or its header is cut
+            break
+        # The scan's header ends there; a component is named by one byte and its tables by another.
+        bits = data[following - 1] & 15
+        first, last = data[following - 3], data[following - 2]
+        scan = data.rfind(b"\xff\xda", at, following)
+        parts = data[scan + 5 : following - 3 : 2]
+        if not header.sequential:
+            missing -= {(part, k) for part in parts for k in range(first, last + 1) if not bits}
+        else:
+            missing -= {(part, k) for part in parts for k in range(64)}
+        at = following
+    if missing:
+        raise PixelError(Reason.TRUNCATED, "no end marker, and scans are missing")
+
+
+def _scanned(core: bytes) -> list[int]:
+    """The names of the components, by the frame's header."""
+    at = 2
+    while at + 4 <= len(core):
+        end = at + 2 + int.from_bytes(core[at + 2 : at + 4], "big")
+        if core[at + 1] in _SOF:
+            return list(core[at + 10 : end : 3])
+        at = end
+    return []
 
 
 def without_padding(data: bytes, scan: int, message: str) -> bytes | None:

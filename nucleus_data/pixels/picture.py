@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
+from nucleus_data.pixels.boxes import read_jp2
 from nucleus_data.pixels.colour import by_bands, to_srgb
 from nucleus_data.pixels.containers import webp_size
 from nucleus_data.pixels.errors import PixelError, Reason
@@ -23,7 +24,7 @@ from nucleus_data.pixels.sources import (
 )
 
 SMALL_SIDE = 256
-_HEAVY_FORMATS = ("avif", "webp")  # twice the memory a pixel
+_HEAVY_FORMATS = ("avif", "webp", "heif", "jp2")  # twice the memory a pixel
 
 Box = tuple[float, float, float, float]
 Found = TypeVar("Found")
@@ -34,11 +35,12 @@ class Limits:
     """What is refused by the header alone, before any pixel is decoded.
 
     Attributes:
-        max_pixels: Width times height. Half as many are allowed in CMYK, WebP and AVIF, which take
-            more memory a pixel. Measured at the default, all views and signals, 9 kinds of files: a
-            process of 0.25 GB grows to 0.6 to 0.82 GB and takes 1 to 3.1 s of one core. Beside the
-            process and the file these are 11 bytes a pixel in a progressive JPEG, 10 in a baseline
-            one, 10 in PNG, GIF, BMP and TIFF, 14 in CMYK, 12 in AVIF, 18 in WebP.
+        max_pixels: Width times height. Half as many are allowed in CMYK, WebP, AVIF, HEIF and
+            JPEG 2000, which take more memory a pixel. Measured at the default, all views and
+            signals, 11 kinds of files: a process of 0.25 GB grows to 0.6 to 0.92 GB and takes 1 to
+            3.1 s of one core. Beside the process and the file these are 11 bytes a pixel in a
+            progressive JPEG, 10 in a baseline one, 10 in PNG, GIF, BMP and TIFF, 14 in CMYK, 12 in
+            AVIF and HEIF, 18 in WebP, 25 in a transparent JPEG 2000.
         max_bytes: Size of the file.
         max_aspect: Long side over short side.
     """
@@ -56,7 +58,7 @@ class Header:
     """What a file says of itself, and what was found in it.
 
     Attributes:
-        format: By its signature: jpeg, png, webp, avif, gif, bmp or tiff.
+        format: By its signature: jpeg, png, webp, avif, gif, bmp, tiff, heif or jp2.
         width: Pixels, after the EXIF orientation is applied.
         height: Pixels, after the EXIF orientation is applied.
         mode: Pillow's name of the stored mode: RGB, L, CMYK, P, RGBA, I;16...
@@ -64,10 +66,13 @@ class Header:
             show the first.
         orientation: EXIF orientation as stored, 1 to 8.
         has_icc: Whether a colour profile is embedded (even one that is of no use).
-        has_alpha: Whether anything may be transparent; the views lay it over white.
+        has_alpha: Whether anything may be transparent; the views lay it over a ground
+            (`colour.ground`).
         quantisation: Of a JPEG: the quantisation table of its first component, 64 factors of one or
             of two bytes, in zigzag order; None for other formats.
         bytes: Size of the file.
+        truncated: Whether the file ends before its own end (a marker, or the size that it tells).
+            If a view can be decoded, all pixels of the first frame are there all the same.
     """
 
     format: str
@@ -80,6 +85,7 @@ class Header:
     has_alpha: bool
     quantisation: bytes | None
     bytes: int
+    truncated: bool
 
 
 class Picture:
@@ -273,13 +279,22 @@ def open_picture(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Picture:
     size = webp_size(data) if file_format == "webp" else None
     if size is not None:
         _check_size(*size, limits, "webp")
-    image, frames = open_file(data, file_format)
+    jp2 = read_jp2(data) if file_format == "jp2" else None
+    if jp2 is not None:
+        _check_size(*jp2.size, limits, "jp2")
+    opened = open_file(data, file_format)
+    image = opened.image
     exif, icc = image.info.get("exif"), image.info.get("icc_profile")
     size = image.size
-    if file_format == "tiff":
-        # Pillow turns a TIFF upright by itself, and gives the size after that.
-        orientation = _tiff_orientation(image)
-        turn = 1
+    if jp2 is not None:
+        if size != jp2.size:
+            raise PixelError(Reason.CORRUPT, f"{size} in its header, {jp2.size} in its codestream")
+        orientation, icc = jp2.orientation, jp2.icc
+        turn = orientation
+    elif file_format in ("tiff", "heif"):
+        # Pillow turns a TIFF upright by itself, libheif a HEIF, and the size is that after it.
+        stored = _tiff_orientation(image) if file_format == "tiff" else _heif_orientation(image)
+        orientation, turn = stored, 1
     else:
         orientation = turn = read_orientation(exif if isinstance(exif, bytes) else None)
     width, height = size[::-1] if swaps_sides(turn) else size
@@ -289,14 +304,15 @@ def open_picture(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Picture:
         width=width,
         height=height,
         mode=image.mode,
-        frames=frames,
+        frames=opened.frames,
         orientation=orientation,
         has_icc=bool(icc),
         has_alpha=image.has_transparency_data,
         quantisation=None,
         bytes=len(data),
+        truncated=opened.truncated,
     )
-    source = PillowSource(image, file_format, data)
+    source = PillowSource(opened, file_format, data)
     return Picture(header, data, source, turn, icc if isinstance(icc, bytes) and icc else None)
 
 
@@ -319,8 +335,15 @@ def _open_jpeg(data: bytes, limits: Limits) -> Picture:
         has_alpha=False,
         quantisation=jpeg.quantisation,
         bytes=len(data),
+        truncated=jpeg.truncated,
     )
     return Picture(header, data, JpegSource(data, jpeg), orientation, jpeg.icc)
+
+
+def _heif_orientation(image: Image.Image) -> int:
+    """The orientation that a HEIF's EXIF block names, which its own turns stand for."""
+    value = image.info.get("original_orientation")
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _tiff_orientation(image: Image.Image) -> int:

@@ -7,6 +7,9 @@ _EXTENSIONS = {
     "jpeg": "jpeg",
     "jpe": "jpeg",
     "jfif": "jpeg",
+    "pjpeg": "jpeg",
+    "pjp": "jpeg",
+    "mpo": "jpeg",
     "png": "png",
     "apng": "png",
     "webp": "webp",
@@ -16,6 +19,15 @@ _EXTENSIONS = {
     "dib": "bmp",
     "tif": "tiff",
     "tiff": "tiff",
+    "heic": "heif",
+    "heif": "heif",
+    "hif": "heif",
+    "jp2": "jp2",
+    "j2k": "jp2",
+    "j2c": "jp2",
+    "jpc": "jp2",
+    "jpf": "jp2",
+    "jpx": "jp2",
 }
 
 _SIGNATURES = (
@@ -27,12 +39,12 @@ _SIGNATURES = (
     (b"MM\0*", "tiff"),
     (b"II+\0", "tiff"),
     (b"MM\0+", "tiff"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "jp2"),
+    (b"\xff\x4f\xff\x51", "jp2"),
 )
 _UNSUPPORTED = (
     (b"\xff\x0a", "JPEG XL"),
     (b"\0\0\0\x0cJXL ", "JPEG XL"),
-    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
-    (b"\xff\x4f\xff\x51", "JPEG 2000"),
     (b"qoif", "QOI"),
     (b"8BPS", "Photoshop"),
     (b"\0\0\1\0", "ICO"),
@@ -51,7 +63,6 @@ _OTHER_FILES = (
 )
 _BMP_HEADER_BYTES = (12, 40, 52, 56, 64, 108, 124)
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-_BOXES = (b"ftyp", b"meta", b"mdat", b"moov", b"free", b"skip", b"uuid")
 # Bytes that no text holds: the control characters but tab, line feed, form feed, return, escape.
 _NOT_TEXT = frozenset(range(32)) - {9, 10, 12, 13, 27}
 
@@ -77,7 +88,7 @@ def sniff(data: bytes) -> str:
         data: The file; its first 512 bytes are looked at.
 
     Returns:
-        One of jpeg, png, webp, avif, gif, bmp, tiff.
+        One of jpeg, png, webp, avif, gif, bmp, tiff, heif, jp2.
 
     Raises:
         PixelError: EMPTY, NOT_AN_IMAGE, UNKNOWN_FORMAT or UNSUPPORTED_FORMAT.
@@ -111,37 +122,21 @@ def sniff(data: bytes) -> str:
     raise PixelError(Reason.UNKNOWN_FORMAT, f"starting {head[:16].hex(' ')}")
 
 
-def promised_bytes(data: bytes, file_format: str) -> int:
-    """How long a file is by its own account, where its container says so.
-
-    Args:
-        data: The file, perhaps cut.
-        file_format: As `sniff` names it.
-
-    Returns:
-        For WebP the RIFF size; for AVIF the end of the last box begun; 0 for others.
-    """
-    if file_format == "webp":
-        return int.from_bytes(data[4:8], "little") + 8
-    if file_format != "avif":
-        return 0
-    end = 0
-    while end + 16 <= len(data) and data[end + 4 : end + 8] in _BOXES:  # not garbage at the end
-        size = int.from_bytes(data[end : end + 4], "big")
-        if size == 1:  # a 64-bit size follows the type
-            size = int.from_bytes(data[end + 8 : end + 16], "big")
-        if size < 8:  # 0: up to the end of the file; others are damage, for the decoder to report
-            return 0
-        end += size
-    return end
+def is_picture(head: bytes) -> bool:
+    """Whether a file begins as one of a format that is read, given its first 512 bytes."""
+    try:
+        sniff(head)
+    except PixelError:
+        return False
+    return True
 
 
 def _sniff_ftyp(head: bytes) -> str:
-    """ISO base media files: AVIF, its cousin HEIC, or a video."""
+    """ISO base media files: AVIF, its cousins HEIC and HEIF, or a video."""
     size = min(int.from_bytes(head[:4], "big"), len(head))
     brands = [head[8:12], *(head[i : i + 4] for i in range(16, size, 4))]
     if b"avif" in brands or b"avis" in brands:
         return "avif"
     if any(brand in _HEIF_BRANDS for brand in brands):
-        raise PixelError(Reason.UNSUPPORTED_FORMAT, "HEIF")
+        return "heif"
     raise PixelError(Reason.NOT_AN_IMAGE, f"a media file of brand {brands[0]!r}")

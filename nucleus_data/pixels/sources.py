@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import simplejpeg
@@ -24,6 +24,7 @@ from PIL import (
     GifImagePlugin,
     Image,
     ImageFile,
+    Jpeg2KImagePlugin,
     JpegImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
@@ -34,8 +35,7 @@ from nucleus_data.pixels.colour import by_bands, flatten
 from nucleus_data.pixels.containers import check_png_data, prepare
 from nucleus_data.pixels.errors import PixelError, Reason, from_decoder
 from nucleus_data.pixels.holes import check_holes
-from nucleus_data.pixels.jpeg import JpegHeader, check_scans, without_padding
-from nucleus_data.pixels.sniff import promised_bytes
+from nucleus_data.pixels.jpeg import EOI, JpegHeader, check_cut, check_scans, without_padding
 
 # The plugins by name and not `Image.open`: it tries others on damage, turns a phone's JPEG with a
 # gain map into an "MPO" of two frames, and has a process-wide bomb limit beside ours.
@@ -47,6 +47,7 @@ _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "gif": GifImagePlugin.GifImageFile,
     "bmp": BmpImagePlugin.BmpImageFile,
     "tiff": TiffImagePlugin.TiffImageFile,
+    "jp2": Jpeg2KImagePlugin.Jpeg2KImageFile,
 }
 # DCT scalings with fast code in libjpeg-turbo, each an average over a square of pixels.
 _JPEG_FACTORS = (8, 4, 2)
@@ -101,26 +102,49 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def open_file(data: bytes, file_format: str) -> tuple[ImageFile.ImageFile, int]:
+class Opened(NamedTuple):
+    """A file whose header is read.
+
+    Attributes:
+        image: The lazy picture.
+        frames: Its number of frames, of pages in a TIFF, of pictures in a HEIF.
+        truncated: Whether the file ends early, as `Header.truncated`.
+    """
+
+    image: ImageFile.ImageFile
+    frames: int
+    truncated: bool
+
+
+def _plugin(file_format: str) -> type[ImageFile.ImageFile]:
+    """Pillow's reader of a format. Raises PixelError if it is in an extra that is missing."""
+    if file_format != "heif":
+        return _PLUGINS[file_format]
+    try:
+        from pillow_heif import HeifImageFile  # an extra
+    except ImportError:
+        raise PixelError(
+            Reason.NEEDS_HEIF, "HEIC is read by the extra heif: pip install 'nucleus-data[heif]'"
+        ) from None
+    plugin: type[ImageFile.ImageFile] = HeifImageFile
+    return plugin
+
+
+def open_file(data: bytes, file_format: str) -> Opened:
     """Reads a header with Pillow. No pixel is decoded.
 
     Args:
         data: The whole file.
         file_format: As `sniff` names it.
 
-    Returns:
-        The lazy picture and its number of frames (of pages, in a TIFF).
-
     Raises:
-        PixelError: TOO_MANY_PIXELS, TOO_COSTLY, TRUNCATED or CORRUPT.
+        PixelError: TOO_MANY_PIXELS, TOO_COSTLY, TRUNCATED, CORRUPT or NEEDS_HEIF.
     """
-    promised = promised_bytes(data, file_format)
-    if promised > len(data):
-        raise PixelError(Reason.TRUNCATED, f"{len(data)} bytes, its container says {promised}")
-    readable, frames = prepare(data, file_format)
+    plugin = _plugin(file_format)
+    readable, frames, truncated = prepare(data, file_format)
     try:
         with _quiet():
-            image = _PLUGINS[file_format](io.BytesIO(readable))
+            image = plugin(io.BytesIO(readable))
             if frames is None:
                 frames = int(getattr(image, "n_frames", 1))
     except MemoryError:
@@ -128,8 +152,8 @@ def open_file(data: bytes, file_format: str) -> tuple[ImageFile.ImageFile, int]:
     except Image.DecompressionBombError as error:  # a plugin that must allocate to read the header
         raise PixelError(Reason.TOO_MANY_PIXELS, str(error)) from error
     except Exception as error:  # plugins raise a dozen types on damaged headers
-        raise from_decoder(error, f"reading the {file_format} header") from error
-    return image, frames
+        raise from_decoder(error, f"reading the {file_format} header", truncated) from error
+    return Opened(image, frames, truncated)
 
 
 def _luma(image: Image.Image) -> Pixels:
@@ -149,11 +173,12 @@ def _channels(image: Image.Image) -> Pixels:
 class PillowSource:
     """A file that Pillow decodes, whole and once."""
 
-    def __init__(self, image: ImageFile.ImageFile, file_format: str, data: bytes) -> None:
-        self._lazy: ImageFile.ImageFile | None = image
+    def __init__(self, opened: Opened, file_format: str, data: bytes) -> None:
+        self._lazy: ImageFile.ImageFile | None = opened.image
+        self._truncated = opened.truncated
         self._data = data
         self._format = file_format
-        self._size = image.size
+        self._size = opened.image.size
 
     def image(self, width: int, height: int) -> tuple[Image.Image, int]:
         """The picture at its full size, and 1."""
@@ -183,7 +208,7 @@ class PillowSource:
         except MemoryError:
             raise
         except Exception as error:  # codecs raise a dozen types on damage
-            raise from_decoder(error, f"decoding {self._format}") from error
+            raise from_decoder(error, f"decoding {self._format}", self._truncated) from error
         if flat.size != self._size:
             raise PixelError(Reason.CORRUPT, f"decodes to {flat.size}, header says {self._size}")
         return flat
@@ -201,6 +226,7 @@ class JpegSource:
         self._data = data
         self._size = (header.width, header.height)
         self._mode = header.mode
+        self._header = header
         self._core, self._scan = header.core, header.scan
         self._checked = False
         if self._scan > _MAX_METADATA:
@@ -249,12 +275,19 @@ class JpegSource:
 
     @cached_property
     def _pillow(self) -> PillowSource:
-        return PillowSource(open_file(self._data, "jpeg")[0], "jpeg", self._data)
+        # Without the end that was given to it: Pillow would paint grey over what is missing.
+        ours = self._header.truncated and self._checked
+        data = self._data.removesuffix(EOI) if ours else self._data
+        return PillowSource(open_file(data, "jpeg"), "jpeg", data)
 
     def _decode(self, space: str, factor: int, scratch: bool = False) -> Pixels:
         """Stored pixels; with `scratch`, they may be gone when the next picture is decoded."""
         if not self._checked:
             check_holes(self._data, self._core, self._scan)
+            if self._header.truncated:
+                check_cut(self._data, self._header._replace(scan=self._scan))
+                # If more than the end is missing, libjpeg-turbo meets it too early, and says so.
+                self._data += EOI[self._data.endswith(EOI[:1]) :]
             self._checked = True
         width, height = (-(-side // factor) for side in self._size)
         fits = scratch and len(space) * width * height <= _SCRATCH_BYTES
@@ -267,7 +300,7 @@ class JpegSource:
     def _strictly(self, space: str, width: int, height: int, place: Pixels | None) -> Pixels:
         """Stops at any objection of libjpeg-turbo that stays when what is harmless is cut away."""
         # Twice: libjpeg-turbo does not count the padding that it has read ahead.
-        padding = (self._without_padding,) * 2
+        padding = () if self._header.truncated else (self._without_padding,) * 2
         for cure in (self._without_metadata, *padding, None):
             try:
                 return simplejpeg.decode_jpeg(
@@ -283,9 +316,10 @@ class JpegSource:
                 message = str(error)
                 if cure is None or not cure(message):
                     break
-        if message.startswith("Premature end"):
+        damaged = message.startswith(_DAMAGE)
+        if message.startswith("Premature end") or (damaged and self._header.truncated):
             raise PixelError(Reason.TRUNCATED, message)
-        if message.startswith(_DAMAGE):
+        if damaged:
             raise PixelError(Reason.DAMAGED_DATA, message)
         raise _NotForTurbo(message)
 

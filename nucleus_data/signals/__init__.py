@@ -11,7 +11,7 @@ named in the configuration as `package.module` or `package.module:attribute`:
 
 | group | view | signals |
 |---|---|---|
-| `file` | header | format, size, mode, frames, orientation, profile, alpha |
+| `file` | header | format, size, mode, frames, orientation, profile, alpha, a missing end |
 | `tone` | small | brightness, contrast, clipping, entropy, saturation |
 | `detail` | luma_full | Laplacian variance, share of high frequencies |
 | `hash` | small | 64-bit perceptual hash, 256-bit DCT hash |

@@ -128,7 +128,7 @@ def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
 
 group = SignalGroup(
     name="canonical",
-    version=2,
+    version=3,
     schema=pa.schema(
         [
             ("canonical_phash", pa.uint64()),

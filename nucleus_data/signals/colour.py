@@ -52,7 +52,7 @@ def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
 
 group = SignalGroup(
     name="colour",
-    version=2,
+    version=3,
     schema=pa.schema(
         [
             ("luma_p1", pa.uint8()),

@@ -122,7 +122,7 @@ def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
 
 group = SignalGroup(
     name="compression",
-    version=3,
+    version=4,
     schema=pa.schema(
         [
             ("jpeg_quality", pa.int8()),

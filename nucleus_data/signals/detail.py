@@ -64,7 +64,7 @@ def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
 
 group = SignalGroup(
     name="detail",
-    version=3,
+    version=4,
     schema=pa.schema(
         [("laplacian_variance", pa.float32()), ("high_frequency_share", pa.float32())]
     ),

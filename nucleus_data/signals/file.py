@@ -2,7 +2,7 @@
 
 | column | range | meaning |
 |---|---|---|
-| format | - | by signature: jpeg, png, webp, avif, gif, bmp, tiff |
+| format | - | by signature: jpeg, png, webp, avif, gif, bmp, tiff, heif, jp2 |
 | declared | - | the format that the file name's extension promises; null without a known one |
 | mislabelled | - | whether `declared` is another than `format` |
 | width, height | 1.. pixels | orientation applied |
@@ -10,6 +10,7 @@
 | frames | 1..10,000 | of an animation, pages of a TIFF; 1 for a still picture |
 | orientation | 1..8 | EXIF 2.32, tag 274, as stored |
 | has_icc, has_alpha | - | an embedded colour profile; possible transparency |
+| truncated | - | the file ends before its end marker or size; all pixels are there all the same |
 | bytes | 1.. bytes | size of the file |
 | bytes_per_pixel | 0.. | bytes over width x height; 0.013 for 1024x768 in 10 KB |
 | aspect | 1.. | long side over short side |
@@ -38,6 +39,7 @@ def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
         "orientation": header.orientation,
         "has_icc": header.has_icc,
         "has_alpha": header.has_alpha,
+        "truncated": header.truncated,
         "bytes": header.bytes,
         "bytes_per_pixel": header.bytes / (header.width * header.height),
         "aspect": max(header.width, header.height) / min(header.width, header.height),
@@ -46,7 +48,7 @@ def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
 
 group = SignalGroup(
     name="file",
-    version=1,
+    version=2,
     schema=pa.schema(
         [
             ("format", pa.string()),
@@ -59,6 +61,7 @@ group = SignalGroup(
             ("orientation", pa.int8()),
             ("has_icc", pa.bool_()),
             ("has_alpha", pa.bool_()),
+            ("truncated", pa.bool_()),
             ("bytes", pa.int64()),
             ("bytes_per_pixel", pa.float32()),
             ("aspect", pa.float32()),

@@ -53,7 +53,7 @@ def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
 
 group = SignalGroup(
     name="hash",
-    version=2,
+    version=3,
     schema=pa.schema([("phash", pa.uint64()), ("hash256", pa.binary(32))]),
     measure=measure,
 )

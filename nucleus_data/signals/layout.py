@@ -106,7 +106,7 @@ def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
 
 group = SignalGroup(
     name="layout",
-    version=5,
+    version=6,
     schema=pa.schema(
         [
             ("border_left", pa.float32()),

@@ -118,7 +118,7 @@ def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
 
 group = SignalGroup(
     name="resampling",
-    version=1,
+    version=2,
     schema=pa.schema([("resampling", pa.float32())]),
     measure=measure,
 )

@@ -88,7 +88,7 @@ def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
 
 group = SignalGroup(
     name="sharpness",
-    version=3,
+    version=4,
     schema=pa.schema([("edge_width", pa.float32()), ("upscaling", pa.float32())]),
     measure=measure,
 )

@@ -41,7 +41,7 @@ def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
 
 group = SignalGroup(
     name="tone",
-    version=3,
+    version=4,
     schema=pa.schema(
         [
             ("luma_mean", pa.float32()),

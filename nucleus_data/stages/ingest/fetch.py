@@ -15,6 +15,7 @@ from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError
 from nucleus_data.stages.ingest.claims import Claim
 from nucleus_data.stages.ingest.http.download import download
+from nucleus_data.stages.ingest.listing.formats import stem
 from nucleus_data.stages.ingest.listing.locate import reopen
 from nucleus_data.stages.ingest.listing.spool import LOCATION, SIDECARS
 from nucleus_data.stages.ingest.sidecars import (
@@ -143,7 +144,7 @@ def beside(
         data = _sidecar(root, row["json_path"], row["json_size"], top)
         columns = {CAPTION_ERROR: MISSING} if data is None else json_columns(data, encoding)
     if row["caption_size"] is not None and row.get(CAPTION) is None:
-        path = row.get("caption_path") or row["path"].rpartition(b".")[0] + SIDECAR
+        path = row.get("caption_path") or stem(row["path"]) + SIDECAR
         data = _sidecar(root, path, row["caption_size"], top)
         found = {CAPTION_ERROR: MISSING} if data is None else caption_columns(data, encoding)
         columns = merged(columns, found)

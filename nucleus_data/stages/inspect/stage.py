@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from nucleus_data import pixels, signals
-from nucleus_data.pixels import Limits, PixelError, open_picture
+from nucleus_data.pixels import Limits, PixelError, Reason, open_picture
 from nucleus_data.runner.compiled import MESSAGE, compiles
 from nucleus_data.signals import SignalGroup, is_built_in, load_group
 from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableSpec
@@ -128,7 +128,9 @@ class Inspect(RowStage[InspectSettings]):
             picture = open_picture(row.image or b"", self._limits)
             picture.luma_full  # noqa: B018 - decodes all of it
         except PixelError as error:
-            return RowFailure(row, error.reason.value, error.detail)
+            # What an extra reads is read once it is installed.
+            missing = error.reason is Reason.NEEDS_HEIF
+            return RowFailure(row, error.reason.value, error.detail, retryable=missing)
         extension = row.columns.get(DECLARED)
         filename = f"{row.id}.{extension}" if extension else row.file
         values: dict[str, dict[str, Any]] = {}

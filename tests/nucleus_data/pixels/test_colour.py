@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageDraw
 
-from nucleus_data.pixels import Reason, open_picture
+from nucleus_data.pixels import Reason, colour, open_picture
+from nucleus_data.pixels.colour import GREY, WHITE
 from tests.support.encoded import encode, reason_of, solid
 
 
@@ -100,3 +101,56 @@ def test_useless_profiles_are_ignored():
 def test_float_pixels_have_no_white():
     data = encode(Image.new("F", (8, 8), 0.5), "TIFF")
     assert reason_of(data) is Reason.UNSUPPORTED_MODE
+
+
+def drawing(fill, share=0.3, mode="RGBA", outline=None):
+    """A disc of one colour on nothing, over a share of the picture."""
+    image = Image.new("RGBA", (200, 160), (0, 0, 0, 0))
+    radius = (share * 200 * 160 / np.pi) ** 0.5
+    box = (100 - radius, 80 - radius, 100 + radius, 80 + radius)
+    ImageDraw.Draw(image).ellipse(box, fill=fill, outline=outline)
+    return image.convert(mode)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        drawing((255, 255, 255, 255)),
+        drawing((255, 255, 255, 255), mode="LA"),
+        drawing((255, 255, 255, 255), 0.02),
+        drawing((240, 245, 235, 255), outline=(30, 30, 30, 255)),
+        drawing((255, 255, 255, 120)),
+        drawing((250, 250, 250, 255), 0.3).quantize(4),
+    ],
+)
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP"])
+def test_a_light_drawing_is_laid_over_grey_in_every_view(image, file_format):
+    options = {"lossless": True} if file_format == "WEBP" else {}
+    picture = open_picture(encode(image, file_format, **options))
+    assert picture.luma_full[0, 0] == picture.small[0, 0, 0] == picture.rgb()[0, 0, 0] == GREY
+    assert picture.luma_full[80, 100] > 180
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        drawing((200, 30, 30, 255)),
+        drawing((0, 0, 0, 255), 0.001),  # nothing much, on any ground
+        drawing((0, 0, 0, 8)),  # a faint shadow
+        drawing((255, 255, 255, 0)),  # nothing at all
+        drawing((255, 220, 0, 255)),  # yellow is seen on white
+        Image.blend(drawing((255, 255, 255, 255)), drawing((20, 20, 20, 255), 0.1), 0.5),
+    ],
+)
+def test_what_white_shows_stays_on_white(image):
+    picture = open_picture(encode(image, "PNG"))
+    assert picture.luma_full[0, 0] == picture.rgb()[0, 0, 0] == WHITE
+
+
+def test_the_ground_is_that_of_the_whole_picture_not_of_its_bands(monkeypatch):
+    image = drawing((255, 255, 255, 255))
+    half = image.copy()
+    half.paste((0, 0, 0, 255), (0, 120, 200, 160))  # a dark strip below: white shows the picture
+    monkeypatch.setattr(colour, "_BAND_PIXELS", 200 * 8)
+    assert open_picture(encode(image, "PNG")).luma_full[0, 0] == GREY
+    assert open_picture(encode(half, "PNG")).luma_full[0, 0] == WHITE

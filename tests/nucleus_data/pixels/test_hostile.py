@@ -294,6 +294,7 @@ def test_pictures_at_the_limit_stay_below_1_gb_and_5_s():
         ("lossy.x", encode(clear, "WEBP", method=0)),
         ("lossless.x", encode(clear, "WEBP", lossless=True, method=0, quality=0)),
         ("avif.x", encode(clear, "AVIF", speed=10)),
+        ("jp2.x", encode(clear, "JPEG2000", quality_mode="rates", quality_layers=[12])),
         ("gif.x", encode(rgb.quantize(16), "GIF")),
     ]
     found = fuzzed(iter(files))

@@ -1,3 +1,5 @@
+import importlib
+import importlib.util
 import io
 
 import numpy as np
@@ -26,8 +28,12 @@ SEEDS = {
         "TIFF": {"compression": "tiff_lzw"},
         "BMP": {},
         "AVIF": {},
+        "JPEG2000": {},
     }.items()
 }
+if importlib.util.find_spec("pillow_heif"):
+    importlib.import_module("pillow_heif").register_heif_opener()
+    SEEDS["HEIF"] = encode("HEIF")
 
 
 @pytest.mark.parametrize("file_format", sorted(SEEDS))

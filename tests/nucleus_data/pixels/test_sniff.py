@@ -15,6 +15,7 @@ from tests.support.encoded import encode, reason_of, solid
         ("BMP", "bmp"),
         ("TIFF", "tiff"),
         ("MPO", "jpeg"),
+        ("JPEG2000", "jp2"),
     ],
 )
 def test_formats_are_told_by_their_bytes(pillow_format, name):
@@ -42,11 +43,11 @@ def test_declared_format():
         (b"%PDF-1.4\n%\xe2\xe3", Reason.NOT_AN_IMAGE),
         (b"RIFF\x24\0\0\0WAVEfmt ", Reason.NOT_AN_IMAGE),
         (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", Reason.NOT_AN_IMAGE),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", Reason.UNSUPPORTED_FORMAT),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", Reason.CORRUPT),
         (b'<svg xmlns="http://www.w3.org/2000/svg"/>', Reason.UNSUPPORTED_FORMAT),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", Reason.UNSUPPORTED_FORMAT),
         (b"P6 2 2 255 " + bytes(12), Reason.UNSUPPORTED_FORMAT),
-        (b"\0\0\0\x0cjP  \r\n\x87\n", Reason.UNSUPPORTED_FORMAT),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", Reason.TRUNCATED),
         (b"qoif" + bytes(40), Reason.UNSUPPORTED_FORMAT),
         (bytes(range(1, 64)), Reason.UNKNOWN_FORMAT),
         (b"\xff\xd8\xff\xd8" + b"junk" * 50, Reason.CORRUPT),

@@ -17,9 +17,18 @@ def test_file():
         "orientation": 1,
         "has_icc": False,
         "has_alpha": False,
+        "truncated": False,
         "bytes": len(data),
         "bytes_per_pixel": len(data) / 7000,
         "aspect": 100 / 70,
+    }
+    cut = file.group.measure(open_picture(data[:-12]), "some.png")
+    assert cut == values | {
+        "declared": "png",
+        "mislabelled": False,
+        "truncated": True,
+        "bytes": len(data) - 12,
+        "bytes_per_pixel": (len(data) - 12) / 7000,
     }
     honest = file.group.measure(open_picture(data), "some.png")
     assert (honest["declared"], honest["mislabelled"]) == ("png", False)

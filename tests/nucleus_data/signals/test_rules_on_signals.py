@@ -17,6 +17,7 @@ from nucleus_data.world import WorldSettings
 from nucleus_data.world.expected import OWN
 from scripts import bench_rules
 from scripts.rules import measuring
+from scripts.rules.counting import decided
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 GROUPS = (colour.group, sharpness.group, compression.group, layout.group)
@@ -335,6 +336,33 @@ def test_tilings_repeat_and_scenes_do_not():
     assert layout.group.measure(picture_of(scene()), None)["repetition"] < 0.4
     ramp = np.tile(np.arange(256, dtype=np.uint8), (100, 1))
     assert layout.repetition(ramp) < 0.5
+
+
+@pytest.mark.parametrize("name", ["nano", "full"])
+def test_light_drawings_on_transparency_are_judged_on_a_ground_that_shows_them(name):
+    """No rule rejects them; those that reject what is empty still do."""
+    recipe = load_recipe(CONFIGS / f"{name}/recipe.yaml")
+    drawings = []
+    for level in (255, 246, 235):
+        image = Image.new("RGBA", (400, 300), (level, level, level, 0))
+        draw = ImageDraw.Draw(image)
+        for x in range(40, 360, 40):
+            draw.line((x, 40, 380 - x, 260), fill=(level, level, level, 255), width=5)
+        draw.ellipse((150, 100, 250, 200), fill=(level, 255, level, 255))
+        drawings.append(image)
+    empty = Image.new("RGBA", (400, 300), (255, 255, 255, 0))
+    pale = Image.new("RGB", (400, 300), "white")
+    pale.paste(drawings[0], (0, 0), drawings[0])
+    signals = recipe.section(Inspect).signals
+    rows = [
+        measuring.file_row(signals, "", "", encode(image), "x.png")
+        for image in (*drawings, empty, pale)
+    ]
+    *found, nothing, on_white = decided(rows, recipe)
+    assert found == [set()] * 3
+    assert "blank" in nothing
+    assert "blank" in on_white
+    assert len({row["phash"] for row in rows[:3]} & {rows[3]["phash"]}) == 0
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """A folder of images: every image file below it, keyed by its relative path.
 
-- An image is a file with one of `formats.IMAGE_EXTENSIONS`; all others are counted by extension.
+- An image is a file with one of `formats.IMAGE_EXTENSIONS`, or with an ending of nothing known, or
+  none, whose first bytes are an image's; all others are counted by extension.
 - Beside an image `x.jpg`, captions are `x.txt`, `x.caption`, `x.jpg.txt`, `x.jpg.caption` and the
   fields of `x.json`, `x.jpg.json`; the ending in any case. The name that holds the image's own
   ending comes first, then `.txt` before `.caption`, lower case before upper, then the alphabet.
@@ -27,7 +28,11 @@ from nucleus_data.stages.ingest.listing.formats import (
     JSON_ENDING,
     counted,
     extension,
+    hint,
     is_image,
+    is_unclear,
+    shows_image,
+    stem,
 )
 from nucleus_data.stages.ingest.listing.locate import Location, absolute
 from nucleus_data.stages.ingest.listing.spool import (
@@ -39,10 +44,11 @@ from nucleus_data.stages.ingest.listing.spool import (
     quoted,
 )
 from nucleus_data.stages.ingest.listing.sql import named
-from nucleus_data.stages.ingest.listing.walk import File, walk
+from nucleus_data.stages.ingest.listing.walk import UNREADABLE, File, heads, walk
 from nucleus_data.stages.ingest.settings import IngestSettings
 
 SIDECARS = (*CAPTION_ENDINGS, JSON_ENDING)
+_AT_ONCE = 256  # files whose first bytes are asked for together
 _TEXTS = pa.schema(
     [
         ("path", pa.binary()),
@@ -71,6 +77,7 @@ def list_folder(
     skipped: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
     metadata: list[str] = []
+    unclear: list[File] = []
     captions = settings.captions and absolute(settings.captions)
     images = Spool(folder / "images.parquet", _IMAGES)
     texts = Spool(folder / "texts.parquet", _TEXTS)
@@ -85,8 +92,13 @@ def list_folder(
                 metadata.append(name)
             elif name.lower().endswith(SIDECARS):
                 texts.add(_text(file, name))
+            elif is_unclear(name):
+                unclear.append(file)
+                if len(unclear) == _AT_ONCE:
+                    _sort_out(location, unclear, images, skipped, left_out)
             else:
                 skipped[_suffix(name)] += 1
+        _sort_out(location, unclear, images, skipped, left_out)
     notes = [f"{count} {what}" for what, count in sorted(left_out.items())]
     if not images.count:
         skipped.update(_suffix(name) for name in metadata)
@@ -106,14 +118,33 @@ def list_folder(
     return Listing(query, order="key, path", skipped=dict(skipped), notes=[*notes, *more])
 
 
+def _sort_out(
+    location: Location,
+    unclear: list[File],
+    images: Spool,
+    skipped: Counter[str],
+    left_out: Counter[str],
+) -> None:
+    """Tells by their bytes what files are whose names don't, and empties the list of them."""
+    for file, head in zip(unclear, heads(location.root, unclear), strict=True):
+        name = file.path.decode("utf-8", "surrogateescape")
+        if head is None:
+            left_out[UNREADABLE] += 1
+        elif shows_image(head):
+            images.add(_image(file, name))
+        else:
+            skipped[_suffix(name)] += 1
+    unclear.clear()
+
+
 def _image(file: File, name: str) -> dict[str, object]:
     return {
         # Names are bytes: a file system's names need not be UTF-8.
         "key": file.path.decode("utf-8", "backslashreplace"),
         "path": file.path,
         "size": file.size,
-        "extension": extension(name),
-        "stem": file.path.rpartition(b".")[0],
+        "extension": hint(name),
+        "stem": stem(file.path),
         CHANGED: file.changed,
     }
 
@@ -192,11 +223,12 @@ def _nothing(location: Location, skipped: Counter[str], notes: list[str]) -> str
     else:
         found = "the folder is empty"
     allowed = ", ".join(sorted(IMAGE_EXTENSIONS))
-    hint = " (for tars say ingest.source=…/*.tar)" if ".tar" in skipped else ""
+    tars = " (for tars say ingest.source=…/*.tar)" if ".tar" in skipped else ""
     return ". ".join(
         [
             f"ingest.source={location.uri!r}: no images; {found}",
             *notes,
-            f"Images are: {allowed}{hint}",
+            f"Images are: {allowed}, and what begins as one under a name without a known ending"
+            f"{tars}",
         ]
     )

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.ingest.listing.formats import extension, is_image
+from nucleus_data.stages.ingest.listing.formats import extension
 from nucleus_data.stages.ingest.listing.locate import Location
 from nucleus_data.stages.ingest.listing.spool import LOCATION, Listing, Spool, quoted
 from nucleus_data.stages.ingest.listing.sql import (
@@ -29,7 +29,13 @@ from nucleus_data.stages.ingest.listing.sql import (
     upstream_columns,
 )
 from nucleus_data.stages.ingest.listing.tar_walk import Member, TarWalk
-from nucleus_data.stages.ingest.listing.tars import TRUNCATED, Leftover, tar_label, tar_rows
+from nucleus_data.stages.ingest.listing.tars import (
+    TRUNCATED,
+    Leftover,
+    is_picture,
+    tar_label,
+    tar_rows,
+)
 from nucleus_data.stages.ingest.reasons import download_reason, is_retryable
 
 NEEDED = ("key", "status")
@@ -153,7 +159,7 @@ def _members(root: Store, name: str, skipped: Counter[str]) -> tuple[dict[str, M
         for member in walk.members():
             if member.problem is not None:
                 skipped["(no file)"] += 1
-            elif is_image(member.name):
+            elif is_picture(walk, member):
                 images[member.key] = member
             elif member.suffix not in (".json", ".txt"):
                 skipped[member.suffix or "(none)"] += 1

@@ -9,7 +9,13 @@ from typing import Any
 
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError, RequestError
-from nucleus_data.stages.ingest.listing.formats import extension, is_image
+from nucleus_data.stages.ingest.listing.formats import (
+    HEAD,
+    extension,
+    is_image,
+    is_unclear,
+    shows_image,
+)
 from nucleus_data.stages.ingest.settings import IngestSettings, Kind
 
 URL_LISTS = (".parquet", ".csv", ".tsv", ".txt")
@@ -182,7 +188,7 @@ def _folder(root: Store, settings: IngestSettings) -> tuple[Kind, list[str], dic
         kind = settings.kind
     elif tars:
         kind = "img2dataset" if tabled else "tars"
-        images = sum(map(is_image, names))
+        images = sum(_is_image(root, name) for name in names)
         if images:
             raise RequestError(
                 f"ingest.source={settings.source!r} holds {len(tars)} tars and {images} images. "
@@ -191,7 +197,7 @@ def _folder(root: Store, settings: IngestSettings) -> tuple[Kind, list[str], dic
     elif parquets and len(parquets) == len(names):
         kind = "urls"
     else:
-        if not any(map(is_image, names)):
+        if not any(_is_image(root, name) for name in names):
             _refuse_compressed(names, settings)
         return "folder", [], {}
     if kind in ("tars", "img2dataset"):
@@ -212,6 +218,16 @@ def _folder(root: Store, settings: IngestSettings) -> tuple[Kind, list[str], dic
     beside = [extension(name) for name in names if kind == "tars" and name not in known]
     others = Counter(f".{suffix}" if suffix else "(none)" for suffix in beside)
     return kind, files, dict(others)
+
+
+def _is_image(root: Store, name: str) -> bool:
+    """Whether what lies in a folder is an image: by its name, or by its bytes if need be."""
+    if is_image(name) or not is_unclear(name) or root.fs.isdir(root.path(name)):
+        return is_image(name)
+    try:
+        return shows_image(root.read_range(name, 0, HEAD))
+    except OSError:
+        return False
 
 
 def reopen(uri: str, storage_options: Mapping[str, Any]) -> Store:

@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from nucleus_data.stages.ingest.listing.formats import CAPTION_ENDINGS, is_image, side_file
+from nucleus_data.stages.ingest.listing.formats import CAPTION_ENDINGS, side_file, stem
 from nucleus_data.stages.ingest.listing.tar_walk import Member
 
 
@@ -40,7 +40,8 @@ class Sample:
     @property
     def stem(self) -> str:
         """The picture's name without its last ending."""
-        return self.picture.name.rpartition(".")[0]
+        name = self.picture.name.encode("utf-8", "surrogateescape")
+        return stem(name).decode("utf-8", "surrogateescape")
 
 
 @dataclass
@@ -83,7 +84,7 @@ def paired(members: Iterable[tuple[int, int, Member]]) -> Paired:
         if (side := side_file(member.name)) is not None:
             into = captions if side[1] in CAPTION_ENDINGS else jsons
             into.append(_Text(member, side[0], run))
-        elif is_image(member.name):
+        else:
             found.samples.append(Sample(member, place, run))
     _give_keys(found.samples)
     for texts, kind in ((captions, "caption"), (jsons, "json")):

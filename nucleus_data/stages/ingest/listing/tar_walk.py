@@ -102,6 +102,10 @@ class TarWalk:
         """The members that can be read."""
         return (member for member in self.members() if member.problem is None)
 
+    def head(self, member: Member, size: int) -> bytes:
+        """The first bytes of a member."""
+        return self._read(member.offset, min(size, member.size))
+
     def members(self) -> Iterator[Member]:
         """All members but folders; memory does not grow with their number."""
         place, ended, common, extended = 0, False, _Extended(), _Extended()

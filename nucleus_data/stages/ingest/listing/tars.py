@@ -25,7 +25,16 @@ import pyarrow.parquet as pq
 
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.ingest.listing.formats import counted, extension, is_image, side_file
+from nucleus_data.stages.ingest.listing.formats import (
+    HEAD,
+    counted,
+    extension,
+    hint,
+    is_image,
+    is_unclear,
+    shows_image,
+    side_file,
+)
 from nucleus_data.stages.ingest.listing.locate import Location
 from nucleus_data.stages.ingest.listing.pairing import Sample, paired, printable
 from nucleus_data.stages.ingest.listing.spool import BATCH, LOCATION, Listing, Spool, quoted
@@ -166,13 +175,12 @@ def _spool(
         for place, member in enumerate(walk.members()):
             if member.key != last:
                 run, last = run + 1, member.key
-            wanted = is_image(member.name) or (
-                side_file(member.name) is not None and member.problem is None
-            )
-            if _is_hidden(member.name) or not wanted:
+            picture = is_picture(walk, member)
+            text = side_file(member.name) is not None and member.problem is None
+            if _is_hidden(member.name) or not (picture or text):
                 leftover.skipped[_kind(member)] += 1
                 continue
-            pictures += is_image(member.name)
+            pictures += picture
             members.add(
                 {
                     "tar": tar,
@@ -199,6 +207,14 @@ def _spool(
             }
         )
     return pictures
+
+
+def is_picture(walk: TarWalk, member: Member) -> bool:
+    """Whether a member is an image by its name, or by its bytes if the name doesn't say."""
+    if is_image(member.name):
+        return True
+    unclear = is_unclear(member.name) and member.problem is None and not _is_hidden(member.name)
+    return unclear and shows_image(walk.head(member, HEAD))
 
 
 def _is_hidden(name: str) -> bool:
@@ -256,7 +272,7 @@ def _row(label: str, name: str, sample: Sample) -> dict[str, Any]:
         "path": name.encode("utf-8", "surrogateescape"),
         "offset": picture.offset,
         "size": picture.size,
-        "extension": extension(picture.name),
+        "extension": hint(picture.name),
     }
     if picture.problem is not None:
         row |= {"error": UNREADABLE, "detail": picture.problem, "retryable": False}

@@ -2,13 +2,14 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from nucleus_data.corpus.store import Store, with_retries
+from nucleus_data.stages.ingest.listing.formats import HEAD
 
 HIDDEN = "hidden files and folders (a leading dot) were left out"
 OUTSIDE = "symbolic links lead out of the folder and were not followed"
@@ -76,6 +77,42 @@ def changed_at(status: os.stat_result) -> float:
     A copy may bring its old modification time with it; the time of its inode, nobody sets.
     """
     return max(status.st_mtime, status.st_ctime)
+
+
+def heads(root: Store, files: Sequence[File]) -> Iterator[bytes | None]:
+    """The first bytes of files below a folder, in their order; None for one that can't be read.
+
+    Args:
+        root: The folder.
+        files: Some of what `walk` found in it; an object store is asked for all of them at once.
+    """
+    if root.local:
+        top = os.fsencode(Path(root.root or "/").resolve())
+        for file in files:
+            try:
+                with open(os.path.join(top, file.path), "rb") as opened:  # noqa: PTH118, PTH123 - bytes
+                    yield opened.read(HEAD)
+            except OSError:
+                yield None
+        return
+    # A store refuses a range of an empty object.
+    full = [file for file in files if file.size]
+    paths = [root.path(file.path.decode("utf-8", "surrogateescape")) for file in full]
+    ends = [min(HEAD, file.size) for file in full]
+    found = iter(root.fs.cat_ranges(paths, [0] * len(paths), ends, on_error="return"))
+    for file in files:
+        head = next(found) if file.size else b""
+        yield head if isinstance(head, bytes) else _again(root, file)
+
+
+def _again(root: Store, file: File) -> bytes | None:
+    """The first bytes of a file of an object store that were asked for in vain before."""
+    path = root.path(file.path.decode("utf-8", "surrogateescape"))
+    try:
+        head: bytes = with_retries(lambda: root.fs.cat_file(path, 0, min(HEAD, file.size)))
+    except OSError:
+        return None
+    return head
 
 
 def _local(top: bytes, left_out: Counter[str]) -> Iterator[File]:
