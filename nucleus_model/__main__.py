@@ -74,6 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 bar.set_postfix_str(f"loss {line['loss']:.3f}")
 
             summary = quick_train(given.set, given.out, settings, progress=show)
+    except ModuleNotFoundError as error:
+        print(f"this needs {error.name}; run: pip install 'nucleus-data[train]'", file=sys.stderr)
+        return 2
     except (RequestError, CorpusError, ValueError, FloatingPointError) as error:
         print(error, file=sys.stderr)
         return 2
