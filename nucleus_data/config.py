@@ -16,13 +16,18 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from nucleus_data.errors import RequestError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+SHIPPED = "configs"  # the folder of the recipes that come with the project
 # Of a field (`json_schema_extra`): another value changes how the work is done, and no result of it.
 SHOWN_PLACES = 3
 KEEPS_VALUES: dict[str, Any] = {"keeps_values": True}
+# Of a field: it came when there were tables and runs without it. Those are of its default, which
+# therefore enters no hash.
+ADDED: dict[str, Any] = {"added": True}
 
 
 def load(
@@ -109,15 +114,44 @@ def deciding(settings: BaseModel, without: Collection[str] = ()) -> dict[str, An
     """The settings that change values, as JSON: what enters a config hash.
 
     Args:
-        settings: A settings model. Fields marked with `KEEPS_VALUES` are left out.
+        settings: A settings model. Fields marked with `KEEPS_VALUES` are left out, and those
+            marked with `ADDED`, also of models inside it, where they have their default.
         without: Further fields to leave out, because they enter the hash in another form.
     """
-    kept = {
-        name
-        for name, field in type(settings).model_fields.items()
-        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("keeps_values")
-    }
-    return settings.model_dump(mode="json", exclude={*kept, *without})
+    left_out = set(without)
+    for name, field in type(settings).model_fields.items():
+        if _marked(field, KEEPS_VALUES) or _added(field, getattr(settings, name)):
+            left_out.add(name)
+    content = settings.model_dump(mode="json", exclude=left_out)
+    for name in content:
+        content[name] = _without_added(getattr(settings, name), content[name])
+    return content
+
+
+def _marked(field: FieldInfo, mark: Mapping[str, Any]) -> bool:
+    """Whether a field has a mark, such as `KEEPS_VALUES`."""
+    extra = field.json_schema_extra
+    return isinstance(extra, dict) and mark.items() <= extra.items()
+
+
+def _added(field: FieldInfo, value: Any) -> bool:
+    """Whether a value is the default of a field that was added."""
+    return _marked(field, ADDED) and value == field.get_default(call_default_factory=True)
+
+
+def _without_added(value: Any, content: Any) -> Any:
+    """JSON of a setting without those fields of models inside it that were added, at defaults."""
+    if isinstance(value, BaseModel):
+        return {
+            name: _without_added(getattr(value, name), content[name])
+            for name, field in type(value).model_fields.items()
+            if not _added(field, getattr(value, name))
+        }
+    if isinstance(value, Mapping):
+        return {key: _without_added(value[key], content[key]) for key in content}
+    if isinstance(value, list | tuple):
+        return [_without_added(*pair) for pair in zip(value, content, strict=True)]
+    return content
 
 
 def describe(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
@@ -135,6 +169,30 @@ def describe(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, st
         yield f"{prefix}{name}", default, field.description or ""
 
 
+def located(path: Path, named: Path | None = None) -> Path:
+    """Finds a file by the path that it has in a clone, `configs/...`, from wherever one is.
+
+    Args:
+        path: Where it is; what is there counts first.
+        named: How it was named, if not so.
+
+    Returns:
+        Where it is: `path`, if no such file comes with the project either.
+    """
+    first, *rest = (named or path).parts or ("",)
+    if path.exists() or first != SHIPPED or not (found := shipped(*rest)).is_file():
+        return path
+    return found
+
+
+def shipped(*names: str) -> Path:
+    """The place of a configuration that comes with the project, by its path below `configs`."""
+    # Inside the package where it was installed from a wheel, beside it in a clone.
+    package = Path(__file__).resolve().parent
+    inside = package.joinpath(SHIPPED, *names)
+    return inside if inside.exists() else package.parent.joinpath(SHIPPED, *names)
+
+
 def read_layers(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """A file's content, laid over that of its `base`.
 
@@ -145,6 +203,7 @@ def read_layers(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     Raises:
         RequestError: There is no such file, or it is not keys and values.
     """
+    path = located(path)
     try:
         content = yaml.safe_load(path.read_text()) or {}
     except FileNotFoundError:
@@ -161,7 +220,7 @@ def read_layers(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise RequestError(
             f"base: must be a path, relative to the file's folder; got {base!r} ({path})"
         )
-    found = path.parent / base
+    found = located(path.parent / base, Path(base))
     if found.resolve() in [p.resolve() for p in (*above, path)]:
         raise RequestError(f"base: {found} is based on itself ({path})")
     return _laid_over(read_layers(found, (*above, path)), content)

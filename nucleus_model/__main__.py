@@ -4,8 +4,10 @@
     torchrun --nproc-per-node 8 -m nucleus_model SET OUT --config configs/full/recipe.yaml
 
 SET is the folder or URL of a training set (it has a manifest.parquet). What is in OUT of a run that
-was killed goes on. FILE is a recipe (its section quick_train counts) or that section alone; a KEY
-is one of that section: steps=100, text.max_tokens=64. Exit codes: 0 done, 2 the request was wrong.
+was killed goes on; so does one that is done, if there are more steps now. FILE is a recipe (its
+section quick_train counts, and storage_options for a URL) or that section alone; a KEY is one of
+that section: steps=100, text.max_tokens=64, or storage_options.KEY. Exit codes: 0 done, 2 the
+request was wrong.
 """
 
 import argparse
@@ -13,7 +15,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from tqdm import tqdm
@@ -22,8 +24,22 @@ from nucleus_data.config import nearest, parse_override, read_layers, set_key
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_model.settings.settings import QuickTrainSettings
 
+STORAGE = "storage_options"
 
-def read_settings(config: Path | None, overrides: Sequence[str]) -> QuickTrainSettings:
+
+class Given(NamedTuple):
+    """What a command line asks for.
+
+    Attributes:
+        settings: The training's.
+        storage_options: For fsspec.
+    """
+
+    settings: QuickTrainSettings
+    storage_options: dict[str, Any]
+
+
+def read_settings(config: Path | None, overrides: Sequence[str]) -> Given:
     """Reads the settings of a recipe's section, or of a file of that section alone.
 
     Args:
@@ -34,12 +50,18 @@ def read_settings(config: Path | None, overrides: Sequence[str]) -> QuickTrainSe
         RequestError: The file or an override is not as it should be.
     """
     content = read_layers(config) if config else {}
+    place = {STORAGE: content.pop(STORAGE, None) or {}}
     content = content.get("quick_train", content)
     for override in overrides:
         keys, value = parse_override(override)
-        set_key(content, keys[1:] if keys[0] == "quick_train" else keys, value, override)
+        if keys[0] == STORAGE:
+            set_key(place, keys, value, override)
+        else:
+            set_key(content, keys[1:] if keys[0] == "quick_train" else keys, value, override)
+    if not isinstance(place[STORAGE], dict):
+        raise RequestError(f"{STORAGE} must hold keys and values, got {place[STORAGE]!r}")
     try:
-        return QuickTrainSettings.model_validate(content)
+        return Given(QuickTrainSettings.model_validate(content), place[STORAGE])
     except ValidationError as error:
         raise RequestError("\n".join(_explained(problem) for problem in error.errors())) from None
 
@@ -63,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, metavar="FILE")
     given = parser.parse_intermixed_args(arguments)
     try:
-        settings = read_settings(given.config, given.overrides)
+        settings, storage_options = read_settings(given.config, given.overrides)
         # Here, as torch takes seconds to import: help and wrong settings are answered at once.
         from nucleus_model.training.train import quick_train
 
@@ -73,7 +95,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 bar.n = step
                 bar.set_postfix_str(f"loss {line['loss']:.3f}")
 
-            summary = quick_train(given.set, given.out, settings, progress=show)
+            summary = quick_train(given.set, given.out, settings, storage_options, progress=show)
+    except ModuleNotFoundError as error:
+        print(f"this needs {error.name}; run: pip install 'nucleus-data[train]'", file=sys.stderr)
+        return 2
     except (RequestError, CorpusError, ValueError, FloatingPointError) as error:
         print(error, file=sys.stderr)
         return 2

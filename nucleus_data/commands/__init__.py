@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run_pipeline(name: str, steps: Sequence[str], *, chooses_at_start: bool = False) -> None:
-    """Entry point of the modules in `pipelines`: stages in order, with the options of a command.
+    """Entry point of a module such as those in `pipelines`: stages, with a command's options.
 
     Args:
         name: What the run is called.
@@ -51,7 +51,9 @@ def run_pipeline(name: str, steps: Sequence[str], *, chooses_at_start: bool = Fa
     """
     text = f"Run {', '.join(steps)}."
     command = line_command(name, steps, text, chooses_at_start=chooses_at_start)
-    _run(command, None, f"python -m pipelines.{name}")
+    # They are `nucleus_data.pipelines` where the package was installed from a wheel.
+    module = getattr(sys.modules["__main__"], "__spec__", None)
+    _run(command, None, f"python -m {module.name}" if module else f"python {sys.argv[0]}")
 
 
 def _run(command: click.Command, arguments: Sequence[str] | None, prog_name: str) -> NoReturn:

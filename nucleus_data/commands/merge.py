@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from nucleus_data.commands.support import say
+from nucleus_data.commands.support import needing, say
 
 KINDS = ("inverse_sqrt", "uniform", "one_minus_sqrt")
 
@@ -32,10 +32,13 @@ KINDS = ("inverse_sqrt", "uniform", "one_minus_sqrt")
 def merge(checkpoints: tuple[Path, ...], out: Path, kind: str, given: tuple[float, ...]) -> None:
     """Merge checkpoints of one training, given oldest first, into one of the same format.
 
+    One training is a run, and what it was extended to: more steps, or further phases.
+
     Each CHECKPOINT is a folder such as out/checkpoints/000600. The new one can be sampled from as
     they can: nucleus sample.
     """
-    from nucleus_model.checkpoints.merge import merge_checkpoints
+    with needing("train"):
+        from nucleus_model.checkpoints.merge import merge_checkpoints
     from nucleus_model.settings.schedule import merge_weights
 
     weights = list(given) or merge_weights(kind, len(checkpoints))

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from nucleus_data.commands.support import refuse, say
+from nucleus_data.commands.support import needing, refuse, say
 from nucleus_data.errors import RequestError
 from nucleus_data.sets.buckets import SIZES_1024
 
@@ -18,8 +18,17 @@ GB = 1 << 30
 @click.command()
 @click.argument("checkpoint", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("prompts", nargs=-1, required=True, metavar="PROMPT...")
-@click.option("--seed", "seeds", type=int, multiple=True, default=(0,), help="Column; repeatable.")
-@click.option("--aspect", type=click.Choice(RATIOS), default="1:1", show_default=True)
+@click.option(
+    "--seed",
+    "seeds",
+    type=click.IntRange(-(2**63), 2**64 - 1),
+    multiple=True,
+    default=(0,),
+    help="Column; repeatable. As of a torch.Generator in diffusers' call.",
+)
+@click.option("--width", type=click.IntRange(1), help="In pixels, with --height.")
+@click.option("--height", type=click.IntRange(1), help="In pixels, with --width.")
+@click.option("--aspect", type=click.Choice(RATIOS), help="Width to height. [1:1]")
 @click.option(
     "--resolution", type=click.IntRange(8), help="Side of a square of as many pixels. [as trained]"
 )
@@ -56,7 +65,8 @@ def sample(checkpoint: Path, prompts: tuple[str, ...], out: Path, **options: Any
     diffusers' layout. Each picture is a PNG whose text chunk `parameters` says how it was made;
     samples.png is the grid.
     """
-    from nucleus_model.sampling.draw import draw
+    with needing("train"):
+        from nucleus_model.sampling.draw import draw
 
     try:
         for line in draw(checkpoint, prompts, out, **options):
@@ -87,7 +97,8 @@ def export_model(
     checkpoint: Path, out: Path, precision: str, shard_gb: float, transformer_only: bool
 ) -> None:
     """Write a CHECKPOINT to OUT, a new folder, as diffusers' NucleusMoEImagePipeline loads it."""
-    from nucleus_model.checkpoints.export import export
+    with needing("train"):
+        from nucleus_model.checkpoints.export import export
 
     if out.exists() and any(out.iterdir()):
         refuse(RequestError(f"{out} is not empty; give a new folder"))
@@ -105,6 +116,6 @@ def export_model(
         call = "".join(f", {name}={value!r}" for name, value in arguments.items())
         say(
             f"In Python: diffusers.NucleusMoEImagePipeline.from_pretrained({str(out)!r})"
-            f"('a red square'{call}, height=..., width=...)"
+            f"('a red square'{call}, height=..., width=...); {out / 'README.md'} has the whole call"
         )
     say(out)

@@ -201,11 +201,23 @@ def fail(error: Exception) -> NoReturn:
     sys.exit(EXIT_FAILED)
 
 
+@contextmanager
+def needing(extra: str) -> Iterator[None]:
+    """Turns a package that is not installed into the command that installs it.
+
+    Args:
+        extra: The extra that has it.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("nucleus_"):
+            raise
+        refuse(RequestError(f"this needs {error.name}; run: pip install 'nucleus-data[{extra}]'"))
+
+
 def config_path(given: Path | None, name: str = DEFAULT_CONFIG) -> Path:
-    """The configuration file: the one given, or the repository's or package's own."""
-    if given is not None:
-        return given
-    path = Path(__file__).resolve().parents[2] / "configs" / name
-    if path.is_file():
-        return path
-    raise RequestError(f"no configs/{name} beside the package; give --config FILE")
+    """The configuration file: the one given, or one that comes with the project."""
+    from nucleus_data.config import located, shipped
+
+    return located(given) if given is not None else shipped(name)

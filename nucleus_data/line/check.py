@@ -7,13 +7,15 @@ from collections.abc import Iterator
 
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import Recipe
-from nucleus_data.stages.caption.stage import Caption
+from nucleus_data.stages.caption.stage import ORIGINS, Caption
 from nucleus_data.stages.embed.stage import Embed
 from nucleus_data.stages.inspect.stage import Inspect
 from nucleus_data.stages.select.check import check_decisions
 from nucleus_data.stages.select.stage import Select
+from nucleus_data.stages.shard.settings import ShardSettings
 from nucleus_data.stages.shard.stage import Shard, check_captions
 from nucleus_data.stages.train.stage import Train
+from nucleus_model.settings.phases import Phase
 
 
 def check(recipe: Recipe) -> Iterator[str]:
@@ -25,8 +27,6 @@ def check(recipe: Recipe) -> Iterator[str]:
     Raises:
         RequestError: With what is wrong.
     """
-    from nucleus_model.network.size import model_size
-
     pins = recipe.pins()
     shard, training = recipe.section(Shard), recipe.section(Train)
     embed, caption = recipe.section(Embed), recipe.section(Caption)
@@ -62,6 +62,15 @@ def check(recipe: Recipe) -> Iterator[str]:
                 f"quick_train.aspects has {', '.join(sorted(unknown))}; the training set has "
                 f"{', '.join(shard.aspects)}"
             )
+        _check_weights(phase, shard)
+    try:
+        from nucleus_model.network.size import model_size
+    except ModuleNotFoundError as error:
+        yield (
+            f"quick_train: the transformer is not built, as {error.name} is not installed "
+            "(pip install 'nucleus-data[train]')"
+        )
+        return
     # The counts of a model do not depend on the resolution; the tokens that are told are of the
     # smallest one.
     smallest = min(phase.resolution or min(shard.resolutions) for phase in plan)
@@ -76,6 +85,20 @@ def check(recipe: Recipe) -> Iterator[str]:
         f"{_count(size.active)} active for an image token; {size.tokens:,} tokens of "
         f"{size.latent_channels} x 2 x 2 at {smallest} pixels; text of width {size.text_width}"
     )
+
+
+def _check_weights(phase: Phase, shard: ShardSettings) -> None:
+    """Refuses caption weights that the training set's captions can't have."""
+    variants = [name for name in shard.captions if name != "source"]
+    sources = [f"{origin}:{name}" for origin in ORIGINS for name in variants]
+    sources += ["web"] * ("source" in shard.captions)
+    given = {name for name, weight in (phase.captions or {}).items() if weight}
+    known = {part for source in sources for part in (source, *source.split(":"))}
+    if unknown := sorted(given - known):
+        raise RequestError(
+            f"quick_train.captions has {', '.join(unknown)}; the training set has "
+            f"{', '.join(sorted(known))}"
+        )
 
 
 def _count(number: int) -> str:

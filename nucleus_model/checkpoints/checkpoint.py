@@ -12,8 +12,8 @@ Nothing in it is pickled.
 
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,10 +54,16 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         Where to write. It is removed if something is raised.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    hidden = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    hidden = folder.with_name(f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    hidden.mkdir()  # not mkdtemp, which lets nobody else in
     try:
         yield hidden
-        hidden.chmod(0o755)  # mkdtemp lets nobody else in
+        # safetensors writes for the owner alone. What others may do, the umask says; the folder has
+        # just been made by it.
+        mode = hidden.stat().st_mode & 0o666
+        for path in hidden.rglob("*"):
+            if path.is_file():
+                path.chmod(mode)
         # Without the syncs a crash could leave the new name on files that are still empty.
         for path in (*hidden.rglob("*"), hidden):
             _sync(path)

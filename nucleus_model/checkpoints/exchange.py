@@ -5,14 +5,14 @@
 
     saved = load_saved(Path("out"))   # of `nucleus_model.checkpoints.saved`
 
-The folder holds `model_index.json`, `transformer/`, `scheduler/`, `text_encoder/`, `processor/` and
-`vae/`. The pipeline has a system prompt of its own and takes the hidden state -8. A model that was
-trained with another system prompt gets it through the saved chat template; its hidden state and
-its limit of tokens are arguments of the call, which `save_pipeline` returns and notes, with the
-rest that diffusers has no place for, in `nucleus.json`.
+The folder holds `model_index.json`, `transformer/`, `scheduler/`, `text_encoder/`, `processor/`,
+`vae/` and `README.md`, the card. The pipeline has a system prompt of its own and takes the hidden
+state -8. A model that was trained with another system prompt gets it through the saved chat
+template, and its hidden state is put where the pipeline looks (module `tower`). Its limit of tokens
+is an argument of the call, which `save_pipeline` returns and notes, with the rest that diffusers
+has no place for, in `nucleus.json`.
 """
 
-import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +21,14 @@ from typing import Any
 import torch
 
 from nucleus_data.engines.find import NANO, TEXT_ENCODER, VAE, resolve_model
+from nucleus_model.checkpoints.card import CARD, card
 from nucleus_model.checkpoints.checkpoint import whole_folder
+from nucleus_model.checkpoints.tower import (
+    DEFAULT_STATE,
+    published_prompt,
+    put_at_default,
+    with_system_prompt,
+)
 from nucleus_model.encoders.text import tokenizer_place, without_bars
 from nucleus_model.network.transformer import NucleusTransformer
 from nucleus_model.settings.config import CLASS_NAME, TransformerConfig
@@ -121,6 +128,7 @@ def save_pipeline(
     resolution: int | None = None,
     dtype: torch.dtype | None = None,
     shard_bytes: int = SHARD_BYTES,
+    about: str = "",
 ) -> dict[str, Any]:
     """Writes a folder that `NucleusMoEImagePipeline.from_pretrained` runs on.
 
@@ -133,6 +141,7 @@ def save_pipeline(
         resolution: Side of a square of as many pixels as it was trained on, for the notes.
         dtype: The transformer's precision; None for its own. The others keep theirs.
         shard_bytes: The transformer's weight files grow no larger.
+        about: A sentence for the card: where the model comes from.
 
     Returns:
         Arguments for the pipeline's call; empty where the text settings are the published ones.
@@ -159,7 +168,7 @@ def save_pipeline(
         tokenizer_place(encoder.location), **encoder.options()
     )
     processor.tokenizer.padding_side = "right"  # on the left it would move the rotary positions
-    processor.chat_template = _with_system_prompt(processor.chat_template, text.system_prompt)
+    processor.chat_template = with_system_prompt(processor.chat_template, text.system_prompt)
     scheduler: Any = FlowMatchEulerDiscreteScheduler(
         num_train_timesteps=1000, shift=1.0, use_dynamic_shifting=False
     )
@@ -167,14 +176,7 @@ def save_pipeline(
         tower: Any = Qwen3VLForConditionalGeneration.from_pretrained(
             encoder.location, use_safetensors=True, dtype="auto", **encoder.options()
         )
-    # The pipeline refuses the first and the last state by the numbers that transformers gives them,
-    # and takes 0 for "none given", so that those states get other numbers, or another layer.
-    layers, state = tower.config.text_config.num_hidden_layers, text.hidden_state
-    if state % (layers + 1) == 0:
-        _put_idle_layer_first(tower)
-        text = text.model_copy(update={"hidden_state": 1})
-    elif abs(state) >= layers:
-        text = text.model_copy(update={"hidden_state": -1 if state > 0 else 1})
+    text = text.model_copy(update={"hidden_state": put_at_default(tower, text.hidden_state)})
     # What the pipeline's call does by itself is left out, so that a model with published settings
     # needs no arguments.
     arguments = _call_arguments(text, folder)
@@ -198,6 +200,9 @@ def save_pipeline(
             hidden / NOTES,
             {"call": arguments, "resolution": resolution, "text": text.model_dump(include=kept)},
         )
+        multiple = 2 ** len(decoder.config.temperal_downsample) * model.config.patch_size
+        text_of_card = card(folder.resolve().name, about, arguments, resolution, multiple, dtype)
+        (hidden / CARD).write_text(text_of_card, encoding="utf-8")
     return arguments
 
 
@@ -215,7 +220,7 @@ def read_notes(folder: Path) -> tuple[TextSettings, int | None]:
         return settings, None
     notes = json.loads((folder / NOTES).read_text(encoding="utf-8"))
     content = settings.model_dump() | notes["text"]
-    return TextSettings.model_validate(content), notes["resolution"]
+    return TextSettings.model_validate(content), notes.get("resolution")
 
 
 def pipeline_text(folder: Path) -> TextSettings:
@@ -226,9 +231,9 @@ def pipeline_text(folder: Path) -> TextSettings:
     """
     return TextSettings(
         model=str(folder / "text_encoder"),
-        hidden_state=-8,
+        hidden_state=DEFAULT_STATE,
         max_tokens=1024,
-        system_prompt=_published_prompt(),
+        system_prompt=published_prompt(),
     )
 
 
@@ -240,40 +245,6 @@ def _call_arguments(text: TextSettings, folder: Path) -> dict[str, Any]:
         for argument, field in arguments.items()
         if getattr(text, field) != getattr(published, field)
     }
-
-
-@torch.no_grad()
-def _put_idle_layer_first(tower: Any) -> None:
-    """Makes the embedding the state after the first layer, by a layer that adds zero.
-
-    diffusers' pipeline takes the state 0 for none given, and would use its own.
-    """
-    layers, config = tower.model.language_model.layers, tower.config.text_config
-    idle = copy.deepcopy(layers[0])
-    idle.self_attn.o_proj.weight.zero_()
-    idle.mlp.down_proj.weight.zero_()
-    layers.insert(0, idle)
-    for number, layer in enumerate(layers):  # a layer finds its cache by its own number
-        layer.self_attn.layer_idx = number
-    config.num_hidden_layers = len(layers)
-
-
-def _published_prompt() -> str:
-    from diffusers.pipelines.nucleusmoe_image import pipeline_nucleusmoe_image
-
-    return str(pipeline_nucleusmoe_image.DEFAULT_SYSTEM_PROMPT)
-
-
-def _with_system_prompt(template: str, prompt: str) -> str:
-    """Returns a chat template that replaces the pipeline's system prompt, and no other one."""
-    own = _published_prompt()
-    if prompt == own:
-        return template
-    return (
-        f"{{%- if messages[0].content == {json.dumps(own)} -%}}"
-        f"{{%- set messages = [{{'role': 'system', 'content': {json.dumps(prompt)}}}] "
-        f"+ messages[1:] -%}}{{%- endif -%}}{template}"
-    )
 
 
 def _write_shards(folder: Path, tensors: Mapping[str, torch.Tensor], limit: int) -> None:

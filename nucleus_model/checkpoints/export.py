@@ -1,5 +1,6 @@
 """A checkpoint of the quick-train as a folder that diffusers' pipeline runs on."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from nucleus_data.errors import RequestError
 from nucleus_model.checkpoints.checkpoint import load_checkpoint
 from nucleus_model.checkpoints.exchange import SHARD_BYTES, save_pipeline, save_transformer
 from nucleus_model.checkpoints.saved import settings_of
+from nucleus_model.settings.settings import QuickTrainSettings
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -61,4 +63,10 @@ def export(
         resolution=record["resolution"],
         dtype=dtype,
         shard_bytes=shard_bytes,
+        about=_about(checkpoint.name, record, settings),
     )
+
+
+def _about(name: str, record: Mapping[str, Any], settings: QuickTrainSettings) -> str:
+    steps = f", step {record['step']} of {settings.steps}" if "step" in record else ""
+    return f"Checkpoint {name} of a training of the preset {settings.preset}{steps}."

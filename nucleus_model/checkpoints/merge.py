@@ -5,10 +5,12 @@ merge_checkpoints(folders, merge_weights("inverse_sqrt", len(folders)), Path("me
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from nucleus_model.checkpoints.checkpoint import WEIGHTS, read_record, save_checkpoint
+from nucleus_model.checkpoints.lineage import differences, same_data, stored_settings
 from nucleus_model.network.transformer import NucleusTransformer
 from nucleus_model.settings.config import TransformerConfig
 
@@ -26,7 +28,8 @@ def merge_checkpoints(folders: Sequence[Path], weights: Sequence[float], out: Pa
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
-        ValueError: Another number of weights, or checkpoints of different configurations.
+        ValueError: Another number of weights, or checkpoints of different configurations or of
+            unrelated runs.
     """
     if not folders or len(folders) != len(weights) or sum(weights) <= 0:
         raise ValueError(
@@ -44,6 +47,7 @@ def merge_checkpoints(folders: Sequence[Path], weights: Sequence[float], out: Pa
                 f"{folder} has another configuration than {folders[-1]} ({', '.join(odd)}); merge "
                 "checkpoints of one model and one phase"
             )
+    _check_lineage(folders, records)
     shares = [weight / sum(weights) for weight in weights]
     # For its configuration alone; the weights are given beside it.
     with torch.device("meta"):
@@ -57,6 +61,26 @@ def merge_checkpoints(folders: Sequence[Path], weights: Sequence[float], out: Pa
     save_checkpoint(
         out, model, {**content, "merged": merged}, weights=weighted_mean(folders, shares)
     )
+
+
+def _check_lineage(folders: Sequence[Path], records: Sequence[Mapping[str, Any]]) -> None:
+    """Refuses checkpoints of unrelated runs: the mean of their weights is no model."""
+    # What a checkpoint of an earlier version does not say is not compared.
+    for folder, record in zip(folders, records, strict=True):
+        odd = []
+        if "settings" in record and "settings" in records[-1]:
+            odd = differences(
+                stored_settings(record["settings"], str(folder)),
+                stored_settings(records[-1]["settings"], str(folders[-1])),
+                "there",
+            )
+        if "data" in record and "data" in records[-1]:
+            odd += [] if same_data(record["data"], records[-1]["data"]) else ["the training set"]
+        if odd:
+            raise ValueError(
+                f"{folder} is of another run than {folders[-1]}: {', '.join(odd)}; merge "
+                "checkpoints of one run, or of a run and its extension, oldest first"
+            )
 
 
 def weighted_mean(folders: Sequence[Path], shares: Sequence[float]) -> Mapping[str, torch.Tensor]:

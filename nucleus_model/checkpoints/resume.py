@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 
-from nucleus_data.config import deciding
 from nucleus_data.errors import RequestError
 from nucleus_model.checkpoints.checkpoint import STATE, TRAINER, WEIGHTS, State
+from nucleus_model.checkpoints.lineage import differences, same_data, stored_settings
 from nucleus_model.network.distributed import like, whole
 from nucleus_model.network.transformer import NucleusTransformer
 from nucleus_model.settings.settings import QuickTrainSettings
@@ -171,26 +171,31 @@ def _state_of(
 def read_facts(folder: Path, settings: QuickTrainSettings, data: Sequence[str]) -> dict[str, Any]:
     """Reads a checkpoint's `trainer.json`, and refuses that of another run.
 
+    A run may have more steps now: in its last phase, or in further ones.
+
     Args:
         folder: The checkpoint.
         settings: Of the run that wants to go on.
         data: Hashes of the samples that it trains on, by phase.
+
+    Returns:
+        Its content; `extended` has the steps after which the run was given more.
 
     Raises:
         ValueError: It is of a run with other settings or data.
     """
     facts: dict[str, Any] = json.loads((folder / TRAINER).read_text(encoding="utf-8"))
     # Only settings that decide losses: a run may go on with other threads, grids or intervals.
-    odd = [
-        f"{name} ({facts['settings'].get(name)!r}, now {value!r})"
-        for name, value in deciding(settings).items()
-        if facts["settings"].get(name) != value
-    ]
-    if facts["data"] != list(data):
+    before = stored_settings(facts["settings"], str(folder))
+    odd = differences(before, settings)
+    if not same_data(facts["data"], data):
         odd.append("the training set")
     if odd:
         raise ValueError(
             f"{folder} is of a run with other settings: {', '.join(odd)}; go on with those, choose "
             "another folder, or remove it"
         )
-    return facts
+    extended = facts.get("extended", [])
+    if before.steps != settings.steps:
+        extended = [*extended, facts["step"]]
+    return {**facts, "extended": extended}

@@ -11,6 +11,7 @@ from typing import Any
 
 from nucleus_data.errors import RequestError
 from nucleus_model.checkpoints.checkpoint import load_checkpoint
+from nucleus_model.checkpoints.lineage import stored_settings
 from nucleus_model.encoders.codec import Codec
 from nucleus_model.encoders.load import load_codec, load_text_encoder
 from nucleus_model.encoders.text import TextEncoder
@@ -65,7 +66,7 @@ def load_saved(folder: Path, device: str = "cpu") -> Saved:
     model, record = load_checkpoint(folder)
     settings = settings_of(record, device)
     codec, text = load_codec(settings), load_text_encoder(settings)
-    return Saved(folder.name, model.to(device), text, codec, record["resolution"])
+    return Saved(folder.resolve().name, model.to(device), text, codec, record["resolution"])
 
 
 def settings_of(record: dict[str, Any], device: str = "cpu") -> QuickTrainSettings:
@@ -74,8 +75,11 @@ def settings_of(record: dict[str, Any], device: str = "cpu") -> QuickTrainSettin
     Args:
         record: The content of `checkpoint.json`.
         device: The device to set.
+
+    Raises:
+        ValueError: This version does not know one of them.
     """
-    return QuickTrainSettings.model_validate({**record["settings"], "device": device})
+    return stored_settings({**record["settings"], "device": device}, "checkpoint.json")
 
 
 def _load_pipeline(folder: Path, device: str) -> Saved:
@@ -84,7 +88,7 @@ def _load_pipeline(folder: Path, device: str) -> Saved:
 
     text, resolution = read_notes(folder)
     return Saved(
-        folder.name,
+        folder.resolve().name,
         load_transformer(folder).to(device),
         TextEncoder(text, device),
         VaeCodec(str(folder / "vae"), device=device),

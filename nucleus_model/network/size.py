@@ -61,6 +61,10 @@ def model_size(settings: QuickTrainSettings) -> ModelSize:
 
     from nucleus_model.network.transformer import NucleusTransformer
 
+    try:
+        torch.device(settings.device)
+    except RuntimeError as error:
+        raise RequestError(f"quick_train.device is {settings.device!r}: {error}") from None
     text = _config(settings.text.model, settings.text.revision, TEXT_ENCODER)["text_config"]
     check_state(settings.text, text["num_hidden_layers"])
     channels, factor = _latents(settings)

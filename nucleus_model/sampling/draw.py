@@ -12,7 +12,7 @@ import numpy as np
 from nucleus_data.sets.buckets import bucket_size
 from nucleus_model.checkpoints.saved import load_saved
 from nucleus_model.sampling.pictures import write_grid, write_png
-from nucleus_model.sampling.sample import sample_images
+from nucleus_model.sampling.sample import sample_images, shapes
 
 
 def draw(
@@ -21,8 +21,10 @@ def draw(
     out: Path,
     *,
     seeds: Sequence[int] = (0,),
-    aspect: str = "1:1",
+    aspect: str | None = None,
     resolution: int | None = None,
+    width: int | None = None,
+    height: int | None = None,
     steps: int = 50,
     solver: str = "euler",
     guidance: float = 4.0,
@@ -37,8 +39,11 @@ def draw(
         prompts: One a row of the grid.
         out: Folder for the files; files of the same names are replaced.
         seeds: One a column of the grid.
-        aspect: Width to height, such as 16:9; one of the seven of the training sets.
+        aspect: Width to height, such as 16:9; one of the seven of the training sets. By default
+            1:1.
         resolution: Side of a square with as many pixels; by default what it was trained at.
+        width: In pixels, with `height` and instead of aspect and resolution.
+        height: In pixels.
         steps: Steps of the solver.
         solver: A key of `nucleus_model.sampling.solver.SOLVERS`.
         guidance: Scale of the guidance; 1 is none.
@@ -51,12 +56,19 @@ def draw(
 
     Raises:
         RequestError: The folder is neither, or a model that it names is not there.
-        ValueError: The checkpoint has another format.
+        ValueError: The checkpoint has another format, or the size is none that it can draw.
     """
+    sized = [side for side in (width, height) if side is not None]
+    if len(sized) == 1 or (sized and (aspect, resolution) != (None, None)):
+        raise ValueError(
+            f"a size is width and height, or aspect and resolution; got width {width}, height "
+            f"{height}, aspect {aspect}, resolution {resolution}"
+        )
     saved = load_saved(folder, device)
-    width, height = bucket_size(
-        resolution or saved.resolution, aspect.replace(":", "x"), saved.multiple
-    )
+    if width is None or height is None:
+        ratio = (aspect or "1:1").replace(":", "x")
+        width, height = bucket_size(resolution or saved.resolution, ratio, saved.multiple)
+    shapes(saved.model, saved.codec, width, height)  # before a folder is made
     out.mkdir(parents=True, exist_ok=True)
     facts = {
         "steps": steps,

@@ -19,7 +19,7 @@ import torch
 from nucleus_model.encoders.codec import Codec
 from nucleus_model.encoders.text import TextEncoder
 from nucleus_model.network.attention import TextKV
-from nucleus_model.network.flow import draw_noise, pack, unpack, velocity
+from nucleus_model.network.flow import pack, unpack, velocity
 from nucleus_model.network.transformer import NucleusTransformer
 from nucleus_model.sampling.solver import solve
 
@@ -84,6 +84,19 @@ def sample_latents(
     return x_BCHW
 
 
+def seeded_noise(model: NucleusTransformer, seed: int, shape: tuple[int, int, int]) -> torch.Tensor:
+    """Draws the noise (C, H, W) that diffusers' pipeline draws for one picture of a seed.
+
+    Args:
+        model: In whose precision it is drawn; other precisions have other noise.
+        seed: Of a `torch.Generator` on the CPU.
+        shape: Of the latents.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    noise_CHW = torch.randn(shape, generator=generator, dtype=model.proj_out.weight.dtype)
+    return noise_CHW.float()
+
+
 def guide(text_BSP: torch.Tensor, empty_BSP: torch.Tensor, scale: float) -> torch.Tensor:
     """Applies guidance to tokens (B, S, P), and rescales each to the length of its `text` one.
 
@@ -143,13 +156,13 @@ def sample_images(
             f"{len(prompts)} prompts need as many seeds and negative prompts, got {len(seeds)} and "
             f"{len(negatives)}"
         )
-    grid, shape = _shapes(model, codec, width, height)
+    grid, shape = shapes(model, codec, width, height)
     device = next(model.parameters()).device
     images = []
     for start in range(0, len(prompts), batch_size):
         part = slice(start, start + batch_size)
         # Keyed by the seed alone: a picture's noise does not depend on its place in the batch.
-        noise = torch.stack([draw_noise(seed, "sample", shape) for seed in seeds[part]])
+        noise = torch.stack([seeded_noise(model, seed, shape) for seed in seeds[part]])
         text_kv = encode_prompts(model, text, prompts[part], grid)
         # Without guidance the negative text is not asked, which halves the work.
         empty = encode_prompts(model, text, negatives[part], grid) if guidance != 1 else None
@@ -196,7 +209,7 @@ def sample_grid(
     Raises:
         ValueError: The size is no multiple.
     """
-    grid, shape = _shapes(model, codec, width, height)
+    grid, shape = shapes(model, codec, width, height)
     device = next(model.parameters()).device
     text_kv = encode_prompts(model, text, prompts, grid)
     empty = None
@@ -204,7 +217,7 @@ def sample_grid(
         empty = encode_prompts(model, text, [""], grid).expand(len(prompts))
     columns = []
     for seed in seeds:
-        noise_BCHW = draw_noise(seed, "sample", shape).to(device).expand(len(prompts), *shape)
+        noise_BCHW = seeded_noise(model, seed, shape).to(device).expand(len(prompts), *shape)
         latents_BCHW = sample_latents(
             model, noise_BCHW, text_kv, empty, steps=steps, guidance=guidance
         )
@@ -212,10 +225,14 @@ def sample_grid(
     return np.stack(columns, axis=1)
 
 
-def _shapes(
+def shapes(
     model: NucleusTransformer, codec: Codec, width: int, height: int
 ) -> tuple[tuple[int, int], tuple[int, int, int]]:
-    """Returns the grid of tokens and the shape of the latents for a size in pixels."""
+    """Returns the grid of tokens and the shape of the latents for a size in pixels.
+
+    Raises:
+        ValueError: A side is no multiple of a token's.
+    """
     side = codec.factor * model.config.patch_size
     if width % side or height % side:
         raise ValueError(

@@ -4,6 +4,7 @@
 and which changes no value, has one.)
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -81,7 +82,7 @@ class TransformerConfig(BaseModel):
         # Dense blocks have no experts: their factor may be anything.
         routed = [self.is_moe(layer) for layer in range(self.num_layers)]
         if len(factors) != self.num_layers or any(
-            moe and factor <= 0 for moe, factor in zip(routed, factors, strict=False)
+            moe and not 0 < factor < math.inf for moe, factor in zip(routed, factors, strict=False)
         ):
             raise ValueError(
                 f"capacity_factors must be {self.num_layers} numbers, above 0 in blocks "

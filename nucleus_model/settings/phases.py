@@ -28,7 +28,7 @@ Weights = Annotated[Mapping[str, float], AfterValidator(_weighty)]
 class Phase(BaseModel):
     """One stretch of steps; what it leaves out (None) it takes from the settings beside it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     steps: int = Field(ge=1, description="Optimizer steps of this phase.")
     resolution: int | None = Field(

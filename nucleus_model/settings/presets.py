@@ -3,9 +3,10 @@
 A preset has no channels and no text width; those come from the codec and the text encoder.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from nucleus_model.settings.config import FIRST_DENSE, TransformerConfig
 
@@ -70,6 +71,19 @@ class Preset(BaseModel):
     def width(self) -> int:
         """Width of the residual stream, D."""
         return self.heads * self.head_dim
+
+    def check_capacity(self, factors: float | Sequence[float]) -> None:
+        """Checks the capacity factors of a phase.
+
+        Raises:
+            ValueError: They do not fit the blocks.
+        """
+        try:
+            # Channels and widths have no say in it.
+            self.transformer_config(1, 1).with_capacity(factors)
+        except ValidationError as error:
+            said = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise ValueError(f"{said}; or be one number for all these blocks") from None
 
     def transformer_config(self, latent_channels: int, text_width: int) -> TransformerConfig:
         """Completes the size to the transformer's configuration.

@@ -6,13 +6,24 @@ runs are the same (`nucleus_data.config.deciding`).
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from nucleus_data.config import KEEPS_VALUES
 from nucleus_data.engines.find import NANO
 from nucleus_model.settings.phases import Phase, Weights
+from nucleus_model.settings.presets import PRESETS
+
+# What torch's generators take.
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**64)]
 
 
 class TextSettings(BaseModel):
@@ -54,7 +65,7 @@ class TextSettings(BaseModel):
 class QuickTrainSettings(BaseModel):
     """Settings of the quick-train; the defaults suit a laptop and some hundred images."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     preset: Literal["nano", "debug", "small", "base"] = Field(
         default="nano",
@@ -265,7 +276,7 @@ class QuickTrainSettings(BaseModel):
         description="How many captions, if no prompts are given.",
         json_schema_extra=KEEPS_VALUES,
     )
-    sample_seeds: tuple[int, ...] = Field(
+    sample_seeds: tuple[Seed, ...] = Field(
         default=(0, 1, 2),
         min_length=1,
         description="One column of the grid a seed.",
@@ -310,6 +321,24 @@ class QuickTrainSettings(BaseModel):
         description="Memory for encoded images, in bytes.",
         json_schema_extra=KEEPS_VALUES,
     )
+
+    @field_validator("capacity_factors", "phases")
+    @classmethod
+    def _fit_the_preset(cls, value: Any, info: ValidationInfo) -> Any:
+        # All phases at once: a mistake in the last one would else cost the others' days.
+        preset = info.data.get("preset")  # not there if it is wrong itself
+        if preset is None:
+            return value
+        for number, phase in enumerate(value if info.field_name == "phases" else [value]):
+            factors = phase.capacity_factors if isinstance(phase, Phase) else phase
+            if factors is None:
+                continue
+            try:
+                PRESETS[preset].check_capacity(factors)
+            except ValueError as error:
+                where = f"phase {number}: " if isinstance(phase, Phase) else ""
+                raise ValueError(f"{where}{error} (preset {preset})") from None
+        return value
 
     @model_validator(mode="before")
     @classmethod

@@ -168,8 +168,10 @@ def describe(summary: Mapping[str, Any]) -> str:
         held_text += f", merged {summary['merged']['holdout_loss']:.3f}"
     skipped = summary.get("skipped_steps", 0)
     skipped_text = f", {skipped} of them odd" if skipped else ""
+    extended = ", ".join(map(str, summary.get("extended", [])))
+    extended_text = f" (given more after step {extended})" if extended else ""
     return (
-        f"{summary['steps']} steps{skipped_text}, {summary['images']} images of "
+        f"{summary['steps']} steps{extended_text}{skipped_text}, {summary['images']} images of "
         f"{summary['train_samples']} samples: loss {_figure(summary['first_loss'])} to "
         f"{_figure(summary['last_loss'])}{held_text}"
     )

@@ -17,7 +17,9 @@ threads, but for the timings:
 | `summary.json` | what `quick_train` returns, but for its `timings` |
 
 A run that was killed goes on from its newest checkpoint when it is called again, and leaves the
-same. Under torchrun all processes call it (`network.distributed`).
+same. One that is done goes on where it was when it is called with more steps, or further phases;
+its learning rate is from there on that of the new number of steps. Under torchrun all processes
+call it (`network.distributed`).
 """
 
 import json
@@ -67,7 +69,7 @@ def quick_train(
     Args:
         set_folder: Local path or fsspec URL of the folder that holds `manifest.parquet`.
         out: Local folder for the results (one that all processes see); if it holds a run of the
-            same settings and set, that run goes on.
+            same settings and set, or of fewer steps, that run goes on.
         settings: The run's settings.
         storage_options: For fsspec.
         progress: Called after each step with the step, the number of steps, and the step's metrics.
@@ -122,6 +124,7 @@ class _Trainer:
         self.checkpoints = Checkpoints(out / "checkpoints", keep)
         self.digests = [data.digest() for data in self.phase_data]
         self.step, self.cursor = 0, Cursor()
+        self.extended: list[int] = []
         self._go_on()
 
     def _go_on(self) -> None:
@@ -132,7 +135,9 @@ class _Trainer:
             restore(newest, self.parts.model, self.parts.optimizers)
             self.parts.guard.restore(facts["guard"])
             self.step, self.cursor = facts["step"], Cursor(**facts["place"])
-            for data, failures in zip(self.phase_data, facts["failures"], strict=True):
+            self.extended = facts["extended"]
+            # A run that was extended may have further phases.
+            for data, failures in zip(self.phase_data, facts["failures"], strict=False):
                 data.set.failures.update(failures)
             self.parts.begin(self.cursor.phase)
         self.world.wait()  # none reads what the first one tidies up
@@ -190,6 +195,7 @@ class _Trainer:
             "samples": len(data.set.samples),
             "train_samples": len(data.train),
             "holdout_samples": len(data.held_out),
+            **({"extended": self.extended} if self.extended else {}),
             **self.metrics.summary(),
             **merged,
         }
@@ -288,12 +294,15 @@ class _Trainer:
             "settings": self.settings.model_dump(mode="json"),
             "data": self.digests,
         }
+        if self.extended:
+            facts["extended"] = self.extended
         record = {
             "step": self.step,
             "phase": self.cursor.phase,
             "resolution": self.phase_data[self.cursor.phase].set.resolution,
             "settings": facts["settings"],
             "codec": {"name": self.settings.codec, "factor": self.parts.codec.factor},
+            "data": self.digests,
         }
         # All processes gather, as each has a shard of every tensor; one of them writes.
         weights, state = collect(self.parts.model, self.parts.optimizers, facts)

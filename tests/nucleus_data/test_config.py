@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from nucleus_data import config
-from nucleus_data.config import parse_override
+from nucleus_data.config import ADDED, deciding, parse_override, read_layers, shipped
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import FullRecipe, load_recipe
 from tests.support.recipes import load
@@ -191,3 +193,52 @@ def test_every_key_is_described_with_its_default():
         ("named", "{}", "By name."),
         ("cache", '""', "A folder."),
     ]
+
+
+class Part(BaseModel):
+    old: int = 1
+    new: int = Field(2, json_schema_extra=ADDED)
+
+
+class Grown(BaseModel):
+    inner: Part = Part()
+    several: dict[str, Part] = {}
+    listed: tuple[Part, ...] = ()
+    new: Part | None = Field(None, json_schema_extra=ADDED)
+
+
+def test_what_was_added_enters_no_hash_at_its_default():
+    """So that tables and runs that were made before it keep their names."""
+    old = {"old": 1}
+    content = {"several": {"a": Part()}, "listed": (Part(),)}
+    assert deciding(Grown(**content)) == {
+        "inner": old,
+        "several": {"a": old},
+        "listed": [old],
+    }
+    changed = Part(new=3)
+    found = Grown(inner=changed, several={"a": changed}, listed=(changed,), new=Part())
+    whole = {"old": 1, "new": 3}
+    assert deciding(found) == {
+        "inner": whole,
+        "several": {"a": whole},
+        "listed": [whole],
+        "new": old,
+    }
+
+
+def test_a_recipe_that_comes_along_is_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    content = read_layers(Path("configs/nano/recipe.yaml"))
+    assert content == read_layers(shipped("nano", "recipe.yaml"))
+    own = tmp_path / "own/mine.yaml"
+    own.parent.mkdir()
+    own.write_text("base: configs/nano/recipe.yaml\ncorpus: mine\n")
+    assert read_layers(own) == {**content, "corpus": "mine"}
+    with pytest.raises(RequestError, match="no configuration file configs/nano/none"):
+        read_layers(Path("configs/nano/none.yaml"))
+    # One's own file of that name counts first.
+    (tmp_path / "configs/nano").mkdir(parents=True)
+    (tmp_path / "configs/nano/recipe.yaml").write_text("corpus: here\n")
+    assert read_layers(Path("configs/nano/recipe.yaml")) == {"corpus": "here"}
+    assert read_layers(own) == {**content, "corpus": "mine"}

@@ -51,6 +51,8 @@ SCHEMA = pa.schema(
     ]
 )
 CAPTION = "records:source.caption"
+# A caption's `source`: made of the picture alone, or of the caption that it came with too.
+ORIGINS = ("synthesized", "refined")
 # They enter a table's hash as what they resolve to: the table's own variant, the model's content.
 RESOLVED = ("variants", "model", "revision")
 
@@ -94,7 +96,7 @@ class Caption(RowStage[CaptionSettings]):
                     "model": model.name,
                     "revision": model.revision,
                     "variant": name,
-                    **variant.model_dump(mode="json"),
+                    **deciding(variant),
                     "text": variant.template,
                 },
             )
@@ -197,7 +199,7 @@ class Caption(RowStage[CaptionSettings]):
         refined = variant.refines and visible(row.columns.get(CAPTION) or "")
         return {
             "caption": made.text,
-            "source": "refined" if refined else "synthesized",
+            "source": ORIGINS[bool(refined)],
             "parent": "source" if refined else None,
             "model": self._model.name,
             "revision": self._model.revision,

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from nucleus_data.config import deciding
 from nucleus_data.corpus.published import publish, published
 from nucleus_data.corpus.states import DUPLICATE, STATES
 from nucleus_data.corpus.told import command as told
@@ -136,8 +137,8 @@ class Select(CorpusStage[SelectSettings]):
             {"records": run.tables["records"], **inputs},
             table=TABLE,
             version=VERSION,
-            rules=[[n, r.model_dump(mode="json")] for n, r in settings.rules.items()],
-            tiers=settings.tiers.model_dump(mode="json") if decisions.tiers else None,
+            rules=[[n, deciding(r)] for n, r in settings.rules.items()],
+            tiers=deciding(settings.tiers) if decisions.tiers else None,
             dedup=pairs[PAIRS] if settings.drop_duplicates else None,
             prefer=list(settings.prefer),
         )

@@ -6,6 +6,7 @@ its manifest (`sets.layout`).
 
 from collections.abc import Iterator, Mapping
 
+from nucleus_data.config import deciding
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.runner.pins import SET
@@ -60,7 +61,7 @@ class Shard(CorpusStage[ShardSettings]):
         captions = check_captions(self.settings, run.pins.variants("caption."))
         tables = {**run.tables, **pins}
         inputs = {name: tables[name] for name in (SELECTION, MEASURED, *captions)}
-        settings = self.settings.model_dump(mode="json")
+        settings = deciding(self.settings)
         hashed = run.identify(inputs, inputs, version=VERSION, settings=settings)
         return {**pins, SET: f"{ROOT}/{self.settings.name}/{hashed}"}
 

@@ -207,7 +207,6 @@ def train_remotely(
     Returns:
         Counts of samples, and a line for people.
     """
-    from nucleus_model.checkpoints.checkpoint import STATE, TRAINER
     from nucleus_model.training.train import quick_train as train
 
     store = Corpus(uri, storage_options).store
@@ -227,8 +226,8 @@ def train_remotely(
             store.url(folder), Path(local), settings, storage_options, progress, mirror.push
         )
         for file in sorted(Path(local).rglob("*")):
-            left_out = file.name in (STATE, TRAINER) or file.name.startswith(".")
-            if file.is_file() and not left_out:  # nothing is left to go on with
+            # With the optimizer's state, so that the run can be extended there.
+            if file.is_file() and not file.name.startswith("."):
                 name = f"{out}/{file.relative_to(local).as_posix()}"
                 store.remove(name)
                 store.create_file(name, file)

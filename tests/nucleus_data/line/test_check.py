@@ -1,5 +1,6 @@
 """Whole configurations, checked without a corpus and without weights."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,16 @@ def test_a_dense_block_counts_whole_and_an_expert_by_its_share():
         ("shard.captions=[long, verbose]", "names 'verbose', which is no caption variant"),
         ("quick_train.resolution=300", r"quick_train\.resolution is 300; the training set has 64"),
         ("shard.multiple=4", r"shard\.multiple is 4; a token"),
+        ("quick_train.device=gpu0", r"quick_train\.device is 'gpu0'"),
+        ("quick_train.capacity_factors=[0, 2]", r"quick_train\.capacity_factors: .* 4 numbers"),
+        (
+            "quick_train.phases=[{steps: 9}, {steps: 9, capacity_factors: [0, 2]}]",
+            r"quick_train\.phases: phase 1: capacity_factors must be 4 numbers",
+        ),
+        (
+            "quick_train.phases=[{steps: 9}, {steps: 9, captions: {short: 1, lnog: 2}}]",
+            r"quick_train\.captions has lnog; the training set has .*long",
+        ),
         ("quick_train.text.hidden_state=-30", r"text\.hidden_state must be -"),
         ("quick_train.text.model=some/model", r"quick_train\.text\.revision is required"),
         ("embed.model=some/model", r"embed\.revision is required"),
@@ -103,3 +114,10 @@ def test_rules_on_upstream_columns_are_parsed_though_no_corpus_says_their_types(
     assert any("not known yet (paid)" in line for line in lines)
     with pytest.raises(RequestError, match="is not valid SQL"):
         list(check(load_recipe(NANO, ["select.rules.paid=source.price >"])))
+
+
+def test_without_torch_the_rest_is_checked_and_it_is_said(monkeypatch):
+    monkeypatch.setitem(sys.modules, "nucleus_model.network.size", None)
+    said = list(check(load_recipe(NANO)))
+    assert said[-1].startswith("quick_train: the transformer is not built")
+    assert "pip install 'nucleus-data[train]'" in said[-1]

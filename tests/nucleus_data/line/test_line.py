@@ -1,7 +1,6 @@
 """The whole line from end to end, on the demo's world with its known faults."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -16,7 +15,6 @@ from nucleus_data.world import scene
 from nucleus_data.world.caption_scoring import CaptionScore, score_caption
 from tests.support.commands import REPOSITORY, environment, nucleus
 from tests.support.selecting import states_of
-from tests.support.worlds import write_pictures
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -159,23 +157,3 @@ def test_a_second_run_does_nothing_twice(demo):
     assert "the set is there already" in said
     after = {p: p.stat().st_mtime_ns for p in (demo / "corpus/tables").rglob("*.parquet")}
     assert after == before
-
-
-def test_ingest_to_report_without_torch(tmp_path, monkeypatch):
-    for name in ("torch", "transformers", "vllm", "diffusers"):
-        (tmp_path / "hidden").mkdir(exist_ok=True)
-        (tmp_path / f"hidden/{name}.py").write_text("raise ImportError('not installed here')\n")
-    monkeypatch.setattr(
-        "tests.support.commands.environment",
-        lambda: {**os.environ, "PYTHONPATH": f"{tmp_path}/hidden:{REPOSITORY}"},
-    )
-    write_pictures(tmp_path / "pictures", 50, seed=6)
-    corpus, log = f"corpus={tmp_path}/corpus", tmp_path / "log.txt"
-    source = f"ingest.source={tmp_path}/pictures"
-    said = ""
-    for stage in ("ingest", "inspect", "dedup", "select", "shard", "report"):
-        said += nucleus(stage, corpus, source, "shard.captions=[source]", log=log)
-    assert "50 records = " in said
-    assert next((tmp_path / "corpus").glob("runs/*-report/report.html")).stat().st_size > 10_000
-    said = nucleus("quick-train", corpus, "shard.captions=[source]", log=log, code=2)
-    assert "pip install 'nucleus-data[train]'" in said

@@ -1,9 +1,11 @@
 import json
+import os
 
 import pytest
 import torch
 
-from nucleus_model.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from nucleus_model.checkpoints.checkpoint import State, load_checkpoint, save_checkpoint
+from nucleus_model.checkpoints.exchange import save_transformer
 from nucleus_model.network.flow import draw_noise, velocity
 from tests.support.model import awake_model
 
@@ -58,6 +60,20 @@ def test_one_of_the_same_name_is_replaced(tmp_path):
         save_checkpoint(tmp_path / "last", awake_model(), {"step": step})
     assert load_checkpoint(tmp_path / "last")[1]["step"] == 2
     assert [path.name for path in tmp_path.iterdir()] == ["last"]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o002])
+def test_the_umask_says_who_may_read(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        state = State({"x": torch.zeros(2)}, {"step": 1})
+        save_checkpoint(tmp_path / "000001", awake_model(), {"step": 1}, state=state)
+        save_transformer(tmp_path / "t", awake_model(), shard_bytes=1000)
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "000001", tmp_path / "t", *tmp_path.glob("*/*")):
+        wanted = (0o777 if path.is_dir() else 0o666) & ~mask
+        assert path.stat().st_mode & 0o777 == wanted, path
 
 
 def test_another_format_is_refused(tmp_path):

@@ -127,24 +127,26 @@ def test_a_pipeline_comes_back_from_diffusers(diffusers, parts, tmp_path):
     assert (tmp_path / "ours/index").read_text() == (tmp_path / "theirs/index").read_text()
 
 
-def test_the_embedding_s_state_is_one_that_the_pipeline_can_be_asked_for(
-    diffusers, parts, tmp_path
-):
-    text = TextSettings(model=str(parts[0]), hidden_state=0, system_prompt="Draw.")
-    arguments = save_pipeline(tmp_path / "p", random_model(), text, str(parts[1]))
-    assert arguments["return_index"] == 1
+@pytest.mark.parametrize("state", [0, 1, 5, -2, -9])
+def test_the_state_is_the_one_that_the_pipeline_takes_by_default(diffusers, parts, tmp_path, state):
+    """Its tower has nine layers: it gets idle ones, or loses what the pipeline does not use."""
+    text = TextSettings(
+        model=str(parts[0]), hidden_state=state, max_tokens=1024, system_prompt="Draw."
+    )
+    assert save_pipeline(tmp_path / "p", random_model(), text, str(parts[1])) == {}
     ours = TextEncoder(text).states("a red square")
     notes, _ = read_notes(tmp_path / "p")
     assert torch.equal(TextEncoder(notes).states("a red square"), ours)
     pipe = diffusers.NucleusMoEImagePipeline.from_pretrained(tmp_path / "p")
-    theirs, mask = pipe.encode_prompt("a red square", **arguments)
+    assert pipe.text_encoder.config.text_config.num_hidden_layers == state % 10 + 7
+    theirs, mask = pipe.encode_prompt("a red square")
     assert torch.equal(theirs[mask.bool()] if mask is not None else theirs[0], ours)
 
 
 def test_other_text_settings_are_arguments_of_the_call(diffusers, parts, tmp_path):
-    text = TextSettings(model=str(parts[0]), hidden_state=-2, max_tokens=64, system_prompt='"{%')
+    text = TextSettings(model=str(parts[0]), hidden_state=-1, max_tokens=64, system_prompt='"{%')
     arguments = save_pipeline(tmp_path / "p", random_model(), text, str(parts[1]), resolution=128)
-    assert arguments == {"return_index": -2, "max_sequence_length": 64}
+    assert arguments == {"return_index": -1, "max_sequence_length": 64}
     assert json.loads((tmp_path / "p/nucleus.json").read_text())["call"] == arguments
     notes = text.model_copy(update={"model": str(tmp_path / "p/text_encoder")})
     assert read_notes(tmp_path / "p") == (notes, 128)

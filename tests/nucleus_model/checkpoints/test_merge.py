@@ -6,6 +6,7 @@ from nucleus_data.commands import cli
 from nucleus_model.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from nucleus_model.checkpoints.merge import merge_checkpoints
 from nucleus_model.settings.schedule import merge_weights
+from nucleus_model.settings.settings import QuickTrainSettings
 from tests.support.model import awake_model
 
 
@@ -63,6 +64,44 @@ def test_what_does_not_belong_together_is_refused(folders, tmp_path):
     with pytest.raises(ValueError, match=r"another configuration .* \(capacity_factors\); merge"):
         merge_checkpoints([*folders, tmp_path / "000040"], [1] * 4, tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
+
+
+def made(folder, settings, data=("a",), step=10):
+    record = {"step": step, "phase": 0, "settings": settings.model_dump(mode="json")}
+    save_checkpoint(folder, awake_model(), record | ({"data": list(data)} if data else {}))
+    return folder
+
+
+def test_checkpoints_of_unrelated_runs_are_refused_with_what_differs(tmp_path):
+    first = made(tmp_path / "first", QuickTrainSettings(steps=20, lr=0.1))
+    other = QuickTrainSettings(steps=20, lr=0.2, seed=3)
+    for folder, message in [
+        (made(tmp_path / "a", other), r"lr \(0.1, there 0.2\), seed \(0, there 3\); merge"),
+        (made(tmp_path / "b", QuickTrainSettings(steps=20, lr=0.1), ["b"]), "the training set"),
+        (made(tmp_path / "c", QuickTrainSettings(steps=10, lr=0.1)), r"steps \(20, there 10\)"),
+    ]:
+        with pytest.raises(ValueError, match=f"first is of another run than .*{message}"):
+            merge_checkpoints([first, folder], [1, 1], tmp_path / "merged")
+    done = CliRunner().invoke(
+        cli, ["merge", str(first), str(tmp_path / "a"), "--out", str(tmp_path / "merged")]
+    )
+    assert (done.exit_code, "seed (0, there 3)" in done.output) == (2, True)
+    assert not (tmp_path / "merged").exists()
+
+
+def test_one_run_and_what_it_was_extended_to_are_merged(tmp_path):
+    start = QuickTrainSettings(steps=10)
+    further = QuickTrainSettings.model_validate({"phases": [{"steps": 10}, {"steps": 5}]})
+    folders = [
+        made(tmp_path / "old", start, None),  # of a version that did not note the data
+        made(tmp_path / "start", start),
+        made(tmp_path / "elsewhere", start.model_copy(update={"threads": 2, "sample_rows": 1})),
+        made(tmp_path / "more", QuickTrainSettings(steps=15)),
+        made(tmp_path / "further", further, ["a", "b"]),
+    ]
+    for name, chosen in (("one", folders[:4]), ("two", [*folders[:3], folders[4]])):
+        merge_checkpoints(chosen, [1] * len(chosen), tmp_path / name)
+        assert load_checkpoint(tmp_path / name)[1]["merged"]["names"][-1] == chosen[-1].name
 
 
 def test_the_command(folders, tmp_path):

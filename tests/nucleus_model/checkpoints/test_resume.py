@@ -1,5 +1,6 @@
 """A run that is stopped and called again is the run that was not."""
 
+import json
 import os
 import random
 import shutil
@@ -104,6 +105,70 @@ def test_what_decides_losses_may_not_change_and_the_rest_may(whole, inputs, tmp_
     (out / "metrics.jsonl").write_text("")
     with pytest.raises(CorpusError, match="has not each of the steps 1 to 11 once"):
         quick_train(str(inputs[0]), out, made(inputs[1]))
+
+
+@pytest.mark.slow
+def test_a_run_of_a_version_that_had_fewer_settings_goes_on(whole, inputs, tmp_path):
+    """It is killed after its last step, and lacks what came since."""
+    shutil.copytree(whole, out := tmp_path / "out")
+    (trainer,) = out.glob("checkpoints/*/trainer.json")
+    facts = json.loads(trainer.read_text())
+    for name in ("spike_window", "timestep_uniform", "sample_every"):
+        del facts["settings"][name]
+    del facts["settings"]["text"]["cache_bytes"]
+    for phase in facts["settings"]["phases"]:
+        del phase["timestep_mu"]
+    trainer.write_text(json.dumps(facts))
+    assert quick_train(str(inputs[0]), out, made(inputs[1]))["steps"] == 11
+    assert_same(whole, out, ("timings.jsonl", "trainer.json"))
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_extended(inputs, tmp_path):
+    """Where the rate stays, it is the run of more steps; where it had fallen, it rises again."""
+    for schedule in ("warmup_stable_merge", "warmup_decay"):
+        given = {"steps": 6, "schedule": schedule, "checkpoint_every": 3, "merge_last": 2}
+        more = {**given, "steps": 9}
+        once, twice = tmp_path / f"{schedule}-once", tmp_path / f"{schedule}-twice"
+        quick_train(str(inputs[0]), once, settings(inputs[1], **more))
+        quick_train(str(inputs[0]), twice, settings(inputs[1], **given))
+        with pytest.raises(ValueError, match=r"lr \(0.005, now 0.1\); go on"):
+            quick_train(str(inputs[0]), twice, settings(inputs[1], **more, lr=0.1))
+        seen = []
+        summary = quick_train(
+            str(inputs[0]),
+            twice,
+            settings(inputs[1], **more),
+            progress=lambda step, *_, seen=seen: seen.append(step),
+        )
+        assert seen == [7, 8, 9]
+        assert (summary["steps"], summary["extended"]) == (9, [6])
+        assert "9 steps (given more after step 6)" in summary["text"]
+        steps = [
+            [(x["step"], x["lr"]) for x in lines(out / "metrics.jsonl") if "loss" in x]
+            for out in (once, twice)
+        ]
+        assert [step for step, _ in steps[1]] == list(range(1, 10))
+        assert steps[0][6:] == steps[1][6:]
+        weights = [
+            (out / "checkpoints/000009/model.safetensors").read_bytes() for out in (once, twice)
+        ]
+        assert (weights[0] == weights[1]) == (schedule == "warmup_stable_merge")
+        # Called once more, it is done; with fewer steps, it is another run.
+        again = quick_train(str(inputs[0]), twice, settings(inputs[1], **more))
+        assert again["extended"] == [6]
+        with pytest.raises(ValueError, match=r"steps \(9, now 6\)"):
+            quick_train(str(inputs[0]), twice, settings(inputs[1], **given))
+
+
+@pytest.mark.slow
+def test_a_finished_run_gets_a_further_phase(whole, inputs, tmp_path):
+    shutil.copytree(whole, out := tmp_path / "out")
+    phases = (*PHASES, {"steps": 2, "batch_size": 4, "capacity_factors": 1.0})
+    summary = quick_train(str(inputs[0]), out, made(inputs[1], phases=phases))
+    assert (summary["steps"], summary["extended"]) == (13, [11])
+    steps = [line for line in lines(out / "metrics.jsonl") if "loss" in line]
+    assert [line["phase"] for line in steps] == [0] * 5 + [1] * 6 + [2] * 2
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
+import inspect
 import json
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -9,6 +11,8 @@ from nucleus_data.commands import cli
 from nucleus_data.commands.sample import RATIOS
 from nucleus_data.sets.buckets import SIZES_1024, bucket_size
 from nucleus_model.checkpoints.checkpoint import save_checkpoint
+from nucleus_model.checkpoints.export import export
+from nucleus_model.checkpoints.merge import merge_checkpoints
 from nucleus_model.encoders.text import TextEncoder
 from nucleus_model.network.init import build_transformer
 from nucleus_model.sampling import draw as draw_module
@@ -53,6 +57,34 @@ def test_a_file_for_each_prompt_and_seed_says_how_it_was_made(checkpoint, tmp_pa
         assert image.size == (40, 24)
     grid = json.loads((tmp_path / "samples.json").read_text())
     assert (grid["rows"], grid["columns"]) == (["a red <b>square</b>", "ein Öl"], [3, 4])
+
+
+def test_width_and_height_are_in_pixels(checkpoint, tmp_path):
+    done = sample(checkpoint, "red", "--steps=1", "--width=24", "--height=40", f"--out={tmp_path}")
+    assert done.exit_code == 0, done.output
+    with Image.open(tmp_path / "0000-0.png") as image:
+        assert image.size == (24, 40)
+    for options, message in [
+        (("--width=24",), "got width 24, height None"),
+        (("--width=24", "--height=24", "--aspect=1:1"), "a size is width and height, or aspect"),
+        (("--width=24", "--height=24", "--resolution=32"), "a size is width and height, or"),
+        (("--width=24", "--height=20"), "must be multiples of 8"),
+        ((f"--seed={2**64}",), "is not in the range"),
+    ]:
+        done = sample(checkpoint, "red", *options, "--out", tmp_path / "none")
+        assert (done.exit_code, message in done.output) == (2, True), done.output
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_command_offers_what_the_function_takes(checkpoint):
+    """And `merge` and `export-model` likewise: what Python can ask for, the command line can."""
+    for name, function, renamed in [
+        ("sample", draw_module.draw, {"folder": "checkpoint"}),
+        ("export-model", export, {"shard_bytes": "shard_gb"}),
+        ("merge", merge_checkpoints, {"folders": "checkpoints", "weights": "given"}),
+    ]:
+        wanted = {renamed.get(p, p) for p in inspect.signature(function).parameters}
+        assert wanted <= {p.name for p in cli.get_command(click.Context(cli), name).params}, name
 
 
 def test_the_same_arguments_give_the_same_picture(checkpoint, tmp_path):

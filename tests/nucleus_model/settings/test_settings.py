@@ -1,3 +1,4 @@
+import math
 import subprocess
 import sys
 
@@ -55,3 +56,26 @@ def test_the_room_imports_no_torch():
         "assert 'choice' in names and 'torch' not in sys.modules, names"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"capacity_factors": [0, 2, 2]},
+            r"capacity_factors must be 2 numbers, .*\(preset debug\)",
+        ),
+        ({"capacity_factors": 0}, "above 0 in blocks"),
+        (
+            {"phases": [{"steps": 3}, {"steps": 3, "capacity_factors": [0, 2, 2]}]},
+            r"phase 1: capacity_factors must be 2 numbers",
+        ),
+        ({"phases": [{"steps": 3, "capacity_factors": math.inf}]}, "finite"),
+        ({"phases": [{"steps": 3}, {"steps": 3, "timestep_mu": math.nan}]}, "finite"),
+        ({"lr": math.inf}, "finite"),
+        ({"sample_seeds": [2**64]}, "less than"),
+    ],
+)
+def test_what_is_wrong_in_a_later_phase_or_at_the_end_is_told_before_the_first_step(given, message):
+    with pytest.raises(ValidationError, match=message):
+        QuickTrainSettings.model_validate({"preset": "debug"} | given)

@@ -117,3 +117,12 @@ def test_a_place_follows_what_decides_the_losses():
         place("sets/a/1", settings.model_copy(update={"lr": 1.0})),
     ]
     assert place("sets/a/1", settings) not in others
+
+
+def test_a_training_of_today_is_found_by_the_next_version():
+    """A setting that came since is marked `ADDED`; else an unfinished training would be lost."""
+    phases = QuickTrainSettings.model_validate(
+        {"phases": [{"steps": 3}, {"steps": 4, "lr_factor": 0.5}]}
+    )
+    assert place("sets/a/1", QuickTrainSettings()) == "training/171a5c2b9dc1492a"
+    assert place("sets/a/1", phases) == "training/c3b45bf0e64e4ade"

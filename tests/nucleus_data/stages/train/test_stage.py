@@ -1,6 +1,7 @@
 """The step `quick_train`: which samples of which set it takes."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -151,5 +152,13 @@ def test_a_training_that_was_killed_goes_on(corpus, tmp_path, ray_cluster):
     assert corpus.store.list(f"{again.path('quick_train')}/checkpoints/000006") == [
         "checkpoint.json",
         "model.safetensors",
+        "optimizer.safetensors",
+        "trainer.json",
     ]
+    # With these it is extended where it is.
+    more = settings.model_copy(update={"steps": 8})
+    summary = quick_train(
+        corpus.store.url(folder), Path(corpus.store.path(again.path("quick_train"))), more
+    )
+    assert (summary["steps"], summary["extended"]) == (8, [6])
     assert steps_done(corpus.store, here) == 0
