@@ -160,7 +160,8 @@ def test_what_is_wrong_is_told_before_ray_starts(ingested, world, without_ray):
 
 
 def test_looking_starts_no_ray(world, without_ray, tmp_path):
-    for command in (["status"], ["export", tmp_path / "k.csv"], ["pairs"]):
+    what_if = ["what-if", "rules.too_small=least(width, height) < 100"]
+    for command in (["status"], ["export", tmp_path / "k.csv"], ["pairs"], what_if):
         nucleus(*command, world.corpus)
     assert "60 already in the corpus, 0 new" in nucleus("ingest", world.corpus, world.source)
 
