@@ -14,13 +14,13 @@ from nucleus_data.pixels.containers import webp_size
 from nucleus_data.pixels.errors import PixelError, Reason
 from nucleus_data.pixels.exif import flips, read_orientation, swaps_sides, upright
 from nucleus_data.pixels.jpeg import read_jpeg_header
+from nucleus_data.pixels.opening import open_file, orientation_before
 from nucleus_data.pixels.sniff import sniff
 from nucleus_data.pixels.sources import (
     JpegSource,
     PillowSource,
     Pixels,
     Source,
-    open_file,
 )
 
 SMALL_SIDE = 256
@@ -293,8 +293,7 @@ def open_picture(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Picture:
         turn = orientation
     elif file_format in ("tiff", "heif"):
         # Pillow turns a TIFF upright by itself, libheif a HEIF, and the size is that after it.
-        stored = _tiff_orientation(image) if file_format == "tiff" else _heif_orientation(image)
-        orientation, turn = stored, 1
+        orientation, turn = orientation_before(image, file_format), 1
     else:
         orientation = turn = read_orientation(exif if isinstance(exif, bytes) else None)
     width, height = size[::-1] if swaps_sides(turn) else size
@@ -338,17 +337,6 @@ def _open_jpeg(data: bytes, limits: Limits) -> Picture:
         truncated=jpeg.truncated,
     )
     return Picture(header, data, JpegSource(data, jpeg), orientation, jpeg.icc)
-
-
-def _heif_orientation(image: Image.Image) -> int:
-    """The orientation that a HEIF's EXIF block names, which its own turns stand for."""
-    value = image.info.get("original_orientation")
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _tiff_orientation(image: Image.Image) -> int:
-    value = image.tag_v2.get(0x0112, 1)  # type: ignore[attr-defined]
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _check_size(

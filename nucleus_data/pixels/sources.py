@@ -7,48 +7,22 @@ inside a JPEG's coded data may still decode to something: `scripts/bench_corrupt
 often they are noticed. WebP and AVIF have no checksum; there damage mostly stays silent.
 """
 
-import io
 import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import (
-    AvifImagePlugin,
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    ImageFile,
-    Jpeg2KImagePlugin,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image, ImageFile
 
 from nucleus_data.pixels.colour import by_bands, flatten
-from nucleus_data.pixels.containers import check_png_data, prepare
+from nucleus_data.pixels.containers import check_png_data
 from nucleus_data.pixels.errors import PixelError, Reason, from_decoder
 from nucleus_data.pixels.holes import check_holes
 from nucleus_data.pixels.jpeg import EOI, JpegHeader, check_cut, check_scans, without_padding
+from nucleus_data.pixels.opening import Opened, open_file, quiet
 
-# The plugins by name and not `Image.open`: it tries others on damage, turns a phone's JPEG with a
-# gain map into an "MPO" of two frames, and has a process-wide bomb limit beside ours.
-_PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
-    "jpeg": JpegImagePlugin.JpegImageFile,
-    "png": PngImagePlugin.PngImageFile,
-    "webp": WebPImagePlugin.WebPImageFile,
-    "avif": AvifImagePlugin.AvifImageFile,
-    "gif": GifImagePlugin.GifImageFile,
-    "bmp": BmpImagePlugin.BmpImageFile,
-    "tiff": TiffImagePlugin.TiffImageFile,
-    "jp2": Jpeg2KImagePlugin.Jpeg2KImageFile,
-}
 # DCT scalings with fast code in libjpeg-turbo, each an average over a square of pixels.
 _JPEG_FACTORS = (8, 4, 2)
 # Above it, what stands before the pixels is skipped once, and not in each decoding.
@@ -58,7 +32,6 @@ _MAX_METADATA = 2**20
 _SCRATCH_BYTES = 2**22
 # Warnings of libjpeg-turbo about coded pixels; it goes on after them, with something else.
 _DAMAGE = ("Corrupt JPEG data", "Inconsistent progression")
-_WARNINGS = threading.Lock()
 
 Pixels = NDArray[np.uint8]
 
@@ -89,71 +62,6 @@ class Source(Protocol):
         The means are h x w x 1 (grey), 3 (RGB) or 4 (CMYK), and no fewer than asked for; the last
         ones along each side may be of less than a block.
         """
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps Pillow's remarks on odd metadata to itself; what matters comes as an exception.
-
-    `warnings.catch_warnings` is not made for threads, hence the lock.
-    """
-    with _WARNINGS, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-class Opened(NamedTuple):
-    """A file whose header is read.
-
-    Attributes:
-        image: The lazy picture.
-        frames: Its number of frames, of pages in a TIFF, of pictures in a HEIF.
-        truncated: Whether the file ends early, as `Header.truncated`.
-    """
-
-    image: ImageFile.ImageFile
-    frames: int
-    truncated: bool
-
-
-def _plugin(file_format: str) -> type[ImageFile.ImageFile]:
-    """Pillow's reader of a format. Raises PixelError if it is in an extra that is missing."""
-    if file_format != "heif":
-        return _PLUGINS[file_format]
-    try:
-        from pillow_heif import HeifImageFile  # an extra
-    except ImportError:
-        raise PixelError(
-            Reason.NEEDS_HEIF, "HEIC is read by the extra heif: pip install 'nucleus-data[heif]'"
-        ) from None
-    plugin: type[ImageFile.ImageFile] = HeifImageFile
-    return plugin
-
-
-def open_file(data: bytes, file_format: str) -> Opened:
-    """Reads a header with Pillow. No pixel is decoded.
-
-    Args:
-        data: The whole file.
-        file_format: As `sniff` names it.
-
-    Raises:
-        PixelError: TOO_MANY_PIXELS, TOO_COSTLY, TRUNCATED, CORRUPT or NEEDS_HEIF.
-    """
-    plugin = _plugin(file_format)
-    readable, frames, truncated = prepare(data, file_format)
-    try:
-        with _quiet():
-            image = plugin(io.BytesIO(readable))
-            if frames is None:
-                frames = int(getattr(image, "n_frames", 1))
-    except MemoryError:
-        raise
-    except Image.DecompressionBombError as error:  # a plugin that must allocate to read the header
-        raise PixelError(Reason.TOO_MANY_PIXELS, str(error)) from error
-    except Exception as error:  # plugins raise a dozen types on damaged headers
-        raise from_decoder(error, f"reading the {file_format} header", truncated) from error
-    return Opened(image, frames, truncated)
 
 
 def _luma(image: Image.Image) -> Pixels:
@@ -200,7 +108,7 @@ class PillowSource:
             if self._format == "png":
                 check_png_data(self._data)
             if self._format == "tiff":
-                with _quiet():  # loading reads tags too
+                with quiet():  # loading reads tags too
                     image.load()
             else:
                 image.load()
