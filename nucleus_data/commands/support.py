@@ -126,14 +126,14 @@ def opened(
     from nucleus_data.corpus.looking import find_damaged
     from nucleus_data.line.recipe import load_recipe
     from nucleus_data.line.steps import open_run
-    from nucleus_data.runner.cluster import on_demand
+    from nucleus_data.runner.cluster import Workers
 
     run = None
     try:
         path = config_path(config)
         recipe = load_recipe(path, overrides)
-        with on_demand(recipe.ray) as connect:
-            run = open_run(recipe, command, connect=connect, say=tell, **options)
+        with Workers(recipe.ray) as workers:
+            run = open_run(recipe, command, workers=workers, say=tell, **options)
             if run.name:
                 tell(f"{command}: {path}; run {run.name}")
             yield Opened(run, recipe, recipe.stages())

@@ -1,20 +1,19 @@
 """The stages as steps of a run: what is pinned, counted and done, in which order."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from typing import Any
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import Recipe
-from nucleus_data.runner.cluster import check_corpus_uri
+from nucleus_data.runner.cluster import Workers, check_corpus_uri
 from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.row_stage import count_rows, do_rows, has_failures, retry_rows
 from nucleus_data.runner.rows import StageJob
-from nucleus_data.runner.run import ALL, Choice, MakeLoop, Run, Say
-from nucleus_data.runner.work import Item, Resources, StageReport, Task
+from nucleus_data.runner.run import ALL, Choice, Loop, MakeLoop, Run, Say
+from nucleus_data.runner.work import Item, Resources, Size, StageReport, Task
 from nucleus_data.stage import CorpusStage, RowStage, Stage
 from nucleus_data.stages.select.stage import Select
 
@@ -25,7 +24,7 @@ Stages = Mapping[str, Stage[Any]]
 class RayLoop:
     """The loop over Ray's workers; Ray is imported and connected to when there is an item."""
 
-    connect: Callable[[], None]
+    workers: Workers
     name: str
     work: StageJob | Task
     resources: Resources
@@ -39,8 +38,23 @@ class RayLoop:
         from nucleus_data.runner.loop import Loop
 
         # After the import: a job's working directory is unpacked anew where two nodes share it.
-        self.connect()
+        self.workers.connect()
         return Loop(self.name, self.work, self.resources).run(chain([first], pending), total)
+
+
+@dataclass
+class Loops:
+    """Makes the loop that suits the work: one in a worker of this machine, or Ray's."""
+
+    workers: Workers
+
+    def __call__(self, name: str, work: StageJob | Task, resources: Resources, size: Size) -> Loop:
+        """The loop for some work."""
+        if not self.workers.does_here(resources, size):
+            return RayLoop(self.workers, name, work, resources)
+        from nucleus_data.runner.local import LocalLoop
+
+        return LocalLoop(self.workers.local(), name, work, resources)
 
 
 def open_run(
@@ -51,7 +65,7 @@ def open_run(
     dry_run: bool = False,
     create: bool = False,
     loop: MakeLoop | None = None,
-    connect: Callable[[], None] = lambda: None,
+    workers: Workers | None = None,
     say: Say = print,
 ) -> Run:
     """A run of a recipe.
@@ -62,8 +76,8 @@ def open_run(
         choice: Which records are worked on.
         dry_run: Count, do no work, write nothing.
         create: Make the corpus if there is none.
-        loop: Makes the loop that does a stage's items; Ray's by default.
-        connect: Connects to Ray (`cluster.on_demand`); not needed where that was done.
+        loop: Makes the loop that does a stage's items; by default one with the workers.
+        workers: What does the work; not needed where all is done by `loop`.
         say: Where lines for people go.
 
     Raises:
@@ -76,13 +90,14 @@ def open_run(
         raise RequestError("corpus is not set; give corpus=PATH (a folder, or s3://bucket/prefix)")
     check_corpus_uri(recipe.corpus)
     stages = recipe.stages().values()
+    workers = workers or Workers(recipe.ray)
     run = Run(
         Corpus(recipe.corpus, recipe.storage_options, create=create, dry_run=dry_run),
         Pins.of(stages),
         command=command,
         resources=recipe.workers(),
-        loop=loop or partial(RayLoop, connect),
-        connect=connect,
+        loop=loop or Loops(workers),
+        connect=workers.connect,
         choice=choice,
         dry_run=dry_run,
         plan={"version": __version__, "config": recipe.public()},

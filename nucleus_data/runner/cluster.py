@@ -1,17 +1,40 @@
-"""Connecting to Ray: a job's cluster when there is one, a local one otherwise."""
+"""What does the work: a worker of this machine where it is small, else Ray's.
+
+A job's cluster when there is one, a Ray of this machine otherwise.
+"""
 
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from nucleus_data.errors import RequestError
+from nucleus_data.runner.work import Resources, Size
+
+if TYPE_CHECKING:
+    from nucleus_data.runner.local import LocalWorker
 
 OBJECT_STORE_BYTES = 100 << 20  # only summaries pass through it
+
+
+class LocalSettings(BaseModel):
+    """Which work is done without Ray."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    items: int = Field(
+        8,
+        ge=0,
+        description="Work on at most so many image shards (or other items), and on at most `rows` "
+        "records, is done in one process of this machine without starting Ray; 0: none is. Never "
+        "where a cluster is named, nor with GPUs or several model actors.",
+    )
+    rows: int = Field(1000, ge=0, description="See `items`.")
 
 
 class RaySettings(BaseModel):
@@ -27,6 +50,7 @@ class RaySettings(BaseModel):
     num_cpus: int | None = Field(
         None, ge=1, description="CPUs of a local cluster; by default those that the machine has."
     )
+    local: LocalSettings = LocalSettings()
 
 
 def inside_job() -> bool:
@@ -50,22 +74,65 @@ def check_corpus_uri(uri: str) -> None:
         )
 
 
-@contextmanager
-def on_demand(settings: RaySettings) -> Iterator[Callable[[], None]]:
-    """Gives a function that connects to Ray, once; what was started is stopped at the end.
+class Workers:
+    """Those of one command; each is started when there is work for it, and ended at the end.
 
     What is wrong with a request is then told before Ray, which takes seconds to start, is there.
+
+    Args:
+        settings: Where the work runs.
     """
-    with ExitStack() as stack:
-        there = False
 
-        def connect() -> None:
-            nonlocal there
-            if not there:
-                stack.enter_context(connected(settings))
-                there = True
+    def __init__(self, settings: RaySettings) -> None:
+        self.settings = settings
+        self._stack = ExitStack()
+        self._connected = False
+        self._local: LocalWorker | None = None
 
-        yield connect
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._stack.close()
+
+    def connect(self) -> None:
+        """Connects to Ray, once."""
+        if not self._connected:
+            self._stack.enter_context(connected(self.settings))
+            self._connected = True
+
+    def local(self) -> "LocalWorker":
+        """The worker of this machine."""
+        if self._local is None:
+            from nucleus_data.runner.local import LocalWorker
+
+            self._local = LocalWorker()
+            self._stack.callback(self._local.close)
+        return self._local
+
+    def does_here(self, resources: Resources, size: Size) -> bool:
+        """Whether some work is small enough for `local`, and Ray is neither named nor there.
+
+        Args:
+            resources: What the work's workers would get.
+            size: How much work there is.
+        """
+        if self._connected or named_address(self.settings) or inside_job() or _is_initialized():
+            return False
+        alone = not resources.num_gpus and resources.actors <= 1
+        small = self.settings.local
+        return alone and size.items <= small.items and size.rows(small.rows) <= small.rows
+
+
+def named_address(settings: RaySettings) -> str | None:
+    """The address of the running cluster that was asked for; None for a Ray of this machine."""
+    return settings.address or os.environ.get("RAY_ADDRESS") or None
+
+
+def _is_initialized() -> bool:
+    """Whether this program is connected to Ray."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
 
 
 @contextmanager
@@ -79,7 +146,7 @@ def connected(settings: RaySettings) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    address = settings.address or os.environ.get("RAY_ADDRESS")
+    address = named_address(settings)
     if address:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
     else:

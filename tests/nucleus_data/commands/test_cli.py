@@ -42,6 +42,7 @@ def inline():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nucleus_data.runner.loop.Loop", InlineLoop)
         patch.setattr("nucleus_data.runner.cluster.connected", nullcontext)
+        patch.setattr("nucleus_data.runner.cluster.Workers.does_here", lambda *_: False)
         yield
 
 
