@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import click
 
-from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.errors import RequestError
 from nucleus_data.printed import jsonable, visible
 
 DEFAULT_CONFIG = "nano/recipe.yaml"
@@ -111,7 +111,7 @@ def opened(
     tell: Callable[[str], None] = say,
     **options: Any,
 ) -> Iterator[Opened]:
-    """A configured run, which connects to Ray when there is work; errors become exit codes.
+    """A configured run, whose workers start when there is work.
 
     Args:
         command: Name for people, for example `inspect`.
@@ -137,10 +137,6 @@ def opened(
             if run.name:
                 tell(f"{command}: {path}; run {run.name}")
             yield Opened(run, recipe, recipe.stages())
-    except RequestError as error:
-        refuse(error)
-    except CorpusError as error:
-        fail(error)
     except (duckdb.Error, pa.ArrowException):
         # Neither says of which file. One is looked for; if all are whole, it is a fault of ours.
         found = find_damaged(run.corpus) if run is not None else []
@@ -148,11 +144,7 @@ def opened(
             raise
         for one in found[1:]:
             complain(f"error: {one}")
-        fail(found[0])
-    except KeyboardInterrupt:
-        click.echo(err=True)
-        complain("stopped; what was committed stays. Run the same command to go on")
-        sys.exit(130)
+        raise found[0] from None
 
 
 def finish(run: Any) -> None:
@@ -166,12 +158,6 @@ def refuse(error: Exception) -> NoReturn:
     """Ends with the error and exit code 2."""
     complain(f"error: {error}")
     sys.exit(EXIT_REQUEST)
-
-
-def fail(error: Exception) -> NoReturn:
-    """Ends with the error and exit code 1."""
-    complain(f"error: {error}")
-    sys.exit(EXIT_FAILED)
 
 
 def config_path(given: Path | None, name: str = DEFAULT_CONFIG) -> Path:
