@@ -83,6 +83,7 @@ def run_stages(
         "choice": Choice(limit, sample),
         "dry_run": dry_run,
         "create": "ingest" in steps,
+        "steps": steps,
     }
     with opened(name, config, overrides, **options) as found:
         own = found.stages.get(name)

@@ -99,6 +99,7 @@ def run_line(
             create="ingest" in found.steps,
             loop=InlineLoop if inline else None,
             workers=workers,
+            steps=() if inline else found.steps,
             say=say,
         )
         stages = recipe.stages()

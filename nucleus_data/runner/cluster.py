@@ -5,21 +5,36 @@ A job's cluster when there is one, a Ray of this machine otherwise.
 
 import logging
 import os
+import signal
+import socket
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nucleus_data.errors import RequestError
+from nucleus_data.errors import RequestError, StoppedError
 from nucleus_data.runner.work import Resources, Size
 
 if TYPE_CHECKING:
     from nucleus_data.runner.local import LocalWorker
 
 OBJECT_STORE_BYTES = 100 << 20  # only summaries pass through it
+REACHED_WITHIN_S = 5.0
+NEEDED = ("raylet", "gcs_server")
+REACH = "ray.address and RAY_ADDRESS say where it is: host:port of a running cluster, or auto"
+START = (
+    "it needs room and a short path in its temporary folder (RAY_TMPDIR, by default /tmp) and room "
+    "in /dev/shm. Small work needs no Ray: see ray.local"
+)
+
+
+class LostError(StoppedError):
+    """A process of Ray's has ended, and with it all that Ray does."""
 
 
 class LocalSettings(BaseModel):
@@ -72,6 +87,30 @@ def check_corpus_uri(uri: str) -> None:
             "Ray's temporary folder. Give an absolute path on storage that every node sees, "
             "or a URL such as s3://bucket/corpus"
         )
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What this machine has for Ray's workers."""
+
+    cpus: float
+    gpus: int
+    memory_gb: float
+
+
+def machine(settings: RaySettings) -> Machine:
+    """This machine, as a local Ray would see it."""
+    from ray._private import accelerators, utils
+
+    manager = accelerators.get_accelerator_manager_for_resource("GPU")
+    assert manager is not None
+    visible = manager.get_current_process_visible_accelerator_ids()
+    gpus = manager.get_current_node_num_accelerators()
+    return Machine(
+        settings.num_cpus or utils.get_num_cpus(),
+        gpus if visible is None else min(gpus, len(visible)),
+        utils.get_system_memory() / (1 << 30),
+    )
 
 
 class Workers:
@@ -147,22 +186,95 @@ def connected(settings: RaySettings) -> Iterator[None]:
         yield
         return
     address = named_address(settings)
-    if address:
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-    else:
-        # Workers run this code from where the driver has it, also when it is not installed.
-        here = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join([here, *(p for p in sys.path if p)])
-        ray.init(
-            address="local",
-            num_cpus=settings.num_cpus,
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            runtime_env={"env_vars": {"PYTHONPATH": path}},
-        )
+    ending = signal.getsignal(signal.SIGTERM)
+    try:
+        _connect(address, settings)
+    except Exception as error:
+        first = next((line for line in str(error).splitlines() if line.strip()), "")
+        where = f"the Ray at {address!r} can't be reached" if address else "Ray can't be started"
+        raise StoppedError(
+            f"{where} ({type(error).__name__}: {first}); {REACH if address else START}"
+        ) from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, ending)  # Ray puts its own there, which ends with 15
     try:
         yield
-    finally:
-        ray.shutdown()
+    except LostError:
+        _end_what_is_left()
+        raise
+    ray.shutdown()
+
+
+def _connect(address: str | None, settings: RaySettings) -> None:
+    """Connects to a cluster, or starts one on this machine."""
+    import ray
+
+    if address:
+        _check_port(address)
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+        return
+    # Workers run this code from where the driver has it, also when it is not installed.
+    here = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join([here, *(p for p in sys.path if p)])
+    ray.init(
+        address="local",
+        num_cpus=settings.num_cpus,
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+        runtime_env={"env_vars": {"PYTHONPATH": path}},
+    )
+
+
+def _check_port(address: str) -> None:
+    """Raises OSError if nobody listens at `host:port`: Ray itself would try for a minute."""
+    host, sign, port = address.removeprefix("ray://").rpartition(":")
+    if sign and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), REACHED_WITHIN_S).close()
+
+
+def no_room(asked: Resources) -> bool:
+    """Whether no machine of the cluster that we are connected to has room for such a worker."""
+    import ray
+
+    wanted = {"CPU": asked.num_cpus, "GPU": asked.num_gpus}
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return not any(all(has.get(k, 0) >= v for k, v in wanted.items()) for has in alive)
+
+
+def wait_for(references: Sequence[Any], timeout_s: float) -> list[Any]:
+    """Those of some references that are done within a time.
+
+    Raises:
+        LostError: The Ray that this process started has ended; its own calls would wait for ever.
+    """
+    import ray
+
+    lost = _lost()
+    if lost:
+        raise LostError(
+            f"Ray's process {lost} has ended (its memory may have been full); what was committed "
+            "stays. Run the same command to go on"
+        )
+    found: list[Any] = ray.wait(list(references), timeout=timeout_s)[0]
+    return found
+
+
+def _lost() -> str:
+    """The name of a process without which Ray does nothing, if it has ended."""
+    from ray._private import worker
+
+    node = worker._global_node
+    ended: set[str] = {name for name, _ in node.dead_processes()} if node is not None else set()
+    return next((name for name in NEEDED if name in ended), "")
+
+
+def _end_what_is_left() -> None:
+    """Ends the other processes of a Ray that has lost one; `ray.shutdown` would wait for it."""
+    from ray._private import worker
+
+    # Its listener would print the end of the lost process's log.
+    worker.print_to_stdstream = lambda *_, **__: None
+    if worker._global_node is not None:
+        worker._global_node.kill_all_processes(check_alive=False, allow_graceful=False)

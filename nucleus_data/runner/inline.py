@@ -170,6 +170,6 @@ def set_up(job: StageJob) -> Any:
     """The job's stage, set up. Raises SetupFailedError."""
     try:
         job.stage.setup()
-    except Exception:
-        raise SetupFailedError(traceback.format_exc()) from None
+    except Exception as error:
+        raise SetupFailedError.of(job.stage.name, error) from None
     return job.stage

@@ -14,6 +14,7 @@ from ray import exceptions as gone
 
 from nucleus_data.runner.actor import SetupFailedError, StageActor
 from nucleus_data.runner.attempts import Attempts, do_item
+from nucleus_data.runner.cluster import wait_for
 from nucleus_data.runner.cwd import stand_somewhere
 from nucleus_data.runner.rows import StageJob
 from nucleus_data.runner.work import Item, Resources, StageReport, Summary, Task
@@ -97,6 +98,8 @@ class Loop(Attempts):
             if not ahead:
                 return
             reference, item = ahead.popleft()
+            while not wait_for([reference], WAIT_S):
+                pass
             try:
                 summary = ray.get(reference)
             except (*DEATHS, gone.RayTaskError):
@@ -118,8 +121,6 @@ class Loop(Attempts):
         exhausted = False
         window, asked = self._window(), time.monotonic()
         while True:
-            if time.monotonic() - asked > 5:  # a cluster may have grown
-                window, asked = self._window(), time.monotonic()
             while len(running) < window and not self.stop:
                 item = again.popleft() if again else next(pending, None)
                 if item is None:
@@ -128,8 +129,10 @@ class Loop(Attempts):
                 running[remote.remote(self.reference, item)] = item
             if not running and (self.stop or (exhausted and not again)):
                 return
-            for reference in ray.wait(list(running), timeout=WAIT_S)[0]:
+            for reference in wait_for(list(running), WAIT_S):
                 self.settle(reference, running.pop(reference), again)
+            if time.monotonic() - asked > 5:  # a cluster may have grown
+                window, asked = self._window(), time.monotonic()
 
     def _window(self) -> int:
         """How many tasks are in flight: twice as many as fit, so that no CPU waits for us."""
@@ -207,7 +210,7 @@ class ActorPool:
                 return
             if self.loop.stop and not self.running:
                 return
-            for reference in ray.wait([*self.starting, *self.running], timeout=WAIT_S)[0]:
+            for reference in wait_for([*self.starting, *self.running], WAIT_S):
                 if reference in self.starting:
                     self._started(reference)
                 else:
@@ -242,6 +245,8 @@ class ActorPool:
             return
         except gone.RayTaskError as error:
             cause = error.cause if isinstance(error.cause, Exception) else error
-            raise SetupFailedError(str(cause)) from None
+            if isinstance(cause, SetupFailedError):
+                raise cause from None
+            raise SetupFailedError(str(cause), str(error)) from None
         self.loop.report.setup_seconds += seconds
         self.load[actor] = 0
