@@ -16,11 +16,14 @@ import click
 
 from nucleus_data.commands.ending import (
     EXIT_TERMINATED,
+    STOPPED,
     TerminatedError,
     debug_option,
     on_signals,
+    stopped_by,
 )
 from nucleus_data.commands.group import Commands, line_command
+from nucleus_data.commands.support import complain
 
 HELP = """\
 Curate, caption and shard image corpora; prove by a quick training run that the data is good.
@@ -74,7 +77,10 @@ def _run(command: click.Command, arguments: Sequence[str] | None, prog_name: str
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except TerminatedError:
+        complain(STOPPED)
         code = EXIT_TERMINATED
+    if code:  # `nucleus world --serve` ends well by Ctrl-C
+        code = stopped_by() or code
     # A pipe that nobody reads any more, a full disk behind a redirection.
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -37,6 +37,9 @@ EXTRAS = {
 }
 
 
+_stopped_by: list[int] = []
+
+
 class TerminatedError(BaseException):
     """This process was asked to end (SIGTERM)."""
 
@@ -77,7 +80,10 @@ def told() -> Iterator[None]:
         yield
     except (click.ClickException, click.exceptions.Exit, click.Abort):
         raise
-    except (KeyboardInterrupt, TerminatedError) as error:
+    except (KeyboardInterrupt, TerminatedError, SystemExit) as error:
+        # While Ray starts, its own handler turns SIGTERM into this exit.
+        if isinstance(error, SystemExit) and error.code != signal.SIGTERM:
+            raise
         _debug()
         click.echo(err=True)
         complain(STOPPED)
@@ -119,7 +125,13 @@ def on_signals() -> None:
     signal.signal(signal.SIGINT, _first)
 
 
+def stopped_by() -> int:
+    """The exit code of the signal that came; 0 if none did."""
+    return _stopped_by[0] if _stopped_by else 0
+
+
 def _first(number: int, _: FrameType | None) -> NoReturn:
+    _stopped_by.append(EXIT_TERMINATED if number == signal.SIGTERM else EXIT_INTERRUPTED)
     signal.signal(signal.SIGTERM, _second)
     signal.signal(signal.SIGINT, _second)
     raise TerminatedError if number == signal.SIGTERM else KeyboardInterrupt

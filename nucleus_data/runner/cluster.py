@@ -197,12 +197,14 @@ def connected(settings: RaySettings) -> Iterator[None]:
         ) from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, ending)  # Ray puts its own there, which ends with 15
+    end = ray.shutdown
     try:
         yield
     except LostError:
-        _end_what_is_left()
+        end = _end_what_is_left
         raise
-    ray.shutdown()
+    finally:
+        end()
 
 
 def _connect(address: str | None, settings: RaySettings) -> None:
