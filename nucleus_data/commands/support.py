@@ -126,7 +126,7 @@ def opened(
     from nucleus_data.corpus.looking import find_damaged
     from nucleus_data.line.recipe import load_recipe
     from nucleus_data.line.steps import open_run
-    from nucleus_data.runner.cluster import Workers
+    from nucleus_data.runner.workers import Workers
 
     run = None
     try:

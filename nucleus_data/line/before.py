@@ -13,9 +13,10 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.engines.find import CAPTIONER, CLIP, TEXT_ENCODER, VAE, ModelKind, check_reachable
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import Recipe
-from nucleus_data.runner.cluster import RaySettings, inside_job, machine, named_address
+from nucleus_data.runner.cluster import RaySettings, inside_job, named_address
 from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.work import Resources
+from nucleus_data.runner.workers import machine
 from nucleus_data.stage import Stage
 from nucleus_data.stages.caption.stage import Caption
 from nucleus_data.stages.embed.stage import Embed

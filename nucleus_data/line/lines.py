@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import STAGES, Recipe
 from nucleus_data.line.steps import open_run, run_steps
-from nucleus_data.runner.cluster import Workers
 from nucleus_data.runner.inline import InlineLoop
 from nucleus_data.runner.run import Choice, Run, Say
+from nucleus_data.runner.workers import Workers
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.errors import RequestError
 from nucleus_data.line.before import Stages, check_before
 from nucleus_data.line.recipe import Recipe
-from nucleus_data.runner.cluster import Workers, check_corpus_uri, no_room
+from nucleus_data.runner.cluster import check_corpus_uri
 from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.row_stage import count_rows, do_rows, has_failures, retry_rows
 from nucleus_data.runner.rows import StageJob
 from nucleus_data.runner.run import ALL, Choice, Loop, MakeLoop, Run, Say
 from nucleus_data.runner.work import Item, Resources, Size, StageReport, Task
+from nucleus_data.runner.workers import Workers, no_room
 from nucleus_data.stage import CorpusStage, RowStage
 from nucleus_data.stages.select.stage import Select
 

@@ -1,7 +1,4 @@
-"""What does the work: a worker of this machine where it is small, else Ray's.
-
-A job's cluster when there is one, a Ray of this machine otherwise.
-"""
+"""Connecting to Ray: a job's cluster when there is one, a local one otherwise."""
 
 import logging
 import os
@@ -10,21 +7,21 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from nucleus_data.errors import RequestError, StoppedError
-from nucleus_data.runner.work import Resources, Size
 
 if TYPE_CHECKING:
-    from nucleus_data.runner.local import LocalWorker
+    pass
 
 OBJECT_STORE_BYTES = 100 << 20  # only summaries pass through it
 REACHED_WITHIN_S = 5.0
+WATCHED_EACH_S = 1.0
+NOTICED_WITHIN_S = 5.0
 NEEDED = ("raylet", "gcs_server")
 REACH = "ray.address and RAY_ADDRESS say where it is: host:port of a running cluster, or auto"
 START = (
@@ -89,89 +86,9 @@ def check_corpus_uri(uri: str) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Machine:
-    """What this machine has for Ray's workers."""
-
-    cpus: float
-    gpus: int
-    memory_gb: float
-
-
-def machine(settings: RaySettings) -> Machine:
-    """This machine, as a local Ray would see it."""
-    from ray._private import accelerators, utils
-
-    manager = accelerators.get_accelerator_manager_for_resource("GPU")
-    assert manager is not None
-    visible = manager.get_current_process_visible_accelerator_ids()
-    gpus = manager.get_current_node_num_accelerators()
-    return Machine(
-        settings.num_cpus or utils.get_num_cpus(),
-        gpus if visible is None else min(gpus, len(visible)),
-        utils.get_system_memory() / (1 << 30),
-    )
-
-
-class Workers:
-    """Those of one command; each is started when there is work for it, and ended at the end.
-
-    What is wrong with a request is then told before Ray, which takes seconds to start, is there.
-
-    Args:
-        settings: Where the work runs.
-    """
-
-    def __init__(self, settings: RaySettings) -> None:
-        self.settings = settings
-        self._stack = ExitStack()
-        self._connected = False
-        self._local: LocalWorker | None = None
-
-    def __enter__(self) -> "Workers":
-        return self
-
-    def __exit__(self, *raised: Any) -> None:
-        self._stack.close()
-
-    def connect(self) -> None:
-        """Connects to Ray, once."""
-        if not self._connected:
-            self._stack.enter_context(connected(self.settings))
-            self._connected = True
-
-    def local(self) -> "LocalWorker":
-        """The worker of this machine."""
-        if self._local is None:
-            from nucleus_data.runner.local import LocalWorker
-
-            self._local = LocalWorker()
-            self._stack.callback(self._local.close)
-        return self._local
-
-    def does_here(self, resources: Resources, size: Size) -> bool:
-        """Whether some work is small enough for `local`, and Ray is neither named nor there.
-
-        Args:
-            resources: What the work's workers would get.
-            size: How much work there is.
-        """
-        if self._connected or named_address(self.settings) or inside_job() or _is_initialized():
-            return False
-        alone = not resources.num_gpus and resources.actors <= 1
-        small = self.settings.local
-        return alone and size.items <= small.items and size.rows(small.rows) <= small.rows
-
-
 def named_address(settings: RaySettings) -> str | None:
     """The address of the running cluster that was asked for; None for a Ray of this machine."""
     return settings.address or os.environ.get("RAY_ADDRESS") or None
-
-
-def _is_initialized() -> bool:
-    """Whether this program is connected to Ray."""
-    ray = sys.modules.get("ray")
-    return ray is not None and bool(ray.is_initialized())
 
 
 @contextmanager
@@ -198,12 +115,16 @@ def connected(settings: RaySettings) -> Iterator[None]:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, ending)  # Ray puts its own there, which ends with 15
     end = ray.shutdown
+    over = threading.Event()
+    if not address:
+        threading.Thread(target=_watch, args=(over,), name="ray-watch", daemon=True).start()
     try:
         yield
     except LostError:
         end = _end_what_is_left
         raise
     finally:
+        over.set()
         end()
 
 
@@ -215,6 +136,7 @@ def _connect(address: str | None, settings: RaySettings) -> None:
         _check_port(address)
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
         return
+    _hush()
     # Workers run this code from where the driver has it, also when it is not installed.
     here = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join([here, *(p for p in sys.path if p)])
@@ -229,20 +151,24 @@ def _connect(address: str | None, settings: RaySettings) -> None:
     )
 
 
+def _hush() -> None:
+    """Has Ray not print pages of the log of a process that was lost: we say so in a line."""
+    from ray._private import worker
+
+    show = worker.print_to_stdstream
+
+    def shown(*given: Any, **options: Any) -> None:
+        if not _lost():
+            show(*given, **options)
+
+    worker.print_to_stdstream = shown
+
+
 def _check_port(address: str) -> None:
     """Raises OSError if nobody listens at `host:port`: Ray itself would try for a minute."""
     host, sign, port = address.removeprefix("ray://").rpartition(":")
     if sign and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), REACHED_WITHIN_S).close()
-
-
-def no_room(asked: Resources) -> bool:
-    """Whether no machine of the cluster that we are connected to has room for such a worker."""
-    import ray
-
-    wanted = {"CPU": asked.num_cpus, "GPU": asked.num_gpus}
-    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return not any(all(has.get(k, 0) >= v for k, v in wanted.items()) for has in alive)
 
 
 def wait_for(references: Sequence[Any], timeout_s: float) -> list[Any]:
@@ -253,30 +179,43 @@ def wait_for(references: Sequence[Any], timeout_s: float) -> list[Any]:
     """
     import ray
 
-    lost = _lost()
-    if lost:
-        raise LostError(
-            f"Ray's process {lost} has ended (its memory may have been full); what was committed "
-            "stays. Run the same command to go on"
-        )
+    if lost := _lost():
+        raise LostError(lost)
     found: list[Any] = ray.wait(list(references), timeout=timeout_s)[0]
     return found
 
 
 def _lost() -> str:
-    """The name of a process without which Ray does nothing, if it has ended."""
+    """What to say of a process without which Ray does nothing, if it has ended."""
     from ray._private import worker
 
     node = worker._global_node
     ended: set[str] = {name for name, _ in node.dead_processes()} if node is not None else set()
-    return next((name for name in NEEDED if name in ended), "")
+    lost = next((name for name in NEEDED if name in ended), "")
+    return lost and (
+        f"Ray's process {lost} has ended (the memory may have been full); what was committed "
+        "stays. Run the same command to go on"
+    )
+
+
+def _watch(over: threading.Event) -> None:
+    """Ends this process where a call of Ray's waits for a process that has ended.
+
+    Such a call can't be interrupted; after a minute, Ray itself would end this process, with pages
+    of its log.
+    """
+    while not over.wait(WATCHED_EACH_S):
+        if lost := _lost():
+            if not over.wait(NOTICED_WITHIN_S):
+                sys.stderr.write(f"error: {lost}\n")
+                sys.stderr.flush()
+                os._exit(1)
+            return
 
 
 def _end_what_is_left() -> None:
     """Ends the other processes of a Ray that has lost one; `ray.shutdown` would wait for it."""
     from ray._private import worker
 
-    # Its listener would print the end of the lost process's log.
-    worker.print_to_stdstream = lambda *_, **__: None
     if worker._global_node is not None:
         worker._global_node.kill_all_processes(check_alive=False, allow_graceful=False)

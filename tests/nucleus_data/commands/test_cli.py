@@ -39,8 +39,8 @@ def listing(folder):
 def inline():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nucleus_data.runner.loop.Loop", InlineLoop)
-        patch.setattr("nucleus_data.runner.cluster.connected", nullcontext)
-        patch.setattr("nucleus_data.runner.cluster.Workers.does_here", lambda *_: False)
+        patch.setattr("nucleus_data.runner.workers.connected", nullcontext)
+        patch.setattr("nucleus_data.runner.workers.Workers.does_here", lambda *_: False)
         patch.setattr("nucleus_data.line.steps.no_room", lambda _: False)
         yield
 
@@ -148,7 +148,7 @@ def without_ray(monkeypatch):
     def connected(settings):
         raise AssertionError("Ray was started")
 
-    monkeypatch.setattr("nucleus_data.runner.cluster.connected", connected)
+    monkeypatch.setattr("nucleus_data.runner.workers.connected", connected)
 
 
 def test_what_is_wrong_is_told_before_ray_starts(ingested, world, without_ray):

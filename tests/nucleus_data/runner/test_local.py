@@ -5,10 +5,11 @@ import pytest
 
 from nucleus_data.errors import DiskFullError
 from nucleus_data.runner.actor import SetupFailedError
-from nucleus_data.runner.cluster import LocalSettings, RaySettings, Workers
+from nucleus_data.runner.cluster import LocalSettings, RaySettings
 from nucleus_data.runner.inline import InlineLoop
 from nucleus_data.runner.local import LocalLoop, LocalWorker
 from nucleus_data.runner.work import Item, Resources, Size, Summary
+from nucleus_data.runner.workers import Workers
 from nucleus_data.world.corpora import small_corpus
 from tests.support.commands import tree
 from tests.support.on_ray import ALL, job, values
@@ -111,7 +112,7 @@ def test_which_work_is_small(items, rows, here, change, monkeypatch):
         monkeypatch.delenv(name, raising=False)
         if name in change:
             monkeypatch.setenv(name, change.pop(name))
-    monkeypatch.setattr("nucleus_data.runner.cluster._is_initialized", lambda: False)
+    monkeypatch.setattr("nucleus_data.runner.workers._is_initialized", lambda: False)
     resources = change.pop("resources", Resources())
     with Workers(RaySettings(**change)) as workers:
         assert workers.does_here(resources, Size(items, lambda most: rows)) is here
