@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 OBJECT_STORE_BYTES = 100 << 20  # only summaries pass through it
 REACHED_WITHIN_S = 5.0
-WATCHED_EACH_S = 1.0
-NOTICED_WITHIN_S = 5.0
+WATCHED_EACH_S = 0.5
+NOTICED_WITHIN_S = 3.0
 NEEDED = ("raylet", "gcs_server")
 REACH = "ray.address and RAY_ADDRESS say where it is: host:port of a running cluster, or auto"
 START = (
@@ -132,6 +132,7 @@ def _connect(address: str | None, settings: RaySettings) -> None:
     """Connects to a cluster, or starts one on this machine."""
     import ray
 
+    _gone.clear()
     if address:
         _check_port(address)
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
@@ -156,6 +157,8 @@ def _hush() -> None:
     from ray._private import worker
 
     show = worker.print_to_stdstream
+    if show.__module__ == __name__:
+        return
 
     def shown(*given: Any, **options: Any) -> None:
         if not _lost():
@@ -191,11 +194,17 @@ def _lost() -> str:
 
     node = worker._global_node
     ended: set[str] = {name for name, _ in node.dead_processes()} if node is not None else set()
-    lost = next((name for name in NEEDED if name in ended), "")
-    return lost and (
-        f"Ray's process {lost} has ended (the memory may have been full); what was committed "
+    _gone.extend(name for name in NEEDED if name in ended and name not in _gone)
+    if not _gone:
+        return ""
+    return (
+        f"Ray's process {_gone[0]} has ended (the memory may have been full); what was committed "
         "stays. Run the same command to go on"
     )
+
+
+# Remembered, as Ray forgets its processes once the others are ended.
+_gone: list[str] = []
 
 
 def _watch(over: threading.Event) -> None:

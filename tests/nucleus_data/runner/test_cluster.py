@@ -20,9 +20,9 @@ def test_a_relative_corpus_is_refused_inside_a_job_alone(monkeypatch):
         check_corpus_uri("./c")
 
 
-# Connects to Ray, kills one of its processes, and does work; prints what was raised.
+# Connects to Ray, and does work while one of Ray's processes is killed; prints what was raised.
 SCRIPT = """
-import os, sys, time, psutil
+import os, sys, threading, time, psutil
 from nucleus_data.runner.cluster import RaySettings, connected
 from nucleus_data.runner.work import Item, Resources, Summary
 
@@ -31,13 +31,16 @@ class Sleep:
         time.sleep(1)
         return Summary(rows=1, done=1)
 
+def kill():
+    for child in psutil.Process().children(recursive=True):
+        if sys.argv[1] in child.name():
+            child.kill()
+            return
+
 try:
     with connected(RaySettings(address=os.environ.get("ADDRESS"), num_cpus=1)):
         from nucleus_data.runner.loop import Loop
-        for child in psutil.Process().children(recursive=True):
-            if sys.argv[1] in child.name():
-                child.kill()
-                break
+        threading.Timer(3, kill).start()
         Loop("sleep", Sleep(), Resources()).run(Item(n) for n in range(100))
 except Exception as error:
     print(f"{type(error).__name__}: {error}", flush=True)
