@@ -16,9 +16,8 @@ The proof is a quick training run.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from nucleus_data.corpus import Corpus
-
 if TYPE_CHECKING:
+    from nucleus_data.corpus import Corpus
     from nucleus_data.line.lines import run_line
     from nucleus_data.line.recipe import load_recipe
     from nucleus_data.signals import SignalGroup
@@ -28,6 +27,7 @@ __version__ = "0.1.0"
 __all__ = ["Corpus", "RowStage", "SignalGroup", "__version__", "load_recipe", "run_line"]
 
 _HOMES = {
+    "Corpus": "nucleus_data.corpus",
     "RowStage": "nucleus_data.stage",
     "SignalGroup": "nucleus_data.signals",
     "load_recipe": "nucleus_data.line.recipe",
@@ -36,7 +36,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when first asked for: whoever only reads tables waits for no stage.
+    # Imported when first asked for: whoever only reads tables waits for no stage, and the command
+    # can say that it was stopped from its first moment on.
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -205,12 +205,19 @@ def read_layers(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """
     path = located(path)
     try:
-        content = yaml.safe_load(path.read_text()) or {}
+        content = _parsed(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
         named = f" (the base of {above[-1]})" if above else ""
         raise RequestError(f"there is no configuration file {path}{named}") from None
-    except yaml.YAMLError as error:
-        raise RequestError(f"{path} is not valid YAML: {error}") from error
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise RequestError(f"{path} can't be read: {reason}; give a YAML file") from None
+    except UnicodeDecodeError as error:
+        raise RequestError(
+            f"{path} is no UTF-8 text (byte {error.start}); save it as UTF-8"
+        ) from None
+    except ValueError as error:
+        raise RequestError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
         raise RequestError(f"{path} must hold keys and values, it holds a {type(content).__name__}")
     base = content.pop("base", None)
@@ -224,6 +231,38 @@ def read_layers(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     if found.resolve() in [p.resolve() for p in (*above, path)]:
         raise RequestError(f"base: {found} is based on itself ({path})")
     return _laid_over(read_layers(found, (*above, path)), content)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which no key is there twice: the first one's value would be lost unnoticed."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """A mapping's keys and values."""
+        seen = set()
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if (key.tag, key.value) in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"the key {key.value!r} is there twice; keep one",
+                    problem_mark=key.start_mark,
+                )
+            seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
+
+
+def _parsed(text: str) -> Any:
+    """The value that a YAML text is of. Raises ValueError, in one line."""
+    try:
+        return yaml.load(text, _Loader)
+    except RecursionError as error:
+        raise ValueError("brackets or indents are nested too deeply") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f", in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ValueError(f"{error.problem or error.context}{where}") from error
+    except (yaml.YAMLError, ValueError) as error:  # of a character, of a date such as 2024-99-99
+        raise ValueError(" ".join(str(error).split())) from error
 
 
 def _laid_over(base: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
@@ -251,8 +290,10 @@ def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
             f"{text!r} is not an override; write key.sub=value, for example corpus=demo"
         )
     try:
-        return tuple(key.strip().split(".")), yaml.safe_load(value)
-    except yaml.YAMLError:
+        return tuple(key.strip().split(".")), _parsed(value)
+    except ValueError as error:
+        if isinstance(error.__cause__, RecursionError):
+            raise RequestError(f"override {key.strip()}=...: {error}") from None
         return tuple(key.strip().split(".")), value  # SQL and URLs may not be YAML; they are text
 
 

@@ -17,3 +17,10 @@ class CorpusError(Exception):
 
 class DiskFullError(CorpusError):
     """There is no space left; the run stops, because every further shard would fail too."""
+
+
+class StoppedError(Exception):
+    """What does the work (Ray, a model) can't start, or is gone; what was committed stays.
+
+    The command line prints the message and exits with 1.
+    """

@@ -19,7 +19,7 @@ WORLD = "nucleus world world"
 # What other tests run: a text of the block, and where.
 ELSEWHERE = {
     "scripts/quickstart": "tests/nucleus_data/line/test_line.py",
-    "scripts/get_stamps": "tests/nucleus_data/line/test_line.py",
+    "scripts/get_stamps": "tests/nucleus_data/line/test_real_pictures.py",
 }
 
 

@@ -3,7 +3,8 @@
 Here is click and nothing else; what the commands do is imported when one runs. A command is found
 by being in one of this package's modules; one for each line of stages is made of `line.lines`.
 
-Exit codes: 0 done, 1 some shards failed, 2 the request was wrong.
+Exit codes: 0 done, 1 some shards failed or what does the work is gone, 2 the request was wrong,
+130 and 143 it was stopped (Ctrl-C, SIGTERM).
 """
 
 import os
@@ -13,7 +14,16 @@ from typing import NoReturn
 
 import click
 
+from nucleus_data.commands.ending import (
+    EXIT_TERMINATED,
+    STOPPED,
+    TerminatedError,
+    debug_option,
+    on_signals,
+    stopped_by,
+)
 from nucleus_data.commands.group import Commands, line_command
+from nucleus_data.commands.support import complain
 
 HELP = """\
 Curate, caption and shard image corpora; prove by a quick training run that the data is good.
@@ -33,6 +43,9 @@ Settings:   any key of the configuration as KEY.SUB=VALUE; `nucleus config` list
 @click.version_option(package_name="nucleus-data")
 def cli() -> None:
     """The group of all commands."""
+
+
+cli.params.append(debug_option())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -59,13 +72,23 @@ def run_pipeline(name: str, steps: Sequence[str], *, chooses_at_start: bool = Fa
 def _run(command: click.Command, arguments: Sequence[str] | None, prog_name: str) -> NoReturn:
     """Runs a command, and ends the process with its exit code."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    on_signals()
     code = 0
     try:
         command.main(args=list(arguments) if arguments is not None else None, prog_name=prog_name)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    except TerminatedError:
+        complain(STOPPED)
+        code = EXIT_TERMINATED
+    if code:  # `nucleus world --serve` ends well by Ctrl-C
+        code = stopped_by() or code
+    # A pipe that nobody reads any more, a full disk behind a redirection.
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            code = code or 1
     # Ray is shut down by now, and nothing else is left to end. An ordinary exit would let
     # DuckDB 2.0's bindings print a page about objects that pyarrow's threads still hold.
     os._exit(code)

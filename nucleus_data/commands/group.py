@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from nucleus_data.commands.ending import with_endings
 from nucleus_data.commands.support import finish, opened, work_options
 
 
@@ -24,7 +25,7 @@ class Commands(click.Group):
         """The command of that name; None if there is none."""
         found = _found().get(cmd_name)
         if found is not None:
-            return found
+            return with_endings(found)
         from nucleus_data.line.lines import LINES
 
         line = LINES.get(cmd_name)
@@ -60,7 +61,7 @@ def line_command(
     def command(**given: Any) -> None:
         run_stages(name, steps, chooses_at_start=chooses_at_start, **given)
 
-    return command
+    return with_endings(command)
 
 
 def run_stages(
@@ -84,6 +85,7 @@ def run_stages(
         "dry_run": dry_run,
         "create": "ingest" in steps,
         "pasted": name in LINES,
+        "steps": steps,
     }
     with opened(name, config, overrides, **options) as found:
         own = found.stages.get(name)

@@ -24,7 +24,7 @@ def retry(arguments: tuple[str, ...], config: Path | None) -> None:
         allowed = ", ".join(reversed(RETRIED))
         raise click.UsageError(f"cannot retry {unknown[0]!r}; allowed: {allowed}")
     overrides = [a for a in arguments if "=" in a]
-    with opened("retry", config, overrides) as found:
+    with opened("retry", config, overrides, steps=names) as found:
         for stage in names or RETRIED:
             steps.retry(found.run, found.stages, stage)
         finish(found.run)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 import click
 
 from nucleus_data.corpus.told import assume_default
-from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.errors import RequestError
 from nucleus_data.printed import jsonable, visible
 
 DEFAULT_CONFIG = "nano/recipe.yaml"
@@ -124,7 +124,7 @@ def opened(
     tell: Callable[[str], None] = say,
     **options: Any,
 ) -> Iterator[Opened]:
-    """A configured run, which connects to Ray when there is work; errors become exit codes.
+    """A configured run, whose workers start when there is work.
 
     Args:
         command: Name for people, for example `inspect`.
@@ -139,20 +139,16 @@ def opened(
 
     from nucleus_data.corpus.looking import find_damaged
     from nucleus_data.line.steps import open_run
-    from nucleus_data.runner.cluster import on_demand
+    from nucleus_data.runner.workers import Workers
 
     run = None
     try:
         path, recipe = load(config, overrides)
-        with on_demand(recipe.ray) as connect:
-            run = open_run(recipe, command, connect=connect, say=tell, **options)
+        with Workers(recipe.ray) as workers:
+            run = open_run(recipe, command, workers=workers, say=tell, **options)
             if run.name:
                 tell(f"{command}: {path}; run {run.name}")
             yield Opened(run, recipe, recipe.stages())
-    except RequestError as error:
-        refuse(error)
-    except CorpusError as error:
-        fail(error)
     except (duckdb.Error, pa.ArrowException):
         # Neither says of which file. One is looked for; if all are whole, it is a fault of ours.
         found = find_damaged(run.corpus) if run is not None else []
@@ -160,11 +156,7 @@ def opened(
             raise
         for one in found[1:]:
             complain(f"error: {one}")
-        fail(found[0])
-    except KeyboardInterrupt:
-        click.echo(err=True)
-        complain("stopped; what was committed stays. Run the same command to go on")
-        sys.exit(130)
+        raise found[0] from None
 
 
 def load(config: Path | None, overrides: Sequence[str]) -> tuple[Path, Any]:
@@ -193,12 +185,6 @@ def refuse(error: Exception) -> NoReturn:
     """Ends with the error and exit code 2."""
     complain(f"error: {error}")
     sys.exit(EXIT_REQUEST)
-
-
-def fail(error: Exception) -> NoReturn:
-    """Ends with the error and exit code 1."""
-    complain(f"error: {error}")
-    sys.exit(EXIT_FAILED)
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from nucleus_data.corpus.damaged import (
 )
 from nucleus_data.corpus.records import Records
 from nucleus_data.corpus.runs import plans, run_names
-from nucleus_data.corpus.store import Store
+from nucleus_data.corpus.store import Store, not_opened
 from nucleus_data.corpus.tables import PAIRS_SCHEMA, Table, parts_list
 from nucleus_data.corpus.told import command as told
 from nucleus_data.corpus.told import ingesting
@@ -82,6 +82,10 @@ class Corpus:
             marker = {"format": FORMAT} if dry_run else self._create()
         except DamagedError as error:
             raise RequestError(str(error)) from None
+        except RequestError:
+            raise
+        except Exception as error:  # a store's own: no credentials, no connection
+            raise not_opened(uri, error) from error
         found = marker.get("format")
         if found != FORMAT:
             raise RequestError(

@@ -25,6 +25,7 @@ from nucleus_data.errors import DiskFullError, RequestError
 T = TypeVar("T")
 ATTEMPTS = 5
 FIRST_DELAY_S = 0.2
+SHOWN = 100
 FINAL_ERRNOS = {
     errno.ENOENT,
     errno.EEXIST,
@@ -36,6 +37,17 @@ FINAL_ERRNOS = {
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EINVAL,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+}
+REFUSED = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.ENOENT,
 }
 
 
@@ -163,9 +175,9 @@ class Store:
         """Writes or replaces an object; for `runs/` only, where nothing is shared."""
         if self.local:
             target = Path(self.path(name))
-            target.parent.mkdir(parents=True, exist_ok=True)
             part = _hidden(target)
-            with _full_disk(name):
+            with _writing(target, name):
+                target.parent.mkdir(parents=True, exist_ok=True)
                 _write_synced(part, data)
                 part.replace(target)
         else:
@@ -201,9 +213,9 @@ class Store:
     def _link(self, name: str, write: Callable[[Path], None]) -> None:
         """Writes a hidden file beside the target, and links it: the name appears whole or never."""
         target = Path(self.path(name))
-        target.parent.mkdir(parents=True, exist_ok=True)
         part = _hidden(target)
-        with _full_disk(name):
+        with _writing(target, name):
+            target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 write(part)
                 # `rename` would replace what another writer put there; a link fails, as it should.
@@ -229,21 +241,41 @@ def with_retries(call: Callable[[], T]) -> T:
     raise AssertionError("unreachable")
 
 
-class _full_disk:
-    """Turns a file system's `no space` and `quota exceeded` into `DiskFullError`."""
+class _writing:
+    """Turns what a file system says of a write into words: it is full, or may not be written to."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, target: Path, name: str) -> None:
+        self.target = target
         self.name = name
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if not isinstance(error, OSError):
+            return
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(
                 f"the disk is full: {self.name} was not written. What was "
                 "committed before is whole; free some space and run the same command again"
             ) from error
+        if error.errno in REFUSED:
+            reason = (error.strerror or "").lower()
+            raise RequestError(
+                f"{self.target} can't be written: {reason}. The corpus must be a folder that this "
+                "user may write to, and in which files can be linked"
+            ) from error
+
+
+def not_opened(uri: str, error: Exception) -> RequestError:
+    """The words for a corpus whose marker can't be read."""
+    known = isinstance(error, OSError) and error.strerror
+    reason = (known or f"{type(error).__name__}: {error}").splitlines()[0]
+    shown = uri if len(uri) < SHOWN else f"{uri[:SHOWN]}..."
+    return RequestError(
+        f"corpus={shown!r} can't be opened: {reason[0].lower()}{reason[1:]}. Give a folder that "
+        "this user may read, or the URL of a store, with its credentials in storage_options"
+    )
 
 
 def _hidden(target: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,14 @@ class ModelKind:
         nano: Folder of the packaged one.
         config: File that such a folder must have, beside its safetensors.
         revision_key: The setting of its revision.
+        subfolder: Where in a hub's repository its configuration lies; ends with a slash.
     """
 
     key: str
     nano: Path
     config: str = "config.json"
     revision_key: str = ""
+    subfolder: str = ""
 
     def __post_init__(self) -> None:
         beside = f"{self.key.rpartition('.')[0]}.revision"
@@ -39,7 +42,10 @@ CAPTIONER = ModelKind("caption.model", ASSETS / "captioner")
 CLIP = ModelKind("embed.model", ASSETS / "clip", "open_clip_config.json")
 HEADS = ModelKind("embed.heads", ASSETS / "heads", "heads.json")
 TEXT_ENCODER = ModelKind("quick_train.text.model", ASSETS / "captioner")
-VAE = ModelKind("quick_train.vae", ASSETS / "vae", revision_key="quick_train.vae_revision")
+VAE = ModelKind(
+    "quick_train.vae", ASSETS / "vae", revision_key="quick_train.vae_revision", subfolder="vae/"
+)
+HUB_ANSWERS_WITHIN_S = 8.0
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,38 @@ def resolve_model(model: str, revision: str | None, kind: ModelKind = CAPTIONER)
         )
     name = NANO if model == NANO else folder.resolve().name
     return ModelReference(name, str(folder), content, local=True)
+
+
+def check_reachable(model: str, revision: str | None, kind: ModelKind) -> None:
+    """Refuses a hub model that is neither on this machine nor at the hub.
+
+    A folder, and a model whose configuration the hub's cache has, need no request.
+
+    Raises:
+        RequestError: It can't be fetched: no network, no such model or revision, no access.
+    """
+    found = resolve_model(model, revision, kind)
+    if found.local or importlib.util.find_spec("huggingface_hub") is None:
+        return
+    import huggingface_hub as hub
+
+    file = f"{kind.subfolder}{kind.config}"
+    cached = hub.try_to_load_from_cache(found.location, file, revision=found.revision)
+    if isinstance(cached, str):
+        return
+    try:
+        hub.HfApi().model_info(
+            found.location, revision=found.revision, timeout=HUB_ANSWERS_WITHIN_S
+        )
+    except Exception as error:
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        raise RequestError(
+            f"{kind.key}: the hub model {model!r} (revision {revision}) is not in this machine's "
+            f"cache and can't be asked for ({type(error).__name__}: {first[:200]}). Give a folder "
+            f"with {kind.config} and *.safetensors; or, where there is a network, fetch it (hf "
+            "download) and set HF_HOME to where it was put, HF_ENDPOINT for a mirror, HF_TOKEN for "
+            "a model with limited access"
+        ) from None
 
 
 @functools.lru_cache(maxsize=16)

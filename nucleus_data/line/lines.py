@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import STAGES, Recipe
 from nucleus_data.line.steps import open_run, run_steps
-from nucleus_data.runner.cluster import on_demand
 from nucleus_data.runner.inline import InlineLoop
 from nucleus_data.runner.run import Choice, Run, Say
+from nucleus_data.runner.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def run_line(
     if inline and "quick_train" in found.steps:
         raise RequestError("quick_train runs as a task of Ray; leave inline out")
     name = line if isinstance(line, str) else "-".join(dict.fromkeys(found.steps))
-    with on_demand(recipe.ray) as connect:
+    with Workers(recipe.ray) as workers:
         run = open_run(
             recipe,
             name,
@@ -98,7 +98,8 @@ def run_line(
             dry_run=dry_run,
             create="ingest" in found.steps,
             loop=InlineLoop if inline else None,
-            connect=connect,
+            workers=workers,
+            steps=() if inline else found.steps,
             say=say,
             pasted=name in LINES,
         )

@@ -8,7 +8,6 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.corpus.looking import going_without, without_lines
 from nucleus_data.errors import RequestError
-from nucleus_data.pages.report import write_report
 from nucleus_data.runner.run import Run
 from nucleus_data.stage import CorpusStage
 from nucleus_data.stages.shard.stage import Shard, set_of
@@ -56,6 +55,8 @@ class Report(CorpusStage[ReportSettings]):
 
     def do(self, run: Run) -> None:
         """Writes the page, and says where it is."""
+        from nucleus_data.pages.report import write_report  # not without need: jinja2, Pillow
+
         for error in run.folder.inherit(run.stage_names):
             run.say(f"report: left out: {error}")
         folder = None

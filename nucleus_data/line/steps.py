@@ -1,35 +1,35 @@
 """The stages as steps of a run: what is pinned, counted and done, in which order."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from typing import Any
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
+from nucleus_data.line.before import Stages, check_before
 from nucleus_data.line.recipe import Recipe
 from nucleus_data.runner.cluster import check_corpus_uri
 from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.row_stage import count_rows, do_rows, has_failures, retry_rows
 from nucleus_data.runner.rows import StageJob
-from nucleus_data.runner.run import ALL, Choice, MakeLoop, Run, Say
-from nucleus_data.runner.work import Item, Resources, StageReport, Task
-from nucleus_data.stage import CorpusStage, RowStage, Stage
+from nucleus_data.runner.run import ALL, Choice, Loop, MakeLoop, Run, Say
+from nucleus_data.runner.work import Item, Resources, Size, StageReport, Task
+from nucleus_data.runner.workers import Workers, no_room
+from nucleus_data.stage import CorpusStage, RowStage
 from nucleus_data.stages.select.stage import Select
-
-Stages = Mapping[str, Stage[Any]]
 
 
 @dataclass
 class RayLoop:
     """The loop over Ray's workers; Ray is imported and connected to when there is an item."""
 
-    connect: Callable[[], None]
+    workers: Workers
     name: str
     work: StageJob | Task
     resources: Resources
+    say: Say
 
     def run(self, items: Iterable[Item], total: int | None = None) -> StageReport:
         """Does all items, and returns what became of them."""
@@ -40,8 +40,30 @@ class RayLoop:
         from nucleus_data.runner.loop import Loop
 
         # After the import: a job's working directory is unpacked anew where two nodes share it.
-        self.connect()
+        self.workers.connect()
+        if no_room(self.resources):
+            self.say(
+                f"{self.name}: waits until the cluster grows: a worker asks for "
+                f"{self.resources.num_cpus:g} CPUs and {self.resources.num_gpus:g} GPUs "
+                f"(resources.*.num_cpus, num_gpus), which no machine of it has now"
+            )
         return Loop(self.name, self.work, self.resources).run(chain([first], pending), total)
+
+
+@dataclass
+class Loops:
+    """Makes the loop that suits the work: one in a worker of this machine, or Ray's."""
+
+    workers: Workers
+    say: Say
+
+    def __call__(self, name: str, work: StageJob | Task, resources: Resources, size: Size) -> Loop:
+        """The loop for some work."""
+        if not self.workers.does_here(resources, size):
+            return RayLoop(self.workers, name, work, resources, self.say)
+        from nucleus_data.runner.local import LocalLoop
+
+        return LocalLoop(self.workers.local(), name, work, resources)
 
 
 def open_run(
@@ -52,7 +74,8 @@ def open_run(
     dry_run: bool = False,
     create: bool = False,
     loop: MakeLoop | None = None,
-    connect: Callable[[], None] = lambda: None,
+    workers: Workers | None = None,
+    steps: Sequence[str] = (),
     say: Say = print,
     pasted: bool = False,
 ) -> Run:
@@ -64,38 +87,45 @@ def open_run(
         choice: Which records are worked on.
         dry_run: Count, do no work, write nothing.
         create: Make the corpus if there is none.
-        loop: Makes the loop that does a stage's items; Ray's by default.
-        connect: Connects to Ray (`cluster.on_demand`); not needed where that was done.
+        loop: Makes the loop that does a stage's items; by default one with the workers.
+        workers: What does the work; not needed where all is done by `loop`.
+        steps: The stages that will be run: what they need is checked first.
         say: Where lines for people go.
         pasted: Whether `nucleus COMMAND` does the same, and is noted for the report to tell.
 
     Raises:
         RequestError: The corpus is missing, of another version, or a relative path inside a Ray
-            job.
+            job; or something that the steps need is not there.
     """
     from nucleus_data import __version__
 
     if not recipe.corpus:
         raise RequestError("corpus is not set; give corpus=PATH (a folder, or s3://bucket/prefix)")
     check_corpus_uri(recipe.corpus)
-    stages = recipe.stages().values()
+    stages = recipe.stages()
+    workers = workers or Workers(recipe.ray)
+    pins = Pins.of(stages.values())
+    place = (recipe.corpus, recipe.storage_options)
+    if steps and not dry_run:  # of a corpus that is not there yet, none is made
+        corpus = Corpus(*place, create=create, dry_run=True)
+        check_before(recipe, stages, pins, corpus, steps)
     plan: dict[str, Any] = {"version": __version__, "config": recipe.public()}
     if pasted:
         plan["told"] = told(command, recipe.corpus, options=choice.options())
     run = Run(
-        Corpus(recipe.corpus, recipe.storage_options, create=create, dry_run=dry_run),
-        Pins.of(stages),
+        Corpus(*place, create=create, dry_run=dry_run),
+        pins,
         command=command,
         resources=recipe.workers(),
-        loop=loop or partial(RayLoop, connect),
-        connect=connect,
+        loop=loop or Loops(workers, say),
+        connect=workers.connect,
         choice=choice,
         dry_run=dry_run,
         plan=plan,
         say=say,
     )
     if not dry_run:
-        for stage in stages:
+        for stage in stages.values():
             run.sweep(stage)
     return run
 

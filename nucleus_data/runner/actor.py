@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from nucleus_data.corpus import told
+from nucleus_data.errors import RequestError, StoppedError
 from nucleus_data.runner.cwd import stand_somewhere
 from nucleus_data.runner.rows import ShardRows, StageJob
 from nucleus_data.runner.work import Summary
@@ -32,8 +33,28 @@ class StageDiedError(RuntimeError):
     """
 
 
-class SetupFailedError(RuntimeError):
-    """The stage's `setup` raised: no worker will do better, so the run ends."""
+class SetupFailedError(StoppedError):
+    """The stage's `setup` raised: no worker will do better, so the run ends.
+
+    Args:
+        text: What is said.
+        trace: The traceback.
+    """
+
+    def __init__(self, text: str, trace: str = "") -> None:
+        super().__init__(text, trace)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+    @classmethod
+    def of(cls, stage: str, error: Exception) -> "SetupFailedError":
+        """The error for what a stage's `setup` raised, while it is handled."""
+        if isinstance(error, RequestError | StoppedError):
+            return cls(str(error), traceback.format_exc())
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        text = f"{stage} can't be set up: {type(error).__name__}: {first}"
+        return cls(text, traceback.format_exc())
 
 
 class StageActor:
@@ -54,7 +75,7 @@ class StageActor:
         self.lock = threading.Lock()
         self.in_flight = 0
         self.setup_done = threading.Event()
-        self.setup_error: str | None = None
+        self.setup_error: SetupFailedError | None = None
         self.died: str | None = None
         threading.Thread(target=self._work, name="stage", daemon=True).start()
 
@@ -63,7 +84,7 @@ class StageActor:
         start = time.perf_counter()
         self.setup_done.wait()
         if self.setup_error:
-            raise SetupFailedError(self.setup_error)
+            raise self.setup_error
         return time.perf_counter() - start
 
     def run_shard(self, shard: int, limit: int | None) -> Summary:
@@ -103,8 +124,8 @@ class StageActor:
         stand_somewhere()
         try:
             self.job.stage.setup()
-        except Exception:
-            self.setup_error = traceback.format_exc()
+        except Exception as error:
+            self.setup_error = SetupFailedError.of(self.job.stage.name, error)
         self.setup_done.set()
         if self.setup_error:
             return

@@ -2,16 +2,51 @@
 
 import logging
 import os
+import signal
+import socket
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nucleus_data.errors import RequestError
+from nucleus_data.errors import RequestError, StoppedError
+
+if TYPE_CHECKING:
+    pass
 
 OBJECT_STORE_BYTES = 100 << 20  # only summaries pass through it
+REACHED_WITHIN_S = 5.0
+WATCHED_EACH_S = 0.5
+NOTICED_WITHIN_S = 3.0
+NEEDED = ("raylet", "gcs_server")
+REACH = "ray.address and RAY_ADDRESS say where it is: host:port of a running cluster, or auto"
+START = (
+    "it needs room and a short path in its temporary folder (RAY_TMPDIR, by default /tmp) and room "
+    "in /dev/shm. Small work needs no Ray: see ray.local"
+)
+
+
+class LostError(StoppedError):
+    """A process of Ray's has ended, and with it all that Ray does."""
+
+
+class LocalSettings(BaseModel):
+    """Which work is done without Ray."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    items: int = Field(
+        8,
+        ge=0,
+        description="Work on at most so many image shards (or other items), and on at most `rows` "
+        "records, is done in one process of this machine without starting Ray; 0: none is. Never "
+        "where a cluster is named, nor with GPUs or several model actors.",
+    )
+    rows: int = Field(1000, ge=0, description="See `items`.")
 
 
 class RaySettings(BaseModel):
@@ -27,6 +62,7 @@ class RaySettings(BaseModel):
     num_cpus: int | None = Field(
         None, ge=1, description="CPUs of a local cluster; by default those that the machine has."
     )
+    local: LocalSettings = LocalSettings()
 
 
 def inside_job() -> bool:
@@ -50,22 +86,9 @@ def check_corpus_uri(uri: str) -> None:
         )
 
 
-@contextmanager
-def on_demand(settings: RaySettings) -> Iterator[Callable[[], None]]:
-    """Gives a function that connects to Ray, once; what was started is stopped at the end.
-
-    What is wrong with a request is then told before Ray, which takes seconds to start, is there.
-    """
-    with ExitStack() as stack:
-        there = False
-
-        def connect() -> None:
-            nonlocal there
-            if not there:
-                stack.enter_context(connected(settings))
-                there = True
-
-        yield connect
+def named_address(settings: RaySettings) -> str | None:
+    """The address of the running cluster that was asked for; None for a Ray of this machine."""
+    return settings.address or os.environ.get("RAY_ADDRESS") or None
 
 
 @contextmanager
@@ -79,23 +102,129 @@ def connected(settings: RaySettings) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    address = settings.address or os.environ.get("RAY_ADDRESS")
-    if address:
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-    else:
-        # Workers run this code from where the driver has it, also when it is not installed.
-        here = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join([here, *(p for p in sys.path if p)])
-        ray.init(
-            address="local",
-            num_cpus=settings.num_cpus,
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            runtime_env={"env_vars": {"PYTHONPATH": path}},
-        )
+    address = named_address(settings)
+    ending = signal.getsignal(signal.SIGTERM)
+    try:
+        _connect(address, settings)
+    except Exception as error:
+        first = next((line for line in str(error).splitlines() if line.strip()), "")
+        where = f"the Ray at {address!r} can't be reached" if address else "Ray can't be started"
+        raise StoppedError(
+            f"{where} ({type(error).__name__}: {first}); {REACH if address else START}"
+        ) from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, ending)  # Ray puts its own there, which ends with 15
+    end = ray.shutdown
+    over = threading.Event()
+    if not address:
+        threading.Thread(target=_watch, args=(over,), name="ray-watch", daemon=True).start()
     try:
         yield
+    except LostError:
+        end = _end_what_is_left
+        raise
     finally:
-        ray.shutdown()
+        over.set()
+        end()
+
+
+def _connect(address: str | None, settings: RaySettings) -> None:
+    """Connects to a cluster, or starts one on this machine."""
+    import ray
+
+    _gone.clear()
+    if address:
+        _check_port(address)
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+        return
+    _hush()
+    # Workers run this code from where the driver has it, also when it is not installed.
+    here = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join([here, *(p for p in sys.path if p)])
+    ray.init(
+        address="local",
+        num_cpus=settings.num_cpus,
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+        runtime_env={"env_vars": {"PYTHONPATH": path}},
+    )
+
+
+def _hush() -> None:
+    """Has Ray not print pages of the log of a process that was lost: we say so in a line."""
+    from ray._private import worker
+
+    show = worker.print_to_stdstream
+    if show.__module__ == __name__:
+        return
+
+    def shown(*given: Any, **options: Any) -> None:
+        if not _lost():
+            show(*given, **options)
+
+    worker.print_to_stdstream = shown
+
+
+def _check_port(address: str) -> None:
+    """Raises OSError if nobody listens at `host:port`: Ray itself would try for a minute."""
+    host, sign, port = address.removeprefix("ray://").rpartition(":")
+    if sign and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), REACHED_WITHIN_S).close()
+
+
+def wait_for(references: Sequence[Any], timeout_s: float) -> list[Any]:
+    """Those of some references that are done within a time.
+
+    Raises:
+        LostError: The Ray that this process started has ended; its own calls would wait for ever.
+    """
+    import ray
+
+    if lost := _lost():
+        raise LostError(lost)
+    found: list[Any] = ray.wait(list(references), timeout=timeout_s)[0]
+    return found
+
+
+def _lost() -> str:
+    """What to say of a process without which Ray does nothing, if it has ended."""
+    from ray._private import worker
+
+    node = worker._global_node
+    ended: set[str] = {name for name, _ in node.dead_processes()} if node is not None else set()
+    _gone.extend(name for name in NEEDED if name in ended and name not in _gone)
+    if not _gone:
+        return ""
+    return (
+        f"Ray's process {_gone[0]} has ended (the memory may have been full); what was committed "
+        "stays. Run the same command to go on"
+    )
+
+
+# Remembered, as Ray forgets its processes once the others are ended.
+_gone: list[str] = []
+
+
+def _watch(over: threading.Event) -> None:
+    """Ends this process where a call of Ray's waits for a process that has ended.
+
+    Such a call can't be interrupted; after a minute, Ray itself would end this process, with pages
+    of its log.
+    """
+    while not over.wait(WATCHED_EACH_S):
+        if lost := _lost():
+            if not over.wait(NOTICED_WITHIN_S):
+                sys.stderr.write(f"error: {lost}\n")
+                sys.stderr.flush()
+                os._exit(1)
+            return
+
+
+def _end_what_is_left() -> None:
+    """Ends the other processes of a Ray that has lost one; `ray.shutdown` would wait for it."""
+    from ray._private import worker
+
+    if worker._global_node is not None:
+        worker._global_node.kill_all_processes(check_alive=False, allow_graceful=False)

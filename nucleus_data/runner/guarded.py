@@ -5,22 +5,15 @@ holds the stage, set up once; it gets one row at a time. When it dies, hangs or 
 when the stage raises, that image fails with the reason, a new child goes on with the next.
 """
 
-import ctypes
-import os
 import pickle
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 import traceback
-from multiprocessing.connection import Connection
 from typing import Any
 
 import psutil
 
-from nucleus_data.runner.cwd import stand_somewhere
+from nucleus_data.runner.child import Child, connect_to_parent
 from nucleus_data.runner.outcomes import RAISED, one_row, raised
 from nucleus_data.runner.rows import StageJob
 from nucleus_data.runner.work import Summary
@@ -28,7 +21,6 @@ from nucleus_data.stage import Result, Row, RowFailure
 
 POLL_S = 0.05
 SETUP_TIMEOUT_S = 1800.0
-PR_SET_PDEATHSIG = 1
 # A stage that raised may be in any state, so the next row gets a new child. One that raises on row
 # after row is not loaded anew for each of them.
 RAISED_AFRESH = 3
@@ -38,7 +30,7 @@ def run_guarded(job: StageJob, shard: int, limit: int | None) -> Summary:
     """Does a shard with each image in a child process, and commits it."""
     state = job.open(shard, limit)
     start = time.perf_counter()
-    child = _Child(job)
+    child = _GuardedStage(job)
     try:
         for row in state.rows():
             state.accept(child.process(row))
@@ -48,27 +40,24 @@ def run_guarded(job: StageJob, shard: int, limit: int | None) -> Summary:
     return state.commit()
 
 
-class _Child:
+class _GuardedStage:
     """A child process that holds the stage and does one row at a time."""
 
     def __init__(self, job: StageJob) -> None:
         self.job = job
-        self.process_handle: subprocess.Popen[bytes] | None = None
-        self.connection: Connection | None = None
+        self.child: Child | None = None
         self.raised_in_turn = 0
 
     def process(self, row: Row) -> Result | RowFailure:
         """One row in the child; a death or an exception becomes a failure of this row."""
-        if self.connection is None:
-            self._start()
-        assert self.connection is not None
+        child = self.child or self._start()
         doing = self.job.stage.name
         try:
-            self.connection.send(row)
+            child.connection.send(row)
             deadline = time.monotonic() + self.job.row_timeout_s
             while True:
-                if self.connection.poll(POLL_S):
-                    kind, content = self.connection.recv()
+                if child.connection.poll(POLL_S):
+                    kind, content = child.connection.recv()
                     if kind == "doing":
                         doing = content
                         continue
@@ -79,48 +68,29 @@ class _Child:
                     return content
                 if time.monotonic() > deadline:
                     return self._kill(row, "killed_timeout", doing)
-                if self._memory() > self.job.row_memory_bytes:
+                if _memory(child.pid) > self.job.row_memory_bytes:
                     return self._kill(row, "killed_memory", doing)
         except (EOFError, ConnectionResetError, BrokenPipeError):
-            return self._died(row, doing)
+            cause = child.cause().lower().replace(" ", "_")
+            self.close()
+            return RowFailure(row, f"killed_{cause}", f"in {doing}", True)
 
     def close(self) -> None:
         """Ends the child."""
-        if self.connection is not None:
-            self.connection.close()
-            self.connection = None
-        if self.process_handle is not None:
-            self.process_handle.kill()
-            self.process_handle.wait()
-            self.process_handle = None
+        if self.child is not None:
+            self.child.close()
+            self.child = None
 
-    def _start(self) -> None:
+    def _start(self) -> Child:
         """Starts the child and waits until its stage is set up."""
-        ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "nucleus_data.runner.guarded", str(theirs.fileno())]
-        # What the worker can import the child can too: a job's working directory is on the worker's
-        # path only.
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-        self.process_handle = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=env
-        )
-        theirs.close()
-        # A fresh interpreter, not a fork: a forked child of a process with threads (Ray's, numba's)
-        # may wait for a lock that nobody holds any more.
-        self.connection = Connection(ours.detach())
-        self.connection.send(self.job.stage)
-        if not self.connection.poll(SETUP_TIMEOUT_S):
+        self.child = Child("nucleus_data.runner.guarded")
+        self.child.connection.send(self.job.stage)
+        if not self.child.connection.poll(SETUP_TIMEOUT_S):
             raise TimeoutError(f"setting up {self.job.stage.name} took over {SETUP_TIMEOUT_S:g} s")
-        kind, content = self.connection.recv()
+        kind, content = self.child.connection.recv()
         if kind != "ready":
             raise RuntimeError(f"setting up {self.job.stage.name} failed: {content}")
-
-    def _memory(self) -> int:
-        assert self.process_handle is not None
-        try:
-            return int(psutil.Process(self.process_handle.pid).memory_info().rss)
-        except psutil.NoSuchProcess:
-            return 0
+        return self.child
 
     def _kill(self, row: Row, reason: str, doing: str) -> RowFailure:
         limit = (
@@ -137,20 +107,17 @@ class _Child:
             self.close()
         return RowFailure(row, RAISED, detail, retryable=True)
 
-    def _died(self, row: Row, doing: str) -> RowFailure:
-        assert self.process_handle is not None
-        code = self.process_handle.wait()
-        cause = signal.Signals(-code).name if code < 0 else f"exit {code}"
-        self.close()
-        return RowFailure(row, f"killed_{cause.lower().replace(' ', '_')}", f"in {doing}", True)
+
+def _memory(pid: int) -> int:
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0
 
 
 def main() -> None:
     """The child's side: a stage, then rows, over the socket whose number is the argument."""
-    if sys.platform == "linux":  # elsewhere a child of a killed worker ends when its socket closes
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    stand_somewhere()
-    connection = Connection(int(sys.argv[1]))
+    connection = connect_to_parent()
     lock = threading.Lock()
 
     def send(kind: str, content: Any = None) -> None:

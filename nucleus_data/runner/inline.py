@@ -25,12 +25,18 @@ class InlineLoop:
     Args:
         name: The stage's name, for people.
         work: A row stage's job, or a task.
-        resources: Not used: all is done in this process.
+        resources, size: Not used: all is done in this process.
         progress: Show a progress bar when the output is a terminal.
     """
 
     def __init__(
-        self, name: str, work: StageJob | Task, resources: Resources, *, progress: bool = True
+        self,
+        name: str,
+        work: StageJob | Task,
+        resources: Resources,
+        size: object = None,
+        *,
+        progress: bool = True,
     ) -> None:
         self.work = work
         self.stage: Any = None
@@ -164,6 +170,6 @@ def set_up(job: StageJob) -> Any:
     """The job's stage, set up. Raises SetupFailedError."""
     try:
         job.stage.setup()
-    except Exception:
-        raise SetupFailedError(traceback.format_exc()) from None
+    except Exception as error:
+        raise SetupFailedError.of(job.stage.name, error) from None
     return job.stage

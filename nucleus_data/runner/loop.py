@@ -1,11 +1,9 @@
 """The driver's loop: a bounded window of tasks or actors, with attempts counted here.
 
 It collects failures and shows progress. Only shard numbers go out and summaries under 10 KB come
-back. Ray retries nothing (`max_retries=0`, `max_restarts=0`): a shard whose worker died, or whose
-stage raised, is tried again, after the second time it runs guarded, after the fourth it fails.
+back. Ray retries nothing (`max_retries=0`, `max_restarts=0`): `attempts` decides.
 """
 
-import pickle
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,19 +11,15 @@ from typing import Any
 
 import ray
 from ray import exceptions as gone
-from tqdm import tqdm
 
 from nucleus_data.corpus import told
-from nucleus_data.errors import DiskFullError
-from nucleus_data.runner.actor import SetupFailedError, StageActor, StageDiedError, Watchdog
+from nucleus_data.runner.actor import SetupFailedError, StageActor
+from nucleus_data.runner.attempts import Attempts, do_item
+from nucleus_data.runner.cluster import wait_for
 from nucleus_data.runner.cwd import stand_somewhere
-from nucleus_data.runner.guarded import run_guarded
-from nucleus_data.runner.inline import run_rows, set_up
 from nucleus_data.runner.rows import StageJob
-from nucleus_data.runner.work import FailedShard, Item, Resources, StageReport, Summary, Task
+from nucleus_data.runner.work import Item, Resources, StageReport, Summary, Task
 
-GUARDED_AFTER = 2
-FAILED_AFTER = 4
 SHARDS_PER_ACTOR = 2
 COUNTED_AHEAD = 8
 ACTOR_STARTS = 5
@@ -45,31 +39,7 @@ def _run_task(work: StageJob | Task, item: Item, asked: Mapping[str, told.Asked]
     """Does one item in a worker process."""
     stand_somewhere()
     told.adopt(asked)
-    if not isinstance(work, StageJob):
-        return work.run(item.number)
-    if item.deaths >= GUARDED_AFTER:
-        return run_guarded(work, item.number, item.limit)
-    state = work.open(item.number, item.limit)
-    if state.todo.num_rows:
-        try:
-            run_rows(state, _set_up(work), Watchdog(work.row_timeout_s))
-        except StageDiedError:
-            _stages.clear()  # it may be in any state
-            raise
-    return state.commit()
-
-
-_stages: dict[bytes, Any] = {}
-
-
-def _set_up(job: StageJob) -> Any:
-    """The job's stage, set up once in each worker process."""
-    key = pickle.dumps(job.stage)
-    if key not in _stages:
-        stage = set_up(job)
-        _stages.clear()  # a worker that goes on with another stage needs no model of the one before
-        _stages[key] = stage
-    return _stages[key]
+    return do_item(work, item)
 
 
 @ray.remote(num_cpus=0, max_retries=0)
@@ -79,7 +49,7 @@ def _count(job: StageJob | Task, item: Item) -> Summary:
     return job.open(item.number, item.limit).summary
 
 
-class Loop:
+class Loop(Attempts):
     """Runs items to their end.
 
     Args:
@@ -92,15 +62,9 @@ class Loop:
     def __init__(
         self, name: str, work: StageJob | Task, resources: Resources, *, progress: bool = True
     ) -> None:
-        self.work = work
+        super().__init__(name, work, progress=progress)
         self.resources = resources
-        self.report = StageReport(name)
         self.reference = ray.put(work)
-        self.bar = tqdm(
-            desc=name, unit=" shards", delay=1, disable=None if progress else True, leave=False
-        )
-        self.guarded: deque[Item] = deque()
-        self.stop: str | None = None
 
     def run(self, items: Iterable[Item], total: int | None = None) -> StageReport:
         """Does all items, the guarded ones last, and returns what became of them.
@@ -136,6 +100,8 @@ class Loop:
             if not ahead:
                 return
             reference, item = ahead.popleft()
+            while not wait_for([reference], WAIT_S):
+                pass
             try:
                 summary = ray.get(reference)
             except (*DEATHS, gone.RayTaskError):
@@ -157,8 +123,6 @@ class Loop:
         exhausted = False
         window, asked = self._window(), time.monotonic()
         while True:
-            if time.monotonic() - asked > 5:  # a cluster may have grown
-                window, asked = self._window(), time.monotonic()
             while len(running) < window and not self.stop:
                 item = again.popleft() if again else next(pending, None)
                 if item is None:
@@ -167,8 +131,10 @@ class Loop:
                 running[remote.remote(self.reference, item, told.remembered())] = item
             if not running and (self.stop or (exhausted and not again)):
                 return
-            for reference in ray.wait(list(running), timeout=WAIT_S)[0]:
+            for reference in wait_for(list(running), WAIT_S):
                 self.settle(reference, running.pop(reference), again)
+            if time.monotonic() - asked > 5:  # a cluster may have grown
+                window, asked = self._window(), time.monotonic()
 
     def _window(self) -> int:
         """How many tasks are in flight: twice as many as fit, so that no CPU waits for us."""
@@ -182,43 +148,13 @@ class Loop:
         try:
             summary = ray.get(reference)
         except DEATHS as error:
-            self._died(item, error, again)
+            self.died(item, error, again)
             return False
         except gone.RayTaskError as error:
             cause = error.cause if isinstance(error.cause, Exception) else error
-            if isinstance(cause, SetupFailedError):
-                raise cause from None
-            if isinstance(cause, StageDiedError):
-                self._died(item, cause, again)
-                return False
-            # Every further shard would fail too: none is begun, those in flight may still end.
-            if isinstance(cause, DiskFullError):
-                self.stop = str(cause)
-            self._fail(item, f"{type(cause).__name__}: {cause}", str(error))
-            return True
-        self.report.summary.add(summary)
-        self.report.shards += 1
-        self.bar.update()
-        self.bar.set_postfix_str(f"{self.report.summary.done:,} done", refresh=False)
+            return self.raised(item, cause, str(error), again)
+        self.done(summary)
         return True
-
-    def _died(self, item: Item, error: Exception, again: deque[Item]) -> None:
-        """Decides what becomes of an item whose worker died: again, guarded, or failed."""
-        item.deaths += 1
-        self.report.deaths += 1
-        if item.deaths >= FAILED_AFTER or (
-            item.deaths > GUARDED_AFTER and not isinstance(self.work, StageJob)
-        ):
-            self._fail(item, f"its worker died {item.deaths} times: {error}", str(error))
-        elif item.deaths >= GUARDED_AFTER:
-            self.guarded.append(item)
-        else:
-            again.append(item)
-
-    def _fail(self, item: Item, error: str, trace: str) -> None:
-        """Notes an item that is given up."""
-        self.report.failed.append(FailedShard(item.number, error.splitlines()[0][:2000], trace))
-        self.bar.update()
 
 
 class ActorPool:
@@ -276,7 +212,7 @@ class ActorPool:
                 return
             if self.loop.stop and not self.running:
                 return
-            for reference in ray.wait([*self.starting, *self.running], timeout=WAIT_S)[0]:
+            for reference in wait_for([*self.starting, *self.running], WAIT_S):
                 if reference in self.starting:
                     self._started(reference)
                 else:
@@ -311,6 +247,8 @@ class ActorPool:
             return
         except gone.RayTaskError as error:
             cause = error.cause if isinstance(error.cause, Exception) else error
-            raise SetupFailedError(str(cause)) from None
+            if isinstance(cause, SetupFailedError):
+                raise cause from None
+            raise SetupFailedError(str(cause), str(error)) from None
         self.loop.report.setup_seconds += seconds
         self.load[actor] = 0

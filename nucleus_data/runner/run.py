@@ -5,6 +5,7 @@ configuration. It pins what stages find, hands their work to the loop, and keeps
 and times under `runs/<run>/` (`corpus.runs`).
 """
 
+import contextlib
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from nucleus_data.printed import visible
 from nucleus_data.runner.pins import SET, Pins
 from nucleus_data.runner.rows import StageJob, sample_rows
 from nucleus_data.runner.words import describe, stage_line
-from nucleus_data.runner.work import Item, Resources, StageReport, Task
+from nucleus_data.runner.work import Item, Resources, Size, StageReport, Task
 from nucleus_data.stage import RowStage, Stage
 
 Say = Callable[[str], None]
@@ -33,8 +34,8 @@ class Loop(Protocol):
         """Does all items, and returns what became of them."""
 
 
-# From a name for people, the work, and what its workers get.
-MakeLoop = Callable[[str, StageJob | Task, Resources], Loop]
+# From a name for people, the work, what its workers get, and how much work there is.
+MakeLoop = Callable[[str, StageJob | Task, Resources, Size], Loop]
 
 
 @dataclass(frozen=True)
@@ -245,10 +246,11 @@ class Run:
         stage: Stage[Any],
         work: StageJob | Task,
         items: Iterable[Item],
-        total: int | None,
+        total: int,
         *,
         phase: str = "",
         keep: bool = True,
+        rows: int | None = None,
     ) -> StageReport:
         """Does items; says what became of them and, if `keep`, notes it in the run.
 
@@ -256,17 +258,38 @@ class Run:
             stage: Whose work it is.
             work: A row stage's job, or a task.
             items: What to do.
-            total: How many items there are, if that is known.
+            total: How many items there are.
             phase: A part of the stage, for people.
             keep: Whether this is all of the stage's work, so that its counts are the stage's.
+            rows: How many records they are about at most; None for those of the corpus.
         """
         name = f"{stage.name} {phase}".strip()
-        report = self._make_loop(name, work, self.resources(stage.name)).run(items, total)
+        size = self._size(total, rows)
+        report = self._make_loop(name, work, self.resources(stage.name), size).run(items, total)
         if report.deaths:
             self.sweep(stage)
         if keep:
             self.keep(report)
         return report
+
+    def _size(self, items: int, rows: int | None) -> Size:
+        """The size of some work; of that about the corpus's records, a limit takes its part."""
+        limit = self.choice.limit
+        if rows is not None:
+            return Size(items, lambda most: rows)
+        if limit is not None:
+            return Size(min(items, limit), lambda most: min(limit, self._records(most)))
+        return Size(items, self._records)
+
+    def _records(self, most: int) -> int:
+        """How many records there are; stops counting above a number."""
+        found = 0
+        for shard in self.corpus.shards():
+            with contextlib.suppress(DamagedError):  # who works on the shard says so
+                found += self.corpus.records.count(shard)
+            if found > most:
+                break
+        return found
 
     def keep(self, report: StageReport, *, quiet: bool = False) -> None:
         """Writes a stage's counts and failures under the run, and says them."""

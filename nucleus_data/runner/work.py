@@ -1,6 +1,7 @@
 """What is handed to workers and what comes back: small, picklable, and free of Ray."""
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -131,6 +132,19 @@ class Item:
     number: int
     limit: int | None = None
     deaths: int = 0
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much work there is.
+
+    Attributes:
+        items: How many items at most.
+        rows: Counts the records that they are about; it stops above the number given.
+    """
+
+    items: int
+    rows: Callable[[int], int]
 
 
 @dataclass

@@ -28,7 +28,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from nucleus_data.pixels import Picture
-from nucleus_data.signals.grid import Floats, lowest_frequencies, packed_bits
 from nucleus_data.signals.group import SignalGroup
 from nucleus_data.signals.hash import COARSE, FINE, hashes
 from nucleus_data.signals.layout import borders
@@ -39,6 +38,7 @@ _STEP = 2.0**24  # coefficients that decide are kept in steps of 1/256 luma leve
 _LEAST = 0.4
 _BOTH = (False, True)
 
+Floats = NDArray[np.float64]
 Turn = tuple[bool, bool, bool]
 
 
@@ -69,6 +69,8 @@ def canonical_turn(block_KK: Floats, width: int, height: int) -> Turn:
         width: Width inside the borders, in pixels.
         height: Height inside the borders, in pixels.
     """
+    from nucleus_data.signals.grid import packed_bits  # not without need: numba
+
     lowest = np.rint(block_KK[:_DECIDING, :_DECIDING] / _STEP)
     lying = max(width, height) > _LYING * min(width, height)
     swaps = (height > width,) if lying else _BOTH
@@ -103,6 +105,8 @@ def inner_borders(luma_full_HW: NDArray[np.uint8]) -> tuple[float, float, float,
 
 def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
     """The columns of the table above, for one picture."""
+    from nucleus_data.signals.grid import lowest_frequencies, packed_bits  # not without need: numba
+
     left, top, right, bottom = inner_borders(picture.luma_full)
     luma = picture.luma_small
     rows, columns = luma.shape

@@ -24,13 +24,14 @@ import pyarrow as pa
 
 from nucleus_data.pixels import Picture
 from nucleus_data.signals.group import SignalGroup
-from nucleus_data.signals.small import sums_of
 
 _MOST = 100.0
 
 
 def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
     """The columns of the table above, for one picture."""
+    from nucleus_data.signals.small import sums_of  # not without need: numba
+
     found = picture.once(sums_of)
     n, first, second = found.pixels, found.first, found.second
     # The second axis is summed as R + G - 2 B, twice as long.

@@ -31,8 +31,6 @@ from numpy.typing import NDArray
 
 from nucleus_data.pixels import Picture
 from nucleus_data.signals.group import SignalGroup
-from nucleus_data.signals.kernels import BLOCK, standing_out
-from nucleus_data.signals.tiles import mosaic
 
 _STEADY = 0.5  # levels added to both means, so that flat pictures do not divide by nothing
 _EXPECTED_QUALITY = 75
@@ -78,6 +76,8 @@ def blockiness(luma_HW: NDArray[np.uint8]) -> float:
     Returns:
         0 for even steps; 0 for sides below 24 pixels.
     """
+    from nucleus_data.signals.kernels import BLOCK, standing_out  # not without need: numba
+
     if min(luma_HW.shape) < 3 * BLOCK:
         return 0.0
     return float(standing_out(np.ascontiguousarray(luma_HW), _STEADY))
@@ -92,6 +92,8 @@ def expected_bytes_per_pixel(luma_HW: NDArray[np.uint8]) -> float:
     Returns:
         Above 0.
     """
+    from nucleus_data.signals.tiles import mosaic  # not without need: numba
+
     tiles_HWC = mosaic(np.ascontiguousarray(luma_HW), _SAMPLE, _SAMPLES_A_SIDE)
     coded = len(_grey(tiles_HWC)) - _empty_bytes()
     return max(1, coded) / tiles_HWC.size

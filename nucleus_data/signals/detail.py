@@ -12,16 +12,17 @@ The spectrum is that of up to 4x4 tiles of 64x64 pixels, evenly spread, each win
 powers added up: so the pixels' own scale is kept, however large the picture, at a fixed cost.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from nucleus_data.pixels import Picture
-from nucleus_data.signals.bands import Bands, bands_of
 from nucleus_data.signals.group import SignalGroup
-from nucleus_data.signals.kernels import laplacian_sums
+
+if TYPE_CHECKING:
+    from nucleus_data.signals.bands import Bands
 
 _NOTHING = 1e-6  # levels^2 a pixel: what rounding leaves of one colour
 
@@ -35,6 +36,8 @@ def laplacian_variance(luma_HW: NDArray[np.uint8]) -> float:
     Returns:
         The variance; 0 for pictures without inner pixels.
     """
+    from nucleus_data.signals.kernels import laplacian_sums  # not without need: numba
+
     height, width = luma_HW.shape
     if height < 3 or width < 3:
         return 0.0
@@ -43,7 +46,7 @@ def laplacian_variance(luma_HW: NDArray[np.uint8]) -> float:
     return (n * squares - total * total) / (n * n)
 
 
-def high_frequency_share(found: Bands) -> float:
+def high_frequency_share(found: "Bands") -> float:
     """Share of spectral power above 0.25 cycles a pixel.
 
     Returns:
@@ -56,6 +59,8 @@ def high_frequency_share(found: Bands) -> float:
 
 def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
     """The columns of the table above, for one picture."""
+    from nucleus_data.signals.bands import bands_of  # not without need: numba
+
     return {
         "laplacian_variance": laplacian_variance(picture.luma_full),
         "high_frequency_share": high_frequency_share(picture.once(bands_of)),

@@ -20,15 +20,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from nucleus_data.pixels import Picture
-from nucleus_data.signals.grid import Floats, hash_words
 from nucleus_data.signals.group import SignalGroup
 
 _DCT_SCALE = 4096  # DCT coefficients' factors are kept in steps of 1/4096
 
 
-def dct_matrix(side: int, kept: int) -> Floats:
+def dct_matrix(side: int, kept: int) -> NDArray[np.float64]:
     """The first rows of the orthonormal DCT-II matrix, kept x side, in integers of 1/4096."""
     k = np.arange(kept)[:, None]
     n = np.arange(side)[None, :]
@@ -48,6 +48,8 @@ def hashes(phash: int, *hash256: int) -> dict[str, Any]:
 
 def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
     """The columns of the table above, for one picture."""
+    from nucleus_data.signals.grid import hash_words  # not without need: numba
+
     return hashes(*hash_words(picture.luma_small, COARSE, FINE))
 
 

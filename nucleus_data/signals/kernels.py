@@ -13,6 +13,7 @@ Luma = NDArray[np.uint8]
 # A step counts up to so many levels: block borders are low, and outlines of things must not hide
 # them.
 STEP_CAP = np.uint8(32)
+BEND_CAP = np.int16(32)  # levels that a second difference counts up to
 BLOCK = 8  # pixels along a side of what JPEG codes at once
 _WINDOW = 16
 _CAPPED = 255 // 32  # steps that can be added up in 8 bits
@@ -252,3 +253,27 @@ def halved(luma_HW: Luma) -> Luma:
             total += np.int32(other[2 * x]) + np.int32(other[2 * x + 1])
             half[y, x] = np.uint8((total + 2) >> 2)
     return half
+
+
+@njit(nogil=True, cache=True)
+def bends(luma_HW: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean |second difference| of each inner column (along rows), and of each inner row.
+
+    Args:
+        luma_HW: 0..255, both sides 3 or more.
+    """
+    height, width = luma_HW.shape
+    across, down = np.zeros(width - 2, np.uint32), np.zeros(height - 2, np.uint32)
+    for y in range(height):
+        left, here, right = luma_HW[y], luma_HW[y, 1:], luma_HW[y, 2:]
+        for x in range(width - 2):
+            bend = np.int16(left[x]) + np.int16(right[x]) - np.int16(2 * np.int16(here[x]))
+            across[x] += np.uint32(min(abs(np.int16(bend)), BEND_CAP))
+    for y in range(height - 2):
+        above, middle, below = luma_HW[y], luma_HW[y + 1], luma_HW[y + 2]
+        total = np.uint32(0)
+        for x in range(width):
+            bend = np.int16(above[x]) + np.int16(below[x]) - np.int16(2 * np.int16(middle[x]))
+            total = np.uint32(total + np.uint32(min(abs(np.int16(bend)), BEND_CAP)))
+        down[y] = total
+    return across / height, down / width

@@ -31,7 +31,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from nucleus_data.pixels import Picture
-from nucleus_data.signals import grid, lines
 from nucleus_data.signals.group import SignalGroup
 
 _EDGE = 0.04
@@ -51,6 +50,8 @@ def borders(luma_HW: NDArray[np.uint8]) -> Borders:
     Returns:
         0 to 0.5 each; 0 if a side of the picture is below 64 pixels.
     """
+    from nucleus_data.signals import lines  # not without need: numba
+
     if min(luma_HW.shape) < _SMALLEST:
         return 0.0, 0.0, 0.0, 0.0
     found: Borders = lines.borders(np.ascontiguousarray(luma_HW))
@@ -67,6 +68,8 @@ def seams(luma_HW: NDArray[np.uint8], taken: Borders = (0.0,) * 4) -> tuple[floa
     Returns:
         Two shares, 0 to 1; 0 if a side is below 64 pixels.
     """
+    from nucleus_data.signals import lines  # not without need: numba
+
     if min(luma_HW.shape) < _SMALLEST:
         return 0.0, 0.0
     left, top, right, bottom = (share + _EDGE for share in taken)
@@ -85,6 +88,8 @@ def repetition(luma_HW: NDArray[np.uint8]) -> float:
     Returns:
         0..1; 0 for one colour.
     """
+    from nucleus_data.signals import grid  # not without need: numba
+
     return float(grid.repetition(np.ascontiguousarray(luma_HW), _GRID, _FAINT))
 
 

@@ -23,14 +23,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 from numpy.typing import NDArray
 
 from nucleus_data.pixels import Picture
 from nucleus_data.signals.group import SignalGroup
-from nucleus_data.signals.kernels import BLOCK
 
-CAP = np.int16(32)  # levels; outlines of things must not hide the rest
 _SMALLEST = 96  # pixels along the shorter side
 _AROUND = 33  # pixels that say what is usual around one
 _STEADY = 0.5  # levels
@@ -40,35 +37,11 @@ _STEPS = 512  # frequencies from 0 to half a cycle a pixel
 Floats = NDArray[np.float64]
 
 
-@njit(nogil=True, cache=True)
-def bends(luma_HW: NDArray[np.uint8]) -> tuple[Floats, Floats]:
-    """Mean |second difference| of each inner column (along rows), and of each inner row.
-
-    Args:
-        luma_HW: 0..255, both sides 3 or more.
-    """
-    height, width = luma_HW.shape
-    across, down = np.zeros(width - 2, np.uint32), np.zeros(height - 2, np.uint32)
-    for y in range(height):
-        left, here, right = luma_HW[y], luma_HW[y, 1:], luma_HW[y, 2:]
-        for x in range(width - 2):
-            bend = np.int16(left[x]) + np.int16(right[x]) - np.int16(2 * np.int16(here[x]))
-            across[x] += np.uint32(min(abs(np.int16(bend)), CAP))
-    for y in range(height - 2):
-        above, middle, below = luma_HW[y], luma_HW[y + 1], luma_HW[y + 2]
-        total = np.uint32(0)
-        for x in range(width):
-            bend = np.int16(above[x]) + np.int16(below[x]) - np.int16(2 * np.int16(middle[x]))
-            total = np.uint32(total + np.uint32(min(abs(np.int16(bend)), CAP)))
-        down[y] = total
-    return across / height, down / width
-
-
 def rhythm(means: Floats) -> Floats:
     """How much each frequency stands out in a line of means.
 
     Args:
-        means: From `bends`.
+        means: From `kernels.bends`.
 
     Returns:
         Amplitudes over their median, at `_STEPS` + 1 frequencies from 0 to 0.5 cycles a pixel; each
@@ -99,6 +72,8 @@ def resampling(luma_HW: NDArray[np.uint8]) -> float:
     Returns:
         Times the usual amplitude; 0 if a side is below 96 pixels.
     """
+    from nucleus_data.signals.kernels import BLOCK, bends  # not without need: numba
+
     if min(luma_HW.shape) < _SMALLEST:
         return 0.0
     across, down = bends(np.ascontiguousarray(luma_HW))

@@ -26,16 +26,17 @@ where there is nothing to compare.
 """
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from nucleus_data.pixels import Picture
-from nucleus_data.signals.bands import Bands, bands_of
 from nucleus_data.signals.group import SignalGroup
-from nucleus_data.signals.kernels import halved, width_of_blocks
+
+if TYPE_CHECKING:
+    from nucleus_data.signals.bands import Bands
 
 _BLOCK = 32
 _EDGE = 28  # levels: a lower range is texture or noise
@@ -55,6 +56,8 @@ def edge_width(luma_HW: NDArray[np.uint8]) -> float | None:
         1 pixel or more; None if no block has a range of 28 levels at any scale, or a side is below
         2 pixels.
     """
+    from nucleus_data.signals.kernels import halved, width_of_blocks  # not without need: numba
+
     luma_HW = np.ascontiguousarray(luma_HW)
     scale, width = 1, None
     while min(luma_HW.shape) >= 2:
@@ -67,7 +70,7 @@ def edge_width(luma_HW: NDArray[np.uint8]) -> float | None:
     return width
 
 
-def upscaling(found: Bands) -> float:
+def upscaling(found: "Bands") -> float:
     """How far the high frequencies fall short of a natural picture's.
 
     Returns:
@@ -80,6 +83,8 @@ def upscaling(found: Bands) -> float:
 
 def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
     """The columns of the table above, for one picture."""
+    from nucleus_data.signals.bands import bands_of  # not without need: numba
+
     return {
         "edge_width": edge_width(picture.luma_full),
         "upscaling": upscaling(picture.once(bands_of)),

@@ -21,11 +21,12 @@ import pyarrow as pa
 
 from nucleus_data.pixels import Picture
 from nucleus_data.signals.group import SignalGroup
-from nucleus_data.signals.small import sums_of
 
 
 def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
     """The columns of the table above, for one picture."""
+    from nucleus_data.signals.small import sums_of  # not without need: numba
+
     found = picture.once(sums_of)
     n, total = found.pixels, found.luma
     return {

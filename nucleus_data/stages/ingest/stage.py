@@ -85,7 +85,9 @@ class Ingest(CorpusStage[IngestSettings]):
 
     def do(self, run: Run) -> None:
         """Claims what is new, and builds the shards that are not built yet."""
-        self._build(run, self._plan(run).todo)
+        plan = self._plan(run)
+        unfinished = len(plan.todo) > plan.new_shards
+        self._build(run, plan.todo, plan.found if unfinished else plan.new)
 
     def retry(self, run: Run) -> None:
         """Downloads again what failed in a way that may pass, into shards of their own."""
@@ -98,7 +100,7 @@ class Ingest(CorpusStage[IngestSettings]):
             return
         if plan.todo:
             run.say(f"{plan.rows:,} downloads to try again, in {len(plan.todo)} image shards")
-        if self._build(run, todo):
+        if self._build(run, todo, plan.rows):
             run.say(f"  to measure the new images: {told('curate', run.corpus.uri)}")
 
     def _plan(self, run: Run) -> IngestPlan:
@@ -114,12 +116,12 @@ class Ingest(CorpusStage[IngestSettings]):
             run.say(line)
         return plan
 
-    def _build(self, run: Run, todo: list[int]) -> int:
-        """Builds image shards; returns how many images they got."""
+    def _build(self, run: Run, todo: list[int], rows: int) -> int:
+        """Builds image shards, of so many rows at most; returns how many images they got."""
         task = BuildTask(
             run.corpus.uri, run.corpus.store.storage_options, self.settings.storage_options
         )
-        report = run.loop(self, task, (Item(n) for n in todo), len(todo))
+        report = run.loop(self, task, (Item(n) for n in todo), len(todo), rows=rows)
         remove_empty(run.corpus)
         untaken = report.summary.extra.copy()
         if left_out := untaken.pop("columns_left_out", 0):

@@ -17,6 +17,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.runs import TRAINING
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
+from nucleus_data.runner.cluster import wait_for
 from nucleus_data.runner.pins import SET
 from nucleus_data.runner.run import ALL, Run
 from nucleus_data.runner.work import StageReport, Summary
@@ -134,7 +135,7 @@ def _trained(run: Run, stage: Train, folder: str, settings: QuickTrainSettings) 
     with tqdm(
         desc=stage.name, unit=" steps", total=settings.steps, delay=1, disable=None, leave=False
     ) as bar:
-        while not ray.wait([reference], timeout=POLL_S)[0]:
+        while not wait_for([reference], POLL_S):
             _show(run, bar)
     try:
         found: dict[str, Any] = ray.get(reference)

@@ -12,9 +12,7 @@ from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 
-from nucleus_data.commands import cli
 from nucleus_data.corpus import Corpus
 from nucleus_data.line.lines import LINES
 from nucleus_data.runner.inline import InlineLoop
@@ -41,7 +39,9 @@ def listing(folder):
 def inline():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nucleus_data.runner.loop.Loop", InlineLoop)
-        patch.setattr("nucleus_data.runner.cluster.connected", nullcontext)
+        patch.setattr("nucleus_data.runner.workers.connected", nullcontext)
+        patch.setattr("nucleus_data.runner.workers.Workers.does_here", lambda *_: False)
+        patch.setattr("nucleus_data.line.steps.no_room", lambda _: False)
         yield
 
 
@@ -148,15 +148,13 @@ def without_ray(monkeypatch):
     def connected(settings):
         raise AssertionError("Ray was started")
 
-    monkeypatch.setattr("nucleus_data.runner.cluster.connected", connected)
+    monkeypatch.setattr("nucleus_data.runner.workers.connected", connected)
 
 
 def test_what_is_wrong_is_told_before_ray_starts(ingested, world, without_ray):
     assert "widht" in nucleus("select", world.corpus, "select.rules.r=widht < 3", code=2)
     assert "widht" in nucleus("what-if", world.corpus, "rules.r=widht < 3", code=2)
-    assert "Ray was started" in str(
-        CliRunner().invoke(cli, ["inspect", f"corpus={ingested}"]).exception
-    )
+    assert "Ray was started" in nucleus("inspect", f"corpus={ingested}", code=1)
 
 
 def test_looking_starts_no_ray(world, without_ray, tmp_path):

@@ -20,7 +20,7 @@ def test_an_unknown_command_is_refused():
 
 @pytest.mark.parametrize("options", [[], ["--dry-run"]])
 def test_embed_without_a_model_says_what_to_give(tmp_path, monkeypatch, options):
-    monkeypatch.setattr("nucleus_data.runner.cluster.connected", lambda _: nullcontext())
+    monkeypatch.setattr("nucleus_data.runner.workers.connected", lambda _: nullcontext())
     corpus = tmp_path / "c"
     Corpus(str(corpus), create=True)
     command = ["embed", *options, f"corpus={corpus}", "embed.model=null", "embed.heads=null"]

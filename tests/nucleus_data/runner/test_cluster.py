@@ -1,7 +1,11 @@
+import subprocess
+import sys
+
 import pytest
 
 from nucleus_data.errors import RequestError
 from nucleus_data.runner.cluster import check_corpus_uri, inside_job
+from tests.support.commands import environment
 
 
 def test_a_relative_corpus_is_refused_inside_a_job_alone(monkeypatch):
@@ -14,3 +18,84 @@ def test_a_relative_corpus_is_refused_inside_a_job_alone(monkeypatch):
         check_corpus_uri(absolute)
     with pytest.raises(RequestError, match=r"corpus='\./c' is relative, and this is a Ray job"):
         check_corpus_uri("./c")
+
+
+# Connects to Ray, and does work while one of Ray's processes is killed; prints what was raised.
+SCRIPT = """
+import os, sys, threading, time, psutil
+from nucleus_data.runner.cluster import RaySettings, connected
+from nucleus_data.runner.work import Item, Resources, Summary
+
+class Sleep:
+    def run(self, number):
+        time.sleep(1)
+        return Summary(rows=1, done=1)
+
+def kill():
+    for child in psutil.Process().children(recursive=True):
+        if sys.argv[1] in child.name():
+            child.kill()
+            return
+
+try:
+    with connected(RaySettings(address=os.environ.get("ADDRESS"), num_cpus=1)):
+        from nucleus_data.runner.loop import Loop
+        threading.Timer(3, kill).start()
+        Loop("sleep", Sleep(), Resources()).run(Item(n) for n in range(100))
+except Exception as error:
+    print(f"{type(error).__name__}: {error}", flush=True)
+os._exit(0)
+"""
+
+
+def raised(killed="nothing", **env):
+    """What work on Ray raises, in a process of its own; all that it prints."""
+    found = {k: v for k, v in environment().items() if k != "RAY_ADDRESS"}
+    ended = subprocess.run(
+        [sys.executable, "-c", SCRIPT, killed],
+        env={**found, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    return ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({"RAY_ADDRESS": "127.0.0.1:1"}, "the Ray at '127.0.0.1:1' can't be reached (Connection"),
+        ({"RAY_ADDRESS": "ray://127.0.0.1:1"}, "the Ray at 'ray://127.0.0.1:1' can't be reached ("),
+        ({"ADDRESS": "nonsense"}, "the Ray at 'nonsense' can't be reached (ValueError: Invalid"),
+        ({"RAY_TMPDIR": "/proc/absent"}, "Ray can't be started (FileNotFoundError: [Errno 2]"),
+        ({"RAY_TMPDIR": f"/tmp/{'x' * 120}"}, "Ray can't be started (OSError: validate_socket_f"),
+    ],
+)
+def test_a_ray_that_is_not_there_or_can_not_start_is_told(env, said):
+    output = raised(**env)
+    assert output.startswith(f"StoppedError: {said}")
+    assert len(output.splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("process", ["raylet", "gcs_server"])
+def test_a_ray_that_dies_is_told_and_not_waited_for(process):
+    output = raised(process)
+    assert f"rror: Ray's process {process} has ended" in output
+    assert "Traceback" not in output
+    assert "logs" not in output
+    assert "stays. Run the same command to go on" in output
+
+
+@pytest.mark.slow
+def test_sigterm_is_ours_again_once_ray_is_there():
+    script = """
+import signal
+from nucleus_data.runner.cluster import RaySettings, connected
+def ours(*_): raise KeyboardInterrupt
+signal.signal(signal.SIGTERM, ours)
+with connected(RaySettings(num_cpus=1)):
+    assert signal.getsignal(signal.SIGTERM) is ours
+"""
+    subprocess.run([sys.executable, "-c", script], env=environment(), check=True, timeout=120)

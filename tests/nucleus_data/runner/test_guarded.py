@@ -1,7 +1,7 @@
 import pytest
 
 from nucleus_data.corpus.tables import Table
-from nucleus_data.runner.guarded import RAISED_AFRESH, _Child, run_guarded
+from nucleus_data.runner.guarded import RAISED_AFRESH, _GuardedStage, run_guarded
 from nucleus_data.runner.loop import Loop
 from nucleus_data.runner.work import Item, Resources
 from nucleus_data.world.corpora import small_corpus
@@ -68,10 +68,10 @@ def test_a_stage_that_raised_is_set_up_anew_but_not_for_ever(tmp_path):
     corpus = small_corpus(tmp_path / "c", shards=1)
     work = job(corpus, poison="raise")
     rows = list(work.open(0).rows())
-    child, children = _Child(work), []
+    child, children = _GuardedStage(work), []
     for row in [rows[3]] * (RAISED_AFRESH + 2) + [rows[0], rows[3], rows[0]]:
         child.process(row)
-        children.append(child.process_handle and child.process_handle.pid)
+        children.append(child.child and child.child.pid)
     assert children[:RAISED_AFRESH] == [None] * RAISED_AFRESH, "ended after it raised"
     last = children[RAISED_AFRESH]
     assert last is not None

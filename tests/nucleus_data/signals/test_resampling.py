@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nucleus_data.signals.resampling import bends, resampling, rhythm
+from nucleus_data.signals.kernels import bends
+from nucleus_data.signals.resampling import resampling, rhythm
 from tests.support.measured import picture_of, scene
 
 R = Image.Resampling

@@ -1,0 +1,138 @@
+"""What is checked before a command works: all that needs neither a worker nor a record.
+
+Rules and captions against the tables, the packages and models that stages load, and what their
+workers ask of this machine. Where a cluster is named, its machines have the packages, models and
+GPUs, and may grow: none of these is checked here.
+"""
+
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.engines.find import CAPTIONER, CLIP, TEXT_ENCODER, VAE, ModelKind, check_reachable
+from nucleus_data.errors import RequestError
+from nucleus_data.line.recipe import Recipe
+from nucleus_data.runner.cluster import RaySettings, inside_job, named_address
+from nucleus_data.runner.pins import Pins
+from nucleus_data.runner.work import Resources
+from nucleus_data.runner.workers import machine
+from nucleus_data.stage import Stage
+from nucleus_data.stages.caption.stage import Caption
+from nucleus_data.stages.embed.stage import Embed
+from nucleus_data.stages.select.check import check_decisions, upstream_columns
+from nucleus_data.stages.select.stage import Select
+from nucleus_data.stages.shard.stage import Shard, check_captions
+from nucleus_data.stages.train.stage import Train
+
+Stages = Mapping[str, Stage[Any]]
+
+CUDA = "cuda"
+# Stage -> the packages that it needs, and what to install.
+PACKAGES = {
+    "embed": (("torch", "open_clip"), "nucleus-data[embed]"),
+    "caption": (("torch", "transformers"), "nucleus-data[caption]"),
+    "quick_train": (("torch", "diffusers", "transformers"), "nucleus-data[train]"),
+}
+
+
+def check_before(
+    recipe: Recipe, stages: Stages, pins: Pins, corpus: Corpus, names: Sequence[str]
+) -> None:
+    """Checks what a line of stages is about to do.
+
+    Args:
+        recipe: The configuration.
+        stages: Its stages, by name.
+        pins: What follows from it.
+        corpus: The corpus.
+        names: The stages, in order.
+
+    Raises:
+        RequestError: With the first thing that is wrong.
+    """
+    if "select" in names[1:]:  # else it is the first thing that it does itself
+        upstream = None if "ingest" in names else upstream_columns(corpus)
+        check_decisions(recipe.section(Select), pins, upstream)
+    if "shard" in names:
+        check_captions(recipe.section(Shard), pins.variants("caption."))
+    if named_address(recipe.ray) or inside_job():
+        return
+    wanted = [name for name in dict.fromkeys(names) if not stages[name].missing()]
+    workers = recipe.workers()
+    for name in wanted:
+        if name in workers:
+            device = getattr(stages[name].settings, "device", None)
+            check_machine(name, workers[name], device, recipe.ray)
+    for name in wanted:
+        _check_packages(recipe, name)
+        for kind, model, revision in _models(recipe, name):
+            check_reachable(model, revision, kind)
+
+
+def check_machine(name: str, asked: Resources, device: str | None, ray: RaySettings) -> None:
+    """Refuses a worker that this machine has no room for: Ray would wait for one without a word.
+
+    Args:
+        name: The stage.
+        asked: What each of its workers gets.
+        device: Where its settings have its model run.
+        ray: How many CPUs Ray is to have.
+
+    Raises:
+        RequestError: With what was asked for and what there is.
+    """
+    cuda = (device or "").startswith(CUDA)
+    if asked.num_gpus == 0 and not cuda and asked.num_cpus <= 1 and not asked.memory_gb:
+        return
+    here = machine(ray)
+    key = f"resources.{name}"
+    lacking = []
+    if asked.num_gpus > here.gpus:
+        lacking.append(f"{key}.num_gpus={asked.num_gpus:g}, and there are {here.gpus}")
+    elif cuda and not here.gpus:
+        lacking.append(f"{name}.device={device}, and there is no GPU")
+    if asked.num_cpus > here.cpus:
+        lacking.append(f"{key}.num_cpus={asked.num_cpus:g}, and there are {here.cpus:g}")
+    if asked.memory_gb and asked.memory_gb > here.memory_gb:
+        lacking.append(f"{key}.memory_gb={asked.memory_gb:g}, and there are {here.memory_gb:.1f}")
+    if lacking:
+        raise RequestError(
+            f"{name} asks for more than this machine has: {'; '.join(lacking)}. Ask for less (a "
+            "smaller model, device=cpu; configs/nano/recipe.yaml needs no GPU), or give "
+            "ray.address of a cluster"
+        )
+
+
+def _check_packages(recipe: Recipe, name: str) -> None:
+    """Raises RequestError if a package that a stage loads in its workers is not there."""
+    if name not in PACKAGES:
+        return
+    needed, extra = PACKAGES[name]
+    if name == "caption" and recipe.section(Caption).engine != "transformers":
+        if importlib.util.find_spec("vllm") is not None:
+            return
+        if recipe.section(Caption).engine == "vllm":
+            raise RequestError(
+                "caption.engine=vllm needs the package vllm: run scripts/install, or set "
+                "caption.engine=transformers"
+            )
+    lacking = [package for package in needed if importlib.util.find_spec(package) is None]
+    if lacking:
+        raise RequestError(f"{name} needs {', '.join(lacking)}: pip install '{extra}'")
+
+
+def _models(recipe: Recipe, name: str) -> Iterator[tuple[ModelKind, str, str | None]]:
+    """The models that a stage loads: which setting, its value, and its revision."""
+    if name == "embed":
+        embed = recipe.section(Embed)
+        assert embed.model is not None
+        yield CLIP, embed.model, embed.revision
+    elif name == "caption":
+        caption = recipe.section(Caption)
+        yield CAPTIONER, caption.model, caption.revision
+    elif name == "quick_train":
+        training = recipe.section(Train)
+        yield TEXT_ENCODER, training.text.model, training.text.revision
+        if training.codec == "vae":
+            yield VAE, training.vae, training.vae_revision

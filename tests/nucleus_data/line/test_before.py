@@ -1,0 +1,72 @@
+import pytest
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.errors import RequestError
+from nucleus_data.line import before
+from nucleus_data.line.recipe import load_recipe
+from nucleus_data.runner.cluster import RaySettings
+from nucleus_data.runner.work import Resources
+from nucleus_data.runner.workers import Machine
+from nucleus_data.world.corpora import small_corpus
+from tests.support.curated import NANO
+
+LAPTOP = Machine(cpus=4, gpus=0, memory_gb=16)
+
+
+@pytest.fixture
+def laptop(monkeypatch):
+    monkeypatch.setattr(before, "machine", lambda settings: LAPTOP)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "said"),
+    [
+        ({"num_gpus": 1}, None, "embed.num_gpus=1, and there are 0"),
+        ({}, "cuda", "embed.device=cuda, and there is no GPU"),
+        ({"num_cpus": 8}, "cpu", "embed.num_cpus=8, and there are 4"),
+        ({"memory_gb": 64}, "cpu", "embed.memory_gb=64, and there are 16.0"),
+    ],
+)
+def test_what_a_worker_asks_for_and_what_there_is(laptop, asked, device, said):
+    with pytest.raises(RequestError, match="embed asks for more than this machine has: ") as error:
+        before.check_machine("embed", Resources(**asked), device, RaySettings())
+    assert said in str(error.value)
+    before.check_machine("embed", Resources(num_cpus=4, memory_gb=16), "cpu", RaySettings())
+
+
+def checked(corpus, names, *overrides):
+    recipe = load_recipe(NANO, [f"corpus={corpus.uri}", *overrides])
+    before.check_before(recipe, recipe.stages(), recipe.pins(), corpus, names)
+
+
+def test_only_the_stages_of_the_line_are_asked_and_no_machine_where_a_cluster_is_named(
+    laptop, tmp_path
+):
+    corpus = small_corpus(tmp_path / "c", shards=1)
+    greedy = "resources.embed={num_gpus: 1}"
+    checked(corpus, ["inspect", "dedup"], greedy)
+    checked(corpus, ["inspect", "embed"], greedy, "embed.model=null")
+    checked(corpus, ["inspect", "embed"], greedy, "ray.address=head:6379")
+    with pytest.raises(RequestError, match="embed asks for more than"):
+        checked(corpus, ["inspect", "embed"], greedy)
+
+
+def test_a_rule_is_read_before_the_stages_that_come_first(laptop, tmp_path):
+    corpus = small_corpus(tmp_path / "c", shards=1)
+    rule = "select.rules.r=source.nowhere > 3"
+    with pytest.raises(RequestError, match=r"reads 'source\.nowhere', which no table has"):
+        checked(corpus, ["inspect", "select"], rule)
+    checked(corpus, ["ingest", "inspect", "select"], rule)  # what is ingested may have it
+    empty = Corpus(str(tmp_path / "new"), create=True, dry_run=True)
+    checked(empty, ["ingest", "inspect", "select"], rule)
+
+
+def test_a_package_that_a_stage_loads_is_looked_for(laptop, tmp_path, monkeypatch):
+    corpus = small_corpus(tmp_path / "c", shards=1)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(RequestError, match=r"embed needs torch, open_clip: pip install 'nucleus"):
+        checked(corpus, ["inspect", "embed"])
+    with pytest.raises(RequestError, match=r"quick_train needs torch, diffusers, transformers"):
+        checked(corpus, ["quick_train"])
+    checked(corpus, ["inspect", "dedup", "select", "shard"])
