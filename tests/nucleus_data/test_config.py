@@ -242,3 +242,35 @@ def test_a_recipe_that_comes_along_is_found_from_anywhere(tmp_path, monkeypatch)
     (tmp_path / "configs/nano/recipe.yaml").write_text("corpus: here\n")
     assert read_layers(Path("configs/nano/recipe.yaml")) == {"corpus": "here"}
     assert read_layers(own) == {**content, "corpus": "mine"}
+
+
+def written(tmp_path, text):
+    (tmp_path / "odd.yaml").write_text(text)
+    return tmp_path / "odd.yaml"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "\n".join(
+                ["l0: &l0 [x, x, x, x, x, x, x, x, x]"]
+                + [f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 9)}]" for i in range(1, 9)]
+            ),
+            "it holds more than 100,000 values",
+        ),
+        ("select: &a [*a]", "an alias stands for what it is a part of"),
+        ("select: {prefer: !!int ''}", "a value does not fit its tag"),
+        (f"base: {'x' * 5000}", r"base: 'x+\.\.\. \(5,002 characters\) can't be read"),
+    ],
+)
+def test_yaml_that_stands_for_too_much_is_refused(tmp_path, text, message):
+    with pytest.raises(RequestError, match=message):
+        load_recipe(written(tmp_path, text))
+
+
+def test_a_long_value_is_shown_in_part(tmp_path):
+    with pytest.raises(RequestError) as caught:
+        load_recipe(written(tmp_path, f"shard: {{samples_per_tar: {'x' * 100_000}}}"))
+    assert "(100,002 characters)" in str(caught.value)
+    assert len(str(caught.value)) < 500
