@@ -28,8 +28,9 @@ from scripts.copies.measuring import SIGNALS
 from scripts.copies.training import Lesson, lessons
 from scripts.rules.measuring import Row, file_row, spread
 
-HIDDEN, DECAY, EPOCHS, BATCH, RATE, NOISE = 24, 0.02, 60, 64, 3e-3, 0.1
-WEIGHT_SMALLER = 3.0  # a pair that differs by size alone counts so much
+HIDDEN, DECAY, EPOCHS, BATCH, RATE, NOISE = 24, 0.02, 40, 64, 3e-3, 0.1
+NETS = 4  # whose mean is taken
+WEIGHT_SMALLER = 4.0  # a pair that differs by size alone counts so much
 FOLDS = 4
 CLIPPED = 3.0
 
@@ -93,6 +94,11 @@ def fitted(values: np.ndarray, weights: np.ndarray, sign: np.ndarray, seed: int 
     return net
 
 
+def nets(values: np.ndarray, weights: np.ndarray, sign: np.ndarray) -> list[Odd]:
+    """Some networks that differ by chance."""
+    return [fitted(values, weights, sign, seed) for seed in range(NETS)]
+
+
 def held_out(
     values: np.ndarray, kinds: np.ndarray, names: np.ndarray, weights: np.ndarray, sign: np.ndarray
 ) -> np.ndarray:
@@ -104,25 +110,29 @@ def held_out(
         mine = fold != number
         middle, width = scales(values[mine], sign)
         scaled = np.clip((values - middle) / width, -CLIPPED, CLIPPED)
-        net = fitted(scaled[mine], weights[mine], sign)
-        with torch.no_grad():
-            found[~mine] = net(torch.tensor(scaled[~mine], dtype=torch.float32)).numpy()
+        asked = torch.tensor(scaled[~mine], dtype=torch.float32)
+        for net in nets(scaled[mine], weights[mine], sign):
+            with torch.no_grad():
+                found[~mine] += net(asked).numpy() / NETS
     return found
 
 
 def model_of(values: np.ndarray, names: list[str], weights: np.ndarray, sign: np.ndarray) -> Any:
     """The weights as they are stored."""
     middle, width = scales(values, sign)
-    net = fitted(np.clip((values - middle) / width, -CLIPPED, CLIPPED), weights, sign)
+    found = nets(np.clip((values - middle) / width, -CLIPPED, CLIPPED), weights, sign)
+    parts = [{k: v.numpy() for k, v in net.state_dict().items()} for net in found]
+    # The mean of some networks is one network, which has all their hidden units.
     arrays = {
         "middle": middle,
         "spread": width,
-        "inner": net.inner.weight.detach().numpy(),
-        "bias": net.inner.bias.detach().numpy(),
-        "outer": net.outer.weight.detach().numpy()[0],
-        "straight": net.straight.weight.detach().numpy()[0],
+        "inner": np.concatenate([part["inner.weight"] for part in parts]),
+        "bias": np.concatenate([part["inner.bias"] for part in parts]),
+        "outer": np.concatenate([part["outer.weight"][0] for part in parts]) / NETS,
+        "straight": np.mean([part["straight.weight"][0] for part in parts], axis=0),
     }
-    return {"names": names, **{k: np.round(v, 4).tolist() for k, v in arrays.items()}}
+    rounded = {k: np.round(v.astype(np.float64), 4).tolist() for k, v in arrays.items()}
+    return {"names": names, **rounded}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

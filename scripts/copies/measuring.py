@@ -27,10 +27,17 @@ ALL = (*VARIANTS, *BEYOND)
 
 @dataclass(frozen=True)
 class Work:
-    """An original, and the places of the variants that are made of it."""
+    """An original, and the places of the variants that are made of it.
+
+    Attributes:
+        original: The original.
+        variants: Places in `ALL`.
+        compared: Whether each copy is compared with the original, too.
+    """
 
     original: Original
     variants: tuple[int, ...]
+    compared: bool = True
 
 
 def measured(work: Work) -> list[Row]:
@@ -45,7 +52,9 @@ def measured(work: Work) -> list[Row]:
     for place in work.variants:
         made = ALL[place].make(picture, original.number + place)
         row = _row(original, place, made)
-        score = score_of(pair_terms(data, made, *known_of([rows[0], row])))
+        score = 0.0
+        if work.compared:
+            score = score_of(pair_terms(data, made, *known_of([rows[0], row])))
         rows.append({**row, "score": score})
     return rows
 

@@ -24,9 +24,11 @@ MODEL = hashlib.sha256(MODEL_FILE.read_bytes()).hexdigest()[:16]
 # Copies whose local contrasts agree less than this do not show the same picture.
 LEAST_FIT = 0.3
 CLIPPED = 3.0  # deviations beyond which a term counts no more
-# What a copy with more pixels need not prove where the two differ by little else.
+# What a copy with more pixels need not prove where the two differ by little else: all copies that
+# were smaller came out so, and a fit on some pictures is less sure of others.
 SIZE_MARGIN = 2.0
-ALIKE = 0.12
+SAME = {"both_stretch": 0.2, "both_shift": 0.05, "saturation": 0.1, "contrast": 0.05}
+SAME_SIZE = 0.03
 
 
 @dataclass(frozen=True)
@@ -109,9 +111,11 @@ def score_of(terms: Terms) -> float:
 
 def size_bonus(terms: Terms) -> float:
     """What speaks for the finer one because it has more pixels, if they differ by little else."""
-    if abs(terms["size"]) < 0.02 or terms["both_moved"] or terms["both_stretch"] > 0.1:
+    size = terms["size"]
+    apart = any(abs(terms[name]) > most for name, most in SAME.items())
+    if abs(size) < SAME_SIZE or terms["both_moved"] or apart:
         return 0.0
-    return 0.0
+    return SIZE_MARGIN if size > 0 else -SIZE_MARGIN
 
 
 def _half(model: _Model, values: np.ndarray) -> float:
