@@ -181,7 +181,8 @@ def test_members_0_leaves_the_stage_out(corpus):
 
 def test_a_recipe_with_few_signals_is_compared_too(tmp_path):
     corpus = small_corpus(tmp_path / "c", shards=0)
-    write_shard(corpus, 0, {"a.png": encoded(ONE), "b.png": encoded(ONE.convert("L"))}, {})
+    soft = ONE.filter(ImageFilter.GaussianBlur(1.5))
+    write_shard(corpus, 0, {"a.png": encoded(ONE), "b.png": encoded(soft)}, {})
     few = "inspect.signals=[file, hash]"
     order = "select.prefer=[copy_rank, width * height desc]"
     run = curated.run(corpus.uri, "curate", few, order, SIGNALS)
