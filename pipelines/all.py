@@ -10,6 +10,7 @@ STEPS = (
     "ingest",  # take what is new in the source into image shards
     "inspect",  # decode every image once, and measure its signals
     "dedup",  # find all pairs of duplicates, and confirm each
+    "compare",  # look at the copies of each picture together, and rank them
     "select",  # decide by rules; keep the best of each cluster
     "embed",  # embed and score what may still be kept
     "select",  # decide again, now by the scores too

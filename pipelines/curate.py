@@ -8,6 +8,7 @@ from nucleus_data.commands import run_pipeline
 STEPS = (
     "inspect",  # decode every image once, and measure its signals
     "dedup",  # find all pairs of duplicates, and confirm each
+    "compare",  # look at the copies of each picture together, and rank them
     "select",  # decide by rules; keep the best of each cluster
     "embed",  # embed and score what may still be kept
     "select",  # decide again, now by the scores too

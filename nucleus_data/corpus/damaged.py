@@ -17,7 +17,7 @@ from nucleus_data.errors import CorpusError
 
 SHOWN = 200
 # Tables that one task of a stage does not own: the whole is made again.
-WHOLE = {"dedup": "dedup", "selection": "select"}
+WHOLE = {"dedup": "dedup", "compare": "compare", "selection": "select"}
 RECORDS, RETRIED, PUBLISHED, CORPUS = "records", "_retried", "_published.json", "corpus.json"
 
 

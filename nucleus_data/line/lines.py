@@ -30,7 +30,7 @@ class Line:
     chooses_at_start: bool = False
 
 
-_CURATE = ("inspect", "dedup", "select", "embed", "select")
+_CURATE = ("inspect", "dedup", "compare", "select", "embed", "select")
 
 LINES: dict[str, Line] = {
     **{stage.name.replace("_", "-"): Line((stage.name,), stage.help) for stage in STAGES},
@@ -40,7 +40,7 @@ LINES: dict[str, Line] = {
         "Embed and score what is kept or waits for its scores, and decide again.",
     ),
     "curate": Line(
-        _CURATE, "inspect, dedup, select; embed what is left, and select by its scores."
+        _CURATE, "inspect, dedup, compare, select; embed what is left, and select by its scores."
     ),
     "recaption": Line(
         ("caption", "shard"), "Caption again (what changed only), and make the set anew."

@@ -19,6 +19,7 @@ from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.work import Resources
 from nucleus_data.stage import Stage
 from nucleus_data.stages.caption.stage import Caption
+from nucleus_data.stages.compare.stage import Compare
 from nucleus_data.stages.dedup.stage import Dedup
 from nucleus_data.stages.embed.stage import Embed
 from nucleus_data.stages.ingest.stage import Ingest
@@ -35,6 +36,7 @@ STAGES: tuple[type[Stage[Any]], ...] = (
     Ingest,
     Inspect,
     Dedup,
+    Compare,
     Select,
     Embed,
     Caption,

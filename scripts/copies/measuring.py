@@ -1,4 +1,4 @@
-"""Measured pairs, and who of each survives an order of preference."""
+"""Measured pairs, and who of each survives: by an order of preference, and by comparing them."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -9,35 +9,53 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from nucleus_data.stages.compare.evidence import score_of
 from nucleus_data.stages.inspect.stage import InspectSettings
 from nucleus_data.stages.select.database import sealed
 from nucleus_data.stages.select.rules import check_order
+from scripts.copies.comparing import known_of, pair_terms
 from scripts.copies.damage import Variant
 from scripts.copies.originals import Original
+from scripts.copies.unseen import BEYOND
 from scripts.copies.variants import VARIANTS
 from scripts.rules.measuring import Row, file_row, groups
 
 SIGNALS = tuple(name for name in InspectSettings().signals if name != "hash")
 ORIGINAL = -1
+ALL = (*VARIANTS, *BEYOND)
 
 
 @dataclass(frozen=True)
 class Work:
-    """An original, and the places of the variants that are made of it."""
+    """An original, and the places of the variants that are made of it.
+
+    Attributes:
+        original: The original.
+        variants: Places in `ALL`.
+        compared: Whether each copy is compared with the original, too.
+    """
 
     original: Original
     variants: tuple[int, ...]
+    compared: bool = True
 
 
 def measured(work: Work) -> list[Row]:
-    """Measures an original and its copies; each row has the variant's place."""
+    """Measures an original and its copies.
+
+    Each row has the variant's place, and that of a copy the score of the original against it.
+    """
     original = work.original
     data = original.file()
     picture = Image.open(io.BytesIO(data)).convert("RGB")
     rows = [_row(original, ORIGINAL, data)]
     for place in work.variants:
-        made = VARIANTS[place].make(picture, original.number + place)
-        rows.append(_row(original, place, made))
+        made = ALL[place].make(picture, original.number + place)
+        row = _row(original, place, made)
+        score = 0.0
+        if work.compared:
+            score = score_of(pair_terms(data, made, *known_of([rows[0], row])))
+        rows.append({**row, "score": score})
     return rows
 
 
@@ -78,4 +96,10 @@ def answers(rows: Sequence[Row], prefer: Sequence[str]) -> Iterator[tuple[Row, V
     for i, row in enumerate(rows):
         if row["variant"] >= 0:
             better = kept[row["group"], row["number"]] < rank[i]
-            yield row, VARIANTS[row["variant"]], bool(better)
+            yield row, ALL[row["variant"]], bool(better)
+
+
+def together(rows: Sequence[Row], prefer: Sequence[str]) -> Iterator[tuple[Row, Variant, bool]]:
+    """Yields as `answers`, but asks first what a comparison of the two says."""
+    for row, variant, right in answers(rows, prefer):
+        yield row, variant, row["score"] > 0 or (row["score"] == 0 and right)

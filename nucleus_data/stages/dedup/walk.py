@@ -104,7 +104,7 @@ def survivors(
         raise ValueError("rank must order the eligible records, got two with the same rank")
 
     # A class is known by its best eligible member, its leader.
-    group = _components(len(eligible), first[same_class], second[same_class])
+    group = components(len(eligible), first[same_class], second[same_class])
     groups, at = np.unique(group[best_first], return_index=True)
     leader = np.full(len(eligible), -1, dtype=np.int64)
     leader[groups] = best_first[at]
@@ -122,7 +122,7 @@ def survivors(
     return dropped_for
 
 
-def _components(count: int, first: Indices, second: Indices) -> Indices:
+def components(count: int, first: Indices, second: Indices) -> Indices:
     """The smallest place that each place is connected with."""
     label = np.arange(count)
     while True:

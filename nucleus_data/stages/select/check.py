@@ -8,8 +8,10 @@ import pyarrow as pa
 from nucleus_data.corpus import Corpus
 from nucleus_data.errors import RequestError
 from nucleus_data.runner.pins import Pins
+from nucleus_data.stages.compare.members import RANKED
+from nucleus_data.stages.compare.members import TABLE as COPIES
+from nucleus_data.stages.compare.preference import GROUPS, PREFER, RANK
 from nucleus_data.stages.select.expression import Expression
-from nucleus_data.stages.select.preference import GROUPS, PREFER
 from nucleus_data.stages.select.rules import Rule, check_order, check_rules, check_types
 from nucleus_data.stages.select.settings import SelectSettings
 from nucleus_data.stages.select.tiers import Tiers, check_score, check_tiers
@@ -23,7 +25,11 @@ class _AnyName(tuple[str, ...]):
 
 
 def check_decisions(
-    settings: SelectSettings, pins: Pins, upstream: Mapping[str, pa.DataType] | None = None
+    settings: SelectSettings,
+    pins: Pins,
+    upstream: Mapping[str, pa.DataType] | None = None,
+    *,
+    compared: bool = False,
 ) -> tuple[list[Rule], list[Expression], Tiers | None]:
     """Parses the rules, the order of preference and the quality tiers.
 
@@ -32,6 +38,8 @@ def check_decisions(
         pins: Which signals there are.
         upstream: `source.NAME` -> type, of the corpus's upstream columns; None where there is no
             corpus, so that rules on them are parsed and no more.
+        compared: Whether the copies were compared, so that the default order begins with their
+            rank.
 
     Returns:
         The rules, the order of preference, and the tiers, if there are any.
@@ -49,11 +57,22 @@ def check_decisions(
     tiers = check_tiers(settings.tiers, catalog, names)
     if tiers and (upstream is not None or "records" not in tiers.tables):
         check_score(tiers, types)
-    prefer = _order(settings.prefer, catalog, types)
+    # Rules can't read ranks: a record without a copy has none, and would wait for one.
+    prefer = _order(
+        order_of(settings, compared),
+        {**catalog, **dict.fromkeys(RANKED, COPIES)},
+        {**types, **{(COPIES, name): kind for name, kind in RANKED.items()}},
+    )
     for name in ("file", *(("hash",) if settings.drop_duplicates else ())):
         if f"inspect.{name}" not in catalog.values():
             raise RequestError(f"select needs the signal group {name!r}; add it to inspect.signals")
     return rules, prefer, tiers
+
+
+def order_of(settings: SelectSettings, compared: bool) -> tuple[str, ...]:
+    """The order as it is run: the default one begins with the rank, where copies have one."""
+    default = tuple(settings.prefer) == PREFER
+    return (RANK, *PREFER) if default and compared else tuple(settings.prefer)
 
 
 def _order(
@@ -65,7 +84,7 @@ def _order(
         RequestError: As of `check_order`.
     """
     missing = sorted(GROUPS - {table.removeprefix("inspect.") for table in catalog.values()})
-    if missing and tuple(prefer) == PREFER:
+    if missing and tuple(prefer) in (PREFER, (RANK, *PREFER)):
         raise RequestError(
             f"select.prefer[0]: the default order reads signals which no table has: those of "
             f"{', '.join(missing)}; add them to inspect.signals, or give an order of your own, as "

@@ -9,13 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.exchanged import get
 from nucleus_data.corpus.states import DUPLICATE, KEPT
 from nucleus_data.corpus.tables import table_schema
 from nucleus_data.errors import CorpusError
 from nucleus_data.runner.work import Summary
 from nucleus_data.stages.select.decide import DECISION_SCHEMA, count_states
 from nucleus_data.stages.select.judge import KEYS
-from nucleus_data.stages.select.plan import SelectionPlan, get, group_of, naming, places_of
+from nucleus_data.stages.select.plan import SelectionPlan, group_of, naming, places_of
 
 SELECTION_SCHEMA = table_schema(DECISION_SCHEMA, error=False)
 DUPLICATE_REASON = "duplicate"

@@ -55,7 +55,8 @@ class Decisions(NamedTuple):
     def reads(self) -> list[str]:
         """All tables that are read, but for `records`."""
         scores = self.tiers.tables if self.tiers else ()
-        return sorted({*self.required, *scores} - {"records"})
+        ordered = (column.table for order in self.prefer for column in order.columns)
+        return sorted({*self.required, *scores, *ordered} - {"records"})
 
 
 @dataclass(frozen=True)
@@ -175,32 +176,6 @@ def places_of(table: pa.Table) -> np.ndarray:
     shard, row = (table.column(name).to_numpy().astype(np.int64) for name in ("shard", "row"))
     places: np.ndarray = shard << 32 | row
     return places
-
-
-def put(store: Store, name: str, table: pa.Table) -> None:
-    """Writes an Arrow file that is the same whoever writes it.
-
-    Raises:
-        CorpusError: It is there with other content.
-    """
-    sink = pa.BufferOutputStream()
-    # Parquet would take seven times as long for the answers, and half as much space again.
-    options = pa.ipc.IpcWriteOptions(compression="zstd")
-    with pa.ipc.new_file(sink, table.schema, options=options) as file:
-        file.write_table(table.combine_chunks())
-    if not store.create(name, sink.getvalue().to_pybytes()):
-        raise CorpusError(f"{name} is there with other content; remove its folder and try again")
-
-
-def get(store: Store, name: str) -> pa.Table | None:
-    """A file that `put` wrote; None if it is not there."""
-    try:
-        content = store.read(name)
-    except FileNotFoundError:
-        return None
-    with pa.ipc.open_file(content) as file:
-        found: pa.Table = file.read_all()
-    return found
 
 
 def _still_failed(table: Table, shard: int) -> pa.Table:

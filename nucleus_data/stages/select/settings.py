@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from nucleus_data.stages.select.preference import PREFER
+from nucleus_data.stages.compare.preference import PREFER
 
 Action = Literal["reject", "flag"]
 

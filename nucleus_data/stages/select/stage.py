@@ -18,9 +18,11 @@ from nucleus_data.hashing import config_hash
 from nucleus_data.runner.run import ALL, Run
 from nucleus_data.runner.work import StageReport, Summary, Task
 from nucleus_data.stage import CorpusStage
+from nucleus_data.stages.compare.members import TABLE as COPIES
+from nucleus_data.stages.compare.stage import Compare
 from nucleus_data.stages.dedup.stage import TABLE as PAIRS
 from nucleus_data.stages.dedup.stage import Dedup
-from nucleus_data.stages.select.check import check_decisions, upstream_columns
+from nucleus_data.stages.select.check import check_decisions, order_of, upstream_columns
 from nucleus_data.stages.select.ledger import LedgerTask
 from nucleus_data.stages.select.plan import ROOT, TABLE, WALK, Decisions, SelectionPlan
 from nucleus_data.stages.select.settings import SelectSettings
@@ -33,6 +35,10 @@ from nucleus_data.stages.select.walking import (
 
 VERSION = 2
 # Kinds of counts that are said, and with which words before the name.
+NOT_COMPARED = (
+    "select: the copies were not compared (nucleus compare does); which of them stays is decided "
+    "by the signals of each alone"
+)
 SAID = {
     "reasons": "",
     "pending_on": "waiting for ",
@@ -48,17 +54,19 @@ class Select(CorpusStage[SelectSettings]):
     Args:
         settings: Rules, order of preference, tiers.
         dedup: The stage whose pairs are walked.
+        compare: The stage that ranks the copies; without its ranks, one record's signals decide.
     """
 
     name = "select"
     help = "Decide: rules, then one survivor of each duplicate cluster."
     Settings = SelectSettings
-    faces = ("dedup",)
+    faces = ("dedup", "compare")
 
-    def __init__(self, settings: SelectSettings, dedup: Dedup) -> None:
+    def __init__(self, settings: SelectSettings, dedup: Dedup, compare: Compare) -> None:
         super().__init__(settings)
         self.dedup = dedup
-        self._checked: Decisions | None = None
+        self.compare = compare
+        self._checked: dict[bool, Decisions] = {}
         self._checked_parts = ""
 
     def folders(self, tables: Mapping[str, str]) -> Iterator[str]:
@@ -68,24 +76,33 @@ class Select(CorpusStage[SelectSettings]):
             yield folder
             yield f"{folder}/{WALK}"
 
-    def decisions(self, run: Run) -> Decisions:
-        """The checked rules and what they need. Raises RequestError if a rule is wrong."""
+    def decisions(self, run: Run, *, compared: bool = False) -> Decisions:
+        """The checked rules and what they need.
+
+        Args:
+            run: The run.
+            compared: Whether the copies were compared.
+
+        Raises:
+            RequestError: A rule is wrong.
+        """
         # Asked several times by one command (to name a selection, to look for it, to make it), and
         # the types of upstream columns are read from every part of `records`.
         parts = config_hash([run.corpus.uri, run.corpus.records.part_names()])
         if parts != self._checked_parts:
-            self._checked = self._check(run)
-            self._checked_parts = parts
-        assert self._checked is not None
-        return self._checked
+            self._checked, self._checked_parts = {}, parts
+        if compared not in self._checked:
+            self._checked[compared] = self._check(run, compared)
+        return self._checked[compared]
 
-    def _check(self, run: Run) -> Decisions:
+    def _check(self, run: Run, compared: bool) -> Decisions:
         upstream = upstream_columns(run.corpus)
-        rules, prefer, tiers = check_decisions(self.settings, run.pins, upstream)
+        rules, prefer, tiers = check_decisions(self.settings, run.pins, upstream, compared=compared)
         required = {"inspect.file", *(t for r in rules for t in r.tables if t != "records")}
         if self.settings.drop_duplicates:
             required |= {*self.dedup.reads, *(c.table for order in prefer for c in order.columns)}
-        return Decisions(rules, sorted(required), prefer, tiers)
+        # A record without a copy has no rank, and waits for none.
+        return Decisions(rules, sorted(required - {COPIES}), prefer, tiers)
 
     def pin(self, run: Run) -> Mapping[str, str]:
         """The selection's hash, and that of the pairs.
@@ -93,14 +110,14 @@ class Select(CorpusStage[SelectSettings]):
         Raises:
             RequestError: A rule is wrong, or the pairs are not those of the tables as they are now.
         """
-        decisions = self.decisions(run)
+        self.decisions(run)  # a wrong rule is said before all else
         pairs = self.dedup.found(run, self.name) if self.settings.drop_duplicates else {}
-        return self._identified(run, decisions, pairs)
+        return self._identified(run, pairs)
 
     def named(self, run: Run) -> Mapping[str, str]:
         """The selection's hash and that of the pairs, whether they are there or not."""
         pairs = self.dedup.pin(run) if self.settings.drop_duplicates else {}
-        return self._identified(run, self.decisions(run), pairs)
+        return self._identified(run, pairs)
 
     def found(self, run: Run) -> Mapping[str, str]:
         """The pins of the selection of the tables and rules as they are now.
@@ -110,11 +127,10 @@ class Select(CorpusStage[SelectSettings]):
         Raises:
             RequestError: `select` was not run since the tables or the rules changed.
         """
-        decisions = self.decisions(run)
         for choice in dict.fromkeys([ALL, run.choice]):
             chosen = run.choosing(choice)
             pairs = self.dedup.pin(chosen) if self.settings.drop_duplicates else {}
-            pins = self._identified(chosen, decisions, pairs)
+            pins = self._identified(chosen, pairs)
             if self.published(run, pins):
                 return pins
         raise RequestError(
@@ -126,12 +142,18 @@ class Select(CorpusStage[SelectSettings]):
         """The sums of a selection; None if it is not complete."""
         return published_selection(run.corpus.store, pins[TABLE])
 
-    def _identified(
-        self, run: Run, decisions: Decisions, pairs: Mapping[str, str]
-    ) -> Mapping[str, str]:
+    def _identified(self, run: Run, pairs: Mapping[str, str]) -> Mapping[str, str]:
         """The pins of the selection that follows from these tables, rules and pairs."""
         settings = self.settings
-        inputs = {name: run.tables[name] for name in decisions.reads}
+        ranks = self.compare.found(run, pairs) if settings.drop_duplicates else {}
+        pairs = {**pairs, **ranks}
+        decisions = self.decisions(run, compared=bool(ranks))
+        if COPIES in decisions.reads and not ranks:
+            raise RequestError(
+                "select.prefer reads copy_rank, and the copies are not compared as they are now; "
+                f"run: nucleus compare corpus={run.corpus.uri}{run.choice.options()}"
+            )
+        inputs = {name: {**run.tables, **ranks}[name] for name in decisions.reads}
         hashed = run.identify(
             inputs,
             {"records": run.tables["records"], **inputs},
@@ -140,7 +162,7 @@ class Select(CorpusStage[SelectSettings]):
             rules=[[n, deciding(r)] for n, r in settings.rules.items()],
             tiers=deciding(settings.tiers) if decisions.tiers else None,
             dedup=pairs[PAIRS] if settings.drop_duplicates else None,
-            prefer=list(settings.prefer),
+            prefer=list(order_of(settings, bool(ranks))),
         )
         return {**pairs, TABLE: hashed}
 
@@ -190,7 +212,9 @@ class Select(CorpusStage[SelectSettings]):
         """
         start = time.perf_counter()
         corpus, tables = run.corpus, pinned.tables
-        decisions = self.decisions(pinned)
+        drops = self.settings.drop_duplicates
+        ranks = self.compare.found(pinned, {PAIRS: tables[PAIRS]}) if drops else {}
+        decisions = self.decisions(pinned, compared=bool(ranks))
         plan = SelectionPlan(
             corpus.uri,
             corpus.store.storage_options,
@@ -203,8 +227,10 @@ class Select(CorpusStage[SelectSettings]):
             root,
         )
         report, dropped = StageReport(self.name), 0
-        pairs = read_pairs(corpus, tables[PAIRS]) if self.settings.drop_duplicates else None
+        pairs = read_pairs(corpus, tables[PAIRS]) if drops else None
         if pairs is not None:
+            if not ranks and not self.compare.missing():
+                run.say(NOT_COMPARED)
             groups = write_members(plan, corpus, pairs)
             report = run.loop(self, JudgeTask(plan), plan.items(groups), len(groups), keep=False)
             # A walk over some of the answers would keep what a missing record should displace.

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.exchanged import get, put
 from nucleus_data.corpus.states import KEPT
 from nucleus_data.corpus.tables import KEY_FIELDS, Table, parts_sql
 from nucleus_data.errors import RequestError
@@ -22,14 +23,7 @@ from nucleus_data.runner.work import Summary
 from nucleus_data.stages.dedup.walk import walk
 from nucleus_data.stages.select.database import sealed
 from nucleus_data.stages.select.judge import KEYS, values_of
-from nucleus_data.stages.select.plan import (
-    SelectionPlan,
-    get,
-    group_of,
-    naming,
-    places_of,
-    put,
-)
+from nucleus_data.stages.select.plan import SelectionPlan, group_of, naming, places_of
 
 DROPPED_SCHEMA = pa.schema([*KEY_FIELDS, pa.field("duplicate_of", pa.string())])
 THREADS = 8

@@ -13,14 +13,15 @@ import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.tables import Table
+from nucleus_data.stages.compare.preference import PIXELS, QUALITY, RANK, WORSE
 from nucleus_data.stages.select.database import sealed
 from nucleus_data.stages.select.expression import Expression
 from nucleus_data.stages.select.judge import Shard, values_of
-from nucleus_data.stages.select.preference import PIXELS, QUALITY, WORSE
 
 Place = tuple[int, int]
 # What an item of the default order says of the copy that stays; `{}` are both copies' values.
 WORDS = {
+    RANK: "laid over each other, it is the better copy (rank {} against {})",
     WORSE: "the other has traces of enlarging, or no colour",
     PIXELS: "it has more pixels inside its borders",
     QUALITY: "less is wrong with it, by a sum of signals: {} against {}",

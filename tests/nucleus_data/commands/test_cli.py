@@ -121,15 +121,16 @@ def test_a_dry_run_writes_nothing(world, command, tmp_path):
         "ingest": "60 already in the corpus, 0 new",
         "inspect": "inspect: 60 rows, 60 done before, 0 to do",
         "dedup": "dedup: 60 records to compare",
+        "compare": "compare: the copies of ",
         "select": "rules, 3 shards to decide about",
         "caption": "caption: ",
         "shard": "kept records, ",
         "quick-train": "quick_train: ",
         "report": "report: one page",
-        "curate": "dedup, select, embed, select: depend on what comes before; not counted",
+        "curate": "dedup, compare, select, embed, select: depend on what comes before; not counted",
         "recaption": "shard: depend",
         "embed": "embed: ",
-        "all": "inspect, dedup, select, embed, select, caption, shard, quick_train, report",
+        "all": "dedup, compare, select, embed, select, caption, shard, quick_train, report",
         "demo": "depend on the pictures",
     }
     assert counted[command] in said

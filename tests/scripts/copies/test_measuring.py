@@ -2,10 +2,10 @@
 
 import pytest
 
-from nucleus_data.stages.select.preference import PREFER
+from nucleus_data.stages.compare.preference import PREFER
 from scripts import bench_copies
 from scripts.bench_copies import SIZE_PREFER
-from scripts.copies.measuring import Work, answers, measured
+from scripts.copies.measuring import Work, answers, measured, together
 from scripts.copies.originals import Original
 from scripts.copies.variants import VARIANTS
 
@@ -35,8 +35,8 @@ PLACES = tuple(i for i, v in enumerate(VARIANTS) if v.smaller or (v.kind, v.name
 @pytest.fixture(scope="module")
 def rows():
     return [
-        *measured(Work(Original("texture", 0), PLACES)),
-        *measured(Work(Original("world", 0), PLACES)),
+        *measured(Work(Original("texture", 0), PLACES, compared=False)),
+        *measured(Work(Original("world", 0), PLACES, compared=False)),
     ]
 
 
@@ -54,7 +54,15 @@ def test_sizes_and_bytes_alone_keep_the_worse_one(rows):
     assert "smaller" not in kinds
 
 
-def test_the_table_counts_each_kind(rows):
-    found = {measure.name: measure for measure in bench_copies.table(rows, PREFER)}
+def test_comparing_them_keeps_the_better_copy_too():
+    rows = measured(Work(Original("world", 0), PLACES[::6]))
+    assert [(v.kind, v.name) for _, v, right in together(rows, SIZE_PREFER) if not right] == []
+    assert not all(right for *_, right in answers(rows, SIZE_PREFER))
+
+
+def test_the_table_counts_each_kind_of_odd_originals(rows):
+    assert [measure.name for measure in bench_copies.table(rows, PREFER)] == ["fitted"]
+    odd = [{**row, "number": 1} for row in rows]
+    found = {measure.name: measure for measure in bench_copies.table(odd, PREFER)}
     assert found["copies that are smaller"].met
     assert "all kinds" in found

@@ -127,13 +127,11 @@ def test_a_picture_that_cannot_be_read_has_a_reason(corpus, clip, settings):
 
 def test_without_a_model_the_line_is_shorter_and_the_command_says_why(corpus, settings):
     stages = curated.recipe(corpus.uri, "embed.model=null").stages()
-    assert without_missing(stages, LINES["curate"].steps) == ["inspect", "dedup", "select"]
-    assert without_missing(stages, LINES["all"].steps)[:5] == [
-        "ingest",
-        "inspect",
-        "dedup",
-        "select",
-        "caption",
+    assert without_missing(stages, LINES["curate"].steps) == [
+        *("inspect", "dedup", "compare", "select")
+    ]
+    assert without_missing(stages, LINES["all"].steps)[:6] == [
+        *("ingest", "inspect", "dedup", "compare", "select", "caption")
     ]
     with pytest.raises(RequestError, match=r"embed\.model is not set"):
         curated.run(corpus.uri, "embed", "embed.model=null").do("embed")

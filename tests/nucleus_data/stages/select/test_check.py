@@ -4,8 +4,8 @@ import pytest
 from nucleus_data.corpus import Corpus
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import load_recipe
+from nucleus_data.stages.compare.preference import GROUPS
 from nucleus_data.stages.select.check import check_decisions, upstream_columns
-from nucleus_data.stages.select.preference import GROUPS
 from nucleus_data.world.corpora import small_corpus
 from tests.support.recipes import CONFIGS, load
 

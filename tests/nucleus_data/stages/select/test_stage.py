@@ -7,9 +7,9 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.tables import Table
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import record_id
+from nucleus_data.stages.compare.preference import GROUPS
 from nucleus_data.stages.select.ledger import LedgerTask
 from nucleus_data.stages.select.plan import SelectionPlan
-from nucleus_data.stages.select.preference import GROUPS
 from nucleus_data.stages.select.stage import published_selection
 from nucleus_data.stages.select.walking import JudgeTask
 from nucleus_data.world.corpora import small_corpus, write_shard

@@ -2,13 +2,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from nucleus_data.corpus.exchanged import put
 from nucleus_data.corpus.tables import FAILED_SCHEMA, Table, table_schema
 from nucleus_data.hashing import record_id
 from nucleus_data.stages.dedup.rows import PAIRS
 from nucleus_data.stages.select import walking
 from nucleus_data.stages.select.expression import Names, parse_condition, parse_order
 from nucleus_data.stages.select.ledger import LedgerTask
-from nucleus_data.stages.select.plan import Decisions, SelectionPlan, put
+from nucleus_data.stages.select.plan import Decisions, SelectionPlan
 from nucleus_data.stages.select.rules import Rule
 from nucleus_data.stages.select.walking import JudgeTask, walk_duplicates, write_members
 from nucleus_data.world.corpora import small_corpus

@@ -1,7 +1,7 @@
 import pytest
 
+from nucleus_data.stages.compare.preference import PREFER, RANK
 from nucleus_data.stages.select.expression import Names, parse_order
-from nucleus_data.stages.select.preference import PREFER
 from nucleus_data.stages.select.why import EQUAL, WORDS, why
 
 NAMES = Names({"width": "inspect.file", "bytes": "inspect.file"})
@@ -23,4 +23,4 @@ def test_the_first_difference_is_told(stays, dropped, said):
 
 
 def test_each_item_of_the_default_order_has_words():
-    assert set(WORDS) == set(PREFER)
+    assert set(WORDS) == {RANK, *PREFER}

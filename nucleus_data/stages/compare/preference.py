@@ -1,6 +1,9 @@
-"""The default order of preference among duplicates: which copy is the better one.
+"""The order of preference among duplicates by the signals of one record alone.
 
-Three questions, each asked of those that the one before leaves equal, and the size of the file:
+The default of `select.prefer` begins with `copy_rank`, which the stage `compare` finds by looking
+at the copies together, and goes on with this order: among copies that are as good, and where copies
+were not compared. `compare` begins with the best by this order. Three questions, each asked of
+those that the one before leaves equal, and the size of the file:
 
 1. Was it made from another copy by enlarging, or robbed of its colour? Traces of interpolation
    (`resampling`, from 6 on only with little fine detail), pixels repeated in squares (which steps
@@ -50,8 +53,22 @@ TERMS = (
 )
 # Rounded, so that the last bits of a logarithm, which machines differ in, decide nothing.
 QUALITY = f"round({' '.join(TERMS)}, 2) desc"
+RANK = "copy_rank asc"
 PREFER = (WORSE, PIXELS, QUALITY, "bytes desc")
 # The groups of signals that it reads.
 GROUPS = frozenset(
     ("file", "tone", "detail", "colour", "sharpness", "compression", "layout", "resampling")
 )
+# The signals that the order reads, and what of it `compare` reads as numbers.
+COLUMNS = (
+    *("width", "height", "bytes", "bytes_over_expected", "mode", "entropy", "cast"),
+    *("border_left", "border_top", "border_right", "border_bottom", "luma_p1", "luma_p99"),
+    *("upscaling", "high_frequency_share", "laplacian_variance", "luma_std", "colourfulness"),
+    *("cast_factor", "blockiness", "edge_width", "clipped_share", "resampling"),
+)
+MEASURES = {
+    "worse": f"CAST({WORSE.removesuffix(' asc')} AS DOUBLE)",
+    "quality": f"CAST({QUALITY.removesuffix(' desc')} AS DOUBLE)",
+    "blocks": "CAST(blockiness AS DOUBLE)",
+    "traces": "CAST(resampling AS DOUBLE)",
+}

@@ -1,0 +1,214 @@
+"""The stage `compare`: ranks the copies of each picture by looking at them together.
+
+One record alone can't tell which of two copies was made from the other. So the records that `dedup`
+found to be copies of each other are decoded, laid over each other, and compared: what each has that
+the other has not says which is worse, and why. `select.prefer` begins with the rank. Only records
+with a copy are read; equal files are equal copies and never decoded.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from nucleus_data.config import deciding
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.published import publish, published
+from nucleus_data.corpus.store import Store
+from nucleus_data.corpus.tables import Table, parts_sql, table_schema
+from nucleus_data.runner.run import Run
+from nucleus_data.runner.work import Item, StageReport, Summary
+from nucleus_data.stage import CorpusStage
+from nucleus_data.stages.compare.evidence import MODEL
+from nucleus_data.stages.compare.members import (
+    TABLE,
+    VALUES,
+    WORK,
+    ComparePlan,
+    GatherTask,
+    contenders,
+    in_order,
+    ranked,
+    read_all,
+    write_by,
+    write_pairs,
+)
+from nucleus_data.stages.compare.preference import COLUMNS
+from nucleus_data.stages.compare.ranking import RankTask
+from nucleus_data.stages.compare.settings import CompareSettings
+from nucleus_data.stages.dedup.stage import TABLE as PAIRS
+from nucleus_data.stages.dedup.stage import Dedup
+
+VERSION = 1
+COUNTED = ("records", "pictures", "compared", "failed")
+
+
+class Compare(CorpusStage[CompareSettings]):
+    """Ranks the copies of each picture that `dedup` found.
+
+    Args:
+        settings: How many are compared.
+        dedup: The stage whose pairs say what a copy is.
+    """
+
+    name = "compare"
+    help = "Compare the copies of each picture, and rank them."
+    Settings = CompareSettings
+    optional = True
+    faces = ("dedup",)
+
+    def __init__(self, settings: CompareSettings, dedup: Dedup) -> None:
+        super().__init__(settings)
+        self.dedup = dedup
+
+    def missing(self) -> str | None:
+        """Whether any copies are to be compared."""
+        if self.settings.members:
+            return None
+        return "compare.members is 0: no copies are compared; give 2 or more"
+
+    def folders(self, tables: Mapping[str, str]) -> Iterator[str]:
+        """The table's folder and that of its exchanged files, once it has a hash."""
+        if TABLE in tables:
+            yield f"tables/{TABLE}/{tables[TABLE]}"
+            yield f"tables/{TABLE}/{tables[TABLE]}/{WORK}"
+
+    def pin(self, run: Run) -> Mapping[str, str]:
+        """The table's hash, and that of the pairs. Raises RequestError without these pairs."""
+        return self._identified(run, self.dedup.found(run, self.name))
+
+    def found(self, run: Run, pairs: Mapping[str, str]) -> Mapping[str, str]:
+        """The pin of the ranks of these pairs; nothing where they were not compared.
+
+        Args:
+            run: The run.
+            pairs: The pins of the pairs.
+        """
+        if self.missing():
+            return {}
+        hashed = self._identified(run, pairs)[TABLE]
+        there = published(run.corpus.store, f"tables/{TABLE}/{hashed}")
+        return {TABLE: hashed} if there is not None else {}
+
+    def _identified(self, run: Run, pairs: Mapping[str, str]) -> Mapping[str, str]:
+        inputs = {name: run.tables[name] for name in read_tables(run)}
+        hashed = run.identify(
+            inputs,
+            {"records": run.tables["records"], **inputs},
+            table=TABLE,
+            version=VERSION,
+            model=MODEL,
+            settings=deciding(self.settings),
+            dedup=pairs[PAIRS],
+        )
+        return {**pairs, TABLE: hashed}
+
+    def count(self, run: Run) -> None:
+        """Says how many pairs there are."""
+        pairs = _pairs(run.corpus, run.tables[PAIRS])
+        run.say(f"compare: the copies of {0 if pairs is None else pairs.num_rows:,} pairs")
+
+    def do(self, run: Run) -> None:
+        """Ranks the copies, unless that is done, and says how many there are."""
+        start = time.perf_counter()
+        counts = published(run.corpus.store, f"tables/{TABLE}/{run.tables[TABLE]}")
+        if counts is None:
+            counts = self._compared(run)
+        if counts is None:
+            return
+        clear(run.corpus.store, run.tables[TABLE])  # a run may have been killed before it did
+        report = StageReport(self.name, seconds=time.perf_counter() - start)
+        report.summary = Summary(rows=counts["records"], done=counts["records"])
+        run.keep(report, quiet=True)
+        run.say(
+            f"compare: {counts['records']:,} records are copies of {counts['pictures']:,} pictures;"
+            f" {counts['compared']:,} different files were compared, {counts['failed']:,} of them "
+            f"can't be decoded ({report.seconds:.1f} s)"
+        )
+
+    def _compared(self, run: Run) -> dict[str, int] | None:
+        """Compares, and commits the table; returns the counts, None if tasks failed."""
+        corpus, target = run.corpus, Table(run.corpus.store, TABLE, run.tables[TABLE])
+        pairs = _pairs(corpus, run.tables[PAIRS])
+        counts = dict.fromkeys(COUNTED, 0)
+        if pairs is not None and pairs["other_shard"].null_count < pairs.num_rows:
+            plan = self._plan(run)
+            groups = write_pairs(plan, corpus, pairs)
+            if self._failed(run, "members", GatherTask(plan), plan.items(groups)):
+                return None
+            members = in_order(read_all(plan, corpus, "members", groups))
+            chosen = contenders(members, self.settings.members)
+            ranks = None
+            if chosen.num_rows:
+                shards = chosen.column("copies").to_numpy() >> 32
+                numbers = write_by(plan, corpus, "copies", chosen, shards)
+                items = [Item(number) for number in numbers]
+                if self._failed(run, "copies", RankTask(plan), items):
+                    return None
+                ranks = read_all(plan, corpus, "ranks", numbers)
+            write_ranks(target, ranked(members, ranks, self.settings.members))
+            counts = {
+                "records": members.num_rows,
+                "pictures": len(np.unique(members.column("copies").to_numpy())),
+                "compared": chosen.num_rows,
+                "failed": 0 if ranks is None else ranks.num_rows - ranks["error"].null_count,
+            }
+        publish(corpus.store, target.folder, counts)
+        return counts
+
+    def _failed(self, run: Run, phase: str, task: Any, items: list[Item]) -> bool:
+        """Does a phase; whether some of it failed, which is noted then."""
+        done = run.loop(self, task, items, len(items), phase=phase, keep=False)
+        if done.failed:
+            done.stage = self.name
+            run.keep(done)
+        return bool(done.failed)
+
+    def _plan(self, run: Run) -> ComparePlan:
+        corpus = run.corpus
+        return ComparePlan(
+            corpus.uri,
+            corpus.store.storage_options,
+            run.tables,
+            corpus.shards(),
+            read_tables(run),
+            self.settings.members,
+            self.settings.max_pixels,
+        )
+
+
+def read_tables(run: Run) -> dict[str, tuple[str, ...]]:
+    """Table -> its columns that the order by signals reads, as far as they are measured."""
+    found: dict[str, list[str]] = {}
+    for column, table in run.pins.catalog().items():
+        if column in COLUMNS and table.startswith("inspect."):
+            found.setdefault(table, []).append(column)
+    return {table: tuple(columns) for table, columns in sorted(found.items())}
+
+
+def write_ranks(target: Table, rows: pa.Table) -> None:
+    """Writes the table, one part a shard; a shard that has its part is left."""
+    rows = rows.cast(table_schema(pa.schema(VALUES)))
+    shards = rows.column("shard").to_numpy()
+    numbers, starts = np.unique(shards, return_index=True)
+    for number, start, end in zip(numbers, starts, np.append(starts, len(shards))[1:], strict=True):
+        target.append(int(number), rows.slice(int(start), int(end - start)), {})
+
+
+def clear(store: Store, table: str) -> None:
+    """Removes what the passes left for each other."""
+    folder = f"tables/{TABLE}/{table}/{WORK}"
+    if store.list(folder):
+        store.fs.rm(store.path(folder), recursive=True)
+
+
+def _pairs(corpus: Corpus, config_hash: str) -> pa.Table | None:
+    """All pairs that `dedup` found; None if there are none."""
+    pairs = Table(corpus.store, PAIRS, config_hash)
+    if not pairs.part_names():
+        return None
+    source = parts_sql(corpus.store, pairs.folder)
+    found: pa.Table = corpus.connection().sql(f"SELECT * FROM {source}").to_arrow_table()
+    return found
