@@ -6,7 +6,15 @@ import pytest
 from PIL import Image, ImageOps
 
 from nucleus_data.stages.compare.aligned import align
-from nucleus_data.stages.compare.evidence import Known, compare, score_of, with_known
+from nucleus_data.stages.compare.evidence import (
+    SAME,
+    SIZE_MARGIN,
+    Known,
+    compare,
+    score_of,
+    size_bonus,
+    with_known,
+)
 from nucleus_data.stages.compare.terms import swapped, terms_of
 from nucleus_data.world.painting import render
 from nucleus_data.world.scenes import scene
@@ -111,3 +119,12 @@ def test_signals_that_are_missing_say_nothing():
     terms = with_known({}, Known(quality=2.0), Known(quality=0.5, blocks=1.0))
     assert terms["known_quality"] == 1.5
     assert terms["known_blocks"] == terms["known_worse"] == 0.0
+
+
+def test_the_larger_of_two_that_differ_by_size_alone_need_not_prove_as_much():
+    same = {"size": 0.5, "both_moved": 0.0, **dict.fromkeys(SAME, 0.0)}
+    assert size_bonus(same) == SIZE_MARGIN
+    assert size_bonus(swapped(same)) == -SIZE_MARGIN
+    assert size_bonus({**same, "size": 0.01}) == 0
+    for other in ({"both_moved": 1.0}, {"saturation": 1.0}, {"both_stretch": 0.4}):
+        assert size_bonus({**same, **other}) == 0
