@@ -71,6 +71,14 @@ KINDS = {
 }
 
 
+# The others take half a second each, and are asked in the slow tests.
+QUICK = {"enlarged", "blurred", "words", "cropped", "clipped"}
+
+
+def some(values, quick):
+    return [v if v in quick else pytest.param(v, marks=pytest.mark.slow) for v in values]
+
+
 # Of noise, brighter noise is as good a picture: it is asked of a scene alone.
 OF_A_SCENE = {"bright"}
 
@@ -86,7 +94,7 @@ def found(data, copy):
     return compare(*views_of(data, copy), *known)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", some(KINDS, QUICK))
 def test_the_original_wins_and_the_fault_is_named(kind):
     change, fault = KINDS[kind]
     for data, copy in copies(change, ORIGINALS[1 if kind in OF_A_SCENE else 0 :]):
@@ -95,7 +103,7 @@ def test_the_original_wins_and_the_fault_is_named(kind):
         assert fault is None or fault in evidence.faults
 
 
-@pytest.mark.parametrize("factor", [0.95, 0.9, 0.75, 0.5, 0.35])
+@pytest.mark.parametrize("factor", some([0.95, 0.9, 0.75, 0.5, 0.35], {0.9}))
 def test_of_sizes_alone_the_larger_wins(factor):
     for data, copy in copies(lambda picture: scaled(picture, factor)):
         assert found(data, copy).score > 0
