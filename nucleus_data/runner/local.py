@@ -1,8 +1,8 @@
 """The loop in a worker of this machine: what small work is done with, without Ray.
 
 Ray takes seconds to start, which eight pictures are not worth. The worker is one child process for
-all stages of a command, with the guards of Ray's workers: a picture that kills or hangs it costs
-itself alone.
+all stages of a command, but for those with a model, which have one each; with the guards of Ray's
+workers: a picture that kills or hangs it costs itself alone.
 """
 
 import contextlib
@@ -129,6 +129,8 @@ class LocalLoop(Attempts):
         """
         start = time.perf_counter()
         self.bar.total = total
+        if self.alone:
+            self.worker.close()
         try:
             self._do(items)
             while self.guarded and not self.stop:
@@ -136,8 +138,20 @@ class LocalLoop(Attempts):
                 self._do(guarded)
         finally:
             self.bar.close()
+            if self.alone:
+                self.worker.close()
         self.report.seconds = time.perf_counter() - start
         return self.report
+
+    @property
+    def alone(self) -> bool:
+        """Whether the work has a process of its own, as that of a model has.
+
+        What others loaded is in a model's way: vLLM does not start where numba or open_clip ran.
+        """
+        return isinstance(self.work, StageJob) and bool(
+            (self.work.stage.resources or {}).get("actors")
+        )
 
     def _do(self, items: Iterable[Item]) -> None:
         again: deque[Item] = deque()
@@ -174,18 +188,17 @@ def _without_work(work: StageJob | Task, item: Item) -> Summary | None:
 def main() -> None:
     """The child's side: items, with their work where it is another one than before."""
     connection = connect_to_parent()
-    work: StageJob | Task | None = None
+    work = b""
     while True:
         try:
             pickled, item, asked = connection.recv()
         except EOFError:
             return
         told.adopt(asked)
+        work = work if pickled is None else pickled
         try:
-            if pickled is not None:
-                work = pickle.loads(pickled)
-            assert work is not None
-            summary = do_item(work, item)
+            # Anew for each item: what a stage loads when it is set up is no part of its work.
+            summary = do_item(pickle.loads(work), item)
         except Exception as error:
             _send_raised(connection, error)
             continue

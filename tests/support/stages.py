@@ -71,5 +71,12 @@ class Length(RowStage[Nothing]):
             yield RowFailure(row, "unreachable")
 
     def setup(self):
+        self.loaded = sys  # as a model is, nothing that can be sent to a worker
         if self.settings.poison == "no_setup":
             raise OSError("the model is not there")
+
+
+class Modelled(Length):
+    """The same with a model."""
+
+    resources = {"actors": 1}

@@ -1,5 +1,7 @@
 """The loop in a worker of this machine: the guards of Ray's workers, without Ray."""
 
+from dataclasses import replace
+
 import psutil
 import pytest
 
@@ -13,6 +15,7 @@ from nucleus_data.runner.workers import Workers
 from nucleus_data.world.corpora import small_corpus
 from tests.support.commands import tree
 from tests.support.on_ray import ALL, job, values
+from tests.support.stages import Modelled, Nothing
 
 
 class Raises:
@@ -52,6 +55,17 @@ def test_the_bytes_are_those_of_the_loop_in_this_process(tmp_path, worker):
     assert (again.summary.already, again.summary.done) == (15, 0)
     assert worker._child.pid == first
     worker.close()
+    assert not psutil.pid_exists(first)
+
+
+def test_a_model_has_a_process_of_its_own(tmp_path, worker):
+    """vLLM does not start where numba or open_clip ran."""
+    corpus = small_corpus(tmp_path / "c", shards=2)
+    run(worker, Raises(ZeroDivisionError()), 1)
+    first = worker._child.pid
+    asked = replace(job(corpus), stage=Modelled(Nothing()))
+    assert run(worker, asked, 2).summary.done == 10
+    assert worker._child is None
     assert not psutil.pid_exists(first)
 
 
