@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from typing import ClassVar
 
 import pyarrow as pa
 from pydantic import BaseModel
@@ -79,4 +80,4 @@ class Length(RowStage[Nothing]):
 class Modelled(Length):
     """The same with a model."""
 
-    resources = {"actors": 1}
+    resources: ClassVar = {"actors": 1}

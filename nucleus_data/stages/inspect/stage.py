@@ -58,7 +58,7 @@ class InspectSettings(BaseModel):
 PIXELS = Path(pixels.__file__).with_name("kernels.py")
 SIGNALS = Path(signals.__file__).parent
 # What a group always compiles; not all of a module's functions are used by each picture.
-COMPILED = {"tone": "small.py", "hash": "grid.py", "resampling": "resampling.py"}
+COMPILED = {"tone": "small.py", "hash": "grid.py", "resampling": "kernels.py"}
 DECLARED = "records:source.extension"
 
 
