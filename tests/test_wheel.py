@@ -13,8 +13,8 @@ from tests.support.worlds import write_pictures
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-# All that works without torch, and one more.
-LINE = ("ingest", "inspect", "dedup", "select", "shard", "report", "quick_train")
+# All that works without torch.
+LINE = ("ingest", "inspect", "dedup", "compare", "select", "shard", "report")
 OWN = f"""from nucleus_data.commands import run_pipeline
 
 if __name__ == "__main__":
@@ -82,16 +82,20 @@ def curated(python, tmp_path_factory) -> tuple[Path, str]:
     write_pictures(folder / "pictures", 40, seed=6)
     (folder / "curation.py").write_text(OWN)
     source = ("corpus=corpus", "ingest.source=pictures", "shard.captions=[source]")
-    return folder, run(python, folder, "curation.py", *source, code=2)
+    return folder, run(python, folder, "curation.py", *source)
 
 
-def test_ingest_to_report_without_torch(curated):
+def test_ingest_to_report_without_torch(python, curated):
     folder, said = curated
     assert "40 records = " in said
     assert next((folder / "corpus").glob("runs/*/report.html")).stat().st_size > 10_000
     assert next((folder / "corpus").glob("sets/*/*/manifest.parquet"))
-    assert said.splitlines()[-1].endswith("install them: pip install 'nucleus-data[train]'")
     assert "Traceback" not in said
+    train = ("-m", "nucleus_data.commands", "quick-train", "corpus=corpus")
+    said = run(python, folder, *train, "shard.captions=[source]", code=2)
+    assert said.endswith(
+        "quick_train needs torch, diffusers, transformers: pip install 'nucleus-data[train]'\n"
+    )
 
 
 def test_files_are_as_the_umask_says(curated):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.corpus.looking import going_without, without_lines
 from nucleus_data.corpus.states import DUPLICATE, FAILED, KEPT
 from nucleus_data.corpus.told import command as told
@@ -43,6 +44,8 @@ def show_pairs(run: Run, dedup: Dedup, select: Select, each: int) -> Iterator[st
         decided = f"who stays is as in selection {hashes[SELECTION]}"
     except RequestError as error:
         decided = f"who stays is not decided: {error}"
+    except DamagedError as error:
+        decided = f"who stays is not told: {error}"
     undecided = "" if SELECTION in hashes else told("select", run.corpus.uri)
 
     def lines(corpus: Corpus) -> Iterator[str]:
