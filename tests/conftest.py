@@ -8,6 +8,8 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Ray's workers are as important as the other half of the tests: with its own 15 they starve.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 # Files that need what takes seconds to start or to import: Ray, diffusers, transformers.
 TOGETHER = {
