@@ -110,6 +110,8 @@ def open_run(
         corpus = Corpus(*place, create=create, dry_run=True)
         check_before(recipe, stages, pins, corpus, steps)
     plan: dict[str, Any] = {"version": __version__, "config": recipe.public()}
+    if steps:
+        plan["steps"] = without_missing(stages, steps)
     if pasted:
         plan["told"] = told(command, recipe.corpus, options=choice.options())
     run = Run(

@@ -217,6 +217,14 @@ def test_the_status(world):
     assert "60 records in 3 image shards" in nucleus("status", world.corpus)
 
 
+def test_what_a_line_left_out_was_not_forgotten(ingested):
+    """Without a model there is nothing to embed; `status` is not asked without a model."""
+    nucleus("curate", f"corpus={ingested}", "embed.model=null")
+    said = nucleus("status", f"corpus={ingested}")
+    assert "-curate: did inspect, dedup, compare, select" in said
+    assert "not done:" not in said
+
+
 def test_a_record_is_explained(world):
     rows = selection(world)
     key = next(file for file, entry in world.truth.items() if entry.fault == "tiny")
