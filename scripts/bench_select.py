@@ -112,6 +112,7 @@ def signals(rng: np.random.Generator, keys: dict[str, pa.Array]) -> dict[str, pa
             "orientation": np.ones(count, np.int8),
             "has_icc": rng.random(count) < 0.3,
             "has_alpha": rng.random(count) < 0.05,
+            "truncated": rng.random(count) < 0.002,
             "bytes": size,
             "bytes_per_pixel": single(size / (width * height)),
             "aspect": single(np.maximum(width / height, height / width)),
@@ -214,8 +215,8 @@ def write_pairs(
 
 
 def recipe(corpus: Corpus, *overrides: str) -> Recipe:
-    """The full recipe over a corpus."""
-    return load_recipe(RECIPE, [f"corpus={corpus.uri}", *overrides])
+    """The full recipe over a corpus; Ray does the work, however small."""
+    return load_recipe(RECIPE, [f"corpus={corpus.uri}", "ray.local.items=0", *overrides])
 
 
 def quiet_run(made: Recipe, command: str) -> Run:
