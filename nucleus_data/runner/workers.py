@@ -55,14 +55,14 @@ class Workers:
             resources: What the work's workers would get.
             size: How much work there is.
         """
-        if self._connected or named_address(self.settings) or inside_job() or _is_initialized():
+        if self._connected or named_address(self.settings) or inside_job() or is_initialized():
             return False
         alone = not resources.num_gpus and resources.actors <= 1
         small = self.settings.local
         return alone and size.items <= small.items and size.rows(small.rows) <= small.rows
 
 
-def _is_initialized() -> bool:
+def is_initialized() -> bool:
     """Whether this program is connected to Ray."""
     ray = sys.modules.get("ray")
     return ray is not None and bool(ray.is_initialized())

@@ -24,6 +24,7 @@ from nucleus_data.pages.comparison import write_comparison
 from nucleus_data.runner.inline import InlineLoop
 from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.run import Run
+from nucleus_data.runner.workers import is_initialized
 from nucleus_data.stage import Stage
 from nucleus_data.stages.select.compare import Comparison, compare, content_of
 from nucleus_data.stages.select.plan import TABLE, SelectionPlan, decision_table
@@ -74,7 +75,8 @@ def what_if(run: Run, recipe: Recipe, changed: Recipe) -> dict[str, Any]:
         RequestError: There is no selection to compare with, or a rule is wrong.
     """
     start = time.perf_counter()
-    if len(run.corpus.shards()) <= INLINE_SHARDS:
+    # Ray takes longer to start than these take here; where it runs, it is faster.
+    if len(run.corpus.shards()) <= INLINE_SHARDS and not is_initialized():
         run = run.looping(InlineLoop)
     stages = changed.stages()
     now, then = _select(recipe.stages()), _select(stages)

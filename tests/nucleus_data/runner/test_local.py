@@ -126,7 +126,7 @@ def test_which_work_is_small(items, rows, here, change, monkeypatch):
         monkeypatch.delenv(name, raising=False)
         if name in change:
             monkeypatch.setenv(name, change.pop(name))
-    monkeypatch.setattr("nucleus_data.runner.workers._is_initialized", lambda: False)
+    monkeypatch.setattr("nucleus_data.runner.workers.is_initialized", lambda: False)
     resources = change.pop("resources", Resources())
     with Workers(RaySettings(**change)) as workers:
         assert workers.does_here(resources, Size(items, lambda most: rows)) is here
