@@ -150,6 +150,8 @@ def without_ray(monkeypatch):
         raise AssertionError("Ray was started")
 
     monkeypatch.setattr("nucleus_data.runner.workers.connected", connected)
+    # Other tests of this process may have started one.
+    monkeypatch.setattr("nucleus_data.views.compare.is_initialized", lambda: False)
 
 
 def test_what_is_wrong_is_told_before_ray_starts(ingested, world, without_ray):
