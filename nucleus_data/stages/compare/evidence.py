@@ -4,23 +4,18 @@ The number is of a small network over the terms of the pair, whose weights `scri
 fits on pairs of known truth. It is odd: copies in the other order give the same number, negative.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass, fields
-from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from nucleus_data.stages.compare.aligned import LEAST, align
 from nucleus_data.stages.compare.faults import faults_of
+from nucleus_data.stages.compare.model import Model, the_model
 from nucleus_data.stages.compare.planes import Terms
-from nucleus_data.stages.compare.terms import BOTH, swapped, terms_of
+from nucleus_data.stages.compare.terms import swapped, terms_of
 from nucleus_data.stages.compare.views import View
 
-MODEL_FILE = Path(__file__).with_name("model.json")
-MODEL = hashlib.sha256(MODEL_FILE.read_bytes()).hexdigest()[:16]
 # Copies whose local contrasts agree less than this do not show the same picture.
 LEAST_FIT = 0.3
 CLIPPED = 3.0  # deviations beyond which a term counts no more
@@ -59,17 +54,6 @@ class Evidence(NamedTuple):
     faults: tuple[str, ...] = ()
 
 
-class _Model(NamedTuple):
-    names: list[str]
-    middle: np.ndarray
-    spread: np.ndarray
-    sign: np.ndarray
-    inner: np.ndarray
-    bias: np.ndarray
-    outer: np.ndarray
-    straight: np.ndarray
-
-
 def compare(one: View, other: View, known: Known, others: Known) -> Evidence:
     """Compares two copies.
 
@@ -102,7 +86,7 @@ def with_known(terms: Terms, known: Known, others: Known) -> Terms:
 
 def score_of(terms: Terms) -> float:
     """What speaks for the first one; rounded, since machines differ in the last bits."""
-    model = _model()
+    model = the_model()
     values = np.array([terms[name] for name in model.names])
     values = np.clip((values - model.middle) / model.spread, -CLIPPED, CLIPPED)
     raw = _half(model, values) - _half(model, values * model.sign)
@@ -118,15 +102,6 @@ def size_bonus(terms: Terms) -> float:
     return SIZE_MARGIN if size > 0 else -SIZE_MARGIN
 
 
-def _half(model: _Model, values: np.ndarray) -> float:
+def _half(model: Model, values: np.ndarray) -> float:
     hidden = np.tanh(model.inner @ values + model.bias)
     return float(model.outer @ hidden + model.straight @ values)
-
-
-@cache
-def _model() -> _Model:
-    content: dict[str, Any] = json.loads(MODEL_FILE.read_text())
-    names = content["names"]
-    sign = np.array([1.0 if name.startswith(BOTH) else -1.0 for name in names])
-    arrays = {k: np.array(content[k]) for k in _Model._fields if k not in ("names", "sign")}
-    return _Model(names, sign=sign, **arrays)

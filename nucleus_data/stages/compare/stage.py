@@ -21,7 +21,6 @@ from nucleus_data.corpus.tables import Table, parts_sql, table_schema
 from nucleus_data.runner.run import Run
 from nucleus_data.runner.work import Item, StageReport, Summary
 from nucleus_data.stage import CorpusStage
-from nucleus_data.stages.compare.evidence import MODEL
 from nucleus_data.stages.compare.members import (
     TABLE,
     VALUES,
@@ -35,8 +34,8 @@ from nucleus_data.stages.compare.members import (
     write_by,
     write_pairs,
 )
+from nucleus_data.stages.compare.model import MODEL
 from nucleus_data.stages.compare.preference import COLUMNS
-from nucleus_data.stages.compare.ranking import RankTask
 from nucleus_data.stages.compare.settings import CompareSettings
 from nucleus_data.stages.dedup.stage import TABLE as PAIRS
 from nucleus_data.stages.dedup.stage import Dedup
@@ -130,6 +129,9 @@ class Compare(CorpusStage[CompareSettings]):
 
     def _compared(self, run: Run) -> dict[str, int] | None:
         """Compares, and commits the table; returns the counts, None if tasks failed."""
+        # Here, since commands that only look need the stage and none of this.
+        from nucleus_data.stages.compare.ranking import RankTask
+
         corpus, target = run.corpus, Table(run.corpus.store, TABLE, run.tables[TABLE])
         pairs = _pairs(corpus, run.tables[PAIRS])
         counts = dict.fromkeys(COUNTED, 0)

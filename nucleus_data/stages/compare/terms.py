@@ -6,13 +6,12 @@ the pair, whatever the order.
 
 from nucleus_data.stages.compare.aligned import Aligned
 from nucleus_data.stages.compare.detail import detail_terms
+from nucleus_data.stages.compare.model import BOTH
 from nucleus_data.stages.compare.places import place_terms
 from nucleus_data.stages.compare.planes import Terms
 from nucleus_data.stages.compare.scale import scale_terms
 from nucleus_data.stages.compare.tones import tone_terms
 from nucleus_data.stages.compare.views import View
-
-BOTH = "both_"
 
 
 def terms_of(pair: Aligned, one: View, other: View) -> Terms:

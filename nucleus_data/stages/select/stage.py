@@ -66,8 +66,7 @@ class Select(CorpusStage[SelectSettings]):
         super().__init__(settings)
         self.dedup = dedup
         self.compare = compare
-        self._checked: dict[bool, Decisions] = {}
-        self._checked_parts = ""
+        self._checked: tuple[str, Decisions] | None = None
 
     def folders(self, tables: Mapping[str, str]) -> Iterator[str]:
         """The table's folder and that of its exchanged files, once it has a hash."""
@@ -89,15 +88,15 @@ class Select(CorpusStage[SelectSettings]):
         # Asked several times by one command (to name a selection, to look for it, to make it), and
         # the types of upstream columns are read from every part of `records`.
         parts = config_hash([run.corpus.uri, run.corpus.records.part_names()])
-        if parts != self._checked_parts:
-            self._checked, self._checked_parts = {}, parts
-        if compared not in self._checked:
-            self._checked[compared] = self._check(run, compared)
-        return self._checked[compared]
+        if self._checked is None or self._checked[0] != parts:
+            self._checked = parts, self._check(run)
+        found = self._checked[1]
+        ranks = len(found.prefer) - len(order_of(self.settings, compared))
+        return found._replace(prefer=found.prefer[ranks:])
 
-    def _check(self, run: Run, compared: bool) -> Decisions:
+    def _check(self, run: Run) -> Decisions:
         upstream = upstream_columns(run.corpus)
-        rules, prefer, tiers = check_decisions(self.settings, run.pins, upstream, compared=compared)
+        rules, prefer, tiers = check_decisions(self.settings, run.pins, upstream, compared=True)
         required = {"inspect.file", *(t for r in rules for t in r.tables if t != "records")}
         if self.settings.drop_duplicates:
             required |= {*self.dedup.reads, *(c.table for order in prefer for c in order.columns)}
