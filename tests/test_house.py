@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.quick import quick
+
 ROOT = Path(__file__).resolve().parents[1]
 MOST_LOOSE_MODULES = 6
 HEAVY = ("ray", "torch", "numba")
@@ -17,21 +19,22 @@ def test_every_import_keeps_the_contract():
     assert found.returncode == 0, found.stdout + found.stderr
 
 
+CLI = "from nucleus_data.commands import cli; cli([{}'--help'], standalone_mode=False)"
+LIGHT = [
+    CLI.format(""),
+    "import nucleus_data",
+    "import nucleus_data.commands",
+    CLI.format("'inspect', "),
+]
+
+
 @pytest.mark.parametrize("package", ["nucleus_data", "nucleus_model"])
 def test_few_modules_lie_loose(package):
     loose = sorted(file.name for file in (ROOT / package).glob("*.py"))
     assert len(loose) <= MOST_LOOSE_MODULES, loose
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "import nucleus_data",
-        "import nucleus_data.commands",
-        "from nucleus_data.commands import cli; cli(['--help'], standalone_mode=False)",
-        "from nucleus_data.commands import cli; cli(['inspect', '--help'], standalone_mode=False)",
-    ],
-)
+@pytest.mark.parametrize("command", quick(LIGHT, fast=2))
 def test_nothing_heavy_is_imported(command):
     script = f"import sys; {command}; print('loaded', [m for m in {HEAVY} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)

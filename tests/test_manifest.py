@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
+import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict
 
@@ -61,6 +62,7 @@ def test_the_manifest_is_a_ray_job_of_valid_pods():
     assert yaml.safe_load(spec.runtimeEnvYAML) == {"working_dir": "/app"}
 
 
+@pytest.mark.slow
 def test_the_manifest_runs_a_pipeline_with_this_ray():
     spec = manifest()["spec"]
     assert spec["entrypoint"].startswith(

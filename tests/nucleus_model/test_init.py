@@ -26,6 +26,7 @@ def test_what_is_exported_is_there_and_nothing_else():
         _ = nucleus_model.quick_tarin
 
 
+@pytest.mark.slow
 def test_the_package_and_its_settings_import_no_torch():
     run(
         "import sys, nucleus_model; nucleus_model.QuickTrainSettings; "

@@ -9,6 +9,7 @@ from scripts import bench_dedup, bench_dedup_corpus
 from scripts.bench_dedup import DISTANCE, HOT_CODES, planted
 
 
+@pytest.mark.slow
 def test_codes_are_near_ones_hot_ones_and_uniform_ones():
     codes = planted(20_000)
     assert (codes == planted(20_000)).all()

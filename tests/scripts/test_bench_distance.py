@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from scripts import bench_distance
@@ -28,6 +29,7 @@ def test_pairs_of_one_file_are_not_compared_and_near_ones_are_found(monkeypatch)
     assert some.confirmed(pairs[:, 0], pairs[:, 1]).all()
 
 
+@pytest.mark.slow
 def test_the_table_counts_copies_and_pairs_of_different_files(tmp_path, capsys):
     for number in range(3):
         texture(number, 400, 300).save(tmp_path / f"{number}.png")

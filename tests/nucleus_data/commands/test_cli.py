@@ -219,6 +219,7 @@ def test_the_status(world):
     assert "60 records in 3 image shards" in nucleus("status", world.corpus)
 
 
+@pytest.mark.slow
 def test_what_a_line_left_out_was_not_forgotten(ingested):
     """Without a model there is nothing to embed; `status` is not asked without a model."""
     nucleus("curate", f"corpus={ingested}", "embed.model=null")

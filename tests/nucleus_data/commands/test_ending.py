@@ -17,6 +17,7 @@ from nucleus_data.runner.actor import SetupFailedError
 from nucleus_data.world.corpora import small_corpus
 from tests.support.command import nucleus
 from tests.support.commands import environment, start
+from tests.support.quick import quick
 
 ROOT = Path(__file__).resolve().parents[3]
 FULL = ROOT / "configs/full/recipe.yaml"
@@ -176,7 +177,9 @@ def test_every_command_has_debug(monkeypatch, folder):
         assert "raise RequestError" in nucleus(*arguments, "corpus=absent", code=2)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), quick([(signal.SIGINT, 130), (signal.SIGTERM, 143)], 1, 2)
+)
 def test_a_command_that_is_stopped_says_so(number, code, tmp_path):
     corpus = small_corpus(tmp_path / "c", shards=8)
     log = tmp_path / "log.txt"
@@ -192,6 +195,7 @@ def test_a_command_that_is_stopped_says_so(number, code, tmp_path):
     assert said.strip().splitlines()[-1].startswith("stopped; what was committed stays")
 
 
+@pytest.mark.slow
 def test_output_that_nobody_takes_ends_without_a_traceback(tmp_path):
     corpus = small_corpus(tmp_path / "c", shards=1)
     command = [sys.executable, "-m", "nucleus_data.commands", "status", f"corpus={corpus.uri}"]

@@ -45,6 +45,7 @@ def commands(*wanted, cwd):
     return json.loads(ended.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_looking_and_eight_pictures_load_nothing_heavy(tmp_path):
     (tmp_path / "pictures").mkdir()
     for number in range(8):

@@ -139,6 +139,7 @@ def test_another_corpus_is_measured_as_this_one(corpus, config, tmp_path):
     nucleus("dedup", *asked)
 
 
+@pytest.mark.slow
 def test_one_spelling_of_rules_works_in_each_command(corpus):
     where = [f"corpus={corpus.uri}", "embed.model=null", "embed.heads=null"]
     nucleus("curate", *where)

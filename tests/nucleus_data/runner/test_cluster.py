@@ -6,6 +6,7 @@ import pytest
 from nucleus_data.errors import RequestError
 from nucleus_data.runner.cluster import check_corpus_uri, inside_job
 from tests.support.commands import environment
+from tests.support.quick import quick
 
 
 def test_a_relative_corpus_is_refused_inside_a_job_alone(monkeypatch):
@@ -21,6 +22,13 @@ def test_a_relative_corpus_is_refused_inside_a_job_alone(monkeypatch):
 
 
 # Connects to Ray, and does work while one of Ray's processes is killed; prints what was raised.
+NOT_THERE = [
+    ({"RAY_ADDRESS": "127.0.0.1:1"}, "the Ray at '127.0.0.1:1' can't be reached (Connection"),
+    ({"RAY_TMPDIR": "/proc/absent"}, "Ray can't be started (FileNotFoundError: [Errno 2]"),
+    ({"RAY_ADDRESS": "ray://127.0.0.1:1"}, "the Ray at 'ray://127.0.0.1:1' can't be reached ("),
+    ({"ADDRESS": "nonsense"}, "the Ray at 'nonsense' can't be reached (ValueError: Invalid"),
+    ({"RAY_TMPDIR": f"/tmp/{'x' * 120}"}, "Ray can't be started (OSError: validate_socket_f"),
+]
 SCRIPT = """
 import os, sys, threading, time, psutil
 from nucleus_data.runner.cluster import RaySettings, connected
@@ -62,16 +70,7 @@ def raised(killed="nothing", **env):
     return ended.stdout + ended.stderr
 
 
-@pytest.mark.parametrize(
-    ("env", "said"),
-    [
-        ({"RAY_ADDRESS": "127.0.0.1:1"}, "the Ray at '127.0.0.1:1' can't be reached (Connection"),
-        ({"RAY_ADDRESS": "ray://127.0.0.1:1"}, "the Ray at 'ray://127.0.0.1:1' can't be reached ("),
-        ({"ADDRESS": "nonsense"}, "the Ray at 'nonsense' can't be reached (ValueError: Invalid"),
-        ({"RAY_TMPDIR": "/proc/absent"}, "Ray can't be started (FileNotFoundError: [Errno 2]"),
-        ({"RAY_TMPDIR": f"/tmp/{'x' * 120}"}, "Ray can't be started (OSError: validate_socket_f"),
-    ],
-)
+@pytest.mark.parametrize(("env", "said"), quick(NOT_THERE, fast=2, arguments=2))
 def test_a_ray_that_is_not_there_or_can_not_start_is_told(env, said):
     output = raised(**env)
     assert output.startswith(f"StoppedError: {said}")

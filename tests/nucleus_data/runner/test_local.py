@@ -58,6 +58,7 @@ def test_the_bytes_are_those_of_the_loop_in_this_process(tmp_path, worker):
     assert not psutil.pid_exists(first)
 
 
+@pytest.mark.slow
 def test_a_model_has_a_process_of_its_own(tmp_path, worker):
     """vLLM does not start where numba or open_clip ran."""
     corpus = small_corpus(tmp_path / "c", shards=2)
@@ -93,6 +94,7 @@ def test_a_picture_that_kills_costs_itself_alone(tmp_path, worker, poison, reaso
     assert [row for row, _, _ in values(corpus, 1)[0]] == [0, 1, 2, 4]
 
 
+@pytest.mark.slow
 def test_what_is_raised_has_its_class_here(tmp_path, worker):
     report = run(worker, Raises(ZeroDivisionError("first line\nsecond")), 3)
     assert [(f.number, f.error) for f in report.failed] == [(1, "ZeroDivisionError: first line")]

@@ -120,6 +120,7 @@ def test_a_rule_on_what_is_not_measured_is_pending(corpus):
     assert reasons(content, "leaving") == {("pending", "inspect.tone"): 3}
 
 
+@pytest.mark.slow
 def test_by_source(corpus):
     first = corpus.records.read(0)
     web = pa.array(["web" if key == "wide.png" else "own" for key in first["key"].to_pylist()])
@@ -170,6 +171,7 @@ def test_what_if_says_what_select_would_do_and_changes_no_table(corpus):
     assert plan["tables"]["selection"] == made.tables["selection"]
 
 
+@pytest.mark.slow
 def test_a_what_if_of_which_a_shard_fails_leaves_nothing(corpus, monkeypatch):
     select(corpus)
 
@@ -181,6 +183,7 @@ def test_a_what_if_of_which_a_shard_fails_leaves_nothing(corpus, monkeypatch):
     assert "what_if" not in corpus.store.list(f"runs/{corpus.runs()[-1]}")
 
 
+@pytest.mark.slow
 def test_without_a_selection_the_command_is_told(corpus):
     with pytest.raises(RequestError, match=r"no selection .* run: nucleus select corpus="):
         what_if(corpus, "rules.wide=aspect > 2")
@@ -225,6 +228,7 @@ def test_two_selections_by_hash_and_by_run(corpus):
     assert (same["changed"], same["rules"]) == (0, [])
 
 
+@pytest.mark.slow
 def test_a_selection_that_is_not_known(corpus):
     def message(text):
         with pytest.raises(RequestError) as caught:
@@ -268,6 +272,7 @@ def test_the_page_shows_who_leaves_and_enters_and_interprets_nothing(corpus):
     assert "http" not in "".join(a.get("src") or "" for _, a in Text(page).tags)
 
 
+@pytest.mark.slow
 def test_the_page_of_no_difference(corpus):
     made = select(corpus)
     content = diff(corpus, made.name, made.name)
@@ -327,6 +332,7 @@ def test_what_is_not_tried_is_said():
     assert "on both sides" not in result.output
 
 
+@pytest.mark.slow
 def test_the_page_shows_what_is_flagged_newly_and_no_longer(corpus):
     select(corpus)
     content = what_if(corpus, "rules.wide={where: aspect > 2, action: flag}")

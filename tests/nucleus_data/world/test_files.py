@@ -289,6 +289,7 @@ def test_the_average_picture_is_large_enough():
     assert np.mean([line.width * line.height for line in lines]) > 150_000
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_world_and_says_where(tmp_path):
     said = CliRunner().invoke(world, ["--images", "12", "--workers", "1", str(tmp_path / "w")])
     assert said.exit_code == 0, said.output

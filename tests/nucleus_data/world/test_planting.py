@@ -64,6 +64,7 @@ def test_every_fault_is_planted_once_a_turn_and_copies_know_what_they_copy():
     assert at[indices[-1]].index < base_index(8)
 
 
+@pytest.mark.slow
 def test_what_is_planted_into_is_on_white_and_no_larger_than_1024():
     clear = scene(2000, 1500).convert("RGBA")
     clear.putalpha(0)

@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import pytest
+
 from nucleus_data.world import captions, render, scene
 from nucleus_data.world.prompts import (
     FACTS,
@@ -33,6 +35,7 @@ def test_no_training_picture_shows_what_a_prompt_asks_for():
     assert all(facts(scene(TRAINING_WORLD, index)) in asked for index in left_out)
 
 
+@pytest.mark.slow
 def test_shuffled_captions_are_the_same_ones_at_other_pictures(tmp_path):
     texts = {}
     for shuffled in (False, True):

@@ -156,6 +156,7 @@ def test_a_mistake_changes_one_fact():
         assert captions(wrong)["short"] != captions(facts)["short"]
 
 
+@pytest.mark.slow
 def test_pleasantness_is_what_its_parts_say():
     values = np.array([pleasantness(scene(7, i)) for i in range(1000)])
     assert values.min() >= 1

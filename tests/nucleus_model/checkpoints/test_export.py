@@ -106,6 +106,7 @@ def test_the_call_of_the_card_as_it_is_written(diffusers, run, tmp_path, monkeyp
     assert np.abs(np.asarray(picture).astype(int) - ours).max() <= 1
 
 
+@pytest.mark.slow
 def test_the_card_of_half_the_bytes(diffusers, run, tmp_path, monkeypatch):
     """The noise is that of the precision, too; rounding adds up over 50 steps."""
     nucleus("export-model", run[0] / "with", tmp_path / "p", "--precision=bfloat16")

@@ -17,6 +17,7 @@ from nucleus_model.network.flow import draw_noise, pack
 from nucleus_model.sampling import sample, solver
 from nucleus_model.sampling.sample import encode_prompts, sample_latents
 from tests.support.model import random_model, write_qwen, write_vae
+from tests.support.quick import quick
 
 PROMPTS = ["a red square", "blue", "a small green circle left of a large black star"]
 NEGATIVE = ["", "blurry", "text"]
@@ -151,7 +152,7 @@ def test_the_run_finds_another_guidance(folder, wanted):
     assert (pack(run(folder, guidance=5.5), 2) - wanted[0]).abs().max() > 1e-2
 
 
-@pytest.mark.parametrize("state", [-3, 0, -9, 9])
+@pytest.mark.parametrize("state", quick([-3, 0, -9, 9], {-3}))
 def test_other_text_settings_reach_the_pipeline(diffusers, state, folder, tmp_path):
     """What `save_pipeline` returns makes the pipeline paint what we paint.
 

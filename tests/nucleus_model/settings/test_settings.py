@@ -48,6 +48,7 @@ def test_every_field_says_what_it_is():
             assert field.description, f"{model.__name__}.{name}"
 
 
+@pytest.mark.slow
 def test_the_room_imports_no_torch():
     code = (
         "import importlib, pkgutil, sys; import nucleus_model.settings as room; "

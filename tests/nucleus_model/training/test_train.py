@@ -76,6 +76,7 @@ def test_two_runs_are_equal_to_the_last_bit(run, inputs, tmp_path):
     assert_same(run[0], tmp_path)
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_losses_on_the_same_held_out_samples(run, inputs, tmp_path):
     summary = quick_train(str(inputs[0]), tmp_path, settings(inputs[1], seed=1))
     assert summary["last_loss"] != run[1]["last_loss"]
@@ -137,6 +138,7 @@ def test_a_run_that_diverges_stops_and_leaves_no_checkpoint(inputs, tmp_path):
     assert not (tmp_path / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_a_limit_and_a_sample_train_as_on_a_set_of_those_samples_alone(inputs, tmp_path):
     items = colored_items(12, (32, 32)) + colored_items(8, (48, 16), 12)
     for number, choice in enumerate(({"limit": 14}, {"sample": 0.6})):

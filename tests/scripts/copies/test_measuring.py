@@ -44,16 +44,19 @@ def wrong(rows, prefer):
     return [(v.kind, v.name, row["group"]) for row, v, right in answers(rows, prefer) if not right]
 
 
+@pytest.mark.slow
 def test_the_better_copy_survives(rows):
     assert wrong(rows, PREFER) == []
 
 
+@pytest.mark.slow
 def test_sizes_and_bytes_alone_keep_the_worse_one(rows):
     kinds = {kind for kind, *_ in wrong(rows, SIZE_PREFER)}
     assert kinds >= {"enlarged", "over-sharpened", "noisy", "framed", "dithered"}
     assert "smaller" not in kinds
 
 
+@pytest.mark.slow
 def test_comparing_them_keeps_the_better_copy_too():
     rows = measured(Work(Original("world", 0), PLACES[::6]))
     assert [(v.kind, v.name) for _, v, right in together(rows, SIZE_PREFER) if not right] == []

@@ -40,6 +40,7 @@ from scripts.copies.damage import (
 from scripts.copies.measuring import SIGNALS
 from scripts.rules.measuring import file_row
 from tests.support.copied import detailed, encoded, views_of
+from tests.support.quick import quick
 
 NOTHING = Known()
 ORIGINALS = (
@@ -72,11 +73,7 @@ KINDS = {
 
 
 # The others take half a second each, and are asked in the slow tests.
-QUICK = {"enlarged", "blurred", "words", "cropped", "clipped"}
-
-
-def some(values, quick):
-    return [v if v in quick else pytest.param(v, marks=pytest.mark.slow) for v in values]
+QUICK = {"enlarged", "words", "clipped"}
 
 
 # Of noise, brighter noise is as good a picture: it is asked of a scene alone.
@@ -94,7 +91,7 @@ def found(data, copy):
     return compare(*views_of(data, copy), *known)
 
 
-@pytest.mark.parametrize("kind", some(KINDS, QUICK))
+@pytest.mark.parametrize("kind", quick(KINDS, QUICK))
 def test_the_original_wins_and_the_fault_is_named(kind):
     change, fault = KINDS[kind]
     for data, copy in copies(change, ORIGINALS[1 if kind in OF_A_SCENE else 0 :]):
@@ -103,7 +100,7 @@ def test_the_original_wins_and_the_fault_is_named(kind):
         assert fault is None or fault in evidence.faults
 
 
-@pytest.mark.parametrize("factor", some([0.95, 0.9, 0.75, 0.5, 0.35], {0.9}))
+@pytest.mark.parametrize("factor", quick([0.95, 0.9, 0.75, 0.5, 0.35], {0.9}))
 def test_of_sizes_alone_the_larger_wins(factor):
     for data, copy in copies(lambda picture: scaled(picture, factor)):
         assert found(data, copy).score > 0

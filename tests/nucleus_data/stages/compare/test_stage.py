@@ -87,6 +87,7 @@ def test_select_keeps_the_best_by_rank_and_without_ranks_as_before(corpus):
     assert {row["state"] for row in rows.values()} == {"kept", "duplicate"}
 
 
+@pytest.mark.slow
 def test_an_order_of_ones_own_may_read_the_rank(corpus):
     mine = "select.prefer=[copy_rank desc, width * height desc]"
     run = curated.run(corpus.uri, "select", SIGNALS, mine)
@@ -179,6 +180,7 @@ def test_members_0_leaves_the_stage_out(corpus):
         run.do("dedup", "compare")
 
 
+@pytest.mark.slow
 def test_a_recipe_with_few_signals_is_compared_too(tmp_path):
     corpus = small_corpus(tmp_path / "c", shards=0)
     soft = ONE.filter(ImageFilter.GaussianBlur(1.5))

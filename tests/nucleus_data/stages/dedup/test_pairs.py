@@ -120,6 +120,7 @@ def test_ratios_that_almost_equal_are_one_class():
     assert pairs["aspect_difference"].to_pylist() == [0]
 
 
+@pytest.mark.slow
 def test_flat_pictures_of_any_size_are_not_n_squared():
     count = 6_000
     sides = np.random.default_rng(0).integers(256, 2049, (2, count))

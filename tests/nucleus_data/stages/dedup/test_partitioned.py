@@ -18,6 +18,7 @@ from nucleus_data.stages.dedup.stage import compare
 from tests.support.clustered import HASHES, TABLES, clustered_table, source
 from tests.support.commands import REPOSITORY
 from tests.support.curated import InlineLoop, table
+from tests.support.quick import quick
 
 KEYS = ["shard", "row", "id"]
 
@@ -43,7 +44,7 @@ def inline(name, task, items, total):
     return InlineLoop(name, task, None).run(items, total)
 
 
-@pytest.mark.parametrize(("distance", "records"), [(0, 40), (4, 40), (4, 200)])
+@pytest.mark.parametrize(("distance", "records"), quick([(0, 40), (4, 40), (4, 200)], {(4, 40)}, 2))
 def test_files_and_memory_give_the_same_table(tmp_path, records, distance):
     rows, other = clustered_table(8, 300, centres=4), clustered_table(8, 90, centres=4)
     corpora = [write_corpus(tmp_path / "own", rows), write_corpus(tmp_path / "release", other)]

@@ -46,6 +46,7 @@ def test_what_another_corpus_has_is_a_duplicate_however_good_it_is(corpus, relea
     assert ledger(Tables(corpus, run.tables)).without_survivor == 0
 
 
+@pytest.mark.slow
 def test_more_records_in_the_other_corpus_make_another_table(corpus, release):
     against = f"dedup.against={{old: '{release.uri}'}}"
     run, rows = selected(corpus, against)
@@ -71,6 +72,7 @@ def test_how_the_search_is_done_changes_no_hash(corpus):
     assert hashes[0] == hashes[1] != hashes[2]
 
 
+@pytest.mark.slow
 def test_files_give_the_same_selection(corpus, release):
     against = f"dedup.against={{old: '{release.uri}'}}"
     run, _ = selected(corpus, against)

@@ -90,6 +90,7 @@ def test_what_times_cannot_tell_is_found_in_the_bytes(corpus, folder):
     assert again(corpus, folder, compare_bytes=True).changes == Changes(pictures=1)
 
 
+@pytest.mark.slow
 def test_a_part_of_a_source_says_nothing_of_the_rest(corpus, folder):
     settings = IngestSettings(source=str(folder))
     (folder / "0.png").unlink()
@@ -112,6 +113,7 @@ def test_shards_that_are_not_built_yet_are_not_compared(corpus, tmp_path):
     assert again(corpus, source).changes == Changes()
 
 
+@pytest.mark.slow
 def test_a_changed_captions_table(corpus, tmp_path):
     source = put(tmp_path / "p", {"a.png": tiny(1), "b.png": tiny(2), "b.txt": "beside"})
     table = tmp_path / "c.csv"
@@ -122,6 +124,7 @@ def test_a_changed_captions_table(corpus, tmp_path):
     assert again(corpus, source, captions=str(table)).changes == Changes(captions=2)
 
 
+@pytest.mark.slow
 def test_a_tar_that_was_packed_anew(corpus, tmp_path):
     members = [
         ("a.png", tiny(1)),

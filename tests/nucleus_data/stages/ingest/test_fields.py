@@ -88,6 +88,7 @@ def test_captions_of_json():
     assert lists.to_pylist() == [None, ["a"], ["a", "b"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

@@ -68,6 +68,7 @@ def test_two_sources_of_one_name_do_not_hide_each_other(corpus, tmp_path):
     assert plan.new == 0
 
 
+@pytest.mark.slow
 def test_concurrent_claims_by_several_sources(corpus, tmp_path):
     sources = [put(tmp_path / f"s{n}", {f"{i}.png": tiny(i) for i in range(12)}) for n in range(3)]
     sources.append(sources[0])  # and one of them twice

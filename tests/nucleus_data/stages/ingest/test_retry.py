@@ -22,6 +22,7 @@ from nucleus_data.stages.ingest.http.download import Download
 from nucleus_data.views import explain, export, status
 from tests.support import curated
 from tests.support.curated import picture
+from tests.support.quick import quick
 
 BARE = "select.rules={}"
 NOW = (None, "http_500", "http_404", "timeout", None, "http_500", None)
@@ -240,7 +241,7 @@ def test_lists_with_other_columns_keep_them(corpus, web, tmp_path):
     assert corpus.records.read(4)["source.n"].to_pylist() == [1, 3, 5]
 
 
-@pytest.mark.parametrize("step", ["supersede", "append", "create_file"])
+@pytest.mark.parametrize("step", quick(["supersede", "append", "create_file"], {"append"}))
 def test_a_killed_retry_changes_nothing_and_goes_on(corpus, web, monkeypatch, step):
     web.down = set()
     plan = plan_retry(corpus, IngestSettings())

@@ -4,11 +4,14 @@ import subprocess
 import sys
 import threading
 
+import pytest
+
 from nucleus_data.corpus import Corpus
 from nucleus_data.stages.ingest import IngestSettings, build_shard, plan_ingest
 from nucleus_data.stages.ingest.work_folder import remove_empty, work_folder
 
 
+@pytest.mark.slow
 def test_work_folders_come_and_go_at_once(tmp_path):
     corpus = Corpus(str(tmp_path / "c"), create=True)
     wrong = []

@@ -15,6 +15,7 @@ from nucleus_data.stages.select.walking import JudgeTask
 from nucleus_data.world.corpora import small_corpus, write_shard
 from tests.support import curated
 from tests.support.curated import picture
+from tests.support.quick import quick
 from tests.support.selecting import RULES, select
 
 
@@ -121,7 +122,7 @@ def files(folder):
     return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-@pytest.mark.parametrize("broken", ["JudgeTask", "LedgerTask"])
+@pytest.mark.parametrize("broken", quick(["JudgeTask", "LedgerTask"], {"LedgerTask"}))
 def test_a_selection_that_was_broken_off_goes_on_and_is_the_same(
     corpus, tmp_path, monkeypatch, broken
 ):

@@ -78,6 +78,7 @@ def test_too_little_is_told_before_anything_starts(corpus, monkeypatch):
         run.do("quick_train")
 
 
+@pytest.mark.slow
 def test_a_set_that_was_made_with_the_limit_is_taken_whole(corpus):
     sampled = curated.run(corpus.uri, "shard", *SETTINGS, sample=0.7)
     sampled.do("shard")

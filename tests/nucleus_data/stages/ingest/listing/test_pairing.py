@@ -92,6 +92,7 @@ def test_second_pictures(names, seconds):
     assert [s.picture.name for s in pairs(names)[1].seconds] == seconds
 
 
+@pytest.mark.slow
 def test_pairing_takes_time_in_proportion():
     n = 5000
     for names in (

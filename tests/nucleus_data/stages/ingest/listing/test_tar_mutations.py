@@ -210,6 +210,7 @@ def test_mutated_tars_lose_nothing_silently(some):
         assert time.process_time() - started < SECONDS_A_TAR
 
 
+@pytest.mark.slow
 def test_mutated_tars_are_ingested(tmp_path, some):
     plan = check_ingest(tmp_path, {seed: some[seed][0] for seed in range(100)})
     assert plan.found > 300

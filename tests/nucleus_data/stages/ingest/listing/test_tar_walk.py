@@ -126,6 +126,7 @@ def test_a_compressed_tar_called_tar_is_named(magic, kind):
     assert f"{kind} data" in walked(magic, bytes(600), b"x")[1]
 
 
+@pytest.mark.slow
 def test_time_and_memory_are_bounded():
     # Each of these costs tarfile seconds, its stack, or as much memory as the header claims.
     bombs = [
