@@ -188,6 +188,7 @@ def test_a_phase_without_samples_is_told_before_the_first_step(inputs, tmp_path)
     assert not (tmp_path / "metrics.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_the_last_checkpoints_are_merged_and_measured(inputs, tmp_path):
     changes = {"schedule": "warmup_stable_merge", "checkpoint_every": 1, "merge_last": 3}
     summary = quick_train(str(inputs[0]), tmp_path, settings(inputs[1], **changes))
@@ -206,6 +207,7 @@ def test_the_last_checkpoints_are_merged_and_measured(inputs, tmp_path):
         assert torch.equal(tensor, mean.float()), name
 
 
+@pytest.mark.slow
 def test_grids_on_the_way_and_routers_are_there_at_their_intervals(inputs, tmp_path):
     quick_train(str(inputs[0]), tmp_path, settings(inputs[1], sample_every=4, router_every=3))
     assert [path.name for path in (tmp_path / "samples").iterdir()] == ["000004.png"]

@@ -63,6 +63,7 @@ def test_comparing_them_keeps_the_better_copy_too():
     assert not all(right for *_, right in answers(rows, SIZE_PREFER))
 
 
+@pytest.mark.slow
 def test_the_table_counts_each_kind_of_odd_originals(rows):
     assert [measure.name for measure in bench_copies.table(rows, PREFER)] == ["fitted"]
     odd = [{**row, "number": 1} for row in rows]

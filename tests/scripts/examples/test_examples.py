@@ -69,6 +69,7 @@ def test_a_set_read_by_plain_webdataset(corpus, capsys):
     assert [": picture " in line for line in lines] == [True] * 5 + [False]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_sampled(tmp_path, capsys):
     folder, qwen = write_inputs(tmp_path)
     summary = quick_train(str(folder), tmp_path / "out", settings(qwen))

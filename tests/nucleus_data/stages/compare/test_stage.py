@@ -100,6 +100,7 @@ def test_an_order_of_ones_own_may_read_the_rank(corpus):
     assert rows[last]["state"] == "kept"
 
 
+@pytest.mark.slow
 def test_rules_cannot_read_the_rank(corpus):
     run = curated.run(corpus.uri, "select", "select.rules={r: 'copy_rank > 0'}")
     run.do("dedup", "compare")
