@@ -3,6 +3,8 @@
 import pytest
 
 from nucleus_data.corpus.images import tar_name
+from nucleus_data.line import steps
+from nucleus_data.views import compare
 from tests.support.command import nucleus
 from tests.support.curated import NANO
 from tests.support.worlds import write_pictures
@@ -55,3 +57,25 @@ def test_a_worker_tells_commands_with_the_configuration(ingested, tmp_path):
     said = nucleus("inspect", f"corpus={ingested}", *asked, code=1)
     told = f"nucleus ingest corpus={ingested} --config '{config}' rules.a='width < 3'"
     assert said.count(told) == 1
+
+
+def test_where_ray_runs_it_does_a_what_if(ingested, monkeypatch):
+    corpus = f"corpus={ingested}"
+    nucleus("curate", corpus, "embed.model=null")
+    asked = ("what-if", "rules.too_small=least(width, height) < 120", corpus, "embed.model=null")
+    done = []
+    run = steps.RayLoop.run
+
+    def counted(loop, items, total=None):
+        done.append(loop.name)
+        return run(loop, items, total)
+
+    monkeypatch.setattr(steps.RayLoop, "run", counted)
+    on_ray = nucleus(*asked)
+    assert done
+    done.clear()
+    monkeypatch.setattr(compare, "is_initialized", lambda: False)
+    here = nucleus(*asked)
+    assert not done
+    states = [[line for line in said.splitlines() if "->" in line] for said in (on_ray, here)]
+    assert states[0] == states[1] != []
