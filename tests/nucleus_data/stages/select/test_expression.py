@@ -13,14 +13,11 @@ from hypothesis import strategies as st
 
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import load_recipe
+from nucleus_data.stages.select.allowed import DEPTH, GROWTH, KINDS, check
 from nucleus_data.stages.select.database import sealed
 from nucleus_data.stages.select.expression import (
-    DEPTH,
-    GROWTH,
-    KINDS,
     LETTERS,
     Names,
-    _check,
     _expression,
     _query,
     parse_condition,
@@ -207,8 +204,8 @@ def test_whatever_the_text_one_allowed_expression_runs_or_none(words, order):
     query = f"SELECT {found.value} FROM record"
     (statement,) = duckdb.extract_statements(query)
     assert statement.type == duckdb.StatementType.SELECT
-    tree = _expression(_query(found.value, "key", order=False))
-    _check(tree, found.value, "key")  # what runs is allowed, as what was written is
+    tree = _expression(_query(sealed(), found.value, "key", order=False))
+    check(tree, found.value, "key")  # what runs is allowed, as what was written is
     assert tree["class"] in KINDS
     connection = sealed()
     connection.register("record", record_of_nulls(found.columns, TYPES))

@@ -1,0 +1,149 @@
+"""What an expression of a configuration may be made of, by DuckDB's tree of it.
+
+No expression makes more than `GROWTH` times as much as it is given: each repeat is a number that is
+written out, each replacement a text that is.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+from nucleus_data.config import nearest
+from nucleus_data.errors import RequestError
+from nucleus_data.stages.select.database import sealed
+from nucleus_data.stages.select.functions import (
+    GROWS,
+    PLAIN,
+    REPEATS,
+    REPLACES,
+    TYPES,
+)
+
+GROWTH = 10_000
+DEPTH = 60
+KINDS = {
+    *("COLUMN_REF", "CONSTANT", "FUNCTION", "OPERATOR", "COMPARISON", "CONJUNCTION", "BETWEEN"),
+    *("CASE", "CAST", "TYPE", "COLLATE"),
+}
+OPERATORS = {
+    *("OPERATOR_NOT", "OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL", "OPERATOR_COALESCE"),
+    *("OPERATOR_TRY", "COMPARE_IN", "COMPARE_NOT_IN"),
+    *("ARRAY_EXTRACT", "ARRAY_SLICE", "STRUCT_EXTRACT"),
+}
+
+Node = dict[str, Any]
+
+
+def shown(text: str) -> str:
+    """A text in quotes, for messages; of a long one the beginning."""
+    return repr(text) if len(text) <= 200 else f"{text[:100]!r}..."
+
+
+def check(tree: Node, text: str, where: str) -> None:
+    """Raises RequestError for what is not allowed in a tree."""
+
+    def refuse(what: str) -> RequestError:
+        return RequestError(f"{where}: {shown(text)} {what}")
+
+    for node, depth in walk(tree):
+        if depth > DEPTH:
+            raise RequestError(f"{where}: is nested more than {DEPTH} deep")
+        kind = node["class"]
+        if kind not in KINDS or (kind == "OPERATOR" and node["type"] not in OPERATORS):
+            name = str(node["type"] if kind == "OPERATOR" else kind).replace("_", " ").lower()
+            raise refuse(
+                f"has a {name}; a rule is a condition on one record (no aggregates, windows or "
+                "subqueries)"
+            )
+        if kind == "TYPE" and (
+            node["type_name"].lower() not in TYPES or node["schema"] or node["catalog"]
+        ):
+            known = nearest(node["type_name"].lower(), sorted(TYPES))
+            raise refuse(f"casts to {node['type_name']}, which is not allowed.{known}")
+        if kind == "FUNCTION":
+            _check_function(node, refuse)
+    if (growth := _growth(tree, refuse)) > GROWTH:
+        raise refuse(f"makes up to {growth:,} times as much as it is given; allowed is {GROWTH:,}")
+
+
+def _check_function(node: Node, refuse: Any) -> None:
+    """Refuses what is not on the list, and each clause of an aggregate."""
+    name = node["function_name"].lower()
+    special = node["distinct"] or node["filter"] or node["order_bys"]["orders"]
+    if special or node["schema"] or node["catalog"]:
+        raise refuse(f"uses {name}() as no function on single values is used")
+    if name in PLAIN or name in REPEATS or name in REPLACES:
+        return
+    what = {
+        None: "is not a DuckDB function on single values",
+        "aggregate": "is an aggregate over many records",
+        "CONSISTENT": "is not allowed in a configuration",
+    }.get(_functions().get(name), "does not always give the same answer")
+    all_names = sorted({*PLAIN, *REPEATS, *REPLACES})
+    known = "" if name in _functions() else nearest(name, all_names)
+    raise refuse(f"uses {name}(), which {what}; a rule is a condition on one record.{known}")
+
+
+def _growth(node: Node, refuse: Any) -> int:
+    """How many times as much as it is given an expression makes, at most."""
+    inside = max((_growth(child, refuse) for child in _children(node)), default=1)
+    if node["class"] != "FUNCTION":
+        return inside
+    name = node["function_name"].lower()
+    arguments = [a["expression"] for a in node["arguments"]]
+    if name in REPEATS and len(arguments) > REPEATS[name]:
+        count = arguments[REPEATS[name]]
+        if not (
+            count["class"] == "CONSTANT"
+            and count["literal"]["kind"] == "INTEGER"
+            and len(count["literal"]["text"]) <= len(str(GROWTH))  # Python reads no 5,000 digits
+            and int(count["literal"]["text"]) <= GROWTH
+        ):
+            raise refuse(f"has {name}() with a count that is not a number up to {GROWTH:,}")
+        return inside * max(1, int(count["literal"]["text"]))
+    if name in REPLACES and len(arguments) > REPLACES[name]:
+        text = arguments[REPLACES[name]]
+        if text["class"] != "CONSTANT" or text["literal"]["kind"] != "STRING":
+            raise refuse(f"has {name}() with a replacement that is not a text in quotes")
+        return inside * max(1, len(text["literal"]["text"]))
+    return inside * GROWS.get(name, 1)
+
+
+def _children(node: Any) -> Iterator[Node]:
+    """The expressions right inside one."""
+    for value in node.values() if isinstance(node, dict) else node:
+        if isinstance(value, dict) and "class" in value:
+            yield value
+        elif isinstance(value, dict | list):
+            yield from _children(value)
+
+
+def walk(tree: Node) -> Iterator[tuple[Node, int]]:
+    """Every expression of a tree with its depth, the whole first."""
+    todo = [(tree, 0)]
+    while todo:
+        node, depth = todo.pop()
+        yield node, depth
+        todo += [(child, depth + 1) for child in reversed(list(_children(node)))]
+
+
+@lru_cache(maxsize=1)
+def _functions() -> dict[str, str]:
+    """Each function's stability, or `aggregate`; VOLATILE if its forms differ.
+
+    `age` reads the clock.
+    """
+    rows = sealed().execute(
+        "SELECT lower(function_name), function_type, "
+        "CASE lower(function_name) WHEN 'age' THEN 'VOLATILE' ELSE stability END "
+        "FROM duckdb_functions() "
+        "WHERE function_type IN ('scalar', 'aggregate') AND database_name = 'system' "
+        "AND NOT regexp_matches(parameter_types::VARCHAR, 'TIMESTAMP WITH TIME ZONE|TIMESTAMPTZ')"
+    )
+    found: dict[str, str] = {}
+    for name, kind, stability in rows.fetchall():
+        value = "aggregate" if kind == "aggregate" else stability
+        if found.get(name, value) != value:
+            value = "aggregate" if "aggregate" in (found[name], value) else "VOLATILE"
+        found[name] = value
+    return found
