@@ -8,7 +8,8 @@ from nucleus_data.world.corpora import small_corpus
 from tests.support.on_ray import HASH, SLOW, job, run, values
 
 
-@pytest.mark.parametrize("actors", [0, pytest.param(1, marks=SLOW)])
+@pytest.mark.slow
+@pytest.mark.parametrize("actors", [0, 1])
 def test_an_image_that_kills_its_worker_costs_itself(tmp_path, ray_cluster, actors):
     corpus = small_corpus(tmp_path / "c", shards=1)
     report = run(job(corpus, poison="kill"), 1, actors=actors)
