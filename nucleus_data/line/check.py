@@ -30,7 +30,7 @@ def check(recipe: Recipe) -> Iterator[str]:
     pins = recipe.pins()
     shard, training = recipe.section(Shard), recipe.section(Train)
     embed, caption = recipe.section(Embed), recipe.section(Caption)
-    rules, _, tiers = check_decisions(recipe.section(Select), pins)
+    rules, _, tiers, curriculum = check_decisions(recipe.section(Select), pins)
     reading = [r.name for r in rules if "records" in r.tables]
     yield f"inspect: {', '.join(recipe.section(Inspect).signals)}"
     yield f"select: {len(rules)} rules" + (
@@ -39,7 +39,10 @@ def check(recipe: Recipe) -> Iterator[str]:
         else ""
     )
     if tiers:
-        yield f"select: {len(tiers.bounds)} quality tiers by {tiers.score}"
+        yield f"select: {len(tiers.bounds)} quality tiers by {tiers.score.text}"
+    if curriculum and curriculum.fit:
+        fit = curriculum.fit
+        yield f"select: curriculum buckets, with constants of {fit.records:,} records"
     if embed.model is None:
         yield "embed: no model"
     else:

@@ -302,8 +302,8 @@ def _settings(config: Mapping[str, Any] | None) -> dict[str, str] | None:
         f"rules.{name}": rule["where"] + (" (flag)" if rule["action"] == "flag" else "")
         for name, rule in select["rules"].items()
     }
-    for key in ("drop_duplicates", "prefer", "tiers"):
-        found[key] = json.dumps(select.get(key))  # earlier versions had no tiers
+    for key in ("drop_duplicates", "prefer", "tiers", "curriculum"):
+        found[key] = json.dumps(select.get(key))  # earlier versions lack some
     return found
 
 
