@@ -13,7 +13,7 @@ from nucleus_data.stages.inspect.stage import Inspect
 from nucleus_data.stages.select.check import check_decisions
 from nucleus_data.stages.select.stage import Select
 from nucleus_data.stages.shard.settings import ShardSettings
-from nucleus_data.stages.shard.stage import Shard, check_captions
+from nucleus_data.stages.shard.stage import Shard, check_caps, check_captions
 from nucleus_data.stages.train.stage import Train
 from nucleus_model.settings.phases import Phase
 
@@ -51,6 +51,7 @@ def check(recipe: Recipe) -> Iterator[str]:
     variants = ", ".join(caption.variants)
     yield f"caption: {caption.model}; {variants}"
     check_captions(shard, pins.variants("caption."))
+    check_caps(shard, recipe.section(Select))
     sides = ", ".join(map(str, shard.resolutions))
     yield f"shard: {sides} pixels; captions {', '.join(shard.captions)}"
     plan = training.plan()

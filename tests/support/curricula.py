@@ -52,12 +52,12 @@ def placed_corpus(folder, *shards):
     return corpus
 
 
-def fit(corpus, file, *overrides):
+def fit(corpus, file, *overrides, scored=SCORED):
     """Selects without buckets, and fits; returns what was fitted, and the overrides with it."""
-    curated.run(corpus.uri, "select", *SCORED).select()
-    made = curated.run(corpus.uri, "fit-curriculum", *SCORED, *overrides)
+    curated.run(corpus.uri, "select", *scored, *overrides).select()
+    made = curated.run(corpus.uri, "fit-curriculum", *scored, *overrides)
     content = fit_curriculum(made.run, made.recipe, file)
-    return content, (*SCORED, f"select.curriculum.fitted={file}", *overrides)
+    return content, (*scored, f"select.curriculum.fitted={file}", *overrides)
 
 
 def buckets(corpus, *overrides, **options):
