@@ -225,20 +225,6 @@ def tiers(tables: Tables) -> list[tuple[str, int]]:
     return [(tier or "none", count) for tier, count in found]
 
 
-def filling(tables: Tables) -> list[tuple[str, list[tuple[str, int]]]]:
-    """Kept records by curriculum bucket, from B1 on, each by quality tier; none without buckets."""
-    if "selection" not in tables or "curriculum" not in tables.columns("selection"):
-        return []
-    found: dict[str, list[tuple[str, int]]] = {}
-    for bucket, tier, count in tables.rows(
-        f"select curriculum, tier, count(*) from {tables.sql('selection')} where state = 'kept' "
-        "group by curriculum, tier "
-        "order by len(curriculum) nulls last, curriculum, tier nulls first"
-    ):
-        found.setdefault(bucket or "none", []).append((tier or "none", count))
-    return list(found.items())
-
-
 def examples(tables: Tables, state: str, reason: str | None, limit: int) -> list[Decision]:
     """Some decisions of a state (and reason), chosen by a keyed hash of the id."""
     with_reason = "" if reason is None else "and list_contains(reasons, $reason)"

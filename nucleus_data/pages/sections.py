@@ -65,7 +65,7 @@ def curriculum_section(
 
     None for a selection without buckets.
     """
-    filling = queries.filling(tables)
+    filling = content.filling(tables)
     if not filling:
         return None
     tiers = sorted({tier for _, parts in filling for tier, _ in parts})

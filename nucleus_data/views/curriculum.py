@@ -9,7 +9,9 @@ import numpy as np
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import Recipe
+from nucleus_data.runner.inline import InlineLoop
 from nucleus_data.runner.run import Run
+from nucleus_data.runner.workers import is_initialized
 from nucleus_data.stages.select.check import check_decisions, upstream_columns
 from nucleus_data.stages.select.curriculum import KEY, Curriculum, check_curriculum
 from nucleus_data.stages.select.draw import BUCKETS, NAMES
@@ -19,6 +21,7 @@ from nucleus_data.stages.select.fitting import FitTask, gathered
 from nucleus_data.stages.select.plan import TABLE, Decisions, SelectionPlan
 from nucleus_data.stages.select.settings import CurriculumSettings, SelectSettings
 from nucleus_data.stages.select.stage import Select
+from nucleus_data.views.compare import INLINE_SHARDS
 
 WORK = "_fit"
 
@@ -50,6 +53,9 @@ def fit_curriculum(run: Run, recipe: Recipe, file: Path) -> dict[str, Any]:
         corpus.shards(),
         root=run.path(WORK),
     )
+    # Ray takes longer to start than this takes here.
+    if len(plan.shards) <= INLINE_SHARDS and not is_initialized():
+        run = run.looping(InlineLoop)
     groups = plan.groups()
     task = FitTask(plan, selection)
     report = run.loop(select, task, plan.items(groups), len(groups), phase="fit", keep=False)

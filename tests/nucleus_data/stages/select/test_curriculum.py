@@ -8,6 +8,7 @@ import pytest
 
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import order_unit, record_id
+from nucleus_data.pages import content as content_of
 from nucleus_data.pages import queries
 from nucleus_data.stages.select.fit import load_fit
 from nucleus_data.stages.select.stage import published_selection
@@ -89,7 +90,7 @@ def test_buckets_are_counted_among_the_kept(placed):
     # What was expected when the constants were fitted is what is drawn, but for chance.
     for name, expected in content["expected"].items():
         assert abs(kept[name] - expected) < 5 * math.sqrt(expected)
-    filling = queries.filling(queries.Tables(corpus, made.tables))
+    filling = content_of.filling(queries.Tables(corpus, made.tables))
     assert Counter({b: sum(n for _, n in tiers) for b, tiers in filling}) == kept
     found = Counter((r["curriculum"] or "none", r["tier"] or "none") for r in rows.values())
     assert {(b, t): n for b, tiers in filling for t, n in tiers} == found
@@ -101,7 +102,7 @@ def test_a_selection_without_buckets_is_as_it_was(placed):
     assert all("curriculum" not in row for row in rows.values())
     null, _ = buckets(corpus, *overrides, "select.curriculum=null")
     assert null.tables["selection"] == made.tables["selection"]
-    assert queries.filling(queries.Tables(corpus, made.tables)) == []
+    assert content_of.filling(queries.Tables(corpus, made.tables)) == []
 
 
 def test_the_constants_enter_the_hash_by_their_content(placed, tmp_path):
