@@ -100,24 +100,26 @@ class Curriculum:
         tiers, sizes = (answers.column(name) for name in ("tier", "size"))
         known = pc.and_(pc.is_valid(tiers), pc.is_valid(sizes)).to_numpy()
         number, size = pc.fill_null(tiers, 1).to_numpy(), pc.fill_null(sizes, 0.0).to_numpy()
-        unit, again = _units(answers.column("id"), self.settings.seed)
+        seed = self.settings.seed
+        unit = _units(answers.column("id"), f"{DRAW}{seed}:")
         found = drawn(self.chances(self.places(number, size)), unit)
-        premium = pc.fill_null(answers.column("premium"), False).to_numpy()
-        last = np.where(again < self.settings.again, AGAIN, PREMIUM)
-        found = np.where(premium, last, found)
+        if self.premium:
+            premium = pc.fill_null(answers.column("premium"), False).to_numpy()
+            again = _units(answers.column("id"), f"{PREMIUM_DRAW}{seed}:") < self.settings.again
+            found = np.where(premium, np.where(again, AGAIN, PREMIUM), found)
         return pa.array(NAMES).take(pa.array(found - 1, mask=~known))
 
 
-def _units(ids: pa.ChunkedArray, seed: int) -> tuple[Numbers, Numbers]:
-    """Two uniform numbers in [0, 1) for each id, functions of the id and the seed alone."""
-    asked = [unit_sql(f"{prefix}{seed}:") for prefix in (DRAW, PREMIUM_DRAW)]
+def _units(ids: pa.ChunkedArray, prefix: str) -> Numbers:
+    """A uniform number in [0, 1) for each id, a function of the id and a prefix alone."""
     connection = sealed()
     connection.register("drawn", pa.table({"id": ids}))
     try:
-        found = connection.sql(f"SELECT {asked[0]}, {asked[1]} FROM drawn").to_arrow_table()
+        found = connection.sql(f"SELECT {unit_sql(prefix)} AS unit FROM drawn").to_arrow_table()
     finally:
         connection.unregister("drawn")
-    return found.column(0).to_numpy(), found.column(1).to_numpy()
+    units: Numbers = found.column("unit").to_numpy()
+    return units
 
 
 def check_curriculum(

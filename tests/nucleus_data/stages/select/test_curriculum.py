@@ -15,6 +15,7 @@ from nucleus_data.stages.select.stage import published_selection
 from nucleus_data.views.status import status, status_lines
 from tests.support import curated
 from tests.support.curricula import SCORED, buckets, fit, people, placed_corpus
+from tests.support.selecting import RULES, select
 
 NAMES = [f"B{k}" for k in range(1, 9)]
 BOUNDS = (5.0, 5.5, 6.0, 6.5, 6.8)
@@ -221,3 +222,31 @@ def test_a_size_that_fails_on_a_record_is_named(placed, tmp_path):
     made.select()
     (failure,) = made.failures
     assert "select.curriculum.size: 'width * height' fails on a record" in failure["error"]
+
+
+def test_the_walk_over_duplicates_moves_no_draw(corpus):
+    fit_of_widths = {
+        "records": 4,
+        "score": "width",
+        "bounds": [90, 120],
+        "size": "width::BIGINT * height",
+        "quality_weight": 0.6,
+        "mean": 0.4,
+        "deviation": 0.3,
+        "sizes": [6144, 9600, 38400],
+        "ranks": [0.2, 0.5, 0.9],
+    }
+    overrides = (
+        "select.tiers={score: width, bounds: [90, 120]}",
+        f"select.curriculum.fitted={json.dumps(fit_of_widths)}",
+    )
+    _, walked = select(corpus, *overrides)
+    alone = curated.run(corpus.uri, "select", RULES, *overrides, "select.drop_duplicates=false")
+    alone.select()
+    rows = curated.table(corpus, "selection", alone.tables["selection"])
+    assert {row["id"]: row["curriculum"] for row in rows} == {
+        row["id"]: row["curriculum"] for row in walked.values()
+    }
+    duplicate = next(row for row in walked.values() if row["state"] == "duplicate")
+    assert duplicate["curriculum"] is not None
+    assert [walked[key]["curriculum"] for key in ("broken.png", "tiny.png")] == [None, None]
