@@ -148,9 +148,8 @@ def load_fit(given: str | Mapping[str, Any] | None) -> CurriculumFit:
     """
     if given is None:
         raise RequestError(
-            f"{KEY} is not set: buckets need constants that are fitted once. Run: {FIT} (of a "
-            "corpus that is selected with select.curriculum=null), then set "
-            f"{FITTED}"
+            f"{KEY} is not set: buckets need constants that are fitted once. Select with "
+            f"select.curriculum=null, run: {FIT}, then set {FITTED}"
         )
     where = f"{KEY}: {given!r}" if isinstance(given, str) else KEY
     try:

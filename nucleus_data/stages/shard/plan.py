@@ -87,24 +87,22 @@ def plan_query(
 
 def _capped(corpus: Corpus, query: str, caps: Mapping[str, int]) -> str:
     """The query with a reason for each record that is over the cap of its bucket."""
-    connection = corpus.connection()
-    captioned = f"FROM ({query}) WHERE reason IS NULL"
-    counts = dict(connection.sql(f"SELECT curriculum, count(*) {captioned} GROUP BY 1").fetchall())
-    over = []
-    for name, most in caps.items():
-        if counts.get(name, 0) <= most:
-            continue
-        # Where the order is cut: that of the last record that goes in. Before all, if none does.
-        last = connection.sql(
-            f"SELECT keyed {captioned} AND curriculum = '{name}' ORDER BY keyed, id "
-            f"LIMIT 1 OFFSET {max(0, most - 1)}"
-        ).fetchall()
-        cut = last[0][0] if most else ""
-        over.append(f"WHEN curriculum = '{name}' AND keyed > '{cut}' THEN '{OVER_CAP}:{name}'")
+    most = " ".join(f"WHEN '{name}' THEN {count}" for name, count in caps.items())
+    # Where the order of each bucket is cut: at the last record that goes in, if there is one.
+    cuts = corpus.connection().sql(
+        f"""SELECT curriculum, coalesce(max(keyed) FILTER (place <= most), '') FROM (
+              SELECT curriculum, keyed, CASE curriculum {most} END AS most,
+                row_number() OVER (PARTITION BY curriculum ORDER BY keyed, id) AS place
+              FROM ({query}) WHERE reason IS NULL)
+            GROUP BY 1 HAVING count(*) > any_value(most) ORDER BY 1"""
+    )
+    over = " ".join(
+        f"WHEN curriculum = '{name}' AND keyed > '{cut}' THEN '{OVER_CAP}:{name}'"
+        for name, cut in cuts.fetchall()
+    )
     if not over:
         return query
-    reason = f"coalesce(reason, CASE {' '.join(over)} END) AS reason"
-    return f"SELECT * REPLACE ({reason}) FROM ({query})"
+    return f"SELECT * REPLACE (coalesce(reason, CASE {over} END) AS reason) FROM ({query})"
 
 
 def plan_tars(
