@@ -23,12 +23,13 @@ BOUNDS = (5.0, 5.5, 6.0, 6.5, 6.8)
 
 def by_hand(key, score, width, constants, seed=0):
     """A record's bucket, by the formula of the recipe, one number after the other."""
-    tier = sum(score >= bound for bound in BOUNDS)
+    bounds = constants.bounds
+    tier = sum(score >= bound for bound in bounds)
     mantissa, exponent = math.frexp(width * 100)
     rank = np.interp(
         math.floor(mantissa * 128) / 128 * 2**exponent, constants.sizes, constants.ranks
     )
-    z = (0.6 * (tier - 1) / 4 + 0.4 * rank - constants.mean) / constants.deviation
+    z = (0.6 * (tier - 1) / (len(bounds) - 1) + 0.4 * rank - constants.mean) / constants.deviation
     weights = [math.exp(-((z - (-1.75 + 0.5 * k)) ** 2) / 2 / 0.7) for k in range(8)]
     unit = order_unit(f"curriculum:{seed}:", record_id("test", key))
     below = np.cumsum(weights) / sum(weights)
@@ -61,6 +62,16 @@ def test_each_record_has_the_bucket_of_the_formula(placed):
     assert {k: r["curriculum"] for k, r in others.items()} != {
         k: r["curriculum"] for k, r in rows.items()
     }
+
+
+def test_any_number_of_tiers_is_scaled_to_the_same_line(placed, tmp_path):
+    corpus, records, _, _ = placed
+    content, overrides = fit(corpus, tmp_path / "fit.json", "select.tiers.bounds=[5, 6, 7, 8]")
+    constants = load_fit(content["file"])
+    _, rows = buckets(corpus, *overrides)
+    for key, (score, width) in records.items():
+        if score >= 5:
+            assert rows[key]["curriculum"] == by_hand(key, score, width, constants), key
 
 
 def test_other_records_move_no_draw(placed, tmp_path):
