@@ -223,6 +223,13 @@ def lines(content: Mapping[str, Any]) -> Iterator[str]:
             for t in content["tiers"]
         ],
     )
+    yield from _table(
+        ("curriculum bucket", "kept before", "kept after", *MOVES),
+        [
+            [b["bucket"] or "none", *(b[c] for c in ("kept_before", "kept_after", *MOVES))]
+            for b in content["buckets"]
+        ],
+    )
     for name, verb in (("rules", "rejects"), ("flags", "flags")):
         yield from _table(
             ("rule", f"newly {verb}", f"no longer {verb}"),

@@ -1,11 +1,13 @@
 """`nucleus fit-curriculum`, and how `nucleus explain` tells a bucket."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.stages.select.fit import load_fit
+from nucleus_data.stages.select.fitting import FitTask
 from nucleus_data.views.status import status
 from tests.support import curated
 from tests.support.command import nucleus
@@ -43,6 +45,23 @@ def test_the_command_fits_and_changes_no_table(corpus, tmp_path):
     printed = nucleus("fit-curriculum", "--json", file, f"corpus={corpus.uri}", *SCORED)
     content = json.loads(printed.splitlines()[-1])
     assert sum(content["expected"].values()) == pytest.approx(known.records)
+
+
+def test_the_constants_know_no_groups_of_shards(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr("nucleus_data.stages.select.plan.SHARDS_A_TASK", 1)
+    fit(corpus, tmp_path / "fit.json")
+    assert (tmp_path / "fit.json").read_bytes() == Path(beside(corpus, "fit.json")).read_bytes()
+
+
+def test_a_shard_that_fails_leaves_no_file(corpus, tmp_path, monkeypatch):
+    def broken(task, number):
+        raise OSError("the store is away")
+
+    monkeypatch.setattr(FitTask, "run", broken)
+    file = tmp_path / "fit.json"
+    said = nucleus("fit-curriculum", file, f"corpus={corpus.uri}", *SCORED, code=1)
+    assert "the store is away" in said
+    assert not file.exists()
 
 
 def test_it_fits_again_where_the_curriculum_is_set(corpus, tmp_path):
