@@ -42,7 +42,7 @@ def keyed_unit(name: str, seed: int, key: str) -> float:
 
 def sample_unit(ident: str) -> float:
     """Where a record stands, in [0, 1): every `--sample` with a larger share has it."""
-    return int(keyed_order(SAMPLE, ident)[:SAMPLE_DIGITS], 16) / 16**SAMPLE_DIGITS
+    return order_unit(SAMPLE, ident)
 
 
 def sample_sql(share: float, column: str = "id") -> str:
@@ -65,6 +65,17 @@ def keyed_sql(prefix: str, *columns: str) -> str:
         columns: SQL of texts, for example `s.id`.
     """
     return f"md5({' || '.join([_literal(prefix), *columns])})"
+
+
+def order_unit(prefix: str, ident: str) -> float:
+    """A uniform number in [0, 1): `keyed_order` as a number, the same as `unit_sql`."""
+    return int(keyed_order(prefix, ident)[:SAMPLE_DIGITS], 16) / 16**SAMPLE_DIGITS
+
+
+def unit_sql(prefix: str, column: str = "id") -> str:
+    """A SQL expression (DuckDB): a uniform number in [0, 1), a function of the column alone."""
+    digits = f"'0x' || left({keyed_sql(prefix, column)}, {SAMPLE_DIGITS})"
+    return f"CAST({digits} AS BIGINT) / {16**SAMPLE_DIGITS}.0::DOUBLE"
 
 
 def _literal(text: str) -> str:

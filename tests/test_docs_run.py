@@ -15,6 +15,7 @@ from tests.support.docs import block, run_block, shell_blocks
 from tests.support.worlds import write_pictures
 
 OWN, SELECT, TRAIN = "ingest.source=my-pictures", "nucleus select", "python -m nucleus_model"
+FIT = "nucleus fit-curriculum"
 WORLD = "nucleus world world"
 # What other tests run: a text of the block, and where.
 ELSEWHERE = {
@@ -27,7 +28,7 @@ def test_every_block_is_run_or_says_why_not():
     for doc, mark, code in shell_blocks():
         assert mark in ("", "cluster", "long"), (doc, mark)
         if not mark:
-            run = [text for text in (OWN, SELECT, TRAIN, WORLD, *ELSEWHERE) if text in code]
+            run = [text for text in (OWN, SELECT, FIT, TRAIN, WORLD, *ELSEWHERE) if text in code]
             assert len(run) == 1, (doc, code)
     for text, file in ELSEWHERE.items():
         assert text in (REPOSITORY / file).read_text()
@@ -41,6 +42,7 @@ def test_own_pictures_their_rule_their_table_and_their_model(tmp_path):
     assert "ingest: 40 rows, 40 done" in said
     assert "report.html" in said
     assert "select: 40 records = " in run_block(block(SELECT), tmp_path)
+    assert "kept by curriculum bucket: " in run_block(block(FIT), tmp_path)
     (code,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S)
     with contextlib.chdir(tmp_path), contextlib.redirect_stdout(io.StringIO()) as shown:
         exec(compile(code, "README.md", "exec"), {})

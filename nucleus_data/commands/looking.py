@@ -45,9 +45,12 @@ def explain(record: str, as_json: bool, config: Path | None, overrides: tuple[st
     RECORD is its id or the beginning of it, its key, its file name or its URL.
     """
     from nucleus_data.views import explain as view
+    from nucleus_data.views.placed import placement
 
     with opened("explain", config, overrides, dry_run=True) as found:
         story = view.explain(found.run.corpus, record)
+        if placed := placement(found.run, found.stages["select"], story):
+            story["curriculum bucket"] = placed
         _show(story, view.explain_lines, as_json)
 
 

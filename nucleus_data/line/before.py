@@ -22,7 +22,7 @@ from nucleus_data.stages.caption.stage import Caption
 from nucleus_data.stages.embed.stage import Embed
 from nucleus_data.stages.select.check import check_decisions, upstream_columns
 from nucleus_data.stages.select.stage import Select
-from nucleus_data.stages.shard.stage import Shard, check_captions
+from nucleus_data.stages.shard.stage import Shard, check_caps, check_captions
 from nucleus_data.stages.train.stage import Train
 
 Stages = Mapping[str, Stage[Any]]
@@ -56,6 +56,7 @@ def check_before(
         check_decisions(recipe.section(Select), pins, upstream)
     if "shard" in names:
         check_captions(recipe.section(Shard), pins.variants("caption."))
+        check_caps(recipe.section(Shard), recipe.section(Select))
     if named_address(recipe.ray) or inside_job():
         return
     wanted = [name for name in dict.fromkeys(names) if not stages[name].missing()]

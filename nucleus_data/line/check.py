@@ -13,7 +13,7 @@ from nucleus_data.stages.inspect.stage import Inspect
 from nucleus_data.stages.select.check import check_decisions
 from nucleus_data.stages.select.stage import Select
 from nucleus_data.stages.shard.settings import ShardSettings
-from nucleus_data.stages.shard.stage import Shard, check_captions
+from nucleus_data.stages.shard.stage import Shard, check_caps, check_captions
 from nucleus_data.stages.train.stage import Train
 from nucleus_model.settings.phases import Phase
 
@@ -30,7 +30,7 @@ def check(recipe: Recipe) -> Iterator[str]:
     pins = recipe.pins()
     shard, training = recipe.section(Shard), recipe.section(Train)
     embed, caption = recipe.section(Embed), recipe.section(Caption)
-    rules, _, tiers = check_decisions(recipe.section(Select), pins)
+    rules, _, tiers, curriculum = check_decisions(recipe.section(Select), pins)
     reading = [r.name for r in rules if "records" in r.tables]
     yield f"inspect: {', '.join(recipe.section(Inspect).signals)}"
     yield f"select: {len(rules)} rules" + (
@@ -39,7 +39,10 @@ def check(recipe: Recipe) -> Iterator[str]:
         else ""
     )
     if tiers:
-        yield f"select: {len(tiers.bounds)} quality tiers by {tiers.score}"
+        yield f"select: {len(tiers.bounds)} quality tiers by {tiers.score.text}"
+    if curriculum and curriculum.fit:
+        fit = curriculum.fit
+        yield f"select: curriculum buckets, with constants of {fit.records:,} records"
     if embed.model is None:
         yield "embed: no model"
     else:
@@ -48,6 +51,7 @@ def check(recipe: Recipe) -> Iterator[str]:
     variants = ", ".join(caption.variants)
     yield f"caption: {caption.model}; {variants}"
     check_captions(shard, pins.variants("caption."))
+    check_caps(shard, recipe.section(Select))
     sides = ", ".join(map(str, shard.resolutions))
     yield f"shard: {sides} pixels; captions {', '.join(shard.captions)}"
     plan = training.plan()

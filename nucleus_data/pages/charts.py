@@ -96,6 +96,41 @@ def bar(value: float, largest: float, css: str) -> Markup:
     ).format(css, width)
 
 
+def columns(stacks: Sequence[tuple[str, Sequence[Segment]]], label: str) -> Markup:
+    """Columns side by side, each of parts from the bottom up, with its name and its sum.
+
+    Args:
+        stacks: Name -> parts of each column.
+        label: What is drawn, for readers who don't see it.
+    """
+    width, base, top = 720.0, 190.0, 20.0
+    sums = [sum(part.value for part in parts) for _, parts in stacks]
+    scale = (base - top) / max([*sums, 1e-9])
+    step = width / max(len(stacks), 1)
+    drawn = []
+    for i, ((name, parts), total) in enumerate(zip(stacks, sums, strict=True)):
+        x, y = (i + 0.1) * step, base
+        for part in parts:
+            height = part.value * scale
+            y -= height
+            drawn.append(
+                Markup(
+                    '<rect class="{}" x="{:.1f}" y="{:.2f}" width="{:.1f}" height="{:.2f}">'
+                    "<title>{} {}: {}</title></rect>"
+                ).format(part.css, x, y, 0.8 * step, height, name, part.label, short(part.value))
+            )
+        drawn += [
+            Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>').format(
+                css, x + 0.4 * step, place, text
+            )
+            for place, text, css in ((base + 16, name, "label"), (y - 5, short(total), ""))
+        ]
+    return Markup(
+        '<svg class="chart" viewBox="0 0 720 212" role="img" aria-label="{}">{}'
+        '<path class="axis" d="M0 190H720"/></svg>'
+    ).format(label, Markup("").join(drawn))
+
+
 def aspect_shape(width: float, height: float) -> Markup:
     """A rectangle of these proportions in a square of 20 pixels."""
     scale = 18 / max(width, height, 1)

@@ -1,4 +1,4 @@
-"""What the report asks about captions, training sets and signals, in SQL as `queries` does."""
+"""What the report asks about captions, sets, buckets and signals, in SQL as `queries` does."""
 
 import math
 from collections.abc import Sequence
@@ -184,6 +184,20 @@ def left_out(corpus: Corpus, training_set: str) -> list[tuple[str, int, list[str
         name,
         "select reason, count(*), min(id, 3) from {} group by 1 order by 2 desc, 1",
     )
+
+
+def filling(tables: Tables) -> list[tuple[str, list[tuple[str, int]]]]:
+    """Kept records by curriculum bucket, from B1 on, each by quality tier; none without buckets."""
+    if "selection" not in tables or "curriculum" not in tables.columns("selection"):
+        return []
+    found: dict[str, list[tuple[str, int]]] = {}
+    for bucket, tier, count in tables.rows(
+        f"select curriculum, tier, count(*) from {tables.sql('selection')} where state = 'kept' "
+        "group by curriculum, tier "
+        "order by len(curriculum) nulls last, curriculum, tier nulls first"
+    ):
+        found.setdefault(bucket or "none", []).append((tier or "none", count))
+    return list(found.items())
 
 
 def signals(tables: Tables) -> list[Signal]:

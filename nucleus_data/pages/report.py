@@ -100,6 +100,7 @@ def render(
             decided=decided,
             ledger=ledger,
             funnel=sections.funnel_section(tables, ledger, training),
+            curriculum=sections.curriculum_section(tables, training) if decided else None,
             checks=sections.checks(ledger, training) if decided else [],
             reasons=reasons,
             marks=marks,

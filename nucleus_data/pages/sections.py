@@ -9,6 +9,7 @@ from nucleus_data.corpus import Corpus, runs
 from nucleus_data.corpus.states import DUPLICATE, FAILED, KEPT, PENDING, REJECTED, STATES
 from nucleus_data.pages import charts, content, queries, runfiles
 
+OVER_CAP = "over_cap"  # of a training set's reasons, with the bucket's name after it
 CHART_POINTS = 400
 SMOOTHING_POINTS = 60
 TRAINING_FACTS = {
@@ -54,6 +55,39 @@ def funnel_section(
             for name, count, state, lost in steps
         ],
         "tiers": queries.tiers(tables),
+    }
+
+
+def curriculum_section(
+    tables: queries.Tables, training: Mapping[str, Any] | None
+) -> dict[str, Any] | None:
+    """The filling of the curriculum buckets by tier, before caps, and what caps left out.
+
+    None for a selection without buckets.
+    """
+    filling = content.filling(tables)
+    if not filling:
+        return None
+    tiers = sorted({tier for _, parts in filling for tier, _ in parts})
+    colours = {tier: f"fill-p{number % 8}" for number, tier in enumerate(tiers)}
+    # A bucket that holds nothing is a column all the same; premium ones only where there are some.
+    stacks = {f"B{number}": dict[str, int]() for number in range(1, 9)}
+    stacks |= {bucket: dict(parts) for bucket, parts in filling}
+    lost = {reason: count for reason, count, _ in (training or {}).get("left_out") or []}
+    return {
+        "chart": charts.columns(
+            [
+                (bucket, [charts.Segment(t, n, colours[t]) for t, n in sorted(parts.items())])
+                for bucket, parts in stacks.items()
+            ],
+            "kept records by curriculum bucket and quality tier",
+        ),
+        "colours": colours,
+        "buckets": [
+            (bucket, sum(parts.values()), lost.get(f"{OVER_CAP}:{bucket}", 0))
+            for bucket, parts in stacks.items()
+        ],
+        "again": sum(stacks.get("B10", {}).values()),
     }
 
 

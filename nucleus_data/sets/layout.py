@@ -53,6 +53,10 @@ PLAN_SCHEMA = pa.schema(
         pa.field("caption_sources", pa.list_(pa.string())),
     ]
 )
+# Of a selection with curriculum buckets, a plan has these too.
+PLACED_SCHEMA = pa.schema(
+    [*PLAN_SCHEMA, pa.field("tier", pa.string()), pa.field("curriculum", pa.string())]
+)
 LEFT_OUT_SCHEMA = pa.schema([pa.field("id", pa.string()), pa.field("reason", pa.string())])
 
 
@@ -67,7 +71,7 @@ class PlannedTar:
         aspect: The aspect bucket, for example `4x3`.
         width: Width of a training picture, in pixels.
         height: Height of a training picture, in pixels.
-        rows: `PLAN_SCHEMA`, in the tar's order.
+        rows: `PLAN_SCHEMA` or `PLACED_SCHEMA`, in the tar's order.
     """
 
     number: int

@@ -223,6 +223,13 @@ def lines(content: Mapping[str, Any]) -> Iterator[str]:
             for t in content["tiers"]
         ],
     )
+    yield from _table(
+        ("curriculum bucket", "kept before", "kept after", *MOVES),
+        [
+            [b["bucket"] or "none", *(b[c] for c in ("kept_before", "kept_after", *MOVES))]
+            for b in content["buckets"]
+        ],
+    )
     for name, verb in (("rules", "rejects"), ("flags", "flags")):
         yield from _table(
             ("rule", f"newly {verb}", f"no longer {verb}"),
@@ -302,8 +309,8 @@ def _settings(config: Mapping[str, Any] | None) -> dict[str, str] | None:
         f"rules.{name}": rule["where"] + (" (flag)" if rule["action"] == "flag" else "")
         for name, rule in select["rules"].items()
     }
-    for key in ("drop_duplicates", "prefer", "tiers"):
-        found[key] = json.dumps(select.get(key))  # earlier versions had no tiers
+    for key in ("drop_duplicates", "prefer", "tiers", "curriculum"):
+        found[key] = json.dumps(select.get(key))  # earlier versions lack some
     return found
 
 

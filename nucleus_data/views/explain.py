@@ -118,7 +118,7 @@ def _state(corpus: Corpus, record: Mapping[str, Any], story: Mapping[str, Any]) 
         error = record.get("error")
         return {"state": "failed", "reasons": [error]} if error else {"state": "not decided yet"}
     found = {"state": decision["state"]}
-    for name in ("reasons", "conditions", "pending_on", "tier"):
+    for name in ("reasons", "conditions", "pending_on", "tier", "curriculum"):
         if decision.get(name):
             found[name] = decision[name]
     if kept := decision.get("duplicate_of"):

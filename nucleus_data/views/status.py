@@ -23,10 +23,10 @@ from nucleus_data.stages.dedup.stage import TABLE as PAIRS
 from nucleus_data.stages.ingest.claims import FOLDER as CLAIMS
 from nucleus_data.stages.ingest.retry import count_failed
 from nucleus_data.stages.select.plan import TABLE as SELECTION
-from nucleus_data.stages.select.stage import published_selection
+from nucleus_data.stages.select.stage import filling_of, published_selection
 
 RECORDS = "records"
-LOOKING = ("what-if", "diff", "pairs")  # commands that leave a page under a run
+LOOKING = ("what-if", "diff", "pairs", "fit-curriculum")  # commands that change no table
 REPORT = "report"
 NOW, OTHER = "of the tables and rules as they are now", "of other tables or rules"
 
@@ -64,7 +64,7 @@ def _content(
     records = _records(corpus)
     tables: dict[str, dict[str, Any]] = {}
     others: list[dict[str, Any]] = []
-    selections, tiers = {}, {}
+    selections, tiers, curricula = {}, {}, {}
     of_all = {spec.name for stage in stages.values() for spec in _of_all_images(stage)}
     order = {stage: place for place, stage in enumerate(stages)}
     found = corpus.store.list("tables")
@@ -74,6 +74,7 @@ def _content(
                 selections[hashed] = made.get("states", {})
                 counts = sorted(made.get("counts", {}).items())
                 tiers[hashed] = {n[5:]: count for n, count in counts if n.startswith("tier:")}
+                curricula[hashed] = dict(filling_of(made.get("counts", {})))
             elif name != RECORDS:
                 about = _about(corpus, Table(corpus.store, name, hashed))
                 note = _note(corpus, name, hashed, now)
@@ -98,6 +99,7 @@ def _content(
         "selections": selections,
         "selection": now.get(SELECTION) if now.get(SELECTION) in selections else None,
         "tiers": tiers,
+        "curricula": curricula,
         "training_sets": [found.path for found in sets if found.published],
         "unfinished_sets": [found.path for found in sets if not found.published],
         "runs": corpus.runs(),
@@ -247,6 +249,9 @@ def _selections(content: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         if tiers := content["tiers"][hashed]:
             counts = ", ".join(f"{count:,} {tier}" for tier, count in tiers.items())
             yield "", "", f"kept by quality tier: {counts}"
+        if filling := content["curricula"][hashed]:
+            counts = ", ".join(f"{count:,} {bucket}" for bucket, count in filling.items())
+            yield "", "", f"kept by curriculum bucket: {counts}"
 
 
 def _did(last: Mapping[str, Any]) -> Iterable[str]:

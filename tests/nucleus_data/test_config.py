@@ -19,7 +19,7 @@ def refused(tmp_path, text="", *overrides):
 def test_an_unknown_key_is_named_with_its_file_and_what_is_allowed(tmp_path):
     said = refused(tmp_path, "shard:\n  samples_per_tr: 3")
     assert said.startswith(f"shard.samples_per_tr is not a known key ({tmp_path / 'r.yaml'}).")
-    assert "Did you mean 'samples_per_tar'? Allowed: aspects, bytes_per_tar, captions," in said
+    assert "Did you mean 'samples_per_tar'? Allowed: aspects, bytes_per_tar, caps," in said
 
 
 def test_an_unknown_key_of_an_override_is_named_with_the_override(tmp_path):

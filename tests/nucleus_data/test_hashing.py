@@ -13,9 +13,11 @@ from nucleus_data.hashing import (
     keyed_sql,
     keyed_uint64,
     keyed_unit,
+    order_unit,
     record_id,
     sample_sql,
     sample_unit,
+    unit_sql,
 )
 from nucleus_data.world.corpora import write_shard
 
@@ -106,6 +108,12 @@ def test_a_keyed_order_is_the_same_in_sql(ident, prefix):
     with duckdb.connect() as connection:
         found = connection.execute(f"SELECT {keyed_sql(prefix, '?')}", [ident]).fetchall()
     assert found == [(keyed_order(prefix, ident),)]
+
+
+@given(st.text("0123456789abcdef", max_size=32), st.text("ab'c:0", max_size=5))
+def test_a_unit_is_the_same_in_sql(ident, prefix):
+    asked = f"SELECT {unit_sql(prefix, '$1')}"
+    assert duckdb.execute(asked, [ident]).fetchall() == [(order_unit(prefix, ident),)]
 
 
 def test_a_keyed_order_sorts_alike_in_sql_and_is_another_for_another_purpose():

@@ -1,6 +1,7 @@
 """Checks what a configuration says about deciding, before any record is read."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -11,7 +12,12 @@ from nucleus_data.runner.pins import Pins
 from nucleus_data.stages.compare.members import RANKED
 from nucleus_data.stages.compare.members import TABLE as COPIES
 from nucleus_data.stages.compare.preference import GROUPS, PREFER, RANK
-from nucleus_data.stages.select.expression import Expression
+from nucleus_data.stages.select.curriculum import (
+    Curriculum,
+    check_bucket_types,
+    check_curriculum,
+)
+from nucleus_data.stages.select.expression import Expression, Names
 from nucleus_data.stages.select.rules import Rule, check_order, check_rules, check_types
 from nucleus_data.stages.select.settings import SelectSettings
 from nucleus_data.stages.select.tiers import Tiers, check_score, check_tiers
@@ -24,14 +30,23 @@ class _AnyName(tuple[str, ...]):
         return True
 
 
+class Checked(NamedTuple):
+    """What a configuration says about deciding, parsed; without tiers or curriculum None there."""
+
+    rules: list[Rule]
+    prefer: list[Expression]
+    tiers: Tiers | None
+    curriculum: Curriculum | None
+
+
 def check_decisions(
     settings: SelectSettings,
     pins: Pins,
     upstream: Mapping[str, pa.DataType] | None = None,
     *,
     compared: bool = False,
-) -> tuple[list[Rule], list[Expression], Tiers | None]:
-    """Parses the rules, the order of preference and the quality tiers.
+) -> Checked:
+    """Parses the rules, the order of preference, the quality tiers and the curriculum buckets.
 
     Args:
         settings: What is kept.
@@ -41,12 +56,10 @@ def check_decisions(
         compared: Whether the copies were compared, so that the default order begins with their
             rank.
 
-    Returns:
-        The rules, the order of preference, and the tiers, if there are any.
-
     Raises:
         RequestError: A condition, the score or an order does not parse, names an unknown column or
-            does not fit its columns; or a signal group that `select` reads is not measured.
+            does not fit its columns; a signal group that `select` reads is not measured; or the
+            buckets lack their constants.
     """
     catalog = pins.catalog()
     names = _AnyName() if upstream is None else [n.removeprefix("source.") for n in upstream]
@@ -57,6 +70,11 @@ def check_decisions(
     tiers = check_tiers(settings.tiers, catalog, names)
     if tiers and (upstream is not None or "records" not in tiers.tables):
         check_score(tiers, types)
+    curriculum = None
+    if settings.curriculum:
+        curriculum = check_curriculum(settings.curriculum, tiers, Names(catalog, names))
+        if upstream is not None or "records" not in curriculum.tables:
+            check_bucket_types(curriculum, types)
     # Rules can't read ranks: a record without a copy has none, and would wait for one.
     prefer = _order(
         order_of(settings, compared),
@@ -66,7 +84,7 @@ def check_decisions(
     for name in ("file", *(("hash",) if settings.drop_duplicates else ())):
         if f"inspect.{name}" not in catalog.values():
             raise RequestError(f"select needs the signal group {name!r}; add it to inspect.signals")
-    return rules, prefer, tiers
+    return Checked(rules, prefer, tiers, curriculum)
 
 
 def order_of(settings: SelectSettings, compared: bool) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ from nucleus_data.stages.select.examples import (
 
 ABSENT = "absent"
 SIDES = (*STATES, ABSENT)  # the states that a record may have on a side of the comparison
+MARKS = ("tier", "curriculum")
 SHARDS_AHEAD = 4
 
 
@@ -53,6 +54,7 @@ class Comparison:
             the other way round, whatever other rules do.
         flags: Rule that flags -> `newly` and `no_longer`.
         tiers: Quality tier ("" for none) -> `kept_before`, `kept_after`, `leaving`, `entering`.
+        buckets: Curriculum bucket ("" for none) -> the same.
         examples: Group, also (`newly` or `no_longer`, `flag`, rule) -> some of its records, by a
             keyed hash: (hash, shard, row, decision). The decision, a row of the selection in which
             the record is not kept, or is flagged, says why.
@@ -65,6 +67,7 @@ class Comparison:
     rules: dict[str, Counter[str]] = field(default_factory=dict)
     flags: dict[str, Counter[str]] = field(default_factory=dict)
     tiers: dict[str, Counter[str]] = field(default_factory=dict)
+    buckets: dict[str, Counter[str]] = field(default_factory=dict)
     examples: dict[Group, list[Example]] = field(default_factory=dict)
 
     @property
@@ -90,13 +93,9 @@ class Comparison:
         self.states.update(other.states)
         self.otherwise += other.otherwise
         self.groups.update(other.groups)
-        for mine, theirs in (
-            (self.sources, other.sources),
-            (self.rules, other.rules),
-            (self.flags, other.flags),
-            (self.tiers, other.tiers),
-        ):
-            for name, counts in theirs.items():
+        for kind in BY_NAME:
+            mine = getattr(self, kind)
+            for name, counts in getattr(other, kind).items():
                 mine.setdefault(name, Counter()).update(counts)
         for group, some in other.examples.items():
             known = self.examples.get(group, [])
@@ -114,10 +113,7 @@ class Comparison:
         """The comparison that `encode` wrote."""
         content = json.loads(text)
         pairs = {name: [(k, v) for k, v in content[name]] for name in COUNTED}
-        named = {
-            name: {k: Counter(v) for k, v in pairs[name]}
-            for name in ("sources", "rules", "flags", "tiers")
-        }
+        named = {name: {k: Counter(v) for k, v in pairs[name]} for name in BY_NAME}
         return cls(
             states=Counter({(a, b): n for (a, b), n in pairs["states"]}),
             otherwise=content["otherwise"],
@@ -129,7 +125,8 @@ class Comparison:
         )
 
 
-COUNTED = ("states", "groups", "sources", "rules", "flags", "tiers", "examples")
+BY_NAME = ("sources", "rules", "flags", "tiers", "buckets")
+COUNTED = ("states", "groups", *BY_NAME, "examples")
 
 
 def compare(corpus: Corpus, before: Table, after: Table, examples: int = 0) -> Comparison:
@@ -195,7 +192,7 @@ def compare_shard(
     )
     survivor = pc.not_equal(table["duplicate_of_before"], table["duplicate_of_after"])
     table = table.append_column("survivor", pc.fill_null(survivor, False))
-    names = ("state", "why", "flags", "tier")
+    names = ("state", "why", "flags", *MARKS)
     keys = [f"{name}_{side}" for side in ("before", "after") for name in names]
     counted = table.group_by([*keys, "source", "survivor"]).aggregate([([], "count_all")])
     found = Comparison()
@@ -212,7 +209,7 @@ def compare_shard(
 def _side(decisions: pa.Table | None) -> pa.Table:
     """`row`, `id`, `state` and so on, and the lists as single texts, which can be grouped."""
     if decisions is None:
-        names = ("id", "state", "duplicate_of", "why", "flags", "tier")
+        names = ("id", "state", "duplicate_of", "why", "flags", *MARKS)
         empty = {name: pa.array([], pa.string()) for name in names}
         return pa.table({"row": pa.array([], pa.int32()), **empty})
 
@@ -220,15 +217,19 @@ def _side(decisions: pa.Table | None) -> pa.Table:
         return pc.fill_null(pc.binary_join(decisions.column(column), SEPARATOR), "")
 
     state = decisions.column("state")
-    # Selections of earlier versions have no tiers.
-    known = "tier" in decisions.column_names
-    tier = decisions.column("tier") if known else pa.nulls(len(state), pa.string())
+    # Selections of earlier versions have no tiers, and those without a curriculum no buckets.
+    marks = {
+        name: pc.fill_null(decisions.column(name), "")
+        if name in decisions.column_names
+        else pa.array([""] * len(state))
+        for name in MARKS
+    }
     return pa.table(
         {
             **{name: decisions.column(name) for name in ("row", "id", "state", "duplicate_of")},
             "why": pc.if_else(pc.equal(state, PENDING), joined("pending_on"), joined("reasons")),
             "flags": joined("flags"),
-            "tier": pc.fill_null(tier, ""),
+            **marks,
         }
     )
 
@@ -242,7 +243,12 @@ def _aligned(sides: Sequence[pa.Table]) -> tuple[pa.Array, list[pa.Table]]:
     found = []
     for side in sides:
         whole = side.take(pc.index_in(rows, value_set=side.column("row").cast(pa.int32())))
-        for name, value in (("state", ABSENT), ("why", ""), ("flags", ""), ("tier", "")):
+        for name, value in (
+            ("state", ABSENT),
+            ("why", ""),
+            ("flags", ""),
+            *((m, "") for m in MARKS),
+        ):
             filled = pc.fill_null(whole.column(name), value)
             whole = whole.set_column(whole.column_names.index(name), name, filled)
         found.append(whole)
@@ -267,9 +273,10 @@ def _count(found: Comparison, line: Mapping[str, Any], count: int) -> None:
     source["kept_after"] += count * (after == KEPT)
     for side, state, moved in (("before", before, "leaving"), ("after", after, "entering")):
         if state == KEPT:
-            tier = found.tiers.setdefault(line[f"tier_{side}"], Counter())
-            tier[f"kept_{side}"] += count
-            tier[moved] += count * (before != after)
+            for marked, mark in ((found.tiers, "tier"), (found.buckets, "curriculum")):
+                counted = marked.setdefault(line[f"{mark}_{side}"], Counter())
+                counted[f"kept_{side}"] += count
+                counted[moved] += count * (before != after)
     if before != after:
         source["changed"] += count
         if KEPT in (before, after):
@@ -303,6 +310,11 @@ def content_of(found: Comparison) -> dict[str, Any]:
         ]
         return sorted(lines, key=lambda r: (-r["newly"] - r["no_longer"], r["rule"]))
 
+    def marked(counts: Mapping[str, Counter[str]], key: str, names: Sequence[str]) -> Any:
+        """Kept records by tier or bucket; nothing if none has one."""
+        lines = [{key: name, **{c: counts[name][c] for c in columns[1:5]}} for name in names]
+        return lines if any(counts) else []
+
     order = {state: i for i, state in enumerate(SIDES)}
     columns = ("records", "kept_before", "kept_after", "leaving", "entering", "changed")
     return {
@@ -321,12 +333,10 @@ def content_of(found: Comparison) -> dict[str, Any]:
             {"source": name, **{column: count[column] for column in columns}}
             for name, count in sorted(found.sources.items())
         ],
-        "tiers": [
-            {"tier": name, **{column: found.tiers[name][column] for column in columns[1:5]}}
-            for name in sorted(found.tiers, reverse=True)
-        ]
-        if any(found.tiers)
-        else [],
+        "tiers": marked(found.tiers, "tier", sorted(found.tiers, reverse=True)),
+        "buckets": marked(
+            found.buckets, "bucket", sorted(found.buckets, key=lambda n: (not n, len(n), n))
+        ),
         "rules": changes(found.rules),
         "flags": changes(found.flags),
     }

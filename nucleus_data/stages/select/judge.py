@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from nucleus_data.errors import RequestError
+from nucleus_data.stages.select.curriculum import Curriculum
 from nucleus_data.stages.select.database import at_most, sealed
-from nucleus_data.stages.select.expression import Column, quoted
+from nucleus_data.stages.select.expression import Column, Expression, quoted
 from nucleus_data.stages.select.rules import Rule
 from nucleus_data.stages.select.tiers import Tiers
 
@@ -25,6 +26,7 @@ HAS, RULE = "has:", "rule:"
 JUDGED_S = 300.0  # the shards of one query; a million records take some seconds
 
 Mask = NDArray[np.bool_]
+Mark = Tiers | Curriculum  # what has values for a record, besides the rules
 
 
 class Shard(NamedTuple):
@@ -47,6 +49,7 @@ def judge(
     rules: Sequence[Rule],
     required: Sequence[str],
     tiers: Tiers | None = None,
+    curriculum: Curriculum | None = None,
 ) -> pa.Table:
     """What the rules answer, and all else that the states of some shards' records follow from.
 
@@ -55,22 +58,25 @@ def judge(
         rules: Checked rules.
         required: Tables without whose row a record is pending: those of all rules, at least.
         tiers: How records get their quality tier; None for none.
+        curriculum: What their curriculum bucket is drawn by; None for none.
 
     Returns:
         One row a record, in order: its keys; `error`, the reason code if it failed, and `again`,
         whether that may pass; `has:TABLE` of each required table; `rule:NAME`, NULL where a rule
         has no answer; `values`, those that rejected the record, as a JSON object; `tier`, which
-        counts from 1.
+        counts from 1; with a curriculum, `size` and `premium`.
     """
-    aligned = [_align(shard, rules, required, tiers) for shard in shards]
+    marks = [mark for mark in (tiers, curriculum) if mark]
+    aligned = [_align(shard, rules, required, marks) for shard in shards]
     found = []
     for _, alike in groupby(aligned, key=lambda table: table.schema):
         given = pa.concat_tables(alike)
-        judged = _ask(given, rules, tiers)
+        judged = _ask(given, rules, marks)
         columns = {name: given.column(f"_{name}") for name in (*KEYS, "error", "again")}
         columns |= {f"{HAS}{name}": given.column(f"{HAS}{name}") for name in required}
         columns |= {f"{RULE}{r.name}": judged.column(f"_rule{i}") for i, r in enumerate(rules)}
-        columns |= {"values": judged.column("_values"), "tier": judged.column("_tier")}
+        columns["values"] = judged.column("_values")
+        columns |= {name: judged.column(f"_{name}") for name in _marked(marks)}
         found.append(pa.table(columns))
     return pa.concat_tables(found)
 
@@ -87,12 +93,13 @@ def values_of(shard: Shard, columns: Iterable[Column]) -> pa.Table:
 
 
 def _align(
-    shard: Shard, rules: Sequence[Rule], required: Sequence[str], tiers: Tiers | None
+    shard: Shard, rules: Sequence[Rule], required: Sequence[str], marks: Sequence[Mark]
 ) -> pa.Table:
     """A shard's keys, failures, presence and what is read of it, one row a record."""
     records = shard.records
     rows = records.column("row")
-    readers: list[Rule | Tiers] = [*rules, *([tiers] if tiers else [])]
+    readers: list[Rule | Mark] = [*rules, *marks]
+    seen = {*required, *(table for mark in marks for table in mark.tables)}
     found = {f"_{name}": records.column(name) for name in KEYS}
     errors, passing = [records.column("error")], []
     for name in dict.fromkeys([*required, *(t for reader in readers for t in reader.tables)]):
@@ -104,7 +111,7 @@ def _align(
             errors.append(_aligned(table, "error", index))
             if (lost := shard.failed.get(name)) is not None and lost.num_rows:
                 passing.append(_aligned(lost, "reason", _places(rows, lost)))
-        if name in required or (tiers and name in tiers.tables):
+        if name in seen:
             there = np.ones(len(rows), bool) if index is None else index.is_valid()
             found[f"{HAS}{name}"] = pa.array(there)
         for column in _columns(readers, name):
@@ -120,12 +127,21 @@ def _align(
     return pa.table(found)
 
 
-def _ask(given: pa.Table, rules: Sequence[Rule], tiers: Tiers | None) -> pa.Table:
-    """The answer of each rule, `_rule0` and so on, `_values` and `_tier`, of aligned rows.
+def _marked(marks: Sequence[Mark]) -> dict[str, str]:
+    """Name -> SQL of what marks are asked of each record; there is always a `tier`."""
+    found = {"tier": "NULL::TINYINT"}
+    for i, mark in enumerate(marks):
+        asked = mark.asked().items()
+        found |= {name: f"CASE WHEN _seen{i} THEN {sql} END" for name, sql in asked}
+    return found
 
-    A rule has no answer where a table that it reads has no row.
+
+def _ask(given: pa.Table, rules: Sequence[Rule], marks: Sequence[Mark]) -> pa.Table:
+    """The answer of each rule, `_rule0` and so on, `_values`, `_tier` and so on, of aligned rows.
+
+    A rule or mark has no answer where a table that it reads has no row.
     """
-    readers: list[Rule | Tiers] = [*rules, *([tiers] if tiers else [])]
+    readers: list[Rule | Mark] = [*rules, *marks]
     used = dict.fromkeys(c.name for reader in readers for c in reader.columns)
     asked: dict[str, Any] = {"_at": pa.array(np.arange(given.num_rows))}
     asked |= {name: _without_nan(given.column(name)) for name in used}
@@ -138,11 +154,9 @@ def _ask(given: pa.Table, rules: Sequence[Rule], tiers: Tiers | None) -> pa.Tabl
             asked[f"_known{i}"] = pa.array(there)
             answer = f"CASE WHEN _known{i} THEN {answer} END"
         answers.append(f", {answer} AS _rule{i}")
-    if tiers is None:
-        tier = "NULL::TINYINT"
-    else:
-        asked["_scored"] = pa.array(known(tiers, given))
-        tier = f"CASE WHEN _scored THEN {tiers.sql()} END"
+    asked |= {f"_seen{i}": pa.array(known(mark, given)) for i, mark in enumerate(marks)}
+    answers += [f", {sql} AS _{name}" for name, sql in _marked(marks).items()]
+    marked = "".join(f", _{name}" for name in _marked(marks))
     fields = ", ".join(
         f"{quoted(name.removeprefix('source.'))} := {quoted(name)}"
         for name in _columns(readers, "records")
@@ -150,15 +164,18 @@ def _ask(given: pa.Table, rules: Sequence[Rule], tiers: Tiers | None) -> pa.Tabl
     source = f", struct_pack({fields}) AS source" if fields else ""
     results = "".join(f", _rule{i}" for i in range(len(rules)))
     query = f"""
-        SELECT _at{results}, {_values(rules)} AS _values, _tier FROM (
-          SELECT *{"".join(answers)}, {tier} AS _tier FROM (SELECT *{source} FROM given))"""
+        SELECT _at{results}, {_values(rules)} AS _values{marked} FROM (
+          SELECT *{"".join(answers)} FROM (SELECT *{source} FROM given))"""
     connection = sealed()
     connection.register("given", pa.table(asked))
     try:
         with at_most(JUDGED_S, connection):
             judged: pa.Table = connection.sql(query).to_arrow_table()
     except duckdb.Error as error:
-        raise _failing(connection, rules, source) or error from None
+        all_asked = {f"select.rules.{rule.name}": rule.condition for rule in rules}
+        for mark in marks:
+            all_asked |= mark.expressions
+        raise _failing(connection, all_asked, source) or error from None
     finally:
         connection.unregister("given")
     if not np.array_equal(judged.column("_at").to_numpy(), np.arange(given.num_rows)):
@@ -167,23 +184,27 @@ def _ask(given: pa.Table, rules: Sequence[Rule], tiers: Tiers | None) -> pa.Tabl
 
 
 def _failing(
-    connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule], source: str
+    connection: duckdb.DuckDBPyConnection, asked: Mapping[str, Expression], source: str
 ) -> RequestError | None:
-    """What is wrong: which rule can't be answered of all records, and why; None if each can."""
-    for rule in rules:
-        query = f"SELECT count(({rule.condition.sql})) FROM (SELECT *{source} FROM given)"
+    """What is wrong: which expression can't be answered of all records; None if each can.
+
+    Args:
+        connection: Has the rows as `given`.
+        asked: Configuration key -> expression.
+        source: SQL of the upstream columns.
+    """
+    for key, expression in asked.items():
+        where = f"{key}: {expression.text!r}"
+        query = f"SELECT count(({expression.sql})) FROM (SELECT *{source} FROM given)"
         try:
             with at_most(JUDGED_S, connection):
                 connection.execute(query)
         except duckdb.InterruptException:
-            return RequestError(
-                f"select.rules.{rule.name}: {rule.where!r} takes more than {JUDGED_S:g} s on a "
-                "group of shards"
-            )
+            return RequestError(f"{where} takes more than {JUDGED_S:g} s on a group of shards")
         except duckdb.Error as error:
             return RequestError(
-                f"select.rules.{rule.name}: {rule.where!r} fails on a record: "
-                f"{str(error).splitlines()[0]} (TRY(...) and TRY_CAST(...) make it NULL there)"
+                f"{where} fails on a record: {str(error).splitlines()[0]} "
+                "(TRY(...) and TRY_CAST(...) make it NULL there)"
             )
     return None
 
@@ -198,11 +219,11 @@ def _without_nan(values: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(nan, pa.scalar(None, values.type), values)
 
 
-def known(reader: Rule | Tiers, table: pa.Table) -> Mask:
+def known(reader: Rule | Mark, table: pa.Table) -> Mask:
     """Whether every table that is read has a row for the record, bool[N].
 
     Args:
-        reader: A rule, or the tiers.
+        reader: A rule, the tiers, or the curriculum.
         table: `has:TABLE` of each table; a table without that column has all rows.
     """
     there = np.ones(table.num_rows, bool)
@@ -244,8 +265,8 @@ def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _columns(readers: Sequence[Rule | Tiers], table: str) -> list[str]:
-    """The columns of a table that rules and tiers read, each once."""
+def _columns(readers: Sequence[Rule | Mark], table: str) -> list[str]:
+    """The columns of a table that rules and marks read, each once."""
     return list(dict.fromkeys(c.name for r in readers for c in r.columns if c.table == table))
 
 

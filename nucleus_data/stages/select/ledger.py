@@ -14,12 +14,15 @@ from nucleus_data.corpus.states import DUPLICATE, KEPT
 from nucleus_data.corpus.tables import table_schema
 from nucleus_data.errors import CorpusError
 from nucleus_data.runner.work import Summary
+from nucleus_data.stages.select.curriculum import COLUMN, FIELD
 from nucleus_data.stages.select.decide import DECISION_SCHEMA, count_states
 from nucleus_data.stages.select.judge import KEYS
 from nucleus_data.stages.select.plan import SelectionPlan, group_of, naming, places_of
 
 SELECTION_SCHEMA = table_schema(DECISION_SCHEMA, error=False)
+CURRICULUM_SCHEMA = SELECTION_SCHEMA.append(FIELD)
 DUPLICATE_REASON = "duplicate"
+NONE = "none"  # of a record that has no bucket
 LISTS = ("reasons", "flags", "nulls", "pending_on")
 
 
@@ -76,7 +79,8 @@ def decide_finally(
         answers = plan.judge([plan.read(corpus, shard, mine) for shard, mine in records.items()])
     else:
         answers = _of_records(answers, records)
-    decided = plan.decide(answers).cast(SELECTION_SCHEMA)
+    schema = SELECTION_SCHEMA if plan.decisions.curriculum is None else CURRICULUM_SCHEMA
+    decided = plan.decide(answers).cast(schema)
     found, start = {}, 0
     for shard, asked in records.items():
         table = decided.slice(start, asked.num_rows)
@@ -98,14 +102,20 @@ def _of_records(answers: pa.Table, records: Mapping[int, pa.Table]) -> pa.Table:
 
 
 def counts_of(selection: pa.Table) -> Counter[str]:
-    """How many records are in each state, have each reason and so on, and are kept in each tier."""
+    """How many records are in each state, have each reason and so on.
+
+    Of the kept ones also how many are in each tier and, with a curriculum, in each bucket.
+    """
     counts = Counter(count_states(selection))
     for column in LISTS:
         for item in pc.list_flatten(selection.column(column)).value_counts().to_pylist():
             counts[f"{column}:{item['values']}"] = item["counts"]
-    kept = selection.column("tier").filter(pc.equal(selection.column("state"), KEPT))
-    for item in kept.drop_null().value_counts().to_pylist():
+    kept = selection.filter(pc.equal(selection.column("state"), KEPT))
+    for item in kept.column("tier").drop_null().value_counts().to_pylist():
         counts[f"tier:{item['values']}"] = item["counts"]
+    if COLUMN in kept.column_names:
+        for item in pc.fill_null(kept.column(COLUMN), NONE).value_counts().to_pylist():
+            counts[f"{COLUMN}:{item['values']}"] = item["counts"]
     return counts
 
 

@@ -22,9 +22,10 @@ from nucleus_data.corpus.tables import Table, missing_rows
 from nucleus_data.errors import CorpusError, DiskFullError
 from nucleus_data.runner.rows import sample_rows
 from nucleus_data.runner.work import Item
+from nucleus_data.stages.select.curriculum import FIELD, Curriculum
 from nucleus_data.stages.select.decide import decide
 from nucleus_data.stages.select.expression import Expression
-from nucleus_data.stages.select.judge import Shard, judge
+from nucleus_data.stages.select.judge import Mark, Shard, judge
 from nucleus_data.stages.select.rules import Rule
 from nucleus_data.stages.select.tiers import Tiers
 
@@ -44,17 +45,24 @@ class Decisions(NamedTuple):
         required: Tables without whose row a record is pending.
         prefer: The order of preference, best first.
         tiers: The quality tiers; None for none.
+        curriculum: The curriculum buckets; None for none.
     """
 
     rules: list[Rule]
     required: list[str]
     prefer: list[Expression]
     tiers: Tiers | None = None
+    curriculum: Curriculum | None = None
+
+    @property
+    def marks(self) -> list[Mark]:
+        """What has values for a record, besides the rules."""
+        return [mark for mark in (self.tiers, self.curriculum) if mark]
 
     @property
     def reads(self) -> list[str]:
         """All tables that are read, but for `records`."""
-        scores = self.tiers.tables if self.tiers else ()
+        scores = (table for mark in self.marks for table in mark.tables)
         ordered = (column.table for order in self.prefer for column in order.columns)
         return sorted({*self.required, *scores, *ordered} - {"records"})
 
@@ -134,15 +142,24 @@ class SelectionPlan:
     def judge(self, shards: Sequence[Shard]) -> pa.Table:
         """What the rules answer about all records of some shards."""
         decisions = self.decisions
-        return judge(shards, decisions.rules, decisions.required, decisions.tiers)
+        return judge(
+            shards, decisions.rules, decisions.required, decisions.tiers, decisions.curriculum
+        )
 
     def decide(self, answers: pa.Table) -> pa.Table:
-        """Each record's state before the walk over duplicates, from the rules' answers."""
-        return decide(answers, self.decisions.rules, self.decisions.required)
+        """Each record's state before the walk over duplicates, from the rules' answers.
+
+        With a curriculum, its bucket is there too: a column more.
+        """
+        decided = decide(answers, self.decisions.rules, self.decisions.required)
+        curriculum = self.decisions.curriculum
+        if curriculum is None:
+            return decided
+        return decided.append_column(FIELD, curriculum.buckets(answers))
 
     def _columns(self, table: str) -> list[str]:
-        rules, _, prefer, tiers = self.decisions
-        readers: list[Rule | Expression | Tiers] = [*rules, *prefer, *([tiers] if tiers else [])]
+        rules, prefer, marks = self.decisions.rules, self.decisions.prefer, self.decisions.marks
+        readers: list[Rule | Expression | Mark] = [*rules, *prefer, *marks]
         columns = (column for reader in readers for column in reader.columns)
         return list(dict.fromkeys(c.name for c in columns if c.table == table))
 

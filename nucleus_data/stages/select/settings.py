@@ -1,4 +1,4 @@
-"""Settings of `select`: rules, the order of preference among duplicates, quality tiers."""
+"""Settings of `select`: rules, the order of preference, quality tiers, curriculum buckets."""
 
 import math
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from nucleus_data.config import ADDED
 from nucleus_data.stages.compare.preference import PREFER
 
 Action = Literal["reject", "flag"]
@@ -46,6 +47,47 @@ class TierSettings(BaseModel):
         return bounds
 
 
+class CurriculumSettings(BaseModel):
+    """Curriculum buckets B1 to B8 by tier and size, and B9 and B10 for the premium tail."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fitted: str | dict[str, Any] | None = Field(
+        None,
+        description="What `nucleus fit-curriculum` wrote: its JSON file, or the content of one.",
+    )
+    seed: int = Field(0, description="Seed of the draw.")
+    temperature: float = Field(
+        0.7, gt=0, allow_inf_nan=False, description="Higher: buckets overlap more."
+    )
+    size: str = Field(
+        "width::BIGINT * height", min_length=1, description="SQL: how large one record is."
+    )
+    quality_weight: float = Field(
+        0.6, ge=0, le=1, description="Share of the tier in a record's place; the rest is its size."
+    )
+    reach: float = Field(
+        1.75,
+        gt=0,
+        allow_inf_nan=False,
+        description="The centres of B1 to B8 lie evenly from minus this to this.",
+    )
+    variance: float = Field(
+        1.0, gt=0, allow_inf_nan=False, description="Square of a bucket's width."
+    )
+    premium: str | None = Field(
+        None,
+        min_length=1,
+        description="SQL condition: true puts a record in B9 or B10, not in B1 to B8; null: none.",
+    )
+    again: float = Field(
+        0.15,
+        ge=0,
+        le=1,
+        description="Share of the premium records that are in B10: shown in B9, and again last.",
+    )
+
+
 class SelectSettings(BaseModel):
     """What is kept."""
 
@@ -64,6 +106,10 @@ class SelectSettings(BaseModel):
         "By default the better copy: not enlarged, the most pixels, the least damage.",
     )
     tiers: TierSettings = Field(TierSettings(), description="Quality tiers.")
+    # Added when there were selections without one: see `config.ADDED`.
+    curriculum: CurriculumSettings | None = Field(
+        None, description="Curriculum buckets; null for none.", json_schema_extra=ADDED
+    )
 
     @field_validator("rules", mode="before")
     @classmethod

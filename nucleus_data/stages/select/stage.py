@@ -23,7 +23,9 @@ from nucleus_data.stages.compare.stage import Compare
 from nucleus_data.stages.dedup.stage import TABLE as PAIRS
 from nucleus_data.stages.dedup.stage import Dedup
 from nucleus_data.stages.select.check import check_decisions, order_of, upstream_columns
-from nucleus_data.stages.select.ledger import LedgerTask
+from nucleus_data.stages.select.curriculum import COLUMN
+from nucleus_data.stages.select.draw import BUCKETS, NAMES
+from nucleus_data.stages.select.ledger import NONE, LedgerTask
 from nucleus_data.stages.select.plan import ROOT, TABLE, WALK, Decisions, SelectionPlan
 from nucleus_data.stages.select.settings import SelectSettings
 from nucleus_data.stages.select.walking import (
@@ -96,12 +98,14 @@ class Select(CorpusStage[SelectSettings]):
 
     def _check(self, run: Run) -> Decisions:
         upstream = upstream_columns(run.corpus)
-        rules, prefer, tiers = check_decisions(self.settings, run.pins, upstream, compared=True)
+        checked = check_decisions(self.settings, run.pins, upstream, compared=True)
+        rules, prefer = checked.rules, checked.prefer
         required = {"inspect.file", *(t for r in rules for t in r.tables if t != "records")}
         if self.settings.drop_duplicates:
             required |= {*self.dedup.reads, *(c.table for order in prefer for c in order.columns)}
         # A record without a copy has no rank, and waits for none.
-        return Decisions(rules, sorted(required - {COPIES}), prefer, tiers)
+        required_tables = sorted(required - {COPIES})
+        return Decisions(rules, required_tables, prefer, checked.tiers, checked.curriculum)
 
     def pin(self, run: Run) -> Mapping[str, str]:
         """The selection's hash, and that of the pairs.
@@ -162,6 +166,8 @@ class Select(CorpusStage[SelectSettings]):
             tiers=deciding(settings.tiers) if decisions.tiers else None,
             dedup=pairs[PAIRS] if settings.drop_duplicates else None,
             prefer=list(order_of(settings, bool(ranks))),
+            # Selections without buckets keep the hashes that they had before there were any.
+            **({COLUMN: decisions.curriculum.identity()} if decisions.curriculum else {}),
         )
         return {**pairs, TABLE: hashed}
 
@@ -253,6 +259,14 @@ def published_selection(store: Any, config_hash: str) -> dict[str, Any] | None:
     return published(store, f"{ROOT}/{TABLE}/{config_hash}")
 
 
+def filling_of(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Kept records by curriculum bucket, from B1 on; nothing for a selection without buckets."""
+    found = {name: counts.get(f"{COLUMN}:{name}", 0) for name in (*NAMES, NONE)}
+    last = max((i for i, n in enumerate(found.values(), 1) if n), default=0)
+    # The premium buckets, and those without one, are said only where there are some.
+    return [(b, n) for i, (b, n) in enumerate(found.items(), 1) if n or (last and i <= BUCKETS)]
+
+
 def check_sums(records: int, states: Mapping[str, int], dropped: int) -> None:
     """AssertionError unless every record is in one state, those the walk dropped in theirs."""
     if sum(states.values()) != records or states[DUPLICATE] != dropped:
@@ -269,6 +283,8 @@ def _states(summary: Summary) -> dict[str, int]:
 def _say(run: Run, content: Mapping[str, Any], took: str) -> None:
     sums = " + ".join(f"{content['states'][state]:,} {state}" for state in STATES)
     run.say(f"select: {content['records']:,} records = {sums} ({took})")
+    if filling := filling_of(content["counts"]):
+        run.say(f"  kept by curriculum bucket: {', '.join(f'{n:,} {b}' for b, n in filling)}")
     for name, count in sorted(content["counts"].items()):
         kind, _, rule = name.partition(":")
         if kind in SAID:

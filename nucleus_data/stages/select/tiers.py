@@ -25,6 +25,11 @@ class Tiers:
     bounds: tuple[float, ...]
 
     @property
+    def expressions(self) -> dict[str, Expression]:
+        """Configuration key -> what is run."""
+        return {KEY: self.score}
+
+    @property
     def columns(self) -> tuple[Column, ...]:
         """What the score reads."""
         return self.score.columns
@@ -33,6 +38,10 @@ class Tiers:
     def tables(self) -> tuple[str, ...]:
         """The tables that must have a row before there is a score."""
         return tuple(dict.fromkeys(column.table for column in self.columns))
+
+    def asked(self) -> dict[str, str]:
+        """SQL of what is asked of each record: `tier`."""
+        return {"tier": self.sql()}
 
     def sql(self) -> str:
         """SQL: the number of a record's tier, from 1; NULL if it has none."""

@@ -1,11 +1,13 @@
-"""Settings of `shard`: resolutions, aspect buckets, captions, sizes of tars."""
+"""Settings of `shard`: resolutions, aspect buckets, captions, caps, sizes of tars."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator
 
+from nucleus_data.config import ADDED
 from nucleus_data.sets.buckets import SIZES_1024
+from nucleus_data.stages.select.draw import NAMES
 
 
 class ShardSettings(BaseModel):
@@ -38,6 +40,23 @@ class ShardSettings(BaseModel):
         "'source' (the upstream one) or a variant.",
     )
     seed: int = Field(0, description="Seed of the order.")
+    # Added when there were sets without: see `config.ADDED`.
+    caps: StrictInt | dict[str, StrictInt] | None = Field(
+        None,
+        description="Most records of a curriculum bucket, the first by a keyed hash: a number for "
+        "all of them, or {B1: number, ...}; null for no caps.",
+        json_schema_extra=ADDED,
+    )
+
+    @field_validator("caps")
+    @classmethod
+    def _of_buckets(cls, caps: int | dict[str, int] | None) -> int | dict[str, int] | None:
+        given = caps if isinstance(caps, dict) else dict.fromkeys(NAMES, caps or 0)
+        if unknown := [name for name in given if name not in NAMES]:
+            raise ValueError(f"has {unknown[0]!r}; allowed: {', '.join(NAMES)}")
+        if negative := [count for count in given.values() if count < 0]:
+            raise ValueError(f"has {negative[0]}; allowed: 0 or more")
+        return caps
 
     @field_validator("aspects")
     @classmethod
@@ -60,6 +79,12 @@ class ShardSettings(BaseModel):
         if len(set(items)) != len(items):
             raise ValueError("has one entry twice; allowed: each once")
         return items
+
+    def cap_of(self) -> dict[str, int]:
+        """Curriculum bucket -> the most records of it; those without a cap are not there."""
+        if isinstance(self.caps, int):
+            return dict.fromkeys(NAMES, self.caps)
+        return self.caps or {}
 
     def caption_tables(self) -> Sequence[str]:
         """The caption tables that a training set reads."""

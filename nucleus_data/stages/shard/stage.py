@@ -14,9 +14,10 @@ from nucleus_data.runner.run import Run
 from nucleus_data.runner.work import Item
 from nucleus_data.sets.layout import MANIFEST, NOTES, PLANS, ROOT, SetFolder
 from nucleus_data.stage import CorpusStage
+from nucleus_data.stages.select.settings import SelectSettings
 from nucleus_data.stages.select.stage import TABLE as SELECTION
 from nucleus_data.stages.select.stage import Select
-from nucleus_data.stages.shard.plan import left_out, plan_query, plan_tars
+from nucleus_data.stages.shard.plan import left_out, left_out_words, plan_query, plan_tars
 from nucleus_data.stages.shard.settings import ShardSettings
 from nucleus_data.stages.shard.write import TarTask, publish_set
 
@@ -55,8 +56,9 @@ class Shard(CorpusStage[ShardSettings]):
 
         Raises:
             RequestError: There is no selection of the tables and rules as they are now, or a
-                caption is no variant.
+                caption is no variant, or there are caps without curriculum buckets.
         """
+        check_caps(self.settings, self.select.settings)
         pins = self.select.found(run)
         captions = check_captions(self.settings, run.pins.variants("caption."))
         tables = {**run.tables, **pins}
@@ -68,10 +70,12 @@ class Shard(CorpusStage[ShardSettings]):
     def count(self, run: Run) -> None:
         """Says how many records are kept, and how many of them have no caption."""
         rows = run.corpus.connection().sql(
-            f"SELECT count(*), count(*) FILTER (len(captions) = 0) FROM ({self._query(run)})"
+            f"SELECT count(*), count(*) FILTER (len(captions) = 0), count(reason) "
+            f"FROM ({self._query(run)})"
         )
-        total, without = rows.fetchall()[0]
-        run.say(f"shard: {total:,} kept records, {without:,} of them without a caption")
+        total, without, out = rows.fetchall()[0]
+        capped = f", {out - without:,} over the caps of their buckets" if out > without else ""
+        run.say(f"shard: {total:,} kept records, {without:,} of them without a caption{capped}")
 
     def do(self, run: Run) -> None:
         """Plans and writes the set, unless it is there."""
@@ -90,10 +94,7 @@ class Shard(CorpusStage[ShardSettings]):
         if report.failed:
             return
         samples = sum(publish_set(folder, tars).column("samples").to_pylist())
-        run.say(
-            f"  {samples:,} samples in {tars} training shards; "
-            f"{without.num_rows:,} kept records left out (no caption)"
-        )
+        run.say(f"  {samples:,} samples in {tars} training shards; {left_out_words(without)}")
         run.say(f"  {folder.url(MANIFEST)}")
 
     def _query(self, run: Run) -> str:
@@ -104,7 +105,12 @@ class Shard(CorpusStage[ShardSettings]):
                 f"run: {told('inspect', run.corpus.uri)}"
             )
         return plan_query(
-            run.corpus, run.tables, self.settings, limit=choice.limit, sample=choice.sample
+            run.corpus,
+            run.tables,
+            self.settings,
+            placed=self.select.settings.curriculum is not None,
+            limit=choice.limit,
+            sample=choice.sample,
         )
 
 
@@ -112,6 +118,15 @@ def set_of(run: Run) -> SetFolder:
     """The training set that a run has pinned."""
     assert run.pins.training_set is not None, "shard.pin comes first"
     return SetFolder(run.corpus.store, run.pins.training_set)
+
+
+def check_caps(settings: ShardSettings, select: SelectSettings) -> None:
+    """Refuses caps where no record has a curriculum bucket. Raises RequestError."""
+    if settings.caps is not None and select.curriculum is None:
+        raise RequestError(
+            "shard.caps are of curriculum buckets, and there are none: set select.curriculum, or "
+            "shard.caps=null"
+        )
 
 
 def check_captions(settings: ShardSettings, variants: list[str]) -> list[str]:

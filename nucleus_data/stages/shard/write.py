@@ -23,6 +23,7 @@ from nucleus_data.sets.buckets import centre_crop
 from nucleus_data.sets.layout import SetFolder
 
 BATCH = 64
+PLACED = ("tier", "curriculum")  # of a selection with curriculum buckets
 BUCKET = ("path", "resolution", "aspect", "width", "height")
 
 
@@ -107,6 +108,7 @@ def members(
         "target_width": target[0],
         "target_height": target[1],
         "crop": centre_crop(record["width"], record["height"], target),
+        **{name: record[name] for name in PLACED if name in record},
     }
     yield f"{record['id']}.{extension}", image
     yield f"{record['id']}.json", json.dumps(content, sort_keys=True, ensure_ascii=False).encode()

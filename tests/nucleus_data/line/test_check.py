@@ -1,5 +1,6 @@
 """Whole configurations, checked without a corpus and without weights."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -41,6 +42,24 @@ def test_the_full_recipe_names_the_published_models():
         1024,
     )
     assert recipe.caption.revision == training.text.revision
+
+
+def test_the_constants_of_a_curriculum_are_checked_and_counted():
+    fitted = {"records": 1234, "score": "width", "bounds": [1, 2], "quality_weight": 0.6}
+    fitted |= {"size": "bytes", "mean": 0.5, "deviation": 0.2, "sizes": [1, 2], "ranks": [0.2, 0.7]}
+    given = ["tiers={score: width, bounds: [1, 2]}", "curriculum.size=bytes"]
+    with_fit = [*given, f"curriculum.fitted={json.dumps(fitted)}"]
+    said = list(check(load_recipe(NANO, [*with_fit, "shard.caps=9"])))
+    assert "select: 2 quality tiers by width" in said
+    assert "select: curriculum buckets, with constants of 1,234 records" in said
+    for wrong, message in (
+        ([*given], "select.curriculum.fitted is not set"),
+        ([*with_fit, "curriculum.size=width"], "is of select.curriculum.size='bytes'"),
+        (["shard.caps=9"], "shard.caps are of curriculum buckets"),
+    ):
+        with pytest.raises(RequestError) as caught:
+            list(check(load_recipe(NANO, wrong)))
+        assert message in str(caught.value)
 
 
 def test_the_full_recipe_has_the_published_system_prompt():

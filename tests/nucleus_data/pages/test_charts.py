@@ -56,6 +56,20 @@ def test_line_chart_draws_little_or_flat_data(points):
     parse(charts.line_chart([charts.Series("loss", points, "line-a")], "step", "loss"))
 
 
+@given(st.lists(st.lists(st.integers(0, 10**9), max_size=5), max_size=11))
+def test_columns_are_as_high_as_their_sums(stacks):
+    parts = [(f"B{i}", [charts.Segment(EVIL, n, "x") for n in one]) for i, one in enumerate(stacks)]
+    svg = parse(charts.columns(parts, EVIL))
+    heights = [float(e.attrib["height"]) for e in svg if e.tag.endswith("rect")]
+    assert len(heights) == sum(len(one) for one in stacks)
+    most = max((sum(one) for one in stacks), default=0)
+    start = 0
+    for one in stacks:
+        mine = sum(heights[start : start + len(one)])
+        start += len(one)
+        assert mine == pytest.approx(170 * sum(one) / most if most else 0, abs=0.1)
+
+
 def test_thin_keeps_means():
     points = [(float(i), float(i % 2)) for i in range(1000)]
     few = charts.thin(points, 10)

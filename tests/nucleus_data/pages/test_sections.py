@@ -1,5 +1,7 @@
 import pytest
 
+from nucleus_data.pages import queries, sections
+from nucleus_data.stages.select.curriculum import FIELD
 from tests.support.reported import HASH, SELECTION, TONE, Text, make
 
 
@@ -11,6 +13,36 @@ def test_transformers_and_a_real_model_are_told_apart(whole):
     text = Text(whole.page()).text
     assert "long: written with transformers" in text
     assert "mean nothing" not in text
+
+
+def test_the_filling_of_the_curriculum_is_drawn_with_what_caps_left_out(tmp_path):
+    made = make(tmp_path / "corpus", [f"{n}.jpg" for n in range(6)])
+    places = [("B1", "A1"), ("B1", "A2"), ("B8", "A2"), ("B10", "A2"), (None, None), ("B2", "A1")]
+    rows = [
+        {**made.key(n), "state": "kept", "curriculum": bucket, "tier": tier}
+        for n, (bucket, tier) in enumerate(places)
+    ]
+    rows[5] |= {"state": "rejected", "reasons": ["small"], "conditions": ["width < 9"]}
+    made.write("selection", SELECTION.append(FIELD), rows)
+    tables = queries.Tables(made.corpus, made.tables)
+    training = {"left_out": [("no_caption", 1, []), ("over_cap:B1", 1, ["x"])]}
+    found = sections.curriculum_section(tables, training)
+    assert found["buckets"] == [
+        ("B1", 2, 1),
+        *((f"B{k}", 0, 0) for k in range(2, 8)),
+        ("B8", 1, 0),
+        ("B10", 1, 0),
+        ("none", 1, 0),
+    ]
+    assert list(found["colours"]) == ["A1", "A2", "none"]
+    assert "<title>B1 A2: 1</title>" in found["chart"]
+    text = Text(made.page()).text
+    assert "Curriculum buckets" in text
+    assert "those of B10 are shown with B9, and once more at the end" in text
+
+
+def test_a_page_without_buckets_says_nothing_of_them(whole):
+    assert "Curriculum" not in Text(whole.page()).text
 
 
 @pytest.mark.parametrize("step", ["empty", "records", "inspected", "selected"])

@@ -211,7 +211,8 @@ def test_tiers_of_what_is_kept(corpus):
     assert ["A1", "0", "2", "0", "1"] in [line.split() for line in compare.lines(content)]
     assert "Quality tiers" in Text(Path(content["page"]).read_text()).text
     assert "tiers" in {change["key"] for change in content["changes"]}
-    assert what_if(corpus, "rules.wide=aspect > 2")["tiers"] == []
+    plain = what_if(corpus, "rules.wide=aspect > 2")
+    assert plain["tiers"] == plain["buckets"] == []
 
 
 @pytest.mark.slow

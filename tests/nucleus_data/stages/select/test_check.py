@@ -18,7 +18,7 @@ def test_the_shipped_rules_fit_their_columns(config):
 
 def test_rules_on_upstream_columns_are_only_parsed_where_there_is_no_corpus(tmp_path):
     recipe = load(tmp_path, "", "select.rules.long=length(source.caption) > 'x'")
-    rules, prefer, tiers = check_decisions(recipe.select, recipe.pins())
+    rules, prefer, tiers, _ = check_decisions(recipe.select, recipe.pins())
     assert [rule.name for rule in rules] == ["long"]
     assert prefer
     assert tiers is None
@@ -34,7 +34,7 @@ def test_the_groups_that_deciding_reads_must_be_measured(tmp_path):
     with pytest.raises(RequestError, match="select needs the signal group 'hash'"):
         check_decisions(recipe.select, recipe.pins(), {})
     recipe = load(tmp_path, "", *fewer, "select.drop_duplicates=false")
-    assert check_decisions(recipe.select, recipe.pins(), {}) == ([], [], None)
+    assert check_decisions(recipe.select, recipe.pins(), {}) == ([], [], None, None)
 
 
 def test_the_default_order_says_which_groups_it_needs(tmp_path):
@@ -46,7 +46,7 @@ def test_the_default_order_says_which_groups_it_needs(tmp_path):
 
 def test_the_default_order_reads_what_it_says(tmp_path):
     recipe = load(tmp_path, "")
-    _, prefer, _ = check_decisions(recipe.select, recipe.pins(), {})
+    _, prefer, _, _ = check_decisions(recipe.select, recipe.pins(), {})
     assert {c.table for order in prefer for c in order.columns} == {f"inspect.{g}" for g in GROUPS}
 
 

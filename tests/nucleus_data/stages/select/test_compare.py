@@ -1,6 +1,9 @@
+import pyarrow as pa
+
 from nucleus_data.corpus.tables import Table
 from nucleus_data.stages.select.compare import Comparison, compare_shard, content_of
 from nucleus_data.stages.select.compare import compare as compare_tables
+from nucleus_data.stages.select.curriculum import FIELD
 from nucleus_data.world.corpora import small_corpus
 from tests.support.selecting import decided, reasons, rules
 
@@ -15,6 +18,21 @@ def test_a_comparison_comes_back_as_it_was():
     assert back == found
     back.add(found, 3)
     assert back.records == 6
+
+
+def test_buckets_are_counted_by_number_where_a_selection_has_some():
+    before = decided(0, *("kept", "kept", "kept", ("rejected", ["a"])))
+    names = pa.array(["B10", "B2", None, "B2"])
+    after = decided(0, "kept", ("rejected", ["a"]), "kept", "kept").append_column(FIELD, names)
+    zeros = {"kept_before": 0, "kept_after": 0, "leaving": 0, "entering": 0}
+    assert content_of(compare_shard(0, before, after, None))["buckets"] == [
+        {**zeros, "bucket": "B2", "kept_after": 1, "entering": 1},
+        {**zeros, "bucket": "B10", "kept_after": 1},
+        {**zeros, "bucket": "", "kept_before": 3, "kept_after": 1, "leaving": 1},
+    ]
+    found = compare_shard(0, after, after, None)
+    assert Comparison.decode(found.encode()) == found
+    assert content_of(compare_shard(0, before, before, None))["buckets"] == []
 
 
 def test_a_record_counts_in_each_of_its_reasons_and_once_in_its_state():

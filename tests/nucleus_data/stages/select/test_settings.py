@@ -1,7 +1,32 @@
 import pytest
 from pydantic import ValidationError
 
+from nucleus_data.config import deciding
 from nucleus_data.stages.select.settings import SelectSettings
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temperature": 0},
+        {"temperature": float("inf")},
+        {"variance": -1},
+        {"reach": 0},
+        {"quality_weight": 1.1},
+        {"again": -0.1},
+        {"size": ""},
+        {"fitted": 3},
+        {"alignment": "x"},
+    ],
+)
+def test_wrong_settings_of_the_curriculum_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        SelectSettings(curriculum=wrong)
+
+
+def test_without_a_curriculum_a_hash_knows_nothing_of_it():
+    assert "curriculum" not in deciding(SelectSettings())
+    assert deciding(SelectSettings(curriculum={}))["curriculum"]["temperature"] == 0.7
 
 
 def test_settings_of_rules_are_checked():

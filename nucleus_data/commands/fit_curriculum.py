@@ -1,0 +1,33 @@
+"""`nucleus fit-curriculum`: the constants that curriculum buckets are drawn with."""
+
+from pathlib import Path
+
+import click
+
+from nucleus_data.commands.support import common_options, finish, opened, say, say_json
+
+
+@click.command("fit-curriculum")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+@common_options
+def fit_curriculum(
+    file: Path, as_json: bool, config: Path | None, overrides: tuple[str, ...]
+) -> None:
+    """Fit what select.curriculum is drawn with on the kept records, and write it to FILE (JSON).
+
+    Ranks of sizes, and the mean and deviation of tier and size together. Fitted once: with the same
+    FILE, no record's bucket changes when others come or go.
+    """
+    from nucleus_data.commands.support import complain
+    from nucleus_data.views import curriculum as view
+
+    tell = complain if as_json else say
+    with opened("fit-curriculum", config, overrides, tell=tell) as found:
+        content = view.fit_curriculum(found.run, found.recipe, file)
+        if as_json and content:
+            say_json(content)
+        elif content:
+            for line in view.lines(content):
+                say(line)
+        finish(found.run)

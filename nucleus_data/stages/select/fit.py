@@ -1,0 +1,189 @@
+"""What curriculum buckets are drawn with: ranks of sizes, mean and deviation, fitted once, as data.
+
+`nucleus fit-curriculum` counts the kept records by tier and size, some image shards a task, adds up
+and writes a JSON file. It enters the config hash of a selection by its content. With it a record's
+bucket is a function of that record alone: others may come and go.
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from nucleus_data.errors import RequestError
+from nucleus_data.stages.select.draw import Numbers, places, size_ranks, stepped
+
+KEY = "select.curriculum.fitted"
+FIT = "nucleus fit-curriculum curriculum.json corpus=CORPUS"
+FITTED = "select.curriculum.fitted=curriculum.json"
+
+# (tier, size as `stepped` has it) -> records.
+Sketch = Counter[tuple[int, float]]
+
+
+class CurriculumFit(BaseModel):
+    """Constants of one corpus.
+
+    Attributes:
+        version: Of this form.
+        records: How many records they were fitted on.
+        score, bounds: The tiers of those records.
+        size: SQL of their size.
+        quality_weight: Share of the tier in a record's place.
+        mean, deviation: Of the places.
+        sizes, ranks: Knots from a size to its rank, both rising.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    version: Literal[1] = 1
+    records: int = Field(ge=1)
+    score: str
+    bounds: tuple[float, ...]
+    size: str
+    quality_weight: float
+    mean: float
+    deviation: float = Field(gt=0)
+    sizes: tuple[float, ...] = Field(min_length=1)
+    ranks: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if len(self.sizes) != len(self.ranks):
+            raise ValueError(f"has {len(self.sizes)} sizes and {len(self.ranks)} ranks")
+        for name in ("sizes", "ranks"):
+            if (np.diff(getattr(self, name)) <= 0).any():
+                raise ValueError(f"{name} must rise")
+        if not 0 <= self.ranks[0] <= self.ranks[-1] <= 1:
+            raise ValueError("ranks must be 0 to 1")
+        return self
+
+    def standardised(self, tiers: NDArray[Any], sizes: Numbers) -> Numbers:
+        """Where records stand, z, with mean 0 and deviation 1 over the fitted ones.
+
+        Args:
+            tiers: Numbers of tiers, from 1, (N,).
+            sizes: (N,).
+        """
+        ranks = size_ranks(sizes, self.sizes, self.ranks)
+        z = places(tiers, ranks, len(self.bounds), self.quality_weight)
+        return np.asarray((z - self.mean) / self.deviation)
+
+
+def sketched(tiers: NDArray[Any], sizes: Numbers) -> Sketch:
+    """Counts records by tier and size; counts of parts of a corpus can be added."""
+    pairs = np.stack([tiers.astype(np.float64), stepped(sizes)], axis=1)
+    found, counts = np.unique(pairs, axis=0, return_counts=True)
+    return Counter(
+        {(int(t), s): n for (t, s), n in zip(found.tolist(), counts.tolist(), strict=True)}
+    )
+
+
+def encoded(sketch: Sketch) -> bytes:
+    """Counts as JSON, for `decoded`."""
+    return json.dumps([[*key, count] for key, count in sorted(sketch.items())]).encode()
+
+
+def decoded(text: bytes) -> Sketch:
+    """The counts that `encoded` wrote."""
+    return Counter({(tier, size): count for tier, size, count in json.loads(text)})
+
+
+def fitted(
+    sketch: Sketch, score: str, bounds: tuple[float, ...], size: str, quality_weight: float
+) -> CurriculumFit:
+    """The constants of counted records; the same in whichever order they were counted.
+
+    Raises:
+        RequestError: There are none, or they are all alike.
+    """
+    keys = sorted(sketch)
+    if not keys:
+        raise RequestError(
+            "no kept record has a quality tier and a size, so there is nothing to fit; "
+            "see select.tiers.score, select.tiers.bounds and select.curriculum.size"
+        )
+    tiers, every = (np.array(column, np.float64) for column in zip(*keys, strict=True))
+    counts = np.array([sketch[key] for key in keys], np.int64)
+    sizes, where = np.unique(every, return_inverse=True)
+    equal = np.zeros(len(sizes), np.int64)
+    np.add.at(equal, where, counts)
+    total = int(counts.sum())
+    ranks = (np.cumsum(equal) - equal / 2) / total
+    z = places(
+        tiers, size_ranks(every, sizes.tolist(), ranks.tolist()), len(bounds), quality_weight
+    )
+    if z.min() == z.max():
+        raise RequestError(
+            f"all {total:,} kept records are of one tier and size, so none is before another; "
+            "see select.tiers and select.curriculum.size"
+        )
+    # `fsum` rounds once: the sum is the same on every machine.
+    mean = math.fsum((counts * z).tolist()) / total
+    deviation = math.sqrt(math.fsum((counts * (z - mean) ** 2).tolist()) / total)
+    return CurriculumFit(
+        records=total,
+        score=score,
+        bounds=bounds,
+        size=size,
+        quality_weight=quality_weight,
+        mean=mean,
+        deviation=deviation,
+        sizes=tuple(sizes.tolist()),
+        ranks=tuple(ranks.tolist()),
+    )
+
+
+def load_fit(given: str | Mapping[str, Any] | None) -> CurriculumFit:
+    """The constants that a configuration names, or holds.
+
+    Raises:
+        RequestError: There are none, or they can't be read.
+    """
+    if given is None:
+        raise RequestError(
+            f"{KEY} is not set: buckets need constants that are fitted once. Select with "
+            f"select.curriculum=null, run: {FIT}, then set {FITTED}"
+        )
+    where = f"{KEY}: {given!r}" if isinstance(given, str) else KEY
+    try:
+        content = json.loads(Path(given).read_bytes()) if isinstance(given, str) else given
+    except FileNotFoundError:
+        raise RequestError(f"{where} is not there; to make it, run: {FIT}") from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise RequestError(f"{where} can't be read: {reason}") from None
+    except ValueError as error:
+        raise RequestError(f"{where} is not valid JSON: {error}; run: {FIT}") from None
+    try:
+        return CurriculumFit.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "it"
+        message = first["msg"].removeprefix("Value error, ")
+        raise RequestError(
+            f"{where} is not what fit-curriculum writes: {place}: {message}; run: {FIT}"
+        ) from None
+
+
+def save_fit(fit: CurriculumFit, file: Path) -> None:
+    """Writes the constants as JSON.
+
+    Raises:
+        RequestError: Nothing can be written there.
+    """
+    text = json.dumps(fit.model_dump(mode="json"), indent=1) + "\n"
+    part = file.with_name(f".{file.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(file)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        reason = (error.strerror or str(error)).lower()
+        raise RequestError(f"{str(file)!r} can't be written: {reason}") from None

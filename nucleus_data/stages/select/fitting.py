@@ -1,0 +1,79 @@
+"""Fitting the constants of curriculum buckets: counts of kept records, some image shards a task.
+
+A task leaves its counts as one small file under the run, as those of a what-if do.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.states import KEPT
+from nucleus_data.errors import CorpusError
+from nucleus_data.runner.work import Summary
+from nucleus_data.stages.select.fit import Sketch, decoded, encoded, sketched
+from nucleus_data.stages.select.plan import SelectionPlan, decision_table, group_of, naming
+
+
+@dataclass(frozen=True)
+class FitTask:
+    """Counts the kept records of a group of shards by tier and size (a task of the runner).
+
+    Attributes:
+        plan: Asks for tier and size, and for no rule; its root is a folder of the run.
+        selection: Config hash of the selection.
+    """
+
+    plan: SelectionPlan
+    selection: str
+
+    def run(self, number: int) -> Summary:
+        """Writes the group's counts; `number` is any shard of the group."""
+        group = group_of(number)
+        with naming(self.plan, group):
+            corpus = self.plan.corpus()
+            found, summary = Sketch(), Summary()
+            for shard in self.plan.group(group):
+                records = self.plan.records(corpus, shard)
+                if not records.num_rows:
+                    continue
+                answers = self.plan.judge([self.plan.read(corpus, shard, records)])
+                kept = self._kept(corpus, shard, answers)
+                tier, size = (kept.column(name) for name in ("tier", "size"))
+                both = pc.and_(pc.is_valid(tier), pc.is_valid(size))
+                placed = kept.filter(both)
+                found += sketched(
+                    placed.column("tier").to_numpy(), placed.column("size").to_numpy()
+                )
+                summary.rows += kept.num_rows
+                summary.done += placed.num_rows
+            corpus.store.put(_part_name(self.plan, group), encoded(found))
+            return summary
+
+    def _kept(self, corpus: Corpus, shard: int, answers: pa.Table) -> pa.Table:
+        """The answers about kept records."""
+        table = decision_table(corpus.store, self.selection)
+        decided = table.read(shard, ["row", "state"])
+        if decided is None or not np.array_equal(
+            decided.column("row").to_numpy(), answers.column("row").to_numpy()
+        ):
+            raise CorpusError("the selection is about other records than there are")
+        return answers.filter(pc.equal(decided.column("state"), KEPT))
+
+
+def gathered(corpus: Corpus, plan: SelectionPlan, groups: Iterable[int]) -> Sketch:
+    """The counts of all tasks together; takes their files away."""
+    whole = Sketch()
+    for group in groups:
+        name = _part_name(plan, group)
+        whole += decoded(corpus.store.read(name))
+        corpus.store.remove(name)
+    return whole
+
+
+def _part_name(plan: SelectionPlan, group: int) -> str:
+    """Path of a group's counts."""
+    return f"{plan.root}/{group:06d}.json"

@@ -1,0 +1,126 @@
+"""Caps of curriculum buckets: who goes in, who is left out, and what the samples say of it."""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+
+import pyarrow.parquet as pq
+import pytest
+from pydantic import ValidationError
+
+from nucleus_data.errors import RequestError
+from nucleus_data.pages import content
+from nucleus_data.stages.shard.settings import ShardSettings
+from tests.support import curated
+from tests.support.curricula import fit
+from tests.support.sharded import OVERRIDES, manifest, samples, shard
+
+# One resolution and large tars: the bytes are tested elsewhere.
+LARGE = ("shard.resolutions=[64]", "shard.samples_per_tar=100")
+TIERS = ("select.tiers.score=bytes_per_pixel", "select.tiers.bounds=[0, 0.3, 1]")
+
+
+@pytest.fixture(scope="module")
+def placed(made, tmp_path_factory):
+    """The corpus of 40 pictures, selected with buckets; the overrides; id -> bucket, captioned."""
+    file = tmp_path_factory.mktemp("fit") / "fit.json"
+    _, overrides = fit(made, file, scored=(*OVERRIDES, *TIERS, *LARGE))
+    run = curated.run(made.uri, "select", *overrides)
+    run.do("select")
+    rows = curated.table(made, "selection", run.tables["selection"])
+    buckets = {r["id"]: r["curriculum"] for r in rows if r["state"] == "kept"}
+    captioned = {i: b for i, b in buckets.items() if made.numbers[i] % 10}
+    return made, overrides, captioned
+
+
+def ids_of(folder):
+    return {i for e in manifest(folder) if e["resolution"] == 64 for i in samples(folder, e)}
+
+
+def first(captioned, most):
+    """The ids that a cap lets in, by the definition."""
+    of = defaultdict(list)
+    for ident, bucket in captioned.items():
+        of[bucket].append((hashlib.md5(f"shard:0:{ident}".encode()).hexdigest(), ident))
+    return {i for found in of.values() for _, i in sorted(found)[:most]}
+
+
+def test_an_over_full_bucket_keeps_the_first_by_keyed_order(placed):
+    corpus, overrides, captioned = placed
+    said = []
+    _, folder = shard(corpus, *overrides, "shard.caps=3", said=said)
+    counts = Counter(captioned.values())
+    assert max(counts.values()) > 3
+    assert ids_of(folder) == first(captioned, 3)
+    left = pq.read_table(f"{folder}/left_out.parquet").to_pylist()
+    reasons = {row["id"]: row["reason"] for row in left}
+    lost = {i: b for i, b in captioned.items() if i not in ids_of(folder)}
+    assert reasons == {
+        **{i: "no_caption" for i, n in corpus.numbers.items() if not n % 10},
+        **{i: f"over_cap:{bucket}" for i, bucket in lost.items()},
+    }
+    over = {bucket: count - 3 for bucket, count in counts.items() if count > 3}
+    told = ", ".join(f"{count} over the cap of {b}" for b, count in sorted(over.items()))
+    out = len(lost) + 4
+    assert any(f"{out} kept records left out (4 no caption, {told})" in line for line in said)
+    listed = content.left_out(corpus, folder[folder.index("sets/") :])
+    assert {r: n for r, n, _ in listed} == {
+        "no_caption": 4,
+        **{f"over_cap:{b}": n for b, n in over.items()},
+    }
+
+
+def test_caps_of_some_buckets_leave_the_others_alone(placed):
+    corpus, overrides, captioned = placed
+    (name, count), *_ = Counter(captioned.values()).most_common()
+    _, folder = shard(corpus, *overrides, f"shard.caps={{{name}: {count - 1}, B9: 0}}")
+    lost = set(captioned) - ids_of(folder)
+    assert [captioned[i] for i in lost] == [name]
+    _, none = shard(corpus, *overrides, f"shard.caps={{{name}: 0}}")
+    assert ids_of(none) == {i for i, bucket in captioned.items() if bucket != name}
+
+
+def test_a_sample_says_its_tier_and_bucket_where_there_are_some(placed):
+    corpus, overrides, captioned = placed
+    _, folder = shard(corpus, *overrides)
+    assert ids_of(folder) == set(captioned)
+    for entry in manifest(folder):
+        for ident, sample in samples(folder, entry).items():
+            about = json.loads(sample["json"])
+            assert about["curriculum"] == captioned[ident]
+            assert about["tier"] in ("A1", "A2", "A3")
+    _, plain = shard(corpus)
+    (entry, *_) = manifest(plain)
+    (sample, *_) = samples(plain, entry).values()
+    assert not {"tier", "curriculum"} & set(json.loads(sample["json"]))
+
+
+def test_a_dry_run_counts_what_is_over(placed):
+    corpus, overrides, captioned = placed
+    said = []
+    run = curated.run(corpus.uri, "shard", *overrides, "shard.caps=3", said=said, dry_run=True)
+    run.do("shard")
+    over = len(captioned) - len(first(captioned, 3))
+    (line,) = said
+    assert line.startswith("shard: 40 kept records, 4 of them without a caption")
+    assert line.endswith(f", {over} over the caps of their buckets")
+
+
+def test_caps_need_buckets(made):
+    run = curated.run(made.uri, "shard", *OVERRIDES, "shard.caps=3", dry_run=True)
+    with pytest.raises(RequestError, match=r"shard\.caps are of curriculum buckets"):
+        run.pin("shard")
+
+
+@pytest.mark.parametrize(
+    ("caps", "said"),
+    [
+        ({"B11": 3}, "has 'B11'; allowed: B1, B2"),
+        ({"B1": -1}, "has -1"),
+        (-2, "has -2"),
+        (True, "valid integer"),
+    ],
+)
+def test_wrong_caps_are_refused(caps, said):
+    with pytest.raises(ValidationError, match=said):
+        ShardSettings(caps=caps)
