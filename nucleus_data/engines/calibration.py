@@ -124,12 +124,9 @@ def fit_calibration(
     starts = found.blocks[:-1]
     mass = np.add.reduceat(weights, starts)
     centres = np.add.reduceat(scores * weights, starts) / mass
-    knots = _rising(
-        [min(-1.0, scores[0] - 1), *centres, max(1.0, scores[-1] + 1)]
-        if scores[0] < -1 or scores[-1] > 1
-        else [-1.0, *centres, 1.0],
-        [0.0, *found.x[starts], 1.0],
-    )
+    # To the ends of a cosine, so that the first and the last block rise too.
+    low, high = min(-1.0, scores[0]), max(1.0, scores[-1])
+    knots = _rising([low, *centres, high], [0.0, *found.x[starts], 1.0])
     return Calibration(model, revision, *knots, fitted=dict(fitted or {}))
 
 
