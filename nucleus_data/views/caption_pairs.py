@@ -110,7 +110,7 @@ def labelled_pairs(
             left_out[reasons[2]] += 1
         else:
             used.append((ident, score, truth))
-    line = check_used(labels, len(rows), len(used), left_out)
+    line = check_used(labels.name, len(rows), len(used), left_out)
     groups = clusters(run.corpus, copies, {ident for ident, _, _ in used})
     about = {
         "pairs": labels.name,

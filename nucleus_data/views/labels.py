@@ -83,7 +83,7 @@ def find_records(corpus: Corpus, rows: Sequence[Mapping[str, Any]]) -> list[str 
     return [ids.get(str(row[by])) for row in rows]
 
 
-def check_used(file: Path, rows: int, used: int, left_out: Mapping[str, int]) -> str:
+def check_used(name: str, rows: int, used: int, left_out: Mapping[str, int]) -> str:
     """A line that tells what became of all rows of a table.
 
     Raises:
@@ -91,7 +91,7 @@ def check_used(file: Path, rows: int, used: int, left_out: Mapping[str, int]) ->
     """
     assert rows == used + sum(left_out.values()), "each row has one state"
     reasons = ", ".join(f"{count:,} {why}" for why, count in left_out.items() if count)
-    line = f"{file}: {rows:,} rows, {used:,} used" + (f"; left out: {reasons}" if reasons else "")
+    line = f"{name}: {rows:,} rows, {used:,} used" + (f"; left out: {reasons}" if reasons else "")
     if not used:
         raise RequestError(line)
     return line
