@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleus_data.engines.clip import Vectors
 from nucleus_data.engines.heads import Head, Kind, Layer
 
 Numbers = NDArray[np.float64]
@@ -48,7 +47,7 @@ class Trained:
 
 
 def train_head(
-    vectors: Vectors,
+    vectors: NDArray[np.floating],
     ratings: Numbers,
     clusters: Sequence[str],
     folds: Numbers,
@@ -103,12 +102,16 @@ def train_head(
 
 def rank_correlation(one: Numbers, other: Numbers) -> float:
     """Spearman's rank correlation; 0 where one of them has one value alone."""
-    from scipy.stats import rankdata
-
-    ranks = [rankdata(values) for values in (one, other)]
+    ranks = [_ranks(values) for values in (one, other)]
     ranks = [rank - rank.mean() for rank in ranks]
     spread = float(np.sqrt(np.prod([rank @ rank for rank in ranks])))
     return float(ranks[0] @ ranks[1] / spread) if spread else 0.0
+
+
+def _ranks(values: Numbers) -> Numbers:
+    """The place of each value in ascending order; of equal ones, the mean of their places."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[place])
 
 
 def _fitted(

@@ -111,6 +111,7 @@ def labelled_pairs(
         else:
             used.append((ident, score, truth))
     line = check_used(labels.name, len(rows), len(used), left_out)
+    used.sort()  # so that the rows' order changes nothing
     groups = clusters(run.corpus, copies, {ident for ident, _, _ in used})
     about = {
         "pairs": labels.name,

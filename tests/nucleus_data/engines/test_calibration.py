@@ -131,3 +131,10 @@ def test_no_file_and_no_json_are_said(tmp_path):
     (tmp_path / "c.json").write_text("[1]")
     with pytest.raises(RequestError, match="list, not an object"):
         load_calibration(tmp_path / "c.json")
+
+
+def test_where_a_model_tells_pairs_apart_little_is_between_no_and_yes():
+    matched, mismatched = RNG.uniform(0.5, 0.9, 2000), RNG.uniform(-0.3, 0.45, 2000)
+    found = fitted(matched, mismatched)
+    assert found.apply(mismatched).max() < 0.05
+    assert found.apply(matched).min() > 0.95
