@@ -148,6 +148,8 @@ def _counted(about: Mapping[str, Any]) -> Iterator[str]:
         f"{fit['mismatched']:,} mismatched pairs, checked on {held['matched']:,} and "
         f"{held['mismatched']:,} of other records"
     )
+    if about.get("without_vector"):
+        yield f"  {about['without_vector']:,} more lack the vector of a picture, or of a caption"
     left_out = {why: count for why, count in about.get("left_out", {}).items() if count}
     if left_out:
         told = ", ".join(f"{count:,} {why.replace('_', ' ')}" for why, count in left_out.items())

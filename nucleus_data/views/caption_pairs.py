@@ -55,8 +55,8 @@ def shuffled_pairs(
     asked = captioned_ids(run.corpus, model, most, seed)
     places, images = unit_vectors(run.corpus, model.tables["image"], asked)
     ids = [asked[place] for place in places]
-    same, texts = unit_vectors(run.corpus, model.tables["text"], ids)
-    assert len(same) == len(ids), "they were chosen by their caption's vector"
+    places, texts = unit_vectors(run.corpus, model.tables["text"], ids)
+    ids, images = [ids[place] for place in places], images[places]
     groups = clusters(run.corpus, copies, ids)
     halves = _halves([groups[ident] for ident in ids], seed)
     raw: list[np.ndarray] = []
@@ -82,7 +82,12 @@ def shuffled_pairs(
         matched += [np.ones(len(own), bool), np.zeros(int(fit.sum()), bool)]
         held_out.append(np.full(len(own) + int(fit.sum()), half))
     joined = np.concatenate(matched)
-    about = {"pairs": "shuffled", "records": len(ids), "left_out": left_out}
+    about = {
+        "pairs": "shuffled",
+        "records": len(ids),
+        "without_vector": len(asked) - len(ids),
+        "left_out": left_out,
+    }
     return LabelledPairs(np.concatenate(raw), joined, np.concatenate(held_out), joined, about)
 
 

@@ -31,24 +31,26 @@ def read_labels(file: Path, needed: str, optional: Sequence[str] = ()) -> list[d
     if file.suffix not in (".csv", ".parquet"):
         raise RequestError(f"{file} must end in .csv or .parquet")
     try:
-        if file.suffix == ".csv":
-            texts = csv.ConvertOptions(
-                column_types=dict.fromkeys(TEXTS, pa.string()), strings_can_be_null=True
+        table = _read(file)
+        names = [name for name in NAMES if name in table.column_names]
+        if needed not in table.column_names or not names:
+            raise RequestError(
+                f"{file} has the columns {', '.join(table.column_names) or 'none'}; needed: id (or "
+                f"key) and {needed}" + (f"; read too: {', '.join(optional)}" if optional else "")
             )
-            table = csv.read_csv(file, convert_options=texts)
-        else:
-            table = pq.read_table(file)
-    except (OSError, pa.ArrowException) as error:
+        columns = [names[0], needed, *(c for c in optional if c in table.column_names)]
+        rows: list[dict[str, Any]] = table.select(columns).to_pylist()
+    except (OSError, KeyError, pa.ArrowException) as error:
         raise RequestError(f"{file} can't be read: {str(error).splitlines()[0]}") from error
-    names = [name for name in NAMES if name in table.column_names]
-    if needed not in table.column_names or not names:
-        raise RequestError(
-            f"{file} has the columns {', '.join(table.column_names) or 'none'}; needed: id (or "
-            f"key) and {needed}" + (f"; read too: {', '.join(optional)}" if optional else "")
-        )
-    columns = [names[0], needed, *(c for c in optional if c in table.column_names)]
-    rows: list[dict[str, Any]] = table.select(columns).to_pylist()
     return rows
+
+
+def _read(file: Path) -> pa.Table:
+    if file.suffix == ".parquet":
+        return pq.read_table(file)
+    texts = dict.fromkeys(TEXTS, pa.string())
+    options = csv.ConvertOptions(column_types=texts, strings_can_be_null=True)
+    return csv.read_csv(file, convert_options=options)
 
 
 def truth_of(value: Any) -> bool | None:

@@ -125,6 +125,7 @@ def unit_vectors(
     width = len(flat) // max(len(places), 1)
     vectors = flat.to_numpy(zero_copy_only=False).astype(np.float64).reshape(len(places), width)
     order = np.argsort(places, kind="stable")
-    vectors = vectors[order]
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return places[order], vectors
+    places, vectors = places[order], vectors[order]
+    lengths = np.linalg.norm(vectors, axis=1)
+    whole = (lengths > 0) & np.isfinite(lengths)  # one of zeros has no direction
+    return places[whole], vectors[whole] / lengths[whole, None]

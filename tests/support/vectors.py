@@ -7,12 +7,10 @@ import pyarrow as pa
 
 from nucleus_data.corpus.tables import table_schema
 from nucleus_data.hashing import record_id
-from nucleus_data.stages.embed.stage import IMAGE, SCHEMAS, TEXT
 from nucleus_data.world.corpora import RECORDS, small_corpus, write_part
 from tests.support import curated
-from tests.support.embedded import model_folder
 
-WIDTH = 16
+STORED, USED = 192, 16  # numbers in a vector of the packaged CLIP, and those that are not 0 here
 
 
 def unit(rows):
@@ -22,36 +20,37 @@ def unit(rows):
 def subjects(count, seed=0, noise=1.6):
     """(N, D) vectors of pictures and of their captions, which tell the same with some noise."""
     rng = np.random.default_rng(seed)
-    meant = unit(rng.standard_normal((count, WIDTH)))
-    spread = noise / np.sqrt(WIDTH)
-    seen, said = (meant + spread * rng.standard_normal((count, WIDTH)) for _ in range(2))
-    return unit(seen), unit(said)
+    meant = unit(rng.standard_normal((count, USED)))
+    spread = noise / np.sqrt(USED)
+    seen, said = (meant + spread * rng.standard_normal((count, USED)) for _ in range(2))
+    return [np.pad(unit(rows), ((0, 0), (0, STORED - USED))) for rows in (seen, said)]
 
 
 def vector_corpus(folder, images, texts, shards=2):
-    """A corpus with these vectors, a text's row None where there is no caption; and no image.
+    """A corpus with vectors of the packaged CLIP, None where there is none; and no picture.
 
-    Returns the corpus, its overrides, and the ids in the order of the vectors.
+    Returns the corpus, and the ids in the order of the vectors.
     """
     folder.mkdir(exist_ok=True)
-    model_folder(folder / "clip")
-    overrides = (f"embed.model={folder / 'clip'}", "embed.heads=null")
     corpus = small_corpus(folder / "c", shards=0)
-    tables = curated.run(corpus.uri, "status", *overrides, dry_run=True).tables
+    run = curated.run(corpus.uri, "status", dry_run=True)
+    specs = {spec.name: spec for spec in run.stages["embed"].tables()}
     ids = []
     for shard, places in enumerate(np.array_split(np.arange(len(images)), shards)):
         records = [_record(shard, row, place) for row, place in enumerate(places)]
         write_part(corpus.records, shard, pa.Table.from_pylist(records, RECORDS))
         rows = corpus.records.read(shard, ["shard", "row", "id"])
         ids += rows.column("id").to_pylist()
-        for table, vectors in ((IMAGE, images), (TEXT, texts)):
+        for kind, vectors in (("image", images), ("text", texts)):
+            table = f"embed.{kind}"
             made = [None if vectors[p] is None else np.float16(vectors[p]) for p in places]
-            column = pa.array(made, SCHEMAS[table].field(0).type)
-            whole = rows.append_column(SCHEMAS[table].names[0], column)
-            whole = whole.append_column("error", pa.nulls(len(rows), pa.string()))
-            target = corpus.at(table, tables[table])
-            write_part(target, shard, whole.cast(table_schema(SCHEMAS[table])))
-    return SimpleNamespace(corpus=corpus, overrides=overrides, ids=ids)
+            schema = table_schema(specs[table].schema)
+            column = {f"{kind}_embedding": pa.array(made, schema.field(f"{kind}_embedding").type)}
+            columns = {name: rows.column(name) for name in rows.column_names} | column
+            whole = [columns.get(f.name, pa.nulls(len(rows), f.type)) for f in schema]
+            target = corpus.at(table, run.tables[table])
+            write_part(target, shard, pa.table(whole, schema))
+    return SimpleNamespace(corpus=corpus, ids=ids)
 
 
 def _record(shard, row, place):

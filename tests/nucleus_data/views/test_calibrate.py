@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from nucleus_data.engines.calibration import load_calibration
 from nucleus_data.errors import RequestError
 from nucleus_data.views.calibrate import calibrate
+from nucleus_data.world.corpora import small_corpus
 from tests.support import curated
 from tests.support.reported import Text
 from tests.support.vectors import subjects, vector_corpus
@@ -31,7 +33,7 @@ def made(tmp_path_factory):
 
 
 def calibrated(made, out, **options):
-    run = curated.run(made.corpus.uri, "calibrate", *made.overrides)
+    run = curated.run(made.corpus.uri, "calibrate")
     given = {"name": "main", "labels": None, "prior": 0.5, "most": 20_000, "seed": 0} | options
     lines = list(calibrate(run.run, run.stages["embed"], run.stages["dedup"], out=out, **given))
     return lines, load_calibration(out)
@@ -162,19 +164,16 @@ def test_what_is_missing_is_said(made, tmp_path):
         calibrated(made, out, labels=tmp_path / "labels.txt")
     with pytest.raises(RequestError, match="0 used; left out: 1 are of no record"):
         calibrated(made, out, labels=labels(tmp_path, [("nobody", 1)]))
-    other = curated.run(made.corpus.uri, "calibrate", "embed.model=nano")
+    bare = SimpleNamespace(corpus=small_corpus(tmp_path / "bare"))
     with pytest.raises(RequestError, match=r"has no vectors.*run: nucleus embed"):
-        next(
-            calibrate(
-                other.run,
-                other.stages["embed"],
-                other.stages["dedup"],
-                name="main",
-                labels=None,
-                prior=0.5,
-                most=9,
-                seed=0,
-                out=out,
-            )
-        )
+        calibrated(bare, out)
     assert not out.exists()
+
+
+def test_records_without_a_picture_s_vector_are_told(tmp_path):
+    images, texts = (list(rows) for rows in subjects(203))
+    images[:2], texts[2] = [None, None], np.zeros(len(texts[2]))
+    made = vector_corpus(tmp_path / "c", images, texts)
+    lines, calibration = calibrated(made, tmp_path / "c.json")
+    assert calibration.fitted["records"] == 200
+    assert "  3 more lack the vector of a picture, or of a caption" in lines

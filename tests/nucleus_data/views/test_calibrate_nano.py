@@ -31,7 +31,7 @@ def test_wrong_captions_of_the_world_are_told_at_the_published_thresholds(tmp_pa
     rows = [(ident, not bad) for ident, bad in zip(made.ids, wrong, strict=True)]
     with (tmp_path / "labels.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows([("id", "matched"), *rows])
-    run = curated.run(made.corpus.uri, "calibrate", *made.overrides)
+    run = curated.run(made.corpus.uri, "calibrate")
     out = tmp_path / "c.json"
     given = {"name": "main", "prior": 0.5, "most": 9, "seed": 0, "labels": tmp_path / "labels.csv"}
     print(*calibrate(run.run, run.stages["embed"], run.stages["dedup"], out=out, **given), sep="\n")

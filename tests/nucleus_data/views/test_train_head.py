@@ -13,7 +13,7 @@ from nucleus_data.views.copies import clusters
 from nucleus_data.views.train_head import train
 from nucleus_data.world.corpora import write_part
 from tests.support import curated
-from tests.support.vectors import WIDTH, subjects, vector_corpus
+from tests.support.vectors import USED, subjects, vector_corpus
 
 COUNT = 300
 
@@ -25,7 +25,7 @@ def made(tmp_path_factory):
     images, _ = subjects(COUNT)
     found = vector_corpus(folder, images, [None] * COUNT)
     found.folder = folder
-    found.truth = 5 + images @ np.linspace(-2, 2, WIDTH)
+    found.truth = 5 + images[:, :USED] @ np.linspace(-2, 2, USED)
     return found
 
 
@@ -46,7 +46,7 @@ HEAD = ("id", "rating", "rater")
 
 
 def trained(made, out, file, **options):
-    run = curated.run(made.corpus.uri, "train-head", *made.overrides)
+    run = curated.run(made.corpus.uri, "train-head")
     given = {"model": "main", "name": "taste", "kind": "value", "folds": 5, "seed": 0} | options
     stages = run.stages
     return list(train(run.run, stages["embed"], stages["dedup"], ratings=file, out=out, **given))
@@ -59,7 +59,7 @@ def test_a_head_is_trained_saved_and_told_on_a_card(made, tmp_path):
     assert "300 pictures; rank correlation" in lines[1]
     assert any(line.startswith("raters agree with each other at 0.") for line in lines)
     heads = load_heads(tmp_path / "h")
-    assert heads.model == "clip"
+    assert heads.model == "nano"
     images, _ = subjects(COUNT)
     said = heads.scores(images.astype(np.float32))["taste"]
     assert np.corrcoef(said, made.truth)[0, 1] > 0.95
@@ -91,7 +91,7 @@ def test_a_second_head_joins_the_folder_and_the_card(made, tmp_path):
         "good": "probability",
     }
     card = (tmp_path / "h/README.md").read_text()
-    assert card.count("# Heads on vectors of clip") == 1
+    assert card.count("# Heads on vectors of nano") == 1
     assert card.index("## taste") < card.index("## good")
 
 
