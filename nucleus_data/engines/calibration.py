@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from nucleus_data.engines.clip import Vectors
 from nucleus_data.errors import RequestError
 
+Scores = NDArray[np.floating]
 VERSION = 1
 FEWEST = 20  # pairs of each kind: below that a map says more of them than of the model
 TILT = 0.02  # of the way to the next step's value, at the end of a step
@@ -63,10 +64,10 @@ class Calibration:
         if values[0] < 0 or values[-1] > 1:
             raise ValueError(f"values must lie in 0 to 1, got {values[0]:g} to {values[-1]:g}")
 
-    def apply(self, raw: Vectors) -> Vectors:
+    def apply(self, raw: Scores) -> NDArray[np.float32]:
         """(N,) raw scores to (N,) probabilities, float32; NaN stays NaN."""
-        raw = np.asarray(raw, np.float64)
-        return np.interp(raw, self.scores, self.values).astype(np.float32)
+        found = np.interp(np.asarray(raw, np.float64), self.scores, self.values)
+        return found.astype(np.float32)
 
     def raw(self, value: float) -> float:
         """The raw score that becomes a probability."""
@@ -84,8 +85,8 @@ class Calibration:
 
 
 def fit_calibration(
-    matched: Vectors,
-    mismatched: Vectors,
+    matched: Scores,
+    mismatched: Scores,
     *,
     model: str,
     revision: str,
