@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow as pa
 
-from nucleus_data.corpus.tables import table_schema
+from nucleus_data.corpus.tables import PAIRS_SCHEMA, table_schema
 from nucleus_data.hashing import record_id
 from nucleus_data.world.corpora import RECORDS, small_corpus, write_part
 from tests.support import curated
@@ -51,6 +51,17 @@ def vector_corpus(folder, images, texts, shards=2):
             target = corpus.at(table, run.tables[table])
             write_part(target, shard, pa.table(whole, schema))
     return SimpleNamespace(corpus=corpus, ids=ids)
+
+
+def write_pairs(corpus, *links):
+    """A table of pairs of copies, as `dedup` would write it."""
+    rows = [
+        {"shard": 0, "row": row, "id": one, "other_id": other, "distance": 1, "exact": False}
+        for row, (one, other) in enumerate(links)
+    ]
+    target = corpus.at("dedup", f"{len(corpus.config_hashes('dedup')):016x}")
+    write_part(target, 0, pa.Table.from_pylist(rows, PAIRS_SCHEMA))
+    return target
 
 
 def _record(shard, row, place):

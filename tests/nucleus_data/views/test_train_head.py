@@ -3,17 +3,14 @@
 import csv
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from nucleus_data.corpus.tables import PAIRS_SCHEMA
 from nucleus_data.engines.heads import load_heads
 from nucleus_data.errors import RequestError
 from nucleus_data.views.copies import clusters
 from nucleus_data.views.train_head import train
-from nucleus_data.world.corpora import write_part
 from tests.support import curated
-from tests.support.vectors import USED, subjects, vector_corpus
+from tests.support.vectors import USED, subjects, vector_corpus, write_pairs
 
 COUNT = 300
 
@@ -144,19 +141,28 @@ def test_ratings_by_key_and_pictures_without_a_vector(tmp_path):
     assert "101 rows, 100 used; left out: 1 have no vector" in lines[0]
 
 
-def pairs_of(corpus, *links):
-    rows = [
-        {"shard": 0, "row": i, "id": a, "other_id": b, "distance": 1, "exact": False}
-        for i, (a, b) in enumerate(links)
-    ]
-    target = corpus.at("dedup", "0" * 16)
-    write_part(target, 0, pa.Table.from_pylist(rows, PAIRS_SCHEMA))
-    return target
-
-
 def test_copies_are_clusters_through_pictures_that_nobody_rated(tmp_path):
     made = vector_corpus(tmp_path, subjects(3)[0], [None] * 3)
-    pairs = pairs_of(made.corpus, ("b", "x"), ("x", "y"), ("y", "d"), ("c", "z"))
+    pairs = write_pairs(made.corpus, ("b", "x"), ("x", "y"), ("y", "d"), ("c", "z"))
     found = clusters(made.corpus, pairs, ["a", "b", "c", "d"])
     assert found == {"a": "a", "b": "b", "c": "c", "d": "b"}
     assert clusters(made.corpus, None, ["b", "d"]) == {"b": "b", "d": "d"}
+
+
+def test_copies_are_in_one_fold(made, tmp_path, monkeypatch):
+    links = [(one, other) for one, other in zip(made.ids, made.ids[1:], strict=False)]
+    links = [link for number, link in enumerate(links) if number % 3]  # clusters of three
+    pairs = write_pairs(made.corpus, *links)
+    seen = {}
+
+    def stop(vectors, ratings, groups, folds, kind, seed):
+        seen.update(groups=groups, folds=folds)
+        raise RequestError("enough")
+
+    monkeypatch.setattr("nucleus_data.views.train_head.pairs_found", lambda *_: pairs)
+    monkeypatch.setattr("nucleus_data.views.train_head.train_head", stop)
+    with pytest.raises(RequestError, match="enough"):
+        trained(made, tmp_path / "h", table(tmp_path, rated(made), HEAD))
+    assert 90 < len(set(seen["groups"])) < 110
+    assert len(set(zip(seen["groups"], seen["folds"], strict=True))) == len(set(seen["groups"]))
+    assert len(set(seen["folds"])) == 5
