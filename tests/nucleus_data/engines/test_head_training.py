@@ -32,14 +32,30 @@ def test_ridge_finds_the_weights_and_says_how_well():
     assert set(found.penalties) <= set(PENALTIES)
 
 
+def ridge(x, y, penalty):
+    """Weights and bias, in closed form."""
+    centred, off = x - x.mean(0), y - y.mean()
+    gram = centred.T @ centred / len(y) + penalty * np.eye(x.shape[1])
+    weights = np.linalg.solve(gram, centred.T @ off / len(y))
+    return weights, y.mean() - x.mean(0) @ weights
+
+
 def test_ridge_is_the_closed_form():
     x, _, y = made(noise=2.0)
     found = train_head(x, y, ALONE, FOLDS, "value", 0)
-    centred, off = x - x.mean(0), y - y.mean()
-    gram = centred.T @ centred / COUNT + found.penalty * np.eye(WIDTH)
-    weights = np.linalg.solve(gram, centred.T @ off / COUNT)
+    weights, bias = ridge(x.astype(float), y, found.penalty)
     assert found.head.layers[0].weight[0] == pytest.approx(weights, abs=1e-4)
-    assert found.head.layers[0].bias[0] == pytest.approx(y.mean() - x.mean(0) @ weights, abs=1e-4)
+    assert found.head.layers[0].bias[0] == pytest.approx(bias, abs=1e-4)
+
+
+def test_each_fold_is_judged_by_a_head_that_saw_none_of_it():
+    x, _, y = made(noise=2.0)
+    found = train_head(x, y, ALONE, FOLDS, "value", 0)
+    for fold, penalty in enumerate(found.penalties):
+        weights, bias = ridge(x[fold != FOLDS].astype(float), y[fold != FOLDS], penalty)
+        here = fold == FOLDS
+        assert found.said[here] == pytest.approx(x[here] @ weights + bias, abs=1e-6)
+        assert found.folds[fold] == pytest.approx(rank_correlation(found.said[here], y[here]))
 
 
 def test_logistic_regression_gives_probabilities():

@@ -83,6 +83,9 @@ def test_shuffled_pairs_agree_with_the_truth_that_they_imply(made, tmp_path):
     assert said[~made.wrong].mean() > said[made.wrong].mean() + 0.15
     assert abs(said.mean() - 0.5) < 0.1
     assert sum(calibration.fitted["routed"].values()) == COUNT
+    # The figures are of the pairs that were not fitted on.
+    fit, held = (sum(calibration.fitted[part].values()) for part in ("fit", "held_out"))
+    assert sum(decile["pairs"] for decile in calibration.fitted["deciles"]) == held != fit
     assert f"{tmp_path / 'c.json'}; use it with score.calibration.main=" in lines[-2]
     assert not any("too few" in line for line in lines)
 
