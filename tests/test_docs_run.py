@@ -17,6 +17,7 @@ from tests.support.worlds import write_pictures
 OWN, SELECT, TRAIN = "ingest.source=my-pictures", "nucleus select", "python -m nucleus_model"
 FIT = "nucleus fit-curriculum"
 WORLD = "nucleus world world"
+CALIBRATE = "nucleus calibrate"
 # What other tests run: a text of the block, and where.
 ELSEWHERE = {
     "scripts/quickstart": "tests/nucleus_data/line/test_line.py",
@@ -28,7 +29,8 @@ def test_every_block_is_run_or_says_why_not():
     for doc, mark, code in shell_blocks():
         assert mark in ("", "cluster", "long"), (doc, mark)
         if not mark:
-            run = [text for text in (OWN, SELECT, FIT, TRAIN, WORLD, *ELSEWHERE) if text in code]
+            texts = (OWN, SELECT, FIT, TRAIN, WORLD, CALIBRATE, *ELSEWHERE)
+            run = [text for text in texts if text in code]
             assert len(run) == 1, (doc, code)
     for text, file in ELSEWHERE.items():
         assert text in (REPOSITORY / file).read_text()
@@ -51,6 +53,21 @@ def test_own_pictures_their_rule_their_table_and_their_model(tmp_path):
     code = block(TRAIN).replace("SET", str(made)).replace("steps=2000", "steps=4")
     run_block(code.replace("OUT", "out"), tmp_path)
     assert list((tmp_path / "out/checkpoints").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_calibrating_and_a_head_on_ratings(tmp_path):
+    truth = write_pictures(tmp_path / "my-pictures", 160, seed=7)
+    run_block("nucleus ingest corpus=my-corpus ingest.source=my-pictures", tmp_path)
+    run_block("nucleus curate corpus=my-corpus", tmp_path)
+    rows = [f"{entry.file},{len(entry.file) + number % 7}" for number, entry in enumerate(truth)]
+    (tmp_path / "ratings.csv").write_text("\n".join(["key,rating", *rows]))
+    said = run_block(block(CALIBRATE), tmp_path)
+    assert "use it with score.calibration.main=calibration.json" in said
+    assert "160 rows, " in said
+    assert "use it with score.heads=heads and, in a rule, taste" in said
+    assert "## taste" in (tmp_path / "heads/README.md").read_text()
 
 
 @pytest.mark.slow

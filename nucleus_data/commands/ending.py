@@ -31,6 +31,7 @@ EXTRAS = {
     "safetensors": "train",
     "transformers": "caption",
     "open_clip": "embed",
+    "scipy": "embed",
     "img2dataset": "download",
     "s3fs": "s3",
     "gcsfs": "gcs",

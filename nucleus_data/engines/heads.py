@@ -192,6 +192,24 @@ def add_head(folder: Path, name: str, head: Head, model: ModelReference) -> Head
         RequestError: The name is taken or can't be a column's, or the folder's heads are on other
             embeddings.
     """
+    heads = heads_beside(folder, name, head.width, model)
+    heads.heads[name] = head
+    save_heads(heads, folder)
+    return heads
+
+
+def heads_beside(folder: Path, name: str, width: int, model: ModelReference) -> Heads:
+    """The heads of a folder to which one can be added; none where it is not there.
+
+    Args:
+        folder: Of heads on the same embeddings.
+        name: The column's name that the new one would get.
+        width: The length of the vectors that it reads.
+        model: Whose vectors they are.
+
+    Raises:
+        RequestError: As `add_head`.
+    """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise RequestError(
             f"a head's name becomes a column: {name!r} is none; "
@@ -203,13 +221,11 @@ def add_head(folder: Path, name: str, head: Head, model: ModelReference) -> Head
         heads.check(model)
     if name in heads.heads:
         raise RequestError(f"{folder} has a head {name!r} already; give another name or folder")
-    widths = {other.width for other in heads.heads.values()} - {head.width}
+    widths = {other.width for other in heads.heads.values()} - {width}
     if widths:
         raise RequestError(
-            f"{folder} has heads on vectors of {min(widths)} numbers, this one takes {head.width}"
+            f"{folder} has heads on vectors of {min(widths)} numbers, this one takes {width}"
         )
-    heads.heads[name] = head
-    save_heads(heads, folder)
     return heads
 
 

@@ -27,12 +27,21 @@ class Segment:
 
 @dataclass(frozen=True)
 class Series:
-    """A line: its name, its points (x ascending), its CSS class, whether its points are marked."""
+    """A line.
+
+    Attributes:
+        label: Its name.
+        points: x ascending.
+        css: The class that colours it.
+        marks: Whether its points are marked.
+        spans: Of each point, from where to where its value may be; drawn as upright bars.
+    """
 
     label: str
     points: Sequence[tuple[float, float]]
     css: str
     marks: bool = False
+    spans: Sequence[tuple[float, float]] = ()
 
 
 def short(value: float) -> str:
@@ -163,13 +172,14 @@ def line_chart(
         height: Height of the drawing, in CSS pixels at full size.
     """
     lines = [
-        Series(s.label, finite, s.css, s.marks)
+        Series(s.label, finite, s.css, s.marks, s.spans)
         for s in series
         if (finite := [(x, y) for x, y in s.points if math.isfinite(x) and math.isfinite(y)])
     ]
     left, right, top, bottom = 52.0, width - 14.0, 30.0, height - 38.0
     x_low, x_high = _range([x for s in lines for x, _ in s.points], 0.0)
-    y_low, y_high = _range([y for s in lines for _, y in s.points], 0.06)
+    heights = [y for s in lines for _, y in s.points]
+    y_low, y_high = _range([*heights, *(y for s in lines for span in s.spans for y in span)], 0.06)
 
     def at(x: float, y: float) -> tuple[float, float]:
         return (
@@ -206,6 +216,14 @@ def line_chart(
     for line in lines:
         path = " ".join("{:.1f} {:.1f}".format(*at(x, y)) for x, y in line.points)
         parts.append(Markup('<path class="line {}" d="M{}"/>').format(line.css, path))
+        for (x, _), span in zip(line.points, line.spans, strict=False):
+            (across, low), (_, high) = (at(x, y) for y in span)
+            parts.append(
+                Markup(
+                    '<path class="line key {0}" d="M{1:.1f} {2:.1f}V{3:.1f}'
+                    'M{4:.1f} {2:.1f}h8M{4:.1f} {3:.1f}h8"/>'
+                ).format(line.css, across, low, high, across - 4)
+            )
         if line.marks or len(line.points) == 1:
             parts += [
                 Markup('<circle class="mark {}" cx="{:.1f}" cy="{:.1f}" r="3.5"/>').format(

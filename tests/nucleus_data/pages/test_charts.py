@@ -105,3 +105,16 @@ def test_aspect_shape_keeps_proportions():
 def test_bar_is_empty_for_zero():
     assert 'width="0.00"' in charts.bar(0, 10, "x")
     assert 'width="1000.00"' in charts.bar(10, 10, "x")
+
+
+def test_error_bars_are_drawn_at_their_points_and_inside():
+    points, spans = [(0.0, 0.5), (1.0, 0.6)], [(0.1, 0.9), (0.5, 1.7)]
+    svg = str(
+        charts.line_chart([charts.Series("a", points, "line-a", True, spans)], "x", "y", 700, 300)
+    )
+    bars = re.findall(r'd="M([\d.]+) ([\d.]+)V([\d.]+)M', svg)
+    circles = re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', svg)
+    assert len(bars) == len(circles) == 2
+    for (x, low, high), (middle, y) in zip(bars, circles, strict=True):
+        assert x == middle
+        assert 0 < float(high) < float(y) < float(low) < 300

@@ -64,7 +64,8 @@ def test_another_seed_is_another_draw_of_the_same_formula():
 def test_no_record_falls_by_rising(z, unit):
     chances = probabilities(np.sort(z), **SHAPE)
     assert (np.diff(drawn(chances, np.full(len(z), unit))) >= 0).all()
-    assert (np.diff(chances @ np.arange(1, 9)) >= 0).all()  # nor does its mean bucket
+    mean = chances @ np.arange(1, 9)
+    assert (np.diff(mean) >= -1e-12).all()  # nor does its mean bucket, but for rounding
 
 
 @given(st.floats(-1e9, 1e9), st.sampled_from([0.0, 1 - 2**-52]))

@@ -1,0 +1,73 @@
+"""`nucleus calibrate`: a map from raw cosines to probabilities, for `score.calibration`."""
+
+from pathlib import Path
+
+import click
+
+from nucleus_data.commands.support import common_options, opened, say
+
+
+@click.command()
+@click.option(
+    "--model",
+    default="main",
+    show_default=True,
+    help="Whose vectors: main for embed.model, or a name in embed.models.",
+)
+@click.option(
+    "--pairs",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Labelled pairs, .csv or .parquet: id (or key) and matched; similarity, if another score "
+    "is meant than that of the stored vectors. Without it, pairs are shuffled.",
+)
+@click.option(
+    "--prior",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.5,
+    show_default=True,
+    help="The share of matched pairs that probabilities are for.",
+)
+@click.option(
+    "--most",
+    type=click.IntRange(1),
+    default=20_000,
+    show_default=True,
+    help="Records that are taken at most, for shuffled pairs.",
+)
+@click.option("--seed", default=0, show_default=True, help="Another one takes other records.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file for score.calibration [default: calibration.json, calibration-MODEL.json].",
+)
+@common_options
+def calibrate(
+    model: str,
+    pairs: Path | None,
+    prior: float,
+    most: int,
+    seed: int,
+    out: Path | None,
+    config: Path | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Fit what a raw similarity of picture and caption means: the chance that they match.
+
+    Stored vectors are read, no picture. The page shows how far what it says is right.
+    """
+    from nucleus_data.views import calibrate as view
+
+    name = "calibration.json" if model == "main" else f"calibration-{model}.json"
+    with opened("calibrate", config, overrides) as found:
+        for line in view.calibrate(
+            found.run,
+            found.stages["embed"],
+            found.stages["dedup"],
+            name=model,
+            labels=pairs,
+            prior=prior,
+            most=most,
+            seed=seed,
+            out=out or Path(name),
+        ):
+            say(line)

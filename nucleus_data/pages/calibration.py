@@ -1,0 +1,141 @@
+"""The page of a calibration: what scores say against what is so, and how both kinds spread."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.pages import charts
+from nucleus_data.pages.report import environment, versions
+
+BINS = 40
+# Of each way that a caption goes, its colour and what it is.
+ROUTES = {
+    "preserve": ("fill-kept", "above {high:.2f}: kept as it is, and variants are added"),
+    "refine": ("fill-pending", "{low:.2f} to {high:.2f}: refined from the picture and the caption"),
+    "synthesize": ("fill-duplicate", "below {low:.2f}: made anew from the picture alone"),
+}
+
+
+def write_calibration_page(
+    corpus: Corpus,
+    name: str,
+    run: str,
+    calibration: Any,
+    held_out: Any,
+    thresholds: Sequence[float],
+    made_at: datetime | None = None,
+) -> str:
+    """Writes the page and returns its path or URL.
+
+    Args:
+        corpus: The corpus.
+        name: Where in the corpus.
+        run: Name of the run, a heading.
+        calibration: An `engines.calibration.Calibration` with its figures.
+        held_out: The raw scores that it was checked on, `engines.agreement.Pairs`.
+        thresholds: The published ones: below the first a caption is made anew, above the second it
+            is preserved.
+        made_at: The time that the page names; now, by default.
+    """
+    found = calibration.fitted
+    low, high = thresholds
+    routed, total = found["routed"], max(sum(found["routed"].values()), 1)
+    values: dict[str, Any] = {
+        "corpus": corpus.uri,
+        "run": run,
+        "made_at": (made_at or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M %Z").strip(),
+        "versions": versions({}),
+        "calibration": calibration,
+        "found": found,
+        "knots": len(calibration.scores),
+        "reliability": _reliability(found["deciles"]),
+        "spread": _spread(calibration, held_out, thresholds),
+        "map": _map(calibration, held_out, thresholds),
+        "routes": [
+            (route, css, text.format(low=low, high=high), routed[route], routed[route] / total)
+            for route, (css, text) in ROUTES.items()
+        ],
+        "routed": charts.stacked_bar(
+            [charts.Segment(r, routed[r], css) for r, (css, _) in ROUTES.items()],
+            "Where own captions go",
+        ),
+    }
+    page = environment().get_template("calibration.html.j2").render(values)
+    corpus.store.put(name, page.encode("utf-8", "replace"))
+    return corpus.store.url(name)
+
+
+def _reliability(deciles: Sequence[dict[str, float]]) -> Any:
+    """Observed shares of matched pairs over what scores say, with their intervals."""
+    series = [
+        charts.Series("as it should be", [(0, 0), (1, 1)], "line-faint"),
+        charts.Series(
+            "deciles of the held-out pairs, with 95 % intervals",
+            [(d["said"], d["observed"]) for d in deciles],
+            "line-a",
+            marks=True,
+            spans=[(d["low"], d["high"]) for d in deciles],
+        ),
+    ]
+    return charts.line_chart(series, "what the calibrated score says", "share matched", height=380)
+
+
+def _spread(calibration: Any, held_out: Any, thresholds: Sequence[float]) -> Any:
+    """How many pairs of each kind have which raw score."""
+    low, high = _shown(held_out)
+    series, tops = [], [0.0]
+    for label, scores, css in (
+        ("matched", held_out.matched, "line-a"),
+        ("mismatched", held_out.mismatched, "line-b"),
+    ):
+        counts, edges = np.histogram(scores, BINS, (low, high))
+        shares = 100 * counts / len(scores)
+        tops.append(float(shares.max()))
+        middles = (edges[:-1] + edges[1:]) / 2
+        points = list(zip(middles.tolist(), shares.tolist(), strict=True))
+        series.append(charts.Series(label, points, css))
+    return charts.line_chart(
+        [*series, *_cuts(calibration, thresholds, (low, high), (0.0, max(tops)))],
+        "raw cosine",
+        "% of pairs",
+    )
+
+
+def _map(calibration: Any, held_out: Any, thresholds: Sequence[float]) -> Any:
+    """The map, where there are scores."""
+    low, high = _shown(held_out)
+    inside = [score for score in calibration.scores if low < score < high]
+    scores = np.array([low, *inside, high])
+    points = list(zip(scores.tolist(), calibration.apply(scores).tolist(), strict=True))
+    return charts.line_chart(
+        [
+            charts.Series("the map", points, "line-a"),
+            *_cuts(calibration, thresholds, (low, high), (0.0, 1.0)),
+        ],
+        "raw cosine",
+        "calibrated score",
+    )
+
+
+def _cuts(
+    calibration: Any,
+    thresholds: Sequence[float],
+    within: tuple[float, float],
+    heights: tuple[float, float],
+) -> list[charts.Series]:
+    """Upright lines where the thresholds are."""
+    found = [(threshold, calibration.raw(threshold)) for threshold in thresholds]
+    return [
+        charts.Series(f"{threshold:.2f} at {raw:.3f}", [(raw, y) for y in heights], "line-faint")
+        for threshold, raw in found
+        if within[0] <= raw <= within[1]
+    ]
+
+
+def _shown(held_out: Any) -> tuple[float, float]:
+    """The least and the greatest raw score."""
+    both = np.concatenate([held_out.matched, held_out.mismatched])
+    return float(both.min()), float(both.max())

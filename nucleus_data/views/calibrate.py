@@ -1,0 +1,182 @@
+"""`nucleus calibrate`: what a raw cosine of picture and caption says, fitted to pairs and checked.
+
+Half of the records are fitted on; all figures are of pairs of the other half.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from nucleus_data.engines.agreement import Pairs, area_under_curve, brier, cuts, deciles
+from nucleus_data.engines.calibration import (
+    FEWEST,
+    Calibration,
+    fit_calibration,
+    save_calibration,
+)
+from nucleus_data.errors import RequestError
+from nucleus_data.pages.calibration import write_calibration_page
+from nucleus_data.runner.run import Run
+from nucleus_data.stage import RowStage
+from nucleus_data.stages.dedup.stage import Dedup
+from nucleus_data.views.caption_pairs import LabelledPairs, labelled_pairs, shuffled_pairs
+from nucleus_data.views.copies import pairs_found
+from nucleus_data.views.stored_vectors import stored_model
+
+THRESHOLDS = (0.30, 0.65)  # below the one a caption is made anew, above the other it is preserved
+SHOULD = 0.05  # how far a decile may be off
+
+
+def calibrate(
+    run: Run,
+    embed: RowStage[Any],
+    dedup: Dedup,
+    *,
+    name: str,
+    labels: Path | None,
+    prior: float,
+    most: int,
+    seed: int,
+    out: Path,
+) -> Iterator[str]:
+    """Fits a calibration, writes it and a page about it, and says what it is worth.
+
+    Args:
+        run: The run.
+        embed: The stage whose vectors are read.
+        dedup: The stage whose pairs are no mismatches.
+        name: Which model: `main`, or a name in `embed.models`.
+        labels: A table of labelled pairs; shuffled ones are made if None.
+        prior: The share of matched pairs that is assumed.
+        most: How many records are taken at most.
+        seed: Another one takes others.
+        out: The file that is written.
+
+    Raises:
+        RequestError: The vectors or the labels are not there, or there are too few pairs.
+    """
+    model = stored_model(run, embed, name)
+    copies = pairs_found(run, dedup, "calibrate")
+    if labels is None:
+        pairs = shuffled_pairs(run, model, copies, most, seed)
+    else:
+        pairs = labelled_pairs(run, model, copies, labels, seed)
+        yield str(pairs.about["labels"])
+    parts = {held: pairs.part(held, prior) for held in (False, True)}
+    counts = {
+        "held_out" if held else "fit": {"matched": len(p.matched), "mismatched": len(p.mismatched)}
+        for held, p in parts.items()
+    }
+    about = {**pairs.about, "seed": seed, "prior": prior, **counts}
+    yield from _counted(about)
+    if min(min(count.values()) for count in counts.values()) < FEWEST:
+        raise RequestError(
+            f"too few pairs: {counts}; needed: {FEWEST} of each kind in each half, some thousands "
+            "for an error of 0.05 to show"
+        )
+    fitted = fit_calibration(
+        parts[False].matched,
+        parts[False].mismatched,
+        model=model.model,
+        revision=model.revision,
+        prior=prior,
+    )
+    figures = _figures(fitted, parts[True]) | {"routed": _routed(fitted, pairs)}
+    made = Calibration(
+        fitted.model, fitted.revision, fitted.scores, fitted.values, {**about, **figures}
+    )
+    try:
+        save_calibration(made, out)
+    except OSError as error:
+        raise RequestError(f"--out {out} can't be written: {error}") from error
+    content = made.content() | {"fitted": made.fitted}
+    run.corpus.store.put(run.path("calibration.json"), json.dumps(content).encode())
+    yield from _lines(made)
+    yield f"{out}; use it with score.calibration.{name}={out}"
+    yield write_calibration_page(
+        run.corpus, run.path("calibration.html"), run.name, made, parts[True], THRESHOLDS
+    )
+
+
+def _figures(fitted: Calibration, raw: Pairs) -> dict[str, Any]:
+    """What the map is worth on pairs that it was not fitted to."""
+    said = Pairs(fitted.apply(raw.matched), fitted.apply(raw.mismatched), raw.prior)
+    groups = deciles(said)
+    return _rounded(
+        {
+            "auc_raw": area_under_curve(raw),
+            "auc": area_under_curve(said),
+            "brier_raw": brier(raw),
+            "brier": brier(said),
+            "largest_error": max(group.error for group in groups),
+            "half_interval": max(group.high - group.low for group in groups) / 2,
+            "deciles": [asdict(group) for group in groups],
+            "cuts": [
+                {**asdict(cut), "raw": fitted.raw(cut.threshold)} for cut in cuts(said, THRESHOLDS)
+            ],
+        }
+    )
+
+
+def _routed(fitted: Calibration, pairs: LabelledPairs) -> dict[str, int]:
+    """How many own captions the thresholds would route where."""
+    said = fitted.apply(pairs.raw[pairs.own])
+    low, high = THRESHOLDS
+    return {
+        "preserve": int((said > high).sum()),
+        "refine": int(((said >= low) & (said <= high)).sum()),
+        "synthesize": int((said < low).sum()),
+    }
+
+
+def _rounded(content: Any) -> Any:
+    """Numbers as a file shows them."""
+    if isinstance(content, dict):
+        return {name: _rounded(value) for name, value in content.items()}
+    if isinstance(content, list):
+        return [_rounded(value) for value in content]
+    return round(content, 6) if isinstance(content, float) else content
+
+
+def _counted(about: Mapping[str, Any]) -> Iterator[str]:
+    """How many pairs there are, and which were left out."""
+    fit, held = about["fit"], about["held_out"]
+    yield (
+        f"{about['records']:,} records; fitted on {fit['matched']:,} matched and "
+        f"{fit['mismatched']:,} mismatched pairs, checked on {held['matched']:,} and "
+        f"{held['mismatched']:,} of other records"
+    )
+    if about.get("without_vector"):
+        yield f"  {about['without_vector']:,} more lack the vector of a picture, or of a caption"
+    left_out = {why: count for why, count in about.get("left_out", {}).items() if count}
+    if left_out:
+        told = ", ".join(f"{count:,} {why.replace('_', ' ')}" for why, count in left_out.items())
+        yield f"  left out as mismatched: {told}"
+
+
+def _lines(made: Calibration) -> Iterator[str]:
+    """The figures for people."""
+    found = made.fitted
+    yield (
+        f"AUC {found['auc']:.3f} (raw {found['auc_raw']:.3f}), "
+        f"Brier score {found['brier']:.3f} (raw {found['brier_raw']:.3f})"
+    )
+    yield (
+        f"largest error of a decile: {found['largest_error']:.3f}; 95 % of chance gives up to "
+        f"{found['half_interval']:.3f}"
+    )
+    if found["half_interval"] > SHOULD:
+        yield f"too few pairs to tell an error of {SHOULD} from chance; label or embed more"
+    routed = found["routed"]
+    total = sum(routed.values())
+    shares = ", ".join(f"{why} {100 * n / max(total, 1):.1f} %" for why, n in routed.items())
+    yield f"of {total:,} own captions, {THRESHOLDS[0]:.2f} and {THRESHOLDS[1]:.2f} would: {shares}"
+    for cut in found["cuts"]:
+        yield (
+            f"mismatched below {cut['threshold']:.2f} (raw {cut['raw']:.3f}): precision "
+            f"{cut['precision']:.3f}, recall {cut['recall']:.3f}; the best of any threshold: "
+            f"{cut['best_precision']:.3f} at this recall, {cut['best_recall']:.3f} at this "
+            "precision"
+        )

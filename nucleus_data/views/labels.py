@@ -1,0 +1,99 @@
+"""Tables that people label: pairs that match or not, ratings; read, and joined with a corpus."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as csv
+import pyarrow.parquet as pq
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.errors import RequestError
+
+NAMES = ("id", "key")  # how a record is named; the first that the table has
+TEXTS = (*NAMES, "rater")
+TRUE, FALSE = {"true", "yes", "1", "1.0"}, {"false", "no", "0", "0.0"}
+
+
+def read_labels(file: Path, needed: str, optional: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The rows of a table, with the columns that are known.
+
+    Args:
+        file: `.csv` with a head, or `.parquet`.
+        needed: A column that it must have, beside `id` or `key`.
+        optional: Columns that it may have.
+
+    Raises:
+        RequestError: It can't be read, or lacks a column.
+    """
+    if file.suffix not in (".csv", ".parquet"):
+        raise RequestError(f"{file} must end in .csv or .parquet")
+    try:
+        table = _read(file)
+        names = [name for name in NAMES if name in table.column_names]
+        if needed not in table.column_names or not names:
+            raise RequestError(
+                f"{file} has the columns {', '.join(table.column_names) or 'none'}; needed: id (or "
+                f"key) and {needed}" + (f"; read too: {', '.join(optional)}" if optional else "")
+            )
+        columns = [names[0], needed, *(c for c in optional if c in table.column_names)]
+        rows: list[dict[str, Any]] = table.select(columns).to_pylist()
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise RequestError(f"{file} can't be read: {str(error).splitlines()[0]}") from error
+    return rows
+
+
+def _read(file: Path) -> pa.Table:
+    if file.suffix == ".parquet":
+        return pq.read_table(file)
+    texts = dict.fromkeys(TEXTS, pa.string())
+    options = csv.ConvertOptions(column_types=texts, strings_can_be_null=True)
+    return csv.read_csv(file, convert_options=options)
+
+
+def truth_of(value: Any) -> bool | None:
+    """A label as it is written (true, 1, yes); None for what is none."""
+    text = str(value).strip().lower()
+    return True if text in TRUE else False if text in FALSE else None
+
+
+def number_of(value: Any) -> float | None:
+    """A finite number; None for what is none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if abs(number) < float("inf") else None
+
+
+def find_records(corpus: Corpus, rows: Sequence[Mapping[str, Any]]) -> list[str | None]:
+    """The id of each row's record; None where the corpus has none, or several of that key."""
+    by = next(name for name in NAMES if not rows or name in rows[0])
+    asked = sorted({str(row[by]) for row in rows if row[by] is not None})
+    connection = corpus.connection()
+    connection.register("asked", pa.table({"name": pa.array(asked, pa.string())}))
+    try:
+        found = connection.execute(
+            f"select {by}, id from {corpus.records.sql()} where {by} in (select name from asked)"
+        ).fetchall()
+    finally:
+        connection.unregister("asked")
+    often = Counter(name for name, _ in found)
+    ids = {name: ident for name, ident in found if often[name] == 1}
+    return [ids.get(str(row[by])) for row in rows]
+
+
+def check_used(name: str, rows: int, used: int, left_out: Mapping[str, int]) -> str:
+    """A line that tells what became of all rows of a table.
+
+    Raises:
+        RequestError: None is used.
+    """
+    assert rows == used + sum(left_out.values()), "each row has one state"
+    reasons = ", ".join(f"{count:,} {why}" for why, count in left_out.items() if count)
+    line = f"{name}: {rows:,} rows, {used:,} used" + (f"; left out: {reasons}" if reasons else "")
+    if not used:
+        raise RequestError(line)
+    return line
