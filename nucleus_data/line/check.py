@@ -10,6 +10,7 @@ from nucleus_data.line.recipe import Recipe
 from nucleus_data.stages.caption.stage import ORIGINS, Caption
 from nucleus_data.stages.embed.stage import Embed
 from nucleus_data.stages.inspect.stage import Inspect
+from nucleus_data.stages.score.stage import MATCH, SCORES, TAGS
 from nucleus_data.stages.select.check import check_decisions
 from nucleus_data.stages.select.stage import Select
 from nucleus_data.stages.shard.settings import ShardSettings
@@ -43,8 +44,12 @@ def check(recipe: Recipe) -> Iterator[str]:
     if embed.model is None:
         yield "embed: no model"
     else:
-        scores = [s for (table, s) in pins.signals() if table == "embed.heads"]
-        yield f"embed: {embed.model}; heads: {', '.join(scores) or 'none'}"
+        yield f"embed: {embed.model}"
+        scores: dict[str, list[str]] = {table: [] for table in (MATCH, SCORES, TAGS)}
+        for table, signal in pins.signals():
+            if table in scores:
+                scores[table].append(signal)
+        yield f"score: {', '.join(signal for signals in scores.values() for signal in signals)}"
     variants = ", ".join(caption.variants)
     yield f"caption: {caption.model}; {variants}"
     check_captions(shard, pins.variants("caption."))
