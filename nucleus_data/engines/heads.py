@@ -131,7 +131,7 @@ class Heads:
             raise RequestError(
                 f"these heads were trained on the embeddings of {self.model!r}, revision "
                 f"{self.revision!r}, and not on those of {model.name!r}, revision "
-                f"{model.revision!r}: their scores would mean nothing"
+                f"{model.revision!r}. Their scores would mean nothing"
             )
 
     def scores(self, vectors: Vectors) -> dict[str, Vectors]:

@@ -127,9 +127,10 @@ def test_a_dry_run_writes_nothing(world, command, tmp_path):
         "shard": "kept records, ",
         "quick-train": "quick_train: ",
         "report": "report: one page",
-        "curate": "dedup, compare, select, embed, score, select: depend on what comes before; not counted",
+        "curate": "dedup, compare, select, embed, score, select: depend on what comes before; not",
         "recaption": "shard: depend",
         "embed": "embed: ",
+        "score": "score: ",
         "all": "dedup, compare, select, embed, score, select, caption, shard, quick_train, report",
         "demo": "depend on the pictures",
     }
