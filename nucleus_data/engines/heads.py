@@ -98,7 +98,9 @@ class Head:
     def _block(self, x: Vectors) -> Vectors:
         """(BLOCK, D) vectors to (BLOCK,) scores."""
         for layer in self.layers[:-1]:
-            x = ACTIVATIONS[layer.activation](x @ layer.weight.T + layer.bias)
+            x = x @ layer.weight.T
+            x += layer.bias
+            x = ACTIVATIONS[layer.activation](x)
         last = self.layers[-1]
         # Each row is summed by itself: a matrix times one vector is shared out among threads.
         out = ACTIVATIONS[last.activation]((x * last.weight[0]).sum(axis=1) + last.bias[0])
