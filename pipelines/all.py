@@ -16,6 +16,7 @@ STEPS = (
     "score",  # score its vectors: heads, similarity of picture and caption
     "select",  # decide again, now by the scores too
     "caption",  # caption what is kept, several times each
+    "score_captions",  # compare them with their pictures, if score_captions.variants says so
     "shard",  # write aspect-bucketed training shards
     "quick_train",  # train the bundled model on them, and draw samples
     "report",  # write one page about all of it

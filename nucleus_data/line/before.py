@@ -33,6 +33,7 @@ CUDA = "cuda"
 PACKAGES = {
     "embed": (("torch", "open_clip"), "nucleus-data[embed]"),
     "score": (("torch", "open_clip"), "nucleus-data[embed]"),
+    "score_captions": (("torch", "open_clip"), "nucleus-data[embed]"),
     "caption": (("torch", "transformers"), "nucleus-data[caption]"),
     "quick_train": (("torch", "diffusers", "transformers"), "nucleus-data[train]"),
 }
@@ -126,7 +127,7 @@ def _check_packages(recipe: Recipe, name: str) -> None:
 
 def _models(recipe: Recipe, name: str) -> Iterator[tuple[ModelKind, str, str | None]]:
     """The models that a stage loads: which setting, its value, and its revision."""
-    if name == "embed" or (name == "score" and recipe.section(Score).tags):
+    if name in ("embed", "score_captions") or (name == "score" and recipe.section(Score).tags):
         embed = recipe.section(Embed)
         assert embed.model is not None
         yield CLIP, embed.model, embed.revision

@@ -45,10 +45,11 @@ LINES: dict[str, Line] = {
         "inspect, dedup, compare, select; embed and score what is left, and select by its scores.",
     ),
     "recaption": Line(
-        ("caption", "shard"), "Caption again (what changed only), and make the set anew."
+        ("caption", "score_captions", "shard"),
+        "Caption again (what changed only), and make the set anew.",
     ),
     "all": Line(
-        ("ingest", *_CURATE, "caption", "shard", "quick_train", "report"),
+        ("ingest", *_CURATE, "caption", "score_captions", "shard", "quick_train", "report"),
         "The whole line, from a source to the report.",
         chooses_at_start=True,
     ),

@@ -71,18 +71,20 @@ def references(embed: Embed) -> Mapping[str, tuple[str, str]]:
     }
 
 
-def embed_texts(embed: Embed, space: Space, texts: list[str]) -> Vectors:
-    """(N, D) unit vectors of a few texts, by the model's text tower.
+def text_tower(embed: Embed, space: Space, *, here: bool = False) -> Any:
+    """A loaded model, for its `texts`.
 
-    It runs on a CPU, in full precision, wherever the pictures were embedded: the tasks of this
-    stage have no GPU.
+    Args:
+        embed: Whose model it is.
+        space: Which one.
+        here: On a CPU in full precision, wherever the pictures were embedded; for a few texts.
     """
     settings: Any = embed.settings
     settings = settings.models[space.name] if space.name else settings
     library = getattr(settings, "library", None)
     options: dict[str, Any] = {} if library is None else {"library": library}
-    found = resolve_model(settings.model, settings.revision, CLIP)
-    return load_clip(found, "cpu", "fp32", **options).texts(texts)
+    where = ("cpu", "fp32") if here else (settings.device, settings.precision)
+    return load_clip(resolve_model(settings.model, settings.revision, CLIP), *where, **options)
 
 
 def vectors_of(column: pa.ChunkedArray) -> tuple[Vectors, Present]:
@@ -113,13 +115,19 @@ def lengths_of(vectors: Vectors) -> Vectors:
     return np.sqrt(np.vecdot(vectors, vectors))
 
 
+def cosines(units: Vectors, vectors: Vectors) -> Vectors:
+    """(N,) cosines of (N, D) unit vectors with vectors of any length."""
+    with np.errstate(invalid="ignore", divide="ignore"):  # a vector of zeros has no direction
+        return np.asarray(np.vecdot(units, vectors) / lengths_of(vectors))
+
+
 def unit_vectors(column: pa.ChunkedArray) -> tuple[Vectors, Present]:
     """A column's vectors, divided by their lengths; as of `vectors_of`.
 
     The stored ones are in half precision, so their lengths are not quite one.
     """
     vectors, present = vectors_of(column)
-    with np.errstate(invalid="ignore", divide="ignore"):  # a vector of zeros has no direction
+    with np.errstate(invalid="ignore", divide="ignore"):
         vectors /= lengths_of(vectors)[:, None]
     return vectors, present
 

@@ -31,11 +31,11 @@ from nucleus_data.stage import ColumnStage, TableSpec
 from nucleus_data.stages.embed.stage import Embed
 from nucleus_data.stages.score.models import (
     Space,
-    embed_texts,
-    lengths_of,
+    cosines,
     references,
     spaces_of,
     spread,
+    text_tower,
     unit_vectors,
     vectors_of,
 )
@@ -90,6 +90,11 @@ class Score(ColumnStage[ScoreSettings]):
             self._specs = [*self._all_tables()] if self._spaces else []
         return self._specs
 
+    def calibrations(self) -> Mapping[str, Calibration]:
+        """The calibration of each model that has one, by the model's name for people."""
+        self.tables()
+        return self._calibrations
+
     def _all_tables(self) -> Sequence[TableSpec]:
         known = references(self.embed)
         self._calibrations = self._read_calibrations(known)
@@ -117,7 +122,8 @@ class Score(ColumnStage[ScoreSettings]):
         if self.settings.tags:
             texts = list(self.settings.tags.values())
             for space in self._spaces:
-                self._tags[space.name] = embed_texts(self.embed, space, texts)
+                # On a CPU, as the tasks of this stage have no GPU.
+                self._tags[space.name] = text_tower(self.embed, space, here=True).texts(texts)
 
     def compute(self, columns: pa.Table, wanted: frozenset[str]) -> Mapping[str, pa.Table]:
         """The wanted tables' columns."""
@@ -163,13 +169,10 @@ class Score(ColumnStage[ScoreSettings]):
         both = present & captioned
         one = images[(np.cumsum(present) - 1)[both]]
         other = texts[(np.cumsum(captioned) - 1)[both]]
-        cosines = np.zeros(0, np.float32)
-        if len(one):
-            with np.errstate(invalid="ignore", divide="ignore"):
-                cosines = np.vecdot(one, other) / lengths_of(other)
-        values = {f"{space.prefix}{COSINE}": spread(cosines, both)}
+        raw = cosines(one, other) if len(one) else np.zeros(0, np.float32)
+        values = {f"{space.prefix}{COSINE}": spread(raw, both)}
         if (calibration := self._calibrations.get(space.shown)) is not None:
-            values[f"{space.prefix}{SIMILARITY}"] = spread(calibration.apply(cosines), both)
+            values[f"{space.prefix}{SIMILARITY}"] = spread(calibration.apply(raw), both)
         return values
 
     def _tag_schema(self) -> pa.Schema:
@@ -183,15 +186,15 @@ class Score(ColumnStage[ScoreSettings]):
     def _tagged(self, space: Space, images: Vectors, present: Any) -> dict[str, pa.Array]:
         """Cosines of pictures and the texts of the tags, and the nearest tag."""
         names = list(self.settings.tags)
-        cosines = np.zeros((len(names), len(images)), np.float32)
-        if len(images):
-            for place, text in enumerate(self._tags[space.name]):
-                cosines[place] = np.vecdot(images, text)
+        near = np.zeros((len(names), len(images)), np.float32)
+        for place, text in enumerate(self._tags[space.name]):
+            if len(images):
+                near[place] = np.vecdot(images, text)
         values = {
             f"{space.prefix}{TAG}_{name}": spread(cosine, present)
-            for name, cosine in zip(names, cosines, strict=True)
+            for name, cosine in zip(names, near, strict=True)
         }
-        nearest = spread(cosines.argmax(axis=0).astype(np.int32), present)
+        nearest = spread(near.argmax(axis=0).astype(np.int32), present)
         values[f"{space.prefix}{TAG}"] = pa.array(names).take(nearest)
         return values
 

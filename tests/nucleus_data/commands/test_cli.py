@@ -115,6 +115,8 @@ def test_a_dry_run_writes_nothing(world, command, tmp_path):
         assert not (tmp_path / "demo").exists()
     else:
         options = [world.corpus, world.source] if command in ("ingest", "all") else [world.corpus]
+        if command == "score-captions":
+            options.append("score_captions.variants=[short]")
         said = nucleus(command, "--dry-run", *options)
     assert listing(world.root) == before
     counted = {
@@ -131,6 +133,7 @@ def test_a_dry_run_writes_nothing(world, command, tmp_path):
         "recaption": "shard: depend",
         "embed": "embed: ",
         "score": "score: ",
+        "score-captions": "score_captions: ",
         "all": "dedup, compare, select, embed, score, select, caption, shard, quick_train, report",
         "demo": "depend on the pictures",
     }
@@ -189,7 +192,7 @@ def test_the_right_order_is_told(ingested, without_ray):
         (("ingest", "corpus=c"), "error: ingest.source is not set"),
         (
             ("retry", "dedup", "corpus=c"),
-            "cannot retry 'dedup'; allowed: ingest, inspect, embed, score, caption",
+            "cannot retry 'dedup'; allowed: ingest, inspect, embed, score, caption, score_captions",
         ),
         (("frobnicate",), "No such command 'frobnicate'"),
         (("inspect", "--limt", "3"), "No such option"),

@@ -3,20 +3,18 @@
 import json
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from nucleus_data.corpus.tables import Table, table_schema
 from nucleus_data.engines.calibration import Calibration
 from nucleus_data.engines.heads import load_heads
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import load_recipe
-from nucleus_data.stages.embed.stage import SCHEMAS
 from nucleus_data.stages.score import models
 from nucleus_data.world.corpora import small_corpus, write_shard
 from tests.support import curated
 from tests.support.curated import picture
-from tests.support.embedded import WIDTH, FakeClip, heads_folder, model_folder
+from tests.support.embedded import FakeClip, heads_folder, model_folder
+from tests.support.scored import stored, unit, write_vectors
 
 CAPTIONS = ("a boat", None, "one eel", "a sea", "an oar")
 TAGS = "score.tags={sea: aaa, eel: eee}"
@@ -55,47 +53,9 @@ def begun(corpus, *settings):
     return run
 
 
-def embedded(run, *rows, broken=(), name=""):
-    """Writes the vectors of rows, as the stage would; returns those of pictures and texts."""
-    rng = np.random.default_rng(7)
-    tail, prefix = (f".{name}", f"{name}_") if name else ("", "")
-    keys = run.corpus.records.read(0, ["shard", "row", "id", "source.caption"]).to_pylist()
-    made = {}
-    for kind in ("image", "text"):
-        vectors = rng.standard_normal((len(keys), WIDTH)).astype(np.float16)
-        made[kind] = vectors
-        schema = table_schema(
-            pa.schema([(f"{prefix}{kind}_embedding", SCHEMAS[f"embed.{kind}"].field(0).type)])
-        )
-        values = []
-        for row in rows:
-            key = {k: v for k, v in keys[row].items() if k != "source.caption"}
-            if row in broken:
-                values.append({**key, "error": "truncated_header"})
-                continue
-            captioned = kind == "image" or keys[row]["source.caption"]
-            vector = vectors[row] if captioned else None
-            values.append({**key, f"{prefix}{kind}_embedding": vector})
-        table = f"embed.{kind}{tail}"
-        Table(run.corpus.store, table, run.tables[table]).append(
-            0, pa.Table.from_pylist(values, schema), {}
-        )
-    return made["image"], made["text"]
-
-
-def stored(run, name):
-    found = Table(run.corpus.store, name, run.tables[name]).read(0)
-    return {} if found is None else {row.pop("row"): row for row in found.to_pylist()}
-
-
-def unit(vector):
-    vector = vector.astype(np.float32)
-    return vector / np.linalg.norm(vector)
-
-
 def test_scores_are_those_of_the_stored_vectors(corpus, settings, tmp_path):
     run = begun(corpus, *settings)
-    images, texts = embedded(run, *range(5))
+    images, texts = write_vectors(run, *range(5))
     run.do("score")
     heads = load_heads(tmp_path / "heads")
     for row, score in stored(run, "embed.heads").items():
@@ -114,13 +74,13 @@ def test_a_record_waits_for_its_vectors_and_a_broken_picture_says_why(corpus, se
     run.do("score")
     assert run.lines[-1]["rows"] == 0
     assert run.lines[-1]["extra"] == {"waiting for embed.image": 5, "waiting for embed.text": 5}
-    embedded(run, 0, 1, 2, broken=(2,))
+    write_vectors(run, 0, 1, 2, broken=(2,))
     run.do("score")
     match, heads = stored(run, "embed.match"), stored(run, "embed.heads")
     assert list(match) == list(heads) == [0, 1, 2]
     assert match[2]["error"] == heads[2]["error"] == "truncated_header"
     assert [found["error"] for found in (match[0], match[1])] == [None, None]
-    embedded(run, 3, 4)
+    write_vectors(run, 3, 4)
     run.do("score")
     assert run.lines[-1]["tables"]["embed.heads"]["already"] == 3
     assert list(stored(run, "embed.match")) == [0, 1, 2, 3, 4]
@@ -128,7 +88,7 @@ def test_a_record_waits_for_its_vectors_and_a_broken_picture_says_why(corpus, se
 
 def test_other_heads_score_again_without_pictures_or_vectors(corpus, settings, tmp_path):
     run = begun(corpus, *settings)
-    embedded(run, *range(5))
+    write_vectors(run, *range(5))
     run.do("score")
     described = (tmp_path / "heads/heads.json").read_text()
     (tmp_path / "heads/heads.json").write_text(
@@ -145,7 +105,7 @@ def test_other_heads_score_again_without_pictures_or_vectors(corpus, settings, t
 
 def test_calibration_makes_a_similarity_and_its_own_table(corpus, settings, revision, tmp_path):
     plain = begun(corpus, *settings)
-    embedded(plain, *range(5))
+    write_vectors(plain, *range(5))
     plain.do("score")
     content = Calibration("clip", revision, (-1.0, 0.0, 1.0), (0.0, 0.4, 1.0)).content()
     file = tmp_path / "calibration.json"
@@ -170,7 +130,7 @@ def test_tags_are_cosines_with_texts_and_the_nearest(corpus, settings, monkeypat
     clip = FakeClip()
     monkeypatch.setattr(models, "load_clip", lambda *given, **options: clip)
     run = begun(corpus, *settings, TAGS)
-    images, _ = embedded(run, 0, 1, 2, broken=(1,))
+    images, _ = write_vectors(run, 0, 1, 2, broken=(1,))
     run.do("score")
     assert clip.texts_asked == ["aaa", "eee"]
     texts = clip.texts(["aaa", "eee"])
@@ -188,7 +148,7 @@ def test_what_rules_read_of_scores_decides(corpus, settings):
     rules = "select.rules={odd: 'caption_cosine < 2', low: 'a < -9'}"
     run = begun(corpus, *settings[:2], rules)
     assert run.select() == {"kept": 0, "rejected": 0, "duplicate": 0, "failed": 0, "pending": 5}
-    embedded(run, *range(5), broken=(3,))
+    write_vectors(run, *range(5), broken=(3,))
     run.do("score")
     again = curated.run(corpus.uri, "select", *settings[:2], rules)
     assert again.select() == {"kept": 1, "rejected": 3, "duplicate": 0, "failed": 1, "pending": 0}
