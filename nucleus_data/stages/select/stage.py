@@ -26,6 +26,7 @@ from nucleus_data.stages.select.check import check_decisions, order_of, upstream
 from nucleus_data.stages.select.ledger import LedgerTask
 from nucleus_data.stages.select.plan import ROOT, TABLE, WALK, Decisions, SelectionPlan
 from nucleus_data.stages.select.settings import SelectSettings
+from nucleus_data.stages.select.tiers import is_score_order
 from nucleus_data.stages.select.walking import (
     JudgeTask,
     read_pairs,
@@ -100,7 +101,9 @@ class Select(CorpusStage[SelectSettings]):
         rules, prefer, tiers = check_decisions(self.settings, run.pins, upstream, compared=compared)
         required = {"inspect.file", *(t for r in rules for t in r.tables if t != "records")}
         if self.settings.drop_duplicates:
-            required |= {*self.dedup.reads, *(c.table for order in prefer for c in order.columns)}
+            # Of a score, what there is counts: most copies are dropped before they would have one.
+            waited = [order for order in prefer if not is_score_order(order.text)]
+            required |= {*self.dedup.reads, *(c.table for order in waited for c in order.columns)}
         # A record without a copy has no rank, and waits for none.
         return Decisions(rules, sorted(required - {COPIES}), prefer, tiers)
 
@@ -162,7 +165,7 @@ class Select(CorpusStage[SelectSettings]):
             rules=[[n, deciding(r)] for n, r in settings.rules.items()],
             tiers=deciding(settings.tiers) if decisions.tiers else None,
             dedup=pairs[PAIRS] if settings.drop_duplicates else None,
-            prefer=list(order_of(settings, bool(ranks))),
+            prefer=list(order_of(settings, bool(ranks), decisions.tiers)),
         )
         return {**pairs, TABLE: hashed}
 
