@@ -9,6 +9,7 @@ from nucleus_data.hashing import config_hash
 from nucleus_data.runner.guarded import run_guarded
 from nucleus_data.runner.inline import InlineLoop
 from nucleus_data.runner.local import LocalLoop, LocalWorker
+from nucleus_data.runner.loop import Loop
 from nucleus_data.runner.rows import StageJob
 from nucleus_data.runner.words import describe
 from nucleus_data.runner.work import Item, Resources
@@ -139,3 +140,15 @@ def test_columns_that_are_not_the_table_s_are_refused(corpus, monkeypatch):
     report = run(work)
     assert CorpusError.__name__ in report.failed[0].error
     assert "needs 2 rows of ['letters']; the result has 1 of ['other']" in report.failed[0].error
+
+
+@pytest.mark.slow
+def test_ray_s_tasks_give_the_same_bytes_whatever_is_asked_for(corpus, tmp_path, ray_cluster):
+    run(job(corpus))
+    whole = parts(tmp_path)
+    for path in whole:
+        (tmp_path / "c/tables" / path).unlink()
+    report = Loop("shout", job(corpus), Resources(actors=2)).run([Item(0)])
+    assert report.summary.done == len(CAPTIONS)
+    assert not report.setup_seconds  # no actor was there to be set up
+    assert parts(tmp_path) == whole
