@@ -31,6 +31,7 @@ from nucleus_data.line.steps import open_run
 from nucleus_data.runner.cluster import RaySettings, connected
 from nucleus_data.runner.row_stage import do_rows
 from nucleus_data.world.corpora import hex_texts, write_part
+from scripts.bench_select import worker_seconds
 from scripts.benchmark import Measure, measure, parser, publish
 
 RECIPE = Path(__file__).resolve().parents[1] / "configs/nano/recipe.yaml"
@@ -114,20 +115,23 @@ def bench(corpus: Corpus, size: Size) -> list[Measure]:
     first = score(corpus)  # starts the workers
     if first != size.rows // ROWS_A_SHARD * ROWS_A_SHARD:
         raise AssertionError(f"{first:,} rows were scored at first")
-    wall = []
+    wall, busy = [], []
     with tempfile.TemporaryDirectory(prefix="bench-heads-") as folder:
         for turn in range(size.rounds):
             heads = other_heads(Path(folder, str(turn)), turn)
-            started = time.perf_counter()
+            started, cpu = time.perf_counter(), worker_seconds() + time.process_time()
             done = score(corpus, f"score.heads={heads}")
             wall.append(time.perf_counter() - started)
+            busy.append(worker_seconds() + time.process_time() - cpu)
             if done != first:
                 raise AssertionError(f"{done:,} rows were scored again")
-            print(f"round {turn + 1} of {size.rounds}: {wall[-1]:.2f} s", file=sys.stderr)
+            said = f"round {turn + 1} of {size.rounds}: {wall[-1]:.2f} s ({busy[-1]:.2f})"
+            print(said, file=sys.stderr, flush=True)
     scale = GOAL_ROWS / first
     name = f"other heads: {first:,} vectors, {WORKERS} workers"
     return [
         measure(name, [s * scale for s in wall], "s a million", f"<= {GOAL_S}"),
+        measure(f"{name}, CPU of all processes", [s * scale for s in busy], "s a million"),
         measure("a published head's sizes, one process", published(size.rounds), "s a million"),
     ]
 

@@ -172,8 +172,8 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "runner-failed-again",
         "runner",
-        "missing_rows(candidates, np.union1d(target.covered(self.shard), failed))",
-        "missing_rows(candidates, target.covered(self.shard))",
+        "np.setdiff1d(due, np.union1d(target.covered(shard), failed))",
+        "np.setdiff1d(due, target.covered(shard))",
         "A row that killed its worker is tried in every run, and not only by a retry.",
         ("test_rows_that_failed_for_now_are_retried_and_no_others",),
     ),

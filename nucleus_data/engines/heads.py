@@ -102,8 +102,8 @@ class Head:
             x += layer.bias
             x = ACTIVATIONS[layer.activation](x)
         last = self.layers[-1]
-        # Each row is summed by itself: a matrix times one vector is shared out among threads.
-        out = ACTIVATIONS[last.activation]((x * last.weight[0]).sum(axis=1) + last.bias[0])
+        # Each row by itself: a matrix times one vector is shared out among threads.
+        out = ACTIVATIONS[last.activation](np.vecdot(x, last.weight[0]) + last.bias[0])
         if self.kind == "probability":
             return np.asarray(1 / (1 + np.exp(-np.clip(out, -60, 60))), dtype=np.float32)
         return np.asarray(out, dtype=np.float32)

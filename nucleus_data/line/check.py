@@ -10,7 +10,6 @@ from nucleus_data.line.recipe import Recipe
 from nucleus_data.stages.caption.stage import ORIGINS, Caption
 from nucleus_data.stages.embed.stage import Embed
 from nucleus_data.stages.inspect.stage import Inspect
-from nucleus_data.stages.score.stage import MATCH, SCORES, TAGS
 from nucleus_data.stages.select.check import check_decisions
 from nucleus_data.stages.select.stage import Select
 from nucleus_data.stages.shard.settings import ShardSettings
@@ -45,11 +44,8 @@ def check(recipe: Recipe) -> Iterator[str]:
         yield "embed: no model"
     else:
         yield f"embed: {embed.model}"
-        scores: dict[str, list[str]] = {table: [] for table in (MATCH, SCORES, TAGS)}
-        for table, signal in pins.signals():
-            if table in scores:
-                scores[table].append(signal)
-        yield f"score: {', '.join(signal for signals in scores.values() for signal in signals)}"
+        scores = [signal for table, signal in pins.signals() if table.startswith("embed.")]
+        yield f"score: {', '.join(scores)}"
     variants = ", ".join(caption.variants)
     yield f"caption: {caption.model}; {variants}"
     check_captions(shard, pins.variants("caption."))
