@@ -234,12 +234,16 @@ class ColumnStage(RowStage[SettingsT]):
 
     reads_images: ClassVar[bool] = False
 
+    def reads(self, wanted: frozenset[str]) -> Sequence[str]:
+        """Those of `columns` that some tables need; the others are not read for them."""
+        return self.columns
+
     @abstractmethod
     def compute(self, columns: pa.Table, wanted: frozenset[str]) -> Mapping[str, pa.Table]:
         """The values of some rows.
 
         Args:
-            columns: The rows' input columns, named as in `columns`; NULL where a table has no row,
+            columns: The rows' input columns, named as in `reads`; NULL where a table has no row,
                 of the type `null` where it has none of them. `TABLE:error` is one, too.
             wanted: The tables that lack these rows.
 

@@ -129,8 +129,10 @@ def _pieces(state: ShardRows, columns: pa.Table) -> Iterator[Piece]:
 def _columns(state: ShardRows, stage: ColumnStage[Any]) -> pa.Table:
     """The input columns of the rows to do."""
     wanted = state.todo.column("row").to_numpy()
+    lacking = frozenset(name for name, rows in state.lacking.items() if len(rows))
+    paths = stage.reads(lacking)
     by_table: dict[str, list[str]] = {}
-    for path in stage.columns:
+    for path in paths:
         name, _, column = path.partition(":")
         by_table.setdefault(name, []).append(column)
     found: dict[str, Any] = {}
@@ -145,7 +147,7 @@ def _columns(state: ShardRows, stage: ColumnStage[Any]) -> pa.Table:
             else:
                 values = read.column(column)
                 found[f"{name}:{column}"] = values if places is None else values.take(places)
-    return pa.table({path: found[path] for path in stage.columns})
+    return pa.table({path: found[path] for path in paths})
 
 
 def _places(table: pa.Table, wanted: np.ndarray) -> pa.Array | None:

@@ -125,11 +125,20 @@ class Score(ColumnStage[ScoreSettings]):
                 # On a CPU, as the tasks of this stage have no GPU.
                 self._tags[space.name] = text_tower(self.embed, space, here=True).texts(texts)
 
+    def reads(self, wanted: frozenset[str]) -> Sequence[str]:
+        """The pictures' vectors that are scored, and for `embed.match` the captions'."""
+        whole = not wanted.isdisjoint((MATCH, TAGS))
+        scored = self._spaces if whole else tuple(dict.fromkeys(s for s, _ in self._heads))
+        texts = [space.vectors("text") for space in self._spaces if MATCH in wanted]
+        images = [column for s in scored for column in (s.vectors("image"), s.error)]
+        return (*images, *texts)
+
     def compute(self, columns: pa.Table, wanted: frozenset[str]) -> Mapping[str, pa.Table]:
         """The wanted tables' columns."""
         images = {
             space.name: unit_vectors(columns.column(space.vectors("image")))
             for space in self._spaces
+            if space.vectors("image") in columns.column_names
         }
         made = {}
         if MATCH in wanted:

@@ -51,6 +51,10 @@ def test_each_model_has_its_columns_and_heads_find_theirs(tmp_path):
     assert match.needs == ("embed.image", "embed.text", "embed.image.clip", "embed.text.clip")
     assert scores.needs == scores.inputs == ("embed.image.clip",)
     stage.setup()
+    # A changed head reads the vectors that it scores, and no others.
+    scored = ("embed.image.clip:clip_image_embedding", "embed.image.clip:error")
+    assert stage.reads(frozenset((SCORES,))) == scored
+    assert set(stage.reads(frozenset((MATCH, SCORES)))) == set(stage.columns)
     one, images = vectors(1, 2)
     other, named = vectors(2, 1, 2)
     text, texts = vectors(3)
@@ -75,6 +79,8 @@ def test_each_model_has_its_columns_and_heads_find_theirs(tmp_path):
     expected = unit(other[0]) @ unit(text[0])
     assert found[0]["clip_caption_cosine"] == pytest.approx(expected, abs=1e-6)
     assert found[0]["clip_caption_similarity"] == pytest.approx((1 + expected) / 2, abs=1e-6)
+    again = stage.compute(columns.select(scored), frozenset((SCORES,)))
+    assert again[SCORES].equals(made[SCORES])
     heads = load_heads(tmp_path / "heads")
     assert made[SCORES].column("a")[0].as_py() == heads.scores(unit(other[0])[None])["a"][0]
     assert made[SCORES].column("error").to_pylist() == [None, "no_embedding", "no_embedding"]
