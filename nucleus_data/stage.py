@@ -19,6 +19,9 @@ lack a result and commits what comes back.
 A row stage that gathers rows (a model with batches) may receive `None` from the iterator: "no row
 is waiting now; give back what you hold". Only a stage that holds rows back ever sees it.
 
+A **column stage** is a row stage that reads stored columns and no picture: it computes a shard's
+rows in one piece, as Arrow, since Python is too slow for millions of rows one by one.
+
 A **corpus stage** does one thing about the whole corpus: `pin` says what its result is identified
 by, `count` says what there would be to do, `do` does it.
 
@@ -46,6 +49,8 @@ class TableSpec:
         version: Raised by hand when the same input would give other values.
         settings: JSON-able settings that change values (never resources or batch sizes).
         inputs: Names of tables whose values enter the rows; tables that only choose rows do not.
+        needs: Names of tables that must have a record's row before this one can: until then it is
+            not asked about. What an input lacks for now then fails nothing for good.
     """
 
     name: str
@@ -53,6 +58,7 @@ class TableSpec:
     version: int
     settings: Mapping[str, Any] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -216,6 +222,46 @@ class RowStage(Stage[SettingsT]):
     @abstractmethod
     def process(self, rows: Iterator[Row]) -> Iterator[Result | RowFailure]:
         """Turns rows into results, one for each row, in any order."""
+
+
+class ColumnStage(RowStage[SettingsT]):
+    """A stage from stored columns to columns: `compute` in place of `process`.
+
+    Its work runs as plain tasks. A row's values must not depend on the rows beside it: when
+    `compute` raises, halves are tried until the rows that it raises on are alone, and in a guarded
+    shard each row is.
+    """
+
+    reads_images: ClassVar[bool] = False
+
+    def reads(self, wanted: frozenset[str]) -> Sequence[str]:
+        """Those of `columns` that some tables need; the others are not read for them."""
+        return self.columns
+
+    @abstractmethod
+    def compute(self, columns: pa.Table, wanted: frozenset[str]) -> Mapping[str, pa.Table]:
+        """The values of some rows.
+
+        Args:
+            columns: The rows' input columns, named as in `reads`; NULL where a table has no row,
+                of the type `null` where it has none of them. `TABLE:error` is one, too.
+            wanted: The tables that lack these rows.
+
+        Returns:
+            For each wanted table its value columns, with the rows in their order; and a column
+            `error`, if some rows have none, with the reason code.
+        """
+
+    def process(self, rows: Iterator[Row]) -> Iterator[Result | RowFailure]:
+        """Each row alone: how the runner does a shard on which workers died."""
+        for row in rows:
+            columns = {name: pa.array([value]) for name, value in row.columns.items()}
+            tables = self.compute(pa.table(columns), row.wanted)
+            values: dict[str, Any] = {}
+            for name, table in tables.items():
+                (found,) = table.to_pylist()
+                values[name] = {"error": found["error"]} if found.get("error") else found
+            yield Result(row, values)
 
 
 class CorpusStage(Stage[SettingsT]):

@@ -12,9 +12,11 @@ STEPS = (
     "dedup",  # find all pairs of duplicates, and confirm each
     "compare",  # look at the copies of each picture together, and rank them
     "select",  # decide by rules; keep the best of each cluster
-    "embed",  # embed and score what may still be kept
+    "embed",  # embed what may still be kept
+    "score",  # score its vectors: heads, similarity of picture and caption
     "select",  # decide again, now by the scores too
     "caption",  # caption what is kept, several times each
+    "score_captions",  # compare them with their pictures, if score_captions.variants says so
     "shard",  # write aspect-bucketed training shards
     "quick_train",  # train the bundled model on them, and draw samples
     "report",  # write one page about all of it

@@ -10,7 +10,8 @@ STEPS = (
     "dedup",  # find all pairs of duplicates, and confirm each
     "compare",  # look at the copies of each picture together, and rank them
     "select",  # decide by rules; keep the best of each cluster
-    "embed",  # embed and score what may still be kept
+    "embed",  # embed what may still be kept
+    "score",  # score its vectors: heads, similarity of picture and caption
     "select",  # decide again, now by the scores too
 )
 

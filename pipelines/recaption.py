@@ -7,6 +7,7 @@ from nucleus_data.commands import run_pipeline
 
 STEPS = (
     "caption",  # caption what is kept, several times each
+    "score_captions",  # compare them with their pictures, if score_captions.variants says so
     "shard",  # write aspect-bucketed training shards
 )
 

@@ -172,8 +172,8 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "runner-failed-again",
         "runner",
-        "missing_rows(candidates, np.union1d(target.covered(self.shard), failed))",
-        "missing_rows(candidates, target.covered(self.shard))",
+        "np.setdiff1d(due, np.union1d(target.covered(shard), failed))",
+        "np.setdiff1d(due, target.covered(shard))",
         "A row that killed its worker is tried in every run, and not only by a retry.",
         ("test_rows_that_failed_for_now_are_retried_and_no_others",),
     ),
@@ -262,14 +262,14 @@ BUGS: tuple[Bug, ...] = (
         "What is not a number counts as larger than any, and rejects.",
         ("test_what_is_not_a_number_is_null",),
     ),
-    # stages/embed, stages/caption
+    # stages/score
     Bug(
-        "stored-vector-forgotten",
+        "scored-before-it-is-embedded",
         "stages",
-        "made.get(row) if table in row.wanted else row.columns.get(STORED[table])",
-        "made.get(row)",
-        "Other heads find no vectors, though they are stored.",
-        ("test_scores_are_of_the_stored_vector_and_other_heads_need_no_image",),
+        "TableSpec(MATCH, self._match_schema(), 1, settings, both, both)",
+        "TableSpec(MATCH, self._match_schema(), 1, settings, both)",
+        "A record whose vector is not there yet has no similarity, for good.",
+        ("test_a_record_waits_for_its_vectors_and_a_broken_picture_says_why",),
     ),
     # train_step, train_mirror
     Bug(

@@ -1,4 +1,4 @@
-"""`nucleus import-head`: a published head, as `embed.heads` takes it."""
+"""`nucleus import-head`: a published head, as `score.heads` takes it."""
 
 from pathlib import Path
 
@@ -21,12 +21,12 @@ STYLES = ("laion_aesthetic", "laion_aesthetic_relu", "aesthetic_v2_5", "clip_nsf
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     required=True,
-    help="Folder for embed.heads; a head is added to those that lie there.",
+    help="Folder for score.heads; a head is added to those that lie there.",
 )
 def import_head(
     file: Path, style: str, name: str, model: str, revision: str | None, out: Path
 ) -> None:
-    """Make a head for embed.heads from FILE, a published state dict (.pth or .safetensors)."""
+    """Make a head for score.heads from FILE, a published state dict (.pth or .safetensors)."""
     from nucleus_data.engines.find import CLIP, resolve_model
     from nucleus_data.engines.heads import add_head
     from nucleus_data.engines.published_heads import head_of, read_state
@@ -39,4 +39,4 @@ def import_head(
         refuse(error)
     sizes = " -> ".join(str(layer.weight.shape[1]) for layer in head.layers)
     say(f"{out}: {', '.join(heads.heads)}; {name} is {sizes} -> 1, a {head.kind}")
-    say(f"use it with embed.model={model} embed.heads={out} and, in a rule, {name}")
+    say(f"use it with embed.model={model} score.heads={out} and, in a rule, {name}")

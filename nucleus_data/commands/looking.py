@@ -55,7 +55,7 @@ def explain(record: str, as_json: bool, config: Path | None, overrides: tuple[st
 
 
 # Sections of a recipe that change what `select` reads.
-MEASURING = ("ingest", "inspect", "dedup", "embed")
+MEASURING = ("ingest", "inspect", "dedup", "embed", "score")
 
 
 @click.command("what-if")

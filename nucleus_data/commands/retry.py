@@ -13,7 +13,8 @@ from nucleus_data.commands.support import CONFIG_HELP, finish, opened
 def retry(arguments: tuple[str, ...], config: Path | None) -> None:
     """Do again what failed in a way that may pass: failed rows and failed shards, nothing else.
 
-    STAGE is `ingest` (downloads of URL lists), `inspect`, `embed` or `caption`; all by default.
+    STAGE is `ingest` (downloads of URL lists), `inspect`, `embed`, `score`, `caption` or
+    `score_captions`; all by default.
     """
     from nucleus_data.line import steps
     from nucleus_data.line.lines import RETRIED

@@ -76,7 +76,9 @@ def explain(
             if inside or (unknown and given_keys[: len(keys)] == keys):
                 origin = f"override {override!r}"
         name = ".".join(keys)
-        if unknown:
+        if unknown and (place := _moved(model, keys)):
+            lines.append(f"{name} moved to {place} ({origin})")
+        elif unknown:
             allowed = _allowed_keys(model, keys[:-1])
             lines.append(
                 f"{name} is not a known key ({origin})."
@@ -88,6 +90,15 @@ def explain(
             message = message[0].lower() + message[1:]
             lines.append(f"{name}: {message}; got {shown(problem.get('input'))} ({origin})")
     return "\n".join(lines)
+
+
+def _moved(model: type[BaseModel], keys: Sequence[str]) -> str | None:
+    """Where a key went that was in a section before (`moved` in `json_schema_extra`)."""
+    section = _model_at(model, keys[:-1])
+    extra = section.model_config.get("json_schema_extra") if section is not None else None
+    moved = extra.get("moved") if isinstance(extra, dict) else None
+    place = moved.get(keys[-1]) if isinstance(moved, dict) else None
+    return place if isinstance(place, str) else None
 
 
 def elsewhere(model: type[BaseModel], keys: Sequence[str]) -> str:
@@ -167,12 +178,18 @@ def _plain(value: Any) -> Any:
 
 def _allowed_keys(model: Any, keys: Sequence[str]) -> list[str]:
     """The keys that the model at the end of a path of keys has, sorted."""
+    found = _model_at(model, keys)
+    return sorted(found.model_fields) if found is not None else []
+
+
+def _model_at(model: Any, keys: Sequence[str]) -> Any:
+    """The settings model at the end of a path of keys; None if there is none."""
     for key in keys:
         if isinstance(model, type) and issubclass(model, BaseModel) and key in model.model_fields:
             model = _model_in(model.model_fields[key].annotation)
         else:
             model = _model_in(model)
-    return sorted(model.model_fields) if hasattr(model, "model_fields") else []
+    return model if hasattr(model, "model_fields") else None
 
 
 def _model_in(annotation: Any) -> Any:

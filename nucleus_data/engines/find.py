@@ -40,7 +40,7 @@ class ModelKind:
 
 CAPTIONER = ModelKind("caption.model", ASSETS / "captioner")
 CLIP = ModelKind("embed.model", ASSETS / "clip", "open_clip_config.json")
-HEADS = ModelKind("embed.heads", ASSETS / "heads", "heads.json")
+HEADS = ModelKind("score.heads", ASSETS / "heads", "heads.json")
 TEXT_ENCODER = ModelKind("quick_train.text.model", ASSETS / "captioner")
 VAE = ModelKind(
     "quick_train.vae", ASSETS / "vae", revision_key="quick_train.vae_revision", subfolder="vae/"

@@ -32,9 +32,17 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 DESCRIPTION, WEIGHTS = "heads.json", "heads.safetensors"
 
 
+# A product of matrices rounds as its shape has it: every product has this many rows, so that the
+# bits of a score don't depend on its company. What a layer gives then fits in a CPU's cache.
+BLOCK = 256
+_SQRT_2_PI = np.float32(np.sqrt(2 / np.pi))
+
+
 def _gelu_tanh(x: Vectors) -> Vectors:
     """GELU in its tanh form (Hendrycks and Gimpel 2016)."""
-    return np.asarray(0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))))
+    # As products: numpy's power of three takes a hundred times as long.
+    inner = np.tanh(_SQRT_2_PI * (x + np.float32(0.044715) * (x * x * x)))
+    return np.asarray(np.float32(0.5) * x * (1 + inner))
 
 
 ACTIVATIONS: Mapping[str, Callable[[Vectors], Vectors]] = {
@@ -77,13 +85,25 @@ class Head:
         return int(self.layers[0].weight.shape[1])
 
     def score(self, vectors: Vectors) -> Vectors:
-        """(N, D) unit vectors to (N,) scores."""
-        x = vectors
+        """(N, D) unit vectors to (N,) scores; one's bits don't depend on the others."""
+        count = len(vectors)
+        scores = np.empty(count, np.float32)
+        for start in range(0, count, BLOCK):
+            block = vectors[start : start + BLOCK]
+            if (lacking := BLOCK - len(block)) > 0:
+                block = np.concatenate([block, np.zeros((lacking, block.shape[1]), np.float32)])
+            scores[start : start + BLOCK] = self._block(block)[: count - start]
+        return scores
+
+    def _block(self, x: Vectors) -> Vectors:
+        """(BLOCK, D) vectors to (BLOCK,) scores."""
         for layer in self.layers[:-1]:
-            x = ACTIVATIONS[layer.activation](x @ layer.weight.T + layer.bias)
+            x = x @ layer.weight.T
+            x += layer.bias
+            x = ACTIVATIONS[layer.activation](x)
         last = self.layers[-1]
-        # A product with a vector, which rounds as it always did, and not with a matrix of one row.
-        out = ACTIVATIONS[last.activation](x @ last.weight[0] + last.bias[0])
+        # Each row by itself: a matrix times one vector is shared out among threads.
+        out = ACTIVATIONS[last.activation](np.vecdot(x, last.weight[0]) + last.bias[0])
         if self.kind == "probability":
             return np.asarray(1 / (1 + np.exp(-np.clip(out, -60, 60))), dtype=np.float32)
         return np.asarray(out, dtype=np.float32)
@@ -111,10 +131,9 @@ class Heads:
         """
         if self.revision != model.revision:
             raise RequestError(
-                f"embed.heads were trained on the embeddings of {self.model!r}, revision "
-                f"{self.revision!r}; embed.model is {model.name!r}, revision {model.revision!r}. "
-                "Their scores would mean nothing: train heads on this model, or set "
-                "embed.heads=null"
+                f"these heads were trained on the embeddings of {self.model!r}, revision "
+                f"{self.revision!r}, and not on those of {model.name!r}, revision "
+                f"{model.revision!r}. Their scores would mean nothing"
             )
 
     def scores(self, vectors: Vectors) -> dict[str, Vectors]:

@@ -20,6 +20,7 @@ from nucleus_data.runner.workers import machine
 from nucleus_data.stage import Stage
 from nucleus_data.stages.caption.stage import Caption
 from nucleus_data.stages.embed.stage import Embed
+from nucleus_data.stages.score.stage import Score
 from nucleus_data.stages.select.check import check_decisions, upstream_columns
 from nucleus_data.stages.select.stage import Select
 from nucleus_data.stages.shard.stage import Shard, check_caps, check_captions
@@ -31,6 +32,8 @@ CUDA = "cuda"
 # Stage -> the packages that it needs, and what to install.
 PACKAGES = {
     "embed": (("torch", "open_clip"), "nucleus-data[embed]"),
+    "score": (("torch", "open_clip"), "nucleus-data[embed]"),
+    "score_captions": (("torch", "open_clip"), "nucleus-data[embed]"),
     "caption": (("torch", "transformers"), "nucleus-data[caption]"),
     "quick_train": (("torch", "diffusers", "transformers"), "nucleus-data[train]"),
 }
@@ -107,7 +110,7 @@ def check_machine(name: str, asked: Resources, device: str | None, ray: RaySetti
 
 def _check_packages(recipe: Recipe, name: str) -> None:
     """Raises RequestError if a package that a stage loads in its workers is not there."""
-    if name not in PACKAGES:
+    if name not in PACKAGES or (name == "score" and not recipe.section(Score).tags):
         return
     needed, extra = PACKAGES[name]
     if name == "caption" and recipe.section(Caption).engine != "transformers":
@@ -125,7 +128,7 @@ def _check_packages(recipe: Recipe, name: str) -> None:
 
 def _models(recipe: Recipe, name: str) -> Iterator[tuple[ModelKind, str, str | None]]:
     """The models that a stage loads: which setting, its value, and its revision."""
-    if name == "embed":
+    if name in ("embed", "score_captions") or (name == "score" and recipe.section(Score).tags):
         embed = recipe.section(Embed)
         assert embed.model is not None
         yield CLIP, embed.model, embed.revision

@@ -46,8 +46,9 @@ def check(recipe: Recipe) -> Iterator[str]:
     if embed.model is None:
         yield "embed: no model"
     else:
-        scores = [s for (table, s) in pins.signals() if table == "embed.heads"]
-        yield f"embed: {embed.model}; heads: {', '.join(scores) or 'none'}"
+        yield f"embed: {embed.model}"
+        scores = [signal for table, signal in pins.signals() if table.startswith("embed.")]
+        yield f"score: {', '.join(scores)}"
     variants = ", ".join(caption.variants)
     yield f"caption: {caption.model}; {variants}"
     check_captions(shard, pins.variants("caption."))

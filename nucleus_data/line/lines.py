@@ -30,23 +30,26 @@ class Line:
     chooses_at_start: bool = False
 
 
-_CURATE = ("inspect", "dedup", "compare", "select", "embed", "select")
+_CURATE = ("inspect", "dedup", "compare", "select", "embed", "score", "select")
 
 LINES: dict[str, Line] = {
     **{stage.name.replace("_", "-"): Line((stage.name,), stage.help) for stage in STAGES},
     # What is embedded is chosen by a selection, and the scores make another one.
     "embed": Line(
-        ("select", "embed", "select"),
+        ("select", "embed", "score", "select"),
         "Embed and score what is kept or waits for its scores, and decide again.",
     ),
+    "score": Line(("score", "select"), "Score what is embedded, and decide again."),
     "curate": Line(
-        _CURATE, "inspect, dedup, compare, select; embed what is left, and select by its scores."
+        _CURATE,
+        "inspect, dedup, compare, select; embed and score what is left, and select by its scores.",
     ),
     "recaption": Line(
-        ("caption", "shard"), "Caption again (what changed only), and make the set anew."
+        ("caption", "score_captions", "shard"),
+        "Caption again (what changed only), and make the set anew.",
     ),
     "all": Line(
-        ("ingest", *_CURATE, "caption", "shard", "quick_train", "report"),
+        ("ingest", *_CURATE, "caption", "score_captions", "shard", "quick_train", "report"),
         "The whole line, from a source to the report.",
         chooses_at_start=True,
     ),

@@ -24,6 +24,8 @@ from nucleus_data.stages.dedup.stage import Dedup
 from nucleus_data.stages.embed.stage import Embed
 from nucleus_data.stages.ingest.stage import Ingest
 from nucleus_data.stages.inspect.stage import Inspect
+from nucleus_data.stages.score.captions import ScoreCaptions
+from nucleus_data.stages.score.stage import Score
 from nucleus_data.stages.select.settings import SelectSettings
 from nucleus_data.stages.select.stage import Select
 from nucleus_data.stages.shard.stage import Shard
@@ -39,7 +41,9 @@ STAGES: tuple[type[Stage[Any]], ...] = (
     Compare,
     Select,
     Embed,
+    Score,
     Caption,
+    ScoreCaptions,
     Shard,
     Train,
     Report,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from nucleus_data.corpus import Corpus
@@ -76,6 +77,7 @@ def write_pairs_page(
     distances: Sequence[Distance],
     verdicts: Mapping[Pair, str],
     undecided: str = "",
+    quality: Mapping[tuple[int, int], Sequence[str]] = MappingProxyType({}),
     made_at: datetime | None = None,
 ) -> str:
     """Writes the page and returns its path or URL.
@@ -89,6 +91,7 @@ def write_pairs_page(
         distances: From `by_distance`.
         verdicts: Of each pair, who stays and why.
         undecided: The command that decides who stays, if nobody has.
+        quality: Shard and row of a record -> how good it is, in some words.
         made_at: The time that the page names; now, by default.
     """
     tables = queries.Tables(corpus, hashes)
@@ -112,6 +115,7 @@ def write_pairs_page(
         "decided": decided,
         "verdicts": verdicts,
         "undecided": undecided,
+        "quality": quality,
         "selection": hashes.get("selection"),
     }
     page = environment().get_template("pairs.html.j2").render(values)

@@ -13,10 +13,11 @@ from tqdm import tqdm
 
 from nucleus_data.errors import DiskFullError
 from nucleus_data.runner.actor import SetupFailedError, StageDiedError, Watchdog
+from nucleus_data.runner.columns import run_columns
 from nucleus_data.runner.outcomes import RAISED, one_row, raised
 from nucleus_data.runner.rows import ShardRows, StageJob
 from nucleus_data.runner.work import FailedShard, Item, Resources, StageReport, Summary, Task
-from nucleus_data.stage import Result, Row, RowFailure
+from nucleus_data.stage import ColumnStage, Result, Row, RowFailure
 
 
 class InlineLoop:
@@ -104,6 +105,11 @@ def run_rows(state: ShardRows, stage: Any, watch: Watchdog | None = None) -> Non
     Raises:
         StageDiedError: The stage's `process` raised; rows that it had done are in the shard.
     """
+    if isinstance(stage, ColumnStage):
+        run_columns(state, stage, watch.touch if watch else lambda: None)
+        if watch:
+            watch.rest()
+        return
     start = time.perf_counter()
     rows = _Watched(state.rows())
     outcomes = iter(stage.process(rows))

@@ -19,6 +19,7 @@ from nucleus_data.runner.cluster import wait_for
 from nucleus_data.runner.cwd import stand_somewhere
 from nucleus_data.runner.rows import StageJob
 from nucleus_data.runner.work import Item, Resources, StageReport, Summary, Task
+from nucleus_data.stage import ColumnStage
 
 SHARDS_PER_ACTOR = 2
 COUNTED_AHEAD = 8
@@ -49,6 +50,11 @@ def _count(job: StageJob | Task, item: Item) -> Summary:
     return job.open(item.number, item.limit).summary
 
 
+def _columns(work: StageJob) -> bool:
+    """Whether it is a column stage's: tasks do it, as actors are fed row by row."""
+    return isinstance(work.stage, ColumnStage)
+
+
 class Loop(Attempts):
     """Runs items to their end.
 
@@ -75,7 +81,11 @@ class Loop(Attempts):
         start = time.perf_counter()
         self.bar.total = total
         try:
-            if self.resources.actors and isinstance(self.work, StageJob):
+            if (
+                self.resources.actors
+                and isinstance(self.work, StageJob)
+                and not _columns(self.work)
+            ):
                 ActorPool(self).run(self.unfinished(items))
             else:
                 self._run_tasks(items)

@@ -82,7 +82,7 @@ class Pins:
         for table, name in self.signals():
             if name in found:
                 raise RequestError(
-                    f"inspect.signals, embed.heads: {name!r} is in {found[name]} and in {table}; "
+                    f"inspect.signals, score.heads: {name!r} is in {found[name]} and in {table}; "
                     "rename one"
                 )
             found[name] = table

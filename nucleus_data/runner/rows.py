@@ -3,19 +3,18 @@
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.images import read_images
-from nucleus_data.corpus.states import WORKED_ON
 from nucleus_data.corpus.tables import FAILED_SCHEMA, Table, missing_rows, table_schema
-from nucleus_data.corpus.told import command as told
-from nucleus_data.errors import CorpusError, RequestError
-from nucleus_data.hashing import sample_unit
+from nucleus_data.errors import CorpusError
+from nucleus_data.runner.candidates import chosen_records, due_rows, lacking_rows
+from nucleus_data.runner.computed import Computed, joined
 from nucleus_data.runner.outcomes import RAISED, Found, as_row, clean, may_pass, of_table, raised
 from nucleus_data.runner.work import Summary
 from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableFailure
@@ -58,7 +57,13 @@ class ShardRows:
     """The rows of one shard on their way through a stage.
 
     `rows()` hands them out, `accept()` takes outcomes in any order, `commit()` writes them in row
-    order.
+    order. Those of a column stage go out and come back in pieces (`columns.run_columns`).
+
+    Attributes:
+        todo: The records that lack a row in some table, by row.
+        lacking: The rows that each table lacks, ascending.
+        due: The rows that each table is asked about, ascending.
+        computed: What came back in pieces.
     """
 
     def __init__(self, job: StageJob, shard: int, limit: int | None) -> None:
@@ -71,11 +76,25 @@ class ShardRows:
         self.targets = {
             name: Table(self.corpus.store, name, job.tables[name]) for name in self.specs
         }
-        candidates = self._candidates()
+        self.summary = Summary()
+        selection = self._table("selection") if job.stage.chooses == "kept" else None
+        candidates = chosen_records(self.corpus, shard, selection, job.sample)
+        needs = {name: [self._table(n) for n in spec.needs] for name, spec in self.specs.items()}
+        self.due, candidates = due_rows(candidates, shard, needs, self.summary)
         if limit is not None:
             candidates = candidates.slice(0, limit)
-        self.summary = Summary(rows=candidates.num_rows)
-        self.todo, self.wanted = self._uncovered(candidates)
+        self.summary.rows = candidates.num_rows
+        self.lacking = {
+            name: lacking_rows(self.corpus, target, shard, self.due[name], retry=job.retry)
+            for name, target in self.targets.items()
+        }
+        rows = candidates.column("row").to_numpy()
+        for name in self.targets:
+            self.due[name] = np.intersect1d(self.due[name], rows)
+            self.lacking[name] = np.intersect1d(self.lacking[name], rows)
+        lacked = np.concatenate([np.empty(0, np.int64), *self.lacking.values()])
+        self.todo = candidates.filter(pa.array(np.isin(rows, lacked)))
+        self.computed: list[Computed] = []
         self.summary.already = candidates.num_rows - self.todo.num_rows
         self.outcomes: dict[int, Result | RowFailure] = {}
         self.summary.seconds["plan"] += time.perf_counter() - start
@@ -83,7 +102,17 @@ class ShardRows:
     @property
     def complete(self) -> bool:
         """Whether every row that was handed out came back."""
-        return len(self.outcomes) == self.todo.num_rows
+        computed = sum(piece.rows.num_rows for piece in self.computed)
+        return len(self.outcomes) + computed == self.todo.num_rows
+
+    @cached_property
+    def wanted(self) -> dict[int, frozenset[str]]:
+        """The tables that lack each row to do."""
+        wanted: dict[int, set[str]] = {}
+        for name, rows in self.lacking.items():
+            for row in rows.tolist():
+                wanted.setdefault(row, set()).add(name)
+        return {row: frozenset(names) for row, names in wanted.items()}
 
     def rows(self) -> Iterator[Row]:
         """The rows without an outcome, with image bytes and input columns, in row order."""
@@ -144,6 +173,7 @@ class ShardRows:
                 part, again = self._divided(name, mine)
             except UNSTORABLE:
                 part, again = self._divided(name, [self._storable(name, o) for o in mine])
+            part = joined([*(p.tables[name] for p in self.computed if name in p.tables)], part)
             # Failures that may pass are no rows of the table: a row would count as done.
             if part is not None:
                 target.append(self.shard, part, self._part_footer())
@@ -183,9 +213,10 @@ class ShardRows:
         """Counts the rows, and each table's."""
         tables = self.summary.tables
         for name in self.targets:
-            wanted = sum(name in o.row.wanted for o in outcomes)
-            tables[name].rows = self.summary.rows
-            tables[name].already = self.summary.rows - wanted
+            tables[name].rows = len(self.due[name])
+            tables[name].already = tables[name].rows - len(self.lacking[name])
+        for piece in self.computed:
+            piece.count(self.summary)
         for outcome in outcomes:
             # A reason counts once a row, in however many tables.
             found = {name: of_table(name, outcome) for name in sorted(outcome.row.wanted)}
@@ -202,56 +233,21 @@ class ShardRows:
             self.summary.retryable += any(reasons.values())
             self.summary.done += not found or not all(v.get("error") for v in found.values())
 
-    def _candidates(self) -> pa.Table:
-        """The shard's records that the stage works on, sorted by row."""
-        records = self.corpus.records.read(self.shard, RECORD_COLUMNS)
-        if records is None:
-            raise CorpusError(f"shard {self.shard} has no records")
-        chosen = records.filter(pc.is_null(records.column("error")))
-        if self.job.stage.chooses == "kept":
-            selection = Table(self.corpus.store, "selection", self.job.tables["selection"])
-            states = selection.read(self.shard, ["row", "state"])
-            if states is None:
-                raise RequestError(
-                    f"the selection has no rows of shard {self.shard}; "
-                    f"run: {told('select', self.corpus.uri)}"
-                )
-            wanted = pc.is_in(states.column("state"), pa.array(WORKED_ON))
-            kept = states.filter(wanted).column("row")
-            chosen = chosen.filter(pc.is_in(chosen.column("row"), kept.combine_chunks()))
-        return sample_rows(chosen, self.job.sample)
-
-    def _uncovered(self, candidates: pa.Table) -> tuple[pa.Table, dict[int, frozenset[str]]]:
-        """Which candidates lack a result, and in which tables."""
-        wanted: dict[int, set[str]] = {}
-        for name, target in self.targets.items():
-            failed = self.corpus.failed_rows(target, self.shard)
-            if self.job.retry:
-                lacking = candidates.filter(
-                    pc.is_in(candidates.column("row"), pa.array(failed, pa.int32()))
-                )
-            else:
-                # What failed for now counts as done until `nucleus retry`: a run that is started
-                # again does not kill a worker on the same image.
-                lacking = missing_rows(candidates, np.union1d(target.covered(self.shard), failed))
-            for row in lacking.column("row").to_pylist():
-                wanted.setdefault(row, set()).add(name)
-        rows = pa.array(sorted(wanted), pa.int32())
-        todo = candidates.filter(pc.is_in(candidates.column("row"), rows))
-        return todo, {row: frozenset(names) for row, names in wanted.items()}
-
     def _columns(self) -> dict[str, dict[int, Any]]:
         """Input columns as `table:column` -> row -> value."""
         found: dict[str, dict[int, Any]] = {}
         for path in self.job.stage.columns:
             name, _, column = path.partition(":")
-            table = Table(self.corpus.store, name, self.job.tables[name]).read(self.shard)
+            table = self._table(name).read(self.shard)
             if table is None or column not in table.column_names:
                 found[path] = {}  # an upstream column that this source does not have is null
                 continue
             rows = table.column("row").to_pylist()
             found[path] = dict(zip(rows, _values(table.column(column)), strict=True))
         return found
+
+    def _table(self, name: str) -> Table:
+        return Table(self.corpus.store, name, self.job.tables[name])
 
     def _part(self, name: str, outcomes: list[tuple[Row, Found]]) -> pa.Table:
         """One table's rows; a result whose columns are not the table's is refused."""
@@ -274,14 +270,6 @@ class ShardRows:
     def _part_footer(self) -> dict[str, str]:
         keys = ("tar_size", "tar_sha256")
         return {key: self.footer[key] for key in keys if key in self.footer}
-
-
-def sample_rows(rows: pa.Table, sample: float) -> pa.Table:
-    """The rows whose keyed hash of `id` falls below `sample`; the same ones in every run."""
-    if sample >= 1.0:
-        return rows
-    ids = rows.column("id").to_pylist()
-    return rows.filter(pa.array([sample_unit(i) < sample for i in ids]))
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:

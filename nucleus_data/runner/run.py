@@ -17,8 +17,9 @@ from nucleus_data.corpus.runs import FAILURES, RunFolder
 from nucleus_data.corpus.told import command as told
 from nucleus_data.hashing import config_hash
 from nucleus_data.printed import visible
+from nucleus_data.runner.candidates import sample_rows
 from nucleus_data.runner.pins import SET, Pins
-from nucleus_data.runner.rows import StageJob, sample_rows
+from nucleus_data.runner.rows import StageJob
 from nucleus_data.runner.words import describe, stage_line
 from nucleus_data.runner.work import Item, Resources, Size, StageReport, Task
 from nucleus_data.stage import RowStage, Stage

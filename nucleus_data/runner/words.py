@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from nucleus_data.runner.work import StageReport, Summary
+from nucleus_data.runner.work import WAITING, StageReport, Summary
 
 
 def stage_line(report: StageReport) -> dict[str, Any]:
@@ -38,6 +38,7 @@ def describe(report: StageReport) -> str:
     if summary.failed:
         reasons = ", ".join(f"{name} {count:,}" for name, count in summary.failed.most_common(6))
         parts.append(f"{sum(summary.failed.values()):,} failed ({reasons})")
+    parts += waiting(summary)
     if report.failed:
         parts.append(f"{len(report.failed)} SHARDS FAILED")
     if report.deaths:
@@ -49,6 +50,12 @@ def describe(report: StageReport) -> str:
     if summary.done and report.seconds > 0.5:
         seconds += f", {summary.done / worked:,.0f}/s"
     return "\n".join([f"{report.stage}: {', '.join(parts)} ({seconds})", *_tables(summary)])
+
+
+def waiting(summary: Summary) -> list[str]:
+    """How many records wait for a table that has no row of them yet."""
+    found = sorted(summary.extra.items())
+    return [f"{count:,} {name}" for name, count in found if name.startswith(WAITING)]
 
 
 def _tables(summary: Summary) -> list[str]:

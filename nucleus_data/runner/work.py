@@ -7,6 +7,9 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+# Before a table's name, in `Summary.extra`: records that wait until it has their row.
+WAITING = "waiting for "
+
 
 @dataclass
 class TableSummary:
@@ -59,7 +62,7 @@ class Summary:
         tables: The counts of each table: in one of several a row may fail alone.
         seconds: Worker time in seconds, by phase.
         bytes: Image bytes that were read.
-        extra: Further counts of tasks that are not row stages.
+        extra: Further counts: of tasks that are no row stages; of records that wait (`WAITING`).
     """
 
     rows: int = 0

@@ -3,24 +3,32 @@
 Who stays is asked of the selection of the tables and rules as they are now, where there is one.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.corpus.looking import going_without, without_lines
 from nucleus_data.corpus.states import DUPLICATE, FAILED, KEPT
+from nucleus_data.corpus.tables import Table
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.pages.pairs import EXACT, Distance, Pair, by_distance, decisions_of
 from nucleus_data.pages.pairs import write_pairs_page as write
 from nucleus_data.pages.queries import Decision, Tables, records
 from nucleus_data.runner.run import Run
+from nucleus_data.stages.compare.members import TABLE as COPIES
+from nucleus_data.stages.compare.preference import QUALITY, RANK
 from nucleus_data.stages.dedup.stage import TABLE, Dedup, published_counts
+from nucleus_data.stages.score.stage import SCORES
+from nucleus_data.stages.select.expression import Expression
 from nucleus_data.stages.select.plan import TABLE as SELECTION
 from nucleus_data.stages.select.stage import Select
-from nucleus_data.stages.select.why import preferences, why
+from nucleus_data.stages.select.why import Place, preferences, why
 
+KEYS = ("shard", "row", "id", "error")
+# Items of the default order that are a copy's quality: what they are called.
+QUALITIES = {RANK: "rank", QUALITY: "quality"}
 ELSEWHERE = "the one of the other corpus stays: what that has is a duplicate here"
 
 
@@ -56,24 +64,77 @@ def show_pairs(run: Run, dedup: Dedup, select: Select, each: int) -> Iterator[st
             name = found.name if found.name == EXACT else f"distance {found.name}"
             yield f"  {name:<12} {found.count:>12,}"
         yield decided
-        verdicts = {} if undecided else _verdicts(run, select, corpus, tables, distances)
+        verdicts: Mapping[Pair, str] = {}
+        quality = _scores(corpus, run.tables, _places(distances))
+        if not undecided:
+            prefer = select.decisions(run, compared=COPIES in hashes).prefer
+            values = preferences(corpus, {**run.tables, **hashes}, prefer, _places(distances))
+            verdicts = _verdicts(prefer, values, tables, distances)
+            quality = _with_ranks(prefer, values, quality)
         name = run.path("pairs.html")
-        url = write(corpus, name, run.name, hashes, counts, distances, verdicts, undecided)
+        url = write(corpus, name, run.name, hashes, counts, distances, verdicts, undecided, quality)
         yield from without_lines([error.content() for error in corpus.left_out])
         yield url
 
     yield from going_without(run.corpus, lambda corpus: list(lines(corpus)))
 
 
+def _places(distances: Sequence[Distance]) -> set[Place]:
+    """Shard and row of all shown records."""
+    shown = [pair for distance in distances for pair in distance.pairs]
+    return {(d.shard, d.row) for pair in shown for d in (pair.one, pair.other) if d}
+
+
+def _scores(
+    corpus: Corpus, hashes: Mapping[str, str], places: Iterable[Place]
+) -> dict[Place, list[str]]:
+    """What heads say of records, as `NAME NUMBER`; most copies were dropped before they had any."""
+    if SCORES not in hashes:
+        return {}
+    table = Table(corpus.store, SCORES, hashes[SCORES])
+    wanted: dict[int, set[int]] = {}
+    for shard, row in places:
+        wanted.setdefault(shard, set()).add(row)
+    found: dict[Place, list[str]] = {}
+    for shard, rows in wanted.items():
+        scores = table.read(shard)
+        for record in scores.to_pylist() if scores is not None else ():
+            if record["row"] in rows:
+                found[shard, record["row"]] = [
+                    f"{name} {value:.4g}"
+                    for name, value in record.items()
+                    if name not in KEYS and isinstance(value, float)
+                ]
+    return found
+
+
+def _with_ranks(
+    prefer: Sequence[Expression],
+    values: Mapping[Place, Sequence[Any]],
+    scores: Mapping[Place, list[str]],
+) -> dict[Place, list[str]]:
+    """Scores, and before them how good a copy is by the order of preference."""
+    found = {}
+    for place in {*values, *scores}:
+        ranks = [
+            f"{QUALITIES[order.text]} {value:.4g}"
+            for order, value in zip(prefer, values.get(place, ()), strict=False)
+            if order.text in QUALITIES and value is not None
+        ]
+        found[place] = [*ranks, *scores.get(place, ())]
+    return found
+
+
 def _verdicts(
-    run: Run, select: Select, corpus: Corpus, tables: Tables, distances: Sequence[Distance]
+    prefer: Sequence[Expression],
+    values: Mapping[Place, Sequence[Any]],
+    tables: Tables,
+    distances: Sequence[Distance],
 ) -> dict[Pair, str]:
     """Of each shown pair, who stays and why."""
     shown = [pair for distance in distances for pair in distance.pairs]
-    places = {(d.shard, d.row) for pair in shown for d in (pair.one, pair.other) if d}
+    places = _places(distances)
     decided = decisions_of(tables, places)
-    prefer = select.decisions(run).prefer
-    values = preferences(corpus, run.tables, prefer, places)
     keys = {r.id: r.key for r in records(tables, places).values()}
 
     def reason(stays: Decision, dropped: Decision) -> str:

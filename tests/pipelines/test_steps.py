@@ -20,5 +20,5 @@ def test_a_pipeline_has_the_stages_of_the_command(name):
 def test_a_pipeline_takes_the_options_of_a_command():
     command = [sys.executable, "-m", "pipelines.curate", "--help"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "Run inspect, dedup, compare, select, embed, select." in said
+    assert "Run inspect, dedup, compare, select, embed, score, select." in said
     assert "--dry-run" in said

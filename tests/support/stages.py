@@ -7,9 +7,10 @@ import time
 from typing import ClassVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import BaseModel
 
-from nucleus_data.stage import Result, RowFailure, RowStage, TableSpec
+from nucleus_data.stage import ColumnStage, Result, RowFailure, RowStage, TableSpec
 
 
 class Nothing(BaseModel):
@@ -81,3 +82,53 @@ class Modelled(Length):
     """The same with a model."""
 
     resources: ClassVar = {"actors": 1}
+
+
+class ShoutSettings(BaseModel):
+    """Which text is poisoned, and whether all rows are done alone."""
+
+    poison: str = ""
+    alone: bool = False
+
+
+class Shout(ColumnStage[ShoutSettings]):
+    """Of a caption its length and whether it shouts; rows without a vector have an error."""
+
+    name = "shout"
+    help = "Measure captions."
+    Settings = ShoutSettings
+    columns = ("records:source.caption", "before:value", "before:error")
+
+    def __init__(self, settings):
+        super().__init__(settings)
+        self.asked = []
+
+    def tables(self):
+        return [
+            TableSpec("shout.length", pa.schema([("letters", pa.int32())]), version=1),
+            TableSpec(
+                "shout.loud",
+                pa.schema([("loud", pa.bool_()), ("value", pa.float32())]),
+                version=1,
+                inputs=("before",),
+                needs=("before",),
+            ),
+        ]
+
+    def compute(self, columns, wanted):
+        texts = columns.column(0).cast(pa.string())
+        self.asked.append((columns.num_rows, sorted(wanted)))
+        if self.settings.alone and columns.num_rows > 1:
+            raise MemoryError
+        if self.settings.poison in texts.to_pylist():
+            raise ValueError(self.settings.poison)
+        made = {}
+        if "shout.length" in wanted:
+            made["shout.length"] = pa.table({"letters": pc.utf8_length(texts)})
+        if "shout.loud" in wanted:
+            values = columns.column("before:value").cast(pa.float32())
+            reasons = columns.column("before:error").cast(pa.string())
+            made["shout.loud"] = pa.table(
+                {"value": values, "loud": pc.utf8_is_upper(texts), "error": reasons}
+            )
+        return made

@@ -13,7 +13,7 @@ from nucleus_data.corpus import RECORDS_HASH, Corpus
 from nucleus_data.corpus.tables import Table
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
-from nucleus_data.runner.rows import sample_rows
+from nucleus_data.runner.candidates import sample_rows
 from nucleus_data.stages.dedup.rows import RECORD, Rows, records_of
 from nucleus_data.stages.dedup.settings import DedupSettings
 

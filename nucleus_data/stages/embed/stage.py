@@ -1,9 +1,7 @@
-"""The stage `embed`: vectors of images and of the captions that they came with, and scores.
+"""The stage `embed`: vectors of images and of the captions that they came with.
 
-Four tables: `embed.image` and `embed.text` hold unit vectors, `embed.match` their cosine,
-`embed.heads` what small networks say of the image's vector (how pleasant, how safe; whatever the
-heads' folder names). Vectors are stored in half precision, and scores are of the stored vector:
-other heads score a corpus again without its images.
+Two tables, `embed.image` and `embed.text`, hold unit vectors in half precision; the stage `score`
+says something of them, without the images.
 
     nucleus embed CORPUS embed.model=timm/ViT-SO400M-16-SigLIP2-512 embed.revision=4a0b…
 """
@@ -18,27 +16,25 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from nucleus_data.engines.clip import BATCH_ON_GPU, Clip, load_clip
-from nucleus_data.engines.find import CLIP, HEADS, resolve_model
-from nucleus_data.engines.heads import Heads, load_heads
+from nucleus_data.engines.find import CLIP, resolve_model
 from nucleus_data.pixels import PixelError, open_picture
 from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableSpec
 
-IMAGE, TEXT, MATCH, SCORES = "embed.image", "embed.text", "embed.match", "embed.heads"
+IMAGE, TEXT = "embed.image", "embed.text"
 VECTOR = pa.list_(pa.float16())
 SCHEMAS = {
     IMAGE: pa.schema([("image_embedding", VECTOR)]),
     TEXT: pa.schema([("text_embedding", VECTOR)]),
-    MATCH: pa.schema([("caption_cosine", pa.float32())]),
 }
 CAPTION = "records:source.caption"
-STORED = {IMAGE: f"{IMAGE}:image_embedding", TEXT: f"{TEXT}:text_embedding"}
 Stored = NDArray[np.float16]
+MOVED: dict[str, Any] = {"moved": {"heads": "score.heads"}}
 
 
 class EmbedSettings(BaseModel):
-    """The embed stage: which model, and which heads on it."""
+    """The embed stage: which model."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=MOVED)
 
     model: str | None = Field(
         default=None,
@@ -46,10 +42,6 @@ class EmbedSettings(BaseModel):
     )
     revision: str | None = Field(
         default=None, description="Commit or tag of a hub model; required for one."
-    )
-    heads: str | None = Field(
-        default=None,
-        description="nano, or a folder with heads.json and heads.safetensors; empty for none.",
     )
     precision: Literal["fp32", "bf16"] = Field(
         default="fp32", description="Of weights and layers; bf16 is for GPUs."
@@ -60,20 +52,19 @@ class EmbedSettings(BaseModel):
 
 
 class Embed(RowStage[EmbedSettings]):
-    """Embeds and scores what is kept or waits for its scores."""
+    """Embeds what is kept or waits for its scores."""
 
     name = "embed"
-    help = "Embed and score what is kept or waits for its scores."
+    help = "Embed what is kept or waits for its scores."
     resources: ClassVar = {"actors": 1}
     optional = True
     readable = True
     Settings = EmbedSettings
-    columns = (CAPTION, *STORED.values())
+    columns = (CAPTION,)
     chooses = "kept"
 
     def __init__(self, settings: EmbedSettings) -> None:
         super().__init__(settings)
-        self._heads: Heads | None = None
         self._clip: Clip | None = None
 
     def missing(self) -> str | None:
@@ -83,7 +74,7 @@ class Embed(RowStage[EmbedSettings]):
         return "embed.model is not set; give nano, a folder, or a hub name with embed.revision"
 
     def tables(self) -> Sequence[TableSpec]:
-        """None without a model. Raises RequestError when the model or the heads don't fit."""
+        """None without a model. Raises RequestError when the model is not there."""
         if self.settings.model is None:
             return []
         model = resolve_model(self.settings.model, self.settings.revision, CLIP)
@@ -92,30 +83,17 @@ class Embed(RowStage[EmbedSettings]):
             "revision": model.revision,
             "precision": self.settings.precision,
         }
-        specs = [
-            TableSpec(IMAGE, SCHEMAS[IMAGE], 1, common, ("records",)),
-            TableSpec(TEXT, SCHEMAS[TEXT], 1, common, ("records",)),
-            TableSpec(MATCH, SCHEMAS[MATCH], 1, inputs=(IMAGE, TEXT)),
-        ]
-        if self.settings.heads is not None:
-            found = resolve_model(self.settings.heads, None, HEADS)
-            heads = load_heads(found.location)
-            heads.check(model)
-            schema = pa.schema([(name, pa.float32()) for name in heads.heads])
-            specs.append(TableSpec(SCORES, schema, 1, {"heads": found.revision}, (IMAGE,)))
-        return specs
+        return [TableSpec(name, SCHEMAS[name], 1, common, ("records",)) for name in (IMAGE, TEXT)]
 
     def needs_image(self, row: Row) -> bool:
         """Only where the image's vector is not stored yet."""
         return IMAGE in row.wanted
 
     def setup(self) -> None:
-        """Loads the model and the heads."""
+        """Loads the model."""
         assert self.settings.model is not None
         model = resolve_model(self.settings.model, self.settings.revision, CLIP)
         self._clip = load_clip(model, self.settings.device, self.settings.precision)
-        if self.settings.heads is not None:
-            self._heads = load_heads(resolve_model(self.settings.heads, None, HEADS).location)
 
     def process(self, rows: Iterator[Row | None]) -> Iterator[Result | RowFailure]:
         """Embeds in batches; gives back what it holds when given None."""
@@ -131,7 +109,7 @@ class Embed(RowStage[EmbedSettings]):
         yield from self._embed(held)
 
     def _embed(self, rows: Sequence[Row]) -> Iterator[Result | RowFailure]:
-        """Embeds one batch; vectors that are stored already are read from their columns."""
+        """Embeds one batch."""
         assert self._clip is not None  # process() checked it
         pictures, failures = {}, {}
         for row in rows:
@@ -151,33 +129,8 @@ class Embed(RowStage[EmbedSettings]):
             if row in failures:
                 yield failures[row]
                 continue
-            image, text = (
-                made.get(row) if table in row.wanted else row.columns.get(STORED[table])
-                for table, made in ((IMAGE, images), (TEXT, texts))
-            )
-            yield Result(row, self._values(image, text))
-
-    def _values(self, image: Stored | None, text: Stored | None) -> dict[str, dict[str, Any]]:
-        """The four tables' values of a row: both vectors, their cosine, and the heads' scores."""
-        values: dict[str, dict[str, Any]] = {
-            IMAGE: {"image_embedding": image},
-            TEXT: {"text_embedding": text},
-            MATCH: {"caption_cosine": None},
-        }
-        if image is None:  # its own row says why
-            without = {"error": "no_embedding"}
-            return {**values, MATCH: without, SCORES: without}
-        # Of the vector in half precision, as it is stored: a later run that reads it from the table
-        # gives the same scores.
-        vector = image.astype(np.float32)
-        vector /= np.linalg.norm(vector)
-        if text is not None:
-            other = text.astype(np.float32)
-            values[MATCH] = {"caption_cosine": float(vector @ other / np.linalg.norm(other))}
-        if self._heads is not None:
-            scores = self._heads.scores(vector[None])
-            values[SCORES] = {name: float(score[0]) for name, score in scores.items()}
-        return values
+            vectors = {"image_embedding": images.get(row)}, {"text_embedding": texts.get(row)}
+            yield Result(row, dict(zip((IMAGE, TEXT), vectors, strict=True)))
 
 
 def _stored(rows: dict[Row, Any], vectors: NDArray[np.float32]) -> dict[Row, Stored]:

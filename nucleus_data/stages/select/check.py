@@ -22,6 +22,8 @@ from nucleus_data.stages.select.rules import Rule, check_order, check_rules, che
 from nucleus_data.stages.select.settings import SelectSettings
 from nucleus_data.stages.select.tiers import Tiers, check_score, check_tiers
 
+SCORES = "embed."  # tables of scores of vectors
+
 
 class _AnyName(tuple[str, ...]):
     """The upstream columns of a corpus that is not there: each may be one."""
@@ -77,7 +79,7 @@ def check_decisions(
             check_bucket_types(curriculum, types)
     # Rules can't read ranks: a record without a copy has none, and would wait for one.
     prefer = _order(
-        order_of(settings, compared),
+        order_of(settings, compared, tiers),
         {**catalog, **dict.fromkeys(RANKED, COPIES)},
         {**types, **{(COPIES, name): kind for name, kind in RANKED.items()}},
     )
@@ -87,10 +89,19 @@ def check_decisions(
     return Checked(rules, prefer, tiers, curriculum)
 
 
-def order_of(settings: SelectSettings, compared: bool) -> tuple[str, ...]:
-    """The order as it is run: the default one begins with the rank, where copies have one."""
-    default = tuple(settings.prefer) == PREFER
-    return (RANK, *PREFER) if default and compared else tuple(settings.prefer)
+def order_of(
+    settings: SelectSettings, compared: bool, tiers: Tiers | None = None
+) -> tuple[str, ...]:
+    """The order as it is run.
+
+    The default one begins with the rank, where copies have one; and before it asks for the larger
+    file, for the higher score, where the tiers' score is one of the stage `score`.
+    """
+    if tuple(settings.prefer) != PREFER:
+        return tuple(settings.prefer)
+    scored = tiers is not None and all(name.startswith(SCORES) for name in tiers.tables)
+    by_score = [tiers.order] if tiers is not None and scored and tiers.tables else []
+    return (*[RANK] * compared, *PREFER[:-1], *by_score, PREFER[-1])
 
 
 def _order(
@@ -102,7 +113,7 @@ def _order(
         RequestError: As of `check_order`.
     """
     missing = sorted(GROUPS - {table.removeprefix("inspect.") for table in catalog.values()})
-    if missing and tuple(prefer) in (PREFER, (RANK, *PREFER)):
+    if missing and {*PREFER} <= {*prefer}:
         raise RequestError(
             f"select.prefer[0]: the default order reads signals which no table has: those of "
             f"{', '.join(missing)}; add them to inspect.signals, or give an order of your own, as "

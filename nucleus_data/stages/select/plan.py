@@ -20,7 +20,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.store import Store
 from nucleus_data.corpus.tables import Table, missing_rows
 from nucleus_data.errors import CorpusError, DiskFullError
-from nucleus_data.runner.rows import sample_rows
+from nucleus_data.runner.candidates import sample_rows
 from nucleus_data.runner.work import Item
 from nucleus_data.stages.select.curriculum import FIELD, Curriculum
 from nucleus_data.stages.select.decide import decide

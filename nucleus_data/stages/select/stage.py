@@ -28,6 +28,7 @@ from nucleus_data.stages.select.draw import BUCKETS, NAMES
 from nucleus_data.stages.select.ledger import NONE, LedgerTask
 from nucleus_data.stages.select.plan import ROOT, TABLE, WALK, Decisions, SelectionPlan
 from nucleus_data.stages.select.settings import SelectSettings
+from nucleus_data.stages.select.tiers import is_score_order
 from nucleus_data.stages.select.walking import (
     JudgeTask,
     read_pairs,
@@ -93,7 +94,7 @@ class Select(CorpusStage[SelectSettings]):
         if self._checked is None or self._checked[0] != parts:
             self._checked = parts, self._check(run)
         found = self._checked[1]
-        ranks = len(found.prefer) - len(order_of(self.settings, compared))
+        ranks = len(found.prefer) - len(order_of(self.settings, compared, found.tiers))
         return found._replace(prefer=found.prefer[ranks:])
 
     def _check(self, run: Run) -> Decisions:
@@ -102,7 +103,9 @@ class Select(CorpusStage[SelectSettings]):
         rules, prefer = checked.rules, checked.prefer
         required = {"inspect.file", *(t for r in rules for t in r.tables if t != "records")}
         if self.settings.drop_duplicates:
-            required |= {*self.dedup.reads, *(c.table for order in prefer for c in order.columns)}
+            # Of a score, what there is counts: most copies are dropped before they would have one.
+            waited = [order for order in prefer if not is_score_order(order.text)]
+            required |= {*self.dedup.reads, *(c.table for order in waited for c in order.columns)}
         # A record without a copy has no rank, and waits for none.
         required_tables = sorted(required - {COPIES})
         return Decisions(rules, required_tables, prefer, checked.tiers, checked.curriculum)
@@ -165,7 +168,7 @@ class Select(CorpusStage[SelectSettings]):
             rules=[[n, deciding(r)] for n, r in settings.rules.items()],
             tiers=deciding(settings.tiers) if decisions.tiers else None,
             dedup=pairs[PAIRS] if settings.drop_duplicates else None,
-            prefer=list(order_of(settings, bool(ranks))),
+            prefer=list(order_of(settings, bool(ranks), decisions.tiers)),
             # Selections without buckets keep the hashes that they had before there were any.
             **({COLUMN: decisions.curriculum.identity()} if decisions.curriculum else {}),
         )

@@ -53,6 +53,21 @@ class Tiers:
         # NaN is larger than any number.
         return f"CASE WHEN isnan(CAST({score} AS DOUBLE)) THEN NULL {tiers} END"
 
+    @property
+    def order(self) -> str:
+        """An item of an order of preference: the higher score first, then those without one."""
+        # Rounded, so that the last bits of a model, which machines differ in, decide nothing.
+        score = f"CAST(({self.score.text}) AS DOUBLE)"
+        return f"{_BEFORE}{score}) THEN NULL ELSE round({score}{_BEHIND}"
+
+
+_BEFORE, _BEHIND = "CASE WHEN isnan(", ", 2) END desc nulls last"
+
+
+def is_score_order(text: str) -> bool:
+    """Whether an item of an order of preference is that of the tiers' score."""
+    return text.startswith(_BEFORE) and text.endswith(_BEHIND)
+
 
 def tier_name(number: int) -> str:
     """The name of a tier, which counts from 1: A1 and so on."""

@@ -17,6 +17,7 @@ from nucleus_data.stages.compare.preference import PIXELS, QUALITY, RANK, WORSE
 from nucleus_data.stages.select.database import sealed
 from nucleus_data.stages.select.expression import Expression
 from nucleus_data.stages.select.judge import Shard, values_of
+from nucleus_data.stages.select.tiers import is_score_order
 
 Place = tuple[int, int]
 # What an item of the default order says of the copy that stays; `{}` are both copies' values.
@@ -27,6 +28,7 @@ WORDS = {
     QUALITY: "less is wrong with it, by a sum of signals: {} against {}",
     "bytes desc": "its file is larger: {} against {} bytes",
 }
+SCORED = "its score is higher: {} against {}"
 EQUAL = "they are equal in all that is preferred, so their ids decide"
 
 
@@ -84,6 +86,7 @@ def why(prefer: Sequence[Expression], stays: Sequence[Any], dropped: Sequence[An
     for order, mine, other in zip(prefer, stays, dropped, strict=True):
         if mine != other:
             said = WORDS.get(order.text, f"{order.text}: {{}} against {{}}")
+            said = SCORED if is_score_order(order.text) else said
             # Expressions may hold braces of their own.
             return said.replace("{}", _shown(mine), 1).replace("{}", _shown(other), 1)
     return EQUAL

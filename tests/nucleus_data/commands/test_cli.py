@@ -115,6 +115,8 @@ def test_a_dry_run_writes_nothing(world, command, tmp_path):
         assert not (tmp_path / "demo").exists()
     else:
         options = [world.corpus, world.source] if command in ("ingest", "all") else [world.corpus]
+        if command == "score-captions":
+            options.append("score_captions.variants=[short]")
         said = nucleus(command, "--dry-run", *options)
     assert listing(world.root) == before
     counted = {
@@ -127,10 +129,12 @@ def test_a_dry_run_writes_nothing(world, command, tmp_path):
         "shard": "kept records, ",
         "quick-train": "quick_train: ",
         "report": "report: one page",
-        "curate": "dedup, compare, select, embed, select: depend on what comes before; not counted",
+        "curate": "dedup, compare, select, embed, score, select: depend on what comes before; not",
         "recaption": "shard: depend",
         "embed": "embed: ",
-        "all": "dedup, compare, select, embed, select, caption, shard, quick_train, report",
+        "score": "score: ",
+        "score-captions": "score_captions: ",
+        "all": "dedup, compare, select, embed, score, select, caption, shard, quick_train, report",
         "demo": "depend on the pictures",
     }
     assert counted[command] in said
@@ -188,7 +192,7 @@ def test_the_right_order_is_told(ingested, without_ray):
         (("ingest", "corpus=c"), "error: ingest.source is not set"),
         (
             ("retry", "dedup", "corpus=c"),
-            "cannot retry 'dedup'; allowed: ingest, inspect, embed, caption",
+            "cannot retry 'dedup'; allowed: ingest, inspect, embed, score, caption, score_captions",
         ),
         (("frobnicate",), "No such command 'frobnicate'"),
         (("inspect", "--limt", "3"), "No such option"),

@@ -23,7 +23,7 @@ def test_embed_without_a_model_says_what_to_give(tmp_path, monkeypatch, options)
     monkeypatch.setattr("nucleus_data.runner.workers.connected", lambda _: nullcontext())
     corpus = tmp_path / "c"
     Corpus(str(corpus), create=True)
-    command = ["embed", *options, f"corpus={corpus}", "embed.model=null", "embed.heads=null"]
+    command = ["embed", *options, f"corpus={corpus}", "embed.model=null", "score.heads=null"]
     found = CliRunner().invoke(cli, command)
     assert found.exit_code == 2
     assert "embed.model is not set; give nano, a folder" in found.output

@@ -141,7 +141,7 @@ def test_another_corpus_is_measured_as_this_one(corpus, config, tmp_path):
 
 @pytest.mark.slow
 def test_one_spelling_of_rules_works_in_each_command(corpus):
-    where = [f"corpus={corpus.uri}", "embed.model=null", "embed.heads=null"]
+    where = [f"corpus={corpus.uri}", "embed.model=null", "score.heads=null"]
     nucleus("curate", *where)
     for key in ("rules.wide", "select.rules.wide"):
         said = nucleus("curate", *where, f"{key}=width > 9")

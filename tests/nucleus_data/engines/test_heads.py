@@ -2,17 +2,14 @@ import numpy as np
 import pytest
 
 from nucleus_data.engines.find import ModelReference
-from nucleus_data.engines.heads import load_heads
+from nucleus_data.engines.heads import BLOCK, load_heads
 from nucleus_data.errors import RequestError
 from tests.support.embedded import heads_folder
 
-pytest.importorskip("torch")
-pytestmark = pytest.mark.slow
 
-
+@pytest.mark.slow
 def test_heads_are_the_torch_network(tmp_path):
-    import torch
-
+    torch = pytest.importorskip("torch")
     tensors = heads_folder(tmp_path)
     vectors = np.random.default_rng(1).standard_normal((6, 4)).astype(np.float32)
     scores = load_heads(tmp_path).scores(vectors)
@@ -44,3 +41,18 @@ def test_heads_of_another_model_are_refused(tmp_path):
     heads.check(ModelReference("nano", "", "0123456789ab", local=True))
     with pytest.raises(RequestError, match=r"revision '0123456789ab'.*revision 'ffff'"):
         heads.check(ModelReference("nano", "", "ffff", local=True))
+
+
+@pytest.mark.parametrize("width", [4, 192])
+def test_a_score_does_not_depend_on_its_company(tmp_path, width):
+    heads_folder(tmp_path, width)
+    heads = load_heads(tmp_path)
+    rng = np.random.default_rng(2)
+    vectors = rng.standard_normal((BLOCK + 41, width)).astype(np.float32)
+    together = heads.scores(vectors)
+    order = rng.permutation(len(vectors))
+    moved = heads.scores(vectors[order])
+    alone = [heads.scores(vectors[i : i + 1]) for i in range(0, len(vectors), 29)]
+    for name, scores in together.items():
+        assert (scores[order] == moved[name]).all()
+        assert [one[name][0] for one in alone] == scores[::29].tolist()

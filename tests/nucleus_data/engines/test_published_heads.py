@@ -129,7 +129,7 @@ def test_a_head_is_imported_beside_others_and_used(tmp_path):
             *("--style", style, "--name", name),
             *("--model", f"{tmp_path}/clip", "--out", str(out)),
         )
-        assert f"embed.heads={out}" in said
+        assert f"score.heads={out}" in said
     heads = load_heads(out)
     assert heads.revision == revision
     scores = heads.scores(vectors())

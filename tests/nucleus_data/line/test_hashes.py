@@ -17,7 +17,7 @@ HASHES = {
     "nano/recipe": {
         "caption.long": "edf6506800d9920d",
         "caption.short": "579fd3bb9e91de48",
-        "embed.heads": "9777a5b347015907",
+        "embed.heads": "de7636243e0e983d",
         "embed.image": "87b47af14ecaa41c",
         "embed.match": "23db96e6faf0a8ef",
         "embed.text": "cabbc92a577b1a7d",
@@ -35,7 +35,7 @@ HASHES = {
     "nano/demo": {
         "caption.long": "edf6506800d9920d",
         "caption.short": "579fd3bb9e91de48",
-        "embed.heads": "9777a5b347015907",
+        "embed.heads": "de7636243e0e983d",
         "embed.image": "87b47af14ecaa41c",
         "embed.match": "23db96e6faf0a8ef",
         "embed.text": "cabbc92a577b1a7d",

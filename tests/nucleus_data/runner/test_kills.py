@@ -88,7 +88,7 @@ class Case:
         self.command = (stage, f"corpus={self.corpus}", SLOW, *SMALL, *options)
         self.pattern = {
             "inspect": "tables/inspect.slow/*/*.parquet",
-            "embed": "tables/embed.match/*/*.parquet",
+            "embed": "tables/embed.image/*/*.parquet",
             "caption": "tables/caption.long/*/*.parquet",
             "shard": "sets/*/*/64/*/*.tar",
         }[stage]

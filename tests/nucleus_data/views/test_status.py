@@ -144,10 +144,10 @@ def test_a_selection_of_other_rules_and_a_run_that_did_not_end_are_told(made):
     last = status(look(corpus))["last_run"]
     assert (last["done"], last["not_done"]) == (
         ["inspect", "dedup"],
-        ["compare", "select", "embed"],
+        ["compare", "select", "embed", "score"],
     )
     text = "\n".join(status_lines(status(look(corpus))))
-    assert "not done: compare, select, embed (it is still going, or ended early)" in text
+    assert "not done: compare, select, embed, score (it is still going, or ended early)" in text
     begun.folder.add_failures([{"stage": "inspect", "shard": 1, "error": "x"}])
     text = "\n".join(status_lines(status(look(corpus))))
     assert "; 1 shards failed" in text

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import record_id
-from nucleus_data.runner.rows import sample_rows
+from nucleus_data.runner.candidates import sample_rows
 from nucleus_model.settings.choice import choose, split_holdout
 from nucleus_model.settings.settings import QuickTrainSettings
 

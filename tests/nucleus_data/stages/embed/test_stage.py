@@ -31,7 +31,7 @@ def clip(monkeypatch):
 def settings(tmp_path):
     revision = model_folder(tmp_path / "clip")
     heads_folder(tmp_path / "heads", revision=revision)
-    return (f"embed.model={tmp_path / 'clip'}", f"embed.heads={tmp_path / 'heads'}")
+    return (f"embed.model={tmp_path / 'clip'}", f"score.heads={tmp_path / 'heads'}")
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_what_waits_for_scores_is_embedded_and_then_decided(corpus, clip, settin
         "broken.png": "failed",
     }
     assert sorted(rows["one.png"]["pending_on"]) == ["embed.heads", "embed.match"]
-    made, rows = decided(corpus, RULES, *settings, line=("embed", "select"))
+    made, rows = decided(corpus, RULES, *settings, line=("embed", "score", "select"))
     assert sum(clip.images_asked) == 3
     assert clip.texts_asked == ["a boat", "one eel"]
     states = {key: (row["state"], row["reasons"], row["nulls"]) for key, row in rows.items()}
@@ -78,7 +78,7 @@ def test_what_waits_for_scores_is_embedded_and_then_decided(corpus, clip, settin
 def test_scores_are_of_the_stored_vector_and_other_heads_need_no_image(
     corpus, clip, settings, tmp_path, monkeypatch
 ):
-    made, _ = decided(corpus, *settings, line=("dedup", "select", "embed"))
+    made, _ = decided(corpus, *settings, line=("dedup", "select", "embed", "score"))
     vectors = curated.table(corpus, "embed.image", made.tables["embed.image"])
     scores = curated.table(corpus, "embed.heads", made.tables["embed.heads"])
     heads = load_heads(tmp_path / "heads")
@@ -92,7 +92,7 @@ def test_scores_are_of_the_stored_vector_and_other_heads_need_no_image(
     )
     asked = sum(clip.images_asked)
     monkeypatch.setattr("nucleus_data.runner.rows.read_images", None)  # would raise
-    again, _ = decided(corpus, *settings, line=("dedup", "select", "embed"))
+    again, _ = decided(corpus, *settings, line=("dedup", "select", "embed", "score"))
     assert sum(clip.images_asked) == asked
     assert again.tables["embed.image"] == made.tables["embed.image"]
     assert again.tables["embed.heads"] != made.tables["embed.heads"]
@@ -103,14 +103,14 @@ def test_scores_are_of_the_stored_vector_and_other_heads_need_no_image(
 
 @pytest.mark.parametrize("batch", [2, 64])
 def test_batches_change_no_byte(corpus, clip, settings, batch, tmp_path):
-    made, _ = decided(corpus, *settings, line=("dedup", "select", "embed"))
+    made, _ = decided(corpus, *settings, line=("dedup", "select", "embed", "score"))
     names = [name for name in made.tables if name.startswith("embed.")]
     folder = tmp_path / "c/tables"
     files = {p.relative_to(folder): p.read_bytes() for n in names for p in folder.glob(f"{n}/*/*")}
     for path in files:
         (folder / path).unlink()
     clip.batch = batch
-    decided(corpus, *settings, line=("embed",))
+    decided(corpus, *settings, line=("embed", "score"))
     assert files == {path: (folder / path).read_bytes() for path in files}
 
 
@@ -139,7 +139,7 @@ def test_without_a_model_the_line_is_shorter_and_the_command_says_why(corpus, se
 
 def test_heads_of_another_model_stop_before_anything(corpus, settings, tmp_path):
     heads_folder(tmp_path / "heads", revision="another")
-    with pytest.raises(RequestError, match="trained on the embeddings of"):
+    with pytest.raises(RequestError, match=r"score\.heads: .*trained on the embeddings of"):
         curated.run(corpus.uri, "embed", *settings)
 
 
@@ -152,7 +152,7 @@ def test_a_signal_s_name_is_used_once(corpus, settings, tmp_path):
 
 
 def test_explain_shows_the_beginning_of_a_vector(corpus, clip, settings):
-    decided(corpus, *settings, line=("dedup", "select", "embed"))
+    decided(corpus, *settings, line=("dedup", "select", "embed", "score"))
     key = corpus.records.read(0).column("id")[0].as_py()
     text = "\n".join(explain_lines(explain(corpus, key)))
     assert "caption_cosine" in text

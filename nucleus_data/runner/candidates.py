@@ -1,0 +1,93 @@
+"""Which records of a shard a row stage is asked about, and which rows its tables lack."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.states import WORKED_ON
+from nucleus_data.corpus.tables import Table
+from nucleus_data.corpus.told import command as told
+from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.hashing import sample_unit
+from nucleus_data.runner.work import WAITING, Summary
+
+RECORD_COLUMNS = ["shard", "row", "id", "file", "offset", "size", "sha256", "error"]
+
+
+def chosen_records(corpus: Corpus, shard: int, selection: Table | None, sample: float) -> pa.Table:
+    """The shard's records with an image that a stage works on, sorted by row.
+
+    Args:
+        corpus: The corpus.
+        shard: Its number.
+        selection: The ledger, of a stage that works on what is kept or pending in it.
+        sample: Share of the records.
+
+    Raises:
+        CorpusError: The shard has no records.
+        RequestError: The selection has none of them.
+    """
+    records = corpus.records.read(shard, RECORD_COLUMNS)
+    if records is None:
+        raise CorpusError(f"shard {shard} has no records")
+    chosen = records.filter(pc.is_null(records.column("error")))
+    if selection is not None:
+        states = selection.read(shard, ["row", "state"])
+        if states is None:
+            raise RequestError(
+                f"the selection has no rows of shard {shard}; run: {told('select', corpus.uri)}"
+            )
+        wanted = pc.is_in(states.column("state"), pa.array(WORKED_ON))
+        kept = states.filter(wanted).column("row")
+        chosen = chosen.filter(pc.is_in(chosen.column("row"), kept.combine_chunks()))
+    return sample_rows(chosen, sample)
+
+
+def due_rows(
+    candidates: pa.Table, shard: int, needs: Mapping[str, Sequence[Table]], summary: Summary
+) -> tuple[dict[str, np.ndarray], pa.Table]:
+    """The rows that each table can have now, and the records that some table can.
+
+    Args:
+        candidates: Records.
+        shard: The number of their shard.
+        needs: Of each table, those that must have a row before it can.
+        summary: Takes how many records wait for which table.
+    """
+    rows = candidates.column("row").to_numpy()
+    there: dict[str, np.ndarray] = {}
+    for table in (table for tables in needs.values() for table in tables):
+        if table.name not in there:
+            there[table.name] = np.isin(rows, table.covered(shard))
+            if waiting := int((~there[table.name]).sum()):
+                summary.extra[f"{WAITING}{table.name}"] += waiting
+    ready = {
+        name: np.all([np.ones(len(rows), bool), *(there[t.name] for t in tables)], axis=0)
+        for name, tables in needs.items()
+    }
+    if there:
+        candidates = candidates.filter(pa.array(np.any([*ready.values()], axis=0)))
+    return {name: rows[mine] for name, mine in ready.items()}, candidates
+
+
+def lacking_rows(
+    corpus: Corpus, target: Table, shard: int, due: np.ndarray, *, retry: bool
+) -> np.ndarray:
+    """Those due rows that a table lacks; of a retry, those that failed in a way that may pass."""
+    failed = corpus.failed_rows(target, shard)
+    if retry:
+        return np.intersect1d(due, failed)
+    # What failed for now counts as done until `nucleus retry`: a run that is started again does not
+    # kill a worker on the same image.
+    return np.setdiff1d(due, np.union1d(target.covered(shard), failed))
+
+
+def sample_rows(rows: pa.Table, sample: float) -> pa.Table:
+    """The rows whose keyed hash of `id` falls below `sample`; the same ones in every run."""
+    if sample >= 1.0:
+        return rows
+    ids = rows.column("id").to_pylist()
+    return rows.filter(pa.array([sample_unit(i) < sample for i in ids]))

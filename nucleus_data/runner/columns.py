@@ -1,0 +1,161 @@
+"""A column stage's rows of one shard: handed over as Arrow, in pieces, and taken back so.
+
+What is committed is that of any row stage: the same keys, order, error columns and bytes, as if
+each row had gone through Python alone.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nucleus_data.corpus.tables import Table, table_schema
+from nucleus_data.errors import CorpusError, DiskFullError
+from nucleus_data.runner.computed import ERROR, Computed
+from nucleus_data.runner.outcomes import RAISED, raised
+from nucleus_data.runner.rows import ShardRows
+from nucleus_data.stage import ColumnStage, Row, RowFailure, TableSpec
+
+KEY = ["shard", "row", "id"]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows that lack the same tables.
+
+    Attributes:
+        rows: Their records.
+        columns: The stage's input columns.
+        wanted: The tables that lack them.
+    """
+
+    rows: pa.Table
+    columns: pa.Table
+    wanted: frozenset[str]
+
+    def halves(self) -> Iterator[Self]:
+        """The first and the second half."""
+        middle = self.rows.num_rows // 2
+        for start, count in ((0, middle), (middle, self.rows.num_rows - middle)):
+            rows, columns = self.rows.slice(start, count), self.columns.slice(start, count)
+            yield type(self)(rows, columns, self.wanted)
+
+
+def run_columns(state: ShardRows, stage: ColumnStage[Any], touch: Callable[[], None]) -> None:
+    """Has a column stage do the rows of a shard that lack a result, in this process.
+
+    Args:
+        state: The shard; it is not committed.
+        stage: Set up.
+        touch: Called before each piece.
+    """
+    start = time.perf_counter()
+    read = _columns(state, stage)
+    state.summary.seconds["read"] += time.perf_counter() - start
+    start = time.perf_counter()
+    for piece in _pieces(state, read):
+        _compute(state, stage, piece, touch)
+    state.summary.seconds["process"] += time.perf_counter() - start
+
+
+def _compute(
+    state: ShardRows, stage: ColumnStage[Any], piece: Piece, touch: Callable[[], None]
+) -> None:
+    """Computes a piece; of one that the stage raises on, each half, down to the row itself."""
+    touch()
+    try:
+        made = stage.compute(piece.columns, piece.wanted)
+    except DiskFullError:
+        raise
+    except Exception as error:
+        if piece.rows.num_rows > 1:
+            for half in piece.halves():
+                _compute(state, stage, half, touch)
+            return
+        (found,) = piece.rows.select([*KEY, "file"]).to_pylist()
+        row = Row(**found, image=None, columns={}, wanted=piece.wanted)
+        state.accept(RowFailure(row, RAISED, raised(error), retryable=True))
+        return
+    tables = {
+        name: _stored(stage.name, state.specs[name], made.get(name), piece.rows)
+        for name in sorted(piece.wanted)
+    }
+    state.computed.append(Computed(piece.rows, tables))
+
+
+def _stored(stage: str, spec: TableSpec, made: pa.Table | None, rows: pa.Table) -> pa.Table:
+    """A table's rows as they are stored, of what a stage computed.
+
+    Raises:
+        CorpusError: It is not the table's: other columns, or another number of rows.
+    """
+    if made is None:
+        raise CorpusError(f"stage {stage!r}, table {spec.name!r}: nothing was computed")
+    if made.num_rows != rows.num_rows or {*made.column_names} - {ERROR} != {*spec.schema.names}:
+        raise CorpusError(
+            f"stage {stage!r}, table {spec.name!r}: needs {rows.num_rows} rows of "
+            f"{spec.schema.names}; the result has {made.num_rows} of {made.column_names}"
+        )
+    schema = table_schema(spec.schema)
+    given = {**{n: rows.column(n) for n in KEY}, **{n: made.column(n) for n in made.column_names}}
+    given.setdefault(ERROR, pa.nulls(rows.num_rows, pa.string()))
+    failed = given[ERROR].is_valid()
+    if pc.any(failed).as_py():  # such a row has no values
+        for name in spec.schema.names:
+            given[name] = pc.if_else(failed, pa.scalar(None, given[name].type), given[name])
+    columns = [given[field.name].cast(field.type) for field in schema]
+    return pa.table(columns, schema=schema).combine_chunks()
+
+
+def _pieces(state: ShardRows, columns: pa.Table) -> Iterator[Piece]:
+    """The rows to do, those that lack the same tables together."""
+    rows = state.todo.column("row").to_numpy()
+    names = list(state.lacking)
+    lacks = np.stack([np.isin(rows, state.lacking[name]) for name in names], axis=1)
+    kinds, kind_of = np.unique(lacks, axis=0, return_inverse=True)
+    for number, kind in enumerate(kinds):
+        wanted = frozenset(name for name, lacking in zip(names, kind, strict=True) if lacking)
+        mine = pa.array(kind_of.reshape(-1) == number)
+        if len(kinds) == 1:
+            yield Piece(state.todo, columns, wanted)
+            continue
+        yield Piece(state.todo.filter(mine), columns.filter(mine), wanted)
+
+
+def _columns(state: ShardRows, stage: ColumnStage[Any]) -> pa.Table:
+    """The input columns of the rows to do."""
+    wanted = state.todo.column("row").to_numpy()
+    lacking = frozenset(name for name, rows in state.lacking.items() if len(rows))
+    paths = stage.reads(lacking)
+    by_table: dict[str, list[str]] = {}
+    for path in paths:
+        name, _, column = path.partition(":")
+        by_table.setdefault(name, []).append(column)
+    found: dict[str, Any] = {}
+    for name, columns in by_table.items():
+        # `Records.read` would refuse a column that no part of this shard has.
+        table = Table(state.corpus.store, name, state.job.tables[name])
+        read = table.read(state.shard, ["row", *columns])
+        places = None if read is None else _places(read, wanted)
+        for column in columns:
+            if read is None or column not in read.column_names:
+                found[f"{name}:{column}"] = pa.nulls(len(wanted))
+            else:
+                values = read.column(column)
+                found[f"{name}:{column}"] = values if places is None else values.take(places)
+    return pa.table({path: found[path] for path in paths})
+
+
+def _places(table: pa.Table, wanted: np.ndarray) -> pa.Array | None:
+    """Where in a table each wanted row is, NULL where it is not; None if it has just these."""
+    rows = table.column("row").to_numpy()
+    if np.array_equal(rows, wanted):
+        return None
+    places = np.searchsorted(rows, wanted)
+    there = places < len(rows)
+    there[there] = rows[places[there]] == wanted[there]
+    return pa.array(np.where(there, places, 0), mask=~there)

@@ -1,0 +1,57 @@
+"""What a column stage computed of a shard, until it is committed with the shard's other rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nucleus_data.runner.work import Summary
+
+ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What came back of a piece.
+
+    Attributes:
+        rows: The records.
+        tables: Each wanted table's rows, as they are stored.
+    """
+
+    rows: pa.Table
+    tables: Mapping[str, pa.Table]
+
+    def count(self, summary: Summary) -> None:
+        """Adds the rows to a shard's counts; a reason counts once a row, in several tables too."""
+        done = np.zeros(self.rows.num_rows, bool)
+        reasons: dict[str, np.ndarray] = {}
+        for name, table in self.tables.items():
+            errors = table.column(ERROR)
+            done |= np.asarray(errors.is_null())
+            summary.tables[name].done += errors.null_count
+            for error in errors.unique().drop_null().to_pylist():
+                mine = np.asarray(pc.fill_null(pc.equal(errors, error), fill_value=False))
+                reason = error.split(":")[0]
+                summary.tables[name].failed[reason] += int(mine.sum())
+                reasons[reason] = reasons.get(reason, False) | mine
+        summary.done += int(done.sum())
+        summary.failed.update({reason: int(mine.sum()) for reason, mine in reasons.items()})
+
+
+def joined(tables: list[pa.Table], part: pa.Table | None) -> pa.Table | None:
+    """One table's rows, those of pieces and those that came back alone, by row; None if none are.
+
+    Args:
+        tables: The rows of pieces.
+        part: The others.
+    """
+    if not tables:
+        return part
+    whole = [*tables, *([part] if part is not None else [])]
+    if len(whole) == 1:
+        return whole[0]
+    found = pa.concat_tables(whole, promote_options="default").sort_by("row")
+    return found.combine_chunks()  # bytes do not tell of the pieces

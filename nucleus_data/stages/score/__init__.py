@@ -1,0 +1,1 @@
+"""`score`: heads, tags and similarities, of stored vectors alone."""

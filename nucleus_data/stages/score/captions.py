@@ -1,0 +1,184 @@
+"""The stage `score_captions`: similarity of made captions and their pictures.
+
+It comes after `caption`, and is left out unless `score_captions.variants` names some. Two tables a
+variant: `embed.caption.VARIANT` holds the captions' vectors, by the text towers of all models of
+`embed`; `embed.match.VARIANT` their cosine with the picture's stored vector, `VARIANT_cosine`, and
+its calibration, `VARIANT_similarity`, where the model has one. The columns of a named model have
+its name before theirs. No picture is read; what is captioned again is compared again.
+
+    nucleus score-captions CORPUS score_captions.variants=[short,long]
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field
+
+from nucleus_data.errors import RequestError
+from nucleus_data.stage import Result, Row, RowFailure, RowStage, Stage, TableSpec
+from nucleus_data.stages.embed.stage import Embed
+from nucleus_data.stages.score.models import Space, cosines, spaces_of, text_tower, unit_vectors
+from nucleus_data.stages.score.stage import NO_VECTOR, Score
+
+VECTOR = pa.list_(pa.float16())
+HELD = 64
+NO_CAPTION = "no_caption"
+
+
+class ScoreCaptionsSettings(BaseModel):
+    """The stage score_captions: whose captions are compared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    variants: tuple[str, ...] = Field(
+        default=(), description="Names of caption.variants; empty for no made captions."
+    )
+
+
+class ScoreCaptions(RowStage[ScoreCaptionsSettings]):
+    """Compares made captions with their pictures.
+
+    Args:
+        settings: Which variants.
+        embed: The stage whose models and vectors are used.
+        score: The stage whose calibrations are used.
+        caption: The stage that made the captions.
+    """
+
+    name = "score_captions"
+    help = "Compare made captions with their pictures, by stored vectors."
+    resources: ClassVar = {"actors": 1}
+    Settings = ScoreCaptionsSettings
+    faces = ("embed", "score", "caption")
+    optional = True
+    readable = True
+    reads_images = False
+    chooses = "kept"
+
+    def __init__(
+        self, settings: ScoreCaptionsSettings, embed: Embed, score: Score, caption: Stage[Any]
+    ) -> None:
+        super().__init__(settings)
+        self.embed, self.score, self.caption = embed, score, caption
+        self._spaces = spaces_of(embed)
+        own = [
+            f"caption.{v}:{column}" for v in settings.variants for column in ("caption", "error")
+        ]
+        stored = [
+            f"embed.caption.{v}:{_vector(space, v)}"
+            for v in settings.variants
+            for space in self._spaces
+        ]
+        images = [c for space in self._spaces for c in (space.vectors("image"), space.error)]
+        self.columns = (*own, *stored, *images)
+        self._towers: dict[str, Any] = {}
+
+    def missing(self) -> str | None:
+        """The variants, or the model."""
+        if not self.settings.variants:
+            return "score_captions.variants is not set; give names of caption.variants"
+        return self.embed.missing()
+
+    def tables(self) -> Sequence[TableSpec]:
+        """Two for each variant. Raises RequestError if there is no such variant."""
+        if self.missing():
+            return []
+        known = getattr(self.caption.settings, "variants", {})
+        if unknown := [v for v in self.settings.variants if v not in known]:
+            raise RequestError(
+                f"score_captions.variants names {unknown[0]!r}, which is no caption variant; "
+                f"there are: {', '.join(known)}"
+            )
+        models = {spec.name: dict(spec.settings) for spec in self.embed.tables()}
+        towers = {s.shown: models[s.table("text")] for s in self._spaces}
+        images = tuple(space.table("image") for space in self._spaces)
+        calibrations = {n: c.content() for n, c in sorted(self.score.calibrations().items())}
+        settings = {"calibration": calibrations} if calibrations else {}
+        specs = []
+        for v in self.settings.variants:
+            made, vectors = f"caption.{v}", f"embed.caption.{v}"
+            schema = pa.schema([(_vector(space, v), VECTOR) for space in self._spaces])
+            specs.append(TableSpec(vectors, schema, 1, {"models": towers}, (made,), (made,)))
+            names = [name for space in self._spaces for name in self._names(space, v)]
+            schema = pa.schema([(name, pa.float32()) for name in names])
+            inputs, needs = (*images, vectors), (*images, made)
+            specs.append(TableSpec(f"embed.match.{v}", schema, 1, settings, inputs, needs))
+        return specs
+
+    def process(self, rows: Iterator[Row | None]) -> Iterator[Result | RowFailure]:
+        """Embeds captions in batches; gives back what it holds when given None."""
+        held: list[Row] = []
+        for row in rows:
+            if row is not None:
+                held.append(row)
+            if row is None or len(held) >= HELD:
+                yield from self._scored(held)
+                held = []
+        yield from self._scored(held)
+
+    def _scored(self, rows: Sequence[Row]) -> Iterator[Result]:
+        values: dict[Row, dict[str, Mapping[str, Any]]] = {row: {} for row in rows}
+        for v in self.settings.variants:
+            vectors = self._vectors(rows, v)
+            for row in rows:
+                mine = vectors.get(row)
+                values[row][f"embed.caption.{v}"] = mine or {"error": NO_CAPTION}
+                values[row][f"embed.match.{v}"] = self._match(row, v, mine)
+        for row in rows:
+            yield Result(row, values[row])
+
+    def _vectors(self, rows: Sequence[Row], v: str) -> dict[Row, dict[str, Any]]:
+        """The vectors of the rows' captions, by column; those that are stored are read."""
+        table = f"embed.caption.{v}"
+        found: dict[Row, dict[str, Any]] = {}
+        for row in rows:
+            names = [_vector(space, v) for space in self._spaces]
+            stored = {name: row.columns.get(f"{table}:{name}") for name in names}
+            if table not in row.wanted and all(vector is not None for vector in stored.values()):
+                found[row] = stored
+        texts = {
+            row: text
+            for row in rows
+            if table in row.wanted
+            and (text := (row.columns.get(f"caption.{v}:caption") or "").strip())
+        }
+        for space in self._spaces if texts else ():
+            made = self._tower(space).texts(list(texts.values())).astype(np.float16)
+            for row, vector in zip(texts, made, strict=True):
+                found.setdefault(row, {})[_vector(space, v)] = vector
+        return found
+
+    def _match(self, row: Row, v: str, vectors: Mapping[str, Any] | None) -> dict[str, Any]:
+        """A caption's cosine and similarity for each model, or why there is none."""
+        if vectors is None:
+            return {"error": NO_CAPTION}
+        values: dict[str, Any] = {}
+        for space in self._spaces:
+            image = row.columns.get(space.vectors("image"))
+            if image is None:
+                continue
+            one, _ = unit_vectors(pa.chunked_array([pa.array([image], VECTOR)]))
+            raw = cosines(one, vectors[_vector(space, v)].astype(np.float32)[None])
+            cosine, *calibrated = self._names(space, v)
+            values[cosine] = float(raw[0])
+            for name in calibrated:
+                values[name] = float(self.score.calibrations()[space.shown].apply(raw)[0])
+        reasons = (row.columns.get(space.error) for space in self._spaces)
+        return values or {"error": next((r for r in reasons if r), NO_VECTOR)}
+
+    def _names(self, space: Space, v: str) -> list[str]:
+        """The columns of a model: the cosine, and, with a calibration, the similarity."""
+        calibrated = space.shown in self.score.calibrations()
+        return [f"{space.prefix}{v}_cosine", *[f"{space.prefix}{v}_similarity"] * calibrated]
+
+    def _tower(self, space: Space) -> Any:
+        """A model, loaded when its first caption comes."""
+        if space.name not in self._towers:
+            self._towers[space.name] = text_tower(self.embed, space)
+        return self._towers[space.name]
+
+
+def _vector(space: Space, variant: str) -> str:
+    return f"{space.prefix}{variant}_embedding"

@@ -1,0 +1,38 @@
+"""Settings of the stage `score`: what is said of stored vectors."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+Name = Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]*$")]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+MAIN = "main"  # in `score.calibration`, the model of `embed.model`
+
+
+class ScoreSettings(BaseModel):
+    """The score stage: heads, tags, and calibrations of similarities."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    heads: tuple[str, ...] = Field(
+        default=(),
+        description="nano, or folders with heads.json and heads.safetensors; one needs no list."
+        " Each is used on the vectors of the model that it names.",
+    )
+    tags: dict[Name, Text] = Field(
+        default_factory=dict,
+        description="Zero-shot tags: name to text, as in {photo: a photograph, drawing: a drawing}."
+        " Rules read tag_NAME, the cosine of picture and text, and tag, the nearest one's name.",
+    )
+    calibration: dict[Name, str | dict[str, Any]] = Field(
+        default_factory=dict,
+        description="From nucleus calibrate, by model: main for that of embed.model, or a name of"
+        " embed.models. A file, or its content. Rules then read caption_similarity.",
+    )
+
+    @field_validator("heads", mode="before")
+    @classmethod
+    def _listed(cls, given: Any) -> Any:
+        if given is None:
+            return ()
+        return (given,) if isinstance(given, str) else given

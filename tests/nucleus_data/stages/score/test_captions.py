@@ -1,0 +1,101 @@
+"""Made captions and their pictures, with a made-up model."""
+
+import numpy as np
+import pytest
+
+from nucleus_data.engines.calibration import Calibration
+from nucleus_data.errors import RequestError
+from nucleus_data.line.lines import LINES
+from nucleus_data.line.steps import without_missing
+from nucleus_data.stages.score import models
+from nucleus_data.world.corpora import small_corpus, write_shard
+from tests.support import curated
+from tests.support.curated import picture
+from tests.support.embedded import FakeClip, model_folder
+from tests.support.scored import stored, unit, write_vectors
+
+SHORT = "score_captions.variants=[short]"
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    made = small_corpus(tmp_path / "c", shards=0)
+    images = {f"{i}.png": picture(i) for i in range(4)}
+    write_shard(made, 0, images, dict.fromkeys(images, "a boat"))
+    curated.inspect(made)
+    return made
+
+
+@pytest.fixture
+def settings(tmp_path):
+    model_folder(tmp_path / "clip")
+    return (f"embed.model={tmp_path / 'clip'}", "score.heads=null", "select.rules={}", SHORT)
+
+
+@pytest.fixture
+def clip(monkeypatch):
+    made = FakeClip()
+    monkeypatch.setattr(models, "load_clip", lambda *given, **options: made)
+    return made
+
+
+def begun(corpus, *settings):
+    run = curated.run(corpus.uri, "score", *settings)
+    run.do("dedup", "select")
+    return run
+
+
+def captioned(run, captions):
+    ids = run.corpus.records.read(0).column("id").to_pylist()
+    by_id = {ids[row]: text for row, text in captions.items()}
+    curated.write_captions(run.corpus, run.tables["caption.short"], "short", by_id)
+
+
+def test_made_captions_are_compared_with_stored_vectors(corpus, settings, clip):
+    run = begun(corpus, *settings)
+    images, _ = write_vectors(run, 0, 1, 2, broken=(2,))
+    captioned(run, {0: "an eel", 1: None, 2: "an oar", 3: "a sea"})
+    run.do("score_captions")
+    assert clip.texts_asked == ["an eel", "an oar", "a sea"]
+    assert run.lines[-1]["extra"] == {"waiting for embed.image": 1}
+    vectors, match = stored(run, "embed.caption.short"), stored(run, "embed.match.short")
+    assert list(vectors) == [0, 1, 2, 3]
+    assert list(match) == [0, 1, 2]  # the vector of picture 3 may come
+    other = np.array(vectors[0]["short_embedding"], np.float32)
+    expected = float(unit(images[0]) @ other / np.linalg.norm(other))
+    assert match[0]["short_cosine"] == expected
+    assert [match[row]["error"] for row in (1, 2)] == ["no_caption", "truncated_header"]
+    write_vectors(run, 3)
+    run.do("score_captions")
+    assert stored(run, "embed.match.short")[3]["short_cosine"] is not None
+    assert len(clip.texts_asked) == 3
+
+
+def test_a_calibration_embeds_no_caption_again(corpus, settings, clip, tmp_path):
+    run = begun(corpus, *settings)
+    write_vectors(run, 0, 1, 2, 3)
+    captioned(run, dict.fromkeys(range(4), "an eel"))
+    run.do("score_captions")
+    revision = model_folder(tmp_path / "clip")
+    content = Calibration("clip", revision, (-1.0, 1.0), (0.0, 1.0)).content()
+    again = begun(corpus, *settings, f"score.calibration={{main: {content}}}")
+    asked = len(clip.texts_asked)
+    again.do("score_captions")
+    assert len(clip.texts_asked) == asked
+    assert again.tables["embed.caption.short"] == run.tables["embed.caption.short"]
+    for row in stored(again, "embed.match.short").values():
+        expected = (1 + row["short_cosine"]) / 2
+        assert row["short_similarity"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_recipe_without_made_captions_has_neither_table_nor_step(corpus, settings):
+    stages = curated.recipe(corpus.uri, *settings[:3]).stages()
+    assert not stages["score_captions"].tables()
+    assert "score_captions" not in without_missing(stages, LINES["all"].steps)
+    with pytest.raises(RequestError, match=r"score_captions\.variants is not set"):
+        curated.run(corpus.uri, "score", *settings[:3]).do("score_captions")
+
+
+def test_a_variant_that_is_none_is_refused(corpus, settings):
+    with pytest.raises(RequestError, match="names 'verbose', which is no caption variant; there"):
+        curated.run(corpus.uri, "score", *settings, "score_captions.variants=[verbose]")
