@@ -5,11 +5,16 @@ import logging
 import os
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Ray's workers are as important as the other half of the tests: with its own 15 they starve.
 os.environ.setdefault("RAY_worker_niceness", "0")
+
+# A busy machine is slow, which is no fault of what is tested.
+settings.register_profile("patient")
+settings.load_profile("patient")
 
 # Files that need what takes seconds to start or to import: Ray, diffusers, transformers.
 TOGETHER = {

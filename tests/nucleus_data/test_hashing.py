@@ -86,7 +86,7 @@ def test_rows_as_ranges(rows, text):
     assert decode_rows(text).tolist() == rows
 
 
-@settings(deadline=None, max_examples=25)  # a connection takes its time on a busy machine
+@settings(max_examples=25)  # a connection takes its time on a busy machine
 @given(st.text(), st.floats(0.001, 0.999))
 def test_a_sample_is_the_same_in_sql(ident, share):
     # A private connection: no table is needed.
@@ -102,7 +102,7 @@ def test_samples_are_uniform_and_nested():
     assert sample_sql(1.0) == "true"
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.text(), st.text().filter(lambda text: "\0" not in text))
 def test_a_keyed_order_is_the_same_in_sql(ident, prefix):
     with duckdb.connect() as connection:

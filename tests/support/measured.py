@@ -36,7 +36,7 @@ def scene(width=640, height=480, seed=0):
 
 SIDES = st.integers(1, 90)
 LEVELS = st.sampled_from([2, 40, 256])
-some = settings(deadline=None, max_examples=30)
+some = settings(max_examples=30)
 
 
 def noise(height, width, levels=256, channels=()):

@@ -76,7 +76,8 @@ def test_the_lines_of_failures_and_of_a_what_if_are_visible(corpus, capsys):
     content = {"changed": 1, "records": 1, "otherwise": 0, "states": [], "changes": [], "rules": []}
     moves = {"records": 0, "reasons": []}
     source = dict.fromkeys(("records", "kept_before", "kept_after", "leaving", "entering"), 1)
-    content |= {"leaving": moves, "entering": moves, "tiers": [], "flags": [], "left_out": []}
+    content |= {"leaving": moves, "entering": moves, "tiers": [], "buckets": []}
+    content |= {"flags": [], "left_out": []}
     content |= {"sources": [{"source": HOSTILE, **source}], "page": HOSTILE}
     from nucleus_data.commands.looking import _show
 

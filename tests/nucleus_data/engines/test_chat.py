@@ -48,7 +48,7 @@ def test_any_other_text_has_the_tokens_that_it_always_had(text):
 PIECES = st.sampled_from([*SPECIAL, "<", "|>", "<|", "|", "im_end", "image_pad", " ", "a", "日"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(PIECES, max_size=12).map("".join))
 def test_no_text_gives_a_special_token_and_none_loses_a_letter(text):
     tokens = chat.plain_tokens(text, encode, SPECIAL)

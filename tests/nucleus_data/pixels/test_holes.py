@@ -46,7 +46,7 @@ def with_hole(data, share, count):
     return data[:at] + bytes(count) + data[at + count :], at
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 3), st.floats(0.05, 0.95), st.integers(HOLE, 400))
 def test_every_hole_under_the_usual_tables_is_found_where_it_is(seed, share, count):
     clean = encode(scene(seed, "L" if seed == 3 else "RGB"), quality=85)
@@ -96,7 +96,7 @@ def test_a_hole_in_a_later_scan_is_found_by_the_tables_before_that_scan():
     assert not any(found[True])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32), st.sampled_from([{}, {"progressive": True}, {"optimize": True}]))
 def test_whatever_the_bytes_are_it_ends(seed, options):
     rng = np.random.default_rng(seed)

@@ -229,7 +229,7 @@ def test_components_by_hand():
     assert components(mask).tolist() == [[1, 1, 0, 2], [0, 0, 0, 2], [3, 0, 2, 2], [3, 0, 0, 0]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(hnp.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))))
 def test_components_are_those_of_a_flood_fill(mask):
     labels = components(mask)

@@ -50,7 +50,7 @@ def copies(count, **columns):
     return table
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32), st.integers(0, 60), st.integers(0, 8))
 def test_the_table_stands_for_all_pairs_by_the_definition(seed, count, distance):
     table = clustered_table(seed, count)

@@ -94,7 +94,7 @@ def compiled_brute_force(codes, distance, out):
 near_zero = st.sets(st.integers(0, 63), max_size=6).map(lambda bits: sum(1 << bit for bit in bits))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sets(
         near_zero | near_zero.map(lambda code: code ^ (2**64 - 1)) | st.integers(0, 2**64 - 1),

@@ -122,7 +122,7 @@ def test_a_failure_in_a_table_that_no_rule_reads_is_no_failure():
     assert judge(records(1), tables, {"small": "width < 10"})[0]["state"] == "kept"
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 2**32))
 def test_every_record_has_exactly_one_state_and_the_one_that_it_should(seed):
     draw = random.Random(seed)
