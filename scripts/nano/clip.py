@@ -352,7 +352,7 @@ def build(args: argparse.Namespace) -> str:
         earlier = trained(folder).removesuffix(".")
         save(model, tokenizer, folder)
         follow(args.out / "heads", before, resolve_model(str(folder), None, CLIP).revision)
-        return f"{earlier}; then {said}"
+        return f"{earlier}; then, with --last, {said}"
     model = build_model(len(tokenizer))
     say(f"clip: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters")
     towers = Towers(model)

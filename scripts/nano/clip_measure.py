@@ -5,6 +5,7 @@ import argparse
 import numpy as np
 
 from nucleus_data.engines.clip import Clip, load_clip
+from nucleus_data.engines.find import CLIP, resolve_model
 from nucleus_data.engines.heads import load_heads
 from nucleus_data.world.alt_texts import with_a_mistake
 from nucleus_data.world.scenes import LEVELS, Level
@@ -95,11 +96,13 @@ tokenizer of its own; {width} numbers a vector), trained from nothing on scenes 
   of world {held_out}, with their short captions. Retrieval picks 1 of {choices}; `auc_wrong` is
   against another picture's caption, `auc_one_fact` against its own with one fact changed. Bars hold
   on core.
-- `auc_poor`: the captions that came with the pictures of two demos (`nucleus demo`, worlds {poor},
-  {poor_count} pictures each with the demo's faults), the true ones ({true}) against the poor ones
-  ({kinds}), of the pictures that no rule is there to reject. `auc_poor_readable` is of all that can
-  be read, blank and blurred ones too. `auc_KIND` is of all true ones against the poor ones of a
-  kind, `auc_true_KIND` of the true ones of a kind against all poor ones.
+- `auc_poor`: the captions that came with the pictures of two demos (`nucleus demo`), worlds
+  {poor}, {poor_count} pictures each with the demo's faults, of all that can be read: the true
+  ones ({true}) against the poor ones
+  ({kinds}). `auc_poor_kept` leaves out the
+  pictures that a rule is there to reject, blank and blurred ones for example. `auc_poor_KIND` is of
+  all true ones against the poor ones of a kind, `auc_true_KIND` of the true ones of a kind against
+  all poor ones.
 
 {table}
 
@@ -158,7 +161,7 @@ def measure_clip(args: argparse.Namespace) -> dict[str, float]:
         kinds=", ".join(POOR),
         table=table(_rows(by_level, BARS)),
     )
-    write_card(folder, text, by_level["core"])
+    write_card(folder, text, by_level["core"], resolve_model(str(folder), None, CLIP).revision)
     return by_level["core"]
 
 

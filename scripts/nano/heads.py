@@ -115,10 +115,13 @@ def follow(folder: Path, before: str, after: str) -> None:
     described = json.loads(file.read_text()) | {"revision": after}
     file.write_text(json.dumps(described, indent=2) + "\n")
     whole = yaml.safe_load(card.read_text())
-    said, _, rest = whole["trained"].removesuffix(".").partition(ON)
+    old = whole["trained"]
+    said, _, rest = old.removesuffix(".").partition(ON)
     first = rest.split(";")[0].strip() or before
     whole["trained"] = f"{said}{ON} {first}; the image tower of {after} is the same bits."
     card.write_text(yaml.safe_dump(whole, sort_keys=False, width=1000))
+    readme = folder / "README.md"  # its figures are of the same vectors
+    readme.write_text(readme.read_text().replace(old, whole["trained"]))
 
 
 def _embedded(args: argparse.Namespace) -> dict[str, np.ndarray]:

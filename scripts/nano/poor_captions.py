@@ -70,9 +70,9 @@ def poor_figures(clip: Clip, rows: Sequence[Captioned]) -> dict[str, float]:
     """Areas under the curve of the cosine, of true captions against poor ones.
 
     Returns:
-        `auc_poor` of pictures that no rule is there to reject, which are those that are embedded;
-        `auc_poor_readable` of all; `auc_KIND` of all true ones against the poor ones of a kind, and
-        `auc_true_KIND` of the true ones of a kind against all poor ones.
+        `auc_poor`, and `auc_poor_kept` of the pictures alone that no rule is there to reject;
+        `auc_poor_KIND` of all true captions against the poor ones of a kind, and `auc_true_KIND` of
+        the true ones of a kind against all poor ones.
     """
     texts = clip.texts([row.text for row in rows])
     cosine = (clip.images([row.image for row in rows]) * texts).sum(1)
@@ -80,11 +80,9 @@ def poor_figures(clip: Clip, rows: Sequence[Captioned]) -> dict[str, float]:
     kept = np.array([not row.rejected for row in rows])
     true, poor = np.isin(kind, TRUE), np.isin(kind, POOR)
     figures = {
-        "auc_poor": auc(cosine[true & kept], cosine[poor & kept]),
-        "auc_poor_readable": auc(cosine[true], cosine[poor]),
+        "auc_poor": auc(cosine[true], cosine[poor]),
+        "auc_poor_kept": auc(cosine[true & kept], cosine[poor & kept]),
     }
-    for name in POOR:
-        figures[f"auc_{name}"] = auc(cosine[true & kept], cosine[(kind == name) & kept])
-    for name in TRUE:
-        figures[f"auc_true_{name}"] = auc(cosine[(kind == name) & kept], cosine[poor & kept])
+    figures |= {f"auc_poor_{name}": auc(cosine[true], cosine[kind == name]) for name in POOR}
+    figures |= {f"auc_true_{name}": auc(cosine[kind == name], cosine[poor]) for name in TRUE}
     return figures

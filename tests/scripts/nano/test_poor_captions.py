@@ -15,13 +15,13 @@ class Oracle:
         return np.array([[float(text)] for text in texts], np.float32)
 
 
-def test_rejected_pictures_count_among_the_readable_ones_alone():
+def test_rejected_pictures_count_among_all_alone():
     image = Image.new("RGB", (8, 8))
     rows = [Captioned(image, kind, "0.9", False) for kind in TRUE]
     rows += [Captioned(image, kind, "0.1", False) for kind in POOR]
     figures = poor_figures(Oracle(), [*rows, Captioned(image, "good", "0.0", True)])
-    assert figures["auc_poor"] == 1
-    assert figures["auc_poor_readable"] == pytest.approx(0.75)
+    assert figures["auc_poor"] == pytest.approx(0.75)
+    assert figures["auc_poor_kept"] == 1
 
 
 def test_kinds_are_told_apart_in_the_figures():
@@ -29,8 +29,8 @@ def test_kinds_are_told_apart_in_the_figures():
     rows = [Captioned(image, kind, "0.9", False) for kind in TRUE]
     rows += [Captioned(image, kind, "1" if kind == "generic" else "0", False) for kind in POOR]
     figures = poor_figures(Oracle(), rows)
-    assert figures["auc_generic"] == 0
-    assert figures["auc_partly_wrong"] == figures["auc_file_name"] == 1
+    assert figures["auc_poor_generic"] == 0
+    assert figures["auc_poor_partly_wrong"] == figures["auc_poor_file_name"] == 1
     assert figures["auc_true_terse"] == figures["auc_poor"] == pytest.approx(0.75)
 
 
