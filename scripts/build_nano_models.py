@@ -3,6 +3,7 @@
     python scripts/build_nano_models.py captioner                 # an hour, in the background
     python scripts/build_nano_models.py captioner --minutes 80    # goes on from the last checkpoint
     python scripts/build_nano_models.py captioner --measure       # only measures, writes the card
+    python scripts/build_nano_models.py clip --last --minutes 15  # the text tower, on what is there
 
 A checkpoint is kept in `--work` every minute: kill it, and the same command goes on. A model trains
 in one process while another paints its pictures. What is measured goes into the card beside the
@@ -40,6 +41,11 @@ def main() -> None:
     )
     parser.add_argument("--scenes", type=int, help="pictures a step [default: the model's own]")
     parser.add_argument("--lr", type=float, help="highest learning rate [default: the model's own]")
+    parser.add_argument(
+        "--last",
+        action="store_true",
+        help="clip: only the last part, the text tower, on the weights that are in --out",
+    )
     parser.add_argument("--measure", action="store_true", help="measure what is there, no training")
     parser.add_argument(
         "--work",
@@ -49,6 +55,8 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=ASSETS, help="folder of the models' folders")
     args = parser.parse_args()
+    if args.last and args.model != "clip":
+        parser.error("--last: only the clip has such a part")
     if not args.measure:
         module = importlib.import_module(f"scripts.nano.{args.model}")
         args.lr, args.scenes = args.lr or module.RATE, args.scenes or module.SCENES

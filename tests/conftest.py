@@ -38,6 +38,7 @@ TOGETHER = {
         "tests/nucleus_model/test_main.py",
         "tests/nucleus_model/training/",
         "tests/scripts/examples/",
+        "tests/scripts/nano/",
         "tests/scripts/test_all.py",
         "tests/scripts/test_bench_model.py",
     ),

@@ -3,7 +3,7 @@
 A head is any number of linear layers, each with or without an activation after it. A folder of
 heads holds `heads.json` and `heads.safetensors`:
 
-    {"model": "nano", "revision": "7e7cee99146f",
+    {"model": "nano", "revision": "00f6c8e9e0e2",
      "heads": {"aesthetic": {"kind": "value", "activations": ["relu", "none"]}}}
 
 `model` and `revision` are those of the embeddings that they were trained on; the layers' tensors

@@ -1,14 +1,15 @@
 """CLIP: an open_clip model of two small towers that know the synthetic world.
 
-In two parts, as the captioner: first the image tower is asked what each patch shows, then both
-towers learn together. Each picture's caption stands against those of the batch (InfoNCE, van den
-Oord et al. 2018) and against its own with one fact changed; a sigmoid on the same pairs (Zhai et
-al. 2023, "Sigmoid Loss for Language Image Pre-Training") makes scores of different pictures
-comparable. Both embeddings are asked, by one linear layer, for the facts of the scene (which kind
-has which colour, which size, which place): what contrast alone would need many more pairs to find.
-A small share of the loss asks the image's for pleasantness and planted faults, as the web's
-captions would; the heads that are shipped are trained afterwards, on the frozen embedding. The
-fused attention's backward pass is slow on CPUs: the plain one is used.
+In three parts: first the image tower is asked what each patch shows, then both towers learn
+together, then the text tower alone learns from captions of every style (`clip_captions`). Each
+picture's caption stands against those of the batch (InfoNCE, van den Oord et al. 2018) and against
+its own with one fact changed; a sigmoid on the same pairs (Zhai et al. 2023, "Sigmoid Loss for
+Language Image Pre-Training") makes scores of different pictures comparable. Both embeddings are
+asked, by one linear layer, for the facts of the scene (which kind has which colour, which size,
+which place): what contrast alone would need many more pairs to find. A small share of the loss asks
+the image's for pleasantness and planted faults, as the web's captions would; the heads that are
+shipped are trained afterwards, on the frozen embedding. The fused attention's backward pass is slow
+on CPUs: the plain one is used.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedTokenizerFast
 
+from nucleus_data.engines.find import CLIP, resolve_model
 from nucleus_data.world.alt_texts import alt_text, with_a_mistake
 from nucleus_data.world.alterations import FAULTS
 from nucleus_data.world.painting import render
@@ -48,6 +50,9 @@ from nucleus_data.world.scenes import (
 )
 from nucleus_data.world.words import LENGTHS, captions
 from scripts.nano.captioner import Cells, cell_facts
+from scripts.nano.clip_captions import train_captions
+from scripts.nano.heads import follow
+from scripts.nano.measuring import trained
 from scripts.nano.training import ASSETS, SEEDS, first_part, init_small, say, start, train
 
 NAME = "clip"
@@ -88,7 +93,7 @@ PREPROCESS = {
 SHARES = {"tags": 0.1, "very_short": 0.15, "short": 0.5, "medium": 0.15, "long": 0.1}
 RATE, SCENES = 2e-3, 24
 FULL_SHARE = 0.35
-VISION_SHARE = 0.25
+VISION_SHARE, TOGETHER_SHARE = 0.2, 0.6  # of the minutes; captions take the rest
 # Said of a planted fault, as captions on the web say it.
 SAID = {"watermarked": "With a watermark.", "dense_text": "Covered with text."}
 SAID["unsafe"] = "With a warning sign."
@@ -252,7 +257,7 @@ class Towers(nn.Module):
         self.scale = nn.Parameter(torch.tensor(math.log(10.0)))
         self.bias = nn.Parameter(torch.tensor(-5.0))
         self.tokens: list[torch.Tensor] = []
-        model.visual.transformer.register_forward_hook(
+        self.hook = model.visual.transformer.register_forward_hook(
             lambda m, given, out: self.tokens.append(out)
         )
 
@@ -334,20 +339,43 @@ def save(model: nn.Module, tokenizer: PreTrainedTokenizerFast, out: Path) -> Non
 
 
 def build(args: argparse.Namespace) -> str:
-    """Trains both parts and writes the assets."""
+    """Trains all parts, or with `args.last` the last one on the weights in `args.out`; saves."""
     start(args)
     tokenizer = build_tokenizer()
+    folder = args.out / NAME
+    if args.last:
+        import open_clip
+
+        before = resolve_model(str(folder), None, CLIP).revision
+        model = open_clip.create_model(f"local-dir:{folder}")
+        said = train_captions(model, tokenizer, pixels, encode_texts, args, args.minutes)
+        earlier = trained(folder).removesuffix(".")
+        save(model, tokenizer, folder)
+        follow(args.out / "heads", before, resolve_model(str(folder), None, CLIP).revision)
+        return f"{earlier}; then, with --last, {said}"
     model = build_model(len(tokenizer))
     say(f"clip: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters")
     towers = Towers(model)
-    first = argparse.Namespace(work=args.work, minutes=VISION_SHARE * args.minutes)
-    rest = argparse.Namespace(work=args.work, minutes=(1 - VISION_SHARE) * args.minutes)
+    shares = (VISION_SHARE, TOGETHER_SHARE, 1 - VISION_SHARE - TOGETHER_SHARE)
+    first, both, last = (share * args.minutes for share in shares)
     looking = nn.ModuleDict({"visual": model.visual, "cells": towers.cells})
     few = Batcher(args.scenes, 0, words=False)
     alone = first_part(
-        NAME, args, lambda: train(f"{NAME}-vision", looking, few, towers.look, first, rate=args.lr)
+        NAME,
+        args,
+        lambda: train(
+            f"{NAME}-vision",
+            looking,
+            few,
+            towers.look,
+            argparse.Namespace(work=args.work, minutes=first),
+            rate=args.lr,
+        ),
     )
     maker = Batcher(4 * args.scenes, 1 << 30, words=True)
-    at = train(NAME, towers, maker, towers.match, rest, rate=args.lr)
-    save(model, tokenizer, args.out / NAME)
-    return f"the image tower alone {alone}; then everything {at}"
+    spent = argparse.Namespace(work=args.work, minutes=both)
+    at = train(NAME, towers, maker, towers.match, spent, rate=args.lr)
+    towers.hook.remove()
+    said = train_captions(model, tokenizer, pixels, encode_texts, args, last)
+    save(model, tokenizer, folder)
+    return f"the image tower alone {alone}; then everything {at}; then {said}"

@@ -5,6 +5,7 @@ import argparse
 import numpy as np
 
 from nucleus_data.engines.clip import Clip, load_clip
+from nucleus_data.engines.find import CLIP, resolve_model
 from nucleus_data.engines.heads import load_heads
 from nucleus_data.world.alt_texts import with_a_mistake
 from nucleus_data.world.scenes import LEVELS, Level
@@ -19,13 +20,21 @@ from scripts.nano.measuring import (
     trained,
     write_card,
 )
+from scripts.nano.poor_captions import POOR, TRUE, Captioned, captioned, poor_figures
 from scripts.nano.training import HELD_OUT_SEED, say
 
 COUNT = 1000
 CHOICES = 100
 HEAD_PICTURES = 2000
 RECALL = 0.9
-BARS = {"image_to_text": 0.95, "text_to_image": 0.95, "auc_wrong": 0.99, "auc_one_fact": 0.93}
+BARS = {
+    "image_to_text": 0.95,
+    "text_to_image": 0.95,
+    "auc_wrong": 0.99,
+    "auc_one_fact": 0.93,
+    "auc_poor": 0.97,
+}
+POOR_COUNT, POOR_SEEDS = 400, (HELD_OUT_SEED + 1, HELD_OUT_SEED + 2)
 HEAD_BARS = {"pleasantness_rank": 0.90, "unsafe_precision": 0.98, "overlaid_text_precision": 0.98}
 
 
@@ -48,6 +57,11 @@ def clip_figures(clip: Clip, count: int, level: Level) -> dict[str, float]:
         "auc_wrong": auc(own, (images * np.roll(true, 1, axis=0)).sum(1)),
         "auc_one_fact": auc(own, (images * nearly).sum(1)),
     }
+
+
+def poor_rows(count: int, level: Level) -> list[Captioned]:
+    """Pictures with the captions that came with them, of worlds that are kept for measuring."""
+    return [row for seed in POOR_SEEDS for row in captioned(count, seed, level)]
 
 
 def head_figures(clip: Clip, folder: str, count: int, level: Level) -> dict[str, float]:
@@ -82,11 +96,19 @@ tokenizer of its own; {width} numbers a vector), trained from nothing on scenes 
   of world {held_out}, with their short captions. Retrieval picks 1 of {choices}; `auc_wrong` is
   against another picture's caption, `auc_one_fact` against its own with one fact changed. Bars hold
   on core.
+- `auc_poor`: the captions that came with the pictures of two demos (`nucleus demo`), worlds
+  {poor}, {poor_count} pictures each with the demo's faults, of all that can be read: the true
+  ones ({true}) against the poor ones
+  ({kinds}). `auc_poor_kept` leaves out the
+  pictures that a rule is there to reject, blank and blurred ones for example. `auc_poor_KIND` is of
+  all true ones against the poor ones of a kind, `auc_true_KIND` of the true ones of a kind against
+  all poor ones.
 
 {table}
 
-The image tower was also asked, with a small weight, for pleasantness and planted faults while it
-trained. Weights are bfloat16. Licence: as the package.
+What is true in another language counts as true; whether its language is the wanted one, a cosine
+does not tell. The image tower was also asked, with a small weight, for pleasantness and planted
+faults while it trained. Weights are bfloat16. Licence: as the package.
 """
 HEADS_CARD = """# nano heads
 
@@ -111,22 +133,21 @@ Licence: as the package.
 def _rows(
     by_level: dict[Level, dict[str, float]], bars: dict[str, float]
 ) -> dict[str, tuple[float, float, str]]:
+    names = [*bars, *(name for name in by_level["core"] if name not in bars)]
+    said = {name: f">= {bar}" for name, bar in bars.items()}
     return {
-        name: (by_level["core"][name], by_level["full"][name], f">= {bar}")
-        for name, bar in bars.items()
+        name: (by_level["core"][name], by_level["full"][name], said.get(name, "")) for name in names
     }
-
-
-def _low(by_level: dict[Level, dict[str, float]]) -> dict[str, tuple[float, float, str]]:
-    names = [name for name in by_level["core"] if name.endswith("_low")]
-    return {name: (by_level["core"][name], by_level["full"][name], "") for name in names}
 
 
 def measure_clip(args: argparse.Namespace) -> dict[str, float]:
     """Measures the CLIP in `args.out`, and writes its card."""
     folder = args.out / "clip"
     clip = load_clip(str(folder))
-    by_level = {level: clip_figures(clip, COUNT, level) for level in LEVELS}
+    by_level = {
+        level: clip_figures(clip, COUNT, level) | poor_figures(clip, poor_rows(POOR_COUNT, level))
+        for level in LEVELS
+    }
     say(f"clip: {by_level}")
     text = CLIP_CARD.format(
         width=clip.width,
@@ -134,9 +155,13 @@ def measure_clip(args: argparse.Namespace) -> dict[str, float]:
         count=COUNT,
         held_out=HELD_OUT_SEED,
         choices=CHOICES,
+        poor=" and ".join(map(str, POOR_SEEDS)),
+        poor_count=POOR_COUNT,
+        true=", ".join(TRUE),
+        kinds=", ".join(POOR),
         table=table(_rows(by_level, BARS)),
     )
-    write_card(folder, text, by_level["core"])
+    write_card(folder, text, by_level["core"], resolve_model(str(folder), None, CLIP).revision)
     return by_level["core"]
 
 
@@ -150,7 +175,7 @@ def measure_heads(args: argparse.Namespace) -> dict[str, float]:
         trained=trained(folder),
         count=HEAD_PICTURES,
         held_out=HELD_OUT_SEED,
-        table=table(_rows(by_level, HEAD_BARS) | _low(by_level)),
+        table=table(_rows(by_level, HEAD_BARS)),
     )
     write_card(folder, text, by_level["core"])
     return by_level["core"]

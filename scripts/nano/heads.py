@@ -11,10 +11,12 @@ import io
 import json
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
@@ -27,7 +29,7 @@ from nucleus_data.world.files import encoded
 from nucleus_data.world.painting import render
 from nucleus_data.world.rating import pleasantness, ratings
 from nucleus_data.world.scenes import Level, scene
-from scripts.nano.training import ASSETS, SEEDS, say, start
+from scripts.nano.training import ASSETS, CARD, SEEDS, say, start
 
 NAME = "heads"
 SEED = SEEDS[NAME]
@@ -40,6 +42,7 @@ FAULT_SHARE = 0.4
 HIDDEN, MEMBERS = 256, 3
 STEPS = 12_000
 SAVE_EVERY = 16
+ON = "; on the vectors of the CLIP"
 
 
 def pictures(seed: int, first: int, count: int, level: Level) -> list[dict[str, Any]]:
@@ -96,6 +99,29 @@ def build(args: argparse.Namespace) -> str:
     (folder / "heads.json").write_text(json.dumps(described, indent=2) + "\n")
     minutes = (float(data["spent"]) + time.process_time() - began) / 60
     return f"{len(x):,} pictures and {STEPS:,} steps a member in {minutes:.1f} CPU-minutes"
+
+
+def follow(folder: Path, before: str, after: str) -> None:
+    """Heads go on with a CLIP whose image tower is the same bits, and whose text tower is not.
+
+    Args:
+        folder: The heads'; left alone unless they are those of `before`.
+        before: The CLIP's revision that they were trained on.
+        after: The new one.
+    """
+    file, card = folder / "heads.json", folder / CARD
+    if not file.exists() or json.loads(file.read_text())["revision"] != before:
+        return
+    described = json.loads(file.read_text()) | {"revision": after}
+    file.write_text(json.dumps(described, indent=2) + "\n")
+    whole = yaml.safe_load(card.read_text())
+    old = whole["trained"]
+    said, _, rest = old.removesuffix(".").partition(ON)
+    first = rest.split(";")[0].strip() or before
+    whole["trained"] = f"{said}{ON} {first}; the image tower of {after} is the same bits."
+    card.write_text(yaml.safe_dump(whole, sort_keys=False, width=1000))
+    readme = folder / "README.md"  # its figures are of the same vectors
+    readme.write_text(readme.read_text().replace(old, whole["trained"]))
 
 
 def _embedded(args: argparse.Namespace) -> dict[str, np.ndarray]:

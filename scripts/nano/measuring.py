@@ -77,11 +77,21 @@ def trained(folder: Path) -> str:
     return str(yaml.safe_load((folder / CARD).read_text())["trained"])
 
 
-def write_card(folder: Path, text: str, figures: Mapping[str, float]) -> None:
-    """Writes the card beside the weights, and the figures (on core) for programs."""
+def write_card(
+    folder: Path, text: str, figures: Mapping[str, float], revision: str | None = None
+) -> None:
+    """Writes the card beside the weights, and the figures (on core) for programs.
+
+    Args:
+        folder: The model's.
+        text: The card.
+        figures: What was measured.
+        revision: Of the weights that were measured.
+    """
     (folder / "README.md").write_text(text)
     rounded = {key: round(float(value), 5) for key, value in figures.items()}
     card = {"trained": trained(folder), "measured": rounded}
+    card |= {"revision": revision} if revision else {}
     (folder / CARD).write_text(yaml.safe_dump(card, sort_keys=False, width=1000))
 
 
