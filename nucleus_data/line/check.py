@@ -40,11 +40,12 @@ def check(recipe: Recipe) -> Iterator[str]:
     )
     if tiers:
         yield f"select: {len(tiers.bounds)} quality tiers by {tiers.score}"
-    if embed.model is None:
+    models = ", ".join(f"{name} {each.model}".strip() for name, each in embed.all_models().items())
+    if not models:
         yield "embed: no model"
     else:
         scores = [s for (table, s) in pins.signals() if table == "embed.heads"]
-        yield f"embed: {embed.model}; heads: {', '.join(scores) or 'none'}"
+        yield f"embed: {models}; heads: {', '.join(scores) or 'none'}"
     variants = ", ".join(caption.variants)
     yield f"caption: {caption.model}; {variants}"
     check_captions(shard, pins.variants("caption."))
