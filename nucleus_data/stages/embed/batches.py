@@ -9,8 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NotYetError
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,14 +87,14 @@ class Batch:
         Args:
             wait_s: How long to wait for each of them at most; None for ever.
         """
-        try:
-            while self.parts:
-                self.parts[0].result(wait_s)
-                self.parts.popleft()
-        except NotYetError:
-            if self.parts[0].done():  # it is what the thread raised
-                raise
-            return False
+        while self.parts:
+            part = self.parts[0]
+            if wait_s != 0 and not part.done():
+                wait([part], wait_s)
+            if not part.done():
+                return False
+            part.result()
+            self.parts.popleft()
         return True
 
     def start(self) -> Any:

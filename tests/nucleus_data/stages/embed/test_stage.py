@@ -1,5 +1,7 @@
 """The embed stage with a made-up model; the real one is in test_embedding.py."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from nucleus_data.engines.heads import load_heads
 from nucleus_data.errors import RequestError
 from nucleus_data.line.lines import LINES
 from nucleus_data.line.steps import without_missing
+from nucleus_data.runner.actor import StageActor
 from nucleus_data.stages.embed import batches
 from nucleus_data.stages.embed import stage as module
 from nucleus_data.views.explain import explain, explain_lines
@@ -237,3 +240,18 @@ def test_the_threads_are_as_many_as_the_worker_has_cpus(corpus, clip, settings, 
         corpus, *settings, f"resources.embed.num_cpus={cpus}", line=("dedup", "select", "embed")
     )
     assert asked == [cpus]
+
+
+def test_an_actor_s_batches_have_rows_of_several_shards(corpus, clip, settings, monkeypatch):
+    write_shard(corpus, 1, {f"{i}.png": picture(20 + i) for i in range(3)})
+    curated.inspect(corpus)
+    made = curated.run(corpus.uri, "curate", *settings)
+    made.do("dedup", "select")
+    clip.batch = 6
+    monkeypatch.setattr(batches, "QUIET_S", 30.0)
+    actor = StageActor(made.job("embed"))
+    with ThreadPoolExecutor(2) as calls:
+        done = list(calls.map(lambda shard: actor.run_shard(shard, None), (0, 1)))
+    assert [summary.done for summary in done] == [3, 3]
+    assert (clip.batches, clip.prepared) == (1, 6)
+    assert sum("model" in summary.seconds for summary in done) >= 1
