@@ -18,6 +18,7 @@ of the tables' hash, and so is never chosen by the stage itself.
 """
 
 import io
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+# As in a worker of one CPU, before numpy and torch.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 from PIL import Image
@@ -169,17 +173,22 @@ def pool_rows(model: Embedder, files: Sequence[bytes], size: Size) -> Iterator[M
     standing = StandIn(model)
     count = size.batches * standing.batch
     bare_pool(standing, files, standing.batch, size.threads)
-    pools, alone, stages, idle = [], [], [], []
+    pools, alone, stages, idle, processor = [], [], [], [], []
     for _ in range(size.rounds):
         clock = Clock()
         made = (standing, files, count, size.threads)
+        before = time.process_time()
         pools.append(count / timed(now, partial(bare_pool, *made)))
+        between = time.process_time()
         stages.append(count / timed(now, partial(stage, *made, clock)))
+        after = time.process_time()
+        processor.append((after - between) / (between - before))
         alone.append(count / timed(now, partial(decoders, *made)))
         spent = clock.take()
         idle.append(spent["model_waits"] / (spent["model"] + spent["model_waits"]))
     shares = [one / other for one, other in zip(stages, pools, strict=True)]
     yield measure("2 ms model, stage over pool", shares, "times", GOAL_POOL, "the bare pool")
+    yield measure("2 ms model, processor time, stage over pool", processor, "times")
     yield measure("2 ms model, stage", stages, "pictures/s")
     yield measure("2 ms model, pool: decode and transform", pools, "pictures/s")
     yield measure("2 ms model, pool: decode alone", alone, "pictures/s")

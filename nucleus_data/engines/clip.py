@@ -19,7 +19,8 @@ from nucleus_data.engines.embedder import (
 from nucleus_data.engines.find import CLIP, CONTENT, NANO, ModelReference, resolve_model
 from nucleus_data.errors import RequestError
 
-INSTALL = "{} is not installed; run: pip install 'nucleus-data[embed]'"
+INSTALL = "{} is not installed; run: pip install 'nucleus-data[{}]'"
+EXTRAS = {"open_clip": "embed", "transformers": "caption"}
 
 
 class Clip(TorchEmbedder):
@@ -133,7 +134,7 @@ def load_clip(
         folder = found.location if found.local else _fetched(found)
         return Clip(f"local-dir:{folder}", device, precision, batch)
     except ModuleNotFoundError as error:
-        raise RequestError(f"{INSTALL.format(library)} ({error})") from error
+        raise RequestError(f"{INSTALL.format(library, EXTRAS[library])} ({error})") from error
 
 
 def _fetched(model: ModelReference) -> str:

@@ -119,6 +119,7 @@ def _check_packages(recipe: Recipe, name: str) -> None:
             )
     if name == "embed":
         needed = ("torch", *libraries(recipe.section(Embed)))
+        extra = "nucleus-data[embed,caption]" if "transformers" in needed else extra
     lacking = [package for package in needed if importlib.util.find_spec(package) is None]
     if lacking:
         raise RequestError(f"{name} needs {', '.join(lacking)}: pip install '{extra}'")
