@@ -21,7 +21,8 @@ from nucleus_data.engines.embedder import Embedder, Pixels
 from nucleus_data.pixels import PixelError, open_picture
 from nucleus_data.stage import Row, RowFailure
 
-# Full batches of a model's pictures that are made while it runs. One more is being filled, and two
+# Full batches of a model's pictures that are made while it runs, or more where they are so small
+# that threads would have less than two pictures each. One more is being filled, and two
 # may be in the model's hands: with SigLIP 2 at 512 pixels, 64 a batch, each takes 200 MB.
 AHEAD = 2
 # How long a batch that is not full waits for rows when none is there.
@@ -143,6 +144,7 @@ class Batches:
         self._lanes = lanes
         self._caption = caption
         self._clock = clock
+        self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="pixels")
         self._waiting: deque[Batch] = deque()
         self._begun: tuple[Batch, Any] | None = None
@@ -224,7 +226,10 @@ class Batches:
             self._close_captions(lane)
 
     def _crowded(self) -> bool:
-        return any(lane.waiting > AHEAD for lane in self._lanes)
+        return any(
+            lane.waiting > max(AHEAD, -(-2 * self._threads // lane.model.batch))
+            for lane in self._lanes
+        )
 
     def _quiet(self, last: float) -> Iterator[RowWork]:
         """Goes on while no row is there; `last` is when one was."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nucleus_data.engines.clip import load_clip
 from nucleus_data.engines.embedder import (
     BATCH_ON_CPU,
     BATCH_ON_GPU,
@@ -57,3 +58,24 @@ def test_scale_and_bias_are_the_model_s():
     one.logit_bias = torch.nn.Parameter(torch.tensor([-10.0]))
     assert logit_of(one)[1] == -10.0
     assert logit_of(SimpleNamespace()) == (1.0, 0.0)
+
+
+def test_a_vector_of_the_packaged_model_depends_on_nothing_beside_it():
+    """Neither on its place in the batch, nor on the other rows, nor on the number of threads."""
+    pytest.importorskip("open_clip")
+    import torch
+
+    clip = load_clip()
+    assert clip.batch == BATCH_ON_CPU
+    pictures, texts = [picture(i) for i in range(BATCH_ON_CPU)], [f"a ring {i}" for i in range(16)]
+    threads = torch.get_num_threads()
+    images, words = clip.images(pictures), clip.texts(texts)
+    assert not (images[0] == images[1]).all()
+    np.testing.assert_array_equal(clip.images(pictures[5:] + pictures[:5])[-5:], images[:5])
+    try:
+        torch.set_num_threads(3 if threads == 1 else 1)
+        np.testing.assert_array_equal(clip.images(pictures[7:8]), images[7:8])
+        np.testing.assert_array_equal(clip.texts(texts[3:4]), words[3:4])
+    finally:
+        torch.set_num_threads(threads)
+    assert clip.logit[0] > 1

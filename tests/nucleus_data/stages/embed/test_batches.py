@@ -84,7 +84,9 @@ def test_what_is_held_is_given_back_when_no_row_is_waiting():
     assert given == [0, 1]
 
 
-def test_rows_are_taken_ahead_to_a_bound_and_no_further():
+@pytest.mark.parametrize(("batch", "threads", "rows_ahead"), [(2, 2, 2 * (AHEAD + 1)), (1, 4, 9)])
+def test_rows_are_taken_ahead_to_a_bound_and_no_further(batch, threads, rows_ahead):
+    """And far enough for all threads."""
     gate = threading.Event()
 
     class Held(FakeClip):
@@ -99,12 +101,12 @@ def test_rows_are_taken_ahead_to_a_bound_and_no_further():
             taken.append(i)
             yield row(i)
 
-    running = batches(Held(2)).run(rows())
+    running = batches(Held(batch), threads=threads).run(rows())
     opener = threading.Timer(0.2, lambda: (ahead.append(len(taken)), gate.set()))
     ahead = []
     opener.start()
     assert len(list(running)) == 100
-    assert ahead == [2 * (AHEAD + 1)]
+    assert ahead == [rows_ahead]
 
 
 def test_what_a_thread_raises_is_raised_and_what_is_queued_is_dropped():
