@@ -179,6 +179,7 @@ class RowStage(Stage[SettingsT]):
         readable: Whether rules may read what it writes.
         keeps_details: Whether a final failure's detail is kept beside its reason: a column `detail`
             of those parts that have one.
+        cpus: CPUs that its worker has, as the runner says before `setup`. No value depends on it.
     """
 
     columns: tuple[str, ...] = ()
@@ -187,6 +188,7 @@ class RowStage(Stage[SettingsT]):
     readable: ClassVar[bool] = False
     keeps_details: ClassVar[bool] = False
     retried: ClassVar[bool] = True
+    cpus: int = 1
 
     @abstractmethod
     def tables(self) -> Sequence[TableSpec]:
@@ -218,6 +220,14 @@ class RowStage(Stage[SettingsT]):
 
         The runner of guarded shards listens.
         """
+
+    def spent(self) -> Mapping[str, float]:
+        """Seconds by phase since it was asked last, for the run's counts.
+
+        `model` and `model_waits` are said to people, as the share of time that a model was busy.
+        Asked from other threads than that of `process`.
+        """
+        return {}
 
     @abstractmethod
     def process(self, rows: Iterator[Row]) -> Iterator[Result | RowFailure]:

@@ -1,97 +1,114 @@
-"""An open_clip model behind two methods: images to unit vectors, texts to unit vectors."""
+"""An open_clip model: images to unit vectors, texts to unit vectors (`embedder`)."""
 
 import os
+import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from nucleus_data.engines.embedder import (
+    Embedder,
+    Pixels,
+    Precision,
+    TorchEmbedder,
+    logit_of,
+    normalised,
+)
 from nucleus_data.engines.find import CLIP, CONTENT, NANO, ModelReference, resolve_model
 from nucleus_data.errors import RequestError
 
-INSTALL = "open_clip is not installed; run: pip install 'nucleus-data[embed]'"
-Vectors = NDArray[np.float32]
-Precision = Literal["fp32", "bf16"]
-# Sums come out in another order in a batch of another size, so every batch has this one, and a
-# vector's bits don't depend on its company. On CPUs larger batches are no faster.
-BATCH_ON_CPU, BATCH_ON_GPU = 1, 64
+INSTALL = "{} is not installed; run: pip install 'nucleus-data[{}]'"
+EXTRAS = {"open_clip": "embed", "transformers": "caption"}
 
 
-class Clip:
+class Clip(TorchEmbedder):
     """A loaded model.
 
     Args:
         name: What open_clip calls it, for example `local-dir:FOLDER`.
         device: torch's name of the device that it runs on.
         precision: Precision of its weights and layers.
-
-    Attributes:
-        width: D, the length of a vector.
-        batch: Pictures or texts that are encoded at once.
+        batch: Pictures or texts that are embedded at once; by default the device's.
     """
 
-    def __init__(self, name: str, device: str = "cpu", precision: Precision = "fp32") -> None:
+    def __init__(
+        self,
+        name: str,
+        device: str = "cpu",
+        precision: Precision = "fp32",
+        batch: int | None = None,
+    ) -> None:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         import open_clip
-        import torch
 
+        super().__init__(device, precision, batch)
         model, _, transform = open_clip.create_model_and_transforms(
             name, device=device, precision=precision
         )
-        self._torch = torch
         self._model: Any = model.eval()
-        self._transform: Any = transform
+        self._prepare, self.sides = _in_place(transform)
         self._tokenizer: Any = open_clip.get_tokenizer(name)
-        self._device = device
-        self._type = torch.bfloat16 if precision == "bf16" else torch.float32
-        self.batch = BATCH_ON_CPU if device == "cpu" else BATCH_ON_GPU
+        # Fast tokenizers refuse ("Already borrowed") what two threads ask at once.
+        self._tokenizing = threading.Lock()
+        self.logit = logit_of(model)
         self.width = 0
         self.width = self.texts([""]).shape[1]
 
-    def images(self, images: Sequence[Image.Image]) -> Vectors:
-        """Embeds pictures.
+    def prepare(self, picture: Image.Image, pixels: Pixels) -> None:
+        """Makes the pixels of a picture."""
+        self._prepare(picture, pixels)
 
-        Args:
-            images: RGB.
+    def tokens(self, texts: Sequence[str]) -> Any:
+        """Makes the tokens of a batch; what is longer than the model's context is cut."""
+        with self._tokenizing:
+            return self._tokenizer(self._filled(texts))
 
-        Returns:
-            float32 (N, D), each of length 1.
-        """
-        return self._embedded(
-            images,
-            lambda batch: self._torch.stack([self._transform(image) for image in batch]),
-            lambda pixels: self._model.encode_image(pixels.to(self._type), normalize=True),
-        )
-
-    def texts(self, texts: Sequence[str]) -> Vectors:
-        """Embeds texts; what is longer than the model's context is cut.
-
-        Returns:
-            float32 (N, D), each of length 1.
-        """
-        return self._embedded(
-            texts, self._tokenizer, lambda ids: self._model.encode_text(ids, normalize=True)
-        )
-
-    def _embedded(
-        self, items: Sequence[Any], tensor: Callable[[Any], Any], encode: Callable[[Any], Any]
-    ) -> Vectors:
-        parts = [np.zeros((0, self.width), dtype=np.float32)] if not items else []
+    def start_images(self, pixels: Pixels) -> Any:
+        """Starts to embed a whole batch."""
         with self._torch.inference_mode():
-            for start in range(0, len(items), self.batch):
-                batch = list(items[start : start + self.batch])
-                count = len(batch)
-                batch += [batch[-1]] * (self.batch - count)
-                vectors = encode(tensor(batch).to(self._device))
-                parts.append(vectors[:count].float().cpu().numpy())
-        return np.concatenate(parts)
+            return self._model.encode_image(self._pixels(pixels), normalize=True)
+
+    def start_texts(self, tokens: Any) -> Any:
+        """Starts to embed a whole batch."""
+        with self._torch.inference_mode():
+            return self._model.encode_text(tokens.to(self._device), normalize=True)
+
+
+def _in_place(
+    transform: Any,
+) -> tuple[Callable[[Image.Image, Pixels], None], tuple[int, int]]:
+    """A transform of torchvision that fills an array; and height and width of its result."""
+    from torchvision.transforms import Compose, Normalize, ToTensor
+
+    height, width = transform(Image.new("RGB", (64, 64))).shape[1:]
+    steps = list(getattr(transform, "transforms", ()))
+    usual = len(steps) > 2 and isinstance(steps[-1], Normalize) and isinstance(steps[-2], ToTensor)
+
+    def as_it_is(picture: Image.Image, pixels: Pixels) -> None:
+        pixels[:] = transform(picture).numpy()
+
+    if not usual:
+        return as_it_is, (height, width)
+    resized = Compose(steps[:-2])
+    mean, std = (
+        np.array(values, np.float32).reshape(3, 1, 1) for values in (steps[-1].mean, steps[-1].std)
+    )
+
+    def in_numpy(picture: Image.Image, pixels: Pixels) -> None:
+        normalised(resized(picture), mean, std, pixels)
+
+    return in_numpy, (height, width)
 
 
 def load_clip(
-    model: str | ModelReference = NANO, device: str = "cpu", precision: Precision = "fp32"
-) -> Clip:
+    model: str | ModelReference = NANO,
+    device: str = "cpu",
+    precision: Precision = "fp32",
+    library: str = "open_clip",
+    batch: int | None = None,
+) -> Embedder:
     """Loads a model.
 
     Args:
@@ -99,19 +116,25 @@ def load_clip(
             `open_clip_config.json`, or what `resolve_model` made of a hub name.
         device: As torch names it.
         precision: Precision of its weights and layers.
+        library: `open_clip` or `transformers`: which of them made the model's files.
+        batch: Pictures or texts that are embedded at once; by default the device's.
 
     Returns:
         The model.
 
     Raises:
-        RequestError: open_clip is missing, or the folder is no model.
+        RequestError: The library is missing, or the folder is no model.
     """
     found = model if isinstance(model, ModelReference) else resolve_model(model, None, CLIP)
     try:
+        if library == "transformers":
+            from nucleus_data.engines.clip_transformers import TransformersClip
+
+            return TransformersClip(found, device, precision, batch)
         folder = found.location if found.local else _fetched(found)
-        return Clip(f"local-dir:{folder}", device, precision)
+        return Clip(f"local-dir:{folder}", device, precision, batch)
     except ModuleNotFoundError as error:
-        raise RequestError(f"{INSTALL} ({error})") from error
+        raise RequestError(f"{INSTALL.format(library, EXTRAS[library])} ({error})") from error
 
 
 def _fetched(model: ModelReference) -> str:

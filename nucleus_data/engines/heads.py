@@ -23,7 +23,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from safetensors.numpy import load_file, save
 
-from nucleus_data.engines.clip import Vectors
+from nucleus_data.engines.embedder import Vectors
 from nucleus_data.engines.find import HEADS, NANO, ModelReference
 from nucleus_data.errors import RequestError
 

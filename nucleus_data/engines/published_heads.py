@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nucleus_data.engines.clip import Vectors
+from nucleus_data.engines.embedder import Vectors
 from nucleus_data.engines.heads import Head, Kind, stacked
 from nucleus_data.errors import RequestError
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.engines.find import CAPTIONER, CLIP, TEXT_ENCODER, VAE, ModelKind, check_reachable
+from nucleus_data.engines.find import CAPTIONER, TEXT_ENCODER, VAE, ModelKind, check_reachable
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import Recipe
 from nucleus_data.runner.cluster import RaySettings, inside_job, named_address
@@ -19,6 +19,7 @@ from nucleus_data.runner.work import Resources
 from nucleus_data.runner.workers import machine
 from nucleus_data.stage import Stage
 from nucleus_data.stages.caption.stage import Caption
+from nucleus_data.stages.embed.settings import libraries, model_tables
 from nucleus_data.stages.embed.stage import Embed
 from nucleus_data.stages.score.stage import Score
 from nucleus_data.stages.select.check import check_decisions, upstream_columns
@@ -66,8 +67,7 @@ def check_before(
     workers = recipe.workers()
     for name in wanted:
         if name in workers:
-            device = getattr(stages[name].settings, "device", None)
-            check_machine(name, workers[name], device, recipe.ray)
+            check_machine(name, workers[name], _device(recipe, stages[name]), recipe.ray)
     for name in wanted:
         _check_packages(recipe, name)
         for kind, model, revision in _models(recipe, name):
@@ -121,17 +121,28 @@ def _check_packages(recipe: Recipe, name: str) -> None:
                 "caption.engine=vllm needs the package vllm: run scripts/install, or set "
                 "caption.engine=transformers"
             )
+    if name == "embed":
+        needed = ("torch", *libraries(recipe.section(Embed)))
+        extra = "nucleus-data[embed,caption]" if "transformers" in needed else extra
     lacking = [package for package in needed if importlib.util.find_spec(package) is None]
     if lacking:
         raise RequestError(f"{name} needs {', '.join(lacking)}: pip install '{extra}'")
 
 
+def _device(recipe: Recipe, stage: Stage[Any]) -> str | None:
+    """Where a stage's model runs, as its settings say; of several, a GPU if one of them does."""
+    if stage.name != "embed":
+        return getattr(stage.settings, "device", None)
+    devices = [each.settings.device for each in model_tables(recipe.section(Embed))]
+    return next((device for device in devices if device.startswith(CUDA)), devices[0])
+
+
 def _models(recipe: Recipe, name: str) -> Iterator[tuple[ModelKind, str, str | None]]:
     """The models that a stage loads: which setting, its value, and its revision."""
     if name in ("embed", "score_captions") or (name == "score" and recipe.section(Score).tags):
-        embed = recipe.section(Embed)
-        assert embed.model is not None
-        yield CLIP, embed.model, embed.revision
+        for each in model_tables(recipe.section(Embed)):
+            assert each.settings.model is not None
+            yield each.kind(), each.settings.model, each.settings.revision
     elif name == "caption":
         caption = recipe.section(Caption)
         yield CAPTIONER, caption.model, caption.revision

@@ -43,10 +43,11 @@ def check(recipe: Recipe) -> Iterator[str]:
     if curriculum and curriculum.fit:
         fit = curriculum.fit
         yield f"select: curriculum buckets, with constants of {fit.records:,} records"
-    if embed.model is None:
+    models = ", ".join(f"{name} {each.model}".strip() for name, each in embed.all_models().items())
+    if not models:
         yield "embed: no model"
     else:
-        yield f"embed: {embed.model}"
+        yield f"embed: {models}"
         scores = [signal for table, signal in pins.signals() if table.startswith("embed.")]
         yield f"score: {', '.join(scores)}"
     variants = ", ".join(caption.variants)

@@ -5,6 +5,7 @@
     picture.luma_full                       # HxW, full size: sharpness
     picture.small                           # HxWx3 sRGB, averaged to 256 pixels: hashes, tone
     picture.rgb(max_side=1024)              # HxWx3 sRGB: captioners
+    picture.reduced(448)                    # HxWx3 sRGB, at the decoder's own scale: embedding
     picture.rgb(crop=(0, 10, 512, 522), size=(256, 256))    # training
 
 Headers come first: format by signature, dimensions against limits, frames, orientation. Then pixels

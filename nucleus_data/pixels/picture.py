@@ -196,6 +196,25 @@ class Picture:
 
         return image, place
 
+    def reduced(self, least: int) -> Pixels:
+        """Pixels for whoever scales them down further: of a JPEG, of its own scaled decode.
+
+        That is 1/2, 1/4 or 1/8 of the size if no side gets shorter than asked for, and the full
+        size otherwise. Not cached; the array is the caller's.
+
+        Args:
+            least: The shortest side, in pixels, that is enough.
+
+        Returns:
+            HxWx3 sRGB, 0..255.
+
+        Raises:
+            PixelError: If the pixels can't be decoded.
+        """
+        full = (self.header.width, self.header.height)
+        image, _ = self._decode((min(full[0], least), min(full[1], least)))
+        return by_bands(image, lambda part: to_srgb(part, self._icc))
+
     def rgb(
         self,
         max_side: int | None = None,

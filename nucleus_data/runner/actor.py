@@ -104,6 +104,7 @@ class StageActor:
                 with self.lock:
                     self.shards.pop(shard, None)
             state.summary.seconds["process"] += time.perf_counter() - start
+            state.took(self.job.stage.spent())
         return state.commit()
 
     def _put(self, row: Row) -> None:
@@ -122,6 +123,7 @@ class StageActor:
     def _work(self) -> None:
         """The stage's thread: sets up, then processes rows until the actor ends."""
         stand_somewhere()
+        self.job.stage.cpus = self.job.cpus
         try:
             self.job.stage.setup()
         except Exception as error:

@@ -132,6 +132,7 @@ def run_rows(state: ShardRows, stage: Any, watch: Watchdog | None = None) -> Non
         watch.rest()
     state.summary.seconds["process"] += time.perf_counter() - start
     state.summary.seconds["process"] -= state.summary.seconds["read"]
+    state.took(stage.spent())
 
 
 def run_alone(state: ShardRows, stage: Any) -> None:
@@ -174,6 +175,7 @@ class _Watched:
 
 def set_up(job: StageJob) -> Any:
     """The job's stage, set up. Raises SetupFailedError."""
+    job.stage.cpus = job.cpus
     try:
         job.stage.setup()
     except Exception as error:

@@ -37,6 +37,7 @@ class StageJob:
         retry: Work on rows that failed before in a way that may pass, and on nothing else.
         row_timeout_s: Longest time for one image before it counts as hanging.
         row_memory_bytes: Most memory of the child process in a guarded run.
+        cpus: CPUs of the worker.
     """
 
     uri: str
@@ -47,6 +48,7 @@ class StageJob:
     retry: bool = False
     row_timeout_s: float = 300.0
     row_memory_bytes: int = 8 << 30
+    cpus: int = 1
 
     def open(self, shard: int, limit: int | None = None) -> "ShardRows":
         """Reads what there is about a shard and finds the rows to do."""
@@ -157,6 +159,12 @@ class ShardRows:
         # Outcomes wait for the whole shard; their images need not.
         row.image = None
         self.outcomes[row.row] = outcome
+
+    def took(self, seconds: Mapping[str, float]) -> None:
+        """Notes seconds of `process` that the stage tells apart, by phase."""
+        for phase, found in seconds.items():
+            self.summary.seconds[phase] += found
+            self.summary.seconds["process"] -= found
 
     def commit(self) -> Summary:
         """Writes one part a table, in row order, and returns the counts."""

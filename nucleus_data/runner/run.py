@@ -205,6 +205,7 @@ class Run:
             retry=retry,
             row_timeout_s=resources.row_timeout_s,
             row_memory_bytes=int(resources.row_memory_gb * (1 << 30)),
+            cpus=max(1, int(resources.num_cpus)),
         )
 
     def items(self, job: StageJob, shards: Iterable[int]) -> Iterator[Item]:

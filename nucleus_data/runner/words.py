@@ -49,6 +49,7 @@ def describe(report: StageReport) -> str:
     worked = max(report.seconds - report.setup_seconds, 0.001)
     if summary.done and report.seconds > 0.5:
         seconds += f", {summary.done / worked:,.0f}/s"
+    seconds += _busy(summary)
     return "\n".join([f"{report.stage}: {', '.join(parts)} ({seconds})", *_tables(summary)])
 
 
@@ -56,6 +57,12 @@ def waiting(summary: Summary) -> list[str]:
     """How many records wait for a table that has no row of them yet."""
     found = sorted(summary.extra.items())
     return [f"{count:,} {name}" for name, count in found if name.startswith(WAITING)]
+
+
+def _busy(summary: Summary) -> str:
+    """The share of its time that a stage's model was busy, if it says so."""
+    busy, waited = (summary.seconds.get(phase, 0.0) for phase in ("model", "model_waits"))
+    return f", model busy {busy / (busy + waited):.0%}" if busy else ""
 
 
 def _tables(summary: Summary) -> list[str]:

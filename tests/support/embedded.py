@@ -1,11 +1,13 @@
 """A made-up embedding model and heads, for tests of what is around them."""
 
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
 
+from nucleus_data.engines.embedder import Embedder
 from nucleus_data.engines.find import CLIP, resolve_model
 
 WIDTH = 4
@@ -39,26 +41,46 @@ def model_folder(folder: Path) -> str:
     return resolve_model(str(folder), None, CLIP).revision
 
 
-class FakeClip:
+class FakeClip(Embedder):
     """Vectors of mean colours, and of counts of letters; keeps what it was asked."""
 
     width = WIDTH
+    sides = (8, 8)
+    logit = (10.0, -5.0)
 
     def __init__(self, batch: int = 1) -> None:
         self.batch = batch
-        self.images_asked: list[int] = []
+        self.prepared = 0
+        self.batches = 0
         self.texts_asked: list[str] = []
+        self._lock = threading.Lock()
 
-    def images(self, images) -> np.ndarray:
+    def prepare(self, picture, pixels) -> None:
+        """Its mean colour everywhere."""
+        with self._lock:
+            self.prepared += 1
+        pixels[:] = np.asarray(picture).mean((0, 1)).reshape(3, 1, 1) / 255
+
+    def tokens(self, texts) -> list[str]:
+        """The texts."""
+        with self._lock:
+            self.texts_asked += texts
+        return self._filled(texts)
+
+    def start_images(self, pixels) -> np.ndarray:
         """(N, 4): mean colours and 1."""
-        self.images_asked.append(len(images))
-        means = [[*np.asarray(image).mean((0, 1)) / 255, 1] for image in images]
-        return self._unit(means)
+        assert len(pixels) == self.batch
+        self.batches += 1
+        return self._unit([[*each[:, 0, 0], 1] for each in pixels])
 
-    def texts(self, texts) -> np.ndarray:
+    def start_texts(self, tokens) -> np.ndarray:
         """(N, 4): shares of three letters and 1."""
-        self.texts_asked += texts
-        return self._unit([[*(text.count(c) / 8 for c in "aeo"), 1] for text in texts])
+        assert len(tokens) == self.batch
+        return self._unit([[*(text.count(c) / 8 for c in "aeo"), 1] for text in tokens])
+
+    def finish(self, started) -> np.ndarray:
+        """It is done already."""
+        return started
 
     def _unit(self, rows) -> np.ndarray:
         vectors = np.array(rows, np.float32).reshape(-1, self.width)

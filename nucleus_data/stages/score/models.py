@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from nucleus_data.engines.clip import Vectors, load_clip
-from nucleus_data.engines.find import CLIP, resolve_model
+from nucleus_data.engines.clip import load_clip
+from nucleus_data.engines.embedder import Embedder, Precision, Vectors
+from nucleus_data.stages.embed.settings import model_tables
 from nucleus_data.stages.embed.stage import Embed
 from nucleus_data.stages.score.settings import MAIN
 
@@ -52,9 +53,7 @@ class Space:
 
 def spaces_of(embed: Embed) -> tuple[Space, ...]:
     """The models of a configuration, that of `embed.model` first."""
-    settings: Any = embed.settings
-    own = [Space("")] if settings.model is not None else []
-    return (*own, *map(Space, getattr(settings, "models", {})))
+    return tuple(Space(each.name) for each in model_tables(embed.settings))
 
 
 def references(embed: Embed) -> Mapping[str, tuple[str, str]]:
@@ -71,7 +70,7 @@ def references(embed: Embed) -> Mapping[str, tuple[str, str]]:
     }
 
 
-def text_tower(embed: Embed, space: Space, *, here: bool = False) -> Any:
+def text_tower(embed: Embed, space: Space, *, here: bool = False) -> Embedder:
     """A loaded model, for its `texts`.
 
     Args:
@@ -79,12 +78,10 @@ def text_tower(embed: Embed, space: Space, *, here: bool = False) -> Any:
         space: Which one.
         here: On a CPU in full precision, wherever the pictures were embedded; for a few texts.
     """
-    settings: Any = embed.settings
-    settings = settings.models[space.name] if space.name else settings
-    library = getattr(settings, "library", None)
-    options: dict[str, Any] = {} if library is None else {"library": library}
-    where = ("cpu", "fp32") if here else (settings.device, settings.precision)
-    return load_clip(resolve_model(settings.model, settings.revision, CLIP), *where, **options)
+    (found,) = (each for each in model_tables(embed.settings) if each.name == space.name)
+    own = found.settings
+    where: tuple[str, Precision] = ("cpu", "fp32") if here else (own.device, own.precision)
+    return load_clip(found.found(), *where, own.library, None if here else found.batch)
 
 
 def vectors_of(column: pa.ChunkedArray) -> tuple[Vectors, Present]:

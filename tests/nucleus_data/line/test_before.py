@@ -67,6 +67,32 @@ def test_a_package_that_a_stage_loads_is_looked_for(laptop, tmp_path, monkeypatc
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(RequestError, match=r"embed needs torch, open_clip: pip install 'nucleus"):
         checked(corpus, ["inspect", "embed"])
+    other = "embed.models={other: {model: nano, library: transformers}}"
+    with pytest.raises(RequestError, match=r"other\.model: .* needs config\.json"):
+        checked(corpus, ["inspect", "embed"], other)
+    other = "embed.models={other: {model: a/b, revision: c, library: transformers}}"
+    with pytest.raises(RequestError, match="embed needs torch, open_clip, transformers: "):
+        checked(corpus, ["inspect", "embed"], other)
+    only = ("embed.model=null", "embed.heads=null", other)
+    with pytest.raises(RequestError, match="embed needs torch, transformers: "):
+        checked(corpus, ["inspect", "embed"], *only)
     with pytest.raises(RequestError, match=r"quick_train needs torch, diffusers, transformers"):
         checked(corpus, ["quick_train"])
     checked(corpus, ["inspect", "dedup", "select", "shard"])
+
+
+def test_of_several_models_each_is_asked_for_and_one_on_a_gpu_needs_one(
+    laptop, tmp_path, monkeypatch
+):
+    corpus = small_corpus(tmp_path / "c", shards=1)
+    asked = []
+    monkeypatch.setattr(before, "check_reachable", lambda *given: asked.append(given))
+    hub = "embed.models={one: {model: a/b, revision: c}}"
+    checked(corpus, ["inspect", "embed"], hub)
+    assert [(model, revision, kind.key) for model, revision, kind in asked] == [
+        ("nano", None, "embed.model"),
+        ("a/b", "c", "embed.models.one.model"),
+    ]
+    on_gpu = "embed.models={one: {model: a/b, revision: c, device: cuda}}"
+    with pytest.raises(RequestError, match=r"embed\.device=cuda, and there is no"):
+        checked(corpus, ["inspect", "embed"], on_gpu)

@@ -93,6 +93,28 @@ def test_rgb_crop_from_a_scaled_jpeg_is_where_it_should_be(orientation, size):
     assert np.abs(found - np.asarray(expected)).mean() < 1.5
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_reduced_is_the_decoder_s_own_scale_and_large_enough(orientation):
+    """No side is shorter than asked for, unless the picture's own is."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    whole = scene(320, 200)
+    jpeg = encode(whole, "JPEG", quality=95, subsampling=0, exif=exif.tobytes())
+    turned = {1: (200, 320), 6: (320, 200)}[orientation]
+    for least, factor in ((26, 4), (25, 8), (50, 4), (51, 2), (100, 2), (101, 1), (900, 1)):
+        pixels = open_picture(jpeg).reduced(least)
+        assert pixels.shape == (turned[0] // factor, turned[1] // factor, 3)
+        blocks = (
+            open_picture(jpeg)
+            .rgb()
+            .reshape(turned[0] // factor, factor, turned[1] // factor, factor, 3)
+        )
+        assert np.abs(pixels - blocks.mean((1, 3))).mean() < 3
+    np.testing.assert_array_equal(open_picture(jpeg).reduced(101), open_picture(jpeg).rgb())
+    png = encode(whole, "PNG")
+    np.testing.assert_array_equal(open_picture(png).reduced(10), open_picture(png).rgb())
+
+
 def test_rgb_refuses_nonsense():
     picture = open_picture(encode(scene(), "PNG"))
     for crop in ((0, 0, 321, 10), (5, 5, 5, 9), (-1, 0, 3, 3)):

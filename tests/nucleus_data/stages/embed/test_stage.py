@@ -1,5 +1,7 @@
 """The embed stage with a made-up model; the real one is in test_embedding.py."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,8 @@ from nucleus_data.engines.heads import load_heads
 from nucleus_data.errors import RequestError
 from nucleus_data.line.lines import LINES
 from nucleus_data.line.steps import without_missing
+from nucleus_data.runner.actor import StageActor
+from nucleus_data.stages.embed import batches
 from nucleus_data.stages.embed import stage as module
 from nucleus_data.views.explain import explain, explain_lines
 from nucleus_data.world.corpora import small_corpus, write_shard
@@ -65,7 +69,7 @@ def test_what_waits_for_scores_is_embedded_and_then_decided(corpus, clip, settin
     }
     assert sorted(rows["one.png"]["pending_on"]) == ["embed.heads", "embed.match"]
     made, rows = decided(corpus, RULES, *settings, line=("embed", "score", "select"))
-    assert sum(clip.images_asked) == 3
+    assert clip.prepared == 3
     assert clip.texts_asked == ["a boat", "one eel"]
     states = {key: (row["state"], row["reasons"], row["nulls"]) for key, row in rows.items()}
     assert states["one.png"] == ("rejected", ["odd"], [])
@@ -90,10 +94,10 @@ def test_scores_are_of_the_stored_vector_and_other_heads_need_no_image(
     (tmp_path / "heads/heads.json").write_text(
         described.replace('"b": "probability"', '"b": "value"')
     )
-    asked = sum(clip.images_asked)
+    asked = clip.prepared
     monkeypatch.setattr("nucleus_data.runner.rows.read_images", None)  # would raise
     again, _ = decided(corpus, *settings, line=("dedup", "select", "embed", "score"))
-    assert sum(clip.images_asked) == asked
+    assert clip.prepared == asked
     assert again.tables["embed.image"] == made.tables["embed.image"]
     assert again.tables["embed.heads"] != made.tables["embed.heads"]
     new = curated.table(corpus, "embed.heads", again.tables["embed.heads"])
@@ -157,3 +161,97 @@ def test_explain_shows_the_beginning_of_a_vector(corpus, clip, settings):
     text = "\n".join(explain_lines(explain(corpus, key)))
     assert "caption_cosine" in text
     assert "image_embedding" in text
+
+
+def test_further_models_have_tables_of_their_own_beside_the_first(corpus, clip, settings):
+    model = settings[0].removeprefix("embed.model=")
+    named = f"embed.models={{other: {{model: '{model}', batch: 3}}}}"
+    made, _ = decided(corpus, *settings, named, line=("dedup", "select", "embed"))
+    alone, _ = decided(corpus, *settings)
+    for table in alone.tables:
+        assert made.tables[table] == alone.tables[table] or table == "selection"
+    own = curated.table(corpus, "embed.image", made.tables["embed.image"])
+    other = curated.table(corpus, "embed.image.other", made.tables["embed.image.other"])
+    assert [row["other_image_embedding"] for row in other] == [r["image_embedding"] for r in own]
+    assert all(row["other_logit_scale_bias"] == [10, -5] for row in other)
+    assert all(row["logit_scale_bias"] == [10, -5] for row in own)
+    texts = curated.table(corpus, "embed.text.other", made.tables["embed.text.other"])
+    assert [row["other_text_embedding"] is None for row in texts] == [
+        row["text_embedding"] is None
+        for row in curated.table(corpus, "embed.text", made.tables["embed.text"])
+    ]
+    # Without the first one, theirs are the only tables, and are found as they are.
+    prepared = clip.prepared
+    only, _ = decided(corpus, "embed.model=null", "embed.heads=null", named, line=("embed",))
+    assert [n for n in only.tables if n.startswith("embed.")] == [
+        "embed.image.other",
+        "embed.text.other",
+    ]
+    assert only.tables["embed.image.other"] == made.tables["embed.image.other"]
+    assert clip.prepared == prepared
+
+
+def test_the_batch_and_the_library_are_part_of_the_hash_and_the_device_is_not(corpus, settings):
+    def tables(*overrides):
+        pins = curated.recipe(corpus.uri, settings[0], "embed.heads=null", *overrides).pins()
+        return pins.tables["embed.image"], pins.tables["embed.text"]
+
+    assert tables() == tables("embed.batch=16")
+    assert tables("embed.device=cuda") == tables("embed.device=mps") != tables()
+    assert tables("embed.device=cuda", "embed.batch=16")[0] == tables()[0]
+    for image, text in zip(tables(), tables("embed.batch=32"), strict=True):
+        assert image != text
+    with pytest.raises(RequestError, match="batch"):
+        tables("embed.batch=0")
+    with pytest.raises(RequestError, match="models"):
+        tables("embed.models={Big: {model: nano}}")
+
+
+def test_a_looser_rule_embeds_only_the_new_rows(corpus, clip, settings):
+    small = "select.rules={small: 'least(width, height) < 32'}"
+    made, _ = decided(corpus, small, *settings, line=("dedup", "select", "embed"))
+    assert (clip.prepared, len(clip.texts_asked)) == (3, 2)
+    loose = "select.rules={small: 'least(width, height) < 16'}"
+    again, rows = decided(corpus, loose, *settings, line=("dedup", "select", "embed"))
+    assert rows["tiny.png"]["state"] == "kept"
+    assert (clip.prepared, len(clip.texts_asked)) == (4, 2)
+    assert again.tables["embed.image"] == made.tables["embed.image"]
+    (line,) = [line for line in again.lines if line["stage"] == "embed"]
+    assert (line["rows"], line["already"], line["done"]) == (4, 3, 1)
+
+
+def test_the_share_of_time_that_the_model_was_busy_is_said(corpus, clip, settings):
+    said = []
+    made = curated.run(corpus.uri, "curate", *settings, said=said)
+    made.do("dedup", "select", "embed")
+    assert any("embed: 3 rows" in line and "model busy " in line for line in said)
+    (line,) = [line for line in made.lines if line["stage"] == "embed"]
+    assert {"model", "model_waits"} < line["seconds_by_phase"].keys()
+
+
+@pytest.mark.parametrize("cpus", [1, 3])
+def test_the_threads_are_as_many_as_the_worker_has_cpus(corpus, clip, settings, cpus, monkeypatch):
+    asked = []
+    pool = batches.ThreadPoolExecutor
+    monkeypatch.setattr(
+        batches, "ThreadPoolExecutor", lambda n, **named: asked.append(n) or pool(n, **named)
+    )
+    decided(
+        corpus, *settings, f"resources.embed.num_cpus={cpus}", line=("dedup", "select", "embed")
+    )
+    assert asked == [cpus]
+
+
+def test_an_actor_s_batches_have_rows_of_several_shards(corpus, clip, settings, monkeypatch):
+    write_shard(corpus, 1, {f"{i}.png": picture(20 + i) for i in range(3)})
+    curated.inspect(corpus)
+    made = curated.run(corpus.uri, "curate", *settings)
+    made.do("dedup", "select")
+    clip.batch = 6
+    monkeypatch.setattr(batches, "QUIET_S", 30.0)
+    actor = StageActor(made.job("embed"))
+    with ThreadPoolExecutor(2) as calls:
+        done = list(calls.map(lambda shard: actor.run_shard(shard, None), (0, 1)))
+    assert [summary.done for summary in done] == [3, 3]
+    assert (clip.batches, clip.prepared) == (1, 6)
+    assert sum("model" in summary.seconds for summary in done) >= 1

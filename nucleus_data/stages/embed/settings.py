@@ -1,0 +1,150 @@
+"""Settings of the stage `embed`: which models, and how each of them runs."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from nucleus_data.engines.embedder import BATCH_ON_CPU, BATCH_ON_GPU, default_batch
+from nucleus_data.engines.find import CLIP, ModelKind, ModelReference, resolve_model
+
+Library = Literal["open_clip", "transformers"]
+ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+# Batches when the hash did not name them, by device: texts in such batches keep their table.
+BATCH_BEFORE = {"cpu": 1}
+MOVED: dict[str, Any] = {"moved": {"heads": "score.heads"}}
+CONFIG = {"open_clip": CLIP.config, "transformers": "config.json"}
+
+
+class EmbedModel(BaseModel):
+    """A model, and how it runs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str | None = Field(
+        default=None,
+        description="nano, a folder as its library saves it, or a hub name; empty for none.",
+    )
+    revision: str | None = Field(
+        default=None, description="Commit or tag of a hub model; required for one."
+    )
+    library: Library = Field(
+        default="open_clip",
+        description="What made the model's files: open_clip, or transformers (CLIP, SigLIP ...).",
+    )
+    precision: Literal["fp32", "bf16"] = Field(
+        default="fp32", description="Of weights and layers; bf16 is for GPUs."
+    )
+    device: str = Field(
+        default="cpu", description="Where it runs; equal bits are promised for cpu only."
+    )
+    batch: int | None = Field(
+        default=None,
+        ge=1,
+        le=4096,
+        description="Pictures or texts at once; part of the table's hash, as the last bits of sums"
+        f" depend on it. Empty for {BATCH_ON_CPU} on CPUs and {BATCH_ON_GPU} elsewhere.",
+    )
+
+
+class NamedModel(EmbedModel):
+    """A further model, with tables of its own."""
+
+    model: str = Field(
+        description="nano, a folder as its library saves it, or a hub name with a revision."
+    )
+
+
+class EmbedSettings(EmbedModel):
+    """The embed stage: its models."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=MOVED)
+
+    model: str | None = Field(
+        default=None,
+        description="nano, a folder as its library saves it, or a hub name; empty for none.",
+    )
+    models: dict[ModelName, NamedModel] = Field(
+        default_factory=dict,
+        description="Further models by name, each with tables embed.image.NAME, embed.text.NAME.",
+    )
+
+    def all_models(self) -> Mapping[str, EmbedModel]:
+        """The models by name: that of `embed.model`, if it is set, has the empty name."""
+        own = {} if self.model is None else {"": self}
+        return {**own, **self.models}
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelTables:
+    """A model of the settings, and where its vectors go.
+
+    Attributes:
+        name: Its name; empty for that of `embed.model`.
+        settings: What it is and how it runs.
+    """
+
+    name: str
+    settings: EmbedModel
+
+    @property
+    def image(self) -> str:
+        """The table of its pictures' vectors."""
+        return f"embed.image.{self.name}".rstrip(".")
+
+    @property
+    def text(self) -> str:
+        """The table of its captions' vectors."""
+        return f"embed.text.{self.name}".rstrip(".")
+
+    def column(self, name: str) -> str:
+        """The name of one of its columns: `clip_image_embedding`."""
+        return f"{self.name}_{name}".lstrip("_")
+
+    @property
+    def batch(self) -> int:
+        """Pictures or texts at once."""
+        return self.settings.batch or default_batch(self.settings.device)
+
+    def kind(self) -> ModelKind:
+        """The setting that names it, for messages, and which file its folder must have."""
+        key = f"embed.models.{self.name}" if self.name else "embed"
+        return dataclasses.replace(
+            CLIP,
+            key=f"{key}.model",
+            revision_key=f"{key}.revision",
+            config=CONFIG[self.settings.library],
+        )
+
+    def found(self) -> ModelReference:
+        """The model and its revision. Raises RequestError when it is not there."""
+        assert self.settings.model is not None  # it is among `all_models`
+        return resolve_model(self.settings.model, self.settings.revision, self.kind())
+
+    def identity(self) -> dict[str, Any]:
+        """What decides about its vectors, but for the batch."""
+        model, settings = self.found(), self.settings
+        library = {} if settings.library == "open_clip" else {"library": settings.library}
+        return {
+            "model": model.name,
+            "revision": model.revision,
+            "precision": settings.precision,
+            **library,
+        }
+
+    def text_identity(self) -> dict[str, Any]:
+        """What decides about its texts' vectors; the batch only where it is another than before."""
+        before = BATCH_BEFORE.get(self.settings.device, BATCH_ON_GPU)
+        batch = {} if self.batch == before else {"batch": self.batch}
+        return {**self.identity(), **batch}
+
+
+def model_tables(settings: EmbedSettings) -> tuple[ModelTables, ...]:
+    """The models of the settings, and where their vectors go."""
+    return tuple(ModelTables(name, each) for name, each in settings.all_models().items())
+
+
+def libraries(settings: EmbedSettings) -> tuple[str, ...]:
+    """The packages that load the models."""
+    return tuple(sorted({each.library for each in settings.all_models().values()}))
