@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.engines.calibration import Calibration, calibration_of, load_calibration
-from nucleus_data.engines.clip import Vectors
+from nucleus_data.engines.embedder import Vectors
 from nucleus_data.engines.find import HEADS, resolve_model
 from nucleus_data.engines.heads import Heads, load_heads
 from nucleus_data.errors import RequestError
