@@ -8,7 +8,8 @@ Pictures are JPEGs of 2 megapixels: photographs of the world, scaled up. Rounds 
 what else the machine does falls on both sides; a row is the median of the rounds' own quotients.
 
 - *Model thread*: the processor time of the thread that runs the model (`time.thread_time`), in the
-  stage and in a loop that does nothing but run the model on tensors that are ready.
+  stage and in a loop that does nothing but run the model on tensors that are ready. Decoders beside
+  it take caches from either; the row `beside busy decoders` says how much that is.
 - *Pool*: pictures a second of the stage whose model is a stand-in that takes 2 ms a batch of 32, as
   a GPU does, and of a pool of as many threads that makes the same tensors and does nothing else.
 - *Scaled decode*: the cosine of a picture's vector with that of its full decode.
@@ -20,9 +21,11 @@ of the tables' hash, and so is never chosen by the stage itself.
 import io
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -157,15 +160,43 @@ def thread_rows(model: Embedder, files: Sequence[bytes], size: Size) -> Iterator
     for file, place in zip(files, pixels, strict=False):
         model.prepare(Image.fromarray(open_picture(file).reduced(model.least)), place)
     bare_model(model, pixels, 2)
-    bares, stages = [], []
-    for _ in range(size.rounds):
-        bares.append(timed(time.thread_time, partial(bare_model, model, pixels, size.batches)))
+    bares, besides, stages = [], [], []
+    bare = partial(bare_model, model, pixels, size.batches)
+    for _ in range(2 * size.rounds - 1):
+        bares.append(timed(time.thread_time, bare))
         staged = partial(stage, model, files, count, size.threads, Clock())
         stages.append(timed(time.thread_time, staged))
-    shares = [one / other for one, other in zip(stages, bares, strict=True)]
-    yield measure("model thread, stage over bare", shares, "times", GOAL_THREAD, "the bare model")
+        with decoding(model, files, size.threads):
+            besides.append(timed(time.thread_time, bare))
+    against = "the bare model"
+    for name, found, goal in (
+        ("stage over bare", stages, GOAL_THREAD),
+        ("bare beside busy decoders, over bare", besides, None),
+    ):
+        shares = [one / other for one, other in zip(found, bares, strict=True)]
+        yield measure(f"model thread, {name}", shares, "times", goal, against)
     for name, found in (("bare", bares), ("in the stage", stages)):
         yield measure(f"model thread, {name}", [1000 * s / count for s in found], "ms a picture")
+
+
+@contextmanager
+def decoding(model: Embedder, files: Sequence[bytes], threads: int) -> Iterator[None]:
+    """Keeps as many threads busy as the stage's pool has, with the same work."""
+    stop = threading.Event()
+
+    def work() -> None:
+        place = model.room()[0]
+        while not stop.is_set():
+            picture = open_picture(files[0]).reduced(model.least)
+            model.prepare(Image.fromarray(picture), place)
+
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(threads):
+            pool.submit(work)
+        try:
+            yield
+        finally:
+            stop.set()
 
 
 def pool_rows(model: Embedder, files: Sequence[bytes], size: Size) -> Iterator[Measure]:

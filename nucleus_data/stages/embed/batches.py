@@ -27,7 +27,7 @@ from nucleus_data.stage import Row, RowFailure
 AHEAD = 2
 # How long a batch that is not full waits for rows when none is there.
 QUIET_S = 0.02
-POLL_S = 0.001
+POLL_S = 0.005
 Stored = NDArray[np.float16]
 
 
@@ -86,16 +86,14 @@ class Batch:
         """Whether the threads are done with it; raises what one of them raised.
 
         Args:
-            wait_s: How long to wait for each of them at most; None for ever.
+            wait_s: How long to wait at most; None for ever.
         """
+        if wait_s != 0 and not all(part.done() for part in self.parts):
+            wait(self.parts, wait_s)  # one waking for all of them
         while self.parts:
-            part = self.parts[0]
-            if wait_s != 0 and not part.done():
-                wait([part], wait_s)
-            if not part.done():
+            if not self.parts[0].done():
                 return False
-            part.result()
-            self.parts.popleft()
+            self.parts.popleft().result()
         return True
 
     def start(self) -> Any:
