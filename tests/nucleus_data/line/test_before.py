@@ -73,7 +73,7 @@ def test_a_package_that_a_stage_loads_is_looked_for(laptop, tmp_path, monkeypatc
     other = "embed.models={other: {model: a/b, revision: c, library: transformers}}"
     with pytest.raises(RequestError, match="embed needs torch, open_clip, transformers: "):
         checked(corpus, ["inspect", "embed"], other)
-    only = ("embed.model=null", "embed.heads=null", other)
+    only = ("embed.model=null", "score.heads=[]", other)
     with pytest.raises(RequestError, match="embed needs torch, transformers: "):
         checked(corpus, ["inspect", "embed"], *only)
     with pytest.raises(RequestError, match=r"quick_train needs torch, diffusers, transformers"):

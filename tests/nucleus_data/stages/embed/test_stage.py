@@ -168,8 +168,9 @@ def test_further_models_have_tables_of_their_own_beside_the_first(corpus, clip, 
     named = f"embed.models={{other: {{model: '{model}', batch: 3}}}}"
     made, _ = decided(corpus, *settings, named, line=("dedup", "select", "embed"))
     alone, _ = decided(corpus, *settings)
+    # The table of all models' cosines is another one then, and with it what reads it.
     for table in alone.tables:
-        assert made.tables[table] == alone.tables[table] or table == "selection"
+        assert made.tables[table] == alone.tables[table] or table in ("embed.match", "selection")
     own = curated.table(corpus, "embed.image", made.tables["embed.image"])
     other = curated.table(corpus, "embed.image.other", made.tables["embed.image.other"])
     assert [row["other_image_embedding"] for row in other] == [r["image_embedding"] for r in own]
@@ -182,10 +183,11 @@ def test_further_models_have_tables_of_their_own_beside_the_first(corpus, clip, 
     ]
     # Without the first one, theirs are the only tables, and are found as they are.
     prepared = clip.prepared
-    only, _ = decided(corpus, "embed.model=null", "embed.heads=null", named, line=("embed",))
+    only, _ = decided(corpus, "embed.model=null", "score.heads=[]", named, line=("embed",))
     assert [n for n in only.tables if n.startswith("embed.")] == [
         "embed.image.other",
         "embed.text.other",
+        "embed.match",
     ]
     assert only.tables["embed.image.other"] == made.tables["embed.image.other"]
     assert clip.prepared == prepared
@@ -193,7 +195,7 @@ def test_further_models_have_tables_of_their_own_beside_the_first(corpus, clip, 
 
 def test_the_batch_and_the_library_are_part_of_the_hash_and_the_device_is_not(corpus, settings):
     def tables(*overrides):
-        pins = curated.recipe(corpus.uri, settings[0], "embed.heads=null", *overrides).pins()
+        pins = curated.recipe(corpus.uri, settings[0], "score.heads=[]", *overrides).pins()
         return pins.tables["embed.image"], pins.tables["embed.text"]
 
     assert tables() == tables("embed.batch=16")

@@ -9,6 +9,7 @@ import pytest
 from nucleus_data.engines.calibration import Calibration
 from nucleus_data.engines.heads import load_heads
 from nucleus_data.stage import TableSpec
+from nucleus_data.stages.embed.settings import EmbedSettings
 from nucleus_data.stages.score.models import unit_vectors, vectors_of
 from nucleus_data.stages.score.settings import ScoreSettings
 from nucleus_data.stages.score.stage import MATCH, SCORES, Score
@@ -25,7 +26,7 @@ def embed():
         about = {"model": f"model{tail}", "revision": revision}
         specs += [TableSpec(f"embed.{k}{tail}", pa.schema([]), 1, about) for k in ("image", "text")]
     return SimpleNamespace(
-        settings=SimpleNamespace(model="some", models={"clip": None}),
+        settings=EmbedSettings(model="some", models={"clip": {"model": "other"}}),
         tables=lambda: specs,
         missing=lambda: None,
     )
