@@ -38,7 +38,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from nucleus_model.network.attention import TextKV
 from nucleus_model.network.flow import draw_noise
@@ -291,6 +290,8 @@ def operations(tokens: int) -> float:
     Args:
         tokens: Image tokens of the picture.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # it brings triton, for half a second
+
     preset = PRESETS["base"]
     side = round(tokens**0.5)
     with torch.device("meta"):

@@ -177,6 +177,7 @@ def test_every_command_has_debug(monkeypatch, folder):
         assert "raise RequestError" in nucleus(*arguments, "corpus=absent", code=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"), quick([(signal.SIGINT, 130), (signal.SIGTERM, 143)], 1, 2)
 )

@@ -89,6 +89,7 @@ def test_copies_in_one_fold_make_the_interval_wider_and_no_figure_better():
     assert together.high - together.low > 1.5 * (apart.high - apart.low)
 
 
+@pytest.mark.slow
 def test_the_same_twice():
     x, _, y = made()
     one, other = (train_head(x, y, ALONE, FOLDS, "probability", 0) for y in [y > 5] * 2)

@@ -51,6 +51,7 @@ JPEG = encode(scene(), "JPEG")
 RED = Image.new("RGB", (64, 64), "red")
 
 
+@pytest.mark.slow
 def test_clean_jpegs_raise_no_alarm_and_1000_zeroed_bytes_do():
     clean = [encode_jpeg(grained(seed)) for encode_jpeg in JPEGS.values() for seed in range(6)]
     assert {reason(data) for data in clean} == {"ok"}

@@ -15,6 +15,7 @@ from nucleus_data.runner.words import describe
 from nucleus_data.runner.work import Item, Resources
 from nucleus_data.world.corpora import small_corpus, write_shard
 from tests.support.curated import picture
+from tests.support.quick import quick
 from tests.support.stages import Shout, ShoutSettings
 
 NAMES = ("shout.length", "shout.loud")
@@ -95,7 +96,7 @@ def test_a_row_waits_until_what_it_needs_is_there(corpus):
     assert run(job(corpus)).summary.done == 0
 
 
-@pytest.mark.parametrize("how", ["halves", "guarded", "local"])
+@pytest.mark.parametrize("how", quick(["halves", "guarded", "local"], 1))
 def test_rows_alone_give_the_same_bytes(corpus, tmp_path, how):
     run(job(corpus))
     whole = parts(tmp_path)

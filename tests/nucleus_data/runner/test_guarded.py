@@ -53,6 +53,7 @@ def test_an_image_that_takes_too_much_memory_costs_itself(tmp_path, ray_cluster)
     assert report.summary.done == 4
 
 
+@pytest.mark.slow
 def test_a_row_on_which_the_stage_raises_fails_for_now(tmp_path):
     corpus = small_corpus(tmp_path / "c", shards=1)
     summary = run_guarded(job(corpus, poison="raise"), 0, None)

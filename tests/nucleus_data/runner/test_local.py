@@ -80,8 +80,8 @@ def test_no_process_starts_where_there_is_nothing_to_do(tmp_path, worker):
 @pytest.mark.parametrize(
     ("poison", "reason"),
     [
-        ("kill", "killed_sigkill"),
-        pytest.param("raise", "stage_raised", marks=pytest.mark.slow),
+        ("raise", "stage_raised"),
+        pytest.param("kill", "killed_sigkill", marks=pytest.mark.slow),
         pytest.param("hang", "killed_timeout", marks=pytest.mark.slow),
     ],
 )

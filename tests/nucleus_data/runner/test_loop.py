@@ -4,11 +4,12 @@ import pytest
 
 from nucleus_data.world.corpora import small_corpus
 from tests.support.on_ray import ALL, SLOW, job, run, values
+from tests.support.quick import quick
 
 
 @pytest.mark.parametrize(
     ("actors", "hold"),
-    [(0, 0), (2, 3), pytest.param(2, 0, marks=SLOW), pytest.param(0, 3, marks=SLOW)],
+    quick([(0, 0), (2, 3), (2, 0), (0, 3)], 1, 2),
 )
 def test_every_row_once_in_order(tmp_path, ray_cluster, actors, hold):
     corpus = small_corpus(tmp_path / "c")

@@ -14,13 +14,13 @@ from nucleus_data.world.words import captions
 from tests.support import curated
 from tests.support.vectors import vector_corpus
 
-pytest.importorskip("open_clip")
 SEED, PICTURES = 91_001, 400
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_wrong_captions_of_the_world_are_told_at_the_published_thresholds(tmp_path):
+    pytest.importorskip("open_clip")
     clip = load_clip("nano")
     scenes = [scene(SEED, index, "core") for index in range(PICTURES)]
     images = clip.images([render(one, 128, 128) for one in scenes])

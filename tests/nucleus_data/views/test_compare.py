@@ -87,6 +87,7 @@ def test_a_rule_added_and_one_removed(corpus):
     }
 
 
+@pytest.mark.slow
 def test_a_copy_stays_when_its_survivor_is_rejected(corpus):
     select(corpus)
     content = what_if(corpus, "rules.big=width > 200")
@@ -105,6 +106,7 @@ def test_another_order_of_preference_and_no_walk(corpus):
     assert states(content) == {("duplicate", "kept"): 1}
 
 
+@pytest.mark.slow
 def test_a_rule_on_what_is_not_measured_is_pending(corpus):
     base = (RULES, "select.prefer=[width * height desc]")  # the default order reads tone too
     made = curated.run(corpus.uri, "select", *base)

@@ -86,11 +86,6 @@ def check(made, tmp_path, kind, way):
 WAY = ("empty", "cut", "garbage", "folder", "flipped")
 
 
-@pytest.mark.parametrize(("kind", "way"), [(k, WAY[i % 4]) for i, k in enumerate(NEEDED)][:1])
-def test_a_damaged_file_is_named_and_all_else_is_shown(made, tmp_path, kind, way):
-    check(made, tmp_path, kind, way)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAY)
 @pytest.mark.parametrize("kind", NEEDED)

@@ -66,6 +66,7 @@ def test_a_head_is_trained_saved_and_told_on_a_card(made, tmp_path):
     assert str(tmp_path) not in card
 
 
+@pytest.mark.slow
 def test_the_same_bytes_twice_and_another_seed_other_folds(made, tmp_path):
     again = table(tmp_path, rated(made)[::-1], HEAD).rename(tmp_path / "turned.csv")
     file = table(tmp_path, rated(made), HEAD)
@@ -78,6 +79,7 @@ def test_the_same_bytes_twice_and_another_seed_other_folds(made, tmp_path):
     assert (one / "README.md").read_text() != (three / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_second_head_joins_the_folder_and_the_card(made, tmp_path):
     file = table(tmp_path, [(i, int(t > 5)) for i, t in zip(made.ids, made.truth, strict=True)])
     trained(made, tmp_path / "h", file)

@@ -42,6 +42,7 @@ def test_a_frame_is_never_of_the_pictures_own_ground(ground, fault):
     assert levels == (bright or ({True, False} if fault == "bordered" else {True}))
 
 
+@pytest.mark.slow
 def test_every_fault_is_planted_once_a_turn_and_copies_know_what_they_copy():
     made = list(plant(scene(), 7, turns=3))
     counts = Counter((file.fault, file.strength) for file in made if file.fault != "exact_copy")

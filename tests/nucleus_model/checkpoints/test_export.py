@@ -72,6 +72,7 @@ def code_of(card, language):
     return code
 
 
+@pytest.mark.slow
 def test_the_call_of_the_card_as_it_is_written(diffusers, run, tmp_path, monkeypatch):
     """It draws what `nucleus sample` draws, as the card's other line says; and so does the
     published card's call, which has no argument of ours."""

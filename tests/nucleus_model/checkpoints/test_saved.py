@@ -23,6 +23,7 @@ def test_a_checkpoint_brings_what_it_was_trained_with(tmp_path):
         load_saved(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_pipeline_of_others_has_the_published_settings(tmp_path):
     """As a checkpoint that somebody else trained has no notes of ours."""
     qwen, vae = write_qwen(tmp_path / "qwen", 9, processor=True), write_vae(tmp_path / "vae")

@@ -152,6 +152,7 @@ def test_the_run_finds_another_guidance(folder, wanted):
     assert (pack(run(folder, guidance=5.5), 2) - wanted[0]).abs().max() > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", quick([-3, 0, -9, 9], {-3}))
 def test_other_text_settings_reach_the_pipeline(diffusers, state, folder, tmp_path):
     """What `save_pipeline` returns makes the pipeline paint what we paint.

@@ -94,6 +94,7 @@ def test_a_set_without_a_held_out_sample_is_limited_all_the_same():
     assert choose(IDS, settings(limit=1, holdout_share=0.0)) == (sorted(IDS)[:1], [])
 
 
+@pytest.mark.slow
 def test_nothing_of_torch_ray_or_a_stage_is_imported():
     code = (
         "import sys, nucleus_model.settings.choice; "

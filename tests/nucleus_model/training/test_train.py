@@ -156,6 +156,7 @@ def test_a_limit_and_a_sample_train_as_on_a_set_of_those_samples_alone(inputs, t
         shutil.rmtree(tmp_path / "few")
 
 
+@pytest.mark.slow
 def test_phases_change_resolution_batch_and_capacity_and_repeat_no_epoch(inputs, tmp_path):
     folder = write_two_resolutions(tmp_path / "set")
     phases = (

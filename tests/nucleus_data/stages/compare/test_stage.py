@@ -67,6 +67,7 @@ def test_records_with_a_copy_are_ranked_and_the_rest_have_no_row(corpus):
     assert any("copy_faults" in line and "enlarged" in line for line in story)
 
 
+@pytest.mark.slow
 def test_select_keeps_the_best_by_rank_and_without_ranks_as_before(corpus):
     said = []
     run = curated.run(corpus.uri, "select", SIGNALS, said=said)
@@ -154,6 +155,7 @@ def test_equal_files_are_never_decoded(tmp_path, monkeypatch):
     assert {row["copy_rank"] for row in table_of(corpus, run, "compare").values()} == {0}
 
 
+@pytest.mark.slow
 def test_a_picture_that_can_no_longer_be_decoded_comes_last(corpus):
     run = compared(corpus, "compare.max_pixels=200000")
     ranks = table_of(corpus, run, "compare")

@@ -44,6 +44,7 @@ def inline(name, task, items, total):
     return InlineLoop(name, task, None).run(items, total)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("distance", "records"), quick([(0, 40), (4, 40), (4, 200)], {(4, 40)}, 2))
 def test_files_and_memory_give_the_same_table(tmp_path, records, distance):
     rows, other = clustered_table(8, 300, centres=4), clustered_table(8, 90, centres=4)

@@ -40,7 +40,7 @@ def run(edges, count, *, rank=None, eligible=None, same_class=None):
     ).tolist()
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32), st.integers(0, 70), st.floats(0.2, 1))
 def test_the_walk_equals_the_naive_one_over_all_pairs(seed, count, share):
     rng = np.random.default_rng(seed)
@@ -52,7 +52,7 @@ def test_the_walk_equals_the_naive_one_over_all_pairs(seed, count, share):
     assert by_id(ids, dropped_for) == expected
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32), st.integers(0, 50), st.integers(1, 30))
 def test_records_of_other_corpora_stay_and_go_before_all(seed, count, others):
     rng = np.random.default_rng(seed)
@@ -77,7 +77,7 @@ def test_records_of_other_corpora_stay_and_go_before_all(seed, count, others):
         assert name in foreign or name == expected[one]
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19), st.booleans()), max_size=40),
     st.permutations(range(20)),

@@ -82,6 +82,7 @@ def test_a_time_alone_is_no_change_and_an_old_time_hides_none(corpus, folder):
     assert again(corpus, folder).changes == Changes(pictures=1, captions=1)
 
 
+@pytest.mark.slow
 def test_what_times_cannot_tell_is_found_in_the_bytes(corpus, folder):
     """A corpus that was copied without its times looks younger than a change before that."""
     put(folder, {"2.png": tiny(77)})
@@ -144,6 +145,7 @@ def test_a_tar_that_was_packed_anew(corpus, tmp_path):
     assert again(corpus, tar).changes == Changes(pictures=1, captions=1, gone=2)
 
 
+@pytest.mark.slow
 def test_captions_and_rows_of_a_list(corpus, tmp_path):
     urls = [f"http://h/{i}" for i in range(3)]
     source = url_list(tmp_path / "l.parquet", urls, caption=["a", "b", None], n=[1, 2, 3])

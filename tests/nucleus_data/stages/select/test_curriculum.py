@@ -64,6 +64,7 @@ def test_each_record_has_the_bucket_of_the_formula(placed):
     }
 
 
+@pytest.mark.slow
 def test_any_number_of_tiers_is_scaled_to_the_same_line(placed, tmp_path):
     corpus, records, _, _ = placed
     content, overrides = fit(corpus, tmp_path / "fit.json", "select.tiers.bounds=[5, 6, 7, 8]")
@@ -117,6 +118,7 @@ def test_a_selection_without_buckets_is_as_it_was(placed):
     assert content_of.filling(queries.Tables(corpus, made.tables)) == []
 
 
+@pytest.mark.slow
 def test_the_constants_enter_the_hash_by_their_content(placed, tmp_path):
     corpus, _, content, overrides = placed
 
@@ -235,6 +237,7 @@ def test_a_size_that_fails_on_a_record_is_named(placed, tmp_path):
     assert "select.curriculum.size: 'width * height' fails on a record" in failure["error"]
 
 
+@pytest.mark.slow
 def test_the_walk_over_duplicates_moves_no_draw(corpus):
     fit_of_widths = {
         "records": 4,

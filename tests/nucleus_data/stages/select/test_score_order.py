@@ -11,6 +11,7 @@ from nucleus_data.world.corpora import small_corpus, write_shard
 from tests.support import curated
 from tests.support.curated import picture
 from tests.support.embedded import heads_folder, model_folder
+from tests.support.quick import quick
 from tests.support.reported import Text
 
 
@@ -59,7 +60,7 @@ def scored(run, scores):
     table.append(0, pa.Table.from_pylist(rows, schema), {})
 
 
-@pytest.mark.parametrize("nothing", [None, float("nan")])
+@pytest.mark.parametrize("nothing", quick([None, float("nan")], 1))
 def test_of_equal_copies_that_with_the_higher_score_stays(corpus, settings, nothing):
     run = curated.run(corpus.uri, "select", *settings)
     run.do("dedup")

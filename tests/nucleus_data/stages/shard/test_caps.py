@@ -70,6 +70,7 @@ def test_an_over_full_bucket_keeps_the_first_by_keyed_order(placed):
     }
 
 
+@pytest.mark.slow
 def test_caps_of_some_buckets_leave_the_others_alone(placed):
     corpus, overrides, captioned = placed
     (name, count), *_ = Counter(captioned.values()).most_common()
@@ -80,6 +81,7 @@ def test_caps_of_some_buckets_leave_the_others_alone(placed):
     assert ids_of(none) == {i for i, bucket in captioned.items() if bucket != name}
 
 
+@pytest.mark.slow
 def test_a_sample_says_its_tier_and_bucket_where_there_are_some(placed):
     corpus, overrides, captioned = placed
     _, folder = shard(corpus, *overrides)
