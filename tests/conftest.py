@@ -27,6 +27,8 @@ TOGETHER = {
         "tests/nucleus_data/runner/test_rows.py",
     ),
     "models": (
+        "tests/nucleus_data/engines/test_clip_transformers.py",
+        "tests/nucleus_data/engines/test_embedder.py",
         "tests/nucleus_data/line/test_check.py",
         "tests/nucleus_model/checkpoints/",
         "tests/nucleus_model/encoders/",

@@ -60,6 +60,7 @@ def test_scale_and_bias_are_the_model_s():
     assert logit_of(SimpleNamespace()) == (1.0, 0.0)
 
 
+@pytest.mark.slow
 def test_a_vector_of_the_packaged_model_depends_on_nothing_beside_it():
     """Neither on its place in the batch, nor on the other rows, nor on the number of threads."""
     pytest.importorskip("open_clip")

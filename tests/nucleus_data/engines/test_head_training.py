@@ -97,6 +97,7 @@ def test_the_same_twice():
     assert (one.low, one.high) == (other.low, other.high)
 
 
+@pytest.mark.slow
 def test_ranks_with_ties_are_those_of_the_library():
     scipy = pytest.importorskip("scipy.stats")
     rng = np.random.default_rng(0)

@@ -37,7 +37,7 @@ if importlib.util.find_spec("pillow_heif"):
 
 
 @pytest.mark.parametrize("file_format", sorted(SEEDS))
-@settings(max_examples=60, derandomize=True)
+@settings(max_examples=25, derandomize=True)
 @given(
     flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=12),
     head_flips=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), max_size=4),

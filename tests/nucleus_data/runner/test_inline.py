@@ -11,6 +11,7 @@ from nucleus_data.runner.words import describe
 from nucleus_data.runner.work import Item, Resources, Summary
 from nucleus_data.stage import Result, TableFailure, TableSpec
 from nucleus_data.world.corpora import small_corpus
+from tests.support.on_ray import ALL, values
 from tests.support.stages import Length, Nothing
 
 HASH = config_hash("length")
@@ -36,6 +37,16 @@ def run(work, items=5):
 
 def job(corpus, **settings):
     return StageJob(corpus.uri, {}, Length(Nothing(**settings)), {"length": HASH, "records": "x"})
+
+
+@pytest.mark.parametrize("hold", [0, 3])
+def test_every_row_once_in_order(tmp_path, hold):
+    corpus = small_corpus(tmp_path / "c")
+    report = run(job(corpus, hold=hold), 3)
+    assert (report.summary.done, report.shards, report.failed) == (15, 3, [])
+    assert values(corpus, 3) == ALL
+    again = run(job(corpus), 3)
+    assert (again.summary.already, again.summary.done) == (15, 0)
 
 
 def test_a_failure_costs_its_item_and_keeps_its_traceback():

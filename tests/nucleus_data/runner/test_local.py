@@ -77,12 +77,13 @@ def test_no_process_starts_where_there_is_nothing_to_do(tmp_path, worker):
     assert worker._child is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("poison", "reason"),
     [
         ("raise", "stage_raised"),
-        pytest.param("kill", "killed_sigkill", marks=pytest.mark.slow),
-        pytest.param("hang", "killed_timeout", marks=pytest.mark.slow),
+        ("kill", "killed_sigkill"),
+        ("hang", "killed_timeout"),
     ],
 )
 def test_a_picture_that_kills_costs_itself_alone(tmp_path, worker, poison, reason):

@@ -3,14 +3,13 @@
 import pytest
 
 from nucleus_data.world.corpora import small_corpus
-from tests.support.on_ray import ALL, SLOW, job, run, values
-from tests.support.quick import quick
+from tests.support.on_ray import ALL, job, run, values
+
+# Ray takes some eight seconds to start and to end; `test_inline` and `test_local` ask the same.
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(
-    ("actors", "hold"),
-    quick([(0, 0), (2, 3), (2, 0), (0, 3)], 1, 2),
-)
+@pytest.mark.parametrize(("actors", "hold"), [(0, 0), (2, 3), (2, 0), (0, 3)])
 def test_every_row_once_in_order(tmp_path, ray_cluster, actors, hold):
     corpus = small_corpus(tmp_path / "c")
     report = run(job(corpus, hold=hold), 3, actors=actors, num_cpus=0.5)
@@ -20,7 +19,7 @@ def test_every_row_once_in_order(tmp_path, ray_cluster, actors, hold):
     assert (again.summary.already, again.summary.done) == (15, 0)
 
 
-@pytest.mark.parametrize("actors", [0, pytest.param(1, marks=SLOW)])
+@pytest.mark.parametrize("actors", [0, 1])
 def test_a_row_on_which_the_stage_raises_costs_itself(tmp_path, ray_cluster, actors):
     corpus = small_corpus(tmp_path / "c", shards=1)
     report = run(job(corpus, poison="raise"), 1, actors=actors)

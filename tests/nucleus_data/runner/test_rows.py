@@ -6,6 +6,7 @@ from nucleus_data.world.corpora import small_corpus
 from tests.support.on_ray import ALL, SLOW, job, run, values
 
 
+@SLOW
 def test_a_final_failure_is_a_row_and_is_not_done_again(tmp_path, ray_cluster):
     corpus = small_corpus(tmp_path / "c")
     report = run(job(corpus, poison="fail"), 3)
@@ -27,6 +28,7 @@ def test_a_passing_failure_waits_for_retry(tmp_path, ray_cluster):
 
 
 @pytest.mark.slow
+@SLOW
 def test_a_changed_tar_is_an_error(tmp_path, ray_cluster):
     corpus = small_corpus(tmp_path / "c", shards=2)
     tar = tmp_path / "c/images/000001.tar"

@@ -6,6 +6,7 @@ from nucleus_data.signals import small
 from tests.support.measured import LEVELS, SIDES, noise, some
 
 
+@pytest.mark.slow
 @some
 @given(SIDES, SIDES, LEVELS)
 @example(256, 256, 1)  # one colour: more pixels of one kind than 16 bits hold

@@ -202,6 +202,7 @@ def test_without_a_selection_the_command_is_told(corpus):
 TIERS = "select.tiers={score: width, bounds: [90, 200]}"
 
 
+@pytest.mark.slow
 def test_tiers_of_what_is_kept(corpus):
     select(corpus)  # kept: largest (width 240), evil (96), wide (150)
     content = what_if(corpus, TIERS, "rules.wide=aspect > 2", "rules.bad=null")

@@ -172,6 +172,7 @@ def test_pleasantness_is_what_its_parts_say():
     assert lab((255, 0, 0)) == pytest.approx((53.24, 80.09, 67.20), abs=0.05)
 
 
+@pytest.mark.slow
 def test_raters_scatter_about_the_rating():
     errors = [v - pleasantness(scene(8, i)) for i in range(400) for v in ratings(scene(8, i))]
     assert abs(np.mean(errors)) < 0.1

@@ -94,6 +94,7 @@ def parts(tmp_path_factory):
     return write_qwen(folder / "qwen", 9, processor=True), write_vae(folder / "vae")
 
 
+@pytest.mark.slow
 def test_a_pipeline_is_there_whole_or_not_at_all(parts, tmp_path, monkeypatch):
     text = TextSettings(model=str(parts[0]))
     other = random_model(random_config(out_channels=16))

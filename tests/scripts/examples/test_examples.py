@@ -36,6 +36,7 @@ def png(index, width, height):
     return stream.getvalue()
 
 
+@pytest.mark.slow
 def test_tables(corpus, capsys):
     tables.main(corpus.uri)
     said = capsys.readouterr().out

@@ -73,7 +73,7 @@ KINDS = {
 
 
 # The others take half a second each, and are asked in the slow tests.
-QUICK = {"enlarged", "words"}
+QUICK = {"enlarged"}
 
 
 # Of noise, brighter noise is as good a picture: it is asked of a scene alone.
@@ -113,6 +113,7 @@ def test_the_other_order_says_the_same():
     assert score_of(swapped(terms)) == -score_of(terms)
 
 
+@pytest.mark.slow
 def test_other_pictures_and_tiny_ones_are_not_compared():
     one, other = encoded(detailed(3)), encoded(detailed(4))
     assert found(one, other).score == 0

@@ -125,6 +125,7 @@ class Killed(InlineLoop):
         raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_the_table_is_the_same_in_any_order_and_after_a_kill(corpus, made, tmp_path):
     run = compared(corpus)
     name = f"tables/compare/{run.tables['compare']}"

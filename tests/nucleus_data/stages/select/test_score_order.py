@@ -74,6 +74,7 @@ def test_of_equal_copies_that_with_the_higher_score_stays(corpus, settings, noth
     assert told in page
 
 
+@pytest.mark.slow
 def test_a_copy_without_a_score_comes_after_one_that_has_one(corpus, settings):
     run = curated.run(corpus.uri, "select", *settings)
     run.do("dedup")

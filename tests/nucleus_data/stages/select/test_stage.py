@@ -103,6 +103,7 @@ def test_what_was_not_measured_is_pending(corpus):
     assert rows["new.png"]["pending_on"] == sorted(f"inspect.{name}" for name in {*GROUPS, "hash"})
 
 
+@pytest.mark.slow
 def test_a_picture_that_failed_for_now_is_failed_until_it_is_measured(corpus):
     tables = curated.recipe(corpus.uri).pins().tables
     write_shard(corpus, 2, {"new.png": picture(7)})

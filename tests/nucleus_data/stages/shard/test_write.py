@@ -62,6 +62,7 @@ def test_a_sample_holds_original_bytes_captions_and_crop(made, training_set):
     assert seen == {1, 2, 3}
 
 
+@pytest.mark.slow
 def test_the_order_of_captions_is_the_configured_one(made):
     _, folder = shard(made, "shard.captions=[long, source]")
     found = [
