@@ -45,6 +45,7 @@ def test_calibrate_says_where_its_file_and_its_page_are(made, tmp_path, monkeypa
     assert "it has main" in said
 
 
+@pytest.mark.slow
 def test_train_head_makes_a_folder_that_loads(made, tmp_path):
     file = tmp_path / "ratings.csv"
     ratings = np.round(made.images[:, :16] @ np.arange(16), 3)

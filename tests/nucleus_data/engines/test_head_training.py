@@ -58,6 +58,7 @@ def test_each_fold_is_judged_by_a_head_that_saw_none_of_it():
         assert found.folds[fold] == pytest.approx(rank_correlation(found.said[here], y[here]))
 
 
+@pytest.mark.slow
 def test_logistic_regression_gives_probabilities():
     x, weights, _ = made()
     chance = 1 / (1 + np.exp(-4 * x @ weights))
@@ -77,6 +78,7 @@ def test_noise_is_not_learned():
     assert found.error < 1.1 * y.std()
 
 
+@pytest.mark.slow
 def test_copies_in_one_fold_make_the_interval_wider_and_no_figure_better():
     x, _, y = made(noise=1.0)
     every = 8

@@ -7,6 +7,7 @@ from nucleus_data.signals import grid
 from tests.support.measured import noise, some
 
 
+@pytest.mark.slow
 @some
 @given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([32, 60, 64]))
 def test_cells_share_out_every_pixel(height, width, side):

@@ -66,6 +66,7 @@ def test_a_shard_that_fails_leaves_no_file(corpus, tmp_path, monkeypatch):
     assert not file.exists()
 
 
+@pytest.mark.slow
 def test_it_fits_again_where_the_curriculum_is_set(corpus, tmp_path):
     made = placed_corpus(tmp_path / "c", people(50, seed=4))
     given = f"select.curriculum.fitted={beside(corpus, 'fit.json')}"

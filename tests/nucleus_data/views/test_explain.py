@@ -139,6 +139,7 @@ def test_a_failure_that_may_pass_is_told(tmp_path):
     assert "reason" not in part(story(corpus, "0/0.bin"), "inspect.file")
 
 
+@pytest.mark.slow
 def test_of_a_duplicate_without_a_pair_of_its_own_the_distances_are_told(tmp_path):
     corpus = small_corpus(tmp_path / "c", shards=0)
     # Of one class (all hashes and shapes equal, and so linked as a star), the best is not the hub.
@@ -162,6 +163,7 @@ def test_of_a_duplicate_without_a_pair_of_its_own_the_distances_are_told(tmp_pat
     assert told == 3
 
 
+@pytest.mark.slow
 def test_a_survivor_in_another_corpus_is_named(tmp_path):
     release, corpus = earlier_release(tmp_path / "release"), later_corpus(tmp_path / "own")
     run = curated.run(corpus.uri, "curate", f"dedup.against={{old: '{release.uri}'}}")

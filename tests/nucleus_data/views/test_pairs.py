@@ -63,6 +63,7 @@ def test_by_the_default_order_a_better_copy_stays_and_why_is_told(corpus):
     assert "largest.png stays: it has more pixels inside its borders" in Text(page).text
 
 
+@pytest.mark.slow
 def test_what_another_corpus_has_stays(tmp_path):
     release, corpus = earlier_release(tmp_path / "release"), later_corpus(tmp_path / "own")
     run = curated.run(corpus.uri, "pairs", f"dedup.against={{old: '{release.uri}'}}")

@@ -125,6 +125,7 @@ def test_a_name_that_is_taken_is_said_before_the_work(made, tmp_path, monkeypatc
         trained(made, tmp_path / "h", file)
 
 
+@pytest.mark.slow
 def test_every_row_is_accounted_for(made, tmp_path):
     rows = [*rated(made), ("nobody", 1, ""), (made.ids[0], "nan", ""), (made.ids[1], "", "")]
     rows.append((made.ids[2], "much", ""))

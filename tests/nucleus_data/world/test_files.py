@@ -136,6 +136,7 @@ def test_a_clean_picture_decodes_to_what_the_truth_says(folder):
                 assert picture.format == row["format"]
 
 
+@pytest.mark.slow
 def test_tars_hold_the_pictures_and_their_captions(tmp_path):
     source = write_world(tmp_path, WorldSettings(30, 7, long_side=SMALL), "tars", workers=1)
     truth = pq.read_table(tmp_path / "truth.parquet").to_pylist()
@@ -174,6 +175,7 @@ def test_a_corrupt_file_still_opens_and_differs(strength):
     assert data.startswith(b"\xff\xd8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strength", [0, 1, 2])
 def test_rare_files_are_what_they_should_be(strength):
     expected = {

@@ -25,6 +25,7 @@ def test_the_prompts_are_those_that_the_world_gives():
     assert len({facts(prompt.scene) for prompt in read_prompts()}) == 200
 
 
+@pytest.mark.slow
 def test_no_training_picture_shows_what_a_prompt_asks_for():
     asked = {facts(prompt.scene) for prompt in read_prompts()}
     indices = training_indices(1000)

@@ -108,6 +108,7 @@ def test_a_pipeline_is_there_whole_or_not_at_all(parts, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_pipeline_comes_back_from_diffusers(diffusers, parts, tmp_path):
     """Saved by us, loaded and saved by diffusers, loaded by us."""
     model = random_model()
@@ -145,6 +146,7 @@ def test_the_state_is_the_one_that_the_pipeline_takes_by_default(diffusers, part
     assert torch.equal(theirs[mask.bool()] if mask is not None else theirs[0], ours)
 
 
+@pytest.mark.slow
 def test_other_text_settings_are_arguments_of_the_call(diffusers, parts, tmp_path):
     text = TextSettings(model=str(parts[0]), hidden_state=-1, max_tokens=64, system_prompt='"{%')
     arguments = save_pipeline(tmp_path / "p", random_model(), text, str(parts[1]), resolution=128)

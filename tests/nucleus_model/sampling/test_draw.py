@@ -59,6 +59,7 @@ def test_a_file_for_each_prompt_and_seed_says_how_it_was_made(checkpoint, tmp_pa
     assert (grid["rows"], grid["columns"]) == (["a red <b>square</b>", "ein Öl"], [3, 4])
 
 
+@pytest.mark.slow
 def test_width_and_height_are_in_pixels(checkpoint, tmp_path):
     done = sample(checkpoint, "red", "--steps=1", "--width=24", "--height=40", f"--out={tmp_path}")
     assert done.exit_code == 0, done.output
@@ -98,6 +99,7 @@ def test_the_same_arguments_give_the_same_picture(checkpoint, tmp_path):
     assert (pictures["a"] != pictures["c"]).any()
 
 
+@pytest.mark.slow
 def test_all_prompts_and_seeds_share_batches(checkpoint, tmp_path, monkeypatch):
     seen, images = [], draw_module.sample_images
 
@@ -114,6 +116,7 @@ def test_all_prompts_and_seeds_share_batches(checkpoint, tmp_path, monkeypatch):
     assert np.abs(one.astype(int) - other).max() <= 1
 
 
+@pytest.mark.slow
 def test_the_solver_is_a_choice_and_in_the_png(checkpoint, tmp_path):
     for solver in ("euler", "unipc"):
         done = sample(

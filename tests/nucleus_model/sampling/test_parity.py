@@ -132,7 +132,7 @@ BUGS = {
 }
 
 
-@pytest.mark.parametrize("bug", BUGS)
+@pytest.mark.parametrize("bug", quick(BUGS, 3))
 def test_the_run_finds(bug, folder, wanted, monkeypatch):
     STALE.clear()
     patches = BUGS[bug]

@@ -132,6 +132,7 @@ def test_a_set_of_broken_images_ends(inputs, tmp_path):
         quick_train(str(folder), tmp_path / "out", settings(inputs[1], holdout_share=0.0))
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_stops_and_leaves_no_checkpoint(inputs, tmp_path):
     with pytest.raises(FloatingPointError, match=r"diverged at step \d+: .*Lower quick_train.lr"):
         quick_train(str(inputs[0]), tmp_path, settings(inputs[1], lr=1e30, warmup=0, steps=20))

@@ -34,6 +34,7 @@ def test_kinds_are_told_apart_in_the_figures():
     assert figures["auc_true_terse"] == figures["auc_poor"] == pytest.approx(0.75)
 
 
+@pytest.mark.slow
 def test_the_rows_are_those_of_the_demo():
     rows = captioned(12, 5, "core")
     assert {row.kind for row in rows} <= set(TRUE + POOR)

@@ -47,6 +47,7 @@ def test_finds_exactly_what_brute_force_finds(distance):
     assert {apart for *_, apart in expected} == set(range(1, distance + 1))
 
 
+@pytest.mark.slow
 def test_finds_exactly_what_brute_force_finds_among_5000():
     codes = planted_codes(99, 5_000)
     expected = brute_force(codes, 4)
@@ -118,6 +119,7 @@ def test_any_number_of_blocks_that_must_agree_finds_the_same(distance, agreeing,
     assert as_list(near_pairs(codes, distance)) == brute_force(codes, distance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("distance", "count"),
     [
@@ -153,6 +155,7 @@ def near_among_bits(values, bits, distance):
     return sum(int(there[values.astype(np.int64) ^ flip].sum()) for flip in flips) // 2
 
 
+@pytest.mark.slow
 def test_the_threads_change_nothing():
     codes = planted_codes(3, 4_000)
     assert as_list(near_pairs(codes, 4, threads=1)) == as_list(near_pairs(codes, 4, threads=5))

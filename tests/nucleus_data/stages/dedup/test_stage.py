@@ -25,6 +25,7 @@ def selected(corpus, *overrides):
     return run, {keys[row["shard"], row["row"]]: row for row in rows}
 
 
+@pytest.mark.slow
 def test_what_another_corpus_has_is_a_duplicate_however_good_it_is(corpus, release):
     _, alone = selected(corpus)
     assert {key for key, row in alone.items() if row["state"] == "kept"} >= {

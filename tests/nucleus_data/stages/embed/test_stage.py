@@ -18,6 +18,7 @@ from nucleus_data.world.corpora import small_corpus, write_shard
 from tests.support import curated
 from tests.support.curated import picture
 from tests.support.embedded import FakeClip, heads_folder, model_folder
+from tests.support.quick import quick
 
 RULES = (
     "select.rules={small: 'least(width, height) < 32', low: 'a < -9', odd: 'caption_cosine < 2'}"
@@ -105,7 +106,7 @@ def test_scores_are_of_the_stored_vector_and_other_heads_need_no_image(
     assert [row["b"] for row in new] != [row["b"] for row in scores]
 
 
-@pytest.mark.parametrize("batch", [2, 64])
+@pytest.mark.parametrize("batch", quick([2, 64], 1))
 def test_batches_change_no_byte(corpus, clip, settings, batch, tmp_path):
     made, _ = decided(corpus, *settings, line=("dedup", "select", "embed", "score"))
     names = [name for name in made.tables if name.startswith("embed.")]

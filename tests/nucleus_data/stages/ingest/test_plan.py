@@ -54,6 +54,7 @@ def test_a_killed_ingest_is_completed(corpus, tmp_path):
     assert plan_ingest(corpus, IngestSettings(source=str(other))).todo == [2]
 
 
+@pytest.mark.slow
 def test_two_sources_of_one_name_do_not_hide_each_other(corpus, tmp_path):
     one = put(tmp_path / "x" / "images", {"a.png": tiny(1)})
     two = put(tmp_path / "y" / "images", {"a.png": tiny(2)})

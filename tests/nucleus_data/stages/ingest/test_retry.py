@@ -177,6 +177,7 @@ def test_sums_agree_before_and_after(corpus, web):
     assert made.lines[-1]["done"] == 6
 
 
+@pytest.mark.slow
 def test_the_story_tells_of_earlier_downloads(corpus, web):
     retry(corpus)
     web.down = set()
@@ -221,6 +222,7 @@ def test_a_retry_is_downloaded_as_the_first_time_but_for_what_is_said(corpus, we
     assert second == {**first, "threads": 5, "allow_hosts": ["h"]}
 
 
+@pytest.mark.slow
 def test_shards_have_their_size(corpus):
     settings = IngestSettings(images_per_shard=2)
     plan = plan_retry(corpus, settings)
@@ -229,6 +231,7 @@ def test_shards_have_their_size(corpus):
     assert (plan_retry(corpus, settings).rows, plan_retry(corpus, settings).todo) == (3, [3, 4])
 
 
+@pytest.mark.slow
 def test_lists_with_other_columns_keep_them(corpus, web, tmp_path):
     source = tmp_path / "other.csv"
     source.write_text("url,weight\nhttp://h/5.png,0.5\n")
@@ -270,6 +273,7 @@ def test_a_shard_that_failed_is_built_by_a_retry(corpus, web, tmp_path, monkeypa
     assert corpus.records.read(3)["source"].to_pylist() == ["more"]
 
 
+@pytest.mark.slow
 def test_two_retries_at_once_claim_each_url_once(corpus, web, monkeypatch):
     """Another retry, with smaller shards, claims between this one's look and its first claim."""
     create = retry_module.create_claim
@@ -302,6 +306,7 @@ def test_no_record_is_ever_superseded_by_two(corpus):
     assert errors(corpus) == list(NOW)  # shard 7 is not there
 
 
+@pytest.mark.slow
 def test_other_kinds_of_sources_are_left_alone(corpus, web, tmp_path):
     web.down = set()
     retry(corpus)
@@ -365,6 +370,7 @@ def test_a_server_that_recovers(tmp_path, monkeypatch):
         httpd.server_close()
 
 
+@pytest.mark.slow
 def test_the_marks_are_shard_aligned(corpus, web):
     retry(corpus)
     marks = corpus.records.retried

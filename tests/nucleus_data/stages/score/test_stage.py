@@ -103,6 +103,7 @@ def test_other_heads_score_again_without_pictures_or_vectors(corpus, settings, t
     assert again.tables["embed.image"] == run.tables["embed.image"]
 
 
+@pytest.mark.slow
 def test_calibration_makes_a_similarity_and_its_own_table(corpus, settings, revision, tmp_path):
     plain = begun(corpus, *settings)
     write_vectors(plain, *range(5))

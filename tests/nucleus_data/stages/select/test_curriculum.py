@@ -109,6 +109,7 @@ def test_buckets_are_counted_among_the_kept(placed):
     assert {(b, t): n for b, tiers in filling for t, n in tiers} == found
 
 
+@pytest.mark.slow
 def test_a_selection_without_buckets_is_as_it_was(placed):
     corpus, _, _, overrides = placed
     made, rows = buckets(corpus, *SCORED)
@@ -164,6 +165,7 @@ def test_what_is_not_known_has_no_bucket_and_is_not_waited_for(placed, tmp_path)
     }
 
 
+@pytest.mark.slow
 def test_premium_records_are_shown_last_and_some_of_them_again(placed):
     corpus, records, _, overrides = placed
     condition = "TRY_CAST(source.caption AS DOUBLE) >= 7"

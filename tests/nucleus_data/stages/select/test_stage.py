@@ -80,6 +80,7 @@ def test_the_sums_agree_with_what_was_published_and_kept_with_the_run(corpus):
     assert line["extra"]["nulls:bad"] == 4
 
 
+@pytest.mark.slow
 def test_selecting_again_changes_no_byte(corpus, tmp_path):
     made, _ = select(corpus)
     before = {p: p.read_bytes() for p in (tmp_path / "c/tables").rglob("*") if p.is_file()}
@@ -90,6 +91,7 @@ def test_selecting_again_changes_no_byte(corpus, tmp_path):
     assert (again.lines[-1]["already"], again.lines[-1]["done"]) == (7, 0)
 
 
+@pytest.mark.slow
 def test_without_the_walk_duplicates_are_kept(corpus):
     made = curated.run(corpus.uri, "select", RULES, "select.drop_duplicates=false")
     states = made.select()  # needs no pairs
