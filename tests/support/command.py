@@ -1,8 +1,23 @@
 """The command, in this process."""
 
+from contextlib import nullcontext
+
 from click.testing import CliRunner
 
 from nucleus_data.commands import cli
+from nucleus_data.runner.inline import InlineLoop
+
+
+def work_here(patch):
+    """Commands do their work in this process: no Ray is started, and no worker.
+
+    Args:
+        patch: pytest's MonkeyPatch.
+    """
+    patch.setattr("nucleus_data.runner.loop.Loop", InlineLoop)
+    patch.setattr("nucleus_data.runner.workers.connected", nullcontext)
+    patch.setattr("nucleus_data.runner.workers.Workers.does_here", lambda *_: False)
+    patch.setattr("nucleus_data.line.steps.no_room", lambda _: False)
 
 
 def nucleus(*arguments, code=0):

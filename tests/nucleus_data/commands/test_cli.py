@@ -7,7 +7,6 @@ import csv
 import json
 import shutil
 from collections import Counter
-from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pyarrow.parquet as pq
@@ -15,8 +14,7 @@ import pytest
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.line.lines import LINES
-from nucleus_data.runner.inline import InlineLoop
-from tests.support.command import nucleus
+from tests.support.command import nucleus, work_here
 from tests.support.worlds import write_pictures
 
 STATES = ("kept", "rejected", "duplicate", "failed", "pending")
@@ -38,10 +36,7 @@ def listing(folder):
 @pytest.fixture(scope="module", autouse=True)
 def inline():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nucleus_data.runner.loop.Loop", InlineLoop)
-        patch.setattr("nucleus_data.runner.workers.connected", nullcontext)
-        patch.setattr("nucleus_data.runner.workers.Workers.does_here", lambda *_: False)
-        patch.setattr("nucleus_data.line.steps.no_room", lambda _: False)
+        work_here(patch)
         yield
 
 

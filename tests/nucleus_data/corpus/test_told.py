@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,8 @@ from nucleus_data.corpus import Corpus, told
 from nucleus_data.corpus.damaged import advice_on
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import load_recipe
-from nucleus_data.runner.inline import InlineLoop
 from nucleus_data.world.corpora import write_shard
+from tests.support.command import work_here
 from tests.support.curated import NANO, picture
 
 RULE = "rules.no quote=format = 'png' AND width < 3"
@@ -24,8 +23,7 @@ TOLD = re.compile(r"nucleus [a-z-]+ .*?corpus=[^\n]*")
 
 @pytest.fixture(autouse=True)
 def inline(monkeypatch):
-    monkeypatch.setattr("nucleus_data.runner.loop.Loop", InlineLoop)
-    monkeypatch.setattr("nucleus_data.runner.cluster.connected", nullcontext)
+    work_here(monkeypatch)
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ def test_tables(corpus, capsys):
     assert "laplacian_variance" in said
 
 
+@pytest.mark.slow
 def test_a_signal_of_ones_own(corpus):
     path = "scripts.examples.own_signal"
     overrides = [f"corpus={corpus.uri}", f"inspect.signals=[file, hash, {path}]"]
