@@ -69,6 +69,7 @@ def save(folder, kind):
     return model.eval(), processor
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["clip", "siglip"])
 def test_vectors_are_those_of_transformers_called_by_hand(tmp_path, kind):
     model, processor = save(tmp_path / "m", kind)
@@ -111,6 +112,7 @@ def test_vectors_are_those_of_transformers_called_by_hand(tmp_path, kind):
     assert bias == (0 if kind == "clip" else -12.5)
 
 
+@pytest.mark.slow
 def test_a_vector_depends_on_nothing_beside_it(tmp_path):
     save(tmp_path / "m", "clip")
     found = resolve_model(

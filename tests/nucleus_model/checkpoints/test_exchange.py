@@ -130,6 +130,7 @@ def test_a_pipeline_comes_back_from_diffusers(diffusers, parts, tmp_path):
     assert (tmp_path / "ours/index").read_text() == (tmp_path / "theirs/index").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", quick([0, 1, 5, -2, -9], {-2}))
 def test_the_state_is_the_one_that_the_pipeline_takes_by_default(diffusers, parts, tmp_path, state):
     """Its tower has nine layers: it gets idle ones, or loses what the pipeline does not use."""
