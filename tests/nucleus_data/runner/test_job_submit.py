@@ -118,6 +118,9 @@ def test_the_whole_line_as_a_job(cluster, tmp_path):
         f"corpus={corpus}",
         f"ingest.source={tmp_path}/pictures",
         "ingest.images_per_shard=20",
+        "caption.engine=transformers",  # the demo and the kills start vLLM
+        "caption.variants.short.max_tokens=12",
+        "caption.variants.long.max_tokens=16",
         "quick_train.preset=debug",
         "quick_train.steps=2",
         "quick_train.sample_steps=1",
