@@ -15,7 +15,7 @@ from tests.support.worlds import write_pictures
 pytest.importorskip("s3fs")
 
 SMALL = (
-    "ingest.images_per_shard=30",
+    "ingest.images_per_shard=15",
     "quick_train.preset=debug",
     "quick_train.steps=2",
     "quick_train.sample_steps=1",
@@ -87,7 +87,7 @@ def test_a_store_that_overwrites_is_found_out(monkeypatch, tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_whole_line_is_byte_equal_to_the_local_one(endpoint, tmp_path):
-    write_pictures(tmp_path / "pictures", 90, seed=3)
+    write_pictures(tmp_path / "pictures", 45, seed=3)
     log = tmp_path / "log.txt"
     source = f"ingest.source={tmp_path}/pictures"
     where = (
