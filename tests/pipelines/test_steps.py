@@ -17,6 +17,7 @@ def test_a_pipeline_has_the_stages_of_the_command(name):
     assert steps == LINES[name.replace("_", "-")].steps
 
 
+@pytest.mark.slow
 def test_a_pipeline_takes_the_options_of_a_command():
     command = [sys.executable, "-m", "pipelines.curate", "--help"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout

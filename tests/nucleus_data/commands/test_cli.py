@@ -159,6 +159,7 @@ def test_what_is_wrong_is_told_before_ray_starts(ingested, world, without_ray):
     assert "Ray was started" in nucleus("inspect", f"corpus={ingested}", code=1)
 
 
+@pytest.mark.slow
 def test_looking_starts_no_ray(world, without_ray, tmp_path):
     what_if = ["what-if", "rules.too_small=least(width, height) < 100"]
     for command in (["status"], ["export", tmp_path / "k.csv"], ["pairs"], what_if):

@@ -96,6 +96,7 @@ def test_a_hole_in_a_later_scan_is_found_by_the_tables_before_that_scan():
     assert not any(found[True])
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.integers(0, 2**32), st.sampled_from([{}, {"progressive": True}, {"optimize": True}]))
 def test_whatever_the_bytes_are_it_ends(seed, options):

@@ -70,6 +70,7 @@ def raised(killed="nothing", **env):
     return ended.stdout + ended.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("env", "said"), quick(NOT_THERE, fast=1, arguments=2))
 def test_a_ray_that_is_not_there_or_can_not_start_is_told(env, said):
     output = raised(**env)

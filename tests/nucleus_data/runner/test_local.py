@@ -43,6 +43,7 @@ def run(worker, work, items):
     )
 
 
+@pytest.mark.slow
 def test_the_bytes_are_those_of_the_loop_in_this_process(tmp_path, worker):
     here, there = small_corpus(tmp_path / "here"), small_corpus(tmp_path / "there")
     report = run(worker, job(there, hold=3), 3)

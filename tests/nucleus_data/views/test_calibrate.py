@@ -75,6 +75,7 @@ def test_the_error_is_small_by_decile_and_the_map_rises(planted):
     assert calibration.fitted["brier"] < calibration.fitted["brier_raw"]
 
 
+@pytest.mark.slow
 def test_shuffled_pairs_agree_with_the_truth_that_they_imply(made, tmp_path):
     lines, calibration = calibrated(made, tmp_path / "c.json")
     assert calibration.fitted["largest_error"] <= 0.05

@@ -49,6 +49,7 @@ def trained(made, out, file, **options):
     return list(train(run.run, stages["embed"], stages["dedup"], ratings=file, out=out, **given))
 
 
+@pytest.mark.slow
 def test_a_head_is_trained_saved_and_told_on_a_card(made, tmp_path):
     rows = [row for rater in ("a", "bb") for row in rated(made, 0.5, rater)]
     lines = trained(made, tmp_path / "h", table(tmp_path, rows, HEAD))

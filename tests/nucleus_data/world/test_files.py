@@ -111,6 +111,7 @@ def folder(tmp_path_factory):
     return root, pq.read_table(root / "truth.parquet").to_pylist()
 
 
+@pytest.mark.slow
 def test_the_truth_names_every_file(folder):
     root, truth = folder
     pictures = {f: d for f, d in digests(root / "pictures").items() if not f.endswith(".txt")}

@@ -218,6 +218,7 @@ def test_grids_on_the_way_and_routers_are_there_at_their_intervals(inputs, tmp_p
     assert routers[0]["router"]["1"]["coverage"] > 0
 
 
+@pytest.mark.slow
 def test_a_step_that_is_odd_is_skipped_counted_and_named(inputs, tmp_path, monkeypatch):
     import nucleus_model.training.step as module
 

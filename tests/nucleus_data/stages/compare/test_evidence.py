@@ -91,6 +91,7 @@ def found(data, copy):
     return compare(*views_of(data, copy), *known)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", quick(KINDS, QUICK))
 def test_the_original_wins_and_the_fault_is_named(kind):
     change, fault = KINDS[kind]

@@ -76,6 +76,7 @@ class Interrupted(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on_where_it_was(tmp_path):
     corpus = write_corpus(tmp_path, clustered_table(9, 200, centres=3))
     settings = DedupSettings(partition_records=110)

@@ -60,6 +60,7 @@ def scored(run, scores):
     table.append(0, pa.Table.from_pylist(rows, schema), {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nothing", quick([None, float("nan")], 1))
 def test_of_equal_copies_that_with_the_higher_score_stays(corpus, settings, nothing):
     run = curated.run(corpus.uri, "select", *settings)

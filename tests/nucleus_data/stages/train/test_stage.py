@@ -50,6 +50,7 @@ def look(corpus, *overrides, **options):
     return said[-1]
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_the_samples(corpus):
     assert "images on sets/" in look(corpus)
     assert "which is not there yet" in look(corpus)

@@ -203,6 +203,7 @@ def some():
     return {seed: mutated(seed) for seed in range(300)}
 
 
+@pytest.mark.slow
 def test_mutated_tars_lose_nothing_silently(some):
     for data, same in some.values():
         started = time.process_time()
