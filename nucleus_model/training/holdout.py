@@ -4,7 +4,7 @@ Sigmas are stratified: each sample is met once in each of 8 equal bins. Low bins
 high bins the captions. `settings.choice` says which samples these are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,7 +35,21 @@ class HeldOutLoss:
     samples: int
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class SampleLosses:
+    """Losses of samples, each met once in each bin of sigma.
+
+    Attributes:
+        ids: (N,) of those that could be decoded.
+        sigmas: (N, BINS) shares of noise, equal in every run.
+        losses: (N, BINS), float64.
+    """
+
+    ids: tuple[str, ...]
+    sigmas: torch.Tensor
+    losses: torch.Tensor
+
+
 def held_out_loss(
     model: NucleusTransformer,
     text: TextEncoder,
@@ -57,41 +71,76 @@ def held_out_loss(
     Returns:
         The loss; None if not one sample can be decoded.
     """
+    captions = {sample.id: best_caption(sample) for sample in samples}
+    found = sample_losses(model, text, latents, training_set, samples, captions, batch_size)
+    if not found.ids:
+        return None
+    table = found.losses
+    return HeldOutLoss(
+        loss=table.mean().item(), bins=tuple(table.mean(dim=0).tolist()), samples=len(table)
+    )
+
+
+def best_caption(sample: Sample) -> str:
+    """A sample's caption of the highest quality; empty if it has none."""
+    return sample.captions[-1] if sample.captions else ""
+
+
+@torch.no_grad()
+def sample_losses(
+    model: NucleusTransformer,
+    text: TextEncoder,
+    latents: Latents,
+    training_set: TrainingSet,
+    samples: Sequence[Sample],
+    captions: Mapping[str, str],
+    batch_size: int,
+) -> SampleLosses:
+    """Measures the loss of each sample in each bin.
+
+    Args:
+        model: The transformer.
+        text: The text encoder.
+        latents: Of the training set's images.
+        training_set: The set.
+        samples: Which of the set's samples.
+        captions: By id, what each is measured with.
+        batch_size: Samples at once.
+
+    Returns:
+        Those that can be decoded, by aspect bucket and then in the order of `samples`.
+    """
+    ids: list[str] = []
+    sigmas: list[torch.Tensor] = []
     losses: list[torch.Tensor] = []
     device = next(model.parameters()).device
     for bucket in sorted({sample.bucket for sample in samples}):
         members = [sample for sample in samples if sample.bucket == bucket]
         for start in range(0, len(members), batch_size):
             chosen = members[start : start + batch_size]
-            captions = [item.captions[-1] if item.captions else "" for item in chosen]
-            batch = training_set.batch(chosen, captions)
+            batch = training_set.batch(chosen, [captions[item.id] for item in chosen])
             if batch is None:
                 continue
             latents_BCHW = latents.of(batch).to(device)
             grid = grid_of(latents_BCHW, model.config.patch_size)
             # Once for all bins, as keys and values are the same at every sigma.
             text_kv = model.encode_text(*text.encode(batch.captions), grid)
-            columns = []
+            columns, shares = [], []
             # Keyed by id and bin, never by the run's seed: runs meet the same noise and compare.
             for index in range(BINS):
                 keys = [f"{sample.id}:{index}" for sample in batch.samples]
-                sigmas = [(index + keyed_unit("holdout-sigma", SEED, key)) / BINS for key in keys]
+                units = [(index + keyed_unit("holdout-sigma", SEED, key)) / BINS for key in keys]
                 shape = tuple(latents_BCHW.shape[1:])
                 noise_BCHW = torch.stack([draw_noise(SEED, key, shape) for key in keys])
-                columns.append(
-                    flow_loss(
-                        model,
-                        latents_BCHW,
-                        noise_BCHW.to(device),
-                        torch.tensor(sigmas, device=device),
-                        text_kv,
-                    ).cpu()
-                )
+                sigma = torch.tensor(units, device=device)
+                noise_BCHW = noise_BCHW.to(device)
+                columns.append(flow_loss(model, latents_BCHW, noise_BCHW, sigma, text_kv).cpu())
+                shares.append(sigma.cpu())
+            ids.extend(sample.id for sample in batch.samples)
             losses.append(torch.stack(columns, dim=1))
-    if not losses:
-        return None
-    # (samples, bins); in float64, so that the order of the sum hardly shows.
-    table = torch.cat(losses).double()
-    return HeldOutLoss(
-        loss=table.mean().item(), bins=tuple(table.mean(dim=0).tolist()), samples=len(table)
+            sigmas.append(torch.stack(shares, dim=1))
+    none = torch.empty(0, BINS)
+    # In float64, so that the order of a sum hardly shows.
+    return SampleLosses(
+        tuple(ids), torch.cat([none, *sigmas]).double(), torch.cat([none, *losses]).double()
     )

@@ -1,0 +1,134 @@
+"""What one replicate says of its training set: losses on reference pictures, picture by picture.
+
+    table = measure(model, text, latents, reference, samples, batch_size=32)
+    values = replicate_values(table, own=trained, other=unseen)   # the six of `judge.MEASURES`
+
+The reference is one set for both arms: a set's own held-out pictures are as easy as the set is, and
+no yardstick. Each picture is met in eight bins of sigma with noise that is keyed by its id, with
+its true caption, with another picture's, and with none.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from nucleus_data.hashing import keyed_uint64
+from nucleus_model.data.latents import Latents
+from nucleus_model.data.loader import Sample, TrainingSet
+from nucleus_model.encoders.text import TextEncoder
+from nucleus_model.network.transformer import NucleusTransformer
+from nucleus_model.settings.choice import HOLDOUT_SEED
+from nucleus_model.training.holdout import best_caption, sample_losses
+from nucleus_model.training.verdict.intervals import Numbers
+
+LOW, HIGH = 1 / 3, 2 / 3
+
+
+@dataclass(frozen=True)
+class LossTable:
+    """Losses of one model on reference pictures.
+
+    Attributes:
+        ids: (N,) of the pictures.
+        sigmas: (N, BINS) shares of noise.
+        true: (N, BINS) losses with the pictures' own captions.
+        shuffled: (N, BINS) with another picture's.
+        empty: (N, BINS) without a caption.
+    """
+
+    ids: tuple[str, ...]
+    sigmas: Numbers
+    true: Numbers
+    shuffled: Numbers
+    empty: Numbers
+
+    def to_arrow(self) -> pa.Table:
+        """A row a picture and bin: id, bin, sigma, true, shuffled, empty."""
+        count, bins = self.true.shape
+        columns = {name: getattr(self, name) for name in ("sigmas", "true", "shuffled", "empty")}
+        return pa.table(
+            {
+                "id": pa.array(np.repeat(np.array(self.ids, dtype=object), bins), pa.string()),
+                "bin": pa.array(np.tile(np.arange(bins, dtype=np.int8), count)),
+                **{name.rstrip("s"): pa.array(value.ravel()) for name, value in columns.items()},
+            }
+        )
+
+
+def other_captions(samples: Sequence[Sample]) -> dict[str, str]:
+    """For each sample another one's best caption, which differs from its own where one does.
+
+    It is that of the next sample in an order by hash, which is the same for every model.
+    """
+    ordered = sorted(samples, key=lambda s: (keyed_uint64("shuffled", HOLDOUT_SEED, s.id), s.id))
+    texts = [best_caption(sample) for sample in ordered]
+    found = {}
+    for place, sample in enumerate(ordered):
+        following = texts[place + 1 :] + texts[:place]
+        own = texts[place]
+        found[sample.id] = next((text for text in following if text and text != own), own)
+    return found
+
+
+def measure(
+    model: NucleusTransformer,
+    text: TextEncoder,
+    latents: Latents,
+    reference: TrainingSet,
+    samples: Sequence[Sample],
+    batch_size: int,
+) -> LossTable:
+    """Measures a model on reference pictures.
+
+    Args:
+        model: The transformer.
+        text: The text encoder.
+        latents: Of the reference's images.
+        reference: The set that the pictures are of.
+        samples: Which of its samples.
+        batch_size: Samples at once.
+
+    Raises:
+        ValueError: None of them can be decoded.
+    """
+    wanted = {
+        "true": {sample.id: best_caption(sample) for sample in samples},
+        "shuffled": other_captions(samples),
+        "empty": dict.fromkeys((sample.id for sample in samples), ""),
+    }
+    found = {
+        name: sample_losses(model, text, latents, reference, samples, captions, batch_size)
+        for name, captions in wanted.items()
+    }
+    true = found["true"]
+    if not true.ids:
+        raise ValueError(f"{reference.store.uri}: none of {len(samples)} pictures can be decoded")
+    return LossTable(
+        true.ids,
+        true.sigmas.numpy(),
+        true.losses.numpy(),
+        found["shuffled"].losses.numpy(),
+        found["empty"].losses.numpy(),
+    )
+
+
+def replicate_values(table: LossTable, own: Numbers, other: Numbers) -> Mapping[str, float]:
+    """The six confirmatory measures of one replicate.
+
+    Args:
+        table: On the reference.
+        own: (M, BINS) losses of pictures that this replicate was trained on.
+        other: (M, BINS) of the same pictures by a model that was not trained on them; or, where
+            both arms have trained on them, of the reference's pictures by this model, whatever
+            their number.
+    """
+    return {
+        "loss": float(table.true.mean()),
+        "low_sigma": float(table.true[table.sigmas < LOW].mean()),
+        "high_sigma": float(table.true[table.sigmas > HIGH].mean()),
+        "caption_gap": float(table.shuffled.mean() - table.true.mean()),
+        "empty_gap": float(table.empty.mean() - table.true.mean()),
+        "memorised": float(own.mean() - other.mean()),
+    }
