@@ -208,7 +208,7 @@ def _folder(root: Store, settings: IngestSettings) -> tuple[Kind, list[str], dic
         tables = tables_of(root, names)
         if not tables:
             raise RequestError(
-                f"ingest.source={settings.source!r}: there is no table with pictures in this folder "
+                f"ingest.source={settings.source!r}: no table with pictures is in this folder "
                 "(.parquet, or what save_to_disk wrote), which ingest.kind=embedded wants"
             )
         return "embedded", tables, {}

@@ -177,7 +177,7 @@ def test_a_folder_of_classes_is_not_searched_through(corpus, tmp_path):
     hub_file(tmp_path / "set/class-039/x/0.parquet", range(2))
     plan = plan_ingest(corpus, IngestSettings(source=str(tmp_path / "set")))
     assert (plan.kind, plan.found) == ("folder", 40)
-    with pytest.raises(RequestError, match="no table with pictures in this folder"):
+    with pytest.raises(RequestError, match="no table with pictures is in this folder"):
         plan_ingest(corpus, IngestSettings(source=str(tmp_path / "set"), kind="embedded", name="x"))
 
 
