@@ -6,7 +6,7 @@ Nothing of it changes the corpus; it is counted, and said. What is compared with
   of its claim. An older file of the same size at the same place is what was ingested.
 - All others are read: a picture's SHA-256 with that of its record, a caption with its record's.
   So a time alone never says that something changed, and `ingest.compare_bytes` reads everything.
-- Of a URL list, the captions; nothing is downloaded again.
+- Of a URL list, and of tables that hold pictures, the captions; no picture is read again.
 """
 
 import hashlib
@@ -111,7 +111,7 @@ def find_changes(
     caption = f"c.{named(CAPTION)}" if CAPTION in columns else "NULL::VARCHAR"
     other_caption = f"{caption} IS DISTINCT FROM k.caption"
     both = f"{now} c JOIN {before} k ON c.id = k.id"
-    if location.kind == "urls":
+    if location.kind in ("urls", "embedded"):  # pictures inside tables have no time of their own
         changes.captions = _number(f"{both} WHERE {other_caption}", connection)
         return changes
     times = ""

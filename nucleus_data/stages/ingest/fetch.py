@@ -7,13 +7,14 @@ columns.
 import errno
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError
 from nucleus_data.stages.ingest.claims import Claim
+from nucleus_data.stages.ingest.fetched import Fetched
+from nucleus_data.stages.ingest.from_tables import from_tables
 from nucleus_data.stages.ingest.http.download import download
 from nucleus_data.stages.ingest.listing.formats import stem
 from nucleus_data.stages.ingest.listing.locate import reopen
@@ -32,17 +33,6 @@ from nucleus_data.stages.ingest.texts import MOST_BYTES
 
 SIDECAR = b".txt"
 GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """One row's outcome: the image's bytes, or a reason code; and columns learnt on the way."""
-
-    data: bytes | None
-    error: str | None = None
-    detail: str | None = None
-    retryable: bool = False
-    columns: dict[str, Any] = field(default_factory=dict)
 
 
 def fetch(claim: Claim, storage_options: dict[str, Any], folder: Path) -> Iterator[Fetched]:
@@ -64,6 +54,10 @@ def fetch(claim: Claim, storage_options: dict[str, Any], folder: Path) -> Iterat
             yield _kept(fetched, most, True)
         return
     root = reopen(claim.origin.root, storage_options)
+    if claim.origin.kind == "embedded":
+        for fetched in from_tables(root, rows, claim.origin.settings.get("picture_column")):
+            yield _kept(fetched, most, False)
+        return
     read = _from_folder if claim.origin.kind == "folder" else _from_tars
     for fetched in read(root, rows, most, claim.origin.settings.get("caption_encoding")):
         yield _kept(fetched, most, False)

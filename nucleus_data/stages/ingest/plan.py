@@ -26,6 +26,7 @@ from nucleus_data.stages.ingest.claims import (
 )
 from nucleus_data.stages.ingest.http.download import require_img2dataset
 from nucleus_data.stages.ingest.identify import identified
+from nucleus_data.stages.ingest.listing.embedded import list_embedded
 from nucleus_data.stages.ingest.listing.folder import list_folder
 from nucleus_data.stages.ingest.listing.formats import counted
 from nucleus_data.stages.ingest.listing.img2dataset import list_img2dataset
@@ -155,6 +156,8 @@ def _list(
             return list_tars(location, folder, connection, limit)
         if location.kind == "img2dataset":
             return list_img2dataset(location, folder, connection, limit)
+        if location.kind == "embedded":
+            return list_embedded(location, settings, folder, connection, limit)
         require_img2dataset()
         return list_urls(location, settings, folder, connection, limit)
     except duckdb.Error as error:

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-Kind = Literal["folder", "tars", "img2dataset", "urls"]
+Kind = Literal["folder", "tars", "img2dataset", "urls", "embedded"]
 
 
 class IngestSettings(BaseModel):
@@ -14,12 +14,15 @@ class IngestSettings(BaseModel):
 
     source: str = Field(
         "",
-        description="Path or URL of a folder of images; a .tar, a glob (`d/*.tar`), a numbered "
-        "range (`d/{00000..00009}.tar`) or a folder of tars; an output folder of img2dataset; or "
-        "a URL list (.parquet, .csv, .tsv, .txt, a glob of those, or a folder of .parquet).",
+        description="Path or URL of a folder of images, or of one image; a .tar, a glob "
+        "(`d/*.tar`), a numbered range (`d/{00000..00009}.tar`) or a folder of tars; an output "
+        "folder of img2dataset; tables with the pictures inside (Parquet of a dataset hub, a "
+        "folder of the package datasets); or a URL list (.parquet, .csv, .tsv, .jsonl, .txt, also "
+        "with .gz or .zst behind, a glob of those, or a folder of .parquet).",
     )
-    kind: Literal["auto", "folder", "tars", "img2dataset", "urls"] = Field(
-        "auto", description="What the source is; `auto` looks."
+    kind: Literal["auto", "folder", "tars", "img2dataset", "urls", "embedded"] = Field(
+        "auto",
+        description="What the source is; `auto` looks. `embedded`: tables with pictures inside.",
     )
     name: str | None = Field(
         None,
@@ -47,6 +50,16 @@ class IngestSettings(BaseModel):
     )
     url_column: str | None = Field(
         None, description="URL column of a URL list; by default one of url, image_url."
+    )
+    picture_column: str | None = Field(
+        None,
+        description="Column of pictures of tables that hold them; by default one of image, img, …",
+    )
+    columns: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Names of the columns of a CSV or TSV without a header line, in their order: "
+        "[caption, url].",
     )
     compare_bytes: bool = Field(
         False,
@@ -79,6 +92,7 @@ class IngestSettings(BaseModel):
         names = {"max_bytes", "timeout_s", "retries", "threads", "allow_hosts"}
         # Claims without it are those that were made before there was such a setting.
         names |= {"caption_encoding"} if self.caption_encoding is not None else set()
+        names |= {"picture_column"} if self.picture_column is not None else set()
         return self.model_dump(mode="json", include=names)
 
     @field_validator("caption_encoding")

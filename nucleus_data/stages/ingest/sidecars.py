@@ -10,7 +10,8 @@ all the same, and the build counts these reasons.
 import json
 from typing import Any
 
-from nucleus_data.stages.ingest.fields import LEFT_OUT, field_columns, parsed
+from nucleus_data.stages.ingest.fields import LEFT_OUT, field_columns
+from nucleus_data.stages.ingest.json_text import parsed
 from nucleus_data.stages.ingest.listing.spool import PREFIX
 from nucleus_data.stages.ingest.texts import caption, decode, decoded
 

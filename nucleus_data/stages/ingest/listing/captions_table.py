@@ -1,7 +1,8 @@
 """Captions tables of a folder, joined to its images by relative path.
 
-One that `ingest.captions` names, or else the `metadata.csv` or `metadata.parquet` files that stand
-in the folder itself, as dataset hubs lay them out: their names are relative to their own folder.
+One that `ingest.captions` names, or else the `metadata.csv`, `metadata.jsonl` or `metadata.parquet`
+files that stand in the folder itself, as dataset hubs lay them out: their names are relative to
+their own folder.
 """
 
 from pathlib import Path
@@ -25,7 +26,7 @@ from nucleus_data.stages.ingest.listing.tables import read_tables
 from nucleus_data.stages.ingest.settings import IngestSettings
 
 FILE_COLUMNS = ("file", "file_name", "filename", "file_path", "path", "image")
-METADATA = ("metadata.csv", "metadata.parquet")
+METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _FILE = "nucleus file"
 
 

@@ -11,6 +11,7 @@
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -32,6 +33,7 @@ from nucleus_data.stages.ingest.listing.formats import (
     is_image,
     is_unclear,
     shows_image,
+    side_file,
     stem,
 )
 from nucleus_data.stages.ingest.listing.locate import Location, absolute
@@ -44,7 +46,7 @@ from nucleus_data.stages.ingest.listing.spool import (
     quoted,
 )
 from nucleus_data.stages.ingest.listing.sql import named
-from nucleus_data.stages.ingest.listing.walk import UNREADABLE, File, heads, walk
+from nucleus_data.stages.ingest.listing.walk import UNREADABLE, File, heads, single, walk
 from nucleus_data.stages.ingest.settings import IngestSettings
 
 SIDECARS = (*CAPTION_ENDINGS, JSON_ENDING)
@@ -82,7 +84,7 @@ def list_folder(
     images = Spool(folder / "images.parquet", _IMAGES)
     texts = Spool(folder / "texts.parquet", _TEXTS)
     with images, texts:
-        for file in walk(location.root, left_out):
+        for file in _files(location, left_out):
             name = file.path.decode("utf-8", "surrogateescape")
             if is_image(name):
                 images.add(_image(file, name))
@@ -116,6 +118,19 @@ def list_folder(
         more += told
         skipped.update(_suffix(name) for name in others)
     return Listing(query, order="key, path", skipped=dict(skipped), notes=[*notes, *more])
+
+
+def _files(location: Location, left_out: Counter[str]) -> Iterator[File]:
+    """All files below the folder; of a source that is one picture, it and what belongs to it."""
+    if not location.files:
+        yield from walk(location.root, left_out)
+        return
+    (name,) = location.files
+    base = stem(name.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
+    for found in location.root.list(""):
+        side = side_file(found)
+        if found == name or (side is not None and side[0] in (name, base)):
+            yield single(location.root, found)
 
 
 def _sort_out(

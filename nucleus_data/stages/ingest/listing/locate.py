@@ -9,6 +9,7 @@ from typing import Any
 
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.stages.ingest.listing.compressed import COMPRESSED, uncompressed
 from nucleus_data.stages.ingest.listing.formats import (
     HEAD,
     extension,
@@ -16,9 +17,10 @@ from nucleus_data.stages.ingest.listing.formats import (
     is_unclear,
     shows_image,
 )
+from nucleus_data.stages.ingest.listing.picture_tables import holds_pictures, tables_of
 from nucleus_data.stages.ingest.settings import IngestSettings, Kind
 
-URL_LISTS = (".parquet", ".csv", ".tsv", ".txt")
+URL_LISTS = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson", ".txt")
 # Compressed tar -> what makes a plain one of it.
 COMPRESSED_TARS = {
     (".tar.gz", ".tgz"): "gunzip",
@@ -65,7 +67,7 @@ def locate(settings: IngestSettings) -> Location:
     if _RANGE.search(uri) or _GLOB.search(uri):
         root, files = _pattern(uri, settings)
         _refuse_compressed(files, settings)
-        kind = _kind_of_files(files, settings)
+        kind = _kind_of_files(root, files, settings)
     else:
         root = Store(uri, settings.storage_options)
         if not root.exists(""):
@@ -77,7 +79,9 @@ def locate(settings: IngestSettings) -> Location:
         else:
             parent, _, name = uri.rpartition("/")
             root, files = Store(parent or "/", settings.storage_options), [name]
-            kind = _kind_of_files(files, settings)
+            if settings.kind in ("auto", "folder") and _is_image(root, name):
+                return Location("folder", settings.name or _name(uri), uri, root, files)
+            kind = _kind_of_files(root, files, settings)
     return Location(kind, settings.name or _name(uri), uri, root, files, others)
 
 
@@ -95,7 +99,8 @@ def _name(uri: str) -> str:
     while len(parts) > 1 and (_GLOB.search(parts[-1]) or _RANGE.search(parts[-1])):
         parts.pop()
     last = parts[-1] if parts else "root"
-    for suffix in (".tar", *URL_LISTS):
+    last = uncompressed(last)
+    for suffix in (".tar", ".arrow", *URL_LISTS):
         last = last.removesuffix(suffix)
     return last or "root"
 
@@ -131,13 +136,19 @@ def _pattern(uri: str, settings: IngestSettings) -> tuple[Store, list[str]]:
     return root, names
 
 
-def _kind_of_files(files: list[str], settings: IngestSettings) -> Kind:
-    """Whether named files are tars or URL lists. Raises RequestError if that can't be told."""
-    odd = [name for name in files if not name.lower().endswith((".tar", *URL_LISTS))]
+def _kind_of_files(root: Store, files: list[str], settings: IngestSettings) -> Kind:
+    """Whether named files are tars, tables with pictures, or URL lists.
+
+    Raises:
+        RequestError: That can't be told.
+    """
+    known = (".tar", ".arrow", *URL_LISTS)
+    odd = [name for name in files if not uncompressed(name).lower().endswith(known)]
     if odd and settings.kind == "auto":
         raise RequestError(
             f"ingest.source={settings.source!r}: cannot tell what {odd[0]!r} is. Allowed: a "
-            f"folder, .tar, or a URL list ({', '.join(URL_LISTS)}); or say ingest.kind"
+            f"folder, a picture, .tar, .arrow, or a list ({', '.join(URL_LISTS)}, also with "
+            f"{' or '.join(COMPRESSED)} behind); or say ingest.kind"
         )
     tars = [name for name in files if name.lower().endswith(".tar")]
     if tars and len(tars) < len(files):
@@ -145,12 +156,21 @@ def _kind_of_files(files: list[str], settings: IngestSettings) -> Kind:
             f"ingest.source={settings.source!r} matches tars and URL lists; name one kind (`*.tar`)"
         )
     if settings.kind == "auto":
-        return "tars" if tars else "urls"
+        return "tars" if tars else _kind_of_tables(root, files)
     if settings.kind == "folder" or (settings.kind == "img2dataset" and not tars):
         raise RequestError(
             f"ingest.source={settings.source!r} is no folder; ingest.kind={settings.kind} wants one"
         )
     return settings.kind
+
+
+def _kind_of_tables(root: Store, files: list[str]) -> Kind:
+    """Whether tables hold pictures, by the first of them, or URLs."""
+    first = files[0].lower()
+    held = first.endswith(".arrow") or (
+        first.endswith(".parquet") and holds_pictures(root, files[0])
+    )
+    return "embedded" if held else "urls"
 
 
 def _refuse_compressed(names: list[str], settings: IngestSettings) -> None:
@@ -184,6 +204,14 @@ def _folder(root: Store, settings: IngestSettings) -> tuple[Kind, list[str], dic
         name.removesuffix(".parquet") for name in parquets
     }
     kind: Kind
+    if settings.kind == "embedded":
+        tables = tables_of(root, names)
+        if not tables:
+            raise RequestError(
+                f"ingest.source={settings.source!r}: no table with pictures is in this folder "
+                "(.parquet, or what save_to_disk wrote), which ingest.kind=embedded wants"
+            )
+        return "embedded", tables, {}
     if settings.kind != "auto":
         kind = settings.kind
     elif tars:
@@ -194,6 +222,8 @@ def _folder(root: Store, settings: IngestSettings) -> tuple[Kind, list[str], dic
                 f"ingest.source={settings.source!r} holds {len(tars)} tars and {images} images. "
                 f"Say which are meant: ingest.kind={kind} or ingest.kind=folder"
             )
+    elif not any(_is_image(root, name) for name in names) and (tables := tables_of(root, names)):
+        return "embedded", tables, {}
     elif parquets and len(parquets) == len(names):
         kind = "urls"
     else:

@@ -9,32 +9,16 @@ import duckdb
 
 from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.errors import RequestError
+from nucleus_data.stages.ingest.listing.compressed import COMPRESSED, plain_copy, uncompressed
+from nucleus_data.stages.ingest.listing.damaged_row import DamagedRow
+from nucleus_data.stages.ingest.listing.json_lines import read_json_lines
 from nucleus_data.stages.ingest.listing.spool import quoted
 from nucleus_data.stages.ingest.listing.sql import described
 from nucleus_data.stages.ingest.texts import MARKS, decoded
 
 MOST_LINE = 16 << 20  # bytes
 SHOWN = 5
-
-
-@dataclass(frozen=True)
-class DamagedRow:
-    """A row that cannot be read.
-
-    Attributes:
-        file: Name of its file.
-        line: Its line, from 1; of several lines, the first.
-        text: What stands there.
-        reason: What is wrong with it, in words.
-    """
-
-    file: str
-    line: int
-    text: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.file} line {self.line} ({self.reason})"
+CSVS, JSON_LINES = {"csv", "tsv"}, {"jsonl", "ndjson"}
 
 
 @dataclass
@@ -66,11 +50,12 @@ def read_tables(
     folder: Path,
     encoding: str | None = None,
     texts: Sequence[str] = (),
+    columns: Sequence[str] | None = None,
 ) -> UpstreamTable:
-    """Reads Parquet, CSV or TSV files.
+    """Reads Parquet, CSV, TSV or JSON lines; all but Parquet may be compressed.
 
     Types in a CSV are found by looking at all of it, so that no later row contradicts them; its
-    first line names the columns.
+    first line names the columns, unless `columns` does.
 
     Args:
         paths: Paths or URLs.
@@ -80,6 +65,7 @@ def read_tables(
         folder: For temporary files.
         encoding: Of lines of a CSV that are no UTF-8.
         texts: Columns of a CSV, in any case, whose values are texts: `yes`, `007` and `1e3` too.
+        columns: Names of the columns of a CSV without a header line.
 
     Raises:
         RequestError: A file is missing or damaged, or of another kind.
@@ -90,7 +76,7 @@ def read_tables(
             raise RequestError(f"{where}: there is no file {path!r}")
         if not store.local:
             connection.register_filesystem(store.fs)
-    suffixes = {path.rsplit(".", 1)[-1].lower() for path in paths}
+    suffixes = {uncompressed(path).rsplit(".", 1)[-1].lower() for path in paths}
     if suffixes == {"parquet"}:
         names = ", ".join(quoted(path) for path in paths)
         table = UpstreamTable(f"SELECT * FROM read_parquet([{names}], union_by_name = true)")
@@ -99,18 +85,30 @@ def read_tables(
         except duckdb.Error as error:
             raise RequestError(f"{where}: {paths[0]!r} cannot be read: {error}") from error
         return table
-    if not suffixes <= {"csv", "tsv"}:
+    if not (suffixes <= CSVS or suffixes <= JSON_LINES):
         raise RequestError(
-            f"{where}: cannot read {paths[0]!r}. Allowed: .parquet, .csv, .tsv (one kind at a time)"
+            f"{where}: cannot read {paths[0]!r}. Allowed: .parquet, .csv, .tsv, .jsonl (one kind "
+            f"at a time; but for .parquet also with {' or '.join(COMPRESSED)} behind)"
         )
+    if columns is not None and not suffixes <= CSVS:
+        raise RequestError(f"{where}: ingest.columns is for .csv and .tsv without a header line")
     parts, damaged = [], []
     for number, (path, store) in enumerate(zip(paths, stores, strict=True)):
         part = folder / f"{Path(path).stem}-{number}.parquet"
-        file = utf8_copy(store, "", folder / f"{part.name}.utf8", encoding) or path
+        name = path.rsplit("/", 1)[-1]
         try:
-            damaged += _read_csv(str(file), path.rsplit("/", 1)[-1], part, connection, texts)
-        except duckdb.Error as error:
+            # The ending stays: by it DuckDB knows the columns' separator.
+            plain = plain_copy(store, "", folder / f"{number}-{uncompressed(name)}")
+            held = Store(str(plain)) if plain else store
+            file = utf8_copy(held, "", folder / f"{part.name}.utf8", encoding) or plain or path
+            if suffixes <= JSON_LINES:
+                damaged += read_json_lines(Store(str(file), storage_options), name, part)
+            else:
+                damaged += _read_csv(str(file), name, part, connection, texts, columns)
+        except (duckdb.Error, OSError) as error:
             raise RequestError(f"{where}: {path!r} cannot be read: {error}") from error
+        if plain:
+            plain.unlink()
         parts.append(quoted(str(part)))
     query = f"SELECT * FROM read_parquet([{', '.join(parts)}], union_by_name = true)"
     return UpstreamTable(query, damaged)
@@ -122,9 +120,13 @@ def _read_csv(
     target: Path,
     connection: duckdb.DuckDBPyConnection,
     texts: Sequence[str],
+    columns: Sequence[str] | None,
 ) -> list[DamagedRow]:
     """Writes the rows of a CSV that can be read to a Parquet file; returns the others."""
-    options = f"header = true, sample_size = -1, store_rejects = true, max_line_size = {MOST_LINE}"
+    header = "header = true"
+    if columns is not None:
+        header = f"header = false, names = [{', '.join(map(quoted, columns))}]"
+    options = f"{header}, sample_size = -1, store_rejects = true, max_line_size = {MOST_LINE}"
 
     def read() -> str:
         return f"SELECT * FROM read_csv({quoted(path)}, {options})"

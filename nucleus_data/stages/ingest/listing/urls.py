@@ -1,7 +1,7 @@
-"""URL lists: Parquet, CSV or TSV with a URL column, or text with one URL a line.
+"""URL lists: Parquet, CSV, TSV or JSON lines with a URL column, or text with one URL a line.
 
 A record's key is its URL and `#` and the number of the URL's earlier occurrences in the list.
-All other columns become `source.NAME`. A row of a CSV that cannot be read (a comma too many) is a
+All other columns become `source.NAME`. A row of a CSV or a line of JSON that cannot be read is a
 record without a picture: `damaged_row`, with its file and line.
 """
 
@@ -11,7 +11,10 @@ from typing import Any
 
 import duckdb
 
+from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
+from nucleus_data.stages.ingest.listing.compressed import plain_copy, uncompressed
+from nucleus_data.stages.ingest.listing.damaged_row import DamagedRow
 from nucleus_data.stages.ingest.listing.locate import Location
 from nucleus_data.stages.ingest.listing.spool import LOCATION, Listing, Spool, quoted
 from nucleus_data.stages.ingest.listing.sql import (
@@ -22,7 +25,7 @@ from nucleus_data.stages.ingest.listing.sql import (
     named,
     upstream_columns,
 )
-from nucleus_data.stages.ingest.listing.tables import DamagedRow, read_tables, utf8_copy
+from nucleus_data.stages.ingest.listing.tables import read_tables, utf8_copy
 from nucleus_data.stages.ingest.settings import IngestSettings
 
 URL_COLUMNS = ("url", "image_url", "urls", "link")
@@ -42,7 +45,7 @@ def list_urls(
     Raises:
         RequestError: A file cannot be read, there is no URL column or no row.
     """
-    text = [name.lower().endswith(".txt") for name in location.files]
+    text = [uncompressed(name).lower().endswith(".txt") for name in location.files]
     if all(text):
         spool = Spool(folder / "urls.parquet", LOCATION)
         with spool:
@@ -72,7 +75,9 @@ def _table(
     options, encoding = settings.storage_options, settings.caption_encoding
     asked = [name for name in (settings.caption_column, settings.url_column) if name]
     texts = [*CAPTION_COLUMNS, *URL_COLUMNS, *asked]
-    table = read_tables(paths, options, connection, where, folder, encoding, texts)
+    table = read_tables(
+        paths, options, connection, where, folder, encoding, texts, settings.columns
+    )
     kinds = described(connection, table.query)
     notes = table.notes("the list")
     try:
@@ -110,7 +115,9 @@ def _damaged(rows: list[DamagedRow], folder: Path) -> str:
 def _lines(location: Location, folder: Path, encoding: str | None) -> Iterator[dict[str, Any]]:
     """The URLs of text files, one a line; empty lines are none."""
     for number, name in enumerate(location.files):
-        copy = utf8_copy(location.root, name, folder / f"lines-{number}.txt", encoding)
+        plain = plain_copy(location.root, name, folder / f"plain-{number}.txt")
+        root, file = (Store(str(plain)), "") if plain else (location.root, name)
+        copy = utf8_copy(root, file, folder / f"lines-{number}.txt", encoding) or plain
         path = location.root.path(name)
         options: dict[str, Any] = {"encoding": "utf-8-sig", "errors": "backslashreplace"}
         with copy.open(**options) if copy else location.root.fs.open(path, "r", **options) as lines:

@@ -60,6 +60,16 @@ def walk(root: Store, left_out: Counter[str]) -> Iterator[File]:
                 yield File(path.encode("utf-8", "surrogateescape"), size, told_time(entry))
 
 
+def single(root: Store, name: str) -> File:
+    """One file in a folder."""
+    path = name.encode("utf-8", "surrogateescape")
+    if root.local:
+        status = (Path(root.root or "/") / name).stat()
+        return File(path, status.st_size, changed_at(status))
+    entry = with_retries(lambda: root.fs.info(root.path(name)))
+    return File(path, int(entry.get("size") or 0), told_time(entry))
+
+
 def told_time(entry: Mapping[str, Any]) -> float | None:
     """When an object was written, as its store's listing tells it, in seconds."""
     for name in _TIMES:

@@ -1,0 +1,88 @@
+"""Fetches the pictures that lie inside tables; a row or a stretch that is damaged costs itself."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+
+from nucleus_data.corpus.store import Store
+from nucleus_data.errors import CorpusError
+from nucleus_data.stages.ingest.fetched import Fetched
+from nucleus_data.stages.ingest.listing.picture_tables import Table, opened, value_of
+
+NO_PICTURE = "no_picture"
+UNREADABLE = "unreadable"
+
+
+def from_tables(
+    root: Store, rows: Sequence[Mapping[str, Any]], asked: str | None
+) -> Iterator[Fetched]:
+    """Pictures of rows, in their order.
+
+    Args:
+        root: The folder that paths are relative to.
+        rows: A claim's: `path` is the table, `offset` the row in it, ascending in each table.
+        asked: `ingest.picture_column`.
+
+    Raises:
+        CorpusError: A table is gone, or is another one now.
+    """
+    for path, mine in groupby(rows, key=lambda row: row["path"]):
+        name = path.decode("utf-8", "surrogateescape")
+        wanted = [int(row["offset"]) for row in mine]
+        try:
+            with opened(root, name) as table:
+                yield from _pictures(table, table.pictures(asked), wanted)
+        except FileNotFoundError:
+            raise CorpusError(
+                f"{root.uri}/{name} is gone, though image shards were planned from it; put it back "
+                "and run the same command again"
+            ) from None
+
+
+def _pictures(table: Table, column: str | None, wanted: Sequence[int]) -> Iterator[Fetched]:
+    """The pictures of some rows of a table, which are ascending."""
+    if column is None:
+        raise CorpusError(
+            f"{table.name} has no column of pictures any more; put the original back and run the "
+            "same command again"
+        )
+    place = 0
+    while place < len(wanted):
+        try:
+            for row, value in _values(table, column, wanted[place:]):
+                yield _fetched(table.name, row, value)
+                place += 1
+        except (OSError, pa.ArrowException) as error:
+            # What is damaged is some stretch of the file: this row is lost, the next is tried.
+            yield Fetched(None, UNREADABLE, f"{table.name} row {wanted[place]}: {error}")
+            place += 1
+            continue
+        if place < len(wanted):
+            raise CorpusError(
+                f"{table.name} has no row {wanted[place]} any more; put the original back and run "
+                "the same command again"
+            )
+
+
+def _values(table: Table, column: str, wanted: Sequence[int]) -> Iterator[tuple[int, Any]]:
+    """Some rows' values, with their numbers."""
+    left = iter(wanted)
+    row = next(left, None)
+    if row is None:
+        return
+    for first, batch in table.batches([column], row):
+        while row is not None and row < first + batch.num_rows:
+            yield row, batch.column(0)[row - first].as_py()
+            row = next(left, None)
+        if row is None:
+            return
+
+
+def _fetched(name: str, row: int, value: Any) -> Fetched:
+    data, path = value_of(value)
+    if data is not None:
+        return Fetched(bytes(data))
+    beside = f"; it names the file {path!r}" if path else ""
+    return Fetched(None, NO_PICTURE, f"{name} row {row} holds no bytes{beside}")

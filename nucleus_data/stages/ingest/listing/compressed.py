@@ -1,0 +1,40 @@
+"""Lists that are compressed: `.csv.gz`, `.jsonl.zst` and their like."""
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from nucleus_data.corpus.store import Store, with_retries
+
+COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".lz4": "lz4"}
+_PIECE = 1 << 20
+
+
+def uncompressed(name: str) -> str:
+    """A file's name without the ending of its compression, if it has one."""
+    suffix = Path(name).suffix
+    return name.removesuffix(suffix) if suffix.lower() in COMPRESSED else name
+
+
+def plain_copy(store: Store, name: str, target: Path) -> Path | None:
+    """A local, uncompressed copy of a compressed file; None if it is not compressed.
+
+    Args:
+        store: Where it is.
+        name: Its name there; empty if the store is the file itself.
+        target: Where the copy goes.
+
+    Raises:
+        OSError: It is damaged.
+    """
+    kind = COMPRESSED.get(Path(name or store.uri).suffix.lower())
+    if kind is None:
+        return None
+    with (
+        with_retries(lambda: store.fs.open(store.path(name), "rb")) as file,
+        pa.CompressedInputStream(pa.PythonFile(file, "r"), kind) as stream,
+        target.open("wb") as copy,
+    ):
+        while piece := stream.read(_PIECE):
+            copy.write(piece)
+    return target

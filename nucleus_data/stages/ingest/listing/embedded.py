@@ -1,0 +1,148 @@
+"""Tables with the pictures inside: Parquet as dataset hubs have it, and what `save_to_disk` wrote.
+
+A record's key is its file and row, `data/train-00000-of-00002.parquet/17`. The pictures' column is
+`struct<bytes, path>`, as the package `datasets` writes it, or a plain binary column that holds
+pictures; `ingest.picture_column` says which where there are several. Its bytes are not read before
+an image shard is built: planning reads the other columns alone. All of them become `source.NAME`.
+"""
+
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nucleus_data.errors import RequestError
+from nucleus_data.stages.ingest.listing.locate import Location
+from nucleus_data.stages.ingest.listing.pairing import printable
+from nucleus_data.stages.ingest.listing.picture_tables import Table, is_bytes, opened
+from nucleus_data.stages.ingest.listing.spool import LOCATION, Listing, quoted
+from nucleus_data.stages.ingest.listing.sql import (
+    caption_column,
+    described,
+    named,
+    upstream_columns,
+)
+from nucleus_data.stages.ingest.settings import IngestSettings
+
+_ROW, _NAME, _SIZE = _OURS = ("nucleus row", "nucleus name", "nucleus size")
+
+
+def list_embedded(
+    location: Location,
+    settings: IngestSettings,
+    folder: Path,
+    connection: duckdb.DuckDBPyConnection,
+    limit: int | None,
+) -> Listing:
+    """Lists the rows of tables, file after file.
+
+    Raises:
+        RequestError: A file cannot be read, has no column of pictures, or there is no row.
+    """
+    where = f"ingest.source={settings.source!r}"
+    parts: list[str] = []
+    notes: dict[str, None] = {}
+    count = 0
+    for number, name in enumerate(location.files):
+        if limit is not None and count >= limit:
+            break
+        part = folder / f"upstream-{number:06d}.parquet"
+        try:
+            with opened(location.root, name) as table:
+                column = _picture_column(table, settings, where)
+                count += _write_upstream(table, column, part)
+        except (OSError, pa.ArrowException) as error:
+            raise RequestError(f"{where}: {name!r} cannot be read: {error}") from error
+        left_out = [n for n in table.schema.names if n != column and is_bytes(table, n)]
+        if left_out:
+            notes[f"binary columns left out: {', '.join(left_out)}"] = None
+        listed = folder / f"listed-{number:06d}.parquet"
+        for note in _write_listed(name, part, listed, settings, connection):
+            notes[note] = None
+        part.unlink()
+        parts.append(quoted(str(listed)))
+    if not count:
+        raise RequestError(f"{where}: the tables have no row")
+    query = f"SELECT * FROM read_parquet([{', '.join(parts)}], union_by_name = true)"
+    return Listing(query, notes=list(notes))
+
+
+def _picture_column(table: Table, settings: IngestSettings, where: str) -> str:
+    column = table.pictures(settings.picture_column)
+    if column is None:
+        raise RequestError(
+            f"{where}: {table.name!r} has no column of pictures; its columns are "
+            f"{', '.join(table.schema.names)}. Say which with ingest.picture_column; a list of "
+            "URLs is ingest.kind=urls"
+        )
+    return column
+
+
+def _write_listed(
+    name: str,
+    upstream: Path,
+    target: Path,
+    settings: IngestSettings,
+    connection: duckdb.DuckDBPyConnection,
+) -> list[str]:
+    """Writes a file's rows as a listing has them; returns notes."""
+    query = f"SELECT * FROM read_parquet({quoted(str(upstream))})"
+    kinds = {n: kind for n, kind in described(connection, query).items() if n not in _OURS}
+    caption = caption_column(kinds, settings.caption_column, name)
+    special = {"caption": caption}
+    found = upstream_columns(connection, query, special=special, leave_out=_OURS)
+    select = ", ".join([*_location(name), *([found.select] if found.select else [])])
+    connection.execute(
+        f"COPY (SELECT {select} FROM ({query})) TO {quoted(str(target))} (FORMAT parquet)"
+    )
+    return found.notes()
+
+
+def _write_upstream(table: Table, column: str, target: Path) -> int:
+    """Writes all columns but those of bytes; returns the number of rows."""
+    others = [name for name in table.schema.names if name != column and not is_bytes(table, name)]
+    kind = table.schema.field(column).type
+    named_files = pa.types.is_struct(kind) and kind.get_field_index("path") >= 0
+    wanted = [*others, *([f"{column}.path"] if named_files else [])]
+    mean, count = table.mean_bytes(column), 0
+    fields = [
+        *(table.schema.field(name).remove_metadata() for name in others),
+        pa.field(_NAME, pa.string()),
+        pa.field(_ROW, pa.int64()),
+        pa.field(_SIZE, pa.int64()),
+    ]
+    with pq.ParquetWriter(target, pa.schema(fields), compression="zstd") as writer:
+        # Without another column the pictures' own tell how many rows there are.
+        for first, batch in table.batches(wanted or [column]):
+            rows = batch.num_rows
+            paths: pa.Array = pa.nulls(rows, pa.string())
+            if named_files:
+                paths = batch.column(column).field("path").cast(pa.string())
+            columns = [
+                *(batch.column(name) for name in others),
+                paths,
+                pa.array(range(first, first + rows), pa.int64()),
+                pa.array([mean] * rows, pa.int64()),
+            ]
+            writer.write_table(pa.Table.from_arrays(columns, schema=pa.schema(fields)))
+            count += rows
+    return count
+
+
+def _location(name: str) -> list[str]:
+    """SQL of the columns of `LOCATION`, of the rows of a file."""
+    blob = "".join(f"\\x{byte:02X}" for byte in name.encode("utf-8", "surrogateescape"))
+    ending = "'[^/][.]([a-z0-9]{1,8})$'"
+    ours = {
+        "key": f"{quoted(printable(name))} || '/' || {named(_ROW)}",
+        "path": f"'{blob}'::BLOB",
+        "offset": named(_ROW),
+        "size": named(_SIZE),
+        "extension": f"nullif(regexp_extract(lower({named(_NAME)}), {ending}, 1), '')",
+    }
+    types = {"int64": "BIGINT", "binary": "BLOB", "bool": "BOOLEAN", "string": "VARCHAR"}
+    return [
+        f"CAST({ours.get(field.name, 'NULL')} AS {types[str(field.type)]}) AS {named(field.name)}"
+        for field in LOCATION
+    ]

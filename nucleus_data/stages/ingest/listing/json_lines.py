@@ -1,0 +1,105 @@
+"""JSON lines as a table: one object a line; a line that is none costs itself alone.
+
+A column has one type: of truth values, integers, numbers, texts or lists of texts, if all its
+values are; else each value is its JSON text. The file is read twice, once for the types.
+"""
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nucleus_data.corpus.store import Store, with_retries
+from nucleus_data.stages.ingest.json_text import parsed
+from nucleus_data.stages.ingest.listing.damaged_row import DamagedRow
+
+BATCH = 10_000
+MOST_LINE = 16 << 20  # bytes
+_TYPES = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64(), "str": pa.string()}
+_TEXTS = "texts"
+
+
+def read_json_lines(store: Store, name: str, target: Path) -> list[DamagedRow]:
+    """Writes the lines that can be read to a Parquet file; returns the others.
+
+    Args:
+        store: The file, in UTF-8.
+        name: What messages call it.
+        target: The Parquet file.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    kinds: dict[str, set[str]] = {}
+    damaged: list[DamagedRow] = []
+    for number, line, row in _rows(store):
+        if row is None:
+            text = line[:1000].decode("utf-8", "backslashreplace").strip()
+            damaged.append(DamagedRow(name, number, text, _reason(line)))
+            continue
+        for key, value in row.items():
+            found = kinds.setdefault(key, set())
+            if value is not None:
+                found.add(_kind(value))
+    schema = pa.schema([(key, _type(found)) for key, found in kinds.items()])
+    rows = (row for _, _, row in _rows(store) if row is not None)
+    with pq.ParquetWriter(target, schema, compression="zstd") as writer:
+        while batch := list(islice(rows, BATCH)):
+            values = [
+                {key: _as(row.get(key), schema.field(key).type) for key in kinds} for row in batch
+            ]
+            writer.write_table(pa.Table.from_pylist(values, schema))
+    return damaged
+
+
+def _rows(store: Store) -> Iterator[tuple[int, bytes, dict[str, Any] | None]]:
+    """Lines with their numbers, from 1, and what they hold; None where that is no object."""
+    with with_retries(lambda: store.fs.open(store.path(""), "rb")) as file:
+        for number, line in enumerate(iter(lambda: file.readline(MOST_LINE), b""), 1):
+            text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+            if not text.strip():
+                continue
+            try:
+                yield number, text, parsed(text.decode())
+            except UnicodeDecodeError:
+                yield number, text, None
+
+
+def _reason(line: bytes) -> str:
+    if len(line) >= MOST_LINE:
+        return f"a line of more than {MOST_LINE} bytes"
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return str(error)
+    return "no JSON object, or one that is nested too deep"
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return _TEXTS
+    return type(value).__name__
+
+
+def _type(found: set[str]) -> pa.DataType:
+    if found == {"int", "float"}:
+        return pa.float64()
+    if found == {_TEXTS}:
+        return pa.list_(pa.string())
+    return _TYPES.get(next(iter(found)), pa.string()) if len(found) == 1 else pa.string()
+
+
+def _as(value: Any, kind: pa.DataType) -> Any:
+    """A value as its column has it."""
+    if value is None:
+        return None
+    if pa.types.is_string(kind):
+        value = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        return value.encode("utf-8", "backslashreplace").decode()
+    if pa.types.is_list(kind):
+        return [item.encode("utf-8", "backslashreplace").decode() for item in value]
+    return float(value) if pa.types.is_floating(kind) else value

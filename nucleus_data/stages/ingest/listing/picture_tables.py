@@ -1,0 +1,233 @@
+"""Tables whose rows hold pictures: Parquet and Arrow files, read column by column, in batches."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nucleus_data.corpus.store import Store, with_retries
+from nucleus_data.errors import RequestError
+from nucleus_data.stages.ingest.listing.formats import HEAD, shows_image
+
+USUAL = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes")
+BATCH = 256
+LOOKED_AT = 16  # rows of a plain binary column, to see whether it holds pictures
+FOLDERS = 16  # looked into in vain before the others are not
+DEPTH = 2  # folders below a source in which tables are looked for: `data/train/0.parquet`
+
+
+class Table:
+    """A file of rows, of which columns are read batch by batch.
+
+    Attributes:
+        name: Its path below the source's root.
+        schema: Its columns.
+    """
+
+    def __init__(self, name: str, schema: pa.Schema) -> None:
+        self.name, self.schema = name, schema
+
+    def batches(self, columns: list[str], start: int = 0) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Batches of some columns with the number of their first row, from about `start` on."""
+        raise NotImplementedError
+
+    def mean_bytes(self, column: str) -> int | None:
+        """Mean size of the pictures of a column, in bytes, where that is told without reading."""
+        return None
+
+    def pictures(self, asked: str | None) -> str | None:
+        """The column of pictures: the one asked for, else a usual name, else the only one.
+
+        Raises:
+            RequestError: The one asked for is not there, or holds no bytes.
+        """
+        if asked is not None:
+            if asked not in self.schema.names or not is_bytes(self, asked):
+                held = [name for name in self.schema.names if is_bytes(self, name)]
+                raise RequestError(
+                    f"ingest.picture_column={asked!r}: {self.name} has no such column of bytes; "
+                    f"those that may be are {', '.join(held) or 'none'}"
+                )
+            return asked
+        found = [f.name for f in self.schema if _is_struct(f.type)]
+        found += [f.name for f in self.schema if _is_binary(f.type) and self._shows(f.name)]
+        usual = {name.lower(): name for name in reversed(found)}
+        return next((usual[name] for name in USUAL if name in usual), found[0] if found else None)
+
+    def _shows(self, column: str) -> bool:
+        """Whether a plain binary column's first values are pictures."""
+        for _, batch in self.batches([column]):
+            values = [v for v in batch.column(0)[:LOOKED_AT].to_pylist() if v]
+            return bool(values) and shows_image(values[0][:HEAD])
+        return False
+
+
+class _Parquet(Table):
+    def __init__(self, name: str, file: Any) -> None:
+        self._file = pq.ParquetFile(file)
+        super().__init__(name, self._file.schema_arrow)
+
+    def batches(self, columns: list[str], start: int = 0) -> Iterator[tuple[int, pa.RecordBatch]]:
+        first = 0
+        for group in range(self._file.num_row_groups):
+            rows = self._file.metadata.row_group(group).num_rows
+            if first + rows > start:
+                row = first
+                for batch in self._file.iter_batches(BATCH, row_groups=[group], columns=columns):
+                    yield row, batch
+                    row += batch.num_rows
+            first += rows
+
+    def mean_bytes(self, column: str) -> int | None:
+        metadata = self._file.metadata
+        rows = size = 0
+        for group in range(metadata.num_row_groups):
+            chunks = metadata.row_group(group)
+            for leaf in range(chunks.num_columns):
+                chunk = chunks.column(leaf)
+                if chunk.path_in_schema in (column, f"{column}.bytes"):
+                    size += chunk.total_uncompressed_size
+            rows += chunks.num_rows
+        return size // rows if rows else None
+
+
+class _Arrow(Table):
+    """What `save_to_disk` writes: an Arrow stream."""
+
+    def __init__(self, name: str, file: Any) -> None:
+        self._file = file
+        super().__init__(name, pa.ipc.open_stream(file).schema)
+
+    def batches(self, columns: list[str], start: int = 0) -> Iterator[tuple[int, pa.RecordBatch]]:
+        self._file.seek(0)
+        first = 0
+        for batch in pa.ipc.open_stream(self._file):
+            if first + batch.num_rows > start:
+                yield first, _leaves(batch, columns)
+            first += batch.num_rows
+
+
+@contextmanager
+def opened(root: Store, name: str) -> Iterator[Table]:
+    """Opens a table below the source's root.
+
+    Raises:
+        OSError: It cannot be read.
+        ArrowException: It is no such table.
+    """
+    with with_retries(lambda: root.fs.open(root.path(name), "rb")) as file:
+        yield _Arrow(name, file) if name.endswith(".arrow") else _Parquet(name, file)
+
+
+def holds_pictures(root: Store, name: str) -> bool:
+    """Whether a Parquet file has a column of pictures; False if it cannot be read."""
+    try:
+        with opened(root, name) as table:
+            return table.pictures(None) is not None
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def value_of(picture: Any) -> tuple[bytes | None, str | None]:
+    """A value's bytes, and the file name that it came with, as Python has them."""
+    if isinstance(picture, dict):
+        return picture.get("bytes"), picture.get("path")
+    return picture, None
+
+
+def tables_of(root: Store, names: Sequence[str]) -> list[str]:
+    """The files of a folder that is a data set of the package `datasets`; empty if it is none.
+
+    Either `save_to_disk` wrote it, and its own JSON names the files; or Parquet files with pictures
+    lie in it or in folders below, as in the repositories of dataset hubs.
+
+    Args:
+        root: The folder.
+        names: What lies in it.
+
+    Raises:
+        RequestError: The JSON that names its files cannot be read, or a file is missing.
+    """
+    if "dataset_dict.json" in names:
+        splits = _named_by(root, "dataset_dict.json", "splits")
+        return [f"{split}/{name}" for split in splits for name in _saved(root, f"{split}/")]
+    if "state.json" in names:
+        return _saved(root, "")
+    found = _parquets(root, "", names, DEPTH)
+    return found if found and holds_pictures(root, found[0]) else []
+
+
+def _saved(root: Store, folder: str) -> list[str]:
+    """The files of one split that `save_to_disk` wrote."""
+    files = [item["filename"] for item in _named_by(root, f"{folder}state.json", "_data_files")]
+    there = set(root.list(folder.rstrip("/")))
+    if missing := [name for name in files if name not in there]:
+        raise RequestError(
+            f"{root.uri}: {folder}state.json names {len(missing)} files that are missing: "
+            f"{', '.join(missing[:5])}"
+        )
+    return files
+
+
+def _named_by(root: Store, name: str, key: str) -> list[Any]:
+    try:
+        found = json.loads(root.read(name))[key]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RequestError(f"{root.uri}/{name} cannot be read: {error!r}") from error
+    return list(found)
+
+
+def _parquets(root: Store, folder: str, names: Sequence[str], depth: int) -> list[str]:
+    """Parquet files in a folder, else in those below it, sorted."""
+    found = [f"{folder}{name}" for name in names if name.lower().endswith(".parquet")]
+    if found or not depth:
+        return sorted(found)
+    for looked, name in enumerate(_folders(root, folder)):
+        if looked == FOLDERS and not found:
+            break  # a folder of pictures by class: thousands, each a request to a store
+        below = f"{folder}{name}/"
+        found += _parquets(root, below, root.list(below.rstrip("/")), depth - 1)
+    return found
+
+
+def _folders(root: Store, folder: str) -> list[str]:
+    """Names of the folders in a folder, sorted; by one listing."""
+    entries = with_retries(lambda: root.fs.ls(root.path(folder.rstrip("/")), detail=True))
+    names = [e["name"].rstrip("/").rsplit("/", 1)[-1] for e in entries if e["type"] == "directory"]
+    return sorted(name for name in names if not name.startswith("."))
+
+
+def _leaves(batch: pa.RecordBatch, columns: list[str]) -> pa.RecordBatch:
+    """Some columns of a batch; `image.path` is the column `image` with that field alone."""
+    arrays, names = [], []
+    for column in columns:
+        name, _, field = column.partition(".")
+        if column in batch.schema.names:
+            arrays.append(batch.column(column))
+            names.append(column)
+        else:
+            held = batch.column(name).field(field)
+            arrays.append(pa.StructArray.from_arrays([held], [field]))
+            names.append(name)
+    return pa.RecordBatch.from_arrays(arrays, names)
+
+
+def _is_struct(kind: pa.DataType) -> bool:
+    """Whether it is what the package `datasets` makes of a picture."""
+    if not pa.types.is_struct(kind):
+        return False
+    place = kind.get_field_index("bytes")
+    return place >= 0 and _is_binary(kind.field(place).type)
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def is_bytes(table: Table, column: str) -> bool:
+    """Whether a column holds bytes, pictures or not; it is never upstream data."""
+    kind = table.schema.field(column).type
+    return _is_struct(kind) or _is_binary(kind)
