@@ -128,7 +128,8 @@ def _read_by_set(plan: Mapping[str, Any]) -> set[str]:
         table
         for table, hashed in tables.items()
         for name in asked
-        if table == name or f"{table.partition(AT)[0]}{AT}{hashed}".startswith(name) and AT in name
+        if table == name
+        or (AT in name and f"{table.partition(AT)[0]}{AT}{hashed}".startswith(name))
     }
 
 
