@@ -236,12 +236,15 @@ def _part(rows: pa.Table, request: ImportRequest) -> pa.Table:
     """A shard's rows as the caption stage would write them."""
     schema = table_schema(SCHEMA)
     known = {**request.about, "source": IMPORTED}
-    columns = [
-        rows.column(name).cast(kind)
-        if name in rows.column_names
-        else pa.repeat(pa.scalar(known.get(name), kind), rows.num_rows)
-        for name, kind in zip(schema.names, schema.types, strict=True)
-    ]
+
+    def column(name: str, kind: pa.DataType) -> Any:
+        if name in rows.column_names:
+            return rows.column(name).cast(kind)
+        value = known.get(name)
+        count = rows.num_rows
+        return pa.nulls(count, kind) if value is None else pa.repeat(pa.scalar(value, kind), count)
+
+    columns = [column(field.name, field.type) for field in schema]
     return pa.table(columns, schema=schema).combine_chunks()
 
 
