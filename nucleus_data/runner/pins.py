@@ -36,8 +36,8 @@ class Pins:
 
         Args:
             stages: In the order of the line.
-            corpus: Where stages find tables that they read and no stage writes; without it, they
-                do without these.
+            corpus: Where stages find tables that they read and no stage writes. Without it, what
+                is made of such tables is left out.
         """
         hashes = {"records": RECORDS_HASH}
         specs: dict[str, TableSpec] = {}
@@ -47,6 +47,8 @@ class Pins:
                 continue
             hashes |= stage.find_inputs(corpus, hashes)
             for spec in stage.tables():
+                if corpus is None and not {*spec.inputs} <= hashes.keys():
+                    continue
                 specs[spec.name] = spec
                 # Two hashes of one table have columns of the same names; rules read the plain one.
                 if stage.readable and plain(spec.name) == spec.name:

@@ -120,7 +120,11 @@ def test_older_and_imported_captions_are_compared(corpus, settings, clip, tmp_pa
     )
     later.do("score_captions")
     assert clip.texts_asked[asked:] == ["a sea", "an elk"]
-    assert later.tables[f"embed.match.short@{old}"] == run.tables["embed.match.short"]
+    assert later.lines[-1]["extra"] == {
+        "waiting for caption.alt": 2,
+        "waiting for caption.short": 2,
+    }
+    assert later.tables[f"embed.match.short@{old[:8]}"] == run.tables["embed.match.short"]
     assert later.tables["caption.alt"] == alt["config_hash"]
     match = stored(later, "embed.match.alt")
     assert sorted(match) == [2, 3]
