@@ -9,6 +9,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.caption_sets import AT, SOURCE
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import Recipe
+from nucleus_data.stages.caption.check import describe
 from nucleus_data.stages.caption.stage import ORIGINS, Caption
 from nucleus_data.stages.embed.stage import Embed
 from nucleus_data.stages.inspect.stage import Inspect
@@ -56,8 +57,8 @@ def check(recipe: Recipe) -> Iterator[str]:
         yield f"embed: {models}"
         scores = [signal for table, signal in pins.signals() if table.startswith("embed.")]
         yield f"score: {', '.join(scores)}"
-    variants = ", ".join(caption.variants)
-    yield f"caption: {caption.model}; {variants}"
+    caption.checks.ready(caption.language)
+    yield f"caption: {caption.model}; {describe(caption)}"
     check_captions(shard, pins, corpus)
     check_caps(shard, recipe.section(Select))
     sides = ", ".join(map(str, shard.resolutions))
