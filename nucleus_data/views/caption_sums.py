@@ -37,7 +37,10 @@ class CaptionSums:
     """
 
     def __init__(self, corpus: Corpus, sets: Sequence[CaptionSet], folder: Path) -> None:
-        config = {"memory_limit": MEMORY_LIMIT, "temp_directory": str(folder / "spill")}
+        config: dict[str, Any] = {
+            "memory_limit": MEMORY_LIMIT,
+            "temp_directory": str(folder / "spill"),
+        }
         self.connection = duckdb.connect(str(folder / "captions.duckdb"), config=config)
         if not corpus.store.local:
             self.connection.register_filesystem(corpus.store.fs)
