@@ -1,4 +1,4 @@
-"""What is asked again when a configuration changes: counted at an engine, by runs in this process."""
+"""What is asked again when a setting changes: counted at an engine, by runs in this process."""
 
 import pytest
 
