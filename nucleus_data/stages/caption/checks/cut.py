@@ -16,22 +16,23 @@ from nucleus_data.stages.caption.checks.text import count_words
 
 FEWEST_WORDS = 4
 # What ends a sentence in the scripts that have something for it, and what may stand after it.
-ENDS = ".!?\u2026\u3002\uff01\uff1f\uff0e\u0964\u0965\u06d4\u061f\u1362\u104b\u17d4\u0589\u037e"
-CLOSING = "\"'\u2019\u201d\u00bb\u203a\u300d\u300f\uff09)]}*_`\u201c"
-# In Armenian a colon ends sentences.
-_OPEN = re.compile(
-    r"[,;\-\u2013\u2014&+=(\[{\u3001\uff0c\u201e\u00ab\u300c]$|(?<![\u0530-\u058f]):$|\uff1a$"
+ENDS = tuple(
+    ".!?\u2026\u3002\uff01\uff1f\uff0e\u0964\u0965\u06d4\u061f\u1362\u104b\u17d4\u0589\u037e"
 )
+CLOSING = "\"'\u2019\u201d\u00bb\u203a\u300d\u300f\uff09)]}*_`\u201c"
+_OPEN = re.compile(r"[,;\-\u2013\u2014&+=(\[{\u3001\uff0c\u201e\u00ab\u300c]$|[:\uff1a]$")
 # No text ends with these; some end with "of", "with", "in", "a".
 _DANGLING = re.compile(
     r"(?:\b(?:the|an|and|whose|und|sowie|et les|avec les|dans le|y el|y la|con el|con la)"
     r"|\b(?:a|the|one|and|or|of|with|in|on|at|by|for|to|from|is|are|has|behind|under|over|near)"
     r" (?:a|an|the|its|their))$"
 )
-# A word of three small letters or more ends a sentence, a capital begins one: not "St. Ann".
-_SENTENCE = re.compile(
-    r"[^\W\d_A-Z]{3}[.!?][\"')\u201d\u2019\u00bb]*\s+[\"'(\u201c\u00ab]*[^\W\d_a-z]|[\u3002\uff01\uff1f].+"
+# What may be the end of one sentence and the beginning of the next; `_whole` looks closer.
+_BETWEEN = re.compile(
+    r"(\w{3})[.!?][\"')\u201d\u2019\u00bb]*\s+[\"'(\u201c\u00ab]*(\w)|[\u3002\uff01\uff1f]."
 )
+# An address ends as it likes; in Armenian a colon ends sentences.
+_ENDED = re.compile(r"(?:https?://|www\.)\S+$|[\u0530-\u058f]:$")
 _ASKS = re.compile(r"(?i)\b(sentences?|paragraphs?|prose)\b|\u53e5|\u6bb5\u843d")
 
 
@@ -55,7 +56,7 @@ class Cut(Check):
         if said.schema or count_words(text) < FEWEST_WORDS:
             return None
         bare = text.rstrip(CLOSING)
-        if bare.endswith(tuple(ENDS)):
+        if bare.endswith(ENDS) or _ENDED.search(text):
             return None
         if _OPEN.search(text) or _DANGLING.search(text):
             return f"it ends with {text[-40:]!r}"
@@ -64,9 +65,26 @@ class Cut(Check):
         if self.sentences and text[0].upper() == text[0] and not _lists(text):
             if _ASKS.search(said.template) and not text[0].isdigit():
                 return f"sentences were asked for, and it ends with {text[-40:]!r}"
-            if _SENTENCE.search(text):
+            if _whole(text):
                 return f"its last sentence has no end: {text[-40:]!r}"
         return None
+
+
+def _whole(text: str) -> bool:
+    """Whether a text has a whole sentence before its last: three small letters, a stop, a capital.
+
+    "St. Anne" has none, nor has "approx. 5 cm".
+    """
+    return any(
+        not found[1]
+        or (
+            found[1].isalpha()
+            and not any(c.isupper() for c in found[1])
+            and found[2].isalpha()
+            and not found[2].islower()
+        )
+        for found in _BETWEEN.finditer(text)
+    )
 
 
 def _left_open(text: str) -> str | None:

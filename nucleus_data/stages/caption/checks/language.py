@@ -33,7 +33,8 @@ NEAR = (
 CAPITALS = frozenset(["de", "lb"])
 ENGLISH = frozenset(words_in("english"))
 ENGLISH_SHARE = 0.25
-_CAPITAL = re.compile(r"(?<=[^\s.!?:;\-\u2013\u2014*])(\s+)[^\W\d_a-z][\w'\u2019-]*")
+FEWEST_WORDS = 4  # that are no names
+_ENDS = tuple(".!?:;-*\u2013\u2014")
 _NO_WORD = re.compile(r"https?://\S+|\S+@\S+|\b\w*\d\w*\b")
 
 
@@ -57,20 +58,21 @@ class Language(Check):
             return None
         wanted = _code(said.language)
         text = _NO_WORD.sub(" ", said.own)
-        # In what has capitals at all words they say nothing.
-        if wanted not in CAPITALS:
-            text = _CAPITAL.sub(r"\1", text)
-        if count_words(text) < self.words:
+        if count_words(said.own) < self.words:
             return None
         if wanted == "en" and text.isascii():
             words = text.casefold().split()
-            if sum(word.strip(".,;:!?\"'()") in ENGLISH for word in words) >= ENGLISH_SHARE * len(
-                words
-            ):
+            small = sum(word.strip(".,;:!?\"'()") in ENGLISH for word in words)
+            if small >= ENGLISH_SHARE * len(words):
                 return None
         told, probability, rest = _told(text, wanted)
         if rest >= self.least:
             return None
+        if wanted not in CAPITALS:
+            bare = _without_names(text)
+            # A text of names alone is in no language.
+            if count_words(bare) < FEWEST_WORDS or _told(bare, wanted)[2] >= self.least:
+                return None
         return f"it is {told} ({probability:.2f}), wanted is {wanted}: {shortened(said.prose)!r}"
 
     def ready(self, language: str | None) -> None:
@@ -89,6 +91,14 @@ class Language(Check):
                 f"caption.language must be one of {', '.join(known)}, got {language!r}; or say"
                 " caption.checks.language.action=off"
             )
+
+
+def _without_names(text: str) -> str:
+    """A text without the words that have a capital inside a sentence."""
+    words = text.split()
+    starts = [True, *(word.endswith(_ENDS) for word in words[:-1])]
+    kept = (w for w, first in zip(words, starts, strict=True) if first or not w[0].isupper())
+    return " ".join(kept)
 
 
 def _code(language: str) -> str:
