@@ -70,8 +70,8 @@ def _told(
     for part in _PLACE.split(text):
         words = words_of(part)
         runs |= {words[at : at + length] for at in range(len(words) - length + 1)}
-    for sentence in re.split(r"[.!?\n\u3002]", text):
-        words = words_of(sentence)
-        if not _PLACE.search(sentence) and FEWEST_WORDS <= len(words) < length:
-            sentences.append(f" {' '.join(words)} ")
+        for sentence in re.split(r"[.!?\n\u3002]", part):
+            words = words_of(sentence)
+            if FEWEST_WORDS <= len(words) < length:
+                sentences.append(f" {' '.join(words)} ")
     return frozenset(runs), tuple(sentences), places

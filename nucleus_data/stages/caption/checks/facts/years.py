@@ -23,7 +23,8 @@ _BEGAN = re.compile(
     r"(?: \w+){0,3} $"
 )
 _UNIT = re.compile(
-    r"(?i)^\s*(?:x\b|\u00d7|by\b|px|pixels?|mm|cm|km|kg|m\b|feet|ft|miles|meters?|metres?|people)"
+    r"(?i)^\s*(?:x\b|\u00d7|by\b|px|pixels?|mm|cm|km|kg|m\b|feet|ft|miles|meters?|metres?|people"
+    r"|(?!this|shows|depicts)[a-z]{3,}s\b)"
 )
 
 
