@@ -35,9 +35,11 @@ def upstream_text(
         text = value if column == CAPTION else written(value)
         if not isinstance(text, str | None):
             raise TypeError(f"it is of type {type(value).__name__}")  # noqa: TRY301
-        if text is None or not visible(text):
+        if text is None:
             return None
         text.encode()
+        if not visible(text):
+            return None
         tokens = count_tokens(text.strip())
     except (TypeError, ValueError) as error:  # of which UnicodeEncodeError is one
         raise AskError("upstream_not_text", f"source.{column}: {error}") from None
