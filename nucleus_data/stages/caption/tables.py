@@ -108,9 +108,13 @@ def _own(settings: CaptionSettings, name: str) -> dict[str, Any]:
 def _asked_again(settings: CaptionSettings, name: str) -> dict[str, Any]:
     """The settings of the checks for which a variant is asked again: others change no text."""
     content = deciding(settings.checks)
-    checks = settings.checks_of(name).values()
-    again = [check.name for check in checks if check.action == "ask_again"]
-    return {each: content[each] for each in again if each in content}
+    found = {}
+    for check in settings.checks_of(name).values():
+        # One that came later is not in the content as it is by default, and is when it differs.
+        asks = "ask_again" in (check.action, type(check)().action if check.added else None)
+        if asks and check.name in content:
+            found[check.name] = content[check.name]
+    return found
 
 
 def _inputs(settings: CaptionSettings, name: str) -> tuple[str, ...]:
