@@ -190,6 +190,20 @@ class RowStage(Stage[SettingsT]):
     retried: ClassVar[bool] = True
     cpus: int = 1
 
+    def find_inputs(self, corpus: Any, tables: Mapping[str, str]) -> Mapping[str, str]:
+        """Looks for tables that it reads and that no stage of the recipe writes.
+
+        Asked before `tables`, each time that a run begins.
+
+        Args:
+            corpus: A `nucleus_data.corpus.Corpus`; None where only the configuration is looked at.
+            tables: Config hashes of the tables of earlier stages.
+
+        Returns:
+            Config hashes by table. A second hash of a table is called `TABLE@HASH`.
+        """
+        return {}
+
     @abstractmethod
     def tables(self) -> Sequence[TableSpec]:
         """The tables this stage writes, with all that enters their config hash."""
@@ -215,6 +229,10 @@ class RowStage(Stage[SettingsT]):
     def setup(self) -> None:
         """Loads what is heavy (models, native libraries). Called once in each worker process."""
 
+    def rows_at_once(self) -> int:
+        """How many rows it works on at once; a worker is given twice as many, of several shards."""
+        return 1
+
     def doing(self, what: str) -> None:
         """Says which part of the work begins, so that a death names it.
 
@@ -226,6 +244,13 @@ class RowStage(Stage[SettingsT]):
 
         `model` and `model_waits` are said to people, as the share of time that a model was busy.
         Asked from other threads than that of `process`.
+        """
+        return {}
+
+    def counted(self) -> Mapping[str, int]:
+        """Counts of its own since it was asked last, which depend on more than the rows do.
+
+        They go to the run (`extra` of its line in `stages.jsonl`), as `spent` does.
         """
         return {}
 

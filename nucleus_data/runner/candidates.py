@@ -60,12 +60,12 @@ def due_rows(
     rows = candidates.column("row").to_numpy()
     there: dict[str, np.ndarray] = {}
     for table in (table for tables in needs.values() for table in tables):
-        if table.name not in there:
-            there[table.name] = np.isin(rows, table.covered(shard))
-            if waiting := int((~there[table.name]).sum()):
+        if table.folder not in there:  # of one name there may be two hashes
+            there[table.folder] = np.isin(rows, table.covered(shard))
+            if waiting := int((~there[table.folder]).sum()):
                 summary.extra[f"{WAITING}{table.name}"] += waiting
     ready = {
-        name: np.all([np.ones(len(rows), bool), *(there[t.name] for t in tables)], axis=0)
+        name: np.all([np.ones(len(rows), bool), *(there[t.folder] for t in tables)], axis=0)
         for name, tables in needs.items()
     }
     if there:

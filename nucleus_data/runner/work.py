@@ -62,7 +62,8 @@ class Summary:
         tables: The counts of each table: in one of several a row may fail alone.
         seconds: Worker time in seconds, by phase.
         bytes: Image bytes that were read.
-        extra: Further counts: of tasks that are no row stages; of records that wait (`WAITING`).
+        extra: Further counts: of tasks that are no row stages; of records that wait (`WAITING`); a
+            row stage's own.
     """
 
     rows: int = 0
@@ -130,11 +131,19 @@ class Task(Protocol):
 
 @dataclass
 class Item:
-    """A shard to do."""
+    """A shard to do.
+
+    Attributes:
+        number: The shard.
+        limit: Most rows of it to work on.
+        deaths: Workers that died while they had it.
+        rows: How many there are to do, if they were counted.
+    """
 
     number: int
     limit: int | None = None
     deaths: int = 0
+    rows: int | None = None
 
 
 @dataclass(frozen=True)

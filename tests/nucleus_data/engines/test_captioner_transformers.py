@@ -1,60 +1,18 @@
-import numpy as np
+import json
+
 import pytest
 
-from nucleus_data.engines.captioner import Sampling
+from nucleus_data.engines.captioner import Ask, Sampling
 from nucleus_data.world import captions, scene
-from tests.support.captioned import HELD_OUT, caption_all, hostile, needs_torch, requests
-
-
-def drain(engine):
-    done = []
-    while engine.pending():
-        done += engine.step()
-    return {made.key: made for made in done}
-
-
-@needs_torch
-class TestDraw:
-    """Sampling in the transformers engine."""
-
-    def draws(self, logits, sampling, seeds):
-        import torch
-
-        from nucleus_data.engines.captioner_transformers import _Draw
-
-        rows = [Sampling(1, *sampling, seed=seed) for seed in seeds]
-        before = torch.zeros(len(rows), 3, dtype=torch.long)
-        scores = torch.tensor([logits] * len(rows))
-        return _Draw(rows, start=3)(before, scores).argmax(-1).tolist()
-
-    def test_frequencies_are_the_softmax(self):
-        drawn = np.array(self.draws([2.0, 1.0, 0.0], (1.0, 1.0, 0.0), range(4000)))
-        expected = np.exp([2.0, 1.0, 0.0]) / np.exp([2.0, 1.0, 0.0]).sum()
-        np.testing.assert_allclose(np.bincount(drawn) / len(drawn), expected, atol=0.03)
-
-    def test_top_p_keeps_the_likeliest_only(self):
-        drawn = self.draws([2.0, 1.0, 0.0], (1.0, 0.8, 0.0), range(500))
-        assert set(drawn) == {0, 1}
-
-    def test_a_row_does_not_depend_on_its_company(self):
-        logits = [0.5, 0.4, 0.3, 0.2]
-        together = self.draws(logits, (1.0, 1.0, 0.0), range(20))
-        alone = [self.draws(logits, (1.0, 1.0, 0.0), [seed])[0] for seed in range(20)]
-        assert together == alone
-        assert len(set(together)) > 1
-
-    def test_temperature_zero_is_the_largest_after_the_penalty(self):
-        import torch
-
-        from nucleus_data.engines.captioner_transformers import _Draw
-
-        said = torch.tensor([[9, 9, 1]])  # a prompt of two tokens, and token 1
-        scores = torch.tensor([[0.0, 2.0, 1.0] + [-1.0] * 7])
-        greedy = _Draw([Sampling(1)], start=2)(said, scores)
-        assert greedy.argmax() == 1
-        penalized = _Draw([Sampling(1, presence_penalty=1.5)], start=2)(said, scores)
-        assert penalized.argmax() == 2
-        assert penalized[0, 9] == -1.0, "the prompt's tokens are not penalized"
+from tests.support.captioned import (
+    HELD_OUT,
+    ask,
+    caption_all,
+    drain,
+    hostile,
+    needs_torch,
+    requests,
+)
 
 
 @needs_torch
@@ -77,9 +35,8 @@ class TestTransformers:
         _, image, prompt = next(requests(1))
         for company in (1, 5):
             for seed in range(company):
-                transformers_engine.submit(
-                    str(seed), image, prompt, Sampling(48, temperature=2.0, seed=seed)
-                )
+                drawn = Sampling(48, temperature=2.0, seed=seed)
+                ask(transformers_engine, Ask(str(seed), prompt, drawn), image)
             made = drain(transformers_engine)
             if company == 1:
                 alone = made["0"].text
@@ -88,11 +45,12 @@ class TestTransformers:
 
     def test_length_and_refusal(self, transformers_engine):
         _, image, prompt = next(requests(1))
-        transformers_engine.submit("short", image, prompt, Sampling(3))
-        transformers_engine.submit("long", image, prompt * 1000, Sampling(3))
-        made = drain(transformers_engine)
+        asks = [Ask("short", prompt, Sampling(3)), Ask("long", prompt * 1000, Sampling(3))]
+        made = drain(transformers_engine, ask(transformers_engine, *asks, image))
         assert (made["short"].finish_reason, made["short"].tokens) == ("length", 3)
+        assert made["short"].prompt_tokens > 3
         assert made["long"].error.startswith("refused")
+        assert made["long"].reason == "too_long"
 
     def test_inputs_are_those_of_the_processor_on_the_whole_batch(self, transformers_engine):
         import torch
@@ -111,18 +69,20 @@ class TestTransformers:
         expected = engine._processor(
             text=texts, images=images, padding=True, padding_side="left", return_tensors="pt"
         )
-        made = engine._batched([engine._inputs(image, prompt) for image, prompt in wanted])
+        prepared = [engine.prepare(i, [Ask("", prompt, Sampling(8))]) for i, prompt in wanted]
+        made = engine._batched([one.work[0].inputs for one in prepared])
         assert set(made) == set(expected)
         for name, tensor in expected.items():
             assert torch.equal(made[name].cpu(), tensor), name
 
     def test_a_hostile_request_costs_itself_at_most(self, transformers_engine):
         _, image, prompt = next(requests(1))
-        transformers_engine.submit("alone", image, prompt, Sampling(24))
+        ask(transformers_engine, Ask("alone", prompt, Sampling(24)), image)
         alone = drain(transformers_engine)["alone"].text
+        failed = []
         for key, (picture, text) in hostile(image, prompt).items():
-            transformers_engine.submit(key, picture, text, Sampling(24))
-        made = drain(transformers_engine)
+            failed += ask(transformers_engine, Ask(key, text, Sampling(24)), picture)
+        made = drain(transformers_engine, failed)
         assert made["fine"].text == alone
         errors = {key: found.reason for key, found in made.items() if found.error}
         assert errors == {"205:1": "caption_refused", "surrogate": "engine_raised"}
@@ -133,7 +93,7 @@ class TestTransformers:
     def test_a_batch_that_raises_is_done_one_by_one(self, transformers_engine, monkeypatch):
         engine = transformers_engine
         generate = engine._model.generate
-        (poison,) = engine._chat.plain("Z")
+        (poison,) = engine._chats.usual.plain("Z")
 
         def faulty(**inputs):
             if (inputs["input_ids"] == poison).any():
@@ -142,11 +102,49 @@ class TestTransformers:
 
         monkeypatch.setattr(engine._model, "generate", faulty)
         _, image, prompt = next(requests(1))
-        for key in "abc":
-            engine.submit(key, image, prompt + ("Z" if key == "b" else ""), Sampling(8))
+        asks = [Ask(k, prompt + ("Z" if k == "b" else ""), Sampling(8)) for k in "abc"]
+        ask(engine, *asks, image)
         made = drain(engine)
         assert (made["b"].error, made["b"].reason) == (
             "RuntimeError: a kernel failed",
             "engine_raised",
         )
         assert made["a"].text == made["c"].text != ""
+
+    def test_a_picture_is_processed_once_for_all_asks_and_some_see_none(
+        self, transformers_engine, monkeypatch
+    ):
+        engine, calls = transformers_engine, []
+        framed = engine._framed
+        monkeypatch.setattr(engine, "_framed", lambda *given: calls.append(given) or framed(*given))
+        _, image, prompt = next(requests(1))
+        asks = [
+            Ask("plain", prompt, Sampling(40)),
+            Ask("stop", prompt, Sampling(40, stop=(" ",))),
+            Ask("least", prompt, Sampling(40, min_tokens=38)),
+            Ask("text", "A red ring.", Sampling(40), sees_picture=False),
+        ]
+        engine.counts()
+        made = drain(engine, ask(engine, *asks, image))
+        assert len(calls) == 2
+        assert made["stop"].text == made["plain"].text.split(" ")[0]
+        assert made["least"].tokens >= 38 > made["plain"].tokens
+        assert made["text"].prompt_tokens < made["plain"].prompt_tokens
+        assert engine.counts()["pictures"] == 3
+        told = [Ask("told", prompt, Sampling(8), system="Be brief.")]
+        longer = drain(engine, ask(engine, *told, image))["told"].prompt_tokens
+        assert longer > made["plain"].prompt_tokens
+
+    def test_an_answer_follows_its_schema(self, transformers_engine):
+        pytest.importorskip("xgrammar")
+        schema = '{"type": "object", "required": ["a"], "properties": {"a": {"enum": [1, 2]}}}'
+        _, image, prompt = next(requests(1))
+        asks = [
+            Ask("json", prompt, Sampling(40), schema=schema),
+            Ask("plain", prompt, Sampling(40)),
+            Ask("wrong", prompt, Sampling(40), schema="{"),
+        ]
+        made = drain(transformers_engine, ask(transformers_engine, *asks, image))
+        assert json.loads(made["json"].text)["a"] in (1, 2)
+        assert made["wrong"].error
+        assert made["plain"].text
