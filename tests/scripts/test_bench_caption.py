@@ -30,12 +30,12 @@ def rows_of(part, tmp_path):
     return {row["name"]: row["goal"] for row in rows if row["goal"]}
 
 
-def test_the_pace_is_measured_with_many_and_with_few_rows_a_shard(tiny, tmp_path, capsys):
+def test_the_pace_is_measured_with_many_and_with_few_rows_a_shard(tiny, tmp_path):
     goals = rows_of("pace", tmp_path)
     assert goals == {f"18 ms a caption, {rows} rows a shard": ">= 0.95" for rows in (12, 2)}
 
 
-def test_the_memory_is_measured_over_distinct_pictures(tiny, tmp_path, monkeypatch, capsys):
+def test_the_memory_is_measured_over_distinct_pictures(tiny, tmp_path, monkeypatch):
     seen, real = set(), bench_caption.captioned
 
     def captioned(engine, count, rows, picture, threads):
