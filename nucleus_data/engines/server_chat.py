@@ -179,6 +179,8 @@ def judged(error: Exception) -> Verdict:
     if isinstance(error, openai.APIStatusError):
         return _judged_status(error)
     cause = type(error.__cause__).__name__ if error.__cause__ else ""
+    if cause != "ConnectTimeout" and isinstance(error, TimeoutError | openai.APITimeoutError):
+        return Verdict("lost", "no answer within caption.servers.timeout_s", "engine_lost")
     if isinstance(error, openai.APIConnectionError):
         detail = f"{cause or type(error).__name__}: {error.__cause__ or error}"[:LONGEST_DETAIL]
         # Never there, so it can't be what the server failed on.
