@@ -302,9 +302,9 @@ class TestServers:
             assert {made.text for made in done} == {"fine"}
             assert engine.counts()["asked_again"] <= 4, "what was in flight"
             two.start()
-            for i in range(200):
+            for i in range(80):
                 engine.submit(engine.prepare(PICTURE, [ask(f"again {i}", f"again {i}")]))
-            assert len(drained(engine)) == 200
+            assert len(drained(engine)) == 80
             assert any(question.startswith("again") for question in two.questions)
 
     def test_killed_and_started_again_every_request_comes_once(self, made):
@@ -314,18 +314,18 @@ class TestServers:
 
         with FakeServer(say) as server:
             engine = made(server, servers={"concurrency": 8, "retries": 3})
-            for i in range(200):
+            for i in range(80):
                 engine.submit(engine.prepare(PICTURE, [ask(str(i), str(i))]))
-            for _ in range(3):
+            for _ in range(2):
                 time.sleep(0.08)
                 server.stop()
                 time.sleep(0.05)
                 server.start()
             done = drained(engine)
         assert sorted((made.key, made.text) for made in done) == sorted(
-            (str(i), str(i)) for i in range(200)
+            (str(i), str(i)) for i in range(80)
         )
-        assert engine.counts()["asked_again"] <= 3 * 8, "what was in flight"
+        assert engine.counts()["asked_again"] <= 2 * 8, "what was in flight"
 
     def test_all_down_for_too_long_ends_the_run(self, made):
         with FakeServer() as server:
@@ -342,9 +342,9 @@ class TestServers:
 
     def test_a_rest_is_no_failure(self, made):
         with FakeServer(lambda asked: None if asked.times == 0 else "fine") as server:
-            engine = made(server, servers={"gives_up_s": 0.3, "retries": 0})
+            engine = made(server, servers={"gives_up_s": 1.0, "retries": 0})
             assert caption(engine, ask("a"))["a"].error
-            time.sleep(0.4)
+            time.sleep(1.1)
             server.say = lambda asked: "fine"
             assert caption(engine, ask("b"))["b"].text == "fine"
 
