@@ -20,7 +20,9 @@ GRAMMARS_SINCE = (0, 12)
 LONGEST_DETAIL = 500
 TOO_LONG = re.compile(
     r"context_length_exceeded|exceed_context_size|maximum context length|maximum model length"
-    r"|context (?:length|window|size)|max_model_len|longer than the maximum|too many tokens",
+    r"|context (?:length|window|size)|max_model_len|longer than the maximum|too many tokens"
+    # Of what room vLLM has left of our max_tokens.
+    r"|min_tokens must be less",
     re.IGNORECASE,
 )
 # The server, its address or the key is wrong: no request would do better there.
