@@ -91,24 +91,30 @@ def caption_columns(settings: CaptionSettings) -> tuple[str, ...]:
 
 def _own(settings: CaptionSettings, name: str) -> dict[str, Any]:
     """What changes the texts of one variant alone."""
-    variant = settings.variants[name]
+    variant, again = settings.variants[name], _asked_again(settings, name)
     content: dict[str, Any] = {
         **variant.values(),
         "system": variant.system or settings.system,
-        "language": settings.language,
         "seed": settings.seed if variant.drawn else None,
-        "checks": _asked_again(settings),
+        "checks": again,
+        "language": settings.language if "language" in again else None,
+        "words": variant.words if "words" in again else None,
         "max_side": settings.max_side if variant.sees_picture else None,
         "max_pixels": settings.max_pixels if variant.sees_picture else None,
     }
     return {key: value for key, value in content.items() if value is not None}
 
 
-def _asked_again(settings: CaptionSettings) -> dict[str, Any]:
-    """The settings of the checks for which a caption is asked again: others change no text."""
+def _asked_again(settings: CaptionSettings, name: str) -> dict[str, Any]:
+    """The settings of the checks for which a variant is asked again: others change no text."""
     content = deciding(settings.checks)
-    again = [each.name for each in settings.checks.each() if each.action == "ask_again"]
-    return {name: content[name] for name in again if name in content}
+    found = {}
+    for check in settings.checks_of(name).values():
+        # One that came later is not in the content as it is by default, and is when it differs.
+        asks = "ask_again" in (check.action, type(check)().action if check.added else None)
+        if asks and check.name in content:
+            found[check.name] = content[check.name]
+    return found
 
 
 def _inputs(settings: CaptionSettings, name: str) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ class Variant(BaseModel):
         " that of the package's prompt, if it has one (attributes).",
     )
     words: tuple[int, int] | None = Field(
-        default=None, description="Fewest and most words of a good caption, for the check `length`."
+        default=None, description="Fewest and most words of a good caption, for the check `words`."
     )
     share: float = Field(
         default=1.0,
@@ -214,6 +214,5 @@ class Variant(BaseModel):
             "repetition_penalty": self.repetition_penalty,
             "top_p": self.top_p,
             "stop": list(self.stop),
-            "words": list(self.words) if self.words else None,
         }
         return {name: value for name, value in content.items() if value is not None}
