@@ -113,9 +113,9 @@ def template(variant: str) -> str:
     return Variant(prompt=variant).template
 
 
-def said(spoken: Spoken, variant: str, facts: Scene | None = None, **other: object) -> Said:
-    """An answer as the checks see it; `facts` are columns that the question has, and true."""
-    told = {"shapes": len(facts.shapes), "year": 1923} if facts else {}
+def said(spoken: Spoken, variant: str, scene: Scene | None = None, **other: object) -> Said:
+    """An answer as the checks see it; what is true of a scene stands in upstream columns."""
+    told = {"shapes": len(scene.shapes), "year": 1923} if scene else {}
     given = {
         "text": spoken.text,
         "finish_reason": spoken.finish_reason,

@@ -50,9 +50,9 @@ class Leak(Check):
             if place := next((p for p in places if p in text), None):
                 return f"it has the place {place} of the question in it"
             words = words_of(text)
-            for at in range(len(words) - self.words + 1):
-                if (run := words[at : at + self.words]) in runs:
-                    return f"it repeats the question: {shortened(' '.join(run))!r}"
+            mine = zip(*(words[at:] for at in range(self.words)), strict=False)
+            if run := next((run for run in mine if run in runs), None):
+                return f"it repeats the question: {shortened(' '.join(run))!r}"
             if sentences:
                 line = f" {' '.join(words)} "
                 if repeated := next((s for s in sentences if s in line), None):
