@@ -190,6 +190,20 @@ class RowStage(Stage[SettingsT]):
     retried: ClassVar[bool] = True
     cpus: int = 1
 
+    def find_inputs(self, corpus: Any, tables: Mapping[str, str]) -> Mapping[str, str]:
+        """Looks for tables that it reads and that no stage of the recipe writes.
+
+        Asked before `tables`, each time that a run begins.
+
+        Args:
+            corpus: A `nucleus_data.corpus.Corpus`; None where only the configuration is looked at.
+            tables: Config hashes of the tables of earlier stages.
+
+        Returns:
+            Config hashes by table. A second hash of a table is called `TABLE@HASH`.
+        """
+        return {}
+
     @abstractmethod
     def tables(self) -> Sequence[TableSpec]:
         """The tables this stage writes, with all that enters their config hash."""

@@ -33,7 +33,7 @@ from nucleus_data.corpus.damaged import (
 from nucleus_data.corpus.records import Records
 from nucleus_data.corpus.runs import plans, run_names
 from nucleus_data.corpus.store import Store, not_opened
-from nucleus_data.corpus.tables import PAIRS_SCHEMA, Table, parts_list
+from nucleus_data.corpus.tables import PAIRS_SCHEMA, Table, parts_list, plain
 from nucleus_data.corpus.told import command as told
 from nucleus_data.corpus.told import ingesting
 from nucleus_data.errors import RequestError
@@ -137,8 +137,9 @@ class Corpus:
         return config_hash(names)
 
     def config_hashes(self, name: str) -> list[str]:
-        """The config hashes at which a table exists."""
-        return self.store.list(f"tables/{name}")
+        """The config hashes at which a table exists; of `NAME@DIGITS`, those that begin so."""
+        hashes = self.store.list(f"tables/{plain(name)}")
+        return [hashed for hashed in hashes if hashed.startswith(name.partition("@")[2])]
 
     def runs(self) -> list[str]:
         """Names of runs, oldest first."""
@@ -179,8 +180,8 @@ class Corpus:
         A stage's name (`inspect`) joins the tables of its groups (`inspect.*`).
 
         Args:
-            name: A table (`records`, `inspect.tone`, `selection`) or a stage with groups
-                (`inspect`, `embed`, `caption`).
+            name: A table (`records`, `inspect.tone`, `selection`, `caption.short@1a2b3c4d`) or a
+                stage with groups (`inspect`, `embed`, `caption`).
             config_hash: Which one, if there are several; by default the one that the newest run
                 used.
         """

@@ -48,12 +48,18 @@ def table_schema(values: pa.Schema, *, error: bool = True) -> pa.Schema:
     return pa.schema([*KEY_FIELDS, *values, *tail])
 
 
+def plain(name: str) -> str:
+    """A table's name without the hash that tells it apart among a run's pins."""
+    return name.partition("@")[0]
+
+
 class Table:
     """One table of a corpus, at one config hash.
 
     Args:
         store: The corpus's store.
-        name: Table name, for example `inspect.tone`.
+        name: Table name, for example `inspect.tone`. What follows an `@` is not part of it: among a
+            run's pins, two hashes of one table have two names (`caption.short@1a2b3c4d5e6f7a8b`).
         config_hash: What identifies its values.
         folder: Where it lies; `tables/<name>/<config hash>` by default.
     """
@@ -62,9 +68,9 @@ class Table:
         self, store: Store, name: str, config_hash: str, *, folder: str | None = None
     ) -> None:
         self.store = store
-        self.name = name
+        self.name = plain(name)
         self.config_hash = config_hash
-        self.folder = folder or f"tables/{name}/{config_hash}"
+        self.folder = folder or f"tables/{self.name}/{config_hash}"
 
     @property
     def failed(self) -> "Table":

@@ -24,7 +24,8 @@ from nucleus_data.stages.embed.stage import Embed
 from nucleus_data.stages.score.stage import Score
 from nucleus_data.stages.select.check import check_decisions, upstream_columns
 from nucleus_data.stages.select.stage import Select
-from nucleus_data.stages.shard.stage import Shard, check_caps, check_captions
+from nucleus_data.stages.shard.captions import check_captions
+from nucleus_data.stages.shard.stage import Shard, check_caps
 from nucleus_data.stages.train.stage import Train
 
 Stages = Mapping[str, Stage[Any]]
@@ -59,7 +60,7 @@ def check_before(
         upstream = None if "ingest" in names else upstream_columns(corpus)
         check_decisions(recipe.section(Select), pins, upstream)
     if "shard" in names:
-        check_captions(recipe.section(Shard), pins.variants("caption."))
+        check_captions(recipe.section(Shard), pins, corpus)
         check_caps(recipe.section(Shard), recipe.section(Select))
     if named_address(recipe.ray) or inside_job():
         return

@@ -5,6 +5,8 @@ Nothing is fetched and no weights are read: the transformer is built on torch's 
 
 from collections.abc import Iterator
 
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.caption_sets import AT, SOURCE
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import Recipe
 from nucleus_data.stages.caption.stage import ORIGINS, Caption
@@ -12,14 +14,17 @@ from nucleus_data.stages.embed.stage import Embed
 from nucleus_data.stages.inspect.stage import Inspect
 from nucleus_data.stages.select.check import check_decisions
 from nucleus_data.stages.select.stage import Select
+from nucleus_data.stages.shard.captions import WEB, check_captions
 from nucleus_data.stages.shard.settings import ShardSettings
-from nucleus_data.stages.shard.stage import Shard, check_caps, check_captions
+from nucleus_data.stages.shard.stage import Shard, check_caps
 from nucleus_data.stages.train.stage import Train
 from nucleus_model.settings.phases import Phase
 
 
 def check(recipe: Recipe) -> Iterator[str]:
-    """Checks everything that can be checked without a corpus and without weights.
+    """Checks everything that can be checked without weights, and without records.
+
+    Where a corpus is named and there, its older and imported captions are known.
 
     Returns:
         A line for people about each part.
@@ -27,7 +32,8 @@ def check(recipe: Recipe) -> Iterator[str]:
     Raises:
         RequestError: With what is wrong.
     """
-    pins = recipe.pins()
+    corpus = _corpus(recipe)
+    pins = recipe.pins(corpus)
     shard, training = recipe.section(Shard), recipe.section(Train)
     embed, caption = recipe.section(Embed), recipe.section(Caption)
     rules, _, tiers, curriculum = check_decisions(recipe.section(Select), pins)
@@ -52,7 +58,7 @@ def check(recipe: Recipe) -> Iterator[str]:
         yield f"score: {', '.join(scores)}"
     variants = ", ".join(caption.variants)
     yield f"caption: {caption.model}; {variants}"
-    check_captions(shard, pins.variants("caption."))
+    check_captions(shard, pins, corpus)
     check_caps(shard, recipe.section(Select))
     sides = ", ".join(map(str, shard.resolutions))
     yield f"shard: {sides} pixels; captions {', '.join(shard.captions)}"
@@ -93,13 +99,28 @@ def check(recipe: Recipe) -> Iterator[str]:
     )
 
 
+def _corpus(recipe: Recipe) -> Corpus | None:
+    """The recipe's corpus, if one is named and can be opened."""
+    try:
+        return Corpus(recipe.corpus, recipe.storage_options) if recipe.corpus else None
+    except RequestError:
+        return None
+
+
 def _check_weights(phase: Phase, shard: ShardSettings) -> None:
     """Refuses caption weights that the training set's captions can't have."""
-    variants = [name for name in shard.captions if name != "source"]
+    variants = [name for name in shard.captions if name != SOURCE]
     sources = [f"{origin}:{name}" for origin in ORIGINS for name in variants]
-    sources += ["web"] * ("source" in shard.captions)
+    # What is called short@HASH in one place may be called short in the other.
+    sources += [
+        f"{origin}:{name.partition(AT)[0]}"
+        for origin in (*ORIGINS, "imported")
+        for name in variants
+    ]
+    sources += [WEB, SOURCE] if SOURCE in shard.captions else []
     given = {name for name, weight in (phase.captions or {}).items() if weight}
     known = {part for source in sources for part in (source, *source.split(":"))}
+    given -= {name for name in given if name.partition(AT)[0] in known}
     if unknown := sorted(given - known):
         raise RequestError(
             f"quick_train.captions has {', '.join(unknown)}; the training set has "

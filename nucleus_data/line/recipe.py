@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from nucleus_data import config
+from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.told import Asked, key_of, remember
 from nucleus_data.errors import RequestError
 from nucleus_data.line.report import Report
@@ -88,13 +89,16 @@ class Recipe(BaseModel):
             raise RequestError(str(error)) from error
         return made
 
-    def pins(self) -> Pins:
-        """The config hashes that follow from the settings alone.
+    def pins(self, corpus: Corpus | None = None) -> Pins:
+        """The config hashes that follow from the settings.
+
+        Args:
+            corpus: Where older and imported captions are looked for; None for none.
 
         Raises:
             RequestError: A stage refuses its settings, or a model is not there.
         """
-        return Pins.of(self.stages().values())
+        return Pins.of(self.stages().values(), corpus)
 
     def public(self) -> dict[str, Any]:
         """The resolved configuration as JSON, without credentials."""

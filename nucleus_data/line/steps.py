@@ -104,10 +104,11 @@ def open_run(
     check_corpus_uri(recipe.corpus)
     stages = recipe.stages()
     workers = workers or Workers(recipe.ray)
-    pins = Pins.of(stages.values())
     place = (recipe.corpus, recipe.storage_options)
-    if steps and not dry_run:  # of a corpus that is not there yet, none is made
-        corpus = Corpus(*place, create=create, dry_run=True)
+    # Of a corpus that is not there yet, none is made before all is checked.
+    corpus = Corpus(*place, create=create, dry_run=True)
+    pins = Pins.of(stages.values(), corpus)
+    if steps and not dry_run:
         check_before(recipe, stages, pins, corpus, steps)
     plan: dict[str, Any] = {"version": __version__, "config": recipe.public()}
     if steps:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
-from nucleus_data.corpus import RECORDS_HASH
+from nucleus_data.corpus import RECORDS_HASH, Corpus
+from nucleus_data.corpus.tables import plain
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
 from nucleus_data.stage import RowStage, Stage, TableSpec
@@ -30,24 +31,32 @@ class Pins:
     training_set: str | None = None
 
     @classmethod
-    def of(cls, stages: Iterable[Stage]) -> "Pins":
-        """Of `records`, and of the tables of row stages: what follows from the settings alone."""
+    def of(cls, stages: Iterable[Stage], corpus: Corpus | None = None) -> "Pins":
+        """Of `records`, and of the tables of row stages: what follows from the settings alone.
+
+        Args:
+            stages: In the order of the line.
+            corpus: Where stages find tables that they read and no stage writes; without it, they
+                do without these.
+        """
         hashes = {"records": RECORDS_HASH}
         specs: dict[str, TableSpec] = {}
         readable: set[str] = set()
         for stage in stages:
             if not isinstance(stage, RowStage):
                 continue
+            hashes |= stage.find_inputs(corpus, hashes)
             for spec in stage.tables():
                 specs[spec.name] = spec
-                if stage.readable:
+                # Two hashes of one table have columns of the same names; rules read the plain one.
+                if stage.readable and plain(spec.name) == spec.name:
                     readable.add(spec.name)
                 hashes[spec.name] = config_hash(
                     {
-                        "table": spec.name,
+                        "table": plain(spec.name),
                         "version": spec.version,
                         "settings": dict(spec.settings),
-                        "inputs": {name: hashes[name] for name in spec.inputs},
+                        "inputs": {plain(name): hashes[name] for name in spec.inputs},
                     }
                 )
         return cls(hashes, specs, frozenset(readable))

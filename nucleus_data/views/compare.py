@@ -80,7 +80,7 @@ def what_if(run: Run, recipe: Recipe, changed: Recipe) -> dict[str, Any]:
         run = run.looping(InlineLoop)
     stages = changed.stages()
     now, then = _select(recipe.stages()), _select(stages)
-    tried = run.trying(Pins.of(stages.values()))
+    tried = run.trying(Pins.of(stages.values(), run.corpus))
     decisions = then.decisions(tried)  # a wrong rule is said before all else
     run.pin(_selection_of(run, now))
     tried.pin(then.pin(tried))

@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
+from nucleus_data.corpus.caption_sets import AT, PREFIX, SOURCE, check_names, find_sets
+from nucleus_data.corpus.tables import plain
 from nucleus_data.errors import RequestError
 from nucleus_data.stage import Result, Row, RowFailure, RowStage, Stage, TableSpec
 from nucleus_data.stages.embed.stage import Embed
@@ -25,6 +27,7 @@ from nucleus_data.stages.score.stage import NO_VECTOR, Score
 VECTOR = pa.list_(pa.float16())
 HELD = 64
 NO_CAPTION = "no_caption"
+WHERE = "score_captions.variants"
 
 
 class ScoreCaptionsSettings(BaseModel):
@@ -33,7 +36,9 @@ class ScoreCaptionsSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     variants: tuple[str, ...] = Field(
-        default=(), description="Names of caption.variants; empty for no made captions."
+        default=(),
+        description="Names of caption.variants, imports, or older tables as VARIANT@HASH (`nucleus "
+        "captions list`); empty for no made captions.",
     )
 
 
@@ -63,17 +68,33 @@ class ScoreCaptions(RowStage[ScoreCaptionsSettings]):
         super().__init__(settings)
         self.embed, self.score, self.caption = embed, score, caption
         self._spaces = spaces_of(embed)
-        own = [
-            f"caption.{v}:{column}" for v in settings.variants for column in ("caption", "error")
-        ]
-        stored = [
-            f"embed.caption.{v}:{_vector(space, v)}"
-            for v in settings.variants
-            for space in self._spaces
-        ]
+        self._towers: dict[str, Any] = {}
+        self._read(settings.variants)
+
+    def find_inputs(self, corpus: Any, tables: Mapping[str, str]) -> Mapping[str, str]:
+        """Finds the older and the imported captions. Raises RequestError if there are no such."""
+        given = self.settings.variants
+        known = getattr(self.caption.settings, "variants", {})
+        if not given:
+            return {}
+        if SOURCE in given:
+            raise RequestError(f"{WHERE} names {SOURCE!r}, which the stage score compares")
+        if corpus is None:
+            check_names([v for v in given if AT in v], list(known), WHERE)
+            self._read([v for v in given if v in known])
+            return {}
+        current = {v: tables[f"{PREFIX}{v}"] for v in known}
+        sets = find_sets(corpus.store, given, current, WHERE)
+        self._read([one.pin.removeprefix(PREFIX) for one in sets])
+        return {one.pin: one.config_hash for one in sets}
+
+    def _read(self, names: Sequence[str]) -> None:
+        """Takes sets by what the run's pins call them, and says which columns of them are read."""
+        self._sets = tuple(names)
+        own = [f"caption.{v}:{column}" for v in names for column in ("caption", "error")]
+        stored = [f"embed.caption.{v}:{_vector(space, v)}" for v in names for space in self._spaces]
         images = [c for space in self._spaces for c in (space.vectors("image"), space.error)]
         self.columns = (*own, *stored, *images)
-        self._towers: dict[str, Any] = {}
 
     def missing(self) -> str | None:
         """The variants, or the model."""
@@ -82,22 +103,16 @@ class ScoreCaptions(RowStage[ScoreCaptionsSettings]):
         return self.embed.missing()
 
     def tables(self) -> Sequence[TableSpec]:
-        """Two for each variant. Raises RequestError if there is no such variant."""
+        """Two for each set of captions that is known."""
         if self.missing():
             return []
-        known = getattr(self.caption.settings, "variants", {})
-        if unknown := [v for v in self.settings.variants if v not in known]:
-            raise RequestError(
-                f"score_captions.variants names {unknown[0]!r}, which is no caption variant; "
-                f"there are: {', '.join(known)}"
-            )
         models = {spec.name: dict(spec.settings) for spec in self.embed.tables()}
         towers = {s.shown: models[s.table("text")] for s in self._spaces}
         images = tuple(space.table("image") for space in self._spaces)
         calibrations = {n: c.content() for n, c in sorted(self.score.calibrations().items())}
         settings = {"calibration": calibrations} if calibrations else {}
         specs = []
-        for v in self.settings.variants:
+        for v in self._sets:
             made, vectors = f"caption.{v}", f"embed.caption.{v}"
             schema = pa.schema([(_vector(space, v), VECTOR) for space in self._spaces])
             specs.append(TableSpec(vectors, schema, 1, {"models": towers}, (made,), (made,)))
@@ -120,7 +135,7 @@ class ScoreCaptions(RowStage[ScoreCaptionsSettings]):
 
     def _scored(self, rows: Sequence[Row]) -> Iterator[Result]:
         values: dict[Row, dict[str, Mapping[str, Any]]] = {row: {} for row in rows}
-        for v in self.settings.variants:
+        for v in self._sets:
             vectors = self._vectors(rows, v)
             for row in rows:
                 mine = vectors.get(row)
@@ -171,7 +186,8 @@ class ScoreCaptions(RowStage[ScoreCaptionsSettings]):
     def _names(self, space: Space, v: str) -> list[str]:
         """The columns of a model: the cosine, and, with a calibration, the similarity."""
         calibrated = space.shown in self.score.calibrations()
-        return [f"{space.prefix}{v}_cosine", *[f"{space.prefix}{v}_similarity"] * calibrated]
+        name = f"{space.prefix}{plain(v)}"
+        return [f"{name}_cosine", *[f"{name}_similarity"] * calibrated]
 
     def _tower(self, space: Space) -> Any:
         """A model, loaded when its first caption comes."""
@@ -181,4 +197,4 @@ class ScoreCaptions(RowStage[ScoreCaptionsSettings]):
 
 
 def _vector(space: Space, variant: str) -> str:
-    return f"{space.prefix}{variant}_embedding"
+    return f"{space.prefix}{plain(variant)}_embedding"

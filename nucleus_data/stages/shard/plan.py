@@ -8,13 +8,13 @@ A curriculum bucket may have a cap: of what the selection drew into it, the firs
 order go in, and the others are left out, with the bucket's name in their reason.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.caption_sets import SOURCE, CaptionSet, labels
 from nucleus_data.corpus.states import KEPT
-from nucleus_data.corpus.tables import Table
 from nucleus_data.hashing import keyed_sql, sample_sql
 from nucleus_data.sets.buckets import aspect_sql, bucket_size
 from nucleus_data.sets.layout import LEFT_OUT_SCHEMA, PLACED_SCHEMA, PLAN_SCHEMA, PlannedTar
@@ -30,6 +30,7 @@ def plan_query(
     corpus: Corpus,
     tables: Mapping[str, str],
     settings: ShardSettings,
+    captions: Sequence[CaptionSet],
     *,
     placed: bool = False,
     limit: int | None = None,
@@ -43,6 +44,7 @@ def plan_query(
         corpus: The corpus.
         tables: Config hash of every table that is read.
         settings: How the training set is made.
+        captions: What its `captions` name.
         placed: Whether the selection has curriculum buckets; tier and bucket are then there too.
         limit: Only the first so many records of the keyed order; None for all.
         sample: Only this share of the records, chosen by a keyed hash of their ids.
@@ -53,15 +55,16 @@ def plan_query(
 
     has_caption = "source.caption" in upstream_columns(corpus)
     texts, names, joins = [], [], []
-    for i, name in enumerate(settings.captions):
-        if name == "source":
+    for i, (one, name) in enumerate(zip(captions, labels(captions), strict=True)):
+        made = corpus.at(one.table, one.config_hash)
+        if one.variant == SOURCE:
             text, origin = (
                 ("nullif(trim(r.\"source.caption\"), '')" if has_caption else "NULL"),
                 "'web'",
             )
-        elif Table(corpus.store, f"caption.{name}", tables[f"caption.{name}"]).part_names():
+        elif made.part_names():
             text, origin = f"c{i}.caption", f"c{i}.source || ':{name}'"
-            joins.append(f"LEFT JOIN {source(f'caption.{name}')} c{i} USING (shard, row)")
+            joins.append(f"LEFT JOIN {made.sql()} c{i} USING (shard, row)")
         else:
             text, origin = "NULL", "NULL"
         texts.append(f"CAST({text} AS VARCHAR)")

@@ -1,6 +1,5 @@
 """Settings of `shard`: resolutions, aspect buckets, captions, caps, sizes of tars."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator
@@ -37,7 +36,8 @@ class ShardSettings(BaseModel):
     captions: tuple[str, ...] = Field(
         ("source", "short", "long"),
         description="Captions of a sample, lowest to highest quality: "
-        "'source' (the upstream one) or a variant.",
+        "'source' (the upstream one), a variant, an import, or an older table as VARIANT@HASH "
+        "(`nucleus captions list`).",
     )
     seed: int = Field(0, description="Seed of the order.")
     # Added when there were sets without: see `config.ADDED`.
@@ -85,7 +85,3 @@ class ShardSettings(BaseModel):
         if isinstance(self.caps, int):
             return dict.fromkeys(NAMES, self.caps)
         return self.caps or {}
-
-    def caption_tables(self) -> Sequence[str]:
-        """The caption tables that a training set reads."""
-        return [f"caption.{name}" for name in self.captions if name != "source"]

@@ -7,6 +7,7 @@ its manifest (`sets.layout`).
 from collections.abc import Iterator, Mapping
 
 from nucleus_data.config import deciding
+from nucleus_data.corpus.caption_sets import PREFIX, labels
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.runner.pins import SET
@@ -17,6 +18,7 @@ from nucleus_data.stage import CorpusStage
 from nucleus_data.stages.select.settings import SelectSettings
 from nucleus_data.stages.select.stage import TABLE as SELECTION
 from nucleus_data.stages.select.stage import Select
+from nucleus_data.stages.shard.captions import sets_of
 from nucleus_data.stages.shard.plan import left_out, left_out_words, plan_query, plan_tars
 from nucleus_data.stages.shard.settings import ShardSettings
 from nucleus_data.stages.shard.write import TarTask, publish_set
@@ -60,12 +62,17 @@ class Shard(CorpusStage[ShardSettings]):
         """
         check_caps(self.settings, self.select.settings)
         pins = self.select.found(run)
-        captions = check_captions(self.settings, run.pins.variants("caption."))
+        sets = sets_of(self.settings, run)
         tables = {**run.tables, **pins}
-        inputs = {name: tables[name] for name in (SELECTION, MEASURED, *captions)}
-        settings = deciding(self.settings)
+        inputs = {name: tables[name] for name in (SELECTION, MEASURED)}
+        called = labels(sets)
+        # By the tables that are meant, however the configuration calls them.
+        made = {f"{PREFIX}{n}": s.config_hash for n, s in zip(called, sets, strict=True)}
+        inputs |= {name: hashed for name, hashed in made.items() if hashed}
+        settings = {**deciding(self.settings), "captions": called}
         hashed = run.identify(inputs, inputs, version=VERSION, settings=settings)
-        return {**pins, SET: f"{ROOT}/{self.settings.name}/{hashed}"}
+        pinned = {one.pin: one.config_hash for one in sets if one.config_hash}
+        return {**pins, **pinned, SET: f"{ROOT}/{self.settings.name}/{hashed}"}
 
     def count(self, run: Run) -> None:
         """Says how many records are kept, and how many of them have no caption."""
@@ -108,6 +115,7 @@ class Shard(CorpusStage[ShardSettings]):
             run.corpus,
             run.tables,
             self.settings,
+            sets_of(self.settings, run),
             placed=self.select.settings.curriculum is not None,
             limit=choice.limit,
             sample=choice.sample,
@@ -127,23 +135,3 @@ def check_caps(settings: ShardSettings, select: SelectSettings) -> None:
             "shard.caps are of curriculum buckets, and there are none: set select.curriculum, or "
             "shard.caps=null"
         )
-
-
-def check_captions(settings: ShardSettings, variants: list[str]) -> list[str]:
-    """The caption tables that the training set reads.
-
-    Args:
-        settings: How the training set is made.
-        variants: Names of the caption stage's variants, sorted.
-
-    Raises:
-        RequestError: A caption is no variant of the caption stage.
-    """
-    for table in settings.caption_tables():
-        name = table.removeprefix("caption.")
-        if name not in variants:
-            raise RequestError(
-                f"shard.captions names {name!r}, which is no caption "
-                f"variant; allowed: source, {', '.join(variants)}"
-            )
-    return list(settings.caption_tables())

@@ -23,6 +23,7 @@ from nucleus_data.runner.run import ALL, Run
 from nucleus_data.runner.work import StageReport, Summary
 from nucleus_data.sets.layout import SetFolder
 from nucleus_data.stage import CorpusStage
+from nucleus_data.stages.shard.captions import weights_of
 from nucleus_data.stages.shard.stage import Shard, set_of
 from nucleus_data.stages.train.mirror import Mirror, place, steps_done
 from nucleus_model.settings.choice import choose
@@ -108,16 +109,32 @@ class Train(CorpusStage[QuickTrainSettings]):
     def _settings(self, run: Run) -> QuickTrainSettings:
         """The settings, with the run's limit and sample where these choose from the set.
 
-        A set that was made with them is taken whole.
+        A set that was made with them is taken whole. Captions are called as the set calls them.
         """
         choice = run.choice
+        settings = self._weighted(run)
         if choice == ALL or run.pins.training_set == self.shard.pin(run)[SET]:
-            return self.settings
+            return settings
         changes: dict[str, Any] = {}
         if choice.limit is not None:
             changes["limit"] = choice.limit
         if choice.sample < 1:
             changes["sample"] = choice.sample
+        return settings.model_copy(update=changes)
+
+    def _weighted(self, run: Run) -> QuickTrainSettings:
+        """The settings with weights of captions by the set's own names."""
+        if all(phase.captions is None for phase in (self.settings, *self.settings.phases)):
+            return self.settings
+
+        def weights(given: Any) -> dict[str, float] | None:
+            return weights_of(self.shard.settings, run, given)
+
+        phases = tuple(
+            phase.model_copy(update={"captions": weights(phase.captions)})
+            for phase in self.settings.phases
+        )
+        changes = {"captions": weights(self.settings.captions), "phases": phases}
         return self.settings.model_copy(update=changes)
 
 

@@ -97,5 +97,5 @@ def test_a_recipe_without_made_captions_has_neither_table_nor_step(corpus, setti
 
 
 def test_a_variant_that_is_none_is_refused(corpus, settings):
-    with pytest.raises(RequestError, match="names 'verbose', which is no caption variant; there"):
+    with pytest.raises(RequestError, match="names 'verbose', which is no caption variant of"):
         curated.run(corpus.uri, "score", *settings, "score_captions.variants=[verbose]")

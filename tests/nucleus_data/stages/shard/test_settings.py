@@ -19,8 +19,3 @@ from nucleus_data.stages.shard.settings import ShardSettings
 def test_wrong_settings_are_refused(wrong, said):
     with pytest.raises(ValidationError, match=said):
         ShardSettings(**wrong)
-
-
-def test_the_upstream_caption_is_in_no_table_of_its_own():
-    settings = ShardSettings(captions=("source", "short", "long"))
-    assert settings.caption_tables() == ["caption.short", "caption.long"]
