@@ -13,11 +13,12 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.engines.find import CAPTIONER, TEXT_ENCODER, VAE, ModelKind, check_reachable
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import Recipe
+from nucleus_data.line.routing import conditions_of
 from nucleus_data.runner.cluster import RaySettings, inside_job, named_address
 from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.work import Resources
 from nucleus_data.runner.workers import machine
-from nucleus_data.stage import Stage
+from nucleus_data.stage import RowStage, Stage
 from nucleus_data.stages.caption.stage import Caption
 from nucleus_data.stages.embed.settings import libraries, model_tables
 from nucleus_data.stages.embed.stage import Embed
@@ -59,6 +60,10 @@ def check_before(
     if "select" in names[1:]:  # else it is the first thing that it does itself
         upstream = None if "ingest" in names else upstream_columns(corpus)
         check_decisions(recipe.section(Select), pins, upstream)
+    upstream_of = None if "ingest" in names else lambda: upstream_columns(corpus)
+    for stage in (stages[name] for name in dict.fromkeys(names)):
+        if isinstance(stage, RowStage) and not stage.missing():
+            conditions_of(stage, pins, upstream_of)
     if "shard" in names:
         check_captions(recipe.section(Shard), pins, corpus)
         check_caps(recipe.section(Shard), recipe.section(Select))

@@ -9,6 +9,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.caption_sets import AT, SOURCE
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import Recipe
+from nucleus_data.line.routing import conditions_of
 from nucleus_data.stages.caption.stage import ORIGINS, Caption
 from nucleus_data.stages.embed.stage import Embed
 from nucleus_data.stages.inspect.stage import Inspect
@@ -56,6 +57,7 @@ def check(recipe: Recipe) -> Iterator[str]:
         yield f"embed: {models}"
         scores = [signal for table, signal in pins.signals() if table.startswith("embed.")]
         yield f"score: {', '.join(scores)}"
+    conditions_of(recipe.stages()["caption"], pins, None)
     variants = ", ".join(caption.variants)
     yield f"caption: {caption.model}; {variants}"
     check_captions(shard, pins, corpus)

@@ -10,6 +10,7 @@ from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.line.before import Stages, check_before
 from nucleus_data.line.recipe import Recipe
+from nucleus_data.line.routing import conditions_of
 from nucleus_data.runner.cluster import check_corpus_uri
 from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.row_stage import count_rows, do_rows, has_failures, retry_rows
@@ -18,6 +19,7 @@ from nucleus_data.runner.run import ALL, Choice, Loop, MakeLoop, Run, Say
 from nucleus_data.runner.work import Item, Resources, Size, StageReport, Task
 from nucleus_data.runner.workers import Workers, no_room
 from nucleus_data.stage import CorpusStage, RowStage
+from nucleus_data.stages.select.check import upstream_columns
 from nucleus_data.stages.select.stage import Select
 
 
@@ -124,6 +126,7 @@ def open_run(
         connect=workers.connect,
         choice=choice,
         dry_run=dry_run,
+        conditions=lambda stage, pins: conditions_of(stage, pins, lambda: upstream_columns(corpus)),
         plan=plan,
         say=say,
     )

@@ -1,6 +1,4 @@
-"""Which records of a shard a row stage is asked about, and which rows its tables lack."""
-
-from collections.abc import Mapping, Sequence
+"""Which records of a shard a row stage works on, and which rows its tables lack."""
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +10,6 @@ from nucleus_data.corpus.tables import Table
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.hashing import sample_unit
-from nucleus_data.runner.work import WAITING, Summary
 
 RECORD_COLUMNS = ["shard", "row", "id", "file", "offset", "size", "sha256", "error"]
 
@@ -46,33 +43,6 @@ def chosen_records(corpus: Corpus, shard: int, selection: Table | None, sample: 
     return sample_rows(chosen, sample)
 
 
-def due_rows(
-    candidates: pa.Table, shard: int, needs: Mapping[str, Sequence[Table]], summary: Summary
-) -> tuple[dict[str, np.ndarray], pa.Table]:
-    """The rows that each table can have now, and the records that some table can.
-
-    Args:
-        candidates: Records.
-        shard: The number of their shard.
-        needs: Of each table, those that must have a row before it can.
-        summary: Takes how many records wait for which table.
-    """
-    rows = candidates.column("row").to_numpy()
-    there: dict[str, np.ndarray] = {}
-    for table in (table for tables in needs.values() for table in tables):
-        if table.name not in there:
-            there[table.name] = np.isin(rows, table.covered(shard))
-            if waiting := int((~there[table.name]).sum()):
-                summary.extra[f"{WAITING}{table.name}"] += waiting
-    ready = {
-        name: np.all([np.ones(len(rows), bool), *(there[t.name] for t in tables)], axis=0)
-        for name, tables in needs.items()
-    }
-    if there:
-        candidates = candidates.filter(pa.array(np.any([*ready.values()], axis=0)))
-    return {name: rows[mine] for name, mine in ready.items()}, candidates
-
-
 def lacking_rows(
     corpus: Corpus, target: Table, shard: int, due: np.ndarray, *, retry: bool
 ) -> np.ndarray:
@@ -90,4 +60,4 @@ def sample_rows(rows: pa.Table, sample: float) -> pa.Table:
     if sample >= 1.0:
         return rows
     ids = rows.column("id").to_pylist()
-    return rows.filter(pa.array([sample_unit(i) < sample for i in ids]))
+    return rows.filter(pa.array([sample_unit(i) < sample for i in ids], pa.bool_()))

@@ -8,7 +8,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.corpus.tables import Table
 from nucleus_data.runner.run import Run
-from nucleus_data.runner.words import waiting
+from nucleus_data.runner.words import left_out, waiting
 from nucleus_data.runner.work import Summary
 from nucleus_data.stage import RowStage
 
@@ -40,11 +40,13 @@ def count_rows(run: Run, stage: RowStage[Any]) -> None:
         items = run.items(job, run.corpus.shards())
         counts = [s.summary for s in pool.map(lambda i: job.open(i.number, i.limit), items)]
     rows, already = sum(c.rows for c in counts), sum(c.already for c in counts)
-    waits = Summary()
+    whole = Summary()
     for count in counts:
-        waits.extra.update(count.extra)
+        whole.add(count)
     parts = [f"{rows:,} rows", f"{already:,} done before", f"{rows - already:,} to do"]
-    run.say(f"{stage.name}: {', '.join([*parts, *waiting(waits)])}")
+    run.say(f"{stage.name}: {', '.join([*parts, *waiting(whole)])}")
+    for line in left_out(whole):
+        run.say(line)
 
 
 def retry_rows(run: Run, stage: RowStage[Any]) -> None:
