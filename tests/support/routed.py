@@ -1,0 +1,35 @@
+"""Captions by a stand-in, of a curated corpus, for tests of who is asked what."""
+
+import pyarrow as pa
+
+from nucleus_data.corpus.tables import Table, table_schema
+from nucleus_data.stages.caption import stage as module
+from tests.support import curated
+from tests.support.captions.standin import StandIn, answering
+from tests.support.stepped import BARE
+
+SHORT = "caption.variants={short: {prompt: short, max_tokens: 96}}"
+
+
+def captioning(corpus, monkeypatch, *overrides, answers=None, command="caption", **options):
+    """A run whose engine gives these answers, what it says, and who was asked what."""
+    engine = StandIn(say=answering(answers or {}))
+    monkeypatch.setattr(module, "load_engine", lambda settings: engine)
+    said = []
+    made = curated.run(corpus.uri, command, BARE, *overrides, said=said, **options)
+    return made, said, lambda: sorted(key for key, *_ in engine.submitted)
+
+
+def write_match(made, cosines):
+    """The table `embed.match` of a run's configuration: (shard, row) -> cosine, or None."""
+    corpus = made.corpus
+    table = Table(corpus.store, "embed.match", made.tables["embed.match"])
+    schema = table_schema(pa.schema([("caption_cosine", pa.float32())]))
+    for shard in sorted({shard for shard, _ in cosines}):
+        keys = corpus.records.read(shard, ["shard", "row", "id"]).to_pylist()
+        rows = [
+            {**key, "caption_cosine": cosines[shard, key["row"]]}
+            for key in keys
+            if (shard, key["row"]) in cosines
+        ]
+        table.append(shard, pa.Table.from_pylist(rows, schema), {})
