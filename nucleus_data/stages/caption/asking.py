@@ -7,12 +7,13 @@ from typing import Any
 from nucleus_data.engines.captioner import Ask, Engine, Generated, Sampling
 from nucleus_data.engines.find import ModelReference, resolve_model
 from nucleus_data.hashing import config_hash, keyed_uint64
-from nucleus_data.stage import Row, TableFailure
+from nucleus_data.stage import Row
 from nucleus_data.stages.caption.checks import Said, examine
-from nucleus_data.stages.caption.failures import AskError, check_upstream, parent_failed
-from nucleus_data.stages.caption.places import CAPTION, MADE, SOURCE, filled
+from nucleus_data.stages.caption.failures import AskError
+from nucleus_data.stages.caption.places import CAPTION, MADE, SOURCE, filled, places
 from nucleus_data.stages.caption.prompts import NOTHING
 from nucleus_data.stages.caption.settings import CaptionSettings
+from nucleus_data.stages.caption.upstream import upstream_text
 from nucleus_data.stages.caption.variant import Variant
 
 # A caption's `source`: made of the picture alone, or of what the record came with too.
@@ -67,7 +68,7 @@ class Asking:
             values[MADE] = self._made(row, variant.parent, made)
         return Ask(
             key=f"{row.shard}/{row.row}/{name}/{attempt}",
-            question=filled(variant.template, values),
+            question=filled(variant.template, {CAPTION: NOTHING} | _given(values)),
             sampling=self._sampling(row, name, attempt),
             system=variant.system or self.settings.system,
             schema=variant.schema_text,
@@ -86,8 +87,8 @@ class Asking:
             max_tokens=ask.sampling.max_tokens,
             question=ask.question,
             template=variant.template,
-            upstream=None if upstream == NOTHING else upstream,
-            facts={key.removeprefix(SOURCE): value for key, value in values.items() if value},
+            upstream=upstream,
+            facts={place.removeprefix(SOURCE): value for place, value in _given(values).items()},
             words=variant.words,
             language=self.settings.language,
             schema=ask.schema,
@@ -145,30 +146,30 @@ class Asking:
 
     def _upstream(self, row: Row, variant: Variant) -> dict[str, str | None]:
         """What the record came with, by place. Raises AskError if a value can't be asked about."""
-        most, found = self.settings.max_upstream_tokens, dict[str, str | None]()
-        if variant.refines:
-            value = row.columns.get(f"records:{SOURCE}caption")
-            found[CAPTION] = check_upstream(value, self._count_tokens, most) or NOTHING
-        for column in variant.facts:
+        found: dict[str, str | None] = {}
+        for place in places(variant.template):
+            if place == MADE:
+                continue
+            column = place.removeprefix(SOURCE)
             value = row.columns.get(f"records:{SOURCE}{column}")
-            found[SOURCE + column] = check_upstream(value, self._count_tokens, most, column)
+            most = self.settings.max_upstream_tokens
+            found[place] = upstream_text(value, column, self._count_tokens, most)
         return found
 
     def _refined(self, row: Row, name: str) -> bool:
         """Whether something that the record came with is in what a caption is made from."""
         variants = [self.settings.variants[each] for each in self.settings.chain(name)]
         values = [value for each in variants for value in self._upstream(row, each).values()]
-        return any(value not in (None, NOTHING) for value in values)
+        return any(value is not None for value in values)
 
     def _made(self, row: Row, parent: str, made: Mapping[str, str]) -> str:
         """The parent's caption of a row. Raises AskError if there is none."""
         if text := made.get(parent) or row.columns.get(f"caption.{parent}:caption"):
             return str(text)
+        # One without a final failure may have a caption later.
         error = row.columns.get(f"caption.{parent}:error")
-        found = parent_failed(parent, TableFailure(error=error) if error else None)
-        raise AskError(
-            found["error"], found.get("detail", ""), retryable=found.get("retryable", False)
-        )
+        detail = f"caption.{parent}: {error or 'no caption of this picture yet'}"
+        raise AskError("parent_failed", detail, retryable=error is None)
 
     def _sampling(self, row: Row, name: str, attempt: int) -> Sampling:
         """How an attempt is drawn: the first as the variant says, further ones warmer."""
@@ -197,3 +198,8 @@ class Asking:
         seed = self.settings.seed if self.settings.variants[name].drawn else 0
         key = f"{row.id}/{attempt}" if attempt else row.id
         return keyed_uint64(f"caption.{name}", seed, key) >> 1
+
+
+def _given(values: Mapping[str, str | None]) -> dict[str, str]:
+    """The places for which there is a value."""
+    return {place: value for place, value in values.items() if value is not None}

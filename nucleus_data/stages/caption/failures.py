@@ -12,12 +12,6 @@
 | `caption_empty`, `caption_not_text` | what the model said | no |
 """
 
-import math
-from collections.abc import Callable
-from datetime import date
-from decimal import Decimal
-from typing import Any
-
 from nucleus_data.engines.captioner import MAX_ASPECT, Generated, Pixels
 from nucleus_data.pixels import PixelError
 from nucleus_data.pixels.errors import Reason
@@ -39,22 +33,6 @@ class AskError(Exception):
         self.failure = TableFailure(error=reason, detail=detail, retryable=retryable)
 
 
-def parent_failed(parent: str, failure: TableFailure | None = None) -> TableFailure:
-    """What becomes of a variant whose parent failed.
-
-    Args:
-        parent: The variant that it is made from.
-        failure: The parent's; None if it has neither a caption nor a failure that is final: then
-            it may have one later.
-    """
-    error = f": {failure['error']}" if failure else ""
-    return TableFailure(
-        error="parent_failed",
-        detail=f"caption.{parent} has no caption of this picture{error}",
-        retryable=failure is None or failure.get("retryable", False),
-    )
-
-
 def check_aspect(pixels: Pixels) -> None:
     """Refuses what the models' processors refuse, before it is in a batch with others.
 
@@ -69,61 +47,6 @@ def check_aspect(pixels: Pixels) -> None:
         raise PixelError(
             Reason.TOO_EXTREME, f"{width}x{height} for the captioner, allowed 1:{MAX_ASPECT}"
         )
-
-
-def check_upstream(
-    value: Any, count_tokens: Callable[[str], int], most: int, column: str = "caption"
-) -> str | None:
-    """What a record came with, as the text that may be part of a question.
-
-    Args:
-        value: The record's; numbers, dates and lists of them are written out.
-        count_tokens: The engine's.
-        most: Tokens that it may have.
-        column: Which of the record's upstream columns it is.
-
-    Returns:
-        The text; None if the record has none, or none with a visible character.
-
-    Raises:
-        AskError: It is no text, no valid Unicode, or too long.
-    """
-    try:
-        text = value if isinstance(value, str) or column == "caption" else _written(value)
-        if text is None:
-            return None
-        if not isinstance(text, str):
-            raise TypeError(f"it is of type {type(value).__name__}")
-        text.encode()
-        tokens = count_tokens(text.strip())
-    except (TypeError, ValueError) as error:  # of which UnicodeEncodeError is one
-        raise AskError("upstream_not_text", f"source.{column}: {error}") from None
-    if tokens > most:
-        raise AskError(
-            "upstream_too_long",
-            f"source.{column}: {tokens} tokens, allowed caption.max_upstream_tokens={most}; raise"
-            " it, and retry the stage caption",
-            retryable=True,
-        )
-    return text.strip() if visible(text) else None
-
-
-def _written(value: Any) -> str | None:
-    """A value that is no text as people write it; None for NULL and NaN. Raises TypeError."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))  # a year that Parquet has as 1931.0
-    if isinstance(value, int | float | Decimal):
-        return str(value)
-    if isinstance(value, date):  # of which datetime is one
-        return value.isoformat()
-    if isinstance(value, list | tuple):
-        parts = [part if isinstance(part, str) else _written(part) for part in value]
-        return ", ".join(part.strip() for part in parts if part and visible(part)) or None
-    raise TypeError(f"it is of type {type(value).__name__}")
 
 
 def failure_of(made: Generated) -> TableFailure | None:

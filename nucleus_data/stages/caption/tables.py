@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from nucleus_data.config import deciding
 from nucleus_data.engines.find import resolve_model
+from nucleus_data.engines.vllm_arguments import changing_text
 from nucleus_data.stage import RowChoice, TableSpec
 from nucleus_data.stages.caption.places import SOURCE
 from nucleus_data.stages.caption.settings import CaptionSettings, in_order
@@ -44,11 +45,9 @@ SCHEMA = pa.schema(
         ("flags", pa.list_(pa.string())),
     ]
 )
-# Of all variants; what each has of its own, and how often it is asked, stands elsewhere.
-_NOT_COMMON = (
-    *("variants", "model", "revision"),  # they enter as what they resolve to
-    *("seed", "max_model_len", "checks", "language", "system"),
-)
+# What enters as what it resolves to, or of those variants alone whose text it changes.
+_RESOLVED = ("variants", "model", "revision", "vllm_args")
+_OF_SOME = ("seed", "checks", "language", "system", "max_side", "max_pixels")
 
 
 def caption_tables(settings: CaptionSettings) -> list[TableSpec]:
@@ -61,7 +60,12 @@ def caption_tables(settings: CaptionSettings) -> list[TableSpec]:
         RequestError: The model is not there.
     """
     model = resolve_model(settings.model, settings.revision)
-    common = deciding(settings, _NOT_COMMON) | {"model": model.name, "revision": model.revision}
+    common = {
+        **deciding(settings, (*_RESOLVED, *_OF_SOME)),
+        "model": model.name,
+        "revision": model.revision,
+        "vllm_args": changing_text(settings.vllm_args),
+    }
     return [
         TableSpec(
             f"caption.{name}",
@@ -107,6 +111,8 @@ def _own(settings: CaptionSettings, name: str) -> dict[str, Any]:
         "language": settings.language,
         "seed": settings.seed if variant.drawn else None,
         "checks": _asked_again(settings),
+        "max_side": settings.max_side if variant.sees_picture else None,
+        "max_pixels": settings.max_pixels if variant.sees_picture else None,
     }
     return {key: value for key, value in content.items() if value is not None}
 

@@ -46,7 +46,7 @@ class Variant(BaseModel):
     )
     picture: bool | None = Field(
         default=None,
-        description="Whether the model sees the picture; null for no with `from: VARIANT`, else yes.",
+        description="Whether the model sees the picture; null: only without `from: VARIANT`.",
     )
     max_tokens: int = Field(default=256, ge=1, le=2048, description="Longest caption, in tokens.")
     min_tokens: int = Field(
