@@ -10,6 +10,7 @@ from nucleus_data.corpus.caption_sets import AT, SOURCE
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import Recipe
 from nucleus_data.line.routing import conditions_of
+from nucleus_data.stages.caption.check import describe
 from nucleus_data.stages.caption.stage import ORIGINS, Caption
 from nucleus_data.stages.embed.stage import Embed
 from nucleus_data.stages.inspect.stage import Inspect
@@ -58,8 +59,8 @@ def check(recipe: Recipe) -> Iterator[str]:
         scores = [signal for table, signal in pins.signals() if table.startswith("embed.")]
         yield f"score: {', '.join(scores)}"
     conditions_of(recipe.stages()["caption"], pins, None)
-    variants = ", ".join(caption.variants)
-    yield f"caption: {caption.model}; {variants}"
+    caption.checks.ready(caption.language)
+    yield f"caption: {caption.model}; {describe(caption)}"
     check_captions(shard, pins, corpus)
     check_caps(shard, recipe.section(Select))
     sides = ", ".join(map(str, shard.resolutions))
