@@ -87,6 +87,7 @@ class TableSpec:
         needs: Names of tables that must have a record's row before this one can: until then it is
             not asked about. What an input lacks for now then fails nothing for good.
         chosen: Which records it is asked about, of those that the stage works on.
+        again: Whether rows that are there can be asked about again (`corpus.again`).
     """
 
     name: str
@@ -96,6 +97,7 @@ class TableSpec:
     inputs: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     chosen: RowChoice = RowChoice()
+    again: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -110,6 +112,7 @@ class Row:
         image: The original bytes; None when the stage does not read images.
         columns: The input columns that the stage named in `columns`, by their name.
         wanted: Tables that lack this row. A stage may skip the work of the others.
+        attempts: How many attempts there were by now, of tables that are asked about it again.
     """
 
     shard: int
@@ -119,6 +122,7 @@ class Row:
     image: bytes | None
     columns: dict[str, Any]
     wanted: frozenset[str]
+    attempts: Mapping[str, int] = field(default_factory=dict)
 
 
 class TableFailure(TypedDict, total=False):
@@ -216,6 +220,8 @@ class RowStage(Stage[SettingsT]):
         readable: Whether rules may read what it writes.
         keeps_details: Whether a final failure's detail is kept beside its reason: a column `detail`
             of those parts that have one.
+        repeated: Reasons of failures that may pass, which the same attempts would have again: they
+            are done again with further ones alone (`corpus.again`).
         cpus: CPUs that its worker has, as the runner says before `setup`. No value depends on it.
     """
 
@@ -225,6 +231,7 @@ class RowStage(Stage[SettingsT]):
     readable: ClassVar[bool] = False
     keeps_details: ClassVar[bool] = False
     retried: ClassVar[bool] = True
+    repeated: frozenset[str] = frozenset()
     cpus: int = 1
 
     def find_inputs(self, corpus: Any, tables: Mapping[str, str]) -> Mapping[str, str]:

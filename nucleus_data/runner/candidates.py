@@ -1,5 +1,7 @@
 """Which records of a shard a row stage works on, and which rows its tables lack."""
 
+from collections.abc import Collection
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -44,15 +46,41 @@ def chosen_records(corpus: Corpus, shard: int, selection: Table | None, sample: 
 
 
 def lacking_rows(
-    corpus: Corpus, target: Table, shard: int, due: np.ndarray, *, retry: bool
+    corpus: Corpus,
+    target: Table,
+    shard: int,
+    due: np.ndarray,
+    *,
+    retry: bool,
+    repeated: Collection[str] = (),
 ) -> np.ndarray:
-    """Those due rows that a table lacks; of a retry, those that failed in a way that may pass."""
-    failed = corpus.failed_rows(target, shard)
+    """Those due rows that a table lacks; of a retry, those that failed in a way that may pass.
+
+    Args:
+        corpus: The corpus.
+        target: The table.
+        shard: The shard's number.
+        due: The rows that it is asked about.
+        retry: Only what failed before.
+        repeated: Reasons for which a retry does not ask again.
+    """
     if retry:
-        return np.intersect1d(due, failed)
+        return np.intersect1d(due, passing_rows(target, shard, repeated))
+    failed = corpus.failed_rows(target, shard)
     # What failed for now counts as done until `nucleus retry`: a run that is started again does not
     # kill a worker on the same image.
     return np.setdiff1d(due, np.union1d(target.covered(shard), failed))
+
+
+def passing_rows(target: Table, shard: int, repeated: Collection[str] = ()) -> np.ndarray:
+    """Rows that failed in a way that may pass, and have no value since; without some reasons."""
+    failed = target.failed.read(shard, ["row", "reason"])
+    if failed is None:
+        return np.empty(0, np.int64)
+    if repeated:
+        again = pc.is_in(failed.column("reason"), pa.array(sorted(repeated)))
+        failed = failed.filter(pc.invert(again))
+    return np.setdiff1d(failed.column("row").to_numpy(), target.covered(shard))
 
 
 def sample_rows(rows: pa.Table, sample: float) -> pa.Table:

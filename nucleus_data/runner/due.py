@@ -1,6 +1,7 @@
 """Which rows of a shard each table of a stage can have now, and why others are not asked about."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +35,7 @@ class DueRows:
         conditions: Table -> its checked `chosen.where`.
         lacking: Those rows that a table lacks, of those that it is asked about.
         summary: Takes how many records wait for which table, and how many are left out.
+        again: Table -> rows that it is asked about again, whatever else is said of them.
 
     Attributes:
         due: Table -> the rows that it is asked about, ascending.
@@ -48,6 +50,7 @@ class DueRows:
         conditions: Mapping[str, Condition],
         lacking: Callable[[str, np.ndarray], np.ndarray],
         summary: Summary,
+        again: Mapping[str, Collection[int]] = MappingProxyType({}),
     ) -> None:
         self.due: dict[str, np.ndarray] = {}
         self.lacking: dict[str, np.ndarray] = {}
@@ -58,6 +61,7 @@ class DueRows:
         self._conditions = conditions
         self._lacking = lacking
         self._summary = summary
+        self._again = again
         self._covered: dict[str, Mask] = {}
         self._waiting: dict[str, Mask] = {}
 
@@ -70,6 +74,8 @@ class DueRows:
         asked = np.zeros(len(self._rows), bool)
         for spec in specs:
             mine = self._chosen(spec)
+            if again := self._again.get(spec.name):
+                mine |= np.isin(self._rows, list(again))
             asked |= mine
             self.due[spec.name] = self._rows[mine]
             self.lacking[spec.name] = self._lacking(spec.name, self.due[spec.name])

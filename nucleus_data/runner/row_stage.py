@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.corpus.tables import Table
+from nucleus_data.runner.candidates import passing_rows
 from nucleus_data.runner.run import Run
 from nucleus_data.runner.words import left_out, waiting
 from nucleus_data.runner.work import Summary
@@ -73,12 +73,12 @@ def shards_with_failures(run: Run, stage: RowStage[Any]) -> set[int]:
         shard
         for table in tables
         for shard in table.failed.shards()
-        if _has_failed(run.corpus, table, shard)
+        if _has_failed(table, shard, stage)
     }
 
 
-def _has_failed(corpus: Corpus, table: Table, shard: int) -> bool:
+def _has_failed(table: Table, shard: int, stage: RowStage[Any]) -> bool:
     try:
-        return len(corpus.failed_rows(table, shard)) > 0
+        return len(passing_rows(table, shard, stage.repeated)) > 0
     except DamagedError:
         return True  # who works on the shard fails with the file's name

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.again import list_name
 from nucleus_data.corpus.images import read_images
 from nucleus_data.corpus.tables import FAILED_SCHEMA, Table, missing_rows, table_schema
 from nucleus_data.errors import CorpusError
@@ -40,6 +42,7 @@ class StageJob:
         row_memory_bytes: Most memory of the child process in a guarded run.
         cpus: CPUs of the worker.
         conditions: Of tables that are asked about some records alone: which.
+        only_again: Work on rows that are asked about again, and on nothing else.
     """
 
     uri: str
@@ -52,6 +55,7 @@ class StageJob:
     row_memory_bytes: int = 8 << 30
     cpus: int = 1
     conditions: Mapping[str, Condition] = field(default_factory=dict)
+    only_again: bool = False
 
     def open(self, shard: int, limit: int | None = None) -> "ShardRows":
         """Reads what there is about a shard and finds the rows to do."""
@@ -84,7 +88,13 @@ class ShardRows:
         self.summary = Summary()
         selection = self.table("selection") if job.stage.chooses == "kept" else None
         candidates = chosen_records(self.corpus, shard, selection, job.sample)
-        found = DueRows(candidates, shard, self.table, job.conditions, self._lacking, self.summary)
+        if job.only_again:
+            mine = pa.array(sorted(self.attempts), pa.int32())
+            candidates = candidates.filter(pc.is_in(candidates.column("row"), mine))
+        listed = {name: self._listed(name) for name in self.specs}
+        found = DueRows(
+            candidates, shard, self.table, job.conditions, self._lacking, self.summary, listed
+        )
         asked = found.ask(list(self.specs.values()))
         self.due, self.lacking = found.due, found.lacking
         if self.specs:
@@ -112,7 +122,26 @@ class ShardRows:
 
     def _lacking(self, name: str, due: np.ndarray) -> np.ndarray:
         target = self.targets[name]
-        return lacking_rows(self.corpus, target, self.shard, due, retry=self.job.retry)
+        retry, repeated = self.job.retry, self.job.stage.repeated
+        return lacking_rows(self.corpus, target, self.shard, due, retry=retry, repeated=repeated)
+
+    @cached_property
+    def attempts(self) -> dict[int, dict[str, int]]:
+        """Row -> table -> how many attempts there were, of what is asked about again."""
+        found: dict[int, dict[str, int]] = {}
+        for name in self.targets:
+            for row, attempts in self._listed(name).items():
+                found.setdefault(row, {})[name] = attempts
+        return found
+
+    def _listed(self, name: str) -> dict[int, int]:
+        """The rows of a table that are asked about again, with their attempts by now."""
+        if list_name(name) not in self.job.tables:
+            return {}
+        listed = self.table(list_name(name)).read(self.shard, ["row", "attempts"])
+        if listed is None:
+            return {}
+        return dict(zip(*(listed[c].to_pylist() for c in ("row", "attempts")), strict=True))
 
     @property
     def complete(self) -> bool:
@@ -143,6 +172,7 @@ class ShardRows:
                 image=None,
                 columns={name: values.get(record["row"]) for name, values in columns.items()},
                 wanted=self.wanted[record["row"]],
+                attempts=self.attempts.get(record["row"], {}),
             )
             for record in todo.select(["row", "id", "file"]).to_pylist()
         ]

@@ -17,7 +17,7 @@ from nucleus_data.engines.captioner import Engine
 from nucleus_data.engines.load import load_engine
 from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableSpec
 from nucleus_data.stages.caption.asking import ORIGINS, Asking
-from nucleus_data.stages.caption.checks import check_caption
+from nucleus_data.stages.caption.checks import KINDS, check_caption
 from nucleus_data.stages.caption.flow import Flow
 from nucleus_data.stages.caption.rounds import Clock
 from nucleus_data.stages.caption.settings import CaptionSettings
@@ -35,6 +35,7 @@ class Caption(RowStage[CaptionSettings]):
     Settings = CaptionSettings
     chooses = "kept"
     keeps_details = True
+    repeated = frozenset(kind.name for kind in KINDS)
 
     def __init__(self, settings: CaptionSettings) -> None:
         super().__init__(settings)

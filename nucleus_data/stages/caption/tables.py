@@ -74,6 +74,7 @@ def caption_tables(settings: CaptionSettings) -> list[TableSpec]:
             {**common, **_own(settings, name)},
             inputs=_inputs(settings, name),
             chosen=_chosen(settings, name),
+            again=True,
         )
         for name in in_order(settings.variants)
     ]

@@ -105,7 +105,7 @@ class Variant(BaseModel):
         min_length=1,
         json_schema_extra=KEEPS_VALUES,
         description="What the share is drawn with; null for the variant's name. Variants with the"
-        " same key and share get the same pictures; others are drawn apart. Not in the config hash.",
+        " same key and share get the same pictures; others are drawn apart. Not in the hash.",
     )
     _prompt: Prompt = PrivateAttr()
 
