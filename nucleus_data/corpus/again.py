@@ -12,7 +12,7 @@ the one of the configuration.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import pyarrow as pa
 
@@ -84,11 +84,6 @@ def hash_of(table: str, config_hash_: str, rows: Mapping[int, pa.Table]) -> str:
         },
     }
     return config_hash(content)
-
-
-def lists_of(tables: Mapping[str, str]) -> Iterator[str]:
-    """The names of the lists among pinned tables."""
-    return (name for name in tables if name.startswith(PREFIX))
 
 
 def write_list(store: Store, table: str, listed: str, rows: Mapping[int, pa.Table]) -> None:

@@ -72,14 +72,22 @@ def lacking_rows(
     return np.setdiff1d(due, np.union1d(target.covered(shard), failed))
 
 
-def passing_rows(target: Table, shard: int, repeated: Collection[str] = ()) -> np.ndarray:
-    """Rows that failed in a way that may pass, and have no value since; without some reasons."""
+def passing_rows(
+    target: Table, shard: int, repeated: Collection[str] = (), *, those: bool = False
+) -> np.ndarray:
+    """Rows that failed in a way that may pass, and have no value since.
+
+    Args:
+        target: The table.
+        shard: The shard's number.
+        repeated: Reasons that are left out.
+        those: Take these reasons alone, in place of leaving them out.
+    """
     failed = target.failed.read(shard, ["row", "reason"])
     if failed is None:
         return np.empty(0, np.int64)
-    if repeated:
-        again = pc.is_in(failed.column("reason"), pa.array(sorted(repeated)))
-        failed = failed.filter(pc.invert(again))
+    again = pc.is_in(failed.column("reason"), pa.array(sorted(repeated), pa.string()))
+    failed = failed.filter(again if those else pc.invert(again))
     return np.setdiff1d(failed.column("row").to_numpy(), target.covered(shard))
 
 

@@ -25,12 +25,14 @@ class Pins:
         specs: What row stages write, by the table's name.
         readable: Names of those tables that rules may read.
         training_set: `sets/<name>/<config hash>`; None while no stage has named one.
+        rounds: Table -> how often some of its rows were asked about again (`corpus.again`).
     """
 
     tables: Mapping[str, str]
     specs: Mapping[str, TableSpec] = field(default_factory=dict)
     readable: frozenset[str] = frozenset()
     training_set: str | None = None
+    rounds: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -51,6 +53,7 @@ class Pins:
         hashes = {"records": RECORDS_HASH}
         specs: dict[str, TableSpec] = {}
         readable: set[str] = set()
+        rounds: dict[str, int] = {}
         for stage in stages:
             if not isinstance(stage, RowStage):
                 continue
@@ -66,8 +69,9 @@ class Pins:
                     lists.append(again[spec.name])
                     hashes[spec.name] = _hash(spec, inputs, lists)
                 if lists:
+                    rounds[spec.name] = len(lists)
                     hashes[list_name(spec.name)] = lists[-1]
-        return cls(hashes, specs, frozenset(readable))
+        return cls(hashes, specs, frozenset(readable), rounds=rounds)
 
     def adding(self, found: Mapping[str, str]) -> "Pins":
         """These and what a stage's `pin` returned."""

@@ -1,6 +1,6 @@
 """A row stage over a whole corpus: what there is to do, doing it, and doing failures again."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -64,8 +64,19 @@ def has_failures(run: Run, stage: RowStage[Any]) -> bool:
     return bool(lost or shards_with_failures(run, stage))
 
 
-def shards_with_failures(run: Run, stage: RowStage[Any]) -> set[int]:
-    """Shards with rows that failed in a way that may pass, and have no value since."""
+def has_repeated(run: Run, stage: RowStage[Any]) -> bool:
+    """Whether rows failed for a reason that further attempts alone may mend."""
+    return bool(stage.repeated and shards_with_failures(run, stage, repeated=True))
+
+
+def shards_with_failures(run: Run, stage: RowStage[Any], *, repeated: bool = False) -> set[int]:
+    """Shards with rows that failed in a way that may pass, and have no value since.
+
+    Args:
+        run: The run.
+        stage: The stage.
+        repeated: Those rows alone that further attempts may mend, in place of all others.
+    """
     tables: Iterable[Table] = (
         Table(run.corpus.store, spec.name, run.tables[spec.name]) for spec in stage.tables()
     )
@@ -73,12 +84,12 @@ def shards_with_failures(run: Run, stage: RowStage[Any]) -> set[int]:
         shard
         for table in tables
         for shard in table.failed.shards()
-        if _has_failed(table, shard, stage)
+        if _has_failed(table, shard, stage.repeated, repeated)
     }
 
 
-def _has_failed(table: Table, shard: int, stage: RowStage[Any]) -> bool:
+def _has_failed(table: Table, shard: int, reasons: Collection[str], those: bool) -> bool:
     try:
-        return len(passing_rows(table, shard, stage.repeated)) > 0
+        return len(passing_rows(table, shard, reasons, those=those)) > 0
     except DamagedError:
-        return True  # who works on the shard fails with the file's name
+        return not those  # who works on the shard fails with the file's name

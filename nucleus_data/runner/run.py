@@ -8,7 +8,7 @@ and times under `runs/<run>/` (`corpus.runs`).
 import contextlib
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from nucleus_data.corpus import Corpus
@@ -159,6 +159,12 @@ class Run:
         if any(self._pinned(name) != hashed for name, hashed in found.items()):
             self.pins = self.pins.adding(found)
             self._write_plan()
+
+    def pin_again(self, newer: Pins) -> None:
+        """Takes over newer tables of row stages; what corpus-wide stages found stays."""
+        found = {**self.tables, **newer.tables}
+        self.pins = replace(newer, tables=found, training_set=self.pins.training_set)
+        self._write_plan()
 
     def _pinned(self, name: str) -> str | None:
         return self.pins.training_set if name == SET else self.tables.get(name)

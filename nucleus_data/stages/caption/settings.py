@@ -32,6 +32,13 @@ class CaptionSettings(EngineSettings):
         description="How often a caption is asked for until the checks find nothing. Not in the"
         " config hash: a caption is the first answer that passes, however many may follow.",
     )
+    rounds: int = Field(
+        default=3,
+        ge=0,
+        json_schema_extra=KEEPS_VALUES,
+        description="How often `nucleus retry caption` may ask for a variant's captions again, each"
+        " time with further attempts. Not in the config hash.",
+    )
     checks: Checks = Field(
         default_factory=Checks, description="What is checked of each caption, one section a check."
     )
