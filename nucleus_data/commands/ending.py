@@ -47,9 +47,12 @@ class TerminatedError(BaseException):
 
 def with_endings(command: click.Command) -> click.Command:
     """A command that ends so, and has `--debug`."""
-    if command.callback is None or isinstance(command, click.Group):
-        return command
     other = copy.copy(command)
+    if isinstance(other, click.Group):
+        other.commands = {name: with_endings(each) for name, each in other.commands.items()}
+        return other
+    if command.callback is None:
+        return command
     inner = command.callback
 
     @functools.wraps(inner)

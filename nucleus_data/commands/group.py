@@ -39,8 +39,13 @@ def _found() -> dict[str, click.Command]:
     folder = str(Path(__file__).parent)
     names = [f"{__package__}.{info.name}" for info in pkgutil.iter_modules([folder])]
     modules = [importlib.import_module(name) for name in names if not name.endswith("__main__")]
-    commands = [value for module in modules for value in vars(module).values()]
-    return {c.name: c for c in commands if isinstance(c, click.Command) and c.name}
+    values = [value for module in modules for value in vars(module).values()]
+    commands = [value for value in values if isinstance(value, click.Command)]
+    # Those of a group are variables of its module too.
+    inner = [
+        c for group in commands if isinstance(group, click.Group) for c in group.commands.values()
+    ]
+    return {c.name: c for c in commands if c.name and c not in inner}
 
 
 def line_command(

@@ -5,7 +5,7 @@
 | `source` | that records came with |
 | `short` | of a variant of the recipe, with its settings as they are now |
 | `short@1a2b3c4d` | of a table that is there: 8 or more digits of its config hash |
-| `alttexts` | that were imported: `nucleus captions import CORPUS FILE --as alttexts` |
+| `alttexts` | that were imported: `nucleus captions import FILE --as alttexts` |
 
 A name is looked up when a run begins, and the run pins the table that it means. What is called
 `short@HASH` among a run's pins is the table `caption.short` at that hash.

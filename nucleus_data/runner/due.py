@@ -81,7 +81,7 @@ class DueRows:
             self.lacking[spec.name] = self._lacking(spec.name, self.due[spec.name])
         for name, waiting in self._waiting.items():
             if count := int(waiting.sum()):
-                self._summary.extra[f"{WAITING}{name}"] += count
+                self._summary.extra[f"{WAITING}{self._open(name).name}"] += count
         return asked
 
     def _chosen(self, spec: TableSpec) -> Mask:

@@ -45,8 +45,8 @@ class Pins:
 
         Args:
             stages: In the order of the line.
-            corpus: Where stages find tables that they read and no stage writes; without it, they
-                do without these.
+            corpus: Where stages find tables that they read and no stage writes. Without it, what
+                is made of such tables is left out.
             again: Table -> config hash of a list of rows that would be asked about again, after
                 all lists that the corpus has.
         """
@@ -59,6 +59,8 @@ class Pins:
                 continue
             hashes |= stage.find_inputs(corpus, hashes)
             for spec in stage.tables():
+                if corpus is None and not {*spec.inputs} <= hashes.keys():
+                    continue
                 specs[spec.name] = spec
                 # Two hashes of one table have columns of the same names; rules read the plain one.
                 if stage.readable and plain(spec.name) == spec.name:

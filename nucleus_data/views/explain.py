@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.caption_sets import PREFIX, SOURCE, CaptionSet
 from nucleus_data.corpus.looking import going_without, without_lines
 from nucleus_data.corpus.tables import Table, parts_sql
 from nucleus_data.errors import RequestError
@@ -48,6 +49,7 @@ def _story(corpus: Corpus, name: str) -> dict[str, Any]:
     story: dict[str, Any] = {
         "state": {},
         "record": {k: v for k, v in record.items() if v is not None},
+        "captions": {},
     }
     for table in corpus.store.list("tables"):
         if table in ("records", PAIRS):
@@ -56,6 +58,7 @@ def _story(corpus: Corpus, name: str) -> dict[str, Any]:
             rows = _rows(Table(corpus.store, table, hashed), record)
             if rows:
                 story[f"{table}/{hashed}"] = rows[0]
+    story["captions"] = _captions(record, story)
     story["earlier downloads"] = _earlier(corpus, record)
     story["duplicates"] = _pairs(corpus, record)
     story["training sets"] = _places(corpus, record["id"])
@@ -106,6 +109,20 @@ def _called(columns: Sequence[str], name: str) -> duckdb.Expression:
             text = duckdb.ColumnExpression(column).cast("VARCHAR")
             condition = condition | (text == value)
     return condition
+
+
+def _captions(record: Mapping[str, Any], story: Mapping[str, Any]) -> dict[str, str]:
+    """The record's captions by the names of their sets; why there is none, where one failed."""
+    found: dict[str, str] = {}
+    if record.get("source.caption"):
+        found[SOURCE] = str(record["source.caption"])
+    for part, row in story.items():
+        table, _, hashed = part.partition("/")
+        if table.startswith(PREFIX):
+            name = CaptionSet(table.removeprefix(PREFIX), hashed, plain=False).name
+            why = row.get("error") or row.get("reason")
+            found[name] = row.get("caption") or f"(none: {why})"
+    return found
 
 
 def _state(corpus: Corpus, record: Mapping[str, Any], story: Mapping[str, Any]) -> dict[str, Any]:

@@ -69,32 +69,26 @@ class ScoreCaptions(RowStage[ScoreCaptionsSettings]):
         self.embed, self.score, self.caption = embed, score, caption
         self._spaces = spaces_of(embed)
         self._towers: dict[str, Any] = {}
-        self._read(settings.variants)
+        variants = settings.variants
+        own = [f"caption.{v}:{column}" for v in variants for column in ("caption", "error")]
+        stored = [
+            f"embed.caption.{v}:{_vector(space, v)}" for v in variants for space in self._spaces
+        ]
+        images = [c for space in self._spaces for c in (space.vectors("image"), space.error)]
+        self.columns = (*own, *stored, *images)
 
     def find_inputs(self, corpus: Any, tables: Mapping[str, str]) -> Mapping[str, str]:
         """Finds the older and the imported captions. Raises RequestError if there are no such."""
         given = self.settings.variants
         known = getattr(self.caption.settings, "variants", {})
-        if not given:
-            return {}
         if SOURCE in given:
             raise RequestError(f"{WHERE} names {SOURCE!r}, which the stage score compares")
         if corpus is None:
             check_names([v for v in given if AT in v], list(known), WHERE)
-            self._read([v for v in given if v in known])
             return {}
-        current = {v: tables[f"{PREFIX}{v}"] for v in known}
+        current = {v: tables[f"{PREFIX}{v}"] for v in known if given}
         sets = find_sets(corpus.store, given, current, WHERE)
-        self._read([one.pin.removeprefix(PREFIX) for one in sets])
-        return {one.pin: one.config_hash for one in sets}
-
-    def _read(self, names: Sequence[str]) -> None:
-        """Takes sets by what the run's pins call them, and says which columns of them are read."""
-        self._sets = tuple(names)
-        own = [f"caption.{v}:{column}" for v in names for column in ("caption", "error")]
-        stored = [f"embed.caption.{v}:{_vector(space, v)}" for v in names for space in self._spaces]
-        images = [c for space in self._spaces for c in (space.vectors("image"), space.error)]
-        self.columns = (*own, *stored, *images)
+        return {PREFIX + v: one.config_hash for v, one in zip(given, sets, strict=True)}
 
     def missing(self) -> str | None:
         """The variants, or the model."""
@@ -103,7 +97,7 @@ class ScoreCaptions(RowStage[ScoreCaptionsSettings]):
         return self.embed.missing()
 
     def tables(self) -> Sequence[TableSpec]:
-        """Two for each set of captions that is known."""
+        """Two for each set of captions."""
         if self.missing():
             return []
         models = {spec.name: dict(spec.settings) for spec in self.embed.tables()}
@@ -112,7 +106,7 @@ class ScoreCaptions(RowStage[ScoreCaptionsSettings]):
         calibrations = {n: c.content() for n, c in sorted(self.score.calibrations().items())}
         settings = {"calibration": calibrations} if calibrations else {}
         specs = []
-        for v in self._sets:
+        for v in self.settings.variants:
             made, vectors = f"caption.{v}", f"embed.caption.{v}"
             schema = pa.schema([(_vector(space, v), VECTOR) for space in self._spaces])
             specs.append(TableSpec(vectors, schema, 1, {"models": towers}, (made,), (made,)))
@@ -135,7 +129,7 @@ class ScoreCaptions(RowStage[ScoreCaptionsSettings]):
 
     def _scored(self, rows: Sequence[Row]) -> Iterator[Result]:
         values: dict[Row, dict[str, Mapping[str, Any]]] = {row: {} for row in rows}
-        for v in self._sets:
+        for v in self.settings.variants:
             vectors = self._vectors(rows, v)
             for row in rows:
                 mine = vectors.get(row)

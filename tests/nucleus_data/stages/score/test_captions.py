@@ -8,8 +8,10 @@ from nucleus_data.errors import RequestError
 from nucleus_data.line.lines import LINES
 from nucleus_data.line.steps import without_missing
 from nucleus_data.stages.score import models
+from nucleus_data.views.captions_diff import diff
 from nucleus_data.world.corpora import small_corpus, write_shard
 from tests.support import curated
+from tests.support.captioned_sets import import_texts
 from tests.support.curated import picture
 from tests.support.embedded import FakeClip, model_folder
 from tests.support.scored import stored, unit, write_vectors
@@ -99,3 +101,65 @@ def test_a_recipe_without_made_captions_has_neither_table_nor_step(corpus, setti
 def test_a_variant_that_is_none_is_refused(corpus, settings):
     with pytest.raises(RequestError, match="names 'verbose', which is no caption variant of"):
         curated.run(corpus.uri, "score", *settings, "score_captions.variants=[verbose]")
+
+
+def test_older_and_imported_captions_are_compared(corpus, settings, clip, tmp_path):
+    run = begun(corpus, *settings)
+    write_vectors(run, 0, 1, 2, 3)
+    captioned(run, {0: "an eel", 1: "an oar"})
+    run.do("score_captions")
+    old, asked = run.tables["caption.short"], len(clip.texts_asked)
+    ids = corpus.records.read(0).column("id").to_pylist()
+    alt = import_texts(corpus, tmp_path, {ids[2]: "a sea", ids[3]: "an elk"})
+    # The recipe's `short` is another one by now; what was computed for it then is not again.
+    later = begun(
+        corpus,
+        *settings[:3],
+        "caption.variants={short: {prompt: short, max_tokens: 9}}",
+        f"score_captions.variants=[alt, short@{old[:8]}]",
+    )
+    later.do("score_captions")
+    assert clip.texts_asked[asked:] == ["a sea", "an elk"]
+    assert later.lines[-1]["extra"] == {
+        "waiting for caption.alt": 2,
+        "waiting for caption.short": 2,
+    }
+    assert later.tables[f"embed.match.short@{old[:8]}"] == run.tables["embed.match.short"]
+    assert later.tables["caption.alt"] == alt["config_hash"]
+    match = stored(later, "embed.match.alt")
+    assert sorted(match) == [2, 3]
+    assert match[2]["alt_cosine"] is not None
+    assert ("embed.match.alt", "alt_cosine") in later.pins.signals()
+    assert not [name for table, name in later.pins.signals() if "@" in table]
+
+
+def test_captions_side_by_side_with_what_is_stored_of_them(corpus, settings, clip, tmp_path):
+    ids = corpus.records.read(0).column("id").to_pylist()
+    import_texts(corpus, tmp_path, dict.fromkeys(ids, "a sea"))
+    run = begun(corpus, *settings[:3], "score_captions.variants=[short, alt]")
+    write_vectors(run, 0, 1, 2, 3)
+    captioned(run, dict.fromkeys(range(4), "an eel"))
+    run.do("score_captions")
+    # Another run, which scores nothing, finds what that one stored.
+    found = diff(begun(corpus, *settings[:3]).run, "short", "alt", None, 2)
+    short, alt = (stored(run, f"embed.match.{v}") for v in ("short", "alt"))
+    for side, rows, column in (("first", short, "short_cosine"), ("second", alt, "alt_cosine")):
+        mean = np.mean([row[column] for row in rows.values()])
+        assert found["similarity"]["mean"][side] == pytest.approx(mean, abs=1e-6)
+    higher = sum(alt[row]["alt_cosine"] > short[row]["short_cosine"] for row in short)
+    assert (found["similarity"]["pairs"], found["similarity"]["higher"]) == (4, higher)
+    vectors = [np.array(clip.texts([text])[0], np.float32) for text in ("an eel", "a sea")]
+    assert found["vectors"]["mean"] == pytest.approx(unit(vectors[0]) @ unit(vectors[1]), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("[source]", "names 'source', which the stage score compares"),
+        ("[short, alts]", "names 'alts', which is no caption variant of the recipe"),
+        ("[short@ffffffff]", "and there is no such caption table"),
+    ],
+)
+def test_captions_that_are_not_there_are_refused(corpus, settings, given, said):
+    with pytest.raises(RequestError, match=said):
+        curated.run(corpus.uri, "score", *settings[:3], f"score_captions.variants={given}")

@@ -1,0 +1,236 @@
+"""The files that captions are imported from, and the columns that are read of them."""
+
+import gzip
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any
+
+from nucleus_data.corpus.store import Store
+from nucleus_data.errors import RequestError
+from nucleus_data.stages.caption.import_rows import BATCH, column_names, read_rows
+
+KINDS = {
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+}
+GZIP = ".gz"
+ALLOWED = (
+    ".parquet, .csv, .tsv, .jsonl (also .gz), or a folder as `datasets` has it (metadata.csv, "
+    "metadata.jsonl or Parquet files in it, or save_to_disk)"
+)
+METADATA = "metadata"
+SAVED = "state.json"  # of save_to_disk
+CAPTIONS = ("caption", "text", "prompt", "description", "alt")
+KEYS = ("key", "file_name", "filename", "file", "file_path", "path", "image")
+URLS = ("url", "image_url", "source.url")
+ID_DIGITS, HEX = 32, set("0123456789abcdef")
+BLOCK = 1 << 22
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file with captions.
+
+    Attributes:
+        name: Below what was given; the file's own name if that was one file.
+        kind: `parquet`, `arrow`, `csv` or `jsonl`.
+        folder: What its pictures' paths are relative to, below what was given: empty, or `train/`.
+        store: What was given.
+        inner: Its path below the store's root; empty if the root is the file.
+    """
+
+    name: str
+    kind: str
+    folder: str
+    store: Store
+    inner: str
+
+    @contextmanager
+    def open(self) -> Iterator[IO[bytes]]:
+        """The file's bytes, uncompressed. Raises RequestError."""
+        try:
+            with self.store.fs.open(self.store.path(self.inner), "rb") as file:
+                if self.name.lower().endswith(GZIP):
+                    with gzip.open(file) as plain:
+                        yield plain
+                else:
+                    yield file
+        except OSError as error:
+            raise RequestError(f"{self.name} can't be read: {error}") from error
+
+    def sha256(self) -> str:
+        """Of the file as it lies there."""
+        digest = hashlib.sha256()
+        with self.store.fs.open(self.store.path(self.inner), "rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """Which column says what.
+
+    Attributes:
+        by: What names a record: `id`, `key` or `url`.
+        name: The column with it.
+        caption: The column with the captions.
+    """
+
+    by: str
+    name: str
+    caption: str
+
+
+def find_files(source: str) -> list[SourceFile]:
+    """The files of a path or URL, sorted by name.
+
+    Raises:
+        RequestError: There is none, or nothing that can be read.
+    """
+    store = Store(source)
+    if not store.exists(""):
+        raise RequestError(f"there is no file or folder {source!r}")
+    if not store.fs.isdir(store.path("")):
+        name = source.rstrip("/").rsplit("/", 1)[-1]
+        return [SourceFile(name, _kind(name, source), "", store, "")]
+    names = sorted(_below(store))
+    chosen = _saved(store, names)
+    if not chosen:
+        known = [name for name in names if _kind(name)]
+        chosen = [n for n in known if n.rsplit("/", 1)[-1].partition(".")[0] == METADATA] or known
+    kinds = {_kind(name) for name in chosen}
+    if len(kinds) != 1:
+        found = ", ".join(sorted(kinds)) or "no file of captions"
+        raise RequestError(f"{source} has {found}; needed: {ALLOWED}, one kind at a time")
+    return [
+        # Paths in a metadata file are relative to its own folder.
+        SourceFile(name, _kind(name), _folder(name) if METADATA in name else "", store, name)
+        for name in chosen
+    ]
+
+
+def choose_columns(
+    files: Sequence[SourceFile], given: dict[str, str | None], caption: str | None
+) -> Mapping:
+    """Which columns are read.
+
+    Args:
+        files: The files.
+        given: `id`, `key`, `url` -> the column that was asked for.
+        caption: The column that was asked for.
+
+    Raises:
+        RequestError: A file lacks them.
+    """
+    asked = {by: name for by, name in given.items() if name}
+    if len(asked) > 1:
+        raise RequestError(f"records are named by one column; given: {', '.join(asked.values())}")
+    for file in files:
+        with file.open() as opened:
+            columns = column_names(file.kind, opened, file.name)
+        wanted = [name for name in (*asked.values(), caption) if name]
+        if lacking := [name for name in wanted if name not in columns]:
+            raise RequestError(_lacks(file, ", ".join(lacking), columns))
+        if file is files[0]:
+            found = _first(CAPTIONS, columns) if caption is None else caption
+            by, name = next(iter(asked.items())) if asked else _naming(file, columns)
+            if found is None or name is None:
+                what = "captions (--caption-column)" if found is None else "names of records"
+                raise RequestError(_lacks(file, f"column of {what} that is known", columns))
+            asked, caption = {by: name}, found
+    assert caption is not None
+    ((by, name),) = asked.items()
+    return Mapping(by, name, caption)
+
+
+def rows(file: SourceFile, mapping: Mapping) -> Iterator[Any]:
+    """The rows of a file: name and caption. Raises RequestError if the file is damaged."""
+    with file.open() as opened:
+        yield from read_rows(file.kind, opened, (mapping.name, mapping.caption), file.name)
+
+
+def _naming(file: SourceFile, columns: Sequence[str]) -> tuple[str, str | None]:
+    """What names records, where nobody said: an id that is one of ours, a key, or a URL."""
+    own = _first(("id",), columns)
+    if own is not None and _has_our_ids(file, own):
+        return "id", own
+    for by, known in (("key", KEYS), ("url", URLS)):
+        if (name := _first(known, columns)) is not None:
+            return by, name
+    return "key", None
+
+
+def _has_our_ids(file: SourceFile, column: str) -> bool:
+    """Whether the first value of a column looks like an id of ours."""
+    with file.open() as opened:
+        for number, row in enumerate(read_rows(file.kind, opened, (column,), file.name)):
+            value = row.values[0] if row.values else None
+            if value is not None:
+                text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+                return len(text) == ID_DIGITS and not {*text.lower()} - HEX
+            if number >= BATCH:
+                break
+    return False
+
+
+def _first(known: Sequence[str], columns: Sequence[str]) -> str | None:
+    """The first known name that is there, in any case."""
+    lower = {column.lower(): column for column in reversed(columns)}
+    return next((lower[name] for name in known if name in lower), None)
+
+
+def _lacks(file: SourceFile, what: str, columns: Sequence[str]) -> str:
+    return (
+        f"{file.name} has no {what}; it has {', '.join(columns) or 'no column'}. Say which: "
+        "--id-column, --key-column or --url-column, and --caption-column"
+    )
+
+
+def _kind(name: str, source: str = "") -> str:
+    """What a file is by its name; empty for another. Raises RequestError if `source` is given."""
+    lower = name.lower().removesuffix(GZIP)
+    kind = next((kind for ending, kind in KINDS.items() if lower.endswith(ending)), "")
+    if lower != name.lower() and kind not in ("csv", "jsonl"):
+        kind = ""
+    if source and not kind:
+        raise RequestError(f"{source} can't be imported; allowed: {ALLOWED}")
+    return kind
+
+
+def _below(store: Store) -> Iterator[str]:
+    """Names of all files below a folder, hidden ones left out."""
+    root = store.path("").rstrip("/") + "/"
+    for path in store.fs.find(store.path("")):
+        name = path.removeprefix(root)
+        if not any(part.startswith(".") for part in name.split("/")):
+            yield name
+
+
+def _saved(store: Store, names: Sequence[str]) -> list[str]:
+    """The Arrow files of a data set that `datasets` saved, in its order; none if it is not one."""
+    found = []
+    for name in names:
+        if name.rsplit("/", 1)[-1] == SAVED:
+            try:
+                listed = json.loads(store.read(name))["_data_files"]
+                found += [_folder(name) + str(one["filename"]) for one in listed]
+            except (ValueError, KeyError, TypeError) as error:
+                raise RequestError(f"{store.uri}/{name} is not as `datasets` writes it") from error
+    there = set(names)
+    if lacking := [name for name in found if name not in there]:
+        raise RequestError(f"{store.uri} lacks {lacking[0]}, which its {SAVED} names")
+    return found
+
+
+def _folder(name: str) -> str:
+    head, slash, _ = name.rpartition("/")
+    return head + slash

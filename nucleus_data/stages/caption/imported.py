@@ -1,0 +1,286 @@
+"""Captions from files: a caption table like those that are made, named by its content.
+
+Rows are read one by one into a file of their own, joined with the records by DuckDB, which spills
+to the disk, and written shard by shard. Each row ends in one state:
+
+| state | what it is |
+|---|---|
+| `matched` | the caption of a record |
+| `unmatched` | no record has this id, key or URL |
+| `ambiguous` | the key is of records of several sources: say which with `--source` |
+| `doubled` | a row before it names the same record |
+| `no_picture` | the record has no picture |
+| `no_name`, `empty`, `not_text`, `too_long` | it has no name, or no caption that is a text |
+| `unreadable` | the row is damaged |
+
+The table's hash is of the files' content and of how they are read. What was killed is continued by
+the same command, and ends in the same bytes.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.caption_sets import (
+    IMPORT,
+    PREFIX,
+    SOURCE,
+    CaptionSet,
+    folder_of,
+    is_import,
+    there,
+)
+from nucleus_data.corpus.published import publish
+from nucleus_data.corpus.tables import table_schema
+from nucleus_data.errors import RequestError
+from nucleus_data.hashing import config_hash
+from nucleus_data.stages.caption.import_files import (
+    Mapping,
+    SourceFile,
+    choose_columns,
+    find_files,
+)
+from nucleus_data.stages.caption.import_join import classify, connect, counted, matched, spool
+from nucleus_data.stages.caption.stage import SCHEMA
+
+VERSION = 1
+IMPORTED = "imported"  # a caption's `source`
+BATCH = 10_000
+ADVICE = {
+    "unmatched": "names must be those of records, as `nucleus export` and `explain` show them",
+    "ambiguous": "records of several sources have this key: give --source NAME",
+    "doubled": "a row before it names the same record; the first counts",
+    "no_picture": "the record failed, so nothing is trained on it",
+}
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """What is imported, and how it is read.
+
+    Attributes:
+        files: The files.
+        mapping: Their columns.
+        name: What the captions are called.
+        source: Only records of this ingest source; None for all.
+        about: What is known of the captions: `model`, `revision`, `prompt`.
+    """
+
+    files: Sequence[SourceFile]
+    mapping: Mapping
+    name: str
+    source: str | None = None
+    about: dict[str, str | None] = field(default_factory=dict)
+
+    def identity(self) -> dict[str, Any]:
+        """What identifies the captions: the files' content, and how they are read."""
+        several = len(self.files) > 1
+        return {
+            "table": PREFIX + self.name,
+            "version": VERSION,
+            "files": [
+                # The name of one file says nothing; of several, it decides what is read first.
+                {"name": file.name if several else "", "sha256": file.sha256()}
+                for file in self.files
+            ],
+            "mapping": asdict(self.mapping),
+            "source": self.source,
+            "about": {key: value for key, value in sorted(self.about.items()) if value},
+        }
+
+
+def plan_import(
+    source: str,
+    name: str,
+    variants: Sequence[str],
+    corpus: Corpus,
+    *,
+    columns: dict[str, str | None],
+    caption: str | None = None,
+    only: str | None = None,
+    about: dict[str, str | None] | None = None,
+) -> ImportRequest:
+    """Looks at files, and says how they are read.
+
+    Args:
+        source: A path or URL.
+        name: What the captions will be called.
+        variants: Those of the recipe, whose names are taken.
+        corpus: The corpus.
+        columns: `id`, `key`, `url` -> the column that was asked for.
+        caption: The column with the captions that was asked for.
+        only: Only records of this ingest source.
+        about: What is known of the captions.
+
+    Raises:
+        RequestError: The name is taken or none, or the files can't be read.
+    """
+    check_name(name, variants, corpus)
+    files = find_files(source)
+    mapping = choose_columns(files, columns, caption)
+    return ImportRequest(files, mapping, name, only, about or {})
+
+
+def check_name(name: str, variants: Sequence[str], corpus: Corpus) -> None:
+    """Refuses a name that is none, or is that of captions that are made. Raises RequestError."""
+    if not name.isidentifier() or not name.islower():
+        raise RequestError(f"--as {name!r}: names are lower case letters, digits and _")
+    advice = f"give another name, for example --as {name}_imported"
+    if name == SOURCE:
+        raise RequestError(
+            f"--as {name}: so the captions that records came with are called; {advice}"
+        )
+    if name in variants:
+        raise RequestError(f"--as {name}: the recipe has a variant of this name; {advice}")
+    made = [s for s in there(corpus.store) if s.variant == name and not is_import(corpus.store, s)]
+    if made:
+        raise RequestError(f"--as {name}: {made[0].name} was made by a variant; {advice}")
+
+
+def import_captions(
+    corpus: Corpus, request: ImportRequest, *, dry_run: bool = False
+) -> dict[str, Any]:
+    """Reads files, joins them with the records, and writes the caption table.
+
+    Args:
+        corpus: The corpus.
+        request: What is imported.
+        dry_run: Count, and write nothing.
+
+    Returns:
+        `name`, `config_hash`, `rows`, `captions`, `shards`, and of each state its count and
+        examples.
+
+    Raises:
+        RequestError: A file is damaged, or no row names a record.
+    """
+    identity = request.identity()
+    one = CaptionSet(request.name, config_hash(identity))
+    content: dict[str, Any] = {
+        "name": request.name,
+        "set": one.name,
+        "config_hash": one.config_hash,
+        "files": len(request.files),
+        "mapping": asdict(request.mapping),
+    }
+    with tempfile.TemporaryDirectory(prefix="nucleus-") as temporary:
+        folder = Path(temporary)
+        total = spool(request.files, request.mapping, folder / "rows.parquet")
+        with connect(folder) as connection:
+            if not corpus.store.local:
+                connection.register_filesystem(corpus.store.fs)
+            classify(
+                connection, folder / "rows.parquet", corpus, request.mapping.by, request.source
+            )
+            states = counted(connection)
+            assert total == sum(state["rows"] for state in states.values()), "a row in one state"
+            content |= {"rows": total, "states": states}
+            if not states.get("matched", {}).get("rows"):
+                raise RequestError(_nothing(corpus, request, content))
+            written = _write(connection, corpus, one, request, identity, dry_run)
+            content |= {"captions": written[0], "shards": written[1]}
+    return content
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection,
+    corpus: Corpus,
+    one: CaptionSet,
+    request: ImportRequest,
+    identity: dict[str, Any],
+    dry_run: bool,
+) -> tuple[int, int]:
+    """Writes the table, a part a shard, unless this is a dry run: captions, shards."""
+    table, folder = corpus.at(one.table, one.config_hash), folder_of(one)
+    text = json.dumps(identity, sort_keys=True).encode()
+    if not dry_run:
+        corpus.store.sweep(folder)
+        corpus.store.create(f"{folder}/{IMPORT}", text)
+    captions = shards = 0
+    for shard, rows in _by_shard(matched(connection, BATCH)):
+        captions, shards = captions + rows.num_rows, shards + 1
+        if not dry_run:
+            table.append(shard, _part(rows, request), {})
+    if not dry_run:
+        publish(corpus.store, folder, identity)
+    return captions, shards
+
+
+def _by_shard(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]:
+    """Rows that are sorted by shard and row, a shard at a time."""
+    held: list[pa.RecordBatch] = []
+    now = -1
+    for batch in batches:
+        shards = batch.column("shard").to_numpy()
+        start = 0
+        while start < len(shards):
+            if shards[start] != now:
+                if held:
+                    yield now, pa.Table.from_batches(held)
+                held, now = [], int(shards[start])
+            end = int(shards.searchsorted(now, side="right"))
+            held.append(batch.slice(start, end - start))
+            start = end
+    if held:
+        yield now, pa.Table.from_batches(held)
+
+
+def _part(rows: pa.Table, request: ImportRequest) -> pa.Table:
+    """A shard's rows as the caption stage would write them."""
+    schema = table_schema(SCHEMA)
+    known = {**request.about, "source": IMPORTED}
+
+    def column(name: str, kind: pa.DataType) -> Any:
+        if name in rows.column_names:
+            return rows.column(name).cast(kind)
+        value = known.get(name)
+        count = rows.num_rows
+        return pa.nulls(count, kind) if value is None else pa.repeat(pa.scalar(value, kind), count)
+
+    columns = [column(field.name, field.type) for field in schema]
+    return pa.table(columns, schema=schema).combine_chunks()
+
+
+def _nothing(corpus: Corpus, request: ImportRequest, content: dict[str, Any]) -> str:
+    """What is said where no row names a record."""
+    by, column = request.mapping.by, request.mapping.name
+    names = [e["name"] for e in content["states"].get("unmatched", {}).get("examples", [])]
+    ours = corpus.connection().sql(
+        f"SELECT {'id' if by == 'id' else 'key'} FROM {corpus.records.sql()} ORDER BY 1 LIMIT 3"
+    )
+    return "\n".join(
+        [
+            f"none of {content['rows']:,} rows of {request.files[0].name} is the caption of a "
+            f"record; names were taken from the column {column!r} ({by})",
+            *import_lines({**content, "captions": 0}, head=False),
+            f"names in the file: {', '.join(map(repr, names)) or 'none that can be read'}",
+            f"in the corpus: {', '.join(repr(row[0]) for row in ours.fetchall()) or 'no record'}",
+        ]
+    )
+
+
+def import_lines(content: dict[str, Any], *, head: bool = True) -> Iterator[str]:
+    """What became of the rows, for people."""
+    if head:
+        mapping = content["mapping"]
+        yield (
+            f"{content['rows']:,} rows, {content['captions']:,} captions of records in "
+            f"{content['shards']:,} shards; by {mapping['by']} in column {mapping['name']!r}, "
+            f"captions in {mapping['caption']!r}"
+        )
+    for state, found in content["states"].items():
+        if state == "matched":
+            continue
+        advice = f" ({ADVICE[state]})" if state in ADVICE else ""
+        yield f"  {found['rows']:,} {state.replace('_', ' ')}{advice}"
+        for example in found["examples"]:
+            detail = f": {example['detail']}" if example["detail"] else ""
+            name = f" {example['name']!r}" if example["name"] is not None else ""
+            yield f"    {example['file']} row {example['line']}{name}{detail}"

@@ -1,0 +1,180 @@
+"""`nucleus captions diff`: two caption sets compared, in numbers and as a page."""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.caption_sets import PREFIX, SOURCE, CaptionSet, find_set
+from nucleus_data.corpus.looking import going_without, without_lines
+from nucleus_data.corpus.told import command as told
+from nucleus_data.errors import RequestError
+from nucleus_data.pages.captions_diff import render_captions
+from nucleus_data.runner.run import Run
+from nucleus_data.views.caption_scores import similarity, text_vectors
+from nucleus_data.views.caption_sums import SIDES, CaptionSums, length_figures
+
+SHOWN_WORDS = 16
+TOLD_WORDS = 8
+TOLD = ("model", "revision", "prompt")
+PAGE, NUMBERS = "captions_diff.html", "captions_diff.json"
+
+
+def diff(run: Run, first: str, second: str, page: Path | None, limit: int) -> dict[str, Any]:
+    """Compares two caption sets.
+
+    Args:
+        run: The run; its pins say which tables the recipe's variants are.
+        first: A name, as `shard.captions` takes it.
+        second: Another.
+        page: The file that the page is written to; beside the run if None.
+        limit: How many pictures are shown of each kind.
+
+    Returns:
+        The numbers, as they are kept under the run.
+
+    Raises:
+        RequestError: A name means no set, or both the same, or a set has no captions.
+    """
+    current = {n: run.tables[f"{PREFIX}{n}"] for n in run.pins.variants(PREFIX)}
+    store = run.corpus.store
+    one, other = (find_set(store, name, current, "captions diff") for name in (first, second))
+    if (one.variant, one.config_hash) == (other.variant, other.config_hash):
+        raise RequestError(f"{first!r} and {second!r} are the same captions: {one.name}")
+    return going_without(
+        run.corpus, lambda corpus: _compared(run, corpus, (one, other), page, limit)
+    )
+
+
+def _compared(
+    run: Run,
+    corpus: Corpus,
+    sets: tuple[CaptionSet, CaptionSet],
+    page: Path | None,
+    limit: int,
+) -> dict[str, Any]:
+    start = time.perf_counter()
+    with (
+        tempfile.TemporaryDirectory(prefix="nucleus-") as folder,
+        CaptionSums(corpus, sets, Path(folder)) as sums,
+    ):
+        counts = sums.counts()
+        for one, side in zip(sets, SIDES, strict=True):
+            if not counts[side]:
+                raise RequestError(
+                    f"{one.name} has no captions in {corpus.uri}; see {_list(corpus)}"
+                )
+        lengths = sums.lengths()
+        content: dict[str, Any] = {
+            "run": run.name,
+            "corpus": corpus.uri,
+            **{s: _about(corpus, one) for one, s in zip(sets, SIDES, strict=True)},
+            "counts": counts,
+            "lengths": {side: length_figures(lengths[side]) for side in SIDES},
+            "words": sums.words(SHOWN_WORDS),
+            "overlap": sums.overlap(),
+            "similarity": similarity(corpus, run.tables, sets, sums),
+            "vectors": text_vectors(corpus, run.tables, sets, sums),
+            "failures": sums.failures(),
+            "examples": sums.examples(limit),
+            "left_out": [error.content() for error in corpus.left_out],
+        }
+    content["seconds"] = round(time.perf_counter() - start, 3)
+    html = render_captions(corpus, run.tables, content, lengths).encode("utf-8", "replace")
+    if page is None:
+        corpus.store.put(run.path(PAGE), html)
+        content["page"] = corpus.store.url(run.path(PAGE))
+    else:
+        try:
+            page.write_bytes(html)
+        except OSError as error:
+            raise RequestError(f"--page {page} can't be written: {error}") from error
+        content["page"] = str(page)
+    text = json.dumps(content, sort_keys=True, indent=1)
+    corpus.store.put(run.path(NUMBERS), text.encode())
+    return content
+
+
+def _list(corpus: Corpus) -> str:
+    return told("captions list", corpus.uri)
+
+
+def _about(corpus: Corpus, one: CaptionSet) -> dict[str, Any]:
+    """What a set is called, and what made it."""
+    about: dict[str, Any] = {
+        "name": one.variant if one.plain else one.name,
+        "set": one.name,
+        "table": f"{one.table}/{one.config_hash}"
+        if one.config_hash
+        else f"records: {SOURCE}.caption",
+        **dict.fromkeys(TOLD),
+    }
+    table = corpus.at(one.table, one.config_hash) if one.config_hash else None
+    if table is not None and table.whole_parts():
+        relation = corpus.rows(table)
+        columns = [n if n in relation.columns else "NULL" for n in TOLD]
+        (values,) = relation.aggregate(", ".join(f"min({c})" for c in columns)).fetchall()
+        about |= dict(zip(TOLD, values, strict=True))
+    return about
+
+
+def lines(content: Mapping[str, Any]) -> Iterator[str]:
+    """The numbers for people."""
+    counts, lengths = content["counts"], content["lengths"]
+    one, other = content["first"]["set"], content["second"]["set"]
+    yield f"{one}: {counts['first']:,} captions; {other}: {counts['second']:,}"
+    yield (
+        f"{counts['both']:,} records have both, {counts['only_first']:,} only {one}, "
+        f"{counts['only_second']:,} only {other}"
+    )
+    if counts["both"]:
+        share = 100 * counts["same"] / counts["both"]
+        yield (
+            f"the same text: {counts['same']:,} ({share:.1f} %), but for case and spaces: "
+            f"{counts['same_but_case']:,}; words in common: {content['overlap']['mean']:.3f}"
+        )
+    first, second = lengths["first"], lengths["second"]
+    yield (
+        f"words a caption: {first['mean']:.1f} ({first['p5']} to {first['p95']}) -> "
+        f"{second['mean']:.1f} ({second['p5']} to {second['p95']})"
+    )
+    for kind in ("gained", "lost"):
+        found = content["words"][kind][:TOLD_WORDS]
+        if found:
+            shown = ", ".join(f"{w['word']} {w['before']:,} -> {w['after']:,}" for w in found)
+            yield f"words {kind}: {shown}"
+    yield from _similarity_lines(content)
+    for side, name in zip(SIDES, (one, other), strict=True):
+        failed = content["failures"][side]
+        if failed["reasons"]:
+            shown = ", ".join(f"{n:,} {reason}" for reason, n in failed["reasons"].items())
+            yield f"{name} without a caption: {shown}"
+        if failed["cut"]:
+            yield f"{name} cut at the limit of tokens: {failed['cut']:,}"
+    yield from without_lines(content["left_out"])
+    yield str(content["page"])
+
+
+def _similarity_lines(content: Mapping[str, Any]) -> Iterator[str]:
+    found = content["similarity"]
+    if "lacking" in found:
+        names = ", ".join(found["lacking"])
+        asked = [name for name in found["lacking"] if name != SOURCE]
+        how = (
+            f"; add {', '.join(asked)} to score_captions.variants"
+            if asked
+            else "; run: nucleus score"
+        )
+        yield f"similarity with the picture: not stored of {names}{how}"
+    elif found["pairs"]:
+        mean = found["mean"]
+        yield (
+            f"{found['kind']} with the picture: {mean['first']:.3f} -> {mean['second']:.3f}; "
+            f"higher for {found['higher']:,} of {found['pairs']:,}, lower for {found['lower']:,}"
+        )
+    if vectors := content["vectors"]:
+        mean, pairs = vectors["mean"], vectors["pairs"]
+        yield f"cosine of both captions' vectors: {mean:.3f} ({pairs:,} pairs)"

@@ -1,0 +1,162 @@
+"""`nucleus captions list`: all caption sets of a corpus, and who uses them."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.caption_sets import (
+    AT,
+    PREFIX,
+    SOURCE,
+    CaptionSet,
+    is_import,
+    is_whole,
+    there,
+)
+from nucleus_data.corpus.looking import going_without, without_lines
+from nucleus_data.corpus.runs import plans
+from nucleus_data.runner.run import Run
+
+TOLD = ("model", "revision", "prompt")
+
+
+def caption_sets(run: Run) -> dict[str, Any]:
+    """Each caption set, with its rows and who pinned it; those of the recipe first.
+
+    Args:
+        run: A run that only looks; its pins say which sets are the recipe's.
+    """
+    current = {n: run.tables[f"{PREFIX}{n}"] for n in run.pins.variants(PREFIX)}
+    return going_without(run.corpus, lambda corpus: _content(corpus, current))
+
+
+def _content(corpus: Corpus, current: Mapping[str, str]) -> dict[str, Any]:
+    used = _used(corpus)
+    sets = [
+        {
+            **_about(corpus, one),
+            "recipe": current.get(one.variant) == one.config_hash,
+            **used.get((one.variant, one.config_hash), {"runs": 0, "sets": []}),
+        }
+        for one in there(corpus.store)
+    ]
+    sets.sort(key=lambda s: (not s["recipe"], s["imported"], s["variant"], s["first_run"]))
+    missing = [n for n, h in current.items() if not corpus.store.exists(f"tables/{PREFIX}{n}/{h}")]
+    return {
+        "corpus": corpus.uri,
+        "source": _source(corpus),
+        "sets": sets,
+        "not_made": missing,
+        "left_out": [error.content() for error in corpus.left_out],
+    }
+
+
+def _about(corpus: Corpus, one: CaptionSet) -> dict[str, Any]:
+    """A set's rows, and what made them."""
+    table = corpus.at(one.table, one.config_hash)
+    about: dict[str, Any] = {
+        "name": one.name,
+        "variant": one.variant,
+        "config_hash": one.config_hash,
+        "imported": is_import(corpus.store, one),
+        "ended": is_whole(corpus.store, one),
+        **dict.fromkeys(("rows", "captions", "failed", "failed_retryable"), 0),
+        **dict.fromkeys(TOLD),
+        "first_run": "",
+        "last_run": "",
+    }
+    if table.whole_parts():
+        relation = corpus.rows(table)
+        told = [n if n in relation.columns else "NULL" for n in TOLD]
+        ((rows, captions, failed, *values),) = relation.aggregate(
+            "count(*), count(caption), count(error), "
+            + ", ".join(f"min({column})" for column in told)
+        ).fetchall()
+        about |= {"rows": rows, "captions": captions, "failed": failed}
+        about |= dict(zip(TOLD, values, strict=True))
+    if table.failed.whole_parts():
+        shards = table.failed.shards()
+        about["failed_retryable"] = sum(len(corpus.failed_rows(table, n)) for n in shards)
+    return about
+
+
+def _source(corpus: Corpus) -> dict[str, Any]:
+    """How many records came with a caption."""
+    records = corpus.records
+    captions = 0
+    if records.whole_parts():
+        relation = corpus.rows(records)
+        if "source.caption" in relation.columns:
+            text = "nullif(trim(CAST(\"source.caption\" AS VARCHAR)), '')"
+            ((captions,),) = relation.aggregate(f"count({text})").fetchall()
+    return {"name": SOURCE, "captions": captions}
+
+
+def _used(corpus: Corpus) -> dict[tuple[str, str], dict[str, Any]]:
+    """(Variant, hash) -> how many runs pinned it, the first and the last, and training sets."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for run, plan in plans(corpus.store):  # newest first
+        tables = plan.get("tables")
+        if not isinstance(tables, dict):
+            continue
+        pinned = {(_variant(n), str(h)): n for n, h in tables.items() if n.startswith(PREFIX)}
+        read = _read_by_set(plan)
+        for key, name in pinned.items():
+            mine = found.setdefault(key, {"runs": 0, "last_run": run, "sets": []})
+            mine["runs"] += 1
+            mine["first_run"] = run
+            made = plan.get("set")
+            if made and name in read and made not in mine["sets"]:
+                mine["sets"].append(made)
+    return found
+
+
+def _variant(table: str) -> str:
+    return table.removeprefix(PREFIX).partition(AT)[0]
+
+
+def _read_by_set(plan: Mapping[str, Any]) -> set[str]:
+    """Those of a plan's tables that its training set reads."""
+    try:
+        names = [str(name) for name in plan["config"]["shard"]["captions"]]
+    except (KeyError, TypeError):
+        return set()
+    asked = [PREFIX + name for name in names]
+    tables = plan["tables"]
+    # `short@1a2b3c4d` is pinned with all digits; or as `short`, if that is the recipe's own.
+    return {
+        table
+        for table, hashed in tables.items()
+        for name in asked
+        if table == name
+        or (AT in name and f"{table.partition(AT)[0]}{AT}{hashed}".startswith(name))
+    }
+
+
+def lines(content: Mapping[str, Any]) -> Iterator[str]:
+    """The sets for people."""
+    source = content["source"]
+    yield f"{SOURCE}: {source['captions']:,} captions that records came with"
+    for one in content["sets"]:
+        kind = "of the recipe" if one["recipe"] else "imported" if one["imported"] else "older"
+        parts = [f"{one['captions']:,} captions", f"{one['failed']:,} failed"]
+        if one["failed_retryable"]:
+            parts.append(f"{one['failed_retryable']:,} more may pass")
+        if not one["ended"]:
+            parts.append("begun and not ended: run the same import again")
+        yield f"{one['name']} ({kind}): {', '.join(parts)}"
+        model = " at ".join(one[key] for key in ("model", "revision") if one[key])
+        told = [
+            f"model {model}" if model else "",
+            f"prompt {one['prompt']}" if one["prompt"] else "",
+        ]
+        if any(told):
+            yield f"  {', '.join(t for t in told if t)}"
+        if one["runs"]:
+            first = f"first {one['first_run']}, " if one["runs"] > 1 else ""
+            yield f"  {one['runs']:,} runs: {first}last {one['last_run']}"
+        for made in one["sets"]:
+            yield f"  in {made}"
+    if content["not_made"]:
+        yield f"not made yet: {', '.join(content['not_made'])}"
+    yield from without_lines(content["left_out"])

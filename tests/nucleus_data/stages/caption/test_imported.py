@@ -1,0 +1,322 @@
+"""Captions from files: what becomes of each row, and what is written."""
+
+import gzip
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.tables import Table
+from nucleus_data.errors import RequestError
+from nucleus_data.stages.caption.imported import import_captions, import_lines, plan_import
+from nucleus_data.stages.caption.stage import SCHEMA
+from nucleus_data.world.corpora import small_corpus, write_shard
+from tests.support.sharded import content_of
+
+NAMED = {"id": None, "key": None, "url": None}
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """Three shards of five pictures; their keys are `SHARD/ROW.bin`."""
+    return small_corpus(tmp_path / "c")
+
+
+def imported(
+    corpus, file, name="alt", dry_run=False, caption=None, only=None, about=None, **columns
+):
+    request = plan_import(
+        str(file),
+        name,
+        ["short", "long"],
+        corpus,
+        columns={**NAMED, **columns},
+        caption=caption,
+        only=only,
+        about=about,
+    )
+    return import_captions(corpus, request, dry_run=dry_run)
+
+
+def states(content):
+    return {state: found["rows"] for state, found in content["states"].items()}
+
+
+def stored(corpus, content, name="alt"):
+    table = Table(corpus.store, f"caption.{name}", content["config_hash"])
+    return {row["id"]: row for shard in table.shards() for row in table.read(shard).to_pylist()}
+
+
+def texts(corpus, content, name="alt"):
+    keys = dict(corpus.table("records").project("id, key").fetchall())
+    return {keys[i]: row["caption"] for i, row in stored(corpus, content, name).items()}
+
+
+GOOD = {"0/0.bin": "a cat", "0/3.bin": "ein Hund, braun", "2/4.bin": 'a "big" tree\nby a lake'}
+
+
+def as_parquet(folder):
+    table = pa.table({"file_name": list(GOOD), "text": list(GOOD.values())})
+    pq.write_table(table, folder / "x.parquet")
+    return folder / "x.parquet"
+
+
+def as_csv(folder, ending="csv", separator=","):
+    import csv
+
+    with (folder / f"x.{ending}").open("w", newline="", encoding="utf-8-sig") as file:
+        writer = csv.writer(file, delimiter=separator)
+        writer.writerows([("file_name", "text"), *GOOD.items()])
+    return folder / f"x.{ending}"
+
+
+def as_lines(folder):
+    file = folder / "x.jsonl.gz"
+    lines = "".join(json.dumps({"file_name": k, "text": v}) + "\n" for k, v in GOOD.items())
+    file.write_bytes(gzip.compress(lines.encode()))
+    return file
+
+
+def as_csv_gz(folder):
+    (folder / "x.csv.gz").write_bytes(gzip.compress(as_csv(folder).read_bytes()))
+    return folder / "x.csv.gz"
+
+
+def as_metadata(folder):
+    for key, text in GOOD.items():
+        place = folder / "set" / key.split("/")[0]
+        place.mkdir(parents=True, exist_ok=True)
+        with (place / "metadata.jsonl").open("a") as file:
+            file.write(json.dumps({"file_name": key.split("/")[1], "text": text}) + "\n")
+        (place / "0.bin").write_bytes(b"a picture")
+    return folder / "set"
+
+
+def as_hub(folder):
+    """Parquet files with pictures in them, as a hub has them."""
+    (folder / "set" / "data").mkdir(parents=True)
+    for number, (key, text) in enumerate(GOOD.items()):
+        table = pa.table({"image": [{"bytes": b"x", "path": key}], "text": [text]})
+        pq.write_table(table, folder / "set/data" / f"train-{number:05d}-of-00003.parquet")
+    return folder / "set"
+
+
+def as_saved(folder):
+    """As `Dataset.save_to_disk` writes it, in two splits."""
+    for split, keys in (("train", list(GOOD)[:2]), ("validation", list(GOOD)[2:])):
+        place = folder / "set" / split
+        place.mkdir(parents=True)
+        table = pa.table(
+            {"image": [{"bytes": b"x", "path": k} for k in keys], "text": [GOOD[k] for k in keys]}
+        )
+        with pa.ipc.new_stream(place / "data-00000-of-00001.arrow", table.schema) as writer:
+            writer.write_table(table)
+        listed = [{"filename": "data-00000-of-00001.arrow"}]
+        (place / "state.json").write_text(json.dumps({"_data_files": listed}))
+        (place / "dataset_info.json").write_text("{}")
+    (folder / "set/dataset_dict.json").write_text('{"splits": ["train", "validation"]}')
+    return folder / "set"
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        *(as_parquet, as_csv, as_csv_gz, as_lines, as_metadata, as_hub, as_saved),
+        lambda folder: as_csv(folder, "tsv", "\t"),
+        lambda folder: as_csv(folder, "csv", ";"),
+    ],
+)
+def test_each_form_gives_the_same_captions(corpus, tmp_path, write):
+    content = imported(corpus, write(tmp_path))
+    assert states(content) == {"matched": 3}
+    assert texts(corpus, content) == GOOD
+
+
+def test_a_table_is_as_made_ones_are(corpus, tmp_path):
+    content = imported(corpus, as_parquet(tmp_path), about={"model": "m", "prompt": "p"})
+    (one, *_) = stored(corpus, content).values()
+    assert (one["source"], one["model"], one["prompt"], one["seed"]) == ("imported", "m", "p", None)
+    table = Table(corpus.store, "caption.alt", content["config_hash"])
+    assert list(table.read(0).schema)[3:-1] == list(SCHEMA)
+    assert table.shards() == [0, 2]
+    assert corpus.table("caption.alt").count("*").fetchall() == [(3,)]
+
+
+WRONG = [
+    (b'{"key": "0/1.bin", "caption": "one"', "unreadable"),
+    (b'{"key": "0/1.bin", "caption": "\xff"}', "unreadable"),
+    (b'["0/1.bin", "one"]', "unreadable"),
+    (b'{"key": "0/1.bin", "caption": "\\ud800 x"}', "not_text"),
+    (b'{"key": "0/1.bin", "caption": "a \\u001b[2J b"}', "not_text"),
+    (b'{"key": "0/1.bin", "caption": ["one", "two"]}', "not_text"),
+    (b'{"key": "0/1.bin", "caption": 7}', "not_text"),
+    (b'{"key": "0/1.bin", "caption": " \\u200b\\n"}', "empty"),
+    (b'{"key": "0/1.bin"}', "empty"),
+    (b'{"key": null, "caption": "one"}', "no_name"),
+    (b'{"key": {"a": 1}, "caption": "one"}', "no_name"),
+    (b'{"key": "0/1.bin", "caption": "%s"}' % (b"x" * 70_000), "too_long"),
+    (b'{"key": "0/9.bin", "caption": "one"}', "unmatched"),
+    (b'{"key": "0/0.bin", "caption": "another"}', "doubled"),
+]
+
+
+@pytest.mark.parametrize(("line", "state"), WRONG)
+def test_a_bad_row_costs_itself_alone(corpus, tmp_path, line, state):
+    good = [json.dumps({"key": key, "caption": text}).encode() for key, text in GOOD.items()]
+    (tmp_path / "x.jsonl").write_bytes(b"\n".join([good[0], line, *good[1:]]) + b"\n")
+    content = imported(corpus, tmp_path / "x.jsonl")
+    assert states(content) == {"matched": 3, state: 1}
+    assert texts(corpus, content) == GOOD
+    (example,) = content["states"][state]["examples"]
+    assert (example["file"], example["line"]) == ("x.jsonl", 2)
+    assert any("row 2" in line for line in import_lines(content))
+
+
+def test_a_damaged_row_of_a_csv_costs_itself_alone(corpus, tmp_path):
+    rows = [
+        b"key,caption",
+        b"0/0.bin,a cat",
+        b'0/1.bin,"opened and never closed',
+        b'0/2.bin,"said ""so"", and',
+        b'on another line"',
+        b"0/3.bin,a red, round ball",
+        b"0/4.bin,\xff\xfe",
+        b'1/0.bin,a "q" and 5" of it',
+        b"1/1.bin",
+        b"",
+        b"1/2.bin,last",
+    ]
+    (tmp_path / "x.csv").write_bytes(b"\n".join(rows))
+    content = imported(corpus, tmp_path / "x.csv")
+    assert texts(corpus, content) == {
+        "0/0.bin": "a cat",
+        "0/2.bin": 'said "so", and\non another line',
+        "1/0.bin": 'a "q" and 5" of it',
+        "1/2.bin": "last",
+    }
+    assert states(content) == {"matched": 4, "unreadable": 4}
+    details = [e["detail"] for e in content["states"]["unreadable"]["examples"]]
+    assert [e["line"] for e in content["states"]["unreadable"]["examples"]] == [3, 6, 7]
+    assert "3 fields, and the head has 2" in details[1]
+
+
+def test_texts_of_a_parquet_that_are_no_utf8_cost_their_rows(corpus, tmp_path):
+    keys = pa.array(list(GOOD))
+    broken = pa.StringArray.from_buffers(
+        3, pa.array([0, 2, 4, 5], pa.int32()).buffers()[1], pa.py_buffer(b"ab\xff\xfec")
+    )
+    pq.write_table(pa.table({"key": keys, "caption": broken}), tmp_path / "x.parquet")
+    content = imported(corpus, tmp_path / "x.parquet")
+    assert states(content) == {"matched": 2, "not_text": 1}
+    assert texts(corpus, content) == {"0/0.bin": "ab", "2/4.bin": "c"}
+
+
+def test_records_are_found_by_id_and_by_url(corpus, tmp_path):
+    ids = corpus.records.read(1, ["id"]).column("id").to_pylist()
+    table = pa.table({"id": [ids[0].upper(), ids[3], "f" * 32], "caption": ["a", "b", "c"]})
+    pq.write_table(table, tmp_path / "x.parquet")
+    content = imported(corpus, tmp_path / "x.parquet")
+    assert content["mapping"]["by"] == "id"
+    assert (states(content), texts(corpus, content)) == (
+        {"matched": 2, "unmatched": 1},
+        {"1/0.bin": "a", "1/3.bin": "b"},
+    )
+    write_shard(corpus, 3, {"http://h/1.jpg": b"1", "http://h/2.jpg": b"2"}, source="web")
+    (tmp_path / "y.csv").write_text("id,URL,TEXT\n17,http://h/2.jpg,two\n18,http://h/3.jpg,three\n")
+    content = imported(corpus, tmp_path / "y.csv", name="urls")
+    assert (content["mapping"], states(content)) == (
+        {"by": "url", "name": "URL", "caption": "TEXT"},
+        {"matched": 1, "unmatched": 1},
+    )
+
+
+def test_a_key_of_several_sources_is_told_and_chosen(corpus, tmp_path):
+    write_shard(corpus, 3, {"0/0.bin": b"other"}, source="second")
+    file = as_parquet(tmp_path)
+    content = imported(corpus, file)
+    assert states(content) == {"matched": 2, "ambiguous": 1}
+    assert any("--source" in line for line in import_lines(content))
+    content = imported(corpus, file, only="second")
+    assert states(content) == {"unmatched": 2, "matched": 1}
+    assert next(iter(stored(corpus, content).values()))["shard"] == 3
+
+
+def test_captions_of_failed_records_are_none(corpus, tmp_path):
+    row = {"shard": 9, "row": 0, "id": "a" * 32, "source": "t", "key": "gone", "error": "http_404"}
+    corpus.records.append(9, pa.Table.from_pylist([row]), {})
+    (tmp_path / "x.csv").write_text("key,caption\ngone,a cat\n1/1.bin,a dog\n")
+    assert states(imported(corpus, tmp_path / "x.csv")) == {"matched": 1, "no_picture": 1}
+
+
+def test_a_killed_import_goes_on_to_the_same_bytes(corpus, tmp_path, monkeypatch):
+    file = as_parquet(tmp_path)
+    other = Corpus(str(tmp_path / "other"), create=True)
+    small_corpus(tmp_path / "other")
+    imported(other, file)
+    append, seen = Table.append, []
+
+    def killed(self, shard, *rest):
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(shard)
+        return append(self, shard, *rest)
+
+    monkeypatch.setattr(Table, "append", killed)
+    with pytest.raises(KeyboardInterrupt):
+        imported(corpus, file)
+    monkeypatch.undo()
+    once = imported(corpus, file)
+    assert imported(corpus, file) == once
+    name = f"tables/caption.alt/{once['config_hash']}"
+    assert content_of(corpus.store.path(name)) == content_of(other.store.path(name))
+
+
+def test_the_hash_is_of_content_and_mapping(corpus, tmp_path):
+    file = as_parquet(tmp_path)
+    hashed = imported(corpus, file, dry_run=True)["config_hash"]
+    assert not corpus.store.exists("tables/caption.alt")
+    moved = file.rename(tmp_path / "renamed.parquet")
+    assert imported(corpus, moved, dry_run=True)["config_hash"] == hashed
+    others = {
+        imported(corpus, moved, dry_run=True, about={"model": "m"})["config_hash"],
+        imported(corpus, moved, dry_run=True, only="test")["config_hash"],
+        imported(corpus, moved, dry_run=True, name="other")["config_hash"],
+        imported(corpus, as_csv(tmp_path), dry_run=True)["config_hash"],
+    }
+    assert len(others | {hashed}) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("short", "the recipe has a variant of this name; give another name, for example --as sh"),
+        ("source", "so the captions that records came with are called"),
+        ("Two Words", "lower case letters"),
+        ("made", "made@01234567 was made by a variant"),
+    ],
+)
+def test_a_name_that_is_taken_is_refused(corpus, tmp_path, name, said):
+    corpus.store.create("tables/caption.made/0123456789abcdef/000000-0.parquet", b"")
+    with pytest.raises(RequestError, match=said):
+        imported(corpus, as_parquet(tmp_path), name=name)
+
+
+def test_what_can_t_be_read_is_refused_with_what_is_there(corpus, tmp_path):
+    file = as_parquet(tmp_path)
+    with pytest.raises(RequestError, match="there is no file or folder"):
+        imported(corpus, tmp_path / "none.csv")
+    with pytest.raises(RequestError, match="has no alt; it has file_name, text"):
+        imported(corpus, file, caption="alt")
+    with pytest.raises(RequestError, match=r"allowed: \.parquet, \.csv"):
+        imported(corpus, file.rename(tmp_path / "x.xlsx"))
+    (tmp_path / "odd.csv").write_text("key,caption\nno/such.bin,a cat\n")
+    with pytest.raises(RequestError) as error:
+        imported(corpus, tmp_path / "odd.csv")
+    assert "names in the file: 'no/such.bin'" in str(error.value)
+    assert "in the corpus: '0/0.bin'" in str(error.value)
+    assert corpus.config_hashes("caption.alt") == []
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(RequestError, match=r"broken\.parquet can't be read"):
+        imported(corpus, tmp_path / "broken.parquet")
