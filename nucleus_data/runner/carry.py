@@ -58,7 +58,8 @@ class CarryTask:
         for move in self.moves:
             before, after = (Table(corpus.store, move.name, h) for h in (move.before, move.after))
             summary.done += _copy(before, after, number, again)
-            _copy(before.failed, after.failed, number, again)
+            mended = np.union1d(again, before.covered(number))
+            _copy(before.failed, after.failed, number, mended)
         return summary
 
 

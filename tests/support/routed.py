@@ -5,15 +5,18 @@ import pyarrow as pa
 from nucleus_data.corpus.tables import Table, table_schema
 from nucleus_data.stages.caption import stage as module
 from tests.support import curated
-from tests.support.captions.standin import StandIn, answering
+from tests.support.captions.standin import StandIn, answering, place
 from tests.support.stepped import BARE
 
-SHORT = "caption.variants={short: {prompt: short, max_tokens: 96}}"
+
+def sensible(key, picture, ask):
+    """A caption that no check refuses."""
+    return f"A red ring lies on the lawn beside a blue box ({place(key)})."
 
 
 def captioning(corpus, monkeypatch, *overrides, answers=None, command="caption", **options):
     """A run whose engine gives these answers, what it says, and who was asked what."""
-    engine = StandIn(say=answering(answers or {}))
+    engine = StandIn(say=answering(answers or {}, sensible))
     monkeypatch.setattr(module, "load_engine", lambda settings: engine)
     said = []
     made = curated.run(corpus.uri, command, BARE, *overrides, said=said, **options)
