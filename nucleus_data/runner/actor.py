@@ -34,7 +34,9 @@ class StageDiedError(RuntimeError):
 
 
 class SetupFailedError(StoppedError):
-    """The stage's `setup` raised: no worker will do better, so the run ends.
+    """The stage's `setup` raised, or it raised a StoppedError: no worker will do better.
+
+    So the run ends.
 
     Args:
         text: What is said.
@@ -117,6 +119,8 @@ class StageActor:
                 continue
 
     def _check(self) -> None:
+        if self.setup_error:
+            raise self.setup_error
         if self.died:
             raise StageDiedError(self.died)
 
@@ -135,6 +139,8 @@ class StageActor:
             for outcome in self.job.stage.process(self._feed()):  # type: ignore[arg-type]
                 self._accept(outcome)
             self.died = "process() ended although its rows had not"
+        except StoppedError as error:  # what it needs is gone: no worker will do better
+            self.setup_error = SetupFailedError.of(self.job.stage.name, error)
         except Exception:
             self.died = traceback.format_exc()
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from nucleus_data.errors import DiskFullError
+from nucleus_data.errors import DiskFullError, StoppedError
 from nucleus_data.runner.actor import SetupFailedError, StageDiedError, Watchdog
 from nucleus_data.runner.columns import run_columns
 from nucleus_data.runner.outcomes import RAISED, one_row, raised
@@ -124,6 +124,8 @@ def run_rows(state: ShardRows, stage: Any, watch: Watchdog | None = None) -> Non
                 raise rows.error from None
             if isinstance(error, DiskFullError):
                 raise
+            if isinstance(error, StoppedError):
+                raise SetupFailedError.of(state.job.stage.name, error) from None
             raise StageDiedError(traceback.format_exc()) from None
         state.accept(outcome)
         if watch:
@@ -148,6 +150,8 @@ def run_alone(state: ShardRows, stage: Any) -> None:
             outcome = one_row(stage, row)
         except DiskFullError:
             raise
+        except StoppedError as error:
+            raise SetupFailedError.of(state.job.stage.name, error) from None
         except Exception as error:
             outcome = RowFailure(row, RAISED, raised(error), retryable=True)
         state.accept(outcome)

@@ -7,6 +7,7 @@ from nucleus_data.errors import RequestError
 from nucleus_data.stages.caption import stage as module
 from tests.support import curated
 from tests.support.captions.standin import StandIn, answering
+from tests.support.captions.unchecked import OVERRIDE
 from tests.support.stepped import BARE, curate, three_shards
 
 RECORDS = 6
@@ -31,7 +32,7 @@ def caption(corpus, monkeypatch):
     def caption(*overrides, answers=None, command="caption"):
         engine = StandIn(say=answering(answers or {}))
         monkeypatch.setattr(module, "load_engine", lambda settings: engine)
-        made = curated.run(corpus.uri, command, BARE, *overrides)
+        made = curated.run(corpus.uri, command, BARE, OVERRIDE, *overrides)
         made.use_selection()
         made.retry("caption") if command == "retry" else made.do("caption")
         found = {}

@@ -81,6 +81,9 @@ def anew(key, value):
         ("max_pixels", 100_000, PICTURES | {BRIEF}),
         ("seed", 1, {DRAWN}),
         ("checks.empty.action", "off", EVERY),
+        ("checks.repetition.action", "flag", EVERY),
+        ("checks.contradiction.action", "off", {RICH}),
+        ("checks.invalid_json.action", "off", {FACTS}),
         # What changes none: how it is run, how often it is asked, and who is asked about.
         ("max_model_len", 2048, set()),
         ("max_in_flight", 8, set()),
@@ -89,6 +92,8 @@ def anew(key, value):
         ("max_upstream_tokens", 9, set()),
         ("attempts", 5, set()),
         ("vllm_args", {"max_num_batched_tokens": 4096, "tensor_parallel_size": 2}, set()),
+        ("checks.words.slack", 0.5, set()),
+        ("checks.language.words", 9, set()),
         ("greedy.share", 0.5, set()),
         ("greedy.where", "similarity < 0.3", set()),
         ("greedy.prompt", "long@1", set()),
@@ -117,6 +122,13 @@ def test_the_picture_s_size_changes_no_text_that_is_made_without_it():
 def test_checks_that_only_mark_change_no_text():
     flagged = with_("checks.empty.action", "flag")
     assert hashes(flagged) == hashes(with_("checks.empty.action", "off"))
+
+
+def test_what_a_check_that_is_off_would_read_changes_no_text():
+    off = with_("checks.words.action", "off")
+    worded = copy.deepcopy(off)
+    worded["variants"][GREEDY]["words"] = [3, 9]
+    assert hashes(worded) == hashes(off)
 
 
 def test_another_variant_makes_none_anew():
