@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.caption_sets import PREFIX, CaptionSet, is_import, is_whole
 from nucleus_data.corpus.damaged import WHOLE, DamagedError
 from nucleus_data.corpus.looking import going_without, without_lines
 from nucleus_data.corpus.published import published
@@ -155,6 +156,10 @@ def _note(corpus: Corpus, name: str, hashed: str, now: Mapping[str, str]) -> str
         return "not finished"
     if now.get(name) == hashed:
         return ""
+    if name.startswith(PREFIX):
+        one = CaptionSet(name.removeprefix(PREFIX), hashed)
+        if is_import(corpus.store, one):
+            return "imported" if is_whole(corpus.store, one) else "not finished"
     return OTHER if name in WHOLE else "of another configuration"
 
 

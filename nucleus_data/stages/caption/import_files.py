@@ -106,14 +106,14 @@ def find_files(source: str) -> list[SourceFile]:
     chosen = _saved(store, names)
     if not chosen:
         known = [name for name in names if _kind(name)]
-        chosen = [n for n in known if n.rsplit("/", 1)[-1].partition(".")[0] == METADATA] or known
+        chosen = [name for name in known if _is_metadata(name)] or known
     kinds = {_kind(name) for name in chosen}
     if len(kinds) != 1:
         found = ", ".join(sorted(kinds)) or "no file of captions"
         raise RequestError(f"{source} has {found}; needed: {ALLOWED}, one kind at a time")
     return [
         # Paths in a metadata file are relative to its own folder.
-        SourceFile(name, _kind(name), _folder(name) if METADATA in name else "", store, name)
+        SourceFile(name, _kind(name), _folder(name) if _is_metadata(name) else "", store, name)
         for name in chosen
     ]
 
@@ -229,6 +229,10 @@ def _saved(store: Store, names: Sequence[str]) -> list[str]:
     if lacking := [name for name in found if name not in there]:
         raise RequestError(f"{store.uri} lacks {lacking[0]}, which its {SAVED} names")
     return found
+
+
+def _is_metadata(name: str) -> bool:
+    return name.rsplit("/", 1)[-1].partition(".")[0] == METADATA
 
 
 def _folder(name: str) -> str:

@@ -39,6 +39,7 @@ from nucleus_data.corpus.caption_sets import (
 )
 from nucleus_data.corpus.published import publish
 from nucleus_data.corpus.tables import table_schema
+from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
 from nucleus_data.stages.caption.import_files import (
@@ -161,6 +162,8 @@ def import_captions(
     Raises:
         RequestError: A file is damaged, or no row names a record.
     """
+    if not corpus.records.whole_parts():
+        raise RequestError(f"{corpus.uri} has no records yet; run: {told('ingest', corpus.uri)}")
     identity = request.identity()
     one = CaptionSet(request.name, config_hash(identity))
     content: dict[str, Any] = {

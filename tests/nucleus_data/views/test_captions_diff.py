@@ -10,7 +10,7 @@ from nucleus_data.pages.captions_diff import marked
 from nucleus_data.views.captions_diff import diff, lines
 from nucleus_data.world.corpora import write_shard
 from tests.support import curated
-from tests.support.captioned_sets import RULES
+from tests.support.captioned_sets import RULES, import_texts
 from tests.support.curated import picture
 from tests.support.reported import EVIL, Text
 
@@ -150,3 +150,15 @@ def test_changed_words_are_marked(first, second, one, other):
 def test_a_set_without_captions_is_refused(made):
     with pytest.raises(RequestError, match=r"long@.* has no captions .*captions list"):
         diff(made.run, "short", "long", None, 3)
+
+
+def test_sets_without_a_record_in_common_are_compared(made, tmp_path):
+    ids = sorted(i for (i,) in made.corpus.table("records").project("id").fetchall())
+    for name, ident in (("left", ids[0]), ("right", ids[1])):
+        import_texts(made.corpus, tmp_path, {ident: "a cat"}, name)
+    found = diff(made.run, "left", "right", tmp_path / "page.html", 3)
+    counts = found["counts"]
+    assert (counts["both"], counts["only_first"], counts["only_second"]) == (0, 1, 1)
+    assert found["overlap"]["mean"] is None
+    assert "0 records have both, 1 only left@" in "\n".join(lines(found))
+    assert "only in the first" in (tmp_path / "page.html").read_text()

@@ -6,6 +6,7 @@ import pytest
 
 from nucleus_data.views.captions_list import caption_sets, lines
 from nucleus_data.views.explain import explain, explain_lines
+from nucleus_data.views.status import status
 from tests.support import curated
 from tests.support.captioned_sets import OLD, SETTINGS, captioned_sets
 from tests.support.command import nucleus
@@ -46,6 +47,23 @@ def test_all_sets_are_listed_with_who_uses_them(made):
     assert f"short@{OLD[:8]} (older): 8 captions, 0 failed" in said
     assert f"alt@{alt[:8]} (imported)" in said
     assert "not made yet: long" in said
+
+
+def test_a_set_is_read_by_its_name(made):
+    corpus, _ = made
+    rows = corpus.table("caption.short@01234567").project("caption").fetchall()
+    assert sorted(text for (text,) in rows) == [f"old {n}" for n in range(8)]
+    assert corpus.table("caption.alt").count("*").fetchall() == [(8,)]
+
+
+def test_the_status_calls_an_import_one(made):
+    corpus, run = made
+    looking = curated.run(corpus.uri, "status", *SETTINGS, dry_run=True)
+    notes = {
+        t["config_hash"]: t["note"] for t in status(looking.run, looking.stages)["other_tables"]
+    }
+    assert notes[run.alt["config_hash"]] == "imported"
+    assert notes[OLD] == "of another configuration"
 
 
 def test_explain_names_each_set(made):

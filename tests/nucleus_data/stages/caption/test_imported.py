@@ -320,3 +320,9 @@ def test_what_can_t_be_read_is_refused_with_what_is_there(corpus, tmp_path):
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(RequestError, match=r"broken\.parquet can't be read"):
         imported(corpus, tmp_path / "broken.parquet")
+
+
+def test_a_corpus_without_records_is_told(tmp_path):
+    empty = small_corpus(tmp_path / "c", shards=0)
+    with pytest.raises(RequestError, match="has no records yet; run: nucleus ingest"):
+        imported(empty, as_parquet(tmp_path))

@@ -133,6 +133,19 @@ def test_older_and_imported_captions_are_compared(corpus, settings, clip, tmp_pa
     assert not [name for table, name in later.pins.signals() if "@" in table]
 
 
+def test_two_tables_of_a_variant_wait_each_for_its_own(corpus, settings, clip):
+    run = begun(corpus, *settings)
+    write_vectors(run, 0, 1, 2, 3)
+    captioned(run, {0: "an eel", 1: "an oar", 2: "a sea"})
+    old = run.tables["caption.short"]
+    again = "caption.variants={short: {prompt: short, max_tokens: 9}}"
+    later = begun(corpus, *settings[:3], again, f"score_captions.variants=[short, short@{old}]")
+    captioned(later, {3: "an elk"})
+    later.do("score_captions")
+    assert sorted(stored(later, "embed.match.short")) == [3]
+    assert sorted(stored(later, f"embed.match.short@{old}")) == [0, 1, 2]
+
+
 def test_captions_side_by_side_with_what_is_stored_of_them(corpus, settings, clip, tmp_path):
     ids = corpus.records.read(0).column("id").to_pylist()
     import_texts(corpus, tmp_path, dict.fromkeys(ids, "a sea"))
