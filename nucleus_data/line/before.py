@@ -12,6 +12,7 @@ from typing import Any
 from nucleus_data.corpus import Corpus
 from nucleus_data.engines.find import CAPTIONER, TEXT_ENCODER, VAE, ModelKind, check_reachable
 from nucleus_data.errors import RequestError
+from nucleus_data.line.mix import preserve_condition
 from nucleus_data.line.recipe import Recipe
 from nucleus_data.line.routing import conditions_of
 from nucleus_data.runner.cluster import RaySettings, inside_job, named_address
@@ -66,6 +67,8 @@ def check_before(
     for stage in (stages[name] for name in dict.fromkeys(names)):
         if isinstance(stage, RowStage) and not stage.missing():
             conditions_of(stage, pins, upstream_of)
+        if isinstance(stage, Caption):
+            preserve_condition(stage.settings, pins, upstream_of)
     if "caption" in names:
         # What is ingested may have the columns.
         check_questions(recipe.section(Caption), None if "ingest" in names else corpus)

@@ -10,6 +10,7 @@ from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.line.again import Request, ask_again
 from nucleus_data.line.before import Stages, check_before, check_questions
+from nucleus_data.line.costs import forecast, look
 from nucleus_data.line.recipe import Recipe
 from nucleus_data.line.routing import conditions_of
 from nucleus_data.runner.cluster import check_corpus_uri
@@ -196,7 +197,10 @@ def step(run: Run, stages: Stages, name: str) -> None:
         pin_chosen(run, stages, stage)
         if isinstance(stage, Caption):  # of a corpus that was ingested since the line began
             check_questions(stage.settings, run.corpus)
-        if run.dry_run:
+        if run.dry_run and isinstance(stage, Caption):
+            for line in forecast(run, stage, count_rows(run, stage, look(run, stage))):
+                run.say(line)
+        elif run.dry_run:
             count_rows(run, stage)
         else:
             do_rows(run, stage)

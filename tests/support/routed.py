@@ -1,12 +1,30 @@
 """Captions by a stand-in, of a curated corpus, for tests of who is asked what."""
 
+import shutil
+from functools import cache
+
 import pyarrow as pa
 
+from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.tables import Table, table_schema
 from nucleus_data.stages.caption import stage as module
 from tests.support import curated
 from tests.support.captions.standin import StandIn, answering, place
-from tests.support.stepped import BARE
+from tests.support.stepped import BARE, curate, three_shards
+
+
+@cache
+def _curated(folder):
+    made = three_shards(folder / "c")
+    curate(made)
+    return made
+
+
+def curated_copy(tmp_path_factory, tmp_path):
+    """Three curated shards of two pictures; made once, and copied for each test."""
+    made = _curated(tmp_path_factory.getbasetemp() / "routed")
+    shutil.copytree(made.uri, tmp_path / "c")
+    return Corpus(str(tmp_path / "c"))
 
 
 def sensible(key, picture, ask):

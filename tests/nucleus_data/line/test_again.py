@@ -7,8 +7,7 @@ from nucleus_data.errors import RequestError
 from nucleus_data.line.again import Request
 from nucleus_data.sets.layout import SetFolder
 from tests.support import curated
-from tests.support.routed import captioning
-from tests.support.stepped import curate, three_shards
+from tests.support.routed import captioning, curated_copy
 
 TWO = "caption.variants={short: {prompt: short}, long: {prompt: long}}"
 LOOP = "a red ring " * 40
@@ -17,10 +16,8 @@ REFUSED = {"error": "no room"}
 
 
 @pytest.fixture
-def corpus(tmp_path):
-    made = three_shards(tmp_path / "c")
-    curate(made)
-    return made
+def corpus(tmp_path_factory, tmp_path):
+    return curated_copy(tmp_path_factory, tmp_path)
 
 
 def captions(run, variant):
@@ -103,9 +100,7 @@ def test_rounds_go_on_and_end(corpus, monkeypatch):
     first, _, asked = captioning(corpus, monkeypatch, *rounds, answers=bad)
     first.do("caption")
     for numbers in ((2, 3), (4, 5)):
-        again, _, asked = captioning(
-            corpus, monkeypatch, *rounds, answers=bad, command="retry"
-        )
+        again, _, asked = captioning(corpus, monkeypatch, *rounds, answers=bad, command="retry")
         again.retry("caption")
         assert asked() == [f"0/0/short/{n}" for n in numbers]
         assert failed(again, "short") == {"0/0": "repetition"}
@@ -121,7 +116,9 @@ def test_captions_that_are_there_and_bad_are_asked_for_again(corpus, monkeypatch
     first.do("caption")
     before = captions(first, "short")
     assert before["1/0"] == ("a ring", 0)
-    again, said, asked = captioning(corpus, monkeypatch, TWO, "shard.captions=[short]", command="retry")
+    again, said, asked = captioning(
+        corpus, monkeypatch, TWO, "shard.captions=[short]", command="retry"
+    )
     request = Request(where="length(caption) < 10 AND width > 3", variants=["short"])
     again.retry("caption", request)
     assert asked() == ["1/0/short/1"]

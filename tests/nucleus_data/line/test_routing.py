@@ -6,17 +6,14 @@ from nucleus_data.errors import RequestError
 from nucleus_data.hashing import order_unit
 from nucleus_data.line.recipe import load_recipe
 from tests.support import curated
-from tests.support.routed import captioning, write_match
-from tests.support.stepped import curate, three_shards
+from tests.support.routed import captioning, curated_copy, write_match
 
 ALL = [f"{shard}/{row}" for shard in range(3) for row in range(2)]
 
 
 @pytest.fixture
-def corpus(tmp_path):
-    made = three_shards(tmp_path / "c")
-    curate(made)
-    return made
+def corpus(tmp_path_factory, tmp_path):
+    return curated_copy(tmp_path_factory, tmp_path)
 
 
 def variants(**given):
@@ -34,7 +31,9 @@ def asked_of(asked, name):
 
 
 def test_a_variant_is_asked_only_where_its_condition_is_true(corpus, monkeypatch):
-    given = variants(all="", first=", where: source.caption LIKE '% 0-%'", none=", where: width < 9")
+    given = variants(
+        all="", first=", where: source.caption LIKE '% 0-%'", none=", where: width < 9"
+    )
     made, said, asked = captioning(corpus, monkeypatch, given)
     made.do("caption")
     assert asked_of(asked, "all") == ALL
@@ -82,7 +81,10 @@ def test_not_a_number_is_no_answer(corpus, monkeypatch):
 
 def test_shares_are_drawn_apart_unless_they_have_one_key(corpus, monkeypatch):
     given = variants(
-        a=", share: 0.5", b=", share: 0.5", c=", share: 0.5, share_key: a", d=", share: 0.3, share_key: a"
+        a=", share: 0.5",
+        b=", share: 0.5",
+        c=", share: 0.5, share_key: a",
+        d=", share: 0.3, share_key: a",
     )
     made, said, asked = captioning(corpus, monkeypatch, given)
     made.do("caption")
@@ -127,9 +129,7 @@ def test_a_child_is_asked_only_where_its_parent_is_or_will_be(corpus, monkeypatc
     assert asked() == ["0/1/long/0", "0/1/short/0"]
 
 
-def test_a_child_is_asked_where_a_parent_is_stored_that_would_not_be_asked_now(
-    corpus, monkeypatch
-):
+def test_a_child_is_asked_where_a_parent_is_stored_that_would_not_be_asked_now(corpus, monkeypatch):
     made, _, _ = captioning(corpus, monkeypatch, "caption.variants={long: {prompt: long}}")
     made.do("caption")
     later, _, asked = captioning(corpus, monkeypatch, CHAIN)
@@ -169,8 +169,7 @@ def test_a_condition_on_its_own_captions_would_wait_for_itself(corpus, monkeypat
 
 def test_a_condition_may_read_the_scores_of_another_variant(corpus, monkeypatch):
     given = (
-        "caption.variants={short: {prompt: short}, "
-        "long: {prompt: long, where: short_cosine < 0.3}}"
+        "caption.variants={short: {prompt: short}, long: {prompt: long, where: short_cosine < 0.3}}"
     )
     made, said, asked = captioning(corpus, monkeypatch, given, "score_captions.variants=[short]")
     made.do("caption")
