@@ -145,9 +145,7 @@ def cost_lines(
     read, written = (sum(getattr(c, part) for c in found) for part in ("read", "written"))
     parts = [f"{captions:,} captions", f"{_short(read)} tokens read, {_short(written)} written"]
     if rate is None:
-        parts.append(
-            "time not known: no run here captioned with the model (caption.rate)"
-        )
+        parts.append("time not known: no run here captioned with the model (caption.rate)")
     else:
         parts.append(f"{_time(captions / rate)} at {rate:,.3g} captions a second ({rated_by})")
     if settings.price:

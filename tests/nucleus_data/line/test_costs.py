@@ -66,7 +66,9 @@ def test_a_dry_run_says_tokens_time_and_price_and_loads_no_model(corpus, monkeyp
     made.do("caption")
     assert said[0] == "caption: 6 rows, 0 done before, 6 to do"
     # 96x64 pixels are 3x2 tokens; 16 of the template, and the prompt's letters.
-    (read, written) = re.search(r"short: 6 captions, (\S+) tokens read, (\S+) written", said[1]).groups()
+    (read, written) = re.search(
+        r"short: 6 captions, (\S+) tokens read, (\S+) written", said[1]
+    ).groups()
     assert int(written) == 300
     assert 6 * (6 + 16) < int(read) < 6 * 60
     assert "(at most), price " in said[1]
@@ -107,7 +109,12 @@ def test_the_mix_that_results_is_shown_beside_the_wanted_one(corpus, monkeypatch
     made, _, asked = captioning(corpus, monkeypatch, *THREE, answers=lost)
     made.do("caption")
     assert asked() == [
-        "0/0/more/0", "0/1/refined/0", "1/0/refined/0", "1/1/made/0", "2/0/made/0", "2/1/made/0"
+        "0/0/more/0",
+        "0/1/refined/0",
+        "1/0/refined/0",
+        "1/1/made/0",
+        "2/0/made/0",
+        "2/1/made/0",
     ]
     look = curated.run(corpus.uri, "status", "select.rules={}", *THREE, dry_run=True)
     content = status(look.run, look.stages)
