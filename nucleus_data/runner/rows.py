@@ -1,8 +1,8 @@
 """One shard of a row stage: finds rows without a result, hands them out, commits what returns."""
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +20,7 @@ from nucleus_data.runner.computed import Computed, joined
 from nucleus_data.runner.due import DueRows
 from nucleus_data.runner.outcomes import RAISED, Found, as_row, clean, may_pass, of_table, raised
 from nucleus_data.runner.work import Summary
-from nucleus_data.stage import Condition, Result, Row, RowFailure, RowStage, TableFailure
+from nucleus_data.stage import Condition, Result, Row, RowChoice, RowFailure, RowStage, TableFailure
 
 AFTER = ("error", "detail")  # columns behind a table's own
 UNSTORABLE = (pa.ArrowException, UnicodeError, OverflowError)
@@ -43,6 +43,8 @@ class StageJob:
         cpus: CPUs of the worker.
         conditions: Of tables that are asked about some records alone: which.
         only_again: Work on rows that are asked about again, and on nothing else.
+        trial: Shard -> rows that every table is asked about, whatever its choice, and no others:
+            for what is shown and not kept.
     """
 
     uri: str
@@ -56,6 +58,7 @@ class StageJob:
     cpus: int = 1
     conditions: Mapping[str, Condition] = field(default_factory=dict)
     only_again: bool = False
+    trial: Mapping[int, Sequence[int]] | None = None
 
     def open(self, shard: int, limit: int | None = None) -> "ShardRows":
         """Reads what there is about a shard and finds the rows to do."""
@@ -92,10 +95,15 @@ class ShardRows:
             mine = pa.array(sorted(self.attempts), pa.int32())
             candidates = candidates.filter(pc.is_in(candidates.column("row"), mine))
         listed = {name: self._listed(name) for name in self.specs}
+        specs = list(self.specs.values())
+        if job.trial is not None:
+            mine = pa.array(job.trial.get(shard, ()), pa.int32())
+            candidates = candidates.filter(pc.is_in(candidates.column("row"), mine))
+            specs = [replace(spec, chosen=RowChoice(), needs=()) for spec in specs]
         found = DueRows(
             candidates, shard, self.table, job.conditions, self._lacking, self.summary, listed
         )
-        asked = found.ask(list(self.specs.values()))
+        asked = found.ask(specs)
         self.due, self.lacking = found.due, found.lacking
         if self.specs:
             candidates = candidates.filter(pa.array(asked))

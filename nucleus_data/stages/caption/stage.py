@@ -9,7 +9,7 @@ again. Each variant of a row ends by itself, as a caption or as a reason (`failu
     nucleus caption CORPUS        # the packaged model, for synthetic scenes, on a CPU
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -55,6 +55,11 @@ class Caption(RowStage[CaptionSettings]):
         """Loads the engine."""
         self._clock = Clock()
         self._engine = load_engine(self.settings)
+
+    def watch(self, wrap: Callable[[Engine], Engine]) -> None:
+        """Has all that goes to the engine, and comes back, go through something; after `setup`."""
+        assert self._engine is not None, "setup() comes first"
+        self._engine = wrap(self._engine)
 
     def process(self, rows: Iterator[Row | None]) -> Iterator[Result | RowFailure]:
         """Captions rows; holds as many as keep the engine full, and works when given None."""
