@@ -1,4 +1,4 @@
-"""`nucleus caption --try`: a page of some pictures with captions by every variant; none is stored."""
+"""`nucleus caption --try`: a page of pictures with captions by every variant; none is stored."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
