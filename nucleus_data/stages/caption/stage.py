@@ -10,14 +10,13 @@ again. Each variant of a row ends by itself, as a caption or as a reason (`failu
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import ClassVar
 
 from nucleus_data.engines.captioner import Engine
 from nucleus_data.engines.load import load_engine
 from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableSpec
 from nucleus_data.stages.caption.asking import ORIGINS, Asking
-from nucleus_data.stages.caption.checks import KINDS, check_caption
+from nucleus_data.stages.caption.checks import KINDS
 from nucleus_data.stages.caption.flow import Flow
 from nucleus_data.stages.caption.rounds import Clock
 from nucleus_data.stages.caption.settings import CaptionSettings
@@ -66,8 +65,7 @@ class Caption(RowStage[CaptionSettings]):
         if self._engine is None or self._clock is None:
             raise RuntimeError("setup() comes before process()")
         asking = Asking(self.settings, self._engine.count_tokens)
-        check = partial(check_caption, checks=self.settings.checks)
-        yield from Flow(self._engine, asking, check, self.cpus, self._clock).run(rows)
+        yield from Flow(self._engine, asking, asking.fault, self.cpus, self._clock).run(rows)
 
     def spent(self) -> Mapping[str, float]:
         """How long the engine worked, and waited for pictures."""
