@@ -74,7 +74,7 @@ def marked(first: str, second: str) -> tuple[list[tuple[bool, str]], list[tuple[
     one, other = (PIECES.findall(visible(text, keep="\n\t")) for text in (first, second))
     # What is behind them is compared with nothing.
     heads = [[piece.casefold() for piece in pieces[:MOST_TOKENS]] for pieces in (one, other)]
-    matcher = difflib.SequenceMatcher(None, *heads, autojunk=False)
+    matcher = difflib.SequenceMatcher(None, heads[0], heads[1], autojunk=False)
     mine, theirs = [False] * len(one), [False] * len(other)
     for tag, a, b, c, d in matcher.get_opcodes():
         if tag != "equal":
@@ -113,12 +113,11 @@ def _groups(
         shown = []
         for example in (e for e in content["examples"] if e["kind"] == kind):
             first, second = example["first"], example["second"]
+            texts: Sequence[list[tuple[bool, str]]]
             if first is not None and second is not None:
                 texts = marked(first, second)
             else:
-                texts = tuple(
-                    [(False, visible(t, keep="\n\t"))] if t else [] for t in (first, second)
-                )
+                texts = [[(False, visible(t, keep="\n\t"))] if t else [] for t in (first, second)]
             decision = decided.get(example["id"]) or queries.Decision(
                 example["shard"], example["row"], example["id"], "", [], {}, None, False
             )

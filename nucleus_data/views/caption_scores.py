@@ -7,7 +7,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.caption_sets import AT, CaptionSet
 from nucleus_data.corpus.runs import plans
 from nucleus_data.corpus.tables import Table, plain
-from nucleus_data.views.caption_sums import BINS, SIDES, CaptionSums
+from nucleus_data.views.caption_sums import SIDES, CaptionSums
 
 SIMILARITY, COSINE = "similarity", "cosine"
 LOWEST = {SIMILARITY: 0.0, COSINE: -1.0}
@@ -73,7 +73,7 @@ def _compared(sums: CaptionSums, tables: Any, columns: list[str], low: float) ->
         f"FROM pairs JOIN {sources[0]} a USING (shard, row) JOIN {sources[1]} b USING (shard, row) "
         "WHERE a.score IS NOT NULL AND b.score IS NOT NULL"
     )
-    pairs, first, second, higher, lower = sums._one(
+    pairs, first, second, higher, lower = sums.one(
         "SELECT count(*), avg(first), avg(second), count(*) FILTER (second > first), "
         "count(*) FILTER (second < first) FROM scores"
     )
@@ -107,9 +107,7 @@ def text_vectors(
         "THEN list_cosine_similarity(a.v, b.v) END AS cosine "
         f"FROM pairs JOIN {sources[0]} a USING (shard, row) JOIN {sources[1]} b USING (shard, row)"
     )
-    pairs, mean = sums._one(
-        "SELECT count(cosine), avg(cosine) FROM vectors WHERE NOT isnan(cosine)"
-    )
+    pairs, mean = sums.one("SELECT count(cosine), avg(cosine) FROM vectors WHERE NOT isnan(cosine)")
     if not pairs:
         return None
     bins = sums.spread("vectors", "cosine", -1.0, 1.0)
@@ -117,11 +115,8 @@ def text_vectors(
 
 
 def _columns(sums: CaptionSums, table: Table) -> set[str]:
-    return {row[0] for row in sums._rows(f"DESCRIBE SELECT * FROM {table.sql()}")}
+    return {row[0] for row in sums.rows(f"DESCRIBE SELECT * FROM {table.sql()}")}
 
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
-
-
-__all__ = ["BINS", "score_table", "similarity", "text_vectors"]

@@ -37,17 +37,18 @@ class CaptionSums:
     """
 
     def __init__(self, corpus: Corpus, sets: Sequence[CaptionSet], folder: Path) -> None:
-        config = {"memory_limit": MEMORY_LIMIT, "temp_directory": str(folder / "spill")}
+        config: dict[str, Any] = {
+            "memory_limit": MEMORY_LIMIT,
+            "temp_directory": str(folder / "spill"),
+        }
         self.connection = duckdb.connect(str(folder / "captions.duckdb"), config=config)
         if not corpus.store.local:
             self.connection.register_filesystem(corpus.store.fs)
-        self._columns = [
-            self._side(corpus, one, name) for one, name in zip(sets, SIDES, strict=True)
-        ]
+        for one, name in zip(sets, SIDES, strict=True):
+            self._view(corpus, one, name)
         self.connection.execute(
             """CREATE VIEW sides AS
                 SELECT shard, row, coalesce(a.id, b.id) AS id, a.text AS first, b.text AS second,
-                  a.id IS NOT NULL AS in_first, b.id IS NOT NULL AS in_second,
                   a.error AS first_error, b.error AS second_error
                 FROM first a FULL JOIN second b USING (shard, row)"""
         )
@@ -68,8 +69,8 @@ class CaptionSums:
     def __exit__(self, *_: object) -> None:
         self.connection.close()
 
-    def _side(self, corpus: Corpus, one: CaptionSet, name: str) -> set[str]:
-        """Makes a view of one set; returns the columns of its table."""
+    def _view(self, corpus: Corpus, one: CaptionSet, name: str) -> None:
+        """Makes a view of one set, with a row for each of its table; `source` is of pictures."""
         table = corpus.at(one.table, one.config_hash) if one.config_hash else corpus.records
         columns = set()
         if table.whole_parts():
@@ -92,7 +93,6 @@ class CaptionSums:
                 f"FROM {table.sql()} {chosen}"
             )
         self.connection.execute(f"CREATE VIEW {name} AS {query}")
-        return columns
 
     def counts(self) -> dict[str, int]:
         """How many records have a caption in which set, and how many the same one."""
@@ -100,8 +100,7 @@ class CaptionSums:
             *("records", "first", "second", "both", "only_first", "only_second"),
             *("first_failed", "second_failed", "same", "same_but_case"),
         )
-        # `source` has a row for each record that has a picture.
-        row = self._one(
+        row = self.one(
             """SELECT count(*) FILTER (first IS NOT NULL OR second IS NOT NULL),
                  count(first), count(second),
                  count(*) FILTER (first IS NOT NULL AND second IS NOT NULL),
@@ -119,7 +118,7 @@ class CaptionSums:
         """Side -> words -> how many captions have so many."""
         return {
             side: dict(
-                self._rows(
+                self.rows(
                     f"SELECT len({_words('text')}), count(*) FROM {side} "
                     "WHERE text IS NOT NULL GROUP BY 1 ORDER BY 1"
                 )
@@ -141,12 +140,12 @@ class CaptionSums:
         )
         found: dict[str, Any] = {}
         for name, sign in (("gained", ">"), ("lost", "<")):
-            rows = self._rows(
+            rows = self.rows(
                 f"SELECT word, before, after FROM words WHERE after {sign} before "
                 f"ORDER BY abs(after - before) DESC, word LIMIT {most}"
             )
             found[name] = [dict(zip(("word", "before", "after"), row, strict=True)) for row in rows]
-        first, second, new, gone = self._one(
+        first, second, new, gone = self.one(
             "SELECT count(*) FILTER (before > 0), count(*) FILTER (after > 0), "
             "count(*) FILTER (before = 0), count(*) FILTER (after = 0) FROM words"
         )
@@ -154,14 +153,14 @@ class CaptionSums:
 
     def overlap(self) -> dict[str, Any]:
         """The mean overlap of two captions of a picture, and how it spreads."""
-        (mean,) = self._one("SELECT avg(overlap) FROM pairs")
+        (mean,) = self.one("SELECT avg(overlap) FROM pairs")
         return {"mean": _rounded(mean), "bins": self.spread("pairs", "overlap", 0.0, 1.0)}
 
     def spread(self, table: str, column: str, low: float, high: float) -> list[int]:
         """How many values are in each of equal bins; those outside are in the first or the last."""
         place = f"CAST(floor(({column} - {low}) / {(high - low) / BINS}) AS INTEGER)"
         found = dict(
-            self._rows(
+            self.rows(
                 f"SELECT least(greatest({place}, 0), {BINS - 1}), count(*) FROM {table} "
                 f"WHERE {column} IS NOT NULL AND NOT isnan({column}) GROUP BY 1"
             )
@@ -172,15 +171,15 @@ class CaptionSums:
         """Side -> reasons without a caption, captions that were cut, and checks that passed."""
         found: dict[str, dict[str, Any]] = {}
         for side in SIDES:
-            reasons = self._rows(
+            reasons = self.rows(
                 f"SELECT split_part(error, ':', 1), count(*) FROM {side} WHERE error IS NOT NULL "
                 "GROUP BY 1 ORDER BY 2 DESC, 1"
             )
-            checks = self._rows(
+            checks = self.rows(
                 f"SELECT name, count(*) FROM (SELECT unnest(checks) AS name FROM {side}) "
                 "GROUP BY 1 ORDER BY 1"
             )
-            (cut,) = self._one(f"SELECT count(*) FROM {side} WHERE finish_reason = 'length'")
+            (cut,) = self.one(f"SELECT count(*) FROM {side} WHERE finish_reason = 'length'")
             found[side] = {"reasons": dict(reasons), "cut": cut, "checks": dict(checks)}
         return found
 
@@ -196,7 +195,7 @@ class CaptionSums:
         )
         found: list[dict[str, Any]] = []
         for kind, query in zip(KINDS, queries, strict=True):
-            places = self._rows(f"SELECT shard, row {query} LIMIT {most}")
+            places = self.rows(f"SELECT shard, row {query} LIMIT {most}")
             names = (
                 "shard",
                 "row",
@@ -208,7 +207,7 @@ class CaptionSums:
                 "overlap",
             )
             marks = ", ".join(f"({int(shard)}, {int(row)})" for shard, row in places) or "(-1, -1)"
-            rows = self._rows(
+            rows = self.rows(
                 f"SELECT shard, row, s.id, left(first, {SHOWN_CHARACTERS}), "
                 f"left(second, {SHOWN_CHARACTERS}), first_error, second_error, overlap "
                 f"FROM sides s LEFT JOIN pairs p USING (shard, row) WHERE (shard, row) IN ({marks})"
@@ -217,11 +216,13 @@ class CaptionSums:
             found += [{"kind": kind, **by_place[place]} for place in places]
         return found
 
-    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Runs a query whose result is small."""
         return self.connection.execute(sql).fetchall()
 
-    def _one(self, sql: str) -> tuple[Any, ...]:
-        (row,) = self._rows(sql)
+    def one(self, sql: str) -> tuple[Any, ...]:
+        """The row of a query that has one."""
+        (row,) = self.rows(sql)
         return row
 
 

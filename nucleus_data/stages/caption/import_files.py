@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
@@ -60,7 +60,7 @@ class SourceFile:
             with self.store.fs.open(self.store.path(self.inner), "rb") as file:
                 if self.name.lower().endswith(GZIP):
                     with gzip.open(file) as plain:
-                        yield plain
+                        yield cast(IO[bytes], plain)
                 else:
                     yield file
         except OSError as error:

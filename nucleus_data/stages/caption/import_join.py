@@ -63,7 +63,7 @@ def spool(files: Sequence[SourceFile], mapping: Mapping, target: Path) -> int:
 def connect(folder: Path) -> duckdb.DuckDBPyConnection:
     """A database on the disk, of little memory."""
     spill = str(folder / "spill")
-    config = {"memory_limit": MEMORY_LIMIT, "temp_directory": spill, "threads": 2}
+    config: dict[str, Any] = {"memory_limit": MEMORY_LIMIT, "temp_directory": spill, "threads": 2}
     return duckdb.connect(str(folder / "join.duckdb"), config=config)
 
 

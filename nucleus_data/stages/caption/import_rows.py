@@ -5,6 +5,7 @@ A row of a CSV with an open quote costs its own line: the next line is read as i
 
 import csv
 import json
+import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ DELIMITERS = (",", "\t", ";", "|")
 BOM = b"\xef\xbb\xbf"
 WIDE = (b"\xff\xfe", b"\xfe\xff")
 ARROW_FILE = b"ARROW1"
+DAMAGED = (OSError, EOFError, zlib.error, pa.ArrowException)
 PATH = "path"  # of a picture in a data set: a struct of bytes and path
 
 
@@ -58,8 +60,8 @@ def column_names(kind: str, file: IO[bytes], name: str) -> list[str]:
             row = None if problem else _object(text)
             if isinstance(row, dict):
                 return list(row)
-    except (OSError, EOFError, UnicodeError, csv.Error, pa.ArrowException) as error:
-        raise RequestError(f"{name} can't be read: {str(error).splitlines()[0]}") from error
+    except (*DAMAGED, UnicodeError, csv.Error) as error:
+        raise RequestError(f"{name} can't be read: {_first_line(error)}") from error
     return []
 
 
@@ -84,8 +86,12 @@ def read_rows(kind: str, file: IO[bytes], columns: Sequence[str], name: str) -> 
             yield from _Csv(file).rows(columns)
         else:
             yield from _of_lines(file, columns)
-    except (OSError, EOFError, pa.ArrowException) as error:
-        raise RequestError(f"{name} can't be read: {str(error).splitlines()[0]}") from error
+    except DAMAGED as error:
+        raise RequestError(f"{name} can't be read: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _parquet(file: IO[bytes], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

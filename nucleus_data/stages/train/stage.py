@@ -124,7 +124,8 @@ class Train(CorpusStage[QuickTrainSettings]):
 
     def _weighted(self, run: Run) -> QuickTrainSettings:
         """The settings with weights of captions by the set's own names."""
-        if all(phase.captions is None for phase in (self.settings, *self.settings.phases)):
+        given = [self.settings.captions, *(phase.captions for phase in self.settings.phases)]
+        if all(each is None for each in given):
             return self.settings
 
         def weights(given: Any) -> dict[str, float] | None:

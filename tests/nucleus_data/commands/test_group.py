@@ -42,3 +42,14 @@ def test_settings_are_listed_in_the_words_of_yaml():
     assert "default: None" not in said
     assert "default: True" not in said
     assert "default: ('" not in said
+
+
+def test_commands_of_a_group_are_its_own_and_end_as_others(tmp_path):
+    said = CliRunner().invoke(cli, ["--help"]).output
+    assert "\n  captions " in said
+    assert "\n  list " not in said
+    assert "Compare two selections" in CliRunner().invoke(cli, ["diff", "--help"]).output
+    assert "--debug" in CliRunner().invoke(cli, ["captions", "list", "--help"]).output
+    found = CliRunner().invoke(cli, ["captions", "list", f"corpus={tmp_path / 'none'}"])
+    assert found.exit_code == 2
+    assert "error: there is no corpus" in found.output

@@ -322,6 +322,16 @@ def test_what_can_t_be_read_is_refused_with_what_is_there(corpus, tmp_path):
         imported(corpus, tmp_path / "broken.parquet")
 
 
+@pytest.mark.parametrize("cut", [40, -12, -4])
+def test_a_damaged_archive_is_refused_and_nothing_is_written(corpus, tmp_path, cut):
+    file = as_csv_gz(tmp_path)
+    data = file.read_bytes()
+    file.write_bytes(data[:cut] + bytes(8) + data[cut:] if cut > 0 else data[:cut])
+    with pytest.raises(RequestError, match=r"x\.csv\.gz can't be read"):
+        imported(corpus, file)
+    assert corpus.config_hashes("caption.alt") == []
+
+
 def test_a_corpus_without_records_is_told(tmp_path):
     empty = small_corpus(tmp_path / "c", shards=0)
     with pytest.raises(RequestError, match="has no records yet; run: nucleus ingest"):
