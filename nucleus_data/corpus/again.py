@@ -86,6 +86,26 @@ def hash_of(table: str, config_hash_: str, rows: Mapping[int, pa.Table]) -> str:
     return config_hash(content)
 
 
+def attempts_of(store: Store, table: str, tables: Mapping[str, str], shard: int) -> dict[int, int]:
+    """The rows of a table that are asked about again, with how many attempts there were.
+
+    Args:
+        store: The corpus's store.
+        table: The table's name.
+        tables: Config hashes that are pinned; that of the list is among them, if there is one.
+        shard: The shard's number.
+    """
+    name = list_name(table)
+    found = (
+        Table(store, name, tables[name]).read(shard, ["row", "attempts"])
+        if name in tables
+        else None
+    )
+    if found is None:
+        return {}
+    return dict(zip(*(found.column(c).to_pylist() for c in ("row", "attempts")), strict=True))
+
+
 def write_list(store: Store, table: str, listed: str, rows: Mapping[int, pa.Table]) -> None:
     """Writes a list's parts; those that are there stay."""
     target = Table(store, list_name(table), listed)

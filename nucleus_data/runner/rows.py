@@ -1,8 +1,8 @@
 """One shard of a row stage: finds rows without a result, hands them out, commits what returns."""
 
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,23 +11,58 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.again import list_name
+from nucleus_data.corpus.again import attempts_of
 from nucleus_data.corpus.images import read_images
 from nucleus_data.corpus.tables import FAILED_SCHEMA, Table, missing_rows, table_schema
 from nucleus_data.errors import CorpusError
 from nucleus_data.runner.candidates import chosen_records, lacking_rows
 from nucleus_data.runner.computed import Computed, joined
 from nucleus_data.runner.due import DueRows
-from nucleus_data.runner.job import StageJob
 from nucleus_data.runner.outcomes import RAISED, Found, as_row, clean, may_pass, of_table, raised
 from nucleus_data.runner.work import Summary
-from nucleus_data.stage import Result, Row, RowChoice, RowFailure, RowStage, TableFailure
-
-__all__ = ["ShardRows", "StageJob"]
+from nucleus_data.stage import Condition, Result, Row, RowChoice, RowFailure, RowStage, TableFailure
 
 AFTER = ("error", "detail")  # columns behind a table's own
 UNSTORABLE = (pa.ArrowException, UnicodeError, OverflowError)
 RECORD_COLUMNS = ["shard", "row", "id", "file", "offset", "size", "sha256", "error"]
+
+
+@dataclass(frozen=True)
+class StageJob:
+    """What a worker needs to do shards of a row stage; small and picklable.
+
+    Attributes:
+        uri: The corpus.
+        storage_options: For fsspec.
+        stage: The stage, constructed, not set up.
+        tables: Config hash of every table that the stage reads or writes.
+        sample: Share of the records to work on, chosen by a keyed hash of their ids.
+        retry: Work on rows that failed before in a way that may pass, and on nothing else.
+        row_timeout_s: Longest time for one image before it counts as hanging.
+        row_memory_bytes: Most memory of the child process in a guarded run.
+        cpus: CPUs of the worker.
+        conditions: Of tables that are asked about some records alone: which.
+        only_again: Work on rows that are asked about again, and on nothing else.
+        trial: Shard -> rows that every table is asked about, whatever its choice, and no others:
+            for what is shown and not kept.
+    """
+
+    uri: str
+    storage_options: Mapping[str, Any]
+    stage: RowStage[Any]
+    tables: Mapping[str, str]
+    sample: float = 1.0
+    retry: bool = False
+    row_timeout_s: float = 300.0
+    row_memory_bytes: int = 8 << 30
+    cpus: int = 1
+    conditions: Mapping[str, Condition] = field(default_factory=dict)
+    only_again: bool = False
+    trial: Mapping[int, Sequence[int]] | None = None
+
+    def open(self, shard: int, limit: int | None = None) -> "ShardRows":
+        """Reads what there is about a shard and finds the rows to do."""
+        return ShardRows(self, shard, limit)
 
 
 class ShardRows:
@@ -109,12 +144,7 @@ class ShardRows:
 
     def _listed(self, name: str) -> dict[int, int]:
         """The rows of a table that are asked about again, with their attempts by now."""
-        if list_name(name) not in self.job.tables:
-            return {}
-        listed = self.table(list_name(name)).read(self.shard, ["row", "attempts"])
-        if listed is None:
-            return {}
-        return dict(zip(*(listed[c].to_pylist() for c in ("row", "attempts")), strict=True))
+        return attempts_of(self.corpus.store, name, self.job.tables, self.shard)
 
     @property
     def complete(self) -> bool:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.again import SCHEMA, list_name
+from nucleus_data.corpus.again import SCHEMA, attempts_of
 from nucleus_data.corpus.tables import Table, missing_rows
 from nucleus_data.runner.stored import read_columns
 from nucleus_data.stage import Condition
@@ -72,7 +72,7 @@ def find_again(
     def open_table(table: str) -> Table:
         return Table(corpus.store, table, tables[table])
 
-    earlier = _attempts(open_table(list_name(name)), shard) if list_name(name) in tables else {}
+    earlier = attempts_of(corpus.store, name, tables, shard)
     kept = records.column("row").to_numpy()
     again: dict[int, tuple[int, str]] = {}
     for row, reason in _failures(open_table(name), shard, kept):
@@ -133,11 +133,3 @@ def _failures(table: Table, shard: int, kept: np.ndarray) -> Sequence[tuple[int,
         found += zip(*(final.column(c).to_pylist() for c in ("row", "error")), strict=True)
     mine = set(kept.tolist())
     return [(row, reason) for row, reason in found if row in mine]
-
-
-def _attempts(listed: Table, shard: int) -> dict[int, int]:
-    """How many attempts the rows of an earlier list had before it."""
-    found = listed.read(shard, ["row", "attempts"])
-    if found is None:
-        return {}
-    return dict(zip(*(found.column(c).to_pylist() for c in ("row", "attempts")), strict=True))

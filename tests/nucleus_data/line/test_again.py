@@ -1,9 +1,10 @@
 """Captions that are asked for again: `nucleus retry caption --check --variant --where`."""
 
+import pyarrow as pa
 import pytest
 
-from nucleus_data.corpus.tables import Table
-from nucleus_data.errors import RequestError
+from nucleus_data.corpus.tables import Table, table_schema
+from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.line.again import Request
 from nucleus_data.sets.layout import SetFolder
 from tests.support import curated
@@ -116,7 +117,7 @@ def test_captions_that_are_there_and_bad_are_asked_for_again(corpus, monkeypatch
     first.do("caption")
     before = captions(first, "short")
     assert before["1/0"] == ("a ring", 0)
-    again, said, asked = captioning(
+    again, _, asked = captioning(
         corpus, monkeypatch, TWO, "shard.captions=[short]", command="retry"
     )
     request = Request(where="length(caption) < 10 AND width > 3", variants=["short"])
@@ -186,17 +187,18 @@ def test_what_was_killed_goes_on_where_it_was(corpus, monkeypatch):
 
 
 def test_rows_that_can_not_be_copied_stop_before_anything_is_asked(corpus, monkeypatch):
-    from nucleus_data.errors import CorpusError
-
     first, _, _ = captioning(corpus, monkeypatch, TWO, answers=BAD)
     first.do("caption")
     monkeypatch.setattr("nucleus_data.runner.carry._copy", lambda *a: 1 / 0)
-    again, _, asked = captioning(corpus, monkeypatch, TWO, command="retry")
+    again, _, _ = captioning(corpus, monkeypatch, TWO, command="retry")
     with pytest.raises(CorpusError, match="could not be copied, so nothing was asked for again"):
         again.retry("caption")
     monkeypatch.undo()
-    later, _, _ = captioning(corpus, monkeypatch, TWO)
+    later, _, asked = captioning(corpus, monkeypatch, TWO, command="retry")
     assert later.tables["caption.short"] == first.tables["caption.short"]
+    later.retry("caption")  # begins again, and ends
+    assert asked() == ["0/0/short/3", "1/1/long/3", "2/0/short/3"]
+    assert len(captions(later, "short")) == len(captions(later, "long")) == 6
 
 
 @pytest.mark.parametrize(
@@ -216,3 +218,24 @@ def test_a_wrong_request_is_refused(corpus, monkeypatch, request_, said):
     with pytest.raises(RequestError, match=said):
         again.retry("caption", request_)
     assert asked() == []
+
+
+def test_vectors_of_captions_that_stay_are_copied(corpus, monkeypatch):
+    scored = (TWO, "score_captions.variants=[short]")
+    first, _, _ = captioning(
+        corpus, monkeypatch, *scored, answers={"1/0/short": {"text": "a ring"}}
+    )
+    first.do("caption")
+    name = "embed.caption.short"
+    schema = table_schema(first.pins.specs[name].schema)
+    for shard in range(3):
+        keys = corpus.records.read(shard, ["shard", "row", "id"]).to_pylist()
+        rows = [{**key, "short_embedding": [key["row"] + 1.0]} for key in keys]
+        table = Table(corpus.store, name, first.tables[name])
+        table.append(shard, pa.Table.from_pylist(rows, schema), {})
+    again, _, _ = captioning(corpus, monkeypatch, *scored, command="retry")
+    again.retry("caption", Request(where="caption = 'a ring'", variants=["short"]))
+    assert again.tables[name] != first.tables[name]
+    stored = curated.table(corpus, name, again.tables[name])
+    places = {(row["shard"], row["row"]): row["short_embedding"] for row in stored}
+    assert places == {(s, r): [r + 1.0] for s in range(3) for r in range(2) if (s, r) != (1, 0)}

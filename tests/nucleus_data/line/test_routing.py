@@ -1,13 +1,20 @@
 """Which pictures a caption variant is made of: `where`, `share`, `from`."""
 
+import json
+import re
+from pathlib import Path
+
 import pytest
+import yaml
 
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import order_unit
-from nucleus_data.line.recipe import load_recipe
+from nucleus_data.line.recipe import FullRecipe, load_recipe
+from nucleus_data.stages.caption.stage import Caption
 from tests.support import curated
 from tests.support.routed import captioning, curated_copy, write_match
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 ALL = [f"{shard}/{row}" for shard in range(3) for row in range(2)]
 
 
@@ -163,7 +170,7 @@ def test_a_wrong_condition_stops_before_any_model_is_loaded(corpus, where, said,
 def test_a_condition_on_its_own_captions_would_wait_for_itself(corpus, monkeypatch):
     given = "caption.variants={short: {prompt: short, where: short_cosine < 0.3}}"
     made, _, _ = captioning(corpus, monkeypatch, given, "score_captions.variants=[short]")
-    with pytest.raises(RequestError, match="made of caption.short, so it would wait for itself"):
+    with pytest.raises(RequestError, match="so it would wait for itself"):
         made.do("caption")
 
 
@@ -199,3 +206,39 @@ def test_the_check_of_a_configuration_tries_conditions(tmp_path):
     given = "caption.variants={a: {prompt: short, where: no_such < 3}}"
     with pytest.raises(RequestError, match="which no table has"):
         list(check(load_recipe(curated.NANO, [given])))
+
+
+def test_the_example_of_the_docs_routes_records(corpus, monkeypatch):
+    text = (REPOSITORY / "nucleus_data/docs/routing.md").read_text()
+    block = re.search(r"^## Routing\n\n```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)[1]
+    # The laptop's models have no calibration.
+    section = yaml.safe_load(block.replace("caption_similarity", "caption_cosine"))["caption"]
+    given = [f"caption.{key}={json.dumps(value)}" for key, value in section.items()]
+    made, said, asked = captioning(corpus, monkeypatch, *given, dry_run=True)
+    cosines = {(0, 0): 0.66, (0, 1): 0.65, (1, 0): 0.3, (1, 1): 0.29, (2, 0): None, (2, 1): 0.1}
+    write_match(made, cosines)
+    made.do("caption")
+    assert any("mix of 6 records: web 1 (17%, wanted 20%), refined 2" in line for line in said)
+    done, _, asked = captioning(corpus, monkeypatch, *given)
+    done.do("caption")
+    assert asked_of(asked, "refined") == ["0/1", "1/0"]
+    assert asked_of(asked, "synthesized") == asked_of(asked, "brief") == ["1/1", "2/0", "2/1"]
+    assert asked_of(asked, "short") == asked_of(asked, "tags")
+
+
+def test_the_routing_of_the_full_recipe_is_sound():
+    text = (REPOSITORY / "configs/full/recipe.yaml").read_text()
+    lines = [
+        line
+        for line in text.splitlines()
+        if re.search(r"# (refined|synthesized|preserve|mix):", line)
+    ]
+    assert len(lines) == 4
+    routed = "\n".join(
+        line.replace("# ", "", 1) if line in lines else line for line in text.splitlines()
+    )
+    settings = FullRecipe.model_validate(yaml.safe_load(routed)).section(Caption)
+    assert settings.variants["refined"].refines
+    assert settings.variants["synthesized"].where.endswith("IS NULL")
+    assert settings.mix.web == 0.2
+    assert settings.preserve == "caption_similarity > 0.65"
