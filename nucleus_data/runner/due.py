@@ -91,8 +91,7 @@ class DueRows:
             mine = self._leave(spec, mine, self._in_share(chosen.share_key, chosen.share))
         if chosen.follows:
             mine = self._following(spec, mine)
-        for name in spec.needs:
-            mine = self._has(name, mine)
+        mine = self._having(spec.needs, mine)
         if chosen.where:
             mine = self._matching(spec, mine)
         return mine
@@ -115,8 +114,7 @@ class DueRows:
         condition = self._conditions.get(spec.name)
         if condition is None:
             raise CorpusError(f"{spec.name}: {spec.chosen.key} was not checked; this is a fault")
-        for name in dict.fromkeys(path.partition(":")[0] for path in condition.columns):
-            mine = self._has(name, mine)
+        mine = self._having({path.partition(":")[0] for path in condition.columns}, mine)
         columns = read_columns(self._open, self._shard, condition.columns, self._rows[mine])
         if not columns.num_columns:  # a condition on nothing
             columns = pa.table({"": pa.nulls(int(mine.sum()))})
@@ -129,8 +127,11 @@ class DueRows:
         matching[mine] = answers
         return matching
 
-    def _has(self, name: str, mine: Mask) -> Mask:
-        return self._wait(name, mine, self._there(name))
+    def _having(self, names: Collection[str], mine: Mask) -> Mask:
+        """Those that have a row in all of some tables; the others wait for each that they lack."""
+        ready = [self._wait(name, mine, self._there(name)) for name in names]
+        found: Mask = np.all([mine, *ready], axis=0)
+        return found
 
     def _there(self, name: str) -> Mask:
         if name not in self._covered:
