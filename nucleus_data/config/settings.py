@@ -88,7 +88,10 @@ def explain(
         else:
             message = problem["msg"].removeprefix("Value error, ")
             message = message[0].lower() + message[1:]
-            lines.append(f"{name}: {message}; got {shown(problem.get('input'))} ({origin})")
+            if problem["type"] == "secret":  # what was given may be a key: it is not repeated
+                lines.append(f"{name}: {message}")
+            else:
+                lines.append(f"{name}: {message}; got {shown(problem.get('input'))} ({origin})")
     return "\n".join(lines)
 
 

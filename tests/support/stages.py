@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
+from nucleus_data.errors import StoppedError
 from nucleus_data.stage import ColumnStage, Result, RowFailure, RowStage, TableSpec
 
 
@@ -65,6 +66,8 @@ class Length(RowStage[Nothing]):
             time.sleep(20)
         elif kind == "raise":
             raise ZeroDivisionError("in the stage")
+        elif kind == "stop":
+            raise StoppedError("all servers are down")
         elif kind == "fail":
             yield RowFailure(row, "bad_luck", "for ever")
         elif kind == "fail_for_now":
