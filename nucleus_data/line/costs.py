@@ -75,7 +75,8 @@ def forecast(run: Run, stage: Caption, found: Sequence[Seen]) -> Iterator[str]:
     }
     rate, by = (settings.rate, "caption.rate") if settings.rate else _rate(run.corpus, settings)
     yield from cost_lines(settings, costs(settings, todo, measured), rate, by)
-    yield from mix_lines(routes, settings.mix)
+    if settings.mix is not None:
+        yield from mix_lines(routes, settings.mix)
 
 
 def _todo(settings: CaptionSettings, state: ShardRows, name: str) -> ToDo:
