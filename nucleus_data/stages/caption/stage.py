@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from nucleus_data.engines.captioner import Engine
+from nucleus_data.engines.grammar import check_grammar
 from nucleus_data.engines.load import load_engine
 from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableSpec
 from nucleus_data.stages.caption.asking import ORIGINS, Asking
@@ -49,9 +50,12 @@ class Caption(RowStage[CaptionSettings]):
         return self.settings.max_in_flight
 
     def setup(self) -> None:
-        """Loads the engine."""
+        """Loads the engine. Raises RequestError if it can't, or can't keep to a schema."""
         self._clock = Clock()
         self._engine = load_engine(self.settings)
+        for name, variant in self.settings.variants.items():
+            if variant.schema_text is not None:
+                check_grammar(variant.schema_text, f"caption.variants.{name}.schema")
 
     def process(self, rows: Iterator[Row | None]) -> Iterator[Result | RowFailure]:
         """Captions rows; holds as many as keep the engine full, and works when given None."""
