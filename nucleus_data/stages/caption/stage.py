@@ -15,6 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from nucleus_data.engines.captioner import Ask, Engine, Sampling
+from nucleus_data.engines.grammar import check_grammar
 from nucleus_data.engines.load import load_engine
 from nucleus_data.errors import RequestError
 from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableSpec
@@ -55,6 +56,9 @@ class Caption(RowStage[CaptionSettings]):
         """Loads the engine. Raises RequestError if it can't be asked what the variants ask."""
         self._clock = Clock()
         self._engine = load_engine(self.settings)
+        for name, variant in self.settings.variants.items():
+            if variant.schema_text is not None:
+                check_grammar(variant.schema_text, f"caption.variants.{name}.schema")
         self._try_out(self._engine)
 
     def _try_out(self, engine: Engine) -> None:
