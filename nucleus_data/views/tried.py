@@ -121,7 +121,7 @@ def _tried(
                 name=name,
                 prompt=stage.settings.variants[name].prompt_name,
                 asked=row.row in due[f"caption.{name}"],
-                caption=found.get("caption"),
+                caption=None if found.get("caption") is None else str(found["caption"]),
                 error=str(found.get("error") or ""),
                 detail=str(found.get("detail") or ""),
                 attempts=recorder.attempts(row, name, asking),

@@ -92,7 +92,9 @@ class Recorder:
         found, number = [], 0
         while (ask := self._asked.get(f"{row.shard}/{row.row}/{name}/{number}")) is not None:
             made = self._said.get(ask.key, Generated(ask.key, error="no answer"))
-            fault, detail, passed, flags = made.reason, made.error, (), ()
+            fault, detail = made.reason, made.error
+            passed: tuple[str, ...] = ()
+            flags: tuple[str, ...] = ()
             if not made.error:
                 verdict = examine(asking.said(row, name, ask, made), asking.settings.checks)
                 passed, flags = verdict.passed, tuple(flag.check for flag in verdict.flags)

@@ -1,6 +1,7 @@
 """Which pictures a caption variant is made of: `where`, `share`, `from`."""
 
 import json
+import pickle
 import re
 from pathlib import Path
 
@@ -242,3 +243,11 @@ def test_the_routing_of_the_full_recipe_is_sound():
     assert settings.variants["synthesized"].where.endswith("IS NULL")
     assert settings.mix.web == 0.2
     assert settings.preserve == "caption_similarity > 0.65"
+
+
+def test_workers_are_given_the_condition(corpus, monkeypatch):
+    made, _, _ = captioning(corpus, monkeypatch, variants(a=", where: width > 3"))
+    made.use_selection()
+    job = pickle.loads(pickle.dumps(made.job("caption")))
+    assert job.open(0).due["caption.a"].tolist() == [0, 1]
+    assert job.conditions["caption.a"].columns == ("inspect.file:width",)
