@@ -111,17 +111,17 @@ def _tried(
     asking = Asking(stage.settings, recorder.count_tokens)
     variants = []
     for name in in_order(stage.settings.variants):
-        found: Mapping[str, Any]
+        found: Mapping[str, Any] = {"error": "no outcome"}
         if isinstance(outcome, RowFailure):
             found = {"error": outcome.reason, "detail": outcome.detail}
-        else:
-            found = outcome.values.get(f"caption.{name}", {"error": "no outcome"})
+        elif (made := outcome.values.get(f"caption.{name}")) is not None:
+            found = dict(made)
         variants.append(
             TriedVariant(
                 name=name,
                 prompt=stage.settings.variants[name].prompt_name,
                 asked=row.row in due[f"caption.{name}"],
-                caption=None if found.get("caption") is None else str(found["caption"]),
+                caption=found.get("caption"),
                 error=str(found.get("error") or ""),
                 detail=str(found.get("detail") or ""),
                 attempts=recorder.attempts(row, name, asking),
