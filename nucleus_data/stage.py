@@ -32,10 +32,45 @@ resources and help follow from it.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Literal, Required, TypedDict, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, Required, TypedDict, TypeVar
 
 import pyarrow as pa
 from pydantic import BaseModel
+
+
+@dataclass(frozen=True)
+class RowChoice:
+    """Which of the records that a stage works on one table is asked about; no value depends on it.
+
+    Attributes:
+        where: SQL over one record's signals, as rules have it; empty for all records.
+        key: The setting that has it, for messages.
+        share: Share of the records.
+        share_key: What the share is drawn with: tables with one key get the same records.
+        follows: A table of the same stage that is made before: only records that it has, or will.
+    """
+
+    where: str = ""
+    key: str = ""
+    share: float = 1.0
+    share_key: str = ""
+    follows: str = ""
+
+
+class Condition(Protocol):
+    """A checked `RowChoice.where`.
+
+    Attributes:
+        columns: What it reads, as `table:column`. Only records with a row in all of these tables
+            are asked.
+    """
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """As above."""
+
+    def answers(self, columns: pa.Table) -> pa.ChunkedArray:
+        """True, false or NULL for each of some records, of whose columns these are the values."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +86,8 @@ class TableSpec:
         inputs: Names of tables whose values enter the rows; tables that only choose rows do not.
         needs: Names of tables that must have a record's row before this one can: until then it is
             not asked about. What an input lacks for now then fails nothing for good.
+        chosen: Which records it is asked about, of those that the stage works on.
+        again: Whether rows that are there can be asked about again (`corpus.again`).
     """
 
     name: str
@@ -59,6 +96,8 @@ class TableSpec:
     settings: Mapping[str, Any] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    chosen: RowChoice = RowChoice()
+    again: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -73,6 +112,7 @@ class Row:
         image: The original bytes; None when the stage does not read images.
         columns: The input columns that the stage named in `columns`, by their name.
         wanted: Tables that lack this row. A stage may skip the work of the others.
+        attempts: How many attempts there were by now, of tables that are asked about it again.
     """
 
     shard: int
@@ -82,6 +122,7 @@ class Row:
     image: bytes | None
     columns: dict[str, Any]
     wanted: frozenset[str]
+    attempts: Mapping[str, int] = field(default_factory=dict)
 
 
 class TableFailure(TypedDict, total=False):
@@ -179,6 +220,8 @@ class RowStage(Stage[SettingsT]):
         readable: Whether rules may read what it writes.
         keeps_details: Whether a final failure's detail is kept beside its reason: a column `detail`
             of those parts that have one.
+        repeated: Reasons of failures that may pass, which the same attempts would have again: they
+            are done again with further ones alone (`corpus.again`).
         cpus: CPUs that its worker has, as the runner says before `setup`. No value depends on it.
     """
 
@@ -188,6 +231,7 @@ class RowStage(Stage[SettingsT]):
     readable: ClassVar[bool] = False
     keeps_details: ClassVar[bool] = False
     retried: ClassVar[bool] = True
+    repeated: frozenset[str] = frozenset()
     cpus: int = 1
 
     def find_inputs(self, corpus: Any, tables: Mapping[str, str]) -> Mapping[str, str]:

@@ -9,14 +9,36 @@ from nucleus_data.commands.support import CONFIG_HELP, finish, opened
 
 @click.command()
 @click.option("--config", type=click.Path(path_type=Path), help=CONFIG_HELP)
+@click.option(
+    "--check",
+    "checks",
+    multiple=True,
+    help="Of caption: only captions that this check refused (repetition); repeatable.",
+)
+@click.option(
+    "--variant", "variants", multiple=True, help="Of caption: only this variant; repeatable."
+)
+@click.option(
+    "--where",
+    help="Of caption: captions that are there and for which this SQL is true, over the record's "
+    "signals and the caption's own columns ('short_similarity < 0.3', 'tokens < 5').",
+)
 @click.argument("arguments", nargs=-1, metavar="[STAGE]... [KEY.SUB=VALUE]...")
-def retry(arguments: tuple[str, ...], config: Path | None) -> None:
+def retry(
+    arguments: tuple[str, ...],
+    config: Path | None,
+    checks: tuple[str, ...],
+    variants: tuple[str, ...],
+    where: str | None,
+) -> None:
     """Do again what failed in a way that may pass: failed rows and failed shards, nothing else.
 
     STAGE is `ingest` (downloads of URL lists), `inspect`, `embed`, `score`, `caption` or
-    `score_captions`; all by default.
+    `score_captions`; all by default. Captions that a check refused are asked for with further
+    attempts, at most caption.rounds times.
     """
     from nucleus_data.line import steps
+    from nucleus_data.line.again import Request
     from nucleus_data.line.lines import RETRIED
 
     names = [a for a in arguments if "=" not in a]
@@ -25,7 +47,14 @@ def retry(arguments: tuple[str, ...], config: Path | None) -> None:
         allowed = ", ".join(reversed(RETRIED))
         raise click.UsageError(f"cannot retry {unknown[0]!r}; allowed: {allowed}")
     overrides = [a for a in arguments if "=" in a]
+    request = None
+    if checks or variants or where is not None:
+        if names != ["caption"]:
+            raise click.UsageError(
+                "--check, --variant and --where are of captions: nucleus retry caption ..."
+            )
+        request = Request(checks, where, variants)
     with opened("retry", config, overrides, steps=names) as found:
         for stage in names or RETRIED:
-            steps.retry(found.run, found.stages, stage)
+            steps.retry(found.run, found.stages, stage, request)
         finish(found.run)

@@ -12,12 +12,14 @@ from typing import Any
 from nucleus_data.corpus import Corpus
 from nucleus_data.engines.find import CAPTIONER, TEXT_ENCODER, VAE, ModelKind, check_reachable
 from nucleus_data.errors import RequestError
+from nucleus_data.line.mix import preserve_condition
 from nucleus_data.line.recipe import Recipe
+from nucleus_data.line.routing import conditions_of
 from nucleus_data.runner.cluster import RaySettings, inside_job, named_address
 from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.work import Resources
 from nucleus_data.runner.workers import machine
-from nucleus_data.stage import Stage
+from nucleus_data.stage import RowStage, Stage
 from nucleus_data.stages.caption.check import check_upstream
 from nucleus_data.stages.caption.settings import CaptionSettings
 from nucleus_data.stages.caption.stage import Caption
@@ -61,6 +63,12 @@ def check_before(
     if "select" in names[1:]:  # else it is the first thing that it does itself
         upstream = None if "ingest" in names else upstream_columns(corpus)
         check_decisions(recipe.section(Select), pins, upstream)
+    upstream_of = None if "ingest" in names else lambda: upstream_columns(corpus)
+    for stage in (stages[name] for name in dict.fromkeys(names)):
+        if isinstance(stage, RowStage) and not stage.missing():
+            conditions_of(stage, pins, upstream_of)
+        if isinstance(stage, Caption):
+            preserve_condition(stage.settings, pins, upstream_of)
     if "caption" in names:
         # What is ingested may have the columns.
         check_questions(recipe.section(Caption), None if "ingest" in names else corpus)

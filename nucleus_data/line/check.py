@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.caption_sets import AT, SOURCE
 from nucleus_data.errors import RequestError
+from nucleus_data.line.mix import preserve_condition
 from nucleus_data.line.recipe import Recipe
+from nucleus_data.line.routing import conditions_of
 from nucleus_data.stages.caption.check import describe
 from nucleus_data.stages.caption.stage import ORIGINS, Caption
 from nucleus_data.stages.embed.stage import Embed
@@ -57,6 +59,8 @@ def check(recipe: Recipe) -> Iterator[str]:
         yield f"embed: {models}"
         scores = [signal for table, signal in pins.signals() if table.startswith("embed.")]
         yield f"score: {', '.join(scores)}"
+    conditions_of(Caption(caption), pins, None)
+    preserve_condition(caption, pins, None)
     caption.checks.ready(caption.language)
     yield f"caption: {caption.model}; {describe(caption)}"
     check_captions(shard, pins, corpus)

@@ -8,17 +8,27 @@ from typing import Any
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
+from nucleus_data.line.again import Request, ask_again
 from nucleus_data.line.before import Stages, check_before, check_questions
+from nucleus_data.line.costs import forecast, look
 from nucleus_data.line.recipe import Recipe
+from nucleus_data.line.routing import conditions_of
 from nucleus_data.runner.cluster import check_corpus_uri
 from nucleus_data.runner.pins import Pins
-from nucleus_data.runner.row_stage import count_rows, do_rows, has_failures, retry_rows
+from nucleus_data.runner.row_stage import (
+    count_rows,
+    do_rows,
+    has_failures,
+    has_repeated,
+    retry_rows,
+)
 from nucleus_data.runner.rows import StageJob
 from nucleus_data.runner.run import ALL, Choice, Loop, MakeLoop, Run, Say
 from nucleus_data.runner.work import Item, Resources, Size, StageReport, Task
 from nucleus_data.runner.workers import Workers, no_room
 from nucleus_data.stage import CorpusStage, RowStage
 from nucleus_data.stages.caption.stage import Caption
+from nucleus_data.stages.select.check import upstream_columns
 from nucleus_data.stages.select.stage import Select
 
 
@@ -125,6 +135,7 @@ def open_run(
         connect=workers.connect,
         choice=choice,
         dry_run=dry_run,
+        conditions=lambda stage, pins: conditions_of(stage, pins, lambda: upstream_columns(corpus)),
         plan=plan,
         say=say,
     )
@@ -186,24 +197,41 @@ def step(run: Run, stages: Stages, name: str) -> None:
         pin_chosen(run, stages, stage)
         if isinstance(stage, Caption):  # of a corpus that was ingested since the line began
             check_questions(stage.settings, run.corpus)
-        if run.dry_run:
+        if run.dry_run and isinstance(stage, Caption):
+            for line in forecast(run, stage, count_rows(run, stage, look(run, stage))):
+                run.say(line)
+        elif run.dry_run:
             count_rows(run, stage)
         else:
             do_rows(run, stage)
 
 
-def retry(run: Run, stages: Stages, name: str) -> None:
-    """Does again a stage's failed rows, and the shards that its newest run failed on."""
+def retry(run: Run, stages: Stages, name: str, request: Request | None = None) -> None:
+    """Does again a stage's failed rows, and the shards that its newest run failed on.
+
+    Args:
+        run: The run.
+        stages: The recipe's stages, by name.
+        name: The stage.
+        request: Of the caption stage: what alone is asked for again, with further attempts; None
+            for all that failed.
+    """
     stage = stages[name]
     if isinstance(stage, CorpusStage):
         stage.retry(run)
         return
     assert isinstance(stage, RowStage)
-    if not has_failures(run, stage):
+    failed = request is None and has_failures(run, stage)
+    repeated = request is not None or has_repeated(run, stage)
+    if failed or repeated:
+        pin_chosen(run, stages, stage)
+    if failed:
+        retry_rows(run, stage)
+    if repeated:
+        assert isinstance(stage, Caption)
+        repeated = ask_again(run, stages, stage, request or Request())
+    if not failed and not repeated:
         run.say(f"{name}: nothing to retry")
-        return
-    pin_chosen(run, stages, stage)
-    retry_rows(run, stage)
 
 
 def pin_chosen(run: Run, stages: Stages, stage: RowStage[Any]) -> None:

@@ -1,6 +1,6 @@
-"""Which records of a shard a row stage is asked about, and which rows its tables lack."""
+"""Which records of a shard a row stage works on, and which rows its tables lack."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,6 @@ from nucleus_data.corpus.tables import Table
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.hashing import sample_unit
-from nucleus_data.runner.work import WAITING, Summary
 
 RECORD_COLUMNS = ["shard", "row", "id", "file", "offset", "size", "sha256", "error"]
 
@@ -46,43 +45,50 @@ def chosen_records(corpus: Corpus, shard: int, selection: Table | None, sample: 
     return sample_rows(chosen, sample)
 
 
-def due_rows(
-    candidates: pa.Table, shard: int, needs: Mapping[str, Sequence[Table]], summary: Summary
-) -> tuple[dict[str, np.ndarray], pa.Table]:
-    """The rows that each table can have now, and the records that some table can.
+def lacking_rows(
+    corpus: Corpus,
+    target: Table,
+    shard: int,
+    due: np.ndarray,
+    *,
+    retry: bool,
+    repeated: Collection[str] = (),
+) -> np.ndarray:
+    """Those due rows that a table lacks; of a retry, those that failed in a way that may pass.
 
     Args:
-        candidates: Records.
-        shard: The number of their shard.
-        needs: Of each table, those that must have a row before it can.
-        summary: Takes how many records wait for which table.
+        corpus: The corpus.
+        target: The table.
+        shard: The shard's number.
+        due: The rows that it is asked about.
+        retry: Only what failed before.
+        repeated: Reasons for which a retry does not ask again.
     """
-    rows = candidates.column("row").to_numpy()
-    there: dict[str, np.ndarray] = {}
-    for table in (table for tables in needs.values() for table in tables):
-        if table.folder not in there:  # of one name there may be two hashes
-            there[table.folder] = np.isin(rows, table.covered(shard))
-            if waiting := int((~there[table.folder]).sum()):
-                summary.extra[f"{WAITING}{table.name}"] += waiting
-    ready = {
-        name: np.all([np.ones(len(rows), bool), *(there[t.folder] for t in tables)], axis=0)
-        for name, tables in needs.items()
-    }
-    if there:
-        candidates = candidates.filter(pa.array(np.any([*ready.values()], axis=0)))
-    return {name: rows[mine] for name, mine in ready.items()}, candidates
-
-
-def lacking_rows(
-    corpus: Corpus, target: Table, shard: int, due: np.ndarray, *, retry: bool
-) -> np.ndarray:
-    """Those due rows that a table lacks; of a retry, those that failed in a way that may pass."""
-    failed = corpus.failed_rows(target, shard)
     if retry:
-        return np.intersect1d(due, failed)
+        return np.intersect1d(due, passing_rows(target, shard, repeated))
+    failed = corpus.failed_rows(target, shard)
     # What failed for now counts as done until `nucleus retry`: a run that is started again does not
     # kill a worker on the same image.
     return np.setdiff1d(due, np.union1d(target.covered(shard), failed))
+
+
+def passing_rows(
+    target: Table, shard: int, repeated: Collection[str] = (), *, those: bool = False
+) -> np.ndarray:
+    """Rows that failed in a way that may pass, and have no value since.
+
+    Args:
+        target: The table.
+        shard: The shard's number.
+        repeated: Reasons that are left out.
+        those: Take these reasons alone, in place of leaving them out.
+    """
+    failed = target.failed.read(shard, ["row", "reason"])
+    if failed is None:
+        return np.empty(0, np.int64)
+    again = pc.is_in(failed.column("reason"), pa.array(sorted(repeated), pa.string()))
+    failed = failed.filter(again if those else pc.invert(again))
+    return np.setdiff1d(failed.column("row").to_numpy(), target.covered(shard))
 
 
 def sample_rows(rows: pa.Table, sample: float) -> pa.Table:
@@ -90,4 +96,4 @@ def sample_rows(rows: pa.Table, sample: float) -> pa.Table:
     if sample >= 1.0:
         return rows
     ids = rows.column("id").to_pylist()
-    return rows.filter(pa.array([sample_unit(i) < sample for i in ids]))
+    return rows.filter(pa.array([sample_unit(i) < sample for i in ids], pa.bool_()))

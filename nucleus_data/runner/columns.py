@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nucleus_data.corpus.tables import Table, table_schema
+from nucleus_data.corpus.tables import table_schema
 from nucleus_data.errors import CorpusError, DiskFullError
 from nucleus_data.runner.computed import ERROR, Computed
 from nucleus_data.runner.outcomes import RAISED, raised
 from nucleus_data.runner.rows import ShardRows
+from nucleus_data.runner.stored import read_columns
 from nucleus_data.stage import ColumnStage, Row, RowFailure, TableSpec
 
 KEY = ["shard", "row", "id"]
@@ -130,32 +131,4 @@ def _columns(state: ShardRows, stage: ColumnStage[Any]) -> pa.Table:
     """The input columns of the rows to do."""
     wanted = state.todo.column("row").to_numpy()
     lacking = frozenset(name for name, rows in state.lacking.items() if len(rows))
-    paths = stage.reads(lacking)
-    by_table: dict[str, list[str]] = {}
-    for path in paths:
-        name, _, column = path.partition(":")
-        by_table.setdefault(name, []).append(column)
-    found: dict[str, Any] = {}
-    for name, columns in by_table.items():
-        # `Records.read` would refuse a column that no part of this shard has.
-        table = Table(state.corpus.store, name, state.job.tables[name])
-        read = table.read(state.shard, ["row", *columns])
-        places = None if read is None else _places(read, wanted)
-        for column in columns:
-            if read is None or column not in read.column_names:
-                found[f"{name}:{column}"] = pa.nulls(len(wanted))
-            else:
-                values = read.column(column)
-                found[f"{name}:{column}"] = values if places is None else values.take(places)
-    return pa.table({path: found[path] for path in paths})
-
-
-def _places(table: pa.Table, wanted: np.ndarray) -> pa.Array | None:
-    """Where in a table each wanted row is, NULL where it is not; None if it has just these."""
-    rows = table.column("row").to_numpy()
-    if np.array_equal(rows, wanted):
-        return None
-    places = np.searchsorted(rows, wanted)
-    there = places < len(rows)
-    there[there] = rows[places[there]] == wanted[there]
-    return pa.array(np.where(there, places, 0), mask=~there)
+    return read_columns(state.table, state.shard, stage.reads(lacking), wanted)

@@ -1,11 +1,13 @@
 """What a run works with: the config hash of every table, and which signals there are."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import pyarrow as pa
 
 from nucleus_data.corpus import RECORDS_HASH, Corpus
+from nucleus_data.corpus.again import list_name, next_list
 from nucleus_data.corpus.tables import plain
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
@@ -23,25 +25,35 @@ class Pins:
         specs: What row stages write, by the table's name.
         readable: Names of those tables that rules may read.
         training_set: `sets/<name>/<config hash>`; None while no stage has named one.
+        rounds: Table -> how often some of its rows were asked about again (`corpus.again`).
     """
 
     tables: Mapping[str, str]
     specs: Mapping[str, TableSpec] = field(default_factory=dict)
     readable: frozenset[str] = frozenset()
     training_set: str | None = None
+    rounds: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, stages: Iterable[Stage], corpus: Corpus | None = None) -> "Pins":
+    def of(
+        cls,
+        stages: Iterable[Stage],
+        corpus: Corpus | None = None,
+        again: Mapping[str, str] = MappingProxyType({}),
+    ) -> "Pins":
         """Of `records`, and of the tables of row stages: what follows from the settings alone.
 
         Args:
             stages: In the order of the line.
             corpus: Where stages find tables that they read and no stage writes. Without it, what
                 is made of such tables is left out.
+            again: Table -> config hash of a list of rows that would be asked about again, after
+                all lists that the corpus has.
         """
         hashes = {"records": RECORDS_HASH}
         specs: dict[str, TableSpec] = {}
         readable: set[str] = set()
+        rounds: dict[str, int] = {}
         for stage in stages:
             if not isinstance(stage, RowStage):
                 continue
@@ -53,15 +65,15 @@ class Pins:
                 # Two hashes of one table have columns of the same names; rules read the plain one.
                 if stage.readable and plain(spec.name) == spec.name:
                     readable.add(spec.name)
-                hashes[spec.name] = config_hash(
-                    {
-                        "table": plain(spec.name),
-                        "version": spec.version,
-                        "settings": dict(spec.settings),
-                        "inputs": {plain(name): hashes[name] for name in spec.inputs},
-                    }
-                )
-        return cls(hashes, specs, frozenset(readable))
+                inputs = {plain(name): hashes[name] for name in spec.inputs}
+                hashes[spec.name], lists = _newest(spec, inputs, corpus)
+                if spec.name in again:
+                    lists.append(again[spec.name])
+                    hashes[spec.name] = _hash(spec, inputs, lists)
+                if lists:
+                    rounds[spec.name] = len(lists)
+                    hashes[list_name(spec.name)] = lists[-1]
+        return cls(hashes, specs, frozenset(readable), rounds=rounds)
 
     def adding(self, found: Mapping[str, str]) -> "Pins":
         """These and what a stage's `pin` returned."""
@@ -98,3 +110,28 @@ class Pins:
                 )
             found[name] = table
         return found
+
+
+def _newest(
+    spec: TableSpec, inputs: Mapping[str, str], corpus: Corpus | None
+) -> tuple[str, list[str]]:
+    """A table's config hash, and the lists of rows that were asked about again by now."""
+    lists: list[str] = []
+    while True:
+        hashed = _hash(spec, inputs, lists)
+        if corpus is None or not spec.again:
+            return hashed, lists
+        found = next_list(corpus.store, plain(spec.name), hashed)
+        if found is None:
+            return hashed, lists
+        lists.append(found)
+
+
+def _hash(spec: TableSpec, inputs: Mapping[str, str], lists: Sequence[str]) -> str:
+    content = {
+        "table": plain(spec.name),
+        "version": spec.version,
+        "settings": dict(spec.settings),
+        "inputs": dict(inputs),
+    }
+    return config_hash(content | ({"again": list(lists)} if lists else {}))

@@ -1,15 +1,16 @@
 """A row stage over a whole corpus: what there is to do, doing it, and doing failures again."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.corpus.tables import Table
+from nucleus_data.runner.candidates import passing_rows
+from nucleus_data.runner.rows import ShardRows
 from nucleus_data.runner.run import Run
-from nucleus_data.runner.words import waiting
-from nucleus_data.runner.work import Summary
+from nucleus_data.runner.words import left_out, waiting
+from nucleus_data.runner.work import Item, Summary
 from nucleus_data.stage import RowStage
 
 COUNTING_THREADS = 8
@@ -33,18 +34,36 @@ def do_rows(run: Run, stage: RowStage[Any], *, retry: bool = False) -> None:
     run.loop(stage, job, run.items(job, shards), len(shards))
 
 
-def count_rows(run: Run, stage: RowStage[Any]) -> None:
-    """Says how many rows have a result, and how many would be done."""
+def count_rows(
+    run: Run, stage: RowStage[Any], look: Callable[[ShardRows], Any] = lambda state: None
+) -> list[Any]:
+    """Says how many rows have a result, and how many would be done.
+
+    Args:
+        run: The run.
+        stage: The stage.
+        look: Notes something about each shard.
+
+    Returns:
+        What was noted.
+    """
     job = run.job(stage)
+
+    def count(item: Item) -> tuple[Summary, Any]:
+        state = job.open(item.number, item.limit)
+        return state.summary, look(state)
+
     with ThreadPoolExecutor(COUNTING_THREADS) as pool:
-        items = run.items(job, run.corpus.shards())
-        counts = [s.summary for s in pool.map(lambda i: job.open(i.number, i.limit), items)]
-    rows, already = sum(c.rows for c in counts), sum(c.already for c in counts)
-    waits = Summary()
-    for count in counts:
-        waits.extra.update(count.extra)
+        counts = list(pool.map(count, run.items(job, run.corpus.shards())))
+    whole = Summary()
+    for found, _ in counts:
+        whole.add(found)
+    rows, already = whole.rows, whole.already
     parts = [f"{rows:,} rows", f"{already:,} done before", f"{rows - already:,} to do"]
-    run.say(f"{stage.name}: {', '.join([*parts, *waiting(waits)])}")
+    run.say(f"{stage.name}: {', '.join([*parts, *waiting(whole)])}")
+    for line in left_out(whole):
+        run.say(line)
+    return [noted for _, noted in counts]
 
 
 def retry_rows(run: Run, stage: RowStage[Any]) -> None:
@@ -62,8 +81,19 @@ def has_failures(run: Run, stage: RowStage[Any]) -> bool:
     return bool(lost or shards_with_failures(run, stage))
 
 
-def shards_with_failures(run: Run, stage: RowStage[Any]) -> set[int]:
-    """Shards with rows that failed in a way that may pass, and have no value since."""
+def has_repeated(run: Run, stage: RowStage[Any]) -> bool:
+    """Whether rows failed for a reason that further attempts alone may mend."""
+    return bool(stage.repeated and shards_with_failures(run, stage, repeated=True))
+
+
+def shards_with_failures(run: Run, stage: RowStage[Any], *, repeated: bool = False) -> set[int]:
+    """Shards with rows that failed in a way that may pass, and have no value since.
+
+    Args:
+        run: The run.
+        stage: The stage.
+        repeated: Those rows alone that further attempts may mend, in place of all others.
+    """
     tables: Iterable[Table] = (
         Table(run.corpus.store, spec.name, run.tables[spec.name]) for spec in stage.tables()
     )
@@ -71,12 +101,12 @@ def shards_with_failures(run: Run, stage: RowStage[Any]) -> set[int]:
         shard
         for table in tables
         for shard in table.failed.shards()
-        if _has_failed(run.corpus, table, shard)
+        if _has_failed(table, shard, stage.repeated, repeated)
     }
 
 
-def _has_failed(corpus: Corpus, table: Table, shard: int) -> bool:
+def _has_failed(table: Table, shard: int, reasons: Collection[str], those: bool) -> bool:
     try:
-        return len(corpus.failed_rows(table, shard)) > 0
+        return len(passing_rows(table, shard, reasons, those=those)) > 0
     except DamagedError:
-        return True  # who works on the shard fails with the file's name
+        return not those  # who works on the shard fails with the file's name

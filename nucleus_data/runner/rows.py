@@ -1,23 +1,26 @@
 """One shard of a row stage: finds rows without a result, hands them out, commits what returns."""
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.again import attempts_of
 from nucleus_data.corpus.images import read_images
 from nucleus_data.corpus.tables import FAILED_SCHEMA, Table, missing_rows, table_schema
 from nucleus_data.errors import CorpusError
-from nucleus_data.runner.candidates import chosen_records, due_rows, lacking_rows
+from nucleus_data.runner.candidates import chosen_records, lacking_rows
 from nucleus_data.runner.computed import Computed, joined
+from nucleus_data.runner.due import DueRows
 from nucleus_data.runner.outcomes import RAISED, Found, as_row, clean, may_pass, of_table, raised
 from nucleus_data.runner.work import Summary
-from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableFailure
+from nucleus_data.stage import Condition, Result, Row, RowChoice, RowFailure, RowStage, TableFailure
 
 AFTER = ("error", "detail")  # columns behind a table's own
 UNSTORABLE = (pa.ArrowException, UnicodeError, OverflowError)
@@ -38,6 +41,10 @@ class StageJob:
         row_timeout_s: Longest time for one image before it counts as hanging.
         row_memory_bytes: Most memory of the child process in a guarded run.
         cpus: CPUs of the worker.
+        conditions: Of tables that are asked about some records alone: which.
+        only_again: Work on rows that are asked about again, and on nothing else.
+        trial: Shard -> rows that every table is asked about, whatever its choice, and no others:
+            for what is shown and not kept.
     """
 
     uri: str
@@ -49,6 +56,9 @@ class StageJob:
     row_timeout_s: float = 300.0
     row_memory_bytes: int = 8 << 30
     cpus: int = 1
+    conditions: Mapping[str, Condition] = field(default_factory=dict)
+    only_again: bool = False
+    trial: Mapping[int, Sequence[int]] | None = None
 
     def open(self, shard: int, limit: int | None = None) -> "ShardRows":
         """Reads what there is about a shard and finds the rows to do."""
@@ -79,27 +89,62 @@ class ShardRows:
             name: Table(self.corpus.store, name, job.tables[name]) for name in self.specs
         }
         self.summary = Summary()
-        selection = self._table("selection") if job.stage.chooses == "kept" else None
+        selection = self.table("selection") if job.stage.chooses == "kept" else None
         candidates = chosen_records(self.corpus, shard, selection, job.sample)
-        needs = {name: [self._table(n) for n in spec.needs] for name, spec in self.specs.items()}
-        self.due, candidates = due_rows(candidates, shard, needs, self.summary)
+        if job.only_again:
+            mine = pa.array(sorted(self.attempts), pa.int32())
+            candidates = candidates.filter(pc.is_in(candidates.column("row"), mine))
+        listed = {name: self._listed(name) for name in self.specs}
+        specs = list(self.specs.values())
+        if job.trial is not None:
+            mine = pa.array(job.trial.get(shard, ()), pa.int32())
+            candidates = candidates.filter(pc.is_in(candidates.column("row"), mine))
+            specs = [replace(spec, chosen=RowChoice(), needs=()) for spec in specs]
+        found = DueRows(
+            candidates, shard, self.table, job.conditions, self._lacking, self.summary, listed
+        )
+        asked = found.ask(specs)
+        self.due, self.lacking = found.due, found.lacking
+        if self.specs:
+            candidates = candidates.filter(pa.array(asked))
         if limit is not None:
             candidates = candidates.slice(0, limit)
         self.summary.rows = candidates.num_rows
-        self.lacking = {
-            name: lacking_rows(self.corpus, target, shard, self.due[name], retry=job.retry)
-            for name, target in self.targets.items()
-        }
         rows = candidates.column("row").to_numpy()
         for name in self.targets:
             self.due[name] = np.intersect1d(self.due[name], rows)
             self.lacking[name] = np.intersect1d(self.lacking[name], rows)
+            counts = self.summary.tables[name]
+            counts.rows = len(self.due[name])
+            counts.already = counts.rows - len(self.lacking[name])
         lacked = np.concatenate([np.empty(0, np.int64), *self.lacking.values()])
         self.todo = candidates.filter(pa.array(np.isin(rows, lacked)))
         self.computed: list[Computed] = []
         self.summary.already = candidates.num_rows - self.todo.num_rows
         self.outcomes: dict[int, Result | RowFailure] = {}
         self.summary.seconds["plan"] += time.perf_counter() - start
+
+    def table(self, name: str) -> Table:
+        """A table that the stage reads or writes, by its name."""
+        return Table(self.corpus.store, name, self.job.tables[name])
+
+    def _lacking(self, name: str, due: np.ndarray) -> np.ndarray:
+        target = self.targets[name]
+        retry, repeated = self.job.retry, self.job.stage.repeated
+        return lacking_rows(self.corpus, target, self.shard, due, retry=retry, repeated=repeated)
+
+    @cached_property
+    def attempts(self) -> dict[int, dict[str, int]]:
+        """Row -> table -> how many attempts there were, of what is asked about again."""
+        found: dict[int, dict[str, int]] = {}
+        for name in self.targets:
+            for row, attempts in self._listed(name).items():
+                found.setdefault(row, {})[name] = attempts
+        return found
+
+    def _listed(self, name: str) -> dict[int, int]:
+        """The rows of a table that are asked about again, with their attempts by now."""
+        return attempts_of(self.corpus.store, name, self.job.tables, self.shard)
 
     @property
     def complete(self) -> bool:
@@ -130,6 +175,7 @@ class ShardRows:
                 image=None,
                 columns={name: values.get(record["row"]) for name, values in columns.items()},
                 wanted=self.wanted[record["row"]],
+                attempts=self.attempts.get(record["row"], {}),
             )
             for record in todo.select(["row", "id", "file"]).to_pylist()
         ]
@@ -221,9 +267,6 @@ class ShardRows:
     def _count(self, outcomes: list[Result | RowFailure]) -> None:
         """Counts the rows, and each table's."""
         tables = self.summary.tables
-        for name in self.targets:
-            tables[name].rows = len(self.due[name])
-            tables[name].already = tables[name].rows - len(self.lacking[name])
         for piece in self.computed:
             piece.count(self.summary)
         for outcome in outcomes:
@@ -247,16 +290,13 @@ class ShardRows:
         found: dict[str, dict[int, Any]] = {}
         for path in self.job.stage.columns:
             name, _, column = path.partition(":")
-            table = self._table(name).read(self.shard)
+            table = self.table(name).read(self.shard)
             if table is None or column not in table.column_names:
                 found[path] = {}  # an upstream column that this source does not have is null
                 continue
             rows = table.column("row").to_pylist()
             found[path] = dict(zip(rows, _values(table.column(column)), strict=True))
         return found
-
-    def _table(self, name: str) -> Table:
-        return Table(self.corpus.store, name, self.job.tables[name])
 
     def _part(self, name: str, outcomes: list[tuple[Row, Found]]) -> pa.Table:
         """One table's rows; a result whose columns are not the table's is refused."""

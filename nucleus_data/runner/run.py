@@ -8,7 +8,7 @@ and times under `runs/<run>/` (`corpus.runs`).
 import contextlib
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from nucleus_data.corpus import Corpus
@@ -22,7 +22,7 @@ from nucleus_data.runner.pins import SET, Pins
 from nucleus_data.runner.rows import StageJob
 from nucleus_data.runner.words import describe, stage_line
 from nucleus_data.runner.work import Item, Resources, Size, StageReport, Task
-from nucleus_data.stage import RowStage, Stage
+from nucleus_data.stage import Condition, RowStage, Stage
 
 Say = Callable[[str], None]
 SHOWN_FAILURES = 5
@@ -35,6 +35,8 @@ class Loop(Protocol):
         """Does all items, and returns what became of them."""
 
 
+# From a stage and what is pinned: the checked conditions of its tables.
+Conditions = Callable[[RowStage[Any], Pins], Mapping[str, Condition]]
 # From a name for people, the work, what its workers get, and how much work there is.
 MakeLoop = Callable[[str, StageJob | Task, Resources, Size], Loop]
 
@@ -72,6 +74,7 @@ class Run:
         connect: Connects to Ray, for what uses it without a loop.
         choice: Which records are worked on.
         dry_run: Count, do no work, write nothing.
+        conditions: Checks what tables of a stage are asked about, given the pins by then.
         plan: Further facts for `plan.json`: the resolved configuration, the software's version.
         say: Where lines for people go.
 
@@ -90,6 +93,7 @@ class Run:
         connect: Callable[[], None] = lambda: None,
         choice: Choice = ALL,
         dry_run: bool = False,
+        conditions: Conditions = lambda stage, pins: {},
         plan: Mapping[str, Any] | None = None,
         say: Say = print,
     ) -> None:
@@ -102,6 +106,7 @@ class Run:
         self._resources = resources
         self._make_loop = loop
         self.connect = connect
+        self._conditions = conditions
         self._plan = {"limit": choice.limit, "sample": choice.sample, **(plan or {})}
         self._folder = None if dry_run else RunFolder.claim(corpus.store, command)
         self._write_plan()
@@ -155,6 +160,12 @@ class Run:
             self.pins = self.pins.adding(found)
             self._write_plan()
 
+    def pin_again(self, newer: Pins) -> None:
+        """Takes over newer tables of row stages; what corpus-wide stages found stays."""
+        found = {**self.tables, **newer.tables}
+        self.pins = replace(newer, tables=found, training_set=self.pins.training_set)
+        self._write_plan()
+
     def _pinned(self, name: str) -> str | None:
         return self.pins.training_set if name == SET else self.tables.get(name)
 
@@ -201,6 +212,7 @@ class Run:
             storage_options=self.corpus.store.storage_options,
             stage=stage,
             tables=self.tables,
+            conditions=self._conditions(stage, self.pins),
             sample=self.choice.sample,
             retry=retry,
             row_timeout_s=resources.row_timeout_s,

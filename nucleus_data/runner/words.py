@@ -2,7 +2,16 @@
 
 from typing import Any
 
+from nucleus_data.runner.due import NO_ANSWER, NO_MATCH, NO_PARENT, NOT_IN_SHARE
 from nucleus_data.runner.work import WAITING, StageReport, Summary
+
+# Why a table is not asked about a record, for people.
+WHY = {
+    NO_MATCH: "that `where` is false for",
+    NO_ANSWER: "that `where` has no answer for (NULL)",
+    NOT_IN_SHARE: "outside its share",
+    NO_PARENT: "that it would be made from nothing for",
+}
 
 
 def stage_line(report: StageReport) -> dict[str, Any]:
@@ -50,7 +59,18 @@ def describe(report: StageReport) -> str:
     if summary.done and report.seconds > 0.5:
         seconds += f", {summary.done / worked:,.0f}/s"
     seconds += _busy(summary)
-    return "\n".join([f"{report.stage}: {', '.join(parts)} ({seconds})", *_tables(summary)])
+    lines = [f"{report.stage}: {', '.join(parts)} ({seconds})", *_tables(summary)]
+    return "\n".join([*lines, *left_out(summary)])
+
+
+def left_out(summary: Summary) -> list[str]:
+    """A line for each table that is asked about some records alone: how many, and why."""
+    lines = []
+    for name, table in sorted(summary.tables.items()):
+        found = [f"{n:,} {WHY[reason]}" for reason, n in sorted(table.left_out.items()) if n]
+        if found:
+            lines.append(f"  {name}: asked about {table.rows:,}, not about {', '.join(found)}")
+    return lines
 
 
 def waiting(summary: Summary) -> list[str]:

@@ -21,6 +21,8 @@ class TableSummary:
         done: Rows that got values now.
         failed: Rows that failed now, by reason code.
         retryable: Those of `failed` that may pass.
+        left_out: Records that the stage works on and that the table is not asked about, by reason
+            (`runner.due`); they are no `rows`.
     """
 
     rows: int = 0
@@ -28,6 +30,7 @@ class TableSummary:
     done: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     retryable: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "TableSummary") -> None:
         """Adds another summary to this one."""
@@ -36,6 +39,7 @@ class TableSummary:
         self.done += other.done
         self.failed.update(other.failed)
         self.retryable += other.retryable
+        self.left_out.update(other.left_out)
 
     def line(self) -> dict[str, Any]:
         """The counts as they stand in `stages.jsonl`."""
@@ -46,7 +50,13 @@ class TableSummary:
             "failed": sum(self.failed.values()),
             "retryable": self.retryable,
             "reasons": dict(sorted(self.failed.items())),
+            **self._left_out(),
         }
+
+    def _left_out(self) -> dict[str, Any]:
+        """Of a table that is asked about each record, nothing."""
+        found = {reason: count for reason, count in sorted(self.left_out.items()) if count}
+        return {"left_out": found} if found else {}
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """`nucleus status`: what a corpus holds."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -16,13 +17,17 @@ from nucleus_data.corpus.told import command as told
 from nucleus_data.corpus.told import ingesting
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.line.lines import LINES, RETRIED
+from nucleus_data.line.mix import mix_lines, preserve_condition, stored_routes
 from nucleus_data.line.steps import without_missing
 from nucleus_data.runner.run import Run
 from nucleus_data.sets.layout import all_sets
 from nucleus_data.stage import RowStage, Stage
+from nucleus_data.stages.caption.settings import Mix
+from nucleus_data.stages.caption.stage import Caption
 from nucleus_data.stages.dedup.stage import TABLE as PAIRS
 from nucleus_data.stages.ingest.claims import FOLDER as CLAIMS
 from nucleus_data.stages.ingest.retry import count_failed
+from nucleus_data.stages.select.check import upstream_columns
 from nucleus_data.stages.select.plan import TABLE as SELECTION
 from nucleus_data.stages.select.stage import filling_of, published_selection
 
@@ -42,7 +47,28 @@ def status(run: Run, stages: Mapping[str, Stage[Any]]) -> dict[str, Any]:
         stages: The recipe's stages, by name.
     """
     now = _now(run, stages)
-    return going_without(run.corpus, lambda corpus: _content(corpus, now, stages))
+
+    def content(corpus: Corpus) -> dict[str, Any]:
+        found = _content(corpus, now, stages)
+        if found["selection"]:
+            found |= _mix(corpus, now, stages, run)
+        return found
+
+    return going_without(run.corpus, content)
+
+
+def _mix(
+    corpus: Corpus, now: Mapping[str, str], stages: Mapping[str, Stage[Any]], run: Run
+) -> dict[str, Any]:
+    """Where captions come from, if a mix is wanted: all records are read for it."""
+    stage = stages[Caption.name]
+    assert isinstance(stage, Caption)
+    settings = stage.settings
+    if settings.mix is None:
+        return {}
+    preserve = preserve_condition(settings, run.pins, lambda: upstream_columns(corpus))
+    routes = stored_routes(corpus, now, settings, preserve)
+    return {"caption_mix": dict(routes), "caption_mix_wanted": settings.mix.model_dump()}
 
 
 def _now(run: Run, stages: Mapping[str, Stage[Any]]) -> dict[str, str]:
@@ -217,6 +243,10 @@ def status_lines(content: dict[str, Any]) -> Iterator[str]:
         yield f"  {'training set':<{width}}  {folder}"
     for folder in content["unfinished_sets"]:
         yield f"  {'training set':<{width}}  {folder} (not finished)"
+    if "caption_mix" in content:
+        wanted = Mix.model_validate(content["caption_mix_wanted"])
+        for line in mix_lines(Counter(content["caption_mix"]), wanted):
+            yield f"  {'captions':<{width}}  {line.strip()}"
     if last := content["last_run"]:
         yield f"  {'last run':<{width}}  {last['run']}: {'; '.join(_did(last))}"
         again = again or bool(last["failed_shards"])

@@ -96,9 +96,9 @@ class CuratedRun:
         """Pins the selection that there is."""
         self.run.pin(self.stages["select"].found(self.run))
 
-    def retry(self, name: str) -> None:
+    def retry(self, name: str, request=None) -> None:
         """Does again what failed of a stage."""
-        retry(self.run, self.stages, name)
+        retry(self.run, self.stages, name, request)
 
     def job(self, name: str, **options):
         """What workers need for a row stage."""

@@ -23,7 +23,15 @@ from nucleus_data.stages.caption.asking import AskError, Asking
 from nucleus_data.stages.caption.checks import Fault
 from nucleus_data.stages.caption.ends import exhausted, of_parent, stage_raised
 from nucleus_data.stages.caption.failures import EMPTY, LOST, failure_of
-from nucleus_data.stages.caption.rounds import Asked, Clock, Held, Round, fitting, prepare
+from nucleus_data.stages.caption.rounds import (
+    Asked,
+    Clock,
+    Held,
+    Round,
+    first_attempt,
+    fitting,
+    prepare,
+)
 
 POLL_S = 0.005
 Check = Callable[[Any], Fault | None]
@@ -95,22 +103,23 @@ class Flow:
         held = Held(row, wanted)
         self._under_way += 1
         held.live += 1  # so that it does not end while it is asked about
-        self._ask(held, self._asking.roots(row, wanted), 0)
+        self._ask(held, self._asking.roots(row, wanted))
         held.live -= 1
         self._end(held)
 
-    def _ask(self, held: Held, names: Sequence[str], attempt: int) -> None:
-        """Puts questions about a row in line."""
+    def _ask(self, held: Held, names: Sequence[str], attempt: int | None = None) -> None:
+        """Puts questions about a row in line; without an attempt, each variant's first one."""
         asked = {}
         for name in names:
+            number = first_attempt(held.row, name) if attempt is None else attempt
             try:
-                ask = self._asking.ask(held.row, name, attempt, held.made)
+                ask = self._asking.ask(held.row, name, number, held.made)
             except AskError as error:
                 self._settle(held, name, error.failure)
             except Exception as error:
                 self._settle(held, name, stage_raised(error))
             else:
-                asked[ask.key] = Asked(held, name, attempt, ask)
+                asked[ask.key] = Asked(held, name, number, ask)
         if asked:
             held.live += len(asked)
             self._waiting.append(Round(held, asked))
@@ -220,7 +229,8 @@ class Flow:
             return failure
         if fault := self._check(self._asking.said(row, one.name, one.ask, made)):
             attempts = one.attempt + 1
-            return exhausted(fault, made, attempts) if attempts >= self._attempts else None
+            most = first_attempt(row, one.name) + self._attempts
+            return exhausted(fault, made, attempts) if attempts >= most else None
         if failure:
             return failure
         values = self._asking.values(
@@ -240,7 +250,7 @@ class Flow:
         held.values[f"caption.{name}"] = outcome
         children = self._asking.children(name, held.wanted)
         if name in held.made:
-            self._ask(held, children, 0)
+            self._ask(held, children)
             return
         for child in children:
             self._settle(held, child, of_parent(name, outcome))

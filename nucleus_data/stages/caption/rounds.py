@@ -38,6 +38,11 @@ class Held:
     sha256: str = ""
 
 
+def first_attempt(row: Row, name: str) -> int:
+    """The number of a variant's first attempt: 0, or what follows those of earlier rounds."""
+    return row.attempts.get(f"caption.{name}", 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A question that has no answer yet."""

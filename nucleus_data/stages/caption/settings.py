@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from pydantic import Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from nucleus_data.config import KEEPS_VALUES, nearest
 from nucleus_data.engines.captioner import EngineSettings
@@ -12,6 +12,32 @@ from nucleus_data.stages.caption.variant import PICTURE, Variant
 __all__ = ["CaptionSettings", "Variant"]
 
 RESERVED = (PICTURE, "source")  # `from: picture`; `source` is the caption that a record came with
+
+
+class Price(BaseModel):
+    """What a server asks for, in any currency."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input_per_million: float = Field(ge=0, description="For a million tokens that are read.")
+    output_per_million: float = Field(ge=0, description="For a million tokens that are written.")
+
+
+class Mix(BaseModel):
+    """Shares of the captioned records by where their captions come from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    web: float = Field(ge=0, le=1, description="Those whose own caption stays as it came.")
+    refined: float = Field(ge=0, le=1, description="Those with one made of it and the picture.")
+    synthesized: float = Field(ge=0, le=1, description="Those with made ones alone.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Mix":
+        total = self.web + self.refined + self.synthesized
+        if abs(total - 1) > 0.005:
+            raise ValueError(f"the shares add up to {total:g}; they must add up to 1")
+        return self
 
 
 class CaptionSettings(EngineSettings):
@@ -31,6 +57,13 @@ class CaptionSettings(EngineSettings):
         json_schema_extra=KEEPS_VALUES,
         description="How often a caption is asked for until the checks find nothing. Not in the"
         " config hash: a caption is the first answer that passes, however many may follow.",
+    )
+    rounds: int = Field(
+        default=3,
+        ge=0,
+        json_schema_extra=KEEPS_VALUES,
+        description="How often `nucleus retry caption` may ask for a variant's captions again, each"
+        " time with further attempts. Not in the config hash.",
     )
     checks: Checks = Field(
         default_factory=Checks, description="What is checked of each caption, one section a check."
@@ -53,6 +86,33 @@ class CaptionSettings(EngineSettings):
         ge=0,
         description="Every request that is drawn (temperature above 0) draws with a hash of this,"
         " the record's id, the variant and the attempt.",
+    )
+
+    preserve: str | None = Field(
+        default=None,
+        min_length=1,
+        json_schema_extra=KEEPS_VALUES,
+        description="SQL over a record's signals: where it is true, the caption that the record"
+        " came with counts as kept (web) in the mix; null for all that came with one. Not in the"
+        " config hash.",
+    )
+    mix: Mix | None = Field(
+        default=None,
+        json_schema_extra=KEEPS_VALUES,
+        description="The wanted mix of captions that came with records, refined and synthesized"
+        " ones; it is shown beside the one that results. Not in the config hash.",
+    )
+    price: Price | None = Field(
+        default=None,
+        json_schema_extra=KEEPS_VALUES,
+        description="What a million tokens cost, for --dry-run. Not in the config hash.",
+    )
+    rate: float | None = Field(
+        default=None,
+        gt=0,
+        json_schema_extra=KEEPS_VALUES,
+        description="Captions a second, for --dry-run; null for the rate of this corpus's earlier"
+        " runs with the model. Not in the config hash.",
     )
 
     @field_validator("variants")

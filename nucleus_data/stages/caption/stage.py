@@ -9,13 +9,18 @@ again. Each variant of a row ends by itself, as a caption or as a reason (`failu
     nucleus caption CORPUS        # the packaged model, for synthetic scenes, on a CPU
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from nucleus_data.engines.captioner import Engine
+import numpy as np
+
+from nucleus_data.engines.captioner import Ask, Engine, Sampling
+from nucleus_data.engines.grammar import check_grammar
 from nucleus_data.engines.load import load_engine
+from nucleus_data.errors import RequestError
 from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableSpec
 from nucleus_data.stages.caption.asking import ORIGINS, Asking
+from nucleus_data.stages.caption.checks import KINDS
 from nucleus_data.stages.caption.flow import Flow
 from nucleus_data.stages.caption.rounds import Clock
 from nucleus_data.stages.caption.settings import CaptionSettings
@@ -33,6 +38,7 @@ class Caption(RowStage[CaptionSettings]):
     Settings = CaptionSettings
     chooses = "kept"
     keeps_details = True
+    repeated = frozenset(kind.name for kind in KINDS)
 
     def __init__(self, settings: CaptionSettings) -> None:
         super().__init__(settings)
@@ -49,9 +55,30 @@ class Caption(RowStage[CaptionSettings]):
         return self.settings.max_in_flight
 
     def setup(self) -> None:
-        """Loads the engine."""
+        """Loads the engine. Raises RequestError if it can't be asked what the variants ask."""
         self._clock = Clock()
         self._engine = load_engine(self.settings)
+        for name, variant in self.settings.variants.items():
+            if variant.schema_text is not None:
+                check_grammar(variant.schema_text, f"caption.variants.{name}.schema")
+        self._try_out(self._engine)
+
+    def _try_out(self, engine: Engine) -> None:
+        """Refuses a system prompt or a schema that the engine takes of no picture."""
+        picture = np.full((64, 64, 3), 128, np.uint8)
+        for name, variant in self.settings.variants.items():
+            system = variant.system or self.settings.system
+            if system is None and variant.schema_text is None:
+                continue
+            ask = Ask(name, ".", Sampling(1), system, variant.schema_text, variant.sees_picture)
+            for made in engine.prepare(picture if ask.sees_picture else None, [ask]).failed:
+                if made.reason == "caption_refused":
+                    raise RequestError(f"caption.variants.{name}: {made.error}")
+
+    def watch(self, wrap: Callable[[Engine], Engine]) -> None:
+        """Has all that goes to the engine, and comes back, go through something; after `setup`."""
+        assert self._engine is not None, "setup() comes first"
+        self._engine = wrap(self._engine)
 
     def process(self, rows: Iterator[Row | None]) -> Iterator[Result | RowFailure]:
         """Captions rows; holds as many as keep the engine full, and works when given None."""

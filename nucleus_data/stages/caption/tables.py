@@ -7,7 +7,7 @@ import pyarrow as pa
 from nucleus_data.config import deciding
 from nucleus_data.engines.find import resolve_model
 from nucleus_data.engines.vllm_arguments import changing_text
-from nucleus_data.stage import TableSpec
+from nucleus_data.stage import RowChoice, TableSpec
 from nucleus_data.stages.caption.places import SOURCE
 from nucleus_data.stages.caption.settings import CaptionSettings, in_order
 
@@ -73,6 +73,8 @@ def caption_tables(settings: CaptionSettings) -> list[TableSpec]:
             VERSION,
             {**common, **_own(settings, name)},
             inputs=_inputs(settings, name),
+            chosen=_chosen(settings, name),
+            again=True,
         )
         for name in in_order(settings.variants)
     ]
@@ -87,6 +89,18 @@ def caption_columns(settings: CaptionSettings) -> tuple[str, ...]:
         if parent := settings.parent(name):
             found += [f"caption.{parent}:caption", f"caption.{parent}:error"]
     return tuple(dict.fromkeys(found))
+
+
+def _chosen(settings: CaptionSettings, name: str) -> RowChoice:
+    """Which pictures a variant is made of."""
+    variant, parent = settings.variants[name], settings.parent(name)
+    return RowChoice(
+        where=variant.where or "",
+        key=f"caption.variants.{name}.where",
+        share=variant.share,
+        share_key=f"caption.{variant.share_key or name}",
+        follows=f"caption.{parent}" if parent else "",
+    )
 
 
 def _own(settings: CaptionSettings, name: str) -> dict[str, Any]:

@@ -100,6 +100,13 @@ class Variant(BaseModel):
         description="SQL over a record's signals: only pictures for which it is true get it"
         " (similarity < 0.3). Not in the config hash.",
     )
+    share_key: str | None = Field(
+        default=None,
+        min_length=1,
+        json_schema_extra=KEEPS_VALUES,
+        description="What the share is drawn with; null for the variant's name. Variants with the"
+        " same key and share get the same pictures; others are drawn apart. Not in the hash.",
+    )
     _prompt: Prompt = PrivateAttr()
 
     @field_validator("words")

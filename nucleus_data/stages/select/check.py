@@ -12,6 +12,7 @@ from nucleus_data.runner.pins import Pins
 from nucleus_data.stages.compare.members import RANKED
 from nucleus_data.stages.compare.members import TABLE as COPIES
 from nucleus_data.stages.compare.preference import GROUPS, PREFER, RANK
+from nucleus_data.stages.select.condition import AnyName
 from nucleus_data.stages.select.curriculum import (
     Curriculum,
     check_bucket_types,
@@ -23,13 +24,6 @@ from nucleus_data.stages.select.settings import SelectSettings
 from nucleus_data.stages.select.tiers import Tiers, check_score, check_tiers
 
 SCORES = "embed."  # tables of scores of vectors
-
-
-class _AnyName(tuple[str, ...]):
-    """The upstream columns of a corpus that is not there: each may be one."""
-
-    def __contains__(self, name: object) -> bool:
-        return True
 
 
 class Checked(NamedTuple):
@@ -64,7 +58,7 @@ def check_decisions(
             buckets lack their constants.
     """
     catalog = pins.catalog()
-    names = _AnyName() if upstream is None else [n.removeprefix("source.") for n in upstream]
+    names = AnyName() if upstream is None else [n.removeprefix("source.") for n in upstream]
     rules = check_rules(settings, catalog, names)
     types = {**pins.signals(), **{("records", n): kind for n, kind in (upstream or {}).items()}}
     typed = [r for r in rules if upstream is not None or "records" not in r.tables]

@@ -144,7 +144,7 @@ def _ask(given: pa.Table, rules: Sequence[Rule], marks: Sequence[Mark]) -> pa.Ta
     readers: list[Rule | Mark] = [*rules, *marks]
     used = dict.fromkeys(c.name for reader in readers for c in reader.columns)
     asked: dict[str, Any] = {"_at": pa.array(np.arange(given.num_rows))}
-    asked |= {name: _without_nan(given.column(name)) for name in used}
+    asked |= {name: without_nan(given.column(name)) for name in used}
     answers = []
     for i, rule in enumerate(rules):
         answer = f"CAST(({rule.condition.sql}) AS BOOLEAN)"
@@ -175,7 +175,7 @@ def _ask(given: pa.Table, rules: Sequence[Rule], marks: Sequence[Mark]) -> pa.Ta
         all_asked = {f"select.rules.{rule.name}": rule.condition for rule in rules}
         for mark in marks:
             all_asked |= mark.expressions
-        raise _failing(connection, all_asked, source) or error from None
+        raise failing(connection, all_asked, source) or error from None
     finally:
         connection.unregister("given")
     if not np.array_equal(judged.column("_at").to_numpy(), np.arange(given.num_rows)):
@@ -183,7 +183,7 @@ def _ask(given: pa.Table, rules: Sequence[Rule], marks: Sequence[Mark]) -> pa.Ta
     return judged
 
 
-def _failing(
+def failing(
     connection: duckdb.DuckDBPyConnection, asked: Mapping[str, Expression], source: str
 ) -> RequestError | None:
     """What is wrong: which expression can't be answered of all records; None if each can.
@@ -209,7 +209,7 @@ def _failing(
     return None
 
 
-def _without_nan(values: pa.ChunkedArray) -> pa.ChunkedArray:
+def without_nan(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """NULL where a number is none: DuckDB takes NaN for larger than any, and would reject it."""
     if not pa.types.is_floating(values.type):
         return values

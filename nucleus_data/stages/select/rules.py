@@ -102,11 +102,24 @@ def check_types(rules: Sequence[Rule], types: Mapping[tuple[str, str], pa.DataTy
         for rule in rules
     ]
     for (_, _, where), kind in zip(tries, tried(tries, types), strict=True):
-        if kind not in ("BOOLEAN", '"NULL"', "NULL"):
-            raise RequestError(
-                f"{where} is {kind.lower()}; a rule is a condition, true or false "
-                "(compare it with something)"
-            )
+        check_is_condition(kind, where)
+
+
+def check_is_condition(kind: str, where: str) -> None:
+    """Refuses an expression that is no condition.
+
+    Args:
+        kind: Its type, as DuckDB writes it.
+        where: What a message calls it.
+
+    Raises:
+        RequestError: It is neither true nor false.
+    """
+    if kind not in ("BOOLEAN", '"NULL"', "NULL"):
+        raise RequestError(
+            f"{where} is {kind.lower()}; a rule is a condition, true or false "
+            "(compare it with something)"
+        )
 
 
 def check_order(

@@ -1,0 +1,46 @@
+"""`nucleus caption`: the stage, and some captions to look at before it runs."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nucleus_data.commands.group import run_stages
+from nucleus_data.commands.support import opened, say, work_options
+
+NAME = "caption"
+PAGE = Path("captions.html")
+
+
+@click.command(NAME)
+@click.option(
+    "--try",
+    "tried",
+    type=click.IntRange(1, 200),
+    metavar="PICTURES",
+    help="Caption so many pictures by every variant, into no table, and write a page of them.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=f"The page of --try [default: {PAGE}].",
+)
+@work_options
+def caption(tried: int | None, out: Path | None, **given: Any) -> None:
+    """Caption the kept images: each variant a table of its own.
+
+    --try 12 shows what the variants say before a long run; --dry-run tells captions, tokens, time
+    and price.
+    """
+    if tried is None:
+        if out is not None:
+            raise click.UsageError("--out is of --try: nucleus caption --try 12 --out page.html")
+        run_stages(NAME, (NAME,), **given)
+        return
+    if given["dry_run"] or given["limit"] is not None or given["sample"] != 1:
+        raise click.UsageError("--try takes no --dry-run, --limit or --sample: it says how many")
+    from nucleus_data.views.tried import try_captions
+
+    with opened(NAME, given["config"], given["overrides"], dry_run=True) as found:
+        for line in try_captions(found.run, found.stages, tried, out or PAGE):
+            say(line)

@@ -1,0 +1,117 @@
+"""Rows that are asked about again although they were: captions that a check or a condition refused.
+
+Parts never change, so a table whose rows are made again is another table: its config hash is that
+of the settings and of the list of those rows. All its other rows are copied from the earlier one,
+which stays as it is and can be named (`caption.short@1a2b3c4d`). So readers know nothing of it.
+
+    tables/again.caption.short/<hash>/   the list: which rows, how many attempts there were, and why
+    tables/caption.short/<hash>/_again.json   names the list that came after this table
+
+The last of these files is written when everything else is copied; from then on the newer table is
+the one of the configuration.
+"""
+
+import json
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from nucleus_data.corpus.damaged import read_json
+from nucleus_data.corpus.parts import KEY_FIELDS
+from nucleus_data.corpus.store import Store
+from nucleus_data.corpus.tables import Table
+from nucleus_data.hashing import config_hash, encode_rows
+
+PREFIX = "again."
+MARKER = "_again.json"
+SCHEMA = pa.schema([*KEY_FIELDS, pa.field("attempts", pa.int32()), pa.field("reason", pa.string())])
+
+
+def list_name(table: str) -> str:
+    """The name of the lists of a table's rows."""
+    return PREFIX + table
+
+
+def next_list(store: Store, table: str, config_hash: str) -> str | None:
+    """Config hash of the list of rows that were asked about again after a table; None if none were.
+
+    Args:
+        store: The corpus's store.
+        table: The table's name.
+        config_hash: The table's.
+
+    Raises:
+        DamagedError: The file that says so can't be read.
+    """
+    try:
+        found = read_json(store, _marker(table, config_hash))
+    except FileNotFoundError:
+        return None
+    return str(found["list"])
+
+
+def publish(store: Store, table: str, config_hash: str, listed: str) -> bool:
+    """Says that the newer table is there; False if another list came first.
+
+    Args:
+        store: The corpus's store.
+        table: The table's name.
+        config_hash: The earlier table's.
+        listed: The list's.
+    """
+    content = json.dumps({"list": listed}, sort_keys=True).encode()
+    made = store.create(_marker(table, config_hash), content)
+    return made or next_list(store, table, config_hash) == listed
+
+
+def hash_of(table: str, config_hash_: str, rows: Mapping[int, pa.Table]) -> str:
+    """The config hash of a list: of the earlier table, the rows and their attempts.
+
+    Args:
+        table: The table's name.
+        config_hash_: The earlier table's.
+        rows: Shard -> the list's rows.
+    """
+    content = {
+        "table": list_name(table),
+        "before": config_hash_,
+        "rows": {
+            str(shard): [
+                encode_rows(found.column("row").to_numpy()),
+                sorted(set(found.column("attempts").to_pylist())),
+            ]
+            for shard, found in sorted(rows.items())
+        },
+    }
+    return config_hash(content)
+
+
+def attempts_of(store: Store, table: str, tables: Mapping[str, str], shard: int) -> dict[int, int]:
+    """The rows of a table that are asked about again, with how many attempts there were.
+
+    Args:
+        store: The corpus's store.
+        table: The table's name.
+        tables: Config hashes that are pinned; that of the list is among them, if there is one.
+        shard: The shard's number.
+    """
+    name = list_name(table)
+    found = (
+        Table(store, name, tables[name]).read(shard, ["row", "attempts"])
+        if name in tables
+        else None
+    )
+    if found is None:
+        return {}
+    return dict(zip(*(found.column(c).to_pylist() for c in ("row", "attempts")), strict=True))
+
+
+def write_list(store: Store, table: str, listed: str, rows: Mapping[int, pa.Table]) -> None:
+    """Writes a list's parts; those that are there stay."""
+    target = Table(store, list_name(table), listed)
+    for shard, found in sorted(rows.items()):
+        target.append(shard, found.select(SCHEMA.names).cast(SCHEMA), {})
+
+
+def _marker(table: str, config_hash: str) -> str:
+    return f"tables/{table}/{config_hash}/{MARKER}"

@@ -1,0 +1,190 @@
+"""`nucleus retry caption`: what a check refused, or a condition finds bad, is asked for again.
+
+A variant's captions with those that are asked for again are a newer table (`corpus.again`). What is
+made of them (variants, vectors, similarities) follows: rows of what did not change are copied, too.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import pyarrow as pa
+
+from nucleus_data.config import nearest
+from nucleus_data.corpus.again import SCHEMA, hash_of, list_name, publish, write_list
+from nucleus_data.corpus.tables import Table
+from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.line.before import Stages
+from nucleus_data.runner.candidates import chosen_records
+from nucleus_data.runner.carry import CarryTask, moves_between
+from nucleus_data.runner.pins import Pins
+from nucleus_data.runner.run import Run
+from nucleus_data.runner.work import Item
+from nucleus_data.stages.caption.again import OWN, Found, Wanted, find_again
+from nucleus_data.stages.caption.settings import in_order
+from nucleus_data.stages.caption.stage import Caption
+from nucleus_data.stages.select.check import upstream_columns
+from nucleus_data.stages.select.condition import check_condition
+from nucleus_data.stages.select.stage import TABLE as SELECTION
+
+PREFIX = "caption."
+FINAL = ("caption_empty", "caption_not_text")  # failures of checks that are no module
+READING_THREADS = 4
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be asked for again.
+
+    Attributes:
+        checks: Names of checks; empty for all, unless there is a condition.
+        where: SQL over a record's signals and its caption; None for none.
+        variants: Names of variants; empty for all.
+    """
+
+    checks: Sequence[str] = ()
+    where: str | None = None
+    variants: Sequence[str] = ()
+
+
+def check_request(stage: Caption, request: Request) -> None:
+    """Refuses a request that names what is not there. Raises RequestError."""
+    known = sorted({*stage.repeated, *FINAL})
+    for name in request.checks:
+        if name not in known:
+            raise RequestError(
+                f"--check {name!r}: there is no such check.{nearest(name, known)} Checks: "
+                f"{', '.join(known)}"
+            )
+    variants = list(stage.settings.variants)
+    for name in request.variants:
+        if name not in variants:
+            raise RequestError(
+                f"--variant {name!r}: there is no such variant.{nearest(name, variants)} Variants: "
+                f"{', '.join(variants)}"
+            )
+    if request.where is not None and not request.variants:
+        raise RequestError(
+            f"--where {request.where!r}: whose captions are asked for again? Give --variant; "
+            f"variants: {', '.join(variants)}"
+        )
+
+
+def ask_again(run: Run, stages: Stages, stage: Caption, request: Request) -> bool:
+    """Asks for captions again, with the attempts after those that there were.
+
+    Args:
+        run: The run, with the selection pinned.
+        stages: The recipe's stages, by name.
+        stage: The caption stage.
+        request: What is asked for.
+
+    Returns:
+        Whether there was something to ask for.
+
+    Raises:
+        RequestError: The request is wrong.
+        CorpusError: Rows could not be copied; nothing was asked for.
+    """
+    check_request(stage, request)
+    asked = []
+    for name in in_order(stage.settings.variants):
+        if not request.variants or name in request.variants:
+            asked += [name] * _list(run, stages, stage, PREFIX + name, request)
+    if not asked or run.dry_run:
+        return bool(asked)
+    job = replace(run.job(stage), only_again=True)
+    lists = [list_name(PREFIX + name) for name in asked]
+    tables = [Table(run.corpus.store, name, run.tables[name]) for name in lists]
+    shards = sorted({shard for table in tables for shard in table.shards()})
+    run.loop(stage, job, run.items(job, shards), len(shards))
+    return True
+
+
+def _list(run: Run, stages: Stages, stage: Caption, table: str, request: Request) -> bool:
+    """Makes the newer table of one variant; says what is asked for again. False if nothing is."""
+    wanted = _wanted(run, stage, table, request)
+    rows: dict[int, pa.Table] = {}
+    waiting = no_answer = 0
+    for shard, found in _found(run, table, wanted):
+        waiting, no_answer = waiting + found.waiting, no_answer + found.no_answer
+        if found.rows.num_rows:
+            rows[shard] = found.rows
+    notes = [f"{waiting:,} wait for what --where reads"] * bool(waiting)
+    notes += [f"{no_answer:,} for which --where has no answer"] * bool(no_answer)
+    count = sum(found.num_rows for found in rows.values())
+    if rows or notes:
+        run.say(", ".join([f"{table}: {count:,} are asked for again", *notes]))
+    if not rows:
+        return False
+    done, most = run.pins.rounds.get(table, 0), stage.settings.rounds
+    if done >= most:
+        run.say(
+            f"  not again: there were {done} rounds of it, allowed are caption.rounds={most}; "
+            "change the prompt or the model, or raise it"
+        )
+        return False
+    if not run.dry_run:
+        _make(run, stages, stage, table, rows)
+    return True
+
+
+def _make(
+    run: Run, stages: Stages, stage: Caption, table: str, rows: Mapping[int, pa.Table]
+) -> None:
+    """Copies all other rows into the newer tables, then has them be those of the configuration."""
+    corpus = run.corpus
+    hashed = hash_of(table, run.tables[table], rows)
+    write_list(corpus.store, table, hashed, rows)
+    before = Pins.of(stages.values(), corpus)
+    after = Pins.of(stages.values(), corpus, {table: hashed})
+    moves = moves_between(before, after, corpus.store)
+    tables = [Table(corpus.store, move.name, move.before) for move in moves]
+    both = chain(tables, (each.failed for each in tables))
+    shards = sorted({shard for each in both for shard in each.shards()})
+    task = CarryTask(corpus.uri, corpus.store.storage_options, moves, table, hashed)
+    report = run.loop(
+        stage, task, (Item(s) for s in shards), len(shards), phase="copies", keep=False
+    )
+    if report.failed:
+        raise CorpusError(
+            f"{table}: rows of {len(report.failed)} shards could not be copied, so nothing was "
+            f"asked for again: {report.failed[0].error}"
+        )
+    if not publish(corpus.store, table, run.tables[table], hashed):
+        raise CorpusError(f"{table}: another run asks for captions again; wait until it has ended")
+    run.pin_again(after)
+
+
+def _wanted(run: Run, stage: Caption, table: str, request: Request) -> Wanted:
+    attempts = stage.settings.attempts
+    if request.where is None:
+        return Wanted(request.checks or (*stage.repeated,), None, attempts)
+    signals = run.pins.signals()
+    own = {field.name: table for field in OWN if field.name not in run.pins.catalog()}
+    condition = check_condition(
+        request.where,
+        "--where",
+        {**run.pins.catalog(), **own},
+        {**signals, **{(table, field.name): field.type for field in OWN}},
+        upstream_columns(run.corpus),
+    )
+    return Wanted(request.checks, condition, attempts)
+
+
+def _found(run: Run, table: str, wanted: Wanted) -> Iterator[tuple[int, Found]]:
+    """What each shard has to ask for again."""
+    corpus = run.corpus
+    selection = Table(corpus.store, SELECTION, run.tables[SELECTION])
+
+    def find(shard: int) -> tuple[int, Found]:
+        records = chosen_records(corpus, shard, selection, run.choice.sample)
+        if not records.num_rows:
+            return shard, Found(SCHEMA.empty_table())
+        return shard, find_again(corpus, run.tables, table, shard, records, wanted)
+
+    mine = Table(corpus.store, table, run.tables[table])
+    shards = sorted({*mine.shards(), *mine.failed.shards()})
+    with ThreadPoolExecutor(READING_THREADS) as pool:
+        yield from pool.map(find, shards)

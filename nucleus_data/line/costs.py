@@ -1,0 +1,141 @@
+"""`nucleus caption --dry-run`: what the captions that are lacking would cost, and their mix."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.compute as pc
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.damaged import DamagedError
+from nucleus_data.corpus.runs import PLAN, path_of, read_json, stage_lines
+from nucleus_data.corpus.tables import Table
+from nucleus_data.line.mix import mix_lines, preserve_condition, routes_of
+from nucleus_data.runner.rows import ShardRows
+from nucleus_data.runner.run import Run
+from nucleus_data.runner.stored import read_columns
+from nucleus_data.stages.caption.costs import (
+    Measured,
+    ToDo,
+    cost_lines,
+    costs,
+    largest_picture,
+    picture_tokens,
+)
+from nucleus_data.stages.caption.places import SOURCE
+from nucleus_data.stages.caption.settings import CaptionSettings, in_order
+from nucleus_data.stages.caption.stage import Caption
+from nucleus_data.stages.select.check import upstream_columns
+
+SIZES = ("inspect.file:width", "inspect.file:height")
+CAPTION = f"records:{SOURCE}caption"
+MEASURED_SHARDS = 8
+RATED_RUNS = 5
+
+
+class Seen(NamedTuple):
+    """What a dry run notes of a shard."""
+
+    todo: Mapping[str, ToDo]
+    routes: Counter[str]
+
+
+def look(run: Run, stage: Caption) -> Any:
+    """What is noted of each shard: a function of its rows."""
+    settings = stage.settings
+    upstream = upstream_columns(run.corpus)
+    preserve = preserve_condition(settings, run.pins, lambda: upstream)
+
+    def seen(state: ShardRows) -> Seen:
+        todo = {name: _todo(settings, state, name) for name in in_order(settings.variants)}
+        return Seen(todo, routes_of(state, settings, preserve))
+
+    return seen
+
+
+def forecast(run: Run, stage: Caption, found: Sequence[Seen]) -> Iterator[str]:
+    """Costs and mix for people.
+
+    Args:
+        run: The run.
+        stage: The stage.
+        found: What `look` noted of each shard.
+    """
+    settings = stage.settings
+    todo = {name: ToDo() for name in in_order(settings.variants)}
+    routes: Counter[str] = Counter()
+    for seen in found:
+        routes.update(seen.routes)
+        for name, mine in seen.todo.items():
+            todo[name].add(mine)
+    measured = {
+        name: _measured(run.corpus, f"caption.{name}", run.tables[f"caption.{name}"])
+        for name in todo
+    }
+    rate, by = (settings.rate, "caption.rate") if settings.rate else _rate(run.corpus, settings)
+    yield from cost_lines(settings, costs(settings, todo, measured), rate, by)
+    if settings.mix is not None:
+        yield from mix_lines(routes, settings.mix)
+
+
+def _todo(settings: CaptionSettings, state: ShardRows, name: str) -> ToDo:
+    """What a shard lacks of a variant."""
+    rows = state.lacking[f"caption.{name}"]
+    found = ToDo(len(rows))
+    variant = settings.variants[name]
+    if not len(rows):
+        return found
+    if variant.sees_picture:
+        sizes = read_columns(state.table, state.shard, SIZES, rows)
+        width, height = (sizes.column(path).cast("int64") for path in SIZES)
+        mine = pc.and_(pc.is_valid(width), pc.is_valid(height))
+        wide, high = (side.filter(mine).to_numpy().astype(np.float64) for side in (width, height))
+        tokens = picture_tokens(wide, high, settings.max_side, settings.max_pixels).sum()
+        found.picture_tokens = int(tokens) + (len(rows) - len(wide)) * largest_picture(settings)
+    if variant.refines:
+        texts = read_columns(state.table, state.shard, [CAPTION], rows).column(CAPTION)
+        found.upstream_letters = int(pc.sum(pc.utf8_length(texts.cast("string"))).as_py() or 0)
+    return found
+
+
+def _measured(corpus: Corpus, name: str, config_hash: str) -> Measured:
+    """Means over a table's first shards."""
+    table = Table(corpus.store, name, config_hash)
+    count, sums = 0, np.zeros(3)
+    columns = ["caption", "prompt_tokens", "tokens", "attempts"]
+    for shard in table.shards()[:MEASURED_SHARDS]:
+        part = table.read(shard, columns)
+        if part is None or not {*columns} <= {*part.column_names}:
+            continue
+        part = part.filter(pc.is_valid(part.column("caption")))
+        count += part.num_rows
+        sums += [pc.sum(part.column(column)).as_py() or 0 for column in columns[1:]]
+    if not count or not sums[1]:
+        return Measured()
+    read, written, attempts = sums / count
+    return Measured(count, float(read), float(written), max(1.0, float(attempts)))
+
+
+def _rate(corpus: Corpus, settings: CaptionSettings) -> tuple[float | None, str]:
+    """Captions a second in the newest runs with the same model, loading left out."""
+    captions, seconds, runs = 0, 0.0, 0
+    for name in reversed(corpus.runs()):
+        try:
+            plan = read_json(corpus.store, path_of(name, PLAN))
+            lines = stage_lines(corpus.store, name)
+        except DamagedError:
+            continue
+        if (plan.get("config") or {}).get("caption", {}).get("model") != settings.model:
+            continue
+        mine = [line for line in lines if line["stage"] == Caption.name]
+        done = sum(t["done"] for line in mine for t in line.get("tables", {}).values())
+        if done:
+            captions += done
+            seconds += sum(line["seconds"] - line.get("setup_seconds", 0) for line in mine)
+            runs += 1
+        if runs >= RATED_RUNS:
+            break
+    if not captions or seconds <= 0:
+        return None, ""
+    return captions / seconds, f"the newest {runs} runs" if runs > 1 else "an earlier run"

@@ -1,0 +1,59 @@
+"""Which records each table of a stage is asked about: conditions, checked against the tables."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from nucleus_data.errors import RequestError
+from nucleus_data.runner.pins import Pins
+from nucleus_data.stage import RowStage
+from nucleus_data.stages.select.condition import RecordCondition, check_condition
+
+
+def conditions_of(
+    stage: RowStage[Any], pins: Pins, upstream: Callable[[], Mapping[str, pa.DataType]] | None
+) -> dict[str, RecordCondition]:
+    """The checked conditions of a stage's tables, by table; those without one are not there.
+
+    Args:
+        stage: The stage.
+        pins: Which signals there are.
+        upstream: Reads `source.NAME` -> type of the corpus's upstream columns; None without one.
+
+    Raises:
+        RequestError: One does not parse or fit, or reads what is made of its own table.
+    """
+    specs = [spec for spec in stage.tables() if spec.chosen.where]
+    if not specs:
+        return {}
+    columns = upstream() if upstream is not None else None
+    found = {}
+    for spec in specs:
+        found[spec.name] = condition(spec.chosen.where, spec.chosen.key, pins, columns)
+        _check_circle(spec.name, found[spec.name], pins)
+    return found
+
+
+def condition(
+    text: str, key: str, pins: Pins, upstream: Mapping[str, pa.DataType] | None
+) -> RecordCondition:
+    """A condition that a configuration or an option gives. Raises RequestError."""
+    return check_condition(text, key, pins.catalog(), pins.signals(), upstream)
+
+
+def _check_circle(name: str, asked: RecordCondition, pins: Pins) -> None:
+    """Refuses a condition that waits for its own table: no record would ever be asked about."""
+    todo = [column.partition(":")[0] for column in asked.columns]
+    seen = set(todo)
+    while todo:
+        spec = pins.specs.get(todo.pop())
+        before = () if spec is None else (*spec.inputs, *spec.needs, spec.chosen.follows)
+        if name in before:
+            raise RequestError(
+                f"{asked.key}: {asked.expression.text!r} reads what is made of {name}, so it would "
+                "wait for itself. To ask again where captions are bad, use: nucleus retry caption "
+                "--where CONDITION --variant NAME"
+            )
+        todo += [one for one in before if one and one not in seen]
+        seen.update(before)

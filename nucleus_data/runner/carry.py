@@ -1,0 +1,92 @@
+"""Copies rows of earlier tables into newer ones: all but those that are asked about again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.again import list_name
+from nucleus_data.corpus.tables import Table, missing_rows
+from nucleus_data.runner.pins import Pins
+from nucleus_data.runner.work import Summary
+
+KEYS = ("tar_size", "tar_sha256")  # of a part's footer
+
+
+@dataclass(frozen=True)
+class Move:
+    """One table whose rows are copied.
+
+    Attributes:
+        name: The table.
+        before, after: Its config hashes.
+    """
+
+    name: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class CarryTask:
+    """Copies the rows of one shard; safe to be done again, or twice at once.
+
+    Attributes:
+        uri: The corpus.
+        storage_options: For fsspec.
+        moves: The tables.
+        listed: The table whose rows are asked about again.
+        list_hash: Config hash of the list of these rows.
+    """
+
+    uri: str
+    storage_options: Mapping[str, Any]
+    moves: Sequence[Move]
+    listed: str
+    list_hash: str
+
+    def run(self, number: int) -> Summary:
+        """Copies the rows of a shard, and its failures that may pass."""
+        corpus = Corpus(self.uri, self.storage_options)
+        listed = Table(corpus.store, list_name(self.listed), self.list_hash)
+        found = listed.read(number, ["row"])
+        again = np.empty(0, np.int64) if found is None else found.column("row").to_numpy()
+        summary = Summary()
+        for move in self.moves:
+            before, after = (Table(corpus.store, move.name, h) for h in (move.before, move.after))
+            summary.done += _copy(before, after, number, again)
+            mended = np.union1d(again, before.covered(number))
+            _copy(before.failed, after.failed, number, mended)
+        return summary
+
+
+def moves_between(before: Pins, after: Pins, store: Any) -> list[Move]:
+    """The tables of row stages that have another config hash, and of which there are rows.
+
+    Args:
+        before: What is pinned without the list.
+        after: What is pinned with it.
+        store: The corpus's store.
+    """
+    found = []
+    for name in after.specs:
+        old, new = before.tables[name], after.tables[name]
+        table = Table(store, name, old)
+        if old != new and (table.part_names() or table.failed.part_names()):
+            found.append(Move(name, old, new))
+    return found
+
+
+def _copy(before: Table, after: Table, shard: int, again: np.ndarray) -> int:
+    """Copies a shard's rows that are not asked about again; returns how many were new."""
+    rows: pa.Table | None = before.read(shard)
+    if rows is None:
+        return 0
+    rows = missing_rows(missing_rows(rows, again), after.covered(shard))
+    if not rows.num_rows:
+        return 0
+    footer = next(iter(before.metadata(shard)), {})
+    return after.append(shard, rows, {key: footer[key] for key in KEYS if key in footer})

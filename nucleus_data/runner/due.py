@@ -1,0 +1,150 @@
+"""Which rows of a shard each table of a stage can have now, and why others are not asked about."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+import pyarrow as pa
+
+from nucleus_data.corpus.tables import Table
+from nucleus_data.errors import CorpusError
+from nucleus_data.hashing import order_unit
+from nucleus_data.runner.stored import read_columns
+from nucleus_data.runner.work import WAITING, Summary
+from nucleus_data.stage import Condition, TableSpec
+
+# Why a table is not asked about a record: keys of `TableSummary.left_out`.
+NO_MATCH, NO_ANSWER, NOT_IN_SHARE, NO_PARENT = (
+    "where_false",
+    "where_null",
+    "outside_share",
+    "without_parent",
+)
+SHARE = "share:"
+
+Mask = np.ndarray
+
+
+class DueRows:
+    """The rows that tables are asked about, table by table.
+
+    Args:
+        candidates: The shard's records that the stage works on.
+        shard: Its number.
+        open_table: A table by its name.
+        conditions: Table -> its checked `chosen.where`.
+        lacking: Those rows that a table lacks, of those that it is asked about.
+        summary: Takes how many records wait for which table, and how many are left out.
+        again: Table -> rows that it is asked about again, whatever else is said of them.
+
+    Attributes:
+        due: Table -> the rows that it is asked about, ascending.
+        lacking: Table -> those of them that it lacks.
+    """
+
+    def __init__(
+        self,
+        candidates: pa.Table,
+        shard: int,
+        open_table: Callable[[str], Table],
+        conditions: Mapping[str, Condition],
+        lacking: Callable[[str, np.ndarray], np.ndarray],
+        summary: Summary,
+        again: Mapping[str, Collection[int]] = MappingProxyType({}),
+    ) -> None:
+        self.due: dict[str, np.ndarray] = {}
+        self.lacking: dict[str, np.ndarray] = {}
+        self._rows: np.ndarray = candidates.column("row").to_numpy()
+        self._ids = candidates.column("id")
+        self._shard = shard
+        self._open = open_table
+        self._conditions = conditions
+        self._lacking = lacking
+        self._summary = summary
+        self._again = again
+        self._covered: dict[str, Mask] = {}
+        self._waiting: dict[str, Mask] = {}
+
+    def ask(self, specs: Sequence[TableSpec]) -> Mask:
+        """Finds out about tables, each behind the one that it follows.
+
+        Returns:
+            Which candidates some table is asked about, bool[N].
+        """
+        asked = np.zeros(len(self._rows), bool)
+        for spec in specs:
+            mine = self._chosen(spec)
+            if again := self._again.get(spec.name):
+                mine |= np.isin(self._rows, list(again))
+            asked |= mine
+            self.due[spec.name] = self._rows[mine]
+            self.lacking[spec.name] = self._lacking(spec.name, self.due[spec.name])
+        for name, waiting in self._waiting.items():
+            if count := int(waiting.sum()):
+                self._summary.extra[f"{WAITING}{self._open(name).name}"] += count
+        return asked
+
+    def _chosen(self, spec: TableSpec) -> Mask:
+        """The candidates that a table is asked about, bool[N]."""
+        chosen, mine = spec.chosen, np.ones(len(self._rows), bool)
+        if chosen.share < 1:
+            mine = self._leave(spec, mine, self._in_share(chosen.share_key, chosen.share))
+        if chosen.follows:
+            mine = self._following(spec, mine)
+        mine = self._having(spec.needs, mine)
+        if chosen.where:
+            mine = self._matching(spec, mine)
+        return mine
+
+    def _in_share(self, key: str, share: float) -> Mask:
+        prefix = f"{SHARE}{key}:"
+        return np.array([order_unit(prefix, i) < share for i in self._ids.to_pylist()], bool)
+
+    def _following(self, spec: TableSpec, mine: Mask) -> Mask:
+        """Those whose parent is there, or will be; those whose parent failed for now wait."""
+        parent = spec.chosen.follows
+        asked = np.isin(self._rows, self.due[parent])
+        there = self._there(parent)
+        mine = self._leave(spec, mine, asked | there, NO_PARENT)
+        ready = there | np.isin(self._rows, self.lacking[parent])
+        return self._wait(parent, mine, ready)
+
+    def _matching(self, spec: TableSpec, mine: Mask) -> Mask:
+        """Those for which the condition is true."""
+        condition = self._conditions.get(spec.name)
+        if condition is None:
+            raise CorpusError(f"{spec.name}: {spec.chosen.key} was not checked; this is a fault")
+        mine = self._having({path.partition(":")[0] for path in condition.columns}, mine)
+        columns = read_columns(self._open, self._shard, condition.columns, self._rows[mine])
+        if not columns.num_columns:  # a condition on nothing
+            columns = pa.table({"": pa.nulls(int(mine.sum()))})
+        found = condition.answers(columns)
+        left_out = self._summary.tables[spec.name].left_out
+        left_out[NO_ANSWER] += found.null_count
+        answers = found.fill_null(False).to_numpy(zero_copy_only=False)
+        left_out[NO_MATCH] += len(answers) - found.null_count - int(answers.sum())
+        matching = np.zeros(len(mine), bool)
+        matching[mine] = answers
+        return matching
+
+    def _having(self, names: Collection[str], mine: Mask) -> Mask:
+        """Those that have a row in all of some tables; the others wait for each that they lack."""
+        ready = [self._wait(name, mine, self._there(name)) for name in names]
+        found: Mask = np.all([mine, *ready], axis=0)
+        return found
+
+    def _there(self, name: str) -> Mask:
+        if name not in self._covered:
+            covered = self._open(name).covered(self._shard)
+            self._covered[name] = np.isin(self._rows, covered)
+        return self._covered[name]
+
+    def _wait(self, name: str, mine: Mask, ready: Mask) -> Mask:
+        """Those that are ready; the others wait for a table, each once."""
+        waiting = self._waiting.setdefault(name, np.zeros(len(mine), bool))
+        waiting |= mine & ~ready
+        return mine & ready
+
+    def _leave(self, spec: TableSpec, mine: Mask, wanted: Mask, why: str = NOT_IN_SHARE) -> Mask:
+        self._summary.tables[spec.name].left_out[why] += int((mine & ~wanted).sum())
+        return mine & wanted

@@ -1,0 +1,119 @@
+"""What an engine is asked and says, attempt by attempt: for a page of trial captions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nucleus_data.engines.captioner import Ask, Engine, Generated, Pixels, Prepared
+from nucleus_data.stage import Row
+from nucleus_data.stages.caption.asking import Asking
+from nucleus_data.stages.caption.checks import examine
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One question and its answer.
+
+    Attributes:
+        number: From 0.
+        question: The full text that was asked.
+        sees_picture: Whether the model saw the picture.
+        text: What the model said.
+        finish_reason: `stop`, or `length` if it was cut.
+        tokens: Of the answer.
+        read: Tokens of picture and question.
+        fault: The check that refused it, or the engine's reason; empty if it is the caption.
+        detail: What was found.
+        passed: Checks that found nothing.
+        flags: Checks that marked it.
+    """
+
+    number: int
+    question: str
+    sees_picture: bool
+    text: str
+    finish_reason: str
+    tokens: int
+    read: int
+    fault: str
+    detail: str
+    passed: Sequence[str]
+    flags: Sequence[str]
+
+
+class Recorder:
+    """An engine that keeps what another one is asked and says.
+
+    Args:
+        engine: The other one.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.name, self.version = engine.name, engine.version
+        self._asked: dict[str, Ask] = {}
+        self._said: dict[str, Generated] = {}
+
+    def prepare(self, picture: Pixels | None, asks: Sequence[Ask]) -> Prepared:
+        """As the other one does."""
+        self._asked |= {ask.key: ask for ask in asks}
+        prepared = self._engine.prepare(picture, asks)
+        self._said |= {made.key: made for made in prepared.failed}
+        return prepared
+
+    def submit(self, prepared: Prepared) -> None:
+        """As the other one does."""
+        self._engine.submit(prepared)
+
+    def step(self) -> list[Generated]:
+        """As the other one does."""
+        made = self._engine.step()
+        self._said |= {one.key: one for one in made}
+        return made
+
+    def pending(self) -> int:
+        """As the other one says."""
+        return self._engine.pending()
+
+    def count_tokens(self, text: str) -> int:
+        """As the other one does."""
+        return self._engine.count_tokens(text)
+
+    def counts(self) -> Mapping[str, int]:
+        """As the other one says."""
+        return self._engine.counts()
+
+    def __getattr__(self, name: str) -> Any:
+        """What some engines have beside this."""
+        return getattr(self._engine, name)
+
+    def attempts(self, row: Row, name: str, asking: Asking) -> list[Attempt]:
+        """What was asked and said of a variant of a row, in order."""
+        found, number = [], 0
+        while (ask := self._asked.get(f"{row.shard}/{row.row}/{name}/{number}")) is not None:
+            made = self._said.get(ask.key, Generated(ask.key, error="no answer"))
+            fault, detail = made.reason, made.error
+            passed: tuple[str, ...] = ()
+            flags: tuple[str, ...] = ()
+            if not made.error:
+                verdict = examine(asking.said(row, name, ask, made), asking.settings.checks)
+                passed, flags = verdict.passed, tuple(flag.check for flag in verdict.flags)
+                fault = verdict.fault.check if verdict.fault else ""
+                detail = verdict.fault.detail if verdict.fault else ""
+            found.append(
+                Attempt(
+                    number,
+                    ask.question,
+                    ask.sees_picture,
+                    made.text,
+                    made.finish_reason,
+                    made.tokens,
+                    made.prompt_tokens,
+                    fault,
+                    detail,
+                    passed,
+                    flags,
+                )
+            )
+            number += 1
+        return found

@@ -1,0 +1,130 @@
+"""`nucleus caption --try`: a page of pictures with captions by every variant; none is stored."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nucleus_data.corpus.again import PREFIX as AGAIN
+from nucleus_data.corpus.states import WORKED_ON
+from nucleus_data.corpus.told import command as told
+from nucleus_data.errors import RequestError
+from nucleus_data.hashing import keyed_sql
+from nucleus_data.line.steps import pin_chosen
+from nucleus_data.pages.tried import Tried, TriedVariant, write_tried_page
+from nucleus_data.runner.actor import StageDiedError
+from nucleus_data.runner.inline import run_alone, run_rows, set_up
+from nucleus_data.runner.run import Run
+from nucleus_data.stage import Result, Row, RowFailure, Stage
+from nucleus_data.stages.caption.asking import Asking
+from nucleus_data.stages.caption.settings import in_order
+from nucleus_data.stages.caption.stage import Caption
+from nucleus_data.stages.caption.trial import Recorder
+from nucleus_data.stages.select.stage import TABLE as SELECTION
+
+ORDER = "try:"
+NOWHERE = "trial"  # the config hash of tables that are not there
+
+
+def try_captions(
+    run: Run, stages: Mapping[str, Stage[Any]], count: int, page: Path
+) -> Iterator[str]:
+    """Captions some pictures by every variant, in this process, and writes a page of them.
+
+    Args:
+        run: A dry run.
+        stages: The recipe's stages, by name.
+        count: How many pictures, chosen by a keyed order among those that are kept or pending.
+        page: The file that is written.
+
+    Raises:
+        RequestError: Nothing is kept, or the page can't be written.
+    """
+    stage = stages[Caption.name]
+    assert isinstance(stage, Caption)
+    pin_chosen(run, stages, stage)
+    chosen = _chosen(run, count)
+    if not chosen:
+        raise RequestError(f"nothing is kept; run: {told('select', run.corpus.uri)}")
+    usual = run.job(stage)
+    tables = {name: h for name, h in run.tables.items() if not name.startswith(AGAIN)}
+    tables |= {spec.name: NOWHERE for spec in stage.tables()}
+    job = replace(usual, tables=tables, trial=chosen)
+    if notice := stage.first_use():
+        yield f"caption: {notice}"
+    set_up(job)
+    recorders: list[Recorder] = []
+
+    def watched(engine: Any) -> Recorder:
+        recorders.append(Recorder(engine))
+        return recorders[-1]
+
+    stage.watch(watched)
+    tried = []
+    for shard in sorted(chosen):
+        state = job.open(shard)
+        try:
+            run_rows(state, stage)
+        except StageDiedError:
+            run_alone(state, stage)
+        due = usual.open(shard).due
+        outcomes = (state.outcomes[row] for row in chosen[shard] if row in state.outcomes)
+        tried += [_tried(outcome, due, recorders[0], stage) for outcome in outcomes]
+    facts = {
+        "corpus": run.corpus.uri,
+        "model": stage.settings.model,
+        "engine": f"{recorders[0].name} {recorders[0].version}",
+    }
+    captions = [v.caption is not None for one in tried for v in one.variants]
+    yield f"caption: {sum(captions)} of {len(captions)} captions of {len(tried)} pictures"
+    try:
+        write_tried_page(run.corpus, page, facts, tried)
+    except OSError as error:
+        raise RequestError(f"--out {page} can't be written: {error}") from error
+    yield str(page)
+
+
+def _chosen(run: Run, count: int) -> dict[int, list[int]]:
+    """Shard -> rows of some records, the same ones each time."""
+    selection = run.corpus.at(SELECTION, run.tables[SELECTION])
+    if not selection.whole_parts():
+        return {}
+    states = ", ".join(f"'{state}'" for state in WORKED_ON)
+    rows = run.corpus.connection().sql(
+        f"SELECT shard, row FROM {selection.sql()} WHERE state IN ({states}) "
+        f"ORDER BY {keyed_sql(ORDER, 'id')}, id LIMIT {count}"
+    )
+    found: dict[int, list[int]] = {}
+    for shard, row in rows.fetchall():
+        found.setdefault(shard, []).append(row)
+    return {shard: sorted(rows) for shard, rows in sorted(found.items())}
+
+
+def _tried(
+    outcome: Result | RowFailure,
+    due: Mapping[str, Any],
+    recorder: Recorder,
+    stage: Caption,
+) -> Tried:
+    """What the page shows of a picture."""
+    row: Row = outcome.row
+    asking = Asking(stage.settings, recorder.count_tokens)
+    variants = []
+    for name in in_order(stage.settings.variants):
+        found: Mapping[str, Any] = {"error": "no outcome"}
+        if isinstance(outcome, RowFailure):
+            found = {"error": outcome.reason, "detail": outcome.detail}
+        elif (made := outcome.values.get(f"caption.{name}")) is not None:
+            found = dict(made)
+        variants.append(
+            TriedVariant(
+                name=name,
+                prompt=stage.settings.variants[name].prompt_name,
+                asked=row.row in due[f"caption.{name}"],
+                caption=found.get("caption"),
+                error=str(found.get("error") or ""),
+                detail=str(found.get("detail") or ""),
+                attempts=recorder.attempts(row, name, asking),
+            )
+        )
+    return Tried(row.shard, row.row, row.id, variants)

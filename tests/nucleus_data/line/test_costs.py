@@ -1,0 +1,149 @@
+"""`nucleus caption --dry-run`: captions, tokens, time, price and mix, before a model is loaded."""
+
+import re
+
+import numpy as np
+import pytest
+
+from nucleus_data.errors import RequestError
+from nucleus_data.line.recipe import load_recipe
+from nucleus_data.stages.caption.costs import (
+    Measured,
+    ToDo,
+    cost_lines,
+    costs,
+    largest_picture,
+    picture_tokens,
+)
+from nucleus_data.stages.caption.settings import CaptionSettings
+from nucleus_data.views.status import status, status_lines
+from tests.support import curated
+from tests.support.routed import captioning, curated_copy, write_match
+
+TWO = "caption.variants={short: {prompt: short, max_tokens: 50}, long: {prompt: long}}"
+PRICE = "caption.price={input_per_million: 1000, output_per_million: 10000}"
+MIX = "caption.mix={web: 0.2, refined: 0.4, synthesized: 0.4}"
+
+
+@pytest.fixture
+def corpus(tmp_path_factory, tmp_path):
+    return curated_copy(tmp_path_factory, tmp_path)
+
+
+def test_tokens_of_a_picture_follow_its_size_as_the_model_is_given_it():
+    width, height = np.array([1024.0, 2048.0, 64.0, 3.0]), np.array([512.0, 1024.0, 64.0, 300.0])
+    assert picture_tokens(width, height, 1024, None).tolist() == [512, 512, 4, 9]
+    assert picture_tokens(width, height, 1024, 1024 * 128)[:2].tolist() == [128, 128]
+    assert largest_picture(CaptionSettings(max_side=1024)) == 1024
+
+
+def test_costs_are_the_most_that_they_can_be_or_as_stored_captions_were():
+    settings = CaptionSettings(
+        variants={
+            "long": {"prompt": "long", "max_tokens": 200},
+            "short": {"prompt": "short_from", "from": "long", "max_tokens": 40},
+        },
+        price={"input_per_million": 2, "output_per_million": 10},
+    )
+    todo = {"long": ToDo(1000, 500_000), "short": ToDo(1000, 0)}
+    long, short = costs(settings, todo, {})
+    assert (long.written, short.written) == (200_000, 40_000)
+    assert 500_000 < long.read < 600_000
+    assert 200_000 < short.read < 300_000, "the parent's text is in the question"
+    (measured, _) = costs(settings, todo, {"long": Measured(100, 600, 80, 1.5)})
+    assert (measured.read, measured.written, measured.measured) == (900_000, 120_000, 100)
+    lines = list(cost_lines(settings, [measured, short], 2.0, "caption.rate"))
+    assert lines[0] == (
+        "  long: 1,000 captions, 900 k tokens read, 120 k written (as 100 stored ones), price 3.00"
+    )
+    assert "2,000 captions" in lines[2]
+    assert "17 min at 2 captions a second (caption.rate)" in lines[2]
+
+
+def test_a_dry_run_says_tokens_time_and_price_and_loads_no_model(corpus, monkeypatch):
+    made, said, asked = captioning(corpus, monkeypatch, TWO, PRICE, dry_run=True)
+    monkeypatch.setattr(made.stages["caption"], "setup", lambda: 1 / 0)
+    made.do("caption")
+    assert said[0] == "caption: 6 rows, 0 done before, 6 to do"
+    # 96x64 pixels are 3x2 tokens; 16 of the template, and the prompt's letters.
+    (read, written) = re.search(
+        r"short: 6 captions, (\S+) tokens read, (\S+) written", said[1]
+    ).groups()
+    assert int(written) == 300
+    assert 6 * (6 + 16) < int(read) < 6 * 60
+    assert "(at most), price " in said[1]
+    assert "time not known" in said[3]
+    assert asked() == []
+    assert corpus.store.list("tables/caption.short") == []
+
+    done, _, _ = captioning(corpus, monkeypatch, TWO)
+    done.do("caption")
+    wider = TWO.replace("long: {prompt: long}", "long: {prompt: medium}")
+    later, said, _ = captioning(corpus, monkeypatch, wider, PRICE, dry_run=True)
+    later.do("caption")
+    assert "short: 0 captions, 0 tokens read, 0 written (as 6 stored ones)" in said[1]
+    assert "long: 6 captions" in said[2]
+    assert "captions a second (an earlier run)" in said[3]
+
+
+THREE = (
+    "caption.variants={more: {prompt: short, where: caption_cosine > 0.65}, "
+    "refined: {prompt: refine, where: caption_cosine BETWEEN 0.30 AND 0.65}, "
+    "made: {prompt: medium, where: caption_cosine < 0.30 OR caption_cosine IS NULL}}",
+    "caption.preserve=caption_cosine > 0.65",
+    MIX,
+)
+COSINES = {(0, 0): 0.9, (0, 1): 0.5, (1, 0): 0.4, (1, 1): 0.1, (2, 0): None, (2, 1): 0.2}
+
+
+def test_the_mix_that_results_is_shown_beside_the_wanted_one(corpus, monkeypatch):
+    shown = (
+        "  mix of 6 records: web 1 (17%, wanted 20%), refined 2 (33%, wanted 40%), "
+        "synthesized 3 (50%, wanted 40%)"
+    )
+    planned, said, _ = captioning(corpus, monkeypatch, *THREE, dry_run=True)
+    write_match(planned, COSINES)
+    planned.do("caption")
+    assert shown in said
+    lost = {"2/1/made": {"error": "no room"}}
+    made, _, asked = captioning(corpus, monkeypatch, *THREE, answers=lost)
+    made.do("caption")
+    assert asked() == [
+        "0/0/more/0",
+        "0/1/refined/0",
+        "1/0/refined/0",
+        "1/1/made/0",
+        "2/0/made/0",
+        "2/1/made/0",
+    ]
+    look = curated.run(corpus.uri, "status", "select.rules={}", *THREE, dry_run=True)
+    content = status(look.run, look.stages)
+    assert content["caption_mix"] == {"web": 1, "refined": 2, "synthesized": 2, "none": 1}
+    lines = list(status_lines(content))
+    assert any("mix of 5 records: web 1 (20%, wanted 20%)" in line for line in lines)
+    assert any("1 without any" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("caption.mix={web: 0.5, refined: 0.4, synthesized: 0.4}", r"add up to 1\.3"),
+        ("caption.mix={web: 0.5, refined: 0.5}", "synthesized"),
+        ("caption.price={input_per_million: -1, output_per_million: 1}", "input_per_million"),
+        ("caption.rate=0", "rate"),
+    ],
+)
+def test_wrong_settings_are_refused(override, said):
+    with pytest.raises(RequestError, match=said):
+        load_recipe(curated.NANO, [override])
+
+
+def test_none_of_it_is_in_the_hash(corpus):
+    plain = curated.recipe(corpus.uri).pins().tables
+    given = (PRICE, MIX, "caption.rate=3", "caption.preserve=width > 3", "caption.rounds=1")
+    assert curated.recipe(corpus.uri, *given).pins().tables == plain
+
+
+def test_a_wrong_preserve_stops_before_any_work(corpus):
+    with pytest.raises(RequestError, match=r"caption\.preserve: 'nothing > 3' reads 'nothing'"):
+        curated.run(corpus.uri, "caption", "caption.preserve=nothing > 3", steps=("caption",))
