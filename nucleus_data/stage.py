@@ -229,6 +229,13 @@ class RowStage(Stage[SettingsT]):
         """
         return {}
 
+    def counted(self) -> Mapping[str, int]:
+        """Counts of its own since it was asked last, which depend on more than the rows do.
+
+        They go to the run (`extra` of its line in `stages.jsonl`), as `spent` does.
+        """
+        return {}
+
     @abstractmethod
     def process(self, rows: Iterator[Row]) -> Iterator[Result | RowFailure]:
         """Turns rows into results, one for each row, in any order."""

@@ -1,12 +1,19 @@
-"""What an engine is: requests go in at any time, captions come out when they are done.
+"""What an engine is: pictures with questions go in at any time, captions come out when done.
 
 engine = load_engine(EngineSettings())
-engine.submit("a", pixels, "Describe this image.", Sampling(max_tokens=64))
+asks = [Ask("a/short", "Describe this image.", Sampling(max_tokens=64))]
+engine.submit(engine.prepare(pixels, asks))
 while engine.pending():
     for made in engine.step():
         print(made.key, made.text)
+
+A picture is prepared once for all that is asked about it, in any thread; the thread that owns the
+engine submits and steps. What one request is refused for costs that request alone.
 """
 
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -14,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from nucleus_data.config import KEEPS_VALUES
+from nucleus_data.config import ADDED, KEEPS_VALUES
 
 Pixels = NDArray[np.uint8]
 # Qwen-VL's processors refuse more: long side over short side.
@@ -30,6 +37,10 @@ class Sampling:
         temperature: 0 is greedy.
         top_p: Share of probability that is kept.
         presence_penalty: Taken from the logit of every token that the caption already has.
+        repetition_penalty: Divides a positive logit, and multiplies a negative one, of every token
+            that the prompt or the caption already has; 1 is none.
+        min_tokens: The caption does not end before it has as many tokens.
+        stop: Texts that end the caption; they are no part of it.
         seed: Of this request alone; the same request gives the same caption in any company.
     """
 
@@ -37,7 +48,31 @@ class Sampling:
     temperature: float = 0.0
     top_p: float = 1.0
     presence_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    min_tokens: int = 0
+    stop: tuple[str, ...] = ()
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One question, mostly about a picture.
+
+    Attributes:
+        key: What the answer is known by.
+        question: The user's text, in which no special token is obeyed.
+        sampling: How the answer is drawn.
+        system: The system prompt; None for what the model's own template has.
+        schema: JSON schema, as JSON, that the answer follows; its white space is bounded.
+        sees_picture: Whether the picture is part of the question.
+    """
+
+    key: str
+    question: str
+    sampling: Sampling
+    system: str | None = None
+    schema: str | None = None
+    sees_picture: bool = True
 
 
 @dataclass(frozen=True)
@@ -45,18 +80,21 @@ class Generated:
     """One finished request.
 
     Attributes:
-        key: As submitted.
+        key: As asked.
         text: The caption, without special tokens; surrounding white space removed.
         finish_reason: `stop` (the model ended it) or `length` (it was cut at `max_tokens`).
         tokens: Tokens of the caption, the end included.
+        prompt_tokens: Tokens of picture and question.
         error: Why there is no caption; empty when there is one.
-        reason: Code of the error: `caption_refused` (the request does not fit) or `engine_raised`.
+        reason: Code of the error: `caption_refused` (the request can't be served), `too_long` (it
+            does not fit `max_model_len`), `engine_raised` or `engine_lost`.
     """
 
     key: str
     text: str = ""
     finish_reason: str = ""
     tokens: int = 0
+    prompt_tokens: int = 0
     error: str = ""
     reason: str = "caption_refused"
 
@@ -66,21 +104,54 @@ def raised(key: str, error: Exception) -> Generated:
     return Generated(key, error=f"{type(error).__name__}: {error}", reason="engine_raised")
 
 
-class Engine(Protocol):
-    """A loaded model. Used from one thread, which need not be the main one.
+def refused(key: str, error: Exception) -> Generated:
+    """A request that an engine does not serve, whoever asks."""
+    return Generated(key, error=f"refused: {error}")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One picture and what is asked about it, ready for the engine.
 
     Attributes:
-        name: `vllm` or `transformers`.
+        keys: Of the asks that the engine will answer once this is submitted.
+        failed: Those that ended already; nobody else gives them back.
+        work: The engine's own.
+    """
+
+    keys: tuple[str, ...]
+    failed: Sequence[Generated] = ()
+    work: Any = None
+
+
+class Engine(Protocol):
+    """A loaded model.
+
+    `submit`, `step` and `pending` belong to one thread, which need not be the main one; the others
+    may be called in any.
+
+    Attributes:
+        name: `vllm`, `transformers` or `server`.
         version: Of that package.
     """
 
     name: str
     version: str
 
-    def submit(self, key: str, image: Pixels, prompt: str, sampling: Sampling) -> None:
-        """Takes a request: (H, W, 3) RGB and the user's text, in which no special token is obeyed.
+    def prepare(self, picture: Pixels | None, asks: Sequence[Ask]) -> Prepared:
+        """Makes what the model reads of a picture, once for all asks; in any thread.
 
-        A request that cannot be served fails in `step`, alone.
+        Raises for no ask: one that can't be served is in `failed`.
+
+        Args:
+            picture: (H, W, 3) RGB; None if no ask sees it.
+            asks: With keys that no running request has.
+        """
+
+    def submit(self, prepared: Prepared) -> None:
+        """Takes a prepared picture; all that is asked about it shares one vision encode.
+
+        A request that can't be taken fails in `step`, alone.
         """
 
     def step(self) -> list[Generated]:
@@ -92,6 +163,34 @@ class Engine(Protocol):
     def count_tokens(self, text: str) -> int:
         """How many tokens a user's text has. Raises ValueError if it can't be encoded."""
 
+    def counts(self) -> Mapping[str, int]:
+        """What was done since this was asked last.
+
+        Returns:
+            `pictures` (that went through the vision tower), `prompt_tokens`, `cached_tokens` (of
+            these, those that were not computed again) and `tokens` (of captions). They depend on
+            what shared a batch, so they belong to a run and to no table.
+        """
+
+
+class Counts:
+    """Numbers that one thread adds and another takes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: Counter[str] = Counter()
+
+    def add(self, **found: int) -> None:
+        """Adds to the numbers of these names."""
+        with self._lock:
+            self._found.update(found)
+
+    def take(self) -> Mapping[str, int]:
+        """The sums since they were taken last."""
+        with self._lock:
+            found, self._found = self._found, Counter()
+        return dict(found)
+
 
 class EngineSettings(BaseModel):
     """Which model, and how it is run."""
@@ -100,7 +199,8 @@ class EngineSettings(BaseModel):
 
     model: str = Field(
         default="nano",
-        description="nano (packaged, for synthetic scenes), a folder, or a Qwen3-VL's hub name.",
+        description="nano (packaged, for synthetic scenes), a folder, or the hub name of a vision"
+        " model that the engine serves.",
     )
     revision: str | None = Field(
         default=None,
@@ -120,6 +220,23 @@ class EngineSettings(BaseModel):
         ge=32,
         le=4096,
         description="Longer side, in pixels, of the picture that the model is given.",
+    )
+    max_pixels: int | None = Field(
+        default=None,
+        ge=1024,
+        json_schema_extra=ADDED,
+        description="Pixels of the picture that the model is given, width by height; beside"
+        " max_side. A budget a model: 1003520 is 1280 of Qwen2.5-VL's visual tokens.",
+    )
+    system: str | None = Field(
+        default=None,
+        json_schema_extra=ADDED,
+        description="System prompt; null for what the model's chat template has by itself.",
+    )
+    template_args: dict[str, Any] = Field(
+        default_factory=dict,
+        json_schema_extra=ADDED,
+        description="Arguments of the model's chat template, for example {enable_thinking: false}.",
     )
     max_model_len: int = Field(
         default=4096,
@@ -146,8 +263,12 @@ class EngineSettings(BaseModel):
     )
 
 
+class TooLongError(ValueError):
+    """A request that may not fit `max_model_len`; no engine cuts a caption shorter than asked."""
+
+
 def check_length(prompt_tokens: int, max_tokens: int, max_model_len: int) -> None:
-    """Refuses a request that may not fit, so that no engine cuts a caption shorter than asked.
+    """Refuses a request that may not fit, so that the limit changes no text.
 
     Args:
         prompt_tokens: Tokens of the picture and the prompt.
@@ -155,10 +276,23 @@ def check_length(prompt_tokens: int, max_tokens: int, max_model_len: int) -> Non
         max_model_len: Tokens that the engine has room for, of prompt and caption together.
 
     Raises:
-        ValueError: It may not fit.
+        TooLongError: It may not fit.
     """
     if prompt_tokens + max_tokens > max_model_len:
-        raise ValueError(
+        raise TooLongError(
             f"{prompt_tokens} tokens of picture and prompt and {max_tokens} of caption exceed"
             f" caption.max_model_len={max_model_len}; raise it, or lower max_side or max_tokens"
         )
+
+
+def ended(key: str, error: Exception, refusals: tuple[type[Exception], ...]) -> Generated:
+    """What an exception makes of a request.
+
+    Args:
+        key: The request's.
+        error: The exception.
+        refusals: Those that the engine raises for a request that it does not serve.
+    """
+    if isinstance(error, TooLongError):
+        return Generated(key, error=f"refused: {error}", reason="too_long")
+    return refused(key, error) if isinstance(error, refusals) else raised(key, error)

@@ -6,16 +6,21 @@ that a caption does not depend on the batch it was in.
 """
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from nucleus_data.engines.captioner import (
+    Ask,
+    Counts,
     EngineSettings,
     Generated,
     Pixels,
+    Prepared,
     Sampling,
     check_length,
+    ended,
     raised,
 )
 from nucleus_data.engines.chat import Chat
@@ -25,8 +30,8 @@ if TYPE_CHECKING:
     import torch
 
 MAX_BATCH = 32
-Request = tuple[str, Pixels, str, Sampling]
 Inputs = dict[str, Any]
+Request = tuple[Ask, Inputs]
 
 
 class TransformersEngine:
@@ -69,10 +74,26 @@ class TransformersEngine:
             eos_token_id=self._ends, pad_token_id=self._pad, do_sample=False
         )
         self._waiting: list[Request] = []
+        self._counts = Counts()
 
-    def submit(self, key: str, image: Pixels, prompt: str, sampling: Sampling) -> None:
-        """Takes a request; one that is too long for `max_model_len` fails in `step`."""
-        self._waiting.append((key, image, prompt, sampling))
+    def prepare(self, picture: Pixels | None, asks: Sequence[Ask]) -> Prepared:
+        """Makes tokens and patches of a picture's requests; in any thread."""
+        requests: list[Request] = []
+        failed: list[Generated] = []
+        for ask in asks:
+            try:
+                inputs = self._inputs(picture, ask.question)
+                length = inputs["input_ids"].shape[1]
+                check_length(length, ask.sampling.max_tokens, self._max_model_len)
+            except Exception as error:
+                failed.append(ended(ask.key, error, (ValueError,)))
+            else:
+                requests.append((ask, inputs))
+        return Prepared(tuple(ask.key for ask, _ in requests), failed, requests)
+
+    def submit(self, prepared: Prepared) -> None:
+        """Takes a prepared picture."""
+        self._waiting += prepared.work
 
     def pending(self) -> int:
         """Requests submitted and not yet given back."""
@@ -82,32 +103,22 @@ class TransformersEngine:
         """Captions one batch: the oldest request and those that share its `max_tokens`."""
         if not self._waiting:
             return []
-        longest = self._waiting[0][3].max_tokens
-        batch = [request for request in self._waiting if request[3].max_tokens == longest][
-            : self._batch
-        ]
+        longest = self._waiting[0][0].sampling.max_tokens
+        batch = [one for one in self._waiting if one[0].sampling.max_tokens == longest]
+        batch = batch[: self._batch]
         taken = {id(request) for request in batch}
         self._waiting = [request for request in self._waiting if id(request) not in taken]
-
-        done, fits = [], []
-        for request in batch:
-            key, image, prompt, _ = request
-            try:
-                inputs = self._inputs(image, prompt)
-                check_length(inputs["input_ids"].shape[1], longest, self._max_model_len)
-            except ValueError as error:
-                done.append(Generated(key, error=f"refused: {error}"))
-            except Exception as error:
-                done.append(raised(key, error))
-            else:
-                fits.append((request, inputs))
-        return done + self._alone_if_need_be(fits, longest)
+        return self._alone_if_need_be(batch, longest)
 
     def count_tokens(self, text: str) -> int:
         """How many tokens a user's text has. Raises ValueError if it can't be encoded."""
         return len(self._chat.plain(text))
 
-    def _inputs(self, image: Pixels, prompt: str) -> Inputs:
+    def counts(self) -> Mapping[str, int]:
+        """What was done since this was asked last."""
+        return self._counts.take()
+
+    def _inputs(self, image: Any, prompt: str) -> Inputs:
         """Tokens and patches of one request."""
         import torch
 
@@ -145,40 +156,39 @@ class TransformersEngine:
             batch[name] = torch.cat(tensors).to(self._model.device)
         return batch
 
-    def _alone_if_need_be(
-        self, batch: list[tuple[Request, Inputs]], max_tokens: int
-    ) -> list[Generated]:
+    def _alone_if_need_be(self, batch: list[Request], max_tokens: int) -> list[Generated]:
         """Captions of a batch; if that raises, of each of its requests alone."""
         import torch
 
-        if not batch:
-            return []
         try:
-            inputs = self._batched([inputs for _, inputs in batch])
-            return self._generate([request for request, _ in batch], inputs, max_tokens)
+            return self._generate(batch, max_tokens)
         except Exception as error:
             if self._model.device.type == "cuda":
                 # Raises if the device is of no more use: then no other request would do better.
                 torch.cuda.synchronize()
             if len(batch) == 1:
-                return [raised(batch[0][0][0], error)]
+                return [raised(batch[0][0].key, error)]
         return [made for one in batch for made in self._alone_if_need_be([one], max_tokens)]
 
-    def _generate(self, batch: list[Request], inputs: Inputs, max_tokens: int) -> list[Generated]:
+    def _generate(self, batch: list[Request], max_tokens: int) -> list[Generated]:
         """Captions of a batch, each cut at its own end token."""
         import torch
 
+        inputs = self._batched([inputs for _, inputs in batch])
         start = inputs["input_ids"].shape[1]
-        draw = _Draw([sampling for _, _, _, sampling in batch], start)
+        draw = _Draw([ask.sampling for ask, _ in batch], start)
         with torch.inference_mode():
             out = self._model.generate(**inputs, max_new_tokens=max_tokens, logits_processor=[draw])
         done = []
-        for (key, _, _, _), ids in zip(batch, out[:, start:].tolist(), strict=True):
+        for (ask, own), ids in zip(batch, out[:, start:].tolist(), strict=True):
             end = next((i for i, token in enumerate(ids) if token in self._ends), None)
             said = ids if end is None else ids[:end]
             text = self._processor.tokenizer.decode(said, skip_special_tokens=True).strip()
             tokens = len(ids) if end is None else end + 1
-            done.append(Generated(key, text, "length" if end is None else "stop", tokens))
+            reason = "length" if end is None else "stop"
+            prompt = own["input_ids"].shape[1]
+            self._counts.add(pictures=1, prompt_tokens=prompt, tokens=tokens)
+            done.append(Generated(ask.key, text, reason, tokens, prompt))
         return done
 
 

@@ -10,18 +10,23 @@ import functools
 import logging
 import os
 import sys
+import threading
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from nucleus_data.engines.captioner import (
+    Ask,
+    Counts,
     EngineSettings,
     Generated,
     Pixels,
+    Prepared,
     Sampling,
     check_length,
-    raised,
+    ended,
 )
 from nucleus_data.engines.chat import Chat
 from nucleus_data.engines.find import ModelReference
@@ -93,37 +98,59 @@ class VllmEngine:
         self._max_model_len = settings.max_model_len
         self._running: set[str] = set()
         self._refused: list[Generated] = []
+        self._lock = threading.Lock()
+        self._counts = Counts()
         tokenizer = self._engine.get_tokenizer()
         self._chat = Chat(tokenizer, tokenizer)
 
-    def submit(self, key: str, image: Pixels, prompt: str, sampling: Sampling) -> None:
-        """Takes a request; one that is too long for `max_model_len` fails in the next `step`."""
-        parameters = self._sampling(
+    def prepare(self, picture: Pixels | None, asks: Sequence[Ask]) -> Prepared:
+        """Renders a picture's requests; in any thread."""
+        requests, failed = [], []
+        image = None if picture is None else Image.fromarray(picture)
+        for ask in asks:
+            try:
+                requests.append((ask.key, self._rendered(image, ask), self._drawn(ask.sampling)))
+            except Exception as error:
+                failed.append(ended(ask.key, error, self._refusals))
+        return Prepared(tuple(key for key, *_ in requests), failed, requests)
+
+    def _rendered(self, image: Image.Image | None, ask: Ask) -> Any:
+        """Tokens and patches of one request."""
+        # As tokens: of a text, vLLM would obey the special tokens that a user wrote.
+        tokens = self._chat.tokens(ask.question)
+        check_length(len(tokens), ask.sampling.max_tokens, self._max_model_len)
+        request: Any = {"prompt_token_ids": tokens}
+        if ask.sees_picture:
+            request["multi_modal_data"] = {"image": image}
+        # Rendered here and not by `add_request`, to know how many tokens the picture takes.
+        with self._lock:
+            (rendered,) = self._engine.renderer.render_cmpl([request])
+        length = len(rendered["prompt_token_ids"])
+        check_length(length, ask.sampling.max_tokens, self._max_model_len)
+        return rendered
+
+    def _drawn(self, sampling: Sampling) -> Any:
+        """VLLM's parameters of one request."""
+        return self._sampling(
             max_tokens=sampling.max_tokens,
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             presence_penalty=sampling.presence_penalty,
+            repetition_penalty=sampling.repetition_penalty,
+            min_tokens=sampling.min_tokens,
+            stop=list(sampling.stop),
             seed=sampling.seed,
         )
-        picture = {"image": Image.fromarray(image)}
-        try:
-            # As tokens: of a text, vLLM would obey the special tokens that a user wrote.
-            request: Any = {
-                "prompt_token_ids": self._chat.tokens(prompt),
-                "multi_modal_data": picture,
-            }
-            # Rendered here and not by `add_request`, to know how many tokens the picture takes.
-            (rendered,) = self._engine.renderer.render_cmpl([request])
-            check_length(
-                len(rendered["prompt_token_ids"]), sampling.max_tokens, self._max_model_len
-            )
-            self._engine.add_request(key, rendered, parameters)
-        except self._refusals as error:
-            self._refused.append(Generated(key, error=f"refused: {error}"))
-        except Exception as error:
-            self._refused.append(raised(key, error))
-        else:
-            self._running.add(key)
+
+    def submit(self, prepared: Prepared) -> None:
+        """Takes a prepared picture; a request that vLLM does not take fails in the next `step`."""
+        for key, rendered, parameters in prepared.work:
+            try:
+                self._engine.add_request(key, rendered, parameters)
+            except Exception as error:
+                self._refused.append(ended(key, error, self._refusals))
+            else:
+                self._running.add(key)
 
     def step(self) -> list[Generated]:
         """One forward pass over everything that is running; gives back what ended in it."""
@@ -136,6 +163,9 @@ class VllmEngine:
                 continue  # it came before
             said = output.outputs[0]
             self._running.remove(output.request_id)
+            self._counts.add(
+                tokens=len(said.token_ids), prompt_tokens=len(output.prompt_token_ids or ())
+            )
             if said.finish_reason in ("stop", "length"):
                 done.append(
                     Generated(
@@ -143,6 +173,7 @@ class VllmEngine:
                         said.text.strip(),
                         said.finish_reason,
                         len(said.token_ids),
+                        len(output.prompt_token_ids or ()),
                     )
                 )
             else:
@@ -157,3 +188,7 @@ class VllmEngine:
     def count_tokens(self, text: str) -> int:
         """How many tokens a user's text has. Raises ValueError if it can't be encoded."""
         return len(self._chat.plain(text))
+
+    def counts(self) -> Mapping[str, int]:
+        """What was done since this was asked last."""
+        return self._counts.take()

@@ -104,7 +104,7 @@ class StageActor:
                 with self.lock:
                     self.shards.pop(shard, None)
             state.summary.seconds["process"] += time.perf_counter() - start
-            state.took(self.job.stage.spent())
+            state.took(self.job.stage)
         return state.commit()
 
     def _put(self, row: Row) -> None:

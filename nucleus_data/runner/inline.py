@@ -132,7 +132,7 @@ def run_rows(state: ShardRows, stage: Any, watch: Watchdog | None = None) -> Non
         watch.rest()
     state.summary.seconds["process"] += time.perf_counter() - start
     state.summary.seconds["process"] -= state.summary.seconds["read"]
-    state.took(stage.spent())
+    state.took(stage)
 
 
 def run_alone(state: ShardRows, stage: Any) -> None:

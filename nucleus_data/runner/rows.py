@@ -160,11 +160,12 @@ class ShardRows:
         row.image = None
         self.outcomes[row.row] = outcome
 
-    def took(self, seconds: Mapping[str, float]) -> None:
-        """Notes seconds of `process` that the stage tells apart, by phase."""
-        for phase, found in seconds.items():
+    def took(self, stage: RowStage[Any]) -> None:
+        """Notes what the stage tells apart: seconds of `process` by phase, and counts."""
+        for phase, found in stage.spent().items():
             self.summary.seconds[phase] += found
             self.summary.seconds["process"] -= found
+        self.summary.extra.update(stage.counted())
 
     def commit(self) -> Summary:
         """Writes one part a table, in row order, and returns the counts."""

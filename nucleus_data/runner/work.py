@@ -62,7 +62,8 @@ class Summary:
         tables: The counts of each table: in one of several a row may fail alone.
         seconds: Worker time in seconds, by phase.
         bytes: Image bytes that were read.
-        extra: Further counts: of tasks that are no row stages; of records that wait (`WAITING`).
+        extra: Further counts: of tasks that are no row stages; of records that wait (`WAITING`); a
+            row stage's own.
     """
 
     rows: int = 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nucleus_data.engines.captioner import EngineSettings, Sampling
+from nucleus_data.engines.captioner import Ask, EngineSettings, Sampling
 from nucleus_data.engines.load import load_engine
 from nucleus_data.stages.caption.prompts import PROMPTS, question
 from nucleus_data.world.alt_texts import alt_text
@@ -56,12 +56,13 @@ def say_all(engine: str, model: str, pictures: Sequence[HeldOut], variants: Sequ
             said[variant][int(number)] = made.text
 
     for number, picture in enumerate(pictures):
-        pixels = np.asarray(picture.image)
+        asks = []
         for variant in variants:
             prompt = PROMPTS[variant]
             if variant == "refine":
                 prompt = question(prompt, poor_caption(picture.facts))
-            running.submit(f"{number}/{variant}", pixels, prompt, Sampling(max_tokens=256))
+            asks.append(Ask(f"{number}/{variant}", prompt, Sampling(max_tokens=256)))
+        running.submit(running.prepare(np.asarray(picture.image), asks))
         while running.pending() > IN_FLIGHT:
             take()
     while running.pending():

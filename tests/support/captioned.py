@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from nucleus_data.engines.captioner import Sampling
+from nucleus_data.engines.captioner import Ask, Sampling
 from nucleus_data.stages.caption.prompts import PROMPTS
 from nucleus_data.world import render, scene
 
@@ -23,14 +23,29 @@ def requests(count):
             yield f"{i}/{variant}", image, PROMPTS[variant]
 
 
+def ask(engine, *asks_and_image):
+    """Hands in a picture (the last argument) with its questions; gives back those that failed."""
+    *asks, image = asks_and_image
+    prepared = engine.prepare(image, asks)
+    engine.submit(prepared)
+    return list(prepared.failed)
+
+
+def drain(engine, done=()):
+    """Everything that the engine gives back, by key, and what is `done` already."""
+    done = list(done)
+    while engine.pending():
+        done += engine.step()
+    return {made.key: made for made in done}
+
+
 def caption_all(engine, count, temperature=0.0):
     """Captions with requests handed in while others run, as the stage does."""
     done = []
     penalty = 0.5 if temperature else 0.0
     for number, (key, image, prompt) in enumerate(requests(count)):
-        engine.submit(
-            key, image, prompt, Sampling(128, temperature, 0.9, penalty, seed=2**62 + number)
-        )
+        sampling = Sampling(128, temperature, 0.9, penalty, seed=2**62 + number)
+        done += ask(engine, Ask(key, prompt, sampling), image)
         if engine.pending() >= 24:
             done += engine.step()
     while engine.pending():

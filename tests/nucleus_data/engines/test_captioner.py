@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from nucleus_data.engines.captioner import EngineSettings, check_length
+from nucleus_data.engines.captioner import EngineSettings, TooLongError, check_length
 
 
 class TestSettings:
@@ -11,5 +11,5 @@ class TestSettings:
 
     def test_a_request_that_may_not_fit_is_refused(self):
         check_length(100, 28, 128)
-        with pytest.raises(ValueError, match=r"exceed caption\.max_model_len=128"):
+        with pytest.raises(TooLongError, match=r"exceed caption\.max_model_len=128"):
             check_length(101, 28, 128)

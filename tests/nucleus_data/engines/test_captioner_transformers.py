@@ -1,16 +1,17 @@
 import numpy as np
 import pytest
 
-from nucleus_data.engines.captioner import Sampling
+from nucleus_data.engines.captioner import Ask, Sampling
 from nucleus_data.world import captions, scene
-from tests.support.captioned import HELD_OUT, caption_all, hostile, needs_torch, requests
-
-
-def drain(engine):
-    done = []
-    while engine.pending():
-        done += engine.step()
-    return {made.key: made for made in done}
+from tests.support.captioned import (
+    HELD_OUT,
+    ask,
+    caption_all,
+    drain,
+    hostile,
+    needs_torch,
+    requests,
+)
 
 
 @needs_torch
@@ -77,9 +78,8 @@ class TestTransformers:
         _, image, prompt = next(requests(1))
         for company in (1, 5):
             for seed in range(company):
-                transformers_engine.submit(
-                    str(seed), image, prompt, Sampling(48, temperature=2.0, seed=seed)
-                )
+                drawn = Sampling(48, temperature=2.0, seed=seed)
+                ask(transformers_engine, Ask(str(seed), prompt, drawn), image)
             made = drain(transformers_engine)
             if company == 1:
                 alone = made["0"].text
@@ -88,11 +88,12 @@ class TestTransformers:
 
     def test_length_and_refusal(self, transformers_engine):
         _, image, prompt = next(requests(1))
-        transformers_engine.submit("short", image, prompt, Sampling(3))
-        transformers_engine.submit("long", image, prompt * 1000, Sampling(3))
-        made = drain(transformers_engine)
+        asks = [Ask("short", prompt, Sampling(3)), Ask("long", prompt * 1000, Sampling(3))]
+        made = drain(transformers_engine, ask(transformers_engine, *asks, image))
         assert (made["short"].finish_reason, made["short"].tokens) == ("length", 3)
+        assert made["short"].prompt_tokens > 3
         assert made["long"].error.startswith("refused")
+        assert made["long"].reason == "too_long"
 
     def test_inputs_are_those_of_the_processor_on_the_whole_batch(self, transformers_engine):
         import torch
@@ -118,11 +119,12 @@ class TestTransformers:
 
     def test_a_hostile_request_costs_itself_at_most(self, transformers_engine):
         _, image, prompt = next(requests(1))
-        transformers_engine.submit("alone", image, prompt, Sampling(24))
+        ask(transformers_engine, Ask("alone", prompt, Sampling(24)), image)
         alone = drain(transformers_engine)["alone"].text
+        failed = []
         for key, (picture, text) in hostile(image, prompt).items():
-            transformers_engine.submit(key, picture, text, Sampling(24))
-        made = drain(transformers_engine)
+            failed += ask(transformers_engine, Ask(key, text, Sampling(24)), picture)
+        made = drain(transformers_engine, failed)
         assert made["fine"].text == alone
         errors = {key: found.reason for key, found in made.items() if found.error}
         assert errors == {"205:1": "caption_refused", "surrogate": "engine_raised"}
@@ -142,8 +144,8 @@ class TestTransformers:
 
         monkeypatch.setattr(engine._model, "generate", faulty)
         _, image, prompt = next(requests(1))
-        for key in "abc":
-            engine.submit(key, image, prompt + ("Z" if key == "b" else ""), Sampling(8))
+        asks = [Ask(k, prompt + ("Z" if k == "b" else ""), Sampling(8)) for k in "abc"]
+        ask(engine, *asks, image)
         made = drain(engine)
         assert (made["b"].error, made["b"].reason) == (
             "RuntimeError: a kernel failed",

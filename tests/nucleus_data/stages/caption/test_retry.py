@@ -8,7 +8,7 @@ from nucleus_data.stages.caption import stage as module
 from nucleus_data.views.explain import explain
 from nucleus_data.views.status import status
 from tests.support import curated
-from tests.support.fake_engine import FakeEngine
+from tests.support.captions.standin import StandIn, answering, place
 from tests.support.stepped import BARE, curate, three_shards
 
 SET = ("shard.captions=[short,long]", BARE)
@@ -24,12 +24,12 @@ def corpus(tmp_path):
 
 def run(corpus, command, answers, monkeypatch):
     """A run whose engine gives these answers, and the keys that it is asked for."""
-    engine = FakeEngine(answers)
+    engine = StandIn(say=answering(answers))
     monkeypatch.setattr(module, "load_engine", lambda settings: engine)
     said = []
     made = curated.run(corpus.uri, command, *SET, said=said)
     made.use_selection()
-    return made, said, lambda: sorted(key for key, *_ in engine.submitted)
+    return made, said, lambda: sorted(place(key) for key, *_ in engine.submitted)
 
 
 def samples(made, corpus):

@@ -2,6 +2,7 @@
 test_captioning.py.
 """
 
+import dataclasses
 import io
 import itertools
 import pickle
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from nucleus_data.engines.captioner import Ask, Generated, Sampling
 from nucleus_data.errors import RequestError
 from nucleus_data.stage import Result, Row, RowFailure, TableFailure
 from nucleus_data.stages.caption import stage as module
@@ -17,7 +19,7 @@ from nucleus_data.stages.caption.prompts import PROMPTS
 from nucleus_data.stages.caption.settings import CaptionSettings, Variant
 from nucleus_data.stages.caption.stage import Caption
 from nucleus_data.world import render, scene
-from tests.support.fake_engine import FakeEngine
+from tests.support.captions.standin import StandIn, answering, place
 
 
 def encoded(index, form="PNG", size=(120, 80)):
@@ -39,7 +41,7 @@ def stage(monkeypatch, engine, **settings):
 
 
 def test_every_row_gets_every_variant(monkeypatch):
-    engine = FakeEngine()
+    engine = StandIn()
     outcomes = list(stage(monkeypatch, engine).process(iter([row(i) for i in range(5)])))
     assert sorted(o.row.row for o in outcomes) == list(range(5))
     for outcome in outcomes:
@@ -55,13 +57,13 @@ def test_every_row_gets_every_variant(monkeypatch):
                 None,
                 "nano",
             )
-            assert (values["prompt"], values["engine"], values["tokens"]) == (name, "fake", 5)
+            assert (values["prompt"], values["engine"], values["tokens"]) == (name, "stand-in", 5)
 
 
 @pytest.mark.parametrize("caption", ["A {red} ring\n", "", None])
 def test_a_refiner_is_given_the_caption_that_came_with_the_record(monkeypatch, caption):
     variants = {"better": {"prompt": "refine"}, "short": {"prompt": "short"}}
-    refiner = stage(monkeypatch, FakeEngine(), variants=variants)
+    refiner = stage(monkeypatch, StandIn(), variants=variants)
     assert refiner.columns == ("records:source.caption",)
     one = row(0, wanted=("caption.better", "caption.short"))
     one.columns = {"records:source.caption": caption}
@@ -81,15 +83,15 @@ def test_a_stage_that_refines_nothing_reads_no_captions():
 
 
 def test_results_come_when_they_are_done_whatever_the_shard(monkeypatch):
-    rows = [row(0, shard=1), row(0, shard=2), row(1, shard=1)]
-    outcomes = list(stage(monkeypatch, FakeEngine()).process(iter(rows)))
-    places = [(o.row.shard, o.row.row) for o in outcomes]
-    assert sorted(places) == [(1, 0), (1, 1), (2, 0)]
-    assert places[0] == (1, 1), "the fake ends the newest first"
+    rows = [row(number, shard=number % 2) for number in range(8)]
+    outcomes = list(stage(monkeypatch, StandIn(pace_s=0.001)).process(iter(rows)))
+    places = [o.row.row for o in outcomes]
+    assert sorted(places) == list(range(8))
+    assert places != sorted(places), "each has its own length"
 
 
 def test_only_wanted_variants_are_asked_for(monkeypatch):
-    engine = FakeEngine()
+    engine = StandIn()
     rows = [row(0, wanted=["caption.long"]), row(1, wanted=[])]
     outcomes = {o.row.row: o for o in stage(monkeypatch, engine).process(iter(rows))}
     assert set(outcomes[0].values) == {"caption.long"}
@@ -98,16 +100,17 @@ def test_only_wanted_variants_are_asked_for(monkeypatch):
 
 
 def test_engine_is_kept_full_and_never_overfull(monkeypatch):
-    engine = FakeEngine()
-    work = stage(monkeypatch, engine, max_in_flight=6).process(iter([row(i) for i in range(10)]))
-    next(work)
-    assert engine.pending() >= 4, "it did not wait for the rows before"
-    assert len(list(work)) == 9
+    settings = CaptionSettings(max_in_flight=6)
+    engine = StandIn(settings, pace_s=0.005)
+    work = stage(monkeypatch, engine, max_in_flight=6)
+    assert len(list(work.process(iter([row(i) for i in range(20)])))) == 20
     assert engine.most == 6
+    assert np.mean(engine.held[5:-10]) > 4, "it did not wait for the rows before"
+    assert engine.rounds == [2] * 20, "a picture is prepared once for both"
 
 
 def test_none_steps_the_engine_until_the_rows_are_back(monkeypatch):
-    engine = FakeEngine()
+    engine = StandIn()
     read = []
 
     def feed():
@@ -123,7 +126,7 @@ def test_none_steps_the_engine_until_the_rows_are_back(monkeypatch):
 
 
 def test_without_none_rows_are_held_until_the_engine_is_full(monkeypatch):
-    engine = FakeEngine()
+    engine = StandIn()
     taken = []
 
     def feed():
@@ -181,7 +184,7 @@ EMPTY = failed("caption_empty", "the model ended after 5 tokens with ''")
     ],
 )
 def test_a_caption_that_failed_fails_its_variant_only(monkeypatch, answer, failure):
-    work = stage(monkeypatch, FakeEngine({"0/1/long": answer}))
+    work = stage(monkeypatch, StandIn(say=answering({"0/1/long": answer})))
     outcomes = list(work.process(iter([row(i) for i in range(3)])))
     assert len(outcomes) == 3
     for number in range(3):
@@ -195,48 +198,66 @@ def test_a_caption_that_failed_fails_its_variant_only(monkeypatch, answer, failu
             assert found["long"] == failure
 
 
-class Faulty(FakeEngine):
-    """Raises, loses or repeats what is asked of the variant `long` of row 1."""
+class Faulty(StandIn):
+    """Refuses, raises at, loses or repeats what is asked about row 1."""
 
     def __init__(self, fault):
         super().__init__(per_step=2)
         self.fault = fault
 
-    def submit(self, key, image, prompt, sampling):
-        if self.fault == "raises" and key == "0/1/long":
+    def prepare(self, picture, asks):
+        if self.fault == "refuses":
+            found = super().prepare(picture, [a for a in asks if place(a.key) != "0/1/long"])
+            lost = [a.key for a in asks if place(a.key) == "0/1/long"]
+            failed = [Generated(key, error="refused: no", reason="too_long") for key in lost]
+            return dataclasses.replace(found, failed=failed)
+        if self.fault == "raises" and asks[0].key.startswith("0/1/"):
+            raise KeyError("on prepare")
+        return super().prepare(picture, asks)
+
+    def submit(self, prepared):
+        if self.fault == "raises late" and prepared.keys[0].startswith("0/1/"):
             raise KeyError("on submit")
-        super().submit(key, image, prompt, sampling)
+        super().submit(prepared)
 
     def step(self):
         done = super().step()
         if self.fault == "loses":
-            return [made for made in done if made.key != "0/1/long"]
+            return [made for made in done if place(made.key) != "0/1/long"]
         return done * 2 if self.fault == "repeats" else done
 
 
+def raised_on(what):
+    return failed("engine_raised", f"KeyError: 'on {what}'", retryable=True)
+
+
 @pytest.mark.parametrize(
-    ("fault", "failure"),
+    ("fault", "short", "long"),
     [
-        ("raises", failed("engine_raised", "KeyError: 'on submit'", retryable=True)),
-        ("loses", failed("engine_lost", "it gave nothing back", retryable=True)),
-        ("repeats", None),
+        ("refuses", None, failed("too_long", "refused: no", retryable=True)),
+        ("raises", raised_on("prepare"), raised_on("prepare")),
+        ("raises late", raised_on("submit"), raised_on("submit")),
+        ("loses", None, failed("engine_lost", "it gave nothing back", retryable=True)),
+        ("repeats", None, None),
     ],
 )
-def test_an_engine_s_fault_with_a_request_costs_that_variant(monkeypatch, fault, failure):
+def test_an_engine_s_fault_costs_that_request_or_that_picture(monkeypatch, fault, short, long):
     rows = [row(i) for i in range(4)]
     outcomes = list(stage(monkeypatch, Faulty(fault), max_in_flight=4).process(iter(rows)))
     assert sorted(o.row.row for o in outcomes) == [0, 1, 2, 3]
     for number in range(4):
         expected = {name: f"{PROMPTS[name]} 0/{number}/{name}" for name in ("short", "long")}
-        if number == 1 and failure:
-            expected["long"] = failure
+        if number == 1:
+            faults = {"short": short, "long": long}
+            expected |= {name: fault for name, fault in faults.items() if fault}
         assert of_row(number, outcomes) == expected
 
 
 def test_what_is_left_of_an_earlier_call_is_no_answer_to_this_one(monkeypatch):
-    engine = FakeEngine()
+    engine = StandIn()
     work = stage(monkeypatch, engine)
-    engine.submit("0/9/short", np.zeros((8, 8, 3), np.uint8), "x", None)
+    earlier = Ask("0/9/short/0", "x", Sampling(8))
+    engine.submit(engine.prepare(np.zeros((8, 8, 3), np.uint8), [earlier]))
     assert [o.row.row for o in work.process(iter([row(0)]))] == [0]
 
 
@@ -245,7 +266,7 @@ REFINING = {"better": {"prompt": "refine"}, "short": {"prompt": "short"}}
 
 def refined(monkeypatch, caption, **settings):
     """What the variants `better` (which asks about the caption) and `short` came to."""
-    work = stage(monkeypatch, FakeEngine(), variants=REFINING, **settings)
+    work = stage(monkeypatch, StandIn(), variants=REFINING, **settings)
     one = row(0, wanted=("caption.better", "caption.short"))
     one.columns = {"records:source.caption": caption}
     found = of_row(0, list(work.process(iter([one]))))
@@ -290,7 +311,7 @@ def test_an_upstream_caption_is_text_and_nothing_else(monkeypatch, caption):
     ("size", "fine"), [((200, 1), True), ((205, 1), False), ((2050, 10), False), ((1, 1), True)]
 )
 def test_a_picture_that_the_model_would_refuse_is_never_asked_about(monkeypatch, size, fine):
-    engine = FakeEngine()
+    engine = StandIn()
     rows = [row(0), row(1, image=encoded(1, size=size)), row(2)]
     outcomes = {o.row.row: o for o in stage(monkeypatch, engine).process(iter(rows))}
     assert isinstance(outcomes[0], Result)
@@ -304,7 +325,7 @@ def test_a_picture_that_the_model_would_refuse_is_never_asked_about(monkeypatch,
 
 
 def test_a_picture_that_cannot_be_read_is_a_failure_and_asks_nothing(monkeypatch):
-    engine = FakeEngine()
+    engine = StandIn()
     rows = [row(0, image=b"<html>"), row(1), row(2, image=encoded(2, "JPEG")[:400])]
     outcomes = {o.row.row: o for o in stage(monkeypatch, engine).process(iter(rows))}
     for broken in (0, 2):
@@ -316,7 +337,7 @@ def test_a_picture_that_cannot_be_read_is_a_failure_and_asks_nothing(monkeypatch
 
 
 def test_picture_is_reduced_to_max_side(monkeypatch):
-    engine = FakeEngine()
+    engine = StandIn()
     rows = [row(0, image=encoded(0, size=(300, 150))), row(1)]
     list(stage(monkeypatch, engine, max_side=128).process(iter(rows)))
     shapes = {key.split("/")[1]: shape for key, shape, *_ in engine.submitted}
@@ -325,10 +346,10 @@ def test_picture_is_reduced_to_max_side(monkeypatch):
 
 def test_seed_is_keyed_by_record_and_variant(monkeypatch):
     def seeds(numbers, seed):
-        engine = FakeEngine()
+        engine = StandIn()
         work = stage(monkeypatch, engine, seed=seed)
         outcomes = list(work.process(iter([row(n) for n in numbers])))
-        asked = {key: sampling.seed for key, *_, sampling in engine.submitted}
+        asked = {place(key): ask.sampling.seed for key, _, ask in engine.submitted}
         for o in outcomes:
             for table, values in o.values.items():
                 name = table.removeprefix("caption.")
@@ -343,7 +364,7 @@ def test_seed_is_keyed_by_record_and_variant(monkeypatch):
 
 
 def test_sampling_goes_to_the_engine_and_the_table(monkeypatch):
-    engine = FakeEngine()
+    engine = StandIn()
     variants = {
         "tags": {
             "prompt": "tags",
@@ -356,8 +377,9 @@ def test_sampling_goes_to_the_engine_and_the_table(monkeypatch):
     }
     work = stage(monkeypatch, engine, variants=variants)
     (outcome,) = work.process(iter([row(0, wanted=["caption.tags"])]))
-    _, _, prompt, sampling = engine.submitted[0]
-    assert prompt == "List what you see."
+    _, _, ask = engine.submitted[0]
+    sampling = ask.sampling
+    assert ask.question == "List what you see."
     assert (sampling.max_tokens, sampling.temperature) == (9, 0.7)
     assert (sampling.top_p, sampling.presence_penalty) == (0.8, 1.5)
     values = outcome.values["caption.tags"]
@@ -365,7 +387,7 @@ def test_sampling_goes_to_the_engine_and_the_table(monkeypatch):
 
 
 def test_an_engine_that_raises_in_a_step_is_the_runner_s_matter(monkeypatch):
-    class Broken(FakeEngine):
+    class Broken(StandIn):
         def step(self):
             raise OSError("the device is gone")
 

@@ -1,0 +1,249 @@
+"""Rows through a captioner: threads prepare pictures, the caller's thread runs the engine.
+
+    row -> what is asked -> [waiting] -> a thread decodes and prepares -> [ready] -> the engine
+                 ^                                                                     |
+                 +--- the next attempt, or what asks about this caption <--- checks <--+
+
+A picture is prepared once for all that is asked about it at a time. Few pictures are prepared or
+ready at a time: as the engine reads it, a large one takes 25 MB. The engine holds at most
+`max_in_flight` requests. Each variant of a row ends by itself, as a caption or as a reason
+(`failures`); the row ends when its last variant does.
+"""
+
+import queue
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from nucleus_data.engines.captioner import Engine, Generated, raised
+from nucleus_data.stage import Result, Row, RowFailure, TableFailure
+from nucleus_data.stages.caption.asking import AskError, Asking
+from nucleus_data.stages.caption.checks import Fault
+from nucleus_data.stages.caption.ends import exhausted, of_parent, stage_raised
+from nucleus_data.stages.caption.failures import LOST, failure_of
+from nucleus_data.stages.caption.rounds import Asked, Clock, Held, Round, fitting, prepare
+
+POLL_S = 0.005
+Check = Callable[[Any], Fault | None]
+
+
+class Flow:
+    """The way of rows through an engine.
+
+    Args:
+        engine: With nothing pending.
+        asking: What is asked, and what is kept of the answers.
+        check: Finds what is wrong with an answer.
+        threads: How many prepare pictures.
+        clock: Takes the engine's times.
+    """
+
+    def __init__(
+        self, engine: Engine, asking: Asking, check: Check, threads: int, clock: Clock
+    ) -> None:
+        settings = asking.settings
+        self._engine = engine
+        self._asking = asking
+        self._check = check
+        self._clock = clock
+        self._fit = fitting(settings)
+        self._attempts = getattr(settings, "attempts", 1)
+        self._most = settings.max_in_flight
+        # A quarter of what the engine holds: that much may end in one step.
+        self._ahead = max(2 * threads, -(-self._most // (4 * len(settings.variants))))
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="caption")
+        self._waiting: deque[Round] = deque()  # not in a thread's hands yet
+        self._preparing = 0
+        self._ready: queue.SimpleQueue[Round] = queue.SimpleQueue()
+        self._next: Round | None = None  # ready, with no room in the engine
+        self._asked: dict[str, Asked] = {}  # with the engine
+        self._done: deque[Result | RowFailure] = deque()
+        self._under_way = 0
+
+    def run(self, rows: Iterator[Row | None]) -> Iterator[Result | RowFailure]:
+        """Gives back each row's outcome; works on those that it holds when given None."""
+        try:
+            for row in rows:
+                if row is None:
+                    self._work()
+                else:
+                    self._take(row)
+                    while self._crowded():
+                        self._work()
+                        yield from self._given()
+                yield from self._given()
+            while self._under_way:
+                self._work()
+                yield from self._given()
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+
+    def _given(self) -> Iterator[Result | RowFailure]:
+        while self._done:
+            yield self._done.popleft()
+
+    def _take(self, row: Row) -> None:
+        """Asks the first questions about a row."""
+        if row.image is None:
+            self._done.append(RowFailure(row, "no_image"))
+            return
+        wanted = {table.removeprefix("caption.") for table in row.wanted}
+        wanted &= set(self._asking.settings.variants)
+        held = Held(row, wanted)
+        self._under_way += 1
+        held.live += 1  # so that it does not end while it is asked about
+        self._ask(held, self._asking.roots(row, wanted), 0)
+        held.live -= 1
+        self._end(held)
+
+    def _ask(self, held: Held, names: Sequence[str], attempt: int) -> None:
+        """Puts questions about a row in line."""
+        asked = {}
+        for name in names:
+            try:
+                ask = self._asking.ask(held.row, name, attempt, held.made)
+            except AskError as error:
+                self._settle(held, name, error.failure)
+            except Exception as error:
+                self._settle(held, name, stage_raised(error))
+            else:
+                asked[ask.key] = Asked(held, name, attempt, ask)
+        if asked:
+            held.live += len(asked)
+            self._waiting.append(Round(held, asked))
+            self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Gives the threads what they have room for."""
+        while self._waiting and self._preparing < self._ahead:
+            self._preparing += 1
+            self._pool.submit(self._prepare, self._waiting.popleft())
+
+    def _prepare(self, round_: Round) -> None:
+        """Prepares a round, in a thread of the pool."""
+        try:
+            prepare(round_, self._engine, self._fit)
+        except Exception as error:
+            round_.error = error
+        finally:
+            self._ready.put(round_)
+
+    def _crowded(self) -> bool:
+        return len(self._waiting) + self._preparing >= self._ahead
+
+    def _work(self) -> None:
+        """Submits what is ready and fits, and steps the engine; waits for threads if it idles."""
+        while self._has_next() and self._submit():
+            pass
+        start = time.perf_counter()
+        if self._engine.pending():
+            made = self._engine.step()
+            self._clock.add(busy=time.perf_counter() - start)
+        elif self._asked:
+            # The rows would wait for ever for requests that nobody works on.
+            made = [
+                Generated(key, error="it gave nothing back", reason=LOST) for key in self._asked
+            ]
+        elif self._preparing:
+            made = []
+            self._has_next(POLL_S)
+            self._clock.add(waited=time.perf_counter() - start)
+        else:
+            made = []
+        for one in made:
+            self._answer(one)
+
+    def _has_next(self, wait_s: float = 0.0) -> bool:
+        """Whether a round is ready."""
+        if self._next is None:
+            try:
+                self._next = self._ready.get(timeout=wait_s) if wait_s else self._ready.get(False)
+            except queue.Empty:
+                return False
+        return True
+
+    def _submit(self) -> bool:
+        """Gives the engine the round that is ready; False if it has no room for it."""
+        round_ = self._next
+        assert round_ is not None
+        size = len(round_.prepared.keys) if round_.prepared else 0
+        if self._engine.pending() and self._engine.pending() + size > self._most:
+            return False
+        self._next = None
+        self._preparing -= 1
+        self._hand_out()
+        asked = dict(round_.asked)
+        if round_.broken:
+            failure = TableFailure(error=str(round_.broken.reason), detail=round_.broken.detail)
+            round_.held.broken = failure
+            for key in [key for key, one in asked.items() if one.ask.sees_picture]:
+                self._fail(asked.pop(key), failure)
+        self._asked |= asked
+        error, failed = round_.error, []
+        if round_.prepared is not None:
+            failed = list(round_.prepared.failed)
+            try:
+                self._engine.submit(round_.prepared)
+            except Exception as found:  # one that is broken raises in step, too
+                error = found
+        for made in failed if error is None else [raised(key, error) for key in asked]:
+            self._answer(made)
+        return True
+
+    def _answer(self, made: Generated) -> None:
+        """Takes an answer: a caption, the reason why there is none, or one to ask again."""
+        one = self._asked.pop(made.key, None)
+        # A second answer, or one to what was asked before the stage raised: the first counts.
+        if one is None:
+            return
+        row, name, held = one.held.row, one.name, one.held
+        outcome: Mapping[str, Any] | TableFailure | None = failure_of(made)
+        fault = None
+        if outcome is None:
+            try:
+                fault = self._check(self._asking.said(row, name, one.ask, made))
+                if fault is None:
+                    outcome = self._asking.values(
+                        row, name, one.attempt, one.ask, made, self._engine, held.sha256
+                    )
+                    held.made[name] = made.text
+                elif one.attempt + 1 >= self._attempts:
+                    outcome = exhausted(fault, made, one.attempt + 1)
+            except Exception as error:
+                outcome = stage_raised(error)
+        if outcome is None:
+            self._ask(held, [name], one.attempt + 1)
+        else:
+            self._settle(held, name, outcome)
+        held.live -= 1
+        self._end(held)
+
+    def _fail(self, one: Asked, failure: TableFailure) -> None:
+        """Ends a question that the engine was not asked."""
+        self._settle(one.held, one.name, failure)
+        one.held.live -= 1
+        self._end(one.held)
+
+    def _settle(self, held: Held, name: str, outcome: Mapping[str, Any] | TableFailure) -> None:
+        """Notes what a variant came to, and asks those that are made of it."""
+        held.values[f"caption.{name}"] = outcome
+        children = self._asking.children(name, held.wanted)
+        if name in held.made:
+            self._ask(held, children, 0)
+            return
+        for child in children:
+            self._settle(held, child, of_parent(name, outcome))
+
+    def _end(self, held: Held) -> None:
+        """Gives a row back if nothing that was asked about it is left."""
+        if held.live:
+            return
+        self._under_way -= 1
+        found = list(held.values.values())
+        if held.broken and all(one is held.broken for one in found):
+            reason, detail = held.broken["error"], held.broken["detail"]
+            self._done.append(RowFailure(held.row, reason, detail))
+        else:
+            self._done.append(Result(held.row, held.values))

@@ -1,0 +1,129 @@
+"""Questions about a row on their way to the engine, and what threads do for them."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import sqrt
+from typing import Any
+
+from nucleus_data.engines.captioner import Ask, Engine, EngineSettings, Pixels, Prepared
+from nucleus_data.pixels import Picture, PixelError, fit, open_picture
+from nucleus_data.stage import Row, TableFailure
+from nucleus_data.stages.caption.failures import check_aspect
+
+Fit = Callable[[Picture], Pixels]
+
+
+@dataclass(eq=False, slots=True)
+class Held:
+    """A row under way.
+
+    Attributes:
+        row: The row.
+        wanted: Variants that it lacks.
+        live: Questions about it that have no answer yet.
+        made: Text of each variant that is done.
+        values: What became of each table.
+        broken: Why its picture can't be seen.
+        sha256: Of the picture's file.
+    """
+
+    row: Row
+    wanted: set[str]
+    live: int = 0
+    made: dict[str, str] = field(default_factory=dict)
+    values: dict[str, Mapping[str, Any] | TableFailure] = field(default_factory=dict)
+    broken: TableFailure | None = None
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question that has no answer yet."""
+
+    held: Held
+    name: str
+    attempt: int
+    ask: Ask
+
+
+@dataclass(eq=False, slots=True)
+class Round:
+    """Questions about one row that are prepared together.
+
+    Attributes:
+        held: The row.
+        asked: The questions, by key.
+        picture: The decoded picture, until the questions are with the engine.
+        prepared: What the engine made of it.
+        broken: Why the picture can't be seen.
+        error: What preparing raised.
+    """
+
+    held: Held
+    asked: dict[str, Asked]
+    picture: Pixels | None = None
+    prepared: Prepared | None = None
+    broken: PixelError | None = None
+    error: Exception | None = None
+
+
+def prepare(round_: Round, engine: Engine, fitted: Fit) -> None:
+    """Decodes a row's picture, if a question sees it, and has the engine prepare it; in any thread.
+
+    Args:
+        round_: Gets `picture` and `prepared`, or `broken`.
+        engine: What is asked.
+        fitted: Decodes a picture at the size that the model is given.
+    """
+    data = round_.held.row.image or b""
+    asks = [asked.ask for asked in round_.asked.values()]
+    if not round_.held.sha256:
+        round_.held.sha256 = hashlib.sha256(data).hexdigest()
+    try:
+        if any(ask.sees_picture for ask in asks):
+            round_.picture = fitted(open_picture(data))
+            check_aspect(round_.picture)
+    except PixelError as error:
+        round_.broken = error
+        asks = [ask for ask in asks if not ask.sees_picture]
+    round_.prepared = engine.prepare(round_.picture, asks)
+
+
+def fitting(settings: EngineSettings) -> Fit:
+    """How pictures are decoded for a model: within its longest side, and its budget of pixels."""
+
+    def fitted(picture: Picture) -> Pixels:
+        header = picture.header
+        size = fit(header.width, header.height, settings.max_side)
+        most = settings.max_pixels
+        if most is not None and size[0] * size[1] > most:
+            scale = sqrt(most / (size[0] * size[1]))
+            size = max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
+            # Of a strip, a side of one pixel is more than its part.
+            size = min(size[0], most), min(size[1], most)
+        return picture.rgb(size=size)
+
+    return fitted
+
+
+class Clock:
+    """How long the engine worked, and how long it waited for pictures; in seconds."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._busy = self._waited = 0.0
+
+    def add(self, *, busy: float = 0.0, waited: float = 0.0) -> None:
+        """Adds some time."""
+        with self._lock:
+            self._busy += busy
+            self._waited += waited
+
+    def take(self) -> Mapping[str, float]:
+        """The time since it was taken last, as `RowStage.spent` gives it."""
+        with self._lock:
+            busy, waited = self._busy, self._waited
+            self._busy = self._waited = 0.0
+        return {"model": busy, "model_waits": waited} if busy else {}
