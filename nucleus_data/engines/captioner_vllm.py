@@ -122,6 +122,10 @@ class VllmEngine:
         request: Any = {"prompt_token_ids": tokens}
         if ask.sees_picture:
             request["multi_modal_data"] = {"image": image}
+        if ask.fresh:  # other names than those that caches know prompts and pictures by
+            request["cache_salt"] = ask.key
+            if ask.sees_picture:
+                request["multi_modal_uuids"] = {"image": [ask.key]}
         # Rendered here and not by `add_request`, to know how many tokens the picture takes.
         with self._lock:
             (rendered,) = self._engine.renderer.render_cmpl([request])

@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from nucleus_data.errors import DiskFullError
+from nucleus_data.errors import DiskFullError, StoppedError
 from nucleus_data.runner.actor import SetupFailedError, StageDiedError, Watchdog
 from nucleus_data.runner.columns import run_columns
 from nucleus_data.runner.outcomes import RAISED, one_row, raised
@@ -58,7 +58,7 @@ class InlineLoop:
             for item in self.arranged(items):
                 try:
                     summary = self._one(item)
-                except SetupFailedError:
+                except StoppedError:
                     raise
                 except Exception as error:
                     text = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -122,7 +122,7 @@ def run_rows(state: ShardRows, stage: Any, watch: Watchdog | None = None) -> Non
             # What could not be read, or written, is no fault of the stage.
             if rows.error is not None:
                 raise rows.error from None
-            if isinstance(error, DiskFullError):
+            if isinstance(error, DiskFullError | StoppedError):
                 raise
             raise StageDiedError(traceback.format_exc()) from None
         state.accept(outcome)
@@ -146,7 +146,7 @@ def run_alone(state: ShardRows, stage: Any) -> None:
         outcome: Result | RowFailure
         try:
             outcome = one_row(stage, row)
-        except DiskFullError:
+        except (DiskFullError, StoppedError):
             raise
         except Exception as error:
             outcome = RowFailure(row, RAISED, raised(error), retryable=True)

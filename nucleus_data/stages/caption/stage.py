@@ -19,12 +19,15 @@ from nucleus_data.config import deciding
 from nucleus_data.engines.captioner import Engine
 from nucleus_data.engines.find import resolve_model
 from nucleus_data.engines.load import load_engine
+from nucleus_data.pixels import open_picture
 from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableSpec
 from nucleus_data.stages.caption.asking import CAPTION, Asking
 from nucleus_data.stages.caption.checks import check_caption
 from nucleus_data.stages.caption.flow import Flow
-from nucleus_data.stages.caption.rounds import Clock
+from nucleus_data.stages.caption.rounds import Clock, fitting
 from nucleus_data.stages.caption.settings import CaptionSettings
+from nucleus_data.stages.caption.truth import Probes
+from nucleus_data.stages.caption.truth_words import told
 
 SCHEMA = pa.schema(
     [
@@ -63,6 +66,7 @@ class Caption(RowStage[CaptionSettings]):
             self.columns = (CAPTION,)
         self._engine: Engine | None = None
         self._clock: Clock | None = None
+        self._probes: Probes | None = None
 
     def tables(self) -> Sequence[TableSpec]:
         """One table a variant. Raises RequestError when the model is not there."""
@@ -89,19 +93,28 @@ class Caption(RowStage[CaptionSettings]):
         """Loads the engine."""
         self._clock = Clock()
         self._engine = load_engine(self.settings)
+        fitted = fitting(self.settings)
+        self._probes = Probes(self.settings.probes, lambda data: fitted(open_picture(data)))
 
     def process(self, rows: Iterator[Row | None]) -> Iterator[Result | RowFailure]:
         """Captions rows; holds as many as keep the engine full, and works when given None."""
-        if self._engine is None or self._clock is None:
+        if self._engine is None or self._clock is None or self._probes is None:
             raise RuntimeError("setup() comes before process()")
         asking = Asking(self.settings, self._engine.count_tokens)
         check = partial(check_caption, checks=getattr(self.settings, "checks", None))
-        yield from Flow(self._engine, asking, check, self.cpus, self._clock).run(rows)
+        flow = Flow(self._engine, asking, check, self.cpus, self._clock, self._probes)
+        yield from flow.run(rows)
 
     def spent(self) -> Mapping[str, float]:
         """How long the engine worked, and waited for pictures."""
         return self._clock.take() if self._clock else {}
 
     def counted(self) -> Mapping[str, int]:
-        """What went through the engine."""
-        return self._engine.counts() if self._engine else {}
+        """What went through the engine, and what truth tests found."""
+        if self._engine is None or self._probes is None:
+            return {}
+        return {**self._engine.counts(), **self._probes.counts()}
+
+    def told(self, counts: Mapping[str, int]) -> Sequence[str]:
+        """What truth tests found."""
+        return [line] if (line := told(counts)) else []

@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleus_data.engines.captioner import Ask, Engine, Generated, Pixels, Sampling
+from nucleus_data.engines.captioner import Ask, Counts, Engine, Generated, Pixels, Sampling
 from nucleus_data.errors import StoppedError
 from nucleus_data.pixels import PixelError
 from nucleus_data.stage import Row
@@ -48,6 +48,7 @@ WINDOW_A_PROBE = 8
 WINDOW_BYTES = 64 << 20
 TOKENS = 64  # of a probe alone: enough to tell texts apart, and a fraction of a long caption's time
 ROUND_S = 60.0  # one row may take `row_timeout_s`, and nothing else moves meanwhile
+HOLD_S = 60.0  # a slow engine's captions are not held back for ever
 GREYS_A_PROBE = 4  # one grey picture for so many probes, two at least
 GREY = 128
 LOOK = 8  # thumbnails are 8x8
@@ -82,8 +83,9 @@ class Probes:
         self._bytes = 0
         self._judged_at = 0
         self._open = most > 0
+        self._began: float | None = None
         self._number = 0
-        self._told: dict[str, int] = {}
+        self._found = Counts()
         self._counted: dict[str, int] = {}
 
     def taken(self, row: Row, name: str, ask: Ask, picture: Pixels | None) -> None:
@@ -99,6 +101,7 @@ class Probes:
         """
         if picture is None or row.image is None or not ask.sees_picture or not self._collects:
             return
+        self._began = self._began or time.monotonic()
         place = (row.shard, row.row)
         before = self._held.get(place)
         if before is not None:
@@ -133,6 +136,17 @@ class Probes:
             return True
         return idle and len(self._ready) >= max(FEWEST, 2 * self._judged_at)
 
+    @property
+    def hold_back(self) -> bool:
+        """Whether nothing was tested yet, but will be soon: what is wrong need not be stored."""
+        began = self._began
+        return (
+            self._open
+            and not self._judged_at
+            and began is not None
+            and time.monotonic() - began < HOLD_S
+        )
+
     def ask_alone(self, engine: Engine) -> None:
         """Asks about some pictures alone, and about grey ones; one request at a time.
 
@@ -162,8 +176,7 @@ class Probes:
 
     def counts(self) -> Mapping[str, int]:
         """What was asked and found since it was asked last, for the run's counts."""
-        told, self._told = self._told, {}
-        return told
+        return self._found.take()
 
     @property
     def _ready(self) -> list[Probe]:
@@ -211,7 +224,9 @@ class Probes:
         same = []
         for probe in list(probes)[:BLIND_PAIRS]:
             held = self._by_key[probe.key]
-            own = Ask(held.ask.key, PROMPTS["medium"], Sampling(max_tokens=TOKENS))
+            own = replace(
+                held.ask, question=PROMPTS["medium"], schema=None, sampling=Sampling(TOKENS)
+            )
             picture = self._picture(held)
             if picture is None:
                 continue
@@ -239,9 +254,8 @@ class Probes:
             "truth_grey": sum(probe.grey is not None for probe in self._greys),
             "truth_like_grey": len(verdict.like_grey),
         }
-        for name, count in now.items():
-            self._told[name] = self._told.get(name, 0) + count - self._counted.get(name, 0)
-        self._counted = now
+        last, self._counted = self._counted, now
+        self._found.add(**{name: count - last.get(name, 0) for name, count in now.items()})
 
 
 def thumbnail(picture: Pixels) -> NDArray[np.float32]:
