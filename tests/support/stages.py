@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
+from nucleus_data.errors import StoppedError
 from nucleus_data.stage import ColumnStage, Result, RowFailure, RowStage, TableSpec
 
 
@@ -63,6 +64,8 @@ class Length(RowStage[Nothing]):
         elif kind == "bloat":
             self.block = b"x" * (1 << 30)
             time.sleep(20)
+        elif kind == "stop":
+            raise StoppedError("the model is blind")
         elif kind == "raise":
             raise ZeroDivisionError("in the stage")
         elif kind == "fail":
