@@ -120,10 +120,16 @@ def deciding(settings: BaseModel, without: Collection[str] = ()) -> dict[str, An
     for name, field in type(settings).model_fields.items():
         if _marked(field, KEEPS_VALUES) or _added(field, getattr(settings, name)):
             left_out.add(name)
-    content = settings.model_dump(mode="json", exclude=left_out)
-    for name in content:
-        content[name] = _without_added(getattr(settings, name), content[name])
+    content = settings.model_dump(mode="json", exclude=left_out, by_alias=True)
+    for name, field in type(settings).model_fields.items():
+        if (key := _key_of(name, field)) in content:
+            content[key] = _without_added(getattr(settings, name), content[key])
     return content
+
+
+def _key_of(name: str, field: FieldInfo) -> str:
+    """A field's key in a configuration, where Python has another meaning for that word."""
+    return field.alias or name
 
 
 def _marked(field: FieldInfo, mark: Mapping[str, Any]) -> bool:
@@ -141,7 +147,9 @@ def _without_added(value: Any, content: Any) -> Any:
     """JSON of a setting without those fields of models inside it that were added, at defaults."""
     if isinstance(value, BaseModel):
         return {
-            name: _without_added(getattr(value, name), content[name])
+            _key_of(name, field): _without_added(
+                getattr(value, name), content[_key_of(name, field)]
+            )
             for name, field in type(value).model_fields.items()
             if not _added(field, getattr(value, name))
         }
@@ -157,14 +165,14 @@ def describe(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, st
     for name, field in model.model_fields.items():
         inner = _model_in(field.annotation)
         if inner is not None and typing.get_origin(field.annotation) not in (dict, Mapping):
-            yield from describe(inner, f"{prefix}{name}.")
+            yield from describe(inner, f"{prefix}{_key_of(name, field)}.")
             continue
         default = (
             "required"
             if field.is_required()
             else _as_json(field.get_default(call_default_factory=True))
         )
-        yield f"{prefix}{name}", default, field.description or ""
+        yield f"{prefix}{_key_of(name, field)}", default, field.description or ""
 
 
 def _as_json(value: Any) -> str:
@@ -179,14 +187,19 @@ def _plain(value: Any) -> Any:
 def _allowed_keys(model: Any, keys: Sequence[str]) -> list[str]:
     """The keys that the model at the end of a path of keys has, sorted."""
     found = _model_at(model, keys)
-    return sorted(found.model_fields) if found is not None else []
+    return sorted(_fields(found)) if found is not None else []
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """A model's fields by their keys in a configuration."""
+    return {_key_of(name, field): field for name, field in model.model_fields.items()}
 
 
 def _model_at(model: Any, keys: Sequence[str]) -> Any:
     """The settings model at the end of a path of keys; None if there is none."""
     for key in keys:
-        if isinstance(model, type) and issubclass(model, BaseModel) and key in model.model_fields:
-            model = _model_in(model.model_fields[key].annotation)
+        if isinstance(model, type) and issubclass(model, BaseModel) and key in _fields(model):
+            model = _model_in(_fields(model)[key].annotation)
         else:
             model = _model_in(model)
     return model if hasattr(model, "model_fields") else None

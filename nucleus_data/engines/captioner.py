@@ -244,7 +244,9 @@ class EngineSettings(BaseModel):
     max_model_len: int = Field(
         default=4096,
         ge=256,
-        description="Tokens of picture, prompt and caption together that there is room for.",
+        json_schema_extra=KEEPS_VALUES,
+        description="Tokens of picture, prompt and caption together that there is room for; what"
+        " needs more fails as `too_long`, for `nucleus retry`. Not in the config hash.",
     )
     max_in_flight: int = Field(
         default=64,
@@ -262,7 +264,8 @@ class EngineSettings(BaseModel):
     )
     vllm_args: dict[str, Any] = Field(
         default_factory=dict,
-        description="Further arguments of vllm.EngineArgs (quantization). In the config hash.",
+        description="Further arguments of vllm.EngineArgs (quantization). Those that may change a"
+        " caption, or are not known, are in the config hash (`engines.vllm_arguments`).",
     )
 
 

@@ -1,13 +1,15 @@
 """transformers' `generate` in batches: slower than vLLM, and there wherever torch is.
 
-A batch shares one `max_tokens`. Sampling is done by adding Gumbel noise to the logits and taking
-the largest (Gumbel 1954: the same distribution), with a generator of its own for every request, so
-that a caption does not depend on the batch it was in.
+A batch shares one `max_tokens`; each of its requests goes through the vision tower by itself.
 """
 
+import copy
+import functools
 import os
+import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from PIL import Image
 
@@ -18,20 +20,36 @@ from nucleus_data.engines.captioner import (
     Generated,
     Pixels,
     Prepared,
-    Sampling,
     check_length,
     ended,
     raised,
 )
-from nucleus_data.engines.chat import Chat
+from nucleus_data.engines.chat import TEMPLATE_ARGS, Chat, Chats
 from nucleus_data.engines.find import ModelReference
-
-if TYPE_CHECKING:
-    import torch
+from nucleus_data.errors import RequestError
 
 MAX_BATCH = 32
 Inputs = dict[str, Any]
-Request = tuple[Ask, Inputs]
+
+
+@dataclass(frozen=True, eq=False)
+class _Request:
+    """A prepared question: what the model reads, and the grammar of its answer."""
+
+    ask: Ask
+    inputs: Inputs
+    grammar: Any = None
+
+    @property
+    def length(self) -> int:
+        """Tokens of the prompt."""
+        return int(self.inputs["input_ids"].shape[1])
+
+    @property
+    def like(self) -> tuple[Any, ...]:
+        """What requests of one batch have in common."""
+        most = self.ask.sampling.max_tokens
+        return most, self.grammar is None, tuple(sorted(self.inputs))
 
 
 class TransformersEngine:
@@ -60,7 +78,16 @@ class TransformersEngine:
         self._max_model_len = settings.max_model_len
         self._batch = min(settings.max_in_flight, MAX_BATCH)
         self._processor = transformers.AutoProcessor.from_pretrained(model.location, **source)
-        self._chat = Chat(self._processor.tokenizer, self._processor)
+        # The processor changes its tokenizer while it works.
+        self._processing = threading.Lock()
+        self._template_args = {**TEMPLATE_ARGS, **settings.template_args}
+        self._chats = Chats(copy.deepcopy(self._processor.tokenizer), self._render)
+        if not self._chats.usual.apart:
+            raise RequestError(
+                "caption.engine=transformers: the model's chat template must have a special token"
+                f" on either side of the user's text; it gives {self._chats.usual.frame!r}. Use"
+                " caption.engine=vllm"
+            )
         self._model = transformers.AutoModelForImageTextToText.from_pretrained(
             model.location, dtype=dtype, **source
         ).eval()
@@ -73,23 +100,29 @@ class TransformersEngine:
         self._model.generation_config = transformers.GenerationConfig(
             eos_token_id=self._ends, pad_token_id=self._pad, do_sample=False
         )
-        self._waiting: list[Request] = []
+        self._waiting: list[_Request] = []
         self._counts = Counts()
 
     def prepare(self, picture: Pixels | None, asks: Sequence[Ask]) -> Prepared:
-        """Makes tokens and patches of a picture's requests; in any thread."""
-        requests: list[Request] = []
+        """Makes the tokens of all asks, and the picture's patches once; in any thread."""
+        requests: list[_Request] = []
         failed: list[Generated] = []
+        image = None if picture is None else Image.fromarray(picture)
+        framed: dict[Chat, Inputs] = {}
         for ask in asks:
             try:
-                inputs = self._inputs(picture, ask.question)
-                length = inputs["input_ids"].shape[1]
-                check_length(length, ask.sampling.max_tokens, self._max_model_len)
+                chat = self._chats.of(ask.system, sees_picture=ask.sees_picture)
+                user = chat.plain(ask.question)
+                if chat not in framed:
+                    framed[chat] = self._framed(chat, image if ask.sees_picture else None)
+                grammar = self._grammar(ask.schema) if ask.schema else None
+                request = _Request(ask, _filled(framed[chat], user, len(chat.after)), grammar)
+                check_length(request.length, ask.sampling.max_tokens, self._max_model_len)
             except Exception as error:
-                failed.append(ended(ask.key, error, (ValueError,)))
+                failed.append(ended(ask.key, error, (ValueError, RequestError)))
             else:
-                requests.append((ask, inputs))
-        return Prepared(tuple(ask.key for ask, _ in requests), failed, requests)
+                requests.append(request)
+        return Prepared(tuple(one.ask.key for one in requests), failed, requests)
 
     def submit(self, prepared: Prepared) -> None:
         """Takes a prepared picture."""
@@ -100,45 +133,78 @@ class TransformersEngine:
         return len(self._waiting)
 
     def step(self) -> list[Generated]:
-        """Captions one batch: the oldest request and those that share its `max_tokens`."""
+        """Captions one batch: the oldest request and those that may share it."""
         if not self._waiting:
             return []
-        longest = self._waiting[0][0].sampling.max_tokens
-        batch = [one for one in self._waiting if one[0].sampling.max_tokens == longest]
-        batch = batch[: self._batch]
+        like = self._waiting[0].like
+        batch = [request for request in self._waiting if request.like == like][: self._batch]
         taken = {id(request) for request in batch}
         self._waiting = [request for request in self._waiting if id(request) not in taken]
-        return self._alone_if_need_be(batch, longest)
+        return self._alone_if_need_be(batch)
 
     def count_tokens(self, text: str) -> int:
         """How many tokens a user's text has. Raises ValueError if it can't be encoded."""
-        return len(self._chat.plain(text))
+        return len(self._chats.usual.plain(text))
 
     def counts(self) -> Mapping[str, int]:
         """What was done since this was asked last."""
         return self._counts.take()
 
-    def _inputs(self, image: Any, prompt: str) -> Inputs:
-        """Tokens and patches of one request."""
-        import torch
+    def _render(self, system: str | None, text: str, sees_picture: bool) -> str:
+        """The chat template's text."""
+        content = [{"type": "text", "text": text}]
+        if sees_picture:
+            content = [{"type": "image"}, *content]
+        messages: list[Any] = [{"role": "user", "content": content}]
+        if system is not None:
+            told = [{"type": "text", "text": system}]
+            messages = [{"role": "system", "content": told}, *messages]
+        rendered: str = self._processor.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, **self._template_args
+        )
+        return rendered
 
-        made = dict(
-            self._processor(
-                text=[self._chat.frame], images=[Image.fromarray(image)], return_tensors="pt"
+    def _framed(self, chat: Chat, image: Image.Image | None) -> Inputs:
+        """Tokens of the template without a text, and the picture's patches.
+
+        The processor reads special tokens in any text that it is given, so it never sees the
+        user's.
+        """
+        images = {} if image is None else {"images": [image]}
+        with self._processing:
+            return dict(self._processor(text=[chat.frame], return_tensors="pt", **images))
+
+    def _grammar(self, schema: str) -> Any:
+        """A schema's grammar. Raises RequestError if it is none, or can't be obeyed here."""
+        with self._processing:
+            return self._compiled(schema)
+
+    @functools.cached_property
+    def _compiled(self) -> Any:
+        """From a schema to its grammar."""
+        try:
+            import xgrammar
+        except ImportError:
+            raise RequestError(
+                "a schema needs the package xgrammar: pip install xgrammar"
+            ) from None
+        size = self._model.get_output_embeddings().weight.shape[0]
+        compiler = xgrammar.GrammarCompiler(
+            xgrammar.TokenizerInfo.from_huggingface(
+                self._processor.tokenizer, vocab_size=size, stop_token_ids=self._ends
             )
         )
-        # The processor reads special tokens in any text that it is given, so it does not see the
-        # user's: it makes the frame with the picture's tokens, and these go in.
-        user = torch.tensor([self._chat.plain(prompt)], dtype=torch.long)
-        filling = {"input_ids": user, "attention_mask": torch.ones_like(user)}
-        shape, at = made["input_ids"].shape, -len(self._chat.after)
-        for name, tensor in made.items():
-            if tensor.shape == shape:  # one value a token; what is not named is 0 for text
-                middle = filling.get(name, torch.zeros_like(user)).to(tensor.dtype)
-                made[name] = torch.cat([tensor[:, :at], middle, tensor[:, at:]], dim=1)
-        return made
 
-    def _batched(self, requests: list[Inputs]) -> Inputs:
+        @functools.cache
+        def compiled(schema: str) -> Any:
+            try:
+                return compiler.compile_json_schema(schema, any_whitespace=False)
+            except Exception as error:  # the package raises what it likes
+                raise RequestError(f"the schema can't be obeyed: {error}") from None
+
+        return compiled
+
+    def _batched(self, requests: Sequence[Inputs]) -> Inputs:
         """The inputs of several requests as one batch, on the model's device."""
         import torch
 
@@ -156,68 +222,59 @@ class TransformersEngine:
             batch[name] = torch.cat(tensors).to(self._model.device)
         return batch
 
-    def _alone_if_need_be(self, batch: list[Request], max_tokens: int) -> list[Generated]:
+    def _alone_if_need_be(self, batch: list[_Request]) -> list[Generated]:
         """Captions of a batch; if that raises, of each of its requests alone."""
         import torch
 
         try:
-            return self._generate(batch, max_tokens)
+            return self._generate(batch)
         except Exception as error:
             if self._model.device.type == "cuda":
                 # Raises if the device is of no more use: then no other request would do better.
                 torch.cuda.synchronize()
             if len(batch) == 1:
-                return [raised(batch[0][0].key, error)]
-        return [made for one in batch for made in self._alone_if_need_be([one], max_tokens)]
+                return [raised(batch[0].ask.key, error)]
+        return [made for one in batch for made in self._alone_if_need_be([one])]
 
-    def _generate(self, batch: list[Request], max_tokens: int) -> list[Generated]:
-        """Captions of a batch, each cut at its own end token."""
+    def _generate(self, batch: list[_Request]) -> list[Generated]:
+        """Captions of a batch, each cut at its own end."""
         import torch
 
-        inputs = self._batched([inputs for _, inputs in batch])
+        from nucleus_data.engines.draw import Draw, cut
+
+        inputs = self._batched([one.inputs for one in batch])
         start = inputs["input_ids"].shape[1]
-        draw = _Draw([ask.sampling for ask, _ in batch], start)
+        rows = [one.ask.sampling for one in batch]
+        processors: list[Any] = [Draw(rows, start, [one.length for one in batch], self._ends)]
+        if batch[0].grammar is not None:
+            from xgrammar.contrib.hf import LogitsProcessor
+
+            processors = [LogitsProcessor([one.grammar for one in batch]), *processors]
         with torch.inference_mode():
-            out = self._model.generate(**inputs, max_new_tokens=max_tokens, logits_processor=[draw])
+            out = self._model.generate(
+                **inputs, max_new_tokens=rows[0].max_tokens, logits_processor=processors
+            )
+        decode = functools.partial(self._processor.tokenizer.decode, skip_special_tokens=True)
         done = []
-        for (ask, own), ids in zip(batch, out[:, start:].tolist(), strict=True):
-            end = next((i for i, token in enumerate(ids) if token in self._ends), None)
-            said = ids if end is None else ids[:end]
-            text = self._processor.tokenizer.decode(said, skip_special_tokens=True).strip()
-            tokens = len(ids) if end is None else end + 1
-            reason = "length" if end is None else "stop"
-            prompt = own["input_ids"].shape[1]
-            self._counts.add(pictures=1, prompt_tokens=prompt, tokens=tokens)
-            done.append(Generated(ask.key, text, reason, tokens, prompt))
+        for one, ids in zip(batch, out[:, start:].tolist(), strict=True):
+            with self._processing:
+                drawn = cut(ids, one.ask.sampling, self._ends, decode)
+            self._counts.add(
+                pictures=one.ask.sees_picture, prompt_tokens=one.length, tokens=drawn.tokens
+            )
+            done.append(Generated(one.ask.key, *drawn, one.length))
         return done
 
 
-class _Draw:
-    """A logits processor after which the largest logit is the drawn token, row by row."""
+def _filled(framed: Inputs, user: Sequence[int], after: int) -> Inputs:
+    """The inputs of a frame with a user's tokens before its last `after` ones."""
+    import torch
 
-    def __init__(self, rows: list[Sampling], start: int) -> None:
-        import torch
-
-        self._rows = rows
-        self._start = start
-        self._random = [torch.Generator().manual_seed(row.seed) for row in rows]
-
-    def __call__(self, input_ids: "torch.Tensor", scores: "torch.Tensor") -> "torch.Tensor":
-        import torch
-
-        scores = scores.float().clone()
-        for i, sampling in enumerate(self._rows):
-            if sampling.presence_penalty:
-                scores[i, input_ids[i, self._start :].unique()] -= sampling.presence_penalty
-            if sampling.temperature == 0:
-                continue
-            logits = scores[i] / sampling.temperature
-            order = logits.argsort(descending=True)
-            # The probability of all likelier tokens: the one that crosses top_p is still kept.
-            before = logits[order].softmax(0).cumsum(0) - logits[order].softmax(0)
-            logits[order[before >= sampling.top_p]] = float("-inf")
-            # Drawn on the CPU, so that a seed gives the same caption on any device; clamped, as the
-            # logarithm of 0 would be infinite.
-            uniform = torch.rand(logits.shape[0], generator=self._random[i]).to(logits)
-            scores[i] = logits - torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
-        return scores
+    tokens = torch.tensor([list(user)], dtype=torch.long)
+    filling = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+    shape, made = framed["input_ids"].shape, dict(framed)
+    for name, tensor in framed.items():
+        if tensor.shape == shape:  # one value a token; what is not named is 0 for text
+            middle = filling.get(name, torch.zeros_like(tokens)).to(tensor.dtype)
+            made[name] = torch.cat([tensor[:, :-after], middle, tensor[:, -after:]], dim=1)
+    return made

@@ -1,16 +1,17 @@
 """vLLM inside this process: no server, no child process that could outlive us.
 
 `LLMEngine.add_request` and `step` are used as in vLLM's own streaming example; requests of every
-shard and prompt are batched together as they come, and the variants of one picture share one pass
-of the vision tower. Environment variables are read by vLLM at import, so they are set here first;
-what the user has set already stays.
+shard and prompt are batched together as they come. What is asked about one picture is added
+together, and shares one pass of the vision tower: the engine keeps its result until room is needed.
+Environment variables are read by vLLM at import, so they are set here first; what the user has set
+already stays.
 """
 
 import functools
 import logging
+import math
 import os
 import sys
-import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -24,11 +25,10 @@ from nucleus_data.engines.captioner import (
     Generated,
     Pixels,
     Prepared,
-    Sampling,
     check_length,
     ended,
 )
-from nucleus_data.engines.chat import Chat
+from nucleus_data.engines.chat import TEMPLATE_ARGS, Chats
 from nucleus_data.engines.find import ModelReference
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ ENVIRONMENT = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # OMP_NUM_THREADS decides, not a core
     "TOKENIZERS_PARALLELISM": "false",
 }
+# A model may write white space for ever where JSON allows it.
+GRAMMARS = {"backend": "xgrammar", "disable_any_whitespace": True}
 
 
 class VllmEngine:
@@ -67,74 +69,81 @@ class VllmEngine:
         warnings.filterwarnings("ignore", category=FutureWarning, module="vllm")
         import vllm
         from vllm.exceptions import VLLMClientError
-        from vllm.platforms import current_platform
-        from vllm.sampling_params import RequestOutputKind
+        from vllm.inputs import tokens_input
+        from vllm.renderers import ChatParams
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
-        on_cpu = current_platform.is_cpu()
-        image = {"count": 1, "width": settings.max_side, "height": settings.max_side}
-        arguments: dict[str, Any] = {
-            "model": model.location,
-            "revision": None if model.local else model.revision,
-            "tokenizer_revision": None if model.local else model.revision,
-            "dtype": "float32" if on_cpu and settings.dtype == "auto" else settings.dtype,
-            "max_model_len": settings.max_model_len,
-            "max_num_seqs": settings.max_in_flight,
-            "limit_mm_per_prompt": {"image": image, "video": 0},
-            "gpu_memory_utilization": settings.gpu_memory_utilization,
-            "trust_remote_code": False,
-            "use_tqdm_on_load": False,
-        }
-        if on_cpu:
-            # Nothing to compile or to measure on a CPU: the cache's size is given.
-            arguments |= {"enforce_eager": True, "skip_mm_profiling": True}
+        from nucleus_data.engines.vllm_pictures import Pictures, count_encodes, name_of
+
         self.version: str = vllm.__version__
         self._engine: LLMEngine = vllm.LLMEngine.from_engine_args(
-            vllm.EngineArgs(**(arguments | settings.vllm_args))
+            vllm.EngineArgs(**_arguments(model, settings))
         )
         self._sampling = functools.partial(
             vllm.SamplingParams, output_kind=RequestOutputKind.FINAL_ONLY
         )
+        self._grammar = StructuredOutputsParams
+        self._text_input, self._name_of = tokens_input, name_of
         self._refusals = (ValueError, VLLMClientError)
         self._max_model_len = settings.max_model_len
         self._running: set[str] = set()
         self._refused: list[Generated] = []
-        self._lock = threading.Lock()
         self._counts = Counts()
+        count_encodes(self._engine, self._counts)
         tokenizer = self._engine.get_tokenizer()
-        self._chat = Chat(tokenizer, tokenizer)
+        self._pictures = Pictures(self._engine.model_config, tokenizer)
+        template = ChatParams(
+            chat_template_kwargs={
+                "add_generation_prompt": True,
+                "tokenize": False,
+                **TEMPLATE_ARGS,
+                **settings.template_args,
+            }
+        )
+
+        def render(system: str | None, text: str, sees_picture: bool) -> str:
+            content: list[Any] = [{"type": "text", "text": text}]
+            if sees_picture:
+                image = Image.new("RGB", (64, 64))
+                content = [{"type": "image_pil", "image_pil": image}, *content]
+            messages: list[Any] = [{"role": "user", "content": content}]
+            if system is not None:
+                messages = [{"role": "system", "content": system}, *messages]
+            _, prompt = self._engine.renderer.render_messages(messages, template)
+            return str(prompt["prompt"])
+
+        self._chats = Chats(tokenizer, render)
 
     def prepare(self, picture: Pixels | None, asks: Sequence[Ask]) -> Prepared:
-        """Renders a picture's requests; in any thread."""
-        requests, failed = [], []
-        image = None if picture is None else Image.fromarray(picture)
-        for ask in asks:
-            try:
-                requests.append((ask.key, self._rendered(image, ask), self._drawn(ask.sampling)))
-            except Exception as error:
-                failed.append(ended(ask.key, error, self._refusals))
+        """Makes the tokens of all asks, and the picture's patches once; in any thread."""
+        requests: list[tuple[str, Any, Any]] = []
+        failed: list[Generated] = []
+        image, name = None, ""
+        if picture is not None:
+            image, name = Image.fromarray(picture), self._name_of(picture)
+        with self._pictures.processor() as processor:
+            for ask in asks:
+                try:
+                    tokens = self._chats.of(ask.system, sees_picture=ask.sees_picture).tokens(
+                        ask.question
+                    )
+                    most = ask.sampling.max_tokens
+                    check_length(len(tokens), most, self._max_model_len)
+                    rendered = self._text_input(tokens)
+                    if ask.sees_picture:
+                        known_as = ask.key if ask.fresh else name
+                        rendered = processor.rendered(image, known_as, tokens)
+                        check_length(len(rendered["prompt_token_ids"]), most, self._max_model_len)
+                    if ask.fresh:
+                        rendered["cache_salt"] = ask.key
+                    requests.append((ask.key, rendered, self._drawn(ask)))
+                except Exception as error:
+                    failed.append(ended(ask.key, error, self._refusals))
         return Prepared(tuple(key for key, *_ in requests), failed, requests)
 
-    def _rendered(self, image: Image.Image | None, ask: Ask) -> Any:
-        """Tokens and patches of one request."""
-        # As tokens: of a text, vLLM would obey the special tokens that a user wrote.
-        tokens = self._chat.tokens(ask.question)
-        check_length(len(tokens), ask.sampling.max_tokens, self._max_model_len)
-        request: Any = {"prompt_token_ids": tokens}
-        if ask.sees_picture:
-            request["multi_modal_data"] = {"image": image}
-        if ask.fresh:  # other names than those that caches know prompts and pictures by
-            request["cache_salt"] = ask.key
-            if ask.sees_picture:
-                request["multi_modal_uuids"] = {"image": [ask.key]}
-        # Rendered here and not by `add_request`, to know how many tokens the picture takes.
-        with self._lock:
-            (rendered,) = self._engine.renderer.render_cmpl([request])
-        length = len(rendered["prompt_token_ids"])
-        check_length(length, ask.sampling.max_tokens, self._max_model_len)
-        return rendered
-
-    def _drawn(self, sampling: Sampling) -> Any:
+    def _drawn(self, ask: Ask) -> Any:
         """VLLM's parameters of one request."""
+        sampling = ask.sampling
         return self._sampling(
             max_tokens=sampling.max_tokens,
             temperature=sampling.temperature,
@@ -144,6 +153,7 @@ class VllmEngine:
             min_tokens=sampling.min_tokens,
             stop=list(sampling.stop),
             seed=sampling.seed,
+            structured_outputs=self._grammar(json=ask.schema) if ask.schema else None,
         )
 
     def submit(self, prepared: Prepared) -> None:
@@ -165,24 +175,18 @@ class VllmEngine:
         for output in outputs:
             if output.request_id not in self._running:
                 continue  # it came before
-            said = output.outputs[0]
             self._running.remove(output.request_id)
+            said = output.outputs[0]
+            prompt, tokens = len(output.prompt_token_ids or ()), len(said.token_ids)
             self._counts.add(
-                tokens=len(said.token_ids), prompt_tokens=len(output.prompt_token_ids or ())
+                tokens=tokens, prompt_tokens=prompt, cached_tokens=output.num_cached_tokens or 0
             )
             if said.finish_reason in ("stop", "length"):
-                done.append(
-                    Generated(
-                        output.request_id,
-                        said.text.strip(),
-                        said.finish_reason,
-                        len(said.token_ids),
-                        len(output.prompt_token_ids or ()),
-                    )
-                )
+                text = said.text.strip()
+                made = Generated(output.request_id, text, said.finish_reason, tokens, prompt)
             else:
-                error = f"ended with {said.finish_reason!r}"
-                done.append(Generated(output.request_id, error=error))
+                made = Generated(output.request_id, error=f"ended with {said.finish_reason!r}")
+            done.append(made)
         return done
 
     def pending(self) -> int:
@@ -191,8 +195,39 @@ class VllmEngine:
 
     def count_tokens(self, text: str) -> int:
         """How many tokens a user's text has. Raises ValueError if it can't be encoded."""
-        return len(self._chat.plain(text))
+        return len(self._chats.usual.plain(text))
 
     def counts(self) -> Mapping[str, int]:
         """What was done since this was asked last."""
         return self._counts.take()
+
+
+def _arguments(model: ModelReference, settings: EngineSettings) -> dict[str, Any]:
+    """Arguments of `vllm.EngineArgs`; the user's own come last."""
+    from vllm.platforms import current_platform
+
+    on_cpu = current_platform.is_cpu()
+    side = settings.max_side
+    if settings.max_pixels is not None:
+        side = min(side, math.isqrt(settings.max_pixels))
+    revision = None if model.local else model.revision
+    arguments: dict[str, Any] = {
+        "model": model.location,
+        "revision": revision,
+        "tokenizer_revision": revision,
+        "dtype": "float32" if on_cpu and settings.dtype == "auto" else settings.dtype,
+        "max_model_len": settings.max_model_len,
+        "max_num_seqs": settings.max_in_flight,
+        "limit_mm_per_prompt": {"image": {"count": 1, "width": side, "height": side}, "video": 0},
+        "mm_processor_cache_gb": 0,  # pictures come whole, each once
+        "gpu_memory_utilization": settings.gpu_memory_utilization,
+        "trust_remote_code": False,
+        "use_tqdm_on_load": False,
+        "disable_log_stats": True,
+    }
+    if on_cpu:
+        # Nothing to compile or to measure on a CPU: the cache's size is given.
+        arguments |= {"enforce_eager": True, "skip_mm_profiling": True}
+    given = dict(settings.vllm_args)
+    grammars = given.pop("structured_outputs_config", {})
+    return arguments | {"structured_outputs_config": GRAMMARS | dict(grammars)} | given

@@ -1,55 +1,59 @@
-"""The tokens of a chat with one picture and a user's text, in which no special token is obeyed.
+"""The tokens of a chat with a user's text, in which no special token is obeyed.
 
 A caption from the web may hold `<|image_pad|>` or `<|im_end|>`. In the chat template's own text
 these are tokens with a meaning; in a user's text they are letters, and are encoded as such. So the
-template is rendered once, around a stand-in, and the text is encoded apart from it.
+template is rendered once, around a stand-in, and the text is put in its place.
 """
 
 import re
+import threading
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from nucleus_data.errors import RequestError
 
 STAND_IN = "the user's text"
+# Arguments of every chat template that knows them; what a model thinks is no caption.
+TEMPLATE_ARGS: Mapping[str, Any] = {"enable_thinking": False}
 
 Encode = Callable[[str], list[int]]
+# The chat template's text of a system prompt (or None), a user's text, and whether a picture
+# stands before it; up to where the answer begins.
+Render = Callable[[str | None, str, bool], str]
 
 
 class Chat:
-    """How a model is asked about a picture.
+    """How a model is asked, with one system prompt, about a picture or without one.
 
     Args:
         tokenizer: A tokenizer of the package transformers.
-        rendering: What has the chat template: the tokenizer, or the processor it is part of.
+        rendered: The chat template's text with `STAND_IN` as the user's.
 
     Attributes:
         before: Tokens before the user's text, a place for the picture among them.
         after: Tokens behind it, up to where the answer begins.
         frame: The template's text without the user's.
+        apart: Whether the user's text is encoded apart from the template's, as special tokens stand
+            on either side of it.
 
     Raises:
-        RequestError: The template puts the text in more than one place, or glues it to its own.
+        RequestError: The template does not put the text in one place.
     """
 
-    def __init__(self, tokenizer: Any, rendering: Any) -> None:
+    def __init__(self, tokenizer: Any, rendered: str) -> None:
         def encode(text: str) -> list[int]:
             # Not verbose: it would warn of long texts, which are refused by their length later.
             return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
-        content = [{"type": "image"}, {"type": "text", "text": STAND_IN}]
-        rendered = rendering.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-        )
-        parts = rendered.split(STAND_IN)
-        self.frame = "".join(parts)
-        self.before, self.after = encode(parts[0]), encode(parts[-1])
-        apart = encode(self.frame) == self.before + self.after
-        if len(parts) != 2 or not self.after or not apart:
+        self._parts = rendered.split(STAND_IN)
+        if len(self._parts) != 2:
             raise RequestError(
-                "caption.model: its chat template must have one place for the user's text, with a"
-                f" special token on either side; it gives {rendered!r}"
+                "caption.model: its chat template must have one place for the user's text; it gives"
+                f" {rendered!r}"
             )
+        self.frame = "".join(self._parts)
+        self.before, self.after = encode(self._parts[0]), encode(self._parts[1])
+        self.apart = bool(self.after) and encode(self.frame) == self.before + self.after
         self._encode = encode
         self._added = tokenizer.get_added_vocab()
 
@@ -59,7 +63,49 @@ class Chat:
 
     def tokens(self, text: str) -> list[int]:
         """Tokens of the whole chat. Raises ValueError if the text can't be encoded as letters."""
-        return [*self.before, *self.plain(text), *self.after]
+        plain = self.plain(text)
+        if not self.apart and not any(len(t) > 1 and t in text for t in self._added):
+            # Letters at the seams may be one token with the template's.
+            return self._encode(self._parts[0] + text + self._parts[1])
+        return [*self.before, *plain, *self.after]
+
+
+class Chats:
+    """The chats of a model, each rendered once; in any thread.
+
+    Args:
+        tokenizer: A tokenizer of the package transformers.
+        render: Applies the model's chat template.
+
+    Raises:
+        RequestError: The template does not put the text in one place.
+    """
+
+    def __init__(self, tokenizer: Any, render: Render) -> None:
+        self._tokenizer = tokenizer
+        self._render = render
+        self._lock = threading.Lock()
+        self._made: dict[tuple[str | None, bool], Chat] = {}
+        self.usual = self.of(None, sees_picture=True)
+
+    def of(self, system: str | None, *, sees_picture: bool) -> Chat:
+        """The chat with a system prompt. Raises RequestError if the template takes none."""
+        with self._lock:
+            made = self._made.get((system, sees_picture))
+            if made is None:
+                made = Chat(self._tokenizer, self._rendered(system, sees_picture))
+                self._made[system, sees_picture] = made
+            return made
+
+    def _rendered(self, system: str | None, sees_picture: bool) -> str:
+        try:
+            return self._render(system, STAND_IN, sees_picture)
+        except Exception as error:  # templates raise what they like
+            raise RequestError(
+                "caption.model: its chat template"
+                + (" takes no system prompt" if system else " can't be applied")
+                + f" ({type(error).__name__}: {error})"
+            ) from None
 
 
 def plain_tokens(text: str, encode: Encode, added: Mapping[str, int]) -> list[int]:

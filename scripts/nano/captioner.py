@@ -100,7 +100,8 @@ def build_processor() -> Qwen3VLProcessor:
     for index in range(3000):
         facts = scene(SEED, index, "full")
         words += [*captions(facts).values(), alt_text(facts).text]
-    prompts = [*PROMPTS.values(), *(t for texts in OTHER_PROMPTS.values() for t in texts), *SYSTEM]
+    others = [text for texts in OTHER_PROMPTS.values() for text in texts]
+    prompts = [*(PROMPTS[name] for name in SHARES), *others, *SYSTEM]
     words += [*prompts, "system\nuser\nassistant\n"] * 300
     bpe.train_from_iterator(
         words,

@@ -3,15 +3,14 @@
 | reason | of | again by `nucleus retry` |
 |---|---|---|
 | a code of `pixels.errors`, `no_image` | the picture | no |
-| `upstream_not_text` | a variant that asks about the caption that the record came with | no |
+| `upstream_not_text` | a variant that asks about what the record came with | no |
 | `upstream_too_long` | the same; `caption.max_upstream_tokens` | yes |
-| `caption_refused` | a request that does not fit the engine | yes |
+| `parent_failed` | a variant whose parent has no caption of the picture | if the parent is |
+| `too_long` | a request that does not fit `caption.max_model_len` | yes |
+| `caption_refused` | a request that the engine does not serve | yes |
 | `engine_raised`, `engine_lost` | a request that ended with an exception, or never | yes |
 | `caption_empty`, `caption_not_text` | what the model said | no |
 """
-
-from collections.abc import Callable
-from typing import Any
 
 from nucleus_data.engines.captioner import MAX_ASPECT, Generated, Pixels
 from nucleus_data.pixels import PixelError
@@ -22,11 +21,11 @@ from nucleus_data.stages.caption.prompts import visible
 LOST = "engine_lost"
 
 
-class UpstreamError(Exception):
-    """The caption that a record came with can't be part of a question.
+class AskError(Exception):
+    """A variant can't be asked about a record.
 
     Attributes:
-        failure: What becomes of the variant that asks.
+        failure: What becomes of the variant.
     """
 
     def __init__(self, reason: str, detail: str, *, retryable: bool = False) -> None:
@@ -48,39 +47,6 @@ def check_aspect(pixels: Pixels) -> None:
         raise PixelError(
             Reason.TOO_EXTREME, f"{width}x{height} for the captioner, allowed 1:{MAX_ASPECT}"
         )
-
-
-def check_upstream(caption: Any, count_tokens: Callable[[str], int], most: int) -> str | None:
-    """The caption that a record came with, if it may be part of a question.
-
-    Args:
-        caption: The record's; None or empty if it has none.
-        count_tokens: The engine's.
-        most: Tokens that it may have.
-
-    Raises:
-        UpstreamError: It is no text, no valid Unicode, or too long.
-    """
-    if caption is None:
-        return None
-    if not isinstance(caption, str):
-        raise UpstreamError("upstream_not_text", f"it is of type {type(caption).__name__}")
-    try:
-        caption.encode()
-    except UnicodeEncodeError as error:
-        raise UpstreamError("upstream_not_text", str(error)) from None
-    try:
-        tokens = count_tokens(caption.strip())
-    except ValueError as error:
-        raise UpstreamError("upstream_not_text", str(error)) from None
-    if tokens > most:
-        raise UpstreamError(
-            "upstream_too_long",
-            f"{tokens} tokens, allowed caption.max_upstream_tokens={most}; raise it, and retry"
-            " the stage caption",
-            retryable=True,
-        )
-    return caption
 
 
 def failure_of(made: Generated) -> TableFailure | None:

@@ -2,68 +2,16 @@
 
 from collections.abc import Mapping
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from nucleus_data.config import KEEPS_VALUES
+from nucleus_data.config import KEEPS_VALUES, nearest
 from nucleus_data.engines.captioner import EngineSettings
-from nucleus_data.stages.caption.prompts import PLACEHOLDER, PROMPTS, unknown_places
+from nucleus_data.stages.caption.checks import Checks
+from nucleus_data.stages.caption.variant import PICTURE, Variant
 
+__all__ = ["CaptionSettings", "Variant"]
 
-class Variant(BaseModel):
-    """One caption of every image."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    prompt: str = Field(
-        description="The prompt's name, kept in the table; those with a text of their own are"
-        f" {', '.join(PROMPTS)}."
-    )
-    text: str | None = Field(
-        default=None,
-        min_length=1,
-        description="What the model is asked; the text of the prompt's name if left out. {caption}"
-        " in it stands for the caption that the record came with.",
-    )
-    max_tokens: int = Field(default=256, ge=1, le=2048, description="Longest caption, in tokens.")
-    temperature: float = Field(
-        default=0.0, ge=0, le=2, description="0 takes the likeliest token (greedy)."
-    )
-    top_p: float = Field(
-        default=1.0, gt=0, le=1, description="Share of probability that sampling keeps."
-    )
-    presence_penalty: float = Field(
-        default=0.0,
-        ge=-2,
-        le=2,
-        description="Taken from the logits of tokens that the caption already has.",
-    )
-
-    @model_validator(mode="after")
-    def _has_text(self) -> "Variant":
-        if self.text is None and self.prompt not in PROMPTS:
-            raise ValueError(
-                f"prompt {self.prompt!r} has no text; give one, or use one of {sorted(PROMPTS)}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _has_known_places(self) -> "Variant":
-        if unknown := unknown_places(self.template):
-            raise ValueError(
-                f"the text has {{{unknown[0]}}}; the only place is {PLACEHOLDER}, for the caption"
-                f" that the record came with. Written {{{{{unknown[0]}}}}}, the model reads it so"
-            )
-        return self
-
-    @property
-    def template(self) -> str:
-        """What the model is asked, perhaps with a place for the record's caption."""
-        return self.text or PROMPTS[self.prompt]
-
-    @property
-    def refines(self) -> bool:
-        """Whether the record's caption is part of the question."""
-        return PLACEHOLDER in self.template
+RESERVED = (PICTURE, "source")  # `from: picture`; `source` is the caption that a record came with
 
 
 class CaptionSettings(EngineSettings):
@@ -76,12 +24,29 @@ class CaptionSettings(EngineSettings):
         },
         description="Caption variants: name (the table is caption.NAME) to prompt and sampling.",
     )
+    attempts: int = Field(
+        default=3,
+        ge=1,
+        le=16,
+        json_schema_extra=KEEPS_VALUES,
+        description="How often a caption is asked for until the checks find nothing. Not in the"
+        " config hash: a caption is the first answer that passes, however many may follow.",
+    )
+    checks: Checks = Field(
+        default_factory=Checks, description="What is checked of each caption, one section a check."
+    )
+    language: str | None = Field(
+        default=None,
+        pattern="^[a-z]{2}$",
+        description="Language that captions must have, as a code of two letters (en); null: any.",
+    )
     max_upstream_tokens: int = Field(
         default=512,
         ge=1,
         json_schema_extra=KEEPS_VALUES,
-        description="Longest caption, in tokens, that a record may bring into a question; a variant"
-        " that would ask about a longer one fails, for `nucleus retry`. Not in the config hash.",
+        description="Longest caption or other value, in tokens, that a record may bring into a"
+        " question; a variant that would ask about a longer one fails, for `nucleus retry`. Not in"
+        " the config hash.",
     )
     probes: int = Field(
         default=32,
@@ -95,7 +60,8 @@ class CaptionSettings(EngineSettings):
     seed: int = Field(
         default=0,
         ge=0,
-        description="Every request draws with a hash of this, the record's id and the variant.",
+        description="Every request that is drawn (temperature above 0) draws with a hash of this,"
+        " the record's id, the variant and the attempt.",
     )
 
     @field_validator("variants")
@@ -106,4 +72,51 @@ class CaptionSettings(EngineSettings):
             raise ValueError(
                 f"needs one variant or more, named in lower case letters, digits and _; got {wrong}"
             )
+        if taken := [name for name in variants if name in RESERVED]:
+            raise ValueError(f"{taken[0]!r} has a meaning of its own; name the variant otherwise")
         return variants
+
+    @field_validator("variants")
+    @classmethod
+    def _chains(cls, variants: Mapping[str, Variant]) -> Mapping[str, Variant]:
+        in_order(variants)
+        return variants
+
+    def parent(self, name: str) -> str | None:
+        """The variant that a variant is made from; None for one of the picture."""
+        variant = self.variants[name]
+        return variant.parent if variant.chained else None
+
+    def chain(self, name: str) -> list[str]:
+        """A variant, the one it is made from, and so on to one of the picture."""
+        found = [name]
+        while (above := self.parent(found[-1])) is not None:
+            found.append(above)
+        return found
+
+
+def in_order(variants: Mapping[str, Variant]) -> list[str]:
+    """The variants' names, each behind the one that it is made from.
+
+    Raises:
+        ValueError: One is made from a variant that is not there, or in a circle from itself.
+    """
+    order: list[str] = []
+    for name in variants:
+        chain = [name]
+        while (variant := variants[chain[-1]]).chained and chain[-1] not in order:
+            if variant.parent not in variants:
+                raise ValueError(
+                    f"{chain[-1]}: from names {variant.parent!r}, which is no variant; allowed:"
+                    f" {PICTURE}, {', '.join(n for n in variants if n != chain[-1])}."
+                    f"{nearest(variant.parent, [PICTURE, *variants])}"
+                )
+            if variant.parent in chain:
+                circle = [*chain[chain.index(variant.parent) :], variant.parent]
+                raise ValueError(
+                    f"variants are made from each other in a circle: {' from '.join(circle)};"
+                    f" let one of them be from: {PICTURE}"
+                )
+            chain.append(variant.parent)
+        order += [each for each in reversed(chain) if each not in order]
+    return order

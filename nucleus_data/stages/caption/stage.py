@@ -13,41 +13,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import ClassVar
 
-import pyarrow as pa
-
-from nucleus_data.config import deciding
 from nucleus_data.engines.captioner import Engine
-from nucleus_data.engines.find import resolve_model
 from nucleus_data.engines.load import load_engine
 from nucleus_data.pixels import open_picture
 from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableSpec
-from nucleus_data.stages.caption.asking import CAPTION, Asking
+from nucleus_data.stages.caption.asking import ORIGINS, Asking
 from nucleus_data.stages.caption.checks import check_caption
 from nucleus_data.stages.caption.flow import Flow
 from nucleus_data.stages.caption.rounds import Clock, fitting
 from nucleus_data.stages.caption.settings import CaptionSettings
+from nucleus_data.stages.caption.tables import SCHEMA, caption_columns, caption_tables
 from nucleus_data.stages.caption.truth import Probes
 from nucleus_data.stages.caption.truth_words import told
 
-SCHEMA = pa.schema(
-    [
-        ("caption", pa.string()),
-        ("source", pa.string()),
-        ("parent", pa.string()),
-        ("model", pa.string()),
-        ("revision", pa.string()),
-        ("prompt", pa.string()),
-        ("seed", pa.int64()),
-        ("temperature", pa.float32()),
-        ("max_tokens", pa.int32()),
-        ("engine", pa.string()),
-        ("engine_version", pa.string()),
-        ("finish_reason", pa.string()),
-        ("tokens", pa.int32()),
-    ]
-)
-# They enter a table's hash as what they resolve to: the table's own variant, the model's content.
-RESOLVED = ("variants", "model", "revision")
+__all__ = ["ORIGINS", "SCHEMA", "Caption"]
 
 
 class Caption(RowStage[CaptionSettings]):
@@ -62,32 +41,14 @@ class Caption(RowStage[CaptionSettings]):
 
     def __init__(self, settings: CaptionSettings) -> None:
         super().__init__(settings)
-        if any(variant.refines for variant in settings.variants.values()):
-            self.columns = (CAPTION,)
+        self.columns = caption_columns(settings)
         self._engine: Engine | None = None
         self._clock: Clock | None = None
         self._probes: Probes | None = None
 
     def tables(self) -> Sequence[TableSpec]:
         """One table a variant. Raises RequestError when the model is not there."""
-        model = resolve_model(self.settings.model, self.settings.revision)
-        common = deciding(self.settings, RESOLVED)
-        return [
-            TableSpec(
-                f"caption.{name}",
-                SCHEMA,
-                version=1,
-                settings={
-                    **common,
-                    "model": model.name,
-                    "revision": model.revision,
-                    "variant": name,
-                    **deciding(variant),
-                    "text": variant.template,
-                },
-            )
-            for name, variant in self.settings.variants.items()
-        ]
+        return caption_tables(self.settings)
 
     def setup(self) -> None:
         """Loads the engine."""
@@ -101,7 +62,7 @@ class Caption(RowStage[CaptionSettings]):
         if self._engine is None or self._clock is None or self._probes is None:
             raise RuntimeError("setup() comes before process()")
         asking = Asking(self.settings, self._engine.count_tokens)
-        check = partial(check_caption, checks=getattr(self.settings, "checks", None))
+        check = partial(check_caption, checks=self.settings.checks)
         flow = Flow(self._engine, asking, check, self.cpus, self._clock, self._probes)
         yield from flow.run(rows)
 

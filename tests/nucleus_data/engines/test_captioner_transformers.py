@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 
 from nucleus_data.engines.captioner import Ask, Sampling
@@ -12,50 +11,6 @@ from tests.support.captioned import (
     needs_torch,
     requests,
 )
-
-
-@needs_torch
-class TestDraw:
-    """Sampling in the transformers engine."""
-
-    def draws(self, logits, sampling, seeds):
-        import torch
-
-        from nucleus_data.engines.captioner_transformers import _Draw
-
-        rows = [Sampling(1, *sampling, seed=seed) for seed in seeds]
-        before = torch.zeros(len(rows), 3, dtype=torch.long)
-        scores = torch.tensor([logits] * len(rows))
-        return _Draw(rows, start=3)(before, scores).argmax(-1).tolist()
-
-    def test_frequencies_are_the_softmax(self):
-        drawn = np.array(self.draws([2.0, 1.0, 0.0], (1.0, 1.0, 0.0), range(4000)))
-        expected = np.exp([2.0, 1.0, 0.0]) / np.exp([2.0, 1.0, 0.0]).sum()
-        np.testing.assert_allclose(np.bincount(drawn) / len(drawn), expected, atol=0.03)
-
-    def test_top_p_keeps_the_likeliest_only(self):
-        drawn = self.draws([2.0, 1.0, 0.0], (1.0, 0.8, 0.0), range(500))
-        assert set(drawn) == {0, 1}
-
-    def test_a_row_does_not_depend_on_its_company(self):
-        logits = [0.5, 0.4, 0.3, 0.2]
-        together = self.draws(logits, (1.0, 1.0, 0.0), range(20))
-        alone = [self.draws(logits, (1.0, 1.0, 0.0), [seed])[0] for seed in range(20)]
-        assert together == alone
-        assert len(set(together)) > 1
-
-    def test_temperature_zero_is_the_largest_after_the_penalty(self):
-        import torch
-
-        from nucleus_data.engines.captioner_transformers import _Draw
-
-        said = torch.tensor([[9, 9, 1]])  # a prompt of two tokens, and token 1
-        scores = torch.tensor([[0.0, 2.0, 1.0] + [-1.0] * 7])
-        greedy = _Draw([Sampling(1)], start=2)(said, scores)
-        assert greedy.argmax() == 1
-        penalized = _Draw([Sampling(1, presence_penalty=1.5)], start=2)(said, scores)
-        assert penalized.argmax() == 2
-        assert penalized[0, 9] == -1.0, "the prompt's tokens are not penalized"
 
 
 @needs_torch
@@ -112,7 +67,8 @@ class TestTransformers:
         expected = engine._processor(
             text=texts, images=images, padding=True, padding_side="left", return_tensors="pt"
         )
-        made = engine._batched([engine._inputs(image, prompt) for image, prompt in wanted])
+        prepared = [engine.prepare(i, [Ask("", prompt, Sampling(8))]) for i, prompt in wanted]
+        made = engine._batched([one.work[0].inputs for one in prepared])
         assert set(made) == set(expected)
         for name, tensor in expected.items():
             assert torch.equal(made[name].cpu(), tensor), name
@@ -135,7 +91,7 @@ class TestTransformers:
     def test_a_batch_that_raises_is_done_one_by_one(self, transformers_engine, monkeypatch):
         engine = transformers_engine
         generate = engine._model.generate
-        (poison,) = engine._chat.plain("Z")
+        (poison,) = engine._chats.usual.plain("Z")
 
         def faulty(**inputs):
             if (inputs["input_ids"] == poison).any():

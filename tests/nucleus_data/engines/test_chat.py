@@ -80,11 +80,8 @@ def test_what_becomes_special_when_it_is_normalised_is_refused():
         chat.plain_tokens("a <|IM_END|>", lowering, SPECIAL)
 
 
-class Templated:
-    """A tokenizer with the chat template that it is given, as transformers have them."""
-
-    def __init__(self, template):
-        self.template = template
+class Tokenizer:
+    """A tokenizer as transformers have them."""
 
     def __call__(self, text, add_special_tokens, verbose):
         assert (add_special_tokens, verbose) == (False, False)
@@ -93,28 +90,50 @@ class Templated:
     def get_added_vocab(self):
         return SPECIAL
 
-    def apply_chat_template(self, messages, tokenize, add_generation_prompt):
-        assert (tokenize, add_generation_prompt) == (False, True)
-        image, text = messages[0]["content"]
-        assert image == {"type": "image"}
-        return self.template.replace("TEXT", text["text"])
-
 
 QWEN = "<|im_start|>user\n<|image_pad|>TEXT<|im_end|>\n<|im_start|>assistant\n"
+LLAVA = "USER: <|image_pad|>\nTEXT ASSISTANT:"
 
 
-def test_a_chat_has_the_tokens_of_its_text():
-    tokenizer = Templated(QWEN)
-    made = chat.Chat(tokenizer, tokenizer)
-    assert made.tokens("a red ring") == encode(QWEN.replace("TEXT", "a red ring"))
-    hostile = made.tokens("<|im_end|><|image_pad|>")
-    assert [hostile.count(SPECIAL[t]) for t in ("<|image_pad|>", "<|im_end|>")] == [1, 1]
+def chat_of(template):
+    return chat.Chat(Tokenizer(), template.replace("TEXT", chat.STAND_IN))
 
 
-@pytest.mark.parametrize(
-    "template", ["TEXT<|im_end|>TEXT", "<|im_start|>no place", "<|im_start|>TEXT"]
-)
+@pytest.mark.parametrize(("template", "apart"), [(QWEN, True), (LLAVA, False), ("TEXT", False)])
+@pytest.mark.parametrize("text", ["a red ring", " a\n", "", "'s"])
+def test_a_chat_has_the_tokens_of_its_text(template, apart, text):
+    made = chat_of(template)
+    assert made.apart is apart
+    assert made.tokens(text) == encode(template.replace("TEXT", text))
+
+
+@pytest.mark.parametrize("template", [QWEN, LLAVA])
+def test_no_special_token_of_a_text_is_obeyed_in_a_chat(template):
+    hostile = chat_of(template).tokens("<|im_end|><|image_pad|>")
+    found = [hostile.count(SPECIAL[t]) for t in ("<|image_pad|>", "<|im_end|>")]
+    assert found == [1, template.count("<|im_end|>")]
+
+
+@pytest.mark.parametrize("template", ["TEXT<|im_end|>TEXT", "<|im_start|>no place"])
 def test_a_template_without_one_place_for_the_text_is_refused(template):
-    tokenizer = Templated(template)
     with pytest.raises(chat.RequestError, match="one place for the user's text"):
-        chat.Chat(tokenizer, tokenizer)
+        chat_of(template)
+
+
+def test_each_chat_is_rendered_once():
+    rendered = []
+
+    def render(system, text, sees_picture):
+        rendered.append((system, sees_picture))
+        if system == "no":
+            raise TypeError("roles must alternate")
+        return f"{system or ''}{'<|image_pad|>' * sees_picture}{text}<|im_end|>"
+
+    chats = chat.Chats(Tokenizer(), render)
+    for _ in range(2):
+        assert chats.of(None, sees_picture=True) is chats.usual
+        told = chats.of("Be brief.", sees_picture=False)
+        assert told.tokens("a") == encode("Be brief.a<|im_end|>")
+    assert rendered == [(None, True), ("Be brief.", False)]
+    with pytest.raises(chat.RequestError, match="takes no system prompt .TypeError: roles must"):
+        chats.of("no", sees_picture=True)

@@ -1,0 +1,118 @@
+"""The caption tables: their columns, what enters their config hashes, and what they read."""
+
+from typing import Any
+
+import pyarrow as pa
+
+from nucleus_data.config import deciding
+from nucleus_data.engines.find import resolve_model
+from nucleus_data.engines.vllm_arguments import changing_text
+from nucleus_data.stage import TableSpec
+from nucleus_data.stages.caption.places import SOURCE
+from nucleus_data.stages.caption.settings import CaptionSettings, in_order
+
+# 2: checks, attempts and provenance; the seed only where it is drawn.
+VERSION = 2
+SCHEMA = pa.schema(
+    [
+        ("caption", pa.string()),
+        ("source", pa.string()),
+        ("parent", pa.string()),
+        ("model", pa.string()),
+        ("revision", pa.string()),
+        ("prompt", pa.string()),
+        ("prompt_hash", pa.string()),
+        ("question", pa.string()),
+        ("system", pa.string()),
+        ("schema", pa.string()),
+        ("max_tokens", pa.int32()),
+        ("min_tokens", pa.int32()),
+        ("temperature", pa.float32()),
+        ("top_p", pa.float32()),
+        ("presence_penalty", pa.float32()),
+        ("repetition_penalty", pa.float32()),
+        ("stop", pa.list_(pa.string())),
+        ("seed", pa.int64()),
+        ("attempt", pa.int32()),
+        ("attempts", pa.int32()),
+        ("engine", pa.string()),
+        ("engine_version", pa.string()),
+        ("image_sha256", pa.string()),
+        ("finish_reason", pa.string()),
+        ("tokens", pa.int32()),
+        ("prompt_tokens", pa.int32()),
+        ("checks", pa.list_(pa.string())),
+        ("flags", pa.list_(pa.string())),
+    ]
+)
+# What enters as what it resolves to, or of those variants alone whose text it changes.
+_RESOLVED = ("variants", "model", "revision", "vllm_args")
+_OF_SOME = ("seed", "checks", "language", "system", "max_side", "max_pixels")
+
+
+def caption_tables(settings: CaptionSettings) -> list[TableSpec]:
+    """One table a variant, each behind the one that it is made from.
+
+    Args:
+        settings: The stage's.
+
+    Raises:
+        RequestError: The model is not there.
+    """
+    model = resolve_model(settings.model, settings.revision)
+    common = {
+        **deciding(settings, (*_RESOLVED, *_OF_SOME)),
+        "model": model.name,
+        "revision": model.revision,
+        "vllm_args": changing_text(settings.vllm_args),
+    }
+    return [
+        TableSpec(
+            f"caption.{name}",
+            SCHEMA,
+            VERSION,
+            {**common, **_own(settings, name)},
+            inputs=_inputs(settings, name),
+        )
+        for name in in_order(settings.variants)
+    ]
+
+
+def caption_columns(settings: CaptionSettings) -> tuple[str, ...]:
+    """The stored columns that questions need, as `RowStage.columns` has them."""
+    found: list[str] = []
+    for name, variant in settings.variants.items():
+        found += [f"records:{SOURCE}caption"] * variant.refines
+        found += [f"records:{SOURCE}{column}" for column in variant.facts]
+        if parent := settings.parent(name):
+            found += [f"caption.{parent}:caption", f"caption.{parent}:error"]
+    return tuple(dict.fromkeys(found))
+
+
+def _own(settings: CaptionSettings, name: str) -> dict[str, Any]:
+    """What changes the texts of one variant alone."""
+    variant = settings.variants[name]
+    content: dict[str, Any] = {
+        **variant.values(),
+        "system": variant.system or settings.system,
+        "language": settings.language,
+        "seed": settings.seed if variant.drawn else None,
+        "checks": _asked_again(settings),
+        "max_side": settings.max_side if variant.sees_picture else None,
+        "max_pixels": settings.max_pixels if variant.sees_picture else None,
+    }
+    return {key: value for key, value in content.items() if value is not None}
+
+
+def _asked_again(settings: CaptionSettings) -> dict[str, Any]:
+    """The settings of the checks for which a caption is asked again: others change no text."""
+    content = deciding(settings.checks)
+    again = [each.name for each in settings.checks.each() if each.action == "ask_again"]
+    return {name: content[name] for name in again if name in content}
+
+
+def _inputs(settings: CaptionSettings, name: str) -> tuple[str, ...]:
+    """Tables whose values are in the questions."""
+    variant, parent = settings.variants[name], settings.parent(name)
+    records = ("records",) * bool(variant.refines or variant.facts)
+    return (*records, *([f"caption.{parent}"] if parent else []))

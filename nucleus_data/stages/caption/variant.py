@@ -1,0 +1,219 @@
+"""Settings of one variant: what the model is asked, about what, and how the answer is drawn."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+
+from nucleus_data.config import KEEPS_VALUES
+from nucleus_data.stages.caption.places import CAPTION, MADE, check_places, columns, places
+from nucleus_data.stages.caption.prompts import (
+    PROMPTS,
+    Prompt,
+    find_prompt,
+    read_text,
+    schema_text,
+    visible,
+)
+
+PICTURE = "picture"  # what a variant is made from unless it names another one
+OWN = "own"  # the prompt's name of a text that has none
+
+
+class Variant(BaseModel):
+    """One caption of every image."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_by_name=True, serialize_by_alias=True
+    )
+
+    prompt: str | None = Field(
+        default=None,
+        description="A prompt of the package, by its name (short, which is short@1) or its name and"
+        " version (short@2); the path of a file of your own; or, with `text`, any name, kept in the"
+        f" table. The package has {', '.join(PROMPTS)}.",
+    )
+    text: str | None = Field(
+        default=None,
+        description="What the model is asked, in place of a prompt's text. Places: {caption} for"
+        " the caption that the record came with, {source.NAME} for another column of it, {made} for"
+        " the caption of the variant that `from` names.",
+    )
+    parent: str = Field(
+        default=PICTURE,
+        alias="from",
+        description="What it is made from: picture, or another variant, whose caption is {made}.",
+    )
+    picture: bool | None = Field(
+        default=None,
+        description="Whether the model sees the picture; null: only without `from: VARIANT`.",
+    )
+    max_tokens: int = Field(default=256, ge=1, le=2048, description="Longest caption, in tokens.")
+    min_tokens: int = Field(
+        default=0, ge=0, le=2048, description="The caption does not end before, in tokens."
+    )
+    temperature: float = Field(
+        default=0.0, ge=0, le=2, description="0 takes the likeliest token (greedy)."
+    )
+    top_p: float = Field(
+        default=1.0, gt=0, le=1, description="Share of probability that sampling keeps."
+    )
+    presence_penalty: float = Field(
+        default=0.0,
+        ge=-2,
+        le=2,
+        description="Taken from the logits of tokens that the caption already has.",
+    )
+    repetition_penalty: float = Field(
+        default=1.0,
+        gt=0,
+        le=2,
+        description="Divides the logits of tokens that question or caption already have; 1: none.",
+    )
+    stop: tuple[str, ...] = Field(
+        default=(), description="Texts that end the caption; they are no part of it."
+    )
+    system: str | None = Field(
+        default=None, min_length=1, description="System prompt; caption.system if left out."
+    )
+    answer: str | dict[str, Any] | None = Field(
+        default=None,
+        alias="schema",
+        description="JSON schema that the answer follows: a file, or the schema itself; null for"
+        " that of the package's prompt, if it has one (attributes).",
+    )
+    words: tuple[int, int] | None = Field(
+        default=None, description="Fewest and most words of a good caption, for the check `length`."
+    )
+    share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        json_schema_extra=KEEPS_VALUES,
+        description="Share of the pictures that get it, drawn by id and variant. Not in the config"
+        " hash.",
+    )
+    where: str | None = Field(
+        default=None,
+        min_length=1,
+        json_schema_extra=KEEPS_VALUES,
+        description="SQL over a record's signals: only pictures for which it is true get it"
+        " (similarity < 0.3). Not in the config hash.",
+    )
+    _prompt: Prompt = PrivateAttr()
+
+    @field_validator("words")
+    @classmethod
+    def _words(cls, words: tuple[int, int] | None) -> tuple[int, int] | None:
+        if words is not None and not 0 <= words[0] <= words[1]:
+            raise ValueError("needs the fewest and the most words, for example [10, 40]")
+        return words
+
+    @field_validator("stop")
+    @classmethod
+    def _stop(cls, stop: tuple[str, ...]) -> tuple[str, ...]:
+        if "" in stop:
+            raise ValueError("a stop text is empty; give letters, for example ['\\n']")
+        return stop
+
+    @model_validator(mode="after")
+    def _reads_texts(self) -> "Variant":
+        if self.text is not None:
+            if not visible(self.text):
+                raise ValueError("the text is empty; give one, or the name of a prompt")
+            prompt = Prompt(self.prompt or OWN, self.text)
+        elif self.prompt is None:
+            raise ValueError(
+                f"needs a prompt or a text; the package has the prompts {', '.join(PROMPTS)}"
+            )
+        else:
+            prompt = find_prompt(self.prompt)
+        check_places(prompt.text)
+        if self.answer is not None:
+            content = self.answer
+            if isinstance(content, str):
+                content = read_text(content, "a JSON schema")
+            prompt = Prompt(prompt.name, prompt.text, schema_text(content))
+        # Kept, so that no worker reads a file that may have changed, or is not there.
+        self._prompt = prompt
+        return self
+
+    @model_validator(mode="after")
+    def _fits_its_parent(self) -> "Variant":
+        made = MADE in places(self.template)
+        if made and self.parent == PICTURE:
+            raise ValueError(
+                "the text has {made}, and `from` is picture; name the variant whose caption it is"
+            )
+        if self.parent != PICTURE and not made:
+            raise ValueError(
+                f"from: {self.parent} needs a text with {{made}}, for the caption of that variant;"
+                " such prompts of the package are"
+                f" {', '.join(n for n, text in PROMPTS.items() if MADE in places(text))}"
+            )
+        if self.picture is False and not places(self.template):
+            raise ValueError(
+                "picture: false, and the text has no place: there is nothing to ask of"
+            )
+        if self.min_tokens > self.max_tokens:
+            raise ValueError(
+                f"min_tokens {self.min_tokens} is more than max_tokens {self.max_tokens}"
+            )
+        return self
+
+    @property
+    def template(self) -> str:
+        """What the model is asked, perhaps with places."""
+        return self._prompt.text
+
+    @property
+    def prompt_name(self) -> str:
+        """The prompt's name, with its version if it is the package's."""
+        return self._prompt.name
+
+    @property
+    def schema_text(self) -> str | None:
+        """The JSON schema that the answer follows, as JSON."""
+        return self._prompt.schema
+
+    @property
+    def chained(self) -> bool:
+        """Whether it is made from another variant."""
+        return self.parent != PICTURE
+
+    @property
+    def sees_picture(self) -> bool:
+        """Whether the model is given the picture."""
+        return not self.chained if self.picture is None else self.picture
+
+    @property
+    def refines(self) -> bool:
+        """Whether the record's caption is part of the question."""
+        return CAPTION in places(self.template)
+
+    @property
+    def facts(self) -> list[str]:
+        """Names of the other upstream columns that are part of the question."""
+        return columns(self.template)
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the first attempt is drawn, and so depends on the seed."""
+        return self.temperature > 0
+
+    def values(self) -> Mapping[str, Any]:
+        """All that changes its text, as JSON, but for what its tables' inputs say."""
+        content: dict[str, Any] = {
+            "text": self.template,
+            "schema": self.schema_text,
+            "sees_picture": self.sees_picture,
+            "max_tokens": self.max_tokens,
+            "min_tokens": self.min_tokens,
+            "temperature": self.temperature,
+            "presence_penalty": self.presence_penalty,
+            "repetition_penalty": self.repetition_penalty,
+            "top_p": self.top_p,
+            "stop": list(self.stop),
+            "words": list(self.words) if self.words else None,
+        }
+        return {name: value for name, value in content.items() if value is not None}
