@@ -215,6 +215,10 @@ class RowStage(Stage[SettingsT]):
     def setup(self) -> None:
         """Loads what is heavy (models, native libraries). Called once in each worker process."""
 
+    def rows_at_once(self) -> int:
+        """How many rows it works on at once; a worker is given twice as many, of several shards."""
+        return 1
+
     def doing(self, what: str) -> None:
         """Says which part of the work begins, so that a death names it.
 

@@ -82,10 +82,10 @@ class TransformersEngine:
         self._processing = threading.Lock()
         self._template_args = {**TEMPLATE_ARGS, **settings.template_args}
         self._chats = Chats(copy.deepcopy(self._processor.tokenizer), self._render)
-        if not self._chats.usual.apart:
+        if not self._chats.usual.divides:
             raise RequestError(
-                "caption.engine=transformers: the model's chat template must have a special token"
-                f" on either side of the user's text; it gives {self._chats.usual.frame!r}. Use"
+                "caption.engine=transformers: the model's chat template must have tokens that end"
+                f" where the user's text stands; it gives {self._chats.usual.frame!r}. Use"
                 " caption.engine=vllm"
             )
         self._model = transformers.AutoModelForImageTextToText.from_pretrained(

@@ -33,8 +33,9 @@ class Chat:
         before: Tokens before the user's text, a place for the picture among them.
         after: Tokens behind it, up to where the answer begins.
         frame: The template's text without the user's.
-        apart: Whether the user's text is encoded apart from the template's, as special tokens stand
-            on either side of it.
+        divides: Whether the frame's tokens are those before and those after.
+        apart: Whether special tokens stand on either side of the user's text, so that no letter of
+            it can be one token with the template's.
 
     Raises:
         RequestError: The template does not put the text in one place.
@@ -53,9 +54,11 @@ class Chat:
             )
         self.frame = "".join(self._parts)
         self.before, self.after = encode(self._parts[0]), encode(self._parts[1])
-        self.apart = bool(self.after) and encode(self.frame) == self.before + self.after
+        self.divides = bool(self.after) and encode(self.frame) == self.before + self.after
         self._encode = encode
         self._added = tokenizer.get_added_vocab()
+        seams = {*self.before[-1:], *self.after[:1]}
+        self.apart = self.divides and seams <= {*self._added.values()}
 
     def plain(self, text: str) -> list[int]:
         """Tokens of a user's text, none of them special. Raises ValueError if that can't be."""
@@ -65,7 +68,6 @@ class Chat:
         """Tokens of the whole chat. Raises ValueError if the text can't be encoded as letters."""
         plain = self.plain(text)
         if not self.apart and not any(len(t) > 1 and t in text for t in self._added):
-            # Letters at the seams may be one token with the template's.
             return self._encode(self._parts[0] + text + self._parts[1])
         return [*self.before, *plain, *self.after]
 

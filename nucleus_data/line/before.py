@@ -18,6 +18,8 @@ from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.work import Resources
 from nucleus_data.runner.workers import machine
 from nucleus_data.stage import Stage
+from nucleus_data.stages.caption.check import check_upstream
+from nucleus_data.stages.caption.settings import CaptionSettings
 from nucleus_data.stages.caption.stage import Caption
 from nucleus_data.stages.embed.settings import libraries, model_tables
 from nucleus_data.stages.embed.stage import Embed
@@ -58,6 +60,9 @@ def check_before(
     if "select" in names[1:]:  # else it is the first thing that it does itself
         upstream = None if "ingest" in names else upstream_columns(corpus)
         check_decisions(recipe.section(Select), pins, upstream)
+    if "caption" in names:
+        # What is ingested may have the columns.
+        check_questions(recipe.section(Caption), None if "ingest" in names else corpus)
     if "shard" in names:
         check_captions(recipe.section(Shard), pins.variants("caption."))
         check_caps(recipe.section(Shard), recipe.section(Select))
@@ -72,6 +77,21 @@ def check_before(
         _check_packages(recipe, name)
         for kind, model, revision in _models(recipe, name):
             check_reachable(model, revision, kind)
+
+
+def check_questions(settings: CaptionSettings, corpus: Corpus | None) -> None:
+    """Refuses checks that can't work here, and questions about columns that there are not.
+
+    Args:
+        settings: Of captions.
+        corpus: Its upstream columns may be asked about; None for one that is not there yet.
+
+    Raises:
+        RequestError: With what is lacking.
+    """
+    settings.checks.ready(settings.language)
+    if corpus and any(variant.facts for variant in settings.variants.values()):
+        check_upstream(settings, upstream_columns(corpus))
 
 
 def check_machine(name: str, asked: Resources, device: str | None, ray: RaySettings) -> None:

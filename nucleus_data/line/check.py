@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import Recipe
+from nucleus_data.stages.caption.check import describe
 from nucleus_data.stages.caption.stage import ORIGINS, Caption
 from nucleus_data.stages.embed.stage import Embed
 from nucleus_data.stages.inspect.stage import Inspect
@@ -50,8 +51,8 @@ def check(recipe: Recipe) -> Iterator[str]:
         yield f"embed: {models}"
         scores = [signal for table, signal in pins.signals() if table.startswith("embed.")]
         yield f"score: {', '.join(scores)}"
-    variants = ", ".join(caption.variants)
-    yield f"caption: {caption.model}; {variants}"
+    caption.checks.ready(caption.language)
+    yield f"caption: {caption.model}; {describe(caption)}"
     check_captions(shard, pins.variants("caption."))
     check_caps(shard, recipe.section(Select))
     sides = ", ".join(map(str, shard.resolutions))

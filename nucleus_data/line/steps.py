@@ -8,7 +8,7 @@ from typing import Any
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
-from nucleus_data.line.before import Stages, check_before
+from nucleus_data.line.before import Stages, check_before, check_questions
 from nucleus_data.line.recipe import Recipe
 from nucleus_data.runner.cluster import check_corpus_uri
 from nucleus_data.runner.pins import Pins
@@ -18,6 +18,7 @@ from nucleus_data.runner.run import ALL, Choice, Loop, MakeLoop, Run, Say
 from nucleus_data.runner.work import Item, Resources, Size, StageReport, Task
 from nucleus_data.runner.workers import Workers, no_room
 from nucleus_data.stage import CorpusStage, RowStage
+from nucleus_data.stages.caption.stage import Caption
 from nucleus_data.stages.select.stage import Select
 
 
@@ -182,6 +183,8 @@ def step(run: Run, stages: Stages, name: str) -> None:
     else:
         assert isinstance(stage, RowStage)
         pin_chosen(run, stages, stage)
+        if isinstance(stage, Caption):  # of a corpus that was ingested since the line began
+            check_questions(stage.settings, run.corpus)
         if run.dry_run:
             count_rows(run, stage)
         else:

@@ -6,33 +6,22 @@ back. Ray retries nothing (`max_retries=0`, `max_restarts=0`): `attempts` decide
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import ray
 from ray import exceptions as gone
 
 from nucleus_data.corpus import told
-from nucleus_data.runner.actor import SetupFailedError, StageActor
 from nucleus_data.runner.attempts import Attempts, do_item
 from nucleus_data.runner.cluster import wait_for
 from nucleus_data.runner.cwd import stand_somewhere
+from nucleus_data.runner.pool import DEATHS, WAIT_S, ActorPool
 from nucleus_data.runner.rows import StageJob
 from nucleus_data.runner.work import Item, Resources, StageReport, Summary, Task
 from nucleus_data.stage import ColumnStage
 
-SHARDS_PER_ACTOR = 2
 COUNTED_AHEAD = 8
-ACTOR_STARTS = 5
-WAIT_S = 0.5
-DEATHS = (
-    gone.WorkerCrashedError,
-    gone.ActorDiedError,
-    gone.ActorUnavailableError,
-    gone.NodeDiedError,
-    gone.OutOfMemoryError,
-    gone.LocalRayletDiedError,
-)
 
 
 @ray.remote
@@ -86,7 +75,9 @@ class Loop(Attempts):
                 and isinstance(self.work, StageJob)
                 and not _columns(self.work)
             ):
-                ActorPool(self).run(self.unfinished(items))
+                ActorPool(self, self.reference, self.resources, self.settle).run(
+                    self.unfinished(items)
+                )
             else:
                 self._run_tasks(items)
             while self.guarded and not self.stop:
@@ -118,6 +109,7 @@ class Loop(Attempts):
                 yield item  # what is wrong shows when it is done
                 continue
             if summary.already < summary.rows:
+                item.rows = summary.rows - summary.already
                 yield item
                 continue
             self.report.summary.add(summary)
@@ -165,100 +157,3 @@ class Loop(Attempts):
             return self.raised(item, cause, str(error), again)
         self.done(summary)
         return True
-
-
-class ActorPool:
-    """Model actors, at most two shards in flight each; a dead one is replaced.
-
-    Asking for more actors than fit is how a cluster scales up, so an actor gets shards only once it
-    is ready.
-    """
-
-    def __init__(self, loop: Loop) -> None:
-        self.loop = loop
-        options = loop.resources.ray_options()
-        self.make: Callable[[], Any] = lambda: (
-            ray.remote(StageActor)
-            .options(
-                max_restarts=0, max_task_retries=0, max_concurrency=SHARDS_PER_ACTOR + 1, **options
-            )
-            .remote(loop.reference, told.remembered())
-        )
-        self.starting: dict[Any, Any] = {}
-        self.load: dict[Any, int] = {}
-        self.running: dict[Any, tuple[Item, Any]] = {}
-        self.failed_starts = 0
-
-    def run(self, items: Iterable[Item]) -> None:
-        """Does the items, but for those that must run guarded."""
-        pending = iter(items)
-        again: deque[Item] = deque()
-        first = next(pending, None)
-        if first is None:
-            return
-        # Looked at before any actor starts: no model is loaded when there is nothing to do.
-        again.append(first)
-        for _ in range(self.loop.resources.actors):
-            self._start()
-        try:
-            self._work(pending, again)
-        finally:
-            for actor in [*self.starting.values(), *self.load]:
-                ray.kill(actor)
-
-    def _work(self, pending: Any, again: deque[Item]) -> None:
-        """Hands shards to actors that are ready, until none is left or the run stops."""
-        exhausted = False
-        while True:
-            for actor in self.load:
-                while self.load[actor] < SHARDS_PER_ACTOR and not self.loop.stop:
-                    item = again.popleft() if again else next(pending, None)
-                    if item is None:
-                        exhausted = True
-                        break
-                    self.running[actor.run_shard.remote(item.number, item.limit)] = (item, actor)
-                    self.load[actor] += 1
-            if not self.running and not again and (exhausted or self.loop.stop):
-                return
-            if self.loop.stop and not self.running:
-                return
-            for reference in wait_for([*self.starting, *self.running], WAIT_S):
-                if reference in self.starting:
-                    self._started(reference)
-                else:
-                    self._settle(reference, again)
-
-    def _settle(self, reference: Any, again: deque[Item]) -> None:
-        """Takes one outcome; an actor that died is replaced."""
-        item, actor = self.running.pop(reference)
-        if self.loop.settle(reference, item, again):
-            if actor in self.load:
-                self.load[actor] -= 1
-        elif actor in self.load:
-            del self.load[actor]
-            ray.kill(actor)
-            self._start()
-
-    def _start(self) -> None:
-        actor = self.make()
-        self.starting[actor.ready.remote()] = actor
-
-    def _started(self, reference: Any) -> None:
-        """Takes an actor that is ready, or starts another if it died. Raises SetupFailedError."""
-        actor = self.starting.pop(reference)
-        try:
-            seconds = ray.get(reference)
-        except DEATHS as error:
-            self.failed_starts += 1
-            if self.failed_starts >= ACTOR_STARTS:
-                message = f"{ACTOR_STARTS} actors died while starting; the last: {error}"
-                raise SetupFailedError(message) from error
-            self._start()
-            return
-        except gone.RayTaskError as error:
-            cause = error.cause if isinstance(error.cause, Exception) else error
-            if isinstance(cause, SetupFailedError):
-                raise cause from None
-            raise SetupFailedError(str(cause), str(error)) from None
-        self.loop.report.setup_seconds += seconds
-        self.load[actor] = 0

@@ -131,11 +131,19 @@ class Task(Protocol):
 
 @dataclass
 class Item:
-    """A shard to do."""
+    """A shard to do.
+
+    Attributes:
+        number: The shard.
+        limit: Most rows of it to work on.
+        deaths: Workers that died while they had it.
+        rows: How many there are to do, if they were counted.
+    """
 
     number: int
     limit: int | None = None
     deaths: int = 0
+    rows: int | None = None
 
 
 @dataclass(frozen=True)

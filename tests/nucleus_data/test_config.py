@@ -37,7 +37,7 @@ def test_unknown_sections_and_keys_deep_inside_are_named_too(tmp_path):
     assert "Did you mean 'inspect'?" in refused(tmp_path, "inspekt: {}")
     said = refused(tmp_path, "", "caption.variants.short={prompt: short, max_token: 3}")
     assert "caption.variants.short.max_token is not a known key" in said
-    assert "Did you mean 'max_tokens'? Allowed: max_tokens, presence_penalty, prompt," in said
+    assert "Did you mean 'max_tokens'? Allowed: from, max_tokens, min_tokens," in said
     said = refused(tmp_path, "", "resources.inspect.wrokers=2")
     assert "Did you mean 'workers'? Allowed: actors, memory_gb, num_cpus," in said
     said = refused(tmp_path, "select: {rules: {small: {when: width < 3}}}")

@@ -159,7 +159,10 @@ class Asking:
     def _refined(self, row: Row, name: str) -> bool:
         """Whether something that the record came with is in what a caption is made from."""
         variants = [self.settings.variants[each] for each in self.settings.chain(name)]
-        values = [value for each in variants for value in self._upstream(row, each).values()]
+        try:
+            values = [value for each in variants for value in self._upstream(row, each).values()]
+        except AskError:  # of a parent that was made when longer texts were allowed
+            return True
         return any(value is not None for value in values)
 
     def _made(self, row: Row, parent: str, made: Mapping[str, str]) -> str:

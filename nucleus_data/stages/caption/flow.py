@@ -58,7 +58,7 @@ class Flow:
         self._clock = clock
         self._probes = probes
         self._fit = fitting(settings)
-        self._attempts = getattr(settings, "attempts", 1)
+        self._attempts = settings.attempts
         self._most = settings.max_in_flight
         # A quarter of what the engine holds: that much may end in one step.
         self._ahead = max(2 * threads, -(-self._most // (4 * len(settings.variants))))

@@ -50,6 +50,10 @@ class Caption(RowStage[CaptionSettings]):
         """One table a variant. Raises RequestError when the model is not there."""
         return caption_tables(self.settings)
 
+    def rows_at_once(self) -> int:
+        """As many as keep the engine full if each lacks one variant."""
+        return self.settings.max_in_flight
+
     def setup(self) -> None:
         """Loads the engine."""
         self._clock = Clock()

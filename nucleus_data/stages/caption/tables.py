@@ -91,24 +91,32 @@ def caption_columns(settings: CaptionSettings) -> tuple[str, ...]:
 
 def _own(settings: CaptionSettings, name: str) -> dict[str, Any]:
     """What changes the texts of one variant alone."""
-    variant = settings.variants[name]
+    variant, again = settings.variants[name], _asked_again(settings, name)
     content: dict[str, Any] = {
         **variant.values(),
         "system": variant.system or settings.system,
-        "language": settings.language,
         "seed": settings.seed if variant.drawn else None,
-        "checks": _asked_again(settings),
+        "checks": again,
+        "language": settings.language if "language" in again else None,
+        "words": variant.words if "words" in again else None,
         "max_side": settings.max_side if variant.sees_picture else None,
         "max_pixels": settings.max_pixels if variant.sees_picture else None,
     }
     return {key: value for key, value in content.items() if value is not None}
 
 
-def _asked_again(settings: CaptionSettings) -> dict[str, Any]:
-    """The settings of the checks for which a caption is asked again: others change no text."""
-    content = deciding(settings.checks)
+def _asked_again(settings: CaptionSettings, name: str) -> dict[str, Any]:
+    """The settings of the checks for which a variant is asked again: others change no text."""
+    variant, content = settings.variants[name], deciding(settings.checks)
+    # Those that look at something that not every variant has.
+    applies = {
+        "contradiction": variant.refines or bool(variant.facts),
+        "invalid_json": variant.schema_text is not None,
+        "language": settings.language is not None,
+        "words": variant.words is not None,
+    }
     again = [each.name for each in settings.checks.each() if each.action == "ask_again"]
-    return {name: content[name] for name in again if name in content}
+    return {each: content[each] for each in again if each in content and applies.get(each, True)}
 
 
 def _inputs(settings: CaptionSettings, name: str) -> tuple[str, ...]:

@@ -214,6 +214,5 @@ class Variant(BaseModel):
             "repetition_penalty": self.repetition_penalty,
             "top_p": self.top_p,
             "stop": list(self.stop),
-            "words": list(self.words) if self.words else None,
         }
         return {name: value for name, value in content.items() if value is not None}

@@ -59,6 +59,10 @@ class Embed(RowStage[EmbedSettings]):
         """Only where a vector of it is not stored yet."""
         return any(each.image in row.wanted for each in self._models)
 
+    def rows_at_once(self) -> int:
+        """Batches in the largest model's hands, and those that are made meanwhile."""
+        return 4 * max((each.batch for each in self._models), default=1)
+
     def setup(self) -> None:
         """Loads the models."""
         self._lanes = [

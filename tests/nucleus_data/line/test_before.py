@@ -52,6 +52,17 @@ def test_only_the_stages_of_the_line_are_asked_and_no_machine_where_a_cluster_is
         checked(corpus, ["inspect", "embed"], greedy)
 
 
+def test_a_question_about_a_column_that_is_not_there_is_refused_first(laptop, tmp_path):
+    corpus = small_corpus(tmp_path / "c", shards=1)
+    rich = 'caption.variants.rich={text: "{source.titel}\\nDescribe it."}'
+    with pytest.raises(
+        RequestError, match=r"variants\.rich: its text has {source\.titel}, .* are: "
+    ):
+        checked(corpus, ["inspect", "caption"], rich)
+    checked(corpus, ["inspect", "dedup"], rich)
+    checked(corpus, ["ingest", "caption"], rich, "caption.engine=transformers")
+
+
 def test_a_rule_is_read_before_the_stages_that_come_first(laptop, tmp_path):
     corpus = small_corpus(tmp_path / "c", shards=1)
     rule = "select.rules.r=source.nowhere > 3"

@@ -64,3 +64,8 @@ def _strings(value: Any) -> list[str]:
     if isinstance(value, list):
         return [found for each in value for found in _strings(each)]
     return []
+
+
+def shortened(text: str, most: int = 80) -> str:
+    """The beginning of a text, for messages."""
+    return text if len(text) <= most else f"{text[:most]}\u2026"

@@ -9,9 +9,10 @@ from nucleus_data.views.explain import explain
 from nucleus_data.views.status import status
 from tests.support import curated
 from tests.support.captions.standin import StandIn, answering, place
+from tests.support.captions.unchecked import OVERRIDE
 from tests.support.stepped import BARE, curate, three_shards
 
-SET = ("shard.captions=[short,long]", BARE)
+SET = ("shard.captions=[short,long]", BARE, OVERRIDE)
 REFUSED = {"error": "refused: no room"}
 
 

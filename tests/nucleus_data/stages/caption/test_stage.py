@@ -20,6 +20,7 @@ from nucleus_data.stages.caption.settings import CaptionSettings, Variant
 from nucleus_data.stages.caption.stage import Caption
 from nucleus_data.world import render, scene
 from tests.support.captions.standin import StandIn, answering, place
+from tests.support.captions.unchecked import OFF
 
 
 def encoded(index, form="PNG", size=(120, 80)):
@@ -35,7 +36,7 @@ def row(number, shard=0, image=None, wanted=("caption.short", "caption.long")):
 
 def stage(monkeypatch, engine, **settings):
     monkeypatch.setattr(module, "load_engine", lambda settings: engine)
-    made = Caption(CaptionSettings(**settings))
+    made = Caption(CaptionSettings(**{"checks": OFF} | settings))
     made.setup()
     return made
 

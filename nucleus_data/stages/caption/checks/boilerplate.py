@@ -1,0 +1,34 @@
+"""The check `boilerplate`: words about the picture as a picture ("The image shows").
+
+It marks, and does not ask again: most captioners open so, every attempt of the same one does, and
+what follows is a good caption. A prompt that forbids it works better; the report shows the rate.
+"""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from nucleus_data.stages.caption.checks.check import Action, Check, Said
+from nucleus_data.stages.caption.checks.phrases import START, phrases
+from nucleus_data.stages.caption.checks.text import shortened
+
+
+class Boilerplate(Check):
+    """Words about the picture as a picture: "The image shows", "Overall, the scene"."""
+
+    name: ClassVar[str] = "boilerplate"
+    rank: ClassVar[int] = 90
+
+    action: Action = Field(
+        default="flag",
+        description="flag: kept, and counted; ask_again: asked again, which seldom helps; off: not"
+        " looked for.",
+    )
+
+    def find(self, said: Said) -> str | None:
+        """Looks at the beginning, and for the moods at the end."""
+        text = said.own.replace("\u2019", "'")
+        found = phrases("boilerplate", "opening", r"^\W*").search(text) or phrases(
+            "boilerplate", "closing", START
+        ).search(text)
+        return f"it says {shortened(found[0].strip())!r}" if found else None

@@ -1,0 +1,107 @@
+"""The check `cut`: the text ends before it is at its end.
+
+A model that was cut at its limit of tokens says so. One that stopped early (a stop string, an early
+end token) does not; its text shows it by its last word, or by the full stop that it lacks although
+sentences were asked for, or written before. A caption that is no sentence ("a red circle") needs
+none, so a text that begins with a small letter is never missing one.
+"""
+
+import re
+from typing import ClassVar
+
+from pydantic import Field
+
+from nucleus_data.stages.caption.checks.check import Check, Said
+from nucleus_data.stages.caption.checks.text import count_words
+
+FEWEST_WORDS = 4
+# What ends a sentence in the scripts that have something for it, and what may stand after it.
+ENDS = tuple(
+    ".!?\u2026\u3002\uff01\uff1f\uff0e\u0964\u0965\u06d4\u061f\u1362\u104b\u17d4\u0589\u037e"
+)
+CLOSING = "\"'\u2019\u201d\u00bb\u203a\u300d\u300f\uff09)]}*_`\u201c"
+_OPEN = re.compile(r"[,;\-\u2013\u2014&+=(\[{\u3001\uff0c\u201e\u00ab\u300c]$|[:\uff1a]$")
+# No text ends with these; some end with "of", "with", "in", "a".
+_DANGLING = re.compile(
+    r"(?:\b(?:the|an|and|whose|und|sowie|et les|avec les|dans le|y el|y la|con el|con la)"
+    r"|\b(?:a|the|one|and|or|of|with|in|on|at|by|for|to|from|is|are|has|behind|under|over|near)"
+    r" (?:a|an|the|its|their))$"
+)
+# What may be the end of one sentence and the beginning of the next; `_whole` looks closer.
+_BETWEEN = re.compile(
+    r"(\w{3})[.!?][\"')\u201d\u2019\u00bb]*\s+[\"'(\u201c\u00ab]*(\w)|[\u3002\uff01\uff1f]."
+)
+# An address ends as it likes; in Armenian a colon ends sentences.
+_ENDED = re.compile(r"(?:https?://|www\.)\S+$|[\u0530-\u058f]:$")
+_ASKS = re.compile(r"(?i)\b(sentences?|paragraphs?|prose)\b|\u53e5|\u6bb5\u843d")
+
+
+class Cut(Check):
+    """A text that ends early: at its limit of tokens, or in the middle of a sentence."""
+
+    name: ClassVar[str] = "cut"
+    rank: ClassVar[int] = 50
+
+    sentences: bool = Field(
+        default=True,
+        description="Whether a text must end with a full stop if the question asks for sentences or"
+        " a paragraph, or if it has whole sentences before. false is for models that write none.",
+    )
+
+    def find(self, said: Said) -> str | None:
+        """Reads the finish reason, then the end of the text."""
+        if said.finish_reason == "length":
+            return f"it was cut at {said.tokens or said.max_tokens} tokens: ...{said.text[-40:]!r}"
+        text = said.text.rstrip()
+        if said.schema or count_words(text) < FEWEST_WORDS:
+            return None
+        bare = text.rstrip(CLOSING)
+        if bare.endswith(ENDS) or _ENDED.search(text):
+            return None
+        if _OPEN.search(text) or _DANGLING.search(text):
+            return f"it ends with {text[-40:]!r}"
+        if opened := _left_open(text):
+            return f"it ends inside {opened}: {text[-40:]!r}"
+        if self.sentences and text[0].upper() == text[0] and not _lists(text):
+            if _ASKS.search(said.template) and not text[0].isdigit():
+                return f"sentences were asked for, and it ends with {text[-40:]!r}"
+            if _whole(text):
+                return f"its last sentence has no end: {text[-40:]!r}"
+        return None
+
+
+def _whole(text: str) -> bool:
+    """Whether a text has a whole sentence before its last: three small letters, a stop, a capital.
+
+    "St. Anne" has none, nor has "approx. 5 cm".
+    """
+    return any(
+        not found[1]
+        or (
+            found[1].isalpha()
+            and not any(c.isupper() for c in found[1])
+            and found[2].isalpha()
+            and not found[2].islower()
+        )
+        for found in _BETWEEN.finditer(text)
+    )
+
+
+def _left_open(text: str) -> str | None:
+    """The bracket or quotation mark that a text never closes."""
+    for left, right in ("()", "\u201c\u201d", "\u300c\u300d", "\uff08\uff09"):
+        if text.count(left) > text.count(right) and text.rfind(left) > text.rfind(right):
+            return f"{left}"
+    # An inch has the same mark, after a digit.
+    if len(re.findall(r'(?<!\d)"', text)) % 2 and re.search(r'(?:^|[\s(])"[^"]*$', text):
+        return "a quotation"
+    return None
+
+
+def _lists(text: str) -> bool:
+    """Whether it is a list: of tags, or of lines with dashes or numbers."""
+    last = text.rsplit("\n", 1)[-1]
+    if "\n" in text and re.match(r"\s*(?:[-*\u2022]|\d+[.)])\s", last):
+        return True
+    parts = text.split(",")
+    return len(parts) >= 4 and sum(len(part.split()) <= 4 for part in parts) >= 0.8 * len(parts)

@@ -1,0 +1,99 @@
+"""The check `degenerate`: output that is no text.
+
+Logits that are not finite give the vocabulary's first token for ever (`!!!!!!` in most byte-level
+vocabularies); a text cut inside a character has U+FFFD in it; broken weights mix scripts.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from typing import ClassVar
+
+from pydantic import Field
+
+from nucleus_data.stages.caption.checks.check import Check, Said
+from nucleus_data.stages.caption.checks.text import shortened
+
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+SHORTEST = 20  # characters, for the shares
+# Dots lead to page numbers, lines rule forms, digits are numbers: their runs may be longer.
+LEADERS = ".-_=*~\u2026\u2013\u2014"
+PATIENCE = 2  # times `run`, for `LEADERS` and digits
+# Scripts that one text has side by side every day count as one.
+FAMILIES = {
+    "HIRAGANA": "CJK",
+    "KATAKANA": "CJK",
+    "HANGUL": "CJK",
+    "FULLWIDTH": "CJK",
+    "HALFWIDTH": "CJK",
+    "KATAKANA-HIRAGANA": "CJK",
+    "BOPOMOFO": "CJK",
+}
+
+
+class Degenerate(Check):
+    """No text: one character again and again, broken characters, scripts mixed at random."""
+
+    name: ClassVar[str] = "degenerate"
+    rank: ClassVar[int] = 20
+
+    run: int = Field(
+        default=8,
+        ge=3,
+        description="Fewest equal characters in a row; twice as many of digits, dots and lines.",
+    )
+    share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Least share of one character, or of characters that are no letter or digit,"
+        f" in a text of {SHORTEST} characters or more.",
+    )
+    scripts: int = Field(
+        default=4, ge=2, description="Fewest scripts mixed outside of quotation marks."
+    )
+
+    def find(self, said: Said) -> str | None:
+        """Looks for runs, shares, broken characters, mixed scripts."""
+        text = said.prose
+        if broken := _broken(text):
+            return f"it has {broken} in it: {shortened(text)!r}"
+        for found in re.finditer(rf"(\S)\1{{{self.run - 1},}}", text):
+            character, length = found[1], len(found[0])
+            patient = character in LEADERS or character.isdigit()
+            if length >= self.run * (PATIENCE if patient else 1):
+                return f"it has {character!r} {length} times in a row"
+        seen = "".join(text.split())
+        if len(seen) >= SHORTEST:
+            character, count = Counter(seen.casefold()).most_common(1)[0]
+            if count >= self.share * len(seen):
+                return f"{count} of {len(seen)} characters are {character!r}"
+            marks = sum(unicodedata.category(c)[0] == "P" for c in seen)
+            if marks >= self.share * len(seen):
+                return f"{marks} of {len(seen)} characters are punctuation: {shortened(text)!r}"
+        if not text.isascii() and len(mixed := _scripts(said.own)) >= self.scripts:
+            return f"it mixes {len(mixed)} scripts ({', '.join(mixed)}): {shortened(text)!r}"
+        return None
+
+
+def _broken(text: str) -> str | None:
+    """What no text has: a control character, or one that could not be decoded."""
+    if text.isascii() and text.isprintable():
+        return None
+    for character in text:
+        if character == REPLACEMENT:
+            return "U+FFFD (bytes that are no UTF-8)"
+        if unicodedata.category(character) in ("Cc", "Cn", "Cs") and character not in "\t\n\r":
+            return f"U+{ord(character):04X} (a control character or none at all)"
+    return None
+
+
+def _scripts(text: str) -> list[str]:
+    """The scripts of a text's letters, by the first word of their Unicode names."""
+    found: dict[str, int] = {}
+    for letter in dict.fromkeys(c for c in text if c.isalpha()):
+        script = unicodedata.name(letter, "?").split(" ", 1)[0]
+        # Single Greek letters and signs such as the micro or the ohm stand in any text.
+        family = FAMILIES.get(script, script)
+        found[family] = found.get(family, 0) + 1
+    return sorted(script for script, letters in found.items() if letters > 1)

@@ -1,0 +1,1 @@
+"""What the check `contradiction` compares: each module has `contradicted(text, facts)`."""

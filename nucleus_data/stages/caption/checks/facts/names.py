@@ -1,0 +1,101 @@
+"""Names of a text against those of upstream columns."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from difflib import SequenceMatcher
+from typing import Any
+
+from nucleus_data.stages.caption.checks.phrases import lines_of
+
+COUNTRIES = lines_of("countries")[""]
+_MAKER = re.compile(
+    r"(?i)artist|author|creator|photograph|painter|designer|sculptor|illustrator|\bby\b"
+)
+_PLACE = re.compile(r"(?i)country|place|location|city|region|origin|where|nation")
+_PARTICLE = r"(?:von|van|der|den|de|da|di|del|della|du|la|le|el|bin|ibn|al)"
+_CAPITAL = r"[A-Z\u00c0-\u00de][\w'\u2019-]*\.?"
+_NAME = rf"{_CAPITAL}(?:\s+(?:{_PARTICLE}\s+)*{_CAPITAL}){{0,3}}"
+_MADE_BY = re.compile(
+    r"(?i:\b(?:paint|photo|draw|creat|design|made|work|portrait|etch|sculpt|print|illustrat|engrav|artwork|shot"
+    rf"|taken|written)\w*\s+(?:[\w'-]+\s+){{0,2}}?by\s+(?:the \w+ )?)({_NAME})"
+)
+_WORD = re.compile(r"[^\W\d_][\w'\u2019-]*")
+_COUNTRY = re.compile(
+    rf"\b(?:in|from|of|near|across)\s+(?:the\s+)?({'|'.join(sorted(COUNTRIES, reverse=True))})\b"
+)
+SHORTEST = 5  # letters of a name that may be misspelt
+# Endings by which an adjective or plural differs from a name.
+_ENDINGS = ("s", "es", "'s", "n", "an", "ian", "ish", "ese", "er", "e", "a", "i", "en", "y", "ic")
+
+
+def contradicted(text: str, facts: Mapping[str, Any]) -> str | None:
+    """A maker, country or name that is another one in the columns.
+
+    Args:
+        text: Without quotations.
+        facts: Column to value.
+
+    Returns:
+        What is contradicted, for people; None if nothing is.
+    """
+    told = {key: _text(value) for key, value in facts.items()}
+    known = {_plain(word) for value in told.values() for word in _WORD.findall(value)}
+    makers = [value for key, value in told.items() if value and _MAKER.search(key)]
+    for found in _MADE_BY.finditer(text) if makers else ():
+        if not known & {_plain(word) for word in _WORD.findall(found[1])}:
+            return f"it says by {found[1]}, the columns in the question {makers[0]!r}"
+    places = " ".join(value for key, value in told.items() if _PLACE.search(key))
+    there = {country for country in COUNTRIES if re.search(rf"\b{country}\b", places)}
+    said = set(_COUNTRY.findall(text)) if there else set()
+    if said and not said & there:
+        return f"it says {min(said)}, the columns in the question {min(there)}"
+    return _misspelt(text, told, known)
+
+
+def _misspelt(text: str, told: Mapping[str, str], known: set[str]) -> str | None:
+    """A name of the columns that the text has with a letter or two wrong."""
+    capitals = {
+        _plain(word)
+        for value in told.values()
+        for word in _WORD.findall(value)
+        if len(word) >= SHORTEST and word[0].isupper() and not word.isupper()
+    }
+    words = list(_WORD.finditer(text))
+    if not capitals or sum(w[0][0].isupper() for w in words) > 0.6 * len(words):
+        return None
+    spoken = {_plain(word[0]) for word in words}
+    for word in words:
+        first = not text[: word.start()].rstrip() or text[: word.start()].rstrip()[-1] in ".!?:\n"
+        name = _plain(word[0])
+        if first or not word[0][0].isupper() or len(name) < SHORTEST or name in known:
+            continue
+        for true in capitals - spoken:
+            if _nearly(name, true):
+                return f"it says {word[0]}, the columns in the question {true!r}"
+    return None
+
+
+def _nearly(name: str, true: str) -> bool:
+    """Whether two names differ by a letter, or by two if they are long; not by an ending."""
+    if name[0] != true[0] or abs(len(name) - len(true)) > 2:
+        return False
+    stem = next(i for i in range(len(name) + 1) if name[: i + 1] != true[: i + 1] or i == len(name))
+    if {name[stem:], true[stem:]} <= {"", *_ENDINGS}:
+        return False
+    same = sum(
+        block.size for block in SequenceMatcher(None, name, true, False).get_matching_blocks()
+    )
+    return max(len(name), len(true)) - same <= (1 if len(true) < 8 else 2)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
+    return value if isinstance(value, str) else ""
+
+
+def _plain(word: str) -> str:
+    """Small letters without accents, without the end of a genitive."""
+    bare = "".join(c for c in unicodedata.normalize("NFD", word) if not unicodedata.combining(c))
+    return re.sub(r"['\u2019]s?$", "", bare.casefold())

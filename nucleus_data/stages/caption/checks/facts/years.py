@@ -1,0 +1,76 @@
+"""Years of a text against those of upstream columns."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_KEY = re.compile(r"(?i)year|date|period|epoch|created|taken|century|decade|jahr|ann[eé]e|a[nñ]o")
+_YEAR = re.compile(r"(?<![\d.,/#$\u20ac\u00a3])(1\d{3}|20\d\d)(s?)(?![\d%]|[.,]\d)")
+_RANGE = re.compile(
+    r"(1\d{3}|20\d\d)\s*(?:-|\u2013|\u2014|to|until|and)\s*(1\d{3}|20\d\d|\d\d)(?!\d)"
+)
+_CENTURY = re.compile(r"(?i)\b(\d\d?)(?:st|nd|rd|th)?[\s-]+centur(?:y|ies)")
+_MONTH = "jan|feb|mar|apr|may|june?|july?|aug|sep|oct|nov|dec"
+# A number of four digits is a year after these.
+_CUE = re.compile(
+    r"(?i)(?:\b(?:in|from|since|until|till|circa|around|year|dated|before|after|during|early|late|mid"
+    rf"|summer|winter|spring|autumn|fall|(?:{_MONTH})[a-z]*\.?(?: \d\d?(?:st|nd|rd|th)?,?)?)"
+    r"|\bca?\.|[(,])\s*(?:the )?$"
+)
+# These say when something began, which may well be before the picture was made.
+_BEGAN = re.compile(
+    r"(?i)\b(?:built|found|establish|erect|construct|born|died|dedicat|restor|open|complet|since|renovat)\w*"
+    r"(?: \w+){0,3} $"
+)
+_UNIT = re.compile(
+    r"(?i)^\s*(?:x\b|\u00d7|by\b|px|pixels?|mm|cm|km|kg|m\b|feet|ft|miles|meters?|metres?|people"
+    r"|(?!this|shows|depicts)[a-z]{3,}s\b)"
+)
+
+
+def contradicted(text: str, facts: Mapping[str, Any]) -> str | None:
+    """A year of the text that no column has, if columns have years.
+
+    Args:
+        text: Without quotations.
+        facts: Column to value.
+
+    Returns:
+        What is contradicted, for people; None if nothing is.
+    """
+    spans = [span for key, value in facts.items() for span in _spans(key, value)]
+    if not spans:
+        return None
+    began = any(_BEGAN.search(f"{key} ") for key in facts)
+    for found in _YEAR.finditer(text):
+        year, decade = int(found[1]), bool(found[2])
+        before, after = text[: found.start()], text[found.end() :]
+        if not _CUE.search(before) or _UNIT.match(after) or (_BEGAN.search(before) and not began):
+            continue
+        last = year + 9 if decade else year
+        if not any(low <= last and year <= high for low, high in spans):
+            told = ", ".join(
+                f"{low}" if low == high else f"{low}-{high}" for low, high in spans[:3]
+            )
+            return f"it says {found[0]}, the columns in the question say {told}"
+    return None
+
+
+def _spans(key: str, value: Any) -> list[tuple[int, int]]:
+    """First and last years that a column names."""
+    if isinstance(value, list | tuple):
+        return [span for each in value for span in _spans(key, each)]
+    if isinstance(value, int | float):
+        whole = not isinstance(value, bool) and value == value and 1000 <= value < 2100
+        return [(int(value), int(value))] if whole and _KEY.search(key) else []
+    text = str(value)
+    spans = []
+    for found in _RANGE.finditer(text):
+        last = found[2] if len(found[2]) == 4 else found[1][:2] + found[2]
+        spans.append((int(found[1]), int(last)))
+    for found in _YEAR.finditer(text):
+        first = int(found[1])
+        spans.append((first, first + (9 if found[2] else 0)))
+    centuries = (int(found[1]) for found in _CENTURY.finditer(text))
+    spans.extend((each * 100 - 99, each * 100) for each in centuries)
+    return spans

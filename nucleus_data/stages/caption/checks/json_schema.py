@@ -1,0 +1,48 @@
+"""The check `invalid_json`: an answer that must follow a schema, and does not."""
+
+import json
+from functools import lru_cache
+from typing import Any, ClassVar, NoReturn
+
+from nucleus_data.stages.caption.checks.check import Check, Said
+from nucleus_data.stages.caption.checks.text import shortened
+
+
+class InvalidJson(Check):
+    """No JSON, or JSON that does not follow the variant's schema."""
+
+    name: ClassVar[str] = "invalid_json"
+    rank: ClassVar[int] = 25
+
+    def find(self, said: Said) -> str | None:
+        """Parses the answer, and validates it by jsonschema."""
+        if said.schema is None:
+            return None
+        try:
+            found = json.loads(said.text, parse_constant=_no_number, object_pairs_hook=_once)
+        except (ValueError, RecursionError) as error:
+            return f"it is no JSON ({error}): {shortened(said.text)!r}"
+        problem = next(_validator(said.schema).iter_errors(found), None)
+        if problem is None:
+            return None
+        return f"{problem.json_path}: {shortened(problem.message)}"
+
+
+@lru_cache(maxsize=32)
+def _validator(schema: str) -> Any:
+    from jsonschema import validators
+
+    content = json.loads(schema)
+    return validators.validator_for(content)(content)
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; ValueError if it has a key twice, as readers differ in which they take."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object has a key twice")
+    return found

@@ -1,0 +1,77 @@
+"""The check `leak`: the answer repeats what the model was told, or the frame around it.
+
+A special token or a role is a leak anywhere. Words of the question or the system prompt are one
+from a run of `words` on. What goes into a place of the question (an upstream caption, a title) is
+no part of it, as a refined caption may well keep that.
+"""
+
+import re
+from functools import lru_cache
+from typing import ClassVar
+
+from pydantic import Field
+
+from nucleus_data.stages.caption.checks.check import Check, Said
+from nucleus_data.stages.caption.checks.text import shortened, words_of
+
+_SPECIAL = re.compile(
+    r"<\|[^|<>\s]{1,40}\|>|</?(?:s|bos|eos|pad|unk|image|img|video|think|start_of_turn|end_of_turn|box|ref|quad"
+    r"|answer|tool_call|assistant|user|system)>|\[/?INST\]|<</?SYS>>|\[(?:CLS|SEP|PAD|IMG|EOS|BOS)\]|<\uff5c[^<>]{1,40}\uff5c>"
+    r"|<0x[0-9A-F]{2}>|<image_\w{1,20}>|<unused\d+>",
+    re.ASCII,
+)
+_ROLE = re.compile(r"^\W*(?:user|assistant|system|human|model)\s*(?::|\n)", re.IGNORECASE)
+_PLACE = re.compile(r"\{[A-Za-z_][\w.:]*\}")
+FEWEST_WORDS = 4  # of a whole sentence of the question that is shorter than a run
+
+
+class Leak(Check):
+    """The answer repeats the question or the system prompt, or has special tokens in it."""
+
+    name: ClassVar[str] = "leak"
+    rank: ClassVar[int] = 40
+
+    words: int = Field(
+        default=7,
+        ge=3,
+        description="Fewest words in a row that the answer shares with the question or the system"
+        " prompt. A whole sentence of the question counts from four words on.",
+    )
+
+    def find(self, said: Said) -> str | None:
+        """Looks for special tokens, roles, places, and the question's own words."""
+        text = said.text
+        if found := _SPECIAL.search(text) or _ROLE.search(text):
+            return f"it has {found[0].strip()!r} in it"
+        for told in (said.template, said.system):
+            if not told:
+                continue
+            runs, sentences, places = _told(told, self.words)
+            if place := next((p for p in places if p in text), None):
+                return f"it has the place {place} of the question in it"
+            words = words_of(text)
+            for at in range(len(words) - self.words + 1):
+                if (run := words[at : at + self.words]) in runs:
+                    return f"it repeats the question: {shortened(' '.join(run))!r}"
+            if sentences:
+                line = f" {' '.join(words)} "
+                if repeated := next((s for s in sentences if s in line), None):
+                    return f"it repeats the question: {shortened(repeated.strip())!r}"
+        return None
+
+
+@lru_cache(maxsize=64)
+def _told(
+    text: str, length: int
+) -> tuple[frozenset[tuple[str, ...]], tuple[str, ...], tuple[str, ...]]:
+    """Runs of words of a question, its short sentences, and its places."""
+    runs, sentences = set(), []
+    places = tuple(found for found in _PLACE.findall(text))
+    for part in _PLACE.split(text):
+        words = words_of(part)
+        runs |= {words[at : at + length] for at in range(len(words) - length + 1)}
+        for sentence in re.split(r"[.!?\n\u3002]", part):
+            words = words_of(sentence)
+            if FEWEST_WORDS <= len(words) < length:
+                sentences.append(f" {' '.join(words)} ")
+    return frozenset(runs), tuple(sentences), places

@@ -1,0 +1,45 @@
+"""Phrases that checks look for: text files of regular expressions, so that one more is one line."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+START = r"(?:^|[.!?\u3002\uff01\uff1f\n]\s*)"
+
+
+@cache
+def phrases(name: str, section: str = "", before: str = "") -> re.Pattern[str]:
+    """One pattern for all lines of a file's section.
+
+    Args:
+        name: The file, without `.txt`.
+        section: What stands in brackets above the lines; empty for a file without sections.
+        before: A pattern in front of each line.
+    """
+    lines = lines_of(name)[section]
+    return re.compile(f"(?i){before}(?:{'|'.join(lines)})")
+
+
+@cache
+def lines_of(name: str) -> dict[str, tuple[str, ...]]:
+    """The lines of a file by section, with what `%NAME%` stands for in its place."""
+    found: dict[str, list[str]] = {}
+    section, named = "", dict[str, str]()
+    for line in (FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines():
+        if not line.strip() or line.startswith("#"):
+            continue
+        if header := re.fullmatch(r"\[(\w+)\]", line):
+            section = header[1]
+            continue
+        line = re.sub(r"%[A-Z]+%", lambda m: named.get(m[0], m[0]), line)
+        if defined := re.fullmatch(r"(%[A-Z]+%) = (.+)", line):
+            named[defined[1]] = defined[2]
+        else:
+            found.setdefault(section, []).append(line)
+    return {name: tuple(lines) for name, lines in found.items()}
+
+
+def words_in(section: str) -> tuple[str, ...]:
+    """The words of a list in `words.txt`."""
+    return tuple(" ".join(lines_of("words")[section]).split())

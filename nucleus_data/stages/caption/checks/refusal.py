@@ -1,0 +1,35 @@
+"""The check `refusal`: the model declines, or says that it was given no picture.
+
+It looks at the beginnings of sentences, outside of quotation marks, for the first person with an
+inability and a verb of describing: a sign that says "sorry, closed" is none, and neither is
+"I can't believe it".
+"""
+
+import re
+from typing import ClassVar
+
+from nucleus_data.stages.caption.checks.check import Check, Said
+from nucleus_data.stages.caption.checks.phrases import START, phrases
+from nucleus_data.stages.caption.checks.text import shortened
+
+# Every English refusal has one of these; looking for them is much faster.
+_HINT = re.compile(
+    "sorry|n't|cant |not |unable| ai\\b|an ai|language model|no (?:image|picture|photo)|please"
+    "|kindly|violat|against|decline|refuse|based|intelligence|apolog|can you|could|may"
+)
+
+
+class Refusal(Check):
+    """The model declines to answer, or says that there is no picture."""
+
+    name: ClassVar[str] = "refusal"
+    rank: ClassVar[int] = 60
+
+    def find(self, said: Said) -> str | None:
+        """Looks for the words of refusals in some twenty languages."""
+        text = said.own.replace("\u2019", "'")
+        found = None
+        if _HINT.search(text.casefold()):
+            found = phrases("refusal", "english", START).search(text)
+        found = found or phrases("refusal", "others", START).search(text)
+        return f"the model said {shortened(found[0].strip('. '))!r}" if found else None

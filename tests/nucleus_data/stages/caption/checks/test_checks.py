@@ -1,0 +1,55 @@
+import pickle
+
+import pytest
+from pydantic import ValidationError
+
+from nucleus_data.config import deciding, describe
+from nucleus_data.stages.caption import checks
+from nucleus_data.stages.caption.checks import Checks, Fault, Said, check_caption, examine
+
+NAMES = ["empty", "degenerate", "invalid_json", "repetition", "leak", "cut", "refusal", "chatter"]
+NAMES += ["language", "words", "contradiction", "boilerplate"]
+
+
+def test_checks_are_found_in_their_order():
+    assert [kind.name for kind in checks.KINDS] == NAMES
+    assert [check.name for check in Checks().each()] == NAMES
+
+
+def test_the_first_fault_names_the_failure():
+    said = Said("!" * 90, "length", 90, 90)
+    assert check_caption(said, Checks()) == Fault("degenerate", "it has '!' 90 times in a row")
+    off = Checks(degenerate={"action": "off"}, repetition={"action": "flag"})
+    assert check_caption(said, off).check == "cut"
+
+
+def test_flags_keep_a_caption():
+    said = Said("The image shows a red ring.")
+    assert check_caption(said, Checks()) is None
+    verdict = examine(said, Checks())
+    assert (verdict.fault, [flag.check for flag in verdict.flags]) == (None, ["boilerplate"])
+    assert verdict.passed == tuple(NAMES[:-1])
+    strict = Checks(boilerplate={"action": "ask_again"})
+    assert check_caption(said, strict).check == "boilerplate"
+
+
+@pytest.mark.parametrize(
+    "text", ["a red circle", "Two cats on a sofa.", "一个蘑菇。", "red, round, shiny"]
+)
+def test_good_captions_pass_all(text):
+    assert examine(Said(text, template="Describe this image."), Checks()).fault is None
+
+
+def test_settings_are_closed_and_described():
+    with pytest.raises(ValidationError):
+        Checks(repetitions={})
+    with pytest.raises(ValidationError):
+        Checks(repetition={"action": "delete"})
+    told = {key: text for key, _, text in describe(Checks)}
+    assert all(told.values())
+    assert "cut.sentences" in told
+
+
+def test_thresholds_decide():
+    assert deciding(Checks()) != deciding(Checks(words={"slack": 0.5}))
+    assert pickle.loads(pickle.dumps(Checks())) == Checks()

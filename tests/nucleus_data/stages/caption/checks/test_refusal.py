@@ -1,0 +1,68 @@
+import pytest
+
+from nucleus_data.stages.caption.checks.check import Said
+from nucleus_data.stages.caption.checks.refusal import Refusal
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I'm sorry, but I can't help with that.",
+        "I\u2019m sorry, but I can\u2019t assist with that request.",
+        "Sorry, I cannot describe this image.",
+        "I cannot identify people in images.",
+        "I am unable to provide a description of this picture.",
+        "Unfortunately, I can't see the image you mention.",
+        "As an AI language model, I don't have eyes.",
+        "I don't see an image attached. Please upload the image.",
+        "There is no image provided.",
+        "A man in a suit. I'm sorry, but I can't identify the person.",
+        "I apologize, but I am not able to fulfill this request.",
+        "I must decline.",
+        "Es tut mir leid, aber ich kann dabei nicht helfen.",
+        "Leider kann ich dieses Bild nicht beschreiben.",
+        "Je suis désolé, mais je ne peux pas décrire cette image.",
+        "Lo siento, pero no puedo ayudar con eso.",
+        "Desculpe, mas não posso descrever esta imagem.",
+        "Mi dispiace, ma non posso aiutarti.",
+        "Het spijt me, maar ik kan deze afbeelding niet beschrijven.",
+        "Извините, но я не могу помочь с этим.",
+        "Przepraszam, ale nie mogę w tym pomóc.",
+        "抱歉，我无法协助处理这个请求。",
+        "对不起，我不能描述这张图片。",
+        "申し訳ありませんが、この画像について説明することはできません。",
+        "죄송하지만 이 이미지를 설명할 수 없습니다.",
+        "عذراً، لا أستطيع وصف هذه الصورة.",
+        "Xin lỗi, tôi không thể mô tả hình ảnh này.",
+        "Üzgünüm, bu konuda yardımcı olamam.",
+    ],
+)
+def test_declined(text):
+    assert Refusal().find(Said(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A sign that says 'sorry, closed'.",
+        'A shop door with a note: "Sorry, I can\'t help you today".',
+        "Sorry, closed",
+        "I'm sorry card with a teddy bear",
+        "I can't believe it's not butter, a tub on a table",
+        "A T-shirt with the words I can't even",
+        "A dog that cannot see its tail",
+        "The man is unable to open the door.",
+        "There is no picture on the wall, only a nail.",
+        "There is no one in the image.",
+        "A robot, as an AI would draw it",
+        "Please provide identification, says a sign at a gate",
+        "Please keep off the grass",
+        "I see a red ring on the left",
+        "Leider geschlossen, ein Schild an der Tür",
+        "Désolé, fermé",
+        "对不起 (a song's cover)",
+        "a red circle",
+    ],
+)
+def test_signs_and_jokes_are_no_refusals(text):
+    assert Refusal().find(Said(text)) is None

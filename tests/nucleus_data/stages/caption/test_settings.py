@@ -1,0 +1,43 @@
+import pytest
+from pydantic import ValidationError
+
+from nucleus_data.stages.caption.settings import CaptionSettings, in_order
+
+
+def chained(**parents):
+    """Settings of variants that are made from another one, or from the picture."""
+    return {
+        "variants": {
+            name: {"prompt": "short"} if parent == "picture" else {"text": "{made}", "from": parent}
+            for name, parent in parents.items()
+        }
+    }
+
+
+def test_a_variant_comes_behind_the_one_that_it_is_made_from():
+    settings = CaptionSettings(**chained(c="b", b="a", a="picture", d="b", e="picture"))
+    assert in_order(settings.variants) == ["a", "b", "c", "d", "e"]
+    assert settings.chain("c") == ["c", "b", "a"]
+    assert [settings.parent(name) for name in "abc"] == [None, "a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (chained(a="a"), "in a circle: a from a; let one of them be from: picture"),
+        (chained(z="picture", a="b", b="c", c="b"), "in a circle: b from c from b"),
+        (
+            chained(a="lng", long="picture"),
+            r"a: from names 'lng', .* allowed: picture, long. Did you mean 'long'\?",
+        ),
+        (chained(picture="picture"), "'picture' has a meaning of its own"),
+        (chained(source="picture"), "'source' has a meaning of its own"),
+        (chained(Big="picture"), "lower case"),
+        ({"variants": {}}, "one variant or more"),
+        ({"attempts": 0}, "greater than or equal to 1"),
+        ({"language": "english"}, "should match pattern"),
+    ],
+)
+def test_wrong_settings_are_refused(given, said):
+    with pytest.raises(ValidationError, match=said):
+        CaptionSettings(**given)
