@@ -1,6 +1,6 @@
 """What captions and routes are worth on the world, whose truth is known: through the line's stages.
 
-    python scripts/bench_captioning_world.py                 # 300 and 2,000 pictures: some minutes
+    python scripts/bench_captioning_world.py                 # 300 and 1,000 pictures: some minutes
     python scripts/bench_captioning_world.py --quick
     python scripts/bench_captioning_world.py --engine transformers --only facts
 
@@ -242,7 +242,7 @@ def main() -> None:
             count = 60 if args.quick else 300
             print(facts_right(Path(folder) / "facts", count, args.engine), flush=True)
         if args.only != "facts":
-            print(f"\n{routes(Path(folder) / 'routes', 400 if args.quick else 2000)}")
+            print(f"\n{routes(Path(folder) / 'routes', 400 if args.quick else 1000)}")
 
 
 if __name__ == "__main__":

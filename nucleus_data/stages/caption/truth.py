@@ -47,6 +47,7 @@ PICTURES_A_PROBE = 4
 WINDOW_A_PROBE = 8
 WINDOW_BYTES = 64 << 20
 TOKENS = 64  # of a probe alone: enough to tell texts apart, and a fraction of a long caption's time
+FEWEST_LETTERS = 16
 ROUND_S = 60.0  # one row may take `row_timeout_s`, and nothing else moves meanwhile
 HOLD_S = 60.0  # a slow engine's captions are not held back for ever
 GREYS_A_PROBE = 4  # one grey picture for so many probes, two at least
@@ -84,12 +85,13 @@ class Probes:
         self._judged_at = 0
         self._open = most > 0
         self._began: float | None = None
+        self._questions: dict[str, str] = {}
         self._number = 0
         self._found = Counts()
         self._counted: dict[str, int] = {}
 
     def taken(self, row: Row, name: str, ask: Ask, picture: Pixels | None) -> None:
-        """Notes a request; of a row's the greedy one counts that has the longest answer.
+        """Notes a request; of a row's one counts: greedy, asked of all, with the longest answer.
 
         Drawn ones have a seed, and are the same alone but for batching; greedy ones are more so.
 
@@ -105,7 +107,9 @@ class Probes:
         place = (row.shard, row.row)
         before = self._held.get(place)
         if before is not None:
-            if before.probe.crowd is not None or _rank(before.ask) >= _rank(ask):
+            known = before.probe.variant
+            worse = self._rank(known, before.ask) >= self._rank(name, ask)
+            if before.probe.crowd is not None or worse:
                 return
             del self._by_key[before.ask.key]
             self._bytes -= len(before.image)
@@ -177,6 +181,11 @@ class Probes:
     def counts(self) -> Mapping[str, int]:
         """What was asked and found since it was asked last, for the run's counts."""
         return self._found.take()
+
+    def _rank(self, name: str, ask: Ask) -> tuple[bool, bool, int]:
+        """What is asked with each picture's own caption in it can't be said of another one."""
+        same = self._questions.setdefault(name, ask.question) == ask.question
+        return ask.sampling.temperature == 0, same, ask.sampling.max_tokens
 
     @property
     def _ready(self) -> list[Probe]:
@@ -266,13 +275,10 @@ def thumbnail(picture: Pixels) -> NDArray[np.float32]:
     return found
 
 
-def _rank(ask: Ask) -> tuple[bool, int]:
-    return ask.sampling.temperature == 0, ask.sampling.max_tokens
-
-
 def _alone(engine: Engine, ask: Ask, picture: Pixels, what: str) -> Alone | None:
     """What the engine says with nothing else in it; None if it fails."""
-    tokens = min(ask.sampling.max_tokens, TOKENS)
+    # Cut, an answer in JSON is none.
+    tokens = ask.sampling.max_tokens if ask.schema else min(ask.sampling.max_tokens, TOKENS)
     sampling = replace(
         ask.sampling, max_tokens=tokens, min_tokens=min(ask.sampling.min_tokens, tokens)
     )
@@ -283,4 +289,5 @@ def _alone(engine: Engine, ask: Ask, picture: Pixels, what: str) -> Alone | None
         for made in engine.step():
             if made.key == key and not made.error:
                 found = Alone(made.text, made.finish_reason == "length")
-    return found
+    # A few letters are the beginning of many texts.
+    return None if found and found.cut and len(found.text) < FEWEST_LETTERS else found

@@ -149,6 +149,46 @@ def test_of_a_row_the_greedy_question_with_the_longest_answer_is_probed():
     assert {ask.sampling.temperature for ask in alone_of(engine)} == {0}
 
 
+def test_a_question_with_the_pictures_own_caption_in_it_is_probed_only_where_no_other_is():
+    shown = pictures(3, COUNT)
+    probes = Probes(2, decoding(shown))
+    for number, picture in enumerate(shown.pixels[:12]):
+        question = f"Someone wrote {number} of this image. Is it so?"
+        refine = Ask(f"0/{number}/refine/0", question, Sampling(max_tokens=512))
+        for ask in (refine, ask_of(number, "short", 96)):
+            probes.taken(row_of(number), ask.key.split("/")[2], ask, picture)
+    variants = {held.probe.variant for held in list(vars(probes)["_held"].values())[1:]}
+    assert variants == {"short"}
+
+
+def test_an_answer_that_is_cut_after_a_few_letters_is_compared_with_nothing():
+    class Thinking(Listening):
+        def step(self):
+            made = super().step()
+            return [
+                Generated(one.key, "", "length", 64) if one.key.startswith("probe/") else one
+                for one in made
+            ]
+
+    shown = pictures(3, COUNT)
+    engine = Thinking(shown, noise=0.3)
+    found = run_probes(engine, shown, "long")
+    assert (found.stopped, found.counts["truth_probes"]) == ("", 0)
+
+
+def test_an_answer_in_json_is_not_cut():
+    shown = pictures(3, COUNT)
+    probes, engine = Probes(2, decoding(shown)), Listening(shown)
+    for number, picture in enumerate(shown.pixels[:16]):
+        sampling = Sampling(max_tokens=300)
+        ask = Ask(f"0/{number}/facts/0", PROMPTS["short"], sampling, schema='{"type": "object"}')
+        probes.taken(row_of(number), "facts", ask, picture)
+        probes.said(Generated(ask.key, MODELS["world"](3, number, ask.question)))
+    probes.ask_alone(engine)
+    facts = [ask for ask in alone_of(engine) if ask.schema]
+    assert {ask.sampling.max_tokens for ask in facts} == {300}
+
+
 def test_failed_answers_are_no_texts():
     shown = pictures(3, COUNT)
     probes = Probes(32, decoding(shown))
