@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from nucleus_data.config import ADDED, KEEPS_VALUES
+from nucleus_data.engines.servers import ServerSettings
 
 Pixels = NDArray[np.uint8]
 # Qwen-VL's processors refuse more: long side over short side.
@@ -209,10 +210,23 @@ class EngineSettings(BaseModel):
         default=None,
         description="Commit or tag; required for a hub name, the content's hash for the others.",
     )
-    engine: Literal["auto", "vllm", "transformers"] = Field(
+    engine: Literal["auto", "vllm", "transformers", "server"] = Field(
         default="auto",
         json_schema_extra=KEEPS_VALUES,
-        description="What runs the model; auto is vLLM where installed. Not in the config hash.",
+        description="What runs the model; auto is vLLM where installed; server asks those of"
+        " caption.servers. Not in the config hash.",
+    )
+    servers: ServerSettings = Field(
+        default_factory=ServerSettings,
+        json_schema_extra=KEEPS_VALUES,
+        description="Servers of caption.engine=server. Not in the config hash.",
+    )
+    jpeg_quality: int | None = Field(
+        default=None,
+        ge=50,
+        le=100,
+        json_schema_extra=ADDED,
+        description="Quality of the JPEG that a server is sent; null sends PNG, without loss.",
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",

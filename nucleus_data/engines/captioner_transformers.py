@@ -26,6 +26,8 @@ from nucleus_data.engines.captioner import (
 )
 from nucleus_data.engines.chat import TEMPLATE_ARGS, Chat, Chats
 from nucleus_data.engines.find import ModelReference
+from nucleus_data.engines.grammar import bounded_grammar
+from nucleus_data.engines.thinking import without_thinking
 from nucleus_data.errors import RequestError
 
 MAX_BATCH = 32
@@ -38,6 +40,7 @@ class _Request:
 
     ask: Ask
     inputs: Inputs
+    thinks: bool
     grammar: Any = None
 
     @property
@@ -116,7 +119,8 @@ class TransformersEngine:
                 if chat not in framed:
                     framed[chat] = self._framed(chat, image if ask.sees_picture else None)
                 grammar = self._grammar(ask.schema) if ask.schema else None
-                request = _Request(ask, _filled(framed[chat], user, len(chat.after)), grammar)
+                inputs = _filled(framed[chat], user, len(chat.after))
+                request = _Request(ask, inputs, chat.thinks, grammar)
                 check_length(request.length, ask.sampling.max_tokens, self._max_model_len)
             except Exception as error:
                 failed.append(ended(ask.key, error, (ValueError, RequestError)))
@@ -198,7 +202,7 @@ class TransformersEngine:
         @functools.cache
         def compiled(schema: str) -> Any:
             try:
-                return compiler.compile_json_schema(schema, any_whitespace=False)
+                return compiler.compile_grammar(bounded_grammar(schema))
             except Exception as error:  # the package raises what it likes
                 raise RequestError(f"the schema can't be obeyed: {error}") from None
 
@@ -262,7 +266,9 @@ class TransformersEngine:
             self._counts.add(
                 pictures=one.ask.sees_picture, prompt_tokens=one.length, tokens=drawn.tokens
             )
-            done.append(Generated(one.ask.key, *drawn, one.length))
+            text = without_thinking(drawn.text, opened=one.thinks)
+            found = drawn.finish_reason, drawn.tokens, one.length
+            done.append(Generated(one.ask.key, text, *found))
         return done
 
 

@@ -30,6 +30,8 @@ from nucleus_data.engines.captioner import (
 )
 from nucleus_data.engines.chat import TEMPLATE_ARGS, Chats
 from nucleus_data.engines.find import ModelReference
+from nucleus_data.engines.grammar import bounded_grammar
+from nucleus_data.engines.thinking import without_thinking
 
 if TYPE_CHECKING:
     from vllm import LLMEngine
@@ -42,7 +44,7 @@ ENVIRONMENT = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # OMP_NUM_THREADS decides, not a core
     "TOKENIZERS_PARALLELISM": "false",
 }
-# A model may write white space for ever where JSON allows it.
+# Our grammars bound white space by themselves; this is for those of a user's own arguments.
 GRAMMARS = {"backend": "xgrammar", "disable_any_whitespace": True}
 
 
@@ -82,11 +84,11 @@ class VllmEngine:
         self._sampling = functools.partial(
             vllm.SamplingParams, output_kind=RequestOutputKind.FINAL_ONLY
         )
-        self._grammar = StructuredOutputsParams
+        self._structure = StructuredOutputsParams
         self._text_input, self._name_of = tokens_input, name_of
         self._refusals = (ValueError, VLLMClientError)
         self._max_model_len = settings.max_model_len
-        self._running: set[str] = set()
+        self._running: dict[str, bool] = {}  # key to whether its chat leaves thinking open
         self._refused: list[Generated] = []
         self._counts = Counts()
         count_encodes(self._engine, self._counts)
@@ -116,7 +118,7 @@ class VllmEngine:
 
     def prepare(self, picture: Pixels | None, asks: Sequence[Ask]) -> Prepared:
         """Makes the tokens of all asks, and the picture's patches once; in any thread."""
-        requests: list[tuple[str, Any, Any]] = []
+        requests: list[tuple[str, Any, Any, bool]] = []
         failed: list[Generated] = []
         image, name = None, ""
         if picture is not None:
@@ -124,9 +126,8 @@ class VllmEngine:
         with self._pictures.processor() as processor:
             for ask in asks:
                 try:
-                    tokens = self._chats.of(ask.system, sees_picture=ask.sees_picture).tokens(
-                        ask.question
-                    )
+                    chat = self._chats.of(ask.system, sees_picture=ask.sees_picture)
+                    tokens = chat.tokens(ask.question)
                     most = ask.sampling.max_tokens
                     check_length(len(tokens), most, self._max_model_len)
                     rendered = self._text_input(tokens)
@@ -136,7 +137,7 @@ class VllmEngine:
                         check_length(len(rendered["prompt_token_ids"]), most, self._max_model_len)
                     if ask.fresh:
                         rendered["cache_salt"] = ask.key
-                    requests.append((ask.key, rendered, self._drawn(ask)))
+                    requests.append((ask.key, rendered, self._drawn(ask), chat.thinks))
                 except Exception as error:
                     failed.append(ended(ask.key, error, self._refusals))
         return Prepared(tuple(key for key, *_ in requests), failed, requests)
@@ -153,18 +154,20 @@ class VllmEngine:
             min_tokens=sampling.min_tokens,
             stop=list(sampling.stop),
             seed=sampling.seed,
-            structured_outputs=self._grammar(json=ask.schema) if ask.schema else None,
+            structured_outputs=self._structure(grammar=bounded_grammar(ask.schema))
+            if ask.schema
+            else None,
         )
 
     def submit(self, prepared: Prepared) -> None:
         """Takes a prepared picture; a request that vLLM does not take fails in the next `step`."""
-        for key, rendered, parameters in prepared.work:
+        for key, rendered, parameters, thinks in prepared.work:
             try:
                 self._engine.add_request(key, rendered, parameters)
             except Exception as error:
                 self._refused.append(ended(key, error, self._refusals))
             else:
-                self._running.add(key)
+                self._running[key] = thinks
 
     def step(self) -> list[Generated]:
         """One forward pass over everything that is running; gives back what ended in it."""
@@ -175,14 +178,14 @@ class VllmEngine:
         for output in outputs:
             if output.request_id not in self._running:
                 continue  # it came before
-            self._running.remove(output.request_id)
+            thinks = self._running.pop(output.request_id)
             said = output.outputs[0]
             prompt, tokens = len(output.prompt_token_ids or ()), len(said.token_ids)
             self._counts.add(
                 tokens=tokens, prompt_tokens=prompt, cached_tokens=output.num_cached_tokens or 0
             )
             if said.finish_reason in ("stop", "length"):
-                text = said.text.strip()
+                text = without_thinking(said.text, opened=thinks)
                 made = Generated(output.request_id, text, said.finish_reason, tokens, prompt)
             else:
                 made = Generated(output.request_id, error=f"ended with {said.finish_reason!r}")

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from nucleus_data.engines.thinking import opens_thinking
 from nucleus_data.errors import RequestError
 
 STAND_IN = "the user's text"
@@ -34,6 +35,7 @@ class Chat:
         after: Tokens behind it, up to where the answer begins.
         frame: The template's text without the user's.
         divides: Whether the frame's tokens are those before and those after.
+        thinks: Whether the answer begins inside a block of thinking.
         apart: Whether special tokens stand on either side of the user's text, so that no letter of
             it can be one token with the template's.
 
@@ -53,6 +55,7 @@ class Chat:
                 f" {rendered!r}"
             )
         self.frame = "".join(self._parts)
+        self.thinks = opens_thinking(self.frame)
         self.before, self.after = encode(self._parts[0]), encode(self._parts[1])
         self.divides = bool(self.after) and encode(self.frame) == self.before + self.after
         self._encode = encode

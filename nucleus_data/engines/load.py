@@ -23,6 +23,10 @@ def load_engine(settings: EngineSettings) -> Engine:
         RequestError: The model, or the package that the engine needs, is not there.
     """
     model = resolve_model(settings.model, settings.revision)
+    if settings.engine == "server":
+        from nucleus_data.engines.captioner_server import ServerEngine
+
+        return ServerEngine(model, settings)
     has_vllm = importlib.util.find_spec("vllm") is not None
     if settings.engine == "vllm" and not has_vllm:
         raise RequestError(

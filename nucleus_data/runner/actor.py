@@ -34,7 +34,9 @@ class StageDiedError(RuntimeError):
 
 
 class SetupFailedError(StoppedError):
-    """The stage's `setup` raised: no worker will do better, so the run ends.
+    """The stage's `setup` raised, or it raised a StoppedError: no worker will do better.
+
+    So the run ends.
 
     Args:
         text: What is said.
@@ -77,7 +79,6 @@ class StageActor:
         self.setup_done = threading.Event()
         self.setup_error: SetupFailedError | None = None
         self.died: str | None = None
-        self.stopped: StoppedError | None = None
         threading.Thread(target=self._work, name="stage", daemon=True).start()
 
     def ready(self) -> float:
@@ -89,7 +90,7 @@ class StageActor:
         return time.perf_counter() - start
 
     def run_shard(self, shard: int, limit: int | None) -> Summary:
-        """Does one shard, among the rows of others. Raises StageDiedError or StoppedError."""
+        """Does one shard, among the rows of others. Raises StageDiedError."""
         state = self.job.open(shard, limit)
         if state.todo.num_rows:
             done = threading.Event()
@@ -109,7 +110,7 @@ class StageActor:
         return state.commit()
 
     def _put(self, row: Row) -> None:
-        """Queues a row; raises what `_check` does instead of waiting for a stage that is dead."""
+        """Queues a row; raises StageDiedError instead of waiting for a stage that is dead."""
         while True:
             self._check()
             try:
@@ -118,8 +119,8 @@ class StageActor:
                 continue
 
     def _check(self) -> None:
-        if self.stopped:
-            raise self.stopped
+        if self.setup_error:
+            raise self.setup_error
         if self.died:
             raise StageDiedError(self.died)
 
@@ -138,8 +139,8 @@ class StageActor:
             for outcome in self.job.stage.process(self._feed()):  # type: ignore[arg-type]
                 self._accept(outcome)
             self.died = "process() ended although its rows had not"
-        except StoppedError as error:
-            self.stopped = error
+        except StoppedError as error:  # what it needs is gone: no worker will do better
+            self.setup_error = SetupFailedError.of(self.job.stage.name, error)
         except Exception:
             self.died = traceback.format_exc()
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from nucleus_data.errors import DiskFullError, StoppedError
-from nucleus_data.runner.actor import StageDiedError, Watchdog
+from nucleus_data.errors import DiskFullError
+from nucleus_data.runner.actor import SetupFailedError, StageDiedError, Watchdog
 from nucleus_data.runner.guarded import run_guarded
 from nucleus_data.runner.inline import run_rows, set_up
 from nucleus_data.runner.rows import StageJob
@@ -59,9 +59,9 @@ class Attempts:
             Whether its worker is of further use.
 
         Raises:
-            StoppedError: No worker will do better.
+            SetupFailedError: No worker will do better.
         """
-        if isinstance(cause, StoppedError):
+        if isinstance(cause, SetupFailedError):
             raise cause from None
         if isinstance(cause, StageDiedError):
             self.died(item, cause, again)

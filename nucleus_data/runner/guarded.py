@@ -13,6 +13,8 @@ from typing import Any
 
 import psutil
 
+from nucleus_data.errors import StoppedError
+from nucleus_data.runner.actor import SetupFailedError
 from nucleus_data.runner.child import Child, connect_to_parent
 from nucleus_data.runner.outcomes import RAISED, one_row, raised
 from nucleus_data.runner.rows import StageJob
@@ -63,6 +65,8 @@ class _GuardedStage:
                         continue
                     if kind == "raised":
                         return self._raised(row, content)
+                    if kind == "stopped":
+                        raise SetupFailedError(content)
                     self.raised_in_turn = 0
                     content.row = row
                     return content
@@ -143,7 +147,11 @@ def main() -> None:
             pickle.dumps(outcome)
         except Exception as error:
             traceback.print_exc()  # into the worker's log: the row keeps one line of it
-            send("raised", raised(error))
+            send(
+                *("stopped", str(error))
+                if isinstance(error, StoppedError)
+                else ("raised", raised(error))
+            )
             continue
         send("outcome", outcome)
 

@@ -58,7 +58,7 @@ class InlineLoop:
             for item in self.arranged(items):
                 try:
                     summary = self._one(item)
-                except StoppedError:
+                except SetupFailedError:
                     raise
                 except Exception as error:
                     text = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -122,8 +122,10 @@ def run_rows(state: ShardRows, stage: Any, watch: Watchdog | None = None) -> Non
             # What could not be read, or written, is no fault of the stage.
             if rows.error is not None:
                 raise rows.error from None
-            if isinstance(error, DiskFullError | StoppedError):
+            if isinstance(error, DiskFullError):
                 raise
+            if isinstance(error, StoppedError):
+                raise SetupFailedError.of(state.job.stage.name, error) from None
             raise StageDiedError(traceback.format_exc()) from None
         state.accept(outcome)
         if watch:
@@ -146,8 +148,10 @@ def run_alone(state: ShardRows, stage: Any) -> None:
         outcome: Result | RowFailure
         try:
             outcome = one_row(stage, row)
-        except (DiskFullError, StoppedError):
+        except DiskFullError:
             raise
+        except StoppedError as error:
+            raise SetupFailedError.of(state.job.stage.name, error) from None
         except Exception as error:
             outcome = RowFailure(row, RAISED, raised(error), retryable=True)
         state.accept(outcome)

@@ -64,10 +64,10 @@ class Length(RowStage[Nothing]):
         elif kind == "bloat":
             self.block = b"x" * (1 << 30)
             time.sleep(20)
-        elif kind == "stop":
-            raise StoppedError("the model is blind")
         elif kind == "raise":
             raise ZeroDivisionError("in the stage")
+        elif kind == "stop":
+            raise StoppedError("all servers are down")
         elif kind == "fail":
             yield RowFailure(row, "bad_luck", "for ever")
         elif kind == "fail_for_now":

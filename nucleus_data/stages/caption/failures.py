@@ -19,6 +19,7 @@ from nucleus_data.stage import TableFailure
 from nucleus_data.stages.caption.prompts import visible
 
 LOST = "engine_lost"
+EMPTY = "caption_empty"
 
 
 class AskError(Exception):
@@ -55,7 +56,7 @@ def failure_of(made: Generated) -> TableFailure | None:
         return TableFailure(error=made.reason, detail=made.error, retryable=True)
     if not visible(made.text):
         said = f"the model ended after {made.tokens} tokens with {made.text!r}"
-        return TableFailure(error="caption_empty", detail=said)
+        return TableFailure(error=EMPTY, detail=said)
     try:
         made.text.encode()
     except UnicodeEncodeError as error:

@@ -22,12 +22,13 @@ from nucleus_data.stage import Result, Row, RowFailure, TableFailure
 from nucleus_data.stages.caption.asking import AskError, Asking
 from nucleus_data.stages.caption.checks import Fault
 from nucleus_data.stages.caption.ends import exhausted, of_parent, stage_raised
-from nucleus_data.stages.caption.failures import LOST, failure_of
+from nucleus_data.stages.caption.failures import EMPTY, LOST, failure_of
 from nucleus_data.stages.caption.rounds import Asked, Clock, Held, Round, fitting, prepare
 from nucleus_data.stages.caption.truth import Probes
 
 POLL_S = 0.005
 Check = Callable[[Any], Fault | None]
+Outcome = Mapping[str, Any] | TableFailure
 
 
 class Flow:
@@ -215,27 +216,35 @@ class Flow:
         # A second answer, or one to what was asked before the stage raised: the first counts.
         if one is None:
             return
-        row, name, held = one.held.row, one.name, one.held
-        outcome: Mapping[str, Any] | TableFailure | None = failure_of(made)
-        fault = None
+        held = one.held
+        try:
+            outcome = self._outcome(one, made)
+        except Exception as error:
+            outcome = stage_raised(error)
         if outcome is None:
-            try:
-                fault = self._check(self._asking.said(row, name, one.ask, made))
-                if fault is None:
-                    outcome = self._asking.values(
-                        row, name, one.attempt, one.ask, made, self._engine, held.sha256
-                    )
-                    held.made[name] = made.text
-                elif one.attempt + 1 >= self._attempts:
-                    outcome = exhausted(fault, made, one.attempt + 1)
-            except Exception as error:
-                outcome = stage_raised(error)
-        if outcome is None:
-            self._ask(held, [name], one.attempt + 1)
+            self._ask(held, [one.name], one.attempt + 1)
         else:
-            self._settle(held, name, outcome)
+            self._settle(held, one.name, outcome)
         held.live -= 1
         self._end(held)
+
+    def _outcome(self, one: Asked, made: Generated) -> Outcome | None:
+        """What an answer comes to; None if it is to be asked again."""
+        row, held = one.held.row, one.held
+        failure = failure_of(made)
+        # What the engine refuses it would refuse again; an empty answer may be followed by another.
+        if failure and failure["error"] != EMPTY:
+            return failure
+        if fault := self._check(self._asking.said(row, one.name, one.ask, made)):
+            attempts = one.attempt + 1
+            return exhausted(fault, made, attempts) if attempts >= self._attempts else None
+        if failure:
+            return failure
+        values = self._asking.values(
+            row, one.name, one.attempt, one.ask, made, self._engine, held.sha256
+        )
+        held.made[one.name] = made.text
+        return values
 
     def _fail(self, one: Asked, failure: TableFailure) -> None:
         """Ends a question that the engine was not asked."""
@@ -243,7 +252,7 @@ class Flow:
         one.held.live -= 1
         self._end(one.held)
 
-    def _settle(self, held: Held, name: str, outcome: Mapping[str, Any] | TableFailure) -> None:
+    def _settle(self, held: Held, name: str, outcome: Outcome) -> None:
         """Notes what a variant came to, and asks those that are made of it."""
         held.values[f"caption.{name}"] = outcome
         children = self._asking.children(name, held.wanted)

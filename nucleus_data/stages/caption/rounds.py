@@ -101,8 +101,6 @@ def fitting(settings: EngineSettings) -> Fit:
         if most is not None and size[0] * size[1] > most:
             scale = sqrt(most / (size[0] * size[1]))
             size = max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
-            # Of a strip, a side of one pixel is more than its part.
-            size = min(size[0], most), min(size[1], most)
         return picture.rgb(size=size)
 
     return fitted

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from nucleus_data.engines.captioner import Ask, Sampling
@@ -108,3 +110,41 @@ class TestTransformers:
             "engine_raised",
         )
         assert made["a"].text == made["c"].text != ""
+
+    def test_a_picture_is_processed_once_for_all_asks_and_some_see_none(
+        self, transformers_engine, monkeypatch
+    ):
+        engine, calls = transformers_engine, []
+        framed = engine._framed
+        monkeypatch.setattr(engine, "_framed", lambda *given: calls.append(given) or framed(*given))
+        _, image, prompt = next(requests(1))
+        asks = [
+            Ask("plain", prompt, Sampling(40)),
+            Ask("stop", prompt, Sampling(40, stop=(" ",))),
+            Ask("least", prompt, Sampling(40, min_tokens=38)),
+            Ask("text", "A red ring.", Sampling(40), sees_picture=False),
+        ]
+        engine.counts()
+        made = drain(engine, ask(engine, *asks, image))
+        assert len(calls) == 2
+        assert made["stop"].text == made["plain"].text.split(" ")[0]
+        assert made["least"].tokens >= 38 > made["plain"].tokens
+        assert made["text"].prompt_tokens < made["plain"].prompt_tokens
+        assert engine.counts()["pictures"] == 3
+        told = [Ask("told", prompt, Sampling(8), system="Be brief.")]
+        longer = drain(engine, ask(engine, *told, image))["told"].prompt_tokens
+        assert longer > made["plain"].prompt_tokens
+
+    def test_an_answer_follows_its_schema(self, transformers_engine):
+        pytest.importorskip("xgrammar")
+        schema = '{"type": "object", "required": ["a"], "properties": {"a": {"enum": [1, 2]}}}'
+        _, image, prompt = next(requests(1))
+        asks = [
+            Ask("json", prompt, Sampling(40), schema=schema),
+            Ask("plain", prompt, Sampling(40)),
+            Ask("wrong", prompt, Sampling(40), schema="{"),
+        ]
+        made = drain(transformers_engine, ask(transformers_engine, *asks, image))
+        assert json.loads(made["json"].text)["a"] in (1, 2)
+        assert made["wrong"].error
+        assert made["plain"].text

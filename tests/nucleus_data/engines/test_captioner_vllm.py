@@ -12,9 +12,18 @@ needs_vllm = pytest.mark.skipif(not HAS["vllm"], reason="vLLM is not installed")
 # that a thread, as in an actor.
 VLLM_SCRIPT = """
 import dataclasses, json, os, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from PIL import Image
 from nucleus_data.engines.captioner import Ask, EngineSettings, Sampling
 from nucleus_data.engines.load import load_engine
 from tests.support.captioned import ask, caption_all, drain, hostile, requests
+
+SCHEMA = json.dumps({
+    "type": "object", "additionalProperties": False, "required": ["kind", "quiet"],
+    "properties": {"kind": {"enum": ["photo", "drawing"]}, "quiet": {"type": "boolean"}},
+})
 
 def main():
     engine = load_engine(EngineSettings(engine="vllm", max_side=256))
@@ -29,8 +38,59 @@ def main():
         failed += ask(engine, Ask(key, text, Sampling(24)), picture)
     made["hostile"] = drain(engine, failed)
     made["hostile"] |= drain(engine, ask(engine, Ask("alone", prompt, Sampling(24)), image))
+
+    # One picture, many questions.
+    pictures = {}
+    for key, picture, text in requests(56):
+        number = int(key.split("/")[0])
+        if number >= 32:  # not seen by this engine before
+            pictures.setdefault(number, (picture, []))[1].append(Ask(key, text, Sampling(128)))
+    for number, (_, asks) in pictures.items():
+        asks.append(Ask(f"{number}/other", "What is in this image?", Sampling(16)))
+    with ThreadPoolExecutor(4) as pool:
+        prepared = list(pool.map(lambda pair: engine.prepare(*pair), pictures.values()))
+    engine.counts()
+    for one in prepared:
+        engine.submit(one)
+    made["shared"] = drain(engine)
+    counts = {"shared": dict(engine.counts())}
+    ours = prepared[0].work
+    made["alone"] = {}
+    for picture, asks in list(pictures.values())[:8]:
+        for one in asks:
+            made["alone"] |= drain(engine, ask(engine, one, picture))
+    picture, asks = pictures[32]
+    tokens = engine._chats.usual.tokens(asks[0].question)
+    given = {"prompt_token_ids": tokens, "multi_modal_data": {"image": Image.fromarray(picture)}}
+    (theirs,) = engine._engine.renderer.render_cmpl([given])
+    first, other = ours[0][1], ours[1][1]
+    item, own = first["mm_kwargs"]["image"][0], theirs["mm_kwargs"]["image"][0]
+    same = {
+        "processed once": item is other["mm_kwargs"]["image"][0],
+        "known by one name": first["mm_hashes"] == other["mm_hashes"],
+        "vLLM's own tokens": first["prompt_token_ids"] == theirs["prompt_token_ids"],
+        "vLLM's own places": first["mm_placeholders"] == theirs["mm_placeholders"],
+        "vLLM's own patches": set(item) == set(own)
+        and all(torch.equal(item[name].data, own[name].data) for name in own),
+    }
+
+    asks = [
+        Ask("plain", prompt, Sampling(64)),
+        Ask("stop", prompt, Sampling(64, stop=(" ",))),
+        Ask("least", prompt, Sampling(64, min_tokens=60)),
+        Ask("again", prompt, Sampling(64, repetition_penalty=1.9)),
+        Ask("told", prompt, Sampling(64), system="Be brief."),
+        Ask("json", "What is it?", Sampling(64), schema=SCHEMA),
+        Ask("no schema", "What is it?", Sampling(64), schema="{"),
+        Ask("text", "A red ring.", Sampling(64), sees_picture=False),
+    ]
+    made["asks"] = drain(engine, ask(engine, *asks, image))
+    engine.counts()
+    asks = [Ask("text", "A red ring.", Sampling(64), sees_picture=False)]
+    made["without"] = drain(engine, ask(engine, *asks, None))
+    counts["text"] = dict(engine.counts())
     out = {n: {k: dataclasses.asdict(m) for k, m in group.items()} for n, group in made.items()}
-    print(json.dumps({"version": engine.version, **out}))
+    print(json.dumps({"version": engine.version, "counts": counts, "same": same, **out}))
 
 thread = threading.Thread(target=main)
 thread.start()
@@ -72,3 +132,28 @@ def test_vllm_agrees_with_transformers(transformers_engine):
     hostile = made["hostile"]
     assert hostile["fine"]["text"] == hostile["alone"]["text"]
     assert {key for key, found in hostile.items() if found["error"]} == {"205:1", "surrogate"}
+
+    assert all(made["same"].values()), made["same"]
+    counts = made["counts"]["shared"]
+    assert counts["pictures"] == 24, "one vision encode for three captions"
+    shared = made["shared"]
+    assert len(shared) == 72
+    alone = [shared[key]["text"] == one["text"] for key, one in made["alone"].items()]
+    assert len(alone) == 24
+    assert sum(alone) >= 23
+    for name in ("tokens", "prompt_tokens"):
+        assert counts[name] == sum(one[name] for one in shared.values())
+
+    asks = made["asks"]
+    assert asks["stop"]["text"] == asks["plain"]["text"].split(" ")[0]
+    assert asks["stop"]["finish_reason"] == "stop"
+    assert asks["least"]["tokens"] >= 60 > asks["plain"]["tokens"]
+    assert asks["told"]["prompt_tokens"] > asks["plain"]["prompt_tokens"]
+    answer = json.loads(asks["json"]["text"])
+    assert answer["kind"] in ("photo", "drawing")
+    assert isinstance(answer["quiet"], bool)
+    assert asks["no schema"]["error"]
+    assert asks["text"]["prompt_tokens"] < asks["plain"]["prompt_tokens"]
+    assert made["without"]["text"] == asks["text"]
+    assert made["counts"]["text"]["prompt_tokens"] == asks["text"]["prompt_tokens"]
+    assert "pictures" not in made["counts"]["text"]

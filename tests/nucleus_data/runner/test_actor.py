@@ -1,6 +1,5 @@
 import pytest
 
-from nucleus_data.errors import StoppedError
 from nucleus_data.runner.actor import SetupFailedError
 from nucleus_data.world.corpora import small_corpus
 from tests.support.on_ray import SLOW, job, run
@@ -12,14 +11,6 @@ def test_a_setup_that_fails_ends_the_run(tmp_path, ray_cluster):
     for actors in (0, 1):
         with pytest.raises(SetupFailedError, match="the model is not there"):
             run(job(corpus, poison="no_setup"), 1, actors=actors)
-
-
-@SLOW
-def test_a_stage_that_stops_ends_the_run(tmp_path, ray_cluster):
-    corpus = small_corpus(tmp_path / "c", shards=3)
-    for actors in (0, 1):
-        with pytest.raises(StoppedError, match="the model is blind"):
-            run(job(corpus, poison="stop"), 3, actors=actors)
 
 
 @SLOW

@@ -2,7 +2,7 @@ import pyarrow as pa
 import pytest
 
 from nucleus_data.corpus.tables import Table
-from nucleus_data.errors import DiskFullError, StoppedError
+from nucleus_data.errors import DiskFullError
 from nucleus_data.hashing import config_hash
 from nucleus_data.runner.actor import SetupFailedError
 from nucleus_data.runner.inline import InlineLoop
@@ -72,13 +72,6 @@ def test_a_setup_that_fails_ends_the_run_and_is_told(tmp_path):
     corpus = small_corpus(tmp_path / "c", shards=2)
     with pytest.raises(SetupFailedError, match="the model is not there"):
         run(job(corpus, poison="no_setup"), 2)
-    assert Table(corpus.store, "length", HASH).part_names() == []
-
-
-def test_a_stage_that_stops_ends_the_run_and_its_shard_is_not_stored(tmp_path):
-    corpus = small_corpus(tmp_path / "c", shards=2)
-    with pytest.raises(StoppedError, match="the model is blind"):
-        run(job(corpus, poison="stop"), 2)
     assert Table(corpus.store, "length", HASH).part_names() == []
 
 

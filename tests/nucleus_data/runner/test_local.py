@@ -5,7 +5,7 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from nucleus_data.errors import DiskFullError, StoppedError
+from nucleus_data.errors import DiskFullError
 from nucleus_data.runner.actor import SetupFailedError
 from nucleus_data.runner.cluster import LocalSettings, RaySettings
 from nucleus_data.runner.inline import InlineLoop
@@ -107,13 +107,6 @@ def test_what_is_raised_has_its_class_here(tmp_path, worker):
     corpus = small_corpus(tmp_path / "c", shards=1)
     with pytest.raises(SetupFailedError, match=r"^length can't be set up: OSError: the model is"):
         run(worker, job(corpus, poison="no_setup"), 1)
-
-
-@pytest.mark.slow
-def test_a_stage_that_stops_ends_the_run(tmp_path, worker):
-    corpus = small_corpus(tmp_path / "c", shards=2)
-    with pytest.raises(StoppedError, match="the model is blind"):
-        run(worker, job(corpus, poison="stop"), 2)
 
 
 @pytest.mark.parametrize(

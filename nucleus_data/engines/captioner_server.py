@@ -1,0 +1,306 @@
+"""Captions from servers that speak OpenAI's protocol: `vllm serve`, and others that are like it.
+
+A thread of its own runs an event loop, in which every request is a coroutine: it takes a server
+(`servers`), asks (`server_chat`), and asks again what the server failed on. What ends lies in a
+queue, from which `step` takes it. A request that keeps failing ends by itself only if the server
+answers another question meanwhile; else it is the server that is left out, and the request waits.
+"""
+
+import asyncio
+import logging
+import os
+import queue
+import threading
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nucleus_data.engines.captioner import (
+    Ask,
+    Counts,
+    EngineSettings,
+    Generated,
+    Pixels,
+    Prepared,
+    raised,
+    refused,
+)
+from nucleus_data.engines.find import ModelReference
+from nucleus_data.engines.server_chat import Verdict, answered, data_url, judged, request, usage
+from nucleus_data.engines.server_meeting import Meeting, client_of
+from nucleus_data.engines.server_text import ServerText, local_tokenizer, most_tokens
+from nucleus_data.engines.servers import Place, Server, ServerPool
+from nucleus_data.errors import RequestError, StoppedError
+
+STEP_S = 0.02
+# A server that is full says so often; that is nothing about the request.
+BUSY_FOR_EACH_RETRY = 10
+COUNTED_WITHIN_S = 30.0
+
+
+@dataclass(frozen=True)
+class _Question:
+    """An ask, its text as it is sent, and the picture that it sees."""
+
+    ask: Ask
+    text: str
+    picture: str | None
+
+
+class ServerEngine:
+    """An `Engine` (`captioner`) on one or more servers.
+
+    Args:
+        model: Which model the servers are to have.
+        settings: `servers`, and what is asked of the model.
+
+    Raises:
+        RequestError: A setting is wrong, or a server has another model.
+        StoppedError: No server answers.
+    """
+
+    name = "server"
+
+    def __init__(self, model: ModelReference, settings: EngineSettings) -> None:
+        self._settings = settings
+        self._own = settings.servers
+        self._key = _key(settings)
+        self._text = ServerText(local_tokenizer(model))
+        self._opened = self._text.opens_thinking(settings.template_args)
+        self._meeting = Meeting(model, settings, self._text)
+        self._counts = Counts()
+        self._done: queue.SimpleQueue[Generated] = queue.SimpleQueue()
+        self._pending = 0
+        self._fatal = ""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="servers", daemon=True)
+        self._thread.start()
+        try:
+            self._pool, self.version = self._within(self._meet())
+        except BaseException:
+            self.close()
+            raise
+        if not self._text.exact and not self._meeting.counts_tokens:
+            logging.getLogger(__name__).warning(
+                "caption.servers: neither the model's tokenizer nor the server's /tokenize is there:"
+                " tokens of a text are taken to be as many as its bytes, which is an upper bound"
+            )
+
+    def prepare(self, picture: Pixels | None, asks: Sequence[Ask]) -> Prepared:
+        """Encodes a picture and its questions; in any thread."""
+        questions, failed = [], []
+        try:
+            seen = picture is not None and any(ask.sees_picture for ask in asks)
+            url = data_url(picture, self._settings.jpeg_quality) if seen else None
+        except Exception as error:
+            return Prepared((), [raised(ask.key, error) for ask in asks])
+        for ask in asks:
+            try:
+                questions.append(self._question(ask, url))
+            except ValueError as error:
+                failed.append(refused(ask.key, error))
+            except Exception as error:
+                failed.append(raised(ask.key, error))
+        return Prepared(tuple(one.ask.key for one in questions), failed, questions)
+
+    def _question(self, ask: Ask, url: str | None) -> _Question:
+        """What is sent of an ask. Raises ValueError if it can't be."""
+        if ask.system is not None:
+            ask.system.encode()
+        if ask.sees_picture and url is None:
+            raise ValueError("it asks about a picture, and none is there")
+        return _Question(ask, self._text.harmless(ask.question), url if ask.sees_picture else None)
+
+    def submit(self, prepared: Prepared) -> None:
+        """Takes a prepared picture; its asks go to one server, one after the other."""
+        questions: Sequence[_Question] = prepared.work or ()
+        if not questions:
+            return
+        resting, self._pending = not self._pending, self._pending + len(questions)
+        self._counts.add(pictures=any(one.picture is not None for one in questions))
+        self._loop.call_soon_threadsafe(self._begin, questions, resting)
+
+    def step(self) -> list[Generated]:
+        """Waits shortly, and gives back what got done.
+
+        Raises:
+            StoppedError: No server has worked for too long, or none reads pictures.
+        """
+        done = []
+        try:
+            done.append(self._done.get(timeout=STEP_S if self._pending else 0))
+            while True:
+                done.append(self._done.get_nowait())
+        except queue.Empty:
+            pass
+        self._pending -= len(done)
+        if not done and (why := self._fatal or self._pool.hopeless()):
+            raise StoppedError(why)
+        return done
+
+    def pending(self) -> int:
+        """Requests submitted and not yet given back."""
+        return self._pending
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a user's text has, or has at most, as it is sent.
+
+        Raises ValueError if it can't be sent.
+        """
+        sent = self._text.harmless(text)
+        if self._text.exact:
+            return len(self._text.tokens(sent))
+        if self._meeting.counts_tokens:
+            found = self._within(self._meeting.count_tokens(self._pool.servers, sent))
+            if found is not None:
+                return found
+        return most_tokens(sent)
+
+    def counts(self) -> Mapping[str, int]:
+        """What was done since this was asked last; `asked_again` counts the retries."""
+        return self._counts.take()
+
+    def close(self) -> None:
+        """Ends the thread and the connections; requests that run are given up."""
+        if not self._loop.is_closed() and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        """The thread: an event loop, and what it leaves behind."""
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+            left = asyncio.all_tasks(self._loop)
+            for task in left:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            self._loop.run_until_complete(self._meeting.close())
+        finally:
+            self._loop.close()
+
+    def _within(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """The result of a coroutine that runs in the loop; any other thread may ask."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _meet(self) -> tuple[ServerPool, str]:
+        """Makes the acquaintance of all servers; those that do not answer are tried again later."""
+        servers = [Server(url, client_of(url, self._key, self._own)) for url in self._own.urls]
+        self._meeting.servers = servers
+        pool = ServerPool(servers, self._own, self._meeting.well)
+        for server, why in zip(
+            servers, await asyncio.gather(*map(self._meeting.meet, servers)), strict=True
+        ):
+            if why:
+                pool.failed(server, why)
+        if all(server.down for server in servers):
+            raise StoppedError(
+                f"caption.servers: no server answers ({pool.states()}). Start one of them (for"
+                " example: vllm serve MODEL), or give its URL in caption.servers.urls"
+            )
+        versions = sorted({server.version for server in servers if server.version})
+        return pool, ", ".join(versions)
+
+    def _begin(self, questions: Sequence[_Question], resting: bool) -> None:
+        """Starts the requests about one picture; in the loop."""
+        if resting:
+            self._pool.begin()
+        place = Place()
+        for question in questions:
+            task = self._loop.create_task(self._answer(question, place))
+            self._tasks.add(task)  # the loop itself holds no task
+            task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, question: _Question, place: Place) -> None:
+        """Asks until there is an answer, or a reason."""
+        try:
+            made = await self._asked(question, place)
+        except Exception as error:  # our own fault; it costs this request alone
+            made = raised(question.ask.key, error)
+        self._done.put(made)
+
+    async def _asked(self, question: _Question, place: Place) -> Generated:
+        """Asks, and asks again what a server failed on."""
+        key, failures, busy = question.ask.key, 0, 0
+        if question.picture is not None and self._meeting.blind:
+            self._fatal = self._meeting.blind
+        while True:
+            server = await self._pool.take(place)
+            try:
+                answer = await self._ask(server, question)
+                made = answered(question.ask, answer, opened=self._opened)
+            except Exception as error:
+                verdict = judged(error)
+            else:
+                self._pool.worked(server)
+                tokens, prompt_tokens, cached = usage(answer)
+                self._counts.add(tokens=tokens, prompt_tokens=prompt_tokens, cached_tokens=cached)
+                return made
+            finally:
+                self._pool.give(server)
+            if verdict.kind == "own":
+                self._pool.worked(server)
+                return Generated(
+                    key, error=self._without_key(verdict.detail), reason=verdict.reason
+                )
+            self._counts.add(asked_again=1)
+            self._blame(server, verdict)
+            busy += verdict.kind == "busy"
+            failures += verdict.kind == "lost"
+            if failures + busy // BUSY_FOR_EACH_RETRY > self._own.retries:
+                if not (why := await self._meeting.well(server)):
+                    return self._given_up(key, verdict, failures + busy)
+                self._pool.failed(server, why)
+                failures, busy = self._own.retries, 0  # it is the server; once more when it works
+            if verdict.kind == "lost":
+                await asyncio.sleep(max(self._pool.wait(failures), verdict.wait_s or 0))
+
+    async def _ask(self, server: Server, question: _Question) -> Any:
+        """Sends one request."""
+        asked = request(
+            question.ask,
+            question.text,
+            question.picture,
+            self._settings.template_args,
+            server.vllm,
+        )
+        # The package's own limit is one of each read; a server may send a byte now and then.
+        async with asyncio.timeout(self._own.timeout_s):
+            return await server.client.chat.completions.create(model=server.model, **asked)
+
+    def _blame(self, server: Server, verdict: Verdict) -> None:
+        """What a failed request says of its server."""
+        why = self._without_key(verdict.detail)
+        if verdict.kind == "busy":
+            self._pool.pause(server, why, verdict.wait_s)
+        elif verdict.kind in ("server", "unreached") or verdict.reason == "engine_lost":
+            self._pool.failed(server, why)
+        else:
+            self._pool.suspect(server, why)
+
+    def _given_up(self, key: str, verdict: Verdict, times: int) -> Generated:
+        detail = f"{self._without_key(verdict.detail)} (asked {times} times; others are answered)"
+        return Generated(key, error=detail, reason=verdict.reason)
+
+    def _without_key(self, text: str) -> str:
+        return text.replace(self._key, "***") if self._key else text
+
+
+def _key(settings: EngineSettings) -> str:
+    """The key that the servers want; empty if they want none. Raises RequestError."""
+    servers = settings.servers
+    if not servers.urls:
+        raise RequestError(
+            "caption.engine=server needs caption.servers.urls, for example"
+            " caption.servers.urls=[http://127.0.0.1:8000/v1]"
+        )
+    if servers.key_env is None:
+        return ""
+    key = os.environ.get(servers.key_env, "").strip()
+    if not key:
+        raise RequestError(
+            f"caption.servers.key_env: the environment variable {servers.key_env} is not set where"
+            " the stage runs; export it before Ray is started, or leave key_env out"
+        )
+    return key

@@ -1,0 +1,161 @@
+"""Answers in a structure: a JSON schema, read at the start, kept by a grammar, checked at the end.
+
+A grammar of JSON allows white space without end between two values, and models that have nothing
+more to say fill their answer with it. So it is bounded, where the engine takes a grammar. An answer
+that was cut, or came from a server that follows no grammar, is found by `follows`.
+"""
+
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nucleus_data.errors import RequestError
+
+WHITE_SPACE = 2  # characters between two values, at most
+MOST_BYTES = 200_000
+
+
+def read_schema(source: str | Path | Mapping[str, Any], where: str) -> str:
+    """Reads and checks a JSON schema.
+
+    Args:
+        source: A file, or the schema itself.
+        where: The setting that gives it, for messages.
+
+    Returns:
+        The schema as JSON; the same for the same content, however it is written.
+
+    Raises:
+        RequestError: The file can't be read, or is no JSON schema of an object or an array.
+    """
+    if isinstance(source, Mapping):
+        schema: Any = source
+    else:
+        try:
+            text = Path(source).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise RequestError(f"{where}: {source} can't be read: {error}") from None
+        try:
+            schema = json.loads(text)
+        except ValueError as error:
+            raise RequestError(f"{where}: {source} is no JSON: {error}") from None
+    return check_schema(schema, where)
+
+
+def check_schema(schema: Any, where: str) -> str:
+    """Checks a JSON schema; returns it as `read_schema` does, and raises what it raises."""
+    if not isinstance(schema, Mapping):
+        raise RequestError(f"{where}: a JSON schema is an object, got {type(schema).__name__}")
+    try:
+        text = json.dumps(schema, sort_keys=False, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (TypeError, ValueError) as error:
+        raise RequestError(f"{where}: the schema can't be written as JSON: {error}") from None
+    if len(text.encode()) > MOST_BYTES:
+        raise RequestError(f"{where}: a schema has at most {MOST_BYTES} bytes")
+    from jsonschema import SchemaError, validators
+
+    try:
+        validators.validator_for(schema).check_schema(schema)
+    except SchemaError as error:
+        raise RequestError(
+            f"{where}: no valid JSON schema, at {error.json_path}: {error.message}"
+        ) from None
+    if outside := _references(schema):
+        raise RequestError(
+            f"{where}: $ref {outside[0]!r} is in another file; allowed are those that begin with #"
+        )
+    # White space without end is what this is about, and an answer of one number has none.
+    if schema.get("type") not in ("object", "array"):
+        raise RequestError(
+            f"{where}: the schema's type must be object or array, got {schema.get('type')!r}"
+        )
+    _check_grammar(text, where)
+    return text
+
+
+def bounded_grammar(schema: str) -> str:
+    """A grammar, in xgrammar's EBNF, of the answers that follow a schema.
+
+    Args:
+        schema: JSON schema, as `read_schema` returns it.
+
+    Returns:
+        The grammar; between two values of an answer are at most `WHITE_SPACE` characters.
+    """
+    return _grammar(schema)
+
+
+@functools.lru_cache(maxsize=64)
+def _grammar(schema: str) -> str:
+    import xgrammar
+
+    return str(
+        xgrammar.Grammar.from_json_schema(
+            schema, any_whitespace=True, max_whitespace_cnt=WHITE_SPACE
+        )
+    )
+
+
+def follows(text: str, schema: str) -> str | None:
+    """Why an answer does not follow a schema; None if it does.
+
+    Args:
+        text: The answer.
+        schema: JSON schema, as `read_schema` returns it.
+    """
+    try:
+        answer = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        return f"no JSON: {error}"
+    try:
+        wrong = next(iter(_validator(schema).iter_errors(answer)), None)
+    except RecursionError:
+        return "nested too deep to be checked"
+    return None if wrong is None else f"at {wrong.json_path}: {wrong.message[:500]}"
+
+
+@functools.lru_cache(maxsize=64)
+def _validator(schema: str) -> Any:
+    from jsonschema import validators
+
+    content = json.loads(schema)
+    return validators.validator_for(content)(content)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are there once: readers differ in which of two values they take."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} is there twice")
+    return found
+
+
+def _references(part: Any) -> list[str]:
+    """References of a schema that lead out of it."""
+    if isinstance(part, Mapping):
+        own = part.get("$ref")
+        found = [own] if isinstance(own, str) and not own.startswith("#") else []
+        return found + [one for value in part.values() for one in _references(value)]
+    return [one for value in part for one in _references(value)] if isinstance(part, list) else []
+
+
+def _check_grammar(schema: str, where: str) -> None:
+    """Refuses what xgrammar makes no grammar of, where it is installed."""
+    try:
+        _grammar(schema)
+    except ImportError:
+        return
+    except Exception as error:  # it raises RuntimeError for whatever it does not know
+        first = str(error).splitlines()[-1][:300]
+        raise RequestError(
+            f"{where}: no grammar can be made of the schema (xgrammar: {first})"
+        ) from None

@@ -1,0 +1,213 @@
+"""Meeting a server: does it answer, is its model the one that was asked for, does it read pictures.
+
+A server's name for a model may be an alias of anything. So what it tells of the model is compared
+with `caption.model`, and its tokenizer with the model's, where there is one to compare.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from nucleus_data.engines.captioner import Ask, EngineSettings, Sampling
+from nucleus_data.engines.find import ModelReference
+from nucleus_data.engines.server_chat import Verdict, answered, data_url, judged, request
+from nucleus_data.engines.server_text import ServerText
+from nucleus_data.engines.servers import Server, ServerSettings
+from nucleus_data.errors import RequestError
+
+ANSWERS_WITHIN_S = 30.0
+NO_KEY = "none"  # the package openai wants one, and would take OPENAI_API_KEY
+
+
+def client_of(url: str, key: str, settings: ServerSettings) -> Any:
+    """What speaks to a server: no retries of its own, and no redirect is followed with the key.
+
+    Raises:
+        RequestError: The package openai is not installed.
+    """
+    try:
+        import openai
+    except ImportError:
+        raise RequestError(
+            'caption.engine=server needs the package openai: pip install "nucleus-data[caption]"'
+        ) from None
+
+    return openai.AsyncOpenAI(
+        base_url=url,
+        api_key=key or NO_KEY,
+        # Of the environment's, which are meant for another server.
+        default_headers={
+            "OpenAI-Organization": openai.Omit(),
+            "OpenAI-Project": openai.Omit(),
+        },
+        max_retries=0,
+        timeout=settings.timeout_s,
+        http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
+    )
+
+
+class Meeting:
+    """What is found out of servers, at the start and when one has come back.
+
+    Args:
+        model: Which model they are to have.
+        settings: The engine's.
+        text: With the model's tokenizer, if it is at hand.
+
+    Attributes:
+        servers: Those that are met.
+        blind: Why no picture can be asked about; empty if one can.
+        counts_tokens: Whether a server has vLLM's /tokenize.
+    """
+
+    def __init__(self, model: ModelReference, settings: EngineSettings, text: ServerText) -> None:
+        self._model = model
+        self._settings = settings
+        self._text = text
+        self.servers: Sequence[Server] = ()
+        self.blind = ""
+        self.counts_tokens = False
+
+    async def meet(self, server: Server) -> str:
+        """Gets to know a server; returns why it does not work, or nothing.
+
+        Raises:
+            RequestError: It works, and is not what was asked for.
+        """
+        try:
+            async with asyncio.timeout(ANSWERS_WITHIN_S):
+                listed = await server.client.models.list()
+                server.model = self._name(server, list(listed.data))
+                await self._version(server, listed.data)
+                await self._tokenizer(server)
+            await self._canary(server)
+        except RequestError:
+            raise
+        except Exception as error:
+            return said(judged(error), self._settings)
+        return ""
+
+    async def well(self, server: Server) -> str:
+        """Why a server does not work now, or nothing; raises for no server."""
+        try:
+            return await self.meet(server)
+        except RequestError as error:
+            return str(error)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+
+    async def count_tokens(self, servers: Sequence[Server], text: str) -> int | None:
+        """Tokens of a text, by the first server that tells; None if none does."""
+        for server in servers:
+            if not server.down and (found := await self._tokens(server, text)) is not None:
+                return len(found)
+        return None
+
+    async def close(self) -> None:
+        """Ends the connections."""
+        for server in self.servers:
+            await server.client.close()
+
+    def _name(self, server: Server, listed: Sequence[Any]) -> str:
+        """The server's name of the model. Raises RequestError if it does not have it."""
+        wanted = self._settings.servers.model
+        names = [str(one.id) for one in listed]
+        if wanted is not None:
+            # Not every server lists what it serves.
+            if names and wanted not in names:
+                raise RequestError(
+                    f"caption.servers.model is {wanted!r}, but {server.url} serves {names}"
+                )
+            return wanted
+        for one in listed:
+            if self._same(str(one.id)) or self._same(str(getattr(one, "root", None) or "")):
+                return str(one.id)
+        shown = [f"{one.id} (of {getattr(one, 'root', None) or 'unknown'})" for one in listed]
+        raise RequestError(
+            f"caption.model is {self._model.name!r}, but {server.url} serves {', '.join(shown)}:"
+            " start it with the model, or, if one of these is the model, say"
+            " caption.servers.model=ITS_NAME"
+        )
+
+    def _same(self, name: str) -> bool:
+        """Whether a server's word for a model is the model's name, place or folder."""
+        if name in (self._model.name, self._model.location):
+            return True
+        folder = PurePosixPath(self._model.location).name
+        return self._model.local and folder == PurePosixPath(name).name and "/" in name
+
+    async def _version(self, server: Server, listed: Sequence[Any]) -> None:
+        """What the server says that it is: vLLM tells its version beside the API."""
+        told = await self._get(server, "version")
+        version = told.get("version") if isinstance(told, dict) else None
+        owner = str(getattr(listed[0], "owned_by", "") or "") if listed else ""
+        server.vllm = str(version) if version and owner in ("vllm", "") else ""
+        server.version = f"vllm {version}" if server.vllm else f"{owner or 'unknown'}"
+
+    async def _tokenizer(self, server: Server) -> None:
+        """Compares the server's tokenizer with the model's. Raises RequestError if they differ."""
+        found = await self._tokens(server, self._text.sample)
+        self.counts_tokens = self.counts_tokens or found is not None
+        if found is not None and self._text.exact:
+            own = self._text.tokens(self._text.sample)
+            if found != own:
+                raise RequestError(
+                    f"{server.url} reads a text as other tokens than the tokenizer of caption.model"
+                    f" ({self._model.name!r}) does: it serves another model as {server.model!r}"
+                )
+
+    async def _tokens(self, server: Server, text: str) -> list[int] | None:
+        asked = {"model": server.model, "prompt": text, "add_special_tokens": False}
+        try:
+            told = await server.client.post(_beside(server, "tokenize"), body=asked, cast_to=object)
+        except Exception:  # few servers have it
+            return None
+        tokens = told.get("tokens") if isinstance(told, dict) else None
+        whole = isinstance(tokens, list) and all(isinstance(one, int) for one in tokens)
+        return tokens if whole else None
+
+    async def _get(self, server: Server, name: str) -> Any:
+        try:
+            return await server.client.get(_beside(server, name), cast_to=object)
+        except Exception:  # only vLLM has it
+            return None
+
+    async def _canary(self, server: Server) -> None:
+        """One token about a small grey picture, as real requests are asked. Raises if it fails."""
+        if not self.blind:
+            try:
+                grey = data_url(np.full((64, 64, 3), 128, np.uint8), None)
+                return await self._one_token(server, grey)
+            except Exception as error:
+                verdict = judged(error)
+                if verdict.kind != "own":
+                    raise
+                why = f"{server.url} ({server.model}) reads no pictures: {verdict.detail}"
+            await self._one_token(server, None)
+            self.blind = f"caption.servers: {why}. Start it with a vision model"
+            return None
+        return await self._one_token(server, None)
+
+    async def _one_token(self, server: Server, picture: str | None) -> None:
+        ask = Ask("canary", "Describe this image.", Sampling(1))
+        asked = request(ask, ask.question, picture, self._settings.template_args, server.vllm)
+        async with asyncio.timeout(self._settings.servers.timeout_s):
+            answer = await server.client.chat.completions.create(model=server.model, **asked)
+        answered(ask, answer)
+
+
+def said(verdict: Verdict, settings: EngineSettings) -> str:
+    """An error in words, with what helps against it."""
+    if verdict.detail.startswith(("HTTP 401", "HTTP 403")):
+        key = settings.servers.key_env
+        helps = f"the key in {key} is refused" if key else "give caption.servers.key_env"
+        return f"{verdict.detail} ({helps})"
+    return verdict.detail
+
+
+def _beside(server: Server, name: str) -> str:
+    """A URL of vLLM's own, beside /v1."""
+    return f"{server.url.removesuffix('/v1')}/{name}"
