@@ -283,7 +283,11 @@ def _alone(engine: Engine, ask: Ask, picture: Pixels, what: str) -> Alone | None
         ask.sampling, max_tokens=tokens, min_tokens=min(ask.sampling.min_tokens, tokens)
     )
     key = f"probe/{what}/{ask.key}"
-    engine.submit(engine.prepare(picture, [replace(ask, key=key, sampling=sampling, fresh=True)]))
+    try:
+        own = replace(ask, key=key, sampling=sampling, fresh=True)
+        engine.submit(engine.prepare(picture, [own]))
+    except Exception:  # of this request; an engine that is broken raises in `step`, too
+        return None
     found = None
     while engine.pending():
         for made in engine.step():
