@@ -72,6 +72,8 @@ def test_the_wheel_puts_two_packages_into_site_packages(wheel):
         "nucleus_data/configs/nano/recipe.yaml",
         "nucleus_data/configs/full/recipe.yaml",
         "nucleus_data/pipelines/all.py",
+        "nucleus_data/stages/caption/prompts/attributes@1.json",
+        "nucleus_data/stages/caption/prompts/short@1.txt",
     } <= names
 
 

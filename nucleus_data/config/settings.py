@@ -88,7 +88,10 @@ def explain(
         else:
             message = problem["msg"].removeprefix("Value error, ")
             message = message[0].lower() + message[1:]
-            lines.append(f"{name}: {message}; got {shown(problem.get('input'))} ({origin})")
+            if problem["type"] == "secret":  # what was given may be a key: it is not repeated
+                lines.append(f"{name}: {message}")
+            else:
+                lines.append(f"{name}: {message}; got {shown(problem.get('input'))} ({origin})")
     return "\n".join(lines)
 
 
@@ -161,18 +164,24 @@ def _without_added(value: Any, content: Any) -> Any:
 
 
 def describe(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """Every key with its default and its sentence, those of inner models too."""
+    """Every key with its default and its sentence, those of inner models too.
+
+    Of what has names of the user's choice, the keys of each are told once, as those of `NAME`.
+    """
     for name, field in model.model_fields.items():
-        inner = _model_in(field.annotation)
-        if inner is not None and typing.get_origin(field.annotation) not in (dict, Mapping):
-            yield from describe(inner, f"{prefix}{_key_of(name, field)}.")
+        key, inner = f"{prefix}{_key_of(name, field)}", _model_in(field.annotation)
+        named = typing.get_origin(field.annotation) in (dict, Mapping)
+        if inner is not None and not named:
+            yield from describe(inner, f"{key}.")
             continue
         default = (
             "required"
             if field.is_required()
             else _as_json(field.get_default(call_default_factory=True))
         )
-        yield f"{prefix}{_key_of(name, field)}", default, field.description or ""
+        yield key, default, field.description or ""
+        if inner is not None:
+            yield from describe(inner, f"{key}.NAME.")
 
 
 def _as_json(value: Any) -> str:
@@ -181,7 +190,9 @@ def _as_json(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)
+    if not isinstance(value, BaseModel):
+        return str(value)
+    return value.model_dump(mode="json", exclude_defaults=True, by_alias=True)
 
 
 def _allowed_keys(model: Any, keys: Sequence[str]) -> list[str]:

@@ -28,14 +28,19 @@ from nucleus_data.engines.captioner import (
 from nucleus_data.engines.find import ModelReference
 from nucleus_data.engines.server_chat import Verdict, answered, data_url, judged, request, usage
 from nucleus_data.engines.server_meeting import Meeting, client_of
-from nucleus_data.engines.server_text import ServerText, local_tokenizer, most_tokens
+from nucleus_data.engines.server_text import (
+    ServerText,
+    local_tokenizer,
+    most_tokens,
+    template_opens_thinking,
+)
 from nucleus_data.engines.servers import Place, Server, ServerPool
 from nucleus_data.errors import RequestError, StoppedError
 
 STEP_S = 0.02
 # A server that is full says so often; that is nothing about the request.
 BUSY_FOR_EACH_RETRY = 10
-COUNTED_WITHIN_S = 30.0
+LAST_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -66,8 +71,8 @@ class ServerEngine:
         self._own = settings.servers
         self._key = _key(settings)
         self._text = ServerText(local_tokenizer(model))
-        self._opened = self._text.opens_thinking(settings.template_args)
-        self._meeting = Meeting(model, settings, self._text)
+        self._opened = template_opens_thinking(model, settings.template_args)
+        self._meeting = Meeting(model, settings, self._text, self._key)
         self._counts = Counts()
         self._done: queue.SimpleQueue[Generated] = queue.SimpleQueue()
         self._pending = 0
@@ -83,8 +88,8 @@ class ServerEngine:
             raise
         if not self._text.exact and not self._meeting.counts_tokens:
             logging.getLogger(__name__).warning(
-                "caption.servers: neither the model's tokenizer nor the server's /tokenize is there:"
-                " tokens of a text are taken to be as many as its bytes, which is an upper bound"
+                "caption.servers: neither the model's tokenizer nor /tokenize is there: a text is"
+                " taken to have as many tokens as bytes, which is an upper bound"
             )
 
     def prepare(self, picture: Pixels | None, asks: Sequence[Ask]) -> Prepared:
@@ -173,6 +178,8 @@ class ServerEngine:
         try:
             self._loop.run_forever()
             left = asyncio.all_tasks(self._loop)
+            if left:  # a connection that is cut before it began to be made is warned of
+                self._loop.run_until_complete(asyncio.wait(left, timeout=LAST_S))
             for task in left:
                 task.cancel()
             self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
@@ -228,24 +235,14 @@ class ServerEngine:
         while True:
             server = await self._pool.take(place)
             try:
-                answer = await self._ask(server, question)
-                made = answered(question.ask, answer, opened=self._opened)
-            except Exception as error:
-                verdict = judged(error)
-            else:
-                self._pool.worked(server)
-                tokens, prompt_tokens, cached = usage(answer)
-                self._counts.add(tokens=tokens, prompt_tokens=prompt_tokens, cached_tokens=cached)
-                return made
+                verdict = await self._said(server, question)
+                if isinstance(verdict, Generated):
+                    return verdict
+                # Before the server is given back: the next in line would meet what this one met.
+                self._blame(server, verdict)
             finally:
                 self._pool.give(server)
-            if verdict.kind == "own":
-                self._pool.worked(server)
-                return Generated(
-                    key, error=self._without_key(verdict.detail), reason=verdict.reason
-                )
-            self._counts.add(asked_again=1)
-            self._blame(server, verdict)
+            self._counts.add(asked_again=int(verdict.kind != "unreached"))
             busy += verdict.kind == "busy"
             failures += verdict.kind == "lost"
             if failures + busy // BUSY_FOR_EACH_RETRY > self._own.retries:
@@ -255,6 +252,23 @@ class ServerEngine:
                 failures, busy = self._own.retries, 0  # it is the server; once more when it works
             if verdict.kind == "lost":
                 await asyncio.sleep(max(self._pool.wait(failures), verdict.wait_s or 0))
+
+    async def _said(self, server: Server, question: _Question) -> Generated | Verdict:
+        """A server's answer, or what its error says of it."""
+        try:
+            answer = await self._ask(server, question)
+            made = answered(question.ask, answer, opened=self._opened)
+        except Exception as error:
+            verdict = judged(error)
+            if verdict.kind != "own":
+                return verdict
+            detail = self._without_key(verdict.detail)
+            made = Generated(question.ask.key, error=detail, reason=verdict.reason)
+        else:
+            tokens, prompt_tokens, cached = usage(answer)
+            self._counts.add(tokens=tokens, prompt_tokens=prompt_tokens, cached_tokens=cached)
+        self._pool.worked(server)
+        return made
 
     async def _ask(self, server: Server, question: _Question) -> Any:
         """Sends one request."""

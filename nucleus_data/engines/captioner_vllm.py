@@ -79,7 +79,7 @@ class VllmEngine:
 
         self.version: str = vllm.__version__
         self._engine: LLMEngine = vllm.LLMEngine.from_engine_args(
-            vllm.EngineArgs(**_arguments(model, settings))
+            vllm.EngineArgs(**engine_arguments(model, settings))
         )
         self._sampling = functools.partial(
             vllm.SamplingParams, output_kind=RequestOutputKind.FINAL_ONLY
@@ -205,7 +205,7 @@ class VllmEngine:
         return self._counts.take()
 
 
-def _arguments(model: ModelReference, settings: EngineSettings) -> dict[str, Any]:
+def engine_arguments(model: ModelReference, settings: EngineSettings) -> dict[str, Any]:
     """Arguments of `vllm.EngineArgs`; the user's own come last."""
     from vllm.platforms import current_platform
 

@@ -72,7 +72,6 @@ def check_schema(schema: Any, where: str) -> str:
         raise RequestError(
             f"{where}: the schema's type must be object or array, got {schema.get('type')!r}"
         )
-    _check_grammar(text, where)
     return text
 
 
@@ -148,8 +147,16 @@ def _references(part: Any) -> list[str]:
     return [one for value in part for one in _references(value)] if isinstance(part, list) else []
 
 
-def _check_grammar(schema: str, where: str) -> None:
-    """Refuses what xgrammar makes no grammar of, where it is installed."""
+def check_grammar(schema: str, where: str) -> None:
+    """Refuses what xgrammar makes no grammar of, where it is installed; imports torch.
+
+    Args:
+        schema: JSON schema, as `read_schema` returns it.
+        where: The setting that gives it, for messages.
+
+    Raises:
+        RequestError: It has what xgrammar does not know.
+    """
     try:
         _grammar(schema)
     except ImportError:

@@ -20,7 +20,9 @@ GRAMMARS_SINCE = (0, 12)
 LONGEST_DETAIL = 500
 TOO_LONG = re.compile(
     r"context_length_exceeded|exceed_context_size|maximum context length|maximum model length"
-    r"|context (?:length|window|size)|max_model_len|longer than the maximum|too many tokens",
+    r"|context (?:length|window|size)|max_model_len|longer than the maximum|too many tokens"
+    # Of what room vLLM has left of our max_tokens.
+    r"|min_tokens must be less",
     re.IGNORECASE,
 )
 # The server, its address or the key is wrong: no request would do better there.
@@ -186,6 +188,8 @@ def judged(error: Exception) -> Verdict:
     if isinstance(error, openai.APIStatusError):
         return _judged_status(error)
     cause = type(error.__cause__).__name__ if error.__cause__ else ""
+    if cause != "ConnectTimeout" and isinstance(error, TimeoutError | openai.APITimeoutError):
+        return Verdict("lost", "no answer within caption.servers.timeout_s", "engine_lost")
     if isinstance(error, openai.APIConnectionError):
         detail = f"{cause or type(error).__name__}: {error.__cause__ or error}"[:LONGEST_DETAIL]
         # Never there, so it can't be what the server failed on.

@@ -56,6 +56,7 @@ class Meeting:
         model: Which model they are to have.
         settings: The engine's.
         text: With the model's tokenizer, if it is at hand.
+        key: What no message may show.
 
     Attributes:
         servers: Those that are met.
@@ -63,10 +64,13 @@ class Meeting:
         counts_tokens: Whether a server has vLLM's /tokenize.
     """
 
-    def __init__(self, model: ModelReference, settings: EngineSettings, text: ServerText) -> None:
+    def __init__(
+        self, model: ModelReference, settings: EngineSettings, text: ServerText, key: str
+    ) -> None:
         self._model = model
         self._settings = settings
         self._text = text
+        self._key = key
         self.servers: Sequence[Server] = ()
         self.blind = ""
         self.counts_tokens = False
@@ -87,7 +91,7 @@ class Meeting:
         except RequestError:
             raise
         except Exception as error:
-            return said(judged(error), self._settings)
+            return self._helping(judged(error))
         return ""
 
     async def well(self, server: Server) -> str:
@@ -139,6 +143,14 @@ class Meeting:
         folder = PurePosixPath(self._model.location).name
         return self._model.local and folder == PurePosixPath(name).name and "/" in name
 
+    def _helping(self, verdict: Verdict) -> str:
+        """An error in words, with what helps against it."""
+        detail = verdict.detail.replace(self._key, "***") if self._key else verdict.detail
+        if detail.startswith(("HTTP 401", "HTTP 403")):
+            name = self._settings.servers.key_env
+            return f"{detail} ({f'the key in {name} is refused' if name else 'give key_env'})"
+        return detail
+
     async def _version(self, server: Server, listed: Sequence[Any]) -> None:
         """What the server says that it is: vLLM tells its version beside the API."""
         told = await self._get(server, "version")
@@ -185,7 +197,7 @@ class Meeting:
                 verdict = judged(error)
                 if verdict.kind != "own":
                     raise
-                why = f"{server.url} ({server.model}) reads no pictures: {verdict.detail}"
+                why = f"{server.url} ({server.model}) reads no pictures: {self._helping(verdict)}"
             await self._one_token(server, None)
             self.blind = f"caption.servers: {why}. Start it with a vision model"
             return None
@@ -197,15 +209,6 @@ class Meeting:
         async with asyncio.timeout(self._settings.servers.timeout_s):
             answer = await server.client.chat.completions.create(model=server.model, **asked)
         answered(ask, answer)
-
-
-def said(verdict: Verdict, settings: EngineSettings) -> str:
-    """An error in words, with what helps against it."""
-    if verdict.detail.startswith(("HTTP 401", "HTTP 403")):
-        key = settings.servers.key_env
-        helps = f"the key in {key} is refused" if key else "give caption.servers.key_env"
-        return f"{verdict.detail} ({helps})"
-    return verdict.detail
 
 
 def _beside(server: Server, name: str) -> str:

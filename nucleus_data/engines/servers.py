@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 LONGEST_WAIT_S = 30.0
 LONGEST_PAUSE_S = 300.0
@@ -24,8 +25,7 @@ LONGEST_PAUSE_S = 300.0
 class ServerSettings(BaseModel):
     """Servers that speak OpenAI's protocol, for `caption.engine=server`."""
 
-    # A key that someone wrote where its variable's name belongs is not repeated in the error.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     urls: tuple[str, ...] = Field(
         default=(), description="Base URLs, for example http://gpu1:8000/v1; all serve one model."
@@ -79,7 +79,10 @@ class ServerSettings(BaseModel):
     @classmethod
     def _variable(cls, name: str | None) -> str | None:
         if name is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise ValueError("is the name of an environment variable, never the key itself")
+            # Of this type, so that the configuration's reader does not repeat what was given.
+            raise PydanticCustomError(
+                "secret", "it is the name of an environment variable, never the key itself"
+            )
         return name
 
 
@@ -87,7 +90,9 @@ def address(url: str) -> str:
     """A base URL in one form; `/v1` is added to one without a path. Raises ValueError."""
     parts = urlsplit(url.strip())
     if parts.username is not None or parts.password is not None:
-        raise ValueError("a URL has no name and password in it: give a key by key_env")
+        raise PydanticCustomError(
+            "secret", "a URL has no name and password in it: give a key by key_env"
+        )
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"{url!r} is no URL that begins with http:// or https://, and a host")
     if parts.query or parts.fragment:

@@ -191,6 +191,8 @@ def test_every_key_is_described_with_its_default():
         ("inner.sigma", "2.0", "Width of the blur, in pixels."),
         ("inner.threads", "1", "Threads."),
         ("named", "{}", "By name."),
+        ("named.NAME.sigma", "2.0", "Width of the blur, in pixels."),
+        ("named.NAME.threads", "1", "Threads."),
         ("cache", '""', "A folder."),
     ]
 
@@ -274,3 +276,35 @@ def test_a_long_value_is_shown_in_part(tmp_path):
         load_recipe(written(tmp_path, f"shard: {{samples_per_tar: {'x' * 100_000}}}"))
     assert "(100,002 characters)" in str(caught.value)
     assert len(str(caught.value)) < 500
+
+
+class Reserved(BaseModel):
+    """A model whose key is a word that Python has another meaning for."""
+
+    model_config = {"extra": "forbid", "validate_by_name": True}
+
+    parent: str = Field("", alias="from", description="Of what.")
+    new: int = Field(2, alias="class", json_schema_extra=ADDED)
+
+
+class Chains(BaseModel):
+    model_config = {"extra": "forbid"}
+
+    named: dict[str, Reserved] = Field({"x": Reserved(parent="y")}, description="By name.")
+
+
+def test_keys_are_those_of_the_file_where_python_has_another_meaning_for_the_word(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text("named: {x: {from: z}}\n")
+    assert config.load(Chains, file).named["x"].parent == "z"
+    with pytest.raises(RequestError, match=r"named\.x\.form .* mean 'from'\? Allowed: class, from"):
+        config.load(Chains, file, ["named.x.form=3"])
+    assert [key for key, *_ in config.describe(Chains)] == [
+        "named",
+        "named.NAME.from",
+        "named.NAME.class",
+    ]
+    assert next(config.describe(Chains))[1] == '{"x": {"from": "y"}}'
+    assert config.deciding(Reserved(parent="a")) == {"from": "a"}
+    assert config.deciding(Reserved(parent="a", new=3)) == {"from": "a", "class": 3}
+    assert config.deciding(Chains()) == {"named": {"x": {"from": "y"}}}

@@ -8,7 +8,7 @@ from nucleus_data.engines.captioner import Ask, Engine, Generated, Sampling
 from nucleus_data.engines.find import ModelReference, resolve_model
 from nucleus_data.hashing import config_hash, keyed_uint64
 from nucleus_data.stage import Row
-from nucleus_data.stages.caption.checks import Said, examine
+from nucleus_data.stages.caption.checks import Fault, Said, Verdict, examine
 from nucleus_data.stages.caption.failures import AskError
 from nucleus_data.stages.caption.places import CAPTION, MADE, SOURCE, filled, places
 from nucleus_data.stages.caption.prompts import NOTHING
@@ -35,6 +35,7 @@ class Asking:
     def __init__(self, settings: CaptionSettings, count_tokens: Callable[[str], int]) -> None:
         self.settings = settings
         self._count_tokens = count_tokens
+        self._seen: tuple[Said, Verdict] | None = None
 
     def roots(self, row: Row, wanted: Collection[str]) -> list[str]:
         """The variants to ask first: those that wait for no other wanted one.
@@ -63,7 +64,7 @@ class Asking:
             AskError: It can't be asked: the record's own texts, or the variant's parent, forbid it.
         """
         variant = self.settings.variants[name]
-        values = self._upstream(row, variant)
+        values = self._upstream(row, variant, self.settings.max_upstream_tokens)
         if variant.chained:
             values[MADE] = self._made(row, variant.parent, made)
         return Ask(
@@ -95,6 +96,14 @@ class Asking:
             system=ask.system,
         )
 
+    def fault(self, said: Said) -> Fault | None:
+        """Why an answer is asked again; None if it may be a caption.
+
+        What the checks say is kept until the next answer: to look takes a millisecond.
+        """
+        self._seen = said, examine(said, self.settings.checks)
+        return self._seen[1].fault
+
     def values(
         self,
         row: Row,
@@ -107,7 +116,8 @@ class Asking:
     ) -> dict[str, Any]:
         """A caption's row: the text, and all that is needed to trace it."""
         variant, sampling = self.settings.variants[name], ask.sampling
-        verdict = examine(self.said(row, name, ask, generated), self.settings.checks)
+        verdict = self._verdict(self.said(row, name, ask, generated))
+        applying = self.settings.checks_of(name)
         refined = self._refined(row, name)
         return {
             "caption": generated.text,
@@ -136,7 +146,7 @@ class Asking:
             "finish_reason": generated.finish_reason,
             "tokens": generated.tokens,
             "prompt_tokens": generated.prompt_tokens,
-            "checks": list(verdict.passed),
+            "checks": [passed for passed in verdict.passed if passed in applying],
             "flags": [fault.check for fault in verdict.flags],
         }
 
@@ -144,25 +154,39 @@ class Asking:
     def _model(self) -> ModelReference:
         return resolve_model(self.settings.model, self.settings.revision)
 
-    def _upstream(self, row: Row, variant: Variant) -> dict[str, str | None]:
-        """What the record came with, by place. Raises AskError if a value can't be asked about."""
+    def _verdict(self, said: Said) -> Verdict:
+        """What the checks say of an answer."""
+        if self._seen is None or self._seen[0] != said:
+            self.fault(said)
+        assert self._seen is not None
+        return self._seen[1]
+
+    def _upstream(
+        self, row: Row, variant: Variant, most: int | None = None
+    ) -> dict[str, str | None]:
+        """What the record came with, by place.
+
+        Args:
+            row: The record.
+            variant: What asks about it.
+            most: Tokens that a value may have; None if that was looked at before.
+
+        Raises:
+            AskError: A value can't be asked about.
+        """
         found: dict[str, str | None] = {}
         for place in places(variant.template):
             if place == MADE:
                 continue
             column = place.removeprefix(SOURCE)
             value = row.columns.get(f"records:{SOURCE}{column}")
-            most = self.settings.max_upstream_tokens
             found[place] = upstream_text(value, column, self._count_tokens, most)
         return found
 
     def _refined(self, row: Row, name: str) -> bool:
         """Whether something that the record came with is in what a caption is made from."""
         variants = [self.settings.variants[each] for each in self.settings.chain(name)]
-        try:
-            values = [value for each in variants for value in self._upstream(row, each).values()]
-        except AskError:  # of a parent that was made when longer texts were allowed
-            return True
+        values = [value for each in variants for value in self._upstream(row, each).values()]
         return any(value is not None for value in values)
 
     def _made(self, row: Row, parent: str, made: Mapping[str, str]) -> str:

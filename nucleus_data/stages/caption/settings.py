@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from nucleus_data.config import KEEPS_VALUES, nearest
 from nucleus_data.engines.captioner import EngineSettings
-from nucleus_data.stages.caption.checks import Checks
+from nucleus_data.stages.caption.checks import KINDS, Check, Checks
 from nucleus_data.stages.caption.variant import PICTURE, Variant
 
 __all__ = ["CaptionSettings", "Variant"]
@@ -81,6 +81,18 @@ class CaptionSettings(EngineSettings):
     def _chains(cls, variants: Mapping[str, Variant]) -> Mapping[str, Variant]:
         in_order(variants)
         return variants
+
+    def checks_of(self, name: str) -> dict[str, Check]:
+        """The checks that look at something that a variant has, by name; those that are off, too."""
+        variant = self.variants[name]
+        applies = {
+            "contradiction": bool(variant.facts),
+            "invalid_json": variant.schema_text is not None,
+            "language": self.language is not None,
+            "words": variant.words is not None,
+        }
+        every = (getattr(self.checks, kind.name) for kind in KINDS)
+        return {each.name: each for each in every if applies.get(each.name, True)}
 
     def parent(self, name: str) -> str | None:
         """The variant that a variant is made from; None for one of the picture."""

@@ -10,7 +10,6 @@ again. Each variant of a row ends by itself, as a caption or as a reason (`failu
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import ClassVar
 
 from nucleus_data.engines.captioner import Engine
@@ -18,7 +17,6 @@ from nucleus_data.engines.load import load_engine
 from nucleus_data.pixels import open_picture
 from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableSpec
 from nucleus_data.stages.caption.asking import ORIGINS, Asking
-from nucleus_data.stages.caption.checks import check_caption
 from nucleus_data.stages.caption.flow import Flow
 from nucleus_data.stages.caption.rounds import Clock, fitting
 from nucleus_data.stages.caption.settings import CaptionSettings
@@ -66,8 +64,7 @@ class Caption(RowStage[CaptionSettings]):
         if self._engine is None or self._clock is None or self._probes is None:
             raise RuntimeError("setup() comes before process()")
         asking = Asking(self.settings, self._engine.count_tokens)
-        check = partial(check_caption, checks=self.settings.checks)
-        flow = Flow(self._engine, asking, check, self.cpus, self._clock, self._probes)
+        flow = Flow(self._engine, asking, asking.fault, self.cpus, self._clock, self._probes)
         yield from flow.run(rows)
 
     def spent(self) -> Mapping[str, float]:

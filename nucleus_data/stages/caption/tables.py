@@ -107,16 +107,14 @@ def _own(settings: CaptionSettings, name: str) -> dict[str, Any]:
 
 def _asked_again(settings: CaptionSettings, name: str) -> dict[str, Any]:
     """The settings of the checks for which a variant is asked again: others change no text."""
-    variant, content = settings.variants[name], deciding(settings.checks)
-    # Those that look at something that not every variant has.
-    applies = {
-        "contradiction": variant.refines or bool(variant.facts),
-        "invalid_json": variant.schema_text is not None,
-        "language": settings.language is not None,
-        "words": variant.words is not None,
-    }
-    again = [each.name for each in settings.checks.each() if each.action == "ask_again"]
-    return {each: content[each] for each in again if each in content and applies.get(each, True)}
+    content = deciding(settings.checks)
+    found = {}
+    for check in settings.checks_of(name).values():
+        # One that came later is not in the content as it is by default, and is when it differs.
+        asks = "ask_again" in (check.action, type(check)().action if check.added else None)
+        if asks and check.name in content:
+            found[check.name] = content[check.name]
+    return found
 
 
 def _inputs(settings: CaptionSettings, name: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ CAPTION = "caption"
 
 
 def upstream_text(
-    value: Any, column: str, count_tokens: Callable[[str], int], most: int
+    value: Any, column: str, count_tokens: Callable[[str], int], most: int | None
 ) -> str | None:
     """An upstream value as the text that may be part of a question.
 
@@ -21,7 +21,7 @@ def upstream_text(
         value: The record's. Numbers, dates and lists are written out; a caption must be a text.
         column: Which of the record's upstream columns it is.
         count_tokens: The engine's.
-        most: Tokens that it may have.
+        most: Tokens that it may have; None for any number, which are not counted.
 
     Returns:
         The text; None if the record has none, or none with a visible character.
@@ -35,13 +35,15 @@ def upstream_text(
         text = value if column == CAPTION else written(value)
         if not isinstance(text, str | None):
             raise TypeError(f"it is of type {type(value).__name__}")  # noqa: TRY301
-        if text is None or not visible(text):
+        if text is None:
             return None
         text.encode()
-        tokens = count_tokens(text.strip())
+        if not visible(text):
+            return None
+        tokens = 0 if most is None else count_tokens(text.strip())
     except (TypeError, ValueError) as error:  # of which UnicodeEncodeError is one
         raise AskError("upstream_not_text", f"source.{column}: {error}") from None
-    if tokens > most:
+    if most is not None and tokens > most:
         raise AskError(
             "upstream_too_long",
             f"source.{column}: {tokens} tokens, allowed caption.max_upstream_tokens={most}; raise"

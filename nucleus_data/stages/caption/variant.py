@@ -83,7 +83,7 @@ class Variant(BaseModel):
         " that of the package's prompt, if it has one (attributes).",
     )
     words: tuple[int, int] | None = Field(
-        default=None, description="Fewest and most words of a good caption, for the check `length`."
+        default=None, description="Fewest and most words of a good caption, for the check `words`."
     )
     share: float = Field(
         default=1.0,

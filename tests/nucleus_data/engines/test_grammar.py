@@ -2,7 +2,13 @@ import json
 
 import pytest
 
-from nucleus_data.engines.grammar import bounded_grammar, check_schema, follows, read_schema
+from nucleus_data.engines.grammar import (
+    bounded_grammar,
+    check_grammar,
+    check_schema,
+    follows,
+    read_schema,
+)
 from nucleus_data.errors import RequestError
 
 SCHEMA = {
@@ -72,6 +78,7 @@ class TestFollows:
         assert why in follows(text, json.dumps(SCHEMA))
 
 
+@pytest.mark.slow  # they import torch
 class TestGrammar:
     """By xgrammar's own matcher, which engines use."""
 
@@ -90,6 +97,13 @@ class TestGrammar:
         assert self.accepts('{ "type":\n "photo"}')
         assert not self.accepts('{"type":' + " " * 3 + '"photo"}')
         assert not self.accepts('{"type": "photo"' + "\n" * 50 + "}")
+
+    def test_a_schema_without_a_grammar_is_refused_by_name(self):
+        check_grammar(check_schema(SCHEMA, "x"), "x")
+        with pytest.raises(RequestError, match=r"variants\.a\.schema: no grammar"):
+            check_grammar(
+                '{"type": "object", "properties": {"a": {"type": "objekt"}}}', "variants.a.schema"
+            )
 
     def test_it_keeps_to_the_schema(self):
         assert not self.accepts('{"type": "foto"}')

@@ -140,3 +140,8 @@ def test_without_torch_the_rest_is_checked_and_it_is_said(monkeypatch):
     said = list(check(load_recipe(NANO)))
     assert said[-1].startswith("quick_train: the transformer is not built")
     assert "pip install 'nucleus-data[train]'" in said[-1]
+
+
+def test_the_versions_of_prompts_are_told():
+    said = list(check(load_recipe(NANO)))
+    assert "caption: nano; short (short@1), long (long@1)" in said

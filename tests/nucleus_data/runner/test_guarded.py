@@ -1,6 +1,7 @@
 import pytest
 
 from nucleus_data.corpus.tables import Table
+from nucleus_data.runner.actor import SetupFailedError
 from nucleus_data.runner.guarded import RAISED_AFRESH, _GuardedStage, run_guarded
 from nucleus_data.runner.loop import Loop
 from nucleus_data.runner.work import Item, Resources
@@ -63,6 +64,13 @@ def test_a_row_on_which_the_stage_raises_fails_for_now(tmp_path):
     assert [(f["row"], f["reason"], f["detail"]) for f in failed] == [
         (3, "stage_raised", "ZeroDivisionError: in the stage")
     ]
+
+
+@pytest.mark.slow
+def test_a_stage_that_can_t_go_on_ends_the_run(tmp_path):
+    corpus = small_corpus(tmp_path / "c", shards=1)
+    with pytest.raises(SetupFailedError, match="all servers are down"):
+        run_guarded(job(corpus, poison="stop"), 0, None)
 
 
 @pytest.mark.slow

@@ -203,3 +203,12 @@ def test_a_value_that_cannot_be_stored_costs_its_row(tmp_path):
         "ArrowInvalid",
         "ArrowInvalid",
     ]
+
+
+@pytest.mark.parametrize("hold", [0, 3])
+def test_a_stage_that_can_t_go_on_ends_the_run(tmp_path, hold):
+    corpus = small_corpus(tmp_path / "c", shards=2)
+    with pytest.raises(SetupFailedError, match="all servers are down"):
+        run(job(corpus, poison="stop", hold=hold), 2)
+    assert Table(corpus.store, "length", HASH).failed.read(0) is None
+    assert run(job(corpus), 2).summary.done == 10

@@ -2,6 +2,7 @@ import pytest
 
 from nucleus_data.engines.captioner import Generated
 from nucleus_data.stage import Row
+from nucleus_data.stages.caption import asking as module
 from nucleus_data.stages.caption.asking import Asking
 from nucleus_data.stages.caption.failures import AskError
 from nucleus_data.stages.caption.prompts import PROMPTS
@@ -101,6 +102,19 @@ def test_what_the_checks_see():
     assert every.said(one, "facts", facts, Generated("k", "{}")).schema == facts.schema is not None
 
 
+def test_an_answer_is_looked_at_once(monkeypatch):
+    every, looked = asking(), []
+    told = module.examine
+    monkeypatch.setattr(module, "examine", lambda *a: looked.append(a) or told(*a))
+    ask = every.ask(row(), "long", 0, {})
+    for text in ("A ring.", "", "A cube."):
+        generated = Generated(ask.key, text, "stop", 5)
+        fault = every.fault(every.said(row(), "long", ask, generated))
+        assert (fault.check if fault else None) == (None if text else "empty")
+        every.values(row(), "long", 0, ask, generated, StandIn(), "f" * 64)
+    assert len(looked) == 3
+
+
 def test_the_first_attempt_is_as_configured_and_further_ones_are_warmer():
     def drawn(name, attempt):
         sampling = asking().ask(row(), name, attempt, {}).sampling
@@ -148,7 +162,7 @@ def test_the_seed_of_the_settings_changes_nothing_of_a_greedy_variant():
 def values(name, attempt=0, columns=None, **settings):
     every, one = asking(**settings), row(**columns or {})
     ask = every.ask(one, name, attempt, {"long": "A long one.", "brief": "A brief one."})
-    generated = Generated(ask.key, "A ring.", "stop", 5, prompt_tokens=40)
+    generated = Generated(ask.key, "A ring lies on it.", "stop", 5, prompt_tokens=40)
     return every.values(one, name, attempt, ask, generated, StandIn(), "f" * 64), ask
 
 
@@ -156,7 +170,7 @@ def test_provenance_is_complete():
     found, ask = values("rich", columns={"records__source.caption": "A ring"})
     assert list(found) == SCHEMA.names
     assert found | {"checks": None} == {
-        "caption": "A ring.",
+        "caption": "A ring lies on it.",
         "source": "refined",
         "parent": "source",
         "model": "nano",
@@ -185,7 +199,8 @@ def test_provenance_is_complete():
         "checks": None,
         "flags": [],
     }
-    assert "empty" in found["checks"]
+    assert {"empty", "words", "contradiction"} <= set(found["checks"])
+    assert not {"language", "invalid_json"} & set(found["checks"]), "they looked at nothing"
     again, ask = values("rich", attempt=2)
     assert (again["attempt"], again["attempts"], again["temperature"]) == (2, 3, 0.6)
     assert again["seed"] == ask.sampling.seed != 0

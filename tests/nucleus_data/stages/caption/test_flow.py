@@ -39,7 +39,7 @@ def row(number, variants, image=None, **columns):
 
 def stage(monkeypatch, engine, cpus=1, **settings):
     monkeypatch.setattr(module, "load_engine", lambda settings: engine)
-    made = Caption(CaptionSettings(**{"checks": OFF} | settings))
+    made = Caption(CaptionSettings(**{"checks": OFF, "probes": 0} | settings))
     made.cpus = cpus
     made.setup()
     return made
@@ -213,21 +213,19 @@ def test_no_value_depends_on_order_company_or_threads(monkeypatch):
         )
 
 
-@pytest.mark.parametrize("where", ["said", "values", "ask", "check"])
+@pytest.mark.parametrize("where", ["said", "values", "ask", "fault"])
 def test_our_own_mistake_with_a_variant_costs_that_variant(monkeypatch, where):
     names = {"long": {"prompt": "long"}, "short": {"prompt": "short"}}
     work = stage(monkeypatch, StandIn(), variants=names, checks=REPEATS)
-    target = module if where == "check" else module.Asking
-    name = "check_caption" if where == "check" else where
-    real = getattr(target, name)
+    real = getattr(module.Asking, where)
 
     def faulty(*given, **named):
-        wrong = given[0].template if where == "check" else given[2]
+        wrong = given[1].template if where == "fault" else given[2]
         if wrong in ("long", work.settings.variants["long"].template):
             raise ZeroDivisionError("by mistake")
         return real(*given, **named)
 
-    monkeypatch.setattr(target, name, faulty)
+    monkeypatch.setattr(module.Asking, where, faulty)
     (outcome,) = work.process(iter([row(0, names)]))
     assert "caption" in outcome.values["caption.short"]
     failure = outcome.values["caption.long"]

@@ -1,4 +1,7 @@
+from pathlib import Path
+
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from nucleus_data.stages.caption.settings import CaptionSettings, in_order
@@ -41,3 +44,12 @@ def test_a_variant_comes_behind_the_one_that_it_is_made_from():
 def test_wrong_settings_are_refused(given, said):
     with pytest.raises(ValidationError, match=said):
         CaptionSettings(**given)
+
+
+def test_the_example_of_the_docs_is_a_configuration():
+    docs = Path(__file__).resolve().parents[4] / "nucleus_data/docs/captions.md"
+    text = docs.read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0]
+    settings = CaptionSettings.model_validate(yaml.safe_load(text)["caption"])
+    assert settings.chain("brief") == ["brief", "long"]
+    assert settings.variants["titled"].facts == ["title", "year"]
+    assert settings.variants["facts"].schema_text

@@ -4,8 +4,11 @@ import copy
 
 import pytest
 
+from nucleus_data.config import ADDED
 from nucleus_data.runner.pins import Pins
 from nucleus_data.stages.caption import prompts
+from nucleus_data.stages.caption.checks import Checks
+from nucleus_data.stages.caption.checks.refusal import Refusal
 from nucleus_data.stages.caption.settings import CaptionSettings
 from nucleus_data.stages.caption.stage import Caption
 from nucleus_data.stages.caption.tables import caption_columns, caption_tables
@@ -122,6 +125,15 @@ def test_the_picture_s_size_changes_no_text_that_is_made_without_it():
 def test_checks_that_only_mark_change_no_text():
     flagged = with_("checks.empty.action", "flag")
     assert hashes(flagged) == hashes(with_("checks.empty.action", "off"))
+
+
+def test_a_check_that_came_later_makes_no_caption_anew_until_it_is_changed(monkeypatch):
+    monkeypatch.setattr(Refusal, "added", True)
+    monkeypatch.setattr(Checks.model_fields["refusal"], "json_schema_extra", ADDED)
+    spec = caption_tables(CaptionSettings(**SETTINGS))[0]
+    assert "refusal" not in spec.settings["checks"]
+    assert "cut" in spec.settings["checks"]
+    assert anew("checks.refusal.action", "off") == EVERY
 
 
 def test_what_a_check_that_is_off_would_read_changes_no_text():

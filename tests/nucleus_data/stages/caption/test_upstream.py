@@ -37,7 +37,10 @@ def test_values_that_are_none(value):
     assert text_of(value) is None
 
 
-@pytest.mark.parametrize("value", [{"a": 1}, b"bytes", np.zeros(3), "a \ud800", [{"a": 1}]])
+ODD = [{"a": 1}, b"bytes", np.zeros(3), "a \ud800", "\ud800", [{"a": 1}]]
+
+
+@pytest.mark.parametrize("value", ODD)
 def test_values_that_are_no_text(value):
     with pytest.raises(AskError) as error:
         text_of(value)

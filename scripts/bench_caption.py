@@ -1,0 +1,316 @@
+"""`caption` beside its floors: bare vLLM, the engine's own pace, the bare preparers' pool.
+
+    python scripts/bench_caption.py                            # a quarter of an hour
+    python scripts/bench_caption.py --quick --json caption.json
+    python scripts/bench_caption.py --part pace --threads 8    # one of bare, pace, memory
+
+Rounds alternate, so that what else the machine does falls on all sides; a row is the median of the
+rounds' own quotients.
+
+- *Bare* (`scripts/captions/over_vllm.py`, the nano model in the real vLLM): processor time of the
+  stage over that of `LLM.generate` with the same requests; three variants that share a picture over
+  three that do not, beside what the vision's share of a caption promises.
+- *Pace*: an engine that ends a caption every 18 ms while it holds 64, as a large model on a GPU
+  does, and JPEGs of 2 megapixels, which are decoded, scaled and made into the patches of a real
+  image processor. The stage, in the product's actor, over the lesser of the engine's own pace and
+  the pace of as many threads that prepare pictures and do nothing else; with 600 and with 2 rows a
+  shard. Both ends of a run, where the engine fills and drains, are left out.
+- *Memory*: of this process, over 20,000 distinct pictures, against what it was after 4,000.
+"""
+
+import functools
+import io
+import os
+import queue
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+# As in a worker of one CPU, before numpy and torch.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import numpy as np
+import psutil
+from PIL import Image
+
+from nucleus_data.engines.find import resolve_model
+from nucleus_data.pixels import open_picture
+from nucleus_data.runner.actor import StageActor
+from nucleus_data.runner.pool import Load
+from nucleus_data.runner.work import Item, Summary
+from nucleus_data.stage import Row
+from nucleus_data.stages.caption import stage as caption
+from nucleus_data.stages.caption.rounds import fitting
+from nucleus_data.stages.caption.settings import CaptionSettings
+from scripts.bench_embed import MEGAPIXELS, photographs
+from scripts.benchmark import Measure, measure, parser, publish
+from tests.support.captions.standin import StandIn
+from tests.support.captions.unchecked import OFF
+
+PARTS = ("bare", "pace", "memory")
+GOAL_PACE, GOAL_MEMORY = ">= 0.95", "<= 100"
+PACE_S, IN_FLIGHT = 0.018, 64
+ENDS = 0.15  # share of a run's captions at either end that is not timed
+now = time.perf_counter
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured.
+
+    Attributes:
+        rounds: Of each row.
+        pictures: World pictures a round, for the real engine.
+        shards: Rows a shard, of the pace.
+        rows: Rows a round, of the pace.
+        size: Of the photographs.
+        distinct: Pictures of the memory's row.
+        settled: After how many the memory is taken first.
+        threads: Of the pool.
+    """
+
+    rounds: int = 5
+    pictures: int = 96
+    shards: tuple[int, ...] = (600, 2)
+    rows: int = 600
+    size: tuple[int, int] = MEGAPIXELS
+    distinct: int = 20_000
+    settled: int = 4_000
+    threads: int = 2
+
+
+QUICK = Size(rounds=1, pictures=8, shards=(60, 2), rows=120, size=(480, 320))
+QUICK_MEMORY = 600
+
+
+@dataclass
+class Shard:
+    """Rows of a shard, as an actor sees them, with pictures of a few files."""
+
+    number: int
+    count: int
+    picture: Callable[[int], bytes]
+    ended: list[float] = field(default_factory=list)
+    summary: Summary = field(default_factory=Summary)
+
+    @property
+    def todo(self) -> Any:
+        """It has a number of rows."""
+        return type("Todo", (), {"num_rows": self.count})
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row came back."""
+        return len(self.ended) == self.count
+
+    def rows(self) -> Iterator[Row]:
+        """The rows, with one caption each."""
+        for row in range(self.count):
+            number = self.number * self.count + row
+            wanted = frozenset({"caption.a"})
+            yield Row(self.number, row, f"{number:032x}", "f.jpg", self.picture(number), {}, wanted)
+
+    def accept(self, outcome: Any) -> None:
+        """Notes when a row came back, if it has its caption."""
+        if "caption" not in outcome.values["caption.a"]:
+            raise RuntimeError(str(outcome.values))
+        outcome.row.image = None
+        self.ended.append(now())
+
+    def took(self, stage: Any) -> None:
+        """Nothing is kept."""
+        stage.spent()
+        stage.counted()
+
+    def commit(self) -> Summary:
+        """Nothing is written."""
+        return self.summary
+
+
+def captioned(
+    engine: StandIn, count: int, rows: int, picture: Callable[[int], bytes], threads: int
+) -> list[float]:
+    """When each caption was there, of a run in the product's actor.
+
+    Args:
+        engine: What captions.
+        count: How many rows.
+        rows: How many a shard.
+        picture: A row's file, by its number.
+        threads: CPUs of the actor.
+    """
+    settings = settings_of()
+    caption.load_engine = lambda _: engine  # type: ignore[assignment, attr-defined]
+    shards: dict[int, Shard] = {}
+
+    class Job:
+        """A job of the stage."""
+
+        stage = caption.Caption(settings)
+        row_timeout_s, cpus = 600.0, threads
+
+        def open(self, shard: int, limit: int | None) -> Shard:
+            """The shard."""
+            shards[shard] = Shard(shard, rows, picture)
+            return shards[shard]
+
+    actor = StageActor(Job())  # type: ignore[arg-type]
+    actor.ready()
+    waiting = deque(Item(number, rows=rows) for number in range(count // rows))
+    load = Load(Job.stage.rows_at_once())
+    ended: queue.SimpleQueue[tuple[Item, Exception | None]] = queue.SimpleQueue()
+
+    def run(item: Item) -> None:
+        try:
+            actor.run_shard(item.number, None)
+        except Exception as error:
+            ended.put((item, error))
+        else:
+            ended.put((item, None))
+
+    while waiting or load.items:
+        while waiting and load.has_room(waiting[0]):
+            load.items.append(waiting.popleft())
+            threading.Thread(target=run, args=(load.items[-1],)).start()
+        item, error = ended.get()
+        if error is not None:
+            raise error
+        load.items.remove(item)
+    return sorted(moment for shard in shards.values() for moment in shard.ended)
+
+
+def settings_of() -> CaptionSettings:
+    """One greedy variant, unchecked: the stand-in says the same of every picture."""
+    return CaptionSettings(
+        variants={"a": {"prompt": "short"}},  # type: ignore[dict-item]
+        max_in_flight=IN_FLIGHT,
+        checks=OFF,  # type: ignore[arg-type]
+    )
+
+
+def pace(moments: Sequence[float]) -> float:
+    """Captions a second, without both ends."""
+    skip = int(len(moments) * ENDS)
+    inner = moments[skip : len(moments) - skip]
+    return (len(inner) - 1) / (inner[-1] - inner[0])
+
+
+def patches() -> Callable[[Any], Any]:
+    """The packaged captioner's image processor, one for each thread."""
+    import torch
+    from transformers import AutoImageProcessor
+
+    place, own = resolve_model("nano", None).location, threading.local()
+
+    def make(picture: Any) -> Any:
+        if not hasattr(own, "made"):
+            torch.set_num_threads(1)
+            own.made = AutoImageProcessor.from_pretrained(place, local_files_only=True)
+        return own.made(images=[Image.fromarray(picture)], return_tensors="pt")
+
+    return make
+
+
+def pace_rows(size: Size) -> Iterator[Measure]:
+    """Captions a second over the lesser of the engine's pace and the pool's."""
+    files = photographs(12, size.size)
+    make, fitted, settings = patches(), fitting(settings_of()), settings_of()
+    small = io.BytesIO()
+    Image.new("RGB", (32, 32)).save(small, "PNG")
+
+    def file(number: int) -> bytes:
+        return files[number % len(files)]
+
+    def prepared(number: int) -> float:
+        make(fitted(open_picture(file(number))))
+        return now()
+
+    def pool() -> float:
+        with ThreadPoolExecutor(size.threads) as threads:
+            return pace(sorted(threads.map(prepared, range(size.rows // 2))))
+
+    def engine() -> float:
+        standing = StandIn(settings, pace_s=PACE_S, records=False)
+        return pace(captioned(standing, size.rows, size.rows, lambda _: small.getvalue(), 1))
+
+    def stage(rows: int) -> float:
+        standing = StandIn(settings, pace_s=PACE_S, records=False, prepare=make)
+        return pace(captioned(standing, size.rows, rows, file, size.threads))
+
+    works: dict[str, Callable[[], float]] = {"the bare pool": pool, "the engine": engine}
+    works |= {
+        f"the stage, {rows} rows a shard": functools.partial(stage, rows) for rows in size.shards
+    }
+    found: dict[str, list[float]] = {name: [] for name in works}
+    pool()
+    for number in range(size.rounds):
+        for name in list(works)[:: 1 if number % 2 else -1]:
+            found[name].append(works[name]())
+    floors = [min(pair) for pair in zip(found["the bare pool"], found["the engine"], strict=True)]
+    for rows in size.shards:
+        name = f"the stage, {rows} rows a shard"
+        shares = [one / floor for one, floor in zip(found[name], floors, strict=True)]
+        against = "the lesser of pool and engine"
+        yield measure(f"18 ms a caption, {rows} rows a shard", shares, "times", GOAL_PACE, against)
+    for name, paces in found.items():
+        yield measure(f"18 ms a caption, {name}", paces, "captions/s")
+
+
+def memory_rows(size: Size) -> Iterator[Measure]:
+    """How much the memory grows over many distinct pictures."""
+    process, taken = psutil.Process(), []
+    base = np.random.default_rng(0).integers(0, 256, (72, 96, 3), np.uint8)
+
+    def file(number: int) -> bytes:
+        if number % 500 == 0:
+            taken.append((number, process.memory_info().rss))
+        pixels = base.copy()
+        pixels[0, :4, 0] = np.frombuffer(np.uint32(number).tobytes(), np.uint8)
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "PNG", compress_level=1)
+        return stream.getvalue()
+
+    engine = StandIn(settings_of(), per_step=8, records=False)
+    moments = captioned(engine, size.distinct, min(500, size.distinct), file, size.threads)
+    settled = max(rss for number, rss in taken if number <= size.settled)
+    most = max(rss for _, rss in taken)
+    name = f"memory over {size.distinct} pictures, above that after {size.settled}"
+    yield measure(name, [(most - settled) / 1e6], "MB", GOAL_MEMORY)
+    yield measure("memory, the most", [most / 1e6], "MB")
+    yield measure("small pictures, an engine without a model", [pace(moments)], "captions/s")
+
+
+def bench(size: Size, parts: Sequence[str]) -> list[Measure]:
+    """The rows of some parts."""
+    rows: list[Measure] = []
+    if "memory" in parts:
+        rows += memory_rows(size)
+    if "pace" in parts:
+        rows += pace_rows(size)
+    if "bare" in parts:  # last, as vLLM changes its process
+        from scripts.captions.over_vllm import bench as over_vllm
+
+        rows += over_vllm(size.pictures, size.rounds)
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    command = parser(__doc__)
+    command.add_argument("--threads", type=int, default=2, help="CPUs of the actor; default 2")
+    command.add_argument("--part", choices=PARTS, help="this part alone")
+    options = command.parse_args(arguments)
+    size = replace(QUICK if options.quick else Size(), threads=options.threads)
+    if options.quick:
+        size = replace(size, distinct=QUICK_MEMORY, settled=QUICK_MEMORY // 2)
+    publish(bench(size, (options.part,) if options.part else PARTS), options.json)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

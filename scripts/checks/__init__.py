@@ -1,0 +1,1 @@
+"""What `bench_checks` measures the caption checks with."""
