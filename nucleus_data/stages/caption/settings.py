@@ -83,7 +83,7 @@ class CaptionSettings(EngineSettings):
         return variants
 
     def checks_of(self, name: str) -> dict[str, Check]:
-        """The checks that look at something that a variant has, by name; those that are off, too."""
+        """The checks, on or off, that look at something that a variant has; by name."""
         variant = self.variants[name]
         applies = {
             "contradiction": bool(variant.facts),

@@ -15,8 +15,8 @@ from tests.support.curated import picture
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 HASHES = {
     "nano/recipe": {
-        "caption.long": "edf6506800d9920d",
-        "caption.short": "579fd3bb9e91de48",
+        "caption.long": "9c8c08cdceb8aef5",
+        "caption.short": "89437e4513523b5e",
         "embed.heads": "5e8d81c751cb1717",
         "embed.image": "8571ba8d7c8f4d7a",
         "embed.match": "6801317ac22f53c7",
@@ -33,8 +33,8 @@ HASHES = {
         "records": "2ecf2b3564200147",
     },
     "nano/demo": {
-        "caption.long": "edf6506800d9920d",
-        "caption.short": "579fd3bb9e91de48",
+        "caption.long": "9c8c08cdceb8aef5",
+        "caption.short": "89437e4513523b5e",
         "embed.heads": "5e8d81c751cb1717",
         "embed.image": "8571ba8d7c8f4d7a",
         "embed.match": "6801317ac22f53c7",
@@ -51,8 +51,8 @@ HASHES = {
         "records": "2ecf2b3564200147",
     },
     "nano/learning": {
-        "caption.long": "edf6506800d9920d",
-        "caption.short": "579fd3bb9e91de48",
+        "caption.long": "9c8c08cdceb8aef5",
+        "caption.short": "89437e4513523b5e",
         "inspect.colour": "91bbda1aa412026d",
         "inspect.compression": "2f68456617ad0567",
         "inspect.detail": "159d34ae7b4b09e6",
@@ -65,10 +65,10 @@ HASHES = {
         "records": "2ecf2b3564200147",
     },
     "full/recipe": {
-        "caption.long": "ce4c4698b1df67f2",
-        "caption.medium": "bc8dbe3fa11fae42",
-        "caption.short": "1cd0a5e517be5718",
-        "caption.very_short": "6c47475701837d55",
+        "caption.long": "d5157fbb9cd30022",
+        "caption.medium": "779920617979d7a7",
+        "caption.short": "3a1dcc0b7cd0dc44",
+        "caption.very_short": "afc690c868221f59",
         "embed.image": "7d2e0a5ac374c433",
         "embed.match": "14062788bdbeb7b8",
         "embed.text": "8fca7e7707b4db42",
