@@ -40,7 +40,8 @@ class Flow:
         check: Finds what is wrong with an answer.
         threads: How many prepare pictures.
         clock: Takes the engine's times.
-        probes: Asks about some pictures once more when the engine has nothing pending.
+        probes: Asks about some pictures once more when the engine has nothing pending; None for no
+            truth tests.
     """
 
     def __init__(
@@ -50,14 +51,14 @@ class Flow:
         check: Check,
         threads: int,
         clock: Clock,
-        probes: Probes,
+        probes: Probes | None = None,
     ) -> None:
         settings = asking.settings
         self._engine = engine
         self._asking = asking
         self._check = check
         self._clock = clock
-        self._probes = probes
+        self._probes = probes or Probes()
         self._fit = fitting(settings)
         self._attempts = settings.attempts
         self._most = settings.max_in_flight

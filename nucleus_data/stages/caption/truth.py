@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from nucleus_data.engines.captioner import Ask, Counts, Engine, Generated, Pixels, Sampling
 from nucleus_data.errors import StoppedError
-from nucleus_data.pixels import PixelError
+from nucleus_data.pixels import PixelError, open_picture
 from nucleus_data.stage import Row
 from nucleus_data.stages.caption.prompts import PROMPTS
 from nucleus_data.stages.caption.truth_verdict import (
@@ -74,7 +74,11 @@ class Probes:
         decode: From a file's bytes to the picture as the model is given it.
     """
 
-    def __init__(self, most: int, decode: Callable[[bytes], Pixels]) -> None:
+    def __init__(
+        self,
+        most: int = 0,
+        decode: Callable[[bytes], Pixels] = lambda data: open_picture(data).rgb(),
+    ) -> None:
         self._most = most
         self._decode = decode
         self._held: dict[tuple[int, int], _Held] = {}
