@@ -241,7 +241,7 @@ class RowStage(Stage[SettingsT]):
         return {}
 
     def told(self, counts: Mapping[str, int]) -> Sequence[str]:
-        """Lines for people on a run's sums of `counted`."""
+        """Lines for people on a run's sums of `counted`, for its output and the report."""
         return ()
 
     @abstractmethod

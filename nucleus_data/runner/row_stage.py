@@ -30,9 +30,7 @@ def do_rows(run: Run, stage: RowStage[Any], *, retry: bool = False) -> None:
         shards = [shard for shard in shards if shard in failed]
     if shards and (notice := stage.first_use()):
         run.say(f"{stage.name}: {notice}")
-    report = run.loop(stage, job, run.items(job, shards), len(shards))
-    for line in stage.told(report.summary.extra):
-        run.say(f"  {line}")
+    run.loop(stage, job, run.items(job, shards), len(shards))
 
 
 def count_rows(run: Run, stage: RowStage[Any]) -> None:

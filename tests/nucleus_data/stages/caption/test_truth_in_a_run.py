@@ -7,9 +7,11 @@ import itertools
 import pytest
 
 from nucleus_data.errors import StoppedError
+from nucleus_data.pages.sections import work_section
 from nucleus_data.stages.caption import stage as module
 from nucleus_data.stages.caption.settings import CaptionSettings
 from nucleus_data.stages.caption.stage import Caption
+from nucleus_data.views.status import status, status_lines
 from nucleus_data.world.scenes import scene
 from nucleus_data.world.words import captions
 from scripts.truth.engines import Broken
@@ -107,3 +109,7 @@ def test_the_run_keeps_and_says_the_outcome(tmp_path, monkeypatch):
     (line,) = [line for line in stage_lines(run) if line["stage"] == "caption"]
     assert line["extra"]["truth_probes"] > 1
     assert any("truth tests: " in text for text in said)
+    assert line["told"][0].startswith("truth tests: ")
+    (shown,) = [text for text in status_lines(status(run.run, run.stages)) if "truth tests" in text]
+    assert shown.strip() == line["told"][0]
+    assert work_section(corpus, run.name)["told"] == line["told"]
