@@ -26,7 +26,15 @@ from nucleus_data.engines.captioner import (
     refused,
 )
 from nucleus_data.engines.find import ModelReference
-from nucleus_data.engines.server_chat import Verdict, answered, data_url, judged, request, usage
+from nucleus_data.engines.server_chat import (
+    Verdict,
+    answered,
+    data_url,
+    judged,
+    request,
+    template_arguments,
+    usage,
+)
 from nucleus_data.engines.server_meeting import Meeting, client_of
 from nucleus_data.engines.server_text import (
     ServerText,
@@ -71,7 +79,11 @@ class ServerEngine:
         self._own = settings.servers
         self._key = _key(settings)
         self._text = ServerText(local_tokenizer(model))
-        self._opened = template_opens_thinking(model, settings.template_args)
+        # By whether the server is vLLM's.
+        self._opened = {
+            vllm: template_opens_thinking(model, template_arguments(settings.template_args, kind))
+            for vllm, kind in ((True, "vllm"), (False, ""))
+        }
         self._meeting = Meeting(model, settings, self._text, self._key)
         self._counts = Counts()
         self._done: queue.SimpleQueue[Generated] = queue.SimpleQueue()
@@ -122,9 +134,11 @@ class ServerEngine:
         questions: Sequence[_Question] = prepared.work or ()
         if not questions:
             return
-        resting, self._pending = not self._pending, self._pending + len(questions)
+        if not self._pending:
+            self._pool.begin()
+        self._pending += len(questions)
         self._counts.add(pictures=any(one.picture is not None for one in questions))
-        self._loop.call_soon_threadsafe(self._begin, questions, resting)
+        self._loop.call_soon_threadsafe(self._begin, questions)
 
     def step(self) -> list[Generated]:
         """Waits shortly, and gives back what got done.
@@ -209,10 +223,8 @@ class ServerEngine:
         versions = sorted({server.version for server in servers if server.version})
         return pool, ", ".join(versions)
 
-    def _begin(self, questions: Sequence[_Question], resting: bool) -> None:
+    def _begin(self, questions: Sequence[_Question]) -> None:
         """Starts the requests about one picture; in the loop."""
-        if resting:
-            self._pool.begin()
         place = Place()
         for question in questions:
             task = self._loop.create_task(self._answer(question, place))
@@ -257,7 +269,7 @@ class ServerEngine:
         """A server's answer, or what its error says of it."""
         try:
             answer = await self._ask(server, question)
-            made = answered(question.ask, answer, opened=self._opened)
+            made = answered(question.ask, answer, opened=self._opened[bool(server.vllm)])
         except Exception as error:
             verdict = judged(error)
             if verdict.kind != "own":

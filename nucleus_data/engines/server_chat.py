@@ -12,6 +12,7 @@ import simplejpeg
 from PIL import Image
 
 from nucleus_data.engines.captioner import Ask, Generated, Pixels
+from nucleus_data.engines.chat import TEMPLATE_ARGS
 from nucleus_data.engines.grammar import bounded_grammar
 from nucleus_data.engines.thinking import without_thinking
 
@@ -100,8 +101,8 @@ def request(
     if how.presence_penalty or vllm:
         asked["presence_penalty"] = how.presence_penalty
     extra: dict[str, Any] = {}
-    if template_args:
-        extra["chat_template_kwargs"] = dict(template_args)
+    if sent := template_arguments(template_args, vllm):
+        extra["chat_template_kwargs"] = dict(sent)
     if how.repetition_penalty != 1 or vllm:
         extra["repetition_penalty"] = how.repetition_penalty
     if how.min_tokens:
@@ -114,6 +115,11 @@ def request(
     if ask.schema is not None:
         asked |= _structure(ask.schema, vllm, extra)
     return asked | ({"extra_body": extra} if extra else {})
+
+
+def template_arguments(given: Mapping[str, Any], vllm: str) -> Mapping[str, Any]:
+    """Arguments of the chat template; with the engines' own for vLLM, as others may refuse any."""
+    return {**TEMPLATE_ARGS, **given} if vllm else given
 
 
 def _salt(key: str) -> str:
