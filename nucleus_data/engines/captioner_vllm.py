@@ -32,6 +32,7 @@ from nucleus_data.engines.chat import TEMPLATE_ARGS, Chats
 from nucleus_data.engines.find import ModelReference
 from nucleus_data.engines.grammar import bounded_grammar
 from nucleus_data.engines.thinking import without_thinking
+from nucleus_data.errors import RequestError
 
 if TYPE_CHECKING:
     from vllm import LLMEngine
@@ -86,7 +87,7 @@ class VllmEngine:
         )
         self._structure = StructuredOutputsParams
         self._text_input, self._name_of = tokens_input, name_of
-        self._refusals = (ValueError, VLLMClientError)
+        self._refusals = (ValueError, VLLMClientError, RequestError)
         self._max_model_len = settings.max_model_len
         self._running: dict[str, bool] = {}  # key to whether its chat leaves thinking open
         self._refused: list[Generated] = []

@@ -12,9 +12,12 @@ again. Each variant of a row ends by itself, as a caption or as a reason (`failu
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from nucleus_data.engines.captioner import Engine
+import numpy as np
+
+from nucleus_data.engines.captioner import Ask, Engine, Sampling
 from nucleus_data.engines.grammar import check_grammar
 from nucleus_data.engines.load import load_engine
+from nucleus_data.errors import RequestError
 from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableSpec
 from nucleus_data.stages.caption.asking import ORIGINS, Asking
 from nucleus_data.stages.caption.flow import Flow
@@ -50,12 +53,25 @@ class Caption(RowStage[CaptionSettings]):
         return self.settings.max_in_flight
 
     def setup(self) -> None:
-        """Loads the engine. Raises RequestError if it can't, or can't keep to a schema."""
+        """Loads the engine. Raises RequestError if it can't be asked what the variants ask."""
         self._clock = Clock()
         self._engine = load_engine(self.settings)
         for name, variant in self.settings.variants.items():
             if variant.schema_text is not None:
                 check_grammar(variant.schema_text, f"caption.variants.{name}.schema")
+        self._try_out(self._engine)
+
+    def _try_out(self, engine: Engine) -> None:
+        """Refuses a system prompt or a schema that the engine takes of no picture."""
+        picture = np.full((64, 64, 3), 128, np.uint8)
+        for name, variant in self.settings.variants.items():
+            system = variant.system or self.settings.system
+            if system is None and variant.schema_text is None:
+                continue
+            ask = Ask(name, ".", Sampling(1), system, variant.schema_text, variant.sees_picture)
+            for made in engine.prepare(picture if ask.sees_picture else None, [ask]).failed:
+                if made.reason == "caption_refused":
+                    raise RequestError(f"caption.variants.{name}: {made.error}")
 
     def process(self, rows: Iterator[Row | None]) -> Iterator[Result | RowFailure]:
         """Captions rows; holds as many as keep the engine full, and works when given None."""
