@@ -89,8 +89,9 @@ class ServerEngine:
         """Encodes a picture and its questions; in any thread."""
         questions, failed = [], []
         try:
-            seen = picture is not None and any(ask.sees_picture for ask in asks)
-            url = data_url(picture, self._settings.jpeg_quality) if seen else None
+            url = None
+            if picture is not None and any(ask.sees_picture for ask in asks):
+                url = data_url(picture, self._settings.jpeg_quality)
         except Exception as error:
             return Prepared((), [raised(ask.key, error) for ask in asks])
         for ask in asks:
