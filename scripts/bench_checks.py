@@ -16,6 +16,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 
 from nucleus_data.engines.agreement import wilson
@@ -69,9 +70,12 @@ def measure_planted(count: int, kept: Path | None, show: bool) -> None:
 def _answers(count: int, kept: Path | None) -> Iterable[Planted]:
     if kept and kept.exists():
         return [read_planted(line) for line in kept.read_text(encoding="utf-8").splitlines()]
-    made = list(planted(count))
-    if kept:
-        kept.write_text("".join(f"{written(one)}\n" for one in made), encoding="utf-8")
+    made = []
+    with kept.open("w", encoding="utf-8") if kept else nullcontext() as file:
+        for one in planted(count):
+            made.append(one)
+            if file:
+                file.write(f"{written(one)}\n")
     return made
 
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from nucleus_data.engines.chat import Chat
+from nucleus_data.engines.chat import plain_tokens
 from nucleus_data.engines.find import resolve_model
 
 Script = Callable[[list[int], torch.Tensor], torch.Tensor]
@@ -50,12 +50,15 @@ class Captioner:
         self.model = AutoModelForImageTextToText.from_pretrained(
             where, dtype=torch.float32, local_files_only=True
         ).eval()
-        self.chat = Chat(self.tokenizer, self.processor)
         self.end = self.tokenizer.convert_tokens_to_ids("<|im_end|>")
 
     def encode(self, text: str) -> list[int]:
         """Tokens of a text, special tokens as letters."""
-        return self.chat.plain(text)
+        added = self.tokenizer.get_added_vocab()
+        return plain_tokens(text, self._encode, added)
+
+    def _encode(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def say(
         self,

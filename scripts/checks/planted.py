@@ -90,7 +90,7 @@ def planted(count: int, seed: int = 0) -> Iterator[Planted]:
             yield Planted("", said(spoken, variant, picture.facts), opens)
     for spoken, picture in zip(clean["medium"], pictures, strict=True):
         text = _json(picture.facts)
-        yield Planted("", said(spoken, "medium", text=text, schema=SCHEMA), frozenset())
+        yield Planted("", said(spoken, "medium", text=text, schema=SCHEMA, words=None), frozenset())
     makers = (_forced, _loops, _broken, _cut, _empty, _length, _contradicted)
     for make in makers:
         yield from make(captioner, pictures, clean, rng)
@@ -113,9 +113,9 @@ def template(variant: str) -> str:
     return Variant(prompt=variant).template
 
 
-def said(spoken: Spoken, variant: str, facts: Scene | None = None, **other: object) -> Said:
-    """An answer as the checks see it; `facts` are columns that the question has, and true."""
-    told = {"shapes": len(facts.shapes), "year": 1923} if facts else {}
+def said(spoken: Spoken, variant: str, scene: Scene | None = None, **other: object) -> Said:
+    """An answer as the checks see it; what is true of a scene stands in upstream columns."""
+    told = {"shapes": len(scene.shapes), "year": 1923} if scene else {}
     given = {
         "text": spoken.text,
         "finish_reason": spoken.finish_reason,
@@ -169,8 +169,12 @@ def _forced(
                 tokens = captioner.encode(SPELLED[number % len(SPELLED)])
                 scripts[number] = forced(tokens, at=at)
         schema = SCHEMA if kind == "invalid_json" else None
-        for spoken in captioner.say(images, template("short"), scripts, LIMIT):
-            yield Planted(kind, said(spoken, "short", schema=schema), frozenset([kind]))
+        # A language that its tokenizer has only as bytes needs many tokens.
+        limit = 6 * LIMIT if kind == "language" else LIMIT
+        words = None if schema else CLASSES["short"]
+        for spoken in captioner.say(images, template("short"), scripts, limit):
+            seen = said(spoken, "short", schema=schema, words=words, max_tokens=limit)
+            yield Planted(kind, seen, frozenset([kind]))
 
 
 def _broken_json(text: str, number: int) -> str:

@@ -13,6 +13,7 @@ import importlib
 import inspect
 import pkgutil
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -57,6 +58,11 @@ class Checks(_settings):
 
     def each(self) -> tuple[Check, ...]:
         """Those that are on, in their order."""
+        return self.on
+
+    @cached_property
+    def on(self) -> tuple[Check, ...]:
+        """The same, found once."""
         every = (getattr(self, kind.name) for kind in KINDS)
         return tuple(check for check in every if check.action != "off")
 

@@ -6,7 +6,6 @@ vocabularies); a text cut inside a character has U+FFFD in it; broken weights mi
 
 import re
 import unicodedata
-from collections import Counter
 from typing import ClassVar
 
 from pydantic import Field
@@ -65,10 +64,15 @@ class Degenerate(Check):
                 return f"it has {character!r} {length} times in a row"
         seen = "".join(text.split())
         if len(seen) >= SHORTEST:
-            character, count = Counter(seen.casefold()).most_common(1)[0]
+            folded = seen.casefold()
+            character = max(sorted(set(folded)), key=folded.count)
+            count = folded.count(character)
             if count >= self.share * len(seen):
                 return f"{count} of {len(seen)} characters are {character!r}"
-            marks = sum(unicodedata.category(c)[0] == "P" for c in seen)
+            others = len(seen) - sum(map(str.isalnum, seen))  # most are neither, in few texts
+            marks = others >= self.share * len(seen) and sum(
+                unicodedata.category(c)[0] == "P" for c in seen
+            )
             if marks >= self.share * len(seen):
                 return f"{marks} of {len(seen)} characters are punctuation: {shortened(text)!r}"
         if not text.isascii() and len(mixed := _scripts(said.own)) >= self.scripts:

@@ -15,7 +15,7 @@ from pydantic import Field
 from nucleus_data.errors import RequestError
 from nucleus_data.stages.caption.checks.check import Check, Said
 from nucleus_data.stages.caption.checks.phrases import words_in
-from nucleus_data.stages.caption.checks.text import count_words, shortened
+from nucleus_data.stages.caption.checks.text import count_words, shortened, words_of
 
 INSTALL = "pip install 'nucleus-data[caption]' (it brings py3langid)"
 NEAR = (
@@ -61,9 +61,8 @@ class Language(Check):
         if count_words(said.own) < self.words:
             return None
         if wanted == "en" and text.isascii():
-            words = text.casefold().split()
-            small = sum(word.strip(".,;:!?\"'()") in ENGLISH for word in words)
-            if small >= ENGLISH_SHARE * len(words):
+            words = words_of(said.own)
+            if sum(map(ENGLISH.__contains__, words)) >= ENGLISH_SHARE * len(words):
                 return None
         told, probability, rest = _told(text, wanted)
         if rest >= self.least:

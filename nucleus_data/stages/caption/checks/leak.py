@@ -22,6 +22,7 @@ _SPECIAL = re.compile(
 )
 _ROLE = re.compile(r"^\W*(?:user|assistant|system|human|model)\s*(?::|\n)", re.IGNORECASE)
 _PLACE = re.compile(r"\{[A-Za-z_][\w.:]*\}")
+OPENING = 5  # words with which both begin
 FEWEST_WORDS = 4  # of a whole sentence of the question that is shorter than a run
 
 
@@ -50,9 +51,11 @@ class Leak(Check):
             if place := next((p for p in places if p in text), None):
                 return f"it has the place {place} of the question in it"
             words = words_of(text)
-            for at in range(len(words) - self.words + 1):
-                if (run := words[at : at + self.words]) in runs:
-                    return f"it repeats the question: {shortened(' '.join(run))!r}"
+            mine = zip(*(words[at:] for at in range(self.words)), strict=False)
+            if run := next((run for run in mine if run in runs), None):
+                return f"it repeats the question: {shortened(' '.join(run))!r}"
+            if len(words) >= OPENING and words[:OPENING] == words_of(told)[:OPENING]:
+                return f"it begins as the question: {shortened(' '.join(words[:OPENING]))!r}"
             if sentences:
                 line = f" {' '.join(words)} "
                 if repeated := next((s for s in sentences if s in line), None):

@@ -11,12 +11,15 @@ import re
 import zlib
 from typing import ClassVar
 
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from pydantic import Field
 
 from nucleus_data.stages.caption.checks.check import Check, Said
 from nucleus_data.stages.caption.checks.text import shortened, words_of
 
 NGRAM = 8
+GRAM = 6  # words; a loop of eight words has a run of six twice
 FEWEST_WORDS = 24  # for the n-gram share
 FEWEST_BYTES = 160  # for the compression
 BLOCKS = 4  # in a loop; three of a long block will do
@@ -57,23 +60,29 @@ class Repetition(Check):
         """Looks for loops, for what was there before, and compresses."""
         text = said.prose
         words = words_of(text)
-        repeated = len(words) - len(set(words))
-        # A loop has its words at least three times.
-        if repeated >= self.loop_words // 2 and (loop := longest_loop(words, self.loop_words)):
+        if stutter := _STUTTER.search(text):
+            return f"a word repeats {stutter[1]!r}: {shortened(stutter[0])!r}"
+        # Most texts have no few words twice in a row, and so none of the three.
+        if not _comes_again(words, max(1, min(GRAM, self.loop_words - 2))):
+            return None
+        if loop := longest_loop(words, self.loop_words):
             start, block, length = loop
             unit = " ".join(words[start : start + block])
             return f"{length} words in a row repeat {shortened(unit)!r}"
-        if stutter := _STUTTER.search(text):
-            return f"a word repeats {stutter[1]!r}: {shortened(stutter[0])!r}"
-        if len(words) >= FEWEST_WORDS and repeated >= self.share * len(words) / 2:
-            share = repeated_share(words)
-            if share >= self.share:
-                return f"{share:.0%} of its words were there before, in runs of {NGRAM}"
+        if len(words) >= FEWEST_WORDS and (share := repeated_share(words)) >= self.share:
+            return f"{share:.0%} of its words were there before, in runs of {NGRAM}"
         raw = text.encode("utf-8", "replace")
-        # What has few words twice does not become five times shorter.
         if len(raw) >= FEWEST_BYTES and (ratio := compression(raw)) >= self.compression:
             return f"it becomes {ratio:.1f} times shorter by zlib: {shortened(text)!r}"
         return None
+
+
+def _comes_again(words: tuple[str, ...], length: int) -> bool:
+    """Whether a run of so many words is in a text twice; numbers pass for each other."""
+    if _DIGITS.search(line := " ".join(words)):
+        words = tuple(_DIGITS.sub("0", line).split(" "))
+    runs = list(zip(*(words[at:] for at in range(length)), strict=False))
+    return len(set(runs)) < len(runs)
 
 
 def longest_loop(words: tuple[str, ...], fewest: int) -> tuple[int, int, int] | None:
@@ -87,29 +96,45 @@ def longest_loop(words: tuple[str, ...], fewest: int) -> tuple[int, int, int] | 
         Where it begins, words of the block, words of the run; None without one. A run that differs
         in numbers alone ("shape 1, shape 2, ...") counts if it has three times as many blocks.
     """
-    best: tuple[int, int, int] | None = None
     # One letter a word: a script without spaces.
     scale = LETTERS if sum(len(word) == 1 for word in words) > len(words) / 2 else 1
-    numbered = tuple(_DIGITS.sub("0", word) for word in words)
-    exact = numbered == words
-    for line, patience in ((words, 1), (numbered, 3))[: 1 if exact else 2]:
-        for block in range(1, min(LONGEST_BLOCK, len(line) // 3) + 1):
-            need = (3 if block >= LONG_BLOCK * scale else BLOCKS) * patience
-            if len(line) < need * block:
-                break
-            same = 0
-            # `same` words at the end equal those one block before; the first block is one more.
-            for at in range(block, len(line) + 1):
-                if at < len(line) and line[at] == line[at - block]:
-                    same += 1
-                    continue
-                length, start = same + block, at - same - block
-                lettered = any(w.strip("0") for w in line[start : start + block])
-                enough = length >= max(fewest * scale, need * block) and (patience == 1 or lettered)
-                if same and enough and (best is None or length > best[2]):
-                    best = start, block, length
-                same = 0
-    return best
+    found = _runs(words, fewest * scale, LONG_BLOCK * scale, 1)
+    if _DIGITS.search(" ".join(words)):
+        numbered = tuple(_DIGITS.sub("0", word) for word in words)
+        runs = _runs(numbered, fewest * scale, LONG_BLOCK * scale, 3)
+        # Numbers alone are no block: "2, 4, 6, 8".
+        found += [
+            (start, block, length)
+            for start, block, length in runs
+            if any(word.strip("0") for word in numbered[start : start + block])
+        ]
+    return max(found, key=lambda run: run[2], default=None)
+
+
+def _runs(
+    words: tuple[str, ...], fewest: int, long_block: int, patience: int
+) -> list[tuple[int, int, int]]:
+    """The longest run of each length of a block, where it has words and blocks enough."""
+    largest = min(LONGEST_BLOCK, len(words) // 3)
+    if largest < 1:
+        return []
+    numbers: dict[str, int] = {}
+    code_N = np.array([numbers.setdefault(word, len(numbers)) for word in words])
+    padded = np.concatenate([code_N, np.full(largest, -1)])
+    # same_BN: whether a word is the one B words before.
+    same_BN = sliding_window_view(padded, len(words))[1:] == code_N
+    found = []
+    for block, count in enumerate(same_BN.sum(1).tolist(), 1):
+        blocks = (3 if block >= long_block else BLOCKS) * patience
+        need = max(fewest, blocks * block) - block
+        if count < need:
+            continue
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], same_BN[block - 1], [0]])))
+        starts, lengths = edges[::2], edges[1::2] - edges[::2]
+        if lengths.max() >= need:
+            at = int(lengths.argmax())
+            found.append((int(starts[at]), block, int(lengths[at]) + block))
+    return found
 
 
 def repeated_share(words: tuple[str, ...]) -> float:

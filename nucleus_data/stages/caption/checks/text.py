@@ -20,6 +20,8 @@ _QUOTED = re.compile(
     r"|(?<![\w'])'[^'\n]{1,200}(?:'\w[^'\n]{0,200}){0,3}'(?!\w)"
     r"|(?<!\w)\u2018[^\u2019\n]{1,200}(?:\u2019\w[^\u2019\n]{0,200}){0,3}\u2019(?!\w)"
 )
+_MARKS = frozenset("\"'\u201c\u201e\u00ab\u300c\u300e\u2018")
+_SPACED = re.compile(r"[^\W_]\S*")  # a word with what stands behind it up to the next space
 # A character of a script without spaces counts as this much of a word.
 WORDS_A_LETTER = 0.6
 
@@ -38,12 +40,13 @@ def count_words(text: str) -> float:
     letters = 0
     if not text.isascii():
         text, letters = _LETTER.subn(" ", text)
-    spaced = sum(any(c.isalnum() for c in part) for part in text.split())
-    return spaced + WORDS_A_LETTER * letters
+    return len(_SPACED.findall(text)) + WORDS_A_LETTER * letters
 
 
 def unquoted(text: str) -> str:
     """A text without what stands in quotation marks; the marks stay, so that it reads on."""
+    if not _MARKS.intersection(text):
+        return text
     return _QUOTED.sub('""', text)
 
 

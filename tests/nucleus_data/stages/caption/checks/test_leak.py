@@ -52,6 +52,12 @@ def test_an_upstream_caption_may_be_kept():
     )
 
 
+def test_an_answer_does_not_begin_as_the_question():
+    template = "Describe this image in two sentences: the objects, then the background."
+    assert Leak().find(Said("Describe this image in two sentences.", template=template))
+    assert Leak().find(Said("Describe this image", template=template)) is None
+
+
 def test_the_system_prompt_leaks_too():
     system = "You describe images for training a text-to-image model."
     assert Leak().find(Said(f"{system} A ring.", template="Describe.", system=system))
