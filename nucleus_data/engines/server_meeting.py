@@ -35,14 +35,12 @@ def client_of(url: str, key: str, settings: ServerSettings) -> Any:
             'caption.engine=server needs the package openai: pip install "nucleus-data[caption]"'
         ) from None
 
+    # Of the environment's, which are meant for another server.
+    others: Any = {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()}
     return openai.AsyncOpenAI(
         base_url=url,
         api_key=key or NO_KEY,
-        # Of the environment's, which are meant for another server.
-        default_headers={
-            "OpenAI-Organization": openai.Omit(),
-            "OpenAI-Project": openai.Omit(),
-        },
+        default_headers=others,
         max_retries=0,
         timeout=settings.timeout_s,
         http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),

@@ -4,7 +4,7 @@ import time
 import pytest
 from pydantic import ValidationError
 
-from nucleus_data.config import load
+from nucleus_data.config import deciding, load
 from nucleus_data.engines.captioner import EngineSettings
 from nucleus_data.engines.servers import LONGEST_WAIT_S, Place, Server, ServerPool, ServerSettings
 from nucleus_data.errors import RequestError
@@ -42,6 +42,12 @@ class TestSettings:
     def test_a_server_is_named_once(self):
         with pytest.raises(ValidationError, match="there twice"):
             ServerSettings(urls=["http://a:1", "http://a:1/v1"])
+
+    def test_where_it_is_asked_is_not_in_the_hash_and_what_it_sees_is(self):
+        here = deciding(EngineSettings())
+        asked = EngineSettings(engine="server", servers={"urls": ["http://a:1"], "retries": 9})
+        assert deciding(asked) == here
+        assert deciding(EngineSettings(jpeg_quality=90)) == {**here, "jpeg_quality": 90}
 
     def test_a_key_in_the_place_of_its_variable_is_refused_and_not_shown(self, tmp_path):
         (tmp_path / "c.yaml").write_text("model: nano\n")
