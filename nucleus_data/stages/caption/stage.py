@@ -60,11 +60,11 @@ class Caption(RowStage[CaptionSettings]):
         """Loads the engine. Raises RequestError if it can't be asked what the variants ask."""
         self._clock = Clock()
         self._engine = load_engine(self.settings)
+        fitted = fitting(self.settings)
+        self._probes = Probes(self.settings.probes, lambda data: fitted(open_picture(data)))
         for name, variant in self.settings.variants.items():
             if variant.schema_text is not None:
                 check_grammar(variant.schema_text, f"caption.variants.{name}.schema")
-        fitted = fitting(self.settings)
-        self._probes = Probes(self.settings.probes, lambda data: fitted(open_picture(data)))
         self._try_out(self._engine)
 
     def _try_out(self, engine: Engine) -> None:
