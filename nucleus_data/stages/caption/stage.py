@@ -67,8 +67,6 @@ class Caption(RowStage[CaptionSettings]):
         for name, variant in self.settings.variants.items():
             if variant.schema_text is not None:
                 check_grammar(variant.schema_text, f"caption.variants.{name}.schema")
-        fitted = fitting(self.settings)
-        self._probes = Probes(self.settings.probes, lambda data: fitted(open_picture(data)))
         self._try_out(self._engine)
 
     def _try_out(self, engine: Engine) -> None:
