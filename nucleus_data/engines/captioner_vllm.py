@@ -133,8 +133,11 @@ class VllmEngine:
                     check_length(len(tokens), most, self._max_model_len)
                     rendered = self._text_input(tokens)
                     if ask.sees_picture:
-                        rendered = processor.rendered(image, name, tokens)
+                        known_as = ask.key if ask.fresh else name
+                        rendered = processor.rendered(image, known_as, tokens)
                         check_length(len(rendered["prompt_token_ids"]), most, self._max_model_len)
+                    if ask.fresh:
+                        rendered["cache_salt"] = ask.key
                     requests.append((ask.key, rendered, self._drawn(ask), chat.thinks))
                 except Exception as error:
                     failed.append(ended(ask.key, error, self._refusals))

@@ -34,7 +34,7 @@ def stage_line(report: StageReport) -> dict[str, Any]:
         "bytes": summary.bytes,
         "extra": dict(sorted(summary.extra.items())),
         "seconds_by_phase": {k: round(v, 3) for k, v in sorted(summary.seconds.items())},
-    }
+    } | ({"told": report.told} if report.told else {})
 
 
 def describe(report: StageReport) -> str:
@@ -60,7 +60,8 @@ def describe(report: StageReport) -> str:
         seconds += f", {summary.done / worked:,.0f}/s"
     seconds += _busy(summary)
     lines = [f"{report.stage}: {', '.join(parts)} ({seconds})", *_tables(summary)]
-    return "\n".join([*lines, *left_out(summary)])
+    told = (f"  {line}" for line in report.told)
+    return "\n".join([*lines, *left_out(summary), *told])
 
 
 def left_out(summary: Summary) -> list[str]:

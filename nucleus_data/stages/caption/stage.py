@@ -18,13 +18,16 @@ from nucleus_data.engines.captioner import Ask, Engine, Sampling
 from nucleus_data.engines.grammar import check_grammar
 from nucleus_data.engines.load import load_engine
 from nucleus_data.errors import RequestError
+from nucleus_data.pixels import open_picture
 from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableSpec
 from nucleus_data.stages.caption.asking import ORIGINS, Asking
 from nucleus_data.stages.caption.checks import KINDS
 from nucleus_data.stages.caption.flow import Flow
-from nucleus_data.stages.caption.rounds import Clock
+from nucleus_data.stages.caption.rounds import Clock, fitting
 from nucleus_data.stages.caption.settings import CaptionSettings
 from nucleus_data.stages.caption.tables import SCHEMA, caption_columns, caption_tables
+from nucleus_data.stages.caption.truth import Probes
+from nucleus_data.stages.caption.truth_words import told
 
 __all__ = ["ORIGINS", "SCHEMA", "Caption"]
 
@@ -45,6 +48,7 @@ class Caption(RowStage[CaptionSettings]):
         self.columns = caption_columns(settings)
         self._engine: Engine | None = None
         self._clock: Clock | None = None
+        self._probes: Probes | None = None
 
     def tables(self) -> Sequence[TableSpec]:
         """One table a variant. Raises RequestError when the model is not there."""
@@ -58,6 +62,8 @@ class Caption(RowStage[CaptionSettings]):
         """Loads the engine. Raises RequestError if it can't be asked what the variants ask."""
         self._clock = Clock()
         self._engine = load_engine(self.settings)
+        fitted = fitting(self.settings)
+        self._probes = Probes(self.settings.probes, lambda data: fitted(open_picture(data)))
         for name, variant in self.settings.variants.items():
             if variant.schema_text is not None:
                 check_grammar(variant.schema_text, f"caption.variants.{name}.schema")
@@ -82,15 +88,22 @@ class Caption(RowStage[CaptionSettings]):
 
     def process(self, rows: Iterator[Row | None]) -> Iterator[Result | RowFailure]:
         """Captions rows; holds as many as keep the engine full, and works when given None."""
-        if self._engine is None or self._clock is None:
+        if self._engine is None or self._clock is None or self._probes is None:
             raise RuntimeError("setup() comes before process()")
         asking = Asking(self.settings, self._engine.count_tokens)
-        yield from Flow(self._engine, asking, asking.fault, self.cpus, self._clock).run(rows)
+        flow = Flow(self._engine, asking, asking.fault, self.cpus, self._clock, self._probes)
+        yield from flow.run(rows)
 
     def spent(self) -> Mapping[str, float]:
         """How long the engine worked, and waited for pictures."""
         return self._clock.take() if self._clock else {}
 
     def counted(self) -> Mapping[str, int]:
-        """What went through the engine."""
-        return self._engine.counts() if self._engine else {}
+        """What went through the engine, and what truth tests found."""
+        if self._engine is None or self._probes is None:
+            return {}
+        return {**self._engine.counts(), **self._probes.counts()}
+
+    def told(self, counts: Mapping[str, int]) -> Sequence[str]:
+        """What truth tests found."""
+        return [line] if (line := told(counts)) else []

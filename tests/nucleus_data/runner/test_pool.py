@@ -76,7 +76,9 @@ PICTURE = picture(1)
 
 @pytest.mark.parametrize("rows", [120, 2])
 def test_few_rows_a_shard_keep_the_engine_full(monkeypatch, rows):
-    settings = CaptionSettings(variants={"a": {"prompt": "short"}}, max_in_flight=24, checks=OFF)
+    settings = CaptionSettings(
+        variants={"a": {"prompt": "short"}}, max_in_flight=24, checks=OFF, probes=0
+    )
     engine = StandIn(settings, pace_s=0.004)
     monkeypatch.setattr(caption, "load_engine", lambda settings: engine)
 

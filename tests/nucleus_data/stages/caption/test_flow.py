@@ -40,7 +40,7 @@ def row(number, variants, image=None, **columns):
 
 def stage(monkeypatch, engine, cpus=1, **settings):
     monkeypatch.setattr(module, "load_engine", lambda settings: engine)
-    made = Caption(CaptionSettings(**{"checks": OFF} | settings))
+    made = Caption(CaptionSettings(**{"checks": OFF, "probes": 0} | settings))
     made.cpus = cpus
     made.setup()
     return made
