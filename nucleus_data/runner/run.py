@@ -323,7 +323,8 @@ class Run:
                 ]
             )
         if not quiet:
-            self.say(describe(report))
+            for line in describe(report).split("\n"):
+                self.say(line)
             if report.summary.retryable:
                 again = told(f"retry {report.stage}", self.corpus.uri)
                 self.say(f"  {report.summary.retryable:,} may pass; to try again: {again}")

@@ -66,3 +66,9 @@ def test_retry_asks_for_one_check_and_variant_or_by_a_condition(corpus):
     assert "caption.long: 1 are asked for again" in said
     assert len(corpus.asked()) == first + 4
     assert "no such check" in nucleus("retry", "caption", "--check", "x", *place, code=2)
+
+
+def test_what_a_run_says_of_each_table_is_a_line_of_its_own(corpus):
+    given = "caption.variants={short: {prompt: short, where: width < 9}}"
+    said = nucleus("caption", f"corpus={corpus.uri}", BARE, given).splitlines()
+    assert "  caption.short: asked about 0, not about 6 that `where` is false for" in said

@@ -48,7 +48,7 @@ def test_a_variant_is_asked_only_where_its_condition_is_true(corpus, monkeypatch
     assert asked_of(asked, "first") == ["0/0", "0/1"]
     assert asked_of(asked, "none") == []
     assert "6 rows, 6 done" in said[0]
-    assert said[0].splitlines()[1:] == [
+    assert said[1:] == [
         "  caption.first: asked about 2, not about 4 that `where` is false for",
         "  caption.none: asked about 0, not about 6 that `where` is false for",
     ]
@@ -69,10 +69,10 @@ def test_a_record_waits_for_what_its_condition_reads_and_null_does_not_match(cor
     assert asked_of(asked, "low") == ["0/0"]
     assert asked_of(asked, "odd") == ["1/0"], "the others are not measured yet: no NULL"
     assert "3 waiting for embed.match" in said[0], "each once, whoever reads it"
-    assert (
-        "caption.low: asked about 1, not about 1 that `where` is false for, "
+    assert said[1] == (
+        "  caption.low: asked about 1, not about 1 that `where` is false for, "
         "1 that `where` has no answer for (NULL)"
-    ) in said[0]
+    )
     write_match(made, {(2, 0): 0.15, (2, 1): 0.5})
     later, said, asked = captioning(corpus, monkeypatch, given)
     later.do("caption")
@@ -106,7 +106,7 @@ def test_shares_are_drawn_apart_unless_they_have_one_key(corpus, monkeypatch):
         assert asked_of(asked, name) == drawn
     assert asked_of(asked, "a") == asked_of(asked, "c") != asked_of(asked, "b")
     assert set(asked_of(asked, "d")) <= set(asked_of(asked, "a"))
-    assert "outside its share" in said[0]
+    assert "outside its share" in said[1]
 
 
 def test_neither_is_in_the_hash(corpus):
@@ -126,7 +126,7 @@ def test_a_child_is_asked_only_where_its_parent_is_or_will_be(corpus, monkeypatc
     made, said, asked = captioning(corpus, monkeypatch, CHAIN, answers=lost)
     made.do("caption")
     assert asked_of(asked, "short") == ["0/0"]
-    assert "caption.short: asked about 2, not about 4 that it would be made from" in said[0]
+    assert any("caption.short: asked about 2, not about 4 that it would" in line for line in said)
     # The parent failed for now; the child, which failed with it, is asked once it is there.
     idle, said, asked = captioning(corpus, monkeypatch, CHAIN)
     idle.do("caption")
