@@ -39,7 +39,7 @@ def drawings(folder: Path) -> Iterator[tuple[str, str | None]]:
             with warnings.catch_warnings(), Image.open(file) as image:
                 warnings.simplefilter("ignore")
                 told = dict(image.text)  # type: ignore[attr-defined]
-        except (OSError, AttributeError):
+        except (OSError, AttributeError, Image.DecompressionBombError):
             continue
         for name in ("Title", "Description"):
             if text := str(told.get(name, "")).strip():
