@@ -240,9 +240,16 @@ class RowStage(Stage[SettingsT]):
         """
         return {}
 
+    def told(self, counts: Mapping[str, int]) -> Sequence[str]:
+        """Lines for people on a run's sums of `counted`, for its output and the report."""
+        return ()
+
     @abstractmethod
     def process(self, rows: Iterator[Row]) -> Iterator[Result | RowFailure]:
-        """Turns rows into results, one for each row, in any order."""
+        """Turns rows into results, one for each row, in any order.
+
+        Raises StoppedError where no row of any worker should be done: the run ends.
+        """
 
 
 class ColumnStage(RowStage[SettingsT]):

@@ -190,6 +190,7 @@ def settings_of() -> CaptionSettings:
         variants={"a": {"prompt": "short"}},  # type: ignore[dict-item]
         max_in_flight=IN_FLIGHT,
         checks=OFF,  # type: ignore[arg-type]
+        probes=0,
     )
 
 

@@ -66,6 +66,8 @@ class Ask:
         system: The system prompt; None for what the model's own template has.
         schema: JSON schema, as JSON, that the answer follows; its white space is bounded.
         sees_picture: Whether the picture is part of the question.
+        fresh: Whether the answer is made without any cache of prompts or pictures, and leaves
+            nothing there that another answer is made of.
     """
 
     key: str
@@ -74,6 +76,7 @@ class Ask:
     system: str | None = None
     schema: str | None = None
     sees_picture: bool = True
+    fresh: bool = False
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from nucleus_data.engines.chat import TEMPLATE_ARGS, Chats
 from nucleus_data.engines.find import ModelReference
 from nucleus_data.engines.grammar import bounded_grammar
 from nucleus_data.engines.thinking import without_thinking
+from nucleus_data.errors import RequestError
 
 if TYPE_CHECKING:
     from vllm import LLMEngine
@@ -86,7 +87,7 @@ class VllmEngine:
         )
         self._structure = StructuredOutputsParams
         self._text_input, self._name_of = tokens_input, name_of
-        self._refusals = (ValueError, VLLMClientError)
+        self._refusals = (ValueError, VLLMClientError, RequestError)
         self._max_model_len = settings.max_model_len
         self._running: dict[str, bool] = {}  # key to whether its chat leaves thinking open
         self._refused: list[Generated] = []
@@ -132,8 +133,11 @@ class VllmEngine:
                     check_length(len(tokens), most, self._max_model_len)
                     rendered = self._text_input(tokens)
                     if ask.sees_picture:
-                        rendered = processor.rendered(image, name, tokens)
+                        known_as = ask.key if ask.fresh else name
+                        rendered = processor.rendered(image, known_as, tokens)
                         check_length(len(rendered["prompt_token_ids"]), most, self._max_model_len)
+                    if ask.fresh:
+                        rendered["cache_salt"] = ask.key
                     requests.append((ask.key, rendered, self._drawn(ask), chat.thinks))
                 except Exception as error:
                     failed.append(ended(ask.key, error, self._refusals))

@@ -5,6 +5,7 @@ these are tokens with a meaning; in a user's text they are letters, and are enco
 template is rendered once, around a stand-in, and the text is put in its place.
 """
 
+import functools
 import re
 import threading
 from collections.abc import Callable, Collection, Mapping
@@ -14,6 +15,7 @@ from nucleus_data.engines.thinking import opens_thinking
 from nucleus_data.errors import RequestError
 
 STAND_IN = "the user's text"
+REMEMBERED = 64
 # Arguments of every chat template that knows them; what a model thinks is no caption.
 TEMPLATE_ARGS: Mapping[str, Any] = {"enable_thinking": False}
 
@@ -62,6 +64,8 @@ class Chat:
         self._added = tokenizer.get_added_vocab()
         seams = {*self.before[-1:], *self.after[:1]}
         self.apart = self.divides and seams <= {*self._added.values()}
+        # Most prompts are the same for every picture.
+        self._tokens = functools.lru_cache(maxsize=REMEMBERED)(self._encoded)
 
     def plain(self, text: str) -> list[int]:
         """Tokens of a user's text, none of them special. Raises ValueError if that can't be."""
@@ -69,10 +73,13 @@ class Chat:
 
     def tokens(self, text: str) -> list[int]:
         """Tokens of the whole chat. Raises ValueError if the text can't be encoded as letters."""
+        return list(self._tokens(text))
+
+    def _encoded(self, text: str) -> tuple[int, ...]:
         plain = self.plain(text)
         if not self.apart and not any(len(t) > 1 and t in text for t in self._added):
-            return self._encode(self._parts[0] + text + self._parts[1])
-        return [*self.before, *plain, *self.after]
+            return tuple(self._encode(self._parts[0] + text + self._parts[1]))
+        return (*self.before, *plain, *self.after)
 
 
 class Chats:

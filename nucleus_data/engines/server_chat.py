@@ -12,6 +12,7 @@ import simplejpeg
 from PIL import Image
 
 from nucleus_data.engines.captioner import Ask, Generated, Pixels
+from nucleus_data.engines.chat import TEMPLATE_ARGS
 from nucleus_data.engines.grammar import bounded_grammar
 from nucleus_data.engines.thinking import without_thinking
 
@@ -78,11 +79,11 @@ def request(
     """
     content: Any = question
     if picture is not None:
+        shown: dict[str, Any] = {"type": "image_url", "image_url": {"url": picture}}
+        if ask.fresh and vllm:  # another name than that which its cache knows the picture by
+            shown["uuid"] = _salt(ask.key)
         # The picture first: what is in front of the question is then the same for all asks.
-        content = [
-            {"type": "image_url", "image_url": {"url": picture}},
-            {"type": "text", "text": question},
-        ]
+        content = [shown, {"type": "text", "text": question}]
     messages = [{"role": "user", "content": content}]
     if ask.system is not None:
         messages.insert(0, {"role": "system", "content": ask.system})
@@ -100,8 +101,8 @@ def request(
     if how.presence_penalty or vllm:
         asked["presence_penalty"] = how.presence_penalty
     extra: dict[str, Any] = {}
-    if template_args:
-        extra["chat_template_kwargs"] = dict(template_args)
+    if sent := template_arguments(template_args, vllm):
+        extra["chat_template_kwargs"] = dict(sent)
     if how.repetition_penalty != 1 or vllm:
         extra["repetition_penalty"] = how.repetition_penalty
     if how.min_tokens:
@@ -109,9 +110,21 @@ def request(
     if vllm:
         # Left out, they would be those of the model's generation_config.json.
         extra |= {"top_k": -1, "min_p": 0.0}
+        if ask.fresh:
+            extra["cache_salt"] = _salt(ask.key)
     if ask.schema is not None:
         asked |= _structure(ask.schema, vllm, extra)
     return asked | ({"extra_body": extra} if extra else {})
+
+
+def template_arguments(given: Mapping[str, Any], vllm: str) -> Mapping[str, Any]:
+    """Arguments of the chat template; with the engines' own for vLLM, as others may refuse any."""
+    return {**TEMPLATE_ARGS, **given} if vllm else given
+
+
+def _salt(key: str) -> str:
+    """A key as vLLM takes it for a name in its caches: up to 128 letters, no slash."""
+    return key.replace("/", ":")[-128:]
 
 
 def _structure(schema: str, vllm: str, extra: dict[str, Any]) -> dict[str, Any]:

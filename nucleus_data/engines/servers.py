@@ -2,7 +2,8 @@
 
 The least busy server gets the next request; what is asked about one picture goes to one server,
 whose caches then hold it. A server that fails is left out, and tried again until it works. When all
-have failed for `gives_up_s`, the run ends. Everything but the settings runs in one event loop.
+have failed for `gives_up_s`, the run ends. All but the settings, `begin` and `hopeless` runs in one
+event loop.
 """
 
 import asyncio
@@ -235,6 +236,7 @@ class ServerPool:
             server.down = server.why = why
             await asyncio.sleep(self.wait(failures))
         server.down = ""
+        self.worked(server)
         del self.watching[server]
         self._dispatch()
 

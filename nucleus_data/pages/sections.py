@@ -154,6 +154,7 @@ def work_section(corpus: Corpus, run: str) -> dict[str, Any]:
             )
             for stage in stages
         ],
+        "told": [str(text) for line in lines for text in line.get("told") or ()],
         "colours": colours,
         "seconds": sum(stage.seconds for stage in stages),
         "failures": failures[: runfiles.MOST_FAILURES],

@@ -270,6 +270,8 @@ class Run:
         report = self._make_loop(name, work, self.resources(stage.name), size).run(items, total)
         if report.deaths:
             self.sweep(stage)
+        if isinstance(stage, RowStage):
+            report.told = list(stage.told(report.summary.extra))
         if keep:
             self.keep(report)
         return report

@@ -25,7 +25,7 @@ def stage_line(report: StageReport) -> dict[str, Any]:
         "bytes": summary.bytes,
         "extra": dict(sorted(summary.extra.items())),
         "seconds_by_phase": {k: round(v, 3) for k, v in sorted(summary.seconds.items())},
-    }
+    } | ({"told": report.told} if report.told else {})
 
 
 def describe(report: StageReport) -> str:
@@ -50,7 +50,8 @@ def describe(report: StageReport) -> str:
     if summary.done and report.seconds > 0.5:
         seconds += f", {summary.done / worked:,.0f}/s"
     seconds += _busy(summary)
-    return "\n".join([f"{report.stage}: {', '.join(parts)} ({seconds})", *_tables(summary)])
+    told = [f"  {line}" for line in report.told]
+    return "\n".join([f"{report.stage}: {', '.join(parts)} ({seconds})", *_tables(summary), *told])
 
 
 def waiting(summary: Summary) -> list[str]:

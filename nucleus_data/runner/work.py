@@ -170,7 +170,7 @@ class FailedShard:
 
 @dataclass
 class StageReport:
-    """What a stage did."""
+    """What a stage did; `told` are lines for people on its own counts."""
 
     stage: str
     seconds: float = 0.0
@@ -179,3 +179,4 @@ class StageReport:
     deaths: int = 0
     summary: Summary = field(default_factory=Summary)
     failed: list[FailedShard] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)

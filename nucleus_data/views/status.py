@@ -16,6 +16,7 @@ from nucleus_data.corpus.told import ingesting
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.line.lines import LINES, RETRIED
 from nucleus_data.line.steps import without_missing
+from nucleus_data.printed import visible
 from nucleus_data.runner.run import Run
 from nucleus_data.sets.layout import all_sets
 from nucleus_data.stage import RowStage, Stage
@@ -170,7 +171,9 @@ def _last_run(corpus: Corpus, stages: Mapping[str, Stage[Any]]) -> dict[str, Any
 def _did_in(
     corpus: Corpus, name: str, plan: Mapping[str, Any], stages: Mapping[str, Stage[Any]]
 ) -> dict[str, Any]:
-    done = [line["stage"] for line in stage_lines(corpus.store, name)]
+    ended = stage_lines(corpus.store, name)
+    done = [line["stage"] for line in ended]
+    said = [text for line in ended for text in line.get("told", ())]
     if corpus.store.exists(path_of(name, f"{REPORT}.html")):
         done.append(REPORT)
     line = LINES.get(str(plan.get("command")))
@@ -182,7 +185,7 @@ def _did_in(
         "done": list(dict.fromkeys(done)),
         "not_done": [step for step in dict.fromkeys(steps) if step not in done],
         "failed_shards": len(failures),
-    }
+    } | ({"told": said} if said else {})
 
 
 def status_lines(content: dict[str, Any]) -> Iterator[str]:
@@ -214,6 +217,8 @@ def status_lines(content: dict[str, Any]) -> Iterator[str]:
         yield f"  {'training set':<{width}}  {folder} (not finished)"
     if last := content["last_run"]:
         yield f"  {'last run':<{width}}  {last['run']}: {'; '.join(_did(last))}"
+        for text in last.get("told", ()):
+            yield f"  {'':<{width}}  {visible(str(text))}"
         again = again or bool(last["failed_shards"])
     again = again or any(
         table["failed_retryable"] and name.partition(".")[0] in RETRIED

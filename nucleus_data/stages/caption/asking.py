@@ -19,7 +19,8 @@ from nucleus_data.stages.caption.variant import Variant
 # A caption's `source`: made of the picture alone, or of what the record came with too.
 ORIGINS = ("synthesized", "refined")
 # An attempt after the first is drawn at least so warm, and repeats at least so unwillingly, times
-# its number: a greedy variant would give the same answer again.
+# its number: a greedy variant would give the same answer again. Another rule is another version of
+# the tables.
 WARMER, WARMEST = 0.3, 1.0
 UNWILLING, MOST_UNWILLING = 0.5, 1.5
 
@@ -201,13 +202,13 @@ class Asking:
     def _sampling(self, row: Row, name: str, attempt: int) -> Sampling:
         """How an attempt is drawn: the first as the variant says, further ones warmer."""
         variant = self.settings.variants[name]
-        temperature = max(variant.temperature, min(WARMER * attempt, WARMEST))
+        temperature = max(variant.temperature, round(min(WARMER * attempt, WARMEST), 3))
         penalty = variant.presence_penalty
         if attempt and variant.schema_text is None:  # JSON repeats its brackets and quotes
             penalty = max(penalty, min(UNWILLING * attempt, MOST_UNWILLING))
         return Sampling(
             max_tokens=variant.max_tokens,
-            temperature=round(temperature, 3),
+            temperature=temperature,
             top_p=variant.top_p,
             presence_penalty=penalty,
             repetition_penalty=variant.repetition_penalty,

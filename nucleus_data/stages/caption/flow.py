@@ -24,6 +24,7 @@ from nucleus_data.stages.caption.checks import Fault
 from nucleus_data.stages.caption.ends import exhausted, of_parent, stage_raised
 from nucleus_data.stages.caption.failures import EMPTY, LOST, failure_of
 from nucleus_data.stages.caption.rounds import Asked, Clock, Held, Round, fitting, prepare
+from nucleus_data.stages.caption.truth import Probes
 
 POLL_S = 0.005
 Check = Callable[[Any], Fault | None]
@@ -39,16 +40,25 @@ class Flow:
         check: Finds what is wrong with an answer.
         threads: How many prepare pictures.
         clock: Takes the engine's times.
+        probes: Asks about some pictures once more when the engine has nothing pending; None for no
+            truth tests.
     """
 
     def __init__(
-        self, engine: Engine, asking: Asking, check: Check, threads: int, clock: Clock
+        self,
+        engine: Engine,
+        asking: Asking,
+        check: Check,
+        threads: int,
+        clock: Clock,
+        probes: Probes | None = None,
     ) -> None:
         settings = asking.settings
         self._engine = engine
         self._asking = asking
         self._check = check
         self._clock = clock
+        self._probes = probes or Probes()
         self._fit = fitting(settings)
         self._attempts = settings.attempts
         self._most = settings.max_in_flight
@@ -82,6 +92,9 @@ class Flow:
             self._pool.shutdown(cancel_futures=True)
 
     def _given(self) -> Iterator[Result | RowFailure]:
+        # While the engine is not known to be right, nothing of it is stored.
+        if self._under_way and self._probes.hold_back:
+            return
         while self._done:
             yield self._done.popleft()
 
@@ -136,7 +149,7 @@ class Flow:
 
     def _work(self) -> None:
         """Submits what is ready and fits, and steps the engine; waits for threads if it idles."""
-        while self._has_next() and self._submit():
+        while not self._probes.due(idle=False) and self._has_next() and self._submit():
             pass
         start = time.perf_counter()
         if self._engine.pending():
@@ -155,6 +168,8 @@ class Flow:
             made = []
         for one in made:
             self._answer(one)
+        if not self._engine.pending() and self._probes.due(idle=not self._under_way):
+            self._probes.ask_alone(self._engine)
 
     def _has_next(self, wait_s: float = 0.0) -> bool:
         """Whether a round is ready."""
@@ -182,6 +197,8 @@ class Flow:
             for key in [key for key, one in asked.items() if one.ask.sees_picture]:
                 self._fail(asked.pop(key), failure)
         self._asked |= asked
+        for one in asked.values():
+            self._probes.taken(round_.held.row, one.name, one.ask, round_.picture)
         error, failed = round_.error, []
         if round_.prepared is not None:
             failed = list(round_.prepared.failed)
@@ -195,6 +212,7 @@ class Flow:
 
     def _answer(self, made: Generated) -> None:
         """Takes an answer: a caption, the reason why there is none, or one to ask again."""
+        self._probes.said(made)
         one = self._asked.pop(made.key, None)
         # A second answer, or one to what was asked before the stage raised: the first counts.
         if one is None:

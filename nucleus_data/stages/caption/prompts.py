@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nucleus_data.config import located, nearest
+from nucleus_data.engines.grammar import check_schema
+from nucleus_data.errors import RequestError
 from nucleus_data.stages.caption.places import filled
 
 FOLDER = Path(__file__).with_suffix("")  # the folder `prompts` beside this module
@@ -96,6 +98,10 @@ def schema_text(given: str | Mapping[str, object]) -> str:
         raise ValueError(f"the schema is no JSON: {error}") from None
     if not isinstance(found, Mapping) or found.get("type") != "object":
         raise ValueError('the schema must be of an object: {"type": "object", "properties": {...}}')
+    try:
+        check_schema(found, "the schema")
+    except RequestError as error:
+        raise ValueError(str(error)) from None
     return text
 
 

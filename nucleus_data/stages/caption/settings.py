@@ -48,6 +48,15 @@ class CaptionSettings(EngineSettings):
         " question; a variant that would ask about a longer one fails, for `nucleus retry`. Not in"
         " the config hash.",
     )
+    probes: int = Field(
+        default=32,
+        ge=0,
+        le=1024,
+        json_schema_extra=KEEPS_VALUES,
+        description="Truth tests: of the first pictures, about so many are asked about once more,"
+        " alone, and the run stops if captions are of other pictures; one in four of a small run."
+        " 0 tests nothing. Not in the config hash.",
+    )
     seed: int = Field(
         default=0,
         ge=0,

@@ -12,14 +12,21 @@ again. Each variant of a row ends by itself, as a caption or as a reason (`failu
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from nucleus_data.engines.captioner import Engine
+import numpy as np
+
+from nucleus_data.engines.captioner import Ask, Engine, Sampling
+from nucleus_data.engines.grammar import check_grammar
 from nucleus_data.engines.load import load_engine
+from nucleus_data.errors import RequestError
+from nucleus_data.pixels import open_picture
 from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableSpec
 from nucleus_data.stages.caption.asking import ORIGINS, Asking
 from nucleus_data.stages.caption.flow import Flow
-from nucleus_data.stages.caption.rounds import Clock
+from nucleus_data.stages.caption.rounds import Clock, fitting
 from nucleus_data.stages.caption.settings import CaptionSettings
 from nucleus_data.stages.caption.tables import SCHEMA, caption_columns, caption_tables
+from nucleus_data.stages.caption.truth import Probes
+from nucleus_data.stages.caption.truth_words import told
 
 __all__ = ["ORIGINS", "SCHEMA", "Caption"]
 
@@ -39,6 +46,7 @@ class Caption(RowStage[CaptionSettings]):
         self.columns = caption_columns(settings)
         self._engine: Engine | None = None
         self._clock: Clock | None = None
+        self._probes: Probes | None = None
 
     def tables(self) -> Sequence[TableSpec]:
         """One table a variant. Raises RequestError when the model is not there."""
@@ -49,21 +57,46 @@ class Caption(RowStage[CaptionSettings]):
         return self.settings.max_in_flight
 
     def setup(self) -> None:
-        """Loads the engine."""
+        """Loads the engine. Raises RequestError if it can't be asked what the variants ask."""
         self._clock = Clock()
         self._engine = load_engine(self.settings)
+        fitted = fitting(self.settings)
+        self._probes = Probes(self.settings.probes, lambda data: fitted(open_picture(data)))
+        for name, variant in self.settings.variants.items():
+            if variant.schema_text is not None:
+                check_grammar(variant.schema_text, f"caption.variants.{name}.schema")
+        self._try_out(self._engine)
+
+    def _try_out(self, engine: Engine) -> None:
+        """Refuses a system prompt or a schema that the engine takes of no picture."""
+        picture = np.full((64, 64, 3), 128, np.uint8)
+        for name, variant in self.settings.variants.items():
+            system = variant.system or self.settings.system
+            if system is None and variant.schema_text is None:
+                continue
+            ask = Ask(name, ".", Sampling(1), system, variant.schema_text, variant.sees_picture)
+            for made in engine.prepare(picture if ask.sees_picture else None, [ask]).failed:
+                if made.reason == "caption_refused":
+                    raise RequestError(f"caption.variants.{name}: {made.error}")
 
     def process(self, rows: Iterator[Row | None]) -> Iterator[Result | RowFailure]:
         """Captions rows; holds as many as keep the engine full, and works when given None."""
-        if self._engine is None or self._clock is None:
+        if self._engine is None or self._clock is None or self._probes is None:
             raise RuntimeError("setup() comes before process()")
         asking = Asking(self.settings, self._engine.count_tokens)
-        yield from Flow(self._engine, asking, asking.fault, self.cpus, self._clock).run(rows)
+        flow = Flow(self._engine, asking, asking.fault, self.cpus, self._clock, self._probes)
+        yield from flow.run(rows)
 
     def spent(self) -> Mapping[str, float]:
         """How long the engine worked, and waited for pictures."""
         return self._clock.take() if self._clock else {}
 
     def counted(self) -> Mapping[str, int]:
-        """What went through the engine."""
-        return self._engine.counts() if self._engine else {}
+        """What went through the engine, and what truth tests found."""
+        if self._engine is None or self._probes is None:
+            return {}
+        return {**self._engine.counts(), **self._probes.counts()}
+
+    def told(self, counts: Mapping[str, int]) -> Sequence[str]:
+        """What truth tests found."""
+        return [line] if (line := told(counts)) else []

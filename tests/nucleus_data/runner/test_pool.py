@@ -13,6 +13,7 @@ from nucleus_data.stage import Row
 from nucleus_data.stages.caption import stage as caption
 from nucleus_data.stages.caption.settings import CaptionSettings
 from tests.support.captions.standin import StandIn
+from tests.support.captions.unchecked import OFF
 from tests.support.curated import picture
 
 
@@ -75,7 +76,9 @@ PICTURE = picture(1)
 
 @pytest.mark.parametrize("rows", [120, 2])
 def test_few_rows_a_shard_keep_the_engine_full(monkeypatch, rows):
-    settings = CaptionSettings(variants={"a": {"prompt": "short"}}, max_in_flight=24)
+    settings = CaptionSettings(
+        variants={"a": {"prompt": "short"}}, max_in_flight=24, checks=OFF, probes=0
+    )
     engine = StandIn(settings, pace_s=0.004)
     monkeypatch.setattr(caption, "load_engine", lambda settings: engine)
 

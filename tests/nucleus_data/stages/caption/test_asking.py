@@ -17,7 +17,7 @@ VARIANTS = {
     "tags": {"text": "Tags of {made}", "from": "brief", "picture": True},
     "rich": {"text": RICH, "words": [5, 20], "system": "You describe."},
     "facts": {"prompt": "attributes"},
-    "warm": {"prompt": "short", "temperature": 0.7, "presence_penalty": 1.2},
+    "warm": {"prompt": "short", "temperature": 0.71234, "presence_penalty": 1.2},
 }
 
 
@@ -128,9 +128,9 @@ def test_the_first_attempt_is_as_configured_and_further_ones_are_warmer():
         (1.0, 1.5),
     ]
     assert [drawn("warm", attempt) for attempt in range(4)] == [
-        (0.7, 1.2),
-        (0.7, 1.2),
-        (0.7, 1.2),
+        (0.71234, 1.2),
+        (0.71234, 1.2),
+        (0.71234, 1.2),
         (0.9, 1.5),
     ]
     assert [drawn("facts", attempt) for attempt in range(3)] == [(0.0, 0.0), (0.3, 0.0), (0.6, 0.0)]

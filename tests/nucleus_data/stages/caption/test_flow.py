@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 
 from nucleus_data.engines.captioner import Generated
+from nucleus_data.errors import RequestError
 from nucleus_data.pixels import open_picture
 from nucleus_data.stage import Result, Row, RowFailure
 from nucleus_data.stages.caption import stage as module
@@ -39,7 +40,7 @@ def row(number, variants, image=None, **columns):
 
 def stage(monkeypatch, engine, cpus=1, **settings):
     monkeypatch.setattr(module, "load_engine", lambda settings: engine)
-    made = Caption(CaptionSettings(**{"checks": OFF} | settings))
+    made = Caption(CaptionSettings(**{"checks": OFF, "probes": 0} | settings))
     made.cpus = cpus
     made.setup()
     return made
@@ -302,3 +303,21 @@ def test_a_row_without_an_image_fails_at_once(monkeypatch):
     (outcome,) = work.process(iter([one]))
     assert isinstance(outcome, RowFailure)
     assert outcome.reason == "no_image"
+
+
+@pytest.mark.parametrize(
+    ("given", "refused"),
+    [({"system": "Be brief."}, True), ({"answer": {"type": "object"}}, True), ({}, False)],
+)
+def test_what_the_engine_takes_of_no_picture_is_refused_at_the_start(monkeypatch, given, refused):
+    class Strict(StandIn):
+        def prepare(self, picture, asks):
+            failed = [Generated(a.key, error="no") for a in asks if a.system or a.schema]
+            return type(super().prepare(picture, []))((), failed, [])
+
+    variants = {"long": {"prompt": "long"}, "odd": {"prompt": "short"} | given}
+    if not refused:
+        assert stage(monkeypatch, Strict(), variants=variants)
+        return
+    with pytest.raises(RequestError, match=r"caption\.variants\.odd: no"):
+        stage(monkeypatch, Strict(), variants=variants)

@@ -107,7 +107,7 @@ def test_only_wanted_variants_are_asked_for(monkeypatch):
 def test_engine_is_kept_full_and_never_overfull(monkeypatch):
     settings = CaptionSettings(max_in_flight=6)
     engine = StandIn(settings, pace_s=0.005)
-    work = stage(monkeypatch, engine, max_in_flight=6)
+    work = stage(monkeypatch, engine, max_in_flight=6, probes=0)
     assert len(list(work.process(iter([row(i) for i in range(20)])))) == 20
     assert engine.most == 6
     assert np.mean(engine.held[5:-10]) > 4, "it did not wait for the rows before"

@@ -1,0 +1,301 @@
+"""Truth tests in every run: has each picture its own caption, and does the model see it?
+
+Engines share pictures, prefixes and batches among requests, and may mix them up; the captions are
+then good English about something else. So each run asks about some of its first pictures once more,
+alone: nothing else is in the engine, and no cache is used. And it shows grey pictures in place of
+some. What follows from the answers is in `truth_verdict`; the run stops on captions of another
+picture and on a model that is blind, and says the share of equal texts else.
+
+    probes = Probes(32, decode)
+    probes.taken(row, name, ask, picture)    # of each request, before it is submitted
+    probes.said(made)                        # of each answer
+    if probes.due(idle=not engine.pending()):
+        ...                                  # step until nothing is pending
+        probes.ask_alone(engine)             # raises StoppedError
+
+A run of few pictures has few probes: one in four, and none below `FEWEST` pictures. They are asked
+when the engine has nothing to do, each time that there are twice as many pictures, and at last when
+the window is full. No answer to them enters a table.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nucleus_data.engines.captioner import Ask, Counts, Engine, Generated, Pixels, Sampling
+from nucleus_data.errors import StoppedError
+from nucleus_data.pixels import PixelError, open_picture
+from nucleus_data.stage import Row
+from nucleus_data.stages.caption.prompts import PROMPTS
+from nucleus_data.stages.caption.truth_verdict import (
+    Alone,
+    Probe,
+    Verdict,
+    dissimilar,
+    judge,
+    looks_different,
+    neighbours,
+    suspects,
+)
+from nucleus_data.stages.caption.truth_words import stopped
+
+FEWEST = 8  # pictures; of fewer, nothing is asked
+PICTURES_A_PROBE = 4
+WINDOW_A_PROBE = 8
+WINDOW_BYTES = 64 << 20
+TOKENS = 64  # of a probe alone: enough to tell texts apart, and a fraction of a long caption's time
+FEWEST_LETTERS = 16
+ROUND_S = 60.0  # one row may take `row_timeout_s`, and nothing else moves meanwhile
+HOLD_S = 60.0  # a slow engine's captions are not held back for ever
+GREYS_A_PROBE = 4  # one grey picture for so many probes, two at least
+GREY = 128
+LOOK = 8  # thumbnails are 8x8
+BLIND_PAIRS = 4
+
+
+@dataclass(eq=False)
+class _Held:
+    """A request of the window: what is needed to ask again."""
+
+    probe: Probe
+    ask: Ask
+    image: bytes
+    shape: tuple[int, ...]
+
+
+class Probes:
+    """The truth tests of one engine.
+
+    Args:
+        most: Pictures that are asked about again, about; 0 asks nothing.
+        decode: From a file's bytes to the picture as the model is given it.
+    """
+
+    def __init__(
+        self,
+        most: int = 0,
+        decode: Callable[[bytes], Pixels] = lambda data: open_picture(data).rgb(),
+    ) -> None:
+        self._most = most
+        self._decode = decode
+        self._held: dict[tuple[int, int], _Held] = {}
+        self._by_key: dict[str, _Held] = {}
+        self._chosen: list[Probe] = []
+        self._greys: list[Probe] = []
+        self._bytes = 0
+        self._judged_at = 0
+        self._open = most > 0
+        self._began: float | None = None
+        self._questions: dict[str, str] = {}
+        self._number = 0
+        self._found = Counts()
+        self._counted: dict[str, int] = {}
+
+    def taken(self, row: Row, name: str, ask: Ask, picture: Pixels | None) -> None:
+        """Notes a request; of a row's one counts: greedy, asked of all, with the longest answer.
+
+        Drawn ones have a seed, and are the same alone but for batching; greedy ones are more so.
+
+        Args:
+            row: The record.
+            name: The variant.
+            ask: What is asked.
+            picture: As the model is given it; None if it does not see it.
+        """
+        if picture is None or row.image is None or not ask.sees_picture or not self._collects:
+            return
+        self._began = self._began or time.monotonic()
+        place = (row.shard, row.row)
+        before = self._held.get(place)
+        if before is not None:
+            known = before.probe.variant
+            worse = self._rank(known, before.ask) >= self._rank(name, ask)
+            if before.probe.crowd is not None or worse:
+                return
+            del self._by_key[before.ask.key]
+            self._bytes -= len(before.image)
+        probe = Probe(ask.key, name, row.id, self._number, thumbnail(picture))
+        held = _Held(probe, ask, row.image, picture.shape)
+        self._held[place] = self._by_key[ask.key] = held
+        self._bytes += len(row.image)
+        self._number += 1
+
+    def said(self, made: Generated) -> None:
+        """Notes an answer among the run's; of other keys, and failed ones, nothing."""
+        held = self._by_key.get(made.key)
+        if held is not None and not made.error and held.probe.crowd is None:
+            held.probe.crowd = made.text
+
+    def due(self, *, idle: bool) -> bool:
+        """Whether it is time to ask.
+
+        Args:
+            idle: The engine has nothing to do.
+
+        Returns:
+            Whether `ask_alone` is to be called, as soon as the engine has nothing pending.
+        """
+        if not self._open:
+            return False
+        if self._full:
+            return True
+        return idle and len(self._ready) >= max(FEWEST, 2 * self._judged_at)
+
+    @property
+    def hold_back(self) -> bool:
+        """Whether nothing was tested yet, but will be soon: what is wrong need not be stored."""
+        began = self._began
+        return (
+            self._open
+            and not self._judged_at
+            and began is not None
+            and time.monotonic() - began < HOLD_S
+        )
+
+    def ask_alone(self, engine: Engine) -> None:
+        """Asks about some pictures alone, and about grey ones; one request at a time.
+
+        Args:
+            engine: With nothing pending; so it is left.
+
+        Raises:
+            StoppedError: Captions are of other pictures, or the model does not see them.
+        """
+        until = time.monotonic() + ROUND_S
+        ready = self._ready
+        count = min(self._most, len(ready) // PICTURES_A_PROBE) - len(self._chosen)
+        chosen = dissimilar(ready, self._chosen, max(count, 0))
+        self._chosen += chosen
+        self._ask_each(engine, chosen, until)
+        self._ask_each(engine, suspects(ready, self._most // 2), until)
+        self._ask_each(engine, neighbours(ready, judge(ready), self._most // 2), until)
+        self._ask_grey(engine, until)
+        verdict = judge(ready)
+        blind = verdict.maybe_blind and self._is_blind(engine, verdict.like_grey)
+        self._judged_at = len(ready)
+        self._count(verdict, blind=blind)
+        if self._full:
+            self._close()
+        if verdict.mixed_up or blind:
+            raise StoppedError(stopped(f"{engine.name} {engine.version}", verdict, blind=blind))
+
+    def counts(self) -> Mapping[str, int]:
+        """What was asked and found since it was asked last, for the run's counts."""
+        return self._found.take()
+
+    def _rank(self, name: str, ask: Ask) -> tuple[bool, bool, int]:
+        """What is asked with each picture's own caption in it can't be said of another one."""
+        same = self._questions.setdefault(name, ask.question) == ask.question
+        return ask.sampling.temperature == 0, same, ask.sampling.max_tokens
+
+    @property
+    def _ready(self) -> list[Probe]:
+        return [held.probe for held in self._held.values() if held.probe.crowd is not None]
+
+    @property
+    def _collects(self) -> bool:
+        return self._open and not self._full
+
+    @property
+    def _full(self) -> bool:
+        return (
+            len(self._held) >= WINDOW_A_PROBE * self._most
+            or self._bytes >= WINDOW_BYTES * self._most / 32
+        )
+
+    def _close(self) -> None:
+        self._open = False
+        self._held, self._by_key = {}, {}
+
+    def _ask_each(self, engine: Engine, probes: Iterable[Probe], until: float) -> None:
+        for probe in probes:
+            if probe.alone is None and time.monotonic() < until:
+                held = self._by_key[probe.key]
+                picture = self._picture(held)
+                if picture is not None:
+                    probe.alone = _alone(engine, held.ask, picture, "alone")
+
+    def _ask_grey(self, engine: Engine, until: float) -> None:
+        """Shows a grey picture for a quarter of the probes, if theirs do not look so."""
+        count = max(2, len(self._chosen) // GREYS_A_PROBE) - len(self._greys)
+        for probe in [p for p in self._chosen if p.alone and p not in self._greys][: max(count, 0)]:
+            held = self._by_key[probe.key]
+            grey = np.full(held.shape, GREY, np.uint8)
+            as_grey = replace(probe, look=thumbnail(grey))
+            if looks_different(probe, as_grey) and time.monotonic() < until:
+                probe.grey = _alone(engine, held.ask, grey, "grey")
+                self._greys.append(probe)
+
+    def _is_blind(self, engine: Engine, probes: Iterable[Probe]) -> bool:
+        """Whether the model says of pictures what it says of grey ones when it is to describe them.
+
+        Asked because "Is there a watermark?" may well have the same answer.
+        """
+        same = []
+        for probe in list(probes)[:BLIND_PAIRS]:
+            held = self._by_key[probe.key]
+            own = replace(
+                held.ask, question=PROMPTS["medium"], schema=None, sampling=Sampling(TOKENS)
+            )
+            picture = self._picture(held)
+            if picture is None:
+                continue
+            said = [
+                _alone(engine, own, pixels, f"described{number}")
+                for number, pixels in enumerate((picture, np.full_like(picture, GREY)))
+            ]
+            if None not in said:
+                same.append(said[0] == said[1])
+        return len(same) > 1 and all(same)
+
+    def _picture(self, held: _Held) -> Pixels | None:
+        try:
+            return self._decode(held.image)
+        except PixelError:  # it was read before
+            return None
+
+    def _count(self, verdict: Verdict, *, blind: bool) -> None:
+        """Notes the counts that grew; they are of the whole window, not of this time alone."""
+        asked = [probe for probe in self._chosen if probe.alone is not None]
+        now = {
+            "truth_probes": len(asked),
+            "truth_same": sum(probe.same for probe in asked),
+            "truth_swapped": len(verdict.swapped) + len(verdict.shared),
+            "truth_grey": sum(probe.grey is not None for probe in self._greys),
+            "truth_like_grey": len(verdict.like_grey),
+        }
+        last, self._counted = self._counted, now
+        self._found.add(**{name: count - last.get(name, 0) for name, count in now.items()})
+
+
+def thumbnail(picture: Pixels) -> NDArray[np.float32]:
+    """How a picture looks: (LOOK, LOOK, 3), 0 to 255, of some of its pixels."""
+    rows, columns = (np.linspace(0, side, 4 * LOOK, endpoint=False) for side in picture.shape[:2])
+    some = picture[rows.astype(int)][:, columns.astype(int)].astype(np.float32)
+    found: NDArray[np.float32] = some.reshape(LOOK, 4, LOOK, 4, 3).mean(axis=(1, 3))
+    return found
+
+
+def _alone(engine: Engine, ask: Ask, picture: Pixels, what: str) -> Alone | None:
+    """What the engine says with nothing else in it; None if it fails."""
+    # Cut, an answer in JSON is none.
+    tokens = ask.sampling.max_tokens if ask.schema else min(ask.sampling.max_tokens, TOKENS)
+    sampling = replace(
+        ask.sampling, max_tokens=tokens, min_tokens=min(ask.sampling.min_tokens, tokens)
+    )
+    key = f"probe/{what}/{ask.key}"
+    try:
+        own = replace(ask, key=key, sampling=sampling, fresh=True)
+        engine.submit(engine.prepare(picture, [own]))
+    except Exception:  # of this request; an engine that is broken raises in `step`, too
+        return None
+    found = None
+    while engine.pending():
+        for made in engine.step():
+            if made.key == key and not made.error:
+                found = Alone(made.text, made.finish_reason == "length")
+    # A few letters are the beginning of many texts.
+    return None if found and found.cut and len(found.text) < FEWEST_LETTERS else found

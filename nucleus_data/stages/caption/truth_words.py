@@ -1,0 +1,66 @@
+"""What is said of truth tests: in the run's summary, and when they stop the run."""
+
+from collections.abc import Mapping
+
+from nucleus_data.stages.caption.truth_verdict import Verdict
+
+TOLD = 60  # letters of a text in a message
+
+
+def told(counts: Mapping[str, int]) -> str:
+    """The outcome for people, from a run's counts; empty if nothing was to be tested."""
+    probes, same = counts.get("truth_probes", 0), counts.get("truth_same", 0)
+    if not probes:
+        return ""
+    parts = [
+        f"{probes} pictures asked about again, alone: {same} said the same ({same / probes:.0%})"
+    ]
+    if same < probes:
+        parts[0] += "; batching moves floating-point sums"
+    if swapped := counts.get("truth_swapped", 0):
+        parts.append(f"WARNING: {swapped} captions are what the model says of another picture")
+    if greys := counts.get("truth_grey", 0):
+        like = counts.get("truth_like_grey", 0)
+        parts.append(f"{greys} shown grey instead: {like} said the same")
+    return "truth tests: " + ", ".join(parts)
+
+
+def stopped(engine: str, verdict: Verdict, *, blind: bool) -> str:
+    """Why a run stops: what was found, and what to do.
+
+    Args:
+        engine: Its name and version.
+        verdict: What was found.
+        blind: Whether the model does not see the pictures.
+    """
+    if blind:
+        found = (
+            f"the model says of {len(verdict.like_grey)} grey pictures what it says of the real"
+            f" ones ({_short(verdict.like_grey[0].crowd)}), also when it is to describe them: it"
+            " does not see them"
+        )
+    elif verdict.swapped:
+        one, other = verdict.swapped[0]
+        assert one.alone is not None
+        found = (
+            f"{len(verdict.swapped)} of the first pictures have the caption of another one: record"
+            f" {one.id} has that of {other.id} ({_short(one.crowd)}); asked alone, the model says"
+            f" {_short(one.alone.text)}"
+        )
+    else:
+        one = verdict.shared[0]
+        found = (
+            f"{len(verdict.shared)} different pictures have the caption {_short(one.crowd)}, which"
+            " the model gives to none of them alone"
+        )
+    return (
+        f"caption: truth tests of {engine}: {found}. Captions of this run can't be trusted. Try"
+        " another version of the engine, caption.engine=transformers, or vLLM without caches"
+        " (caption.vllm_args={enable_prefix_caching: false, mm_processor_cache_gb: 0});"
+        " caption.probes=0 turns these tests off"
+    )
+
+
+def _short(text: str | None) -> str:
+    text = text or ""
+    return repr(text if len(text) <= TOLD else text[:TOLD] + "...")

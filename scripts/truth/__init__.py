@@ -1,0 +1,1 @@
+"""Pretended engines, right and wrong ones, for the truth tests of captions."""
