@@ -10,6 +10,7 @@ from nucleus_data.corpus.looking import going_without, without_lines
 from nucleus_data.errors import RequestError
 from nucleus_data.runner.run import Run
 from nucleus_data.stage import CorpusStage
+from nucleus_data.stages.caption.checks.on_tables import on_tables
 from nucleus_data.stages.shard.stage import Shard, set_of
 
 
@@ -63,6 +64,10 @@ class Report(CorpusStage[ReportSettings]):
         if run.pins.training_set is not None and set_of(run).published:
             folder = run.pins.training_set
 
+        variants = [
+            t.removeprefix("caption.") for t in sorted(run.tables) if t.startswith("caption.")
+        ]
+
         def write(corpus: Corpus) -> tuple[str, list[dict[str, str]]]:
             url = write_report(
                 corpus,
@@ -70,6 +75,7 @@ class Report(CorpusStage[ReportSettings]):
                 run.tables,
                 training_set=folder,
                 thumbnails=self.settings.thumbnails,
+                conditions=on_tables(variants),
             )
             return url, [error.content() for error in corpus.left_out]
 

@@ -6,7 +6,7 @@ said stands in the `detail` of the failure.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from nucleus_data.corpus.states import KEPT
 from nucleus_data.hashing import keyed_sql
@@ -14,6 +14,26 @@ from nucleus_data.pages.content import CAPTIONS
 from nucleus_data.pages.queries import EXAMPLES, Decision, Tables, quoted
 
 EXAMPLES_A_CHECK = 3
+
+
+class Condition(Protocol):
+    """A check on stored values: its name, its tables and columns, and SQL that finds records."""
+
+    @property
+    def name(self) -> str:
+        """The check's name."""
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Tables that have its columns."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns."""
+
+    @property
+    def where(self) -> str:
+        """SQL, true for what it finds."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +73,14 @@ class Checked:
 
 
 def checked_section(
-    tables: Tables, plan: Mapping[str, Any], conditions: Sequence[tuple[str, str, Sequence[str]]]
+    tables: Tables, plan: Mapping[str, Any], conditions: Sequence[Condition]
 ) -> dict[str, Any] | None:
     """The rates of each variant, and examples; None while no caption was checked.
 
     Args:
         tables: The run's.
         plan: The run's, whose configuration names the checks.
-        conditions: Of checks on tables: name, SQL, tables.
+        conditions: Checks on stored values.
     """
     known = _known(plan)
     variants, examples = [], []
@@ -81,9 +101,9 @@ def checked_section(
         "variants": variants,
         "groups": examples,
         "on_tables": [
-            (name, where, _count(tables, where, needed))
-            for name, where, needed in conditions
-            if all(table in tables for table in needed)
+            (each.name, each.where, _count(tables, each))
+            for each in conditions
+            if _there(tables, each)
         ],
         "examples": [decision for _, _, shown in examples for decision, _ in shown],
     }
@@ -148,9 +168,17 @@ def _examples(tables: Tables, name: str, check: str) -> list[tuple[Decision, str
     ]
 
 
-def _count(tables: Tables, where: str, needed: Sequence[str]) -> int:
+def _there(tables: Tables, condition: Condition) -> bool:
+    """Whether the tables have what a condition asks about."""
+    if not all(table in tables for table in condition.tables):
+        return False
+    columns = {column for table in condition.tables for column in tables.columns(table)}
+    return set(condition.columns) <= columns
+
+
+def _count(tables: Tables, condition: Condition) -> int:
     """How many records a condition finds."""
-    first, *others = (tables.sql(table) for table in needed)
+    first, *others = (tables.sql(table) for table in condition.tables)
     joined = first + "".join(f" join {other} using (shard, row)" for other in others)
-    ((count,),) = tables.rows(f"select count(*) from {joined} where {where}")
+    ((count,),) = tables.rows(f"select count(*) from {joined} where {condition.where}")
     return int(count)

@@ -29,6 +29,7 @@ class Tables:
         found = {name: corpus.at(name, hashed) for name, hashed in pinned.items()}
         self.hashes = {name: table.config_hash for name, table in found.items()}
         self._sources = {name: table.sql() for name, table in found.items() if table.whole_parts()}
+        self._found = found
 
     def __contains__(self, name: str) -> bool:
         return name in self._sources
@@ -40,6 +41,25 @@ class Tables:
     def sql(self, name: str) -> str:
         """The table as a SQL source."""
         return self._sources[name]
+
+    def failures(self, name: str) -> str:
+        """A table's rows without values as a SQL source: `shard`, `row`, `id`, `error`, `detail`.
+
+        Those that `nucleus retry` would do again are among them, unless the table has the row now.
+        """
+        sources, kept = [self.sql(name)], self.sql(name)
+        if self._found[name].failed.whole_parts():
+            sources.append(self._found[name].failed.sql())
+        parts = []
+        for source in sources:
+            columns = {row[0] for row in self.rows(f"describe select * from {source}")}
+            detail = "detail" if "detail" in columns else "null"
+            again = f" and (shard, row) not in (select (shard, row) from {kept})"
+            parts.append(
+                f"select shard, row, id, error, cast({detail} as varchar) as detail from {source} "
+                f"where error is not null{again if source != kept else ''}"
+            )
+        return f"({' union all '.join(parts)})"
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Runs a query whose result is small."""

@@ -5,7 +5,7 @@ missing is None (or empty), and the template says what is missing and which comm
 """
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
@@ -18,6 +18,7 @@ from nucleus_data.corpus.states import DUPLICATE, FAILED, KEPT
 from nucleus_data.corpus.told import command, ingesting
 from nucleus_data.pages import charts, content, queries, runfiles, sections
 from nucleus_data.pages import shown as shown_records
+from nucleus_data.pages.checked import Condition, checked_section
 from nucleus_data.pages.pictures import thumbnails as fetch_thumbnails
 
 CLUSTERS = 12
@@ -32,6 +33,7 @@ def write_report(
     *,
     training_set: str | None,
     thumbnails: int = 12,
+    conditions: Sequence[Condition] = (),
     made_at: datetime | None = None,
 ) -> str:
     """Writes `runs/<run>/report.html` and returns its path or URL.
@@ -43,13 +45,15 @@ def write_report(
         tables: Table name -> config hash, exactly those that the run pinned.
         training_set: `sets/<name>/<config hash>`, or None if there is none.
         thumbnails: How many pictures are shown for each reason, and how many captioned records.
+        conditions: Checks of captions on stored values.
         made_at: The time that the page names; now, by default. The page is a function of it and
             of the corpus alone.
 
     Returns:
         What opens the page: a path, or the store's URL.
     """
-    page = render(corpus, run, tables, training_set, thumbnails, made_at or datetime.now(UTC))
+    at = made_at or datetime.now(UTC)
+    page = render(corpus, run, tables, training_set, thumbnails, at, conditions)
     name = runs.path_of(run, "report.html")
     corpus.store.put(name, page.encode("utf-8", "replace"))
     return corpus.store.url(name)
@@ -62,6 +66,7 @@ def render(
     training_set: str | None,
     thumbnails: int,
     made_at: datetime,
+    conditions: Sequence[Condition] = (),
 ) -> str:
     """The page's HTML; `write_report` says what the arguments are."""
     tables = queries.Tables(corpus, hashes)
@@ -71,6 +76,7 @@ def render(
     reasons = shown_records.reason_groups(tables, thumbnails) if decided else []
     total, clusters = queries.clusters(tables, CLUSTERS, CLUSTER_MEMBERS) if decided else (0, [])
     captions = sections.caption_section(tables, thumbnails) if decided else None
+    checked = checked_section(tables, plan, conditions) if decided else None
     marks = shown_records.marks(tables, plan, thumbnails) if decided else []
     kept = None
     if captions and (count := ledger.states.get(KEPT, 0)):
@@ -82,7 +88,7 @@ def render(
         shown += [member.decision for member in cluster.members]
         shown += [cluster.kept] if cluster.kept else []
     shown += [d for mark in marks for group in mark["groups"] for d in group["examples"]]
-    shown += [d for section in (captions, kept) if section for d in section["examples"]]
+    shown += [d for section in (captions, checked, kept) if section for d in section["examples"]]
     records = queries.records(tables, ((d.shard, d.row) for d in shown))
     safe = {d.id for d in shown if d.state != FAILED}
     pictures = fetch_thumbnails(corpus.store, (r for r in records.values() if r.id in safe))
@@ -112,6 +118,7 @@ def render(
                 "shown": clusters,
             },
             captions=captions,
+            checked=checked,
             training=training,
             training_set=training_set,
             learned=learned,

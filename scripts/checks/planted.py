@@ -314,4 +314,4 @@ def _contradicted(
             spoken = clean["long"][number]
             given = {"count_of_shapes": len(picture.facts.shapes) + 1}
         seen = said(spoken, "long", facts=given, max_tokens=256)
-        yield Planted("contradiction", seen, frozenset(["contradiction", "boilerplate"]))
+        yield Planted("contradiction", seen, frozenset(["contradiction"]))

@@ -36,10 +36,9 @@ def drawings(folder: Path) -> Iterator[tuple[str, str | None]]:
     """Titles and descriptions of openclipart's PNG files; most are English."""
     for file in sorted(folder.rglob("*.png")):
         try:
-            with warnings.catch_warnings(), Image.open(file) as image:
-                warnings.simplefilter("ignore")
+            with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
                 told = dict(image.text)  # type: ignore[attr-defined]
-        except (OSError, AttributeError):
+        except (OSError, AttributeError, Image.DecompressionBombError):
             continue
         for name in ("Title", "Description"):
             if text := str(told.get(name, "")).strip():

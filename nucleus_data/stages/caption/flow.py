@@ -246,6 +246,7 @@ class Flow:
         if failure and failure["error"] != EMPTY:
             return failure
         if fault := self._check(self._asking.said(row, one.name, one.ask, made)):
+            held.faults.setdefault(one.name, []).append(fault.check)
             attempts = one.attempt + 1
             most = first_attempt(row, one.name) + self._attempts
             return exhausted(fault, made, attempts) if attempts >= most else None
@@ -255,7 +256,7 @@ class Flow:
             row, one.name, one.attempt, one.ask, made, self._engine, held.sha256
         )
         held.made[one.name] = made.text
-        return values
+        return {**values, "faults": held.faults.get(one.name, [])}
 
     def _fail(self, one: Asked, failure: TableFailure) -> None:
         """Ends a question that the engine was not asked."""

@@ -25,6 +25,7 @@ class Held:
         live: Questions about it that have no answer yet.
         made: Text of each variant that is done.
         values: What became of each table.
+        faults: Checks that attempts of a variant failed, in their order.
         broken: Why its picture can't be seen.
         sha256: Of the picture's file.
     """
@@ -34,6 +35,7 @@ class Held:
     live: int = 0
     made: dict[str, str] = field(default_factory=dict)
     values: dict[str, Mapping[str, Any] | TableFailure] = field(default_factory=dict)
+    faults: dict[str, list[str]] = field(default_factory=dict)
     broken: TableFailure | None = None
     sha256: str = ""
 

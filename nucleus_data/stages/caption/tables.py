@@ -43,6 +43,7 @@ SCHEMA = pa.schema(
         ("prompt_tokens", pa.int32()),
         ("checks", pa.list_(pa.string())),
         ("flags", pa.list_(pa.string())),
+        ("faults", pa.list_(pa.string())),
     ]
 )
 # What enters as what it resolves to, or of those variants alone whose text it changes.

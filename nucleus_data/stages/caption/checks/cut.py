@@ -14,7 +14,7 @@ from pydantic import Field
 from nucleus_data.stages.caption.checks.check import Check, Said
 from nucleus_data.stages.caption.checks.text import count_words
 
-FEWEST_WORDS = 4
+FEWEST_WORDS = 3
 # What ends a sentence in the scripts that have something for it, and what may stand after it.
 ENDS = tuple(
     ".!?\u2026\u3002\uff01\uff1f\uff0e\u0964\u0965\u06d4\u061f\u1362\u104b\u17d4\u0589\u037e"

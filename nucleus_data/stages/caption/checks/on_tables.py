@@ -8,7 +8,7 @@ The columns are those of `embed.match.VARIANT` and `embed.caption.VARIANT`. A co
 that is missing is NULL, and finds nothing.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -22,43 +22,33 @@ class OnTables:
 
     Attributes:
         name: `far_from_picture` or `variants_disagree`.
-        variants: Those that it is about; the first is the one to ask again.
         tables: Tables that have its columns.
+        columns: The columns.
         where: SQL, true for a caption that is likely wrong.
     """
 
     name: str
-    variants: tuple[str, ...]
     tables: tuple[str, ...]
+    columns: tuple[str, ...]
     where: str
 
 
 def far_from_picture(variant: str, least: float = SIMILARITY) -> OnTables:
     """A caption whose calibrated similarity with its picture is below a probability."""
-    where = f"{variant}_similarity < {least!r}"
-    return OnTables("far_from_picture", (variant,), (f"embed.match.{variant}",), where)
+    column = f"{variant}_similarity"
+    tables = (f"embed.match.{variant}",)
+    return OnTables("far_from_picture", tables, (column,), f"{column} < {least!r}")
 
 
 def variants_disagree(one: str, other: str, least: float = COSINE) -> OnTables:
     """Two captions of a picture whose vectors' cosine is low: one of them is likely wrong."""
-    cosine = f"list_cosine_similarity({one}_embedding, {other}_embedding)"
     tables = (f"embed.caption.{one}", f"embed.caption.{other}")
-    return OnTables("variants_disagree", (one, other), tables, f"{cosine} < {least!r}")
+    columns = (f"{one}_embedding", f"{other}_embedding")
+    where = f"list_cosine_similarity({', '.join(columns)}) < {least!r}"
+    return OnTables("variants_disagree", tables, columns, where)
 
 
-def on_tables(variants: Sequence[str], columns: Collection[str]) -> list[OnTables]:
-    """The conditions for which there are columns.
-
-    Args:
-        variants: Names of caption variants.
-        columns: Names of the columns that the corpus has.
-    """
-    every = [far_from_picture(variant) for variant in variants]
-    every += [variants_disagree(one, other) for one, other in combinations(variants, 2)]
-    needed = {
-        each: [f"{each.variants[0]}_similarity"]
-        if each.name == "far_from_picture"
-        else [f"{variant}_embedding" for variant in each.variants]
-        for each in every
-    }
-    return [each for each in every if set(needed[each]) <= set(columns)]
+def on_tables(variants: Sequence[str]) -> list[OnTables]:
+    """All conditions on some variants."""
+    found = [far_from_picture(variant) for variant in variants]
+    return found + [variants_disagree(one, other) for one, other in combinations(variants, 2)]

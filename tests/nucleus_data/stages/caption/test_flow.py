@@ -73,6 +73,7 @@ class TestAttempts:
     def test_an_answer_that_fails_a_check_is_asked_again_alone(self, monkeypatch):
         made = self.values(monkeypatch, [SAME, FINE])
         assert (made["caption"], made["attempt"]) == (FINE["text"], 1)
+        assert made["faults"] == ["repetition"]
         assert Counter(asked(self.engine)).most_common(1)[0][1] == 1
         assert sum(place(key) == "0/1/long" for key in asked(self.engine)) == 2
         first, second = (ask for key, _, ask in self.engine.submitted if place(key) == "0/1/long")

@@ -45,7 +45,9 @@ def contradicted(text: str, facts: Mapping[str, Any]) -> str | None:
     for found in _YEAR.finditer(text):
         year, decade = int(found[1]), bool(found[2])
         before, after = text[: found.start()], text[found.end() :]
-        if not _CUE.search(before) or _UNIT.match(after) or (_BEGAN.search(before) and not began):
+        ends = not after.strip()[:1].isalnum()
+        cue = _CUE.search(before) or (ends and before.endswith(" of "))
+        if not cue or _UNIT.match(after) or (_BEGAN.search(before) and not began):
             continue
         last = year + 9 if decade else year
         if not any(low <= last and year <= high for low, high in spans):

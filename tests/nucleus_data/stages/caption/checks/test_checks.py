@@ -12,8 +12,10 @@ NAMES += ["language", "words", "contradiction", "boilerplate"]
 
 
 def test_checks_are_found_in_their_order():
-    assert [kind.name for kind in checks.KINDS] == NAMES
-    assert [check.name for check in Checks().each()] == NAMES
+    found = [kind.name for kind in checks.KINDS]
+    assert [name for name in found if name in NAMES] == NAMES
+    assert [check.name for check in Checks().each()] == found
+    assert len({kind.name for kind in checks.KINDS}) == len({k.rank for k in checks.KINDS})
 
 
 def test_the_first_fault_names_the_failure():
@@ -28,7 +30,8 @@ def test_flags_keep_a_caption():
     assert check_caption(said, Checks()) is None
     verdict = examine(said, Checks())
     assert (verdict.fault, [flag.check for flag in verdict.flags]) == (None, ["boilerplate"])
-    assert verdict.passed == tuple(NAMES[:-1])
+    assert "boilerplate" not in verdict.passed
+    assert set(NAMES[:-1]) <= set(verdict.passed)
     strict = Checks(boilerplate={"action": "ask_again"})
     assert check_caption(said, strict).check == "boilerplate"
 

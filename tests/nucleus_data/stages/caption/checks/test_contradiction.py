@@ -10,6 +10,7 @@ from nucleus_data.stages.caption.checks.contradiction import Contradiction
     ("text", "facts"),
     [
         ("A street in Paris in 1925.", {"year": 1923}),
+        ("A street of 1925.", {"year": 1923}),
         ("A street (1925)", {"title": "Rue Lepic, 1923"}),
         ("Photographed in the 1960s.", {"date": "12 May 1951"}),
         ("Soldiers in 1920", {"period": "1914-1918"}),
@@ -40,6 +41,7 @@ def test_contradicted(text, facts):
         ("A poster that says 'in 1999'", {"year": 2005}),
         ("1999 people in 1000 boats, 1024 px wide", {"year": 2005}),
         ("A street in 1925", {"width": 1923}),
+        ("A crowd of 1200 people", {"year": 1923}),
         ("A street in 1925", {"title": "Rue Lepic"}),
         ("Two black cats and a third one", {"cats": 3}),
         ("Two black cats and one white cat", {"cats": 3}),
