@@ -29,7 +29,7 @@ def captioned():
 
     def caption(server, count, **servers):
         servers = {"urls": [server.url], "backoff_s": 0.01, **servers}
-        settings = CaptionSettings(engine="server", servers=servers, checks=OFF)
+        settings = CaptionSettings(engine="server", servers=servers, checks=OFF, probes=0)
         stages.append(Caption(settings))
         stages[-1].setup()
         return {found.row.row: found for found in stages[-1].process(rows(count))}, stages[-1]
