@@ -1,9 +1,7 @@
 """Captions from servers that speak OpenAI's protocol: `vllm serve`, and others that are like it.
 
-A thread of its own runs an event loop, in which every request is a coroutine: it takes a server
-(`servers`), asks (`server_chat`), and asks again what the server failed on. What ends lies in a
-queue, from which `step` takes it. A request that keeps failing ends by itself only if the server
-answers another question meanwhile; else it is the server that is left out, and the request waits.
+A thread of its own runs an event loop, in which every request is a coroutine (`server_requests`).
+What ends lies in a queue, from which `step` takes it.
 """
 
 import asyncio
@@ -12,7 +10,6 @@ import os
 import queue
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from nucleus_data.engines.captioner import (
@@ -26,16 +23,9 @@ from nucleus_data.engines.captioner import (
     refused,
 )
 from nucleus_data.engines.find import ModelReference
-from nucleus_data.engines.server_chat import (
-    Verdict,
-    answered,
-    data_url,
-    judged,
-    request,
-    template_arguments,
-    usage,
-)
+from nucleus_data.engines.server_chat import data_url, template_arguments
 from nucleus_data.engines.server_meeting import Meeting, client_of
+from nucleus_data.engines.server_requests import Question, ServerRequests
 from nucleus_data.engines.server_text import (
     ServerText,
     local_tokenizer,
@@ -46,18 +36,7 @@ from nucleus_data.engines.servers import Place, Server, ServerPool
 from nucleus_data.errors import RequestError, StoppedError
 
 STEP_S = 0.02
-# A server that is full says so often; that is nothing about the request.
-BUSY_FOR_EACH_RETRY = 10
 LAST_S = 0.1
-
-
-@dataclass(frozen=True)
-class _Question:
-    """An ask, its text as it is sent, and the picture that it sees."""
-
-    ask: Ask
-    text: str
-    picture: str | None
 
 
 class ServerEngine:
@@ -80,7 +59,7 @@ class ServerEngine:
         self._key = _key(settings)
         self._text = ServerText(local_tokenizer(model))
         # By whether the server is vLLM's.
-        self._opened = {
+        opened = {
             vllm: template_opens_thinking(model, template_arguments(settings.template_args, kind))
             for vllm, kind in ((True, "vllm"), (False, ""))
         }
@@ -88,13 +67,15 @@ class ServerEngine:
         self._counts = Counts()
         self._done: queue.SimpleQueue[Generated] = queue.SimpleQueue()
         self._pending = 0
-        self._fatal = ""
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="servers", daemon=True)
         self._thread.start()
         try:
             self._pool, self.version = self._within(self._meet())
+            self._requests = ServerRequests(
+                self._pool, self._meeting, settings, opened, self._key, self._counts
+            )
         except BaseException:
             self.close()
             raise
@@ -121,17 +102,17 @@ class ServerEngine:
                 failed.append(raised(ask.key, error))
         return Prepared(tuple(one.ask.key for one in questions), failed, questions)
 
-    def _question(self, ask: Ask, url: str | None) -> _Question:
+    def _question(self, ask: Ask, url: str | None) -> Question:
         """What is sent of an ask. Raises ValueError if it can't be."""
         if ask.system is not None:
             ask.system.encode()
         if ask.sees_picture and url is None:
             raise ValueError("it asks about a picture, and none is there")
-        return _Question(ask, self._text.harmless(ask.question), url if ask.sees_picture else None)
+        return Question(ask, self._text.harmless(ask.question), url if ask.sees_picture else None)
 
     def submit(self, prepared: Prepared) -> None:
         """Takes a prepared picture; its asks go to one server, one after the other."""
-        questions: Sequence[_Question] = prepared.work or ()
+        questions: Sequence[Question] = prepared.work or ()
         if not questions:
             return
         if not self._pending:
@@ -154,7 +135,7 @@ class ServerEngine:
         except queue.Empty:
             pass
         self._pending -= len(done)
-        if not done and (why := self._fatal or self._pool.hopeless()):
+        if not done and (why := self._requests.fatal or self._pool.hopeless()):
             raise StoppedError(why)
         return done
 
@@ -223,7 +204,7 @@ class ServerEngine:
         versions = sorted({server.version for server in servers if server.version})
         return pool, ", ".join(versions)
 
-    def _begin(self, questions: Sequence[_Question]) -> None:
+    def _begin(self, questions: Sequence[Question]) -> None:
         """Starts the requests about one picture; in the loop."""
         place = Place()
         for question in questions:
@@ -231,86 +212,8 @@ class ServerEngine:
             self._tasks.add(task)  # the loop itself holds no task
             task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, question: _Question, place: Place) -> None:
-        """Asks until there is an answer, or a reason."""
-        try:
-            made = await self._asked(question, place)
-        except Exception as error:  # our own fault; it costs this request alone
-            made = raised(question.ask.key, error)
-        self._done.put(made)
-
-    async def _asked(self, question: _Question, place: Place) -> Generated:
-        """Asks, and asks again what a server failed on."""
-        key, failures, busy = question.ask.key, 0, 0
-        if question.picture is not None and self._meeting.blind:
-            self._fatal = self._meeting.blind
-        while True:
-            server = await self._pool.take(place)
-            try:
-                verdict = await self._said(server, question)
-                if isinstance(verdict, Generated):
-                    return verdict
-                # Before the server is given back: the next in line would meet what this one met.
-                self._blame(server, verdict)
-            finally:
-                self._pool.give(server)
-            self._counts.add(asked_again=int(verdict.kind != "unreached"))
-            busy += verdict.kind == "busy"
-            failures += verdict.kind == "lost"
-            if failures + busy // BUSY_FOR_EACH_RETRY > self._own.retries:
-                if not (why := await self._meeting.well(server)):
-                    return self._given_up(key, verdict, failures + busy)
-                self._pool.failed(server, why)
-                failures, busy = self._own.retries, 0  # it is the server; once more when it works
-            if verdict.kind == "lost":
-                await asyncio.sleep(max(self._pool.wait(failures), verdict.wait_s or 0))
-
-    async def _said(self, server: Server, question: _Question) -> Generated | Verdict:
-        """A server's answer, or what its error says of it."""
-        try:
-            answer = await self._ask(server, question)
-            made = answered(question.ask, answer, opened=self._opened[bool(server.vllm)])
-        except Exception as error:
-            verdict = judged(error)
-            if verdict.kind != "own":
-                return verdict
-            detail = self._without_key(verdict.detail)
-            made = Generated(question.ask.key, error=detail, reason=verdict.reason)
-        else:
-            tokens, prompt_tokens, cached = usage(answer)
-            self._counts.add(tokens=tokens, prompt_tokens=prompt_tokens, cached_tokens=cached)
-        self._pool.worked(server)
-        return made
-
-    async def _ask(self, server: Server, question: _Question) -> Any:
-        """Sends one request."""
-        asked = request(
-            question.ask,
-            question.text,
-            question.picture,
-            self._settings.template_args,
-            server.vllm,
-        )
-        # The package's own limit is one of each read; a server may send a byte now and then.
-        async with asyncio.timeout(self._own.timeout_s):
-            return await server.client.chat.completions.create(model=server.model, **asked)
-
-    def _blame(self, server: Server, verdict: Verdict) -> None:
-        """What a failed request says of its server."""
-        why = self._without_key(verdict.detail)
-        if verdict.kind == "busy":
-            self._pool.pause(server, why, verdict.wait_s)
-        elif verdict.kind in ("server", "unreached") or verdict.reason == "engine_lost":
-            self._pool.failed(server, why)
-        else:
-            self._pool.suspect(server, why)
-
-    def _given_up(self, key: str, verdict: Verdict, times: int) -> Generated:
-        detail = f"{self._without_key(verdict.detail)} (asked {times} times; others are answered)"
-        return Generated(key, error=detail, reason=verdict.reason)
-
-    def _without_key(self, text: str) -> str:
-        return text.replace(self._key, "***") if self._key else text
+    async def _answer(self, question: Question, place: Place) -> None:
+        self._done.put(await self._requests.answer(question, place))
 
 
 def _key(settings: EngineSettings) -> str:

@@ -274,8 +274,8 @@ class TestServers:
             for i in range(24):
                 engine.submit(engine.prepare(PICTURE, [ask(str(i))]))
             assert len(drained(engine)) == 24
-            assert (one.most, two.most) == (3, 3)
-            assert min(len(one.bodies), len(two.bodies)) > 6
+            assert 2 <= max(one.most, two.most) <= 3
+            assert min(len(one.bodies), len(two.bodies)) > 3
 
     def test_what_is_asked_about_one_picture_goes_to_one(self, made):
         with FakeServer() as one, FakeServer() as two:
