@@ -164,7 +164,8 @@ def stored(folder: Path, table: str, column: str) -> dict[str, str]:
     corpus = Corpus(str(folder))
     # Of several settings, those of now: `embed` scores too, without a calibration.
     root = max((folder / "tables" / table).iterdir(), key=lambda path: path.stat().st_mtime)
-    keys, values = {}, {}
+    keys: dict[str, str] = {}
+    values: dict[str, str] = {}
     for number in corpus.shards():
         records = corpus.records.read(number, ["id", "key"])
         assert records is not None
@@ -219,10 +220,10 @@ def routed(given: Sequence[Planted], similarities: Sequence[float]) -> str:
     for kind in KINDS:
         mine = np.array([one.kind == kind for one in given])
         shares = Counter(route[mine].tolist())
-        told = " | ".join(
+        parts = " | ".join(
             f"{shares[name] / mine.sum():.1%}" for name in ("preserve", "refine", "synthesize")
         )
-        lines.append(f"| {kind} | {mine.sum()} | {right[mine].mean():.0%} | {told} |")
+        lines.append(f"| {kind} | {mine.sum()} | {right[mine].mean():.0%} | {parts} |")
     for kind in KINDS:
         mine = np.array([one.kind == kind for one in given])
         certain = np.array([one.kind == "right" for one in given])
