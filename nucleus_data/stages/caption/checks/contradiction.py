@@ -6,7 +6,7 @@ It compares only what can be compared without knowledge of the world, and is sil
 - how many of a thing there are ("two cats" where a column says three);
 - who made it ("painted by NAME") where a column names the artist, author or photographer;
 - a country where a column names another one;
-- a name of a column with a letter or two wrong ("Lake Cosmo" where it is Como).
+- a name of a column with a letter or two wrong ("Lake Gadra" where it is Garda).
 
 The upstream caption is no fact: a refined caption may correct it. Limits: English words; a city in
 place of another, a different title, and what is left out are not seen; a true year of something
