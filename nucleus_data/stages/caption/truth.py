@@ -176,7 +176,7 @@ class Probes:
         verdict = judge(ready)
         blind = verdict.maybe_blind and self._is_blind(engine, verdict.like_grey)
         self._judged_at = len(ready)
-        self._count(verdict, blind=blind)
+        self._count(verdict)
         if self._full:
             self._close()
         if verdict.mixed_up or blind:
@@ -257,7 +257,7 @@ class Probes:
         except PixelError:  # it was read before
             return None
 
-    def _count(self, verdict: Verdict, *, blind: bool) -> None:
+    def _count(self, verdict: Verdict) -> None:
         """Notes the counts that grew; they are of the whole window, not of this time alone."""
         asked = [probe for probe in self._chosen if probe.alone is not None]
         now = {
