@@ -169,9 +169,13 @@ def test_whatever_is_raised_is_a_line_and_debug_shows_where(error, said, code):
 
 
 def test_every_command_has_debug(monkeypatch, folder):
-    for name in cli.list_commands(click.Context(cli)):
-        options = cli.get_command(click.Context(cli), name).params
-        assert ["--debug"] in [o.opts for o in options], name
+    found = {name: cli.get_command(click.Context(cli), name) for name in cli.list_commands(None)}
+    for group in [each for each in found.values() if isinstance(each, click.Group)]:
+        found |= {f"{group.name} {name}": each for name, each in group.commands.items()}
+    for name, command in found.items():
+        assert isinstance(command, click.Group) or ["--debug"] in [
+            o.opts for o in command.params
+        ], name
     monkeypatch.chdir(folder)
     for arguments in (("--debug", "status"), ("status", "--debug")):
         assert "raise RequestError" in nucleus(*arguments, "corpus=absent", code=2)
