@@ -14,10 +14,10 @@ from typing import IO, Any
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError
 from nucleus_data.stages.ingest.claims import Claim
-from nucleus_data.stages.ingest.http.download import download
+from nucleus_data.stages.ingest.http.downloader import SHARE, download
 from nucleus_data.stages.ingest.listing.formats import stem
 from nucleus_data.stages.ingest.listing.locate import reopen
-from nucleus_data.stages.ingest.listing.spool import LOCATION, SIDECARS
+from nucleus_data.stages.ingest.listing.spool import LOCATION, PREFIX, SIDECARS
 from nucleus_data.stages.ingest.sidecars import (
     CAPTION,
     CAPTION_ERROR,
@@ -31,6 +31,7 @@ from nucleus_data.stages.ingest.sidecars import (
 from nucleus_data.stages.ingest.texts import MOST_BYTES
 
 SIDECAR = b".txt"
+FINAL_URL = PREFIX + "final_url"  # where redirects led to another URL
 GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 
@@ -45,13 +46,16 @@ class Fetched:
     columns: dict[str, Any] = field(default_factory=dict)
 
 
-def fetch(claim: Claim, storage_options: dict[str, Any], folder: Path) -> Iterator[Fetched]:
+def fetch(
+    claim: Claim, storage_options: dict[str, Any], folder: Path, workers: int = 1
+) -> Iterator[Fetched]:
     """All rows of a claim, in order.
 
     Args:
         claim: The claim.
         storage_options: Passed to fsspec for the source.
-        folder: An empty folder for temporary files.
+        folder: A folder for temporary files: empty, or what a killed download left.
+        workers: How many workers ask hosts at once, and so share their limits.
 
     Raises:
         CorpusError: The source as a whole, or a whole tar of it, is gone or is another one now.
@@ -60,7 +64,8 @@ def fetch(claim: Claim, storage_options: dict[str, Any], folder: Path) -> Iterat
     known = [*LOCATION.names, *SIDECARS, CAPTION]
     rows = claim.rows.select([n for n in known if n in claim.rows.column_names]).to_pylist()
     if claim.origin.kind == "urls":
-        for fetched in _from_urls(rows, dict(claim.origin.settings), folder):
+        settings = dict(claim.origin.settings) | ({SHARE: workers} if workers > 1 else {})
+        for fetched in _from_urls(rows, settings, folder):
             yield _kept(fetched, most, True)
         return
     root = reopen(claim.origin.root, storage_options)
@@ -92,7 +97,8 @@ def _from_urls(
             yield Fetched(None, row["error"], row["detail"], bool(row["retryable"]))
         else:
             found = next(outcomes)
-            yield Fetched(found.data, found.reason, found.detail, found.retryable)
+            columns = {FINAL_URL: found.final_url} if found.final_url is not None else {}
+            yield Fetched(found.data, found.reason, found.detail, found.retryable, columns)
 
 
 def _from_folder(

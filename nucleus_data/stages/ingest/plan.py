@@ -24,7 +24,7 @@ from nucleus_data.stages.ingest.claims import (
     create_claim,
     read_origin,
 )
-from nucleus_data.stages.ingest.http.download import require_img2dataset
+from nucleus_data.stages.ingest.http.downloader import require
 from nucleus_data.stages.ingest.identify import identified
 from nucleus_data.stages.ingest.listing.folder import list_folder
 from nucleus_data.stages.ingest.listing.formats import counted
@@ -155,7 +155,7 @@ def _list(
             return list_tars(location, folder, connection, limit)
         if location.kind == "img2dataset":
             return list_img2dataset(location, folder, connection, limit)
-        require_img2dataset()
+        require(settings.downloader)
         return list_urls(location, settings, folder, connection, limit)
     except duckdb.Error as error:
         raise RequestError(f"ingest.source={settings.source!r} cannot be read: {error}") from error

@@ -53,6 +53,17 @@ def refused(host: str, found: Iterable[str]) -> str | None:
     return None
 
 
+def checked(url: str) -> Checked:
+    """A URL as it may be requested, or why it may not: its form alone, no name server is asked."""
+    parts = _parsed(url)
+    if isinstance(parts, Checked):
+        return parts
+    try:
+        return Checked(_ascii(parts))
+    except UnicodeError as error:
+        return Checked(None, "bad_url", f"the host {parts.hostname!r} is no name: {error}")
+
+
 def check_urls(urls: Iterable[str], allow_hosts: Collection[str], threads: int) -> list[Checked]:
     """Checks each URL's scheme, and every address (IPv4 and IPv6) of its host.
 
