@@ -14,6 +14,8 @@ from typing import IO, Any
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError
 from nucleus_data.stages.ingest.claims import Claim
+from nucleus_data.stages.ingest.http.addresses import host_in
+from nucleus_data.stages.ingest.http.domains import registered_domain
 from nucleus_data.stages.ingest.http.downloader import SHARE, download
 from nucleus_data.stages.ingest.listing.formats import stem
 from nucleus_data.stages.ingest.listing.locate import reopen
@@ -28,6 +30,7 @@ from nucleus_data.stages.ingest.sidecars import (
     json_columns,
     merged,
 )
+from nucleus_data.stages.ingest.spread import COLUMN as DOMAIN_SHARDS
 from nucleus_data.stages.ingest.texts import MOST_BYTES
 
 SIDECAR = b".txt"
@@ -61,10 +64,12 @@ def fetch(
         CorpusError: The source as a whole, or a whole tar of it, is gone or is another one now.
     """
     most = int(claim.origin.settings["max_bytes"])
-    known = [*LOCATION.names, *SIDECARS, CAPTION]
+    known = [*LOCATION.names, *SIDECARS, CAPTION, DOMAIN_SHARDS]
     rows = claim.rows.select([n for n in known if n in claim.rows.column_names]).to_pylist()
     if claim.origin.kind == "urls":
-        settings = dict(claim.origin.settings) | ({SHARE: workers} if workers > 1 else {})
+        settings = dict(claim.origin.settings)
+        if workers > 1:
+            settings[SHARE] = _shares(rows, workers)
         for fetched in _from_urls(rows, settings, folder):
             yield _kept(fetched, most, True)
         return
@@ -72,6 +77,18 @@ def fetch(
     read = _from_folder if claim.origin.kind == "folder" else _from_tars
     for fetched in read(root, rows, most, claim.origin.settings.get("caption_encoding")):
         yield _kept(fetched, most, False)
+
+
+def _shares(rows: list[dict[str, Any]], workers: int) -> dict[str, int]:
+    """How many workers ask each registered domain at once, at most: as many as have shards of it.
+
+    A claim that does not tell counts all of them.
+    """
+    shares = {}
+    for row in rows:
+        if (host := host_in(row["url"])) is not None:
+            shares[registered_domain(host)] = min(workers, row.get(DOMAIN_SHARDS) or workers)
+    return shares
 
 
 def _kept(fetched: Fetched, most: int, retryable: bool) -> Fetched:

@@ -34,6 +34,7 @@ from nucleus_data.stages.ingest.listing.spool import BATCH, Listing, connect, qu
 from nucleus_data.stages.ingest.listing.tars import list_tars
 from nucleus_data.stages.ingest.listing.urls import list_urls
 from nucleus_data.stages.ingest.settings import IngestSettings, Kind
+from nucleus_data.stages.ingest.spread import spread
 
 
 @dataclass
@@ -52,6 +53,7 @@ class IngestPlan:
         skipped: Extension -> number of files that are no images.
         notes: Sentences for people.
         changes: What became of rows that the corpus has.
+        hosts: How many hosts the new rows of a URL list are of, for people.
     """
 
     source: str
@@ -65,6 +67,7 @@ class IngestPlan:
     skipped: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
+    hosts: str | None = None
 
     def lines(self) -> list[str]:
         """The plan in words, for people."""
@@ -73,7 +76,8 @@ class IngestPlan:
             f"corpus, {self.new} new in {self.new_shards} image shards"
         )
         other = [f"other files, not images: {counted(self.skipped)}"] if self.skipped else []
-        return [first, *other, *self.notes, *self.changes.lines()]
+        hosts = [self.hosts] if self.hosts is not None and self.new else []
+        return [first, *hosts, *other, *self.notes, *self.changes.lines()]
 
 
 def plan_ingest(
@@ -125,6 +129,11 @@ def plan_ingest(
                 seen = set(claim_numbers(corpus.store))
                 known = _known(corpus, seen, origin, settings, folder)
                 fresh = _fresh(candidates, known, folder, connection)
+                if location.kind == "urls" and settings.downloader == "nucleus":
+                    hosts = spread(fresh, settings.images_per_shard, folder, connection)
+                    fresh, plan.hosts = hosts.rows, hosts.note()
+                    if not dry_run:
+                        hosts.check_contact(settings.contact)
                 if _claim(corpus, seen, fresh, origin, settings, plan, dry_run):
                     break
             plan.already = plan.found - plan.new

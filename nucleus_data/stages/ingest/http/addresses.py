@@ -64,6 +64,14 @@ def checked(url: str) -> Checked:
         return Checked(None, "bad_url", f"the host {parts.hostname!r} is no name: {error}")
 
 
+def host_in(url: str | None) -> str | None:
+    """The host of a URL as it came, in lower case; None if there is none."""
+    try:
+        return urlsplit(url or "").hostname
+    except ValueError:
+        return None
+
+
 def check_urls(urls: Iterable[str], allow_hosts: Collection[str], threads: int) -> list[Checked]:
     """Checks each URL's scheme, and every address (IPv4 and IPv6) of its host.
 

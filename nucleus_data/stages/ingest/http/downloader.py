@@ -7,7 +7,7 @@ from typing import Any
 from nucleus_data.stages.ingest.fetch_settings import FetchSettings
 from nucleus_data.stages.ingest.http.outcome import Download
 
-SHARE = "share"
+SHARE = "share"  # beside a claim's settings: registered domain -> workers that ask it at once
 
 
 def settings_of(said: dict[str, Any]) -> FetchSettings:
@@ -36,7 +36,7 @@ def download(
 
     Args:
         urls: URLs as they came.
-        settings: Those of a claim (see `IngestSettings.for_claim`).
+        settings: Those of a claim (see `IngestSettings.for_claim`), and `SHARE`.
         folder: For temporary files: an empty one, or one that a killed download left.
 
     Raises:
