@@ -1,6 +1,7 @@
 """Which URLs may be requested: http and https, at public addresses only."""
 
 import ipaddress
+import re
 import socket
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,11 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 SCHEMES = ("http", "https")
+# URLs that are requested as they are: most. The host is the group.
+PLAIN = re.compile(
+    r"https?://([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::[0-9]{1,4})?"
+    r"(?:/[A-Za-z0-9%/:=&~+!$,;'@()*\[\]._-]*(?:\?[A-Za-z0-9%/:=&?~+!$,;'@()*\[\]._-]+)?)?"
+)
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -55,6 +61,8 @@ def refused(host: str, found: Iterable[str]) -> str | None:
 
 def checked(url: str) -> Checked:
     """A URL as it may be requested, or why it may not: its form alone, no name server is asked."""
+    if PLAIN.fullmatch(url):
+        return Checked(url)
     parts = _parsed(url)
     if isinstance(parts, Checked):
         return parts

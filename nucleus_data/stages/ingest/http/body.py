@@ -4,9 +4,8 @@ What is small is held in memory, what is larger goes to a file at once: memory i
 URLs in flight and not by their bodies.
 """
 
-import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -39,8 +38,19 @@ class BodyLimits:
     folder: Path
 
 
-async def read_body(response: ClientResponse, limits: BodyLimits) -> bytes | IO[bytes]:
+async def read_body(
+    response: ClientResponse,
+    limits: BodyLimits,
+    clock: Callable[[], float],
+    heard: Callable[[float], None],
+) -> bytes | IO[bytes]:
     """A picture's bytes, or a file of them.
+
+    Args:
+        response: The answer, of which the head was read.
+        limits: What the body may cost.
+        clock: Seconds.
+        heard: Told the time whenever something came.
 
     Raises:
         RefusedError: It is too large, too slow, empty, encoded in a way that is not known, or not
@@ -48,7 +58,8 @@ async def read_body(response: ClientResponse, limits: BodyLimits) -> bytes | IO[
     """
     _check_length(response.content_length, limits.most)
     decoder = _Decoder(response.headers.get("Content-Encoding", ""))
-    started = time.monotonic()
+    started = clock()
+    heard(started)
     received = size = 0
     head = b""
     pieces: list[bytes] = []
@@ -57,7 +68,9 @@ async def read_body(response: ClientResponse, limits: BodyLimits) -> bytes | IO[
         async for chunk in response.content.iter_any():
             received += len(chunk)
             _check_size(received, limits.most)
-            _check_rate(received, time.monotonic() - started, limits)
+            now = clock()
+            heard(now)
+            _check_rate(received, now - started, limits)
             for piece in decoder.pieces(chunk):
                 looked, size = size >= HEAD, size + len(piece)
                 _check_size(size, limits.most)

@@ -31,6 +31,7 @@ from nucleus_data.stages.ingest.http.robots import (
     unreachable,
 )
 from nucleus_data.stages.ingest.http.waits import PASSING, retry_after
+from nucleus_data.stages.ingest.http.watch import Limit, Watch
 
 REDIRECTS = frozenset((301, 302, 303, 307, 308))
 ANSWERS = frozenset((200, 203))
@@ -92,12 +93,13 @@ class Client:
             trust_env=False,
             proxy=settings.proxy,
             middlewares=(_once,),
-            timeout=aiohttp.ClientTimeout(
-                total=None, connect=settings.timeout_s, sock_read=settings.timeout_s
-            ),
+            timeout=aiohttp.ClientTimeout(total=None),  # `watch` looks after all of them
         )
+        self._clock = asyncio.get_running_loop().time
+        self._watch = Watch(self._clock)
 
     async def __aenter__(self) -> Self:
+        await self._watch.__aenter__()
         return self
 
     async def __aexit__(
@@ -106,21 +108,21 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self._watch.__aexit__(kind, error, trace)
         await self._session.close()
         await self._resolver.close()
 
     async def ask(self, url: str) -> Answer:
         """Asks a URL once; follows no redirect."""
         deadline_s = self._settings.deadline_s
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        started = self._clock()
         try:
-            async with asyncio.timeout(deadline_s):
-                return await self._asked(url)
+            with self._watch.limit(deadline_s) as limit:
+                return await self._asked(url, limit)
         except Exception as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise  # of the disk, not of the network
-            if isinstance(error, TimeoutError) and loop.time() - started >= deadline_s:
+            if isinstance(error, TimeoutError) and self._clock() - started >= deadline_s:
                 detail = f"not whole after {deadline_s:g} s (ingest.deadline_s)"
                 return Answer(failure=Failure("timeout", detail, host_failed=True))
             return Answer(failure=failure_of(error, self._settings.timeout_s))
@@ -132,8 +134,8 @@ class Client:
             if attempt:
                 await asyncio.sleep(min(1.0, self._settings.max_wait))
             try:
-                async with asyncio.timeout(self._settings.deadline_s):
-                    found = await self._robots_file(url)
+                with self._watch.limit(self._settings.deadline_s) as limit:
+                    found = await self._robots_file(url, limit)
             except Exception as error:
                 failure = failure_of(error, self._settings.timeout_s)
                 if not failure.again:
@@ -146,30 +148,33 @@ class Client:
             return RobotsFile(500)
         return RobotsFile(0, failure=unreachable(failure))
 
-    async def _robots_file(self, url: str) -> RobotsFile:
+    async def _robots_file(self, url: str, limit: Limit) -> RobotsFile:
+        end = limit.at
         for _ in range(MOST_REDIRECTS + 1):
-            response = await self._begun(url)
+            response = await self._begun(url, limit, end)
             async with response:
                 if response.status in REDIRECTS and (hop := _hop(url, response)) is not None:
                     url = hop
                     continue
                 found = b""
                 if 200 <= response.status < 300:
+                    limit.at = end
                     found = await drained(response, MOST_BYTES)
                 return RobotsFile(response.status, found)
         return RobotsFile(404)  # what is led on and on is as good as none
 
-    async def _begun(self, url: str) -> ClientResponse:
+    async def _begun(self, url: str, limit: Limit, end: float) -> ClientResponse:
         """Sends a request; returns once the answer's head is there."""
         parts = URL(url, encoded=True)
         if self._settings.proxy is None:
             self._resolver.check_literal(parts.raw_host or "")
         # Twice: for connecting, and for the head.
-        async with asyncio.timeout(2 * self._settings.timeout_s):
-            return await self._session.get(parts, allow_redirects=False)
+        limit.at = min(end, self._clock() + 2 * self._settings.timeout_s)
+        return await self._session.get(parts, allow_redirects=False)
 
-    async def _asked(self, url: str) -> Answer:
-        response = await self._begun(url)
+    async def _asked(self, url: str, limit: Limit) -> Answer:
+        end, wait_s = limit.at, self._settings.timeout_s
+        response = await self._begun(url, limit, end)
         whole = False
         try:
             if response.status in REDIRECTS and (hop := _hop(url, response)) is not None:
@@ -178,7 +183,11 @@ class Client:
                 return Answer(failure=self._refused(response))
             if (said := opt_out(response.headers, TOKEN, self._opt_out)) is not None:
                 return Answer(failure=Failure(*said))
-            body = await read_body(response, self._limits)
+
+            def heard(now: float) -> None:
+                limit.at = min(end, now + wait_s)
+
+            body = await read_body(response, self._limits, self._clock, heard)
             whole = True
             return Answer(body)
         finally:

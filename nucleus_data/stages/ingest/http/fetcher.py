@@ -17,16 +17,17 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from nucleus_data.stages.ingest.fetch_settings import FetchSettings
-from nucleus_data.stages.ingest.http.addresses import checked
+from nucleus_data.stages.ingest.http.addresses import PLAIN, checked
 from nucleus_data.stages.ingest.http.agent import TOKEN
 from nucleus_data.stages.ingest.http.breaker import Breaker
 from nucleus_data.stages.ingest.http.client import Answer, Client
 from nucleus_data.stages.ingest.http.domains import registered_domain
 from nucleus_data.stages.ingest.http.failures import Failure
+from nucleus_data.stages.ingest.http.lanes import Bounds, Domain, Job, Lane
 from nucleus_data.stages.ingest.http.outcome import Download
 from nucleus_data.stages.ingest.http.resolver import CheckedResolver, Lookup
 from nucleus_data.stages.ingest.http.robots import DISALLOWED, UNREACHABLE, Robots
-from nucleus_data.stages.ingest.http.schedule import Bounds, Domain, Job, Lane, Schedule
+from nucleus_data.stages.ingest.http.schedule import Schedule
 from nucleus_data.stages.ingest.http.spool import Spool
 from nucleus_data.stages.ingest.http.told import HOSTS, HostCounts
 from nucleus_data.stages.ingest.http.waits import backoff
@@ -78,7 +79,8 @@ def fetch_urls(
 
 def host_of(url: str) -> str:
     """The host of a URL that was checked."""
-    return urlsplit(url).hostname or ""
+    plain = PLAIN.fullmatch(url)
+    return plain[1] if plain else urlsplit(url).hostname or ""
 
 
 def _digest(urls: list[str], settings: FetchSettings, most_bytes: int) -> str:
@@ -106,6 +108,7 @@ class _Fetcher:
         self._schedule: Schedule
         self._client: Client
         self._robots: Robots | None = None
+        self._unwritten = 0
 
     async def run(
         self, todo: list[tuple[int, str]], most_bytes: int, folder: Path, lookup: Lookup | None
@@ -221,12 +224,24 @@ class _Fetcher:
         outcome = Download(None, failure.reason, failure.detail, failure.retryable, _final(job))
         told.failed += 1
         self._spool.keep(job.index, outcome)
-        self._schedule.over()
+        self._done()
+
+    def _done(self) -> None:
+        """Counts a URL as done once its outcome is written, at the end of the loop's turn."""
+        if not self._unwritten:
+            asyncio.get_running_loop().call_soon(self._write)
+        self._unwritten += 1
+
+    def _write(self) -> None:
+        self._spool.flush()
+        done, self._unwritten = self._unwritten, 0
+        for _ in range(done):
+            self._schedule.over()
 
     def _keep(self, job: Job, told: HostCounts, body: bytes | IO[bytes]) -> None:
         told.bytes += self._spool.keep(job.index, Download(None, final_url=_final(job)), body)
         told.images += 1
-        self._schedule.over()
+        self._done()
 
 
 def _final(job: Job) -> str | None:

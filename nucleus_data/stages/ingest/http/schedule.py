@@ -6,117 +6,10 @@ so that connections can be kept and there are not too many of them.
 """
 
 import asyncio
-import heapq
-import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from itertools import count
 
-from nucleus_data.stages.ingest.http.breaker import Breaker
-from nucleus_data.stages.ingest.http.failures import Failure
-from nucleus_data.stages.ingest.http.told import HostCounts
-
-
-@dataclass(eq=False)
-class Job:
-    """A URL on its way.
-
-    Attributes:
-        index: Its place among the URLs asked.
-        first: The URL as it was first asked.
-        url: The URL to ask now: another one after redirects.
-        host: Its host.
-        attempt: Attempts begun, from 1.
-        seen: URLs that it was led through.
-        last: Why the last attempt failed.
-    """
-
-    index: int
-    first: str
-    url: str
-    host: str
-    attempt: int = 1
-    seen: list[str] = field(default_factory=list)
-    last: Failure | None = None
-
-
-@dataclass
-class Bounds:
-    """Limits on connections and rate, and what counts against them.
-
-    Attributes:
-        connections: How many at a time; below 1, a single one with pauses in between.
-        interval: Seconds between requests.
-        active: Connections now.
-        next_at: When the next request may begin.
-        rest: Seconds to pause for each second of a request, where less than one is allowed.
-    """
-
-    connections: float
-    interval: float
-    active: int = 0
-    next_at: float = 0.0
-    rest: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.rest = max(0.0, 1 / self.connections - 1)
-
-    @property
-    def full(self) -> bool:
-        """Whether no further connection is allowed now."""
-        return self.active >= max(1, math.floor(self.connections))
-
-    def begin(self, now: float) -> None:
-        """Counts a request."""
-        self.active += 1
-        self.next_at = max(now, self.next_at) + self.interval
-
-    def end(self, now: float, seconds: float) -> None:
-        """Counts the end of a request that took so long."""
-        self.active -= 1
-        self.next_at = max(self.next_at, now + seconds * self.rest)
-
-
-@dataclass(eq=False)
-class Domain:
-    """A registered domain: its limits, and the lanes that wait for them."""
-
-    bounds: Bounds
-    waiting: deque["Lane"] = field(default_factory=deque)
-
-
-@dataclass(eq=False)
-class Lane:
-    """The URLs of one host.
-
-    Attributes:
-        host: The host.
-        bounds: Its limits.
-        domain: Its registered domain.
-        breaker: Its breaker.
-        jobs: URLs to ask now.
-        known: Whether its robots.txt was read; until then one URL goes ahead alone.
-        placed: Whether it is in the heap, in the backlog, or waits for its domain.
-        closed: Why it is left alone for good.
-        told: What became of it, for people.
-    """
-
-    host: str
-    bounds: Bounds
-    domain: Domain
-    breaker: Breaker
-    jobs: deque[Job] = field(default_factory=deque)
-    known: bool = False
-    placed: bool = False
-    closed: str | None = None
-    told: HostCounts = field(default_factory=HostCounts)
-
-    @property
-    def full(self) -> bool:
-        """Whether no further request is allowed now."""
-        alone = self.breaker.probing or not self.known
-        return self.bounds.full or (alone and self.bounds.active > 0)
+from nucleus_data.stages.ingest.http.lanes import Job, Lane, Turns
 
 
 class Schedule:
@@ -131,11 +24,11 @@ class Schedule:
         self.lanes: dict[str, Lane] = {}
         self.remaining = 0
         self._make, self._clock = make_lane, clock
-        self._heap: list[tuple[float, int, Lane]] = []
+        self._turns = Turns()
         self._backlog: deque[Lane] = deque()
         self._sleepers: deque[asyncio.Future[None]] = deque()
         self._alarm: asyncio.TimerHandle | None = None
-        self._number = count()
+        self._alarm_at = 0.0
 
     def lane(self, host: str) -> Lane:
         """The lane of a host."""
@@ -148,8 +41,8 @@ class Schedule:
         self.remaining += 1
         lane = self.lane(job.host)
         lane.jobs.append(job)
-        if not lane.placed:
-            lane.placed = True
+        if not lane.waiting and not lane.ticket:
+            lane.waiting = True
             self._backlog.append(lane)
             self._wake()
 
@@ -157,7 +50,7 @@ class Schedule:
         """Takes a URL that was led to another host, before that host's others."""
         lane = self.lane(job.host)
         lane.jobs.appendleft(job)
-        self._place(lane)
+        self._place(lane)  # who moves it is to `take` again
 
     def again(self, job: Job, wait: float) -> None:
         """Takes a URL back, to be asked again after so many seconds."""
@@ -173,16 +66,17 @@ class Schedule:
         """Notes that a host's robots.txt was read just now: its other URLs may follow."""
         lane.known = True
         lane.bounds.next_at = max(lane.bounds.next_at, self._clock() + lane.bounds.interval)
-        self._place(lane)
+        if self._place(lane):
+            self._rouse()
 
     def end(self, lane: Lane, seconds: float) -> None:
-        """Notes that a request ended, after so many seconds."""
+        """Notes that a request ended, after so many seconds; its worker is to `take` again."""
         now = self._clock()
         lane.bounds.end(now, seconds)
         lane.domain.bounds.end(now, seconds)
         if lane.domain.waiting:
             other = lane.domain.waiting.popleft()
-            other.placed = False
+            other.waiting = False
             self._place(other)
         self._place(lane)
 
@@ -204,20 +98,20 @@ class Schedule:
                 return found
             sleeper = asyncio.get_running_loop().create_future()
             self._sleepers.append(sleeper)
-            self._set_alarm()
+            self._set_alarm(self._turns.next_at())
             await sleeper
         return None
 
     def _next(self) -> tuple[Job, Lane] | None:
         now = self._clock()
         while True:
-            if not self._heap or self._heap[0][0] > now:
-                if not self._backlog:
-                    return None
+            lane = self._turns.first(now)
+            if lane is None and self._backlog:
                 lane = self._backlog.popleft()
-            else:
-                lane = heapq.heappop(self._heap)[2]
-            lane.placed = False
+                lane.waiting = False
+            lane = lane or self._turns.second(now)
+            if lane is None:
+                return None
             if not lane.jobs:
                 continue
             if lane.closed is not None:
@@ -237,7 +131,7 @@ class Schedule:
         if lane.full:
             return True  # the end of its request places it
         if lane.domain.bounds.full:
-            lane.placed = True
+            lane.waiting = True
             lane.domain.waiting.append(lane)
             return True
         if max(lane.bounds.next_at, lane.domain.bounds.next_at) > now:
@@ -245,22 +139,24 @@ class Schedule:
             return True
         return False
 
-    def _place(self, lane: Lane) -> None:
-        """Puts a lane where its turn comes, unless it is there or has nothing to give."""
-        if lane.placed or not lane.jobs:
-            return
+    def _place(self, lane: Lane) -> bool:
+        """Gives a lane its turn, unless it has one or has nothing to give."""
+        if lane.waiting or not lane.jobs:
+            return False
+        if lane.ticket and (not lane.second or lane.bounds.active):
+            return False
         at = 0.0
         if lane.closed is None:
             if lane.full:
-                return
+                return False
             at = max(lane.bounds.next_at, lane.domain.bounds.next_at)
-        lane.placed = True
-        heapq.heappush(self._heap, (max(at, self._clock()), next(self._number), lane))
-        self._wake()
+        self._turns.put(lane, max(at, self._clock()))
+        return True
 
     def _back(self, lane: Lane, job: Job) -> None:
         lane.jobs.append(job)
-        self._place(lane)
+        if self._place(lane):
+            self._rouse()
 
     def _wake(self) -> None:
         while self._sleepers:
@@ -272,18 +168,22 @@ class Schedule:
     def _rouse(self) -> None:
         """Wakes the next sleeper if there is more to give: now, or when its turn comes."""
         if self._sleepers:
-            if self._backlog or (self._heap and self._heap[0][0] <= self._clock()):
+            at = self._turns.next_at()
+            if self._backlog or (at is not None and at <= self._clock()):
                 self._wake()
             else:
-                self._set_alarm()
+                self._set_alarm(at)
 
-    def _set_alarm(self) -> None:
+    def _set_alarm(self, at: float | None) -> None:
         """Wakes a sleeper when the first lane's turn comes."""
+        if at is None or (self._alarm is not None and self._alarm_at <= at):
+            return
         if self._alarm is not None:
             self._alarm.cancel()
-            self._alarm = None
-        if self._heap:
-            loop = asyncio.get_running_loop()
-            # The event loop's timers may be early by their resolution.
-            at = max(self._heap[0][0], self._clock()) + 0.0005
-            self._alarm = loop.call_at(at, self._wake)
+        self._alarm_at = at
+        # The event loop's timers may be early by their resolution.
+        self._alarm = asyncio.get_running_loop().call_at(at + 0.0005, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._wake()

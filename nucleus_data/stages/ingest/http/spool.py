@@ -1,8 +1,9 @@
 """Outcomes as they come, on disk: bodies one behind the other, and a line each in a journal.
 
-A body is written before its line, and the line before its URL counts as done; so a process that is
-killed loses what was in flight, and the next one reads the rest back. What a machine that went down
-held in memory alone may be missing: a journal of an earlier start of the machine is not taken.
+What comes at one turn of the event loop is written at its end: bodies before their lines, and both
+before their URLs count as done. So a process that is killed loses what was in flight, and the next
+one reads the rest back. What a machine that went down held in memory alone may be missing: a
+journal of an earlier start of the machine is not taken.
 """
 
 import json
@@ -46,6 +47,8 @@ class Spool:
         self._journal = os.open(folder / JOURNAL, os.O_RDWR | os.O_CREAT, 0o644)
         self._bodies = os.open(folder / BODIES, os.O_RDWR | os.O_CREAT, 0o644)
         self._entries: dict[int, _Entry] = {}
+        self._new_bodies: list[bytes] = []
+        self._new_lines: list[str] = []
         self._end = self._read_back(f"{work} {_boot()}\n".encode())
 
     def __enter__(self) -> Self:
@@ -57,6 +60,8 @@ class Spool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is None:
+            self.flush()
         os.close(self._journal)
         os.close(self._bodies)
 
@@ -67,12 +72,16 @@ class Spool:
         return len(self._entries)
 
     def keep(self, place: int, outcome: Download, body: bytes | IO[bytes] | None = None) -> int:
-        """Writes an outcome; what counts as its bytes is `body`. Returns how many they are."""
+        """Keeps an outcome; what counts as its bytes is `body`. Returns how many they are.
+
+        It is written by `flush`.
+        """
         size = 0
         if isinstance(body, bytes):
             size = len(body)
-            _write(self._bodies, body)
+            self._new_bodies.append(body)
         elif body is not None:
+            self.flush()
             with body:
                 body.seek(0)
                 while piece := body.read(PIECE):
@@ -81,13 +90,24 @@ class Spool:
         values = (outcome.reason, outcome.detail, outcome.retryable, outcome.final_url)
         entry = _Entry(self._end, size, *values)
         line = json.dumps([place, self._end, size, *values])
-        _write(self._journal, line.encode() + b"\n")
+        self._new_lines.append(line)
         self._end += size
         self._entries[place] = entry
         return size
 
+    def flush(self) -> None:
+        """Writes what was kept since the last time."""
+        if self._new_bodies:
+            small = sum(map(len, self._new_bodies)) <= PIECE
+            for body in [b"".join(self._new_bodies)] if small else self._new_bodies:
+                _write(self._bodies, body)
+            self._new_bodies.clear()
+        if self._new_lines:
+            _write(self._journal, "".join(line + "\n" for line in self._new_lines).encode())
+            self._new_lines.clear()
+
     def read(self, place: int) -> Download:
-        """An outcome, with its bytes."""
+        """An outcome that was written, with its bytes."""
         entry = self._entries[place]
         data = None
         if entry.reason is None:
@@ -95,7 +115,8 @@ class Spool:
         return Download(data, entry.reason, entry.detail, entry.retryable, entry.final_url)
 
     def sync(self) -> None:
-        """Waits until all of it would survive the machine."""
+        """Writes all of it, and waits until it would survive the machine."""
+        self.flush()
         os.fsync(self._bodies)
         os.fsync(self._journal)
 

@@ -4,7 +4,8 @@ from itertools import pairwise
 import pytest
 
 from nucleus_data.stages.ingest.http.breaker import Breaker
-from nucleus_data.stages.ingest.http.schedule import Bounds, Domain, Job, Lane, Schedule
+from nucleus_data.stages.ingest.http.lanes import Bounds, Domain, Job, Lane
+from nucleus_data.stages.ingest.http.schedule import Schedule
 
 
 def bounds(connections=100.0, rate=1e9):
@@ -60,10 +61,12 @@ def most_at_once(done, host=None):
 
 def test_hosts_take_turns():
     jobs = [("a", n) for n in range(5)] + [("b", n) for n in range(5)]
-    order = [host for host, *_ in played(jobs, workers=1)]
-    # The first host is kept while nothing else is open, for its connection is.
-    assert sorted(order) == ["a"] * 5 + ["b"] * 5
-    assert [n for host, n, *_ in played(jobs, workers=1) if host == "b"] == list(range(5))
+    done = played(jobs, workers=2)
+    # One connection each: the second worker goes to the other host.
+    assert (most_at_once(done, "a"), most_at_once(done, "b")) == (1, 1)
+    assert [n for host, n, *_ in done if host == "b"] == list(range(5))
+    # With nobody else to ask, a host has more of them.
+    assert most_at_once(played(jobs[:5], workers=2, seconds={"a": 0.01}), "a") == 2
 
 
 def test_a_slow_host_holds_nobody():

@@ -40,6 +40,7 @@ def test_at_whatever_byte_it_was_cut_what_was_whole_counts(tmp_path):
         with Spool(tmp_path, "work") as spool:
             assert len(spool) == whole
             spool.keep(9, Download(None), b"nine")
+            spool.flush()
             assert spool.read(9).data == b"nine"
             if whole:
                 assert spool.read(3).data == b"three"
