@@ -8,6 +8,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from protego import Protego
@@ -81,8 +82,13 @@ class Robots:
             return _Rules(until, refused=file.failure or _down(f"answered {file.status}"))
         if not 200 <= file.status < 300:
             return _Rules(until)
-        text = file.body[:MOST_BYTES].decode("utf-8-sig", "replace")
-        return _Rules(until, Protego.parse(text))
+        return _Rules(until, _parsed(file.body[:MOST_BYTES]))
+
+
+@lru_cache(maxsize=100)
+def _parsed(body: bytes) -> Protego:
+    """Rules; many hosts have those that their software came with."""
+    return Protego.parse(body.decode("utf-8-sig", "replace"))
 
 
 def _down(why: str) -> Failure:
