@@ -8,7 +8,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -62,8 +62,14 @@ def kept_folder(corpus: Corpus, number: int, other: Path) -> Iterator[Path]:
     """
     folder = _kept(corpus, number)
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("wb") as lock:
-        yield folder if _locked(lock.fileno(), folder) else other
+    with ExitStack() as stack:
+        try:
+            lock = stack.enter_context((folder / LOCK).open("wb"))
+        except FileNotFoundError:  # who had it is done with the shard, just now
+            found = other
+        else:
+            found = folder if _locked(lock.fileno(), folder) else other
+        yield found
 
 
 def drop_kept(corpus: Corpus, number: int) -> None:

@@ -49,5 +49,12 @@ def download(
         return by_img2dataset(urls, settings, folder)
     from nucleus_data.stages.ingest.http.fetcher import fetch_urls
 
-    workers = int(settings.get(SHARE, 1))
-    return fetch_urls(urls, said, int(settings["max_bytes"]), folder, share=lambda domain: workers)
+    shares = settings.get(SHARE, {})
+    most = max(shares.values(), default=1)  # of domains that redirects lead to
+    return fetch_urls(
+        urls,
+        said,
+        int(settings["max_bytes"]),
+        folder,
+        share=lambda domain: shares.get(domain, most),
+    )

@@ -3,8 +3,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.ingest import IngestSettings, plan_ingest
+from nucleus_data.stages.ingest import IngestSettings, fetch, plan_ingest
 from nucleus_data.stages.ingest.claims import read_claim
+from nucleus_data.stages.ingest.http.downloader import SHARE
+from nucleus_data.stages.ingest.http.outcome import Download
 from nucleus_data.stages.ingest.listing.spool import connect
 from nucleus_data.stages.ingest.spread import COLUMN, Spread, spread
 
@@ -56,3 +58,20 @@ def test_words():
 def test_a_contact_is_an_address(contact):
     with pytest.raises(ValueError, match="e-mail address or a web page"):
         IngestSettings(contact=contact)
+
+
+def test_workers_share_only_what_they_all_ask(corpus, tmp_path, monkeypatch):
+    source = tmp_path / "l.txt"
+    hosts = ["both.com", "one.com", "both.com", "two.com"]
+    source.write_text("\n".join(f"http://a.{host}/{n}" for n, host in enumerate(hosts)))
+    plan_ingest(corpus, IngestSettings(source=str(source), images_per_shard=2))
+    told = []
+
+    def download(urls, settings, folder):
+        told.append(settings.get(SHARE))
+        return iter([Download(None, "dns", "x", True)] * len(urls))
+
+    monkeypatch.setattr(fetch, "download", download)
+    for workers in (1, 8):
+        list(fetch.fetch(read_claim(corpus, 0), {}, tmp_path, workers))
+    assert told == [None, {"both.com": 2, "one.com": 1}]
