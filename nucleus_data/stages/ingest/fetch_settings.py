@@ -2,6 +2,7 @@
 
 import re
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -86,6 +87,18 @@ class FetchSettings(BaseModel):
         raise ValueError(
             f"must be an e-mail address or a web page (`data@example.org`, "
             f"`https://example.org/crawler`), got {value!r}"
+        )
+
+    @field_validator("proxy")
+    @classmethod
+    def _without_credentials(cls, value: str | None) -> str | None:
+        """A proxy that may stand in a claim."""
+        parts = urlsplit(value or "http://h")
+        if parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc:
+            return value
+        raise ValueError(
+            "must be http://HOST:PORT or https://HOST:PORT, without a name and a password: it is "
+            "stored with the corpus"
         )
 
     def said(self) -> dict[str, Any]:

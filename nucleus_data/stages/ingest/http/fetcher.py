@@ -118,7 +118,9 @@ class _Fetcher:
         self._schedule = Schedule(self._lane, self._clock)
         for place, url in todo:
             self._schedule.add(Job(place, url, url, host_of(url)))
-        resolver = CheckedResolver(self._settings.allow_hosts, lookup)
+        # A proxy may be anywhere; all that is looked up then is the proxy.
+        proxy = {host_of(self._settings.proxy)} if self._settings.proxy else set()
+        resolver = CheckedResolver({*self._settings.allow_hosts, *proxy}, lookup)
         async with Client(self._settings, most_bytes, folder, resolver) as self._client:
             if self._settings.robots:
                 self._robots = Robots(TOKEN, self._client.robots_file)

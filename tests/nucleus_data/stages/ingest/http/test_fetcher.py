@@ -2,7 +2,9 @@
 
 import asyncio
 from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
+from threading import Thread
 
 import pytest
 
@@ -240,6 +242,35 @@ def test_no_proxy_of_the_environment(server, tmp_path, monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     assert fetched([server.url_of("1.png")], tmp_path)[0].data == picture(1)
+
+
+class Proxy(BaseHTTPRequestHandler):
+    asked: list[str] = []  # noqa: RUF012
+
+    def do_GET(self):
+        Proxy.asked.append(self.path)
+        body = picture(7) if self.path.endswith(".png") else b""
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        return
+
+
+def test_a_proxy_that_is_said_is_asked(tmp_path):
+    with ThreadingHTTPServer((HERE, 0), Proxy) as httpd:
+        Thread(target=httpd.serve_forever, args=(0.05,), daemon=True).start()
+        proxy = f"http://localhost:{httpd.server_port}"
+        said = FetchSettings(proxy=proxy)
+        found = list(fetch_urls(["http://far.example.com/a.png"], said, 1 << 20, tmp_path))
+        httpd.shutdown()
+    assert [o.data for o in found] == [picture(7)]
+    asked = [f"http://far.example.com/{name}" for name in ("robots.txt", "a.png")]
+    assert Proxy.asked == asked
+    with pytest.raises(ValueError, match="without a name and a password"):
+        FetchSettings(proxy="http://me:secret@localhost:3128")
 
 
 def test_workers_share_the_limits_of_a_host(server, tmp_path):
