@@ -1,5 +1,6 @@
 """A process that ingests a URL list of hosts on this machine, to be killed: `-m … CORPUS LIST`."""
 
+import os
 import sys
 
 from nucleus_data.corpus import Corpus
@@ -18,3 +19,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    # As `nucleus` ends: an ordinary exit may trip over threads of DuckDB and pyarrow.
+    os._exit(0)
