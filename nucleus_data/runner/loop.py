@@ -18,7 +18,7 @@ from nucleus_data.runner.cluster import wait_for
 from nucleus_data.runner.cwd import stand_somewhere
 from nucleus_data.runner.pool import DEATHS, WAIT_S, ActorPool
 from nucleus_data.runner.rows import StageJob
-from nucleus_data.runner.work import Item, Resources, StageReport, Summary, Task
+from nucleus_data.runner.work import Item, Resources, SharingTask, StageReport, Summary, Task
 from nucleus_data.stage import ColumnStage
 
 COUNTED_AHEAD = 8
@@ -59,6 +59,8 @@ class Loop(Attempts):
     ) -> None:
         super().__init__(name, work, progress=progress)
         self.resources = resources
+        if isinstance(work, SharingTask):
+            work = work.among(resources.workers or max(1, int(self._fitting())))
         self.reference = ray.put(work)
 
     def run(self, items: Iterable[Item], total: int | None = None) -> StageReport:
@@ -142,8 +144,12 @@ class Loop(Attempts):
         """How many tasks are in flight: twice as many as fit, so that no CPU waits for us."""
         if self.resources.workers is not None:
             return self.resources.workers
+        return max(2, int(2 * self._fitting()))
+
+    def _fitting(self) -> float:
+        """How many tasks the cluster has room for at a time."""
         cpus = ray.cluster_resources().get("CPU", 1)
-        return max(2, int(2 * cpus / max(self.resources.num_cpus, 0.01)))
+        return float(cpus / max(self.resources.num_cpus, 0.01))
 
     def settle(self, reference: Any, item: Item, again: deque[Item]) -> bool:
         """Takes one outcome; returns False if the worker died."""

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -137,6 +137,14 @@ class Task(Protocol):
 
     def run(self, number: int) -> Summary:
         """Does the item; safe to be done again, or twice at once."""
+
+
+@runtime_checkable
+class SharingTask(Task, Protocol):
+    """A task whose workers share something that is limited for all of them together."""
+
+    def among(self, workers: int) -> "SharingTask":
+        """The same task as one of so many that run at once."""
 
 
 @dataclass

@@ -16,6 +16,7 @@ the request asks for goes before `faults`, and that before the draw.
 | `none`             |                         | the file, whatever is planned for it              |
 | `403` `404` `410`  |                         | that status                                       |
 | `429`              | whole seconds (1)       | 429, `Retry-After: SECONDS`                       |
+| `429_date`         | whole seconds (2)       | 429, `Retry-After: DATE`, so many seconds on      |
 | `500` `503`        |                         | that status                                       |
 | `slow`             | seconds in all (5)      | the head at once, the body in a trickle           |
 | `slow_headers`     | seconds in all (5)      | the head in a trickle, then the body at once      |
@@ -24,12 +25,23 @@ the request asks for goes before `faults`, and that before the draw.
 | `redirect`         | how many, 0 to 999 (1)  | that many redirects in a row, then the file       |
 | `redirect_loop`    |                         | a redirect to itself                              |
 | `redirect_private` | address (10.0.0.1)      | a redirect to that private IPv4 address           |
+| `redirect_ftp`     |                         | a redirect to ftp://                              |
+| `redirect_nowhere` |                         | a redirect that does not say where to             |
 | `wrong_type`       |                         | the file, called text/html                        |
 | `html`             |                         | an HTML page, called image/jpeg                   |
 | `empty`            |                         | 200 and not one byte                              |
 | `endless`          |                         | chunks, first the file's, then zeros, for ever    |
 | `noai`             |                         | the file, `X-Robots-Tag: noai, noimageai`         |
 | `noindex`          |                         | the file, `X-Robots-Tag: noindex`                 |
+| `noml`             |                         | the file, `X-Robots-Tag: noml`                    |
+| `none_tag`         |                         | the file, `X-Robots-Tag: none`                    |
+| `named`            | name (nucleus-data)     | the file, `X-Robots-Tag: NAME: noai`              |
+| `tdm`              |                         | the file, `TDM-Reservation: 1`                    |
+| `gzip`             |                         | the file, packed though nobody asked for that     |
+| `bomb`             | MiB unpacked (64)       | a JPEG's first bytes and zeros, packed            |
+| `brotli`           |                         | the file, said to be packed in another way        |
+| `long_header`      | bytes (100000)          | the file, with a header that long                 |
+| `cookie`           |                         | the file, `Set-Cookie: a=b`                       |
 
 A fault with another name or argument is answered by 400, which says what is known. Files are read
 whole into memory for each request, which suits pictures.
@@ -48,7 +60,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
@@ -88,12 +100,16 @@ class Request:
         path: As sent, with the query.
         time: Seconds since the server started.
         status: The answer's; 0 where the connection was reset in place of an answer.
+        headers: The request's, names in lower case.
+        port: The client's: one for each connection.
     """
 
     method: str
     path: str
     time: float
     status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    port: int = 0
 
 
 class WorldServer:
@@ -229,6 +245,11 @@ class WorldServer:
         return sorted(file for file in paths if self._find(file))
 
     @property
+    def most_open(self) -> int:
+        """The most connections that were open at a time since the start."""
+        return self._server.most_open if self._server else 0
+
+    @property
     def log(self) -> list[Request]:
         """The last 10 000 requests, oldest first; each is there before its answer begins."""
         with self._lock:
@@ -307,6 +328,7 @@ class _Server(ThreadingHTTPServer):
         self.stopping = threading.Event()
         self.started = time.monotonic()
         self.connections: dict[Thread, socket.socket] = {}
+        self.most_open = 0
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__(("127.0.0.1" if host == "localhost" else host, port), _Handler)
 
@@ -321,6 +343,7 @@ class _Server(ThreadingHTTPServer):
         end = (request, client_address)
         thread = Thread(target=self.process_request_thread, args=end, daemon=True)
         self.connections[thread] = request
+        self.most_open = max(self.most_open, len(self.connections))
         thread.start()
 
     def hang_up(self) -> None:
@@ -391,7 +414,9 @@ class _Handler(BaseHTTPRequestHandler):
         since = time.monotonic() - self.server.started
         world = self.server.world
         with world._lock:
-            world._log.append(Request(self.command or "", path, since, int(code)))
+            given = {name.lower(): value for name, value in getattr(self, "headers", {}).items()}
+            port = int(self.client_address[1])
+            world._log.append(Request(self.command or "", path, since, int(code), given, port))
 
     def log_message(self, format: str, *args: Any) -> None:
         return

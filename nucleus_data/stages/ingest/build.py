@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,15 @@ from nucleus_data.corpus.store import with_retries
 from nucleus_data.corpus.tables import KEY_FIELDS
 from nucleus_data.errors import CorpusError
 from nucleus_data.stages.ingest.claims import RETRY_ROW, RETRY_SHARD, Claim, read_claim
-from nucleus_data.stages.ingest.fetch import fetch
+from nucleus_data.stages.ingest.fetch import Fetched, fetch
 from nucleus_data.stages.ingest.fields import LEFT_OUT, chosen_columns
+from nucleus_data.stages.ingest.hosts import keep_hosts, troubled_hosts
+from nucleus_data.stages.ingest.http.downloader import resumes
 from nucleus_data.stages.ingest.listing.formats import member_extension
 from nucleus_data.stages.ingest.listing.spool import PREFIX
 from nucleus_data.stages.ingest.shard_tar import OUTCOMES, ShardTar, read_shard_tar
 from nucleus_data.stages.ingest.sidecars import CAPTION, CAPTION_ERROR, CAPTIONS
-from nucleus_data.stages.ingest.work_folder import work_folder
+from nucleus_data.stages.ingest.work_folder import drop_kept, kept_folder, work_folder
 
 VALUE_FIELDS = (
     pa.field("source", pa.string()),
@@ -49,7 +51,10 @@ _CAPTIONS = (CAPTION, CAPTIONS, CAPTION_ERROR)
 
 
 def build_shard(
-    corpus: Corpus, number: int, storage_options: Mapping[str, Any] | None = None
+    corpus: Corpus,
+    number: int,
+    storage_options: Mapping[str, Any] | None = None,
+    workers: int = 1,
 ) -> dict[str, Any]:
     """Builds an image shard that is claimed; safe to call again, and by several at once.
 
@@ -57,10 +62,12 @@ def build_shard(
         corpus: The corpus.
         number: The claim's number.
         storage_options: Passed to fsspec for the source; a claim holds no credentials.
+        workers: How many shards are built at once: they share the limits of hosts.
 
     Returns:
         Counts: rows, images, failed, bytes (of images), reasons (reason code -> rows); of downloads
-        retryable (those of the failed that may pass); and, if there are any, captions (reason code
+        retryable (those of the failed that may pass) and hosts (in trouble -> URLs without a
+        picture); and, if there are any, captions (reason code
         -> captions that were there and were not taken) and columns_left_out (values of upstream
         columns past those that a shard may have).
 
@@ -71,16 +78,7 @@ def build_shard(
     with work_folder(corpus, number) as folder:
         tar = folder / "shard.tar"
         if not corpus.store.exists(tar_name(number)):
-            incoming = folder / "incoming"
-            incoming.mkdir()
-            _pack(claim, dict(storage_options or {}), incoming, tar)
-            # Gone before the tar is copied, so that a shard needs room for two copies and not for
-            # three.
-            shutil.rmtree(incoming)
-            # Another worker's tar came first: downloads differ from hour to hour, so records are
-            # made of that one.
-            if not corpus.store.create_file(tar_name(number), tar):
-                tar.unlink()
+            _publish(corpus, claim, dict(storage_options or {}), workers, folder, tar)
         if not tar.exists():
             tar = _fetched_tar(corpus, number, tar)
         table, footer = derive_records(claim, tar)
@@ -90,6 +88,7 @@ def build_shard(
         # that is not there, and nothing is superseded.
         corpus.records.supersede(places.rename_columns(["shard", "row", "id"]), number)
     corpus.records.append(number, table, footer)
+    drop_kept(corpus, number)
     reasons = Counter(reason for reason in table["error"].to_pylist() if reason is not None)
     counts: dict[str, Any] = {
         "rows": table.num_rows,
@@ -100,12 +99,42 @@ def build_shard(
     }
     if claim.origin.kind == "urls":  # what `retry` downloads again
         counts["retryable"] = pc.sum(table["retryable"]).as_py() or 0
+        counts["hosts"] = troubled_hosts(corpus, number)
     if CAPTION_ERROR in table.column_names:
         untaken = Counter(reason for reason in table[CAPTION_ERROR].to_pylist() if reason)
         counts["captions"] = dict(sorted(untaken.items()))
     if LEFT_OUT in table.column_names:
         counts["columns_left_out"] = pc.sum(table[LEFT_OUT]).as_py() or 0
     return counts
+
+
+def _publish(
+    corpus: Corpus,
+    claim: Claim,
+    storage_options: dict[str, Any],
+    workers: int,
+    folder: Path,
+    tar: Path,
+) -> None:
+    """Writes the tar of a claim into the corpus; removes the local one if another was faster."""
+    number, incoming = claim.number, folder / "incoming"
+    incoming.mkdir()
+    if claim.origin.kind == "urls" and resumes(dict(claim.origin.settings)):
+        # What came stays there until it is published, so that a kill at any moment loses at most
+        # what was in flight; for that moment a shard needs room for three copies.
+        with kept_folder(corpus, number, incoming) as kept:
+            _pack(fetch(claim, storage_options, kept, workers), claim, tar)
+            first = corpus.store.create_file(tar_name(number), tar)
+            keep_hosts(corpus, number, kept)
+    else:
+        _pack(fetch(claim, storage_options, incoming), claim, tar)
+        # Gone before the tar is copied, so that a shard needs room for two copies.
+        shutil.rmtree(incoming)
+        first = corpus.store.create_file(tar_name(number), tar)
+    # Another worker's tar came first: downloads differ from hour to hour, so records are made of
+    # that one.
+    if not first:
+        tar.unlink()
 
 
 def _fetched_tar(corpus: Corpus, number: int, target: Path) -> Path:
@@ -117,14 +146,14 @@ def _fetched_tar(corpus: Corpus, number: int, target: Path) -> Path:
     return target
 
 
-def _pack(claim: Claim, storage_options: dict[str, Any], folder: Path, target: Path) -> None:
+def _pack(rows: Iterable[Fetched], claim: Claim, target: Path) -> None:
     """Writes the tar of a claim: images in the order of their rows, then what they do not tell."""
     ids = claim.rows["id"].to_pylist()
     declared = claim.rows["extension"].to_pylist()
     outcomes: dict[str, dict[str, Any]] = {}
     text = 0
     with ShardTar(target) as tar:
-        for row, fetched in enumerate(fetch(claim, storage_options, folder)):
+        for row, fetched in enumerate(rows):
             outcome: dict[str, Any] = {}
             if fetched.data is None:
                 outcome = {

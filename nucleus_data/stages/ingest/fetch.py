@@ -15,10 +15,12 @@ from nucleus_data.errors import CorpusError
 from nucleus_data.stages.ingest.claims import Claim
 from nucleus_data.stages.ingest.fetched import Fetched
 from nucleus_data.stages.ingest.from_tables import from_tables
-from nucleus_data.stages.ingest.http.download import download
+from nucleus_data.stages.ingest.http.addresses import host_in
+from nucleus_data.stages.ingest.http.domains import registered_domain
+from nucleus_data.stages.ingest.http.downloader import SHARE, download
 from nucleus_data.stages.ingest.listing.formats import stem
 from nucleus_data.stages.ingest.listing.locate import reopen
-from nucleus_data.stages.ingest.listing.spool import LOCATION, SIDECARS
+from nucleus_data.stages.ingest.listing.spool import LOCATION, PREFIX, SIDECARS
 from nucleus_data.stages.ingest.sidecars import (
     CAPTION,
     CAPTION_ERROR,
@@ -29,28 +31,36 @@ from nucleus_data.stages.ingest.sidecars import (
     json_columns,
     merged,
 )
+from nucleus_data.stages.ingest.spread import COLUMN as DOMAIN_SHARDS
 from nucleus_data.stages.ingest.texts import MOST_BYTES
 
 SIDECAR = b".txt"
+FINAL_URL = PREFIX + "final_url"  # where redirects led to another URL
 GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 
-def fetch(claim: Claim, storage_options: dict[str, Any], folder: Path) -> Iterator[Fetched]:
+def fetch(
+    claim: Claim, storage_options: dict[str, Any], folder: Path, workers: int = 1
+) -> Iterator[Fetched]:
     """All rows of a claim, in order.
 
     Args:
         claim: The claim.
         storage_options: Passed to fsspec for the source.
-        folder: An empty folder for temporary files.
+        folder: A folder for temporary files: empty, or what a killed download left.
+        workers: How many workers ask hosts at once, and so share their limits.
 
     Raises:
         CorpusError: The source as a whole, or a whole tar of it, is gone or is another one now.
     """
     most = int(claim.origin.settings["max_bytes"])
-    known = [*LOCATION.names, *SIDECARS, CAPTION]
+    known = [*LOCATION.names, *SIDECARS, CAPTION, DOMAIN_SHARDS]
     rows = claim.rows.select([n for n in known if n in claim.rows.column_names]).to_pylist()
     if claim.origin.kind == "urls":
-        for fetched in _from_urls(rows, dict(claim.origin.settings), folder):
+        settings = dict(claim.origin.settings)
+        if workers > 1:
+            settings[SHARE] = _shares(rows, workers)
+        for fetched in _from_urls(rows, settings, folder):
             yield _kept(fetched, most, True)
         return
     root = reopen(claim.origin.root, storage_options)
@@ -61,6 +71,18 @@ def fetch(claim: Claim, storage_options: dict[str, Any], folder: Path) -> Iterat
     read = _from_folder if claim.origin.kind == "folder" else _from_tars
     for fetched in read(root, rows, most, claim.origin.settings.get("caption_encoding")):
         yield _kept(fetched, most, False)
+
+
+def _shares(rows: list[dict[str, Any]], workers: int) -> dict[str, int]:
+    """How many workers ask each registered domain at once, at most: as many as have shards of it.
+
+    A claim that does not tell counts all of them.
+    """
+    shares = {}
+    for row in rows:
+        if (host := host_in(row["url"])) is not None:
+            shares[registered_domain(host)] = min(workers, row.get(DOMAIN_SHARDS) or workers)
+    return shares
 
 
 def _kept(fetched: Fetched, most: int, retryable: bool) -> Fetched:
@@ -86,7 +108,8 @@ def _from_urls(
             yield Fetched(None, row["error"], row["detail"], bool(row["retryable"]))
         else:
             found = next(outcomes)
-            yield Fetched(found.data, found.reason, found.detail, found.retryable)
+            columns = {FINAL_URL: found.final_url} if found.final_url is not None else {}
+            yield Fetched(found.data, found.reason, found.detail, found.retryable, columns)
 
 
 def _from_folder(

@@ -24,7 +24,7 @@ from nucleus_data.stages.ingest.claims import (
     create_claim,
     read_origin,
 )
-from nucleus_data.stages.ingest.http.download import require_img2dataset
+from nucleus_data.stages.ingest.http.downloader import require
 from nucleus_data.stages.ingest.identify import identified
 from nucleus_data.stages.ingest.listing.embedded import list_embedded
 from nucleus_data.stages.ingest.listing.folder import list_folder
@@ -35,6 +35,7 @@ from nucleus_data.stages.ingest.listing.spool import BATCH, Listing, connect, qu
 from nucleus_data.stages.ingest.listing.tars import list_tars
 from nucleus_data.stages.ingest.listing.urls import list_urls
 from nucleus_data.stages.ingest.settings import IngestSettings, Kind
+from nucleus_data.stages.ingest.spread import spread
 
 
 @dataclass
@@ -53,6 +54,7 @@ class IngestPlan:
         skipped: Extension -> number of files that are no images.
         notes: Sentences for people.
         changes: What became of rows that the corpus has.
+        hosts: How many hosts the new rows of a URL list are of, for people.
     """
 
     source: str
@@ -66,6 +68,7 @@ class IngestPlan:
     skipped: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
+    hosts: str | None = None
 
     def lines(self) -> list[str]:
         """The plan in words, for people."""
@@ -74,7 +77,8 @@ class IngestPlan:
             f"corpus, {self.new} new in {self.new_shards} image shards"
         )
         other = [f"other files, not images: {counted(self.skipped)}"] if self.skipped else []
-        return [first, *other, *self.notes, *self.changes.lines()]
+        hosts = [self.hosts] if self.hosts is not None and self.new else []
+        return [first, *hosts, *other, *self.notes, *self.changes.lines()]
 
 
 def plan_ingest(
@@ -126,6 +130,11 @@ def plan_ingest(
                 seen = set(claim_numbers(corpus.store))
                 known = _known(corpus, seen, origin, settings, folder)
                 fresh = _fresh(candidates, known, folder, connection)
+                if location.kind == "urls" and settings.downloader == "nucleus":
+                    hosts = spread(fresh, settings.images_per_shard, folder, connection)
+                    fresh, plan.hosts = hosts.rows, hosts.note()
+                    if not dry_run:
+                        hosts.check_contact(settings.contact)
                 if _claim(corpus, seen, fresh, origin, settings, plan, dry_run):
                     break
             plan.already = plan.found - plan.new
@@ -158,7 +167,7 @@ def _list(
             return list_img2dataset(location, folder, connection, limit)
         if location.kind == "embedded":
             return list_embedded(location, settings, folder, connection, limit)
-        require_img2dataset()
+        require(settings.downloader)
         return list_urls(location, settings, folder, connection, limit)
     except duckdb.Error as error:
         raise RequestError(f"ingest.source={settings.source!r} cannot be read: {error}") from error

@@ -27,7 +27,7 @@ from nucleus_data.stages.ingest.claims import (
     read_origin,
     retried_places,
 )
-from nucleus_data.stages.ingest.http.download import require_img2dataset
+from nucleus_data.stages.ingest.http.downloader import require
 from nucleus_data.stages.ingest.settings import IngestSettings
 
 KIND = "urls"
@@ -65,7 +65,7 @@ def plan_retry(corpus: Corpus, settings: IngestSettings) -> RetryPlan:
         taken = {place for places in waiting.values() for place in places}
         failed = _failed(corpus, seen, taken)
         if waiting or failed:
-            require_img2dataset()
+            require(settings.downloader)
         claimed = _claim(corpus, seen, _shards(corpus, failed, settings))
         if claimed is not None:
             rows = len(taken) + sum(claimed.values())

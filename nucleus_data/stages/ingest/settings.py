@@ -4,11 +4,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from nucleus_data.stages.ingest.fetch_settings import FetchSettings
+
 Kind = Literal["folder", "tars", "img2dataset", "urls", "embedded"]
 
 
-class IngestSettings(BaseModel):
-    """The section `ingest` of a configuration."""
+class SourceSettings(BaseModel):
+    """Those settings of the section `ingest` that say what the source is."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -78,22 +80,6 @@ class IngestSettings(BaseModel):
     storage_options: dict[str, Any] = Field(
         default_factory=dict, description="Passed to fsspec for the source. Never stored."
     )
-    timeout_s: float = Field(10.0, gt=0, le=600, description="Download: seconds a socket may wait.")
-    retries: int = Field(2, ge=0, le=20, description="Download: further attempts for each URL.")
-    threads: int = Field(64, ge=1, le=1024, description="Download: URLs at a time in one shard.")
-    allow_hosts: tuple[str, ...] = Field(
-        (),
-        description="Download: host names or addresses that may be private (tests, an intranet). "
-        "All others must resolve to public addresses only.",
-    )
-
-    def for_claim(self) -> dict[str, Any]:
-        """Those settings that building a shard needs; they go into its claim."""
-        names = {"max_bytes", "timeout_s", "retries", "threads", "allow_hosts"}
-        # Claims without it are those that were made before there was such a setting.
-        names |= {"caption_encoding"} if self.caption_encoding is not None else set()
-        names |= {"picture_column"} if self.picture_column is not None else set()
-        return self.model_dump(mode="json", include=names)
 
     @field_validator("caption_encoding")
     @classmethod
@@ -107,3 +93,15 @@ class IngestSettings(BaseModel):
                 f"no text encoding is called {value!r}; examples: cp1252, shift_jis, utf-16-le"
             ) from None
         return value
+
+
+class IngestSettings(FetchSettings, SourceSettings):
+    """The section `ingest` of a configuration."""
+
+    def for_claim(self) -> dict[str, Any]:
+        """Those settings that building a shard needs; they go into its claim."""
+        names = {"max_bytes", "timeout_s", "retries", "threads", "allow_hosts"}
+        # Claims without it are those that were made before there was such a setting.
+        names |= {"caption_encoding"} if self.caption_encoding is not None else set()
+        names |= {"picture_column"} if self.picture_column is not None else set()
+        return {**self.model_dump(mode="json", include=names), **self.said()}

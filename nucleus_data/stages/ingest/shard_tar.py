@@ -1,7 +1,6 @@
 """The tar of an image shard: written so that the same images give the same bytes, and read back."""
 
 import hashlib
-import io
 import json
 import tarfile
 from dataclasses import dataclass, field
@@ -50,9 +49,13 @@ class ShardTar:
         info = tarfile.TarInfo(name)
         info.size = len(data)
         info.mode = MODE
-        self._tar.addfile(info, io.BytesIO(data))
-        # tarfile keeps every member that it has written, to list them.
-        self._tar.members = []  # type: ignore[attr-defined]
+        # As `addfile` does, without its copies and its list of members.
+        head = info.tobuf(self._tar.format, self._tar.encoding or "utf-8", self._tar.errors)
+        file = self._tar.fileobj
+        assert file is not None
+        for part in (head, data, bytes(-len(data) % tarfile.BLOCKSIZE)):
+            file.write(part)
+            self._tar.offset += len(part)
 
 
 def read_shard_tar(path: Path) -> Content:

@@ -7,7 +7,7 @@ an image shard is made of is claimed first (`plan`), by one command at a time; b
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nucleus_data.corpus import Corpus
@@ -18,10 +18,14 @@ from nucleus_data.stage import CorpusStage
 from nucleus_data.stages.ingest.build import build_shard
 from nucleus_data.stages.ingest.claims import FOLDER as CLAIMS
 from nucleus_data.stages.ingest.fields import LEFT_OUT, MOST_COLUMNS
+from nucleus_data.stages.ingest.hosts import FOLDER as HOSTS
 from nucleus_data.stages.ingest.plan import IngestPlan, plan_ingest
 from nucleus_data.stages.ingest.retry import plan_retry
 from nucleus_data.stages.ingest.settings import IngestSettings
 from nucleus_data.stages.ingest.work_folder import remove_empty
+
+# Before a host's name, in `Summary.extra`.
+TROUBLE = "host in trouble: "
 
 
 @dataclass(frozen=True)
@@ -32,16 +36,22 @@ class BuildTask:
         uri: The corpus.
         storage_options: For fsspec, of the corpus.
         source_options: For fsspec, of the source.
+        workers: How many such tasks run at once.
     """
 
     uri: str
     storage_options: Mapping[str, Any]
     source_options: Mapping[str, Any]
+    workers: int = 1
+
+    def among(self, workers: int) -> "BuildTask":
+        """The same task as one of so many at once: hosts have limits for all of them together."""
+        return replace(self, workers=workers)
 
     def run(self, number: int) -> Summary:
         """Writes the tar and its records."""
         corpus = Corpus(self.uri, self.storage_options)
-        counts = build_shard(corpus, number, self.source_options)
+        counts = build_shard(corpus, number, self.source_options, self.workers)
         left_out = counts.get("columns_left_out", 0)
         return Summary(
             rows=counts["rows"],
@@ -49,7 +59,9 @@ class BuildTask:
             failed=Counter(counts["reasons"]),
             retryable=counts.get("retryable", 0),
             bytes=counts["bytes"],
-            extra=Counter(counts.get("captions", {})) + Counter(columns_left_out=left_out),
+            extra=Counter(counts.get("captions", {}))
+            + Counter(columns_left_out=left_out)
+            + Counter({f"{TROUBLE}{host}": n for host, n in counts.get("hosts", {}).items()}),
         )
 
 
@@ -73,7 +85,7 @@ class Ingest(CorpusStage[IngestSettings]):
     def folders(self, tables: Mapping[str, str]) -> Iterator[str]:
         """Tars, claims, records, and which records a retry stands for."""
         records = f"tables/records/{tables['records']}"
-        yield from ("images", CLAIMS, records, f"{records}/_retried")
+        yield from ("images", CLAIMS, HOSTS, records, f"{records}/_retried")
 
     def pin(self, run: Run) -> Mapping[str, str]:
         """Nothing: the hash of `records` follows from its version alone."""
@@ -124,6 +136,14 @@ class Ingest(CorpusStage[IngestSettings]):
         report = run.loop(self, task, (Item(n) for n in todo), len(todo), rows=rows)
         remove_empty(run.corpus)
         untaken = report.summary.extra.copy()
+        troubled = {n: untaken.pop(n) for n in list(untaken) if n.startswith(TROUBLE)}
+        if troubled:
+            worst = sorted(troubled.items(), key=lambda item: (-item[1], item[0]))
+            shown = ", ".join(f"{n.removeprefix(TROUBLE)} {count:,}" for n, count in worst[:5])
+            run.say(
+                f"  {len(troubled):,} hosts were slowed down for or given up; most URLs without a "
+                f"picture: {shown}. All: {run.corpus.uri}/{HOSTS}/*.parquet"
+            )
         if left_out := untaken.pop("columns_left_out", 0):
             run.say(
                 f"  {left_out:,} values of JSON files are in no column: an image shard has "

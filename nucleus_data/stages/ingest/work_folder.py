@@ -1,12 +1,14 @@
-"""A folder for a shard's temporary files, beside the corpus's own where there is room for them."""
+"""Folders for a shard's temporary files, beside the corpus's own where there is room for them."""
 
 import errno
+import fcntl
+import hashlib
 import os
 import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -15,6 +17,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.errors import DiskFullError
 
 FOLDER = "incoming"
+LOCK = "lock"
 
 
 @contextmanager
@@ -26,7 +29,7 @@ def work_folder(corpus: Corpus, number: int) -> Iterator[Path]:
     Raises:
         DiskFullError: The disk is full.
     """
-    parent = Path(corpus.store.path(FOLDER)) if corpus.store.local else Path(tempfile.gettempdir())
+    parent = _parent(corpus)
     start = f"nucleus-{number:06d}.{socket.gethostname()}."
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -46,6 +49,55 @@ def work_folder(corpus: Corpus, number: int) -> Iterator[Path]:
                 "committed before is whole; free some space and run the same command again"
             ) from error
         raise
+
+
+@contextmanager
+def kept_folder(corpus: Corpus, number: int, other: Path) -> Iterator[Path]:
+    """A folder whose content outlives a process that is killed; `drop_kept` removes it.
+
+    Args:
+        corpus: The corpus.
+        number: The image shard.
+        other: The folder that is given where another process has that of the shard.
+    """
+    folder = _kept(corpus, number)
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        try:
+            lock = stack.enter_context((folder / LOCK).open("wb"))
+        except FileNotFoundError:  # who had it is done with the shard, just now
+            found = other
+        else:
+            found = folder if _locked(lock.fileno(), folder) else other
+        yield found
+
+
+def drop_kept(corpus: Corpus, number: int) -> None:
+    """Removes a shard's kept folder, unless another process is at work there."""
+    folder = _kept(corpus, number)
+    with suppress(OSError), (folder / LOCK).open("rb+") as lock:
+        if _locked(lock.fileno(), folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kept(corpus: Corpus, number: int) -> Path:
+    """Where it is: the same path in every process of this machine."""
+    # Others' corpora may lie in the same temporary folder.
+    whose = "" if corpus.store.local else hashlib.sha256(corpus.uri.encode()).hexdigest()[:16] + "-"
+    return _parent(corpus) / f"nucleus-fetch-{whose}{number:06d}"
+
+
+def _parent(corpus: Corpus) -> Path:
+    return Path(corpus.store.path(FOLDER)) if corpus.store.local else Path(tempfile.gettempdir())
+
+
+def _locked(lock: int, folder: Path) -> bool:
+    """Whether this process has the lock of a folder that is still there."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(lock), (folder / LOCK).stat())
+    except OSError:
+        return False
 
 
 def remove_empty(corpus: Corpus) -> None:

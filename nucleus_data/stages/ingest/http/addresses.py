@@ -1,6 +1,7 @@
 """Which URLs may be requested: http and https, at public addresses only."""
 
 import ipaddress
+import re
 import socket
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,11 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 SCHEMES = ("http", "https")
+# URLs that are requested as they are: most. The host is the group.
+PLAIN = re.compile(
+    r"https?://([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::[0-9]{1,4})?"
+    r"(?:/[A-Za-z0-9%/:=&~+!$,;'@()*\[\]._-]*(?:\?[A-Za-z0-9%/:=&?~+!$,;'@()*\[\]._-]+)?)?"
+)
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -51,6 +57,27 @@ def refused(host: str, found: Iterable[str]) -> str | None:
         if not public:
             return f"{host} is at {text}, no public address (ingest.allow_hosts exempts hosts)"
     return None
+
+
+def checked(url: str) -> Checked:
+    """A URL as it may be requested, or why it may not: its form alone, no name server is asked."""
+    if PLAIN.fullmatch(url):
+        return Checked(url)
+    parts = _parsed(url)
+    if isinstance(parts, Checked):
+        return parts
+    try:
+        return Checked(_ascii(parts))
+    except UnicodeError as error:
+        return Checked(None, "bad_url", f"the host {parts.hostname!r} is no name: {error}")
+
+
+def host_in(url: str | None) -> str | None:
+    """The host of a URL as it came, in lower case; None if there is none."""
+    try:
+        return urlsplit(url or "").hostname
+    except ValueError:
+        return None
 
 
 def check_urls(urls: Iterable[str], allow_hosts: Collection[str], threads: int) -> list[Checked]:

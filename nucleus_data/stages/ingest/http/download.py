@@ -19,7 +19,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +27,11 @@ import pyarrow.parquet as pq
 
 from nucleus_data.errors import RequestError
 from nucleus_data.stages.ingest.http.addresses import check_urls
+from nucleus_data.stages.ingest.http.outcome import Download
 from nucleus_data.stages.ingest.listing.tar_walk import Member, TarWalk
 from nucleus_data.stages.ingest.reasons import download_reason, is_retryable
 
 START_S = 120
-
-
-@dataclass(frozen=True)
-class Download:
-    """One URL's outcome: its bytes, or a reason code, details, and whether it may pass."""
-
-    data: bytes | None
-    reason: str | None = None
-    detail: str | None = None
-    retryable: bool = False
 
 
 def require_img2dataset() -> None:

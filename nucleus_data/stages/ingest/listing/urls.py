@@ -1,10 +1,12 @@
 """URL lists: Parquet, CSV, TSV or JSON lines with a URL column, or text with one URL a line.
 
 A record's key is its URL and `#` and the number of the URL's earlier occurrences in the list.
-All other columns become `source.NAME`. A row of a CSV or a line of JSON that cannot be read is a
+All other columns become `source.NAME`. A user's name and password in a URL are neither kept nor
+sent. A row of a CSV or a line of JSON that cannot be read is a
 record without a picture: `damaged_row`, with its file and line.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,8 @@ from nucleus_data.stages.ingest.settings import IngestSettings
 URL_COLUMNS = ("url", "image_url", "urls", "link")
 DAMAGED = "damaged_row"
 MOST_KEY = 1000  # characters
+# A name and password before the host, as DuckDB and Python both read it.
+CREDENTIALS = r"^(\s*[A-Za-z][A-Za-z0-9+.-]*://)[^/?#\\]*@"
 
 
 def list_urls(
@@ -84,8 +88,12 @@ def _table(
         url = chosen_column(list(kinds), settings.url_column, URL_COLUMNS, where, "url_column")
     except RequestError as error:
         raise RequestError(". ".join([str(error), *notes])) from None
+    rows = table.query
+    if kinds[url] == "VARCHAR":
+        clean = f"regexp_replace({named(url)}, {quoted(CREDENTIALS)}, '\\1')"
+        rows = f"SELECT * REPLACE ({clean} AS {named(url)}) FROM ({rows})"
     caption = caption_column(kinds, settings.caption_column, where)
-    found = upstream_columns(connection, table.query, special={"url": url, "caption": caption})
+    found = upstream_columns(connection, rows, special={"url": url, "caption": caption})
     value = f"trim(CAST({named(url)} AS VARCHAR))"
     ours = {"key": f"coalesce({value}, '')", "url": value}
     types = {"int64": "BIGINT", "binary": "BLOB", "bool": "BOOLEAN", "string": "VARCHAR"}
@@ -94,7 +102,7 @@ def _table(
         for field in LOCATION
     ]
     ending = "" if limit is None else f" LIMIT {limit}"
-    query = f"SELECT {', '.join(location_columns)}, {found.select} FROM ({table.query}){ending}"
+    query = f"SELECT {', '.join(location_columns)}, {found.select} FROM ({rows}){ending}"
     if table.damaged:
         if connection.execute(f"SELECT 1 FROM ({table.query}) LIMIT 1").fetchone() is None:
             raise RequestError(f"{where}: the list has no row that can be read. {notes[0]}")
@@ -108,7 +116,8 @@ def _damaged(rows: list[DamagedRow], folder: Path) -> str:
     with spool:
         for row in rows:
             error = {"error": DAMAGED, "detail": str(row), "retryable": False}
-            spool.add({"key": row.text[:MOST_KEY], **error})
+            text = re.sub(r"://[^/?#\s]*@", "://", row.text)
+            spool.add({"key": text[:MOST_KEY], **error})
     return f"SELECT * FROM read_parquet({quoted(str(spool.path))})"
 
 
@@ -122,5 +131,5 @@ def _lines(location: Location, folder: Path, encoding: str | None) -> Iterator[d
         options: dict[str, Any] = {"encoding": "utf-8-sig", "errors": "backslashreplace"}
         with copy.open(**options) if copy else location.root.fs.open(path, "r", **options) as lines:
             for line in lines:
-                if url := line.strip():
+                if url := re.sub(CREDENTIALS, r"\1", line.strip()):
                     yield {"key": url, "url": url}

@@ -1,4 +1,5 @@
 import hashlib
+import io
 import json
 import tarfile
 
@@ -40,3 +41,16 @@ def test_a_cut_tar_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"."):
         read_shard_tar(path)
+
+
+def test_it_is_what_tarfile_writes(tmp_path):
+    members = [(f"{n}.jpg", bytes([n % 256]) * n) for n in (0, 1, 511, 512, 513, 40_000)]
+    with ShardTar(tmp_path / "ours.tar") as tar:
+        for name, data in members:
+            tar.add(name, data)
+    with tarfile.open(tmp_path / "theirs.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(data), 0o644
+            tar.addfile(info, io.BytesIO(data))
+    assert (tmp_path / "ours.tar").read_bytes() == (tmp_path / "theirs.tar").read_bytes()

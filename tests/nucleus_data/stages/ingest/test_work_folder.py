@@ -8,7 +8,7 @@ import pytest
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.stages.ingest import IngestSettings, build_shard, plan_ingest
-from nucleus_data.stages.ingest.work_folder import remove_empty, work_folder
+from nucleus_data.stages.ingest.work_folder import drop_kept, kept_folder, remove_empty, work_folder
 
 
 @pytest.mark.slow
@@ -50,3 +50,29 @@ def test_what_a_killed_process_left_is_removed(corpus, tmp_path, monkeypatch):
     build_shard(corpus, 0)
     assert not left.exists()
     assert alive.exists()
+
+
+def test_a_kept_folder_outlives_who_had_it_and_is_one_process_s(corpus, tmp_path):
+    other = tmp_path / "other"
+    with kept_folder(corpus, 3, other) as folder:
+        (folder / "x").write_text("x")
+        drop_kept(corpus, 3)  # another process: it leaves the folder alone
+        with kept_folder(corpus, 3, other) as second:
+            assert second == other
+    with kept_folder(corpus, 3, other) as again:
+        assert (again, (again / "x").read_text()) == (folder, "x")
+    drop_kept(corpus, 3)
+    drop_kept(corpus, 3)
+    remove_empty(corpus)
+    assert not folder.parent.exists()
+
+
+def test_kept_folders_of_other_stores_do_not_meet(tmp_path):
+    corpora = [Corpus(f"memory://{name}", create=True) for name in ("one", "two")]
+    found = set()
+    for corpus in corpora:
+        with kept_folder(corpus, 0, tmp_path) as folder:
+            found.add(folder)
+        drop_kept(corpus, 0)
+    assert len(found) == 2
+    assert not any(folder.exists() for folder in found)

@@ -62,7 +62,12 @@ def test_a_url_list_is_downloaded_and_every_row_accounted_for(corpus, tmp_path, 
         tmp_path / "list.parquet", urls, TEXT=[f"caption {i}" for i in range(len(urls))]
     )
     wanted = IngestSettings(
-        source=source, timeout_s=5, retries=1, threads=8, allow_hosts=("127.0.0.1",)
+        source=source,
+        downloader="img2dataset",
+        timeout_s=5,
+        retries=1,
+        threads=8,
+        allow_hosts=("127.0.0.1",),
     )
     plan = plan_ingest(corpus, wanted)
     assert (plan.kind, plan.found, plan.todo) == ("urls", 13, [0])
@@ -115,7 +120,9 @@ def test_without_img2dataset_the_install_command_is_named(corpus, tmp_path, monk
     (tmp_path / "l.txt").write_text("http://h/a.png\n")
     monkeypatch.setattr(download.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(RequestError, match=r"pip install 'nucleus-data\[download\]'"):
-        plan_ingest(corpus, IngestSettings(source=str(tmp_path / "l.txt")))
+        plan_ingest(
+            corpus, IngestSettings(source=str(tmp_path / "l.txt"), downloader="img2dataset")
+        )
 
 
 def test_rows_that_the_downloader_lost_are_not_reported(tmp_path, monkeypatch):

@@ -188,3 +188,19 @@ def test_a_caption_is_a_text_whatever_it_looks_like(corpus, tmp_path):
     settings = IngestSettings(source=str(tmp_path / "m.csv"), caption_column="title")
     plan_ingest(corpus, settings)
     assert read_claim(corpus, 1).rows["source.caption"].to_pylist() == ["1.50", "2"]
+
+
+@pytest.mark.parametrize("kind", ["txt", "csv", "parquet"])
+def test_names_and_passwords_are_not_kept(corpus, tmp_path, kind):
+    urls = ["http://me:secret@h/a.png", "https://secret@h:8443/b@c.png", "http://h/d?x=u:p@y"]
+    source = tmp_path / f"l.{kind}"
+    if kind == "parquet":
+        url_list(source, urls)
+    else:
+        source.write_text("\n".join((["url"] if kind == "csv" else []) + urls) + "\n")
+    plan_ingest(corpus, IngestSettings(source=str(source)))
+    claim = read_claim(corpus, 0).rows
+    clean = ["http://h/a.png", "https://h:8443/b@c.png", "http://h/d?x=u:p@y"]
+    assert claim["url"].to_pylist() == claim["source.url"].to_pylist() == clean
+    assert claim["key"].to_pylist() == [f"{url}#0" for url in clean]
+    assert "secret" not in str(claim.to_pylist())

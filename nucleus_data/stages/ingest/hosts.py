@@ -1,0 +1,58 @@
+"""The table of hosts: how each host of a URL list fared, a file a shard below `CORPUS/hosts`.
+
+    SELECT host, sum(asked), sum(failed), sum(robots), sum(slowed_s) FROM 'CORPUS/hosts/*.parquet'
+    GROUP BY host ORDER BY sum(failed) DESC
+
+It counts what the process did that published the shard's tar, and no record depends on it.
+"""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.stages.ingest.http.told import HOSTS
+
+FOLDER = "hosts"
+MOST_TOLD = 20
+SCHEMA = pa.schema(
+    [
+        ("host", pa.string()),
+        ("domain", pa.string()),
+        ("asked", pa.int64()),
+        ("images", pa.int64()),
+        ("bytes", pa.int64()),
+        ("failed", pa.int64()),
+        ("robots", pa.int64()),
+        ("slowed_s", pa.float64()),
+        ("closed", pa.bool_()),
+    ]
+)
+
+
+def hosts_name(number: int) -> str:
+    """Path of a shard's table below the corpus."""
+    return f"{FOLDER}/{number:06d}.parquet"
+
+
+def keep_hosts(corpus: Corpus, number: int, folder: Path) -> None:
+    """Writes the table of a shard, of what the fetcher left in its folder."""
+    file = folder / HOSTS
+    if file.exists():
+        table = pa.Table.from_pylist(json.loads(file.read_text()), SCHEMA)
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        corpus.store.create(hosts_name(number), sink.getvalue().to_pybytes())
+
+
+def troubled_hosts(corpus: Corpus, number: int) -> dict[str, int]:
+    """Hosts that were given up or slowed us down -> URLs without a picture; the worst of them."""
+    try:
+        data = corpus.store.read(hosts_name(number))
+    except FileNotFoundError:
+        return {}
+    rows = pq.read_table(pa.BufferReader(data)).to_pylist()
+    found = [(row["failed"], row["host"]) for row in rows if row["closed"] or row["slowed_s"]]
+    return {host: failed for failed, host in sorted(found, reverse=True)[:MOST_TOLD]}

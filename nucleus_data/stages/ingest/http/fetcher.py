@@ -1,0 +1,250 @@
+"""The fetcher: many URLs at once, each of which fails alone.
+
+One asynchronous loop asks (`client`), the schedule says whose turn it is, and each outcome is on
+disk (`spool`) before its URL counts as done. Equal URLs are asked once. In Python:
+
+    for outcome in fetch_urls(["https://example.org/a.jpg"], FetchSettings(), 1 << 28, folder):
+        print(outcome.reason, len(outcome.data or b""))
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+from nucleus_data.stages.ingest.fetch_settings import FetchSettings
+from nucleus_data.stages.ingest.http.addresses import PLAIN, checked
+from nucleus_data.stages.ingest.http.agent import TOKEN
+from nucleus_data.stages.ingest.http.breaker import Breaker
+from nucleus_data.stages.ingest.http.client import Answer, Client
+from nucleus_data.stages.ingest.http.domains import registered_domain
+from nucleus_data.stages.ingest.http.failures import Failure
+from nucleus_data.stages.ingest.http.lanes import Bounds, Domain, Job, Lane
+from nucleus_data.stages.ingest.http.outcome import Download
+from nucleus_data.stages.ingest.http.resolver import CheckedResolver, Lookup
+from nucleus_data.stages.ingest.http.robots import DISALLOWED, UNREACHABLE, Robots
+from nucleus_data.stages.ingest.http.schedule import Schedule
+from nucleus_data.stages.ingest.http.spool import Spool
+from nucleus_data.stages.ingest.http.told import HOSTS, HostCounts
+from nucleus_data.stages.ingest.http.waits import backoff
+from nucleus_data.stages.ingest.reasons import is_retryable
+
+# Failures that say nothing of whether the host is up: it was not asked.
+_UNASKED = {"dns", "private_address", "bad_url", DISALLOWED, UNREACHABLE}
+
+
+def fetch_urls(
+    urls: Sequence[str | None],
+    settings: FetchSettings,
+    most_bytes: int,
+    folder: Path,
+    *,
+    share: Callable[[str], int] = lambda domain: 1,
+    lookup: Lookup | None = None,
+) -> Iterator[Download]:
+    """Asks URLs; one outcome each, in order, once all have theirs.
+
+    Args:
+        urls: URLs as they came.
+        settings: How to ask.
+        most_bytes: Bytes of a picture, at most.
+        folder: For outcomes as they come. What a killed process left there is taken up; at the
+            end it also has `hosts.json`, a row a host.
+        share: How many workers share a registered domain's limits, and its hosts'.
+        lookup: All addresses of a host; by default the name server's.
+    """
+    found = [checked(url or "") for url in urls]
+    places: dict[str, int] = {}
+    for item in found:
+        if item.url is not None:
+            places.setdefault(item.url, len(places))
+    with Spool(folder, _digest(list(places), settings, most_bytes)) as spool:
+        todo = [(place, url) for url, place in places.items() if place not in spool]
+        if todo:
+            fetcher = _Fetcher(settings, spool, share)
+            _run(fetcher.run(todo, most_bytes, folder, lookup))
+            (folder / HOSTS).write_text(json.dumps(fetcher.hosts()))
+        spool.sync()
+        for item in found:
+            if item.url is not None:
+                yield spool.read(places[item.url])
+            else:
+                reason = item.reason or "bad_url"
+                yield Download(None, reason, item.detail, is_retryable(reason))
+
+
+def host_of(url: str) -> str:
+    """The host of a URL that was checked."""
+    plain = PLAIN.fullmatch(url)
+    return plain[1] if plain else urlsplit(url).hostname or ""
+
+
+def _digest(urls: list[str], settings: FetchSettings, most_bytes: int) -> str:
+    said = json.dumps([settings.model_dump(mode="json"), most_bytes], sort_keys=True)
+    return hashlib.sha256("\n".join([said, *urls]).encode()).hexdigest()
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Runs a coroutine to its end, also where an event loop is running (a notebook)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(work)
+    else:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(asyncio.run, work).result()
+
+
+class _Fetcher:
+    """What one run of `fetch_urls` shares."""
+
+    def __init__(self, settings: FetchSettings, spool: Spool, share: Callable[[str], int]) -> None:
+        self._settings, self._spool, self._share = settings, spool, share
+        self._domains: dict[str, Domain] = {}
+        self._schedule: Schedule
+        self._client: Client
+        self._robots: Robots | None = None
+        self._unwritten = 0
+
+    async def run(
+        self, todo: list[tuple[int, str]], most_bytes: int, folder: Path, lookup: Lookup | None
+    ) -> None:
+        """Gives each URL its outcome."""
+        self._clock = asyncio.get_running_loop().time
+        self._schedule = Schedule(self._lane, self._clock)
+        for place, url in todo:
+            self._schedule.add(Job(place, url, url, host_of(url)))
+        # A proxy may be anywhere; all that is looked up then is the proxy.
+        proxy = {host_of(self._settings.proxy)} if self._settings.proxy else set()
+        resolver = CheckedResolver({*self._settings.allow_hosts, *proxy}, lookup)
+        async with Client(self._settings, most_bytes, folder, resolver) as self._client:
+            if self._settings.robots:
+                self._robots = Robots(TOKEN, self._client.robots_file)
+            count = min(self._settings.threads, len(todo))
+            workers = [asyncio.create_task(self._work()) for _ in range(count)]
+            try:
+                await asyncio.gather(*workers)
+            finally:
+                for worker in workers:
+                    worker.cancel()
+
+    def hosts(self) -> list[dict[str, Any]]:
+        """The table of hosts."""
+        lanes = sorted(self._schedule.lanes.items())
+        return [lane.told.row(host, registered_domain(host)) for host, lane in lanes]
+
+    def _lane(self, host: str) -> Lane:
+        name = registered_domain(host)
+        workers, said = max(1, self._share(name)), self._settings
+        if name not in self._domains:
+            most = said.domain_connections / workers
+            self._domains[name] = Domain(Bounds(most, workers / said.domain_rate))
+        bounds = Bounds(said.host_connections / workers, workers / said.host_rate)
+        known = not said.robots
+        return Lane(host, bounds, self._domains[name], Breaker(said.breaker), known=known)
+
+    async def _work(self) -> None:
+        """Asks one URL after the other, as long as there is one."""
+        schedule = self._schedule
+        while (taken := await schedule.take()) is not None:
+            job, lane = taken
+            if lane.closed is not None:
+                self._fail(job, lane.told, job.last or Failure("host_down", lane.closed))
+                continue
+            started = self._clock()
+            answer = await self._ask(job, lane)
+            self._settle(job, lane, answer)
+            schedule.end(lane, self._clock() - started)
+
+    async def _ask(self, job: Job, lane: Lane) -> Answer:
+        if self._robots is not None:
+            refusal = await self._robots.refusal(job.url)
+            if not lane.known:
+                self._schedule.open(lane)
+                await asyncio.sleep(lane.bounds.interval)
+            if refusal is not None:
+                lane.told.robots += refusal.reason in (DISALLOWED, UNREACHABLE)
+                return Answer(failure=refusal)
+        lane.told.asked += 1
+        return await self._client.ask(job.url)
+
+    def _settle(self, job: Job, lane: Lane, answer: Answer) -> None:
+        """Says what becomes of a URL that was asked."""
+        if answer.hop is not None:
+            lane.breaker.passed()
+            self._lead(job, lane, answer.hop)
+        elif answer.failure is not None:
+            self._note(lane, answer.failure)
+            self._retry(job, lane, answer.failure)
+        else:
+            lane.breaker.passed()
+            self._keep(job, lane.told, answer.body or b"")
+
+    def _lead(self, job: Job, lane: Lane, hop: str) -> None:
+        """Follows a redirect, in the lane of the host that it leads to."""
+        job.seen.append(job.url)
+        most = self._settings.redirects
+        if hop in job.seen:
+            self._fail(job, lane.told, Failure("redirect_loop", f"led back to {hop[:300]}"))
+        elif len(job.seen) > most:
+            words = f"more than {most} (ingest.redirects)"
+            self._fail(job, lane.told, Failure("too_many_redirects", words))
+        else:
+            job.url, job.host = hop, host_of(hop)
+            self._schedule.move(job)
+
+    def _note(self, lane: Lane, failure: Failure) -> None:
+        """Counts a failure for or against its host."""
+        if failure.host_failed:
+            pause = lane.breaker.failed()
+            if pause == float("inf"):
+                lane.told.closed = True
+                lane.closed = f"failed {lane.breaker.failures} times in a row: {failure.reason}"
+            elif pause is not None:
+                self._schedule.pause(lane, min(pause, self._settings.max_wait))
+        elif failure.reason not in _UNASKED:
+            lane.breaker.passed()
+
+    def _retry(self, job: Job, lane: Lane, failure: Failure) -> None:
+        """Asks again later, or lets it be."""
+        if not failure.again or job.attempt > self._settings.retries:
+            self._fail(job, lane.told, failure)
+            return
+        wait = failure.wait
+        if wait is None:
+            wait = backoff(job.first, job.attempt, self._settings.max_wait)
+        if failure.wait is not None or failure.reason == "http_429":
+            self._schedule.pause(lane, wait)  # meant for all that is asked of this host
+        job.attempt, job.last = job.attempt + 1, failure
+        self._schedule.again(job, wait)
+
+    def _fail(self, job: Job, told: HostCounts, failure: Failure) -> None:
+        outcome = Download(None, failure.reason, failure.detail, failure.retryable, _final(job))
+        told.failed += 1
+        self._spool.keep(job.index, outcome)
+        self._done()
+
+    def _done(self) -> None:
+        """Counts a URL as done once its outcome is written, at the end of the loop's turn."""
+        if not self._unwritten:
+            asyncio.get_running_loop().call_soon(self._write)
+        self._unwritten += 1
+
+    def _write(self) -> None:
+        self._spool.flush()
+        done, self._unwritten = self._unwritten, 0
+        for _ in range(done):
+            self._schedule.over()
+
+    def _keep(self, job: Job, told: HostCounts, body: bytes | IO[bytes]) -> None:
+        told.bytes += self._spool.keep(job.index, Download(None, final_url=_final(job)), body)
+        told.images += 1
+        self._done()
+
+
+def _final(job: Job) -> str | None:
+    return job.url if job.seen else None

@@ -1,0 +1,91 @@
+"""How the hosts of a URL list are spread over its image shards.
+
+Limits of a host hold for all workers together. A claim says, for each of its rows, in how many
+shards of the ingest the URL's registered domain is found: so many workers at most share its limits,
+and a domain of one shard is not slowed down for the others' sake.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nucleus_data.errors import RequestError
+from nucleus_data.stages.ingest.http.agent import MOST_HOSTS
+from nucleus_data.stages.ingest.http.domains import registered_domain
+from nucleus_data.stages.ingest.listing.spool import BATCH, quoted
+
+COLUMN = "domain_shards"
+_BEFORE = "^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#]*@)?"
+_HOST = f"lower(regexp_extract(url, '{_BEFORE}(\\[[^]]*\\]|[^/:?#]*)', 1))"
+_SCHEMA = pa.schema([("host", pa.string()), ("domain", pa.string())])
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The rows of a URL list with their domains' spread.
+
+    Attributes:
+        rows: A file of them, in their order.
+        hosts: Hosts among them.
+        domains: Registered domains among them.
+    """
+
+    rows: Path
+    hosts: int
+    domains: int
+
+    def note(self) -> str:
+        """The counts, for people."""
+        return f"{self.hosts:,} hosts of {self.domains:,} registered domains to ask"
+
+    def check_contact(self, contact: str | None) -> None:
+        """Raises RequestError if so many hosts are to be asked that they must know by whom."""
+        if self.hosts > MOST_HOSTS and contact is None:
+            raise RequestError(
+                f"the list has {self.hosts:,} hosts; more than {MOST_HOSTS:,} are asked only with "
+                "an address where their owners can reach you, which goes into the user agent: "
+                "say ingest.contact=you@example.org or ingest.contact=https://example.org/about"
+            )
+
+
+def spread(
+    rows: Path, images_per_shard: int, folder: Path, connection: duckdb.DuckDBPyConnection
+) -> Spread:
+    """Counts hosts and domains of new rows, and adds the column to them.
+
+    Args:
+        rows: The rows, in order, with `url` and `position`.
+        images_per_shard: Rows in one image shard.
+        folder: For temporary files.
+        connection: DuckDB.
+    """
+    source = f"read_parquet({quoted(str(rows))})"
+    names = folder / "domains.parquet"
+    asked = connection.execute(
+        f"SELECT DISTINCT {_HOST} AS host FROM {source} WHERE url IS NOT NULL"
+    )
+    hosts = 0
+    domains: set[int] = set()
+    with pq.ParquetWriter(names, _SCHEMA) as writer:
+        while batch := asked.fetchmany(BATCH):
+            known = [host for (host,) in batch if host]
+            found = [registered_domain(host) for host in known]
+            hosts += len(known)
+            domains.update(map(hash, found))
+            writer.write_table(pa.table([known, found], _SCHEMA))
+    target = folder / "spread.parquet"
+    connection.execute(
+        f"COPY (WITH r AS (SELECT *, (row_number() OVER (ORDER BY position) - 1) "
+        f"// {images_per_shard} AS part, {_HOST} AS host FROM {source}), "
+        f"d AS (SELECT r.host, n.domain FROM (SELECT DISTINCT host FROM r) r "
+        f"JOIN read_parquet({quoted(str(names))}) n ON r.host = n.host), "
+        f"s AS (SELECT domain, count(DISTINCT part) AS shards FROM r JOIN d USING (host) "
+        f"GROUP BY domain) "
+        f"SELECT r.* EXCLUDE (part, host), CAST(s.shards AS INTEGER) AS {COLUMN} "
+        f"FROM r LEFT JOIN d ON r.host = d.host LEFT JOIN s ON s.domain = d.domain "
+        f"ORDER BY position) TO {quoted(str(target))} (FORMAT parquet, ROW_GROUP_SIZE {BATCH})"
+    )
+    return Spread(target, hosts, len(domains))

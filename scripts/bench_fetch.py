@@ -1,0 +1,357 @@
+"""What fetching costs: our fetcher with every policy, a bare loop, and img2dataset.
+
+    pip install 'nucleus-data[download]'                # img2dataset
+    python scripts/bench_fetch.py                       # some minutes
+    python scripts/bench_fetch.py --quick --json fetch.json
+
+A server in a process of its own, on loopback, serves JPEGs of 3 kB and of 300 kB under 200 host
+names, each with a robots.txt of 50 rules.
+
+- nucleus: `fetch_urls` as an ingest calls it: robots.txt, opt-outs, address checks, limits, spool
+  and journal, read back; and SHA-256. All policies are on; the limits of a host are so high that
+  they are counted and hold nobody. `and tar`: the shard's tar, too.
+- bare: the same client on the same event loop and as many requests at a time: get, read, SHA-256.
+- img2dataset: `ingest.downloader=img2dataset`. What it costs beside its images (a process, its
+  imports) is left out: the slope between two counts. It has one host, for it knows no others.
+
+What a process costs to start (imports, the list of registered domains) is left out of all three.
+Processor time is that of the process that fetches, the server's is not in it. Rounds alternate,
+ratios are taken within a round, and medians are shown. Memory is the largest that the process had,
+its imports among it. The last rows: 50 hosts that answer after 50 ms, without and with one among
+them that takes two seconds; images a second of the others.
+"""
+
+import asyncio
+import hashlib
+import io
+import itertools
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from scripts.benchmark import Measure, measure, parser, publish
+
+AT_ONCE = 64
+HOSTS = 200
+SMALL, LARGE = 3_000, 300_000
+SLOW_HOST, DELAY_S, SLOW_S = "h0.example0.com", 0.05, 2.0
+ROBOTS = "User-agent: *\n" + "".join(f"Disallow: /closed/{n}/\n" for n in range(50))
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured.
+
+    Attributes:
+        small: JPEGs of 3 kB.
+        large: JPEGs of 300 kB.
+        waiting: JPEGs a host, of hosts that answer late.
+        rounds: Rounds.
+    """
+
+    small: int = 3_000
+    large: int = 1_000
+    waiting: int = 40
+    rounds: int = 5
+
+
+QUICK = Size(small=400, large=60, waiting=10, rounds=1)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a process took: processor seconds, seconds, and the most memory in MB."""
+
+    processor_s: float
+    seconds: float
+    memory_mb: float
+    images: int
+
+
+def jpeg(size: int) -> bytes:
+    """A JPEG of about so many bytes: a picture, and a comment that fills it up."""
+    from PIL import Image
+
+    sink = io.BytesIO()
+    Image.new("RGB", (32, 32), (90, 120, 60)).save(sink, "JPEG")
+    return sink.getvalue() + bytes(max(0, size - sink.tell()))
+
+
+def _serve(port: Any, stopped: Any) -> None:
+    """The server's process."""
+    from aiohttp import web
+
+    bodies = {size: jpeg(size) for size in (SMALL, LARGE)}
+
+    async def picture(request: web.Request) -> web.Response:
+        if wait := int(request.match_info["wait"]):
+            slow = request.host.startswith(SLOW_HOST)
+            await asyncio.sleep(SLOW_S if slow and wait == 2 else DELAY_S)
+        return web.Response(body=bodies[int(request.match_info["size"])], content_type="image/jpeg")
+
+    async def robots(_: web.Request) -> web.Response:
+        return web.Response(text=ROBOTS)
+
+    async def run() -> None:
+        app = web.Application()
+        app.router.add_get("/robots.txt", robots)
+        app.router.add_get("/{size}/{wait}/{number}.jpg", picture)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port.put(runner.addresses[0][1])
+        while not stopped.is_set():
+            await asyncio.sleep(0.1)
+        await runner.cleanup()
+
+    asyncio.run(run())
+
+
+@contextmanager
+def server() -> Iterator[int]:
+    """A server, by its port."""
+    context = get_context("spawn")
+    port, stopped = context.Queue(), context.Event()
+    process = context.Process(target=_serve, args=(port, stopped), daemon=True)
+    process.start()
+    try:
+        yield port.get(timeout=60)
+    finally:
+        stopped.set()
+        process.join(10)
+
+
+def urls_of(port: int, count: int, size: int, hosts: int, wait: int = 0) -> list[str]:
+    """URLs, one host after the other; `wait`: 0 none, 1 all a little, 2 the first host long."""
+    names = (f"h{n % hosts}.example{n % hosts}.com" for n in range(count))
+    return [f"http://{name}:{port}/{size}/{wait}/{n}.jpg" for n, name in enumerate(names)]
+
+
+async def here(host: str) -> list[str]:
+    """A name server for which all hosts are this machine."""
+    return ["127.0.0.1"]
+
+
+def _memory_mb() -> float:
+    """The most memory that this process had."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def _measured(work: Callable[[], int]) -> Cost:
+    """What some work takes of this process."""
+    start, processor = time.perf_counter(), time.process_time()
+    images = work()
+    return Cost(time.process_time() - processor, time.perf_counter() - start, _memory_mb(), images)
+
+
+def nucleus(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any]) -> Cost:
+    """Our fetcher and SHA-256."""
+    return _fetch(urls, hosts, settings, tar=False)
+
+
+def with_tar(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any]) -> Cost:
+    """Our fetcher, SHA-256 and the shard's tar."""
+    return _fetch(urls, hosts, settings, tar=True)
+
+
+def _fetch(
+    urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any], *, tar: bool
+) -> Cost:
+    from nucleus_data.stages.ingest.fetch_settings import FetchSettings
+    from nucleus_data.stages.ingest.http.domains import registered_domain
+    from nucleus_data.stages.ingest.http.fetcher import fetch_urls
+    from nucleus_data.stages.ingest.shard_tar import ShardTar
+
+    registered_domain("example.com")  # reads its list, once a process
+    many = {"host_rate": 1e6, "domain_rate": 1e6, "host_connections": AT_ONCE}
+    said = FetchSettings(
+        **{**many, "domain_connections": AT_ONCE, "threads": AT_ONCE, **settings},
+        contact="bench@example.org",
+        allow_hosts=tuple(hosts),
+    )
+
+    def work() -> int:
+        images = 0
+        with tempfile.TemporaryDirectory(prefix="bench-fetch-") as folder:
+            outcomes = fetch_urls(urls, said, 1 << 28, Path(folder) / "spool", lookup=here)
+            with ShardTar(Path(folder) / "shard.tar") as shard:
+                for number, outcome in enumerate(outcomes):
+                    if outcome.data is not None:
+                        hashlib.sha256(outcome.data).hexdigest()
+                        images += 1
+                        if tar:
+                            shard.add(f"{number:08d}.jpg", outcome.data)
+        return images
+
+    return _measured(work)
+
+
+def bare(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any]) -> Cost:
+    """The same client without any policy: get, read, SHA-256."""
+    import aiohttp
+
+    from nucleus_data.stages.ingest.http.resolver import CheckedResolver
+
+    async def run() -> int:
+        connector = aiohttp.TCPConnector(limit=0, resolver=CheckedResolver(hosts, here))
+        async with aiohttp.ClientSession(connector=connector) as session:
+            rest, images = iter(urls), 0
+
+            async def work() -> int:
+                count = 0
+                for url in rest:
+                    async with session.get(url) as response:
+                        hashlib.sha256(await response.read()).hexdigest()
+                        count += 1
+                return count
+
+            for count in await asyncio.gather(*(work() for _ in range(AT_ONCE))):
+                images += count
+            return images
+
+    return _measured(lambda: asyncio.run(run()))
+
+
+def img2dataset(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any]) -> Cost:
+    """img2dataset's processor time, its process's among it."""
+    import resource
+
+    from nucleus_data.stages.ingest.http.download import download
+
+    def work() -> int:
+        said = {"timeout_s": 30, "retries": 0, "threads": AT_ONCE, "allow_hosts": ["127.0.0.1"]}
+        with tempfile.TemporaryDirectory(prefix="bench-fetch-") as folder:
+            return sum(found.data is not None for found in download(urls, said, Path(folder)))
+
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cost = _measured(work)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    child = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(cost.processor_s + child, cost.seconds, after.ru_maxrss / 1024, cost.images)
+
+
+Way = Callable[[Sequence[str], Sequence[str], dict[str, Any]], Cost]
+
+
+def in_a_process(way: Way, urls: Sequence[str], **settings: Any) -> Cost:
+    """What a way costs in a process of its own.
+
+    Raises:
+        RuntimeError: It did not bring every image.
+    """
+    hosts = sorted({url.split("/")[2].partition(":")[0] for url in urls})
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        cost = pool.submit(way, urls, hosts, settings).result()
+    if cost.images != len(urls):
+        raise RuntimeError(f"{way.__name__} brought {cost.images} of {len(urls)} images")
+    return cost
+
+
+def _sized(port: int, name: str, count: int, size: int, rounds: int) -> list[Measure]:
+    """Processor time an image, at one size."""
+    ways: dict[str, list[Cost]] = {"ours": [], "packed": [], "plain": [], "few": [], "many": []}
+    urls, theirs = urls_of(port, count, size, HOSTS), urls_of(port, 2 * count, size, 1)
+    theirs = [url.replace("h0.example0.com", "127.0.0.1") for url in theirs]
+    for _ in range(rounds):
+        ways["ours"].append(in_a_process(nucleus, urls))
+        ways["plain"].append(in_a_process(bare, urls))
+        ways["packed"].append(in_a_process(with_tar, urls))
+        ways["few"].append(in_a_process(img2dataset, theirs[:count]))
+        ways["many"].append(in_a_process(img2dataset, theirs))
+    ms = {way: [1000 * cost.processor_s / count for cost in costs] for way, costs in ways.items()}
+    slope = [many - few for few, many in zip(ms["few"], ms["many"], strict=True)]
+    small = size == SMALL
+    ratio = [a / b for a, b in zip(ms["ours"], ms["plain"], strict=True)]
+    gain = [b / a for a, b in zip(ms["packed"], slope, strict=True)]
+    memory = [cost.memory_mb for cost in ways["packed"]]
+    goal = "<= 1.6" if small else "<= 1.3"
+    return [
+        measure(f"nucleus, {name}", ms["ours"], "ms"),
+        measure(f"nucleus and tar, {name}", ms["packed"], "ms", "<= 0.45" if small else None),
+        measure(f"bare loop, {name}", ms["plain"], "ms"),
+        measure(f"img2dataset, {name}", slope, "ms"),
+        measure(f"nucleus, {name}", ratio, "times", goal, "bare loop"),
+        measure(
+            f"img2dataset, {name}", gain, "times", ">= 6" if small else None, "nucleus and tar"
+        ),
+        measure(f"memory, nucleus, {name}", memory, "MB", "<= 150"),
+        measure(f"memory, img2dataset, {name}", [c.memory_mb for c in ways["many"]], "MB"),
+    ]
+
+
+def _late(port: int, each: int, rounds: int) -> list[Measure]:
+    """Images a second of hosts that answer late, without and with one that answers very late."""
+    hosts = 50
+    alone: list[float] = []
+    beside: list[float] = []
+    for _ in range(rounds):
+        for wait, found in ((1, alone), (2, beside)):
+            urls = urls_of(port, each * hosts, SMALL, hosts, wait)
+            slow = [url for url in urls if SLOW_HOST in url]
+            # The slow host has few URLs: what counts is when the others are done.
+            kept = [url for url in urls if url not in slow] + slow[:4]
+            seconds = in_a_process(_others, kept, host_connections=2, deadline_s=30).seconds
+            found.append((len(kept) - 4) / seconds)
+    ratio = [b / a for a, b in zip(alone, beside, strict=True)]
+    return [
+        measure("hosts that answer after 50 ms", alone, "images/s"),
+        measure("the same beside a slow host", beside, "images/s"),
+        measure("beside a slow host", ratio, "times", ">= 0.9", "without it"),
+    ]
+
+
+def _others(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any]) -> Cost:
+    """Our fetcher; the seconds are those until all but the slow host's are there."""
+    from nucleus_data.stages.ingest.http.spool import Spool
+
+    keep, last = Spool.keep, [0.0]
+    slow = {place for place, url in enumerate(urls) if SLOW_HOST in url}
+
+    def noted(self: Spool, place: int, *rest: Any) -> int:
+        if place not in slow:
+            last[0] = time.perf_counter()
+        return keep(self, place, *rest)
+
+    Spool.keep = noted  # type: ignore[method-assign]
+    start = time.perf_counter()
+    cost = nucleus(urls, hosts, settings)
+    return Cost(cost.processor_s, last[0] - start, cost.memory_mb, cost.images)
+
+
+def run(size: Size) -> list[Measure]:
+    """Every row."""
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+    with server() as port:
+        return list(
+            itertools.chain(
+                _sized(port, "3 kB", size.small, SMALL, size.rounds),
+                _sized(port, "300 kB", size.large, LARGE, size.rounds),
+                _late(port, size.waiting, size.rounds),
+            )
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    options = parser(__doc__).parse_args(arguments)
+    publish(run(QUICK if options.quick else Size()), options.json)
+    return 0
+
+
+if __name__ == "__main__":
+    # Other processes import the ways from this module by its name.
+    from scripts.bench_fetch import main as imported_main
+
+    sys.exit(imported_main())
