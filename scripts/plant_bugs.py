@@ -257,7 +257,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "nan-rejects",
         "select",
-        "asked |= {name: _without_nan(given.column(name)) for name in used}",
+        "asked |= {name: without_nan(given.column(name)) for name in used}",
         "asked |= {name: given.column(name) for name in used}",
         "What is not a number counts as larger than any, and rejects.",
         ("test_what_is_not_a_number_is_null",),

@@ -21,6 +21,7 @@ def corpus(tmp_path_factory, tmp_path, monkeypatch):
     return made
 
 
+@pytest.mark.slow
 def test_trial_captions_are_on_a_page(corpus, tmp_path):
     page = tmp_path / "page.html"
     said = nucleus("caption", "--try", 2, "--out", page, f"corpus={corpus.uri}", BARE)
@@ -51,6 +52,7 @@ def test_a_dry_run_tells_the_costs(corpus):
     assert corpus.asked() == []
 
 
+@pytest.mark.slow
 def test_retry_asks_for_one_check_and_variant_or_by_a_condition(corpus):
     place = (f"corpus={corpus.uri}", BARE)
     nucleus("caption", *place)

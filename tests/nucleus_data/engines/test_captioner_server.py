@@ -15,6 +15,7 @@ from nucleus_data.engines.load import load_engine
 from nucleus_data.engines.server_text import JOINER
 from nucleus_data.errors import RequestError, StoppedError
 from tests.support.captions.server import FakeServer, Reply, completion, error
+from tests.support.quick import quick
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
 ELSEWHERE = ModelReference("org/model", "org/model", "main", local=False)
@@ -66,6 +67,7 @@ def drained(engine, within_s=20):
 
 
 class TestWhatIsSent:
+    @pytest.mark.slow
     def test_the_picture_without_loss_before_the_question_and_all_sampling(self, made):
         how = Sampling(33, 0.5, 0.9, 0.25, 1.1, 4, ("\n",), seed=2**62)
         with FakeServer(version="0.32.0") as server:
@@ -211,14 +213,14 @@ FAILS = {
 
 
 class TestAskingAgain:
-    @pytest.mark.parametrize("kind", FAILS)
+    @pytest.mark.parametrize("kind", quick(FAILS, 2))
     def test_what_the_server_failed_on_is_asked_again(self, made, kind):
         with FakeServer(lambda asked: FAILS[kind] if asked.times < 2 else "a ring") as server:
             engine = made(server)
             assert caption(engine, ask("a"))["a"].text == "a ring"
             assert engine.counts()["asked_again"] == 2
 
-    @pytest.mark.parametrize("kind", FAILS)
+    @pytest.mark.parametrize("kind", quick(FAILS, 2))
     def test_a_request_that_always_fails_ends_alone(self, made, kind):
         def say(asked):
             return FAILS[kind] if asked.question == "bad" else "fine"
@@ -250,6 +252,7 @@ class TestAskingAgain:
             engine = made(server, servers={"retries": 1, "backoff_s": 0.001})
             assert caption(engine, ask("a"))["a"].text == "fine"
 
+    @pytest.mark.slow
     def test_a_slow_request_is_given_up_in_time(self, made):
         def say(asked):
             if asked.question == "slow":
@@ -264,6 +267,7 @@ class TestAskingAgain:
 
 
 class TestServers:
+    @pytest.mark.slow
     def test_each_has_at_most_its_share_and_the_least_busy_is_next(self, made):
         def say(asked):
             time.sleep(0.05)
@@ -286,6 +290,7 @@ class TestServers:
             assert not set(one.questions) & set(two.questions)
             assert len(one.bodies) + len(two.bodies) == 24
 
+    @pytest.mark.slow
     def test_one_that_dies_is_left_out_and_taken_back(self, made):
         def say(asked):
             time.sleep(0.01)
@@ -307,6 +312,7 @@ class TestServers:
             assert len(drained(engine)) == 80
             assert any(question.startswith("again") for question in two.questions)
 
+    @pytest.mark.slow
     def test_killed_and_started_again_every_request_comes_once(self, made):
         def say(asked):
             time.sleep(0.02)
@@ -340,6 +346,7 @@ class TestServers:
             assert server.url in str(stopped.value)
             assert "run the same command again" in str(stopped.value)
 
+    @pytest.mark.slow
     def test_a_rest_is_no_failure(self, made):
         with FakeServer(lambda asked: None if asked.times == 0 else "fine") as server:
             engine = made(server, servers={"gives_up_s": 1.0, "retries": 0})
@@ -348,7 +355,7 @@ class TestServers:
             server.say = lambda asked: "fine"
             assert caption(engine, ask("b"))["b"].text == "fine"
 
-    @pytest.mark.parametrize("status", [401, 403, 404])
+    @pytest.mark.parametrize("status", quick([401, 403, 404], 1))
     def test_what_no_request_gets_through_is_no_request_s_fault(self, made, status):
         with FakeServer() as server:
             engine = made(server, servers={"gives_up_s": 0.3})
@@ -357,6 +364,7 @@ class TestServers:
             with pytest.raises(StoppedError, match=f"HTTP {status}: no entry"):
                 drained(engine)
 
+    @pytest.mark.slow
     def test_asked_by_many_threads(self, made):
         with FakeServer(lambda asked: asked.question) as server:
             engine = made(server)

@@ -19,6 +19,7 @@ class TestDraw:
         scores = torch.tensor([logits] * len(rows))
         return Draw(rows, 3, [3] * len(rows), [0])(before, scores).argmax(-1).tolist()
 
+    @pytest.mark.slow
     def test_frequencies_are_the_softmax(self):
         drawn = np.array(self.draws([2.0, 1.0, 0.0], (1.0, 1.0, 0.0), range(4000)))
         expected = np.exp([2.0, 1.0, 0.0]) / np.exp([2.0, 1.0, 0.0]).sum()

@@ -47,6 +47,7 @@ def files(corpus):
     return {name: store.read(name) for name in found}
 
 
+@pytest.mark.slow
 def test_what_a_check_refused_is_asked_again_with_further_attempts_and_nothing_else(
     corpus, monkeypatch
 ):
@@ -83,6 +84,7 @@ def test_what_a_check_refused_is_asked_again_with_further_attempts_and_nothing_e
     assert said == ["caption: nothing to retry"]
 
 
+@pytest.mark.slow
 def test_a_retry_without_options_asks_again_for_what_checks_refused_and_for_the_rest(
     corpus, monkeypatch
 ):
@@ -95,6 +97,7 @@ def test_a_retry_without_options_asks_again_for_what_checks_refused_and_for_the_
     assert failed(again, "short") == failed(again, "long") == {}
 
 
+@pytest.mark.slow
 def test_rounds_go_on_and_end(corpus, monkeypatch):
     rounds = ("caption.rounds=2", "caption.attempts=2", TWO)
     bad = {"0/0/short": {"text": LOOP}}
@@ -186,6 +189,7 @@ def test_what_was_killed_goes_on_where_it_was(corpus, monkeypatch):
     assert asked() == ["0/0/short/3", "2/0/short/3"]
 
 
+@pytest.mark.slow
 def test_rows_that_can_not_be_copied_stop_before_anything_is_asked(corpus, monkeypatch):
     first, _, _ = captioning(corpus, monkeypatch, TWO, answers=BAD)
     first.do("caption")

@@ -96,6 +96,7 @@ THREE = (
 COSINES = {(0, 0): 0.9, (0, 1): 0.5, (1, 0): 0.4, (1, 1): 0.1, (2, 0): None, (2, 1): 0.2}
 
 
+@pytest.mark.slow
 def test_the_mix_that_results_is_shown_beside_the_wanted_one(corpus, monkeypatch):
     shown = (
         "  mix of 6 records: web 1 (17%, wanted 20%), refined 2 (33%, wanted 40%), "

@@ -1,6 +1,7 @@
 import json
 
 import pyarrow as pa
+import pytest
 
 from nucleus_data.corpus.tables import KEY_FIELDS, Table
 from nucleus_data.pages import queries
@@ -45,6 +46,7 @@ def test_rates_of_each_check(whole):
     ]
 
 
+@pytest.mark.slow
 def test_the_page_shows_what_was_said_and_interprets_nothing(whole):
     write(whole)
     whole.corpus.store.put("runs/first/plan.json", json.dumps(PLAN).encode())

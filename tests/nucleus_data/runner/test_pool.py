@@ -15,6 +15,7 @@ from nucleus_data.stages.caption.settings import CaptionSettings
 from tests.support.captions.standin import StandIn
 from tests.support.captions.unchecked import OFF
 from tests.support.curated import picture
+from tests.support.quick import quick
 
 
 def given(items, takes):
@@ -74,7 +75,7 @@ class Shard:
 PICTURE = picture(1)
 
 
-@pytest.mark.parametrize("rows", [120, 2])
+@pytest.mark.parametrize("rows", quick([2, 120], 1))
 def test_few_rows_a_shard_keep_the_engine_full(monkeypatch, rows):
     settings = CaptionSettings(
         variants={"a": {"prompt": "short"}}, max_in_flight=24, checks=OFF, probes=0

@@ -24,6 +24,7 @@ def made(tmp_path_factory):
     return corpus, run
 
 
+@pytest.mark.slow
 def test_all_sets_are_listed_with_who_uses_them(made):
     corpus, run = made
     content = caption_sets(curated.run(corpus.uri, "list", *SETTINGS, dry_run=True).run)

@@ -56,6 +56,7 @@ def test_the_page_shows_questions_attempts_and_checks_and_nothing_is_stored(
     assert lines[-2] == f"caption: {captions} of 18 captions of 6 pictures"
 
 
+@pytest.mark.slow
 def test_the_same_pictures_are_shown_each_time(corpus, monkeypatch, tmp_path):
     found = []
     for count in (2, 2, 4):

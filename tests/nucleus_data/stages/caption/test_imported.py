@@ -273,6 +273,7 @@ def test_a_killed_import_goes_on_to_the_same_bytes(corpus, tmp_path, monkeypatch
     assert content_of(corpus.store.path(name)) == content_of(other.store.path(name))
 
 
+@pytest.mark.slow
 def test_the_hash_is_of_content_and_mapping(corpus, tmp_path):
     file = as_parquet(tmp_path)
     hashed = imported(corpus, file, dry_run=True)["config_hash"]

@@ -79,6 +79,7 @@ def test_a_chain_asks_about_what_is_made_or_stored(corpus, caption):
     assert {name: len(found) for name, found in asked.items()} == {"long": 6, "brief": 6}
 
 
+@pytest.mark.slow
 def test_a_child_fails_with_its_parent_and_is_made_when_that_is(corpus, caption):
     refused = {"error": "refused: no room"}
     made, asked = caption(CHAIN, answers={"0/0/long": refused})
@@ -89,6 +90,7 @@ def test_a_child_fails_with_its_parent_and_is_made_when_that_is(corpus, caption)
     assert [row["error"] for row in rows(corpus, made, "brief")] == [None] * 6
 
 
+@pytest.mark.slow
 def test_a_column_that_no_record_has_is_refused_at_the_start(caption):
     with pytest.raises(RequestError, match=r"{source\.titel}, and no record .* there are: caption"):
         caption('caption.variants.rich={text: "{source.titel}\\nSay more."}')

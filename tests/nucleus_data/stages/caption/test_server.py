@@ -39,6 +39,7 @@ def captioned():
         stage._engine.close()
 
 
+@pytest.mark.slow
 def test_every_row_ends_once_with_what_was_said(captioned):
     def say(asked):
         if asked.times == 3:

@@ -12,6 +12,7 @@ from nucleus_data.stages.caption.truth_verdict import dissimilar
 from nucleus_data.stages.caption.truth_words import told
 from scripts.truth.engines import MODELS, Broken, Pretended, ask_of, draw_pictures
 from scripts.truth.running import decoding, row_of, run_probes
+from tests.support.quick import quick
 
 pictures = functools.cache(draw_pictures)
 COUNT = 160
@@ -35,8 +36,8 @@ def alone_of(engine):
     return [ask for ask in engine.asked if ask.key.startswith("probe/")]
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("copies", [1, 20])
+@pytest.mark.parametrize("model", quick(MODELS, 2))
+@pytest.mark.parametrize("copies", quick([1, 20], 1))
 def test_a_right_engine_is_never_stopped_whatever_its_model_says_and_batching_changes(
     model, copies
 ):
@@ -57,8 +58,8 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "share", "says"), WRONG)
-@pytest.mark.parametrize("variant", ["very_short", "long"])
+@pytest.mark.parametrize(("fault", "share", "says"), quick(WRONG, 3, 3))
+@pytest.mark.parametrize("variant", quick(["very_short", "long"], 1))
 def test_a_wrong_engine_is_stopped_with_what_was_found_and_what_to_do(fault, share, says, variant):
     shown = pictures(4, COUNT)
     found = run_probes(Broken(Pretended(shown, noise=0.05), fault, share), shown, variant)
@@ -114,6 +115,7 @@ def test_none_are_asked_where_they_are_turned_off():
     assert alone_of(engine) == []
 
 
+@pytest.mark.slow
 def test_pictures_are_let_go_when_all_is_asked():
     shown = pictures(3, 300)
     probes = Probes(8, decoding(shown))

@@ -61,6 +61,7 @@ def test_a_run_of_the_stage_has_its_captions_and_says_what_was_tested(monkeypatc
 
 
 @pytest.mark.parametrize("fault", ["swap", "blind"])
+@pytest.mark.slow
 def test_an_engine_that_is_wrong_stops_the_stage_before_anything_is_stored(monkeypatch, fault):
     paced = StandIn(CaptionSettings(max_in_flight=8), pace_s=0.001, say=of_pixels)
     work = made(monkeypatch, Broken(paced, fault), max_in_flight=8)

@@ -1,9 +1,12 @@
 """Weights of captions, by the names that a recipe gives them."""
 
+import pytest
+
 from tests.support import curated
 from tests.support.captioned_sets import SETTINGS, captioned_sets
 
 
+@pytest.mark.slow
 def test_a_training_calls_captions_as_its_set_does(tmp_path):
     corpus, _ = captioned_sets(tmp_path)
 

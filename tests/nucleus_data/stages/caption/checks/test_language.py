@@ -69,6 +69,7 @@ def test_what_is_missing_is_said_at_the_start(monkeypatch):
     Checks().ready(None)
 
 
+@pytest.mark.slow
 def test_an_unknown_language_is_refused(checked):
     with pytest.raises(RequestError, match=r"caption.language must be one of .*'xx'"):
         Checks().ready("xx")
