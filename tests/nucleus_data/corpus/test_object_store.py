@@ -9,6 +9,7 @@ import pytest
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.store import Store
+from tests.support.captions.unchecked import OVERRIDE
 from tests.support.commands import nucleus, tree
 from tests.support.worlds import write_pictures
 
@@ -23,6 +24,7 @@ SMALL = (
     "caption.engine=transformers",  # starts in a tenth of the time
     "caption.variants.short.max_tokens=12",
     "caption.variants.long.max_tokens=16",
+    OVERRIDE,  # they are cut: no check may refuse them
 )
 
 
