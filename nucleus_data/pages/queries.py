@@ -54,10 +54,12 @@ class Tables:
         for source in sources:
             columns = {row[0] for row in self.rows(f"describe select * from {source}")}
             detail = "detail" if "detail" in columns else "null"
+            # What waits for `nucleus retry` has a reason, a table's own row an error.
+            error = "error" if "error" in columns else "reason"
             again = f" and (shard, row) not in (select (shard, row) from {kept})"
             parts.append(
-                f"select shard, row, id, error, cast({detail} as varchar) as detail from {source} "
-                f"where error is not null{again if source != kept else ''}"
+                f"select shard, row, id, {error} as error, cast({detail} as varchar) as detail "
+                f"from {source} where {error} is not null{again if source != kept else ''}"
             )
         return f"({' union all '.join(parts)})"
 

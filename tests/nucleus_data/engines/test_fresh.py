@@ -1,16 +1,15 @@
 """Asks that no cache answers, as truth tests ask them."""
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from nucleus_data.engines.captioner import Ask, EngineSettings, Sampling
-from nucleus_data.engines.load import load_engine
+from nucleus_data.engines.captioner import Ask, Sampling
 from nucleus_data.engines.server_chat import request
 from nucleus_data.stages.caption.prompts import PROMPTS
-from nucleus_data.world import render, scene
-from tests.support.captioned import HELD_OUT
 
 FRESH = Ask("probe/alone/0/1/short/0", PROMPTS["short"], Sampling(max_tokens=64), fresh=True)
 
@@ -29,17 +28,39 @@ def test_other_servers_and_other_asks_have_none():
         assert "cache_salt" not in asked.get("extra_body", {})
 
 
+# vLLM changes its process, so it has one of its own.
+VLLM_SCRIPT = """
+import json
+from dataclasses import replace
+
+import numpy as np
+
+from nucleus_data.engines.captioner import EngineSettings
+from nucleus_data.engines.load import load_engine
+from nucleus_data.world import render, scene
+from tests.nucleus_data.engines.test_fresh import FRESH
+from tests.support.captioned import HELD_OUT
+
+engine = load_engine(EngineSettings(engine="vllm"))
+picture = np.asarray(render(scene(HELD_OUT, 1), 128, 96))
+encoded, texts = [], set()
+for number, fresh in enumerate((False, False, True, True)):
+    ask = replace(FRESH, key=f"0/{number}", fresh=fresh)
+    engine.submit(engine.prepare(picture, [ask]))
+    while engine.pending():
+        texts |= {made.text for made in engine.step()}
+    encoded.append(engine.counts().get("pictures", 0))
+print(json.dumps([encoded, sorted(texts)]))
+"""
+
+
 @pytest.mark.slow
 def test_vllm_encodes_a_fresh_ask_s_picture_anew():
     pytest.importorskip("vllm")
-    engine = load_engine(EngineSettings(engine="vllm"))
-    picture = np.asarray(render(scene(HELD_OUT, 1), 128, 96))
-    encoded, texts = [], set()
-    for number, fresh in enumerate((False, False, True, True)):
-        ask = replace(FRESH, key=f"0/{number}", fresh=fresh)
-        engine.submit(engine.prepare(picture, [ask]))
-        while engine.pending():
-            texts |= {made.text for made in engine.step()}
-        encoded.append(engine.counts().get("pictures", 0))
+    run = subprocess.run(
+        [sys.executable, "-c", VLLM_SCRIPT], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    encoded, texts = json.loads(run.stdout.splitlines()[-1])
     assert encoded == [1, 0, 1, 1]
     assert len(texts) == 1

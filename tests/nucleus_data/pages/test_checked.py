@@ -3,7 +3,7 @@ import json
 import pyarrow as pa
 import pytest
 
-from nucleus_data.corpus.tables import KEY_FIELDS, Table
+from nucleus_data.corpus.tables import FAILED_SCHEMA, Table
 from nucleus_data.pages import queries
 from nucleus_data.pages.checked import checked_section
 from nucleus_data.stages.caption.checks import Checks
@@ -11,7 +11,6 @@ from nucleus_data.stages.caption.checks.on_tables import on_tables
 from tests.support.reported import CAPTION, EVIL, HASH, Text
 
 PLAN = {"config": {"caption": {"checks": {name: {} for name in Checks.model_fields}}}}
-FAILED = pa.schema([*KEY_FIELDS, ("error", pa.string()), ("detail", pa.string())])
 
 
 def write(made):
@@ -26,12 +25,12 @@ def write(made):
     made.write("caption.checked", CAPTION, rows)
     said = f"8 words repeat (3 attempts); it said {EVIL!r}"
     failed = [
-        {**made.key(4), "error": "repetition", "detail": said},
-        {**made.key(5), "error": "engine_raised", "detail": "of the engine"},
-        {**made.key(0), "error": "cut", "detail": "before it was asked again"},
+        {**made.key(4), "reason": "repetition", "detail": said},
+        {**made.key(5), "reason": "engine_raised", "detail": "of the engine"},
+        {**made.key(0), "reason": "cut", "detail": "before it was asked again"},
     ]
     table = Table(made.corpus.store, "caption.checked", HASH).failed
-    table.append(0, pa.Table.from_pylist(failed, FAILED), {})
+    table.append(0, pa.Table.from_pylist(failed, FAILED_SCHEMA), {})
 
 
 def test_rates_of_each_check(whole):
