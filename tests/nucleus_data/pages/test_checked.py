@@ -3,7 +3,7 @@ import json
 import pyarrow as pa
 import pytest
 
-from nucleus_data.corpus.tables import FAILED_SCHEMA, Table
+from nucleus_data.corpus.tables import FAILED_SCHEMA, KEY_FIELDS, Table
 from nucleus_data.pages import queries
 from nucleus_data.pages.checked import checked_section
 from nucleus_data.stages.caption.checks import Checks
