@@ -86,6 +86,7 @@ def test_rows_as_ranges(rows, text):
     assert decode_rows(text).tolist() == rows
 
 
+@pytest.mark.slow
 @given(st.text(), st.floats(0.001, 0.999))
 def test_a_sample_is_the_same_in_sql(ident, share):
     found = duckdb.execute(f"SELECT {sample_sql(share, '?')}", [ident]).fetchall()

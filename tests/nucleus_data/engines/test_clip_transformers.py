@@ -133,6 +133,7 @@ def _settings(folder):
     return EmbedSettings(model=str(folder), library="transformers")
 
 
+@pytest.mark.slow
 def test_a_model_without_features_is_refused(tmp_path):
     transformers = pytest.importorskip("transformers")
     text = {name: TEXT[name] for name in TOWER}

@@ -48,6 +48,7 @@ def test_the_clip_that_is_shipped_was_measured_and_tells_poor_captions():
         assert card["measured"][name] >= bar, name
 
 
+@pytest.mark.slow
 def test_the_clip_tells_poor_captions_from_true_ones():
     """Clean pictures alone, few and small, so that it is quick; the demo's are in the slow test."""
     clip = PlainClip()

@@ -54,6 +54,7 @@ def planted(made):
     )
 
 
+@pytest.mark.slow
 def test_planted_wrong_captions_are_told_apart_as_well_as_by_any_threshold(planted):
     found = planted[1].fitted
     assert found["held_out"]["matched"] + found["held_out"]["mismatched"] > 0.45 * COUNT

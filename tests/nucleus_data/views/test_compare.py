@@ -143,6 +143,7 @@ def test_by_source(corpus):
     assert lines == {"own": {**own, "changed": 1}, "test": {**test, "changed": 1}}
 
 
+@pytest.mark.slow
 def test_what_if_says_what_select_would_do_and_changes_no_table(corpus):
     made = select(corpus)
     before = files(Path(corpus.uri, "tables"))

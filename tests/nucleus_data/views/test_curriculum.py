@@ -92,6 +92,7 @@ def test_what_can_t_be_fitted_is_told(corpus, tmp_path, changed, said):
     assert not file.exists()
 
 
+@pytest.mark.slow
 def test_explain_says_place_and_chances(corpus):
     overrides = (*SCORED, f"select.curriculum.fitted={beside(corpus, 'fit.json')}")
     _, rows = buckets(corpus, *overrides)

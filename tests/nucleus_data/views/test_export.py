@@ -34,6 +34,7 @@ def test_an_export_holds_the_kept_records(made, tmp_path):
     assert isinstance(pq.read_schema(tmp_path / "kept.parquet"), pa.Schema)
 
 
+@pytest.mark.slow
 def test_the_records_of_other_states_come_with_their_reasons(made, tmp_path):
     run = look(made)
     select = run.stages["select"]

@@ -39,6 +39,7 @@ def nucleus(*arguments):
     return CliRunner().invoke(cli, [*map(str, arguments)])
 
 
+@pytest.mark.slow
 def test_what_is_exported_draws_the_same(diffusers, run, tmp_path):
     place, model = run
     done = nucleus("export-model", place / "with", tmp_path / "p")

@@ -88,6 +88,7 @@ def test_the_command_offers_what_the_function_takes(checkpoint):
         assert wanted <= {p.name for p in cli.get_command(click.Context(cli), name).params}, name
 
 
+@pytest.mark.slow
 def test_the_same_arguments_give_the_same_picture(checkpoint, tmp_path):
     for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
         sample(checkpoint, "red", "--steps=2", f"--seed={seed}", "--out", tmp_path / folder)

@@ -141,6 +141,7 @@ def test_the_run_finds(bug, folder, wanted, monkeypatch):
     assert (pack(run(folder), 2) - wanted[0]).abs().max() > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes", [{"hidden_state": -7}, {"hidden_state": -1}, {"system_prompt": "Draw."}]
 )

@@ -48,6 +48,7 @@ def table(made, corpus, variant):
     return Table(corpus.store, f"caption.{variant}", made.tables[f"caption.{variant}"])
 
 
+@pytest.mark.slow
 def test_only_what_may_pass_is_asked_again_and_nothing_blocks_the_set(corpus, monkeypatch):
     answers = {"0/0/long": REFUSED, "1/1/short": {"text": ""}, "2/0/long": REFUSED}
     made, said, asked = run(corpus, "caption", answers, monkeypatch)

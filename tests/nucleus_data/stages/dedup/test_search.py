@@ -108,6 +108,7 @@ def test_every_distance_and_any_codes(codes, distance):
     assert as_list(near_pairs(codes, distance)) == brute_force(codes, distance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("agreeing", range(1, 5))
 @pytest.mark.parametrize("distance", [1, 4, 8])
 def test_any_number_of_blocks_that_must_agree_finds_the_same(distance, agreeing, monkeypatch):

@@ -232,6 +232,7 @@ def test_the_share_of_time_that_the_model_was_busy_is_said(corpus, clip, setting
     assert {"model", "model_waits"} < line["seconds_by_phase"].keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cpus", [1, 3])
 def test_the_threads_are_as_many_as_the_worker_has_cpus(corpus, clip, settings, cpus, monkeypatch):
     asked = []

@@ -146,6 +146,7 @@ def test_two_tables_of_a_variant_wait_each_for_its_own(corpus, settings, clip):
     assert sorted(stored(later, f"embed.match.short@{old}")) == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_captions_side_by_side_with_what_is_stored_of_them(corpus, settings, clip, tmp_path):
     ids = corpus.records.read(0).column("id").to_pylist()
     import_texts(corpus, tmp_path, dict.fromkeys(ids, "a sea"))

@@ -87,6 +87,7 @@ def test_a_copy_without_a_score_comes_after_one_that_has_one(corpus, settings):
     assert "its score is higher: -8 against no value" in page
 
 
+@pytest.mark.slow
 def test_the_page_shows_each_copy_s_quality_and_scores(corpus, settings):
     run = curated.run(corpus.uri, "select", *settings)
     run.do("dedup")

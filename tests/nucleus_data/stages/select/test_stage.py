@@ -125,6 +125,7 @@ def files(folder):
     return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", quick(["JudgeTask", "LedgerTask"], {"LedgerTask"}))
 def test_a_selection_that_was_broken_off_goes_on_and_is_the_same(
     corpus, tmp_path, monkeypatch, broken

@@ -45,6 +45,7 @@ def first(captioned, most):
     return {i for found in of.values() for _, i in sorted(found)[:most]}
 
 
+@pytest.mark.slow
 def test_an_over_full_bucket_keeps_the_first_by_keyed_order(placed):
     corpus, overrides, captioned = placed
     said = []

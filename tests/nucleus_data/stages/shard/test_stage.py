@@ -34,6 +34,7 @@ def test_a_set_is_published_only_when_every_tar_is_there(made, monkeypatch):
     assert again.lines[-1]["done"] > 0
 
 
+@pytest.mark.slow
 def test_a_failed_tar_leaves_the_set_unpublished(made, monkeypatch):
     work = TarTask.run
 
