@@ -43,6 +43,9 @@ WITHOUT_RAY = ("ray.local.items=1000", "ray.local.rows=100000")
 CAPTION = (
     "caption.variants.short.max_tokens=12",
     "caption.variants.long.max_tokens=16",
+    # So that captions are committed one after the other, and a kill finds some undone.
+    "caption.max_in_flight=4",
+    "caption.probes=0",
     OVERRIDE,
 )
 
