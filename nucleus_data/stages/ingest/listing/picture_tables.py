@@ -1,6 +1,7 @@
 """Tables whose rows hold pictures: Parquet and Arrow files, read column by column, in batches."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,7 +20,7 @@ FOLDERS = 16  # looked into in vain before the others are not
 DEPTH = 2  # folders below a source in which tables are looked for: `data/train/0.parquet`
 
 
-class Table:
+class Table(ABC):
     """A file of rows, of which columns are read batch by batch.
 
     Attributes:
@@ -30,9 +31,9 @@ class Table:
     def __init__(self, name: str, schema: pa.Schema) -> None:
         self.name, self.schema = name, schema
 
+    @abstractmethod
     def batches(self, columns: list[str], start: int = 0) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Batches of some columns with the number of their first row, from about `start` on."""
-        raise NotImplementedError
 
     def mean_bytes(self, column: str) -> int | None:
         """Mean size of the pictures of a column, in bytes, where that is told without reading."""
