@@ -50,6 +50,7 @@ TOGETHER = {
 # Files of minutes; begun first, so that none is left alone at the end.
 LONGEST = (
     "tests/scripts/test_bench_learning.py",
+    "tests/nucleus_data/runner/test_kills.py",
     "tests/nucleus_data/line/test_line.py",
     "tests/nucleus_data/line/test_real_pictures.py",
     "tests/nucleus_data/corpus/test_object_store.py",

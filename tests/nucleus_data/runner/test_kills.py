@@ -30,7 +30,7 @@ from tests.support.commands import (
 )
 from tests.support.worlds import write_pictures
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 KILLS = {"inspect": 2, "embed": 2, "caption": 1, "shard": 2}
 VICTIMS = ("driver", "worker", "actor")

@@ -37,7 +37,7 @@ from tests.support.commands import (
     wait_for,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 KILLS = int(os.environ.get("NUCLEUS_KILLS", "6"))
 PICTURES = 40 + 8 * KILLS

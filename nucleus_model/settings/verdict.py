@@ -1,0 +1,97 @@
+"""Settings of a comparison of two training sets; free of torch.
+
+What trains is fixed by the preset: arms that trained with other steps, batches or learning rates
+would differ by these, and a table of detectable differences holds for one such choice alone.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from nucleus_model.settings.settings import QuickTrainSettings
+
+PresetName = Literal["debug", "nano"]
+
+# What every run of a preset has; none of it can be overridden.
+FIXED: dict[str, dict[str, object]] = {
+    # Seconds a run: does the machinery work, not what the data is worth.
+    "debug": {"preset": "debug", "steps": 40, "batch_size": 16, "lr": 8e-3, "warmup": 5},
+    "nano": {"preset": "nano", "steps": 100, "batch_size": 32, "lr": 8e-3, "warmup": 20},
+}
+
+
+class VerdictSettings(BaseModel):
+    """Settings of a comparison."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    preset: PresetName = Field(
+        default="nano",
+        description="nano: a verdict, some 35 s of one core a run; debug: whether all works.",
+    )
+    claim: Literal["sets", "recipes"] = Field(
+        default="sets",
+        description="sets: these two sets. recipes: what made them; each replicate then trains on "
+        "another draw of their pictures, by duplicate cluster.",
+    )
+    replicates: int = Field(
+        default=6, ge=3, description="Runs of each arm, with seeds 0, 1, 2 and so on; the pilot."
+    )
+    half_width: float | None = Field(
+        default=None,
+        gt=0,
+        description="Of the loss's interval: as many more replicates as that takes by the pilot's "
+        "deviation (Stein 1945), `most` at most. Empty: the pilot is all.",
+    )
+    most: int = Field(default=12, ge=3, description="Replicates of each arm at most.")
+    share: float = Field(
+        default=0.8,
+        gt=0,
+        lt=1,
+        description="Claim recipes: share of the clusters that a replicate draws.",
+    )
+    pictures: int = Field(
+        default=160,
+        ge=2,
+        description="Reference pictures that are measured, and as many that were trained on.",
+    )
+    holdout_share: float = Field(
+        default=0.1,
+        gt=0,
+        lt=1,
+        description="Without a reference: share of both arms' pictures that neither trains on, by "
+        "a hash of their ids; the reference is taken of these.",
+    )
+    resolution: int | None = Field(
+        default=None, ge=8, description="Which resolution of both sets; empty for the smallest."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "VerdictSettings":
+        if self.most < self.replicates:
+            raise ValueError(
+                f"most {self.most} is below the pilot's replicates {self.replicates}; raise most"
+            )
+        return self
+
+    def training(self, seed: int, prompts: tuple[str, ...] = ()) -> QuickTrainSettings:
+        """The settings of one run.
+
+        Args:
+            seed: Of the replicate.
+            prompts: Of the run's grid of samples.
+        """
+        return QuickTrainSettings.model_validate(
+            {
+                **FIXED[self.preset],
+                "seed": seed,
+                "resolution": self.resolution,
+                "holdout_share": self.holdout_share,
+                "holdout_limit": 0,  # measured on the reference instead
+                "checkpoint_every": 0,
+                "sample_prompts": prompts,
+                "sample_rows": 4,
+                "sample_seeds": (seed,),
+                "threads": 1,
+            }
+        )
