@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from nucleus_model.training.verdict.joint import Slot, joint_order, shared
 from nucleus_model.data.feed import plan_epoch
+from nucleus_model.training.verdict.joint import Slot, joint_order, shared
 
 
 def slots(numbers, bucket=(64, 64)):
