@@ -1,0 +1,83 @@
+"""Differences with their intervals, a line each, over one axis: a forest plot."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from nucleus_data.pages.charts import short, ticks
+
+WIDTH, LEFT, RIGHT, STEP = 720.0, 190.0, 700.0, 34.0
+
+
+@dataclass(frozen=True)
+class Line:
+    """One difference.
+
+    Attributes:
+        label: Of what.
+        mean: The estimate.
+        low, high: Ends of its interval; infinite ones reach the edge.
+        css: `better`, `worse` or `equal`.
+        title: What a pointer over it shows.
+    """
+
+    label: str
+    mean: float
+    low: float
+    high: float
+    css: str
+    title: str
+
+
+def forest(lines: Sequence[Line], x_label: str, within: float = 1.0) -> Markup:
+    """Draws the lines, 0 upright in the middle.
+
+    Args:
+        lines: From top to bottom.
+        x_label: What the axis shows.
+        within: The axis reaches as far to both sides, or farther.
+    """
+    ends = [abs(v) for line in lines for v in (line.mean, line.low, line.high) if math.isfinite(v)]
+    reach = max([within, *ends]) * 1.06
+    bottom = 16 + STEP * len(lines)
+
+    def at(value: float) -> float:
+        inside = min(max(value, -reach), reach)
+        return LEFT + (inside + reach) / (2 * reach) * (RIGHT - LEFT)
+
+    parts = [
+        Markup('<text class="label" x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>').format(
+            (LEFT + RIGHT) / 2, bottom + 38, x_label
+        )
+    ]
+    for tick in ticks(-reach, reach, 6):
+        parts.append(
+            Markup(
+                '<line class="{0}" x1="{1:.1f}" x2="{1:.1f}" y1="8" y2="{2:.1f}"/>'
+                '<text x="{1:.1f}" y="{3:.1f}" text-anchor="middle">{4}</text>'
+            ).format("axis" if tick == 0 else "grid", at(tick), bottom, bottom + 18, short(tick))
+        )
+    for number, line in enumerate(lines):
+        y = 16 + STEP * (number + 0.5)
+        parts.append(
+            Markup(
+                '<g class="forest {css}"><title>{title}</title>'
+                '<text class="label" x="0" y="{text:.1f}">{label}</text>'
+                '<path class="line" d="M{low:.1f} {y:.1f}H{high:.1f}"/>'
+                '<circle class="mark" cx="{mean:.1f}" cy="{y:.1f}" r="5"/></g>'
+            ).format(
+                css=line.css,
+                title=line.title,
+                label=line.label,
+                text=y + 4,
+                y=y,
+                low=at(line.low),
+                high=at(line.high),
+                mean=at(line.mean),
+            )
+        )
+    return Markup(
+        '<svg class="chart" viewBox="0 0 {:.0f} {:.0f}" role="img" aria-label="{}">{}</svg>'
+    ).format(WIDTH, bottom + 46, x_label, Markup("").join(parts))
