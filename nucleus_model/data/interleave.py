@@ -38,9 +38,7 @@ class Interleaving:
         block: About how many batches are put in order at once; it changes no order.
     """
 
-    def __init__(
-        self, batches: Sequence[int], seed: int, epoch: int, block: int = BLOCK
-    ) -> None:
+    def __init__(self, batches: Sequence[int], seed: int, epoch: int, block: int = BLOCK) -> None:
         self._batches = np.asarray(batches, dtype=np.int64)
         self._keys = [key_of(f"interleave:{epoch}", seed, b) for b in range(len(batches))]
         self._blocks = max(1, -(-len(self) // block))
@@ -81,12 +79,12 @@ class Interleaving:
             ends = self._batches  # whatever rounding says
         numbers = [np.arange(start, end) for start, end in zip(starts, ends, strict=True)]
         places = np.concatenate(
-            [(m + units(key, m)) / max(1, count)
-             for key, m, count in zip(self._keys, numbers, self._batches, strict=True)]
+            [
+                (m + units(key, m)) / max(1, count)
+                for key, m, count in zip(self._keys, numbers, self._batches, strict=True)
+            ]
         )
         buckets = np.repeat(np.arange(len(numbers)), [len(m) for m in numbers])
         order = np.argsort(places, kind="stable")
-        found = zip(
-            buckets[order].tolist(), np.concatenate(numbers)[order].tolist(), strict=True
-        )
+        found = zip(buckets[order].tolist(), np.concatenate(numbers)[order].tolist(), strict=True)
         return [Turn(bucket, batch) for bucket, batch in found]

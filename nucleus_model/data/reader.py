@@ -20,6 +20,7 @@ from nucleus_model.data.captions import draw_caption
 from nucleus_model.data.reads import Read
 from nucleus_model.data.streams import BLOCK_ROWS
 from nucleus_model.data.tables import Tables
+from nucleus_model.encoders.cache import Cache
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,17 @@ class Reader:
         tables: Of the set.
         joined: Of a remote set: read blocks of neighbouring pictures at once, and keep the block
             until its other pictures' turns come.
+        images: Keeps decoded pictures by id; None to decode each anew.
     """
 
-    def __init__(self, tables: Tables, *, joined: bool = False) -> None:
-        self.tables, self.joined = tables, joined
+    def __init__(
+        self,
+        tables: Tables,
+        *,
+        joined: bool = False,
+        images: Cache[NDArray[np.uint8]] | None = None,
+    ) -> None:
+        self.tables, self.joined, self.images = tables, joined, images
 
     def begin(self, request: Request) -> list[Read[Any] | None]:
         """Begins the reads that a request needs from a remote store."""
@@ -104,7 +112,8 @@ class Reader:
             return [None] * len(request.tars)
         return [
             self.tables.reads.begin(
-                self.tables.path(tar), lambda tar=tar, row=row: self.data(tar, row)  # type: ignore[misc]
+                self.tables.path(tar),
+                lambda tar=tar, row=row: self._both(tar, row),  # type: ignore[misc]
             )
             for tar, row in zip(request.tars, request.rows, strict=True)
         ]
@@ -128,16 +137,30 @@ class Reader:
         loaded = Loaded()
         reads = self.begin(request) if begun is None else begun
         for number, (tar, row) in enumerate(zip(request.tars, request.rows, strict=True)):
-            read = reads[number]
-            data = self.data(tar, row) if read is None else read.result()
             ident, caption = self.caption(tar, row, request)
             try:
-                pixels_NHW3[request.slots[number]] = self.decoded(tar, row, data, request.size)
+                pixels_NHW3[request.slots[number]] = self._picture(
+                    ident, tar, row, request.size, reads[number]
+                )
             except (PixelError, ValueError) as error:  # ValueError: the crop leaves the picture
                 loaded.failures[number] = f"{self.tables.path(tar)}: {error}"
             loaded.ids.append(ident)
             loaded.captions.append(caption)
         return loaded
+
+    def _picture(
+        self, ident: str, tar: int, row: int, size: tuple[int, int], read: Read[Any] | None
+    ) -> NDArray[np.uint8]:
+        def make() -> NDArray[np.uint8]:
+            data = self.data(tar, row) if read is None else read.result()
+            return self.decoded(tar, row, data, size)
+
+        return make() if self.images is None else self.images.get(ident, make)
+
+    def _both(self, tar: int, row: int) -> bytes | memoryview:
+        """Reads a picture, and sees to it that there is a copy of its tar's captions."""
+        self.tables.captions(tar)
+        return self.data(tar, row)
 
     def data(self, tar: int, row: int) -> bytes | memoryview:
         """Reads a picture's bytes."""

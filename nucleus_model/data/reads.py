@@ -1,4 +1,4 @@
-"""Reads of a store, many in flight, each with a time-out and asked for again a bounded number of times.
+"""Reads of a store, many in flight, each with a time-out and a bounded number of attempts.
 
 The threads are daemons: a read that never comes back holds up neither the others nor the end of the
 process.

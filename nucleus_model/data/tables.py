@@ -196,7 +196,9 @@ class Tables:
                 self.reads.begin(self.path(tar), lambda tar=tar: self.read_places(tar))  # type: ignore[misc]
                 for tar in range(len(self.paths))
             ]
-            part = path.with_name(f".{WHOLE}.{id(self):x}.{np.random.default_rng().integers(1 << 62):x}")
+            part = path.with_name(
+                f".{WHOLE}.{id(self):x}.{np.random.default_rng().integers(1 << 62):x}"
+            )
             with part.open("wb") as file:
                 for read in begun:
                     file.write(read.result().tobytes())

@@ -116,9 +116,7 @@ def is_held_out(ids: NDArray[np.uint8], share: float) -> NDArray[np.bool_]:
     return keyed_units("holdout", HOLDOUT_SEED, ids) < share
 
 
-def has_source(
-    sources: pa.ChunkedArray, weights: Mapping[str, float] | None
-) -> NDArray[np.bool_]:
+def has_source(sources: pa.ChunkedArray, weights: Mapping[str, float] | None) -> NDArray[np.bool_]:
     """Which rows have a caption of a weight above 0.
 
     Args:

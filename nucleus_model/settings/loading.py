@@ -12,8 +12,8 @@ class LoaderSettings(BaseModel):
         default=None,
         ge=0,
         le=64,
-        description="Processes beside each trainer that read and decode ahead; 0: none. Empty: none "
-        "where the decoded set fits into `image_cache_bytes`, else up to 4, as there are cores.",
+        description="Processes beside each trainer that read and decode ahead; 0: none. Empty: "
+        "none where the decoded set fits into `image_cache_bytes`, else up to 4, by the cores.",
     )
     ahead: int = Field(
         default=4,

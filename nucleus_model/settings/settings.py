@@ -125,8 +125,8 @@ class QuickTrainSettings(BaseModel):
     mixture: Mixture | None = Field(
         default=None,
         description="How often an epoch has each sample, by a column beside the set (tier, "
-        "curriculum) and its values: {tier: {A1: 2, A2: 1, A3: 0.5}} has those of A1 twice, half of "
-        "A3's, and no others. Empty: every sample once.",
+        "curriculum) and its values: {tier: {A1: 2, A2: 1, A3: 0.5}} has those of A1 twice, half "
+        "of A3's, and no others. Empty: every sample once.",
         json_schema_extra=ADDED,
     )
     edition: str | None = Field(
@@ -144,8 +144,8 @@ class QuickTrainSettings(BaseModel):
     exact_below: int = Field(
         default=5_000_000,
         ge=0,
-        description="A set of fewer samples at a resolution is shuffled exactly, by a hash of every "
-        "id; a larger one by streams over its tars, which takes no memory a sample.",
+        description="A set of fewer samples at a resolution is shuffled exactly, by a hash of "
+        "every id; a larger one by streams over its tars, which takes no memory a sample.",
         json_schema_extra=ADDED,
     )
     streams: int = Field(

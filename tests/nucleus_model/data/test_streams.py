@@ -16,9 +16,7 @@ def places(made, number):
     return list(zip(found.tars.tolist(), found.rows.tolist(), strict=True))
 
 
-@pytest.mark.parametrize(
-    "counts", [[1], [5], [64], [63, 1, 200], [0, 7, 0, 300, 1], [0]]
-)
+@pytest.mark.parametrize("counts", [[1], [5], [64], [63, 1, 200], [0, 7, 0, 300, 1], [0]])
 def test_an_epoch_has_every_sample_once_and_one_rest_batch(counts):
     made = order(counts)
     batches = [places(made, n) for n in range(len(made))]
