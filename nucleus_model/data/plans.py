@@ -11,9 +11,10 @@ is, whatever the number of processes or workers, so a run goes on exactly where 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nucleus_model.data.chosen import Chosen
 from nucleus_model.data.draws import Numbers, key_of
@@ -184,7 +185,7 @@ class ExactBatches:
         self._epoch: tuple[int, Numbers, Epoch] | None = None
         self.samples = len(self._times(0)[0])
 
-    def _by_tar(self, values: Callable[[int], Numbers]) -> Numbers:
+    def _by_tar(self, values: Callable[[int], NDArray[Any]]) -> NDArray[Any]:
         tars = range(len(self._set.tables.paths))
         return np.concatenate([values(tar) for tar in tars]) if tars else np.empty(0, np.int64)
 

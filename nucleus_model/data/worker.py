@@ -38,7 +38,7 @@ def main(connection: Connection, memory: int) -> None:
         requests: queue.Queue[Request] = queue.Queue()
         threading.Thread(target=_receive, args=(connection, requests), daemon=True).start()
         # Of a remote store, the next requests' reads are in flight while one is decoded.
-        waiting = queue.Queue[tuple[Request, list]](maxsize=2)  # type: ignore[type-arg]
+        waiting = queue.Queue[tuple[Request, list]](maxsize=2)
         threading.Thread(target=_begin, args=(reader, requests, waiting), daemon=True).start()
         while True:
             request, begun = waiting.get()
@@ -66,7 +66,7 @@ def _receive(connection: Connection, requests: queue.Queue[Request]) -> None:
         os._exit(0)  # the trainer is gone; nothing here is left half written
 
 
-def _begin(reader: Reader, requests: queue.Queue[Request], waiting: queue.Queue) -> None:  # type: ignore[type-arg]
+def _begin(reader: Reader, requests: queue.Queue[Request], waiting: queue.Queue) -> None:
     while True:
         request = requests.get()
         waiting.put((request, reader.begin(request)))

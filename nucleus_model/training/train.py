@@ -24,7 +24,7 @@ call it (`network.distributed`).
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -226,7 +226,7 @@ class _Trainer:
             (self.out / "summary.json").write_text(text, encoding="utf-8")
         return summary
 
-    def _batches(self) -> Iterator[LoadedBatch]:
+    def _batches(self) -> Generator[LoadedBatch, None, None]:
         """Loads what is left of each phase, up to its last step."""
         while self.step < self.settings.steps:
             number = phase_at(self.phases, self.step + 1)
