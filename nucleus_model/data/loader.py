@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +28,7 @@ from nucleus_data.pixels import PixelError, open_picture
 from nucleus_data.sets.layout import SetFolder
 from nucleus_model.data.draws import Numbers, ascending
 from nucleus_model.data.reader import Reader
-from nucleus_model.data.tables import Tables, TableSource, write_tars
+from nucleus_model.data.tables import Tables, TableSource, has_source, write_tars
 from nucleus_model.encoders.cache import Cache
 from nucleus_model.settings.loading import LoaderSettings
 
@@ -125,7 +125,8 @@ class TrainingSet:
         exact_below: Below so many samples, the places of all of them are read.
 
     Attributes:
-        count: How many samples it has.
+        count: How many samples it has; where `exact`, with a caption.
+        without: How many have no caption in the edition, and are left out; None where not `exact`.
         edition: The caption edition.
         buckets: Its aspect buckets, by width and height.
         tables: What lies beside its tars.
@@ -187,6 +188,10 @@ class TrainingSet:
         self.buckets = _buckets(self.tables)
         self.count = int(self.tables.first[-1])
         self.exact = self.count < exact_below
+        self.without: int | None = None
+        if self.exact:
+            self.without = self.count - len(self.by_id)
+            self.count = len(self.by_id)
         self._images: Cache[NDArray[np.uint8]] = Cache(cache_bytes)
         pixels = sum(bucket.samples * bucket.width * bucket.height for bucket in self.buckets)
         self.fits = 3 * pixels <= cache_bytes
@@ -208,7 +213,7 @@ class TrainingSet:
 
     @cached_property
     def by_id(self) -> Numbers:
-        """The samples' numbers, in order of id. For a set whose places are all read.
+        """Numbers of the samples that have a caption, in order of id. Where `exact`.
 
         Raises:
             CorpusError: Two have one id.
@@ -222,11 +227,21 @@ class TrainingSet:
                 f"{self.store.uri}: sample {one.id} is in {one.tar} and in {other.tar}; write the "
                 "set again"
             )
+        if self.edition.without:
+            captioned = self.by_tar(
+                lambda tar: has_source(self.tables.caption_sources(tar)["caption_sources"], None)
+            )
+            order = order[captioned[order]]
         return order
+
+    def by_tar(self, values: Callable[[int], NDArray[Any]]) -> NDArray[Any]:
+        """Values of all samples, which a function gives for each tar."""
+        tars = range(len(self.tables.paths))
+        return np.concatenate([values(tar) for tar in tars]) if tars else np.empty(0, np.int64)
 
     @cached_property
     def samples(self) -> tuple[Sample, ...]:
-        """All samples with their captions, in order of id; for small sets."""
+        """All samples that have a caption, with it, in order of id; for small sets."""
         return tuple(self.sample(int(number)) for number in self.by_id)
 
     def sample(self, number: int) -> Sample:

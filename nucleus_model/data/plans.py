@@ -11,10 +11,9 @@ is, whatever the number of processes or workers, so a run goes on exactly where 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nucleus_model.data.chosen import Chosen
 from nucleus_model.data.draws import Numbers, key_of
@@ -178,23 +177,19 @@ class ExactBatches:
         numbers = chosen.numbers
         tars, _ = training_set.place(numbers)
         kept = np.asarray(used)[training_set.bucket_of[tars]]
-        if view.captioned or view.captions is not None:
-            captioned = self._by_tar(lambda tar: view.with_caption(training_set.tables, tar))
+        if view.captions is not None:
+            captioned = training_set.by_tar(lambda t: view.with_caption(training_set.tables, t))
             kept &= captioned[numbers]
         self._numbers = numbers[kept]
         self._epoch: tuple[int, Numbers, Epoch] | None = None
         self.samples = len(self._times(0)[0])
-
-    def _by_tar(self, values: Callable[[int], NDArray[Any]]) -> NDArray[Any]:
-        tars = range(len(self._set.tables.paths))
-        return np.concatenate([values(tar) for tar in tars]) if tars else np.empty(0, np.int64)
 
     def _times(self, epoch: int) -> tuple[Numbers, Numbers | None]:
         """The samples of an epoch, by number and in order of id, and which copy each is."""
         if self._view.mixture is None:
             return self._numbers, None
         tables = self._set.tables
-        times = self._by_tar(
+        times = self._set.by_tar(
             lambda tar: self._view.times(tables, tar, tables.places(tar)["id"], epoch)
         )[self._numbers]
         starts = np.repeat(np.cumsum(times) - times, times)

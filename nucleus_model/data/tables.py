@@ -24,6 +24,7 @@ from nucleus_data.sets.layout import SetFolder
 from nucleus_model.data.draws import Numbers, as_bytes
 from nucleus_model.data.local_files import LocalFiles
 from nucleus_model.data.reads import Reads
+from nucleus_model.settings.phases import caption_weight
 
 # Where a sample's picture lies in its tar, and what is cut from it: 48 bytes a sample.
 PLACE = np.dtype(
@@ -264,3 +265,18 @@ def as_ipc(table: pa.Table) -> bytes:
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table.combine_chunks())
     return sink.getvalue().to_pybytes()
+
+
+def has_source(sources: pa.ChunkedArray, weights: Mapping[str, float] | None) -> NDArray[np.bool_]:
+    """Which rows have a caption of a weight above 0.
+
+    Args:
+        sources: Lists of where a sample's captions are from.
+        weights: By source, as `caption_weight` reads them; None for all alike.
+    """
+    lists = sources.combine_chunks()
+    names = lists.flatten().dictionary_encode()
+    good = np.array([caption_weight(weights, n) > 0 for n in names.dictionary.to_pylist()], bool)
+    flags = good[names.indices.to_numpy()] if len(names) else np.empty(0, np.bool_)
+    ends = np.append(0, np.cumsum(flags))[np.append(0, np.cumsum(lists.value_lengths()))]
+    return np.asarray(np.diff(ends) > 0)

@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from nucleus_data.hashing import sample_unit
 from nucleus_model.data.draws import Numbers, as_hex, keyed_units
-from nucleus_model.data.tables import Tables
+from nucleus_model.data.tables import Tables, has_source
 from nucleus_model.settings.choice import HOLDOUT_SEED
-from nucleus_model.settings.phases import Phase, caption_weight
+from nucleus_model.settings.phases import Phase
 from nucleus_model.settings.settings import QuickTrainSettings
 
 
@@ -114,18 +113,3 @@ class View:
 def is_held_out(ids: NDArray[np.uint8], share: float) -> NDArray[np.bool_]:
     """Which ids are held out, as `settings.choice` says."""
     return keyed_units("holdout", HOLDOUT_SEED, ids) < share
-
-
-def has_source(sources: pa.ChunkedArray, weights: Mapping[str, float] | None) -> NDArray[np.bool_]:
-    """Which rows have a caption of a weight above 0.
-
-    Args:
-        sources: Lists of where a sample's captions are from.
-        weights: By source, as `caption_weight` reads them; None for all alike.
-    """
-    lists = sources.combine_chunks()
-    names = lists.flatten().dictionary_encode()
-    good = np.array([caption_weight(weights, n) > 0 for n in names.dictionary.to_pylist()], bool)
-    flags = good[names.indices.to_numpy()] if len(names) else np.empty(0, np.bool_)
-    ends = np.append(0, np.cumsum(flags))[np.append(0, np.cumsum(lists.value_lengths()))]
-    return np.asarray(np.diff(ends) > 0)

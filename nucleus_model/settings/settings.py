@@ -75,6 +75,12 @@ class QuickTrainSettings(BaseModel):
     resolution: int | None = Field(
         default=None, ge=8, description="Which resolution of the set; empty for its smallest."
     )
+    edition: str | None = Field(
+        default=None,
+        description="Captions to train on: name or config hash of one of the set's editions; empty "
+        "for the one of shard.captions, or for the only one.",
+        json_schema_extra=ADDED,
+    )
     limit: int | None = Field(
         default=None,
         ge=1,
@@ -127,12 +133,6 @@ class QuickTrainSettings(BaseModel):
         description="How often an epoch has each sample, by a column beside the set (tier, "
         "curriculum) and its values: {tier: {A1: 2, A2: 1, A3: 0.5}} has those of A1 twice, half "
         "of A3's, and no others. Empty: every sample once.",
-        json_schema_extra=ADDED,
-    )
-    edition: str | None = Field(
-        default=None,
-        description="Which caption edition of the set: its name, or 4 or more digits of its hash. "
-        "Empty for the only one.",
         json_schema_extra=ADDED,
     )
     columns: str | None = Field(
