@@ -131,6 +131,7 @@ class TrainingSet:
         buckets: Its aspect buckets, by width and height.
         tables: What lies beside its tars.
         exact: Whether the places of all samples are read.
+        fits: Whether all decoded images fit into `cache_bytes`.
         failures: Samples whose picture could not be decoded: id to reason. They are left out of
             their batch, and nothing comes instead.
 
@@ -186,15 +187,15 @@ class TrainingSet:
         self.tables = Tables(self.source)
         self.tables.files.trim()
         self.buckets = _buckets(self.tables)
+        self._images: Cache[NDArray[np.uint8]] = Cache(cache_bytes)
+        pixels = sum(bucket.samples * bucket.width * bucket.height for bucket in self.buckets)
+        self.fits = 3 * pixels <= cache_bytes
         self.count = int(self.tables.first[-1])
         self.exact = self.count < exact_below
         self.without: int | None = None
         if self.exact:
             self.without = self.count - len(self.by_id)
             self.count = len(self.by_id)
-        self._images: Cache[NDArray[np.uint8]] = Cache(cache_bytes)
-        pixels = sum(bucket.samples * bucket.width * bucket.height for bucket in self.buckets)
-        self.fits = 3 * pixels <= cache_bytes
 
     def _copies(self, folder: str) -> Path:
         """The folder of local copies: one that stays, by what lies in the set, or a new one."""

@@ -192,11 +192,11 @@ def _check_phase(data: PhaseData, phase: Phase) -> None:
         lists = [tables.caption_sources(tar)["caption_sources"].to_pylist() for tar in shown]
         sources = sorted({name for rows in lists for names in rows for name in names})
         aspects = sorted({bucket.aspect for bucket in data.set.buckets})
+        mixture = "" if phase.mixture is None else f" in the mixture of {_names(phase.mixture)}"
         raise CorpusError(
             f"{where}, and none for the phase of {phase.steps} steps with the aspects "
-            f"{_names(phase.aspects)}, captions {_names(phase.captions)} and the mixture "
-            f"{_names(phase.mixture)}; there are the aspects {_names(aspects)} and captions "
-            f"{_names(sources)}"
+            f"{_names(phase.aspects)} and captions {_names(phase.captions)}{mixture}; there are "
+            f"the aspects {_names(aspects)} and captions {_names(sources)}"
         )
 
 

@@ -127,9 +127,10 @@ class Plans:
         if training_set.exact:
             self._order: Order = ExactBatches(training_set, chosen, view, used, self.batch_sizes)
         else:
-            counted = (share or Share(), gather or (lambda text: [text]))
+            if share is None or gather is None:
+                share, gather = Share(), lambda text: [text]
             self._order = StreamBatches(
-                training_set, view, used, self.batch_sizes, settings.streams, *counted
+                training_set, view, used, self.batch_sizes, settings.streams, share, gather
             )
         self.samples = self._order.samples
 

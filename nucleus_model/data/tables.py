@@ -134,7 +134,9 @@ class Tables:
             return pa.table({"caption_sources": [[] for _ in range(self.samples(tar))]})
         path = self.store.path(self._edition.file(self.path(tar)))
         table = with_retries(
-            lambda: pq.read_table(path, columns=["caption_sources"], filesystem=self.store.fs)
+            lambda: pq.read_table(
+                path, columns=["caption_sources"], filesystem=self.store.fs, use_threads=False
+            )
         )
         self._check(tar, table, "captions")
         return table
@@ -171,7 +173,13 @@ class Tables:
                 f"{self.folder.url(name)} has no index beside it; run: nucleus verify"
             ) from None
         self._check(tar, table, "index")
-        return places_of(table, *self.size(tar))
+        found = places_of(table, *self.size(tar))
+        ends, size = found["offset"] + found["size"], self.tars["bytes"][tar].as_py()
+        if len(found) and not (found["offset"].min() >= 0 and ends.max() <= size):
+            raise CorpusError(
+                f"{self.folder.url(name)}: its index names places outside of it; run: nucleus verify"
+            )
+        return found
 
     def size(self, tar: int) -> tuple[int, int]:
         """Width and height of a tar's aspect bucket."""
