@@ -14,6 +14,8 @@ from nucleus_data.config import deciding
 from nucleus_model.settings.phases import Phase
 from nucleus_model.settings.settings import QuickTrainSettings
 
+# Before the hash of a training set whose captions lie beside its tars (`data.loader`).
+SETS = "sets-2:"
 # Of a phase: how the work is done, and what may grow.
 FREE = {"micro_batch", "steps"}
 

@@ -21,7 +21,7 @@ import torch
 
 from nucleus_data.errors import RequestError
 from nucleus_model.checkpoints.checkpoint import STATE, TRAINER, WEIGHTS, State
-from nucleus_model.checkpoints.lineage import differences, same_data, stored_settings
+from nucleus_model.checkpoints.lineage import SETS, differences, same_data, stored_settings
 from nucleus_model.network.distributed import like, whole
 from nucleus_model.network.transformer import NucleusTransformer
 from nucleus_model.settings.settings import QuickTrainSettings
@@ -189,7 +189,13 @@ def read_facts(folder: Path, settings: QuickTrainSettings, data: Sequence[str]) 
     before = stored_settings(facts["settings"], str(folder))
     odd = differences(before, settings)
     if not same_data(facts["data"], data):
-        odd.append("the training set")
+        old = not all(digest.startswith(SETS) for digest in facts["data"])
+        odd.append(
+            "the training set (of the older layout, with captions in its tars, which no run goes "
+            "on with)"
+            if old
+            else "the training set"
+        )
     if odd:
         raise ValueError(
             f"{folder} is of a run with other settings: {', '.join(odd)}; go on with those, choose "

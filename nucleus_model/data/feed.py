@@ -1,151 +1,192 @@
-"""Which samples a step takes, with which captions: a function of settings and ids. Free of torch.
+"""Loads the batches that `plans` names, in their order, in this process or in workers ahead of it.
 
-A step's batch is a stretch of an aspect bucket's samples in the epoch's order. A `Cursor` says how
-far a run has come, in numbers that survive in JSON, so a run goes on exactly where it was.
+    with Feed(training_set, plans.batches(cursor, share), phase, settings) as feed:
+        for loaded in feed:
+            ...   # loaded.images, loaded.captions, of this process's part of the batch
 
-    for plan in batch_plans(samples, phase, settings, Cursor()):
-        ...   # plan.samples, plan.captions; plan.after is where to go on from
+Whatever the number of workers, the same batches come. What was decoded ahead when a run stops is
+forgotten: the cursor is that of the batch which was taken.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
+from types import TracebackType
 
-from nucleus_data.hashing import keyed_uint64, keyed_unit
-from nucleus_model.data.loader import Sample
-from nucleus_model.settings.phases import Phase, caption_weight
+import numpy as np
+from numpy.typing import NDArray
+
+from nucleus_model.data.loader import TrainingSet
+from nucleus_model.data.plans import BatchPlan
+from nucleus_model.data.reader import Loaded, Request
+from nucleus_model.data.streams import BLOCK_ROWS, STREAMS_A_SLOT
+from nucleus_model.data.workers import Workers
+from nucleus_model.settings.phases import Phase
 from nucleus_model.settings.settings import QuickTrainSettings
 
-
-@dataclass(frozen=True, slots=True)
-class Cursor:
-    """The position of a batch in a run.
-
-    Attributes:
-        phase: Number of the phase, from 0.
-        epoch: How many epochs were begun before this one, in all phases.
-        batch: How many batches of this epoch come before this one.
-    """
-
-    phase: int = 0
-    epoch: int = 0
-    batch: int = 0
+MOST_WORKERS = 4  # of those that nobody asked for
+# Of the bytes for copies, what open blocks of pictures may take; captions and indexes need some.
+BLOCKS_SHARE = 0.7
+# A picture that takes a worker so many times as long as a read may take is given up.
+DECODING = 3
 
 
 @dataclass(frozen=True, slots=True)
-class BatchPlan:
-    """The samples and captions that one step takes, not yet decoded.
+class LoadedBatch:
+    """This process's part of a batch; without the samples that could not be decoded.
 
     Attributes:
-        cursor: Where it is in the run.
-        samples: Its samples, of one aspect bucket.
+        plan: The batch.
+        ids: Of the B samples.
+        images: uint8 (B, height, width, 3), sRGB, valid until the next batch is taken; B may be 0.
         captions: One a sample; empty where it was dropped.
     """
 
-    cursor: Cursor
-    samples: tuple[Sample, ...]
+    plan: BatchPlan
+    ids: tuple[str, ...]
+    images: NDArray[np.uint8]
     captions: tuple[str, ...]
 
-    @property
-    def after(self) -> Cursor:
-        """The position of the epoch's next batch, if it has one."""
-        return Cursor(self.cursor.phase, self.cursor.epoch, self.cursor.batch + 1)
 
-
-def batch_plans(
-    samples: Sequence[Sample], phase: Phase, settings: QuickTrainSettings, start: Cursor
-) -> Iterator[BatchPlan]:
-    """Plans the batches of epoch after epoch, without end.
+class Feed:
+    """Batches as they are loaded.
 
     Args:
-        samples: Of the phase's resolution, to train on.
-        phase: The phase, as `settings.plan` gives it.
+        training_set: The set; gets to know what could not be decoded as its batch is taken.
+        plans: The batches.
+        phase: The phase, for the captions' weights.
         settings: The run's.
-        start: Where to begin; its `phase` is passed on.
-
-    Yields:
-        One plan a step; none at all if the phase has no sample.
+        most: Most pictures of a batch that this process gets, by bucket.
     """
-    chosen = of_phase(samples, phase)
-    if not chosen:
-        return
-    # An epoch is planned anew from its keys and cut, not remembered: a run that goes on needs no
-    # state but the cursor.
-    epoch, first = start.epoch, start.batch
-    while True:
-        plan = plan_epoch(chosen, seed=settings.seed, epoch=epoch, batch_size=phase.batch_size or 1)
-        for number, batch in enumerate(plan[first:], start=first):
-            captions = tuple(
-                draw_caption(item, settings.seed, epoch, settings.caption_dropout, phase.captions)
-                for item in batch
+
+    def __init__(
+        self,
+        training_set: TrainingSet,
+        plans: Iterator[BatchPlan],
+        phase: Phase,
+        settings: QuickTrainSettings,
+        most: list[int],
+    ) -> None:
+        self._set, self._plans = training_set, plans
+        self._phase, self._settings = phase, settings
+        self._planned: deque[BatchPlan] = deque()
+        loader = training_set.loader
+        self._joined = joined_blocks(training_set, most)
+        self.workers: Workers | None = None
+        if count := worker_count(training_set):
+            pixels = [
+                3 * n * b.width * b.height for n, b in zip(most, training_set.buckets, strict=True)
+            ]
+            self.workers = Workers(
+                training_set.source,
+                count=count,
+                batch_bytes=max(pixels, default=0),
+                ahead=loader.ahead,
+                joined=self._joined,
+                timeout_s=DECODING * loader.timeout_s,
             )
-            yield BatchPlan(Cursor(start.phase, epoch, number), tuple(batch), captions)
-        epoch, first = epoch + 1, 0
+        else:
+            self._reader = training_set.reader(joined=self._joined)
 
+    def __enter__(self) -> "Feed":
+        return self
 
-def of_phase(samples: Sequence[Sample], phase: Phase) -> list[Sample]:
-    """Returns the samples of a phase's aspect buckets, in order.
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
-    If the phase weighs captions, samples without any caption of a weight above 0 are left out.
-    """
-    return [
-        sample
-        for sample in samples
-        if (phase.aspects is None or sample.aspect in phase.aspects)
-        and (
-            phase.captions is None
-            or any(caption_weight(phase.captions, source) > 0 for source in sample.sources)
+    def close(self) -> None:
+        """Ends the workers."""
+        if self.workers is not None:
+            self.workers.close()
+
+    def __iter__(self) -> Iterator[LoadedBatch]:
+        """Yields the batches in order."""
+        while True:
+            self._submit()
+            if not self._planned:
+                return
+            if self.workers is None:
+                plan = self._planned.popleft()
+                yield self._taken(plan, *self._load(plan))
+            else:
+                loaded, pixels = self.workers.take()
+                plan = self._planned.popleft()
+                self._submit()  # before this one is used, so that the workers go on
+                yield self._taken(plan, loaded, pixels)
+
+    def _submit(self) -> None:
+        """Plans, and gives to the workers, as many batches as are to be under way."""
+        ahead = 1 if self.workers is None else self.workers.ahead
+        while len(self._planned) < ahead:
+            plan = next(self._plans, None)
+            if plan is None:
+                return
+            self._planned.append(plan)
+            if self.workers is not None:
+                self.workers.submit(self._request(plan))
+
+    def _request(self, plan: BatchPlan) -> Request:
+        weights = self._phase.captions
+        return Request(
+            tars=plan.tars.tolist(),
+            rows=plan.rows.tolist(),
+            size=plan.bucket.size,
+            epoch=plan.cursor.epoch,
+            seed=self._settings.seed,
+            dropout=self._settings.caption_dropout,
+            weights=None if weights is None else dict(weights),
+            slots=range(len(plan.tars)),
         )
-    ]
+
+    def _load(self, plan: BatchPlan) -> tuple[Loaded, NDArray[np.uint8]]:
+        width, height = plan.bucket.size
+        pixels = np.empty((len(plan.tars), height, width, 3), np.uint8)
+        return self._reader.load(self._request(plan), pixels), pixels
+
+    def _taken(self, plan: BatchPlan, loaded: Loaded, pixels: NDArray[np.uint8]) -> LoadedBatch:
+        """Leaves out, and tells the set, what could not be decoded; nothing comes instead."""
+        for number, reason in loaded.failures.items():
+            tar, row = int(plan.tars[number]), int(plan.rows[number])
+            ident = self._set.tables.places(tar)["id"][row].tobytes().hex()
+            where = self._set.tables.path(tar)
+            told = reason if reason.startswith(where) else f"{where}: {reason}"
+            self._set.failures[ident] = told
+        good = [n for n in range(len(plan.tars)) if n not in loaded.failures]
+        return LoadedBatch(
+            plan,
+            tuple(loaded.ids[n] for n in good),
+            pixels if len(good) == len(pixels) else pixels[good],
+            tuple(loaded.captions[n] for n in good),
+        )
 
 
-def plan_epoch(
-    samples: Sequence[Sample], *, seed: int, epoch: int, batch_size: int
-) -> list[list[Sample]]:
-    """Cuts an epoch into batches of one aspect bucket each, every sample once.
-
-    A bucket's last batch may be smaller.
-
-    The order follows keyed hashes of (seed, epoch, id): neither the order of `samples` nor the tars
-    matter.
-    """
-    name = f"order:{epoch}"
-    buckets: dict[tuple[int, int], list[Sample]] = defaultdict(list)
-    for sample in sorted(samples, key=lambda item: (keyed_uint64(name, seed, item.id), item.id)):
-        buckets[sample.bucket].append(sample)
-    batches = [
-        bucket[start : start + batch_size]
-        for bucket in buckets.values()
-        for start in range(0, len(bucket), batch_size)
-    ]
-    # Batches are mixed too, so that buckets do not come one after the other.
-    return sorted(batches, key=lambda batch: keyed_uint64(f"batch:{epoch}", seed, batch[0].id))
+def worker_count(training_set: TrainingSet) -> int:
+    """How many workers read a set."""
+    asked = training_set.loader.workers
+    if asked is not None:
+        return asked
+    # What fits into memory is decoded once, which other processes would do again and again.
+    return 0 if training_set.fits else min(MOST_WORKERS, max(1, (os.cpu_count() or 1) - 1))
 
 
-def draw_caption(
-    sample: Sample,
-    seed: int,
-    epoch: int,
-    dropout: float,
-    weights: Mapping[str, float] | None = None,
-) -> str:
-    """Draws one of the sample's captions, by weight, or the empty text.
+def joined_blocks(training_set: TrainingSet, most: list[int]) -> bool:
+    """Whether blocks of neighbouring pictures are read at once: where all open ones can be kept.
 
     Args:
-        sample: The sample; without captions it has the empty text.
-        seed: Of the run; the draw is keyed by it, the epoch and the sample's id.
-        epoch: The epoch, from 0.
-        dropout: Share of empty texts, 0 to 1.
-        weights: By source, as `caption_weight` reads them; None for all alike.
+        training_set: The set.
+        most: Most pictures of a batch that this process gets, by bucket.
     """
-    if not sample.captions or keyed_unit(f"dropout:{epoch}", seed, sample.id) < dropout:
-        return ""
-    unit = keyed_unit(f"caption:{epoch}", seed, sample.id)
-    shares = [caption_weight(weights, source) for source in sample.sources]
-    point = unit * sum(shares)
-    for caption, share in zip(sample.captions, shares, strict=True):
-        if point < share:
-            return caption
-        point -= share
-    # Rounding may leave a rest above the last share.
-    return [c for c, share in zip(sample.captions, shares, strict=True) if share > 0][-1]
+    if training_set.exact or training_set.store.local:
+        return False
+    sizes = training_set.tables.tars.column("bytes").to_numpy()
+    open_bytes = 0.0
+    for bucket, count in zip(training_set.buckets, most, strict=True):
+        average = sizes[bucket.tars].sum() / max(1, bucket.samples)
+        open_bytes += STREAMS_A_SLOT * count * BLOCK_ROWS * average
+    return open_bytes <= BLOCKS_SHARE * training_set.loader.cache_bytes

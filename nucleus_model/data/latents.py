@@ -1,30 +1,61 @@
 """Latents of a training set's images, each encoded once as long as there is room for it."""
 
-import torch
+from typing import Protocol
 
-from nucleus_model.data.loader import Batch
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
 from nucleus_model.encoders.cache import Cache
 from nucleus_model.encoders.codec import Codec
 
 
+class Images(Protocol):
+    """Decoded images and their ids."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of the B images."""
+
+    @property
+    def images(self) -> NDArray[np.uint8]:
+        """(B, height, width, 3)."""
+
+
 class Latents:
-    """Encodes a set's images, each by itself, and remembers the latents by the sample's id.
+    """Encodes a set's images, and remembers the latents by the sample's id.
 
     Args:
         codec: What encodes.
         cache_bytes: Memory for latents, in bytes.
+        together: Encode all images of a batch at once that are not remembered. That is faster on a
+            GPU; alone, an image's latents depend on nothing else, to the last bit.
     """
 
-    def __init__(self, codec: Codec, cache_bytes: int = 256 << 20) -> None:
-        self.codec = codec
+    def __init__(
+        self, codec: Codec, cache_bytes: int = 256 << 20, *, together: bool = False
+    ) -> None:
+        self.codec, self.together = codec, together
         self._cache: Cache[torch.Tensor] = Cache(cache_bytes)
 
-    def of(self, batch: Batch) -> torch.Tensor:
+    def of(self, batch: Images) -> torch.Tensor:
         """Returns a batch's latents, float32 (B, channels, H / factor, W / factor)."""
         images = torch.from_numpy(batch.images)
+        new: dict[str, torch.Tensor] = {}
+        if self.together:
+            missing = [i for i, ident in enumerate(batch.ids) if ident not in self._cache]
+            if missing:
+                encoded = self.codec.encode(images[missing])
+                # Cloned, so that a latent which stays does not hold its whole batch.
+                new = {batch.ids[i]: encoded[n : n + 1].clone() for n, i in enumerate(missing)}
+
+        def make(place: int) -> torch.Tensor:
+            ident = batch.ids[place]
+            return new[ident] if ident in new else self.codec.encode(images[place : place + 1])
+
         return torch.cat(
             [
-                self._cache.get(sample.id, lambda i=i: self.codec.encode(images[i : i + 1]))  # type: ignore[misc]
-                for i, sample in enumerate(batch.samples)
+                self._cache.get(ident, lambda i=i: make(i))  # type: ignore[misc]
+                for i, ident in enumerate(batch.ids)
             ]
         )

@@ -1,54 +1,57 @@
-"""A training set: its samples, and their images, decoded; `feed` says which of them when.
+"""A training set at one resolution: what it has, from its indexes alone, and single samples of it.
 
-The set's tars are read once, in one pass each, to check them against the manifest and to note where
-each image lies; after that, images are read by range, so an epoch is a true shuffle of the whole
-set whatever tar a sample is in. The trade-off is memory for the captions and one pass before the
-first step; for a set of many terabytes another loader has to come.
-
-The reader is `tarfile` in streaming mode: it takes regular files with an image's or `.json` ending
-as bytes and leaves all else alone. webdataset's reader would hide the offsets, and its decoders can
-unpickle.
+Nothing is read of a tar but the pictures that are asked for. Of a set of fewer samples than
+`exact_below`, the places of all pictures are in one mapped file (48 bytes a sample); of a larger
+one, those of the tars that are open. `feed` says which samples a step takes.
 """
 
-import hashlib
-import io
-import json
-import tarfile
-from collections.abc import Mapping, Sequence
+import os
+import re
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
-from pydantic import BaseModel, Field, ValidationError
+import psutil
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError
+from nucleus_data.hashing import config_hash
 from nucleus_data.pixels import PixelError, open_picture
-from nucleus_data.sets.layout import MANIFEST
+from nucleus_data.sets.layout import SetFolder
+from nucleus_model.data.draws import Numbers, ascending
+from nucleus_model.data.reader import Reader
+from nucleus_model.data.tables import Tables, TableSource, has_source, write_tars
 from nucleus_model.encoders.cache import Cache
+from nucleus_model.settings.loading import LoaderSettings
 
-IMAGE_SUFFIXES = {"jpg", "jpeg", "png", "webp", "avif", "gif", "bmp", "tif", "tiff"}
-READ_BLOCK = 8 << 20
-MANIFEST_COLUMNS = ("path", "resolution", "width", "height", "samples", "bytes", "sha256")
+COPIES = "nucleus-loader-"
+EXACT_BELOW = 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One sample: where its image lies, how it is cut and scaled, its captions.
+    """One sample: where its picture lies, how it is cut and scaled, its captions.
 
     Attributes:
         id: Record id.
         tar: Path of the tar below the set's folder.
-        offset: First byte of the image in the tar.
-        size: Bytes of the image.
+        offset: First byte of the picture in the tar.
+        size: Bytes of the picture.
         captions: Lowest to highest quality; may be empty.
         sources: Where each caption comes from, such as `web` or `synthesized:short`.
         aspect: Name of the aspect bucket.
         width: Target width in pixels.
         height: Target height in pixels.
-        crop: Left, top, right, bottom in pixels of the oriented original.
+        crop: Left, top, right, bottom in pixels of the upright original; None for a picture that
+            has the target size.
     """
 
     id: str
@@ -60,7 +63,7 @@ class Sample:
     aspect: str
     width: int
     height: int
-    crop: tuple[int, int, int, int]
+    crop: tuple[int, ...] | None
 
     @property
     def bucket(self) -> tuple[int, int]:
@@ -73,45 +76,68 @@ class Batch:
     """Decoded samples of one aspect bucket.
 
     Attributes:
-        samples: The B samples.
+        ids: Of the B samples.
         images: uint8 (B, height, width, 3), sRGB.
         captions: One a sample; empty where it was dropped.
     """
 
-    samples: tuple[Sample, ...]
-    images: np.ndarray
+    ids: tuple[str, ...]
+    images: NDArray[np.uint8]
     captions: tuple[str, ...]
 
 
-class _SampleInfo(BaseModel):
-    """The fields of a sample's `.json` that the loader reads."""
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """An aspect bucket of a set.
 
-    id: str
-    captions: list[str]
-    caption_sources: list[str] = []
-    target_width: int = Field(ge=1)
-    target_height: int = Field(ge=1)
-    crop: tuple[int, int, int, int]
+    Attributes:
+        width: In pixels.
+        height: In pixels.
+        aspect: Its name.
+        tars: Its tars, by their numbers.
+        samples: How many samples it has.
+    """
+
+    width: int
+    height: int
+    aspect: str
+    tars: Numbers
+    samples: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.width, self.height
 
 
 class TrainingSet:
-    """A published training set at one resolution.
+    """A published training set at one resolution, with one of its caption editions.
 
     Args:
         folder: Local path or fsspec URL of the folder that holds `manifest.parquet`.
         resolution: Which of the set's resolutions; None for the smallest.
+        edition: Name of the caption edition, or digits of its hash; None for the only one.
+        columns: Digits of the hash of the columns beside it; None for the only ones.
+        with_columns: Whether the columns are needed.
         storage_options: For fsspec.
-        cache_bytes: Memory for decoded images, in bytes; the rest is decoded again when it is next
-            needed.
+        cache_bytes: Memory for decoded images, in bytes.
+        loader: How it is read.
+        exact_below: Below so many samples, the places of all of them are read.
 
     Attributes:
-        samples: In order of id.
-        failures: Samples whose image could not be decoded: id to reason. They are left out of their
-            batch.
-        ignored: Tar members that are neither an image nor `.json` (such as the `.txt`).
+        count: How many samples it has; where `exact`, with a caption.
+        without: How many have no caption in the edition, and are left out; None where not `exact`.
+        edition: The caption edition.
+        buckets: Its aspect buckets, by width and height.
+        tables: What lies beside its tars.
+        exact: Whether the places of all samples are read.
+        fits: Whether all decoded images fit into `cache_bytes`.
+        failures: Samples whose picture could not be decoded: id to reason. They are left out of
+            their batch, and nothing comes instead.
 
     Raises:
-        CorpusError: There is no manifest, or a tar is not the one that the manifest describes.
+        CorpusError: There is no manifest, or an index is not the one that it describes.
+        RequestError: There is no such edition, or there are several.
         ValueError: The set does not have the resolution.
     """
 
@@ -120,36 +146,142 @@ class TrainingSet:
         folder: str,
         *,
         resolution: int | None = None,
+        edition: str | None = None,
+        columns: str | None = None,
+        with_columns: bool = False,
         storage_options: Mapping[str, Any] | None = None,
         cache_bytes: int = 1 << 30,
+        loader: LoaderSettings | None = None,
+        exact_below: int = EXACT_BELOW,
     ) -> None:
+        self.loader = loader or LoaderSettings()
         self.store = Store(folder, storage_options)
         self.failures: dict[str, str] = {}
-        self.ignored = 0
-        self._images: Cache[np.ndarray] = Cache(cache_bytes)
-        # Samples are indexed by id, whatever tar they are in, so that an epoch's order can follow
-        # their ids alone.
-        rows = self._manifest()
-        found = sorted({int(row["resolution"]) for row in rows})
-        if resolution is not None and resolution not in found:
+        found = SetFolder(self.store)
+        manifest = found.manifest_table()
+        sides = sorted(set(manifest.column("resolution").to_pylist()))
+        if resolution is not None and resolution not in sides:
             raise ValueError(
                 f"resolution: {folder} has no resolution {resolution}; allowed here: "
-                f"{', '.join(map(str, found)) or 'none, the set is empty'}"
+                f"{', '.join(map(str, sides)) or 'none, the set is empty'}"
             )
-        self.resolution = resolution if resolution is not None else min(found, default=0)
-        by_id: dict[str, Sample] = {}
-        for row in rows:
-            if int(row["resolution"]) == self.resolution:
-                for sample in self._index(row):
-                    if sample.id in by_id:
-                        raise CorpusError(
-                            f"{folder}: sample {sample.id} is in {by_id[sample.id].tar} and in "
-                            f"{sample.tar}; write the set again"
-                        )
-                    by_id[sample.id] = sample
-        self.samples: tuple[Sample, ...] = tuple(by_id[key] for key in sorted(by_id))
+        self.resolution = resolution if resolution is not None else min(sides, default=0)
+        self.edition = found.edition(edition)
+        columns_hash = found.columns(columns).hash if with_columns else None
+        mine = manifest.filter(pc.equal(manifest.column("resolution"), self.resolution))
+        # What lies in the set's folder and decides a batch: tars, their order, captions, columns.
+        content = [mine.column(name).to_pylist() for name in ("path", "sha256", "index_sha256")]
+        self.digest = "sets-2:" + config_hash([content, self.edition.hash, columns_hash])
+        copies = self._copies(folder)
+        write_tars(manifest, self.resolution, copies)
+        self.source = TableSource(
+            folder=folder,
+            storage_options=dict(storage_options or {}),
+            edition=self.edition.hash,
+            columns=columns_hash,
+            copies=str(copies),
+            cache_bytes=self.loader.cache_bytes,
+            reads=self.loader.reads,
+            timeout_s=self.loader.timeout_s,
+        )
+        self.tables = Tables(self.source)
+        self.tables.files.trim()
+        self.buckets = _buckets(self.tables)
+        self._images: Cache[NDArray[np.uint8]] = Cache(cache_bytes)
+        pixels = sum(bucket.samples * bucket.width * bucket.height for bucket in self.buckets)
+        self.fits = 3 * pixels <= cache_bytes
+        self.count = int(self.tables.first[-1])
+        self.exact = self.count < exact_below
+        self.without: int | None = None
+        if self.exact:
+            self.without = self.count - len(self.by_id)
+            self.count = len(self.by_id)
 
-    def image(self, sample: Sample) -> np.ndarray:
+    def _copies(self, folder: str) -> Path:
+        """The folder of local copies: one that stays, by what lies in the set, or a new one."""
+        name = self.digest.partition(":")[2]
+        if self.loader.cache_folder is not None:
+            name = config_hash([folder, name])
+            return Path(self.loader.cache_folder) / name
+        _sweep()
+        made = tempfile.mkdtemp(prefix=f"{COPIES}{os.getpid()}-")
+        weakref.finalize(self, shutil.rmtree, made, ignore_errors=True)
+        return Path(made)
+
+    def reader(self, *, joined: bool = False) -> Reader:
+        """Reads samples in this process, and keeps decoded ones where all of them fit."""
+        return Reader(self.tables, joined=joined, images=self._images if self.fits else None)
+
+    @cached_property
+    def by_id(self) -> Numbers:
+        """Numbers of the samples that have a caption, in order of id. Where `exact`.
+
+        Raises:
+            CorpusError: Two have one id.
+        """
+        places = self.tables.whole()
+        order = ascending(places["id"])
+        ids = places["id"][order]
+        if len(twice := np.flatnonzero((ids[1:] == ids[:-1]).all(axis=1))):
+            one, other = (self.sample(int(order[twice[0] + n])) for n in (0, 1))
+            raise CorpusError(
+                f"{self.store.uri}: sample {one.id} is in {one.tar} and in {other.tar}; write the "
+                "set again"
+            )
+        if self.edition.without:
+            captioned = self.by_tar(
+                lambda tar: has_source(self.tables.caption_sources(tar)["caption_sources"], None)
+            )
+            order = order[captioned[order]]
+        return order
+
+    def by_tar(self, values: Callable[[int], NDArray[Any]]) -> NDArray[Any]:
+        """Values of all samples, which a function gives for each tar."""
+        tars = range(len(self.tables.paths))
+        return np.concatenate([values(tar) for tar in tars]) if tars else np.empty(0, np.int64)
+
+    @cached_property
+    def samples(self) -> tuple[Sample, ...]:
+        """All samples that have a caption, with it, in order of id; for small sets."""
+        return tuple(self.sample(int(number)) for number in self.by_id)
+
+    def sample(self, number: int) -> Sample:
+        """One sample, by its number in the order of the manifest's tars."""
+        tars, rows = self.place(np.array([number]))
+        return self.sample_at(int(tars[0]), int(rows[0]))
+
+    def place(self, numbers: Numbers) -> tuple[Numbers, Numbers]:
+        """The tars of samples, and their rows in them."""
+        tars = np.searchsorted(self.tables.first, numbers, side="right") - 1
+        return tars, numbers - self.tables.first[tars]
+
+    def sample_at(self, tar: int, row: int) -> Sample:
+        """One sample, by its tar and its row in it."""
+        place = self.tables.places(tar)[row]
+        bucket = self.buckets[self.bucket_of[tar]]
+        captions, sources = self.reader().captions(tar, row)
+        return Sample(
+            id=place["id"].tobytes().hex(),
+            tar=self.tables.path(tar),
+            offset=int(place["offset"]),
+            size=int(place["size"]),
+            captions=tuple(captions),
+            sources=tuple(sources),
+            aspect=bucket.aspect,
+            width=bucket.width,
+            height=bucket.height,
+            crop=tuple(place["crop"].tolist()) if place["cut"] else None,
+        )
+
+    @cached_property
+    def bucket_of(self) -> Numbers:
+        """The bucket of each tar, by its number."""
+        found = np.zeros(len(self.tables.first) - 1, np.int64)
+        for number, bucket in enumerate(self.buckets):
+            found[bucket.tars] = number
+        return found
+
+    def image(self, sample: Sample) -> NDArray[np.uint8]:
         """Returns the sample's image, cropped and resized: uint8 (height, width, 3).
 
         Raises:
@@ -157,9 +289,9 @@ class TrainingSet:
         """
         return self._images.get(sample.id, lambda: self._decoded(sample))
 
-    def _decoded(self, sample: Sample) -> np.ndarray:
+    def _decoded(self, sample: Sample) -> NDArray[np.uint8]:
         data = self.store.read_range(sample.tar, sample.offset, sample.size)
-        return open_picture(data).rgb(crop=sample.crop, size=sample.bucket)
+        return open_picture(data).rgb(crop=sample.crop, size=sample.bucket)  # type: ignore[arg-type]
 
     def batch(self, samples: Sequence[Sample], captions: Sequence[str]) -> Batch | None:
         """Decodes samples of one bucket.
@@ -178,137 +310,34 @@ class TrainingSet:
             except (PixelError, ValueError) as error:  # ValueError: the crop leaves the image
                 self.failures[sample.id] = f"{sample.tar}: {error}"
             else:
-                good.append((sample, caption))
+                good.append((sample.id, caption))
         if not good:
             return None
         kept, texts = zip(*good, strict=True)
         return Batch(kept, np.stack(images), texts)
 
-    def _manifest(self) -> list[dict[str, Any]]:
-        url = self.store.url(MANIFEST)
-        try:
-            table = pq.read_table(io.BytesIO(self.store.read(MANIFEST)))
-        except FileNotFoundError as error:
-            raise CorpusError(
-                f"{url} is missing: the folder is no training set, or one that was not finished; "
-                "run the stage shard (again)"
-            ) from error
-        missing = [name for name in MANIFEST_COLUMNS if name not in table.column_names]
-        if missing:
-            raise CorpusError(
-                f"{url} lacks the columns {', '.join(missing)}; it has "
-                f"{', '.join(table.column_names)}; write the set again"
-            )
-        rows = table.to_pylist()
-        for row in rows:
-            # A manifest may come from anywhere; a path must not read outside of the set.
-            path = PurePosixPath(row["path"])
-            if path.is_absolute() or ".." in path.parts:
-                raise CorpusError(f"{url}: the path {row['path']!r} leads out of the set")
-        return sorted(rows, key=lambda row: row["path"])
 
-    def _index(self, row: Mapping[str, Any]) -> list[Sample]:
-        url = self.store.url(row["path"])
-        reader = _HashingReader(self.store, row["path"], row["bytes"])
-        images: dict[str, tuple[int, int]] = {}
-        infos: dict[str, bytes] = {}
-        try:
-            if (size := self.store.size(row["path"])) != row["bytes"]:
-                raise tarfile.ReadError(f"it has {size} bytes, the manifest says {row['bytes']}")
-            # In streaming mode, so that the one pass also hashes every byte.
-            with tarfile.open(fileobj=reader, mode="r|") as tar:
-                for member in tar:
-                    key, _, suffix = PurePosixPath(member.name).name.partition(".")
-                    # Links lead elsewhere, and a sparse file's bytes are not one stretch.
-                    if not member.isfile() or member.issparse():
-                        self.ignored += 1
-                    elif suffix.lower() in IMAGE_SUFFIXES and key not in images:
-                        images[key] = (member.offset_data, member.size)
-                    elif suffix == "json" and key not in infos:
-                        file = tar.extractfile(member)
-                        infos[key] = file.read() if file else b""
-                    else:
-                        self.ignored += 1
-        except (tarfile.TarError, FileNotFoundError) as error:
-            raise CorpusError(f"{url} cannot be read: {error}; write the set again") from error
-        if (digest := reader.finish()) != row["sha256"]:
-            raise CorpusError(
-                f"{url} is not the tar of the manifest: SHA-256 {digest}, expected "
-                f"{row['sha256']}; write the set again"
-            )
-        if images.keys() != infos.keys() or len(infos) != row["samples"]:
-            odd = ", ".join(sorted(images.keys() ^ infos.keys())[:3]) or "none"
-            raise CorpusError(
-                f"{url} has {len(images)} images and {len(infos)} .json, the manifest says "
-                f"{row['samples']} samples; unpaired: {odd}; write the set again"
-            )
-        return [_sample(url, row, key, infos[key], images[key]) for key in infos]
-
-
-def _sample(
-    url: str, row: Mapping[str, Any], key: str, info: bytes, place: tuple[int, int]
-) -> Sample:
-    try:
-        parsed = _SampleInfo.model_validate(json.loads(info))
-    except (ValueError, ValidationError) as error:
-        raise CorpusError(f"{url}: {key}.json is not as it should be: {error}") from error
-    # Whatever belongs to another image would train without an error and spoil the captions.
-    if parsed.id != key:
-        raise CorpusError(f"{url}: {key}.json says that its id is {parsed.id!r}")
-    if len(parsed.caption_sources) not in (0, len(parsed.captions)):
-        raise CorpusError(
-            f"{url}: sample {parsed.id} has {len(parsed.captions)} captions and "
-            f"{len(parsed.caption_sources)} caption_sources; write the set again"
-        )
-    if (parsed.target_width, parsed.target_height) != (row["width"], row["height"]):
-        raise CorpusError(
-            f"{url}: sample {parsed.id} is for {parsed.target_width} x {parsed.target_height}, its "
-            f"aspect bucket is {row['width']} x {row['height']}; write the set again"
-        )
-    return Sample(
-        id=parsed.id,
-        tar=row["path"],
-        offset=place[0],
-        size=place[1],
-        captions=tuple(parsed.captions),
-        sources=tuple(parsed.caption_sources) or ("",) * len(parsed.captions),
-        aspect=str(row.get("aspect") or f"{row['width']}x{row['height']}"),
-        width=parsed.target_width,
-        height=parsed.target_height,
-        crop=parsed.crop,
+def _buckets(tables: Tables) -> list[Bucket]:
+    tars = tables.tars
+    sizes = list(
+        zip(*(tars.column(n).to_pylist() for n in ("width", "height", "aspect")), strict=True)
     )
+    samples = tars.column("samples").to_numpy()
+    numbers: dict[tuple[int, int, str], list[int]] = {}
+    for number, size in enumerate(sizes):
+        numbers.setdefault(size, []).append(number)
+    return [
+        Bucket(*size, np.array(numbers[size]), int(samples[numbers[size]].sum()))
+        for size in sorted(numbers)
+    ]
 
 
-class _HashingReader(io.RawIOBase):
-    """Reads an object of a store once, from start to end, and hashes what goes by."""
-
-    def __init__(self, store: Store, name: str, size: int) -> None:
-        self.store = store
-        self.object = name
-        self.left = size
-        self.place = 0
-        self.hash = hashlib.sha256()
-        self.block = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if not self.block and self.left:
-            data = self.store.read_range(self.object, self.place, min(READ_BLOCK, self.left))
-            if not data:
-                raise tarfile.ReadError(f"it ends after {self.place} bytes, {self.left} too early")
-            self.hash.update(data)
-            self.place += len(data)
-            self.left -= len(data)
-            self.block = memoryview(data)
-        size = min(len(buffer), len(self.block))
-        buffer[:size] = self.block[:size]
-        self.block = self.block[size:]
-        return size
-
-    def finish(self) -> str:
-        """Reads what tarfile left (the zero blocks at the end), and returns the SHA-256 in hex."""
-        while self.read(READ_BLOCK):
-            pass
-        return self.hash.hexdigest()
+def _sweep() -> None:
+    """Removes copies that dead processes of this user left."""
+    for path in Path(tempfile.gettempdir()).glob(f"{COPIES}*"):
+        found = re.fullmatch(rf"{COPIES}(\d+)-\w+", path.name)
+        try:
+            if found and path.stat().st_uid == os.getuid() and not psutil.pid_exists(int(found[1])):
+                shutil.rmtree(path, ignore_errors=True)
+        except FileNotFoundError:
+            continue  # another process was faster

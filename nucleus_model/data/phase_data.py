@@ -1,23 +1,28 @@
 """What a run trains on: the set at each resolution of its phases.
 
-phase_data = open_phase_data(folder, settings, None, codec, multiple=8)   # one a phase
+data = open_phase_data(folder, settings, None, codec, multiple=8)   # a `PhaseData` a phase
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from nucleus_data.errors import CorpusError
-from nucleus_data.hashing import config_hash
-from nucleus_model.data.feed import BatchPlan, of_phase
+from nucleus_model.data.chosen import Chosen, choose_samples
+from nucleus_model.data.feed import Feed, LoadedBatch
 from nucleus_model.data.latents import Latents
 from nucleus_model.data.loader import Sample, TrainingSet
+from nucleus_model.data.plans import Cursor, Gather, Plans, Share
 from nucleus_model.encoders.codec import Codec
-from nucleus_model.settings.choice import choose
 from nucleus_model.settings.phases import Phase
 from nucleus_model.settings.settings import QuickTrainSettings
+
+SHOWN_TARS = 8  # whose captions are looked at for what a message names
+LOOKED_AT = 5000  # samples, for different captions
 
 
 @dataclass(frozen=True)
@@ -27,40 +32,94 @@ class PhaseData:
     Attributes:
         set: The set.
         latents: Encodes its images, with a cache.
-        train: Samples to train on, in order of id.
-        held_out: Samples to measure the held-out loss on.
+        chosen: What is trained on, and what is held out.
+        settings: The run's.
+        multiple: Pixels on the side of a token.
+        share: This process's share of each batch.
+        gather: Gathers all processes' texts.
     """
 
     set: TrainingSet
     latents: Latents
-    train: list[Sample]
-    held_out: list[Sample]
+    chosen: Chosen
+    settings: QuickTrainSettings
+    multiple: int
+    share: Share = field(default_factory=Share)
+    gather: Gather | None = None
+    _plans: dict[str, Plans] = field(default_factory=dict)
 
+    def trained(self, phase: Phase) -> int:
+        """How many samples are trained on; of a set whose order goes by streams, in a phase."""
+        return len(self.chosen.numbers) if self.set.exact else self.plans(phase).samples
+
+    def fullest_bucket(self) -> tuple[int, int]:
+        """Width and height of the bucket of the most samples; of equally full ones the wider."""
+        if not self.set.exact:
+            return max(self.set.buckets, key=lambda b: (b.samples, b.size)).size
+        tars, _ = self.set.place(self.chosen.numbers)
+        buckets = [self.set.buckets[n].size for n in self.set.bucket_of[tars].tolist()]
+        counts = Counter([*buckets, *(sample.bucket for sample in self.held_out)])
+        return max(counts, key=lambda bucket: (counts[bucket], bucket))
+
+    def examples(self, count: int) -> tuple[str, ...]:
+        """So many different best captions, of held-out samples first, always the same."""
+        # What was not trained on shows more.
+        found = dict.fromkeys(s.captions[-1] for s in self.held_out if s.captions)
+        for number in (self.chosen.numbers if self.set.exact else range(self.set.count))[
+            :LOOKED_AT
+        ]:
+            if len(found) >= count:
+                break
+            captions = self.set.sample(int(number)).captions
+            found.update(dict.fromkeys(captions[-1:]))
+        return tuple(found)[:count]
+
+    @property
+    def held_out(self) -> list[Sample]:
+        """Samples to measure the held-out loss on."""
+        return self.chosen.held_out
+
+    @property
     def digest(self) -> str:
-        """Hashes the samples that are trained on: ids, places in the tars and captions."""
-        return config_hash([[s.id, s.tar, s.offset, s.size, s.captions] for s in self.train])
+        """Hash of what is trained on: the set's tars, its order, captions and columns."""
+        return self.set.digest
 
-    def load(
-        self, plan: BatchPlan, part: Sequence[int], factor: int
-    ) -> tuple[torch.Tensor, list[str], list[str]]:
-        """Loads some of a plan's samples; those that can't be decoded are left out.
+    def plans(self, phase: Phase) -> Plans:
+        """The batches of a phase; all processes must ask for the first time together."""
+        key = phase.model_dump_json()
+        if key not in self._plans:
+            self._plans[key] = Plans(
+                self.set,
+                self.chosen,
+                phase,
+                self.settings,
+                self.multiple,
+                self.share,
+                self.gather,
+            )
+        return self._plans[key]
+
+    @contextmanager
+    def feed(self, phase: Phase, cursor: Cursor) -> Iterator[Iterator[LoadedBatch]]:
+        """Loads a phase's batches from a cursor on; workers end with the context."""
+        plans, share = self.plans(phase), self.share
+        most = [-(-size // share.size) for size in plans.batch_sizes]
+        batches = plans.batches(cursor, share)
+        with Feed(self.set, batches, phase, self.settings, most) as feed:
+            yield iter(feed)
+
+    def encoded(self, loaded: LoadedBatch, factor: int) -> torch.Tensor:
+        """Latents (B, C, H, W) of a batch, float32 on the CPU; B may be 0.
 
         Args:
-            plan: The batch's plan.
-            part: Which of its samples, by number.
+            loaded: The batch.
             factor: Pixels on the side of a latent pixel, for the shape where there are none.
-
-        Returns:
-            Latents (B, C, H, W), float32 on the CPU, ids and captions; B may be 0.
         """
-        batch = self.set.batch([plan.samples[i] for i in part], [plan.captions[i] for i in part])
         # Even without a sample a process takes part in the step, and needs a tensor of the shape.
-        if batch is None:
-            width, height = plan.samples[0].bucket
-            shape = (0, self.latents.codec.channels, height // factor, width // factor)
-            return torch.zeros(shape), [], []
-        ids = [sample.id for sample in batch.samples]
-        return self.latents.of(batch).cpu(), ids, list(batch.captions)
+        if not loaded.ids:
+            width, height = loaded.plan.bucket.size
+            return torch.zeros((0, self.latents.codec.channels, height // factor, width // factor))
+        return self.latents.of(loaded).cpu()
 
 
 def open_phase_data(
@@ -69,6 +128,8 @@ def open_phase_data(
     storage_options: Mapping[str, Any] | None,
     codec: Codec,
     multiple: int,
+    share: Share | None = None,
+    gather: Gather | None = None,
 ) -> list[PhaseData]:
     """Opens the data of each phase of `settings.plan`; phases of one resolution share theirs.
 
@@ -78,10 +139,12 @@ def open_phase_data(
         storage_options: For fsspec.
         codec: Encodes pixels to latents.
         multiple: What sides of aspect buckets are a multiple of: codec factor times patch.
+        share: This process's share of each batch; None for all of it.
+        gather: Gathers all processes' texts; None for one process.
 
     Raises:
         CorpusError: The set is not as its manifest says, or a phase has nothing to train on.
-        RequestError: `limit` or `sample` leaves too little of the set.
+        RequestError: `limit` or `sample` leaves too little of the set, or it has not the edition.
         ValueError: The set has not the resolution, or its buckets do not fit.
     """
     phases = settings.plan()
@@ -91,15 +154,23 @@ def open_phase_data(
         training_set = TrainingSet(
             folder,
             resolution=side,
+            edition=settings.edition,
+            columns=settings.columns,
+            with_columns=any(phase.mixture for phase in phases),
             storage_options=storage_options,
             cache_bytes=settings.image_cache_bytes // len(sides),
+            loader=settings.loader,
+            exact_below=settings.exact_below,
         )
         _check_buckets(training_set, multiple)
-        by_id = {sample.id: sample for sample in training_set.samples}
-        train, held_out = choose(list(by_id), settings)
-        latents = Latents(codec, settings.latent_cache_bytes // len(sides))
         found[side] = PhaseData(
-            training_set, latents, [by_id[i] for i in train], [by_id[i] for i in held_out]
+            training_set,
+            Latents(codec, settings.latent_cache_bytes // len(sides)),
+            choose_samples(training_set, settings),
+            settings,
+            multiple,
+            share or Share(),
+            gather,
         )
     # All phases before the first step: a mistake in the last one would else cost the others' hours.
     for phase in phases:
@@ -108,20 +179,24 @@ def open_phase_data(
 
 
 def _check_phase(data: PhaseData, phase: Phase) -> None:
-    where = f"{data.set.store.uri} has {len(data.set.samples)} samples at resolution "
+    where = f"{data.set.store.uri} has {data.set.count} samples at resolution "
     where += f"{data.set.resolution}"
-    if not data.train:
+    if data.set.exact and not len(data.chosen.numbers):
         raise CorpusError(
             f"{where} and none of them is left to train on; import more images, or lower "
             "quick_train.holdout_share"
         )
-    aspects = sorted({sample.aspect for sample in data.train})
-    sources = sorted({name for sample in data.train for name in sample.sources})
-    if not of_phase(data.train, phase):
+    if not data.plans(phase).samples:
+        tables = data.set.tables
+        shown = range(min(SHOWN_TARS, len(tables.paths)))
+        lists = [tables.caption_sources(tar)["caption_sources"].to_pylist() for tar in shown]
+        sources = sorted({name for rows in lists for names in rows for name in names})
+        aspects = sorted({bucket.aspect for bucket in data.set.buckets})
+        mixture = "" if phase.mixture is None else f" in the mixture of {_names(phase.mixture)}"
         raise CorpusError(
             f"{where}, and none for the phase of {phase.steps} steps with the aspects "
-            f"{_names(phase.aspects)} and captions {_names(phase.captions)}; there are the aspects "
-            f"{_names(aspects)} and captions {_names(sources)}"
+            f"{_names(phase.aspects)} and captions {_names(phase.captions)}{mixture}; there are "
+            f"the aspects {_names(aspects)} and captions {_names(sources)}"
         )
 
 
@@ -130,10 +205,10 @@ def _names(names: Any) -> str:
 
 
 def _check_buckets(training_set: TrainingSet, multiple: int) -> None:
-    for width, height in sorted({sample.bucket for sample in training_set.samples}):
-        if width % multiple or height % multiple:
+    for bucket in training_set.buckets:
+        if bucket.width % multiple or bucket.height % multiple:
             raise ValueError(
-                f"{training_set.store.uri}: the aspect bucket {width} x {height} is no multiple of "
-                f"{multiple} (codec factor times patch); choose other buckets in shard, or another "
-                "quick_train.codec_factor"
+                f"{training_set.store.uri}: the aspect bucket {bucket.width} x {bucket.height} is "
+                f"no multiple of {multiple} (codec factor times patch); choose other buckets in "
+                "shard, or another quick_train.codec_factor"
             )

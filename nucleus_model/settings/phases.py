@@ -15,6 +15,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from nucleus_data.config import ADDED
+
 
 def _weighty(weights: Mapping[str, float]) -> Mapping[str, float]:
     if not (weights and min(weights.values()) >= 0 < sum(weights.values())):
@@ -23,6 +25,8 @@ def _weighty(weights: Mapping[str, float]) -> Mapping[str, float]:
 
 
 Weights = Annotated[Mapping[str, float], AfterValidator(_weighty)]
+# Column of the set -> value of that column -> how often an epoch has such a sample.
+Mixture = Mapping[str, Weights]
 
 
 class Phase(BaseModel):
@@ -51,6 +55,18 @@ class Phase(BaseModel):
         description="Weights of captions by where they come from: a source as the set has it "
         "(synthesized:short), its second part (short) or its first (web). Empty: all alike.",
     )
+    batch_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="Image tokens a step instead of `batch_size`.",
+        json_schema_extra=ADDED,
+    )
+    mixture: Mixture | None = Field(
+        default=None,
+        description="How often an epoch has each sample, by a column beside the set (tier, "
+        "curriculum) and its values. Empty: every sample once.",
+        json_schema_extra=ADDED,
+    )
     timestep_mu: float | None = Field(
         default=None, description="Mean of the logit of sigma; empty: by the number of tokens."
     )
@@ -59,7 +75,8 @@ class Phase(BaseModel):
     @property
     def piece(self) -> int:
         """Most images that a process takes at once."""
-        return self.micro_batch or self.batch_size or 1
+        # A picture has a token at least, so the tokens of a batch are no bound to its pieces.
+        return self.micro_batch or self.batch_tokens or self.batch_size or 1
 
 
 def phase_at(phases: Sequence[Phase], step: int) -> int:

@@ -17,9 +17,10 @@ from pydantic import (
     model_validator,
 )
 
-from nucleus_data.config import KEEPS_VALUES
+from nucleus_data.config import ADDED, KEEPS_VALUES
 from nucleus_data.engines.find import NANO
-from nucleus_model.settings.phases import Phase, Weights
+from nucleus_model.settings.loading import LoaderSettings
+from nucleus_model.settings.phases import Mixture, Phase, Weights
 from nucleus_model.settings.presets import PRESETS
 
 # What torch's generators take.
@@ -74,6 +75,12 @@ class QuickTrainSettings(BaseModel):
     resolution: int | None = Field(
         default=None, ge=8, description="Which resolution of the set; empty for its smallest."
     )
+    edition: str | None = Field(
+        default=None,
+        description="Captions to train on: name or config hash of one of the set's editions; empty "
+        "for the one of shard.captions, or for the only one.",
+        json_schema_extra=ADDED,
+    )
     limit: int | None = Field(
         default=None,
         ge=1,
@@ -92,6 +99,13 @@ class QuickTrainSettings(BaseModel):
         default=32,
         ge=1,
         description="Images a step, of all processes; a bucket's last batch has fewer.",
+    )
+    batch_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="Image tokens a step instead: of each aspect bucket as many images as have no "
+        "more tokens, one at least. Empty: `batch_size` counts.",
+        json_schema_extra=ADDED,
     )
     micro_batch: int | None = Field(
         default=None,
@@ -113,6 +127,33 @@ class QuickTrainSettings(BaseModel):
         description="Weights of captions by where they come from: a source as the set has it "
         "(synthesized:short), its second part (short) or its first (web). A sample without any "
         "caption of a weight above 0 is left out. Empty: all alike.",
+    )
+    mixture: Mixture | None = Field(
+        default=None,
+        description="How often an epoch has each sample, by a column beside the set (tier, "
+        "curriculum) and its values: {tier: {A1: 2, A2: 1, A3: 0.5}} has those of A1 twice, half "
+        "of A3's, and no others. Empty: every sample once.",
+        json_schema_extra=ADDED,
+    )
+    columns: str | None = Field(
+        default=None,
+        description="Which columns beside the set a mixture reads, by 4 or more digits of their "
+        "hash. Empty for the only ones.",
+        json_schema_extra=ADDED,
+    )
+    exact_below: int = Field(
+        default=5_000_000,
+        ge=0,
+        description="A set of fewer samples at a resolution is shuffled exactly, by a hash of "
+        "every id; a larger one by streams over its tars, which takes no memory a sample.",
+        json_schema_extra=ADDED,
+    )
+    streams: int = Field(
+        default=256,
+        ge=1,
+        description="Of a set that is not shuffled exactly: the least number of streams over its "
+        "tars (16 times the batch size, if that is more).",
+        json_schema_extra=ADDED,
     )
     phases: tuple[Phase, ...] = Field(
         default=(),
@@ -309,10 +350,15 @@ class QuickTrainSettings(BaseModel):
         description="Where it runs; equal bits are promised for cpu only.",
         json_schema_extra=KEEPS_VALUES,
     )
+    loader: LoaderSettings = Field(
+        default=LoaderSettings(),
+        description="How pictures and captions get from the store to the trainer.",
+        json_schema_extra=KEEPS_VALUES,
+    )
     image_cache_bytes: int = Field(
         default=1 << 30,
         ge=0,
-        description="Memory for decoded images, in bytes.",
+        description="Memory for decoded images, in bytes, where all of the set's fit.",
         json_schema_extra=KEEPS_VALUES,
     )
     latent_cache_bytes: int = Field(

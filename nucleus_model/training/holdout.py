@@ -128,7 +128,7 @@ def sample_losses(
             columns, shares = [], []
             # Keyed by id and bin, never by the run's seed: runs meet the same noise and compare.
             for index in range(BINS):
-                keys = [f"{sample.id}:{index}" for sample in batch.samples]
+                keys = [f"{ident}:{index}" for ident in batch.ids]
                 units = [(index + keyed_unit("holdout-sigma", SEED, key)) / BINS for key in keys]
                 shape = tuple(latents_BCHW.shape[1:])
                 noise_BCHW = torch.stack([draw_noise(SEED, key, shape) for key in keys])
@@ -136,7 +136,7 @@ def sample_losses(
                 noise_BCHW = noise_BCHW.to(device)
                 columns.append(flow_loss(model, latents_BCHW, noise_BCHW, sigma, text_kv).cpu())
                 shares.append(sigma.cpu())
-            ids.extend(sample.id for sample in batch.samples)
+            ids.extend(batch.ids)
             losses.append(torch.stack(columns, dim=1))
             sigmas.append(torch.stack(shares, dim=1))
     none = torch.empty(0, BINS)

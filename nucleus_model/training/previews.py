@@ -1,6 +1,5 @@
 """Grids of samples, on the way and at the end of a training."""
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,10 +56,10 @@ def draw_previews(
         data: For the bucket and the captions.
         settings: Prompts or rows, seeds, steps, guidance.
     """
-    prompts = settings.sample_prompts or _captions(data, settings.sample_rows)
-    # One bucket, as all cells of a grid have one size; of equally full ones the wider.
-    counts = Counter(sample.bucket for sample in [*data.train, *data.held_out])
-    width, height = max(counts, key=lambda bucket: (counts[bucket], bucket))
+    # In one order, so that a grid of every step has the same rows.
+    prompts = settings.sample_prompts or data.examples(settings.sample_rows) or ("",)
+    # One bucket, as all cells of a grid have one size.
+    width, height = data.fullest_bucket()
     images = sample_grid(
         model,
         text,
@@ -73,11 +72,3 @@ def draw_previews(
         guidance=settings.guidance,
     )
     return Previews(images, tuple(prompts), settings)
-
-
-def _captions(data: PhaseData, count: int) -> tuple[str, ...]:
-    # Held-out captions first: what was not trained on shows more. In order, so that a grid of every
-    # step has the same rows.
-    candidates = [*data.held_out, *data.train]
-    found = dict.fromkeys(item.captions[-1] for item in candidates if item.captions)
-    return tuple(found)[:count] or ("",)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from nucleus_model.data.phase_data import open_phase_data
+from nucleus_model.data.plans import Share
 from nucleus_model.encoders.load import load_codec, load_text_encoder
 from nucleus_model.network.distributed import World, shard
 from nucleus_model.network.init import build_transformer
@@ -54,7 +55,13 @@ class RunParts:
         self.codec = load_codec(here)
         multiple = self.codec.factor * self.preset.patch
         self.phase_data = open_phase_data(
-            set_folder, settings, storage_options, self.codec, multiple
+            set_folder,
+            settings,
+            storage_options,
+            self.codec,
+            multiple,
+            Share(world.rank, world.size),
+            world.texts,
         )
         self.text = load_text_encoder(here)
         # Built whole from the seed, then sharded: the number of processes changes no initial value.

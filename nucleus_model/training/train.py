@@ -24,8 +24,8 @@ call it (`network.distributed`).
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -41,10 +41,11 @@ from nucleus_model.checkpoints.resume import (
     read_facts,
     restore,
 )
-from nucleus_model.data.feed import BatchPlan, Cursor, batch_plans
+from nucleus_model.data.feed import LoadedBatch
 from nucleus_model.data.phase_data import PhaseData
+from nucleus_model.data.plans import Cursor
 from nucleus_model.network.distributed import World, joined
-from nucleus_model.settings.phases import phase_at
+from nucleus_model.settings.phases import Phase, phase_at
 from nucleus_model.settings.schedule import learning_rate, merge_weights
 from nucleus_model.settings.settings import QuickTrainSettings
 from nucleus_model.training.determinism import deterministic
@@ -122,7 +123,7 @@ class _Trainer:
         keep = settings.merge_last if settings.schedule == "warmup_stable_merge" else 1
         keep = max(keep, settings.keep_checkpoints)
         self.checkpoints = Checkpoints(out / "checkpoints", keep)
-        self.digests = [data.digest() for data in self.phase_data]
+        self.digests = [data.digest for data in self.phase_data]
         self.step, self.cursor = 0, Cursor()
         self.extended: list[int] = []
         self._go_on()
@@ -153,11 +154,22 @@ class _Trainer:
         times = settings.holdout_times
         # At equal distances, the last step included, whatever the number of steps.
         measured = {max(1, round(settings.steps * n / times)) for n in range(1, times + 1)}
-        for plan in self._batch_plans():
+        with closing(self._batches()) as batches:
+            self._steps(batches, measured, progress, saved)
+
+    def _steps(
+        self,
+        batches: Iterator[LoadedBatch],
+        measured: set[int],
+        progress: Progress | None,
+        saved: Saved | None,
+    ) -> None:
+        settings = self.settings
+        began = time.perf_counter()
+        for loaded in batches:
             # Measurements, grids, checkpoints, in this order: the lines of a step are on the disk
             # before the checkpoint that holds it, so a run that goes on finds them.
-            began = time.perf_counter()
-            line = self._take(plan)
+            line = self._take(loaded)
             if line is None:
                 continue
             self.metrics.time(self.step, time.perf_counter() - began, line["samples"])
@@ -177,6 +189,7 @@ class _Trainer:
                     saved(self.checkpoints.path(self.step))
             if progress is not None:
                 progress(self.step, settings.steps, line)
+            began = time.perf_counter()  # a step's time is that of its loading too
 
     def finish(self) -> dict[str, Any]:
         """Merges, if the schedule does; writes samples and summary. Returns the summary."""
@@ -192,8 +205,8 @@ class _Trainer:
             "resolution": data.set.resolution,
             "parameters": self.parts.parameters,
             "steps": settings.steps,
-            "samples": len(data.set.samples),
-            "train_samples": len(data.train),
+            "samples": data.set.count,
+            "train_samples": data.trained(self.phases[-1]),
             "holdout_samples": len(data.held_out),
             **({"extended": self.extended} if self.extended else {}),
             **self.metrics.summary(),
@@ -213,8 +226,8 @@ class _Trainer:
             (self.out / "summary.json").write_text(text, encoding="utf-8")
         return summary
 
-    def _batch_plans(self) -> Iterator[BatchPlan]:
-        """Plans what is left of each phase, up to its last step."""
+    def _batches(self) -> Generator[LoadedBatch, None, None]:
+        """Loads what is left of each phase, up to its last step."""
         while self.step < self.settings.steps:
             number = phase_at(self.phases, self.step + 1)
             # A phase begins a new epoch even amid one, so that no noise is met twice; the guard's
@@ -227,32 +240,33 @@ class _Trainer:
             # An epoch without one step taken has no image that can be decoded; one that was begun
             # before this process started may have had its steps then.
             before = -1 if self.cursor.batch else self.step
-            for plan in batch_plans(data.train, self.phases[number], self.settings, self.cursor):
-                if plan.cursor.epoch > epoch:
-                    if self.step == before:
-                        raise CorpusError(self._undecodable(data))
-                    epoch, before = plan.cursor.epoch, self.step
-                yield plan
-                if (
-                    self.step == self.settings.steps
-                    or phase_at(self.phases, self.step + 1) != number
-                ):
-                    break
+            with data.feed(self.phases[number], self.cursor) as feed:
+                for loaded in feed:
+                    if loaded.plan.cursor.epoch > epoch:
+                        if self.step == before:
+                            raise CorpusError(self._undecodable(data, self.phases[number]))
+                        epoch, before = loaded.plan.cursor.epoch, self.step
+                    yield loaded
+                    if (
+                        self.step == self.settings.steps
+                        or phase_at(self.phases, self.step + 1) != number
+                    ):
+                        break
 
-    def _undecodable(self, data: PhaseData) -> str:
+    def _undecodable(self, data: PhaseData, phase: Phase) -> str:
         failed = {k: v for phase in self.parts.failures() for k, v in phase.items()}
         key, reason = next(iter(failed.items()))
         return (
-            f"{data.set.store.uri}: none of the {len(data.train)} images can be decoded; the "
+            f"{data.set.store.uri}: none of the {data.trained(phase)} images can be decoded; the "
             f"first: {key}: {reason}"
         )
 
-    def _take(self, plan: BatchPlan) -> dict[str, Any] | None:
+    def _take(self, loaded: LoadedBatch) -> dict[str, Any] | None:
         """Takes a step. Returns its line; None if none of its images can be decoded."""
+        plan = loaded.plan
         data, phase = self.phase_data[plan.cursor.phase], self.phases[plan.cursor.phase]
-        part = self.world.share(range(len(plan.samples)))
-        latents_BCHW, ids, captions = data.load(plan, part, self.parts.codec.factor)
-        total = int(self.world.sums(len(ids))[0])
+        latents_BCHW = data.encoded(loaded, self.parts.codec.factor)
+        total = int(self.world.sums(len(loaded.ids))[0])
         if not total:  # the same sum in every process, so all of them pass this batch over
             self.cursor = plan.after
             return None
@@ -261,11 +275,11 @@ class _Trainer:
         batch = LocalBatch(
             epoch=plan.cursor.epoch,
             latents_BCHW=latents_BCHW,
-            ids=ids,
-            captions=captions,
+            ids=loaded.ids,
+            captions=loaded.captions,
             total=total,
             # The same number in every process, as each piece is a forward pass that all wait for.
-            pieces=-(-self.world.most(len(plan.samples)) // phase.piece),
+            pieces=-(-self.world.most(plan.slots) // phase.piece),
             with_routing=_due(step, self.settings.router_every),
         )
         result = self.parts.stepper.take(step, rate, phase, batch)
@@ -277,7 +291,10 @@ class _Trainer:
         if result.z_loss is not None:
             line["z_loss"] = result.z_loss
         if result.skipped is not None:
-            line |= {"skipped": result.skipped, "ids": [item.id for item in plan.samples]}
+            # The verdict is on sums over all processes, so all of them are here.
+            parts = self.world.texts(" ".join(loaded.ids))
+            ids = [ident for part in parts for ident in part.split()]
+            line |= {"skipped": result.skipped, "ids": ids}
         self.metrics.write(line)
         if result.routing:
             self.metrics.write({"step": step, "router": result.routing})

@@ -1,80 +1,102 @@
-from collections import Counter
-from itertools import islice
-
+import numpy as np
 import pytest
 
-from nucleus_model.data.feed import Cursor, batch_plans, draw_caption, of_phase, plan_epoch
-from nucleus_model.data.loader import Sample
-from nucleus_model.settings.settings import QuickTrainSettings
+from nucleus_model.data.feed import joined_blocks, worker_count
+from nucleus_model.data.plans import Cursor, Share
+from tests.support.loading import STREAMS, Opened
+from tests.support.model import colored_items, write_set
+from tests.support.sets import make_set
 
 
-def sample(number, bucket=(64, 64), aspect="1x1", captions=("a", "b"), sources=("web", "x:long")):
-    return Sample(f"{number:032x}", "t", 0, 1, captions, sources, aspect, *bucket, (0, 0, 1, 1))
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_set(tmp_path_factory.mktemp("feed") / "set", {"64/1x1": 20, "64/4x3": 9}).url()
 
 
-START = Cursor()
-SAMPLES = [sample(n) for n in range(10)] + [sample(n, (96, 48), "2x1") for n in range(10, 17)]
+@pytest.fixture(scope="module")
+def whole(folder):
+    return {"exact": Opened(folder).batches(14), "streams": Opened(folder, **STREAMS).batches(14)}
 
 
-def settings(**values):
-    return QuickTrainSettings.model_validate({"batch_size": 4, **values})
+def order(name):
+    return STREAMS if name == "streams" else {}
 
 
-def taken(count, start=START, **values):
-    made = settings(**values)
-    return list(islice(batch_plans(SAMPLES, made.plan()[0], made, start), count))
+def test_pictures_and_captions_are_those_of_the_ids(folder):
+    made = Opened(folder, caption_dropout=0.0)
+    by_id = {sample.id: sample for sample in made.set.samples}
+    for _, slots, ids, captions, pixels in made.batches(8):
+        assert slots == len(ids)
+        width, height = by_id[ids[0]].bucket
+        images = np.frombuffer(pixels, np.uint8).reshape(len(ids), height, width, 3)
+        for ident, caption, image in zip(ids, captions, images, strict=True):
+            assert caption in by_id[ident].captions
+            assert (image == made.set.image(by_id[ident])).all()
 
 
-def test_every_sample_once_an_epoch_and_epochs_without_end():
-    found = taken(12)
-    assert [plan.cursor.epoch for plan in found] == [0] * 5 + [1] * 5 + [2] * 2
-    for part in (found[:5], found[5:10]):
-        ids = Counter(item.id for plan in part for item in plan.samples)
-        assert ids == Counter(item.id for item in SAMPLES)
-    assert [plan.samples for plan in found[:5]] != [plan.samples for plan in found[5:10]]
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["exact", "streams"])
+@pytest.mark.parametrize("workers", [1, 2, 3, 4])
+def test_the_same_batches_come_whatever_the_number_of_workers(folder, whole, name, workers):
+    loader = {"workers": workers, "ahead": 3}
+    assert Opened(folder, loader=loader, **order(name)).batches(14) == whole[name]
 
 
-@pytest.mark.parametrize("done", [0, 1, 4, 5, 7])
-def test_from_any_place_it_goes_on_as_it_would_have(done):
-    whole = taken(12)
-    start = whole[done - 1].after if done else Cursor()
-    assert taken(12 - done, start) == whole[done:]
+@pytest.mark.parametrize("name", ["exact", "streams"])
+def test_a_run_goes_on_with_another_number_of_processes_each_time(folder, whole, name):
+    """Twice in one epoch, at its end, right after a start that took nothing, five times in all."""
+    last = max(n for n, batch in enumerate(whole[name]) if batch[0].epoch == 0) + 1
+    at, found = 0, []
+    for stop, size in ((2, 1), (3, 4), (3, 2), (last, 3), (last + 1, 2), (14, 1)):
+        start = Cursor() if not at else _after(whole[name][at - 1][0])
+        parts = [
+            Opened(folder, Share(rank, size), **order(name)).batches(stop - at, start)
+            for rank in range(size)
+        ]
+        found += list(zip(*parts, strict=True))
+        at = stop
+    for (cursor, slots, ids, captions, _), parts in zip(whole[name], found, strict=True):
+        assert {part[:2] for part in parts} == {(cursor, slots)}
+        pairs = [pair for part in parts for pair in zip(part[2], part[3], strict=True)]
+        assert sorted(pairs) == sorted(zip(ids, captions, strict=True))
 
 
-def test_a_phase_has_its_aspects_and_captions():
-    (phase,) = settings(aspects=["2x1"]).plan()
-    assert of_phase(SAMPLES, phase) == SAMPLES[10:]
-    (phase,) = settings(captions={"long": 1}).plan()
-    bare = sample(99, captions=("a",), sources=("web",))
-    assert of_phase([*SAMPLES, bare], phase) == SAMPLES
-    made = settings(aspects=["9x9"])
-    assert list(batch_plans(SAMPLES, made.plan()[0], made, Cursor())) == []
+def _after(cursor):
+    return Cursor(cursor.phase, cursor.epoch, cursor.batch + 1)
 
 
-def test_captions_are_drawn_by_weight():
-    item = sample(3)
-    weights = {"web": 1.0, "long": 3.0}
-    drawn = Counter(draw_caption(item, 0, epoch, 0.2, weights) for epoch in range(2000))
-    assert drawn[""] == pytest.approx(400, abs=80)
-    assert drawn["b"] / drawn["a"] == pytest.approx(3, rel=0.2)
-    only = {draw_caption(item, 0, epoch, 0.0, {"web": 1.0}) for epoch in range(100)}
-    assert only == {"a"}
+@pytest.mark.parametrize(
+    "workers", [0, pytest.param(2, marks=pytest.mark.slow)]
+)
+def test_a_corrupt_picture_is_counted_and_nothing_comes_instead(tmp_path, workers):
+    items = colored_items(7)
+    items[3].image = items[3].image[:60]
+    folder = write_set(tmp_path / "set", items)
+    made = Opened(folder, loader={"workers": workers})
+    found = made.batches(2)
+    assert sorted(i for batch in found for i in batch[2]) == [
+        item.id for item in items if item.number != 3
+    ]
+    assert sum(batch[1] for batch in found) == 7
+    assert list(made.set.failures) == [items[3].id]
+    assert made.set.failures[items[3].id].startswith("64/64x64/000000.tar: ")
 
 
-def test_the_order_does_not_depend_on_that_of_the_samples():
-    for batch_size in (3, 5):
-        one, other = (
-            plan_epoch(items, seed=1, epoch=2, batch_size=batch_size)
-            for items in (SAMPLES, SAMPLES[::-1])
-        )
-        assert one == other
+def test_workers_that_nobody_asked_for(folder):
+    made = Opened(folder, image_cache_bytes=0)
+    assert made.set.fits
+    assert worker_count(made.set) == 0
+    made.set.fits = False
+    assert 1 <= worker_count(made.set) <= 4
+    assert worker_count(Opened(folder, loader={"workers": 3}).set) == 3
 
 
-def test_captions_are_drawn_evenly_and_dropped_by_share():
-    item = sample(0)
-    drawn = Counter(draw_caption(item, 0, number, 0.25) for number in range(2000))
-    assert drawn[""] == pytest.approx(500, abs=80)
-    assert drawn["a"] == pytest.approx(750, abs=100)
-    assert drawn["b"] == pytest.approx(750, abs=100)
-    assert draw_caption(item, 0, 5, 1.0) == ""
-    assert draw_caption(item, 3, 5, 0.5) == draw_caption(item, 3, 5, 0.5)
+def test_blocks_are_read_at_once_where_they_can_be_kept(folder, monkeypatch):
+    local = Opened(folder, **STREAMS)
+    assert not joined_blocks(local.set, [4, 4])
+    local.set.store.local = False
+    assert joined_blocks(local.set, [4, 4])
+    assert not joined_blocks(local.set, [4000, 4000000])
+    exact = Opened(folder)
+    exact.set.store.local = False
+    assert not joined_blocks(exact.set, [4, 4])

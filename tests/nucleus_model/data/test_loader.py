@@ -1,33 +1,19 @@
-import io
-import json
-import pickle
-import tarfile
-from collections import Counter
+import gc
+from pathlib import Path
 
 import fsspec
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from nucleus_data.errors import CorpusError
-from nucleus_model.data.feed import draw_caption, plan_epoch
+from nucleus_data.corpus.store import Store
+from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.sets.index import index_name
+from nucleus_data.sets.layout import SetFolder
 from nucleus_model.data.loader import TrainingSet
-from tests.support.model import COLORS, Item, colored_items, flat, png, tar_bytes, write_set
-
-
-def epoch(found, seed=0, number=0, batch_size=4, dropout=0.0):
-    """The batches of an epoch, as a trainer takes them."""
-    plans = plan_epoch(found.samples, seed=seed, epoch=number, batch_size=batch_size)
-    batches = [
-        found.batch(plan, [draw_caption(sample, seed, number, dropout) for sample in plan])
-        for plan in plans
-    ]
-    return [batch for batch in batches if batch is not None]
-
-
-def ids(batches):
-    return [[sample.id for sample in batch.samples] for batch in batches]
+from nucleus_model.settings.loading import LoaderSettings
+from tests.support.loading import Opened
+from tests.support.model import COLORS, Item, colored_items, png, write_set
+from tests.support.sets import EDITION, add_edition
 
 
 @pytest.fixture
@@ -36,114 +22,75 @@ def mixed(tmp_path):
     return write_set(tmp_path / "set", items)
 
 
-def test_every_sample_once_an_epoch_in_batches_of_one_bucket(mixed):
-    batches = epoch(TrainingSet(str(mixed)))
-    assert Counter(key for batch in ids(batches) for key in batch) == {
-        f"{number:032x}": 1 for number in range(18)
-    }
-    assert sorted(len(batch.samples) for batch in batches) == [1, 2, 3, 4, 4, 4]
-    for batch in batches:
-        (bucket,) = {sample.bucket for sample in batch.samples}
-        assert batch.images.shape == (len(batch.samples), bucket[1], bucket[0], 3)
-        assert batch.images.dtype == np.uint8
-
-
-def test_order_follows_seed_and_epoch_alone(mixed, tmp_path):
+def test_it_starts_from_the_indexes(mixed):
+    for path in mixed.rglob("*.tar"):
+        path.write_bytes(b"")  # none is read
     found = TrainingSet(str(mixed))
-    assert ids(epoch(found)) == ids(epoch(found))
-    assert ids(epoch(found)) != ids(epoch(found, seed=1))
-    assert ids(epoch(found)) != ids(epoch(found, number=1))
-    items = colored_items(1, (48, 80), 17) + colored_items(7, (80, 48), 10) + colored_items(10)
-    other = TrainingSet(str(write_set(tmp_path / "other", items, tar_size=3)))
-    assert ids(epoch(found)) == ids(epoch(other))
-    backwards = plan_epoch(found.samples[::-1], seed=0, epoch=0, batch_size=4)
-    assert [[sample.id for sample in batch] for batch in backwards] == ids(epoch(found))
+    assert (found.count, found.resolution, found.exact) == (18, 64, True)
+    assert [(b.aspect, b.size, b.samples, len(b.tars)) for b in found.buckets] == [
+        ("48x80", (48, 80), 1, 1),
+        ("64x64", (64, 64), 10, 2),
+        ("80x48", (80, 48), 7, 1),
+    ]
+    assert [sample.id for sample in found.samples] == [f"{number:032x}" for number in range(18)]
+    assert found.tables.whole().itemsize == 48
 
 
 def test_the_right_image_goes_with_the_right_caption(mixed):
-    for batch in epoch(TrainingSet(str(mixed))):
-        for image, caption in zip(batch.images, batch.captions, strict=True):
-            color = next(name for name in COLORS if name in caption)
-            assert np.abs(image.astype(int) - COLORS[color]).max() == 0
+    found = TrainingSet(str(mixed))
+    batch = found.batch(found.samples[:10], [sample.captions[-1] for sample in found.samples[:10]])
+    for image, caption in zip(batch.images, batch.captions, strict=True):
+        color = next(name for name in COLORS if name in caption)
+        assert np.abs(image.astype(int) - COLORS[color]).max() == 0
 
 
 def test_crop_then_size(tmp_path):
     pixels = np.zeros((100, 200, 3))
     pixels[:, 120:] = (220, 30, 30)
     item = Item(0, (48, 32), image=png(pixels), crop=[125, 10, 185, 50])
-    found = TrainingSet(str(write_set(tmp_path, [item])))
-    image = found.image(found.samples[0])
+    made = Opened(write_set(tmp_path, [item]))
+    image = made.set.image(made.set.samples[0])
     assert image.shape == (32, 48, 3)
     assert (image == (220, 30, 30)).all()
+    ((*_, loaded),) = made.batches(1)
+    assert loaded == image.tobytes()
 
 
-def test_a_sample_without_captions_has_the_empty_text(tmp_path):
-    found = TrainingSet(str(write_set(tmp_path, [Item(0, captions=[])])))
-    assert epoch(found)[0].captions == ("",)
+def test_a_sample_without_captions_is_left_out_and_counted(tmp_path):
+    found = TrainingSet(str(write_set(tmp_path, [Item(0, captions=[]), Item(1)])))
+    assert [sample.id for sample in found.samples] == [Item(1).id]
+    assert (found.count, found.without) == (1, 1)
 
 
-class Bomb:
-    def __reduce__(self):
-        return (io.open, ("exploded", "w"))
-
-
-def test_hostile_members_are_ignored_never_unpickled(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    poison = pickle.dumps(Bomb())
-    key = f"{99:032x}"
-    names = [f"{key}.{end}" for end in ("pyd", "pkl", "pickle", "pth", "pt", "npy", "cbor")]
-    extra = [*((name, poison) for name in names), ("../../escape.txt", b"out")]
-    found = TrainingSet(str(write_set(tmp_path / "set", colored_items(3), extra=extra)))
-    assert len(found.samples) == 3
-    assert sum(len(batch.samples) for batch in epoch(found)) == 3
-    assert found.ignored == len(extra) + 3  # and the three .txt
-    assert not (tmp_path / "exploded").exists()
-    pickle.loads(poison).close()  # the bomb is a real one
-    assert (tmp_path / "exploded").exists()
-
-
-def test_links_are_not_followed(tmp_path):
-    folder = write_set(tmp_path / "set", colored_items(1))
-    path = next(folder.rglob("*.tar"))
-    buffer = io.BytesIO(path.read_bytes())
-    with tarfile.open(fileobj=buffer, mode="a") as tar:
-        link = tarfile.TarInfo(f"{5:032x}.png")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        tar.addfile(link)
-    replace_tar(folder, buffer.getvalue())
-    found = TrainingSet(str(folder))
-    assert [sample.id for sample in found.samples] == [f"{0:032x}"]
-
-
-def replace_tar(folder, data, **columns):
-    import hashlib
-
-    manifest = pq.read_table(folder / "manifest.parquet").to_pylist()
-    (folder / manifest[0]["path"]).write_bytes(data)
-    manifest[0] |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), **columns}
-    pq.write_table(pa.Table.from_pylist(manifest), folder / "manifest.parquet")
+def test_either_edition_is_taken(tmp_path):
+    folder = write_set(tmp_path, colored_items(3))
+    made = SetFolder(Store(str(folder)))
+    rows = made.manifest_table().to_pylist()
+    add_edition(made, rows, config_hash="d" * 16, name="short", say=lambda s, r: (["new"], ["a:b"]))
+    with pytest.raises(RequestError, match="several caption editions"):
+        TrainingSet(str(folder))
+    short, first = (TrainingSet(str(folder), edition=name) for name in ("short", EDITION))
+    assert {s.captions for s in short.samples} == {("new",)}
+    assert all(" square" in sample.captions[1] for sample in first.samples)
+    assert short.digest != first.digest, "a run of one does not go on with the other"
 
 
 def test_a_broken_image_is_named_and_left_out(tmp_path):
     items = colored_items(4)
     items[2].image = items[2].image[:60]
     found = TrainingSet(str(write_set(tmp_path, items)))
-    batches = epoch(found)
-    assert sorted(key for batch in ids(batches) for key in batch) == [
-        f"{number:032x}" for number in (0, 1, 3)
-    ]
+    assert len(found.batch(found.samples, [""] * 4).ids) == 3
     assert list(found.failures) == [f"{2:032x}"]
     assert "000000.tar" in found.failures[f"{2:032x}"]
 
 
 def test_the_cache_is_bounded_and_changes_nothing(mixed):
-    large = TrainingSet(str(mixed))
-    small = TrainingSet(str(mixed), cache_bytes=30_000)
+    large, small = Opened(mixed), Opened(mixed, image_cache_bytes=30_000)
+    small.set._images.limit = 30_000
     for _ in range(2):
-        for one, two in zip(epoch(large), epoch(small), strict=True):
-            assert (one.images == two.images).all()
-    assert len(large._images) == 18
-    assert 0 < small._images.bytes <= 30_000
+        assert large.batches(6) == small.batches(6)
+    assert len(large.set._images) == 18
+    assert small.set._images.bytes <= 30_000
 
 
 def test_resolutions_are_chosen_by_name(tmp_path):
@@ -153,13 +100,33 @@ def test_resolutions_are_chosen_by_name(tmp_path):
         TrainingSet(str(folder), resolution=128)
 
 
-def test_an_object_store_serves_the_same(mixed):
+@pytest.mark.parametrize("order", [{}, {"exact_below": 0, "streams": 4}])
+def test_an_object_store_serves_the_same_and_is_read_once(mixed, tmp_path, order):
     memory = fsspec.filesystem("memory")
     for file in mixed.rglob("*.*"):
         memory.pipe_file(f"/loader/{file.relative_to(mixed)}", file.read_bytes())
-    local, remote = TrainingSet(str(mixed)), TrainingSet("memory://loader")
-    assert ids(epoch(local)) == ids(epoch(remote))
-    assert (epoch(local)[0].images == epoch(remote)[0].images).all()
+    try:
+        folder = {"cache_folder": str(tmp_path / "copies")}
+        remote = Opened("memory://loader", loader=folder, **order)
+        assert remote.batches(9) == Opened(mixed, **order).batches(9)
+        made = remote.set.tables.files.made
+        assert remote.batches(9) == Opened("memory://loader", loader=folder, **order).batches(9)
+        assert remote.set.tables.files.made == made
+    finally:
+        memory.rm("/loader", recursive=True)
+
+
+def test_copies_are_removed_at_the_end_or_stay_where_they_are_asked_for(mixed, tmp_path):
+    found = TrainingSet(str(mixed))
+    copies = Path(found.source.copies)
+    assert len(found.samples) == 18
+    assert list(copies.rglob("*"))
+    del found
+    gc.collect()
+    assert not copies.exists()
+    kept = LoaderSettings(cache_folder=str(tmp_path / "copies"))
+    assert len(TrainingSet(str(mixed), loader=kept).samples) == 18
+    assert any((tmp_path / "copies").rglob("captions/*"))
 
 
 def test_a_set_without_manifest_is_not_published(tmp_path):
@@ -167,61 +134,37 @@ def test_a_set_without_manifest_is_not_published(tmp_path):
         TrainingSet(str(tmp_path))
 
 
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda data: data[:3000], "has 3000 bytes, the manifest says"),
-        (lambda data: data[:600] + b"x" + data[601:], "is not the tar of the manifest"),
-    ],
-)
-def test_a_tar_that_changed_is_an_error(mixed, damage, message):
-    path = sorted(mixed.rglob("*.tar"))[0]
-    path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(CorpusError, match=message):
-        TrainingSet(str(mixed))
+def test_an_index_or_an_edition_of_other_samples_is_an_error(mixed):
+    made = SetFolder(Store(str(mixed)))
+    first, second = (tar.path for tar in made.manifest()[1:3])
+    edition, index = (mixed / name for name in (made.edition().file(first), index_name(first)))
+    content = edition.read_bytes()
+    edition.write_bytes(edition.read_bytes()[::-1])
+    with pytest.raises(CorpusError, match=r"captions/.*parquet"):
+        _ = TrainingSet(str(mixed)).samples
+    add_edition(made, [{"path": second}], config_hash="d" * 16)
+    other = (mixed / made.edition("dddd").file(second)).read_bytes()
+    edition.write_bytes(other)
+    with pytest.raises(CorpusError, match="its captions has 7 rows, the manifest says 3 samples"):
+        _ = TrainingSet(str(mixed), edition=EDITION).samples
+    edition.write_bytes(content)
+    index.write_bytes((mixed / index_name(second)).read_bytes())
+    with pytest.raises(CorpusError, match="its index has 7 rows, the manifest says 3 samples"):
+        TrainingSet(str(mixed), edition=EDITION)
+    index.unlink()
+    with pytest.raises(CorpusError, match="has no index beside it"):
+        TrainingSet(str(mixed), edition=EDITION)
 
 
-def test_a_path_that_leads_out_of_the_set_is_refused(mixed):
-    replace_tar(mixed, b"", path="../outside.tar")
-    with pytest.raises(CorpusError, match="leads out of the set"):
-        TrainingSet(str(mixed))
+def test_captions_of_other_ids_are_never_taken(tmp_path):
+    folders = [write_set(tmp_path / n, colored_items(3, first=f)) for n, f in (("a", 0), ("b", 5))]
+    one, other = (next(folder.glob("captions/*/64/*/000000.parquet")) for folder in folders)
+    one.write_bytes(other.read_bytes())
+    with pytest.raises(CorpusError, match="has other ids than the index of its tar"):
+        _ = TrainingSet(str(folders[0])).samples
 
 
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        ([(f"{0:032x}.png", flat("red"))], "unpaired: 0000"),
-        (
-            [(f"{0:032x}.png", flat("red")), (f"{0:032x}.json", b"[]")],
-            "json is not as it should be",
-        ),
-        ([(f"{0:032x}.png", flat("red")), (f"{0:032x}.json", b"{")], "json is not as it should be"),
-    ],
-)
-def test_samples_that_are_not_whole_are_refused(tmp_path, files, message):
-    folder = write_set(tmp_path, colored_items(1))
-    replace_tar(folder, tar_bytes(files))
-    with pytest.raises(CorpusError, match=message):
-        TrainingSet(str(folder))
-
-
-def test_a_sample_of_another_bucket_is_refused(tmp_path):
-    folder = write_set(tmp_path, colored_items(1))
-    replace_tar(folder, next(folder.rglob("*.tar")).read_bytes(), width=80)
-    with pytest.raises(CorpusError, match="64 x 64, its aspect bucket is 80 x 64"):
-        TrainingSet(str(folder))
-
-
-def test_an_id_that_is_not_the_members_name_is_refused(tmp_path):
-    folder = write_set(tmp_path, colored_items(1))
-    info = {
-        "id": "f" * 32,
-        "captions": [],
-        "target_width": 64,
-        "target_height": 64,
-        "crop": [0, 0, 1, 1],
-    }
-    files = [(f"{0:032x}.png", flat("red")), (f"{0:032x}.json", json.dumps(info).encode())]
-    replace_tar(folder, tar_bytes(files))
-    with pytest.raises(CorpusError, match="says that its id is 'ffff"):
+def test_a_sample_that_is_there_twice_is_an_error(tmp_path):
+    folder = write_set(tmp_path, colored_items(2) + colored_items(1, (80, 48)))
+    with pytest.raises(CorpusError, match=r"sample 0{32} is in 64/64x64/.*tar and in 64/80x48"):
         TrainingSet(str(folder))

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from nucleus_data.errors import CorpusError
-from nucleus_model.data.feed import BatchPlan, Cursor
 from nucleus_model.data.phase_data import open_phase_data
+from nucleus_model.data.plans import Cursor
 from nucleus_model.encoders.codec import SpaceToDepth
 from nucleus_model.settings.settings import QuickTrainSettings
 from tests.support.model import colored_items, write_set
@@ -40,10 +42,12 @@ def test_phases_of_one_resolution_share_their_set(tmp_path):
     found = opened(folder, phases=phases)
     assert [data.set.resolution for data in found] == [32, 64, 32]
     assert found[0] is found[2]
-    assert found[0].digest() != found[1].digest()
+    assert found[0].digest != found[1].digest
     for data in found:
-        ids = {sample.id for sample in data.set.samples}
-        assert {s.id for s in [*data.train, *data.held_out]} == ids
+        trained = {data.set.sample(int(number)).id for number in data.chosen.numbers}
+        held_out = {sample.id for sample in data.held_out}
+        assert trained.isdisjoint(held_out)
+        assert trained | held_out == {sample.id for sample in data.set.samples}
 
 
 def test_a_batch_lacks_what_cannot_be_decoded_and_keeps_its_shape(tmp_path):
@@ -51,11 +55,11 @@ def test_a_batch_lacks_what_cannot_be_decoded_and_keeps_its_shape(tmp_path):
     items[1].image = items[1].image[:40]
     folder = write_set(tmp_path, items, resolution=32)
     (data,) = opened(folder, holdout_share=0.0)
-    plan = BatchPlan(Cursor(), tuple(data.train), ("a", "b", "c"))
-    latents, ids, captions = data.load(plan, [0, 1, 2], 2)
-    assert latents.shape == (2, 12, 8, 16)
-    assert (ids, captions) == ([items[0].id, items[2].id], ["a", "c"])
-    none, ids, captions = data.load(plan, [1], 2)
+    with data.feed(data.settings.plan()[0], Cursor()) as feed:
+        loaded = next(feed)
+    assert data.encoded(loaded, 2).shape == (2, 12, 8, 16)
+    assert sorted(loaded.ids) == [items[0].id, items[2].id]
+    empty = replace(loaded, ids=(), captions=(), images=loaded.images[:0])
+    none = data.encoded(empty, 2)
     assert (none.shape, none.dtype) == ((0, 12, 8, 16), torch.float32)
-    assert (ids, captions) == ([], [])
     assert list(data.set.failures) == [items[1].id]

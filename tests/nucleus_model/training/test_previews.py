@@ -1,8 +1,10 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from nucleus_model.data.chosen import Chosen
 from nucleus_model.data.loader import TrainingSet
 from nucleus_model.data.phase_data import PhaseData
 from nucleus_model.sampling.pictures import read_parameters
@@ -16,7 +18,8 @@ from tests.support.model import Item, colored_items, write_set
 def data(tmp_path):
     items = [*colored_items(3, (32, 32)), *colored_items(4, (48, 16), 3), Item(7, (32, 32), [])]
     found = TrainingSet(str(write_set(tmp_path / "set", items, resolution=32)))
-    return PhaseData(found, None, list(found.samples[:6]), list(found.samples[6:]))
+    chosen = Chosen(found.by_id[:6], list(found.samples[6:]))
+    return PhaseData(found, None, chosen, QuickTrainSettings(), 8)
 
 
 @pytest.fixture
@@ -55,5 +58,6 @@ def test_prompts_of_the_settings_are_drawn_as_they_are(data, asked, tmp_path):
 
 
 def test_a_set_without_captions_has_the_empty_prompt(data, asked):
-    bare = PhaseData(data.set, None, [], [s for s in data.held_out if not s.captions])
+    bare = Chosen(data.chosen.numbers[:0], [replace(s, captions=()) for s in data.held_out])
+    bare = replace(data, chosen=bare)
     assert draw_previews(None, None, None, bare, QuickTrainSettings()).prompts == ("",)

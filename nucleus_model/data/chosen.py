@@ -1,0 +1,88 @@
+"""Which samples of a set a run trains on, and which are held out and measured.
+
+By the rules of `settings.choice`. Of a set whose order is exact, every id is looked at; of a larger
+one, those measured are of its first tars, of which any few are a fair smaller set.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nucleus_data.errors import RequestError
+from nucleus_model.data.draws import Numbers, as_hex, keyed
+from nucleus_model.data.loader import Sample, TrainingSet
+from nucleus_model.data.view import is_held_out
+from nucleus_model.settings.choice import HOLDOUT_SEED, choose
+from nucleus_model.settings.settings import QuickTrainSettings
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is trained on, and what is measured.
+
+    Attributes:
+        numbers: Numbers of the samples to train on, in order of id; empty for a set whose order
+            goes by streams, whose tables say so tar by tar (`view`).
+        held_out: Samples to measure the held-out loss on.
+    """
+
+    numbers: Numbers
+    held_out: list[Sample]
+
+
+def choose_samples(training_set: TrainingSet, settings: QuickTrainSettings) -> Chosen:
+    """Chooses what is trained on and what is held out.
+
+    Raises:
+        RequestError: `limit` or `sample` leaves too little of the set, or `limit` is asked for of
+            a set of which not every id is looked at.
+    """
+    if not training_set.exact:
+        if settings.limit is not None:
+            raise RequestError(
+                f"quick_train.limit: {training_set.store.uri} has {training_set.count:,} samples, "
+                f"and takes the first of them by id below {settings.exact_below:,} alone; use "
+                "quick_train.sample"
+            )
+        return Chosen(np.empty(0, np.int64), _first_held_out(training_set, settings))
+    by_id = training_set.by_id
+    ids = training_set.tables.whole()["id"][by_id]
+    if settings.limit is not None or settings.sample < 1:
+        # Few ids are left, or few are asked about: the plain rules, with their messages.
+        train, held = choose([text.decode() for text in as_hex(ids)], settings)
+        return Chosen(
+            by_id[_positions(ids, train)],
+            [training_set.sample(int(by_id[n])) for n in _positions(ids, held)],
+        )
+    out = is_held_out(ids, settings.holdout_share)
+    measured = np.flatnonzero(out)
+    order = np.argsort(keyed("holdout", HOLDOUT_SEED, ids[measured]), kind="stable")
+    measured = measured[order][: settings.holdout_limit]
+    return Chosen(by_id[~out], [training_set.sample(int(by_id[n])) for n in measured])
+
+
+def _positions(ids: Numbers, wanted: list[str]) -> Numbers:
+    """Where ids are among ascending ones."""
+    every = np.ascontiguousarray(ids).view("V16").ravel()
+    found = {bytes(value): place for place, value in enumerate(every)}
+    return np.array([found[bytes.fromhex(ident)] for ident in wanted], np.int64)
+
+
+def _first_held_out(training_set: TrainingSet, settings: QuickTrainSettings) -> list[Sample]:
+    """Held-out samples of the first tars of the buckets, by their hash."""
+    found: list[tuple[int, Sample]] = []
+    most = max((len(bucket.tars) for bucket in training_set.buckets), default=0)
+    for place in range(most if settings.holdout_share else 0):
+        for bucket in training_set.buckets:
+            if place < len(bucket.tars):
+                tar = int(bucket.tars[place])
+                ids = training_set.tables.places(tar)["id"]
+                rows = np.flatnonzero(is_held_out(ids, settings.holdout_share))
+                keys = keyed("holdout", HOLDOUT_SEED, ids[rows])
+                few = np.argsort(keys, kind="stable")[: settings.holdout_limit]
+                found += [(int(keys[n]), training_set.sample_at(tar, int(rows[n]))) for n in few]
+        if len(found) >= settings.holdout_limit:
+            break
+    return [sample for _, sample in sorted(found, key=lambda item: item[0])][
+        : settings.holdout_limit
+    ]

@@ -1,0 +1,117 @@
+"""Local copies of what a store holds, in a bounded number of bytes.
+
+The copy used longest ago leaves first.
+Several processes may share a folder: a copy appears whole or not at all, and one that another
+process removed is made again. Each counts what it made itself, so bounds add up.
+"""
+
+import mmap
+import os
+import random
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+OPEN = 1024  # maps that stay open at most; closing one frees no bytes of the copy
+
+
+class LocalFiles:
+    """A folder of copies, each mapped into memory when it is asked for.
+
+    Args:
+        folder: The folder; made if it is not there.
+        limit: Most bytes of copies that this process keeps.
+
+    Attributes:
+        bytes: How many it keeps now.
+        made: How many copies it made.
+    """
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self.folder, self.limit = folder, limit
+        self.bytes = self.made = 0
+        self._own: OrderedDict[str, int] = OrderedDict()
+        self._open: OrderedDict[str, mmap.mmap] = OrderedDict()
+        self._lock = threading.Lock()
+        self._making: dict[str, threading.Lock] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def get(self, name: str, make: Callable[[], bytes]) -> memoryview:
+        """Returns a copy's bytes, mapped: processes that map one copy share its memory.
+
+        Args:
+            name: Path below the folder.
+            make: Makes the bytes, one at least, if there is no copy.
+        """
+        found = self._seen(name)
+        if found is not None:
+            return memoryview(found)
+        with self._lock:
+            making = self._making.setdefault(name, threading.Lock())
+        with making:  # of threads that want one copy, one makes it
+            found = self._seen(name) or self._mapped(name)
+            if found is None:
+                data = make()
+                self._write(name, data)
+                found = self._mapped(name)
+                if found is None:  # larger than the limit, or removed by another process already
+                    return memoryview(data)
+            with self._lock:
+                self._making.pop(name, None)
+                self._open[name] = found
+                while len(self._open) > OPEN:
+                    self._open.popitem(last=False)  # closed once no array of it is left
+        return memoryview(found)
+
+    def _seen(self, name: str) -> mmap.mmap | None:
+        with self._lock:
+            found = self._open.get(name)
+            if found is not None:
+                self._open.move_to_end(name)
+                if name in self._own:
+                    self._own.move_to_end(name)
+            return found
+
+    def has(self, name: str) -> bool:
+        """Whether there is a copy."""
+        return name in self._open or (self.folder / name).exists()
+
+    def _mapped(self, name: str) -> mmap.mmap | None:
+        try:
+            with (self.folder / name).open("rb") as file:
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except FileNotFoundError:
+            return None
+
+    def _write(self, name: str, data: bytes) -> None:
+        if len(data) > self.limit:
+            return
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{os.getpid()}.{random.getrandbits(32):08x}")
+        part.write_bytes(data)
+        part.replace(path)
+        with self._lock:
+            self.made += 1
+            self.bytes += len(data) - self._own.pop(name, 0)
+            self._own[name] = len(data)
+            while self.bytes > self.limit:
+                oldest, size = self._own.popitem(last=False)
+                self._open.pop(oldest, None)
+                (self.folder / oldest).unlink(missing_ok=True)
+                self.bytes -= size
+
+    def trim(self) -> None:
+        """Removes copies of earlier processes, the oldest first, down to the bound."""
+        found = [
+            (path.stat().st_mtime, path.stat().st_size, path)
+            for path in self.folder.rglob("*")
+            if path.is_file() and str(path.relative_to(self.folder)) not in self._own
+        ]
+        over = self.bytes + sum(size for _, size, _ in found) - self.limit
+        for _, size, path in sorted(found):
+            if over <= 0:
+                return
+            path.unlink(missing_ok=True)
+            over -= size

@@ -1,0 +1,205 @@
+"""Reads and decodes the samples of a batch, with their captions: what a worker process does.
+
+    reader = Reader(tables, joined=False)
+    loaded = reader.load(request, pixels)
+
+Free of torch, so that a process of it is small. A picture that can't be decoded is told with its
+reason, and its place in the batch stays empty: no other picture comes instead.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nucleus_data.pixels import PixelError, open_picture
+from nucleus_model.data.captions import draw_caption
+from nucleus_model.data.reads import Read
+from nucleus_model.data.streams import BLOCK_ROWS
+from nucleus_model.data.tables import Tables
+from nucleus_model.encoders.cache import Cache
+
+
+@dataclass(frozen=True)
+class Request:
+    """Samples of one batch; JSON-able.
+
+    Attributes:
+        tars: The tar of each sample, by its number at the resolution.
+        rows: The row of each in its tar.
+        size: Width and height of the bucket.
+        epoch: The epoch, for the captions.
+        seed: Of the run.
+        dropout: Share of empty captions.
+        weights: Of captions by source; None for all alike.
+        slots: Which picture of the batch's memory each fills.
+        at: Where the batch's memory begins, in bytes.
+    """
+
+    tars: Sequence[int]
+    rows: Sequence[int]
+    size: tuple[int, int]
+    epoch: int
+    seed: int
+    dropout: float
+    weights: Mapping[str, float] | None
+    slots: Sequence[int] = ()
+    at: int = 0
+
+    def to_json(self) -> bytes:
+        """The request as JSON."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "Request":
+        """The inverse of `to_json`."""
+        content = json.loads(data)
+        return cls(**{**content, "size": tuple(content["size"])})
+
+    def part(self, places: Sequence[int]) -> "Request":
+        """The request for some of its samples."""
+        rest = {"size": self.size, "epoch": self.epoch, "seed": self.seed, "at": self.at}
+        return Request(
+            [self.tars[n] for n in places],
+            [self.rows[n] for n in places],
+            dropout=self.dropout,
+            weights=self.weights,
+            slots=[self.slots[n] for n in places],
+            **rest,  # type: ignore[arg-type]
+        )
+
+
+@dataclass
+class Loaded:
+    """What came of a request; JSON-able.
+
+    Attributes:
+        ids: Of each sample.
+        captions: Of each; empty where it was dropped.
+        failures: Number in the request -> why its picture can't be decoded.
+    """
+
+    ids: list[str] = field(default_factory=list)
+    captions: list[str] = field(default_factory=list)
+    failures: dict[int, str] = field(default_factory=dict)
+
+
+class Reader:
+    """Loads samples.
+
+    Args:
+        tables: Of the set.
+        joined: Of a remote set: read blocks of neighbouring pictures at once, and keep the block
+            until its other pictures' turns come.
+        images: Keeps decoded pictures by id; None to decode each anew.
+    """
+
+    def __init__(
+        self,
+        tables: Tables,
+        *,
+        joined: bool = False,
+        images: Cache[NDArray[np.uint8]] | None = None,
+    ) -> None:
+        self.tables, self.joined, self.images = tables, joined, images
+
+    def begin(self, request: Request) -> list[Read[Any] | None]:
+        """Begins the reads that a request needs from a remote store."""
+        if self.tables.store.local:
+            return [None] * len(request.tars)
+        return [
+            self.tables.reads.begin(
+                self.tables.path(tar),
+                lambda tar=tar, row=row: self._both(tar, row),  # type: ignore[misc]
+            )
+            for tar, row in zip(request.tars, request.rows, strict=True)
+        ]
+
+    def load(
+        self,
+        request: Request,
+        pixels_NHW3: NDArray[np.uint8],
+        begun: Sequence[Read[Any] | None] | None = None,
+    ) -> Loaded:
+        """Loads samples.
+
+        Args:
+            request: Which.
+            pixels_NHW3: Gets their pictures, at the request's `slots`.
+            begun: What `begin` returned, if it was called.
+
+        Raises:
+            CorpusError: A table or a tar can't be read, or does not come.
+        """
+        loaded = Loaded()
+        reads = self.begin(request) if begun is None else begun
+        for number, (tar, row) in enumerate(zip(request.tars, request.rows, strict=True)):
+            ident, caption = self.caption(tar, row, request)
+            try:
+                pixels_NHW3[request.slots[number]] = self._picture(
+                    ident, tar, row, request.size, reads[number]
+                )
+            except (PixelError, ValueError) as error:  # ValueError: the crop leaves the picture
+                loaded.failures[number] = f"{self.tables.path(tar)}: {error}"
+            loaded.ids.append(ident)
+            loaded.captions.append(caption)
+        return loaded
+
+    def _picture(
+        self, ident: str, tar: int, row: int, size: tuple[int, int], read: Read[Any] | None
+    ) -> NDArray[np.uint8]:
+        def make() -> NDArray[np.uint8]:
+            data = self.data(tar, row) if read is None else read.result()
+            return self.decoded(tar, row, data, size)
+
+        return make() if self.images is None else self.images.get(ident, make)
+
+    def _both(self, tar: int, row: int) -> bytes | memoryview:
+        """Reads a picture, and sees to it that there is a copy of its tar's captions."""
+        self.tables.captions(tar)
+        return self.data(tar, row)
+
+    def data(self, tar: int, row: int) -> bytes | memoryview:
+        """Reads a picture's bytes."""
+        tables = self.tables
+        place = tables.places(tar)[row]
+        offset, size, path = int(place["offset"]), int(place["size"]), tables.path(tar)
+        if tables.store.local:
+            return tables.store.read_range(path, offset, size)
+        if not self.joined:
+            name = f"pictures/{tar}/{row}"
+            return tables.files.get(name, lambda: tables.store.read_range(path, offset, size))
+        block = row // BLOCK_ROWS
+        places = tables.places(tar)[block * BLOCK_ROWS : (block + 1) * BLOCK_ROWS]
+        start, end = int(places["offset"].min()), int((places["offset"] + places["size"]).max())
+        found = tables.files.get(
+            f"blocks/{tar}/{block}", lambda: tables.store.read_range(path, start, end - start)
+        )
+        return found[offset - start : offset - start + size]
+
+    def decoded(
+        self, tar: int, row: int, data: bytes | memoryview, size: tuple[int, int]
+    ) -> NDArray[np.uint8]:
+        """Decodes a picture, cut and scaled where it is an original."""
+        place = self.tables.places(tar)[row]
+        crop = tuple(place["crop"].tolist()) if place["cut"] else None
+        return open_picture(bytes(data)).rgb(crop=crop, size=size)
+
+    def caption(self, tar: int, row: int, request: Request) -> tuple[str, str]:
+        """The id of a sample, and the caption that the epoch draws for it."""
+        ident = self.tables.places(tar)["id"][row].tobytes().hex()
+        captions, sources = self.captions(tar, row)
+        drawn = draw_caption(
+            ident, captions, sources, request.seed, request.epoch, request.dropout, request.weights
+        )
+        return ident, drawn
+
+    def captions(self, tar: int, row: int) -> tuple[list[str], list[str]]:
+        """All captions of a sample, and where each is from."""
+        table = self.tables.captions(tar)
+        if table is None:
+            return [], []
+        return table["captions"][row].as_py(), table["caption_sources"][row].as_py()

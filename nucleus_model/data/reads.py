@@ -1,0 +1,86 @@
+"""Reads of a store, many in flight, each with a time-out and a bounded number of attempts.
+
+The threads are daemons: a read that never comes back holds up neither the others nor the end of the
+process.
+"""
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as LateError
+from typing import Any, Generic, TypeVar
+
+from nucleus_data.errors import CorpusError
+
+T = TypeVar("T")
+ATTEMPTS = 3
+
+
+class Read(Generic[T]):
+    """A read in flight. Made by `Reads.begin`."""
+
+    def __init__(self, reads: "Reads", what: str, call: Callable[[], T]) -> None:
+        self._reads, self._what, self._call = reads, what, call
+        self._future = reads.submit(call)
+
+    def result(self) -> T:
+        """Waits for what was read.
+
+        Raises:
+            CorpusError: It did not come in time, however often it was asked for.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                return self._future.result(self._reads.timeout_s)
+            except LateError:
+                if self._future.done():
+                    raise  # the read's own error
+                if attempt + 1 < ATTEMPTS:
+                    # The one that hangs keeps its thread.
+                    self._reads.threads += 1
+                    self._future = self._reads.submit(self._call)
+        raise CorpusError(
+            f"{self._what} was not read in {self._reads.timeout_s:g} s, {ATTEMPTS} times; look "
+            "after the store, or raise quick_train.loader.timeout_s"
+        )
+
+
+class Reads:
+    """Threads that read.
+
+    Args:
+        threads: How many reads are in flight.
+        timeout_s: Seconds after which a read is asked for again.
+    """
+
+    def __init__(self, threads: int, timeout_s: float) -> None:
+        self.threads, self.timeout_s = threads, timeout_s
+        self._queue: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
+        self._started = 0
+
+    def begin(self, what: str, call: Callable[[], T]) -> Read[T]:
+        """Begins a read.
+
+        Args:
+            what: What is read, for the error.
+            call: Reads it.
+        """
+        return Read(self, what, call)
+
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        """Has a thread do a call."""
+        future: Future[T] = Future()
+        self._queue.put((future, call))
+        if self._started < self.threads:
+            self._started += 1
+            threading.Thread(target=self._work, daemon=True).start()
+        return future
+
+    def _work(self) -> None:
+        while True:
+            future, call = self._queue.get()
+            try:
+                future.set_result(call())
+            except BaseException as error:
+                future.set_exception(error)

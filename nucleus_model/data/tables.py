@@ -1,0 +1,290 @@
+"""What lies beside the tars of a set at one resolution: places of pictures, captions, columns.
+
+Each table is read from the store when it is first asked for, and kept as a local copy that is
+mapped into memory: a row costs no decoding, and all processes of a machine that share the folder
+share the memory. No tar is read for any of it.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from nucleus_data.corpus.store import Store, with_retries
+from nucleus_data.errors import CorpusError
+from nucleus_data.sets.layout import SetFolder
+from nucleus_model.data.draws import Numbers, as_bytes
+from nucleus_model.data.local_files import LocalFiles
+from nucleus_model.data.reads import Reads
+from nucleus_model.settings.phases import caption_weight
+
+# Where a sample's picture lies in its tar, and what is cut from it: 48 bytes a sample.
+PLACE = np.dtype(
+    {
+        "names": ["id", "offset", "crop", "size", "cut"],
+        "formats": [("u1", 16), "<i8", ("<i4", 4), "<u4", "<u4"],
+        "offsets": [0, 16, 24, 40, 44],
+        "itemsize": 48,
+    }
+)
+TARS, WHOLE = "tars.arrow", "places.bin"
+
+
+@dataclass(frozen=True)
+class TableSource:
+    """How a process opens the tables; JSON-able.
+
+    Attributes:
+        folder: Local path or fsspec URL of the set.
+        storage_options: For fsspec.
+        edition: Hash of the caption edition; None for a set without captions.
+        columns: Hash of the columns beside the set; None where none are needed.
+        copies: Folder of the local copies.
+        cache_bytes: Most bytes of them that this process keeps.
+        reads: Reads in flight.
+        timeout_s: Seconds after which a read is asked for again.
+    """
+
+    folder: str
+    storage_options: Mapping[str, Any]
+    edition: str | None
+    columns: str | None
+    copies: str
+    cache_bytes: int
+    reads: int
+    timeout_s: float
+
+    def to_json(self) -> str:
+        """The source as JSON."""
+        return json.dumps(asdict(self))
+
+
+class Tables:
+    """Tables of the tars of one resolution, by the tar's number in `tars`.
+
+    Args:
+        source: How to open them; `copies` holds `tars.arrow`, which `write_tars` writes.
+
+    Attributes:
+        store: The set's store.
+        tars: path, width, height, samples, first: a row a tar, in the manifest's order; `first` is
+            how many samples come before it.
+    """
+
+    def __init__(self, source: TableSource) -> None:
+        self.source = source
+        self.store = Store(source.folder, source.storage_options)
+        self.folder = SetFolder(self.store)
+        self.files = LocalFiles(Path(source.copies), source.cache_bytes)
+        self.reads = Reads(source.reads, source.timeout_s)
+        with pa.memory_map(str(self.files.folder / TARS)) as file:
+            self.tars = pa.ipc.open_file(file).read_all()
+        self.paths: pa.ChunkedArray = self.tars.column("path")
+        self.first: Numbers = np.append(
+            self.tars.column("first").to_numpy(), pc.sum(self.tars.column("samples")).as_py() or 0
+        )
+        self._edition = self.folder.new_edition(source.edition) if source.edition else None
+        self._columns = self.folder.new_columns(source.columns) if source.columns else None
+
+    def path(self, tar: int) -> str:
+        """Path of a tar below the set."""
+        return str(self.paths[tar].as_py())
+
+    def samples(self, tar: int) -> int:
+        """How many samples a tar has."""
+        return int(self.first[tar + 1] - self.first[tar])
+
+    def places(self, tar: int) -> NDArray[Any]:
+        """`PLACE` of a tar's samples, in its order."""
+        if self._whole is not None:
+            return self._whole[self.first[tar] : self.first[tar + 1]]
+        view = self.files.get(f"places/{tar}", lambda: self.read_places(tar).tobytes())
+        return np.frombuffer(view, PLACE)
+
+    def captions(self, tar: int) -> pa.Table | None:
+        """id, captions, caption_sources of a tar's samples; None for a set without an edition."""
+        if self._edition is None:
+            return None
+        edition = self._edition
+
+        def make() -> bytes:
+            table = edition.captions(self.path(tar))
+            self._check(tar, table, "captions")
+            # Another sample's captions would train without an error, and spoil what is learned.
+            if not np.array_equal(as_bytes(table["id"].to_pylist()), self.places(tar)["id"]):
+                raise CorpusError(
+                    f"{self.store.url(edition.file(self.path(tar)))} has other ids than the index "
+                    "of its tar, or another order; run: nucleus verify"
+                )
+            return as_ipc(table)
+
+        return pa.ipc.open_file(pa.py_buffer(self.files.get(f"captions/{tar}", make))).read_all()
+
+    def caption_sources(self, tar: int) -> pa.Table:
+        """caption_sources of a tar's samples, read without their captions."""
+        if self._edition is None:
+            return pa.table({"caption_sources": [[] for _ in range(self.samples(tar))]})
+        path = self.store.path(self._edition.file(self.path(tar)))
+        table = with_retries(
+            lambda: pq.read_table(
+                path, columns=["caption_sources"], filesystem=self.store.fs, use_threads=False
+            )
+        )
+        self._check(tar, table, "captions")
+        return table
+
+    def columns(self, tar: int, names: Sequence[str]) -> pa.Table:
+        """Columns of a tar's samples.
+
+        Raises:
+            ValueError: There is no such column.
+        """
+        if self._columns is None:
+            raise ValueError(f"{self.folder.url()} has no columns beside its tars")
+        table = self._columns.values(self.path(tar))
+        if missing := [name for name in names if name not in table.column_names]:
+            known = ", ".join(table.column_names)
+            raise ValueError(
+                f"quick_train.mixture: {self.folder.url()} has no column {missing[0]!r} beside its "
+                f"tars; there are: {known}"
+            )
+        self._check(tar, table, "columns")
+        return table.select(list(names))
+
+    def read_places(self, tar: int) -> NDArray[Any]:
+        """Reads a tar's index from the store.
+
+        Raises:
+            CorpusError: It is not the one that the manifest describes.
+        """
+        name = self.path(tar)
+        try:
+            table = self.folder.index(name)
+        except FileNotFoundError:
+            raise CorpusError(
+                f"{self.folder.url(name)} has no index beside it; run: nucleus verify"
+            ) from None
+        self._check(tar, table, "index")
+        found = places_of(table, *self.size(tar))
+        ends, size = found["offset"] + found["size"], self.tars["bytes"][tar].as_py()
+        if len(found) and not (found["offset"].min() >= 0 and ends.max() <= size):
+            raise CorpusError(
+                f"{self.folder.url(name)}: its index names places outside of it; run: nucleus verify"
+            )
+        return found
+
+    def size(self, tar: int) -> tuple[int, int]:
+        """Width and height of a tar's aspect bucket."""
+        row = self.tars.slice(tar, 1).to_pylist()[0]
+        return row["width"], row["height"]
+
+    def read_all(self, tars: Iterable[int]) -> None:
+        """Reads the places of many tars at once, where there is no copy of them."""
+        wanted = [tar for tar in tars if not self.files.has(f"places/{tar}")]
+        begun = [
+            self.reads.begin(self.path(tar), lambda tar=tar: self.read_places(tar))  # type: ignore[misc]
+            for tar in wanted
+        ]
+        for tar, read in zip(wanted, begun, strict=True):
+            data = read.result().tobytes()
+            self.files.get(f"places/{tar}", lambda data=data: data)  # type: ignore[misc]
+
+    def whole(self) -> NDArray[Any]:
+        """`PLACE` of every sample, tar by tar, in one copy."""
+        path = self.files.folder / WHOLE
+        if self._whole is None and len(self.paths):
+            begun = [
+                self.reads.begin(self.path(tar), lambda tar=tar: self.read_places(tar))  # type: ignore[misc]
+                for tar in range(len(self.paths))
+            ]
+            part = path.with_name(
+                f".{WHOLE}.{id(self):x}.{np.random.default_rng().integers(1 << 62):x}"
+            )
+            with part.open("wb") as file:
+                for read in begun:
+                    file.write(read.result().tobytes())
+            part.replace(path)
+            del self._whole
+        found = self._whole
+        return np.empty(0, PLACE) if found is None else found
+
+    @cached_property
+    def _whole(self) -> NDArray[Any] | None:
+        path = self.files.folder / WHOLE
+        if not path.exists():
+            return None
+        return np.memmap(path, PLACE, mode="r").view(np.ndarray)
+
+    def _check(self, tar: int, table: pa.Table, what: str) -> None:
+        if len(table) != self.samples(tar):
+            raise CorpusError(
+                f"{self.folder.url(self.path(tar))}: its {what} has {len(table)} rows, the "
+                f"manifest says {self.samples(tar)} samples; run: nucleus verify"
+            )
+
+
+def places_of(index: pa.Table, width: int, height: int) -> NDArray[Any]:
+    """The `PLACE` of each row of a tar's index.
+
+    Args:
+        index: `sets.index.INDEX_SCHEMA`.
+        width: Of the aspect bucket, in pixels.
+        height: Of the aspect bucket, in pixels.
+    """
+    found = np.zeros(len(index), PLACE)
+    found["id"] = as_bytes(index.column("id").to_pylist())
+    found["offset"] = index.column("offset").to_numpy()
+    found["size"] = index.column("size").to_numpy()
+    crops = index.column("crop").combine_chunks()
+    found["crop"] = np.asarray(crops.flatten()).reshape(-1, 4)
+    # A picture of another size than the bucket's is an original: its crop is still to be cut.
+    stored = index.column("width").to_numpy() == width
+    found["cut"] = ~(stored & (index.column("height").to_numpy() == height))
+    return found
+
+
+def write_tars(manifest: pa.Table, resolution: int, folder: Path) -> None:
+    """Writes which tars a resolution has, for `Tables`; does nothing if it is there.
+
+    Args:
+        manifest: Of the set.
+        resolution: Which tars.
+        folder: Of the copies.
+    """
+    rows = manifest.filter(pc.equal(manifest.column("resolution"), resolution)).sort_by("path")
+    samples = rows.column("samples").to_numpy()
+    table = rows.select(["path", "aspect", "width", "height", "samples", "bytes"]).append_column(
+        "first", pa.array(np.cumsum(samples) - samples, pa.int64())
+    )
+    LocalFiles(folder, 1 << 40).get(TARS, lambda: as_ipc(table))
+
+
+def as_ipc(table: pa.Table) -> bytes:
+    """A table as Arrow's file format, which can be mapped."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    return sink.getvalue().to_pybytes()
+
+
+def has_source(sources: pa.ChunkedArray, weights: Mapping[str, float] | None) -> NDArray[np.bool_]:
+    """Which rows have a caption of a weight above 0.
+
+    Args:
+        sources: Lists of where a sample's captions are from.
+        weights: By source, as `caption_weight` reads them; None for all alike.
+    """
+    lists = sources.combine_chunks()
+    names = lists.flatten().dictionary_encode()
+    good = np.array([caption_weight(weights, n) > 0 for n in names.dictionary.to_pylist()], bool)
+    flags = good[names.indices.to_numpy()] if len(names) else np.empty(0, np.bool_)
+    ends = np.append(0, np.cumsum(flags))[np.append(0, np.cumsum(lists.value_lengths()))]
+    return np.asarray(np.diff(ends) > 0)

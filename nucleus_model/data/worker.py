@@ -1,0 +1,78 @@
+"""A process that reads and decodes samples for a trainer. Started by `workers`, free of torch.
+
+It gets its set and then request after request through a socket, as JSON; pictures go into memory
+that it shares with the trainer, the rest comes back as JSON, in the order of the requests. It ends
+when the trainer does.
+"""
+
+import json
+import mmap
+import os
+import queue
+import signal
+import sys
+import threading
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nucleus_data.errors import CorpusError
+from nucleus_model.data.reader import Reader, Request
+from nucleus_model.data.tables import Tables, TableSource
+
+
+def main(connection: Connection, memory: int) -> None:
+    """Serves requests until the connection ends.
+
+    Args:
+        connection: To the trainer.
+        memory: File descriptor of the shared memory.
+    """
+    start = json.loads(connection.recv_bytes())
+    shared = np.frombuffer(mmap.mmap(memory, 0), np.uint8)
+    try:
+        reader = Reader(Tables(TableSource(**start["source"])), joined=start["joined"])
+        connection.send_bytes(b'{"ready": true}')
+        requests: queue.Queue[Request] = queue.Queue()
+        threading.Thread(target=_receive, args=(connection, requests), daemon=True).start()
+        # Of a remote store, the next requests' reads are in flight while one is decoded.
+        waiting = queue.Queue[tuple[Request, list]](maxsize=2)
+        threading.Thread(target=_begin, args=(reader, requests, waiting), daemon=True).start()
+        while True:
+            request, begun = waiting.get()
+            loaded = reader.load(request, pictures_in(shared, request), begun)
+            connection.send_bytes(json.dumps(asdict(loaded)).encode())
+    except (CorpusError, OSError, ValueError) as error:
+        # Of the set or its store, not of one picture: the trainer raises it.
+        connection.send_bytes(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
+
+
+def pictures_in(shared: NDArray[np.uint8], request: Request) -> NDArray[np.uint8]:
+    """The pictures (N, H, W, 3) of a request's batch in the shared memory."""
+    width, height = request.size
+    count = max(request.slots, default=-1) + 1
+    return shared[request.at : request.at + count * height * width * 3].reshape(
+        count, height, width, 3
+    )
+
+
+def _receive(connection: Connection, requests: queue.Queue[Request]) -> None:
+    try:
+        while True:
+            requests.put(Request.from_json(connection.recv_bytes()))
+    except (EOFError, OSError):
+        os._exit(0)  # the trainer is gone; nothing here is left half written
+
+
+def _begin(reader: Reader, requests: queue.Queue[Request], waiting: queue.Queue) -> None:
+    while True:
+        request = requests.get()
+        waiting.put((request, reader.begin(request)))
+
+
+if __name__ == "__main__":
+    # Ctrl-C goes to all processes of a terminal; the trainer ends its own.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    main(Connection(int(sys.argv[1])), int(sys.argv[2]))

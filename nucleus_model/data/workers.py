@@ -1,0 +1,233 @@
+"""Worker processes that decode ahead, and the memory that their pictures come in.
+
+Each batch is split over all workers, so that a batch is ready as early as can be; what comes back
+is in the order of the requests, whatever the number of workers. A picture that ends its worker, or
+takes it too long, is found by giving a new one its batch's pictures one by one: it alone fails.
+"""
+
+import json
+import mmap
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from contextlib import suppress
+from dataclasses import asdict, replace
+from multiprocessing.connection import Connection
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nucleus_data.errors import CorpusError
+from nucleus_model.data.reader import Loaded, Request
+from nucleus_model.data.tables import TableSource
+from nucleus_model.data.worker import pictures_in
+
+START_S = 120.0  # until a worker has imported what it needs
+
+
+class _Gone(Exception):
+    """A worker ended, or did not answer in time."""
+
+
+class _Worker:
+    """One process, and the parts of requests that it has not answered yet."""
+
+    def __init__(self, source: TableSource, joined: bool, memory: int) -> None:
+        self.waiting: deque[tuple[int, list[int], Request]] = deque()
+        self._start = {"source": asdict(source), "joined": joined}
+        self._memory = memory
+        self._open()
+
+    def _open(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            fds = (theirs.fileno(), self._memory)
+            # Not by `multiprocessing`, which would import the trainer's own script once more.
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "nucleus_model.data.worker", *map(str, fds)], pass_fds=fds
+            )
+        self._connection = Connection(ours.detach())
+        self._connection.send_bytes(json.dumps(self._start).encode())
+        self._ready = False
+
+    def send(self, batch: int, places: list[int], request: Request) -> None:
+        """Sends a part of a request: the samples at some places of it."""
+        self.waiting.append((batch, places, request))
+        with suppress(OSError):  # it is gone, which `answer` finds
+            self._connection.send_bytes(request.part(places).to_json())
+
+    def answer(self, timeout_s: float) -> Loaded:
+        """Waits for the answer to the first part that is waiting.
+
+        Raises:
+            CorpusError: The set can't be read.
+            _Gone: The process ended, or took longer than the time-out.
+        """
+        while True:
+            try:
+                if not self._connection.poll(timeout_s if self._ready else START_S):
+                    raise _Gone(f"its decoding took longer than {timeout_s:g} s")
+                content = json.loads(self._connection.recv_bytes())
+            except (EOFError, OSError):
+                raise _Gone(f"its decoding ended the process ({self._end()})") from None
+            if "error" in content:
+                raise CorpusError(content["error"])
+            if self._ready:
+                content["failures"] = {int(k): v for k, v in content["failures"].items()}
+                return Loaded(**content)
+            self._ready = True
+
+    def renew(self) -> None:
+        """Starts another process, which gets the parts that are waiting.
+
+        Raises:
+            CorpusError: This one did not even start.
+        """
+        self.close()
+        if not self._ready:
+            raise CorpusError(
+                f"a process of the loader did not start ({self._end()}); its error is above"
+            )
+        waiting, self.waiting = self.waiting, deque()
+        self._open()
+        for part in waiting:
+            self.send(*part)
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.kill()
+        self._process.wait()
+        self._connection.close()
+
+    def _end(self) -> str:
+        code = self._process.wait()
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+class Workers:
+    """Processes that load samples into shared memory.
+
+    Args:
+        source: Of the set's tables; each process keeps its share of the copies.
+        count: How many processes.
+        batch_bytes: Memory of the largest batch's pictures.
+        ahead: How many requests are under way at most.
+        joined: As of `Reader`.
+        timeout_s: Seconds after which a worker that does not answer is given up.
+
+    Attributes:
+        renewed: How many processes were started anew.
+    """
+
+    def __init__(
+        self,
+        source: TableSource,
+        *,
+        count: int,
+        batch_bytes: int,
+        ahead: int,
+        joined: bool,
+        timeout_s: float,
+    ) -> None:
+        self.ahead, self._batch_bytes, self._timeout_s = ahead, batch_bytes, timeout_s
+        self.renewed = self._sent = self._taken = 0
+        # One more than under way: the batch that the trainer has is not written to.
+        size = max(1, batch_bytes) * (ahead + 1)
+        self._file = _shared_file(size)
+        self._pixels = np.frombuffer(mmap.mmap(self._file, size), np.uint8)
+        share = replace(source, cache_bytes=source.cache_bytes // count)
+        self._workers = [_Worker(share, joined, self._file) for _ in range(count)]
+        self._requests: deque[Request] = deque()
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def under_way(self) -> int:
+        """How many requests are not taken yet."""
+        return len(self._requests)
+
+    def submit(self, request: Request) -> None:
+        """Begins a request; at most `ahead` may be under way."""
+        at = self._sent % (self.ahead + 1) * self._batch_bytes
+        count = len(request.tars)
+        request = replace(request, slots=range(count), at=at)
+        self._requests.append(request)
+        for number, worker in enumerate(self._workers):
+            # Always the same slots, so that a stream's blocks are read by one process.
+            places = list(range(number, count, len(self._workers)))
+            if places:
+                worker.send(self._sent, places, request)
+        self._sent += 1
+
+    def take(self) -> tuple[Loaded, NDArray[np.uint8]]:
+        """Waits for the oldest request.
+
+        Returns:
+            What came of it, and its pictures (N, H, W, 3), valid until the next call.
+
+        Raises:
+            CorpusError: The set can't be read.
+        """
+        request = self._requests.popleft()
+        count = len(request.tars)
+        found = Loaded([""] * count, [""] * count)
+        for worker in self._workers:
+            while worker.waiting and worker.waiting[0][0] == self._taken:
+                self._answer(worker, found)
+        self._taken += 1
+        return found, pictures_in(self._pixels, request)[:count]
+
+    def _answer(self, worker: _Worker, found: Loaded) -> None:
+        batch, places, request = worker.waiting[0]
+        try:
+            part = worker.answer(self._timeout_s)
+        except _Gone as gone:
+            worker.waiting.popleft()
+            if len(places) > 1:
+                worker.waiting.extendleft((batch, [place], request) for place in places[::-1])
+            else:
+                found.failures[places[0]] = str(gone)
+            self.renewed += 1
+            worker.renew()
+            return
+        worker.waiting.popleft()
+        for number, place in enumerate(places):
+            found.ids[place], found.captions[place] = part.ids[number], part.captions[number]
+            if number in part.failures:
+                found.failures[place] = part.failures[number]
+
+    def drain(self) -> None:
+        """Waits for what is under way, and forgets it."""
+        while self._requests:
+            self.take()
+
+    def close(self) -> None:
+        """Ends all processes."""
+        for worker in self._workers:
+            worker.close()
+        self._workers = []
+        os.close(self._file)
+
+
+def _shared_file(size: int) -> int:
+    """A file without a name, in memory where the system has such; returns its descriptor."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("nucleus-loader")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    os.ftruncate(descriptor, size)
+    return descriptor

@@ -1,0 +1,146 @@
+from collections import Counter
+
+import pytest
+
+from nucleus_data.hashing import keyed_uint64
+from nucleus_model.data.plans import Cursor, Share, batch_size
+from nucleus_model.settings.phases import Phase
+from tests.support.loading import STREAMS, Opened
+from tests.support.sets import ident, make_set
+
+BUCKETS = {"64/1x1": 45, "64/4x3": 18, "64/16x9": 1}
+EXACT = {}
+CAPTIONED = sorted(ident(n) for n in range(64) if n % 5 != 4)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_set(tmp_path_factory.mktemp("plans") / "set", BUCKETS, a_tar=5).url()
+
+
+def once(batches):
+    return sorted(ident for batch in batches for ident in batch)
+
+
+@pytest.mark.parametrize("order", [EXACT, STREAMS])
+def test_an_epoch_has_every_sample_once_with_one_rest_batch_a_bucket(folder, order):
+    made = Opened(folder, **order)
+    first, second = made.epoch(), made.epoch(1)
+    assert once(first) == once(second) == CAPTIONED
+    assert first != second
+    assert sum(len(batch) < 4 for batch in first) <= 3
+    buckets = {i: n for n, b in enumerate(made.set.buckets) for i in _ids_of(made, b)}
+    assert all(len({buckets[i] for i in batch}) == 1 for batch in first)
+
+
+def _ids_of(made, bucket):
+    places = [made.set.tables.places(int(tar))["id"] for tar in bucket.tars]
+    return [row.tobytes().hex() for ids in places for row in ids]
+
+
+def test_below_the_bound_the_order_is_that_of_a_hash_of_every_id(folder):
+    found = Opened(folder, seed=7).epoch(2)
+    for batch in found:
+        keys = [keyed_uint64("order:2", 7, i) for i in batch]
+        assert keys == sorted(keys)
+    firsts = [keyed_uint64("batch:2", 7, batch[0]) for batch in found]
+    assert firsts == sorted(firsts)
+
+
+@pytest.mark.parametrize("order", [EXACT, STREAMS])
+@pytest.mark.parametrize("done", [0, 1, 13, 14, 20])
+def test_from_any_batch_it_goes_on_as_it_would_have(folder, order, done):
+    whole = Opened(folder, **order).ids(30)
+    start = Cursor() if not done else _after(whole[done - 1][0])
+    assert Opened(folder, **order).ids(30 - done, start) == whole[done:]
+
+
+def _after(cursor):
+    return Cursor(cursor.phase, cursor.epoch, cursor.batch + 1)
+
+
+@pytest.mark.parametrize("order", [EXACT, STREAMS])
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_the_parts_of_all_processes_are_the_batch(folder, order, size):
+    whole = Opened(folder, **order, holdout_share=0.2).ids(20)
+    parts = [
+        Opened(folder, Share(rank, size), lambda text: texts, **order, holdout_share=0.2)
+        for rank, texts in enumerate(_texts(folder, size, order))
+    ]
+    each = [made.ids(20) for made in parts]
+    for number, (cursor, ids) in enumerate(whole):
+        assert {part[number][0] for part in each} == {cursor}
+        assert sorted(i for part in each for i in part[number][1]) == sorted(ids)
+        lengths = [len(part[number][1]) for part in each]
+        assert max(lengths) - min(lengths) <= 1
+
+
+def _texts(folder, size, order):
+    """What each process would be told by all of them, of the tars that each has counted."""
+    said = []
+    for rank in range(size):
+        Opened(
+            folder,
+            Share(rank, size),
+            lambda text: said.append(text) or [text],
+            **order,
+            holdout_share=0.2,
+        )
+    return [said] * size
+
+
+def test_held_out_samples_are_in_no_batch(folder):
+    exact = Opened(folder, holdout_share=0.3, holdout_limit=5)
+    streams = Opened(folder, holdout_share=0.3, holdout_limit=5, **STREAMS)
+    assert once(exact.epoch()) == once(streams.epoch())
+    assert len(exact.chosen.held_out) == len(streams.chosen.held_out) == 5
+    held = {s.id for made in (exact, streams) for s in made.chosen.held_out}
+    assert held.isdisjoint(once(exact.epoch()))
+
+
+@pytest.mark.parametrize("order", [EXACT, STREAMS])
+def test_a_phase_has_its_aspects_and_captions(folder, order):
+    made = Opened(folder, aspects=["4x3"], **order)
+    assert {batch.bucket.aspect for batch in _some(made, 9)} == {"4x3"}
+    assert once(Opened(folder, captions={"short": 1}, **order).epoch()) == CAPTIONED
+    assert Opened(folder, captions={"poem": 1}, **order).plans.samples == 0
+    assert Opened(folder, aspects=["9x9"], **order).ids(3) == []
+
+
+def _some(made, count):
+    planned = made.plans.batches(Cursor(), Share())
+    return [next(planned) for _ in range(count)]
+
+
+@pytest.mark.parametrize("order", [EXACT, STREAMS])
+def test_a_mixture_says_how_often_an_epoch_has_a_sample(folder, order):
+    # A tar's tiers are A1, A2, A3, A1, A2; its curriculum buckets B1, B2, B1, B2, B1.
+    mixture = {"tier": {"A1": 2, "A2": 0.5}, "curriculum": {"B1": 1, "B2": 1}}
+    made = Opened(folder, mixture=mixture, **order)
+    tiers = {}
+    for tar in range(len(made.set.tables.paths)):
+        values = made.set.tables.columns(tar, ["tier"])["tier"].to_pylist()
+        ids = made.set.tables.places(tar)["id"]
+        tiers |= {row.tobytes().hex(): tier for row, tier in zip(ids, values, strict=True)}
+    wanted = {i: n for i in CAPTIONED for n in [{"A1": 2}.get(tiers[i], 0)] if n}
+    halves = []
+    for epoch in range(6):
+        found = Counter(once(made.epoch(epoch)))
+        half = {i for i in found if tiers[i] == "A2"}
+        halves.append(half)
+        assert {i: n for i, n in found.items() if i not in half} == wanted
+        assert {found[i] for i in half} == {1}
+    every = [i for i in CAPTIONED if tiers[i] == "A2"]
+    assert sum(map(len, halves)) == pytest.approx(3 * len(every), rel=0.4)
+    assert len({frozenset(half) for half in halves}) > 3, "drawn anew each epoch"
+    assert made.ids(20) == Opened(folder, mixture=mixture, **order).ids(20)
+
+
+def test_a_batch_by_tokens_has_as_many_samples_as_fit(folder):
+    made = Opened(folder, batch_tokens=130)
+    sizes = {b.aspect: (b.size, n) for b, n in zip(made.set.buckets, made.plans.batch_sizes)}
+    for (width, height), count in sizes.values():
+        assert count == max(1, 130 // (width // 8 * (height // 8)))
+    assert max(map(len, made.epoch())) == max(made.plans.batch_sizes)
+    few = Phase(steps=1, batch_tokens=1)
+    assert {batch_size(bucket, few, 8) for bucket in made.set.buckets} == {1}
