@@ -52,13 +52,13 @@ def forest(lines: Sequence[Line], x_label: str, within: float = 1.0) -> Markup:
             (LEFT + RIGHT) / 2, bottom + 38, x_label
         )
     ]
-    for tick in ticks(-reach, reach, 6):
-        parts.append(
-            Markup(
-                '<line class="{0}" x1="{1:.1f}" x2="{1:.1f}" y1="8" y2="{2:.1f}"/>'
-                '<text x="{1:.1f}" y="{3:.1f}" text-anchor="middle">{4}</text>'
-            ).format("axis" if tick == 0 else "grid", at(tick), bottom, bottom + 18, short(tick))
-        )
+    parts += [
+        Markup(
+            '<line class="{0}" x1="{1:.1f}" x2="{1:.1f}" y1="8" y2="{2:.1f}"/>'
+            '<text x="{1:.1f}" y="{3:.1f}" text-anchor="middle">{4}</text>'
+        ).format("axis" if tick == 0 else "grid", at(tick), bottom, bottom + 18, short(tick))
+        for tick in ticks(-reach, reach, 6)
+    ]
     for number, line in enumerate(lines):
         y = 16 + STEP * (number + 0.5)
         parts.append(

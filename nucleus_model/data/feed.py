@@ -17,6 +17,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleus_model.data.captions import draw_name
 from nucleus_model.data.loader import TrainingSet
 from nucleus_model.data.plans import BatchPlan
 from nucleus_model.data.reader import Loaded, Request
@@ -41,12 +42,14 @@ class LoadedBatch:
         ids: Of the B samples.
         images: uint8 (B, height, width, 3), sRGB, valid until the next batch is taken; B may be 0.
         captions: One a sample; empty where it was dropped.
+        draws: What each one's noise and sigma are drawn by.
     """
 
     plan: BatchPlan
     ids: tuple[str, ...]
     images: NDArray[np.uint8]
     captions: tuple[str, ...]
+    draws: tuple[str, ...]
 
 
 class Feed:
@@ -137,7 +140,7 @@ class Feed:
             tars=plan.tars.tolist(),
             rows=plan.rows.tolist(),
             size=plan.bucket.size,
-            epoch=plan.cursor.epoch,
+            draws=draws_of(plan),
             seed=self._settings.seed,
             dropout=self._settings.caption_dropout,
             weights=None if weights is None else dict(weights),
@@ -163,7 +166,14 @@ class Feed:
             tuple(loaded.ids[n] for n in good),
             pixels if len(good) == len(pixels) else pixels[good],
             tuple(loaded.captions[n] for n in good),
+            tuple(draws_of(plan)[n] for n in good),
         )
+
+
+def draws_of(plan: BatchPlan) -> list[str]:
+    """What the captions and the noise of a batch's samples are drawn by."""
+    turns = [0] * len(plan.tars) if plan.turns is None else plan.turns.tolist()
+    return [draw_name(plan.cursor.epoch, turn) for turn in turns]
 
 
 def worker_count(training_set: TrainingSet) -> int:

@@ -14,6 +14,7 @@ import torch
 from nucleus_data.errors import CorpusError
 from nucleus_model.data.chosen import Chosen, choose_samples
 from nucleus_model.data.feed import Feed, LoadedBatch
+from nucleus_model.data.joint import JointOrder
 from nucleus_model.data.latents import Latents
 from nucleus_model.data.loader import Sample, TrainingSet
 from nucleus_model.data.plans import Cursor, Gather, Plans, Share
@@ -37,6 +38,7 @@ class PhaseData:
         multiple: Pixels on the side of a token.
         share: This process's share of each batch.
         gather: Gathers all processes' texts.
+        joint: The order of two sets that are compared.
     """
 
     set: TrainingSet
@@ -46,6 +48,7 @@ class PhaseData:
     multiple: int
     share: Share = field(default_factory=Share)
     gather: Gather | None = None
+    joint: JointOrder | None = None
     _plans: dict[str, Plans] = field(default_factory=dict)
 
     def trained(self, phase: Phase) -> int:
@@ -96,6 +99,7 @@ class PhaseData:
                 self.multiple,
                 self.share,
                 self.gather,
+                self.joint,
             )
         return self._plans[key]
 
@@ -130,6 +134,7 @@ def open_phase_data(
     multiple: int,
     share: Share | None = None,
     gather: Gather | None = None,
+    joint: JointOrder | None = None,
 ) -> list[PhaseData]:
     """Opens the data of each phase of `settings.plan`; phases of one resolution share theirs.
 
@@ -141,6 +146,7 @@ def open_phase_data(
         multiple: What sides of aspect buckets are a multiple of: codec factor times patch.
         share: This process's share of each batch; None for all of it.
         gather: Gathers all processes' texts; None for one process.
+        joint: The order of two sets that are compared.
 
     Raises:
         CorpusError: The set is not as its manifest says, or a phase has nothing to train on.
@@ -171,6 +177,7 @@ def open_phase_data(
             multiple,
             share or Share(),
             gather,
+            joint,
         )
     # All phases before the first step: a mistake in the last one would else cost the others' hours.
     for phase in phases:

@@ -19,6 +19,7 @@ from nucleus_model.data.chosen import Chosen
 from nucleus_model.data.draws import Numbers, key_of
 from nucleus_model.data.exact import Epoch, exact_epoch
 from nucleus_model.data.interleave import Interleaving
+from nucleus_model.data.joint import JointOrder, joint_epoch
 from nucleus_model.data.loader import Bucket, TrainingSet
 from nucleus_model.data.streams import StreamOrder, row_order
 from nucleus_model.data.view import View
@@ -66,6 +67,7 @@ class BatchPlan:
         tars: The tar of each sample of this process's part, by number.
         rows: The row of each in its tar.
         slots: How many samples the batch has in all processes.
+        turns: How often the epoch has had each before; None for never.
     """
 
     cursor: Cursor
@@ -73,6 +75,7 @@ class BatchPlan:
     tars: Numbers
     rows: Numbers
     slots: int
+    turns: Numbers | None = None
 
     @property
     def after(self) -> Cursor:
@@ -102,6 +105,7 @@ class Plans:
         multiple: Pixels on the side of a token, for `batch_tokens`.
         share: This process among all of them, and
         gather: its texts with theirs: each counts a part of a large set's tars.
+        joint: The order of two sets that are compared; None for the set's own.
 
     Attributes:
         batch_sizes: Samples a batch, by the bucket's number.
@@ -117,6 +121,7 @@ class Plans:
         multiple: int,
         share: Share | None = None,
         gather: Gather | None = None,
+        joint: JointOrder | None = None,
     ) -> None:
         self.batch_sizes = [batch_size(bucket, phase, multiple) for bucket in training_set.buckets]
         view = View.of(settings, phase, training_set.edition.without)
@@ -124,8 +129,12 @@ class Plans:
             phase.aspects is None or bucket.aspect in phase.aspects
             for bucket in training_set.buckets
         ]
-        if training_set.exact:
-            self._order: Order = ExactBatches(training_set, chosen, view, used, self.batch_sizes)
+        if joint is not None:
+            self._order: Order = JointBatches(
+                training_set, chosen, joint, used, phase.batch_size or 1, settings.seed
+            )
+        elif training_set.exact:
+            self._order = ExactBatches(training_set, chosen, view, used, self.batch_sizes)
         else:
             if share is None or gather is None:
                 share, gather = Share(), lambda text: [text]
@@ -182,7 +191,7 @@ class ExactBatches:
             captioned = training_set.by_tar(lambda t: view.with_caption(training_set.tables, t))
             kept &= captioned[numbers]
         self._numbers = numbers[kept]
-        self._epoch: tuple[int, Numbers, Epoch] | None = None
+        self._epoch: tuple[int, Numbers, Numbers | None, Epoch] | None = None
         self.samples = len(self._times(0)[0])
 
     def _times(self, epoch: int) -> tuple[Numbers, Numbers | None]:
@@ -196,7 +205,7 @@ class ExactBatches:
         starts = np.repeat(np.cumsum(times) - times, times)
         return np.repeat(self._numbers, times), np.arange(len(starts)) - starts
 
-    def _planned(self, epoch: int) -> tuple[Numbers, Epoch]:
+    def _planned(self, epoch: int) -> tuple[Numbers, Numbers | None, Epoch]:
         if self._epoch is None or self._epoch[0] != epoch:
             numbers, copies = self._times(epoch)
             tars, _ = self._set.place(numbers)
@@ -208,12 +217,12 @@ class ExactBatches:
                 epoch=epoch,
                 copies=copies,
             )
-            self._epoch = epoch, numbers, made
+            self._epoch = epoch, numbers, copies, made
         return self._epoch[1:]
 
     def batches(self, cursor: Cursor, share: Share) -> Iterator[BatchPlan]:
         """Plans an epoch's batches from the cursor's on."""
-        numbers, epoch = self._planned(cursor.epoch)
+        numbers, copies, epoch = self._planned(cursor.epoch)
         for number in range(cursor.batch, len(epoch)):
             every = numbers[epoch.batch(number)]
             # As even as can be; some stretches of a small last batch may be empty.
@@ -226,7 +235,48 @@ class ExactBatches:
                 tars[low:high],
                 rows[low:high],
                 len(every),
+                None if copies is None else copies[epoch.batch(number)][low:high],
             )
+
+
+class JointBatches:
+    """The order of two sets that are compared (`joint`), as this one takes it."""
+
+    def __init__(
+        self,
+        training_set: TrainingSet,
+        chosen: Chosen,
+        joint: JointOrder,
+        used: list[bool],
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        if not training_set.exact or not all(used):
+            raise ValueError("a joint order is of sets whose order is exact, with all aspects")
+        self._set, self._joint, self._size, self._seed = training_set, joint, batch_size, seed
+        ids = training_set.tables.whole()["id"][chosen.numbers]
+        self._numbers = chosen.numbers[joint.has(ids)]
+        self.samples = len(joint.ids) if len(self._numbers) else 0
+
+    def batches(self, cursor: Cursor, share: Share) -> Iterator[BatchPlan]:
+        """Plans an epoch's batches from the cursor's on."""
+        tars, rows = self._set.place(self._numbers)
+        sizes = np.array([bucket.size for bucket in self._set.buckets], np.int64)
+        found = joint_epoch(
+            self._joint,
+            self._set.tables.whole()["id"][self._numbers],
+            sizes[self._set.bucket_of[tars]],
+            batch_size=self._size,
+            seed=self._seed,
+            epoch=cursor.epoch,
+        )
+        for number in range(cursor.batch, len(found)):
+            every, turns = found.batch(number)
+            low, high = (len(every) * rank // share.size for rank in (share.rank, share.rank + 1))
+            mine = every[low:high]
+            bucket = self._set.buckets[self._set.bucket_of[tars[every[0]]]]
+            place = Cursor(cursor.phase, cursor.epoch, number)
+            yield BatchPlan(place, bucket, tars[mine], rows[mine], len(every), turns[low:high])
 
 
 class StreamBatches:

@@ -31,7 +31,7 @@ class Request:
         tars: The tar of each sample, by its number at the resolution.
         rows: The row of each in its tar.
         size: Width and height of the bucket.
-        epoch: The epoch, for the captions.
+        draws: What each one's caption is drawn by, as `draw_names` says.
         seed: Of the run.
         dropout: Share of empty captions.
         weights: Of captions by source; None for all alike.
@@ -42,7 +42,7 @@ class Request:
     tars: Sequence[int]
     rows: Sequence[int]
     size: tuple[int, int]
-    epoch: int
+    draws: Sequence[str]
     seed: int
     dropout: float
     weights: Mapping[str, float] | None
@@ -61,10 +61,11 @@ class Request:
 
     def part(self, places: Sequence[int]) -> "Request":
         """The request for some of its samples."""
-        rest = {"size": self.size, "epoch": self.epoch, "seed": self.seed, "at": self.at}
+        rest = {"size": self.size, "seed": self.seed, "at": self.at}
         return Request(
             [self.tars[n] for n in places],
             [self.rows[n] for n in places],
+            draws=[self.draws[n] for n in places],
             dropout=self.dropout,
             weights=self.weights,
             slots=[self.slots[n] for n in places],
@@ -137,7 +138,7 @@ class Reader:
         loaded = Loaded()
         reads = self.begin(request) if begun is None else begun
         for number, (tar, row) in enumerate(zip(request.tars, request.rows, strict=True)):
-            ident, caption = self.caption(tar, row, request)
+            ident, caption = self.caption(tar, row, request, request.draws[number])
             try:
                 pixels_NHW3[request.slots[number]] = self._picture(
                     ident, tar, row, request.size, reads[number]
@@ -188,12 +189,12 @@ class Reader:
         crop = tuple(place["crop"].tolist()) if place["cut"] else None
         return open_picture(bytes(data)).rgb(crop=crop, size=size)
 
-    def caption(self, tar: int, row: int, request: Request) -> tuple[str, str]:
-        """The id of a sample, and the caption that the epoch draws for it."""
+    def caption(self, tar: int, row: int, request: Request, draw: str) -> tuple[str, str]:
+        """The id of a sample, and the caption that is drawn for it."""
         ident = self.tables.places(tar)["id"][row].tobytes().hex()
         captions, sources = self.captions(tar, row)
         drawn = draw_caption(
-            ident, captions, sources, request.seed, request.epoch, request.dropout, request.weights
+            ident, captions, sources, request.seed, draw, request.dropout, request.weights
         )
         return ident, drawn
 

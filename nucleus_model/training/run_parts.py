@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from nucleus_model.data.joint import JointOrder
 from nucleus_model.data.phase_data import open_phase_data
 from nucleus_model.data.plans import Share
 from nucleus_model.encoders.load import load_codec, load_text_encoder
@@ -32,6 +33,7 @@ class RunParts:
         settings: The run's.
         storage_options: For fsspec.
         world: The processes.
+        joint: The order of two sets that are compared.
 
     Attributes:
         phases: The phases.
@@ -46,6 +48,7 @@ class RunParts:
         settings: QuickTrainSettings,
         storage_options: Mapping[str, Any] | None,
         world: World,
+        joint: JointOrder | None = None,
     ) -> None:
         self.settings, self.world = settings, world
         self.phases = settings.plan()
@@ -62,6 +65,7 @@ class RunParts:
             multiple,
             Share(world.rank, world.size),
             world.texts,
+            joint,
         )
         self.text = load_text_encoder(here)
         # Built whole from the seed, then sharded: the number of processes changes no initial value.

@@ -27,7 +27,7 @@ class LocalBatch:
     """This process's part of a step.
 
     Attributes:
-        epoch: The epoch of all of the step's samples.
+        draws: What noise and sigma of the B samples are drawn by, beside their ids: the epoch.
         latents_BCHW: Float32, on the CPU; B is 0 where there is nothing for this process.
         ids: Ids of the B samples.
         captions: Captions of the B samples.
@@ -36,7 +36,7 @@ class LocalBatch:
         with_routing: Whether to say what the routers did.
     """
 
-    epoch: int
+    draws: Sequence[str]
     latents_BCHW: torch.Tensor
     ids: Sequence[str]
     captions: Sequence[str]
@@ -150,14 +150,14 @@ class Stepper:
         """Adds a piece's gradient. Returns its parts of the losses, and what the routers did."""
         settings, device = self.settings, self.world.device
         latents_BCHW, ids = batch.latents_BCHW[piece], list(batch.ids[piece])
-        captions = list(batch.captions[piece])
+        captions, draws = list(batch.captions[piece]), list(batch.draws[piece])
         share = 1 / batch.total
         if not ids:  # the others wait for this process's forward and backward pass all the same
             latents_BCHW, captions = latents_BCHW.new_zeros(1, *latents_BCHW.shape[1:]), [""]
-            ids, share = [""], 0.0
+            ids, draws, share = [""], [""], 0.0
         grid = grid_of(latents_BCHW, self.model.config.patch_size)
         # By epoch and id: however the batch is cut, a sample meets the same noise and sigma.
-        keys = [f"{batch.epoch}:{ident}" for ident in ids]
+        keys = [f"{draw}:{ident}" for draw, ident in zip(draws, ids, strict=True)]
         noise_BCHW = torch.stack(
             [draw_noise(settings.seed, key, tuple(latents_BCHW.shape[1:])) for key in keys]
         )

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from nucleus_data.errors import CorpusError
+from nucleus_data.hashing import config_hash
 from nucleus_model.checkpoints.checkpoint import read_record, save_checkpoint
 from nucleus_model.checkpoints.merge import merge_checkpoints
 from nucleus_model.checkpoints.resume import (
@@ -42,6 +43,7 @@ from nucleus_model.checkpoints.resume import (
     restore,
 )
 from nucleus_model.data.feed import LoadedBatch
+from nucleus_model.data.joint import JointOrder
 from nucleus_model.data.phase_data import PhaseData
 from nucleus_model.data.plans import Cursor
 from nucleus_model.network.distributed import World, joined
@@ -64,6 +66,7 @@ def quick_train(
     storage_options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     saved: Saved | None = None,
+    joint: JointOrder | None = None,
 ) -> dict[str, Any]:
     """Trains on a training set and samples from the result.
 
@@ -75,6 +78,7 @@ def quick_train(
         storage_options: For fsspec.
         progress: Called after each step with the step, the number of steps, and the step's metrics.
         saved: Called after each checkpoint on the way with its folder.
+        joint: The order of two sets that are compared, in place of the set's own.
 
     Returns:
         The summary; its key `timings` (seconds, images_per_second) is not in `summary.json`.
@@ -95,7 +99,7 @@ def quick_train(
         joined(settings.device) as world,
         alone(out) if world.first else nullcontext(),
     ):
-        trainer = _Trainer(set_folder, out, settings, storage_options, world)
+        trainer = _Trainer(set_folder, out, settings, storage_options, world, joint)
         try:
             trainer.train(progress, saved)
             summary = trainer.finish()
@@ -116,14 +120,17 @@ class _Trainer:
         settings: QuickTrainSettings,
         storage_options: Mapping[str, Any] | None,
         world: World,
+        joint: JointOrder | None,
     ) -> None:
-        self.parts = RunParts(set_folder, settings, storage_options, world)
+        self.parts = RunParts(set_folder, settings, storage_options, world, joint)
         self.out, self.settings, self.world = out, settings, world
         self.phases, self.phase_data = self.parts.phases, self.parts.phase_data
         keep = settings.merge_last if settings.schedule == "warmup_stable_merge" else 1
         keep = max(keep, settings.keep_checkpoints)
         self.checkpoints = Checkpoints(out / "checkpoints", keep)
         self.digests = [data.digest for data in self.phase_data]
+        if joint is not None:
+            self.digests = [config_hash([digest, joint.digest()]) for digest in self.digests]
         self.step, self.cursor = 0, Cursor()
         self.extended: list[int] = []
         self._go_on()
@@ -273,7 +280,7 @@ class _Trainer:
         step = self.step + 1
         rate = learning_rate(step, self.settings, phase.lr_factor)
         batch = LocalBatch(
-            epoch=plan.cursor.epoch,
+            draws=loaded.draws,
             latents_BCHW=latents_BCHW,
             ids=loaded.ids,
             captions=loaded.captions,

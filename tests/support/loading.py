@@ -40,9 +40,7 @@ class Opened:
             exact_below=self.settings.exact_below,
         )
         self.chosen = choose_samples(self.set, self.settings)
-        self.plans = Plans(
-            self.set, self.chosen, self.phase, self.settings, 8, self.share, gather
-        )
+        self.plans = Plans(self.set, self.chosen, self.phase, self.settings, 8, self.share, gather)
 
     def batches(self, count, start=None):
         """The first so many batches from a cursor on: cursor, slots, ids, captions, pixels."""

@@ -115,7 +115,7 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         """What the JSON holds; no wall time, infinite ends as null."""
-        found: dict[str, Any] = _jsonable(asdict(self))
+        found: dict[str, Any] = jsonable(asdict(self))
         return found
 
 
@@ -262,11 +262,12 @@ def _values(arm: Mapping[str, ArrayLike], name: str) -> list[Numbers]:
     return found
 
 
-def _jsonable(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
+    """Numbers that JSON has: what is infinite or none is null."""
     if isinstance(value, dict):
-        return {key: _jsonable(item) for key, item in value.items()}
+        return {key: jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_jsonable(item) for item in value]
+        return [jsonable(item) for item in value]
     if isinstance(value, float):
         return value if np.isfinite(value) else None
     return value

@@ -1,6 +1,6 @@
 """What one replicate says of its training set: losses on reference pictures, picture by picture.
 
-    table = measure(model, text, latents, reference, samples, batch_size=32)
+    table = measure(model, text, latents, reference, samples, 32, asked(captions))
     values = replicate_values(table, own=trained, other=unseen)   # the six of `judge.MEASURES`
 
 The reference is one set for both arms: a set's own held-out pictures are as easy as the set is, and
@@ -20,7 +20,7 @@ from nucleus_model.data.loader import Sample, TrainingSet
 from nucleus_model.encoders.text import TextEncoder
 from nucleus_model.network.transformer import NucleusTransformer
 from nucleus_model.settings.choice import HOLDOUT_SEED
-from nucleus_model.training.holdout import best_caption, sample_losses
+from nucleus_model.training.holdout import sample_losses
 from nucleus_model.training.verdict.intervals import Numbers
 
 LOW, HIGH = 1 / 3, 2 / 3
@@ -57,60 +57,85 @@ class LossTable:
         )
 
 
-def other_captions(samples: Sequence[Sample]) -> dict[str, str]:
-    """For each sample another one's best caption, which differs from its own where one does.
+def other_captions(captions: Mapping[str, str]) -> dict[str, str]:
+    """For each picture another one's caption, which differs from its own where one does.
 
-    It is that of the next sample in an order by hash, which is the same for every model.
+    It is that of the next picture in an order by hash, which is the same for every model.
+
+    Args:
+        captions: Each picture's own, by id.
     """
-    ordered = sorted(samples, key=lambda s: (keyed_uint64("shuffled", HOLDOUT_SEED, s.id), s.id))
-    texts = [best_caption(sample) for sample in ordered]
+    ordered = sorted(captions, key=lambda i: (keyed_uint64("shuffled", HOLDOUT_SEED, i), i))
+    texts = [captions[ident] for ident in ordered]
     found = {}
-    for place, sample in enumerate(ordered):
+    for place, ident in enumerate(ordered):
         following = texts[place + 1 :] + texts[:place]
         own = texts[place]
-        found[sample.id] = next((text for text in following if text and text != own), own)
+        found[ident] = next((text for text in following if text and text != own), own)
     return found
+
+
+def asked(captions: Mapping[str, str], *, only_true: bool = False) -> dict[str, Mapping[str, str]]:
+    """What pictures are measured with: their own captions, others', and none.
+
+    Args:
+        captions: Each picture's own, by id, of all pictures that are measured.
+        only_true: Whether their own are enough.
+    """
+    if only_true:
+        return {"true": captions}
+    return {
+        "true": captions,
+        "shuffled": other_captions(captions),
+        "empty": dict.fromkeys(captions, ""),
+    }
 
 
 def measure(
     model: NucleusTransformer,
     text: TextEncoder,
     latents: Latents,
-    reference: TrainingSet,
+    training_set: TrainingSet,
     samples: Sequence[Sample],
     batch_size: int,
+    captions: Mapping[str, Mapping[str, str]],
 ) -> LossTable:
-    """Measures a model on reference pictures.
+    """Measures a model on pictures.
 
     Args:
         model: The transformer.
         text: The text encoder.
-        latents: Of the reference's images.
-        reference: The set that the pictures are of.
+        latents: Of the set's images.
+        training_set: The set that the pictures are of.
         samples: Which of its samples.
         batch_size: Samples at once.
+        captions: As `asked` says; what is not asked is NaN.
 
     Raises:
         ValueError: None of them can be decoded.
     """
-    wanted = {
-        "true": {sample.id: best_caption(sample) for sample in samples},
-        "shuffled": other_captions(samples),
-        "empty": dict.fromkeys((sample.id for sample in samples), ""),
-    }
     found = {
-        name: sample_losses(model, text, latents, reference, samples, captions, batch_size)
-        for name, captions in wanted.items()
+        name: sample_losses(model, text, latents, training_set, samples, of, batch_size)
+        for name, of in captions.items()
     }
     true = found["true"]
     if not true.ids:
-        raise ValueError(f"{reference.store.uri}: none of {len(samples)} pictures can be decoded")
+        raise ValueError(f"{training_set.store.uri}: none of {len(samples)} pictures is decodable")
+    nothing = np.full(true.losses.shape, np.nan)
+    shuffled, empty = (
+        found[name].losses.numpy() if name in found else nothing for name in ("shuffled", "empty")
+    )
+    return LossTable(true.ids, true.sigmas.numpy(), true.losses.numpy(), shuffled, empty)
+
+
+def joined(tables: Sequence[LossTable]) -> LossTable:
+    """Tables of different pictures as one."""
     return LossTable(
-        true.ids,
-        true.sigmas.numpy(),
-        true.losses.numpy(),
-        found["shuffled"].losses.numpy(),
-        found["empty"].losses.numpy(),
+        tuple(ident for table in tables for ident in table.ids),
+        *(
+            np.concatenate([getattr(table, name) for table in tables])
+            for name in ("sigmas", "true", "shuffled", "empty")
+        ),
     )
 
 

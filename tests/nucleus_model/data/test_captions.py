@@ -9,17 +9,17 @@ GIVEN = f"{3:032x}", ("a", "b"), ("web", "x:long")
 
 def test_captions_are_drawn_by_weight():
     weights = {"web": 1.0, "long": 3.0}
-    drawn = Counter(draw_caption(*GIVEN, 0, epoch, 0.2, weights) for epoch in range(2000))
+    drawn = Counter(draw_caption(*GIVEN, 0, str(epoch), 0.2, weights) for epoch in range(2000))
     assert drawn[""] == pytest.approx(400, abs=80)
     assert drawn["b"] / drawn["a"] == pytest.approx(3, rel=0.2)
-    assert {draw_caption(*GIVEN, 0, epoch, 0.0, {"web": 1.0}) for epoch in range(50)} == {"a"}
+    assert {draw_caption(*GIVEN, 0, str(epoch), 0.0, {"web": 1.0}) for epoch in range(50)} == {"a"}
 
 
 def test_captions_are_drawn_evenly_and_dropped_by_share():
-    drawn = Counter(draw_caption(*GIVEN, 0, number, 0.25) for number in range(2000))
+    drawn = Counter(draw_caption(*GIVEN, 0, str(number), 0.25) for number in range(2000))
     assert drawn[""] == pytest.approx(500, abs=80)
     assert drawn["a"] == pytest.approx(750, abs=100)
     assert drawn["b"] == pytest.approx(750, abs=100)
-    assert draw_caption(*GIVEN, 0, 5, 1.0) == ""
-    assert draw_caption(*GIVEN, 3, 5, 0.5) == draw_caption(*GIVEN, 3, 5, 0.5)
-    assert draw_caption(GIVEN[0], (), (), 3, 5, 0.0) == ""
+    assert draw_caption(*GIVEN, 0, "5", 1.0) == ""
+    assert draw_caption(*GIVEN, 3, "5", 0.5) == draw_caption(*GIVEN, 3, "5", 0.5)
+    assert draw_caption(GIVEN[0], (), (), 3, "5", 0.0) == ""

@@ -30,7 +30,7 @@ def taken(pieces=1, model=None, total=5, rate=1e-3, step=1, optimizers=None, **v
     stepper = Stepper(model, optimizers, FixedText(), settings, World(), Guard(settings))
     ids = [f"id{number}" for number in range(5)]
     batch = LocalBatch(
-        epoch=1,
+        draws=["1"] * len(ids),
         latents_BCHW=torch.stack([draw_noise(1, ident, (12, 4, 8)) for ident in ids]),
         ids=ids,
         captions=["", "a", "bb", "ccc", "dddd"],

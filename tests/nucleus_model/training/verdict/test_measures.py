@@ -13,6 +13,7 @@ from nucleus_model.training.holdout import held_out_loss
 from nucleus_model.training.verdict.judge import NAMES
 from nucleus_model.training.verdict.measures import (
     LossTable,
+    asked,
     measure,
     other_captions,
     replicate_values,
@@ -37,7 +38,10 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
 @pytest.fixture(scope="module")
 def table(found: TrainingSet) -> LossTable:
     model = awake_model(latent_channels=48)
-    return measure(model, LengthText(), Latents(SpaceToDepth(4)), found, found.samples[:12], 5)
+    samples = found.samples[:12]
+    captions = asked({sample.id: sample.captions[-1] for sample in samples})
+    latents = Latents(SpaceToDepth(4))
+    return measure(model, LengthText(), latents, found, samples, 5, captions)
 
 
 def test_true_captions_give_the_held_out_loss(found: TrainingSet, table: LossTable) -> None:
@@ -59,10 +63,10 @@ def test_thirds_are_of_sigma_and_captions_are_changed(table: LossTable) -> None:
 
 
 def test_nobody_keeps_its_caption_if_there_is_another(found: TrainingSet) -> None:
-    others = other_captions(found.samples)
     own = {sample.id: sample.captions[-1] for sample in found.samples}
+    others = other_captions(own)
     assert all(others[key] != own[key] for key in own)
-    assert others == other_captions(found.samples[::-1])
+    assert others == other_captions(dict(reversed(own.items())))
 
 
 def test_every_loss_is_kept(table: LossTable) -> None:

@@ -1,0 +1,300 @@
+"""What a comparison does, fixed before its first run: its pictures, and what each is measured with.
+
+`pictures.parquet` has a row a picture of either set. A run reads it and nothing else of the other
+set, so runs are alike on any machine, and one that was killed is done again to the same bytes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nucleus_data.errors import RequestError
+from nucleus_data.hashing import keyed_uint64, keyed_unit
+from nucleus_model.data.draws import as_hex
+from nucleus_model.data.joint import JointOrder
+from nucleus_model.data.loader import Sample, TrainingSet
+from nucleus_model.data.view import is_held_out
+from nucleus_model.settings.choice import HOLDOUT_SEED
+from nucleus_model.settings.verdict import VerdictSettings
+from nucleus_model.training.verdict.collect import Trained, trained_pictures
+
+SEED = 0  # never a run's: all runs measure the same
+A, B, GIVEN = "a", "b", "reference"
+PICTURES = pa.schema(
+    [
+        pa.field("id", pa.string()),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("a", pa.bool_()),  # A trains on it
+        pa.field("b", pa.bool_()),
+        pa.field("reference", pa.bool_()),  # it is measured as a reference picture
+        pa.field("trained", pa.string()),  # it tells what is memorised: by a, b, both, or null
+        pa.field("read_from", pa.string()),  # the set that a measured one is read from, or null
+        pa.field("caption", pa.string()),  # what a measured one is measured with, or null
+        pa.field("cluster", pa.string()),  # what a draw of the data takes or leaves as a whole
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A training set that is compared.
+
+    Attributes:
+        folder: Local path or fsspec URL.
+        edition: Name or digits of the hash of the caption edition; None for the only one.
+        storage_options: For fsspec.
+        name: For people; by default the folder.
+    """
+
+    folder: str
+    edition: str | None = None
+    storage_options: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+
+    def open(self, settings: VerdictSettings) -> TrainingSet:
+        """Opens the set. Raises as `TrainingSet` does."""
+        return TrainingSet(
+            self.folder,
+            resolution=settings.resolution,
+            edition=self.edition,
+            storage_options=self.storage_options,
+        )
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a comparison does.
+
+    Attributes:
+        settings: Its settings.
+        arms: `a`, `b` and, where one was given, `reference`.
+        digests: Of their content.
+        pictures: `PICTURES`, in order of id.
+        notes: What people should know of the reference.
+    """
+
+    settings: VerdictSettings
+    arms: Mapping[str, Arm]
+    digests: Mapping[str, str]
+    pictures: pa.Table
+    notes: tuple[str, ...] = ()
+
+    def pin(self) -> dict[str, Any]:
+        """What makes a comparison another one; JSON-able. Where the sets lie does not."""
+        return {
+            "settings": self.settings.model_dump(mode="json", exclude={"half_width", "most"}),
+            "digests": dict(self.digests),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """What a run needs beside the pictures; no secret of a store is written."""
+        arms = {
+            name: {k: v for k, v in asdict(arm).items() if k != "storage_options"}
+            for name, arm in self.arms.items()
+        }
+        return {**self.pin(), "arms": arms, "notes": list(self.notes)}
+
+    @property
+    def trained(self) -> Trained:
+        """The pictures that tell what is memorised."""
+        of = dict.fromkeys((A, B, "both"), ())
+        for name in of:
+            chosen = self.pictures.filter(pc.equal(self.pictures.column("trained"), name))
+            of[name] = tuple(chosen.column("id").to_pylist())
+        if of["both"]:
+            return Trained(of["both"], of["both"], False)
+        return Trained(of[A], of[B], True)
+
+    def order(self, replicate: int) -> JointOrder:
+        """The pictures of both arms that a replicate trains on.
+
+        A claim about recipes draws, for each replicate, clusters of copies: what the data of a
+        recipe happens to be is a part of the chance then.
+        """
+        rows = self.pictures.filter(pc.or_(self.pictures.column("a"), self.pictures.column("b")))
+        share = self.settings.share if self.settings.claim == "recipes" else 1.0
+        return JointOrder.of(
+            {
+                row["id"]: (row["width"], row["height"])
+                for row in rows.select(["id", "width", "height", "cluster"]).to_pylist()
+                if share == 1
+                or keyed_unit(f"verdict-draw:{replicate}", SEED, row["cluster"]) < share
+            }
+        )
+
+
+def plan_comparison(
+    a: Arm,
+    b: Arm,
+    settings: VerdictSettings,
+    reference: Arm | None = None,
+    clusters: Mapping[str, str] | None = None,
+) -> Planned:
+    """Chooses the pictures of a comparison; decodes none.
+
+    Args:
+        a: The set that is there.
+        b: The set that it is compared with.
+        settings: The comparison's.
+        reference: A set whose pictures and captions are the yardstick; None for pictures that are
+            held out of both arms.
+        clusters: Id -> cluster of copies, for draws of the data; what is missing is alone.
+
+    Raises:
+        RequestError: The sets have no pictures to train on, or to measure.
+    """
+    arms = {A: a, B: b} | ({GIVEN: reference} if reference else {})
+    sets = {name: arm.open(settings) for name, arm in arms.items()}
+    if len({opened.resolution for opened in sets.values()}) > 1:
+        told = ", ".join(f"{name}: {opened.resolution}" for name, opened in sets.items())
+        raise RequestError(f"the sets have other resolutions ({told}); name one that all have")
+    of = {name: _buckets(opened) for name, opened in sets.items()}
+    held = _held_out(sets, of, settings)
+    measured = _keyed(held)[: settings.pictures]
+    excluded = set(held)
+    train = {name: [i for i in _keyed(of[name]) if i not in excluded] for name in (A, B)}
+    for name in (A, B):
+        if not train[name]:
+            raise RequestError(f"{arms[name].folder}: no picture is left to train on")
+    if len(measured) < 2:
+        raise RequestError(
+            f"{len(measured)} pictures are left to measure; give a reference, or raise "
+            "holdout_share"
+        )
+    try:
+        trained = trained_pictures(train[A], train[B], settings.pictures)
+    except ValueError as error:
+        raise RequestError(str(error)) from None
+    measured_by = _Measured(sets, of)
+    rows = _rows(of, train, measured, trained, measured_by, clusters or {})
+    notes = _notes(measured_by, measured, GIVEN in sets)
+    digests = {name: opened.digest for name, opened in sets.items()}
+    return Planned(settings, arms, digests, pa.Table.from_pylist(rows, PICTURES), notes)
+
+
+class _Measured:
+    """Where measured pictures are read from, and with which caption."""
+
+    def __init__(
+        self, sets: Mapping[str, TrainingSet], of: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        self.sets, self.of = sets, of
+        self.differ = 0
+
+    def of_picture(self, ident: str) -> tuple[str, str]:
+        """The set and the caption: of a picture that differs in both arms, by a keyed coin."""
+        if GIVEN in self.sets and ident in self.of[GIVEN]:
+            return GIVEN, _best(self._sample(GIVEN, ident))
+        both = [name for name in (A, B) if ident in self.of[name]]
+        captions = {name: _best(self._sample(name, ident)) for name in both}
+        if len(both) == 2 and captions[A] != captions[B]:
+            self.differ += 1
+        chosen = both[int(len(both) == 2 and keyed_unit("verdict-coin", SEED, ident) < 0.5)]
+        return chosen, captions[chosen]
+
+    def _sample(self, name: str, ident: str) -> Sample:
+        return self.sets[name].sample(self.of[name][ident][0])
+
+
+def _rows(
+    of: Mapping[str, Mapping[str, Any]],
+    train: Mapping[str, list[str]],
+    measured: list[str],
+    trained: Trained,
+    told: _Measured,
+    clusters: Mapping[str, str],
+) -> list[dict[str, Any]]:
+    """A row a picture, in order of id."""
+    uses = {name: set(ids) for name, ids in train.items()}
+    memory = dict.fromkeys(trained.a, A) | dict.fromkeys(trained.b, B)
+    if not trained.crossed:
+        memory = dict.fromkeys(trained.a, "both")
+    reference = set(measured)
+    rows = []
+    for ident in sorted(set().union(*uses.values(), reference)):
+        size = next(of[name][ident][1] for name in (A, B, GIVEN) if ident in of.get(name, ()))
+        read_from, caption = (
+            told.of_picture(ident) if ident in reference or ident in memory else (None, None)
+        )
+        rows.append(
+            {
+                "id": ident,
+                "width": size[0],
+                "height": size[1],
+                **{name: ident in uses[name] for name in (A, B)},
+                "reference": ident in reference,
+                "trained": memory.get(ident),
+                "read_from": read_from,
+                "caption": caption,
+                "cluster": clusters.get(ident, ident),
+            }
+        )
+    return rows
+
+
+def _buckets(opened: TrainingSet) -> dict[str, tuple[int, tuple[int, int]]]:
+    """Id -> number in the set, and bucket, of the samples that have a caption."""
+    if not opened.exact:
+        raise RequestError(
+            f"{opened.store.uri} has {opened.count:,} samples, too many for a comparison; make a "
+            "smaller set (shard with --sample)"
+        )
+    numbers = opened.by_id
+    tars, _ = opened.place(numbers)
+    sizes = [opened.buckets[n].size for n in opened.bucket_of[tars].tolist()]
+    names = as_hex(opened.tables.whole()["id"][numbers])
+    return {
+        name.decode(): (number, size)
+        for name, number, size in zip(names, numbers.tolist(), sizes, strict=True)
+    }
+
+
+def _held_out(
+    sets: Mapping[str, TrainingSet],
+    of: Mapping[str, Mapping[str, Any]],
+    settings: VerdictSettings,
+) -> set[str]:
+    """What neither arm trains on: the reference's pictures, or a share of both arms', by id."""
+    if GIVEN in sets:
+        return set(of[GIVEN])
+    found: set[str] = set()
+    for name in (A, B):
+        ids = sets[name].tables.whole()["id"][sets[name].by_id]
+        out = is_held_out(ids, settings.holdout_share)
+        found.update(text.decode() for text in as_hex(ids[out]))
+    return found
+
+
+def _keyed(ids: Any) -> list[str]:
+    """Ids in an order by hash, which has nothing to do with what they show."""
+    return sorted(ids, key=lambda i: (keyed_uint64("holdout", HOLDOUT_SEED, i), i))
+
+
+def _best(sample: Sample) -> str:
+    return sample.captions[-1] if sample.captions else ""
+
+
+def _notes(told: _Measured, measured: list[str], given: bool) -> tuple[str, ...]:
+    """What people should know of the reference."""
+    if given:
+        return ()
+    notes = []
+    alone = {
+        name: sum(i not in told.of[other] for i in measured) for name, other in ((A, B), (B, A))
+    }
+    if any(alone.values()):
+        notes.append(
+            f"No reference was given: of the {len(measured)} reference pictures {alone[A]} are in "
+            f"A alone and {alone[B]} in B alone, and a set does better on pictures like its own"
+        )
+    if told.differ:
+        notes.append(
+            f"No reference was given: {told.differ} measured pictures have another caption in A "
+            "than in B, and each is measured with one of the two by chance. Give a reference whose "
+            "captions you trust"
+        )
+    return tuple(notes)
