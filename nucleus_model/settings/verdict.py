@@ -86,8 +86,7 @@ class VerdictSettings(BaseModel):
                 **FIXED[self.preset],
                 "seed": seed,
                 "resolution": self.resolution,
-                "holdout_share": self.holdout_share,
-                "holdout_limit": 0,  # measured on the reference instead
+                "holdout_share": 0.0,  # the joint order has what is trained on
                 "checkpoint_every": 0,
                 "sample_prompts": prompts,
                 "sample_rows": 4,

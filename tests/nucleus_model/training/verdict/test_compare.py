@@ -1,0 +1,114 @@
+"""Two small sets compared, from sets to sentence, killed and by several workers."""
+
+import json
+import shutil
+
+import pytest
+
+from nucleus_data.errors import RequestError
+from nucleus_model.settings import verdict as settings_module
+from nucleus_model.settings.verdict import VerdictSettings
+from nucleus_model.training.verdict.compare import compare
+from nucleus_model.training.verdict.judge import NAMES
+from nucleus_model.training.verdict.loops import one_by_one, processes
+from nucleus_model.training.verdict.plan import Arm
+from nucleus_model.training.verdict.run import RunSpec, do_run
+from tests.support.model import colored_items, write_set
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+SETTINGS = VerdictSettings(preset="debug", replicates=3, pictures=8)
+
+
+class Stopped(Exception):
+    """A comparison is stopped."""
+
+
+@pytest.fixture(scope="module")
+def arms(tmp_path_factory):
+    root = tmp_path_factory.mktemp("sets")
+    items = colored_items(48) + colored_items(16, (96, 48), 48)
+    made = {"a": items, "b": items[8:], "reference": colored_items(12, first=200)}
+    return {name: Arm(str(write_set(root / name, of)), name=name) for name, of in made.items()}
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch):
+    monkeypatch.setitem(
+        settings_module.FIXED, "debug", {**settings_module.FIXED["debug"], "steps": 2}
+    )
+
+
+def compared(arms, out, loop=one_by_one, settings=SETTINGS):
+    return compare(arms["a"], arms["b"], out, settings, reference=arms["reference"], loop=loop)
+
+
+def test_a_killed_comparison_goes_on_to_the_same_bytes(arms, tmp_path):
+    found = compared(arms, tmp_path / "whole")
+    assert [finding["measure"]["name"] for finding in found["findings"]] == list(NAMES)
+    assert found["replicates"] == [3, 3]
+    assert found["pairs"]
+    assert found["shared"] == {"both": 56, "a_only": 8, "b_only": 0}
+
+    def stopping(specs):
+        for number, spec in enumerate(specs):
+            if number == 2:
+                raise Stopped
+            do_run(spec)
+            yield spec
+
+    out = tmp_path / "killed"
+    for _ in range(3):
+        try:
+            compared(arms, out, stopping)
+        except Stopped:
+            # As a kill between training and measuring leaves it.
+            shutil.rmtree(RunSpec(str(out), "a", 0).folder / "samples", ignore_errors=True)
+    whole, killed = (tmp_path / name for name in ("whole", "killed"))
+    compared(arms, killed)
+    for name in ("verdict.json", "losses.parquet", "pictures.parquet"):
+        assert (whole / name).read_bytes() == (killed / name).read_bytes(), name
+    assert json.loads((whole / "verdict.json").read_text()) == json.loads(json.dumps(found))
+
+
+def test_another_comparison_is_not_mixed_in(arms, tmp_path):
+    with pytest.raises(Stopped):
+        compared(arms, tmp_path, _stop)
+    with pytest.raises(RequestError, match="holds a comparison of other sets"):
+        compare(arms["b"], arms["a"], tmp_path, SETTINGS, reference=arms["reference"])
+    with pytest.raises(RequestError, match="name another folder"):
+        compared(arms, tmp_path, settings=SETTINGS.model_copy(update={"pictures": 7}))
+
+
+def _stop(specs):
+    raise Stopped
+    yield
+
+
+def test_more_replicates_by_the_pilot_alone(arms, tmp_path):
+    done = []
+
+    def counting(specs):
+        for spec in specs:
+            done.append((spec.arm, spec.replicate))
+            do_run(spec)
+            yield spec
+
+    settings = SETTINGS.model_copy(update={"half_width": 1e-9, "most": 4})
+    found = compared(arms, tmp_path, counting, settings)
+    assert found["replicates"] == [4, 4]
+    assert sorted(done) == [(arm, n) for arm in "ab" for n in range(4)]
+    # The pilot's two degrees of freedom, whatever came after it.
+    assert {finding["interval"]["degrees"] for finding in found["findings"]} == {2.0}
+
+
+def test_workers_change_no_bit(arms, tmp_path, monkeypatch):
+    # Spawned processes have the module's own presets.
+    monkeypatch.undo()
+    settings = VerdictSettings(preset="debug", replicates=3, pictures=8)
+    compared(arms, tmp_path / "one", one_by_one, settings)
+    compared(arms, tmp_path / "two", processes(2), settings)
+    names = ("verdict.json", "losses.parquet")
+    assert all(
+        (tmp_path / "one" / n).read_bytes() == (tmp_path / "two" / n).read_bytes() for n in names
+    )

@@ -1,0 +1,129 @@
+"""What a comparison does is fixed before its first run, by ids alone."""
+
+import json
+
+import pytest
+
+from nucleus_data.errors import RequestError
+from nucleus_model.data.draws import as_hex
+from nucleus_model.settings.verdict import VerdictSettings
+from nucleus_model.training.verdict.plan import Arm, plan_comparison
+from nucleus_model.training.verdict.run import read_plan, write_plan
+from tests.support.model import Item, colored_items, write_set
+
+SETTINGS = VerdictSettings(preset="debug", pictures=10, holdout_share=0.2)
+
+
+def with_captions(items, caption):
+    return [Item(i.number, i.bucket, [caption(i)], *list(vars_of(i))[3:]) for i in items]
+
+
+def vars_of(item):
+    return (getattr(item, name) for name in item.__dataclass_fields__)
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    """`all` has 60 pictures, `part` 45 of them, `other` 40 others, `said` all with new captions."""
+    root = tmp_path_factory.mktemp("sets")
+    items = colored_items(60)
+    made = {
+        "all": items,
+        "part": items[:45],
+        "other": colored_items(40, first=100),
+        "said": with_captions(items, lambda item: f"number {item.number}"),
+    }
+    return {name: str(write_set(root / name, of)) for name, of in made.items()}
+
+
+def planned(sets, a, b, reference=None, settings=SETTINGS, clusters=None):
+    yardstick = None if reference is None else Arm(sets[reference])
+    return plan_comparison(Arm(sets[a]), Arm(sets[b]), settings, yardstick, clusters)
+
+
+def column(found, name, where=lambda row: True):
+    return [row[name] for row in found.pictures.to_pylist() if where(row)]
+
+
+def test_nothing_that_is_measured_as_reference_is_trained_on(sets):
+    found = planned(sets, "all", "part")
+    reference = column(found, "id", lambda row: row["reference"])
+    assert 2 <= len(reference) <= 10
+    assert not any(column(found, "a", lambda row: row["reference"]))
+    assert {i.decode() for i in as_hex(found.order(0).ids)}.isdisjoint(reference)
+    assert len(column(found, "id", lambda row: row["a"])) < 60
+
+
+def test_a_filtered_set_shares_what_tells_of_memorising(sets):
+    found = planned(sets, "all", "part")
+    assert not found.trained.crossed
+    assert len(found.trained.a) == 10
+    assert all(column(found, "b", lambda row: row["trained"] is not None))
+
+
+def test_disjoint_sets_are_told_by_pictures_of_their_own(sets):
+    found = planned(sets, "all", "other", settings=SETTINGS.model_copy(update={"pictures": 40}))
+    assert found.trained.crossed
+    for arm in ("a", "b"):
+        own = column(found, arm, lambda row, arm=arm: row["trained"] == arm)
+        assert all(own)
+        assert len(own) >= 30
+
+
+def test_a_reference_is_the_yardstick_and_nobody_trains_on_it(sets):
+    found = planned(sets, "all", "said", reference="part")
+    assert set(column(found, "read_from", lambda row: row["reference"])) == {"reference"}
+    assert len(column(found, "id", lambda row: row["a"])) == 15
+    assert found.notes == ()
+
+
+def test_captions_that_differ_are_one_or_the_other_s_and_it_is_said(sets):
+    found = planned(sets, "all", "said")
+    captions = column(found, "caption", lambda row: row["caption"] is not None)
+    numbered = sum(text.startswith("number") for text in captions)
+    assert 0 < numbered < len(captions)
+    assert found.notes == planned(sets, "all", "said").notes
+    assert "have another caption in A than in B" in found.notes[0]
+    sources = column(found, "read_from", lambda row: row["caption"] is not None)
+    assert {("b" if c.startswith("number") else "a") for c in captions} == set(sources)
+
+
+def test_pictures_of_one_set_alone_are_told(sets):
+    (note,) = planned(sets, "all", "part").notes
+    assert "are in A alone and 0 in B alone" in note
+
+
+def test_a_claim_about_recipes_draws_whole_clusters_another_time_each(sets):
+    settings = SETTINGS.model_copy(update={"claim": "recipes", "share": 0.5})
+    ids = column(planned(sets, "all", "part"), "id")
+    clusters = {ident: f"cluster {n // 6}" for n, ident in enumerate(ids)}
+    found = planned(sets, "all", "part", settings=settings, clusters=clusters)
+    drawn = [{i.decode() for i in as_hex(found.order(n).ids)} for n in range(4)]
+    assert len({frozenset(ids) for ids in drawn}) == 4
+    trained = set(column(found, "id", lambda row: row["a"] or row["b"]))
+    for ids in drawn:
+        taken = {clusters[ident] for ident in ids}
+        assert ids == {ident for ident in trained if clusters[ident] in taken}
+
+
+def test_what_is_wrong_is_told(sets, tmp_path):
+    large = SETTINGS.model_copy(update={"resolution": 512})
+    with pytest.raises(ValueError, match="has no resolution 512"):
+        planned(sets, "all", "part", settings=large)
+    with pytest.raises(RequestError, match="no picture is left to train on"):
+        planned(sets, "all", "part", reference="all")
+    other = write_set(tmp_path / "small", colored_items(20, (32, 32)), resolution=32)
+    with pytest.raises(RequestError, match="other resolutions"):
+        planned({**sets, "small": str(other)}, "all", "small")
+
+
+def test_a_plan_is_read_back_and_has_no_secret(sets, tmp_path):
+    made = plan_comparison(
+        Arm(sets["all"], storage_options={"auto_mkdir": True}), Arm(sets["part"]), SETTINGS
+    )
+    write_plan(made, tmp_path)
+    assert "auto_mkdir" not in (tmp_path / "plan.json").read_text()
+    found = read_plan(tmp_path)
+    assert found.pin() == made.pin()
+    assert found.pictures.equals(made.pictures)
+    assert json.loads((tmp_path / "plan.json").read_text())["arms"]["a"]["folder"] == sets["all"]
