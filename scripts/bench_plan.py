@@ -26,7 +26,7 @@ from nucleus_data.corpus.tables import KEY_FIELDS, Table
 from nucleus_data.stages.shard.plan import PHASES, Planning, pieces_of
 from nucleus_data.stages.shard.settings import ShardSettings
 from nucleus_data.world.corpora import RECORDS, hex_texts, write_part
-from scripts.benchmark import Measure, parser
+from scripts.benchmark import Measure, measure, parser, publish
 
 A_SHARD = 10_000
 TABLES = {"records": RECORDS_HASH, "selection": "5" * 16, "inspect.file": "f" * 16}
