@@ -1,0 +1,104 @@
+"""Publishing a set: its manifest and the list of who is not in it, from what the tasks noted."""
+
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.errors import CorpusError
+from nucleus_data.runner.work import Summary
+from nucleus_data.sets.beside import read
+from nucleus_data.sets.layout import LEFT_OUT, LEFT_OUT_SCHEMA, SetFolder
+from nucleus_data.sets.planned import PLANS
+from nucleus_data.stages.shard.dealing import READS_AT_ONCE
+from nucleus_data.stages.shard.settings import ShardSettings
+from nucleus_data.stages.shard.write import read_note
+
+OUT = f"{PLANS}/out"
+
+
+@dataclass(frozen=True)
+class PublishTask:
+    """Publishes a set whose tars are written (a task of the runner, of one item).
+
+    Attributes:
+        uri: The corpus.
+        storage_options: For fsspec.
+        folder: The training set.
+        tars: How many tars it has.
+        settings: How pictures are stored.
+    """
+
+    uri: str
+    storage_options: Mapping[str, Any]
+    folder: str
+    tars: int
+    settings: ShardSettings
+
+    def about(self, loss: Sequence[int]) -> dict[str, Any]:
+        """What the manifest says of all pictures: their format, and what encoding lost of some."""
+        chosen = {n: getattr(self.settings, n) for n in ("format", "quality", "crop", "crop_loss")}
+        return {**chosen, "psnr": psnr(*loss), "psnr_values": loss[1]}
+
+    def run(self, number: int) -> Summary:
+        """Writes `left_out.parquet`, then the manifest.
+
+        Raises:
+            CorpusError: A tar is missing; the set is not published.
+        """
+        folder = SetFolder(Corpus(self.uri, self.storage_options).store, self.folder)
+        rows, lost, loss = [], [], [0, 0]
+        with ThreadPoolExecutor(READS_AT_ONCE) as pool:
+            notes = pool.map(lambda tar: read_note(folder, tar), range(self.tars))
+            for tar, note in enumerate(notes):
+                if note is None:
+                    raise CorpusError(
+                        f"{folder.path} is not published: tar {tar} of {self.tars} was not "
+                        "written. Run the same command again"
+                    )
+                lost += [{**row, "resolution": note["resolution"]} for row in note.pop("left_out")]
+                loss = [a + b for a, b in zip(loss, note.pop("loss"), strict=True)]
+                rows.append(note)
+        counts: Counter[str] = Counter()
+        name = folder.name(LEFT_OUT)
+
+        def write(file: Path) -> None:
+            counts.clear()
+            with pq.ParquetWriter(file, LEFT_OUT_SCHEMA, compression="zstd") as writer:
+                for table in _left_out(folder, lost):
+                    writer.write_table(table)
+                    counts.update(_by_reason(table))
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+
+        folder.store.create_with(name, write)
+        folder.publish(rows, self.about(loss))
+        counts["samples"] = sum(row["samples"] for row in rows)
+        return Summary(extra=counts)
+
+
+def psnr(squared: int, values: int) -> float | None:
+    """The peak signal-to-noise ratio in dB; None where nothing was lost, or nothing measured."""
+    return round(10 * math.log10(255**2 * values / squared), 2) if squared else None
+
+
+def _left_out(folder: SetFolder, lost: list[dict[str, Any]]) -> Iterator[pa.Table]:
+    """Who was not planned for, a partition at a time; then those that could not be decoded."""
+    for file in folder.store.list(folder.name(OUT)):
+        yield read(folder.store, folder.name(f"{OUT}/{file}"), LEFT_OUT_SCHEMA)
+    if lost:
+        yield pa.Table.from_pylist(lost, LEFT_OUT_SCHEMA)
+
+
+def _by_reason(table: pa.Table) -> Counter[str]:
+    """Rows by resolution and reason, as `256 too_small`."""
+    sums = table.group_by(["resolution", "reason"]).aggregate([([], "count_all")]).to_pylist()
+    return Counter({f"{row['resolution']} {row['reason']}": row["count_all"] for row in sums})
