@@ -142,7 +142,8 @@ class Reader:
                 pixels_NHW3[request.slots[number]] = self._picture(
                     ident, tar, row, request.size, reads[number]
                 )
-            except (PixelError, ValueError) as error:  # ValueError: the crop leaves the picture
+            except (PixelError, ValueError, MemoryError) as error:
+                # ValueError: the crop leaves the picture.
                 loaded.failures[number] = f"{self.tables.path(tar)}: {error}"
             loaded.ids.append(ident)
             loaded.captions.append(caption)

@@ -177,7 +177,7 @@ class Tables:
         ends, size = found["offset"] + found["size"], self.tars["bytes"][tar].as_py()
         if len(found) and not (found["offset"].min() >= 0 and ends.max() <= size):
             raise CorpusError(
-                f"{self.folder.url(name)}: its index names places outside of it; run: nucleus verify"
+                f"{self.folder.url(name)}: its index names places outside; run: nucleus verify"
             )
         return found
 

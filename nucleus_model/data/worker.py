@@ -18,7 +18,6 @@ from multiprocessing.connection import Connection
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleus_data.errors import CorpusError
 from nucleus_model.data.reader import Reader, Request
 from nucleus_model.data.tables import Tables, TableSource
 
@@ -44,7 +43,7 @@ def main(connection: Connection, memory: int) -> None:
             request, begun = waiting.get()
             loaded = reader.load(request, pictures_in(shared, request), begun)
             connection.send_bytes(json.dumps(asdict(loaded)).encode())
-    except (CorpusError, OSError, ValueError) as error:
+    except Exception as error:
         # Of the set or its store, not of one picture: the trainer raises it.
         connection.send_bytes(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
 

@@ -40,9 +40,7 @@ class Opened:
             exact_below=self.settings.exact_below,
         )
         self.chosen = choose_samples(self.set, self.settings)
-        self.plans = Plans(
-            self.set, self.chosen, self.phase, self.settings, 8, self.share, gather
-        )
+        self.plans = Plans(self.set, self.chosen, self.phase, self.settings, 8, self.share, gather)
 
     def batches(self, count, start=None):
         """The first so many batches from a cursor on: cursor, slots, ids, captions, pixels."""
@@ -50,11 +48,13 @@ class Opened:
         most = [-(-size // self.share.size) for size in self.plans.batch_sizes]
         planned = self.plans.batches(start, self.share)
         found = []
-        with Feed(self.set, planned, self.phase, self.settings, most) as feed:
-            with closing(iter(feed)) as batches:
-                for loaded in islice(batches, count):
-                    kept = loaded.ids, loaded.captions, loaded.images.tobytes()
-                    found.append((loaded.plan.cursor, loaded.plan.slots, *kept))
+        with (
+            Feed(self.set, planned, self.phase, self.settings, most) as feed,
+            closing(iter(feed)) as batches,
+        ):
+            for loaded in islice(batches, count):
+                kept = loaded.ids, loaded.captions, loaded.images.tobytes()
+                found.append((loaded.plan.cursor, loaded.plan.slots, *kept))
         return found
 
     def each(self, start=None):

@@ -65,9 +65,7 @@ def _after(cursor):
     return Cursor(cursor.phase, cursor.epoch, cursor.batch + 1)
 
 
-@pytest.mark.parametrize(
-    "workers", [0, pytest.param(2, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_corrupt_picture_is_counted_and_nothing_comes_instead(tmp_path, workers):
     items = colored_items(7)
     items[3].image = items[3].image[:60]
