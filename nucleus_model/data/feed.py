@@ -86,8 +86,7 @@ class Feed:
                 joined=self._joined,
                 timeout_s=DECODING * loader.timeout_s,
             )
-        else:
-            self._reader = training_set.reader(joined=self._joined)
+        self._reader = training_set.reader(joined=self._joined)
 
     def __enter__(self) -> "Feed":
         return self
@@ -107,6 +106,11 @@ class Feed:
 
     def __iter__(self) -> Iterator[LoadedBatch]:
         """Yields the batches in order."""
+        # The first batch is loaded here, while the workers import what they need.
+        first = next(self._plans, None)
+        self._submit()
+        if first is not None:
+            yield self._taken(first, *self._load(first))
         while True:
             self._submit()
             if not self._planned:
@@ -122,7 +126,7 @@ class Feed:
 
     def _submit(self) -> None:
         """Plans, and gives to the workers, as many batches as are to be under way."""
-        ahead = 1 if self.workers is None else self.workers.ahead
+        ahead = self.workers.ahead if self.workers is not None else 1
         while len(self._planned) < ahead:
             plan = next(self._plans, None)
             if plan is None:
