@@ -23,6 +23,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
@@ -30,10 +31,11 @@ from pathlib import Path
 
 import numpy as np
 
+from nucleus_model.data.batches import Cursor, Share
 from nucleus_model.data.chosen import choose_samples
 from nucleus_model.data.feed import Feed
 from nucleus_model.data.loader import TrainingSet
-from nucleus_model.data.plans import Cursor, Plans, Share
+from nucleus_model.data.plans import Plans
 from nucleus_model.data.streams import StreamOrder
 from nucleus_model.settings.settings import QuickTrainSettings
 from scripts.benchmark import Measure, measure, parser, publish
@@ -82,7 +84,7 @@ def feed(folder: str, given: QuickTrainSettings) -> Feed:
     return Feed(opened, batches, phase, given, plans.batch_sizes)
 
 
-def first_batch(url: str, loader: dict[str, object]) -> float:
+def first_batch(url: str, loader: Mapping[str, object]) -> float:
     """Seconds until a process that has nothing yet has its first batch."""
     start = time.perf_counter()
     with feed(url, settings(loader=loader)) as found:

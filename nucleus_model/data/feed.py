@@ -17,8 +17,8 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleus_model.data.batches import BatchPlan
 from nucleus_model.data.loader import TrainingSet
-from nucleus_model.data.plans import BatchPlan
 from nucleus_model.data.reader import Loaded, Request
 from nucleus_model.data.streams import BLOCK_ROWS, STREAMS_A_SLOT
 from nucleus_model.data.workers import Workers

@@ -102,7 +102,7 @@ def write_indexes(folder: Path, tars: int, a_tar: int, templates: int) -> SetFol
             ]
             rows.append(_entry(path, bucket, a_tar, a_tar * 1024, index, folder))
         else:
-            source = folder / index_name(rows[number % templates]["path"])
+            source = folder / index_name(str(rows[number % templates]["path"]))
             os.link(source, folder / index_name(path))
             rows.append({**rows[number % templates], "path": path})
     _publish(made, edition, rows, tars * a_tar)

@@ -3,10 +3,11 @@
 from contextlib import closing
 from itertools import islice, takewhile
 
+from nucleus_model.data.batches import Cursor, Share
 from nucleus_model.data.chosen import choose_samples
 from nucleus_model.data.feed import Feed
 from nucleus_model.data.loader import TrainingSet
-from nucleus_model.data.plans import Cursor, Plans, Share
+from nucleus_model.data.plans import Plans
 from nucleus_model.settings.settings import QuickTrainSettings
 
 STREAMS = {"exact_below": 0, "streams": 8}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import distributed
 
-from nucleus_model.data.plans import Cursor, Share
+from nucleus_model.data.batches import Cursor, Share
 from tests.support.loading import STREAMS, Opened
 
 WORKERS = {1: 2, 2: 1, 3: 0, 4: 1}

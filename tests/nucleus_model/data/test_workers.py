@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from nucleus_data.errors import CorpusError
+from nucleus_model.data.batches import Cursor
 from nucleus_model.data.feed import Feed
-from nucleus_model.data.plans import Cursor
 from nucleus_model.data.reader import Request
 from nucleus_model.data.workers import Workers
 from tests.support.loading import Opened
