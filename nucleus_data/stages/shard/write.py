@@ -1,7 +1,4 @@
-"""Writing training shards: one task an output tar, the same bytes every time.
-
-The manifest comes last: it publishes the set.
-"""
+"""Writing training shards: one task an output tar, the same bytes every time."""
 
 import hashlib
 import json
@@ -16,12 +13,13 @@ import pyarrow as pa
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.damaged import read_json, read_whole, reading
+from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError
 from nucleus_data.pixels import PixelError
 from nucleus_data.runner.work import Summary
 from nucleus_data.sets.beside import encode
 from nucleus_data.sets.index import INDEX_SCHEMA, index_name
-from nucleus_data.sets.layout import LEFT_OUT_SCHEMA, SetFolder
+from nucleus_data.sets.layout import SetFolder
 from nucleus_data.sets.planned import PlannedTar, decode_plan, note_name, plan_name
 from nucleus_data.sets.provenance import encode as provenance
 from nucleus_data.sets.tars import TarWriter
@@ -30,7 +28,8 @@ from nucleus_data.stages.shard.pictures import SUFFIX, Stored, stored
 from nucleus_data.stages.shard.settings import ShardSettings
 
 UNDECODABLE = "undecodable"  # with the decoder's reason after it: undecodable:corrupt
-AHEAD = 64  # pictures that wait, made, for their place in the tar
+CHUNK = 1 << 20  # bytes of originals that a thread takes at once
+AHEAD = 8  # chunks that wait, made, for their place in the tar
 
 
 @dataclass
@@ -97,7 +96,7 @@ class TarTask:
         """Writes the tar into a local file."""
         suffix = SUFFIX[self.settings.format]
         with TarWriter(file) as tar:
-            for record, found in self._pictures(folder, plan):
+            for record, found, sha256 in self._pictures(folder, plan):
                 if isinstance(found, PixelError):
                     reason = f"{UNDECODABLE}:{found.reason}"
                     written.left_out.append({"id": record["id"], "reason": reason})
@@ -112,34 +111,74 @@ class TarTask:
                     "json_size": len(about),
                     "width": found.width,
                     "height": found.height,
-                    "sha256": hashlib.sha256(found.data).hexdigest(),
+                    "sha256": sha256,
                 }
                 written.index.append(row)
         written.sha256, written.size = tar.sha256, tar.size
 
     def _pictures(
         self, folder: SetFolder, plan: PlannedTar
-    ) -> Iterator[tuple[dict[str, Any], Stored | PixelError]]:
+    ) -> Iterator[tuple[dict[str, Any], Stored | PixelError, str]]:
         """Records of the plan with their pictures, in the plan's order; threads make them."""
         target, store = (plan.width, plan.height), folder.store
 
-        def make(data: bytes, record: dict[str, Any]) -> Stored | PixelError:
-            check_original(data, record, store)
-            try:
-                return stored(data, record, target, self.settings)
-            except PixelError as error:
-                return error
+        def make(chunk: list[tuple[dict[str, Any], bytes]]) -> list[Any]:
+            return [made(store, record, data, target, self.settings) for record, data in chunk]
 
         records = (r for batch in plan.rows.to_batches(1024) for r in batch.to_pylist())
-        waiting: deque[tuple[dict[str, Any], Future[Stored | PixelError]]] = deque()
+        pairs = zip(records, read_originals(store, plan.rows), strict=True)
+        waiting: deque[Future[list[Any]]] = deque()
         with ThreadPoolExecutor(self.threads) as pool:
-            for record, data in zip(records, read_originals(store, plan.rows), strict=True):
-                waiting.append((record, pool.submit(make, data, record)))
-                if len(waiting) >= AHEAD:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            for record, future in waiting:
-                yield record, future.result()
+            for chunk in _chunks(pairs):
+                waiting.append(pool.submit(make, chunk))
+                if len(waiting) > AHEAD:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+
+
+def made(
+    store: Store,
+    record: dict[str, Any],
+    data: bytes,
+    target: tuple[int, int],
+    settings: ShardSettings,
+) -> tuple[dict[str, Any], Stored | PixelError, str]:
+    """A record of a plan, its stored picture, or why there is none, and the picture's SHA-256.
+
+    Args:
+        store: The corpus's store, for messages.
+        record: A row of the plan.
+        data: Its original file.
+        target: Width and height of its bucket.
+        settings: How pictures are stored.
+
+    Raises:
+        CorpusError: The file is not the record's.
+    """
+    check_original(data, record, store)
+    try:
+        found = stored(data, record, target, settings)
+    except PixelError as error:
+        return record, error, ""
+    same = found.data is data  # an original that is kept as it is was hashed just now
+    return record, found, record["sha256"] if same else hashlib.sha256(found.data).hexdigest()
+
+
+def _chunks(
+    pairs: Iterator[tuple[dict[str, Any], bytes]],
+) -> Iterator[list[tuple[dict[str, Any], bytes]]]:
+    """Records and their files, so many at once that handing them to a thread costs little."""
+    held: list[tuple[dict[str, Any], bytes]] = []
+    size = 0
+    for record, data in pairs:
+        held.append((record, data))
+        size += len(data)
+        if size >= CHUNK:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held
 
 
 def read_plan(folder: SetFolder, number: int) -> PlannedTar:
@@ -156,33 +195,3 @@ def read_note(folder: SetFolder, number: int) -> dict[str, Any] | None:
         return read_json(folder.store, folder.name(note_name(number)))
     except FileNotFoundError:
         return None
-
-
-def publish_set(folder: SetFolder, tars: int, left_out: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Publishes a set: one row a tar, from the notes that the tasks left.
-
-    Args:
-        folder: The set.
-        tars: How many tars it has.
-        left_out: Who was not planned for, `LEFT_OUT_SCHEMA`.
-
-    Returns:
-        The manifest, and all who are not in a resolution.
-
-    Raises:
-        CorpusError: A tar is missing; the set is not published.
-    """
-    rows, lost = [], []
-    for number in range(tars):
-        note = read_note(folder, number)
-        if note is None:
-            raise CorpusError(
-                f"{folder.path} is not published: tar {number} of {tars} was not written. "
-                "Run the same command again"
-            )
-        lost += [{**row, "resolution": note["resolution"]} for row in note.pop("left_out")]
-        rows.append(note)
-    out = pa.concat_tables([left_out, pa.Table.from_pylist(lost, LEFT_OUT_SCHEMA)])
-    out = out.sort_by([("id", "ascending"), ("resolution", "ascending")])
-    folder.write_left_out(out)
-    return folder.publish(rows), out
