@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleus_data.errors import CorpusError
 from nucleus_data.pixels import PixelError, open_picture
 from nucleus_model.data.captions import draw_caption
 from nucleus_model.data.reads import Read
@@ -164,7 +165,18 @@ class Reader:
         return self.data(tar, row)
 
     def data(self, tar: int, row: int) -> bytes | memoryview:
-        """Reads a picture's bytes."""
+        """Reads a picture's bytes.
+
+        Raises:
+            CorpusError: Its tar is not there.
+        """
+        try:
+            return self._data(tar, row)
+        except FileNotFoundError:
+            url = self.tables.folder.url(self.tables.path(tar))
+            raise CorpusError(f"{url} is missing; run: nucleus verify") from None
+
+    def _data(self, tar: int, row: int) -> bytes | memoryview:
         tables = self.tables
         place = tables.places(tar)[row]
         offset, size, path = int(place["offset"]), int(place["size"]), tables.path(tar)

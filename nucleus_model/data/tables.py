@@ -294,7 +294,9 @@ def has_source(sources: pa.ChunkedArray, weights: Mapping[str, float] | None) ->
     names = lists.flatten().dictionary_encode()
     good = np.array([caption_weight(weights, n) > 0 for n in names.dictionary.to_pylist()], bool)
     flags = good[names.indices.to_numpy()] if len(names) else np.empty(0, np.bool_)
-    ends = np.append(0, np.cumsum(flags))[np.append(0, np.cumsum(lists.value_lengths()))]
+    ends = np.append(0, np.cumsum(flags))[
+        np.append(0, np.cumsum(lists.value_lengths().fill_null(0)))
+    ]
     return np.asarray(np.diff(ends) > 0)
 
 
