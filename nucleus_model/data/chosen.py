@@ -10,7 +10,8 @@ import numpy as np
 
 from nucleus_data.errors import RequestError
 from nucleus_model.data.draws import Numbers, as_hex, keyed
-from nucleus_model.data.loader import Sample, TrainingSet
+from nucleus_model.data.loader import TrainingSet
+from nucleus_model.data.samples import Sample
 from nucleus_model.data.view import is_held_out
 from nucleus_model.settings.choice import HOLDOUT_SEED, choose
 from nucleus_model.settings.settings import QuickTrainSettings

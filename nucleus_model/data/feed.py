@@ -17,9 +17,9 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleus_model.data.batches import BatchPlan
 from nucleus_model.data.captions import draw_name
 from nucleus_model.data.loader import TrainingSet
-from nucleus_model.data.plans import BatchPlan
 from nucleus_model.data.reader import Loaded, Request
 from nucleus_model.data.streams import BLOCK_ROWS, STREAMS_A_SLOT
 from nucleus_model.data.workers import Workers
@@ -89,8 +89,7 @@ class Feed:
                 joined=self._joined,
                 timeout_s=DECODING * loader.timeout_s,
             )
-        else:
-            self._reader = training_set.reader(joined=self._joined)
+        self._reader = training_set.reader(joined=self._joined)
 
     def __enter__(self) -> "Feed":
         return self
@@ -110,6 +109,11 @@ class Feed:
 
     def __iter__(self) -> Iterator[LoadedBatch]:
         """Yields the batches in order."""
+        # The first batch is loaded here, while the workers import what they need.
+        first = next(self._plans, None)
+        self._submit()
+        if first is not None:
+            yield self._taken(first, *self._load(first))
         while True:
             self._submit()
             if not self._planned:
@@ -125,7 +129,7 @@ class Feed:
 
     def _submit(self) -> None:
         """Plans, and gives to the workers, as many batches as are to be under way."""
-        ahead = 1 if self.workers is None else self.workers.ahead
+        ahead = self.workers.ahead if self.workers is not None else 1
         while len(self._planned) < ahead:
             plan = next(self._plans, None)
             if plan is None:

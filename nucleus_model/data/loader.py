@@ -11,7 +11,6 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,86 +27,13 @@ from nucleus_data.pixels import PixelError, open_picture
 from nucleus_data.sets.layout import SetFolder
 from nucleus_model.data.draws import Numbers, ascending
 from nucleus_model.data.reader import Reader
+from nucleus_model.data.samples import Batch, Bucket, Sample
 from nucleus_model.data.tables import Tables, TableSource, has_source, write_tars
 from nucleus_model.encoders.cache import Cache
 from nucleus_model.settings.loading import LoaderSettings
 
 COPIES = "nucleus-loader-"
 EXACT_BELOW = 5_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One sample: where its picture lies, how it is cut and scaled, its captions.
-
-    Attributes:
-        id: Record id.
-        tar: Path of the tar below the set's folder.
-        offset: First byte of the picture in the tar.
-        size: Bytes of the picture.
-        captions: Lowest to highest quality; may be empty.
-        sources: Where each caption comes from, such as `web` or `synthesized:short`.
-        aspect: Name of the aspect bucket.
-        width: Target width in pixels.
-        height: Target height in pixels.
-        crop: Left, top, right, bottom in pixels of the upright original; None for a picture that
-            has the target size.
-    """
-
-    id: str
-    tar: str
-    offset: int
-    size: int
-    captions: tuple[str, ...]
-    sources: tuple[str, ...]
-    aspect: str
-    width: int
-    height: int
-    crop: tuple[int, ...] | None
-
-    @property
-    def bucket(self) -> tuple[int, int]:
-        """Target width and height in pixels: the aspect bucket."""
-        return self.width, self.height
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Decoded samples of one aspect bucket.
-
-    Attributes:
-        ids: Of the B samples.
-        images: uint8 (B, height, width, 3), sRGB.
-        captions: One a sample; empty where it was dropped.
-    """
-
-    ids: tuple[str, ...]
-    images: NDArray[np.uint8]
-    captions: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """An aspect bucket of a set.
-
-    Attributes:
-        width: In pixels.
-        height: In pixels.
-        aspect: Its name.
-        tars: Its tars, by their numbers.
-        samples: How many samples it has.
-    """
-
-    width: int
-    height: int
-    aspect: str
-    tars: Numbers
-    samples: int
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height."""
-        return self.width, self.height
 
 
 class TrainingSet:

@@ -12,12 +12,14 @@ from typing import Any
 import torch
 
 from nucleus_data.errors import CorpusError
+from nucleus_model.data.batches import Cursor, Gather, Share
 from nucleus_model.data.chosen import Chosen, choose_samples
 from nucleus_model.data.feed import Feed, LoadedBatch
 from nucleus_model.data.joint import JointOrder
 from nucleus_model.data.latents import Latents
-from nucleus_model.data.loader import Sample, TrainingSet
-from nucleus_model.data.plans import Cursor, Gather, Plans, Share
+from nucleus_model.data.loader import TrainingSet
+from nucleus_model.data.plans import Plans
+from nucleus_model.data.samples import Sample
 from nucleus_model.encoders.codec import Codec
 from nucleus_model.settings.phases import Phase
 from nucleus_model.settings.settings import QuickTrainSettings

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleus_data.errors import CorpusError
 from nucleus_data.pixels import PixelError, open_picture
 from nucleus_model.data.captions import draw_caption
 from nucleus_model.data.reads import Read
@@ -143,7 +144,8 @@ class Reader:
                 pixels_NHW3[request.slots[number]] = self._picture(
                     ident, tar, row, request.size, reads[number]
                 )
-            except (PixelError, ValueError) as error:  # ValueError: the crop leaves the picture
+            except (PixelError, ValueError, MemoryError) as error:
+                # ValueError: the crop leaves the picture.
                 loaded.failures[number] = f"{self.tables.path(tar)}: {error}"
             loaded.ids.append(ident)
             loaded.captions.append(caption)
@@ -164,7 +166,18 @@ class Reader:
         return self.data(tar, row)
 
     def data(self, tar: int, row: int) -> bytes | memoryview:
-        """Reads a picture's bytes."""
+        """Reads a picture's bytes.
+
+        Raises:
+            CorpusError: Its tar is not there.
+        """
+        try:
+            return self._data(tar, row)
+        except FileNotFoundError:
+            url = self.tables.folder.url(self.tables.path(tar))
+            raise CorpusError(f"{url} is missing; run: nucleus verify") from None
+
+    def _data(self, tar: int, row: int) -> bytes | memoryview:
         tables = self.tables
         place = tables.places(tar)[row]
         offset, size, path = int(place["offset"]), int(place["size"]), tables.path(tar)

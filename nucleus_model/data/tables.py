@@ -126,12 +126,14 @@ class Tables:
                 )
             return as_ipc(table)
 
-        return pa.ipc.open_file(pa.py_buffer(self.files.get(f"captions/{tar}", make))).read_all()
+        return from_ipc(self.files.get(f"captions/{tar}", make))
 
     def caption_sources(self, tar: int) -> pa.Table:
         """caption_sources of a tar's samples, read without their captions."""
         if self._edition is None:
             return pa.table({"caption_sources": [[] for _ in range(self.samples(tar))]})
+        if self.files.has(f"captions/{tar}") and (known := self.captions(tar)) is not None:
+            return known
         path = self.store.path(self._edition.file(self.path(tar)))
         table = with_retries(
             lambda: pq.read_table(
@@ -149,14 +151,20 @@ class Tables:
         """
         if self._columns is None:
             raise ValueError(f"{self.folder.url()} has no columns beside its tars")
-        table = self._columns.values(self.path(tar))
+        columns = self._columns
+
+        def make() -> bytes:
+            values = columns.values(self.path(tar))
+            self._check(tar, values, "columns")
+            return as_ipc(values)
+
+        table = from_ipc(self.files.get(f"columns/{tar}", make))
         if missing := [name for name in names if name not in table.column_names]:
             known = ", ".join(table.column_names)
             raise ValueError(
                 f"quick_train.mixture: {self.folder.url()} has no column {missing[0]!r} beside its "
                 f"tars; there are: {known}"
             )
-        self._check(tar, table, "columns")
         return table.select(list(names))
 
     def read_places(self, tar: int) -> NDArray[Any]:
@@ -177,7 +185,7 @@ class Tables:
         ends, size = found["offset"] + found["size"], self.tars["bytes"][tar].as_py()
         if len(found) and not (found["offset"].min() >= 0 and ends.max() <= size):
             raise CorpusError(
-                f"{self.folder.url(name)}: its index names places outside of it; run: nucleus verify"
+                f"{self.folder.url(name)}: its index names places outside; run: nucleus verify"
             )
         return found
 
@@ -286,5 +294,12 @@ def has_source(sources: pa.ChunkedArray, weights: Mapping[str, float] | None) ->
     names = lists.flatten().dictionary_encode()
     good = np.array([caption_weight(weights, n) > 0 for n in names.dictionary.to_pylist()], bool)
     flags = good[names.indices.to_numpy()] if len(names) else np.empty(0, np.bool_)
-    ends = np.append(0, np.cumsum(flags))[np.append(0, np.cumsum(lists.value_lengths()))]
+    ends = np.append(0, np.cumsum(flags))[
+        np.append(0, np.cumsum(lists.value_lengths().fill_null(0)))
+    ]
     return np.asarray(np.diff(ends) > 0)
+
+
+def from_ipc(data: memoryview) -> pa.Table:
+    """The inverse of `as_ipc`; nothing is copied."""
+    return pa.ipc.open_file(pa.py_buffer(data)).read_all()

@@ -12,23 +12,24 @@ import queue
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleus_data.errors import CorpusError
 from nucleus_model.data.reader import Reader, Request
 from nucleus_model.data.tables import Tables, TableSource
 
 
-def main(connection: Connection, memory: int) -> None:
+def main(connection: Connection, memory: int, gone: Callable[[], object]) -> None:
     """Serves requests until the connection ends.
 
     Args:
         connection: To the trainer.
         memory: File descriptor of the shared memory.
+        gone: Called when the trainer is gone; nothing here is left half written.
     """
     start = json.loads(connection.recv_bytes())
     shared = np.frombuffer(mmap.mmap(memory, 0), np.uint8)
@@ -36,7 +37,7 @@ def main(connection: Connection, memory: int) -> None:
         reader = Reader(Tables(TableSource(**start["source"])), joined=start["joined"])
         connection.send_bytes(b'{"ready": true}')
         requests: queue.Queue[Request] = queue.Queue()
-        threading.Thread(target=_receive, args=(connection, requests), daemon=True).start()
+        threading.Thread(target=_receive, args=(connection, requests, gone), daemon=True).start()
         # Of a remote store, the next requests' reads are in flight while one is decoded.
         waiting = queue.Queue[tuple[Request, list]](maxsize=2)
         threading.Thread(target=_begin, args=(reader, requests, waiting), daemon=True).start()
@@ -44,7 +45,7 @@ def main(connection: Connection, memory: int) -> None:
             request, begun = waiting.get()
             loaded = reader.load(request, pictures_in(shared, request), begun)
             connection.send_bytes(json.dumps(asdict(loaded)).encode())
-    except (CorpusError, OSError, ValueError) as error:
+    except Exception as error:
         # Of the set or its store, not of one picture: the trainer raises it.
         connection.send_bytes(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
 
@@ -58,12 +59,14 @@ def pictures_in(shared: NDArray[np.uint8], request: Request) -> NDArray[np.uint8
     )
 
 
-def _receive(connection: Connection, requests: queue.Queue[Request]) -> None:
+def _receive(
+    connection: Connection, requests: queue.Queue[Request], gone: Callable[[], object]
+) -> None:
     try:
         while True:
             requests.put(Request.from_json(connection.recv_bytes()))
     except (EOFError, OSError):
-        os._exit(0)  # the trainer is gone; nothing here is left half written
+        gone()
 
 
 def _begin(reader: Reader, requests: queue.Queue[Request], waiting: queue.Queue) -> None:
@@ -75,4 +78,4 @@ def _begin(reader: Reader, requests: queue.Queue[Request], waiting: queue.Queue)
 if __name__ == "__main__":
     # Ctrl-C goes to all processes of a terminal; the trainer ends its own.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    main(Connection(int(sys.argv[1])), int(sys.argv[2]))
+    main(Connection(int(sys.argv[1])), int(sys.argv[2]), lambda: os._exit(0))

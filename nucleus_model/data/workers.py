@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections import deque
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection
 from types import TracebackType
 
@@ -33,11 +33,28 @@ class _Gone(Exception):
     """A worker ended, or did not answer in time."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Samples of one request that a worker loads.
+
+    Attributes:
+        batch: The request's number.
+        places: Which samples of it.
+        request: The request.
+        deaths: How many workers ended with it.
+    """
+
+    batch: int
+    places: list[int]
+    request: Request
+    deaths: int = 0
+
+
 class _Worker:
     """One process, and the parts of requests that it has not answered yet."""
 
     def __init__(self, source: TableSource, joined: bool, memory: int) -> None:
-        self.waiting: deque[tuple[int, list[int], Request]] = deque()
+        self.waiting: deque[_Part] = deque()
         self._start = {"source": asdict(source), "joined": joined}
         self._memory = memory
         self._open()
@@ -54,11 +71,11 @@ class _Worker:
         self._connection.send_bytes(json.dumps(self._start).encode())
         self._ready = False
 
-    def send(self, batch: int, places: list[int], request: Request) -> None:
-        """Sends a part of a request: the samples at some places of it."""
-        self.waiting.append((batch, places, request))
+    def send(self, part: _Part) -> None:
+        """Sends a part of a request."""
+        self.waiting.append(part)
         with suppress(OSError):  # it is gone, which `answer` finds
-            self._connection.send_bytes(request.part(places).to_json())
+            self._connection.send_bytes(part.request.part(part.places).to_json())
 
     def answer(self, timeout_s: float) -> Loaded:
         """Waits for the answer to the first part that is waiting.
@@ -95,7 +112,7 @@ class _Worker:
         waiting, self.waiting = self.waiting, deque()
         self._open()
         for part in waiting:
-            self.send(*part)
+            self.send(part)
 
     def close(self) -> None:
         """Ends the process."""
@@ -169,7 +186,7 @@ class Workers:
             # Always the same slots, so that a stream's blocks are read by one process.
             places = list(range(number, count, len(self._workers)))
             if places:
-                worker.send(self._sent, places, request)
+                worker.send(_Part(self._sent, places, request))
         self._sent += 1
 
     def take(self) -> tuple[Loaded, NDArray[np.uint8]]:
@@ -185,29 +202,32 @@ class Workers:
         count = len(request.tars)
         found = Loaded([""] * count, [""] * count)
         for worker in self._workers:
-            while worker.waiting and worker.waiting[0][0] == self._taken:
+            while worker.waiting and worker.waiting[0].batch == self._taken:
                 self._answer(worker, found)
         self._taken += 1
         return found, pictures_in(self._pixels, request)[:count]
 
     def _answer(self, worker: _Worker, found: Loaded) -> None:
-        batch, places, request = worker.waiting[0]
+        part = worker.waiting[0]
         try:
-            part = worker.answer(self._timeout_s)
+            answer = worker.answer(self._timeout_s)
         except _Gone as gone:
             worker.waiting.popleft()
-            if len(places) > 1:
-                worker.waiting.extendleft((batch, [place], request) for place in places[::-1])
+            # Whatever ended it may not have been the picture: it fails when it does so alone and
+            # for the second time.
+            if len(part.places) > 1 or not part.deaths:
+                alone = [replace(part, places=[n], deaths=1) for n in part.places]
+                worker.waiting.extendleft(alone[::-1])
             else:
-                found.failures[places[0]] = str(gone)
+                found.failures[part.places[0]] = str(gone)
             self.renewed += 1
             worker.renew()
             return
         worker.waiting.popleft()
-        for number, place in enumerate(places):
-            found.ids[place], found.captions[place] = part.ids[number], part.captions[number]
-            if number in part.failures:
-                found.failures[place] = part.failures[number]
+        for number, place in enumerate(part.places):
+            found.ids[place], found.captions[place] = answer.ids[number], answer.captions[number]
+            if number in answer.failures:
+                found.failures[place] = answer.failures[number]
 
     def drain(self) -> None:
         """Waits for what is under way, and forgets it."""

@@ -11,7 +11,8 @@ import torch
 
 from nucleus_data.hashing import keyed_unit
 from nucleus_model.data.latents import Latents
-from nucleus_model.data.loader import Sample, TrainingSet
+from nucleus_model.data.loader import TrainingSet
+from nucleus_model.data.samples import Sample
 from nucleus_model.encoders.text import TextEncoder
 from nucleus_model.network.flow import draw_noise, flow_loss, grid_of
 from nucleus_model.network.transformer import NucleusTransformer

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
+from nucleus_model.data.batches import Share
 from nucleus_model.data.joint import JointOrder
 from nucleus_model.data.phase_data import open_phase_data
-from nucleus_model.data.plans import Share
 from nucleus_model.encoders.load import load_codec, load_text_encoder
 from nucleus_model.network.distributed import World, shard
 from nucleus_model.network.init import build_transformer

@@ -42,10 +42,10 @@ from nucleus_model.checkpoints.resume import (
     read_facts,
     restore,
 )
+from nucleus_model.data.batches import Cursor
 from nucleus_model.data.feed import LoadedBatch
 from nucleus_model.data.joint import JointOrder
 from nucleus_model.data.phase_data import PhaseData
-from nucleus_model.data.plans import Cursor
 from nucleus_model.network.distributed import World, joined
 from nucleus_model.settings.phases import Phase, phase_at
 from nucleus_model.settings.schedule import learning_rate, merge_weights
@@ -215,6 +215,7 @@ class _Trainer:
             "samples": data.set.count,
             "train_samples": data.trained(self.phases[-1]),
             "holdout_samples": len(data.held_out),
+            "rest_batches": data.plans(self.phases[-1]).rests,
             **({"extended": self.extended} if self.extended else {}),
             **self.metrics.summary(),
             **merged,

@@ -3,10 +3,11 @@
 from contextlib import closing
 from itertools import islice, takewhile
 
+from nucleus_model.data.batches import Cursor, Share
 from nucleus_model.data.chosen import choose_samples
 from nucleus_model.data.feed import Feed
 from nucleus_model.data.loader import TrainingSet
-from nucleus_model.data.plans import Cursor, Plans, Share
+from nucleus_model.data.plans import Plans
 from nucleus_model.settings.settings import QuickTrainSettings
 
 STREAMS = {"exact_below": 0, "streams": 8}
@@ -48,11 +49,13 @@ class Opened:
         most = [-(-size // self.share.size) for size in self.plans.batch_sizes]
         planned = self.plans.batches(start, self.share)
         found = []
-        with Feed(self.set, planned, self.phase, self.settings, most) as feed:
-            with closing(iter(feed)) as batches:
-                for loaded in islice(batches, count):
-                    kept = loaded.ids, loaded.captions, loaded.images.tobytes()
-                    found.append((loaded.plan.cursor, loaded.plan.slots, *kept))
+        with (
+            Feed(self.set, planned, self.phase, self.settings, most) as feed,
+            closing(iter(feed)) as batches,
+        ):
+            for loaded in islice(batches, count):
+                kept = loaded.ids, loaded.captions, loaded.images.tobytes()
+                found.append((loaded.plan.cursor, loaded.plan.slots, *kept))
         return found
 
     def each(self, start=None):

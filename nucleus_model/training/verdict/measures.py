@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from nucleus_data.hashing import keyed_uint64
 from nucleus_model.data.latents import Latents
-from nucleus_model.data.loader import Sample, TrainingSet
+from nucleus_model.data.loader import TrainingSet
+from nucleus_model.data.samples import Sample
 from nucleus_model.encoders.text import TextEncoder
 from nucleus_model.network.transformer import NucleusTransformer
 from nucleus_model.settings.choice import HOLDOUT_SEED

@@ -15,7 +15,8 @@ import yaml
 
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_model.checkpoints.checkpoint import STATE, TRAINER, save_checkpoint
-from nucleus_model.checkpoints.resume import Checkpoints, alone
+from nucleus_model.checkpoints.resume import Checkpoints, alone, read_facts
+from nucleus_model.settings.settings import QuickTrainSettings
 from nucleus_model.training.train import quick_train
 from tests.support.model import awake_model
 from tests.support.training import assert_same, lines, settings, write_inputs
@@ -99,7 +100,7 @@ def test_what_decides_losses_may_not_change_and_the_rest_may(whole, inputs, tmp_
         quick_train(str(inputs[0]), out, made(inputs[1], lr=0.1))
     quick_train(str(inputs[0]), out, made(inputs[1], sample_seeds=(7,), guidance=2.0))
     other = write_inputs(tmp_path)[0]
-    next(other.rglob("*.tar")).unlink()
+    next(other.rglob("*.index.parquet")).unlink()
     with pytest.raises(CorpusError):
         quick_train(str(other), out, made(inputs[1]))
     (out / "metrics.jsonl").write_text("")
@@ -239,3 +240,15 @@ def until_first(out, process):
         if file.exists() and file.stat().st_mtime_ns != before:
             return
         time.sleep(0.01)
+
+
+def test_a_run_on_a_set_of_the_older_layout_is_told_so(tmp_path):
+    plan = QuickTrainSettings()
+    facts = {"settings": plan.model_dump(mode="json"), "data": ["0123456789abcdef"], "step": 1}
+    (tmp_path / "trainer.json").write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match=r"of the older layout, with captions in its tars, which"):
+        read_facts(tmp_path, plan, ["sets-2:0123456789abcdef"])
+    facts["data"] = ["sets-2:fedcba9876543210"]
+    (tmp_path / "trainer.json").write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match=r"other settings: the training set; go on with"):
+        read_facts(tmp_path, plan, ["sets-2:0123456789abcdef"])

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from nucleus_model.data.batches import Cursor, Share
 from nucleus_model.data.feed import joined_blocks, worker_count
-from nucleus_model.data.plans import Cursor, Share
 from tests.support.loading import STREAMS, Opened
 from tests.support.model import colored_items, write_set
 from tests.support.sets import make_set

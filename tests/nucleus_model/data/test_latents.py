@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from nucleus_model.data.latents import Latents
-from nucleus_model.data.loader import Batch
+from nucleus_model.data.samples import Batch
 
 
 class CountingCodec:

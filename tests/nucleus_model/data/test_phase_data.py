@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from nucleus_data.errors import CorpusError
+from nucleus_model.data.batches import Cursor
 from nucleus_model.data.phase_data import open_phase_data
-from nucleus_model.data.plans import Cursor
 from nucleus_model.encoders.codec import SpaceToDepth
 from nucleus_model.settings.settings import QuickTrainSettings
 from tests.support.model import colored_items, write_set

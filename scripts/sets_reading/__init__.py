@@ -1,0 +1,1 @@
+"""Parts of `scripts/bench_sets_reading.py`: sets to read, a slow store, the peers."""

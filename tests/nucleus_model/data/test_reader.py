@@ -1,0 +1,42 @@
+import fsspec
+import pytest
+
+from nucleus_data.errors import CorpusError
+from nucleus_model.data.reader import Reader, Request
+from tests.support.loading import STREAMS, Opened
+from tests.support.sets import make_set
+
+
+@pytest.fixture
+def remote(tmp_path):
+    folder = make_set(tmp_path / "set", {"64/1x1": 40}, a_tar=40)
+    memory = fsspec.filesystem("memory")
+    memory.put(folder.url(), "/reader", recursive=True)
+    yield Opened("memory://reader", **STREAMS)
+    memory.rm("/reader", recursive=True)
+
+
+@pytest.mark.parametrize(("joined", "reads"), [(False, 40), (True, 2)])
+def test_neighbours_are_read_at_once_where_they_can_be_kept(remote, joined, reads):
+    tables, asked = remote.set.tables, []
+    real = tables.store.read_range
+    tables.store.read_range = lambda *given: asked.append(given) or real(*given)
+    reader = Reader(tables, joined=joined)
+    found = [bytes(reader.data(0, row)) for row in range(40)]
+    places = tables.places(0)
+    whole = tables.store.read(tables.path(0))
+    assert found == [whole[p["offset"] : p["offset"] + p["size"]] for p in places]
+    assert len(asked) == reads
+
+
+def test_a_tar_that_is_not_there_is_an_error(remote):
+    remote.set.store.fs.rm("/reader/64/1x1/000000.tar")
+    with pytest.raises(CorpusError, match=r"000000.tar is missing; run: nucleus verify"):
+        Reader(remote.set.tables).data(0, 0)
+
+
+def test_a_part_of_a_request_is_of_some_of_its_samples():
+    asked = Request([5, 6, 7], [1, 2, 3], (64, 32), 4, 9, 0.1, {"web": 1}, [0, 1, 2], 77)
+    part = asked.part([2, 0])
+    assert part == Request([7, 5], [3, 1], (64, 32), 4, 9, 0.1, {"web": 1}, [2, 0], 77)
+    assert Request.from_json(part.to_json()) == part
