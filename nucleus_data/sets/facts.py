@@ -66,8 +66,8 @@ class Facts:
         rules: In their order.
         duplicates: Whether of duplicates one is kept; None where it is not known.
         settings: Those of `shard`.
-        sources: Name of a source -> samples of the largest resolution.
-        licences: Licence as stated upstream, empty for none -> samples of the largest resolution.
+        sources: Name of a source -> samples, over all resolutions.
+        licences: Licence as stated upstream, empty for none -> samples, likewise.
         left_out: Resolution -> reason -> records.
         checked: What the checks found, a caption table each.
     """

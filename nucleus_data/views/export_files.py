@@ -139,8 +139,13 @@ def sample_schema(joining: Joining, suffix: str) -> pa.Schema:
     """What `datasets` finds in a sample of an export as tars."""
     facts = pa.struct(list(joined_schema(joining.folder, joining.columns)))
     return pa.schema(
-        [(suffix, IMAGE), ("json", facts), ("txt", pa.string())]
-        + [("__key__", pa.string()), ("__url__", pa.string())]
+        [
+            (suffix, IMAGE),
+            ("json", facts),
+            ("txt", pa.string()),
+            ("__key__", pa.string()),
+            ("__url__", pa.string()),
+        ]
     )
 
 

@@ -54,7 +54,6 @@ def write_readers(
 
 def _shown(joining: Joining, kind: str, notes: Notes) -> Shown:
     """What the card tells of an export."""
-    largest = max(note["resolution"] for note in notes)
     sources: Counter[str] = Counter()
     licences: Counter[str] = Counter()
     counted: Counter[tuple[int, str, int, int]] = Counter()
@@ -63,9 +62,8 @@ def _shown(joining: Joining, kind: str, notes: Notes) -> Shown:
         bucket = (note["resolution"], note["aspect"], note["width"], note["height"])
         counted[bucket] += note["samples"]
         size[bucket] += note["bytes"]
-        if note["resolution"] == largest:
-            sources.update(note["sources"])
-            licences.update(note["licences"])
+        sources.update(note["sources"])
+        licences.update(note["licences"])
     facts = replace(read_facts(joining.folder), sources=most(sources), licences=most(licences))
     edition = joining.edition
     without = sum(note["without"] for note in notes)
@@ -89,7 +87,7 @@ def _shown(joining: Joining, kind: str, notes: Notes) -> Shown:
 
 
 def _wids(joining: Joining, notes: Notes) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The lists of tars that wids reads, one file a resolution, as a resolution has each key once."""
+    """The lists of tars that wids reads, one a resolution, as a resolution has each key once."""
     for resolution in sorted({note["resolution"] for note in notes}):
         shards = [
             {"url": note["path"], "nsamples": note["samples"], "filesize": note["bytes"]}

@@ -1,10 +1,11 @@
-"""Runs the blocks of docs/export.md that read a set or its exports, in an environment that has the readers.
+"""Runs the blocks of docs/export.md that read a set or its exports, where the readers are.
 
     python foreign_readers.py FOLDER EDITION READER...
 
-FOLDER holds `set` and the exports `webdataset`, `parquet`, `webshart`, `energon`; a reader is a heading, with
-`, not streaming` after it for the block without `streaming=True`. Prints JSON, a reader each: the version of its
-package, and key -> [caption, SHA-256 of the RGB pixels as it decodes them]; or why it failed.
+FOLDER holds `set` and the exports `webdataset`, `parquet`, `webshart`, `energon`; a reader is a
+heading, with `, not streaming` after it for the block without `streaming=True`. Prints JSON, a
+reader each: the version of its package, and key -> [caption, SHA-256 of the RGB pixels as it
+decodes them]; or why it failed.
 """
 
 import hashlib

@@ -25,6 +25,7 @@ from nucleus_data.stages.select.settings import SelectSettings
 from nucleus_data.stages.select.stage import TABLE as SELECTION
 from nucleus_data.stages.select.stage import Select, published_selection
 from nucleus_data.stages.shard.captions import sets_of
+from nucleus_data.stages.shard.card import write_facts
 from nucleus_data.stages.shard.chosen import MEASURED
 from nucleus_data.stages.shard.columns import ColumnsTask, scores_of
 from nucleus_data.stages.shard.columns import about as about_columns
@@ -117,6 +118,7 @@ class Shard(CorpusStage[ShardSettings]):
             return
         self._write_edition(run, folder)
         self._write_columns(run, folder)
+        self._write_card(run, folder)
         run.say(f"  {folder.url(MANIFEST)}")
 
     def _write_tars(self, run: Run, folder: SetFolder) -> bool:
@@ -167,6 +169,13 @@ class Shard(CorpusStage[ShardSettings]):
         task = ColumnsTask(*self._place(run, folder), columns.hash, run.tables, scores)
         if self._tasks(run, "columns", task) is not None:
             columns.publish(about_columns(run.tables, scores))
+
+    def _write_card(self, run: Run, folder: SetFolder) -> None:
+        """Writes what the set tells of itself, once its edition is there."""
+        if any(edition.hash == run.pins.edition for edition in folder.editions()):
+            write_facts(
+                run, folder, self.settings, self.select.settings, sets_of(self.settings, run)
+            )
 
     def _tasks(self, run: Run, phase: str, task: Task) -> StageReport | None:
         """Does one task's only item; None if it failed."""
