@@ -223,8 +223,8 @@ def _write_parquet(
         writer.close()
         stream.flush()
         os.fsync(stream.fileno())
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest(), file.stat().st_size
+    with file.open("rb") as written:
+        return hashlib.file_digest(written, "sha256").hexdigest(), file.stat().st_size
 
 
 def _groups(samples: Iterable[Joined], suffix: str) -> Iterator[list[dict[str, Any]]]:

@@ -12,11 +12,10 @@ import duckdb
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.caption_sets import CaptionSet
-from nucleus_data.corpus.tables import parts_list, parts_of
+from nucleus_data.corpus.tables import parts_list
 from nucleus_data.runner.run import Run
-from nucleus_data.sets.facts import FACTS, Checked, Facts, Rule, most
+from nucleus_data.sets.facts import FACTS, Checked, Facts, Rule, read_facts
 from nucleus_data.sets.layout import LEFT_OUT, SetFolder
-from nucleus_data.sets.planned import PLANS
 from nucleus_data.sets.set_card import write_card
 from nucleus_data.stages.select.settings import SelectSettings
 from nucleus_data.stages.select.stage import TABLE as SELECTION
@@ -47,6 +46,7 @@ def write_facts(
     hashed = run.tables[SELECTION]
     made = published_selection(corpus.store, hashed) or {}
     counts = made.get("counts", {})
+    origin = read_facts(folder)  # what was counted when the tars were written
     facts = Facts(
         selection=hashed,
         states=made.get("states", {}),
@@ -56,8 +56,8 @@ def write_facts(
         ),
         duplicates=select.drop_duplicates,
         settings={name: getattr(settings, name) for name in TOLD},
-        sources=_planned(corpus, folder, "source"),
-        licences=_planned(corpus, folder, "licence"),
+        sources=origin.sources,
+        licences=origin.licences,
         left_out=_left_out(corpus, folder),
         checked=tuple(_checked(corpus, sets)),
     )
@@ -69,16 +69,6 @@ def write_facts(
 def _found(counts: dict[str, int], rule: str) -> int:
     """How many records a rule rejected or flagged."""
     return counts.get(f"reasons:{rule}", 0) + counts.get(f"flags:{rule}", 0)
-
-
-def _planned(corpus: Corpus, folder: SetFolder, column: str) -> dict[str, int]:
-    """Value -> samples, over all resolutions."""
-    plans = folder.name(PLANS)
-    if not corpus.store.list(plans):
-        return {}
-    planned = f"read_parquet({parts_of(corpus.store, plans)})"
-    query = f"SELECT coalesce({column}, ''), count(*) FROM {planned} GROUP BY 1"
-    return most(dict(corpus.connection().sql(query).fetchall()))
 
 
 def _left_out(corpus: Corpus, folder: SetFolder) -> dict[str, dict[str, int]]:

@@ -1,11 +1,8 @@
-"""Writing training shards: one task an output tar, the same bytes every time.
-
-The manifest comes last: it publishes the set.
-"""
+"""Writing training shards: one task an output tar, the same bytes every time."""
 
 import hashlib
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,8 +17,9 @@ from nucleus_data.errors import CorpusError
 from nucleus_data.pixels import PixelError
 from nucleus_data.runner.work import Summary
 from nucleus_data.sets.beside import encode
+from nucleus_data.sets.facts import most
 from nucleus_data.sets.index import INDEX_SCHEMA, index_name
-from nucleus_data.sets.layout import LEFT_OUT_SCHEMA, SetFolder
+from nucleus_data.sets.layout import SetFolder
 from nucleus_data.sets.planned import PlannedTar, decode_plan, note_name, plan_name
 from nucleus_data.sets.provenance import encode as provenance
 from nucleus_data.sets.tars import TarWriter
@@ -35,10 +33,15 @@ AHEAD = 64  # pictures that wait, made, for their place in the tar
 
 @dataclass
 class Written:
-    """A tar on its way: the rows of its index, and the records that could not be decoded."""
+    """A tar on its way: the rows of its index, and the records that could not be decoded.
+
+    Samples are counted by source and by licence (empty where none is stated).
+    """
 
     index: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[dict[str, Any]] = field(default_factory=list)
+    sources: Counter[str] = field(default_factory=Counter)
+    licences: Counter[str] = field(default_factory=Counter)
     sha256: str = ""
     size: int = 0
 
@@ -86,6 +89,8 @@ class TarTask:
             "sha256": written.sha256,
             "index_sha256": hashlib.sha256(index).hexdigest(),
             "left_out": written.left_out,
+            "sources": most(written.sources),
+            "licences": most(written.licences),
         }
         store.create(folder.name(note_name(number)), json.dumps(content, sort_keys=True).encode())
         summary.done = len(written.index)
@@ -115,6 +120,8 @@ class TarTask:
                     "sha256": hashlib.sha256(found.data).hexdigest(),
                 }
                 written.index.append(row)
+                written.sources[record["source"] or ""] += 1
+                written.licences[record["licence"] or ""] += 1
         written.sha256, written.size = tar.sha256, tar.size
 
     def _pictures(
@@ -156,33 +163,3 @@ def read_note(folder: SetFolder, number: int) -> dict[str, Any] | None:
         return read_json(folder.store, folder.name(note_name(number)))
     except FileNotFoundError:
         return None
-
-
-def publish_set(folder: SetFolder, tars: int, left_out: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Publishes a set: one row a tar, from the notes that the tasks left.
-
-    Args:
-        folder: The set.
-        tars: How many tars it has.
-        left_out: Who was not planned for, `LEFT_OUT_SCHEMA`.
-
-    Returns:
-        The manifest, and all who are not in a resolution.
-
-    Raises:
-        CorpusError: A tar is missing; the set is not published.
-    """
-    rows, lost = [], []
-    for number in range(tars):
-        note = read_note(folder, number)
-        if note is None:
-            raise CorpusError(
-                f"{folder.path} is not published: tar {number} of {tars} was not written. "
-                "Run the same command again"
-            )
-        lost += [{**row, "resolution": note["resolution"]} for row in note.pop("left_out")]
-        rows.append(note)
-    out = pa.concat_tables([left_out, pa.Table.from_pylist(lost, LEFT_OUT_SCHEMA)])
-    out = out.sort_by([("id", "ascending"), ("resolution", "ascending")])
-    folder.write_left_out(out)
-    return folder.publish(rows), out
