@@ -15,7 +15,9 @@ from nucleus_data.sets.columns import Columns
 from nucleus_data.sets.layout import SetFolder
 from nucleus_data.views import export_set
 from nucleus_data.views.export_asked import asked
+from nucleus_data.views.export_files import KINDS
 from tests.support.command import nucleus
+from tests.support.quick import quick
 from tests.support.sets import add_columns, add_edition, make_set, members
 
 HASH = "abcd1234abcd1234"
@@ -143,16 +145,16 @@ def test_energon_gets_captions_alone_and_the_sets_tars_as_links(made, tmp_path):
     assert {".nv-meta"}.isdisjoint(p.name for p in Path(made.url()).rglob("*"))
 
 
-def test_samples_without_a_caption_are_counted_and_left_out_if_asked(made, tmp_path):
-    for kind in ("webdataset", "parquet", "webshart", "energon"):
-        _, said = export(made, tmp_path / kind, kind, captioned=True)
-        assert "  32: 5 of 6 samples; 1 have no caption, 1 left out for that" in said
-        whole = json.loads((tmp_path / kind / "export.json").read_text())
-        assert whole["sums"]["64"] == {"samples": 6, "without": 1, "left_out": 1}
-        # The tar whose only sample has no caption becomes no file.
-        (empty,) = [file for file in whole["files"] if not file["samples"]]
-        assert not (tmp_path / kind / empty["path"]).exists()
-        assert "  4 files" in said
+@pytest.mark.parametrize("kind", quick(KINDS, 1))
+def test_samples_without_a_caption_are_counted_and_left_out_if_asked(made, tmp_path, kind):
+    _, said = export(made, tmp_path / "out", kind, captioned=True)
+    assert "  32: 5 of 6 samples; 1 have no caption, 1 left out for that" in said
+    whole = json.loads((tmp_path / "out/export.json").read_text())
+    assert whole["sums"]["64"] == {"samples": 6, "without": 1, "left_out": 1}
+    # The tar whose only sample has no caption becomes no file.
+    (empty,) = [file for file in whole["files"] if not file["samples"]]
+    assert not (tmp_path / "out" / empty["path"]).exists()
+    assert "  4 files" in said
 
 
 def test_the_same_set_gives_the_same_bytes_and_a_stopped_export_goes_on(
