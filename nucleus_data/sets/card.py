@@ -26,8 +26,8 @@ LIMITS = (
     "Licences are as the sources state them; nobody checked them.",
     "Captions that a model wrote may be wrong, and pictures and captions have the biases of their "
     "sources and models.",
-    "Pictures of people may be in it. Who wants one taken out asks whoever shares this set: "
-    "`nucleus takedown` removes it from all that was made of it.",
+    "Pictures of people may be in it. Who wants one taken out asks whoever shares this set; "
+    "`nucleus takedown` removes it from a corpus and its sets, and exports are made again.",
 )
 
 

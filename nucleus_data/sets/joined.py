@@ -10,6 +10,7 @@ the index's SHA-256: a damaged one is an error, not a sample.
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ from nucleus_data.sets.layout import SetFolder, TarEntry
 from nucleus_data.sets.provenance import FIELDS
 
 PIECE = 32 << 20
+# What may stand in a tar as a name: a set may come from anywhere, and go on from here.
+ID = re.compile(r"[A-Za-z0-9_-]+")
 BLOCK = 512  # of a tar: the header of a member lies before its bytes
 IMAGE_COLUMN, TEXT_COLUMN = "image", "text"  # of an export as Parquet
 TAKEN = {*FIELDS.names, *EDITION_SCHEMA.names, IMAGE_COLUMN, TEXT_COLUMN}
@@ -78,6 +81,18 @@ def suffix_of(folder: SetFolder, entry: TarEntry) -> str:
     return header.rstrip(b"\0").decode("ascii", "replace").rpartition(".")[2]
 
 
+def read_index(folder: SetFolder, entry: TarEntry) -> pa.Table:
+    """A tar's index, whose ids may be names. Raises CorpusError, DamagedError."""
+    index = folder.index(entry.path)
+    for ident in index.column("id").to_pylist():
+        if not ident or not ID.fullmatch(ident):
+            raise CorpusError(
+                f"{folder.url(entry.path)}: the id {ident!r} is no name; allowed: letters, digits, "
+                "'-' and '_'"
+            )
+    return index
+
+
 def read_beside(
     folder: SetFolder, entry: TarEntry, files: Beside, rows: pa.Table, index: pa.Table
 ) -> pa.Table:
@@ -111,7 +126,7 @@ def read_joined(
         DamagedError: A file or a sample is damaged.
         FileNotFoundError: The tar, or a file beside it, is missing.
     """
-    index = folder.index(entry.path)
+    index = read_index(folder, entry)
     captions = read_beside(folder, entry, edition, edition.captions(entry.path), index)
     added = pa.table({})
     if columns is not None:

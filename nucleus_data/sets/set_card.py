@@ -31,6 +31,14 @@ def write_card(folder: SetFolder, name: str, say: Callable[[str], None]) -> None
         say(f"  {error}")
 
 
+def is_told(folder: SetFolder, edition: str) -> bool:
+    """Whether a set's card tells of an edition, by its hash."""
+    try:
+        return edition in folder.store.read(folder.name(README)).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return False
+
+
 def shown_of(folder: SetFolder, name: str) -> Shown:
     """What the card tells of a set."""
     entries = folder.manifest()

@@ -14,6 +14,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from nucleus_data.sets.joined import (
     Joined,
     joined_schema,
     read_beside,
+    read_index,
     read_joined,
     suffix_of,
 )
@@ -62,6 +64,16 @@ class Joining:
         """The set's config hash: the name of its folder."""
         return self.folder.url().rstrip("/").rpartition("/")[2]
 
+    @cached_property
+    def facts(self) -> pa.Schema:
+        """The fields of a sample's facts."""
+        return joined_schema(self.folder, self.columns)
+
+    @cached_property
+    def suffix(self) -> str:
+        """Ending of the pictures, one for the whole set."""
+        return suffix_of(self.folder, self.folder.manifest()[0])
+
     def samples(self, entry: TarEntry, counted: Counter[str]) -> Iterator[Joined]:
         """The samples of a tar; counts `samples`, `without` a caption, and those `left_out`."""
         for sample in read_joined(self.folder, entry, self.edition, self.columns):
@@ -76,7 +88,7 @@ class Joining:
 
     def texts(self, entry: TarEntry, counted: Counter[str]) -> list[tuple[dict[str, Any], list]]:
         """Rows of a tar's index with their captions; counts as `samples` does."""
-        index = self.folder.index(entry.path)
+        index = read_index(self.folder, entry)
         rows = read_beside(
             self.folder, entry, self.edition, self.edition.captions(entry.path), index
         )
@@ -129,19 +141,18 @@ def write(kind: str, joining: Joining, entry: TarEntry, file: Path) -> dict[str,
 
 def parquet_schema(joining: Joining) -> pa.Schema:
     """Columns of an export as Parquet: id, image, text, then all other facts."""
-    facts = joined_schema(joining.folder, joining.columns)
+    facts = joining.facts
     first = [facts.field("id"), pa.field(IMAGE_COLUMN, IMAGE), pa.field(TEXT_COLUMN, pa.string())]
     rest = [field for field in facts if field.name != "id"]
     return with_features(pa.schema(first + rest))
 
 
-def sample_schema(joining: Joining, suffix: str) -> pa.Schema:
+def sample_schema(joining: Joining) -> pa.Schema:
     """What `datasets` finds in a sample of an export as tars."""
-    facts = pa.struct(list(joined_schema(joining.folder, joining.columns)))
     return pa.schema(
         [
-            (suffix, IMAGE),
-            ("json", facts),
+            (joining.suffix, IMAGE),
+            ("json", pa.struct(list(joining.facts))),
             ("txt", pa.string()),
             ("__key__", pa.string()),
             ("__url__", pa.string()),
@@ -152,11 +163,10 @@ def sample_schema(joining: Joining, suffix: str) -> pa.Schema:
 def _write_tar(
     joining: Joining, entry: TarEntry, file: Path, counted: Counter[str]
 ) -> tuple[str, int]:
-    suffix = suffix_of(joining.folder, entry)
     with TarWriter(file) as tar:
         for sample in joining.samples(entry, counted):
             about = json.dumps(sample.facts, sort_keys=True, ensure_ascii=False).encode()
-            tar.add(f"{sample.id}.{suffix}", sample.picture)
+            tar.add(f"{sample.id}.{joining.suffix}", sample.picture)
             tar.add(f"{sample.id}.json", about)
             tar.add(f"{sample.id}.txt", sample.caption.encode())
     return tar.sha256, tar.size
@@ -174,10 +184,9 @@ def _write_captions(
 def _write_webshart(
     joining: Joining, entry: TarEntry, file: Path, counted: Counter[str]
 ) -> tuple[str, int]:
-    suffix = suffix_of(joining.folder, entry)
     files = {}
     for place, texts in joining.texts(entry, counted):
-        files[f"{place['id']}.{suffix}"] = {
+        files[f"{place['id']}.{joining.suffix}"] = {
             "offset": place["offset"],
             "length": place["size"],
             "sha256": place["sha256"],
@@ -203,7 +212,7 @@ def _write_webshart(
 def _write_parquet(
     joining: Joining, entry: TarEntry, file: Path, counted: Counter[str]
 ) -> tuple[str, int]:
-    schema, suffix = parquet_schema(joining), suffix_of(joining.folder, entry)
+    schema = parquet_schema(joining)
     # A picture is compressed already, and no two are alike: neither helps, and both cost.
     leaves = list(_leaves(schema))
     texts = [leaf for leaf in leaves if not leaf.startswith(f"{IMAGE_COLUMN}.")]
@@ -218,7 +227,7 @@ def _write_parquet(
             write_statistics=texts,
         ) as writer,
     ):
-        for rows in _groups(joining.samples(entry, counted), suffix):
+        for rows in _groups(joining.samples(entry, counted), joining.suffix):
             writer.write_table(pa.Table.from_pylist(rows, schema), row_group_size=GROUP_ROWS)
         writer.close()
         stream.flush()

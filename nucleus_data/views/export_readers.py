@@ -15,7 +15,6 @@ from nucleus_data.errors import RequestError
 from nucleus_data.sets.card import README, Bucket, Captions, Shown, readme
 from nucleus_data.sets.croissant import CROISSANT, croissant
 from nucleus_data.sets.facts import most, read_facts
-from nucleus_data.sets.joined import suffix_of
 from nucleus_data.views.export_files import Joining, parquet_schema, sample_schema
 
 CARDED = ("webdataset", "parquet")  # exports that have a card
@@ -70,17 +69,13 @@ def _shown(joining: Joining, kind: str, notes: Notes) -> Shown:
     captions = Captions(
         edition.name, edition.hash, edition.tables, without, edition.mix, joined=True
     )
-    if kind == "parquet":
-        fields = list(parquet_schema(joining))
-    else:
-        first = joining.folder.manifest()[0]
-        fields = list(sample_schema(joining, suffix_of(joining.folder, first)))
+    schema = parquet_schema(joining) if kind == "parquet" else sample_schema(joining)
     return Shown(
         joining.name,
         joining.hash,
         kind,
         [Bucket(*bucket, count, size[bucket]) for bucket, count in sorted(counted.items())],
-        fields,
+        list(schema),
         [captions],
         facts,
     )
@@ -105,7 +100,6 @@ def _write_energon(joining: Joining, out: Store, notes: Notes) -> None:
     export where both are local, so that nothing is written into the set.
     """
     linked = out.local and joining.folder.store.local
-    suffix = suffix_of(joining.folder, joining.folder.manifest()[0])
     commands = ["#!/bin/sh", "# Once, before Energon reads it.", "set -e", 'cd "$(dirname "$0")"']
     for resolution in sorted({note["resolution"] for note in notes}):
         mine = [n for n in notes if n["resolution"] == resolution and n["samples"]]
@@ -132,7 +126,7 @@ def _write_energon(joining: Joining, out: Store, notes: Notes) -> None:
         # The captions fill both fields; then the picture takes the place of its own.
         captions = _typed("CaptioningSample", {"image": "txt", "caption": "txt"})
         commands.append(PREPARE.format(captions, f"{resolution}/captions"))
-        images = _typed("ImageSample", {"image": suffix})
+        images = _typed("ImageSample", {"image": joining.suffix})
         commands.append(PREPARE.format(images, shlex.quote(pictures)))
         commands.append(f"energon prepare --non-interactive {resolution}/metadataset.yaml")
     out.put("prepare.sh", "".join(f"{line}\n" for line in commands).encode())

@@ -21,6 +21,7 @@ from nucleus_data.sets.columns import COLUMNS as INDEX_COLUMNS
 from nucleus_data.sets.editions import CAPTIONS
 from nucleus_data.sets.layout import MANIFEST, ROOT, SetFolder
 from nucleus_data.sets.planned import NOTES, PLANS
+from nucleus_data.sets.set_card import is_told
 from nucleus_data.stage import Condition, CorpusStage
 from nucleus_data.stages.select.check import upstream_columns
 from nucleus_data.stages.select.condition import check_condition
@@ -201,8 +202,9 @@ class Shard(CorpusStage[ShardSettings]):
             _remove(run, f"{columns.path}/{WORK}")
 
     def _write_card(self, run: Run, folder: SetFolder) -> None:
-        """Writes what the set tells of itself, once its edition is there."""
-        if any(edition.hash == run.pins.edition for edition in folder.editions()):
+        """Writes what the set tells of itself, unless it tells of the edition already."""
+        edition = folder.new_edition(str(run.pins.edition))
+        if edition.published and not is_told(folder, edition.hash):
             sets = sets_of(self.settings, run)
             write_facts(run, folder, self.settings, self.select.settings, sets)
 

@@ -10,7 +10,8 @@ from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.sets import joined
 from nucleus_data.sets.joined import column_name, joined_schema, read_joined, suffix_of
-from tests.support.sets import about, add_edition, make_set, members
+from nucleus_data.sets.layout import TarEntry
+from tests.support.sets import Made, about, add_edition, add_tar, jpeg, make_set, members
 
 
 @pytest.fixture
@@ -51,6 +52,17 @@ def test_a_damaged_picture_and_captions_of_other_samples_are_errors(made):
     other.write(entry.path, rows.take(pa.array([1, 0, 2, 3])))
     with pytest.raises(CorpusError, match="not of the samples"):
         next(read_joined(made, entry, other))
+
+
+def test_an_id_that_is_a_path_becomes_no_name(tmp_path):
+    made = make_set(tmp_path / "set", {"64/1x1": 1})
+    size = (64, 64)
+    row = add_tar(
+        made, "64/1x1/000001.tar", 64, "1x1", size, [Made(1, jpeg(1, size), size, key="../x")]
+    )
+    add_edition(made, [row], config_hash="f" * 16)
+    with pytest.raises(CorpusError, match=r"the id '../x' is no name"):
+        next(read_joined(made, TarEntry(**row), made.edition("ffff")))
 
 
 def test_captions_are_joined_while_webdataset_reads_the_set(made, tmp_path):
