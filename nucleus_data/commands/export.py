@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -60,7 +61,7 @@ def export(
     states: tuple[str, ...],
     config: Path | None,
     overrides: tuple[str, ...],
-    **of_sets: object,
+    **of_sets: Any,
 ) -> None:
     """Write records (ids, keys, URLs, upstream columns) to TARGET (.parquet or .csv).
 
@@ -94,7 +95,7 @@ def _export_records(
 
 
 def _export_set(
-    target: str, kind: str, config: Path | None, overrides: Sequence[str], **given: object
+    target: str, kind: str, config: Path | None, overrides: Sequence[str], **given: Any
 ) -> None:
     from nucleus_data.views.export_asked import asked
 

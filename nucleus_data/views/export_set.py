@@ -121,6 +121,9 @@ class SetExport:
 
     def _write(self, entries: Sequence[TarEntry]) -> None:
         """Makes all files; one that fails is noted in `failed`, and the others go on."""
+        # What a killed process of this machine left half written.
+        for folder in {name_of(self.kind, e).rpartition("/")[0] for e in entries} | {NOTES, ""}:
+            self.out.sweep(folder)
         # Machines that share an export begin at different places.
         first = random.randrange(max(1, len(entries)))
         waiting = [*entries[first:], *entries[:first]]
@@ -177,17 +180,22 @@ class SetExport:
             return None
 
     def _finish(self, entries: Sequence[TarEntry], say: Say) -> None:
-        """Writes what makes the files an export, and takes the notes away."""
+        """Writes what makes the files an export."""
         with ThreadPoolExecutor(64) as pool:
             notes = list(pool.map(self._note, entries))
         if None in notes:
-            if self._is_whole():  # by another machine, which took its notes away
+            if self._is_whole():  # by another machine, which took the notes away
+                self._clear(entries)
                 return
             raise CorpusError(f"{self.out.uri} is not complete; run the same command again")
         made = [note for note in notes if note is not None]
         write_readers(self.joining, self.kind, self.out, made, say)
         content = {"identity": self.identity, "files": made, "sums": _sums(made)}
         self.out.create(WHOLE, _encode(content))
+        self._clear(entries)
+
+    def _clear(self, entries: Sequence[TarEntry]) -> None:
+        """Takes the notes away, once the export is whole."""
         with ThreadPoolExecutor(64) as pool:
             list(pool.map(self.out.remove, (_note_name(entry) for entry in entries)))
         self.out.remove(BEGUN)

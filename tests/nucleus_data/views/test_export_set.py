@@ -2,8 +2,10 @@ import hashlib
 import io
 import json
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import fsspec
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -16,6 +18,7 @@ from nucleus_data.sets.layout import SetFolder
 from nucleus_data.views import export_set
 from nucleus_data.views.export_asked import asked
 from nucleus_data.views.export_files import KINDS
+from tests.support import commands
 from tests.support.command import nucleus
 from tests.support.quick import quick
 from tests.support.sets import add_columns, add_edition, make_set, members
@@ -185,6 +188,37 @@ def test_the_same_set_gives_the_same_bytes_and_a_stopped_export_goes_on(
     assert said[0] == "export: it is there already"
     assert content(tmp_path / "two") == before
     assert not any(name.startswith(("_", ".")) for name in before)
+
+
+def test_two_exports_at_once_and_one_in_a_store_are_the_same(made, tmp_path):
+    export(made, tmp_path / "one")
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: export(made, tmp_path / "two"), range(2)))
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+    memory = fsspec.filesystem("memory")
+    export(made, "memory://export")
+    stored = {
+        path.removeprefix("/export/"): memory.cat_file(path) for path in memory.find("/export")
+    }
+    memory.rm("/export", recursive=True)
+    digests = {path: hashlib.sha256(data).hexdigest() for path, data in stored.items()}
+    assert digests == content(tmp_path / "one")
+
+
+@pytest.mark.slow
+def test_an_export_that_is_killed_again_and_again_ends_with_the_same_bytes(tmp_path):
+    made = make_set(tmp_path / "c/sets/train" / HASH, {"32/1x1": 60}, a_tar=2)
+    export(made, tmp_path / "one")
+    out, log = tmp_path / "two", tmp_path / "log"
+    arguments = ["export", made.url(), "--as", "webdataset", "--out", str(out), "--workers", "1"]
+    for wanted in (1, 8, 20):
+        process = commands.start(*arguments, log=log)
+        commands.wait_for(lambda n=wanted: len(list(out.rglob("*.tar"))) >= n, process, log)
+        process.kill()
+        process.wait()
+    assert not (out / "export.json").exists()
+    commands.nucleus(*arguments, log=log)
+    assert content(out) == content(tmp_path / "one")
 
 
 def test_a_damaged_sample_fails_its_file_alone_and_is_named(made, tmp_path):
