@@ -23,6 +23,7 @@ from tests.support.foreign_readers import NOT_STREAMING, blocks, pixels
 COUNT = 14
 STREAMING = [heading + NOT_STREAMING for heading in ("datasets, tars", "datasets, Parquet")]
 OLDER = ("webdataset", "webdataset on the set itself")  # what webdataset 0.2 reads too
+WITHOUT = "datasets on the set itself"  # reads no captions
 SETTINGS = (
     "select.rules={}",
     "shard.resolutions=[256]",
@@ -120,7 +121,7 @@ def run_readers(python, folder, edition, readers, **more):
         env={**environment(), **more},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -128,7 +129,7 @@ def run_readers(python, folder, edition, readers, **more):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_readers_of_others_find_the_same_keys_captions_and_upright_pixels(exported, capsys):
     folder, made = exported
     target = folder / "environment"
@@ -136,15 +137,15 @@ def test_readers_of_others_find_the_same_keys_captions_and_upright_pixels(export
         ["bash", str(REPOSITORY / "scripts/get_readers"), str(target)],
         env={**environment(), "PYTHON": sys.executable},
         check=True,
-        timeout=200,
+        timeout=300,
     )
     python = str(target / "bin/python")
     edition = made.edition().hash
     exports = [python, "-c", EXPORT, made.url(), str(folder)]
-    subprocess.run(exports, env=environment(), check=True, timeout=200)
+    subprocess.run(exports, env=environment(), check=True, timeout=300)
     prepare = ["sh", str(folder / "energon/prepare.sh")]
     path = f"{target / 'bin'}:{os.environ['PATH']}"
-    subprocess.run(prepare, env={**environment(), "PATH": path}, check=True, timeout=200)
+    subprocess.run(prepare, env={**environment(), "PATH": path}, check=True, timeout=300)
 
     expected = truth(folder, made)
     assert len(expected) == COUNT
@@ -157,7 +158,11 @@ def test_readers_of_others_find_the_same_keys_captions_and_upright_pixels(export
     versions = []
     for reader, said in found.items():
         assert "failed" not in said, f"{reader}: {said['failed']}"
-        assert said["found"] == expected, reader
+        if reader == WITHOUT:
+            expected_here = {key: [None, digest] for key, (_, digest) in expected.items()}
+        else:
+            expected_here = expected
+        assert said["found"] == expected_here, reader
         versions.append(f"{reader}: {said['version']}")
     with capsys.disabled():
         print("\n" + "\n".join(versions))
