@@ -59,11 +59,17 @@ def write_facts(
         sources=origin.sources,
         licences=origin.licences,
         left_out=_left_out(corpus, folder),
-        checked=tuple(_checked(corpus, sets)),
+        checked=_with(origin.checked, _checked(corpus, sets)),
     )
     # They follow from what is there: whoever writes them writes the same.
     corpus.store.put(folder.name(FACTS), facts.encode())
     write_card(folder, settings.name, run.say)
+
+
+def _with(before: Iterable[Checked], now: Iterable[Checked]) -> tuple[Checked, ...]:
+    """What is known of the captions of all editions, a table each, by its name."""
+    every = {one.captions: one for one in (*before, *now)}
+    return tuple(every[name] for name in sorted(every))
 
 
 def _found(counts: dict[str, int], rule: str) -> int:
