@@ -55,7 +55,7 @@ def write_facts(
             for name, rule in select.rules.items()
         ),
         duplicates=select.drop_duplicates,
-        settings={name: getattr(settings, name) for name in TOLD},
+        settings={**{name: getattr(settings, name) for name in TOLD}, **folder.about()},
         sources=origin.sources,
         licences=origin.licences,
         left_out=_left_out(corpus, folder),
