@@ -9,7 +9,8 @@ The proof is a quick training run.
     corpus = Corpus("c")
     corpus.table("selection").filter("state = 'rejected'").aggregate("reasons, count(*)").show()
 
-`RowStage` and `SignalGroup` are what a stage and a signal of your own are made of. The command
+`RowStage` and `SignalGroup` are what a stage and a signal of your own are made of;
+`join_captions` gives webdataset the captions of a training set. The command
 `nucleus --help` lists the stages; README.md draws the line from pictures to a trained model.
 """
 
@@ -20,16 +21,26 @@ if TYPE_CHECKING:
     from nucleus_data.corpus import Corpus
     from nucleus_data.line.lines import run_line
     from nucleus_data.line.recipe import load_recipe
+    from nucleus_data.sets.join import join_captions
     from nucleus_data.signals import SignalGroup
     from nucleus_data.stage import RowStage
 
 __version__ = "0.1.0"
-__all__ = ["Corpus", "RowStage", "SignalGroup", "__version__", "load_recipe", "run_line"]
+__all__ = [
+    "Corpus",
+    "RowStage",
+    "SignalGroup",
+    "__version__",
+    "join_captions",
+    "load_recipe",
+    "run_line",
+]
 
 _HOMES = {
     "Corpus": "nucleus_data.corpus",
     "RowStage": "nucleus_data.stage",
     "SignalGroup": "nucleus_data.signals",
+    "join_captions": "nucleus_data.sets.join",
     "load_recipe": "nucleus_data.line.recipe",
     "run_line": "nucleus_data.line.lines",
 }

@@ -18,7 +18,6 @@ from nucleus_data.commands.support import (
     say_json,
     work_options,
 )
-from nucleus_data.corpus.states import KEPT, STATES
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 
@@ -145,35 +144,6 @@ def pairs(each: int, config: Path | None, overrides: tuple[str, ...]) -> None:
     with opened("pairs", config, overrides) as found:
         for line in show_pairs(found.run, found.stages["dedup"], found.stages["select"], each):
             say(line)
-
-
-@click.command()
-@click.option(
-    "--state",
-    "states",
-    type=click.Choice(STATES),
-    multiple=True,
-    default=(KEPT,),
-    show_default=True,
-    help="Records of this state; repeatable. Others than kept come with their reasons.",
-)
-@click.argument("target")
-@common_options
-def export(
-    target: str, states: tuple[str, ...], config: Path | None, overrides: tuple[str, ...]
-) -> None:
-    """Write records (ids, keys, URLs, upstream columns) to TARGET (.parquet or .csv).
-
-    They are the kept ones of the selection that the tables and rules, as they are now, have.
-    """
-    from nucleus_data.views import export as view
-
-    with opened("export", config, overrides, dry_run=True) as found:
-        count = view.export(found.run, found.stages["select"], target, states)
-        for line in view.made_lines(found.run):
-            say(line)
-        say(f"{count:,} {' and '.join(dict.fromkeys(states))} records")
-        say(target)
 
 
 @click.command(name="config")

@@ -11,6 +11,10 @@
 | `tars` | how a tar is written, its places noted |
 | `provenance` | what a sample's `.json` says |
 | `planned` | which records a tar will hold, while the set is being made |
+| `joined` | samples with their captions and columns, as exports have them |
+| `join` | `join_captions`, a stage of webdataset |
+| `card`, `facts`, `set_card` | the card of a set or an export, and what it tells |
+| `croissant`, `features` | the same for machines: JSON-LD, types as `datasets` calls them |
 
     folder = SetFolder(store, "sets/train/0123456789abcdef")
     for tar in folder.manifest():

@@ -11,6 +11,7 @@ from nucleus_data.corpus.store import Store
 from nucleus_data.sets.layout import SetFolder
 from tests.support import curated
 
+CARD = ("README.md", "card.json", "croissant.json")  # written anew for each edition
 OVERRIDES = (
     "select.rules={small: 'least(width, height) < 40'}",
     "shard.resolutions=[64, 128]",

@@ -16,6 +16,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.errors import CorpusError
 from nucleus_data.runner.work import Summary
 from nucleus_data.sets.beside import read
+from nucleus_data.sets.facts import FACTS, Facts, most
 from nucleus_data.sets.layout import LEFT_OUT, LEFT_OUT_SCHEMA, SetFolder
 from nucleus_data.sets.planned import PLANS
 from nucleus_data.stages.shard.dealing import READS_AT_ONCE
@@ -55,6 +56,8 @@ class PublishTask:
             CorpusError: A tar is missing; the set is not published.
         """
         folder = SetFolder(Corpus(self.uri, self.storage_options).store, self.folder)
+        sources: Counter[str] = Counter()
+        licences: Counter[str] = Counter()
         rows, lost, loss = [], [], [0, 0]
         with ThreadPoolExecutor(READS_AT_ONCE) as pool:
             notes = pool.map(lambda tar: read_note(folder, tar), range(self.tars))
@@ -65,6 +68,8 @@ class PublishTask:
                         "written. Run the same command again"
                     )
                 lost += [{**row, "resolution": note["resolution"]} for row in note.pop("left_out")]
+                sources.update(note.pop("sources"))
+                licences.update(note.pop("licences"))
                 loss = [a + b for a, b in zip(loss, note.pop("loss"), strict=True)]
                 rows.append(note)
         counts: Counter[str] = Counter()
@@ -80,6 +85,8 @@ class PublishTask:
                 os.fsync(stream.fileno())
 
         folder.store.create_with(name, write)
+        origin = Facts(sources=most(sources), licences=most(licences))
+        folder.store.put(folder.name(FACTS), origin.encode())  # `card` adds the rest
         folder.publish(rows, self.about(loss))
         counts["samples"] = sum(row["samples"] for row in rows)
         return Summary(extra=counts)

@@ -21,6 +21,7 @@ from nucleus_data.sets.columns import COLUMNS as INDEX_COLUMNS
 from nucleus_data.sets.editions import CAPTIONS
 from nucleus_data.sets.layout import MANIFEST, ROOT, SetFolder
 from nucleus_data.sets.planned import NOTES, PLANS
+from nucleus_data.sets.set_card import is_told
 from nucleus_data.stage import Condition, CorpusStage
 from nucleus_data.stages.select.check import upstream_columns
 from nucleus_data.stages.select.condition import check_condition
@@ -30,6 +31,7 @@ from nucleus_data.stages.select.stage import Select, published_selection
 from nucleus_data.stages.shard import aligned
 from nucleus_data.stages.shard.aligned import WORK, Alignment, Values
 from nucleus_data.stages.shard.captions import sets_of
+from nucleus_data.stages.shard.card import write_facts
 from nucleus_data.stages.shard.chosen import MEASURED
 from nucleus_data.stages.shard.columns import Placement, scores_of
 from nucleus_data.stages.shard.columns import about as about_columns
@@ -125,6 +127,7 @@ class Shard(CorpusStage[ShardSettings]):
             _remove(run, folder.name(work))  # also what a run left that was killed behind it
         self._write_edition(run, folder)
         self._write_columns(run, folder)
+        self._write_card(run, folder)
         run.say(f"  {folder.url(MANIFEST)}")
 
     def _write_tars(self, run: Run, folder: SetFolder) -> bool:
@@ -202,6 +205,13 @@ class Shard(CorpusStage[ShardSettings]):
         if self._aligned(run, folder, f"{INDEX_COLUMNS}/{columns.hash}", values) is not None:
             columns.publish(about_columns(run.tables, scores))
             _remove(run, f"{columns.path}/{WORK}")
+
+    def _write_card(self, run: Run, folder: SetFolder) -> None:
+        """Writes what the set tells of itself, unless it tells of the edition already."""
+        edition = folder.new_edition(str(run.pins.edition))
+        if edition.published and not is_told(folder, edition.hash):
+            sets = sets_of(self.settings, run)
+            write_facts(run, folder, self.settings, self.select.settings, sets)
 
     def _aligned(
         self, run: Run, folder: SetFolder, beside: str, values: Values

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -18,6 +18,7 @@ from nucleus_data.errors import CorpusError
 from nucleus_data.pixels import PixelError
 from nucleus_data.runner.work import Summary
 from nucleus_data.sets.beside import encode
+from nucleus_data.sets.facts import most
 from nucleus_data.sets.index import INDEX_SCHEMA, index_name
 from nucleus_data.sets.layout import SetFolder
 from nucleus_data.sets.planned import PlannedTar, decode_plan, note_name, plan_name
@@ -40,6 +41,8 @@ class Written:
     Attributes:
         index: The rows of its index.
         left_out: The records that could not be decoded.
+        sources: Samples by source.
+        licences: Samples by licence, empty where none is stated.
         loss: What encoding lost, of some pictures: squared errors, and of how many values.
         sha256: Of the tar.
         size: Of the tar, in bytes.
@@ -47,6 +50,8 @@ class Written:
 
     index: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[dict[str, Any]] = field(default_factory=list)
+    sources: Counter[str] = field(default_factory=Counter)
+    licences: Counter[str] = field(default_factory=Counter)
     loss: list[int] = field(default_factory=lambda: [0, 0])
     sha256: str = ""
     size: int = 0
@@ -95,6 +100,8 @@ class TarTask:
             "sha256": written.sha256,
             "index_sha256": hashlib.sha256(index).hexdigest(),
             "left_out": written.left_out,
+            "sources": most(written.sources),
+            "licences": most(written.licences),
             "loss": written.loss,
         }
         store.create(folder.name(note_name(number)), json.dumps(content, sort_keys=True).encode())
@@ -127,6 +134,8 @@ class TarTask:
                     "sha256": one.sha256,
                 }
                 written.index.append(row)
+                written.sources[record["source"] or ""] += 1
+                written.licences[record["licence"] or ""] += 1
         written.sha256, written.size = tar.sha256, tar.size
 
     def _pictures(self, folder: SetFolder, plan: PlannedTar) -> Iterator["Made"]:
@@ -156,6 +165,8 @@ class Made:
         record: The row of the plan.
         found: The stored picture, or why there is none.
         sha256: Of the stored picture.
+        sources: Samples by source.
+        licences: Samples by licence, empty where none is stated.
         loss: What encoding lost; zeros where it was not measured.
     """
 

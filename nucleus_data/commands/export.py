@@ -1,0 +1,113 @@
+"""`nucleus export`: a list of records; or a training set with its captions, for other readers."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nucleus_data.commands.support import (
+    EXIT_FAILED,
+    common_options,
+    complain,
+    load,
+    opened,
+    say,
+)
+from nucleus_data.corpus.states import KEPT, STATES
+from nucleus_data.errors import RequestError
+
+KINDS = ("webdataset", "parquet", "webshart", "energon")  # of views.export_files, with pyarrow
+OF_SETS = ("captions", "columns", "out", "resolutions", "captioned", "workers")
+
+
+@click.command()
+@click.option(
+    "--as",
+    "kind",
+    type=click.Choice(KINDS),
+    help="Export the training set TARGET: tars or Parquet with captions in them, or the files by "
+    "which webshart and Energon read the set's own tars.",
+)
+@click.option("--captions", metavar="EDITION", help="Of a set: the edition's name or hash.")
+@click.option(
+    "--columns", metavar="HASH", help="Of a set: its index columns (scores, tiers), or 'none'."
+)
+@click.option("--out", metavar="FOLDER", help="Of a set: where to. [exports/... of the corpus]")
+@click.option(
+    "--resolution",
+    "resolutions",
+    type=click.IntRange(1),
+    multiple=True,
+    help="Of a set: this resolution alone; repeatable.",
+)
+@click.option("--captioned", is_flag=True, help="Of a set: leave out samples that have no caption.")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Of a set: files that are made at once. [8]"
+)
+@click.option(
+    "--state",
+    "states",
+    type=click.Choice(STATES),
+    multiple=True,
+    help="Records of this state; repeatable; others than kept come with their reasons. [kept]",
+)
+@click.argument("target")
+@common_options
+def export(
+    target: str,
+    kind: str | None,
+    states: tuple[str, ...],
+    config: Path | None,
+    overrides: tuple[str, ...],
+    **of_sets: Any,
+) -> None:
+    """Write records (ids, keys, URLs, upstream columns) to TARGET (.parquet or .csv).
+
+    They are the kept ones of the selection that the tables and rules, as they are now, have.
+
+    With --as, TARGET is a training set: its name, its hash, or a folder or URL.
+    """
+    given = {name: value for name, value in of_sets.items() if value not in (None, (), False)}
+    if kind is not None:
+        if states:
+            raise RequestError("--state is of records; a set (--as) holds the kept ones")
+        _export_set(target, kind, config, overrides, **given)
+        return
+    if given:
+        option = next(iter(given)).replace("resolutions", "resolution")
+        raise RequestError(f"--{option} is of sets: give --as {'|'.join(KINDS)} too")
+    _export_records(target, states or (KEPT,), config, overrides)
+
+
+def _export_records(
+    target: str, states: Sequence[str], config: Path | None, overrides: Sequence[str]
+) -> None:
+    from nucleus_data.views import export as view
+
+    with opened("export", config, overrides, dry_run=True) as found:
+        count = view.export(found.run, found.stages["select"], target, states)
+        for line in view.made_lines(found.run):
+            say(line)
+        say(f"{count:,} {' and '.join(dict.fromkeys(states))} records")
+        say(target)
+
+
+def _export_set(
+    target: str, kind: str, config: Path | None, overrides: Sequence[str], **given: Any
+) -> None:
+    from nucleus_data.views.export_asked import asked
+
+    _, recipe = load(config, overrides)
+    export = asked(target, kind, recipe.corpus, recipe.storage_options, **given)
+    done = export.run(say)
+    for failure in export.failed:
+        complain(f"error: {failure}")
+    if not done:
+        complain(
+            f"{len(export.failed)} files could not be made; the others are there. The same "
+            "command does what is missing"
+        )
+        sys.exit(EXIT_FAILED)
+    say(export.out.uri)

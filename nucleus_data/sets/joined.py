@@ -1,0 +1,185 @@
+"""A set's samples with the captions of an edition and the index columns, joined by their order.
+
+    for sample in read_joined(folder, tar, folder.edition(None)):
+        sample.picture, sample.facts["captions"]
+
+A tar is read in pieces of some megabytes that the index names, and each picture is compared with
+the index's SHA-256: a damaged one is an error, not a sample.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from nucleus_data.corpus.damaged import damaged
+from nucleus_data.errors import CorpusError
+from nucleus_data.sets.beside import Beside
+from nucleus_data.sets.columns import Columns
+from nucleus_data.sets.editions import EDITION_SCHEMA, Edition
+from nucleus_data.sets.layout import SetFolder, TarEntry
+from nucleus_data.sets.provenance import FIELDS
+
+PIECE = 32 << 20
+# What may stand in a tar as a name: a set may come from anywhere, and go on from here.
+ID = re.compile(r"[A-Za-z0-9_-]+")
+BLOCK = 512  # of a tar: the header of a member lies before its bytes
+IMAGE_COLUMN, TEXT_COLUMN = "image", "text"  # of an export as Parquet
+TAKEN = {*FIELDS.names, *EDITION_SCHEMA.names, IMAGE_COLUMN, TEXT_COLUMN}
+CAPTIONS = [EDITION_SCHEMA.field(name) for name in ("captions", "caption_sources")]
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A sample.
+
+    Attributes:
+        id: Its key.
+        picture: The stored bytes.
+        facts: Provenance, captions, sources of captions, and index columns, all of them in every
+            sample.
+    """
+
+    id: str
+    picture: bytes
+    facts: dict[str, Any]
+
+    @property
+    def caption(self) -> str:
+        """The best caption; empty where there is none."""
+        return str(self.facts["captions"][-1]) if self.facts["captions"] else ""
+
+
+def joined_schema(folder: SetFolder, columns: Columns | None) -> pa.Schema:
+    """The fields of `Joined.facts`, with their types."""
+    fields = [_plain(field) for field in FIELDS] + CAPTIONS
+    if columns is not None:
+        first = next(iter(folder.manifest()), None)
+        if first is not None:
+            values = columns.values(first.path).schema
+            fields += [
+                pa.field(column_name(field.name), field.type)
+                for field in values
+                if field.name != "id"
+            ]
+    return pa.schema(fields)
+
+
+def column_name(name: str) -> str:
+    """What an index column is called among the facts: its own name, unless they have it."""
+    return f"columns.{name}" if name in TAKEN else name
+
+
+def suffix_of(folder: SetFolder, entry: TarEntry) -> str:
+    """Ending of a tar's pictures, one for the whole set: `jpg` or `webp`."""
+    header = folder.store.read_range(folder.name(entry.path), 0, 100)
+    return header.rstrip(b"\0").decode("ascii", "replace").rpartition(".")[2]
+
+
+def read_index(folder: SetFolder, entry: TarEntry) -> pa.Table:
+    """A tar's index, whose ids may be names. Raises CorpusError, DamagedError."""
+    index = folder.index(entry.path)
+    for ident in index.column("id").to_pylist():
+        if not ident or not ID.fullmatch(ident):
+            raise CorpusError(
+                f"{folder.url(entry.path)}: the id {ident!r} is no name; allowed: letters, digits, "
+                "'-' and '_'"
+            )
+    return index
+
+
+def read_beside(
+    folder: SetFolder, entry: TarEntry, files: Beside, rows: pa.Table, index: pa.Table
+) -> pa.Table:
+    """Rows of a file beside a tar, once they are those of its samples.
+
+    Raises:
+        CorpusError: They are of others, or in another order.
+    """
+    if not rows.column("id").equals(index.column("id")):
+        raise CorpusError(
+            f"{folder.store.url(files.file(entry.path))} is not of the samples of {entry.path}, "
+            f"in their order; remove the folder {folder.store.url(files.path)} and make it again: "
+            "nucleus shard"
+        )
+    return rows
+
+
+def read_joined(
+    folder: SetFolder, entry: TarEntry, edition: Edition, columns: Columns | None = None
+) -> Iterator[Joined]:
+    """The samples of a tar, in its order.
+
+    Args:
+        folder: The set.
+        entry: The tar.
+        edition: Whose captions are joined.
+        columns: Index columns that are joined too.
+
+    Raises:
+        CorpusError: What lies beside the tar is of other samples.
+        DamagedError: A file or a sample is damaged.
+        FileNotFoundError: The tar, or a file beside it, is missing.
+    """
+    index = read_index(folder, entry)
+    captions = read_beside(folder, entry, edition, edition.captions(entry.path), index)
+    added = pa.table({})
+    if columns is not None:
+        added = read_beside(folder, entry, columns, columns.values(entry.path), index)
+    places = index.drop_columns(["crop"]).to_pylist()
+    name = folder.name(entry.path)
+    for first, last in _pieces(places):
+        start = places[first]["offset"] - BLOCK
+        end = max(p["json_offset"] + p["json_size"] for p in places[first:last])
+        piece = memoryview(folder.store.read_range(name, start, end - start))
+        said = captions.slice(first, last - first).to_pylist()
+        values = added.slice(first, last - first).to_pylist() or [{}] * (last - first)
+        for place, texts, more in zip(places[first:last], said, values, strict=True):
+            at = place["offset"] - start
+            picture = bytes(piece[at : at + place["size"]])
+            if hashlib.sha256(picture).hexdigest() != place["sha256"]:
+                raise damaged(
+                    folder.store, name, f"the picture of {place['id']} is not what it was"
+                )
+            at = place["json_offset"] - start
+            try:
+                facts = json.loads(bytes(piece[at : at + place["json_size"]]))
+            except ValueError as error:
+                what = f"what it says of {place['id']} is no JSON ({error})"
+                raise damaged(folder.store, name, what) from error
+            yield Joined(place["id"], picture, _facts(facts, texts, more))
+
+
+def _facts(about: dict[str, Any], texts: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """All fields of a sample, each there; a number that JSON lacks is null."""
+    facts = {name: about.get(name) for name in FIELDS.names}
+    facts |= {name: texts[name] or [] for name in ("captions", "caption_sources")}
+    for name, value in more.items():
+        if name != "id":
+            odd = isinstance(value, float) and not math.isfinite(value)
+            facts[column_name(name)] = None if odd else value
+    return facts
+
+
+def _pieces(places: list[dict[str, Any]]) -> Iterator[tuple[int, int]]:
+    """First and last row (not included) of what is read at once."""
+    first = 0
+    for number, place in enumerate(places):
+        end = place["json_offset"] + place["json_size"]
+        if number > first and end - places[first]["offset"] > PIECE:
+            yield first, number
+            first = number
+    if first < len(places):
+        yield first, len(places)
+
+
+def _plain(field: pa.Field) -> pa.Field:
+    """A list of a fixed length as a list: what all readers know."""
+    if pa.types.is_fixed_size_list(field.type):
+        return pa.field(field.name, pa.list_(field.type.value_type))
+    return field

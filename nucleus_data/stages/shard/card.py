@@ -1,0 +1,128 @@
+"""What the card of a set tells of where its pictures come from, and of how they were chosen.
+
+It is asked in SQL: sums come back, no row. It is written as `card.json` beside the set's manifest,
+and the card (README.md, croissant.json) is made of it and of the set's own files.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import duckdb
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.caption_sets import CaptionSet
+from nucleus_data.corpus.tables import parts_list
+from nucleus_data.runner.run import Run
+from nucleus_data.sets.facts import FACTS, Checked, Facts, Rule, read_facts
+from nucleus_data.sets.layout import LEFT_OUT, SetFolder
+from nucleus_data.sets.set_card import write_card
+from nucleus_data.stages.select.settings import SelectSettings
+from nucleus_data.stages.select.stage import TABLE as SELECTION
+from nucleus_data.stages.select.stage import published_selection
+from nucleus_data.stages.shard.settings import ShardSettings
+
+# What a reader of pictures wants to know of how they were made.
+TOLD = ("format", "quality", "crop", "crop_loss", "multiple", "resolutions", "seed")
+
+
+def write_facts(
+    run: Run,
+    folder: SetFolder,
+    settings: ShardSettings,
+    select: SelectSettings,
+    sets: Sequence[CaptionSet],
+) -> None:
+    """Writes `card.json` and the card of a set, or writes them anew.
+
+    Args:
+        run: The run that made the set or an edition of it.
+        folder: The set.
+        settings: How it was made.
+        select: How its records were chosen.
+        sets: Where the captions of the edition come from.
+    """
+    corpus = run.corpus
+    hashed = run.tables[SELECTION]
+    made = published_selection(corpus.store, hashed) or {}
+    counts = made.get("counts", {})
+    origin = read_facts(folder)  # what was counted when the tars were written
+    facts = Facts(
+        selection=hashed,
+        states=made.get("states", {}),
+        rules=tuple(
+            Rule(name, rule.where, rule.action, rule.reason, _found(counts, name))
+            for name, rule in select.rules.items()
+        ),
+        duplicates=select.drop_duplicates,
+        settings={**{name: getattr(settings, name) for name in TOLD}, **folder.about()},
+        sources=origin.sources,
+        licences=origin.licences,
+        left_out=_left_out(corpus, folder),
+        checked=_with(origin.checked, _checked(corpus, sets)),
+    )
+    # They follow from what is there: whoever writes them writes the same.
+    corpus.store.put(folder.name(FACTS), facts.encode())
+    write_card(folder, settings.name, run.say)
+
+
+def _with(before: Iterable[Checked], now: Iterable[Checked]) -> tuple[Checked, ...]:
+    """What is known of the captions of all editions, a table each, by its name."""
+    every = {one.captions: one for one in (*before, *now)}
+    return tuple(every[name] for name in sorted(every))
+
+
+def _found(counts: dict[str, int], rule: str) -> int:
+    """How many records a rule rejected or flagged."""
+    return counts.get(f"reasons:{rule}", 0) + counts.get(f"flags:{rule}", 0)
+
+
+def _left_out(corpus: Corpus, folder: SetFolder) -> dict[str, dict[str, int]]:
+    """Resolution -> reason -> records."""
+    files = f"read_parquet({parts_list([folder.url(LEFT_OUT)])})"
+    query = f"SELECT resolution, reason, count(*) FROM {files} GROUP BY 1, 2 ORDER BY 1, 2"
+    found: dict[str, dict[str, int]] = {}
+    for resolution, reason, count in corpus.connection().sql(query).fetchall():
+        found.setdefault(str(resolution), {})[reason] = count
+    return found
+
+
+def _checked(corpus: Corpus, sets: Iterable[CaptionSet]) -> Iterable[Checked]:
+    """What the checks found in each caption table of an edition."""
+    connection = corpus.connection()
+    for one in sets:
+        if not one.config_hash:
+            continue
+        table = corpus.at(one.table, one.config_hash)
+        if not table.whole_parts():
+            continue
+        rows = table.sql()
+        columns = set(connection.sql(f"SELECT * FROM {rows} LIMIT 0").columns)
+        again = "len(faults) > 0" if "faults" in columns else "false"
+        (counts,) = connection.sql(
+            f"SELECT count(*) FILTER (error IS NULL), "
+            f"count(*) FILTER (error IS NULL AND {again}), count(error) FROM {rows}"
+        ).fetchall()
+        given, twice, without = counts
+        found: Counter[str] = Counter()
+        if "faults" in columns:
+            found.update(_counts(connection, f"SELECT faults[1] FROM {rows} WHERE error IS NULL"))
+        found.update(_counts(connection, f"SELECT split_part(error, ':', 1) FROM {rows}"))
+        if table.failed.whole_parts():
+            # What waits for a retry, unless it has been done again since.
+            waiting = (
+                f"SELECT reason FROM {table.failed.sql()} "
+                f"WHERE (shard, row) NOT IN (SELECT (shard, row) FROM {rows})"
+            )
+            lost = _counts(connection, waiting)
+            without += sum(lost.values())
+            found.update(lost)
+        yield Checked(one.name, given, twice, without, dict(sorted(found.items())))
+
+
+def _counts(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, int]:
+    """Value -> how often a query has it."""
+    found: Any = connection.sql(
+        f"SELECT v, count(*) FROM ({query}) AS q(v) WHERE v IS NOT NULL GROUP BY 1"
+    )
+    return dict(found.fetchall())

@@ -1,0 +1,102 @@
+"""What `nucleus export SET --as KIND` asks for: which set, edition and columns, and where to."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nucleus_data.corpus.store import Store
+from nucleus_data.errors import RequestError
+from nucleus_data.sets.columns import Columns
+from nucleus_data.sets.layout import MANIFEST, ROOT, SetFolder, published_sets
+from nucleus_data.views.export_files import Joining
+from nucleus_data.views.export_set import WORKERS, SetExport
+
+EXPORTS = "exports"
+NONE = "none"
+DIGITS = 4  # of a hash, that name a set at least
+
+
+def asked(
+    target: str,
+    kind: str,
+    corpus: str,
+    storage_options: Mapping[str, Any],
+    *,
+    captions: str | None = None,
+    columns: str | None = None,
+    out: str | None = None,
+    resolutions: Sequence[int] = (),
+    captioned: bool = False,
+    workers: int = WORKERS,
+) -> SetExport:
+    """The export that is asked for.
+
+    Args:
+        target: A set: its name, its hash (4 digits or more), or its folder or URL.
+        kind: One of `export_files.KINDS`.
+        corpus: Where it is looked for by name or hash; may be empty where a folder is given.
+        storage_options: For fsspec.
+        captions: Name or hash of the edition; None for the only one.
+        columns: Hash of the index columns; `none`; None for the only ones, if there are some.
+        out: A folder or URL; None for one in the corpus.
+        resolutions: Those that are exported; all if empty.
+        captioned: Leave samples without a caption out.
+        workers: How many files are made at once.
+
+    Raises:
+        RequestError: There is no such set, edition or columns, or several.
+    """
+    folder = find_set(target, corpus, storage_options)
+    edition = folder.edition(captions)
+    found = _columns(folder, columns)
+    parts = folder.url().rstrip("/").split("/")
+    joining = Joining(parts[-2], folder, edition, found, captioned)
+    if out is None:
+        if not corpus:
+            raise RequestError("say where the export is written: --out FOLDER, or corpus=CORPUS")
+        # Each content has a folder of its own.
+        more = [f"-{found.hash}"] if found else []
+        more += ["-captioned"] if captioned else []
+        more += [f"-{resolution}" for resolution in sorted(resolutions)]
+        name = f"{joining.hash}-{edition.hash}{''.join(more)}-{kind}"
+        out = f"{corpus.rstrip('/')}/{EXPORTS}/{joining.name}/{name}"
+    return SetExport(joining, kind, Store(out, storage_options), tuple(resolutions), workers)
+
+
+def find_set(target: str, corpus: str, storage_options: Mapping[str, Any]) -> SetFolder:
+    """A published set. Raises RequestError where none or several fit.
+
+    Args:
+        target: Its name, its hash, or its folder or URL.
+        corpus: Where it is looked for.
+        storage_options: For fsspec.
+    """
+    if "/" in target or not corpus:
+        folder = SetFolder(Store(target, storage_options))
+        if folder.published:
+            return folder
+        if not corpus:
+            raise RequestError(
+                f"{target!r} is no training set (it has no {MANIFEST}); give the folder of one, "
+                "sets/NAME/HASH of a corpus, or its name with corpus=CORPUS"
+            )
+    every = list(published_sets(Store(corpus, storage_options)))
+    wanted = target.strip("/").removeprefix(f"{ROOT}/")
+    fitting = [each for each in every if _is_called(each, wanted)]
+    if len(fitting) == 1:
+        return fitting[0]
+    what = "which is several training sets" if fitting else "and there is no such training set"
+    known = ", ".join(each.path.removeprefix(f"{ROOT}/") for each in fitting or every) or "none"
+    raise RequestError(f"{corpus}: {target!r} is asked for, {what}; there are: {known}")
+
+
+def _is_called(folder: SetFolder, wanted: str) -> bool:
+    _, name, hashed = folder.path.rsplit("/", 2)
+    if wanted in (name, f"{name}/{hashed}"):
+        return True
+    return len(wanted) >= DIGITS and hashed.startswith(wanted)
+
+
+def _columns(folder: SetFolder, asked: str | None) -> Columns | None:
+    if asked == NONE or (asked is None and not folder.all_columns()):
+        return None
+    return folder.columns(asked)

@@ -1,0 +1,242 @@
+"""`nucleus export SET --as KIND`: a set with the captions of an edition, for readers of others.
+
+Every file is a function of the set, the edition and the columns alone, and appears whole or not at
+all. What is there is not done again: a stopped export is continued by the same command, and several
+machines may share one. It is complete once `export.json` is there.
+"""
+
+import contextlib
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from nucleus_data.corpus.damaged import read_json
+from nucleus_data.corpus.store import Store
+from nucleus_data.errors import CorpusError, DiskFullError, RequestError
+from nucleus_data.sets.croissant import CROISSANT
+from nucleus_data.sets.layout import TarEntry
+from nucleus_data.views.export_files import Joining, name_of, write
+from nucleus_data.views.export_readers import CARDED, write_readers
+
+VERSION = 1
+WHOLE, BEGUN, NOTES = "export.json", "_export.json", "_done"
+WORKERS = 8
+Say = Callable[[str], None]
+
+
+class _EmptyError(Exception):
+    """A tar of which no sample is exported becomes no file."""
+
+
+@dataclass(frozen=True)
+class SetExport:
+    """An export of a set.
+
+    Attributes:
+        joining: The set, the edition, the columns.
+        kind: One of `export_files.KINDS`.
+        out: Where it is written: a store whose root is its folder.
+        resolutions: Those that are exported; all if empty.
+        workers: How many files are made at once.
+    """
+
+    joining: Joining
+    kind: str
+    out: Store
+    resolutions: Sequence[int] = ()
+    workers: int = WORKERS
+    failed: list[str] = field(default_factory=list)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What is exported: another content is another export."""
+        columns = self.joining.columns
+        return {
+            "version": VERSION,
+            "as": self.kind,
+            "set": self.joining.hash,
+            "captions": self.joining.edition.hash,
+            "columns": columns.hash if columns else None,
+            "captioned": self.joining.captioned,
+            "resolutions": sorted(self.resolutions),
+        }
+
+    def run(self, say: Say) -> bool:
+        """Writes what is missing, and says what is in it; False if a file could not be made.
+
+        Raises:
+            RequestError: Something else is where it would be written, or the set lacks a
+                resolution.
+        """
+        entries = self._entries()
+        if self._is_whole():
+            say("export: it is there already")
+            self._complete(say)
+        else:
+            self._write(entries)
+            if self.failed:
+                return False
+            self._finish(entries, say)
+        for line in self._said(read_json(self.out, WHOLE)):
+            say(line)
+        return True
+
+    def _entries(self) -> list[TarEntry]:
+        every = self.joining.folder.manifest()
+        known = sorted({entry.resolution for entry in every})
+        if unknown := [r for r in self.resolutions if r not in known]:
+            raise RequestError(
+                f"{self.joining.folder.url()} has no resolution {unknown[0]}; "
+                f"it has: {', '.join(map(str, known))}"
+            )
+        return [e for e in every if not self.resolutions or e.resolution in self.resolutions]
+
+    def _is_whole(self) -> bool:
+        """Whether this export is complete. Raises RequestError if another one is there."""
+        for name in (WHOLE, BEGUN):
+            try:
+                found = read_json(self.out, name)
+            except FileNotFoundError:
+                continue
+            if (mine := found.get("identity")) != self.identity:
+                odd = [k for k, v in self.identity.items() if not mine or mine.get(k) != v]
+                raise RequestError(
+                    f"{self.out.uri} holds another export: another {', '.join(odd)}; "
+                    "give another folder (--out), or remove that one"
+                )
+            return name == WHOLE
+        if self.out.list(""):
+            raise RequestError(
+                f"{self.out.uri} is not empty, and holds no export; give another folder (--out)"
+            )
+        self.out.create(BEGUN, _encode({"identity": self.identity}))
+        return False
+
+    def _write(self, entries: Sequence[TarEntry]) -> None:
+        """Makes all files; one that fails is noted in `failed`, and the others go on."""
+        # What a killed process of this machine left half written.
+        for folder in {name_of(self.kind, e).rpartition("/")[0] for e in entries} | {NOTES, ""}:
+            self.out.sweep(folder)
+        # Machines that share an export begin at different places.
+        first = random.randrange(max(1, len(entries)))
+        waiting = [*entries[first:], *entries[:first]]
+        bar = tqdm(total=len(entries), desc="export", unit=" files", delay=2, disable=None)
+        pool = ThreadPoolExecutor(self.workers)
+        try:
+            futures = {pool.submit(self._one, entry): entry for entry in waiting}
+            for future in as_completed(futures):
+                bar.update()
+                try:
+                    future.result()
+                except DiskFullError:
+                    raise
+                except (CorpusError, FileNotFoundError) as error:
+                    self.failed.append(f"{futures[future].path}: {error}")
+        finally:
+            bar.close()
+            pool.shutdown(cancel_futures=True)
+        self.failed.sort()
+
+    def _one(self, entry: TarEntry) -> None:
+        if self._note(entry) is not None:
+            return
+        made: dict[str, Any] = {}
+        name = name_of(self.kind, entry)
+
+        def write_file(file: Path) -> None:
+            made.update(write(self.kind, self.joining, entry, file))
+            if made["samples"] + made["left_out"] != entry.samples:
+                raise CorpusError(
+                    f"the index has {made['samples'] + made['left_out']} samples, the manifest "
+                    f"{entry.samples}; run: nucleus verify"
+                )
+            if not made["samples"]:
+                raise _EmptyError
+
+        try:
+            new = self.out.create_with(name, write_file)
+        except _EmptyError:
+            new, made["bytes"] = True, 0
+        if not new and self.out.size(name) != made["bytes"]:
+            raise CorpusError(
+                f"{self.out.url(name)} is there with other content; remove it and run the same "
+                "command again"
+            )
+        about = {"path": name, "resolution": entry.resolution, "aspect": entry.aspect}
+        size = {"width": entry.width, "height": entry.height}
+        self.out.create(_note_name(entry), _encode({**about, **size, **made}))
+
+    def _note(self, entry: TarEntry) -> dict[str, Any] | None:
+        try:
+            return read_json(self.out, _note_name(entry))
+        except FileNotFoundError:
+            return None
+
+    def _finish(self, entries: Sequence[TarEntry], say: Say) -> None:
+        """Writes what makes the files an export."""
+        with ThreadPoolExecutor(64) as pool:
+            notes = list(pool.map(self._note, entries))
+        if None in notes:
+            if self._is_whole():  # by another machine, which took the notes away
+                self._clear(entries)
+                return
+            raise CorpusError(f"{self.out.uri} is not complete; run the same command again")
+        made = [note for note in notes if note is not None]
+        write_readers(self.joining, self.kind, self.out, made, say)
+        content = {"identity": self.identity, "files": made, "sums": _sums(made)}
+        self.out.create(WHOLE, _encode(content))
+        self._clear(entries)
+
+    def _clear(self, entries: Sequence[TarEntry]) -> None:
+        """Takes the notes away, once the export is whole."""
+        with ThreadPoolExecutor(64) as pool:
+            list(pool.map(self.out.remove, (_note_name(entry) for entry in entries)))
+        self.out.remove(BEGUN)
+        if self.out.local:
+            with contextlib.suppress(OSError):  # another machine may have been quicker
+                Path(self.out.path(NOTES)).rmdir()
+
+    def _complete(self, say: Say) -> None:
+        """Writes what a whole export lacks because a package was not there."""
+        if self.kind in CARDED and not self.out.exists(CROISSANT):
+            write_readers(
+                self.joining, self.kind, self.out, read_json(self.out, WHOLE)["files"], say
+            )
+
+    def _said(self, whole: Mapping[str, Any]) -> Iterator[str]:
+        files = sum(file["samples"] > 0 for file in whole["files"])
+        edition = self.joining.edition
+        said = f"captions {edition.name} ({edition.hash})"
+        yield f"export: {self.joining.name} as {self.kind}, {said}"
+        for resolution, sums in whole["sums"].items():
+            out = f", {sums['left_out']:,} left out for that" if self.joining.captioned else ""
+            yield (
+                f"  {resolution}: {sums['samples']:,} of "
+                f"{sums['samples'] + sums['left_out']:,} samples; "
+                f"{sums['without']:,} have no caption{out}"
+            )
+        yield f"  {files:,} files"
+
+
+def _sums(notes: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """Resolution -> samples, those without a caption, those left out."""
+    found: dict[str, Counter[str]] = {}
+    for note in sorted(notes, key=lambda note: note["resolution"]):
+        counted = found.setdefault(str(note["resolution"]), Counter())
+        counted.update({name: note[name] for name in ("samples", "without", "left_out")})
+    return {resolution: dict(counted) for resolution, counted in found.items()}
+
+
+def _note_name(entry: TarEntry) -> str:
+    return f"{NOTES}/{entry.path.removesuffix('.tar').replace('/', '-')}.json"
+
+
+def _encode(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False).encode()
