@@ -12,12 +12,12 @@ from typing import IO, Any
 
 from nucleus_data.corpus.blocked import NOTHING, BlockList
 from nucleus_data.corpus.store import Store
+from nucleus_data.domains import registered_domain
 from nucleus_data.errors import CorpusError
 from nucleus_data.stages.ingest.claims import Claim
 from nucleus_data.stages.ingest.fetched import Fetched
 from nucleus_data.stages.ingest.from_tables import from_tables
 from nucleus_data.stages.ingest.http.addresses import host_in
-from nucleus_data.stages.ingest.http.domains import registered_domain
 from nucleus_data.stages.ingest.http.downloader import BLOCKED, SHARE, download
 from nucleus_data.stages.ingest.listing.formats import stem
 from nucleus_data.stages.ingest.listing.locate import reopen

@@ -17,12 +17,12 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from nucleus_data.corpus.blocked import NOTHING, BlockList
+from nucleus_data.domains import registered_domain
 from nucleus_data.stages.ingest.fetch_settings import FetchSettings
 from nucleus_data.stages.ingest.http.addresses import PLAIN, checked
 from nucleus_data.stages.ingest.http.agent import TOKEN
 from nucleus_data.stages.ingest.http.breaker import Breaker
 from nucleus_data.stages.ingest.http.client import Answer, Client
-from nucleus_data.stages.ingest.http.domains import registered_domain
 from nucleus_data.stages.ingest.http.failures import Failure
 from nucleus_data.stages.ingest.http.lanes import Bounds, Domain, Job, Lane
 from nucleus_data.stages.ingest.http.outcome import Download
