@@ -172,7 +172,7 @@ class Store:
         return True
 
     def put(self, name: str, data: bytes) -> None:
-        """Writes or replaces an object; for `runs/` only, where nothing is shared."""
+        """Writes or replaces an object: of `runs/`, where nothing is shared, and in a takedown."""
         if self.local:
             target = Path(self.path(name))
             part = _hidden(target)
@@ -182,6 +182,22 @@ class Store:
                 part.replace(target)
         else:
             with_retries(lambda: self.fs.pipe_file(self.path(name), data))
+
+    def put_file(self, name: str, file: Path) -> None:
+        """Like `put`, from a local file of any size; for a takedown alone."""
+        if self.local:
+            target = Path(self.path(name))
+            part = _hidden(target)
+            with _writing(target, name):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _copy_synced(file, part)
+                part.replace(target)
+        else:
+            with_retries(lambda: self.fs.put_file(str(file), self.path(name)))
+
+    def fetch(self, name: str, file: Path) -> None:
+        """Copies an object into a local file. Raises FileNotFoundError."""
+        with_retries(lambda: self.fs.get_file(self.path(name), str(file)))
 
     def remove(self, name: str) -> None:
         """Removes an object, if it is there."""
