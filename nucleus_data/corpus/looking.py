@@ -23,7 +23,8 @@ from nucleus_data.errors import CorpusError
 
 T = TypeVar("T")
 THREADS = 8
-TRAINING_SETS, PLANS, CLAIMS = "sets", "_plan", "claims"
+TRAINING_SETS, CLAIMS = "sets", "claims"
+BESIDE = ("captions", "columns")  # folders of a set whose folders have files beside its tars
 
 
 def going_without(corpus: Corpus, ask: Callable[[Corpus], T]) -> T:
@@ -102,13 +103,20 @@ def _parquet(store: Store, name: str) -> None:
 
 def _tables_of_sets(store: Store) -> Iterator[str]:
     """The Parquet files of training sets, and the claims."""
-    folders = [CLAIMS]
+    yield from _parquets(store, CLAIMS)
     for name in store.list(TRAINING_SETS):
         for hashed in store.list(f"{TRAINING_SETS}/{name}"):
             folder = f"{TRAINING_SETS}/{name}/{hashed}"
-            folders += [folder, f"{folder}/{PLANS}"]
-    for folder in folders:
-        yield from (f"{folder}/{n}" for n in store.list(folder) if n.endswith(".parquet"))
+            yield from _parquets(store, folder)
+            others = (f"{folder}/{kind}" for kind in BESIDE)
+            for root in (folder, *(f"{o}/{h}" for o in others for h in store.list(o))):
+                for side in (n for n in store.list(root) if n.isdecimal()):
+                    for aspect in store.list(f"{root}/{side}"):
+                        yield from _parquets(store, f"{root}/{side}/{aspect}")
+
+
+def _parquets(store: Store, folder: str) -> Iterator[str]:
+    return (f"{folder}/{name}" for name in store.list(folder) if name.endswith(".parquet"))
 
 
 def _run_files(store: Store) -> Iterator[str]:

@@ -11,6 +11,7 @@ import errno
 import os
 import random
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -167,6 +168,24 @@ class Store:
                 self._link(name, lambda part: _copy_synced(file, part))
             else:
                 with_retries(lambda: self.fs.put_file(str(file), self.path(name), mode="create"))
+        except FileExistsError:
+            return False
+        return True
+
+    def create_with(self, name: str, write: Callable[[Path], None]) -> bool:
+        """Like `create_file`, of a file that is written in place where the store is local.
+
+        Args:
+            name: The object.
+            write: Writes a local file, which is on the disk when it returns.
+        """
+        if not self.local:
+            with tempfile.TemporaryDirectory(prefix="nucleus-") as folder:
+                file = Path(folder) / "object"
+                write(file)
+                return self.create_file(name, file)
+        try:
+            self._link(name, write)
         except FileExistsError:
             return False
         return True

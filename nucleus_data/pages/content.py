@@ -186,6 +186,16 @@ def left_out(corpus: Corpus, training_set: str) -> list[tuple[str, int, list[str
     )
 
 
+def sides(corpus: Corpus, training_set: str) -> int:
+    """How many resolutions a training set has; a record is in each, or left out of it."""
+    folder = SetFolder(corpus.store, training_set)
+    found = {tar.resolution for tar in folder.manifest()}
+    name = folder.name(LEFT_OUT)
+    if name not in corpus.store.left_out and corpus.store.exists(name):
+        found |= {side for (side,) in _read(corpus, name, "select distinct resolution from {}")}
+    return len(found)
+
+
 def filling(tables: Tables) -> list[tuple[str, list[tuple[str, int]]]]:
     """Kept records by curriculum bucket, from B1 on, each by quality tier; none without buckets."""
     if "selection" not in tables or "curriculum" not in tables.columns("selection"):

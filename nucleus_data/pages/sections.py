@@ -118,6 +118,7 @@ def training_section(
     left_out = content.left_out(corpus, training_set)
     samples = sum(bucket.samples for bucket in buckets)
     out = sum(count for _, count, _ in left_out or [])
+    sides = content.sides(corpus, training_set)
     return {
         "buckets": [
             (b, charts.bar(b.samples, largest, "fill-kept"), charts.aspect_shape(b.width, b.height))
@@ -128,7 +129,8 @@ def training_section(
         "size": sum(bucket.size for bucket in buckets),
         "left_out": left_out,
         "out": out,
-        "missing": ledger.states.get(KEPT, 0) - samples - out,
+        "sides": sides,
+        "missing": sides * ledger.states.get(KEPT, 0) - samples - out,
     }
 
 
@@ -229,7 +231,8 @@ def checks(ledger: queries.Ledger, training: Mapping[str, Any] | None) -> list[t
         text = f"{training['samples']:,} training samples + {training['out']:,} left out"
         if missing:
             text += f" + {missing:,} unaccounted for (made with --limit, or of another selection?)"
-        checks.append((missing == 0, f"{kept:,} kept = {text}"))
+        each = f" at each of {training['sides']} resolutions" if training["sides"] > 1 else ""
+        checks.append((missing == 0, f"{kept:,} kept{each} = {text}"))
     return checks
 
 

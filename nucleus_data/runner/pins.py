@@ -13,7 +13,7 @@ from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
 from nucleus_data.stage import RowStage, Stage, TableSpec
 
-SET = "set"
+SET, EDITION, COLUMNS = "set", "edition", "columns"
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Pins:
         specs: What row stages write, by the table's name.
         readable: Names of those tables that rules may read.
         training_set: `sets/<name>/<config hash>`; None while no stage has named one.
+        edition: Config hash of its captions; likewise.
+        columns: Config hash of its index columns; likewise.
         rounds: Table -> how often some of its rows were asked about again (`corpus.again`).
     """
 
@@ -32,6 +34,8 @@ class Pins:
     specs: Mapping[str, TableSpec] = field(default_factory=dict)
     readable: frozenset[str] = frozenset()
     training_set: str | None = None
+    edition: str | None = None
+    columns: str | None = None
     rounds: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -77,9 +81,14 @@ class Pins:
 
     def adding(self, found: Mapping[str, str]) -> "Pins":
         """These and what a stage's `pin` returned."""
-        tables = {name: hashed for name, hashed in found.items() if name != SET}
-        training_set = found.get(SET, self.training_set)
-        return replace(self, tables={**self.tables, **tables}, training_set=training_set)
+        tables = {n: h for n, h in found.items() if n not in (SET, EDITION, COLUMNS)}
+        return replace(
+            self,
+            tables={**self.tables, **tables},
+            training_set=found.get(SET, self.training_set),
+            edition=found.get(EDITION, self.edition),
+            columns=found.get(COLUMNS, self.columns),
+        )
 
     def variants(self, prefix: str) -> list[str]:
         """What follows the prefix (`caption.`) in the names of row stages' tables, sorted."""

@@ -18,7 +18,7 @@ from nucleus_data.corpus.told import command as told
 from nucleus_data.hashing import config_hash
 from nucleus_data.printed import visible
 from nucleus_data.runner.candidates import sample_rows
-from nucleus_data.runner.pins import SET, Pins
+from nucleus_data.runner.pins import COLUMNS, EDITION, SET, Pins
 from nucleus_data.runner.rows import StageJob
 from nucleus_data.runner.words import describe, stage_line
 from nucleus_data.runner.work import Item, Resources, Size, StageReport, Task
@@ -163,11 +163,14 @@ class Run:
     def pin_again(self, newer: Pins) -> None:
         """Takes over newer tables of row stages; what corpus-wide stages found stays."""
         found = {**self.tables, **newer.tables}
-        self.pins = replace(newer, tables=found, training_set=self.pins.training_set)
+        made = {n: getattr(self.pins, n) for n in ("training_set", "edition", "columns")}
+        self.pins = replace(newer, tables=found, **made)
         self._write_plan()
 
     def _pinned(self, name: str) -> str | None:
-        return self.pins.training_set if name == SET else self.tables.get(name)
+        pins = self.pins
+        made = {SET: pins.training_set, EDITION: pins.edition, COLUMNS: pins.columns}
+        return made[name] if name in made else self.tables.get(name)
 
     def identify(self, inputs: Mapping[str, str], parts: Mapping[str, str], **deciding: Any) -> str:
         """Config hash of a corpus-wide result: it depends on which parts its inputs have now.
@@ -350,6 +353,8 @@ class Run:
                 "command": self.command,
                 "tables": dict(self.tables),
                 "set": self.pins.training_set,
+                "edition": self.pins.edition,
+                "columns": self.pins.columns,
                 **self._plan,
             }
         )

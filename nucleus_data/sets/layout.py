@@ -1,30 +1,32 @@
 """What lies where in a training set's folder, `sets/<name>/<config hash>/` of a corpus.
 
-<resolution>/<aspect>/000000.tar   samples: `<id>.<image>`, `<id>.json`, `<id>.txt`
-_plan/000000.parquet               which records tar 0 holds, in its order; bucket in the footer
-_done/000000.json                  tar 0 is written: its row of the manifest
-left_out.parquet                   kept records that are in no tar, and why
-manifest.parquet                   one row a tar; written last, it publishes the set
+<resolution>/<aspect>/000000.tar            samples: `<id>.jpg` (or `.webp`) and `<id>.json`
+<resolution>/<aspect>/000000.index.parquet  one row a sample of it (`index`)
+captions/<config hash>/<resolution>/<aspect>/000000.parquet   an edition of captions (`editions`)
+columns/<config hash>/<resolution>/<aspect>/000000.parquet    scores, tier, bucket (`columns`)
+left_out.parquet                            records that are not in a resolution, and why
+manifest.parquet                            one row a tar; written last, it publishes the set
+_plan/, _done/                              while it is being made (`planned`)
 """
 
-import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from nucleus_data.corpus.damaged import read_json, read_whole, reading
-from nucleus_data.corpus.parts import encode_part, own_footer
 from nucleus_data.corpus.store import Store
-from nucleus_data.corpus.tables import parts_of
+from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.sets.beside import Beside, encode, read
+from nucleus_data.sets.columns import COLUMNS, Columns
+from nucleus_data.sets.editions import CAPTIONS, Edition
+from nucleus_data.sets.index import INDEX_SCHEMA, index_name
 
 ROOT = "sets"
 MANIFEST = "manifest.parquet"
 LEFT_OUT = "left_out.parquet"
-PLANS, NOTES = "_plan", "_done"
+DIGITS = 4  # of a config hash, that name it at least
 
 MANIFEST_SCHEMA = pa.schema(
     [
@@ -36,51 +38,43 @@ MANIFEST_SCHEMA = pa.schema(
         pa.field("samples", pa.int64()),
         pa.field("bytes", pa.int64()),
         pa.field("sha256", pa.string()),
+        pa.field("index_sha256", pa.string()),
     ]
 )
-PLAN_SCHEMA = pa.schema(
+LEFT_OUT_SCHEMA = pa.schema(
     [
         pa.field("id", pa.string()),
-        pa.field("shard", pa.int32()),
-        pa.field("row", pa.int32()),
-        pa.field("file", pa.string()),
-        pa.field("offset", pa.int64()),
-        pa.field("size", pa.int64()),
-        pa.field("sha256", pa.string()),
-        pa.field("width", pa.int32()),
-        pa.field("height", pa.int32()),
-        pa.field("captions", pa.list_(pa.string())),
-        pa.field("caption_sources", pa.list_(pa.string())),
+        pa.field("resolution", pa.int32()),
+        pa.field("reason", pa.string()),
     ]
 )
-# Of a selection with curriculum buckets, a plan has these too.
-PLACED_SCHEMA = pa.schema(
-    [*PLAN_SCHEMA, pa.field("tier", pa.string()), pa.field("curriculum", pa.string())]
-)
-LEFT_OUT_SCHEMA = pa.schema([pa.field("id", pa.string()), pa.field("reason", pa.string())])
 
 
-@dataclass(frozen=True)
-class PlannedTar:
-    """One output tar: its number, its path below the set, its bucket, and its records.
+@dataclass(frozen=True, slots=True)
+class TarEntry:
+    """One tar of a set, as the manifest says.
 
     Attributes:
-        number: Among all tars of the set, from 0.
-        path: `<resolution>/<aspect>/<number in the bucket>.tar`.
+        path: Below the set's folder.
         resolution: Side of the square bucket, in pixels.
         aspect: The aspect bucket, for example `4x3`.
         width: Width of a training picture, in pixels.
         height: Height of a training picture, in pixels.
-        rows: `PLAN_SCHEMA` or `PLACED_SCHEMA`, in the tar's order.
+        samples: How many samples it has.
+        bytes: Its size.
+        sha256: Of the tar.
+        index_sha256: Of its index.
     """
 
-    number: int
     path: str
     resolution: int
     aspect: str
     width: int
     height: int
-    rows: pa.Table
+    samples: int
+    bytes: int
+    sha256: str
+    index_sha256: str
 
 
 @dataclass(frozen=True)
@@ -88,97 +82,142 @@ class SetFolder:
     """A training set's files.
 
     Attributes:
-        store: The corpus's store.
-        path: `sets/<name>/<config hash>`.
+        store: The store that it lies in.
+        path: `sets/<name>/<config hash>` of a corpus; empty where the store's root is the set.
     """
 
     store: Store
-    path: str
+    path: str = ""
 
     @property
     def published(self) -> bool:
-        """Whether the set is complete."""
+        """Whether the tars are complete."""
         name = self.name(MANIFEST)
         return name not in self.store.left_out and self.store.exists(name)
 
     def name(self, file: str) -> str:
-        """Path of one of its files below the corpus."""
-        return f"{self.path}/{file}"
+        """Path of one of its files below the store."""
+        return f"{self.path}/{file}" if self.path else file
 
     def url(self, file: str = "") -> str:
         """What other tools open: the folder, or a file in it."""
         return self.store.url(self.name(file) if file else self.path)
 
-    def write_plan(self, tar: PlannedTar) -> None:
-        """Writes which records a tar holds."""
-        self.store.create(self.name(plan_name(tar.number)), encode_plan(tar))
+    def manifest_table(self) -> pa.Table:
+        """The manifest, `MANIFEST_SCHEMA`.
 
-    def plan(self, number: int) -> PlannedTar:
-        """Which records a tar holds. Raises FileNotFoundError."""
-        name = self.name(plan_name(number))
-        content = read_whole(self.store, name)
-        with reading(self.store, name):
-            return decode_plan(number, content)
-
-    def plans(self) -> list[str]:
-        """File names of all plans that are not left out as damaged, sorted."""
-        names = [n for n in self.store.list(self.name(PLANS)) if n.endswith(".parquet")]
-        return [n for n in names if self.name(f"{PLANS}/{n}") not in self.store.left_out]
-
-    def plans_sql(self) -> str:
-        """DuckDB SQL of the names of all plans."""
-        return parts_of(self.store, self.name(PLANS))
-
-    def planned_ids(self) -> dict[int, list[str]]:
-        """Resolution -> ids of its samples, in the order of the tars; reads no tar."""
-        found: dict[int, list[str]] = {}
-        for file in self.plans():
-            name = self.name(f"{PLANS}/{file}")
-            content = read_whole(self.store, name)
-            with reading(self.store, name):
-                plan = pq.ParquetFile(pa.BufferReader(content))
-                ids = plan.read(["id"]).column("id").to_pylist()
-                resolution = int(own_footer(plan.schema_arrow)["resolution"])
-            found.setdefault(resolution, []).extend(ids)
-        return found
-
-    def note(self, number: int) -> dict[str, Any] | None:
-        """A written tar's row of the manifest; None if it is not written yet."""
+        Raises:
+            CorpusError: It is not there, or that of an older layout, or its paths lead elsewhere.
+        """
+        url = self.url(MANIFEST)
         try:
-            return read_json(self.store, self.name(note_name(number)))
-        except FileNotFoundError:
-            return None
+            table = read(self.store, self.name(MANIFEST))
+        except FileNotFoundError as error:
+            raise CorpusError(
+                f"{url} is missing: the folder is no training set, or one that was not finished; "
+                "run the stage shard (again)"
+            ) from error
+        if missing := [n for n in MANIFEST_SCHEMA.names if n not in table.column_names]:
+            old = missing == ["index_sha256"]
+            found = "is of a set of the older layout, which has no indexes" if old else "is damaged"
+            raise CorpusError(
+                f"{url} {found}: it lacks the columns {', '.join(missing)}; write the set again: "
+                "nucleus shard (the old one stays where it is)"
+            )
+        table = table.select(MANIFEST_SCHEMA.names).cast(MANIFEST_SCHEMA)
+        # A manifest may come from anywhere; a path must not read outside of the set.
+        for text in table.column("path").to_pylist():
+            path = PurePosixPath(text)
+            if path.is_absolute() or ".." in path.parts:
+                raise CorpusError(f"{url}: the path {text!r} leads out of the set")
+        return table
 
-    def write_note(self, number: int, row: Mapping[str, Any]) -> None:
-        """Says that a tar is written."""
-        self.store.create(self.name(note_name(number)), json.dumps(row, sort_keys=True).encode())
+    def manifest(self) -> list[TarEntry]:
+        """Its tars, in the manifest's order. Raises CorpusError, as `manifest_table`."""
+        return [TarEntry(**row) for row in self.manifest_table().to_pylist()]
+
+    def index(self, tar: str) -> pa.Table:
+        """One row a sample of a tar, in its order: `INDEX_SCHEMA`.
+
+        Args:
+            tar: The tar's path below the set.
+
+        Raises:
+            FileNotFoundError: There is none.
+            DamagedError: It cannot be read.
+        """
+        return read(self.store, self.name(index_name(tar)), INDEX_SCHEMA)
+
+    def editions(self) -> list[Edition]:
+        """Its published editions of captions, by config hash."""
+        found = (self.new_edition(h) for h in self.store.list(self.name(CAPTIONS)))
+        return [edition for edition in found if edition.published]
+
+    def new_edition(self, config_hash: str) -> Edition:
+        """The edition of a config hash, which need not be there yet."""
+        return Edition(self.store, self.name(f"{CAPTIONS}/{config_hash}"))
+
+    def edition(self, name: str | None = None) -> Edition:
+        """One of its editions.
+
+        Args:
+            name: The name that `shard.captions` gave it, or 4 or more digits of its config hash;
+                None for the only one.
+
+        Raises:
+            RequestError: There is none, or several fit.
+        """
+        every = self.editions()
+        fitting = [e for e in every if name is None or _is_named(e, name)]
+        if len(fitting) == 1:
+            return fitting[0]
+        known = "; ".join(f"{e.hash} ({e.name})" for e in every) or "none"
+        asked = "" if name is None else f" {name!r}"
+        what = "several caption editions" if fitting else "no caption edition"
+        raise RequestError(
+            f"{self.url()} has {what}{asked}; there are: {known}. "
+            + ("Name one by its hash" if every else "Run: nucleus shard")
+        )
+
+    def new_columns(self, config_hash: str) -> Columns:
+        """The index columns of a config hash, which need not be there yet."""
+        return Columns(self.store, self.name(f"{COLUMNS}/{config_hash}"))
+
+    def all_columns(self) -> list[Columns]:
+        """Its published index columns, by config hash."""
+        found = (self.new_columns(h) for h in self.store.list(self.name(COLUMNS)))
+        return [columns for columns in found if columns.published]
+
+    def columns(self, config_hash: str | None = None) -> Columns:
+        """Its index columns of a config hash (4 or more digits of it); None for the only ones.
+
+        Raises:
+            RequestError: There are none, or several.
+        """
+        every = self.all_columns()
+        fitting = [c for c in every if config_hash is None or _has_hash(c, config_hash)]
+        if len(fitting) == 1:
+            return fitting[0]
+        known = ", ".join(c.hash for c in every) or "none"
+        what = "several index columns" if fitting else "no index columns"
+        raise RequestError(
+            f"{self.url()} has {what} {config_hash or ''}; there are: {known}. "
+            + ("Name one by its hash" if every else "Run: nucleus shard")
+        )
+
+    def left_out(self) -> pa.Table:
+        """Records of the selection that are not in a resolution: `LEFT_OUT_SCHEMA`."""
+        return read(self.store, self.name(LEFT_OUT), LEFT_OUT_SCHEMA)
 
     def write_left_out(self, rows: pa.Table) -> None:
-        """Writes which kept records are in no tar."""
-        self._write_table(LEFT_OUT, rows)
+        """Writes which records are not in a resolution, and why."""
+        self.store.create(self.name(LEFT_OUT), encode(rows))
 
     def publish(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
         """Writes the manifest, one row a tar, by which the set is complete; returns it."""
         table = pa.Table.from_pylist(list(rows), MANIFEST_SCHEMA)
-        self._write_table(MANIFEST, table)
+        self.store.create(self.name(MANIFEST), encode(table))
         return table
-
-    def _write_table(self, file: str, rows: pa.Table) -> None:
-        sink = pa.BufferOutputStream()
-        pq.write_table(rows, sink, compression="zstd")
-        self.store.create(self.name(file), sink.getvalue().to_pybytes())
-
-
-def read_manifest(store: Store, folder: str = "") -> list[dict[str, Any]] | None:
-    """A set's tars in the manifest's order, one dictionary each; None if it is not published."""
-    name = f"{folder}/{MANIFEST}" if folder else MANIFEST
-    try:
-        content = read_whole(store, name)
-    except FileNotFoundError:
-        return None
-    with reading(store, name):
-        rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(content)).to_pylist()
-        return rows
 
 
 def published_sets(store: Store) -> Iterator[SetFolder]:
@@ -193,38 +232,9 @@ def all_sets(store: Store) -> Iterator[SetFolder]:
             yield SetFolder(store, f"{ROOT}/{name}/{hashed}")
 
 
-def plan_name(number: int) -> str:
-    """Path of a tar's plan below the set."""
-    return f"{PLANS}/{number:06d}.parquet"
+def _is_named(edition: Edition, name: str) -> bool:
+    return edition.name == name or _has_hash(edition, name)
 
 
-def note_name(number: int) -> str:
-    """Path of a tar's note below the set."""
-    return f"{NOTES}/{number:06d}.json"
-
-
-def encode_plan(tar: PlannedTar) -> bytes:
-    """The plan of one tar as Parquet bytes; bucket and path are in the footer."""
-    fields = {
-        "path": tar.path,
-        "resolution": str(tar.resolution),
-        "aspect": tar.aspect,
-        "width": str(tar.width),
-        "height": str(tar.height),
-    }
-    return encode_part(tar.rows, fields)
-
-
-def decode_plan(number: int, content: bytes) -> PlannedTar:
-    """The inverse of `encode_plan`."""
-    file = pq.ParquetFile(pa.BufferReader(content))
-    footer = own_footer(file.schema_arrow)
-    return PlannedTar(
-        number,
-        footer["path"],
-        int(footer["resolution"]),
-        footer["aspect"],
-        int(footer["width"]),
-        int(footer["height"]),
-        file.read().replace_schema_metadata(None),
-    )
+def _has_hash(one: Beside, digits: str) -> bool:
+    return len(digits) >= DIGITS and one.hash.startswith(digits)

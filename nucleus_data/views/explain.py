@@ -10,11 +10,13 @@ import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.caption_sets import PREFIX, SOURCE, CaptionSet
+from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.corpus.looking import going_without, without_lines
-from nucleus_data.corpus.tables import Table, parts_sql
-from nucleus_data.errors import RequestError
+from nucleus_data.corpus.tables import Table, parts_list, parts_sql
+from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.printed import jsonable, text_of, visible
-from nucleus_data.sets.layout import all_sets
+from nucleus_data.sets.index import index_name
+from nucleus_data.sets.layout import SetFolder, published_sets
 from nucleus_data.stages.dedup.stage import TABLE as PAIRS
 from nucleus_data.views.survivor import survivor
 
@@ -238,16 +240,40 @@ def _keys(corpus: Corpus, ids: Sequence[str]) -> dict[str, str]:
 
 
 def _places(corpus: Corpus, record_id: str) -> list[dict[str, Any]]:
-    """The training sets that a record is in, with its captions there; read from their plans."""
+    """The training sets that a record is in, and its captions there, an edition each."""
     places = []
-    for folder in all_sets(corpus.store):
-        if not folder.plans():
+    for folder in published_sets(corpus.store):
+        try:
+            tars = _tars_with(corpus, folder, record_id)
+        except DamagedError:
+            raise
+        except CorpusError:  # of an older layout, which has no indexes
             continue
-        rows = corpus.connection().sql(
-            f"SELECT captions, caption_sources, filename "
-            f"FROM read_parquet({folder.plans_sql()}, filename = true) "
-            f"WHERE id = '{record_id}'"
-        )
-        table: pa.Table = rows.to_arrow_table()
-        places += [{"set": folder.path, **row} for row in table.to_pylist()]
+        for tar in tars:
+            place = {"set": folder.path, "tar": tar}
+            for edition in folder.editions():
+                if edition.file(tar) in corpus.store.left_out:
+                    continue
+                rows = edition.captions(tar)
+                (mine,) = rows.filter(pc.equal(rows.column("id"), record_id)).to_pylist()
+                places.append({**place, "edition": edition.hash, **mine})
+            if not folder.editions():
+                places.append(place)
+    for place in places:
+        place.pop("id", None)
     return places
+
+
+def _tars_with(corpus: Corpus, folder: SetFolder, record_id: str) -> list[str]:
+    """The tars of a set that hold a record, by their indexes."""
+    gone = corpus.store.left_out
+    paths = (entry.path for entry in folder.manifest())
+    tars = [path for path in paths if folder.name(index_name(path)) not in gone]
+    if not tars:
+        return []
+    urls = parts_list(folder.url(index_name(tar)) for tar in tars)
+    rows = corpus.connection().sql(
+        f"SELECT filename FROM read_parquet({urls}, filename = true) WHERE id = '{record_id}'"
+    )
+    found = {name for (name,) in rows.fetchall()}
+    return [tar for tar in tars if any(n.endswith("/" + index_name(tar)) for n in found)]

@@ -91,6 +91,7 @@ def open_phase_data(
         training_set = TrainingSet(
             folder,
             resolution=side,
+            edition=settings.edition,
             storage_options=storage_options,
             cache_bytes=settings.image_cache_bytes // len(sides),
         )

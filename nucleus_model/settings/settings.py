@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from nucleus_data.config import KEEPS_VALUES
+from nucleus_data.config import ADDED, KEEPS_VALUES
 from nucleus_data.engines.find import NANO
 from nucleus_model.settings.phases import Phase, Weights
 from nucleus_model.settings.presets import PRESETS
@@ -73,6 +73,12 @@ class QuickTrainSettings(BaseModel):
     )
     resolution: int | None = Field(
         default=None, ge=8, description="Which resolution of the set; empty for its smallest."
+    )
+    edition: str | None = Field(
+        default=None,
+        description="Captions to train on: name or config hash of one of the set's editions; empty "
+        "for the one of shard.captions, or for the only one.",
+        json_schema_extra=ADDED,
     )
     limit: int | None = Field(
         default=None,

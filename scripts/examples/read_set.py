@@ -1,15 +1,18 @@
-"""A training set read by plain webdataset: any trainer can, without this package's loader.
+"""A training set read by plain webdataset, its captions joined: any trainer can do it so.
 
     python scripts/examples/read_set.py CORPUS/sets/NAME/HASH
 
-The manifest names the tars, a resolution and an aspect bucket each. A sample is the original
-picture, a `.json` with all captions, the crop and the target size, and a `.txt` with the best
-caption.
+The manifest names the tars, a resolution and an aspect bucket each. A sample is the picture, cut
+and scaled for its bucket, and a `.json` that says where it is from. Captions lie beside each tar,
+in its order: an edition is a folder below `captions/`, and new captions are another edition.
 """
 
 import json
 import sys
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import webdataset as wds
@@ -17,21 +20,31 @@ import webdataset as wds
 SHOWN = 5
 
 
+def samples(folder: Path, tar: str, edition: str) -> Iterator[dict[str, Any]]:
+    """A tar's samples, each with its captions."""
+    beside = folder / "captions" / edition / tar.replace(".tar", ".parquet")
+    captions = iter(pq.read_table(beside).to_pylist())
+    # No decoder: webdataset's own would unpickle a `.pyd`. A trainer decodes the picture itself.
+    for sample in wds.WebDataset(str(folder / tar), shardshuffle=False, empty_check=False):
+        said = next(captions)
+        assert said["id"] == sample["__key__"], "captions are in the tar's order"
+        yield {**sample, "captions": said["captions"]}
+
+
 def main(folder: str, resolution: int | None = None) -> None:
     """Prints the first samples of the smallest resolution, or of the one given, and counts all."""
-    manifest = pq.read_table(Path(folder) / "manifest.parquet").to_pylist()
+    root = Path(folder)
+    manifest = pq.read_table(root / "manifest.parquet").to_pylist()
+    edition = min(path.parent.name for path in root.glob("captions/*/edition.json"))
     side = resolution or min(tar["resolution"] for tar in manifest)
-    tars = [str(Path(folder) / tar["path"]) for tar in manifest if tar["resolution"] == side]
-    # No decoder: webdataset's own would unpickle a `.pyd`. A trainer decodes the picture itself.
-    dataset = wds.WebDataset(tars, shardshuffle=False, empty_check=False)
+    tars = [tar["path"] for tar in manifest if tar["resolution"] == side]
     number = 0
-    for number, sample in enumerate(dataset, 1):
-        if number > SHOWN:
-            continue
-        facts = json.loads(sample["json"])
-        size = f"{facts['target_width']} x {facts['target_height']}"
-        print(f"{sample['__key__']}: crop {facts['crop']} to {size}: {sample['txt'].decode()}")
-    print(f"{number} samples at resolution {side}")
+    for number, sample in enumerate(chain(*(samples(root, tar, edition) for tar in tars)), 1):
+        if number <= SHOWN:
+            facts = json.loads(sample["json"])
+            size = f"{facts['width']} x {facts['height']} of {facts['key']}"
+            print(f"{sample['__key__']}: {size}: {' | '.join(sample['captions']) or 'no caption'}")
+    print(f"{number} samples at resolution {side}, captions of edition {edition}")
 
 
 if __name__ == "__main__":

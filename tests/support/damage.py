@@ -37,7 +37,7 @@ def kinds(corpus, run):
         "selection": f"{tables['selection']}/000001-0.parquet",
         "pairs published": f"{tables['dedup']}/_published.json",
         "selection published": f"{tables['selection']}/_published.json",
-        "plan of a set": f"{folder}/_plan/000000.parquet",
+        "index of a set": f"{folder}/64/1x1/000000.index.parquet",
         "manifest": f"{folder}/manifest.parquet",
         "left out of a set": f"{folder}/left_out.parquet",
         "claim": "claims/000000.parquet",

@@ -1,17 +1,17 @@
 """What the tests of nucleus_model share: small sets, a tiny text tower, transformers and inputs."""
 
-import hashlib
 import io
-import json
-import tarfile
+import struct
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
+
+from nucleus_data.corpus.store import Store
+from nucleus_data.sets.layout import SetFolder
+from tests.support import sets
 
 TOLERANCE = 1e-5  # largest difference over largest value, of each tensor
 COLORS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220), "black": (0, 0, 0)}
@@ -72,73 +72,43 @@ def colored_items(count: int, bucket: tuple[int, int] = (64, 64), first: int = 0
     ]
 
 
-def members(item: Item) -> list[tuple[str, bytes]]:
-    width, height = item.bucket
-    info = {
-        "id": item.id,
-        "captions": item.captions,
-        "caption_sources": ["synthesized"] * len(item.captions),
-        "width": width,
-        "height": height,
-        "target_width": width,
-        "target_height": height,
-        "crop": item.crop or [0, 0, width, height],
-    }
-    best = item.captions[-1] if item.captions else ""
-    return [
-        (f"{item.id}.{item.suffix}", item.image or flat("red", *item.bucket)),
-        (f"{item.id}.json", json.dumps(info).encode()),
-        (f"{item.id}.txt", best.encode()),
-    ]
+def write_set(folder: Path, items: list[Item], *, resolution: int = 64, tar_size: int = 7) -> Path:
+    """Publishes a set of these items, by bucket, with one edition: their captions."""
+    return write_sides(folder, {resolution: items}, tar_size)
 
 
-def tar_bytes(files: list[tuple[str, bytes]]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, data in files:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
+def write_sides(folder: Path, sides: dict[int, list[Item]], tar_size: int = 7) -> Path:
+    """Publishes a set of the items of each resolution."""
+    made, rows, captions = SetFolder(Store(str(folder))), [], {}
+    for resolution, items in sides.items():
+        buckets: dict[tuple[int, int], list[Item]] = defaultdict(list)
+        for item in items:
+            buckets[item.bucket].append(item)
+            captions[item.number] = item.captions
+        for bucket, found in buckets.items():
+            for number, start in enumerate(range(0, len(found), tar_size)):
+                samples = [made_of(item) for item in found[start : start + tar_size]]
+                aspect = f"{bucket[0]}x{bucket[1]}"
+                path = f"{resolution}/{aspect}/{number:06d}.tar"
+                rows.append(sets.add_tar(made, path, resolution, aspect, bucket, samples))
 
+    def said(shard: int, row: int) -> tuple[list[str], list[str]]:
+        mine = captions[10 * shard + row]
+        return mine, ["synthesized"] * len(mine)
 
-def write_set(
-    folder: Path,
-    items: list[Item],
-    *,
-    resolution: int = 64,
-    tar_size: int = 7,
-    extra: list[tuple[str, bytes]] | None = None,
-) -> Path:
-    """Writes tars by bucket and the manifest; `extra` members go to the front of the first tar."""
-    buckets: dict[tuple[int, int], list[Item]] = defaultdict(list)
-    for item in items:
-        buckets[item.bucket].append(item)
-    rows = []
-    for (width, height), found in buckets.items():
-        for number, start in enumerate(range(0, len(found), tar_size)):
-            chosen = found[start : start + tar_size]
-            files = [*(extra or [])] if not rows else []
-            for item in chosen:
-                files += members(item)
-            data = tar_bytes(files)
-            path = f"{resolution}/{width}x{height}/{number:06d}.tar"
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_bytes(data)
-            rows.append(
-                {
-                    "path": path,
-                    "resolution": resolution,
-                    "aspect": f"{width}x{height}",
-                    "width": width,
-                    "height": height,
-                    "samples": len(chosen),
-                    "bytes": len(data),
-                    "sha256": hashlib.sha256(data).hexdigest(),
-                }
-            )
-    pq.write_table(pa.Table.from_pylist(rows), folder / "manifest.parquet")
+    sets.add_edition(made, rows, say=said)
+    made.publish(rows)
     return folder
+
+
+def made_of(item: Item) -> sets.Made:
+    """An item as a stored sample; a picture of another size than the bucket's is an original."""
+    data = item.image or flat("red", *item.bucket)
+    # A PNG's sides stand behind its signature and the name of its first chunk.
+    size = struct.unpack(">II", data[16:24]) if data[:4] == b"\x89PNG" else item.bucket
+    return sets.Made(
+        item.number, data, size, key=item.id, crop=item.crop or [0, 0, *size], suffix=item.suffix
+    )
 
 
 def write_qwen(folder: Path, layers: int = 2, *, processor: bool = False) -> Path:

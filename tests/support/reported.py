@@ -176,10 +176,11 @@ def whole_corpus(uri) -> Made:
             "samples": [1, 0, 1],
             "bytes": [1000, 200, 3000],
             "sha256": ["0" * 64] * 3,
+            "index_sha256": ["0" * 64] * 3,
         }
     )
     store.put(f"{SET}/manifest.parquet", parquet(manifest))
-    out = pa.table({"id": [made.ids[2]], "reason": ["no caption"]})
+    out = pa.table({"id": [made.ids[2]], "resolution": [64], "reason": ["too_small"]})
     store.put(f"{SET}/left_out.parquet", parquet(out))
     plan = {
         "run": "first",

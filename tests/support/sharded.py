@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from nucleus_data.sets.buckets import SIZES_1024
+from nucleus_data.corpus.store import Store
+from nucleus_data.sets.layout import SetFolder
 from tests.support import curated
 
 OVERRIDES = (
@@ -41,10 +42,30 @@ def samples(folder, entry):
     return found
 
 
-def nearest(width, height, aspects):
-    """The bucket whose aspect ratio is nearest in log space, by the definition."""
+def captions(folder, name=None):
+    """id -> source -> caption, of an edition of a set."""
+    made = SetFolder(Store(str(folder)))
+    rows = [
+        row for tar in made.manifest() for row in made.edition(name).captions(tar.path).to_pylist()
+    ]
+    return {r["id"]: dict(zip(r["caption_sources"], r["captions"], strict=True)) for r in rows}
+
+
+def left_out(folder):
+    """(id, resolution) -> reason."""
+    rows = SetFolder(Store(str(folder))).left_out().to_pylist()
+    return {(row["id"], row["resolution"]): row["reason"] for row in rows}
+
+
+def nearest(width, height, sizes):
+    """The bucket whose aspect ratio is nearest in log space, by the definition.
+
+    Args:
+        width, height: Of the picture.
+        sizes: Bucket -> target size.
+    """
     ratio = math.log(width / height)
-    return min(aspects, key=lambda a: abs(math.log(SIZES_1024[a][0] / SIZES_1024[a][1]) - ratio))
+    return min(sizes, key=lambda a: abs(math.log(sizes[a][0] / sizes[a][1]) - ratio))
 
 
 def content_of(folder):

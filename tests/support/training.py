@@ -2,11 +2,8 @@
 
 import json
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from nucleus_model.settings.settings import QuickTrainSettings, TextSettings
-from tests.support.model import colored_items, write_qwen, write_set
+from tests.support.model import colored_items, write_qwen, write_set, write_sides
 
 
 def write_inputs(folder):
@@ -50,11 +47,5 @@ def assert_same(one, other, left_out=("timings.jsonl",)):
 
 def write_two_resolutions(folder):
     """A set of 16 images at 32 pixels, 10 of them at 64 too."""
-    for side, count in ((32, 16), (64, 10)):
-        write_set(folder / str(side), colored_items(count, (side, side)), resolution=side)
-    rows = []
-    for side in (32, 64):
-        found = pq.read_table(folder / str(side) / "manifest.parquet").to_pylist()
-        rows += [row | {"path": f"{side}/{row['path']}"} for row in found]
-    pq.write_table(pa.Table.from_pylist(rows), folder / "manifest.parquet")
-    return folder
+    counts = {32: 16, 64: 10}
+    return write_sides(folder, {side: colored_items(n, (side, side)) for side, n in counts.items()})

@@ -16,10 +16,11 @@ from nucleus_data.corpus.caption_sets import (
 from nucleus_data.errors import RequestError
 from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.run import Run
+from nucleus_data.stages.shard.edition import WEB
 from nucleus_data.stages.shard.settings import ShardSettings
 
+__all__ = ["WEB", "check_captions", "sets_of", "weights_of"]
 CAPTIONS, WEIGHTS = "shard.captions", "quick_train.captions"
-WEB = "web"  # what a training set calls `source`
 
 
 def sets_of(settings: ShardSettings, run: Run) -> list[CaptionSet]:

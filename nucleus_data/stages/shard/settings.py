@@ -1,11 +1,11 @@
-"""Settings of `shard`: resolutions, aspect buckets, captions, caps, sizes of tars."""
+"""Settings of `shard`: resolutions, aspect buckets, crops, formats, captions, caps, tars."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator
 
 from nucleus_data.config import ADDED
-from nucleus_data.sets.buckets import SIZES_1024
+from nucleus_data.sets.buckets import FORTY, NAMED, SIZES_1024
 from nucleus_data.stages.select.draw import NAMES
 
 
@@ -20,24 +20,54 @@ class ShardSettings(BaseModel):
     resolutions: tuple[int, ...] = Field(
         (256, 512, 1024),
         min_length=1,
-        description="Sides in pixels. A picture is in each resolution that it is large enough "
-        "for, and in the smallest one always.",
+        description="Sides in pixels. A picture is in each resolution whose bucket its crop "
+        "covers: nothing is enlarged. Where it is in none, left_out.parquet says why.",
     )
-    aspects: tuple[str, ...] = Field(
-        tuple(SIZES_1024), min_length=1, description="Aspect buckets, for example 1x1, 16x9."
+    aspects: Literal["seven", "forty"] | tuple[str, ...] = Field(
+        "seven",
+        description="Aspect buckets: seven (the sampler's sizes), forty (ratios from 0.25 to 4), "
+        "or a list of their names, for example [1x1, 16x9].",
     )
     multiple: int = Field(
         16, ge=1, description="Sides of buckets are multiples of this: VAE factor times patch size."
     )
+    crop: Literal["centre", "random"] = Field(
+        "centre",
+        description="Where a picture's crop lies: centre; or random, by a keyed hash of its id.",
+    )
+    crop_loss: float = Field(
+        0.35,
+        ge=0,
+        lt=1,
+        description="Most of a picture's area that its crop may lose; what would lose more is "
+        "left out.",
+    )
+    format: Literal["jpeg", "webp", "original"] = Field(
+        "jpeg",
+        description="Format of the stored pictures, one for the whole set. `original` is jpeg, and "
+        "a JPEG that is upright sRGB and not much larger than its bucket (original_scale) keeps "
+        "its bytes.",
+    )
+    quality: int = Field(95, ge=1, le=100, description="Quality of JPEG and WebP.")
+    original_scale: float = Field(
+        1.5,
+        ge=1,
+        description="With format=original: how many times larger than its bucket's sides a crop "
+        "may be whose file is kept as it is.",
+    )
     samples_per_tar: int = Field(10_000, ge=1, description="Most samples in a training shard.")
     bytes_per_tar: int = Field(
-        500_000_000, ge=1, description="Most image bytes in a training shard."
+        500_000_000,
+        ge=1,
+        description="Image bytes in a training shard, about: tars of a bucket are cut by number.",
     )
     captions: tuple[str, ...] = Field(
         ("source", "short", "long"),
         description="Captions of a sample, lowest to highest quality: "
         "'source' (the upstream one), a variant, an import, or an older table as VARIANT@HASH "
-        "(`nucleus captions list`).",
+        "(`nucleus captions list`). They are an edition beside the tars: others make another "
+        "edition, and no new set. Where caption.preserve is set, 'source' is taken of the records "
+        "alone for which it is true.",
     )
     seed: int = Field(0, description="Seed of the order.")
     # Added when there were sets without: see `config.ADDED`.
@@ -60,10 +90,15 @@ class ShardSettings(BaseModel):
 
     @field_validator("aspects")
     @classmethod
-    def _known(cls, aspects: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [a for a in aspects if a not in SIZES_1024]
+    def _known(cls, aspects: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if isinstance(aspects, str):
+            return aspects
+        if not aspects:
+            raise ValueError("has no bucket; allowed: seven, forty, or a list of one name or more")
+        unknown = [a for a in aspects if a not in SIZES_1024 and a not in FORTY]
         if unknown:
-            raise ValueError(f"has {unknown[0]!r}; allowed: {', '.join(SIZES_1024)}")
+            allowed = f"{', '.join(SIZES_1024)}; {', '.join(FORTY)}"
+            raise ValueError(f"has {unknown[0]!r}; allowed: {allowed}")
         return aspects
 
     @field_validator("resolutions")
@@ -75,10 +110,14 @@ class ShardSettings(BaseModel):
 
     @field_validator("aspects", "resolutions", "captions")
     @classmethod
-    def _once(cls, items: tuple[Any, ...]) -> tuple[Any, ...]:
-        if len(set(items)) != len(items):
+    def _once(cls, items: Any) -> Any:
+        if isinstance(items, tuple) and len(set(items)) != len(items):
             raise ValueError("has one entry twice; allowed: each once")
         return items
+
+    def aspect_names(self) -> tuple[str, ...]:
+        """The aspect buckets, by their names."""
+        return NAMED[self.aspects] if isinstance(self.aspects, str) else self.aspects
 
     def cap_of(self) -> dict[str, int]:
         """Curriculum bucket -> the most records of it; those without a cap are not there."""

@@ -1,48 +1,62 @@
-"""The stage `shard`: makes the training set of the selection.
+"""The stage `shard`: makes the training set of the selection, its captions and its index columns.
 
-It is planned on metadata (`plan`), written by one task an output tar (`write`), and published by
-its manifest (`sets.layout`).
+The set is planned on metadata (`plan`), written by one task an output tar (`write`), and published
+by its manifest (`sets.layout`). Captions and scores lie beside the tars (`edition`, `columns`): new
+ones are written without a tar.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from nucleus_data.config import deciding
-from nucleus_data.corpus.caption_sets import PREFIX, labels
+from nucleus_data.corpus.caption_sets import AT, SOURCE, CaptionSet, labels
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
-from nucleus_data.runner.pins import SET
+from nucleus_data.hashing import config_hash, sample_sql
+from nucleus_data.runner.pins import COLUMNS, EDITION, SET
 from nucleus_data.runner.run import Run
-from nucleus_data.runner.work import Item
-from nucleus_data.sets.layout import MANIFEST, NOTES, PLANS, ROOT, SetFolder
-from nucleus_data.stage import CorpusStage
+from nucleus_data.runner.work import Item, StageReport, Task
+from nucleus_data.sets.layout import MANIFEST, ROOT, SetFolder
+from nucleus_data.sets.planned import NOTES, PLANS, encode_plan, plan_name
+from nucleus_data.stage import Condition, CorpusStage
+from nucleus_data.stages.select.check import upstream_columns
+from nucleus_data.stages.select.condition import check_condition
 from nucleus_data.stages.select.settings import SelectSettings
 from nucleus_data.stages.select.stage import TABLE as SELECTION
-from nucleus_data.stages.select.stage import Select
+from nucleus_data.stages.select.stage import Select, published_selection
 from nucleus_data.stages.shard.captions import sets_of
-from nucleus_data.stages.shard.plan import left_out, left_out_words, plan_query, plan_tars
+from nucleus_data.stages.shard.chosen import MEASURED
+from nucleus_data.stages.shard.columns import ColumnsTask, scores_of
+from nucleus_data.stages.shard.columns import about as about_columns
+from nucleus_data.stages.shard.edition import Composition, EditionTask
+from nucleus_data.stages.shard.edition import about as about_edition
+from nucleus_data.stages.shard.plan import all_kept, left_out_words, plan
 from nucleus_data.stages.shard.settings import ShardSettings
 from nucleus_data.stages.shard.write import TarTask, publish_set
 
-VERSION = 1
-MEASURED = "inspect.file"
+VERSION, EDITION_VERSION, COLUMNS_VERSION = 2, 1, 1
+# Of the edition and of tars: neither changes a picture, or another name is another set anyway.
+NOT_OF_THE_SET = ("name", "captions")
 
 
 class Shard(CorpusStage[ShardSettings]):
-    """Writes the kept, captioned images as training shards.
+    """Writes the kept images as training shards, and captions and scores beside them.
 
     Args:
         settings: What the set holds.
         select: The stage whose selection is taken.
+        caption: The stage whose `preserve` says of which records the own caption is taken.
     """
 
     name = "shard"
-    help = "Write the kept, captioned images as training shards."
+    help = "Write the kept images as training shards, and their captions beside them."
     Settings = ShardSettings
-    faces = ("select",)
+    faces = ("select", "caption")
 
-    def __init__(self, settings: ShardSettings, select: Select) -> None:
+    def __init__(self, settings: ShardSettings, select: Select, caption: Any) -> None:
         super().__init__(settings)
         self.select = select
+        self.caption = caption
 
     def folders(self, tables: Mapping[str, str]) -> Iterator[str]:
         """The set's folders, once it has a name."""
@@ -50,11 +64,11 @@ class Shard(CorpusStage[ShardSettings]):
             yield f"{tables[SET]}/{PLANS}"
             yield f"{tables[SET]}/{NOTES}"
             for resolution in self.settings.resolutions:
-                for aspect in self.settings.aspects:
+                for aspect in self.settings.aspect_names():
                     yield f"{tables[SET]}/{resolution}/{aspect}"
 
     def pin(self, run: Run) -> Mapping[str, str]:
-        """Finds the selection, and names the training set that it and the captions make.
+        """Finds the selection, and names the training set, its edition and its index columns.
 
         Raises:
             RequestError: There is no selection of the tables and rules as they are now, or a
@@ -65,61 +79,146 @@ class Shard(CorpusStage[ShardSettings]):
         sets = sets_of(self.settings, run)
         tables = {**run.tables, **pins}
         inputs = {name: tables[name] for name in (SELECTION, MEASURED)}
-        called = labels(sets)
-        # By the tables that are meant, however the configuration calls them.
-        made = {f"{PREFIX}{n}": s.config_hash for n, s in zip(called, sets, strict=True)}
-        inputs |= {name: hashed for name, hashed in made.items() if hashed}
-        settings = {**deciding(self.settings), "captions": called}
+        settings = deciding(self.settings, without=NOT_OF_THE_SET)
+        settings["aspects"] = list(self.settings.aspect_names())
         hashed = run.identify(inputs, inputs, version=VERSION, settings=settings)
         pinned = {one.pin: one.config_hash for one in sets if one.config_hash}
-        return {**pins, **pinned, SET: f"{ROOT}/{self.settings.name}/{hashed}"}
+        return {
+            **pins,
+            **pinned,
+            SET: f"{ROOT}/{self.settings.name}/{hashed}",
+            EDITION: self._edition_hash(run, sets),
+            COLUMNS: self._columns_hash(run, tables),
+        }
 
     def count(self, run: Run) -> None:
-        """Says how many records are kept, and how many of them have no caption."""
-        rows = run.corpus.connection().sql(
-            f"SELECT count(*), count(*) FILTER (len(captions) = 0), count(reason) "
-            f"FROM ({self._query(run)})"
-        )
-        total, without, out = rows.fetchall()[0]
-        capped = f", {out - without:,} over the caps of their buckets" if out > without else ""
-        run.say(f"shard: {total:,} kept records, {without:,} of them without a caption{capped}")
+        """Says how many records are kept."""
+        self._check_measured(run)
+        kept = run.tables[SELECTION]
+        made = published_selection(run.corpus.store, kept)
+        total = int((made or {}).get("states", {}).get("kept", 0))
+        if run.choice.sample < 1 and total:
+            rows = run.corpus.connection().sql(
+                f"SELECT count(*) FROM {run.corpus.at(SELECTION, kept).sql()} "
+                f"WHERE state = 'kept' AND {sample_sql(run.choice.sample)}"
+            )
+            total = int(rows.fetchall()[0][0])
+        if run.choice.limit is not None:
+            total = min(total, run.choice.limit)
+        sides = ", ".join(map(str, self.settings.resolutions))
+        run.say(f"shard: {total:,} kept records, at {sides} pixels where they are large enough")
 
     def do(self, run: Run) -> None:
-        """Plans and writes the set, unless it is there."""
+        """Plans and writes what of the set, its edition and its columns is not there yet."""
         folder = set_of(run)
         if folder.published:
-            run.say(f"shard: the set is there already: {folder.url()}")
+            run.say(f"shard: the tars are there already: {folder.url()}")
+        elif not self._write_tars(run, folder):
             return
-        query, tars = self._query(run), 0
-        for tar in plan_tars(run.corpus, query, self.settings):
-            folder.write_plan(tar)
-            tars += 1
-        without = left_out(run.corpus, query)
-        folder.write_left_out(without)
-        task = TarTask(run.corpus.uri, run.corpus.store.storage_options, folder.path)
-        report = run.loop(self, task, (Item(n) for n in range(tars)), tars)
-        if report.failed:
-            return
-        samples = sum(publish_set(folder, tars).column("samples").to_pylist())
-        run.say(f"  {samples:,} samples in {tars} training shards; {left_out_words(without)}")
+        self._write_edition(run, folder)
+        self._write_columns(run, folder)
         run.say(f"  {folder.url(MANIFEST)}")
 
-    def _query(self, run: Run) -> str:
+    def _write_tars(self, run: Run, folder: SetFolder) -> bool:
+        self._check_measured(run)
         choice = run.choice
+        kept = all_kept(run.corpus, run.tables, self.settings, choice.limit, choice.sample)
+        tars, out = plan(kept, self.settings)
+        for tar in tars:
+            run.corpus.store.create(folder.name(plan_name(tar.number)), encode_plan(tar))
+        task = TarTask(*self._place(run, folder), self.settings, self._threads(run))
+        report = run.loop(self, task, (Item(n) for n in range(len(tars))), len(tars))
+        if report.failed:
+            return False
+        manifest, lost = publish_set(folder, len(tars), out)
+        samples = sum(manifest.column("samples").to_pylist())
+        run.say(
+            f"  {samples:,} samples in {len(tars)} training shards of {kept.num_rows:,} records"
+        )
+        for line in left_out_words(lost):
+            run.say(line)
+        return True
+
+    def _write_edition(self, run: Run, folder: SetFolder) -> None:
+        assert run.pins.edition is not None
+        edition = folder.new_edition(run.pins.edition)
+        if edition.published:
+            run.say(f"  captions: the edition {edition.hash} is there already")
+            return
+        sets = sets_of(self.settings, run)
+        composition = Composition(tuple(sets), run.tables, self._preserve(run, sets))
+        task = EditionTask(*self._place(run, folder), edition.hash, composition)
+        report = self._tasks(run, "captions", task)
+        if report is None:
+            return
+        made = about_edition(", ".join(labels(sets)), sets, report.summary.extra)
+        edition.publish(made)
+        run.say(
+            f"  captions: {made['captions']:,} of {made['samples']:,} samples, "
+            f"{made['without']:,} of them without one (edition {edition.hash})"
+        )
+
+    def _write_columns(self, run: Run, folder: SetFolder) -> None:
+        assert run.pins.columns is not None
+        columns = folder.new_columns(run.pins.columns)
+        if columns.published:
+            return
+        scores = scores_of(run.corpus, run.pins, run.tables)
+        task = ColumnsTask(*self._place(run, folder), columns.hash, run.tables, scores)
+        if self._tasks(run, "columns", task) is not None:
+            columns.publish(about_columns(run.tables, scores))
+
+    def _tasks(self, run: Run, phase: str, task: Task) -> StageReport | None:
+        """Does one task's only item; None if it failed."""
+        report = run.loop(self, task, [Item(0)], 1, phase=phase, keep=False)
+        if report.failed:
+            run.keep(report)
+            return None
+        return report
+
+    def _place(self, run: Run, folder: SetFolder) -> tuple[str, Mapping[str, Any], str]:
+        return run.corpus.uri, run.corpus.store.storage_options, folder.path
+
+    def _threads(self, run: Run) -> int:
+        return max(1, int(run.resources(self.name).num_cpus))
+
+    def _preserve(self, run: Run, sets: Sequence[CaptionSet]) -> Condition | None:
+        """The checked `caption.preserve`, if there is one and `source` is among the captions."""
+        text = self.caption.settings.preserve
+        if text is None or all(one.variant != SOURCE for one in sets):
+            return None
+        pins = run.pins
+        upstream = upstream_columns(run.corpus)
+        return check_condition(text, "caption.preserve", pins.catalog(), pins.signals(), upstream)
+
+    def _edition_hash(self, run: Run, sets: Sequence[CaptionSet]) -> str:
+        tables = {
+            f"{one.table}{AT}{one.config_hash}": one.config_hash for one in sets if one.config_hash
+        }
+        preserve = self._preserve(run, sets)
+        content: dict[str, Any] = {"version": EDITION_VERSION, "captions": labels(sets)}
+        if preserve is not None:
+            read = {path.partition(":")[0] for path in preserve.columns} - {"records"}
+            tables |= {name: run.tables[name] for name in read}
+            content["preserve"] = self.caption.settings.preserve
+        return config_hash({**content, **_identity(run, tables)})
+
+    def _columns_hash(self, run: Run, tables: Mapping[str, str]) -> str:
+        names = {SELECTION, *scores_of(run.corpus, run.pins, tables)}
+        read = {name: tables[name] for name in names}
+        return config_hash({"version": COLUMNS_VERSION, **_identity(run, read)})
+
+    def _check_measured(self, run: Run) -> None:
         if not run.corpus.at(MEASURED, run.tables[MEASURED]).part_names():
             raise RequestError(
                 f"nothing of {run.corpus.uri} is measured yet; "
                 f"run: {told('inspect', run.corpus.uri)}"
             )
-        return plan_query(
-            run.corpus,
-            run.tables,
-            self.settings,
-            sets_of(self.settings, run),
-            placed=self.select.settings.curriculum is not None,
-            limit=choice.limit,
-            sample=choice.sample,
-        )
+
+
+def _identity(run: Run, tables: Mapping[str, str]) -> dict[str, Any]:
+    """Which tables enter, and which parts they have by now."""
+    return {"tables": dict(tables), "parts": run.corpus.parts_hash(tables)}
 
 
 def set_of(run: Run) -> SetFolder:

@@ -1,30 +1,46 @@
-"""Writing training shards: one task an output tar, ranged reads, the same bytes every time.
+"""Writing training shards: one task an output tar, the same bytes every time.
 
 The manifest comes last: it publishes the set.
 """
 
 import hashlib
-import io
 import json
-import tarfile
-import tempfile
+from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.images import read_images
+from nucleus_data.corpus.damaged import read_json, read_whole, reading
 from nucleus_data.errors import CorpusError
+from nucleus_data.pixels import PixelError
 from nucleus_data.runner.work import Summary
-from nucleus_data.sets.buckets import centre_crop
-from nucleus_data.sets.layout import SetFolder
+from nucleus_data.sets.beside import encode
+from nucleus_data.sets.index import INDEX_SCHEMA, index_name
+from nucleus_data.sets.layout import LEFT_OUT_SCHEMA, SetFolder
+from nucleus_data.sets.planned import PlannedTar, decode_plan, note_name, plan_name
+from nucleus_data.sets.provenance import encode as provenance
+from nucleus_data.sets.tars import TarWriter
+from nucleus_data.stages.shard.originals import check_original, read_originals
+from nucleus_data.stages.shard.pictures import SUFFIX, Stored, stored
+from nucleus_data.stages.shard.settings import ShardSettings
 
-BATCH = 64
-PLACED = ("tier", "curriculum")  # of a selection with curriculum buckets
-BUCKET = ("path", "resolution", "aspect", "width", "height")
+UNDECODABLE = "undecodable"  # with the decoder's reason after it: undecodable:corrupt
+AHEAD = 64  # pictures that wait, made, for their place in the tar
+
+
+@dataclass
+class Written:
+    """A tar on its way: the rows of its index, and the records that could not be decoded."""
+
+    index: list[dict[str, Any]] = field(default_factory=list)
+    left_out: list[dict[str, Any]] = field(default_factory=list)
+    sha256: str = ""
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -35,111 +51,138 @@ class TarTask:
         uri: The corpus.
         storage_options: For fsspec.
         folder: The training set, `sets/<name>/<config hash>`.
+        settings: How pictures are stored.
+        threads: How many make pictures at once.
     """
 
     uri: str
     storage_options: Mapping[str, Any]
     folder: str
+    settings: ShardSettings
+    threads: int = 1
 
     def run(self, number: int) -> Summary:
-        """Makes the tar, unless it is there, and notes its size and SHA-256 in `_done/`."""
-        folder = SetFolder(Corpus(self.uri, self.storage_options).store, self.folder)
-        plan = folder.plan(number)
+        """Makes the tar and its index, unless they are there, and notes what they are."""
+        store = Corpus(self.uri, self.storage_options).store
+        folder = SetFolder(store, self.folder)
+        plan = read_plan(folder, number)
         summary = Summary(rows=plan.rows.num_rows)
-        if folder.note(number) is not None:
+        if read_note(folder, number) is not None:
             summary.already = plan.rows.num_rows
             return summary
-        with tempfile.TemporaryDirectory(prefix="nucleus-") as temporary:
-            file = Path(temporary) / "shard.tar"
-            with file.open("wb") as stream, tarfile.open(fileobj=stream, mode="w|") as tar:
-                for record, image in self._images(plan.rows):
-                    summary.bytes += len(image)
-                    for name, content in members(record, image, (plan.width, plan.height)):
-                        _add(tar, name, content)
-            digest, size = _digest(file), file.stat().st_size
-            name = folder.name(plan.path)
-            # A task that was killed before its note finds its own tar, which has the same bytes.
-            if not folder.store.create_file(name, file) and folder.store.size(name) != size:
-                raise CorpusError(
-                    f"{name} is there with other content; remove the set and make it again"
-                )
-        row = {
-            name: getattr(plan, name)
-            for name in ("path", "resolution", "aspect", "width", "height")
+        written, name = Written(), folder.name(plan.path)
+        # A task that was killed before its note finds its own tar, which has the same bytes.
+        made = store.create_with(name, lambda file: self._write(folder, plan, file, written))
+        index = encode(pa.Table.from_pylist(written.index, INDEX_SCHEMA))
+        same = made or store.size(name) == written.size
+        if not same or not store.create(index_name(name), index):
+            raise CorpusError(
+                f"{name} is there with other content; remove the set and make it again"
+            )
+        content = {
+            **{n: getattr(plan, n) for n in ("path", "resolution", "aspect", "width", "height")},
+            "samples": len(written.index),
+            "bytes": written.size,
+            "sha256": written.sha256,
+            "index_sha256": hashlib.sha256(index).hexdigest(),
+            "left_out": written.left_out,
         }
-        folder.write_note(
-            number, {**row, "samples": plan.rows.num_rows, "bytes": size, "sha256": digest}
-        )
-        summary.done = plan.rows.num_rows
+        store.create(folder.name(note_name(number)), json.dumps(content, sort_keys=True).encode())
+        summary.done = len(written.index)
+        summary.failed.update(row["reason"] for row in written.left_out)
+        summary.bytes = sum(row["size"] for row in written.index)
         return summary
 
-    def _images(self, rows: pa.Table) -> Iterator[tuple[dict[str, Any], bytes]]:
-        """Records of the plan with their bytes, in plan order, a batch at a time."""
-        corpus = Corpus(self.uri, self.storage_options)
-        sizes: dict[int, int] = {}
-        for start in range(0, rows.num_rows, BATCH):
-            batch = rows.slice(start, BATCH)
-            images: dict[str, bytes] = {}
-            for shard in sorted(set(batch.column("shard").to_pylist())):
-                if shard not in sizes:
-                    footer = next(iter(corpus.records.metadata(shard)))
-                    sizes[shard] = int(footer["tar_size"])
-                # The keyed order scatters a batch over all image shards; each of them is read once.
-                mine = batch.filter(pa.compute.equal(batch.column("shard"), shard)).sort_by(
-                    "offset"
-                )
-                found = read_images(corpus.store, shard, mine, sizes[shard])
-                images.update(zip(mine.column("id").to_pylist(), found, strict=True))
-            for record in batch.to_pylist():
-                yield record, images.pop(record["id"])
+    def _write(self, folder: SetFolder, plan: PlannedTar, file: Path, written: Written) -> None:
+        """Writes the tar into a local file."""
+        suffix = SUFFIX[self.settings.format]
+        with TarWriter(file) as tar:
+            for record, found in self._pictures(folder, plan):
+                if isinstance(found, PixelError):
+                    reason = f"{UNDECODABLE}:{found.reason}"
+                    written.left_out.append({"id": record["id"], "reason": reason})
+                    continue
+                about = provenance({**record, "width": found.width, "height": found.height})
+                offset = tar.add(f"{record['id']}.{suffix}", found.data)
+                row = {
+                    **{name: record[name] for name in ("id", "crop", "shard", "row")},
+                    "offset": offset,
+                    "size": len(found.data),
+                    "json_offset": tar.add(f"{record['id']}.json", about),
+                    "json_size": len(about),
+                    "width": found.width,
+                    "height": found.height,
+                    "sha256": hashlib.sha256(found.data).hexdigest(),
+                }
+                written.index.append(row)
+        written.sha256, written.size = tar.sha256, tar.size
+
+    def _pictures(
+        self, folder: SetFolder, plan: PlannedTar
+    ) -> Iterator[tuple[dict[str, Any], Stored | PixelError]]:
+        """Records of the plan with their pictures, in the plan's order; threads make them."""
+        target, store = (plan.width, plan.height), folder.store
+
+        def make(data: bytes, record: dict[str, Any]) -> Stored | PixelError:
+            check_original(data, record, store)
+            try:
+                return stored(data, record, target, self.settings)
+            except PixelError as error:
+                return error
+
+        records = (r for batch in plan.rows.to_batches(1024) for r in batch.to_pylist())
+        waiting: deque[tuple[dict[str, Any], Future[Stored | PixelError]]] = deque()
+        with ThreadPoolExecutor(self.threads) as pool:
+            for record, data in zip(records, read_originals(store, plan.rows), strict=True):
+                waiting.append((record, pool.submit(make, data, record)))
+                if len(waiting) >= AHEAD:
+                    first, future = waiting.popleft()
+                    yield first, future.result()
+            for record, future in waiting:
+                yield record, future.result()
 
 
-def members(
-    record: Mapping[str, Any], image: bytes, target: tuple[int, int]
-) -> Iterator[tuple[str, bytes]]:
-    """A sample's files: the original picture, its metadata and its best caption."""
-    extension = record["file"].rsplit(".", 1)[-1]
-    content = {
-        "id": record["id"],
-        "captions": record["captions"],
-        "caption_sources": record["caption_sources"],
-        "width": record["width"],
-        "height": record["height"],
-        "target_width": target[0],
-        "target_height": target[1],
-        "crop": centre_crop(record["width"], record["height"], target),
-        **{name: record[name] for name in PLACED if name in record},
-    }
-    yield f"{record['id']}.{extension}", image
-    yield f"{record['id']}.json", json.dumps(content, sort_keys=True, ensure_ascii=False).encode()
-    yield f"{record['id']}.txt", record["captions"][-1].encode()
+def read_plan(folder: SetFolder, number: int) -> PlannedTar:
+    """Which records a tar holds. Raises FileNotFoundError."""
+    name = folder.name(plan_name(number))
+    content = read_whole(folder.store, name)
+    with reading(folder.store, name):
+        return decode_plan(number, content)
 
 
-def publish_set(folder: SetFolder, tars: int) -> pa.Table:
+def read_note(folder: SetFolder, number: int) -> dict[str, Any] | None:
+    """What is noted of a written tar: its row of the manifest, and who was left out; or None."""
+    try:
+        return read_json(folder.store, folder.name(note_name(number)))
+    except FileNotFoundError:
+        return None
+
+
+def publish_set(folder: SetFolder, tars: int, left_out: pa.Table) -> tuple[pa.Table, pa.Table]:
     """Publishes a set: one row a tar, from the notes that the tasks left.
+
+    Args:
+        folder: The set.
+        tars: How many tars it has.
+        left_out: Who was not planned for, `LEFT_OUT_SCHEMA`.
+
+    Returns:
+        The manifest, and all who are not in a resolution.
 
     Raises:
         CorpusError: A tar is missing; the set is not published.
     """
-    rows = []
+    rows, lost = [], []
     for number in range(tars):
-        row = folder.note(number)
-        if row is None:
+        note = read_note(folder, number)
+        if note is None:
             raise CorpusError(
                 f"{folder.path} is not published: tar {number} of {tars} was not written. "
                 "Run the same command again"
             )
-        rows.append(row)
-    return folder.publish(rows)
-
-
-def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = len(content)
-    info.mode = 0o644
-    tar.addfile(info, io.BytesIO(content))
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        lost += [{**row, "resolution": note["resolution"]} for row in note.pop("left_out")]
+        rows.append(note)
+    out = pa.concat_tables([left_out, pa.Table.from_pylist(lost, LEFT_OUT_SCHEMA)])
+    out = out.sort_by([("id", "ascending"), ("resolution", "ascending")])
+    folder.write_left_out(out)
+    return folder.publish(rows), out

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 from tqdm import tqdm
 
 from nucleus_data.corpus import Corpus
@@ -66,13 +67,15 @@ class Train(CorpusStage[QuickTrainSettings]):
 
     def count(self, run: Run) -> None:
         """Says how many steps there are, and on how many samples."""
-        settings, folder = self._settings(run), set_of(run)
-        said = _size(settings)
-        if not folder.published:
+        folder = set_of(run)
+        if not _is_whole(run, folder, self.settings):
+            said = _size(self.settings)
             run.say(f"quick_train: {said} on {folder.path}, which is not there yet")
             return
+        settings = self._settings(run)
+        said = _size(settings)
         for side in {phase.resolution: None for phase in settings.plan()}:
-            ids = planned_ids(folder, side)
+            ids = trained_ids(folder, side, settings.edition)
             train, held = _choose(folder, ids, settings)
             named = f" at {side} pixels" if settings.phases and side else ""
             run.say(
@@ -87,14 +90,15 @@ class Train(CorpusStage[QuickTrainSettings]):
             RequestError: There is no such set, too little of it is left, torch is missing, or the
                 training failed.
         """
-        settings, folder, store = self._settings(run), set_of(run), run.corpus.store
-        if not folder.published:
+        folder, store = set_of(run), run.corpus.store
+        if not _is_whole(run, folder, self.settings):
             raise RequestError(
                 f"{folder.path} is not there or not complete; run: {told('shard', run.corpus.uri)}"
             )
+        settings = self._settings(run)
         if (settings.limit, settings.sample) != (None, 1.0):  # told before anything starts
             for side in {phase.resolution for phase in settings.plan()}:
-                _choose(folder, planned_ids(folder, side), settings)
+                _choose(folder, trained_ids(folder, side, settings.edition), settings)
         if done := steps_done(store, place(folder.path, settings)):
             run.say(f"quick_train: goes on after step {done} of {settings.steps}")
         start = time.perf_counter()
@@ -113,9 +117,12 @@ class Train(CorpusStage[QuickTrainSettings]):
         """
         choice = run.choice
         settings = self._weighted(run)
+        # Another edition is another training: by its hash, however it is named.
+        named = settings.edition
+        edition = run.pins.edition if named is None else set_of(run).edition(named).hash
+        changes: dict[str, Any] = {"edition": edition}
         if choice == ALL or run.pins.training_set == self.shard.pin(run)[SET]:
-            return settings
-        changes: dict[str, Any] = {}
+            return settings.model_copy(update=changes)
         if choice.limit is not None:
             changes["limit"] = choice.limit
         if choice.sample < 1:
@@ -175,18 +182,35 @@ def _size(settings: QuickTrainSettings) -> str:
     return f"{settings.steps} steps of {settings.batch_size} images"
 
 
-def planned_ids(folder: SetFolder, resolution: int | None) -> list[str]:
-    """Ids of a set's samples at a resolution (None: its smallest); reads no tar.
+def _is_whole(run: Run, folder: SetFolder, settings: QuickTrainSettings) -> bool:
+    """Whether the set is there, and the captions that are trained on."""
+    if not folder.published or run.pins.edition is None:
+        return False
+    return settings.edition is not None or folder.new_edition(run.pins.edition).published
+
+
+def trained_ids(folder: SetFolder, resolution: int | None, edition: str | None) -> list[str]:
+    """Ids of a set's samples at a resolution (None: its smallest) that have a caption.
+
+    Reads no tar.
 
     Raises:
-        RequestError: The set has no sample at that resolution.
+        RequestError: The set has no sample at that resolution, or no such edition.
     """
-    plans = folder.planned_ids()
-    wanted = resolution if resolution is not None else min(plans, default=0)
-    if wanted not in plans:
-        found = ", ".join(map(str, sorted(plans))) or "none, the set is empty"
+    tars = folder.manifest()
+    sides = sorted({tar.resolution for tar in tars})
+    wanted = resolution if resolution is not None else min(sides, default=0)
+    if wanted not in sides:
+        found = ", ".join(map(str, sides)) or "none, the set is empty"
         raise RequestError(f"{folder.path} has no samples at resolution {wanted}; it has: {found}")
-    return plans[wanted]
+    captions = folder.edition(edition)
+    ids: list[str] = []
+    for tar in tars:
+        if tar.resolution == wanted:
+            texts = captions.captions(tar.path)
+            said = pc.greater(pc.list_value_length(texts.column("captions")), 0)
+            ids += texts.column("id").filter(said).to_pylist()
+    return ids
 
 
 def _choose(

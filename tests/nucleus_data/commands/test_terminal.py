@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from nucleus_data.commands import cli
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.corpus.tables import Table
 from nucleus_data.hashing import record_id
 from nucleus_data.views import compare
@@ -120,11 +121,10 @@ def test_a_training_set_is_not_made_without_a_damaged_part(corpus):
     path = Path(corpus.store.path(f"{folder}/000001-0.parquet"))
     path.unlink()
     path.mkdir()
-    result = CliRunner().invoke(cli, ["shard", "--dry-run", f"corpus={corpus.uri}", RULES])
-    assert result.exit_code == 1
-    assert f"error: {path} cannot be read: a folder lies in its place" in result.output
+    again = curated.run(corpus.uri, "shard", RULES)
+    with pytest.raises(DamagedError, match="cannot be read: a folder lies in its place"):
+        again.do("shard")
     path.rmdir()
     path.write_bytes(b"no Parquet")
-    result = CliRunner().invoke(cli, ["shard", "--dry-run", f"corpus={corpus.uri}", RULES])
-    assert result.exit_code == 1
-    assert f"error: {path} cannot be read: it has 10 bytes" in result.output
+    with pytest.raises(DamagedError, match="cannot be read: it has 10 bytes"):
+        again.do("shard")

@@ -135,9 +135,9 @@ def test_captions_that_are_there_and_bad_are_asked_for_again(corpus, monkeypatch
     assert [row["caption"] for row in old if (row["shard"], row["row"]) == (1, 0)] == ["a ring"]
     again.do("shard")
     folder = SetFolder(corpus.store, again.training_set)
-    plans = [folder.plan(number).rows.to_pylist() for number in range(len(folder.plans()))]
-    assert sum(map(len, plans)) == 6
-    assert "a ring" not in str(plans)
+    said = [folder.edition().captions(tar.path).to_pylist() for tar in folder.manifest()]
+    assert sum(map(len, said)) == 6
+    assert "a ring" not in str(said)
 
 
 def test_what_a_condition_reads_may_be_missing(corpus, monkeypatch):

@@ -100,4 +100,4 @@ def test_corpus_wide_tables_and_sets_keep_their_names(tmp_path):
     run.do("inspect", "dedup", "select", "shard")
     assert run.tables["dedup"] == "c7137a793313e11c"
     assert run.tables["selection"] == "d4b07d8d38c906f8"
-    assert run.training_set == "sets/nano/be624d40deae5af5"
+    assert run.training_set == "sets/nano/49a67d4ffc79d7bf"

@@ -21,7 +21,7 @@ def test_training_set_is_shown_and_accounted_for(whole):
     parsed = Text(whole.page(SET))
     assert "3 kept = 2 training samples + 1 left out" in parsed.text
     assert "2 samples in 3 training shards, 4.2 kB" in parsed.text
-    assert "no caption 1" in parsed.text
+    assert "too_small 1" in parsed.text
     buckets = content.buckets(whole.corpus, SET)
     assert [(b.aspect, b.samples, b.tars, b.size) for b in buckets] == [
         ("1x1", 1, 2, 1200),

@@ -25,7 +25,7 @@ def test_the_filling_of_the_curriculum_is_drawn_with_what_caps_left_out(tmp_path
     rows[5] |= {"state": "rejected", "reasons": ["small"], "conditions": ["width < 9"]}
     made.write("selection", SELECTION.append(FIELD), rows)
     tables = queries.Tables(made.corpus, made.tables)
-    training = {"left_out": [("no_caption", 1, []), ("over_cap:B1", 1, ["x"])]}
+    training = {"left_out": [("too_small", 1, []), ("over_cap:B1", 1, ["x"])]}
     found = sections.curriculum_section(tables, training)
     assert found["buckets"] == [
         ("B1", 2, 1),

@@ -1,69 +1,104 @@
-import json
+import hashlib
+import re
 
 import pyarrow as pa
 import pytest
 
 from nucleus_data.corpus.store import Store
+from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.sets import layout
-from nucleus_data.sets.layout import PLAN_SCHEMA, PlannedTar, SetFolder
-
-ROW = {"path": "64/1x1/000000.tar", "resolution": 64, "aspect": "1x1", "width": 64, "height": 64}
-
-
-def planned(number, resolution, *ids):
-    rows = [
-        {
-            **dict.fromkeys(PLAN_SCHEMA.names),
-            "id": ident,
-            "shard": 3,
-            "row": n,
-            "captions": ["a", "é"],
-            "caption_sources": ["web", "nano:short"],
-        }
-        for n, ident in enumerate(ids)
-    ]
-    table = pa.Table.from_pylist(rows, PLAN_SCHEMA)
-    path = f"{resolution}/4x3/{number:06d}.tar"
-    return PlannedTar(number, path, resolution, "4x3", 72, 56, table)
+from nucleus_data.sets.beside import encode
+from nucleus_data.sets.index import index_name
+from nucleus_data.sets.layout import MANIFEST_SCHEMA, SetFolder
+from tests.support.sets import COLUMNS, EDITION, about, add_edition, make_set, members
 
 
 @pytest.fixture
-def folder(tmp_path):
-    return SetFolder(Store(str(tmp_path)), "sets/train/0123456789abcdef")
+def made(tmp_path):
+    return make_set(tmp_path / "set", {"64/1x1": 6, "64/4x3": 5, "128/1x1": 3})
 
 
-def test_a_plan_comes_back_as_it_was(folder):
-    tar = planned(7, 64, "b", "a")
-    folder.write_plan(tar)
-    found = folder.plan(7)
-    assert found.rows.equals(tar.rows)
-    assert found.rows.schema.equals(PLAN_SCHEMA)
-    for name in ("number", "path", "resolution", "aspect", "width", "height"):
-        assert getattr(found, name) == getattr(tar, name)
-    with pytest.raises(FileNotFoundError):
-        folder.plan(8)
+def test_a_set_tells_what_it_has_without_a_tar(made):
+    tars = made.manifest()
+    assert [(t.path, t.samples) for t in tars] == [
+        ("64/1x1/000000.tar", 4),
+        ("64/1x1/000001.tar", 2),
+        ("64/4x3/000000.tar", 4),
+        ("64/4x3/000001.tar", 1),
+        ("128/1x1/000000.tar", 3),
+    ]
+    for tar in tars:
+        files = members(made, tar.path)
+        index = made.index(tar.path)
+        captions = made.edition().captions(tar.path)
+        columns = made.columns().values(tar.path)
+        ids = index.column("id").to_pylist()
+        assert list(files) == ids == captions.column("id").to_pylist()
+        assert columns.column("id").to_pylist() == ids
+        data = made.store.read(tar.path)
+        assert hashlib.sha256(data).hexdigest() == tar.sha256
+        for row in index.to_pylist():
+            picture = data[row["offset"] : row["offset"] + row["size"]]
+            text = data[row["json_offset"] : row["json_offset"] + row["json_size"]]
+            assert files[row["id"]] == {"jpg": picture, "json": text}
+            assert about(made, tar.path)[row["id"]]["crop"] == row["crop"]
+        content = made.store.read(index_name(tar.path))
+        assert hashlib.sha256(content).hexdigest() == tar.index_sha256
 
 
-def test_the_ids_of_a_set_are_known_without_its_tars(folder):
-    for tar in (planned(0, 64, "b", "a"), planned(1, 64, "c"), planned(2, 128, "a")):
-        folder.write_plan(tar)
-    assert folder.planned_ids() == {64: ["b", "a", "c"], 128: ["a"]}
-    assert folder.plans() == ["000000.parquet", "000001.parquet", "000002.parquet"]
+def test_an_edition_is_found_by_name_or_hash(made):
+    (one,) = made.editions()
+    assert (one.hash, one.name, one.samples, one.without) == (EDITION, "source, short", 14, 2)
+    assert one.tables == ["source", f"short@{EDITION}"]
+    assert one.mix == {"web": 12, "synthesized:short": 12}
+    rows = made.manifest_table().to_pylist()
+    add_edition(made, rows, config_hash="d" * 16, name="short")
+    assert {e.hash for e in made.editions()} == {EDITION, "d" * 16}
+    assert made.edition("short").hash == made.edition("dddd").hash == "d" * 16
+    assert made.edition("source, short").hash == EDITION
+    for asked, said in (
+        (None, "several caption editions; there are: dddd"),
+        ("long", "no caption edition 'long'; there are"),
+        ("ddd", "no caption edition 'ddd'"),  # too few digits
+    ):
+        with pytest.raises(RequestError, match=re.escape(said)):
+            made.edition(asked)
 
 
-def test_a_set_is_there_once_its_manifest_is(folder):
-    store = folder.store
-    assert folder.note(0) is None
-    note = {**ROW, "samples": 2, "bytes": 10, "sha256": "0" * 64}
-    folder.write_note(0, note)
-    assert json.loads(store.read(f"{folder.path}/_done/000000.json")) == note == folder.note(0)
-    assert not folder.published
-    assert layout.read_manifest(store, folder.path) is None
+def test_columns_are_found_by_hash(made):
+    assert made.columns().hash == made.columns("cccc").hash == COLUMNS
+    assert made.columns().names == ["tier", "curriculum", "pleasant"]
+    with pytest.raises(RequestError, match="no index columns dddd; there are: cccc"):
+        made.columns("dddd")
+
+
+def test_a_set_is_there_once_its_manifest_is(tmp_path):
+    store = Store(str(tmp_path))
+    folder = SetFolder(store, "sets/train/0123456789abcdef")
+    made = make_set(tmp_path / folder.path)
+    assert made.store.url("") == folder.url()
+    manifest = tmp_path / folder.path / "manifest.parquet"
+    content = manifest.read_bytes()
+    manifest.unlink()
     assert list(layout.all_sets(store)) == [folder]
     assert list(layout.published_sets(store)) == []
-    assert folder.publish([note]).schema == layout.MANIFEST_SCHEMA
-    assert folder.published
+    with pytest.raises(CorpusError, match=r"manifest.parquet is missing: .* run the stage shard"):
+        folder.manifest()
+    manifest.write_bytes(content)
     assert list(layout.published_sets(store)) == [folder]
     # The trainer reads the set as its own root, the corpus by the set's folder.
-    assert layout.read_manifest(store, folder.path) == [note]
-    assert layout.read_manifest(Store(folder.url())) == [note]
+    assert folder.manifest() == made.manifest()
+
+
+def test_a_set_of_the_older_layout_is_told(made):
+    old = made.manifest_table().drop_columns("index_sha256")
+    made.store.put("manifest.parquet", encode(old))
+    with pytest.raises(CorpusError, match=r"older layout, .*: nucleus shard .*stays where it is"):
+        made.manifest()
+
+
+def test_a_path_that_leads_out_of_the_set_is_refused(made):
+    row = made.manifest_table().to_pylist()[0] | {"path": "../outside.tar"}
+    made.store.put("manifest.parquet", encode(pa.Table.from_pylist([row], MANIFEST_SCHEMA)))
+    with pytest.raises(CorpusError, match="leads out of the set"):
+        made.manifest()

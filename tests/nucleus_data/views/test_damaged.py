@@ -17,7 +17,7 @@ NEEDED = {
     "selection": ("explain", "export", "diff", "report"),
     "pairs published": ("status", "pairs"),
     "selection published": ("status", "export", "diff", "report"),
-    "plan of a set": ("explain",),
+    "index of a set": ("explain",),
     "manifest": ("report",),
     "left out of a set": ("report",),
     "claim": (),

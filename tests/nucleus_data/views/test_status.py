@@ -52,7 +52,7 @@ def test_the_status_lists_what_lies_there_of_other_configurations_too(tmp_path):
     rows = corpus.records.read(0, ("shard", "row", "id"))
     for name, hashed in (("mine", "aa"), ("inspect.file", "bb"), ("selection", "cc")):
         Table(corpus.store, name, hashed).append(0, rows, {})
-    corpus.store.create("sets/main/dd/_plan/000000.parquet", b"")
+    corpus.store.create("sets/main/dd/_plan/x", b"")
     content = status(look(corpus))
     assert content["tables"] == {}
     there = [(t["table"], t["config_hash"], t["rows"]) for t in content["other_tables"]]

@@ -1,19 +1,17 @@
-import io
-import json
-import pickle
-import tarfile
 from collections import Counter
 
 import fsspec
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from nucleus_data.errors import CorpusError
+from nucleus_data.corpus.store import Store
+from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.sets.index import index_name
+from nucleus_data.sets.layout import SetFolder
 from nucleus_model.data.feed import draw_caption, plan_epoch
 from nucleus_model.data.loader import TrainingSet
-from tests.support.model import COLORS, Item, colored_items, flat, png, tar_bytes, write_set
+from tests.support.model import COLORS, Item, colored_items, png, write_set
+from tests.support.sets import EDITION, add_edition
 
 
 def epoch(found, seed=0, number=0, batch_size=4, dropout=0.0):
@@ -77,51 +75,23 @@ def test_crop_then_size(tmp_path):
     assert (image == (220, 30, 30)).all()
 
 
-def test_a_sample_without_captions_has_the_empty_text(tmp_path):
-    found = TrainingSet(str(write_set(tmp_path, [Item(0, captions=[])])))
-    assert epoch(found)[0].captions == ("",)
+def test_a_sample_without_captions_is_left_out_and_counted(tmp_path):
+    found = TrainingSet(str(write_set(tmp_path, [Item(0, captions=[]), Item(1)])))
+    assert [sample.id for sample in found.samples] == [Item(1).id]
+    assert found.without == 1
 
 
-class Bomb:
-    def __reduce__(self):
-        return (io.open, ("exploded", "w"))
-
-
-def test_hostile_members_are_ignored_never_unpickled(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    poison = pickle.dumps(Bomb())
-    key = f"{99:032x}"
-    names = [f"{key}.{end}" for end in ("pyd", "pkl", "pickle", "pth", "pt", "npy", "cbor")]
-    extra = [*((name, poison) for name in names), ("../../escape.txt", b"out")]
-    found = TrainingSet(str(write_set(tmp_path / "set", colored_items(3), extra=extra)))
-    assert len(found.samples) == 3
-    assert sum(len(batch.samples) for batch in epoch(found)) == 3
-    assert found.ignored == len(extra) + 3  # and the three .txt
-    assert not (tmp_path / "exploded").exists()
-    pickle.loads(poison).close()  # the bomb is a real one
-    assert (tmp_path / "exploded").exists()
-
-
-def test_links_are_not_followed(tmp_path):
-    folder = write_set(tmp_path / "set", colored_items(1))
-    path = next(folder.rglob("*.tar"))
-    buffer = io.BytesIO(path.read_bytes())
-    with tarfile.open(fileobj=buffer, mode="a") as tar:
-        link = tarfile.TarInfo(f"{5:032x}.png")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        tar.addfile(link)
-    replace_tar(folder, buffer.getvalue())
-    found = TrainingSet(str(folder))
-    assert [sample.id for sample in found.samples] == [f"{0:032x}"]
-
-
-def replace_tar(folder, data, **columns):
-    import hashlib
-
-    manifest = pq.read_table(folder / "manifest.parquet").to_pylist()
-    (folder / manifest[0]["path"]).write_bytes(data)
-    manifest[0] |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), **columns}
-    pq.write_table(pa.Table.from_pylist(manifest), folder / "manifest.parquet")
+def test_either_edition_is_taken(tmp_path):
+    folder = write_set(tmp_path, colored_items(3))
+    made = SetFolder(Store(str(folder)))
+    rows = made.manifest_table().to_pylist()
+    add_edition(made, rows, config_hash="d" * 16, name="short", say=lambda s, r: (["new"], ["a:b"]))
+    with pytest.raises(RequestError, match="several caption editions"):
+        TrainingSet(str(folder))
+    said = {s.captions for s in TrainingSet(str(folder), edition="short").samples}
+    assert said == {("new",)}
+    first = TrainingSet(str(folder), edition=EDITION).samples
+    assert all(" square" in sample.captions[1] for sample in first)
 
 
 def test_a_broken_image_is_named_and_left_out(tmp_path):
@@ -167,61 +137,19 @@ def test_a_set_without_manifest_is_not_published(tmp_path):
         TrainingSet(str(tmp_path))
 
 
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda data: data[:3000], "has 3000 bytes, the manifest says"),
-        (lambda data: data[:600] + b"x" + data[601:], "is not the tar of the manifest"),
-    ],
-)
-def test_a_tar_that_changed_is_an_error(mixed, damage, message):
-    path = sorted(mixed.rglob("*.tar"))[0]
-    path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(CorpusError, match=message):
+def test_an_index_or_an_edition_of_other_samples_is_an_error(mixed):
+    made = SetFolder(Store(str(mixed)))
+    first, second = (tar.path for tar in made.manifest()[:2])
+    edition = mixed / made.edition().file(first)
+    content = edition.read_bytes()
+    edition.write_bytes((mixed / made.edition().file(second)).read_bytes())
+    with pytest.raises(CorpusError, match="has other samples than the tar"):
         TrainingSet(str(mixed))
-
-
-def test_a_path_that_leads_out_of_the_set_is_refused(mixed):
-    replace_tar(mixed, b"", path="../outside.tar")
-    with pytest.raises(CorpusError, match="leads out of the set"):
+    edition.write_bytes(content)
+    index = mixed / index_name(first)
+    index.write_bytes((mixed / index_name(second)).read_bytes())
+    with pytest.raises(CorpusError, match=r"has 3 samples, the manifest says 7"):
         TrainingSet(str(mixed))
-
-
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        ([(f"{0:032x}.png", flat("red"))], "unpaired: 0000"),
-        (
-            [(f"{0:032x}.png", flat("red")), (f"{0:032x}.json", b"[]")],
-            "json is not as it should be",
-        ),
-        ([(f"{0:032x}.png", flat("red")), (f"{0:032x}.json", b"{")], "json is not as it should be"),
-    ],
-)
-def test_samples_that_are_not_whole_are_refused(tmp_path, files, message):
-    folder = write_set(tmp_path, colored_items(1))
-    replace_tar(folder, tar_bytes(files))
-    with pytest.raises(CorpusError, match=message):
-        TrainingSet(str(folder))
-
-
-def test_a_sample_of_another_bucket_is_refused(tmp_path):
-    folder = write_set(tmp_path, colored_items(1))
-    replace_tar(folder, next(folder.rglob("*.tar")).read_bytes(), width=80)
-    with pytest.raises(CorpusError, match="64 x 64, its aspect bucket is 80 x 64"):
-        TrainingSet(str(folder))
-
-
-def test_an_id_that_is_not_the_members_name_is_refused(tmp_path):
-    folder = write_set(tmp_path, colored_items(1))
-    info = {
-        "id": "f" * 32,
-        "captions": [],
-        "target_width": 64,
-        "target_height": 64,
-        "crop": [0, 0, 1, 1],
-    }
-    files = [(f"{0:032x}.png", flat("red")), (f"{0:032x}.json", json.dumps(info).encode())]
-    replace_tar(folder, tar_bytes(files))
-    with pytest.raises(CorpusError, match="says that its id is 'ffff"):
-        TrainingSet(str(folder))
+    index.unlink()
+    with pytest.raises(CorpusError, match="are missing"):
+        TrainingSet(str(mixed))

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,5 +56,5 @@ def test_prompts_of_the_settings_are_drawn_as_they_are(data, asked, tmp_path):
 
 
 def test_a_set_without_captions_has_the_empty_prompt(data, asked):
-    bare = PhaseData(data.set, None, [], [s for s in data.held_out if not s.captions])
+    bare = PhaseData(data.set, None, [], [replace(s, captions=()) for s in data.held_out])
     assert draw_previews(None, None, None, bare, QuickTrainSettings()).prompts == ("",)

@@ -67,7 +67,7 @@ def test_a_recipe_changed(corpus, capsys):
 def test_a_set_read_by_plain_webdataset(corpus, capsys):
     read_set.main(corpus.store.url(corpus.run.pins.training_set))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == "8 samples at resolution 64"
+    assert lines[-1].startswith("8 samples at resolution 64, captions of edition ")
     assert [": picture " in line for line in lines] == [True] * 5 + [False]
 
 

@@ -1,19 +1,18 @@
 """Caps of curriculum buckets: who goes in, who is left out, and what the samples say of it."""
 
 import hashlib
-import json
 from collections import Counter, defaultdict
 
-import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
 from nucleus_data.errors import RequestError
 from nucleus_data.pages import content
+from nucleus_data.sets.layout import SetFolder
 from nucleus_data.stages.shard.settings import ShardSettings
 from tests.support import curated
 from tests.support.curricula import fit
-from tests.support.sharded import OVERRIDES, manifest, samples, shard
+from tests.support.sharded import OVERRIDES, left_out, manifest, samples, shard
 
 # One resolution and large tars: the bytes are tested elsewhere.
 LARGE = ("shard.resolutions=[64]", "shard.samples_per_tar=100")
@@ -22,15 +21,15 @@ TIERS = ("select.tiers.score=bytes_per_pixel", "select.tiers.bounds=[0, 0.3, 1]"
 
 @pytest.fixture(scope="module")
 def placed(made, tmp_path_factory):
-    """The corpus of 40 pictures, selected with buckets; the overrides; id -> bucket, captioned."""
+    """The corpus of 40 pictures, selected with buckets; the overrides; id -> bucket, of a set."""
     file = tmp_path_factory.mktemp("fit") / "fit.json"
     _, overrides = fit(made, file, scored=(*OVERRIDES, *TIERS, *LARGE))
     run = curated.run(made.uri, "select", *overrides)
     run.do("select")
     rows = curated.table(made, "selection", run.tables["selection"])
     buckets = {r["id"]: r["curriculum"] for r in rows if r["state"] == "kept"}
-    captioned = {i: b for i, b in buckets.items() if made.numbers[i] % 10}
-    return made, overrides, captioned
+    out = left_out(shard(made, *overrides)[1])
+    return made, overrides, {i: b for i, b in buckets.items() if (i, 64) not in out}
 
 
 def ids_of(folder):
@@ -53,21 +52,16 @@ def test_an_over_full_bucket_keeps_the_first_by_keyed_order(placed):
     counts = Counter(captioned.values())
     assert max(counts.values()) > 3
     assert ids_of(folder) == first(captioned, 3)
-    left = pq.read_table(f"{folder}/left_out.parquet").to_pylist()
-    reasons = {row["id"]: row["reason"] for row in left}
+    reasons = {i: reason for (i, _), reason in left_out(folder).items()}
     lost = {i: b for i, b in captioned.items() if i not in ids_of(folder)}
-    assert reasons == {
-        **{i: "no_caption" for i, n in corpus.numbers.items() if not n % 10},
-        **{i: f"over_cap:{bucket}" for i, bucket in lost.items()},
-    }
-    over = {bucket: count - 3 for bucket, count in counts.items() if count > 3}
-    told = ", ".join(f"{count} over the cap of {b}" for b, count in sorted(over.items()))
-    out = len(lost) + 4
-    assert any(f"{out} kept records left out (4 no caption, {told})" in line for line in said)
+    over = {i: r for i, r in reasons.items() if r.startswith("over_cap")}
+    assert over == {i: f"over_cap:{bucket}" for i, bucket in lost.items()}
+    numbers = {bucket: count - 3 for bucket, count in counts.items() if count > 3}
+    told = ", ".join(f"{count} over the cap of {b}" for b, count in sorted(numbers.items()))
+    assert any(told in line for line in said)
     listed = content.left_out(corpus, folder[folder.index("sets/") :])
-    assert {r: n for r, n, _ in listed} == {
-        "no_caption": 4,
-        **{f"over_cap:{b}": n for b, n in over.items()},
+    assert {r: n for r, n, _ in listed if r.startswith("over")} == {
+        f"over_cap:{b}": n for b, n in numbers.items()
     }
 
 
@@ -83,30 +77,19 @@ def test_caps_of_some_buckets_leave_the_others_alone(placed):
 
 
 @pytest.mark.slow
-def test_a_sample_says_its_tier_and_bucket_where_there_are_some(placed):
+def test_columns_say_tier_and_bucket_where_there_are_some(placed):
     corpus, overrides, captioned = placed
-    _, folder = shard(corpus, *overrides)
+    run, folder = shard(corpus, *overrides)
     assert ids_of(folder) == set(captioned)
-    for entry in manifest(folder):
-        for ident, sample in samples(folder, entry).items():
-            about = json.loads(sample["json"])
-            assert about["curriculum"] == captioned[ident]
-            assert about["tier"] in ("A1", "A2", "A3")
-    _, plain = shard(corpus)
-    (entry, *_) = manifest(plain)
-    (sample, *_) = samples(plain, entry).values()
-    assert not {"tier", "curriculum"} & set(json.loads(sample["json"]))
-
-
-def test_a_dry_run_counts_what_is_over(placed):
-    corpus, overrides, captioned = placed
-    said = []
-    run = curated.run(corpus.uri, "shard", *overrides, "shard.caps=3", said=said, dry_run=True)
-    run.do("shard")
-    over = len(captioned) - len(first(captioned, 3))
-    (line,) = said
-    assert line.startswith("shard: 40 kept records, 4 of them without a caption")
-    assert line.endswith(f", {over} over the caps of their buckets")
+    made = SetFolder(corpus.store, run.training_set)
+    for tar in made.manifest():
+        for row in made.columns(run.pins.columns).values(tar.path).to_pylist():
+            assert row["curriculum"] == captioned[row["id"]]
+            assert row["tier"] in ("A1", "A2", "A3")
+    run, _ = shard(corpus)
+    made = SetFolder(corpus.store, run.training_set)
+    rows = made.columns(run.pins.columns).values(made.manifest()[0].path)
+    assert rows["tier"].null_count == rows["curriculum"].null_count == rows.num_rows > 0
 
 
 def test_caps_need_buckets(made):

@@ -9,7 +9,7 @@ from nucleus_data.line.check import check
 from nucleus_data.stages.shard.captions import weights_of
 from tests.support import curated
 from tests.support.captioned_sets import COUNT, OLD, SETTINGS, captioned_sets
-from tests.support.sharded import manifest, samples
+from tests.support.sharded import captions as of_edition
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +29,7 @@ def written(corpus, *captions):
     run = curated.run(corpus.uri, "shard", *SETTINGS, f"shard.captions=[{', '.join(captions)}]")
     run.do("shard")
     folder = corpus.store.path(run.training_set)
-    found = {}
-    for entry in manifest(folder):
-        for ident, members in samples(folder, entry).items():
-            content = json.loads(members["json"])
-            found[ident] = dict(zip(content["caption_sources"], content["captions"], strict=True))
-    return run, found
+    return run, of_edition(folder, run.pins.edition)
 
 
 def test_a_set_holds_older_and_imported_captions(made):
@@ -64,22 +59,24 @@ def test_two_tables_of_a_variant_are_told_apart(made):
     assert both[0][f"synthesized:short@{now}"].startswith("now ")
 
 
-def test_the_same_table_under_two_names_is_the_same_set(made):
+def test_the_same_table_under_two_names_is_the_same_edition(made):
     corpus, run = made
     now, alt = run.tables["caption.short"], run.alt["config_hash"]
-    first = pinned(corpus, "source", "short", "alt").training_set
-    assert pinned(corpus, "source", f"short@{now[:8]}", "alt").training_set == first
-    assert pinned(corpus, "source", f"short@{now}", f"alt@{alt[:9]}").training_set == first
-    old = pinned(corpus, "source", "short@01234567", "alt").training_set
-    assert old == pinned(corpus, "source", f"short@{OLD}", f"alt@{alt}").training_set != first
+    first = pinned(corpus, "source", "short", "alt").pins
+    assert pinned(corpus, "source", f"short@{now[:8]}", "alt").pins == first
+    assert pinned(corpus, "source", f"short@{now}", f"alt@{alt[:9]}").pins.edition == first.edition
+    old = pinned(corpus, "source", "short@01234567", "alt").pins
+    assert old.edition == pinned(corpus, "source", f"short@{OLD}", f"alt@{alt}").pins.edition
+    assert old.edition != first.edition
+    assert old.training_set == first.training_set  # no tar is written for other captions
     with pytest.raises(RequestError, match="which are the same captions"):
         pinned(corpus, "short", f"short@{now[:10]}")
 
 
-def test_a_set_of_older_captions_is_the_one_that_was_made_of_them(made):
-    """What `short` was when the recipe made it is `short@HASH` now: the same set, byte for byte."""
+def test_an_edition_of_older_captions_is_the_one_that_was_made_of_them(made):
+    """What `short` was when the recipe made it is `short@HASH` now: the same edition."""
     corpus, run = made
-    then = pinned(corpus, "short").training_set
+    then = pinned(corpus, "short").pins.edition
     hashed = run.tables["caption.short"]
     recipe = (*SETTINGS, "caption.variants={short: {prompt: short, max_tokens: 50}}")
     for captions, same in (("[short]", False), (f"[short@{hashed[:8]}]", True)):
@@ -88,7 +85,7 @@ def test_a_set_of_older_captions_is_the_one_that_was_made_of_them(made):
         )
         assert later.tables["caption.short"] != hashed
         later.pin("shard")
-        assert (later.training_set == then) == same
+        assert (later.pins.edition == then) == same
 
 
 def test_weights_take_any_name(made):

@@ -8,6 +8,10 @@ from nucleus_data.stages.shard.settings import ShardSettings
     ("wrong", "said"),
     [
         ({"aspects": ["5x4"]}, "has '5x4'; allowed: 1x1"),
+        ({"aspects": "eight"}, "'seven' or 'forty'"),
+        ({"aspects": []}, "has no bucket"),
+        ({"crop_loss": 1}, "less than 1"),
+        ({"format": "png"}, "'jpeg', 'webp' or 'original'"),
         ({"aspects": ["1x1", "1x1"]}, "has one entry twice"),
         ({"captions": ["short", "short"]}, "has one entry twice"),
         ({"resolutions": [0]}, "has 0; allowed: sides of 1 pixel or more"),

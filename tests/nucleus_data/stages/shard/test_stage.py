@@ -1,13 +1,12 @@
 import json
 
-import pyarrow.parquet as pq
 import pytest
 
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.runner.inline import InlineLoop
 from nucleus_data.stages.shard.write import TarTask
 from tests.support import curated
-from tests.support.sharded import OVERRIDES, content_of, made_files, manifest, shard
+from tests.support.sharded import OVERRIDES, content_of, left_out, made_files, manifest, shard
 
 
 def test_what_is_there_is_not_made_again(made, training_set):
@@ -16,7 +15,11 @@ def test_what_is_there_is_not_made_again(made, training_set):
     run, again = shard(made, said=said)
     assert again == training_set
     assert {n: p.stat().st_mtime_ns for n, p in made_files(again).items()} == before
-    assert said == [f"shard: the set is there already: {again}"]
+    assert said == [
+        f"shard: the tars are there already: {again}",
+        f"  captions: the edition {run.pins.edition} is there already",
+        f"  {again}/manifest.parquet",
+    ]
     assert run.lines == []
 
 
@@ -29,7 +32,7 @@ def test_a_set_is_published_only_when_every_tar_is_there(made, monkeypatch):
     assert not made.store.exists(f"{run.training_set}/manifest.parquet")
     monkeypatch.undo()
     again, folder = shard(made, "shard.seed=7")
-    assert smallest(folder) == 36
+    assert smallest(folder) == smallest(shard(made)[1])
     assert again.lines[-1]["already"] > 0
     assert again.lines[-1]["done"] > 0
 
@@ -63,13 +66,17 @@ def test_a_set_s_name_changes_with_what_it_is_made_of_alone(made):
     assert name("shard.name=other").startswith("sets/other/")
     others = {
         name("shard.seed=1"),
-        name("shard.captions=[short]"),
         name("shard.aspects=[1x1]"),
+        name("shard.crop=random"),
+        name("shard.format=webp"),
         name(limit=3),
-        name("caption.max_side=512"),
     }
     assert len(others) == 5
     assert first not in others
+    # Captions are beside the tars: no picture is written again for them.
+    assert name("shard.captions=[short]") == name("caption.max_side=512") == first
+    seven = "[1x1, 16x9, 9x16, 4x3, 3x4, 3x2, 2x3]"
+    assert name(f"shard.aspects={seven}") == name("shard.aspects=seven") == first
 
 
 def smallest(folder):
@@ -81,8 +88,8 @@ def test_a_limit_and_a_sample_choose_fewer(made):
     run = curated.run(made.uri, "shard", *OVERRIDES, limit=7)
     run.do("shard")
     kept = smallest(made.store.path(run.training_set))
-    left = pq.read_table(f"{made.store.path(run.training_set)}/left_out.parquet").num_rows
-    assert kept + left == 7
+    out = left_out(made.store.path(run.training_set))
+    assert kept + sum(resolution == 64 for _, resolution in out) == 7
     run = curated.run(made.uri, "shard", *OVERRIDES, sample=0.5)
     run.do("shard")
     kept = smallest(made.store.path(run.training_set))
@@ -106,5 +113,5 @@ def test_a_dry_run_counts_and_writes_nothing(made):
     said = []
     run = curated.run(made.uri, "shard", *OVERRIDES, "shard.seed=99", said=said, dry_run=True)
     run.do("shard")
-    assert said == ["shard: 40 kept records, 4 of them without a caption"]
+    assert said == ["shard: 40 kept records, at 64, 128 pixels where they are large enough"]
     assert content_of(made.store.path("")) == before

@@ -1,0 +1,90 @@
+"""Writing a tar as other tools read it, its places noted, hashed as it is written."""
+
+import hashlib
+import os
+import tarfile
+from pathlib import Path
+from types import TracebackType
+
+BLOCK = tarfile.BLOCKSIZE
+_CHECKSUM = slice(148, 156)
+
+
+class TarWriter:
+    """A tar of plain files, in ustar format; owner and time are zero, so bytes depend on content.
+
+    Args:
+        file: Where it is written.
+
+    Attributes:
+        sha256: Of the whole file, once it is closed.
+        size: Of the whole file, once it is closed.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.sha256 = ""
+        self.size = 0
+        self._file = file.open("wb", buffering=1 << 20)
+        self._hash = hashlib.sha256()
+
+    def __enter__(self) -> "TarWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        if error is None:
+            # Two empty blocks end a tar; records of 20 blocks are what tapes had, and tools expect.
+            self._put(bytes(2 * BLOCK))
+            self._put(bytes(-self.size % tarfile.RECORDSIZE))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self.sha256 = self._hash.hexdigest()
+        self._file.close()
+
+    def add(self, name: str, content: bytes) -> int:
+        """Adds a file; returns where its bytes begin."""
+        self._put(header(name, len(content)))
+        offset = self.size
+        self._put(content)
+        if rest := -len(content) % BLOCK:
+            self._put(bytes(rest))
+        return offset
+
+    def _put(self, data: bytes) -> None:
+        self._file.write(data)
+        self._hash.update(data)
+        self.size += len(data)
+
+
+def header(name: str, size: int) -> bytes:
+    """The header of a plain file: one block, as `tarfile` writes it in its ustar format.
+
+    Args:
+        name: At most 100 characters of ASCII.
+        size: Bytes of the file, below 8 GB.
+    """
+    block = bytearray(_TEMPLATE)
+    text = name.encode("ascii")
+    if len(text) > tarfile.LENGTH_NAME:
+        raise ValueError(f"a name of at most 100 characters is allowed in a tar, got {name!r}")
+    block[: len(text)] = text
+    block[124:135] = b"%011o" % size
+    # The checksum is of the block with spaces in its own place, as the template has them.
+    block[_CHECKSUM] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def _template() -> bytes:
+    info = tarfile.TarInfo("x")
+    info.mode = 0o644
+    block = bytearray(info.tobuf(tarfile.USTAR_FORMAT))
+    block[:1] = b"\0"
+    block[_CHECKSUM] = b" " * 8
+    return bytes(block)
+
+
+_TEMPLATE = _template()

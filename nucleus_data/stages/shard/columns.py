@@ -1,0 +1,87 @@
+"""Index columns: scores, quality tier and curriculum bucket of a set's samples."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.tables import Table
+from nucleus_data.runner.pins import Pins
+from nucleus_data.runner.stored import read_columns
+from nucleus_data.runner.work import Summary
+from nucleus_data.sets.columns import PLACED
+from nucleus_data.sets.layout import SetFolder
+from nucleus_data.stages.shard.chosen import SELECTION
+from nucleus_data.stages.shard.edition import beside
+
+SCORES = "embed."  # how the tables of scores begin
+
+Scores = Mapping[str, Sequence[pa.Field]]
+
+
+def scores_of(corpus: Corpus, pins: Pins, tables: Mapping[str, str]) -> dict[str, list[pa.Field]]:
+    """Table -> its columns, of all tables of scores that have a part."""
+    found: dict[str, list[pa.Field]] = {}
+    for name in sorted(pins.readable):
+        if name.startswith(SCORES) and corpus.at(name, tables[name]).part_names():
+            columns = [c for c in pins.specs[name].schema if not pa.types.is_nested(c.type)]
+            found[name] = columns
+    return found
+
+
+def schema_of(scores: Scores) -> pa.Schema:
+    """The columns of a file."""
+    fields = [pa.field(name, pa.string()) for name in ("id", *PLACED)]
+    return pa.schema([*fields, *(column for columns in scores.values() for column in columns)])
+
+
+@dataclass(frozen=True)
+class ColumnsTask:
+    """Writes the index columns beside all tars (a task of the runner).
+
+    Attributes:
+        uri: The corpus.
+        storage_options: For fsspec.
+        folder: The training set.
+        columns: Config hash of the columns.
+        tables: Config hash of every table that is read.
+        scores: Table -> its columns.
+    """
+
+    uri: str
+    storage_options: Mapping[str, Any]
+    folder: str
+    columns: str
+    tables: Mapping[str, str]
+    scores: Scores
+
+    def run(self, number: int) -> Summary:
+        """Writes the files, unless they are there."""
+        corpus = Corpus(self.uri, self.storage_options)
+        folder = SetFolder(corpus.store, self.folder)
+        columns, schema = folder.new_columns(self.columns), schema_of(self.scores)
+        tars = [(tar.path, folder.index(tar.path)) for tar in folder.manifest()]
+        for path, rows in beside(corpus, tars, self.values, schema):
+            columns.write(path, rows)
+        return Summary()
+
+    def values(self, corpus: Corpus, shard: int, rows: np.ndarray) -> pa.Table:
+        """The columns of some records of a shard, without `id`."""
+
+        def open_table(name: str) -> Table:
+            return corpus.at(name, self.tables[name])
+
+        paths = [f"{SELECTION}:{name}" for name in PLACED]
+        paths += [f"{name}:{c.name}" for name, columns in self.scores.items() for c in columns]
+        found = read_columns(open_table, shard, paths, rows)
+        fields = list(schema_of(self.scores))[1:]
+        return found.rename_columns([field.name for field in fields]).cast(pa.schema(fields))
+
+
+def about(tables: Mapping[str, str], scores: Scores) -> dict[str, Any]:
+    """What `columns.json` says."""
+    names = {name: tables[name] for name in (SELECTION, *scores)}
+    return {"tables": names, "names": schema_of(scores).names[1:]}

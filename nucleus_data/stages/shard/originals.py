@@ -1,0 +1,111 @@
+"""Reading the originals of a tar: ranges planned ahead, neighbours joined, many in flight."""
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from nucleus_data.corpus.damaged import damaged
+from nucleus_data.corpus.images import tar_name
+from nucleus_data.corpus.store import Store
+from nucleus_data.errors import CorpusError
+
+GAP = 64 << 10  # a request costs more than the bytes between two wanted pictures
+BLOCK = 8 << 20  # most bytes of a request, but for a larger picture
+WINDOW_BYTES, WINDOW_ROWS = 96 << 20, 16_384  # read ahead, twice
+READS_AT_ONCE = 32
+
+
+def read_originals(store: Store, rows: pa.Table) -> Iterator[bytes]:
+    """The original files of a plan's rows, in the plan's order; at most two windows are held.
+
+    Args:
+        store: The corpus's store.
+        rows: `shard`, `offset` and `size` are read.
+
+    Raises:
+        CorpusError: An image shard is missing, or ends too early.
+    """
+    shard, offset, size = (rows.column(n).to_numpy() for n in ("shard", "offset", "size"))
+    with ThreadPoolExecutor(READS_AT_ONCE) as pool:
+        held: deque[tuple[list[tuple[Future[bytes], int]], int, int]] = deque()
+
+        def finish() -> Iterator[bytes]:
+            places, first, last = held.popleft()
+            for i in range(first, last):
+                block, at = places[i - first]
+                places[i - first] = (block, at)
+                yield block.result()[at : at + int(size[i])]
+
+        for first, last in _windows(size):
+            places: list[Any] = [None] * (last - first)
+            order = first + np.lexsort((offset[first:last], shard[first:last]))
+            for joined in _joined(order, shard, offset, size):
+                start = int(offset[joined[0]])
+                end = int(max(offset[i] + size[i] for i in joined))
+                block = pool.submit(_read, store, int(shard[joined[0]]), start, end - start)
+                for i in joined:
+                    places[i - first] = (block, int(offset[i]) - start)
+            held.append((places, first, last))
+            if len(held) > 1:
+                yield from finish()
+        while held:
+            yield from finish()
+
+
+def check_original(data: bytes, record: Any, store: Store) -> None:
+    """Refuses bytes that are not the record's. Raises CorpusError."""
+    # A tar of the same size may still be another one: no picture is ever of other bytes.
+    if hashlib.sha256(data).hexdigest() != record["sha256"]:
+        raise CorpusError(
+            f"{store.url(tar_name(record['shard']))} changed: {record['id']} no longer has the "
+            "SHA-256 that it was ingested with. Put the original tar back, or ingest the new "
+            "pictures as a new source"
+        )
+
+
+def _read(store: Store, shard: int, start: int, size: int) -> bytes:
+    name = tar_name(shard)
+    try:
+        return store.read_range(name, start, size)
+    except FileNotFoundError:
+        raise CorpusError(
+            f"{store.url(name)} is missing, though its records are there; put it back"
+        ) from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise damaged(store, name, error) from error
+
+
+def _windows(size: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Stretches of rows that are read at once."""
+    first, total = 0, 0
+    for i, each in enumerate(size.tolist()):
+        if i > first and (total + each > WINDOW_BYTES or i - first >= WINDOW_ROWS):
+            yield first, i
+            first, total = i, 0
+        total += each
+    if len(size):
+        yield first, len(size)
+
+
+def _joined(
+    order: np.ndarray, shard: np.ndarray, offset: np.ndarray, size: np.ndarray
+) -> Iterator[list[int]]:
+    """Rows to read in one request each: neighbours of one image shard, a block at most."""
+    held: list[int] = []
+    for i in order.tolist():
+        if held:
+            last, first = held[-1], held[0]
+            near = offset[i] - (offset[last] + size[last]) <= GAP
+            if not (
+                shard[i] == shard[last] and near and offset[i] + size[i] - offset[first] <= BLOCK
+            ):
+                yield held
+                held = []
+        held.append(i)
+    if held:
+        yield held
