@@ -11,11 +11,16 @@ import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.blocked import TAKEN_DOWN
+from nucleus_data.corpus.damaged import read_json
 from nucleus_data.corpus.images import tar_name
 from nucleus_data.corpus.tables import Table
 from nucleus_data.errors import CorpusError
 from nucleus_data.runner.work import Summary
+from nucleus_data.sets.beside import read
+from nucleus_data.sets.index import index_name
+from nucleus_data.sets.layout import SetFolder
 from nucleus_data.stages.upkeep.plan import TakedownPlan, read_plan
+from nucleus_data.stages.upkeep.sets import every_beside, note_folder, placed, stale, write_before
 from nucleus_data.stages.upkeep.shards import RECORDS, SELECTION, changes
 
 STEP = 32 << 20
@@ -55,6 +60,61 @@ def still_there(corpus: Corpus, plan: TakedownPlan, shard: int) -> Iterator[str]
     for table, _ in changes(corpus):
         yield from _in_table(table, shard, rows)
     yield from _in_tar(corpus, plan, shard, mine)
+
+
+@dataclass(frozen=True)
+class ProveSetTask:
+    """Reads one tar's index, captions and columns again (a task of the runner).
+
+    Attributes:
+        uri: The corpus.
+        storage_options: For fsspec.
+        takedown: The takedown's name.
+        sets: As in `SetTask`.
+    """
+
+    uri: str
+    storage_options: Mapping[str, Any]
+    takedown: str
+    sets: tuple[tuple[str, int], ...]
+
+    def run(self, number: int) -> Summary:
+        """Raises CorpusError if a sample is still there; `number` counts the tars of all sets."""
+        store = Corpus(self.uri, self.storage_options).store
+        plan = read_plan(store, self.takedown)
+        path, number = placed(self.sets, number)
+        for found in still_in_set(SetFolder(store, path), plan, number):
+            raise CorpusError(f"takedown {plan.name}: {found}; run the same command again")
+        return Summary(rows=1, done=1)
+
+
+def still_in_set(folder: SetFolder, plan: TakedownPlan, number: int) -> Iterator[str]:
+    """What there still is of a tar's samples that are taken down, in words."""
+    store, ids = folder.store, pa.array(plan.ids(), pa.string())
+    path, note = write_before(folder, plan)["paths"][number], None
+    name = f"{note_folder(plan, folder)}/{number:06d}.json"
+    if store.exists(name):
+        note = read_json(store, name)
+        for old in stale(folder, [note]):
+            if store.exists(old):
+                yield f"{old} is still there"
+        path = note["new"]
+    if path is None:  # nothing is left of the tar
+        return
+    tables = [(index_name(path), folder.index(path))]
+    besides = [one.file(path) for one in every_beside(folder)]
+    # An edition on its way has not all files yet.
+    tables += [(name, read(store, name)) for name in besides if store.exists(name)]
+    for name, table in tables:
+        if pc.any(pc.is_in(table["id"], ids)).as_py():
+            yield f"{name} has one of the records"
+    if note is not None:
+        known = set(ids.to_pylist())
+        file = store.fs.open(store.path(folder.name(path)), "rb")
+        with file, tarfile.open(fileobj=file) as tar:
+            for member in tar:
+                if member.name.partition(".")[0] in known:
+                    yield f"{folder.name(path)} has {member.name}"
 
 
 def _in_table(table: Table, shard: int, rows: pa.Array) -> Iterator[str]:

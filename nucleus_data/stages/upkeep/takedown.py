@@ -23,8 +23,10 @@ from nucleus_data.corpus.images import tar_name
 from nucleus_data.corpus.published import MARKER
 from nucleus_data.corpus.runs import ROOT as RUNS
 from nucleus_data.corpus.store import Store
+from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.runner.run import Run
 from nucleus_data.runner.work import Item, StageReport
+from nucleus_data.sets.layout import all_sets, published_sets
 from nucleus_data.stage import Stage
 from nucleus_data.stages.dedup.settings import DedupSettings
 from nucleus_data.stages.upkeep.find import find_records
@@ -36,8 +38,15 @@ from nucleus_data.stages.upkeep.plan import (
     read_plan,
     takedowns,
 )
-from nucleus_data.stages.upkeep.prove import ProveTask
+from nucleus_data.stages.upkeep.prove import ProveSetTask, ProveTask
 from nucleus_data.stages.upkeep.request import Request
+from nucleus_data.stages.upkeep.sets import (
+    SetTask,
+    is_planned,
+    publish_without,
+    remove_all,
+    write_before,
+)
 from nucleus_data.stages.upkeep.shards import ShardTask
 
 SHOWN = 10
@@ -82,6 +91,7 @@ def take_down(run: Run, request: Request, dedup: DedupSettings) -> bool:
     """
     plan, found, under_way = _planned(run, request, dedup)
     store = run.corpus.store
+    counts = Counter(sets_removed=_unfinished(run, plan))
     for name, ended in takedowns(store):
         if not ended and name != plan.name:
             run.say(f"takedown {name} was begun and is not done: run its own command again")
@@ -95,7 +105,6 @@ def take_down(run: Run, request: Request, dedup: DedupSettings) -> bool:
         plan.write(store)
     for line in _what(run, plan):
         run.say(line)
-    counts: Counter[str] = Counter()
     for phase, task, items in _phases(run, plan):
         report = run.loop(
             Takedown(NoSettings()), task, map(Item, items), len(items), phase=phase, keep=False
@@ -107,8 +116,37 @@ def take_down(run: Run, request: Request, dedup: DedupSettings) -> bool:
         if phase == "tables and images":
             _publish_again(store, plan)
             counts["pages"] += _remove_pages(store, plan)
+        if phase == "sets":
+            for folder in published_sets(store):
+                publish_without(folder, plan)
     _end(run, plan, counts)
     return True
+
+
+def _unfinished(run: Run, plan: TakedownPlan) -> int:
+    """Removes sets that are not complete, and have one of the records; `shard` makes them again.
+
+    Raises:
+        RequestError: A set of an older layout may have some.
+    """
+    store, removed = run.corpus.store, 0
+    for folder in all_sets(store):
+        if folder.published:
+            try:
+                folder.manifest_table()
+            except CorpusError as error:
+                raise RequestError(
+                    f"{error} What it has of these records cannot be taken down; remove the folder "
+                    f"'{folder.url()}' first"
+                ) from None
+        elif is_planned(folder, plan):
+            # Nobody reads it, and how much of it is written nobody knows.
+            names = store.fs.find(store.path(folder.path))
+            cut = len(store.path("")) + 1
+            remove_all(store, (name[cut:] for name in names))
+            run.say(f"takedown: removed {folder.url()}, a set that was not finished")
+            removed += 1
+    return removed
 
 
 def _planned(run: Run, request: Request, dedup: DedupSettings) -> tuple[TakedownPlan, Any, bool]:
@@ -124,7 +162,12 @@ def _phases(run: Run, plan: TakedownPlan) -> Iterator[tuple[str, Any, list[int]]
     place = (run.corpus.uri, run.corpus.store.storage_options, plan.name)
     shards = plan.shards()
     yield "tables and images", ShardTask(*place), shards
-    yield "proof", ProveTask(*place), shards
+    folders = list(published_sets(run.corpus.store))
+    sets = tuple((f.path, len(write_before(f, plan)["paths"])) for f in folders)
+    tars = list(range(sum(count for _, count in sets)))
+    yield "sets", SetTask(*place, sets), tars
+    yield "proof of absence", ProveTask(*place), shards
+    yield "proof of absence in sets", ProveSetTask(*place, sets), tars
 
 
 def _what(run: Run, plan: TakedownPlan) -> Iterator[str]:

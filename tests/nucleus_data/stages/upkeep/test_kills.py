@@ -7,12 +7,14 @@ import pytest
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.store import Store
+from nucleus_data.hashing import record_id
 from nucleus_data.stages.dedup.settings import DedupSettings
 from nucleus_data.stages.upkeep.request import Request
 from nucleus_data.stages.upkeep.takedown import take_down
 from tests.support import curated
 from tests.support.ingested import ingest, put, tiny, tree
 from tests.support.quick import quick
+from tests.support.upkept import corpus_with_set, ident
 
 WRITES = ("put", "put_file", "create", "create_file", "remove")
 
@@ -57,7 +59,7 @@ def files(root):
 def corpus_of(folder):
     put(folder / "p", {f"{n}.png": tiny(n) for n in range(4)})
     put(folder / "p", {f"{n}.txt": f"words {n}" for n in range(4)})
-    corpus = Corpus(str(folder / "c"), create=True)
+    corpus, _ = corpus_with_set(folder)
     ingest(corpus, folder / "p", images_per_shard=2)
     curated.inspect(corpus, "inspect.signals=[file, hash]")
     return corpus
@@ -65,8 +67,7 @@ def corpus_of(folder):
 
 def take(uri):
     corpus = Corpus(str(uri))
-    found = corpus.table("records").to_arrow_table()["id"].to_pylist()
-    request = Request.of([sorted(found)[0]], sha256=["0" * 64])
+    request = Request.of([ident(0, 1), record_id("p", "1.png")], sha256=["0" * 64])
     run = curated.run(corpus.uri, "takedown")
     done = take_down(run, request, DedupSettings())
     assert run.failures == []
@@ -85,7 +86,7 @@ def prepared(tmp_path_factory):
 
 
 # Twice as many as there are writes, which some are not killed at any more.
-@pytest.mark.parametrize("at", quick(range(1, 50), [1, 8, 15, 22]))
+@pytest.mark.parametrize("at", quick(range(1, 90), [1, 10, 30, 40, 50]))
 def test_killed_at_any_write(prepared, tmp_path, killing, at):
     corpus, before, after = prepared
     uri = shutil.copytree(corpus, tmp_path / "killed")
