@@ -19,7 +19,8 @@ SIZE = (64, 64)
 
 
 def key(shard, row):
-    return f"{shard}/{row}.jpg"
+    """A record's key; `add_tar` says the same in its samples' JSON."""
+    return f"{10 * shard + row}.jpg"
 
 
 def ident(shard, row):
@@ -42,15 +43,15 @@ def corpus_with_set(folder, shards=2, images=5, a_tar=4, side=SIZE):
     """
     corpus = Corpus(str(Path(folder) / "c"), create=True)
     places = [(s, r) for s in range(shards) for r in range(images)]
-    pictures = {place: b"original" + jpeg(n, side) for n, place in enumerate(places)}
+    pictures = {(s, r): b"original" + jpeg(10 * s + r, side) for s, r in places}
     for shard in range(shards):
         mine = {key(s, r): pictures[s, r] for s, r in places if s == shard}
         write_shard(corpus, shard, mine, {name: f"web {name}" for name in mine}, source="made")
     made, rows = SetFolder(corpus.store, PATH), []
     for number, start in enumerate(range(0, len(places), a_tar)):
         samples = [
-            Placed(place, n, pictures[place].removeprefix(b"original"), side)
-            for n, place in list(enumerate(places))[start : start + a_tar]
+            Made(10 * s + r, pictures[s, r].removeprefix(b"original"), side, key=ident(s, r))
+            for s, r in places[start : start + a_tar]
         ]
         rows.append(add_tar(made, f"64/1x1/{number:06d}.tar", 64, "1x1", side, samples))
     add_edition(made, rows)
@@ -58,20 +59,6 @@ def corpus_with_set(folder, shards=2, images=5, a_tar=4, side=SIZE):
     made.write_left_out(LEFT_OUT_SCHEMA.empty_table())
     made.publish(rows)
     return corpus, made
-
-
-class Placed(Made):
-    """A sample of a record of the corpus.
-
-    Args:
-        place: Its shard and row.
-        number: Among all records.
-        data: The stored picture.
-        size: Its width and height.
-    """
-
-    def __init__(self, place, number, data, size) -> None:
-        super().__init__(number, data, size, key=ident(*place))
 
 
 def digest(data):

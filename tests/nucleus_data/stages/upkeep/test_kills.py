@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from nucleus_data.hashing import record_id
 from nucleus_data.stages.dedup.settings import DedupSettings
 from nucleus_data.stages.upkeep.request import Request
 from nucleus_data.stages.upkeep.takedown import take_down
+from nucleus_data.stages.upkeep.verify import find_set, verify
 from tests.support import curated
 from tests.support.ingested import ingest, put, tiny, tree
 from tests.support.quick import quick
@@ -96,5 +98,33 @@ def test_killed_at_any_write(prepared, tmp_path, killing, at):
     killing(10**6)
     for name, data in files(uri).items():
         assert data in (before.get(name), after.get(name)), name
+    # Between any two writes, the set is whole: the old one or the new one.
+    run = curated.run(str(uri), "verify")
+    folder = find_set(run, "train")
+    kinds = {fault.kind for fault in verify(run, folder, {}, None, decode=False)}
+    assert kinds <= {"blocked", "captions"}
+    run.corpus.store.fs.rm(run.corpus.store.path("verify"), recursive=True)
     assert take(uri)
     assert files(uri) == after
+
+
+@pytest.mark.parametrize("at", quick(range(1, 21), [2, 5]))
+def test_killed_while_verifying(prepared, tmp_path, killing, at):
+    uri = str(shutil.copytree(prepared[0], tmp_path / "killed"))
+    file = next(Path(uri).glob("sets/*/*/64/*/000001.tar"))
+    data = bytearray(file.read_bytes())
+    data[600] ^= 1
+    file.write_bytes(data)
+    before = files(uri)
+
+    def verified():
+        run = curated.run(uri, "verify")
+        return verify(run, find_set(run, "train"), {}, None)
+
+    killing(at)
+    with contextlib.suppress(Killed):
+        verified()
+    killing(10**6)
+    (fault,) = verified()
+    assert (fault.kind, fault.sample) == ("picture_changed", ident(0, 4))
+    assert files(uri) == before
