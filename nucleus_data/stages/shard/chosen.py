@@ -141,12 +141,11 @@ def with_crops(records: pa.Table, boxes: Numbers) -> pa.Table:
     return records.append_column("crop", crop).select(PLAN_SCHEMA.names).cast(PLAN_SCHEMA)
 
 
-def stratum_names(records: pa.Table) -> list[str]:
+def stratum_names(records: pa.Table) -> pa.ChunkedArray:
     """The stratum of each record: the first tars of a bucket have their share of each."""
     parts = [pc.fill_null(records.column(n), "") for n in ("source", *PLACED)]
     parts.append(pc.if_else(records.column("captioned"), "captioned", ""))
-    names: list[str] = pc.binary_join_element_wise(*parts, "\x1f").to_pylist()
-    return names
+    return pc.binary_join_element_wise(*parts, "\x1f")
 
 
 def _digest(text: str) -> bytes:

@@ -1,5 +1,6 @@
 """Index columns: scores, quality tier and curriculum bucket of a set's samples."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +12,8 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.tables import Table
 from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.stored import read_columns
-from nucleus_data.runner.work import Summary
 from nucleus_data.sets.columns import PLACED
-from nucleus_data.sets.layout import SetFolder
 from nucleus_data.stages.shard.chosen import SELECTION
-from nucleus_data.stages.shard.edition import beside
 
 SCORES = "embed."  # how the tables of scores begin
 
@@ -39,36 +37,27 @@ def schema_of(scores: Scores) -> pa.Schema:
 
 
 @dataclass(frozen=True)
-class ColumnsTask:
-    """Writes the index columns beside all tars (a task of the runner).
+class Placement:
+    """The index columns of a record.
 
     Attributes:
-        uri: The corpus.
-        storage_options: For fsspec.
-        folder: The training set.
-        columns: Config hash of the columns.
         tables: Config hash of every table that is read.
         scores: Table -> its columns.
     """
 
-    uri: str
-    storage_options: Mapping[str, Any]
-    folder: str
-    columns: str
     tables: Mapping[str, str]
     scores: Scores
 
-    def run(self, number: int) -> Summary:
-        """Writes the files, unless they are there."""
-        corpus = Corpus(self.uri, self.storage_options)
-        folder = SetFolder(corpus.store, self.folder)
-        columns, schema = folder.new_columns(self.columns), schema_of(self.scores)
-        tars = [(tar.path, folder.index(tar.path)) for tar in folder.manifest()]
-        for path, rows in beside(corpus, tars, self.values, schema):
-            columns.write(path, rows)
-        return Summary()
+    @property
+    def schema(self) -> pa.Schema:
+        """Of a file beside a tar."""
+        return schema_of(self.scores)
 
-    def values(self, corpus: Corpus, shard: int, rows: np.ndarray) -> pa.Table:
+    def counts(self, rows: pa.Table) -> Counter[str]:
+        """Nothing is counted."""
+        return Counter()
+
+    def read(self, corpus: Corpus, shard: int, rows: np.ndarray) -> pa.Table:
         """The columns of some records of a shard, without `id`."""
 
         def open_table(name: str) -> Table:

@@ -1,4 +1,4 @@
-"""Caption editions: which captions a record has, and the files beside the tars."""
+"""Caption editions: which captions a record has (`aligned` brings them beside the tars)."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +13,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.caption_sets import SOURCE, CaptionSet, labels
 from nucleus_data.corpus.tables import Table
 from nucleus_data.runner.stored import read_columns
-from nucleus_data.runner.work import Summary
 from nucleus_data.sets.editions import EDITION_SCHEMA
-from nucleus_data.sets.layout import SetFolder
 from nucleus_data.stage import Condition
 
 WEB = "web"  # what an edition calls `source`
@@ -36,7 +34,16 @@ class Composition:
     tables: Mapping[str, str]
     preserve: Condition | None = None
 
-    def captions(self, corpus: Corpus, shard: int, rows: np.ndarray) -> pa.Table:
+    @property
+    def schema(self) -> pa.Schema:
+        """Of a file beside a tar."""
+        return EDITION_SCHEMA
+
+    def counts(self, rows: pa.Table) -> Counter[str]:
+        """What `edition.json` counts, of some rows."""
+        return counts_of(rows)
+
+    def read(self, corpus: Corpus, shard: int, rows: np.ndarray) -> pa.Table:
         """The captions of some records of a shard.
 
         Args:
@@ -58,11 +65,10 @@ class Composition:
                 origins.append([WEB] * len(rows))
                 continue
             paths = ["made:caption", "made:source"]
-            read = read_columns(
-                lambda _, one=one: corpus.at(one.table, one.config_hash), shard, paths, rows
-            )
+            made = corpus.at(one.table, one.config_hash)
+            read = read_columns({"made": made}.__getitem__, shard, paths, rows)
             texts.append(_texts(read, paths[0]).to_pylist())
-            origins.append([f"{made}:{label}" for made in _texts(read, paths[1]).to_pylist()])
+            origins.append([f"{origin}:{label}" for origin in _texts(read, paths[1]).to_pylist()])
         captions, sources = [], []
         for i in range(len(rows)):
             mine = [n for n in range(len(texts)) if texts[n][i] is not None]
@@ -87,63 +93,6 @@ class Composition:
 
     def _open(self, corpus: Corpus) -> Callable[[str], Table]:
         return lambda name: corpus.at(name, self.tables[name])
-
-
-@dataclass(frozen=True)
-class EditionTask:
-    """Writes the captions beside all tars (a task of the runner).
-
-    Attributes:
-        uri: The corpus.
-        storage_options: For fsspec.
-        folder: The training set.
-        edition: Config hash of the edition.
-        composition: Which captions a record has.
-    """
-
-    uri: str
-    storage_options: Mapping[str, Any]
-    folder: str
-    edition: str
-    composition: Composition
-
-    def run(self, number: int) -> Summary:
-        """Writes the edition's files, unless they are there."""
-        corpus = Corpus(self.uri, self.storage_options)
-        folder = SetFolder(corpus.store, self.folder)
-        edition, summary = folder.new_edition(self.edition), Summary()
-        tars = [(tar.path, folder.index(tar.path)) for tar in folder.manifest()]
-        for path, rows in beside(corpus, tars, self.composition.captions, EDITION_SCHEMA):
-            summary.rows += rows.num_rows
-            summary.done += rows.num_rows
-            summary.extra.update(counts_of(rows))
-            edition.write(path, rows)
-        return summary
-
-
-def beside(
-    corpus: Corpus, tars: Sequence[tuple[str, pa.Table]], read: Any, schema: pa.Schema
-) -> Any:
-    """Values of the records of tars, in each tar's order."""
-    places = pa.concat_tables([index.select(["shard", "row", "id"]) for _, index in tars])
-    shards = places.column("shard").to_numpy()
-    numbers = places.column("row").to_numpy()
-    found: dict[int, tuple[np.ndarray, pa.Table]] = {}
-    for shard in np.unique(shards).tolist():
-        rows = np.unique(numbers[shards == shard])
-        found[shard] = rows, read(corpus, shard, rows)
-    for path, index in tars:
-        parts = [
-            found[s][1].slice(int(np.searchsorted(found[s][0], r)), 1)
-            for s, r in zip(index["shard"].to_pylist(), index["row"].to_pylist(), strict=True)
-        ]
-        values = pa.concat_tables(parts) if parts else schema.empty_table()
-        yield (
-            path,
-            pa.table(
-                [index.column("id"), *(values.column(n) for n in schema.names[1:])], schema=schema
-            ),
-        )
 
 
 def counts_of(rows: pa.Table) -> Counter[str]:

@@ -1,6 +1,22 @@
-"""Planning a training set on metadata alone: id to resolution, aspect bucket, tar and position."""
+"""Planning a training set on metadata alone, by partitions on the store; no task holds the corpus.
 
-from collections.abc import Iterator, Mapping
+| phase | one task | reads | writes, below `_plan/` of the set |
+|---|---|---|---|
+| deal | some image shards | selection, records, sizes | `kept/`: kept records, by partition |
+| count | a partition | its part of each of `kept/` | `counts/`: records by bucket and stratum |
+| merge | all | `counts/` | `order/`: where each partition's strata begin; `totals` |
+| place | a partition | `kept/`, `order/` | `placed/`: records, by group of tars; `out/` |
+| plan | a group of tars | its part of each of `placed/` | the plan of each tar |
+
+A partition is a range of a keyed hash of the ids. Where a record stands in its bucket follows from
+counts alone (`order`), so tars are cut by counts. Files are created once, with the same bytes
+whoever makes them: a phase that was killed goes on.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -8,129 +24,259 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.sets.layout import LEFT_OUT_SCHEMA
-from nucleus_data.sets.planned import PlannedTar
+from nucleus_data.corpus.damaged import read_json
+from nucleus_data.runner.work import Summary
+from nucleus_data.sets.beside import encode, read
+from nucleus_data.sets.layout import LEFT_OUT_SCHEMA, SetFolder
+from nucleus_data.sets.planned import PLAN_SCHEMA, PLANS, PlannedTar, encode_plan, plan_name
 from nucleus_data.stages.shard.chosen import (
-    OVER_CAP,
+    CHOSEN_SCHEMA,
     aspect_sizes,
     kept_records,
-    placed,
     stratum_names,
     with_crops,
 )
+from nucleus_data.stages.shard.counts import (
+    COUNTS_SCHEMA,
+    Cut,
+    Placed,
+    cap_cuts,
+    count_places,
+    limit_cut,
+    places_of,
+)
+from nucleus_data.stages.shard.dealing import READS_AT_ONCE, collect, deal
 from nucleus_data.stages.shard.order import indexes, offset_of
-from nucleus_data.stages.shard.pictures import bytes_of
 from nucleus_data.stages.shard.settings import ShardSettings
+from nucleus_data.stages.shard.totals import ORDER_SCHEMA, Totals, merged
+
+PHASES = ("deal", "count", "merge", "place", "plan")
+SHARDS_A_PIECE = 32  # of at most 10,000 records
+TARS_A_GROUP = 64
+PLANNED_SCHEMA = pa.schema([*PLAN_SCHEMA, ("tar", pa.int64()), ("position", pa.int64())])
 
 
-def all_kept(
-    corpus: Corpus,
-    tables: Mapping[str, str],
-    settings: ShardSettings,
-    limit: int | None,
-    sample: float,
-) -> pa.Table:
-    """The kept records that the set is made of, in keyed order."""
-    found = [kept_records(corpus, tables, s, settings, sample) for s in corpus.shards()]
-    table = pa.concat_tables(found).combine_chunks()
-    table = table.sort_by([("keyed", "ascending"), ("id", "ascending")])
-    return table if limit is None else table.slice(0, limit)
+@dataclass(frozen=True)
+class Planning:
+    """How a set is planned; a phase of it is a task of the runner.
+
+    Attributes:
+        uri: The corpus.
+        storage_options: For fsspec.
+        folder: The training set, `sets/<name>/<config hash>`.
+        tables: Config hash of every table that is read.
+        settings: How the training set is made.
+        pieces: Image shards, cut into pieces. There are as many partitions.
+        limit: Only the first so many records of the keyed order; None for all.
+        sample: Only this share of the records.
+        phase: Which phase.
+    """
+
+    uri: str
+    storage_options: Mapping[str, Any]
+    folder: str
+    tables: Mapping[str, str]
+    settings: ShardSettings
+    pieces: tuple[tuple[int, ...], ...]
+    limit: int | None = None
+    sample: float = 1.0
+    phase: str = ""
+
+    def at(self, phase: str) -> "Planning":
+        """One phase of it."""
+        return replace(self, phase=phase)
+
+    def items(self, tars: int) -> int:
+        """How many items the phase has; `tars` is known once `merge` is done."""
+        groups = -(-tars // TARS_A_GROUP)
+        return {"merge": 1, "plan": groups}.get(self.phase, len(self.pieces))
+
+    def run(self, number: int) -> Summary:
+        """Does one item of the phase."""
+        work: Callable[[int], Summary] = getattr(self, f"_{self.phase}")
+        return work(number)
+
+    @property
+    def _corpus(self) -> Corpus:
+        return Corpus(self.uri, self.storage_options)
+
+    @property
+    def _set(self) -> SetFolder:
+        return SetFolder(self._corpus.store, self.folder)
+
+    def _name(self, folder: str, number: int | None = None) -> str:
+        end = "" if number is None else f"/{number:06d}"
+        return f"{self.folder}/{PLANS}/{folder}{end}"
+
+    def _deal(self, number: int) -> Summary:
+        corpus, name = self._corpus, self._name("kept", number)
+        if corpus.store.exists(name):
+            return Summary()
+
+        def kept(shard: int) -> pa.Table:
+            return kept_records(corpus, self.tables, shard, self.settings, self.sample)
+
+        with ThreadPoolExecutor(READS_AT_ONCE // 4) as pool:
+            rows = pa.concat_tables(pool.map(kept, self.pieces[number]))
+        keyed = rows.column("keyed").to_numpy() >> np.uint64(32)
+        partition = (keyed * np.uint64(len(self.pieces))) >> np.uint64(32)
+        deal(corpus.store, name, rows, partition, len(self.pieces))
+        return Summary()
+
+    def _count(self, number: int) -> Summary:
+        store, name = self._set.store, self._name("counts", number)
+        if not store.exists(name):
+            counts = count_places(places_of(self._rows(number), number, Cut(), self.settings))
+            store.create(name, encode(counts))
+        return Summary()
+
+    def _merge(self, number: int) -> Summary:
+        store = self._set.store
+        totals = self._name("totals.json")
+        if not store.exists(totals):
+            names = [self._name("counts", n) for n in range(len(self.pieces))]
+            with ThreadPoolExecutor(READS_AT_ONCE) as pool:
+                counts = list(pool.map(lambda name: read(store, name, COUNTS_SCHEMA), names))
+            cut = Cut(limit_cut(counts, self.limit))
+            counts = self._recounted(counts, cut, {cut.limit[0]})
+            cut.caps = cap_cuts(counts, self.settings.cap_of())
+            counts = self._recounted(counts, cut, {where for where, _ in cut.caps.values()})
+            order, made = merged(counts, cut, self.settings)
+            deal(store, self._name("order"), *order, len(self.pieces))
+            store.create(totals, made.encoded())
+        found = self.totals()
+        return Summary(extra=Counter(tars=found.tars, kept=found.kept))
+
+    def totals(self) -> Totals:
+        """What `merge` found. Raises FileNotFoundError."""
+        return Totals.decoded(read_json(self._set.store, self._name("totals.json")))
+
+    def _recounted(self, counts: list[pa.Table], cut: Cut, again: set[int]) -> list[pa.Table]:
+        """Counts with those partitions anew that a limit or a cap cuts, and none behind a limit."""
+        found = list(counts)
+        for partition in range(len(counts)):
+            if partition in again:
+                places = places_of(self._rows(partition), partition, cut, self.settings)
+                found[partition] = count_places(places)
+            elif partition > cut.limit[0]:
+                found[partition] = COUNTS_SCHEMA.empty_table()
+        return found
+
+    def _place(self, number: int) -> Summary:
+        store, totals = self._set.store, self.totals()
+        groups, name = -(-totals.tars // TARS_A_GROUP), self._name("placed", number)
+        out = f"{self._name('out', number)}.parquet"
+        if store.exists(name) and store.exists(out):
+            return Summary()
+        found = places_of(self._rows(number), number, totals.cut, self.settings)
+        begun = collect(store, [self._name("order")], number, len(self.pieces), ORDER_SCHEMA)
+        tables = [PLANNED_SCHEMA.empty_table()]
+        lost = [LEFT_OUT_SCHEMA.empty_table()]
+        for side, (bucket, reason, boxes) in found.at.items():
+            missing = pa.array(reason != "")
+            ids = found.rows.column("id").filter(missing)
+            sides = pa.array(np.full(len(ids), side, np.int32))
+            texts = pa.array(reason[reason != ""].tolist(), pa.string())
+            lost.append(pa.table([ids, sides, texts], schema=LEFT_OUT_SCHEMA))
+            inside = np.flatnonzero(reason == "")
+            tar, position = self._positions(found, side, bucket, inside, begun, totals)
+            rows = with_crops(found.rows.take(pa.array(inside)), boxes[inside])
+            rows = rows.append_column("tar", pa.array(tar))
+            tables.append(rows.append_column("position", pa.array(position)).cast(PLANNED_SCHEMA))
+        rows = pa.concat_tables(tables)
+        deal(store, name, rows, rows.column("tar").to_numpy() // TARS_A_GROUP, groups)
+        store.create(out, encode(pa.concat_tables(lost)))
+        return Summary()
+
+    def _positions(
+        self,
+        found: Placed,
+        side: int,
+        bucket: Any,
+        inside: Any,
+        begun: pa.Table,
+        totals: Totals,
+    ) -> tuple[Any, Any]:
+        """The tar and the place in it of records that are in a resolution."""
+        names = stratum_names(found.rows).take(pa.array(inside))
+        tar, position = (np.empty(len(inside), np.int64) for _ in range(2))
+        mine = begun.filter(pc.equal(begun.column("resolution"), side))
+        for one in totals.buckets:
+            chosen = np.flatnonzero(bucket[inside] == one.bucket)
+            if one.resolution != side or not len(chosen):
+                continue
+            strata = pa.array(one.strata)
+            own = pc.index_in(names.take(pa.array(chosen)), strata).to_numpy().astype(np.int64)
+            here = mine.filter(pc.equal(mine.column("bucket"), one.bucket))
+            before = np.zeros(len(strata), np.int64)
+            before[here.column("stratum").to_numpy()] = here.column("before").to_numpy()
+            rank = before[own] + _running(own, len(strata))
+            seed = self.settings.seed
+            offsets = [offset_of(seed, one.path, stratum) for stratum in one.strata]
+            index = indexes(own, rank, np.array(one.counts), np.array(offsets))
+            tar[chosen], position[chosen] = one.first_tar + index // one.each, index % one.each
+        return tar, position
+
+    def _plan(self, number: int) -> Summary:
+        folder, totals = self._set, self.totals()
+        last = min(totals.tars, (number + 1) * TARS_A_GROUP)
+        numbers = range(number * TARS_A_GROUP, last)
+        if folder.store.exists(folder.name(plan_name(last - 1))):
+            return Summary()  # the plans of a group are written in order
+        names = [self._name("placed", n) for n in range(len(self.pieces))]
+        groups = -(-totals.tars // TARS_A_GROUP)
+        rows = collect(folder.store, names, number, groups, PLANNED_SCHEMA)
+        rows = rows.sort_by([("tar", "ascending"), ("position", "ascending")])
+        starts = np.searchsorted(rows.column("tar").to_numpy(), [*numbers, last])
+        for i, tar in enumerate(numbers):
+            one = totals.bucket_of(tar)
+            size = aspect_sizes(self.settings, one.resolution)[one.bucket]
+            path = f"{one.path}/{tar - one.first_tar:06d}.tar"
+            held = rows.slice(starts[i], starts[i + 1] - starts[i]).select(PLAN_SCHEMA.names)
+            planned = PlannedTar(tar, path, one.resolution, one.path.split("/")[1], *size, held)
+            folder.store.create(folder.name(plan_name(tar)), encode_plan(planned))
+        return Summary()
+
+    def _rows(self, partition: int) -> pa.Table:
+        """The rows of a partition, in keyed order."""
+        names = [self._name("kept", n) for n in range(len(self.pieces))]
+        rows = collect(self._set.store, names, partition, len(self.pieces), CHOSEN_SCHEMA)
+        return rows.sort_by([("keyed", "ascending"), ("id", "ascending")])
 
 
-def plan(records: pa.Table, settings: ShardSettings) -> tuple[list[PlannedTar], pa.Table]:
-    """All tars, and which records are not in a resolution (`LEFT_OUT_SCHEMA`)."""
-    at = {resolution: placed(records, settings, resolution) for resolution in settings.resolutions}
-    fits = np.any([reason == "" for _, reason, _ in at.values()], axis=0)
-    over = _over(records, settings, fits)
-    tars: list[PlannedTar] = []
-    out = []
-    for resolution, (bucket, reason, boxes) in at.items():
-        reason = np.where((reason == "") & (over != ""), over, reason)
-        lost = np.flatnonzero(reason != "")
-        out.append(
-            pa.table(
-                {
-                    "id": records.column("id").take(pa.array(lost)),
-                    "resolution": np.full(len(lost), resolution, np.int32),
-                    "reason": pa.array(reason[lost].tolist(), pa.string()),
-                }
-            ).cast(LEFT_OUT_SCHEMA)
-        )
-        for number, (aspect, size) in enumerate(
-            zip(settings.aspect_names(), aspect_sizes(settings, resolution), strict=True)
-        ):
-            mine = np.flatnonzero((reason == "") & (bucket == number))
-            rows = with_crops(records.take(pa.array(mine)), boxes[mine])
-            name = f"{resolution}/{aspect}"
-            rows = rows.take(
-                pa.array(_order(records.take(pa.array(mine)), settings.seed, name))
-            ).combine_chunks()
-            each = samples_a_tar(settings, size, len(mine), _bytes(rows))
-            for j, start in enumerate(range(0, len(mine), each)):
-                path = f"{name}/{j:06d}.tar"
-                held = rows.slice(start, each)
-                tars.append(PlannedTar(len(tars), path, resolution, aspect, *size, held))
-    left = pa.concat_tables(out).sort_by([("id", "ascending"), ("resolution", "ascending")])
-    return tars, left
+def pieces_of(shards: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """Image shards in pieces; one empty piece where there are none."""
+    starts = range(0, max(len(shards), 1), SHARDS_A_PIECE)
+    return tuple(tuple(shards[start : start + SHARDS_A_PIECE]) for start in starts)
 
 
-def _bytes(rows: pa.Table) -> int:
-    return int(pc.sum(rows.column("size")).as_py() or 0)
-
-
-def samples_a_tar(settings: ShardSettings, size: tuple[int, int], count: int, total: int) -> int:
-    """How many samples a tar of a bucket has.
+def left_out_words(counts: Mapping[str, int]) -> Iterator[str]:
+    """How many records are not in which resolution, and why, for people.
 
     Args:
-        settings: How the training set is made.
-        size: Width and height of the bucket.
-        count: How many records the bucket has.
-        total: Bytes of their original files.
+        counts: By resolution and reason, as `256 too_small`.
     """
-    each = bytes_of(settings, size)
-    if settings.format == "original":
-        each = max(each, total / max(count, 1))
-    return max(1, min(settings.samples_per_tar, int(settings.bytes_per_tar / each)))
-
-
-def _order(records: pa.Table, seed: int, bucket: str) -> Any:
-    """The order of records of a bucket, which are in keyed order."""
-    names, stratum = np.unique(np.array(stratum_names(records), object), return_inverse=True)
-    counts = np.bincount(stratum, minlength=len(names))
-    rank = np.empty(len(stratum), np.int64)
-    for number in range(len(names)):
-        rank[stratum == number] = np.arange(counts[number])
-    offsets = np.array([offset_of(seed, bucket, name) for name in names], np.int64)
-    return np.argsort(indexes(stratum, rank, counts, offsets))
-
-
-def _over(records: pa.Table, settings: ShardSettings, fits: Any) -> Any:
-    """Why records are over the cap of their curriculum bucket; empty texts for the others."""
-    names = np.array(pc.fill_null(records.column("curriculum"), "").to_pylist(), object)
-    over = np.full(len(names), "", object)
-    for name, most in settings.cap_of().items():
-        mine = np.flatnonzero((names == name) & fits)
-        over[mine[most:]] = f"{OVER_CAP}:{name}"
-    return over
-
-
-def left_out_words(rows: pa.Table) -> Iterator[str]:
-    """How many records are not in which resolution, and why, for people."""
-    counts: dict[tuple[int, str], int] = {}
-    for row in rows.group_by(["resolution", "reason"]).aggregate([([], "count_all")]).to_pylist():
-        counts[row["resolution"], row["reason"]] = row["count_all"]
-    for resolution in sorted({resolution for resolution, _ in counts}):
-        said = [
-            f"{count:,} {reason_words(reason)}"
-            for (at, reason), count in sorted(counts.items())
-            if at == resolution
-        ]
-        yield f"  not at {resolution} pixels: {', '.join(said)}"
+    by_side: dict[int, list[str]] = {}
+    for key, count in sorted(counts.items()):
+        side, _, reason = key.partition(" ")
+        by_side.setdefault(int(side), []).append(f"{count:,} {reason_words(reason)}")
+    for side, said in sorted(by_side.items()):
+        yield f"  not at {side} pixels: {', '.join(said)}"
 
 
 def reason_words(reason: str) -> str:
     """A reason for people: `over_cap:B1` is over the cap of B1."""
     name, _, more = reason.partition(":")
-    if name == OVER_CAP:
+    if name == "over_cap":
         return f"over the cap of {more}"
     return f"{name.replace('_', ' ')}{f' ({more})' if more else ''}"
+
+
+def _running(stratum: Any, strata: int) -> Any:
+    """The place of each row among those of its stratum, from 0."""
+    order = np.argsort(stratum, kind="stable")
+    counts = np.bincount(stratum, minlength=strata)
+    starts = np.cumsum(counts) - counts
+    found = np.empty(len(stratum), np.int64)
+    found[order] = np.arange(len(stratum)) - np.repeat(starts, counts)
+    return found

@@ -5,6 +5,7 @@ by its manifest (`sets.layout`). Captions and scores lie beside the tars (`editi
 ones are written without a tar.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,23 +17,28 @@ from nucleus_data.hashing import config_hash, sample_sql
 from nucleus_data.runner.pins import COLUMNS, EDITION, SET
 from nucleus_data.runner.run import Run
 from nucleus_data.runner.work import Item, StageReport, Task
+from nucleus_data.sets.columns import COLUMNS as INDEX_COLUMNS
+from nucleus_data.sets.editions import CAPTIONS
 from nucleus_data.sets.layout import MANIFEST, ROOT, SetFolder
-from nucleus_data.sets.planned import NOTES, PLANS, encode_plan, plan_name
+from nucleus_data.sets.planned import NOTES, PLANS
 from nucleus_data.stage import Condition, CorpusStage
 from nucleus_data.stages.select.check import upstream_columns
 from nucleus_data.stages.select.condition import check_condition
 from nucleus_data.stages.select.settings import SelectSettings
 from nucleus_data.stages.select.stage import TABLE as SELECTION
 from nucleus_data.stages.select.stage import Select, published_selection
+from nucleus_data.stages.shard import aligned
+from nucleus_data.stages.shard.aligned import WORK, Alignment, Values
 from nucleus_data.stages.shard.captions import sets_of
 from nucleus_data.stages.shard.chosen import MEASURED
-from nucleus_data.stages.shard.columns import ColumnsTask, scores_of
+from nucleus_data.stages.shard.columns import Placement, scores_of
 from nucleus_data.stages.shard.columns import about as about_columns
-from nucleus_data.stages.shard.edition import Composition, EditionTask
+from nucleus_data.stages.shard.edition import Composition
 from nucleus_data.stages.shard.edition import about as about_edition
-from nucleus_data.stages.shard.plan import all_kept, left_out_words, plan
+from nucleus_data.stages.shard.plan import PHASES, Planning, left_out_words, pieces_of
+from nucleus_data.stages.shard.publish import PublishTask
 from nucleus_data.stages.shard.settings import ShardSettings
-from nucleus_data.stages.shard.write import TarTask, publish_set
+from nucleus_data.stages.shard.write import TarTask
 
 VERSION, EDITION_VERSION, COLUMNS_VERSION = 2, 1, 1
 # Of the edition and of tars: neither changes a picture, or another name is another set anyway.
@@ -115,29 +121,52 @@ class Shard(CorpusStage[ShardSettings]):
             run.say(f"shard: the tars are there already: {folder.url()}")
         elif not self._write_tars(run, folder):
             return
+        for work in (PLANS, NOTES):
+            _remove(run, folder.name(work))  # also what a run left that was killed behind it
         self._write_edition(run, folder)
         self._write_columns(run, folder)
         run.say(f"  {folder.url(MANIFEST)}")
 
     def _write_tars(self, run: Run, folder: SetFolder) -> bool:
-        self._check_measured(run)
-        choice = run.choice
-        kept = all_kept(run.corpus, run.tables, self.settings, choice.limit, choice.sample)
-        tars, out = plan(kept, self.settings)
-        for tar in tars:
-            run.corpus.store.create(folder.name(plan_name(tar.number)), encode_plan(tar))
+        """Plans and writes the tars; whether all are there."""
+        totals = self._planned(run)
+        if totals is None:
+            return False
+        tars = totals["tars"]
         task = TarTask(*self._place(run, folder), self.settings, self._threads(run))
-        report = run.loop(self, task, (Item(n) for n in range(len(tars))), len(tars))
+        report = run.loop(self, task, (Item(n) for n in range(tars)), tars)
         if report.failed:
             return False
-        manifest, lost = publish_set(folder, len(tars), out)
-        samples = sum(manifest.column("samples").to_pylist())
-        run.say(
-            f"  {samples:,} samples in {len(tars)} training shards of {kept.num_rows:,} records"
-        )
-        for line in left_out_words(lost):
+        published = self._phase(run, "publish", PublishTask(*self._place(run, folder), tars), 1)
+        if published is None:
+            return False
+        counts = published.summary.extra
+        samples = counts.pop("samples")
+        run.say(f"  {samples:,} samples in {tars:,} training shards of {totals['kept']:,} records")
+        for line in left_out_words(counts):
             run.say(line)
         return True
+
+    def _planned(self, run: Run) -> Counter[str] | None:
+        """Plans all tars; what there will be, or None if a task failed."""
+        self._check_measured(run)
+        choice = run.choice
+        planning = Planning(
+            *self._place(run, set_of(run)),
+            run.tables,
+            self.settings,
+            self._pieces(run),
+            choice.limit,
+            choice.sample,
+        )
+        totals: Counter[str] = Counter()
+        for phase in PHASES:
+            one = planning.at(phase)
+            report = self._phase(run, f"plan: {phase}", one, one.items(totals["tars"]))
+            if report is None:
+                return None
+            totals.update(report.summary.extra)
+        return totals
 
     def _write_edition(self, run: Run, folder: SetFolder) -> None:
         assert run.pins.edition is not None
@@ -147,12 +176,12 @@ class Shard(CorpusStage[ShardSettings]):
             return
         sets = sets_of(self.settings, run)
         composition = Composition(tuple(sets), run.tables, self._preserve(run, sets))
-        task = EditionTask(*self._place(run, folder), edition.hash, composition)
-        report = self._tasks(run, "captions", task)
-        if report is None:
+        counts = self._aligned(run, folder, f"{CAPTIONS}/{edition.hash}", composition)
+        if counts is None:
             return
-        made = about_edition(", ".join(labels(sets)), sets, report.summary.extra)
+        made = about_edition(", ".join(labels(sets)), sets, counts)
         edition.publish(made)
+        _remove(run, f"{edition.path}/{WORK}")
         run.say(
             f"  captions: {made['captions']:,} of {made['samples']:,} samples, "
             f"{made['without']:,} of them without one (edition {edition.hash})"
@@ -164,17 +193,39 @@ class Shard(CorpusStage[ShardSettings]):
         if columns.published:
             return
         scores = scores_of(run.corpus, run.pins, run.tables)
-        task = ColumnsTask(*self._place(run, folder), columns.hash, run.tables, scores)
-        if self._tasks(run, "columns", task) is not None:
+        values = Placement(run.tables, scores)
+        if self._aligned(run, folder, f"{INDEX_COLUMNS}/{columns.hash}", values) is not None:
             columns.publish(about_columns(run.tables, scores))
+            _remove(run, f"{columns.path}/{WORK}")
 
-    def _tasks(self, run: Run, phase: str, task: Task) -> StageReport | None:
-        """Does one task's only item; None if it failed."""
-        report = run.loop(self, task, [Item(0)], 1, phase=phase, keep=False)
+    def _aligned(
+        self, run: Run, folder: SetFolder, beside: str, values: Values
+    ) -> Counter[str] | None:
+        """Writes files beside all tars; what was counted of them, or None if a task failed."""
+        tars = folder.manifest_table().num_rows
+        place = self._place(run, folder)
+        whole = Alignment(*place, beside, values, self._pieces(run), tars)
+        counts: Counter[str] = Counter()
+        for phase in aligned.PHASES:
+            one = whole.at(phase)
+            report = self._phase(run, f"{beside.partition('/')[0]}: {phase}", one, one.items)
+            if report is None:
+                return None
+            counts.update(report.summary.extra)
+        return counts
+
+    def _phase(self, run: Run, phase: str, task: Task, items: int) -> StageReport | None:
+        """Does a task's items; None if one of them failed."""
+        report = run.loop(
+            self, task, (Item(n) for n in range(items)), items, phase=phase, keep=False
+        )
         if report.failed:
             run.keep(report)
             return None
         return report
+
+    def _pieces(self, run: Run) -> tuple[tuple[int, ...], ...]:
+        return pieces_of(run.corpus.at(SELECTION, run.tables[SELECTION]).shards())
 
     def _place(self, run: Run, folder: SetFolder) -> tuple[str, Mapping[str, Any], str]:
         return run.corpus.uri, run.corpus.store.storage_options, folder.path
@@ -214,6 +265,12 @@ class Shard(CorpusStage[ShardSettings]):
                 f"nothing of {run.corpus.uri} is measured yet; "
                 f"run: {told('inspect', run.corpus.uri)}"
             )
+
+
+def _remove(run: Run, folder: str) -> None:
+    store = run.corpus.store
+    if store.list(folder):
+        store.fs.rm(store.path(folder), recursive=True)
 
 
 def _identity(run: Run, tables: Mapping[str, str]) -> dict[str, Any]:

@@ -1,7 +1,4 @@
-"""Writing training shards: one task an output tar, the same bytes every time.
-
-The manifest comes last: it publishes the set.
-"""
+"""Writing training shards: one task an output tar, the same bytes every time."""
 
 import hashlib
 import json
@@ -21,7 +18,7 @@ from nucleus_data.pixels import PixelError
 from nucleus_data.runner.work import Summary
 from nucleus_data.sets.beside import encode
 from nucleus_data.sets.index import INDEX_SCHEMA, index_name
-from nucleus_data.sets.layout import LEFT_OUT_SCHEMA, SetFolder
+from nucleus_data.sets.layout import SetFolder
 from nucleus_data.sets.planned import PlannedTar, decode_plan, note_name, plan_name
 from nucleus_data.sets.provenance import encode as provenance
 from nucleus_data.sets.tars import TarWriter
@@ -156,33 +153,3 @@ def read_note(folder: SetFolder, number: int) -> dict[str, Any] | None:
         return read_json(folder.store, folder.name(note_name(number)))
     except FileNotFoundError:
         return None
-
-
-def publish_set(folder: SetFolder, tars: int, left_out: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Publishes a set: one row a tar, from the notes that the tasks left.
-
-    Args:
-        folder: The set.
-        tars: How many tars it has.
-        left_out: Who was not planned for, `LEFT_OUT_SCHEMA`.
-
-    Returns:
-        The manifest, and all who are not in a resolution.
-
-    Raises:
-        CorpusError: A tar is missing; the set is not published.
-    """
-    rows, lost = [], []
-    for number in range(tars):
-        note = read_note(folder, number)
-        if note is None:
-            raise CorpusError(
-                f"{folder.path} is not published: tar {number} of {tars} was not written. "
-                "Run the same command again"
-            )
-        lost += [{**row, "resolution": note["resolution"]} for row in note.pop("left_out")]
-        rows.append(note)
-    out = pa.concat_tables([left_out, pa.Table.from_pylist(lost, LEFT_OUT_SCHEMA)])
-    out = out.sort_by([("id", "ascending"), ("resolution", "ascending")])
-    folder.write_left_out(out)
-    return folder.publish(rows), out

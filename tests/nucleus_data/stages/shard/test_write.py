@@ -14,10 +14,8 @@ from nucleus_data.pixels import open_picture
 from nucleus_data.runner.inline import InlineLoop
 from nucleus_data.sets.buckets import bucket_size
 from nucleus_data.sets.index import index_name
-from nucleus_data.sets.layout import LEFT_OUT_SCHEMA, SetFolder
-from nucleus_data.sets.planned import note_name
 from nucleus_data.sets.provenance import FIELDS
-from nucleus_data.stages.shard.write import publish_set
+from nucleus_data.stages.shard.publish import PublishTask
 from tests.support.sharded import content_of, left_out, made_files, manifest, samples, shard
 
 
@@ -99,10 +97,6 @@ def test_the_bytes_are_the_same_in_every_run_and_order_of_tasks(made, monkeypatc
 
 
 def test_the_manifest_needs_every_note(made, training_set):
-    folder = SetFolder(made.store, training_set.removeprefix(made.store.path("") + "/"))
-    tars, out = len(manifest(training_set)), folder.left_out()
-    publish_set(folder, tars, LEFT_OUT_SCHEMA.empty_table())
-    assert folder.left_out().equals(out)
-    assert not made.store.exists(folder.name(note_name(tars)))
-    with pytest.raises(CorpusError, match=f"tar {tars} of {tars + 1} was not written"):
-        publish_set(folder, tars + 1, out)
+    path = training_set.removeprefix(made.store.path("") + "/")
+    with pytest.raises(CorpusError, match="is not published: tar 0 of 3 was not written"):
+        PublishTask(made.uri, {}, path, 3).run(0)

@@ -1,0 +1,80 @@
+"""Rows on their way from many tasks to many others: files of rows, sorted by who reads them.
+
+A file begins with where each reader's rows begin (uint64, one more than there are readers); then
+come the rows of each reader, as an Arrow stream. A reader reads its range of every file.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from nucleus_data.corpus.store import Store
+from nucleus_data.errors import CorpusError
+
+READS_AT_ONCE = 32
+_OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
+
+
+def deal(store: Store, name: str, rows: pa.Table, reader: NDArray[Any], readers: int) -> None:
+    """Writes a file of rows for its readers.
+
+    Args:
+        store: The store that it is written to.
+        name: Path of the file in the store.
+        rows: The rows.
+        reader: The number of the reader of each row.
+        readers: How many readers there are.
+
+    Raises:
+        CorpusError: A file of that name with other rows is there.
+    """
+    counts = np.bincount(reader.astype(np.int64), minlength=readers)
+    order = np.argsort(reader, kind="stable")
+    rows = rows.take(pa.array(order)).combine_chunks()
+    parts, start = [], 0
+    for count in counts.tolist():
+        parts.append(_encoded(rows.slice(start, count)) if count else b"")
+        start += count
+    starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
+    content = starts.astype("<u8").tobytes() + b"".join(parts)
+    if not store.create(name, content):
+        raise CorpusError(
+            f"{store.url(name)} holds other rows than expected: remove the folder and run again"
+        )
+
+
+def collect(
+    store: Store, names: Sequence[str], reader: int, readers: int, schema: pa.Schema
+) -> pa.Table:
+    """A reader's rows of all files, in the files' order.
+
+    Args:
+        store: The store that the files are in.
+        names: Paths of the files in the store.
+        reader: The reader's number.
+        readers: How many readers there are.
+        schema: Of the rows.
+    """
+
+    def read(name: str) -> pa.Table:
+        first, end = np.frombuffer(store.read_range(name, 8 * reader, 16), "<u8").tolist()
+        if first == end:
+            return schema.empty_table()
+        data = store.read_range(name, 8 * (readers + 1) + first, end - first)
+        with pa.ipc.open_stream(pa.BufferReader(data)) as stream:
+            return stream.read_all()
+
+    with ThreadPoolExecutor(READS_AT_ONCE) as pool:
+        return pa.concat_tables([schema.empty_table(), *pool.map(read, names)]).combine_chunks()
+
+
+def _encoded(rows: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema, options=_OPTIONS) as stream:
+        stream.write_table(rows)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
