@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from nucleus_data.commands.support import (
+    CONFIG_HELP,
     EXIT_FAILED,
     complain,
     opened,
@@ -20,7 +21,7 @@ from nucleus_data.commands.support import (
 @click.option("--quick", is_flag=True, help="Do not decode pictures; their checksums are enough.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.argument("arguments", nargs=-1, metavar="[SET] [KEY.SUB=VALUE]...")
-@click.option("--config", type=click.Path(path_type=Path), help="YAML file.")
+@click.option("--config", type=click.Path(path_type=Path), help=CONFIG_HELP)
 def verify(arguments: tuple[str, ...], quick: bool, as_json: bool, config: Path | None) -> None:
     """Verify a training set: every byte of its tars, by sample; indexes, captions, columns, counts.
 

@@ -134,6 +134,13 @@ class Store:
             names.discard(own)  # some stores list the folder's own marker object
         return sorted(name for name in names if name and not name.startswith("."))
 
+    def find(self, folder: str) -> Sequence[str]:
+        """Names below the root of all files below a folder, at any depth, sorted."""
+        self._forget(folder)
+        found = with_retries(lambda: self.fs.find(self.path(folder)))
+        cut = len(self.path("")) + 1 if self.root else 0
+        return sorted(path[cut:] for path in found)
+
     def folders(self, folder: str) -> Sequence[str]:
         """Names of the folders that lie in a local folder; an object store has none."""
         if not self.local or not Path(self.path(folder)).is_dir():

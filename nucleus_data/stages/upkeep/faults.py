@@ -7,16 +7,16 @@ from typing import Any
 
 SHOWN = 3
 _TAR = (
-    "put a copy of the tar back; or remove it, its index, manifest.parquet and its note in _done/, "
-    "and run nucleus shard, which writes it again"
+    "put a copy back; or remove it, its index (.index.parquet) and manifest.parquet, and run "
+    "nucleus shard, which writes what is missing"
 )
 _INDEX = (
-    "put a copy of the index back; or remove it, its tar, manifest.parquet and its note in _done/, "
-    "and run nucleus shard"
+    "put a copy back; or remove it, its tar and manifest.parquet, and run nucleus shard, which "
+    "writes what is missing"
 )
 _BESIDE = "remove its folder {name}/HASH, and run nucleus shard, which writes it again"
 ADVICE = {
-    "manifest": "remove the set's folder, and run nucleus shard",
+    "manifest": "put a copy back; or remove it, and run nucleus shard",
     "tar_missing": _TAR,
     "tar_size": _TAR,
     "picture_changed": _TAR,

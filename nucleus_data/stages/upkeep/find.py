@@ -122,7 +122,8 @@ def _near(
     corpus: Corpus, pictures: Iterable[Like], dedup: DedupSettings, tables: Mapping[str, str]
 ) -> list[str]:
     """Ids of the near duplicates of some pictures, as `dedup` would confirm them."""
-    sources, columns = [], {}
+    sources: list[tuple[str, str]] = []
+    columns: dict[str, str] = {}
     for name, read in READS[dedup.hashes].items():
         if name not in tables or not corpus.at(name, tables[name]).part_names():
             raise RequestError(

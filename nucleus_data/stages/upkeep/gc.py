@@ -186,9 +186,7 @@ def remove(store: Store, found: Iterable[Garbage]) -> None:
     for one in found:
         for marker in (MANIFEST, MARKER):
             store.remove(f"{one.path}/{marker}")
-        cut = len(store.path("")) + 1
-        names = with_retries(lambda path=one.path: store.fs.find(store.path(path)))
-        remove_all(store, (name[cut:] for name in names))
+        remove_all(store, store.find(one.path))
         if store.local:
             _remove_empty(Path(store.path(one.path)))
 

@@ -78,11 +78,12 @@ class Request:
                 decoded.
         """
         given = {ID: ids, URL: urls, HOST: hosts, SHA256: sha256}
-        lists = (tuple(sorted({plain(k, v) for v in found})) for k, found in given.items())
+        kinds = {k: tuple(sorted({plain(k, v) for v in found})) for k, found in given.items()}
         pictures = {
             picture.sha256: picture for picture in (measured(file, hashes) for file in like)
         }
-        request = cls(*lists, tuple(pictures[digest] for digest in sorted(pictures)))
+        shown = tuple(pictures[digest] for digest in sorted(pictures))
+        request = cls(kinds[ID], kinds[URL], kinds[HOST], kinds[SHA256], shown)
         if request == cls():
             raise RequestError("takedown needs --id, --url, --host, --sha256 or --like")
         return request

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.errors import CorpusError
 from nucleus_data.runner.work import Summary
 from nucleus_data.sets.beside import Beside, encode, read
-from nucleus_data.sets.editions import CAPTIONS
+from nucleus_data.sets.editions import CAPTIONS, Edition
 from nucleus_data.sets.index import index_name
 from nucleus_data.sets.layout import COLUMNS, LEFT_OUT, LEFT_OUT_SCHEMA, MANIFEST, SetFolder
 from nucleus_data.sets.planned import NOTES, PLANS
@@ -166,7 +166,7 @@ def _copy(tar: IO[bytes], kept: pa.Table, file: Path) -> dict[str, Any]:
 def _beside(one: Beside, path: str, new: str, gone: pa.ChunkedArray) -> dict[str, Any]:
     """Writes captions or columns without some rows; returns what there was of these."""
     try:
-        rows = read(one.store, one.file(path))
+        rows = one.captions(path) if isinstance(one, Edition) else read(one.store, one.file(path))
     except FileNotFoundError:  # an edition on its way
         return {}
     one.write(new, rows.filter(pc.invert(gone)))
@@ -233,8 +233,12 @@ def _leave_out(folder: SetFolder, notes: list[dict[str, Any]]) -> None:
 def is_planned(folder: SetFolder, plan: TakedownPlan) -> bool:
     """Whether a set that is not complete will have one of the records, or has it already."""
     ids, store = pa.array(plan.ids(), pa.string()), folder.store
-    names = (folder.name(f"{PLANS}/{name}") for name in store.list(folder.name(PLANS)))
-    return any(pc.any(pc.is_in(read(store, name)["id"], ids)).as_py() for name in names)
+    for name in store.find(folder.name(PLANS)):
+        if name.endswith(".parquet"):
+            rows = read(store, name)
+            if "id" in rows.column_names and pc.any(pc.is_in(rows["id"], ids)).as_py():
+                return True
+    return False
 
 
 def stale(folder: SetFolder, notes: list[dict[str, Any]]) -> Iterator[str]:
@@ -256,10 +260,10 @@ def stale(folder: SetFolder, notes: list[dict[str, Any]]) -> Iterator[str]:
                     yield folder.name(f"{one}/{bucket}/{name}")
     # What the set was planned by has URLs; it is published, and needs it no more.
     for kind in (PLANS, NOTES):
-        yield from (folder.name(f"{kind}/{name}") for name in store.list(folder.name(kind)))
+        yield from store.find(folder.name(kind))
 
 
-def remove_all(store: Store, names: Iterator[str]) -> int:
+def remove_all(store: Store, names: Iterable[str]) -> int:
     """Removes files, many at a time; returns how many."""
     with ThreadPoolExecutor(THREADS) as pool:
         return len(list(pool.map(store.remove, names)))

@@ -141,9 +141,7 @@ def _unfinished(run: Run, plan: TakedownPlan) -> int:
                 ) from None
         elif is_planned(folder, plan):
             # Nobody reads it, and how much of it is written nobody knows.
-            names = store.fs.find(store.path(folder.path))
-            cut = len(store.path("")) + 1
-            remove_all(store, (name[cut:] for name in names))
+            remove_all(store, store.find(folder.path))
             run.say(f"takedown: removed {folder.url()}, a set that was not finished")
             removed += 1
     return removed

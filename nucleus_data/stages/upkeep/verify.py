@@ -209,7 +209,11 @@ def _tables(folder: SetFolder) -> Iterator[Fault]:
     for kind, (file, reader) in readers.items():
         try:
             rows = reader()
-            if not as_written(read_whole(folder.store, folder.name(file)), rows):
+            # The other one is written piece by piece; its pages have checksums.
+            whole = kind != "manifest" or as_written(
+                read_whole(folder.store, folder.name(file)), rows
+            )
+            if not whole:
                 yield Fault(kind, file, "", "it is not as it was written")
         except (FileNotFoundError, CorpusError) as error:
             yield Fault(kind, file, "", str(error))

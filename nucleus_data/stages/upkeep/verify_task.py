@@ -62,8 +62,8 @@ class VerifyTask:
         name = f"{self.notes}/{number:06d}.json"
         if not store.exists(name):
             faults, counts = self._verify(folder, entry)
-            note = {"faults": [fault.content() for fault in faults], "counts": dict(counts)}
-            store.create(name, json.dumps(note, sort_keys=True).encode())
+            found = {"faults": [fault.content() for fault in faults], "counts": dict(counts)}
+            store.create(name, json.dumps(found, sort_keys=True).encode())
         note = read_json(store, name)
         summary.extra.update(note["counts"])
         summary.failed.update(fault.kind for fault in as_faults(note["faults"]))

@@ -136,7 +136,7 @@ def test_a_set_that_is_not_finished_is_removed(tmp_path):
     for name, place in (("one", (0, 0)), ("other", (1, 0))):
         rows = pa.Table.from_pylist([{"id": ident(*place)}], PLAN_SCHEMA)
         tar = PlannedTar(0, "64/1x1/000000.tar", 64, "1x1", 64, 64, rows)
-        corpus.store.create(f"sets/{name}/0/_plan/000000.parquet", encode_plan(tar))
+        corpus.store.create(f"sets/{name}/0/_plan/kept/000000.parquet", encode_plan(tar))
         corpus.store.create(f"sets/{name}/0/64/1x1/000000.tar", b"half")
     assert taken(corpus, (0, 0))
     assert not [name for name in tree(corpus.uri) if name.startswith("sets/one")]

@@ -69,12 +69,11 @@ FILES = (
     "64/1x1/000001.index.parquet",
     "captions/eeeeeeeeeeeeeeee/64/1x1/000001.parquet",
     "columns/cccccccccccccccc/64/1x1/000001.parquet",
-    "left_out.parquet",
     "manifest.parquet",
 )
 
 
-@pytest.mark.parametrize("name", quick(FILES, ["64/1x1/000001.tar", "left_out.parquet"]))
+@pytest.mark.parametrize("name", quick(FILES, ["64/1x1/000001.tar", "manifest.parquet"]))
 def test_a_flipped_byte_of_each_file_is_found(made, name):
     corpus, folder = made
     whole = file_of(folder, name).read_bytes()
@@ -85,6 +84,16 @@ def test_a_flipped_byte_of_each_file_is_found(made, name):
         if name.endswith(".tar") and at < len(whole) - 512:
             assert any(fault.sample for fault in found), (at, found)
         file_of(folder, name).write_bytes(whole)
+
+
+def test_the_list_of_who_is_left_out(made):
+    corpus, folder = made
+    lost = [{"id": ident(5, n), "resolution": 64, "reason": "too_small"} for n in range(50)]
+    corpus.store.remove(folder.name("left_out.parquet"))
+    folder.write_left_out(pa.Table.from_pylist(lost, LEFT_OUT_SCHEMA))
+    assert verified(corpus, folder, decode=False) == []
+    flip(folder, "left_out.parquet", 400)
+    assert [fault.kind for fault in verified(corpus, folder, decode=False)] == ["left_out"]
 
 
 def test_sums_of_an_edition(made):
