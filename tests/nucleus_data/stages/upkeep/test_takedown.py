@@ -83,8 +83,10 @@ def test_shards_without_one_of_them_stay_as_they_are(corpus):
 def test_later_ingests_refuse_it(corpus, tmp_path):
     assert taken(corpus, ids=[ident(1)])
     before = tree(tmp_path / "c")
-    plan = ingest(corpus, tmp_path / "p", images_per_shard=3)
-    assert plan.todo == []
+    for compare in (False, True):
+        plan = ingest(corpus, tmp_path / "p", images_per_shard=3, compare_bytes=compare)
+        assert plan.todo == []
+        assert not any("since they were ingested" in line for line in plan.lines())
     assert tree(tmp_path / "c") == before
     put(tmp_path / "q", {"other name.png": tiny(1) + b"\0", "x.png": tiny(9)})
     ingest(corpus, tmp_path / "q")
