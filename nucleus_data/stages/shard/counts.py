@@ -87,8 +87,11 @@ def count_places(found: Placed) -> pa.Table:
     rows, curriculum = found.rows, pc.fill_null(found.rows.column("curriculum"), "")
     none = {"resolution": None, "bucket": None, "stratum": None, "curriculum": None, "bytes": 0}
     counts: list[dict[str, Any]] = [{**none, "kind": KEPT, "count": rows.num_rows}]
-    for item in curriculum.filter(pa.array(found.fits)).value_counts().to_pylist():
-        counts.append({**none, "kind": FITS, "curriculum": item["values"], "count": item["counts"]})
+    fitting = curriculum.filter(pa.array(found.fits)).value_counts().to_pylist()
+    counts += [
+        {**none, "kind": FITS, "curriculum": one["values"], "count": one["counts"]}
+        for one in fitting
+    ]
     tables = [pa.Table.from_pylist(counts, COUNTS_SCHEMA)]
     names = stratum_names(rows)
     for side, (bucket, reason, _) in found.at.items():

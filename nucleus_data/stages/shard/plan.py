@@ -260,8 +260,8 @@ def left_out_words(counts: Mapping[str, int]) -> Iterator[str]:
     for key, count in sorted(counts.items()):
         side, _, reason = key.partition(" ")
         by_side.setdefault(int(side), []).append(f"{count:,} {reason_words(reason)}")
-    for side, said in sorted(by_side.items()):
-        yield f"  not at {side} pixels: {', '.join(said)}"
+    for number, said in sorted(by_side.items()):
+        yield f"  not at {number} pixels: {', '.join(said)}"
 
 
 def reason_words(reason: str) -> str:

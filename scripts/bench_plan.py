@@ -1,0 +1,151 @@
+"""How long planning a training set takes, and in how much memory, by the number of records.
+
+    python scripts/bench_plan.py                    # 1 and 4 million records, some minutes
+    python scripts/bench_plan.py --quick --json plan.json
+
+The corpora are tables alone (10,000 records a shard, mixed sizes, sources, tiers and captions): no
+picture is read to plan. Each size runs in a process of its own, all phases in it one after the
+other, as two workers would do them at once; the largest memory is measured, and processor time.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.corpus import RECORDS_HASH
+from nucleus_data.corpus.tables import KEY_FIELDS, Table
+from nucleus_data.stages.shard.plan import PHASES, Planning, pieces_of
+from nucleus_data.stages.shard.settings import ShardSettings
+from nucleus_data.world.corpora import RECORDS, hex_texts, write_part
+from scripts.benchmark import Measure, parser
+
+A_SHARD = 10_000
+TABLES = {"records": RECORDS_HASH, "selection": "5" * 16, "inspect.file": "f" * 16}
+SELECTION = pa.schema(
+    [*KEY_FIELDS, *((name, pa.string()) for name in ("state", "tier", "curriculum"))]
+)
+FILE = pa.schema([*KEY_FIELDS, ("width", pa.int32()), ("height", pa.int32())])
+RESOLUTIONS = (256, 512, 1024)
+GOAL_S, GOAL_MB = 15, 50
+
+
+def metadata_corpus(
+    folder: Path, shards: int, a_shard: int = A_SHARD, *, seed: int = 0, tiers: bool = True
+) -> Corpus:
+    """A corpus of tables alone: records, sizes and a selection, without pictures.
+
+    Args:
+        folder: Where it is made.
+        shards: How many image shards it has.
+        a_shard: Records of each.
+        seed: Of the sizes, sources, tiers and captions.
+        tiers: Whether the selection has quality tiers and curriculum buckets.
+    """
+    corpus = Corpus(str(folder), create=True)
+    for shard in range(shards):
+        rng = np.random.default_rng([seed, shard])
+        ids = hex_texts(rng, a_shard, 32)
+        keys = {
+            "shard": np.full(a_shard, shard, np.int32),
+            "row": np.arange(a_shard, dtype=np.int32),
+            "id": ids,
+        }
+        size = rng.integers(20_000, 900_000, a_shard)
+        area, ratio = 2.0 ** rng.uniform(14, 22.5, a_shard), 2.0 ** rng.normal(0, 0.6, a_shard)
+        sides = {"width": np.sqrt(area * ratio), "height": np.sqrt(area / ratio)}
+        records = {
+            **keys,
+            "source": pa.array(np.array(["web", "stock", "museum"])[_skewed(rng, a_shard, 3)]),
+            "key": ids,
+            "file": ids,
+            "offset": np.cumsum(size + 1536) - size,
+            "size": size,
+            "sha256": hex_texts(rng, a_shard, 64),
+            "error": pa.nulls(a_shard),
+            "detail": pa.nulls(a_shard),
+            "retryable": np.zeros(a_shard, bool),
+            "source.caption": pa.array(np.array(["", "a picture"])[_skewed(rng, a_shard, 2)]),
+        }
+        write_part(corpus.records, shard, pa.table(records).cast(RECORDS))
+        whole = {name: np.maximum(1, side).astype(np.int32) for name, side in sides.items()}
+        _write(corpus, "inspect.file", shard, pa.table({**keys, **whole}).cast(FILE))
+        none = pa.nulls(a_shard, pa.string())
+        tier = pa.array(np.array(["A1", "A2", "A3"])[_skewed(rng, a_shard, 3)]) if tiers else none
+        bucket = pa.array(np.array(["B1", "B2"])[_skewed(rng, a_shard, 2)]) if tiers else none
+        state = np.array(["kept", "rejected"])[(rng.random(a_shard) < 0.1).astype(int)]
+        chosen = {**keys, "state": pa.array(state), "tier": tier, "curriculum": bucket}
+        _write(corpus, "selection", shard, pa.table(chosen).cast(SELECTION))
+    return corpus
+
+
+def _skewed(rng: np.random.Generator, count: int, kinds: int) -> np.ndarray:
+    shares = 0.5 ** np.arange(1, kinds + 1)
+    return rng.choice(kinds, count, p=shares / shares.sum())
+
+
+def _write(corpus: Corpus, name: str, shard: int, rows: pa.Table) -> None:
+    write_part(Table(corpus.store, name, TABLES[name]), shard, rows)
+
+
+def planned(corpus: Corpus, settings: ShardSettings, folder: str = "sets/bench/0") -> Planning:
+    """Plans a set of a corpus, all phases in this process."""
+    shards = corpus.at("selection", TABLES["selection"]).shards()
+    planning = Planning(corpus.uri, {}, folder, TABLES, settings, pieces_of(shards))
+    tars = 0
+    for phase in PHASES:
+        one = planning.at(phase)
+        for number in range(one.items(tars)):
+            tars += one.run(number).extra["tars"]
+    return planning
+
+
+def run_one(folder: Path) -> dict[str, float]:
+    """Plans in this process; seconds, processor seconds, megabytes, tars."""
+    settings = ShardSettings(resolutions=RESOLUTIONS)
+    warm = metadata_corpus(folder / "warm", 1, 100)
+    planned(warm, settings)  # imports apart
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    start, used = time.perf_counter(), time.process_time()
+    found = planned(Corpus(str(folder / "c")), settings)
+    return {
+        "seconds": time.perf_counter() - start,
+        "processor": time.process_time() - used,
+        "before": before,
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "tars": found.totals().tars,
+    }
+
+
+def in_process(folder: Path) -> dict[str, float]:
+    """`run_one` in a process of its own, whose largest memory is its own."""
+    code = f"from pathlib import Path\nfrom scripts.bench_plan import *\nimport json\nprint(json.dumps(run_one(Path({str(folder)!r}))))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main(args: argparse.Namespace) -> list[Measure]:
+    """Plans corpora of growing size."""
+    measures: list[Measure] = []
+    memory: list[float] = []
+    for millions in (0.1, 0.4) if args.quick else (1, 4):
+        shards = round(millions * 1_000_000 / A_SHARD)
+        with tempfile.TemporaryDirectory() as name:
+            metadata_corpus(Path(name) / "c", shards)
+            found = in_process(Path(name))
+        memory.append(found["memory"])
+        print(f"{millions:g} million records: {found}", flush=True)
+    return measures
+
+
+if __name__ == "__main__":
+    main(parser(__doc__).parse_args())
