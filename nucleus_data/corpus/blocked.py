@@ -112,7 +112,8 @@ def read_blocked(store: Store) -> BlockList:
         name = f"{FOLDER}/{file}"
         data = read_whole(store, name)
         with reading(store, name):
-            rows = pq.read_table(pa.BufferReader(data), columns=SCHEMA.names).to_pylist()
+            table = pq.read_table(pa.BufferReader(data), columns=SCHEMA.names, use_threads=False)
+            rows = table.to_pylist()
         for row in rows:
             if row["reason"] is None:
                 reasons.pop((row["kind"], row["value"]), None)

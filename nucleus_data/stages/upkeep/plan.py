@@ -97,7 +97,11 @@ def read_plan(store: Store, name: str) -> TakedownPlan:
     file = f"{ROOT}/{name}/{RECORDS}"
     data = read_whole(store, file)
     with reading(store, file):
-        records = pq.read_table(pa.BufferReader(data)).select(SCHEMA.names).cast(SCHEMA)
+        records = (
+            pq.read_table(pa.BufferReader(data), use_threads=False)
+            .select(SCHEMA.names)
+            .cast(SCHEMA)
+        )
     return TakedownPlan(
         name,
         Request.read(content["request"]),

@@ -66,6 +66,32 @@ class SetTask:
         return Summary(rows=1, done=1, extra=Counter(set_tars=done))
 
 
+@dataclass(frozen=True)
+class CountTask:
+    """Counts the samples of one tar that would go (a task of the runner).
+
+    Attributes:
+        uri: The corpus.
+        storage_options: For fsspec.
+        ids: The records.
+        sets: As in `SetTask`.
+    """
+
+    uri: str
+    storage_options: Mapping[str, Any]
+    ids: tuple[str, ...]
+    sets: tuple[tuple[str, int], ...]
+
+    def run(self, number: int) -> Summary:
+        """Reads the tar's index; `number` counts the tars of all sets."""
+        path, number = placed(self.sets, number)
+        folder = SetFolder(Corpus(self.uri, self.storage_options).store, path)
+        index = folder.index(folder.manifest()[number].path)
+        gone = pc.sum(pc.is_in(index["id"], pa.array(self.ids, pa.string()))).as_py() or 0
+        found = Counter({f"samples {path}": gone, f"tars {path}": int(gone > 0)})
+        return Summary(rows=1, done=1, extra=found)
+
+
 def placed(sets: tuple[tuple[str, int], ...], number: int) -> tuple[str, int]:
     """Which set a number among the tars of all sets is of, and its number there."""
     for path, count in sets:

@@ -41,6 +41,7 @@ from nucleus_data.stages.upkeep.plan import (
 from nucleus_data.stages.upkeep.prove import ProveSetTask, ProveTask
 from nucleus_data.stages.upkeep.request import Request
 from nucleus_data.stages.upkeep.sets import (
+    CountTask,
     SetTask,
     is_planned,
     publish_without,
@@ -50,6 +51,7 @@ from nucleus_data.stages.upkeep.sets import (
 from nucleus_data.stages.upkeep.shards import ShardTask
 
 SHOWN = 10
+NOBODY = "takedown: no record of this corpus is meant; later ingests refuse it"
 
 
 class NoSettings(BaseModel):
@@ -74,13 +76,29 @@ def forecast(run: Run, request: Request, dedup: DedupSettings) -> Iterator[str]:
     plan, found, under_way = _planned(run, request, dedup)
     if under_way:
         yield f"takedown {plan.name} is under way; without --dry-run, it goes on"
+    elif not plan.records.num_rows:
+        yield f"{NOBODY}, without --dry-run"
+        return
     yield from _what(run, plan)
-    if found is not None and plan.records.num_rows:
+    yield from _of_sets(run, plan)
+    if found is not None:
         texts = {r["id"]: r["url"] for r in found.to_pylist()}
         for ident in plan.ids()[:SHOWN]:
             yield f"  {ident}  {texts.get(ident) or ''}"
         if len(plan.ids()) > SHOWN:
             yield f"  and {len(plan.ids()) - SHOWN:,} more"
+
+
+def _of_sets(run: Run, plan: TakedownPlan) -> Iterator[str]:
+    """How many samples and tars of each set would go."""
+    sets = tuple((f.path, len(f.manifest())) for f in published_sets(run.corpus.store))
+    place = (run.corpus.uri, run.corpus.store.storage_options)
+    items = [Item(number) for number in range(sum(count for _, count in sets))]
+    task = CountTask(*place, tuple(plan.ids()), sets)
+    report = run.loop(UPKEEP, task, items, len(items), keep=False)
+    for path, tars in sets:
+        gone, touched = (report.summary.extra[f"{name} {path}"] for name in ("samples", "tars"))
+        yield f"  {path}: {gone:,} samples, in {touched:,} of {tars:,} tars"
 
 
 def take_down(run: Run, request: Request, dedup: DedupSettings) -> bool:
@@ -100,15 +118,14 @@ def take_down(run: Run, request: Request, dedup: DedupSettings) -> bool:
         # Before anything else: what goes must not come back meanwhile.
         add_blocked(store, entries_of(request, found))
         if not plan.records.num_rows:
-            run.say("takedown: no record of this corpus is meant; later ingests refuse it")
+            run.say(NOBODY)
             return True
         plan.write(store)
     for line in _what(run, plan):
         run.say(line)
     for phase, task, items in _phases(run, plan):
-        report = run.loop(
-            Takedown(NoSettings()), task, map(Item, items), len(items), phase=phase, keep=False
-        )
+        todo = [Item(number) for number in items]
+        report = run.loop(UPKEEP, task, todo, len(todo), phase=phase, keep=False)
         counts.update(report.summary.extra)
         if report.failed:
             run.keep(report)

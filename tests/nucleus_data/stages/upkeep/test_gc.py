@@ -59,6 +59,7 @@ def test_who_began_lately_counts_and_so_does_the_configuration(corpus):
     assert len([p for p in paths(corpus, newest=0) if "inspect.tone" in p]) == 2
 
 
+@pytest.mark.slow
 def test_what_a_set_is_made_of_stays_and_so_does_what_nobody_makes_again(corpus):
     add_table(corpus, "embed.heads", "1" * 16)  # the set's columns name it
     add_table(corpus, "embed.heads", "2" * 16)
@@ -72,6 +73,7 @@ def test_what_a_set_is_made_of_stays_and_so_does_what_nobody_makes_again(corpus)
     assert found == [f"tables/embed.heads/{'2' * 16}"]
 
 
+@pytest.mark.slow
 def test_editions_that_no_run_names(corpus):
     from nucleus_data.sets.layout import SetFolder
     from tests.support.sets import add_edition

@@ -10,7 +10,7 @@ from nucleus_data.sets.layout import SetFolder
 from nucleus_data.stages.dedup.settings import DedupSettings
 from nucleus_data.stages.upkeep.request import Request
 from nucleus_data.stages.upkeep.sets import next_path
-from nucleus_data.stages.upkeep.takedown import take_down
+from nucleus_data.stages.upkeep.takedown import forecast, take_down
 from tests.support import curated
 from tests.support.ingested import tree
 from tests.support.upkept import PATH, corpus_with_set, ident, ids_of
@@ -64,6 +64,18 @@ def test_only_the_tars_that_hold_them_are_rewritten(tmp_path):
     ]
 
 
+@pytest.mark.slow
+def test_a_dry_run_counts_samples_and_tars(tmp_path):
+    corpus, folder = corpus_with_set(tmp_path)
+    before = {n: d for n, d in tree(corpus.uri).items() if not n.startswith("runs")}
+    run = curated.run(corpus.uri, "takedown", dry_run=True)
+    lines = list(forecast(run, Request.of([ident(0, 1), ident(0, 2)]), DedupSettings()))
+    assert f"  {folder.path}: 2 samples, in 1 of 3 tars" in lines
+    (line,) = forecast(run, Request.of(["0" * 32]), DedupSettings())
+    assert "no record of this corpus is meant" in line
+    assert {n: d for n, d in tree(corpus.uri).items() if not n.startswith("runs")} == before
+
+
 def test_editions_and_left_out_say_so(tmp_path):
     corpus, folder = corpus_with_set(tmp_path)
     before = folder.edition()
@@ -77,6 +89,7 @@ def test_editions_and_left_out_say_so(tmp_path):
     assert folder.left_out().to_pylist() == rows
 
 
+@pytest.mark.slow
 def test_a_tar_of_which_nothing_is_left_is_gone(tmp_path):
     corpus, folder = corpus_with_set(tmp_path, shards=1, images=5)
     assert taken(corpus, (0, 4))
@@ -89,6 +102,7 @@ def test_a_tar_of_which_nothing_is_left_is_gone(tmp_path):
     assert ids_of(folder) == [ident(0, 2), ident(0, 3)]
 
 
+@pytest.mark.slow
 def test_a_takedown_that_is_done_finds_nothing_again(tmp_path):
     corpus, _ = corpus_with_set(tmp_path)
     assert taken(corpus, (0, 0))
@@ -121,6 +135,7 @@ def test_the_name_of_what_stands_for_a_tar(old, new):
     assert next_path(old) == new
 
 
+@pytest.mark.slow
 def test_encoded_files_of_these_tars_go_too(tmp_path):
     corpus, folder = corpus_with_set(tmp_path)
     for name in ("64/1x1/000000.safetensors", "64/1x1/000001.safetensors"):
@@ -129,6 +144,7 @@ def test_encoded_files_of_these_tars_go_too(tmp_path):
     assert corpus.store.list(folder.name("encoded/x/64/1x1")) == ["000001.safetensors"]
 
 
+@pytest.mark.slow
 def test_a_set_that_is_not_finished_is_removed(tmp_path):
     from nucleus_data.sets.planned import PLAN_SCHEMA, PlannedTar, encode_plan
 

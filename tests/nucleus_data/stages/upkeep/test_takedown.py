@@ -70,6 +70,7 @@ def test_a_picture_and_its_equals_are_gone(corpus, tmp_path):
     assert read_blocked(corpus.store).of_sha256(digest).reason == "taken_down"
 
 
+@pytest.mark.slow
 def test_shards_without_one_of_them_stay_as_they_are(corpus):
     before = tree(corpus.uri)
     assert taken(corpus, sha256=[hashlib.sha256(tiny(0)).hexdigest()])  # of 0 and 3
@@ -96,6 +97,7 @@ def test_later_ingests_refuse_it(corpus, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_records_that_are_made_again_are_tombstones_too(corpus):
     assert taken(corpus, ids=[ident(1)])
     before = rows(corpus)
@@ -151,6 +153,7 @@ def measured(tmp_path):
     return found
 
 
+@pytest.mark.slow
 def test_near_duplicates_of_a_given_picture(measured, tmp_path):
     shown = tmp_path / "shown.jpg"
     from PIL import Image
@@ -189,7 +192,7 @@ def test_near_duplicates_of_a_given_picture(measured, tmp_path):
     assert [row["row"] for row in curated.table(measured, "inspect.tone", one)] == [1, 1]
 
 
-def test_what_cannot_be_asked(measured, tmp_path):
+def test_what_cannot_be_asked(tmp_path):
     with pytest.raises(RequestError, match="needs --id"):
         Request.of()
     put(tmp_path, {"no.jpg": b"nothing"})

@@ -73,7 +73,7 @@ FILES = (
 )
 
 
-@pytest.mark.parametrize("name", quick(FILES, ["64/1x1/000001.tar", "manifest.parquet"]))
+@pytest.mark.parametrize("name", quick(FILES, ["64/1x1/000001.tar"]))
 def test_a_flipped_byte_of_each_file_is_found(made, name):
     corpus, folder = made
     whole = file_of(folder, name).read_bytes()
@@ -86,6 +86,7 @@ def test_a_flipped_byte_of_each_file_is_found(made, name):
         file_of(folder, name).write_bytes(whole)
 
 
+@pytest.mark.slow
 def test_the_list_of_who_is_left_out(made):
     corpus, folder = made
     lost = [{"id": ident(5, n), "resolution": 64, "reason": "too_small"} for n in range(50)]
@@ -96,6 +97,7 @@ def test_the_list_of_who_is_left_out(made):
     assert [fault.kind for fault in verified(corpus, folder, decode=False)] == ["left_out"]
 
 
+@pytest.mark.slow
 def test_sums_of_an_edition(made):
     corpus, folder = made
     edition = folder.edition()
@@ -142,6 +144,7 @@ def test_files_that_are_missing_or_of_another_tar(made):
     assert ADVICE.keys() >= {fault.kind for fault in found}
 
 
+@pytest.mark.slow
 def test_samples_that_come_twice_or_are_left_out_too(made):
     corpus, folder = made
     first, *others = folder.manifest_table().to_pylist()
