@@ -125,10 +125,16 @@ def run_one(folder: Path) -> dict[str, float]:
     }
 
 
+def child() -> None:
+    """What a process of its own does: plans the corpus in the folder that its argument names."""
+    print(json.dumps(run_one(Path(sys.argv[1]))))
+
+
 def in_process(folder: Path) -> dict[str, float]:
     """`run_one` in a process of its own, whose largest memory is its own."""
-    code = f"from pathlib import Path\nfrom scripts.bench_plan import *\nimport json\nprint(json.dumps(run_one(Path({str(folder)!r}))))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    code = "from scripts.bench_plan import child; child()"
+    command = [sys.executable, "-c", code, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 

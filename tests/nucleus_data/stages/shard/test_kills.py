@@ -1,0 +1,62 @@
+"""A run that is killed at any write goes on, and ends with the bytes of one that was not."""
+
+import pytest
+
+from nucleus_data.corpus.store import Store
+from tests.support import curated
+from tests.support.captioned_sets import SETTINGS, captioned_sets
+from tests.support.sharded import content_of
+
+NAMES = "shard.captions=[source, short]"
+TIMES = 20
+
+
+class Killed(BaseException):
+    """As `kill -9`: nothing catches it."""
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return captioned_sets(tmp_path_factory.mktemp("kills"))[0]
+
+
+def shard(corpus, name):
+    run = curated.run(
+        corpus.uri, "shard", *SETTINGS, NAMES, f"shard.name={name}", "shard.samples_per_tar=2"
+    )
+    run.do("shard")
+    return corpus.store.path(run.training_set)
+
+
+def dying(monkeypatch, after):
+    """Writes die: every other time before the file has its name, else just after."""
+    link = Store._link
+    writes = iter(range(10_000))
+
+    def dies(self, name, write):
+        if "sets/" not in name:
+            return link(self, name, write)
+        n = next(writes)
+        if n == after and after % 2:
+            raise Killed
+        try:
+            return link(self, name, write)
+        finally:
+            if n == after:
+                raise Killed
+
+    monkeypatch.setattr(Store, "_link", dies)
+
+
+def test_twenty_kills_while_a_set_is_written(corpus, monkeypatch):
+    wanted = content_of(shard(corpus, "whole"))
+    kills = 0
+    for time in range(TIMES):
+        dying(monkeypatch, time % 4)  # a resumed run makes what is not there: each phase is hit
+        try:
+            shard(corpus, "killed")
+        except Killed:
+            kills += 1
+        monkeypatch.undo()
+    assert kills == TIMES
+    assert content_of(shard(corpus, "killed")) == wanted

@@ -1,0 +1,122 @@
+"""What a set stores of a picture: upright sRGB of the bucket's size, or an original that fits."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from nucleus_data.pixels import open_picture
+from nucleus_data.stages.shard.pictures import bytes_of, stored
+from nucleus_data.stages.shard.settings import ShardSettings
+from tests.support.sets import ident, members
+from tests.support.written import pictured, written
+
+SIZE = (80, 64)
+
+
+def pixels(seed=0, size=SIZE, mode="RGB"):
+    colours = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), dtype=np.uint8)
+    return Image.fromarray(colours).resize(size, Image.Resampling.BICUBIC).convert(mode)
+
+
+def jpeg(image, **options):
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=90, **options)
+    return stream.getvalue()
+
+
+def turned(image):
+    """Stored on its side, with the EXIF orientation that turns it upright."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return jpeg(image.transpose(Image.Transpose.ROTATE_90), exif=exif)
+
+
+def png(image):
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def opened(data):
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        return image
+
+
+def make(data, target=SIZE, **settings):
+    header = open_picture(data).header
+    record = {"crop": [0, 0, header.width, header.height]}
+    return stored(data, record, target, ShardSettings(**settings))
+
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+ORIGINAL = {
+    "plain": jpeg(pixels()),
+    "turned": turned(pixels()),
+    "grey": jpeg(pixels(mode="L")),
+    "cmyk": jpeg(pixels(mode="CMYK")),
+    "profile": jpeg(pixels(), icc_profile=SRGB),
+    "alpha": png(pixels(mode="RGBA")),
+    "large": jpeg(pixels(size=(160, 128))),
+    "a little larger": jpeg(pixels(size=(100, 80))),
+}
+
+
+@pytest.mark.parametrize("name", ORIGINAL)
+def test_an_original_keeps_its_bytes_only_where_any_reader_shows_it_right(name):
+    data = ORIGINAL[name]
+    found = make(data, format="original")
+    kept = name in ("plain", "a little larger")
+    assert (found.data == data) == kept
+    image = opened(found.data)
+    assert (image.format, image.mode) == ("JPEG", "RGB")
+    assert image.size == (found.width, found.height)
+    assert (found.width, found.height) == ((100, 80) if name == "a little larger" else SIZE)
+    assert not found.data.startswith(data) or kept
+    assert (image.getexif().get(0x0112, 1), image.info.get("icc_profile")) == (1, None)
+    assert make(data, format="original", original_scale=1).data != data or name == "plain"
+
+
+@pytest.mark.parametrize(("form", "name"), [("jpeg", "JPEG"), ("webp", "WEBP")])
+@pytest.mark.parametrize("original", ["plain", "turned", "alpha", "large", "profile"])
+def test_a_stored_picture_is_upright_srgb_of_its_buckets_size(form, name, original):
+    found = make(ORIGINAL[original], format=form)
+    image = opened(found.data)
+    assert (image.format, image.mode, image.size) == (name, "RGB", SIZE)
+    assert not image.getexif()
+    wanted = np.asarray(pixels(), float)
+    error = np.abs(np.asarray(image, float) - wanted).mean()
+    assert error < 12  # the same picture, the same way up
+    assert error < np.abs(np.asarray(image, float)[::-1, ::-1] - wanted).mean() / 3
+
+
+def test_a_better_quality_loses_less_and_takes_more():
+    data = png(pixels(1, (160, 128)))
+    wanted = open_picture(data).rgb(size=SIZE).astype(float)
+    found = [make(data, quality=quality) for quality in (50, 80, 95)]
+    loss = [((np.asarray(opened(f.data), float) - wanted) ** 2).mean() for f in found]
+    assert loss == sorted(loss, reverse=True)
+    sizes = [len(f.data) for f in found]
+    assert sizes == sorted(sizes)
+    estimates = [bytes_of(ShardSettings(quality=q), SIZE) for q in (50, 80, 95)]
+    assert estimates == sorted(estimates)
+
+
+def test_one_undecodable_picture_costs_itself_alone(tmp_path):
+    good = {f"{n}.jpg": jpeg(pixels(n)) for n in range(6)}
+    bad = {"bad.jpg": ORIGINAL["plain"][:300] + bytes(400)}
+    corpus = pictured(tmp_path / "c", {**good, **bad}, sizes={"bad.jpg": SIZE})
+    made = written(corpus, ShardSettings(resolutions=(64,), multiple=8, samples_per_tar=4))
+    tars = made.manifest()
+    assert sum(tar.samples for tar in tars) == 6
+    keys = {row["key"]: row["id"] for row in corpus.records.read(0).to_pylist()}
+    (lost,) = made.left_out().to_pylist()
+    assert (lost["id"], lost["resolution"]) == (keys["bad.jpg"], 64)
+    assert lost["reason"].startswith("undecodable:")
+    ids = {i for tar in tars for i in members(made, tar.path)}
+    assert ids == {keys[name] for name in good}
+    for tar in tars:
+        assert made.index(tar.path).num_rows == tar.samples
+    assert ident(0) not in ids
