@@ -37,6 +37,7 @@ from nucleus_data.stages.upkeep.plan import TakedownPlan, read_plan
 
 BEFORE = "before.json"
 ENCODED = "encoded"
+CARD = ("README.md", "croissant.json")
 THREADS = 16
 _NUMBER = re.compile(r"(.*?)(?:-(\d+))?\.tar")
 _COUNTED = ("samples", "captions", "without")
@@ -284,6 +285,8 @@ def stale(folder: SetFolder, notes: list[dict[str, Any]]) -> Iterator[str]:
             for name in store.list(folder.name(f"{one}/{bucket}")):
                 if name.partition(".")[0] == number:
                     yield folder.name(f"{one}/{bucket}/{name}")
+    # It counts samples, and lists tars with their SHA-256; `shard` writes it again.
+    yield from (folder.name(name) for name in CARD)
     # What the set was planned by has URLs; it is published, and needs it no more.
     for kind in (PLANS, NOTES):
         yield from store.find(folder.name(kind))

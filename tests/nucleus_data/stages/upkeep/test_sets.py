@@ -9,7 +9,7 @@ from nucleus_data.errors import RequestError
 from nucleus_data.sets.layout import SetFolder
 from nucleus_data.stages.dedup.settings import DedupSettings
 from nucleus_data.stages.upkeep.request import Request
-from nucleus_data.stages.upkeep.sets import next_path
+from nucleus_data.stages.upkeep.sets import CARD, next_path
 from nucleus_data.stages.upkeep.takedown import forecast, take_down
 from tests.support import curated
 from tests.support.ingested import tree
@@ -140,8 +140,11 @@ def test_encoded_files_of_these_tars_go_too(tmp_path):
     corpus, folder = corpus_with_set(tmp_path)
     for name in ("64/1x1/000000.safetensors", "64/1x1/000001.safetensors"):
         corpus.store.create(folder.name(f"encoded/x/{name}"), b"latents")
+    for name in ("README.md", "croissant.json"):
+        corpus.store.create(folder.name(name), b"10 samples")
     assert taken(corpus, (0, 0))
     assert corpus.store.list(folder.name("encoded/x/64/1x1")) == ["000001.safetensors"]
+    assert not [name for name in corpus.store.list(folder.path) if name in CARD]
 
 
 @pytest.mark.slow
