@@ -51,7 +51,8 @@ def block(
         entries = [Entry(kind, plain(kind, value), reason) for kind, value in values]
     except RequestError as error:
         refuse(error)
-    with opened("block", config, overrides, dry_run=True) as found:
+    # Before the first ingest, too.
+    with opened("block", config, overrides, dry_run=True, create=bool(entries)) as found:
         store = found.run.corpus.store
         known = read_blocked(store)
         if entries and not dry_run:

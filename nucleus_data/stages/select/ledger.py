@@ -89,7 +89,8 @@ def decide_finally(
         start += asked.num_rows
         if placeholders is not None:
             mine = placeholders.filter(pc.equal(placeholders.column("shard"), shard))
-            table = reject_placeholders(table, mine) if mine.num_rows else table
+            assert plan.placeholders is not None  # who wrote them asked for them
+            table = reject_placeholders(table, mine, plan.placeholders) if mine.num_rows else table
         if dropped is not None:
             mine = dropped.filter(pc.equal(dropped.column("shard"), shard))
             table = mark_duplicates(table, mine) if mine.num_rows else table

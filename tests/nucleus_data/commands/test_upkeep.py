@@ -12,6 +12,7 @@ from nucleus_data.world.corpora import small_corpus
 from tests.support.command import nucleus, work_here
 from tests.support.curated import picture
 from tests.support.ingested import put, tree
+from tests.support.upkept import digest
 
 SMALL = (
     "select.rules={}",
@@ -43,6 +44,14 @@ def test_a_block_list(tmp_path):
     assert "is no SHA-256" in nucleus("block", corpus, "--sha256", "12", code=2)
     put(tmp_path, {"list.txt": "nonsense\n"})
     assert "line 1: found 'nonsense'" in nucleus(*listed, code=2)
+
+
+def test_a_list_before_there_is_a_corpus(tmp_path):
+    corpus = f"corpus={tmp_path / 'new'}"
+    assert "there is no corpus" in nucleus("block", corpus, code=2)
+    nucleus("block", corpus, "--sha256", digest(picture(1)))
+    put(tmp_path / "p", {"0.png": picture(0), "1.png": picture(1)})
+    assert "blocked 1" in nucleus("ingest", corpus, f"ingest.source={tmp_path / 'p'}")
 
 
 def test_what_is_asked_wrongly(tmp_path):

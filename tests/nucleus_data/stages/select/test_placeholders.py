@@ -1,5 +1,7 @@
 """The same bytes from many sites, or under many captions: none of them is kept."""
 
+import json
+
 import pyarrow as pa
 import pytest
 
@@ -44,6 +46,14 @@ def test_many_sites():
     assert found([(1, 0), (2, 1)], THREE, sites=4) == []
     assert found([(1, 0), (2, 1)], THREE, exact=False) == []
     assert found([(1, 0), (2, 0)], THREE, other=None) == []
+
+
+def test_each_group_is_counted_by_itself():
+    rows = [*THREE, *[("http://a.test/b.gif", "x")] * 3, ("http://d.test/c.gif", None)]
+    assert found([(1, 0), (2, 0), (4, 3), (5, 3)], rows) == [0, 1, 2]
+    assert found([(1, 0), (6, 0)], rows, sites=2) == [0, 1, 6]
+    assert found([(5, 4)], rows, sites=2) == []
+    assert found([], rows) == []
 
 
 def test_hosts_of_one_site_count_once():
@@ -91,7 +101,8 @@ def test_none_is_kept(downloaded):
     hashed, states, rows = selected(downloaded, asked)
     assert [row["state"] for row in rows[:4]] == ["rejected"] * 4
     assert [row["reasons"] for row in rows[:4]] == [["placeholder"]] * 4
-    assert rows[0]["conditions"] == ["the same bytes come from 4 sites, under 4 captions"]
+    assert rows[0]["conditions"] == ["the same bytes from >= 4 sites"]
+    assert json.loads(rows[0]["values"]) == {"sites": 4, "captions": 4}
     assert sorted(row["state"] for row in rows[4:]) == ["duplicate", "kept", "kept"]
     assert states == {"kept": 2, "rejected": 4, "duplicate": 1, "failed": 0, "pending": 0}
     assert few[1] == {"kept": 3, "rejected": 0, "duplicate": 4, "failed": 0, "pending": 0}

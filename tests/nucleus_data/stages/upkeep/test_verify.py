@@ -8,6 +8,7 @@ import pytest
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.blocked import ID, Entry, add_blocked
+from nucleus_data.corpus.tables import PAIRS_SCHEMA
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.sets.beside import encode, read
 from nucleus_data.sets.index import index_name
@@ -169,11 +170,15 @@ def test_what_should_not_be_in_it(made, tmp_path):
     corpus, folder = made
     add_blocked(corpus.store, [Entry(ID, ident(0, 3))])
     evaluation, _ = corpus_with_set(tmp_path / "e", shards=1, images=2)
-    found = verified(corpus, folder, {"test": evaluation.uri})
+    near = {"shard": 1, "row": 2, "id": ident(1, 2), "other_id": "test:1", "exact": False}
+    pairs = corpus.at("dedup", "d" * 16)  # of another corpus's record
+    pairs.append(1, pa.Table.from_pylist([near], PAIRS_SCHEMA), {})
+    found = verified(corpus, folder, {"test": evaluation.uri}, pairs.config_hash)
     assert told(found) == {
         ("blocked", ident(0, 3)),
         ("evaluation", ident(0, 0)),
         ("evaluation", ident(0, 1)),
+        ("evaluation", ident(1, 2)),
     }
 
 
