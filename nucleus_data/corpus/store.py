@@ -221,10 +221,6 @@ class Store:
         else:
             with_retries(lambda: self.fs.put_file(str(file), self.path(name)))
 
-    def fetch(self, name: str, file: Path) -> None:
-        """Copies an object into a local file. Raises FileNotFoundError."""
-        with_retries(lambda: self.fs.get_file(self.path(name), str(file)))
-
     def remove(self, name: str) -> None:
         """Removes an object, if it is there."""
         with contextlib.suppress(FileNotFoundError):

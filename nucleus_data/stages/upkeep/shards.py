@@ -4,7 +4,6 @@ Records come first: from then on no stage reads the picture, whose bytes go last
 replaced as a whole, and by a function of what it was, so a task that was killed is done again.
 """
 
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,13 +18,13 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.damaged import read_whole, reading
 from nucleus_data.corpus.images import tar_name
 from nucleus_data.corpus.parts import Part, encode_part, own_footer
-from nucleus_data.corpus.store import Store
+from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.corpus.tables import Table
 from nucleus_data.hashing import encode_rows
 from nucleus_data.runner.work import Summary
 from nucleus_data.stages.upkeep.plan import TakedownPlan, read_plan
 from nucleus_data.stages.upkeep.tombstones import (
-    blank_tar,
+    blank_copy,
     claim_tombstones,
     decision_tombstones,
     record_tombstones,
@@ -106,19 +105,17 @@ def changes(corpus: Corpus) -> Iterator[tuple[Table, Change]]:
 def _blanked(store: Store, mine: pa.Table, shard: int, tar: Path) -> str | None:
     """Copies the shard's tar without the pictures; its SHA-256, None where there is no tar."""
     name = tar_name(shard)
-    try:
-        if store.local:
-            shutil.copyfile(store.path(name), tar)
-        else:
-            store.fetch(name, tar)
-    except FileNotFoundError:
-        return None
     places = {
         row["id"]: (row["offset"], row["size"])
         for row in mine.to_pylist()
         if row["offset"] is not None
     }
-    return blank_tar(tar, places, mine["row"].to_pylist())
+    try:
+        file = with_retries(lambda: store.fs.open(store.path(name), "rb"))
+    except FileNotFoundError:
+        return None
+    with file:
+        return blank_copy(file, tar, places, mine["row"].to_pylist())
 
 
 def _rewrite(part: Part, rows: np.ndarray, change: Change, digest: str | None) -> int:

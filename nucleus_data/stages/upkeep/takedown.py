@@ -67,6 +67,10 @@ class Takedown(Stage[NoSettings]):
     help: ClassVar[str] = "Remove pictures and all that was made of them."
     Settings = NoSettings
 
+    def folders(self, tables: Mapping[str, str]) -> Iterator[str]:
+        """Where a killed ingest may have left a picture that is half written."""
+        yield from ("images", "claims")
+
 
 UPKEEP = Takedown(NoSettings())
 
@@ -109,6 +113,7 @@ def take_down(run: Run, request: Request, dedup: DedupSettings) -> bool:
     """
     plan, found, under_way = _planned(run, request, dedup)
     store = run.corpus.store
+    run.sweep(UPKEEP)
     counts = Counter(sets_removed=_unfinished(run, plan))
     for name, ended in takedowns(store):
         if not ended and name != plan.name:

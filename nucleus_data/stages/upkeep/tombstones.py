@@ -8,6 +8,7 @@ import hashlib
 import json
 import tarfile
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -70,61 +71,95 @@ def _replaced(
     return table
 
 
-def blank_tar(file: Path, places: Mapping[str, tuple[int, int]], rows: Iterable[int]) -> str:
-    """Overwrites pictures in an image shard's tar with zeros; nothing in it moves.
+def blank_copy(
+    tar: IO[bytes], target: Path, places: Mapping[str, tuple[int, int]], rows: Iterable[int]
+) -> str:
+    """Copies an image shard's tar with zeros in the place of some pictures; nothing else moves.
 
     So no offset of another picture changes, in no table. What was learnt beside the pictures
     (`outcomes.json`, the last member) loses what it says of their rows, and is filled up with
-    spaces. Members are then called `<id>.taken_down`.
+    spaces. Members are then called `<id>.taken_down`. No byte of a picture is ever in the copy.
 
     Args:
-        file: The tar, a local copy of it.
+        tar: The tar, as a file in which one can seek.
+        target: Where the copy is written.
         places: Record id -> offset and size of its picture.
         rows: All rows of the shard that are taken down, with a picture or without.
 
     Returns:
-        The tar's SHA-256 now.
+        The copy's SHA-256.
     """
-    with file.open("r+b") as tar:
-        for ident, (offset, size) in sorted(places.items()):
-            _fill(tar, offset, size)
-            _rename(tar, offset - BLOCK, f"{ident}{TAKEN_DOWN_SUFFIX}")
-        if (found := _outcomes(file)) is not None:
-            offset, size = found
-            tar.seek(offset)
-            tar.write(_blank_outcomes(tar_bytes(tar, offset, size), rows))
-    with file.open("rb") as tar:
-        return hashlib.file_digest(tar, "sha256").hexdigest()
+    changes: list[tuple[int, _Blank | _Outcomes]] = [
+        (offset - BLOCK, _Blank(f"{ident}{TAKEN_DOWN_SUFFIX}", size))
+        for ident, (offset, size) in places.items()
+    ]
+    if (found := _outcomes(tar)) is not None:
+        changes.append((found[0], _Outcomes(found[1], tuple(rows))))
+    tar.seek(0)
+    with target.open("wb") as file:
+        writer = _Writer(file)
+        for offset, change in sorted(changes, key=lambda item: item[0]):
+            writer.copy(tar, offset - writer.size)
+            change.apply(tar, writer)
+        writer.copy(tar, None)
+    return writer.hash.hexdigest()
 
 
-def tar_bytes(tar: IO[bytes], offset: int, size: int) -> bytes:
-    """Some bytes of an open file, which stays where it was."""
-    place = tar.tell()
-    tar.seek(offset)
-    data = tar.read(size)
-    tar.seek(place)
-    return data
+class _Writer:
+    """A file that is hashed while it is written."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self.size, self.hash = file, 0, hashlib.sha256()
+
+    def put(self, data: bytes) -> None:
+        """Writes some bytes."""
+        self._file.write(data)
+        self.hash.update(data)
+        self.size += len(data)
+
+    def copy(self, source: IO[bytes], size: int | None) -> None:
+        """Copies so many bytes from where another file stands; None for all that are left."""
+        while size is None or size > 0:
+            data = source.read(STEP if size is None else min(STEP, size))
+            if not data:
+                return
+            self.put(data)
+            size = None if size is None else size - len(data)
 
 
-def _fill(tar: IO[bytes], offset: int, size: int) -> None:
-    tar.seek(offset)
-    for start in range(0, size, STEP):
-        tar.write(bytes(min(STEP, size - start)))
+@dataclass(frozen=True)
+class _Blank:
+    """A picture with its header: another name, and zeros."""
+
+    name: str
+    size: int
+
+    def apply(self, tar: IO[bytes], writer: _Writer) -> None:
+        header = bytearray(tar.read(BLOCK))
+        header[:100] = self.name.encode().ljust(100, b"\0")
+        header[148:156] = b" " * 8
+        header[148:156] = b"%06o\0 " % sum(header)
+        writer.put(bytes(header))
+        for start in range(0, self.size, STEP):
+            writer.put(bytes(min(STEP, self.size - start)))
+        tar.seek(self.size, 1)
 
 
-def _rename(tar: IO[bytes], offset: int, name: str) -> None:
-    """Gives a member another name, and its header the right checksum."""
-    header = bytearray(tar_bytes(tar, offset, BLOCK))
-    header[:100] = name.encode().ljust(100, b"\0")
-    header[148:156] = b" " * 8
-    header[148:156] = b"%06o\0 " % sum(header)
-    tar.seek(offset)
-    tar.write(header)
+@dataclass(frozen=True)
+class _Outcomes:
+    """What is said beside the pictures, less some rows, in as many bytes."""
+
+    size: int
+    rows: tuple[int, ...]
+
+    def apply(self, tar: IO[bytes], writer: _Writer) -> None:
+        writer.put(_blank_outcomes(tar.read(self.size), self.rows))
 
 
-def _outcomes(file: Path) -> tuple[int, int] | None:
+def _outcomes(file: IO[bytes]) -> tuple[int, int] | None:
     """Offset and size of the member that says what the pictures do not tell."""
-    with tarfile.open(file) as tar:
+    file.seek(0)
+    with tarfile.open(fileobj=file) as tar:
         for member in tar:
             if member.name == OUTCOMES:
                 return member.offset_data, member.size
