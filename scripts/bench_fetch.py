@@ -169,8 +169,8 @@ def with_tar(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any]
 def _fetch(
     urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any], *, tar: bool
 ) -> Cost:
+    from nucleus_data.domains import registered_domain
     from nucleus_data.stages.ingest.fetch_settings import FetchSettings
-    from nucleus_data.stages.ingest.http.domains import registered_domain
     from nucleus_data.stages.ingest.http.fetcher import fetch_urls
     from nucleus_data.stages.ingest.shard_tar import ShardTar
 

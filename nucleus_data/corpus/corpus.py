@@ -7,6 +7,8 @@ CORPUS/
   tables/<table>/<config hash>/000017-0.parquet  shard 17, part 0
   sets/<name>/<config hash>/<resolution>/<aspect>/000000.tar
   runs/<run>/                                    plan.json, failures, timings, reports, checkpoints
+  blocked/000000.parquet                         what no ingest takes (`blocked`)
+  takedowns/<request>-<n>/                       what was taken down, without its content
 """
 
 import copy

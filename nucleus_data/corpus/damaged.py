@@ -173,6 +173,11 @@ def advice_on(store: Store, name: str) -> str:
             "No stage makes it again as it was: put a copy back. Without one, its records stay as "
             "they are, but nothing can be measured of them any more"
         )
+    if root == "blocked":
+        return (
+            "Put a copy back: without it, an ingest would take what was blocked or taken down. If "
+            "there is none, remove it and block the same again; run: nucleus block --help"
+        )
     if root == "runs":
         return "Remove it: it is for reports alone, and no table depends on it"
     if name == CORPUS:

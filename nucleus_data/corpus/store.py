@@ -134,6 +134,13 @@ class Store:
             names.discard(own)  # some stores list the folder's own marker object
         return sorted(name for name in names if name and not name.startswith("."))
 
+    def find(self, folder: str) -> Sequence[str]:
+        """Names below the root of all files below a folder, at any depth, sorted."""
+        self._forget(folder)
+        found = with_retries(lambda: self.fs.find(self.path(folder)))
+        cut = len(self.path("")) + 1 if self.root else 0
+        return sorted(path[cut:] for path in found)
+
     def folders(self, folder: str) -> Sequence[str]:
         """Names of the folders that lie in a local folder; an object store has none."""
         if not self.local or not Path(self.path(folder)).is_dir():
@@ -191,7 +198,7 @@ class Store:
         return True
 
     def put(self, name: str, data: bytes) -> None:
-        """Writes or replaces an object; for `runs/` only, where nothing is shared."""
+        """Writes or replaces an object: of `runs/`, where nothing is shared, and in a takedown."""
         if self.local:
             target = Path(self.path(name))
             part = _hidden(target)
@@ -201,6 +208,18 @@ class Store:
                 part.replace(target)
         else:
             with_retries(lambda: self.fs.pipe_file(self.path(name), data))
+
+    def put_file(self, name: str, file: Path) -> None:
+        """Like `put`, from a local file of any size; for a takedown alone."""
+        if self.local:
+            target = Path(self.path(name))
+            part = _hidden(target)
+            with _writing(target, name):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _copy_synced(file, part)
+                part.replace(target)
+        else:
+            with_retries(lambda: self.fs.put_file(str(file), self.path(name)))
 
     def remove(self, name: str) -> None:
         """Removes an object, if it is there."""

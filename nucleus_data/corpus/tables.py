@@ -174,6 +174,10 @@ class Table:
             taken = np.concatenate([taken, decode_rows(winner["rows"])])
             number += 1
 
+    def parts(self, shard: int) -> Iterator[Part]:
+        """A shard's parts, by number."""
+        return (part for _, part in self._open_parts(shard))
+
     def _open_parts(self, shard: int) -> Iterator[tuple[int, Part]]:
         """A shard's parts, by number; they are numbered without gaps, so no listing is needed."""
         for number in count():

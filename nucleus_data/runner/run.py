@@ -282,7 +282,9 @@ class Run:
         """
         name = f"{stage.name} {phase}".strip()
         size = self._size(total, rows)
-        report = self._make_loop(name, work, self.resources(stage.name), size).run(items, total)
+        # Upkeep has no section of its own: its tasks get what a task gets.
+        resources = self._resources.get(stage.name, Resources())
+        report = self._make_loop(name, work, resources, size).run(items, total)
         if report.deaths:
             self.sweep(stage)
         if isinstance(stage, RowStage):

@@ -19,9 +19,13 @@ TAR, PARQUET = ".tar", ".parquet"
 
 
 def encode(rows: pa.Table) -> bytes:
-    """A table as Parquet bytes; the same rows give the same bytes."""
+    """A table as Parquet bytes; the same rows give the same bytes.
+
+    Each page has a checksum: a changed byte is an error where it is read.
+    """
     sink = pa.BufferOutputStream()
-    pq.write_table(rows, sink, compression="zstd", use_dictionary=False)
+    options = {"compression": "zstd", "use_dictionary": False, "write_page_checksum": True}
+    pq.write_table(rows, sink, **options)
     return sink.getvalue().to_pybytes()
 
 
@@ -39,7 +43,9 @@ def read(store: Store, name: str, schema: pa.Schema | None = None) -> pa.Table:
     """
     content = read_whole(store, name)
     with reading(store, name):
-        table = pq.read_table(pa.BufferReader(content), use_threads=False)
+        table = pq.read_table(
+            pa.BufferReader(content), use_threads=False, page_checksum_verification=True
+        )
         if schema is None:
             return table
         if missing := [field for field in schema.names if field not in table.column_names]:

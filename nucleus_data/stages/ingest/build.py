@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.blocked import TAKEN_DOWN, read_blocked
 from nucleus_data.corpus.images import tar_name
 from nucleus_data.corpus.store import with_retries
 from nucleus_data.corpus.tables import KEY_FIELDS
@@ -119,15 +120,16 @@ def _publish(
     """Writes the tar of a claim into the corpus; removes the local one if another was faster."""
     number, incoming = claim.number, folder / "incoming"
     incoming.mkdir()
+    blocked = read_blocked(corpus.store)
     if claim.origin.kind == "urls" and resumes(dict(claim.origin.settings)):
         # What came stays there until it is published, so that a kill at any moment loses at most
         # what was in flight; for that moment a shard needs room for three copies.
         with kept_folder(corpus, number, incoming) as kept:
-            _pack(fetch(claim, storage_options, kept, workers), claim, tar)
+            _pack(fetch(claim, storage_options, kept, workers, blocked), claim, tar)
             first = corpus.store.create_file(tar_name(number), tar)
             keep_hosts(corpus, number, kept)
     else:
-        _pack(fetch(claim, storage_options, incoming), claim, tar)
+        _pack(fetch(claim, storage_options, incoming, blocked=blocked), claim, tar)
         # Gone before the tar is copied, so that a shard needs room for two copies.
         shutil.rmtree(incoming)
         first = corpus.store.create_file(tar_name(number), tar)
@@ -218,6 +220,8 @@ def derive_records(claim: Claim, tar: Path) -> tuple[pa.Table, dict[str, str]]:
         outcome = content.outcomes.get(row, {})
         if image is not None:
             values |= image | {"retryable": False}
+        elif record in content.taken_down:
+            values |= {"error": TAKEN_DOWN, "retryable": False}
         else:
             values["error"] = outcome.get("error") or NOT_REPORTED
             values["detail"] = outcome.get("detail")

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.blocked import BLOCKED, TAKEN_DOWN
 from nucleus_data.errors import CorpusError
 from nucleus_data.stages.ingest.fetch import beside, read_file, tar_columns
 from nucleus_data.stages.ingest.listing.locate import Location
@@ -103,6 +104,8 @@ def find_changes(
     # A retry claims a row again; the newest claim counts.
     before = (
         f"(SELECT * FROM read_parquet({quoted(str(known))}) "
+        # Of what was taken down, nothing is there to compare with.
+        f"WHERE error IS DISTINCT FROM '{TAKEN_DOWN}' "
         "QUALIFY row_number() OVER (PARTITION BY id ORDER BY shard DESC) = 1)"
     )
     if whole:
@@ -177,7 +180,7 @@ def _look(
             records = {record["row"]: record for record in table.to_pylist()}
             for row in rows:
                 record = records.get(row["taken_row"])
-                if record is None:
+                if record is None or record["error"] == BLOCKED:
                     continue
                 try:
                     if row["look"] and source.is_other(row, record):

@@ -10,17 +10,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
+from nucleus_data.corpus.blocked import NOTHING, BlockList
 from nucleus_data.corpus.store import Store
+from nucleus_data.domains import registered_domain
 from nucleus_data.errors import CorpusError
 from nucleus_data.stages.ingest.claims import Claim
 from nucleus_data.stages.ingest.fetched import Fetched
 from nucleus_data.stages.ingest.from_tables import from_tables
 from nucleus_data.stages.ingest.http.addresses import host_in
-from nucleus_data.stages.ingest.http.domains import registered_domain
-from nucleus_data.stages.ingest.http.downloader import SHARE, download
+from nucleus_data.stages.ingest.http.downloader import BLOCKED, SHARE, download
 from nucleus_data.stages.ingest.listing.formats import stem
 from nucleus_data.stages.ingest.listing.locate import reopen
 from nucleus_data.stages.ingest.listing.spool import LOCATION, PREFIX, SIDECARS
+from nucleus_data.stages.ingest.refused import URL_COLUMN, refused_before, refused_picture
 from nucleus_data.stages.ingest.sidecars import (
     CAPTION,
     CAPTION_ERROR,
@@ -40,7 +42,11 @@ GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 
 def fetch(
-    claim: Claim, storage_options: dict[str, Any], folder: Path, workers: int = 1
+    claim: Claim,
+    storage_options: dict[str, Any],
+    folder: Path,
+    workers: int = 1,
+    blocked: BlockList = NOTHING,
 ) -> Iterator[Fetched]:
     """All rows of a claim, in order.
 
@@ -49,28 +55,49 @@ def fetch(
         storage_options: Passed to fsspec for the source.
         folder: A folder for temporary files: empty, or what a killed download left.
         workers: How many workers ask hosts at once, and so share their limits.
+        blocked: What is refused: such a URL or host is not asked, such a file not kept.
 
     Raises:
         CorpusError: The source as a whole, or a whole tar of it, is gone or is another one now.
     """
     most = int(claim.origin.settings["max_bytes"])
-    known = [*LOCATION.names, *SIDECARS, CAPTION, DOMAIN_SHARDS]
+    known = ["id", *LOCATION.names, *SIDECARS, CAPTION, URL_COLUMN, DOMAIN_SHARDS]
     rows = claim.rows.select([n for n in known if n in claim.rows.column_names]).to_pylist()
+    refused = [refused_before(row, blocked) for row in rows]
+    asked = [row for row, refusal in zip(rows, refused, strict=True) if refusal is None]
+    found = _fetched(claim, storage_options, folder, workers, asked, blocked)
+    retryable = claim.origin.kind == "urls"
+    for refusal in refused:
+        if refusal is not None:
+            yield refusal
+            continue
+        fetched = next(found)
+        # What was learnt of a refused picture is not kept either.
+        yield refused_picture(fetched, blocked) or _kept(fetched, most, retryable)
+
+
+def _fetched(
+    claim: Claim,
+    storage_options: dict[str, Any],
+    folder: Path,
+    workers: int,
+    rows: list[dict[str, Any]],
+    blocked: BlockList,
+) -> Iterator[Fetched]:
+    """The outcomes of those rows of a claim that the source is asked for, in order."""
+    said = claim.origin.settings
     if claim.origin.kind == "urls":
-        settings = dict(claim.origin.settings)
+        settings = dict(said)
         if workers > 1:
             settings[SHARE] = _shares(rows, workers)
-        for fetched in _from_urls(rows, settings, folder):
-            yield _kept(fetched, most, True)
-        return
+        if blocked:
+            settings[BLOCKED] = blocked
+        return _from_urls(rows, settings, folder)
     root = reopen(claim.origin.root, storage_options)
     if claim.origin.kind == "embedded":
-        for fetched in from_tables(root, rows, claim.origin.settings.get("picture_column")):
-            yield _kept(fetched, most, False)
-        return
+        return from_tables(root, rows, said.get("picture_column"))
     read = _from_folder if claim.origin.kind == "folder" else _from_tars
-    for fetched in read(root, rows, most, claim.origin.settings.get("caption_encoding")):
-        yield _kept(fetched, most, False)
+    return read(root, rows, int(said["max_bytes"]), said.get("caption_encoding"))
 
 
 def _shares(rows: list[dict[str, Any]], workers: int) -> dict[str, int]:
@@ -102,7 +129,8 @@ def _from_urls(
     rows: list[dict[str, Any]], settings: dict[str, Any], folder: Path
 ) -> Iterator[Fetched]:
     """Images of URLs; a row of the list that could not be read has no URL to ask."""
-    outcomes = download([row["url"] for row in rows if row["error"] is None], settings, folder)
+    urls = [row["url"] for row in rows if row["error"] is None]
+    outcomes = download(urls, settings, folder)
     for row in rows:
         if row["error"] is not None:
             yield Fetched(None, row["error"], row["detail"], bool(row["retryable"]))

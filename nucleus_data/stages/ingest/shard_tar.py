@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from nucleus_data.corpus.images import OUTCOMES, TAKEN_DOWN_SUFFIX
 from nucleus_data.stages.ingest.listing.tar_walk import TarWalk
 
-OUTCOMES = "outcomes.json"
 MODE = 0o644
 
 
@@ -21,10 +21,12 @@ class Content:
     Attributes:
         images: Record id -> file (member name), offset, size, sha256.
         outcomes: Row -> error, detail, retryable, columns, where there is something to say.
+        taken_down: Ids of records whose picture was taken down: zeros stand in its place.
     """
 
     images: dict[str, dict[str, Any]] = field(default_factory=dict)
     outcomes: dict[int, dict[str, Any]] = field(default_factory=dict)
+    taken_down: set[str] = field(default_factory=set)
 
 
 class ShardTar:
@@ -73,6 +75,9 @@ def read_shard_tar(path: Path) -> Content:
             if member.name == OUTCOMES:
                 rows = json.loads(data)["rows"]
                 content.outcomes = {int(row): outcome for row, outcome in rows.items()}
+                continue
+            if member.name.endswith(TAKEN_DOWN_SUFFIX):
+                content.taken_down.add(member.name.removesuffix(TAKEN_DOWN_SUFFIX))
                 continue
             content.images[member.key] = {
                 "file": member.name,

@@ -12,9 +12,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nucleus_data.domains import registered_domain
 from nucleus_data.errors import RequestError
 from nucleus_data.stages.ingest.http.agent import MOST_HOSTS
-from nucleus_data.stages.ingest.http.domains import registered_domain
 from nucleus_data.stages.ingest.listing.spool import BATCH, quoted
 
 COLUMN = "domain_shards"

@@ -17,6 +17,7 @@ from nucleus_data.runner.work import Summary
 from nucleus_data.stages.select.curriculum import COLUMN, FIELD
 from nucleus_data.stages.select.decide import DECISION_SCHEMA, count_states
 from nucleus_data.stages.select.judge import KEYS
+from nucleus_data.stages.select.placeholders import reject_placeholders
 from nucleus_data.stages.select.plan import SelectionPlan, group_of, naming, places_of
 
 SELECTION_SCHEMA = table_schema(DECISION_SCHEMA, error=False)
@@ -73,6 +74,7 @@ def decide_finally(
     if not records:
         return {}
     dropped = get(corpus.store, plan.exchanged("dropped", group))
+    placeholders = get(corpus.store, plan.exchanged("placeholders", group))
     answers = get(corpus.store, plan.exchanged("answers", group))
     # No record of the group is in a pair, so nobody asked the rules before.
     if answers is None:
@@ -85,6 +87,10 @@ def decide_finally(
     for shard, asked in records.items():
         table = decided.slice(start, asked.num_rows)
         start += asked.num_rows
+        if placeholders is not None:
+            mine = placeholders.filter(pc.equal(placeholders.column("shard"), shard))
+            assert plan.placeholders is not None  # who wrote them asked for them
+            table = reject_placeholders(table, mine, plan.placeholders) if mine.num_rows else table
         if dropped is not None:
             mine = dropped.filter(pc.equal(dropped.column("shard"), shard))
             table = mark_duplicates(table, mine) if mine.num_rows else table

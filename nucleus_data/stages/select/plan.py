@@ -1,10 +1,10 @@
 """What a selection is made of: the rules with what they need, and the shards of each task.
 
 What the passes of `select` hand to each other lies beside the table, in `_walk/`, a file for each
-group of shards: `members` (records in a pair), `kept` (of these, with what the order of preference
-reads), `answers` (of the rules; removed once the ledger is written) and `dropped` (with the
-survivor). The files are the same however often they are written. The selection lies under
-`tables/`, or, of a what-if, under its run.
+group of shards: `members` (records in a pair), `told` (where these come from), `kept` (of these,
+with what the order of preference reads), `answers` (of the rules; removed once the ledger is
+written), `placeholders` and `dropped` (with the survivor). The files are the same however often
+they are written. The selection lies under `tables/`, or, of a what-if, under its run.
 """
 
 from bisect import bisect_left
@@ -27,6 +27,7 @@ from nucleus_data.stages.select.decide import decide
 from nucleus_data.stages.select.expression import Expression
 from nucleus_data.stages.select.judge import Mark, Shard, judge
 from nucleus_data.stages.select.rules import Rule
+from nucleus_data.stages.select.settings import PlaceholderSettings
 from nucleus_data.stages.select.tiers import Tiers
 
 TABLE = "selection"
@@ -81,6 +82,7 @@ class SelectionPlan:
         sample: Share of the records to decide about.
         limits: Shard -> number of records, where fewer than all are asked for.
         root: Where the selection goes.
+        placeholders: When one file is no picture of its own; None where no file can be one.
     """
 
     uri: str
@@ -92,6 +94,7 @@ class SelectionPlan:
     sample: float = 1.0
     limits: Mapping[int, int] | None = None
     root: str = ROOT
+    placeholders: PlaceholderSettings | None = None
 
     def corpus(self) -> Corpus:
         """Opens the corpus."""

@@ -88,6 +88,24 @@ class CurriculumSettings(BaseModel):
     )
 
 
+class PlaceholderSettings(BaseModel):
+    """When one file is no picture of its own, but stands in the place of many ("not available")."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sites: int | None = Field(
+        10,
+        ge=2,
+        description="The same bytes from so many sites (registered domains) are a placeholder, and "
+        "none of them is kept; null: not asked.",
+    )
+    captions: int | None = Field(
+        30,
+        ge=2,
+        description="The same bytes under so many different captions are one; null: not asked.",
+    )
+
+
 class SelectSettings(BaseModel):
     """What is kept."""
 
@@ -99,6 +117,10 @@ class SelectSettings(BaseModel):
     )
     drop_duplicates: bool = Field(
         True, description="Walk the pairs that `dedup` found and keep one image of each cluster."
+    )
+    # It enters the hash of those selections alone in which some file could be one.
+    placeholders: PlaceholderSettings = Field(
+        PlaceholderSettings(), description="Placeholders.", json_schema_extra=ADDED
     )
     prefer: tuple[str, ...] = Field(
         PREFER,

@@ -21,13 +21,14 @@ from nucleus_data.stage import CorpusStage
 from nucleus_data.stages.compare.members import TABLE as COPIES
 from nucleus_data.stages.compare.stage import Compare
 from nucleus_data.stages.dedup.stage import TABLE as PAIRS
-from nucleus_data.stages.dedup.stage import Dedup
+from nucleus_data.stages.dedup.stage import Dedup, published_counts
 from nucleus_data.stages.select.check import check_decisions, order_of, upstream_columns
 from nucleus_data.stages.select.curriculum import COLUMN
 from nucleus_data.stages.select.draw import BUCKETS, NAMES
 from nucleus_data.stages.select.ledger import NONE, LedgerTask
+from nucleus_data.stages.select.placeholders import fewest
 from nucleus_data.stages.select.plan import ROOT, TABLE, WALK, Decisions, SelectionPlan
-from nucleus_data.stages.select.settings import SelectSettings
+from nucleus_data.stages.select.settings import PlaceholderSettings, SelectSettings
 from nucleus_data.stages.select.tiers import is_score_order
 from nucleus_data.stages.select.walking import (
     JudgeTask,
@@ -171,8 +172,19 @@ class Select(CorpusStage[SelectSettings]):
             prefer=list(order_of(settings, bool(ranks), decisions.tiers)),
             # Selections without buckets keep the hashes that they had before there were any.
             **({COLUMN: decisions.curriculum.identity()} if decisions.curriculum else {}),
+            **({"placeholders": deciding(asked)} if (asked := self._asked(run, pairs)) else {}),
         )
         return {**pairs, TABLE: hashed}
+
+    def _asked(self, run: Run, pairs: Mapping[str, str]) -> PlaceholderSettings | None:
+        """When a file is a placeholder; None where there are too few equal files for one."""
+        least = fewest(self.settings.placeholders)
+        if not self.settings.drop_duplicates or least is None:
+            return None
+        counts = published_counts(run.corpus, pairs[PAIRS])
+        # n equal files are joined by n - 1 pairs at least.
+        enough = counts is not None and counts["exact"] >= least - 1
+        return self.settings.placeholders if enough else None
 
     def count(self, run: Run) -> None:
         """Says how many rules there are, and how many shards."""
@@ -233,6 +245,7 @@ class Select(CorpusStage[SelectSettings]):
             pinned.choice.sample,
             pinned.shard_limits(),
             root,
+            self._asked(run, tables) if drops else None,
         )
         report, dropped = StageReport(self.name), 0
         pairs = read_pairs(corpus, tables[PAIRS]) if drops else None

@@ -23,6 +23,7 @@ from nucleus_data.runner.work import Summary
 from nucleus_data.stages.dedup.walk import walk
 from nucleus_data.stages.select.database import sealed
 from nucleus_data.stages.select.judge import KEYS, values_of
+from nucleus_data.stages.select.placeholders import READS, find_placeholders, told_of
 from nucleus_data.stages.select.plan import SelectionPlan, group_of, naming, places_of
 
 DROPPED_SCHEMA = pa.schema([*KEY_FIELDS, pa.field("duplicate_of", pa.string())])
@@ -65,10 +66,18 @@ class JudgeTask:
             kept = asked.select(list(KEYS))
             for name in values.column_names:
                 kept = kept.append_column(name, values.column(name).filter(paired))
+            if self.plan.placeholders is not None:
+                put(store, exchanged("told", group), self._told(corpus, group, members))
             # Ids don't shrink, and are in `records`.
             put(store, exchanged("answers", group), answers.drop_columns(["id"]))
             put(store, exchanged("kept", group), kept.filter(stays))
             return Summary()
+
+    def _told(self, corpus: Corpus, group: int, members: pa.Table) -> pa.Table:
+        """Where the records of a group that are in a pair come from."""
+        known = [self.plan.records(corpus, shard, READS) for shard in self.plan.group(group)]
+        paired = [r.filter(pa.array(np.isin(places_of(r), places_of(members)))) for r in known]
+        return pa.concat_tables([told_of(records) for records in paired])
 
 
 def read_pairs(corpus: Corpus, config_hash: str) -> pa.Table | None:
@@ -108,10 +117,13 @@ def walk_duplicates(
     Returns:
         How many records were dropped.
     """
-    with ThreadPoolExecutor(THREADS) as pool:
-        names = (plan.exchanged("kept", group) for group in groups)
-        parts = list(pool.map(lambda name: get(corpus.store, name), names))
-    kept = pa.concat_tables([p for p in parts if p is not None], promote_options="permissive")
+    kept = _read_groups(plan, corpus, "kept", groups)
+    if plan.placeholders is not None:
+        told = _read_groups(plan, corpus, "told", groups)
+        found = find_placeholders(pairs, told, plan.placeholders)
+        _write_groups(plan, corpus, "placeholders", found)
+        # Nothing is dropped for what is not kept.
+        kept = kept.filter(pa.array(~np.isin(places_of(kept), places_of(found))))
     # The id comes last, so that equals have an order too, the same one in every run.
     order = ", ".join([*(order.sql for order in plan.decisions.prefer), "id"])
     connection = sealed(THREADS)
@@ -129,6 +141,14 @@ def walk_duplicates(
     dropped = dropped.sort_by([("shard", "ascending"), ("row", "ascending")]).cast(DROPPED_SCHEMA)
     _write_groups(plan, corpus, "dropped", dropped)
     return dropped.num_rows
+
+
+def _read_groups(plan: SelectionPlan, corpus: Corpus, kind: str, groups: Iterable[int]) -> pa.Table:
+    """What the tasks about some groups of shards left."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        names = (plan.exchanged(kind, group) for group in groups)
+        parts = list(pool.map(lambda name: get(corpus.store, name), names))
+    return pa.concat_tables([p for p in parts if p is not None], promote_options="permissive")
 
 
 def _write_groups(plan: SelectionPlan, corpus: Corpus, kind: str, rows: pa.Table) -> list[int]:

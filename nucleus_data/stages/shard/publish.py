@@ -77,7 +77,8 @@ class PublishTask:
 
         def write(file: Path) -> None:
             counts.clear()
-            with pq.ParquetWriter(file, LEFT_OUT_SCHEMA, compression="zstd") as writer:
+            options = {"compression": "zstd", "write_page_checksum": True}
+            with pq.ParquetWriter(file, LEFT_OUT_SCHEMA, **options) as writer:
                 for table in _left_out(folder, lost):
                     writer.write_table(table)
                     counts.update(_by_reason(table))

@@ -140,3 +140,33 @@ def test_a_lost_race_on_s3_loses_no_row(endpoint):
     assert one.append(0, rows(0, 1), {}) == 2
     assert other.append(0, rows(1, 2), {}) == 1
     assert one.read(0).column("row").to_pylist() == [0, 1, 2]
+
+
+@pytest.mark.slow
+def test_upkeep_on_s3_is_byte_equal_to_upkeep_on_local_paths(endpoint, tmp_path):
+    from nucleus_data.stages.dedup.settings import DedupSettings
+    from nucleus_data.stages.upkeep import gc
+    from nucleus_data.stages.upkeep.request import Request
+    from nucleus_data.stages.upkeep.takedown import take_down
+    from nucleus_data.stages.upkeep.verify import find_set, verify
+    from tests.support import curated
+    from tests.support.ingested import tree as files
+    from tests.support.upkept import corpus_with_set, ident
+
+    corpus, _ = corpus_with_set(tmp_path)
+    rows = corpus.records.read(0, ["shard", "row", "id"])
+    corpus.at("inspect.tone", "0" * 16).append(0, rows, {})  # nobody's
+    far = Store("s3://bucket/upkeep", options(endpoint))
+    for name in files(corpus.uri):
+        far.put(name, corpus.store.read(name))
+    asked = ("corpus=s3://bucket/upkeep", f"storage_options={options(endpoint)}")
+    for uri, overrides in ((corpus.uri, ()), (asked[0].partition("=")[2], asked[1:])):
+        run = curated.run(uri, "takedown", *overrides)
+        done = take_down(run, Request.of([ident(0, 1), ident(1, 4)]), DedupSettings())
+        assert done, run.failures
+        assert verify(run, find_set(run, None), {}, None) == []
+        gc.remove(run.corpus.store, gc.garbage(run, gc.Counted()))
+    here = {n: d for n, d in files(corpus.uri).items() if not n.startswith("runs")}
+    there = {name: far.read(name) for name in far.find("") if not name.startswith("runs")}
+    assert there == here
+    assert not [name for name in here if "inspect.tone" in name]

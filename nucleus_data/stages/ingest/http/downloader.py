@@ -4,10 +4,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from nucleus_data.corpus.blocked import NOTHING
 from nucleus_data.stages.ingest.fetch_settings import FetchSettings
 from nucleus_data.stages.ingest.http.outcome import Download
 
 SHARE = "share"  # beside a claim's settings: registered domain -> workers that ask it at once
+# The block list: no redirect is followed to its URLs and hosts. img2dataset cannot be told.
+BLOCKED = "blocked"
 
 
 def settings_of(said: dict[str, Any]) -> FetchSettings:
@@ -30,13 +33,15 @@ def require(downloader: str) -> None:
 
 
 def download(
-    urls: Sequence[str | None], settings: dict[str, Any], folder: Path
+    urls: Sequence[str | None],
+    settings: dict[str, Any],
+    folder: Path,
 ) -> Iterator[Download]:
     """Downloads URLs; one outcome each, in order.
 
     Args:
         urls: URLs as they came.
-        settings: Those of a claim (see `IngestSettings.for_claim`), and `SHARE`.
+        settings: Those of a claim (see `IngestSettings.for_claim`), `SHARE` and `BLOCKED`.
         folder: For temporary files: an empty one, or one that a killed download left.
 
     Raises:
@@ -57,4 +62,5 @@ def download(
         int(settings["max_bytes"]),
         folder,
         share=lambda domain: shares.get(domain, most),
+        blocked=settings.get(BLOCKED, NOTHING),
     )

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from nucleus_data.corpus.blocked import NOTHING, BlockList
+from nucleus_data.domains import registered_domain
 from nucleus_data.stages.ingest.fetch_settings import FetchSettings
 from nucleus_data.stages.ingest.http.addresses import PLAIN, checked
 from nucleus_data.stages.ingest.http.agent import TOKEN
 from nucleus_data.stages.ingest.http.breaker import Breaker
 from nucleus_data.stages.ingest.http.client import Answer, Client
-from nucleus_data.stages.ingest.http.domains import registered_domain
 from nucleus_data.stages.ingest.http.failures import Failure
 from nucleus_data.stages.ingest.http.lanes import Bounds, Domain, Job, Lane
 from nucleus_data.stages.ingest.http.outcome import Download
@@ -45,6 +46,7 @@ def fetch_urls(
     *,
     share: Callable[[str], int] = lambda domain: 1,
     lookup: Lookup | None = None,
+    blocked: BlockList = NOTHING,
 ) -> Iterator[Download]:
     """Asks URLs; one outcome each, in order, once all have theirs.
 
@@ -56,6 +58,7 @@ def fetch_urls(
             end it also has `hosts.json`, a row a host.
         share: How many workers share a registered domain's limits, and its hosts'.
         lookup: All addresses of a host; by default the name server's.
+        blocked: URLs and hosts to which no redirect is followed.
     """
     found = [checked(url or "") for url in urls]
     places: dict[str, int] = {}
@@ -65,7 +68,7 @@ def fetch_urls(
     with Spool(folder, _digest(list(places), settings, most_bytes)) as spool:
         todo = [(place, url) for url, place in places.items() if place not in spool]
         if todo:
-            fetcher = _Fetcher(settings, spool, share)
+            fetcher = _Fetcher(settings, spool, share, blocked)
             _run(fetcher.run(todo, most_bytes, folder, lookup))
             (folder / HOSTS).write_text(json.dumps(fetcher.hosts()))
         spool.sync()
@@ -102,8 +105,15 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 class _Fetcher:
     """What one run of `fetch_urls` shares."""
 
-    def __init__(self, settings: FetchSettings, spool: Spool, share: Callable[[str], int]) -> None:
+    def __init__(
+        self,
+        settings: FetchSettings,
+        spool: Spool,
+        share: Callable[[str], int],
+        blocked: BlockList,
+    ) -> None:
         self._settings, self._spool, self._share = settings, spool, share
+        self._blocked = blocked
         self._domains: dict[str, Domain] = {}
         self._schedule: Schedule
         self._client: Client
@@ -193,6 +203,8 @@ class _Fetcher:
         elif len(job.seen) > most:
             words = f"more than {most} (ingest.redirects)"
             self._fail(job, lane.told, Failure("too_many_redirects", words))
+        elif (refusal := self._blocked.of_url(hop)) is not None:
+            self._fail(job, lane.told, Failure(refusal.reason, f"led on; {refusal.detail}"))
         else:
             job.url, job.host = hop, host_of(hop)
             self._schedule.move(job)

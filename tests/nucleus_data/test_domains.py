@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from nucleus_data.stages.ingest.http.domains import registered_domain
+from nucleus_data.domains import registered_domain
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,95 @@
+"""`nucleus block`: the list of what no later ingest takes."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nucleus_data.commands.support import common_options, opened, refuse, say, say_json
+from nucleus_data.errors import RequestError
+
+
+@click.command()
+@click.option("--id", "ids", multiple=True, help="A record's id (32 hex digits); repeatable.")
+@click.option("--url", "urls", multiple=True, help="A URL, of http and https alike; repeatable.")
+@click.option("--host", "hosts", multiple=True, help="A host and all hosts below it; repeatable.")
+@click.option("--sha256", "digests", multiple=True, help="SHA-256 of a file; repeatable.")
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A text file of such values, one a line: `host example.org`, `url https://...`.",
+)
+@click.option("--remove", is_flag=True, help="Take these values off the list.")
+@click.option("--dry-run", is_flag=True, help="Say what would change, and write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON, for scripts.")
+@common_options
+def block(
+    ids: tuple[str, ...],
+    urls: tuple[str, ...],
+    hosts: tuple[str, ...],
+    digests: tuple[str, ...],
+    source: Path | None,
+    remove: bool,
+    dry_run: bool,
+    as_json: bool,
+    config: Path | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Refuse ids, URLs, hosts or files in every later ingest of a corpus; without any, list them.
+
+    A refused row is a record with the reason `blocked`; its URL is not asked. Pictures that the
+    corpus has already stay: `nucleus takedown` removes them, and blocks them too.
+    """
+    from nucleus_data.corpus.blocked import BLOCKED, Entry, add_blocked, plain, read_blocked
+
+    given = {"id": ids, "url": urls, "host": hosts, "sha256": digests}
+    values = [(kind, value) for kind, found in given.items() for value in found]
+    try:
+        values += _read(source) if source is not None else []
+        reason = None if remove else BLOCKED
+        entries = [Entry(kind, plain(kind, value), reason) for kind, value in values]
+    except RequestError as error:
+        refuse(error)
+    # Before the first ingest, too.
+    with opened("block", config, overrides, dry_run=True, create=bool(entries)) as found:
+        store = found.run.corpus.store
+        known = read_blocked(store)
+        if entries and not dry_run:
+            written = add_blocked(store, entries)
+            known = read_blocked(store)
+        else:
+            there = known.reasons
+            written = [e for e in entries if ((e.kind, e.value) in there) == remove]
+        if as_json:
+            content: list[Any] = [
+                {"kind": e.kind, "value": e.value, "reason": e.reason} for e in known.entries()
+            ]
+            say_json(content)
+            return
+        if entries:
+            verb = "would be " if dry_run else ""
+            done = "taken off" if remove else "added"
+            say(f"block: {len(written):,} of {len(entries):,} values {verb}{done}")
+        else:
+            for entry in known.entries():
+                say(f"{entry.kind:6} {entry.value}  {entry.reason}")
+        say(f"block: the list has {len(known.reasons):,} values")
+
+
+def _read(file: Path) -> list[tuple[str, str]]:
+    """Kind and value of each line. Raises RequestError at the first that has no kind."""
+    from nucleus_data.corpus.blocked import KINDS
+
+    found = []
+    for number, line in enumerate(file.read_text("utf-8", "replace").splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        kind, _, value = line.strip().partition(" ")
+        if kind not in KINDS or not value.strip():
+            raise RequestError(
+                f"{file}, line {number}: found {line.strip()[:80]!r}; a line is a kind "
+                f"({', '.join(KINDS)}), a space and a value"
+            )
+        found.append((kind, value))
+    return found

@@ -1,0 +1,52 @@
+"""`nucleus takedown`: pictures and all that was made of them are removed for good."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from nucleus_data.commands.support import EXIT_FAILED, common_options, complain, opened, say
+
+
+@click.command()
+@click.option("--id", "ids", multiple=True, help="A record's id (32 hex digits); repeatable.")
+@click.option("--url", "urls", multiple=True, help="A picture's URL; repeatable.")
+@click.option("--host", "hosts", multiple=True, help="All of a host, and of hosts below it.")
+@click.option("--sha256", "digests", multiple=True, help="SHA-256 of a picture's file; repeatable.")
+@click.option(
+    "--like",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A picture's file: it and its near duplicates, as `dedup` finds them; repeatable.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would go, and do nothing.")
+@common_options
+def takedown(
+    ids: tuple[str, ...],
+    urls: tuple[str, ...],
+    hosts: tuple[str, ...],
+    digests: tuple[str, ...],
+    like: tuple[Path, ...],
+    dry_run: bool,
+    config: Path | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Remove pictures, and all that was made of them, from a corpus and its training sets.
+
+    Records stay with the reason `taken_down` and without content; every record with the same bytes
+    goes too. Only the tars that hold them are rewritten, absence is checked by reading again, and
+    later ingests refuse them. Killed or failed, the same command goes on. What was exported, or
+    trained, is not reached.
+    """
+    from nucleus_data.stages.upkeep.request import Request
+    from nucleus_data.stages.upkeep.takedown import forecast, take_down
+
+    with opened("takedown", config, overrides, dry_run=dry_run) as found:
+        dedup = found.recipe.dedup
+        request = Request.of(ids, urls, hosts, digests, like, dedup.hashes)
+        if dry_run:
+            for line in forecast(found.run, request, dedup):
+                say(line)
+        elif not take_down(found.run, request, dedup):
+            complain("takedown: not done; run the same command again")
+            sys.exit(EXIT_FAILED)

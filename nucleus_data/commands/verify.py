@@ -1,0 +1,62 @@
+"""`nucleus verify`: whether a training set is whole."""
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from nucleus_data.commands.support import (
+    CONFIG_HELP,
+    EXIT_FAILED,
+    complain,
+    opened,
+    say,
+    say_json,
+)
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Do not decode pictures; their checksums are enough.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+@click.argument("arguments", nargs=-1, metavar="[SET] [KEY.SUB=VALUE]...")
+@click.option("--config", type=click.Path(path_type=Path), help=CONFIG_HELP)
+def verify(arguments: tuple[str, ...], quick: bool, as_json: bool, config: Path | None) -> None:
+    """Verify a training set: every byte of its tars, by sample; indexes, captions, columns, counts.
+
+    SET is NAME or NAME/HASH, or the folder of a set that lies in no corpus; by default the only set
+    of the corpus. Also: no id comes twice, nothing is of an evaluation set (dedup.against), nothing
+    was blocked or taken down. Stopped, the same command goes on. Ends with 1 if something is wrong.
+    """
+    from nucleus_data.errors import RequestError
+    from nucleus_data.stages.upkeep import verify as upkeep
+    from nucleus_data.stages.upkeep.faults import table
+
+    names = [argument for argument in arguments if "=" not in argument]
+    if len(names) > 1:
+        raise click.UsageError(f"one set at a time, got {', '.join(names)}")
+    overrides = [argument for argument in arguments if "=" in argument]
+    tell = complain if as_json else say
+    with opened("verify", config, overrides, tell=tell) as found:
+        run, dedup = found.run, found.stages["dedup"]
+        folder = upkeep.find_set(run, names[0] if names else None)
+        against, pairs = dedup.settings.against, None
+        if against:
+            try:
+                pairs = dedup.found(run, "verify")["dedup"]
+            except RequestError as error:
+                tell(f"verify: near copies of evaluation sets are not looked for: {error}")
+        faults = upkeep.verify(run, folder, against, pairs, decode=not quick)
+        kinds = Counter(fault.kind for fault in faults)
+        content = {"set": folder.url(), "whole": not faults, "kinds": dict(sorted(kinds.items()))}
+        content["faults"] = [fault.content() for fault in faults]
+        run.corpus.store.put(run.path("verify.json"), json.dumps(content, indent=1).encode())
+        if as_json:
+            say_json(content)
+        else:
+            for line in table(faults):
+                say(line)
+            say(f"verify: {folder.url()} is {'damaged' if faults else 'whole'}")
+        if faults:
+            sys.exit(EXIT_FAILED)

@@ -1,0 +1,218 @@
+"""The block list: what no later ingest takes, whatever source it comes from.
+
+`blocked/000000.parquet` and so on, each its own commit, read in their order: kind, value, reason.
+A value is a record's id, a URL, a host (with all hosts below it) or the SHA-256 of a file. An entry
+without a reason takes an earlier one away. The list grows by whole files alone, so that an ingest
+reads one state of it, whoever writes.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from urllib.parse import quote, unquote_to_bytes, urlsplit
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nucleus_data.corpus.damaged import read_whole, reading
+from nucleus_data.corpus.parts import encode_part
+from nucleus_data.corpus.store import Store
+from nucleus_data.errors import RequestError
+
+FOLDER = "blocked"
+ID, URL, HOST, SHA256 = "id", "url", "host", "sha256"
+KINDS = (ID, URL, HOST, SHA256)
+# Why a record has no picture: a person said so, or its picture was taken down.
+BLOCKED, TAKEN_DOWN = "blocked", "taken_down"
+SCHEMA = pa.schema([("kind", pa.string()), ("value", pa.string()), ("reason", pa.string())])
+_SAFE = "/:=&?~+!$,;'@()*[]-._"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_DIGITS = {ID: 32, SHA256: 64}
+_HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.:-]*[a-z0-9_])?")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One value that is refused.
+
+    Attributes:
+        kind: One of `KINDS`.
+        value: As `plain` writes it.
+        reason: `blocked` or `taken_down`; None takes the entry away.
+    """
+
+    kind: str
+    value: str
+    reason: str | None = BLOCKED
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a row gets no picture.
+
+    Attributes:
+        reason: The reason code of its record.
+        detail: Which entry of the list says so.
+    """
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class BlockList:
+    """All entries that count.
+
+    Attributes:
+        reasons: Kind and value -> reason.
+    """
+
+    reasons: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.reasons)
+
+    def entries(self) -> list[Entry]:
+        """The entries, by kind and value."""
+        order = sorted(self.reasons, key=lambda key: (KINDS.index(key[0]), key[1]))
+        return [Entry(*key, self.reasons[key]) for key in order]
+
+    def of_id(self, ident: str) -> Refusal | None:
+        """Why a record is refused by its id."""
+        return self._found(ID, ident)
+
+    def of_url(self, url: str | None) -> Refusal | None:
+        """Why a URL may not be asked, or its picture not be taken: by itself, or by its host."""
+        if not url or not self.reasons:
+            return None
+        found = self._found(URL, plain_url(url))
+        hosts = parents(host_of(url)) if found is None else ()
+        return found or next((r for host in hosts if (r := self._found(HOST, host))), None)
+
+    def of_sha256(self, digest: str) -> Refusal | None:
+        """Why a file is refused by the SHA-256 of its bytes."""
+        return self._found(SHA256, digest)
+
+    def _found(self, kind: str, value: str) -> Refusal | None:
+        reason = self.reasons.get((kind, value))
+        return None if reason is None else Refusal(reason, f"the block list has {kind} {value}")
+
+
+NOTHING = BlockList()
+
+
+def read_blocked(store: Store) -> BlockList:
+    """The block list of a corpus; an empty one where there is none.
+
+    Raises:
+        DamagedError: A file of it cannot be read: what it refuses would be taken.
+    """
+    reasons: dict[tuple[str, str], str] = {}
+    for file in _files(store):
+        name = f"{FOLDER}/{file}"
+        data = read_whole(store, name)
+        with reading(store, name):
+            table = pq.read_table(pa.BufferReader(data), columns=SCHEMA.names, use_threads=False)
+            rows = table.to_pylist()
+        for row in rows:
+            if row["reason"] is None:
+                reasons.pop((row["kind"], row["value"]), None)
+            else:
+                reasons[row["kind"], row["value"]] = row["reason"]
+    return BlockList(reasons)
+
+
+def add_blocked(store: Store, entries: Iterable[Entry]) -> list[Entry]:
+    """Adds entries, or takes away those that have no reason, as one commit.
+
+    What the list says already is not written again; a record taken down stays `taken_down`.
+
+    Returns:
+        The entries that were written.
+    """
+    asked = sorted(set(entries), key=lambda entry: (KINDS.index(entry.kind), entry.value))
+    number = len(_files(store))
+    while True:
+        known = read_blocked(store).reasons
+        new = [entry for entry in asked if _changes(entry, known.get((entry.kind, entry.value)))]
+        if not new:
+            return []
+        rows = [{"kind": e.kind, "value": e.value, "reason": e.reason} for e in new]
+        data = encode_part(pa.Table.from_pylist(rows, SCHEMA), {})
+        if store.create(f"{FOLDER}/{number:06d}.parquet", data):
+            return new
+        number += 1  # another writer was faster: its entries are read first
+
+
+def plain(kind: str, value: str) -> str:
+    """A value as the list has it.
+
+    Raises:
+        RequestError: It is none of that kind.
+    """
+    text = value.strip()
+    if kind in _DIGITS:
+        found = text.lower()
+        if not re.fullmatch(rf"[0-9a-f]{{{_DIGITS[kind]}}}", found):
+            what = "id of a record" if kind == ID else "SHA-256"
+            raise RequestError(f"{value!r} is no {what}: it has {_DIGITS[kind]} hex digits")
+        return found
+    if kind == URL:
+        if not host_of(text):
+            raise RequestError(f"{value!r} is no URL; one is https://example.org/a.jpg")
+        return plain_url(text)
+    host = plain_host(text)
+    if not _HOST.fullmatch(host):
+        raise RequestError(f"{value!r} is no host; one is images.example.org")
+    return host
+
+
+def plain_url(url: str) -> str:
+    """A URL by which pictures are compared: without scheme, fragment and default port."""
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError:
+        return url.strip()
+    host = plain_host(parts.hostname or "")
+    if port is not None and port != _DEFAULT_PORTS.get(parts.scheme.lower()):
+        host += f":{port}"
+    path = quote(unquote_to_bytes(parts.path or "/"), _SAFE)
+    query = quote(unquote_to_bytes(parts.query), _SAFE)
+    return f"{host}{path}?{query}" if query else f"{host}{path}"
+
+
+def host_of(url: str) -> str:
+    """The host of a URL as the list has it; empty if there is none."""
+    try:
+        return plain_host(urlsplit(url.strip()).hostname or "")
+    except ValueError:
+        return ""
+
+
+def plain_host(host: str) -> str:
+    """A host in lower case and ASCII."""
+    host = host.lower().rstrip(".")
+    if host.isascii():
+        return host
+    try:
+        return host.encode("idna").decode()
+    except UnicodeError:
+        return host
+
+
+def parents(host: str) -> Iterator[str]:
+    """A host and those that it lies below: a.b.org, b.org, org."""
+    while host:
+        yield host
+        host = host.partition(".")[2]
+
+
+def _files(store: Store) -> list[str]:
+    return [name for name in store.list(FOLDER) if name.endswith(".parquet")]
+
+
+def _changes(entry: Entry, known: str | None) -> bool:
+    if entry.reason == BLOCKED:
+        return known is None
+    return entry.reason != known

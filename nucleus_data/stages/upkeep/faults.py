@@ -1,0 +1,77 @@
+"""What `verify` finds wrong with a training set, and what to do about each kind."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import Any
+
+SHOWN = 3
+_TAR = (
+    "put a copy back; or remove it, its index (.index.parquet) and manifest.parquet, and run "
+    "nucleus shard, which writes what is missing"
+)
+_INDEX = (
+    "put a copy back; or remove it, its tar and manifest.parquet, and run nucleus shard, which "
+    "writes what is missing"
+)
+_BESIDE = "remove its folder {name}/HASH, and run nucleus shard, which writes it again"
+ADVICE = {
+    "manifest": "put a copy back; or remove it, and run nucleus shard",
+    "tar_missing": _TAR,
+    "tar_size": _TAR,
+    "picture_changed": _TAR,
+    "picture_undecodable": _TAR,
+    "picture_size": _TAR,
+    "json_changed": _TAR,
+    "header_changed": _TAR,
+    "padding_changed": _TAR,
+    "tar_changed": _TAR,
+    "index_changed": _INDEX,
+    "count": "remove manifest.parquet, and run nucleus shard",
+    "captions": _BESIDE.format(name="captions"),
+    "columns": _BESIDE.format(name="columns"),
+    "duplicate": "the set was put together from several: write it again with nucleus shard",
+    "evaluation": "nucleus dedup and select with dedup.against, then nucleus shard; or "
+    "nucleus takedown --id",
+    "blocked": "nucleus takedown --id, which takes it out of the set",
+    "left_out": "remove left_out.parquet and manifest.parquet, and run nucleus shard",
+}
+
+
+@dataclass(frozen=True, order=True)
+class Fault:
+    """One thing that is wrong.
+
+    Attributes:
+        kind: A key of `ADVICE`.
+        path: The file below the set.
+        sample: The record's id; empty where it is about a whole file.
+        detail: What was found, for a person to read.
+    """
+
+    kind: str
+    path: str
+    sample: str = ""
+    detail: str = ""
+
+    def content(self) -> dict[str, str]:
+        """As JSON."""
+        return asdict(self)
+
+
+def table(faults: Iterable[Fault]) -> Iterator[str]:
+    """The faults by kind, with the first of each and what to do, in lines for people."""
+    for kind, group in groupby(sorted(faults), key=lambda fault: fault.kind):
+        found = list(group)
+        samples = {fault.sample for fault in found if fault.sample}
+        about = f", {len(samples):,} samples" if samples else ""
+        yield f"{kind}: {len(found):,}{about}. What to do: {ADVICE[kind]}"
+        for fault in found[:SHOWN]:
+            yield f"  {fault.path} {fault.sample} {fault.detail}".rstrip()
+        if len(found) > SHOWN:
+            yield f"  and {len(found) - SHOWN:,} more"
+
+
+def as_faults(rows: Iterable[dict[str, Any]]) -> list[Fault]:
+    """The inverse of `Fault.content`."""
+    return [Fault(**row) for row in rows]

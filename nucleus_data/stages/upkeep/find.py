@@ -1,0 +1,178 @@
+"""Which records a takedown is about: those that are asked for, and all with the same bytes."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.tables import parts_sql
+from nucleus_data.corpus.told import command as told
+from nucleus_data.errors import RequestError
+from nucleus_data.stages.dedup.confirm import confirm
+from nucleus_data.stages.dedup.gather import READS
+from nucleus_data.stages.dedup.settings import DedupSettings
+from nucleus_data.stages.upkeep.request import Like, Request
+
+URLS = ("source.url", "source.final_url")
+FOUND_SCHEMA = pa.schema(
+    [
+        ("shard", pa.int32()),
+        ("row", pa.int32()),
+        ("id", pa.string()),
+        ("offset", pa.int64()),
+        ("size", pa.int64()),
+        ("sha256", pa.string()),
+        ("url", pa.string()),
+        ("final_url", pa.string()),
+        ("error", pa.string()),
+    ]
+)
+
+
+def find_records(
+    corpus: Corpus, request: Request, dedup: DedupSettings, tables: Mapping[str, str]
+) -> pa.Table:
+    """The records that a request is about, and those that have the same bytes as one of them.
+
+    Superseded records (a failed download that a retry stands for) are among them: they have a URL.
+
+    Args:
+        corpus: The corpus.
+        request: What is asked for.
+        dedup: What counts as a near duplicate.
+        tables: Config hashes of the tables that `dedup` compares, for `like`.
+
+    Returns:
+        `FOUND_SCHEMA`, by shard and row, each record once.
+
+    Raises:
+        RequestError: Near duplicates are asked for and no picture was measured yet.
+    """
+    if not corpus.records.part_names():
+        return FOUND_SCHEMA.empty_table()
+    source = _Records(corpus)
+    found = [source.among("id", request.ids), source.among("sha256", request.sha256)]
+    found.append(source.at(request))
+    if request.like:
+        found.append(source.among("sha256", [one.sha256 for one in request.like]))
+        found.append(source.of_ids(_near(corpus, request.like, dedup, tables)))
+    first = pa.concat_tables(found)
+    # Another record with the same bytes is the same picture: without it nothing would be absent.
+    digests = first.column("sha256").drop_null().unique().to_pylist()
+    whole = pa.concat_tables([first, source.among("sha256", digests)])
+    places = whole["shard"].to_numpy().astype(np.int64) << 32 | whole["row"].to_numpy()
+    _, index = np.unique(places, return_index=True)
+    return whole.take(pa.array(index)).combine_chunks()
+
+
+class _Records:
+    """The table `records`, all its parts, as queries need it."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self.connection = corpus.connection()
+        self.source = parts_sql(corpus.store, corpus.records.folder)
+        there = set(self.connection.sql(f"SELECT * FROM {self.source} LIMIT 0").columns)
+        self.urls = [f'"{name}"' for name in URLS if name in there]
+        named = [f'"{n}"::VARCHAR' if n in there else "NULL::VARCHAR" for n in URLS]
+        self.columns = (
+            f'shard, row, id, "offset", size, sha256, {named[0]} AS url, '
+            f"{named[1]} AS final_url, error"
+        )
+
+    def among(self, column: str, values: Iterable[str]) -> pa.Table:
+        """The records that have one of some values in a column."""
+        wanted = pa.table({"wanted": pa.array(sorted(set(values)), pa.string())})
+        if not len(wanted):
+            return FOUND_SCHEMA.empty_table()
+        self.connection.register("takedown_wanted", wanted)
+        return self._where(f"{column} IN (SELECT wanted FROM takedown_wanted)")
+
+    def of_ids(self, ids: Iterable[str]) -> pa.Table:
+        """The records of some ids."""
+        return self.among("id", ids)
+
+    def at(self, request: Request) -> pa.Table:
+        """The records whose URL, or the one that answered, is asked for."""
+        asked = [*request.hosts, *(url.partition("/")[0].partition(":")[0] for url in request.urls)]
+        if not asked or not self.urls:
+            return FOUND_SCHEMA.empty_table()
+        # What contains the host may be at it; which record is, the block list's own words decide.
+        spelled = {host for name in asked for host in (name, _unicode(name))}
+        hosts = pa.table({"host": pa.array(sorted(spelled), pa.string())})
+        self.connection.register("takedown_hosts", hosts)
+        near = " OR ".join(f"contains(lower({url}::VARCHAR), h.host)" for url in self.urls)
+        rows = self._where(f"EXISTS (SELECT 1 FROM takedown_hosts h WHERE {near})")
+        matcher = request.matcher()
+        meant = [
+            matcher.of_url(url) is not None or matcher.of_url(final) is not None
+            for url, final in zip(
+                rows["url"].to_pylist(), rows["final_url"].to_pylist(), strict=True
+            )
+        ]
+        return rows.filter(pa.array(meant, pa.bool_()))
+
+    def _where(self, condition: str) -> pa.Table:
+        query = f"SELECT {self.columns} FROM {self.source} r WHERE {condition}"
+        return self.connection.sql(query).to_arrow_table().cast(FOUND_SCHEMA)
+
+
+def _near(
+    corpus: Corpus, pictures: Iterable[Like], dedup: DedupSettings, tables: Mapping[str, str]
+) -> list[str]:
+    """Ids of the near duplicates of some pictures, as `dedup` would confirm them."""
+    sources: list[tuple[str, str]] = []
+    columns: dict[str, str] = {}
+    for name, read in READS[dedup.hashes].items():
+        if name not in tables or not corpus.at(name, tables[name]).part_names():
+            raise RequestError(
+                f"--like compares the table {name}, and nothing of {corpus.uri} is in it yet; "
+                f"run: {told('inspect', corpus.uri)}"
+            )
+        folder = corpus.at(name, tables[name]).folder
+        sources.append((f"t{len(sources)}", parts_sql(corpus.store, folder)))
+        columns |= {what: f'{sources[-1][0]}."{column}"' for what, column in read.items()}
+    joined = f"{sources[0][1]} {sources[0][0]}" + "".join(
+        f" JOIN {sql} {name} USING (shard, row, id)" for name, sql in sources[1:]
+    )
+    listed = ", ".join(f"{sql} AS {what}" for what, sql in columns.items())
+    found: set[str] = set()
+    for one in pictures:
+        rows = (
+            corpus.connection()
+            .sql(
+                f"SELECT id, {listed} FROM {joined} WHERE "
+                f"bit_count(xor({columns['phash']}, {one.phash}::UBIGINT)) <= {dedup.distance}"
+            )
+            .to_arrow_table()
+        )
+        found |= set(rows.filter(pa.array(_confirmed(one, rows, dedup)))["id"].to_pylist())
+    return sorted(found)
+
+
+def _confirmed(one: Like, rows: pa.Table, dedup: DedupSettings) -> list[bool]:
+    count = rows.num_rows
+    if not count:
+        return []
+    words = b"".join(rows["hash256"].to_pylist())
+    other = np.frombuffer(words, ">u8").astype(np.uint64).reshape(count, 4)
+    mine = np.frombuffer(bytes.fromhex(one.hash256), ">u8").astype(np.uint64)
+    sizes = np.stack([rows[name].to_numpy() for name in ("width", "height")], 1).astype(np.int64)
+    counts, _, _ = confirm(
+        np.repeat(mine[None], count, 0),
+        other,
+        np.repeat(np.array([[one.width, one.height]], np.int64), count, 0),
+        sizes,
+        hash256_limit=dedup.hash256_distance,
+        aspect_tolerance=dedup.aspect_tolerance,
+    )
+    found: list[bool] = counts.tolist()
+    return found
+
+
+def _unicode(host: str) -> Any:
+    try:
+        return host.encode().decode("idna")
+    except UnicodeError:
+        return host

@@ -1,0 +1,210 @@
+"""`nucleus gc`: what no run and no set uses is shown, and removed if that is asked for.
+
+    found = garbage(run, choice)
+    remove(run.corpus.store, found)
+
+Used is what the configuration has now, what the counted runs pinned in their plan.json, and what
+the editions and columns of a set that stays are made of. `records`, images and claims always stay.
+"""
+
+import datetime
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nucleus_data.corpus import Corpus, again
+from nucleus_data.corpus.published import MARKER
+from nucleus_data.corpus.runs import plans, run_names
+from nucleus_data.corpus.store import Store, with_retries
+from nucleus_data.corpus.tables import plain
+from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.runner.run import Run
+from nucleus_data.sets.layout import MANIFEST, SetFolder, all_sets
+from nucleus_data.stages.upkeep.sets import remove_all
+
+# Whoever began so lately may still be at work.
+RECENT = datetime.timedelta(days=1)
+ALWAYS = "records"
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Which runs count.
+
+    Attributes:
+        named: These; all where none is named.
+        newest: Only so many of the newest of them; None for all.
+    """
+
+    named: tuple[str, ...] = ()
+    newest: int | None = None
+
+
+@dataclass(frozen=True, order=True)
+class Garbage:
+    """A folder that nothing uses.
+
+    Attributes:
+        path: Below the corpus.
+        why: In words.
+        files: How many files it has.
+        bytes: Their size.
+    """
+
+    path: str
+    why: str
+    files: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Used:
+    """What counts as used.
+
+    Attributes:
+        tables: Name and config hash.
+        folders: Sets, and editions and columns below them.
+    """
+
+    tables: frozenset[tuple[str, str]]
+    folders: frozenset[str]
+
+
+def garbage(run: Run, counted: Counted) -> list[Garbage]:
+    """What nothing uses, by its path.
+
+    Raises:
+        RequestError: A run is named that is not there.
+    """
+    corpus = run.corpus
+    used = _used(run, counted_runs(corpus.store, counted))
+    found = [*_sets(corpus.store, used)]
+    gone = {one.path for one in found}
+    tables = set(used.tables)
+    for folder in all_sets(corpus.store):
+        if folder.path not in gone and folder.published:
+            tables |= set(_made_of(folder))
+    found += _tables(corpus, tables)
+    return sorted(_measured(corpus.store, one) for one in found)
+
+
+def counted_runs(store: Store, counted: Counted) -> set[str]:
+    """Names of the runs that count.
+
+    Raises:
+        RequestError: A run is named that is not there.
+    """
+    known = run_names(store)
+    if missing := [name for name in counted.named if name not in known]:
+        raise RequestError(f"there is no run {missing[0]} in {store.url('runs')}")
+    chosen = list(counted.named or known)
+    if counted.newest is not None:
+        chosen = sorted(chosen)[max(0, len(chosen) - counted.newest) :]
+    since = (datetime.datetime.now(datetime.UTC) - RECENT).strftime("%Y%m%dT%H%M%S")
+    return {*chosen, *(name for name in known if name >= since)}
+
+
+def _used(run: Run, counted: set[str]) -> Used:
+    tables = {(plain(name), hashed) for name, hashed in run.tables.items()}
+    folders: set[str] = set()
+    for name, plan in plans(run.corpus.store):
+        if name not in counted:
+            continue
+        pinned = plan.get("tables")
+        if isinstance(pinned, dict):
+            tables |= {(plain(str(n)), str(hashed)) for n, hashed in pinned.items()}
+        folders |= set(_folders(plan))
+    return Used(frozenset(tables), frozenset(folders))
+
+
+def _folders(plan: dict[str, Any]) -> Iterator[str]:
+    """The set that a run pinned, with its edition and columns."""
+    if not isinstance(made := plan.get("set"), str):
+        return
+    yield made
+    for kind, key in (("captions", "edition"), ("columns", "columns")):
+        if isinstance(hashed := plan.get(key), str):
+            yield f"{made}/{kind}/{hashed}"
+
+
+def _sets(store: Store, used: Used) -> Iterator[Garbage]:
+    for folder in all_sets(store):
+        if folder.published:
+            try:
+                folder.manifest_table()
+            except CorpusError as error:
+                if "older layout" in str(error):
+                    yield Garbage(folder.path, "a set of an older layout, which nothing reads")
+                continue
+        if folder.path not in used.folders:
+            why = "" if folder.published else " and that is not finished"
+            yield Garbage(folder.path, f"a set that no counted run uses{why}")
+            continue
+        # Where no run says which edition it uses, all are.
+        for kind in ("captions", "columns"):
+            mine = {f"{folder.path}/{kind}/{h}" for h in store.list(f"{folder.path}/{kind}")}
+            if mine & used.folders:
+                for path in sorted(mine - used.folders):
+                    yield Garbage(path, f"{kind} of a set, which no counted run uses")
+
+
+def _made_of(folder: SetFolder) -> Iterator[tuple[str, str]]:
+    """The tables that a set's editions and columns are made of."""
+    for edition in folder.editions():
+        for name in edition.tables:
+            variant, _, hashed = name.partition("@")
+            if hashed:
+                yield f"caption.{variant}", hashed
+    for columns in folder.all_columns():
+        yield from ((plain(name), hashed) for name, hashed in columns.tables.items())
+
+
+def _tables(corpus: Corpus, used: set[tuple[str, str]]) -> Iterator[Garbage]:
+    store = corpus.store
+    for name in store.list("tables"):
+        if name == ALWAYS or name.startswith(again.PREFIX):
+            continue
+        for hashed in store.list(f"tables/{name}"):
+            path = f"tables/{name}/{hashed}"
+            # An import is made by nobody again; of a table that was asked about again, the
+            # configuration finds the newer one by the older one's marker.
+            imported = name.startswith("caption.") and store.exists(f"{path}/{MARKER}")
+            followed = store.exists(f"{path}/{again.MARKER}")
+            if (name, hashed) not in used and not imported and not followed:
+                yield Garbage(path, "a table that no counted run and no set uses")
+
+
+def _measured(store: Store, one: Garbage) -> Garbage:
+    files = with_retries(lambda: store.fs.find(store.path(one.path), detail=True))
+    size = sum(int(entry.get("size") or 0) for entry in files.values())
+    return Garbage(one.path, one.why, len(files), size)
+
+
+def remove(store: Store, found: Iterable[Garbage]) -> None:
+    """Removes folders; what says that one is complete goes first."""
+    for one in found:
+        for marker in (MANIFEST, MARKER):
+            store.remove(f"{one.path}/{marker}")
+        remove_all(store, store.find(one.path))
+        if store.local:
+            _remove_empty(Path(store.path(one.path)))
+
+
+def _remove_empty(folder: Path) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir():
+            path.rmdir()
+    if folder.is_dir():
+        folder.rmdir()
+
+
+def lines(found: list[Garbage], *, removed: bool) -> Iterator[str]:
+    """What was found, for people."""
+    for one in found:
+        yield f"{one.path}: {one.files:,} files, {one.bytes:,} bytes; {one.why}"
+    files, size = sum(one.files for one in found), sum(one.bytes for one in found)
+    verb = "removed" if removed else "can go"
+    yield f"gc: {len(found):,} folders, {files:,} files, {size:,} bytes {verb}"
+    if found and not removed:
+        yield "  nothing was removed; to do it: --remove"

@@ -1,0 +1,298 @@
+"""A takedown's work on training sets: tars without some samples, and all that lies beside them.
+
+A tar is not changed where it lies: another one is written beside it, with its index, captions and
+columns, and the manifest names it from one moment to the next. So who reads the set by its manifest
+finds all of the old one or all of the new one, and then the old files are removed.
+
+    takedowns/<name>/sets/<set>-<hash>/before.json   what the set was, written first
+    takedowns/<name>/sets/<set>-<hash>/000012.json   its tar 12 is written anew
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.blocked import TAKEN_DOWN
+from nucleus_data.corpus.damaged import read_json
+from nucleus_data.corpus.store import Store, with_retries
+from nucleus_data.errors import CorpusError
+from nucleus_data.runner.work import Summary
+from nucleus_data.sets.beside import Beside, encode, read
+from nucleus_data.sets.editions import CAPTIONS, Edition
+from nucleus_data.sets.index import index_name
+from nucleus_data.sets.layout import COLUMNS, LEFT_OUT, LEFT_OUT_SCHEMA, MANIFEST, SetFolder
+from nucleus_data.sets.planned import NOTES, PLANS
+from nucleus_data.sets.tars import BLOCK, TarWriter
+from nucleus_data.stages.upkeep.plan import TakedownPlan, read_plan
+
+BEFORE = "before.json"
+ENCODED = "encoded"
+CARD = ("README.md", "croissant.json")
+THREADS = 16
+_NUMBER = re.compile(r"(.*?)(?:-(\d+))?\.tar")
+_COUNTED = ("samples", "captions", "without")
+
+
+@dataclass(frozen=True)
+class SetTask:
+    """Writes one tar of a set anew, if it has one of the records (a task of the runner).
+
+    Attributes:
+        uri: The corpus.
+        storage_options: For fsspec.
+        takedown: The takedown's name.
+        sets: The sets' folders below the corpus, each with how many tars it has.
+    """
+
+    uri: str
+    storage_options: Mapping[str, Any]
+    takedown: str
+    sets: tuple[tuple[str, int], ...]
+
+    def run(self, number: int) -> Summary:
+        """Writes the tar; `number` counts the tars of all sets."""
+        store = Corpus(self.uri, self.storage_options).store
+        path, number = placed(self.sets, number)
+        done = take_from_tar(SetFolder(store, path), read_plan(store, self.takedown), number)
+        return Summary(rows=1, done=1, extra=Counter(set_tars=done))
+
+
+@dataclass(frozen=True)
+class CountTask:
+    """Counts the samples of one tar that would go (a task of the runner).
+
+    Attributes:
+        uri: The corpus.
+        storage_options: For fsspec.
+        ids: The records.
+        sets: As in `SetTask`.
+    """
+
+    uri: str
+    storage_options: Mapping[str, Any]
+    ids: tuple[str, ...]
+    sets: tuple[tuple[str, int], ...]
+
+    def run(self, number: int) -> Summary:
+        """Reads the tar's index; `number` counts the tars of all sets."""
+        path, number = placed(self.sets, number)
+        folder = SetFolder(Corpus(self.uri, self.storage_options).store, path)
+        index = folder.index(folder.manifest()[number].path)
+        gone = pc.sum(pc.is_in(index["id"], pa.array(self.ids, pa.string()))).as_py() or 0
+        found = Counter({f"samples {path}": gone, f"tars {path}": int(gone > 0)})
+        return Summary(rows=1, done=1, extra=found)
+
+
+def placed(sets: tuple[tuple[str, int], ...], number: int) -> tuple[str, int]:
+    """Which set a number among the tars of all sets is of, and its number there."""
+    for path, count in sets:
+        if number < count:
+            return path, number
+        number -= count
+    raise CorpusError("there is no such tar")
+
+
+def note_folder(plan: TakedownPlan, folder: SetFolder) -> str:
+    """Where a takedown notes what it did to a set."""
+    _, name, hashed = folder.path.split("/")
+    return f"{plan.folder}/sets/{name}-{hashed}"
+
+
+def write_before(folder: SetFolder, plan: TakedownPlan) -> dict[str, Any]:
+    """Notes what a set was before anything of it changed; what was noted first counts."""
+    name = f"{note_folder(plan, folder)}/{BEFORE}"
+    if not folder.store.exists(name):
+        content = {
+            "paths": [tar.path for tar in folder.manifest()],
+            "editions": {one.hash: dict(one.about) for one in folder.editions()},
+        }
+        folder.store.create(name, json.dumps(content, sort_keys=True).encode())
+    return read_json(folder.store, name)
+
+
+def take_from_tar(folder: SetFolder, plan: TakedownPlan, number: int) -> int:
+    """Writes a tar, its index, captions and columns anew without the records of a takedown.
+
+    Returns:
+        1; 0 if the tar has none of them, or was written by a task that was killed.
+    """
+    store, place = folder.store, note_folder(plan, folder)
+    note = f"{place}/{number:06d}.json"
+    if store.exists(note):
+        return 0
+    path = write_before(folder, plan)["paths"][number]
+    entry = next(tar for tar in folder.manifest() if tar.path == path)
+    index = folder.index(path)
+    gone = pc.is_in(index["id"], pa.array(plan.ids(), pa.string()))
+    if not pc.any(gone).as_py():
+        return 0
+    kept, new = index.filter(pc.invert(gone)), next_path(path)
+    written: dict[str, Any] = {}
+
+    def write(file: Path) -> None:
+        with with_retries(lambda: store.fs.open(store.path(folder.name(path)), "rb")) as tar:
+            written.update(_copy(tar, kept, file))
+
+    store.create_with(folder.name(new), write)
+    data = encode(written.pop("index"))
+    store.create(folder.name(index_name(new)), data)
+    row = {**asdict(entry), "path": new, "samples": len(kept), **written}
+    row["index_sha256"] = hashlib.sha256(data).hexdigest()
+    content = {
+        "old": path,
+        "new": new if len(kept) else None,
+        "row": row,
+        "ids": index.filter(gone)["id"].to_pylist(),
+        "editions": {one.hash: _beside(one, path, new, gone) for one in every_beside(folder)},
+    }
+    store.create(note, json.dumps(content, sort_keys=True).encode())
+    return 1
+
+
+def next_path(path: str) -> str:
+    """Where the tar that stands for another one lies: `000012-1.tar` for `000012.tar`."""
+    found = _NUMBER.fullmatch(path)
+    assert found is not None
+    return f"{found[1]}-{int(found[2] or 0) + 1}.tar"
+
+
+def every_beside(folder: SetFolder) -> list[Beside]:
+    """All editions and columns of a set, published or on their way."""
+    store = folder.store
+    return [
+        *(folder.new_edition(hashed) for hashed in store.list(folder.name(CAPTIONS))),
+        *(folder.new_columns(hashed) for hashed in store.list(folder.name(COLUMNS))),
+    ]
+
+
+def _copy(tar: IO[bytes], kept: pa.Table, file: Path) -> dict[str, Any]:
+    """Writes the samples that stay, as `shard` writes them; returns what the manifest says."""
+    rows = []
+    with TarWriter(file) as target:
+        for row in kept.to_pylist():
+            for offset, size in (("offset", "size"), ("json_offset", "json_size")):
+                tar.seek(row[offset] - BLOCK)
+                head = tar.read(BLOCK)
+                name = head[:100].rstrip(b"\0").decode("ascii")
+                row[offset] = target.add(name, tar.read(row[size]))
+            rows.append(row)
+    index = pa.Table.from_pylist(rows, kept.schema)
+    return {"index": index, "bytes": target.size, "sha256": target.sha256}
+
+
+def _beside(one: Beside, path: str, new: str, gone: pa.ChunkedArray) -> dict[str, Any]:
+    """Writes captions or columns without some rows; returns what there was of these."""
+    try:
+        rows = one.captions(path) if isinstance(one, Edition) else read(one.store, one.file(path))
+    except FileNotFoundError:  # an edition on its way
+        return {}
+    one.write(new, rows.filter(pc.invert(gone)))
+    lost, counts = rows.filter(gone), Counter(samples=0)
+    if "captions" in lost.column_names:
+        lengths = pc.list_value_length(lost["captions"])
+        counts["samples"] += lost.num_rows
+        counts["captions"] += pc.sum(lengths).as_py() or 0
+        counts["without"] += pc.sum(pc.equal(lengths, 0)).as_py() or 0
+        for source in pc.list_flatten(lost["caption_sources"]).to_pylist():
+            counts[f"mix {source}"] += 1
+    return dict(counts)
+
+
+def notes_of(folder: SetFolder, plan: TakedownPlan) -> Iterator[dict[str, Any]]:
+    """What was written anew of a set."""
+    place = note_folder(plan, folder)
+    for name in folder.store.list(place):
+        if name != BEFORE:
+            yield read_json(folder.store, f"{place}/{name}")
+
+
+def publish_without(folder: SetFolder, plan: TakedownPlan) -> None:
+    """Has the manifest name the new tars, once all are there, and removes the old files."""
+    notes = list(notes_of(folder, plan))
+    if not notes:
+        return
+    store, before = folder.store, write_before(folder, plan)
+    new = {note["old"]: note["row"] if note["new"] else None for note in notes}
+    table = folder.manifest_table()
+    rows = [new.get(row["path"], row) for row in table.to_pylist()]
+    rows = [row for row in rows if row is not None]
+    store.put(folder.name(MANIFEST), encode(pa.Table.from_pylist(rows, table.schema)))
+    for hashed, about in before["editions"].items():
+        edition = folder.new_edition(hashed)
+        less = _less(about, notes, hashed)
+        content = json.dumps(less, sort_keys=True, ensure_ascii=False, indent=1)
+        store.put(f"{edition.path}/{edition.marker}", content.encode())
+    _leave_out(folder, notes)
+    remove_all(store, stale(folder, notes))
+
+
+def _less(about: dict[str, Any], notes: list[dict[str, Any]], hashed: str) -> dict[str, Any]:
+    """What an edition says of itself without the samples that are gone."""
+    lost: Counter[str] = Counter()
+    for note in notes:
+        lost.update(note["editions"].get(hashed, {}))
+    mix = {n: c - lost[f"mix {n}"] for n, c in about.get("mix", {}).items()}
+    counts = {name: about[name] - lost[name] for name in _COUNTED if name in about}
+    return {**about, **counts, "mix": {name: count for name, count in mix.items() if count}}
+
+
+def _leave_out(folder: SetFolder, notes: list[dict[str, Any]]) -> None:
+    """Says of the samples that are gone why they are in no resolution."""
+    table = folder.left_out()
+    known = set(zip(table["id"].to_pylist(), table["resolution"].to_pylist(), strict=True))
+    lost = {(ident, n["row"]["resolution"]) for n in notes for ident in n["ids"]} - known
+    rows = [{"id": i, "resolution": r, "reason": TAKEN_DOWN} for i, r in sorted(lost)]
+    if rows:
+        more = pa.Table.from_pylist(rows, LEFT_OUT_SCHEMA)
+        folder.store.put(folder.name(LEFT_OUT), encode(pa.concat_tables([table, more])))
+
+
+def is_planned(folder: SetFolder, plan: TakedownPlan) -> bool:
+    """Whether a set that is not complete will have one of the records, or has it already."""
+    ids, store = pa.array(plan.ids(), pa.string()), folder.store
+    for name in store.find(folder.name(PLANS)):
+        if name.endswith(".parquet"):
+            rows = read(store, name)
+            if "id" in rows.column_names and pc.any(pc.is_in(rows["id"], ids)).as_py():
+                return True
+    return False
+
+
+def stale(folder: SetFolder, notes: list[dict[str, Any]]) -> Iterator[str]:
+    """Files that nothing names any more once the manifest names the new ones."""
+    store = folder.store
+    others = every_beside(folder)
+    encoded = [f"{ENCODED}/{hashed}" for hashed in store.list(folder.name(ENCODED))]
+    for note in notes:
+        paths = [note["old"], *([note["row"]["path"]] if note["new"] is None else [])]
+        for path in paths:
+            yield from (folder.name(path), folder.name(index_name(path)))
+            yield from (one.file(path) for one in others)
+        stem = note["old"].removesuffix(".tar")
+        bucket, _, number = stem.rpartition("/")
+        # Latents and text states are made again, of the new tar.
+        for one in encoded:
+            for name in store.list(folder.name(f"{one}/{bucket}")):
+                if name.partition(".")[0] == number:
+                    yield folder.name(f"{one}/{bucket}/{name}")
+    # It counts samples, and lists tars with their SHA-256; `shard` writes it again.
+    yield from (folder.name(name) for name in CARD)
+    # What the set was planned by has URLs; it is published, and needs it no more.
+    for kind in (PLANS, NOTES):
+        yield from store.find(folder.name(kind))
+
+
+def remove_all(store: Store, names: Iterable[str]) -> int:
+    """Removes files, many at a time; returns how many."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        return len(list(pool.map(store.remove, names)))

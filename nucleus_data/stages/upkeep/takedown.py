@@ -1,0 +1,253 @@
+"""`nucleus takedown`: removes pictures, and all that was made of them, for good.
+
+    request = Request.of(hosts=["example.org"])
+    for line in forecast(run, request, dedup): print(line)     # what would go
+    take_down(run, request, dedup)
+
+First the block list says that no later ingest takes them. Then what will be done is written down
+(`plan`), since it can no longer be asked once it has begun. Then shards and sets are rewritten,
+each file as a whole, and all of it is read again. A command that was killed is run again: it goes
+on where it was.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
+
+from nucleus_data.corpus.blocked import TAKEN_DOWN, add_blocked
+from nucleus_data.corpus.damaged import read_whole
+from nucleus_data.corpus.images import tar_name
+from nucleus_data.corpus.published import MARKER
+from nucleus_data.corpus.runs import ROOT as RUNS
+from nucleus_data.corpus.store import Store
+from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.runner.run import Run
+from nucleus_data.runner.work import Item, StageReport
+from nucleus_data.sets.layout import all_sets, published_sets
+from nucleus_data.stage import Stage
+from nucleus_data.stages.dedup.settings import DedupSettings
+from nucleus_data.stages.upkeep.find import find_records
+from nucleus_data.stages.upkeep.plan import (
+    TakedownPlan,
+    entries_of,
+    made_plan,
+    next_name,
+    read_plan,
+    takedowns,
+)
+from nucleus_data.stages.upkeep.prove import ProveSetTask, ProveTask
+from nucleus_data.stages.upkeep.request import Request
+from nucleus_data.stages.upkeep.sets import (
+    CountTask,
+    SetTask,
+    is_planned,
+    publish_without,
+    remove_all,
+    write_before,
+)
+from nucleus_data.stages.upkeep.shards import ShardTask
+
+SHOWN = 10
+NOBODY = "takedown: no record of this corpus is meant; later ingests refuse it"
+
+
+class NoSettings(BaseModel):
+    """Upkeep has no section in a configuration."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Takedown(Stage[NoSettings]):
+    """What a run knows the work by."""
+
+    name: ClassVar[str] = "takedown"
+    help: ClassVar[str] = "Remove pictures and all that was made of them."
+    Settings = NoSettings
+
+    def folders(self, tables: Mapping[str, str]) -> Iterator[str]:
+        """Where a killed ingest may have left a picture that is half written."""
+        yield from ("images", "claims")
+
+
+UPKEEP = Takedown(NoSettings())
+
+
+def forecast(run: Run, request: Request, dedup: DedupSettings) -> Iterator[str]:
+    """What a takedown would remove, in lines for people; nothing is written."""
+    plan, found, under_way = _planned(run, request, dedup)
+    if under_way:
+        yield f"takedown {plan.name} is under way; without --dry-run, it goes on"
+    elif not plan.records.num_rows:
+        yield f"{NOBODY}, without --dry-run"
+        return
+    yield from _what(run, plan)
+    yield from _of_sets(run, plan)
+    if found is not None:
+        texts = {r["id"]: r["url"] for r in found.to_pylist()}
+        for ident in plan.ids()[:SHOWN]:
+            yield f"  {ident}  {texts.get(ident) or ''}"
+        if len(plan.ids()) > SHOWN:
+            yield f"  and {len(plan.ids()) - SHOWN:,} more"
+
+
+def _of_sets(run: Run, plan: TakedownPlan) -> Iterator[str]:
+    """How many samples and tars of each set would go."""
+    sets = tuple((f.path, len(f.manifest())) for f in published_sets(run.corpus.store))
+    place = (run.corpus.uri, run.corpus.store.storage_options)
+    items = [Item(number) for number in range(sum(count for _, count in sets))]
+    task = CountTask(*place, tuple(plan.ids()), sets)
+    report = run.loop(UPKEEP, task, items, len(items), keep=False)
+    for path, tars in sets:
+        gone, touched = (report.summary.extra[f"{name} {path}"] for name in ("samples", "tars"))
+        yield f"  {path}: {gone:,} samples, in {touched:,} of {tars:,} tars"
+
+
+def take_down(run: Run, request: Request, dedup: DedupSettings) -> bool:
+    """Takes down what a request is about, or goes on with it.
+
+    Returns:
+        Whether nothing failed: then all of it is gone, and proven to be.
+    """
+    plan, found, under_way = _planned(run, request, dedup)
+    store = run.corpus.store
+    run.sweep(UPKEEP)
+    counts = Counter(sets_removed=_unfinished(run, plan))
+    for name, ended in takedowns(store):
+        if not ended and name != plan.name:
+            run.say(f"takedown {name} was begun and is not done: run its own command again")
+    if not under_way:
+        assert found is not None
+        # Before anything else: what goes must not come back meanwhile.
+        add_blocked(store, entries_of(request, found))
+        if not plan.records.num_rows:
+            run.say(NOBODY)
+            return True
+        plan.write(store)
+    for line in _what(run, plan):
+        run.say(line)
+    for phase, task, items in _phases(run, plan):
+        todo = [Item(number) for number in items]
+        report = run.loop(UPKEEP, task, todo, len(todo), phase=phase, keep=False)
+        counts.update(report.summary.extra)
+        if report.failed:
+            run.keep(report)
+            return False
+        if phase == "tables and images":
+            _publish_again(store, plan)
+            counts["pages"] += _remove_pages(store, plan)
+        if phase == "sets":
+            for folder in published_sets(store):
+                publish_without(folder, plan)
+    _end(run, plan, counts)
+    return True
+
+
+def _unfinished(run: Run, plan: TakedownPlan) -> int:
+    """Removes sets that are not complete, and have one of the records; `shard` makes them again.
+
+    Raises:
+        RequestError: A set of an older layout may have some.
+    """
+    store, removed = run.corpus.store, 0
+    for folder in all_sets(store):
+        if folder.published:
+            try:
+                folder.manifest_table()
+            except CorpusError as error:
+                raise RequestError(
+                    f"{error} What it has of these records cannot be taken down; remove the folder "
+                    f"'{folder.url()}' first"
+                ) from None
+        elif is_planned(folder, plan):
+            # Nobody reads it, and how much of it is written nobody knows.
+            remove_all(store, store.find(folder.path))
+            run.say(f"takedown: removed {folder.url()}, a set that was not finished")
+            removed += 1
+    return removed
+
+
+def _planned(run: Run, request: Request, dedup: DedupSettings) -> tuple[TakedownPlan, Any, bool]:
+    """The plan, what was found for it, and whether it is under way."""
+    name, under_way = next_name(run.corpus.store, request)
+    if under_way:
+        return read_plan(run.corpus.store, name), None, True
+    found = find_records(run.corpus, request, dedup, run.tables)
+    return made_plan(run.corpus, name, request, found), found, False
+
+
+def _phases(run: Run, plan: TakedownPlan) -> Iterator[tuple[str, Any, list[int]]]:
+    place = (run.corpus.uri, run.corpus.store.storage_options, plan.name)
+    shards = plan.shards()
+    yield "tables and images", ShardTask(*place), shards
+    folders = list(published_sets(run.corpus.store))
+    sets = tuple((f.path, len(write_before(f, plan)["paths"])) for f in folders)
+    tars = list(range(sum(count for _, count in sets)))
+    yield "sets", SetTask(*place, sets), tars
+    yield "proof of absence", ProveTask(*place), shards
+    yield "proof of absence in sets", ProveSetTask(*place, sets), tars
+
+
+def _what(run: Run, plan: TakedownPlan) -> Iterator[str]:
+    records = plan.records
+    pictures = records.num_rows - records["offset"].null_count
+    size = pc.sum(records["size"]).as_py() or 0
+    yield (
+        f"takedown {plan.name}: {records.num_rows:,} records, {pictures:,} of them with a picture "
+        f"({size:,} bytes), in {len(plan.shards()):,} of {len(run.corpus.shards()):,} image shards"
+    )
+
+
+def _publish_again(store: Store, plan: TakedownPlan) -> None:
+    """Writes the sums of selections, in which the records are failed ones now."""
+    import json
+
+    for hashed, content in plan.selections.items():
+        data = json.dumps(content, sort_keys=True, indent=1).encode()
+        store.put(f"tables/selection/{hashed}/{MARKER}", data)
+        for name in store.list(f"tables/selection/{hashed}/_walk"):
+            # What the passes of `select` left for each other: it is complete.
+            store.remove(f"tables/selection/{hashed}/_walk/{name}")
+
+
+def _remove_pages(store: Store, plan: TakedownPlan) -> int:
+    """Removes pages of runs that show one of the records; they can be made again."""
+    ids = [ident.encode() for ident in plan.ids()]
+    removed = 0
+    for run in store.list(RUNS):
+        for name in store.list(f"{RUNS}/{run}"):
+            if name.endswith(".html"):
+                page = read_whole(store, f"{RUNS}/{run}/{name}")
+                if any(ident in page for ident in ids):
+                    store.remove(f"{RUNS}/{run}/{name}")
+                    removed += 1
+    return removed
+
+
+def _end(run: Run, plan: TakedownPlan, counts: Mapping[str, int]) -> None:
+    """Notes what was done, and says it."""
+    corpus = run.corpus
+    after = {}
+    for shard, before in plan.tars.items():
+        footer = next(iter(corpus.records.metadata(int(shard))), {})
+        after[tar_name(int(shard))] = {"before": before, "after": footer.get("tar_sha256")}
+    # Of the plan alone, so that it is the same however often the command was killed.
+    content = {
+        "records": plan.records.num_rows,
+        "reason": TAKEN_DOWN,
+        "tars": after,
+        "proven": True,
+    }
+    plan.write_done(corpus.store, content)
+    report = StageReport(Takedown.name)
+    report.summary.rows = report.summary.done = plan.records.num_rows
+    report.summary.extra.update(counts)
+    run.keep(report, quiet=True)
+    run.say(
+        f"takedown: done and proven absent. Rewritten: {counts['tars']:,} image tars, "
+        f"{counts['parts']:,} parts of tables, {counts['set_tars']:,} tars of sets; removed: "
+        f"{counts['pages']:,} pages of reports. Later ingests refuse them as `{TAKEN_DOWN}`"
+    )
+    run.say(f"  the record of it: {corpus.store.url(plan.folder)}")

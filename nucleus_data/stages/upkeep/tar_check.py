@@ -1,0 +1,209 @@
+"""Whether a tar of a training set is what it was when it was written: every byte, by sample.
+
+Each byte belongs to something whose right value is known: a header (made again from the name and
+the size), a picture (its SHA-256 is in the index), the JSON (what it says is in the index, or makes
+the id), or zeros between them. What no part explains, the tar's own SHA-256 tells.
+"""
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+import pyarrow as pa
+
+from nucleus_data.hashing import record_id
+from nucleus_data.pixels import PixelError, open_picture
+from nucleus_data.sets.layout import TarEntry
+from nucleus_data.sets.provenance import FIELDS
+from nucleus_data.sets.provenance import encode as provenance
+from nucleus_data.sets.tars import BLOCK, header
+from nucleus_data.stages.upkeep.faults import Fault
+
+STEP = 1 << 22
+
+
+@dataclass
+class Checked:
+    """What was found in a tar.
+
+    Attributes:
+        faults: What is wrong.
+        sha256: Of all its bytes.
+        originals: Id -> SHA-256 of the original, as the JSON says.
+    """
+
+    faults: list[Fault] = field(default_factory=list)
+    sha256: str = ""
+    originals: dict[str, str | None] = field(default_factory=dict)
+
+
+def check_tar(file: IO[bytes], entry: TarEntry, index: pa.Table, *, decode: bool = True) -> Checked:
+    """Reads a tar from its beginning to its end.
+
+    Args:
+        file: The tar.
+        entry: What the manifest says of it.
+        index: Its index, as it should be.
+        decode: Whether pictures are decoded.
+    """
+    return _Check(file, entry, decode=decode).run(index)
+
+
+class _Check:
+    """One reading of one tar."""
+
+    def __init__(self, file: IO[bytes], entry: TarEntry, *, decode: bool) -> None:
+        self._file, self._entry, self._decode = file, entry, decode
+        self._hash, self._place = hashlib.sha256(), 0
+        self._found = Checked()
+
+    def run(self, index: pa.Table) -> Checked:
+        whole = True
+        for row in index.to_pylist():
+            if not self._sample(row):
+                whole = False
+                break
+        if whole:
+            self._end()
+        while self._read(STEP):
+            pass
+        self._found.sha256 = self._hash.hexdigest()
+        if self._place != self._entry.bytes:
+            self._fault("tar_size", "", f"it has {self._place:,} bytes, not {self._entry.bytes:,}")
+        if self._found.sha256 != self._entry.sha256 and not self._found.faults:
+            self._fault("tar_changed", "", "its SHA-256 is not that of the manifest")
+        return self._found
+
+    def _sample(self, row: Mapping[str, Any]) -> bool:
+        """Checks one sample; False if what follows cannot be told apart."""
+        ident = row["id"]
+        if row["offset"] != self._place + BLOCK:
+            self._fault("index_changed", ident, f"the picture should be at {self._place + BLOCK:,}")
+            return False
+        data = self._member(ident, row["size"], "picture")
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != row["sha256"]:
+            self._fault("picture_changed", ident, f"its SHA-256 is {digest[:16]}...")
+        elif self._decode:
+            self._picture(data, row)
+        if row["json_offset"] != self._place + BLOCK:
+            self._fault("index_changed", ident, f"the JSON should be at {self._place + BLOCK:,}")
+            return False
+        self._json(self._member(ident, row["json_size"], "JSON"), row)
+        return True
+
+    def _member(self, ident: str, size: int, what: str) -> bytes:
+        """A member's bytes; its header and what fills its last block are checked."""
+        head = self._read(BLOCK)
+        name = head[:100].rstrip(b"\0").decode("ascii", "replace")
+        right = name.partition(".")[0] == ident and name.isascii() and header(name, size) == head
+        if not right:
+            self._fault("header_changed", ident, f"of its {what}")
+        data = self._read(size)
+        if any(self._read(-size % BLOCK)):
+            self._fault("padding_changed", ident, f"behind its {what}")
+        return data
+
+    def _picture(self, data: bytes, row: Mapping[str, Any]) -> None:
+        try:
+            picture = open_picture(data)
+            found = picture.header.width, picture.header.height
+            picture.rgb()
+        except PixelError as error:
+            self._fault("picture_undecodable", row["id"], str(error))
+            return
+        if found != (row["width"], row["height"]):
+            said = f"{row['width']}x{row['height']}"
+            self._fault("picture_size", row["id"], f"{found[0]}x{found[1]}, the index says {said}")
+
+    def _json(self, data: bytes, row: Mapping[str, Any]) -> None:
+        """What can be known of it without the corpus; the rest, the tar's SHA-256 tells."""
+        problem = json_problem(data, row)
+        if problem:
+            self._fault("json_changed", row["id"], problem)
+            return
+        self._found.originals[row["id"]] = json.loads(data)["sha256"]
+
+    def _end(self) -> None:
+        """Behind the last sample there are zeros."""
+        while data := self._read(STEP):
+            if any(data):
+                self._fault("padding_changed", "", "behind the last sample")
+
+    def _read(self, size: int) -> bytes:
+        data = self._file.read(size) if size else b""
+        self._hash.update(data)
+        self._place += len(data)
+        return data
+
+    def _fault(self, kind: str, sample: str, detail: str) -> None:
+        self._found.faults.append(Fault(kind, self._entry.path, sample, detail))
+
+
+def json_problem(data: bytes, row: Mapping[str, Any]) -> str:
+    """What is wrong with a sample's JSON, given its index; empty if nothing can be told."""
+    try:
+        content = json.loads(data)
+    except ValueError as error:
+        return f"it is no JSON: {error}"
+    if not isinstance(content, dict) or content.keys() != set(FIELDS.names):
+        return f"its fields are not {', '.join(FIELDS.names)}"
+    if provenance(content) != data:
+        return "it is not written as shard writes it"
+    for name in ("id", "crop", "width", "height"):
+        if content[name] != row[name]:
+            return f"{name} is {content[name]!r}, the index says {row[name]!r}"
+    if record_id(str(content["source"]), str(content["key"])) != row["id"]:
+        return "source and key do not make its id"
+    return ""
+
+
+def walked(file: IO[bytes], index: pa.Table) -> Iterator[dict[str, Any]]:
+    """The rows that a tar's index has, by the tar itself: without `shard` and `row`.
+
+    Args:
+        file: The tar.
+        index: An index, for its schema alone.
+    """
+    with tarfile.open(fileobj=file) as tar:
+        row: dict[str, Any] = {}
+        for member in tar:
+            source = tar.extractfile(member)
+            data = source.read() if source else b""
+            if not member.name.endswith(".json"):
+                row = {"id": member.name.partition(".")[0], "offset": member.offset_data}
+                row |= {"size": member.size, "sha256": hashlib.sha256(data).hexdigest()}
+                continue
+            row |= {"json_offset": member.offset_data, "json_size": member.size}
+            content = json.loads(data)
+            row |= {name: content[name] for name in ("crop", "width", "height")}
+            yield {name: row[name] for name in index.schema.names if name in row}
+
+
+def compared(
+    rows: pa.Table, read: Callable[[int, int], Mapping[str, Any] | None], file: IO[bytes]
+) -> Iterator[tuple[str, str]]:
+    """Samples whose JSON says something else than the corpus's tables, and what.
+
+    Args:
+        rows: The index.
+        read: A record's own values by shard and row; None where it is not known.
+        file: The tar.
+    """
+    for row in rows.to_pylist():
+        known = read(row["shard"], row["row"])
+        file.seek(row["json_offset"])
+        try:
+            content = json.loads(file.read(row["json_size"]))
+        except ValueError:
+            continue
+        if known is None or known.get("id") != row["id"]:
+            yield row["id"], f"record {row['shard']}:{row['row']} is another one"
+            continue
+        for name, value in known.items():
+            if name in content and content[name] != value:
+                yield row["id"], f"{name} is {content[name]!r}, the corpus has {value!r}"
+                break

@@ -1,0 +1,265 @@
+"""`nucleus verify`: whether a training set is whole, by sample.
+
+    faults = verify(run, folder)       # [] if it is
+
+Each tar with what lies beside it is a task (`verify_task`); then ids are looked for that come
+twice, and sums are compared. What was found so far waits below `verify/`, so a command that was
+stopped goes on; with the last tar the notes go, and the result is in the run's folder.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pyarrow as pa
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.damaged import DamagedError, read_whole
+from nucleus_data.corpus.store import Store
+from nucleus_data.corpus.tables import parts_sql
+from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.hashing import config_hash
+from nucleus_data.runner.run import Run
+from nucleus_data.runner.work import Item, Summary
+from nucleus_data.sets.beside import encode
+from nucleus_data.sets.layout import LEFT_OUT, MANIFEST, SetFolder
+from nucleus_data.stage import Stage
+from nucleus_data.stages.dedup.stage import TABLE as PAIRS
+from nucleus_data.stages.upkeep.faults import Fault, as_faults
+from nucleus_data.stages.upkeep.sets import remove_all
+from nucleus_data.stages.upkeep.takedown import NoSettings
+from nucleus_data.stages.upkeep.verify_task import EVALUATION, VerifyTask, as_written
+
+ROOT = "verify"
+# Ids that a task holds at once: 64 bytes each.
+AT_ONCE = 10_000_000
+
+
+class Verify(Stage[NoSettings]):
+    """What a run knows the work by."""
+
+    name: ClassVar[str] = "verify"
+    help: ClassVar[str] = "Verify a training set."
+    Settings = NoSettings
+
+
+UPKEEP = Verify(NoSettings())
+
+
+@dataclass(frozen=True)
+class DuplicateTask:
+    """Looks for ids that come twice in a resolution, among a share of all (a task of the runner).
+
+    Attributes:
+        uri, storage_options, path: As in `VerifyTask`.
+        notes: Folder for what is found.
+        shares: How many shares there are.
+    """
+
+    uri: str
+    storage_options: Mapping[str, Any]
+    path: str
+    notes: str
+    shares: int
+
+    def run(self, number: int) -> Summary:
+        """Notes the samples that come twice; `number` is the share."""
+        store = Store(self.uri, self.storage_options)
+        folder = SetFolder(store, self.path)
+        name = f"{self.notes}/twice-{number:06d}.json"
+        if not store.exists(name):
+            found = [fault.content() for fault in self._twice(folder, number)]
+            store.create(name, json.dumps(found, sort_keys=True).encode())
+        return Summary(rows=1, done=1)
+
+    def _twice(self, folder: SetFolder, number: int) -> Iterator[Fault]:
+        left_out = {place for place in _left_out(folder) if self._mine(place[0], number)}
+        seen: dict[int, set[str]] = {}
+        for entry in folder.manifest():
+            try:
+                ids = folder.index(entry.path)["id"].to_pylist()
+            except (FileNotFoundError, DamagedError):  # the tar's own task says so
+                continue
+            known = seen.setdefault(entry.resolution, set())
+            for ident in ids:
+                if not self._mine(ident, number):
+                    continue
+                if ident in known:
+                    yield Fault("duplicate", entry.path, ident, "it is in another tar, too")
+                if (ident, entry.resolution) in left_out:
+                    yield Fault("left_out", entry.path, ident, "left_out.parquet has it, too")
+                known.add(ident)
+
+    def _mine(self, ident: str, number: int) -> bool:
+        return int(ident[-8:], 16) % self.shares == number
+
+
+def _left_out(folder: SetFolder) -> Iterator[tuple[str, int]]:
+    try:
+        table = folder.left_out()
+    except (FileNotFoundError, DamagedError):  # `verify` says so
+        return
+    for batch in table.to_batches():
+        columns = (batch.column(name).to_pylist() for name in ("id", "resolution"))
+        yield from zip(*columns, strict=True)
+
+
+def find_set(run: Run, name: str | None) -> SetFolder:
+    """The set that is meant.
+
+    Args:
+        run: The run.
+        name: `NAME`, `NAME/HASH` (its beginning is enough), or the folder of a set on its own;
+            None for the only one of the corpus.
+
+    Raises:
+        RequestError: There is none, or several fit.
+    """
+    from nucleus_data.sets.layout import published_sets
+
+    given = (name or "").removeprefix("sets/").strip("/")
+    sets = list(published_sets(run.corpus.store))
+    words = [folder.path.removeprefix("sets/") for folder in sets]
+    asked, _, digits = given.partition("/")
+    fits = []
+    for folder, word in zip(sets, words, strict=True):
+        its, _, hashed = word.partition("/")
+        if not given or (its == asked and hashed.startswith(digits)):
+            fits.append(folder)
+    if len(fits) == 1:
+        return fits[0]
+    if not fits and name and Store(name).exists(MANIFEST):
+        return SetFolder(Store(name, run.corpus.store.storage_options))
+    known = ", ".join(words) or "none"
+    what = "several sets" if fits else "no set"
+    raise RequestError(f"{run.corpus.uri} has {what} {name or ''}; there are: {known}")
+
+
+def verify(
+    run: Run,
+    folder: SetFolder,
+    against: Mapping[str, str],
+    pairs: str | None,
+    *,
+    decode: bool = True,
+) -> list[Fault]:
+    """Everything that is wrong with a set.
+
+    Args:
+        run: The run.
+        folder: The set.
+        against: Evaluation sets: other corpora by name (`dedup.against`).
+        pairs: Config hash of the pairs that `dedup` found with these; None if it was not asked.
+        decode: Whether pictures are decoded.
+
+    Raises:
+        CorpusError: Some tars could not be verified now; the same command does the rest.
+    """
+    try:
+        entries = folder.manifest()
+    except CorpusError as error:
+        return [Fault("manifest", MANIFEST, "", str(error))]
+    notes = notes_of(folder, decode=decode)
+    _write_evaluation(run.corpus, folder.store, notes, against, pairs)
+    place = (folder.store.uri, folder.store.storage_options, folder.path, notes)
+    task = VerifyTask(*place, dict(run.tables), decode)
+    items = [Item(number) for number in range(len(entries))]
+    report = run.loop(UPKEEP, task, items, len(items), keep=False)
+    shares = 1 + sum(entry.samples for entry in entries) // AT_ONCE
+    todo = [Item(number) for number in range(shares)]
+    twice = run.loop(UPKEEP, DuplicateTask(*place, shares), todo, shares, phase="ids", keep=False)
+    for one in (report, twice):
+        if one.failed:
+            run.keep(one)
+            raise CorpusError("verify: not all tars could be read; run the same command again")
+    faults = [*_noted(folder.store, notes), *_sums(folder, report.summary.extra)]
+    faults += _tables(folder)
+    # Read by nobody any more: the next verify reads everything again.
+    remove_all(folder.store, (f"{notes}/{name}" for name in folder.store.list(notes)))
+    if folder.store.local:
+        Path(folder.store.path(notes)).rmdir()
+    return sorted(set(faults))
+
+
+def notes_of(folder: SetFolder, *, decode: bool) -> str:
+    """Where the notes of verifying a set as it is now lie."""
+    manifest = hashlib.sha256(read_whole(folder.store, folder.name(MANIFEST))).hexdigest()
+    beside = [one.hash for one in (*folder.editions(), *folder.all_columns())]
+    identity = {"set": folder.path, "manifest": manifest, "beside": beside, "decode": decode}
+    root = ROOT if folder.path else "_verify"
+    return f"{root}/{config_hash(identity)}"
+
+
+def _noted(store: Store, notes: str) -> Iterator[Fault]:
+    for name in store.list(notes):
+        if name.endswith(".json"):
+            content = json.loads(read_whole(store, f"{notes}/{name}"))
+            yield from as_faults(content if isinstance(content, list) else content["faults"])
+
+
+def _tables(folder: SetFolder) -> Iterator[Fault]:
+    """What is wrong with the set's own tables."""
+    readers = {
+        "manifest": (MANIFEST, folder.manifest_table),
+        "left_out": (LEFT_OUT, folder.left_out),
+    }
+    for kind, (file, reader) in readers.items():
+        try:
+            rows = reader()
+            # The other one is written piece by piece; its pages have checksums.
+            whole = kind != "manifest" or as_written(
+                read_whole(folder.store, folder.name(file)), rows
+            )
+            if not whole:
+                yield Fault(kind, file, "", "it is not as it was written")
+        except (FileNotFoundError, CorpusError) as error:
+            yield Fault(kind, file, "", str(error))
+
+
+def _sums(folder: SetFolder, counts: Mapping[str, int]) -> Iterator[Fault]:
+    """Editions whose sums are not those of their files."""
+    for one in folder.editions():
+        path = f"captions/{one.hash}/{one.marker}"
+        try:
+            about = dict(one.about)
+            said = {name: about[name] for name in ("samples", "captions", "without")}
+            said |= {f"mix {name}": count for name, count in about["mix"].items()}
+        except (CorpusError, KeyError, AttributeError) as error:
+            yield Fault("captions", path, "", str(error))
+            continue
+        for name in {
+            *said,
+            *(n.removesuffix(f" {one.hash}") for n in counts if n.endswith(one.hash)),
+        }:
+            found = counts.get(f"{name} {one.hash}", 0)
+            if said.get(name, 0) != found:
+                detail = f"it says {said.get(name, 0)} {name}, there are {found}"
+                yield Fault("captions", path, "", detail)
+    for columns in folder.all_columns():
+        try:
+            _ = columns.tables, columns.names
+        except (CorpusError, KeyError, TypeError, ValueError) as error:
+            yield Fault("columns", f"columns/{columns.hash}/{columns.marker}", "", str(error))
+
+
+def _write_evaluation(
+    corpus: Corpus, store: Store, notes: str, against: Mapping[str, str], pairs: str | None
+) -> None:
+    """Writes what no sample may be: files of evaluation sets, and records near to one of them."""
+    values: dict[str, str] = {}
+    for name, uri in sorted(against.items()):
+        other = Corpus(uri, corpus.store.storage_options)
+        source = parts_sql(other.store, other.records.folder)
+        rows = other.connection().sql(f"SELECT sha256 FROM {source} WHERE sha256 IS NOT NULL")
+        values |= dict.fromkeys((digest for (digest,) in rows.fetchall()), name)
+    if pairs is not None and (table := corpus.at(PAIRS, pairs)).part_names():
+        rows = corpus.connection().sql(
+            f"SELECT id, other_id FROM {table.sql()} WHERE other_shard IS NULL"
+        )
+        values |= {ident: other.partition(":")[0] for ident, other in rows.fetchall()}
+    if values:
+        known = pa.table({"value": sorted(values), "of": [values[v] for v in sorted(values)]})
+        store.create(f"{notes}/{EVALUATION}", encode(known))

@@ -1,0 +1,220 @@
+"""Verifying one tar of a training set, with its index, captions and columns: a task of the runner.
+
+What it finds is written down at once, so that a command that was stopped does the rest alone.
+"""
+
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.blocked import read_blocked
+from nucleus_data.corpus.damaged import DamagedError, read_json, read_whole
+from nucleus_data.corpus.store import Store, with_retries
+from nucleus_data.errors import CorpusError
+from nucleus_data.runner.stored import read_columns
+from nucleus_data.runner.work import Summary
+from nucleus_data.sets.beside import Beside, encode, read
+from nucleus_data.sets.editions import EDITION_SCHEMA
+from nucleus_data.sets.index import INDEX_SCHEMA, index_name
+from nucleus_data.sets.layout import SetFolder, TarEntry
+from nucleus_data.sets.provenance import LICENCE, URL
+from nucleus_data.stages.upkeep.faults import Fault, as_faults
+from nucleus_data.stages.upkeep.tar_check import check_tar, compared, walked
+
+EVALUATION = "evaluation.parquet"
+MEASURED = "inspect.file"
+
+
+@dataclass(frozen=True)
+class VerifyTask:
+    """Verifies one tar of a set.
+
+    Attributes:
+        uri: The corpus, or the set's own folder where it lies in none.
+        storage_options: For fsspec.
+        path: The set's folder below it; empty for a set on its own.
+        notes: Folder below the corpus for what is found.
+        tables: Config hashes of tables that tell of the records.
+        decode: Whether pictures are decoded.
+    """
+
+    uri: str
+    storage_options: Mapping[str, Any]
+    path: str
+    notes: str
+    tables: Mapping[str, str]
+    decode: bool = True
+
+    def run(self, number: int) -> Summary:
+        """Verifies the tar of that number in the manifest, unless that is noted."""
+        store = Store(self.uri, self.storage_options)
+        folder = SetFolder(store, self.path)
+        entry = folder.manifest()[number]
+        summary = Summary(rows=entry.samples, done=entry.samples, bytes=entry.bytes)
+        name = f"{self.notes}/{number:06d}.json"
+        if not store.exists(name):
+            faults, counts = self._verify(folder, entry)
+            found = {"faults": [fault.content() for fault in faults], "counts": dict(counts)}
+            store.create(name, json.dumps(found, sort_keys=True).encode())
+        note = read_json(store, name)
+        summary.extra.update(note["counts"])
+        summary.failed.update(fault.kind for fault in as_faults(note["faults"]))
+        return summary
+
+    def _verify(self, folder: SetFolder, entry: TarEntry) -> tuple[list[Fault], Counter[str]]:
+        counts: Counter[str] = Counter()
+        faults, index = check_index(folder, entry)
+        if index is None:
+            return faults, counts
+        if len(index) != entry.samples:
+            found = f"the index has {len(index):,} samples, the manifest says {entry.samples:,}"
+            faults.append(Fault("count", entry.path, "", found))
+        faults += self._tar(folder, entry, index)
+        every = [("captions", one) for one in folder.editions()]
+        for kind, one in [*every, *(("columns", one) for one in folder.all_columns())]:
+            faults += check_beside(folder, kind, one, entry, index, counts)
+        return sorted(set(faults)), counts
+
+    def _tar(self, folder: SetFolder, entry: TarEntry, index: pa.Table) -> list[Fault]:
+        store, name = folder.store, folder.name(entry.path)
+        try:
+            file = with_retries(lambda: store.fs.open(store.path(name), "rb"))
+        except FileNotFoundError:
+            return [Fault("tar_missing", entry.path, "", "the manifest names it")]
+        with file:
+            found = check_tar(file, entry, index, decode=self.decode)
+            faults = found.faults
+            if [fault.kind for fault in faults] == ["tar_changed"] and self.path:
+                # Only now, since a tar's records lie all over the corpus.
+                told = list(compared(index, self._record(), file))
+                faults = [Fault("json_changed", entry.path, *one) for one in told] or faults
+        return faults + list(self._unwanted(folder.store, entry, found.originals))
+
+    def _record(self) -> Any:
+        """What tells what the corpus knows of a record, by its shard and row."""
+        corpus = Corpus(self.uri, self.storage_options)
+
+        def one(shard: int, row: int) -> dict[str, Any] | None:
+            names = ("id", "key", "source", "sha256", *URL, *LICENCE)
+            paths = [f"records:{name}" for name in names]
+            sized = MEASURED in self.tables
+            paths += [f"{MEASURED}:{name}" for name in ("width", "height") if sized]
+            wanted = pa.array([row], pa.int32()).to_numpy()
+            found = read_columns(lambda t: corpus.at(t, self.tables[t]), shard, paths, wanted)
+            values = {name: found[name].to_pylist()[0] for name in paths}
+            known = {name: values[f"records:{name}"] for name in names[:4]}
+            for name, columns in (("url", URL), ("licence", LICENCE)):
+                said = (values[f"records:{column}"] for column in columns)
+                known[name] = next((v for v in said if v is not None), None)
+            if sized and values[f"{MEASURED}:width"] is not None:
+                known |= {f"original_{n}": values[f"{MEASURED}:{n}"] for n in ("width", "height")}
+            return known
+
+        return one
+
+    def _unwanted(
+        self, store: Store, entry: TarEntry, originals: Mapping[str, str | None]
+    ) -> Iterator[Fault]:
+        """Samples of an evaluation set, and those that were blocked or taken down."""
+        blocked = read_blocked(store) if self.path else None
+        for ident, digest in originals.items():
+            refusal = blocked and (blocked.of_id(ident) or blocked.of_sha256(digest or ""))
+            if refusal:
+                yield Fault("blocked", entry.path, ident, refusal.detail)
+        try:
+            listed = read(store, f"{self.notes}/{EVALUATION}")
+        except FileNotFoundError:
+            return
+        of = dict(zip(listed["value"].to_pylist(), listed["of"].to_pylist(), strict=True))
+        for ident, digest in originals.items():
+            if found := of.get(ident) or of.get(digest):
+                yield Fault("evaluation", entry.path, ident, f"it is in {found}")
+
+
+def check_index(folder: SetFolder, entry: TarEntry) -> tuple[list[Fault], pa.Table | None]:
+    """What is wrong with an index, and the index as it should be.
+
+    A damaged one is made again of the tar: then it is known which samples it is wrong about.
+    """
+    import hashlib
+
+    store, name = folder.store, folder.name(index_name(entry.path))
+    file = index_name(entry.path)
+    try:
+        data = read_whole(store, name)
+        if hashlib.sha256(data).hexdigest() == entry.index_sha256:
+            return [], folder.index(entry.path)
+        found = "its SHA-256 is not that of the manifest"
+        try:
+            there = folder.index(entry.path).to_pylist()
+        except DamagedError as error:
+            there, found = [], error.found
+    except FileNotFoundError:
+        there, found = [], "it is missing"
+    try:
+        tar = read_whole(store, folder.name(entry.path))
+        right = list(walked(io.BytesIO(tar), INDEX_SCHEMA.empty_table()))
+    except (FileNotFoundError, ValueError, KeyError, CorpusError):
+        return [Fault("index_changed", file, "", found)], None
+    except Exception as error:  # of tarfile: the tar is damaged, too
+        return [Fault("index_changed", file, "", f"{found}; the tar: {error}")], None
+    faults = [
+        Fault("index_changed", file, row["id"], "its row is another one than the tar's")
+        for row, one in zip(right, [*there, *[None] * len(right)], strict=False)
+        if one is None or any(one[key] != value for key, value in row.items())
+    ]
+    table = pa.Table.from_pylist(right, INDEX_SCHEMA)
+    return faults or [Fault("index_changed", file, "", found)], table
+
+
+def check_beside(
+    folder: SetFolder,
+    kind: str,
+    one: Beside,
+    entry: TarEntry,
+    index: pa.Table,
+    counts: Counter[str],
+) -> Iterator[Fault]:
+    """What is wrong with the captions or columns beside a tar; counts what it has."""
+    name = one.file(entry.path)
+    file = name[len(folder.name("")) :]
+    try:
+        data = read_whole(folder.store, name)
+        rows = read(folder.store, name, EDITION_SCHEMA if kind == "captions" else None)
+    except FileNotFoundError:
+        yield Fault(kind, file, "", f"it is missing: {len(index):,} samples have none")
+        return
+    except DamagedError as error:
+        yield Fault(kind, file, "", f"{error.found} ({len(index):,} samples)")
+        return
+    if not as_written(data, rows):
+        yield Fault(kind, file, "", f"it is not as it was written ({len(index):,} samples)")
+    if rows["id"].to_pylist() != index["id"].to_pylist():
+        pairs = zip(index["id"].to_pylist(), [*rows["id"].to_pylist(), None], strict=False)
+        first = next((a for a, b in pairs if a != b), "")
+        yield Fault(kind, file, first, "from here on, the rows are not those of the tar")
+        return
+    if kind == "captions":
+        lengths, sources = (pc.list_value_length(rows[n]) for n in ("captions", "caption_sources"))
+        for ident in rows["id"].filter(pc.not_equal(lengths, sources)).to_pylist():
+            yield Fault(kind, file, ident, "it has other captions than caption_sources")
+        counts[f"samples {one.hash}"] += rows.num_rows
+        counts[f"captions {one.hash}"] += pc.sum(lengths).as_py() or 0
+        counts[f"without {one.hash}"] += pc.sum(pc.equal(lengths, 0)).as_py() or 0
+        for source in pc.list_flatten(rows["caption_sources"]).value_counts().to_pylist():
+            counts[f"mix {source['values']} {one.hash}"] += source["counts"]
+
+
+def as_written(data: bytes, rows: pa.Table) -> bool:
+    """Whether a file is what its rows are written as; another version's may be otherwise."""
+    mine = encode(rows.replace_schema_metadata(None))
+    by = [pq.read_metadata(pa.BufferReader(one)).created_by for one in (data, mine)]
+    return data == mine or by[0] != by[1]
