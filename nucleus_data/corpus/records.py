@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nucleus_data.corpus.at_once import at_once
 from nucleus_data.corpus.tables import KEY_FIELDS, Table, missing_rows, parts_sql
 from nucleus_data.errors import CorpusError
 
@@ -37,6 +38,24 @@ class Records(Table):
         there = [n for n in newer if self.store.exists(f"{self.folder}/{n:06d}-0.parquet")]
         chosen = marks.filter(pc.is_in(marks.column("by"), pa.array(there, pa.int32())))
         return np.sort(chosen.column("row").to_numpy())
+
+    def superseded_counts(self, marks: Sequence[str]) -> dict[int, int]:
+        """How many rows of each shard are superseded.
+
+        Args:
+            marks: File names of parts of `retried`, read many at once.
+        """
+        there = set(self.shards()) if marks else set()
+
+        def one(name: str) -> tuple[int, int]:
+            shard = self.shard_of(name)
+            found = self.retried.read_part(name).column("by").to_pylist()
+            return shard, sum(by in there for by in found)
+
+        gone: dict[int, int] = {}
+        for shard, count in at_once(self.store, one, marks):
+            gone[shard] = gone.get(shard, 0) + count
+        return gone
 
     def covered(self, shard: int) -> np.ndarray:
         """Sorted numbers of the rows that the table has of a shard."""
