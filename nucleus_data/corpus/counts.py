@@ -28,6 +28,7 @@ SHARDS_A_GROUP = 1000
 MOST_SHARDS = 10_000
 # Runs whose counts are looked at, the newest ones: each leaves those of all its tables.
 RUNS = 64
+LISTED_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -63,26 +64,40 @@ class Group:
     Attributes:
         table: The table.
         number: Of the group: its first shard is a thousand times as much.
-        parts: File names of its parts, sorted.
-        failed: Of its failures that may pass.
-        marks: Of `records`: of the marks of records that were downloaded again.
+        texts: Kind -> file names, a line each: a list of them takes four times as much.
     """
 
     table: Table
     number: int
-    parts: Sequence[str] = ()
-    failed: Sequence[str] = ()
-    marks: Sequence[str] = ()
+    texts: Mapping[str, str]
+
+    @property
+    def parts(self) -> list[str]:
+        """File names of its parts, sorted."""
+        return self._names("parts")
+
+    @property
+    def failed(self) -> list[str]:
+        """File names of its failures that may pass, sorted."""
+        return self._names("failed")
+
+    @property
+    def marks(self) -> list[str]:
+        """Of `records`: of the marks of records that were downloaded again."""
+        return self._names("marks")
+
+    def _names(self, kind: str) -> list[str]:
+        return self.texts[kind].split("\n") if kind in self.texts else []
 
     @property
     def key(self) -> str:
         """What its counts are known by."""
-        return config_hash([self.table.folder, list(self.parts), list(self.failed)])
+        return config_hash([self.table.folder, self.parts, self.failed])
 
     @property
     def lasting(self) -> bool:
         """Whether its counts follow from its parts alone, and not from those of a newer shard."""
-        return not self.marks
+        return "marks" not in self.texts
 
     @property
     def shards(self) -> int:
@@ -136,7 +151,22 @@ def groups_of(table: Table) -> list[Group]:
         for name in each.whole_parts():
             number = each.shard_of(name) // SHARDS_A_GROUP
             found.setdefault(number, {}).setdefault(kind, []).append(name)
-    return [Group(table, number, **found[number]) for number in sorted(found)]
+    return [
+        Group(table, number, {kind: "\n".join(names) for kind, names in found[number].items()})
+        for number in sorted(found)
+    ]
+
+
+def list_tables(tables: Iterable[Table]) -> None:
+    """Lists several tables at once, where listings are remembered."""
+    folders = [
+        each.folder
+        for table in tables
+        for each in (table, table.failed, *([table.retried] if isinstance(table, Records) else []))
+    ]
+    if folders:
+        (store,) = {id(table.store): table.store for table in tables}.values()
+        list(at_once(store, store.remember, folders, LISTED_AT_ONCE))
 
 
 def counted(

@@ -34,7 +34,7 @@ class DuckFiles(AbstractFileSystem):
         self._fs = store.fs
         self._sizes: dict[str, int] = {}
 
-    def _strip_protocol(self, path: Any) -> Any:  # type: ignore[override]
+    def _strip_protocol(self, path: Any) -> Any:
         return self._fs._strip_protocol(path)
 
     def unstrip_protocol(self, name: str) -> str:

@@ -35,9 +35,13 @@ class Records(Table):
         if marks is None:
             return np.empty(0, np.int64)
         newer = pc.unique(marks.column("by")).to_pylist()
-        there = [n for n in newer if self.store.exists(f"{self.folder}/{n:06d}-0.parquet")]
+        there = [n for n in newer if self._has_part(n)]
         chosen = marks.filter(pc.is_in(marks.column("by"), pa.array(there, pa.int32())))
         return np.sort(chosen.column("row").to_numpy())
+
+    def _has_part(self, shard: int) -> bool:
+        name = f"{self.folder}/{shard:06d}-0.parquet"
+        return not self.store.lacks(name) and self.store.exists(name)
 
     def superseded_counts(self, marks: Sequence[str]) -> dict[int, int]:
         """How many rows of each shard are superseded.

@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar
 
 import fsspec
@@ -23,6 +24,7 @@ from fsspec.implementations.local import LocalFileSystem
 from nucleus_data.errors import DiskFullError, RequestError
 
 T = TypeVar("T")
+Names = list[str]  # inside the class, `list` is its method
 ATTEMPTS = 5
 FIRST_DELAY_S = 0.2
 SHOWN = 100
@@ -90,6 +92,8 @@ class Store:
         self.root = root.rstrip("/")
         self.local = isinstance(fs, LocalFileSystem)
         self._listed: dict[str, str] | None = None
+        self._listing = Lock()
+        self._folders: dict[str, Lock] = {}
 
     def path(self, name: str) -> str:
         """The file system's own path of `name`."""
@@ -133,10 +137,20 @@ class Store:
         """Names (not paths) of what lies directly in a folder, sorted, hidden ones left out."""
         if self._listed is None:
             return self._names(folder)
-        if folder not in self._listed:
-            # As one text: a list of names takes four times as much.
-            self._listed[folder] = "\n".join(self._names(folder))
-        return self._listed[folder].split("\n") if self._listed[folder] else []
+        found = self._remembered(folder).strip("\n")
+        return found.split("\n") if found else []
+
+    def remember(self, folder: str) -> None:
+        """Lists a folder, where listings are remembered, for those who ask later."""
+        if self._listed is not None:
+            self._remembered(folder)
+
+    def lacks(self, name: str) -> bool:
+        """Whether it is known, from a listing that is remembered, that there is no such object."""
+        if self._listed is None:
+            return False
+        folder, _, file = name.rpartition("/")
+        return f"\n{file}\n" not in self._remembered(folder)
 
     @contextlib.contextmanager
     def listing_once(self) -> Iterator[None]:
@@ -153,7 +167,18 @@ class Store:
         finally:
             self._listed = None
 
-    def _names(self, folder: str) -> Sequence[str]:
+    def _remembered(self, folder: str) -> str:
+        """A folder's names, a line each: one text, as a list would be four times as large."""
+        known = self._listed
+        assert known is not None
+        with self._listing:
+            mine = self._folders.setdefault(folder, Lock())
+        with mine:  # several threads may ask about one folder, which is listed once
+            if folder not in known:
+                known[folder] = "".join(f"\n{name}" for name in self._names(folder)) + "\n"
+            return known[folder]
+
+    def _names(self, folder: str) -> Names:
         self._forget(folder)
         try:
             entries = with_retries(lambda: self.fs.ls(self.path(folder), detail=False))

@@ -191,6 +191,8 @@ class Table:
             name = f"{self.folder}/{shard:06d}-{number}.parquet"
             if name in self.store.left_out:
                 continue
+            if self.store.lacks(name):
+                return
             try:
                 part = Part(self.store, name, self._expected(shard))
             except FileNotFoundError:

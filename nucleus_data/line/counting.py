@@ -1,13 +1,12 @@
 """Counts of a corpus's tables; and those that a run which ends leaves for who asks later."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.at_once import at_once
 from nucleus_data.corpus.counts import (
     COUNTS,
     MOST_SHARDS,
@@ -18,6 +17,7 @@ from nucleus_data.corpus.counts import (
     count_table,
     counted,
     groups_of,
+    list_tables,
     parts_of_each_schema,
 )
 from nucleus_data.corpus.damaged import WHOLE, DamagedError
@@ -30,22 +30,22 @@ from nucleus_data.stages.ingest.retry import count_group as count_records
 
 # A corpus of fewer shards is counted faster than it would be looked up.
 LEFT_FROM = 200
-LISTED_AT_ONCE = 8
 
 
 def count_tables(
-    corpus: Corpus, tables: Iterable[Table], known: Known | None = None
-) -> list[Counts]:
+    corpus: Corpus, tables: Sequence[Table], known: Known | None = None
+) -> Iterator[Counts]:
     """The counts of some tables, in their order: listings, and footers of up to 10,000 shards.
 
     Args:
-        corpus: The corpus.
+        corpus: The corpus, whose listings are remembered.
         tables: The tables.
         known: What is known; by default what finished runs left.
     """
     known = Known.left(corpus.store) if known is None else known
-    listed = at_once(corpus.store, groups_of, tables, LISTED_AT_ONCE)
-    return [counted(groups, known, partial(count_group, corpus)) for groups in listed]
+    list_tables(tables)
+    for table in tables:
+        yield counted(groups_of(table), known, partial(count_group, corpus))
 
 
 def count_group(corpus: Corpus, group: Group) -> Counts:
@@ -55,28 +55,29 @@ def count_group(corpus: Corpus, group: Group) -> Counts:
 
 @dataclass(frozen=True)
 class CountTask:
-    """Counts a group of shards of several tables (a task of the runner).
+    """Counts a group of shards of a table (a task of the runner).
 
     Attributes:
         uri: The corpus.
         storage_options: For fsspec.
-        tables: Config hash of each table.
+        table: Name of the table.
+        config_hash: Its config hash.
     """
 
     uri: str
     storage_options: Mapping[str, Any]
-    tables: Mapping[str, str]
+    table: str
+    config_hash: str
 
     def run(self, number: int) -> Summary:
         """Counts; `number` is that of a group. What is found comes back by the group's key."""
         corpus = Corpus(self.uri, self.storage_options)
         summary = Summary()
-        for name, hashed in self.tables.items():
-            for group in groups_of(corpus.at(name, hashed)):
-                if group.number == number and group.lasting:
-                    found = count_group(corpus, group)
-                    for kind in ("rows", "failed", "retryable"):
-                        summary.extra[f"{group.key}:{kind}"] = getattr(found, kind)
+        for group in groups_of(corpus.at(self.table, self.config_hash)):
+            if group.number == number:
+                found = count_group(corpus, group)
+                for kind in ("rows", "failed", "retryable"):
+                    summary.extra[f"{group.key}:{kind}"] = getattr(found, kind)
         return summary
 
 
@@ -93,32 +94,31 @@ def leave_counts(run: Run, stage: Stage[Any]) -> None:
         if shards < LEFT_FROM:
             return
         known, kept = Known.left(corpus.store), Known()
-        tables = {n: h for n, h in run.tables.items() if plain(n) not in WHOLE}
-        groups = [g for n, h in tables.items() for g in groups_of(corpus.at(n, h))]
-        missing = [g for g in groups if g.lasting and g.key not in known.counts]
-        if sum(group.shards for group in missing) > MOST_SHARDS:
-            known.counts |= _by_workers(run, stage, tables, missing)
-        for group in groups:
-            try:
-                counted([group], known, partial(count_group, corpus), shards)
-            except DamagedError:  # who looks at the table is told
-                continue
-            if group.key in known.counts:
-                kept.counts[group.key] = known.counts[group.key]
+        tables = [corpus.at(n, h) for n, h in run.tables.items() if plain(n) not in WHOLE]
+        list_tables(tables)
+        for table in tables:
+            groups = [group for group in groups_of(table) if group.lasting]
+            missing = [group for group in groups if group.key not in known.counts]
+            if sum(group.shards for group in missing) > MOST_SHARDS:
+                known.counts |= _by_workers(run, stage, table, missing)
+            with suppress(DamagedError):  # who looks at the table is told
+                counted(groups, known, partial(count_group, corpus), shards)
+            kept.counts |= {g.key: known.counts[g.key] for g in groups if g.key in known.counts}
         with suppress(DamagedError):
             parts_of_each_schema(corpus, known)
-            kept.schemas = {g.key: known.schemas[g.key] for g in groups_of(corpus.records)}
+            keys = [group.key for group in groups_of(corpus.records)]
+            kept.schemas = {key: known.schemas[key] for key in keys}
     corpus.store.put(run.path(COUNTS), kept.encode())
 
 
 def _by_workers(
-    run: Run, stage: Stage[Any], tables: Mapping[str, str], groups: Iterable[Group]
+    run: Run, stage: Stage[Any], table: Table, groups: Sequence[Group]
 ) -> dict[str, Counts]:
-    """Has workers count groups of shards."""
-    numbers = sorted({group.number for group in groups})
-    task = CountTask(run.corpus.uri, run.corpus.store.storage_options, tables)
-    items = [Item(number) for number in numbers]
-    rows = len(numbers) * SHARDS_A_GROUP
+    """Has workers count groups of a table's shards."""
+    store = run.corpus.store
+    task = CountTask(run.corpus.uri, store.storage_options, table.name, table.config_hash)
+    items = [Item(group.number) for group in groups]
+    rows = len(items) * SHARDS_A_GROUP
     report = run.loop(stage, task, items, len(items), phase="counts", keep=False, rows=rows)
     found: dict[str, dict[str, int]] = {}
     for name, count in report.summary.extra.items():

@@ -12,16 +12,13 @@ import numpy as np
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.again import list_name
-from nucleus_data.corpus.at_once import at_once
-from nucleus_data.corpus.counts import Group, Known, groups_of
+from nucleus_data.corpus.counts import Group, Known, groups_of, list_tables
 from nucleus_data.corpus.parts import rows_in
 from nucleus_data.corpus.tables import Table
 from nucleus_data.hashing import decode_rows
 from nucleus_data.runner.run import ALL, Run
 from nucleus_data.runner.work import Summary
 from nucleus_data.stage import RowChoice, RowStage
-
-LISTED_AT_ONCE = 8
 
 
 def asks_about_all(run: Run, stage: RowStage[Any]) -> bool:
@@ -41,8 +38,8 @@ def count_by_footers(run: Run, stage: RowStage[Any]) -> Summary:
     """
     corpus = run.corpus
     tables = [Table(corpus.store, s.name, run.tables[s.name]) for s in stage.tables()]
-    listed = list(at_once(corpus.store, groups_of, [corpus.records, *tables], LISTED_AT_ONCE))
-    records, *others = ({group.number: group for group in groups} for groups in listed)
+    list_tables([corpus.records, *tables])
+    records, *others = ({g.number: g for g in groups_of(t)} for t in (corpus.records, *tables))
     known = Known.left(corpus.store) if len(records) > 1 else Known()
     summary = Summary()
     for number, group in records.items():

@@ -106,13 +106,13 @@ def _content(
                 curricula[hashed] = dict(filling_of(made.get("counts", {})))
             elif name != RECORDS:
                 listed.append(Table(corpus.store, name, hashed))
-    records, *counted = count_tables(corpus, [corpus.records, *listed])
-    for table, counts in zip(listed, counted, strict=True):
-        about = _about(table, counts)
+    records, *counts_of = count_tables(corpus, [corpus.records, *listed])
+    for table, rows in zip(listed, counts_of, strict=True):
+        about = _about(table, rows)
         if note := _note(corpus, table.name, table.config_hash, now):
             others.append({"table": table.name, **about, "note": note})
             continue
-        if table.name in of_all and not counts.unknown:
+        if table.name in of_all and not rows.unknown:
             reached = about["rows"] + about["failed_retryable"]
             about["missing"] = max(0, records.rows - records.failed - reached)
         tables[table.name] = about
