@@ -15,7 +15,6 @@ import copy
 import json
 import warnings
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from typing import Any
 
@@ -23,6 +22,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from nucleus_data.corpus.at_once import IN_FLIGHT, at_once
 from nucleus_data.corpus.damaged import CORPUS as MARKER
 from nucleus_data.corpus.damaged import (
     PUBLISHED,
@@ -32,6 +32,7 @@ from nucleus_data.corpus.damaged import (
     read_json,
     reading,
 )
+from nucleus_data.corpus.duck_files import DuckFiles
 from nucleus_data.corpus.records import Records
 from nucleus_data.corpus.runs import plans, run_names
 from nucleus_data.corpus.store import Store, not_opened
@@ -44,7 +45,6 @@ from nucleus_data.hashing import config_hash
 FORMAT = 1
 RECORDS_VERSION = 1
 PAIRS = "dedup"
-CHECKING_THREADS = 8
 
 
 class Corpus:
@@ -172,8 +172,9 @@ class Corpus:
             if self.store.local:
                 self._connection = _database().cursor()
             else:
-                self._connection = duckdb.connect()
-                self._connection.register_filesystem(self.store.fs)
+                # Its threads wait for the store: as many files are opened at once.
+                self._connection = duckdb.connect(config={"threads": IN_FLIGHT})
+                self._connection.register_filesystem(DuckFiles(self.store))
         return self._connection
 
     def table(self, name: str, config_hash: str | None = None) -> duckdb.DuckDBPyRelation:
@@ -246,12 +247,13 @@ class Corpus:
         """
         table = self.at(name, config_hash or self.pinned(name))
         tables = [table, table.failed, *([table.retried] if isinstance(table, Records) else [])]
-        with ThreadPoolExecutor(CHECKING_THREADS) as pool:
-            found = [
-                error
-                for one in tables
-                for error in pool.map(partial(_check, self.connection(), one), one.part_names())
-            ]
+        found = (
+            error
+            for one in tables
+            for error in at_once(
+                self.store, partial(_check, self.connection(), one), one.part_names()
+            )
+        )
         return [error for error in found if error is not None]
 
     def without(self, found: Iterable[DamagedError]) -> "Corpus":
@@ -290,7 +292,7 @@ def _check(connection: duckdb.DuckDBPyConnection, table: Table, part: str) -> Da
     """Reads a part as both readers do; returns what one of them says against it."""
     name = f"{table.folder}/{part}"
     try:
-        table.check(part)
+        table.read_part(part)
         with reading(table.store, name):
             source = parts_list([table.store.url(name)])
             relation = connection.cursor().sql(f"SELECT * FROM read_parquet({source})")

@@ -6,13 +6,13 @@ without a file: he fails with its name.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nucleus_data.corpus.at_once import at_once
 from nucleus_data.corpus.corpus import Corpus
 from nucleus_data.corpus.damaged import BESIDE, WHOLE, DamagedError, read_whole, reading
 from nucleus_data.corpus.published import published
@@ -22,7 +22,6 @@ from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError
 
 T = TypeVar("T")
-THREADS = 8
 TRAINING_SETS, CLAIMS = "sets", "claims"
 
 
@@ -60,9 +59,11 @@ def find_damaged(corpus: Corpus) -> list[DamagedError]:
         for hashed in corpus.config_hashes(name):
             found += corpus.damaged(name, hashed)
             if name in WHOLE:
-                found += _caught(lambda path: published(store, path), [f"tables/{name}/{hashed}"])
-    found += _caught(lambda name: _parquet(store, name), _tables_of_sets(store))
-    found += _caught(lambda name: _run_file(store, name), _run_files(store))
+                found += _caught(
+                    store, lambda path: published(store, path), [f"tables/{name}/{hashed}"]
+                )
+    found += _caught(store, lambda name: _parquet(store, name), _tables_of_sets(store))
+    found += _caught(store, lambda name: _run_file(store, name), _run_files(store))
     return found
 
 
@@ -78,7 +79,9 @@ def without_lines(left_out: Collection[Mapping[str, str]]) -> Iterator[str]:
         yield "all counts are without what is left out"
 
 
-def _caught(check: Callable[[str], object], names: Iterable[str]) -> list[DamagedError]:
+def _caught(
+    store: Store, check: Callable[[str], object], names: Iterable[str]
+) -> list[DamagedError]:
     """What a check says about some files."""
 
     def one(name: str) -> DamagedError | None:
@@ -90,8 +93,7 @@ def _caught(check: Callable[[str], object], names: Iterable[str]) -> list[Damage
             return error
         return None
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        return [error for error in pool.map(one, names) if error is not None]
+    return [error for error in at_once(store, one, names) if error is not None]
 
 
 def _parquet(store: Store, name: str) -> None:

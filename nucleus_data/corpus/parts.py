@@ -93,7 +93,7 @@ class Part:
         for key, value in expected.items():
             if (there := self.footer.get(key, value)) != value:
                 return f"it is a part of another {key}: {there}, and not {value}"
-        if (count := _count(self.footer["rows"])) != self.num_rows:
+        if (count := rows_in(self.footer["rows"])) != self.num_rows:
             return f"it has {self.num_rows:,} rows, and its footer speaks of {count:,}"
         return ""
 
@@ -107,7 +107,7 @@ def own_footer(schema: pa.Schema) -> dict[str, str]:
     }
 
 
-def _count(rows: str) -> int:
+def rows_in(rows: str) -> int:
     """How many rows `encode_rows` wrote down; of damaged text that may be any number."""
     ranges = (item.partition("-") for item in rows.split(",") if item)
     return sum(int(last or first) - int(first) + 1 for first, _, last in ranges)

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nucleus_data.corpus.at_once import at_once
 from nucleus_data.corpus.tables import KEY_FIELDS, Table, missing_rows, parts_sql
 from nucleus_data.errors import CorpusError
 
@@ -34,9 +35,31 @@ class Records(Table):
         if marks is None:
             return np.empty(0, np.int64)
         newer = pc.unique(marks.column("by")).to_pylist()
-        there = [n for n in newer if self.store.exists(f"{self.folder}/{n:06d}-0.parquet")]
+        there = [n for n in newer if self._has_part(n)]
         chosen = marks.filter(pc.is_in(marks.column("by"), pa.array(there, pa.int32())))
         return np.sort(chosen.column("row").to_numpy())
+
+    def _has_part(self, shard: int) -> bool:
+        name = f"{self.folder}/{shard:06d}-0.parquet"
+        return not self.store.lacks(name) and self.store.exists(name)
+
+    def superseded_counts(self, marks: Sequence[str]) -> dict[int, int]:
+        """How many rows of each shard are superseded.
+
+        Args:
+            marks: File names of parts of `retried`, read many at once.
+        """
+        there = set(self.shards()) if marks else set()
+
+        def one(name: str) -> tuple[int, int]:
+            shard = self.shard_of(name)
+            found = self.retried.read_part(name).column("by").to_pylist()
+            return shard, sum(by in there for by in found)
+
+        gone: dict[int, int] = {}
+        for shard, count in at_once(self.store, one, marks):
+            gone[shard] = gone.get(shard, 0) + count
+        return gone
 
     def covered(self, shard: int) -> np.ndarray:
         """Sorted numbers of the rows that the table has of a shard."""

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.corpus.damaged import damaged
+from nucleus_data.corpus.footers import Footer, read_footers
 from nucleus_data.corpus.parts import KEY_FIELDS, Part, encode_part
 from nucleus_data.corpus.store import Store
 from nucleus_data.hashing import decode_rows, encode_rows
@@ -79,10 +80,10 @@ class Table:
 
     def shards(self) -> list[int]:
         """Shards that have at least one part, ascending."""
-        return sorted({self._shard(name) for name in self.whole_parts()})
+        return sorted({self.shard_of(name) for name in self.whole_parts()})
 
     def part_names(self) -> list[str]:
-        """File names of all parts, sorted."""
+        """File names of all parts, sorted as texts: hashes are made of them in this order."""
         return [name for name in self.store.list(self.folder) if name.endswith(".parquet")]
 
     def whole_parts(self) -> list[str]:
@@ -94,6 +95,16 @@ class Table:
         """The footer of each part of a shard, without its values (our keys without prefix)."""
         for _, part in self._open_parts(shard):
             yield part.footer
+
+    def footers(self, parts: Iterable[str] | None = None) -> Iterator[Footer]:
+        """The footers of parts, in their order, many read at once.
+
+        Args:
+            parts: File names; by default all that are not left out as damaged, by shard.
+        """
+        names = self.whole_parts() if parts is None else parts
+        expected = ((f"{self.folder}/{n}", self._expected(self.shard_of(n))) for n in names)
+        return read_footers(self.store, expected)
 
     def covered(self, shard: int) -> np.ndarray:
         """Sorted numbers of the rows that the table has of a shard."""
@@ -125,9 +136,9 @@ class Table:
         whole = pa.concat_tables(tables, promote_options="default")
         return whole.sort_by("row") if "row" in whole.column_names else whole
 
-    def check(self, part: str) -> None:
-        """Reads all of a part. Raises DamagedError if it cannot be read."""
-        Part(self.store, f"{self.folder}/{part}", self._expected(self._shard(part))).read()
+    def read_part(self, part: str) -> pa.Table:
+        """All of a part. Raises DamagedError if it cannot be read."""
+        return Part(self.store, f"{self.folder}/{part}", self._expected(self.shard_of(part))).read()
 
     def sql(self) -> str:
         """A SQL source of all rows; there must be a part."""
@@ -184,13 +195,15 @@ class Table:
             name = f"{self.folder}/{shard:06d}-{number}.parquet"
             if name in self.store.left_out:
                 continue
+            if self.store.lacks(name):
+                return
             try:
                 part = Part(self.store, name, self._expected(shard))
             except FileNotFoundError:
                 return
             yield number, part
 
-    def _shard(self, part: str) -> int:
+    def shard_of(self, part: str) -> int:
         """The number of the shard in a part's name."""
         number = part.partition("-")[0]
         if not number.isdecimal():

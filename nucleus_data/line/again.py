@@ -5,7 +5,6 @@ made of them (variants, vectors, similarities) follows: rows of what did not cha
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -13,6 +12,7 @@ import pyarrow as pa
 
 from nucleus_data.config import nearest
 from nucleus_data.corpus.again import SCHEMA, hash_of, list_name, publish, write_list
+from nucleus_data.corpus.at_once import at_once
 from nucleus_data.corpus.tables import Table
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.line.before import Stages
@@ -30,7 +30,6 @@ from nucleus_data.stages.select.stage import TABLE as SELECTION
 
 PREFIX = "caption."
 FINAL = ("caption_empty", "caption_not_text")  # failures of checks that are no module
-READING_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -186,5 +185,4 @@ def _found(run: Run, table: str, wanted: Wanted) -> Iterator[tuple[int, Found]]:
 
     mine = Table(corpus.store, table, run.tables[table])
     shards = sorted({*mine.shards(), *mine.failed.shards()})
-    with ThreadPoolExecutor(READING_THREADS) as pool:
-        yield from pool.map(find, shards)
+    yield from at_once(corpus.store, find, shards)

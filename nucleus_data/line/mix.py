@@ -6,13 +6,13 @@ that caption is kept as it is, `synthesized` if it has made captions alone.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.at_once import at_once
 from nucleus_data.corpus.tables import Table
 from nucleus_data.line.routing import condition
 from nucleus_data.runner.candidates import chosen_records
@@ -27,7 +27,6 @@ from nucleus_data.stages.select.stage import TABLE as SELECTION
 CAPTION = f"records:{SOURCE}caption"
 WEB, REFINED, SYNTHESIZED, NONE = "web", "refined", "synthesized", "none"
 ROUTES = (WEB, REFINED, SYNTHESIZED)
-THREADS = 4
 
 Open = Callable[[str], Table]
 Mask = np.ndarray
@@ -100,9 +99,8 @@ def stored_routes(
         return _count(refined, _preserved(open_table, shard, rows, came, preserve), made)
 
     total: Counter[str] = Counter()
-    with ThreadPoolExecutor(THREADS) as pool:
-        for found in pool.map(count, corpus.shards()):
-            total.update(found)
+    for found in at_once(corpus.store, count, corpus.shards()):
+        total.update(found)
     return total
 
 

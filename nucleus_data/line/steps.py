@@ -11,6 +11,7 @@ from nucleus_data.errors import RequestError
 from nucleus_data.line.again import Request, ask_again
 from nucleus_data.line.before import Stages, check_before, check_questions
 from nucleus_data.line.costs import forecast, look
+from nucleus_data.line.counting import leave_counts
 from nucleus_data.line.recipe import Recipe
 from nucleus_data.line.routing import conditions_of
 from nucleus_data.runner.cluster import check_corpus_uri
@@ -165,6 +166,8 @@ def run_steps(
         step(run, stages, name)
         if chooses_at_start:
             run = run.choosing(ALL)
+    if not run.dry_run:
+        leave_counts(run, stages[run.stage_names[0]])
 
 
 def without_missing(stages: Stages, names: Sequence[str]) -> list[str]:
@@ -185,16 +188,20 @@ def step(run: Run, stages: Stages, name: str) -> None:
     stage = stages[name]
     if missing := stage.missing():
         raise RequestError(missing)
+    listed = run.corpus.store.listing_once
     if isinstance(stage, CorpusStage):
-        run.pin(stage.pin(run))
+        with listed():
+            run.pin(stage.pin(run))
         if run.dry_run:
-            stage.count(run)
+            with listed():
+                stage.count(run)
             return
         run.sweep(stage)
         stage.do(run)
     else:
         assert isinstance(stage, RowStage)
-        pin_chosen(run, stages, stage)
+        with listed():
+            pin_chosen(run, stages, stage)
         if isinstance(stage, Caption):  # of a corpus that was ingested since the line began
             check_questions(stage.settings, run.corpus)
         if run.dry_run and isinstance(stage, Caption):

@@ -1,19 +1,21 @@
 """A row stage over a whole corpus: what there is to do, doing it, and doing failures again."""
 
 from collections.abc import Callable, Collection, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from nucleus_data.corpus.at_once import at_once
 from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.corpus.tables import Table
 from nucleus_data.runner.candidates import passing_rows
+from nucleus_data.runner.counting import asks_about_all, count_by_footers
 from nucleus_data.runner.rows import ShardRows
 from nucleus_data.runner.run import Run
 from nucleus_data.runner.words import left_out, waiting
 from nucleus_data.runner.work import Item, Summary
 from nucleus_data.stage import RowStage
 
-COUNTING_THREADS = 8
+# A dry run that looks at each shard looks at so many.
+MOST_SHARDS = 10_000
 
 
 def do_rows(run: Run, stage: RowStage[Any], *, retry: bool = False) -> None:
@@ -35,35 +37,59 @@ def do_rows(run: Run, stage: RowStage[Any], *, retry: bool = False) -> None:
 
 
 def count_rows(
-    run: Run, stage: RowStage[Any], look: Callable[[ShardRows], Any] = lambda state: None
+    run: Run, stage: RowStage[Any], look: Callable[[ShardRows], Any] | None = None
 ) -> list[Any]:
     """Says how many rows have a result, and how many would be done.
 
     Args:
         run: The run.
         stage: The stage.
-        look: Notes something about each shard.
+        look: Notes something about each shard, which is then read.
 
     Returns:
         What was noted.
     """
-    job = run.job(stage)
-
-    def count(item: Item) -> tuple[Summary, Any]:
-        state = job.open(item.number, item.limit)
-        return state.summary, look(state)
-
-    with ThreadPoolExecutor(COUNTING_THREADS) as pool:
-        counts = list(pool.map(count, run.items(job, run.corpus.shards())))
-    whole = Summary()
-    for found, _ in counts:
-        whole.add(found)
+    noted: list[Any] = []
+    with run.corpus.store.listing_once():
+        if look is None and asks_about_all(run, stage):
+            whole = count_by_footers(run, stage)
+        else:
+            whole = _count_each(run, stage, noted, look)
     rows, already = whole.rows, whole.already
     parts = [f"{rows:,} rows", f"{already:,} done before", f"{rows - already:,} to do"]
     run.say(f"{stage.name}: {', '.join([*parts, *waiting(whole)])}")
     for line in left_out(whole):
         run.say(line)
-    return [noted for _, noted in counts]
+    return noted
+
+
+def _count_each(
+    run: Run, stage: RowStage[Any], noted: list[Any], look: Callable[[ShardRows], Any] | None
+) -> Summary:
+    """Looks at each shard as a worker does; of a very large corpus, at some of them.
+
+    Args:
+        run: The run.
+        stage: The stage.
+        noted: Takes what is noted of each shard.
+        look: Notes it.
+    """
+    job, shards = run.job(stage), run.corpus.shards()
+    if len(shards) > MOST_SHARDS:
+        step = -(-len(shards) // MOST_SHARDS)
+        run.say(f"{stage.name}: of {len(shards):,} image shards each {step}th is counted")
+        shards = shards[::step]
+
+    def count(item: Item) -> tuple[Summary, Any]:
+        state = job.open(item.number, item.limit, run.corpus)
+        return state.summary, look(state) if look else None
+
+    whole = Summary()
+    for found, about in at_once(run.corpus.store, count, run.items(job, shards)):
+        whole.add(found)
+        if look:
+            noted.append(about)
+    return whole
 
 
 def retry_rows(run: Run, stage: RowStage[Any]) -> None:
@@ -97,12 +123,13 @@ def shards_with_failures(run: Run, stage: RowStage[Any], *, repeated: bool = Fal
     tables: Iterable[Table] = (
         Table(run.corpus.store, spec.name, run.tables[spec.name]) for spec in stage.tables()
     )
-    return {
-        shard
-        for table in tables
-        for shard in table.failed.shards()
-        if _has_failed(table, shard, stage.repeated, repeated)
-    }
+    asked = [(table, shard) for table in tables for shard in table.failed.shards()]
+
+    def has_failed(one: tuple[Table, int]) -> bool:
+        return _has_failed(*one, stage.repeated, repeated)
+
+    answers = zip(asked, at_once(run.corpus.store, has_failed, asked), strict=True)
+    return {shard for (_, shard), failed in answers if failed}
 
 
 def _has_failed(table: Table, shard: int, reasons: Collection[str], those: bool) -> bool:

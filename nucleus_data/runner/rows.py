@@ -60,9 +60,17 @@ class StageJob:
     only_again: bool = False
     trial: Mapping[int, Sequence[int]] | None = None
 
-    def open(self, shard: int, limit: int | None = None) -> "ShardRows":
-        """Reads what there is about a shard and finds the rows to do."""
-        return ShardRows(self, shard, limit)
+    def open(
+        self, shard: int, limit: int | None = None, corpus: Corpus | None = None
+    ) -> "ShardRows":
+        """Reads what there is about a shard and finds the rows to do.
+
+        Args:
+            shard: Its number.
+            limit: Most rows of it to work on.
+            corpus: The job's, where it is open already.
+        """
+        return ShardRows(self, shard, limit, corpus or Corpus(self.uri, self.storage_options))
 
 
 class ShardRows:
@@ -78,11 +86,11 @@ class ShardRows:
         computed: What came back in pieces.
     """
 
-    def __init__(self, job: StageJob, shard: int, limit: int | None) -> None:
+    def __init__(self, job: StageJob, shard: int, limit: int | None, corpus: Corpus) -> None:
         start = time.perf_counter()
         self.job = job
         self.shard = shard
-        self.corpus = Corpus(job.uri, job.storage_options)
+        self.corpus = corpus
         self.footer = next(iter(self.corpus.records.metadata(shard)), {})
         self.specs = {spec.name: spec for spec in job.stage.tables()}
         self.targets = {

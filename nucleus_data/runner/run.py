@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.at_once import growing
 from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.corpus.runs import FAILURES, RunFolder
 from nucleus_data.corpus.told import command as told
@@ -226,20 +227,26 @@ class Run:
     def items(self, job: StageJob, shards: Iterable[int]) -> Iterator[Item]:
         """The shards to do; with a limit, only as many as hold that many records."""
         remaining = self.choice.limit
-        for shard in shards:
-            if remaining is None:
-                yield Item(shard)
-                continue
-            if remaining <= 0:
-                return
+        if remaining is None:
+            yield from map(Item, shards)
+            return
+
+        def rows(shard: int) -> int | None:
             try:
-                count = min(remaining, job.open(shard).summary.rows)
+                return job.open(shard, corpus=self.corpus).summary.rows
             except DamagedError:
+                return None
+
+        for shard, found in growing(self.corpus.store, rows, shards):
+            if found is None:
                 yield Item(shard)  # its worker says so, and the other shards are done
                 continue
+            count = min(remaining, found)
             remaining -= count
             if count:
                 yield Item(shard, count)
+            if remaining <= 0:
+                return
 
     def shard_limits(self) -> dict[int, int] | None:
         """Shard -> how many of its (sampled) records a limited, corpus-wide stage takes.
@@ -249,13 +256,18 @@ class Run:
         if self.choice.limit is None:
             return None
         remaining, limits = self.choice.limit, {}
-        for number in self.corpus.shards():
-            if remaining <= 0:
-                break
+
+        def rows(number: int) -> int:
+            if self.choice.sample == 1:
+                return len(self.corpus.records.covered(number))
             records = self.corpus.records.read(number, ["id"])
-            count = sample_rows(records, self.choice.sample).num_rows if records is not None else 0
+            return sample_rows(records, self.choice.sample).num_rows if records is not None else 0
+
+        for number, count in growing(self.corpus.store, rows, self.corpus.shards()):
             limits[number] = min(count, remaining)
             remaining -= limits[number]
+            if remaining <= 0:
+                break
         return limits
 
     def loop(
@@ -304,10 +316,15 @@ class Run:
 
     def _records(self, most: int) -> int:
         """How many records there are; stops counting above a number."""
-        found = 0
-        for shard in self.corpus.shards():
+        found, records = 0, self.corpus.records
+
+        def rows(name: str) -> int:
             with contextlib.suppress(DamagedError):  # who works on the shard says so
-                found += self.corpus.records.count(shard)
+                return sum(footer.num_rows for footer in records.footers([name]))
+            return 0
+
+        for _, count in growing(self.corpus.store, rows, records.whole_parts()):
+            found += count
             if found > most:
                 break
         return found

@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.caption_sets import PREFIX, CaptionSet, is_import, is_whole
-from nucleus_data.corpus.damaged import WHOLE, DamagedError
+from nucleus_data.corpus.counts import Counts
+from nucleus_data.corpus.damaged import WHOLE
 from nucleus_data.corpus.looking import going_without, without_lines
 from nucleus_data.corpus.published import published
 from nucleus_data.corpus.runs import FAILURES, PLAN, path_of, read_json, read_lines, stage_lines
@@ -16,6 +16,7 @@ from nucleus_data.corpus.tables import Table
 from nucleus_data.corpus.told import command as told
 from nucleus_data.corpus.told import ingesting
 from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.line.counting import count_tables
 from nucleus_data.line.lines import LINES, RETRIED
 from nucleus_data.line.mix import mix_lines, preserve_condition, stored_routes
 from nucleus_data.line.steps import without_missing
@@ -27,7 +28,6 @@ from nucleus_data.stages.caption.settings import Mix
 from nucleus_data.stages.caption.stage import Caption
 from nucleus_data.stages.dedup.stage import TABLE as PAIRS
 from nucleus_data.stages.ingest.claims import FOLDER as CLAIMS
-from nucleus_data.stages.ingest.retry import count_failed
 from nucleus_data.stages.select.check import upstream_columns
 from nucleus_data.stages.select.plan import TABLE as SELECTION
 from nucleus_data.stages.select.stage import filling_of, published_selection
@@ -47,7 +47,6 @@ def status(run: Run, stages: Mapping[str, Stage[Any]]) -> dict[str, Any]:
         run: A run that only looks.
         stages: The recipe's stages, by name.
     """
-    now = _now(run, stages)
 
     def content(corpus: Corpus) -> dict[str, Any]:
         found = _content(corpus, now, stages)
@@ -55,7 +54,9 @@ def status(run: Run, stages: Mapping[str, Stage[Any]]) -> dict[str, Any]:
             found |= _mix(corpus, now, stages, run)
         return found
 
-    return going_without(run.corpus, content)
+    with run.corpus.store.listing_once():
+        now = _now(run, stages)
+        return going_without(run.corpus, content)
 
 
 def _mix(
@@ -89,13 +90,13 @@ def _content(
     corpus: Corpus, now: Mapping[str, str], stages: Mapping[str, Stage[Any]]
 ) -> dict[str, Any]:
     shards = corpus.shards()
-    records = _records(corpus)
     tables: dict[str, dict[str, Any]] = {}
     others: list[dict[str, Any]] = []
     selections, tiers, curricula = {}, {}, {}
     of_all = {spec.name for stage in stages.values() for spec in _of_all_images(stage)}
     order = {stage: place for place, stage in enumerate(stages)}
     found = corpus.store.list("tables")
+    listed: list[Table] = []
     for name in sorted(found, key=lambda name: order.get(name.partition(".")[0], len(order))):
         for hashed in corpus.config_hashes(name):
             if name == SELECTION and (made := published_selection(corpus.store, hashed)):
@@ -104,24 +105,27 @@ def _content(
                 tiers[hashed] = {n[5:]: count for n, count in counts if n.startswith("tier:")}
                 curricula[hashed] = dict(filling_of(made.get("counts", {})))
             elif name != RECORDS:
-                about = _about(corpus, Table(corpus.store, name, hashed))
-                note = _note(corpus, name, hashed, now)
-                if note:
-                    others.append({"table": name, **about, "note": note})
-                    continue
-                if name in of_all:
-                    reached = about["rows"] + about["failed_retryable"]
-                    about["missing"] = max(0, records["images"] - reached)
-                tables[name] = about
+                listed.append(Table(corpus.store, name, hashed))
+    records, *counts_of = count_tables(corpus, [corpus.records, *listed])
+    for table, rows in zip(listed, counts_of, strict=True):
+        about = _about(table, rows)
+        if note := _note(corpus, table.name, table.config_hash, now):
+            others.append({"table": table.name, **about, "note": note})
+            continue
+        if table.name in of_all and not rows.unknown:
+            reached = about["rows"] + about["failed_retryable"]
+            about["missing"] = max(0, records.rows - records.failed - reached)
+        tables[table.name] = about
     sets = list(all_sets(corpus.store))
     return {
         "corpus": corpus.uri,
         "several_writers": corpus.several_writers,
         "shards": len(shards),
         "claimed_shards": len(corpus.store.list(CLAIMS)),
-        "records": sum(len(corpus.records.covered(shard)) for shard in shards),
-        "failed_records": records["failed"],
-        "failed_records_retryable": records["retryable"],
+        "records": records.rows,
+        "failed_records": records.failed,
+        "failed_records_retryable": records.retryable,
+        **_unknown(records),
         "tables": tables,
         "other_tables": others,
         "selections": selections,
@@ -136,24 +140,9 @@ def _content(
     }
 
 
-def _records(corpus: Corpus) -> dict[str, int]:
-    """How many records have an image, how many failed, and how many of these may pass."""
-    found = (0, 0, 0)
-    if corpus.records.whole_parts():
-        lost = "error IS NOT NULL"
-        (found,) = (
-            corpus.rows(corpus.records)
-            .aggregate(
-                f"count(*) FILTER (NOT ({lost})), count(*) FILTER ({lost}), "
-                f"count(*) FILTER ({lost} AND retryable)"
-            )
-            .fetchall()
-        )
-    images, failed, retryable = found
-    if retryable:
-        with suppress(DamagedError):  # of claims, which alone tell what was a download
-            retryable = count_failed(corpus)
-    return {"images": images, "failed": failed, "retryable": retryable}
+def _unknown(counts: Counts) -> dict[str, int]:
+    """Shards that are not counted, if there are some."""
+    return {"not_counted_shards": counts.unknown} if counts.unknown else {}
 
 
 def _of_all_images(stage: Stage[Any]) -> Sequence[Any]:
@@ -161,19 +150,17 @@ def _of_all_images(stage: Stage[Any]) -> Sequence[Any]:
     return stage.tables() if isinstance(stage, RowStage) and stage.chooses == "all" else ()
 
 
-def _about(corpus: Corpus, table: Table) -> dict[str, Any]:
+def _about(table: Table, counts: Counts) -> dict[str, Any]:
     """A table's rows; of these, rows without values; and those that failed in a way that may pass.
 
     The latter are no rows yet.
     """
-    shards = table.shards()
     return {
         "config_hash": table.config_hash,
-        "rows": sum(table.count(shard) for shard in shards),
-        "failed": sum(table.count_failed(shard) for shard in shards),
-        "failed_retryable": sum(
-            len(corpus.failed_rows(table, shard)) for shard in table.failed.shards()
-        ),
+        "rows": counts.rows,
+        "failed": counts.failed,
+        "failed_retryable": counts.retryable,
+        **_unknown(counts),
     }
 
 
@@ -224,6 +211,8 @@ def status_lines(content: dict[str, Any]) -> Iterator[str]:
     yield (
         f"{content['corpus']}: {content['records']:,} records in {content['shards']:,} image shards"
     )
+    if content.get("not_counted_shards"):
+        yield f"  at least{_not_counted(content)}"
     again = bool(content["failed_records_retryable"])
     if failed := content["failed_records"]:
         passing = content["failed_records_retryable"]
@@ -276,8 +265,15 @@ def _tables(content: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
             text += f", {table['failed_retryable']:,} more failed for now"
         if table.get("missing"):
             text += f", {table['missing']:,} images not done yet"
+        text += _not_counted(table)
         note = f" ({table['note']})" if table["note"] else ""
         yield table["table"], table["config_hash"], text + note
+
+
+def _not_counted(content: Mapping[str, Any]) -> str:
+    """Of what is too much to be counted here, that the next run that ends does so."""
+    count = content.get("not_counted_shards", 0)
+    return f", {count:,} image shards not counted (the next run counts them)" * bool(count)
 
 
 def _selections(content: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

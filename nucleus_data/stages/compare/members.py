@@ -8,7 +8,6 @@ they are written, so a run that was broken off goes on where it was.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.at_once import at_once
 from nucleus_data.corpus.exchanged import get, put
 from nucleus_data.corpus.tables import KEY_FIELDS, Table
 from nucleus_data.errors import CorpusError
@@ -30,7 +30,6 @@ TABLE = "compare"
 WORK = "_work"
 # Files of `_work` are of so many shards.
 SHARDS_A_TASK = 16
-THREADS = 8
 FILE = ("file", "offset", "size", "sha256")
 
 
@@ -148,16 +147,14 @@ def write_by(
         mine = rows.slice(bounds[i], bounds[i + 1] - bounds[i])
         put(corpus.store, plan.exchanged(kind, int(found[i])), mine)
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(write, range(len(found))))
+    list(at_once(corpus.store, write, range(len(found))))
     return [int(number) for number in found]
 
 
 def read_all(plan: ComparePlan, corpus: Corpus, kind: str, numbers: Iterable[int]) -> pa.Table:
     """The rows of all files of a kind."""
-    with ThreadPoolExecutor(THREADS) as pool:
-        names = (plan.exchanged(kind, number) for number in numbers)
-        parts = list(pool.map(lambda name: get(corpus.store, name), names))
+    names = (plan.exchanged(kind, number) for number in numbers)
+    parts = at_once(corpus.store, lambda name: get(corpus.store, name), names)
     there = [part for part in parts if part is not None]
     return pa.concat_tables(there, promote_options="permissive")
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from nucleus_data.config import deciding
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.at_once import at_once
 from nucleus_data.corpus.published import publish, published
 from nucleus_data.corpus.store import Store
 from nucleus_data.corpus.tables import Table, parts_sql, table_schema
@@ -38,7 +39,7 @@ from nucleus_data.stages.compare.model import MODEL
 from nucleus_data.stages.compare.preference import COLUMNS
 from nucleus_data.stages.compare.settings import CompareSettings
 from nucleus_data.stages.dedup.stage import TABLE as PAIRS
-from nucleus_data.stages.dedup.stage import Dedup
+from nucleus_data.stages.dedup.stage import Dedup, published_counts
 
 VERSION = 1
 COUNTED = ("records", "pictures", "compared", "failed")
@@ -106,8 +107,8 @@ class Compare(CorpusStage[CompareSettings]):
 
     def count(self, run: Run) -> None:
         """Says how many pairs there are."""
-        pairs = _pairs(run.corpus, run.tables[PAIRS])
-        run.say(f"compare: the copies of {0 if pairs is None else pairs.num_rows:,} pairs")
+        found = published_counts(run.corpus, run.tables[PAIRS])
+        run.say(f"compare: the copies of {found['pairs'] if found else 0:,} pairs")
 
     def do(self, run: Run) -> None:
         """Ranks the copies, unless that is done, and says how many there are."""
@@ -195,8 +196,12 @@ def write_ranks(target: Table, rows: pa.Table) -> None:
     rows = rows.cast(table_schema(pa.schema(VALUES)))
     shards = rows.column("shard").to_numpy()
     numbers, starts = np.unique(shards, return_index=True)
-    for number, start, end in zip(numbers, starts, np.append(starts, len(shards))[1:], strict=True):
-        target.append(int(number), rows.slice(int(start), int(end - start)), {})
+    bounds = [*starts.tolist(), len(shards)]
+
+    def write(i: int) -> None:
+        target.append(int(numbers[i]), rows.slice(bounds[i], bounds[i + 1] - bounds[i]), {})
+
+    list(at_once(target.store, write, range(len(numbers))))
 
 
 def clear(store: Store, table: str) -> None:

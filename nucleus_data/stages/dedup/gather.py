@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from nucleus_data.corpus import RECORDS_HASH, Corpus
+from nucleus_data.corpus.at_once import at_once
 from nucleus_data.corpus.tables import Table
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
@@ -31,6 +32,9 @@ READS: dict[str, dict[str, dict[str, str]]] = {
     },
     "canonical": {"inspect.canonical": {name: f"canonical_{name}" for name in MEASURED}},
 }
+
+
+READ_AT_ONCE = 16  # shards, each with several tables
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,11 @@ class ComparedCorpus:
     def read(self, shards: Sequence[int]) -> Rows:
         """`RECORD` rows of some shards, by place."""
         corpus = Corpus(self.uri, self.storage_options)
-        parts = [records_of(self._shard(corpus, shard), self.number) for shard in shards]
+
+        def one(shard: int) -> Rows:
+            return records_of(self._shard(corpus, shard), self.number)
+
+        parts = at_once(corpus.store, one, shards, READ_AT_ONCE)
         return np.concatenate([np.empty(0, RECORD), *parts])
 
     def records(self) -> int:

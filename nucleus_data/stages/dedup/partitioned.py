@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from nucleus_data.corpus.at_once import at_once
 from nucleus_data.corpus.store import Store
 from nucleus_data.corpus.tables import Table
 from nucleus_data.hashing import config_hash
@@ -289,12 +290,17 @@ def write_pairs(target: Table, pairs: Any) -> None:
     """Writes pairs, sorted by shard, as one part a shard; a shard that has its part is left."""
     shards = pairs.column("shard").to_numpy()
     numbers, starts = np.unique(shards, return_index=True)
-    for number, start, end in zip(numbers, starts, np.append(starts, len(shards))[1:], strict=True):
+    bounds = [*starts.tolist(), len(shards)]
+
+    def write(i: int) -> None:
         # A pair's first row may occur in several pairs, so a part is written as a whole, once.
-        if not len(target.covered(int(number))):
-            target.append(int(number), pairs.slice(start, end - start), {})
+        if not len(target.covered(int(numbers[i]))):
+            mine = pairs.slice(bounds[i], bounds[i + 1] - bounds[i])
+            target.append(int(numbers[i]), mine, {})
+
+    list(at_once(target.store, write, range(len(numbers))))
 
 
 def _remove(store: Store, folder: str) -> None:
-    for name in store.list(folder):
-        store.remove(f"{folder}/{name}")
+    names = (f"{folder}/{name}" for name in store.list(folder))
+    list(at_once(store, store.remove, names))

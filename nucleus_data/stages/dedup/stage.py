@@ -14,6 +14,7 @@ import numpy as np
 
 from nucleus_data.config import deciding
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.counts import record_count
 from nucleus_data.corpus.published import publish, published
 from nucleus_data.corpus.tables import Table
 from nucleus_data.corpus.told import command as told
@@ -77,7 +78,8 @@ class Dedup(CorpusStage[DedupSettings]):
 
     def count(self, run: Run) -> None:
         """Says how many records there are to compare."""
-        rows = sum(len(run.corpus.records.covered(s)) for s in run.corpus.shards())
+        with run.corpus.store.listing_once():
+            rows = record_count(run.corpus.records)
         run.say(f"dedup: {rows:,} records to compare")
 
     def do(self, run: Run) -> None:

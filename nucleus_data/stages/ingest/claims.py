@@ -8,8 +8,7 @@ place of the failed record that each of its rows is to stand for.
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.damaged import damaged, read_whole, reading
+from nucleus_data.corpus.at_once import at_once
+from nucleus_data.corpus.damaged import read_whole, reading
+from nucleus_data.corpus.footers import read_ending
 from nucleus_data.corpus.parts import PREFIX, encode_part
 from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.errors import CorpusError
@@ -30,6 +31,8 @@ from nucleus_data.stages.ingest.plain_texts import without_empty
 
 BATCH = 10_000
 FOLDER = "claims"
+# Whole claims are held where they are read, so fewer are read at once than else.
+CLAIMS_AT_ONCE = 16
 # What an ingest of the same source compares with what is listed now.
 CLAIMED_SCHEMA = pa.schema(
     [
@@ -109,41 +112,47 @@ def read_claim(corpus: Corpus, number: int) -> Claim:
         raise CorpusError(f"{name} is missing in {corpus.uri}") from None
     with reading(corpus.store, name):
         rows = pq.read_table(pa.BufferReader(data))
-        return Claim(number, _origin(number, rows.schema), rows.replace_schema_metadata(None))
+        return Claim(
+            number, _origin(number, rows.schema.metadata), rows.replace_schema_metadata(None)
+        )
 
 
 def read_origin(corpus: Corpus, number: int) -> Origin:
     """Reads where a claim's rows come from, without the rows."""
-    with _opened(corpus.store, number) as file:
-        return _origin(number, pq.read_schema(file))
+    name = claim_name(number)
+    metadata = read_ending(corpus.store, name)
+    with reading(corpus.store, name):
+        return _origin(number, metadata.metadata)
 
 
-def claimed_rows(corpus: Corpus, number: int, time: float | None) -> Iterator[pa.Table]:
-    """The rows of a claim as `CLAIMED_SCHEMA`, in batches; columns that it lacks are null.
+def read_origins(corpus: Corpus, numbers: Iterable[int]) -> Iterator[tuple[int, Origin]]:
+    """The numbers of claims, each with its origin, in their order; many are read at once."""
+    yield from at_once(corpus.store, lambda n: (n, read_origin(corpus, n)), numbers)
+
+
+def claimed_rows(corpus: Corpus, number: int, time: float | None) -> pa.Table:
+    """The rows of a claim as `CLAIMED_SCHEMA`; columns that it lacks are null.
 
     Args:
         corpus: The corpus.
         number: The claim's number.
         time: When it was written (`claim_times`).
     """
-    with _opened(corpus.store, number) as file:
-        claim = pq.ParquetFile(file)
+    name = claim_name(number)
+    data = read_whole(corpus.store, name)
+    with reading(corpus.store, name):
+        claim = pq.ParquetFile(pa.BufferReader(data))
         there = [name for name in CLAIMED_SCHEMA.names if name in claim.schema_arrow.names]
         captioned = _CAPTION in claim.schema_arrow.names
-        for batch in claim.iter_batches(columns=[*there, *([_CAPTION] if captioned else [])]):
-            given = {
-                "shard": pa.array([number] * len(batch), pa.int32()),
-                "claimed": pa.array([time] * len(batch), pa.float64()),
-                "caption": batch.column(_CAPTION) if captioned else pa.nulls(len(batch)),
-                **{name: batch.column(name) for name in there},
-            }
-            yield pa.table(
-                [
-                    given.get(field.name, pa.nulls(len(batch))).cast(field.type)
-                    for field in CLAIMED_SCHEMA
-                ],
-                CLAIMED_SCHEMA,
-            )
+        rows = claim.read(columns=[*there, *([_CAPTION] if captioned else [])])
+        given = {
+            "shard": pa.array([number] * len(rows), pa.int32()),
+            "claimed": pa.array([time] * len(rows), pa.float64()),
+            "caption": rows.column(_CAPTION) if captioned else pa.nulls(len(rows)),
+            **{name: rows.column(name) for name in there},
+        }
+        columns = [given.get(f.name, pa.nulls(len(rows))).cast(f.type) for f in CLAIMED_SCHEMA]
+        return pa.table(columns, CLAIMED_SCHEMA)
 
 
 def claim_times(store: Store) -> dict[int, float]:
@@ -161,11 +170,13 @@ def claim_times(store: Store) -> dict[int, float]:
 
 def retried_places(corpus: Corpus, number: int) -> list[tuple[int, int]]:
     """Shard and row of the failed records that a claim tries again; empty if it is no retry."""
-    with _opened(corpus.store, number) as file:
-        claim = pq.ParquetFile(file)
-        if RETRY_SHARD not in claim.schema_arrow.names:
-            return []
-        places = claim.read(columns=[RETRY_SHARD, RETRY_ROW])
+    name = claim_name(number)
+    metadata = read_ending(corpus.store, name)
+    if RETRY_SHARD not in metadata.schema.names:
+        return []
+    data = read_whole(corpus.store, name)
+    with reading(corpus.store, name):
+        places = pq.ParquetFile(pa.BufferReader(data)).read(columns=[RETRY_SHARD, RETRY_ROW])
         return list(zip(*(column.to_pylist() for column in places.columns), strict=True))
 
 
@@ -214,21 +225,9 @@ def _cut(rows: pa.Table, most_rows: int, most_bytes: int) -> int | None:
     return cut if cut < len(rows) or (cut == most_rows and cut == len(rows)) else None
 
 
-@contextmanager
-def _opened(store: Store, number: int) -> Iterator[Any]:
-    """A claim's file, of which only what is asked for is read; errors name it."""
-    name = claim_name(number)
-    try:
-        file = with_retries(lambda: store.fs.open(store.path(name), "rb"))
-    except (IsADirectoryError, PermissionError) as error:
-        raise damaged(store, name, error) from error
-    with file, reading(store, name):
-        yield file
-
-
-def _origin(number: int, schema: pa.Schema) -> Origin:
+def _origin(number: int, keys: Mapping[bytes, bytes] | None) -> Origin:
     """What a claim's footer says. Raises CorpusError if it is no claim."""
-    metadata = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
+    metadata = {key.decode(): value.decode() for key, value in (keys or {}).items()}
     try:
         values = {name: metadata[f"{PREFIX}{name}"] for name in ("kind", "source", "uri", "root")}
         settings = json.loads(metadata[f"{PREFIX}settings"])

@@ -12,10 +12,12 @@ import duckdb
 import pyarrow.parquet as pq
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.at_once import at_once
 from nucleus_data.errors import RequestError
 from nucleus_data.stages.ingest.changes import Changes, find_changes
 from nucleus_data.stages.ingest.claims import (
     CLAIMED_SCHEMA,
+    CLAIMS_AT_ONCE,
     Origin,
     chunks,
     claim_numbers,
@@ -23,6 +25,7 @@ from nucleus_data.stages.ingest.claims import (
     claimed_rows,
     create_claim,
     read_origin,
+    read_origins,
 )
 from nucleus_data.stages.ingest.http.downloader import require
 from nucleus_data.stages.ingest.identify import identified
@@ -179,21 +182,21 @@ def _known(
     """Writes the rows in claims of this source to a file; None if there is no such claim."""
     target = folder / "known.parquet"
     target.unlink(missing_ok=True)
-    times = claim_times(corpus.store)
-    writer: pq.ParquetWriter | None = None
-    try:
-        for number in sorted(seen):
-            earlier = read_origin(corpus, number)
-            if earlier.source != origin.source:
-                continue
+    mine = []
+    for number, earlier in read_origins(corpus, sorted(seen)):
+        if earlier.source == origin.source:
             _check_same_source(earlier, origin, settings)
-            writer = writer or pq.ParquetWriter(target, CLAIMED_SCHEMA)
-            for rows in claimed_rows(corpus, number, times.get(number)):
-                writer.write_table(rows)
-    finally:
-        if writer is not None:
-            writer.close()
-    return None if writer is None else target
+            mine.append(number)
+    if not mine:
+        return None
+    times = claim_times(corpus.store)
+    claimed = at_once(
+        corpus.store, lambda n: claimed_rows(corpus, n, times.get(n)), mine, CLAIMS_AT_ONCE
+    )
+    with pq.ParquetWriter(target, CLAIMED_SCHEMA) as writer:
+        for rows in claimed:
+            writer.write_table(rows)
+    return target
 
 
 def _check_same_source(earlier: Origin, origin: Origin, settings: IngestSettings) -> None:
@@ -258,11 +261,8 @@ def _claim(
 def _unfinished(corpus: Corpus, source: str) -> list[int]:
     """Claimed shards of a source whose records are not committed, whoever claimed them."""
     done = set(corpus.shards())
-    return [
-        number
-        for number in claim_numbers(corpus.store)
-        if number not in done and read_origin(corpus, number).source == source
-    ]
+    missing = [number for number in claim_numbers(corpus.store) if number not in done]
+    return [n for n, origin in read_origins(corpus, missing) if origin.source == source]
 
 
 def _count(path: Path, connection: duckdb.DuckDBPyConnection) -> int:

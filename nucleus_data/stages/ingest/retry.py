@@ -9,22 +9,28 @@ a number that someone else took meanwhile means that all is looked at again. Eve
 lowest free number, so a claim that was not there before is met first.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.at_once import at_once
+from nucleus_data.corpus.counts import Counts, Group, count_records, groups_of
+from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.stages.ingest.claims import (
+    CLAIMS_AT_ONCE,
     RETRY_ROW,
     RETRY_SHARD,
     Origin,
     claim_numbers,
     create_claim,
     read_claim,
-    read_origin,
+    read_origins,
     retried_places,
 )
 from nucleus_data.stages.ingest.http.downloader import require
@@ -61,53 +67,55 @@ def plan_retry(corpus: Corpus, settings: IngestSettings) -> RetryPlan:
         # The order counts: a retry that ends between two of these steps must be seen by the later.
         seen = set(claim_numbers(corpus.store))
         unfinished = sorted(seen - set(corpus.shards()))
-        waiting = {n: places for n in unfinished if (places := retried_places(corpus, n))}
+        asked = at_once(corpus.store, lambda n: retried_places(corpus, n), unfinished)
+        waiting = {n: places for n, places in zip(unfinished, asked, strict=True) if places}
         taken = {place for places in waiting.values() for place in places}
-        failed = _failed(corpus, seen, taken)
+        failed = _failed(corpus, seen)
         if waiting or failed:
             require(settings.downloader)
-        claimed = _claim(corpus, seen, _shards(corpus, failed, settings))
+        claimed = _claim(corpus, seen, _shards(corpus, failed, taken, settings))
         if claimed is not None:
             rows = len(taken) + sum(claimed.values())
             return RetryPlan(rows, sorted({*waiting, *claimed}))
 
 
-def count_failed(corpus: Corpus) -> int:
-    """How many downloads a retry would try again; failures of other sources pass by no retry."""
-    failed = _failed(corpus, set(claim_numbers(corpus.store)), set())
-    return sum(len(rows) for rows in failed.values())
+def count_group(corpus: Corpus, group: Group) -> Counts:
+    """How many records some shards have, from footers; of those that may pass, downloads alone.
 
-
-def _failed(corpus: Corpus, seen: set[int], taken: set[tuple[int, int]]) -> Mapping[int, list[int]]:
-    """Shard -> rows of URL lists that failed in a way that may pass, less those that are taken."""
-    if not corpus.records.part_names():
-        return {}
-    found = corpus.connection().sql(
-        f"SELECT shard, row FROM {corpus.records.sql()} "
-        "WHERE error IS NOT NULL AND retryable ORDER BY shard, row"
+    A retry passes by failures of other sources. Where damage keeps claims from telling what was a
+    download, all count.
+    """
+    found = list(count_records(group))
+    lost = {one.shard: one.retryable for one in found if one.retryable}
+    with suppress(DamagedError):
+        seen = set(claim_numbers(corpus.store)) if lost else set()
+        origins = dict(read_origins(corpus, sorted(seen & lost.keys())))
+        lost = {n: count for n, count in lost.items() if n in origins and origins[n].kind == KIND}
+    return Counts(
+        sum(one.rows for one in found), sum(one.failed for one in found), sum(lost.values())
     )
-    rows: dict[int, list[int]] = defaultdict(list)
-    for shard, row in found.fetchall():
-        if shard in seen and (shard, row) not in taken:
-            rows[shard].append(row)
-    return {n: rows[n] for n in rows if read_origin(corpus, n).kind == KIND}
+
+
+def _failed(corpus: Corpus, seen: set[int]) -> list[int]:
+    """Shards of URL lists with rows that failed in a way that may pass."""
+    groups = groups_of(corpus.records)
+    lost = [one.shard for group in groups for one in count_records(group) if one.retryable]
+    claimed = read_origins(corpus, [n for n in lost if n in seen])
+    return [n for n, origin in claimed if origin.kind == KIND]
 
 
 def _shards(
-    corpus: Corpus, failed: Mapping[int, list[int]], settings: IngestSettings
+    corpus: Corpus, failed: Sequence[int], taken: set[tuple[int, int]], settings: IngestSettings
 ) -> Iterator[tuple[Origin, pa.Table]]:
     """The rows of new claims: rows of one source and the same columns together, in order."""
     said = settings.for_claim()
     asked = {name: said[name] for name in said.keys() & settings.model_fields_set}
     held: dict[Any, tuple[Origin, pa.Table]] = {}
-    for shard, rows in failed.items():
-        claim = read_claim(corpus, shard)
-        origin = replace(claim.origin, settings={**claim.origin.settings, **asked})
-        table = claim.rows.take(pa.array(rows, pa.int32()))
-        ours = {"row", RETRY_SHARD, RETRY_ROW} & set(table.column_names)
-        table = table.drop_columns(sorted(ours))
-        table = table.append_column(RETRY_SHARD, pa.array([shard] * len(rows), pa.int32()))
-        table = table.append_column(RETRY_ROW, pa.array(rows, pa.int32()))
+    rows_of = partial(_rows_to_retry, corpus, taken)
+    for origin, table in at_once(corpus.store, rows_of, failed, CLAIMS_AT_ONCE):
+        if not table.num_rows:
+            continue
+        origin = replace(origin, settings={**origin.settings, **asked})
         columns = tuple((column.name, str(column.type)) for column in table.schema)
         key = (*sorted(origin.footer().items()), columns)
         if key in held:
@@ -119,6 +127,23 @@ def _shards(
     for origin, table in held.values():
         if len(table):
             yield origin, table.combine_chunks()
+
+
+def _rows_to_retry(
+    corpus: Corpus, taken: set[tuple[int, int]], shard: int
+) -> tuple[Origin, pa.Table]:
+    """A claim's rows that failed in a way that may pass, less those that are taken."""
+    found = corpus.records.read(shard, ["row", "error", "retryable"])
+    assert found is not None
+    again = pc.and_(found.column("error").is_valid(), found.column("retryable"))
+    failed: list[int] = found.filter(again).column("row").to_pylist()
+    rows = [row for row in failed if (shard, row) not in taken]
+    claim = read_claim(corpus, shard)
+    table = claim.rows.take(pa.array(rows, pa.int32()))
+    ours = {"row", RETRY_SHARD, RETRY_ROW} & set(table.column_names)
+    table = table.drop_columns(sorted(ours))
+    table = table.append_column(RETRY_SHARD, pa.array([shard] * len(rows), pa.int32()))
+    return claim.origin, table.append_column(RETRY_ROW, pa.array(rows, pa.int32()))
 
 
 def _claim(

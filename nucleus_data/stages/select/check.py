@@ -7,7 +7,11 @@ import duckdb
 import pyarrow as pa
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.counts import parts_of_each_schema
+from nucleus_data.corpus.damaged import DamagedError
+from nucleus_data.corpus.tables import parts_list
 from nucleus_data.errors import RequestError
+from nucleus_data.hashing import config_hash
 from nucleus_data.runner.pins import Pins
 from nucleus_data.stages.compare.members import RANKED
 from nucleus_data.stages.compare.members import TABLE as COPIES
@@ -119,18 +123,34 @@ def _order(
 def upstream_columns(corpus: Corpus) -> dict[str, pa.DataType]:
     """Name (`source.NAME`) -> type of the upstream columns of all records, sorted.
 
-    They are read from the parts' schemas. A damaged part is left out here: whoever works on its
+    They are read from the parts' footers. A damaged part is left out here: whoever works on its
     shard fails with its name.
     """
-    if not corpus.records.whole_parts():
+    parts = corpus.records.whole_parts()
+    if not parts:
         return {}
+    key = config_hash(parts)
+    if corpus.uri not in _upstream or _upstream[corpus.uri][0] != key:
+        _upstream[corpus.uri] = key, _read_upstream(corpus)
+    return dict(_upstream[corpus.uri][1])
+
+
+# Corpus -> a hash of its records' parts, and their columns: a command asks several times.
+_upstream: dict[str, tuple[str, dict[str, pa.DataType]]] = {}
+
+
+def _read_upstream(corpus: Corpus) -> dict[str, pa.DataType]:
+    """The upstream columns, from one part of each schema that there is."""
+    records = corpus.records
     try:
-        relation = corpus.connection().sql(f"SELECT * FROM {corpus.records.sql()} LIMIT 0")
-        schema = relation.to_arrow_table().schema
-    except duckdb.Error:
-        found = corpus.damaged("records", corpus.records.config_hash)
+        urls = [corpus.store.url(name) for name in parts_of_each_schema(corpus)]
+        source = f"read_parquet({parts_list(urls)}, union_by_name = true)"
+        schema = corpus.connection().sql(f"SELECT * FROM {source} LIMIT 0").to_arrow_table().schema
+    except (duckdb.Error, DamagedError):
+        found = corpus.damaged("records", records.config_hash)
         if not found:
             raise
-        return upstream_columns(corpus.without(found))
+        rest = corpus.without(found)
+        return _read_upstream(rest) if rest.records.whole_parts() else {}
     names = sorted(n for n in schema.names if n.startswith("source."))
     return {name: schema.field(name).type for name in names}

@@ -6,12 +6,9 @@ interpreter's lock); a what-if has `WhatIfTask` compare what it decides, and wri
 """
 
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -19,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.at_once import at_once
 from nucleus_data.corpus.states import KEPT, PENDING, REJECTED, STATES
 from nucleus_data.corpus.tables import Table, left_out_shards
 from nucleus_data.stages.select.examples import (
@@ -154,13 +152,8 @@ def compare(corpus: Corpus, before: Table, after: Table, examples: int = 0) -> C
             examples,
         )
 
-    threads = max(2, os.cpu_count() or 1)
-    with ThreadPoolExecutor(threads) as pool:
-        remaining = iter(shards)
-        waiting = [pool.submit(one, n) for n in islice(remaining, SHARDS_AHEAD * threads)]
-        while waiting:
-            whole.add(waiting.pop(0).result(), examples)
-            waiting += [pool.submit(one, n) for n in islice(remaining, 1)]
+    for found in at_once(corpus.store, one, shards):
+        whole.add(found, examples)
     return whole
 
 

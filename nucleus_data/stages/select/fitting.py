@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.at_once import at_once
 from nucleus_data.corpus.states import KEPT
 from nucleus_data.errors import CorpusError
 from nucleus_data.runner.work import Summary
@@ -67,10 +68,15 @@ class FitTask:
 def gathered(corpus: Corpus, plan: SelectionPlan, groups: Iterable[int]) -> Sketch:
     """The counts of all tasks together; takes their files away."""
     whole = Sketch()
-    for group in groups:
+
+    def taken(group: int) -> bytes:
         name = _part_name(plan, group)
-        whole += decoded(corpus.store.read(name))
+        content = corpus.store.read(name)
         corpus.store.remove(name)
+        return content
+
+    for content in at_once(corpus.store, taken, groups):
+        whole += decoded(content)
     return whole
 
 

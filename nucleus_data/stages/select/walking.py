@@ -6,7 +6,6 @@ ask again would mean to read all tables again. Memory grows with the duplicates.
 """
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import duckdb
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.at_once import at_once
 from nucleus_data.corpus.exchanged import get, put
 from nucleus_data.corpus.states import KEPT
 from nucleus_data.corpus.tables import KEY_FIELDS, Table, parts_sql
@@ -145,9 +145,8 @@ def walk_duplicates(
 
 def _read_groups(plan: SelectionPlan, corpus: Corpus, kind: str, groups: Iterable[int]) -> pa.Table:
     """What the tasks about some groups of shards left."""
-    with ThreadPoolExecutor(THREADS) as pool:
-        names = (plan.exchanged(kind, group) for group in groups)
-        parts = list(pool.map(lambda name: get(corpus.store, name), names))
+    names = (plan.exchanged(kind, group) for group in groups)
+    parts = list(at_once(corpus.store, lambda name: get(corpus.store, name), names))
     return pa.concat_tables([p for p in parts if p is not None], promote_options="permissive")
 
 
@@ -161,6 +160,5 @@ def _write_groups(plan: SelectionPlan, corpus: Corpus, kind: str, rows: pa.Table
         mine = rows.slice(bounds[i], bounds[i + 1] - bounds[i])
         put(corpus.store, plan.exchanged(kind, int(groups[i])), mine)
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(write, range(len(groups))))
+    list(at_once(corpus.store, write, range(len(groups))))
     return [int(group) for group in groups]

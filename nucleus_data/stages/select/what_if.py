@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.at_once import at_once
 from nucleus_data.runner.work import Summary
 from nucleus_data.stages.select.compare import Comparison, compare_shard
 from nucleus_data.stages.select.ledger import counts_of, decide_finally
@@ -56,7 +57,7 @@ def part_name(plan: SelectionPlan, group: int) -> str:
 def gather(corpus: Corpus, plan: SelectionPlan, groups: Iterable[int], examples: int) -> Comparison:
     """Puts the parts of a comparison together."""
     whole = Comparison()
-    for group in groups:
-        part = corpus.store.read(part_name(plan, group))
+    names = (part_name(plan, group) for group in groups)
+    for part in at_once(corpus.store, corpus.store.read, names):
         whole.add(Comparison.decode(part), examples)
     return whole

@@ -1,0 +1,182 @@
+"""Footers of very many parts, without their values: one request each, many of them at once.
+
+A footer says which rows a part has, and by its statistics how many of them have an error. So what a
+corpus holds is counted without reading it.
+"""
+
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nucleus_data.corpus.at_once import at_once
+from nucleus_data.corpus.damaged import damaged, reading
+from nucleus_data.corpus.parts import PREFIX, rows_in
+from nucleus_data.corpus.store import Store
+
+# Of a part's end; nearly all footers are smaller, and what a request takes does not depend on it.
+TAIL = 64 << 10
+ENDING = 8  # bytes behind a footer: its size, and `PAR1`
+
+
+@dataclass(frozen=True)
+class Footer:
+    """What a part says of itself.
+
+    Attributes:
+        name: Its path below the corpus.
+        num_rows: How many rows it has.
+        keys: Our keys, without their prefix.
+        metadata: Parquet's own.
+    """
+
+    name: str
+    num_rows: int
+    keys: Mapping[str, str]
+    metadata: pq.FileMetaData
+
+    @property
+    def rows(self) -> str:
+        """Which rows it has, as `hashing.encode_rows` writes them."""
+        return self.keys["rows"]
+
+    @property
+    def schema(self) -> tuple[tuple[str, str, str], ...]:
+        """Its columns' names and types, to compare with others'."""
+        found = self.metadata.schema
+        columns = (found.column(i) for i in range(len(found)))
+        return tuple((c.path, c.physical_type, str(c.logical_type)) for c in columns)
+
+    def count(self, column: str) -> int:
+        """How many rows have a value in a column; none if it is not there."""
+        return sum(one.num_values for one in self._statistics(column))
+
+    def all_false(self, column: str) -> bool:
+        """Whether the statistics say that no row has true in a column."""
+        found = list(self._statistics(column))
+        return all(not one.num_values or (one.has_min_max and not one.max) for one in found)
+
+    def _statistics(self, column: str) -> Iterator[pq.Statistics]:
+        at = next((i for i, name in enumerate(self._columns()) if name == column), None)
+        if at is None:
+            return
+        for group in range(self.metadata.num_row_groups):
+            found = self.metadata.row_group(group).column(at).statistics
+            if found is not None:
+                yield found
+
+    def _columns(self) -> Iterator[str]:
+        schema = self.metadata.schema
+        return (schema.column(i).path for i in range(len(schema)))
+
+
+def read_footers(store: Store, parts: Iterable[tuple[str, Mapping[str, str]]]) -> Iterator[Footer]:
+    """The footers of some parts, in their order; those that were removed since are left out.
+
+    Args:
+        store: The corpus's store.
+        parts: The path of each below the corpus, and what its footer says of itself, where it says
+            it.
+
+    Raises:
+        DamagedError: One can't be read, or is another table's.
+    """
+    for found in at_once(store, lambda part: _footer(store, *part), parts):
+        if found is not None:
+            yield found
+
+
+def read_ranges(store: Store, footer: Footer, columns: Sequence[str]) -> pa.Table:
+    """Some columns of a part, of which no more is read than these; those it lacks are left out.
+
+    Raises:
+        DamagedError: They can't be read.
+    """
+    with reading(store, footer.name):
+        source = pa.PythonFile(_Ranges(store, footer), mode="r")
+        file = pq.ParquetFile(source, metadata=footer.metadata)
+        return file.read(columns=list(columns), use_threads=False)
+
+
+class _Ranges(io.RawIOBase):
+    """A part as a file, each read of which is a request for that range."""
+
+    def __init__(self, store: Store, footer: Footer) -> None:
+        super().__init__()
+        self._store, self._name, self._at = store, footer.name, 0
+        groups = [footer.metadata.row_group(i) for i in range(footer.metadata.num_row_groups)]
+        chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
+        # Where the values end: what is behind them was read with the footer.
+        ends = [_begin(chunk) + chunk.total_compressed_size for chunk in chunks]
+        self._size = max(ends, default=0) + ENDING
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = start + offset
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        size = self._size - self._at if size < 0 else size
+        data = self._store.read_range(self._name, self._at, size)
+        self._at += len(data)
+        return data
+
+
+def _begin(chunk: pq.ColumnChunkMetaData) -> int:
+    """Where a column's values begin."""
+    first = chunk.dictionary_page_offset
+    return int(chunk.data_page_offset if first is None else min(first, chunk.data_page_offset))
+
+
+def read_ending(store: Store, name: str) -> pq.FileMetaData:
+    """What a Parquet file says of itself, from its end alone.
+
+    Raises:
+        FileNotFoundError: There is none.
+        DamagedError: It can't be read.
+    """
+    try:
+        data = store.read_end(name, TAIL)
+        with reading(store, name):
+            size = int.from_bytes(data[-ENDING:-4], "little") + ENDING
+            if size > len(data) == TAIL:
+                data = store.read_end(name, size)
+            return pq.read_metadata(pa.BufferReader(data))
+    except (IsADirectoryError, PermissionError) as error:
+        raise damaged(store, name, error) from error
+
+
+def own_keys(metadata: pq.FileMetaData) -> dict[str, str]:
+    """Our keys of a file, without their prefix."""
+    start = PREFIX.encode()
+    found = (metadata.metadata or {}).items()
+    return {k[len(start) :].decode(): v.decode() for k, v in found if k.startswith(start)}
+
+
+def _footer(store: Store, name: str, expected: Mapping[str, str]) -> Footer | None:
+    try:
+        metadata = read_ending(store, name)
+    except FileNotFoundError:
+        return None
+    with reading(store, name):
+        keys = own_keys(metadata)
+        if "rows" not in keys:
+            raise damaged(store, name, "it is a Parquet file without a nucleus footer")
+        for key, value in expected.items():
+            if (there := keys.get(key, value)) != value:
+                raise damaged(store, name, f"it is a part of another {key}: {there}, not {value}")
+        if (count := rows_in(keys["rows"])) != metadata.num_rows:
+            problem = f"it has {metadata.num_rows:,} rows, and its footer speaks of {count:,}"
+            raise damaged(store, name, problem)
+    return Footer(name, metadata.num_rows, keys, metadata)

@@ -1,0 +1,127 @@
+"""Counts of a corpus's tables; and those that a run which ends leaves for who asks later."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.counts import (
+    COUNTS,
+    MOST_SHARDS,
+    SHARDS_A_GROUP,
+    Counts,
+    Group,
+    Known,
+    count_table,
+    counted,
+    groups_of,
+    list_tables,
+    parts_of_each_schema,
+)
+from nucleus_data.corpus.damaged import WHOLE, DamagedError
+from nucleus_data.corpus.records import Records
+from nucleus_data.corpus.tables import Table, plain
+from nucleus_data.runner.run import Run
+from nucleus_data.runner.work import Item, Summary
+from nucleus_data.stage import Stage
+from nucleus_data.stages.ingest.retry import count_group as count_records
+
+# A corpus of fewer shards is counted faster than it would be looked up.
+LEFT_FROM = 200
+
+
+def count_tables(
+    corpus: Corpus, tables: Sequence[Table], known: Known | None = None
+) -> Iterator[Counts]:
+    """The counts of some tables, in their order: listings, and footers of up to 10,000 shards.
+
+    Args:
+        corpus: The corpus, whose listings are remembered.
+        tables: The tables.
+        known: What is known; by default what finished runs left.
+    """
+    known = Known.left(corpus.store) if known is None else known
+    list_tables(tables)
+    for table in tables:
+        yield counted(groups_of(table), known, partial(count_group, corpus))
+
+
+def count_group(corpus: Corpus, group: Group) -> Counts:
+    """Reads the footers of a group of shards."""
+    return count_records(corpus, group) if isinstance(group.table, Records) else count_table(group)
+
+
+@dataclass(frozen=True)
+class CountTask:
+    """Counts a group of shards of a table (a task of the runner).
+
+    Attributes:
+        uri: The corpus.
+        storage_options: For fsspec.
+        table: Name of the table.
+        config_hash: Its config hash.
+    """
+
+    uri: str
+    storage_options: Mapping[str, Any]
+    table: str
+    config_hash: str
+
+    def run(self, number: int) -> Summary:
+        """Counts; `number` is that of a group. What is found comes back by the group's key."""
+        corpus = Corpus(self.uri, self.storage_options)
+        summary = Summary()
+        for group in groups_of(corpus.at(self.table, self.config_hash)):
+            if group.number == number:
+                found = count_group(corpus, group)
+                for kind in ("rows", "failed", "retryable"):
+                    summary.extra[f"{group.key}:{kind}"] = getattr(found, kind)
+        return summary
+
+
+def leave_counts(run: Run, stage: Stage[Any]) -> None:
+    """Leaves the counts of all tables of a run's row stages under it, if the corpus is large.
+
+    Args:
+        run: The run; its work is done.
+        stage: Whose workers count what is too much for this process.
+    """
+    corpus = run.corpus
+    with corpus.store.listing_once():
+        shards = len(corpus.shards())
+        if shards < LEFT_FROM:
+            return
+        known, kept = Known.left(corpus.store), Known()
+        tables = [corpus.at(n, h) for n, h in run.tables.items() if plain(n) not in WHOLE]
+        list_tables(tables)
+        for table in tables:
+            groups = [group for group in groups_of(table) if group.lasting]
+            missing = [group for group in groups if group.key not in known.counts]
+            if sum(group.shards for group in missing) > MOST_SHARDS:
+                known.counts |= _by_workers(run, stage, table, missing)
+            with suppress(DamagedError):  # who looks at the table is told
+                counted(groups, known, partial(count_group, corpus), shards)
+            kept.counts |= {g.key: known.counts[g.key] for g in groups if g.key in known.counts}
+        with suppress(DamagedError):
+            parts_of_each_schema(corpus, known)
+            keys = [group.key for group in groups_of(corpus.records)]
+            kept.schemas = {key: known.schemas[key] for key in keys}
+    corpus.store.put(run.path(COUNTS), kept.encode())
+
+
+def _by_workers(
+    run: Run, stage: Stage[Any], table: Table, groups: Sequence[Group]
+) -> dict[str, Counts]:
+    """Has workers count groups of a table's shards."""
+    store = run.corpus.store
+    task = CountTask(run.corpus.uri, store.storage_options, table.name, table.config_hash)
+    items = [Item(group.number) for group in groups]
+    rows = len(items) * SHARDS_A_GROUP
+    report = run.loop(stage, task, items, len(items), phase="counts", keep=False, rows=rows)
+    found: dict[str, dict[str, int]] = {}
+    for name, count in report.summary.extra.items():
+        key, _, kind = name.partition(":")
+        found.setdefault(key, {})[kind] = count
+    return {key: Counts(**counts) for key, counts in found.items()}

@@ -1,0 +1,99 @@
+"""What a row stage has to do, from footers alone: how many rows, and how many were done before.
+
+This is enough for a stage that is asked about every image. Which rows those are needs no reading:
+each table's rows are among them, and the others are to do.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.again import list_name
+from nucleus_data.corpus.counts import Group, Known, groups_of, list_tables
+from nucleus_data.corpus.parts import rows_in
+from nucleus_data.corpus.tables import Table
+from nucleus_data.hashing import decode_rows
+from nucleus_data.runner.run import ALL, Run
+from nucleus_data.runner.work import Summary
+from nucleus_data.stage import RowChoice, RowStage
+
+
+def asks_about_all(run: Run, stage: RowStage[Any]) -> bool:
+    """Whether every table of a stage is asked about every image, whatever is known of it."""
+    return (
+        stage.chooses == "all"
+        and run.choice == ALL
+        and all(spec.chosen == RowChoice() and not spec.needs for spec in stage.tables())
+        and not any(list_name(spec.name) in run.tables for spec in stage.tables())
+    )
+
+
+def count_by_footers(run: Run, stage: RowStage[Any]) -> Summary:
+    """Counts `rows` and `already` of a stage that `asks_about_all`.
+
+    Groups of shards whose counts finished runs left, and that are done, are not looked at.
+    """
+    corpus = run.corpus
+    tables = [Table(corpus.store, s.name, run.tables[s.name]) for s in stage.tables()]
+    list_tables([corpus.records, *tables])
+    records, *others = ({g.number: g for g in groups_of(t)} for t in (corpus.records, *tables))
+    known = Known.left(corpus.store) if len(records) > 1 else Known()
+    summary = Summary()
+    for number, group in records.items():
+        mine = [groups.get(number) for groups in others]
+        rows, already = _known(known, group, mine) or _count(corpus, group, mine)
+        summary.rows += rows
+        summary.already += already
+    return summary
+
+
+def _known(known: Known, records: Group, tables: Sequence[Group | None]) -> tuple[int, int] | None:
+    """The counts of a group where all is known to be done, or nothing is there."""
+    found = known.counts.get(records.key) if records.lasting else None
+    if found is None:
+        return None
+    images = found.rows - found.failed
+    if not all(tables):
+        return images, 0
+    counts = [known.counts.get(group.key) for group in tables if group]
+    done = all(one is not None and one.rows + one.retryable == images for one in counts)
+    return (images, images) if done else None
+
+
+def _count(corpus: Corpus, records: Group, tables: Sequence[Group | None]) -> tuple[int, int]:
+    """Reads the footers of a group of shards."""
+    footers = corpus.records.footers(records.parts)
+    images = sum(footer.num_rows - footer.count("error") for footer in footers)
+    if not all(tables):  # a table that has nothing lacks every image
+        return images, 0
+    there = {corpus.records.shard_of(name) for name in records.parts}
+    done: dict[int, list[list[str]]] = {}
+    for at, group in enumerate(tables):
+        assert group is not None
+        for table, names in ((group.table, group.parts), (group.table.failed, group.failed)):
+            for footer in table.footers(names):
+                shard = int(footer.keys["shard"])
+                if shard in there:
+                    texts = done.setdefault(shard, [[] for _ in tables])
+                    texts[at].append(footer.rows)
+    return images, sum(_in_all(texts) for texts in done.values())
+
+
+def _in_all(texts: Sequence[Sequence[str]]) -> int:
+    """How many rows every table has.
+
+    Args:
+        texts: Of each table, the rows of its parts.
+    """
+    first = texts[0]
+    if len(first) == 1 and all(each == first for each in texts):
+        return rows_in(first[0])
+    return len(reduce(np.intersect1d, map(_rows, texts)))
+
+
+def _rows(texts: Iterable[str]) -> np.ndarray:
+    """The rows of several parts."""
+    return np.concatenate([np.empty(0, np.int64), *map(decode_rows, texts)])
