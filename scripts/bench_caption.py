@@ -8,8 +8,9 @@ Rounds alternate, so that what else the machine does falls on all sides; a row i
 rounds' own quotients.
 
 - *Bare* (`scripts/captions/over_vllm.py`, the nano model in the real vLLM): processor time of the
-  stage over that of `LLM.generate` with the same requests; three variants that share a picture over
-  three that do not, beside what the vision's share of a caption promises.
+  stage over that of `LLM.generate` with the same requests, of a run and of each further caption of
+  a longer one; what truth tests cost a run; three variants that share a picture over three that do
+  not, beside what the vision's share of a caption promises.
 - *Pace*: an engine that ends a caption every 18 ms while it holds 64, as a large model on a GPU
   does, and JPEGs of 2 megapixels, which are decoded, scaled and made into the patches of a real
   image processor. The stage, in the product's actor, over the lesser of the engine's own pace and
@@ -65,7 +66,7 @@ class Size:
 
     Attributes:
         rounds: Of each row.
-        pictures: World pictures a round, for the real engine.
+        pictures: World pictures a round, for the real engine; twice as many beside the bare one.
         shards: Rows a shard, of the pace.
         rows: Rows a round, of the pace.
         size: Of the photographs.

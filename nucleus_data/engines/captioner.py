@@ -137,10 +137,12 @@ class Engine(Protocol):
     Attributes:
         name: `vllm`, `transformers` or `server`.
         version: Of that package.
+        on_cpu: Whether the model runs on the CPUs that prepare pictures, too.
     """
 
     name: str
     version: str
+    on_cpu: bool
 
     def prepare(self, picture: Pixels | None, asks: Sequence[Ask]) -> Prepared:
         """Makes what the model reads of a picture, once for all asks; in any thread.

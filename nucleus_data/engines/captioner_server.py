@@ -52,6 +52,7 @@ class ServerEngine:
     """
 
     name = "server"
+    on_cpu = False
 
     def __init__(self, model: ModelReference, settings: EngineSettings) -> None:
         self._settings = settings

@@ -78,6 +78,7 @@ class TransformersEngine:
             {"local_files_only": True} if model.local else {"revision": model.revision}
         )
         self.version: str = transformers.__version__
+        self.on_cpu = not on_gpu
         self._max_model_len = settings.max_model_len
         self._batch = min(settings.max_in_flight, MAX_BATCH)
         self._processor = transformers.AutoProcessor.from_pretrained(model.location, **source)

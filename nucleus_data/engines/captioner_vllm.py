@@ -73,12 +73,14 @@ class VllmEngine:
         import vllm
         from vllm.exceptions import VLLMClientError
         from vllm.inputs import tokens_input
+        from vllm.platforms import current_platform
         from vllm.renderers import ChatParams
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
         from nucleus_data.engines.vllm_pictures import Pictures, count_encodes, name_of
 
         self.version: str = vllm.__version__
+        self.on_cpu = current_platform.is_cpu()
         self._engine: LLMEngine = vllm.LLMEngine.from_engine_args(
             vllm.EngineArgs(**engine_arguments(model, settings))
         )
@@ -134,7 +136,7 @@ class VllmEngine:
                     rendered = self._text_input(tokens)
                     if ask.sees_picture:
                         known_as = ask.key if ask.fresh else name
-                        rendered = processor.rendered(image, known_as, tokens)
+                        rendered = processor.rendered(image, known_as, tokens, len(chat.before))
                         check_length(len(rendered["prompt_token_ids"]), most, self._max_model_len)
                     if ask.fresh:
                         rendered["cache_salt"] = ask.key

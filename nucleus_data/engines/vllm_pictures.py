@@ -12,7 +12,7 @@ import queue
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -70,22 +70,59 @@ class Processor:
     def __init__(self, model_config: Any, tokenizer: Any) -> None:
         self._processor = MULTIMODAL_REGISTRY.create_processor(model_config, tokenizer=tokenizer)
         self._cache = _OnePicture()
+        self._last: _Rendered | None = None
 
-    def rendered(self, image: Image.Image | None, name: str, tokens: list[int]) -> Any:
+    def rendered(self, image: Image.Image | None, name: str, tokens: list[int], frame: int) -> Any:
         """What the engine is given of a request.
 
         Args:
             image: The picture; that of the same name is processed once.
             name: See `name_of`.
             tokens: Of the chat, with the picture's place.
+            frame: How many of the first tokens are of the chat and not of the question; another
+                question about the picture, with the same ones, takes almost no time.
         """
+        before, question = tokens[:frame], tokens[frame:]
+        last = self._last
+        if last is not None and (last.name, last.before) == (name, before):
+            return {**last.made, "prompt_token_ids": [*last.start, *question]}
         items = self._processor.info.parse_mm_data({"image": image})
         inputs = ProcessorInputs(tokens, items, {"image": [name]}, cache=self._cache)
-        return self._processor.apply(inputs, TimingContext(enabled=False))
+        made = self._processor.apply(inputs, TimingContext(enabled=False))
+        start = _without(question, made)
+        self._last = None if start is None else _Rendered(name, before, start, dict(made))
+        return made
 
     def forget(self) -> None:
         """Lets the last picture go."""
         self._cache.clear_cache()
+        self._last = None
+
+
+class _Rendered(NamedTuple):
+    """What was made of a picture and the beginning of a chat, for its next question.
+
+    Attributes:
+        name: Of the picture.
+        before: Tokens of the chat, up to the question.
+        start: The same, with the picture's tokens in its place.
+        made: What the engine was given.
+    """
+
+    name: str
+    before: list[int]
+    start: list[int]
+    made: dict[str, Any]
+
+
+def _without(question: list[int], made: Any) -> list[int] | None:
+    """The tokens before a question; None if the picture is, or changed something, behind them."""
+    tokens = made["prompt_token_ids"]
+    end = len(tokens) - len(question)
+    places = [place for found in made["mm_placeholders"].values() for place in found]
+    if tokens[end:] != question or any(place.offset + place.length > end for place in places):
+        return None
+    return list(tokens[:end])
 
 
 class _OnePicture(BaseMultiModalProcessorCache):

@@ -95,12 +95,15 @@ class StageActor:
         if state.todo.num_rows:
             done = threading.Event()
             with self.lock:
+                self._check()  # whoever is noted here is woken when the stage dies
                 self.shards[shard] = (state, done)
             start = time.perf_counter()
             try:
                 for row in state.rows():
                     self._put(row)
-                while not done.wait(IDLE_S):
+                if not state.complete:
+                    done.wait()  # without polling: up to 64 calls wait here
+                if not state.complete:
                     self._check()
             finally:
                 with self.lock:
@@ -125,9 +128,18 @@ class StageActor:
             raise StageDiedError(self.died)
 
     def _work(self) -> None:
-        """The stage's thread: sets up, then processes rows until the actor ends."""
+        """The stage's thread: works until the actor ends; wakes all calls if it dies before."""
         stand_somewhere()
         self.job.stage.cpus = self.job.cpus
+        try:
+            self._set_up_and_process()
+        finally:
+            with self.lock:
+                for _, done in self.shards.values():
+                    done.set()
+
+    def _set_up_and_process(self) -> None:
+        """Sets the stage up, then processes rows until the actor ends."""
         try:
             self.job.stage.setup()
         except Exception as error:

@@ -15,19 +15,21 @@ from unittest import mock
 import numpy as np
 from PIL import Image
 
-from nucleus_data.engines.captioner import Ask, EngineSettings, Sampling
+from nucleus_data.engines.captioner import Ask, Engine, EngineSettings, Sampling
 from nucleus_data.engines.find import resolve_model
 from nucleus_data.pixels import open_picture
 from nucleus_data.stage import Row
 from nucleus_data.stages.caption.asking import Asking
 from nucleus_data.stages.caption.flow import Flow
-from nucleus_data.stages.caption.rounds import Clock
+from nucleus_data.stages.caption.rounds import Clock, fitting
 from nucleus_data.stages.caption.settings import CaptionSettings
+from nucleus_data.stages.caption.truth import Probes
 from nucleus_data.world import render, scene
 from scripts.benchmark import Measure, measure
 
 GOAL_BARE, GOAL_SHARED, GOAL_PREDICTED = "<= 1.08", ">= 1.5", ">= 0.9"
 SIDE = 256
+SHORTER = 4  # times, the shorter of two runs
 VARIANTS = {"short": {"prompt": "short"}, "long": {"prompt": "long"}}
 QUESTIONS = (
     "Describe this image in one sentence: the objects, nothing else.",
@@ -86,8 +88,23 @@ def processor(work: Callable[[], Any]) -> float:
     return time.process_time() - start
 
 
+class Tested(Probes):
+    """Truth tests that note their processor time."""
+
+    seconds = 0.0
+
+    def ask_alone(self, engine: Engine) -> None:
+        """As the stage's own."""
+        self.seconds += processor(partial(super().ask_alone, engine))
+
+
 def bare_rows(both: Both, pictures: Sequence[bytes], rounds: int) -> Iterator[Measure]:
-    """The stage's processor time over that of `LLM.generate` with the same requests."""
+    """The stage's processor time over that of `LLM.generate` with the same requests.
+
+    In runs of two sizes: the longer one in all, and what each further caption costs, without what
+    every run costs once (an engine that fills and drains). What truth tests cost a run is told
+    apart, as it does not grow with the run.
+    """
     settings = CaptionSettings(variants=VARIANTS, max_side=SIDE)  # type: ignore[arg-type]
     asking = Asking(settings, both.engine.count_tokens)
     tables = frozenset(f"caption.{name}" for name in VARIANTS)
@@ -96,9 +113,9 @@ def bare_rows(both: Both, pictures: Sequence[bytes], rounds: int) -> Iterator[Me
         for number, data in enumerate(pictures)
     ]
 
-    def stage() -> int:
-        flow = Flow(both.engine, asking, lambda said: None, 1, Clock())
-        return sum(1 for _ in flow.run(iter(rows)))
+    def stage(count: int, probes: Probes | None = None) -> int:
+        flow = Flow(both.engine, asking, lambda said: None, 1, Clock(), probes)
+        return sum(1 for _ in flow.run(iter(rows[:count])))
 
     chat = both.engine._chats.usual
     prompts: list[Any] = []
@@ -116,22 +133,42 @@ def bare_rows(both: Both, pictures: Sequence[bytes], rounds: int) -> Iterator[Me
             most = ask.sampling.max_tokens
             sampling.append(both.sampling(max_tokens=most, temperature=0.0, seed=0))
 
-    def bare() -> int:
-        return len(both.bare.generate(prompts, sampling, use_tqdm=False))
+    def bare(count: int) -> int:
+        asked = count * len(VARIANTS)
+        return len(both.bare.generate(prompts[:asked], sampling[:asked], use_tqdm=False))
 
-    found: dict[str, list[float]] = {"stage": [], "bare": []}
+    sizes = (len(rows) // SHORTER, len(rows))
+    # Of each size, longest last: processor seconds by round.
+    found: dict[str, list[list[float]]] = {"stage": [[], []], "bare": [[], []]}
     for number in range(rounds + 1):  # the first warms up
-        for name, work in (("bare", bare), ("stage", stage))[:: 1 if number % 2 else -1]:
-            both.forget()
-            took = processor(work)
-            if number:
-                found[name].append(took)
-    shares = [one / other for one, other in zip(found["stage"], found["bare"], strict=True)]
-    against = "LLM.generate"
-    yield measure("processor time, stage over bare", shares, "times", GOAL_BARE, against)
-    for name, seconds in found.items():
-        each = [1000 * took / len(prompts) for took in seconds]
-        yield measure(f"processor time, {name}", each, "ms a caption")
+        for size, count in enumerate(sizes):
+            for name, work in (("bare", bare), ("stage", stage))[:: 1 if number % 2 else -1]:
+                both.forget()
+                took = processor(partial(work, count))
+                if number:
+                    found[name][size].append(took)
+    kinds = {
+        "": ({name: longer for name, (_, longer) in found.items()}, sizes[1]),
+        ", each further caption": (
+            {
+                name: [longer - shorter for shorter, longer in zip(*taken, strict=True)]
+                for name, taken in found.items()
+            },
+            sizes[1] - sizes[0],
+        ),
+    }
+    for kind, (seconds, count) in kinds.items():
+        shares = [one / other for one, other in zip(seconds["stage"], seconds["bare"], strict=True)]
+        name = f"processor time, stage over bare{kind}"
+        yield measure(name, shares, "times", GOAL_BARE, "LLM.generate")
+        for name, taken in seconds.items():
+            each = [1000 * took / (count * len(VARIANTS)) for took in taken]
+            yield measure(f"processor time, {name}{kind}", each, "ms a caption")
+    both.forget()
+    fitted = fitting(settings)
+    probes = Tested(settings.probes, lambda data: fitted(open_picture(data)))
+    stage(sizes[1], probes)
+    yield measure("processor time, truth tests of a run", [probes.seconds], "s")
 
 
 def shared_rows(both: Both, count: int, rounds: int) -> Iterator[Measure]:
@@ -211,6 +248,6 @@ def bench(pictures: int, rounds: int) -> list[Measure]:
     """
     both = Both(EngineSettings(max_side=SIDE))
     return [
-        *bare_rows(both, files(pictures), rounds),
+        *bare_rows(both, files(2 * pictures), rounds),
         *shared_rows(both, min(pictures, 32), rounds),
     ]

@@ -112,6 +112,7 @@ class Pretended:
 
     name = "pretended"
     version = "0"
+    on_cpu = False
 
     def __init__(
         self, pictures: Pictures, model: Model = world_model, noise: float = 0.0, seed: int = 0
@@ -179,7 +180,7 @@ class Broken:
         self._random = random.Random(seed)
         self._running: deque[Pixels] = deque(maxlen=IN_FLIGHT)
         self._by_shape: dict[tuple[int, ...], Pixels] = {}
-        self.name, self.version = engine.name, engine.version
+        self.name, self.version, self.on_cpu = engine.name, engine.version, engine.on_cpu
 
     def prepare(self, picture: Pixels | None, asks: Sequence[Ask]) -> Prepared:
         """Prepares a picture, or another one in its place."""

@@ -76,7 +76,10 @@ class Flow:
         self._waiting: deque[Round] = deque()  # not in a thread's hands yet
         self._preparing = 0
         self._ready: queue.SimpleQueue[Round] = queue.SimpleQueue()
-        self._next: Round | None = None  # ready, with no room in the engine
+        self._next: deque[Round] = deque()  # ready, and taken from there
+        # An engine on these CPUs and threads that prepare only slow each other: they contend for
+        # the interpreter's lock at every operation on tensors, a tenth of a small model's time.
+        self._takes_turns = engine.on_cpu
         self._asked: dict[str, Asked] = {}  # with the engine
         self._done: deque[Result | RowFailure] = deque()
         self._under_way = 0
@@ -90,7 +93,9 @@ class Flow:
                 else:
                     self._take(row)
                     while self._crowded():
-                        self._work()
+                        self._fill()
+                        if self._crowded():  # else there is room for the next row at once
+                            self._work()
                         yield from self._given()
                 yield from self._given()
             while self._under_way:
@@ -139,7 +144,9 @@ class Flow:
             self._hand_out()
 
     def _hand_out(self) -> None:
-        """Gives the threads what they have room for."""
+        """Gives the threads what they have room for, several pictures at a time if in turns."""
+        if self._takes_turns and self._preparing > self._ahead // 2:
+            return
         while self._waiting and self._preparing < self._ahead:
             self._preparing += 1
             self._pool.submit(self._prepare, self._waiting.popleft())
@@ -158,8 +165,7 @@ class Flow:
 
     def _work(self) -> None:
         """Submits what is ready and fits, and steps the engine; waits for threads if it idles."""
-        while not self._probes.due(idle=False) and self._has_next() and self._submit():
-            pass
+        self._fill()
         start = time.perf_counter()
         if self._engine.pending():
             made = self._engine.step()
@@ -180,23 +186,32 @@ class Flow:
         if not self._engine.pending() and self._probes.due(idle=not self._under_way):
             self._probes.ask_alone(self._engine)
 
+    def _fill(self) -> None:
+        """Submits what is ready and fits."""
+        while not self._probes.due(idle=False) and self._has_next() and self._submit():
+            pass
+
     def _has_next(self, wait_s: float = 0.0) -> bool:
-        """Whether a round is ready."""
-        if self._next is None:
+        """Whether a round is ready; in turns, once no thread prepares any more."""
+        if self._takes_turns and self._preparing > len(self._next):
+            start = time.perf_counter()
+            while self._preparing > len(self._next):
+                self._next.append(self._ready.get())
+            self._clock.add(waited=time.perf_counter() - start)
+        if not self._next:
             try:
-                self._next = self._ready.get(timeout=wait_s) if wait_s else self._ready.get(False)
+                self._next.append(self._ready.get(wait_s > 0, wait_s or None))
             except queue.Empty:
                 return False
         return True
 
     def _submit(self) -> bool:
         """Gives the engine the round that is ready; False if it has no room for it."""
-        round_ = self._next
-        assert round_ is not None
+        round_ = self._next[0]
         size = len(round_.prepared.keys) if round_.prepared else 0
         if self._engine.pending() and self._engine.pending() + size > self._most:
             return False
-        self._next = None
+        self._next.popleft()
         self._preparing -= 1
         self._hand_out()
         asked = dict(round_.asked)

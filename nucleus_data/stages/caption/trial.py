@@ -50,7 +50,7 @@ class Recorder:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.name, self.version = engine.name, engine.version
+        self.name, self.version, self.on_cpu = engine.name, engine.version, engine.on_cpu
         self._asked: dict[str, Ask] = {}
         self._said: dict[str, Generated] = {}
 

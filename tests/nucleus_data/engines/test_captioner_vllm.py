@@ -60,15 +60,24 @@ def main():
         for one in asks:
             made["alone"] |= drain(engine, ask(engine, one, picture))
     picture, asks = pictures[32]
-    tokens = engine._chats.usual.tokens(asks[0].question)
-    given = {"prompt_token_ids": tokens, "multi_modal_data": {"image": Image.fromarray(picture)}}
-    (theirs,) = engine._engine.renderer.render_cmpl([given])
+    seen = {"image": Image.fromarray(picture)}
+    tokens = [engine._chats.usual.tokens(one.question) for one in asks]
+    given = [{"prompt_token_ids": each, "multi_modal_data": seen} for each in tokens]
+    theirs, *others = engine._engine.renderer.render_cmpl(given)
+    with engine._pictures.processor() as processor:
+        applied, apply = [], processor._processor.apply
+        processor._processor.apply = lambda *given: applied.append(given) or apply(*given)
+    engine.prepare(picture, asks)
     first, other = ours[0][1], ours[1][1]
     item, own = first["mm_kwargs"]["image"][0], theirs["mm_kwargs"]["image"][0]
     same = {
         "processed once": item is other["mm_kwargs"]["image"][0],
         "known by one name": first["mm_hashes"] == other["mm_hashes"],
         "vLLM's own tokens": first["prompt_token_ids"] == theirs["prompt_token_ids"],
+        "vLLM's own tokens of other questions": len(others) == 2
+        and [one[1]["prompt_token_ids"] for one in ours[1:]]
+        == [one["prompt_token_ids"] for one in others],
+        "rendered once": len(applied) == 1,
         "vLLM's own places": first["mm_placeholders"] == theirs["mm_placeholders"],
         "vLLM's own patches": set(item) == set(own)
         and all(torch.equal(item[name].data, own[name].data) for name in own),

@@ -59,6 +59,7 @@ class StandIn:
         say: Key, picture and ask to a text, or to a `Generated`.
         prepare: What a picture costs to prepare, beside its decoding.
         records: Whether to keep what was asked, in `submitted`.
+        on_cpu: Whether it takes turns with what prepares pictures.
 
     Attributes:
         submitted: Key, shape of the picture (None if not seen) and ask of each request.
@@ -71,13 +72,22 @@ class StandIn:
     version = "0"
 
     def __init__(
-        self, settings=None, *, pace_s=0.0, per_step=1, say=plain, prepare=None, records=True
+        self,
+        settings=None,
+        *,
+        pace_s=0.0,
+        per_step=1,
+        say=plain,
+        prepare=None,
+        records=True,
+        on_cpu=False,
     ):
         self.pace_s = pace_s
         self.per_step = per_step
         self.say = say
         self.make = prepare
         self.records = records
+        self.on_cpu = on_cpu
         self.holds = settings.max_in_flight if settings else HELD
         self.waiting = []
         self.submitted = []

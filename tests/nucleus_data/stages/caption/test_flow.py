@@ -173,8 +173,8 @@ class Unreliable(StandIn):
         return done + [made for made in done if self.fate(made.key) == 4]
 
 
-@pytest.mark.parametrize("cpus", [1, 3])
-def test_every_row_ends_once_whatever_the_engine_does(monkeypatch, cpus):
+@pytest.mark.parametrize(("cpus", "on_cpu"), [(1, False), (3, False), (2, True)])
+def test_every_row_ends_once_whatever_the_engine_does(monkeypatch, cpus, on_cpu):
     def say(key, picture, ask):
         return Generated(key, **(SAME if zlib.crc32(key.encode()) % 5 == 0 else FINE))
 
@@ -182,7 +182,7 @@ def test_every_row_ends_once_whatever_the_engine_does(monkeypatch, cpus):
         row(n, CHAIN) if n % 7 else row(n, CHAIN, image=None if n % 2 else b"x") for n in range(60)
     ]
     settings = {"variants": CHAIN, "checks": REPEATS, "max_in_flight": 8, "cpus": cpus}
-    engine = Unreliable(say=say, per_step=3)
+    engine = Unreliable(say=say, per_step=3, on_cpu=on_cpu)
     found = outcomes(monkeypatch, engine, rows, **settings)
     reasons = Counter(
         made.get("error", "done")
@@ -207,9 +207,9 @@ def test_no_value_depends_on_order_company_or_threads(monkeypatch):
         return Generated(key, **SAME) if wrong else f"{ask.question} {seen}"
 
     first = outcomes(monkeypatch, StandIn(say=say), rows, **settings)
-    for seed, cpus, most in ((1, 1, 4), (2, 4, 64)):
+    for seed, cpus, most in ((1, 1, 4), (2, 4, 64), (3, 2, 5)):
         random.Random(seed).shuffle(rows)
-        engine = StandIn(say=say, per_step=seed)
+        engine = StandIn(say=say, per_step=seed, on_cpu=seed == 3)
         assert outcomes(monkeypatch, engine, rows, cpus=cpus, max_in_flight=most, **settings) == (
             first
         )
@@ -248,6 +248,37 @@ def test_pictures_are_prepared_by_as_many_threads_as_there_are_cpus(monkeypatch)
     assert len(outcomes(monkeypatch, engine, rows, cpus=2, variants=names)) == 8
     assert len(seen) == 2
     assert mine not in seen
+
+
+class Alternating(StandIn):
+    """Notes whether a picture was being prepared while it stepped, and what it held then."""
+
+    def __init__(self, **given):
+        super().__init__(prepare=self._slowly, **given)
+        self.together = 0
+        self.stepping = False
+
+    def _slowly(self, picture):
+        self.together += self.stepping
+        time.sleep(0.002)
+        self.together += self.stepping
+
+    def step(self):
+        self.stepping = True
+        time.sleep(0.004)
+        self.stepping = False
+        return super().step()
+
+
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_threads_and_an_engine_on_their_cpus_take_turns(monkeypatch, on_cpu):
+    engine, names = Alternating(on_cpu=on_cpu), {"long": {"prompt": "long"}}
+    rows = [row(number, names) for number in range(20)]
+    settings = {"variants": names, "max_in_flight": 12}
+    assert len(outcomes(monkeypatch, engine, rows, **settings)) == 20
+    assert (engine.together == 0) == on_cpu
+    if on_cpu:
+        assert engine.held[0] == 12, "it is full before it works"
 
 
 def test_few_pictures_are_prepared_before_the_engine_has_room(monkeypatch):
