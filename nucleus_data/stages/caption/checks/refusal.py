@@ -9,7 +9,7 @@ import re
 from typing import ClassVar
 
 from nucleus_data.stages.caption.checks.check import Check, Said
-from nucleus_data.stages.caption.checks.phrases import START, phrases
+from nucleus_data.stages.caption.checks.phrases import at_sentences, phrases
 from nucleus_data.stages.caption.checks.text import shortened
 
 # Every English refusal has one of these; looking for them is much faster.
@@ -28,8 +28,8 @@ class Refusal(Check):
     def find(self, said: Said) -> str | None:
         """Looks for the words of refusals in some twenty languages."""
         text = said.own.replace("\u2019", "'")
-        found = None
+        found = ""
         if _HINT.search(text.casefold()):
-            found = phrases("refusal", "english", START).search(text)
-        found = found or phrases("refusal", "others", START).search(text)
-        return f"the model said {shortened(found[0].strip('. '))!r}" if found else None
+            found = at_sentences(phrases("refusal", "english"), text)
+        found = found or at_sentences(phrases("refusal", "others"), text)
+        return f"the model said {shortened(found.strip('. '))!r}" if found else None
