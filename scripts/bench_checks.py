@@ -6,11 +6,11 @@
 
 `planted`: the packaged captioner misbehaves by a logits processor (`scripts/checks`), an answer is
 named by the first check that asks again, as in the stage; `--set` names the phrases and the world
-(`scripts/checks/sets`: `seen` is what checks were mended with). `real`: alarms on captions that people
-wrote, each distinct text once, with Wilson's interval of 95 %: `stamps` is the unpacked package
-tuxpaint-stamps-default, `drawings` openclipart-png, `emoji` what scripts/get_emoji makes. `speed`:
-processor time of all checks on true captions of the world and on longer ones, in processes that
-share nothing, as actors of the stage do.
+(`scripts/checks/sets`; `seen` is what checks were mended with). `real`: alarms on captions that
+people wrote, each distinct text once; `stamps` is the unpacked package tuxpaint-stamps-default,
+`drawings` openclipart-png, `emoji` what scripts/get_emoji makes. Both have Wilson's intervals of
+95 %. `speed`: processor time of all checks on true captions of the world and on longer ones, in
+processes that share nothing, as actors of the stage do.
 """
 
 import argparse
