@@ -103,7 +103,8 @@ def longest_loop(words: tuple[str, ...], fewest: int) -> tuple[int, int, int] | 
         in numbers alone ("shape 1, shape 2, ...") counts if it has three times as many blocks.
     """
     # One letter a word: a script without spaces.
-    scale = LETTERS if sum(len(word) == 1 for word in words) > len(words) / 2 else 1
+    letters = sum(len(word) == 1 and not word.isascii() for word in words)
+    scale = LETTERS if letters > len(words) / 2 else 1
     found = _runs(words, fewest * scale, LONG_BLOCK * scale, 1)
     if _DIGITS.search(" ".join(words)):
         numbered = _unnumbered(words)

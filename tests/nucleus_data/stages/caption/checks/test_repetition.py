@@ -26,6 +26,7 @@ Could frame thy fearful symmetry? Tyger Tyger, burning bright, in the forests of
         ", ".join(f"shape {i}" for i in range(12)),
         "一只红色的猫，一只红色的猫，一只红色的猫，一只红色的猫，",
         "redredredredredredredred",
+        "A small yellow cross is in the top left. A. A. A. A. A. A. A. A. A",
         "ไฟใหม้ไฟใหม้ไฟใหม้ไฟใหม้ไฟใหม้ไฟใหม้",
     ],
 )
@@ -95,10 +96,9 @@ def test_the_longest_loop_is_that_of_every_block_tried():
 
 def tried(words, fewest):
     """The longest loop, by every block, beginning and length."""
-    scale = 2 if sum(len(word) == 1 for word in words) > len(words) / 2 else 1
     best = None
     for block in range(1, min(40, len(words) // 3) + 1):
-        needed = max(fewest * scale, (3 if block >= 4 * scale else 4) * block)
+        needed = max(fewest, (3 if block >= 4 else 4) * block)
         same = [words[at] == words[at - block] for at in range(block, len(words))]
         for start in range(len(same)):
             length = next((n for n, one in enumerate(same[start:]) if not one), len(same) - start)
