@@ -3,13 +3,15 @@
     python scripts/bench_captioning_world.py                 # 300 and 1,000 pictures: some minutes
     python scripts/bench_captioning_world.py --quick
     python scripts/bench_captioning_world.py --engine transformers --only facts
+    python -m scripts.bench_captioning_world --bare 2000
 
 *Facts*: pictures that the nano models never saw, each with a caption that has one mistake;
 `caption` makes five lengths of the picture and refines the poor one, and the stored texts are
 scored as in the model's card. *Routes*: captions planted as right, with one mistake, mostly wrong,
 or another picture's; `embed`, `nucleus calibrate` with labels of one half, `score`; of the other
 half, how well the calibrated similarity tells captions with half of their facts right from the
-others. What is printed is Markdown.
+others. `--bare` measures routes without the line, on as many pictures of two other worlds.
+What is printed is Markdown, with Wilson's intervals of 95 %.
 """
 
 import argparse
@@ -18,9 +20,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -30,76 +29,26 @@ import pyarrow.parquet as pq
 import yaml
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.views.calibrate import THRESHOLDS
-from nucleus_data.world.alt_texts import alt_text, with_a_mistake
-from nucleus_data.world.caption_scoring import score_caption
+from nucleus_data.engines.calibration import fit_calibration
+from nucleus_data.engines.clip import load_clip
 from nucleus_data.world.plan import WorldPlan, WorldSettings
-from nucleus_data.world.scenes import Scene, scene
-from nucleus_data.world.words import LENGTHS, captions
+from nucleus_data.world.scenes import scene
+from nucleus_data.world.words import LENGTHS
 from nucleus_data.world.write import make
+from scripts.captions.routing import HALF, Captioned, Judged, by_kind, captioned, routed
 from scripts.nano.captioner_measure import figures_of, poor_caption
-from scripts.nano.measuring import HeldOut, auc
+from scripts.nano.measuring import HeldOut, held_out
 from scripts.nano.training import HELD_OUT_SEED
 
 ROOT = Path(__file__).resolve().parents[1]
 CARD = ROOT / "nucleus_data/engines/assets/captioner/card.yaml"
-KINDS = {"right": 0.4, "one mistake": 0.2, "mostly wrong": 0.2, "another picture's": 0.2}
 ALL = ("select.rules={}", "select.drop_duplicates=false")
 MAX_TOKENS = 256
-HALF = 0.5
-NEAR_HALF = 0.1  # so near, a share is of one or two facts, and its side hangs on how they count
+BARE_WORLDS = (93_000, 94_000)  # calibrated on, judged on
 SPREAD = 0.01  # of a share of 300 pictures' facts, between engines and versions
 
 
-@dataclass(frozen=True)
-class Planted:
-    """A picture's caption that came with it.
-
-    Attributes:
-        facts: The picture's truth.
-        kind: Of `KINDS`.
-        text: The caption.
-        share: How much of what it tells is right; an invented object is one wrong thing.
-    """
-
-    facts: Scene
-    kind: str
-    text: str
-    share: float
-
-    @property
-    def right(self) -> bool:
-        """Whether half of it is right."""
-        return self.share >= HALF
-
-
-def planted(facts: Scene) -> Planted:
-    """A caption of a drawn kind."""
-    rng = np.random.default_rng([facts.seed, facts.index, 9])
-    kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
-    if kind == "right":
-        text = captions(facts)["short"]
-    elif kind == "one mistake":
-        text = captions(with_a_mistake(facts, rng))["short"]
-    elif kind == "mostly wrong":
-        wrong = facts
-        for _ in range(200):
-            wrong = with_a_mistake(wrong, rng)
-            if share_right(captions(wrong)["short"], facts) < HALF:
-                break
-        text = captions(wrong)["short"]
-    else:
-        text = alt_text(facts, "other_image").text
-    return Planted(facts, kind, text, share_right(text, facts))
-
-
-def share_right(text: str, facts: Scene) -> float:
-    """How much of what a caption tells is right, 0 to 1."""
-    score = score_caption(text, facts, "short")
-    return score.right / max(score.told + score.invented, 1)
-
-
-def write_folder(folder: Path, first: int, count: int, refine: bool) -> dict[str, Planted]:
+def write_folder(folder: Path, first: int, count: int, refine: bool) -> dict[str, Captioned]:
     """Clean pictures of the world that is kept for measuring, with captions; by file name."""
     plan = WorldPlan(WorldSettings(first + count, HELD_OUT_SEED, "core", fault_share=0))
     folder.mkdir()
@@ -110,7 +59,7 @@ def write_folder(folder: Path, first: int, count: int, refine: bool) -> dict[str
         data, entry = make(plan, line)
         facts = scene(HELD_OUT_SEED, line.scene, "core")
         text = poor_caption(facts) if refine else ""
-        one = Planted(facts, "one mistake", text, 1.0) if refine else planted(facts)
+        one = Captioned(facts, "one mistake", text, 1.0) if refine else captioned(facts)
         name = f"{number:06d}{Path(entry['file']).suffix}"
         (folder / name).write_bytes(data)
         (folder / name).with_suffix(".txt").write_text(one.text)
@@ -194,45 +143,40 @@ def routes(root: Path, count: int) -> str:
     nucleus("calibrate", corpus, *ALL, f"--pairs={labels}", f"--prior={share:.3f}", f"--out={out}")
     nucleus("score", corpus, *ALL, f"score.calibration.main={out}")
     found = stored(root / "corpus", "embed.match", "caption_similarity")
-    return routed([made[name] for name in judged], [float(found[name]) for name in judged])
-
-
-def routed(given: Sequence[Planted], similarities: Sequence[float]) -> str:
-    """AUC, and each route's precision and recall, with how each kind was routed."""
-    score, right = np.array(similarities), np.array([one.right for one in given])
-    clear = np.array([abs(one.share - HALF) > NEAR_HALF for one in given])
-    low, high = THRESHOLDS
-    route = np.where(score > high, "preserve", np.where(score < low, "synthesize", "refine"))
-    lines = ["| captions | | half right | AUC | route | taken | precision | recall |"]
-    lines.append("|---|---|---|---|---|---|---|---|")
-    for what, some in (("all", clear | True), ("without those of 40 to 60 %", clear)):
-        told = auc(score[some & right], score[some & ~right])
-        for name, wanted in (("preserve", right), ("synthesize", ~right)):
-            taken = some & (route == name)
-            hits = (taken & wanted).sum()
-            lines.append(
-                f"| {what} | {some.sum()} | {right[some].mean():.0%} | {told:.3f} | {name}"
-                f" | {taken.sum()} | {hits / max(taken.sum(), 1):.3f}"
-                f" | {hits / max((some & wanted).sum(), 1):.3f} |"
-            )
-    lines += ["", "| planted | captions | half right | preserve | refine | synthesize |"]
-    lines.append("|---|---|---|---|---|---|")
-    for kind in KINDS:
-        mine = np.array([one.kind == kind for one in given])
-        shares = Counter(route[mine].tolist())
-        parts = " | ".join(
-            f"{shares[name] / mine.sum():.1%}" for name in ("preserve", "refine", "synthesize")
+    halves = [
+        Judged(
+            np.array([float(found[name]) for name in names]),
+            np.array([made[name].share for name in names]),
         )
-        lines.append(f"| {kind} | {mine.sum()} | {right[mine].mean():.0%} | {parts} |")
-    for kind in KINDS:
-        mine = np.array([one.kind == kind for one in given])
-        certain = np.array([one.kind == "right" for one in given])
-        if kind != "right":
-            lines.append(
-                f"\nAUC of right ones against those planted as {kind}:"
-                f" {auc(score[certain], score[mine]):.3f}"
-            )
-    return "\n".join(lines)
+        for names in (judged, labelled)
+    ]
+    kinds = by_kind([made[name] for name in judged], halves[0].score.tolist())
+    return f"{routed(*halves)}\n\n{kinds}"
+
+
+def bare_routes(count: int, fitted: int, judged: int) -> str:
+    """The same without the line: calibrated on one world, judged on another.
+
+    Args:
+        count: Pictures of each world.
+        fitted: Seed of the world that is calibrated on, and on which thresholds are chosen.
+        judged: Seed of the one that is measured.
+    """
+    clip = load_clip("nano")
+    found = []
+    for seed in (fitted, judged):
+        rows = held_out(count, "core", seed)
+        given = [captioned(row.facts) for row in rows]
+        cosine = (clip.images([r.image for r in rows]) * clip.texts([g.text for g in given])).sum(1)
+        found.append((given, cosine, np.array([one.share for one in given])))
+    (_, cosine, share), (given, other, other_share) = found
+    right = share >= HALF
+    calibration = fit_calibration(
+        cosine[right], cosine[~right], model="nano", revision="", prior=float(right.mean())
+    )
+    similarity = calibration.apply(other)
+    table = routed(Judged(similarity, other_share), Judged(calibration.apply(cosine), share))
+    return f"{table}\n\n{by_kind(given, similarity.tolist())}"
 
 
 def main() -> None:
@@ -241,7 +185,11 @@ def main() -> None:
     asked.add_argument("--quick", action="store_true", help="60 and 400 pictures")
     asked.add_argument("--engine", default="auto", help="caption.engine")
     asked.add_argument("--only", choices=("facts", "routes"))
+    asked.add_argument("--bare", type=int, help="pictures of a world: routes alone, no line")
     args = asked.parse_args()
+    if args.bare:
+        print(bare_routes(args.bare, *BARE_WORLDS))
+        return
     with tempfile.TemporaryDirectory(prefix="nucleus-world-") as folder:
         for name in ("facts", "routes"):
             (Path(folder) / name).mkdir()

@@ -77,8 +77,16 @@ class Captioner:
     def shortened(self, spoken: Spoken, tokens: int) -> Spoken:
         """What the same answer is with fewer tokens allowed."""
         ids = spoken.ids[:tokens]
-        text = self.tokenizer.decode(ids, skip_special_tokens=True).strip()
-        return replace(spoken, text=text, ids=ids, finish_reason="length")
+        return replace(spoken, text=self.read(ids), ids=ids, finish_reason="length")
+
+    def whole(self, text: str) -> Spoken:
+        """What it says if all tokens of a text are forced, and the end: no model is asked."""
+        ids = self.encode(text)
+        return Spoken(self.read(ids), ids, "stop")
+
+    def read(self, ids: Sequence[int]) -> str:
+        """The text of some tokens."""
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
 
     def _batch(
         self,
@@ -112,8 +120,7 @@ class Captioner:
         for ids in out[:, start:].tolist():
             ended = self.end in ids
             ids = ids[: ids.index(self.end)] if ended else ids
-            text = self.tokenizer.decode(ids, skip_special_tokens=True).strip()
-            found.append(Spoken(text, ids, "stop" if ended else "length"))
+            found.append(Spoken(self.read(ids), ids, "stop" if ended else "length"))
         return found
 
 
@@ -157,6 +164,28 @@ def not_a_number(at: int) -> Script:
             scores[:SPECIAL] = float("-inf")
             scores[SPECIAL:] = float("nan")
         return scores
+
+    return script
+
+
+def noise(at: int, seed: int) -> Script:
+    """Tokens at random from a place on, as broken weights give them."""
+    drawn = torch.Generator().manual_seed(seed)
+
+    def script(said: list[int], scores: torch.Tensor) -> torch.Tensor:
+        if len(said) >= at:
+            scores[:SPECIAL] = float("-inf")
+            scores[SPECIAL:] = torch.rand(len(scores) - SPECIAL, generator=drawn)
+        return scores
+
+    return script
+
+
+def of_one_token(at: int, token: int) -> Script:
+    """One token for ever, from a place on."""
+
+    def script(said: list[int], scores: torch.Tensor) -> torch.Tensor:
+        return only(scores, token) if len(said) >= at else scores
 
     return script
 

@@ -51,9 +51,9 @@ def emoji(folder: Path) -> Iterator[tuple[str, str | None]]:
         yield file.read_text(encoding="utf-8").strip(), None
 
 
-def world(count: int = 3000) -> Iterator[tuple[str, str | None]]:
-    """True captions of the world, all five lengths."""
-    for index in range(count):
+def world(count: int = 3000, first: int = 0) -> Iterator[tuple[str, str | None]]:
+    """True captions of some scenes of the world, all five lengths."""
+    for index in range(first, first + count):
         for text in captions(scene(WORLD, index, "full")).values():
             yield text, "en"
 

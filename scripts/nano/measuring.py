@@ -28,12 +28,12 @@ class HeldOut:
     image: Image.Image
 
 
-def held_out(count: int, level: Level) -> list[HeldOut]:
-    """The first clean pictures of the world that is kept for measuring."""
-    plan = WorldPlan(WorldSettings(count, HELD_OUT_SEED, level, fault_share=0))
+def held_out(count: int, level: Level, seed: int = HELD_OUT_SEED) -> list[HeldOut]:
+    """The first clean pictures of a world that no model was trained on, of that kept for cards."""
+    plan = WorldPlan(WorldSettings(count, seed, level, fault_share=0))
     return [
         HeldOut(
-            scene(HELD_OUT_SEED, line.scene, level),
+            scene(seed, line.scene, level),
             Image.fromarray(np.asarray(open_picture(make(plan, line)[0]).rgb())),
         )
         for line in plan

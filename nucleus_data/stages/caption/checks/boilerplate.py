@@ -9,7 +9,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from nucleus_data.stages.caption.checks.check import Action, Check, Said
-from nucleus_data.stages.caption.checks.phrases import START, phrases
+from nucleus_data.stages.caption.checks.phrases import at_opening, at_sentences, phrases
 from nucleus_data.stages.caption.checks.text import shortened
 
 
@@ -28,7 +28,6 @@ class Boilerplate(Check):
     def find(self, said: Said) -> str | None:
         """Looks at the beginning, and for the moods at the end."""
         text = said.own.replace("\u2019", "'")
-        found = phrases("boilerplate", "opening", r"^\W*").search(text) or phrases(
-            "boilerplate", "closing", START
-        ).search(text)
-        return f"it says {shortened(found[0].strip())!r}" if found else None
+        closing = phrases("boilerplate", "closing")
+        found = at_opening("boilerplate", text) or at_sentences(closing, text)
+        return f"it says {shortened(found.strip())!r}" if found else None

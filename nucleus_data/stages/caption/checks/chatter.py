@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from nucleus_data.stages.caption.checks.check import Check, Said
-from nucleus_data.stages.caption.checks.phrases import START, phrases
+from nucleus_data.stages.caption.checks.phrases import at_opening, at_sentences, phrases
 from nucleus_data.stages.caption.checks.text import shortened
 
 
@@ -20,7 +20,6 @@ class Chatter(Check):
         text = said.own.replace("\u2019", "'")
         if "```" in text:
             return "it has a fence of Markdown (```) in it"
-        found = phrases("chatter", "opening", r"^\W*").search(text) or phrases(
-            "chatter", "closing", START
-        ).search(text)
-        return f"it says {shortened(found[0].strip())!r}" if found else None
+        closing = phrases("chatter", "closing")
+        found = at_opening("chatter", text) or at_sentences(closing, text)
+        return f"it says {shortened(found.strip())!r}" if found else None

@@ -14,6 +14,7 @@ from nucleus_data.stages.caption.checks.check import Check, Said
 from nucleus_data.stages.caption.checks.text import shortened
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+_NEITHER = re.compile(r"[\W_]")  # no letter or digit
 SHORTEST = 20  # characters, for the shares
 # Dots lead to page numbers, lines rule forms, digits are numbers: their runs may be longer.
 LEADERS = ".-_=*~\u2026\u2013\u2014"
@@ -57,19 +58,20 @@ class Degenerate(Check):
         text = said.prose
         if broken := _broken(text):
             return f"it has {broken} in it: {shortened(text)!r}"
-        for found in re.finditer(rf"(\S)\1{{{self.run - 1},}}", text):
-            character, length = found[1], len(found[0])
-            patient = character in LEADERS or character.isdigit()
-            if length >= self.run * (PATIENCE if patient else 1):
-                return f"it has {character!r} {length} times in a row"
         seen = "".join(text.split())
+        if any(character * self.run in seen for character in set(seen)):
+            for found in re.finditer(rf"(\S)\1{{{self.run - 1},}}", text):
+                character, length = found[1], len(found[0])
+                patient = character in LEADERS or character.isdigit()
+                if length >= self.run * (PATIENCE if patient else 1):
+                    return f"it has {character!r} {length} times in a row"
         if len(seen) >= SHORTEST:
             folded = seen.casefold()
             character = max(sorted(set(folded)), key=folded.count)
             count = folded.count(character)
             if count >= self.share * len(seen):
                 return f"{count} of {len(seen)} characters are {character!r}"
-            others = len(seen) - sum(map(str.isalnum, seen))  # most are neither, in few texts
+            others = len(_NEITHER.findall(seen))  # most are neither, in few texts
             marks = others >= self.share * len(seen) and sum(
                 unicodedata.category(c)[0] == "P" for c in seen
             )

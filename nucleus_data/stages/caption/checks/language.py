@@ -57,13 +57,14 @@ class Language(Check):
         if said.language is None:
             return None
         wanted = _code(said.language)
-        text = _NO_WORD.sub(" ", said.own)
         if count_words(said.own) < self.words:
             return None
+        text = said.own if said.own.isascii() else _NO_WORD.sub(" ", said.own)
         if wanted == "en" and text.isascii():
             words = words_of(said.own)
             if sum(map(ENGLISH.__contains__, words)) >= ENGLISH_SHARE * len(words):
                 return None
+        text = _NO_WORD.sub(" ", said.own)
         told, probability, rest = _told(text, wanted)
         if rest >= self.least:
             return None

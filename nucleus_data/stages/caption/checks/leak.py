@@ -15,6 +15,7 @@ from nucleus_data.stages.caption.checks.check import Check, Said
 from nucleus_data.stages.caption.checks.text import shortened, words_of
 
 _SPECIAL = re.compile(
+    # Each begins with "<" or "[".
     r"<\|[^|<>\s]{1,40}\|>|</?(?:s|bos|eos|pad|unk|image|img|video|think|start_of_turn|end_of_turn|box|ref|quad"
     r"|answer|tool_call|assistant|user|system)>|\[/?INST\]|<</?SYS>>|\[(?:CLS|SEP|PAD|IMG|EOS|BOS)\]|<\uff5c[^<>]{1,40}\uff5c>"
     r"|<0x[0-9A-F]{2}>|<image_\w{1,20}>|<unused\d+>",
@@ -42,7 +43,8 @@ class Leak(Check):
     def find(self, said: Said) -> str | None:
         """Looks for special tokens, roles, places, and the question's own words."""
         text = said.text
-        if found := _SPECIAL.search(text) or _ROLE.search(text):
+        special = _SPECIAL.search(text) if "<" in text or "[" in text else None
+        if found := special or _ROLE.match(text):
             return f"it has {found[0].strip()!r} in it"
         for told in (said.template, said.system):
             if not told:

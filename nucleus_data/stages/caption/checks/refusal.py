@@ -5,18 +5,11 @@ inability and a verb of describing: a sign that says "sorry, closed" is none, an
 "I can't believe it".
 """
 
-import re
 from typing import ClassVar
 
 from nucleus_data.stages.caption.checks.check import Check, Said
-from nucleus_data.stages.caption.checks.phrases import START, phrases
+from nucleus_data.stages.caption.checks.phrases import at_sentences, phrases
 from nucleus_data.stages.caption.checks.text import shortened
-
-# Every English refusal has one of these; looking for them is much faster.
-_HINT = re.compile(
-    "sorry|n't|cant |not |unable| ai\\b|an ai|language model|no (?:image|picture|photo)|please"
-    "|kindly|violat|against|decline|refuse|based|intelligence|apolog|can you|could|may"
-)
 
 
 class Refusal(Check):
@@ -28,8 +21,7 @@ class Refusal(Check):
     def find(self, said: Said) -> str | None:
         """Looks for the words of refusals in some twenty languages."""
         text = said.own.replace("\u2019", "'")
-        found = None
-        if _HINT.search(text.casefold()):
-            found = phrases("refusal", "english", START).search(text)
-        found = found or phrases("refusal", "others", START).search(text)
-        return f"the model said {shortened(found[0].strip('. '))!r}" if found else None
+        found = at_sentences(phrases("refusal", "english"), text) or at_sentences(
+            phrases("refusal", "others"), text
+        )
+        return f"the model said {shortened(found.strip('. '))!r}" if found else None

@@ -9,10 +9,10 @@ red ring is in the top right." has a high n-gram share and is right, so the boun
 
 import re
 import zlib
+from bisect import bisect_right
+from collections import Counter
 from typing import ClassVar
 
-import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from pydantic import Field
 
 from nucleus_data.stages.caption.checks.check import Check, Said
@@ -26,8 +26,9 @@ BLOCKS = 4  # in a loop; three of a long block will do
 LONG_BLOCK = 4
 LETTERS = 2  # of a script without spaces stand for one word
 LONGEST_BLOCK = 40
+STUTTER = 20  # letters
 # A word that is a loop in itself.
-_STUTTER = re.compile(r"(?=(\S{2,12}?)\1{5,})\S{20,}")
+_STUTTER = re.compile(rf"(?=(\S{{2,12}}?)\1{{5,}})\S{{{STUTTER},}}")
 _DIGITS = re.compile(r"\d+")
 
 
@@ -60,7 +61,7 @@ class Repetition(Check):
         """Looks for loops, for what was there before, and compresses."""
         text = said.prose
         words = words_of(text)
-        if stutter := _STUTTER.search(text):
+        if max(map(len, text.split()), default=0) >= STUTTER and (stutter := _STUTTER.search(text)):
             return f"a word repeats {stutter[1]!r}: {shortened(stutter[0])!r}"
         # Most texts have no few words twice in a row, and so none of the three.
         if not _comes_again(words, max(1, min(GRAM, self.loop_words - 2))):
@@ -79,10 +80,15 @@ class Repetition(Check):
 
 def _comes_again(words: tuple[str, ...], length: int) -> bool:
     """Whether a run of so many words is in a text twice; numbers pass for each other."""
-    if _DIGITS.search(line := " ".join(words)):
-        words = tuple(_DIGITS.sub("0", line).split(" "))
+    words = _unnumbered(words)
     runs = list(zip(*(words[at:] for at in range(length)), strict=False))
     return len(set(runs)) < len(runs)
+
+
+def _unnumbered(words: tuple[str, ...]) -> tuple[str, ...]:
+    """The words, in which all numbers are the same."""
+    line = " ".join(words)
+    return tuple(_DIGITS.sub("0", line).split(" ")) if _DIGITS.search(line) else words
 
 
 def longest_loop(words: tuple[str, ...], fewest: int) -> tuple[int, int, int] | None:
@@ -97,10 +103,11 @@ def longest_loop(words: tuple[str, ...], fewest: int) -> tuple[int, int, int] | 
         in numbers alone ("shape 1, shape 2, ...") counts if it has three times as many blocks.
     """
     # One letter a word: a script without spaces.
-    scale = LETTERS if sum(len(word) == 1 for word in words) > len(words) / 2 else 1
+    letters = sum(len(word) == 1 and not word.isascii() for word in words)
+    scale = LETTERS if letters > len(words) / 2 else 1
     found = _runs(words, fewest * scale, LONG_BLOCK * scale, 1)
     if _DIGITS.search(" ".join(words)):
-        numbered = tuple(_DIGITS.sub("0", word) for word in words)
+        numbered = _unnumbered(words)
         runs = _runs(numbered, fewest * scale, LONG_BLOCK * scale, 3)
         # Numbers alone are no block: "2, 4, 6, 8".
         found += [
@@ -115,26 +122,34 @@ def _runs(
     words: tuple[str, ...], fewest: int, long_block: int, patience: int
 ) -> list[tuple[int, int, int]]:
     """The longest run of each length of a block, where it has words and blocks enough."""
-    largest = min(LONGEST_BLOCK, len(words) // 3)
-    if largest < 1:
-        return []
-    numbers: dict[str, int] = {}
-    code_N = np.array([numbers.setdefault(word, len(numbers)) for word in words])
-    padded = np.concatenate([code_N, np.full(largest, -1)])
-    # same_BN: whether a word is the one B words before.
-    same_BN = sliding_window_view(padded, len(words))[1:] == code_N
     found = []
-    for block, count in enumerate(same_BN.sum(1).tolist(), 1):
-        blocks = (3 if block >= long_block else BLOCKS) * patience
-        need = max(fewest, blocks * block) - block
-        if count < need:
+    for block, again in sorted(_distances(words).items()):
+        rounds = (3 if block >= long_block else BLOCKS) * patience
+        need = max(fewest, rounds * block) - block
+        if again < need or len(words) < need + block:
             continue
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], same_BN[block - 1], [0]])))
-        starts, lengths = edges[::2], edges[1::2] - edges[::2]
-        if lengths.max() >= need:
-            at = int(lengths.argmax())
-            found.append((int(starts[at]), block, int(lengths[at]) + block))
+        longest, at, length = 0, 0, 0
+        for place, (one, other) in enumerate(zip(words[block:], words, strict=False)):
+            length = length + 1 if one == other else 0
+            if length > longest:
+                longest, at = length, place + 1 - length
+        if longest >= need:
+            found.append((at, block, longest + block))
     return found
+
+
+def _distances(words: tuple[str, ...]) -> Counter[int]:
+    """How many words stand so far behind themselves, of the distances that a block may have."""
+    largest = min(LONGEST_BLOCK, len(words) // 3)
+    places: dict[str, list[int]] = {}
+    for at, word in enumerate(words):
+        places.setdefault(word, []).append(at)
+    return Counter(
+        later - at
+        for some in places.values()
+        for number, at in enumerate(some, 1)
+        for later in some[number : bisect_right(some, at + largest)]
+    )
 
 
 def repeated_share(words: tuple[str, ...]) -> float:

@@ -1,3 +1,5 @@
+import random
+
 import pytest
 
 from nucleus_data.stages.caption.checks.check import Said
@@ -24,6 +26,7 @@ Could frame thy fearful symmetry? Tyger Tyger, burning bright, in the forests of
         ", ".join(f"shape {i}" for i in range(12)),
         "一只红色的猫，一只红色的猫，一只红色的猫，一只红色的猫，",
         "redredredredredredredred",
+        "A small yellow cross is in the top left. A. A. A. A. A. A. A. A. A",
         "ไฟใหม้ไฟใหม้ไฟใหม้ไฟใหม้ไฟใหม้ไฟใหม้",
     ],
 )
@@ -80,3 +83,26 @@ def test_the_share_of_words_that_were_there_before():
     words = tuple("abcdefgh")
     assert repeated_share(words + words) == 0.5
     assert repeated_share(words + tuple("ijklmnop")) == 0
+
+
+def test_the_longest_loop_is_that_of_every_block_tried():
+    rng = random.Random(0)
+    for _ in range(200):
+        words = rng.choices("abcd", k=rng.randrange(1, 40))
+        at, block = rng.randrange(len(words)), rng.randrange(1, 13)
+        words[at:at] = words[at : at + block] * rng.randrange(2, 7)
+        assert longest_loop(tuple(words), 8) == tried(words, 8), words
+
+
+def tried(words, fewest):
+    """The longest loop, by every block, beginning and length."""
+    best = None
+    for block in range(1, min(40, len(words) // 3) + 1):
+        needed = max(fewest, (3 if block >= 4 else 4) * block)
+        same = [words[at] == words[at - block] for at in range(block, len(words))]
+        for start in range(len(same)):
+            length = next((n for n, one in enumerate(same[start:]) if not one), len(same) - start)
+            length += block
+            if length >= needed and (best is None or length > best[2]):
+                best = start, block, length
+    return best
