@@ -96,6 +96,14 @@ class Store:
         self._listing = Lock()
         self._folders: dict[str, Lock] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process gets: its listings are its own."""
+        return {**self.__dict__, "_listed": None, "_listing": None, "_folders": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """The inverse."""
+        self.__dict__.update(state, _listing=Lock())
+
     def path(self, name: str) -> str:
         """The file system's own path of `name`."""
         return f"{self.root}/{name}" if name else self.root

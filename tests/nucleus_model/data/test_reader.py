@@ -36,7 +36,9 @@ def test_a_tar_that_is_not_there_is_an_error(remote):
 
 
 def test_a_part_of_a_request_is_of_some_of_its_samples():
-    asked = Request([5, 6, 7], [1, 2, 3], (64, 32), 4, 9, 0.1, {"web": 1}, [0, 1, 2], 77)
+    asked = Request(
+        [5, 6, 7], [1, 2, 3], (64, 32), ["4", "4", "4+1"], 9, 0.1, {"web": 1}, [0, 1, 2], 77
+    )
     part = asked.part([2, 0])
-    assert part == Request([7, 5], [3, 1], (64, 32), 4, 9, 0.1, {"web": 1}, [2, 0], 77)
+    assert part == Request([7, 5], [3, 1], (64, 32), ["4+1", "4"], 9, 0.1, {"web": 1}, [2, 0], 77)
     assert Request.from_json(part.to_json()) == part

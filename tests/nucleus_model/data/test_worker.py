@@ -28,7 +28,7 @@ def test_it_answers_in_order_and_fills_the_slots(tmp_path):
     places = [([0, 1], [2, 1], [2, 0]), ([0], [3], [1])]
     for number, (tars, rows, slots) in enumerate(places):
         at = number * size // 2
-        asked = Request(tars, rows, (64, 64), 0, 0, 0.0, None, slots, at)
+        asked = Request(tars, rows, (64, 64), ["0"] * len(tars), 0, 0.0, None, slots, at)
         assert Request.from_json(asked.to_json()) == asked
         ours.send_bytes(asked.to_json())
     pixels = np.frombuffer(mmap.mmap(memory, size), np.uint8).reshape(2, 3, 64, 64, 3)
@@ -40,5 +40,5 @@ def test_it_answers_in_order_and_fills_the_slots(tmp_path):
             image = made.set.image(made.set.sample_at(tar, row))
             assert (pixels[number, slot] == image).all()
     # One that can't be read is told, and ends it.
-    ours.send_bytes(Request([9], [0], (64, 64), 0, 0, 0.0, None, [0]).to_json())
+    ours.send_bytes(Request([9], [0], (64, 64), ["0"], 0, 0.0, None, [0]).to_json())
     assert json.loads(ours.recv_bytes())["error"].startswith("IndexError: ")
