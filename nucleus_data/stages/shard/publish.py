@@ -68,8 +68,8 @@ class PublishTask:
                         "written. Run the same command again"
                     )
                 lost += [{**row, "resolution": note["resolution"]} for row in note.pop("left_out")]
-                sources.update(note.pop("sources"))
-                licences.update(note.pop("licences"))
+                sources.update(note.pop("sources", {}))
+                licences.update(note.pop("licences", {}))
                 loss = [a + b for a, b in zip(loss, note.pop("loss"), strict=True)]
                 rows.append(note)
         counts: Counter[str] = Counter()
