@@ -205,6 +205,7 @@ class _Trainer:
             "parameters": self.parts.parameters,
             "steps": settings.steps,
             "samples": data.set.count,
+            "without_caption": data.set.without,
             "train_samples": data.trained(self.phases[-1]),
             "holdout_samples": len(data.held_out),
             "rest_batches": data.plans(self.phases[-1]).rests,
