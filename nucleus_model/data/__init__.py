@@ -2,11 +2,17 @@
 
 | module | what it holds |
 |---|---|
-| `loader` | a published set: its samples, checked, and their images, decoded |
-| `latents` | a set's images through the codec, each encoded once while there is room |
-| `feed` | which samples and captions each step takes, from any place in a run on |
-| `phase_data` | the set at each phase's resolution, split into trained and held-out samples |
+| `loader`, `samples` | a published set at one resolution, from its indexes; samples, buckets |
+| `tables`, `local_files`, `reads` | what lies beside the tars, in local copies; time-outs |
+| `chosen`, `view` | what is trained on and held out; how often an epoch has each sample |
+| `plans`, `batches` | which samples each batch has, from any place in a run on |
+| `exact`, `exact_batches` | the order by a hash of every id |
+| `streams`, `interleave`, `stream_batches` | the order by streams over the tars, for large sets |
+| `draws`, `captions` | draws by number or by id; which caption a sample is trained with |
+| `feed`, `workers`, `worker`, `reader` | batches, read and decoded here or in processes ahead |
+| `latents`, `ahead`, `phase_data` | a phase's batches as a step takes them, encoded |
 
-Its rule: an order or a draw is a function of seed, epoch and record id. Neither the order of the
-tars nor the number of processes has a say. Nothing is unpickled.
+Its rule: an order or a draw is a function of seed, epoch and record id, or of the manifest's
+counts. Neither the number of processes nor that of workers has a say. Nothing is unpickled; what a
+worker imports (`worker`, `reader` and below) is free of torch.
 """

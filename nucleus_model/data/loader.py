@@ -28,7 +28,7 @@ from nucleus_data.sets.layout import SetFolder
 from nucleus_model.data.draws import Numbers, ascending
 from nucleus_model.data.reader import Reader
 from nucleus_model.data.samples import Batch, Bucket, Sample
-from nucleus_model.data.tables import Tables, TableSource, has_source, write_tars
+from nucleus_model.data.tables import TARS, WHOLE, Tables, TableSource, has_source, write_tars
 from nucleus_model.encoders.cache import Cache
 from nucleus_model.settings.loading import LoaderSettings
 
@@ -111,7 +111,7 @@ class TrainingSet:
             timeout_s=self.loader.timeout_s,
         )
         self.tables = Tables(self.source)
-        self.tables.files.trim()
+        self.tables.files.trim(keep=(TARS, WHOLE))
         self.buckets = _buckets(self.tables)
         self._images: Cache[NDArray[np.uint8]] = Cache(cache_bytes)
         pixels = sum(bucket.samples * bucket.width * bucket.height for bucket in self.buckets)

@@ -10,7 +10,7 @@ import os
 import random
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 OPEN = 1024  # maps that stay open at most; closing one frees no bytes of the copy
@@ -102,12 +102,17 @@ class LocalFiles:
                 (self.folder / oldest).unlink(missing_ok=True)
                 self.bytes -= size
 
-    def trim(self) -> None:
-        """Removes copies of earlier processes, the oldest first, down to the bound."""
+    def trim(self, keep: Collection[str] = ()) -> None:
+        """Removes copies of earlier processes, the oldest first, down to the bound.
+
+        Args:
+            keep: Names of those that stay.
+        """
+        stay = {*self._own, *keep}
         found = [
             (path.stat().st_mtime, path.stat().st_size, path)
             for path in self.folder.rglob("*")
-            if path.is_file() and str(path.relative_to(self.folder)) not in self._own
+            if path.is_file() and str(path.relative_to(self.folder)) not in stay
         ]
         over = self.bytes + sum(size for _, size, _ in found) - self.limit
         for _, size, path in sorted(found):

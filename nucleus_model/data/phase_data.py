@@ -4,7 +4,7 @@ data = open_phase_data(folder, settings, None, codec, multiple=8)   # a `PhaseDa
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from nucleus_data.errors import CorpusError
-from nucleus_model.data.batches import Cursor, Gather, Share
+from nucleus_model.data.ahead import Ahead
+from nucleus_model.data.batches import BatchPlan, Cursor, Gather, Share
 from nucleus_model.data.chosen import Chosen, choose_samples
 from nucleus_model.data.feed import Feed, LoadedBatch
 from nucleus_model.data.joint import JointOrder
@@ -26,6 +27,28 @@ from nucleus_model.settings.settings import QuickTrainSettings
 
 SHOWN_TARS = 8  # whose captions are looked at for what a message names
 LOOKED_AT = 5000  # samples, for different captions
+ENCODED_AHEAD = 2  # batches, on a GPU
+
+EncodeText = Callable[[Sequence[str]], object]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedBatch:
+    """This process's part of a batch, as a step takes it.
+
+    Attributes:
+        plan: The batch.
+        ids: Of the B samples.
+        captions: One a sample; empty where it was dropped.
+        draws: What each one's noise and sigma are drawn by.
+        latents_BCHW: Float32 on the CPU; B may be 0.
+    """
+
+    plan: BatchPlan
+    ids: tuple[str, ...]
+    captions: tuple[str, ...]
+    draws: tuple[str, ...]
+    latents_BCHW: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -106,26 +129,43 @@ class PhaseData:
         return self._plans[key]
 
     @contextmanager
-    def feed(self, phase: Phase, cursor: Cursor) -> Iterator[Iterator[LoadedBatch]]:
-        """Loads a phase's batches from a cursor on; workers end with the context."""
+    def feed(
+        self, phase: Phase, cursor: Cursor, encode_text: EncodeText | None = None
+    ) -> Iterator[Iterator[EncodedBatch]]:
+        """Loads and encodes a phase's batches from a cursor on; workers end with the context.
+
+        Args:
+            phase: The phase.
+            cursor: Where to begin.
+            encode_text: Of a GPU: encodes captions, and remembers their states, ahead of the step.
+        """
         plans, share = self.plans(phase), self.share
         most = [-(-size // share.size) for size in plans.batch_sizes]
         batches = plans.batches(cursor, share)
         with Feed(self.set, batches, phase, self.settings, most) as feed:
-            yield iter(feed)
+            # On CPUs the step has the cores; on a GPU a thread keeps the encoders ahead of it.
+            if torch.device(self.settings.device).type == "cpu":
+                yield (self.encoded(loaded) for loaded in feed)
+                return
+            with Ahead(self._warmed(feed, encode_text), ENCODED_AHEAD) as ahead:
+                yield iter(ahead)
 
-    def encoded(self, loaded: LoadedBatch, factor: int) -> torch.Tensor:
-        """Latents (B, C, H, W) of a batch, float32 on the CPU; B may be 0.
+    def _warmed(self, feed: Feed, encode_text: EncodeText | None) -> Iterator[EncodedBatch]:
+        for loaded in feed:
+            if encode_text is not None and loaded.captions:
+                encode_text(loaded.captions)
+            yield self.encoded(loaded)
 
-        Args:
-            loaded: The batch.
-            factor: Pixels on the side of a latent pixel, for the shape where there are none.
-        """
+    def encoded(self, loaded: LoadedBatch) -> EncodedBatch:
+        """Encodes a batch's pictures."""
+        codec = self.latents.codec
         # Even without a sample a process takes part in the step, and needs a tensor of the shape.
         if not loaded.ids:
-            width, height = loaded.plan.bucket.size
-            return torch.zeros((0, self.latents.codec.channels, height // factor, width // factor))
-        return self.latents.of(loaded).cpu()
+            width, height = (side // codec.factor for side in loaded.plan.bucket.size)
+            latents_BCHW = torch.zeros((0, codec.channels, height, width))
+        else:
+            latents_BCHW = self.latents.of(loaded).cpu()
+        return EncodedBatch(loaded.plan, loaded.ids, loaded.captions, loaded.draws, latents_BCHW)
 
 
 def open_phase_data(
@@ -173,7 +213,11 @@ def open_phase_data(
         _check_buckets(training_set, multiple)
         found[side] = PhaseData(
             training_set,
-            Latents(codec, settings.latent_cache_bytes // len(sides)),
+            Latents(
+                codec,
+                settings.latent_cache_bytes // len(sides),
+                together=torch.device(settings.device).type != "cpu",
+            ),
             choose_samples(training_set, settings),
             settings,
             multiple,

@@ -56,9 +56,14 @@ class StreamBatches:
             found = {}
             for start in range(0, len(mine), COUNTED_AT_ONCE):
                 part = mine[start : start + COUNTED_AT_ONCE]
-                tables.read_all(part)
-                for tar in part:
-                    found[tar] = int(self._view.copies(tables, tar, epoch).sum())
+                begun = [
+                    tables.reads.begin(
+                        tables.path(tar),
+                        lambda tar=tar: int(self._view.copies(tables, tar, epoch).sum()),  # type: ignore[misc]
+                    )
+                    for tar in part
+                ]
+                found |= {tar: read.result() for tar, read in zip(part, begun, strict=True)}
             text = ",".join(f"{tar}:{count}" for tar, count in found.items())
             counts = np.zeros(len(every), np.int64)
             for other in self._gather(text):

@@ -1,5 +1,6 @@
 """A cache of arrays or tensors that is bounded in bytes and drops the least recently used."""
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
@@ -30,6 +31,7 @@ class Cache(Generic[T]):
         self.limit = limit
         self.bytes = 0
         self._values: OrderedDict[str, T] = OrderedDict()
+        self._lock = threading.RLock()
 
     def __contains__(self, key: str) -> bool:
         return key in self._values
@@ -44,13 +46,14 @@ class Cache(Generic[T]):
             key: The key.
             make: Makes the value if it is not there. One larger than the limit is not kept.
         """
-        if key in self._values:
-            self._values.move_to_end(key)
-            return self._values[key]
-        value = make()
-        self._values[key] = value
-        self.bytes += value.nbytes
-        while self.bytes > self.limit:
-            _, oldest = self._values.popitem(last=False)
-            self.bytes -= oldest.nbytes
-        return value
+        with self._lock:  # a thread that encodes ahead asks beside the trainer
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+            value = make()
+            self._values[key] = value
+            self.bytes += value.nbytes
+            while self.bytes > self.limit:
+                _, oldest = self._values.popitem(last=False)
+                self.bytes -= oldest.nbytes
+            return value

@@ -24,6 +24,8 @@ from nucleus_model.settings.settings import TextSettings
 
 PAD_MULTIPLE = 8
 
+TOGETHER = 32  # prompts that are encoded at once
+
 
 class TextEncoder:
     """A frozen language tower that turns prompts into text states, with a cache by prompt.
@@ -35,6 +37,8 @@ class TextEncoder:
     Attributes:
         width: Width of a text state.
         model: Which model it is, with its revision.
+        together: Whether prompts that are not remembered are encoded in batches, on the right
+            padded; their states differ from those of a prompt alone by rounding.
         cut: Prompts that were longer than `max_tokens`, each counted once while it is cached.
 
     Raises:
@@ -65,6 +69,8 @@ class TextEncoder:
         self.width = int(config.text_config.hidden_size)
         self.cut = 0
         self._states: Cache[torch.Tensor] = Cache(settings.cache_bytes)
+        # On a CPU a prompt alone is as fast, and its states are the same to the last bit.
+        self.together = torch.device(device).type != "cpu"
 
     def template(self, prompt: str) -> str:
         """Returns the whole text that the tower reads for a prompt."""
@@ -81,13 +87,38 @@ class TextEncoder:
         """Returns the text states of one prompt, float32 (L, D), unpadded; cached."""
         return self._states.get(prompt, lambda: self._encoded(prompt))
 
-    def _encoded(self, prompt: str) -> torch.Tensor:
+    def _tokens(self, prompt: str) -> list[int]:
         # The template has its special tokens already.
-        tokens = self.tokenizer(self.template(prompt), add_special_tokens=False)["input_ids"]
+        tokens: list[int] = self.tokenizer(self.template(prompt), add_special_tokens=False)[
+            "input_ids"
+        ]
         if len(tokens) > self.settings.max_tokens:
             self.cut += 1
             tokens = tokens[: self.settings.max_tokens]
-        ids_1L = torch.tensor([tokens], device=self.device)
+        return tokens
+
+    def _encode_together(self, prompts: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Encodes prompts in batches of about one length."""
+        tokens = {prompt: self._tokens(prompt) for prompt in prompts}
+        ordered = sorted(tokens, key=lambda prompt: len(tokens[prompt]))
+        found = {}
+        for start in range(0, len(ordered), TOGETHER):
+            part = ordered[start : start + TOGETHER]
+            rows = [torch.tensor(tokens[prompt], device=self.device) for prompt in part]
+            mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+            with torch.no_grad():
+                output = self.tower(
+                    input_ids=pad_sequence(rows, batch_first=True),
+                    attention_mask=mask,
+                    use_cache=False,
+                )
+            for prompt, states, row in zip(part, output.last_hidden_state, rows, strict=True):
+                # Cloned, so that states which stay do not hold their whole batch.
+                found[prompt] = states[: len(row)].clone()
+        return found
+
+    def _encoded(self, prompt: str) -> torch.Tensor:
+        ids_1L = torch.tensor([self._tokens(prompt)], device=self.device)
         with torch.no_grad():
             output = self.tower(
                 input_ids=ids_1L, attention_mask=torch.ones_like(ids_1L), use_cache=False
@@ -102,7 +133,16 @@ class TextEncoder:
             float32 (B, L, D), zero where padded, and bool (B, L), True where there is text; L is a
             multiple of 8.
         """
-        return pad_right([self.states(prompt) for prompt in prompts])
+        new: dict[str, torch.Tensor] = {}
+        if self.together:
+            new = self._encode_together(
+                [p for p in dict.fromkeys(prompts) if p not in self._states]
+            )
+
+        def make(prompt: str) -> torch.Tensor:
+            return new[prompt] if prompt in new else self._encoded(prompt)
+
+        return pad_right([self._states.get(p, lambda p=p: make(p)) for p in prompts])  # type: ignore[misc]
 
 
 def without_unused(tower: torch.nn.Module, hidden_state: int) -> torch.nn.Module:

@@ -43,9 +43,8 @@ from nucleus_model.checkpoints.resume import (
     restore,
 )
 from nucleus_model.data.batches import Cursor
-from nucleus_model.data.feed import LoadedBatch
 from nucleus_model.data.joint import JointOrder
-from nucleus_model.data.phase_data import PhaseData
+from nucleus_model.data.phase_data import EncodedBatch, PhaseData
 from nucleus_model.network.distributed import World, joined
 from nucleus_model.settings.phases import Phase, phase_at
 from nucleus_model.settings.schedule import learning_rate, merge_weights
@@ -166,7 +165,7 @@ class _Trainer:
 
     def _steps(
         self,
-        batches: Iterator[LoadedBatch],
+        batches: Iterator[EncodedBatch],
         measured: set[int],
         progress: Progress | None,
         saved: Saved | None,
@@ -213,6 +212,7 @@ class _Trainer:
             "parameters": self.parts.parameters,
             "steps": settings.steps,
             "samples": data.set.count,
+            "without_caption": data.set.without,
             "train_samples": data.trained(self.phases[-1]),
             "holdout_samples": len(data.held_out),
             "rest_batches": data.plans(self.phases[-1]).rests,
@@ -234,7 +234,7 @@ class _Trainer:
             (self.out / "summary.json").write_text(text, encoding="utf-8")
         return summary
 
-    def _batches(self) -> Generator[LoadedBatch, None, None]:
+    def _batches(self) -> Generator[EncodedBatch, None, None]:
         """Loads what is left of each phase, up to its last step."""
         while self.step < self.settings.steps:
             number = phase_at(self.phases, self.step + 1)
@@ -248,7 +248,7 @@ class _Trainer:
             # An epoch without one step taken has no image that can be decoded; one that was begun
             # before this process started may have had its steps then.
             before = -1 if self.cursor.batch else self.step
-            with data.feed(self.phases[number], self.cursor) as feed:
+            with data.feed(self.phases[number], self.cursor, self.parts.text.encode) as feed:
                 for loaded in feed:
                     if loaded.plan.cursor.epoch > epoch:
                         if self.step == before:
@@ -269,11 +269,10 @@ class _Trainer:
             f"first: {key}: {reason}"
         )
 
-    def _take(self, loaded: LoadedBatch) -> dict[str, Any] | None:
+    def _take(self, loaded: EncodedBatch) -> dict[str, Any] | None:
         """Takes a step. Returns its line; None if none of its images can be decoded."""
         plan = loaded.plan
-        data, phase = self.phase_data[plan.cursor.phase], self.phases[plan.cursor.phase]
-        latents_BCHW = data.encoded(loaded, self.parts.codec.factor)
+        phase = self.phases[plan.cursor.phase]
         total = int(self.world.sums(len(loaded.ids))[0])
         if not total:  # the same sum in every process, so all of them pass this batch over
             self.cursor = plan.after
@@ -282,7 +281,7 @@ class _Trainer:
         rate = learning_rate(step, self.settings, phase.lr_factor)
         batch = LocalBatch(
             draws=loaded.draws,
-            latents_BCHW=latents_BCHW,
+            latents_BCHW=loaded.latents_BCHW,
             ids=loaded.ids,
             captions=loaded.captions,
             total=total,

@@ -1,10 +1,13 @@
 from dataclasses import replace
+from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 
 from nucleus_data.errors import CorpusError
 from nucleus_model.data.batches import Cursor
+from nucleus_model.data.feed import LoadedBatch
 from nucleus_model.data.phase_data import open_phase_data
 from nucleus_model.encoders.codec import SpaceToDepth
 from nucleus_model.settings.settings import QuickTrainSettings
@@ -57,9 +60,20 @@ def test_a_batch_lacks_what_cannot_be_decoded_and_keeps_its_shape(tmp_path):
     (data,) = opened(folder, holdout_share=0.0)
     with data.feed(data.settings.plan()[0], Cursor()) as feed:
         loaded = next(feed)
-    assert data.encoded(loaded, 2).shape == (2, 12, 8, 16)
+    assert loaded.latents_BCHW.shape == (2, 12, 8, 16)
     assert sorted(loaded.ids) == [items[0].id, items[2].id]
-    empty = replace(loaded, ids=(), captions=(), images=loaded.images[:0])
-    none = data.encoded(empty, 2)
+    bare = LoadedBatch(loaded.plan, (), np.empty((0, 16, 32, 3), np.uint8), ())
+    none = data.encoded(bare).latents_BCHW
     assert (none.shape, none.dtype) == ((0, 12, 8, 16), torch.float32)
     assert list(data.set.failures) == [items[1].id]
+
+
+def test_for_a_gpu_a_thread_encodes_ahead_and_the_same_comes(tmp_path):
+    (data,) = opened(write_set(tmp_path, colored_items(9, (32, 16)), resolution=32), batch_size=4)
+    phase, said = data.settings.plan()[0], []
+    fast = replace(data, settings=data.settings.model_copy(update={"device": "cuda"}))
+    with data.feed(phase, Cursor()) as plain, fast.feed(phase, Cursor(), said.append) as ahead:
+        for one, other in islice(zip(plain, ahead, strict=True), 5):
+            assert (one.plan.cursor, one.ids) == (other.plan.cursor, other.ids)
+            assert torch.equal(one.latents_BCHW, other.latents_BCHW)
+            assert one.captions in said

@@ -1,8 +1,12 @@
+import tracemalloc
 from collections import Counter
+from itertools import islice
 
 import pytest
 
+from nucleus_data.corpus.store import Store
 from nucleus_data.hashing import keyed_uint64
+from nucleus_data.sets.layout import SetFolder
 from nucleus_model.data.batches import Cursor, Share
 from nucleus_model.data.plans import batch_size
 from nucleus_model.settings.phases import Phase
@@ -143,3 +147,21 @@ def test_a_batch_by_tokens_has_as_many_samples_as_fit(folder):
     assert max(map(len, made.epoch())) == max(made.plans.batch_sizes)
     few = Phase(steps=1, batch_tokens=1)
     assert {batch_size(bucket, few, 8) for bucket in made.set.buckets} == {1}
+
+
+def test_memory_grows_with_the_tars_by_less_than_300_bytes_each(tmp_path):
+    taken = []
+    for tars in (500, 2500):
+        made = SetFolder(Store(str(tmp_path / str(tars))))
+        row = {"resolution": 64, "aspect": "1x1", "width": 64, "height": 64, "bytes": 1 << 30}
+        row |= {"samples": 10_000, "sha256": "0" * 64, "index_sha256": "0" * 64}
+        made.publish([{**row, "path": f"64/1x1/{n:06d}.tar"} for n in range(tars)])
+        made.new_edition("e" * 16).publish({"name": "short", "without": 0})
+        tracemalloc.start()
+        opened = Opened(made.url(), exact_below=0)
+        opened.set.tables.read_all = lambda tars: None  # there are no indexes
+        ids = [plan.tars for plan in islice(opened.plans.batches(Cursor(), Share()), 3)]
+        taken.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+        assert [len(tar) for tar in ids] == [4, 4, 4]
+    assert taken[1] - taken[0] < 300 * 2000

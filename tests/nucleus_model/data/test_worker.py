@@ -4,11 +4,14 @@ import json
 import mmap
 import os
 import socket
+import subprocess
+import sys
 import threading
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 
 import numpy as np
+import pytest
 
 from nucleus_model.data.reader import Request
 from nucleus_model.data.worker import main
@@ -42,3 +45,9 @@ def test_it_answers_in_order_and_fills_the_slots(tmp_path):
     # One that can't be read is told, and ends it.
     ours.send_bytes(Request([9], [0], (64, 64), ["0"], 0, 0.0, None, [0]).to_json())
     assert json.loads(ours.recv_bytes())["error"].startswith("IndexError: ")
+
+
+@pytest.mark.slow
+def test_a_worker_is_free_of_torch():
+    code = "import sys, nucleus_model.data.worker; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

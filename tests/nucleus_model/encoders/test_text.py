@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from nucleus_data.errors import RequestError
+from nucleus_model.encoders import text as text_module
 from nucleus_model.encoders.text import TextEncoder, pad_right
 from nucleus_model.settings.settings import TextSettings
 from tests.support.model import write_qwen
@@ -97,3 +98,26 @@ def test_wrong_folders_and_states_are_refused(folder, tmp_path):
     (other / "config.json").write_text(json.dumps({"model_type": "bert"}))
     with pytest.raises(RequestError, match=r"'bert', allowed is 'qwen3_vl'"):
         encoder(other)
+
+
+def test_prompts_that_are_encoded_together_have_the_states_of_each_alone(folder, monkeypatch):
+    monkeypatch.setattr(text_module, "TOGETHER", 3)
+    alone, together = (encoder(folder, hidden_state=-1) for _ in range(2))
+    together.together = True
+    prompts = ["a red square", "", "a", "a red square", "a long red square beside a red square"]
+    asked = []
+    monkeypatch.setattr(together, "tower", _counting(together.tower, asked))
+    for _ in range(2):
+        found, mask = together.encode(prompts)
+        wanted, wanted_mask = alone.encode(prompts)
+        assert torch.equal(mask, wanted_mask)
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    assert asked == [3, 1], "each once, in batches of like lengths"
+
+
+def _counting(tower, asked):
+    def call(input_ids, **options):
+        asked.append(len(input_ids))
+        return tower(input_ids=input_ids, **options)
+
+    return call
