@@ -71,6 +71,25 @@ def test_a_picture_and_its_equals_are_gone(corpus, tmp_path):
 
 
 @pytest.mark.slow
+def test_what_was_found_before_a_kill_is_looked_for_again(corpus, tmp_path, monkeypatch):
+    create = type(corpus.store).create
+
+    def killed(store, name, data):
+        if name.endswith("plan.json"):
+            raise KeyboardInterrupt
+        return create(store, name, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(corpus.store), "create", killed)
+        with pytest.raises(KeyboardInterrupt):
+            taken(corpus, sha256=[hashlib.sha256(b"later").hexdigest()], ids=[ident(1)])
+    put(tmp_path / "late", {"x.png": tiny(7)})
+    ingest(corpus, tmp_path / "late")
+    assert taken(corpus, sha256=[hashlib.sha256(b"later").hexdigest()], ids=[ident(1)])
+    assert [row["error"] for row in rows(corpus)].count("taken_down") == 2
+
+
+@pytest.mark.slow
 def test_shards_without_one_of_them_stay_as_they_are(corpus):
     before = tree(corpus.uri)
     assert taken(corpus, sha256=[hashlib.sha256(tiny(0)).hexdigest()])  # of 0 and 3
