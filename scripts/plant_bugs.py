@@ -120,16 +120,16 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "crop-as-size",
         "training_set",
-        "return [left, top, left + box_width, top + box_height]",
-        "return [left, top, box_width, box_height]",
+        "np.stack([left, top, left + box_width, top + box_height], axis=1)",
+        "np.stack([left, top, box_width, box_height], axis=1)",
         "A crop says width and height where right and bottom are read.",
         ("test_a_crop_is_the_largest_centred_box_of_its_ratio",),
     ),
     Bug(
         "tar-one-more",
         "training_set",
-        "full = count >= settings.samples_per_tar or",
-        "full = count > settings.samples_per_tar or",
+        "return max(1, min(settings.samples_per_tar, int(",
+        "return max(1, min(settings.samples_per_tar + 1, int(",
         "Training shards hold one sample more than is allowed.",
         ("test_the_manifest_says_what_is_there",),
     ),
@@ -383,7 +383,7 @@ BUGS: tuple[Bug, ...] = (
     # nucleus_model: loader, feed, latents, sources
     Bug(
         "path-out-of-the-set",
-        "loader",
+        "training_set",
         'if path.is_absolute() or ".." in path.parts:',
         "if path.is_absolute():",
         "A manifest can have files outside the training set read.",

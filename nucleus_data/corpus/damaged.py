@@ -18,6 +18,8 @@ from nucleus_data.errors import CorpusError
 SHOWN = 200
 # Tables that one task of a stage does not own: the whole is made again.
 WHOLE = {"dedup": "dedup", "compare": "compare", "selection": "select"}
+# Folders of a set whose folders have files beside its tars.
+BESIDE = ("captions", "columns")
 RECORDS, RETRIED, PUBLISHED, CORPUS = "records", "_retried", "_published.json", "corpus.json"
 
 
@@ -163,6 +165,8 @@ def advice_on(store: Store, name: str) -> str:
         whole = store.url("/".join(folders[:3]))
         if file == "manifest.parquet":
             return f"Remove it, and {_run(store, 'shard')}"
+        if len(folders) > 5 and folders[3] in BESIDE:  # no tar is written again for it
+            whole = store.url("/".join(folders[:5]))
         return f"Remove the folder '{whole}', and {_run(store, 'shard')}"
     if root == "images":
         return (

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nucleus_data.corpus.corpus import Corpus
-from nucleus_data.corpus.damaged import WHOLE, DamagedError, read_whole, reading
+from nucleus_data.corpus.damaged import BESIDE, WHOLE, DamagedError, read_whole, reading
 from nucleus_data.corpus.published import published
 from nucleus_data.corpus.runs import ROOT as RUNS
 from nucleus_data.corpus.runs import read_json, read_lines
@@ -24,7 +24,6 @@ from nucleus_data.errors import CorpusError
 T = TypeVar("T")
 THREADS = 8
 TRAINING_SETS, CLAIMS = "sets", "claims"
-BESIDE = ("captions", "columns")  # folders of a set whose folders have files beside its tars
 
 
 def going_without(corpus: Corpus, ask: Callable[[Corpus], T]) -> T:

@@ -220,16 +220,18 @@ class Picture:
         max_side: int | None = None,
         crop: Box | None = None,
         size: tuple[int, int] | None = None,
+        resample: Image.Resampling = Image.Resampling.LANCZOS,
     ) -> Pixels:
         """Pixels to look at or to train on. Not cached; the array is the caller's.
 
-        Scaling is Lanczos, from a JPEG's own scaled decode where that is large enough.
+        They are scaled from a JPEG's own scaled decode where that is large enough.
 
         Args:
             max_side: Scale down so that no side of the result is longer; never enlarges. Not with
                 `size`.
             crop: Left, top, right, bottom in upright pixels of the original; all of it by default.
             size: Exact width and height of the result; enlarges if need be.
+            resample: The filter that scales.
 
         Returns:
             HxWx3 sRGB, 0..255.
@@ -258,7 +260,7 @@ class Picture:
         image, place = self._decode((int(needed[0]), int(needed[1])))
         box = place((left, top, right, bottom))
         if image.size != size or box != (0, 0, *image.size):
-            image = image.resize(size, Image.Resampling.LANCZOS, box=box)
+            image = image.resize(size, resample, box=box)
         return by_bands(image, lambda part: to_srgb(part, self._icc))
 
 

@@ -9,9 +9,11 @@ manifest.parquet                            one row a tar; written last, it publ
 _plan/, _done/                              while it is being made (`planned`)
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -26,6 +28,7 @@ from nucleus_data.sets.index import INDEX_SCHEMA, index_name
 ROOT = "sets"
 MANIFEST = "manifest.parquet"
 LEFT_OUT = "left_out.parquet"
+ABOUT = "nucleus.about"  # of the manifest's metadata
 DIGITS = 4  # of a config hash, that name it at least
 
 MANIFEST_SCHEMA = pa.schema(
@@ -124,13 +127,24 @@ class SetFolder:
                 f"{url} {found}: it lacks the columns {', '.join(missing)}; write the set again: "
                 "nucleus shard (the old one stays where it is)"
             )
-        table = table.select(MANIFEST_SCHEMA.names).cast(MANIFEST_SCHEMA)
+        table = table.select(MANIFEST_SCHEMA.names).replace_schema_metadata(None)
+        table = table.cast(MANIFEST_SCHEMA)
         # A manifest may come from anywhere; a path must not read outside of the set.
         for text in table.column("path").to_pylist():
             path = PurePosixPath(text)
             if path.is_absolute() or ".." in path.parts:
                 raise CorpusError(f"{url}: the path {text!r} leads out of the set")
         return table
+
+    def about(self) -> dict[str, Any]:
+        """What is true of all pictures: format, quality, crop, crop_loss, and psnr.
+
+        `psnr` is what encoding lost, in dB, of the pictures that were measured; None where all are
+        originals.
+        """
+        metadata = read(self.store, self.name(MANIFEST)).schema.metadata or {}
+        found: dict[str, Any] = json.loads(metadata.get(ABOUT.encode(), b"{}"))
+        return found
 
     def manifest(self) -> list[TarEntry]:
         """Its tars, in the manifest's order. Raises CorpusError, as `manifest_table`."""
@@ -213,9 +227,18 @@ class SetFolder:
         """Writes which records are not in a resolution, and why."""
         self.store.create(self.name(LEFT_OUT), encode(rows))
 
-    def publish(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-        """Writes the manifest, one row a tar, by which the set is complete; returns it."""
+    def publish(
+        self, rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any] = MappingProxyType({})
+    ) -> pa.Table:
+        """Writes the manifest, by which the set is complete; returns it.
+
+        Args:
+            rows: One a tar.
+            about: What is true of all pictures, for the file's metadata (`about`).
+        """
+        text = json.dumps(dict(about), sort_keys=True)
         table = pa.Table.from_pylist(list(rows), MANIFEST_SCHEMA)
+        table = table.replace_schema_metadata({ABOUT: text})
         self.store.create(self.name(MANIFEST), encode(table))
         return table
 

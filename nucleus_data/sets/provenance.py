@@ -29,11 +29,14 @@ FIELDS = pa.schema(
     ]
 )
 # Upstream columns, of which the first that a record has a value in is taken.
+_NAMES = tuple(FIELDS.names)
 URL = ("source.url",)
 LICENCE = ("source.licence", "source.license", "source.LICENCE", "source.LICENSE")
+
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
 
 
 def encode(record: Mapping[str, Any]) -> bytes:
     """A sample's `.json`: all `FIELDS`, whatever else the record has."""
-    content = {name: record.get(name) for name in FIELDS.names}
-    return json.dumps(content, sort_keys=True, ensure_ascii=False).encode()
+    content = {name: record.get(name) for name in _NAMES}
+    return _ENCODER.encode(content).encode()

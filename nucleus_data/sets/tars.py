@@ -3,10 +3,12 @@
 import hashlib
 import os
 import tarfile
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
 BLOCK = tarfile.BLOCKSIZE
+HELD = 4 << 20  # bytes that are hashed and written at once
 _CHECKSUM = slice(148, 156)
 
 
@@ -24,8 +26,13 @@ class TarWriter:
     def __init__(self, file: Path) -> None:
         self.sha256 = ""
         self.size = 0
-        self._file = file.open("wb", buffering=1 << 20)
+        self._file = file.open("wb", buffering=0)
         self._hash = hashlib.sha256()
+        self._held: list[bytes] = []
+        self._bytes = 0
+        # Hashing and writing leave the interpreter free: the next pictures are made meanwhile.
+        self._pool = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
 
     def __enter__(self) -> "TarWriter":
         return self
@@ -40,9 +47,11 @@ class TarWriter:
             # Two empty blocks end a tar; records of 20 blocks are what tapes had, and tools expect.
             self._put(bytes(2 * BLOCK))
             self._put(bytes(-self.size % tarfile.RECORDSIZE))
-            self._file.flush()
+            self._hand_on()
+            self._wait()
             os.fsync(self._file.fileno())
             self.sha256 = self._hash.hexdigest()
+        self._pool.shutdown()
         self._file.close()
 
     def add(self, name: str, content: bytes) -> int:
@@ -55,9 +64,27 @@ class TarWriter:
         return offset
 
     def _put(self, data: bytes) -> None:
-        self._file.write(data)
-        self._hash.update(data)
+        self._held.append(data)
+        self._bytes += len(data)
         self.size += len(data)
+        if self._bytes >= HELD:
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        """Has what is held written, after what was handed on before."""
+        self._wait()
+        block, self._held, self._bytes = b"".join(self._held), [], 0
+        self._writing = self._pool.submit(self._write, block)
+
+    def _wait(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
+
+    def _write(self, block: bytes) -> None:
+        self._hash.update(block)
+        rest = memoryview(block)
+        while rest:
+            rest = rest[self._file.write(rest) :]
 
 
 def header(name: str, size: int) -> bytes:

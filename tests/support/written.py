@@ -47,5 +47,5 @@ def written(corpus, settings, folder="sets/made/0"):
     task = TarTask(corpus.uri, {}, folder, settings)
     for number in range(tars):
         task.run(number)
-    PublishTask(corpus.uri, {}, folder, tars).run(0)
+    PublishTask(corpus.uri, {}, folder, tars, settings).run(0)
     return SetFolder(corpus.store, folder)

@@ -1,8 +1,9 @@
 """Publishing a set: its manifest and the list of who is not in it, from what the tasks noted."""
 
+import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from nucleus_data.sets.beside import read
 from nucleus_data.sets.layout import LEFT_OUT, LEFT_OUT_SCHEMA, SetFolder
 from nucleus_data.sets.planned import PLANS
 from nucleus_data.stages.shard.dealing import READS_AT_ONCE
+from nucleus_data.stages.shard.settings import ShardSettings
 from nucleus_data.stages.shard.write import read_note
 
 OUT = f"{PLANS}/out"
@@ -32,12 +34,19 @@ class PublishTask:
         storage_options: For fsspec.
         folder: The training set.
         tars: How many tars it has.
+        settings: How pictures are stored.
     """
 
     uri: str
     storage_options: Mapping[str, Any]
     folder: str
     tars: int
+    settings: ShardSettings
+
+    def about(self, loss: Sequence[int]) -> dict[str, Any]:
+        """What the manifest says of all pictures: their format, and what encoding lost of some."""
+        chosen = {n: getattr(self.settings, n) for n in ("format", "quality", "crop", "crop_loss")}
+        return {**chosen, "psnr": psnr(*loss), "psnr_values": loss[1]}
 
     def run(self, number: int) -> Summary:
         """Writes `left_out.parquet`, then the manifest.
@@ -46,7 +55,7 @@ class PublishTask:
             CorpusError: A tar is missing; the set is not published.
         """
         folder = SetFolder(Corpus(self.uri, self.storage_options).store, self.folder)
-        rows, lost = [], []
+        rows, lost, loss = [], [], [0, 0]
         with ThreadPoolExecutor(READS_AT_ONCE) as pool:
             notes = pool.map(lambda tar: read_note(folder, tar), range(self.tars))
             for tar, note in enumerate(notes):
@@ -56,6 +65,7 @@ class PublishTask:
                         "written. Run the same command again"
                     )
                 lost += [{**row, "resolution": note["resolution"]} for row in note.pop("left_out")]
+                loss = [a + b for a, b in zip(loss, note.pop("loss"), strict=True)]
                 rows.append(note)
         counts: Counter[str] = Counter()
         name = folder.name(LEFT_OUT)
@@ -71,9 +81,14 @@ class PublishTask:
                 os.fsync(stream.fileno())
 
         folder.store.create_with(name, write)
-        folder.publish(rows)
+        folder.publish(rows, self.about(loss))
         counts["samples"] = sum(row["samples"] for row in rows)
         return Summary(extra=counts)
+
+
+def psnr(squared: int, values: int) -> float | None:
+    """The peak signal-to-noise ratio in dB; None where nothing was lost, or nothing measured."""
+    return round(10 * math.log10(255**2 * values / squared), 2) if squared else None
 
 
 def _left_out(folder: SetFolder, lost: list[dict[str, Any]]) -> Iterator[pa.Table]:

@@ -137,7 +137,8 @@ class Shard(CorpusStage[ShardSettings]):
         report = run.loop(self, task, (Item(n) for n in range(tars)), tars)
         if report.failed:
             return False
-        published = self._phase(run, "publish", PublishTask(*self._place(run, folder), tars), 1)
+        publishing = PublishTask(*self._place(run, folder), tars, self.settings)
+        published = self._phase(run, "publish", publishing, 1)
         if published is None:
             return False
         counts = published.summary.extra
@@ -145,6 +146,10 @@ class Shard(CorpusStage[ShardSettings]):
         run.say(f"  {samples:,} samples in {tars:,} training shards of {totals['kept']:,} records")
         for line in left_out_words(counts):
             run.say(line)
+        about = folder.about()
+        if about["psnr"] is not None:
+            lost = f"PSNR {about['psnr']:g} dB where it was measured"
+            run.say(f"  pictures: {about['format']} of quality {about['quality']}, {lost}")
         return True
 
     def _planned(self, run: Run) -> Counter[str] | None:

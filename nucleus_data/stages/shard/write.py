@@ -5,7 +5,7 @@ import json
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.damaged import read_json, read_whole, reading
+from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError
 from nucleus_data.pixels import PixelError
 from nucleus_data.runner.work import Summary
@@ -27,15 +28,26 @@ from nucleus_data.stages.shard.pictures import SUFFIX, Stored, stored
 from nucleus_data.stages.shard.settings import ShardSettings
 
 UNDECODABLE = "undecodable"  # with the decoder's reason after it: undecodable:corrupt
-AHEAD = 64  # pictures that wait, made, for their place in the tar
+MEASURED = 64  # of so many pictures, by their ids, what encoding lost of one is measured
+CHUNK = 1 << 20  # bytes of originals that a thread takes at once
+AHEAD = 8  # chunks that wait, made, for their place in the tar
 
 
 @dataclass
 class Written:
-    """A tar on its way: the rows of its index, and the records that could not be decoded."""
+    """A tar on its way.
+
+    Attributes:
+        index: The rows of its index.
+        left_out: The records that could not be decoded.
+        loss: What encoding lost, of some pictures: squared errors, and of how many values.
+        sha256: Of the tar.
+        size: Of the tar, in bytes.
+    """
 
     index: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[dict[str, Any]] = field(default_factory=list)
+    loss: list[int] = field(default_factory=lambda: [0, 0])
     sha256: str = ""
     size: int = 0
 
@@ -83,6 +95,7 @@ class TarTask:
             "sha256": written.sha256,
             "index_sha256": hashlib.sha256(index).hexdigest(),
             "left_out": written.left_out,
+            "loss": written.loss,
         }
         store.create(folder.name(note_name(number)), json.dumps(content, sort_keys=True).encode())
         summary.done = len(written.index)
@@ -94,11 +107,13 @@ class TarTask:
         """Writes the tar into a local file."""
         suffix = SUFFIX[self.settings.format]
         with TarWriter(file) as tar:
-            for record, found in self._pictures(folder, plan):
+            for one in self._pictures(folder, plan):
+                record, found = one.record, one.found
                 if isinstance(found, PixelError):
                     reason = f"{UNDECODABLE}:{found.reason}"
                     written.left_out.append({"id": record["id"], "reason": reason})
                     continue
+                written.loss = [a + b for a, b in zip(written.loss, one.loss, strict=True)]
                 about = provenance({**record, "width": found.width, "height": found.height})
                 offset = tar.add(f"{record['id']}.{suffix}", found.data)
                 row = {
@@ -109,34 +124,92 @@ class TarTask:
                     "json_size": len(about),
                     "width": found.width,
                     "height": found.height,
-                    "sha256": hashlib.sha256(found.data).hexdigest(),
+                    "sha256": one.sha256,
                 }
                 written.index.append(row)
         written.sha256, written.size = tar.sha256, tar.size
 
-    def _pictures(
-        self, folder: SetFolder, plan: PlannedTar
-    ) -> Iterator[tuple[dict[str, Any], Stored | PixelError]]:
+    def _pictures(self, folder: SetFolder, plan: PlannedTar) -> Iterator["Made"]:
         """Records of the plan with their pictures, in the plan's order; threads make them."""
         target, store = (plan.width, plan.height), folder.store
 
-        def make(data: bytes, record: dict[str, Any]) -> Stored | PixelError:
-            check_original(data, record, store)
-            try:
-                return stored(data, record, target, self.settings)
-            except PixelError as error:
-                return error
+        def make(chunk: list[tuple[dict[str, Any], bytes]]) -> list[Made]:
+            return [made(store, record, data, target, self.settings) for record, data in chunk]
 
         records = (r for batch in plan.rows.to_batches(1024) for r in batch.to_pylist())
-        waiting: deque[tuple[dict[str, Any], Future[Stored | PixelError]]] = deque()
+        pairs = zip(records, read_originals(store, plan.rows), strict=True)
+        waiting: deque[Future[list[Made]]] = deque()
         with ThreadPoolExecutor(self.threads) as pool:
-            for record, data in zip(records, read_originals(store, plan.rows), strict=True):
-                waiting.append((record, pool.submit(make, data, record)))
-                if len(waiting) >= AHEAD:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            for record, future in waiting:
-                yield record, future.result()
+            for chunk in _chunks(pairs):
+                waiting.append(pool.submit(make, chunk))
+                if len(waiting) > AHEAD:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of a record of a plan.
+
+    Attributes:
+        record: The row of the plan.
+        found: The stored picture, or why there is none.
+        sha256: Of the stored picture.
+        loss: What encoding lost; zeros where it was not measured.
+    """
+
+    record: dict[str, Any]
+    found: Stored | PixelError
+    sha256: str = ""
+    loss: tuple[int, int] = (0, 0)
+
+
+def made(
+    store: Store,
+    record: dict[str, Any],
+    data: bytes,
+    target: tuple[int, int],
+    settings: ShardSettings,
+) -> Made:
+    """Makes the stored picture of a record; of one in 64, what encoding lost is measured.
+
+    Args:
+        store: The corpus's store, for messages.
+        record: A row of the plan.
+        data: Its original file.
+        target: Width and height of its bucket.
+        settings: How pictures are stored.
+
+    Raises:
+        CorpusError: The file is not the record's.
+    """
+    check_original(data, record, store)
+    try:
+        found = stored(data, record, target, settings)
+    except PixelError as error:
+        return Made(record, error)
+    # An original that is kept as it is was hashed just now.
+    same = found.data is data
+    sha256 = record["sha256"] if same else hashlib.sha256(found.data).hexdigest()
+    measured = int(record["id"][-2:], 16) % MEASURED == 0
+    return Made(record, replace(found, pixels=None), sha256, found.loss() if measured else (0, 0))
+
+
+def _chunks(
+    pairs: Iterator[tuple[dict[str, Any], bytes]],
+) -> Iterator[list[tuple[dict[str, Any], bytes]]]:
+    """Records and their files, so many at once that handing them to a thread costs little."""
+    held: list[tuple[dict[str, Any], bytes]] = []
+    size = 0
+    for record, data in pairs:
+        held.append((record, data))
+        size += len(data)
+        if size >= CHUNK:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held
 
 
 def read_plan(folder: SetFolder, number: int) -> PlannedTar:

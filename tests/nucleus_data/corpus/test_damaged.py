@@ -113,6 +113,9 @@ def test_what_to_do_is_right_for_each_kind(corpus):
     for name in ("tables/records/aa/_retried/000001-0.parquet", "claims/000001.parquet"):
         assert said(name).startswith("No stage makes it again: put a copy back.")
     assert "nucleus shard" in said("sets/main/aa/manifest.parquet")
+    for name in ("captions/ee", "columns/cc"):  # beside the tars, which stay
+        assert f"sets/main/aa/{name}', and run" in said(f"sets/main/aa/{name}/64/1x1/0.parquet")
+    assert "sets/main/aa', and run" in said("sets/main/aa/64/1x1/000000.index.parquet")
     assert "no table depends on it" in said("runs/x/plan.json")
 
 

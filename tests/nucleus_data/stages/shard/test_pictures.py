@@ -7,6 +7,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from nucleus_data.pixels import open_picture
+from nucleus_data.stages.shard import write
 from nucleus_data.stages.shard.pictures import bytes_of, stored
 from nucleus_data.stages.shard.settings import ShardSettings
 from tests.support.sets import ident, members
@@ -102,6 +103,30 @@ def test_a_better_quality_loses_less_and_takes_more():
     assert sizes == sorted(sizes)
     estimates = [bytes_of(ShardSettings(quality=q), SIZE) for q in (50, 80, 95)]
     assert estimates == sorted(estimates)
+
+
+@pytest.mark.parametrize("form", ["jpeg", "webp", "original"])
+def test_a_set_tells_what_encoding_lost(tmp_path, monkeypatch, form):
+    monkeypatch.setattr(write, "MEASURED", 1)
+    images = [pixels(n, (72, 56)) for n in range(5)]
+    corpus = pictured(tmp_path / "c", {f"{n}.jpg": jpeg(image) for n, image in enumerate(images)})
+    made = written(corpus, ShardSettings(resolutions=(64,), multiple=8, quality=60, format=form))
+    about = made.about()
+    assert (about["format"], about["quality"], about["crop"]) == (form, 60, "centre")
+    if form == "original":
+        assert about["psnr"] is None
+        return
+    assert about["psnr_values"] == 5 * 72 * 56 * 3
+    errors = []
+    rows = {row["id"]: row for row in corpus.records.read(0).to_pylist()}
+    for tar in made.manifest():
+        for key, files in members(made, tar.path).items():
+            row = rows[key]
+            data = corpus.store.read_range("images/000000.tar", row["offset"], row["size"])
+            (stored_file,) = (files[end] for end in ("jpg", "webp") if end in files)
+            difference = np.asarray(opened(stored_file), float) - open_picture(data).rgb()
+            errors.append((difference**2).mean())
+    assert about["psnr"] == pytest.approx(10 * np.log10(255**2 / np.mean(errors)), abs=0.01)
 
 
 def test_one_undecodable_picture_costs_itself_alone(tmp_path):

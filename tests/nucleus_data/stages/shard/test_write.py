@@ -16,6 +16,7 @@ from nucleus_data.sets.buckets import bucket_size
 from nucleus_data.sets.index import index_name
 from nucleus_data.sets.provenance import FIELDS
 from nucleus_data.stages.shard.publish import PublishTask
+from nucleus_data.stages.shard.settings import ShardSettings
 from tests.support.sharded import content_of, left_out, made_files, manifest, samples, shard
 
 
@@ -99,4 +100,4 @@ def test_the_bytes_are_the_same_in_every_run_and_order_of_tasks(made, monkeypatc
 def test_the_manifest_needs_every_note(made, training_set):
     path = training_set.removeprefix(made.store.path("") + "/")
     with pytest.raises(CorpusError, match="is not published: tar 0 of 3 was not written"):
-        PublishTask(made.uri, {}, path, 3).run(0)
+        PublishTask(made.uri, {}, path, 3, ShardSettings()).run(0)
