@@ -29,17 +29,13 @@ def members(folder, path):
         return [(m.name, m.offset_data, tar.extractfile(m).read()) for m in tar]
 
 
-def folder_rows(manifest):
-    return [asdict(entry) for entry in manifest]
-
-
 def test_only_the_tars_that_hold_them_are_rewritten(tmp_path):
     corpus, folder = corpus_with_set(tmp_path, shards=2, images=5, a_tar=4)
     before, manifest = tree(folder.url()), folder.manifest()
     old = {name: data for tar in manifest for name, _, data in members(folder, tar.path)}
     said = []
     folder.store.remove(folder.name("manifest.parquet"))
-    folder.publish(folder_rows(manifest), {"format": "jpeg"})
+    folder.publish([asdict(entry) for entry in manifest], {"format": "jpeg"})
     assert taken(corpus, (0, 1), (1, 4), said=said)
     assert folder.about() == {"format": "jpeg"}
     assert any("2 tars of sets" in line for line in said)
