@@ -53,7 +53,10 @@ def content_of(root):
 def test_a_picture_and_its_equals_are_gone(corpus, tmp_path):
     before = {n: corpus.store.read(tar_name(n)) for n in (0, 1)}
     digest = hashlib.sha256(tiny(1) + b"\0").hexdigest()
+    for n in (4, 5):
+        corpus.store.put(f"runs/old/{n}.html", f"<code>{ident(n)}</code>".encode())
     assert taken(corpus, ids=[ident(1)])
+    assert corpus.store.list("runs/old") == ["5.html"]
     found = {row["id"]: row for row in rows(corpus)}
     for n in (1, 4):
         told = {k: v for k, v in found[ident(n)].items() if v is not None}
