@@ -68,7 +68,8 @@ class TakedownPlan:
 
     def write(self, store: Store) -> None:
         """Says that the takedown is under way."""
-        store.create(f"{self.folder}/{RECORDS}", encode_part(self.records, {}))
+        # What an earlier command wrote, and was killed behind, is not under way.
+        store.put(f"{self.folder}/{RECORDS}", encode_part(self.records, {}))
         content = {
             "request": self.request.content(),
             "records": self.records.num_rows,

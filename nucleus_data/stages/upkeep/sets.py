@@ -223,7 +223,7 @@ def publish_without(folder: SetFolder, plan: TakedownPlan) -> None:
         return
     store, before = folder.store, write_before(folder, plan)
     new = {note["old"]: note["row"] if note["new"] else None for note in notes}
-    table = folder.manifest_table()
+    table = read(store, folder.name(MANIFEST))  # with what it says of all pictures
     rows = [new.get(row["path"], row) for row in table.to_pylist()]
     rows = [row for row in rows if row is not None]
     store.put(folder.name(MANIFEST), encode(pa.Table.from_pylist(rows, table.schema)))

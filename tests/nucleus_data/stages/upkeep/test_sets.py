@@ -1,6 +1,7 @@
 """Training sets of which samples are taken down."""
 
 import tarfile
+from dataclasses import asdict
 
 import pyarrow as pa
 import pytest
@@ -33,7 +34,10 @@ def test_only_the_tars_that_hold_them_are_rewritten(tmp_path):
     before, manifest = tree(folder.url()), folder.manifest()
     old = {name: data for tar in manifest for name, _, data in members(folder, tar.path)}
     said = []
+    folder.store.remove(folder.name("manifest.parquet"))
+    folder.publish([asdict(entry) for entry in manifest], {"format": "jpeg"})
     assert taken(corpus, (0, 1), (1, 4), said=said)
+    assert folder.about() == {"format": "jpeg"}
     assert any("2 tars of sets" in line for line in said)
     after = folder.manifest()
     assert [tar.path for tar in after] == [

@@ -53,7 +53,10 @@ def content_of(root):
 def test_a_picture_and_its_equals_are_gone(corpus, tmp_path):
     before = {n: corpus.store.read(tar_name(n)) for n in (0, 1)}
     digest = hashlib.sha256(tiny(1) + b"\0").hexdigest()
+    for n in (4, 5):
+        corpus.store.put(f"runs/old/{n}.html", f"<code>{ident(n)}</code>".encode())
     assert taken(corpus, ids=[ident(1)])
+    assert corpus.store.list("runs/old") == ["5.html"]
     found = {row["id"]: row for row in rows(corpus)}
     for n in (1, 4):
         told = {k: v for k, v in found[ident(n)].items() if v is not None}
@@ -68,6 +71,25 @@ def test_a_picture_and_its_equals_are_gone(corpus, tmp_path):
     for gone in (tiny(1), b"secret words 1", b"secret words 4", b"1.png"):
         assert gone not in left
     assert read_blocked(corpus.store).of_sha256(digest).reason == "taken_down"
+
+
+@pytest.mark.slow
+def test_what_was_found_before_a_kill_is_looked_for_again(corpus, tmp_path, monkeypatch):
+    create = type(corpus.store).create
+
+    def killed(store, name, data):
+        if name.endswith("plan.json"):
+            raise KeyboardInterrupt
+        return create(store, name, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(corpus.store), "create", killed)
+        with pytest.raises(KeyboardInterrupt):
+            taken(corpus, sha256=[hashlib.sha256(b"later").hexdigest()], ids=[ident(1)])
+    put(tmp_path / "late", {"x.png": tiny(7)})
+    ingest(corpus, tmp_path / "late")
+    assert taken(corpus, sha256=[hashlib.sha256(b"later").hexdigest()], ids=[ident(1)])
+    assert [row["error"] for row in rows(corpus)].count("taken_down") == 2
 
 
 @pytest.mark.slow
