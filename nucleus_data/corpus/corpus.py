@@ -172,6 +172,7 @@ class Corpus:
             else:
                 # Its threads wait for the store: as many files are opened at once.
                 self._connection = duckdb.connect(config={"threads": IN_FLIGHT})
+                self._connection.execute("SET parquet_metadata_cache = true")
                 self._connection.register_filesystem(DuckFiles(self.store))
         return self._connection
 
