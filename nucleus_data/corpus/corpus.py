@@ -32,8 +32,9 @@ from nucleus_data.corpus.damaged import (
 )
 from nucleus_data.corpus.duck_files import DuckFiles
 from nucleus_data.corpus.records import Records
+from nucleus_data.corpus.refused import not_opened
 from nucleus_data.corpus.runs import plans, run_names
-from nucleus_data.corpus.store import Store, not_opened
+from nucleus_data.corpus.store import Store
 from nucleus_data.corpus.tables import PAIRS_SCHEMA, Table, parts_list, plain
 from nucleus_data.corpus.told import command as told
 from nucleus_data.corpus.told import ingesting
