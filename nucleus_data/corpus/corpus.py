@@ -34,8 +34,9 @@ from nucleus_data.corpus.damaged import (
 )
 from nucleus_data.corpus.duck_files import DuckFiles
 from nucleus_data.corpus.records import Records
+from nucleus_data.corpus.refused import not_opened
 from nucleus_data.corpus.runs import plans, run_names
-from nucleus_data.corpus.store import Store, not_opened
+from nucleus_data.corpus.store import Store
 from nucleus_data.corpus.tables import PAIRS_SCHEMA, Table, parts_list, plain
 from nucleus_data.corpus.told import command as told
 from nucleus_data.corpus.told import ingesting
@@ -174,6 +175,7 @@ class Corpus:
             else:
                 # Its threads wait for the store: as many files are opened at once.
                 self._connection = duckdb.connect(config={"threads": IN_FLIGHT})
+                self._connection.execute("SET parquet_metadata_cache = true")
                 self._connection.register_filesystem(DuckFiles(self.store))
         return self._connection
 

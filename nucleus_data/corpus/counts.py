@@ -166,7 +166,7 @@ def list_tables(tables: Iterable[Table]) -> None:
     ]
     if folders:
         (store,) = {id(table.store): table.store for table in tables}.values()
-        list(at_once(store, store.remember, folders, LISTED_AT_ONCE))
+        list(at_once(store, store.listings.fetch, folders, LISTED_AT_ONCE))
 
 
 def counted(

@@ -6,6 +6,7 @@ opens, and reads ahead megabytes of which it needs a few kilobytes.
 
 import datetime
 import io
+from threading import Lock
 from typing import Any
 
 from fsspec.spec import AbstractFileSystem
@@ -16,6 +17,7 @@ from nucleus_data.corpus.store import Store, with_retries
 WHOLE = 1 << 20
 # More than a footer takes; DuckDB reads it in several pieces.
 TAIL = 64 << 10
+SEVERAL = 8  # files of a folder, of which a listing is cheaper than to ask about each
 WRITTEN = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
 
 
@@ -33,6 +35,8 @@ class DuckFiles(AbstractFileSystem):
         self.protocol = store.fs.protocol
         self._fs = store.fs
         self._sizes: dict[str, int] = {}
+        self._asked: dict[str, int] = {}
+        self._lock = Lock()
 
     def _strip_protocol(self, path: Any) -> Any:
         return self._fs._strip_protocol(path)
@@ -51,11 +55,20 @@ class DuckFiles(AbstractFileSystem):
         """What is known of a file: its size, from a listing or by asking."""
         path = self._strip_protocol(path)
         if path not in self._sizes:
+            self._list_if_many(path.rpartition("/")[0])
+        if path not in self._sizes:
             found: dict[str, Any] = with_retries(lambda: self._fs.info(path, **options))
             if found["type"] != "file":
                 return found
             self._sizes[path] = found["size"]
         return {"name": path, "size": self._sizes[path], "type": "file"}
+
+    def _list_if_many(self, folder: str) -> None:
+        """Lists a folder once several of its files were asked about."""
+        with self._lock:
+            self._asked[folder] = self._asked.get(folder, 0) + 1
+            if self._asked[folder] == SEVERAL:
+                self.ls(folder)
 
     def modified(self, path: str) -> datetime.datetime:
         """The same time of every file: none changes."""

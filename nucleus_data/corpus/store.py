@@ -13,22 +13,22 @@ import random
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from threading import Lock
 from typing import Any, TypeVar
 
 import fsspec
 import psutil
 from fsspec.implementations.local import LocalFileSystem
 
-from nucleus_data.errors import DiskFullError, RequestError
+from nucleus_data.corpus.listings import Listings
+from nucleus_data.corpus.refused import writing
+from nucleus_data.errors import RequestError
 
 T = TypeVar("T")
 Names = list[str]  # inside the class, `list` is its method
 ATTEMPTS = 5
 FIRST_DELAY_S = 0.2
-SHOWN = 100
 CONNECTIONS = 64
 FINAL_ERRNOS = {
     errno.ENOENT,
@@ -44,15 +44,6 @@ FINAL_ERRNOS = {
     errno.ENAMETOOLONG,
     errno.ELOOP,
 }
-REFUSED = {
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOTDIR,
-    errno.ENAMETOOLONG,
-    errno.ELOOP,
-    errno.ENOENT,
-}
 
 
 class Store:
@@ -66,6 +57,7 @@ class Store:
 
     Attributes:
         left_out: Names of damaged files that readers of tables go without; see `without`.
+        listings: What folders hold, remembered while that is asked for.
 
     Raises:
         RequestError: fsspec does not know the protocol, or its package is missing.
@@ -92,17 +84,15 @@ class Store:
         self.fs = fs
         self.root = root.rstrip("/")
         self.local = isinstance(fs, LocalFileSystem)
-        self._listed: dict[str, str] | None = None
-        self._listing = Lock()
-        self._folders: dict[str, Lock] = {}
+        self.listings = Listings(self._names)
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process gets: its listings are its own."""
-        return {**self.__dict__, "_listed": None, "_listing": None, "_folders": {}}
+        return {name: value for name, value in self.__dict__.items() if name != "listings"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """The inverse."""
-        self.__dict__.update(state, _listing=Lock())
+        self.__dict__.update(state, listings=Listings(self._names))
 
     def path(self, name: str) -> str:
         """The file system's own path of `name`."""
@@ -116,6 +106,7 @@ class Store:
         """The same store, whose tables are read without some damaged files; for looking alone."""
         other = copy.copy(self)
         other.left_out = self.left_out | frozenset(names)
+        other.listings = self.listings
         return other
 
     def read(self, name: str) -> bytes:
@@ -144,48 +135,15 @@ class Store:
 
     def list(self, folder: str) -> list[str]:
         """Names (not paths) of what lies directly in a folder, sorted, hidden ones left out."""
-        if self._listed is None:
-            return self._names(folder)
-        found = self._remembered(folder).strip("\n")
-        return found.split("\n") if found else []
-
-    def remember(self, folder: str) -> None:
-        """Lists a folder, where listings are remembered, for those who ask later."""
-        if self._listed is not None:
-            self._remembered(folder)
+        return self.listings.names(folder)
 
     def lacks(self, name: str) -> bool:
         """Whether it is known, from a listing that is remembered, that there is no such object."""
-        if self._listed is None:
-            return False
-        folder, _, file = name.rpartition("/")
-        return f"\n{file}\n" not in self._remembered(folder)
+        return self.listings.remembered and self.listings.lacks(*name.rpartition("/")[::2])
 
-    @contextlib.contextmanager
-    def listing_once(self) -> Iterator[None]:
-        """Remembers listings inside: a folder of 200,000 parts takes an object store 6 s to list.
-
-        What others write meanwhile is not seen; what is written through this store is.
-        """
-        if self._listed is not None:
-            yield
-            return
-        self._listed = {}
-        try:
-            yield
-        finally:
-            self._listed = None
-
-    def _remembered(self, folder: str) -> str:
-        """A folder's names, a line each: one text, as a list would be four times as large."""
-        known = self._listed
-        assert known is not None
-        with self._listing:
-            mine = self._folders.setdefault(folder, Lock())
-        with mine:  # several threads may ask about one folder, which is listed once
-            if folder not in known:
-                known[folder] = "".join(f"\n{name}" for name in self._names(folder)) + "\n"
-            return known[folder]
+    def listing_once(self) -> contextlib.AbstractContextManager[None]:
+        """Remembers listings inside; see `Listings.once`."""
+        return self.listings.once()
 
     def _names(self, folder: str) -> Names:
         self._forget(folder)
@@ -224,7 +182,7 @@ class Store:
         Raises:
             DiskFullError: The disk is full.
         """
-        self._relist()
+        self.listings.forget()
         try:
             if self.local:
                 self._link(name, lambda part: _write_synced(part, data))
@@ -236,7 +194,7 @@ class Store:
 
     def create_file(self, name: str, file: Path) -> bool:
         """Like `create`, from a local file of any size; False if an object of that name exists."""
-        self._relist()
+        self.listings.forget()
         try:
             if self.local:
                 self._link(name, lambda part: _copy_synced(file, part))
@@ -253,7 +211,7 @@ class Store:
             name: The object.
             write: Writes a local file, which is on the disk when it returns.
         """
-        self._relist()
+        self.listings.forget()
         if not self.local:
             with tempfile.TemporaryDirectory(prefix="nucleus-") as folder:
                 file = Path(folder) / "object"
@@ -267,11 +225,11 @@ class Store:
 
     def put(self, name: str, data: bytes) -> None:
         """Writes or replaces an object: of `runs/`, where nothing is shared, and in a takedown."""
-        self._relist()
+        self.listings.forget()
         if self.local:
             target = Path(self.path(name))
             part = _hidden(target)
-            with _writing(target, name):
+            with writing(target, name):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _write_synced(part, data)
                 part.replace(target)
@@ -280,11 +238,11 @@ class Store:
 
     def put_file(self, name: str, file: Path) -> None:
         """Like `put`, from a local file of any size; for a takedown alone."""
-        self._relist()
+        self.listings.forget()
         if self.local:
             target = Path(self.path(name))
             part = _hidden(target)
-            with _writing(target, name):
+            with writing(target, name):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _copy_synced(file, part)
                 part.replace(target)
@@ -293,7 +251,7 @@ class Store:
 
     def remove(self, name: str) -> None:
         """Removes an object, if it is there."""
-        self._relist()
+        self.listings.forget()
         with contextlib.suppress(FileNotFoundError):
             with_retries(lambda: self.fs.rm_file(self.path(name)))
 
@@ -314,11 +272,6 @@ class Store:
             swept += 1
         return swept
 
-    def _relist(self) -> None:
-        """Has all folders be listed anew."""
-        if self._listed is not None:
-            self._listed.clear()
-
     def _forget(self, name: str) -> None:
         """Has the file system ask the store again: a listing may be from before other writers."""
         if not self.local:
@@ -328,7 +281,7 @@ class Store:
         """Writes a hidden file beside the target, and links it: the name appears whole or never."""
         target = Path(self.path(name))
         part = _hidden(target)
-        with _writing(target, name):
+        with writing(target, name):
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 write(part)
@@ -353,43 +306,6 @@ def with_retries(call: Callable[[], T]) -> T:
         # With jitter, so that workers that were refused together do not come back together.
         time.sleep(FIRST_DELAY_S * 2**attempt * (0.5 + random.random()))
     raise AssertionError("unreachable")
-
-
-class _writing:
-    """Turns what a file system says of a write into words: it is full, or may not be written to."""
-
-    def __init__(self, target: Path, name: str) -> None:
-        self.target = target
-        self.name = name
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if not isinstance(error, OSError):
-            return
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(
-                f"the disk is full: {self.name} was not written. What was "
-                "committed before is whole; free some space and run the same command again"
-            ) from error
-        if error.errno in REFUSED:
-            reason = (error.strerror or "").lower()
-            raise RequestError(
-                f"{self.target} can't be written: {reason}. The corpus must be a folder that this "
-                "user may write to, and in which files can be linked"
-            ) from error
-
-
-def not_opened(uri: str, error: Exception) -> RequestError:
-    """The words for a corpus whose marker can't be read."""
-    known = isinstance(error, OSError) and error.strerror
-    reason = (known or f"{type(error).__name__}: {error}").splitlines()[0]
-    shown = uri if len(uri) < SHOWN else f"{uri[:SHOWN]}..."
-    return RequestError(
-        f"corpus={shown!r} can't be opened: {reason[0].lower()}{reason[1:]}. Give a folder that "
-        "this user may read, or the URL of a store, with its credentials in storage_options"
-    )
 
 
 def _hidden(target: Path) -> Path:

@@ -1,21 +1,33 @@
 """`nucleus export`: what was kept, or the records of other states, as one Parquet or CSV file."""
 
+import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.at_once import at_once
+from nucleus_data.corpus.counts import parts_of_each_schema
 from nucleus_data.corpus.looking import find_damaged
 from nucleus_data.corpus.runs import maker
 from nucleus_data.corpus.states import FAILED, KEPT, STATES
-from nucleus_data.errors import RequestError
+from nucleus_data.corpus.tables import Table, parts_list
+from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.printed import visible
 from nucleus_data.runner.run import Run
 from nucleus_data.stages.select.stage import TABLE as SELECTION
 from nucleus_data.stages.select.stage import Select, published_selection
 
 HIDDEN = {"file", "offset", "size", "error", "detail", "retryable"}
+# So many shards' records and decisions are joined together; of three times as many they are held.
+SHARDS = 16
 WHY = ("state", "reasons", "duplicate_of")  # of states other than kept
 
 
@@ -39,16 +51,74 @@ def export(run: Run, select: Select, target: str, states: Sequence[str] = (KEPT,
         RequestError: There is no selection of the tables and rules as they are now, the ending is
             neither .parquet nor .csv, or nothing can be written there.
     """
-    run.pin(select.found(run))
-    if not target.endswith((".parquet", ".csv")):
-        raise RequestError(
-            f"cannot export to {target!r}; allowed: a path that ends in .parquet or .csv"
-        )
-    # Strict, unlike `Corpus.table`: an export that lacks a part would pass for a whole one.
-    corpus, selection = run.corpus, run.corpus.at(SELECTION, run.tables[SELECTION])
-    records = corpus.rows(corpus.records).set_alias("r")
+    with run.corpus.store.listing_once():
+        run.pin(select.found(run))
+        if not target.endswith((".parquet", ".csv")):
+            raise RequestError(
+                f"cannot export to {target!r}; allowed: a path that ends in .parquet or .csv"
+            )
+        corpus, selection = run.corpus, run.corpus.at(SELECTION, run.tables[SELECTION])
+        none, shards = _no_records(corpus), selection.shards()
+        # Beside the target until it is whole: an export that fails leaves what was there.
+        part = Path(target).with_name(f".{uuid.uuid4().hex}.{Path(target).name}")
+        count = 0
+        try:
+            with _Writer(part, target) as writer:
+                read = at_once(corpus.store, partial(_read, corpus, selection), shards, SHARDS)
+                while some := list(islice(read, SHARDS)):
+                    rows = _rows(corpus, none, states, some)
+                    writer.write(rows)
+                    count += rows.num_rows
+            part.replace(target)
+        except (duckdb.IOException, OSError) as error:
+            if found := find_damaged(corpus):
+                raise found[0] from error
+            said = visible(str(error).replace(str(part), target))
+            raise RequestError(f"cannot export to {target!r}: {said}") from None
+        finally:
+            part.unlink(missing_ok=True)
+    return count
+
+
+def _no_records(corpus: Corpus) -> pa.Table:
+    """Records without a row: the columns and types of all of them, from one part of each schema."""
+    urls = parts_list(corpus.store.url(name) for name in parts_of_each_schema(corpus))
+    found: pa.Table = (
+        corpus.connection()
+        .sql(f"SELECT * FROM read_parquet({urls}, union_by_name = true) LIMIT 0")
+        .to_arrow_table()
+    )
+    return found
+
+
+def _read(corpus: Corpus, selection: Table, shard: int) -> tuple[pa.Table, pa.Table]:
+    """A shard's records and its decisions.
+
+    Strict, unlike `Corpus.table`: an export that lacks a part would pass for a whole one.
+    """
+    records, decided = corpus.records.read(shard), selection.read(shard, ["shard", "row", *WHY])
+    if records is None or decided is None:
+        raise CorpusError(f"shard {shard:06d} has no records")
+    return records, decided
+
+
+def _rows(
+    corpus: Corpus, none: pa.Table, states: Sequence[str], read: Sequence[tuple[pa.Table, pa.Table]]
+) -> pa.Table:
+    """The records of some shards that are in these states, in order, with the columns of `none`."""
+    connection = corpus.connection().cursor()
+    alike: dict[str, list[pa.Table]] = {"": [none]}
+    for mine, _ in read:
+        alike.setdefault(str(mine.schema), []).append(mine)
+    sources = []
+    for number, tables in enumerate(alike.values()):
+        connection.register(f"records_{number}", pa.concat_tables(tables))
+        sources.append(f"SELECT * FROM records_{number}")
+    # Columns that sources have of different types become of one, as where DuckDB reads all parts.
+    records = connection.sql(" UNION ALL BY NAME ".join(sources)).set_alias("r")
+    decided = connection.from_arrow(pa.concat_tables([decisions for _, decisions in read]))
     state = duckdb.ColumnExpression("state")
-    kept = corpus.rows(selection).filter(state.isin(*map(duckdb.ConstantExpression, states)))
+    kept = decided.filter(state.isin(*map(duckdb.ConstantExpression, states)))
     why = () if set(states) == {KEPT} else WHY
     named = ", ".join(("shard", "row", *(f'{name} AS "{_new(records, name)}"' for name in why)))
     joined = records.join(kept.project(named).set_alias("k"), "shard, row")
@@ -57,23 +127,43 @@ def export(run: Run, select: Select, target: str, states: Sequence[str] = (KEPT,
         for c in [*records.columns, *(_new(records, name) for name in why)]
         if c not in (HIDDEN - {"detail"} if FAILED in states else HIDDEN)
     )
-    rows = joined.project(columns).order("shard, row")
-    # Beside the target until it is whole: an export that fails leaves what was there.
-    part = Path(target).with_name(f".{uuid.uuid4().hex}.{Path(target).name}")
-    try:
-        if target.endswith(".parquet"):
-            rows.write_parquet(str(part), compression="zstd")
-        else:
-            rows.write_csv(str(part))
-        part.replace(target)
-    except (duckdb.IOException, OSError) as error:
-        if found := find_damaged(corpus):
-            raise found[0] from error
-        said = visible(str(error).replace(str(part), target))
-        raise RequestError(f"cannot export to {target!r}: {said}") from None
-    finally:
-        part.unlink(missing_ok=True)
-    return int(kept.count("*").fetchall()[0][0])
+    found: pa.Table = joined.project(columns).order("shard, row").to_arrow_table()
+    return found
+
+
+class _Writer:
+    """Writes rows as they come, as Parquet or CSV.
+
+    Args:
+        part: The file.
+        target: What it will be called: the ending says which of both.
+    """
+
+    def __init__(self, part: Path, target: str) -> None:
+        self._part, self._csv = part, target.endswith(".csv")
+        self._stack = ExitStack()
+        self._parquet: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> "_Writer":
+        self._file = self._stack.enter_context(self._part.open("wb"))
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._stack.close()
+
+    def write(self, rows: pa.Table) -> None:
+        """Writes some rows; the first ones with the header, of CSV."""
+        if self._csv:
+            with tempfile.TemporaryDirectory() as folder:
+                text = Path(folder, "rows.csv")
+                header = self._file.tell() == 0
+                duckdb.from_arrow(rows).write_csv(str(text), header=header)
+                self._file.write(text.read_bytes())
+            return
+        if self._parquet is None:
+            writer = pq.ParquetWriter(self._file, rows.schema, compression="zstd")
+            self._parquet = self._stack.enter_context(writer)
+        self._parquet.write_table(rows)
 
 
 def made_lines(run: Run) -> Iterator[str]:

@@ -1,0 +1,55 @@
+"""What a store refuses, in words: it is full, may not be written to, or can't be opened."""
+
+import errno
+from pathlib import Path
+from typing import Any
+
+from nucleus_data.errors import DiskFullError, RequestError
+
+SHOWN = 100
+REFUSED = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.ENOENT,
+}
+
+
+class writing:
+    """Turns what a file system says of a write into words: it is full, or may not be written to."""
+
+    def __init__(self, target: Path, name: str) -> None:
+        self.target = target
+        self.name = name
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if not isinstance(error, OSError):
+            return
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(
+                f"the disk is full: {self.name} was not written. What was "
+                "committed before is whole; free some space and run the same command again"
+            ) from error
+        if error.errno in REFUSED:
+            reason = (error.strerror or "").lower()
+            raise RequestError(
+                f"{self.target} can't be written: {reason}. The corpus must be a folder that this "
+                "user may write to, and in which files can be linked"
+            ) from error
+
+
+def not_opened(uri: str, error: Exception) -> RequestError:
+    """The words for a corpus whose marker can't be read."""
+    known = isinstance(error, OSError) and error.strerror
+    reason = (known or f"{type(error).__name__}: {error}").splitlines()[0]
+    shown = uri if len(uri) < SHOWN else f"{uri[:SHOWN]}..."
+    return RequestError(
+        f"corpus={shown!r} can't be opened: {reason[0].lower()}{reason[1:]}. Give a folder that "
+        "this user may read, or the URL of a store, with its credentials in storage_options"
+    )
