@@ -6,8 +6,9 @@
 
 A picture is prepared once for all that is asked about it at a time. Few pictures are prepared or
 ready at a time: as the engine reads it, a large one takes 25 MB. The engine holds at most
-`max_in_flight` requests. Each variant of a row ends by itself, as a caption or as a reason
-(`failures`); the row ends when its last variant does.
+`max_in_flight` requests; one that runs on the CPUs takes turns with the threads. Each variant of a
+row ends by itself, as a caption or as a reason (`failures`); the row ends when its last variant
+does.
 """
 
 import queue
@@ -155,6 +156,8 @@ class Flow:
         """Prepares a round, in a thread of the pool."""
         try:
             prepare(round_, self._engine, self._fit)
+            if not self._probes.collects:  # nobody looks at it any more
+                round_.picture = None
         except Exception as error:
             round_.error = error
         finally:

@@ -62,7 +62,7 @@ class Round:
     Attributes:
         held: The row.
         asked: The questions, by key.
-        picture: The decoded picture, until the questions are with the engine.
+        picture: The decoded picture, while truth tests may want it.
         prepared: What the engine made of it.
         broken: Why the picture can't be seen.
         error: What preparing raised.

@@ -105,7 +105,7 @@ class Probes:
             ask: What is asked.
             picture: As the model is given it; None if it does not see it.
         """
-        if picture is None or row.image is None or not ask.sees_picture or not self._collects:
+        if picture is None or row.image is None or not ask.sees_picture or not self.collects:
             return
         self._began = self._began or time.monotonic()
         place = (row.shard, row.row)
@@ -196,7 +196,8 @@ class Probes:
         return [held.probe for held in self._held.values() if held.probe.crowd is not None]
 
     @property
-    def _collects(self) -> bool:
+    def collects(self) -> bool:
+        """Whether more pictures are wanted."""
         return self._open and not self._full
 
     @property

@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+import weakref
 import zlib
 from collections import Counter
 
@@ -284,7 +285,7 @@ def test_threads_and_an_engine_on_their_cpus_take_turns(monkeypatch, on_cpu):
 def test_few_pictures_are_prepared_before_the_engine_has_room(monkeypatch):
     prepared, names = [], {"long": {"prompt": "long"}}
     settings = {"variants": names, "max_in_flight": 8}
-    engine = StandIn(prepare=prepared.append, pace_s=0.02)
+    engine = StandIn(prepare=lambda pixels: prepared.append(weakref.ref(pixels)), pace_s=0.02)
     engine.holds = 10**6  # nothing ends
     work = stage(monkeypatch, engine, **settings).process(
         row(number, names) for number in range(99)
@@ -294,6 +295,7 @@ def test_few_pictures_are_prepared_before_the_engine_has_room(monkeypatch):
     time.sleep(0.4)
     assert engine.pending() == 8
     assert len(prepared) <= 8 + 3, "two to come for a thread, and one that has no room"
+    assert not any(pixels() is not None for pixels in prepared), "only their patches are kept"
     engine.waiting[0][0] = 0
     thread.join(10)
     assert not thread.is_alive()
