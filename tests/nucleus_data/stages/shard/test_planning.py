@@ -148,6 +148,7 @@ def limited(corpus, made, folder, limit):
     return planning
 
 
+@pytest.mark.slow
 def test_caps_take_the_first_by_keyed_order_of_those_that_fit(corpus, pieces):
     made = ShardSettings(resolutions=(256,), caps=9)
     everyone = {
