@@ -4,6 +4,7 @@ import pytest
 
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.runner.inline import InlineLoop
+from nucleus_data.sets.layout import SetFolder
 from nucleus_data.stages.shard.write import TarTask
 from tests.support import curated
 from tests.support.sharded import OVERRIDES, content_of, left_out, made_files, manifest, shard
@@ -115,3 +116,13 @@ def test_a_dry_run_counts_and_writes_nothing(made):
     run.do("shard")
     assert said == ["shard: 40 kept records, at 64, 128 pixels where they are large enough"]
     assert content_of(made.store.path("")) == before
+
+
+def test_a_set_without_a_sample_is_whole_and_says_why(made):
+    said = []
+    run, folder = shard(made, "shard.resolutions=[1024]", said=said)
+    assert manifest(folder) == []
+    assert left_out(folder) == {(ident, 1024): "too_small" for ident in made.numbers}
+    assert "  not at 1024 pixels: 40 too small" in said
+    whole = SetFolder(made.store, run.training_set)
+    assert (whole.edition().samples, whole.columns().names[:2]) == (0, ["tier", "curriculum"])
