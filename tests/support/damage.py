@@ -30,6 +30,7 @@ def kinds(corpus, run):
     store = corpus.store
     tables = {n: f"tables/{n}/{corpus.config_hashes(n)[0]}" for n in store.list("tables")}
     folder = run.training_set
+    (index,) = Path(store.path(folder)).glob("64/*/000000.index.parquet")
     return {
         "records": f"{tables['records']}/000001-0.parquet",
         "measured": f"{tables['inspect.tone']}/000001-0.parquet",
@@ -37,7 +38,7 @@ def kinds(corpus, run):
         "selection": f"{tables['selection']}/000001-0.parquet",
         "pairs published": f"{tables['dedup']}/_published.json",
         "selection published": f"{tables['selection']}/_published.json",
-        "index of a set": f"{folder}/64/1x1/000000.index.parquet",
+        "index of a set": f"{folder}/{index.relative_to(store.path(folder))}",
         "manifest": f"{folder}/manifest.parquet",
         "left out of a set": f"{folder}/left_out.parquet",
         "claim": "claims/000000.parquet",

@@ -7,10 +7,10 @@ import pytest
 from nucleus_data.corpus.store import Store
 from tests.support import curated
 from tests.support.captioned_sets import SETTINGS, captioned_sets
+from tests.support.quick import quick
 from tests.support.sharded import CARD, made_files
 
 NAMES = "shard.captions=[source, short]"
-TIMES = 20
 
 
 class Killed(BaseException):
@@ -61,15 +61,16 @@ def dying(monkeypatch, after):
     monkeypatch.setattr(Store, "_link", dies)
 
 
-def test_twenty_kills_while_a_set_is_written(corpus, monkeypatch):
-    wanted = made(corpus, "whole")
+@pytest.mark.parametrize("times", quick([4, 20], 1))
+def test_kills_while_a_set_is_written(corpus, monkeypatch, times):
+    wanted = made(corpus, f"whole{times}")
     kills = 0
-    for time in range(TIMES):
+    for time in range(times):
         dying(monkeypatch, time % 4)  # a resumed run makes what is not there: each phase is hit
         try:
-            shard(corpus, "killed")
+            shard(corpus, f"killed{times}")
         except Killed:
             kills += 1
         monkeypatch.undo()
-    assert kills == TIMES
-    assert made(corpus, "killed") == wanted
+    assert kills == times
+    assert made(corpus, f"killed{times}") == wanted
