@@ -73,11 +73,11 @@ def check(recipe: Recipe) -> Iterator[str]:
             raise RequestError(
                 f"quick_train.resolution is {phase.resolution}; the training set has {sides}"
             )
-        unknown = set(phase.aspects or ()).difference(shard.aspects)
+        unknown = set(phase.aspects or ()).difference(shard.aspect_names())
         if unknown:
             raise RequestError(
                 f"quick_train.aspects has {', '.join(sorted(unknown))}; the training set has "
-                f"{', '.join(shard.aspects)}"
+                f"{', '.join(shard.aspect_names())}"
             )
         _check_weights(phase, shard)
     try:

@@ -193,8 +193,9 @@ class Run:
     def sweep(self, stage: Stage[Any]) -> None:
         """Removes what killed processes of this machine left half written in a stage's folders."""
         tables = dict(self.tables)
-        if self.pins.training_set:
-            tables[SET] = self.pins.training_set
+        made = {SET: self.pins.training_set, EDITION: self.pins.edition}
+        made[COLUMNS] = self.pins.columns
+        tables |= {name: hashed for name, hashed in made.items() if hashed}
         for folder in stage.folders(tables):
             self.corpus.store.sweep(folder)
 

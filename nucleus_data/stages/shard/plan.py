@@ -117,7 +117,8 @@ class Planning:
             return kept_records(corpus, self.tables, shard, self.settings, self.sample)
 
         with ThreadPoolExecutor(READS_AT_ONCE // 4) as pool:
-            rows = pa.concat_tables(pool.map(kept, self.pieces[number]))
+            tables = [CHOSEN_SCHEMA.empty_table(), *pool.map(kept, self.pieces[number])]
+        rows = pa.concat_tables(tables)
         keyed = rows.column("keyed").to_numpy() >> np.uint64(32)
         partition = (keyed * np.uint64(len(self.pieces))) >> np.uint64(32)
         deal(corpus.store, name, rows, partition, len(self.pieces))

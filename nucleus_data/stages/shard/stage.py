@@ -6,14 +6,14 @@ ones are written without a tar.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nucleus_data.config import deciding
-from nucleus_data.corpus.caption_sets import AT, SOURCE, CaptionSet, labels
+from nucleus_data.corpus.caption_sets import labels
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
-from nucleus_data.hashing import config_hash, sample_sql
+from nucleus_data.hashing import sample_sql
 from nucleus_data.runner.pins import COLUMNS, EDITION, SET
 from nucleus_data.runner.run import Run
 from nucleus_data.runner.work import Item, StageReport, Task
@@ -21,9 +21,7 @@ from nucleus_data.sets.columns import COLUMNS as INDEX_COLUMNS
 from nucleus_data.sets.editions import CAPTIONS
 from nucleus_data.sets.layout import MANIFEST, ROOT, SetFolder
 from nucleus_data.sets.planned import NOTES, PLANS
-from nucleus_data.stage import Condition, CorpusStage
-from nucleus_data.stages.select.check import upstream_columns
-from nucleus_data.stages.select.condition import check_condition
+from nucleus_data.stage import CorpusStage
 from nucleus_data.stages.select.settings import SelectSettings
 from nucleus_data.stages.select.stage import TABLE as SELECTION
 from nucleus_data.stages.select.stage import Select, published_selection
@@ -35,12 +33,14 @@ from nucleus_data.stages.shard.columns import Placement, scores_of
 from nucleus_data.stages.shard.columns import about as about_columns
 from nucleus_data.stages.shard.edition import Composition
 from nucleus_data.stages.shard.edition import about as about_edition
+from nucleus_data.stages.shard.identity import columns_hash, edition_hash, preserved
 from nucleus_data.stages.shard.plan import PHASES, Planning, left_out_words, pieces_of
 from nucleus_data.stages.shard.publish import PublishTask
 from nucleus_data.stages.shard.settings import ShardSettings
 from nucleus_data.stages.shard.write import TarTask
 
-VERSION, EDITION_VERSION, COLUMNS_VERSION = 2, 1, 1
+VERSION = 2
+WORKING = (NOTES, PLANS, *(f"{PLANS}/{name}" for name in ("kept", "counts", "placed", "out")))
 # Of the edition and of tars: neither changes a picture, or another name is another set anyway.
 NOT_OF_THE_SET = ("name", "captions")
 
@@ -64,14 +64,26 @@ class Shard(CorpusStage[ShardSettings]):
         self.select = select
         self.caption = caption
 
+    @property
+    def _preserve(self) -> str | None:
+        """Of which records the own caption is taken, as the recipe says it."""
+        text: str | None = self.caption.settings.preserve
+        return text
+
     def folders(self, tables: Mapping[str, str]) -> Iterator[str]:
-        """The set's folders, once it has a name."""
-        if SET in tables:
-            yield f"{tables[SET]}/{PLANS}"
-            yield f"{tables[SET]}/{NOTES}"
+        """The folders of the set, its captions and its columns, once they have names."""
+        if SET not in tables:
+            return
+        roots = [tables[SET]]
+        beside = {CAPTIONS: tables.get(EDITION), INDEX_COLUMNS: tables.get(COLUMNS)}
+        roots += [f"{tables[SET]}/{kind}/{hashed}" for kind, hashed in beside.items() if hashed]
+        yield from (f"{tables[SET]}/{folder}" for folder in WORKING)
+        for root in roots:
+            yield root
+            yield from (f"{root}/{WORK}/{phase}" for phase in aligned.PHASES)
             for resolution in self.settings.resolutions:
                 for aspect in self.settings.aspect_names():
-                    yield f"{tables[SET]}/{resolution}/{aspect}"
+                    yield f"{root}/{resolution}/{aspect}"
 
     def pin(self, run: Run) -> Mapping[str, str]:
         """Finds the selection, and names the training set, its edition and its index columns.
@@ -93,8 +105,8 @@ class Shard(CorpusStage[ShardSettings]):
             **pins,
             **pinned,
             SET: f"{ROOT}/{self.settings.name}/{hashed}",
-            EDITION: self._edition_hash(run, sets),
-            COLUMNS: self._columns_hash(run, tables),
+            EDITION: edition_hash(run, sets, self._preserve),
+            COLUMNS: columns_hash(run, tables),
         }
 
     def count(self, run: Run) -> None:
@@ -180,7 +192,7 @@ class Shard(CorpusStage[ShardSettings]):
             run.say(f"  captions: the edition {edition.hash} is there already")
             return
         sets = sets_of(self.settings, run)
-        composition = Composition(tuple(sets), run.tables, self._preserve(run, sets))
+        composition = Composition(tuple(sets), run.tables, preserved(run, sets, self._preserve))
         counts = self._aligned(run, folder, f"{CAPTIONS}/{edition.hash}", composition)
         if counts is None:
             return
@@ -238,32 +250,6 @@ class Shard(CorpusStage[ShardSettings]):
     def _threads(self, run: Run) -> int:
         return max(1, int(run.resources(self.name).num_cpus))
 
-    def _preserve(self, run: Run, sets: Sequence[CaptionSet]) -> Condition | None:
-        """The checked `caption.preserve`, if there is one and `source` is among the captions."""
-        text = self.caption.settings.preserve
-        if text is None or all(one.variant != SOURCE for one in sets):
-            return None
-        pins = run.pins
-        upstream = upstream_columns(run.corpus)
-        return check_condition(text, "caption.preserve", pins.catalog(), pins.signals(), upstream)
-
-    def _edition_hash(self, run: Run, sets: Sequence[CaptionSet]) -> str:
-        tables = {
-            f"{one.table}{AT}{one.config_hash}": one.config_hash for one in sets if one.config_hash
-        }
-        preserve = self._preserve(run, sets)
-        content: dict[str, Any] = {"version": EDITION_VERSION, "captions": labels(sets)}
-        if preserve is not None:
-            read = {path.partition(":")[0] for path in preserve.columns} - {"records"}
-            tables |= {name: run.tables[name] for name in read}
-            content["preserve"] = self.caption.settings.preserve
-        return config_hash({**content, **_identity(run, tables)})
-
-    def _columns_hash(self, run: Run, tables: Mapping[str, str]) -> str:
-        names = {SELECTION, *scores_of(run.corpus, run.pins, tables)}
-        read = {name: tables[name] for name in names}
-        return config_hash({"version": COLUMNS_VERSION, **_identity(run, read)})
-
     def _check_measured(self, run: Run) -> None:
         if not run.corpus.at(MEASURED, run.tables[MEASURED]).part_names():
             raise RequestError(
@@ -276,11 +262,6 @@ def _remove(run: Run, folder: str) -> None:
     store = run.corpus.store
     if store.list(folder):
         store.fs.rm(store.path(folder), recursive=True)
-
-
-def _identity(run: Run, tables: Mapping[str, str]) -> dict[str, Any]:
-    """Which tables enter, and which parts they have by now."""
-    return {"tables": dict(tables), "parts": run.corpus.parts_hash(tables)}
 
 
 def set_of(run: Run) -> SetFolder:

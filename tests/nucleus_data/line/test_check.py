@@ -102,6 +102,10 @@ def test_a_dense_block_counts_whole_and_an_expert_by_its_share():
         ("shard.captions=[long, verbose]", "names 'verbose', which is no caption variant"),
         ("quick_train.resolution=300", r"quick_train\.resolution is 300; the training set has 64"),
         ("shard.multiple=4", r"shard\.multiple is 4; a token"),
+        (
+            "quick_train.phases=[{steps: 9, aspects: [5x4]}]",
+            r"aspects has 5x4; the training set has 1x1, 16x9, 9x16, 4x3",
+        ),
         ("quick_train.device=gpu0", r"quick_train\.device is 'gpu0'"),
         ("quick_train.capacity_factors=[0, 2]", r"quick_train\.capacity_factors: .* 4 numbers"),
         (

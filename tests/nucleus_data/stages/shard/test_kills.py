@@ -5,10 +5,10 @@ import pytest
 from nucleus_data.corpus.store import Store
 from tests.support import curated
 from tests.support.captioned_sets import SETTINGS, captioned_sets
+from tests.support.quick import quick
 from tests.support.sharded import content_of
 
 NAMES = "shard.captions=[source, short]"
-TIMES = 20
 
 
 class Killed(BaseException):
@@ -48,15 +48,16 @@ def dying(monkeypatch, after):
     monkeypatch.setattr(Store, "_link", dies)
 
 
-def test_twenty_kills_while_a_set_is_written(corpus, monkeypatch):
+@pytest.mark.parametrize("times", quick([4, 20], 1))
+def test_kills_while_a_set_is_written(corpus, monkeypatch, times):
     wanted = content_of(shard(corpus, "whole"))
     kills = 0
-    for time in range(TIMES):
+    for time in range(times):
         dying(monkeypatch, time % 4)  # a resumed run makes what is not there: each phase is hit
         try:
-            shard(corpus, "killed")
+            shard(corpus, f"killed{times}")
         except Killed:
             kills += 1
         monkeypatch.undo()
-    assert kills == TIMES
-    assert content_of(shard(corpus, "killed")) == wanted
+    assert kills == times
+    assert content_of(shard(corpus, f"killed{times}")) == wanted

@@ -1,6 +1,7 @@
 """Planning by partitions, on corpora of tables alone: conservation, sizes, order, caps, limits."""
 
 from collections import Counter, defaultdict
+from hashlib import md5
 from itertools import count
 
 import numpy as np
@@ -17,8 +18,10 @@ from nucleus_data.stages.shard.order import indexes, offset_of
 from nucleus_data.stages.shard.settings import ShardSettings
 from nucleus_data.stages.shard.write import read_plan
 from scripts.bench_plan import TABLES, metadata_corpus, planned
+from tests.support.quick import quick
 
 _numbers = count()
+CAPS = {"B1": 30, "B2": 7}
 
 
 def tars_of(planning):
@@ -70,11 +73,7 @@ made_up = st.builds(
 )
 
 
-@settings(max_examples=12, deadline=None)
-@given(made_up)
-def test_every_kept_record_is_in_each_resolution_once_or_left_out_and_nothing_is_enlarged(
-    corpus, made
-):
+def check_conserved(corpus, made):
     planning = planned(corpus, made, f"sets/any/{next(_numbers)}")
     kept, out = kept_of(corpus), out_of(planning)
     seen = Counter()
@@ -103,12 +102,28 @@ def test_every_kept_record_is_in_each_resolution_once_or_left_out_and_nothing_is
     assert seen.keys() | out.keys() == {(i, side) for i in kept for side in made.resolutions}
 
 
-@pytest.mark.parametrize("caps", [None, {"B1": 30, "B2": 7}])
-@pytest.mark.parametrize("limit", [None, 100])
+@settings(max_examples=3, deadline=None, derandomize=True)
+@given(made_up)
+def test_every_kept_record_is_in_each_resolution_once_or_left_out_and_nothing_is_enlarged(
+    corpus, made
+):
+    check_conserved(corpus, made)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None)
+@given(made_up)
+def test_conservation_of_many_settings(corpus, made):
+    check_conserved(corpus, made)
+
+
+@pytest.mark.parametrize(
+    ("limit", "caps"), quick([(100, CAPS), (None, None), (None, CAPS), (100, None)], 1, 2)
+)
 def test_the_plan_is_the_same_however_it_is_cut(corpus, pieces, monkeypatch, caps, limit):
-    made = ShardSettings(resolutions=(128, 512), samples_per_tar=7, caps=caps)
+    made = ShardSettings(resolutions=(128, 512), samples_per_tar=20, caps=caps)
     found = []
-    for shards, tars in ((1, 2), (2, 64), (32, 64)):
+    for shards, tars in ((1, 2), (32, 64)):
         monkeypatch.setattr(plan, "SHARDS_A_PIECE", shards)
         monkeypatch.setattr(plan, "TARS_A_GROUP", tars)
         folder = f"sets/cut/{shards}{caps}{limit}"
@@ -117,7 +132,7 @@ def test_the_plan_is_the_same_however_it_is_cut(corpus, pieces, monkeypatch, cap
         rows = [(t.path, t.rows) for t in tars_of(planning)]
         found.append((rows, sorted(out_of(planning).items()), planning.totals().kept))
     assert len(found[0][0]) > 10
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1]
     assert found[0][2] == (limit or len(kept_of(corpus)))
 
 
@@ -133,6 +148,7 @@ def limited(corpus, made, folder, limit):
     return planning
 
 
+@pytest.mark.slow
 def test_caps_take_the_first_by_keyed_order_of_those_that_fit(corpus, pieces):
     made = ShardSettings(resolutions=(256,), caps=9)
     everyone = {
@@ -142,14 +158,12 @@ def test_caps_take_the_first_by_keyed_order_of_those_that_fit(corpus, pieces):
     }
     planning = planned(corpus, made, "sets/caps/9")
     inside = {row["id"] for tar in tars_of(planning) for row in tar.rows.to_pylist()}
-    kept = kept_of(corpus)
+    kept, out = kept_of(corpus), out_of(planning)
     for bucket in ("B1", "B2"):
-        from hashlib import md5
-
         fits = [i for i in everyone if kept[i]["curriculum"] == bucket]
         first = sorted(fits, key=lambda i: md5(f"shard:0:{i}".encode()).hexdigest())[:9]
         assert {i for i in inside if kept[i]["curriculum"] == bucket} == set(first)
-        reasons = {out_of(planning)[i, 256] for i in set(fits) - set(first)}
+        reasons = {out[i, 256] for i in set(fits) - set(first)}
         assert reasons == {f"over_cap:{bucket}"}
 
 

@@ -121,6 +121,28 @@ def test_a_limit_and_a_sample_reach_the_training(corpus, tmp_path, ray_cluster):
 
 
 @pytest.mark.slow
+def test_a_training_takes_the_edition_of_its_captions_or_the_one_named(corpus):
+    made = curated.run(corpus.uri, "shard", *SETTINGS)
+    made.do("shard")
+
+    def edition(*overrides):
+        run = curated.run(corpus.uri, "quick-train", *SETTINGS, *overrides, dry_run=True)
+        run.pin("quick_train")
+        assert run.training_set == made.training_set
+        return run.stages["quick_train"]._settings(run.run).edition
+
+    first = edition()
+    assert first == made.pins.edition
+    other = ("shard.captions=[short]",)
+    assert "which is not there yet" in look(corpus, *other)  # the tars are; its captions are not
+    named = f"quick_train.edition={first[:6]}"
+    assert edition(*other, named) == first
+    curated.run(corpus.uri, "shard", *SETTINGS, *other).do("shard")
+    assert edition(*other) not in (first, None)
+    assert edition(named) == first
+
+
+@pytest.mark.slow
 def test_a_training_that_was_killed_goes_on(corpus, tmp_path, ray_cluster):
     tower = f"quick_train.text.model={write_qwen(tmp_path / 'qwen')}"
     options = (*SETTINGS, tower, "quick_train.steps=6", "quick_train.checkpoint_every=2")
@@ -136,7 +158,9 @@ def test_a_training_that_was_killed_goes_on(corpus, tmp_path, ray_cluster):
         if step == 5:
             raise Killed
 
-    settings, folder = whole.recipe.quick_train, whole.training_set
+    # The stage trains on the edition of its captions: another one is another training.
+    edition, folder = whole.pins.edition, whole.training_set
+    settings = whole.recipe.quick_train.model_copy(update={"edition": edition})
     here = place(folder, settings)
     assert steps_done(corpus.store, here) == 0  # what is done needs no copy
     mirror = Mirror(corpus.store, here, tmp_path / "lost")
