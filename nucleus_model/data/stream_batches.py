@@ -53,7 +53,7 @@ class StreamBatches:
             mine = [
                 n for n in np.flatnonzero(used).tolist() if n % self._share.size == self._share.rank
             ]
-            found = {}
+            found: dict[int, int] = {}
             for start in range(0, len(mine), COUNTED_AT_ONCE):
                 part = mine[start : start + COUNTED_AT_ONCE]
                 begun = [
