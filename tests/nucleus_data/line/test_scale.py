@@ -18,7 +18,7 @@ from scripts import bench_status
 from tests.support.command import nucleus, work_here
 
 SMALL, LARGE = 100, 1000
-DELAY_S = 0.03
+DELAY_S = 0.06
 MORE = LARGE - SMALL
 # Command -> requests that each further shard may cost: a footer or a part of each table it reads.
 COMMANDS = {
@@ -109,8 +109,7 @@ def test_a_status_after_a_run_that_ended_reads_no_footer(corpora):
     bench_status.finish_a_run(bench_status.recipe(folder, corpus.uri))
     after = asked(folder, corpus, 0, "status")
     assert before.made > 5 * LARGE
-    # The pairs, the ranks: tables that say themselves what they hold.
-    assert after.made < before.made - 4 * LARGE
+    assert after.made < 80
     lines = [line for line in before.said.splitlines() if "last run" not in line]
     assert [line for line in after.said.splitlines() if "last run" not in line] == lines
 
