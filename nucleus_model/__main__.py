@@ -108,4 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ended = main()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    # All is written, and the group of processes is left. At an ordinary exit a thread of gloo that
+    # still lets a tensor go waits for the interpreter that ends, and torch then aborts the process.
+    os._exit(ended)
