@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """How long `nucleus status` takes on very many image shards, and what it asks of the store.
 
 One image shard of five pictures is ingested, measured, compared and selected; all others are copies
@@ -7,7 +6,8 @@ a local disk, with the counts that a finished run left and without them; and on 
 each request in 30 ms. Of that store also: how many requests there were, how many of them one after
 the other (the most of which no two overlap), and the most that were under way at once.
 
-    scripts/bench_status.py            100 and 1,000 shards, five rounds
+    python scripts/bench_status.py                          # 100 and 1,000 shards, five rounds
+    python scripts/bench_status.py --quick --json status.json
 """
 
 import shutil
@@ -119,8 +119,10 @@ def quiet(made: Recipe, command: str = "look") -> Run:
 
 def finish_a_run(made: Recipe) -> None:
     """Leaves what a run leaves that ends: its counts."""
-    run = open_run(made, "inspect", say=lambda _: None)
-    leave_counts(run, made.stages()["inspect"])
+    run, stages = open_run(made, "select", say=lambda _: None), made.stages()
+    select: Any = stages["select"]
+    run.pin(select.found(run))
+    leave_counts(run, stages["inspect"])
 
 
 def asked(made: Recipe) -> list[str]:

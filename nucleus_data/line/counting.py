@@ -20,13 +20,14 @@ from nucleus_data.corpus.counts import (
     list_tables,
     parts_of_each_schema,
 )
-from nucleus_data.corpus.damaged import WHOLE, DamagedError
+from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.corpus.records import Records
-from nucleus_data.corpus.tables import Table, plain
+from nucleus_data.corpus.tables import Table
 from nucleus_data.runner.run import Run
 from nucleus_data.runner.work import Item, Summary
 from nucleus_data.stage import Stage
 from nucleus_data.stages.ingest.retry import count_group as count_records
+from nucleus_data.stages.select.stage import TABLE as SELECTION
 
 # A corpus of fewer shards is counted faster than it would be looked up.
 LEFT_FROM = 200
@@ -94,7 +95,7 @@ def leave_counts(run: Run, stage: Stage[Any]) -> None:
         if shards < LEFT_FROM:
             return
         known, kept = Known.left(corpus.store), Known()
-        tables = [corpus.at(n, h) for n, h in run.tables.items() if plain(n) not in WHOLE]
+        tables = [corpus.at(n, h) for n, h in run.tables.items() if n != SELECTION]
         list_tables(tables)
         for table in tables:
             groups = [group for group in groups_of(table) if group.lasting]

@@ -152,8 +152,9 @@ def compare(corpus: Corpus, before: Table, after: Table, examples: int = 0) -> C
             examples,
         )
 
-    for found in at_once(corpus.store, one, shards):
-        whole.add(found, examples)
+    with corpus.store.listing_once():
+        for found in at_once(corpus.store, one, shards):
+            whole.add(found, examples)
     return whole
 
 
