@@ -51,7 +51,7 @@ from nucleus_data.stages.shard.settings import ShardSettings
 from nucleus_data.stages.shard.totals import ORDER_SCHEMA, Totals, merged
 
 PHASES = ("deal", "count", "merge", "place", "plan")
-SHARDS_A_PIECE = 32  # of at most 10,000 records
+SHARDS_A_PIECE = 25  # of at most 10,000 records
 TARS_A_GROUP = 64
 PLANNED_SCHEMA = pa.schema([*PLAN_SCHEMA, ("tar", pa.int64()), ("position", pa.int64())])
 
