@@ -1,12 +1,14 @@
 """How right and how fast the caption checks are.
 
     python -m scripts.bench_checks planted --set second --count 300   # precision and recall
+    python -m scripts.bench_checks phrases --set third --count 300    # the same, without a model
     python -m scripts.bench_checks real stamps=FOLDER drawings=FOLDER emoji=FOLDER
     python -m scripts.bench_checks speed --count 100000 --processes 2
 
 `planted`: the packaged captioner misbehaves by a logits processor (`scripts/checks`), an answer is
 named by the first check that asks again, as in the stage; `--set` names the phrases and the world
-(`scripts/checks/sets`; `seen` is what checks were mended with). `real`: alarms on captions that
+(`scripts/checks/sets`; `seen` is what checks were mended with). `phrases`: phrases alone, around
+true captions. `real`: alarms on captions that
 people wrote, each distinct text once; `stamps` is the unpacked package tuxpaint-stamps-default,
 `drawings` openclipart-png, `emoji` what scripts/get_emoji makes. Both have Wilson's intervals of
 95 %. `speed`: processor time of all checks on true captions of the world and on longer ones, in
@@ -26,6 +28,7 @@ from pathlib import Path
 from nucleus_data.engines.agreement import wilson
 from nucleus_data.stages.caption.checks import Checks, Said, check_caption, examine
 from nucleus_data.stages.caption.settings import Variant
+from scripts.checks.phrased import phrased
 from scripts.checks.planted import Planted, planted, read_planted, written
 from scripts.checks.real import READERS, world
 
@@ -34,19 +37,12 @@ CHECKS = Checks(boilerplate={"action": "ask_again"})
 SHOWN = 5
 
 
-def measure_planted(count: int, name: str, kept: Path | None, show: bool) -> None:
-    """Prints a table of precision and recall, and what was confused.
-
-    Args:
-        count: Answers of a kind.
-        name: Of the set of phrases.
-        kept: File of the answers, written if it is not there: other checks are measured in seconds.
-        show: Print examples.
-    """
+def measure_planted(answers: Iterable[Planted], show: bool) -> None:
+    """Prints a table of precision and recall, and what was confused; with examples if asked."""
     named, made, right = Counter[str](), Counter[str](), Counter[str]()
     found, confused = Counter[str](), Counter[tuple[str, str]]()
     examples: dict[tuple[str, str], list[str]] = {}
-    for one in _answers(count, name, kept):
+    for one in answers:
         fault = check_caption(one.said, CHECKS)
         name = fault.check if fault else ""
         made[one.kind] += 1
@@ -73,6 +69,7 @@ def measure_planted(count: int, name: str, kept: Path | None, show: bool) -> Non
 
 
 def _answers(count: int, name: str, kept: Path | None) -> Iterable[Planted]:
+    """Planted answers; of a file, if it is there, so that other checks are measured in seconds."""
     if kept and kept.exists():
         return [read_planted(line) for line in kept.read_text(encoding="utf-8").splitlines()]
     made = []
@@ -173,7 +170,7 @@ def shared(part: int, whole: int, digits: int = 1) -> str:
 def main() -> None:
     """Runs one measurement."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=("planted", "real", "speed"))
+    parser.add_argument("what", choices=("planted", "phrases", "real", "speed"))
     parser.add_argument("sources", nargs="*", help="NAME=FOLDER")
     parser.add_argument("--count", type=int, default=None)
     parser.add_argument("--set", default="second", help="of scripts/checks/sets")
@@ -182,7 +179,9 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="print examples of what is wrong")
     args = parser.parse_args()
     if args.what == "planted":
-        measure_planted(args.count or 100, args.set, args.kept, args.show)
+        measure_planted(_answers(args.count or 100, args.set, args.kept), args.show)
+    elif args.what == "phrases":
+        measure_planted(phrased(args.count or 300, args.set), args.show)
     elif args.what == "real":
         measure_real(args.sources, args.show)
     else:

@@ -11,6 +11,8 @@ from nucleus_data.stages.caption.checks.check import Check, Said
 from nucleus_data.stages.caption.checks.phrases import at_sentences, phrases
 from nucleus_data.stages.caption.checks.text import shortened
 
+_ITSELF = (" me", " my ", " our ", " i ", " i'")
+
 
 class Refusal(Check):
     """The model declines to answer, or says that there is no picture."""
@@ -24,4 +26,7 @@ class Refusal(Check):
         found = at_sentences(phrases("refusal", "english"), text) or at_sentences(
             phrases("refusal", "others"), text
         )
+        if not found and any(word in text.casefold() for word in _ITSELF):
+            inside = phrases("refusal", "inside").search(text)
+            found = inside[0] if inside else ""
         return f"the model said {shortened(found.strip('. '))!r}" if found else None

@@ -47,3 +47,28 @@ def test_pictures_in_pictures(text):
 
 def test_it_marks_unless_told_otherwise():
     assert Boilerplate().action == "flag"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "This render shows a red ring.",
+        "Within the picture, one can see a red ring.",
+        "We notice a red ring.",
+        "What we see here is a red ring.",
+        "At the heart of this picture is a red ring.",
+        "A simple image of a red ring.",
+        "A red ring. The overall mood is calm.",
+        "A red ring. To summarize, it is simple.",
+    ],
+)
+def test_boilerplate_by_its_kind(text):
+    assert Boilerplate().find(Said(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["A picture hangs on the wall.", "A painting of a ring.", "The drawings on a desk are blue."],
+)
+def test_pictures_in_a_picture_are_none(text):
+    assert not Boilerplate().find(Said(text))

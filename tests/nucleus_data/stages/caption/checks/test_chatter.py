@@ -43,3 +43,25 @@ def test_the_same_words_of_a_picture(text):
 
 def test_json_has_its_own_check():
     assert Chatter().find(Said("```json\n{}\n```", schema="{}")) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "**Caption:** a red ring",
+        "# Caption\nA red ring.",
+        "As requested, here is the caption: a red ring",
+        "Thank you for sharing this picture! A red ring.",
+        "Happy to help! A red ring.",
+        "A red ring. Does this help?",
+        "A red ring. I've kept it short, as you asked.",
+        "A red ring. The caption above is two sentences long.",
+        "What a lovely picture! A red ring.",
+    ],
+)
+def test_words_to_the_asker_by_their_kind(text):
+    assert Chatter().find(Said(text))
+
+
+def test_a_question_that_is_the_caption_is_none_to_the_asker():
+    assert not Chatter().find(Said("Where is the red ring?"))

@@ -66,3 +66,23 @@ def test_declined(text):
 )
 def test_signs_and_jokes_are_no_refusals(text):
     assert Refusal().find(Said(text)) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Your request conflicts with my usage policies.",
+        "It's not possible for me to caption what you sent.",
+        "The image failed to load, so I can't describe it.",
+        "I'd rather not describe this.",
+        "I'm a text-only assistant and see nothing.",
+        "Nothing was uploaded. Please try again.",
+        "I have safety rules that keep me from describing this.",
+        "This image is too blurry for me to describe.",
+        "A red ring. Due to privacy concerns, I am unable to describe more.",
+        "Je ne peux pas décrire cette photo.",
+        "Ich bin leider nicht in der Lage, dieses Bild zu beschreiben.",
+    ],
+)
+def test_refusals_by_their_kind(text):
+    assert Refusal().find(Said(text))
