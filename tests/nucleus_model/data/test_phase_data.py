@@ -62,7 +62,7 @@ def test_a_batch_lacks_what_cannot_be_decoded_and_keeps_its_shape(tmp_path):
         loaded = next(feed)
     assert loaded.latents_BCHW.shape == (2, 12, 8, 16)
     assert sorted(loaded.ids) == [items[0].id, items[2].id]
-    bare = LoadedBatch(loaded.plan, (), np.empty((0, 16, 32, 3), np.uint8), ())
+    bare = LoadedBatch(loaded.plan, (), np.empty((0, 16, 32, 3), np.uint8), (), ())
     none = data.encoded(bare).latents_BCHW
     assert (none.shape, none.dtype) == ((0, 12, 8, 16), torch.float32)
     assert list(data.set.failures) == [items[1].id]
