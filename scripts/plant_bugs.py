@@ -181,8 +181,8 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "finished-built-again",
         "ingest_plan",
-        "if number not in done and read_origin(",
-        "if read_origin(",
+        "for number in claim_numbers(corpus.store) if number not in done]",
+        "for number in claim_numbers(corpus.store)]",
         "Every ingest builds all shards of its source again, finished ones too.",
         ("test_ingesting_again_adds_only_what_is_new",),
     ),
@@ -392,10 +392,10 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "epoch-from-its-start",
         "loader",
-        "enumerate(plan[first:], start=first)",
-        "enumerate(plan[first:])",
-        "A training that goes on counts its batches from 0, and repeats some.",
-        ("test_from_any_place_it_goes_on_as_it_would_have",),
+        "for number in range(cursor.batch, len(epoch)):",
+        "for number in range(len(epoch)):",
+        "A training that goes on begins its epoch anew, and repeats some batches.",
+        ("test_from_any_batch_it_goes_on_as_it_would_have",),
     ),
     # nucleus_model: checkpoint, resume, merge, exchange
     Bug(

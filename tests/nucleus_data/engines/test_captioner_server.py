@@ -96,6 +96,7 @@ class TestWhatIsSent:
             "chat_template_kwargs": {"enable_thinking": False, "style": "plain"},
         }
 
+    @pytest.mark.slow
     def test_another_server_is_sent_what_all_of_them_know(self, made):
         with FakeServer() as server:
             caption(made(server), ask("a"), ask("b", "Shorten: x", sees_picture=False))

@@ -54,6 +54,7 @@ def test_what_becomes_special_when_it_is_normalised_is_refused():
         ServerText(lowering).harmless("a <END>")
 
 
+@pytest.mark.slow
 @given(st.text(max_size=40))
 def test_the_bound_is_one(text):
     assert len(TEXT.tokens(text)) <= most_tokens(text)

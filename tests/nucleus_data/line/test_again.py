@@ -115,6 +115,7 @@ def test_rounds_go_on_and_end(corpus, monkeypatch):
     assert len(captions(last, "short")) == 5
 
 
+@pytest.mark.slow
 def test_captions_that_are_there_and_bad_are_asked_for_again(corpus, monkeypatch):
     first, _, _ = captioning(corpus, monkeypatch, TWO, answers={"1/0/short": {"text": "a ring"}})
     first.do("caption")

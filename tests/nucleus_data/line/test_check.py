@@ -62,6 +62,7 @@ def test_the_constants_of_a_curriculum_are_checked_and_counted():
         assert message in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_full_recipe_has_the_published_system_prompt():
     from diffusers.pipelines.nucleusmoe_image import pipeline_nucleusmoe_image as published
 

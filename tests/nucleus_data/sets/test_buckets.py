@@ -19,6 +19,7 @@ SIDE = st.integers(1, 5000)
 ASPECT = st.sampled_from(sorted({*SEVEN, *FORTY}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aspects", [SEVEN, ("16x9", "1x1"), ("2x3",), tuple(FORTY)])
 def test_nearest_holds_for_every_size(aspects):
     pictures = [(w, h) for w in range(20, 400, 13) for h in range(20, 400, 13)]

@@ -18,6 +18,7 @@ def scaled(factor, how):
     return luma(SCENE.resize((round(480 * factor), round(400 * factor)), how))
 
 
+@pytest.mark.slow
 def test_bends_are_second_differences():
     pixels = np.random.default_rng(2).integers(0, 256, (30, 41), dtype=np.uint8)
     across = np.minimum(np.abs(np.diff(pixels.astype(int), 2, axis=1)), 32).mean(axis=0)

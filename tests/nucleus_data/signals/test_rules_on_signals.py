@@ -326,6 +326,7 @@ def test_seams_of_known_lines():
     assert layout.seams(halves[:20]) == (0.0, 0.0)
 
 
+@pytest.mark.slow
 def test_tilings_repeat_and_scenes_do_not():
     tile = scene(200, 150)
     for columns, rows in ((2, 1), (3, 1), (1, 4), (2, 2)):

@@ -23,6 +23,7 @@ def test_tiles_are_of_the_picture_and_do_not_overlap(shape, side, most):
     assert abs(ends[0] - (places.size - 1 - ends[1])) <= max(shape) + 1
 
 
+@pytest.mark.slow
 def test_a_mosaic_is_of_the_tiles():
     pixels = noise(100, 50)
     found = tiles.sample_tiles(pixels, 16, 8)

@@ -67,6 +67,7 @@ def test_planted_wrong_captions_are_told_apart_as_well_as_by_any_threshold(plant
     assert any("precision 0." in line and "the best of any" in line for line in planted[0])
 
 
+@pytest.mark.slow
 def test_the_error_is_small_by_decile_and_the_map_rises(planted):
     _, calibration = planted
     assert (np.diff(calibration.scores) > 0).all()

@@ -64,6 +64,7 @@ def found(made):
     return diff(made.run, "short@01234567", "short", None, 3)
 
 
+@pytest.mark.slow
 def test_the_counts_are_right(found):
     counts = found["counts"]
     assert (counts["records"], counts["first"], counts["second"]) == (9, 8, 8)

@@ -50,6 +50,7 @@ def test_all_sets_are_listed_with_who_uses_them(made):
     assert "not made yet: long" in said
 
 
+@pytest.mark.slow
 def test_a_set_is_read_by_its_name(made):
     corpus, _ = made
     rows = corpus.table("caption.short@01234567").project("caption").fetchall()
@@ -83,6 +84,7 @@ def test_explain_names_each_set(made):
     assert [f"short@{OLD[:8]}", "old", number] in said
 
 
+@pytest.mark.slow
 def test_the_commands_do_it(made, tmp_path):
     corpus, _ = made
     given = [f"corpus={corpus.uri}", *SETTINGS]

@@ -49,6 +49,7 @@ def states(content):
     }
 
 
+@pytest.mark.slow
 def test_a_changed_threshold(corpus):
     select(corpus)  # kept: largest, evil, wide; duplicate: middle
     content = what_if(corpus, "rules.small=least(width, height) < 62")

@@ -28,6 +28,7 @@ def beside(corpus, name):
     return f"{corpus.uri}/../{name}"
 
 
+@pytest.mark.slow
 def test_the_command_fits_and_changes_no_table(corpus, tmp_path):
     before = {t: Corpus(corpus.uri).config_hashes(t) for t in corpus.store.list("tables")}
     file = tmp_path / "again.json"

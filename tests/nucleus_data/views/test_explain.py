@@ -22,6 +22,7 @@ def part(found, name):
     return content
 
 
+@pytest.mark.slow
 def test_a_kept_record_s_story(made):
     found = story(made, "kept.png")
     assert found["record"]["key"] == "kept.png"

@@ -11,6 +11,7 @@ from tests.support.command import nucleus
 from tests.support.looked_at import RULES, look
 
 
+@pytest.mark.slow
 def test_an_export_holds_the_kept_records(made, tmp_path):
     run = look(made)
     run.use_selection()

@@ -128,6 +128,7 @@ def test_the_truth_names_every_file(folder):
         assert len(row["ratings"]) == 3
 
 
+@pytest.mark.slow
 def test_a_clean_picture_decodes_to_what_the_truth_says(folder):
     root, truth = folder
     for row in truth:

@@ -66,6 +66,7 @@ def run(folder, guidance=GUIDANCE, **changes):
     return sample_latents(model, noise(), given, negative, steps=STEPS, guidance=guidance)
 
 
+@pytest.mark.slow
 def test_the_run_is_the_pipeline_s(folder, wanted):
     latents = run(folder)
     assert (flow.pack(latents, 2) - wanted[0]).abs().max() < 1e-4

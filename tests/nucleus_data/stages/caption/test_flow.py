@@ -338,6 +338,7 @@ def test_a_row_without_an_image_fails_at_once(monkeypatch):
     assert outcome.reason == "no_image"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "refused"),
     [({"system": "Be brief."}, True), ({"answer": {"type": "object"}}, True), ({}, False)],

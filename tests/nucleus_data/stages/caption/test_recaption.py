@@ -49,6 +49,7 @@ def rows(corpus, made, variant):
     return [row for shard in range(3) for row in table.read(shard).to_pylist()]
 
 
+@pytest.mark.slow
 def test_one_of_four_prompts_is_a_quarter_of_the_work(corpus, caption):
     first, asked = caption(FOUR)
     assert {name: len(found) for name, found in asked.items()} == dict.fromkeys(
@@ -65,6 +66,7 @@ def test_one_of_four_prompts_is_a_quarter_of_the_work(corpus, caption):
     assert asked == {}, "what was made before is still there"
 
 
+@pytest.mark.slow
 def test_a_chain_asks_about_what_is_made_or_stored(corpus, caption):
     _, asked = caption("caption.variants={long: {prompt: long}}")
     assert list(asked) == ["long"]

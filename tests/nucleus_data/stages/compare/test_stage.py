@@ -52,6 +52,7 @@ def compared(corpus, *overrides, **options):
     return run
 
 
+@pytest.mark.slow
 def test_records_with_a_copy_are_ranked_and_the_rest_have_no_row(corpus):
     said = []
     run = compared(corpus, said=said)

@@ -50,6 +50,7 @@ def copies(count, **columns):
     return table
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.integers(0, 2**32), st.integers(0, 60), st.integers(0, 8))
 def test_the_table_stands_for_all_pairs_by_the_definition(seed, count, distance):
@@ -58,6 +59,7 @@ def test_the_table_stands_for_all_pairs_by_the_definition(seed, count, distance)
     assert read_pairs(find_duplicates(table, chosen)) == true_pairs(table, chosen)
 
 
+@pytest.mark.slow
 def test_planted_copies_among_many():
     table = clustered_table(11, 400, centres=20)
     expected = true_pairs(table)

@@ -24,6 +24,7 @@ def test_ingesting_again_adds_only_what_is_new(corpus, tmp_path):
     assert before.items() <= tree(tmp_path / "corpus").items()
 
 
+@pytest.mark.slow
 def test_limit_sample_and_dry_run(corpus, tmp_path):
     source = put(tmp_path / "p", {f"{i:03d}.png": tiny(i) for i in range(200)})
     wanted = IngestSettings(source=str(source), images_per_shard=50)

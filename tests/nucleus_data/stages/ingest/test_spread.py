@@ -33,6 +33,7 @@ def test_each_row_knows_how_many_shards_ask_its_domain(tmp_path):
     assert told[COLUMN].to_pylist() == [2, 2, 1, None, 1, None, 2]
 
 
+@pytest.mark.slow
 def test_many_hosts_need_a_contact(corpus, tmp_path):
     source = tmp_path / "l.txt"
     source.write_text("".join(f"http://h{n}.example{n}.com/a.jpg\n" for n in range(1001)))

@@ -133,6 +133,7 @@ def test_older_and_imported_captions_are_compared(corpus, settings, clip, tmp_pa
     assert not [name for table, name in later.pins.signals() if "@" in table]
 
 
+@pytest.mark.slow
 def test_two_tables_of_a_variant_wait_each_for_its_own(corpus, settings, clip):
     run = begun(corpus, *settings)
     write_vectors(run, 0, 1, 2, 3)

@@ -46,6 +46,7 @@ def placed(tmp_path_factory):
     return corpus, dict(found), content, overrides
 
 
+@pytest.mark.slow
 def test_each_record_has_the_bucket_of_the_formula(placed):
     corpus, records, content, overrides = placed
     constants = load_fit(content["file"])

@@ -20,6 +20,7 @@ OF = ("score", (1.0, 2.0, 3.0), "pixels", 0.6)
 RECORD = st.tuples(st.integers(1, 3), st.floats(1, 1e8))
 
 
+@pytest.mark.slow
 @given(st.lists(RECORD, min_size=2, max_size=40), st.randoms(use_true_random=False))
 def test_the_constants_are_the_same_however_the_corpus_is_cut(records, chance):
     def sketch_of(some):

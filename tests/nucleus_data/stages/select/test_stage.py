@@ -51,6 +51,7 @@ def test_each_record_has_its_state_and_a_rejected_one_displaces_none(corpus):
     assert rows["other.png"]["nulls"] == []
 
 
+@pytest.mark.slow
 def test_the_order_of_preference_says_which_duplicate_stays(corpus):
     rules = "select.rules={small: 'width < 3'}"
 

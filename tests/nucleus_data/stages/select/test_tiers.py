@@ -15,6 +15,7 @@ from tests.support.judged import FILE, TONE, judge, records, table
 from tests.support.selecting import RULES
 
 
+@pytest.mark.slow
 def test_tiers_are_counted_among_the_kept(corpus):
     said = []
     made = curated.run(

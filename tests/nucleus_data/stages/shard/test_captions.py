@@ -32,6 +32,7 @@ def written(corpus, *captions):
     return run, of_edition(folder, run.pins.edition)
 
 
+@pytest.mark.slow
 def test_a_set_holds_older_and_imported_captions(made):
     corpus, _ = made
     run, found = written(corpus, "source", "alt", "short@01234567")

@@ -85,6 +85,7 @@ def test_webdataset_reads_it(made, training_set):
             opened.load()
 
 
+@pytest.mark.slow
 def test_the_bytes_are_the_same_in_every_run_and_order_of_tasks(made, monkeypatch):
     _, folder = shard(made)
     first = content_of(folder)

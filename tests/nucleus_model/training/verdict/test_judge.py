@@ -77,6 +77,7 @@ def test_what_are_no_pairs_is_judged_more_carefully() -> None:
     assert all(finding.p_flips is None for finding in found.findings)
 
 
+@pytest.mark.slow
 def test_the_pilot_decides_the_degrees() -> None:
     a, b = arm(1, 12), arm(2, 12, loss=-0.01)
     assert judge(a, b, pilot=6).findings[0].interval.degrees == 5

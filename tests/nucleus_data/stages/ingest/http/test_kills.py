@@ -53,6 +53,7 @@ def asked_twice(log):
     return sum(count - 1 for count in asked.values())
 
 
+@pytest.mark.slow
 def test_two_kills_of_a_download(tmp_path):
     with WorldServer(served(tmp_path / "web", 40)) as server:
         source = listed(server, tmp_path / "list.txt", 40)
