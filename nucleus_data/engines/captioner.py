@@ -89,6 +89,7 @@ class Generated:
         finish_reason: `stop` (the model ended it) or `length` (it was cut at `max_tokens`).
         tokens: Tokens of the caption, the end included.
         prompt_tokens: Tokens of picture and question.
+        at_stop: Whether a stop text ended it, or may have: not every server tells.
         error: Why there is no caption; empty when there is one.
         reason: Code of the error: `caption_refused` (the request can't be served), `too_long` (it
             does not fit `max_model_len`), `engine_raised` or `engine_lost`.
@@ -99,6 +100,7 @@ class Generated:
     finish_reason: str = ""
     tokens: int = 0
     prompt_tokens: int = 0
+    at_stop: bool = False
     error: str = ""
     reason: str = "caption_refused"
 

@@ -267,7 +267,7 @@ class TransformersEngine:
                 pictures=one.ask.sees_picture, prompt_tokens=one.length, tokens=drawn.tokens
             )
             text = without_thinking(drawn.text, opened=one.thinks)
-            found = drawn.finish_reason, drawn.tokens, one.length
+            found = drawn.finish_reason, drawn.tokens, one.length, drawn.at_stop
             done.append(Generated(one.ask.key, text, *found))
         return done
 

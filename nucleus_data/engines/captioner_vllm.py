@@ -187,7 +187,10 @@ class VllmEngine:
             )
             if said.finish_reason in ("stop", "length"):
                 text = without_thinking(said.text, opened=thinks)
-                made = Generated(output.request_id, text, said.finish_reason, tokens, prompt)
+                at_stop = isinstance(said.stop_reason, str)  # a number is a token that ends
+                made = Generated(
+                    output.request_id, text, said.finish_reason, tokens, prompt, at_stop
+                )
             else:
                 made = Generated(output.request_id, error=f"ended with {said.finish_reason!r}")
             done.append(made)

@@ -5,6 +5,7 @@ import threading
 import time
 
 import numpy as np
+import openai
 import pytest
 from PIL import Image
 
@@ -12,6 +13,7 @@ from nucleus_data.engines.captioner import Ask, EngineSettings, Sampling
 from nucleus_data.engines.captioner_server import ServerEngine
 from nucleus_data.engines.find import ModelReference, resolve_model
 from nucleus_data.engines.load import load_engine
+from nucleus_data.engines.server_chat import answered
 from nucleus_data.engines.server_text import JOINER
 from nucleus_data.errors import RequestError, StoppedError
 from tests.support.captions.server import FakeServer, Reply, completion, error
@@ -154,6 +156,24 @@ class TestAnswers:
         assert (found.tokens, found.prompt_tokens) == (7, 20)
         assert counts == {"pictures": 1, "tokens": 14, "prompt_tokens": 40, "cached_tokens": 32}
         assert engine.counts() == {}
+
+    @pytest.mark.parametrize(
+        ("told", "stop", "finish", "at_stop"),
+        [
+            ({"stop_reason": "."}, (".",), "stop", True),
+            ({"stop_reason": None}, (".",), "stop", False),  # the model's own end
+            ({"stop_reason": 151645}, (".",), "stop", False),
+            ({}, (".",), "stop", True),  # it may have
+            ({}, (".",), "length", False),
+            ({}, (), "stop", False),
+        ],
+    )
+    def test_whether_a_stop_text_ended_it(self, told, stop, finish, at_stop):
+        whole = {**completion("A ring", finish), "created": 0, "model": "m"}
+        whole["choices"][0] |= told
+        answer = openai.types.chat.ChatCompletion.model_validate(whole)
+        asked = ask("a", sampling=Sampling(5, stop=stop))
+        assert answered(asked, answer).at_stop is at_stop
 
     @pytest.mark.parametrize(
         ("answer", "text"),

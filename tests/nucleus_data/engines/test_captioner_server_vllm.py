@@ -140,6 +140,7 @@ def test_a_structure_a_text_alone_and_what_does_not_fit(engine):
     assert made["text"].prompt_tokens < 40
     assert (made["long"].reason, made["no room"].reason) == ("too_long", "too_long")
     assert made["stop"].text == "A large"
+    assert [name for name, one in made.items() if one.at_stop] == ["stop"]
 
 
 def test_killed_and_started_again_in_mid_run_every_request_comes_once(server, engine):
