@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nucleus_data.config import ADDED, KEEPS_VALUES
 from nucleus_data.engines.servers import ServerSettings
+from nucleus_data.errors import RequestError
 
 Pixels = NDArray[np.uint8]
 # Qwen-VL's processors refuse more: long side over short side.
@@ -283,6 +284,24 @@ class EngineSettings(BaseModel):
         description="Further arguments of vllm.EngineArgs (quantization). Those that may change a"
         " caption, or are not known, are in the config hash (`engines.vllm_arguments`).",
     )
+
+
+def check_sees(model: str, *, sees: bool, pictures: bool) -> None:
+    """Refuses a model that reads texts alone where it is to see pictures.
+
+    Args:
+        model: Its name.
+        sees: Whether it can see.
+        pictures: Whether it is asked about pictures.
+
+    Raises:
+        RequestError: It is, and can't.
+    """
+    if pictures and not sees:
+        raise RequestError(
+            f"caption.model is {model!r}, which reads texts alone, and variants show it pictures;"
+            " give a vision model, or let these variants be made of another one's caption (from:)"
+        )
 
 
 class TooLongError(ValueError):

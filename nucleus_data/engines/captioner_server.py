@@ -45,6 +45,7 @@ class ServerEngine:
     Args:
         model: Which model the servers are to have.
         settings: `servers`, and what is asked of the model.
+        pictures: Whether it is asked about pictures.
 
     Raises:
         RequestError: A setting is wrong, or a server has another model.
@@ -52,8 +53,12 @@ class ServerEngine:
     """
 
     name = "server"
+    # How long `step` waits for an answer; 0 where others are stepped beside it.
+    patience_s = STEP_S
 
-    def __init__(self, model: ModelReference, settings: EngineSettings) -> None:
+    def __init__(
+        self, model: ModelReference, settings: EngineSettings, *, pictures: bool = True
+    ) -> None:
         self._settings = settings
         self._own = settings.servers
         self._key = _key(settings)
@@ -64,6 +69,8 @@ class ServerEngine:
             for vllm, kind in ((True, "vllm"), (False, ""))
         }
         self._meeting = Meeting(model, settings, self._text, self._key)
+        if not pictures:
+            self._meeting.blind = "caption: a server is asked about no picture, and was"
         self._counts = Counts()
         self._done: queue.SimpleQueue[Generated] = queue.SimpleQueue()
         self._pending = 0
@@ -130,7 +137,7 @@ class ServerEngine:
         """
         done = []
         try:
-            done.append(self._done.get(timeout=STEP_S if self._pending else 0))
+            done.append(self._done.get(timeout=self.patience_s if self._pending else 0))
             while True:
                 done.append(self._done.get_nowait())
         except queue.Empty:

@@ -21,6 +21,7 @@ from nucleus_data.engines.captioner import (
     Pixels,
     Prepared,
     check_length,
+    check_sees,
     ended,
     raised,
 )
@@ -61,11 +62,17 @@ class TransformersEngine:
     Args:
         model: The model to load.
         settings: Device, precision, and limits of requests.
+        pictures: Whether it is asked about pictures.
+
+    Raises:
+        RequestError: It is, and the model reads texts alone; or its chat template can't be used.
     """
 
     name = "transformers"
 
-    def __init__(self, model: ModelReference, settings: EngineSettings) -> None:
+    def __init__(
+        self, model: ModelReference, settings: EngineSettings, *, pictures: bool = True
+    ) -> None:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         import torch
         import transformers
@@ -80,20 +87,28 @@ class TransformersEngine:
         self.version: str = transformers.__version__
         self._max_model_len = settings.max_model_len
         self._batch = min(settings.max_in_flight, MAX_BATCH)
-        self._processor = transformers.AutoProcessor.from_pretrained(model.location, **source)
+        config = transformers.AutoConfig.from_pretrained(model.location, **source)
+        self._sees = type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+        check_sees(model.name, sees=self._sees, pictures=pictures)
+        reads = transformers.AutoProcessor if self._sees else transformers.AutoTokenizer
+        self._processor = reads.from_pretrained(model.location, **source)
+        self._tokenizer = self._processor.tokenizer if self._sees else self._processor
         # The processor changes its tokenizer while it works.
         self._processing = threading.Lock()
         self._template_args = {**TEMPLATE_ARGS, **settings.template_args}
-        self._chats = Chats(copy.deepcopy(self._processor.tokenizer), self._render)
+        self._chats = Chats(copy.deepcopy(self._tokenizer), self._render, pictures=pictures)
         if not self._chats.usual.divides:
             raise RequestError(
                 "caption.engine=transformers: the model's chat template must have tokens that end"
                 f" where the user's text stands; it gives {self._chats.usual.frame!r}. Use"
                 " caption.engine=vllm"
             )
-        self._model = transformers.AutoModelForImageTextToText.from_pretrained(
-            model.location, dtype=dtype, **source
-        ).eval()
+        loads = (
+            transformers.AutoModelForImageTextToText
+            if self._sees
+            else transformers.AutoModelForCausalLM
+        )
+        self._model = loads.from_pretrained(model.location, dtype=dtype, **source).eval()
         self._model.to("cuda" if on_gpu else "cpu")
         # Only the ends of a text are taken over: sampling is each request's own.
         own = self._model.generation_config
@@ -156,13 +171,17 @@ class TransformersEngine:
 
     def _render(self, system: str | None, text: str, sees_picture: bool) -> str:
         """The chat template's text."""
-        content = [{"type": "text", "text": text}]
+
+        def content(said: str) -> Any:
+            # The template of a model that reads texts alone knows of nothing else.
+            return [{"type": "text", "text": said}] if self._sees else said
+
+        asked = content(text)
         if sees_picture:
-            content = [{"type": "image"}, *content]
-        messages: list[Any] = [{"role": "user", "content": content}]
+            asked = [{"type": "image"}, *asked]
+        messages: list[Any] = [{"role": "user", "content": asked}]
         if system is not None:
-            told = [{"type": "text", "text": system}]
-            messages = [{"role": "system", "content": told}, *messages]
+            messages = [{"role": "system", "content": content(system)}, *messages]
         rendered: str = self._processor.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True, **self._template_args
         )
@@ -195,7 +214,7 @@ class TransformersEngine:
         size = self._model.get_output_embeddings().weight.shape[0]
         compiler = xgrammar.GrammarCompiler(
             xgrammar.TokenizerInfo.from_huggingface(
-                self._processor.tokenizer, vocab_size=size, stop_token_ids=self._ends
+                self._tokenizer, vocab_size=size, stop_token_ids=self._ends
             )
         )
 
@@ -218,7 +237,7 @@ class TransformersEngine:
             tensors = [inputs[name] for inputs in requests]
             if first.shape == requests[0]["input_ids"].shape:
                 # `generate` goes on from the last token of each row, which must not be padding.
-                fill = self._processor.tokenizer.pad_token_id if name == "input_ids" else 0
+                fill = self._tokenizer.pad_token_id if name == "input_ids" else 0
                 tensors = [
                     torch.nn.functional.pad(t, (length - t.shape[1], 0), value=fill)
                     for t in tensors
@@ -258,7 +277,7 @@ class TransformersEngine:
             out = self._model.generate(
                 **inputs, max_new_tokens=rows[0].max_tokens, logits_processor=processors
             )
-        decode = functools.partial(self._processor.tokenizer.decode, skip_special_tokens=True)
+        decode = functools.partial(self._tokenizer.decode, skip_special_tokens=True)
         done = []
         for one, ids in zip(batch, out[:, start:].tolist(), strict=True):
             with self._processing:
