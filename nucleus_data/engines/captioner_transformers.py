@@ -91,8 +91,8 @@ class TransformersEngine:
         self._sees = type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
         check_sees(model.name, sees=self._sees, pictures=pictures)
         reads = transformers.AutoProcessor if self._sees else transformers.AutoTokenizer
-        self._processor = reads.from_pretrained(model.location, **source)
-        self._tokenizer = self._processor.tokenizer if self._sees else self._processor
+        self._processor: Any = reads.from_pretrained(model.location, **source)
+        self._tokenizer: Any = self._processor.tokenizer if self._sees else self._processor
         # The processor changes its tokenizer while it works.
         self._processing = threading.Lock()
         self._template_args = {**TEMPLATE_ARGS, **settings.template_args}

@@ -145,8 +145,7 @@ class VllmEngine:
                     check_length(len(tokens), most, self._max_model_len)
                     rendered = self._text_input(tokens)
                     if ask.sees_picture:
-                        if processor is None:
-                            raise RequestError("it asks about a picture, and the engine sees none")
+                        assert processor is not None, "the chat was refused before"
                         known_as = ask.key if ask.fresh else name
                         rendered = processor.rendered(image, known_as, tokens)
                         check_length(len(rendered["prompt_token_ids"]), most, self._max_model_len)

@@ -8,6 +8,8 @@
       variants:
         long: {prompt: long}
         short: {prompt: short_from, from: long, model: writer}
+
+Each worker holds all models that its variants are asked of; or asks servers, where that is said.
 """
 
 import re

@@ -155,11 +155,12 @@ class Probes:
             and time.monotonic() - began < HOLD_S
         )
 
-    def ask_alone(self, engine: Engine) -> None:
+    def ask_alone(self, engine: Engine, model: str = "") -> None:
         """Asks about some pictures alone, and about grey ones; one request at a time.
 
         Args:
             engine: With nothing pending; so it is left.
+            model: What it runs, where there are several.
 
         Raises:
             StoppedError: Captions are of other pictures, or the model does not see them.
@@ -180,7 +181,8 @@ class Probes:
         if self._full:
             self._close()
         if verdict.mixed_up or blind:
-            raise StoppedError(stopped(f"{engine.name} {engine.version}", verdict, blind=blind))
+            named = f"{engine.name} {engine.version}" + (f" with {model}" if model else "")
+            raise StoppedError(stopped(named, verdict, blind=blind))
 
     def counts(self) -> Mapping[str, int]:
         """What was asked and found since it was asked last, for the run's counts."""
