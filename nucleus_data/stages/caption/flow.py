@@ -170,6 +170,8 @@ class Flow:
             outcome = self._outcome(lane, one, made)
         except Exception as error:
             outcome = stage_raised(error)
+        if outcome is not None and outcome.get("error"):
+            outcome = {**outcome, "attempts": one.attempt + 1}
         if outcome is None:
             self._ask(held, [one.name], one.attempt + 1)
         else:

@@ -193,6 +193,23 @@ def test_what_was_killed_goes_on_where_it_was(corpus, monkeypatch):
     assert asked() == ["0/0/short/3", "2/0/short/3"]
 
 
+def test_failures_that_may_pass_say_their_attempts_which_a_retry_goes_on_from(corpus, monkeypatch):
+    answers = BAD | {"0/1/long": REFUSED}
+    first, _, _ = captioning(corpus, monkeypatch, TWO, "caption.attempts=2", answers=answers)
+    first.do("caption")
+    told = {}
+    for variant in ("short", "long"):
+        table = Table(corpus.store, f"caption.{variant}", first.tables[f"caption.{variant}"])
+        for shard in table.failed.shards():
+            for one in table.failed.read(shard).to_pylist():
+                told[f"{shard}/{one['row']}/{variant}"] = (one["reason"], one["attempts"])
+    expected = dict.fromkeys(BAD, ("repetition", 2)) | {"0/1/long": ("caption_refused", 1)}
+    assert told == expected
+    later, _, asked = captioning(corpus, monkeypatch, TWO, "caption.attempts=4", command="retry")
+    later.retry("caption", Request(checks=["repetition"]))
+    assert asked() == ["0/0/short/2", "1/1/long/2", "2/0/short/2"], "none is left out or repeated"
+
+
 def half_copies(run):
     """What status and captions list say of tables that are half copied."""
     look = curated.run(run.corpus.uri, "status", BARE, TWO, dry_run=True)
