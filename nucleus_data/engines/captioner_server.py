@@ -32,6 +32,7 @@ from nucleus_data.engines.server_text import (
     most_tokens,
     template_opens_thinking,
 )
+from nucleus_data.engines.server_told import notes
 from nucleus_data.engines.servers import Place, Server, ServerPool
 from nucleus_data.errors import RequestError, StoppedError
 
@@ -91,6 +92,9 @@ class ServerEngine:
                 "caption.servers: neither the model's tokenizer nor /tokenize is there: a text is"
                 " taken to have as many tokens as bytes, which is an upper bound"
             )
+        met = {one.url: one.told for one in self._pool.servers if one.told is not None}
+        for note in notes(met, settings):
+            logging.getLogger(__name__).warning(note)
 
     def prepare(self, picture: Pixels | None, asks: Sequence[Ask]) -> Prepared:
         """Encodes a picture and its questions; in any thread."""

@@ -13,11 +13,14 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
+
+if TYPE_CHECKING:
+    from nucleus_data.engines.server_told import Told
 
 LONGEST_WAIT_S = 30.0
 LONGEST_PAUSE_S = 300.0
@@ -112,6 +115,7 @@ class Server:
         model: Name of the model there.
         version: What it says that it is.
         vllm: Version, if it is vLLM's server: then it takes more than OpenAI's parameters.
+        told: What it tells of how it runs the model (`server_told`); None before it is met.
         busy: Requests that it has.
         down: Why it is left out; empty if it is not.
         why: Its last failure.
@@ -125,6 +129,7 @@ class Server:
     model: str = ""
     version: str = ""
     vllm: str = ""
+    told: "Told | None" = None
     busy: int = 0
     down: str = ""
     why: str = ""

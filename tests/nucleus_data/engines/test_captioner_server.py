@@ -23,6 +23,16 @@ PICTURE = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
 ELSEWHERE = ModelReference("org/model", "org/model", "main", local=False)
 
 
+def telling(**config):
+    """What vLLM's server tells of itself, in its developers' mode."""
+    return {
+        "models": [{"id": "nano", "owned_by": "vllm", "max_model_len": 4096}],
+        "version": "0.32.0",
+        "metrics": '# HELP\nvllm:cache_config_info{block_size="16",cache_dtype="fp8_e4m3"} 1.0\n',
+        "info": {"vllm_config": {"model_config": config}},
+    }
+
+
 @pytest.fixture
 def made():
     """Makes engines, and ends them."""
@@ -458,6 +468,47 @@ class TestTheStart:
             engine.submit(engine.prepare(PICTURE, [ask("b")]))
             with pytest.raises(StoppedError, match="reads no pictures: refused: no pictures here"):
                 drained(engine)
+
+    def test_servers_that_run_the_model_otherwise_than_was_said_are_refused(self, made):
+        half = telling(dtype="torch.float16", quantization="fp8")
+        with FakeServer(**half) as server:
+            for key, value, said in (
+                ("dtype", "bfloat16", "caption.dtype is 'bfloat16', but .* has 'float16'"),
+                ("quantization", "awq", "quantization is 'awq', but .* has 'fp8'.*tion awq"),
+                ("kv_cache_dtype", "int8", "kv_cache_dtype is 'int8', but .* has 'fp8_e4m3'"),
+            ):
+                given = {key: value} if key == "dtype" else {"vllm_args": {key: value}}
+                with pytest.raises(RequestError, match=said):
+                    made(server, **given)
+            right = {"quantization": "fp8", "kv_cache_dtype": "fp8_e4m3"}
+            assert caption(made(server, dtype="float16", vllm_args=right), ask("a"))
+            assert caption(made(server), ask("a")), "what is not said is as the server has it"
+
+    def test_servers_that_differ_from_each_other_are_refused_or_said(self, made, capsys):
+        one, other = telling(dtype="torch.float16"), telling(dtype="torch.bfloat16")
+        with (
+            FakeServer(**one) as first,
+            FakeServer(**other) as second,
+            pytest.raises(RequestError, match=r"dtype is not the same \(.* has 'float16', .*16"),
+        ):
+            made(first, second)
+        older = telling(dtype="torch.float16") | {"version": "0.11.0"}
+        with FakeServer(**one) as first, FakeServer(**older) as second:
+            engine = made(first, second, dtype="float16", max_model_len=9000)
+            assert caption(engine, ask("a"))["a"].text == "a red ring"
+        said = capsys.readouterr().err
+        assert "several versions" in said
+        assert said.count("has room for 4096 tokens, and caption.max_model_len is 9000") == 2
+        assert "nobody compared it" not in said
+
+    def test_what_no_server_tells_is_said(self, made, capsys):
+        with FakeServer() as server:
+            made(server)
+            assert "nobody compared it" not in capsys.readouterr().err
+            made(server, dtype="float16", vllm_args={"hf_overrides": {}, "max_num_seqs": 3})
+        assert (
+            "dtype=float16, hf_overrides={}: not every server tells it" in capsys.readouterr().err
+        )
 
     def test_a_redirect_is_not_followed(self, made):
         with FakeServer() as other, FakeServer() as server:
