@@ -12,17 +12,9 @@ import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
-from nucleus_data.engines.captioner import (
-    Ask,
-    Counts,
-    EngineSettings,
-    Generated,
-    Pixels,
-    Prepared,
-    raised,
-    refused,
-)
+from nucleus_data.engines.captioner import Ask, Counts, EngineSettings, Generated, Pixels, Prepared
 from nucleus_data.engines.find import ModelReference
+from nucleus_data.engines.refusals import raised, refused
 from nucleus_data.engines.server_chat import data_url, template_arguments
 from nucleus_data.engines.server_meeting import Meeting, client_of
 from nucleus_data.engines.server_requests import Question, ServerRequests

@@ -8,52 +8,20 @@ import functools
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
 
-from nucleus_data.engines.captioner import (
-    Ask,
-    Counts,
-    EngineSettings,
-    Generated,
-    Pixels,
-    Prepared,
-    check_length,
-    check_sees,
-    ended,
-    raised,
-)
+from nucleus_data.engines.captioner import Ask, Counts, EngineSettings, Generated, Pixels, Prepared
 from nucleus_data.engines.chat import TEMPLATE_ARGS, Chat, Chats
 from nucleus_data.engines.find import ModelReference
 from nucleus_data.engines.grammar import bounded_grammar
+from nucleus_data.engines.refusals import check_length, check_sees, ended, raised
 from nucleus_data.engines.thinking import without_thinking
+from nucleus_data.engines.transformers_inputs import Inputs, Request, filled
 from nucleus_data.errors import RequestError
 
 MAX_BATCH = 32
-Inputs = dict[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class _Request:
-    """A prepared question: what the model reads, and the grammar of its answer."""
-
-    ask: Ask
-    inputs: Inputs
-    thinks: bool
-    grammar: Any = None
-
-    @property
-    def length(self) -> int:
-        """Tokens of the prompt."""
-        return int(self.inputs["input_ids"].shape[1])
-
-    @property
-    def like(self) -> tuple[Any, ...]:
-        """What requests of one batch have in common."""
-        most = self.ask.sampling.max_tokens
-        return most, self.grammar is None, tuple(sorted(self.inputs))
 
 
 class TransformersEngine:
@@ -118,12 +86,12 @@ class TransformersEngine:
         self._model.generation_config = transformers.GenerationConfig(
             eos_token_id=self._ends, pad_token_id=self._pad, do_sample=False
         )
-        self._waiting: list[_Request] = []
+        self._waiting: list[Request] = []
         self._counts = Counts()
 
     def prepare(self, picture: Pixels | None, asks: Sequence[Ask]) -> Prepared:
         """Makes the tokens of all asks, and the picture's patches once; in any thread."""
-        requests: list[_Request] = []
+        requests: list[Request] = []
         failed: list[Generated] = []
         image = None if picture is None else Image.fromarray(picture)
         framed: dict[Chat, Inputs] = {}
@@ -134,8 +102,8 @@ class TransformersEngine:
                 if chat not in framed:
                     framed[chat] = self._framed(chat, image if ask.sees_picture else None)
                 grammar = self._grammar(ask.schema) if ask.schema else None
-                inputs = _filled(framed[chat], user, len(chat.after))
-                request = _Request(ask, inputs, chat.thinks, grammar)
+                inputs = filled(framed[chat], user, len(chat.after))
+                request = Request(ask, inputs, chat.thinks, grammar)
                 check_length(request.length, ask.sampling.max_tokens, self._max_model_len)
             except Exception as error:
                 failed.append(ended(ask.key, error, (ValueError, RequestError)))
@@ -245,7 +213,7 @@ class TransformersEngine:
             batch[name] = torch.cat(tensors).to(self._model.device)
         return batch
 
-    def _alone_if_need_be(self, batch: list[_Request]) -> list[Generated]:
+    def _alone_if_need_be(self, batch: list[Request]) -> list[Generated]:
         """Captions of a batch; if that raises, of each of its requests alone."""
         import torch
 
@@ -259,7 +227,7 @@ class TransformersEngine:
                 return [raised(batch[0].ask.key, error)]
         return [made for one in batch for made in self._alone_if_need_be([one])]
 
-    def _generate(self, batch: list[_Request]) -> list[Generated]:
+    def _generate(self, batch: list[Request]) -> list[Generated]:
         """Captions of a batch, each cut at its own end."""
         import torch
 
@@ -289,17 +257,3 @@ class TransformersEngine:
             found = drawn.finish_reason, drawn.tokens, one.length, drawn.at_stop
             done.append(Generated(one.ask.key, text, *found))
         return done
-
-
-def _filled(framed: Inputs, user: Sequence[int], after: int) -> Inputs:
-    """The inputs of a frame with a user's tokens before its last `after` ones."""
-    import torch
-
-    tokens = torch.tensor([list(user)], dtype=torch.long)
-    filling = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
-    shape, made = framed["input_ids"].shape, dict(framed)
-    for name, tensor in framed.items():
-        if tensor.shape == shape:  # one value a token; what is not named is 0 for text
-            middle = filling.get(name, torch.zeros_like(tokens)).to(tensor.dtype)
-            made[name] = torch.cat([tensor[:, :-after], middle, tensor[:, -after:]], dim=1)
-    return made

@@ -19,20 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from nucleus_data.engines.captioner import (
-    Ask,
-    Counts,
-    EngineSettings,
-    Generated,
-    Pixels,
-    Prepared,
-    check_length,
-    check_sees,
-    ended,
-)
+from nucleus_data.engines.captioner import Ask, Counts, EngineSettings, Generated, Pixels, Prepared
 from nucleus_data.engines.chat import TEMPLATE_ARGS, Chats
 from nucleus_data.engines.find import ModelReference
 from nucleus_data.engines.grammar import bounded_grammar
+from nucleus_data.engines.refusals import check_length, check_sees, ended
 from nucleus_data.engines.thinking import without_thinking
 from nucleus_data.errors import RequestError
 

@@ -13,33 +13,15 @@ compared, as what changes a text is in the captions' config hash.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from nucleus_data.engines.captioner import EngineSettings
+from nucleus_data.engines.servers import Told
 from nucleus_data.engines.vllm_arguments import changing_text
 
 CACHE = re.compile(r'^vllm:cache_config_info\{.*?\bcache_dtype="([^"]*)"', re.MULTILINE)
 AUTO = "auto"
-
-
-@dataclass(frozen=True)
-class Told:
-    """What a server tells; None for what it does not.
-
-    Attributes:
-        version: Of the server.
-        max_model_len: Tokens that it has room for.
-        kv_cache_dtype: Of the cache of keys and values.
-        dtype: Of the computation.
-        quantization: Of the weights.
-    """
-
-    version: str | None = None
-    max_model_len: int | None = None
-    kv_cache_dtype: str | None = None
-    dtype: str | None = None
-    quantization: str | None = None
 
 
 def told(version: str, model: Any, metrics: Any, info: Any) -> Told:

@@ -13,14 +13,11 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
-
-if TYPE_CHECKING:
-    from nucleus_data.engines.server_told import Told
 
 LONGEST_WAIT_S = 30.0
 LONGEST_PAUSE_S = 300.0
@@ -105,6 +102,25 @@ def address(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/') or '/v1'}"
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a server tells; None for what it does not.
+
+    Attributes:
+        version: Of the server.
+        max_model_len: Tokens that it has room for.
+        kv_cache_dtype: Of the cache of keys and values.
+        dtype: Of the computation.
+        quantization: Of the weights.
+    """
+
+    version: str | None = None
+    max_model_len: int | None = None
+    kv_cache_dtype: str | None = None
+    dtype: str | None = None
+    quantization: str | None = None
+
+
 @dataclass(eq=False)
 class Server:
     """One server and how it does.
@@ -129,7 +145,7 @@ class Server:
     model: str = ""
     version: str = ""
     vllm: str = ""
-    told: "Told | None" = None
+    told: Told | None = None
     busy: int = 0
     down: str = ""
     why: str = ""

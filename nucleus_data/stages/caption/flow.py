@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from nucleus_data.engines.captioner import Generated, raised
+from nucleus_data.engines.captioner import Generated
+from nucleus_data.engines.refusals import raised
 from nucleus_data.stage import Result, Row, RowFailure, TableFailure
 from nucleus_data.stages.caption.asking import AskError
 from nucleus_data.stages.caption.checks import Fault
