@@ -14,7 +14,7 @@ from nucleus_data.engines.captioner import Counts, Engine, Generated
 from nucleus_data.stages.caption.asking import Asking
 from nucleus_data.stages.caption.failures import LOST
 from nucleus_data.stages.caption.rounds import Asked, Round, fitting, prepare
-from nucleus_data.stages.caption.truth import Probes
+from nucleus_data.stages.caption.truth.probes import Probes
 
 # How long an engine is waited for whose work is done elsewhere: alone, or while others may soon
 # have work.

@@ -13,7 +13,7 @@ from nucleus_data.pixels import open_picture
 from nucleus_data.stages.caption.models import place_of, said_of
 from nucleus_data.stages.caption.rounds import fitting
 from nucleus_data.stages.caption.settings import CaptionSettings
-from nucleus_data.stages.caption.truth import Probes
+from nucleus_data.stages.caption.truth.probes import Probes
 
 Load = Callable[..., Engine]
 MEMORY = ("memory", "kv cache", "cache blocks")  # in what torch and vLLM say where it is too small

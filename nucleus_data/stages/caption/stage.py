@@ -26,7 +26,7 @@ from nucleus_data.stages.caption.models import place_of
 from nucleus_data.stages.caption.rounds import Clock
 from nucleus_data.stages.caption.settings import CaptionSettings
 from nucleus_data.stages.caption.tables import SCHEMA, caption_columns, caption_tables
-from nucleus_data.stages.caption.truth_words import told
+from nucleus_data.stages.caption.truth.words import told
 
 __all__ = ["BUSY", "ORIGINS", "SCHEMA", "Caption"]
 

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nucleus_data.corpus.store import Store, with_retries
-from nucleus_data.stages.ingest.json_text import parsed
-from nucleus_data.stages.ingest.listing.damaged_row import DamagedRow
+from nucleus_data.upstream.damaged_row import DamagedRow
+from nucleus_data.upstream.json_objects import parsed
 
 BATCH = 10_000
 MOST_LINE = 16 << 20  # bytes

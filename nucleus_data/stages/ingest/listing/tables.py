@@ -9,12 +9,12 @@ import duckdb
 
 from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.ingest.listing.compressed import COMPRESSED, plain_copy, uncompressed
-from nucleus_data.stages.ingest.listing.damaged_row import DamagedRow
 from nucleus_data.stages.ingest.listing.json_lines import read_json_lines
 from nucleus_data.stages.ingest.listing.spool import quoted
 from nucleus_data.stages.ingest.listing.sql import described
 from nucleus_data.stages.ingest.texts import MARKS, decoded
+from nucleus_data.upstream.compressed import COMPRESSED, plain_copy, uncompressed
+from nucleus_data.upstream.damaged_row import DamagedRow
 
 MOST_LINE = 16 << 20  # bytes
 SHOWN = 5

@@ -14,7 +14,7 @@ from nucleus_data.stages.caption.stage import Caption
 from nucleus_data.stages.caption.tables import caption_tables
 from scripts.truth.engines import Broken
 from tests.nucleus_data.stages.caption.test_flow import row
-from tests.nucleus_data.stages.caption.test_truth_in_a_run import of_pixels, small
+from tests.nucleus_data.stages.caption.truth.test_in_a_run import of_pixels, small
 from tests.support.captions.standin import StandIn, place
 from tests.support.captions.unchecked import OFF
 

@@ -3,7 +3,7 @@
 Engines share pictures, prefixes and batches among requests, and may mix them up; the captions are
 then good English about something else. So each run asks about some of its first pictures once more,
 alone: nothing else is in the engine, and no cache is used. And it shows grey pictures in place of
-some. What follows from the answers is in `truth_verdict`; the run stops on captions of another
+some. What follows from the answers is in `verdict`; the run stops on captions of another
 picture and on a model that is blind, and says the share of equal texts else.
 
     probes = Probes(32, decode)
@@ -29,8 +29,8 @@ from nucleus_data.errors import StoppedError
 from nucleus_data.pixels import PixelError, open_picture
 from nucleus_data.stage import Row
 from nucleus_data.stages.caption.prompts import PROMPTS
-from nucleus_data.stages.caption.truth_asking import TOKENS, said_alone, thumbnail
-from nucleus_data.stages.caption.truth_verdict import (
+from nucleus_data.stages.caption.truth.asking import TOKENS, said_alone, thumbnail
+from nucleus_data.stages.caption.truth.verdict import (
     Probe,
     Verdict,
     dissimilar,
@@ -39,7 +39,7 @@ from nucleus_data.stages.caption.truth_verdict import (
     neighbours,
     suspects,
 )
-from nucleus_data.stages.caption.truth_words import stopped
+from nucleus_data.stages.caption.truth.words import stopped
 
 FEWEST = 8  # pictures; of fewer, nothing is asked
 PICTURES_A_PROBE = 4

@@ -10,7 +10,7 @@ from typing import IO, Any, cast
 
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.caption.import_rows import BATCH, column_names, read_rows
+from nucleus_data.upstream.rows import BATCH, column_names, read_rows
 
 KINDS = {
     ".parquet": "parquet",

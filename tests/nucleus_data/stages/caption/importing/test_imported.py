@@ -10,7 +10,11 @@ import pytest
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.tables import Table
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.caption.imported import import_captions, import_lines, plan_import
+from nucleus_data.stages.caption.importing.imported import (
+    import_captions,
+    import_lines,
+    plan_import,
+)
 from nucleus_data.stages.caption.stage import SCHEMA
 from nucleus_data.world.corpora import small_corpus, write_shard
 from tests.support.sharded import content_of

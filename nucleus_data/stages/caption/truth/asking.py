@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleus_data.engines.captioner import Ask, Engine, Pixels
-from nucleus_data.stages.caption.truth_verdict import Alone
+from nucleus_data.stages.caption.truth.verdict import Alone
 
 TOKENS = 64  # of a probe alone: enough to tell texts apart, and a fraction of a long caption's time
 FEWEST_LETTERS = 16
