@@ -1,12 +1,7 @@
-"""Rows of the files that captions are imported from: each alone, whatever is wrong with another.
-
-A row of a CSV with an open quote costs its own line: the next line is read as if it began a row.
-"""
+"""Rows of Parquet, Arrow, CSV and JSON lines, one at a time, as they stand in the file."""
 
 import csv
-import json
 import zlib
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
@@ -15,15 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nucleus_data.errors import RequestError
+from nucleus_data.upstream.csv_rows import CsvRows
+from nucleus_data.upstream.data_sets import open_arrow
+from nucleus_data.upstream.lines import json_rows
 
-MOST_LINE = 16 << 20  # bytes
-MOST_LINES = 500  # of a row with line ends in quotes
 BATCH = 1024
 UNREADABLE = "unreadable"
-DELIMITERS = (",", "\t", ";", "|")
-BOM = b"\xef\xbb\xbf"
-WIDE = (b"\xff\xfe", b"\xfe\xff")
-ARROW_FILE = b"ARROW1"
 DAMAGED = (OSError, EOFError, zlib.error, pa.ArrowException)
 PATH = "path"  # of a picture in a data set: a struct of bytes and path
 
@@ -53,12 +45,11 @@ def column_names(kind: str, file: IO[bytes], name: str) -> list[str]:
         if kind == "parquet":
             return list(pq.ParquetFile(file).schema_arrow.names)
         if kind == "arrow":
-            return list(_arrow(file)[0].names)
+            return list(open_arrow(file)[0].names)
         if kind == "csv":
-            return _Csv(file).names
-        for _, text, problem in _lines(file):
-            row = None if problem else _object(text)
-            if isinstance(row, dict):
+            return CsvRows(file).names
+        for line, row in json_rows(file):
+            if not line.problem:
                 return list(row)
     except (*DAMAGED, UnicodeError, csv.Error) as error:
         raise RequestError(f"{name} can't be read: {_first_line(error)}") from error
@@ -81,9 +72,9 @@ def read_rows(kind: str, file: IO[bytes], columns: Sequence[str], name: str) -> 
         if kind == "parquet":
             yield from _of_batches(_parquet(file, columns), columns)
         elif kind == "arrow":
-            yield from _of_batches(_arrow(file)[1], columns)
+            yield from _of_batches(open_arrow(file)[1], columns)
         elif kind == "csv":
-            yield from _Csv(file).rows(columns)
+            yield from _of_csv(file, columns)
         else:
             yield from _of_lines(file, columns)
     except DAMAGED as error:
@@ -100,17 +91,6 @@ def _parquet(file: IO[bytes], columns: Sequence[str]) -> Iterator[pa.RecordBatch
     schema = parquet.schema_arrow
     wanted = [f"{n}.{PATH}" if _is_picture(schema.field(n).type) else n for n in columns]
     yield from parquet.iter_batches(BATCH, columns=wanted)
-
-
-def _arrow(file: IO[bytes]) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    """Columns and batches of an Arrow stream, as `datasets` saves them, or of an Arrow file."""
-    start = file.read(len(ARROW_FILE))
-    file.seek(0)
-    if start == ARROW_FILE:
-        reader = pa.ipc.open_file(file)
-        return reader.schema, (reader.get_batch(i) for i in range(reader.num_record_batches))
-    stream = pa.ipc.open_stream(file)
-    return stream.schema, iter(stream)
 
 
 def _is_picture(kind: pa.DataType) -> bool:
@@ -139,111 +119,19 @@ def _values(column: pa.Array) -> list[Any]:
 
 
 def _of_lines(file: IO[bytes], columns: Sequence[str]) -> Iterator[Raw]:
-    for line, text, problem in _lines(file):
-        if not problem and not text.strip():
-            continue
-        row = None if problem else _object(text)
-        if isinstance(row, dict):
-            yield Raw(line, tuple(_plain(row.get(name)) for name in columns))
-        else:
-            yield Raw(line, problem=problem or "it is no JSON object")
+    for line, row in json_rows(file):
+        values = () if line.problem else tuple(_plain(row.get(name)) for name in columns)
+        yield Raw(line.number, values, line.problem)
 
 
-def _object(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+def _of_csv(file: IO[bytes], columns: Sequence[str]) -> Iterator[Raw]:
+    found = CsvRows(file)
+    places = [found.names.index(name) for name in columns]
+    for row in found.rows():
+        values = () if row.problem else tuple(row.fields[place] for place in places)
+        yield Raw(row.line, values, row.problem)
 
 
 def _plain(value: Any) -> Any:
     """The path of a picture; any other value as it is."""
     return value[PATH] if isinstance(value, dict) and PATH in value else value
-
-
-def _lines(file: IO[bytes]) -> Iterator[tuple[int, str, str]]:
-    """Lines with their number; or what is wrong with one."""
-    number, more = 0, b""
-    while line := file.readline(MOST_LINE):
-        number += 1
-        if number == 1:
-            if line.startswith(WIDE):
-                raise OSError("it is UTF-16; write it as UTF-8")
-            line = line.removeprefix(BOM)
-        if len(line) == MOST_LINE and not line.endswith(b"\n"):
-            while (more := file.readline(MOST_LINE)) and not more.endswith(b"\n"):
-                pass
-            yield number, "", f"it is longer than {MOST_LINE:,} bytes"
-            continue
-        try:
-            yield number, line.decode(), ""
-        except UnicodeDecodeError as error:
-            yield number, "", f"it is no UTF-8: {error.reason} at byte {error.start}"
-
-
-class _Csv:
-    """A CSV or TSV file with a head; which separator it has is told by the head."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        csv.field_size_limit(MOST_LINE)
-        self._lines = _lines(file)
-        self._ahead: deque[tuple[int, str, str]] = deque()
-        self._delimiter = ","
-        head = next(self._lines, (1, "", ""))
-        if head[2]:
-            raise OSError(f"its head: {head[2]}")
-        self._delimiter = max(DELIMITERS, key=head[1].count)
-        self.names = next(iter(self._parsed([head[1]])), [])
-
-    def rows(self, columns: Sequence[str]) -> Iterator[Raw]:
-        """Its rows."""
-        places = [self.names.index(name) for name in columns]
-        while (first := self._next()) is not None:
-            line, text, problem = first
-            if not problem and not text.strip():
-                continue
-            if not problem:
-                fields, problem = self._row(text)
-            if not problem and len(fields) != len(self.names):
-                problem = f"it has {len(fields)} fields, and the head has {len(self.names)}"
-            if problem:
-                yield Raw(line, problem=problem)
-            else:
-                yield Raw(line, tuple(fields[place] for place in places))
-
-    def _next(self) -> tuple[int, str, str] | None:
-        return self._ahead.popleft() if self._ahead else next(self._lines, None)
-
-    def _row(self, text: str) -> tuple[list[str], str]:
-        """The fields of a row that begins with a line; those of its further lines are taken."""
-        taken, size = [(0, text, "")], len(text)
-        while True:
-            try:
-                (fields,) = self._parsed([line for _, line, _ in taken])
-            except csv.Error as error:
-                problem = str(error)
-            else:
-                return fields, ""
-            open_quote = "unexpected end" in problem
-            more = self._upto_quote(MOST_LINES - len(taken), MOST_LINE - size) if open_quote else []
-            if not more:
-                self._ahead.extendleft(reversed(taken[1:]))
-                return [], "a quote is opened and not closed" if open_quote else problem
-            taken += more
-            size += sum(len(line) for _, line, _ in more)
-
-    def _upto_quote(self, lines: int, size: int) -> list[tuple[int, str, str]]:
-        """The next lines up to one that may close a quote; none if there is none near."""
-        found: list[tuple[int, str, str]] = []
-        while len(found) < lines and size > 0 and (line := self._next()) is not None:
-            found.append(line)
-            size -= len(line[1])
-            if line[2]:
-                break
-            if '"' in line[1]:
-                return found
-        self._ahead.extendleft(reversed(found))
-        return []
-
-    def _parsed(self, lines: list[str]) -> list[list[str]]:
-        return list(csv.reader(lines, delimiter=self._delimiter, strict=True))

@@ -88,6 +88,12 @@ def as_csv_gz(folder):
     return folder / "x.csv.gz"
 
 
+def as_lines_zst(folder):
+    with pa.CompressedOutputStream(str(folder / "x.jsonl.zst"), "zstd") as out:
+        out.write(gzip.decompress(as_lines(folder).read_bytes()))
+    return folder / "x.jsonl.zst"
+
+
 def as_metadata(folder):
     for key, text in GOOD.items():
         place = folder / "set" / key.split("/")[0]
@@ -127,7 +133,7 @@ def as_saved(folder):
 @pytest.mark.parametrize(
     "write",
     [
-        *(as_parquet, as_csv, as_csv_gz, as_lines, as_metadata, as_hub, as_saved),
+        *(as_parquet, as_csv, as_csv_gz, as_lines, as_lines_zst, as_metadata, as_hub, as_saved),
         lambda folder: as_csv(folder, "tsv", "\t"),
         lambda folder: as_csv(folder, "csv", ";"),
     ],
