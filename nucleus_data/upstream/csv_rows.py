@@ -63,7 +63,8 @@ class CsvRows:
     def rows(self) -> Iterator[CsvRow]:
         """Its rows."""
         while (first := self._next()) is not None:
-            fields, problem = [], first.problem
+            fields: list[str] = []
+            problem = first.problem
             if not problem and not first.text.strip():
                 continue
             if not problem:
