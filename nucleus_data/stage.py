@@ -132,11 +132,14 @@ class TableFailure(TypedDict, total=False):
         error: Reason code; a sentence may follow it after a colon.
         detail: What was found, for a person to read.
         retryable: Whether it may pass: it is kept apart and done again by `nucleus retry`.
+        attempts: How many there were by now, those of earlier rounds among them, of what is
+            attempted more than once; a column of the table, then.
     """
 
     error: Required[str]
     detail: str
     retryable: bool
+    attempts: int
 
 
 @dataclass(slots=True)

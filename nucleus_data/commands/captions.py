@@ -69,7 +69,11 @@ def import_captions(
     """
     import json
 
-    from nucleus_data.stages.caption.imported import import_captions, import_lines, plan_import
+    from nucleus_data.stages.caption.importing.imported import (
+        import_captions,
+        import_lines,
+        plan_import,
+    )
 
     tell = complain if as_json else say
     with opened("captions-import", config, overrides, dry_run=dry_run, tell=tell) as found:

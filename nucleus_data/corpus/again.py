@@ -5,14 +5,17 @@ of the settings and of the list of those rows. All its other rows are copied fro
 which stays as it is and can be named (`caption.short@1a2b3c4d`). So readers know nothing of it.
 
     tables/again.caption.short/<hash>/   the list: which rows, how many attempts there were, and why
+    tables/caption.short/<newer>/_copies.json   what is copied into this table, before any row is
     tables/caption.short/<hash>/_again.json   names the list that came after this table
 
 The last of these files is written when everything else is copied; from then on the newer table is
-the one of the configuration.
+the one of the configuration. A table with a note of copies and no such file is half copied: the
+same command goes on, and nobody else reads it.
 """
 
 import json
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
@@ -24,6 +27,8 @@ from nucleus_data.hashing import config_hash, encode_rows
 
 PREFIX = "again."
 MARKER = "_again.json"
+COPIES = "_copies.json"
+RETRY = "nucleus retry caption"
 SCHEMA = pa.schema([*KEY_FIELDS, pa.field("attempts", pa.int32()), pa.field("reason", pa.string())])
 
 
@@ -62,6 +67,54 @@ def publish(store: Store, table: str, config_hash: str, listed: str) -> bool:
     content = json.dumps({"list": listed}, sort_keys=True).encode()
     made = store.create(_marker(table, config_hash), content)
     return made or next_list(store, table, config_hash) == listed
+
+
+def note_copies(
+    store: Store,
+    tables: Mapping[str, str],
+    before: tuple[str, str],
+    listed: str,
+    options: Sequence[str],
+) -> None:
+    """Notes that rows are about to be copied into newer tables.
+
+    Args:
+        store: The corpus's store.
+        tables: Their config hashes.
+        before: The table that is asked about again, and its config hash.
+        listed: The list's.
+        options: What of `nucleus retry caption` asked for it.
+    """
+    table, hashed = before
+    content = {"table": table, "before": hashed, "list": listed, "options": list(options)}
+    data = json.dumps(content, sort_keys=True).encode()
+    for name, newer in tables.items():
+        # Another wording of the same request may have begun it.
+        store.create(f"tables/{name}/{newer}/{COPIES}", data)
+
+
+def half_copied(store: Store, name: str, config_hash_: str) -> str:
+    """The command that ends what was begun, of a table that is half copied; empty for others.
+
+    Args:
+        store: The corpus's store.
+        name: The table, or a list of rows that are asked about again.
+        config_hash_: The table's.
+
+    Raises:
+        DamagedError: A file that says so can't be read.
+    """
+    if name.startswith(PREFIX):
+        table = name.removeprefix(PREFIX)
+        known = (next_list(store, table, each) for each in store.list(f"tables/{table}"))
+        return "" if config_hash_ in known else RETRY
+    try:
+        found = read_json(store, f"tables/{name}/{config_hash_}/{COPIES}")
+    except FileNotFoundError:
+        return ""
+    if next_list(store, found["table"], found["before"]) == found["list"]:
+        return ""
+    return shlex.join([*RETRY.split(), *found["options"]])
 
 
 def hash_of(table: str, config_hash_: str, rows: Mapping[int, pa.Table]) -> str:

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from nucleus_data.corpus.again import half_copied
 from nucleus_data.corpus.damaged import PUBLISHED
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
@@ -80,8 +81,10 @@ def is_import(store: Store, one: CaptionSet) -> bool:
 
 
 def is_whole(store: Store, one: CaptionSet) -> bool:
-    """Whether a set can be read: it is made row by row, or its import was ended."""
-    return not is_import(store, one) or store.exists(f"{folder_of(one)}/{PUBLISHED}")
+    """Whether a set can be read: it is made row by row, or its import or its copy was ended."""
+    if is_import(store, one):
+        return store.exists(f"{folder_of(one)}/{PUBLISHED}")
+    return not half_copied(store, one.table, one.config_hash)
 
 
 def imports(store: Store, name: str = "") -> list[CaptionSet]:
@@ -122,7 +125,7 @@ def find_set(store: Store, name: str, current: Mapping[str, str], where: str) ->
             + ", ".join(one.name for one in whole)
         )
     if mine:
-        raise RequestError(f"{where} names {name!r}; {_not_ended(mine[0])}")
+        raise RequestError(f"{where} names {name!r}; {not_ended(store, mine[0])}")
     known = [f"allowed: {', '.join([SOURCE, *sorted(current)])}", *_listed(store)]
     raise RequestError(
         f"{where} names {name!r}, which is no caption variant of the recipe and no import; "
@@ -199,7 +202,7 @@ def _at_hash(store: Store, name: str, current: Mapping[str, str], where: str) ->
     if len(found) == 1:
         one = CaptionSet(variant, found[0], plain=found == now)
         if not is_whole(store, one):
-            raise RequestError(f"{where} names {name!r}; {_not_ended(one)}")
+            raise RequestError(f"{where} names {name!r}; {not_ended(store, one)}")
         return one
     if found:
         several = ", ".join(f"{variant}{AT}{hashed}" for hashed in found)
@@ -219,7 +222,13 @@ def _parts(name: str, where: str) -> tuple[str, str]:
     return variant, digits
 
 
-def _not_ended(one: CaptionSet) -> str:
+def not_ended(store: Store, one: CaptionSet) -> str:
+    """Why a set is not whole, and what ends what was begun."""
+    if command := half_copied(store, one.table, one.config_hash):
+        return (
+            f"{one.name} is half copied, for captions that were asked for again: run the same "
+            f"`{command} ...` again, or remove the folder {folder_of(one)}"
+        )
     return (
         f"the import {one.name} was begun and not ended: run the same "
         f"`nucleus captions import ... --as {one.variant}` again"

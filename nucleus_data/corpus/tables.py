@@ -26,6 +26,8 @@ from nucleus_data.hashing import decode_rows, encode_rows
 FAILED_SCHEMA = pa.schema(
     [*KEY_FIELDS, pa.field("reason", pa.string()), pa.field("detail", pa.string())]
 )
+# Behind these where a failure has it.
+FAILED_ATTEMPTS = pa.field("attempts", pa.int32())
 # Of the table `dedup`, which has no part where no pair was found.
 PAIRS_SCHEMA = pa.schema(
     [

@@ -89,6 +89,7 @@ class Generated:
         finish_reason: `stop` (the model ended it) or `length` (it was cut at `max_tokens`).
         tokens: Tokens of the caption, the end included.
         prompt_tokens: Tokens of picture and question.
+        at_stop: Whether a stop text ended it, or may have: not every server tells.
         error: Why there is no caption; empty when there is one.
         reason: Code of the error: `caption_refused` (the request can't be served), `too_long` (it
             does not fit `max_model_len`), `engine_raised` or `engine_lost`.
@@ -99,18 +100,9 @@ class Generated:
     finish_reason: str = ""
     tokens: int = 0
     prompt_tokens: int = 0
+    at_stop: bool = False
     error: str = ""
     reason: str = "caption_refused"
-
-
-def raised(key: str, error: Exception) -> Generated:
-    """A request that ends with an exception of the engine, which others need not share."""
-    return Generated(key, error=f"{type(error).__name__}: {error}", reason="engine_raised")
-
-
-def refused(key: str, error: Exception) -> Generated:
-    """A request that an engine does not serve, whoever asks."""
-    return Generated(key, error=f"refused: {error}")
 
 
 @dataclass(frozen=True)
@@ -283,38 +275,3 @@ class EngineSettings(BaseModel):
         description="Further arguments of vllm.EngineArgs (quantization). Those that may change a"
         " caption, or are not known, are in the config hash (`engines.vllm_arguments`).",
     )
-
-
-class TooLongError(ValueError):
-    """A request that may not fit `max_model_len`; no engine cuts a caption shorter than asked."""
-
-
-def check_length(prompt_tokens: int, max_tokens: int, max_model_len: int) -> None:
-    """Refuses a request that may not fit, so that the limit changes no text.
-
-    Args:
-        prompt_tokens: Tokens of the picture and the prompt.
-        max_tokens: Longest caption, in tokens.
-        max_model_len: Tokens that the engine has room for, of prompt and caption together.
-
-    Raises:
-        TooLongError: It may not fit.
-    """
-    if prompt_tokens + max_tokens > max_model_len:
-        raise TooLongError(
-            f"{prompt_tokens} tokens of picture and prompt and {max_tokens} of caption exceed"
-            f" caption.max_model_len={max_model_len}; raise it, or lower max_side or max_tokens"
-        )
-
-
-def ended(key: str, error: Exception, refusals: tuple[type[Exception], ...]) -> Generated:
-    """What an exception makes of a request.
-
-    Args:
-        key: The request's.
-        error: The exception.
-        refusals: Those that the engine raises for a request that it does not serve.
-    """
-    if isinstance(error, TooLongError):
-        return Generated(key, error=f"refused: {error}", reason="too_long")
-    return refused(key, error) if isinstance(error, refusals) else raised(key, error)

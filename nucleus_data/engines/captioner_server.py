@@ -12,17 +12,9 @@ import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
-from nucleus_data.engines.captioner import (
-    Ask,
-    Counts,
-    EngineSettings,
-    Generated,
-    Pixels,
-    Prepared,
-    raised,
-    refused,
-)
+from nucleus_data.engines.captioner import Ask, Counts, EngineSettings, Generated, Pixels, Prepared
 from nucleus_data.engines.find import ModelReference
+from nucleus_data.engines.refusals import raised, refused
 from nucleus_data.engines.server_chat import data_url, template_arguments
 from nucleus_data.engines.server_meeting import Meeting, client_of
 from nucleus_data.engines.server_requests import Question, ServerRequests
@@ -32,6 +24,7 @@ from nucleus_data.engines.server_text import (
     most_tokens,
     template_opens_thinking,
 )
+from nucleus_data.engines.server_told import notes
 from nucleus_data.engines.servers import Place, Server, ServerPool
 from nucleus_data.errors import RequestError, StoppedError
 
@@ -45,6 +38,7 @@ class ServerEngine:
     Args:
         model: Which model the servers are to have.
         settings: `servers`, and what is asked of the model.
+        pictures: Whether it is asked about pictures.
 
     Raises:
         RequestError: A setting is wrong, or a server has another model.
@@ -53,8 +47,12 @@ class ServerEngine:
 
     name = "server"
     on_cpu = False
+    # How long `step` waits for an answer; 0 where others are stepped beside it.
+    patience_s = STEP_S
 
-    def __init__(self, model: ModelReference, settings: EngineSettings) -> None:
+    def __init__(
+        self, model: ModelReference, settings: EngineSettings, *, pictures: bool = True
+    ) -> None:
         self._settings = settings
         self._own = settings.servers
         self._key = _key(settings)
@@ -65,6 +63,8 @@ class ServerEngine:
             for vllm, kind in ((True, "vllm"), (False, ""))
         }
         self._meeting = Meeting(model, settings, self._text, self._key)
+        if not pictures:
+            self._meeting.blind = "caption: a server is asked about no picture, and was"
         self._counts = Counts()
         self._done: queue.SimpleQueue[Generated] = queue.SimpleQueue()
         self._pending = 0
@@ -85,6 +85,9 @@ class ServerEngine:
                 "caption.servers: neither the model's tokenizer nor /tokenize is there: a text is"
                 " taken to have as many tokens as bytes, which is an upper bound"
             )
+        met = {one.url: one.told for one in self._pool.servers if one.told is not None}
+        for note in notes(met, settings):
+            logging.getLogger(__name__).warning(note)
 
     def prepare(self, picture: Pixels | None, asks: Sequence[Ask]) -> Prepared:
         """Encodes a picture and its questions; in any thread."""
@@ -131,7 +134,7 @@ class ServerEngine:
         """
         done = []
         try:
-            done.append(self._done.get(timeout=STEP_S if self._pending else 0))
+            done.append(self._done.get(timeout=self.patience_s if self._pending else 0))
             while True:
                 done.append(self._done.get_nowait())
         except queue.Empty:

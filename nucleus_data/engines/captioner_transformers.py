@@ -8,51 +8,20 @@ import functools
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
 
-from nucleus_data.engines.captioner import (
-    Ask,
-    Counts,
-    EngineSettings,
-    Generated,
-    Pixels,
-    Prepared,
-    check_length,
-    ended,
-    raised,
-)
+from nucleus_data.engines.captioner import Ask, Counts, EngineSettings, Generated, Pixels, Prepared
 from nucleus_data.engines.chat import TEMPLATE_ARGS, Chat, Chats
 from nucleus_data.engines.find import ModelReference
 from nucleus_data.engines.grammar import bounded_grammar
+from nucleus_data.engines.refusals import check_length, check_sees, ended, raised
 from nucleus_data.engines.thinking import without_thinking
+from nucleus_data.engines.transformers_inputs import Inputs, Request, filled
 from nucleus_data.errors import RequestError
 
 MAX_BATCH = 32
-Inputs = dict[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class _Request:
-    """A prepared question: what the model reads, and the grammar of its answer."""
-
-    ask: Ask
-    inputs: Inputs
-    thinks: bool
-    grammar: Any = None
-
-    @property
-    def length(self) -> int:
-        """Tokens of the prompt."""
-        return int(self.inputs["input_ids"].shape[1])
-
-    @property
-    def like(self) -> tuple[Any, ...]:
-        """What requests of one batch have in common."""
-        most = self.ask.sampling.max_tokens
-        return most, self.grammar is None, tuple(sorted(self.inputs))
 
 
 class TransformersEngine:
@@ -61,11 +30,17 @@ class TransformersEngine:
     Args:
         model: The model to load.
         settings: Device, precision, and limits of requests.
+        pictures: Whether it is asked about pictures.
+
+    Raises:
+        RequestError: It is, and the model reads texts alone; or its chat template can't be used.
     """
 
     name = "transformers"
 
-    def __init__(self, model: ModelReference, settings: EngineSettings) -> None:
+    def __init__(
+        self, model: ModelReference, settings: EngineSettings, *, pictures: bool = True
+    ) -> None:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         import torch
         import transformers
@@ -81,20 +56,28 @@ class TransformersEngine:
         self.on_cpu = not on_gpu
         self._max_model_len = settings.max_model_len
         self._batch = min(settings.max_in_flight, MAX_BATCH)
-        self._processor = transformers.AutoProcessor.from_pretrained(model.location, **source)
+        config = transformers.AutoConfig.from_pretrained(model.location, **source)
+        self._sees = type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+        check_sees(model.name, sees=self._sees, pictures=pictures)
+        reads = transformers.AutoProcessor if self._sees else transformers.AutoTokenizer
+        self._processor: Any = reads.from_pretrained(model.location, **source)
+        self._tokenizer: Any = self._processor.tokenizer if self._sees else self._processor
         # The processor changes its tokenizer while it works.
         self._processing = threading.Lock()
         self._template_args = {**TEMPLATE_ARGS, **settings.template_args}
-        self._chats = Chats(copy.deepcopy(self._processor.tokenizer), self._render)
+        self._chats = Chats(copy.deepcopy(self._tokenizer), self._render, pictures=pictures)
         if not self._chats.usual.divides:
             raise RequestError(
                 "caption.engine=transformers: the model's chat template must have tokens that end"
                 f" where the user's text stands; it gives {self._chats.usual.frame!r}. Use"
                 " caption.engine=vllm"
             )
-        self._model = transformers.AutoModelForImageTextToText.from_pretrained(
-            model.location, dtype=dtype, **source
-        ).eval()
+        loads = (
+            transformers.AutoModelForImageTextToText
+            if self._sees
+            else transformers.AutoModelForCausalLM
+        )
+        self._model = loads.from_pretrained(model.location, dtype=dtype, **source).eval()
         self._model.to("cuda" if on_gpu else "cpu")
         # Only the ends of a text are taken over: sampling is each request's own.
         own = self._model.generation_config
@@ -104,12 +87,12 @@ class TransformersEngine:
         self._model.generation_config = transformers.GenerationConfig(
             eos_token_id=self._ends, pad_token_id=self._pad, do_sample=False
         )
-        self._waiting: list[_Request] = []
+        self._waiting: list[Request] = []
         self._counts = Counts()
 
     def prepare(self, picture: Pixels | None, asks: Sequence[Ask]) -> Prepared:
         """Makes the tokens of all asks, and the picture's patches once; in any thread."""
-        requests: list[_Request] = []
+        requests: list[Request] = []
         failed: list[Generated] = []
         image = None if picture is None else Image.fromarray(picture)
         framed: dict[Chat, Inputs] = {}
@@ -120,8 +103,8 @@ class TransformersEngine:
                 if chat not in framed:
                     framed[chat] = self._framed(chat, image if ask.sees_picture else None)
                 grammar = self._grammar(ask.schema) if ask.schema else None
-                inputs = _filled(framed[chat], user, len(chat.after))
-                request = _Request(ask, inputs, chat.thinks, grammar)
+                inputs = filled(framed[chat], user, len(chat.after))
+                request = Request(ask, inputs, chat.thinks, grammar)
                 check_length(request.length, ask.sampling.max_tokens, self._max_model_len)
             except Exception as error:
                 failed.append(ended(ask.key, error, (ValueError, RequestError)))
@@ -157,13 +140,17 @@ class TransformersEngine:
 
     def _render(self, system: str | None, text: str, sees_picture: bool) -> str:
         """The chat template's text."""
-        content = [{"type": "text", "text": text}]
+
+        def content(said: str) -> Any:
+            # The template of a model that reads texts alone knows of nothing else.
+            return [{"type": "text", "text": said}] if self._sees else said
+
+        asked = content(text)
         if sees_picture:
-            content = [{"type": "image"}, *content]
-        messages: list[Any] = [{"role": "user", "content": content}]
+            asked = [{"type": "image"}, *asked]
+        messages: list[Any] = [{"role": "user", "content": asked}]
         if system is not None:
-            told = [{"type": "text", "text": system}]
-            messages = [{"role": "system", "content": told}, *messages]
+            messages = [{"role": "system", "content": content(system)}, *messages]
         rendered: str = self._processor.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True, **self._template_args
         )
@@ -196,7 +183,7 @@ class TransformersEngine:
         size = self._model.get_output_embeddings().weight.shape[0]
         compiler = xgrammar.GrammarCompiler(
             xgrammar.TokenizerInfo.from_huggingface(
-                self._processor.tokenizer, vocab_size=size, stop_token_ids=self._ends
+                self._tokenizer, vocab_size=size, stop_token_ids=self._ends
             )
         )
 
@@ -219,7 +206,7 @@ class TransformersEngine:
             tensors = [inputs[name] for inputs in requests]
             if first.shape == requests[0]["input_ids"].shape:
                 # `generate` goes on from the last token of each row, which must not be padding.
-                fill = self._processor.tokenizer.pad_token_id if name == "input_ids" else 0
+                fill = self._tokenizer.pad_token_id if name == "input_ids" else 0
                 tensors = [
                     torch.nn.functional.pad(t, (length - t.shape[1], 0), value=fill)
                     for t in tensors
@@ -227,7 +214,7 @@ class TransformersEngine:
             batch[name] = torch.cat(tensors).to(self._model.device)
         return batch
 
-    def _alone_if_need_be(self, batch: list[_Request]) -> list[Generated]:
+    def _alone_if_need_be(self, batch: list[Request]) -> list[Generated]:
         """Captions of a batch; if that raises, of each of its requests alone."""
         import torch
 
@@ -241,7 +228,7 @@ class TransformersEngine:
                 return [raised(batch[0].ask.key, error)]
         return [made for one in batch for made in self._alone_if_need_be([one])]
 
-    def _generate(self, batch: list[_Request]) -> list[Generated]:
+    def _generate(self, batch: list[Request]) -> list[Generated]:
         """Captions of a batch, each cut at its own end."""
         import torch
 
@@ -259,7 +246,7 @@ class TransformersEngine:
             out = self._model.generate(
                 **inputs, max_new_tokens=rows[0].max_tokens, logits_processor=processors
             )
-        decode = functools.partial(self._processor.tokenizer.decode, skip_special_tokens=True)
+        decode = functools.partial(self._tokenizer.decode, skip_special_tokens=True)
         done = []
         for one, ids in zip(batch, out[:, start:].tolist(), strict=True):
             with self._processing:
@@ -268,20 +255,6 @@ class TransformersEngine:
                 pictures=one.ask.sees_picture, prompt_tokens=one.length, tokens=drawn.tokens
             )
             text = without_thinking(drawn.text, opened=one.thinks)
-            found = drawn.finish_reason, drawn.tokens, one.length
+            found = drawn.finish_reason, drawn.tokens, one.length, drawn.at_stop
             done.append(Generated(one.ask.key, text, *found))
         return done
-
-
-def _filled(framed: Inputs, user: Sequence[int], after: int) -> Inputs:
-    """The inputs of a frame with a user's tokens before its last `after` ones."""
-    import torch
-
-    tokens = torch.tensor([list(user)], dtype=torch.long)
-    filling = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
-    shape, made = framed["input_ids"].shape, dict(framed)
-    for name, tensor in framed.items():
-        if tensor.shape == shape:  # one value a token; what is not named is 0 for text
-            middle = filling.get(name, torch.zeros_like(tokens)).to(tensor.dtype)
-            made[name] = torch.cat([tensor[:, :-after], middle, tensor[:, -after:]], dim=1)
-    return made

@@ -14,23 +14,16 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from nucleus_data.engines.captioner import (
-    Ask,
-    Counts,
-    EngineSettings,
-    Generated,
-    Pixels,
-    Prepared,
-    check_length,
-    ended,
-)
+from nucleus_data.engines.captioner import Ask, Counts, EngineSettings, Generated, Pixels, Prepared
 from nucleus_data.engines.chat import TEMPLATE_ARGS, Chats
 from nucleus_data.engines.find import ModelReference
 from nucleus_data.engines.grammar import bounded_grammar
+from nucleus_data.engines.refusals import check_length, check_sees, ended
 from nucleus_data.engines.thinking import without_thinking
 from nucleus_data.errors import RequestError
 
@@ -40,6 +33,7 @@ if TYPE_CHECKING:
 ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine lives and dies with its actor
     "VLLM_LOGGING_LEVEL": "ERROR",
+    "TORCH_CPP_LOG_LEVEL": "ERROR",  # a CPU's memory is bound to its node, which is warned of
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GB; read on CPUs only
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # OMP_NUM_THREADS decides, not a core
@@ -55,11 +49,17 @@ class VllmEngine:
     Args:
         model: The model to load.
         settings: Memory, precision, and limits of requests.
+        pictures: Whether it is asked about pictures.
+
+    Raises:
+        RequestError: It is, and the model reads texts alone.
     """
 
     name = "vllm"
 
-    def __init__(self, model: ModelReference, settings: EngineSettings) -> None:
+    def __init__(
+        self, model: ModelReference, settings: EngineSettings, *, pictures: bool = True
+    ) -> None:
         for variable, value in ENVIRONMENT.items():
             os.environ.setdefault(variable, value)
         # A folder needs no hub, and a worker may have no network. Once the hub's package is
@@ -69,6 +69,7 @@ class VllmEngine:
         import torch  # noqa: F401 - its logger is set up here, and silenced before vLLM is imported
 
         logging.getLogger("torch").setLevel(logging.ERROR)
+        logging.getLogger("vllm").setLevel(logging.ERROR)  # what it says before it sets this itself
         warnings.filterwarnings("ignore", category=FutureWarning, module="vllm")
         import vllm
         from vllm.exceptions import VLLMClientError
@@ -82,7 +83,7 @@ class VllmEngine:
         self.version: str = vllm.__version__
         self.on_cpu = current_platform.is_cpu()
         self._engine: LLMEngine = vllm.LLMEngine.from_engine_args(
-            vllm.EngineArgs(**engine_arguments(model, settings))
+            vllm.EngineArgs(**engine_arguments(model, settings, pictures=pictures))
         )
         self._sampling = functools.partial(
             vllm.SamplingParams, output_kind=RequestOutputKind.FINAL_ONLY
@@ -96,7 +97,9 @@ class VllmEngine:
         self._counts = Counts()
         count_encodes(self._engine, self._counts)
         tokenizer = self._engine.get_tokenizer()
-        self._pictures = Pictures(self._engine.model_config, tokenizer)
+        sees = bool(self._engine.model_config.is_multimodal_model)
+        check_sees(model.name, sees=sees, pictures=pictures)
+        self._pictures = Pictures(self._engine.model_config, tokenizer) if pictures else None
         template = ChatParams(
             chat_template_kwargs={
                 "add_generation_prompt": True,
@@ -117,7 +120,7 @@ class VllmEngine:
             _, prompt = self._engine.renderer.render_messages(messages, template)
             return str(prompt["prompt"])
 
-        self._chats = Chats(tokenizer, render)
+        self._chats = Chats(tokenizer, render, pictures=pictures)
 
     def prepare(self, picture: Pixels | None, asks: Sequence[Ask]) -> Prepared:
         """Makes the tokens of all asks, and the picture's patches once; in any thread."""
@@ -126,7 +129,7 @@ class VllmEngine:
         image, name = None, ""
         if picture is not None:
             image, name = Image.fromarray(picture), self._name_of(picture)
-        with self._pictures.processor() as processor:
+        with self._pictures.processor() if self._pictures else nullcontext() as processor:
             for ask in asks:
                 try:
                     chat = self._chats.of(ask.system, sees_picture=ask.sees_picture)
@@ -135,6 +138,7 @@ class VllmEngine:
                     check_length(len(tokens), most, self._max_model_len)
                     rendered = self._text_input(tokens)
                     if ask.sees_picture:
+                        assert processor is not None, "the chat was refused before"
                         known_as = ask.key if ask.fresh else name
                         rendered = processor.rendered(image, known_as, tokens, len(chat.before))
                         check_length(len(rendered["prompt_token_ids"]), most, self._max_model_len)
@@ -189,7 +193,10 @@ class VllmEngine:
             )
             if said.finish_reason in ("stop", "length"):
                 text = without_thinking(said.text, opened=thinks)
-                made = Generated(output.request_id, text, said.finish_reason, tokens, prompt)
+                at_stop = isinstance(said.stop_reason, str)  # a number is a token that ends
+                made = Generated(
+                    output.request_id, text, said.finish_reason, tokens, prompt, at_stop
+                )
             else:
                 made = Generated(output.request_id, error=f"ended with {said.finish_reason!r}")
             done.append(made)
@@ -208,7 +215,9 @@ class VllmEngine:
         return self._counts.take()
 
 
-def engine_arguments(model: ModelReference, settings: EngineSettings) -> dict[str, Any]:
+def engine_arguments(
+    model: ModelReference, settings: EngineSettings, *, pictures: bool = True
+) -> dict[str, Any]:
     """Arguments of `vllm.EngineArgs`; the user's own come last."""
     from vllm.platforms import current_platform
 
@@ -216,6 +225,7 @@ def engine_arguments(model: ModelReference, settings: EngineSettings) -> dict[st
     side = settings.max_side
     if settings.max_pixels is not None:
         side = min(side, math.isqrt(settings.max_pixels))
+    image = {"count": int(pictures), "width": side, "height": side}
     revision = None if model.local else model.revision
     arguments: dict[str, Any] = {
         "model": model.location,
@@ -224,7 +234,7 @@ def engine_arguments(model: ModelReference, settings: EngineSettings) -> dict[st
         "dtype": "float32" if on_cpu and settings.dtype == "auto" else settings.dtype,
         "max_model_len": settings.max_model_len,
         "max_num_seqs": settings.max_in_flight,
-        "limit_mm_per_prompt": {"image": {"count": 1, "width": side, "height": side}, "video": 0},
+        "limit_mm_per_prompt": {"image": image, "video": 0},
         "mm_processor_cache_gb": 0,  # pictures come whole, each once
         "gpu_memory_utilization": settings.gpu_memory_utilization,
         "trust_remote_code": False,

@@ -88,17 +88,18 @@ class Chats:
     Args:
         tokenizer: A tokenizer of the package transformers.
         render: Applies the model's chat template.
+        pictures: Whether the template has a place for a picture.
 
     Raises:
         RequestError: The template does not put the text in one place.
     """
 
-    def __init__(self, tokenizer: Any, render: Render) -> None:
+    def __init__(self, tokenizer: Any, render: Render, *, pictures: bool = True) -> None:
         self._tokenizer = tokenizer
         self._render = render
         self._lock = threading.Lock()
         self._made: dict[tuple[str | None, bool], Chat] = {}
-        self.usual = self.of(None, sees_picture=True)
+        self.usual = self.of(None, sees_picture=pictures)
 
     def of(self, system: str | None, *, sees_picture: bool) -> Chat:
         """The chat with a system prompt. Raises RequestError if the template takes none."""

@@ -69,11 +69,13 @@ class Drawn(NamedTuple):
         text: Without the end; white space around it removed.
         finish_reason: `stop` or `length`.
         tokens: Of the text and its end.
+        at_stop: Whether a stop text ended it.
     """
 
     text: str
     finish_reason: str
     tokens: int
+    at_stop: bool = False
 
 
 def cut(
@@ -95,6 +97,6 @@ def cut(
             text = decode(said[:count])
             found = [at for stop in sampling.stop if (at := text.find(stop, free)) >= 0]
             if found:
-                return Drawn(text[: min(found)].strip(), "stop", count)
+                return Drawn(text[: min(found)].strip(), "stop", count, at_stop=True)
     text = decode(said).strip()
     return Drawn(text, "length", len(ids)) if end is None else Drawn(text, "stop", end + 1)

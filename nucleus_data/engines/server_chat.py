@@ -171,7 +171,15 @@ def answered(ask: Ask, answer: Any, *, opened: bool = False) -> Generated:
         return Generated(ask.key, error=error, reason="too_long")
     thought = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
     text = without_thinking(content or "", opened=opened and not thought)
-    return Generated(ask.key, text, finish, tokens, prompt_tokens)
+    return Generated(ask.key, text, finish, tokens, prompt_tokens, _at_stop(ask, choices[0]))
+
+
+def _at_stop(ask: Ask, choice: Any) -> bool:
+    """Whether a stop text ended an answer; vLLM tells, of others it may have."""
+    told = getattr(choice, "model_extra", None) or {}
+    if "stop_reason" in told:
+        return isinstance(told["stop_reason"], str)
+    return bool(ask.sampling.stop) and choice.finish_reason == "stop"
 
 
 def usage(answer: Any) -> tuple[int, int, int]:

@@ -15,6 +15,7 @@ from nucleus_data.engines.captioner import Ask, EngineSettings, Sampling
 from nucleus_data.engines.find import ModelReference
 from nucleus_data.engines.server_chat import Verdict, answered, data_url, judged, request
 from nucleus_data.engines.server_text import ServerText
+from nucleus_data.engines.server_told import differing, told, unlike
 from nucleus_data.engines.servers import Server, ServerSettings
 from nucleus_data.errors import RequestError
 
@@ -85,6 +86,7 @@ class Meeting:
                 server.model = self._name(server, list(listed.data))
                 await self._version(server, listed.data)
                 await self._tokenizer(server)
+                await self._compare(server, listed.data)
             await self._canary(server)
         except RequestError:
             raise
@@ -157,6 +159,24 @@ class Meeting:
         server.vllm = str(version) if version and owner in ("vllm", "") else ""
         server.version = f"vllm {version}" if server.vllm else f"{owner or 'unknown'}"
 
+    async def _compare(self, server: Server, listed: Sequence[Any]) -> None:
+        """Compares how the server runs the model with the settings, and with the others.
+
+        Raises:
+            RequestError: It does so otherwise.
+        """
+        model = next((one for one in listed if str(one.id) == server.model), None)
+        metrics = info = None
+        if server.vllm:
+            metrics = await self._get(server, "metrics", str)
+            info = await self._get(server, "server_info?config_format=json")
+        server.told = told(server.vllm, model, metrics, info)
+        known = {one.url: one.told for one in self.servers if one.told is not None}
+        why = unlike(server.url, server.told, self._settings) or differing(known)
+        if why:
+            server.told = None  # it is none of those that others are compared with
+            raise RequestError(why)
+
     async def _tokenizer(self, server: Server) -> None:
         """Compares the server's tokenizer with the model's. Raises RequestError if they differ."""
         found = await self._tokens(server, self._text.sample)
@@ -179,9 +199,9 @@ class Meeting:
         whole = isinstance(tokens, list) and all(isinstance(one, int) for one in tokens)
         return tokens if whole else None
 
-    async def _get(self, server: Server, name: str) -> Any:
+    async def _get(self, server: Server, name: str, kind: type = object) -> Any:
         try:
-            return await server.client.get(_beside(server, name), cast_to=object)
+            return await server.client.get(_beside(server, name), cast_to=kind)
         except Exception:  # only vLLM has it
             return None
 

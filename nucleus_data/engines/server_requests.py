@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nucleus_data.engines.captioner import Ask, Counts, EngineSettings, Generated, raised
+from nucleus_data.engines.captioner import Ask, Counts, EngineSettings, Generated
+from nucleus_data.engines.refusals import raised
 from nucleus_data.engines.server_chat import Verdict, answered, judged, request, usage
 from nucleus_data.engines.server_meeting import Meeting
 from nucleus_data.engines.servers import Place, Server, ServerPool

@@ -102,6 +102,25 @@ def address(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/') or '/v1'}"
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a server tells; None for what it does not.
+
+    Attributes:
+        version: Of the server.
+        max_model_len: Tokens that it has room for.
+        kv_cache_dtype: Of the cache of keys and values.
+        dtype: Of the computation.
+        quantization: Of the weights.
+    """
+
+    version: str | None = None
+    max_model_len: int | None = None
+    kv_cache_dtype: str | None = None
+    dtype: str | None = None
+    quantization: str | None = None
+
+
 @dataclass(eq=False)
 class Server:
     """One server and how it does.
@@ -112,6 +131,7 @@ class Server:
         model: Name of the model there.
         version: What it says that it is.
         vllm: Version, if it is vLLM's server: then it takes more than OpenAI's parameters.
+        told: What it tells of how it runs the model (`server_told`); None before it is met.
         busy: Requests that it has.
         down: Why it is left out; empty if it is not.
         why: Its last failure.
@@ -125,6 +145,7 @@ class Server:
     model: str = ""
     version: str = ""
     vllm: str = ""
+    told: Told | None = None
     busy: int = 0
     down: str = ""
     why: str = ""

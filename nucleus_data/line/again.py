@@ -11,7 +11,14 @@ from itertools import chain
 import pyarrow as pa
 
 from nucleus_data.config import nearest
-from nucleus_data.corpus.again import SCHEMA, hash_of, list_name, publish, write_list
+from nucleus_data.corpus.again import (
+    SCHEMA,
+    hash_of,
+    list_name,
+    note_copies,
+    publish,
+    write_list,
+)
 from nucleus_data.corpus.at_once import at_once
 from nucleus_data.corpus.tables import Table
 from nucleus_data.errors import CorpusError, RequestError
@@ -45,6 +52,12 @@ class Request:
     checks: Sequence[str] = ()
     where: str | None = None
     variants: Sequence[str] = ()
+
+    def options(self, table: str) -> list[str]:
+        """How `nucleus retry caption` is told of it, for one table."""
+        where = [] if self.where is None else ["--where", self.where]
+        checks = [part for name in self.checks for part in ("--check", name)]
+        return [*where, *checks, "--variant", table.removeprefix(PREFIX)]
 
 
 def check_request(stage: Caption, request: Request) -> None:
@@ -125,12 +138,17 @@ def _list(run: Run, stages: Stages, stage: Caption, table: str, request: Request
         )
         return False
     if not run.dry_run:
-        _make(run, stages, stage, table, rows)
+        _make(run, stages, stage, table, rows, request)
     return True
 
 
 def _make(
-    run: Run, stages: Stages, stage: Caption, table: str, rows: Mapping[int, pa.Table]
+    run: Run,
+    stages: Stages,
+    stage: Caption,
+    table: str,
+    rows: Mapping[int, pa.Table],
+    request: Request,
 ) -> None:
     """Copies all other rows into the newer tables, then has them be those of the configuration."""
     corpus = run.corpus
@@ -139,6 +157,8 @@ def _make(
     before = Pins.of(stages.values(), corpus)
     after = Pins.of(stages.values(), corpus, {table: hashed})
     moves = moves_between(before, after, corpus.store)
+    newer = {move.name: move.after for move in moves}
+    note_copies(corpus.store, newer, (table, run.tables[table]), hashed, request.options(table))
     tables = [Table(corpus.store, move.name, move.before) for move in moves]
     both = chain(tables, (each.failed for each in tables))
     shards = sorted({shard for each in both for shard in each.shards()})

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.engines.find import CAPTIONER, TEXT_ENCODER, VAE, ModelKind, check_reachable
+from nucleus_data.engines.find import TEXT_ENCODER, VAE, ModelKind, check_reachable
+from nucleus_data.engines.load import engine_of
 from nucleus_data.errors import RequestError
 from nucleus_data.line.mix import preserve_condition
 from nucleus_data.line.recipe import Recipe
@@ -21,6 +22,8 @@ from nucleus_data.runner.work import Resources
 from nucleus_data.runner.workers import machine
 from nucleus_data.stage import RowStage, Stage
 from nucleus_data.stages.caption.check import check_upstream
+from nucleus_data.stages.caption.loading import check_shares
+from nucleus_data.stages.caption.models import kind_of, place_of
 from nucleus_data.stages.caption.settings import CaptionSettings
 from nucleus_data.stages.caption.stage import Caption
 from nucleus_data.stages.embed.settings import libraries, model_tables
@@ -72,6 +75,8 @@ def check_before(
     if "caption" in names:
         # What is ingested may have the columns.
         check_questions(recipe.section(Caption), None if "ingest" in names else corpus)
+        if recipe.workers()["caption"].num_gpus:
+            check_shares(recipe.section(Caption))
     if "shard" in names:
         check_captions(recipe.section(Shard), pins, corpus)
         check_caps(recipe.section(Shard), recipe.section(Select))
@@ -142,20 +147,29 @@ def _check_packages(recipe: Recipe, name: str) -> None:
     if name not in PACKAGES or (name == "score" and not recipe.section(Score).tags):
         return
     needed, extra = PACKAGES[name]
-    if name == "caption" and recipe.section(Caption).engine != "transformers":
-        if importlib.util.find_spec("vllm") is not None:
-            return
-        if recipe.section(Caption).engine == "vllm":
-            raise RequestError(
-                "caption.engine=vllm needs the package vllm: run scripts/install, or set "
-                "caption.engine=transformers"
-            )
+    if name == "caption":
+        needed, extra = _of_captions(recipe.section(Caption)), PACKAGES[name][1]
     if name == "embed":
         needed = ("torch", *libraries(recipe.section(Embed)))
         extra = "nucleus-data[embed,caption]" if "transformers" in needed else extra
     lacking = [package for package in needed if importlib.util.find_spec(package) is None]
     if lacking:
         raise RequestError(f"{name} needs {', '.join(lacking)}: pip install '{extra}'")
+
+
+def _of_captions(settings: CaptionSettings) -> tuple[str, ...]:
+    """The packages that the models of captions need beside vLLM's. Raises RequestError."""
+    needed: dict[str, None] = {}
+    for name in settings.asked_of():
+        engine = engine_of(settings.with_model(name))
+        if engine == "vllm" and importlib.util.find_spec("vllm") is None:
+            raise RequestError(
+                f"{place_of(name)}.engine=vllm needs the package vllm: run scripts/install, or set "
+                f"{place_of(name)}.engine=transformers"
+            )
+        of_engine = {"transformers": PACKAGES["caption"][0], "server": ("openai",)}
+        needed |= dict.fromkeys(of_engine.get(engine, ()))
+    return tuple(needed)
 
 
 def _device(recipe: Recipe, stage: Stage[Any]) -> str | None:
@@ -174,7 +188,10 @@ def _models(recipe: Recipe, name: str) -> Iterator[tuple[ModelKind, str, str | N
             yield each.kind(), each.settings.model, each.settings.revision
     elif name == "caption":
         caption = recipe.section(Caption)
-        yield CAPTIONER, caption.model, caption.revision
+        for asked in caption.asked_of():
+            mine = caption.with_model(asked)
+            if mine.engine != "server":  # a server's need not be here
+                yield kind_of(asked), mine.model, mine.revision
     elif name == "quick_train":
         training = recipe.section(Train)
         yield TEXT_ENCODER, training.text.model, training.text.revision

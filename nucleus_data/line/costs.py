@@ -17,15 +17,17 @@ from nucleus_data.runner.run import Run
 from nucleus_data.runner.stored import read_columns
 from nucleus_data.stages.caption.costs import (
     Measured,
+    Rate,
     ToDo,
     cost_lines,
     costs,
     largest_picture,
     picture_tokens,
 )
+from nucleus_data.stages.caption.models import OWN, place_of
 from nucleus_data.stages.caption.places import SOURCE
 from nucleus_data.stages.caption.settings import CaptionSettings, in_order
-from nucleus_data.stages.caption.stage import Caption
+from nucleus_data.stages.caption.stage import BUSY, Caption
 from nucleus_data.stages.select.check import upstream_columns
 
 SIZES = ("inspect.file:width", "inspect.file:height")
@@ -73,8 +75,8 @@ def forecast(run: Run, stage: Caption, found: Sequence[Seen]) -> Iterator[str]:
         name: _measured(run.corpus, f"caption.{name}", run.tables[f"caption.{name}"])
         for name in todo
     }
-    rate, by = (settings.rate, "caption.rate") if settings.rate else _rate(run.corpus, settings)
-    yield from cost_lines(settings, costs(settings, todo, measured), rate, by)
+    rates = {name: _rate(run.corpus, settings, name) for name in settings.asked_of()}
+    yield from cost_lines(settings, costs(settings, todo, measured), rates)
     if settings.mix is not None:
         yield from mix_lines(routes, settings.mix)
 
@@ -89,10 +91,11 @@ def _todo(settings: CaptionSettings, state: ShardRows, name: str) -> ToDo:
     if variant.sees_picture:
         sizes = read_columns(state.table, state.shard, SIZES, rows)
         width, height = (sizes.column(path).cast("int64") for path in SIZES)
-        mine = pc.and_(pc.is_valid(width), pc.is_valid(height))
-        wide, high = (side.filter(mine).to_numpy().astype(np.float64) for side in (width, height))
-        tokens = picture_tokens(wide, high, settings.max_side, settings.max_pixels).sum()
-        found.picture_tokens = int(tokens) + (len(rows) - len(wide)) * largest_picture(settings)
+        known = pc.and_(pc.is_valid(width), pc.is_valid(height))
+        wide, high = (side.filter(known).to_numpy().astype(np.float64) for side in (width, height))
+        mine = settings.of(name)
+        tokens = picture_tokens(wide, high, mine.max_side, mine.max_pixels).sum()
+        found.picture_tokens = int(tokens) + (len(rows) - len(wide)) * largest_picture(mine)
     if variant.refines:
         texts = read_columns(state.table, state.shard, [CAPTION], rows).column(CAPTION)
         found.upstream_letters = int(pc.sum(pc.utf8_length(texts.cast("string"))).as_py() or 0)
@@ -117,25 +120,53 @@ def _measured(corpus: Corpus, name: str, config_hash: str) -> Measured:
     return Measured(count, float(read), float(written), max(1.0, float(attempts)))
 
 
-def _rate(corpus: Corpus, settings: CaptionSettings) -> tuple[float | None, str]:
-    """Captions a second in the newest runs with the same model, loading left out."""
+def _rate(corpus: Corpus, settings: CaptionSettings, name: str) -> Rate:
+    """How fast a model captions: as is said, or as in the newest runs, loading left out."""
+    mine = settings.with_model(name)
+    if mine.rate:
+        return Rate(mine.rate, f"{place_of(name)}.rate")
     captions, seconds, runs = 0, 0.0, 0
-    for name in reversed(corpus.runs()):
+    for each in reversed(corpus.runs()):
         try:
-            plan = read_json(corpus.store, path_of(name, PLAN))
-            lines = stage_lines(corpus.store, name)
+            config = read_json(corpus.store, path_of(each, PLAN)).get("config") or {}
+            lines = stage_lines(corpus.store, each)
         except DamagedError:
             continue
-        if (plan.get("config") or {}).get("caption", {}).get("model") != settings.model:
-            continue
-        mine = [line for line in lines if line["stage"] == Caption.name]
-        done = sum(t["done"] for line in mine for t in line.get("tables", {}).values())
-        if done:
+        work = [_work(config.get("caption", {}), line, mine.model) for line in lines]
+        if done := sum(count for count, _ in work):
             captions += done
-            seconds += sum(line["seconds"] - line.get("setup_seconds", 0) for line in mine)
+            seconds += sum(took for _, took in work)
             runs += 1
         if runs >= RATED_RUNS:
             break
     if not captions or seconds <= 0:
-        return None, ""
-    return captions / seconds, f"the newest {runs} runs" if runs > 1 else "an earlier run"
+        return Rate(None, "")
+    return Rate(captions / seconds, f"the newest {runs} runs" if runs > 1 else "an earlier run")
+
+
+def _work(config: Mapping[str, Any], line: Mapping[str, Any], model: str) -> tuple[int, float]:
+    """What a model did in a run of the stage: captions, and seconds.
+
+    Args:
+        config: The stage's in that run.
+        line: Of the run's `stages.jsonl`.
+        model: The model.
+    """
+    if line["stage"] != Caption.name:
+        return 0, 0.0
+    others = {name: other["model"] for name, other in config.get("models", {}).items()}
+    models = {
+        f"caption.{name}": others.get(variant.get("model"), config.get("model"))
+        for name, variant in config.get("variants", {}).items()
+    }
+    tables = line.get("tables", {}).items()
+    done = sum(table["done"] for name, table in tables if models.get(name) == model)
+    # Of several models each one's share of the time is as that of the engines.
+    places = {place_of(OWN): config.get("model")}
+    places |= {place_of(name): other for name, other in others.items()}
+    found = line.get("extra", {})
+    busy = {place: found.get(f"{BUSY}{place}", 0) for place in places}
+    mine = sum(busy[place] for place, other in places.items() if other == model)
+    share = mine / sum(busy.values()) if any(busy.values()) else 1.0
+    seconds = (line["seconds"] - line.get("setup_seconds", 0)) * share
+    return (done, seconds) if done else (0, 0.0)

@@ -22,6 +22,7 @@ class TriedVariant:
     Attributes:
         name: The variant.
         prompt: The prompt's name.
+        model: The model that was asked, where there are several.
         asked: Whether a run would make it of this picture.
         caption: The caption; None without one.
         error, detail: Why there is none.
@@ -30,6 +31,7 @@ class TriedVariant:
 
     name: str
     prompt: str
+    model: str
     asked: bool
     caption: str | None
     error: str
@@ -86,7 +88,8 @@ def _sums(tried: Sequence[Tried]) -> list[dict[str, Any]]:
         for variant in one.variants:
             mine = found.setdefault(
                 variant.name,
-                {"name": variant.name, "prompt": variant.prompt, "words": [], "refused": {}}
+                {"name": variant.name, "prompt": variant.prompt, "model": variant.model}
+                | {"words": [], "refused": {}}
                 | dict.fromkeys(("captions", "attempts", "asked"), 0),
             )
             mine["asked"] += variant.asked

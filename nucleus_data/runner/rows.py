@@ -13,7 +13,13 @@ import pyarrow.compute as pc
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.again import attempts_of
 from nucleus_data.corpus.images import read_images
-from nucleus_data.corpus.tables import FAILED_SCHEMA, Table, missing_rows, table_schema
+from nucleus_data.corpus.tables import (
+    FAILED_ATTEMPTS,
+    FAILED_SCHEMA,
+    Table,
+    missing_rows,
+    table_schema,
+)
 from nucleus_data.errors import CorpusError
 from nucleus_data.runner.candidates import chosen_records, lacking_rows
 from nucleus_data.runner.computed import Computed, joined
@@ -253,13 +259,21 @@ class ShardRows:
         mine = [(o.row, of_table(name, o)) for o in outcomes]
         final = [(row, found) for row, found in mine if not may_pass(found)]
         again = [
-            {**_key(row), "reason": found["error"], "detail": clean(found.get("detail", ""))}
+            {
+                **_key(row),
+                "reason": found["error"],
+                "detail": clean(found.get("detail", "")),
+                "attempts": found.get("attempts"),
+            }
             for row, found in mine
             if may_pass(found)
         ]
+        # Only where there is one, so that parts without have the bytes they always had.
+        counted = any(row["attempts"] is not None for row in again)
+        schema = FAILED_SCHEMA.append(FAILED_ATTEMPTS) if counted else FAILED_SCHEMA
         return (
             self._part(name, final) if final else None,
-            pa.Table.from_pylist(again, FAILED_SCHEMA) if again else None,
+            pa.Table.from_pylist(again, schema) if again else None,
         )
 
     def _storable(self, name: str, outcome: Result | RowFailure) -> Result | RowFailure:

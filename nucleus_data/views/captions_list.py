@@ -11,6 +11,7 @@ from nucleus_data.corpus.caption_sets import (
     CaptionSet,
     is_import,
     is_whole,
+    not_ended,
     there,
 )
 from nucleus_data.corpus.looking import going_without, without_lines
@@ -60,6 +61,7 @@ def _about(corpus: Corpus, one: CaptionSet) -> dict[str, Any]:
         "config_hash": one.config_hash,
         "imported": is_import(corpus.store, one),
         "ended": is_whole(corpus.store, one),
+        "not_ended": "" if is_whole(corpus.store, one) else not_ended(corpus.store, one),
         **dict.fromkeys(("rows", "captions", "failed", "failed_retryable"), 0),
         **dict.fromkeys(TOLD),
         "first_run": "",
@@ -143,8 +145,10 @@ def lines(content: Mapping[str, Any]) -> Iterator[str]:
         if one["failed_retryable"]:
             parts.append(f"{one['failed_retryable']:,} more may pass")
         if not one["ended"]:
-            parts.append("begun and not ended: run the same import again")
+            parts.append("begun and not ended")
         yield f"{one['name']} ({kind}): {', '.join(parts)}"
+        if one["not_ended"]:
+            yield f"  {one['not_ended']}"
         model = " at ".join(one[key] for key in ("model", "revision") if one[key])
         told = [
             f"model {model}" if model else "",

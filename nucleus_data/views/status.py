@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.again import half_copied
 from nucleus_data.corpus.caption_sets import PREFIX, CaptionSet, is_import, is_whole
 from nucleus_data.corpus.counts import Counts
 from nucleus_data.corpus.damaged import WHOLE
@@ -170,6 +171,8 @@ def _note(corpus: Corpus, name: str, hashed: str, now: Mapping[str, str]) -> str
         return "not finished"
     if now.get(name) == hashed:
         return ""
+    if command := half_copied(corpus.store, name, hashed):
+        return f"half copied: run the same `{command} ...` again, or remove the folder"
     if name.startswith(PREFIX):
         one = CaptionSet(name.removeprefix(PREFIX), hashed)
         if is_import(corpus.store, one):

@@ -17,6 +17,7 @@ from nucleus_data.runner.inline import run_alone, run_rows, set_up
 from nucleus_data.runner.run import Run
 from nucleus_data.stage import Result, Row, RowFailure, Stage
 from nucleus_data.stages.caption.asking import Asking
+from nucleus_data.stages.caption.models import OWN
 from nucleus_data.stages.caption.settings import in_order
 from nucleus_data.stages.caption.stage import Caption
 from nucleus_data.stages.caption.trial import Recorder
@@ -53,11 +54,11 @@ def try_captions(
     if notice := stage.first_use():
         yield f"caption: {notice}"
     set_up(job)
-    recorders: list[Recorder] = []
+    recorders: dict[str, Recorder] = {}
 
-    def watched(engine: Any) -> Recorder:
-        recorders.append(Recorder(engine))
-        return recorders[-1]
+    def watched(model: str, engine: Any) -> Recorder:
+        recorders[model] = Recorder(engine)
+        return recorders[model]
 
     stage.watch(watched)
     tried = []
@@ -69,11 +70,13 @@ def try_captions(
             run_alone(state, stage)
         due = usual.open(shard).due
         outcomes = (state.outcomes[row] for row in chosen[shard] if row in state.outcomes)
-        tried += [_tried(outcome, due, recorders[0], stage) for outcome in outcomes]
+        tried += [_tried(outcome, due, recorders, stage) for outcome in outcomes]
     facts = {
         "corpus": run.corpus.uri,
-        "model": stage.settings.model,
-        "engine": f"{recorders[0].name} {recorders[0].version}",
+        "model": ", ".join(stage.settings.with_model(name).model for name in recorders),
+        "engine": ", ".join(
+            dict.fromkeys(f"{one.name} {one.version}" for one in recorders.values())
+        ),
     }
     captions = [v.caption is not None for one in tried for v in one.variants]
     yield f"caption: {sum(captions)} of {len(captions)} captions of {len(tried)} pictures"
@@ -103,14 +106,16 @@ def _chosen(run: Run, count: int) -> dict[int, list[int]]:
 def _tried(
     outcome: Result | RowFailure,
     due: Mapping[str, Any],
-    recorder: Recorder,
+    recorders: Mapping[str, Recorder],
     stage: Caption,
 ) -> Tried:
     """What the page shows of a picture."""
     row: Row = outcome.row
-    asking = Asking(stage.settings, recorder.count_tokens)
+    settings = stage.settings
     variants = []
-    for name in in_order(stage.settings.variants):
+    for name in in_order(settings.variants):
+        recorder = recorders[settings.variants[name].model or OWN]
+        asking = Asking(settings.of(name), recorder.count_tokens)
         found: Mapping[str, Any] = {"error": "no outcome"}
         if isinstance(outcome, RowFailure):
             found = {"error": outcome.reason, "detail": outcome.detail}
@@ -119,7 +124,8 @@ def _tried(
         variants.append(
             TriedVariant(
                 name=name,
-                prompt=stage.settings.variants[name].prompt_name,
+                prompt=settings.variants[name].prompt_name,
+                model=settings.of(name).model if len(recorders) > 1 else "",
                 asked=row.row in due[f"caption.{name}"],
                 caption=found.get("caption"),
                 error=str(found.get("error") or ""),

@@ -21,9 +21,10 @@ from nucleus_data.pixels import open_picture
 from nucleus_data.stage import Row
 from nucleus_data.stages.caption.asking import Asking
 from nucleus_data.stages.caption.flow import Flow
+from nucleus_data.stages.caption.lanes import Lane
 from nucleus_data.stages.caption.rounds import Clock, fitting
 from nucleus_data.stages.caption.settings import CaptionSettings
-from nucleus_data.stages.caption.truth import Probes
+from nucleus_data.stages.caption.truth.probes import Probes
 from nucleus_data.world import render, scene
 from scripts.benchmark import Measure, measure
 
@@ -114,7 +115,8 @@ def bare_rows(both: Both, pictures: Sequence[bytes], rounds: int) -> Iterator[Me
     ]
 
     def stage(count: int, probes: Probes | None = None) -> int:
-        flow = Flow(both.engine, asking, lambda said: None, 1, Clock(), probes)
+        lane = Lane(both.engine, asking, 1, list(VARIANTS), probes)
+        flow = Flow([lane], 1, Clock(), lambda said: None)
         return sum(1 for _ in flow.run(iter(rows[:count])))
 
     chat = both.engine._chats.usual

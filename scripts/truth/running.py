@@ -8,7 +8,7 @@ import numpy as np
 from nucleus_data.engines.captioner import Engine, Pixels
 from nucleus_data.errors import StoppedError
 from nucleus_data.stage import Row
-from nucleus_data.stages.caption.truth import Probes
+from nucleus_data.stages.caption.truth.probes import Probes
 from scripts.truth.engines import IN_FLIGHT, Pictures, ask_of
 
 

@@ -3,7 +3,7 @@
 import json
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.stages.caption.imported import import_captions, plan_import
+from nucleus_data.stages.caption.importing.imported import import_captions, plan_import
 from nucleus_data.world.corpora import write_shard
 from tests.support import curated
 from tests.support.curated import picture

@@ -27,7 +27,7 @@ class Wanted:
     Attributes:
         reasons: Of failures.
         condition: Of captions that are there; None for none.
-        attempts: How many attempts a failure had in its round.
+        attempts: How many attempts a failure had in its round, where it does not say so itself.
     """
 
     reasons: Collection[str] = ()
@@ -75,9 +75,9 @@ def find_again(
     earlier = attempts_of(corpus.store, name, tables, shard)
     kept = records.column("row").to_numpy()
     again: dict[int, tuple[int, str]] = {}
-    for row, reason in _failures(open_table(name), shard, kept):
+    for row, reason, attempts in _failures(open_table(name), shard, kept):
         if reason.split(":")[0] in wanted.reasons:
-            again[row] = (earlier.get(row, 0) + wanted.attempts, reason)
+            again[row] = (attempts or earlier.get(row, 0) + wanted.attempts, reason)
     found = Found(SCHEMA.empty_table())
     if wanted.condition is not None:
         _ask(open_table, name, shard, kept, wanted.condition, again, found)
@@ -120,16 +120,25 @@ def _ask(
         again[row] = ((attempt or 0) + 1, ASKED)
 
 
-def _failures(table: Table, shard: int, kept: np.ndarray) -> Sequence[tuple[int, str]]:
-    """The rows that have no caption, and why: those that may pass, and those that do not."""
-    found: list[tuple[int, str]] = []
-    passing = table.failed.read(shard, ["row", "reason"])
+def _failures(table: Table, shard: int, kept: np.ndarray) -> Sequence[tuple[int, str, int | None]]:
+    """The rows that have no caption, why, and after how many attempts, if that is known.
+
+    Those that may pass, and those that do not.
+    """
+    found: list[tuple[int, str, int | None]] = []
+    passing = table.failed.read(shard, ["row", "reason", "attempts"])
     if passing is not None:
-        passing = missing_rows(passing, table.covered(shard))
-        found += zip(*(passing.column(c).to_pylist() for c in ("row", "reason")), strict=True)
-    final = table.read(shard, ["row", "error"])
+        found += _told(missing_rows(passing, table.covered(shard)), "reason")
+    final = table.read(shard, ["row", "error", "attempts"])
     if final is not None:
-        final = final.filter(pc.is_valid(final.column("error")))
-        found += zip(*(final.column(c).to_pylist() for c in ("row", "error")), strict=True)
+        found += _told(final.filter(pc.is_valid(final.column("error"))), "error")
     mine = set(kept.tolist())
-    return [(row, reason) for row, reason in found if row in mine]
+    return [one for one in found if one[0] in mine]
+
+
+def _told(rows: pa.Table, reason: str) -> list[tuple[int, str, int | None]]:
+    """Row, reason and attempts; tables of earlier versions say nothing of the last."""
+    columns = [rows.column(name).to_pylist() for name in ("row", reason)]
+    there = "attempts" in rows.column_names
+    attempts = rows.column("attempts").to_pylist() if there else [None] * rows.num_rows
+    return list(zip(*columns, attempts, strict=True))

@@ -85,6 +85,7 @@ class Asking:
         return Said(
             text=generated.text,
             finish_reason=generated.finish_reason,
+            at_stop=generated.at_stop,
             tokens=generated.tokens,
             max_tokens=ask.sampling.max_tokens,
             question=ask.question,

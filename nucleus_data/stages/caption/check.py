@@ -34,7 +34,8 @@ def check_upstream(settings: CaptionSettings, upstream: Collection[str]) -> None
 def describe(settings: CaptionSettings) -> str:
     """Which variants there are, from which prompts; for people."""
     return ", ".join(
-        f"{name} ({_asked(variant)}{f', from {variant.parent}' if variant.chained else ''})"
+        f"{name} ({_asked(variant)}{f', from {variant.parent}' if variant.chained else ''}"
+        f"{f', by {variant.model} ({settings.of(name).model})' if variant.model else ''})"
         for name, variant in settings.variants.items()
     )
 

@@ -6,6 +6,7 @@ from math import ceil, sqrt
 
 import numpy as np
 
+from nucleus_data.stages.caption.models import place_of
 from nucleus_data.stages.caption.settings import CaptionSettings
 
 PATCH = 32  # pixels of a token's side: 16 of a patch, two patches a side, as Qwen3-VL has them
@@ -68,6 +69,19 @@ class Cost:
     measured: int
 
 
+@dataclass(frozen=True)
+class Rate:
+    """How fast a model captions.
+
+    Attributes:
+        a_second: Captions a second; None if it is not known.
+        basis: Where that comes from.
+    """
+
+    a_second: float | None
+    basis: str
+
+
 def picture_tokens(
     widths: np.ndarray, heights: np.ndarray, max_side: int, max_pixels: int | None
 ) -> np.ndarray:
@@ -101,7 +115,7 @@ def costs(
     for name, mine in todo.items():
         variant, known = settings.variants[name], measured.get(name, Measured())
         written_each[name] = known.written or float(variant.max_tokens)
-        text = len(variant.template) + len(variant.system or settings.system or "")
+        text = len(variant.template) + len(variant.system or settings.of(name).system or "")
         each = TEMPLATE + text / LETTERS
         if (parent := settings.parent(name)) is not None:
             each += written_each.get(parent, settings.variants[parent].max_tokens)
@@ -124,33 +138,69 @@ def costs(
 
 
 def cost_lines(
-    settings: CaptionSettings, found: Sequence[Cost], rate: float | None, rated_by: str
+    settings: CaptionSettings, found: Sequence[Cost], rates: Mapping[str, Rate]
 ) -> Iterator[str]:
-    """The costs for people.
+    """The costs for people: of each variant, of each model if there are several, and together.
 
     Args:
         settings: The stage's.
         found: Those of the variants.
-        rate: Captions a second; None if it is not known.
-        rated_by: Where the rate comes from.
+        rates: Of the models, by name.
     """
+    several = len(rates) > 1
     for cost in found:
+        mine = settings.of(cost.name)
         basis = f"as {cost.measured:,} stored ones" if cost.measured else "at most"
-        price = f", price {_price(settings, [cost]):,.2f}" if settings.price else ""
+        price = f", price {_price(mine, [cost]):,.2f}" if mine.price else ""
+        model = f" by {mine.model}" if several else ""
         yield (
-            f"  {cost.name}: {cost.captions:,} captions, {_short(cost.read)} tokens read, "
+            f"  {cost.name}: {cost.captions:,} captions{model}, {_short(cost.read)} tokens read, "
             f"{_short(cost.written)} written ({basis}){price}"
         )
-    captions = sum(cost.captions for cost in found)
-    read, written = (sum(getattr(c, part) for c in found) for part in ("read", "written"))
-    parts = [f"{captions:,} captions", f"{_short(read)} tokens read, {_short(written)} written"]
-    if rate is None:
-        parts.append("time not known: no run here captioned with the model (caption.rate)")
-    else:
-        parts.append(f"{_time(captions / rate)} at {rate:,.3g} captions a second ({rated_by})")
-    if settings.price:
-        parts.append(f"price {_price(settings, found):,.2f}")
+    asked = settings.asked_of()
+    of_model = {name: [c for c in found if c.name in asked[name]] for name in rates}
+    if several:
+        for name, its in of_model.items():
+            one = settings.with_model(name)
+            parts = [*_sums(its), _time_of(name, its, rates[name])]
+            if one.price:
+                parts.append(f"price {_price(one, its):,.2f}")
+            yield f"  {place_of(name)}.model={one.model}: {', '.join(parts)}"
+    parts = _sums(found)
+    (first, *_) = rates
+    if not several:
+        parts.append(_time_of(first, found, rates[first]))
+    elif all(rate.a_second for name, rate in rates.items() if _captions(of_model[name])):
+        times = [
+            _captions(of_model[name]) / rate.a_second
+            for name, rate in rates.items()
+            if rate.a_second
+        ]
+        parts.append(f"{_time(sum(times))}, one model after the other")
+    prices = {name: settings.with_model(name) for name in rates}
+    if any(one.price for one in prices.values()):
+        total = sum(_price(one, of_model[name]) for name, one in prices.items() if one.price)
+        parts.append(f"price {total:,.2f}")
     yield f"  together: {', '.join(parts)}"
+
+
+def _captions(found: Sequence[Cost]) -> int:
+    return sum(cost.captions for cost in found)
+
+
+def _sums(found: Sequence[Cost]) -> list[str]:
+    """Captions and tokens of some variants."""
+    read, written = (sum(getattr(c, part) for c in found) for part in ("read", "written"))
+    tokens = f"{_short(read)} tokens read, {_short(written)} written"
+    return [f"{_captions(found):,} captions", tokens]
+
+
+def _time_of(name: str, found: Sequence[Cost], rate: Rate) -> str:
+    """How long a model takes for some variants."""
+    if rate.a_second is None:
+        return f"time not known: no run here captioned with the model ({place_of(name)}.rate)"
+    took = _time(_captions(found) / rate.a_second)
+    return f"{took} at {rate.a_second:,.3g} captions a second ({rate.basis})"
 
 
 def _price(settings: CaptionSettings, found: Sequence[Cost]) -> float:

@@ -1,26 +1,18 @@
 """Settings of `caption`: which model, and what it is asked; a variant is one caption."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from nucleus_data.config import KEEPS_VALUES, nearest
-from nucleus_data.engines.captioner import EngineSettings
+from nucleus_data.config import ADDED, KEEPS_VALUES, nearest
 from nucleus_data.stages.caption.checks import KINDS, Check, Checks
+from nucleus_data.stages.caption.models import OWN, OtherModel, PricedModel, like_the_stage
 from nucleus_data.stages.caption.variant import PICTURE, Variant
 
 __all__ = ["CaptionSettings", "Variant"]
 
 RESERVED = (PICTURE, "source")  # `from: picture`; `source` is the caption that a record came with
-
-
-class Price(BaseModel):
-    """What a server asks for, in any currency."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    input_per_million: float = Field(ge=0, description="For a million tokens that are read.")
-    output_per_million: float = Field(ge=0, description="For a million tokens that are written.")
 
 
 class Mix(BaseModel):
@@ -40,7 +32,7 @@ class Mix(BaseModel):
         return self
 
 
-class CaptionSettings(EngineSettings):
+class CaptionSettings(PricedModel):
     """The caption stage: which model, and what it is asked."""
 
     variants: Mapping[str, Variant] = Field(
@@ -49,6 +41,13 @@ class CaptionSettings(EngineSettings):
             "long": Variant(prompt="long", max_tokens=256),
         },
         description="Caption variants: name (the table is caption.NAME) to prompt and sampling.",
+    )
+    models: Mapping[str, OtherModel] = Field(
+        default_factory=dict,
+        json_schema_extra=ADDED,
+        description="Further models, by names of your choice, for variants that name one as their"
+        " `model`; what is left out of one is as here, but for revision, servers, vllm_args and"
+        " template_args.",
     )
     attempts: int = Field(
         default=3,
@@ -111,18 +110,6 @@ class CaptionSettings(EngineSettings):
         description="The wanted mix of captions that came with records, refined and synthesized"
         " ones; it is shown beside the one that results. Not in the config hash.",
     )
-    price: Price | None = Field(
-        default=None,
-        json_schema_extra=KEEPS_VALUES,
-        description="What a million tokens cost, for --dry-run. Not in the config hash.",
-    )
-    rate: float | None = Field(
-        default=None,
-        gt=0,
-        json_schema_extra=KEEPS_VALUES,
-        description="Captions a second, for --dry-run; null for the rate of this corpus's earlier"
-        " runs with the model. Not in the config hash.",
-    )
 
     @field_validator("variants")
     @classmethod
@@ -141,6 +128,55 @@ class CaptionSettings(EngineSettings):
     def _chains(cls, variants: Mapping[str, Variant]) -> Mapping[str, Variant]:
         in_order(variants)
         return variants
+
+    @model_validator(mode="before")
+    @classmethod
+    def _like_the_stage(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and "models" in given:
+            return {**given, "models": like_the_stage(given["models"], given)}
+        return given
+
+    @model_validator(mode="after")
+    def _models_are_there(self) -> "CaptionSettings":
+        for name in self.models:
+            if not name.isidentifier() or not name.islower():
+                raise ValueError(
+                    f"models.{name}: a name has lower case letters, digits and _, no digit first"
+                )
+        for name, variant in self.variants.items():
+            if variant.model is not None and variant.model not in self.models:
+                raise ValueError(
+                    f"variants.{name}.model names {variant.model!r}, which is not in"
+                    f" caption.models; allowed: {', '.join(self.models) or 'none'}."
+                    f"{nearest(variant.model, list(self.models))} (The model of variants that name"
+                    " none is caption.model)"
+                )
+        for name in self.asked_of():
+            if name and (own := self.models[name]).engine == "server" and not own.servers.urls:
+                raise ValueError(
+                    f"models.{name}: engine: server needs servers.urls of its own, as servers have"
+                    " one model; or give it another engine (vllm)"
+                )
+        return self
+
+    def asked_of(self) -> dict[str, list[str]]:
+        """Which variants each model is asked for; the stage's own is named `OWN`, and is first."""
+        asked: dict[str, list[str]] = {OWN: []}
+        for name, variant in self.variants.items():
+            asked.setdefault(variant.model or OWN, []).append(name)
+        return {model: names for model, names in asked.items() if names}
+
+    def with_model(self, name: str) -> "CaptionSettings":
+        """The same settings, with one of `models` as the stage's own."""
+        if name == OWN:
+            return self
+        own = self.models[name]
+        update = {field: getattr(own, field) for field in PricedModel.model_fields}
+        return self.model_copy(update=update)
+
+    def of(self, variant: str) -> "CaptionSettings":
+        """The settings as they are for a variant: with its model as the stage's own."""
+        return self.with_model(self.variants[variant].model or OWN)
 
     def checks_of(self, name: str) -> dict[str, Check]:
         """The checks, on or off, that look at something that a variant has; by name."""

@@ -8,6 +8,7 @@ from nucleus_data.config import deciding
 from nucleus_data.engines.find import resolve_model
 from nucleus_data.engines.vllm_arguments import changing_text
 from nucleus_data.stage import RowChoice, TableSpec
+from nucleus_data.stages.caption.models import OWN, kind_of
 from nucleus_data.stages.caption.places import SOURCE
 from nucleus_data.stages.caption.settings import CaptionSettings, in_order
 
@@ -47,7 +48,7 @@ SCHEMA = pa.schema(
     ]
 )
 # What enters as what it resolves to, or of those variants alone whose text it changes.
-_RESOLVED = ("variants", "model", "revision", "vllm_args")
+_RESOLVED = ("variants", "models", "model", "revision", "vllm_args")
 _OF_SOME = ("seed", "checks", "language", "system", "max_side", "max_pixels")
 
 
@@ -60,25 +61,34 @@ def caption_tables(settings: CaptionSettings) -> list[TableSpec]:
     Raises:
         RequestError: The model is not there.
     """
-    model = resolve_model(settings.model, settings.revision)
-    common = {
-        **deciding(settings, (*_RESOLVED, *_OF_SOME)),
-        "model": model.name,
-        "revision": model.revision,
-        "vllm_args": changing_text(settings.vllm_args),
-    }
+    common = {name: _common(settings, name) for name in settings.asked_of()}
     return [
         TableSpec(
             f"caption.{name}",
             SCHEMA,
             VERSION,
-            {**common, **_own(settings, name)},
+            {**common[settings.variants[name].model or OWN], **_own(settings.of(name), name)},
             inputs=_inputs(settings, name),
             chosen=_chosen(settings, name),
             again=True,
         )
         for name in in_order(settings.variants)
     ]
+
+
+def _common(settings: CaptionSettings, model: str) -> dict[str, Any]:
+    """What changes the texts of all variants that a model is asked for.
+
+    A variant with a model of its own has the table that it would have if the stage's own were that.
+    """
+    mine = settings.with_model(model)
+    found = resolve_model(mine.model, mine.revision, kind_of(model))
+    return {
+        **deciding(mine, (*_RESOLVED, *_OF_SOME)),
+        "model": found.name,
+        "revision": found.revision,
+        "vllm_args": changing_text(mine.vllm_args),
+    }
 
 
 def caption_columns(settings: CaptionSettings) -> tuple[str, ...]:

@@ -44,6 +44,10 @@ class Variant(BaseModel):
         alias="from",
         description="What it is made from: picture, or another variant, whose caption is {made}.",
     )
+    model: str | None = Field(
+        default=None,
+        description="Name of one of caption.models, which is asked for it; null: caption.model.",
+    )
     picture: bool | None = Field(
         default=None,
         description="Whether the model sees the picture; null: only without `from: VARIANT`.",

@@ -11,9 +11,9 @@ import json
 from typing import Any
 
 from nucleus_data.stages.ingest.fields import LEFT_OUT, field_columns
-from nucleus_data.stages.ingest.json_text import parsed
 from nucleus_data.stages.ingest.listing.spool import PREFIX
 from nucleus_data.stages.ingest.texts import caption, decode, decoded
+from nucleus_data.upstream.json_objects import parsed
 
 CAPTION, CAPTIONS = PREFIX + "caption", PREFIX + "captions"
 CAPTION_ERROR = PREFIX + "caption_error"

@@ -1,7 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
-from nucleus_data.engines.captioner import EngineSettings, TooLongError, check_length
+from nucleus_data.engines.captioner import EngineSettings
+from nucleus_data.engines.refusals import TooLongError, check_length
 
 
 class TestSettings:

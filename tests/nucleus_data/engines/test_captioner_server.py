@@ -5,6 +5,7 @@ import threading
 import time
 
 import numpy as np
+import openai
 import pytest
 from PIL import Image
 
@@ -12,6 +13,7 @@ from nucleus_data.engines.captioner import Ask, EngineSettings, Sampling
 from nucleus_data.engines.captioner_server import ServerEngine
 from nucleus_data.engines.find import ModelReference, resolve_model
 from nucleus_data.engines.load import load_engine
+from nucleus_data.engines.server_chat import answered
 from nucleus_data.engines.server_text import JOINER
 from nucleus_data.errors import RequestError, StoppedError
 from tests.support.captions.server import FakeServer, Reply, completion, error
@@ -19,6 +21,16 @@ from tests.support.quick import quick
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
 ELSEWHERE = ModelReference("org/model", "org/model", "main", local=False)
+
+
+def telling(**config):
+    """What vLLM's server tells of itself, in its developers' mode."""
+    return {
+        "models": [{"id": "nano", "owned_by": "vllm", "max_model_len": 4096}],
+        "version": "0.32.0",
+        "metrics": '# HELP\nvllm:cache_config_info{block_size="16",cache_dtype="fp8_e4m3"} 1.0\n',
+        "info": {"vllm_config": {"model_config": config}},
+    }
 
 
 @pytest.fixture
@@ -155,6 +167,24 @@ class TestAnswers:
         assert (found.tokens, found.prompt_tokens) == (7, 20)
         assert counts == {"pictures": 1, "tokens": 14, "prompt_tokens": 40, "cached_tokens": 32}
         assert engine.counts() == {}
+
+    @pytest.mark.parametrize(
+        ("told", "stop", "finish", "at_stop"),
+        [
+            ({"stop_reason": "."}, (".",), "stop", True),
+            ({"stop_reason": None}, (".",), "stop", False),  # the model's own end
+            ({"stop_reason": 151645}, (".",), "stop", False),
+            ({}, (".",), "stop", True),  # it may have
+            ({}, (".",), "length", False),
+            ({}, (), "stop", False),
+        ],
+    )
+    def test_whether_a_stop_text_ended_it(self, told, stop, finish, at_stop):
+        whole = {**completion("A ring", finish), "created": 0, "model": "m"}
+        whole["choices"][0] |= told
+        answer = openai.types.chat.ChatCompletion.model_validate(whole)
+        asked = ask("a", sampling=Sampling(5, stop=stop))
+        assert answered(asked, answer).at_stop is at_stop
 
     @pytest.mark.parametrize(
         ("answer", "text"),
@@ -439,6 +469,47 @@ class TestTheStart:
             engine.submit(engine.prepare(PICTURE, [ask("b")]))
             with pytest.raises(StoppedError, match="reads no pictures: refused: no pictures here"):
                 drained(engine)
+
+    def test_servers_that_run_the_model_otherwise_than_was_said_are_refused(self, made):
+        half = telling(dtype="torch.float16", quantization="fp8")
+        with FakeServer(**half) as server:
+            for key, value, said in (
+                ("dtype", "bfloat16", "caption.dtype is 'bfloat16', but .* has 'float16'"),
+                ("quantization", "awq", "quantization is 'awq', but .* has 'fp8'.*tion awq"),
+                ("kv_cache_dtype", "int8", "kv_cache_dtype is 'int8', but .* has 'fp8_e4m3'"),
+            ):
+                given = {key: value} if key == "dtype" else {"vllm_args": {key: value}}
+                with pytest.raises(RequestError, match=said):
+                    made(server, **given)
+            right = {"quantization": "fp8", "kv_cache_dtype": "fp8_e4m3"}
+            assert caption(made(server, dtype="float16", vllm_args=right), ask("a"))
+            assert caption(made(server), ask("a")), "what is not said is as the server has it"
+
+    def test_servers_that_differ_from_each_other_are_refused_or_said(self, made, capsys):
+        one, other = telling(dtype="torch.float16"), telling(dtype="torch.bfloat16")
+        with (
+            FakeServer(**one) as first,
+            FakeServer(**other) as second,
+            pytest.raises(RequestError, match=r"dtype is not the same \(.* has 'float16', .*16"),
+        ):
+            made(first, second)
+        older = telling(dtype="torch.float16") | {"version": "0.11.0"}
+        with FakeServer(**one) as first, FakeServer(**older) as second:
+            engine = made(first, second, dtype="float16", max_model_len=9000)
+            assert caption(engine, ask("a"))["a"].text == "a red ring"
+        said = capsys.readouterr().err
+        assert "several versions" in said
+        assert said.count("has room for 4096 tokens, and caption.max_model_len is 9000") == 2
+        assert "nobody compared it" not in said
+
+    def test_what_no_server_tells_is_said(self, made, capsys):
+        with FakeServer() as server:
+            made(server)
+            assert "nobody compared it" not in capsys.readouterr().err
+            made(server, dtype="float16", vllm_args={"hf_overrides": {}, "max_num_seqs": 3})
+        assert (
+            "dtype=float16, hf_overrides={}: not every server tells it" in capsys.readouterr().err
+        )
 
     def test_a_redirect_is_not_followed(self, made):
         with FakeServer() as other, FakeServer() as server:

@@ -11,6 +11,7 @@ import pytest
 from nucleus_data.engines.captioner import Ask, EngineSettings, Sampling
 from nucleus_data.engines.grammar import check_schema, follows
 from nucleus_data.engines.load import load_engine
+from nucleus_data.errors import RequestError
 from tests.support.captioned import HAS, hostile, requests
 from tests.support.captions.vllm_server import VllmServer
 
@@ -68,9 +69,10 @@ def server(tmp_path_factory):
         server.kill()
 
 
-def engine_of(server, **settings):
-    servers = {"urls": [server.url], "concurrency": 16, **settings}
-    return load_engine(EngineSettings(engine="server", servers=servers, max_side=512))
+def engine_of(server, settings=None, **servers):
+    servers = {"urls": [server.url], "concurrency": 16, **servers}
+    settings = {"engine": "server", "max_side": 512, **(settings or {})}
+    return load_engine(EngineSettings(servers=servers, **settings))
 
 
 @pytest.fixture
@@ -78,6 +80,16 @@ def engine(server):
     engine = engine_of(server)
     yield engine
     engine.close()
+
+
+def test_it_tells_what_is_compared(server, engine, capsys):
+    (met,) = engine._pool.servers
+    assert (met.told.max_model_len, met.told.kv_cache_dtype) == (4096, "auto")
+    assert met.told.version == met.vllm
+    engine_of(server, settings={"dtype": "float32"}).close()
+    assert "dtype=float32: not every server tells it" in capsys.readouterr().err
+    with pytest.raises(RequestError, match=r"kv_cache_dtype is 'fp8', but .* has 'auto'"):
+        engine_of(server, settings={"vllm_args": {"kv_cache_dtype": "fp8"}})
 
 
 def test_its_texts_are_those_of_the_engine_in_this_process(engine):
@@ -140,6 +152,7 @@ def test_a_structure_a_text_alone_and_what_does_not_fit(engine):
     assert made["text"].prompt_tokens < 40
     assert (made["long"].reason, made["no room"].reason) == ("too_long", "too_long")
     assert made["stop"].text == "A large"
+    assert [name for name, one in made.items() if one.at_stop] == ["stop"]
 
 
 def test_killed_and_started_again_in_mid_run_every_request_comes_once(server, engine):

@@ -156,6 +156,7 @@ def test_vllm_agrees_with_transformers(transformers_engine):
     asks = made["asks"]
     assert asks["stop"]["text"] == asks["plain"]["text"].split(" ")[0]
     assert asks["stop"]["finish_reason"] == "stop"
+    assert [name for name, one in asks.items() if one["at_stop"]] == ["stop"]
     assert asks["least"]["tokens"] >= 60 > asks["plain"]["tokens"]
     assert asks["told"]["prompt_tokens"] > asks["plain"]["prompt_tokens"]
     answer = json.loads(asks["json"]["text"])

@@ -79,9 +79,9 @@ LETTERS = " abcdefgh."
     [
         ("ab cd", Sampling(9), ("ab cd", "length", 5)),
         ("ab$ cd", Sampling(9), ("ab", "stop", 3)),
-        ("ab. cd", Sampling(9, stop=(".",)), ("ab", "stop", 3)),
-        ("ab. cd$", Sampling(9, stop=("d", ".")), ("ab", "stop", 3)),
-        ("ab. cd. e", Sampling(9, stop=(".",), min_tokens=4), ("ab. cd", "stop", 7)),
+        ("ab. cd", Sampling(9, stop=(".",)), ("ab", "stop", 3, True)),
+        ("ab. cd$", Sampling(9, stop=("d", ".")), ("ab", "stop", 3, True)),
+        ("ab. cd. e", Sampling(9, stop=(".",), min_tokens=4), ("ab. cd", "stop", 7, True)),
         ("ab cd$", Sampling(9, stop=("x",)), ("ab cd", "stop", 6)),
     ],
 )
@@ -89,4 +89,5 @@ def test_where_a_caption_ends(said, sampling, expected):
     from nucleus_data.engines.draw import cut
 
     ids = [99 if letter == "$" else LETTERS.index(letter) for letter in said]
-    assert cut(ids, sampling, [99], lambda ids: "".join(LETTERS[i] for i in ids)) == expected
+    found = cut(ids, sampling, [99], lambda ids: "".join(LETTERS[i] for i in ids))
+    assert found == (*expected, False)[:4]

@@ -3,12 +3,16 @@
 import pyarrow as pa
 import pytest
 
+from nucleus_data.corpus.caption_sets import find_set
 from nucleus_data.corpus.tables import Table, table_schema
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.line.again import Request
 from nucleus_data.sets.layout import SetFolder
+from nucleus_data.views.captions_list import caption_sets, lines
+from nucleus_data.views.status import status
 from tests.support import curated
 from tests.support.routed import captioning, curated_copy
+from tests.support.stepped import BARE
 
 TWO = "caption.variants={short: {prompt: short}, long: {prompt: long}}"
 LOOP = "a red ring " * 40
@@ -190,6 +194,55 @@ def test_what_was_killed_goes_on_where_it_was(corpus, monkeypatch):
     assert asked() == ["0/0/short/3", "2/0/short/3"]
 
 
+def test_failures_that_may_pass_say_their_attempts_which_a_retry_goes_on_from(corpus, monkeypatch):
+    answers = BAD | {"0/1/long": REFUSED}
+    first, _, _ = captioning(corpus, monkeypatch, TWO, "caption.attempts=2", answers=answers)
+    first.do("caption")
+    told = {}
+    for variant in ("short", "long"):
+        table = Table(corpus.store, f"caption.{variant}", first.tables[f"caption.{variant}"])
+        for shard in table.failed.shards():
+            for one in table.failed.read(shard).to_pylist():
+                told[f"{shard}/{one['row']}/{variant}"] = (one["reason"], one["attempts"])
+    expected = dict.fromkeys(BAD, ("repetition", 2)) | {"0/1/long": ("caption_refused", 1)}
+    assert told == expected
+    later, _, asked = captioning(corpus, monkeypatch, TWO, "caption.attempts=4", command="retry")
+    later.retry("caption", Request(checks=["repetition"]))
+    assert asked() == ["0/0/short/2", "1/1/long/2", "2/0/short/2"], "none is left out or repeated"
+
+
+def half_copies(run):
+    """What status and captions list say of tables that are half copied."""
+    look = curated.run(run.corpus.uri, "status", BARE, TWO, dry_run=True)
+    found = [one for one in status(look.run, look.stages)["other_tables"] if "half" in one["note"]]
+    return [(one["table"], one["note"]) for one in found]
+
+
+def test_a_table_that_is_half_copied_is_named_and_read_by_nobody(corpus, monkeypatch):
+    first, _, _ = captioning(corpus, monkeypatch, TWO, answers=BAD)
+    first.do("caption")
+    assert half_copies(first) == []
+    monkeypatch.setattr("nucleus_data.line.again.publish", lambda *a: 1 / 0)  # killed before
+    again, _, _ = captioning(corpus, monkeypatch, TWO, command="retry")
+    with pytest.raises(ZeroDivisionError):
+        again.retry("caption", Request(where="tokens < 99", variants=["long"]))
+    command = "nucleus retry caption --where 'tokens < 99' --variant long ..."
+    found = dict(half_copies(first))
+    assert found.keys() == {"caption.long", "again.caption.long"}
+    assert f"run the same `{command}` again, or remove the folder" in found["caption.long"]
+    look = curated.run(corpus.uri, "list", BARE, TWO, dry_run=True)
+    content = caption_sets(look.run)
+    (half,) = [one for one in content["sets"] if not one["ended"]]
+    assert (half["variant"], half["recipe"]) == ("long", False)
+    assert command in "\n".join(lines(content))
+    with pytest.raises(RequestError, match="is half copied, for captions that were asked for"):
+        find_set(corpus.store, half["name"], {}, "shard.captions")
+    monkeypatch.undo()
+    later, _, _ = captioning(corpus, monkeypatch, TWO, command="retry")
+    later.retry("caption", Request(where="tokens < 99", variants=["long"]))
+    assert half_copies(later) == []
+
+
 @pytest.mark.slow
 def test_rows_that_can_not_be_copied_stop_before_anything_is_asked(corpus, monkeypatch):
     first, _, _ = captioning(corpus, monkeypatch, TWO, answers=BAD)
@@ -202,6 +255,7 @@ def test_rows_that_can_not_be_copied_stop_before_anything_is_asked(corpus, monke
     later, _, asked = captioning(corpus, monkeypatch, TWO, command="retry")
     assert later.tables["caption.short"] == first.tables["caption.short"]
     later.retry("caption")  # begins again, and ends
+    assert half_copies(later) == []
     assert asked() == ["0/0/short/3", "1/1/long/3", "2/0/short/3"]
     assert len(captions(later, "short")) == len(captions(later, "long")) == 6
 

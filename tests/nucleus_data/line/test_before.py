@@ -107,3 +107,39 @@ def test_of_several_models_each_is_asked_for_and_one_on_a_gpu_needs_one(
     on_gpu = "embed.models={one: {model: a/b, revision: c, device: cuda}}"
     with pytest.raises(RequestError, match=r"embed\.device=cuda, and there is no"):
         checked(corpus, ["inspect", "embed"], on_gpu)
+
+
+def test_the_models_of_captions_are_asked_for_and_must_fit_beside_each_other(
+    laptop, tmp_path, monkeypatch
+):
+    corpus = small_corpus(tmp_path / "c", shards=1)
+    asked = []
+    monkeypatch.setattr(before, "check_reachable", lambda *given: asked.append(given))
+    writer = "caption.models.writer={model: a/b, revision: c, engine: vllm}"
+    short = "caption.variants.short={prompt: short, model: writer}"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    checked(corpus, ["inspect", "caption"], writer)
+    checked(corpus, ["inspect", "caption"], writer, short)
+    assert [(model, kind.key) for model, _, kind in asked] == [
+        ("nano", "caption.model"),
+        ("nano", "caption.model"),
+        ("a/b", "caption.models.writer.model"),
+    ]
+    on_gpu = (writer, short, "caption.engine=vllm", "resources.caption.num_gpus=1")
+    with pytest.raises(RequestError, match="share the GPU of each worker, and ask for 180%"):
+        checked(corpus, ["inspect", "caption"], *on_gpu, "ray.address=head:6379")
+    shares = ("caption.gpu_memory_utilization=0.6", f"{writer[:-1]}, gpu_memory_utilization: 0.3}}")
+    checked(corpus, ["inspect", "caption"], *on_gpu, *shares, "ray.address=head:6379")
+
+
+def test_a_model_of_a_server_need_not_be_here(laptop, tmp_path, monkeypatch):
+    corpus = small_corpus(tmp_path / "c", shards=1)
+    monkeypatch.setattr(before, "check_reachable", lambda *given: 1 / 0)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name if name == "openai" else None)
+    server = "caption.servers.urls=[http://gpu1:8000]"
+    model = ("caption.model=a/b", "caption.revision=c", "caption.engine=server", server)
+    checked(corpus, ["inspect", "caption"], *model)
+    writer = "caption.models.writer={model: a/b, revision: c, engine: vllm}"
+    short = "caption.variants.short={prompt: short, model: writer}"
+    with pytest.raises(RequestError, match=r"caption\.models\.writer\.engine=vllm needs the pack"):
+        checked(corpus, ["inspect", "caption"], *model, writer, short)

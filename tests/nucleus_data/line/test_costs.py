@@ -7,8 +7,10 @@ import pytest
 
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import load_recipe
+from nucleus_data.stages.caption import stage as module
 from nucleus_data.stages.caption.costs import (
     Measured,
+    Rate,
     ToDo,
     cost_lines,
     costs,
@@ -18,8 +20,11 @@ from nucleus_data.stages.caption.costs import (
 from nucleus_data.stages.caption.settings import CaptionSettings
 from nucleus_data.views.status import status, status_lines
 from tests.support import curated
-from tests.support.routed import captioning, curated_copy, write_match
+from tests.support.captions.standin import StandIn
+from tests.support.routed import captioning, curated_copy, sensible, write_match
+from tests.support.stepped import BARE, stage_lines
 
+PRICES = [{"input_per_million": 0, "output_per_million": 10}] * 2
 TWO = "caption.variants={short: {prompt: short, max_tokens: 50}, long: {prompt: long}}"
 PRICE = "caption.price={input_per_million: 1000, output_per_million: 10000}"
 MIX = "caption.mix={web: 0.2, refined: 0.4, synthesized: 0.4}"
@@ -52,7 +57,8 @@ def test_costs_are_the_most_that_they_can_be_or_as_stored_captions_were():
     assert 200_000 < short.read < 300_000, "the parent's text is in the question"
     (measured, _) = costs(settings, todo, {"long": Measured(100, 600, 80, 1.5)})
     assert (measured.read, measured.written, measured.measured) == (900_000, 120_000, 100)
-    lines = list(cost_lines(settings, [measured, short], 2.0, "caption.rate"))
+    rates = {"": Rate(2.0, "caption.rate")}
+    lines = list(cost_lines(settings, [measured, short], rates))
     assert lines[0] == (
         "  long: 1,000 captions, 900 k tokens read, 120 k written (as 100 stored ones), price 3.00"
     )
@@ -84,6 +90,69 @@ def test_a_dry_run_says_tokens_time_and_price_and_loads_no_model(corpus, monkeyp
     assert "short: 0 captions, 0 tokens read, 0 written (as 6 stored ones)" in said[1]
     assert "long: 6 captions" in said[2]
     assert "captions a second (an earlier run)" in said[3]
+
+
+def test_each_model_has_its_own_rate_and_price():
+    settings = CaptionSettings(
+        models={"writer": {"model": "org/writer", "revision": "main", "price": PRICES[1]}},
+        variants={
+            "long": {"prompt": "long", "max_tokens": 200},
+            "short": {"prompt": "short_from", "from": "long", "max_tokens": 40, "model": "writer"},
+        },
+        price=PRICES[0],
+    )
+    found = costs(settings, {"long": ToDo(1000, 500_000), "short": ToDo(3000, 0)}, {})
+    rates = {"": Rate(2.0, "caption.rate"), "writer": Rate(50.0, "an earlier run")}
+    lines = list(cost_lines(settings, found, rates))
+    assert lines[0].startswith("  long: 1,000 captions by nano, ")
+    assert lines[1].startswith("  short: 3,000 captions by org/writer, ")
+    assert lines[1].endswith("120 k written (at most), price 1.20")
+    assert lines[2].startswith("  caption.model=nano: 1,000 captions, ")
+    assert "8 min at 2 captions a second (caption.rate), price 2.00" in lines[2]
+    assert "1 min at 50 captions a second (an earlier run), price 1.20" in lines[3]
+    assert lines[4].startswith("  together: 4,000 captions, ")
+    assert lines[4].endswith(" 9 min, one model after the other, price 3.20")
+    unknown = list(cost_lines(settings, found, rates | {"writer": Rate(None, "")}))
+    assert "(caption.models.writer.rate)" in unknown[3]
+    assert " min" not in unknown[4]
+
+
+def test_a_run_of_several_models_is_the_basis_of_each_ones_rate(corpus, monkeypatch):
+    writer = "caption.models={writer: {model: org/writer, revision: main, engine: transformers}}"
+    chain = (
+        "caption.variants={short: {prompt: short},"
+        " brief: {prompt: short_from, from: short, model: writer}}"
+    )
+    loaded = []
+
+    def load(settings, pictures=True):
+        loaded.append((settings.model, pictures))
+        return StandIn(say=lambda key, picture, ask: sensible(key, picture, ask), pace_s=0.001)
+
+    monkeypatch.setattr(module, "load_engine", load)
+    made = curated.run(corpus.uri, "caption", BARE, writer, chain)
+    made.do("caption")
+    assert loaded == [("nano", True), ("org/writer", False)]
+    extra = stage_lines(made.run)[-1]["extra"]
+    assert {"busy_ms:caption", "busy_ms:caption.models.writer"} <= extra.keys()
+    said = []
+    later = curated.run(
+        corpus.uri,
+        "caption",
+        BARE,
+        writer,
+        chain.replace("short_from", "very_short_from").replace(
+            "short: {prompt: short}", "short: {prompt: medium}"
+        ),
+        said=said,
+        dry_run=True,
+    )
+    later.do("caption")
+    rates = [line for line in said if " captions a second (an earlier run)" in line]
+    assert [line.split(":")[0] for line in rates] == [
+        "  caption.model=nano",
+        "  caption.models.writer.model=org/writer",
+    ]
 
 
 THREE = (

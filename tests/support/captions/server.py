@@ -60,10 +60,19 @@ def question_of(body):
 class FakeServer:
     """See the module; `models` is what it lists, `version` and `tokenize` what vLLM has beside."""
 
-    def __init__(self, say=lambda asked: "a red ring", models=None, version=None, tokenize=None):
+    def __init__(
+        self,
+        say=lambda asked: "a red ring",
+        models=None,
+        version=None,
+        tokenize=None,
+        metrics=None,
+        info=None,
+    ):
         listed = models or [{"id": "nano", "owned_by": "vllm", "root": str(CAPTIONER.nano)}]
         self.models = {"object": "list", "data": [{"object": "model"} | one for one in listed]}
         self.say, self.version, self.tokenize = say, version, tokenize
+        self.metrics, self.info = metrics, info
         self.bodies, self.headers, self.running, self.most = [], [], 0, 0
         self.times = collections.Counter()
         self.lock = threading.Lock()
@@ -151,6 +160,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.reply(Reply(self.owner.models))
         elif self.path == "/version" and self.owner.version:
             self.reply(Reply({"version": self.owner.version}))
+        elif self.path == "/metrics" and self.owner.metrics:
+            text = {"Content-Type": "text/plain"}
+            self.reply(Reply(self.owner.metrics.encode(), headers=text))
+        elif self.path == "/server_info?config_format=json" and self.owner.info:
+            self.reply(Reply(self.owner.info))
         else:
             self.reply(error(404, "no such page"))
 

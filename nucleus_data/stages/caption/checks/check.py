@@ -20,6 +20,7 @@ class Said:
     Attributes:
         text: What the model said, without thinking and special tokens that it may end with.
         finish_reason: `stop` or `length`.
+        at_stop: Whether one of the variant's stop texts ended it.
         tokens: Tokens of the answer.
         max_tokens: Tokens that it was allowed.
         question: The full text that was asked.
@@ -44,6 +45,7 @@ class Said:
     language: str | None = None
     schema: str | None = None
     system: str | None = None
+    at_stop: bool = False
 
     @cached_property
     def prose(self) -> str:

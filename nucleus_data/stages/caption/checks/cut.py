@@ -1,9 +1,10 @@
 """The check `cut`: the text ends before it is at its end.
 
-A model that was cut at its limit of tokens says so. One that stopped early (a stop string, an early
-end token) does not; its text shows it by its last word, or by the full stop that it lacks although
-sentences were asked for, or written before. A caption that is no sentence ("a red circle") needs
-none, so a text that begins with a small letter is never missing one.
+A model that was cut at its limit of tokens says so. One that stopped early (an early end token)
+does not; its text shows it by its last word, or by the full stop that it lacks although sentences
+were asked for, or written before. A caption that is no sentence ("a red circle") needs none, so a
+text that begins with a small letter is never missing one. What a stop string of the variant ended
+is at its end.
 """
 
 import re
@@ -53,7 +54,7 @@ class Cut(Check):
         if said.finish_reason == "length":
             return f"it was cut at {said.tokens or said.max_tokens} tokens: ...{said.text[-40:]!r}"
         text = said.text.rstrip()
-        if said.schema or count_words(text) < FEWEST_WORDS:
+        if said.at_stop or said.schema or count_words(text) < FEWEST_WORDS:
             return None
         bare = text.rstrip(CLOSING)
         if bare.endswith(ENDS) or _ENDED.search(text):

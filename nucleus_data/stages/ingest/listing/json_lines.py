@@ -14,11 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nucleus_data.corpus.store import Store, with_retries
-from nucleus_data.stages.ingest.json_text import parsed
-from nucleus_data.stages.ingest.listing.damaged_row import DamagedRow
+from nucleus_data.upstream.damaged_row import DamagedRow
+from nucleus_data.upstream.lines import SHOWN, Line, json_rows
 
 BATCH = 10_000
-MOST_LINE = 16 << 20  # bytes
 _TYPES = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64(), "str": pa.string()}
 _TEXTS = "texts"
 
@@ -36,17 +35,17 @@ def read_json_lines(store: Store, name: str, target: Path) -> list[DamagedRow]:
     """
     kinds: dict[str, set[str]] = {}
     damaged: list[DamagedRow] = []
-    for number, line, row in _rows(store):
-        if row is None:
-            text = line[:1000].decode("utf-8", "backslashreplace").strip()
-            damaged.append(DamagedRow(name, number, text, _reason(line)))
+    for line, row in _rows(store):
+        if line.problem:
+            text = line.text[:SHOWN].strip()
+            damaged.append(DamagedRow(name, line.number, text, line.problem))
             continue
         for key, value in row.items():
             found = kinds.setdefault(key, set())
             if value is not None:
                 found.add(_kind(value))
     schema = pa.schema([(key, _type(found)) for key, found in kinds.items()])
-    rows = (row for _, _, row in _rows(store) if row is not None)
+    rows = (row for line, row in _rows(store) if not line.problem)
     with pq.ParquetWriter(target, schema, compression="zstd") as writer:
         while batch := list(islice(rows, BATCH)):
             values = [
@@ -56,27 +55,9 @@ def read_json_lines(store: Store, name: str, target: Path) -> list[DamagedRow]:
     return damaged
 
 
-def _rows(store: Store) -> Iterator[tuple[int, bytes, dict[str, Any] | None]]:
-    """Lines with their numbers, from 1, and what they hold; None where that is no object."""
+def _rows(store: Store) -> Iterator[tuple[Line, dict[str, Any]]]:
     with with_retries(lambda: store.fs.open(store.path(""), "rb")) as file:
-        for number, line in enumerate(iter(lambda: file.readline(MOST_LINE), b""), 1):
-            text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-            if not text.strip():
-                continue
-            try:
-                yield number, text, parsed(text.decode())
-            except UnicodeDecodeError:
-                yield number, text, None
-
-
-def _reason(line: bytes) -> str:
-    if len(line) >= MOST_LINE:
-        return f"a line of more than {MOST_LINE} bytes"
-    try:
-        json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return str(error)
-    return "no JSON object, or one that is nested too deep"
+        yield from json_rows(file)
 
 
 def _kind(value: Any) -> str:

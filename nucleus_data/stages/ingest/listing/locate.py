@@ -9,7 +9,6 @@ from typing import Any
 
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError, RequestError
-from nucleus_data.stages.ingest.listing.compressed import COMPRESSED, uncompressed
 from nucleus_data.stages.ingest.listing.formats import (
     HEAD,
     extension,
@@ -19,6 +18,7 @@ from nucleus_data.stages.ingest.listing.formats import (
 )
 from nucleus_data.stages.ingest.listing.picture_tables import holds_pictures, tables_of
 from nucleus_data.stages.ingest.settings import IngestSettings, Kind
+from nucleus_data.upstream.compressed import COMPRESSED, uncompressed
 
 URL_LISTS = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson", ".txt")
 # Compressed tar -> what makes a plain one of it.

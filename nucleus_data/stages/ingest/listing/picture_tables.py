@@ -1,6 +1,5 @@
 """Tables whose rows hold pictures: Parquet and Arrow files, read column by column, in batches."""
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.errors import RequestError
 from nucleus_data.stages.ingest.listing.formats import HEAD, shows_image
+from nucleus_data.upstream.data_sets import SAVED, SPLITS, named_by, open_arrow, saved_files
 
 USUAL = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes")
 BATCH = 256
@@ -96,16 +96,15 @@ class _Parquet(Table):
 
 
 class _Arrow(Table):
-    """What `save_to_disk` writes: an Arrow stream."""
+    """What `save_to_disk` writes: an Arrow stream, or an Arrow file."""
 
     def __init__(self, name: str, file: Any) -> None:
         self._file = file
-        super().__init__(name, pa.ipc.open_stream(file).schema)
+        super().__init__(name, open_arrow(file)[0])
 
     def batches(self, columns: list[str], start: int = 0) -> Iterator[tuple[int, pa.RecordBatch]]:
-        self._file.seek(0)
         first = 0
-        for batch in pa.ipc.open_stream(self._file):
+        for batch in open_arrow(self._file)[1]:
             if first + batch.num_rows > start:
                 yield first, _leaves(batch, columns)
             first += batch.num_rows
@@ -152,33 +151,13 @@ def tables_of(root: Store, names: Sequence[str]) -> list[str]:
     Raises:
         RequestError: The JSON that names its files cannot be read, or a file is missing.
     """
-    if "dataset_dict.json" in names:
-        splits = _named_by(root, "dataset_dict.json", "splits")
-        return [f"{split}/{name}" for split in splits for name in _saved(root, f"{split}/")]
-    if "state.json" in names:
-        return _saved(root, "")
+    if SPLITS in names:
+        splits = named_by(root, SPLITS, "splits")
+        return [name for split in splits for name in saved_files(root, f"{split}/")]
+    if SAVED in names:
+        return saved_files(root, "")
     found = _parquets(root, "", names, DEPTH)
     return found if found and holds_pictures(root, found[0]) else []
-
-
-def _saved(root: Store, folder: str) -> list[str]:
-    """The files of one split that `save_to_disk` wrote."""
-    files = [item["filename"] for item in _named_by(root, f"{folder}state.json", "_data_files")]
-    there = set(root.list(folder.rstrip("/")))
-    if missing := [name for name in files if name not in there]:
-        raise RequestError(
-            f"{root.uri}: {folder}state.json names {len(missing)} files that are missing: "
-            f"{', '.join(missing[:5])}"
-        )
-    return files
-
-
-def _named_by(root: Store, name: str, key: str) -> list[Any]:
-    try:
-        found = json.loads(root.read(name))[key]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RequestError(f"{root.uri}/{name} cannot be read: {error!r}") from error
-    return list(found)
 
 
 def _parquets(root: Store, folder: str, names: Sequence[str], depth: int) -> list[str]:

@@ -1,23 +1,27 @@
 """Reads upstream tables (Parquet, CSV, TSV); a row of a CSV that is damaged costs itself alone."""
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 
 from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.ingest.listing.compressed import COMPRESSED, plain_copy, uncompressed
-from nucleus_data.stages.ingest.listing.damaged_row import DamagedRow
 from nucleus_data.stages.ingest.listing.json_lines import read_json_lines
 from nucleus_data.stages.ingest.listing.spool import quoted
 from nucleus_data.stages.ingest.listing.sql import described
 from nucleus_data.stages.ingest.texts import MARKS, decoded
+from nucleus_data.upstream.compressed import COMPRESSED, plain_copy, uncompressed
+from nucleus_data.upstream.csv_rows import CsvRows
+from nucleus_data.upstream.damaged_row import DamagedRow
+from nucleus_data.upstream.lines import MOST_LINE
 
-MOST_LINE = 16 << 20  # bytes
-SHOWN = 5
+SHOWN, SHOWN_TEXT = 5, 1000
+PLAIN = ", delim = ',', quote = '\"', escape = '\"'"  # as the package csv writes
 CSVS, JSON_LINES = {"csv", "tsv"}, {"jsonl", "ndjson"}
 
 
@@ -104,7 +108,8 @@ def read_tables(
             if suffixes <= JSON_LINES:
                 damaged += read_json_lines(Store(str(file), storage_options), name, part)
             else:
-                damaged += _read_csv(str(file), name, part, connection, texts, columns)
+                held = Store(str(file), storage_options)
+                damaged += _read_csv(held, name, part, connection, texts, columns)
         except (duckdb.Error, OSError) as error:
             raise RequestError(f"{where}: {path!r} cannot be read: {error}") from error
         if plain:
@@ -115,18 +120,79 @@ def read_tables(
 
 
 def _read_csv(
-    path: str,
+    store: Store,
     name: str,
     target: Path,
     connection: duckdb.DuckDBPyConnection,
     texts: Sequence[str],
     columns: Sequence[str] | None,
 ) -> list[DamagedRow]:
-    """Writes the rows of a CSV that can be read to a Parquet file; returns the others."""
+    """Writes the rows of a CSV that can be read to a Parquet file; returns the others.
+
+    DuckDB chooses one way to read all rows, which one open quote may make the wrong one for nearly
+    all. So where some can't be read, each is read alone; what takes more rows counts.
+    """
+    damaged, strict = _by_duckdb(store.uri, name, target, connection, texts, columns)
+    if strict and not damaged:
+        return damaged
+    copy = target.with_suffix(".rows")
+    try:
+        rows, alone = _row_by_row(store, name, copy, columns)
+        if rows > pq.read_metadata(target).num_rows:
+            again, _ = _by_duckdb(str(copy), name, target, connection, texts, None, PLAIN)
+            damaged = again + alone
+    except (OSError, csv.Error):  # its head can't be read alone
+        pass
+    finally:
+        copy.unlink(missing_ok=True)
+    return sorted(damaged, key=lambda row: row.line)
+
+
+def _row_by_row(
+    store: Store, name: str, copy: Path, columns: Sequence[str] | None
+) -> tuple[int, list[DamagedRow]]:
+    """Copies the rows of a CSV that can be read alone, with a head.
+
+    Returns:
+        How many these are; and the others.
+    """
+    rows, damaged = 0, []
+    with (
+        with_retries(lambda: store.fs.open(store.path(""), "rb")) as file,
+        copy.open("w", encoding="utf-8", newline="") as plain,
+    ):
+        found = CsvRows(file, columns)
+        writer = csv.writer(plain)
+        writer.writerow(found.names)
+        for row in found.rows():
+            if row.problem:
+                damaged.append(DamagedRow(name, row.line, row.text[:SHOWN_TEXT], row.problem))
+            else:
+                writer.writerow(row.fields)
+                rows += 1
+    return rows, damaged
+
+
+def _by_duckdb(
+    path: str,
+    name: str,
+    target: Path,
+    connection: duckdb.DuckDBPyConnection,
+    texts: Sequence[str],
+    columns: Sequence[str] | None,
+    dialect: str = "",
+) -> tuple[list[DamagedRow], bool]:
+    """Writes the rows of a CSV that DuckDB can read to a Parquet file.
+
+    Returns:
+        The others; and whether all were read strictly.
+    """
+    strict = True
     header = "header = true"
     if columns is not None:
         header = f"header = false, names = [{', '.join(map(quoted, columns))}]"
     options = f"{header}, sample_size = -1, store_rejects = true, max_line_size = {MOST_LINE}"
+    options += dialect
 
     def read() -> str:
         return f"SELECT * FROM read_csv({quoted(path)}, {options})"
@@ -136,6 +202,7 @@ def _read_csv(
     except duckdb.Error:
         # Line ends of two kinds in one file, for one: strict at first, for that finds more.
         options += ", strict_mode = false"
+        strict = False
         kinds = described(connection, read())
     lower = {text.lower() for text in texts}
     # A type that was found by looking makes `true` of a caption `yes`.
@@ -148,7 +215,9 @@ def _read_csv(
         "FROM reject_errors GROUP BY line ORDER BY line"
     ).fetchall()
     connection.execute("DROP TABLE reject_errors; DROP TABLE reject_scans")
-    return [DamagedRow(name, line, text or "", reason or "") for line, text, reason in rejects]
+    return [
+        DamagedRow(name, line, text or "", reason or "") for line, text, reason in rejects
+    ], strict
 
 
 def utf8_copy(store: Store, name: str, target: Path, encoding: str | None) -> Path | None:

@@ -15,8 +15,6 @@ import duckdb
 
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.ingest.listing.compressed import plain_copy, uncompressed
-from nucleus_data.stages.ingest.listing.damaged_row import DamagedRow
 from nucleus_data.stages.ingest.listing.locate import Location
 from nucleus_data.stages.ingest.listing.spool import LOCATION, Listing, Spool, quoted
 from nucleus_data.stages.ingest.listing.sql import (
@@ -29,6 +27,8 @@ from nucleus_data.stages.ingest.listing.sql import (
 )
 from nucleus_data.stages.ingest.listing.tables import read_tables, utf8_copy
 from nucleus_data.stages.ingest.settings import IngestSettings
+from nucleus_data.upstream.compressed import plain_copy, uncompressed
+from nucleus_data.upstream.damaged_row import DamagedRow
 
 URL_COLUMNS = ("url", "image_url", "urls", "link")
 DAMAGED = "damaged_row"

@@ -93,6 +93,15 @@ class TestAttempts:
         assert (made["error"], made["retryable"]) == ("too_long", True)
         assert len(asked(self.engine)) == 6
 
+    def test_a_caption_that_a_stop_text_ended_is_not_cut(self, monkeypatch):
+        variants = {"long": {"prompt": "short", "stop": ["."]}}
+        for at_stop, expected in ((True, None), (False, "cut")):
+            said = {"text": "A large red ring and a blue square", "at_stop": at_stop}
+            engine = StandIn(say=answering({"0/0/long": said}))
+            settings = {"variants": variants, "checks": {}, "attempts": 1}
+            found = outcomes(monkeypatch, engine, [row(0, variants)], **settings)
+            assert found[0]["caption.long"].get("error") == expected
+
     def test_an_empty_answer_is_asked_again_where_that_is_checked(self, monkeypatch):
         answers = [{"text": "  "}, FINE]
         assert self.values(monkeypatch, answers)["error"] == "caption_empty"

@@ -36,7 +36,7 @@ def captioned():
 
     yield caption
     for stage in stages:
-        stage._engine.close()
+        stage._models[0].engine.close()
 
 
 @pytest.mark.slow

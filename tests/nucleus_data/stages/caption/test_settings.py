@@ -53,3 +53,11 @@ def test_the_example_of_the_docs_is_a_configuration():
     assert settings.chain("brief") == ["brief", "long"]
     assert settings.variants["titled"].facts == ["title", "year"]
     assert settings.variants["facts"].schema_text
+
+
+def test_the_docs_example_of_models_is_a_configuration():
+    docs = Path(__file__).resolve().parents[4] / "nucleus_data/docs/captions.md"
+    text = docs.read_text(encoding="utf-8").split("```yaml\n")[2].split("```")[0]
+    settings = CaptionSettings.model_validate(yaml.safe_load(text)["caption"])
+    assert settings.asked_of() == {"": ["long"], "writer": ["short"], "large": ["best"]}
+    assert settings.models["large"].servers.urls == ("http://gpu9:8000/v1",)

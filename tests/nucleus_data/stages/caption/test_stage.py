@@ -153,7 +153,7 @@ def of_row(number, outcomes):
 
 
 def failed(reason, detail, *, retryable=False):
-    found = TableFailure(error=reason, detail=detail)
+    found = TableFailure(error=reason, detail=detail, attempts=1)
     return found | {"retryable": True} if retryable else found
 
 

@@ -73,3 +73,9 @@ def test_sentences_are_ended_if_sentences_are_asked_for():
 def test_json_is_not_read_as_sentences():
     assert Cut().find(Said('{"type": "photo", "text": "A dog. It is"}', schema="{}")) is None
     assert Cut().find(Said('{"type": "pho', "length", 9, 9, schema="{}"))
+
+
+@pytest.mark.parametrize("text", ["A large red ring and a blue square", "A red ring and the", ""])
+def test_what_a_stop_text_of_the_variant_ended_is_at_its_end(text):
+    assert Cut().find(Said(text, template=SENTENCES, at_stop=True)) is None
+    assert Cut().find(Said(text, "length", 9, 9, template=SENTENCES))

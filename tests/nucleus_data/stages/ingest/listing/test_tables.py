@@ -71,6 +71,24 @@ def test_a_damaged_row_costs_itself_alone(read, row, reason, place):
     assert table.notes("the list")[0].startswith("1 rows of the list cannot be read: 0.csv line")
 
 
+@pytest.mark.parametrize("columns", [2, 3])
+@pytest.mark.parametrize("places", [[0], [4], [9], [2, 7]])
+def test_a_quote_that_is_never_closed_costs_its_own_row(read, columns, places):
+    """Though nearly all other rows have quotes, so that no way without them reads the file."""
+    end = ",1" if columns == 3 else ""
+    lines = [f'u{i},"a, {i}"{end}' for i in range(10)]
+    lines[5] = f'u5,"two\nlines, 5"{end}'
+    for place in places:
+        lines[place] = f'u{place},"never closed{end}'
+    rows, table = read("url,caption" + (",n" if end else "") + "\n" + "\n".join(lines) + "\n")
+    kept = [i for i in range(10) if i not in places]
+    assert [row[0] for row in rows] == [f"u{i}" for i in kept]
+    assert [row[1] for row in rows] == ["two\nlines, 5" if i == 5 else f"a, {i}" for i in kept]
+    assert not end or {row[2] for row in rows} == {1}, "types are found all the same"
+    expected = [place + 2 + (place > 5) for place in places]
+    assert [row.line for row in table.damaged] == expected
+
+
 def test_the_damaged_rows_of_each_file_are_its_own(read):
     rows, table = read("url,caption\nu0,x\nu1,x,y\n", "url,n\nu2,1\n", "url,caption\nu3\nu4,b\n")
     assert rows == [("u0", "x", None), ("u2", None, 1), ("u4", "b", None)]

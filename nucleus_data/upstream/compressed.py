@@ -1,6 +1,10 @@
 """Lists that are compressed: `.csv.gz`, `.jsonl.zst` and their like."""
 
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, cast
 
 import pyarrow as pa
 
@@ -16,6 +20,26 @@ def uncompressed(name: str) -> str:
     return name.removesuffix(suffix) if suffix.lower() in COMPRESSED else name
 
 
+@contextmanager
+def plain(store: Store, name: str) -> Iterator[IO[bytes]]:
+    """A file's bytes, uncompressed.
+
+    Args:
+        store: Where it is.
+        name: Its name there; empty if the store is the file itself.
+
+    Raises:
+        OSError: It can't be read, or is damaged.
+    """
+    kind = COMPRESSED.get(Path(name or store.uri).suffix.lower())
+    with with_retries(lambda: store.fs.open(store.path(name), "rb")) as file:
+        if kind is None:
+            yield file
+            return
+        with pa.CompressedInputStream(pa.PythonFile(file, "r"), kind) as stream:
+            yield cast(IO[bytes], io.BufferedReader(stream, _PIECE))
+
+
 def plain_copy(store: Store, name: str, target: Path) -> Path | None:
     """A local, uncompressed copy of a compressed file; None if it is not compressed.
 
@@ -27,14 +51,9 @@ def plain_copy(store: Store, name: str, target: Path) -> Path | None:
     Raises:
         OSError: It is damaged.
     """
-    kind = COMPRESSED.get(Path(name or store.uri).suffix.lower())
-    if kind is None:
+    if uncompressed(name or store.uri) == (name or store.uri):
         return None
-    with (
-        with_retries(lambda: store.fs.open(store.path(name), "rb")) as file,
-        pa.CompressedInputStream(pa.PythonFile(file, "r"), kind) as stream,
-        target.open("wb") as copy,
-    ):
+    with plain(store, name) as stream, target.open("wb") as copy:
         while piece := stream.read(_PIECE):
             copy.write(piece)
     return target

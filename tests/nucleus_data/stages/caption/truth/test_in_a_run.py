@@ -101,8 +101,8 @@ def test_the_run_keeps_and_says_the_outcome(tmp_path, monkeypatch):
     corpus = three_shards(tmp_path / "c")
     curate(corpus)
     monkeypatch.setattr(module, "load_engine", lambda settings: StandIn(say=of_pixels))
-    monkeypatch.setattr("nucleus_data.stages.caption.truth.FEWEST", 2)
-    monkeypatch.setattr("nucleus_data.stages.caption.truth.PICTURES_A_PROBE", 1)
+    monkeypatch.setattr("nucleus_data.stages.caption.truth.probes.FEWEST", 2)
+    monkeypatch.setattr("nucleus_data.stages.caption.truth.probes.PICTURES_A_PROBE", 1)
     said = []
     run = curated.run(corpus.uri, "caption", BARE, said=said)
     run.use_selection()

@@ -42,13 +42,13 @@ from nucleus_data.corpus.tables import table_schema
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
-from nucleus_data.stages.caption.import_files import (
+from nucleus_data.stages.caption.importing.files import (
     Mapping,
     SourceFile,
     choose_columns,
     find_files,
 )
-from nucleus_data.stages.caption.import_join import classify, connect, counted, matched, spool
+from nucleus_data.stages.caption.importing.join import classify, connect, counted, matched, spool
 from nucleus_data.stages.caption.stage import SCHEMA
 
 VERSION = 1

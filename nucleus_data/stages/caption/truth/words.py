@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from nucleus_data.stages.caption.truth_verdict import Verdict
+from nucleus_data.stages.caption.truth.verdict import Verdict
 
 TOLD = 60  # letters of a text in a message
 

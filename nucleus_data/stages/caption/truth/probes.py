@@ -3,7 +3,7 @@
 Engines share pictures, prefixes and batches among requests, and may mix them up; the captions are
 then good English about something else. So each run asks about some of its first pictures once more,
 alone: nothing else is in the engine, and no cache is used. And it shows grey pictures in place of
-some. What follows from the answers is in `truth_verdict`; the run stops on captions of another
+some. What follows from the answers is in `verdict`; the run stops on captions of another
 picture and on a model that is blind, and says the share of equal texts else.
 
     probes = Probes(32, decode)
@@ -23,15 +23,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nucleus_data.engines.captioner import Ask, Counts, Engine, Generated, Pixels, Sampling
 from nucleus_data.errors import StoppedError
 from nucleus_data.pixels import PixelError, open_picture
 from nucleus_data.stage import Row
 from nucleus_data.stages.caption.prompts import PROMPTS
-from nucleus_data.stages.caption.truth_verdict import (
-    Alone,
+from nucleus_data.stages.caption.truth.asking import TOKENS, said_alone, thumbnail
+from nucleus_data.stages.caption.truth.verdict import (
     Probe,
     Verdict,
     dissimilar,
@@ -40,19 +39,16 @@ from nucleus_data.stages.caption.truth_verdict import (
     neighbours,
     suspects,
 )
-from nucleus_data.stages.caption.truth_words import stopped
+from nucleus_data.stages.caption.truth.words import stopped
 
 FEWEST = 8  # pictures; of fewer, nothing is asked
 PICTURES_A_PROBE = 4
 WINDOW_A_PROBE = 8
 WINDOW_BYTES = 64 << 20
-TOKENS = 64  # of a probe alone: enough to tell texts apart, and a fraction of a long caption's time
-FEWEST_LETTERS = 16
 ROUND_S = 60.0  # one row may take `row_timeout_s`, and nothing else moves meanwhile
 HOLD_S = 60.0  # a slow engine's captions are not held back for ever
 GREYS_A_PROBE = 4  # one grey picture for so many probes, two at least
 GREY = 128
-LOOK = 8  # thumbnails are 8x8
 BLIND_PAIRS = 4
 
 
@@ -155,11 +151,12 @@ class Probes:
             and time.monotonic() - began < HOLD_S
         )
 
-    def ask_alone(self, engine: Engine) -> None:
+    def ask_alone(self, engine: Engine, model: str = "") -> None:
         """Asks about some pictures alone, and about grey ones; one request at a time.
 
         Args:
             engine: With nothing pending; so it is left.
+            model: What it runs, where there are several.
 
         Raises:
             StoppedError: Captions are of other pictures, or the model does not see them.
@@ -180,7 +177,8 @@ class Probes:
         if self._full:
             self._close()
         if verdict.mixed_up or blind:
-            raise StoppedError(stopped(f"{engine.name} {engine.version}", verdict, blind=blind))
+            named = f"{engine.name} {engine.version}" + (f" with {model}" if model else "")
+            raise StoppedError(stopped(named, verdict, blind=blind))
 
     def counts(self) -> Mapping[str, int]:
         """What was asked and found since it was asked last, for the run's counts."""
@@ -217,7 +215,7 @@ class Probes:
                 held = self._by_key[probe.key]
                 picture = self._picture(held)
                 if picture is not None:
-                    probe.alone = _alone(engine, held.ask, picture, "alone")
+                    probe.alone = said_alone(engine, held.ask, picture, "alone")
 
     def _ask_grey(self, engine: Engine, until: float) -> None:
         """Shows a grey picture for a quarter of the probes, if theirs do not look so."""
@@ -227,7 +225,7 @@ class Probes:
             grey = np.full(held.shape, GREY, np.uint8)
             as_grey = replace(probe, look=thumbnail(grey))
             if looks_different(probe, as_grey) and time.monotonic() < until:
-                probe.grey = _alone(engine, held.ask, grey, "grey")
+                probe.grey = said_alone(engine, held.ask, grey, "grey")
                 self._greys.append(probe)
 
     def _is_blind(self, engine: Engine, probes: Iterable[Probe]) -> bool:
@@ -245,7 +243,7 @@ class Probes:
             if picture is None:
                 continue
             said = [
-                _alone(engine, own, pixels, f"described{number}")
+                said_alone(engine, own, pixels, f"described{number}")
                 for number, pixels in enumerate((picture, np.full_like(picture, GREY)))
             ]
             if None not in said:
@@ -270,33 +268,3 @@ class Probes:
         }
         last, self._counted = self._counted, now
         self._found.add(**{name: count - last.get(name, 0) for name, count in now.items()})
-
-
-def thumbnail(picture: Pixels) -> NDArray[np.float32]:
-    """How a picture looks: (LOOK, LOOK, 3), 0 to 255, of some of its pixels."""
-    rows, columns = (np.linspace(0, side, 4 * LOOK, endpoint=False) for side in picture.shape[:2])
-    some = picture[rows.astype(int)][:, columns.astype(int)].astype(np.float32)
-    found: NDArray[np.float32] = some.reshape(LOOK, 4, LOOK, 4, 3).mean(axis=(1, 3))
-    return found
-
-
-def _alone(engine: Engine, ask: Ask, picture: Pixels, what: str) -> Alone | None:
-    """What the engine says with nothing else in it; None if it fails."""
-    # Cut, an answer in JSON is none.
-    tokens = ask.sampling.max_tokens if ask.schema else min(ask.sampling.max_tokens, TOKENS)
-    sampling = replace(
-        ask.sampling, max_tokens=tokens, min_tokens=min(ask.sampling.min_tokens, tokens)
-    )
-    key = f"probe/{what}/{ask.key}"
-    try:
-        own = replace(ask, key=key, sampling=sampling, fresh=True)
-        engine.submit(engine.prepare(picture, [own]))
-    except Exception:  # of this request; an engine that is broken raises in `step`, too
-        return None
-    found = None
-    while engine.pending():
-        for made in engine.step():
-            if made.key == key and not made.error:
-                found = Alone(made.text, made.finish_reason == "length")
-    # A few letters are the beginning of many texts.
-    return None if found and found.cut and len(found.text) < FEWEST_LETTERS else found

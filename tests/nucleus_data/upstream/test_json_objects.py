@@ -1,7 +1,7 @@
 import json
 import sys
 
-from nucleus_data.stages.ingest.json_text import MOST_DEPTH, parsed
+from nucleus_data.upstream.json_objects import MOST_DEPTH, parsed
 
 
 def nested(depth):

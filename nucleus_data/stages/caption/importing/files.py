@@ -1,16 +1,16 @@
 """The files that captions are imported from, and the columns that are read of them."""
 
-import gzip
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.caption.import_rows import BATCH, column_names, read_rows
+from nucleus_data.upstream.compressed import COMPRESSED, plain, uncompressed
+from nucleus_data.upstream.data_sets import SAVED, saved_files
+from nucleus_data.upstream.rows import BATCH, column_names, read_rows
 
 KINDS = {
     ".parquet": "parquet",
@@ -21,13 +21,11 @@ KINDS = {
     ".ndjson": "jsonl",
     ".json": "jsonl",
 }
-GZIP = ".gz"
 ALLOWED = (
-    ".parquet, .csv, .tsv, .jsonl (also .gz), or a folder as `datasets` has it (metadata.csv, "
-    "metadata.jsonl or Parquet files in it, or save_to_disk)"
+    f".parquet, .csv, .tsv, .jsonl (also {', '.join(COMPRESSED)}), or a folder as `datasets` has it"
+    " (metadata.csv, metadata.jsonl or Parquet files in it, or save_to_disk)"
 )
 METADATA = "metadata"
-SAVED = "state.json"  # of save_to_disk
 CAPTIONS = ("caption", "text", "prompt", "description", "alt")
 KEYS = ("key", "file_name", "filename", "file", "file_path", "path", "image")
 URLS = ("url", "image_url", "source.url")
@@ -57,12 +55,8 @@ class SourceFile:
     def open(self) -> Iterator[IO[bytes]]:
         """The file's bytes, uncompressed. Raises RequestError."""
         try:
-            with self.store.fs.open(self.store.path(self.inner), "rb") as file:
-                if self.name.lower().endswith(GZIP):
-                    with gzip.open(file) as plain:
-                        yield cast(IO[bytes], plain)
-                else:
-                    yield file
+            with plain(self.store, self.inner) as file:
+                yield file
         except OSError as error:
             raise RequestError(f"{self.name} can't be read: {error}") from error
 
@@ -197,7 +191,7 @@ def _lacks(file: SourceFile, what: str, columns: Sequence[str]) -> str:
 
 def _kind(name: str, source: str = "") -> str:
     """What a file is by its name; empty for another. Raises RequestError if `source` is given."""
-    lower = name.lower().removesuffix(GZIP)
+    lower = uncompressed(name).lower()
     kind = next((kind for ending, kind in KINDS.items() if lower.endswith(ending)), "")
     if lower != name.lower() and kind not in ("csv", "jsonl"):
         kind = ""
@@ -217,18 +211,8 @@ def _below(store: Store) -> Iterator[str]:
 
 def _saved(store: Store, names: Sequence[str]) -> list[str]:
     """The Arrow files of a data set that `datasets` saved, in its order; none if it is not one."""
-    found = []
-    for name in names:
-        if name.rsplit("/", 1)[-1] == SAVED:
-            try:
-                listed = json.loads(store.read(name))["_data_files"]
-                found += [_folder(name) + str(one["filename"]) for one in listed]
-            except (ValueError, KeyError, TypeError) as error:
-                raise RequestError(f"{store.uri}/{name} is not as `datasets` writes it") from error
-    there = set(names)
-    if lacking := [name for name in found if name not in there]:
-        raise RequestError(f"{store.uri} lacks {lacking[0]}, which its {SAVED} names")
-    return found
+    states = [name for name in names if name.rsplit("/", 1)[-1] == SAVED]
+    return [file for name in states for file in saved_files(store, _folder(name))]
 
 
 def _is_metadata(name: str) -> bool:

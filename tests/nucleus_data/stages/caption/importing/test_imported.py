@@ -10,7 +10,11 @@ import pytest
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.tables import Table
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.caption.imported import import_captions, import_lines, plan_import
+from nucleus_data.stages.caption.importing.imported import (
+    import_captions,
+    import_lines,
+    plan_import,
+)
 from nucleus_data.stages.caption.stage import SCHEMA
 from nucleus_data.world.corpora import small_corpus, write_shard
 from tests.support.sharded import content_of
@@ -84,6 +88,12 @@ def as_csv_gz(folder):
     return folder / "x.csv.gz"
 
 
+def as_lines_zst(folder):
+    with pa.CompressedOutputStream(str(folder / "x.jsonl.zst"), "zstd") as out:
+        out.write(gzip.decompress(as_lines(folder).read_bytes()))
+    return folder / "x.jsonl.zst"
+
+
 def as_metadata(folder):
     for key, text in GOOD.items():
         place = folder / "set" / key.split("/")[0]
@@ -123,7 +133,7 @@ def as_saved(folder):
 @pytest.mark.parametrize(
     "write",
     [
-        *(as_parquet, as_csv, as_csv_gz, as_lines, as_metadata, as_hub, as_saved),
+        *(as_parquet, as_csv, as_csv_gz, as_lines, as_lines_zst, as_metadata, as_hub, as_saved),
         lambda folder: as_csv(folder, "tsv", "\t"),
         lambda folder: as_csv(folder, "csv", ";"),
     ],

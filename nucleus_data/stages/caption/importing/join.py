@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.stages.caption.import_files import Mapping, SourceFile, rows
-from nucleus_data.stages.caption.import_rows import UNREADABLE
+from nucleus_data.stages.caption.importing.files import Mapping, SourceFile, rows
 from nucleus_data.stages.caption.prompts import visible
+from nucleus_data.upstream.rows import UNREADABLE
 
 ROWS = pa.schema(
     [

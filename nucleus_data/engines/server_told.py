@@ -1,0 +1,119 @@
+"""What servers tell of how they run the model, beside each other and the settings. Pure functions.
+
+`caption.dtype`, `vllm_args` and the room of a server are its own. Where it tells them, they are
+compared, as what changes a text is in the captions' config hash.
+
+| told by | what |
+|---|---|
+| `/v1/models` of vLLM | `max_model_len` |
+| `/version` of vLLM | its version |
+| `/metrics` of vLLM | the type of the cache of keys and values |
+| `/server_info` of vLLM with `VLLM_SERVER_DEV_MODE=1` | dtype and quantization |
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from nucleus_data.engines.captioner import EngineSettings
+from nucleus_data.engines.servers import Told
+from nucleus_data.engines.vllm_arguments import changing_text
+
+CACHE = re.compile(r'^vllm:cache_config_info\{.*?\bcache_dtype="([^"]*)"', re.MULTILINE)
+AUTO = "auto"
+
+
+def told(version: str, model: Any, metrics: Any, info: Any) -> Told:
+    """What a server's answers say.
+
+    Args:
+        version: Its version; empty if it does not say.
+        model: The model's entry of `/v1/models`.
+        metrics: The text of `/metrics`; anything else if there is none.
+        info: The JSON of `/server_info`; the same.
+    """
+    room = getattr(model, "max_model_len", None)
+    found = CACHE.search(metrics) if isinstance(metrics, str) else None
+    config: Any = info
+    for key in ("vllm_config", "model_config"):
+        config = config.get(key) if isinstance(config, Mapping) else None
+    config = config if isinstance(config, Mapping) else {}
+    dtype = config.get("dtype")
+    return Told(
+        version=version or None,
+        max_model_len=room if isinstance(room, int) else None,
+        kv_cache_dtype=found[1] if found else None,
+        dtype=str(dtype).removeprefix("torch.") if dtype else None,
+        quantization=str(config["quantization"]) if config.get("quantization") else None,
+    )
+
+
+def unlike(url: str, found: Told, settings: EngineSettings) -> str:
+    """What a server does otherwise than the settings say; empty if nothing is known of.
+
+    Args:
+        url: The server's.
+        found: What it tells.
+        settings: With the dtype and the arguments that are in the config hash.
+    """
+    given = settings.vllm_args
+    wanted = {
+        "caption.dtype": (settings.dtype, found.dtype),
+        "caption.vllm_args.kv_cache_dtype": (given.get("kv_cache_dtype"), found.kv_cache_dtype),
+        "caption.vllm_args.quantization": (given.get("quantization"), found.quantization),
+    }
+    for key, (setting, there) in wanted.items():
+        if setting not in (None, AUTO) and there is not None and str(setting) != there:
+            option = f"--{key.rpartition('.')[2].replace('_', '-')} {setting}"
+            return (
+                f"{key} is {setting!r}, but {url} has {there!r}: start it with {option}, or say"
+                f" {key}={there} (which makes other tables)"
+            )
+    return ""
+
+
+def differing(servers: Mapping[str, Told]) -> str:
+    """What of servers that serve one table changes texts, and is not the same; empty if all is."""
+    for name in ("dtype", "quantization", "kv_cache_dtype"):
+        values = {url: getattr(one, name) for url, one in servers.items() if getattr(one, name)}
+        if len(set(values.values())) > 1:
+            each = ", ".join(f"{url} has {value!r}" for url, value in values.items())
+            return (
+                f"caption.servers: {name} is not the same ({each}); captions of one table are made"
+                " in one way: start them with the same arguments"
+            )
+    return ""
+
+
+def notes(servers: Mapping[str, Told], settings: EngineSettings) -> Iterator[str]:
+    """What is worth knowing, and what could not be compared; for the worker's log.
+
+    Args:
+        servers: By URL, those that answered.
+        settings: The engine's.
+    """
+    versions = {url: one.version for url, one in servers.items() if one.version}
+    if len(set(versions.values())) > 1:
+        each = ", ".join(f"{url} is {version}" for url, version in versions.items())
+        yield f"caption.servers: several versions ({each}); some texts may differ"
+    for url, one in servers.items():
+        if one.max_model_len is not None and one.max_model_len < settings.max_model_len:
+            yield (
+                f"caption.servers: {url} has room for {one.max_model_len} tokens, and"
+                f" caption.max_model_len is {settings.max_model_len}: what needs more fails as"
+                " too_long there"
+            )
+    hidden = set()
+    if settings.dtype != AUTO and any(one.dtype is None for one in servers.values()):
+        hidden.add(f"dtype={settings.dtype}")
+    for name, value in changing_text(settings.vllm_args).items():
+        known = name in Told.__dataclass_fields__
+        if not known or any(asdict(one)[name] is None for one in servers.values()):
+            hidden.add(f"{name}={value}")
+    if hidden:
+        yield (
+            f"caption.servers: {', '.join(sorted(hidden))}: not every server tells it (vLLM does of"
+            " dtype and quantization with VLLM_SERVER_DEV_MODE=1), so nobody compared it; start"
+            " each with the same"
+        )

@@ -1,0 +1,1 @@
+"""Captions from files: `files` finds them and their columns, `join` their records."""

@@ -1,0 +1,144 @@
+"""Loads the models that the variants of a stage are asked of, all in one worker."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from nucleus_data.engines.captioner import Ask, Engine, Sampling
+from nucleus_data.engines.grammar import check_grammar
+from nucleus_data.engines.load import engine_of
+from nucleus_data.errors import RequestError, StoppedError
+from nucleus_data.pixels import open_picture
+from nucleus_data.stages.caption.models import place_of, said_of
+from nucleus_data.stages.caption.rounds import fitting
+from nucleus_data.stages.caption.settings import CaptionSettings
+from nucleus_data.stages.caption.truth.probes import Probes
+
+Load = Callable[..., Engine]
+MEMORY = ("memory", "kv cache", "cache blocks")  # in what torch and vLLM say where it is too small
+
+
+@dataclass(eq=False)
+class Loaded:
+    """A model that is loaded.
+
+    Attributes:
+        name: Of `caption.models`; empty for the stage's own.
+        settings: The stage's, with this model as its own.
+        variants: Those that it is asked for.
+        engine: What runs it.
+        probes: Its truth tests.
+    """
+
+    name: str
+    settings: CaptionSettings
+    variants: list[str]
+    engine: Engine
+    probes: Probes
+
+
+def load_models(settings: CaptionSettings, load: Load) -> list[Loaded]:
+    """Loads every model that a variant names, and tries out what the variants ask.
+
+    Args:
+        settings: The stage's.
+        load: Loads one (`load_engine`).
+
+    Raises:
+        RequestError: A model is not there, has no room, or can't be asked what variants ask.
+    """
+    found: list[Loaded] = []
+    for name, variants in settings.asked_of().items():
+        mine = settings.with_model(name)
+        sees = any(settings.variants[each].sees_picture for each in variants)
+        try:
+            # Only those that differ from what they are by themselves are given.
+            engine = load(mine) if sees else load(mine, pictures=False)
+        except (RequestError, StoppedError) as error:
+            raise type(error)(said_of(name, str(error))) from error
+        except Exception as error:
+            if (refusal := _no_room(settings, name, error, found)) is not None:
+                raise refusal from error
+            raise
+        fitted = fitting(mine)
+
+        def decode(data: bytes, fitted: Callable[..., np.ndarray] = fitted) -> np.ndarray:
+            return fitted(open_picture(data))
+
+        probes = Probes(settings.probes if sees else 0, decode)
+        found.append(Loaded(name, mine, variants, engine, probes))
+    for one in found:
+        _try_out(one)
+    return found
+
+
+def check_shares(settings: CaptionSettings) -> None:
+    """Refuses models that share a GPU and ask for more of its memory than there is.
+
+    Args:
+        settings: The stage's, of workers that have a GPU.
+
+    Raises:
+        RequestError: With what each asks for.
+    """
+    shares = {
+        f"{place_of(name)}.gpu_memory_utilization": settings.with_model(name).gpu_memory_utilization
+        for name in settings.asked_of()
+        if engine_of(settings.with_model(name)) == "vllm"
+    }
+    total = sum(shares.values())
+    if len(shares) > 1 and total > 1:
+        each = ", ".join(f"{key}={share:g}" for key, share in shares.items())
+        raise RequestError(
+            f"{each}: these models share the GPU of each worker, and ask for {total:.0%} of its"
+            " memory; let the shares add up to 1 at most (0.6 and 0.3), each with room for its"
+            " weights, or have one of the models asked as a server (engine: server)"
+        )
+
+
+def _no_room(
+    settings: CaptionSettings, name: str, error: Exception, before: list[Loaded]
+) -> RequestError | None:
+    """What is said of a model that can't be loaded, if memory is why, or another one may be."""
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    memory = isinstance(error, MemoryError) or any(word in str(error).lower() for word in MEMORY)
+    memory = memory or type(error).__name__ == "OutOfMemoryError"
+    if not memory and not before and not name:
+        return None
+    mine = settings.with_model(name)
+    said = f"{place_of(name)}.model={mine.model} can't be loaded: {type(error).__name__}: {first}"
+    if before:
+        there = ", ".join(
+            f"{one.settings.model} ({one.engine.name}"
+            + (
+                f", gpu_memory_utilization={one.settings.gpu_memory_utilization:g})"
+                if one.engine.name == "vllm"
+                else ")"
+            )
+            for one in before
+        )
+        said += f". Loaded before it in the same worker: {there}"
+    if memory:
+        said += (
+            f". Give it more room ({place_of(name)}.gpu_memory_utilization, now"
+            f" {mine.gpu_memory_utilization:g}; a smaller max_model_len or max_in_flight; less for"
+            " the other models), or ask it as a server (engine: server)"
+        )
+    return RequestError(said)
+
+
+def _try_out(one: Loaded) -> None:
+    """Refuses a system prompt or a schema that the engine takes of no picture."""
+    picture = np.full((64, 64, 3), 128, np.uint8)
+    for name in one.variants:
+        variant = one.settings.variants[name]
+        if variant.schema_text is not None:
+            check_grammar(variant.schema_text, f"caption.variants.{name}.schema")
+        system = variant.system or one.settings.system
+        if system is None and variant.schema_text is None:
+            continue
+        ask = Ask(name, ".", Sampling(1), system, variant.schema_text, variant.sees_picture)
+        for made in one.engine.prepare(picture if ask.sees_picture else None, [ask]).failed:
+            if made.reason == "caption_refused":
+                raise RequestError(f"caption.variants.{name}: {made.error}")

@@ -1,0 +1,114 @@
+"""Rows of a CSV, each alone: one with an open quote costs its own line.
+
+The next line is then read as if it began a row.
+"""
+
+import csv
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from nucleus_data.upstream.lines import MOST_LINE, Line, lines
+
+MOST_LINES = 500  # of a row with line ends in quotes
+DELIMITERS = (",", "\t", ";", "|")
+
+
+@dataclass(frozen=True, slots=True)
+class CsvRow:
+    """A row.
+
+    Attributes:
+        line: The number of its first line.
+        fields: As many as the head has; none of a row that can't be read.
+        text: Its first line.
+        problem: Why it can't be read; empty if it can.
+    """
+
+    line: int
+    fields: Sequence[str]
+    text: str
+    problem: str = ""
+
+
+class CsvRows:
+    """A CSV or TSV file; which separator it has is told by its first line.
+
+    Args:
+        file: The file, in UTF-8.
+        names: Its columns, if it has no head.
+
+    Attributes:
+        names: Its columns.
+
+    Raises:
+        OSError: Its first line can't be read.
+        csv.Error: The same.
+    """
+
+    def __init__(self, file: IO[bytes], names: Sequence[str] | None = None) -> None:
+        csv.field_size_limit(MOST_LINE)
+        self._lines = lines(file)
+        self._ahead: deque[Line] = deque()
+        self._delimiter = ","
+        head = next(self._lines, Line(1, ""))
+        if head.problem:
+            raise OSError(f"its head: {head.problem}")
+        self._delimiter = max(DELIMITERS, key=head.text.count)
+        self.names = list(names) if names is not None else self._head(head)
+        if names is not None:
+            self._ahead.append(head)
+
+    def rows(self) -> Iterator[CsvRow]:
+        """Its rows."""
+        while (first := self._next()) is not None:
+            fields: list[str] = []
+            problem = first.problem
+            if not problem and not first.text.strip():
+                continue
+            if not problem:
+                fields, problem = self._row(first)
+            if not problem and len(fields) != len(self.names):
+                problem = f"it has {len(fields)} fields, and the head has {len(self.names)}"
+            yield CsvRow(first.number, () if problem else fields, first.text, problem)
+
+    def _head(self, head: Line) -> list[str]:
+        return next(iter(self._parsed([head.text])), [])
+
+    def _next(self) -> Line | None:
+        return self._ahead.popleft() if self._ahead else next(self._lines, None)
+
+    def _row(self, first: Line) -> tuple[list[str], str]:
+        """The fields of a row that begins with a line; those of its further lines are taken."""
+        taken, size = [first], len(first.text)
+        while True:
+            try:
+                (fields,) = self._parsed([line.text for line in taken])
+            except csv.Error as error:
+                problem = str(error)
+            else:
+                return fields, ""
+            open_quote = "unexpected end" in problem
+            more = self._upto_quote(MOST_LINES - len(taken), MOST_LINE - size) if open_quote else []
+            if not more:
+                self._ahead.extendleft(reversed(taken[1:]))
+                return [], "a quote is opened and not closed" if open_quote else problem
+            taken += more
+            size += sum(len(line.text) for line in more)
+
+    def _upto_quote(self, count: int, size: int) -> list[Line]:
+        """The next lines up to one that may close a quote; none if there is none near."""
+        found: list[Line] = []
+        while len(found) < count and size > 0 and (line := self._next()) is not None:
+            found.append(line)
+            size -= len(line.text)
+            if line.problem:
+                break
+            if '"' in line.text:
+                return found
+        self._ahead.extendleft(reversed(found))
+        return []
+
+    def _parsed(self, texts: list[str]) -> list[list[str]]:
+        return list(csv.reader(texts, delimiter=self._delimiter, strict=True))

@@ -1,0 +1,137 @@
+"""Rows of Parquet, Arrow, CSV and JSON lines, one at a time, as they stand in the file."""
+
+import csv
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nucleus_data.errors import RequestError
+from nucleus_data.upstream.csv_rows import CsvRows
+from nucleus_data.upstream.data_sets import open_arrow
+from nucleus_data.upstream.lines import json_rows
+
+BATCH = 1024
+UNREADABLE = "unreadable"
+DAMAGED = (OSError, EOFError, zlib.error, pa.ArrowException)
+PATH = "path"  # of a picture in a data set: a struct of bytes and path
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A row as it stands in a file.
+
+    Attributes:
+        line: Its line in a text file, or its number, from 1.
+        values: Those of the columns asked for.
+        problem: What is wrong with all of it, in words; empty if it can be read.
+    """
+
+    line: int
+    values: tuple[Any, ...] = ()
+    problem: str = ""
+
+
+def column_names(kind: str, file: IO[bytes], name: str) -> list[str]:
+    """The columns of a file; of JSON lines, those of the first row that can be read.
+
+    Raises:
+        RequestError: It can't be read.
+    """
+    try:
+        if kind == "parquet":
+            return list(pq.ParquetFile(file).schema_arrow.names)
+        if kind == "arrow":
+            return list(open_arrow(file)[0].names)
+        if kind == "csv":
+            return CsvRows(file).names
+        for line, row in json_rows(file):
+            if not line.problem:
+                return list(row)
+    except (*DAMAGED, UnicodeError, csv.Error) as error:
+        raise RequestError(f"{name} can't be read: {_first_line(error)}") from error
+    return []
+
+
+def read_rows(kind: str, file: IO[bytes], columns: Sequence[str], name: str) -> Iterator[Raw]:
+    """The rows of a file, one at a time.
+
+    Args:
+        kind: `parquet`, `arrow` (a stream or file of `datasets`), `csv` or `jsonl`.
+        file: The file, uncompressed.
+        columns: Which columns.
+        name: What messages call it.
+
+    Raises:
+        RequestError: The file itself is damaged.
+    """
+    try:
+        if kind == "parquet":
+            yield from _of_batches(_parquet(file, columns), columns)
+        elif kind == "arrow":
+            yield from _of_batches(open_arrow(file)[1], columns)
+        elif kind == "csv":
+            yield from _of_csv(file, columns)
+        else:
+            yield from _of_lines(file, columns)
+    except DAMAGED as error:
+        raise RequestError(f"{name} can't be read: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _parquet(file: IO[bytes], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Batches of some columns; of a picture's column, its path alone."""
+    parquet = pq.ParquetFile(file)
+    schema = parquet.schema_arrow
+    wanted = [f"{n}.{PATH}" if _is_picture(schema.field(n).type) else n for n in columns]
+    yield from parquet.iter_batches(BATCH, columns=wanted)
+
+
+def _is_picture(kind: pa.DataType) -> bool:
+    return pa.types.is_struct(kind) and kind.get_field_index(PATH) >= 0
+
+
+def _of_batches(batches: Iterator[pa.RecordBatch], columns: Sequence[str]) -> Iterator[Raw]:
+    line = 0
+    for batch in batches:
+        values = [_values(batch.column(name)) for name in columns]
+        for row in zip(*values, strict=True):
+            line += 1
+            yield Raw(line, row)
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """A column's values; texts as bytes, which may be no UTF-8."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if _is_picture(column.type):
+        column = pa.compute.struct_field(column, PATH)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        column = column.cast(pa.large_binary())
+    found: list[Any] = column.to_pylist()
+    return found
+
+
+def _of_lines(file: IO[bytes], columns: Sequence[str]) -> Iterator[Raw]:
+    for line, row in json_rows(file):
+        values = () if line.problem else tuple(_plain(row.get(name)) for name in columns)
+        yield Raw(line.number, values, line.problem)
+
+
+def _of_csv(file: IO[bytes], columns: Sequence[str]) -> Iterator[Raw]:
+    found = CsvRows(file)
+    places = [found.names.index(name) for name in columns]
+    for row in found.rows():
+        values = () if row.problem else tuple(row.fields[place] for place in places)
+        yield Raw(row.line, values, row.problem)
+
+
+def _plain(value: Any) -> Any:
+    """The path of a picture; any other value as it is."""
+    return value[PATH] if isinstance(value, dict) and PATH in value else value
