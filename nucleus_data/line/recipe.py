@@ -23,6 +23,7 @@ from nucleus_data.stages.caption.stage import Caption
 from nucleus_data.stages.compare.stage import Compare
 from nucleus_data.stages.dedup.stage import Dedup
 from nucleus_data.stages.embed.stage import Embed
+from nucleus_data.stages.encode.stage import Encode
 from nucleus_data.stages.ingest.stage import Ingest
 from nucleus_data.stages.inspect.stage import Inspect
 from nucleus_data.stages.score.captions import ScoreCaptions
@@ -47,6 +48,7 @@ STAGES: tuple[type[Stage[Any]], ...] = (
     ScoreCaptions,
     Shard,
     Train,
+    Encode,
     Report,
 )
 STAGE_NAMES = tuple(stage.name for stage in STAGES)

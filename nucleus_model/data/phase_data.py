@@ -20,6 +20,7 @@ from nucleus_model.data.latents import Latents
 from nucleus_model.data.loader import TrainingSet
 from nucleus_model.data.plans import Plans
 from nucleus_model.data.samples import Sample
+from nucleus_model.data.stored import StoredLatents, open_latents
 from nucleus_model.encoders.codec import Codec
 from nucleus_model.settings.phases import Phase
 from nucleus_model.settings.settings import QuickTrainSettings
@@ -41,6 +42,7 @@ class PhaseData:
         share: This process's share of each batch.
         gather: Gathers all processes' texts.
         joint: The order of two sets that are compared.
+        stored: Latents beside the set that are right for the run, if there are any.
     """
 
     set: TrainingSet
@@ -51,6 +53,7 @@ class PhaseData:
     share: Share = field(default_factory=Share)
     gather: Gather | None = None
     joint: JointOrder | None = None
+    stored: StoredLatents | None = None
     _plans: dict[str, Plans] = field(default_factory=dict)
 
     def trained(self, phase: Phase) -> int:
@@ -111,7 +114,7 @@ class PhaseData:
         plans, share = self.plans(phase), self.share
         most = [-(-size // share.size) for size in plans.batch_sizes]
         batches = plans.batches(cursor, share)
-        with Feed(self.set, batches, phase, self.settings, most) as feed:
+        with Feed(self.set, batches, phase, self.settings, most, self.stored) as feed:
             yield iter(feed)
 
     def encoded(self, loaded: LoadedBatch, factor: int) -> torch.Tensor:
@@ -125,7 +128,7 @@ class PhaseData:
         if not loaded.ids:
             width, height = loaded.plan.bucket.size
             return torch.zeros((0, self.latents.codec.channels, height // factor, width // factor))
-        return self.latents.of(loaded).cpu()
+        return self.latents.of(loaded, loaded.latents).cpu()
 
 
 def open_phase_data(
@@ -180,6 +183,13 @@ def open_phase_data(
             share or Share(),
             gather,
             joint,
+            open_latents(
+                training_set.store,
+                settings,
+                training_set.resolution,
+                codec.channels,
+                codec.factor,
+            ),
         )
     # All phases before the first step: a mistake in the last one would else cost the others' hours.
     for phase in phases:

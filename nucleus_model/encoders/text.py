@@ -9,7 +9,7 @@ exact (on the left it would shift the rotary positions).
 Legend of shapes: B batch, L text tokens, D width of a text state.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from nucleus_model.encoders.cache import Cache
 from nucleus_model.settings.settings import TextSettings
 
 PAD_MULTIPLE = 8
+# From a prompt to states (L, D) that were made before, and whether it was cut.
+Stored = Callable[[str], tuple[torch.Tensor, bool] | None]
 
 
 class TextEncoder:
@@ -35,6 +37,7 @@ class TextEncoder:
     Attributes:
         width: Width of a text state.
         model: Which model it is, with its revision.
+        stored: Gives states that were made before; None where it has none of a prompt.
         cut: Prompts that were longer than `max_tokens`, each counted once while it is cached.
 
     Raises:
@@ -64,6 +67,7 @@ class TextEncoder:
         self.device = device
         self.width = int(config.text_config.hidden_size)
         self.cut = 0
+        self.stored: Stored | None = None
         self._states: Cache[torch.Tensor] = Cache(settings.cache_bytes)
 
     def template(self, prompt: str) -> str:
@@ -82,6 +86,10 @@ class TextEncoder:
         return self._states.get(prompt, lambda: self._encoded(prompt))
 
     def _encoded(self, prompt: str) -> torch.Tensor:
+        if self.stored is not None and (found := self.stored(prompt)) is not None:
+            states, cut = found
+            self.cut += cut
+            return states.to(self.device)
         # The template has its special tokens already.
         tokens = self.tokenizer(self.template(prompt), add_special_tokens=False)["input_ids"]
         if len(tokens) > self.settings.max_tokens:

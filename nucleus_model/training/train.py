@@ -81,7 +81,8 @@ def quick_train(
         joint: The order of two sets that are compared, in place of the set's own.
 
     Returns:
-        The summary; its key `timings` (seconds, images_per_second) is not in `summary.json`.
+        The summary; its keys `timings` (seconds, images_per_second) and `encoded` (what was read of
+        latents and text states beside the set) are not in `summary.json`.
 
     Raises:
         CorpusError: The set is not as its manifest says, is empty, or none of its images can be
@@ -103,11 +104,13 @@ def quick_train(
         try:
             trainer.train(progress, saved)
             summary = trainer.finish()
+            encoded = trainer.parts.encoded()
         finally:
             trainer.metrics.close()
     seconds = time.perf_counter() - started
     speed = trainer.metrics.images_per_second()
-    return summary | {"timings": {"seconds": seconds, "images_per_second": speed}}
+    timings = {"seconds": seconds, "images_per_second": speed}
+    return summary | {"timings": timings, "encoded": encoded}
 
 
 class _Trainer:

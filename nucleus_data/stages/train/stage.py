@@ -7,7 +7,7 @@ training that was killed, on whatever machine, goes on when the same command is 
 import json
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from nucleus_model.settings.choice import choose
 from nucleus_model.settings.settings import QuickTrainSettings
 
 POLL_S = 1.0
+SHOWN_FAULTS = 5
 
 
 class Train(CorpusStage[QuickTrainSettings]):
@@ -108,6 +109,8 @@ class Train(CorpusStage[QuickTrainSettings]):
         report.summary = Summary(rows=summary["samples"], done=used)
         run.keep(report, quiet=True)
         run.say(f"quick_train: {summary['text']} ({report.seconds:.1f} s)")
+        for line in encoded_words(summary["encoded"]):
+            run.say(line)
         run.say(f"  {store.url(run.path(TRAINING))}/samples.png")
 
     def _settings(self, run: Run) -> QuickTrainSettings:
@@ -174,6 +177,25 @@ def _trained(run: Run, stage: Train, folder: str, settings: QuickTrainSettings) 
         kind = "" if isinstance(cause, RequestError) else f"{type(cause).__name__}: "
         raise RequestError(f"quick_train: {kind}{cause}") from error
     return found
+
+
+def encoded_words(encoded: Mapping[str, Any]) -> Iterator[str]:
+    """Which latents and text states were read that `encode` left, in lines for people.
+
+    Args:
+        encoded: As `RunParts.encoded` returns it.
+    """
+    for name, kind in encoded.items():
+        if not kind["folders"]:
+            continue
+        line = f"  {name}: {kind['read']:,} read from {', '.join(kind['folders'])}"
+        if kind["lacking"]:
+            line += f", {kind['lacking']:,} were not there and were encoded by the trainer"
+        yield line
+        for file, found in list(kind["faults"].items())[:SHOWN_FAULTS]:
+            yield f"    {file}: {found}; to make it again, remove it and run: nucleus encode"
+        if (more := len(kind["faults"]) - SHOWN_FAULTS) > 0:
+            yield f"    and {more:,} more files"
 
 
 def _size(settings: QuickTrainSettings) -> str:
@@ -276,5 +298,6 @@ def train_remotely(
                 store.create_file(name, file)
         mirror.clear()
     speed = f"{result['timings']['images_per_second']:.0f} images/s"
-    counts = {key: result[key] for key in ("samples", "train_samples", "holdout_samples")}
+    kept = ("samples", "train_samples", "holdout_samples", "encoded")
+    counts = {key: result[key] for key in kept}
     return {**counts, "text": f"{result['text']}; {speed}"}
