@@ -14,7 +14,7 @@ threads, but for the timings:
 | `checkpoints/NNNNNN/` | as `checkpoint` lists; `merged-NNNNNN/` beside, if the schedule merges |
 | `samples/NNNNNN.png` | grids on the way |
 | `samples.png`, `samples.json` | a row a prompt, a column a seed |
-| `summary.json` | what `quick_train` returns, but for its `timings` |
+| `summary.json` | what `quick_train` returns, but for its `timings` and `encoded` |
 
 A run that was killed goes on from its newest checkpoint when it is called again, and leaves the
 same. One that is done goes on where it was when it is called with more steps, or further phases;

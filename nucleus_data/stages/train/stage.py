@@ -7,7 +7,7 @@ training that was killed, on whatever machine, goes on when the same command is 
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,12 @@ from nucleus_data.sets.layout import SetFolder
 from nucleus_data.stage import CorpusStage
 from nucleus_data.stages.shard.captions import weights_of
 from nucleus_data.stages.shard.stage import Shard, set_of
+from nucleus_data.stages.train.encoded import encoded_words
 from nucleus_data.stages.train.mirror import Mirror, place, steps_done
 from nucleus_model.settings.choice import choose
 from nucleus_model.settings.settings import QuickTrainSettings
 
 POLL_S = 1.0
-SHOWN_FAULTS = 5
 
 
 class Train(CorpusStage[QuickTrainSettings]):
@@ -177,25 +177,6 @@ def _trained(run: Run, stage: Train, folder: str, settings: QuickTrainSettings) 
         kind = "" if isinstance(cause, RequestError) else f"{type(cause).__name__}: "
         raise RequestError(f"quick_train: {kind}{cause}") from error
     return found
-
-
-def encoded_words(encoded: Mapping[str, Any]) -> Iterator[str]:
-    """Which latents and text states were read that `encode` left, in lines for people.
-
-    Args:
-        encoded: As `RunParts.encoded` returns it.
-    """
-    for name, kind in encoded.items():
-        if not kind["folders"]:
-            continue
-        line = f"  {name}: {kind['read']:,} read from {', '.join(kind['folders'])}"
-        if kind["lacking"]:
-            line += f", {kind['lacking']:,} were not there and were encoded by the trainer"
-        yield line
-        for file, found in list(kind["faults"].items())[:SHOWN_FAULTS]:
-            yield f"    {file}: {found}; to make it again, remove it and run: nucleus encode"
-        if (more := len(kind["faults"]) - SHOWN_FAULTS) > 0:
-            yield f"    and {more:,} more files"
 
 
 def _size(settings: QuickTrainSettings) -> str:
