@@ -36,12 +36,13 @@ class Encoding:
 
     Args:
         folder: Where it is made.
+        buckets: As of `make_set`, for another set.
     """
 
-    def __init__(self, folder) -> None:
+    def __init__(self, folder, buckets=None) -> None:
         self.corpus = Corpus(str(folder / "c"), create=True)
         self.path = folder / "c" / SET
-        make_set(self.path)
+        make_set(self.path, buckets)
         self.folder = SetFolder(self.corpus.store, SET)
         self.said: list[str] = []
 

@@ -88,6 +88,14 @@ def test_batches_are_the_same_with_and_without_and_no_picture_is_decoded(folder)
     assert_same(blind, without)
 
 
+@pytest.mark.slow
+def test_batches_are_the_same_with_workers(folder):
+    _, without = epoch(folder, encoded="off")
+    data, found = epoch(folder, loader={"workers": 2})
+    assert_same(found, without)
+    assert data.stored.read == 9
+
+
 @pytest.mark.parametrize("damage", ["value", "missing", "cut short"])
 def test_a_damaged_file_costs_what_is_in_it_alone(folder, damage):
     _, without = epoch(folder, encoded="off")
@@ -109,7 +117,7 @@ def test_a_damaged_file_costs_what_is_in_it_alone(folder, damage):
 
 def test_another_precision_is_taken_where_it_is_asked_for_and_rounds_so_much(tmp_path):
     made = make_set(tmp_path / "set")
-    for dtype, most in (("bf16", 2**-8), ("fp16", 2**-11)):
+    for dtype, most in (("bf16", 2**-9), ("fp16", 2**-12)):
         write_latents(made, dtype)
         _, without = epoch(made)  # fp32 is asked for, and is not there
         data, found = epoch(made, encoded=dtype)

@@ -1,14 +1,16 @@
 """The stage `encode`, and a training that takes what it left."""
 
+import pickle
+
 import pytest
 
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
 from nucleus_data.line.steps import without_missing
+from nucleus_data.stages.encode.latents import LatentTask
+from nucleus_data.stages.encode.texts import GatherTask, StatesTask, Texts
 from tests.support import curated
 from tests.support.encodes import Encoding, training
-
-LATENTS, TEXTS = "latents of 11 samples", "text states of up to 18 captions"
 
 
 class Killed(BaseException):
@@ -27,6 +29,29 @@ def test_nothing_is_encoded_unless_it_is_asked_for(tmp_path):
     stages = curated.recipe(str(tmp_path)).stages()
     assert "give encode.enabled=true" in stages["encode"].missing()
     assert without_missing(stages, ["shard", "encode", "quick_train"]) == ["shard", "quick_train"]
+
+
+def test_a_dry_run_counts_and_writes_nothing(tmp_path):
+    encoding = Encoding(tmp_path, {"32/1x1": 6, "64/1x1": 5, "96/1x1": 2})
+    phases = [{"steps": 1, "resolution": side} for side in (64, 32)]
+    encoding.run(dry_run=True, settings=training(phases=phases, steps=2))
+    assert (
+        "latents of 11 samples at 32, 64 pixels in 4 tars; 11 in 4 tars are to" in encoding.said[0]
+    )
+    assert "text states of up to 22 captions" in encoding.said[1]
+    assert encoding.files() == {}
+    with pytest.raises(RequestError, match="no samples at resolution 48; it has: 32, 64, 96"):
+        encoding.run(dry_run=True, settings=training(resolution=48))
+
+
+def test_tasks_can_be_sent_to_workers():
+    texts = Texts("c", {}, "sets/made/0", "e", "x", 3, 1)
+    for task in (
+        LatentTask("c", {}, "sets/made/0", {64: "x"}, training(), "bf16"),
+        GatherTask(texts),
+        StatesTask(texts, training(), "fp32"),
+    ):
+        assert pickle.loads(pickle.dumps(task)) == task
 
 
 @pytest.mark.slow
@@ -55,7 +80,7 @@ def test_what_is_there_is_not_made_again_and_what_is_missing_is(made):
     for name in lost:
         (made.path / "encoded" / name).unlink()
     made.run(dry_run=True)
-    assert "3 in 1 tars are to be made" in made.said[0].replace("1 in 1", "3 in 1")
+    assert "1 in 1 tars are to be made" in made.said[0]
     assert "1 parts of them are to be made" in made.said[1]
     assert set(made.files()) == set(before) - set(lost)
     made.run()
@@ -100,8 +125,6 @@ def test_another_encoder_precision_or_edition_is_another_folder(made, tmp_path):
         found = Encoding(tmp_path / str(len(str(changes))))
         found.run(**changes)
         assert not set(found.files()) & before
-    with pytest.raises(RequestError, match="no samples at resolution 32; it has: 64"):
-        made.run(settings=training(resolution=32))
 
 
 @pytest.mark.slow
@@ -118,3 +141,22 @@ def test_a_training_with_them_has_the_same_losses_to_the_last_bit(made, tmp_path
         assert (found["lacking"], found["faults"]) == (0, {})
         assert found["read"] >= 10
         assert without["encoded"][kind]["folders"] == []
+
+
+@pytest.mark.slow
+def test_a_picture_that_cannot_be_decoded_fails_alone_and_the_training_leaves_it_out(tmp_path):
+    from nucleus_model.training.train import quick_train
+
+    encoding = Encoding(tmp_path)
+    tar = encoding.folder.manifest()[0].path
+    row = encoding.folder.index(tar).to_pylist()[1]
+    whole = bytearray((encoding.path / tar).read_bytes())
+    whole[row["offset"] : row["offset"] + row["size"]] = bytes(row["size"])
+    (encoding.path / tar).write_bytes(whole)
+    noted = encoding.run()
+    assert (noted["rows"], noted["done"], noted["failed"]) == (30, 29, 1)
+    settings = training(holdout_share=0.0)
+    found = quick_train(str(encoding.path), tmp_path / "out", settings)
+    assert list(found["failures"]) == [row["id"]]
+    assert found["encoded"]["latents"]["faults"] == {}
+    assert found["encoded"]["latents"]["lacking"] >= 1
