@@ -4,13 +4,14 @@ import pickle
 
 import pytest
 
+from nucleus_data.corpus.damaged import advice_on
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
 from nucleus_data.line.steps import without_missing
 from nucleus_data.stages.encode.latents import LatentTask
 from nucleus_data.stages.encode.texts import GatherTask, StatesTask, Texts
 from tests.support import curated
-from tests.support.encodes import Encoding, training
+from tests.support.encodes import SET, Encoding, training
 
 
 class Killed(BaseException):
@@ -42,6 +43,12 @@ def test_a_dry_run_counts_and_writes_nothing(tmp_path):
     assert encoding.files() == {}
     with pytest.raises(RequestError, match="no samples at resolution 48; it has: 32, 64, 96"):
         encoding.run(dry_run=True, settings=training(resolution=48))
+
+
+def test_for_a_damaged_file_only_that_is_removed(tmp_path):
+    store = Encoding(tmp_path, {"64/1x1": 2}).corpus.store
+    said = advice_on(store, f"{SET}/encoded/0/texts/encoded.json")
+    assert said.startswith("Remove it, and run: nucleus encode corpus=")
 
 
 def test_tasks_can_be_sent_to_workers():
