@@ -18,6 +18,7 @@ STEPS = (
     "caption",  # caption what is kept, several times each
     "score_captions",  # compare them with their pictures, if score_captions.variants says so
     "shard",  # write aspect-bucketed training shards
+    "encode",  # encode them ahead of the training, if encode.enabled says so
     "quick_train",  # train the bundled model on them, and draw samples
     "report",  # write one page about all of it
 )

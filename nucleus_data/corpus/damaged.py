@@ -20,6 +20,7 @@ SHOWN = 200
 WHOLE = {"dedup": "dedup", "compare": "compare", "selection": "select"}
 # Folders of a set whose folders have files beside its tars.
 BESIDE = ("captions", "columns")
+ENCODED = "encoded"
 RECORDS, RETRIED, PUBLISHED, CORPUS = "records", "_retried", "_published.json", "corpus.json"
 
 
@@ -165,6 +166,8 @@ def advice_on(store: Store, name: str) -> str:
         whole = store.url("/".join(folders[:3]))
         if file == "manifest.parquet":
             return f"Remove it, and {_run(store, 'shard')}"
+        if len(folders) > 4 and folders[3] == ENCODED:
+            return f"Remove it, and {_run(store, 'encode')}"
         if len(folders) > 5 and folders[3] in BESIDE:  # no tar is written again for it
             whole = store.url("/".join(folders[:5]))
         return f"Remove the folder '{whole}', and {_run(store, 'shard')}"

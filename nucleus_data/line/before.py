@@ -45,6 +45,7 @@ PACKAGES = {
     "score_captions": (("torch", "open_clip"), "nucleus-data[embed]"),
     "caption": (("torch", "transformers"), "nucleus-data[caption]"),
     "quick_train": (("torch", "diffusers", "transformers"), "nucleus-data[train]"),
+    "encode": (("torch", "diffusers", "transformers"), "nucleus-data[train]"),
 }
 
 
@@ -174,6 +175,8 @@ def _of_captions(settings: CaptionSettings) -> tuple[str, ...]:
 
 def _device(recipe: Recipe, stage: Stage[Any]) -> str | None:
     """Where a stage's model runs, as its settings say; of several, a GPU if one of them does."""
+    if stage.name == "encode":
+        return recipe.section(Train).device
     if stage.name != "embed":
         return getattr(stage.settings, "device", None)
     devices = [each.settings.device for each in model_tables(recipe.section(Embed))]
@@ -192,7 +195,7 @@ def _models(recipe: Recipe, name: str) -> Iterator[tuple[ModelKind, str, str | N
             mine = caption.with_model(asked)
             if mine.engine != "server":  # a server's need not be here
                 yield kind_of(asked), mine.model, mine.revision
-    elif name == "quick_train":
+    elif name in ("quick_train", "encode"):
         training = recipe.section(Train)
         yield TEXT_ENCODER, training.text.model, training.text.revision
         if training.codec == "vae":

@@ -49,7 +49,16 @@ LINES: dict[str, Line] = {
         "Caption again (what changed only), and make the set anew.",
     ),
     "all": Line(
-        ("ingest", *_CURATE, "caption", "score_captions", "shard", "quick_train", "report"),
+        (
+            "ingest",
+            *_CURATE,
+            "caption",
+            "score_captions",
+            "shard",
+            "encode",
+            "quick_train",
+            "report",
+        ),
         "The whole line, from a source to the report.",
         chooses_at_start=True,
     ),

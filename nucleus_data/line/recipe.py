@@ -23,6 +23,7 @@ from nucleus_data.stages.caption.stage import Caption
 from nucleus_data.stages.compare.stage import Compare
 from nucleus_data.stages.dedup.stage import Dedup
 from nucleus_data.stages.embed.stage import Embed
+from nucleus_data.stages.encode.stage import Encode
 from nucleus_data.stages.ingest.stage import Ingest
 from nucleus_data.stages.inspect.stage import Inspect
 from nucleus_data.stages.score.captions import ScoreCaptions
@@ -34,7 +35,7 @@ from nucleus_data.stages.train.stage import Train
 
 SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
-# In the order of the line. A stage comes after those whose tables or faces it reads.
+# In the order of the line. A stage comes after those whose tables it reads.
 STAGES: tuple[type[Stage[Any]], ...] = (
     Ingest,
     Inspect,
@@ -46,6 +47,7 @@ STAGES: tuple[type[Stage[Any]], ...] = (
     Caption,
     ScoreCaptions,
     Shard,
+    Encode,
     Train,
     Report,
 )
@@ -80,14 +82,19 @@ class Recipe(BaseModel):
             RequestError: A stage refuses its settings, for example a signal that can't be imported.
         """
         made: dict[str, Stage[Any]] = {}
+        classes = {stage.name: stage for stage in STAGES}
+
+        def make(name: str) -> Stage[Any]:
+            if name not in made:
+                construct: Any = classes[name]  # a stage with faces takes them too
+                faces = [make(face) for face in classes[name].faces]
+                made[name] = construct(self.section(classes[name]), *faces)
+            return made[name]
+
         try:
-            for stage in STAGES:
-                construct: Any = stage  # a stage with faces takes them too
-                faces = [made[name] for name in stage.faces]
-                made[stage.name] = construct(self.section(stage), *faces)
+            return {name: make(name) for name in STAGE_NAMES}
         except ValueError as error:
             raise RequestError(str(error)) from error
-        return made
 
     def pins(self, corpus: Corpus | None = None) -> Pins:
         """The config hashes that follow from the settings.

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from nucleus_model.data.batches import BatchPlan
 from nucleus_model.data.captions import draw_name
 from nucleus_model.data.loader import TrainingSet
 from nucleus_model.data.reader import Loaded, Request
+from nucleus_model.data.stored import StoredLatents
 from nucleus_model.data.streams import BLOCK_ROWS, STREAMS_A_SLOT
 from nucleus_model.data.workers import Workers
 from nucleus_model.settings.phases import Phase
@@ -43,6 +45,7 @@ class LoadedBatch:
         images: uint8 (B, height, width, 3), sRGB, valid until the next batch is taken; B may be 0.
         captions: One a sample; empty where it was dropped.
         draws: What each one's noise and sigma are drawn by.
+        latents: Stored ones (1, C, H, W), which need no picture; None where it is to be encoded.
     """
 
     plan: BatchPlan
@@ -50,6 +53,15 @@ class LoadedBatch:
     images: NDArray[np.uint8]
     captions: tuple[str, ...]
     draws: tuple[str, ...]
+    latents: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A batch that is under way: its plan, and the stored latents of its samples."""
+
+    plan: BatchPlan
+    latents: list[Any]
 
 
 class Feed:
@@ -61,6 +73,7 @@ class Feed:
         phase: The phase, for the captions' weights.
         settings: The run's.
         most: Most pictures of a batch that this process gets, by bucket.
+        stored: Latents beside the set: no picture is decoded that has one.
     """
 
     def __init__(
@@ -70,10 +83,11 @@ class Feed:
         phase: Phase,
         settings: QuickTrainSettings,
         most: list[int],
+        stored: StoredLatents | None = None,
     ) -> None:
-        self._set, self._plans = training_set, plans
+        self._set, self._plans, self._stored = training_set, plans, stored
         self._phase, self._settings = phase, settings
-        self._planned: deque[BatchPlan] = deque()
+        self._planned: deque[_Planned] = deque()
         loader = training_set.loader
         self._joined = joined_blocks(training_set, most)
         self.workers: Workers | None = None
@@ -113,19 +127,20 @@ class Feed:
         first = next(self._plans, None)
         self._submit()
         if first is not None:
-            yield self._taken(first, *self._load(first))
+            one = _Planned(first, self._latents(first))
+            yield self._taken(one, *self._load(one))
         while True:
             self._submit()
             if not self._planned:
                 return
             if self.workers is None:
-                plan = self._planned.popleft()
-                yield self._taken(plan, *self._load(plan))
+                one = self._planned.popleft()
+                yield self._taken(one, *self._load(one))
             else:
                 loaded, pixels = self.workers.take()
-                plan = self._planned.popleft()
+                one = self._planned.popleft()
                 self._submit()  # before this one is used, so that the workers go on
-                yield self._taken(plan, loaded, pixels)
+                yield self._taken(one, loaded, pixels)
 
     def _submit(self) -> None:
         """Plans, and gives to the workers, as many batches as are to be under way."""
@@ -134,12 +149,25 @@ class Feed:
             plan = next(self._plans, None)
             if plan is None:
                 return
-            self._planned.append(plan)
+            one = _Planned(plan, self._latents(plan))
+            self._planned.append(one)
             if self.workers is not None:
-                self.workers.submit(self._request(plan))
+                self.workers.submit(self._request(one))
 
-    def _request(self, plan: BatchPlan) -> Request:
-        weights = self._phase.captions
+    def _latents(self, plan: BatchPlan) -> list[Any]:
+        """The stored latents of a batch, each None where there is none."""
+        if self._stored is None:
+            return [None] * len(plan.tars)
+        tables, stored, size = self._set.tables, self._stored, plan.bucket.size
+
+        def latent(tar: int, row: int) -> Any:
+            ident = tables.places(tar)["id"][row].tobytes().hex()
+            return stored.of(tables.path(tar), ident, size)
+
+        return [latent(int(t), int(r)) for t, r in zip(plan.tars, plan.rows, strict=True)]
+
+    def _request(self, one: _Planned) -> Request:
+        plan, weights = one.plan, self._phase.captions
         return Request(
             tars=plan.tars.tolist(),
             rows=plan.rows.tolist(),
@@ -149,15 +177,20 @@ class Feed:
             dropout=self._settings.caption_dropout,
             weights=None if weights is None else dict(weights),
             slots=range(len(plan.tars)),
+            skip=tuple(n for n, latent in enumerate(one.latents) if latent is not None),
         )
 
-    def _load(self, plan: BatchPlan) -> tuple[Loaded, NDArray[np.uint8]]:
-        width, height = plan.bucket.size
-        pixels = np.empty((len(plan.tars), height, width, 3), np.uint8)
-        return self._reader.load(self._request(plan), pixels), pixels
+    def _load(self, one: _Planned) -> tuple[Loaded, NDArray[np.uint8]]:
+        width, height = one.plan.bucket.size
+        pixels = np.empty((len(one.plan.tars), height, width, 3), np.uint8)
+        return self._reader.load(self._request(one), pixels), pixels
 
-    def _taken(self, plan: BatchPlan, loaded: Loaded, pixels: NDArray[np.uint8]) -> LoadedBatch:
+    def _taken(self, one: _Planned, loaded: Loaded, pixels: NDArray[np.uint8]) -> LoadedBatch:
         """Leaves out, and tells the set, what could not be decoded; nothing comes instead."""
+        plan = one.plan
+        if self._stored is not None:  # now, as what was planned ahead may never be taken
+            for latent in one.latents:
+                self._stored.count(latent)
         for number, reason in loaded.failures.items():
             tar, row = int(plan.tars[number]), int(plan.rows[number])
             ident = self._set.tables.places(tar)["id"][row].tobytes().hex()
@@ -171,6 +204,7 @@ class Feed:
             pixels if len(good) == len(pixels) else pixels[good],
             tuple(loaded.captions[n] for n in good),
             tuple(draws_of(plan)[n] for n in good),
+            tuple(one.latents[n] for n in good),
         )
 
 

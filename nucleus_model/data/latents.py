@@ -1,5 +1,6 @@
 """Latents of a training set's images, each encoded once as long as there is room for it."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -38,8 +39,22 @@ class Latents:
         self.codec, self.together = codec, together
         self._cache: Cache[torch.Tensor] = Cache(cache_bytes)
 
-    def of(self, batch: Images) -> torch.Tensor:
-        """Returns a batch's latents, float32 (B, channels, H / factor, W / factor)."""
+    def of(self, batch: Images, stored: Sequence[torch.Tensor | None] = ()) -> torch.Tensor:
+        """Returns a batch's latents, float32 (B, channels, H / factor, W / factor).
+
+        Args:
+            batch: The images.
+            stored: The latent of each, (1, channels, ...); None where it is to be encoded.
+        """
+        if any(latent is not None for latent in stored):
+            return torch.cat(
+                [
+                    self._cache.get(ident, lambda i=i: self._alone(batch, i)).cpu()  # type: ignore[misc]
+                    if latent is None
+                    else latent
+                    for i, (ident, latent) in enumerate(zip(batch.ids, stored, strict=True))
+                ]
+            )
         images = torch.from_numpy(batch.images)
         new: dict[str, torch.Tensor] = {}
         if self.together:
@@ -51,7 +66,7 @@ class Latents:
 
         def make(place: int) -> torch.Tensor:
             ident = batch.ids[place]
-            return new[ident] if ident in new else self.codec.encode(images[place : place + 1])
+            return new[ident] if ident in new else self._alone(batch, place)
 
         return torch.cat(
             [
@@ -59,3 +74,7 @@ class Latents:
                 for i, ident in enumerate(batch.ids)
             ]
         )
+
+    def _alone(self, batch: Images, place: int) -> torch.Tensor:
+        """Encodes one image of a batch, (1, channels, ...)."""
+        return self.codec.encode(torch.from_numpy(batch.images[place : place + 1]))

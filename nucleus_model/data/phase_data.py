@@ -21,6 +21,7 @@ from nucleus_model.data.latents import Latents
 from nucleus_model.data.loader import TrainingSet
 from nucleus_model.data.plans import Plans
 from nucleus_model.data.samples import Sample
+from nucleus_model.data.stored import StoredLatents, open_latents
 from nucleus_model.encoders.codec import Codec
 from nucleus_model.settings.phases import Phase
 from nucleus_model.settings.settings import QuickTrainSettings
@@ -64,6 +65,7 @@ class PhaseData:
         share: This process's share of each batch.
         gather: Gathers all processes' texts.
         joint: The order of two sets that are compared.
+        stored: Latents beside the set that are right for the run, if there are any.
     """
 
     set: TrainingSet
@@ -74,6 +76,7 @@ class PhaseData:
     share: Share = field(default_factory=Share)
     gather: Gather | None = None
     joint: JointOrder | None = None
+    stored: StoredLatents | None = None
     _plans: dict[str, Plans] = field(default_factory=dict)
 
     def trained(self, phase: Phase) -> int:
@@ -142,7 +145,7 @@ class PhaseData:
         plans, share = self.plans(phase), self.share
         most = [-(-size // share.size) for size in plans.batch_sizes]
         batches = plans.batches(cursor, share)
-        with Feed(self.set, batches, phase, self.settings, most) as feed:
+        with Feed(self.set, batches, phase, self.settings, most, self.stored) as feed:
             # On CPUs the step has the cores; on a GPU a thread keeps the encoders ahead of it.
             if torch.device(self.settings.device).type == "cpu":
                 yield (self.encoded(loaded) for loaded in feed)
@@ -164,7 +167,7 @@ class PhaseData:
             width, height = (side // codec.factor for side in loaded.plan.bucket.size)
             latents_BCHW = torch.zeros((0, codec.channels, height, width))
         else:
-            latents_BCHW = self.latents.of(loaded).cpu()
+            latents_BCHW = self.latents.of(loaded, loaded.latents).cpu()
         return EncodedBatch(loaded.plan, loaded.ids, loaded.captions, loaded.draws, latents_BCHW)
 
 
@@ -224,6 +227,13 @@ def open_phase_data(
             share or Share(),
             gather,
             joint,
+            open_latents(
+                training_set.store,
+                settings,
+                training_set.resolution,
+                codec.channels,
+                codec.factor,
+            ),
         )
     # All phases before the first step: a mistake in the last one would else cost the others' hours.
     for phase in phases:

@@ -38,6 +38,7 @@ class Request:
         weights: Of captions by source; None for all alike.
         slots: Which picture of the batch's memory each fills.
         at: Where the batch's memory begins, in bytes.
+        skip: Numbers of the samples whose picture is not needed: its place stays as it is.
     """
 
     tars: Sequence[int]
@@ -49,6 +50,7 @@ class Request:
     weights: Mapping[str, float] | None
     slots: Sequence[int] = ()
     at: int = 0
+    skip: Sequence[int] = ()
 
     def to_json(self) -> bytes:
         """The request as JSON."""
@@ -58,7 +60,7 @@ class Request:
     def from_json(cls, data: bytes) -> "Request":
         """The inverse of `to_json`."""
         content = json.loads(data)
-        return cls(**{**content, "size": tuple(content["size"])})
+        return cls(**{**content, "size": tuple(content["size"]), "skip": tuple(content["skip"])})
 
     def part(self, places: Sequence[int]) -> "Request":
         """The request for some of its samples."""
@@ -70,6 +72,7 @@ class Request:
             dropout=self.dropout,
             weights=self.weights,
             slots=[self.slots[n] for n in places],
+            skip=tuple(number for number, n in enumerate(places) if n in self.skip),
             **rest,  # type: ignore[arg-type]
         )
 
@@ -113,11 +116,13 @@ class Reader:
         if self.tables.store.local:
             return [None] * len(request.tars)
         return [
-            self.tables.reads.begin(
+            None
+            if number in request.skip
+            else self.tables.reads.begin(
                 self.tables.path(tar),
                 lambda tar=tar, row=row: self._both(tar, row),  # type: ignore[misc]
             )
-            for tar, row in zip(request.tars, request.rows, strict=True)
+            for number, (tar, row) in enumerate(zip(request.tars, request.rows, strict=True))
         ]
 
     def load(
@@ -141,9 +146,10 @@ class Reader:
         for number, (tar, row) in enumerate(zip(request.tars, request.rows, strict=True)):
             ident, caption = self.caption(tar, row, request, request.draws[number])
             try:
-                pixels_NHW3[request.slots[number]] = self._picture(
-                    ident, tar, row, request.size, reads[number]
-                )
+                if number not in request.skip:
+                    pixels_NHW3[request.slots[number]] = self._picture(
+                        ident, tar, row, request.size, reads[number]
+                    )
             except (PixelError, ValueError, MemoryError) as error:
                 # ValueError: the crop leaves the picture.
                 loaded.failures[number] = f"{self.tables.path(tar)}: {error}"

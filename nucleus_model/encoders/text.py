@@ -9,7 +9,7 @@ exact (on the left it would shift the rotary positions).
 Legend of shapes: B batch, L text tokens, D width of a text state.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from nucleus_model.encoders.cache import Cache
 from nucleus_model.settings.settings import TextSettings
 
 PAD_MULTIPLE = 8
+# From a prompt to states (L, D) that were made before, and whether it was cut.
+Stored = Callable[[str], tuple[torch.Tensor, bool] | None]
 
 TOGETHER = 32  # prompts that are encoded at once
 
@@ -39,6 +41,7 @@ class TextEncoder:
         model: Which model it is, with its revision.
         together: Whether prompts that are not remembered are encoded in batches, on the right
             padded; their states differ from those of a prompt alone by rounding.
+        stored: Gives states that were made before; None where it has none of a prompt.
         cut: Prompts that were longer than `max_tokens`, each counted once while it is cached.
 
     Raises:
@@ -68,6 +71,7 @@ class TextEncoder:
         self.device = device
         self.width = int(config.text_config.hidden_size)
         self.cut = 0
+        self.stored: Stored | None = None
         self._states: Cache[torch.Tensor] = Cache(settings.cache_bytes)
         # On a CPU a prompt alone is as fast, and its states are the same to the last bit.
         self.together = torch.device(device).type != "cpu"
@@ -117,7 +121,17 @@ class TextEncoder:
                 found[prompt] = states[: len(row)].clone()
         return found
 
+    def _stored(self, prompt: str) -> torch.Tensor | None:
+        """States that were made before, on the device; None where there are none."""
+        if self.stored is None or (found := self.stored(prompt)) is None:
+            return None
+        states, cut = found
+        self.cut += cut
+        return states.to(self.device)
+
     def _encoded(self, prompt: str) -> torch.Tensor:
+        if (found := self._stored(prompt)) is not None:
+            return found
         ids_1L = torch.tensor([self._tokens(prompt)], device=self.device)
         with torch.no_grad():
             output = self.tower(
@@ -135,9 +149,9 @@ class TextEncoder:
         """
         new: dict[str, torch.Tensor] = {}
         if self.together:
-            new = self._encode_together(
-                [p for p in dict.fromkeys(prompts) if p not in self._states]
-            )
+            missing = [p for p in dict.fromkeys(prompts) if p not in self._states]
+            new = {p: states for p in missing if (states := self._stored(p)) is not None}
+            new |= self._encode_together([p for p in missing if p not in new])
 
         def make(prompt: str) -> torch.Tensor:
             return new[prompt] if prompt in new else self._encoded(prompt)

@@ -306,6 +306,13 @@ class QuickTrainSettings(BaseModel):
         default=None, description="Commit or tag of a hub VAE; required for one."
     )
     text: TextSettings = Field(default=TextSettings(), description="The text encoder.")
+    encoded: Literal["fp32", "bf16", "fp16", "off"] = Field(
+        default="fp32",
+        description="Latents and text states of this precision that `nucleus encode` left beside "
+        "the set are read, where it has some of these very encoders; fp32 changes no value. What "
+        "there is not is encoded here; off: all is.",
+        json_schema_extra=ADDED,
+    )
     sample_prompts: tuple[str, ...] = Field(
         default=(),
         description="Prompts of the grid; empty for captions from the set.",

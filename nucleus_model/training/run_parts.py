@@ -13,6 +13,7 @@ import torch
 from nucleus_model.data.batches import Share
 from nucleus_model.data.joint import JointOrder
 from nucleus_model.data.phase_data import open_phase_data
+from nucleus_model.data.stored import StoredValues, open_texts
 from nucleus_model.encoders.load import load_codec, load_text_encoder
 from nucleus_model.network.distributed import World, shard
 from nucleus_model.network.init import build_transformer
@@ -68,6 +69,10 @@ class RunParts:
             joint,
         )
         self.text = load_text_encoder(here)
+        first = self.phase_data[0].set
+        self.stored_texts = open_texts(first.store, settings, first.edition.hash, self.text.width)
+        if self.stored_texts is not None:
+            self.text.stored = self.stored_texts.of
         # Built whole from the seed, then sharded: the number of processes changes no initial value.
         self.model = build_transformer(
             self.preset,
@@ -134,3 +139,34 @@ class RunParts:
             for phase, failures in zip(found, json.loads(text), strict=True):
                 phase.update(failures)
         return [dict(sorted(failures.items())) for failures in found]
+
+    def encoded(self) -> dict[str, Any]:
+        """What was read of latents and text states beside the set; all processes must call.
+
+        Returns:
+            For `latents` and `texts`: folders (none: all was encoded here), read, lacking, and
+            faults, file to what was found.
+        """
+        by_set = {id(data.stored): data.stored for data in self.phase_data}
+        kinds: dict[str, list[StoredValues]] = {
+            "latents": [stored for stored in by_set.values() if stored is not None],
+            "texts": [] if self.stored_texts is None else [self.stored_texts],
+        }
+        mine = {name: _told(values) for name, values in kinds.items()}
+        found: dict[str, Any] = {}
+        for text in self.world.texts(json.dumps(mine)):
+            for name, told in json.loads(text).items():
+                kind = found.setdefault(name, {**told, "read": 0, "lacking": 0})
+                kind["read"] += told["read"]
+                kind["lacking"] += told["lacking"]
+                kind["faults"] = dict(sorted({**kind["faults"], **told["faults"]}.items()))
+        return found
+
+
+def _told(stored: list[StoredValues]) -> dict[str, Any]:
+    return {
+        "folders": sorted(one.folder for one in stored),
+        "read": sum(one.read for one in stored),
+        "lacking": sum(one.lacking for one in stored),
+        "faults": {name: why for one in stored for name, why in one.faults.items()},
+    }

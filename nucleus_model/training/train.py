@@ -14,7 +14,7 @@ threads, but for the timings:
 | `checkpoints/NNNNNN/` | as `checkpoint` lists; `merged-NNNNNN/` beside, if the schedule merges |
 | `samples/NNNNNN.png` | grids on the way |
 | `samples.png`, `samples.json` | a row a prompt, a column a seed |
-| `summary.json` | what `quick_train` returns, but for its `timings` |
+| `summary.json` | what `quick_train` returns, but for its `timings` and `encoded` |
 
 A run that was killed goes on from its newest checkpoint when it is called again, and leaves the
 same. One that is done goes on where it was when it is called with more steps, or further phases;
@@ -80,7 +80,8 @@ def quick_train(
         joint: The order of two sets that are compared, in place of the set's own.
 
     Returns:
-        The summary; its key `timings` (seconds, images_per_second) is not in `summary.json`.
+        The summary; its keys `timings` (seconds, images_per_second) and `encoded` (what was read of
+        latents and text states beside the set) are not in `summary.json`.
 
     Raises:
         CorpusError: The set is not as its manifest says, is empty, or none of its images can be
@@ -102,11 +103,13 @@ def quick_train(
         try:
             trainer.train(progress, saved)
             summary = trainer.finish()
+            encoded = trainer.parts.encoded()
         finally:
             trainer.metrics.close()
     seconds = time.perf_counter() - started
     speed = trainer.metrics.images_per_second()
-    return summary | {"timings": {"seconds": seconds, "images_per_second": speed}}
+    timings = {"seconds": seconds, "images_per_second": speed}
+    return summary | {"timings": timings, "encoded": encoded}
 
 
 class _Trainer:

@@ -26,6 +26,7 @@ from nucleus_data.sets.layout import SetFolder
 from nucleus_data.stage import CorpusStage
 from nucleus_data.stages.shard.captions import weights_of
 from nucleus_data.stages.shard.stage import Shard, set_of
+from nucleus_data.stages.train.encoded import encoded_words
 from nucleus_data.stages.train.mirror import Mirror, place, steps_done
 from nucleus_model.settings.choice import choose
 from nucleus_model.settings.settings import QuickTrainSettings
@@ -108,6 +109,8 @@ class Train(CorpusStage[QuickTrainSettings]):
         report.summary = Summary(rows=summary["samples"], done=used)
         run.keep(report, quiet=True)
         run.say(f"quick_train: {summary['text']} ({report.seconds:.1f} s)")
+        for line in encoded_words(summary["encoded"]):
+            run.say(line)
         run.say(f"  {store.url(run.path(TRAINING))}/samples.png")
 
     def _settings(self, run: Run) -> QuickTrainSettings:
@@ -276,5 +279,6 @@ def train_remotely(
                 store.create_file(name, file)
         mirror.clear()
     speed = f"{result['timings']['images_per_second']:.0f} images/s"
-    counts = {key: result[key] for key in ("samples", "train_samples", "holdout_samples")}
+    kept = ("samples", "train_samples", "holdout_samples", "encoded")
+    counts = {key: result[key] for key in kept}
     return {**counts, "text": f"{result['text']}; {speed}"}

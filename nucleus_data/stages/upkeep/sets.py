@@ -285,6 +285,8 @@ def stale(folder: SetFolder, notes: list[dict[str, Any]]) -> Iterator[str]:
             for name in store.list(folder.name(f"{one}/{bucket}")):
                 if name.partition(".")[0] == number:
                     yield folder.name(f"{one}/{bucket}/{name}")
+    for one in encoded:  # states say what their texts were, and not whose they are
+        yield from store.find(folder.name(f"{one}/texts"))
     # It counts samples, and lists tars with their SHA-256; `shard` writes it again.
     yield from (folder.name(name) for name in CARD)
     # What the set was planned by has URLs; it is published, and needs it no more.

@@ -112,6 +112,8 @@ def test_a_dry_run_writes_nothing(world, command, tmp_path):
         options = [world.corpus, world.source] if command in ("ingest", "all") else [world.corpus]
         if command == "score-captions":
             options.append("score_captions.variants=[short]")
+        if command == "encode":
+            options.append("encode.enabled=true")
         said = nucleus(command, "--dry-run", *options)
     assert listing(world.root) == before
     counted = {
@@ -122,6 +124,7 @@ def test_a_dry_run_writes_nothing(world, command, tmp_path):
         "select": "rules, 3 shards to decide about",
         "caption": "caption: ",
         "shard": "kept records, ",
+        "encode": "encode: ",
         "quick-train": "quick_train: ",
         "report": "report: one page",
         "curate": "dedup, compare, select, embed, score, select: depend on what comes before; not",

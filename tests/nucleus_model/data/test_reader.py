@@ -42,3 +42,10 @@ def test_a_part_of_a_request_is_of_some_of_its_samples():
     part = asked.part([2, 0])
     assert part == Request([7, 5], [3, 1], (64, 32), ["4+1", "4"], 9, 0.1, {"web": 1}, [2, 0], 77)
     assert Request.from_json(part.to_json()) == part
+
+
+def test_pictures_that_are_not_needed_are_skipped_in_a_part_too():
+    asked = Request([5] * 4, [0, 1, 2, 3], (8, 8), ["0"] * 4, 0, 0.0, None, range(4), skip=(1, 2))
+    part = asked.part([1, 3, 2])
+    assert part.skip == (0, 2)
+    assert Request.from_json(part.to_json()) == part

@@ -34,7 +34,7 @@ def workers(made, **changes):
 
 
 def request(tars, rows, size=(64, 64)):
-    return Request(tars, rows, size, epoch=0, seed=0, dropout=0.0, weights=None)
+    return Request(tars, rows, size, ["0"] * len(tars), seed=0, dropout=0.0, weights=None)
 
 
 def children():

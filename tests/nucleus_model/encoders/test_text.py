@@ -121,3 +121,18 @@ def _counting(tower, asked):
         return tower(input_ids=input_ids, **options)
 
     return call
+
+
+def test_stored_states_are_taken_once_and_cut_ones_are_counted_as_ever(folder):
+    found, asked = encoder(folder), []
+    states = torch.ones(3, found.width)
+
+    def stored(prompt):
+        asked.append(prompt)
+        return (states, True) if prompt == "long" else None
+
+    found.stored = stored
+    assert torch.equal(found.states("long"), states)
+    found.states("long")
+    assert torch.equal(found.states("a cat"), encoder(folder).states("a cat"))
+    assert (asked, found.cut) == (["long", "a cat"], 1)

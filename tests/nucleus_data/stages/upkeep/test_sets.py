@@ -142,12 +142,13 @@ def test_the_name_of_what_stands_for_a_tar(old, new):
 @pytest.mark.slow
 def test_encoded_files_of_these_tars_go_too(tmp_path):
     corpus, folder = corpus_with_set(tmp_path)
-    for name in ("64/1x1/000000.safetensors", "64/1x1/000001.safetensors"):
+    for name in ("64/1x1/000000.safetensors", "64/1x1/000001.safetensors", "texts/encoded.json"):
         corpus.store.create(folder.name(f"encoded/x/{name}"), b"latents")
     for name in ("README.md", "croissant.json"):
         corpus.store.create(folder.name(name), b"10 samples")
     assert taken(corpus, (0, 0))
     assert corpus.store.list(folder.name("encoded/x/64/1x1")) == ["000001.safetensors"]
+    assert not corpus.store.find(folder.name("encoded/x/texts"))
     assert not [name for name in corpus.store.list(folder.path) if name in CARD]
 
 

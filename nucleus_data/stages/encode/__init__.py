@@ -1,0 +1,1 @@
+"""The stage `encode`: latents and text states beside a training set."""

@@ -1,0 +1,110 @@
+"""Latents of one tar's pictures: a task of the stage `encode`."""
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.errors import CorpusError
+from nucleus_data.pixels import PixelError, open_picture
+from nucleus_data.runner.work import Summary
+from nucleus_data.sets.encoded import Value, encode_values, encoded_name
+from nucleus_data.sets.layout import SetFolder, TarEntry
+from nucleus_model.settings.settings import QuickTrainSettings
+
+READS_AT_ONCE = 16
+# Pictures that a GPU gets at once, in pixels; a CPU gets one, whose latent depends on nothing else.
+PIXELS_AT_ONCE = 1 << 20
+
+
+@dataclass(frozen=True)
+class LatentTask:
+    """Encodes the pictures of one tar (a task of the runner).
+
+    Attributes:
+        uri: The corpus.
+        storage_options: For fsspec.
+        folder: The training set.
+        hashes: Config hash of the latents, by resolution.
+        settings: The training whose codec encodes.
+        dtype: Of the stored numbers.
+    """
+
+    uri: str
+    storage_options: Mapping[str, Any]
+    folder: str
+    hashes: Mapping[int, str]
+    settings: QuickTrainSettings
+    dtype: str
+
+    def run(self, number: int) -> Summary:
+        """Encodes a tar, unless it is done; `number` counts the tars of the set."""
+        folder = SetFolder(Corpus(self.uri, self.storage_options).store, self.folder)
+        entry = folder.manifest()[number]
+        name = folder.name(encoded_name(self.hashes[entry.resolution], entry.path))
+        if folder.store.exists(name):
+            return Summary(rows=entry.samples, already=entry.samples)
+        from nucleus_data.stages.encode.models import codec_of, encoding
+
+        codec, summary = codec_of(self.settings), Summary(rows=entry.samples)
+        values: dict[bytes, Value] = {}
+        at_once = 1
+        if self.settings.device != "cpu":
+            at_once = max(1, PIXELS_AT_ONCE // (entry.width * entry.height))
+        with encoding(self.settings):
+            pictures = _pictures(folder, entry, summary)
+            while samples := list(islice(pictures, at_once)):
+                values.update(_encoded(codec, samples, self.dtype))
+        row = (codec.channels, entry.height // codec.factor, entry.width // codec.factor)
+        content = encode_values(values, row, self.dtype)
+        write(folder.store, name, content)
+        summary.done, summary.bytes = len(values), len(content)
+        return summary
+
+
+def write(store: Any, name: str, content: bytes) -> None:
+    """Writes a file of encoded values. Raises CorpusError if another one is there."""
+    if not store.create(name, content):
+        raise CorpusError(
+            f"{store.url(name)} is there with other content; remove it, and run the same command "
+            "again"
+        )
+
+
+def _pictures(
+    folder: SetFolder, entry: TarEntry, summary: Summary
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Decodes the samples of a tar, as the trainer sees them; counts what can't be decoded."""
+    size, tar = (entry.width, entry.height), folder.name(entry.path)
+    index = folder.index(entry.path).to_pylist()
+
+    def read(row: dict[str, Any]) -> bytes:
+        return folder.store.read_range(tar, row["offset"], row["size"])
+
+    with ThreadPoolExecutor(READS_AT_ONCE) as pool:
+        for start in range(0, len(index), 4 * READS_AT_ONCE):
+            rows = index[start : start + 4 * READS_AT_ONCE]
+            for row, data in zip(rows, pool.map(read, rows), strict=True):
+                stored = (row["width"], row["height"]) == size
+                crop = None if stored else tuple(row["crop"])
+                try:
+                    yield row["id"], open_picture(data).rgb(crop=crop, size=size)
+                except PixelError as error:
+                    summary.failed[error.reason] += 1
+                except (ValueError, MemoryError):  # the crop leaves the picture
+                    summary.failed["undecodable"] += 1
+
+
+def _encoded(codec: Any, samples: Any, dtype: str) -> Iterator[tuple[bytes, Value]]:
+    import torch
+
+    from nucleus_data.stages.encode.models import as_bytes
+
+    latents = codec.encode(torch.from_numpy(np.stack([pixels for _, pixels in samples])))
+    for (ident, _), latent in zip(samples, latents, strict=True):
+        yield bytes.fromhex(ident), Value(as_bytes(latent, dtype), (1, *latent.shape))

@@ -1,0 +1,228 @@
+"""The stage `encode`: latents and text states beside a training set, ahead of its training.
+
+    nucleus encode CORPUS encode.enabled=true
+
+The encoders are those of `quick_train`. Latents are written a file a tar, text states once a text
+(`sets.encoded`); both under a hash of all that they depend on, so a training takes what is right
+for it, and encodes the rest itself. What is there is not made again.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from nucleus_data.corpus.told import command as told
+from nucleus_data.errors import RequestError
+from nucleus_data.hashing import config_hash
+from nucleus_data.runner.pins import SET
+from nucleus_data.runner.run import Run
+from nucleus_data.runner.work import Item, StageReport, Task
+from nucleus_data.sets.editions import Edition
+from nucleus_data.sets.encoded import (
+    ENCODED,
+    SUFFIX,
+    encoded_name,
+    read_marker,
+    texts_folder,
+    write_marker,
+)
+from nucleus_data.sets.layout import SetFolder, TarEntry
+from nucleus_data.stage import CorpusStage, Stage
+from nucleus_data.stages.encode.latents import LatentTask
+from nucleus_data.stages.encode.settings import EncodeSettings
+from nucleus_data.stages.encode.texts import (
+    TARS_A_GROUP,
+    TEXTS_A_PART,
+    WORK,
+    GatherTask,
+    StatesTask,
+    Texts,
+)
+from nucleus_data.stages.shard.stage import set_of
+from nucleus_model.settings.encoded import latents_identity, texts_identity
+from nucleus_model.settings.settings import QuickTrainSettings
+
+
+class Encode(CorpusStage[EncodeSettings]):
+    """Encodes a set's pictures and captions.
+
+    Args:
+        settings: What is encoded.
+        train: The stage whose encoders are taken, and whose set.
+    """
+
+    name = "encode"
+    help = "Encode the training set's pictures and captions ahead of a training."
+    Settings = EncodeSettings
+    faces = ("quick_train",)
+    optional = True
+
+    def __init__(self, settings: EncodeSettings, train: Stage[Any]) -> None:
+        super().__init__(settings)
+        self.train: Any = train
+
+    @property
+    def training(self) -> QuickTrainSettings:
+        """The training's settings."""
+        found: QuickTrainSettings = self.train.settings
+        return found
+
+    def missing(self) -> str | None:
+        """That it is asked for."""
+        if not self.settings.enabled:
+            return "encode.enabled is false: nothing is encoded ahead; give encode.enabled=true"
+        return None
+
+    def folders(self, tables: Mapping[str, str]) -> Iterator[str]:
+        """The folders of encoded values, once the set has a name."""
+        if SET in tables:
+            yield f"{tables[SET]}/{ENCODED}"
+
+    def pin(self, run: Run) -> Mapping[str, str]:
+        """Which set it is: the training's."""
+        found: Mapping[str, str] = self.train.pin(run)
+        return found
+
+    def count(self, run: Run) -> None:
+        """Says how many pictures and texts there are to encode."""
+        folder = set_of(run)
+        if not folder.published:
+            run.say(f"encode: {folder.path} is not there yet")
+            return
+        if self.settings.latents:
+            tars, todo = self._tars(folder)
+            samples = sum(entry.samples for _, entry in tars)
+            left = sum(entry.samples for _, entry in todo)
+            sides = ", ".join(map(str, self._hashes(folder)))
+            run.say(
+                f"encode: latents of {samples:,} samples at {sides} pixels in {len(tars):,} tars; "
+                f"{left:,} in {len(todo):,} tars are to be made ({folder.path})"
+            )
+        if self.settings.texts:
+            edition = self._edition(run, folder)
+            _, todo_parts = self._texts(run, folder, edition)
+            run.say(
+                f"encode: text states of up to {edition.count:,} captions (edition "
+                f"{edition.hash}); {len(todo_parts):,} parts of them are to be made"
+            )
+
+    def do(self, run: Run) -> None:
+        """Encodes what is not there yet.
+
+        Raises:
+            RequestError: There is no such set, edition or resolution, or an encoder is missing.
+        """
+        folder = set_of(run)
+        if not folder.published:
+            raise RequestError(
+                f"{folder.path} is not there or not complete; run: {told('shard', run.corpus.uri)}"
+            )
+        report, start = StageReport(self.name), time.perf_counter()
+        if self.settings.latents:
+            self._encode_latents(run, folder, report)
+        if self.settings.texts and not report.failed:
+            self._encode_texts(run, folder, report)
+        report.seconds = time.perf_counter() - start
+        run.keep(report)
+
+    def _encode_latents(self, run: Run, folder: SetFolder, report: StageReport) -> None:
+        hashes = self._hashes(folder)
+        tars, todo = self._tars(folder)
+        before = sum(entry.samples for _, entry in tars) - sum(e.samples for _, e in todo)
+        report.summary.rows += before
+        report.summary.already += before
+        task = LatentTask(*_place(run, folder), hashes, self.training, self.settings.dtype)
+        if not self._phase(run, "latents", task, [number for number, _ in todo], report):
+            return
+        for side, hashed in hashes.items():
+            write_marker(folder.store, folder.name(f"{ENCODED}/{hashed}"), self._latents(side))
+            run.say(f"  latents at {side} pixels: {folder.url(f'{ENCODED}/{hashed}')}")
+
+    def _encode_texts(self, run: Run, folder: SetFolder, report: StageReport) -> None:
+        edition = self._edition(run, folder)
+        texts, todo = self._texts(run, folder, edition)
+        where = texts.name("").rstrip("/")
+        if todo:
+            groups = list(range(texts.groups))
+            states = StatesTask(texts, self.training, self.settings.dtype)
+            if not (
+                self._phase(run, "texts: gather", GatherTask(texts), groups, report)
+                and self._phase(run, "texts: states", states, todo, report)
+            ):
+                return
+        identity = self._identity(edition)
+        write_marker(folder.store, where, {**identity, "parts": texts.parts})
+        store, work = folder.store, texts.name(WORK)
+        if store.list(work):
+            store.fs.rm(store.path(work), recursive=True)
+        run.say(f"  text states: {store.url(where)}")
+
+    def _phase(
+        self, run: Run, phase: str, task: Task, numbers: list[int], report: StageReport
+    ) -> bool:
+        """Does items; whether none failed."""
+        items = [Item(number) for number in numbers]
+        found = run.loop(self, task, items, len(items), phase=phase, keep=False)
+        report.summary.add(found.summary)
+        report.shards += found.shards
+        report.deaths += found.deaths
+        report.failed += found.failed
+        return not found.failed
+
+    def _latents(self, side: int) -> dict[str, Any]:
+        return latents_identity(self.training, side, self.settings.dtype)
+
+    def _identity(self, edition: Edition) -> dict[str, Any]:
+        return texts_identity(self.training, edition.hash, self.settings.dtype)
+
+    def _hashes(self, folder: SetFolder) -> dict[int, str]:
+        """Config hash of the latents at each resolution that is trained on."""
+        sides = {entry.resolution for entry in folder.manifest()}
+        wanted = {
+            min(sides, default=0) if phase.resolution is None else phase.resolution
+            for phase in self.training.plan()
+        }
+        if lacking := sorted(wanted - sides):
+            found = ", ".join(map(str, sorted(sides))) or "none, the set is empty"
+            raise RequestError(
+                f"{folder.path} has no samples at resolution {lacking[0]}; it has: {found}"
+            )
+        return {side: config_hash(self._latents(side)) for side in sorted(wanted)}
+
+    def _tars(
+        self, folder: SetFolder
+    ) -> tuple[list[tuple[int, TarEntry]], list[tuple[int, TarEntry]]]:
+        """The tars whose pictures are encoded, with their numbers; and those without latents."""
+        hashes, store = self._hashes(folder), folder.store
+        numbered = enumerate(folder.manifest())
+        tars = [(n, entry) for n, entry in numbered if entry.resolution in hashes]
+        there = set()
+        for hashed in hashes.values():
+            there |= set(store.find(folder.name(f"{ENCODED}/{hashed}")))
+
+        def name(entry: TarEntry) -> str:
+            return folder.name(encoded_name(hashes[entry.resolution], entry.path))
+
+        return tars, [(n, entry) for n, entry in tars if name(entry) not in there]
+
+    def _edition(self, run: Run, folder: SetFolder) -> Edition:
+        """The edition that is trained on. Raises RequestError if it is not there."""
+        named = self.training.edition
+        if named is not None or run.pins.edition is None:
+            return folder.edition(named)
+        return folder.edition(run.pins.edition)
+
+    def _texts(self, run: Run, folder: SetFolder, edition: Edition) -> tuple[Texts, list[int]]:
+        """The texts of the edition, and which parts of their states are to be made."""
+        hashed = config_hash(self._identity(edition))
+        place = folder.name(texts_folder(hashed))
+        about = read_marker(folder.store, place) or {}
+        parts = about.get("parts") or max(1, -(-edition.count // TEXTS_A_PART))
+        groups = -(-len(folder.manifest()) // TARS_A_GROUP)
+        texts = Texts(*_place(run, folder), edition.hash, hashed, parts, groups)
+        there = set(folder.store.list(place))
+        return texts, [n for n in range(parts) if f"{n:06d}{SUFFIX}" not in there]
+
+
+def _place(run: Run, folder: SetFolder) -> tuple[str, Mapping[str, Any], str]:
+    return run.corpus.uri, run.corpus.store.storage_options, folder.path
