@@ -64,9 +64,7 @@ def epoch(made, **changes):
     (phase,) = asked.plan()
     found = []
     with data.feed(phase, Cursor()) as feed:
-        for loaded in islice(feed, BATCHES):
-            latents = data.encoded(loaded, 4)
-            found.append((loaded.ids, loaded.captions, latents))
+        found += [(b.ids, b.captions, b.latents_BCHW) for b in islice(feed, BATCHES)]
     return data, found
 
 
