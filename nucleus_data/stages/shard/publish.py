@@ -16,6 +16,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.errors import CorpusError
 from nucleus_data.runner.work import Summary
 from nucleus_data.sets.beside import read
+from nucleus_data.sets.card import README
 from nucleus_data.sets.facts import FACTS, Facts, most
 from nucleus_data.sets.layout import LEFT_OUT, LEFT_OUT_SCHEMA, SetFolder
 from nucleus_data.sets.planned import PLANS
@@ -88,6 +89,8 @@ class PublishTask:
         folder.store.create_with(name, write)
         origin = Facts(sources=most(sources), licences=most(licences))
         folder.store.put(folder.name(FACTS), origin.encode())  # `card` adds the rest
+        # Of tars that are made again a card is there, and is not written anew while it is.
+        folder.store.remove(folder.name(README))
         folder.publish(rows, self.about(loss))
         counts["samples"] = sum(row["samples"] for row in rows)
         return Summary(extra=counts)

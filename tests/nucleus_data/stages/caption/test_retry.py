@@ -38,9 +38,13 @@ def samples(made, corpus):
     made.do("shard")
     folder = SetFolder(corpus.store, made.training_set)
     assert folder.published
-    plans = [folder.plan(number) for number in range(len(folder.plans()))]
-    rows = [row for plan in plans for row in plan.rows.to_pylist()]
-    return {f"{row['shard']}/{row['row']}": row["caption_sources"] for row in rows}
+    edition = folder.new_edition(made.pins.edition)
+    found = {}
+    for tar in folder.manifest():
+        sources = edition.captions(tar.path).column("caption_sources").to_pylist()
+        for row, of in zip(folder.index(tar.path).to_pylist(), sources, strict=True):
+            found[f"{row['shard']}/{row['row']}"] = of
+    return found
 
 
 def table(made, corpus, variant):
