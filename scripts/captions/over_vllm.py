@@ -94,9 +94,9 @@ class Tested(Probes):
 
     seconds = 0.0
 
-    def ask_alone(self, engine: Engine) -> None:
+    def ask_alone(self, engine: Engine, model: str = "") -> None:
         """As the stage's own."""
-        self.seconds += processor(partial(super().ask_alone, engine))
+        self.seconds += processor(partial(super().ask_alone, engine, model))
 
 
 def bare_rows(both: Both, pictures: Sequence[bytes], rounds: int) -> Iterator[Measure]:

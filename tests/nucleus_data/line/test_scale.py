@@ -28,7 +28,7 @@ COMMANDS = {
     "dedup --dry-run": 1,
     "compare --dry-run": 0,
     "select --dry-run": 0,
-    "caption --dry-run": 9,
+    "caption --dry-run": 10,
     "ingest --dry-run": 2,
     "retry inspect": 0,
     "retry ingest": 1,
@@ -39,7 +39,8 @@ COMMANDS = {
 }
 # In a row: one for each further shard would be 900; on a busy machine, requests overlap less.
 IN_A_ROW = 2 * MORE // 3
-BYTES = 12 << 20
+# What is held by the requests in flight; how many end at once changes from run to run.
+BYTES = 24 << 20
 
 
 def asked(folder, corpus, delay_s, command):
