@@ -42,4 +42,4 @@ def test_real_pictures_are_all_accounted_for(tmp_path):
     reasons = dict(lost.fetchall())
     print(reasons)
     assert samples[0][0] + sum(reasons.values()) == states["kept"]
-    assert samples[0][0] > 0.9 * states["kept"]
+    assert samples[0][0] > 0.8 * states["kept"]
