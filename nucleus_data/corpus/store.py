@@ -227,12 +227,7 @@ class Store:
         """Writes or replaces an object: of `runs/`, where nothing is shared, and in a takedown."""
         self.listings.forget()
         if self.local:
-            target = Path(self.path(name))
-            part = _hidden(target)
-            with writing(target, name):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                _write_synced(part, data)
-                part.replace(target)
+            _replace(Path(self.path(name)), name, lambda part: _write_synced(part, data))
         else:
             with_retries(lambda: self.fs.pipe_file(self.path(name), data))
 
@@ -240,12 +235,7 @@ class Store:
         """Like `put`, from a local file of any size; for a takedown alone."""
         self.listings.forget()
         if self.local:
-            target = Path(self.path(name))
-            part = _hidden(target)
-            with writing(target, name):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                _copy_synced(file, part)
-                part.replace(target)
+            _replace(Path(self.path(name)), name, lambda part: _copy_synced(file, part))
         else:
             with_retries(lambda: self.fs.put_file(str(file), self.path(name)))
 
@@ -306,6 +296,15 @@ def with_retries(call: Callable[[], T]) -> T:
         # With jitter, so that workers that were refused together do not come back together.
         time.sleep(FIRST_DELAY_S * 2**attempt * (0.5 + random.random()))
     raise AssertionError("unreachable")
+
+
+def _replace(target: Path, name: str, write: Callable[[Path], None]) -> None:
+    """Writes a hidden file beside the target, and puts it in its place."""
+    part = _hidden(target)
+    with writing(target, name):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write(part)
+        part.replace(target)
 
 
 def _hidden(target: Path) -> Path:
