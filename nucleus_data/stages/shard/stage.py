@@ -203,7 +203,7 @@ class Shard(CorpusStage[ShardSettings]):
         edition.publish(made)
         _remove(run, f"{edition.path}/{WORK}")
         run.say(
-            f"  captions: {made['captions']:,} of {made['samples']:,} samples, "
+            f"  captions: {made['captions']:,} for {made['samples']:,} samples, "
             f"{made['without']:,} of them without one (edition {edition.hash})"
         )
 
