@@ -31,17 +31,20 @@ import pyarrow as pa
 from PIL import Image
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.tables import Table
+from nucleus_data.corpus.tables import KEY_FIELDS, Table
+from nucleus_data.pixels import open_picture
 from nucleus_data.sets.layout import SetFolder
+from nucleus_data.signals import file as file_signals
 from nucleus_data.stages.shard.settings import ShardSettings
 from nucleus_data.stages.shard.write import TarTask
 from nucleus_data.world.corpora import write_part, write_shard
 from nucleus_data.world.painting import render
 from nucleus_data.world.scenes import scene
-from scripts.bench_plan import FILE, SELECTION, TABLES, planned
+from scripts.bench_plan import SELECTION, TABLES, planned
 from scripts.benchmark import Measure, measure, parser, publish
 
 THREADS = 2
+FILE = pa.schema([*KEY_FIELDS, *file_signals.group.schema])
 QUALITY = 95
 SIDE = 512
 PHOTO = (1632, 1224)  # two megapixels
@@ -69,8 +72,8 @@ def corpus_of(folder: Path, count: int, size: tuple[int, int], kinds: int = 16) 
     write_shard(corpus, 0, {f"{n}.jpg": made[n % kinds] for n in range(count)})
     rows = corpus.records.read(0, ["shard", "row", "id"])
     assert rows is not None
-    sides = {"width": size[0], "height": size[1]}
-    files = [{**row, **sides, "state": "kept"} for row in rows.to_pylist()]
+    facts = file_signals.measure(open_picture(made[0]), "0.jpg")
+    files = [{**row, **facts, "state": "kept"} for row in rows.to_pylist()]
     for name, schema in (("inspect.file", FILE), ("selection", SELECTION)):
         table = pa.Table.from_pylist(files, schema)
         write_part(Table(corpus.store, name, TABLES[name]), 0, table)

@@ -114,7 +114,11 @@ class Store:
         return with_retries(lambda: self.fs.cat_file(self.path(name)))
 
     def read_range(self, name: str, offset: int, size: int) -> bytes:
-        """`size` bytes from `offset`. Raises FileNotFoundError."""
+        """`size` bytes from `offset`, or fewer at its end. Raises FileNotFoundError."""
+        if self.local:  # a tenth of what fsspec takes for it
+            with Path(self.path(name)).open("rb") as file:
+                file.seek(offset)
+                return file.read(size)
         return with_retries(
             lambda: self.fs.cat_file(self.path(name), start=offset, end=offset + size)
         )

@@ -22,6 +22,7 @@ PLAN_SCHEMA = pa.schema(
         pa.field("licence", pa.string()),
         pa.field("original_width", pa.int32()),
         pa.field("original_height", pa.int32()),
+        pa.field("plain", pa.bool_()),  # any reader shows the original right; NULL: not known
         pa.field("crop", pa.list_(pa.int32(), 4)),
     ]
 )

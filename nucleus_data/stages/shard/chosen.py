@@ -18,6 +18,7 @@ from nucleus_data.sets.buckets import bucket_size, crops, nearest
 from nucleus_data.sets.columns import PLACED
 from nucleus_data.sets.planned import PLAN_SCHEMA
 from nucleus_data.sets.provenance import LICENCE, URL
+from nucleus_data.stages.shard.pictures import PLAIN, is_plain
 from nucleus_data.stages.shard.settings import ShardSettings
 
 # Why a record is not in a resolution.
@@ -69,7 +70,9 @@ def kept_records(
         decided = decided.filter(pa.array(chosen, pa.bool_()))
         ids = decided.column("id").to_pylist()
     paths = [f"records:{name}" for name in (*_COPIED, *URL, *LICENCE, "source.caption")]
-    paths += [f"{MEASURED}:{name}" for name in ("width", "height")]
+    # Whether an original is plain matters where it may be stored as it is, and nowhere else.
+    facts = PLAIN if settings.format == "original" else ()
+    paths += [f"{MEASURED}:{name}" for name in ("width", "height", *facts)]
     found = read_columns(open_table, shard, paths, decided.column("row").to_numpy())
 
     def column(*names: str) -> Any:
@@ -88,6 +91,7 @@ def kept_records(
         "licence": column(*LICENCE),
         "original_width": found.column(f"{MEASURED}:width"),
         "original_height": found.column(f"{MEASURED}:height"),
+        "plain": pa.array(_plain(found)) if facts else None,
         **{n: decided.column(n) if n in decided.column_names else None for n in PLACED},
         "captioned": pc.fill_null(pc.not_equal(caption, ""), False),
         "keyed": hashed[:, 0].astype(np.uint64),
@@ -150,6 +154,12 @@ def stratum_names(records: pa.Table) -> pa.ChunkedArray:
 
 def _digest(text: str) -> bytes:
     return hashlib.md5(text.encode(), usedforsecurity=False).digest()
+
+
+def _plain(found: pa.Table) -> list[bool | None]:
+    """Whether each original is plain; None where `inspect` does not say."""
+    rows = zip(*(found.column(f"{MEASURED}:{name}").to_pylist() for name in PLAIN), strict=True)
+    return [None if None in row else is_plain(**dict(zip(PLAIN, row, strict=True))) for row in rows]
 
 
 def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:

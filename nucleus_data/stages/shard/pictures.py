@@ -58,11 +58,13 @@ def stored(
     Raises:
         PixelError: It cannot be decoded.
     """
-    picture = open_picture(data)
     left, top, right, bottom = record["crop"]
-    if settings.format == "original" and _fits(
-        picture, (right - left, bottom - top), target, settings
-    ):
+    scale = max((right - left) / target[0], (bottom - top) / target[1])
+    fits = settings.format == "original" and scale <= settings.original_scale
+    if fits and record.get("plain"):  # these very bytes were looked at before
+        return Stored(data, record["original_width"], record["original_height"])
+    picture = open_picture(data)
+    if fits and record.get("plain") is None and is_plain(**_facts(picture)):
         return Stored(data, picture.header.width, picture.header.height)
     # Half of Lanczos's time; of what a scaled decode averaged already, the eye sees no difference.
     cut = (left, top, right, bottom)
@@ -87,12 +89,22 @@ def bytes_of(settings: ShardSettings, size: tuple[int, int]) -> float:
     return size[0] * size[1] * quality * (_WEBP_SHARE if settings.format == "webp" else 1)
 
 
-def _fits(
-    picture: Picture, crop: tuple[int, int], target: tuple[int, int], settings: ShardSettings
-) -> bool:
-    """Whether an original is stored as it is: a JPEG that any reader shows as it should be."""
-    header = picture.header
-    plain = header.format == "jpeg" and header.mode == "RGB" and not header.has_icc
-    upright = header.orientation == 1 and not header.truncated
-    scale = max(crop[0] / target[0], crop[1] / target[1])
-    return plain and upright and scale <= settings.original_scale
+def is_plain(*, format: str, mode: str, has_icc: bool, orientation: int, truncated: bool) -> bool:
+    """Whether an original may be stored as it is: a JPEG that any reader shows as it should be.
+
+    Args:
+        format: As the columns of the signal group `file`, which all others are, too.
+        mode: Of its pixels.
+        has_icc: Whether it has a colour profile.
+        orientation: As stored, 1 to 8.
+        truncated: Whether its end marker is missing.
+    """
+    plain = format == "jpeg" and mode == "RGB" and not has_icc
+    return plain and orientation == 1 and not truncated
+
+
+PLAIN = ("format", "mode", "has_icc", "orientation", "truncated")  # what `is_plain` is told
+
+
+def _facts(picture: Picture) -> dict[str, Any]:
+    return {name: getattr(picture.header, name) for name in PLAIN}

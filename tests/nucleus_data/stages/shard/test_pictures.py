@@ -3,13 +3,19 @@
 import io
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image, ImageCms
 
-from nucleus_data.pixels import open_picture
+from nucleus_data.corpus.tables import KEY_FIELDS, Table
+from nucleus_data.pixels import PixelError, open_picture
+from nucleus_data.signals import file as file_signals
 from nucleus_data.stages.shard import write
-from nucleus_data.stages.shard.pictures import bytes_of, stored
+from nucleus_data.stages.shard.chosen import kept_records
+from nucleus_data.stages.shard.pictures import PLAIN, bytes_of, is_plain, stored
 from nucleus_data.stages.shard.settings import ShardSettings
+from nucleus_data.world.corpora import write_part
+from scripts.bench_plan import TABLES
 from tests.support.sets import ident, members
 from tests.support.written import pictured, written
 
@@ -78,6 +84,44 @@ def test_an_original_keeps_its_bytes_only_where_any_reader_shows_it_right(name):
     assert not found.data.startswith(data) or kept
     assert (image.getexif().get(0x0112, 1), image.info.get("icc_profile")) == (1, None)
     assert make(data, format="original", original_scale=1).data != data or name == "plain"
+
+
+@pytest.mark.parametrize("name", ORIGINAL)
+def test_what_inspect_says_of_an_original_decides_as_its_header_does(name):
+    data = ORIGINAL[name]
+    header = open_picture(data).header
+    facts = {n: getattr(header, n) for n in PLAIN}
+    sides = {"original_width": header.width, "original_height": header.height}
+    record = {"crop": [0, 0, header.width, header.height], "plain": is_plain(**facts), **sides}
+    found = stored(data, record, SIZE, ShardSettings(format="original"))
+    assert found.data == make(data, format="original").data
+    assert (found.width, found.height) == opened(found.data).size
+
+
+def test_an_original_that_is_known_to_be_plain_is_not_opened():
+    record = {"crop": [0, 0, 80, 64], "original_width": 80, "original_height": 64}
+    settings = ShardSettings(format="original")
+    assert stored(b"anything", {**record, "plain": True}, SIZE, settings).data == b"anything"
+    for plain in (False, None):
+        with pytest.raises(PixelError):
+            stored(b"anything", {**record, "plain": plain}, SIZE, settings)
+
+
+def test_a_plan_knows_which_originals_are_plain(tmp_path):
+    corpus = pictured(tmp_path, {"plain.jpg": ORIGINAL["plain"], "grey.jpg": ORIGINAL["grey"]})
+    rows = corpus.records.read(0, ["shard", "row", "id"]).to_pylist()
+    for row, name in zip(rows, ("plain", "grey"), strict=True):
+        row |= file_signals.measure(open_picture(ORIGINAL[name]), None)
+    tables = {**TABLES, "inspect.file": "e" * 16}
+    schema = pa.schema([*KEY_FIELDS, *file_signals.group.schema])
+    table = Table(corpus.store, "inspect.file", tables["inspect.file"])
+    write_part(table, 0, pa.Table.from_pylist(rows, schema))
+    of = {
+        form: kept_records(corpus, tables, 0, ShardSettings(format=form), 1)
+        for form in ("original", "jpeg")
+    }
+    assert of["original"].column("plain").to_pylist() == [True, False]
+    assert of["jpeg"].column("plain").to_pylist() == [None, None]
 
 
 @pytest.mark.parametrize(("form", "name"), [("jpeg", "JPEG"), ("webp", "WEBP")])
