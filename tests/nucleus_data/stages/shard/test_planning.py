@@ -111,7 +111,7 @@ def test_every_kept_record_is_in_each_resolution_once_or_left_out_and_nothing_is
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(made_up)
 def test_conservation_of_many_settings(corpus, made):
     check_conserved(corpus, made)

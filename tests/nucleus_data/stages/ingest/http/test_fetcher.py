@@ -160,7 +160,7 @@ def test_a_redirect_to_another_host_is_looked_at_again(server, tmp_path):
 
 def test_limits_on_connections_and_rate_hold(server, tmp_path):
     urls = [server.url_of(f"{n}.png", "slow:0.05") for n in range(12)]
-    fetched(urls, tmp_path, host_connections=3, robots=False)
+    fetched(urls, tmp_path, host_connections=3, robots=False, timeout_s=5)
     assert server.most_open <= 3
     assert len({request.port for request in server.log}) == 3  # connections are kept
     with WorldServer(server._folder) as other:
