@@ -5,7 +5,6 @@ import threading
 import time
 
 import numpy as np
-import openai
 import pytest
 from PIL import Image
 
@@ -180,9 +179,11 @@ class TestAnswers:
         ],
     )
     def test_whether_a_stop_text_ended_it(self, told, stop, finish, at_stop):
+        from openai.types.chat import ChatCompletion  # half a second
+
         whole = {**completion("A ring", finish), "created": 0, "model": "m"}
         whole["choices"][0] |= told
-        answer = openai.types.chat.ChatCompletion.model_validate(whole)
+        answer = ChatCompletion.model_validate(whole)
         asked = ask("a", sampling=Sampling(5, stop=stop))
         assert answered(asked, answer).at_stop is at_stop
 
