@@ -69,7 +69,10 @@ def caption_tables(settings: CaptionSettings) -> list[TableSpec]:
             f"caption.{name}",
             SCHEMA,
             VERSION,
-            {**common[settings.variants[name].model or OWN], **_own(settings.of(name), name, checks)},
+            {
+                **common[settings.variants[name].model or OWN],
+                **_own(settings.of(name), name, checks),
+            },
             inputs=_inputs(settings, name),
             chosen=_chosen(settings, name),
             again=True,

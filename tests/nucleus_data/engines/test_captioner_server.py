@@ -486,6 +486,7 @@ class TestTheStart:
             assert caption(made(server, dtype="float16", vllm_args=right), ask("a"))
             assert caption(made(server), ask("a")), "what is not said is as the server has it"
 
+    @pytest.mark.slow
     def test_servers_that_differ_from_each_other_are_refused_or_said(self, made, capsys):
         one, other = telling(dtype="torch.float16"), telling(dtype="torch.bfloat16")
         with (

@@ -161,6 +161,7 @@ def test_what_a_condition_reads_may_be_missing(corpus, monkeypatch):
 CHAIN = "caption.variants={short: {prompt: short_from, from: long}, long: {prompt: long}}"
 
 
+@pytest.mark.slow
 def test_what_is_made_from_a_caption_that_is_made_again_is_too(corpus, monkeypatch):
     bad = {"1/0/long": {"text": "a ring"}}
     first, _, _ = captioning(corpus, monkeypatch, CHAIN, answers=bad)
@@ -177,6 +178,7 @@ def test_what_is_made_from_a_caption_that_is_made_again_is_too(corpus, monkeypat
         assert (old["question"] != new["question"]) == mended
 
 
+@pytest.mark.slow
 def test_what_was_killed_goes_on_where_it_was(corpus, monkeypatch):
     """After the newer table is there, and before anybody was asked: `nucleus caption` asks."""
     first, _, _ = captioning(corpus, monkeypatch, TWO, answers=BAD)
@@ -194,6 +196,7 @@ def test_what_was_killed_goes_on_where_it_was(corpus, monkeypatch):
     assert asked() == ["0/0/short/3", "2/0/short/3"]
 
 
+@pytest.mark.slow
 def test_failures_that_may_pass_say_their_attempts_which_a_retry_goes_on_from(corpus, monkeypatch):
     answers = BAD | {"0/1/long": REFUSED}
     first, _, _ = captioning(corpus, monkeypatch, TWO, "caption.attempts=2", answers=answers)
@@ -218,6 +221,7 @@ def half_copies(run):
     return [(one["table"], one["note"]) for one in found]
 
 
+@pytest.mark.slow
 def test_a_table_that_is_half_copied_is_named_and_read_by_nobody(corpus, monkeypatch):
     first, _, _ = captioning(corpus, monkeypatch, TWO, answers=BAD)
     first.do("caption")

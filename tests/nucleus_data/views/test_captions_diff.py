@@ -153,6 +153,7 @@ def test_a_set_without_captions_is_refused(made):
         diff(made.run, "short", "long", None, 3)
 
 
+@pytest.mark.slow
 def test_sets_without_a_record_in_common_are_compared(made, tmp_path):
     ids = sorted(i for (i,) in made.corpus.table("records").project("id").fetchall())
     for name, ident in (("left", ids[0]), ("right", ids[1])):

@@ -118,6 +118,7 @@ def test_bad_input_is_said(made, refused):
     refused(good, "'Taste' is none", name="Taste")
 
 
+@pytest.mark.slow
 def test_a_name_that_is_taken_is_said_before_the_work(made, tmp_path, monkeypatch):
     file = table(tmp_path, rated(made), HEAD)
     trained(made, tmp_path / "h", file)

@@ -113,6 +113,7 @@ def test_a_damaged_file_costs_what_is_in_it_alone(folder, damage):
     assert data.stored.read + data.stored.lacking == 9
 
 
+@pytest.mark.slow
 def test_another_precision_is_taken_where_it_is_asked_for_and_rounds_so_much(tmp_path):
     made = make_set(tmp_path / "set")
     for dtype, most in (("bf16", 2**-8), ("fp16", 2**-11)):

@@ -16,6 +16,8 @@ from tests.support.web import QUICK, fetched, picture
 PICTURE = picture(1)
 LARGE = b"\xff\xd8\xff\xe0" + bytes(5 << 20)
 RAW = zlib.compress(PICTURE)
+
+
 @cache
 def bomb():
     """64 MB of zeros, packed."""

@@ -95,6 +95,7 @@ def test_the_damaged_rows_of_each_file_are_its_own(read):
     assert [(row.file, row.line) for row in table.damaged] == [("0.csv", 3), ("2.csv", 2)]
 
 
+@pytest.mark.slow
 def test_line_ends_of_two_kinds_and_long_cells(read):
     rows, table = read("url,caption\nu0,x\r\nu1,y\n")
     assert (rows, table.damaged) == ([("u0", "x"), ("u1", "y")], [])
