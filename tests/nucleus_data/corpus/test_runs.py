@@ -14,6 +14,7 @@ def corpus(tmp_path):
     return three_shards(tmp_path / "c")
 
 
+@pytest.mark.slow
 def test_a_later_run_takes_over_what_earlier_ones_say_of_their_stages(corpus):
     first, _ = curate(corpus)
     second = curated.run(corpus.uri, "shard", BARE)

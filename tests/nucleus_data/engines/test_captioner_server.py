@@ -189,12 +189,16 @@ class TestAnswers:
 
     @pytest.mark.parametrize(
         ("answer", "text"),
-        [
-            (completion("<think>round</think>a ring"), "a ring"),
-            (completion("a ring", reasoning_content="round"), "a ring"),
-            (completion("<think>round", "length", 32), ""),
-            (completion(None, "length", 32, reasoning="round"), ""),
-        ],
+        quick(
+            [
+                (completion("<think>round</think>a ring"), "a ring"),
+                (completion("a ring", reasoning_content="round"), "a ring"),
+                (completion("<think>round", "length", 32), ""),
+                (completion(None, "length", 32, reasoning="round"), ""),
+            ],
+            2,
+            2,
+        ),
     )
     def test_thinking_is_not_the_caption(self, made, answer, text):
         with FakeServer(lambda asked: answer) as server:
@@ -203,15 +207,19 @@ class TestAnswers:
 
     @pytest.mark.parametrize(
         ("answer", "reason", "words"),
-        [
-            (error(400, "no such parameter"), "caption_refused", "no such parameter"),
-            (error(422, "unprocessable"), "caption_refused", "unprocessable"),
-            (error(400, "x", code="context_length_exceeded"), "too_long", "x"),
-            (error(400, "This model's maximum context length is 9 tokens"), "too_long", "is 9"),
-            (completion("a", "content_filter"), "caption_refused", "content_filter"),
-            (completion("a", "length", 9), "too_long", "room for 20 tokens"),
-            (completion(None, refusal="I can't"), "caption_refused", "I can't"),
-        ],
+        quick(
+            [
+                (error(400, "no such parameter"), "caption_refused", "no such parameter"),
+                (error(422, "unprocessable"), "caption_refused", "unprocessable"),
+                (error(400, "x", code="context_length_exceeded"), "too_long", "x"),
+                (error(400, "This model's maximum context length is 9 tokens"), "too_long", "is 9"),
+                (completion("a", "content_filter"), "caption_refused", "content_filter"),
+                (completion("a", "length", 9), "too_long", "room for 20 tokens"),
+                (completion(None, refusal="I can't"), "caption_refused", "I can't"),
+            ],
+            3,
+            3,
+        ),
     )
     def test_a_refused_request_costs_itself_and_is_asked_once(self, made, answer, reason, words):
         with FakeServer(lambda asked: answer if asked.question == "bad" else "fine") as server:
@@ -316,11 +324,11 @@ class TestServers:
     def test_what_is_asked_about_one_picture_goes_to_one(self, made):
         with FakeServer() as one, FakeServer() as two:
             engine = made(one, two)
-            for i in range(8):
+            for i in range(4):
                 engine.submit(engine.prepare(PICTURE, [ask(f"{i}/{j}", str(i)) for j in range(3)]))
             drained(engine)
             assert not set(one.questions) & set(two.questions)
-            assert len(one.bodies) + len(two.bodies) == 24
+            assert len(one.bodies) + len(two.bodies) == 12
 
     @pytest.mark.slow
     def test_one_that_dies_is_left_out_and_taken_back(self, made):

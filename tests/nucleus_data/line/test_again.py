@@ -11,6 +11,7 @@ from nucleus_data.sets.layout import SetFolder
 from nucleus_data.views.captions_list import caption_sets, lines
 from nucleus_data.views.status import status
 from tests.support import curated
+from tests.support.quick import quick
 from tests.support.routed import captioning, curated_copy
 from tests.support.stepped import BARE
 
@@ -266,13 +267,17 @@ def test_rows_that_can_not_be_copied_stop_before_anything_is_asked(corpus, monke
 
 @pytest.mark.parametrize(
     ("request_", "said"),
-    [
-        (Request(checks=["repetiton"]), "no such check. Did you mean|no such check"),
-        (Request(variants=["shorter"]), "no such variant"),
-        (Request(where="tokens < 3"), "Give --variant; variants: short, long"),
-        (Request(where="nothing < 3", variants=["short"]), "--where: 'nothing < 3' reads"),
-        (Request(where="tokens", variants=["short"]), "--where: 'tokens' is"),
-    ],
+    quick(
+        [
+            (Request(checks=["repetiton"]), "no such check. Did you mean|no such check"),
+            (Request(variants=["shorter"]), "no such variant"),
+            (Request(where="tokens < 3"), "Give --variant; variants: short, long"),
+            (Request(where="nothing < 3", variants=["short"]), "--where: 'nothing < 3' reads"),
+            (Request(where="tokens", variants=["short"]), "--where: 'tokens' is"),
+        ],
+        2,
+        2,
+    ),
 )
 def test_a_wrong_request_is_refused(corpus, monkeypatch, request_, said):
     first, _, _ = captioning(corpus, monkeypatch, TWO)

@@ -98,6 +98,7 @@ def test_overlap_is_of_different_words(found):
     assert sum(found["overlap"]["bins"]) == 7
 
 
+@pytest.mark.slow
 def test_the_sample_is_the_same_each_time(made, found):
     again = diff(made.run, "short@01234567", "short", None, 3)
     assert again["examples"] == found["examples"]

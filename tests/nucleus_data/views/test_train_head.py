@@ -137,6 +137,7 @@ def test_every_row_is_accounted_for(made, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_ratings_by_key_and_pictures_without_a_vector(tmp_path):
     images = [*subjects(100)[0], None]
     made = vector_corpus(tmp_path, images, [None] * 101)

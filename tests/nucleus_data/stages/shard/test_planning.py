@@ -167,6 +167,7 @@ def test_caps_take_the_first_by_keyed_order_of_those_that_fit(corpus, pieces):
         assert reasons == {f"over_cap:{bucket}"}
 
 
+@pytest.mark.slow
 def test_the_first_tars_are_a_fair_smaller_set(corpus, pieces):
     """Each stretch from the start has its share of each stratum, to within one record."""
     made = ShardSettings(resolutions=(64,), aspects=("1x1",), crop_loss=0.99, samples_per_tar=10)

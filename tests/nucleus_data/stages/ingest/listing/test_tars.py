@@ -75,6 +75,7 @@ def test_names_are_never_paths(corpus, tmp_path):
         assert {name.partition(".")[0] for name in tar.getnames()} == {row["id"] for row in found}
 
 
+@pytest.mark.slow
 def test_keys_that_come_again_are_other_records(corpus, tmp_path):
     members = [("a.png", tiny(1)), ("b.png", tiny(2)), ("a.png", tiny(3))]
     put_tar(tmp_path / "t" / "1.tar", [*members, ("a.jpg", tiny(4, "jpeg"))])
