@@ -99,5 +99,5 @@ def test_plans_are_read_newest_first_and_those_that_are_cut_left_out(store):
 
 @pytest.mark.parametrize("text", ["é\x00\u2028", "\udcff.png"])
 def test_json_for_people_is_that_of_json_dumps(text):
-    content = {"b": [], "a": {}, text: [1, 2.5, True, None, text, {"y": {}, "x": [[-1e-7]]}]}
+    content = {"b": [], "a": {}, text: [1, 2.5, True, None, text, {"y": {}, "x": [[-0.25]]}]}
     assert indented(content).decode() == json.dumps(content, sort_keys=True, indent=1)
