@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 SMALL = (
-    "ingest.images_per_shard=7",
+    "ingest.images_per_shard=15",
     "quick_train.preset=debug",
     "quick_train.steps=2",
     "quick_train.sample_steps=1",
@@ -29,7 +29,6 @@ SMALL = (
     "caption.variants.long.max_tokens=16",
     OVERRIDE,  # they are cut: no check may refuse them
 )
-WITHOUT_RAY = ("ray.local.items=1000", "ray.local.rows=100000")
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +92,7 @@ def test_a_store_that_overwrites_is_found_out(monkeypatch, tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_whole_line_is_byte_equal_to_the_local_one(endpoint, tmp_path):
-    write_pictures(tmp_path / "pictures", 21, seed=3)
+    write_pictures(tmp_path / "pictures", 45, seed=3)
     log = tmp_path / "log.txt"
     source = f"ingest.source={tmp_path}/pictures"
     where = (
@@ -102,7 +101,7 @@ def test_the_whole_line_is_byte_equal_to_the_local_one(endpoint, tmp_path):
         f"storage_options.client_kwargs.endpoint_url={endpoint}",
     )
     local = tmp_path / "local"
-    nucleus("all", f"corpus={local}", source, *SMALL, *WITHOUT_RAY, log=log)
+    nucleus("all", f"corpus={local}", source, *SMALL, log=log)
     said = nucleus("all", "corpus=s3://bucket/line", source, *where, *SMALL, log=log)
     assert "report: s3://bucket/line/runs/" in said
     remote = tmp_path / "remote"

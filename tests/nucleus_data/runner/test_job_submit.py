@@ -111,14 +111,14 @@ def submit(cluster, *arguments: str) -> subprocess.CompletedProcess:
 
 
 def test_the_whole_line_as_a_job(cluster, tmp_path):
-    write_pictures(tmp_path / "pictures", 24, seed=2)
+    write_pictures(tmp_path / "pictures", 60, seed=2)
     corpus = tmp_path / "corpus"
     done = submit(
         cluster,
         "pipelines.all",
         f"corpus={corpus}",
         f"ingest.source={tmp_path}/pictures",
-        "ingest.images_per_shard=8",
+        "ingest.images_per_shard=20",
         "caption.engine=transformers",  # the demo and the kills start vLLM
         "caption.variants.short.max_tokens=12",
         "caption.variants.long.max_tokens=16",
@@ -132,7 +132,7 @@ def test_the_whole_line_as_a_job(cluster, tmp_path):
     made = Corpus(str(corpus))
     assert made.shards() == [0, 1, 2]
     states = made.table("selection").aggregate("state, count(*)").fetchall()
-    assert sum(count for _, count in states) == 24
+    assert sum(count for _, count in states) == 60
     assert next(corpus.glob("sets/*/*/manifest.parquet"))
     assert next(corpus.glob("runs/*/report.html")).stat().st_size > 10_000
     stages = next(corpus.glob("runs/*/stages.jsonl")).read_text().splitlines()
