@@ -42,7 +42,6 @@ from PIL import Image
 from nucleus_data.engines.find import resolve_model
 from nucleus_data.pixels import open_picture
 from nucleus_data.runner.actor import StageActor
-from nucleus_data.runner.pool import Load
 from nucleus_data.runner.work import Item, Summary
 from nucleus_data.stage import Row
 from nucleus_data.stages.caption import stage as caption
@@ -163,6 +162,8 @@ def captioned(
     actor = StageActor(Job())  # type: ignore[arg-type]
     actor.ready()
     waiting = deque(Item(number, rows=rows) for number in range(count // rows))
+    from nucleus_data.runner.pool import Load  # it imports Ray
+
     load = Load(Job.stage.rows_at_once())
     ended: queue.SimpleQueue[tuple[Item, Exception | None]] = queue.SimpleQueue()
 

@@ -20,6 +20,8 @@ settings.load_profile("patient")
 TOGETHER = {
     "ray": (
         "tests/scripts/test_bench_runner.py",
+        "tests/scripts/test_bench_score.py",
+        "tests/scripts/test_bench_select.py",
         "tests/nucleus_data/commands/test_on_ray.py",
         "tests/nucleus_data/runner/test_actor.py",
         "tests/nucleus_data/runner/test_guarded.py",
@@ -51,10 +53,14 @@ TOGETHER = {
 LONGEST = (
     "tests/scripts/test_bench_learning.py",
     "tests/nucleus_data/runner/test_kills.py",
+    "tests/nucleus_model/network/test_distributed.py",
+    "tests/nucleus_data/engines/test_captioner_server_vllm.py",
     "tests/nucleus_data/line/test_line.py",
     "tests/nucleus_data/line/test_real_pictures.py",
     "tests/nucleus_data/corpus/test_object_store.py",
     "tests/nucleus_data/runner/test_job_submit.py",
+    "tests/test_docs_run.py",
+    "tests/nucleus_data/engines/test_nano_models.py",
 )
 
 

@@ -140,7 +140,8 @@ class ServerEngine:
         except queue.Empty:
             pass
         self._pending -= len(done)
-        if not done and (why := self._requests.fatal or self._pool.hopeless()):
+        # What a model without eyes says of a picture is no answer.
+        if why := self._requests.fatal or ("" if done else self._pool.hopeless()):
             raise StoppedError(why)
         return done
 

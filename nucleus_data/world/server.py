@@ -87,6 +87,7 @@ TYPES |= {".jpg": "image/jpeg", ".tif": "image/tiff", ".json": "application/json
 TYPES |= {".csv": "text/csv; charset=utf-8", ".txt": TEXT}
 LOG_SIZE = 10_000
 STEP_S = 0.02
+POLL_S = 0.02  # how long `stop` waits, at most
 ZEROS = bytes(1 << 18)
 NO_FAREWELL = struct.pack("ii", 1, 0)
 
@@ -194,7 +195,7 @@ class WorldServer:
             where = f"{self._host}, port {self._port}"
             raise OSError(error.errno, f"cannot listen on {where}: {error.strerror}") from error
         serve = self._server.serve_forever
-        self._thread = Thread(target=serve, args=(0.05,), name="world-server", daemon=True)
+        self._thread = Thread(target=serve, args=(POLL_S,), name="world-server", daemon=True)
         self._thread.start()
         return self
 

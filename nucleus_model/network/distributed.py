@@ -25,6 +25,7 @@ over the data dimension alone, and Muon needs no gathering for them.
 """
 
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,7 +34,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import distributed
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from nucleus_model.network.transformer import NucleusTransformer
 
@@ -148,9 +148,15 @@ def shard(model: NucleusTransformer, world: World) -> None:
     register_fsdp_forward_method(model, "encode_text")
 
 
+def is_sharded(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is a `DTensor`: whose module takes half a second, and is there if one is."""
+    found = sys.modules.get("torch.distributed.tensor")
+    return found is not None and isinstance(tensor, found.DTensor)
+
+
 def whole(tensor: torch.Tensor) -> torch.Tensor:
     """Gathers a sharded tensor, which all processes must ask for; returns another as it is."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if is_sharded(tensor) else tensor  # type: ignore[operator]
 
 
 def like(tensor: torch.Tensor, example: torch.Tensor) -> torch.Tensor:
@@ -161,6 +167,9 @@ def like(tensor: torch.Tensor, example: torch.Tensor) -> torch.Tensor:
         example: One with the wanted device and shards.
     """
     tensor = tensor.to(example.device)
-    if not isinstance(example, DTensor):
+    if not is_sharded(example):
         return tensor
-    return distribute_tensor(tensor, example.device_mesh, example.placements, src_data_rank=None)
+    from torch.distributed.tensor import distribute_tensor
+
+    shared: Any = example
+    return distribute_tensor(tensor, shared.device_mesh, shared.placements, src_data_rank=None)

@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch.distributed.tensor import DTensor
 
-from nucleus_model.network.distributed import like
+from nucleus_model.network.distributed import is_sharded, like
 from nucleus_model.network.transformer import NucleusTransformer
 
 # Coefficients of the quintic iteration, and how often it is done (Jordan et al. 2024).
@@ -70,8 +69,11 @@ def orthogonal(matrices: torch.Tensor, precision: torch.dtype = torch.float32) -
     A process has whole matrices of a stack, and takes its own. Of a single matrix it has rows, and
     takes all of them from the others: every process then does the same work, and keeps its rows.
     """
-    if not isinstance(matrices, DTensor):
+    if not is_sharded(matrices):
         return newton_schulz(matrices, precision=precision)
+    from torch.distributed.tensor import DTensor
+
+    assert isinstance(matrices, DTensor)
     if matrices.ndim == 3:
         return DTensor.from_local(
             newton_schulz(matrices.to_local(), precision=precision),

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import torch
 from PIL import Image
-from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from nucleus_data.engines.chat import plain_tokens
 from nucleus_data.engines.find import resolve_model
@@ -43,6 +42,8 @@ class Captioner:
     """The packaged captioner by transformers, greedy."""
 
     def __init__(self) -> None:
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
         torch.set_num_threads(1)  # the steps are small
         where = resolve_model("nano", None).location
         self.processor = AutoProcessor.from_pretrained(where, local_files_only=True)

@@ -1,6 +1,7 @@
 """How much of a picture the nano VAE brings back."""
 
 import argparse
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -32,11 +33,13 @@ as the package.
 
 
 @torch.inference_mode()
-def vae_figures(vae: AutoencoderKLQwenImage, count: int, level: Level) -> dict[str, float]:
-    """Mean PSNR in dB, at each of `SIDES`."""
+def vae_figures(
+    vae: AutoencoderKLQwenImage, count: int, level: Level, sides: Sequence[int] = SIDES
+) -> dict[str, float]:
+    """Mean PSNR in dB, of pictures of each side."""
     rows = held_out(count, level)
     figures = {}
-    for side in SIDES:
+    for side in sides:
         values = []
         for row in rows:
             image = np.asarray(row.image.resize((side, side), Image.Resampling.LANCZOS))

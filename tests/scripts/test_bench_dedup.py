@@ -27,7 +27,6 @@ def test_a_join_finds_as_many_pairs_as_the_search():
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_a_corpus_of_tables_alone_is_compared_as_a_whole(tmp_path):
     corpus = bench_dedup_corpus.make_corpus(tmp_path / "corpus", 20_000)
     seconds, pairs = bench_dedup_corpus.run_once(corpus, "memory", 20_000, 1)

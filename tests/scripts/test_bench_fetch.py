@@ -26,7 +26,6 @@ def test_our_ways_bring_every_picture():
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_every_row_with_and_without_a_goal():
     pytest.importorskip("img2dataset")
     rows = bench_fetch.run(Size(small=20, large=4, waiting=2, rounds=1))

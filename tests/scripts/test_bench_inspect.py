@@ -106,7 +106,6 @@ def test_naive_decodes_once_or_in_each_library(files):
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_processes_and_memory(monkeypatch, files, tmp_path):
     monkeypatch.setattr(bench_inspect, "LARGEST", (900, 600))
     monkeypatch.setattr(bench_inspect, "peak", lambda f, _: bench_inspect.work_for(f, 0.0) / 2**20)

@@ -14,7 +14,6 @@ TINY = dataclasses.replace(
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_all_contestants_learn_the_same():
     losses = {}
     for name in NAMES:
@@ -26,7 +25,6 @@ def test_all_contestants_learn_the_same():
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_every_row():
     rows = bench_model.bench_step(TINY) + bench_model.bench_sampling(TINY)
     assert [row.goal for row in rows if row.goal] == [">= 10", ">= 1.15"] * 2
@@ -44,7 +42,6 @@ def test_without_a_text_cache_the_images_are_the_same(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_operations_are_the_published_counts():
     """2.5, 2.7 and 3.5 GFLOP a token; here the first, by hand, but for what is done once an image.
 
@@ -64,7 +61,6 @@ def test_the_estimate_lies_below_its_assumptions():
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_memory_is_that_of_a_process_of_its_own():
     rows = bench_model.bench_memory(quick=True)
     assert len(rows) == 3

@@ -20,7 +20,6 @@ def test_the_corpus_is_one_that_the_library_reads(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_the_plain_loop_measures_what_inspect_does(tmp_path, ray_cluster):
     corpus = repeated_corpus(tmp_path / "c", 1, scene_jpegs(2, 64))
     bench = Bench(corpus, 1)

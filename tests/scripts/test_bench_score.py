@@ -7,7 +7,6 @@ from scripts.bench_score import ROWS_A_SHARD, Size
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_every_row_of_two_shards(tmp_path, ray_cluster):
     rows = 2 * ROWS_A_SHARD
     corpus = bench_score.make_corpus(tmp_path / "corpus", rows)

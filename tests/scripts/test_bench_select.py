@@ -8,7 +8,6 @@ from scripts.bench_select import ROWS_A_SHARD, Size
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_every_row_of_one_shard(tmp_path, ray_cluster):
     corpus = bench_select.make_corpus(tmp_path / "corpus", ROWS_A_SHARD)
     tables = bench_select.recipe(corpus).pins().tables

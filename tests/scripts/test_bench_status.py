@@ -7,7 +7,6 @@ from scripts.bench_status import Size
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_the_status_of_few_shards(tmp_path):
     rows = list(bench_status.bench(tmp_path, Size((6,), 1)))
     assert [row.goal for row in rows] == ["<= 1.5", None, None, None, None] * 2

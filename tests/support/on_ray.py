@@ -5,7 +5,6 @@ import pytest
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.tables import Table
 from nucleus_data.hashing import config_hash
-from nucleus_data.runner.loop import Loop
 from nucleus_data.runner.rows import StageJob
 from nucleus_data.runner.work import Item, Resources
 from tests.support.stages import Length, Nothing
@@ -26,6 +25,8 @@ def job(
 
 def run(work: StageJob, shards: int, **resources):
     """Runs the job on the first shards."""
+    from nucleus_data.runner.loop import Loop  # it imports Ray
+
     return Loop("length", work, Resources(**resources)).run(Item(n) for n in range(shards))
 
 

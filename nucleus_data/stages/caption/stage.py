@@ -12,6 +12,7 @@ row ends by itself, as a caption or as a reason (`failures`).
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import ClassVar
 
 from nucleus_data.engines.captioner import Engine
@@ -51,9 +52,13 @@ class Caption(RowStage[CaptionSettings]):
         self._lanes: list[Lane] = []
         self._clock: Clock | None = None
 
+    @cached_property
+    def _tables(self) -> Sequence[TableSpec]:
+        return caption_tables(self.settings)
+
     def tables(self) -> Sequence[TableSpec]:
         """One table a variant. Raises RequestError when the model is not there."""
-        return caption_tables(self.settings)
+        return self._tables
 
     def rows_at_once(self) -> int:
         """As many as keep the engines full if each lacks one variant."""

@@ -1,5 +1,6 @@
 """The caption tables: their columns, what enters their config hashes, and what they read."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -62,12 +63,16 @@ def caption_tables(settings: CaptionSettings) -> list[TableSpec]:
         RequestError: The model is not there.
     """
     common = {name: _common(settings, name) for name in settings.asked_of()}
+    checks = deciding(settings.checks)
     return [
         TableSpec(
             f"caption.{name}",
             SCHEMA,
             VERSION,
-            {**common[settings.variants[name].model or OWN], **_own(settings.of(name), name)},
+            {
+                **common[settings.variants[name].model or OWN],
+                **_own(settings.of(name), name, checks),
+            },
             inputs=_inputs(settings, name),
             chosen=_chosen(settings, name),
             again=True,
@@ -114,9 +119,9 @@ def _chosen(settings: CaptionSettings, name: str) -> RowChoice:
     )
 
 
-def _own(settings: CaptionSettings, name: str) -> dict[str, Any]:
-    """What changes the texts of one variant alone."""
-    variant, again = settings.variants[name], _asked_again(settings, name)
+def _own(settings: CaptionSettings, name: str, checks: Mapping[str, Any]) -> dict[str, Any]:
+    """What changes the texts of one variant alone; `checks` are the deciding settings of checks."""
+    variant, again = settings.variants[name], _asked_again(settings, name, checks)
     content: dict[str, Any] = {
         **variant.values(),
         "system": variant.system or settings.system,
@@ -130,9 +135,10 @@ def _own(settings: CaptionSettings, name: str) -> dict[str, Any]:
     return {key: value for key, value in content.items() if value is not None}
 
 
-def _asked_again(settings: CaptionSettings, name: str) -> dict[str, Any]:
+def _asked_again(
+    settings: CaptionSettings, name: str, content: Mapping[str, Any]
+) -> dict[str, Any]:
     """The settings of the checks for which a variant is asked again: others change no text."""
-    content = deciding(settings.checks)
     found = {}
     for check in settings.checks_of(name).values():
         # One that came later is not in the content as it is by default, and is when it differs.

@@ -5,7 +5,7 @@ by its name. What runs is what DuckDB writes from the tree that was looked throu
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -80,8 +80,8 @@ def parse_condition(text: str, where: str, names: Names) -> Expression:
         RequestError: It is not one expression on one record, names an unknown column, or uses what
             is not allowed.
     """
-    query, written = _parsed(text, where, order=False)
-    return Expression(text, written, _columns(_expression(query), text, where, names))
+    _, written, read = _parsed(text, where, order=False)
+    return Expression(text, written, _columns(read, text, where, names))
 
 
 def parse_order(text: str, where: str, names: Names) -> Expression:
@@ -90,9 +90,9 @@ def parse_order(text: str, where: str, names: Names) -> Expression:
     Raises:
         RequestError: As of `parse_condition`; or it reads no column, so that it orders nothing.
     """
-    query, written = _parsed(text, where, order=True)
+    query, written, read = _parsed(text, where, order=True)
     (item,) = query["modifiers"][0]["orders"]
-    columns = _columns(item["expression"], text, where, names)
+    columns = _columns(read, text, where, names)
     if not columns:
         raise RequestError(f"{where}: {shown(text)} reads no column, so it orders nothing")
     return Expression(text, written, columns, DIRECTIONS[item["type"]] + NULLS[item["null_order"]])
@@ -104,8 +104,8 @@ def quoted(name: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _parsed(text: str, where: str, order: bool) -> tuple[Node, str]:
-    """The tree of a query with one expression, and the expression as DuckDB writes it."""
+def _parsed(text: str, where: str, order: bool) -> tuple[Node, str, tuple[tuple[str, ...], ...]]:
+    """A query with one expression: its tree; the expression as DuckDB writes it; names it reads."""
     if len(text) > LETTERS:
         raise RequestError(f"{where}: has {len(text):,} letters; allowed are {LETTERS:,}")
     if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
@@ -117,14 +117,16 @@ def _parsed(text: str, where: str, order: bool) -> tuple[Node, str]:
     # What runs is what was looked through: parsed again, it is the same tree; or one that is
     # allowed and written the same, as DuckDB writes some things in other words.
     again = _expression(_query(connection, written, where, order=False))
+    nodes = (node for node, _ in walk(_expression(query)))
+    read = tuple(tuple(node["column_names"]) for node in nodes if node["class"] == "COLUMN_REF")
     if _placeless(again) == _placeless(_expression(query)):
-        return query, written
+        return query, written, read
     check(again, text, where)
     if _written(connection, again) != written:
         raise RequestError(
             f"{where}: {shown(text)} can't be read in one way only; write it simpler"
         )
-    return query, written
+    return query, written, read
 
 
 def _placeless(tree: Any) -> Any:
@@ -193,14 +195,15 @@ def _written(connection: duckdb.DuckDBPyConnection, expression: Node) -> str:
     return str(rows.fetchall()[0][0]).removeprefix("SELECT ")
 
 
-def _columns(tree: Node, text: str, where: str, names: Names) -> tuple[Column, ...]:
-    """The columns that a tree reads, each once. Raises RequestError for one that is not known."""
-    read = (n["column_names"] for n, _ in walk(tree) if n["class"] == "COLUMN_REF")
+def _columns(
+    read: Iterable[tuple[str, ...]], text: str, where: str, names: Names
+) -> tuple[Column, ...]:
+    """The columns that are read, each once. Raises RequestError for one that is not known."""
     found = (_column(parts, text, where, names) for parts in read)
     return tuple({column.sql: column for column in found}.values())
 
 
-def _column(parts: list[str], text: str, where: str, names: Names) -> Column:
+def _column(parts: tuple[str, ...], text: str, where: str, names: Names) -> Column:
     if len(parts) == 2 and parts[0] == "source":
         if parts[1] in names.upstream:
             return Column("records", f"source.{parts[1]}", f"source.{quoted(parts[1])}")

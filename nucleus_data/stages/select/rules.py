@@ -13,6 +13,7 @@ it is counted.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import duckdb
@@ -168,17 +169,27 @@ def tried(tries: Sequence[Try], types: Mapping[tuple[str, str], pa.DataType]) ->
     """
     if not tries:
         return []
-    connection = sealed()
-    columns = list(dict.fromkeys(column for one in tries for column in one.columns))
-    connection.register("record", record_of_nulls(columns, types))
-    listed = ", ".join(f"({one.sql}) AS value_{i}" for i, one in enumerate(tries))
+    columns = tuple(dict.fromkeys(column for one in tries for column in one.columns))
+    known = tuple(types[column.table, column.name] for column in columns)
     try:
-        with at_most(TRIED_S, connection):
-            relation = connection.sql(f"SELECT {listed} FROM record")
-            kinds = [str(kind) for kind in relation.types]
-            relation.fetchall()
+        return list(_kinds(tuple(one.sql for one in tries), columns, known))
     except duckdb.Error:
         return [_tried_alone(one, types) for one in tries]
+
+
+@lru_cache(maxsize=256)  # what did not fail; a run asks for the same several times
+def _kinds(
+    expressions: tuple[str, ...], columns: tuple[Column, ...], types: tuple[pa.DataType, ...]
+) -> tuple[str, ...]:
+    """The types of expressions on columns of these types. Raises duckdb.Error if one fails."""
+    connection = sealed()
+    known = {(c.table, c.name): kind for c, kind in zip(columns, types, strict=True)}
+    connection.register("record", record_of_nulls(columns, known))
+    listed = ", ".join(f"({sql}) AS value_{i}" for i, sql in enumerate(expressions))
+    with at_most(TRIED_S, connection):
+        relation = connection.sql(f"SELECT {listed} FROM record")
+        kinds = tuple(str(kind) for kind in relation.types)
+        relation.fetchall()
     return kinds
 
 

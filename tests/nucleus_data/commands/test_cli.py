@@ -15,6 +15,7 @@ import pytest
 from nucleus_data.corpus import Corpus
 from nucleus_data.line.lines import LINES
 from tests.support.command import nucleus, work_here
+from tests.support.quick import quick
 from tests.support.worlds import write_pictures
 
 STATES = ("kept", "rejected", "duplicate", "failed", "pending")
@@ -102,7 +103,7 @@ def test_going_on_does_nothing_twice(world):
     assert "inspect: 60 rows, 60 done before, 0 done" in nucleus("inspect", world.corpus)
 
 
-@pytest.mark.parametrize("command", sorted({*LINES, "demo"}))
+@pytest.mark.parametrize("command", quick(sorted({*LINES, "demo"}), 8))
 def test_a_dry_run_writes_nothing(world, command, tmp_path):
     before = listing(world.root)
     if command == "demo":

@@ -3,6 +3,7 @@
 It is byte-equal to the one on local paths.
 """
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from tests.support.captions.unchecked import OVERRIDE
 from tests.support.commands import nucleus, tree
 from tests.support.worlds import write_pictures
 
-pytest.importorskip("s3fs")
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("s3fs") is None, reason="s3fs is not installed"
+)
 
 SMALL = (
     "ingest.images_per_shard=15",

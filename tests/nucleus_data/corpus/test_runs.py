@@ -1,7 +1,9 @@
+import json
+
 import pytest
 
 from nucleus_data.corpus import runs
-from nucleus_data.corpus.runs import RunFolder
+from nucleus_data.corpus.runs import RunFolder, indented
 from nucleus_data.corpus.store import Store
 from tests.support import curated
 from tests.support.stepped import BARE, curate, stage_lines, three_shards
@@ -12,6 +14,7 @@ def corpus(tmp_path):
     return three_shards(tmp_path / "c")
 
 
+@pytest.mark.slow
 def test_a_later_run_takes_over_what_earlier_ones_say_of_their_stages(corpus):
     first, _ = curate(corpus)
     second = curated.run(corpus.uri, "shard", BARE)
@@ -92,3 +95,9 @@ def test_plans_are_read_newest_first_and_those_that_are_cut_left_out(store):
         ("1", "1"),
     ]
     assert runs.read_json(store, "runs/4/plan.json") == {}
+
+
+@pytest.mark.parametrize("text", ["é\x00\u2028", "\udcff.png"])
+def test_json_for_people_is_that_of_json_dumps(text):
+    content = {"b": [], "a": {}, text: [1, 2.5, True, None, text, {"y": {}, "x": [[-0.25]]}]}
+    assert indented(content).decode() == json.dumps(content, sort_keys=True, indent=1)

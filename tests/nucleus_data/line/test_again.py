@@ -11,6 +11,7 @@ from nucleus_data.sets.layout import SetFolder
 from nucleus_data.views.captions_list import caption_sets, lines
 from nucleus_data.views.status import status
 from tests.support import curated
+from tests.support.quick import quick
 from tests.support.routed import captioning, curated_copy
 from tests.support.stepped import BARE
 
@@ -161,6 +162,7 @@ def test_what_a_condition_reads_may_be_missing(corpus, monkeypatch):
 CHAIN = "caption.variants={short: {prompt: short_from, from: long}, long: {prompt: long}}"
 
 
+@pytest.mark.slow
 def test_what_is_made_from_a_caption_that_is_made_again_is_too(corpus, monkeypatch):
     bad = {"1/0/long": {"text": "a ring"}}
     first, _, _ = captioning(corpus, monkeypatch, CHAIN, answers=bad)
@@ -177,6 +179,7 @@ def test_what_is_made_from_a_caption_that_is_made_again_is_too(corpus, monkeypat
         assert (old["question"] != new["question"]) == mended
 
 
+@pytest.mark.slow
 def test_what_was_killed_goes_on_where_it_was(corpus, monkeypatch):
     """After the newer table is there, and before anybody was asked: `nucleus caption` asks."""
     first, _, _ = captioning(corpus, monkeypatch, TWO, answers=BAD)
@@ -194,6 +197,7 @@ def test_what_was_killed_goes_on_where_it_was(corpus, monkeypatch):
     assert asked() == ["0/0/short/3", "2/0/short/3"]
 
 
+@pytest.mark.slow
 def test_failures_that_may_pass_say_their_attempts_which_a_retry_goes_on_from(corpus, monkeypatch):
     answers = BAD | {"0/1/long": REFUSED}
     first, _, _ = captioning(corpus, monkeypatch, TWO, "caption.attempts=2", answers=answers)
@@ -218,6 +222,7 @@ def half_copies(run):
     return [(one["table"], one["note"]) for one in found]
 
 
+@pytest.mark.slow
 def test_a_table_that_is_half_copied_is_named_and_read_by_nobody(corpus, monkeypatch):
     first, _, _ = captioning(corpus, monkeypatch, TWO, answers=BAD)
     first.do("caption")
@@ -262,13 +267,17 @@ def test_rows_that_can_not_be_copied_stop_before_anything_is_asked(corpus, monke
 
 @pytest.mark.parametrize(
     ("request_", "said"),
-    [
-        (Request(checks=["repetiton"]), "no such check. Did you mean|no such check"),
-        (Request(variants=["shorter"]), "no such variant"),
-        (Request(where="tokens < 3"), "Give --variant; variants: short, long"),
-        (Request(where="nothing < 3", variants=["short"]), "--where: 'nothing < 3' reads"),
-        (Request(where="tokens", variants=["short"]), "--where: 'tokens' is"),
-    ],
+    quick(
+        [
+            (Request(checks=["repetiton"]), "no such check. Did you mean|no such check"),
+            (Request(variants=["shorter"]), "no such variant"),
+            (Request(where="tokens < 3"), "Give --variant; variants: short, long"),
+            (Request(where="nothing < 3", variants=["short"]), "--where: 'nothing < 3' reads"),
+            (Request(where="tokens", variants=["short"]), "--where: 'tokens' is"),
+        ],
+        2,
+        2,
+    ),
 )
 def test_a_wrong_request_is_refused(corpus, monkeypatch, request_, said):
     first, _, _ = captioning(corpus, monkeypatch, TWO)

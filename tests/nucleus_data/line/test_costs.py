@@ -117,6 +117,7 @@ def test_each_model_has_its_own_rate_and_price():
     assert " min" not in unknown[4]
 
 
+@pytest.mark.slow
 def test_a_run_of_several_models_is_the_basis_of_each_ones_rate(corpus, monkeypatch):
     writer = "caption.models={writer: {model: org/writer, revision: main, engine: transformers}}"
     chain = (

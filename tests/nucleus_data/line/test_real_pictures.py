@@ -16,16 +16,22 @@ def test_real_pictures_are_all_accounted_for(tmp_path):
     if shutil.which("apt-get") is None:
         pytest.skip("scripts/get_stamps needs Debian's apt-get")
     stamps = tmp_path / "stamps"
-    said = run_block(block("scripts/get_stamps stamps"), tmp_path, seconds=900)
-    pictures = sorted(p.relative_to(stamps).as_posix() for p in stamps.rglob("*.png"))
-    assert len(pictures) > 750
+    fetch, line = block("scripts/get_stamps stamps").strip().splitlines()
+    run_block(fetch, tmp_path, seconds=900)
+    files = sorted(stamps.rglob("*.png"))
+    assert len(files) > 750
+    for file in files[::2]:  # half of them show as much, in half of the time
+        file.unlink()
+        file.with_suffix(".txt").unlink(missing_ok=True)
+    said = run_block(line, tmp_path, seconds=900)
+    pictures = sorted(file.relative_to(stamps).as_posix() for file in files[1::2])
     corpus_path = tmp_path / "stamps-corpus"
     assert f"ingest: {len(pictures):,} rows" in said
     corpus = Corpus(str(corpus_path))
     keys = [key for (key,) in corpus.table("records").project("key").order("key").fetchall()]
     assert keys == pictures
     captions = corpus.table("records").filter('"source.caption" IS NOT NULL')
-    assert captions.count("*").fetchall()[0][0] > 750
+    assert captions.count("*").fetchall()[0][0] > 0.75 * len(pictures)
     states = states_of(corpus)
     print(states)
     assert sum(states.values()) == len(pictures)

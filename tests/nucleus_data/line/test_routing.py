@@ -13,6 +13,7 @@ from nucleus_data.hashing import order_unit
 from nucleus_data.line.recipe import FullRecipe, load_recipe
 from nucleus_data.stages.caption.stage import Caption
 from tests.support import curated
+from tests.support.quick import quick
 from tests.support.routed import captioning, curated_copy, write_match
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -137,6 +138,7 @@ def test_a_child_is_asked_only_where_its_parent_is_or_will_be(corpus, monkeypatc
     assert asked() == ["0/1/long/0", "0/1/short/0"]
 
 
+@pytest.mark.slow
 def test_a_child_is_asked_where_a_parent_is_stored_that_would_not_be_asked_now(corpus, monkeypatch):
     made, _, _ = captioning(corpus, monkeypatch, "caption.variants={long: {prompt: long}}")
     made.do("caption")
@@ -148,15 +150,22 @@ def test_a_child_is_asked_where_a_parent_is_stored_that_would_not_be_asked_now(c
 
 @pytest.mark.parametrize(
     ("where", "said"),
-    [
-        ("no_such < 3", r"caption\.variants\.a\.where: 'no_such < 3' reads 'no_such', which no"),
-        ("width", "is bigint; a rule is a condition|is integer; a rule is a condition"),
-        ("width < 3) FROM (SELECT 1", "must be one SQL condition"),
-        ("random() < 0.5", r"uses random\(\)"),
-        ("avg(width) < 3", "is an aggregate"),
-        ("width < 'x'", "does not fit its columns"),
-        ("source.nothing = 3", "reads 'source.nothing', which no table has"),
-    ],
+    quick(
+        [
+            (
+                "no_such < 3",
+                r"caption\.variants\.a\.where: 'no_such < 3' reads 'no_such', which no",
+            ),
+            ("width", "is bigint; a rule is a condition|is integer; a rule is a condition"),
+            ("width < 3) FROM (SELECT 1", "must be one SQL condition"),
+            ("random() < 0.5", r"uses random\(\)"),
+            ("avg(width) < 3", "is an aggregate"),
+            ("width < 'x'", "does not fit its columns"),
+            ("source.nothing = 3", "reads 'source.nothing', which no table has"),
+        ],
+        3,
+        2,
+    ),
 )
 def test_a_wrong_condition_stops_before_any_model_is_loaded(corpus, where, said, monkeypatch):
     given = f'caption.variants={{a: {{prompt: short, where: "{where}"}}}}'

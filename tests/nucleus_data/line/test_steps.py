@@ -37,6 +37,7 @@ def test_ingest_needs_a_source(corpus):
         curated.run(corpus.uri, "ingest").do("ingest")
 
 
+@pytest.mark.slow
 def test_a_whole_selection_after_a_limited_inspection_waits_for_the_rest(corpus):
     limited = curated.run(corpus.uri, "inspect", limit=3)
     limited.do("inspect")

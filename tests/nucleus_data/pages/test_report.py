@@ -1,5 +1,7 @@
 import re
 
+import pytest
+
 from nucleus_data.corpus import Corpus
 from nucleus_data.pages import write_report
 from tests.support.reported import EVIL, EVIL_NAME, NOON, SELECTION, SET, Text, make
@@ -40,6 +42,7 @@ def test_quotes_in_paths_and_reasons_are_only_text(tmp_path):
     assert [a["alt"] for tag, a in parsed.tags if tag == "img"] == ["a.jpg"]
 
 
+@pytest.mark.slow
 def test_an_object_store_gives_the_same_page(tmp_path):
     pages = []
     for uri in (str(tmp_path / "corpus"), f"memory://{tmp_path.name}"):

@@ -7,14 +7,19 @@ from PIL import Image
 from nucleus_data.pixels import open_picture
 from nucleus_data.pixels.exif import read_orientation
 from tests.support.encoded import ORIENTATION, STORED, encode, scene
+from tests.support.quick import quick
 
 
 @pytest.mark.parametrize(
     ("file_format", "orientation"),
-    [
-        *product(["JPEG", "TIFF"], range(1, 9)),  # the tag in EXIF, and in the picture
-        *product(["PNG", "WEBP", "AVIF"], [1, 6, 7]),
-    ],
+    quick(
+        [
+            *product(["JPEG", "TIFF"], range(1, 9)),  # the tag in EXIF, and in the picture
+            *product(["PNG", "WEBP", "AVIF"], [1, 6, 7]),
+        ],
+        [*product(["JPEG"], range(1, 9)), *product(["TIFF", "PNG", "WEBP", "AVIF"], [6])],
+        2,
+    ),
 )
 def test_all_orientations_show_the_same_upright_picture(file_format, orientation):
     upright = scene()

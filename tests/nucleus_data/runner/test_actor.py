@@ -99,7 +99,7 @@ def test_calls_wait_without_polling_and_are_woken_when_the_stage_dies(dies):
     while actor.in_flight < len(calls):
         time.sleep(0.01)
     before = actor.checks
-    time.sleep(0.5)
+    time.sleep(0.02 if dies else 0.25)
     assert actor.checks == before
     go.set()
     for one in calls:

@@ -9,7 +9,6 @@ from nucleus_data.hashing import config_hash
 from nucleus_data.runner.guarded import run_guarded
 from nucleus_data.runner.inline import InlineLoop
 from nucleus_data.runner.local import LocalLoop, LocalWorker
-from nucleus_data.runner.loop import Loop
 from nucleus_data.runner.rows import StageJob
 from nucleus_data.runner.words import describe
 from nucleus_data.runner.work import Item, Resources
@@ -145,6 +144,8 @@ def test_columns_that_are_not_the_table_s_are_refused(corpus, monkeypatch):
 
 @pytest.mark.slow
 def test_ray_s_tasks_give_the_same_bytes_whatever_is_asked_for(corpus, tmp_path, ray_cluster):
+    from nucleus_data.runner.loop import Loop  # it imports Ray
+
     run(job(corpus))
     whole = parts(tmp_path)
     for path in whole:

@@ -3,7 +3,6 @@ import pytest
 from nucleus_data.corpus.tables import Table
 from nucleus_data.runner.actor import SetupFailedError
 from nucleus_data.runner.guarded import RAISED_AFRESH, _GuardedStage, run_guarded
-from nucleus_data.runner.loop import Loop
 from nucleus_data.runner.work import Item, Resources
 from nucleus_data.world.corpora import small_corpus
 from tests.support.on_ray import HASH, SLOW, job, run, values
@@ -26,6 +25,8 @@ def test_an_image_that_kills_its_worker_costs_itself(tmp_path, ray_cluster, acto
 
 @SLOW
 def test_a_shard_whose_guarded_workers_die_too_fails_alone(tmp_path, ray_cluster):
+    from nucleus_data.runner.loop import Loop  # it imports Ray
+
     corpus = small_corpus(tmp_path / "c", shards=2)
     report = Loop("length", job(corpus, poison="kill_worker"), Resources()).run(
         [Item(0), Item(1, limit=2)]
@@ -46,6 +47,8 @@ def test_an_image_that_hangs_its_worker_costs_itself(tmp_path, ray_cluster, acto
 
 @pytest.mark.slow
 def test_an_image_that_takes_too_much_memory_costs_itself(tmp_path, ray_cluster):
+    from nucleus_data.runner.loop import Loop
+
     corpus = small_corpus(tmp_path / "c", shards=1)
     work = job(corpus, poison="bloat", memory=512 << 20)
     item = Item(0, deaths=2)

@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 KILLS = {"inspect": 2, "embed": 2, "caption": 1, "shard": 2}
 VICTIMS = ("driver", "worker", "actor")
-PICTURES = 96
+PICTURES = 60
 SIGNALS = "file,tone,detail,hash,colour,sharpness,compression,layout,resampling"
 SLOW = f"inspect.signals=[{SIGNALS},tests.support.slow_signal]"
 SMALL = ("ingest.images_per_shard=3", "shard.samples_per_tar=1", "shard.captions=[source]")

@@ -7,7 +7,6 @@ from collections import deque
 import pytest
 
 from nucleus_data.runner.actor import StageActor
-from nucleus_data.runner.pool import MOST_SHARDS, SHARDS_PER_ACTOR, Load
 from nucleus_data.runner.work import Item, Summary
 from nucleus_data.stage import Row
 from nucleus_data.stages.caption import stage as caption
@@ -18,9 +17,16 @@ from tests.support.curated import picture
 from tests.support.quick import quick
 
 
-def given(items, takes):
+@pytest.fixture(scope="module")
+def pool():
+    from nucleus_data.runner import pool  # it imports Ray
+
+    return pool
+
+
+def given(pool, items, takes):
     """The shards that an actor with nothing to do is given."""
-    load, waiting = Load(takes), deque(items)
+    load, waiting = pool.Load(takes), deque(items)
     while waiting and load.has_room(waiting[0]):
         load.items.append(waiting.popleft())
     return [item.number for item in load.items]
@@ -30,17 +36,18 @@ def given(items, takes):
     ("rows", "takes", "shards"),
     [(600, 64, 2), (60, 64, 3), (6, 64, 22), (2, 64, 64), (1, 64, 64), (None, 64, 2), (5, 1, 2)],
 )
-def test_an_actor_gets_twice_the_rows_that_its_stage_works_on(rows, takes, shards):
-    assert len(given([Item(n, rows=rows) for n in range(200)], takes)) == shards <= MOST_SHARDS
+def test_an_actor_gets_twice_the_rows_that_its_stage_works_on(pool, rows, takes, shards):
+    found = given(pool, [Item(n, rows=rows) for n in range(200)], takes)
+    assert len(found) == shards <= pool.MOST_SHARDS
 
 
-def test_what_was_at_hand_when_a_worker_died_has_little_company():
+def test_what_was_at_hand_when_a_worker_died_has_little_company(pool):
     few = [Item(n, rows=1) for n in range(40)]
     suspects = [Item(100 + n, rows=1, deaths=1) for n in range(40)]
-    assert given([*suspects, *few], 64) == [100, 101]
-    assert given([few[0], *suspects, *few], 64) == [0, 100]
-    assert len(given([*few, *suspects], 64)) == 40
-    assert SHARDS_PER_ACTOR == 2
+    assert given(pool, [*suspects, *few], 64) == [100, 101]
+    assert given(pool, [few[0], *suspects, *few], 64) == [0, 100]
+    assert len(given(pool, [*few, *suspects], 64)) == 40
+    assert pool.SHARDS_PER_ACTOR == 2
 
 
 class Shard:
@@ -76,11 +83,11 @@ PICTURE = picture(1)
 
 
 @pytest.mark.parametrize("rows", quick([2, 120], 1))
-def test_few_rows_a_shard_keep_the_engine_full(monkeypatch, rows):
+def test_few_rows_a_shard_keep_the_engine_full(pool, monkeypatch, rows):
     settings = CaptionSettings(
         variants={"a": {"prompt": "short"}}, max_in_flight=24, checks=OFF, probes=0
     )
-    engine = StandIn(settings, pace_s=0.004)
+    engine = StandIn(settings, pace_s=0.003)
     monkeypatch.setattr(caption, "load_engine", lambda settings: engine)
 
     class Job:
@@ -93,7 +100,7 @@ def test_few_rows_a_shard_keep_the_engine_full(monkeypatch, rows):
     actor = StageActor(Job())
     actor.ready()
     waiting = deque(Item(n, rows=rows) for n in range(240 // rows))
-    load, ended, summaries = Load(Job.stage.rows_at_once()), queue.SimpleQueue(), []
+    load, ended, summaries = pool.Load(Job.stage.rows_at_once()), queue.SimpleQueue(), []
 
     def run(item):
         ended.put((item, actor.run_shard(item.number, None)))

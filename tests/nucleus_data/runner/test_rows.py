@@ -1,6 +1,5 @@
 import pytest
 
-from nucleus_data.runner.loop import Loop
 from nucleus_data.runner.work import Item, Resources
 from nucleus_data.world.corpora import small_corpus
 from tests.support.on_ray import ALL, SLOW, job, run, values
@@ -46,6 +45,8 @@ def test_a_changed_tar_is_an_error(tmp_path, ray_cluster):
 
 @SLOW
 def test_limit_and_sample_choose_the_same_rows_every_time(tmp_path, ray_cluster):
+    from nucleus_data.runner.loop import Loop  # it imports Ray
+
     corpus = small_corpus(tmp_path / "c", shards=4, images=50)
     work = job(corpus, sample=0.25)
     first = Loop("length", work, Resources()).run(Item(n) for n in range(4))

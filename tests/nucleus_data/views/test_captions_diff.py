@@ -98,6 +98,7 @@ def test_overlap_is_of_different_words(found):
     assert sum(found["overlap"]["bins"]) == 7
 
 
+@pytest.mark.slow
 def test_the_sample_is_the_same_each_time(made, found):
     again = diff(made.run, "short@01234567", "short", None, 3)
     assert again["examples"] == found["examples"]
@@ -153,6 +154,7 @@ def test_a_set_without_captions_is_refused(made):
         diff(made.run, "short", "long", None, 3)
 
 
+@pytest.mark.slow
 def test_sets_without_a_record_in_common_are_compared(made, tmp_path):
     ids = sorted(i for (i,) in made.corpus.table("records").project("id").fetchall())
     for name, ident in (("left", ids[0]), ("right", ids[1])):

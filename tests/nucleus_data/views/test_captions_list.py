@@ -58,6 +58,7 @@ def test_a_set_is_read_by_its_name(made):
     assert corpus.table("caption.alt").count("*").fetchall() == [(8,)]
 
 
+@pytest.mark.slow
 def test_the_status_calls_an_import_one(made):
     corpus, run = made
     looking = curated.run(corpus.uri, "status", *SETTINGS, dry_run=True)

@@ -48,6 +48,7 @@ def test_the_command_fits_and_changes_no_table(corpus, tmp_path):
     assert sum(content["expected"].values()) == pytest.approx(known.records)
 
 
+@pytest.mark.slow
 def test_the_constants_know_no_groups_of_shards(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr("nucleus_data.stages.select.plan.SHARDS_A_TASK", 1)
     fit(corpus, tmp_path / "fit.json")

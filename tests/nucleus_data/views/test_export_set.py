@@ -190,6 +190,7 @@ def test_the_same_set_gives_the_same_bytes_and_a_stopped_export_goes_on(
     assert not any(name.startswith(("_", ".")) for name in before)
 
 
+@pytest.mark.slow
 def test_two_exports_at_once_and_one_in_a_store_are_the_same(made, tmp_path):
     export(made, tmp_path / "one")
     with ThreadPoolExecutor(2) as pool:

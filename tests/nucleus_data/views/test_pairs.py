@@ -56,6 +56,7 @@ def test_the_page_says_who_stays_and_why(corpus):
         assert stays == ('"shot survivor"' in figure) == ('alt="largest.png"' in figure)
 
 
+@pytest.mark.slow
 def test_by_the_default_order_a_better_copy_stays_and_why_is_told(corpus):
     run = curated.run(corpus.uri, "pairs", RULES)
     run.do("dedup", "select")

@@ -3,6 +3,7 @@ import shutil
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.tables import Table
@@ -131,6 +132,7 @@ def small_corpus_of(made):
     return Corpus(str(target))
 
 
+@pytest.mark.slow
 def test_a_selection_of_other_rules_and_a_run_that_did_not_end_are_told(made):
     corpus = small_corpus_of(made)
     other = curated.run(corpus.uri, "status", "select.rules.new=width < 9", dry_run=True)

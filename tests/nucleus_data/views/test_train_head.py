@@ -118,6 +118,7 @@ def test_bad_input_is_said(made, refused):
     refused(good, "'Taste' is none", name="Taste")
 
 
+@pytest.mark.slow
 def test_a_name_that_is_taken_is_said_before_the_work(made, tmp_path, monkeypatch):
     file = table(tmp_path, rated(made), HEAD)
     trained(made, tmp_path / "h", file)
@@ -136,6 +137,7 @@ def test_every_row_is_accounted_for(made, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_ratings_by_key_and_pictures_without_a_vector(tmp_path):
     images = [*subjects(100)[0], None]
     made = vector_corpus(tmp_path, images, [None] * 101)

@@ -221,7 +221,7 @@ def test_kill_9_at_any_moment(whole, inputs, tmp_path):
         until_first(out, process)
         # The first three surely before it is done, which takes it a second or less.
         longest = 0.1 if kills < 3 else 1.0
-        wait = moments.uniform(0, longest) if kills < 8 else 300
+        wait = moments.uniform(0, longest) if kills < 5 else 300
         try:
             assert process.wait(wait) == 0
         except subprocess.TimeoutExpired:

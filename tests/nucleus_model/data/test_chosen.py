@@ -4,6 +4,7 @@ from nucleus_data.errors import RequestError
 from nucleus_model.data.chosen import choose_samples
 from nucleus_model.settings.choice import choose
 from tests.support.loading import STREAMS, Opened
+from tests.support.quick import quick
 from tests.support.sets import make_set
 
 
@@ -13,7 +14,8 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"holdout_limit": 2}, {"limit": 30}, {"sample": 0.7}, {"holdout_share": 0.0}]
+    "changes",
+    quick([{}, {"holdout_limit": 2}, {"limit": 30}, {"sample": 0.7}, {"holdout_share": 0.0}], 3),
 )
 def test_it_is_what_the_settings_rules_say(folder, changes):
     made = Opened(folder, **{"holdout_share": 0.2, **changes})

@@ -116,6 +116,7 @@ def test_an_object_store_serves_the_same_and_is_read_once(mixed, tmp_path, order
         memory.rm("/loader", recursive=True)
 
 
+@pytest.mark.slow
 def test_copies_are_removed_at_the_end_or_stay_where_they_are_asked_for(mixed, tmp_path):
     found = TrainingSet(str(mixed))
     copies = Path(found.source.copies)

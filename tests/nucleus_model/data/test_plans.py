@@ -12,6 +12,7 @@ from nucleus_model.data.batches import Cursor, Share
 from nucleus_model.data.plans import batch_size
 from nucleus_model.settings.phases import Phase
 from tests.support.loading import STREAMS, Opened
+from tests.support.quick import quick
 from tests.support.sets import ident, make_set
 
 BUCKETS = {"64/1x1": 45, "64/4x3": 18, "64/16x9": 1}
@@ -107,7 +108,7 @@ def test_held_out_samples_are_in_no_batch(folder):
     assert held.isdisjoint(once(exact.epoch()))
 
 
-@pytest.mark.parametrize("order", [EXACT, STREAMS])
+@pytest.mark.parametrize("order", quick([EXACT, STREAMS], 1))
 def test_a_phase_has_its_aspects_and_captions(folder, order):
     made = Opened(folder, aspects=["4x3"], **order)
     assert {batch.bucket.aspect for batch in _some(made, 9)} == {"4x3"}
@@ -121,7 +122,7 @@ def _some(made, count):
     return [next(planned) for _ in range(count)]
 
 
-@pytest.mark.parametrize("order", [EXACT, STREAMS])
+@pytest.mark.parametrize("order", quick([EXACT, STREAMS], 1))
 def test_a_mixture_says_how_often_an_epoch_has_a_sample(folder, order):
     # A tar's tiers are A1, A2, A3, A1, A2; its curriculum buckets B1, B2, B1, B2, B1.
     mixture = {"tier": {"A1": 2, "A2": 0.5}, "curriculum": {"B1": 1, "B2": 1}}

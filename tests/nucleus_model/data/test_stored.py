@@ -22,6 +22,7 @@ from nucleus_model.data.stored import TORCH, open_texts
 from nucleus_model.encoders.codec import SpaceToDepth
 from nucleus_model.settings.encoded import latents_identity, texts_identity
 from tests.support.loading import settings
+from tests.support.quick import quick
 from tests.support.sets import make_set
 
 CODEC = SpaceToDepth(4)
@@ -94,7 +95,7 @@ def test_batches_are_the_same_with_workers(folder):
     assert data.stored.read == 9
 
 
-@pytest.mark.parametrize("damage", ["value", "missing", "cut short"])
+@pytest.mark.parametrize("damage", quick(["value", "missing", "cut short"], 1))
 def test_a_damaged_file_costs_what_is_in_it_alone(folder, damage):
     _, without = epoch(folder, encoded="off")
     hashed = config_hash(latents_identity(settings(), 64, "fp32"))
@@ -113,6 +114,7 @@ def test_a_damaged_file_costs_what_is_in_it_alone(folder, damage):
     assert data.stored.read + data.stored.lacking == 9
 
 
+@pytest.mark.slow
 def test_another_precision_is_taken_where_it_is_asked_for_and_rounds_so_much(tmp_path):
     made = make_set(tmp_path / "set")
     for dtype, most in (("bf16", 2**-8), ("fp16", 2**-11)):

@@ -85,13 +85,22 @@ def test_two_processes_give_the_losses_of_one(inputs, tmp_path, changes):
         torch.testing.assert_close(models[1][name], tensor, rtol=1e-3, atol=1e-4, msg=name)
 
 
+KILLED = {"steps": 9, "lr": 1e-4, "optimizer": "muon", "sample_every": 0}
+
+
+@pytest.fixture(scope="module")
+def never_killed(inputs, tmp_path_factory):
+    """The lines of a run of one process."""
+    return train(inputs, tmp_path_factory.mktemp("never") / "alone", 1, **KILLED)[0]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
-def test_another_number_of_processes_goes_on_after_a_kill(inputs, tmp_path, before, after):
-    changes = {"steps": 9, "lr": 1e-4, "optimizer": "muon", "sample_every": 0}
-    alone, _ = train(inputs, tmp_path / "alone", 1, **changes)
+def test_another_number_of_processes_goes_on_after_a_kill(
+    inputs, never_killed, tmp_path, before, after
+):
     out = tmp_path / "cut"
-    process = subprocess.Popen(command(inputs, out, before, **changes), env=ENVIRONMENT)
+    process = subprocess.Popen(command(inputs, out, before, **KILLED), env=ENVIRONMENT)
     while not list(out.glob("checkpoints/0*")):
         assert process.poll() is None
         time.sleep(0.01)
@@ -102,10 +111,10 @@ def test_another_number_of_processes_goes_on_after_a_kill(inputs, tmp_path, befo
     process.wait()
     psutil.wait_procs(family)
     done = len((out / "metrics.jsonl").read_text().splitlines())
-    found, _ = train(inputs, out, after, **changes)
+    found, _ = train(inputs, out, after, **KILLED)
     assert 2 <= done < len(lines(out / "metrics.jsonl"))
     assert [line["step"] for line in found] == list(range(1, 10))
-    for one, other in zip(alone, found, strict=True):
+    for one, other in zip(never_killed, found, strict=True):
         assert other["loss"] == pytest.approx(one["loss"], rel=1e-5)
 
 

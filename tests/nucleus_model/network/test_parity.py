@@ -22,6 +22,7 @@ from tests.support.model import (
     random_model,
     theirs,
 )
+from tests.support.quick import quick
 
 
 def gradients(model, given, output):
@@ -76,7 +77,9 @@ def test_output_and_every_gradient(case):
     assert max(worst.values()) < TOLERANCE, worst
 
 
-@pytest.mark.parametrize("grid", [(4, 4), (2, 7), (7, 2), (1, 6), (5, 1), (16, 9)])
+@pytest.mark.parametrize(
+    "grid", quick([(4, 4), (2, 7), (7, 2), (1, 6), (5, 1), (16, 9)], [(2, 7), (5, 1)])
+)
 @pytest.mark.parametrize("lengths", [(8,), (3, 8)])
 def test_grids_and_padding(grid, lengths):
     config = random_config()

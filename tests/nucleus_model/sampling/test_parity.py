@@ -133,7 +133,7 @@ BUGS = {
 }
 
 
-@pytest.mark.parametrize("bug", quick(BUGS, 3))
+@pytest.mark.parametrize("bug", quick(BUGS, 2))
 def test_the_run_finds(bug, folder, wanted, monkeypatch):
     STALE.clear()
     patches = BUGS[bug]

@@ -10,6 +10,7 @@ from nucleus_model.training.guards import Guard
 from nucleus_model.training.optimizer import build_optimizers
 from nucleus_model.training.step import LocalBatch, Stepper
 from tests.support.model import awake_model
+from tests.support.quick import quick
 
 
 class FixedText:
@@ -51,7 +52,9 @@ def assert_close(one, other, tolerance):
         assert (value - other[name]).abs().max() <= tolerance * value.abs().max() + 1e-9, name
 
 
-@pytest.mark.parametrize("values", [{}, {"router_z_loss": 0.1}, {"gradient_checkpointing": True}])
+@pytest.mark.parametrize(
+    "values", quick([{}, {"router_z_loss": 0.1}, {"gradient_checkpointing": True}], 1)
+)
 def test_pieces_add_up_to_the_whole_batch(values):
     whole, one = taken(clip=1e9, **values)
     for pieces in (2, 5):

@@ -3,18 +3,14 @@
 import io
 import re
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from nucleus_data import load_recipe, run_line
 from nucleus_data.world import render, scene
 from nucleus_data.world.corpora import small_corpus, write_shard
-from nucleus_model.training.train import quick_train
-from scripts.examples import change_recipe, own_signal, read_set, sample_checkpoint, tables
+from scripts.examples import change_recipe, own_signal, tables
 from tests.support.commands import REPOSITORY as ROOT
 from tests.support.curated import NANO
-from tests.support.training import settings, write_inputs
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +61,8 @@ def test_a_recipe_changed(corpus, capsys):
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_set_read_by_plain_webdataset(corpus, capsys):
+    from scripts.examples import read_set
+
     read_set.main(corpus.store.url(corpus.run.pins.training_set))
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("8 samples at resolution 64, captions of edition ")
@@ -73,6 +71,10 @@ def test_a_set_read_by_plain_webdataset(corpus, capsys):
 
 @pytest.mark.slow
 def test_a_checkpoint_sampled(tmp_path, capsys):
+    from nucleus_model.training.train import quick_train
+    from scripts.examples import sample_checkpoint
+    from tests.support.training import settings, write_inputs
+
     folder, qwen = write_inputs(tmp_path)
     summary = quick_train(str(folder), tmp_path / "out", settings(qwen))
     checkpoint = str(tmp_path / "out" / summary["checkpoint"])
@@ -83,6 +85,9 @@ def test_a_checkpoint_sampled(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_the_notebook_runs():
+    import nbformat
+    from nbclient import NotebookClient
+
     notebook = nbformat.read(ROOT / "scripts/examples/look.ipynb", as_version=4)
     resources = {"metadata": {"path": str(ROOT)}}
     NotebookClient(notebook, timeout=240, kernel_name="python3", resources=resources).execute()

@@ -301,7 +301,7 @@ def test_few_pictures_are_prepared_before_the_engine_has_room(monkeypatch):
     )
     thread = threading.Thread(target=lambda: next(work, None), daemon=True)
     thread.start()
-    time.sleep(0.4)
+    time.sleep(0.2)
     assert engine.pending() == 8
     assert len(prepared) <= 8 + 3, "two to come for a thread, and one that has no room"
     assert not any(pixels() is not None for pixels in prepared), "only their patches are kept"

@@ -66,4 +66,4 @@ def test_the_run_ends_when_no_server_is_left(captioned):
     with FakeServer() as server:
         server.say = lambda asked: server.stop()
         with pytest.raises(StoppedError, match="run the same command again"):
-            captioned(server, 3, gives_up_s=0.5)
+            captioned(server, 3, gives_up_s=0.15)

@@ -178,6 +178,7 @@ def test_no_pairs_is_a_table_without_rows(tmp_path):
     assert any("0 records are copies of 0 pictures" in line for line in said)
 
 
+@pytest.mark.slow
 def test_members_0_leaves_the_stage_out(corpus):
     run = curated.run(corpus.uri, "curate", "compare.members=0")
     assert without_missing(run.stages, ["dedup", "compare", "select"]) == ["dedup", "select"]

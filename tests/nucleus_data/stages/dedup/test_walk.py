@@ -167,6 +167,7 @@ def test_records_that_only_the_pairs_name_still_connect():
     assert part.null_count < len(part)
 
 
+@pytest.mark.slow
 def test_a_class_of_a_million_is_one_step():
     count = 1_000_000
     centre = 777_777

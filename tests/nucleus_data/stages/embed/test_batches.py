@@ -102,7 +102,7 @@ def test_rows_are_taken_ahead_to_a_bound_and_no_further(batch, threads, rows_ahe
             yield row(i)
 
     running = batches(Held(batch), threads=threads).run(rows())
-    opener = threading.Timer(0.2, lambda: (ahead.append(len(taken)), gate.set()))
+    opener = threading.Timer(0.1, lambda: (ahead.append(len(taken)), gate.set()))
     ahead = []
     opener.start()
     assert len(list(running)) == 100
@@ -137,7 +137,7 @@ def test_the_clock_knows_a_busy_model_from_one_that_waits():
     shares = []
     for model in (Slow(2), SlowPixels(2)):
         clock = Clock()
-        list(batches(model, threads=1, clock=clock).run(iter([row(i) for i in range(10)])))
+        list(batches(model, threads=1, clock=clock).run(iter([row(i) for i in range(6)])))
         spent = clock.take()
         shares.append(spent["model"] / (spent["model"] + spent["model_waits"]))
         assert clock.take() == {}

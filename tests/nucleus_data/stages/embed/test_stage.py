@@ -164,6 +164,7 @@ def test_explain_shows_the_beginning_of_a_vector(corpus, clip, settings):
     assert "image_embedding" in text
 
 
+@pytest.mark.slow
 def test_further_models_have_tables_of_their_own_beside_the_first(corpus, clip, settings):
     model = settings[0].removeprefix("embed.model=")
     named = f"embed.models={{other: {{model: '{model}', batch: 3}}}}"
@@ -246,6 +247,7 @@ def test_the_threads_are_as_many_as_the_worker_has_cpus(corpus, clip, settings, 
     assert asked == [cpus]
 
 
+@pytest.mark.slow
 def test_an_actor_s_batches_have_rows_of_several_shards(corpus, clip, settings, monkeypatch):
     write_shard(corpus, 1, {f"{i}.png": picture(20 + i) for i in range(3)})
     curated.inspect(corpus)

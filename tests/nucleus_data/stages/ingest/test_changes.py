@@ -43,6 +43,7 @@ def again(corpus, source, **more):
     return plan_ingest(corpus, IngestSettings(source=str(source), **more))
 
 
+@pytest.mark.slow
 def test_what_did_not_change_is_not_told_and_not_read(corpus, folder, read):
     assert again(corpus, folder).changes == Changes()
     assert len(read) == 5  # written a moment ago: their times say nothing

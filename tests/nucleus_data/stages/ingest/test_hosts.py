@@ -27,7 +27,7 @@ def listed(server, tmp_path):
     return str(source)
 
 
-def test_an_ingest_tells_of_each_host(corpus, tmp_path, server):
+def test_an_ingest_tells_of_each_host(corpus, tmp_path, server, hasty):
     said = {**QUICK, "allow_hosts": (HERE,)}
     plan_ingest(corpus, IngestSettings(source=listed(server, tmp_path), **said))
     counts = build_shard(corpus, 0)
@@ -43,12 +43,12 @@ def test_an_ingest_tells_of_each_host(corpus, tmp_path, server):
     counted = {name: row[name] for name in ("asked", "images", "failed", "robots")}
     assert counted == {"asked": 7, "images": 3, "failed": 3, "robots": 1}
     assert row["bytes"] == sum(len(picture(n)) for n in (0, 2, 3))
-    assert row["slowed_s"] >= 1
+    assert row["slowed_s"] >= 0.1
     assert counts["hosts"] == {HERE: 3}
     assert list((tmp_path / "corpus" / "incoming").iterdir()) == []
 
 
-def test_a_run_says_which_hosts_were_in_trouble(tmp_path, server):
+def test_a_run_says_which_hosts_were_in_trouble(tmp_path, server, hasty):
     options = [f"ingest.{name}={value}" for name, value in QUICK.items()]
     run = curated.run(
         str(tmp_path / "c"),

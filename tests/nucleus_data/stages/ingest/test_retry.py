@@ -193,6 +193,7 @@ def test_the_story_tells_of_earlier_downloads(corpus, web):
     assert explain.explain(corpus, good)["earlier downloads"] == []
 
 
+@pytest.mark.slow
 def test_a_shard_of_which_nothing_is_left_has_no_rows(tmp_path, web):
     source = tmp_path / "l.txt"
     source.write_text("http://h/1.png\nhttp://h/3.png\nhttp://h/4.png\n")
@@ -205,6 +206,7 @@ def test_a_shard_of_which_nothing_is_left_has_no_rows(tmp_path, web):
     assert curate(corpus)[1] == states(3, 0)
 
 
+@pytest.mark.slow
 def test_ingesting_again_adds_nothing(corpus, web, tmp_path):
     web.down = set()
     retry(corpus)

@@ -76,6 +76,7 @@ def test_any_number_of_tiers_is_scaled_to_the_same_line(placed, tmp_path):
             assert rows[key]["curriculum"] == by_hand(key, score, width, constants), key
 
 
+@pytest.mark.slow
 def test_other_records_move_no_draw(placed, tmp_path):
     corpus, records, _, overrides = placed
     _, before = buckets(corpus, *overrides)

@@ -105,6 +105,7 @@ def shares(z, tiers, sizes):
     return filling(found), filling(found[order[:tenth]]), filling(found[order[-tenth:]])
 
 
+@pytest.mark.slow
 def test_b1_is_the_low_end_and_b8_the_high_end():
     tiers, sizes = alike()
     fit = fitted(sketched(tiers, sizes), "score", (5.0, 5.5, 6.0, 6.5, 6.8), "pixels", 0.6)

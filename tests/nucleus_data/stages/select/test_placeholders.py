@@ -95,6 +95,7 @@ def selected(corpus, *overrides):
     return made.tables["selection"], states, rows
 
 
+@pytest.mark.slow
 def test_none_is_kept(downloaded):
     few = selected(downloaded)  # the thresholds of the recipe are far away
     asked = "select.placeholders={sites: 4, captions: null}"

@@ -119,6 +119,7 @@ def test_a_set_of_2000_is_recaptioned_without_a_tar(tmp_path):
     check_recaptioned(corpus, first, folder, stamps(folder), "shard.captions=[source, short]")
 
 
+@pytest.mark.slow
 def test_the_own_caption_is_taken_where_preserve_is_true(corpus):
     plain, folder = shard(corpus, NAMES)
     rule = "caption.preserve=\"source.caption = 'web 5' OR width < 0\""

@@ -111,7 +111,7 @@ def test_every_kept_record_is_in_each_resolution_once_or_left_out_and_nothing_is
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(made_up)
 def test_conservation_of_many_settings(corpus, made):
     check_conserved(corpus, made)
@@ -167,6 +167,7 @@ def test_caps_take_the_first_by_keyed_order_of_those_that_fit(corpus, pieces):
         assert reasons == {f"over_cap:{bucket}"}
 
 
+@pytest.mark.slow
 def test_the_first_tars_are_a_fair_smaller_set(corpus, pieces):
     """Each stretch from the start has its share of each stratum, to within one record."""
     made = ShardSettings(resolutions=(64,), aspects=("1x1",), crop_loss=0.99, samples_per_tar=10)

@@ -60,6 +60,7 @@ def test_a_failed_tar_leaves_the_set_unpublished(made, monkeypatch):
     assert json.loads(failures[0])["error"] == "OSError: the store is away"
 
 
+@pytest.mark.slow
 def test_a_set_s_name_changes_with_what_it_is_made_of_alone(made):
     def name(*overrides, **options):
         run = curated.run(made.uri, "shard", *OVERRIDES, *overrides, dry_run=True, **options)

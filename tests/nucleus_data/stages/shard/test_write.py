@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from nucleus_data.errors import CorpusError
 from nucleus_data.pixels import open_picture
@@ -72,6 +71,8 @@ def psnr(one, other):
 
 
 def test_webdataset_reads_it(made, training_set):
+    from webdataset.tariterators import group_by_keys, tar_file_expander
+
     seen = {}
     for entry in manifest(training_set):
         with Path(training_set, entry["path"]).open("rb") as stream:

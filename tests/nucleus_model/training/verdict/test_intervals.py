@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from nucleus_model.training.verdict.intervals import (
     bonferroni,
@@ -20,12 +19,16 @@ B = A + RNG.normal(0.05, 0.02, 6)
 
 
 def test_a_paired_interval_is_that_of_scipy() -> None:
+    from scipy import stats  # half a second
+
     found, theirs = paired(B - A), stats.ttest_rel(B, A)
     assert found.p == pytest.approx(theirs.pvalue, rel=1e-9)
     assert (found.low, found.high) == pytest.approx(tuple(theirs.confidence_interval()), rel=1e-9)
 
 
 def test_seeds_that_are_no_pairs_are_not_compared_as_pairs() -> None:
+    from scipy import stats
+
     found, theirs = unpaired(A, B[:4]), stats.ttest_ind(B[:4], A, equal_var=False)
     assert found.p == pytest.approx(theirs.pvalue, rel=1e-9)
     assert (found.low, found.high) == pytest.approx(tuple(theirs.confidence_interval()), rel=1e-9)

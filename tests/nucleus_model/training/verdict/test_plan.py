@@ -77,6 +77,7 @@ def test_a_reference_is_the_yardstick_and_nobody_trains_on_it(sets):
     assert found.notes == ()
 
 
+@pytest.mark.slow
 def test_captions_that_differ_are_one_or_the_other_s_and_it_is_said(sets):
     found = planned(sets, "all", "said")
     captions = column(found, "caption", lambda row: row["caption"] is not None)
@@ -93,6 +94,7 @@ def test_pictures_of_one_set_alone_are_told(sets):
     assert "are in A alone and 0 in B alone" in note
 
 
+@pytest.mark.slow
 def test_a_claim_about_recipes_draws_whole_clusters_another_time_each(sets):
     settings = SETTINGS.model_copy(update={"claim": "recipes", "share": 0.5})
     ids = column(planned(sets, "all", "part"), "id")

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from nucleus_model.training.verdict.intervals import paired
 from nucleus_model.training.verdict.replicates import after_pilot, smallest_detectable, stein
 
 
 def test_a_noisy_pilot_asks_for_more_and_never_beyond_the_budget() -> None:
+    from scipy import stats  # half a second
+
     t = stats.t.ppf(0.975, 5)
     assert stein(0.01, 6, 0.01 * t / np.sqrt(19.9), 99) == 20
     assert stein(0.01, 6, 1.0, 99) == 6

@@ -59,7 +59,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "share", "says"), quick(WRONG, 3, 3))
+@pytest.mark.parametrize(("fault", "share", "says"), quick(WRONG, 1, 3))
 @pytest.mark.parametrize("variant", quick(["very_short", "long"], 1))
 def test_a_wrong_engine_is_stopped_with_what_was_found_and_what_to_do(fault, share, says, variant):
     shown = pictures(4, COUNT)

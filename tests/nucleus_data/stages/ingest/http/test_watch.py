@@ -2,7 +2,13 @@ import asyncio
 
 import pytest
 
-from nucleus_data.stages.ingest.http.watch import TICK_S, Watch
+from nucleus_data.stages.ingest.http import watch as module
+from nucleus_data.stages.ingest.http.watch import Watch
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch):
+    monkeypatch.setattr(module, "TICK_S", 0.02)
 
 
 def watched(work):
@@ -28,10 +34,10 @@ def test_a_limit_can_be_moved_and_ends_with_its_block():
     async def work(watch):
         with watch.limit(0.01) as limit:
             limit.at += 60
-            await asyncio.sleep(2 * TICK_S)
+            await asyncio.sleep(2.5 * module.TICK_S)
         with watch.limit(0.01):
             pass
-        await asyncio.sleep(2 * TICK_S)
+        await asyncio.sleep(2.5 * module.TICK_S)
         return len(watch.limits)
 
     assert watched(work) == 0

@@ -8,6 +8,7 @@ import pytest
 from nucleus_data.stages.ingest import IngestSettings, plan_ingest
 from nucleus_data.stages.ingest.sidecars import INVALID, NOT_TEXT
 from tests.support.ingested import images, ingest, put_tar, rows, tar_bytes, tiny
+from tests.support.quick import quick
 from tests.support.tars import END, member, pax
 
 
@@ -55,12 +56,18 @@ def test_webdataset_samples(corpus, tmp_path):
     assert images(corpus) == [tiny(1), tiny(2), tiny(3, "webp"), tiny(4)]
 
 
+def beside(folder):
+    """What lies in a folder, but for the corpus, and beside it."""
+    found = {path for path in folder.rglob("*") if "corpus" not in str(path)}
+    return {*found, *folder.parent.iterdir()}
+
+
 def test_names_are_never_paths(corpus, tmp_path):
     names = ["../../evil.png", "/etc/passwd.png", "a/../b.png", "ü.png", ".png", "x" * 200 + ".png"]
     put_tar(tmp_path / "t.tar", [(name, tiny(i)) for i, name in enumerate(names)])
-    before = {path for path in tmp_path.parent.rglob("*") if "corpus" not in str(path)}
+    before = beside(tmp_path)
     ingest(corpus, tmp_path / "t.tar")
-    assert before == {path for path in tmp_path.parent.rglob("*") if "corpus" not in str(path)}
+    assert before == beside(tmp_path)
     found = rows(corpus)
     assert [row["key"] for row in found][:4] == ["t/../../evil", "t//etc/passwd", "t/a/../b", "t/ü"]
     assert all(row["error"] is None for row in found)
@@ -68,6 +75,7 @@ def test_names_are_never_paths(corpus, tmp_path):
         assert {name.partition(".")[0] for name in tar.getnames()} == {row["id"] for row in found}
 
 
+@pytest.mark.slow
 def test_keys_that_come_again_are_other_records(corpus, tmp_path):
     members = [("a.png", tiny(1)), ("b.png", tiny(2)), ("a.png", tiny(3))]
     put_tar(tmp_path / "t" / "1.tar", [*members, ("a.jpg", tiny(4, "jpeg"))])
@@ -81,7 +89,7 @@ def test_keys_that_come_again_are_other_records(corpus, tmp_path):
     assert ingest(corpus, tmp_path / "t").new == 3
 
 
-@pytest.mark.parametrize("cut", ["data", "header", "end", "garbage"])
+@pytest.mark.parametrize("cut", quick(["data", "header", "end", "garbage"], {"data", "garbage"}))
 def test_a_cut_tar_keeps_what_is_readable(corpus, tmp_path, cut):
     whole = tar_bytes([(f"{i}.png", tiny(i)) for i in range(4)])
     with tarfile.open(fileobj=io.BytesIO(whole)) as tar:
