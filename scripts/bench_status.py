@@ -25,7 +25,8 @@ from nucleus_data.line.lines import run_line
 from nucleus_data.line.recipe import Recipe, load_recipe
 from nucleus_data.line.steps import open_run
 from nucleus_data.runner.run import Run
-from nucleus_data.views.status import status, status_lines
+from nucleus_data.views.status import status
+from nucleus_data.views.status_lines import status_lines
 from nucleus_data.world.corpora import scene_jpegs
 from nucleus_data.world.many import copy_parts, copy_published
 from nucleus_data.world.throttled import counted, throttled

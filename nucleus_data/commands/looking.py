@@ -27,11 +27,12 @@ from nucleus_data.errors import RequestError
 @common_options
 def status(as_json: bool, config: Path | None, overrides: tuple[str, ...]) -> None:
     """What a corpus holds: records, tables, selections, training sets, runs."""
-    from nucleus_data.views import status as view
+    from nucleus_data.views.status import status as status_of
+    from nucleus_data.views.status_lines import status_lines
 
     with opened("status", config, overrides, dry_run=True) as found:
-        content = view.status(found.run, found.stages)
-        _show(content, view.status_lines, as_json)
+        content = status_of(found.run, found.stages)
+        _show(content, status_lines, as_json)
 
 
 @click.command()
