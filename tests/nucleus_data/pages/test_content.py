@@ -1,6 +1,7 @@
 import pytest
 
 from nucleus_data.pages import content, queries
+from nucleus_data.pages.signals import signals
 from tests.support.reported import SET, Text
 
 
@@ -32,7 +33,7 @@ def test_training_set_is_shown_and_accounted_for(whole):
 
 
 def test_signals_count_kept_against_all(whole):
-    (signal,) = content.signals(queries.Tables(whole.corpus, whole.tables))
+    (signal,) = signals(queries.Tables(whole.corpus, whole.tables))
     assert (signal.name, signal.low, signal.high) == ("luma_mean", 0.0, pytest.approx(7 / 9))
     assert (sum(signal.every), sum(signal.kept)) == (8, 3)
     assert signal.every[0] == signal.every[-1] == 1
