@@ -1,6 +1,8 @@
 """What is asked some image shards at a time gives the page that asking all at once gives."""
 
 import json
+import statistics
+from collections import Counter
 
 import pyarrow as pa
 import pytest
@@ -9,6 +11,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.pages import queries, survivors, write_report
 from nucleus_data.pages import tables as module
 from nucleus_data.pages.clusters import clusters
+from nucleus_data.pages.pairs import _median, by_distance
 from nucleus_data.pages.tables import Piece, Tables, piece_of
 from nucleus_data.stages.caption.checks.on_tables import on_tables
 from tests.nucleus_data.pages.test_checked import PLAN
@@ -99,3 +102,22 @@ def test_of_a_few_shards_no_other_part_is_opened(several):
     part = f"{several.corpus.records.folder}/000001-0.parquet"
     several.corpus.store.put(part, b"damaged")
     assert [*queries.records(tables, [(0, 0)])] == [several.ids[0]]
+
+
+def test_pairs_by_distance_are_the_same(several):
+    here = Tables(several.corpus, several.tables)
+    there = Tables(several.corpus, several.tables, HereWorkers(several.corpus))
+    (one, other), alike = by_distance(here, 2), by_distance(there, 2)
+    assert (one.name, one.count, one.median256) == ("equal files", 1, 0.0)
+    assert (other.name, other.count, other.median256) == ("3", 1, 21.0)
+    assert [about(found) for found in alike] == [about(one), about(other)]
+
+
+def about(found):
+    pairs = [(p.one, p.other, p.other_id, p.distance256) for p in found.pairs]
+    return found.name, found.count, found.median256, pairs
+
+
+@pytest.mark.parametrize("values", [[3], [3, 8], [1, 1, 5], [2, 2, 3, 9], [4] * 7 + [256] * 7])
+def test_the_median_of_counts_is_that_of_the_values(values):
+    assert _median(Counter(values)) == statistics.median(values)
