@@ -1,7 +1,8 @@
 """How fast the trainer's loader starts and reads, against others: the reading half of bench_sets.
 
     python scripts/bench_sets_reading.py                          # about half an hour, quiet
-    python scripts/bench_sets_reading.py --quick --json out.json
+    python scripts/bench_sets_reading.py --quick --part memory --json out.json
+    scripts/get_readers OTHER                                     # an environment with the peers
     python scripts/bench_sets_reading.py --peers OTHER/bin/python # with webdataset, MDS, LitData
 
 What it prints, medians of five:
@@ -44,7 +45,9 @@ from scripts.sets_reading.slow_store import slow_store
 
 DELAY_S, RATE = 0.03, 100e6
 WORKERS, BATCH, BUSY = 2, 32, 0.8
+PEERS, PEER_S = ("webdataset", "mds", "litdata"), 300
 HERE = Path(__file__).parent
+PARTS = ("start", "decoding", "memory", "mixing")
 
 
 @dataclass(frozen=True)
@@ -121,11 +124,22 @@ def waiting(folder: str, seconds: float, pictures_a_second: float) -> float:
 
 
 def peers(python: str, folder: Path, side: int, seconds: float) -> dict[str, float]:
-    """Pictures a second of each loader that is installed in an environment."""
-    command = [python, HERE / "sets_reading/peers.py", folder, WORKERS, side, seconds]
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout.splitlines()[-1])
-    return {name: value for name, value in found.items() if not isinstance(value, str)}
+    """Pictures a second of each peer; one that fails or hangs is told, and costs itself alone."""
+    found: dict[str, float] = {}
+    for name in PEERS:
+        script = HERE / "sets_reading/peers.py"
+        command = [*map(str, (python, script, folder, WORKERS, side, seconds, name))]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=True, timeout=PEER_S + 10 * seconds
+            )
+            found[name] = json.loads(done.stdout.splitlines()[-1])
+        except subprocess.TimeoutExpired:
+            print(f"{name}: not measured, it took too long", file=sys.stderr)
+        except subprocess.CalledProcessError as error:
+            said = (error.stderr or "nothing").strip().splitlines()[-1]
+            print(f"{name}: not measured: {said}", file=sys.stderr)
+    return found
 
 
 def write_tars(folder: Path, stored: list[bytes]) -> None:
@@ -239,16 +253,18 @@ def main() -> None:
     """Measures, and prints."""
     options = parser(__doc__ or "")
     options.add_argument("--peers", metavar="PYTHON", help="an environment with the peers")
+    options.add_argument("--part", action="append", choices=PARTS, help="some rows alone")
     given = options.parse_args()
     size = QUICK if given.quick else Size()
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        rows = [
-            *start_rows(root, size, given.peers),
-            *decoding_rows(root, size, given.peers),
-            *memory_rows(root, size),
-            *mixing_rows(),
-        ]
+        root, python = Path(folder), given.peers
+        made = {
+            "start": lambda: start_rows(root, size, python),
+            "decoding": lambda: decoding_rows(root, size, python),
+            "memory": lambda: memory_rows(root, size),
+            "mixing": mixing_rows,
+        }
+        rows = [row for part in given.part or PARTS for row in made[part]()]
     publish(rows, given.json)
 
 
