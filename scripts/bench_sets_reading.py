@@ -18,7 +18,6 @@ What it prints, medians of five:
 The peers' copies hold the same bytes. Nothing here is a GPU's business.
 """
 
-import json
 import subprocess
 import sys
 import tarfile
@@ -41,11 +40,11 @@ from nucleus_model.data.streams import StreamOrder
 from nucleus_model.settings.settings import QuickTrainSettings
 from scripts.benchmark import Measure, measure, parser, publish
 from scripts.sets_reading.made import pictures, write_indexes, write_set
+from scripts.sets_reading.others import peers
 from scripts.sets_reading.slow_store import slow_store
 
 DELAY_S, RATE = 0.03, 100e6
 WORKERS, BATCH, BUSY = 2, 32, 0.8
-PEERS, PEER_S = ("webdataset", "mds", "litdata"), 300
 HERE = Path(__file__).parent
 PARTS = ("start", "decoding", "memory", "mixing")
 
@@ -123,25 +122,6 @@ def waiting(folder: str, seconds: float, pictures_a_second: float) -> float:
         return 100 * waited / (time.perf_counter() - start)
 
 
-def peers(python: str, folder: Path, side: int, seconds: float) -> dict[str, float]:
-    """Pictures a second of each peer; one that fails or hangs is told, and costs itself alone."""
-    found: dict[str, float] = {}
-    for name in PEERS:
-        script = HERE / "sets_reading/peers.py"
-        command = [*map(str, (python, script, folder, WORKERS, side, seconds, name))]
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, check=True, timeout=PEER_S + 10 * seconds
-            )
-            found[name] = json.loads(done.stdout.splitlines()[-1])
-        except subprocess.TimeoutExpired:
-            print(f"{name}: not measured, it took too long", file=sys.stderr)
-        except subprocess.CalledProcessError as error:
-            said = (error.stderr or "nothing").strip().splitlines()[-1]
-            print(f"{name}: not measured: {said}", file=sys.stderr)
-    return found
-
-
 def write_tars(folder: Path, stored: list[bytes]) -> None:
     """The peers' copy: tars of `.jpg` and `.txt`."""
     (folder / "tars").mkdir(parents=True)
@@ -216,7 +196,9 @@ def decoding_rows(root: Path, size: Size, python: str | None) -> list[Measure]:
         rates = [rate(str(folder), size.seconds) for _ in range(size.rounds)]
         rows.append(measure(f"{name}, 2 workers", rates, "pictures/s"))
         if python:
-            for other, value in peers(python, folder / "peers", side, size.seconds).items():
+            for other, value in peers(
+                python, folder / "peers", WORKERS, side, size.seconds
+            ).items():
                 rows.append(measure(f"{name}, {other}", [value], "pictures/s"))
                 ahead = rows[-1].value and float(np.median(rates)) / rows[-1].value
                 rows.append(measure(f"{name}, over {other}", [ahead], "times", ">= 1", other))

@@ -163,7 +163,7 @@ def bench(folder: Path, size: Size) -> Iterator[Measure]:
 
 
 def _timed(made: Recipe) -> float:
-    check._upstream.clear()  # of this process's earlier rounds, which a person's command has none of
+    check._upstream.clear()  # of earlier rounds, which a command has not
     started = time.perf_counter()
     asked(made)
     return time.perf_counter() - started

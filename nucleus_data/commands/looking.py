@@ -42,9 +42,9 @@ def status(as_json: bool, config: Path | None, overrides: tuple[str, ...]) -> No
 def explain(record: str, as_json: bool, config: Path | None, overrides: tuple[str, ...]) -> None:
     """One record's whole story: where it came from, what was measured, why it was kept or not.
 
-    RECORD is its id or the beginning of it, its key, its file name or its URL, for which the records
-    of all image shards are looked through, many at a time; or its place, @SHARD/ROW, as exports and
-    tables have it, which is found at once.
+    RECORD is its id or the beginning of it, its key, its file name or its URL, for which the
+    records of all image shards are looked through, many at a time; or its place, @SHARD/ROW, as
+    exports and tables have it, which is found at once.
     """
     from nucleus_data.views import explain as view
     from nucleus_data.views.placed import placement
