@@ -13,6 +13,7 @@ import duckdb
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.at_once import at_once
+from nucleus_data.pages.survivors import LINKS
 from nucleus_data.pages.tables import Piece, Question, Tables, piece_of
 from nucleus_data.runner.run import Run
 from nucleus_data.runner.work import Item, Summary
@@ -104,5 +105,6 @@ class RunWorkers:
     def clear(self) -> None:
         """Removes what was left for workers, and by them."""
         store = self._corpus.store
-        names = (f"{self.folder}/{name}" for name in store.list(self.folder))
-        list(at_once(store, store.remove, [name for name in names if name.endswith(".json")]))
+        for folder in (self.folder, f"{self.folder}/{LINKS}"):
+            files = [name for name in store.list(folder) if name != LINKS]
+            list(at_once(store, store.remove, [f"{folder}/{name}" for name in files]))

@@ -75,23 +75,32 @@ class Bucket:
 def variants(tables: Tables) -> list[Variant]:
     """The caption tables that have rows, by name."""
     sums: dict[str, Counter[str]] = {}
-    named: dict[str, list[set[str | None]]] = {}
+    named: dict[str, list[set[Any]]] = {}
     for found in tables.each(_variants):
         for name, (counts, *names) in found.items():
             sums.setdefault(name, Counter()).update(counts)
-            for known, more in zip(
-                named.setdefault(name, [set(), set(), set(), set()]), names, strict=True
-            ):
-                known.update(more)
-    return [
-        Variant(
-            name.removeprefix(CAPTIONS),
-            *(sums[name][what] for what in ("captions", "failed", "cut")),
-            _mean(sums[name]["words"], sums[name]["texts"]),
-            *(sorted(names, key=lambda n: (n is not None, n)) for names in named[name]),
-        )
-        for name in sorted(sums)
-    ]
+            known = named.setdefault(name, [set() for _ in names])
+            for mine, more in zip(known, names, strict=True):
+                mine.update(more)
+    return [_variant(name, sums[name], named[name]) for name in sorted(sums)]
+
+
+def _variant(name: str, sums: Counter[str], named: Sequence[set[Any]]) -> Variant:
+    # A caption that was imported may have no model; that comes last.
+    models, engines, sources, prompts = (
+        sorted(names, key=lambda name: (name is None, name or "")) for names in named
+    )
+    return Variant(
+        name=name.removeprefix(CAPTIONS),
+        captions=sums["captions"],
+        failed=sums["failed"],
+        cut=sums["cut"],
+        words=_mean(sums["words"], sums["texts"]),
+        models=models,
+        engines=engines,
+        sources=sources,
+        prompts=prompts,
+    )
 
 
 def _variants(tables: Tables) -> dict[str, list[Any]]:
@@ -262,7 +271,7 @@ def _words(column: str) -> str:
 
 
 def _names(expression: str) -> str:
-    return f"coalesce(list_sort(list(distinct {expression}) filter (error is null)), [])"
+    return f"coalesce(list(distinct {expression}) filter (error is null), [])"
 
 
 def _read(corpus: Corpus, name: str, sql: str) -> list[tuple[Any, ...]]:

@@ -105,14 +105,15 @@ def ledger(tables: Tables) -> Ledger:
     for found, mine in tables.each(_ledger):
         sums.update(found)
         states.update(mine)
-    lost = without_survivor(tables) if "selection" in tables and RECORDS in tables else 0
-    names = ("undecided", "doubled", "orphans")
+    decided = "selection" in tables and RECORDS in tables
     return Ledger(
-        sums["records"],
-        sums["with_image"],
-        dict(sorted(states.items())),
-        *(sums[name] for name in names),
-        without_survivor=lost,
+        records=sums["records"],
+        with_image=sums["with_image"],
+        states=dict(sorted(states.items())),
+        undecided=sums["undecided"],
+        doubled=sums["doubled"],
+        orphans=sums["orphans"],
+        without_survivor=without_survivor(tables) if decided else 0,
     )
 
 
@@ -149,8 +150,8 @@ def reasons(tables: Tables) -> list[Reason]:
             key = (state, name)
             if condition is not None:
                 conditions[key] = min(condition, conditions.get(key, condition))
-            found = {"count": count, "alone": alone, "retryable": again}
-            counts.setdefault(key, Counter()).update(found)
+            more = {"count": count, "alone": alone, "retryable": again}
+            counts.setdefault(key, Counter()).update(more)
     names = ("count", "alone", "retryable")
     found = [
         Reason(state, name, conditions.get((state, name)), *(sums[n] for n in names))

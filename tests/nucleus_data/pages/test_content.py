@@ -37,3 +37,9 @@ def test_signals_count_kept_against_all(whole):
     assert (signal.name, signal.low, signal.high) == ("luma_mean", 0.0, pytest.approx(7 / 9))
     assert (sum(signal.every), sum(signal.kept)) == (8, 3)
     assert signal.every[0] == signal.every[-1] == 1
+
+
+def test_what_a_caption_does_not_say_of_itself_comes_last(whole):
+    whole.write_caption("mixed", [whole.caption(0, "a"), whole.caption(1, "b c", model=None)])
+    mixed, _ = content.variants(queries.Tables(whole.corpus, whole.tables))
+    assert (mixed.captions, mixed.words, mixed.models) == (2, 1.5, ["nano", None])

@@ -1,6 +1,7 @@
 """What is asked some image shards at a time gives the page that asking all at once gives."""
 
 import json
+import pickle
 import statistics
 from collections import Counter
 
@@ -30,6 +31,7 @@ class HereWorkers:
 
     def ask(self, tables, question, arguments, count, *, bare=False):
         self.asked[question.__name__] = count
+        question, arguments = pickle.loads(pickle.dumps((question, arguments)))  # as Ray does
         for number in range(count):
             corpus = Corpus(self.corpus.uri)
             if bare:
