@@ -33,13 +33,13 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleus_data.corpus.shuffle import read_rows, spread, write_rows
 from nucleus_data.corpus.store import Store
 from nucleus_data.pixels import PixelError, open_picture
 from nucleus_data.signals.hash import measure as hashes
 from nucleus_data.stages.dedup.blocks import bit_shares
 from nucleus_data.stages.dedup.groups import group_equal
 from nucleus_data.stages.dedup.search import Layout, iterate_near_pairs, pairs_of_block
-from nucleus_data.stages.dedup.shuffle import read_rows, spread, write_rows
 from scripts.benchmark import Measure, measure, parser, publish
 
 DISTANCE = 4

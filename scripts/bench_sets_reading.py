@@ -1,7 +1,8 @@
 """How fast the trainer's loader starts and reads, against others: the reading half of bench_sets.
 
     python scripts/bench_sets_reading.py                          # about half an hour, quiet
-    python scripts/bench_sets_reading.py --quick --json out.json
+    python scripts/bench_sets_reading.py --quick --part memory --json out.json
+    scripts/get_readers OTHER                                     # an environment with the peers
     python scripts/bench_sets_reading.py --peers OTHER/bin/python # with webdataset, MDS, LitData
 
 What it prints, medians of five:
@@ -17,7 +18,6 @@ What it prints, medians of five:
 The peers' copies hold the same bytes. Nothing here is a GPU's business.
 """
 
-import json
 import subprocess
 import sys
 import tarfile
@@ -40,11 +40,13 @@ from nucleus_model.data.streams import StreamOrder
 from nucleus_model.settings.settings import QuickTrainSettings
 from scripts.benchmark import Measure, measure, parser, publish
 from scripts.sets_reading.made import pictures, write_indexes, write_set
+from scripts.sets_reading.others import peers
 from scripts.sets_reading.slow_store import slow_store
 
 DELAY_S, RATE = 0.03, 100e6
 WORKERS, BATCH, BUSY = 2, 32, 0.8
 HERE = Path(__file__).parent
+PARTS = ("start", "decoding", "memory", "mixing")
 
 
 @dataclass(frozen=True)
@@ -118,14 +120,6 @@ def waiting(folder: str, seconds: float, pictures_a_second: float) -> float:
             waited += time.perf_counter() - asked
             time.sleep(step)
         return 100 * waited / (time.perf_counter() - start)
-
-
-def peers(python: str, folder: Path, side: int, seconds: float) -> dict[str, float]:
-    """Pictures a second of each loader that is installed in an environment."""
-    command = [python, HERE / "sets_reading/peers.py", folder, WORKERS, side, seconds]
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout.splitlines()[-1])
-    return {name: value for name, value in found.items() if not isinstance(value, str)}
 
 
 def write_tars(folder: Path, stored: list[bytes]) -> None:
@@ -202,7 +196,9 @@ def decoding_rows(root: Path, size: Size, python: str | None) -> list[Measure]:
         rates = [rate(str(folder), size.seconds) for _ in range(size.rounds)]
         rows.append(measure(f"{name}, 2 workers", rates, "pictures/s"))
         if python:
-            for other, value in peers(python, folder / "peers", side, size.seconds).items():
+            for other, value in peers(
+                python, folder / "peers", WORKERS, side, size.seconds
+            ).items():
                 rows.append(measure(f"{name}, {other}", [value], "pictures/s"))
                 ahead = rows[-1].value and float(np.median(rates)) / rows[-1].value
                 rows.append(measure(f"{name}, over {other}", [ahead], "times", ">= 1", other))
@@ -239,16 +235,18 @@ def main() -> None:
     """Measures, and prints."""
     options = parser(__doc__ or "")
     options.add_argument("--peers", metavar="PYTHON", help="an environment with the peers")
+    options.add_argument("--part", action="append", choices=PARTS, help="some rows alone")
     given = options.parse_args()
     size = QUICK if given.quick else Size()
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        rows = [
-            *start_rows(root, size, given.peers),
-            *decoding_rows(root, size, given.peers),
-            *memory_rows(root, size),
-            *mixing_rows(),
-        ]
+        root, python = Path(folder), given.peers
+        made = {
+            "start": lambda: start_rows(root, size, python),
+            "decoding": lambda: decoding_rows(root, size, python),
+            "memory": lambda: memory_rows(root, size),
+            "mixing": mixing_rows,
+        }
+        rows = [row for part in given.part or PARTS for row in made[part]()]
     publish(rows, given.json)
 
 

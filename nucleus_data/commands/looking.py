@@ -27,11 +27,12 @@ from nucleus_data.errors import RequestError
 @common_options
 def status(as_json: bool, config: Path | None, overrides: tuple[str, ...]) -> None:
     """What a corpus holds: records, tables, selections, training sets, runs."""
-    from nucleus_data.views import status as view
+    from nucleus_data.views.status import status as status_of
+    from nucleus_data.views.status_lines import status_lines
 
     with opened("status", config, overrides, dry_run=True) as found:
-        content = view.status(found.run, found.stages)
-        _show(content, view.status_lines, as_json)
+        content = status_of(found.run, found.stages)
+        _show(content, status_lines, as_json)
 
 
 @click.command()
@@ -41,7 +42,9 @@ def status(as_json: bool, config: Path | None, overrides: tuple[str, ...]) -> No
 def explain(record: str, as_json: bool, config: Path | None, overrides: tuple[str, ...]) -> None:
     """One record's whole story: where it came from, what was measured, why it was kept or not.
 
-    RECORD is its id or the beginning of it, its key, its file name or its URL.
+    RECORD is its id or the beginning of it, its key, its file name or its URL, for which the
+    records of all image shards are looked through, many at a time; or its place, @SHARD/ROW, as
+    exports and tables have it, which is found at once.
     """
     from nucleus_data.views import explain as view
     from nucleus_data.views.placed import placement

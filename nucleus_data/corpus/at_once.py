@@ -50,6 +50,37 @@ def at_once(
                 one.cancel()
 
 
+def some_at_once(
+    store: Store, ask: Callable[[Q], A], questions: Iterable[Q], together: int = 16
+) -> Iterator[A]:
+    """`at_once` for questions that a local disk answers faster than a thread is handed them.
+
+    Args:
+        store: What is asked.
+        ask: Answers one, as in `at_once`.
+        questions: What is asked, in this order.
+        together: How many a thread is handed at a time, where the store is local.
+    """
+    if not store.local:
+        yield from at_once(store, ask, questions)
+        return
+
+    def some(batch: list[Q]) -> tuple[list[A], Exception | None]:
+        found: list[A] = []
+        try:
+            found.extend(map(ask, batch))  # those before one that fails are there
+        except Exception as error:  # raised in its turn
+            return found, error
+        return found, None
+
+    pending = iter(questions)
+    batches = iter(lambda: list(islice(pending, together)), [])
+    for answers, error in at_once(store, some, batches):
+        yield from answers
+        if error is not None:
+            raise error
+
+
 def growing(store: Store, ask: Callable[[Q], A], questions: Iterable[Q]) -> Iterator[tuple[Q, A]]:
     """Questions with their answers, for who may have enough of them soon: 1, 2, 4 ... at once.
 

@@ -6,16 +6,15 @@ the names. Who counts later lists the parts, takes what was left, and reads the 
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from nucleus_data.corpus.at_once import at_once
-from nucleus_data.corpus.corpus import Corpus
 from nucleus_data.corpus.damaged import DamagedError
-from nucleus_data.corpus.footers import read_ranges
 from nucleus_data.corpus.records import Records
 from nucleus_data.corpus.runs import path_of, read_json, run_names
 from nucleus_data.corpus.store import Store
@@ -23,6 +22,7 @@ from nucleus_data.corpus.tables import Table
 from nucleus_data.hashing import config_hash, decode_rows
 
 COUNTS = "counts.json"
+KNOWN = "known counts"  # what listings are asked for by
 SHARDS_A_GROUP = 1000
 # Of so many shards the driver reads the footers itself.
 MOST_SHARDS = 10_000
@@ -89,7 +89,7 @@ class Group:
     def _names(self, kind: str) -> list[str]:
         return self.texts[kind].split("\n") if kind in self.texts else []
 
-    @property
+    @cached_property
     def key(self) -> str:
         """What its counts are known by."""
         return config_hash([self.table.folder, self.parts, self.failed])
@@ -119,8 +119,14 @@ class Known:
 
     @classmethod
     def left(cls, store: Store) -> "Known":
-        """What the newest runs left; damaged files are passed over."""
+        """What the newest runs left; damaged files are passed over.
 
+        While listings are remembered it is one, to which is added what was read meanwhile.
+        """
+        return store.listings.made(KNOWN, lambda: cls._read(store))
+
+    @classmethod
+    def _read(cls, store: Store) -> "Known":
         def read(run: str) -> Mapping[str, Any]:
             try:
                 return read_json(store, path_of(run, COUNTS))
@@ -196,25 +202,6 @@ def counted(
     return whole
 
 
-def parts_of_each_schema(corpus: Corpus, known: Known | None = None) -> list[str]:
-    """Paths below a corpus of parts of `records`: of each schema one, of each thousand shards.
-
-    Args:
-        corpus: The corpus.
-        known: What is known; what was read is added to it. By default what finished runs left.
-    """
-    groups = groups_of(corpus.records)
-    if known is None:
-        known = Known.left(corpus.store) if len(groups) > 1 else Known()
-    for group in groups:
-        if group.key not in known.schemas:
-            firsts: dict[Any, str] = {}
-            for footer in corpus.records.footers(group.parts):
-                firsts.setdefault(footer.schema, footer.name)
-            known.schemas[group.key] = list(firsts.values())
-    return [name for group in groups for name in known.schemas[group.key]]
-
-
 def count_table(group: Group) -> Counts:
     """Reads the footers of a group of shards of a table that is not `records`."""
     table = group.table
@@ -232,57 +219,6 @@ def count_table(group: Group) -> Counts:
     for shard, texts in lost.items():
         retryable += len(np.setdiff1d(_rows(texts), _rows(covered.get(shard, ()))))
     return Counts(rows, failed, retryable)
-
-
-@dataclass(frozen=True)
-class ShardRecords:
-    """What a shard has of records; those that a retry has superseded are not among them."""
-
-    shard: int
-    rows: int
-    failed: int
-    retryable: int
-
-
-def count_records(group: Group) -> Iterator[ShardRecords]:
-    """Reads the footers of a group of shards of `records`, and the marks of a retry.
-
-    Of shards with failures, also the columns that tell which of them may pass: no more is known of
-    these by their statistics than whether there are any.
-    """
-    records = group.table
-    assert isinstance(records, Records)
-    gone = records.superseded_counts(group.marks)  # of a shard, taken off once
-
-    def one(name: str) -> ShardRecords:
-        (footer,) = records.footers([name])
-        failed = footer.count("error")
-        retryable = 0
-        if failed and not footer.all_false("retryable"):
-            found = read_ranges(records.store, footer, ["error", "retryable"])
-            lost = found.filter(found.column("error").is_valid())
-            retryable = sum(map(bool, lost.column("retryable").to_pylist()))
-        return ShardRecords(int(footer.keys["shard"]), footer.num_rows, failed, retryable)
-
-    for found in at_once(records.store, one, group.parts):
-        less = gone.pop(found.shard, 0)
-        yield ShardRecords(
-            found.shard, found.rows - less, found.failed - less, found.retryable - less
-        )
-
-
-def record_count(records: Records) -> int:
-    """How many records there are: known, or from footers."""
-    groups = groups_of(records)
-    known = Known.left(records.store) if len(groups) > 1 else Known()
-    whole = 0
-    for group in groups:
-        if group.lasting and group.key in known.counts:
-            whole += known.counts[group.key].rows
-            continue
-        whole += sum(footer.num_rows for footer in records.footers(group.parts))
-        whole -= sum(records.superseded_counts(group.marks).values())
-    return whole
 
 
 def _rows(texts: Iterable[str]) -> np.ndarray:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nucleus_data.corpus.at_once import at_once
+from nucleus_data.corpus.at_once import some_at_once
 from nucleus_data.corpus.damaged import damaged, reading
 from nucleus_data.corpus.parts import PREFIX, rows_in
 from nucleus_data.corpus.store import Store
@@ -43,11 +43,11 @@ class Footer:
         return self.keys["rows"]
 
     @property
-    def schema(self) -> tuple[tuple[str, str, str], ...]:
-        """Its columns' names and types, to compare with others'."""
+    def schema(self) -> tuple[tuple[str, ...], pq.ParquetSchema]:
+        """Its columns' paths and types, to compare with others'."""
         found = self.metadata.schema
-        columns = (found.column(i) for i in range(len(found)))
-        return tuple((c.path, c.physical_type, str(c.logical_type)) for c in columns)
+        # Parquet's own comparison looks at the last part of a path alone.
+        return tuple(found.column(i).path for i in range(len(found))), found
 
     def count(self, column: str) -> int:
         """How many rows have a value in a column; none if it is not there."""
@@ -59,17 +59,25 @@ class Footer:
         return all(not one.num_values or (one.has_min_max and not one.max) for one in found)
 
     def _statistics(self, column: str) -> Iterator[pq.Statistics]:
-        at = next((i for i, name in enumerate(self._columns()) if name == column), None)
-        if at is None:
-            return
-        for group in range(self.metadata.num_row_groups):
-            found = self.metadata.row_group(group).column(at).statistics
-            if found is not None:
+        at = _last_place.get(column, 0)
+        for number in range(self.metadata.num_row_groups):
+            group = self.metadata.row_group(number)
+            if at >= group.num_columns or (chunk := group.column(at)).path_in_schema != column:
+                if (place := _place(self.metadata.schema, column)) is None:
+                    return
+                at = _last_place[column] = place
+                chunk = group.column(at)
+            if (found := chunk.statistics) is not None:
                 yield found
 
-    def _columns(self) -> Iterator[str]:
-        schema = self.metadata.schema
-        return (schema.column(i).path for i in range(len(schema)))
+
+# Column -> where the part that was looked at last had it: those of a table are alike.
+_last_place: dict[str, int] = {}
+
+
+def _place(schema: pq.ParquetSchema, column: str) -> int | None:
+    """The number of a column; None if it is not there."""
+    return next((i for i in range(len(schema)) if schema.column(i).path == column), None)
 
 
 def read_footers(store: Store, parts: Iterable[tuple[str, Mapping[str, str]]]) -> Iterator[Footer]:
@@ -83,7 +91,7 @@ def read_footers(store: Store, parts: Iterable[tuple[str, Mapping[str, str]]]) -
     Raises:
         DamagedError: One can't be read, or is another table's.
     """
-    for found in at_once(store, lambda part: _footer(store, *part), parts):
+    for found in some_at_once(store, lambda part: _footer(store, *part), parts):
         if found is not None:
             yield found
 

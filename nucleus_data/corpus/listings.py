@@ -3,6 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class Listings:
@@ -17,6 +20,7 @@ class Listings:
         self._known: dict[str, str] | None = None
         self._lock = Lock()
         self._locks: dict[str, Lock] = {}
+        self._made: dict[str, Any] = {}
 
     @property
     def remembered(self) -> bool:
@@ -36,6 +40,7 @@ class Listings:
         try:
             yield
         finally:
+            self._made.clear()
             self._known = None
 
     def names(self, folder: str) -> list[str]:
@@ -54,10 +59,24 @@ class Listings:
         """Whether a folder, as it is remembered, has no such name."""
         return f"\n{name}\n" not in self._text(folder)
 
+    def made(self, name: str, make: Callable[[], T]) -> T:
+        """What is made of listings: once, for as long as they are remembered."""
+        if not self.remembered:
+            return make()
+        if name not in self._made:
+            self._made[name] = make()
+        found: T = self._made[name]
+        return found
+
+    def made_before(self, name: str) -> Any:
+        """What `made` returned; None if it was not asked."""
+        return self._made.get(name)
+
     def forget(self) -> None:
         """Has all folders be listed anew: something was written."""
         if self._known is not None:
             self._known.clear()
+            self._made.clear()
 
     def _text(self, folder: str) -> str:
         """A folder's names, a line each: one text, as a list would be four times as large."""

@@ -10,7 +10,6 @@ import copy
 import errno
 import os
 import random
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,11 +17,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import fsspec
-import psutil
 from fsspec.implementations.local import LocalFileSystem
 
+from nucleus_data.corpus import local_files
 from nucleus_data.corpus.listings import Listings
-from nucleus_data.corpus.refused import writing
+from nucleus_data.corpus.local_files import copy_synced, write_synced
 from nucleus_data.errors import RequestError
 
 T = TypeVar("T")
@@ -125,6 +124,8 @@ class Store:
 
     def read_end(self, name: str, size: int) -> bytes:
         """The last `size` bytes, or all if there are fewer. Raises FileNotFoundError."""
+        if self.local:
+            return with_retries(lambda: local_files.read_end(self.path(name), size))
         return with_retries(lambda: self.fs.cat_file(self.path(name), start=-size))
 
     def size(self, name: str) -> int:
@@ -152,7 +153,10 @@ class Store:
     def _names(self, folder: str) -> Names:
         self._forget(folder)
         try:
-            entries = with_retries(lambda: self.fs.ls(self.path(folder), detail=False))
+            if self.local:
+                entries = with_retries(lambda: local_files.names(self.path(folder)))
+            else:
+                entries = with_retries(lambda: self.fs.ls(self.path(folder), detail=False))
         except FileNotFoundError:
             return []
         names = {entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries}
@@ -189,7 +193,7 @@ class Store:
         self.listings.forget()
         try:
             if self.local:
-                self._link(name, lambda part: _write_synced(part, data))
+                local_files.link(self._file(name), name, lambda part: write_synced(part, data))
             else:
                 with_retries(lambda: self.fs.pipe_file(self.path(name), data, mode="create"))
         except FileExistsError:
@@ -201,7 +205,7 @@ class Store:
         self.listings.forget()
         try:
             if self.local:
-                self._link(name, lambda part: _copy_synced(file, part))
+                local_files.link(self._file(name), name, lambda part: copy_synced(file, part))
             else:
                 with_retries(lambda: self.fs.put_file(str(file), self.path(name), mode="create"))
         except FileExistsError:
@@ -222,7 +226,7 @@ class Store:
                 write(file)
                 return self.create_file(name, file)
         try:
-            self._link(name, write)
+            local_files.link(self._file(name), name, write)
         except FileExistsError:
             return False
         return True
@@ -231,7 +235,7 @@ class Store:
         """Writes or replaces an object: of `runs/`, where nothing is shared, and in a takedown."""
         self.listings.forget()
         if self.local:
-            _replace(Path(self.path(name)), name, lambda part: _write_synced(part, data))
+            local_files.replace(self._file(name), name, lambda part: write_synced(part, data))
         else:
             with_retries(lambda: self.fs.pipe_file(self.path(name), data))
 
@@ -239,7 +243,7 @@ class Store:
         """Like `put`, from a local file of any size; for a takedown alone."""
         self.listings.forget()
         if self.local:
-            _replace(Path(self.path(name)), name, lambda part: _copy_synced(file, part))
+            local_files.replace(self._file(name), name, lambda part: copy_synced(file, part))
         else:
             with_retries(lambda: self.fs.put_file(str(file), self.path(name)))
 
@@ -257,32 +261,15 @@ class Store:
         """
         if not self.local or not Path(self.path(folder)).is_dir():
             return 0
-        swept = 0
-        for part in Path(self.path(folder)).glob(f".*.{socket.gethostname()}.*.part"):
-            pid = part.name.split(".")[-3]
-            if not pid.isdigit() or psutil.pid_exists(int(pid)):
-                continue
-            part.unlink(missing_ok=True)
-            swept += 1
-        return swept
+        return local_files.sweep(Path(self.path(folder)))
 
     def _forget(self, name: str) -> None:
         """Has the file system ask the store again: a listing may be from before other writers."""
         if not self.local:
             self.fs.invalidate_cache(self.path(name))
 
-    def _link(self, name: str, write: Callable[[Path], None]) -> None:
-        """Writes a hidden file beside the target, and links it: the name appears whole or never."""
-        target = Path(self.path(name))
-        part = _hidden(target)
-        with writing(target, name):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                write(part)
-                # `rename` would replace what another writer put there; a link fails, as it should.
-                os.link(part, target)
-            finally:
-                part.unlink(missing_ok=True)
+    def _file(self, name: str) -> Path:
+        return Path(self.path(name))
 
 
 def with_retries(call: Callable[[], T]) -> T:
@@ -300,34 +287,3 @@ def with_retries(call: Callable[[], T]) -> T:
         # With jitter, so that workers that were refused together do not come back together.
         time.sleep(FIRST_DELAY_S * 2**attempt * (0.5 + random.random()))
     raise AssertionError("unreachable")
-
-
-def _replace(target: Path, name: str, write: Callable[[Path], None]) -> None:
-    """Writes a hidden file beside the target, and puts it in its place."""
-    part = _hidden(target)
-    with writing(target, name):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
-        part.replace(target)
-
-
-def _hidden(target: Path) -> Path:
-    """A name beside the target by which `sweep` finds its writer's machine and process."""
-    unique = f"{socket.gethostname()}.{os.getpid()}.{random.getrandbits(32):08x}"
-    return target.with_name(f".{target.name}.{unique}.part")
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    """Writes a file that is on the disk before it gets its name."""
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _copy_synced(source: Path, path: Path) -> None:
-    with source.open("rb") as reader, path.open("wb") as writer:
-        while block := reader.read(1 << 22):
-            writer.write(block)
-        writer.flush()
-        os.fsync(writer.fileno())

@@ -18,9 +18,9 @@ from nucleus_data.corpus.counts import (
     counted,
     groups_of,
     list_tables,
-    parts_of_each_schema,
 )
 from nucleus_data.corpus.damaged import DamagedError
+from nucleus_data.corpus.record_counts import Schemas, parts_of_each_schema
 from nucleus_data.corpus.records import Records
 from nucleus_data.corpus.tables import Table
 from nucleus_data.runner.run import Run
@@ -46,12 +46,24 @@ def count_tables(
     known = Known.left(corpus.store) if known is None else known
     list_tables(tables)
     for table in tables:
-        yield counted(groups_of(table), known, partial(count_group, corpus))
+        yield counted(groups_of(table), known, partial(count_group, corpus, known=known))
 
 
-def count_group(corpus: Corpus, group: Group) -> Counts:
-    """Reads the footers of a group of shards."""
-    return count_records(corpus, group) if isinstance(group.table, Records) else count_table(group)
+def count_group(corpus: Corpus, group: Group, *, known: Known | None = None) -> Counts:
+    """Reads the footers of a group of shards.
+
+    Args:
+        corpus: The corpus.
+        group: The shards, of one table.
+        known: Gets the schemas of the parts of `records`.
+    """
+    if not isinstance(group.table, Records):
+        return count_table(group)
+    firsts = Schemas()
+    found = count_records(corpus, group, firsts)
+    if known is not None:
+        known.schemas[group.key] = firsts.names
+    return found
 
 
 @dataclass(frozen=True)
@@ -103,7 +115,7 @@ def leave_counts(run: Run, stage: Stage[Any]) -> None:
             if sum(group.shards for group in missing) > MOST_SHARDS:
                 known.counts |= _by_workers(run, stage, table, missing)
             with suppress(DamagedError):  # who looks at the table is told
-                counted(groups, known, partial(count_group, corpus), shards)
+                counted(groups, known, partial(count_group, corpus, known=known), shards)
             kept.counts |= {g.key: known.counts[g.key] for g in groups if g.key in known.counts}
         with suppress(DamagedError):
             parts_of_each_schema(corpus, known)

@@ -8,6 +8,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.corpus.looking import going_without, without_lines
 from nucleus_data.errors import RequestError
+from nucleus_data.line.asking import RunWorkers
 from nucleus_data.runner.run import Run
 from nucleus_data.stage import CorpusStage
 from nucleus_data.stages.caption.checks.on_tables import on_tables
@@ -69,14 +70,19 @@ class Report(CorpusStage[ReportSettings]):
         ]
 
         def write(corpus: Corpus) -> tuple[str, list[dict[str, str]]]:
-            url = write_report(
-                corpus,
-                run.name,
-                run.tables,
-                training_set=folder,
-                thumbnails=self.settings.thumbnails,
-                conditions=on_tables(variants),
-            )
+            workers = RunWorkers(run, self, corpus)
+            try:
+                url = write_report(
+                    corpus,
+                    run.name,
+                    run.tables,
+                    training_set=folder,
+                    thumbnails=self.settings.thumbnails,
+                    conditions=on_tables(variants),
+                    workers=workers,
+                )
+            finally:
+                workers.clear()
             return url, [error.content() for error in corpus.left_out]
 
         url, left_out = going_without(run.corpus, write)

@@ -4,6 +4,7 @@ An attempt that failed a check is not kept, but for its check's name (`faults`);
 said stands in the `detail` of the failure.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,9 +12,12 @@ from typing import Any, Protocol
 from nucleus_data.corpus.states import KEPT
 from nucleus_data.hashing import keyed_sql
 from nucleus_data.pages.content import CAPTIONS
-from nucleus_data.pages.queries import EXAMPLES, Decision, Tables, quoted
+from nucleus_data.pages.queries import Decision, first, quoted
+from nucleus_data.pages.survivors import EXAMPLES
+from nucleus_data.pages.tables import Rows, Tables
 
 EXAMPLES_A_CHECK = 3
+KINDS = ("counts", "mended", "flagged", "failed")  # of sums
 
 
 class Condition(Protocol):
@@ -83,89 +87,119 @@ def checked_section(
         conditions: Checks on stored values.
     """
     known = _known(plan)
-    variants, examples = [], []
-    for name in tables.names(CAPTIONS):
-        if not {"checks", "faults"} <= set(tables.columns(name)):
-            continue
-        variant = name.removeprefix(CAPTIONS)
-        checked = _checked(tables, name, known)
-        variants.append(checked)
-        examples += [
-            (variant, found.check, shown)
-            for found in checked.found
-            if (shown := _examples(tables, name, found.check))
+    sums: dict[str, dict[str, Counter[str]]] = {}
+    counts: list[int | None] = [None] * len(conditions)
+    for found, on_tables in tables.each(_found, known, conditions):
+        for name, kinds in found.items():
+            mine = sums.setdefault(name, {kind: Counter() for kind in KINDS})
+            for kind, more in kinds.items():
+                mine[kind].update(more)
+        counts = [
+            old if new is None else (old or 0) + new
+            for old, new in zip(counts, on_tables, strict=True)
         ]
-    if not variants:
+    if not sums:
         return None
+    variants = [_checked(name, sums[name]) for name in sorted(sums)]
+    asked = [(each.variant, found.check) for each in variants for found in each.found]
+    shown: list[Rows] = [[] for _ in asked]
+    for answers in tables.each(_examples, asked) if asked else ():
+        shown = [
+            first([*rows, *more], EXAMPLES_A_CHECK)
+            for rows, more in zip(shown, answers, strict=True)
+        ]
+    examples = [
+        (*place, [_example(row) for row in rows])
+        for place, rows in zip(asked, shown, strict=True)
+        if rows
+    ]
     return {
         "variants": variants,
         "groups": examples,
         "on_tables": [
-            (each.name, each.where, _count(tables, each))
-            for each in conditions
-            if _there(tables, each)
+            (each.name, each.where, count)
+            for each, count in zip(conditions, counts, strict=True)
+            if count is not None
         ],
-        "examples": [decision for _, _, shown in examples for decision, _ in shown],
+        "examples": [decision for _, _, said in examples for decision, _ in said],
     }
 
 
-def _known(plan: Mapping[str, Any]) -> frozenset[str]:
+def _known(plan: Mapping[str, Any]) -> list[str]:
     """Names of the checks, as the run's configuration has them."""
     caption = (plan.get("config") or {}).get("caption") or {}
-    return frozenset(caption.get("checks") or ())
+    return sorted(caption.get("checks") or ())
 
 
-def _checked(tables: Tables, name: str, known: frozenset[str]) -> Checked:
+def _found(
+    tables: Tables, known: Sequence[str], conditions: Sequence[Condition]
+) -> tuple[dict[str, dict[str, dict[str, int]]], list[int | None]]:
+    """Of some shards: the sums of each caption table, and how many records a condition finds."""
+    sums = {
+        name: _sums(tables, name, known)
+        for name in tables.names(CAPTIONS)
+        if {"checks", "faults"} <= set(tables.columns(name))
+    }
+    counts = [_count(tables, each) if _there(tables, each) else None for each in conditions]
+    return sums, counts
+
+
+def _sums(tables: Tables, name: str, known: Sequence[str]) -> dict[str, dict[str, int]]:
     rows = tables.sql(name)
-    (counts,) = tables.rows(
+    ((captions, again),) = tables.rows(
         f"""select count(*) filter (error is null),
                    count(*) filter (error is null and len(faults) > 0) from {rows}"""
     )
-    captions, again = counts
-    mended = dict(
-        tables.rows(
-            f"select faults[1], count(*) from {rows} where error is null and len(faults) > 0"
-            " group by 1"
-        )
+    mended = tables.rows(
+        f"select faults[1], count(*) from {rows} where error is null and len(faults) > 0 group by 1"
     )
-    flagged = dict(
-        tables.rows(f"select f, count(*) from (select unnest(flags) as f from {rows}) group by 1")
+    flagged = tables.rows(
+        f"select f, count(*) from (select unnest(flags) as f from {rows}) group by 1"
     )
-    failed = dict(
-        tables.rows(
-            f"select error, count(*) from {tables.failures(name)} "
-            f"where error in ({', '.join(map(quoted, sorted(known))) or 'null'}) group by 1"
-        )
+    failed = tables.rows(
+        f"select error, count(*) from {tables.failures(name)} "
+        f"where error in ({', '.join(map(quoted, known)) or 'null'}) group by 1"
     )
+    counts = {"captions": captions, "again": again}
+    return dict(zip(KINDS, (counts, *map(dict, (mended, flagged, failed))), strict=True))
+
+
+def _checked(name: str, sums: Mapping[str, Counter[str]]) -> Checked:
+    counts, mended, flagged, failed = (sums[kind] for kind in KINDS)
     found = [
-        Found(
-            check,
-            mended.get(check, 0) + failed.get(check, 0),
-            mended.get(check, 0),
-            failed.get(check, 0),
-            flagged.get(check, 0),
-        )
+        Found(check, mended[check] + failed[check], mended[check], failed[check], flagged[check])
         for check in sorted({*mended, *flagged, *failed})
     ]
     variant = name.removeprefix(CAPTIONS)
-    return Checked(variant, captions + sum(failed.values()), again, found)
+    return Checked(variant, counts["captions"] + sum(failed.values()), counts["again"], found)
 
 
-def _examples(tables: Tables, name: str, check: str) -> list[tuple[Decision, str]]:
-    """Some of what a check found: failures with what was said, and captions that it marks."""
-    chosen = tables.rows(
-        f"""select shard, row, id, said from (
+def _examples(tables: Tables, asked: Sequence[tuple[str, str]]) -> list[Rows]:
+    """Some of what each check found: failures with what was said, and captions that it marks."""
+    return [
+        _said(tables, f"{CAPTIONS}{variant}", check) if f"{CAPTIONS}{variant}" in tables else []
+        for variant, check in asked
+    ]
+
+
+def _said(tables: Tables, name: str, check: str) -> Rows:
+    """A hash, shard, row, id and what was said."""
+    return [
+        *tables.rows(
+            f"""select {keyed_sql(EXAMPLES, "id")} as hash, shard, row, id, said from (
                 select shard, row, id, detail as said from {tables.failures(name)}
                 where error = {quoted(check)}
                 union all
                 select shard, row, id, caption as said from {tables.sql(name)}
                 where list_contains(flags, {quoted(check)}))
-            order by {keyed_sql(EXAMPLES, "id")}, id limit {EXAMPLES_A_CHECK}"""
-    )
-    return [
-        (Decision(shard, row, key, KEPT, [], {}, None, retryable=False), said or "")
-        for shard, row, key, said in chosen
+            order by hash, id limit {EXAMPLES_A_CHECK}"""
+        )
     ]
+
+
+def _example(row: Sequence[Any]) -> tuple[Decision, str]:
+    _, shard, number, key, said = row
+    return Decision(shard, number, key, KEPT, [], {}, None, retryable=False), said or ""
 
 
 def _there(tables: Tables, condition: Condition) -> bool:

@@ -1,6 +1,6 @@
-"""What the report asks about captions, sets, buckets and signals, in SQL as `queries` does."""
+"""What the report asks about captions, sets and buckets, in SQL as `queries` does."""
 
-import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,16 +8,13 @@ from typing import Any
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.states import KEPT
 from nucleus_data.hashing import keyed_sql
-from nucleus_data.pages.queries import EXAMPLES, Decision, Tables, examples, quoted
+from nucleus_data.pages.queries import Decision, examples, quoted
+from nucleus_data.pages.survivors import EXAMPLES
+from nucleus_data.pages.tables import RECORDS, Rows, Tables
 from nucleus_data.sets.layout import LEFT_OUT, MANIFEST, SetFolder
 
 CAPTIONS = "caption."
 SOURCE_CAPTION = '"source.caption"'
-BINS = 36
-FLOATS = ("FLOAT", "DOUBLE")
-INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
-KEYS = ("shard", "row", "id")
-SKEWED = 12.0
 
 
 @dataclass(frozen=True)
@@ -75,63 +72,107 @@ class Bucket:
     size: int
 
 
-@dataclass(frozen=True)
-class Signal:
-    """The distribution of one signal: counts in equal bins, of all records and of the kept ones."""
-
-    table: str
-    name: str
-    low: float
-    high: float
-    logarithmic: bool
-    every: Sequence[int]
-    kept: Sequence[int]
-
-
 def variants(tables: Tables) -> list[Variant]:
     """The caption tables that have rows, by name."""
-    found = []
+    sums: dict[str, Counter[str]] = {}
+    named: dict[str, list[set[Any]]] = {}
+    for found in tables.each(_variants):
+        for name, (counts, *names) in found.items():
+            sums.setdefault(name, Counter()).update(counts)
+            known = named.setdefault(name, [set() for _ in names])
+            for mine, more in zip(known, names, strict=True):
+                mine.update(more)
+    return [_variant(name, sums[name], named[name]) for name in sorted(sums)]
+
+
+def _variant(name: str, sums: Counter[str], named: Sequence[set[Any]]) -> Variant:
+    # A caption that was imported may have no model; that comes last.
+    models, engines, sources, prompts = (
+        sorted(names, key=lambda name: (name is None, name or "")) for names in named
+    )
+    return Variant(
+        name=name.removeprefix(CAPTIONS),
+        captions=sums["captions"],
+        failed=sums["failed"],
+        cut=sums["cut"],
+        words=_mean(sums["words"], sums["texts"]),
+        models=models,
+        engines=engines,
+        sources=sources,
+        prompts=prompts,
+    )
+
+
+def _variants(tables: Tables) -> dict[str, list[Any]]:
+    """Of some shards' caption tables the sums, and the names of what made them."""
+    found = {}
     for name in tables.names(CAPTIONS):
-        (row,) = tables.rows(
+        ((captions, failed, cut, words, texts, *names),) = tables.rows(
             f"""select count(*) filter (error is null), count(*) filter (error is not null),
                        count(*) filter (error is null and finish_reason = 'length'),
-                       avg({_words("caption")}) filter (error is null),
+                       sum({_words("caption")}) filter (error is null),
+                       count(caption) filter (error is null),
                        {_names("model")}, {_names("concat_ws(' ', engine, engine_version)")},
                        {_names("source")}, {_names("prompt")}
                 from {tables.sql(name)}"""
         )
-        found.append(Variant(name.removeprefix(CAPTIONS), *row))
+        sums = {"captions": captions, "failed": failed, "cut": cut}
+        found[name] = [sums | {"words": int(words or 0), "texts": texts}, *names]
     return found
 
 
 def source_captions(tables: Tables) -> tuple[int, float | None]:
     """How many records came with a caption, and its mean number of words."""
-    if "records" not in tables or "source.caption" not in tables.columns("records"):
-        return 0, None
+    count = words = 0
+    for mine, more in tables.each(_source_captions):
+        count, words = count + mine, words + more
+    return count, _mean(words, count)
+
+
+def _source_captions(tables: Tables) -> tuple[int, int]:
+    if RECORDS not in tables or "source.caption" not in tables.columns(RECORDS):
+        return 0, 0
     ((count, words),) = tables.rows(
-        f"select count(*), avg({_words(SOURCE_CAPTION)}) from {tables.sql('records')} "
+        f"select count(*), sum({_words(SOURCE_CAPTION)}) from {tables.sql(RECORDS)} "
         f"where trim(cast({SOURCE_CAPTION} as varchar)) <> ''"
     )
-    return count, words
+    return count, int(words or 0)
+
+
+def _mean(total: int, count: int) -> float | None:
+    return total / count if count else None
 
 
 def captioned_examples(tables: Tables, limit: int) -> list[Decision]:
     """Some kept records by a keyed hash of the id, those with synthesized captions first."""
-    names = tables.names(CAPTIONS)
-    if not names:
+    if not tables.names(CAPTIONS):
         return examples(tables, KEPT, None, limit)
-    captioned = " union ".join(
-        f"select shard, row from {tables.sql(name)} where error is null" for name in names
-    )
-    chosen = tables.rows(
-        f"""select s.shard, s.row, s.id from {tables.sql("selection")} s
-            left join ({captioned}) c on s.shard = c.shard and s.row = c.row
-            where s.state = 'kept'
-            order by c.shard is null, {keyed_sql(EXAMPLES, "s.id")}, s.id limit ?""",
-        [limit],
-    )
+    chosen: Rows = []
+    for rows in tables.each(_captioned, limit):
+        chosen = sorted([*chosen, *rows], key=lambda row: (row[0], row[1], row[4]))[:limit]
     return [
-        Decision(shard, row, key, KEPT, [], {}, None, retryable=False) for shard, row, key in chosen
+        Decision(shard, row, key, KEPT, [], {}, None, retryable=False)
+        for _, _, shard, row, key in chosen
+    ]
+
+
+def _captioned(tables: Tables, limit: int) -> Rows:
+    """Kept records of some shards: whether they have no caption, a hash, shard, row and id."""
+    if "selection" not in tables:
+        return []
+    captioned = " union ".join(
+        f"select shard, row from {tables.sql(name)} where error is null"
+        for name in tables.names(CAPTIONS)
+    )
+    captioned = captioned or "select 0 as shard, 0 as row where false"
+    return [
+        *tables.rows(
+            f"""select c.shard is null as without, {keyed_sql(EXAMPLES, "s.id")} as hash,
+                       s.shard, s.row, s.id from {tables.sql("selection")} s
+                left join ({captioned}) c on s.shard = c.shard and s.row = c.row
+                where s.state = 'kept' order by without, hash, s.id limit ?""",
+            [limit],
+        )
     ]
 
 
@@ -140,6 +181,7 @@ def captions(tables: Tables, shown: Sequence[Decision]) -> dict[str, list[Captio
     found: dict[str, list[Caption]] = {decision.id: [] for decision in shown}
     if not shown:
         return found
+    tables = tables.near({d.shard for d in shown}, *tables.names(CAPTIONS))
     shards = ", ".join(str(shard) for shard in sorted({d.shard for d in shown}))
     ids = ", ".join(quoted(d.id) for d in shown)
     for name in tables.names(CAPTIONS):
@@ -198,81 +240,30 @@ def sides(corpus: Corpus, training_set: str) -> int:
 
 def filling(tables: Tables) -> list[tuple[str, list[tuple[str, int]]]]:
     """Kept records by curriculum bucket, from B1 on, each by quality tier; none without buckets."""
-    if "selection" not in tables or "curriculum" not in tables.columns("selection"):
-        return []
+    counts: Counter[tuple[str | None, str | None]] = Counter()
+    for rows in tables.each(_filling):
+        counts.update({(bucket, tier): count for bucket, tier, count in rows})
     found: dict[str, list[tuple[str, int]]] = {}
-    for bucket, tier, count in tables.rows(
-        f"select curriculum, tier, count(*) from {tables.sql('selection')} where state = 'kept' "
-        "group by curriculum, tier "
-        "order by len(curriculum) nulls last, curriculum, tier nulls first"
-    ):
-        found.setdefault(bucket or "none", []).append((tier or "none", count))
+    for bucket, tier in sorted(counts, key=_by_bucket):
+        found.setdefault(bucket or "none", []).append((tier or "none", counts[bucket, tier]))
     return list(found.items())
 
 
-def signals(tables: Tables) -> list[Signal]:
-    """The distributions of all numeric columns of `inspect.*` and `embed.*`.
+def _by_bucket(place: tuple[str | None, str | None]) -> tuple[Any, ...]:
+    """B2 comes before B10, and what has no bucket last; what has no tier first."""
+    bucket, tier = place
+    return bucket is None, len(bucket or ""), bucket or "", tier is not None, tier or ""
 
-    Those of a few values are left out.
-    """
-    found = []
-    for table in [*tables.names("inspect."), *tables.names("embed.")]:
-        types = tables.columns(table)
-        names = [n for n, kind in types.items() if kind in FLOATS + INTEGERS and n not in KEYS]
-        if not names:
-            continue
-        finite = {
-            name: f'case when isfinite(cast("{name}" as double)) then "{name}" end'
-            for name in names
-        }
-        stats = ", ".join(
-            f"min({c}), max({c}), avg({c}), min({c}) filter ({c} > 0)" for c in finite.values()
+
+def _filling(tables: Tables) -> Rows:
+    if "selection" not in tables or "curriculum" not in tables.columns("selection"):
+        return []
+    return [
+        *tables.rows(
+            f"select curriculum, tier, count(*) from {tables.sql('selection')} "
+            "where state = 'kept' group by curriculum, tier"
         )
-        (row,) = tables.rows(f"select {stats} from {tables.sql(table)}")
-        for i, (name, column) in enumerate(finite.items()):
-            low, high, mean, positive = row[4 * i : 4 * i + 4]
-            # A histogram of a flag or an orientation says nothing that a count would not.
-            few = types[name] in INTEGERS and high is not None and high - low < 8
-            if low is None or low == high or few:
-                continue
-            logarithmic = low >= 0 and high > SKEWED * mean
-            if logarithmic:
-                # Zeros have no logarithm, and one tiny value would stretch the whole axis.
-                low = max(positive, high / 1e6)
-            found.append(
-                _histogram(tables, table, name, column, (float(low), float(high)), logarithmic)
-            )
-    return found
-
-
-def _histogram(
-    tables: Tables,
-    table: str,
-    name: str,
-    column: str,
-    limits: tuple[float, float],
-    logarithmic: bool,
-) -> Signal:
-    """Counts a signal's values in `BINS` bins, of all records and of the kept ones."""
-    low, high = limits
-    value, first, last = "v", low, high
-    if logarithmic:
-        value, first, last = f"ln(greatest(v, {low!r}))", math.log(low), math.log(high)
-    values = f"(select shard, row, cast({column} as double) as v from {tables.sql(table)})"
-    if "selection" in tables:
-        decisions = f"(select shard, row, state = 'kept' as k from {tables.sql('selection')})"
-        joined = f"{values} left join {decisions} using (shard, row)"
-        values = f"(select v, coalesce(k, false) as k from {joined})"
-    else:
-        values = f"(select v, false as k from {values})"
-    place_of = f"floor(({value} - {first!r}) / {last - first!r} * {BINS})"
-    every, kept = [0] * BINS, [0] * BINS
-    for place, count, count_kept in tables.rows(
-        f"select least({BINS - 1}, greatest(0, {place_of}))::int, count(*), count(*) filter (k) "
-        f"from {values} where v is not null group by 1"
-    ):
-        every[place], kept[place] = count, count_kept
-    return Signal(table, name, low, high, logarithmic, every, kept)
+    ]
 
 
 def _words(column: str) -> str:
@@ -280,7 +271,7 @@ def _words(column: str) -> str:
 
 
 def _names(expression: str) -> str:
-    return f"coalesce(list_sort(list(distinct {expression}) filter (error is null)), [])"
+    return f"coalesce(list(distinct {expression}) filter (error is null), [])"
 
 
 def _read(corpus: Corpus, name: str, sql: str) -> list[tuple[Any, ...]]:

@@ -1,8 +1,12 @@
 """The page of duplicate pairs: some of each distance, side by side."""
 
+import math
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import accumulate
 from types import MappingProxyType
 from typing import Any
 
@@ -12,8 +16,10 @@ from nucleus_data.hashing import keyed_sql
 from nucleus_data.pages import charts, queries
 from nucleus_data.pages.pictures import thumbnails as fetch_thumbnails
 from nucleus_data.pages.report import environment, versions
+from nucleus_data.pages.tables import Rows, Tables
 
 EXACT = "equal files"
+PAIRS = "dedup"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,28 +50,74 @@ class Distance:
     pairs: Sequence[Pair]
 
 
-def by_distance(tables: queries.Tables, each: int) -> list[Distance]:
+def by_distance(tables: Tables, each: int) -> list[Distance]:
     """Pairs by distance, equal files first; the shown ones are chosen by a keyed hash."""
-    if "dedup" not in tables:
-        return []
-    pairs = tables.sql("dedup")
-    found = []
-    for exact, distance, count, median in tables.rows(
-        f"select exact, distance, count(*), median(distance256) from {pairs} "
-        "group by 1, 2 order by 1 desc, 2"
-    ):
-        rows = tables.rows(
-            f"select shard, row, id, other_shard, other_row, other_id, distance256, "
-            f"aspect_difference from {pairs} where exact = ? and distance = ? "
-            f"order by {keyed_sql('pairs', 'id', 'other_id')}, id, other_id limit ?",
-            [exact, distance, each],
-        )
+    counts: dict[tuple[bool, int], Counter[int | None]] = {}
+    for rows in tables.each(_counts):
+        for exact, distance, distance256, count in rows:
+            counts.setdefault((exact, distance), Counter())[distance256] += count
+    kinds = sorted(counts, key=lambda kind: (not kind[0], kind[1]))
+    shown: list[Rows] = [[] for _ in kinds]
+    for answers in tables.each(_shown, kinds, each) if kinds else ():
         shown = [
-            Pair(_record(*row[:3]), _record(*row[3:6]) if row[3] is not None else None, *row[5:])
-            for row in rows
+            sorted([*rows, *more], key=lambda row: (row[0], row[3], row[6]))[:each]
+            for rows, more in zip(shown, answers, strict=True)
         ]
-        found.append(Distance(EXACT if exact else str(distance), count, median, shown))
-    return found
+    return [
+        Distance(
+            EXACT if exact else str(distance),
+            counts[exact, distance].total(),
+            _median(counts[exact, distance]),
+            [_pair(row) for row in rows],
+        )
+        for (exact, distance), rows in zip(kinds, shown, strict=True)
+    ]
+
+
+def _counts(tables: Tables) -> Rows:
+    """Of some shards' pairs: whether files are equal, both distances, and how many they are."""
+    if PAIRS not in tables:
+        return []
+    return [
+        *tables.rows(
+            f"select exact, distance, distance256, count(*) from {tables.sql(PAIRS)} group by all"
+        )
+    ]
+
+
+def _shown(tables: Tables, kinds: Sequence[tuple[bool, int]], each: int) -> list[Rows]:
+    """Of each kind of some shards' pairs the first ones by a keyed hash, which comes first."""
+    if PAIRS not in tables:
+        return [[] for _ in kinds]
+    order = keyed_sql("pairs", "id", "other_id")
+    return [
+        [
+            *tables.rows(
+                f"select {order} as hash, shard, row, id, other_shard, other_row, other_id, "
+                f"distance256, aspect_difference from {tables.sql(PAIRS)} "
+                "where exact = ? and distance = ? order by hash, id, other_id limit ?",
+                [exact, distance, each],
+            )
+        ]
+        for exact, distance in kinds
+    ]
+
+
+def _pair(row: Sequence[Any]) -> Pair:
+    _, shard, number, name, *other, distance256, aspect = row
+    there = _record(*other) if other[0] is not None else None
+    return Pair(_record(shard, number, name), there, other[2], distance256, aspect)
+
+
+def _median(counts: Counter[int | None]) -> float:
+    """The median of values that are counted; what has none does not count."""
+    values = sorted(value for value in counts if value is not None)
+    ends = list(accumulate(counts[value] for value in values))
+    if not ends:
+        return math.nan
+    # The two in the middle, which are one where there is an odd number.
+    middle = [values[bisect_right(ends, (ends[-1] - 1 + more) // 2)] for more in (0, 1)]
+    return sum(middle) / 2
 
 
 def write_pairs_page(
@@ -94,7 +146,7 @@ def write_pairs_page(
         quality: Shard and row of a record -> how good it is, in some words.
         made_at: The time that the page names; now, by default.
     """
-    tables = queries.Tables(corpus, hashes)
+    tables = Tables(corpus, hashes)
     shown = [d for x in distances for p in x.pairs for d in (p.one, p.other) if d]
     decided = decisions_of(tables, ((d.shard, d.row) for d in shown))
     records = queries.records(tables, ((d.shard, d.row) for d in shown))
@@ -123,12 +175,11 @@ def write_pairs_page(
     return corpus.store.url(name)
 
 
-def decisions_of(
-    tables: queries.Tables, places: Iterable[tuple[int, int]]
-) -> dict[str, queries.Decision]:
+def decisions_of(tables: Tables, places: Iterable[tuple[int, int]]) -> dict[str, queries.Decision]:
     """The decisions about the records at these places (shard, row), by id."""
     wanted = sorted(set(places))
-    if not wanted or "selection" not in tables:
+    tables = tables.near({shard for shard, _ in wanted}, "selection")
+    if "selection" not in tables:
         return {}
     found = tables.rows(
         f"select {queries.DECISION} from {tables.sql('selection')} "

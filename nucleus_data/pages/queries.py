@@ -1,75 +1,19 @@
 """What the report asks of a run's tables, in SQL; DuckDB counts, and only what is shown comes back.
 
+All of it is asked some image shards at a time (`tables.Tables.each`), and the answers are added.
 Examples are chosen by a keyed hash of the record id, so that the same tables always give the same
 page.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from nucleus_data.corpus import Corpus
 from nucleus_data.hashing import keyed_sql
-
-EXAMPLES = "report"  # of the keyed order that chooses what is shown
-
-
-class Tables:
-    """The exact tables of a run that have at least one part.
-
-    Args:
-        corpus: The corpus.
-        hashes: Table name -> config hash.
-    """
-
-    def __init__(self, corpus: Corpus, hashes: Mapping[str, str]) -> None:
-        self.connection = corpus.connection()
-        pinned = {"records": corpus.records.config_hash, **hashes}
-        found = {name: corpus.at(name, hashed) for name, hashed in pinned.items()}
-        self.hashes = {name: table.config_hash for name, table in found.items()}
-        self._sources = {name: table.sql() for name, table in found.items() if table.whole_parts()}
-        self._found = found
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._sources
-
-    def names(self, prefix: str) -> list[str]:
-        """Tables with this prefix that have rows, sorted."""
-        return sorted(name for name in self._sources if name.startswith(prefix))
-
-    def sql(self, name: str) -> str:
-        """The table as a SQL source."""
-        return self._sources[name]
-
-    def failures(self, name: str) -> str:
-        """A table's rows without values as a SQL source: `shard`, `row`, `id`, `error`, `detail`.
-
-        Those that `nucleus retry` would do again are among them, unless the table has the row now.
-        """
-        sources, kept = [self.sql(name)], self.sql(name)
-        if self._found[name].failed.whole_parts():
-            sources.append(self._found[name].failed.sql())
-        parts = []
-        for source in sources:
-            columns = {row[0] for row in self.rows(f"describe select * from {source}")}
-            detail = "detail" if "detail" in columns else "null"
-            # What waits for `nucleus retry` has a reason, a table's own row an error.
-            error = "error" if "error" in columns else "reason"
-            again = f" and (shard, row) not in (select (shard, row) from {kept})"
-            parts.append(
-                f"select shard, row, id, {error} as error, cast({detail} as varchar) as detail "
-                f"from {source} where {error} is not null{again if source != kept else ''}"
-            )
-        return f"({' union all '.join(parts)})"
-
-    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Runs a query whose result is small."""
-        return self.connection.execute(sql, list(values)).fetchall()
-
-    def columns(self, name: str) -> dict[str, str]:
-        """Column -> DuckDB type."""
-        return {row[0]: row[1] for row in self.rows(f"describe select * from {self.sql(name)}")}
+from nucleus_data.pages.survivors import EXAMPLES, without_survivor
+from nucleus_data.pages.tables import RECORDS, Rows, Tables
 
 
 @dataclass(frozen=True)
@@ -152,172 +96,172 @@ class Record:
     caption: str | None
 
 
-@dataclass(frozen=True)
-class Member:
-    """A dropped duplicate, and how far it is from the kept record (None: no such pair is known)."""
-
-    decision: Decision
-    distance: int | None
-    distance256: int | None
-    exact: bool
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """A kept record and those dropped for it.
-
-    Attributes:
-        kept: The survivor; None if the selection does not have it.
-        size: How many records were dropped for it.
-        members: The first of those.
-    """
-
-    kept: Decision | None
-    size: int
-    members: Sequence[Member] = field(default_factory=list)
-
-
 DECISION = 'shard, row, id, state, reasons, "values", duplicate_of, retryable'
 
 
 def ledger(tables: Tables) -> Ledger:
     """Counts records and decisions, and looks for what must not be."""
+    sums, states = Counter[str](), Counter[str]()
+    for found, mine in tables.each(_ledger):
+        sums.update(found)
+        states.update(mine)
+    decided = "selection" in tables and RECORDS in tables
+    return Ledger(
+        records=sums["records"],
+        with_image=sums["with_image"],
+        states=dict(sorted(states.items())),
+        undecided=sums["undecided"],
+        doubled=sums["doubled"],
+        orphans=sums["orphans"],
+        without_survivor=without_survivor(tables) if decided else 0,
+    )
+
+
+def _ledger(tables: Tables) -> tuple[dict[str, int], dict[str, int]]:
+    """The sums of some shards, and how many decisions of each state they have."""
     records, with_image = 0, 0
-    if "records" in tables:
+    if RECORDS in tables:
         ((records, with_image),) = tables.rows(
-            f"select count(*), count(file) from {tables.sql('records')}"
+            f"select count(*), count(file) from {tables.sql(RECORDS)}"
         )
+    found = {"records": records, "with_image": with_image}
     if "selection" not in tables:
-        return Ledger(records, with_image, {}, records)
+        return found | {"undecided": records}, {}
     selection = tables.sql("selection")
     states = dict(tables.rows(f"select state, count(*) from {selection} group by 1 order by 1"))
-    if "records" not in tables:
-        return Ledger(0, 0, states, 0, orphans=sum(states.values()))
-    known = tables.sql("records")
+    if RECORDS not in tables:
+        return found | {"orphans": sum(states.values())}, states
+    known = tables.sql(RECORDS)
     same = "on r.shard = s.shard and r.row = s.row"
     ((undecided,),) = tables.rows(f"select count(*) from {known} r anti join {selection} s {same}")
     ((orphans,),) = tables.rows(f"select count(*) from {selection} s anti join {known} r {same}")
     ((doubled,),) = tables.rows(
         f"select count(*) from (select 1 from {selection} group by shard, row having count(*) > 1)"
     )
-    ((without,),) = tables.rows(
-        f"select count(*) from {selection} d "
-        f"anti join (select id from {selection} where state = 'kept') k on d.duplicate_of = k.id "
-        "where d.state = 'duplicate' and not contains(d.duplicate_of, ':')"  # of this corpus
-    )
-    return Ledger(records, with_image, states, undecided, doubled, orphans, without)
+    return found | {"undecided": undecided, "orphans": orphans, "doubled": doubled}, states
 
 
 def reasons(tables: Tables) -> list[Reason]:
     """Rejected and failed records by reason; a record counts once in each of its reasons."""
-    found = tables.rows(
-        f"""with fired as (
+    conditions: dict[tuple[str, str], str] = {}
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    for rows in tables.each(_reasons):
+        for state, name, condition, count, alone, again in rows:
+            key = (state, name)
+            if condition is not None:
+                conditions[key] = min(condition, conditions.get(key, condition))
+            more = {"count": count, "alone": alone, "retryable": again}
+            counts.setdefault(key, Counter()).update(more)
+    names = ("count", "alone", "retryable")
+    found = [
+        Reason(state, name, conditions.get((state, name)), *(sums[n] for n in names))
+        for (state, name), sums in counts.items()
+    ]
+    found.sort(key=lambda reason: (-reason.count, reason.name))
+    return sorted(found, key=lambda reason: reason.state, reverse=True)
+
+
+def _reasons(tables: Tables) -> Rows:
+    if "selection" not in tables:
+        return []
+    return [
+        *tables.rows(
+            f"""with fired as (
               select state, len(reasons) as n, retryable,
                      unnest(reasons) as reason, unnest(conditions) as condition
               from {tables.sql("selection")} where state in ('rejected', 'failed'))
             select state, reason, min(condition), count(*), count(*) filter (n = 1),
                    count(*) filter (retryable)
-            from fired where reason is not null group by state, reason
-            order by state desc, count(*) desc, reason"""
-    )
-    return [Reason(*row) for row in found]
+            from fired where reason is not null group by state, reason"""
+        )
+    ]
 
 
 def listed(tables: Tables, column: str, condition: str = "true") -> list[tuple[str, int]]:
     """How often each item of a list column (`flags`, `nulls`, `pending_on`) occurs."""
-    return [
-        (name, count)
-        for name, count in tables.rows(
-            f"select item, count(*) from (select unnest({column}) as item "
-            f"from {tables.sql('selection')} where {condition}) group by 1 order by 2 desc, 1"
-        )
-    ]
+    sql = "select item, count(*) from (select unnest({}) as item from {} where {}) group by 1"
+    counts = _counted(tables, sql.format(column, "{}", condition))
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def tiers(tables: Tables) -> list[tuple[str, int]]:
     """Kept records by quality tier, the best first; none if no record has one."""
-    if "selection" not in tables or "tier" not in tables.columns("selection"):
+    sql = "select tier, count(*) from {} where state = 'kept' group by 1"
+    counts = _counted(tables, sql, "tier")
+    if not any(counts):
         return []
-    found = tables.rows(
-        f"select tier, count(*) from {tables.sql('selection')} where state = 'kept' "
-        "group by 1 order by tier desc nulls last"
-    )
-    if not any(tier for tier, _ in found):
+    found = sorted(counts, key=lambda tier: tier or "", reverse=True)
+    return [(tier or "none", counts[tier]) for tier in found]
+
+
+def _counted(tables: Tables, sql: str, column: str = "state") -> Counter[Any]:
+    """Counts of the selection by a value, where it has a column."""
+    counts: Counter[Any] = Counter()
+    for rows in tables.each(_selected, sql, column):
+        counts.update(dict(rows))
+    return counts
+
+
+def _selected(tables: Tables, sql: str, column: str) -> Rows:
+    """What is asked of the decisions of some shards, if they have a column."""
+    if "selection" not in tables or column not in tables.columns("selection"):
         return []
-    return [(tier or "none", count) for tier, count in found]
+    return [*tables.rows(sql.format(tables.sql("selection")))]
 
 
 def examples(tables: Tables, state: str, reason: str | None, limit: int) -> list[Decision]:
     """Some decisions of a state (and reason), chosen by a keyed hash of the id."""
-    with_reason = "" if reason is None else "and list_contains(reasons, $reason)"
-    values = {"state": state, "limit": limit} | ({} if reason is None else {"reason": reason})
-    found = tables.connection.execute(
-        f"select {DECISION} from {tables.sql('selection')} where state = $state {with_reason} "
-        f"order by {keyed_sql(EXAMPLES, 'id')}, id limit $limit",
-        values,
-    ).fetchall()
-    return [decision(row) for row in found]
+    return examples_of(tables, [in_state(state, reason)], limit)[0]
 
 
-def clusters(tables: Tables, limit: int, members: int) -> tuple[int, list[Cluster]]:
-    """How many duplicate clusters there are, and the largest of them with their first members."""
-    selection = tables.sql("selection")
-    ((total,),) = tables.rows(
-        f"select count(distinct duplicate_of) from {selection} where state = 'duplicate'"
-    )
-    sizes = dict(
-        tables.rows(
-            f"select duplicate_of, count(*) from {selection} "
-            "where state = 'duplicate' and duplicate_of is not null "
-            f"group by 1 order by 2 desc, {keyed_sql(EXAMPLES, 'duplicate_of')}, 1 limit ?",
-            [limit],
-        )
-    )
-    if not sizes:
-        return total, []
-    dropped = [
-        decision(row)
-        for row in tables.rows(
-            f"select {DECISION} from {selection} "
-            f"where state = 'duplicate' and duplicate_of in {_marks(sizes)} "
-            "qualify row_number() over (partition by duplicate_of order by id) <= ? order by id",
-            [*sizes, members],
-        )
+def in_state(state: str, reason: str | None = None) -> str:
+    """SQL: whether a decision is in a state, for a reason."""
+    with_reason = "" if reason is None else f" and list_contains(reasons, {quoted(reason)})"
+    return f"state = {quoted(state)}{with_reason}"
+
+
+def examples_of(tables: Tables, conditions: Sequence[str], limit: int) -> list[list[Decision]]:
+    """Of each condition some decisions that it is true of, chosen by a keyed hash of the id."""
+    found: list[Rows] = [[] for _ in conditions]
+    for answers in tables.each(_examples, conditions, limit):
+        found = [first([*rows, *more], limit) for rows, more in zip(found, answers, strict=True)]
+    return [[decision(tuple(row[1:])) for row in rows] for rows in found]
+
+
+def _examples(tables: Tables, conditions: Sequence[str], limit: int) -> list[Rows]:
+    if "selection" not in tables:
+        return [[] for _ in conditions]
+    order = keyed_sql(EXAMPLES, "id")
+    return [
+        [
+            *tables.rows(
+                f"select {order} as hash, {DECISION} from {tables.sql('selection')} "
+                f"where {condition} order by hash, id limit ?",
+                [limit],
+            )
+        ]
+        for condition in conditions
     ]
-    survivors = {
-        row[2]: decision(row)
-        for row in tables.rows(
-            f"select {DECISION} from {selection} where state = 'kept' and id in {_marks(sizes)}",
-            list(sizes),
-        )
-    }
-    distances = _distances(tables, [*sizes, *(d.id for d in dropped)])
-    return total, [
-        Cluster(
-            survivors.get(kept),
-            size,
-            [
-                Member(d, *distances.get(frozenset((kept, d.id)), (None, None, False)))
-                for d in dropped
-                if d.duplicate_of == kept
-            ],
-        )
-        for kept, size in sizes.items()
-    ]
+
+
+def first(rows: Rows, limit: int) -> Rows:
+    """The first rows by what they begin with: a keyed hash, then shard, row and id."""
+    return sorted(rows, key=lambda row: (row[0], row[3]))[:limit]
 
 
 def records(tables: Tables, wanted: Iterable[tuple[int, int]]) -> dict[str, Record]:
     """The records at these places (shard, row), by id."""
     places = sorted(set(wanted))
-    if not places or "records" not in tables:
+    shards = sorted({shard for shard, _ in places})
+    tables = tables.near(shards, RECORDS)
+    if RECORDS not in tables:
         return {}
     caption = "null"
-    if "source.caption" in tables.columns("records"):
+    if "source.caption" in tables.columns(RECORDS):
         caption = 'cast("source.caption" as varchar)'
-    shards = sorted({shard for shard, _ in places})
     found = tables.rows(
         f'select shard, row, id, key, file, "offset", size, sha256, detail, {caption} '
-        f"from {tables.sql('records')} where shard in {_marks(shards)} "
+        f"from {tables.sql(RECORDS)} where shard in {marks(shards)} "
         f"and (shard, row) in ({', '.join('(?, ?)' for _ in places)})",
         [*shards, *(number for place in places for number in place)],
     )
@@ -329,7 +273,8 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _marks(items: Iterable[Any]) -> str:
+def marks(items: Iterable[Any]) -> str:
+    """SQL of a list of parameters."""
     return "(" + ", ".join("?" for _ in items) + ")"
 
 
@@ -340,18 +285,3 @@ def decision(row: tuple[Any, ...]) -> Decision:
     return Decision(
         shard, number, key, state, why or [], parsed or {}, duplicate_of, bool(retryable)
     )
-
-
-def _distances(
-    tables: Tables, ids: Sequence[str]
-) -> dict[frozenset[str], tuple[int | None, int | None, bool]]:
-    """Pairs among some ids: the distances of both hashes in bits, and whether files are equal."""
-    if "dedup" not in tables:
-        return {}
-    marks = _marks(ids)
-    found = tables.rows(
-        "select id, other_id, min(distance), min(distance256), bool_or(exact) "
-        f"from {tables.sql('dedup')} where id in {marks} and other_id in {marks} group by all",
-        [*ids, *ids],
-    )
-    return {frozenset((a, b)): (near, far, bool(exact)) for a, b, near, far, exact in found}

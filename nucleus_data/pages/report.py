@@ -16,10 +16,13 @@ import jinja2
 from nucleus_data.corpus import Corpus, runs
 from nucleus_data.corpus.states import DUPLICATE, FAILED, KEPT
 from nucleus_data.corpus.told import command, ingesting
-from nucleus_data.pages import charts, content, queries, runfiles, sections
+from nucleus_data.pages import charts, queries, runfiles, sections
 from nucleus_data.pages import shown as shown_records
 from nucleus_data.pages.checked import Condition, checked_section
+from nucleus_data.pages.clusters import clusters as largest
 from nucleus_data.pages.pictures import thumbnails as fetch_thumbnails
+from nucleus_data.pages.signals import signals
+from nucleus_data.pages.tables import Tables, Workers
 
 CLUSTERS = 12
 CLUSTER_MEMBERS = 6
@@ -35,6 +38,7 @@ def write_report(
     thumbnails: int = 12,
     conditions: Sequence[Condition] = (),
     made_at: datetime | None = None,
+    workers: Workers | None = None,
 ) -> str:
     """Writes `runs/<run>/report.html` and returns its path or URL.
 
@@ -48,12 +52,13 @@ def write_report(
         conditions: Checks of captions on stored values.
         made_at: The time that the page names; now, by default. The page is a function of it and
             of the corpus alone.
+        workers: Who is asked about very many image shards; by default all is asked here.
 
     Returns:
         What opens the page: a path, or the store's URL.
     """
     at = made_at or datetime.now(UTC)
-    page = render(corpus, run, tables, training_set, thumbnails, at, conditions)
+    page = render(corpus, run, tables, training_set, thumbnails, at, conditions, workers)
     name = runs.path_of(run, "report.html")
     corpus.store.put(name, page.encode("utf-8", "replace"))
     return corpus.store.url(name)
@@ -67,14 +72,15 @@ def render(
     thumbnails: int,
     made_at: datetime,
     conditions: Sequence[Condition] = (),
+    workers: Workers | None = None,
 ) -> str:
     """The page's HTML; `write_report` says what the arguments are."""
-    tables = queries.Tables(corpus, hashes)
+    tables = Tables(corpus, hashes, workers)
     plan = runs.read_json(corpus.store, runs.path_of(run, runs.PLAN))
     decided = "selection" in tables
     ledger = queries.ledger(tables)
     reasons = shown_records.reason_groups(tables, thumbnails) if decided else []
-    total, clusters = queries.clusters(tables, CLUSTERS, CLUSTER_MEMBERS) if decided else (0, [])
+    total, clusters = largest(tables, CLUSTERS, CLUSTER_MEMBERS) if decided else (0, [])
     captions = sections.caption_section(tables, thumbnails) if decided else None
     checked = checked_section(tables, plan, conditions) if decided else None
     marks = shown_records.marks(tables, plan, thumbnails) if decided else []
@@ -125,7 +131,7 @@ def render(
             learned_facts=sections.learned_facts(learned),
             loss=sections.loss_chart(learned),
             work=sections.work_section(corpus, run),
-            signals=[(s, sections.signal_chart(s)) for s in content.signals(tables)],
+            signals=[(s, sections.signal_chart(s)) for s in signals(tables)],
             records=records,
             pictures=pictures,
         )

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from nucleus_data.corpus import Corpus, runs
 from nucleus_data.corpus.states import DUPLICATE, FAILED, KEPT, PENDING, REJECTED, STATES
 from nucleus_data.pages import charts, content, queries, runfiles
+from nucleus_data.pages.signals import Signal
 
 OVER_CAP = "over_cap"  # of a training set's reasons, with the bucket's name after it
 CHART_POINTS = 400
@@ -261,7 +262,7 @@ def learned_facts(learned: runfiles.QuickTrain | None) -> list[str]:
     ]
 
 
-def signal_chart(signal: content.Signal) -> Markup:
+def signal_chart(signal: Signal) -> Markup:
     """A signal's histogram, kept over all."""
     return charts.histogram(
         signal.every, signal.kept, signal.low, signal.high, logarithmic=signal.logarithmic

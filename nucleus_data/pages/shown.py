@@ -1,12 +1,11 @@
 """Which records the report shows as pictures: of each reason, of each mark, and of what is kept."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from nucleus_data.corpus.states import KEPT
-from nucleus_data.hashing import keyed_sql
 from nucleus_data.pages import charts, content, queries
 
 # Lists of a selection: column, and what the page says of it; of which records.
@@ -36,17 +35,16 @@ def reason_groups(tables: queries.Tables, limit: int) -> list[dict[str, Any]]:
     """Each reason with its sums, a bar and examples."""
     found = queries.reasons(tables)
     largest = max((reason.count for reason in found), default=0)
+    conditions = [queries.in_state(reason.state, reason.name) for reason in found]
+    shown = queries.examples_of(tables, conditions, limit) if found else []
     return [
         {
             "reason": reason,
             "anchor": f"reason-{number}",
             "bar": charts.bar(reason.count, largest, f"fill-{reason.state}"),
-            "examples": [
-                about(decision, reason.condition)
-                for decision in queries.examples(tables, reason.state, reason.name, limit)
-            ],
+            "examples": [about(decision, reason.condition) for decision in examples],
         }
-        for number, reason in enumerate(found, 1)
+        for number, (reason, examples) in enumerate(zip(found, shown, strict=True), 1)
     ]
 
 
@@ -61,6 +59,8 @@ def marks(tables: queries.Tables, plan: Mapping[str, Any], limit: int) -> list[d
     rules = ((plan.get("config") or {}).get("select") or {}).get("rules") or {}
     found = []
     for column, title, lead, condition in MARKS:
+        counts = queries.listed(tables, column, condition)
+        shown = with_items(tables, column, [name for name, _ in counts], limit, condition)
         groups = [
             {
                 "name": name,
@@ -69,9 +69,9 @@ def marks(tables: queries.Tables, plan: Mapping[str, Any], limit: int) -> list[d
                 "condition": (rules.get(name) or {}).get("where"),
                 "reason": (rules.get(name) or {}).get("reason"),
                 "verb": "flags" if (rules.get(name) or {}).get("action") == "flag" else "rejects",
-                "examples": with_item(tables, column, name, limit, condition),
+                "examples": examples,
             }
-            for number, (name, count) in enumerate(queries.listed(tables, column, condition), 1)
+            for number, ((name, count), examples) in enumerate(zip(counts, shown, strict=True), 1)
         ]
         if groups:
             found.append({"column": column, "title": title, "lead": lead, "groups": groups})
@@ -111,14 +111,15 @@ def about(decision: queries.Decision, condition: str | None) -> queries.Decision
     return replace(decision, values=read) if read else decision
 
 
-def with_item(
-    tables: queries.Tables, column: str, item: str, limit: int, condition: str = "true"
-) -> list[queries.Decision]:
-    """Some decisions with an item in a list column, chosen by a keyed hash of the id."""
-    found = tables.rows(
-        f"select {queries.DECISION} from {tables.sql('selection')} "
-        f"where list_contains({column}, ?) and {condition} "
-        f"order by {keyed_sql(queries.EXAMPLES, 'id')}, id limit ?",
-        [item, limit],
-    )
-    return [queries.decision(row) for row in found]
+def with_items(
+    tables: queries.Tables,
+    column: str,
+    items: Sequence[str],
+    limit: int,
+    condition: str = "true",
+) -> list[list[queries.Decision]]:
+    """Of each item of a list column some decisions that have it, chosen by a keyed hash."""
+    conditions = [
+        f"list_contains({column}, {queries.quoted(item)}) and {condition}" for item in items
+    ]
+    return queries.examples_of(tables, conditions, limit) if items else []

@@ -1,31 +1,32 @@
 """`nucleus explain`: one record's whole story."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.caption_sets import PREFIX, SOURCE, CaptionSet
 from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.corpus.looking import going_without, without_lines
-from nucleus_data.corpus.tables import Table, parts_list, parts_sql
+from nucleus_data.corpus.tables import Table, parts_list
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.printed import jsonable, text_of, visible
 from nucleus_data.sets.index import index_name
 from nucleus_data.sets.layout import SetFolder, published_sets
 from nucleus_data.stages.dedup.stage import TABLE as PAIRS
+from nucleus_data.views.pairs_of import pairs_of
 from nucleus_data.views.survivor import survivor
 
 SHOWN_NUMBERS = 4
-SHOWN_PAIRS = 50
 SHOWN_FOUND = 5
 SHOWN_CHARACTERS = 300
 UNITS = {"distance": " of 64 bits", "distance256": " of 256 bits"}
 HEX = set("0123456789abcdef")
+PLACE = re.compile(r"@(\d{1,9})/(\d{1,9})")
 # Columns of `records` that say which one is meant, as a person has it before him.
 NAMES = ("key", "file", "source.url")
 
@@ -38,7 +39,8 @@ def explain(corpus: Corpus, name: str) -> dict[str, Any]:
     Args:
         corpus: The corpus.
         name: The record's id, or its beginning if no other id begins so; or its key, the file name
-            at its end, its file in the corpus, or its URL.
+            at its end, its file in the corpus, or its URL; or `@SHARD/ROW`, its place, for which
+            nothing is looked through.
 
     Raises:
         RequestError: No record is called so, or several are.
@@ -62,7 +64,7 @@ def _story(corpus: Corpus, name: str) -> dict[str, Any]:
                 story[f"{table}/{hashed}"] = rows[0]
     story["captions"] = _captions(record, story)
     story["earlier downloads"] = _earlier(corpus, record)
-    story["duplicates"] = _pairs(corpus, record)
+    story["duplicates"] = pairs_of(corpus, record)
     story["training sets"] = _places(corpus, record["id"])
     story["state"] = _state(corpus, record, story)
     story["left out"] = [error.content() for error in corpus.left_out]
@@ -73,6 +75,8 @@ def _record(corpus: Corpus, name: str) -> dict[str, Any]:
     """The record that is meant. Raises RequestError."""
     if not corpus.records.whole_parts():
         raise RequestError(f"no record of {corpus.uri} can be read, or there is none yet")
+    if place := PLACE.fullmatch(name):
+        return _at(corpus, *map(int, place.groups()))
     records = corpus.rows(corpus.records)
     begins = duckdb.FunctionExpression(
         "starts_with", duckdb.ColumnExpression("id"), duckdb.ConstantExpression(name.lower())
@@ -93,6 +97,16 @@ def _record(corpus: Corpus, name: str) -> dict[str, Any]:
     some = ", ".join(f"{one['id']} ({one['key']!r})" for one in found[:SHOWN_FOUND])
     verb = what.replace("begins", "begin").replace("is called", "are called")
     raise RequestError(f"several records {verb} {name!r}; give the id of one: {some}{more}")
+
+
+def _at(corpus: Corpus, shard: int, row: int) -> dict[str, Any]:
+    """The record at a place, found without a look at the others. Raises RequestError."""
+    rows = corpus.records.read(shard)
+    mine = rows.filter(pc.equal(rows.column("row"), row)).to_pylist() if rows is not None else []
+    if not mine:
+        raise RequestError(f"image shard {shard:06d} has no record in row {row}")
+    found: dict[str, Any] = mine[0]
+    return found
 
 
 def _few(records: duckdb.DuckDBPyRelation, condition: duckdb.Expression) -> list[dict[str, Any]]:
@@ -193,50 +207,21 @@ def _rows(table: Table, record: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _earlier(corpus: Corpus, record: dict[str, Any]) -> list[dict[str, Any]]:
     """The record's failed downloads before the one that counts, oldest first."""
-    if not corpus.records.retried.whole_parts():
+    retried = corpus.records.retried
+    if not retried.whole_parts():
         return []
-    rows = corpus.connection().sql(
-        "SELECT shard, row, error, detail "
-        f"FROM {parts_sql(corpus.store, corpus.records.folder)} "
-        f"WHERE id = '{record['id']}' AND shard <> {record['shard']} ORDER BY shard"
+    # Which shard stands for which failed record is written down for each of them alone.
+    marks = corpus.connection().sql(
+        f"SELECT DISTINCT shard FROM {retried.sql()} WHERE id = '{record['id']}'"
     )
-    table: pa.Table = rows.to_arrow_table()
-    return table.to_pylist()
-
-
-def _pairs(corpus: Corpus, record: dict[str, Any]) -> list[dict[str, Any]]:
-    """The nearest pairs that a record is in, at most `SHOWN_PAIRS`."""
-    if not corpus.config_hashes(PAIRS):
-        return []
-    try:
-        hashed = corpus.pinned(PAIRS)
-    except RequestError as error:
-        return [{"problem": str(error)}]
-    found = Table(corpus.store, PAIRS, hashed)
-    if not found.whole_parts():  # compared, and no pair found
-        return []
-    pairs = corpus.rows(found)
-    name = record["id"]
-    mine = pairs.filter(f"id = '{name}' OR other_id = '{name}'")
-    nearest = mine.order("distance, distance256, id, other_id").limit(SHOWN_PAIRS)
-    shown: list[dict[str, Any]] = nearest.to_arrow_table().to_pylist()
-    others = [p["other_id"] if p["id"] == name else p["id"] for p in shown]
-    keys = _keys(corpus, others)
-    for pair, other in zip(shown, others, strict=True):
-        if other in keys:
-            pair["other_key"] = keys[other]
-    if len(shown) == SHOWN_PAIRS:
-        shown.append({"pairs in all": mine.count("*").fetchall()[0][0]})
-    return shown
-
-
-def _keys(corpus: Corpus, ids: Sequence[str]) -> dict[str, str]:
-    """Id -> key of some records; ids of other corpora have none here."""
-    if not ids:
-        return {}
-    wanted = [duckdb.ConstantExpression(ident) for ident in ids]
-    found = corpus.rows(corpus.records).filter(duckdb.ColumnExpression("id").isin(*wanted))
-    return dict(found.project("id, key").fetchall())
+    shards = {shard for (shard,) in marks.fetchall()} - {record["shard"]}
+    found: list[dict[str, Any]] = []
+    for shard in sorted(shards):
+        rows = Table.read(corpus.records, shard, ["shard", "row", "id", "error", "detail"])
+        if rows is not None:
+            mine = rows.filter(pc.equal(rows.column("id"), record["id"]))
+            found += mine.drop_columns(["id"]).to_pylist()
+    return found
 
 
 def _places(corpus: Corpus, record_id: str) -> list[dict[str, Any]]:

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.at_once import at_once
-from nucleus_data.corpus.counts import parts_of_each_schema
 from nucleus_data.corpus.looking import find_damaged
+from nucleus_data.corpus.record_counts import parts_of_each_schema
 from nucleus_data.corpus.runs import maker
 from nucleus_data.corpus.states import FAILED, KEPT, STATES
 from nucleus_data.corpus.tables import Table, parts_list

@@ -13,9 +13,11 @@ from nucleus_data.corpus.states import DUPLICATE, FAILED, KEPT
 from nucleus_data.corpus.tables import Table
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
+from nucleus_data.line.asking import RunWorkers
 from nucleus_data.pages.pairs import EXACT, Distance, Pair, by_distance, decisions_of
 from nucleus_data.pages.pairs import write_pairs_page as write
-from nucleus_data.pages.queries import Decision, Tables, records
+from nucleus_data.pages.queries import Decision, records
+from nucleus_data.pages.tables import Tables
 from nucleus_data.runner.run import Run
 from nucleus_data.stages.compare.members import TABLE as COPIES
 from nucleus_data.stages.compare.preference import QUALITY, RANK
@@ -58,7 +60,11 @@ def show_pairs(run: Run, dedup: Dedup, select: Select, each: int) -> Iterator[st
 
     def lines(corpus: Corpus) -> Iterator[str]:
         tables = Tables(corpus, hashes)
-        distances = by_distance(tables, each)
+        workers = RunWorkers(run, dedup, corpus)
+        try:
+            distances = by_distance(Tables(corpus, {TABLE: hashes[TABLE]}, workers), each)
+        finally:
+            workers.clear()
         yield f"{counts['pairs']:,} pairs among {counts['records']:,} records"
         for found in distances:
             name = found.name if found.name == EXACT else f"distance {found.name}"

@@ -1,42 +1,37 @@
 """`nucleus status`: what a corpus holds."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.again import half_copied
 from nucleus_data.corpus.caption_sets import PREFIX, CaptionSet, is_import, is_whole
 from nucleus_data.corpus.counts import Counts
-from nucleus_data.corpus.damaged import WHOLE
-from nucleus_data.corpus.looking import going_without, without_lines
+from nucleus_data.corpus.damaged import WHOLE, DamagedError
+from nucleus_data.corpus.looking import going_without
 from nucleus_data.corpus.published import published
 from nucleus_data.corpus.runs import FAILURES, PLAN, path_of, read_json, read_lines, stage_lines
-from nucleus_data.corpus.states import STATES
 from nucleus_data.corpus.tables import Table
-from nucleus_data.corpus.told import command as told
-from nucleus_data.corpus.told import ingesting
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.line.counting import count_tables
-from nucleus_data.line.lines import LINES, RETRIED
-from nucleus_data.line.mix import mix_lines, preserve_condition, stored_routes
+from nucleus_data.line.lines import LINES
+from nucleus_data.line.mix import preserve_condition, stored_routes
 from nucleus_data.line.steps import without_missing
-from nucleus_data.printed import visible
 from nucleus_data.runner.run import Run
 from nucleus_data.sets.layout import all_sets
 from nucleus_data.stage import RowStage, Stage
-from nucleus_data.stages.caption.settings import Mix
 from nucleus_data.stages.caption.stage import Caption
 from nucleus_data.stages.dedup.stage import TABLE as PAIRS
 from nucleus_data.stages.ingest.claims import FOLDER as CLAIMS
 from nucleus_data.stages.select.check import upstream_columns
 from nucleus_data.stages.select.plan import TABLE as SELECTION
 from nucleus_data.stages.select.stage import filling_of, published_selection
+from nucleus_data.views.status_lines import OTHER
 
 RECORDS = "records"
 LOOKING = ("what-if", "diff", "pairs", "fit-curriculum")  # commands that change no table
 REPORT = "report"
-NOW, OTHER = "of the tables and rules as they are now", "of other tables or rules"
 
 
 def status(run: Run, stages: Mapping[str, Stage[Any]]) -> dict[str, Any]:
@@ -81,6 +76,9 @@ def _now(run: Run, stages: Mapping[str, Stage[Any]]) -> dict[str, str]:
     try:
         found |= stages[PAIRS].pin(run)  # type: ignore[attr-defined]
         if run.corpus.config_hashes(SELECTION):  # reading the rules takes a while
+            # With their schemas, which the rules are checked by: a footer is read once for both.
+            with suppress(DamagedError):
+                list(count_tables(run.corpus, [run.corpus.records]))
             found |= select.named(run)
     except (RequestError, CorpusError):  # a rule or a part is wrong; whoever selects is told
         pass
@@ -207,99 +205,3 @@ def _did_in(
         "not_done": [step for step in dict.fromkeys(steps) if step not in done],
         "failed_shards": len(failures),
     } | ({"told": said} if said else {})
-
-
-def status_lines(content: dict[str, Any]) -> Iterator[str]:
-    """The status for people."""
-    yield (
-        f"{content['corpus']}: {content['records']:,} records in {content['shards']:,} image shards"
-    )
-    if content.get("not_counted_shards"):
-        yield f"  at least{_not_counted(content)}"
-    again = bool(content["failed_records_retryable"])
-    if failed := content["failed_records"]:
-        passing = content["failed_records_retryable"]
-        yield f"  {failed:,} of them failed: they have no image" + _passing(passing)
-    if content["claimed_shards"] > content["shards"]:
-        unfinished = content["claimed_shards"] - content["shards"]
-        yield (
-            f"  {unfinished} claimed shards are not ingested yet; "
-            f"run: {ingesting(content['corpus'])}"
-        )
-    if not content["several_writers"]:
-        yield "  this store cannot refuse to overwrite: one writer at a time"
-    rows = [*_tables(content), *_selections(content)]
-    names = [name for name, _, _ in rows]
-    names += ["training set"] * bool(content["training_sets"] or content["unfinished_sets"])
-    width = max(map(len, [*names, "last run"]))
-    for name, hashed, text in rows:
-        yield f"  {name:<{width}}  {hashed:<16}  {text}"
-    for folder in content["training_sets"]:
-        yield f"  {'training set':<{width}}  {folder}"
-    for folder in content["unfinished_sets"]:
-        yield f"  {'training set':<{width}}  {folder} (not finished)"
-    if "caption_mix" in content:
-        wanted = Mix.model_validate(content["caption_mix_wanted"])
-        for line in mix_lines(Counter(content["caption_mix"]), wanted):
-            yield f"  {'captions':<{width}}  {line.strip()}"
-    if last := content["last_run"]:
-        yield f"  {'last run':<{width}}  {last['run']}: {'; '.join(_did(last))}"
-        for text in last.get("told", ()):
-            yield f"  {'':<{width}}  {visible(str(text))}"
-        again = again or bool(last["failed_shards"])
-    again = again or any(
-        table["failed_retryable"] and name.partition(".")[0] in RETRIED
-        for name, table in content["tables"].items()
-    )
-    if again:
-        yield f"to do again what may pass: {told('retry', content['corpus'])}"
-    yield from without_lines(content["left_out"])
-
-
-def _tables(content: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Name, config hash and counts of each table, those of other configurations last."""
-    named = [({"table": n, "note": ""} | t) for n, t in content["tables"].items()]
-    for table in [*named, *content["other_tables"]]:
-        what = "pairs" if table["table"] == PAIRS else "rows"
-        text = f"{table['rows']:>10,} {what}"
-        if table["failed"]:
-            text += f", {table['failed']:,} of them failed"
-        if table["failed_retryable"]:
-            text += f", {table['failed_retryable']:,} more failed for now"
-        if table.get("missing"):
-            text += f", {table['missing']:,} images not done yet"
-        text += _not_counted(table)
-        note = f" ({table['note']})" if table["note"] else ""
-        yield table["table"], table["config_hash"], text + note
-
-
-def _not_counted(content: Mapping[str, Any]) -> str:
-    """Of what is too much to be counted here, that the next run that ends does so."""
-    count = content.get("not_counted_shards", 0)
-    return f", {count:,} image shards not counted (the next run counts them)" * bool(count)
-
-
-def _selections(content: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """The selections, each with its counts; that of now is marked."""
-    for hashed, states in content["selections"].items():
-        counts = ", ".join(f"{states[s]:,} {s}" for s in STATES if states.get(s))
-        note = NOW if hashed == content["selection"] else OTHER
-        yield "selection", hashed, f"{counts} ({note})"
-        if tiers := content["tiers"][hashed]:
-            counts = ", ".join(f"{count:,} {tier}" for tier, count in tiers.items())
-            yield "", "", f"kept by quality tier: {counts}"
-        if filling := content["curricula"][hashed]:
-            counts = ", ".join(f"{count:,} {bucket}" for bucket, count in filling.items())
-            yield "", "", f"kept by curriculum bucket: {counts}"
-
-
-def _did(last: Mapping[str, Any]) -> Iterable[str]:
-    yield f"did {', '.join(last['done'])}" if last["done"] else "no stage ended in it"
-    if last["not_done"]:
-        yield f"not done: {', '.join(last['not_done'])} (it is still going, or ended early)"
-    if last["failed_shards"]:
-        yield f"{last['failed_shards']:,} shards failed"
-
-
-def _passing(count: int) -> str:
-    return f", {count:,} in a way that may pass" if count else ""

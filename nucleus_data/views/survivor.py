@@ -10,7 +10,9 @@ from nucleus_data.corpus.runs import plans
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.stages.dedup.gather import READS
 from nucleus_data.stages.select.plan import TABLE as SELECTION
+from nucleus_data.views.pairs_of import other_place
 
+NAMED = ("id", "key", "sha256")
 DISTANCES = ("distance", "distance256", "exact")
 
 
@@ -39,7 +41,8 @@ def survivor(
             home = Corpus(uri, corpus.store.storage_options)
         except (CorpusError, RequestError):  # gone since, or not to be read from here
             return found | _of_pair(pairs, kept)
-    other = _record(home, ident)
+    other = _paired(corpus, record, ident, pairs) if home is corpus else {}
+    other = other or _record(home, ident)
     if other:
         found["kept_key"] = other["key"]
     near = _of_pair(pairs, kept)
@@ -64,6 +67,21 @@ def _settings(corpus: Corpus) -> dict[str, Any]:
         if isinstance(tables, dict) and tables.get(SELECTION) == selection:
             found = config.get("dedup") if isinstance(config, dict) else None
             return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _paired(
+    corpus: Corpus, record: Mapping[str, Any], ident: str, pairs: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The record, by its place in a pair with the duplicate: no id is looked for then."""
+    for pair in pairs:
+        if ident in (pair.get("id"), pair.get("other_id")):
+            shard, row = other_place(pair, record)
+            rows = None if shard is None else corpus.records.read(shard, ["shard", "row", *NAMED])
+            for found in rows.to_pylist() if rows is not None else ():
+                if (found["row"], found.pop("id")) == (row, ident):
+                    kept: dict[str, Any] = found
+                    return kept
     return {}
 
 

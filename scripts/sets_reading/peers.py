@@ -1,10 +1,11 @@
 """How fast other loaders read the same pictures. Needs nothing of this package.
 
-    PYTHON scripts/sets_reading/peers.py FOLDER WORKERS SIDE SECONDS    # prints JSON
+    PYTHON scripts/sets_reading/peers.py FOLDER WORKERS SIDE SECONDS NAME    # prints JSON
 
-FOLDER holds `tars/*.tar` (webdataset: `.jpg`, `.txt`); MDS and LitData copies are made beside it on
-the first call. What is not installed is left out. Each decodes with PIL to uint8 (SIDE, SIDE, 3),
-cutting the middle of an original and scaling it, in batches of 32, by torch's DataLoader.
+NAME is webdataset, mds or litdata, in an environment that `scripts/get_readers` makes. FOLDER holds
+`tars/*.tar` (webdataset: `.jpg`, `.txt`); MDS and LitData copies are made beside it on the first
+call. Each decodes with PIL to uint8 (SIDE, SIDE, 3), cutting the middle of an original and scaling
+it, in batches of 32, by torch's DataLoader, and begins anew where its samples end.
 """
 
 import io
@@ -13,13 +14,15 @@ import sys
 import tarfile
 import time
 from collections.abc import Iterable, Iterator
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-BATCH = 32
+BATCH, SKIPPED = 32, 10
+EPOCHS = 1000
 
 
 class Decode:
@@ -36,7 +39,7 @@ class Decode:
             left, top = ((length - short) // 2 for length in image.size)
             box = (left, top, left + short, top + short)
             image = image.resize((self.side, self.side), Image.Resampling.LANCZOS, box=box)
-        return np.asarray(image)
+        return np.array(image)  # torch warns of what it may not write to
 
 
 def samples(folder: Path) -> Iterator[tuple[bytes, str]]:
@@ -52,27 +55,29 @@ def samples(folder: Path) -> Iterator[tuple[bytes, str]]:
                     found = {}
 
 
-def rate(batches: Iterable[Any], seconds: float) -> float:
+def rate(epoch: Iterable[Any], seconds: float) -> float:
     """Pictures a second, after the first ten batches."""
-    count, start = -10, 0.0
-    for _ in batches:
+    count, start = -SKIPPED, 0.0
+    for _ in chain.from_iterable(repeat(epoch, EPOCHS)):
         count += 1
         if count == 0:
             start = time.perf_counter()
         if count > 0 and time.perf_counter() - start > seconds:
-            break
-    return max(0, count) * BATCH / (time.perf_counter() - start) if start else 0.0
+            return count * BATCH / (time.perf_counter() - start)
+    raise ValueError(f"{EPOCHS} epochs have {count + SKIPPED} batches, which is too few")
 
 
 class _Decoded:
+    """A data set's samples, many times over: to begin anew would start the workers again."""
+
     def __init__(self, dataset: Any, decode: Decode) -> None:
         self.dataset, self.decode = dataset, decode
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return EPOCHS * len(self.dataset)
 
     def __getitem__(self, place: int) -> Any:
-        sample = self.dataset[place]
+        sample = self.dataset[place % len(self.dataset)]
         return self.decode(bytes(sample["image"])), sample["caption"]
 
 
@@ -82,7 +87,7 @@ def webdataset(folder: Path, workers: int, decode: Decode) -> Any:
     from torch.utils.data import DataLoader
 
     urls = sorted(map(str, (folder / "tars").glob("*.tar")))
-    found = wds.WebDataset(urls * 100, shardshuffle=100).shuffle(1000).to_tuple("jpg", "txt")
+    found = wds.WebDataset(urls * EPOCHS, shardshuffle=100).shuffle(1000).to_tuple("jpg", "txt")
     found = found.map_tuple(decode, lambda text: text.decode()).batched(BATCH)
     return DataLoader(found, batch_size=None, num_workers=workers)
 
@@ -121,19 +126,19 @@ def litdata(folder: Path, workers: int, decode: Decode) -> Any:
             return decode(bytes(sample["image"])), sample["caption"]
 
     found = Decoded(input_dir=str(out), shuffle=True)
-    return StreamingDataLoader(found, batch_size=BATCH, num_workers=workers)
+    return StreamingDataLoader(
+        found, batch_size=BATCH, num_workers=workers, persistent_workers=workers > 0
+    )
+
+
+PEERS = {one.__name__: one for one in (webdataset, mds, litdata)}
 
 
 def main() -> None:
-    """Measures each that is installed."""
+    """Measures one."""
     folder, workers, side, seconds = Path(sys.argv[1]), *map(int, sys.argv[2:4]), float(sys.argv[4])
-    found: dict[str, float | str] = {}
-    for loader in (webdataset, mds, litdata):
-        try:
-            found[loader.__name__] = rate(loader(folder, workers, Decode(side)), seconds)
-        except ImportError as error:
-            found[loader.__name__] = f"not measured: {error}"
-    print(json.dumps(found))
+    loader = PEERS[sys.argv[5]](folder, workers, Decode(side))
+    print(json.dumps(rate(loader, seconds)), flush=True)
 
 
 if __name__ == "__main__":

@@ -83,6 +83,15 @@ class _Handler(SimpleHTTPRequestHandler):
         super().do_HEAD()
 
 
+class _Server(ThreadingHTTPServer):
+    """Says nothing of a reader that went away: one that has its first batch does."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Says what went wrong, unless the reader went away."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def slow_store(folder: Path, delay_s: float, bytes_a_second: float) -> Iterator[str]:
     """Serves a folder; yields its URL.
@@ -107,7 +116,7 @@ def main() -> None:
     """Serves until it is ended."""
     folder, delay_s, rate = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
     handler = partial(_Handler, directory=folder, line=_Line(delay_s, rate))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = _Server(("127.0.0.1", 0), handler)
     print(server.server_address[1], flush=True)
     server.serve_forever()
 

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from nucleus_data.corpus.at_once import at_once
+from nucleus_data.corpus.shuffle import read_rows, spread, write_rows
 from nucleus_data.corpus.store import Store
 from nucleus_data.corpus.tables import Table
 from nucleus_data.hashing import config_hash
@@ -39,7 +40,6 @@ from nucleus_data.stages.dedup.rows import (
     shard_of,
 )
 from nucleus_data.stages.dedup.settings import DedupSettings
-from nucleus_data.stages.dedup.shuffle import read_rows, spread, write_rows
 
 RunTasks = Callable[[str, Any, Iterable[Item], int], StageReport]
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from nucleus_data.config import deciding
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.counts import record_count
 from nucleus_data.corpus.published import publish, published
+from nucleus_data.corpus.record_counts import record_count
 from nucleus_data.corpus.tables import Table
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError

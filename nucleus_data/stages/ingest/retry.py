@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.at_once import at_once
-from nucleus_data.corpus.counts import Counts, Group, count_records, groups_of
+from nucleus_data.corpus.counts import Counts, Group, groups_of
 from nucleus_data.corpus.damaged import DamagedError
+from nucleus_data.corpus.record_counts import Schemas, count_records
 from nucleus_data.stages.ingest.claims import (
     CLAIMS_AT_ONCE,
     RETRY_ROW,
@@ -79,13 +80,18 @@ def plan_retry(corpus: Corpus, settings: IngestSettings) -> RetryPlan:
             return RetryPlan(rows, sorted({*waiting, *claimed}))
 
 
-def count_group(corpus: Corpus, group: Group) -> Counts:
+def count_group(corpus: Corpus, group: Group, firsts: Schemas | None = None) -> Counts:
     """How many records some shards have, from footers; of those that may pass, downloads alone.
 
     A retry passes by failures of other sources. Where damage keeps claims from telling what was a
     download, all count.
+
+    Args:
+        corpus: The corpus.
+        group: The shards.
+        firsts: Gets the parts' schemas, as in `count_records`.
     """
-    found = list(count_records(group))
+    found = list(count_records(group, firsts))
     lost = {one.shard: one.retryable for one in found if one.retryable}
     with suppress(DamagedError):
         seen = set(claim_numbers(corpus.store)) if lost else set()

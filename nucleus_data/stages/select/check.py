@@ -7,8 +7,8 @@ import duckdb
 import pyarrow as pa
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.counts import parts_of_each_schema
 from nucleus_data.corpus.damaged import DamagedError
+from nucleus_data.corpus.record_counts import parts_of_each_schema
 from nucleus_data.corpus.tables import parts_list
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash

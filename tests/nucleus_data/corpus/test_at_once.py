@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from nucleus_data.corpus.at_once import IN_FLIGHT, at_once, growing
+from nucleus_data.corpus.at_once import IN_FLIGHT, at_once, growing, some_at_once
 from nucleus_data.corpus.store import Store
 from nucleus_data.world.throttled import counted, throttled
 
@@ -69,3 +69,20 @@ def test_who_has_enough_of_the_first_asks_for_few(store):
     found = list(growing(store, store.read, [f"f/{n}" for n in range(40)]))
     assert found == [(f"f/{n}", b"%d" % n) for n in range(40)]
     assert IN_FLIGHT == 64
+
+
+def test_a_local_store_is_asked_some_at_a_time_and_an_error_is_raised_in_its_turn(tmp_path):
+    local, threads = Store(str(tmp_path)), set()
+
+    def ask(number):
+        threads.add(threading.get_ident())
+        if number == 40:
+            raise KeyError(number)
+        return number
+
+    found = some_at_once(local, ask, iter(range(1000)), together=1000)
+    assert [next(found) for _ in range(40)] == list(range(40))
+    assert len(threads) == 1
+    with pytest.raises(KeyError, match="40"):
+        next(found)
+    assert list(some_at_once(local, ask, range(30), together=7)) == list(range(30))

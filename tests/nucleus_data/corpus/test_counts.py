@@ -3,6 +3,7 @@
 import pyarrow as pa
 import pytest
 
+from nucleus_data.corpus import Corpus
 from nucleus_data.corpus import counts as module
 from nucleus_data.corpus.counts import (
     COUNTS,
@@ -11,13 +12,15 @@ from nucleus_data.corpus.counts import (
     count_table,
     counted,
     groups_of,
-    parts_of_each_schema,
-    record_count,
 )
+from nucleus_data.corpus.record_counts import parts_of_each_schema, record_count
 from nucleus_data.corpus.records import RETRIED_SCHEMA
 from nucleus_data.corpus.tables import FAILED_SCHEMA, Table
+from nucleus_data.line.counting import count_tables
 from nucleus_data.stages.ingest.retry import count_group
 from nucleus_data.world.corpora import RECORDS, small_corpus, write_part
+from nucleus_data.world.throttled import counted as counted_requests
+from nucleus_data.world.throttled import throttled
 
 KEYS = ("shard", "row", "id")
 
@@ -111,3 +114,26 @@ def test_of_each_schema_one_part_is_named(corpus):
     write_part(corpus.records, 3, other)
     names = parts_of_each_schema(corpus)
     assert [name.rpartition("/")[2] for name in names] == ["000000-0.parquet", "000003-0.parquet"]
+
+
+def test_of_equal_names_at_the_end_of_their_paths_each_is_a_schema(corpus):
+    for shard, name in enumerate(("source.one", "source.two")):
+        rows = records(shard, [0]).append_column(name, pa.array([{"x": 1}]))
+        write_part(corpus.records, shard, rows)
+    assert len(parts_of_each_schema(corpus)) == 2
+
+
+def test_a_footer_is_read_once_for_the_count_and_for_the_schema(corpus):
+    for shard in range(3):
+        write_part(corpus.records, shard, records(shard, [0]))
+    url, options = throttled(corpus.store.path(""))
+    there = Corpus(url, options)
+    with there.store.listing_once():
+        (found,) = count_tables(there, [there.records])
+        assert found == Counts(3)
+        with counted_requests() as requests:
+            assert len(parts_of_each_schema(there)) == 1
+        assert requests.count() == 0
+    with counted_requests() as requests:  # of listings from a moment ago, nothing is kept
+        parts_of_each_schema(there)
+    assert requests.count("read") == 3

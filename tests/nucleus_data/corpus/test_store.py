@@ -1,5 +1,6 @@
 import errno
 import os
+import socket
 import threading
 
 import fsspec
@@ -39,7 +40,7 @@ def test_a_full_disk_is_said(tmp_path, monkeypatch):
     def full(path, data):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(module, "_write_synced", full)
+    monkeypatch.setattr(module, "write_synced", full)
     with pytest.raises(DiskFullError, match="the disk is full: a/b was not written"):
         Store(str(tmp_path)).create("a/b", b"x")
 
@@ -47,8 +48,8 @@ def test_a_full_disk_is_said(tmp_path, monkeypatch):
 def test_leftovers_of_dead_processes_are_swept(tmp_path):
     store = Store(str(tmp_path))
     store.create("f/x", b"")
-    dead = tmp_path / "f" / f".y.{module.socket.gethostname()}.999999999.00000000.part"
-    live = tmp_path / "f" / f".y.{module.socket.gethostname()}.{os.getpid()}.00000000.part"
+    dead = tmp_path / "f" / f".y.{socket.gethostname()}.999999999.00000000.part"
+    live = tmp_path / "f" / f".y.{socket.gethostname()}.{os.getpid()}.00000000.part"
     dead.write_bytes(b"")
     live.write_bytes(b"")
     assert store.list("f") == ["x"]

@@ -18,7 +18,8 @@ from nucleus_data.stages.caption.costs import (
     picture_tokens,
 )
 from nucleus_data.stages.caption.settings import CaptionSettings
-from nucleus_data.views.status import status, status_lines
+from nucleus_data.views.status import status
+from nucleus_data.views.status_lines import status_lines
 from tests.support import curated
 from tests.support.captions.standin import StandIn
 from tests.support.routed import captioning, curated_copy, sensible, write_match

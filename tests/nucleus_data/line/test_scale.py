@@ -23,7 +23,7 @@ DELAY_S = 0.06
 MORE = LARGE - SMALL
 # Command -> requests that each further shard may cost: a footer or a part of each table it reads.
 COMMANDS = {
-    "status": 8,
+    "status": 6,
     "inspect --dry-run": 4,
     "dedup --dry-run": 1,
     "compare --dry-run": 0,

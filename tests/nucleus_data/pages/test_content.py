@@ -1,6 +1,7 @@
 import pytest
 
 from nucleus_data.pages import content, queries
+from nucleus_data.pages.signals import signals
 from tests.support.reported import SET, Text
 
 
@@ -32,7 +33,13 @@ def test_training_set_is_shown_and_accounted_for(whole):
 
 
 def test_signals_count_kept_against_all(whole):
-    (signal,) = content.signals(queries.Tables(whole.corpus, whole.tables))
+    (signal,) = signals(queries.Tables(whole.corpus, whole.tables))
     assert (signal.name, signal.low, signal.high) == ("luma_mean", 0.0, pytest.approx(7 / 9))
     assert (sum(signal.every), sum(signal.kept)) == (8, 3)
     assert signal.every[0] == signal.every[-1] == 1
+
+
+def test_what_a_caption_does_not_say_of_itself_comes_last(whole):
+    whole.write_caption("mixed", [whole.caption(0, "a"), whole.caption(1, "b c", model=None)])
+    mixed, _ = content.variants(queries.Tables(whole.corpus, whole.tables))
+    assert (mixed.captions, mixed.words, mixed.models) == (2, 1.5, ["nano", None])

@@ -1,4 +1,5 @@
 from nucleus_data.pages import queries
+from nucleus_data.pages.clusters import clusters
 from tests.support.reported import SELECTION, Text, make
 
 
@@ -38,7 +39,7 @@ def test_a_duplicate_of_nothing_kept_is_told(whole):
 
 
 def test_clusters_show_the_survivor_first_with_distances(whole):
-    total, (cluster,) = queries.clusters(queries.Tables(whole.corpus, whole.tables), 5, 5)
+    total, (cluster,) = clusters(queries.Tables(whole.corpus, whole.tables), 5, 5)
     assert total == 1
     assert cluster.kept.id == whole.ids[0]
     found = {m.decision.id: (m.distance, m.distance256, m.exact) for m in cluster.members}

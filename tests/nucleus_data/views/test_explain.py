@@ -1,12 +1,14 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from nucleus_data.corpus.tables import Table
+from nucleus_data.corpus.tables import PAIRS_SCHEMA, Table
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import record_id
 from nucleus_data.views.explain import explain, explain_lines
+from nucleus_data.views.pairs_of import pairs_of
 from nucleus_data.world.corpora import small_corpus, write_shard
 from tests.support import curated
 from tests.support.curated import picture
@@ -194,3 +196,33 @@ def test_long_values_are_cut_and_their_length_is_said(tmp_path):
     assert any("bbb" in line and line.endswith(" characters)") for line in lines)
     assert f"  {'share':<22} 0.123457" in lines
     assert part(found, "mine")["text"] == "a" * 5000
+
+
+def test_a_story_is_found_by_its_place_and_no_other_shard_is_read(tmp_path):
+    corpus = small_corpus(tmp_path / "c", shards=3)
+    (key,) = corpus.records.read(1, ["key"])["key"].to_pylist()[:1]
+    for shard in (0, 2):
+        corpus.store.put(f"{corpus.records.folder}/{shard:06d}-0.parquet", b"damaged")
+    found = explain(corpus, "@1/0")
+    assert (found["record"]["key"], found["left out"]) == (key, [])
+    with pytest.raises(RequestError, match="image shard 000001 has no record in row 999"):
+        explain(corpus, "@1/999")
+    with pytest.raises(RequestError, match="image shard 000007 has no record"):
+        explain(corpus, "@7/0")
+
+
+def test_keys_of_a_pair_are_read_from_their_shards_alone(tmp_path):
+    corpus = small_corpus(tmp_path / "c", shards=3)
+    ids = [corpus.records.read(n, ["id"])["id"][0].as_py() for n in range(3)]
+    pair = {"shard": 0, "row": 0, "id": ids[0], "distance": 1, "distance256": 2}
+    other = {"other_shard": 1, "other_row": 0, "other_id": ids[1]}
+    rows = [pair | other, {"shard": 1, "row": 0, "id": ids[1], "other_id": "old:x", "distance": 3}]
+    for shard in (0, 1):
+        mine = pa.Table.from_pylist([r for r in rows if r["shard"] == shard], PAIRS_SCHEMA)
+        Table(corpus.store, "dedup", "aa").append(shard, mine, {})
+    corpus.store.put(f"{corpus.records.folder}/000002-0.parquet", b"damaged")
+    record = corpus.records.read(1).to_pylist()[0]
+    near, far = pairs_of(corpus, record)
+    key = corpus.records.read(0, ["key"])["key"][0].as_py()
+    assert (near["other_id"], near["other_key"]) == (ids[1], key)
+    assert (far["other_id"], far.get("other_key")) == ("old:x", None)

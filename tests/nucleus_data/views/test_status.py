@@ -8,7 +8,7 @@ import pytest
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.tables import Table
 from nucleus_data.views.status import status as status_of
-from nucleus_data.views.status import status_lines
+from nucleus_data.views.status_lines import status_lines
 from nucleus_data.world.corpora import small_corpus
 from tests.support import curated
 from tests.support.looked_at import RULES, look

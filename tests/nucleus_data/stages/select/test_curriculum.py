@@ -12,7 +12,8 @@ from nucleus_data.pages import content as content_of
 from nucleus_data.pages import queries
 from nucleus_data.stages.select.fit import load_fit
 from nucleus_data.stages.select.stage import published_selection
-from nucleus_data.views.status import status, status_lines
+from nucleus_data.views.status import status
+from nucleus_data.views.status_lines import status_lines
 from tests.support import curated
 from tests.support.curricula import SCORED, buckets, fit, people, placed_corpus
 from tests.support.selecting import RULES, select

@@ -9,7 +9,8 @@ from nucleus_data.errors import RequestError
 from nucleus_data.pages import queries
 from nucleus_data.stages.select.settings import TierSettings
 from nucleus_data.stages.select.tiers import check_score, check_tiers
-from nucleus_data.views.status import status, status_lines
+from nucleus_data.views.status import status
+from nucleus_data.views.status_lines import status_lines
 from tests.support import curated
 from tests.support.judged import FILE, TONE, judge, records, table
 from tests.support.selecting import RULES

@@ -11,7 +11,8 @@ from nucleus_data.pages.sections import work_section
 from nucleus_data.stages.caption import stage as module
 from nucleus_data.stages.caption.settings import CaptionSettings
 from nucleus_data.stages.caption.stage import Caption
-from nucleus_data.views.status import status, status_lines
+from nucleus_data.views.status import status
+from nucleus_data.views.status_lines import status_lines
 from nucleus_data.world.scenes import scene
 from nucleus_data.world.words import captions
 from scripts.truth.engines import Broken

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from nucleus_data.corpus.shuffle import MAX_READERS, read_rows, spread, write_rows
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError
-from nucleus_data.stages.dedup.shuffle import MAX_READERS, read_rows, spread, write_rows
 
 KIND = np.dtype([("key", "<u8"), ("value", "<i4")])
 

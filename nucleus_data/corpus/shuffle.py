@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError
-from nucleus_data.stages.dedup.rows import Rows
 
+Rows = NDArray[Any]
 MAX_READERS = 1 << 16
 READS_AT_ONCE = 16
 _MIXER = np.uint64(0xD6E8FEB86659FD93)

@@ -1,0 +1,69 @@
+"""The pairs of duplicates that one record is in, for `nucleus explain`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.at_once import at_once
+from nucleus_data.corpus.tables import Table
+from nucleus_data.errors import RequestError
+from nucleus_data.stages.dedup.stage import TABLE as PAIRS
+
+SHOWN_PAIRS = 50
+Place = tuple[int | None, int | None]
+
+
+def pairs_of(corpus: Corpus, record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The nearest pairs that a record is in, at most `SHOWN_PAIRS`."""
+    if not corpus.config_hashes(PAIRS):
+        return []
+    try:
+        hashed = corpus.pinned(PAIRS)
+    except RequestError as error:
+        return [{"problem": str(error)}]
+    found = Table(corpus.store, PAIRS, hashed)
+    if not found.whole_parts():  # compared, and no pair found
+        return []
+    # Numbers, of which a tenth as many bytes are read as of ids.
+    shard, row = place_of(record)
+    sides = (f"({side}shard = {shard} AND {side}row = {row})" for side in ("", "other_"))
+    mine = corpus.rows(found).filter(" OR ".join(sides))
+    nearest = mine.order("distance, distance256, id, other_id").limit(SHOWN_PAIRS)
+    shown: list[dict[str, Any]] = nearest.to_arrow_table().to_pylist()
+    keys = _keys(corpus, [other_place(pair, record) for pair in shown])
+    for pair in shown:
+        other = other_place(pair, record)
+        if other in keys:
+            pair["other_key"] = keys[other]
+    if len(shown) == SHOWN_PAIRS:
+        shown.append({"pairs in all": mine.count("*").fetchall()[0][0]})
+    return shown
+
+
+def other_place(pair: Mapping[str, Any], record: Mapping[str, Any]) -> Place:
+    """Shard and row of a pair's other record; None of one of another corpus."""
+    first = pair["shard"], pair["row"]
+    return (pair["other_shard"], pair["other_row"]) if first == place_of(record) else first
+
+
+def place_of(record: Mapping[str, Any]) -> Place:
+    """Shard and row of a record."""
+    return record["shard"], record["row"]
+
+
+def _keys(corpus: Corpus, places: Sequence[Place]) -> dict[Place, str]:
+    """The keys of some records, of whose shards alone parts are read."""
+    wanted: dict[int, set[int]] = {}
+    for shard, row in places:
+        if shard is not None and row is not None:
+            wanted.setdefault(shard, set()).add(row)
+
+    def one(shard: int) -> dict[Place, str]:
+        rows = corpus.records.read(shard, ["row", "key"])
+        found = rows.to_pylist() if rows is not None else []
+        return {(shard, r["row"]): r["key"] for r in found if r["row"] in wanted[shard]}
+
+    found: dict[Place, str] = {}
+    for mine in at_once(corpus.store, one, sorted(wanted)):
+        found |= mine
+    return found
