@@ -32,7 +32,7 @@ from nucleus_model.training.verdict.run import (
 )
 from scripts.verdict.cases import HALVES, OTHER_IDS, SWAPPED, Case
 from scripts.verdict.control import sample_alarms
-from scripts.verdict.faults import KINDS, clean, keyed_order, named
+from scripts.verdict.faults import KINDS, clean, keyed_order
 from scripts.verdict.pool import REFERENCE_WORLD, Item, pool, write_set
 
 SUMMARY, METRICS = "summary.json", "metrics.jsonl"
@@ -176,5 +176,4 @@ def told(found: dict[str, Any]) -> dict[str, Any]:
         "shared": found["shared"],
         "findings": findings,
         "values": found["values"],
-        "named": named({finding["name"]: finding["direction"] for finding in findings}),
     }

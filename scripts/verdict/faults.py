@@ -5,8 +5,9 @@ smaller one and more, and another seed has others. Keys stay, so that both sets 
 only a dropped source takes some away.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -15,6 +16,7 @@ from nucleus_data.hashing import keyed_uint64
 from nucleus_data.world.alterations import FAULTS
 from nucleus_data.world.scenes import BACKGROUNDS
 from nucleus_data.world.words import captions
+from nucleus_model.training.verdict.judge import MEASURES
 from scripts.verdict.pool import SHORTER, Item, Shown, encoded
 
 COPIED = 12  # pictures of which all copies are
@@ -53,7 +55,7 @@ def _chosen(pictures: Sequence[Shown], share: float, name: str, seed: int) -> li
 
 
 def _with(pictures: Sequence[Shown], changed: dict[str, Item]) -> list[Item]:
-    return [changed.get(one.key) or one.item() for one in pictures]
+    return [changed.get(one.key) or one.item for one in pictures]
 
 
 def _swapped(pictures: Sequence[Shown], share: float, seed: int) -> list[Item]:
@@ -63,7 +65,7 @@ def _swapped(pictures: Sequence[Shown], share: float, seed: int) -> list[Item]:
     return _with(
         pictures,
         {
-            one.key: replace(one.item(), caption=other.caption)
+            one.key: replace(one.item, caption=other.caption)
             for one, other in zip(mine, others, strict=True)
         },
     )
@@ -72,14 +74,14 @@ def _swapped(pictures: Sequence[Shown], share: float, seed: int) -> list[Item]:
 def _short(pictures: Sequence[Shown], share: float, seed: int) -> list[Item]:
     mine = _chosen(pictures, share, "short", seed)
     texts = {one.key: captions(one.scene)[SHORTER] for one in mine}
-    return _with(pictures, {one.key: replace(one.item(), caption=texts[one.key]) for one in mine})
+    return _with(pictures, {one.key: replace(one.item, caption=texts[one.key]) for one in mine})
 
 
 def _duplicates(pictures: Sequence[Shown], share: float, seed: int) -> list[Item]:
     """Copies of few others, picture and caption."""
     mine = _chosen(pictures, share, "duplicates", seed)
     originals = keyed_order(pictures, "fault:duplicates", seed)[-COPIED:]
-    copied = [originals[n % COPIED].item() for n in range(len(mine))]
+    copied = [originals[n % COPIED].item for n in range(len(mine))]
     return _with(
         pictures, {one.key: replace(o, key=one.key) for one, o in zip(mine, copied, strict=True)}
     )
@@ -89,7 +91,7 @@ def _altered(name: str, alter: Callable[[Shown], Image.Image]) -> Plant:
     def plant(pictures: Sequence[Shown], share: float, seed: int) -> list[Item]:
         mine = _chosen(pictures, share, name, seed)
         return _with(
-            pictures, {one.key: replace(one.item(), data=encoded(alter(one))) for one in mine}
+            pictures, {one.key: replace(one.item, data=encoded(alter(one))) for one in mine}
         )
 
     return plant
@@ -112,7 +114,7 @@ def _marked(one: Shown) -> Image.Image:
 
 
 def _jpeg(pictures: Sequence[Shown], quality: float, seed: int) -> list[Item]:
-    return [replace(one.item(), data=encoded(one.picture, round(quality))) for one in pictures]
+    return [replace(one.item, data=encoded(one.picture, round(quality))) for one in pictures]
 
 
 def _dropped(pictures: Sequence[Shown], sources: float, seed: int) -> list[Item]:
@@ -120,12 +122,12 @@ def _dropped(pictures: Sequence[Shown], sources: float, seed: int) -> list[Item]
     names = list(BACKGROUNDS)
     first = seed % len(names)
     gone = {names[(first + n) % len(names)] for n in range(round(sources))}
-    return [one.item() for one in pictures if one.scene.background not in gone]
+    return [one.item for one in pictures if one.scene.background not in gone]
 
 
 def clean(pictures: Sequence[Shown], dose: float = 0, seed: int = 0) -> list[Item]:
     """The records of a set without a fault."""
-    return [one.item() for one in pictures]
+    return [one.item for one in pictures]
 
 
 SHARE = "% of the pictures"
@@ -149,29 +151,23 @@ def dose_words(kind: Kind, dose: float) -> str:
     return f"{100 * dose:g} %" if kind.words == SHARE else f"{dose:g}"
 
 
-def named(directions: dict[str, int]) -> str:
-    """What a verdict says is worse, from its six measures' directions.
+def named(findings: Iterable[Mapping[str, Any]]) -> str:
+    """What a verdict says is worse: what the surest of its six measures tells of.
 
-    The most specific first: no other fault makes trained pictures easier than unseen ones, and
-    captions hardly move the loss where little noise is left; but pictures that are hard to learn
-    take from what captions can carry.
+    A fault moves more than one measure: pictures that are hard to learn take from what captions can
+    carry, and copies leave less to learn from. The surest one, with the smallest p, is also what
+    the sentence says first of its kind.
 
     Args:
-        directions: Measure -> -1 where B is worse, 1 where it is better, 0 else.
+        findings: `name`, `p` and `direction` (-1 where B is worse) of each.
 
     Returns:
-        `duplicates`, `pictures`, `captions`, `loss`, or nothing.
+        `duplicates`, `pictures`, `captions`, `all` where the loss is surest, or nothing.
     """
-    worse = {name for name, direction in directions.items() if direction < 0}
-    for about, measures in NAMED.items():
-        if worse & measures:
-            return about
-    return ""
-
-
-NAMED: dict[str, set[str]] = {
-    "duplicates": {"memorised"},
-    "pictures": {"low_sigma"},
-    "captions": {"caption_gap", "empty_gap", "high_sigma"},
-    "loss": {"loss"},
-}
+    worse = [finding for finding in findings if finding["direction"] < 0]
+    if not worse:
+        return ""
+    about = {measure.name: measure.about for measure in MEASURES}
+    # The loss tells of everything: it names nothing while another measure does.
+    telling = [finding for finding in worse if about[finding["name"]] != "all"]
+    return str(about[min(telling or worse, key=lambda finding: finding["p"])["name"]])

@@ -9,7 +9,7 @@ import io
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import pyarrow as pa
@@ -68,6 +68,7 @@ class Shown:
         """Its true caption."""
         return captions(self.scene)[LENGTH]
 
+    @cached_property
     def item(self) -> "Item":
         """It as a set has it."""
         return Item(self.key, encoded(self.picture), self.caption)
@@ -82,9 +83,12 @@ class Item:
     caption: str
 
 
-def pool(count: int, first: int = 0, world: int = WORLD) -> list[Shown]:
+@cache
+def pool(count: int, first: int = 0, world: int = WORLD) -> tuple[Shown, ...]:
     """Pictures of a world, from a number on."""
-    return [Shown(f"{world}-{n:06d}.jpg", scene(world, n)) for n in range(first, first + count)]
+    return tuple(
+        Shown(f"{world}-{n:06d}.jpg", scene(world, n)) for n in range(first, first + count)
+    )
 
 
 def encoded(picture: Image.Image, quality: int = QUALITY) -> bytes:

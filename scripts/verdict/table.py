@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from scripts.verdict.cases import SWAPPED
-from scripts.verdict.faults import KINDS, dose_words
+from scripts.verdict.faults import KINDS, dose_words, named
 
 Line = Mapping[str, Any]
 ALLOWED = 6  # of 60 comparisons of equals
@@ -70,7 +70,7 @@ def _faults(lines: Sequence[Line]) -> Iterator[str]:
             if not mine:
                 continue
             worse = sum(line["word"] == "worse" for line in mine)
-            right = sum(line["named"] == kind.about for line in mine)
+            right = sum(named(line["findings"]) == kind.about for line in mine)
             rows.append(
                 (
                     kind.name,
