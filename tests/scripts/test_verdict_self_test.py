@@ -34,9 +34,6 @@ def line(case, word="no difference", told=(), alarms=()):
         "shared": {"both": 90, "a_only": 5, "b_only": 5},
         "findings": [
             {
-                **{"name": n, "mean": 0.02, "low": 0.01, "high": 0.03},
-                **{"p": 0.01 if n in told else 0.5, "direction": directions[n]},
-            }
                 "name": n,
                 "mean": 0.02,
                 "low": 0.01,
