@@ -151,23 +151,16 @@ def dose_words(kind: Kind, dose: float) -> str:
     return f"{100 * dose:g} %" if kind.words == SHARE else f"{dose:g}"
 
 
-def named(findings: Iterable[Mapping[str, Any]]) -> str:
-    """What a verdict says is worse: what the surest of its six measures tells of.
+def named(findings: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What a verdict says is worse, the surest first: `pictures`, `captions`, `duplicates`.
 
-    A fault moves more than one measure: pictures that are hard to learn take from what captions can
-    carry, and copies leave less to learn from. The surest one, with the smallest p, is also what
-    the sentence says first of its kind.
+    As the sentence does: a kind is named where a measure that tells of it is worse. The loss on all
+    tells of nothing by itself.
 
     Args:
-        findings: `name`, `p` and `direction` (-1 where B is worse) of each.
-
-    Returns:
-        `duplicates`, `pictures`, `captions`, `all` where the loss is surest, or nothing.
+        findings: `name`, `p` and `direction` (-1 where B is worse) of each of the six measures.
     """
-    worse = [finding for finding in findings if finding["direction"] < 0]
-    if not worse:
-        return ""
     about = {measure.name: measure.about for measure in MEASURES}
-    # The loss tells of everything: it names nothing while another measure does.
-    telling = [finding for finding in worse if about[finding["name"]] != "all"]
-    return str(about[min(telling or worse, key=lambda finding: finding["p"])["name"]])
+    worse = [finding for finding in findings if finding["direction"] < 0]
+    kinds = [about[one["name"]] for one in sorted(worse, key=lambda one: one["p"])]
+    return [kind for kind in dict.fromkeys(kinds) if kind != "all"]

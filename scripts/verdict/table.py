@@ -1,6 +1,6 @@
 """The lines of the self-test as Markdown."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -55,10 +55,11 @@ def _equal_halves(lines: Sequence[Line]) -> Iterator[str]:
 
 def binomial(hits: int, of: int) -> tuple[float, float]:
     """The exact 95 % interval of a share (Clopper and Pearson 1934)."""
-    from scipy.stats import binomtest
+    from scipy.special import betaincinv
 
-    found = binomtest(hits, of).proportion_ci()
-    return float(found.low), float(found.high)
+    low = betaincinv(hits, of - hits + 1, 0.025) if hits else 0.0
+    high = betaincinv(hits + 1, of - hits, 0.975) if hits < of else 1.0
+    return float(low), float(high)
 
 
 def _faults(lines: Sequence[Line]) -> Iterator[str]:
@@ -70,17 +71,20 @@ def _faults(lines: Sequence[Line]) -> Iterator[str]:
             if not mine:
                 continue
             worse = sum(line["word"] == "worse" for line in mine)
-            right = sum(named(line["findings"]) == kind.about for line in mine)
+            said = [named(line["findings"]) for line in mine]
+            right = sum(kind.about in kinds for kinds in said)
+            also = Counter(k for kinds in said for k in kinds if k != kind.about)
             rows.append(
                 (
                     kind.name,
                     dose_words(kind, dose),
                     f"{worse} of {len(mine)}",
                     f"{right} of {len(mine)}" if kind.about else "",
+                    ", ".join(f"{name} {count}" for name, count in sorted(also.items())),
                     *(_difference(mine, name) for name in SHOWN),
                 )
             )
-    header = ("fault", "dose", "called worse", "named rightly", *SHOWN)
+    header = ("fault", "dose", "called worse", "named rightly", "and named", *SHOWN)
     yield from _rows(header, rows)
     yield ""
     yield from _rows(

@@ -72,9 +72,9 @@ def test_the_table_has_each_dose_and_the_smallest_that_is_seen():
     lines += [line(case, "worse", ["low_sigma"]) for case in chosen("faults", kind, 0.1)]
     lines += [line(case) for case in chosen("faults", kind, 0.05)]
     text = table(lines)
-    assert "| swapped captions | 30 % | 3 of 3 | 3 of 3 | **+0.0200 ± 0.0100** |" in text
-    assert "| swapped captions | 10 % | 1 of 1 | 0 of 1 | +0.0200 ± 0.0100 |" in text
-    assert "| swapped captions | 5 % | 0 of 1 | 0 of 1 |" in text
+    assert "| swapped captions | 30 % | 3 of 3 | 3 of 3 |  | **+0.0200 ± 0.0100** |" in text
+    assert "| swapped captions | 10 % | 1 of 1 | 0 of 1 | pictures 1 | +0.0200 ± 0.0100 |" in text
+    assert "| swapped captions | 5 % | 0 of 1 | 0 of 1 |  |" in text
     assert "| swapped captions | captions | 10 % |" in text
     assert "| blur | pictures | - |" in text
 
@@ -85,24 +85,21 @@ def test_the_table_tells_deviations_with_and_without_pairs():
 
 
 @pytest.mark.parametrize(
-    ("worse", "about"),
+    ("worse", "kinds"),
     [
-        (["caption_gap", "high_sigma", "loss"], "captions"),
-        (["low_sigma", "caption_gap"], "pictures"),
-        (["memorised", "low_sigma"], "duplicates"),
-        (["loss"], "all"),
-        (["loss", "high_sigma"], "captions"),
-        ([], ""),
+        (["caption_gap", "loss", "high_sigma"], ["captions"]),
+        (["low_sigma", "caption_gap"], ["pictures", "captions"]),
+        (["memorised", "low_sigma"], ["duplicates", "pictures"]),
+        (["loss"], []),
     ],
 )
-def test_what_is_named_is_the_surest_that_tells_of_something(worse, about):
+def test_kinds_that_are_worse_are_named_the_surest_first(worse, kinds):
+    sure = {name: 0.001 * (place + 1) for place, name in enumerate(worse)}
     found = [
-        {"name": name, "p": 0.001 * (worse.index(name) + 1), "direction": -1}
-        if name in worse
-        else {"name": name, "p": 0.5, "direction": 0}
+        {"name": name, "p": sure.get(name, 0.0), "direction": -1 if name in sure else 1}
         for name in MEASURES
     ]
-    assert named(found) == about
+    assert named(found) == kinds
 
 
 def test_all_cases_have_keys_of_their_own_and_share_the_clean_sets_seeds():
@@ -117,7 +114,7 @@ def test_all_cases_have_keys_of_their_own_and_share_the_clean_sets_seeds():
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
 def test_a_larger_dose_has_the_faults_of_a_smaller_one(kind):
-    pictures = pool(40)
+    pictures = pool(20)
     true = {item.key: item for item in clean(pictures)}
     changed = []
     for dose in kind.doses:
@@ -160,7 +157,8 @@ def done(tmp_path_factory):
 def test_equals_are_equal_and_a_fault_is_named(done, capsys):
     lines = list(Lines(done / LINES))
     fault, equals = lines[0], lines[1:]
-    assert (fault["word"], named(fault["findings"])) == ("worse", "pictures")
+    assert fault["word"] == "worse"
+    assert "pictures" in named(fault["findings"])
     alarms = [line["key"] for line in equals if line["word"] != "no difference"]
     assert len(alarms) <= 1, "of 6 more than 1 is a chance of 3 %, if the level of 5 % holds"
     assert sum(bool(line["sample_alarms"]) for line in equals) >= 4
