@@ -114,7 +114,7 @@ def test_all_cases_have_keys_of_their_own_and_share_the_clean_sets_seeds():
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
 def test_a_larger_dose_has_the_faults_of_a_smaller_one(kind):
-    pictures = pool(20)
+    pictures = pool(40)
     true = {item.key: item for item in clean(pictures)}
     changed = []
     for dose in kind.doses:
