@@ -20,8 +20,9 @@ def test_what_a_process_keeps_changes_no_byte(tmp_path, monkeypatch):
     fixed = settings_module.FIXED
     monkeypatch.setitem(fixed, "debug", {**fixed["debug"], "steps": 4})
     # One that can't be decoded is told by each run that meets it, and by no other.
-    broken = Item(90, image=b"\x89PNG, and nothing more", captions=["red", "word " * 400])
-    items = [*colored_items(40), broken]
+    broken = Item(90, image=b"nothing that is a picture")
+    long = Item(91, captions=["word " * 400])
+    items = [*colored_items(40), broken, long]
     arms = [Arm(str(write_set(tmp_path / n, of))) for n, of in (("a", items), ("b", items[8:]))]
     reference = Arm(str(write_set(tmp_path / "r", colored_items(6, first=200))))
     planned = plan_comparison(
