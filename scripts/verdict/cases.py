@@ -83,10 +83,10 @@ FULL = {
     "repeats": Size("nano", 1500, 160, count=10),
 }
 QUICK = {
-    "aa": Size("debug", 200, 20, replicates=3, count=6),
-    "share": Size("debug", 200, 20, replicates=3),
-    "faults": Size("debug", 200, 20, replicates=3),
-    "repeats": Size("debug", 200, 20, replicates=3, count=2),
+    "aa": Size("debug", 200, 30, replicates=3, count=6),
+    "share": Size("debug", 200, 30, replicates=3),
+    "faults": Size("debug", 200, 30, replicates=3),
+    "repeats": Size("debug", 200, 30, replicates=3, count=2),
 }
 
 
