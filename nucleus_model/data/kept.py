@@ -57,7 +57,7 @@ class Kept:
 
         It has no failures: which pictures could not be decoded each run finds by itself.
         """
-        options = {
+        options: dict[str, Any] = {
             "resolution": resolution,
             "edition": edition,
             "columns": columns,
