@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from PIL import Image
@@ -135,7 +136,7 @@ def _sharded(corpus: Corpus) -> None:
     """Does what the stage `shard` does: plans, writes tars, publishes, and writes the captions."""
     planning = planned(corpus, SETTINGS, SET)
     tars = planning.totals().tars
-    place = (corpus.uri, {}, SET)
+    place: tuple[str, dict[str, Any], str] = (corpus.uri, {}, SET)
     for number in range(tars):
         TarTask(*place, SETTINGS).run(number)
     PublishTask(*place, tars, SETTINGS).run(0)
