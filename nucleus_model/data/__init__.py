@@ -11,6 +11,7 @@
 | `draws`, `captions` | draws by number or by id; which caption a sample is trained with |
 | `feed`, `workers`, `worker`, `reader` | batches, read and decoded here or in processes ahead |
 | `latents`, `ahead`, `phase_data` | a phase's batches as a step takes them, encoded |
+| `kept` | what the runs of one process share: opened sets, latents, the text encoder |
 
 Its rule: an order or a draw is a function of seed, epoch and record id, or of the manifest's
 counts. Neither the number of processes nor that of workers has a say. Nothing is unpickled; what a

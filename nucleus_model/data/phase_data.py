@@ -17,6 +17,7 @@ from nucleus_model.data.batches import BatchPlan, Cursor, Gather, Share
 from nucleus_model.data.chosen import Chosen, choose_samples
 from nucleus_model.data.feed import Feed, LoadedBatch
 from nucleus_model.data.joint import JointOrder
+from nucleus_model.data.kept import Kept
 from nucleus_model.data.latents import Latents
 from nucleus_model.data.loader import TrainingSet
 from nucleus_model.data.plans import Plans
@@ -180,6 +181,7 @@ def open_phase_data(
     share: Share | None = None,
     gather: Gather | None = None,
     joint: JointOrder | None = None,
+    kept: Kept | None = None,
 ) -> list[PhaseData]:
     """Opens the data of each phase of `settings.plan`; phases of one resolution share theirs.
 
@@ -192,6 +194,7 @@ def open_phase_data(
         share: This process's share of each batch; None for all of it.
         gather: Gathers all processes' texts; None for one process.
         joint: The order of two sets that are compared.
+        kept: What other runs of this process have opened; None to open anew.
 
     Raises:
         CorpusError: The set is not as its manifest says, or a phase has nothing to train on.
@@ -199,10 +202,11 @@ def open_phase_data(
         ValueError: The set has not the resolution, or its buckets do not fit.
     """
     phases = settings.plan()
+    kept = kept or Kept()
     sides = {phase.resolution for phase in phases}
     found = {}
     for side in sides:
-        training_set = TrainingSet(
+        training_set = kept.open(
             folder,
             resolution=side,
             edition=settings.edition,
@@ -216,11 +220,7 @@ def open_phase_data(
         _check_buckets(training_set, multiple)
         found[side] = PhaseData(
             training_set,
-            Latents(
-                codec,
-                settings.latent_cache_bytes // len(sides),
-                together=torch.device(settings.device).type != "cpu",
-            ),
+            kept.latents(training_set, codec, settings, settings.latent_cache_bytes // len(sides)),
             choose_samples(training_set, settings),
             settings,
             multiple,

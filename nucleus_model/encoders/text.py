@@ -9,6 +9,7 @@ exact (on the left it would shift the rotary positions).
 Legend of shapes: B batch, L text tokens, D width of a text state.
 """
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,9 +73,22 @@ class TextEncoder:
         self.width = int(config.text_config.hidden_size)
         self.cut = 0
         self.stored: Stored | None = None
+        self._first: TextEncoder | None = None
+        self._long: set[str] = set()
         self._states: Cache[torch.Tensor] = Cache(settings.cache_bytes)
         # On a CPU a prompt alone is as fast, and its states are the same to the last bit.
         self.together = torch.device(device).type != "cpu"
+
+    def afresh(self) -> "TextEncoder":
+        """The same encoder for another run: it counts and is given stored states by itself.
+
+        What it has to encode it asks this one for, which remembers it for all runs of a process.
+        """
+        other = copy.copy(self)
+        other._first = self._first or self
+        other._states = Cache(self.settings.cache_bytes)
+        other.cut, other.stored = 0, None
+        return other
 
     def template(self, prompt: str) -> str:
         """Returns the whole text that the tower reads for a prompt."""
@@ -98,6 +112,7 @@ class TextEncoder:
         ]
         if len(tokens) > self.settings.max_tokens:
             self.cut += 1
+            self._long.add(prompt)
             tokens = tokens[: self.settings.max_tokens]
         return tokens
 
@@ -132,6 +147,10 @@ class TextEncoder:
     def _encoded(self, prompt: str) -> torch.Tensor:
         if (found := self._stored(prompt)) is not None:
             return found
+        if self._first is not None:
+            states = self._first.states(prompt)
+            self.cut += prompt in self._first._long
+            return states
         ids_1L = torch.tensor([self._tokens(prompt)], device=self.device)
         with torch.no_grad():
             output = self.tower(

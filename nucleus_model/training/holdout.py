@@ -73,7 +73,7 @@ def held_out_loss(
         The loss; None if not one sample can be decoded.
     """
     captions = {sample.id: best_caption(sample) for sample in samples}
-    found = sample_losses(model, text, latents, training_set, samples, captions, batch_size)
+    (found,) = sample_losses(model, text, latents, training_set, samples, [captions], batch_size)
     if not found.ids:
         return None
     table = found.losses
@@ -94,10 +94,10 @@ def sample_losses(
     latents: Latents,
     training_set: TrainingSet,
     samples: Sequence[Sample],
-    captions: Mapping[str, str],
+    captions: Sequence[Mapping[str, str]],
     batch_size: int,
-) -> SampleLosses:
-    """Measures the loss of each sample in each bin.
+) -> tuple[SampleLosses, ...]:
+    """Measures the loss of each sample in each bin, with each of some captions.
 
     Args:
         model: The transformer.
@@ -105,28 +105,33 @@ def sample_losses(
         latents: Of the training set's images.
         training_set: The set.
         samples: Which of the set's samples.
-        captions: By id, what each is measured with.
+        captions: What each is measured with, by id; one or more.
         batch_size: Samples at once.
 
     Returns:
-        Those that can be decoded, by aspect bucket and then in the order of `samples`.
+        For each of the captions, those that can be decoded, by aspect bucket and then in the order
+        of `samples`.
     """
     ids: list[str] = []
     sigmas: list[torch.Tensor] = []
-    losses: list[torch.Tensor] = []
+    losses: list[list[torch.Tensor]] = [[] for _ in captions]
     device = next(model.parameters()).device
     for bucket in sorted({sample.bucket for sample in samples}):
         members = [sample for sample in samples if sample.bucket == bucket]
         for start in range(0, len(members), batch_size):
             chosen = members[start : start + batch_size]
-            batch = training_set.batch(chosen, [captions[item.id] for item in chosen])
+            batch = training_set.batch(chosen, [""] * len(chosen))
             if batch is None:
                 continue
             latents_BCHW = latents.of(batch).to(device)
             grid = grid_of(latents_BCHW, model.config.patch_size)
             # Once for all bins, as keys and values are the same at every sigma.
-            text_kv = model.encode_text(*text.encode(batch.captions), grid)
-            columns, shares = [], []
+            texts = [
+                model.encode_text(*text.encode([of[ident] for ident in batch.ids]), grid)
+                for of in captions
+            ]
+            columns: list[list[torch.Tensor]] = [[] for _ in captions]
+            shares = []
             # Keyed by id and bin, never by the run's seed: runs meet the same noise and compare.
             for index in range(BINS):
                 keys = [f"{ident}:{index}" for ident in batch.ids]
@@ -135,13 +140,16 @@ def sample_losses(
                 noise_BCHW = torch.stack([draw_noise(SEED, key, shape) for key in keys])
                 sigma = torch.tensor(units, device=device)
                 noise_BCHW = noise_BCHW.to(device)
-                columns.append(flow_loss(model, latents_BCHW, noise_BCHW, sigma, text_kv).cpu())
+                for column, text_kv in zip(columns, texts, strict=True):
+                    column.append(flow_loss(model, latents_BCHW, noise_BCHW, sigma, text_kv).cpu())
                 shares.append(sigma.cpu())
             ids.extend(batch.ids)
-            losses.append(torch.stack(columns, dim=1))
             sigmas.append(torch.stack(shares, dim=1))
+            for found, column in zip(losses, columns, strict=True):
+                found.append(torch.stack(column, dim=1))
     none = torch.empty(0, BINS)
     # In float64, so that the order of a sum hardly shows.
-    return SampleLosses(
-        tuple(ids), torch.cat([none, *sigmas]).double(), torch.cat([none, *losses]).double()
+    every = torch.cat([none, *sigmas]).double()
+    return tuple(
+        SampleLosses(tuple(ids), every, torch.cat([none, *found]).double()) for found in losses
     )

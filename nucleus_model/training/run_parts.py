@@ -12,6 +12,7 @@ import torch
 
 from nucleus_model.data.batches import Share
 from nucleus_model.data.joint import JointOrder
+from nucleus_model.data.kept import Kept
 from nucleus_model.data.phase_data import open_phase_data
 from nucleus_model.data.stored import StoredValues, open_texts
 from nucleus_model.encoders.load import load_codec, load_text_encoder
@@ -35,6 +36,7 @@ class RunParts:
         storage_options: For fsspec.
         world: The processes.
         joint: The order of two sets that are compared.
+        kept: What other runs of this process have opened; None to open anew.
 
     Attributes:
         phases: The phases.
@@ -50,6 +52,7 @@ class RunParts:
         storage_options: Mapping[str, Any] | None,
         world: World,
         joint: JointOrder | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self.settings, self.world = settings, world
         self.phases = settings.plan()
@@ -67,8 +70,9 @@ class RunParts:
             Share(world.rank, world.size),
             world.texts,
             joint,
+            kept,
         )
-        self.text = load_text_encoder(here)
+        self.text = load_text_encoder(here) if kept is None else kept.text(here)
         first = self.phase_data[0].set
         self.stored_texts = open_texts(first.store, settings, first.edition.hash, self.text.width)
         if self.stored_texts is not None:

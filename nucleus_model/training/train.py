@@ -44,8 +44,9 @@ from nucleus_model.checkpoints.resume import (
 )
 from nucleus_model.data.batches import Cursor
 from nucleus_model.data.joint import JointOrder
+from nucleus_model.data.kept import Kept
 from nucleus_model.data.phase_data import EncodedBatch, PhaseData
-from nucleus_model.network.distributed import World, joined
+from nucleus_model.network.distributed import joined
 from nucleus_model.settings.phases import Phase, phase_at
 from nucleus_model.settings.schedule import learning_rate, merge_weights
 from nucleus_model.settings.settings import QuickTrainSettings
@@ -66,6 +67,8 @@ def quick_train(
     progress: Progress | None = None,
     saved: Saved | None = None,
     joint: JointOrder | None = None,
+    kept: Kept | None = None,
+    grid: bool = True,
 ) -> dict[str, Any]:
     """Trains on a training set and samples from the result.
 
@@ -78,6 +81,8 @@ def quick_train(
         progress: Called after each step with the step, the number of steps, and the step's metrics.
         saved: Called after each checkpoint on the way with its folder.
         joint: The order of two sets that are compared, in place of the set's own.
+        kept: What other runs of this process have opened; None to open anew.
+        grid: Whether samples are drawn at the end; without, the run has no `samples.png`.
 
     Returns:
         The summary; its keys `timings` (seconds, images_per_second) and `encoded` (what was read of
@@ -99,10 +104,11 @@ def quick_train(
         joined(settings.device) as world,
         alone(out) if world.first else nullcontext(),
     ):
-        trainer = _Trainer(set_folder, out, settings, storage_options, world, joint)
+        parts = RunParts(set_folder, settings, storage_options, world, joint, kept)
+        trainer = _Trainer(parts, out, joint)
         try:
             trainer.train(progress, saved)
-            summary = trainer.finish()
+            summary = trainer.finish(grid)
             encoded = trainer.parts.encoded()
         finally:
             trainer.metrics.close()
@@ -115,20 +121,12 @@ def quick_train(
 class _Trainer:
     """A run on this process: its parts, how far it is, and what it writes."""
 
-    def __init__(
-        self,
-        set_folder: str,
-        out: Path,
-        settings: QuickTrainSettings,
-        storage_options: Mapping[str, Any] | None,
-        world: World,
-        joint: JointOrder | None,
-    ) -> None:
-        self.parts = RunParts(set_folder, settings, storage_options, world, joint)
-        self.out, self.settings, self.world = out, settings, world
-        self.phases, self.phase_data = self.parts.phases, self.parts.phase_data
-        keep = settings.merge_last if settings.schedule == "warmup_stable_merge" else 1
-        keep = max(keep, settings.keep_checkpoints)
+    def __init__(self, parts: RunParts, out: Path, joint: JointOrder | None) -> None:
+        self.parts, self.out = parts, out
+        self.settings, self.world = parts.settings, parts.world
+        self.phases, self.phase_data = parts.phases, parts.phase_data
+        keep = self.settings.merge_last if self.settings.schedule == "warmup_stable_merge" else 1
+        keep = max(keep, self.settings.keep_checkpoints)
         self.checkpoints = Checkpoints(out / "checkpoints", keep)
         self.digests = [data.digest for data in self.phase_data]
         if joint is not None:
@@ -200,15 +198,15 @@ class _Trainer:
                 progress(self.step, settings.steps, line)
             began = time.perf_counter()  # a step's time is that of its loading too
 
-    def finish(self) -> dict[str, Any]:
-        """Merges, if the schedule does; writes samples and summary. Returns the summary."""
+    def finish(self, grid: bool) -> dict[str, Any]:
+        """Merges, if the schedule does; writes samples, if asked, and summary, which it returns."""
         settings, data = self.settings, self.phase_data[-1]
         last = self.checkpoints.path(settings.steps)
         merged: dict[str, Any] = {}
         if settings.schedule == "warmup_stable_merge":
             last, merged = self._merge()
         # Drawn by all processes, before rank 0 alone writes: the model is sharded over them.
-        previews = self.parts.previews(self.cursor.phase)
+        previews = self.parts.previews(self.cursor.phase) if grid else None
         summary = {
             "preset": settings.preset,
             "resolution": data.set.resolution,
@@ -227,12 +225,13 @@ class _Trainer:
             "text": describe(summary),
             # Relative, so that equal runs in different folders leave equal bytes.
             "checkpoint": last.relative_to(self.out).as_posix(),
-            "grid": "samples.png",
+            **({} if previews is None else {"grid": "samples.png"}),
             "failures": {k: v for phase in self.parts.failures() for k, v in phase.items()},
             "captions_cut": self.parts.text.cut,
         }
         if self.world.first:
-            previews.write(self.out)
+            if previews is not None:
+                previews.write(self.out)
             text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
             (self.out / "summary.json").write_text(text, encoding="utf-8")
         return summary

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 
+from nucleus_model.data.kept import Kept
 from nucleus_model.training.verdict.run import RunSpec, do_run
 
 Loop = Callable[[Sequence[RunSpec]], Iterator[RunSpec]]
@@ -15,8 +16,9 @@ Loop = Callable[[Sequence[RunSpec]], Iterator[RunSpec]]
 
 def one_by_one(specs: Sequence[RunSpec]) -> Iterator[RunSpec]:
     """Does the runs in this process."""
+    kept = Kept()
     for spec in specs:
-        do_run(spec)
+        do_run(spec, kept)
         yield spec
 
 
@@ -34,7 +36,7 @@ def processes(count: int | None = None) -> Loop:
             return
         # Spawned: torch's threads do not survive a fork.
         with ProcessPoolExecutor(most, mp_context=get_context("spawn")) as pool:
-            futures = {pool.submit(do_run, spec): spec for spec in specs}
+            futures = {pool.submit(_in_worker, spec): spec for spec in specs}
             try:
                 for future in as_completed(futures):
                     future.result()
@@ -44,3 +46,13 @@ def processes(count: int | None = None) -> Loop:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     return loop
+
+
+# Of a worker process, which ends with its comparison.
+_kept: list[Kept] = []
+
+
+def _in_worker(spec: RunSpec) -> None:
+    if not _kept:
+        _kept.append(Kept())
+    do_run(spec, _kept[0])

@@ -115,10 +115,10 @@ def measure(
     Raises:
         ValueError: None of them can be decoded.
     """
-    found = {
-        name: sample_losses(model, text, latents, training_set, samples, of, batch_size)
-        for name, of in captions.items()
-    }
+    every = sample_losses(
+        model, text, latents, training_set, samples, list(captions.values()), batch_size
+    )
+    found = dict(zip(captions, every, strict=True))
     true = found["true"]
     if not true.ids:
         raise ValueError(f"{training_set.store.uri}: none of {len(samples)} pictures is decodable")

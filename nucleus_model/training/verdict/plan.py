@@ -15,6 +15,7 @@ from nucleus_data.errors import RequestError
 from nucleus_data.hashing import keyed_uint64, keyed_unit
 from nucleus_model.data.draws import as_hex
 from nucleus_model.data.joint import JointOrder
+from nucleus_model.data.kept import Kept
 from nucleus_model.data.loader import Sample, TrainingSet
 from nucleus_model.data.view import is_held_out
 from nucleus_model.settings.choice import HOLDOUT_SEED
@@ -55,9 +56,9 @@ class Arm:
     storage_options: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
 
-    def open(self, settings: VerdictSettings) -> TrainingSet:
-        """Opens the set. Raises as `TrainingSet` does."""
-        return TrainingSet(
+    def open(self, settings: VerdictSettings, kept: Kept | None = None) -> TrainingSet:
+        """Opens the set, if `kept` has not yet done so. Raises as `TrainingSet` does."""
+        return (kept or Kept()).open(
             self.folder,
             resolution=settings.resolution,
             edition=self.edition,

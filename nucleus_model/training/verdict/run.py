@@ -17,9 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from nucleus_model.checkpoints.saved import load_saved
-from nucleus_model.data.latents import Latents
+from nucleus_model.checkpoints.checkpoint import load_checkpoint
+from nucleus_model.checkpoints.saved import settings_of
+from nucleus_model.data.draws import as_hex
+from nucleus_model.data.kept import Kept
 from nucleus_model.data.loader import Sample, TrainingSet
+from nucleus_model.encoders.load import load_codec
 from nucleus_model.settings.verdict import VerdictSettings
 from nucleus_model.training.determinism import deterministic
 from nucleus_model.training.train import quick_train
@@ -30,6 +33,7 @@ from nucleus_model.training.verdict.plan import Arm, Planned
 PLAN, PICTURES_FILE, LOSSES = "plan.json", "pictures.parquet", "losses.parquet"
 BATCH = 32  # pictures that are measured at once
 PROMPTS, LONGEST = 4, 200
+GRIDS = 2  # replicates that draw samples: more are shown nowhere
 
 
 @dataclass(frozen=True)
@@ -83,58 +87,101 @@ def read_plan(out: Path, storage_options: Mapping[str, Mapping[str, Any]] | None
     )
 
 
-def do_run(spec: RunSpec) -> None:
+def do_run(spec: RunSpec, kept: Kept | None = None) -> None:
     """Trains and measures, unless that is done.
 
+    Args:
+        spec: Which run.
+        kept: What earlier runs of this process have opened; it changes no byte.
+
     Raises:
-        CorpusError: A set is not what it was when the comparison was planned.
         As `quick_train` does.
     """
     if spec.done:
         return
+    kept = kept or Kept()
     planned = read_plan(Path(spec.out), spec.storage_options)
-    arm, settings = planned.arms[spec.arm], planned.settings
-    training = settings.training(spec.replicate, _prompts(planned)).model_copy(
+    checkpoint = train_run(planned, spec.arm, spec.replicate, spec.folder, kept)
+    found = Measured(planned, checkpoint, kept)
+    finish_run(spec, run_table(found.reference(), found.trained()))
+
+
+def train_run(planned: Planned, name: str, replicate: int, folder: Path, kept: Kept) -> Path:
+    """Trains an arm with a replicate's seed, or goes on. Returns the last checkpoint."""
+    arm, settings = planned.arms[name], planned.settings
+    training = settings.training(replicate, _prompts(planned)).model_copy(
         update={"edition": arm.edition}
     )
     summary = quick_train(
         arm.folder,
-        spec.folder,
+        folder,
         training,
         arm.storage_options,
-        joint=planned.order(spec.replicate),
+        joint=planned.order(replicate),
+        kept=kept,
+        grid=replicate < GRIDS,
     )
-    with deterministic(1, "cpu", spec.replicate):
-        table = _measured(planned, spec.folder / summary["checkpoint"])
+    return folder / str(summary["checkpoint"])
+
+
+def finish_run(spec: RunSpec, table: pa.Table) -> None:
+    """Writes a run's losses: with them it is done."""
     _replace(spec.folder / LOSSES, lambda path: pq.write_table(table, path))
 
 
-def _measured(planned: Planned, checkpoint: Path) -> pa.Table:
-    """Losses on the reference, and on the pictures that tell what is memorised."""
-    saved = load_saved(checkpoint)
-    sets = {name: arm.open(planned.settings) for name, arm in planned.arms.items()}
-    latents = {name: Latents(saved.codec) for name in sets}
+class Measured:
+    """A trained arm, as it is measured on a comparison's pictures.
 
-    def losses(rows: pa.Table, *, only_true: bool = False) -> LossTable:
+    Args:
+        planned: The comparison.
+        checkpoint: Of the arm.
+        kept: What earlier runs of this process have opened.
+    """
+
+    def __init__(self, planned: Planned, checkpoint: Path, kept: Kept) -> None:
+        self.planned, self.kept = planned, kept
+        self.model, record = load_checkpoint(checkpoint)
+        self.training = settings_of(record)
+        self.codec, self.text = load_codec(self.training), kept.text(self.training)
+
+    def reference(self) -> LossTable:
+        """Losses on the reference."""
+        pictures = self.planned.pictures
+        return self._losses(pictures.filter(pictures.column(REFERENCE)), only_true=False)
+
+    def trained(self) -> LossTable:
+        """Losses, with their own captions, on the pictures that tell what is memorised."""
+        pictures = self.planned.pictures
+        return self._losses(pictures.filter(pc.is_valid(pictures.column("trained"))))
+
+    def _losses(self, rows: pa.Table, *, only_true: bool = True) -> LossTable:
         texts = dict(zip(*(rows.column(n).to_pylist() for n in ("id", "caption")), strict=True))
         captions = asked(texts, only_true=only_true)
         parts = []
-        for name, opened in sets.items():
+        for name, arm in self.planned.arms.items():
             mine = rows.filter(pc.equal(rows.column("read_from"), name)).column("id").to_pylist()
-            if samples := _samples(opened, mine):
-                model, text = saved.model, saved.text
-                parts.append(measure(model, text, latents[name], opened, samples, BATCH, captions))
+            if not mine:
+                continue
+            opened = arm.open(self.planned.settings, self.kept)
+            room = self.training.latent_cache_bytes
+            latents = self.kept.latents(opened, self.codec, self.training, room)
+            samples = _samples(opened, mine)
+            with deterministic(1, "cpu", 0):
+                parts.append(
+                    measure(self.model, self.text, latents, opened, samples, BATCH, captions)
+                )
         return joined(parts)
-
-    pictures = planned.pictures
-    reference = losses(pictures.filter(pictures.column(REFERENCE)))
-    trained = losses(pictures.filter(pc.is_valid(pictures.column("trained"))), only_true=True)
-    return run_table(reference, trained)
 
 
 def _samples(opened: TrainingSet, ids: Sequence[str]) -> list[Sample]:
-    wanted = set(ids)
-    return [sample for sample in opened.samples if sample.id in wanted]
+    """Samples of these ids, in order of id."""
+    wanted, numbers = set(ids), opened.by_id
+    names = as_hex(opened.tables.whole()["id"][numbers])
+    return [
+        opened.sample(int(number))
+        for number, name in zip(numbers, names, strict=True)
+        if name.decode() in wanted
+    ]
 
 
 def _prompts(planned: Planned) -> tuple[str, ...]:

@@ -137,3 +137,18 @@ def test_stored_states_are_taken_once_and_cut_ones_are_counted_as_ever(folder):
     found.states("long")
     assert torch.equal(found.states("a cat"), encoder(folder).states("a cat"))
     assert (asked, found.cut) == (["long", "a cat"], 1)
+
+
+def test_an_encoder_for_another_run_counts_by_itself_and_encodes_nothing_twice(folder, monkeypatch):
+    first = encoder(folder, max_tokens=100)
+    long = "red " * 100
+    one = first.afresh()
+    states = one.states(long)
+    one.stored = lambda prompt: None
+    monkeypatch.setattr(first, "tower", None)
+    other = one.afresh()
+    assert torch.equal(other.states(long), states)
+    other.states(long)
+    assert (one.cut, other.cut) == (1, 1), "each run counts what it met, once"
+    assert other.stored is None
+    assert other.afresh().cut == 0

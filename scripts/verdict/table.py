@@ -1,0 +1,148 @@
+"""The lines of the self-test as Markdown."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from scripts.verdict.cases import SWAPPED
+from scripts.verdict.faults import KINDS, dose_words, named
+
+Line = Mapping[str, Any]
+ALLOWED = 6  # of 60 comparisons of equals
+SHOWN = ("loss", "caption_gap", "low_sigma", "memorised")
+
+
+def table(lines: Iterable[Line]) -> str:
+    """All parts that have lines."""
+    by_part: dict[str, list[Line]] = defaultdict(list)
+    for line in lines:
+        by_part[line["part"]].append(line)
+    found: list[str] = []
+    if by_part["aa"]:
+        found += [*_equal_halves(by_part["aa"]), ""]
+    if by_part["faults"] or by_part["repeats"]:
+        found += [*_faults([*by_part["faults"], *by_part["repeats"]]), ""]
+    if by_part["share"]:
+        found += [*_shares(by_part["share"]), ""]
+    return "\n".join(found)
+
+
+def _rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(header)} |"
+    yield "|" + "---|" * len(header)
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+
+
+def _equal_halves(lines: Sequence[Line]) -> Iterator[str]:
+    """How often equals are called different, by the verdict and by the control."""
+    first = lines[0]
+    judges = {
+        f"the verdict, {first['replicates']} seeds each": [
+            any(finding["direction"] for finding in line["findings"]) for line in lines
+        ],
+        "a bootstrap over samples (must fail)": [bool(line["sample_alarms"]) for line in lines],
+    }
+    rows = []
+    for name, alarms in judges.items():
+        low, high = binomial(sum(alarms), len(alarms))
+        share = f"{100 * np.mean(alarms):.0f} % ({100 * low:.0f} to {100 * high:.0f})"
+        rows.append((name, str(len(alarms)), str(sum(alarms)), share))
+    yield from _rows(("equal halves judged by", "comparisons", "alarms", "rate (95 %)"), rows)
+
+
+def binomial(hits: int, of: int) -> tuple[float, float]:
+    """The exact 95 % interval of a share (Clopper and Pearson 1934)."""
+    from scipy.special import betaincinv
+
+    low = betaincinv(hits, of - hits + 1, 0.025) if hits else 0.0
+    high = betaincinv(hits + 1, of - hits, 0.975) if hits < of else 1.0
+    return float(low), float(high)
+
+
+def _faults(lines: Sequence[Line]) -> Iterator[str]:
+    """What each dose of each fault is called, and by how much it differs."""
+    rows = []
+    for kind in KINDS.values():
+        for dose in kind.doses:
+            mine = [line for line in lines if (line["kind"], line["dose"]) == (kind.name, dose)]
+            if not mine:
+                continue
+            worse = sum(line["word"] == "worse" for line in mine)
+            said = [named(line["findings"]) for line in mine]
+            right = sum(kind.about in kinds for kinds in said)
+            also = Counter(k for kinds in said for k in kinds if k != kind.about)
+            rows.append(
+                (
+                    kind.name,
+                    dose_words(kind, dose),
+                    f"{worse} of {len(mine)}",
+                    f"{right} of {len(mine)}" if kind.about else "",
+                    ", ".join(f"{name} {count}" for name, count in sorted(also.items())),
+                    *(_difference(mine, name) for name in SHOWN),
+                )
+            )
+    header = ("fault", "dose", "called worse", "named rightly", "and named", *SHOWN)
+    yield from _rows(header, rows)
+    yield ""
+    yield from _rows(
+        ("fault", "named as", "smallest dose called worse"),
+        (
+            (kind.name, kind.about or "anything", smallest(kind.name, lines))
+            for kind in KINDS.values()
+        ),
+    )
+
+
+def _difference(lines: Sequence[Line], name: str) -> str:
+    """B minus A of a measure in the first comparison, with half its interval; bold where told."""
+    (finding,) = (one for one in lines[0]["findings"] if one["name"] == name)
+    half = (finding["high"] - finding["low"]) / 2
+    text = f"{finding['mean']:+.4f} ± {half:.4f}"
+    return f"**{text}**" if finding["direction"] else text
+
+
+def smallest(name: str, lines: Iterable[Line]) -> str:
+    """The smallest dose of a fault from which all comparisons say worse; a dash if none does."""
+    kind, least = KINDS[name], "-"
+    mine = [line for line in lines if line["kind"] == name]
+    for dose in reversed(kind.doses):
+        words = [line["word"] for line in mine if line["dose"] == dose]
+        if not words or set(words) != {"worse"}:
+            break
+        least = dose_words(kind, dose)
+    return least
+
+
+def _shares(lines: Sequence[Line]) -> Iterator[str]:
+    """How far seeds of two arms belong together, by the share of their ids that differ."""
+    rows = []
+    for line in lines:
+        for name in ("loss", "caption_gap"):
+            a, b = (np.array(line["values"][arm][name]) for arm in ("a", "b"))
+            both = line["shared"]["both"] / sum(line["shared"].values())
+            rows.append(
+                (
+                    f"{100 * line['dose']:g} %",
+                    f"{both:.2f}",
+                    name,
+                    f"{np.std(b - a, ddof=1):.4f}",
+                    f"{np.hypot(np.std(a, ddof=1), np.std(b, ddof=1)):.4f}",
+                    f"{np.corrcoef(a, b)[0, 1]:+.2f}",
+                    "pairs" if line["pairs"] else "no pairs",
+                )
+            )
+    header = (
+        "ids that differ",
+        "of all in both",
+        "measure",
+        "deviation of the difference, in pairs",
+        "without pairs",
+        "correlation",
+        "judged as",
+    )
+    yield f"Each with {len(lines[0]['values']['a']['loss'])} seeds; {SWAPPED} 5 % in B."
+    yield ""
+    yield from _rows(header, rows)
