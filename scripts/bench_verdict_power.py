@@ -1,12 +1,12 @@
 """How much a seed makes of the loss's difference: what a verdict's power is foreseen by.
 
-    nice python scripts/bench_verdict_power.py --out power --write   # 48 runs; a killed one goes on
+    nice python scripts/bench_verdict_power.py --out power --write   # 24 runs; a killed one goes on
     python scripts/bench_verdict_power.py --out power --preset debug --seeds 3
 
-Two comparisons a preset, on pictures of the world (64 x 64, 1,000 a set, 160 of another world as
-reference): *equal pictures*, of which 5 % have another one's caption in B, and *other pictures*,
-two sets of one world that share none. `--write` puts the deviations of what is done into
-`nucleus_model/training/verdict/power.json`.
+Two sets, of the same 1,000 pictures of the world (64 x 64), of which 5 % have another one's caption
+in B; 160 of another world are the reference. *Equal pictures*: the deviation of a seed's
+difference. *Other pictures*, where seeds are no pairs: what the seeds of each set make alone, added
+up. `--write` puts what is done into `nucleus_model/training/verdict/power.json`.
 """
 
 import argparse
@@ -96,23 +96,16 @@ def write_set(folder: Path, world: int, numbers: Sequence[int], swapped: float =
     return Arm(str(folder), name=folder.name)
 
 
-def planned(out: Path, preset: str) -> dict[str, tuple[Path, Planned]]:
-    """The two comparisons of a preset, planned in their folders."""
+def planned(out: Path, preset: str) -> tuple[Path, Planned]:
+    """The comparison of a preset, planned in its folder."""
     sets = out / "sets"
-    some, rest = range(PICTURES), range(PICTURES, 2 * PICTURES)
-    a = write_set(sets / "a", WORLD, some)
+    a = write_set(sets / "a", WORLD, range(PICTURES))
+    b = write_set(sets / "swapped", WORLD, range(PICTURES), SWAPPED)
     reference = write_set(sets / "reference", REFERENCE_WORLD, range(MEASURED))
-    others = {
-        power.EQUAL: write_set(sets / "swapped", WORLD, some, SWAPPED),
-        power.OTHER: write_set(sets / "others", WORLD, rest),
-    }
     settings = VerdictSettings(preset=preset, pictures=MEASURED)
-    found = {}
-    for name, b in others.items():
-        folder = out / f"{preset}-{name.replace(' ', '-')}"
-        found[name] = folder, plan_comparison(a, b, settings, reference)
-        write_plan(found[name][1], folder)
-    return found
+    folder, plan = out / preset, plan_comparison(a, b, settings, reference)
+    write_plan(plan, folder)
+    return folder, plan
 
 
 def spread(folder: Path, plan: Planned, *, pairs: bool) -> power.Spread | None:
@@ -142,16 +135,15 @@ def main() -> None:
     given = parser.parse_args()
     presets = given.preset or sorted(FIXED)
     comparisons = {preset: planned(given.out, preset) for preset in presets}
-    # Seed by seed, so that what is done after a kill is of all comparisons alike.
+    # Seed by seed, so that what is done after a kill is of both sets alike.
     for number in range(0 if given.stored else given.seeds):
-        for preset in presets:
-            for folder, _ in comparisons[preset].values():
-                for arm in "ab":
-                    do_run(RunSpec(str(folder), arm, number))
+        for folder, _ in comparisons.values():
+            for arm in "ab":
+                do_run(RunSpec(str(folder), arm, number))
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for preset, of in comparisons.items():
-        for name, (folder, plan) in of.items():
-            known = spread(folder, plan, pairs=name == power.EQUAL)
+    for preset, (folder, plan) in comparisons.items():
+        for name, pairs in ((power.EQUAL, True), (power.OTHER, False)):
+            known = spread(folder, plan, pairs=pairs)
             if known is None:
                 continue
             digits = {"percent": float(f"{known.percent:.3g}"), "replicates": known.replicates}

@@ -16,6 +16,7 @@ CURVES = {"loss": "loss of the steps", "grad_norm": "norm of the gradient"}
 CSS = {1: "better", -1: "worse", 0: "equal"}
 DRAWN = 24  # groups of a kind; the table has all of them
 FIRST = 24  # pictures that are seen at once
+LEAST = 0.1  # percent that the axis of groups reaches
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ def render_verdict(
         "group_tables": [
             (name, _groups(rows), rows, content["groups_hidden"].get(name, 0))
             for name, rows in content["groups"].items()
-            # One group alone is all pictures, which the measures above tell of.
-            if len(rows) > 1 or (rows and content["groups_hidden"].get(name))
+            # One group alone is nearly all pictures, which the measures above tell of.
+            if len(rows) > 1
         ],
         "curve_charts": [
             (label, _curve(content["curves"][name], label), content["at_tokens"].get(name, []))
@@ -122,7 +123,7 @@ def _groups(rows: Sequence[Mapping[str, Any]]) -> Any:
         mean = -_percent(row, row["b"])
         title = f"{row['name']}: {row['pictures']:,} pictures, loss {-mean:+.2f} %"
         lines.append(Line(row["name"], mean, min(ends), max(ends), "described", title))
-    return forest(lines, "fall of the loss, B against A, in percent; right is better")
+    return forest(lines, "fall of the loss, B against A, in percent; right is better", LEAST)
 
 
 def _percent(row: Mapping[str, Any], value: float) -> float:

@@ -23,6 +23,7 @@ from nucleus_model.training.verdict.power import power, said
 from nucleus_model.training.verdict.run import RunSpec, read_plan
 
 PAGE = "verdict.html"
+DRAWN = "samples.json"
 GRIDS = 3  # seeds whose samples are shown
 SHOWN = 100  # pictures of each end that the page has
 SIDE, QUALITY = 160, 82  # of a thumbnail: a page of 200 can be sent by mail
@@ -175,19 +176,23 @@ def _thumbnail(pixels: np.ndarray) -> str:
 
 def _samples(out: Path, content: Mapping[str, Any]) -> list[Sample]:
     """What the first seeds' runs drew, cut into cells: prompt by prompt, A beside B."""
-    seeds = range(min(GRIDS, *content["replicates"]))
-    cells = {
-        (seed, arm): _cells(RunSpec(str(out), arm, seed).folder) for seed in seeds for arm in "ab"
+    folders = {
+        (seed, arm): RunSpec(str(out), arm, seed).folder
+        for seed in range(min(GRIDS, *content["replicates"]))
+        for arm in "ab"
     }
+    # Not all seeds need have drawn.
+    cells = {key: _cells(folder) for key, folder in folders.items() if (folder / DRAWN).is_file()}
+    seeds = sorted({seed for seed, _ in cells})
     return [
         Sample(prompt, [(s, {arm: cells[s, arm][prompt] for arm in "ab"}) for s in seeds])
-        for prompt in cells[0, "a"]
+        for prompt in cells.get((0, "a"), ())
     ]
 
 
 def _cells(folder: Path) -> dict[str, str]:
     """The first picture of each prompt of a run's grid, as a data URI."""
-    facts = json.loads((folder / "samples.json").read_text(encoding="utf-8"))
+    facts = json.loads((folder / DRAWN).read_text(encoding="utf-8"))
     width, height, padding = (facts[name] for name in ("cell_width", "cell_height", "padding"))
     found = {}
     with Image.open(folder / facts["file"]) as grid:

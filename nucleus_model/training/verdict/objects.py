@@ -23,6 +23,7 @@ from nucleus_model.training.verdict.known import Measured
 
 ASKED = 40  # reference pictures that tell whether the checker knows them
 RIGHT = 0.9  # of their objects
+FACTS = "samples.json"  # of a run's grid
 SMALLEST = 16  # pixels a side that the checker looks at
 Objects = Counter[tuple[str | None, str | None]]
 
@@ -79,24 +80,27 @@ def objects_right(runs: Mapping[str, Sequence[Path]], *, pairs: bool) -> list[Ro
         pairs: Whether replicates belong together.
 
     Returns:
-        One row; nothing where no prompt names an object.
+        One row; nothing where no prompt names an object, or fewer than two seeds have drawn.
     """
     shares: dict[str, list[float]] = {arm: [] for arm in runs}
     count = 0
     for arm, folders in runs.items():
-        for folder in folders:
+        # Not all seeds need have drawn.
+        for folder in (one for one in folders if (one / FACTS).is_file()):
             found = [(right(cell, objects), objects.total()) for cell, objects in _cells(folder)]
             if not found:
                 return []
             count += len(found)
             shares[arm].append(sum(n for n, _ in found) / sum(of for _, of in found))
+    if min(map(len, shares.values())) < 2:
+        return []
     a, b = (np.array(shares[arm]) for arm in ("a", "b"))
     return [row("objects right in samples", count, a, b, pairs=pairs)]
 
 
 def _cells(folder: Path) -> Iterator[tuple[NDArray[np.uint8], Objects]]:
     """The cells of a run's grid whose prompts name objects."""
-    facts = json.loads((folder / "samples.json").read_text(encoding="utf-8"))
+    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     with Image.open(folder / facts["file"]) as image:
         grid = np.asarray(image.convert("RGB"))
     height, width, padding = (facts[n] for n in ("cell_height", "cell_width", "padding"))
