@@ -12,8 +12,6 @@ checkpoints and a grid of samples:
     for file in draw(Path("out") / summary["checkpoint"], ["a red square"], Path("drawn")):
         print(file)
 
-`verdict(a, b)` says whether set B is better than set A (`training.verdict`).
-
 The preset `nano` has 2.4 M parameters with the nano VAE (2.5 M on plain pixels). A picture of 64 x
 64 pixels is 16 tokens with the VAE, 64 on pixels. 2,000 steps of 64 pictures took 17.5 minutes on
 one CPU core; then 94 % of 200 prompts that the model had never seen were drawn right, and 2.5 %
@@ -47,18 +45,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nucleus_model.sampling.draw import draw
     from nucleus_model.settings.settings import QuickTrainSettings
-    from nucleus_model.settings.verdict import VerdictSettings
     from nucleus_model.training.train import quick_train
-    from nucleus_model.training.verdict.compare import verdict
 
-__all__ = ["QuickTrainSettings", "VerdictSettings", "draw", "quick_train", "verdict"]
+__all__ = ["QuickTrainSettings", "draw", "quick_train"]
 
 _HOMES = {
     "QuickTrainSettings": "nucleus_model.settings.settings",
-    "VerdictSettings": "nucleus_model.settings.verdict",
     "draw": "nucleus_model.sampling.draw",
     "quick_train": "nucleus_model.training.train",
-    "verdict": "nucleus_model.training.verdict.compare",
 }
 
 

@@ -135,10 +135,13 @@ def verdict(
 
 
 def _arm(text: str, options: dict[str, Any]) -> Any:
-    """A set and its edition."""
-    from nucleus_model.training.verdict.compare import arm_of
+    """A set and its edition; an `@` before a slash belongs to the URL."""
+    from nucleus_model.training.verdict.plan import Arm
 
-    return arm_of(text, options)
+    folder, at, edition = text.rpartition("@")
+    if not at or "/" in edition or not folder:
+        return Arm(text, storage_options=options)
+    return Arm(folder, edition or None, options, name=folder)
 
 
 def _option(text: str) -> tuple[str, Any]:

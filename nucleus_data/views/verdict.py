@@ -17,7 +17,7 @@ from nucleus_model.settings.verdict import VerdictSettings
 from nucleus_model.training.verdict.compare import Progress, Tell, compare
 from nucleus_model.training.verdict.content import are_pairs, shared
 from nucleus_model.training.verdict.forecast import forecast
-from nucleus_model.training.verdict.loops import processes
+from nucleus_model.training.verdict.loops import Loop, processes
 from nucleus_model.training.verdict.plan import Arm, Planned, plan_comparison
 from nucleus_model.training.verdict.power import power, said
 from nucleus_model.training.verdict.run import RunSpec, read_plan
@@ -36,7 +36,9 @@ def verdict(
     settings: VerdictSettings,
     *,
     reference: Arm | None = None,
+    clusters: Mapping[str, str] | None = None,
     workers: int | None = None,
+    loop: Loop | None = None,
     progress: Progress | None = None,
     tell: Tell | None = None,
 ) -> dict[str, Any]:
@@ -48,7 +50,9 @@ def verdict(
         out: Local folder; what a killed comparison left there goes on.
         settings: The comparison's.
         reference: The yardstick; None for pictures that are held out of both.
-        workers: Runs at once; None for one a core.
+        clusters: Id -> cluster of copies, for a claim about recipes.
+        workers: Runs at once, in processes; None for one a core.
+        loop: Does the runs, in place of processes.
         progress: Called with how many runs are done, and of how many.
         tell: Called with what is foreseen, before the first run.
 
@@ -58,14 +62,14 @@ def verdict(
     Raises:
         As `compare` does.
     """
-    loop = processes(workers)
     content = compare(
         a,
         b,
         out,
         settings,
         reference=reference,
-        loop=loop,
+        clusters=clusters,
+        loop=loop or processes(workers),
         progress=progress,
         tell=tell,
         workers=workers,

@@ -39,12 +39,12 @@ Tell = Callable[[str], None]
 
 
 def compare(
-    a: Arm | str,
-    b: Arm | str,
-    out: Path | str = "verdict",
+    a: Arm,
+    b: Arm,
+    out: Path,
     settings: VerdictSettings | None = None,
     *,
-    reference: Arm | str | None = None,
+    reference: Arm | None = None,
     clusters: Mapping[str, str] | None = None,
     loop: Loop | None = None,
     progress: Progress | None = None,
@@ -54,7 +54,7 @@ def compare(
     """Compares two training sets; goes on with what a killed comparison left in `out`.
 
     Args:
-        a: The set that is there; a folder, or `FOLDER@EDITION`.
+        a: The set that is there.
         b: The set that it is compared with: the verdict is about B.
         out: Local folder.
         settings: Defaults: six pairs of nano runs, about these two sets.
@@ -75,10 +75,7 @@ def compare(
         RequestError: The sets can't be compared, or `out` holds another comparison.
     """
     settings = settings or VerdictSettings()
-    one, other = (arm_of(arm) if isinstance(arm, str) else arm for arm in (a, b))
-    yardstick = arm_of(reference) if isinstance(reference, str) else reference
-    planned = plan_comparison(one, other, settings, yardstick, clusters)
-    out = Path(out)
+    planned = plan_comparison(a, b, settings, reference, clusters)
     _pin(planned, out)
     options = {name: arm.storage_options for name, arm in planned.arms.items()}
     loop = loop or processes()
@@ -105,24 +102,6 @@ def compare(
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     (out / VERDICT).write_text(text, encoding="utf-8")
     return content
-
-
-# As people call it: `from nucleus_model import verdict`.
-verdict = compare
-
-
-def arm_of(text: str, storage_options: Mapping[str, Any] | None = None) -> Arm:
-    """The arm that `FOLDER` or `FOLDER@EDITION` names; an `@` before a slash is the folder's.
-
-    Args:
-        text: What somebody typed.
-        storage_options: For fsspec.
-    """
-    options = dict(storage_options or {})
-    folder, at, edition = text.rpartition("@")
-    if not at or "/" in edition or not folder:
-        return Arm(text, storage_options=options)
-    return Arm(folder, edition or None, options, name=folder)
 
 
 def _pin(planned: Planned, out: Path) -> None:

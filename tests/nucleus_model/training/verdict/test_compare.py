@@ -9,7 +9,7 @@ import pytest
 from nucleus_data.errors import RequestError
 from nucleus_model.settings import verdict as settings_module
 from nucleus_model.settings.verdict import VerdictSettings
-from nucleus_model.training.verdict.compare import arm_of, compare
+from nucleus_model.training.verdict.compare import compare
 from nucleus_model.training.verdict.judge import NAMES
 from nucleus_model.training.verdict.loops import one_by_one, processes
 from nucleus_model.training.verdict.plan import Arm
@@ -94,17 +94,15 @@ def test_another_comparison_is_not_mixed_in(arms, tmp_path):
         compared(arms, tmp_path, settings=SETTINGS.model_copy(update={"pictures": 7}))
 
 
-def test_sets_may_be_named_and_people_are_told_before_the_runs(arms, tmp_path):
-    from nucleus_model import verdict
-
+def test_people_are_told_before_the_runs(arms, tmp_path):
     told = []
     with pytest.raises(Stopped):
-        verdict(
-            arms["a"].folder,
-            arms["b"].folder,
+        compare(
+            arms["a"],
+            arms["b"],
             tmp_path,
             SETTINGS,
-            reference=arms["reference"].folder,
+            reference=arms["reference"],
             loop=_stop,
             tell=told.append,
             workers=1,
@@ -113,8 +111,6 @@ def test_sets_may_be_named_and_people_are_told_before_the_runs(arms, tmp_path):
     assert told[1].startswith("6 runs will take ")
     foreseen = json.loads((tmp_path / "timings.json").read_text())["forecast"]
     assert foreseen["processor_seconds"] > 0
-    assert arm_of("s3://key@host/set") == Arm("s3://key@host/set")
-    assert arm_of("set@long") == Arm("set", "long", name="set")
 
 
 def _stop(specs):

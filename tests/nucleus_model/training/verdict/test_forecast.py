@@ -72,15 +72,16 @@ def test_people_are_told_of_all_runs_and_of_those_that_may_come():
     assert "half-width" not in Forecast(12, 36.0, 12, 36.0, COSTS).sentence()
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_what_is_foreseen_is_what_it_takes_within_a_fifth(tmp_path):
     from nucleus_model.training.verdict.compare import compare
     from nucleus_model.training.verdict.loops import one_by_one
 
-    sets = {"a": colored_items(96), "b": colored_items(88), "r": colored_items(48, first=200)}
+    sets = {"a": colored_items(96), "b": colored_items(88), "r": colored_items(24, first=200)}
     a, b, reference = (Arm(str(write_set(tmp_path / name, items))) for name, items in sets.items())
-    settings = VerdictSettings(preset="debug", replicates=3, pictures=48)
+    settings = VerdictSettings(preset="debug", replicates=3, pictures=24)
     found = module.forecast(plan_comparison(a, b, settings, reference), workers=1)
     took = []
 
