@@ -24,8 +24,8 @@ from nucleus_data.errors import RequestError
 from nucleus_model.settings.verdict import VerdictSettings
 from nucleus_model.training.verdict.collect import replicates
 from nucleus_model.training.verdict.content import are_pairs, found_in
+from nucleus_model.training.verdict.findings import JOINT
 from nucleus_model.training.verdict.forecast import forecast
-from nucleus_model.training.verdict.judge import JOINT
 from nucleus_model.training.verdict.loops import Loop, processes
 from nucleus_model.training.verdict.plan import Arm, Planned, plan_comparison
 from nucleus_model.training.verdict.power import said

@@ -21,7 +21,7 @@ from nucleus_data.world.scenes import COLORS, KINDS
 from nucleus_model.training.verdict.descriptive import LEAST, Row, row
 from nucleus_model.training.verdict.known import Measured
 
-ASKED = 40  # reference pictures that tell whether the checker knows them
+ASKED = LEAST  # reference pictures that tell whether the checker knows them
 RIGHT = 0.9  # of their objects
 FACTS = "samples.json"  # of a run's grid
 SMALLEST = 16  # pixels a side that the checker looks at

@@ -15,7 +15,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from nucleus_model.training.verdict.judge import JOINT
+from nucleus_model.training.verdict.findings import JOINT
 from nucleus_model.training.verdict.replicates import detectable
 
 FILE = "power.json"

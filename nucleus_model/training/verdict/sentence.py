@@ -7,14 +7,11 @@ apart nor shown to be equal is "not told apart".
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nucleus_model.training.verdict.findings import Finding
 from nucleus_model.training.verdict.ratios import changes
-
-if TYPE_CHECKING:
-    from nucleus_model.training.verdict.judge import Finding
 
 HEADS = {
     "better": "B is better",
@@ -34,7 +31,7 @@ WORDS: Mapping[str, str] = {
 
 def sentence(
     word: str,
-    findings: Sequence["Finding"],
+    findings: Sequence[Finding],
     replicates: tuple[int, int],
     *,
     pairs: bool = True,
@@ -44,7 +41,7 @@ def sentence(
 
     Args:
         word: `better`, `worse`, `mixed` or `no difference`.
-        findings: In the order of `judge.MEASURES`.
+        findings: In the order of `findings.MEASURES`.
         replicates: Of each arm.
         pairs: Whether seeds are pairs.
         image_tokens: That all runs together have trained on; None where nobody counted.
@@ -63,6 +60,9 @@ def sentence(
             said.append(text)
     if not any(finding.direction for finding in findings[1:]):
         said = [_change(loss)]
+    elif word == "mixed" and loss.direction:
+        # Duplicates make captions carry more, and the loss higher: the gap alone would mislead.
+        said.append(_change(loss))
     return f"{HEADS[word]}: {', '.join(said)}; {end}"
 
 
@@ -79,13 +79,13 @@ def _size(replicates: tuple[int, int], *, pairs: bool, image_tokens: int | None)
     return f"{seeds}, {told} image tokens"
 
 
-def _share(loss: "Finding") -> str:
+def _share(loss: Finding) -> str:
     if not loss.a or not np.isfinite(loss.detectable):
         return "an unknown share"
     return f"{_figure(100 * loss.detectable / abs(loss.a))} %"
 
 
-def _about(about: str, findings: Sequence["Finding"]) -> str:
+def _about(about: str, findings: Sequence[Finding]) -> str:
     """What the measures of one kind say; nothing of duplicates that are not seen."""
     told = [finding for finding in findings if finding.direction]
     if not told:
@@ -93,20 +93,22 @@ def _about(about: str, findings: Sequence["Finding"]) -> str:
             return ""
         equal = all(finding.equal for finding in findings)
         return f"{about} {'equal' if equal else 'not told apart'}"
+    if about == "duplicates":
+        return f"it is memorised {'less' if told[0].direction > 0 else 'more'}"
     gap = next((finding for finding in told if finding.measure.name == "caption_gap"), None)
     if gap is not None and gap.ratio is not None:
+        first = gap
         (mean, low, high), fewer = changes(gap.ratio)
         word = "less" if fewer else "more"
-        return f"captions carry {_figure(mean)} % {word} ({_figure(low)} to {_figure(high)})"
-    first = min(told, key=lambda finding: finding.p)
-    if about == "duplicates":
-        return "it is memorised less" if first.direction > 0 else "it is memorised more"
-    if {finding.direction for finding in told} == {1, -1}:
-        return f"{about} better and worse ({_change(first)})"
-    return f"{about} {'better' if first.direction > 0 else 'worse'} ({_change(first)})"
+        text = f"captions carry {_figure(mean)} % {word} ({_figure(low)} to {_figure(high)})"
+    else:
+        first = min(told, key=lambda finding: finding.p)
+        text = f"{about} {'better' if first.direction > 0 else 'worse'} ({_change(first)})"
+    against = [finding for finding in told if finding.direction != first.direction]
+    return text + "".join(f", but {_change(finding)}" for finding in against[:1])
 
 
-def _change(finding: "Finding") -> str:
+def _change(finding: Finding) -> str:
     """By how much a measure differs: in percent where that can be said."""
     name, times = WORDS[finding.measure.name], finding.ratio
     if times is not None:

@@ -106,6 +106,15 @@ def test_one_way_better_and_another_worse_is_said() -> None:
     assert "better in one way and worse in another" in found.sentence
 
 
+def test_what_speaks_against_the_first_is_not_left_out() -> None:
+    # As duplicates do: captions carry more, and the loss is higher.
+    b = arm(2, caption_gap=0.06, high_sigma=0.03, loss=0.04, memorised=-0.05)
+    text = judge(arm(1), b).sentence
+    assert re.search(r"captions carry \d+ % more .*, but loss at much noise \d+ % higher", text)
+    assert "it is memorised more" in text
+    assert re.search(r", loss 3\.\d % higher, 3\.\d to \d\.\d; 6 seeds$", text)
+
+
 def test_the_arms_change_places() -> None:
     a, b = arm(1), arm(2, caption_gap=0.05)
     one, other = judge(a, b), judge(b, a)

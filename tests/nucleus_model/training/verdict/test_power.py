@@ -6,8 +6,8 @@ import pytest
 
 from nucleus_model.settings.verdict import FIXED
 from nucleus_model.training.verdict import power as module
+from nucleus_model.training.verdict.findings import JOINT
 from nucleus_model.training.verdict.intervals import paired
-from nucleus_model.training.verdict.judge import JOINT
 from nucleus_model.training.verdict.power import power, said, sees, stored
 
 
