@@ -86,4 +86,8 @@ def forest(lines: Sequence[Line], x_label: str, within: float = 1.0) -> Markup:
 
 def _cut(label: str) -> str:
     """A label that fits; the pointer's title has all of it."""
-    return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
+    if len(label) <= LONGEST:
+        return label
+    # The end tells addresses and paths apart.
+    half = LONGEST // 2
+    return f"{label[: LONGEST - half - 1]}…{label[-half:]}"

@@ -78,7 +78,7 @@ def power(preset: str, *, pairs: bool, replicates: int, percent: float | None) -
     before = None
     if known is not None:
         before = asdict(known) | {"sees": sees(known.percent, replicates, pairs=pairs)}
-    own = percent if percent is not None else known and known.percent
+    own = percent if percent is not None or known is None else known.percent
     counts: Sequence[int] = sorted({*SEEDS, replicates})
     return {
         "measure": "loss",

@@ -130,4 +130,6 @@ def test_better_is_to_the_right_and_unbounded_reaches_the_edge(direction):
     assert f'<g class="forest {direction}">' in drawn
     assert "<script" not in drawn
     assert "M190.0 33.0H" in drawn
-    assert "…</text>" in drawn  # a label that would run into the axis is cut
+    # A label that would run into the axis is cut amid: ends tell addresses apart.
+    assert "&lt;script&gt;aler…" in drawn
+    assert "t(1)&lt;/script&gt;</text>" in drawn
