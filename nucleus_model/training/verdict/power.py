@@ -3,9 +3,11 @@
 `power.json` holds how much a seed makes of each preset, with equal pictures in both arms and with
 other ones. It is written by
 
-    python scripts/bench_verdict_power.py --write
+    python scripts/bench_verdict_power.py --out power --write
 
-A comparison's own pilot says more of its sets; then these figures count no more.
+but for nano's figures, which are older: three seed pairs and four seeds of each set, of 1,500
+pictures, until that command has done its nano runs. A comparison's own pilot says more of its sets;
+then these figures count no more.
 """
 
 import json
