@@ -66,6 +66,9 @@ EXIT_WORSE = 3
     show_default=True,
     help="Folder; what a killed comparison left there goes on.",
 )
+@click.option(
+    "--dry-run", is_flag=True, help="What it would see and take; a few steps are timed, no more."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 def verdict(
     a: str,
@@ -74,6 +77,7 @@ def verdict(
     workers: int | None,
     storage: tuple[str, ...],
     out: Path,
+    dry_run: bool,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -95,6 +99,13 @@ def verdict(
         one, other = (_arm(text, options) for text in (a, b))
         yardstick = None if reference is None else _arm(reference, options)
         chosen = VerdictSettings.model_validate(settings)
+        if dry_run:
+            foreseen = view.foresee(one, other, chosen, yardstick, workers)
+            if as_json:
+                say_json({k: v for k, v in foreseen.items() if k != "text"})
+            for line in () if as_json else foreseen["text"]:
+                say(line)
+            return
         with tqdm(desc="verdict", unit=" runs", disable=None, delay=1) as bar:
 
             def show(done: int, of: int) -> None:
@@ -102,7 +113,14 @@ def verdict(
                 bar.refresh()
 
             content = view.verdict(
-                one, other, out, chosen, reference=yardstick, workers=workers, progress=show
+                one,
+                other,
+                out,
+                chosen,
+                reference=yardstick,
+                workers=workers,
+                progress=show,
+                tell=complain,
             )
     except (RequestError, ValueError) as error:
         refuse(error)

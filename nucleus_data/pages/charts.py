@@ -6,8 +6,8 @@ dark, so that a chart needs no script and no colour of its own.
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from markupsafe import Markup
@@ -35,6 +35,7 @@ class Series:
         css: The class that colours it.
         marks: Whether its points are marked.
         spans: Of each point, from where to where its value may be; drawn as upright bars.
+        band: Whether spans are drawn as one shaded band instead.
     """
 
     label: str
@@ -42,6 +43,7 @@ class Series:
     css: str
     marks: bool = False
     spans: Sequence[tuple[float, float]] = ()
+    band: bool = False
 
 
 def short(value: float) -> str:
@@ -171,11 +173,7 @@ def line_chart(
         width: Width of the drawing, in CSS pixels at full size.
         height: Height of the drawing, in CSS pixels at full size.
     """
-    lines = [
-        Series(s.label, finite, s.css, s.marks, s.spans)
-        for s in series
-        if (finite := [(x, y) for x, y in s.points if math.isfinite(x) and math.isfinite(y)])
-    ]
+    lines = [finite for s in series if (finite := _finite(s)).points]
     left, right, top, bottom = 52.0, width - 14.0, 30.0, height - 38.0
     x_low, x_high = _range([x for s in lines for x, _ in s.points], 0.0)
     heights = [y for s in lines for _, y in s.points]
@@ -216,7 +214,9 @@ def line_chart(
     for line in lines:
         path = " ".join("{:.1f} {:.1f}".format(*at(x, y)) for x, y in line.points)
         parts.append(Markup('<path class="line {}" d="M{}"/>').format(line.css, path))
-        for (x, _), span in zip(line.points, line.spans, strict=False):
+        if line.band and line.spans:
+            parts.append(_band(line, at))
+        for (x, _), span in zip(line.points, () if line.band else line.spans, strict=False):
             (across, low), (_, high) = (at(x, y) for y in span)
             parts.append(
                 Markup(
@@ -240,6 +240,29 @@ def line_chart(
     return Markup(
         '<svg class="chart" viewBox="0 0 {0} {1}" role="img" aria-label="{2}">{3}</svg>'
     ).format(width, height, f"{y_label} over {x_label}", Markup("").join(parts))
+
+
+def _finite(series: Series) -> Series:
+    """The points that are finite, with their spans."""
+    spans = series.spans or [(y, y) for _, y in series.points]
+    kept = [
+        (point, span)
+        for point, span in zip(series.points, spans, strict=True)
+        if all(map(math.isfinite, (*point, *span)))
+    ]
+    return replace(
+        series,
+        points=[point for point, _ in kept],
+        spans=[span for _, span in kept] if series.spans else (),
+    )
+
+
+def _band(line: Series, at: Callable[[float, float], tuple[float, float]]) -> Markup:
+    """The area between the ends of a line's spans."""
+    there = [at(x, high) for (x, _), (_, high) in zip(line.points, line.spans, strict=True)]
+    back = [at(x, low) for (x, _), (low, _) in zip(line.points, line.spans, strict=True)]
+    path = " ".join("{:.1f} {:.1f}".format(*point) for point in [*there, *reversed(back)])
+    return Markup('<path class="band {}" d="M{}Z"/>').format(line.css, path)
 
 
 def histogram(

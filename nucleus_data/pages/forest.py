@@ -9,6 +9,7 @@ from markupsafe import Markup
 from nucleus_data.pages.charts import short, ticks
 
 WIDTH, LEFT, RIGHT, STEP = 720.0, 190.0, 700.0, 34.0
+LONGEST = 26  # characters of a label that fit beside the axis
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Line:
         label: Of what.
         mean: The estimate.
         low, high: Ends of its interval; infinite ones reach the edge.
-        css: `better`, `worse` or `equal`.
+        css: `better`, `worse`, `equal`, or `described` where nothing was tested.
         title: What a pointer over it shows.
     """
 
@@ -70,7 +71,7 @@ def forest(lines: Sequence[Line], x_label: str, within: float = 1.0) -> Markup:
             ).format(
                 css=line.css,
                 title=line.title,
-                label=line.label,
+                label=_cut(line.label),
                 text=y + 4,
                 y=y,
                 low=at(line.low),
@@ -81,3 +82,12 @@ def forest(lines: Sequence[Line], x_label: str, within: float = 1.0) -> Markup:
     return Markup(
         '<svg class="chart" viewBox="0 0 {:.0f} {:.0f}" role="img" aria-label="{}">{}</svg>'
     ).format(WIDTH, bottom + 46, x_label, Markup("").join(parts))
+
+
+def _cut(label: str) -> str:
+    """A label that fits; the pointer's title has all of it."""
+    if len(label) <= LONGEST:
+        return label
+    # The end tells addresses and paths apart.
+    half = LONGEST // 2
+    return f"{label[: LONGEST - half - 1]}…{label[-half:]}"

@@ -2,23 +2,40 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from nucleus_data.pages import charts
 from nucleus_data.pages.forest import Line, forest
-from nucleus_data.pages.pictures import Picture, data_uri
+from nucleus_data.pages.pictures import Picture
 from nucleus_data.pages.report import environment, versions
 
 ARMS = {"a": ("A", "line-a"), "b": ("B", "line-b")}
 CURVES = {"loss": "loss of the steps", "grad_norm": "norm of the gradient"}
-DIRECTIONS = {1: "better", -1: "worse", 0: "equal"}
+CSS = {1: "better", -1: "worse", 0: "equal"}
+DRAWN = 24  # groups of a kind; the table has all of them
+FIRST = 24  # pictures that are seen at once
+LEAST = 0.1  # percent that the axis of groups reaches
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A prompt, and what both arms drew for it.
+
+    Attributes:
+        prompt: The text.
+        drawn: Seed, and arm `a` or `b` -> the picture as a data URI.
+    """
+
+    prompt: str
+    drawn: Sequence[tuple[int, Mapping[str, str]]]
 
 
 def render_verdict(
     content: Mapping[str, Any],
     pictures: Mapping[str, Picture],
-    grids: Sequence[tuple[int, Mapping[str, bytes]]] = (),
+    samples: Sequence[Sample] = (),
     made_at: datetime | None = None,
 ) -> str:
     """The page.
@@ -26,18 +43,25 @@ def render_verdict(
     Args:
         content: A comparison's `verdict.json`.
         pictures: Thumbnails of reference pictures, by id; those that are missing are left out.
-        grids: Of some seeds: `a` and `b` -> the PNG of samples, a row a prompt.
+        samples: What both arms drew, prompt by prompt.
         made_at: The time that the page names; now, by default.
     """
     values: dict[str, Any] = {
         **content,
         "made_at": (made_at or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M %Z").strip(),
         "versions": versions({}),
-        "directions": DIRECTIONS,
+        "called": called,
+        "css": CSS,
         "forest": _forest(content["findings"]),
         "bins_chart": _bins(content["bins"]),
+        "group_tables": [
+            (name, _groups(rows), rows, content["groups_hidden"].get(name, 0))
+            for name, rows in content["groups"].items()
+            # One group alone is nearly all pictures, which the measures above tell of.
+            if len(rows) > 1
+        ],
         "curve_charts": [
-            (label, _curve(content["curves"][name], label))
+            (label, _curve(content["curves"][name], label), content["at_tokens"].get(name, []))
             for name, label in CURVES.items()
             if name in content["curves"]
         ],
@@ -48,13 +72,19 @@ def render_verdict(
                 ("lost", "Learned less by B", "The largest rises."),
             )
         ],
+        "first": FIRST,
+        "drawn": DRAWN,
         "pictures": pictures,
-        "grids": [
-            (seed, {arm: data_uri("image/png", png) for arm, png in of.items()})
-            for seed, of in grids
-        ],
+        "samples": samples,
     }
     return environment().get_template("verdict.html.j2").render(values)
+
+
+def called(finding: Mapping[str, Any]) -> str:
+    """What a measure says of B, in a word or two."""
+    if finding["direction"]:
+        return CSS[finding["direction"]]
+    return "equal" if finding["equal"] else "not told apart"
 
 
 def _forest(findings: Sequence[Mapping[str, Any]]) -> Any:
@@ -73,11 +103,32 @@ def _forest(findings: Sequence[Mapping[str, Any]]) -> Any:
                 sign * interval["mean"] / unit,
                 min(ends),
                 max(ends),
-                DIRECTIONS[finding["direction"]],
-                f"{finding['measure']['help']}: {interval['mean']:+.4g}",
+                CSS[finding["direction"]],
+                f"{finding['measure']['help']}: {interval['mean']:+.4g}, {called(finding)}",
             )
         )
-    return forest(lines, "B against A, in smallest differences that it could see; right is better")
+    label = "B against A, in the smallest differences that it could see; right is better"
+    return forest(lines, label)
+
+
+def _groups(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Groups of pictures, those first whose loss differs most; right is better for B."""
+    lines = []
+    for row in sorted(rows, key=lambda row: -abs(_percent(row, row["b"])))[:DRAWN]:
+        # Less loss is better, so that what is low stands to the right.
+        ends = [
+            math.inf if row["low"] is None else -_percent(row, row["a"] + row["low"]),
+            -math.inf if row["high"] is None else -_percent(row, row["a"] + row["high"]),
+        ]
+        mean = -_percent(row, row["b"])
+        title = f"{row['name']}: {row['pictures']:,} pictures, loss {-mean:+.2f} %"
+        lines.append(Line(row["name"], mean, min(ends), max(ends), "described", title))
+    return forest(lines, "fall of the loss, B against A, in percent; right is better", LEAST)
+
+
+def _percent(row: Mapping[str, Any], value: float) -> float:
+    """How far a loss is from A's, in percent of A's."""
+    return 100 * (value - row["a"]) / abs(row["a"]) if row["a"] else 0.0
 
 
 def _bins(rows: Sequence[Mapping[str, Any]]) -> Any:
@@ -106,10 +157,16 @@ def _finite(end: float | None, row: Mapping[str, Any]) -> float:
 
 
 def _curve(curve: Mapping[str, Any], label: str) -> Any:
-    """Means over seeds, with the smallest and the largest."""
+    """Means over seeds, in a band from the smallest to the largest; what was not finite is null."""
     series = []
     for arm, (name, css) in ARMS.items():
-        points = list(zip(curve["tokens"], curve["mean"][arm], strict=True))
-        spans = list(zip(curve["low"][arm], curve["high"][arm], strict=True))
-        series.append(charts.Series(f"{name}, least to greatest seed", points, css, spans=spans))
+        mean, low, high = (
+            [math.nan if value is None else value for value in curve[kind][arm]]
+            for kind in ("mean", "low", "high")
+        )
+        points = list(zip(curve["tokens"], mean, strict=True))
+        spans = list(zip(low, high, strict=True))
+        series.append(
+            charts.Series(f"{name}, least to greatest seed", points, css, spans=spans, band=True)
+        )
     return charts.line_chart(series, "image tokens", label)

@@ -1,24 +1,32 @@
 """`nucleus verdict`: two training sets compared; its page, and what is said on a terminal."""
 
+import io
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import simplejpeg
+import numpy as np
+from PIL import Image
 
+from nucleus_data.errors import CorpusError
 from nucleus_data.pages.pictures import Picture, data_uri
-from nucleus_data.pages.verdict import render_verdict
+from nucleus_data.pages.verdict import Sample, called, render_verdict
 from nucleus_data.pixels import PixelError
 from nucleus_model.settings.verdict import VerdictSettings
-from nucleus_model.training.verdict.compare import Progress, compare
-from nucleus_model.training.verdict.loops import processes
-from nucleus_model.training.verdict.plan import Arm, Planned
+from nucleus_model.training.verdict.compare import Progress, Tell, compare
+from nucleus_model.training.verdict.content import are_pairs, shared
+from nucleus_model.training.verdict.forecast import forecast
+from nucleus_model.training.verdict.loops import Loop, processes
+from nucleus_model.training.verdict.plan import Arm, Planned, plan_comparison
+from nucleus_model.training.verdict.power import power, said
 from nucleus_model.training.verdict.run import RunSpec, read_plan
 
 PAGE = "verdict.html"
-GRIDS = 2  # seeds whose samples are shown
-SHOWN = 40  # pictures of each end that the page has
-QUALITY = 85
+DRAWN = "samples.json"
+GRIDS = 3  # seeds whose samples are shown
+SHOWN = 100  # pictures of each end that the page has
+SIDE, QUALITY = 160, 82  # of a thumbnail: a page of 200 can be sent by mail
 
 
 def verdict(
@@ -28,8 +36,11 @@ def verdict(
     settings: VerdictSettings,
     *,
     reference: Arm | None = None,
+    clusters: Mapping[str, str] | None = None,
     workers: int | None = None,
+    loop: Loop | None = None,
     progress: Progress | None = None,
+    tell: Tell | None = None,
 ) -> dict[str, Any]:
     """Compares two training sets, and writes `verdict.html` beside `verdict.json`.
 
@@ -39,8 +50,11 @@ def verdict(
         out: Local folder; what a killed comparison left there goes on.
         settings: The comparison's.
         reference: The yardstick; None for pictures that are held out of both.
-        workers: Runs at once; None for one a core.
+        clusters: Id -> cluster of copies, for a claim about recipes.
+        workers: Runs at once, in processes; None for one a core.
+        loop: Does the runs, in place of processes.
         progress: Called with how many runs are done, and of how many.
+        tell: Called with what is foreseen, before the first run.
 
     Returns:
         The content of `verdict.json`.
@@ -48,35 +62,92 @@ def verdict(
     Raises:
         As `compare` does.
     """
-    loop = processes(workers)
-    content = compare(a, b, out, settings, reference=reference, loop=loop, progress=progress)
+    content = compare(
+        a,
+        b,
+        out,
+        settings,
+        reference=reference,
+        clusters=clusters,
+        loop=loop or processes(workers),
+        progress=progress,
+        tell=tell,
+        workers=workers,
+    )
     options = {
         name: arm.storage_options
         for name, arm in (("a", a), ("b", b), ("reference", reference))
         if arm is not None
     }
     planned = read_plan(out, options)
-    # The page shows fewer than the JSON names, so that it can be sent by mail.
     ids = {row["id"] for end in ("gained", "lost") for row in content[end][:SHOWN]}
-    page = render_verdict(content, _pictures(planned, ids), _grids(out, content))
+    page = render_verdict(content, _pictures(planned, ids), _samples(out, content))
     (out / PAGE).write_text(page, encoding="utf-8", errors="replace")
     return content
 
 
+def foresee(
+    a: Arm,
+    b: Arm,
+    settings: VerdictSettings,
+    reference: Arm | None = None,
+    workers: int | None = None,
+) -> dict[str, Any]:
+    """What a comparison will see, and what it will take; nothing is trained but a few timed steps.
+
+    Args:
+        a: The set that is there.
+        b: The set that it is compared with.
+        settings: The comparison's.
+        reference: The yardstick; None for pictures that are held out of both.
+        workers: Runs at once; None for one a core.
+
+    Returns:
+        JSON-able: `text`, lines for people; pairs, shared, power, forecast.
+
+    Raises:
+        As `plan_comparison` does.
+    """
+    planned = plan_comparison(a, b, settings, reference)
+    pairs, counts = are_pairs(planned), shared(planned)
+    found = forecast(planned, workers)
+    text = [
+        f"{counts['both']:,} pictures in both, {counts['a_only']:,} in A alone, "
+        f"{counts['b_only']:,} in B alone: seeds are {'pairs' if pairs else 'no pairs'}",
+        *planned.notes,
+        said(settings.preset, pairs=pairs, replicates=settings.replicates),
+        found.sentence(),
+    ]
+    return {
+        "text": text,
+        "pairs": pairs,
+        "shared": counts,
+        "power": power(settings.preset, pairs=pairs, replicates=settings.replicates, percent=None),
+        "forecast": found.to_json(),
+    }
+
+
 def lines(content: Mapping[str, Any], out: Path) -> Iterator[str]:
-    """What is said on a terminal: the sentence, the six measures, where the page is."""
+    """What is said on a terminal: the sentence, the six measures, what it could see, the page."""
     yield content["sentence"]
+    yield f"  {'measure':<12} {'A':>8} {'B':>8}   B minus A (95 % of all six)      p      B is"
     for finding in content["findings"]:
         interval = finding["interval"]
         ends = [
             "unbounded" if interval[end] is None else f"{interval[end]:+.4f}"
             for end in ("low", "high")
         ]
-        word = {1: "better", -1: "worse", 0: "not told apart"}[finding["direction"]]
         yield (
-            f"  {finding['measure']['name']:<12} {finding['a']:.4f} {finding['b']:.4f}  "
-            f"{interval['mean']:+.4f} ({' to '.join(ends)})  {word}"
+            f"  {finding['measure']['name'].replace('_', ' '):<12} {finding['a']:8.4f} "
+            f"{finding['b']:8.4f}   {interval['mean']:+.4f} ({' to '.join(ends)})"
+            f"   {finding['p']:<6.2g} {called(finding)}"
         )
+    seeds = content["power"]["by_seeds"]
+    if seeds:
+        counts = ", ".join(f"{row['seeds']} seeds {row['sees']:.2g} %" for row in seeds)
+        yield f"smallest difference of the loss that is seen in four of five: {counts}"
+    if not content["pairs"]:
+        yield "most pictures are in one set alone, so seeds are no pairs and see less"
     if content["reference"]["note"]:
         yield content["reference"]["note"]
     yield str(out / PAGE)
@@ -85,31 +156,52 @@ def lines(content: Mapping[str, Any], out: Path) -> Iterator[str]:
 def _pictures(planned: Planned, ids: set[str]) -> dict[str, Picture]:
     """Thumbnails of reference pictures, as the models met them."""
     found = {}
+    rows = planned.pictures.select(["id", "read_from"]).to_pylist()
     for name, arm in planned.arms.items():
-        rows = planned.pictures.to_pylist()
         mine = {row["id"] for row in rows if row["id"] in ids and row["read_from"] == name}
         if not mine:
             continue
         opened = arm.open(planned.settings)
         for sample in (s for s in opened.samples if s.id in mine):
             try:
-                jpeg = simplejpeg.encode_jpeg(opened.image(sample), quality=QUALITY)
-                found[sample.id] = Picture(data_uri("image/jpeg", jpeg))
-            except (PixelError, ValueError) as error:
-                found[sample.id] = Picture(None, str(error))
+                found[sample.id] = Picture(_thumbnail(opened.image(sample)))
+            except (PixelError, ValueError, CorpusError, OSError) as error:
+                # What is gone since the runs costs its own thumbnail alone.
+                found[sample.id] = Picture(None, str(error) or type(error).__name__)
     return found
 
 
-def _grids(out: Path, content: Mapping[str, Any]) -> list[tuple[int, dict[str, bytes]]]:
-    """Samples of the first seeds, as the runs drew them."""
-    shown = range(min(GRIDS, *content["replicates"]))
+def _thumbnail(pixels: np.ndarray) -> str:
+    image, stream = Image.fromarray(pixels), io.BytesIO()
+    image.thumbnail((SIDE, SIDE))
+    image.save(stream, "JPEG", quality=QUALITY)
+    return data_uri("image/jpeg", stream.getvalue())
+
+
+def _samples(out: Path, content: Mapping[str, Any]) -> list[Sample]:
+    """What the first seeds' runs drew, cut into cells: prompt by prompt, A beside B."""
+    folders = {
+        (seed, arm): RunSpec(str(out), arm, seed).folder
+        for seed in range(min(GRIDS, *content["replicates"]))
+        for arm in "ab"
+    }
+    # Not all seeds need have drawn.
+    cells = {key: _cells(folder) for key, folder in folders.items() if (folder / DRAWN).is_file()}
+    seeds = sorted({seed for seed, _ in cells})
     return [
-        (
-            seed,
-            {
-                arm: (RunSpec(str(out), arm, seed).folder / "samples.png").read_bytes()
-                for arm in ("a", "b")
-            },
-        )
-        for seed in shown
+        Sample(prompt, [(s, {arm: cells[s, arm][prompt] for arm in "ab"}) for s in seeds])
+        for prompt in cells.get((0, "a"), ())
     ]
+
+
+def _cells(folder: Path) -> dict[str, str]:
+    """The first picture of each prompt of a run's grid, as a data URI."""
+    facts = json.loads((folder / DRAWN).read_text(encoding="utf-8"))
+    width, height, padding = (facts[name] for name in ("cell_width", "cell_height", "padding"))
+    found = {}
+    with Image.open(folder / facts["file"]) as grid:
+        for number, prompt in enumerate(facts["rows"]):
+            top, stream = padding + number * (height + padding), io.BytesIO()
+            grid.crop((padding, top, padding + width, top + height)).save(stream, "PNG")
+            found[prompt] = data_uri("image/png", stream.getvalue())
+    return found

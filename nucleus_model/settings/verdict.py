@@ -88,6 +88,8 @@ class VerdictSettings(BaseModel):
                 "resolution": self.resolution,
                 "holdout_share": 0.0,  # the joint order has what is trained on
                 "checkpoint_every": 0,
+                # Half-way and at the end, what the routers do; of no account for the losses.
+                "router_every": max(1, int(str(FIXED[self.preset]["steps"])) // 2),
                 "sample_prompts": prompts,
                 "sample_rows": 4,
                 "sample_seeds": (seed,),

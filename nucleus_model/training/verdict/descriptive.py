@@ -70,7 +70,7 @@ def bins(tables: Tables, *, pairs: bool) -> list[Row]:
     count = found["a"][0].shape[1]
     values = {arm: np.array([true.mean(axis=0) for true in of]) for arm, of in found.items()}
     return [
-        _row(
+        row(
             f"{number / count:.3g} to {(number + 1) / count:.3g}",
             len(found["a"][0]),
             values["a"][:, number],
@@ -90,19 +90,24 @@ def groups(tables: Tables, group_of: Mapping[str, str], *, pairs: bool) -> list[
         pairs: Whether replicates belong together.
     """
     found = {arm: [of_part(table, REFERENCE) for table in of] for arm, of in tables.items()}
-    members: dict[str, list[int]] = defaultdict(list)
-    for place, ident in enumerate(found["a"][0].ids):
-        if ident in group_of:
-            members[group_of[ident]].append(place)
     rows = []
-    for name, places in sorted(members.items()):
+    for name, places in members_of(tables, group_of).items():
         if len(places) >= LEAST:
             a, b = (
                 np.array([losses.true[places].mean() for losses in found[arm]])
                 for arm in ("a", "b")
             )
-            rows.append(_row(name, len(places), a, b, pairs=pairs))
+            rows.append(row(name, len(places), a, b, pairs=pairs))
     return rows
+
+
+def members_of(tables: Tables, group_of: Mapping[str, str]) -> dict[str, list[int]]:
+    """The places of each group's pictures among those that were measured, by its name."""
+    members: dict[str, list[int]] = defaultdict(list)
+    for place, ident in enumerate(of_part(tables["a"][0], REFERENCE).ids):
+        if ident in group_of:
+            members[group_of[ident]].append(place)
+    return dict(sorted(members.items()))
 
 
 def changed_most(tables: Tables) -> tuple[list[PictureChange], list[PictureChange]]:
@@ -145,6 +150,17 @@ def curve(values: Mapping[str, Sequence[Sequence[float]]], tokens_a_step: int) -
     )
 
 
-def _row(name: str, pictures: int, a: Numbers, b: Numbers, *, pairs: bool) -> Row:
+def row(name: str, pictures: int, a: Numbers, b: Numbers, *, pairs: bool) -> Row:
+    """A difference over replicates; unbounded where a value of them is not finite.
+
+    Args:
+        name: Of what.
+        pictures: How many it is a mean of.
+        a: (R,) of arm A.
+        b: (R,) of arm B.
+        pairs: Whether replicates belong together.
+    """
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return Row(name, pictures, float(a.mean()), float(b.mean()), -np.inf, np.inf)
     found = paired(b - a) if pairs else unpaired(a, b)
     return Row(name, pictures, float(a.mean()), float(b.mean()), found.low, found.high)

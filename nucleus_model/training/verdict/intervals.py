@@ -9,7 +9,7 @@ see differences between equal sets (it did, in 6 of 6 comparisons).
 | these two sets, on these pictures; ids in both alike | `paired`: t over replicates |
 | these two sets; other ids, so that seeds are no pairs | `unpaired`: Welch 1947 |
 | other pictures too | `crossed`: seeds and pictures (Clark 1973, Owen 2007) |
-| B is so many times A | `ratio`: Fieller 1954 |
+| B is so many times A | `ratios.ratio`: Fieller 1954 |
 """
 
 from collections.abc import Sequence
@@ -71,7 +71,7 @@ def unpaired(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval:
     """
     one, other = numbers(a, "a", 2), numbers(b, "b", 2)
     parts = [each.var(ddof=1) / len(each) for each in (one, other)]
-    degrees = _satterthwaite(parts, [len(one) - 1, len(other) - 1])
+    degrees = satterthwaite(parts, [len(one) - 1, len(other) - 1])
     return t_interval(other.mean() - one.mean(), np.sqrt(sum(parts)), degrees, level)
 
 
@@ -108,54 +108,10 @@ def crossed(differences: ArrayLike, level: float = 0.95) -> Interval:
     both = rows + columns - left
     if both > max(rows, columns):
         return t_interval(
-            mean, np.sqrt(both), _satterthwaite([rows, columns, left], degrees, both), level
+            mean, np.sqrt(both), satterthwaite([rows, columns, left], degrees, both), level
         )
     larger = int(columns > rows)
     return t_interval(mean, np.sqrt(max(rows, columns)), degrees[larger], level)
-
-
-def ratio(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval:
-    """Fieller's interval of mean(b) / mean(a), of paired replicates (Fieller 1954).
-
-    Args:
-        a: (R,) of set A.
-        b: (R,) of set B, a replicate at the same place of both.
-        level: Its confidence.
-
-    Returns:
-        `mean` is the ratio, `p` that of a difference, `error` that of a first-order expansion. It
-        is infinite to both sides where mean(a) is not told from 0: any ratio is possible then.
-
-    Raises:
-        ValueError: They are not alike in number, or fewer than two.
-    """
-    from scipy import special
-
-    one, other = numbers(a, "a", 2), numbers(b, "b", 2)
-    if len(one) != len(other):
-        raise ValueError(f"a and b: as many of each are needed, got {len(one)} and {len(other)}")
-    n = len(one)
-    aa, ab, bb = (np.cov(one, other, ddof=1) / n)[[0, 0, 1], [0, 1, 1]]
-    top, bottom = other.mean(), one.mean()
-    t = special.stdtrit(n - 1, (1 + level) / 2)
-    difference = paired(other - one, level)
-    square = bottom**2 - t**2 * aa
-    if bottom == 0 or square <= 0:
-        found = float("nan") if bottom == 0 else top / bottom
-        return Interval(found, -np.inf, np.inf, np.inf, n - 1, difference.p, level)
-    found = top / bottom
-    centre = (top * bottom - t**2 * ab) / square
-    half = np.sqrt(max(0.0, centre**2 - (top**2 - t**2 * bb) / square))
-    error = np.sqrt(max(0.0, bb - 2 * found * ab + found**2 * aa)) / abs(bottom)
-    return Interval(
-        float(found),
-        float(centre - half),
-        float(centre + half),
-        float(error),
-        n - 1,
-        difference.p,
-        level,
-    )
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -224,7 +180,7 @@ def _t(table: Numbers, axis: int) -> Numbers:
     )
 
 
-def _satterthwaite(
+def satterthwaite(
     parts: Sequence[float], degrees: Sequence[float], total: float | None = None
 ) -> float:
     """Degrees of freedom of a sum of mean squares (Satterthwaite 1946)."""

@@ -1,11 +1,12 @@
 """From replicates to a sentence: the six confirmatory measures, tested together, and what they say.
 
     verdict = judge(values_a, values_b, Claim.SETS)
-    verdict.sentence   # "B is better: captions carry 31 % more (27 to 35), pictures equal; 6 seeds"
+    verdict.sentence   # "B is better: captions carry 31 % more (27 to 35), pictures equal; 6 seeds,
+                       # 2.1 M image tokens"
 
-The six are fixed here, before any data: each is tested by t over replicates, the p values are
-adjusted by Holm, and the intervals are Bonferroni's, so that all of them hold together. What else
-is measured is descriptive, and stands elsewhere.
+The six are fixed in `findings`, before any data: each is tested by t over replicates, the p values
+are adjusted by Holm, and the intervals are Bonferroni's, so that all of them hold together. What
+else is measured is descriptive, and stands elsewhere.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,19 +17,26 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nucleus_model.training.verdict.findings import (
+    JOINT,
+    LEVEL,
+    MEASURES,
+    NAMES,
+    Confirmatory,
+    Finding,
+)
 from nucleus_model.training.verdict.intervals import (
     Interval,
     Numbers,
-    bonferroni,
     holm,
     joint_sign_flips,
     paired,
-    ratio,
     unpaired,
 )
-from nucleus_model.training.verdict.replicates import after_pilot, smallest_detectable
+from nucleus_model.training.verdict.ratios import ratio
+from nucleus_model.training.verdict.replicates import after_pilot, after_pilots, detectable
+from nucleus_model.training.verdict.sentence import sentence
 
-LEVEL = 0.95
 Word = Literal["better", "worse", "mixed", "no difference"]
 
 
@@ -37,62 +45,6 @@ class Claim(StrEnum):
 
     SETS = "these two sets, on these held-out pictures"
     RECIPES = "these recipes"
-
-
-@dataclass(frozen=True)
-class Confirmatory:
-    """A measure that decides.
-
-    Attributes:
-        name: Its name in tables and files.
-        about: What it tells of: `pictures`, `captions`, `duplicates`, or `all`.
-        better: Whether larger values are better (+1) or smaller ones (-1).
-        help: What it is, in a sentence.
-    """
-
-    name: str
-    about: Literal["all", "pictures", "captions", "duplicates"]
-    better: Literal[-1, 1]
-    help: str
-
-
-MEASURES: tuple[Confirmatory, ...] = (
-    Confirmatory("loss", "all", -1, "loss on the reference pictures, with their true captions"),
-    Confirmatory("low_sigma", "pictures", -1, "the same where little noise is left (sigma < 1/3)"),
-    Confirmatory("high_sigma", "captions", -1, "the same where all is noise (sigma > 2/3)"),
-    Confirmatory("caption_gap", "captions", 1, "loss with other pictures' captions, minus true"),
-    Confirmatory("empty_gap", "captions", 1, "loss without captions, minus with true ones"),
-    Confirmatory(
-        "memorised", "duplicates", 1, "loss on trained pictures, minus on the same pictures unseen"
-    ),
-)
-NAMES = tuple(measure.name for measure in MEASURES)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One measure of a comparison.
-
-    Attributes:
-        measure: Which.
-        a, b: Means over replicates.
-        interval: Of B minus A; all six hold together at `LEVEL`.
-        p: Adjusted by Holm.
-        p_flips: By flipping signs jointly; None where replicates are no pairs.
-        detectable: The smallest difference that this comparison sees in four of five.
-        ratio: B over A, where both are paired and A is not near 0; None elsewhere.
-        direction: +1 if B is better, -1 if it is worse, 0 if that can't be told.
-    """
-
-    measure: Confirmatory
-    a: float
-    b: float
-    interval: Interval
-    p: float
-    p_flips: float | None
-    detectable: float
-    ratio: Interval | None
-    direction: int
 
 
 @dataclass(frozen=True)
@@ -126,6 +78,7 @@ def judge(
     *,
     pairs: bool = True,
     pilot: int | None = None,
+    image_tokens: int | None = None,
 ) -> Verdict:
     """Compares two arms.
 
@@ -134,7 +87,9 @@ def judge(
         b: The same of the other arm; (S,) where replicates are no pairs.
         claim: What the replicates allow to claim.
         pairs: Whether replicates at the same place belong together (seed and ids alike).
-        pilot: How many of the pairs Stein's rule has looked at; None where their number was fixed.
+        pilot: How many of each arm's first replicates Stein's rule has looked at; None where their
+            number was fixed. The pilot's deviation is that of every interval then.
+        image_tokens: That all runs together have trained on, for the sentence.
 
     Returns:
         The verdict.
@@ -146,50 +101,73 @@ def judge(
     sizes = len(one[0]), len(other[0])
     if pairs and sizes[0] != sizes[1]:
         raise ValueError(f"pairs need as many replicates of both arms, got {sizes[0]}, {sizes[1]}")
-    level = bonferroni(LEVEL, len(MEASURES))
-    intervals = []
-    for x, y in zip(one, other, strict=True):
-        if not pairs:
-            intervals.append(unpaired(x, y, level))
-        elif pilot is not None:
-            intervals.append(after_pilot(y - x, pilot, level))
-        else:
-            intervals.append(paired(y - x, level))
+    intervals = [
+        difference(x, y, JOINT, pairs=pairs, pilot=pilot) for x, y in zip(one, other, strict=True)
+    ]
     adjusted = holm([interval.p for interval in intervals])
     flips: Sequence[float | None] = [None] * len(MEASURES)
     if pairs:
         table = np.stack([y - x for x, y in zip(one, other, strict=True)], axis=1)
         flips = joint_sign_flips(table)
+    loss = abs(float(one[0].mean()))
     findings = tuple(
-        _finding(*parts, pairs=pairs)
-        for parts in zip(MEASURES, one, other, intervals, adjusted, flips, strict=True)
+        _finding(
+            *parts,
+            times=ratio(x, y, JOINT, pairs=pairs, pilot=pilot),
+            a=float(x.mean()),
+            b=float(y.mean()),
+            loss=loss,
+        )
+        for x, y, *parts in zip(one, other, MEASURES, intervals, adjusted, flips, strict=True)
     )
     word = _word(findings)
-    return Verdict(word, _sentence(word, findings, sizes), claim, sizes, findings)
+    text = sentence(word, findings, sizes, pairs=pairs, image_tokens=image_tokens)
+    return Verdict(word, text, claim, sizes, findings)
+
+
+def difference(
+    a: Numbers, b: Numbers, level: float, *, pairs: bool, pilot: int | None = None
+) -> Interval:
+    """The interval of mean(b) - mean(a) over replicates, as the comparison's design asks for.
+
+    Args:
+        a: (R,) of set A.
+        b: (S,) of set B.
+        level: Its confidence.
+        pairs: Whether replicates at the same place belong together.
+        pilot: As `judge` has it.
+    """
+    if pilot is not None:
+        return after_pilot(b - a, pilot, level) if pairs else after_pilots(a, b, pilot, level)
+    return paired(b - a, level) if pairs else unpaired(a, b, level)
 
 
 def _finding(
     measure: Confirmatory,
-    a: Numbers,
-    b: Numbers,
     interval: Interval,
     p: float,
     flips: float | None,
     *,
-    pairs: bool,
+    times: Interval,
+    a: float,
+    b: float,
+    loss: float,
 ) -> Finding:
-    # Of the mean's standard error, as if of one replicate: `smallest_detectable` divides by its
-    # root again. Without pairs the number of the smaller arm stands for both.
-    count = round(interval.degrees) + 1 if pairs else min(len(a), len(b))
-    deviation = interval.error * np.sqrt(count)
-    least = smallest_detectable(float(deviation), max(2, count), bonferroni(LEVEL, len(MEASURES)))
     sure = p < 1 - LEVEL
-    times = ratio(a, b, bonferroni(LEVEL, len(MEASURES))) if pairs else None
-    if times is not None and not (np.isfinite(times.low) and times.mean > 0):
-        times = None
-    direction = int(np.sign(interval.mean)) * measure.better if sure else 0
+    # What is memorised is near 0 in most sets, so that a share of it would be no margin.
+    margin = measure.margin * (loss if measure.about == "duplicates" else abs(a))
     return Finding(
-        measure, float(a.mean()), float(b.mean()), interval, p, flips, least, times, direction
+        measure=measure,
+        a=a,
+        b=b,
+        interval=interval,
+        p=p,
+        p_flips=flips,
+        detectable=detectable(interval.error, interval.degrees, JOINT),
+        ratio=times if np.isfinite(times.low) and times.mean > 0 else None,
+        direction=int(np.sign(interval.mean)) * measure.better if sure else 0,
+        equal=not sure and -margin < interval.low and interval.high < margin,
+        within=margin,
     )
 
 
@@ -200,55 +178,6 @@ def _word(findings: Sequence[Finding]) -> Word:
     if len(signs) == 2:
         return "mixed"
     return "better" if signs == {1} else "worse"
-
-
-def _sentence(word: Word, findings: Sequence[Finding], sizes: tuple[int, int]) -> str:
-    """The verdict in a line: what differs by how much, what does not, and on how many seeds."""
-    seeds = f"{sizes[0]} seeds" if sizes[0] == sizes[1] else f"{sizes[0]} and {sizes[1]} seeds"
-    if word == "no difference":
-        loss = findings[0]
-        share = 100 * loss.detectable / abs(loss.a) if loss.a else float("nan")
-        return (
-            f"no difference that this run could have seen; the smallest it could see is "
-            f"{share:.2g} % of the loss; {seeds}"
-        )
-    said = []
-    for about in ("captions", "pictures", "duplicates"):
-        mine = [finding for finding in findings if finding.measure.about == about]
-        told = [finding for finding in mine if finding.direction]
-        said.append(_about(about, told))
-    if not any(finding.direction for finding in findings[1:]):
-        said = [_change(findings[0], "loss on the reference pictures")]
-    head = {
-        "better": "B is better",
-        "worse": "B is worse",
-        "mixed": "B is better in one way and worse in another",
-    }[word]
-    return f"{head}: {', '.join(said)}; {seeds}"
-
-
-def _about(about: str, told: Sequence[Finding]) -> str:
-    """What the measures of one kind say."""
-    if not told:
-        return {"duplicates": "memorising equal"}.get(about, f"{about} equal")
-    by_name = {finding.measure.name: finding for finding in told}
-    gap = by_name.get("caption_gap")
-    if gap is not None and gap.ratio is not None:
-        times = gap.ratio
-        more = 100 * (times.mean - 1)
-        ends = sorted(abs(100 * (end - 1)) for end in (times.low, times.high))
-        word = "more" if more > 0 else "less"
-        return f"captions carry {abs(more):.0f} % {word} ({ends[0]:.0f} to {ends[1]:.0f})"
-    first = min(told, key=lambda finding: finding.p)
-    word = "better" if first.direction > 0 else "worse"
-    if about == "duplicates":
-        return "it is memorised less" if first.direction > 0 else "it is memorised more"
-    return f"{about} {word} ({_change(first, first.measure.name)})"
-
-
-def _change(finding: Finding, name: str) -> str:
-    found = finding.interval
-    return f"{name} {found.mean:+.3g}, {found.low:+.3g} to {found.high:+.3g}"
 
 
 def _values(arm: Mapping[str, ArrayLike], name: str) -> list[Numbers]:

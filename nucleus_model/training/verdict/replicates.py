@@ -7,7 +7,13 @@ which then has its level whatever the number of replicates came out as.
 
 import math
 
-from nucleus_model.training.verdict.intervals import Interval, Numbers, numbers, t_interval
+from nucleus_model.training.verdict.intervals import (
+    Interval,
+    Numbers,
+    numbers,
+    satterthwaite,
+    t_interval,
+)
 
 
 def stein(deviation: float, pilot: int, half_width: float, most: int, level: float = 0.95) -> int:
@@ -49,6 +55,59 @@ def after_pilot(differences: Numbers, pilot: int, level: float = 0.95) -> Interv
     return t_interval(found.mean(), deviation / math.sqrt(len(found)), pilot - 1, level)
 
 
+def after_pilots(a: Numbers, b: Numbers, pilot: int, level: float = 0.95) -> Interval:
+    """The interval of mean(b) - mean(a) of replicates that are no pairs, by the pilots' deviations.
+
+    Args:
+        a: (R,) of set A.
+        b: (S,) of set B.
+        pilot: How many of the first of each Stein's rule has looked at.
+        level: Of the interval.
+
+    Raises:
+        ValueError: There are fewer than the pilot's, or the pilot has fewer than two.
+    """
+    one, other = numbers(a, "a", max(2, pilot)), numbers(b, "b", max(2, pilot))
+    parts = [each[:pilot].var(ddof=1) / len(each) for each in (one, other)]
+    degrees = satterthwaite(parts, [pilot - 1] * 2)
+    return t_interval(other.mean() - one.mean(), math.sqrt(sum(parts)), degrees, level)
+
+
+def pilot_deviation(a: Numbers, b: Numbers, *, pairs: bool) -> float:
+    """The deviation of one replicate's difference, B minus A.
+
+    Args:
+        a: (R,) of set A.
+        b: (R,) of set B.
+        pairs: Whether replicates at the same place belong together; else both deviations add up.
+    """
+    if pairs:
+        return float((b - a).std(ddof=1))
+    return math.sqrt(a.var(ddof=1) + b.var(ddof=1))
+
+
+def detectable(error: float, degrees: float, level: float = 0.95, power: float = 0.8) -> float:
+    """The difference that a t test sees with some power.
+
+    Args:
+        error: Standard error of the estimate.
+        degrees: Its degrees of freedom.
+        level: Of the test.
+        power: The share of comparisons that see it.
+
+    Returns:
+        In the measure's unit.
+    """
+    from scipy import special
+
+    if error == 0:
+        return 0.0
+    critical = special.stdtrit(degrees, (1 + level) / 2)
+    # The noncentral t whose upper tail beyond the critical value is the power; that it falls
+    # beyond the lower one is of no account there.
+    return float(special.nctdtrinc(degrees, 1 - power, critical)) * error
+
+
 def smallest_detectable(
     deviation: float, replicates: int, level: float = 0.95, power: float = 0.8
 ) -> float:
@@ -63,11 +122,4 @@ def smallest_detectable(
     Returns:
         In the measure's unit.
     """
-    from statsmodels.stats.power import TTestPower
-
-    if deviation == 0:
-        return 0.0
-    effect = TTestPower().solve_power(
-        nobs=replicates, alpha=1 - level, power=power, alternative="two-sided"
-    )
-    return float(effect) * deviation
+    return detectable(deviation / math.sqrt(replicates), replicates - 1, level, power)

@@ -1,6 +1,7 @@
 """Two small sets compared, from sets to sentence, killed and by several workers."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -49,6 +50,15 @@ def test_a_killed_comparison_goes_on_to_the_same_bytes(arms, tmp_path):
     assert found["replicates"] == [3, 3]
     assert found["pairs"]
     assert found["shared"] == {"both": 56, "a_only": 8, "b_only": 0}
+    # 6 runs of 2 steps of 16 pictures of 64 tokens; a bucket's last batch has fewer.
+    tokens = re.search(r"; 3 seeds, ([\d,]+) image tokens$", found["sentence"])[1]
+    assert 0 < int(tokens.replace(",", "")) <= 6 * 2 * 16 * 64
+    assert found["image_tokens"] == pytest.approx(int(tokens.replace(",", "")) / 6, rel=0.1)
+    assert found["power"]["by_seeds"]
+    assert found["groups_hidden"]["caption kind"] == 1  # 8 pictures are no group
+    assert [row["pictures"] for row in found["at_tokens"]["loss"]] == [16, 16]
+    assert found["routers"]
+    assert found["objects"] == []  # too few to know whether the checker knows them
 
     def stopping(specs):
         for number, spec in enumerate(specs):
@@ -69,6 +79,10 @@ def test_a_killed_comparison_goes_on_to_the_same_bytes(arms, tmp_path):
     for name in ("verdict.json", "losses.parquet", "pictures.parquet"):
         assert (whole / name).read_bytes() == (killed / name).read_bytes(), name
     assert json.loads((whole / "verdict.json").read_text()) == json.loads(json.dumps(found))
+    text = (whole / "verdict.json").read_text()
+    assert "seconds" not in text  # what it took is beside
+    sessions = json.loads((whole / "timings.json").read_text())["sessions"]
+    assert [session["runs"] for session in sessions] == [6]
 
 
 def test_another_comparison_is_not_mixed_in(arms, tmp_path):
@@ -78,6 +92,25 @@ def test_another_comparison_is_not_mixed_in(arms, tmp_path):
         compare(arms["b"], arms["a"], tmp_path, SETTINGS, reference=arms["reference"])
     with pytest.raises(RequestError, match="name another folder"):
         compared(arms, tmp_path, settings=SETTINGS.model_copy(update={"pictures": 7}))
+
+
+def test_people_are_told_before_the_runs(arms, tmp_path):
+    told = []
+    with pytest.raises(Stopped):
+        compare(
+            arms["a"],
+            arms["b"],
+            tmp_path,
+            SETTINGS,
+            reference=arms["reference"],
+            loop=_stop,
+            tell=told.append,
+            workers=1,
+        )
+    assert told[0].startswith("3 seeds of debug see differences of ")
+    assert told[1].startswith("6 runs will take ")
+    foreseen = json.loads((tmp_path / "timings.json").read_text())["forecast"]
+    assert foreseen["processor_seconds"] > 0
 
 
 def _stop(specs):
@@ -98,6 +131,14 @@ def test_more_replicates_by_the_pilot_alone(arms, tmp_path):
     found = compared(arms, tmp_path, counting, settings)
     assert found["replicates"] == [4, 4]
     assert sorted(done) == [(arm, n) for arm in "ab" for n in range(4)]
+    # As wide as was asked for where the budget allows, at the level that it is told at.
+    loss = found["findings"][0]["interval"]
+    wide = SETTINGS.model_copy(
+        update={"half_width": 1.001 * (loss["high"] - loss["low"]) / 2, "most": 9}
+    )
+    again = compared(arms, tmp_path, counting, wide)
+    assert again["replicates"] == [4, 4]
+    assert len(done) == 8
     # The pilot's two degrees of freedom, whatever came after it.
     assert {finding["interval"]["degrees"] for finding in found["findings"]} == {2.0}
 

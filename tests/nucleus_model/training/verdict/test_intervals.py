@@ -9,7 +9,6 @@ from nucleus_model.training.verdict.intervals import (
     holm,
     joint_sign_flips,
     paired,
-    ratio,
     unpaired,
 )
 
@@ -48,23 +47,6 @@ def test_one_picture_less_sure_than_many_and_seeds_alone_bound_it() -> None:
 def test_chance_does_not_make_the_crossed_variance_smaller_than_its_parts() -> None:
     table = RNG.normal(0, 1, (2, 2)) * 0.01 + np.array([[1.0, -1.0], [-1.0, 1.0]])
     assert crossed(table).error > 0
-
-
-def test_a_ratio_holds_the_true_one_and_is_unbounded_where_the_base_may_be_zero() -> None:
-    held = 0
-    for seed in range(300):
-        rng = np.random.default_rng(seed)
-        a = rng.normal(1.0, 0.1, 6)
-        found = ratio(a, 1.31 * 1.0 + rng.normal(0, 0.1, 6))
-        held += found.low <= 1.31 <= found.high
-    assert 275 <= held <= 296
-    none = ratio([0.1, -0.1, 0.2, -0.15], [1.0, 1.1, 0.9, 1.0])
-    assert (none.low, none.high) == (-np.inf, np.inf)
-
-
-def test_a_ratio_of_what_is_proportional_is_that_number() -> None:
-    found = ratio(A, 1.31 * A)
-    assert (found.mean, found.low, found.high) == pytest.approx((1.31, 1.31, 1.31))
 
 
 def test_holm() -> None:

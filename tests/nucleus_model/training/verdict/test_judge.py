@@ -1,6 +1,7 @@
 """From replicates to a sentence."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -40,11 +41,56 @@ def test_better_captions_are_called_so_and_by_how_much() -> None:
 def test_worse_pictures_are_not_blamed_on_captions() -> None:
     found = judge(arm(1), arm(2, low_sigma=0.1, loss=0.03))
     assert found.word == "worse"
-    assert "captions equal, pictures worse (low_sigma +0.0999" in found.sentence
+    assert "captions equal, pictures worse (loss at little noise 7.7 % higher, 7.5 to 7.9)" in (
+        found.sentence
+    )
 
 
 def test_duplicates_are_named() -> None:
     assert "it is memorised more" in judge(arm(1), arm(2, memorised=-0.05)).sentence
+
+
+def test_equal_is_said_only_where_the_interval_lies_within_the_margin() -> None:
+    b = arm(2, caption_gap=0.056)
+    b["low_sigma"] = b["low_sigma"] + np.array([0.1, -0.1, 0.08, -0.08, 0.1, -0.1])
+    found = judge(arm(1), b)
+    assert "pictures not told apart" in found.sentence
+    assert "memoris" not in found.sentence  # nothing was seen of duplicates
+    by_name = {each.measure.name: each for each in found.findings}
+    assert not by_name["low_sigma"].equal
+    assert judge(arm(1), arm(2)).findings[1].equal
+    # A difference that is sure is no equality, however small it is.
+    assert not any(each.equal and each.direction for each in found.findings)
+
+
+def test_an_interval_of_a_ratio_may_reach_over_no_difference() -> None:
+    a, b = arm(1), arm(2)
+    b["caption_gap"] = a["caption_gap"] + np.array([0.03, 0.05, 0.04, 0.03, 0.05, 0.04])
+    text = judge(a, b).sentence
+    low, high = text[text.index("(") + 1 : text.index(")")].split(" to ")
+    assert float(low) < float(high)
+
+
+def test_the_sentence_reads_as_people_want_it() -> None:
+    b = arm(2, caption_gap=0.056, high_sigma=-0.05, loss=-0.02)
+    text = judge(arm(1), b, image_tokens=2_100_000).sentence
+    assert re.fullmatch(
+        r"B is better: captions carry \d+ % more \(\d+ to \d+\), pictures equal; "
+        r"6 seeds, 2\.1 M image tokens",
+        text,
+    )
+    none = judge(arm(1), arm(2), image_tokens=7680).sentence
+    assert re.fullmatch(
+        r"no difference that this run could have seen; the smallest it could see is "
+        r"0\.\d+ % of the loss; 6 seeds, 7,680 image tokens",
+        none,
+    )
+
+
+def test_of_seeds_that_are_no_pairs_it_is_said_and_ratios_are_told_all_the_same() -> None:
+    found = judge(arm(1), arm(2, caption_gap=0.2), pairs=False)
+    assert re.search(r"captions carry \d+ % more \(\d+ to \d+\)", found.sentence)
+    assert "6 seeds that are no pairs" in found.sentence
 
 
 def test_of_equals_the_smallest_visible_difference_is_told() -> None:
@@ -58,6 +104,15 @@ def test_one_way_better_and_another_worse_is_said() -> None:
     found = judge(arm(1), arm(2, caption_gap=0.05, low_sigma=0.1))
     assert found.word == "mixed"
     assert "better in one way and worse in another" in found.sentence
+
+
+def test_what_speaks_against_the_first_is_not_left_out() -> None:
+    # As duplicates do: captions carry more, and the loss is higher.
+    b = arm(2, caption_gap=0.06, high_sigma=0.03, loss=0.04, memorised=-0.05)
+    text = judge(arm(1), b).sentence
+    assert re.search(r"captions carry \d+ % more .*, but loss at much noise \d+ % higher", text)
+    assert "it is memorised more" in text
+    assert re.search(r", loss 3\.\d % higher, 3\.\d to \d\.\d; 6 seeds$", text)
 
 
 def test_the_arms_change_places() -> None:
@@ -82,6 +137,8 @@ def test_the_pilot_decides_the_degrees() -> None:
     a, b = arm(1, 12), arm(2, 12, loss=-0.01)
     assert judge(a, b, pilot=6).findings[0].interval.degrees == 5
     assert judge(a, b).findings[0].interval.degrees == 11
+    apart = judge(a, b, pilot=6, pairs=False).findings[0].interval
+    assert apart.degrees <= 10
 
 
 def test_the_json_has_all_measures_and_no_infinity() -> None:

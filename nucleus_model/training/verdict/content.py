@@ -1,0 +1,225 @@
+"""What a comparison found, as `verdict.json` has it: the verdict, and what lies beneath.
+
+Nothing in it is of the clock, so that equal comparisons are equal files.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nucleus_model.settings.presets import PRESETS
+from nucleus_model.training.verdict.collect import (
+    REFERENCE,
+    TRAINED,
+    of_part,
+    picture_differences,
+    replicates,
+)
+from nucleus_model.training.verdict.descriptive import (
+    LEAST,
+    Row,
+    bins,
+    changed_most,
+    curve,
+    groups,
+    members_of,
+)
+from nucleus_model.training.verdict.health import at_tokens, read_steps, routers
+from nucleus_model.training.verdict.intervals import crossed
+from nucleus_model.training.verdict.judge import Claim, jsonable, judge
+from nucleus_model.training.verdict.known import Measured, known, measured
+from nucleus_model.training.verdict.objects import is_checked, objects_right
+from nucleus_model.training.verdict.plan import GIVEN, Planned
+from nucleus_model.training.verdict.power import power
+from nucleus_model.training.verdict.replicates import pilot_deviation
+from nucleus_model.training.verdict.run import RunSpec
+
+# Where as many of all pictures are in both arms, a seed's two runs belong together. Fixed by ids
+# alone, before any loss: a choice between two tests by their results would alarm more often.
+PAIRED_FROM = 0.5
+LIMITS = (
+    "What a large model would make of the data: a small model sees whether captions and pictures "
+    "belong together and can be learned, not fine detail or rare concepts.",
+    "Anything at other resolutions, or after longer training than these steps.",
+    "Whether the reference is what the model is for: the verdict is about its pictures.",
+    "Duplicates of some pictures among many: they show as memorising only when there are plenty.",
+)
+Tables = Mapping[str, Sequence[pa.Table]]
+
+
+def shared(planned: Planned) -> dict[str, int]:
+    """How many of the pictures that are trained on are in both arms, and in one alone."""
+    one, other = (planned.pictures.column(arm) for arm in ("a", "b"))
+    counts = {
+        "both": pc.and_(one, other),
+        "a_only": pc.and_not(one, other),
+        "b_only": pc.and_not(other, one),
+    }
+    return {name: int(pc.sum(mask).as_py() or 0) for name, mask in counts.items()}
+
+
+def are_pairs(planned: Planned) -> bool:
+    """Whether a seed's two runs belong together."""
+    found = shared(planned)
+    return found["both"] >= PAIRED_FROM * sum(found.values())
+
+
+def picture_tokens(planned: Planned, resolution: int) -> int:
+    """Image tokens of one picture."""
+    training = planned.settings.training(0)
+    token = PRESETS[training.preset].patch * training.codec_factor
+    return (resolution // token) ** 2
+
+
+def found_in(planned: Planned, out: Path, tables: Tables, pilot: int | None) -> dict[str, Any]:
+    """The content of `verdict.json`.
+
+    Args:
+        planned: The comparison.
+        out: Its folder.
+        tables: Arm -> what its runs left, by replicate.
+        pilot: How many replicates Stein's rule has looked at; None where their number was fixed.
+    """
+    settings, pairs = planned.settings, are_pairs(planned)
+    values = replicates(tables, planned.trained)
+    folders = {
+        arm: [RunSpec(str(out), arm, n).folder for n in range(len(of))]
+        for arm, of in tables.items()
+    }
+    steps = {arm: [read_steps(folder) for folder in of] for arm, of in folders.items()}
+    parts = list(measured(planned))
+    training = settings.training(0)
+    a_picture = picture_tokens(planned, parts[0].opened.resolution)
+    met = [sum(step["samples"] for step in lines) for of in steps.values() for lines, _ in of]
+    claim = Claim.RECIPES if settings.claim == "recipes" else Claim.SETS
+    verdict = judge(
+        values["a"],
+        values["b"],
+        claim,
+        pairs=pairs,
+        pilot=pilot,
+        image_tokens=round(sum(met)) * a_picture,
+    )
+    a, b = (values[arm]["loss"][:pilot] for arm in ("a", "b"))
+    own = 100 * pilot_deviation(a, b, pairs=pairs) / abs(float(a.mean()))
+    return {
+        **verdict.as_dict(),
+        "preset": settings.preset,
+        "pairs": pairs,
+        "shared": shared(planned),
+        "arms": {arm: _arm(planned, arm, training.steps * training.batch_size) for arm in tables},
+        "steps": training.steps,
+        "image_tokens": round(sum(met) / len(met)) * a_picture,
+        "power": power(
+            settings.preset, pairs=pairs, replicates=len(values["a"]["loss"]), percent=own
+        ),
+        "reference": _reference(planned, tables),
+        "new_pictures": jsonable(asdict(crossed(picture_differences(tables)[1])))
+        if pairs
+        else None,
+        "values": jsonable(
+            {arm: {name: list(of) for name, of in by.items()} for arm, by in values.items()}
+        ),
+        **_described(planned, tables, parts, pairs=pairs),
+        **_went(steps, a_picture * training.batch_size, training.batch_size, pairs=pairs),
+        "objects": _rows(objects_right(folders, pairs=pairs)) if is_checked(parts) else [],
+        "limits": list(LIMITS),
+    }
+
+
+def _described(
+    planned: Planned, tables: Tables, parts: Sequence[Measured], *, pairs: bool
+) -> dict[str, Any]:
+    """Where the arms differ: bins of noise, groups, single pictures."""
+    found = known(parts)
+    hidden = {
+        name: sum(0 < len(of) < LEAST for of in members_of(tables, group_of).values())
+        for name, group_of in found.groups.items()
+    }
+    captions = dict(
+        zip(*(planned.pictures.column(n).to_pylist() for n in ("id", "caption")), strict=True)
+    )
+    gained, lost = changed_most(tables)
+    return {
+        "bins": _rows(bins(tables, pairs=pairs)),
+        "groups": {
+            name: _rows(groups(tables, of, pairs=pairs)) for name, of in found.groups.items()
+        },
+        "groups_hidden": {name: count for name, count in hidden.items() if count},
+        "groups_notes": list(found.notes),
+        "gained": [{**asdict(change), "caption": captions[change.id]} for change in gained],
+        "lost": [{**asdict(change), "caption": captions[change.id]} for change in lost],
+    }
+
+
+def _went(
+    steps: Mapping[str, Sequence[tuple[list[dict[str, float]], dict[str, dict[str, float]]]]],
+    tokens: int,
+    pictures: int,
+    *,
+    pairs: bool,
+) -> dict[str, Any]:
+    """How the runs went: curves, the same at fixed counts of tokens, and routers."""
+    values = {
+        name: {
+            arm: [[line[name] for line in lines] for lines, _ in of] for arm, of in steps.items()
+        }
+        for name in ("loss", "grad_norm")
+    }
+    return {
+        "curves": {name: jsonable(asdict(curve(of, tokens))) for name, of in values.items()},
+        "at_tokens": {
+            name: _rows(at_tokens(of, tokens, pictures, pairs=pairs)) for name, of in values.items()
+        },
+        "routers": _rows(
+            routers(
+                {arm: [router for _, router in of] for arm, of in steps.items()},
+                pictures,
+                pairs=pairs,
+            )
+        ),
+    }
+
+
+def _rows(found: Sequence[Row]) -> list[dict[str, Any]]:
+    return [jsonable(asdict(row)) for row in found]
+
+
+def _arm(planned: Planned, name: str, taken: int) -> dict[str, Any]:
+    """What people should know of an arm."""
+    arm = planned.arms[name]
+    pictures = int(pc.sum(planned.pictures.column(name)).as_py())
+    share = planned.settings.share if planned.settings.claim == "recipes" else 1
+    return {
+        "name": arm.name or arm.folder,
+        "edition": arm.edition,
+        "pictures": pictures,
+        "epochs": taken / (pictures * share),
+    }
+
+
+def _reference(planned: Planned, tables: Tables) -> dict[str, Any]:
+    trained = planned.trained
+    words = (
+        f"of {planned.arms[GIVEN].name or planned.arms[GIVEN].folder}"
+        if GIVEN in planned.arms
+        else "held out of both arms by a hash of their ids"
+    )
+    told = of_part(tables["a"][0], TRAINED)
+    count = len(of_part(tables["a"][0], REFERENCE).ids)
+    return {
+        "pictures": count,
+        "missing": int(pc.sum(planned.pictures.column(REFERENCE)).as_py()) - count,
+        "words": words,
+        "note": ". ".join(planned.notes) and ". ".join(planned.notes) + ".",
+        "memorised": {
+            "pictures": len(told.ids),
+            "read_on": "pictures of one arm alone, by both arms"
+            if trained.crossed
+            else "pictures of both arms, against the reference",
+        },
+    }

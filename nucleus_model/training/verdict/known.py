@@ -1,0 +1,170 @@
+"""What is known of the reference pictures: groups that a difference may lie in.
+
+A picture's groups are those of the set that it is read from. What a set does not have (columns
+beside it, or one of several) makes no group, and is said.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.sets.columns import PLACED
+from nucleus_model.data.draws import as_hex
+from nucleus_model.data.loader import TrainingSet
+from nucleus_model.training.verdict.collect import REFERENCE
+from nucleus_model.training.verdict.plan import Planned
+
+UNKNOWN = "(not known)"
+WORDS = ((0, "none"), (8, "1 to 8"), (24, "9 to 24"), (1e9, "more"))
+TITLES = {
+    "source": "source",
+    "tier": "tier",
+    "curriculum": "curriculum bucket",
+    "size": "size bucket",
+    "kind": "caption kind",
+    "words": "words of the caption",
+    "read_from": "set it is read from",
+}
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of the reference pictures.
+
+    Attributes:
+        groups: What they are grouped by -> id -> group.
+        notes: What could not be known, for people.
+    """
+
+    groups: Mapping[str, Mapping[str, str]]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Measured:
+    """The reference pictures that are read from one set of a comparison.
+
+    Attributes:
+        name: `a`, `b` or `reference`.
+        opened: The set.
+        rows: Their rows of the plan's pictures.
+    """
+
+    name: str
+    opened: TrainingSet
+    rows: Sequence[Mapping[str, Any]]
+    places: dict[int, list[tuple[int, str]]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        wanted = {row["id"] for row in self.rows}
+        numbers = self.opened.by_id
+        names = [n.decode() for n in as_hex(self.opened.tables.whole()["id"][numbers])]
+        mine = [(n, i) for n, i in zip(numbers.tolist(), names, strict=True) if i in wanted]
+        tars, places = self.opened.place(np.array([n for n, _ in mine], np.int64))
+        self.places = defaultdict(list)
+        for tar, place, (_, ident) in zip(tars.tolist(), places.tolist(), mine, strict=True):
+            self.places[tar].append((place, ident))
+
+    @cached_property
+    def kinds(self) -> dict[str, str]:
+        """Id -> where the caption that it is measured with is from."""
+        found = {}
+        for tar, members in self.places.items():
+            for place, ident in members:
+                sources = self.opened.sample_at(tar, place).sources
+                found[ident] = sources[-1] if sources else "none"
+        return found
+
+    @cached_property
+    def sources(self) -> dict[str, str]:
+        """Id -> the source that its record is from, as the `.json` in the tar says."""
+        found = {}
+        for tar, members in self.places.items():
+            path = self.opened.tables.path(tar)
+            index = self.opened.tables.folder.index(path)
+            offsets, sizes = (
+                index.column(name).to_pylist() for name in ("json_offset", "json_size")
+            )
+            for place, ident in members:
+                text = self.opened.store.read_range(path, offsets[place], sizes[place])
+                found[ident] = _source(text)
+        return found
+
+    def columns(self) -> dict[str, dict[str, str]]:
+        """Tier and curriculum bucket by id, of the columns beside the set; nothing without any.
+
+        Raises:
+            RequestError: There are several.
+            FileNotFoundError: Of one tar they are missing.
+        """
+        if not self.opened.tables.folder.all_columns():
+            return {}
+        columns = self.opened.tables.folder.columns()
+        found: dict[str, dict[str, str]] = {name: {} for name in PLACED if name in columns.names}
+        for tar, members in self.places.items():
+            table = columns.values(self.opened.tables.path(tar))
+            for name, of in found.items():
+                values = table.column(name).to_pylist()
+                for place, ident in members:
+                    of[ident] = UNKNOWN if values[place] is None else str(values[place])
+        return found
+
+
+def measured(planned: Planned) -> Iterator[Measured]:
+    """The reference pictures, by the set that each is read from."""
+    rows = planned.pictures.filter(planned.pictures.column(REFERENCE))
+    for name, arm in planned.arms.items():
+        mine = rows.filter(pc.equal(rows.column("read_from"), pa.scalar(name)))
+        if mine.num_rows:
+            yield Measured(name, arm.open(planned.settings), mine.to_pylist())
+
+
+def known(parts: Sequence[Measured]) -> Known:
+    """Groups of the reference pictures.
+
+    Args:
+        parts: As `measured` gives them.
+    """
+    groups: dict[str, dict[str, str]] = {name: {} for name in TITLES}
+    notes = []
+    for part in parts:
+        groups["source"] |= part.sources
+        groups["kind"] |= part.kinds
+        for row in part.rows:
+            groups["size"][row["id"]] = f"{row['width']} x {row['height']}"
+            groups["words"][row["id"]] = _words(row["caption"])
+            groups["read_from"][row["id"]] = part.name.upper() if len(part.name) == 1 else part.name
+        try:
+            for name, of in part.columns().items():
+                groups[name] |= of
+        except (RequestError, CorpusError, FileNotFoundError) as error:
+            notes.append(f"No groups by tier and curriculum bucket of some pictures: {error}.")
+    if len(parts) < 2:
+        del groups["read_from"]
+    if set(groups["source"].values()) <= {UNKNOWN}:
+        del groups["source"]
+    found = {TITLES[name]: of for name, of in groups.items() if of}
+    return Known(found, tuple(dict.fromkeys(notes)))
+
+
+def _words(caption: str) -> str:
+    count = len(caption.split())
+    return next(name for most, name in WORDS if count <= most)
+
+
+def _source(text: bytes) -> str:
+    """The source that a sample's `.json` names; others may have written the tar."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return UNKNOWN
+    source = found.get("source") if isinstance(found, dict) else None
+    return UNKNOWN if source is None else str(source)
