@@ -18,7 +18,8 @@ What a process costs to start (imports, the list of registered domains) is left 
 Processor time is that of the process that fetches, the server's is not in it. Rounds alternate,
 ratios are taken within a round, and medians are shown. Memory is the largest that the process had,
 its imports among it. The last rows: 50 hosts that answer after 50 ms, without and with one among
-them that takes two seconds; images a second of the others.
+them that takes two seconds; images a second of the others. And a million URLs of 50,000 hosts planned
+(read, numbered, spread, claimed): processor seconds and memory of one process.
 """
 
 import asyncio
@@ -43,6 +44,7 @@ AT_ONCE = 64
 HOSTS = 200
 SMALL, LARGE = 3_000, 300_000
 SLOW_HOST, DELAY_S, SLOW_S = "h0.example0.com", 0.05, 2.0
+PLANNED_HOSTS = 50_000
 ROBOTS = "User-agent: *\n" + "".join(f"Disallow: /closed/{n}/\n" for n in range(50))
 
 
@@ -55,15 +57,17 @@ class Size:
         large: JPEGs of 300 kB.
         waiting: JPEGs a host, of hosts that answer late.
         rounds: Rounds.
+        planned: URLs that are planned.
     """
 
     small: int = 3_000
     large: int = 1_000
     waiting: int = 40
     rounds: int = 5
+    planned: int = 1_000_000
 
 
-QUICK = Size(small=400, large=60, waiting=10, rounds=1)
+QUICK = Size(small=400, large=60, waiting=10, rounds=1, planned=20_000)
 
 
 @dataclass(frozen=True)
@@ -242,11 +246,31 @@ def img2dataset(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, A
     return Cost(cost.processor_s + child, cost.seconds, after.ru_maxrss / 1024, cost.images)
 
 
+def planning(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any]) -> Cost:
+    """A list of `settings["count"]` URLs planned into a corpus: what `ingest` does before it asks."""
+    from nucleus_data.corpus import Corpus
+    from nucleus_data.domains import registered_domain
+    from nucleus_data.stages.ingest import IngestSettings, plan_ingest
+
+    registered_domain("example.com")  # reads its list, once a process
+    with tempfile.TemporaryDirectory(prefix="bench-fetch-") as folder:
+        source = Path(folder) / "list.txt"
+        with source.open("w") as file:
+            for n in range(settings["count"]):
+                host = n % PLANNED_HOSTS
+                file.write(f"https://h{host}.example{host // 3}.com/pictures/{n}.jpg\n")
+        corpus = Corpus(f"{folder}/corpus", create=True)
+        said = IngestSettings(source=str(source), contact="bench@example.org")
+        return _measured(lambda: plan_ingest(corpus, said).new)
+
+
 Way = Callable[[Sequence[str], Sequence[str], dict[str, Any]], Cost]
 
 
-def in_a_process(way: Way, urls: Sequence[str], **settings: Any) -> Cost:
-    """What a way costs in a process of its own.
+def in_a_process(
+    way: Way, urls: Sequence[str], images: int | None = None, **settings: Any
+) -> Cost:
+    """What a way costs in a process of its own; it is to bring `images`, or one for each URL.
 
     Raises:
         RuntimeError: It did not bring every image.
@@ -254,8 +278,9 @@ def in_a_process(way: Way, urls: Sequence[str], **settings: Any) -> Cost:
     hosts = sorted({url.split("/")[2].partition(":")[0] for url in urls})
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         cost = pool.submit(way, urls, hosts, settings).result()
-    if cost.images != len(urls):
-        raise RuntimeError(f"{way.__name__} brought {cost.images} of {len(urls)} images")
+    wanted = len(urls) if images is None else images
+    if cost.images != wanted:
+        raise RuntimeError(f"{way.__name__} brought {cost.images} of {wanted} images")
     return cost
 
 
@@ -330,6 +355,16 @@ def _others(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any])
     return Cost(cost.processor_s, last[0] - start, cost.memory_mb, cost.images)
 
 
+def _planned(count: int) -> list[Measure]:
+    """Processor time and memory of planning a list."""
+    cost = in_a_process(planning, (), count, count=count)
+    seconds = 1e6 * cost.processor_s / count
+    return [
+        measure("planning a million URLs", [seconds], "s of processor", "<= 60"),
+        measure("memory, planning", [cost.memory_mb], "MB", "<= 500"),
+    ]
+
+
 def run(size: Size) -> list[Measure]:
     """Every row."""
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
@@ -339,6 +374,7 @@ def run(size: Size) -> list[Measure]:
                 _sized(port, "3 kB", size.small, SMALL, size.rounds),
                 _sized(port, "300 kB", size.large, LARGE, size.rounds),
                 _late(port, size.waiting, size.rounds),
+                _planned(size.planned),
             )
         )
 
