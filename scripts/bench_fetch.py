@@ -18,8 +18,8 @@ What a process costs to start (imports, the list of registered domains) is left 
 Processor time is that of the process that fetches, the server's is not in it. Rounds alternate,
 ratios are taken within a round, and medians are shown. Memory is the largest that the process had,
 its imports among it. The last rows: 50 hosts that answer after 50 ms, without and with one among
-them that takes two seconds; images a second of the others. And a million URLs of 50,000 hosts planned
-(read, numbered, spread, claimed): processor seconds and memory of one process.
+them that takes two seconds; images a second of the others. And a million URLs of 50,000 hosts
+planned (read, numbered, spread, claimed): processor seconds and memory of one process.
 """
 
 import asyncio
@@ -247,7 +247,7 @@ def img2dataset(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, A
 
 
 def planning(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any]) -> Cost:
-    """A list of `settings["count"]` URLs planned into a corpus: what `ingest` does before it asks."""
+    """A list of `settings["count"]` URLs planned into a corpus: all before the first is asked."""
     from nucleus_data.corpus import Corpus
     from nucleus_data.domains import registered_domain
     from nucleus_data.stages.ingest import IngestSettings, plan_ingest
@@ -267,9 +267,7 @@ def planning(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any]
 Way = Callable[[Sequence[str], Sequence[str], dict[str, Any]], Cost]
 
 
-def in_a_process(
-    way: Way, urls: Sequence[str], images: int | None = None, **settings: Any
-) -> Cost:
+def in_a_process(way: Way, urls: Sequence[str], images: int | None = None, **settings: Any) -> Cost:
     """What a way costs in a process of its own; it is to bring `images`, or one for each URL.
 
     Raises:

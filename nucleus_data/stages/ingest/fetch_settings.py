@@ -55,8 +55,8 @@ class FetchSettings(BaseModel):
         30.0,
         ge=0,
         le=3600,
-        description="Download: seconds between requests that a robots.txt may ask for (Crawl-delay, "
-        "Request-rate); a host that asks for more is not asked (crawl_delay).",
+        description="Download: seconds between requests that a robots.txt may ask for (Crawl-delay "
+        "and Request-rate); a host that asks for more is not asked (crawl_delay).",
     )
     opt_out: tuple[Literal[OPT_OUTS], ...] = Field(  # type: ignore[valid-type]
         OPT_OUTS, description="Download: opt-outs in a header of the answer that are obeyed."

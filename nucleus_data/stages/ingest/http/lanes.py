@@ -43,6 +43,7 @@ class Bounds:
         interval: Seconds between requests.
         active: Connections now.
         next_at: When the next request may begin.
+        most: Whole connections at a time.
         rest: Seconds to pause for each second of a request, where less than one is allowed.
         before: `next_at` as it was before the last request, and as that left it.
     """
@@ -51,10 +52,12 @@ class Bounds:
     interval: float
     active: int = 0
     next_at: float = 0.0
+    most: int = field(init=False)
     rest: float = field(init=False)
     before: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
+        self.most = max(1, math.floor(self.connections))
         self.rest = max(0.0, 1 / self.connections - 1)
 
     def slow_down(self, connections: float, interval: float) -> None:
@@ -66,7 +69,7 @@ class Bounds:
     @property
     def full(self) -> bool:
         """Whether no further connection is allowed now."""
-        return self.active >= max(1, math.floor(self.connections))
+        return self.active >= self.most
 
     def begin(self, now: float) -> None:
         """Counts a request."""

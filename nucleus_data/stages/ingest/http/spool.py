@@ -22,7 +22,7 @@ SPOOL = "outcomes"
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 PIECE = 1 << 20
 MOST_PIECES = 500  # of one call; the system takes 1,024
-Body = Sequence[bytes] | IO[bytes]
+Body = list[bytes] | tuple[bytes, ...] | IO[bytes]
 _said = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -81,16 +81,13 @@ class Spool:
 
         It is written by `flush`.
         """
-        if isinstance(body, Sequence):
-            size = sum(map(len, body))
-        else:
-            size = body.seek(0, os.SEEK_END)
+        size = sum(map(len, body)) if isinstance(body, list | tuple) else body.seek(0, os.SEEK_END)
         values = (outcome.reason, outcome.detail, outcome.retryable, outcome.final_url)
         line = f"{_said((place, size, *values))}\n".encode()
         self._entries[place] = _Entry(self._end + self.unwritten + len(line), size, *values)
         self._new.append(line)
         self.unwritten += len(line)
-        if isinstance(body, Sequence):
+        if isinstance(body, list | tuple):
             self._new += body
             self.unwritten += size
         else:

@@ -1,8 +1,8 @@
 from collections import Counter
 
+from nucleus_data.runner.work import Summary, TellingTask
 from nucleus_data.stages.ingest.progress import extra_counts, on_bar, told
 from nucleus_data.stages.ingest.stage import BuildTask
-from nucleus_data.runner.work import Summary, TellingTask
 
 SUMMARY = Summary(
     rows=4_000,

@@ -297,7 +297,8 @@ def test_a_crawl_delay_is_kept_by_all_workers_together(tmp_path, workers):
         assert [o.reason for o in found] == [None] * 4
         times = [request.time for request in server.log]  # robots.txt first
         assert len(times) == 5
-        assert min(b - a for a, b in pairwise(times)) >= 0.09 * workers
+        # All together: what a busy server notes of times is bunched.
+        assert times[-1] - times[0] >= 0.095 * 4 * workers
         assert server.most_open == 1
 
 
