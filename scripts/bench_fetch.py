@@ -24,28 +24,25 @@ planned (read, numbered, spread, claimed): processor seconds and memory of one p
 
 import asyncio
 import hashlib
-import io
 import itertools
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from scripts.benchmark import Measure, measure, parser, publish
+from scripts.fetching.cost import Cost, measured
+from scripts.fetching.planning import planning
+from scripts.fetching.web import LARGE, SLOW_HOST, SMALL, here, server, urls_of
 
 AT_ONCE = 64
 HOSTS = 200
-SMALL, LARGE = 3_000, 300_000
-SLOW_HOST, DELAY_S, SLOW_S = "h0.example0.com", 0.05, 2.0
-PLANNED_HOSTS = 50_000
-ROBOTS = "User-agent: *\n" + "".join(f"Disallow: /closed/{n}/\n" for n in range(50))
 
 
 @dataclass(frozen=True)
@@ -68,96 +65,6 @@ class Size:
 
 
 QUICK = Size(small=400, large=60, waiting=10, rounds=1, planned=20_000)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a process took: processor seconds, seconds, and the most memory in MB."""
-
-    processor_s: float
-    seconds: float
-    memory_mb: float
-    images: int
-
-
-def jpeg(size: int) -> bytes:
-    """A JPEG of about so many bytes: a picture, and a comment that fills it up."""
-    from PIL import Image
-
-    sink = io.BytesIO()
-    Image.new("RGB", (32, 32), (90, 120, 60)).save(sink, "JPEG")
-    return sink.getvalue() + bytes(max(0, size - sink.tell()))
-
-
-def _serve(port: Any, stopped: Any) -> None:
-    """The server's process."""
-    from aiohttp import web
-
-    bodies = {size: jpeg(size) for size in (SMALL, LARGE)}
-
-    async def picture(request: web.Request) -> web.Response:
-        if wait := int(request.match_info["wait"]):
-            slow = request.host.startswith(SLOW_HOST)
-            await asyncio.sleep(SLOW_S if slow and wait == 2 else DELAY_S)
-        return web.Response(body=bodies[int(request.match_info["size"])], content_type="image/jpeg")
-
-    async def robots(_: web.Request) -> web.Response:
-        return web.Response(text=ROBOTS)
-
-    async def run() -> None:
-        app = web.Application()
-        app.router.add_get("/robots.txt", robots)
-        app.router.add_get("/{size}/{wait}/{number}.jpg", picture)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        port.put(runner.addresses[0][1])
-        while not stopped.is_set():
-            await asyncio.sleep(0.1)
-        await runner.cleanup()
-
-    asyncio.run(run())
-
-
-@contextmanager
-def server() -> Iterator[int]:
-    """A server, by its port."""
-    context = get_context("spawn")
-    port, stopped = context.Queue(), context.Event()
-    process = context.Process(target=_serve, args=(port, stopped), daemon=True)
-    process.start()
-    try:
-        yield port.get(timeout=60)
-    finally:
-        stopped.set()
-        process.join(10)
-
-
-def urls_of(port: int, count: int, size: int, hosts: int, wait: int = 0) -> list[str]:
-    """URLs, one host after the other; `wait`: 0 none, 1 all a little, 2 the first host long."""
-    names = (f"h{n % hosts}.example{n % hosts}.com" for n in range(count))
-    return [f"http://{name}:{port}/{size}/{wait}/{n}.jpg" for n, name in enumerate(names)]
-
-
-async def here(host: str) -> list[str]:
-    """A name server for which all hosts are this machine."""
-    return ["127.0.0.1"]
-
-
-def _memory_mb() -> float:
-    """The most memory that this process had."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) / 1024
-    return 0.0
-
-
-def _measured(work: Callable[[], int]) -> Cost:
-    """What some work takes of this process."""
-    start, processor = time.perf_counter(), time.process_time()
-    images = work()
-    return Cost(time.process_time() - processor, time.perf_counter() - start, _memory_mb(), images)
 
 
 def nucleus(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any]) -> Cost:
@@ -199,7 +106,7 @@ def _fetch(
                             shard.add(f"{number:08d}.jpg", outcome.data)
         return images
 
-    return _measured(work)
+    return measured(work)
 
 
 def bare(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any]) -> Cost:
@@ -225,7 +132,7 @@ def bare(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any]) ->
                 images += count
             return images
 
-    return _measured(lambda: asyncio.run(run()))
+    return measured(lambda: asyncio.run(run()))
 
 
 def img2dataset(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any]) -> Cost:
@@ -240,28 +147,10 @@ def img2dataset(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, A
             return sum(found.data is not None for found in download(urls, said, Path(folder)))
 
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cost = _measured(work)
+    cost = measured(work)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     child = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Cost(cost.processor_s + child, cost.seconds, after.ru_maxrss / 1024, cost.images)
-
-
-def planning(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any]) -> Cost:
-    """A list of `settings["count"]` URLs planned into a corpus: all before the first is asked."""
-    from nucleus_data.corpus import Corpus
-    from nucleus_data.domains import registered_domain
-    from nucleus_data.stages.ingest import IngestSettings, plan_ingest
-
-    registered_domain("example.com")  # reads its list, once a process
-    with tempfile.TemporaryDirectory(prefix="bench-fetch-") as folder:
-        source = Path(folder) / "list.txt"
-        with source.open("w") as file:
-            for n in range(settings["count"]):
-                host = n % PLANNED_HOSTS
-                file.write(f"https://h{host}.example{host // 3}.com/pictures/{n}.jpg\n")
-        corpus = Corpus(f"{folder}/corpus", create=True)
-        said = IngestSettings(source=str(source), contact="bench@example.org")
-        return _measured(lambda: plan_ingest(corpus, said).new)
 
 
 Way = Callable[[Sequence[str], Sequence[str], dict[str, Any]], Cost]
@@ -363,24 +252,29 @@ def _planned(count: int) -> list[Measure]:
     ]
 
 
-def run(size: Size) -> list[Measure]:
-    """Every row."""
+PARTS = ("small", "large", "late", "plan")
+
+
+def run(size: Size, parts: Sequence[str] = PARTS) -> list[Measure]:
+    """The rows of some parts."""
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
     with server() as port:
-        return list(
-            itertools.chain(
-                _sized(port, "3 kB", size.small, SMALL, size.rounds),
-                _sized(port, "300 kB", size.large, LARGE, size.rounds),
-                _late(port, size.waiting, size.rounds),
-                _planned(size.planned),
-            )
-        )
+        ways: dict[str, Callable[[], list[Measure]]] = {
+            "small": lambda: _sized(port, "3 kB", size.small, SMALL, size.rounds),
+            "large": lambda: _sized(port, "300 kB", size.large, LARGE, size.rounds),
+            "late": lambda: _late(port, size.waiting, size.rounds),
+            "plan": lambda: _planned(size.planned),
+        }
+        return list(itertools.chain.from_iterable(ways[part]() for part in parts))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
-    options = parser(__doc__).parse_args(arguments)
-    publish(run(QUICK if options.quick else Size()), options.json)
+    options = parser(__doc__)
+    options.add_argument("--part", choices=PARTS, help="these rows alone")
+    said = options.parse_args(arguments)
+    parts = (said.part,) if said.part else PARTS
+    publish(run(QUICK if said.quick else Size(), parts), said.json)
     return 0
 
 

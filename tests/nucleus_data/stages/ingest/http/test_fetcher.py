@@ -337,3 +337,11 @@ def test_a_disk_that_is_full_ends_it(server, tmp_path):
             fetched([server.url_of(f"{n}.png") for n in range(9)], tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_request_has_a_deadline_for_all_of_it(server, tmp_path):
+    url = server.url_of("1.png", "slow:60")
+    (found,) = fetched([url], tmp_path, deadline_s=0.2, min_rate=0, timeout_s=10, robots=False)
+    assert (found.reason, found.retryable) == ("timeout", True)
+    assert found.detail == "not whole after 0.2 s (ingest.deadline_s)"
+    assert len(server.log) == 1

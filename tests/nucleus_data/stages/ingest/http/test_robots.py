@@ -3,6 +3,7 @@ from collections import Counter
 
 import pytest
 
+from nucleus_data.stages.ingest.http import robots as robots_module
 from nucleus_data.stages.ingest.http.failures import Failure
 from nucleus_data.stages.ingest.http.robots import MOST_BYTES, Robots, RobotsFile, unreachable
 
@@ -116,3 +117,21 @@ def test_a_host_that_wants_to_be_asked_too_seldom_is_not_asked():
     urls = ("http://h/a", "http://h/b")
     assert asked(file, *urls)[0] == ["crawl_delay", "robots_txt"]
     assert asked(file, *urls, most_delay=31.0)[0] == [None, "robots_txt"]
+
+
+@pytest.mark.parametrize(("seconds", "times"), [(60.0, 1), (-1.0, 2)])
+def test_rules_are_read_again_when_they_are_old(monkeypatch, seconds, times):
+    monkeypatch.setattr(robots_module, "KEPT_S", seconds)
+    count = Counter()
+
+    async def ask(url):
+        count[url] += 1
+        return rules("")
+
+    async def run():
+        robots = Robots("nucleus-data", ask)
+        for _ in range(2):
+            await robots.rules("http://h/a")
+
+    asyncio.run(run())
+    assert count.total() == times
