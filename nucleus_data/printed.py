@@ -54,3 +54,12 @@ def _shown(character: str) -> str:
     if code < 0x100:
         return {"\n": r"\n", "\t": r"\t", "\r": r"\r"}.get(character, f"\\x{code:02x}")
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def amount(size: float) -> str:
+    """Bytes as a person reads them: `812 B`, `1.23 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:,.1f} TB"

@@ -18,32 +18,31 @@ What a process costs to start (imports, the list of registered domains) is left 
 Processor time is that of the process that fetches, the server's is not in it. Rounds alternate,
 ratios are taken within a round, and medians are shown. Memory is the largest that the process had,
 its imports among it. The last rows: 50 hosts that answer after 50 ms, without and with one among
-them that takes two seconds; images a second of the others.
+them that takes two seconds; images a second of the others. And a million URLs of 50,000 hosts
+planned (read, numbered, spread, claimed): processor seconds and memory of one process.
 """
 
 import asyncio
 import hashlib
-import io
 import itertools
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from scripts.benchmark import Measure, measure, parser, publish
+from scripts.fetching.cost import Cost, measured
+from scripts.fetching.planning import planning
+from scripts.fetching.web import LARGE, SLOW_HOST, SMALL, here, server, urls_of
 
 AT_ONCE = 64
 HOSTS = 200
-SMALL, LARGE = 3_000, 300_000
-SLOW_HOST, DELAY_S, SLOW_S = "h0.example0.com", 0.05, 2.0
-ROBOTS = "User-agent: *\n" + "".join(f"Disallow: /closed/{n}/\n" for n in range(50))
 
 
 @dataclass(frozen=True)
@@ -55,105 +54,17 @@ class Size:
         large: JPEGs of 300 kB.
         waiting: JPEGs a host, of hosts that answer late.
         rounds: Rounds.
+        planned: URLs that are planned.
     """
 
     small: int = 3_000
     large: int = 1_000
     waiting: int = 40
     rounds: int = 5
+    planned: int = 1_000_000
 
 
-QUICK = Size(small=400, large=60, waiting=10, rounds=1)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a process took: processor seconds, seconds, and the most memory in MB."""
-
-    processor_s: float
-    seconds: float
-    memory_mb: float
-    images: int
-
-
-def jpeg(size: int) -> bytes:
-    """A JPEG of about so many bytes: a picture, and a comment that fills it up."""
-    from PIL import Image
-
-    sink = io.BytesIO()
-    Image.new("RGB", (32, 32), (90, 120, 60)).save(sink, "JPEG")
-    return sink.getvalue() + bytes(max(0, size - sink.tell()))
-
-
-def _serve(port: Any, stopped: Any) -> None:
-    """The server's process."""
-    from aiohttp import web
-
-    bodies = {size: jpeg(size) for size in (SMALL, LARGE)}
-
-    async def picture(request: web.Request) -> web.Response:
-        if wait := int(request.match_info["wait"]):
-            slow = request.host.startswith(SLOW_HOST)
-            await asyncio.sleep(SLOW_S if slow and wait == 2 else DELAY_S)
-        return web.Response(body=bodies[int(request.match_info["size"])], content_type="image/jpeg")
-
-    async def robots(_: web.Request) -> web.Response:
-        return web.Response(text=ROBOTS)
-
-    async def run() -> None:
-        app = web.Application()
-        app.router.add_get("/robots.txt", robots)
-        app.router.add_get("/{size}/{wait}/{number}.jpg", picture)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        port.put(runner.addresses[0][1])
-        while not stopped.is_set():
-            await asyncio.sleep(0.1)
-        await runner.cleanup()
-
-    asyncio.run(run())
-
-
-@contextmanager
-def server() -> Iterator[int]:
-    """A server, by its port."""
-    context = get_context("spawn")
-    port, stopped = context.Queue(), context.Event()
-    process = context.Process(target=_serve, args=(port, stopped), daemon=True)
-    process.start()
-    try:
-        yield port.get(timeout=60)
-    finally:
-        stopped.set()
-        process.join(10)
-
-
-def urls_of(port: int, count: int, size: int, hosts: int, wait: int = 0) -> list[str]:
-    """URLs, one host after the other; `wait`: 0 none, 1 all a little, 2 the first host long."""
-    names = (f"h{n % hosts}.example{n % hosts}.com" for n in range(count))
-    return [f"http://{name}:{port}/{size}/{wait}/{n}.jpg" for n, name in enumerate(names)]
-
-
-async def here(host: str) -> list[str]:
-    """A name server for which all hosts are this machine."""
-    return ["127.0.0.1"]
-
-
-def _memory_mb() -> float:
-    """The most memory that this process had."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) / 1024
-    return 0.0
-
-
-def _measured(work: Callable[[], int]) -> Cost:
-    """What some work takes of this process."""
-    start, processor = time.perf_counter(), time.process_time()
-    images = work()
-    return Cost(time.process_time() - processor, time.perf_counter() - start, _memory_mb(), images)
+QUICK = Size(small=400, large=60, waiting=10, rounds=1, planned=20_000)
 
 
 def nucleus(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any]) -> Cost:
@@ -195,7 +106,7 @@ def _fetch(
                             shard.add(f"{number:08d}.jpg", outcome.data)
         return images
 
-    return _measured(work)
+    return measured(work)
 
 
 def bare(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any]) -> Cost:
@@ -221,7 +132,7 @@ def bare(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any]) ->
                 images += count
             return images
 
-    return _measured(lambda: asyncio.run(run()))
+    return measured(lambda: asyncio.run(run()))
 
 
 def img2dataset(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any]) -> Cost:
@@ -236,7 +147,7 @@ def img2dataset(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, A
             return sum(found.data is not None for found in download(urls, said, Path(folder)))
 
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cost = _measured(work)
+    cost = measured(work)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     child = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Cost(cost.processor_s + child, cost.seconds, after.ru_maxrss / 1024, cost.images)
@@ -245,8 +156,8 @@ def img2dataset(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, A
 Way = Callable[[Sequence[str], Sequence[str], dict[str, Any]], Cost]
 
 
-def in_a_process(way: Way, urls: Sequence[str], **settings: Any) -> Cost:
-    """What a way costs in a process of its own.
+def in_a_process(way: Way, urls: Sequence[str], images: int | None = None, **settings: Any) -> Cost:
+    """What a way costs in a process of its own; it is to bring `images`, or one for each URL.
 
     Raises:
         RuntimeError: It did not bring every image.
@@ -254,8 +165,9 @@ def in_a_process(way: Way, urls: Sequence[str], **settings: Any) -> Cost:
     hosts = sorted({url.split("/")[2].partition(":")[0] for url in urls})
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         cost = pool.submit(way, urls, hosts, settings).result()
-    if cost.images != len(urls):
-        raise RuntimeError(f"{way.__name__} brought {cost.images} of {len(urls)} images")
+    wanted = len(urls) if images is None else images
+    if cost.images != wanted:
+        raise RuntimeError(f"{way.__name__} brought {cost.images} of {wanted} images")
     return cost
 
 
@@ -330,23 +242,39 @@ def _others(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any])
     return Cost(cost.processor_s, last[0] - start, cost.memory_mb, cost.images)
 
 
-def run(size: Size) -> list[Measure]:
-    """Every row."""
+def _planned(count: int) -> list[Measure]:
+    """Processor time and memory of planning a list."""
+    cost = in_a_process(planning, (), count, count=count)
+    seconds = 1e6 * cost.processor_s / count
+    return [
+        measure("planning a million URLs", [seconds], "s of processor", "<= 60"),
+        measure("memory, planning", [cost.memory_mb], "MB", "<= 500"),
+    ]
+
+
+PARTS = ("small", "large", "late", "plan")
+
+
+def run(size: Size, parts: Sequence[str] = PARTS) -> list[Measure]:
+    """The rows of some parts."""
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
     with server() as port:
-        return list(
-            itertools.chain(
-                _sized(port, "3 kB", size.small, SMALL, size.rounds),
-                _sized(port, "300 kB", size.large, LARGE, size.rounds),
-                _late(port, size.waiting, size.rounds),
-            )
-        )
+        ways: dict[str, Callable[[], list[Measure]]] = {
+            "small": lambda: _sized(port, "3 kB", size.small, SMALL, size.rounds),
+            "large": lambda: _sized(port, "300 kB", size.large, LARGE, size.rounds),
+            "late": lambda: _late(port, size.waiting, size.rounds),
+            "plan": lambda: _planned(size.planned),
+        }
+        return list(itertools.chain.from_iterable(ways[part]() for part in parts))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
-    options = parser(__doc__).parse_args(arguments)
-    publish(run(QUICK if options.quick else Size()), options.json)
+    options = parser(__doc__)
+    options.add_argument("--part", choices=PARTS, help="these rows alone")
+    said = options.parse_args(arguments)
+    parts = (said.part,) if said.part else PARTS
+    publish(run(QUICK if said.quick else Size(), parts), said.json)
     return 0
 
 

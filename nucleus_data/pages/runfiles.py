@@ -8,6 +8,7 @@ import io
 import math
 import re
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ from nucleus_data.pages.pictures import data_uri
 
 SECRET = re.compile(r"(storage_options[^=\s]*=)('[^']*'|\"[^\"]*\"|\S+)")
 MOST_FAILURES = 20
+MOST_REASONS = 12
 
 
 @dataclass
@@ -34,6 +36,14 @@ class StageTime:
     failed: int = 0
     pending: int = 0
     phases: dict[str, float] = field(default_factory=dict)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def failures(self) -> str:
+        """Why rows failed, the most frequent reasons first."""
+        found = sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
+        more = [f"{len(found) - MOST_REASONS} more"] if len(found) > MOST_REASONS else []
+        shown = [f"{reason} {count:,}" for reason, count in found[:MOST_REASONS]]
+        return ", ".join(shown + more)
 
 
 @dataclass(frozen=True)
@@ -91,6 +101,7 @@ def stage_times(lines: Sequence[Mapping[str, Any]]) -> list[StageTime]:
             setattr(stage, name, getattr(stage, name) + int(line.get(name) or 0))
         for phase, seconds in (line.get("seconds_by_phase") or {}).items():
             stage.phases[phase] = stage.phases.get(phase, 0.0) + float(seconds)
+        stage.reasons.update(line.get("reasons") or {})
     return list(stages.values())
 
 

@@ -6,6 +6,7 @@ it fails.
 """
 
 import pickle
+import time
 from collections import deque
 from typing import Any
 
@@ -16,7 +17,7 @@ from nucleus_data.runner.actor import SetupFailedError, StageDiedError, Watchdog
 from nucleus_data.runner.guarded import run_guarded
 from nucleus_data.runner.inline import run_rows, set_up
 from nucleus_data.runner.rows import StageJob
-from nucleus_data.runner.work import FailedShard, Item, StageReport, Summary, Task
+from nucleus_data.runner.work import FailedShard, Item, StageReport, Summary, Task, TellingTask
 
 GUARDED_AFTER = 2
 FAILED_AFTER = 4
@@ -38,6 +39,7 @@ class Attempts:
 
     def __init__(self, name: str, work: StageJob | Task, *, progress: bool = True) -> None:
         self.work = work
+        self.began = time.perf_counter()
         self.report = StageReport(name)
         self.guarded: deque[Item] = deque()
         self.stop: str | None = None
@@ -49,8 +51,11 @@ class Attempts:
         """Notes an item that is done."""
         self.report.summary.add(summary)
         self.report.shards += 1
+        said = f"{self.report.summary.done:,} done"
+        if isinstance(self.work, TellingTask):
+            said = self.work.progress(self.report.summary, time.perf_counter() - self.began)
+        self.bar.set_postfix_str(said, refresh=False)
         self.bar.update()
-        self.bar.set_postfix_str(f"{self.report.summary.done:,} done", refresh=False)
 
     def raised(self, item: Item, cause: Exception, trace: str, again: deque[Item]) -> bool:
         """Decides what becomes of an item that ended in an exception.

@@ -22,7 +22,7 @@ from nucleus_data.runner.candidates import sample_rows
 from nucleus_data.runner.pins import COLUMNS, EDITION, SET, Pins
 from nucleus_data.runner.rows import StageJob
 from nucleus_data.runner.words import describe, stage_line
-from nucleus_data.runner.work import Item, Resources, Size, StageReport, Task
+from nucleus_data.runner.work import Item, Resources, Size, StageReport, Task, TellingTask
 from nucleus_data.stage import Condition, RowStage, Stage
 
 Say = Callable[[str], None]
@@ -302,6 +302,8 @@ class Run:
             self.sweep(stage)
         if isinstance(stage, RowStage):
             report.told = list(stage.told(report.summary.extra))
+        elif isinstance(work, TellingTask):
+            report.told = work.told(report.summary, report.seconds)
         if keep:
             self.keep(report)
         return report

@@ -147,6 +147,17 @@ class SharingTask(Task, Protocol):
         """The same task as one of so many that run at once."""
 
 
+@runtime_checkable
+class TellingTask(Task, Protocol):
+    """A task that tells people more than how many rows are done."""
+
+    def progress(self, summary: Summary, seconds: float) -> str:
+        """The counts so far, beside the progress bar."""
+
+    def told(self, summary: Summary, seconds: float) -> list[str]:
+        """Lines on all of it, at its end."""
+
+
 @dataclass
 class Item:
     """A shard to do.

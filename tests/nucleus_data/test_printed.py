@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from nucleus_data.printed import jsonable, text_of, visible
+from nucleus_data.printed import amount, jsonable, text_of, visible
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,20 @@ def test_json_is_what_any_reader_takes():
         "3": "-inf",
         "c": 1.5,
     }
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        (0, "0 B"),
+        (812, "812 B"),
+        (999.7, "1 kB"),
+        (1_234, "1.23 kB"),
+        (999_499, "999 kB"),
+        (999_600, "1 MB"),
+        (5_000_000_000, "5 GB"),
+        (1_500_000_000_000_000, "1,500.0 TB"),
+    ],
+)
+def test_bytes_as_a_person_reads_them(size, shown):
+    assert amount(size) == shown

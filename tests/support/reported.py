@@ -189,7 +189,16 @@ def whole_corpus(uri) -> Made:
     }
     store.put("runs/first/plan.json", json.dumps(plan).encode())
     times = [
-        {"stage": "inspect", "seconds": 2.5, "shards": 1, "rows": 9, "done": 8, "failed": 1},
+        {
+            "stage": "inspect",
+            "seconds": 2.5,
+            "shards": 1,
+            "rows": 9,
+            "done": 8,
+            "failed": 1,
+            "reasons": {"unreadable": 1},
+            "told": ["8 of them in a hurry"],
+        },
         {"stage": "inspect", "seconds": 1.5, "rows": 1, "seconds_by_phase": {"decode": 1.0}},
     ]
     store.put("runs/first/stages.jsonl", lines(times) + b'{"stage": "cut of')

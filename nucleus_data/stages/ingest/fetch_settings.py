@@ -51,6 +51,13 @@ class FetchSettings(BaseModel):
     )
     redirects: int = Field(5, ge=0, le=20, description="Download: redirects of one URL, at most.")
     robots: bool = Field(True, description="Download: whether robots.txt is asked and obeyed.")
+    max_crawl_delay: float = Field(
+        30.0,
+        ge=0,
+        le=3600,
+        description="Download: seconds between requests that a robots.txt may ask for (Crawl-delay "
+        "and Request-rate); a host that asks for more is not asked (crawl_delay).",
+    )
     opt_out: tuple[Literal[OPT_OUTS], ...] = Field(  # type: ignore[valid-type]
         OPT_OUTS, description="Download: opt-outs in a header of the answer that are obeyed."
     )

@@ -17,7 +17,7 @@ _PATTERNS = (
 )
 _MAY_PASS = re.compile(
     r"timeout|dns|connection|download_failed|not_reported|empty_file|http_(408|425|429|5\d\d)"
-    r"|too_slow|robots_unreachable|host_down"
+    r"|too_slow|robots_unreachable|crawl_delay|host_down"
 )
 
 

@@ -11,21 +11,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.told import command as told
+from nucleus_data.corpus.told import command
 from nucleus_data.runner.run import Run
 from nucleus_data.runner.work import Item, Summary
 from nucleus_data.stage import CorpusStage
 from nucleus_data.stages.ingest.build import build_shard
 from nucleus_data.stages.ingest.claims import FOLDER as CLAIMS
-from nucleus_data.stages.ingest.fields import LEFT_OUT, MOST_COLUMNS
 from nucleus_data.stages.ingest.hosts import FOLDER as HOSTS
 from nucleus_data.stages.ingest.plan import IngestPlan, plan_ingest
+from nucleus_data.stages.ingest.progress import extra_counts, on_bar, told
 from nucleus_data.stages.ingest.retry import plan_retry
 from nucleus_data.stages.ingest.settings import IngestSettings
 from nucleus_data.stages.ingest.work_folder import remove_empty
-
-# Before a host's name, in `Summary.extra`.
-TROUBLE = "host in trouble: "
 
 
 @dataclass(frozen=True)
@@ -52,17 +49,22 @@ class BuildTask:
         """Writes the tar and its records."""
         corpus = Corpus(self.uri, self.storage_options)
         counts = build_shard(corpus, number, self.source_options, self.workers)
-        left_out = counts.get("columns_left_out", 0)
         return Summary(
             rows=counts["rows"],
             done=counts["images"],
             failed=Counter(counts["reasons"]),
             retryable=counts.get("retryable", 0),
             bytes=counts["bytes"],
-            extra=Counter(counts.get("captions", {}))
-            + Counter(columns_left_out=left_out)
-            + Counter({f"{TROUBLE}{host}": n for host, n in counts.get("hosts", {}).items()}),
+            extra=extra_counts(counts),
         )
+
+    def progress(self, summary: Summary, seconds: float) -> str:
+        """The counts so far, beside the progress bar."""
+        return on_bar(summary, seconds)
+
+    def told(self, summary: Summary, seconds: float) -> list[str]:
+        """Lines on what was taken."""
+        return told(summary, seconds, self.uri)
 
 
 class Ingest(CorpusStage[IngestSettings]):
@@ -113,7 +115,7 @@ class Ingest(CorpusStage[IngestSettings]):
         if plan.todo:
             run.say(f"{plan.rows:,} downloads to try again, in {len(plan.todo)} image shards")
         if self._build(run, todo, plan.rows):
-            run.say(f"  to measure the new images: {told('curate', run.corpus.uri)}")
+            run.say(f"  to measure the new images: {command('curate', run.corpus.uri)}")
 
     def _plan(self, run: Run) -> IngestPlan:
         choice = run.choice
@@ -135,25 +137,4 @@ class Ingest(CorpusStage[IngestSettings]):
         )
         report = run.loop(self, task, (Item(n) for n in todo), len(todo), rows=rows)
         remove_empty(run.corpus)
-        untaken = report.summary.extra.copy()
-        troubled = {n: untaken.pop(n) for n in list(untaken) if n.startswith(TROUBLE)}
-        if troubled:
-            worst = sorted(troubled.items(), key=lambda item: (-item[1], item[0]))
-            shown = ", ".join(f"{n.removeprefix(TROUBLE)} {count:,}" for n, count in worst[:5])
-            run.say(
-                f"  {len(troubled):,} hosts were slowed down for or given up; most URLs without a "
-                f"picture: {shown}. All: {run.corpus.uri}/{HOSTS}/*.parquet"
-            )
-        if left_out := untaken.pop("columns_left_out", 0):
-            run.say(
-                f"  {left_out:,} values of JSON files are in no column: an image shard has "
-                f"{MOST_COLUMNS} upstream columns at most. Which: records with "
-                f"{LEFT_OUT}"
-            )
-        if untaken:
-            reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(untaken.items()))
-            run.say(
-                f"  {untaken.total():,} captions were there and could not be taken ({reasons}); "
-                "their pictures are. Which: records with a source.caption_error"
-            )
         return report.summary.done

@@ -12,7 +12,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 SCHEMES = ("http", "https")
 # URLs that are requested as they are: most. The host is the group.
 PLAIN = re.compile(
-    r"https?://([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::[0-9]{1,4})?"
+    r"https?://([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}))?"
     r"(?:/[A-Za-z0-9%/:=&~+!$,;'@()*\[\]._-]*(?:\?[A-Za-z0-9%/:=&?~+!$,;'@()*\[\]._-]+)?)?"
 )
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")

@@ -14,10 +14,12 @@ from typing import IO
 from aiohttp import ClientResponse
 
 from nucleus_data.stages.ingest.http.failures import RefusedError
+from nucleus_data.stages.ingest.http.spool import Body
 from nucleus_data.stages.ingest.listing.formats import HEAD, shows_image, sniffed
 
 IN_MEMORY = 1 << 20
 PIECE = 1 << 16
+MOST_PIECES = 256
 _WEAK = {"bmp", "jxl"}  # so few magic bytes that more than these must be right
 
 
@@ -43,8 +45,8 @@ async def read_body(
     limits: BodyLimits,
     clock: Callable[[], float],
     heard: Callable[[float], None],
-) -> bytes | IO[bytes]:
-    """A picture's bytes, or a file of them.
+) -> Body:
+    """A picture's bytes as they came, in pieces, or a file of them.
 
     Args:
         response: The answer, of which the head was read.
@@ -57,55 +59,80 @@ async def read_body(
             a picture.
     """
     _check_length(response.content_length, limits.most)
-    decoder = _Decoder(response.headers.get("Content-Encoding", ""))
+    decoder, content = _decoder(response), response.content
     started = clock()
     heard(started)
-    received = size = 0
-    head = b""
-    pieces: list[bytes] = []
-    file: IO[bytes] | None = None
+    received, taken = 0, _Taken(limits)
     try:
-        async for chunk in response.content.iter_any():
+        while chunk := await content.readany():
             received += len(chunk)
             _check_size(received, limits.most)
             now = clock()
             heard(now)
             _check_rate(received, now - started, limits)
-            for piece in decoder.pieces(chunk):
-                looked, size = size >= HEAD, size + len(piece)
-                _check_size(size, limits.most)
-                if not looked:
-                    head = (head + piece)[:HEAD]
-                    if size >= HEAD:
-                        _check_picture(head)
-                if file is None and size > IN_MEMORY:
-                    file = TemporaryFile(dir=limits.folder)  # noqa: SIM115
-                    file.writelines(pieces)
-                    pieces.clear()
-                if file is None:
-                    pieces.append(piece)
-                else:
-                    file.write(piece)
-        decoder.end()
-        if size < HEAD:
-            _check_picture(head)
+            if decoder is None:
+                taken.add(chunk)
+            else:
+                for piece in decoder.pieces(chunk):
+                    taken.add(piece)
+        if decoder is not None:
+            decoder.end()
+        return taken.whole()
     except BaseException:
-        if file is not None:
-            file.close()
+        if taken.file is not None:
+            taken.file.close()
         raise
-    if file is None:
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-    return file
+
+
+class _Taken:
+    """The pieces of a body: the first of them are looked at, many go to a file."""
+
+    def __init__(self, limits: BodyLimits) -> None:
+        self.file: IO[bytes] | None = None
+        self._limits = limits
+        self._pieces: list[bytes] = []
+        self._size, self._looked = 0, False
+
+    def add(self, piece: bytes) -> None:
+        """Takes the next piece."""
+        self._size += len(piece)
+        _check_size(self._size, self._limits.most)
+        if self.file is None:
+            self._pieces.append(piece)
+            if len(self._pieces) > MOST_PIECES:  # a trickle
+                self._pieces = [b"".join(self._pieces)]
+            if not self._looked and self._size >= HEAD:
+                self._look()
+            if self._size > IN_MEMORY:
+                self.file = TemporaryFile(dir=self._limits.folder)  # noqa: SIM115
+                self.file.writelines(self._pieces)
+                self._pieces.clear()
+        else:
+            self.file.write(piece)
+
+    def whole(self) -> Body:
+        """All of it."""
+        if not self._looked:
+            self._look()
+        return self._pieces if self.file is None else self.file
+
+    def _look(self) -> None:
+        self._looked = True
+        first = self._pieces[0] if self._pieces else b""
+        _check_picture((first if len(first) >= HEAD else b"".join(self._pieces))[:HEAD])
+
+
+def _decoder(response: ClientResponse) -> "_Decoder | None":
+    """What undoes the Content-Encoding; None where there is none."""
+    name = response.headers.get("Content-Encoding", "").strip().lower()
+    return None if name in ("", "identity") else _Decoder(name)
 
 
 class _Decoder:
     """Undoes a Content-Encoding in small pieces; we ask for none, but not everybody hears that."""
 
-    def __init__(self, encoding: str) -> None:
-        name = encoding.strip().lower()
-        if name in ("", "identity"):
-            self._zlib = None
-        elif name in ("gzip", "x-gzip", "deflate"):
+    def __init__(self, name: str) -> None:
+        if name in ("gzip", "x-gzip", "deflate"):
             self._zlib = zlib.decompressobj(32 + zlib.MAX_WBITS)
         else:
             raise RefusedError(
@@ -114,9 +141,6 @@ class _Decoder:
 
     def pieces(self, chunk: bytes) -> Iterator[bytes]:
         """What a chunk holds, in pieces that are small however well it was packed."""
-        if self._zlib is None:
-            yield chunk
-            return
         try:
             more = True
             while more and not self._zlib.eof:
@@ -129,7 +153,7 @@ class _Decoder:
 
     def end(self) -> None:
         """Checks that nothing is missing."""
-        if self._zlib is not None and not self._zlib.eof:
+        if not self._zlib.eof:
             raise RefusedError("bad_encoding", "the compressed body ends too early")
 
 
@@ -164,9 +188,9 @@ async def drained(response: ClientResponse, most: int) -> bytes:
     Raises:
         RefusedError: It is encoded in a way that is not known.
     """
-    decoder, found = _Decoder(response.headers.get("Content-Encoding", "")), bytearray()
+    decoder, found = _decoder(response), bytearray()
     async for chunk in response.content.iter_any():
-        for piece in decoder.pieces(chunk):
+        for piece in (chunk,) if decoder is None else decoder.pieces(chunk):
             found += piece
             if len(found) >= most:
                 return bytes(found[:most])

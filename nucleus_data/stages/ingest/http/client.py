@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
@@ -30,6 +30,7 @@ from nucleus_data.stages.ingest.http.robots import (
     RobotsFile,
     unreachable,
 )
+from nucleus_data.stages.ingest.http.spool import Body
 from nucleus_data.stages.ingest.http.waits import PASSING, retry_after
 from nucleus_data.stages.ingest.http.watch import Limit, Watch
 
@@ -42,7 +43,7 @@ IDLE_S = 5.0  # a kept connection is closed after this, before most servers do
 class Answer:
     """What a request brought: a body, the next hop, or a failure."""
 
-    body: bytes | IO[bytes] | None = None
+    body: Body | None = None
     hop: str | None = None
     failure: Failure | None = None
 

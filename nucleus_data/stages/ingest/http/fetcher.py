@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from nucleus_data.corpus.blocked import NOTHING, BlockList
@@ -27,15 +27,17 @@ from nucleus_data.stages.ingest.http.failures import Failure
 from nucleus_data.stages.ingest.http.lanes import Bounds, Domain, Job, Lane
 from nucleus_data.stages.ingest.http.outcome import Download
 from nucleus_data.stages.ingest.http.resolver import CheckedResolver, Lookup
-from nucleus_data.stages.ingest.http.robots import DISALLOWED, UNREACHABLE, Robots
+from nucleus_data.stages.ingest.http.robots import REFUSALS, Robots, Rules
 from nucleus_data.stages.ingest.http.schedule import Schedule
-from nucleus_data.stages.ingest.http.spool import Spool
+from nucleus_data.stages.ingest.http.spool import PIECE, Body, Spool
 from nucleus_data.stages.ingest.http.told import HOSTS, HostCounts
 from nucleus_data.stages.ingest.http.waits import backoff
 from nucleus_data.stages.ingest.reasons import is_retryable
 
+# Outcomes are written together: those of so many seconds, but no more than so many.
+WRITE_S, MOST_UNWRITTEN = 0.005, 32
 # Failures that say nothing of whether the host is up: it was not asked.
-_UNASKED = {"dns", "private_address", "bad_url", DISALLOWED, UNREACHABLE}
+_UNASKED = {"dns", "private_address", "bad_url", *REFUSALS}
 
 
 def fetch_urls(
@@ -71,7 +73,7 @@ def fetch_urls(
             fetcher = _Fetcher(settings, spool, share, blocked)
             _run(fetcher.run(todo, most_bytes, folder, lookup))
             (folder / HOSTS).write_text(json.dumps(fetcher.hosts()))
-        spool.sync()
+        spool.flush()
         for item in found:
             if item.url is not None:
                 yield spool.read(places[item.url])
@@ -118,7 +120,10 @@ class _Fetcher:
         self._schedule: Schedule
         self._client: Client
         self._robots: Robots | None = None
+        self._workers: list[asyncio.Task[None]] = []
         self._unwritten = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._error: OSError | None = None
 
     async def run(
         self, todo: list[tuple[int, str]], most_bytes: int, folder: Path, lookup: Lookup | None
@@ -133,14 +138,17 @@ class _Fetcher:
         resolver = CheckedResolver({*self._settings.allow_hosts, *proxy}, lookup)
         async with Client(self._settings, most_bytes, folder, resolver) as self._client:
             if self._settings.robots:
-                self._robots = Robots(TOKEN, self._client.robots_file)
+                self._robots = Robots(
+                    TOKEN, self._client.robots_file, self._settings.max_crawl_delay
+                )
             count = min(self._settings.threads, len(todo))
-            workers = [asyncio.create_task(self._work()) for _ in range(count)]
+            self._workers = [asyncio.create_task(self._work()) for _ in range(count)]
             try:
-                await asyncio.gather(*workers)
+                await asyncio.gather(*self._workers)
+            except asyncio.CancelledError:
+                raise self._error or asyncio.CancelledError from None
             finally:
-                for worker in workers:
-                    worker.cancel()
+                self._cancel()
 
     def hosts(self) -> list[dict[str, Any]]:
         """The table of hosts."""
@@ -155,7 +163,8 @@ class _Fetcher:
             self._domains[name] = Domain(Bounds(most, workers / said.domain_rate))
         bounds = Bounds(said.host_connections / workers, workers / said.host_rate)
         known = not said.robots
-        return Lane(host, bounds, self._domains[name], Breaker(said.breaker), known=known)
+        breaker = Breaker(said.breaker)
+        return Lane(host, bounds, self._domains[name], breaker, workers, known=known)
 
     async def _work(self) -> None:
         """Asks one URL after the other, as long as there is one."""
@@ -166,21 +175,29 @@ class _Fetcher:
                 self._fail(job, lane.told, job.last or Failure("host_down", lane.closed))
                 continue
             started = self._clock()
-            answer = await self._ask(job, lane)
-            self._settle(job, lane, answer)
+            if self._robots is not None:
+                rules = self._robots.known(job.url) or await self._robots.rules(job.url)
+                if not self._allowed(job, lane, rules):
+                    continue
+            lane.told.asked += 1
+            self._settle(job, lane, await self._client.ask(job.url))
             schedule.end(lane, self._clock() - started)
 
-    async def _ask(self, job: Job, lane: Lane) -> Answer:
-        if self._robots is not None:
-            refusal = await self._robots.refusal(job.url)
-            if not lane.known:
-                self._schedule.open(lane)
-                await asyncio.sleep(lane.bounds.interval)
-            if refusal is not None:
-                lane.told.robots += refusal.reason in (DISALLOWED, UNREACHABLE)
-                return Answer(failure=refusal)
-        lane.told.asked += 1
-        return await self._client.ask(job.url)
+    def _allowed(self, job: Job, lane: Lane, rules: Rules) -> bool:
+        """Whether a URL may be asked now; if not, sees to it that it is asked later or fails."""
+        if rules.delay and rules.seldom is None:
+            # One at a time, of all workers together.
+            lane.bounds.slow_down(1 / lane.workers, rules.delay * lane.workers)
+        if not lane.known:
+            self._schedule.open(lane, job)
+            self._schedule.end(lane, 0)
+            return False
+        if (refusal := rules.refusal(job.url)) is None:
+            return True
+        lane.told.robots += refusal.reason in REFUSALS
+        self._settle(job, lane, Answer(failure=refusal))
+        self._schedule.unused(lane)
+        return False
 
     def _settle(self, job: Job, lane: Lane, answer: Answer) -> None:
         """Says what becomes of a URL that was asked."""
@@ -192,7 +209,7 @@ class _Fetcher:
             self._retry(job, lane, answer.failure)
         else:
             lane.breaker.passed()
-            self._keep(job, lane.told, answer.body or b"")
+            self._keep(job, lane.told, answer.body or ())
 
     def _lead(self, job: Job, lane: Lane, hop: str) -> None:
         """Follows a redirect, in the lane of the host that it leads to."""
@@ -241,18 +258,32 @@ class _Fetcher:
         self._done()
 
     def _done(self) -> None:
-        """Counts a URL as done once its outcome is written, at the end of the loop's turn."""
-        if not self._unwritten:
-            asyncio.get_running_loop().call_soon(self._write)
+        """Counts a URL as done once its outcome is written: together with some others."""
         self._unwritten += 1
+        if self._unwritten >= MOST_UNWRITTEN or self._spool.unwritten >= PIECE:
+            self._write()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(WRITE_S, self._write)
 
     def _write(self) -> None:
-        self._spool.flush()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        try:
+            self._spool.flush()
+        except OSError as error:  # the disk is full; nobody waits for the timer that called
+            self._error = error
+            self._cancel()
+            return
         done, self._unwritten = self._unwritten, 0
         for _ in range(done):
             self._schedule.over()
 
-    def _keep(self, job: Job, told: HostCounts, body: bytes | IO[bytes]) -> None:
+    def _cancel(self) -> None:
+        for worker in self._workers:
+            worker.cancel()
+
+    def _keep(self, job: Job, told: HostCounts, body: Body) -> None:
         told.bytes += self._spool.keep(job.index, Download(None, final_url=_final(job)), body)
         told.images += 1
         self._done()

@@ -43,32 +43,50 @@ class Bounds:
         interval: Seconds between requests.
         active: Connections now.
         next_at: When the next request may begin.
+        most: Whole connections at a time.
         rest: Seconds to pause for each second of a request, where less than one is allowed.
+        before: `next_at` as it was before the last request, and as that left it.
     """
 
     connections: float
     interval: float
     active: int = 0
     next_at: float = 0.0
+    most: int = field(init=False)
     rest: float = field(init=False)
+    before: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
+        self.most = max(1, math.floor(self.connections))
         self.rest = max(0.0, 1 / self.connections - 1)
+
+    def slow_down(self, connections: float, interval: float) -> None:
+        """Takes stricter limits; those that are stricter already stay."""
+        self.connections = min(self.connections, connections)
+        self.interval = max(self.interval, interval)
+        self.__post_init__()
 
     @property
     def full(self) -> bool:
         """Whether no further connection is allowed now."""
-        return self.active >= max(1, math.floor(self.connections))
+        return self.active >= self.most
 
     def begin(self, now: float) -> None:
         """Counts a request."""
         self.active += 1
-        self.next_at = max(now, self.next_at) + self.interval
+        earlier, self.next_at = self.next_at, max(now, self.next_at) + self.interval
+        self.before = earlier, self.next_at
 
     def end(self, now: float, seconds: float) -> None:
         """Counts the end of a request that took so long."""
         self.active -= 1
         self.next_at = max(self.next_at, now + seconds * self.rest)
+
+    def unused(self) -> None:
+        """Takes a request back that was not made after all."""
+        self.active -= 1
+        if self.next_at == self.before[1]:
+            self.next_at = self.before[0]
 
 
 @dataclass(eq=False)
@@ -88,6 +106,7 @@ class Lane:
         bounds: Its limits.
         domain: Its registered domain.
         breaker: Its breaker.
+        workers: How many workers share its limits.
         jobs: URLs to ask now.
         known: Whether its robots.txt was read; until then one URL goes ahead alone.
         waiting: Whether it is in the backlog, or waits for its domain.
@@ -101,6 +120,7 @@ class Lane:
     bounds: Bounds
     domain: Domain
     breaker: Breaker
+    workers: int = 1
     jobs: deque[Job] = field(default_factory=deque)
     known: bool = False
     waiting: bool = False

@@ -1,7 +1,10 @@
-"""robots.txt by RFC 9309, read once a host and kept for a day.
+"""robots.txt by RFC 9309, read once a host and kept for a day; and how often a host may be asked.
 
 4xx allows everything; 5xx, or no answer, refuses everything for now; the first 500 kB count; up to
-five redirects are followed, and what leads further is as good as none.
+five redirects are followed, and what leads further is as good as none. Crawl-delay and
+Request-rate, which the RFC does not have and many files do, are obeyed up to a limit. As with the
+crawlers that owners know (Nutch, StormCrawler), a host that wants more is not asked faster than it
+likes: it is not asked.
 """
 
 import asyncio
@@ -19,7 +22,8 @@ KEPT_S = 24 * 3600.0
 MOST_BYTES = 500_000
 MOST_REDIRECTS = 5
 MOST = 5_000
-DISALLOWED, UNREACHABLE = "robots_txt", "robots_unreachable"
+DISALLOWED, UNREACHABLE, TOO_SELDOM = "robots_txt", "robots_unreachable", "crawl_delay"
+REFUSALS = frozenset((DISALLOWED, UNREACHABLE, TOO_SELDOM))
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,35 @@ class RobotsFile:
 
 
 @dataclass(frozen=True)
-class _Rules:
+class Rules:
+    """What a site's robots.txt says to us.
+
+    Attributes:
+        site: The site: scheme, host and port.
+        until: When it is to be read again.
+        token: What rules call us.
+        delay: Seconds between requests that it asks for; 0 where it does not.
+        parsed: Its rules; None where there are none.
+        refused: Why nothing may be asked.
+        seldom: Why nothing that it allows is asked: it asks for too long a delay.
+    """
+
+    site: str
     until: float
-    rules: Protego | None = None
+    token: str = ""
+    delay: float = 0.0
+    parsed: Protego | None = None
     refused: Failure | None = None
+    seldom: Failure | None = None
+
+    def refusal(self, url: str) -> Failure | None:
+        """Why a URL is not to be asked; None if it may be."""
+        if self.refused is not None or self.parsed is None:
+            return self.refused
+        if self.parsed.can_fetch(url, self.token):
+            return self.seldom
+        path = urlsplit(url).path or "/"
+        return Failure(DISALLOWED, f"{self.site}/robots.txt forbids {path[:200]}")
 
 
 class Robots:
@@ -50,45 +79,74 @@ class Robots:
     Args:
         token: What rules call us.
         ask: Asks for a robots.txt.
+        most_delay: Seconds between requests that a host may ask for.
     """
 
-    def __init__(self, token: str, ask: Callable[[str], Awaitable[RobotsFile]]) -> None:
-        self._token, self._ask = token, ask
-        self._known: OrderedDict[str, asyncio.Task[_Rules]] = OrderedDict()
+    def __init__(
+        self,
+        token: str,
+        ask: Callable[[str], Awaitable[RobotsFile]],
+        most_delay: float = float("inf"),
+    ) -> None:
+        self._token, self._ask, self._most_delay = token, ask, most_delay
+        self._known: OrderedDict[str, asyncio.Task[Rules]] = OrderedDict()
 
-    async def refusal(self, url: str) -> Failure | None:
-        """Why a URL is not to be asked; None if it may be."""
-        scheme, rest = url.split("://", 1)
-        site = f"{scheme}://{rest.partition('/')[0].partition('?')[0]}"
-        loop = asyncio.get_running_loop()
+    def known(self, url: str) -> Rules | None:
+        """The rules for a URL, if they were read."""
+        task = self._known.get(_site(url))
+        if task is None or not task.done():
+            return None
+        rules = task.result()
+        return rules if rules.until >= asyncio.get_running_loop().time() else None
+
+    async def rules(self, url: str) -> Rules:
+        """The rules for a URL, which are read if they are not known."""
+        if (rules := self.known(url)) is not None:
+            return rules
+        site, loop = _site(url), asyncio.get_running_loop()
         known = self._known.get(site)
-        if known is None or (known.done() and known.result().until < loop.time()):
+        if known is None or known.done():
             # A task of its own: who asked first may give up, and the others still wait for it.
             known = self._known[site] = loop.create_task(self._load(site, loop.time()))
             while len(self._known) > MOST:
                 self._known.popitem(last=False)
-        rules = known.result() if known.done() else await asyncio.shield(known)
-        if rules.refused is not None:
-            return rules.refused
-        if rules.rules is None or rules.rules.can_fetch(url, self._token):
-            return None
-        path = urlsplit(url).path or "/"
-        return Failure(DISALLOWED, f"{site}/robots.txt forbids {path[:200]}")
+        return await asyncio.shield(known)
 
-    async def _load(self, site: str, now: float) -> _Rules:
+    async def _load(self, site: str, now: float) -> Rules:
         file = await self._ask(f"{site}/robots.txt")
         until = now + KEPT_S
         if file.failure is not None or file.status >= 500:
-            return _Rules(until, refused=file.failure or _down(f"answered {file.status}"))
+            return Rules(site, until, refused=file.failure or _down(f"answered {file.status}"))
         if not 200 <= file.status < 300:
-            return _Rules(until)
-        return _Rules(until, _parsed(file.body[:MOST_BYTES]))
+            return Rules(site, until)
+        parsed = _parsed(file.body[:MOST_BYTES])
+        delay = _delay(parsed, self._token)
+        seldom = None
+        if delay > self._most_delay:
+            words = (
+                f"{site}/robots.txt asks for {delay:g} s between requests; at most "
+                f"{self._most_delay:g} s are waited (ingest.max_crawl_delay)"
+            )
+            seldom = Failure(TOO_SELDOM, words)
+        return Rules(site, until, self._token, delay, parsed, None, seldom)
+
+
+def _site(url: str) -> str:
+    """The scheme, host and port of a URL that was checked."""
+    end = url.find("/", 8)
+    return (url if end < 0 else url[:end]).partition("?")[0]
 
 
 @lru_cache(maxsize=100)
 def _parsed(body: bytes) -> Protego:
     """Rules; many hosts have those that their software came with."""
     return Protego.parse(body.decode("utf-8-sig", "replace"))
+
+
+def _delay(rules: Protego, token: str) -> float:
+    """Seconds between requests that rules ask for, at any time of the day."""
+    rate = rules.request_rate(token)
+    return max(rules.crawl_delay(token) or 0.0, rate.seconds / rate.requests if rate else 0.0)
 
 
 def _down(why: str) -> Failure:

@@ -62,18 +62,30 @@ class Schedule:
         lane.told.slowed_s += seconds
         lane.bounds.next_at = max(lane.bounds.next_at, self._clock() + seconds)
 
-    def open(self, lane: Lane) -> None:
-        """Notes that a host's robots.txt was read just now: its other URLs may follow."""
+    def open(self, lane: Lane, job: Job) -> None:
+        """Notes that a host's robots.txt was read just now: its URLs may follow, this one first.
+
+        `end` is to be called then.
+        """
         lane.known = True
         lane.bounds.next_at = max(lane.bounds.next_at, self._clock() + lane.bounds.interval)
-        if self._place(lane):
-            self._rouse()
+        lane.jobs.appendleft(job)
+
+    def unused(self, lane: Lane) -> None:
+        """Notes that a URL was not asked after all, in place of `end`: it costs no turn."""
+        lane.bounds.unused()
+        lane.domain.bounds.unused()
+        lane.ticket = 0  # of a turn that was to be later
+        self._ended(lane)
 
     def end(self, lane: Lane, seconds: float) -> None:
         """Notes that a request ended, after so many seconds; its worker is to `take` again."""
         now = self._clock()
         lane.bounds.end(now, seconds)
         lane.domain.bounds.end(now, seconds)
+        self._ended(lane)
+
+    def _ended(self, lane: Lane) -> None:
         if lane.domain.waiting:
             other = lane.domain.waiting.popleft()
             other.waiting = False

@@ -15,7 +15,8 @@ class HostCounts:
         images: Pictures that came.
         bytes: Their bytes.
         failed: URLs that ended without a picture.
-        robots: Those of `failed` that its robots.txt forbids, or that wait until it can be read.
+        robots: Those of `failed` that its robots.txt forbids, that wait until it can be read, or
+            that it wants to be asked for too seldom.
         slowed_s: Seconds that it was left alone for: it asked for that, or its breaker was open.
         closed: Whether it was given up.
     """

@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nucleus_data.stages.ingest.http.addresses import check_urls, is_public
+from nucleus_data.stages.ingest.http.addresses import (
+    PLAIN,
+    Checked,
+    check_urls,
+    checked,
+    is_public,
+)
 from tests.support.ingested import resolver
 
 
@@ -67,3 +73,16 @@ def test_the_checked_url_is_the_one_requested(monkeypatch):
     ]
     assert check_urls(urls[1:2], (), 1)[0].url is None
     assert check_urls(urls[2:], (), 1)[0].url == urls[2]
+
+
+@pytest.mark.parametrize("port", [1, 80, 8080, 10_000, 49_152, 64_999, 65_000, 65_535])
+def test_a_url_with_a_port_is_asked_as_it_is(port):
+    url = f"http://h.example:{port}/a.jpg"
+    assert checked(url) == Checked(url)
+    # Nearly all are not even taken apart, which costs more than asking the rules of a host.
+    assert bool(PLAIN.fullmatch(url)) == (port < 65_000)
+
+
+@pytest.mark.parametrize("port", [65_536, 66_000, 99_999, 100_000])
+def test_there_is_no_such_port(port):
+    assert checked(f"http://h.example:{port}/a.jpg").reason == "bad_url"

@@ -1,6 +1,7 @@
 """The fetcher against a hostile server: each row its own true reason, and the server's own log."""
 
 import asyncio
+import resource
 import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +12,7 @@ import pytest
 from nucleus_data.stages.ingest.fetch_settings import FetchSettings
 from nucleus_data.stages.ingest.http.fetcher import fetch_urls
 from nucleus_data.world.server import WorldServer
-from tests.support.web import HERE, fetched, on, picture, served
+from tests.support.web import HERE, QUICK, fetched, on, picture, served
 
 # Fault -> the reason, and how often its URL is asked (with one further attempt).
 FAULTS = {
@@ -299,3 +300,67 @@ def test_workers_share_the_limits_of_a_host(server, tmp_path):
     list(fetch_urls(urls, said, 1 << 20, tmp_path, share=lambda domain: 4))
     times = [request.time for request in server.log]
     assert times[-1] - times[0] >= 0.9 * 9 * 4 / 200
+
+
+def slow_robots(tmp_path, delay, rest=""):
+    robots = f"User-agent: *\nCrawl-delay: {delay}\n{rest}"
+    return WorldServer(served(tmp_path / "slow", 6, robots))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_crawl_delay_is_kept_by_all_workers_together(tmp_path, workers):
+    with slow_robots(tmp_path, 0.1) as server:
+        said = FetchSettings(**{**QUICK, "allow_hosts": (HERE,)})
+        urls = [server.url_of(f"{n}.png") for n in range(4)]
+        found = list(fetch_urls(urls, said, 1 << 20, tmp_path, share=lambda domain: workers))
+        assert [o.reason for o in found] == [None] * 4
+        times = [request.time for request in server.log]  # robots.txt first
+        assert len(times) == 5
+        # All together: what a busy server notes of times is bunched.
+        assert times[-1] - times[0] >= 0.095 * 4 * workers
+        assert server.most_open == 1
+
+
+def test_a_host_with_a_crawl_delay_holds_nobody(server, tmp_path):
+    with slow_robots(tmp_path, 0.3) as other:
+        urls = [on("slow.test", other.url_of(f"{n}.png")) for n in range(3)]
+        urls += [on(f"h{n}.test", server.url_of(f"{n}.png")) for n in range(6)]
+        assert {o.reason for o in fetched(urls, tmp_path, threads=1)} == {None}
+        assert len(other.log) == 4
+        start = other.log[0].time
+        assert other.log[1].time - start >= 0.29
+        # All of the others were asked while the first of the slow host waited for its turn.
+        ended = server.log[-1].time - server.log[0].time
+        assert ended < other.log[2].time - start
+
+
+def test_a_longer_crawl_delay_than_is_allowed_ends_the_rows(tmp_path):
+    with slow_robots(tmp_path, 31, "Disallow: /5.png") as server:
+        urls = [server.url_of(f"{n}.png") for n in range(6)]
+        # One a second: what is not asked waits for no turn.
+        found = fetched(urls, tmp_path, host_rate=1)
+        assert [(o.reason, o.retryable) for o in found] == [
+            *[("crawl_delay", True)] * 5,
+            ("robots_txt", False),
+        ]
+        assert "asks for 31 s between requests" in found[0].detail
+        assert "ingest.max_crawl_delay" in found[0].detail
+        assert [request.path for request in server.log] == ["/robots.txt"]
+
+
+def test_a_disk_that_is_full_ends_it(server, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            fetched([server.url_of(f"{n}.png") for n in range(9)], tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_request_has_a_deadline_for_all_of_it(server, tmp_path):
+    url = server.url_of("1.png", "slow:60")
+    (found,) = fetched([url], tmp_path, deadline_s=0.2, min_rate=0, timeout_s=10, robots=False)
+    assert (found.reason, found.retryable) == ("timeout", True)
+    assert found.detail == "not whole after 0.2 s (ingest.deadline_s)"
+    assert len(server.log) == 1

@@ -3,11 +3,12 @@ from collections import Counter
 
 import pytest
 
+from nucleus_data.stages.ingest.http import robots as robots_module
 from nucleus_data.stages.ingest.http.failures import Failure
 from nucleus_data.stages.ingest.http.robots import MOST_BYTES, Robots, RobotsFile, unreachable
 
 
-def asked(file, *urls, token="nucleus-data"):
+def asked(file, *urls, token="nucleus-data", most_delay=30.0):
     """Refusals of URLs, and how often each robots.txt was asked for."""
     count = Counter()
 
@@ -17,9 +18,11 @@ def asked(file, *urls, token="nucleus-data"):
         return file
 
     async def run():
-        robots = Robots(token, ask)
-        found = await asyncio.gather(*(robots.refusal(url) for url in urls))
-        return [refusal and refusal.reason for refusal in found]
+        robots = Robots(token, ask, most_delay)
+        found = await asyncio.gather(*(robots.rules(url) for url in urls))
+        assert [robots.known(url) for url in urls] == found
+        refusals = [rules.refusal(url) for rules, url in zip(found, urls, strict=True)]
+        return [refusal and refusal.reason for refusal in refusals]
 
     return asyncio.run(run()), count
 
@@ -76,10 +79,59 @@ def test_who_gives_up_takes_nobody_along():
 
     async def run():
         robots = Robots("nucleus-data", ask)
-        first = asyncio.create_task(robots.refusal("http://h/a"))
-        second = asyncio.create_task(robots.refusal("http://h/a"))
+        first = asyncio.create_task(robots.rules("http://h/a"))
+        second = asyncio.create_task(robots.rules("http://h/a"))
         await asyncio.sleep(0.01)
         first.cancel()
         return await second
 
-    assert asyncio.run(run()).reason == "robots_txt"
+    assert asyncio.run(run()).refusal("http://h/a").reason == "robots_txt"
+
+
+@pytest.mark.parametrize(
+    ("text", "delay"),
+    [
+        ("User-agent: *\nCrawl-delay: 2.5", 2.5),
+        ("User-agent: *\nDisallow: /x\nCrawl-delay: 0", 0.0),
+        ("User-agent: *\nRequest-rate: 2/1m 0400-0845", 30.0),
+        ("User-agent: *\nCrawl-delay: 4\nRequest-rate: 1/9", 9.0),
+        ("User-agent: *\nCrawl-delay: 9\n\nUser-agent: nucleus-data\nCrawl-delay: 1", 1.0),
+        ("User-agent: *\nCrawl-delay: 9\n\nUser-agent: nucleus-data\nDisallow: /x", 0.0),
+        ("User-agent: otherbot\nCrawl-delay: 9", 0.0),
+        *((f"User-agent: *\nCrawl-delay: {odd}", 0.0) for odd in ("", "slow", "-1", "nan", "inf")),
+    ],
+)
+def test_how_often_a_host_wants_to_be_asked(text, delay):
+    async def ask(url):
+        return rules(text)
+
+    async def run():
+        return await Robots("nucleus-data", ask, 30.0).rules("http://h/a")
+
+    found = asyncio.run(run())
+    assert (found.delay, found.seldom) == (delay, None)
+
+
+def test_a_host_that_wants_to_be_asked_too_seldom_is_not_asked():
+    file = rules("User-agent: *\nDisallow: /b\nCrawl-delay: 31")
+    urls = ("http://h/a", "http://h/b")
+    assert asked(file, *urls)[0] == ["crawl_delay", "robots_txt"]
+    assert asked(file, *urls, most_delay=31.0)[0] == [None, "robots_txt"]
+
+
+@pytest.mark.parametrize(("seconds", "times"), [(60.0, 1), (-1.0, 2)])
+def test_rules_are_read_again_when_they_are_old(monkeypatch, seconds, times):
+    monkeypatch.setattr(robots_module, "KEPT_S", seconds)
+    count = Counter()
+
+    async def ask(url):
+        count[url] += 1
+        return rules("")
+
+    async def run():
+        robots = Robots("nucleus-data", ask)
+        for _ in range(2):
+            await robots.rules("http://h/a")
+
+    asyncio.run(run())
+    assert count.total() == times

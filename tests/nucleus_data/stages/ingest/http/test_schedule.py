@@ -34,7 +34,9 @@ def played(jobs, workers=4, seconds=None, make=None, limit=30):
                 job, lane = taken
                 began = loop.time()
                 if not lane.known:
-                    schedule.open(lane)
+                    schedule.open(lane, job)
+                    schedule.end(lane, 0)
+                    continue
                 await asyncio.sleep((seconds or {}).get(job.host, 0.001))
                 ended = loop.time()
                 done.append((*jobs[job.index], began - start, ended - start))
@@ -151,3 +153,37 @@ def test_a_closed_host_gives_its_rest_at_once():
         assert await schedule.take() is None
 
     asyncio.run(asyncio.wait_for(run(), 2))
+
+
+def test_what_was_not_asked_costs_no_turn():
+    async def run():
+        loop = asyncio.get_running_loop()
+        schedule = Schedule(lane_maker(a=bounds(1, 0.01)), loop.time)
+        for n in range(30):
+            schedule.add(Job(n, "", "", "a"))
+        for _ in range(29):
+            _, lane = await schedule.take()
+            schedule.over()
+            schedule.unused(lane)
+        await schedule.take()  # this one is asked
+        schedule.add(Job(30, "", "", "a"))
+        schedule.end(lane, 0)
+        return lane.bounds.next_at - loop.time(), lane.bounds.active
+
+    left, active = asyncio.run(asyncio.wait_for(run(), 5))
+    assert (99 < left <= 100, active) == (True, 0)
+
+
+def test_a_pause_stays_where_a_request_was_not_made():
+    limits = bounds(2, 1)
+    limits.begin(10.0)
+    limits.next_at = 70.0  # a Retry-After came meanwhile
+    limits.unused()
+    assert (limits.next_at, limits.active) == (70.0, 0)
+
+
+def test_limits_only_become_stricter():
+    limits = bounds(6, 10)
+    limits.slow_down(0.5, 4.0)
+    limits.slow_down(1.0, 2.0)
+    assert (limits.connections, limits.interval, limits.rest) == (0.5, 4.0, 1.0)

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from nucleus_data.errors import RequestError
 from nucleus_data.stages.ingest import IngestSettings, build_shard, plan_ingest
 from nucleus_data.stages.ingest.claims import read_claim
-from tests.support.ingested import rows, tiny
+from tests.support.ingested import images, rows, tiny
 from tests.support.quick import quick
 
 ROWS = [
@@ -134,6 +135,9 @@ def test_imagefolder_gives_the_same_captions(corpus, tmp_path):
     test_a_folder_with_metadata_lines_as_imagefolder_reads_it(corpus, tmp_path)
     theirs = datasets.load_dataset(
         "imagefolder", data_dir=str(tmp_path / "set"), split="train", cache_dir=str(tmp_path / "c")
-    )
-    ours = [row["source.caption"] for row in sorted(rows(corpus), key=lambda row: row["key"])]
-    assert sorted(theirs["text"]) == sorted(ours)
+    ).cast_column("image", datasets.Image(decode=False))
+    captions = {Path(row["image"]["path"]).read_bytes(): row["text"] for row in theirs}
+    pictures = images(corpus)
+    ours = [row["source.caption"] for row in rows(corpus)]
+    assert dict(zip(pictures, ours, strict=True)) == captions
+    assert len(captions) == 4

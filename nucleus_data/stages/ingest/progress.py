@@ -1,0 +1,76 @@
+"""What an ingest tells while it is at work, and at its end: pictures, bytes, reasons, hosts."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from nucleus_data.printed import amount
+from nucleus_data.runner.work import Summary
+from nucleus_data.stages.ingest.fields import LEFT_OUT, MOST_COLUMNS
+from nucleus_data.stages.ingest.hosts import FOLDER as HOSTS
+
+# Before a host's name, in `Summary.extra`.
+TROUBLE = "host in trouble: "
+COLUMNS_LEFT_OUT = "columns_left_out"
+ON_BAR, AT_END = 3, 5
+
+
+def extra_counts(counts: Mapping[str, Any]) -> Counter[str]:
+    """What a shard's counts say besides rows and bytes, as it goes into `Summary.extra`.
+
+    Args:
+        counts: What `build_shard` returns.
+    """
+    hosts = {f"{TROUBLE}{host}": n for host, n in counts.get("hosts", {}).items()}
+    left_out = {COLUMNS_LEFT_OUT: counts.get("columns_left_out", 0)}
+    return Counter(counts.get("captions", {})) + Counter(left_out) + Counter(hosts)
+
+
+def on_bar(summary: Summary, seconds: float) -> str:
+    """The counts so far, beside the progress bar."""
+    parts = [f"{summary.done:,} images", f"{_rate(summary.done, seconds):,.0f}/s"]
+    parts.append(amount(summary.bytes))
+    parts += [f"{reason} {count:,}" for reason, count in summary.failed.most_common(ON_BAR)]
+    if troubled := sum(name.startswith(TROUBLE) for name in summary.extra):
+        parts.append(f"{troubled:,} hosts in trouble")
+    return ", ".join(parts)
+
+
+def told(summary: Summary, seconds: float, uri: str) -> list[str]:
+    """Lines on an ingest that is done.
+
+    Args:
+        summary: Its counts.
+        seconds: How long it took.
+        uri: The corpus.
+    """
+    lines = []
+    if summary.done and seconds > 0.5:
+        speed = f"{_rate(summary.done, seconds):,.1f} images/s"
+        each = amount(_rate(summary.bytes, seconds))
+        lines.append(f"{summary.done:,} images, {amount(summary.bytes)}: {speed}, {each}/s")
+    untaken = summary.extra.copy()
+    troubled = {n: untaken.pop(n) for n in list(untaken) if n.startswith(TROUBLE)}
+    if troubled:
+        worst = sorted(troubled.items(), key=lambda item: (-item[1], item[0]))
+        shown = ", ".join(f"{n.removeprefix(TROUBLE)} {count:,}" for n, count in worst[:AT_END])
+        lines.append(
+            f"{len(troubled):,} hosts were slowed down for or given up; most URLs without a "
+            f"picture: {shown}. All: {uri}/{HOSTS}/*.parquet"
+        )
+    if left_out := untaken.pop(COLUMNS_LEFT_OUT, 0):
+        lines.append(
+            f"{left_out:,} values of JSON files are in no column: an image shard has "
+            f"{MOST_COLUMNS} upstream columns at most. Which: records with {LEFT_OUT}"
+        )
+    if untaken:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(untaken.items()))
+        lines.append(
+            f"{untaken.total():,} captions were there and could not be taken ({reasons}); "
+            "their pictures are. Which: records with a source.caption_error"
+        )
+    return lines
+
+
+def _rate(count: float, seconds: float) -> float:
+    return count / max(seconds, 0.001)
