@@ -10,7 +10,7 @@ encoded/<config hash>/texts/encoded.json                         likewise
 | `values` | all values, one behind the other |
 | `starts` | int64 (N + 1): where each begins, in rows of `values` |
 | `keys` | uint8 (N, 16): a sample's id, or a text's hash; ascending |
-| `checks` | uint8 (N, 8): BLAKE2b of each value's bytes, so that a damaged one costs itself alone |
+| `checks` | uint8 (N, 8): BLAKE2b of each value (of a text, with its key and `cut`) |
 | `cut` | uint8 (N): 1 for a text that was longer than the encoder takes |
 
 `encoded_file` reads them.
@@ -76,9 +76,16 @@ def part_of(key: bytes, parts: int) -> int:
     return int.from_bytes(key[:8], "big") % parts
 
 
-def check_of(data: bytes | memoryview, *, cut: bool = False) -> bytes:
-    """What `checks` has of a value: of its bytes, and of whether its text was cut."""
-    return hashlib.blake2b(data, digest_size=CHECK, person=_CUT if cut else b"").digest()
+def check_of(data: bytes, key: bytes | None = None, *, cut: bool = False) -> bytes:
+    """What `checks` has of a value.
+
+    Args:
+        data: Its bytes.
+        key: Of a text, its key: nothing else tells whether that is right.
+        cut: Whether the text was cut.
+    """
+    person = _CUT if cut else b""
+    return hashlib.blake2b(data, digest_size=CHECK, salt=key or b"", person=person).digest()
 
 
 def read_marker(store: Store, folder: str) -> dict[str, Any] | None:
@@ -99,17 +106,23 @@ def write_marker(store: Store, folder: str, about: Mapping[str, Any]) -> None:
     store.create(f"{folder}/{MARKER}", marker_bytes(about))
 
 
-def encode_values(values: Mapping[bytes, Value], shape: Sequence[int], dtype: str) -> bytes:
+def encode_values(
+    values: Mapping[bytes, Value], shape: Sequence[int], dtype: str, *, texts: bool = False
+) -> bytes:
     """Values by key as a file's bytes; the same values give the same bytes.
 
     Args:
         values: By key; of one shape but for the first axis.
         shape: That of a row of `values`, for a file without any.
         dtype: Of their numbers: fp32, bf16 or fp16.
+        texts: Whether they are text states.
     """
     keys = sorted(values)
     found = [values[key] for key in keys]
-    checks = b"".join(check_of(value.data, cut=value.cut) for value in found)
+    checks = b"".join(
+        check_of(value.data, key if texts else None, cut=value.cut)
+        for key, value in zip(keys, found, strict=True)
+    )
     cut = bytes(value.cut for value in found)
     counts = [value.shape[0] for value in found]
     return written(
@@ -131,7 +144,9 @@ def written(
     Args:
         data: Of each value, in the order of the keys.
         counts: How many rows each has.
-        keys, checks, cut: Tensors.
+        keys: The tensor.
+        checks: The tensor.
+        cut: The tensor.
         shape: That of a row.
         dtype: Of the numbers.
     """
@@ -168,3 +183,51 @@ def header(n: int, rows: int, shape: Sequence[int], dtype: str) -> bytes:
     text = json.dumps(found, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """A folder of encoded values of a set, complete or not.
+
+    Attributes:
+        store: The store that holds the set.
+        root: The set's folder there.
+        hash: Its config hash.
+        texts: Whether it has text states; else it has latents.
+    """
+
+    store: Store
+    root: str
+    hash: str
+    texts: bool
+
+    @property
+    def folder(self) -> str:
+        """Path below the set."""
+        return texts_folder(self.hash) if self.texts else f"{ENCODED}/{self.hash}"
+
+    def name(self, file: str = "") -> str:
+        """Path below the store of one of its files, or of its folder."""
+        return "/".join(part for part in (self.root, self.folder, file) if part)
+
+    def latents(self, tar: str) -> str:
+        """Path below the store of the latents of a tar; `tar` is its path below the set."""
+        return self.name(f"{tar.removesuffix('.tar')}{SUFFIX}")
+
+    def about(self) -> dict[str, Any] | None:
+        """What it says of itself; None if it is not complete. Raises DamagedError."""
+        return read_marker(self.store, self.name())
+
+
+def encodings(store: Store, root: str) -> list[Encoding]:
+    """The encoded values beside a set, complete or not.
+
+    Args:
+        store: The store that holds the set.
+        root: The set's folder there; empty for the store's own.
+    """
+    where = f"{root}/{ENCODED}" if root else ENCODED
+    return [
+        Encoding(store, root, hashed, TEXTS in store.list(f"{where}/{hashed}"))
+        for hashed in store.list(where)
+    ]

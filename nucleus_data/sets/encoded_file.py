@@ -1,8 +1,8 @@
 """Reading a file of encoded values (`encoded`) by ranges.
 
-    file = EncodedFile(store, name, "fp32")     # two requests: its beginning, its end
-    file.get(key)                               # one
-    begun = read_together([(file, number), ...])   # neighbours joined
+file = EncodedFile(store, name, "fp32")     # two requests: its beginning, its end
+file.get(key)                               # one
+begun = read_together([(file, number), ...])   # neighbours joined
 """
 
 import bisect
@@ -31,6 +31,7 @@ class EncodedFile:
         store: The store that holds it.
         name: Its path there.
         dtype: What its numbers must be; None for whatever they are.
+        texts: Whether it has text states.
 
     Attributes:
         dtype: What they are.
@@ -43,8 +44,10 @@ class EncodedFile:
         DamagedError: It is not such a file.
     """
 
-    def __init__(self, store: Store, name: str, dtype: str | None = None) -> None:
-        self.store, self.name = store, name
+    def __init__(
+        self, store: Store, name: str, dtype: str | None = None, *, texts: bool = False
+    ) -> None:
+        self.store, self.name, self.texts = store, name, texts
         self._head = store.read_range(name, 0, HEAD)
         with reading(store, name):
             size = int.from_bytes(self._head[:8], "little")
@@ -64,9 +67,7 @@ class EncodedFile:
         found = [name for name, (kind, _) in DTYPES.items() if kind == values["dtype"]]
         if not found or dtype not in (None, found[0]):
             wanted = DTYPES[dtype][0] if dtype else "one of floating point"
-            raise damaged(
-                self.store, self.name, f"its numbers are {values['dtype']}, not {wanted}"
-            )
+            raise damaged(self.store, self.name, f"its numbers are {values['dtype']}, not {wanted}")
         self.dtype = found[0]
         self.row = tuple(int(n) for n in values["shape"][1:])
         self.row_bytes = DTYPES[self.dtype][1] * int(np.prod(self.row, dtype=np.int64))
@@ -109,7 +110,9 @@ class EncodedFile:
     @property
     def size(self) -> int:
         """How many bytes the file should have."""
-        return self.values_at + int(self.starts[-1]) * self.row_bytes + (KEY + CHECK + 1) * len(self)
+        return (
+            self.values_at + int(self.starts[-1]) * self.row_bytes + (KEY + CHECK + 1) * len(self)
+        )
 
     @property
     def well_formed(self) -> bool:
@@ -142,9 +145,9 @@ class EncodedFile:
             DamagedError: They are not those that were written.
         """
         cut = bool(self.cut[number])
-        if check_of(data, cut=cut) != self.check(number):
-            key = self.key(number).hex()
-            raise damaged(self.store, self.name, f"the value of {key} is another one")
+        key = self.key(number)
+        if check_of(data, key if self.texts else None, cut=cut) != self.check(number):
+            raise damaged(self.store, self.name, f"the value of {key.hex()} is another one")
         count = int(self.starts[number + 1] - self.starts[number])
         return Value(data, (count, *self.row), cut)
 

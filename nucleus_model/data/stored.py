@@ -1,8 +1,8 @@
 """Latents and text states that `nucleus encode` left beside a set, as a run reads them.
 
-    latents = open_latents(training_set.store, settings, ...)   # None: there are none for this run
-    begun = latents.begin([("256/1x1/000000.tar", ident, (256, 256)), ...])
-    begun()                                # for each the latent; None: that one is to be made here
+latents = open_latents(training_set.store, settings, ...)   # None: there are none for this run
+begun = latents.begin([("256/1x1/000000.tar", ident, (256, 256)), ...])
+begun()                                # for each the latent; None: that one is to be made here
 """
 
 import threading
@@ -56,7 +56,9 @@ class StoredLatents(StoredValues):
         super().__init__(store, f"{ENCODED}/{hashed}", dtype, reads)
         self.hash, self.channels, self.factor = hashed, channels, factor
 
-    def begin(self, samples: Sequence[tuple[str, str, tuple[int, int]]]) -> Callable[[], list[Latent]]:
+    def begin(
+        self, samples: Sequence[tuple[str, str, tuple[int, int]]]
+    ) -> Callable[[], list[Latent]]:
         """Begins to read latents.
 
         Args:
@@ -95,6 +97,8 @@ class StoredTexts(StoredValues):
         width: Of a text state.
         reads: Threads that read; None for its own.
     """
+
+    texts = True
 
     def __init__(
         self,
@@ -169,7 +173,9 @@ def open_texts(
         return None
     hashed = config_hash(texts_identity(settings, edition, settings.encoded))
     about = _about(store, texts_folder(hashed))
-    return None if about is None else StoredTexts(store, hashed, settings.encoded, about, width, reads)
+    return (
+        None if about is None else StoredTexts(store, hashed, settings.encoded, about, width, reads)
+    )
 
 
 def _about(store: Store, folder: str) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ Neighbours in a file are one request, and many requests are in flight.
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -46,11 +47,14 @@ class StoredValues:
         reads: Threads that read; None for its own.
 
     Attributes:
+        texts: Whether they are text states.
         folder: As given.
         read: How many values were read.
         lacking: How many were asked for that are not there, or damaged.
         faults: File to what is wrong with it, or with the first value in it that is.
     """
+
+    texts: ClassVar[bool] = False
 
     def __init__(self, store: Store, folder: str, dtype: str, reads: Reads | None = None) -> None:
         self.store, self.folder, self.dtype = store, folder, dtype
@@ -106,7 +110,7 @@ class StoredValues:
         begun: dict[str, Read[EncodedFile]] = {
             name: self._reads.begin(
                 name,
-                lambda name=name: EncodedFile(self.store, name, self.dtype),  # type: ignore[misc]
+                lambda name=name: EncodedFile(self.store, name, self.dtype, texts=self.texts),  # type: ignore[misc]
             )
             for name in sorted(names)
             if name not in self._open and name not in self._lost

@@ -10,7 +10,7 @@ from nucleus_data.engines.find import TEXT_ENCODER, VAE, resolve_model
 from nucleus_model.settings.settings import QuickTrainSettings
 
 LATENTS_VERSION = 1
-TEXTS_VERSION = 2  # 2: the checksum of a value is of whether its text was cut, too
+TEXTS_VERSION = 2  # 2: checksums are of the key and of whether the text was cut, too
 
 
 def latents_identity(settings: QuickTrainSettings, resolution: int, dtype: str) -> dict[str, Any]:

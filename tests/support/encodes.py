@@ -35,14 +35,15 @@ class Encoding:
     """A corpus with a set of 11 pictures, 2 of them without a caption.
 
     Args:
-        folder: Where it is made.
+        folder: Where it is made, unless it is there.
         buckets: As of `make_set`, for another set.
     """
 
     def __init__(self, folder, buckets=None) -> None:
         self.corpus = Corpus(str(folder / "c"), create=True)
         self.path = folder / "c" / SET
-        make_set(self.path, buckets)
+        if not self.path.exists():
+            make_set(self.path, buckets)
         self.folder = SetFolder(self.corpus.store, SET)
         self.said: list[str] = []
 

@@ -141,6 +141,6 @@ class StatesTask:
                 states = encoder.states(text)
                 data, cut = as_bytes(states, self.dtype), encoder.cut > before
                 values[key] = Value(data, tuple(states.shape), cut)
-        content = encode_values(values, (encoder.width,), self.dtype)
+        content = encode_values(values, (encoder.width,), self.dtype, texts=True)
         write(store, name, content)
         return Summary(rows=len(values), done=len(values), bytes=len(content))
