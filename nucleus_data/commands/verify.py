@@ -27,8 +27,8 @@ def verify(arguments: tuple[str, ...], quick: bool, as_json: bool, config: Path 
     """Verify a training set: every byte of its tars, by sample; indexes, captions, columns, counts.
 
     SET is NAME or NAME/HASH, or the folder of a set that lies in no corpus, or that of an export;
-    by default the only set of the corpus. Latents and text states beside a set are verified, too, and
-    that no id comes twice, nothing is of an evaluation set (dedup.against), nothing was blocked or
+    by default the only set of the corpus. Latents and text states beside a set are verified, too.
+    Also: no id comes twice, nothing is of an evaluation set (dedup.against), nothing was blocked or
     taken down. Stopped, the same command goes on. Ends with 1 if something is wrong.
     """
     from nucleus_data.corpus.store import Store

@@ -245,16 +245,21 @@ class Store:
         with contextlib.suppress(FileNotFoundError):
             with_retries(lambda: self.fs.rm_file(self.path(name)))
 
-    def sweep(self, folder: str) -> int:
+    def sweep(self, folder: str, *, deep: bool = False) -> int:
         """Removes hidden files that dead processes of this machine left in a local folder.
+
+        Args:
+            folder: The folder.
+            deep: Also in all folders below it.
 
         Returns:
             How many.
         """
-        if not self.local or not Path(self.path(folder)).is_dir():
+        place = Path(self.path(folder))
+        if not self.local or not place.is_dir():
             return 0
-        swept = 0
-        for part in Path(self.path(folder)).glob(f".*.{socket.gethostname()}.*.part"):
+        swept, name = 0, f".*.{socket.gethostname()}.*.part"
+        for part in place.rglob(name) if deep else place.glob(name):
             pid = part.name.split(".")[-3]
             if not pid.isdigit() or psutil.pid_exists(int(pid)):
                 continue

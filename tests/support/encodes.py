@@ -4,6 +4,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.runner.inline import InlineLoop
 from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.run import Run
+from nucleus_data.runner.work import Resources
 from nucleus_data.sets.encoded import ENCODED
 from nucleus_data.sets.layout import SetFolder
 from nucleus_data.stages.encode.settings import EncodeSettings
@@ -47,12 +48,14 @@ class Encoding:
         self.folder = SetFolder(self.corpus.store, SET)
         self.said: list[str] = []
 
-    def run(self, *, dry_run=False, settings=None, **changes):
+    def run(self, *, dry_run=False, settings=None, loop=InlineLoop, actors=0, **changes):
         """Does the stage, or counts; returns what it noted about itself.
 
         Args:
             dry_run: Only count.
             settings: Of the training, other than usual.
+            loop: What does the work, and with how many actors.
+            actors: See `loop`.
             changes: Settings of the stage.
         """
         self.said.clear()
@@ -61,8 +64,8 @@ class Encoding:
             self.corpus,
             Pins({}, training_set=SET, edition=EDITION),
             command="encode",
-            resources={},
-            loop=InlineLoop,
+            resources={"encode": Resources(actors=actors, num_cpus=0.5)},
+            loop=loop,
             dry_run=dry_run,
             say=self.said.append,
         )

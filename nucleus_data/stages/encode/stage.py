@@ -120,6 +120,7 @@ class Encode(CorpusStage[EncodeSettings]):
                 f"{folder.path} is not there or not complete; run: {told('shard', run.corpus.uri)}"
             )
         report, start = StageReport(self.name), time.perf_counter()
+        folder.store.sweep(folder.name(ENCODED), deep=True)  # a folder a bucket, for each encoder
         if self.settings.latents:
             self._encode_latents(run, folder, report)
         if self.settings.texts and not report.failed:

@@ -69,10 +69,6 @@ class Takedown(Stage[NoSettings]):
     help: ClassVar[str] = "Remove pictures and all that was made of them."
     Settings = NoSettings
 
-    def folders(self, tables: Mapping[str, str]) -> Iterator[str]:
-        """Where a killed ingest may have left a picture that is half written."""
-        yield from ("images", "claims")
-
 
 UPKEEP = Takedown(NoSettings())
 
@@ -121,7 +117,8 @@ def take_down(run: Run, request: Request, dedup: DedupSettings) -> bool:
     """
     plan, found, under_way = _planned(run, request, dedup)
     store = run.corpus.store
-    run.sweep(UPKEEP)
+    # What any killed process left half written may hold what goes.
+    store.sweep("", deep=True)
     counts = Counter(sets_removed=_unfinished(run, plan))
     for name, ended in takedowns(store):
         if not ended and name != plan.name:
@@ -244,6 +241,7 @@ def _remove_pages(store: Store, plan: TakedownPlan) -> int:
 def _end(run: Run, plan: TakedownPlan, counts: Mapping[str, int]) -> None:
     """Notes what was done, and says it."""
     corpus = run.corpus
+    corpus.store.sweep("", deep=True)  # of workers that died
     after = {}
     for shard, before in plan.tars.items():
         footer = next(iter(corpus.records.metadata(int(shard))), {})

@@ -8,6 +8,7 @@ so a command that was stopped goes on; with the last tar the notes go, and the r
 run's folder.
 """
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -166,6 +167,7 @@ def verify(
     except CorpusError as error:
         return [Fault("manifest", MANIFEST, "", str(error))]
     notes = notes_of(folder, decode=decode)
+    folder.store.sweep(notes)
     _write_evaluation(run.corpus, folder.store, notes, against, pairs)
     place = (folder.store.uri, folder.store.storage_options, folder.path, notes)
     task = VerifyTask(*place, dict(run.tables), decode)
@@ -187,7 +189,9 @@ def verify(
     # Read by nobody any more: the next verify reads everything again.
     remove_all(folder.store, (f"{notes}/{name}" for name in folder.store.list(notes)))
     if folder.store.local:
-        Path(folder.store.path(notes)).rmdir()
+        folder.store.sweep(notes)
+        with contextlib.suppress(OSError):  # another machine verifies the set, too
+            Path(folder.store.path(notes)).rmdir()
     return sorted(set(faults))
 
 
