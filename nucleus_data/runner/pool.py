@@ -73,10 +73,10 @@ def maker(attempts: Attempts, reference: Any, resources: Resources) -> Callable[
     """
     options = {"max_restarts": 0, "max_task_retries": 0, **resources.ray_options()}
     if isinstance(attempts.work, StageJob):
-        made = ray.remote(StageActor).options(max_concurrency=MOST_SHARDS + 1, **options)
-        return lambda: made.remote(reference, told.remembered())
-    made, name = ray.remote(TaskActor).options(**options), attempts.report.stage
-    return lambda: made.remote(reference, told.remembered(), name)
+        rows = ray.remote(StageActor).options(max_concurrency=MOST_SHARDS + 1, **options)
+        return lambda: rows.remote(reference, told.remembered())
+    task, name = ray.remote(TaskActor).options(**options), attempts.report.stage
+    return lambda: task.remote(reference, told.remembered(), name)
 
 
 class ActorPool:

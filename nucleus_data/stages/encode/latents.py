@@ -90,8 +90,8 @@ def _pictures(
     """Decodes the samples of a tar, as the trainer sees them; counts what can't be decoded."""
     size, tar = (entry.width, entry.height), folder.name(entry.path)
     rows = folder.index(entry.path)
-    places = [rows[name].to_numpy() for name in ("offset", "size")]
-    index, blocks = rows.to_pylist(), list(joined(*places, GAP, BLOCK))
+    offsets, sizes = (rows[name].to_numpy() for name in ("offset", "size"))
+    index, blocks = rows.to_pylist(), list(joined(offsets, sizes, GAP, BLOCK))
 
     def read(block: tuple[int, int]) -> Iterator[tuple[dict[str, Any], bytes]]:
         mine = index[slice(*block)]
