@@ -210,10 +210,6 @@ class Encoding:
         """Path below the store of one of its files, or of its folder."""
         return "/".join(part for part in (self.root, self.folder, file) if part)
 
-    def latents(self, tar: str) -> str:
-        """Path below the store of the latents of a tar; `tar` is its path below the set."""
-        return self.name(f"{tar.removesuffix('.tar')}{SUFFIX}")
-
     def about(self) -> dict[str, Any] | None:
         """What it says of itself; None if it is not complete. Raises DamagedError."""
         return read_marker(self.store, self.name())

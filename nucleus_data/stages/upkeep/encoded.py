@@ -21,7 +21,15 @@ from nucleus_data.corpus.damaged import DamagedError, read_json
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError
 from nucleus_data.runner.work import Summary
-from nucleus_data.sets.encoded import WORK, Encoding, encodings, part_name, part_of, text_key
+from nucleus_data.sets.encoded import (
+    WORK,
+    Encoding,
+    encoded_name,
+    encodings,
+    part_name,
+    part_of,
+    text_key,
+)
 from nucleus_data.sets.encoded_file import EncodedFile
 from nucleus_data.sets.layout import SetFolder
 from nucleus_data.stages.upkeep.notes import note_folder, notes_of
@@ -43,18 +51,18 @@ def write_latents(folder: SetFolder, path: str, new: str, gone: Iterable[str]) -
         gone: Ids of the samples.
     """
     keys = [bytes.fromhex(ident) for ident in gone]
-    for one in encodings(folder.store, folder.path):
-        if not one.texts:
-            try:
-                content = EncodedFile(folder.store, one.latents(path)).without(keys)
-            except (FileNotFoundError, DamagedError):
-                continue
-            folder.store.create(one.latents(new), content)
+    for old, name in zip(latents_of(folder, path), latents_of(folder, new), strict=True):
+        try:
+            content = EncodedFile(folder.store, old).without(keys)
+        except (FileNotFoundError, DamagedError):
+            continue
+        folder.store.create(name, content)
 
 
 def latents_of(folder: SetFolder, path: str) -> Iterator[str]:
     """Names of the latents of a tar, whether they are there or not."""
-    return (one.latents(path) for one in encodings(folder.store, folder.path) if not one.texts)
+    every = encodings(folder.store, folder.path)
+    return (folder.name(encoded_name(one.hash, path)) for one in every)
 
 
 def texts_of(rows: pa.Table) -> list[str]:
@@ -192,12 +200,29 @@ class StatesTask(TakedownTask):
         return Summary(rows=1, done=1)
 
 
-def still_encoded(folder: SetFolder, path: str, ids: Iterable[str]) -> Iterator[str]:
-    """What there still is of some samples in the latents of a tar, in words."""
+def still_encoded(
+    folder: SetFolder, path: str, ids: Iterable[str], *, new: bool = True
+) -> Iterator[str]:
+    """What there still is of some samples in the latents of a tar, in words.
+
+    Args:
+        folder: The set.
+        path: The tar.
+        ids: The samples.
+        new: Whether the tar was written anew without some of them.
+
+    Raises:
+        DamagedError: The latents of a new tar cannot be read.
+    """
     for name in latents_of(folder, path):
         try:
             file = EncodedFile(folder.store, name)
         except FileNotFoundError:
+            continue
+        except DamagedError:
+            # That of a tar that never had one of them is `verify`'s affair.
+            if new:
+                raise
             continue
         for ident in ids:
             if file.number(bytes.fromhex(ident)) is not None:

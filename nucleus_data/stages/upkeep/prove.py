@@ -82,7 +82,7 @@ def still_in_set(folder: SetFolder, plan: TakedownPlan, number: int) -> Iterator
     for name, table in tables:
         if pc.any(pc.is_in(table["id"], ids)).as_py():
             yield f"{name} has one of the records"
-    yield from still_encoded(folder, path, plan.ids())
+    yield from still_encoded(folder, path, plan.ids(), new=note is not None)
     if note is not None:
         known = set(ids.to_pylist())
         file = store.fs.open(store.path(folder.name(path)), "rb")

@@ -35,9 +35,11 @@ def test_a_model_is_loaded_once_an_actor_and_by_who_comes_for_a_dead_one(tmp_pat
     task = Noting(str(tmp_path), kills=3)
     report = run(task, 8, actors=2, num_cpus=0.5)
     assert (report.summary.done, report.shards, report.deaths, report.failed) == (8, 8, 1, [])
-    assert len(task.notes("loads")) == 3
+    # The one that comes for the dead one may come when all is done.
+    assert len(task.notes("loads")) in (2, 3)
+    assert len(set(task.notes("loads"))) == len(task.notes("loads"))
     assert set(task.notes("does")) <= set(task.notes("loads"))
-    assert len(task.notes("does")) == 8
+    assert len(task.notes("does")) >= 8
     # Without actors, tasks do it, and nobody loads anything ahead.
     tasks = Noting(str(tmp_path / "t"))
     (tmp_path / "t").mkdir()
