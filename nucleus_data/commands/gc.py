@@ -23,16 +23,18 @@ def gc(
     config: Path | None,
     overrides: tuple[str, ...],
 ) -> None:
-    """Show tables and training sets that no run and no set uses; --remove removes them.
+    """Show tables, sets and encoded values that no run and no set uses; --remove removes them.
 
     The configuration, the runs of the last day, and all runs in runs/ count, or those that are
     named. Records, images and claims always stay, and so do imported captions.
     """
+    from nucleus_data.stages.encode.used import reads
     from nucleus_data.stages.upkeep import gc as upkeep
 
     with opened("gc", config, overrides, dry_run=True) as found:
         counted = upkeep.Counted(runs, newest)
-        garbage = upkeep.garbage(found.run, counted)
+        encoders = upkeep.Encoders(found.recipe.public(), reads)
+        garbage = upkeep.garbage(found.run, counted, encoders)
         if remove:
             upkeep.remove(found.run.corpus.store, garbage)
         if as_json:

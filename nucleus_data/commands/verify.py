@@ -4,6 +4,7 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,13 +26,15 @@ from nucleus_data.commands.support import (
 def verify(arguments: tuple[str, ...], quick: bool, as_json: bool, config: Path | None) -> None:
     """Verify a training set: every byte of its tars, by sample; indexes, captions, columns, counts.
 
-    SET is NAME or NAME/HASH, or the folder of a set that lies in no corpus; by default the only set
-    of the corpus. Also: no id comes twice, nothing is of an evaluation set (dedup.against), nothing
-    was blocked or taken down. Stopped, the same command goes on. Ends with 1 if something is wrong.
+    SET is NAME or NAME/HASH, or the folder of a set that lies in no corpus, or that of an export;
+    by default the only set of the corpus. Latents and text states beside a set are verified, too.
+    Also: no id comes twice, nothing is of an evaluation set (dedup.against), nothing was blocked or
+    taken down. Stopped, the same command goes on. Ends with 1 if something is wrong.
     """
+    from nucleus_data.corpus.store import Store
     from nucleus_data.errors import RequestError
     from nucleus_data.stages.upkeep import verify as upkeep
-    from nucleus_data.stages.upkeep.faults import table
+    from nucleus_data.stages.upkeep.export_check import is_export, verify_export
 
     names = [argument for argument in arguments if "=" not in argument]
     if len(names) > 1:
@@ -40,6 +43,10 @@ def verify(arguments: tuple[str, ...], quick: bool, as_json: bool, config: Path 
     tell = complain if as_json else say
     with opened("verify", config, overrides, tell=tell) as found:
         run, dedup = found.run, found.stages["dedup"]
+        out = Store(names[0], run.corpus.store.storage_options) if names else None
+        if out is not None and is_export(out):
+            _say(run, out.url(""), verify_export(run, upkeep.UPKEEP, out), as_json=as_json)
+            return
         folder = upkeep.find_set(run, names[0] if names else None)
         against, pairs = dedup.settings.against, None
         if against:
@@ -48,15 +55,23 @@ def verify(arguments: tuple[str, ...], quick: bool, as_json: bool, config: Path 
             except RequestError as error:
                 tell(f"verify: near copies of evaluation sets are not looked for: {error}")
         faults = upkeep.verify(run, folder, against, pairs, decode=not quick)
-        kinds = Counter(fault.kind for fault in faults)
-        content = {"set": folder.url(), "whole": not faults, "kinds": dict(sorted(kinds.items()))}
-        content["faults"] = [fault.content() for fault in faults]
-        run.corpus.store.put(run.path("verify.json"), json.dumps(content, indent=1).encode())
-        if as_json:
-            say_json(content)
-        else:
-            for line in table(faults):
-                say(line)
-            say(f"verify: {folder.url()} is {'damaged' if faults else 'whole'}")
-        if faults:
-            sys.exit(EXIT_FAILED)
+        _say(run, folder.url(), faults, as_json=as_json)
+
+
+def _say(run: Any, url: str, faults: list[Any], *, as_json: bool) -> None:
+    """Says, and notes in the run, what is wrong; ends with 1 if something is."""
+    from nucleus_data.stages.upkeep.faults import table
+
+    kinds = Counter(fault.kind for fault in faults)
+    content = {"set": url, "whole": not faults, "kinds": dict(sorted(kinds.items()))}
+    content["faults"] = [fault.content() for fault in faults]
+    run.corpus.store.put(run.path("verify.json"), json.dumps(content, indent=1).encode())
+    if as_json:
+        say_json(content)
+    else:
+        for line in table(faults):
+            say(line)
+        what = "not as it should be" if set(kinds) == {"export_blocked"} else "damaged"
+        say(f"verify: {url} is {what if faults else 'whole'}")
+    if faults:
+        sys.exit(EXIT_FAILED)

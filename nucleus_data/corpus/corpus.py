@@ -9,6 +9,7 @@ CORPUS/
   runs/<run>/                                    plan.json, failures, timings, reports, checkpoints
   blocked/000000.parquet                         what no ingest takes (`blocked`)
   takedowns/<request>-<n>/                       what was taken down, without its content
+  exported/<hash>.json                           where exports of it lie (`exported`)
 """
 
 import copy

@@ -6,10 +6,10 @@ Where most are wanted, they are read in whole runs; where few are, in ranges.
 import hashlib
 from collections.abc import Iterator
 
-import numpy as np
 import pyarrow as pa
 
 from nucleus_data.corpus.damaged import damaged
+from nucleus_data.corpus.ranges import joined
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError
 
@@ -62,7 +62,7 @@ def read_images(store: Store, shard: int, records: pa.Table, tar_size: int) -> I
     # A request costs more than the bytes between two wanted images: where most are wanted, a gap is
     # read too.
     gap = BLOCK if sizes.sum() >= WHOLE_SHARE * tar_size else SMALL_GAP
-    for first, last in _runs(offsets, sizes, gap):
+    for first, last in joined(offsets, sizes, gap, BLOCK):
         start = int(offsets[first])
         end = int(offsets[last - 1] + sizes[last - 1])
         try:
@@ -81,15 +81,3 @@ def read_images(store: Store, shard: int, records: pa.Table, tar_size: int) -> I
                     "new source"
                 )
             yield image
-
-
-def _runs(offsets: np.ndarray, sizes: np.ndarray, gap: int) -> Iterator[tuple[int, int]]:
-    """Index ranges to read in one request each: a block at most, without gaps above `gap`."""
-    first = 0
-    for i in range(1, len(offsets) + 1):
-        if i == len(offsets) or (
-            offsets[i] - (offsets[i - 1] + sizes[i - 1]) > gap
-            or offsets[i] + sizes[i] - offsets[first] > BLOCK
-        ):
-            yield first, i
-            first = i

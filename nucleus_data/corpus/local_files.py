@@ -22,6 +22,13 @@ def read_end(path: str, size: int) -> bytes:
         return file.read(size) or b""
 
 
+def read_range(path: str, offset: int, size: int) -> bytes:
+    """Some bytes of a file, or fewer at its end. Raises FileNotFoundError."""
+    with Path(path).open("rb") as file:
+        file.seek(offset)
+        return file.read(size)
+
+
 def names(path: str) -> list[str]:
     """What lies in a folder, or a file's own name. Raises FileNotFoundError."""
     try:
@@ -62,10 +69,15 @@ def replace(target: Path, name: str, write: Callable[[Path], None]) -> None:
         part.replace(target)
 
 
-def sweep(folder: Path) -> int:
-    """Removes hidden files that dead processes of this machine left; returns how many."""
-    swept = 0
-    for part in folder.glob(f".*.{socket.gethostname()}.*.part"):
+def sweep(folder: Path, *, deep: bool = False) -> int:
+    """Removes hidden files that dead processes of this machine left; returns how many.
+
+    Args:
+        folder: The folder.
+        deep: Also in all folders below it.
+    """
+    swept, name = 0, f".*.{socket.gethostname()}.*.part"
+    for part in folder.rglob(name) if deep else folder.glob(name):
         pid = part.name.split(".")[-3]
         if not pid.isdigit() or psutil.pid_exists(int(pid)):
             continue

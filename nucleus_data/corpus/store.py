@@ -114,10 +114,8 @@ class Store:
 
     def read_range(self, name: str, offset: int, size: int) -> bytes:
         """`size` bytes from `offset`, or fewer at its end. Raises FileNotFoundError."""
-        if self.local:  # a tenth of what fsspec takes for it
-            with Path(self.path(name)).open("rb") as file:
-                file.seek(offset)
-                return file.read(size)
+        if self.local:
+            return local_files.read_range(self.path(name), offset, size)
         return with_retries(
             lambda: self.fs.cat_file(self.path(name), start=offset, end=offset + size)
         )
@@ -253,15 +251,20 @@ class Store:
         with contextlib.suppress(FileNotFoundError):
             with_retries(lambda: self.fs.rm_file(self.path(name)))
 
-    def sweep(self, folder: str) -> int:
+    def sweep(self, folder: str, *, deep: bool = False) -> int:
         """Removes hidden files that dead processes of this machine left in a local folder.
+
+        Args:
+            folder: The folder.
+            deep: Also in all folders below it.
 
         Returns:
             How many.
         """
-        if not self.local or not Path(self.path(folder)).is_dir():
+        place = Path(self.path(folder))
+        if not self.local or not place.is_dir():
             return 0
-        return local_files.sweep(Path(self.path(folder)))
+        return local_files.sweep(place, deep=deep)
 
     def _forget(self, name: str) -> None:
         """Has the file system ask the store again: a listing may be from before other writers."""

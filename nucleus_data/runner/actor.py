@@ -18,7 +18,7 @@ from nucleus_data.corpus import told
 from nucleus_data.errors import RequestError, StoppedError
 from nucleus_data.runner.cwd import stand_somewhere
 from nucleus_data.runner.rows import ShardRows, StageJob
-from nucleus_data.runner.work import Summary
+from nucleus_data.runner.work import ModelTask, Summary
 from nucleus_data.stage import Row
 
 QUEUE_ROWS = 64
@@ -210,3 +210,31 @@ class Watchdog:
         if self.touched:
             faulthandler.cancel_dump_traceback_later()
             self.touched = 0.0
+
+
+class TaskActor:
+    """A model task in an actor, which does one item after the other.
+
+    Args:
+        work: The task.
+        asked: As of `StageActor`.
+        name: What does the work, for people.
+    """
+
+    def __init__(self, work: ModelTask, asked: Mapping[str, told.Asked], name: str) -> None:
+        told.adopt(asked)
+        self.work, self.name = work, name
+
+    def ready(self) -> float:
+        """Loads the model; returns its seconds. Raises SetupFailedError."""
+        start = time.perf_counter()
+        stand_somewhere()
+        try:
+            self.work.setup()
+        except Exception as error:
+            raise SetupFailedError.of(self.name, error) from None
+        return time.perf_counter() - start
+
+    def run_shard(self, number: int, limit: int | None) -> Summary:
+        """Does one item."""
+        return self.work.run(number)

@@ -18,7 +18,15 @@ from nucleus_data.runner.cluster import wait_for
 from nucleus_data.runner.cwd import stand_somewhere
 from nucleus_data.runner.pool import DEATHS, WAIT_S, ActorPool
 from nucleus_data.runner.rows import StageJob
-from nucleus_data.runner.work import Item, Resources, SharingTask, StageReport, Summary, Task
+from nucleus_data.runner.work import (
+    Item,
+    ModelTask,
+    Resources,
+    SharingTask,
+    StageReport,
+    Summary,
+    Task,
+)
 from nucleus_data.stage import ColumnStage
 
 COUNTED_AHEAD = 8
@@ -39,9 +47,11 @@ def _count(job: StageJob | Task, item: Item) -> Summary:
     return job.open(item.number, item.limit).summary
 
 
-def _columns(work: StageJob) -> bool:
-    """Whether it is a column stage's: tasks do it, as actors are fed row by row."""
-    return isinstance(work.stage, ColumnStage)
+def _has_model(work: StageJob | Task) -> bool:
+    """Whether actors do it: they are fed row by row, so not what a column stage does."""
+    if isinstance(work, StageJob):
+        return not isinstance(work.stage, ColumnStage)
+    return isinstance(work, ModelTask)
 
 
 class Loop(Attempts):
@@ -72,13 +82,11 @@ class Loop(Attempts):
         start = time.perf_counter()
         self.bar.total = total
         try:
-            if (
-                self.resources.actors
-                and isinstance(self.work, StageJob)
-                and not _columns(self.work)
-            ):
+            if self.resources.actors and _has_model(self.work):
+                # A task's items are those that are not done.
+                counted = isinstance(self.work, StageJob)
                 ActorPool(self, self.reference, self.resources, self.settle).run(
-                    self.unfinished(items)
+                    self.unfinished(items) if counted else items
                 )
             else:
                 self._run_tasks(items)

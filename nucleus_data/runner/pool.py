@@ -9,7 +9,7 @@ import ray
 from ray import exceptions as gone
 
 from nucleus_data.corpus import told
-from nucleus_data.runner.actor import SetupFailedError, StageActor
+from nucleus_data.runner.actor import SetupFailedError, StageActor, TaskActor
 from nucleus_data.runner.attempts import Attempts
 from nucleus_data.runner.cluster import wait_for
 from nucleus_data.runner.rows import StageJob
@@ -63,6 +63,22 @@ class Load:
         return count < MOST_SHARDS and rows < SHARE * self.takes
 
 
+def maker(attempts: Attempts, reference: Any, resources: Resources) -> Callable[[], Any]:
+    """What starts an actor for some work.
+
+    Args:
+        attempts: Has the work: a row stage's job, or a model task.
+        reference: Of the work, in Ray's store.
+        resources: What each actor gets.
+    """
+    options = {"max_restarts": 0, "max_task_retries": 0, **resources.ray_options()}
+    if isinstance(attempts.work, StageJob):
+        rows = ray.remote(StageActor).options(max_concurrency=MOST_SHARDS + 1, **options)
+        return lambda: rows.remote(reference, told.remembered())
+    task, name = ray.remote(TaskActor).options(**options), attempts.report.stage
+    return lambda: task.remote(reference, told.remembered(), name)
+
+
 class ActorPool:
     """Model actors, each with as many shards as keep it busy; a dead one is replaced.
 
@@ -70,7 +86,7 @@ class ActorPool:
     is ready.
 
     Args:
-        attempts: Counts what becomes of the items; its work is a row stage's.
+        attempts: Counts what becomes of the items; its work is a row stage's, or a model task.
         reference: Of the work, in Ray's store.
         resources: What each actor gets.
         settle: Takes an item's outcome; False if its worker died.
@@ -82,14 +98,10 @@ class ActorPool:
         self.attempts = attempts
         self.settle = settle
         self.actors = resources.actors
-        assert isinstance(attempts.work, StageJob)
-        self.takes = attempts.work.stage.rows_at_once()
-        options = resources.ray_options()
-        self.make: Callable[[], Any] = lambda: (
-            ray.remote(StageActor)
-            .options(max_restarts=0, max_task_retries=0, max_concurrency=MOST_SHARDS + 1, **options)
-            .remote(reference, told.remembered())
-        )
+        work = attempts.work
+        # Of a task, one item is done and the next one waits.
+        self.takes = work.stage.rows_at_once() if isinstance(work, StageJob) else 0
+        self.make = maker(attempts, reference, resources)
         self.starting: dict[Any, Any] = {}
         self.load: dict[Any, Load] = {}
         self.running: dict[Any, tuple[Item, Any]] = {}

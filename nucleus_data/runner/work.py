@@ -140,6 +140,14 @@ class Task(Protocol):
 
 
 @runtime_checkable
+class ModelTask(Task, Protocol):
+    """A task with a model: an actor loads it once, and does item after item."""
+
+    def setup(self) -> None:
+        """Loads what is heavy; `run` does it, too, where nobody did it before."""
+
+
+@runtime_checkable
 class SharingTask(Task, Protocol):
     """A task whose workers share something that is limited for all of them together."""
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.at_once import at_once
+from nucleus_data.corpus.exported import note_export
 from nucleus_data.corpus.looking import find_damaged
 from nucleus_data.corpus.record_counts import parts_of_each_schema
 from nucleus_data.corpus.runs import maker
@@ -69,6 +70,8 @@ def export(run: Run, select: Select, target: str, states: Sequence[str] = (KEPT,
                     rows = _rows(corpus, none, states, some)
                     writer.write(rows)
                     count += rows.num_rows
+            if lost := _noted(run, target, states):
+                run.say(lost)
             part.replace(target)
         except (duckdb.IOException, OSError) as error:
             if found := find_damaged(corpus):
@@ -78,6 +81,12 @@ def export(run: Run, select: Select, target: str, states: Sequence[str] = (KEPT,
         finally:
             part.unlink(missing_ok=True)
     return count
+
+
+def _noted(run: Run, target: str, states: Sequence[str]) -> str | None:
+    """Notes in the corpus where the records were written to; a line for people if it can't."""
+    about = {"as": "records", "states": list(states)}
+    return note_export(run.corpus.store, str(Path(target).absolute()), about)
 
 
 def _no_records(corpus: Corpus) -> pa.Table:

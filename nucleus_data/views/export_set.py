@@ -18,6 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from nucleus_data.corpus.damaged import read_json
+from nucleus_data.corpus.exported import corpus_of_set, note_export
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError, DiskFullError, RequestError
 from nucleus_data.sets.croissant import CROISSANT
@@ -76,8 +77,12 @@ class SetExport:
                 resolution.
         """
         entries = self._entries()
-        if self._is_whole():
+        whole = self._is_whole(entries)
+        if whole:
             say("export: it is there already")
+        if lost := self._noted():
+            say(lost)
+        if whole:
             self._complete(say)
         else:
             self._write(entries)
@@ -98,7 +103,17 @@ class SetExport:
             )
         return [e for e in every if not self.resolutions or e.resolution in self.resolutions]
 
-    def _is_whole(self) -> bool:
+    def _noted(self) -> str | None:
+        """Notes in the set's corpus, before anything is written, where the export will lie."""
+        folder = self.joining.folder
+        corpus = corpus_of_set(folder.store, folder.path)
+        if corpus is None:
+            return "export: the set lies in no corpus: no takedown will name this export"
+        store, path = corpus
+        about = {"as": self.kind, "set": path, "resolutions": sorted(self.resolutions)}
+        return note_export(store, self.out.url("").rstrip("/"), about)
+
+    def _is_whole(self, entries: Sequence[TarEntry]) -> bool:
         """Whether this export is complete. Raises RequestError if another one is there."""
         for name in (WHOLE, BEGUN):
             try:
@@ -110,6 +125,12 @@ class SetExport:
                 raise RequestError(
                     f"{self.out.uri} holds another export: another {', '.join(odd)}; "
                     "give another folder (--out), or remove that one"
+                )
+            made = {file["path"] for file in found.get("files", ())}
+            if name == WHOLE and made != {name_of(self.kind, entry) for entry in entries}:
+                raise RequestError(
+                    f"{self.out.uri} holds the set as it was before something was taken down; "
+                    "remove that folder, and run the same command again"
                 )
             return name == WHOLE
         if self.out.list(""):
@@ -184,7 +205,7 @@ class SetExport:
         with ThreadPoolExecutor(64) as pool:
             notes = list(pool.map(self._note, entries))
         if None in notes:
-            if self._is_whole():  # by another machine, which took the notes away
+            if self._is_whole(entries):  # by another machine, which took the notes away
                 self._clear(entries)
                 return
             raise CorpusError(f"{self.out.uri} is not complete; run the same command again")

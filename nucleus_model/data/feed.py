@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from nucleus_model.data.batches import BatchPlan
 from nucleus_model.data.captions import draw_name
+from nucleus_model.data.latents_ahead import LatentsAhead
 from nucleus_model.data.loader import TrainingSet
 from nucleus_model.data.reader import Loaded, Request
 from nucleus_model.data.stored import StoredLatents
@@ -85,7 +86,8 @@ class Feed:
         most: list[int],
         stored: StoredLatents | None = None,
     ) -> None:
-        self._set, self._plans, self._stored = training_set, plans, stored
+        self._set, self._stored = training_set, stored
+        self._plans = _planned(training_set, plans, most, stored)
         self._phase, self._settings = phase, settings
         self._planned: deque[_Planned] = deque()
         loader = training_set.loader
@@ -124,10 +126,9 @@ class Feed:
     def __iter__(self) -> Iterator[LoadedBatch]:
         """Yields the batches in order."""
         # The first batch is loaded here, while the workers import what they need.
-        first = next(self._plans, None)
+        one = next(self._plans, None)
         self._submit()
-        if first is not None:
-            one = _Planned(first, self._latents(first))
+        if one is not None:
             yield self._taken(one, *self._load(one))
         while True:
             self._submit()
@@ -146,25 +147,12 @@ class Feed:
         """Plans, and gives to the workers, as many batches as are to be under way."""
         ahead = self.workers.ahead if self.workers is not None else 1
         while len(self._planned) < ahead:
-            plan = next(self._plans, None)
-            if plan is None:
+            one = next(self._plans, None)
+            if one is None:
                 return
-            one = _Planned(plan, self._latents(plan))
             self._planned.append(one)
             if self.workers is not None:
                 self.workers.submit(self._request(one))
-
-    def _latents(self, plan: BatchPlan) -> list[Any]:
-        """The stored latents of a batch, each None where there is none."""
-        if self._stored is None:
-            return [None] * len(plan.tars)
-        tables, stored, size = self._set.tables, self._stored, plan.bucket.size
-
-        def latent(tar: int, row: int) -> Any:
-            ident = tables.places(tar)["id"][row].tobytes().hex()
-            return stored.of(tables.path(tar), ident, size)
-
-        return [latent(int(t), int(r)) for t, r in zip(plan.tars, plan.rows, strict=True)]
 
     def _request(self, one: _Planned) -> Request:
         plan, weights = one.plan, self._phase.captions
@@ -206,6 +194,22 @@ class Feed:
             tuple(draws_of(plan)[n] for n in good),
             tuple(one.latents[n] for n in good),
         )
+
+
+def _planned(
+    training_set: TrainingSet,
+    plans: Iterator[BatchPlan],
+    most: list[int],
+    stored: StoredLatents | None,
+) -> Iterator[_Planned]:
+    """Batches with their stored latents, each None where there is none."""
+    if stored is None:
+        for plan in plans:
+            yield _Planned(plan, [None] * len(plan.tars))
+        return
+    ahead = LatentsAhead(training_set.tables, stored, training_set.buckets, most)
+    for plan, latents in ahead.run(plans):
+        yield _Planned(plan, latents)
 
 
 def draws_of(plan: BatchPlan) -> list[str]:

@@ -233,6 +233,7 @@ def open_phase_data(
                 training_set.resolution,
                 codec.channels,
                 codec.factor,
+                training_set.tables.reads,
             ),
         )
     # All phases before the first step: a mistake in the last one would else cost the others' hours.

@@ -24,8 +24,8 @@ from nucleus_model.encoders.cache import Cache
 from nucleus_model.settings.settings import TextSettings
 
 PAD_MULTIPLE = 8
-# From a prompt to states (L, D) that were made before, and whether it was cut.
-Stored = Callable[[str], tuple[torch.Tensor, bool] | None]
+# From prompts to states (L, D) that were made before, and whether each was cut; None for none.
+Stored = Callable[[Sequence[str]], Sequence[tuple[torch.Tensor, bool] | None]]
 
 TOGETHER = 32  # prompts that are encoded at once
 
@@ -42,7 +42,7 @@ class TextEncoder:
         model: Which model it is, with its revision.
         together: Whether prompts that are not remembered are encoded in batches, on the right
             padded; their states differ from those of a prompt alone by rounding.
-        stored: Gives states that were made before; None where it has none of a prompt.
+        stored: Gives states that were made before; None where there are none at all.
         cut: Prompts that were longer than `max_tokens`, each counted once while it is cached.
 
     Raises:
@@ -103,7 +103,11 @@ class TextEncoder:
 
     def states(self, prompt: str) -> torch.Tensor:
         """Returns the text states of one prompt, float32 (L, D), unpadded; cached."""
-        return self._states.get(prompt, lambda: self._encoded(prompt))
+        return self._states.get(prompt, lambda: self._made(prompt))
+
+    def _made(self, prompt: str) -> torch.Tensor:
+        found = self._stored([prompt])
+        return found[prompt] if found else self._encoded(prompt)
 
     def _tokens(self, prompt: str) -> list[int]:
         # The template has its special tokens already.
@@ -136,17 +140,19 @@ class TextEncoder:
                 found[prompt] = states[: len(row)].clone()
         return found
 
-    def _stored(self, prompt: str) -> torch.Tensor | None:
-        """States that were made before, on the device; None where there are none."""
-        if self.stored is None or (found := self.stored(prompt)) is None:
-            return None
-        states, cut = found
-        self.cut += cut
-        return states.to(self.device)
+    def _stored(self, prompts: Sequence[str]) -> dict[str, torch.Tensor]:
+        """States that were made before, on the device, of those prompts that have some."""
+        if self.stored is None or not prompts:
+            return {}
+        found = {}
+        for prompt, made in zip(prompts, self.stored(prompts), strict=True):
+            if made is not None:
+                states, cut = made
+                self.cut += cut
+                found[prompt] = states.to(self.device)
+        return found
 
     def _encoded(self, prompt: str) -> torch.Tensor:
-        if (found := self._stored(prompt)) is not None:
-            return found
         if self._first is not None:
             states = self._first.states(prompt)
             self.cut += prompt in self._first._long
@@ -166,14 +172,16 @@ class TextEncoder:
             float32 (B, L, D), zero where padded, and bool (B, L), True where there is text; L is a
             multiple of 8.
         """
-        new: dict[str, torch.Tensor] = {}
+        missing = [p for p in dict.fromkeys(prompts) if p not in self._states]
+        new = self._stored(missing)  # all of a batch at once
         if self.together:
-            missing = [p for p in dict.fromkeys(prompts) if p not in self._states]
-            new = {p: states for p in missing if (states := self._stored(p)) is not None}
             new |= self._encode_together([p for p in missing if p not in new])
 
         def make(prompt: str) -> torch.Tensor:
-            return new[prompt] if prompt in new else self._encoded(prompt)
+            if prompt in new:
+                return new[prompt]
+            # One that left the cache meanwhile was not asked for.
+            return self._encoded(prompt) if prompt in missing else self._made(prompt)
 
         return pad_right([self._states.get(p, lambda p=p: make(p)) for p in prompts])  # type: ignore[misc]
 

@@ -3,12 +3,14 @@
 Which set it is, and so the pictures with their crops, says the folder that they lie in.
 """
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from nucleus_data.engines.find import TEXT_ENCODER, VAE, resolve_model
 from nucleus_model.settings.settings import QuickTrainSettings
 
-VERSION = 1
+LATENTS_VERSION = 1
+TEXTS_VERSION = 2  # 2: checksums are of the key and of whether the text was cut, too
 
 
 def latents_identity(settings: QuickTrainSettings, resolution: int, dtype: str) -> dict[str, Any]:
@@ -24,7 +26,7 @@ def latents_identity(settings: QuickTrainSettings, resolution: int, dtype: str) 
         codec = {"factor": settings.codec_factor}
     return {
         "kind": "latents",
-        "version": VERSION,
+        "version": LATENTS_VERSION,
         "codec": settings.codec,
         **codec,
         "resolution": resolution,
@@ -47,10 +49,30 @@ def texts_identity(settings: QuickTrainSettings, edition: str, dtype: str) -> di
     found = resolve_model(text.model, text.revision, TEXT_ENCODER)
     return {
         "kind": "texts",
-        "version": VERSION,
+        "version": TEXTS_VERSION,
         "model": found.name,
         "revision": found.revision,
         **{name: getattr(text, name) for name in ("hidden_state", "max_tokens", "system_prompt")},
         "edition": edition,
         "dtype": dtype,
     }
+
+
+def is_for(settings: QuickTrainSettings, about: Mapping[str, Any], dtypes: Collection[str]) -> bool:
+    """Whether encoded values are those of a training.
+
+    Args:
+        settings: The training's.
+        about: What their folder says of itself.
+        dtypes: Precisions that the training takes.
+
+    Raises:
+        RequestError: There is no such VAE or text encoder (any more).
+    """
+    said = {name: value for name, value in about.items() if name != "parts"}
+    dtype = str(said.get("dtype"))
+    if dtype not in dtypes:
+        return False
+    if said.get("kind") == "latents":
+        return said == latents_identity(settings, int(said.get("resolution", 0)), dtype)
+    return said == texts_identity(settings, str(said.get("edition")), dtype)

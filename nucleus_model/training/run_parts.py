@@ -74,7 +74,9 @@ class RunParts:
         )
         self.text = load_text_encoder(here) if kept is None else kept.text(here)
         first = self.phase_data[0].set
-        self.stored_texts = open_texts(first.store, settings, first.edition.hash, self.text.width)
+        self.stored_texts = open_texts(
+            first.store, settings, first.edition.hash, self.text.width, first.tables.reads
+        )
         if self.stored_texts is not None:
             self.text.stored = self.stored_texts.of
         # Built whole from the seed, then sharded: the number of processes changes no initial value.

@@ -4,6 +4,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.runner.inline import InlineLoop
 from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.run import Run
+from nucleus_data.runner.work import Resources
 from nucleus_data.sets.encoded import ENCODED
 from nucleus_data.sets.layout import SetFolder
 from nucleus_data.stages.encode.settings import EncodeSettings
@@ -35,23 +36,26 @@ class Encoding:
     """A corpus with a set of 11 pictures, 2 of them without a caption.
 
     Args:
-        folder: Where it is made.
+        folder: Where it is made, unless it is there.
         buckets: As of `make_set`, for another set.
     """
 
     def __init__(self, folder, buckets=None) -> None:
         self.corpus = Corpus(str(folder / "c"), create=True)
         self.path = folder / "c" / SET
-        make_set(self.path, buckets)
+        if not self.path.exists():
+            make_set(self.path, buckets)
         self.folder = SetFolder(self.corpus.store, SET)
         self.said: list[str] = []
 
-    def run(self, *, dry_run=False, settings=None, **changes):
+    def run(self, *, dry_run=False, settings=None, loop=InlineLoop, actors=0, **changes):
         """Does the stage, or counts; returns what it noted about itself.
 
         Args:
             dry_run: Only count.
             settings: Of the training, other than usual.
+            loop: What does the work, and with how many actors.
+            actors: See `loop`.
             changes: Settings of the stage.
         """
         self.said.clear()
@@ -60,8 +64,8 @@ class Encoding:
             self.corpus,
             Pins({}, training_set=SET, edition=EDITION),
             command="encode",
-            resources={},
-            loop=InlineLoop,
+            resources={"encode": Resources(actors=actors, num_cpus=0.5)},
+            loop=loop,
             dry_run=dry_run,
             say=self.said.append,
         )

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.ranges import joined
 from nucleus_data.errors import CorpusError
 from nucleus_data.pixels import PixelError, open_picture
 from nucleus_data.runner.work import Summary
@@ -18,13 +19,14 @@ from nucleus_data.sets.layout import SetFolder, TarEntry
 from nucleus_model.settings.settings import QuickTrainSettings
 
 READS_AT_ONCE = 16
+GAP, BLOCK = 64 << 10, 4 << 20  # neighbours are one request
 # Pictures that a GPU gets at once, in pixels; a CPU gets one, whose latent depends on nothing else.
 PIXELS_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
 class LatentTask:
-    """Encodes the pictures of one tar (a task of the runner).
+    """Encodes the pictures of one tar (a model task of the runner).
 
     Attributes:
         uri: The corpus.
@@ -41,6 +43,12 @@ class LatentTask:
     hashes: Mapping[int, str]
     settings: QuickTrainSettings
     dtype: str
+
+    def setup(self) -> None:
+        """Loads the codec, once in a worker."""
+        from nucleus_data.stages.encode.models import codec_of
+
+        codec_of(self.settings)
 
     def run(self, number: int) -> Summary:
         """Encodes a tar, unless it is done; `number` counts the tars of the set."""
@@ -81,15 +89,22 @@ def _pictures(
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Decodes the samples of a tar, as the trainer sees them; counts what can't be decoded."""
     size, tar = (entry.width, entry.height), folder.name(entry.path)
-    index = folder.index(entry.path).to_pylist()
+    rows = folder.index(entry.path)
+    offsets, sizes = (rows[name].to_numpy() for name in ("offset", "size"))
+    index, blocks = rows.to_pylist(), list(joined(offsets, sizes, GAP, BLOCK))
 
-    def read(row: dict[str, Any]) -> bytes:
-        return folder.store.read_range(tar, row["offset"], row["size"])
+    def read(block: tuple[int, int]) -> Iterator[tuple[dict[str, Any], bytes]]:
+        mine = index[slice(*block)]
+        start, last = mine[0]["offset"], mine[-1]
+        data = folder.store.read_range(tar, start, last["offset"] + last["size"] - start)
+        for row in mine:
+            at = row["offset"] - start
+            yield row, data[at : at + row["size"]]
 
     with ThreadPoolExecutor(READS_AT_ONCE) as pool:
-        for start in range(0, len(index), 4 * READS_AT_ONCE):
-            rows = index[start : start + 4 * READS_AT_ONCE]
-            for row, data in zip(rows, pool.map(read, rows), strict=True):
+        for first in range(0, len(blocks), READS_AT_ONCE):
+            found = pool.map(lambda block: list(read(block)), blocks[first : first + READS_AT_ONCE])
+            for row, data in chain.from_iterable(found):
                 stored = (row["width"], row["height"]) == size
                 crop = None if stored else tuple(row["crop"])
                 try:

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from nucleus_model.data.stored import TORCH
+from nucleus_model.data.stored_values import TORCH
 from nucleus_model.encoders.codec import Codec
 from nucleus_model.encoders.load import load_codec, load_text_encoder
 from nucleus_model.encoders.text import TextEncoder

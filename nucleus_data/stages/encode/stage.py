@@ -4,12 +4,13 @@
 
 The encoders are those of `quick_train`. Latents are written a file a tar, text states once a text
 (`sets.encoded`); both under a hash of all that they depend on, so a training takes what is right
-for it, and encodes the rest itself. What is there is not made again.
+for it, and encodes the rest itself. What is there is not made again. An encoder is loaded once in
+each of `resources.encode.actors`.
 """
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
@@ -20,8 +21,9 @@ from nucleus_data.runner.work import Item, StageReport, Task
 from nucleus_data.sets.editions import Edition
 from nucleus_data.sets.encoded import (
     ENCODED,
-    SUFFIX,
+    WORK,
     encoded_name,
+    part_name,
     read_marker,
     texts_folder,
     write_marker,
@@ -33,7 +35,6 @@ from nucleus_data.stages.encode.settings import EncodeSettings
 from nucleus_data.stages.encode.texts import (
     TARS_A_GROUP,
     TEXTS_A_PART,
-    WORK,
     GatherTask,
     StatesTask,
     Texts,
@@ -55,6 +56,7 @@ class Encode(CorpusStage[EncodeSettings]):
     help = "Encode the training set's pictures and captions ahead of a training."
     Settings = EncodeSettings
     faces = ("quick_train",)
+    resources: ClassVar = {"actors": 1}
     optional = True
 
     def __init__(self, settings: EncodeSettings, train: Stage[Any]) -> None:
@@ -118,6 +120,7 @@ class Encode(CorpusStage[EncodeSettings]):
                 f"{folder.path} is not there or not complete; run: {told('shard', run.corpus.uri)}"
             )
         report, start = StageReport(self.name), time.perf_counter()
+        folder.store.sweep(folder.name(ENCODED), deep=True)  # a folder a bucket, for each encoder
         if self.settings.latents:
             self._encode_latents(run, folder, report)
         if self.settings.texts and not report.failed:
@@ -221,7 +224,7 @@ class Encode(CorpusStage[EncodeSettings]):
         groups = -(-len(folder.manifest()) // TARS_A_GROUP)
         texts = Texts(*_place(run, folder), edition.hash, hashed, parts, groups)
         there = set(folder.store.list(place))
-        return texts, [n for n in range(parts) if f"{n:06d}{SUFFIX}" not in there]
+        return texts, [n for n in range(parts) if part_name(n) not in there]
 
 
 def _place(run: Run, folder: SetFolder) -> tuple[str, Mapping[str, Any], str]:

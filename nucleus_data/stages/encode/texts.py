@@ -18,9 +18,10 @@ import pyarrow.compute as pc
 from nucleus_data.corpus import Corpus
 from nucleus_data.runner.work import Summary
 from nucleus_data.sets.encoded import (
-    SUFFIX,
+    WORK,
     Value,
     encode_values,
+    part_name,
     part_of,
     text_key,
     texts_folder,
@@ -30,7 +31,6 @@ from nucleus_data.stages.encode.latents import write
 from nucleus_data.stages.shard.dealing import READS_AT_ONCE, collect, deal
 from nucleus_model.settings.settings import QuickTrainSettings
 
-WORK = "_work"
 TARS_A_GROUP = 64
 TEXTS_A_PART = 1024  # of a large encoder, a text has up to a megabyte
 SCHEMA = pa.schema([("text", pa.string())])
@@ -102,7 +102,7 @@ class GatherTask:
 
 @dataclass(frozen=True)
 class StatesTask:
-    """Encodes a part of all texts (a task of the runner).
+    """Encodes a part of all texts (a model task of the runner).
 
     Attributes:
         texts: Of which edition.
@@ -114,10 +114,16 @@ class StatesTask:
     settings: QuickTrainSettings
     dtype: str
 
+    def setup(self) -> None:
+        """Loads the text encoder, once in a worker."""
+        from nucleus_data.stages.encode.models import text_encoder_of
+
+        text_encoder_of(self.settings)
+
     def run(self, number: int) -> Summary:
         """Encodes them, unless it is done; `number` is the part."""
         texts, store = self.texts, self.texts.set_folder().store
-        name = texts.name(f"{number:06d}{SUFFIX}")
+        name = texts.name(part_name(number))
         if store.exists(name):
             return Summary()
         names = [texts.name(f"{WORK}/{n:06d}") for n in range(texts.groups)]
@@ -135,6 +141,6 @@ class StatesTask:
                 states = encoder.states(text)
                 data, cut = as_bytes(states, self.dtype), encoder.cut > before
                 values[key] = Value(data, tuple(states.shape), cut)
-        content = encode_values(values, (encoder.width,), self.dtype)
+        content = encode_values(values, (encoder.width,), self.dtype, texts=True)
         write(store, name, content)
         return Summary(rows=len(values), done=len(values), bytes=len(content))

@@ -34,6 +34,11 @@ ADVICE = {
     "evaluation": "nucleus dedup and select with dedup.against, then nucleus shard; or "
     "nucleus takedown --id",
     "blocked": "nucleus takedown --id, which takes it out of the set",
+    "encoded": "remove each file that is named, and run nucleus encode, which makes it again; "
+    "until then, a training encodes what is lacking",
+    "export_file": "remove the export's folder, and run nucleus export again",
+    "export_blocked": "remove the export's folder, and run nucleus export again: the set it is of "
+    "is without them once nucleus takedown is done",
     "left_out": "remove left_out.parquet and manifest.parquet, and run nucleus shard",
 }
 

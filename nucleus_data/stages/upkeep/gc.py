@@ -1,31 +1,39 @@
 """`nucleus gc`: what no run and no set uses is shown, and removed if that is asked for.
 
-    found = garbage(run, choice)
+    found = garbage(run, choice, encoders)
     remove(run.corpus.store, found)
 
 Used is what the configuration has now, what the counted runs pinned in their plan.json, and what
 the editions and columns of a set that stays are made of. `records`, images and claims always stay.
+Encoded values are used by those whose encoders, resolution, precision and captions are theirs.
 """
 
 import datetime
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nucleus_data.corpus import Corpus, again
+from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.corpus.published import MARKER
 from nucleus_data.corpus.runs import plans, run_names
 from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.corpus.tables import plain
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.runner.run import Run
+from nucleus_data.sets.columns import ABOUT as COLUMNS_MARKER
+from nucleus_data.sets.editions import EDITION
+from nucleus_data.sets.encoded import ENCODED, TEXTS, encodings
+from nucleus_data.sets.encoded import MARKER as ENCODED_MARKER
 from nucleus_data.sets.layout import MANIFEST, SetFolder, all_sets
 from nucleus_data.stages.upkeep.sets import remove_all
 
 # Whoever began so lately may still be at work.
 RECENT = datetime.timedelta(days=1)
 ALWAYS = "records"
+MARKERS = (MANIFEST, MARKER, EDITION, COLUMNS_MARKER, ENCODED_MARKER, f"{TEXTS}/{ENCODED_MARKER}")
 
 
 @dataclass(frozen=True)
@@ -59,20 +67,42 @@ class Garbage:
 
 
 @dataclass(frozen=True)
+class Encoders:
+    """What tells which encoded values are used.
+
+    Attributes:
+        now: This configuration, as `plan.json` has it.
+        reads: Whether a run of a configuration reads values, by what these say of themselves.
+    """
+
+    now: Mapping[str, Any]
+    reads: Callable[[Mapping[str, Any], Mapping[str, Any]], bool]
+
+
+@dataclass(frozen=True)
 class Used:
     """What counts as used.
 
     Attributes:
         tables: Name and config hash.
         folders: Sets, and editions and columns below them.
+        configs: The counted runs' configurations, by their set.
+        recent: Sets of runs of the last day.
     """
 
     tables: frozenset[tuple[str, str]]
     folders: frozenset[str]
+    configs: Mapping[str, list[Mapping[str, Any]]]
+    recent: frozenset[str]
 
 
-def garbage(run: Run, counted: Counted) -> list[Garbage]:
+def garbage(run: Run, counted: Counted, encoders: Encoders | None = None) -> list[Garbage]:
     """What nothing uses, by its path.
+
+    Args:
+        run: The run.
+        counted: Which runs count.
+        encoders: What tells which encoded values are used; None for all of a set that stays.
 
     Raises:
         RequestError: A run is named that is not there.
@@ -84,7 +114,9 @@ def garbage(run: Run, counted: Counted) -> list[Garbage]:
     tables = set(used.tables)
     for folder in all_sets(corpus.store):
         if folder.path not in gone and folder.published:
+            kept = [one for one in folder.editions() if one.path not in gone]
             tables |= set(_made_of(folder))
+            found += _encoded(folder, {one.hash for one in kept}, used, encoders)
     found += _tables(corpus, tables)
     return sorted(_measured(corpus.store, one) for one in found)
 
@@ -101,13 +133,20 @@ def counted_runs(store: Store, counted: Counted) -> set[str]:
     chosen = list(counted.named or known)
     if counted.newest is not None:
         chosen = sorted(chosen)[max(0, len(chosen) - counted.newest) :]
-    since = (datetime.datetime.now(datetime.UTC) - RECENT).strftime("%Y%m%dT%H%M%S")
+    since = _since()
     return {*chosen, *(name for name in known if name >= since)}
+
+
+def _since() -> str:
+    """What the names of recent runs are not below."""
+    return (datetime.datetime.now(datetime.UTC) - RECENT).strftime("%Y%m%dT%H%M%S")
 
 
 def _used(run: Run, counted: set[str]) -> Used:
     tables = {(plain(name), hashed) for name, hashed in run.tables.items()}
     folders: set[str] = set()
+    configs: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    recent, since = set(), _since()
     for name, plan in plans(run.corpus.store):
         if name not in counted:
             continue
@@ -115,7 +154,11 @@ def _used(run: Run, counted: set[str]) -> Used:
         if isinstance(pinned, dict):
             tables |= {(plain(str(n)), str(hashed)) for n, hashed in pinned.items()}
         folders |= set(_folders(plan))
-    return Used(frozenset(tables), frozenset(folders))
+        if isinstance(made := plan.get("set"), str):
+            config = plan.get("config")
+            configs[made].append(config if isinstance(config, dict) else {})
+            recent |= {made} if name >= since else set()
+    return Used(frozenset(tables), frozenset(folders), configs, frozenset(recent))
 
 
 def _folders(plan: dict[str, Any]) -> Iterator[str]:
@@ -147,6 +190,28 @@ def _sets(store: Store, used: Used) -> Iterator[Garbage]:
             if mine & used.folders:
                 for path in sorted(mine - used.folders):
                     yield Garbage(path, f"{kind} of a set, which no counted run uses")
+
+
+def _encoded(
+    folder: SetFolder, editions: set[str], used: Used, encoders: Encoders | None
+) -> Iterator[Garbage]:
+    """Encoded values of a set that stays, which no edition of it has or no run reads."""
+    for one in encodings(folder.store, folder.path):
+        what = "text states" if one.texts else "latents"
+        path = folder.name(f"{ENCODED}/{one.hash}")
+        try:
+            about = one.about()
+        except DamagedError:  # `verify` says so
+            continue
+        if about is None:
+            if folder.path not in used.recent:
+                yield Garbage(path, f"{what} that are not finished")
+        elif one.texts and about.get("edition") not in editions:
+            yield Garbage(path, f"{what} of captions that are not there")
+        elif encoders is not None:
+            configs = [encoders.now, *used.configs.get(folder.path, [])]
+            if not any(encoders.reads(config, about) for config in configs):
+                yield Garbage(path, f"{what} of encoders that no counted run uses")
 
 
 def _made_of(folder: SetFolder) -> Iterator[tuple[str, str]]:
@@ -184,7 +249,7 @@ def _measured(store: Store, one: Garbage) -> Garbage:
 def remove(store: Store, found: Iterable[Garbage]) -> None:
     """Removes folders; what says that one is complete goes first."""
     for one in found:
-        for marker in (MANIFEST, MARKER):
+        for marker in MARKERS:
             store.remove(f"{one.path}/{marker}")
         remove_all(store, store.find(one.path))
         if store.local:

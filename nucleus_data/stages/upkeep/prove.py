@@ -2,9 +2,7 @@
 
 import hashlib
 import tarfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,32 +17,23 @@ from nucleus_data.runner.work import Summary
 from nucleus_data.sets.beside import read
 from nucleus_data.sets.index import index_name
 from nucleus_data.sets.layout import SetFolder
-from nucleus_data.stages.upkeep.plan import TakedownPlan, read_plan
-from nucleus_data.stages.upkeep.sets import every_beside, note_folder, placed, stale, write_before
+from nucleus_data.stages.upkeep.encoded import still_encoded
+from nucleus_data.stages.upkeep.notes import note_folder
+from nucleus_data.stages.upkeep.plan import TakedownPlan
+from nucleus_data.stages.upkeep.sets import every_beside, stale, write_before
 from nucleus_data.stages.upkeep.shards import RECORDS, SELECTION, changes
+from nucleus_data.stages.upkeep.tasks import TakedownTask, TarTask
 
 STEP = 32 << 20
 _KEPT = {"shard", "row", "id", "source"}
 
 
-@dataclass(frozen=True)
-class ProveTask:
-    """Reads one image shard again (a task of the runner).
-
-    Attributes:
-        uri: The corpus.
-        storage_options: For fsspec.
-        takedown: The takedown's name.
-    """
-
-    uri: str
-    storage_options: Mapping[str, Any]
-    takedown: str
+class ProveTask(TakedownTask):
+    """Reads one image shard again (a task of the runner)."""
 
     def run(self, number: int) -> Summary:
         """Raises CorpusError if content of a record is still there; `number` is the shard."""
-        corpus = Corpus(self.uri, self.storage_options)
-        plan = read_plan(corpus.store, self.takedown)
+        corpus, plan = self.opened()
         for found in still_there(corpus, plan, number):
             raise CorpusError(
                 f"takedown {plan.name}: {found}; run the same command again. If it says so again, "
@@ -62,28 +51,13 @@ def still_there(corpus: Corpus, plan: TakedownPlan, shard: int) -> Iterator[str]
     yield from _in_tar(corpus, plan, shard, mine)
 
 
-@dataclass(frozen=True)
-class ProveSetTask:
-    """Reads one tar's index, captions and columns again (a task of the runner).
-
-    Attributes:
-        uri: The corpus.
-        storage_options: For fsspec.
-        takedown: The takedown's name.
-        sets: As in `SetTask`.
-    """
-
-    uri: str
-    storage_options: Mapping[str, Any]
-    takedown: str
-    sets: tuple[tuple[str, int], ...]
+class ProveSetTask(TarTask):
+    """Reads what lies beside one tar again (a task of the runner)."""
 
     def run(self, number: int) -> Summary:
         """Raises CorpusError if a sample is still there; `number` counts the tars of all sets."""
-        store = Corpus(self.uri, self.storage_options).store
-        plan = read_plan(store, self.takedown)
-        path, number = placed(self.sets, number)
-        for found in still_in_set(SetFolder(store, path), plan, number):
+        folder, plan, number = self.opened_set(number)
+        for found in still_in_set(folder, plan, number):
             raise CorpusError(f"takedown {plan.name}: {found}; run the same command again")
         return Summary(rows=1, done=1)
 
@@ -108,6 +82,7 @@ def still_in_set(folder: SetFolder, plan: TakedownPlan, number: int) -> Iterator
     for name, table in tables:
         if pc.any(pc.is_in(table["id"], ids)).as_py():
             yield f"{name} has one of the records"
+    yield from still_encoded(folder, path, plan.ids(), new=note is not None)
     if note is not None:
         known = set(ids.to_pylist())
         file = store.fs.open(store.path(folder.name(path)), "rb")

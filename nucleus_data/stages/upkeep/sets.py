@@ -25,7 +25,6 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.blocked import TAKEN_DOWN
 from nucleus_data.corpus.damaged import read_json
 from nucleus_data.corpus.store import Store, with_retries
-from nucleus_data.errors import CorpusError
 from nucleus_data.runner.work import Summary
 from nucleus_data.sets.beside import Beside, encode, read
 from nucleus_data.sets.editions import CAPTIONS, Edition
@@ -33,37 +32,28 @@ from nucleus_data.sets.index import index_name
 from nucleus_data.sets.layout import COLUMNS, LEFT_OUT, LEFT_OUT_SCHEMA, MANIFEST, SetFolder
 from nucleus_data.sets.planned import NOTES, PLANS
 from nucleus_data.sets.tars import BLOCK, TarWriter
-from nucleus_data.stages.upkeep.plan import TakedownPlan, read_plan
+from nucleus_data.stages.upkeep.encoded import (
+    latents_of,
+    texts_of,
+    unfinished_texts,
+    write_latents,
+)
+from nucleus_data.stages.upkeep.notes import BEFORE, note_folder, notes_of
+from nucleus_data.stages.upkeep.plan import TakedownPlan
+from nucleus_data.stages.upkeep.tasks import TarTask, placed
 
-BEFORE = "before.json"
-ENCODED = "encoded"
 CARD = ("README.md", "croissant.json")
 THREADS = 16
 _NUMBER = re.compile(r"(.*?)(?:-(\d+))?\.tar")
 _COUNTED = ("samples", "captions", "without")
 
 
-@dataclass(frozen=True)
-class SetTask:
-    """Writes one tar of a set anew, if it has one of the records (a task of the runner).
-
-    Attributes:
-        uri: The corpus.
-        storage_options: For fsspec.
-        takedown: The takedown's name.
-        sets: The sets' folders below the corpus, each with how many tars it has.
-    """
-
-    uri: str
-    storage_options: Mapping[str, Any]
-    takedown: str
-    sets: tuple[tuple[str, int], ...]
+class SetTask(TarTask):
+    """Writes one tar of a set anew, if it has one of the records (a task of the runner)."""
 
     def run(self, number: int) -> Summary:
         """Writes the tar; `number` counts the tars of all sets."""
-        store = Corpus(self.uri, self.storage_options).store
-        path, number = placed(self.sets, number)
-        done = take_from_tar(SetFolder(store, path), read_plan(store, self.takedown), number)
+        done = take_from_tar(*self.opened_set(number))
         return Summary(rows=1, done=1, extra=Counter(set_tars=done))
 
 
@@ -75,7 +65,7 @@ class CountTask:
         uri: The corpus.
         storage_options: For fsspec.
         ids: The records.
-        sets: As in `SetTask`.
+        sets: As in `TarTask`.
     """
 
     uri: str
@@ -87,25 +77,12 @@ class CountTask:
         """Reads the tar's index; `number` counts the tars of all sets."""
         path, number = placed(self.sets, number)
         folder = SetFolder(Corpus(self.uri, self.storage_options).store, path)
-        index = folder.index(folder.manifest()[number].path)
+        tar = folder.manifest()[number]
+        index = folder.index(tar.path)
         gone = pc.sum(pc.is_in(index["id"], pa.array(self.ids, pa.string()))).as_py() or 0
         found = Counter({f"samples {path}": gone, f"tars {path}": int(gone > 0)})
+        found[f"{tar.resolution} {path}"] = gone
         return Summary(rows=1, done=1, extra=found)
-
-
-def placed(sets: tuple[tuple[str, int], ...], number: int) -> tuple[str, int]:
-    """Which set a number among the tars of all sets is of, and its number there."""
-    for path, count in sets:
-        if number < count:
-            return path, number
-        number -= count
-    raise CorpusError("there is no such tar")
-
-
-def note_folder(plan: TakedownPlan, folder: SetFolder) -> str:
-    """Where a takedown notes what it did to a set."""
-    _, name, hashed = folder.path.split("/")
-    return f"{plan.folder}/sets/{name}-{hashed}"
 
 
 def write_before(folder: SetFolder, plan: TakedownPlan) -> dict[str, Any]:
@@ -144,6 +121,8 @@ def take_from_tar(folder: SetFolder, plan: TakedownPlan, number: int) -> int:
             written.update(_copy(tar, kept, file))
 
     store.create_with(folder.name(new), write)
+    ids = index.filter(gone)["id"].to_pylist()
+    write_latents(folder, path, new, ids)
     data = encode(written.pop("index"))
     store.create(folder.name(index_name(new)), data)
     row = {**asdict(entry), "path": new, "samples": len(kept), **written}
@@ -152,8 +131,9 @@ def take_from_tar(folder: SetFolder, plan: TakedownPlan, number: int) -> int:
         "old": path,
         "new": new if len(kept) else None,
         "row": row,
-        "ids": index.filter(gone)["id"].to_pylist(),
+        "ids": ids,
         "editions": {one.hash: _beside(one, path, new, gone) for one in every_beside(folder)},
+        "texts": _lost_texts(folder, path, gone),
     }
     store.create(note, json.dumps(content, sort_keys=True).encode())
     return 1
@@ -208,12 +188,11 @@ def _beside(one: Beside, path: str, new: str, gone: pa.ChunkedArray) -> dict[str
     return dict(counts)
 
 
-def notes_of(folder: SetFolder, plan: TakedownPlan) -> Iterator[dict[str, Any]]:
-    """What was written anew of a set."""
-    place = note_folder(plan, folder)
-    for name in folder.store.list(place):
-        if name != BEFORE:
-            yield read_json(folder.store, f"{place}/{name}")
+def _lost_texts(folder: SetFolder, path: str, gone: pa.ChunkedArray) -> dict[str, list[str]]:
+    """By edition, the hashes of the texts that the samples which go have."""
+    return {
+        edition.hash: texts_of(edition.captions(path).filter(gone)) for edition in folder.editions()
+    }
 
 
 def publish_without(folder: SetFolder, plan: TakedownPlan) -> None:
@@ -272,21 +251,13 @@ def stale(folder: SetFolder, notes: list[dict[str, Any]]) -> Iterator[str]:
     """Files that nothing names any more once the manifest names the new ones."""
     store = folder.store
     others = every_beside(folder)
-    encoded = [f"{ENCODED}/{hashed}" for hashed in store.list(folder.name(ENCODED))]
     for note in notes:
         paths = [note["old"], *([note["row"]["path"]] if note["new"] is None else [])]
         for path in paths:
             yield from (folder.name(path), folder.name(index_name(path)))
             yield from (one.file(path) for one in others)
-        stem = note["old"].removesuffix(".tar")
-        bucket, _, number = stem.rpartition("/")
-        # Latents and text states are made again, of the new tar.
-        for one in encoded:
-            for name in store.list(folder.name(f"{one}/{bucket}")):
-                if name.partition(".")[0] == number:
-                    yield folder.name(f"{one}/{bucket}/{name}")
-    for one in encoded:  # states say what their texts were, and not whose they are
-        yield from store.find(folder.name(f"{one}/texts"))
+            yield from latents_of(folder, path)
+    yield from unfinished_texts(folder)
     # It counts samples, and lists tars with their SHA-256; `shard` writes it again.
     yield from (folder.name(name) for name in CARD)
     # What the set was planned by has URLs; it is published, and needs it no more.

@@ -5,10 +5,8 @@ replaced as a whole, and by a function of what it was, so a task that was killed
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +20,8 @@ from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.corpus.tables import Table
 from nucleus_data.hashing import encode_rows
 from nucleus_data.runner.work import Summary
-from nucleus_data.stages.upkeep.plan import TakedownPlan, read_plan
+from nucleus_data.stages.upkeep.plan import TakedownPlan
+from nucleus_data.stages.upkeep.tasks import TakedownTask
 from nucleus_data.stages.upkeep.tombstones import (
     blank_copy,
     claim_tombstones,
@@ -38,24 +37,12 @@ UNTOUCHED = ("dedup",)
 Change = Callable[[pa.Table, np.ndarray], pa.Table]
 
 
-@dataclass(frozen=True)
-class ShardTask:
-    """Takes records out of one image shard (a task of the runner).
-
-    Attributes:
-        uri: The corpus.
-        storage_options: For fsspec.
-        takedown: The takedown's name.
-    """
-
-    uri: str
-    storage_options: Mapping[str, Any]
-    takedown: str
+class ShardTask(TakedownTask):
+    """Takes records out of one image shard (a task of the runner)."""
 
     def run(self, number: int) -> Summary:
         """Rewrites what the shard's records are in; `number` is the shard."""
-        corpus = Corpus(self.uri, self.storage_options)
-        plan = read_plan(corpus.store, self.takedown)
+        corpus, plan = self.opened()
         return take_from_shard(corpus, plan, number)
 
 

@@ -26,9 +26,10 @@ from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.runner.run import Run
 from nucleus_data.runner.work import Item, StageReport
-from nucleus_data.sets.layout import all_sets, published_sets
+from nucleus_data.sets.layout import SetFolder, all_sets, published_sets
 from nucleus_data.stage import Stage
 from nucleus_data.stages.dedup.settings import DedupSettings
+from nucleus_data.stages.upkeep.encoded import SaidTask, StatesTask, plan_lost, plan_states
 from nucleus_data.stages.upkeep.find import find_records
 from nucleus_data.stages.upkeep.plan import (
     TakedownPlan,
@@ -39,6 +40,7 @@ from nucleus_data.stages.upkeep.plan import (
     takedowns,
 )
 from nucleus_data.stages.upkeep.prove import ProveSetTask, ProveTask
+from nucleus_data.stages.upkeep.reached import lost_of, not_reached, said
 from nucleus_data.stages.upkeep.request import Request
 from nucleus_data.stages.upkeep.sets import (
     CountTask,
@@ -67,10 +69,6 @@ class Takedown(Stage[NoSettings]):
     help: ClassVar[str] = "Remove pictures and all that was made of them."
     Settings = NoSettings
 
-    def folders(self, tables: Mapping[str, str]) -> Iterator[str]:
-        """Where a killed ingest may have left a picture that is half written."""
-        yield from ("images", "claims")
-
 
 UPKEEP = Takedown(NoSettings())
 
@@ -84,7 +82,10 @@ def forecast(run: Run, request: Request, dedup: DedupSettings) -> Iterator[str]:
         yield f"{NOBODY}, without --dry-run"
         return
     yield from _what(run, plan)
-    yield from _of_sets(run, plan)
+    lost: dict[str, dict[int, int]] = {}
+    yield from _of_sets(run, plan, lost)
+    sets = [folder.path for folder in published_sets(run.corpus.store)]
+    yield from said(run.corpus.store, not_reached(run.corpus.store, lost, sets))
     if found is not None:
         texts = {r["id"]: r["url"] for r in found.to_pylist()}
         for ident in plan.ids()[:SHOWN]:
@@ -93,8 +94,8 @@ def forecast(run: Run, request: Request, dedup: DedupSettings) -> Iterator[str]:
             yield f"  and {len(plan.ids()) - SHOWN:,} more"
 
 
-def _of_sets(run: Run, plan: TakedownPlan) -> Iterator[str]:
-    """How many samples and tars of each set would go."""
+def _of_sets(run: Run, plan: TakedownPlan, lost: dict[str, dict[int, int]]) -> Iterator[str]:
+    """How many samples and tars of each set would go; `lost` gets them by resolution."""
     sets = tuple((f.path, len(f.manifest())) for f in published_sets(run.corpus.store))
     place = (run.corpus.uri, run.corpus.store.storage_options)
     items = [Item(number) for number in range(sum(count for _, count in sets))]
@@ -103,6 +104,9 @@ def _of_sets(run: Run, plan: TakedownPlan) -> Iterator[str]:
     for path, tars in sets:
         gone, touched = (report.summary.extra[f"{name} {path}"] for name in ("samples", "tars"))
         yield f"  {path}: {gone:,} samples, in {touched:,} of {tars:,} tars"
+        if gone:
+            sides = {tar.resolution for tar in SetFolder(run.corpus.store, path).manifest()}
+            lost[path] = {side: report.summary.extra[f"{side} {path}"] for side in sorted(sides)}
 
 
 def take_down(run: Run, request: Request, dedup: DedupSettings) -> bool:
@@ -113,7 +117,8 @@ def take_down(run: Run, request: Request, dedup: DedupSettings) -> bool:
     """
     plan, found, under_way = _planned(run, request, dedup)
     store = run.corpus.store
-    run.sweep(UPKEEP)
+    # What any killed process left half written may hold what goes.
+    store.sweep("", deep=True)
     counts = Counter(sets_removed=_unfinished(run, plan))
     for name, ended in takedowns(store):
         if not ended and name != plan.name:
@@ -186,6 +191,13 @@ def _phases(run: Run, plan: TakedownPlan) -> Iterator[tuple[str, Any, list[int]]
     sets = tuple((f.path, len(write_before(f, plan)["paths"])) for f in folders)
     tars = list(range(sum(count for _, count in sets)))
     yield "sets", SetTask(*place, sets), tars
+    # By now the sets are published without them.
+    lost = plan_lost(run.corpus.store, folders, plan)
+    now = tuple((folder.path, len(folder.manifest())) for folder in lost)
+    yield "texts", SaidTask(*place, now), list(range(sum(count for _, count in now)))
+    files = list(range(plan_states(run.corpus.store, lost, plan)))
+    yield "text states", StatesTask(*place), files
+    yield "proof of absence in text states", StatesTask(*place, prove=True), files
     yield "proof of absence", ProveTask(*place), shards
     yield "proof of absence in sets", ProveSetTask(*place, sets), tars
 
@@ -229,18 +241,22 @@ def _remove_pages(store: Store, plan: TakedownPlan) -> int:
 def _end(run: Run, plan: TakedownPlan, counts: Mapping[str, int]) -> None:
     """Notes what was done, and says it."""
     corpus = run.corpus
+    corpus.store.sweep("", deep=True)  # of workers that died
     after = {}
     for shard, before in plan.tars.items():
         footer = next(iter(corpus.records.metadata(int(shard))), {})
         after[tar_name(int(shard))] = {"before": before, "after": footer.get("tar_sha256")}
-    # Of the plan alone, so that it is the same however often the command was killed.
+    # Nothing of this command, so that it is the same however often it was killed.
     content = {
         "records": plan.records.num_rows,
         "reason": TAKEN_DOWN,
         "tars": after,
         "proven": True,
     }
-    plan.write_done(corpus.store, content)
+    folders = list(published_sets(corpus.store))
+    lost = lost_of(folders, plan)
+    left = not_reached(corpus.store, lost, [folder.path for folder in folders])
+    plan.write_done(corpus.store, {**content, **left})
     report = StageReport(Takedown.name)
     report.summary.rows = report.summary.done = plan.records.num_rows
     report.summary.extra.update(counts)
@@ -251,3 +267,5 @@ def _end(run: Run, plan: TakedownPlan, counts: Mapping[str, int]) -> None:
         f"{counts['pages']:,} pages of reports. Later ingests refuse them as `{TAKEN_DOWN}`"
     )
     run.say(f"  the record of it: {corpus.store.url(plan.folder)}")
+    for line in said(corpus.store, left):
+        run.say(line)

@@ -3,10 +3,12 @@
     faults = verify(run, folder)       # [] if it is
 
 Each tar with what lies beside it is a task (`verify_task`); then ids are looked for that come
-twice, and sums are compared. What was found so far waits below `verify/`, so a command that was
-stopped goes on; with the last tar the notes go, and the result is in the run's folder.
+twice, text states are checked, and sums are compared. What was found so far waits below `verify/`,
+so a command that was stopped goes on; with the last tar the notes go, and the result is in the
+run's folder.
 """
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -25,9 +27,11 @@ from nucleus_data.hashing import config_hash
 from nucleus_data.runner.run import Run
 from nucleus_data.runner.work import Item, Summary
 from nucleus_data.sets.beside import encode, read
+from nucleus_data.sets.encoded import encodings
 from nucleus_data.sets.layout import LEFT_OUT, MANIFEST, SetFolder
 from nucleus_data.stage import Stage
 from nucleus_data.stages.dedup.stage import TABLE as PAIRS
+from nucleus_data.stages.upkeep.encoded_check import TextsTask, check_markers, right_encodings
 from nucleus_data.stages.upkeep.faults import Fault, as_faults
 from nucleus_data.stages.upkeep.sets import remove_all
 from nucleus_data.stages.upkeep.takedown import NoSettings
@@ -163,6 +167,7 @@ def verify(
     except CorpusError as error:
         return [Fault("manifest", MANIFEST, "", str(error))]
     notes = notes_of(folder, decode=decode)
+    folder.store.sweep(notes)
     _write_evaluation(run.corpus, folder.store, notes, against, pairs)
     place = (folder.store.uri, folder.store.storage_options, folder.path, notes)
     task = VerifyTask(*place, dict(run.tables), decode)
@@ -171,16 +176,22 @@ def verify(
     shares = 1 + sum(entry.samples for entry in entries) // AT_ONCE
     todo = [Item(number) for number in range(shares)]
     twice = run.loop(UPKEEP, DuplicateTask(*place, shares), todo, shares, phase="ids", keep=False)
-    for one in (report, twice):
+    states = tuple((e.hash, about["parts"]) for e, about in right_encodings(folder, texts=True))
+    todo = [Item(number) for number in range(sum(count for _, count in states))]
+    texts = TextsTask(*place, states)
+    said = run.loop(UPKEEP, texts, todo, len(todo), phase="text states", keep=False)
+    for one in (report, twice, said):
         if one.failed:
             run.keep(one)
             raise CorpusError("verify: not all tars could be read; run the same command again")
     faults = [*_noted(folder.store, notes), *_sums(folder, report.summary.extra)]
-    faults += _tables(folder)
+    faults += [*_tables(folder), *check_markers(folder)]
     # Read by nobody any more: the next verify reads everything again.
     remove_all(folder.store, (f"{notes}/{name}" for name in folder.store.list(notes)))
     if folder.store.local:
-        Path(folder.store.path(notes)).rmdir()
+        folder.store.sweep(notes)
+        with contextlib.suppress(OSError):  # another machine verifies the set, too
+            Path(folder.store.path(notes)).rmdir()
     return sorted(set(faults))
 
 
@@ -188,6 +199,7 @@ def notes_of(folder: SetFolder, *, decode: bool) -> str:
     """Where the notes of verifying a set as it is now lie."""
     manifest = hashlib.sha256(read_whole(folder.store, folder.name(MANIFEST))).hexdigest()
     beside = [one.hash for one in (*folder.editions(), *folder.all_columns())]
+    beside += [one.hash for one in encodings(folder.store, folder.path)]
     identity = {"set": folder.path, "manifest": manifest, "beside": beside, "decode": decode}
     root = ROOT if folder.path else "_verify"
     return f"{root}/{config_hash(identity)}"

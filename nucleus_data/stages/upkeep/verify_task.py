@@ -1,4 +1,4 @@
-"""Verifying one tar of a training set, with its index, captions and columns: a task of the runner.
+"""Verifying one tar of a training set, with what lies beside it: a task of the runner.
 
 What it finds is written down at once, so that a command that was stopped does the rest alone.
 """
@@ -26,6 +26,7 @@ from nucleus_data.sets.editions import EDITION_SCHEMA
 from nucleus_data.sets.index import INDEX_SCHEMA, index_name
 from nucleus_data.sets.layout import SetFolder, TarEntry
 from nucleus_data.sets.provenance import LICENCE, URL
+from nucleus_data.stages.upkeep.encoded_check import check_latents
 from nucleus_data.stages.upkeep.faults import Fault, as_faults
 from nucleus_data.stages.upkeep.tar_check import check_tar, compared, walked
 
@@ -81,6 +82,8 @@ class VerifyTask:
         every = [("captions", one) for one in folder.editions()]
         for kind, one in [*every, *(("columns", one) for one in folder.all_columns())]:
             faults += check_beside(folder, kind, one, entry, index, counts)
+        lost = [fault.sample for fault in faults if fault.kind == "picture_undecodable"]
+        faults += check_latents(folder, entry, index, lost)
         return sorted(set(faults)), counts
 
     def _tar(self, folder: SetFolder, entry: TarEntry, index: pa.Table) -> list[Fault]:

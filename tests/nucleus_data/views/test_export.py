@@ -4,6 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from nucleus_data.corpus.exported import exports
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import record_id
 from nucleus_data.views.export import export, made_lines
@@ -61,6 +62,9 @@ def test_the_records_of_other_states_come_with_their_reasons(made, tmp_path):
 def test_the_selection_that_is_exported_is_told_with_its_sums_and_how_it_was_made(made, tmp_path):
     run = look(made)
     export(run.run, run.stages["select"], str(tmp_path / "x.csv"))
+    # A takedown names it.
+    known = [one for one in exports(run.corpus.store) if one["url"] == str(tmp_path / "x.csv")]
+    assert [(one["as"], one["states"]) for one in known] == [("records", ["kept"])]
     first, second, third = made_lines(run.run)
     sums = "21 kept + 1 rejected + 1 duplicate + 1 failed + 0 pending"
     assert first == f"selection {made.made.tables['selection']}: 24 records = {sums}"

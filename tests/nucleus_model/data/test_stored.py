@@ -18,7 +18,8 @@ from nucleus_data.sets.encoded import (
 )
 from nucleus_model.data.batches import Cursor
 from nucleus_model.data.phase_data import open_phase_data
-from nucleus_model.data.stored import TORCH, open_texts
+from nucleus_model.data.stored import open_texts
+from nucleus_model.data.stored_values import TORCH
 from nucleus_model.encoders.codec import SpaceToDepth
 from nucleus_model.settings.encoded import latents_identity, texts_identity
 from tests.support.loading import settings
@@ -42,8 +43,9 @@ def folder(tmp_path):
     return made
 
 
-def write_latents(made, dtype):
-    hashed = config_hash(latents_identity(settings(), 64, dtype))
+def write_latents(made, dtype, side=64):
+    about = latents_identity(settings(), side, dtype)
+    hashed = config_hash(about)
     (data,) = open_phase_data(made.url(), settings(encoded="off"), None, CODEC, 8)
     for tar in range(len(data.set.tables.paths)):
         values = {}
@@ -55,7 +57,7 @@ def write_latents(made, dtype):
             shape = tuple(latent.shape[1:])
         name = encoded_name(hashed, data.set.tables.path(tar))
         made.store.create(name, encode_values(values, shape, dtype))
-    write_marker(made.store, f"{ENCODED}/{hashed}", latents_identity(settings(), 64, dtype))
+    write_marker(made.store, f"{ENCODED}/{hashed}", about)
 
 
 def epoch(made, **changes):
@@ -136,17 +138,17 @@ def test_text_states_by_text(tmp_path):
     assert open_texts(store, asked, "e" * 16, 3) is None
     states = torch.arange(6.0).reshape(2, 3)
     values = {text_key("a cat"): Value(numbers(states), (2, 3), cut=True)}
-    store.create(f"{where}/000000.safetensors", encode_values(values, (3,), "fp32"))
+    store.create(f"{where}/000000.safetensors", encode_values(values, (3,), "fp32", texts=True))
     write_marker(store, where, {**identity, "parts": 1})
     found = open_texts(store, asked, "e" * 16, 3)
-    got, cut = found.of("a cat")
+    ((got, cut),) = found.of(["a cat"])
     assert torch.equal(got, states)
     assert cut
-    assert found.of("a dog") is None
+    assert found.of(["a dog"]) == [None]
     assert (found.read, found.lacking, found.faults) == (1, 1, {})
     # Another edition, prompt or width: not these.
     assert open_texts(store, asked, "f" * 16, 3) is None
     assert open_texts(store, settings(text={"max_tokens": 64}), "e" * 16, 3) is None
     wider = open_texts(store, asked, "e" * 16, 4)
-    assert wider.of("a cat") is None
+    assert wider.of(["a cat"]) == [None]
     assert "a value has the shape (2, 3)" in wider.faults[f"{where}/000000.safetensors"]

@@ -128,9 +128,9 @@ def test_stored_states_are_taken_once_and_cut_ones_are_counted_as_ever(folder):
     found, asked = encoder(folder), []
     states = torch.ones(3, found.width)
 
-    def stored(prompt):
-        asked.append(prompt)
-        return (states, True) if prompt == "long" else None
+    def stored(prompts):
+        asked.extend(prompts)
+        return [(states, True) if prompt == "long" else None for prompt in prompts]
 
     found.stored = stored
     assert torch.equal(found.states("long"), states)

@@ -8,6 +8,7 @@ from nucleus_data.corpus.damaged import advice_on
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
 from nucleus_data.line.steps import without_missing
+from nucleus_data.runner.work import ModelTask
 from nucleus_data.stages.encode.latents import LatentTask
 from nucleus_data.stages.encode.texts import GatherTask, StatesTask, Texts
 from tests.support import curated
@@ -59,6 +60,28 @@ def test_tasks_can_be_sent_to_workers():
         StatesTask(texts, training(), "fp32"),
     ):
         assert pickle.loads(pickle.dumps(task)) == task
+
+
+def test_models_are_those_of_actors_and_gathering_needs_none():
+    latents = LatentTask("c", {}, "sets/made/0", {64: "x"}, training(), "bf16")
+    texts = Texts("c", {}, "sets/made/0", "e", "x", 3, 1)
+    assert isinstance(latents, ModelTask)
+    assert isinstance(StatesTask(texts, training(), "fp32"), ModelTask)
+    assert not isinstance(GatherTask(texts), ModelTask)
+    assert curated.recipe("c").workers()["encode"].actors == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("actors", [1, 3])
+def test_actors_of_ray_make_the_same_files(made, tmp_path, ray_cluster, actors):
+    from nucleus_data.runner.loop import Loop
+
+    encoding = Encoding(tmp_path)
+    noted = encoding.run(
+        loop=lambda name, work, resources, size: Loop(name, work, resources), actors=actors
+    )
+    assert (noted["rows"], noted["done"], noted["failed"]) == (30, 30, 0)
+    assert encoding.files() == made.files()
 
 
 @pytest.mark.slow

@@ -107,3 +107,52 @@ def test_nothing_goes_unless_it_is_asked_for(corpus):
     assert left.keys() == {n for n in before if not n.startswith(("sets", "tables/inspect"))}
     assert garbage(run, Counted(newest=0)) == []
     assert Corpus(corpus.uri).shards() == [0, 1]
+
+
+def test_encoded_values_that_nobody_reads(corpus):
+    from nucleus_data.sets.layout import SetFolder
+    from nucleus_data.stages.encode.used import reads
+    from nucleus_data.stages.upkeep.gc import Encoders
+    from nucleus_model.settings.encoded import latents_identity, texts_identity
+    from nucleus_model.settings.settings import QuickTrainSettings
+    from tests.support.sets import EDITION
+
+    folder = SetFolder(corpus.store, PATH)
+    mine, other = {"codec_factor": 4}, {"codec_factor": 2, "text": {"max_tokens": 50}}
+    one, two = (QuickTrainSettings.model_validate(each) for each in (mine, other))
+    abouts = {
+        "mine": latents_identity(one, 64, "fp32"),
+        "theirs": latents_identity(two, 64, "fp32"),
+        "nobodys": latents_identity(two, 64, "bf16"),
+        "half": None,
+        "texts/mine": texts_identity(one, EDITION, "fp32"),
+        "texts/theirs": texts_identity(two, EDITION, "fp32"),
+        "texts/gone": texts_identity(one, "f" * 16, "fp32"),
+    }
+    for name, about in abouts.items():
+        texts, _, last = name.rpartition("/")
+        where = folder.name(f"encoded/{texts}{last}" + ("/texts" if texts else ""))
+        corpus.store.create(f"{where}/000000.safetensors", b"values")
+        if about is not None:
+            content = about | ({"parts": 1} if texts else {})
+            corpus.store.create(f"{where}/encoded.json", json.dumps(content).encode())
+
+    def found():
+        run = curated.run(corpus.uri, "gc", dry_run=True)
+        every = garbage(run, Counted(), Encoders({"quick_train": mine}, reads))
+        return {one.path.rpartition("/")[2]: one for one in every if "/encoded/" in one.path}
+
+    assert found().keys() == {"theirs", "nobodys", "half", "textstheirs", "textsgone"}
+    add_run(corpus, "20220101T000000.000-three", set=PATH, config={"quick_train": other})
+    add_run(corpus, "29990101T000000.000-four", set=PATH, config={"quick_train": mine})
+    # What may be under way, what cannot be understood, and what is damaged stay.
+    assert found().keys() == {"nobodys", "textsgone"}
+    add_run(corpus, "20230101T000000.000-five", set=PATH, config={"quick_train": {"old": 1}})
+    corpus.store.put(folder.name("encoded/nobodys/encoded.json"), b"{")
+    assert found().keys() == {"textsgone"}
+    before = tree(folder.url())
+    remove(corpus.store, list(found().values()))
+    assert found() == {}
+    gone = {name for name in before if name.startswith("encoded/textsgone/")}
+    assert len(gone) == 2
+    assert tree(folder.url()).keys() == before.keys() - gone

@@ -1,0 +1,247 @@
+"""Whether latents and text states beside a set are what `encode` wrote, by sample.
+
+Every byte of such a file is looked at: the header is made again, each value has its checksum (of
+whether its text was cut, too), latents have the ids of their tar, text states the keys of their
+part, and all numbers are finite.
+"""
+
+import json
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from nucleus_data.corpus.damaged import DamagedError, read_whole
+from nucleus_data.corpus.store import Store
+from nucleus_data.errors import CorpusError
+from nucleus_data.hashing import config_hash
+from nucleus_data.runner.work import Summary
+from nucleus_data.sets.encoded import (
+    MARKER,
+    Encoding,
+    encoded_name,
+    encodings,
+    marker_bytes,
+    part_name,
+    part_of,
+    text_key,
+)
+from nucleus_data.sets.encoded_file import EncodedFile
+from nucleus_data.sets.layout import SetFolder, TarEntry
+from nucleus_data.stages.upkeep.faults import Fault
+from nucleus_data.stages.upkeep.tasks import placed
+
+KIND = "encoded"
+EXPONENTS = {"fp32": ("<u4", 0x7F800000), "bf16": ("<u2", 0x7F80), "fp16": ("<u2", 0x7C00)}
+
+
+@dataclass(frozen=True)
+class TextsTask:
+    """Verifies one file of text states (a task of the runner).
+
+    Attributes:
+        uri, storage_options, path, notes: As in `VerifyTask`.
+        encodings: Config hashes of complete text states, each with how many files it has.
+    """
+
+    uri: str
+    storage_options: Mapping[str, Any]
+    path: str
+    notes: str
+    encodings: tuple[tuple[str, int], ...]
+
+    def run(self, number: int) -> Summary:
+        """Notes what is wrong; `number` counts the files of all of them."""
+        store = Store(self.uri, self.storage_options)
+        name = f"{self.notes}/texts-{number:06d}.json"
+        if not store.exists(name):
+            hashed, part = placed(self.encodings, number)
+            encoding = Encoding(store, self.path, hashed, texts=True)
+            faults = list(check_texts(SetFolder(store, self.path), encoding, part))
+            found = [fault.content() for fault in faults]
+            store.create(name, json.dumps(found, sort_keys=True).encode())
+        return Summary(rows=1, done=1)
+
+
+def check_markers(folder: SetFolder) -> Iterator[Fault]:
+    """What is wrong with what encoded values say of themselves: it must make their config hash."""
+    for one in encodings(folder.store, folder.path):
+        file = f"{one.folder}/{MARKER}"
+        try:
+            about = one.about()
+        except DamagedError as error:
+            yield Fault(KIND, file, "", error.found)
+            continue
+        if about is not None and not _is_right(one, about):
+            yield Fault(KIND, file, "", "it is not what its folder is named by")
+
+
+def right_encodings(folder: SetFolder, *, texts: bool) -> Iterator[tuple[Encoding, dict[str, Any]]]:
+    """Complete latents, or text states, whose markers are right."""
+    for one in encodings(folder.store, folder.path):
+        if one.texts == texts:
+            try:
+                about = one.about()
+            except DamagedError:  # `check_markers` says so
+                continue
+            if about is not None and _is_right(one, about):
+                yield one, about
+
+
+def _is_right(one: Encoding, about: dict[str, Any]) -> bool:
+    said = {name: value for name, value in about.items() if name != "parts"}
+    if about.get("kind") != ("texts" if one.texts else "latents"):
+        return False
+    if one.texts and not (isinstance(parts := about.get("parts"), int) and parts > 0):
+        return False
+    written = read_whole(one.store, one.name(MARKER)) == marker_bytes(about)
+    return written and config_hash(said) == one.hash
+
+
+def check_latents(
+    folder: SetFolder, entry: TarEntry, index: pa.Table, undecodable: Iterable[str]
+) -> Iterator[Fault]:
+    """What is wrong with the latents of a tar's samples.
+
+    Args:
+        folder: The set.
+        entry: The tar.
+        index: Its index, as it should be.
+        undecodable: Samples whose picture cannot be encoded.
+    """
+    ids = index["id"].to_pylist()
+    for one, about in right_encodings(folder, texts=False):
+        if about["resolution"] != entry.resolution:
+            continue
+        path = encoded_name(one.hash, entry.path)
+        file = yield from _opened(folder, path, f"{len(ids):,} samples")
+        if file is None:
+            continue
+        yield from _check(file, path, about["dtype"])
+        found = [file.key(n).hex() for n in range(len(file))]
+        for ident in sorted(set(found) - set(ids)):
+            yield Fault(KIND, path, ident, "it is of no sample of the tar")
+        for ident in sorted(set(ids) - set(found) - set(undecodable)):
+            yield Fault(KIND, path, ident, "it has no latent")
+        for number in np.flatnonzero(np.diff(file.starts) != 1).tolist():
+            yield Fault(KIND, path, found[number], "it is not one latent")
+        if not _fits(file.row, entry, about.get("factor")):
+            yield Fault(
+                KIND, path, "", f"latents are {file.row}, not of {entry.width} x {entry.height}"
+            )
+
+
+def _fits(row: tuple[int, ...], entry: TarEntry, factor: int | None) -> bool:
+    """Whether latents are of pictures of a tar's size."""
+    if len(row) != 3 or not all(row):
+        return False
+    _, height, width = row
+    scale = factor or entry.height // height
+    return (width * scale, height * scale) == (entry.width, entry.height)
+
+
+def check_texts(folder: SetFolder, one: Encoding, part: int) -> Iterator[Fault]:
+    """What is wrong with a file of text states; the samples that have the texts are named."""
+    about = one.about() or {}
+    path = f"{one.folder}/{part_name(part)}"
+    file = yield from _opened(folder, path, "text states", texts=True)
+    if file is None:
+        return
+    found = list(_check(file, path, about["dtype"]))
+    keys = [file.key(number) for number in range(len(file))]
+    found += [
+        Fault(KIND, path, key.hex(), "it is of another file")
+        for key in keys
+        if part_of(key, about["parts"]) != part
+    ]
+    if len(file.row) != 1:
+        found.append(Fault(KIND, path, "", f"states are {file.row}"))
+    bad = {bytes.fromhex(fault.sample) for fault in found if fault.sample}
+    said = _who_say(folder, str(about["edition"]), bad)
+    # A key that is no text's any more: whose it was lacks its states now.
+    unknown = bool(bad - said.keys() - {text_key("")})
+    lost = _who_lacks(folder, about, part, set(keys)) if unknown else ""
+    for fault in found:
+        text = f"text {fault.sample}: {fault.detail}" if fault.sample else fault.detail
+        known = said.get(bytes.fromhex(fault.sample), lost) if fault.sample else ""
+        yield replace(fault, sample=known, detail=text)
+
+
+def _who_say(folder: SetFolder, edition: str, keys: set[bytes]) -> dict[bytes, str]:
+    """For each text the first sample that has it as a caption."""
+    found: dict[bytes, str] = {}
+    for ident, key in _texts(folder, edition) if keys else ():
+        if key in keys:
+            found.setdefault(key, ident)
+            if len(found) == len(keys):
+                break
+    return found
+
+
+def _who_lacks(folder: SetFolder, about: Mapping[str, Any], part: int, keys: set[bytes]) -> str:
+    """The first sample of whose texts one should be in a file and is not."""
+    for ident, key in _texts(folder, str(about["edition"])):
+        if key not in keys and part_of(key, about["parts"]) == part:
+            return ident
+    return ""
+
+
+def _texts(folder: SetFolder, edition: str) -> Iterator[tuple[str, bytes]]:
+    """The ids of all samples, with the key of each of their captions."""
+    for entry in folder.manifest():
+        try:
+            rows = folder.new_edition(edition).captions(entry.path).to_pylist()
+        except (FileNotFoundError, CorpusError):  # the tar's own task says so
+            continue
+        yield from ((row["id"], text_key(text)) for row in rows for text in row["captions"])
+
+
+def _opened(
+    folder: SetFolder, path: str, lost: str, *, texts: bool = False
+) -> Generator[Fault, None, EncodedFile | None]:
+    """Opens a file; None if it cannot be."""
+    try:
+        return EncodedFile(folder.store, folder.name(path), texts=texts)
+    except FileNotFoundError:
+        yield Fault(KIND, path, "", f"it is missing ({lost})")
+    except DamagedError as error:
+        yield Fault(KIND, path, "", f"{error.found} ({lost})")
+    return None
+
+
+def _check(file: EncodedFile, path: str, dtype: str) -> Iterator[Fault]:
+    """What is wrong with the bytes of a file, by the keys of its values."""
+    if not file.well_formed or file.dtype != dtype:
+        yield Fault(KIND, path, "", f"its header is another one ({len(file):,} values)")
+    if (size := file.store.size(file.name)) != file.size:
+        yield Fault(KIND, path, "", f"it has {size:,} bytes, not {file.size:,}")
+    for number, data in file.every():
+        key = file.key(number)
+        if number and key <= file.key(number - 1):
+            yield Fault(KIND, path, key.hex(), "its key is out of order")
+        try:
+            value = file.value(number, data)
+        except DamagedError:
+            yield Fault(KIND, path, key.hex(), "its value is another one")
+            continue
+        if file.cut[number] > 1:
+            yield Fault(KIND, path, key.hex(), "whether it was cut is neither 0 nor 1")
+        if not is_finite(value.data, file.dtype):
+            detail = (
+                f"a number of it is infinite or none; encode.dtype={file.dtype} may be too small"
+            )
+            yield Fault(KIND, path, key.hex(), detail)
+
+
+def is_finite(data: bytes, dtype: str) -> bool:
+    """Whether no number is infinite or NaN: those have all bits of the exponent set.
+
+    Args:
+        data: The numbers' bytes.
+        dtype: fp32, bf16 or fp16.
+    """
+    kind, exponent = EXPONENTS[dtype]
+    numbers = np.frombuffer(data, kind)
+    return not bool(np.any(numbers & exponent == exponent))

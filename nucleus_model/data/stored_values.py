@@ -1,0 +1,151 @@
+"""Encoded values of a folder beside a set, read together; what is wrong costs itself alone.
+
+Neighbours in a file are one request, and many requests are in flight.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from nucleus_data.corpus.damaged import DamagedError, damaged
+from nucleus_data.corpus.store import Store
+from nucleus_data.sets.encoded import Value
+from nucleus_data.sets.encoded_file import EncodedFile, read_together
+from nucleus_model.data.reads import Read, Reads
+
+# What is known of files, beside their values: 33 bytes a value.
+OPEN_BYTES = 64 << 20
+READS, TIMEOUT_S = 16, 60.0
+TORCH = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A value that is asked for.
+
+    Attributes:
+        name: Its file.
+        key: Its key.
+        shape: What it must have; None for any length.
+    """
+
+    name: str
+    key: bytes
+    shape: tuple[int | None, ...]
+
+
+class StoredValues:
+    """Encoded values of a folder.
+
+    Args:
+        store: The store whose root is the set.
+        folder: The folder below the set.
+        dtype: Of the numbers.
+        reads: Threads that read; None for its own.
+
+    Attributes:
+        texts: Whether they are text states.
+        folder: As given.
+        read: How many values were read.
+        lacking: How many were asked for that are not there, or damaged.
+        faults: File to what is wrong with it, or with the first value in it that is.
+    """
+
+    texts: ClassVar[bool] = False
+
+    def __init__(self, store: Store, folder: str, dtype: str, reads: Reads | None = None) -> None:
+        self.store, self.folder, self.dtype = store, folder, dtype
+        self.read = self.lacking = 0
+        self.faults: dict[str, str] = {}
+        self._reads = reads or Reads(READS, TIMEOUT_S)
+        self._open: OrderedDict[str, EncodedFile] = OrderedDict()
+        self._open_bytes = 0
+        self._lost: set[str] = set()
+
+    def begin_values(self, wanted: Sequence[Wanted]) -> Callable[[], list[Value | None]]:
+        """Begins to read values.
+
+        Returns:
+            What waits for them: for each the value; None if it is not there, or is damaged.
+        """
+        files = self._files({one.name for one in wanted})
+        places: list[tuple[EncodedFile, int] | None] = []
+        for one in wanted:
+            file = files[one.name]
+            number = None if file is None else file.number(one.key)
+            places.append(None if file is None or number is None else (file, number))
+        begun = read_together(places, lambda what, call: self._reads.begin(what, call).result)
+
+        def finish() -> list[Value | None]:
+            return [
+                None if place is None or data is None else self._value(one, *place, data)
+                for one, place, data in zip(wanted, places, begun, strict=True)
+            ]
+
+        return finish
+
+    def _value(
+        self, one: Wanted, file: EncodedFile, number: int, data: Callable[[], bytes]
+    ) -> Value | None:
+        try:
+            found = file.value(number, data())
+            fits = len(found.shape) == len(one.shape) and all(
+                w in (None, n) for n, w in zip(found.shape, one.shape, strict=True)
+            )
+            if not fits:
+                raise damaged(self.store, one.name, f"a value has the shape {found.shape}")
+        except FileNotFoundError:  # since it was opened
+            self.faults.setdefault(one.name, "it is missing")
+            return None
+        except DamagedError as error:
+            self.faults.setdefault(one.name, error.found)
+            return None
+        return found
+
+    def _files(self, names: set[str]) -> dict[str, EncodedFile | None]:
+        """Some files, each None if it cannot be read; those that are not open, opened at once."""
+        begun: dict[str, Read[EncodedFile]] = {
+            name: self._reads.begin(
+                name,
+                lambda name=name: EncodedFile(self.store, name, self.dtype, texts=self.texts),  # type: ignore[misc]
+            )
+            for name in sorted(names)
+            if name not in self._open and name not in self._lost
+        }
+        for name, read in begun.items():
+            if (file := self._opened(name, read)) is not None:
+                self._open[name] = file
+                self._open_bytes += file.nbytes
+        found: dict[str, EncodedFile | None] = {}
+        for name in sorted(names):
+            found[name] = self._open.get(name)
+            if name in self._open:
+                self._open.move_to_end(name)
+        while self._open_bytes > OPEN_BYTES and self._open:
+            _, oldest = self._open.popitem(last=False)
+            self._open_bytes -= oldest.nbytes
+        return found
+
+    def _opened(self, name: str, begun: Read[EncodedFile]) -> EncodedFile | None:
+        try:
+            return begun.result()
+        except FileNotFoundError:
+            found = "it is missing"
+        except DamagedError as error:
+            found = error.found
+        self.faults[name] = found
+        self._lost.add(name)
+        return None
+
+    def count(self, found: object) -> None:
+        """Counts what was asked for: a value, or None for one that is lacking."""
+        self.read += found is not None
+        self.lacking += found is None
+
+    def tensor(self, value: Value) -> torch.Tensor:
+        """A value's numbers, float32."""
+        flat = torch.frombuffer(bytearray(value.data), dtype=TORCH[self.dtype])
+        return flat.float().reshape(value.shape)

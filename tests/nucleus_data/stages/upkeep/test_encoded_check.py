@@ -1,0 +1,183 @@
+"""Latents and text states are verified as the set is: each changed byte is found, by sample."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.sets.encoded import (
+    MARKER,
+    Value,
+    encode_values,
+    encoded_name,
+    part_name,
+    texts_folder,
+)
+from nucleus_data.sets.encoded_file import EncodedFile
+from nucleus_data.sets.layout import SetFolder
+from nucleus_data.stages.upkeep.encoded_check import (
+    check_latents,
+    check_markers,
+    check_texts,
+    is_finite,
+    right_encodings,
+)
+from nucleus_data.stages.upkeep.verify import verify
+from tests.support import curated
+from tests.support.latents import add_encoded, latent
+from tests.support.quick import quick
+from tests.support.upkept import PATH, corpus_with_set, ident
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """A corpus whose set is encoded."""
+    folder = tmp_path_factory.mktemp("encoded")
+    _, made = corpus_with_set(folder)
+    return folder / "c", add_encoded(made)
+
+
+@pytest.fixture
+def made(original, tmp_path):
+    """A copy of the set, to damage."""
+    uri = shutil.copytree(original[0], tmp_path / "c")
+    return SetFolder(Corpus(str(uri)).store, PATH), *original[1]
+
+
+def found_in(folder):
+    """What is wrong with everything that is encoded."""
+    faults = [*check_markers(folder)]
+    for entry in folder.manifest():
+        faults += check_latents(folder, entry, folder.index(entry.path), [])
+    for one, about in right_encodings(folder, texts=True):
+        for part in range(about["parts"]):
+            faults += check_texts(folder, one, part)
+    return faults
+
+
+def changed(folder, file, at):
+    path = Path(folder.url(file))
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("every", quick((12, 150), 1))
+def test_a_flipped_byte_anywhere_is_found_and_the_sample_is_named(made, every):
+    folder, latents, texts = made
+    assert found_in(folder) == []
+    ids = set(folder.index("64/1x1/000001.tar")["id"].to_pylist())
+    for file, some in (
+        (encoded_name(latents, "64/1x1/000001.tar"), ids),
+        (f"{texts_folder(texts)}/{part_name(1)}", {ident(s, r) for s in (0, 1) for r in range(5)}),
+    ):
+        path = Path(folder.url(file))
+        whole = path.read_bytes()
+        head = 8 + int.from_bytes(whole[:8], "little")
+        starts = head + 8 * (len(EncodedFile(folder.store, folder.name(file))) + 1)
+        for at in range(0, len(whole), max(1, len(whole) // every)):
+            changed(folder, file, at)
+            faults = found_in(folder)
+            assert faults, at
+            assert {fault.path for fault in faults} == {file}
+            # Behind the header and the starts, each byte is a value's; the empty text is nobody's.
+            if at >= starts:
+                assert {fault.sample for fault in faults} & some, (at, faults)
+            path.write_bytes(whole)
+
+
+def test_states_that_are_damaged_name_a_sample_that_has_the_text(made):
+    folder, _, texts = made
+    for part in (0, 1):
+        file = f"{texts_folder(texts)}/{part_name(part)}"
+        size = len(Path(folder.url(file)).read_bytes())
+        # In the last bytes is whether the last text was cut; before it, the last of the values.
+        changed(folder, file, size - 1)
+        (fault,) = found_in(folder)
+        assert fault.sample in folder.index("64/1x1/000000.tar")["id"].to_pylist() or fault.sample
+        assert "its value is another one" in fault.detail
+        changed(folder, file, size - 1)
+
+
+def test_a_marker_that_does_not_make_its_hash_or_was_written_otherwise(made):
+    folder, latents, texts = made
+    for file in (f"encoded/{latents}/{MARKER}", f"{texts_folder(texts)}/{MARKER}"):
+        whole = Path(folder.url(file)).read_bytes()
+        for at in range(0, len(whole), 29):
+            changed(folder, file, at)
+            faults = found_in(folder)
+            # A number of files that is another one: files are missing, or keys are elsewhere.
+            assert faults, (file, at)
+            Path(folder.url(file)).write_bytes(whole)
+
+
+def test_what_is_missing_cut_short_or_of_other_samples(made):
+    folder, latents, texts = made
+    names = [encoded_name(latents, entry.path) for entry in folder.manifest()]
+    one, two, three = (Path(folder.url(name)) for name in names)
+    one.write_bytes(two.read_bytes())
+    two.unlink()
+    three.write_bytes(three.read_bytes()[:-1])
+    Path(folder.url(f"{texts_folder(texts)}/{part_name(0)}")).unlink()
+    told = [(fault.sample, fault.detail) for fault in found_in(folder)]
+    mine, other = (folder.index(f"64/1x1/00000{n}.tar")["id"].to_pylist() for n in (0, 1))
+    assert {i for i, d in told if d == "it has no latent"} == set(mine)
+    assert {i for i, d in told if d == "it is of no sample of the tar"} == set(other)
+    assert ("", "it is missing (4 samples)") in told
+    assert ("", "it is missing (text states)") in told
+    assert any("ends too early (2 samples)" in detail for _, detail in told)
+
+
+def test_a_picture_that_cannot_be_encoded_lacks_its_latent_rightly(made):
+    folder, latents, _ = made
+    entry = folder.manifest()[0]
+    index = folder.index(entry.path)
+    ids = index["id"].to_pylist()
+    values = {bytes.fromhex(i): latent(i, entry) for i in ids[1:]}
+    name = folder.name(encoded_name(latents, entry.path))
+    folder.store.put(name, encode_values(values, (3, 8, 8), "fp32"))
+    assert [f.sample for f in check_latents(folder, entry, index, [])] == ids[:1]
+    assert list(check_latents(folder, entry, index, ids[:1])) == []
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
+def test_numbers_that_are_none(dtype):
+    kind = {"fp32": "<f4", "fp16": "<f2", "bf16": "<f4"}[dtype]
+    for number in (3e4, -0.0, 1e-40, np.inf, -np.inf, np.nan):
+        data = np.array([1, number, -2], kind)
+        if dtype == "bf16":
+            data = data.view("<u4") >> 16
+            data = data.astype("<u2")
+        assert is_finite(data.tobytes(), dtype) is bool(np.isfinite(number))
+
+
+def test_an_infinite_number_and_another_size_are_told(made):
+    folder, latents, _ = made
+    entry = folder.manifest()[0]
+    ids = folder.index(entry.path)["id"].to_pylist()
+    values = {bytes.fromhex(i): latent(i, entry) for i in ids}
+    values[bytes.fromhex(ids[2])] = Value(np.full(192, np.inf, "<f4").tobytes(), (1, 3, 8, 8))
+    name = folder.name(encoded_name(latents, entry.path))
+    folder.store.put(name, encode_values(values, (3, 8, 8), "fp32"))
+    (fault,) = found_in(folder)
+    assert (fault.sample, fault.path) == (ids[2], encoded_name(latents, entry.path))
+    assert "infinite" in fault.detail
+    small = {key: Value(bytes(12 * 16), (1, 3, 4, 4)) for key in values}
+    folder.store.put(name, encode_values(small, (3, 4, 4), "fp32"))
+    (fault,) = found_in(folder)
+    assert fault.detail == "latents are (3, 4, 4), not of 64 x 64"
+
+
+def test_the_command_finds_it_too(made):
+    folder, latents, texts = made
+    run = curated.run(folder.store.uri, "verify")
+    assert verify(run, folder, {}, None, decode=False) == []
+    changed(folder, encoded_name(latents, "64/1x1/000000.tar"), 2000)
+    changed(folder, f"{texts_folder(texts)}/{part_name(0)}", 700)
+    kinds = {(fault.kind, fault.path) for fault in verify(run, folder, {}, None, decode=False)}
+    assert kinds == {
+        ("encoded", encoded_name(latents, "64/1x1/000000.tar")),
+        ("encoded", f"{texts_folder(texts)}/{part_name(0)}"),
+    }
