@@ -34,7 +34,8 @@ def read_steps(folder: Path) -> tuple[list[dict[str, float]], dict[str, dict[str
         A line a step, what is not finite as NaN; and what the routers did last, by block; nothing
         where nobody asked them.
     """
-    steps, router = [], {}
+    steps: list[dict[str, float]] = []
+    router: dict[str, dict[str, float]] = {}
     for text in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
         line = json.loads(text)
         if "loss" in line:

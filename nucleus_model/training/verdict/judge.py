@@ -112,13 +112,18 @@ def judge(
     loss = abs(float(one[0].mean()))
     findings = tuple(
         _finding(
-            *parts,
+            measure,
+            interval,
+            p,
+            flip,
             times=ratio(x, y, JOINT, pairs=pairs, pilot=pilot),
             a=float(x.mean()),
             b=float(y.mean()),
             loss=loss,
         )
-        for x, y, *parts in zip(one, other, MEASURES, intervals, adjusted, flips, strict=True)
+        for x, y, measure, interval, p, flip in zip(
+            one, other, MEASURES, intervals, adjusted, flips, strict=True
+        )
     )
     word = _word(findings)
     text = sentence(word, findings, sizes, pairs=pairs, image_tokens=image_tokens)
