@@ -11,7 +11,7 @@ from nucleus_data.pages.verdict import render_verdict
 from nucleus_data.pixels import PixelError
 from nucleus_model.settings.verdict import VerdictSettings
 from nucleus_model.training.verdict.compare import Progress, compare
-from nucleus_model.training.verdict.loops import processes
+from nucleus_model.training.verdict.loops import Loop, processes
 from nucleus_model.training.verdict.plan import Arm, Planned
 from nucleus_model.training.verdict.run import RunSpec, read_plan
 
@@ -28,7 +28,9 @@ def verdict(
     settings: VerdictSettings,
     *,
     reference: Arm | None = None,
+    clusters: Mapping[str, str] | None = None,
     workers: int | None = None,
+    loop: Loop | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Compares two training sets, and writes `verdict.html` beside `verdict.json`.
@@ -39,7 +41,9 @@ def verdict(
         out: Local folder; what a killed comparison left there goes on.
         settings: The comparison's.
         reference: The yardstick; None for pictures that are held out of both.
-        workers: Runs at once; None for one a core.
+        clusters: Id -> cluster of copies, for a claim about recipes.
+        workers: Runs at once, in processes; None for one a core.
+        loop: Does the runs, in place of processes.
         progress: Called with how many runs are done, and of how many.
 
     Returns:
@@ -48,8 +52,16 @@ def verdict(
     Raises:
         As `compare` does.
     """
-    loop = processes(workers)
-    content = compare(a, b, out, settings, reference=reference, loop=loop, progress=progress)
+    content = compare(
+        a,
+        b,
+        out,
+        settings,
+        reference=reference,
+        clusters=clusters,
+        loop=loop or processes(workers),
+        progress=progress,
+    )
     options = {
         name: arm.storage_options
         for name, arm in (("a", a), ("b", b), ("reference", reference))
