@@ -246,7 +246,8 @@ def steps_of(recipe: Recipe, keys: Collection[str], corpus: Corpus) -> tuple[str
             return False
         return name in ("embed", "score", "caption") and _done(stages[name], corpus)
 
-    return tuple(name for name in LINE[first:] if needed(name))
+    found = [name for name in LINE[first:] if needed(name)]
+    return tuple(n for i, n in enumerate(found) if found[i - 1 : i] != [n])
 
 
 def _own_captions(recipe: Recipe) -> bool:

@@ -130,7 +130,7 @@ def _sentence(rows: Sequence[dict[str, Any]]) -> str:
         "worse": "worse",
         "mixed": "better in one way and worse in another",
         "no difference": "not told apart from it",
-        "the same set": "the same set as it makes",
+        "the same set": "the same pictures as it has",
     }
     counts = [f"{words.count(word)} {text}" for word, text in kinds.items() if word in words]
     return f"of {len(rows)} values: {', '.join(counts)}"
@@ -143,7 +143,7 @@ def lines(content: dict[str, Any], out: Path) -> list[str]:
         kept = "" if row["kept"] is None else f", {row['kept']:,} kept"
         what = f"  {', '.join(row['changes'])}{kept}: "
         if row["same"]:
-            said.append(f"{what}the same set and captions")
+            said.append(f"{what}the same pictures and captions")
             continue
         said.append(f"{what}{row['sentence']}")
     alone = [", ".join(r["changes"]) for r in content["values"] if r.get("a_runs") == OWN][1:]

@@ -7,6 +7,7 @@ import yaml
 from nucleus_data.world.corpora import small_corpus, write_shard
 from tests.support import curated
 from tests.support.curated import NANO, picture
+from tests.support.model import colored_items, write_set
 
 PICTURES, COPIES = 30, 4
 SETTINGS = (
@@ -30,9 +31,7 @@ def make(folder):
     # Every second one is larger, so that a rule parts them.
     images |= {f"{i:02d}.png": picture(i, (192, 128)) for i in range(0, PICTURES, 2)}
     copies = {f"{i:02d}.png": f"copy-{i:02d}.jpg" for i in range(COPIES)}
-    images |= {
-        copies[f"{i:02d}.png"]: picture(i, form="JPEG", quality=90) for i in range(COPIES)
-    }
+    images |= {copies[f"{i:02d}.png"]: picture(i, form="JPEG", quality=90) for i in range(COPIES)}
     write_shard(corpus, 0, images, {key: f"picture {key}" for key in images})
     run = curated.run(corpus.uri, "curate", *SETTINGS)
     run.do("inspect", "dedup", "select", "shard")
@@ -55,3 +54,8 @@ def write_recipe(path: Path, **sections):
         content.setdefault(section, {}).update(values)
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     return path
+
+
+def reference(folder):
+    """A set outside of the corpus, of other pictures, as a yardstick."""
+    return write_set(folder, colored_items(8, (64, 64), first=500))
