@@ -49,9 +49,9 @@ def _chart(content: Mapping[str, Any]) -> Any:
     return charts.line_chart(
         [
             charts.Series("no difference", [(min(ends), 0), (max(ends), 0)], "line-faint"),
-            charts.Series("as it is", [(base, 0)], "line-a", marks=True),
-            charts.Series("each value, with its interval", points, "line-b", True, spans),
+            charts.Series("A, as it is", [(base, 0)], "line-a", marks=True),
+            charts.Series("each value", points, "line-b", True, spans),
         ],
         "records that are kept",
-        "loss, minus that of the recipe as it is",
+        "loss, B minus A",
     )
