@@ -13,12 +13,13 @@ from pathlib import Path
 
 from nucleus_data.corpus import told
 from nucleus_data.errors import CorpusError, RequestError, StoppedError
-from nucleus_data.runner.cluster import wait_for
+from nucleus_data.runner.cluster import LostError, wait_for
 from nucleus_data.runner.cwd import stand_somewhere
 from nucleus_model.training.verdict.run import PLAN, RunSpec, do_run
 
 ATTEMPTS = 3
 POLL_S = 1.0
+ENDED_WITHIN_S = 10.0
 
 
 class RayRuns:
@@ -67,10 +68,16 @@ class RayRuns:
                     except ray.exceptions.RayTaskError as error:
                         raise _cause(spec, error) from error
                     yield spec
+        except LostError:
+            running.clear()  # a call to a Ray that is gone would wait for ever
+            raise
         finally:
-            # What has not begun is not begun when one fails, or when nobody waits any more.
+            # What has not begun is not begun when one fails, or when nobody waits any more; and
+            # what has is over before another process goes on in its folder.
             for reference in running:
                 ray.cancel(reference, force=True)
+            if running:
+                ray.wait(list(running), num_returns=len(running), timeout=ENDED_WITHIN_S)
 
 
 def run_remotely(spec: RunSpec, asked: dict[str, told.Asked]) -> None:
