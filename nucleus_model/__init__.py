@@ -45,14 +45,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nucleus_model.sampling.draw import draw
     from nucleus_model.settings.settings import QuickTrainSettings
+    from nucleus_model.settings.verdict import VerdictSettings
     from nucleus_model.training.train import quick_train
+    from nucleus_model.training.verdict.call import verdict
 
-__all__ = ["QuickTrainSettings", "draw", "quick_train"]
+__all__ = ["QuickTrainSettings", "VerdictSettings", "draw", "quick_train", "verdict"]
 
 _HOMES = {
     "QuickTrainSettings": "nucleus_model.settings.settings",
+    "VerdictSettings": "nucleus_model.settings.verdict",
     "draw": "nucleus_model.sampling.draw",
     "quick_train": "nucleus_model.training.train",
+    "verdict": "nucleus_model.training.verdict.call",
 }
 
 

@@ -79,14 +79,19 @@ def find_set(target: str, corpus: str, storage_options: Mapping[str, Any]) -> Se
                 f"{target!r} is no training set (it has no {MANIFEST}); give the folder of one, "
                 "sets/NAME/HASH of a corpus, or its name with corpus=CORPUS"
             )
-    every = list(published_sets(Store(corpus, storage_options)))
-    wanted = target.strip("/").removeprefix(f"{ROOT}/")
-    fitting = [each for each in every if _is_called(each, wanted)]
+    fitting, every = sets_called(target, Store(corpus, storage_options))
     if len(fitting) == 1:
         return fitting[0]
     what = "which is several training sets" if fitting else "and there is no such training set"
     known = ", ".join(each.path.removeprefix(f"{ROOT}/") for each in fitting or every) or "none"
     raise RequestError(f"{corpus}: {target!r} is asked for, {what}; there are: {known}")
+
+
+def sets_called(target: str, store: Store) -> tuple[list[SetFolder], list[SetFolder]]:
+    """The published sets of a corpus that a name or hash fits, and all of them."""
+    every = list(published_sets(store))
+    wanted = target.strip("/").removeprefix(f"{ROOT}/")
+    return [each for each in every if _is_called(each, wanted)], every
 
 
 def _is_called(folder: SetFolder, wanted: str) -> bool:

@@ -91,11 +91,7 @@ class Train(CorpusStage[QuickTrainSettings]):
             RequestError: There is no such set, too little of it is left, torch is missing, or the
                 training failed.
         """
-        folder, store = set_of(run), run.corpus.store
-        if not _is_whole(run, folder, self.settings):
-            raise RequestError(
-                f"{folder.path} is not there or not complete; run: {told('shard', run.corpus.uri)}"
-            )
+        (folder, _), store = self.found(run), run.corpus.store
         settings = self._settings(run)
         if (settings.limit, settings.sample) != (None, 1.0):  # told before anything starts
             for side in {phase.resolution for phase in settings.plan()}:
@@ -112,6 +108,19 @@ class Train(CorpusStage[QuickTrainSettings]):
         for line in encoded_words(summary["encoded"]):
             run.say(line)
         run.say(f"  {store.url(run.path(TRAINING))}/samples.png")
+
+    def found(self, run: Run) -> tuple[SetFolder, str]:
+        """The set that is trained on, and the config hash of its captions.
+
+        Raises:
+            RequestError: There is no such set, or it has no such captions.
+        """
+        folder, named = set_of(run), self.settings.edition
+        if not _is_whole(run, folder, self.settings):
+            raise RequestError(
+                f"{folder.path} is not there or not complete; run: {told('shard', run.corpus.uri)}"
+            )
+        return folder, str(run.pins.edition) if named is None else folder.edition(named).hash
 
     def _settings(self, run: Run) -> QuickTrainSettings:
         """The settings, with the run's limit and sample where these choose from the set.

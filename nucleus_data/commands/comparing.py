@@ -1,0 +1,143 @@
+"""What `nucleus verdict` and `nucleus quick-train --against` share: options, words, endings."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nucleus_data.commands.support import complain, say, say_json
+from nucleus_data.corpus.told import key_of
+from nucleus_data.errors import RequestError
+
+EXIT_WORSE = 3
+SETS, RECIPES = "sets", "recipes"
+SETTINGS = ("preset", "replicates", "half_width", "most", "resolution")
+TRAINING = "quick_train"
+# Keys of the training that a comparison has an option for, and the one that chooses captions.
+INSTEAD = {"preset": "--preset", "resolution": "--resolution", "seed": "--seeds"}
+ALLOWED = (f"{TRAINING}.edition",)
+
+
+def comparison_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of a comparison."""
+    for option in reversed(
+        [
+            click.option(
+                "--reference",
+                metavar="SET[@EDITION]",
+                help="A set whose pictures and captions are the yardstick [pictures held out of "
+                "both].",
+            ),
+            click.option(
+                "--preset",
+                type=click.Choice(("nano", "debug")),
+                default="nano",
+                show_default=True,
+                help="How both sides train: nano gives a verdict; debug tries whether all works.",
+            ),
+            click.option(
+                "--claim",
+                type=click.Choice((SETS, RECIPES)),
+                help="About these two sets, or about what made them: each seed then trains on "
+                "another part of the pictures, copies together [sets; with --vary: recipes].",
+            ),
+            click.option(
+                "--seeds",
+                "replicates",
+                type=click.IntRange(3),
+                default=6,
+                show_default=True,
+                help="Runs of each side.",
+            ),
+            click.option(
+                "--half-width",
+                type=click.FloatRange(0, min_open=True),
+                help="Of the loss's interval: add seeds until it is reached.",
+            ),
+            click.option(
+                "--most",
+                type=click.IntRange(3),
+                default=12,
+                show_default=True,
+                help="Seeds at most.",
+            ),
+            click.option(
+                "--resolution", type=click.IntRange(8), help="Which of the sets' [the smallest]."
+            ),
+            click.option(
+                "--out",
+                type=click.Path(file_okay=False, path_type=Path),
+                default=Path("verdict"),
+                show_default=True,
+                help="Folder; what a killed comparison left there goes on.",
+            ),
+            click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def check_overrides(overrides: Sequence[str]) -> None:
+    """Refuses overrides of how sides train. Raises RequestError."""
+    for override in overrides:
+        key = key_of(override)
+        if key.partition(".")[0] != TRAINING or key in ALLOWED:
+            continue
+        instead = INSTEAD.get(key.removeprefix(f"{TRAINING}."))
+        raise RequestError(
+            f"{override!r}: in a comparison both sides train as the preset says (steps, batches, "
+            "learning rates), so that they differ by their data alone; "
+            + (f"give {instead} instead" if instead else "leave it out")
+        )
+
+
+def settings_of(given: Mapping[str, Any], claim: str) -> Any:
+    """The comparison's settings. Raises ValueError."""
+    from nucleus_model.settings.verdict import VerdictSettings
+
+    chosen = {name: given[name] for name in SETTINGS}
+    chosen["most"] = max(chosen["most"], chosen["replicates"])
+    return VerdictSettings.model_validate({**chosen, "claim": claim})
+
+
+@contextmanager
+def bar() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar of runs."""
+    from tqdm import tqdm
+
+    with tqdm(desc="verdict", unit=" runs", disable=None, delay=1) as shown:
+
+        def show(done: int, of: int) -> None:
+            shown.total, shown.n = of, done
+            shown.refresh()
+
+        yield show
+
+
+def copies(sides: Sequence[Any], claim: str, tell: Callable[[str], None]) -> dict[str, str] | None:
+    """Clusters of copies where the claim draws them; says which sides have none."""
+    if claim != RECIPES:
+        return None
+    from nucleus_data.views.copied import clusters_of
+
+    found, notes = clusters_of(sides)
+    for note in notes:
+        tell(note)
+    return found
+
+
+def end(content: Mapping[str, Any], out: Path, *, as_json: bool) -> None:
+    """Says a verdict, and ends with exit code 3 if B is worse."""
+    from nucleus_data.views import verdict as view
+
+    if as_json:
+        say_json(content)
+        complain(str(out / view.PAGE))
+    else:
+        for line in view.lines(content, out):
+            say(line)
+    if content["word"] == "worse":
+        raise click.exceptions.Exit(EXIT_WORSE)

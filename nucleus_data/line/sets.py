@@ -1,0 +1,263 @@
+"""Training sets made for a comparison, by the stages that make them; what is there is not redone.
+
+    make_set(recipe, "quick-train", workers)                             # select, shard
+    make_set(varied, "quick-train", workers, steps=steps_of(varied, ["dedup.distance"], corpus))
+
+A recipe's set needs `select` and `shard`. One that differs in a key needs the stages from the key's
+own on: what the key changes is computed, and nothing before it.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from nucleus_data.config import parse_override
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.caption_sets import AT
+from nucleus_data.corpus.tables import plain
+from nucleus_data.corpus.told import key_of
+from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.line.lines import LINES
+from nucleus_data.line.recipe import STAGE_NAMES, Recipe, spelled_out
+from nucleus_data.line.steps import open_run, run_steps
+from nucleus_data.runner.run import MakeLoop, Run, Say
+from nucleus_data.runner.workers import Workers
+from nucleus_data.sets.layout import SetFolder
+from nucleus_data.stage import RowStage, Stage
+from nucleus_data.stages.caption.stage import Caption
+from nucleus_data.stages.compare.members import TABLE as COPIES
+from nucleus_data.stages.dedup.stage import TABLE as PAIRS
+from nucleus_data.stages.select.settings import SelectSettings
+from nucleus_data.stages.select.stage import TABLE as SELECTION
+from nucleus_data.stages.select.stage import Select, published_selection
+from nucleus_data.stages.shard.stage import Shard
+from nucleus_data.stages.train.stage import Train
+
+STEPS = ("select", "shard")
+_ALL = LINES["all"].steps
+# From the tables of a corpus that has its pictures to the training set.
+LINE = _ALL[_ALL.index("inspect") : _ALL.index("shard") + 1]
+
+
+@dataclass(frozen=True)
+class MadeSet:
+    """A training set, and what it was made of.
+
+    Attributes:
+        folder: The set.
+        edition: Config hash of its captions.
+        tables: Config hash of every table that was pinned for it.
+        kept: How many records its selection keeps; None where that is not known.
+    """
+
+    folder: SetFolder
+    edition: str
+    tables: Mapping[str, str]
+    kept: int | None
+
+
+def make_set(
+    recipe: Recipe,
+    command: str,
+    workers: Workers,
+    *,
+    steps: Iterable[str] = STEPS,
+    loop: MakeLoop | None = None,
+    say: Say = print,
+) -> MadeSet:
+    """Makes what of a recipe's set is not there yet.
+
+    Args:
+        recipe: The recipe.
+        command: Name of the run, for people.
+        workers: What does the work.
+        steps: Names of stages; `shard` is the last.
+        loop: Makes the loop that does a stage's items; by default one with the workers.
+        say: Where lines for people go.
+
+    Raises:
+        CorpusError: Shards failed.
+        As the stages do.
+    """
+    steps = tuple(steps)
+    run = open_run(recipe, command, loop=loop, workers=workers, steps=steps, say=say)
+    stages = recipe.stages()
+    run_steps(run, stages, steps)
+    return _made(run, stages)
+
+
+def make_of_selection(
+    recipe: Recipe,
+    selection: str,
+    plan: Mapping[str, Any],
+    command: str,
+    workers: Workers,
+    *,
+    loop: MakeLoop | None = None,
+    say: Say = print,
+) -> MadeSet:
+    """Makes what is not there yet of a selection's set, with the recipe's `shard` and captions.
+
+    Args:
+        recipe: The recipe; its own rules are not asked.
+        selection: Config hash of the selection.
+        plan: The plan of a run that pinned it.
+        command: Name of the run, for people.
+        workers: What does the work.
+        loop: Makes the loop that does a stage's items; by default one with the workers.
+        say: Where lines for people go.
+
+    Raises:
+        As `make_set` does.
+    """
+    run = open_run(recipe, command, loop=loop, workers=workers, steps=("shard",), say=say)
+    stages = dict(recipe.stages())
+    pairs = plan.get("tables", {}).get(PAIRS)
+    pins = {SELECTION: selection} | ({PAIRS: pairs} if pairs else {})
+    before: Any = stages[Select.name]
+    select = _Given(_settings(plan, recipe), before.dedup, before.compare, pins)
+    shard = Shard(recipe.section(Shard), select, stages[Caption.name])
+    stages |= {Select.name: select, Shard.name: shard}
+    stages[Train.name] = Train(recipe.section(Train), shard)
+    run_steps(run, stages, ("shard",))
+    return _made(run, stages)
+
+
+def trained_set(recipe: Recipe, command: str, workers: Workers) -> MadeSet:
+    """The set that `quick_train` would train on.
+
+    Raises:
+        RequestError: It is not there.
+    """
+    run = open_run(recipe, command, workers=workers, dry_run=True, say=lambda _: None)
+    stages = recipe.stages()
+    train = stages[Train.name]
+    assert isinstance(train, Train)
+    run.pin(train.pin(run))
+    return _made(run, stages)
+
+
+class _Given(Select):
+    """A selection that was made before, whatever the rules are now."""
+
+    def __init__(
+        self, settings: SelectSettings, dedup: Any, compare: Any, pins: Mapping[str, str]
+    ) -> None:
+        super().__init__(settings, dedup, compare)
+        self.pins = pins
+
+    def found(self, run: Run) -> Mapping[str, str]:
+        """The pins of the selection."""
+        return self.pins
+
+
+def _settings(plan: Mapping[str, Any], recipe: Recipe) -> SelectSettings:
+    """The settings that a selection was made with, for the set's card."""
+    try:
+        return SelectSettings.model_validate(plan["config"]["select"])
+    except (KeyError, TypeError, ValidationError):  # of another version
+        return recipe.section(Select)
+
+
+def _made(run: Run, stages: Mapping[str, Stage[Any]]) -> MadeSet:
+    if run.name and run.failed_shards:
+        raise CorpusError(
+            f"{run.failed_shards} shards failed, so there is no set to compare; what was done "
+            "stays: run the same command again"
+        )
+    train = stages[Train.name]
+    assert isinstance(train, Train)
+    folder, edition = train.found(run)
+    made = published_selection(run.corpus.store, run.tables.get(SELECTION, ""))
+    kept = None if made is None else int(made["states"]["kept"])
+    return MadeSet(folder, edition, dict(run.tables), kept)
+
+
+def check_varied(key: str) -> None:
+    """Refuses a key that changes no selection, no caption and no set. Raises RequestError."""
+    section = key.partition(".")[0]
+    if section in LINE:
+        return
+    why = f"{key} changes neither a selection, nor captions, nor a set"
+    if section == "ingest":
+        why = f"{key} changes what the corpus holds, for both sides"
+    elif section == Train.name:
+        why = "how the sides train is fixed by --preset, for both alike"
+    elif section not in STAGE_NAMES:
+        why = f"{section!r} is no section of the recipe that makes a set"
+    raise RequestError(f"--vary {key}: {why}; allowed are keys of {', '.join(dict.fromkeys(LINE))}")
+
+
+def values_of(varied: Sequence[str]) -> list[tuple[str, ...]]:
+    """The changes of each varied recipe.
+
+    Different keys are changed together. A key that is given more than once is swept: each of its
+    values makes a recipe. A list is one value, of a setting that is a list.
+
+    Args:
+        varied: `key.sub=value`; the keys of `select` need no `select.`.
+
+    Raises:
+        RequestError: A key makes no set, or two are swept.
+    """
+    by_key: dict[str, list[str]] = {}
+    for change in dict.fromkeys(spelled_out(varied)):
+        parse_override(change)
+        check_varied(key_of(change))
+        by_key.setdefault(key_of(change), []).append(change)
+    swept = [key for key, changes in by_key.items() if len(changes) > 1]
+    if len(swept) > 1:
+        raise RequestError(
+            f"--vary: {' and '.join(swept)} have several values each; one key is swept at a time, "
+            "the others have one value"
+        )
+    together = tuple(changes[0] for key, changes in by_key.items() if key not in swept)
+    if not swept:
+        return [together]
+    return [(*together, change) for change in by_key[swept[0]]]
+
+
+def steps_of(recipe: Recipe, keys: Collection[str], corpus: Corpus) -> tuple[str, ...]:
+    """The stages that make the set of a recipe of which some keys were changed.
+
+    From the first section that was changed on: those sections' own, `select` and `shard`; and what
+    was done in the corpus before, for records that only now come so far: they are compared,
+    embedded, scored and captioned as the others were.
+
+    Args:
+        recipe: The changed recipe.
+        keys: What was changed.
+        corpus: The corpus.
+    """
+    sections = {key.partition(".")[0] for key in keys}
+    first = min(LINE.index(section) for section in sections)
+    stages = recipe.stages()
+
+    def needed(name: str) -> bool:
+        if name in sections or name in STEPS:
+            return True
+        if name == "dedup":
+            return recipe.section(Select).drop_duplicates
+        if name == "compare":
+            return bool(corpus.config_hashes(COPIES))
+        if name == "caption" and not _own_captions(recipe):
+            return False
+        return name in ("embed", "score", "caption") and _done(stages[name], corpus)
+
+    found = [name for name in LINE[first:] if needed(name)]
+    return tuple(n for i, n in enumerate(found) if found[i - 1 : i] != [n])
+
+
+def _own_captions(recipe: Recipe) -> bool:
+    """Whether the set has captions that the recipe itself makes."""
+    names = {name.partition(AT)[0] for name in recipe.section(Shard).captions}
+    return bool(names & set(recipe.section(Caption).variants))
+
+
+def _done(stage: Stage[Any], corpus: Corpus) -> bool:
+    """Whether a stage was ever done in a corpus."""
+    if not isinstance(stage, RowStage):
+        return False
+    return any(corpus.config_hashes(plain(spec.name)) for spec in stage.tables())

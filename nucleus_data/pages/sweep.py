@@ -1,0 +1,57 @@
+"""The page of a sweep: quality against the quantity kept, for each value of a setting."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from nucleus_data.pages import charts
+from nucleus_data.pages.report import environment, versions
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes what a sweep found; equal sweeps are equal files."""
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8")
+
+
+def render_sweep(content: Mapping[str, Any], made_at: datetime | None = None) -> str:
+    """The page.
+
+    Args:
+        content: A sweep's `sweep.json`.
+        made_at: The time that the page names; now, by default.
+    """
+    values: dict[str, Any] = {
+        **content,
+        "chart": _chart(content),
+        "made_at": (made_at or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M %Z").strip(),
+        "versions": versions({}),
+    }
+    return environment().get_template("sweep.html.j2").render(values)
+
+
+def _chart(content: Mapping[str, Any]) -> Any:
+    """The loss's difference with its interval, over the records that are kept."""
+    base = content["as_it_is"]["kept"]
+    drawn = [row for row in content["values"] if not row["same"] and row["kept"] is not None]
+    drawn.sort(key=lambda row: row["kept"])
+    if base is None or not drawn:
+        return None
+    points = [(row["kept"], row["loss"]["mean"]) for row in drawn]
+    spans = [
+        tuple(mean if (end := row["loss"][name]) is None else end for name in ("low", "high"))
+        for row in drawn
+        for mean in [row["loss"]["mean"]]
+    ]
+    ends = [base, *(row["kept"] for row in drawn)]
+    return charts.line_chart(
+        [
+            charts.Series("no difference", [(min(ends), 0), (max(ends), 0)], "line-faint"),
+            charts.Series("A, as it is", [(base, 0)], "line-a", marks=True),
+            charts.Series("each value", points, "line-b", True, spans),
+        ],
+        "records that are kept",
+        "loss, B minus A",
+    )

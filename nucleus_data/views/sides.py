@@ -1,0 +1,295 @@
+"""The two sides of a comparison, as people name them: sets, selections, recipes, captions.
+
+| what is given | what is compared |
+|---|---|
+| a folder or URL with a `manifest.parquet` | that set |
+| `NAME`, `NAME/HASH`, the beginning of a HASH | a set of the corpus |
+| the beginning of a selection's hash, a run's name | the set of that selection, made if need be |
+| a recipe's file (`.yaml`) | the recipe's set, made if need be |
+| any of these and `@EDITION` | the same with these captions; `@EDITION` alone: those of the other |
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nucleus_data.config import located
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.runs import plans
+from nucleus_data.corpus.store import Store
+from nucleus_data.corpus.told import key_of
+from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.line.recipe import Recipe, load_recipe
+from nucleus_data.line.sets import (
+    STEPS,
+    MadeSet,
+    make_of_selection,
+    make_set,
+    steps_of,
+    trained_set,
+)
+from nucleus_data.runner.run import MakeLoop, Say
+from nucleus_data.runner.workers import Workers
+from nucleus_data.sets.layout import MANIFEST, ROOT, SetFolder
+from nucleus_data.stages.dedup.stage import TABLE as PAIRS
+from nucleus_data.stages.select.stage import TABLE as SELECTION
+from nucleus_data.views.compare import find_selection
+from nucleus_data.views.export_asked import sets_called
+from nucleus_model.training.verdict.call import split_edition
+from nucleus_model.training.verdict.plan import Arm
+
+RECIPES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class Side:
+    """A side of a comparison.
+
+    Attributes:
+        arm: The set, as runs read it.
+        folder: The set.
+        corpus: Root of the corpus that it lies in; empty for a set outside of any.
+        pairs: Config hash of the corpus's pairs of duplicates that it was made with; None if there
+            are none.
+        kept: How many records its selection keeps; None where that is not known.
+    """
+
+    arm: Arm
+    folder: SetFolder
+    corpus: str = ""
+    pairs: str | None = None
+    kept: int | None = None
+
+    @property
+    def edition(self) -> str:
+        """Config hash of its captions. Raises RequestError if several fit."""
+        return self.folder.edition(self.arm.edition).hash
+
+
+class Sides:
+    """Finds the sides of one command, and makes what is not there.
+
+    Args:
+        command: The command, for people.
+        path: The file of the recipe.
+        recipe: The recipe of the command: its corpus is where names are looked for.
+        overrides: `key.sub=value` of the command; they count for recipes' files, too.
+        workers: What does the work.
+        storage_options: For fsspec, for sets outside of the corpus; None for the recipe's.
+        loop: Makes the loop that does a stage's items; by default one with the workers.
+        say: Where lines for people go.
+    """
+
+    def __init__(
+        self,
+        command: str,
+        path: Path,
+        recipe: Recipe,
+        overrides: Sequence[str],
+        workers: Workers,
+        *,
+        storage_options: Mapping[str, Any] | None = None,
+        loop: MakeLoop | None = None,
+        say: Say = print,
+    ) -> None:
+        self.command, self.path, self.recipe = command, path, recipe
+        self.overrides = tuple(overrides)
+        self.workers, self.loop, self.say = workers, loop, say
+        self.options = storage_options or recipe.storage_options
+        self._corpus = recipe.corpus  # that of all recipes
+
+    def named(self, text: str, other: Side | None = None) -> Side:
+        """The side of a name.
+
+        Args:
+            text: See the module.
+            other: The side that `@EDITION` alone is about.
+
+        Raises:
+            RequestError: Nothing, or several things, have this name.
+            As the stages do that make a set.
+        """
+        name, edition = split_edition(text)
+        if text.startswith("@"):
+            if other is None or not edition:
+                raise RequestError(
+                    f"{text!r} names captions of the other side's set, for B alone; A is a set, a "
+                    "selection or a recipe: A@EDITION"
+                )
+            side = replace(other, arm=replace(other.arm, edition=edition))
+        elif name.endswith(RECIPES):
+            side = self.of_recipe(load_recipe(located(Path(name)), self.overrides), Path(name).name)
+        else:
+            side = self._of_set(name) or self._of_selection(name)
+        if edition is not None:
+            side = replace(side, arm=replace(side.arm, edition=edition))
+        _ = side.edition  # that there are such captions is known before anything is trained
+        return side
+
+    def of_recipe(self, recipe: Recipe, label: str, steps: Iterable[str] = STEPS) -> Side:
+        """The set of a recipe, made if need be.
+
+        Args:
+            recipe: The recipe.
+            label: What it is called.
+            steps: The stages that make it.
+        """
+        if self._corpus and recipe.corpus != self._corpus:
+            raise RequestError(
+                f"{label}: its corpus is {recipe.corpus or 'not set'}, and the other's is "
+                f"{self._corpus}: recipes that are compared are of one corpus; give corpus=PATH"
+            )
+        self._corpus = recipe.corpus
+        made = make_set(
+            recipe, self.command, self.workers, steps=steps, loop=self.loop, say=self.say
+        )
+        return self._of_made(made, recipe, label)
+
+    def trained(self) -> Side:
+        """The set and captions that `nucleus quick-train` takes. Raises RequestError without."""
+        return self._of_made(
+            trained_set(self.recipe, self.command, self.workers), self.recipe, "the recipe"
+        )
+
+    def varied(self, changes: Sequence[str]) -> Side:
+        """The set of the command's recipe with other values of some keys, made if need be.
+
+        Args:
+            changes: `key.sub=value`.
+        """
+        recipe = load_recipe(self.path, [*self.overrides, *changes])
+        return self.of_recipe(recipe, ", ".join(changes), self.steps(changes))
+
+    def steps(self, changes: Sequence[str]) -> tuple[str, ...]:
+        """The stages that make the set of a varied recipe."""
+        recipe = load_recipe(self.path, [*self.overrides, *changes])
+        corpus = Corpus(recipe.corpus, recipe.storage_options)
+        return steps_of(recipe, [key_of(change) for change in changes], corpus)
+
+    def there(self, text: str) -> bool:
+        """Whether `named` would make nothing: the set is there. Raises RequestError."""
+        name, _ = split_edition(text)
+        if text.startswith("@"):
+            return True
+        return not name.endswith(RECIPES) and self._of_set(name) is not None
+
+    def forecast(self, text: str) -> str:
+        """What `named` would do, in words; nothing is made."""
+        name, _ = split_edition(text)
+        if text.startswith("@"):
+            return f"{text}: other captions of the same set"
+        if name.endswith(RECIPES):
+            load_recipe(located(Path(name)), self.overrides)
+            return f"{name}: the recipe's set, made by {', '.join(STEPS)} as far as it is not there"
+        if (side := self._of_set(name)) is not None:
+            return f"{name}: the set {side.folder.url()}"
+        return f"selection {self._selection(name)[0]}: its set, made by shard unless it is there"
+
+    def _of_made(self, made: MadeSet, recipe: Recipe, label: str) -> Side:
+        name = f"{label} ({made.folder.path.removeprefix(f'{ROOT}/')})"
+        arm = Arm(made.folder.url(), made.edition, recipe.storage_options, name)
+        pairs = made.tables.get(PAIRS) or _pairs_of(made.folder.store, made.folder.path)
+        return Side(arm, made.folder, recipe.corpus, pairs, made.kept)
+
+    def _of_set(self, name: str) -> Side | None:
+        """A set by its folder, its name or its hash; None if none is called so."""
+        if "/" in name or Path(name).is_dir():
+            folder = SetFolder(Store(name, self.options))
+            if folder.published:
+                return in_corpus(folder, self.options, name)
+        if not self.recipe.corpus:
+            raise RequestError(
+                f"{name!r} is no training set (it has no {MANIFEST}); give the folder of one, "
+                "sets/NAME/HASH of a corpus, a recipe's file (.yaml), or a name with corpus=CORPUS"
+            )
+        store = Store(self.recipe.corpus, self.recipe.storage_options)
+        fitting, _ = sets_called(name, store)
+        if len(fitting) > 1:
+            known = ", ".join(each.path.removeprefix(f"{ROOT}/") for each in fitting)
+            raise RequestError(
+                f"{self.recipe.corpus}: {name!r} is several training sets: {known}; give NAME/HASH"
+            )
+        if not fitting:
+            return None
+        path = fitting[0].path
+        arm = Arm(fitting[0].url(), None, self.recipe.storage_options, path.removeprefix("sets/"))
+        return Side(arm, fitting[0], self.recipe.corpus, _pairs_of(store, path))
+
+    def _of_selection(self, name: str) -> Side:
+        """The set of a selection, by the beginning of its hash or a run's name."""
+        found, plan = self._selection(name)
+        made = make_of_selection(
+            self.recipe, found, plan, self.command, self.workers, loop=self.loop, say=self.say
+        )
+        return self._of_made(made, self.recipe, f"selection {found}")
+
+    def _selection(self, name: str) -> tuple[str, Mapping[str, Any]]:
+        """A selection's config hash, and the plan of a run that pinned it."""
+        corpus = Corpus(self.recipe.corpus, self.recipe.storage_options)
+        known = dict(plans(corpus.store))
+        try:
+            found = find_selection(corpus, name.removeprefix(f"{SELECTION}/"), known)
+        except RequestError as error:
+            _, every = sets_called(name, corpus.store)
+            sets = ", ".join(each.path.removeprefix(f"{ROOT}/") for each in every) or "none"
+            raise RequestError(
+                f"{corpus.uri} has no training set {name!r} (sets: {sets}), and {error}. A "
+                "recipe's file ends in .yaml"
+            ) from None
+        pinned = (p for p in known.values() if (p.get("tables") or {}).get(SELECTION) == found)
+        return found, next(pinned, {})
+
+
+def in_corpus(folder: SetFolder, options: Mapping[str, Any], name: str) -> Side:
+    """The side of a set's folder, with the corpus that it lies in, if it lies in one."""
+    url = folder.url().rstrip("/")
+    side = Side(Arm(url, None, options, name), folder)
+    root, *place = url.rsplit("/", 3)
+    if len(place) < 3 or place[0] != ROOT:
+        return side
+    try:
+        corpus = Corpus(root, options)
+    except (RequestError, CorpusError):
+        return side
+    return replace(side, corpus=root, pairs=_pairs_of(corpus.store, "/".join(place)))
+
+
+def _pairs_of(store: Store, path: str) -> str | None:
+    """The pairs of duplicates that a set was made with, as the runs tell that made or used it.
+
+    Where none tells, those that the newest run pinned.
+    """
+    newest = None
+    for _, plan in plans(store):
+        pairs = (plan.get("tables") or {}).get(PAIRS)
+        if pairs and plan.get("set") == path:
+            return str(pairs)
+        newest = newest or pairs
+    return newest
+
+
+def check_differ(a: Side, b: Side) -> None:
+    """Refuses to compare a set with itself. Raises RequestError."""
+    if same(a, b):
+        raise RequestError(
+            f"{a.folder.url()} and {b.folder.url()} are the same pictures with the captions "
+            f"{a.edition}: there is nothing to compare"
+        )
+
+
+def same(a: Side, b: Side) -> bool:
+    """Whether two sides are the same pictures with the same captions: one set, or two alike.
+
+    A rule that rejects nothing makes a set of its own, of the same tars.
+    """
+    if a.edition != b.edition:
+        return False
+    if a.folder.url() == b.folder.url():
+        return True
+    # In one corpus an edition's hash says which captions; in two it may say so of two texts.
+    return bool(a.corpus) and a.corpus == b.corpus and _tars(a.folder) == _tars(b.folder)
+
+
+def _tars(folder: SetFolder) -> list[tuple[str, str, str]]:
+    return [(tar.path, tar.sha256, tar.index_sha256) for tar in folder.manifest()]
