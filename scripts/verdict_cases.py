@@ -19,13 +19,15 @@ import argparse
 import json
 import resource
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nucleus_data.views import verdict as view
 from nucleus_model.settings.verdict import VerdictSettings
 from scripts.cases.plans import CASES, QUICK, Case, Size
+
+SHOWN = ("loss", "low_sigma", "high_sigma", "caption_gap", "empty_gap", "memorised")
 
 
 def run_case(name: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -101,6 +103,27 @@ def summary(case: Case, content: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def table(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What cases found, as Markdown; what was told apart is bold."""
+    yield f"| case, dose | pictures A, B, both | seeds | B is | {' | '.join(SHOWN)} | processor |"
+    yield "|" + "---|" * (5 + len(SHOWN))
+    for one in found:
+        told = []
+        for name in SHOWN:
+            of = one["measures"][name]
+            ends = [of["mean"], *(of[end] for end in ("low", "high"))]
+            mean, low, high = ("unbounded" if end is None else f"{end:+.4f}" for end in ends)
+            told.append(
+                f"**{mean}**, {low} to {high}" if of["direction"] else f"{mean}, {low} to {high}"
+            )
+        pictures = ", ".join(map(str, (*one["pictures"].values(), one["shared"]["both"])))
+        spent = one["seconds"]["comparison_processor"]
+        yield (
+            f"| `{one['case']}`, {one['dose']:.0%} | {pictures} | {one['seeds']} | {one['word']} | "
+            f"{' | '.join(told)} | {'?' if spent is None else f'{spent:.0f} s'} |"
+        )
+
+
 def _processor() -> float:
     """Seconds of processor time of this process and of those of its children that have ended."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -112,7 +135,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("case", choices=list(CASES))
+    parser.add_argument("case", choices=[*CASES, "table"], help="or a table of what --json wrote")
+    parser.add_argument("files", nargs="*", type=Path, help="of the table")
     parser.add_argument("--out", type=Path, default=Path("verdict-cases"), metavar="DIR")
     parser.add_argument("--preset", choices=("nano", "debug"), default="nano")
     parser.add_argument("--dose", type=float, metavar="SHARE", help="of what is wrong [the case's]")
@@ -120,6 +144,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, metavar="N", help="runs at once [one a core]")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write what was found")
     options = parser.parse_args(arguments)
+    if options.case == "table":
+        for line in table([json.loads(file.read_text()) for file in options.files]):
+            print(line)
+        return 0
     found = run_case(options.case, options)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
