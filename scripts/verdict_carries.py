@@ -46,7 +46,7 @@ QUICK = Size(64, 16, "debug", (4, 12), 2, ("clean", "swapped_30", "blurred_more"
 
 def planned(out: Path, size: Size) -> list[Run]:
     """All runs, the short ones first; makes the sets unless they are there."""
-    arms, yardstick = made_sets(out / "sets", size.pictures, size.yardstick)
+    arms, yardstick = made_sets(out / "sets", size.pictures, size.yardstick, size.sets)
     return [
         Run(str(out / "runs"), name, arms[name], yardstick, size.preset, steps, seed)
         for steps in size.steps

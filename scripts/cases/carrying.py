@@ -79,27 +79,38 @@ class Run:
         return (self.out / LOSSES).is_file()
 
 
-def made_sets(out: Path, pictures: int, yardstick: int) -> tuple[dict[str, Arm], Arm]:
-    """The seven sets, and the yardstick.
+def made_sets(
+    out: Path, pictures: int, yardstick: int, names: Sequence[str] = SETS
+) -> tuple[dict[str, Arm], Arm]:
+    """The sets, and the yardstick.
 
     Args:
         out: Folder; what is there is not made again.
         pictures: Of each set.
         yardstick: Pictures of the yardstick.
+        names: Which sets; `clean` is always made.
+
+    Raises:
+        RuntimeError: They do not hold the same ids.
     """
     clean = world(out / "clean", pictures, CLEAN)
     told = truth(clean, "medium")
     line = _line(out, "clean", clean, told)
     arms = {"clean": line.shard("told", "clean")}
     by_id = texts_of(arms["clean"])
-    for name, share in SWAPPED.items():
-        line.import_texts(name, swapped(by_id, share))
-        arms[name] = line.shard(name)
-    line.import_texts("very_short", truth(clean, "very_short"), by="key")
-    arms["very_short"] = line.shard("very_short")
-    for name, (fault, strength, share) in SPOILED.items():
-        altered = spoiled(clean, out / name, fault, strength, share)
-        arms[name] = _line(out, name, altered, told).shard("told", name)
+    for name in names:
+        if name in SWAPPED:
+            line.import_texts(name, swapped(by_id, SWAPPED[name]))
+            arms[name] = line.shard(name)
+        elif name in SPOILED:
+            altered = spoiled(clean, out / name, *SPOILED[name])
+            arms[name] = _line(out, name, altered, told).shard("told", name)
+        elif name == "very_short":
+            line.import_texts(name, truth(clean, name), by="key")
+            arms[name] = line.shard(name)
+    for name, arm in arms.items():
+        if texts_of(arm).keys() != by_id.keys():
+            raise RuntimeError(f"{name} has other pictures than clean, so that no seeds are pairs")
     other = world(out / "other", yardstick, OTHER)
     measured = _line(out, "other", other, truth(other, "medium"), "ingest.name=other")
     return arms, measured.shard("told", "yardstick")

@@ -6,6 +6,7 @@
 | `*-short` | the same | cut to one word | the same |
 | `world-alt-texts` | poor alt texts | true captions | another world, true captions, mixed |
 | `world-curated` | all that can be read | what the recipe keeps | another world, clean |
+| `world-recipe` | the same, alt texts | kept and captioned by the recipe | another world, mixed |
 | `timing` | 2,000 pictures | a tenth of the captions swapped | another world |
 
 The yardstick's pictures are in neither set, and none is a near copy of one that is: `dedup.against`
@@ -28,7 +29,12 @@ WORLD, OTHER_WORLD = 20, 21  # seeds
 FULL_SIZE = (380, 660)  # of the pictures that rules look at
 RAW = ("select.rules={}", "select.drop_duplicates=false")
 # The demo's recipe but for its rule of taste: a faultless picture may be unpleasant.
-CURATED = ("select.rules.unpleasant=null",)
+CURATED = (
+    "select.rules.unpleasant=null",
+    "caption.engine=transformers",
+    "caption.variants={short: {prompt: short, max_tokens: 96}}",
+)
+CURATING = ("dedup", "compare", "select", "embed", "score", "select")
 
 
 @dataclass(frozen=True)
@@ -145,18 +151,31 @@ def _alt_texts(out: Path, size: Size, dose: float) -> Sides:
     return Sides(line.shard("source", "alt texts"), line.shard("told"), yardstick)
 
 
-def _curated(out: Path, size: Size, dose: float) -> Sides:
+def _raw(out: Path, size: Size, dose: float) -> tuple[Path, Line, Line]:
+    """A world with faults: its pictures, its corpus as it came, and the same with the recipe."""
     name = f"raw-{size.pictures}-{round(100 * dose)}"
     pictures = world(out / name, size.pictures, WORLD, dose, FULL_SIZE)
     overrides = ("ingest.name=raw",)
     raw = Line(out / f"{name}-corpus", overrides=(*overrides, *RAW))
     raw.run(*CHOOSING, source=pictures)
+    return pictures, raw, Line(raw.folder, CONFIGS / "demo.yaml", (*overrides, *CURATED))
+
+
+def _curated(out: Path, size: Size, dose: float) -> Sides:
+    pictures, raw, curated = _raw(out, size, dose)
     # True captions in both, so that the sets differ by their pictures alone.
     raw.import_texts("told", truth(pictures, "medium"), by="key")
     a = raw.shard("told", "raw")
-    curated = Line(raw.folder, CONFIGS / "demo.yaml", (*overrides, *CURATED))
-    curated.run("dedup", "compare", "select", "embed", "score", "select")
+    curated.run(*CURATING)
     return Sides(a, curated.shard("told", "curated"), _other_world(out, size, raw, "medium"))
+
+
+def _whole_recipe(out: Path, size: Size, dose: float) -> Sides:
+    _, raw, curated = _raw(out, size, dose)
+    a = raw.shard("source", "raw, alt texts")
+    curated.run(*CURATING, "caption")
+    b = curated.shard("short", "curated, captioned")
+    return Sides(a, b, _other_world(out, size, raw, "mixed"))
 
 
 def _timing(out: Path, size: Size, dose: float) -> Sides:
@@ -165,13 +184,13 @@ def _timing(out: Path, size: Size, dose: float) -> Sides:
     return Sides(a, _swapped(line, a, dose), yardstick)
 
 
-CAPTIONS = ("captions",)
 CASES = {
-    "stamps-swapped": Case("worse", CAPTIONS, 0.3, _with_swapped("stamps")),
-    "stamps-short": Case("worse", CAPTIONS, 1.0, _with_short("stamps")),
-    "emoji-swapped": Case("worse", CAPTIONS, 0.3, _with_swapped("emoji")),
-    "emoji-short": Case("worse", CAPTIONS, 1.0, _with_short("emoji")),
-    "world-alt-texts": Case("better", CAPTIONS, 1.0, _alt_texts),
+    "stamps-swapped": Case("worse", ("captions",), 0.3, _with_swapped("stamps")),
+    "stamps-short": Case("worse", ("captions",), 1.0, _with_short("stamps")),
+    "emoji-swapped": Case("worse", ("captions",), 0.3, _with_swapped("emoji")),
+    "emoji-short": Case("worse", ("captions",), 1.0, _with_short("emoji")),
+    "world-alt-texts": Case("better", ("captions",), 1.0, _alt_texts),
     "world-curated": Case("better", ("pictures", "all"), 0.25, _curated),
-    "timing": Case("worse", CAPTIONS, 0.1, _timing),
+    "world-recipe": Case("better", ("captions",), 0.25, _whole_recipe),
+    "timing": Case("worse", ("captions",), 0.1, _timing),
 }
