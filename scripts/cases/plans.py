@@ -3,6 +3,7 @@
 | case | A | B | yardstick |
 |---|---|---|---|
 | `*-swapped` | captions as people wrote them | a share swapped | other pictures, as written |
+| `*-colours` | two colours, read off the pixels | a share swapped | the same of other pictures |
 | `*-short` | the same | cut to one word | the same |
 | `world-alt-texts` | poor alt texts | true captions | another world, true captions, mixed |
 | `world-curated` | all that can be read | what the recipe keeps | another world, clean |
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nucleus_model.training.verdict.plan import Arm
+from scripts.cases.colours import told_colours
 from scripts.cases.making import CHOOSING, CONFIGS, Line, texts_of
 from scripts.cases.pictures import fetched, halves, truth, world
 from scripts.cases.texts import shortened, swapped
@@ -82,12 +84,22 @@ class Case:
         )
 
 
-def _real(kind: str, out: Path) -> tuple[Line, Arm]:
-    """The corpus of real pictures that is trained on, and the yardstick."""
+def _real(kind: str, out: Path, captions: str = "source") -> tuple[Line, Arm]:
+    """The corpus of real pictures that is trained on, and the yardstick.
+
+    Args:
+        kind: `stamps` or `emoji`.
+        out: The folder of all cases.
+        captions: `source` as people wrote them, or `colours`.
+    """
     training, yardstick = halves(fetched(kind, out), out / f"{kind}-split", YARDSTICK_SHARE[kind])
     line = Line(out / f"{kind}-corpus")
     line.run(*CHOOSING, source=training)
-    return line, _yardstick(out / f"{kind}-yardstick", yardstick, line).shard("source", "yardstick")
+    other = _yardstick(out / f"{kind}-yardstick", yardstick, line)
+    if captions == "colours":
+        line.import_texts(captions, told_colours(training), by="key")
+        other.import_texts(captions, told_colours(yardstick), by="key")
+    return line, other.shard(captions, "yardstick")
 
 
 def _yardstick(folder: Path, pictures: Path, line: Line, *overrides: str) -> Line:
@@ -121,17 +133,18 @@ def _other_world(out: Path, size: Size, line: Line, length: str) -> Arm:
     return found.shard(length, "yardstick")
 
 
-def _swapped(line: Line, a: Arm, dose: float) -> Arm:
-    name = f"swapped_{round(100 * dose)}"
+def _swapped(line: Line, a: Arm, dose: float, of: str = "") -> Arm:
+    name = f"{of}swapped_{round(100 * dose)}"
     line.import_texts(name, swapped(texts_of(a), dose))
     return line.shard(name)
 
 
-def _with_swapped(kind: str) -> Callable[[Path, Size, float], Sides]:
+def _with_swapped(kind: str, captions: str = "source") -> Callable[[Path, Size, float], Sides]:
     def make(out: Path, size: Size, dose: float) -> Sides:
-        line, yardstick = _real(kind, out)
-        a = line.shard("source")
-        return Sides(a, _swapped(line, a, dose), yardstick)
+        line, yardstick = _real(kind, out, captions)
+        a = line.shard(captions)
+        of = "" if captions == "source" else f"{captions}_"
+        return Sides(a, _swapped(line, a, dose, of), yardstick)
 
     return make
 
@@ -189,6 +202,8 @@ CASES = {
     "stamps-short": Case("worse", ("captions",), 1.0, _with_short("stamps")),
     "emoji-swapped": Case("worse", ("captions",), 0.3, _with_swapped("emoji")),
     "emoji-short": Case("worse", ("captions",), 1.0, _with_short("emoji")),
+    "stamps-colours": Case("worse", ("captions",), 0.3, _with_swapped("stamps", "colours")),
+    "emoji-colours": Case("worse", ("captions",), 0.3, _with_swapped("emoji", "colours")),
     "world-alt-texts": Case("better", ("captions",), 1.0, _alt_texts),
     "world-curated": Case("better", ("pictures", "all"), 0.25, _curated),
     "world-recipe": Case("better", ("captions",), 0.25, _whole_recipe),
