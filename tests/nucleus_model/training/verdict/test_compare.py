@@ -9,11 +9,13 @@ import pytest
 from nucleus_data.errors import RequestError
 from nucleus_model.settings import verdict as settings_module
 from nucleus_model.settings.verdict import VerdictSettings
+from nucleus_model.training.train import quick_train
+from nucleus_model.training.verdict import run as run_module
 from nucleus_model.training.verdict.compare import compare
 from nucleus_model.training.verdict.judge import NAMES
 from nucleus_model.training.verdict.loops import one_by_one, processes
 from nucleus_model.training.verdict.plan import Arm
-from nucleus_model.training.verdict.run import RunSpec, do_run
+from nucleus_model.training.verdict.run import do_run
 from tests.support.model import colored_items, write_set
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -44,7 +46,9 @@ def compared(arms, out, loop=one_by_one, settings=SETTINGS):
     return compare(arms["a"], arms["b"], out, settings, reference=arms["reference"], loop=loop)
 
 
-def test_a_killed_comparison_goes_on_to_the_same_bytes(arms, tmp_path):
+def test_a_comparison_that_was_killed_five_times_goes_on_to_the_same_bytes(
+    arms, tmp_path, monkeypatch
+):
     found = compared(arms, tmp_path / "whole")
     assert [finding["measure"]["name"] for finding in found["findings"]] == list(NAMES)
     assert found["replicates"] == [3, 3]
@@ -62,18 +66,23 @@ def test_a_killed_comparison_goes_on_to_the_same_bytes(arms, tmp_path):
 
     def stopping(specs):
         for number, spec in enumerate(specs):
-            if number == 2:
+            if number == 1:
                 raise Stopped
             do_run(spec)
             yield spec
 
+    def trained_alone(*arguments, **options):
+        quick_train(*arguments, **options)
+        raise Stopped
+
     out = tmp_path / "killed"
-    for _ in range(3):
-        try:
-            compared(arms, out, stopping)
-        except Stopped:
-            # As a kill between training and measuring leaves it.
-            shutil.rmtree(RunSpec(str(out), "a", 0).folder / "samples", ignore_errors=True)
+    for kill in range(5):
+        with monkeypatch.context() as patch:
+            # Between two runs, and between the training of a run and its measuring.
+            if kill % 2:
+                patch.setattr(run_module, "quick_train", trained_alone)
+            with pytest.raises(Stopped):
+                compared(arms, out, stopping)
     whole, killed = (tmp_path / name for name in ("whole", "killed"))
     compared(arms, killed)
     for name in ("verdict.json", "losses.parquet", "pictures.parquet"):

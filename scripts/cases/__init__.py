@@ -1,0 +1,1 @@
+"""Parts of `scripts/verdict_cases.py` and `scripts/verdict_carries.py`."""
