@@ -6,6 +6,7 @@ process.
 
 import queue
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as LateError
@@ -56,8 +57,9 @@ class Reads:
 
     def __init__(self, threads: int, timeout_s: float) -> None:
         self.threads, self.timeout_s = threads, timeout_s
-        self._queue: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._started = 0
+        weakref.finalize(self, self._queue.put, None).atexit = False
 
     def begin(self, what: str, call: Callable[[], T]) -> Read[T]:
         """Begins a read.
@@ -74,13 +76,17 @@ class Reads:
         self._queue.put((future, call))
         if self._started < self.threads:
             self._started += 1
-            threading.Thread(target=self._work, daemon=True).start()
+            threading.Thread(target=_work, args=(self._queue,), daemon=True).start()
         return future
 
-    def _work(self) -> None:
-        while True:
-            future, call = self._queue.get()
-            try:
-                future.set_result(call())
-            except BaseException as error:
-                future.set_exception(error)
+
+def _work(waiting: "queue.SimpleQueue[Any]") -> None:
+    """Does calls until nobody can ask for more: a thread must not keep its set alive."""
+    while (item := waiting.get()) is not None:
+        future, call = item
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+        del item, future, call
+    waiting.put(None)  # for the next thread

@@ -1,3 +1,4 @@
+import gc
 import threading
 import time
 
@@ -36,3 +37,15 @@ def test_a_reads_own_error_is_raised():
 
     with pytest.raises(TimeoutError, match="of the store"):
         Reads(1, timeout_s=5).begin("x", lost).result()
+
+
+def test_threads_end_with_what_asked_them():
+    reads, others = Reads(3, 10), set(threading.enumerate())
+    assert [reads.begin("a file", lambda n=n: n).result() for n in range(3)] == [0, 1, 2]
+    mine = set(threading.enumerate()) - others
+    assert mine
+    del reads
+    gc.collect()
+    for thread in mine:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in mine)
