@@ -49,6 +49,8 @@ def test_of_what_are_no_pairs_both_pilots_are_kept() -> None:
 def test_power_is_the_share_of_noncentral_t_beyond_the_critical_value(
     level: float, degrees: float
 ) -> None:
+    from scipy import stats  # half a second
+
     # statsmodels' solver is a factor of 1.7 too low at 2 degrees and the stricter level.
     critical = stats.t.ppf((1 + level) / 2, degrees)
     least = detectable(1.0, degrees, level)
