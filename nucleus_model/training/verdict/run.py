@@ -33,7 +33,7 @@ from nucleus_model.training.verdict.plan import Arm, Planned
 PLAN, PICTURES_FILE, LOSSES = "plan.json", "pictures.parquet", "losses.parquet"
 BATCH = 32  # pictures that are measured at once
 PROMPTS, LONGEST = 4, 200
-GRIDS = 2  # replicates that draw samples: more are shown nowhere
+GRIDS = 3  # replicates that draw samples: more are shown nowhere
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ def test_a_worse_side_ends_with_3(tmp_path, capsys):
         "word": "worse",
         "findings": [],
         "reference": {"note": ""},
+        "power": {"by_seeds": []},
+        "pairs": True,
     }
     with pytest.raises(click.exceptions.Exit) as ended:
         comparing.end(content, tmp_path, as_json=False)

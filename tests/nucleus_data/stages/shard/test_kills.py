@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from nucleus_data.corpus.store import Store
+from nucleus_data.corpus import local_files
 from tests.support import curated
 from tests.support.captioned_sets import SETTINGS, captioned_sets
 from tests.support.quick import quick
@@ -43,22 +43,22 @@ def made(corpus, name):
 
 def dying(monkeypatch, after):
     """Writes die: every other time before the file has its name, else just after."""
-    link = Store._link
+    link = local_files.link
     writes = iter(range(10_000))
 
-    def dies(self, name, write):
+    def dies(target, name, write):
         if "sets/" not in name:
-            return link(self, name, write)
+            return link(target, name, write)
         n = next(writes)
         if n == after and after % 2:
             raise Killed
         try:
-            return link(self, name, write)
+            return link(target, name, write)
         finally:
             if n == after:
                 raise Killed
 
-    monkeypatch.setattr(Store, "_link", dies)
+    monkeypatch.setattr(local_files, "link", dies)
 
 
 @pytest.mark.parametrize("times", quick([4, 20], 1))
