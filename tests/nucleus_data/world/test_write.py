@@ -189,8 +189,8 @@ def test_the_same_scene_at_another_size_is_a_near_duplicate():
 @pytest.mark.slow
 @pytest.mark.parametrize("level", LEVELS)
 def test_fewer_than_one_pair_of_scenes_in_ten_million_shares_a_hash(level):
-    """Fewer than 2 of the 18 million pairs of 6,000 scenes."""
-    count = 6_000
+    """Fewer than 5 of the 50 million pairs of 10,000 scenes."""
+    count = 10_000
     bits = np.array([phash(render(scene(11, i, level), 128, 96)) for i in range(count)])
     signs = np.where(bits, 1, -1).astype(np.float32)
     near = 0
@@ -199,4 +199,4 @@ def test_fewer_than_one_pair_of_scenes_in_ten_million_shares_a_hash(level):
         near += int((agree >= 64 - 2 * NEAR).sum())
     pairs = (near - count) // 2  # each with itself, and both ways round
     print(f"{level}: {pairs} of {count * (count - 1) // 2:,} pairs within {NEAR}")
-    assert pairs < 2
+    assert pairs < 5
