@@ -1,6 +1,6 @@
 """Captions that a picture's own pixels give, in words that the nano text encoder knows.
 
-It has 768 pieces, of the world's captions: of a word of a stamp's caption it needs 3.2, of an emoji's
+It has 768 pieces, of the world's captions: a word of a stamp's caption needs 3.2, of an emoji's
 name 3.8, and meets a quarter of these words once in a set. Whether a comparison sees swapped
 captions of real pictures at all is asked with words that it can read.
 """
