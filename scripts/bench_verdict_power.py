@@ -119,7 +119,7 @@ def spread(folder: Path, plan: Planned, *, pairs: bool) -> power.Spread | None:
         arm: [pq.read_table(RunSpec(str(folder), arm, n).folder / LOSSES) for n in range(count)]
         for arm in "ab"
     }
-    values = replicates(tables, plan.trained)
+    values = replicates(tables, plan.memory)
     a, b = (np.asarray(values[arm]["loss"]) for arm in "ab")
     return power.Spread(100 * pilot_deviation(a, b, pairs=pairs) / abs(float(a.mean())), count)
 

@@ -122,7 +122,7 @@ class Bench:
             (checkpoint / STATE).unlink(missing_ok=True)
         else:
             reference = measured.reference()
-        finish_run(spec, run_table(reference, measured.trained()))
+        finish_run(spec, run_table(reference, measured.memory()))
         if not shared:
             shutil.rmtree(checkpoint.parent)
 

@@ -30,7 +30,10 @@ def test_captions_are_swapped_among_a_share_of_the_same_pictures(arms):
 
 
 def test_what_seeds_make_is_told_of_pairs_and_of_each_set_alone(tmp_path):
-    rows = [{"id": "x", "reference": True, "trained": "both"}]
+    rows = [
+        {"id": ident, "a": True, "b": True, "reference": ident == "x", "memory": memory}
+        for ident, memory in (("x", "unseen"), ("y", "unseen"), ("z", "seen"))
+    ]
     plan = Planned(VerdictSettings(), {}, {}, pa.Table.from_pylist(rows, PICTURES))
     levels = {"a": [1.0, 1.2, 1.1], "b": [1.1, 1.3, 1.2]}
     sigmas = (np.arange(8)[None] + 0.5) / 8
@@ -39,8 +42,11 @@ def test_what_seeds_make_is_told_of_pairs_and_of_each_set_alone(tmp_path):
             folder = RunSpec(str(tmp_path), arm, number).folder
             folder.mkdir(parents=True)
             true = np.full((1, 8), level)
-            losses = LossTable(("x",), sigmas, true, true, true)
-            pq.write_table(run_table(losses, losses), folder / LOSSES)
+            one, others = (
+                LossTable(ids, *(np.repeat(v, len(ids), 0) for v in (sigmas, true, true, true)))
+                for ids in (("x",), ("y", "z"))
+            )
+            pq.write_table(run_table(one, others), folder / LOSSES)
     assert bench.spread(tmp_path, plan, pairs=True).percent == pytest.approx(0, abs=1e-9)
     alone = bench.spread(tmp_path, plan, pairs=False)
     assert alone.percent == pytest.approx(100 * 0.1 * 2**0.5 / 1.1)

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +60,14 @@ def flat(color: str, width: int = 64, height: int = 64) -> bytes:
     return png(np.broadcast_to(np.array(COLORS[color]), (height, width, 3)))
 
 
+def numbered(data: bytes, number: int) -> bytes:
+    """A PNG whose bytes are its own, with a comment behind its header; its pixels are the same."""
+    chunk = b"tEXtnumber\0%d" % number
+    head = 8 + 25  # the signature, and the header's chunk
+    size, check = len(chunk) - 4, zlib.crc32(chunk)
+    return data[:head] + size.to_bytes(4) + chunk + check.to_bytes(4) + data[head:]
+
+
 def colored_items(count: int, bucket: tuple[int, int] = (64, 64), first: int = 0) -> list[Item]:
     names = list(COLORS)
     return [
@@ -66,7 +75,7 @@ def colored_items(count: int, bucket: tuple[int, int] = (64, 64), first: int = 0
             number,
             bucket,
             [names[number % 4], f"a {names[number % 4]} square"],
-            flat(names[number % 4], *bucket),
+            numbered(flat(names[number % 4], *bucket), number),
         )
         for number in range(first, first + count)
     ]

@@ -1,13 +1,19 @@
 """From the runs of a comparison to its replicates: the six measures of each, and what lies beneath.
 
-A run leaves `losses.parquet`: a row a picture and bin, of reference pictures (part `reference`) and
-of pictures that an arm was trained on (part `trained`). What is memorised is read on the same
-pictures, never as two sets' means:
+A run leaves `losses.parquet`: a row a picture and bin, of reference pictures (part `reference`)
+and of others that tell what is memorised (part `memory`). That is the loss on pictures that were
+trained on, minus that on pictures of the same kinds that no arm has seen, both by the same run; and
+both arms are read on the same pictures, never each on its own. They are, of those seen as of the
+unseen:
 
-| pictures | a replicate's measure |
+| the arms have | pictures |
 |---|---|
-| 30 or more of each arm that the other has not | their loss by its own run, minus the other's |
-| else, those that both have | their loss minus the reference's, both by this run |
+| 30 or more each that the other has not | as many of each arm's own |
+| else | those that both have |
+
+The reference is no match for what was seen: where a set's pictures are all blurred, or noisy, its
+own runs find them easier than a clean reference, and have memorised nothing. Which pictures were
+chosen is chance as well, since those seen are others than the unseen: `memory_variance`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,63 +23,76 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nucleus_model.training.verdict.intervals import Numbers
+from nucleus_model.training.verdict.intervals import Numbers, satterthwaite
 from nucleus_model.training.verdict.measures import LossTable, replicate_values
 
 ENOUGH = 30  # pictures of which a mean is told
-REFERENCE, TRAINED = "reference", "trained"
+REFERENCE, MEMORY = "reference", "memory"
+SEEN, UNSEEN = "seen", "unseen"
 
 
 @dataclass(frozen=True)
-class Trained:
+class Memory:
     """The pictures that tell what is memorised; each run measures all of them.
 
     Attributes:
-        a, b: What arm A's, and arm B's, own losses are read on.
-        crossed: Whether these are pictures that the other arm has not; else they are the same.
+        seen: That arms train on.
+        unseen: That no arm trains on.
+        crossed: Whether half of them are of one arm alone, and half of the other; else both arms
+            have all of them.
     """
 
-    a: tuple[str, ...]
-    b: tuple[str, ...]
+    seen: tuple[str, ...]
+    unseen: tuple[str, ...]
     crossed: bool
 
     @property
     def ids(self) -> tuple[str, ...]:
         """All of them, in order."""
-        return tuple(sorted({*self.a, *self.b}))
-
-    def of(self, arm: str) -> tuple[str, ...]:
-        """Those of an arm, `a` or `b`."""
-        return self.a if arm == "a" else self.b
+        return tuple(sorted({*self.seen, *self.unseen}))
 
 
-def trained_pictures(a: Sequence[str], b: Sequence[str], most: int) -> Trained:
+def memory_pictures(
+    trained: tuple[Sequence[str], Sequence[str]],
+    held: tuple[Sequence[str], Sequence[str]],
+    reference: Sequence[str],
+    most: int,
+) -> Memory:
     """Chooses pictures that tell what is memorised.
 
     Args:
-        a: Ids that arm A trains on, in an order that has nothing to do with what they show.
-        b: Those of arm B.
-        most: How many of each arm, the first ones.
+        trained: Ids that arm A, and arm B, trains on, in an order that has nothing to do with what
+            they show.
+        held: Ids that A, and B, has and no arm trains on, in such an order.
+        reference: The reference's, which are taken for the unseen where fewer than 2 are left: of
+            sets of some dozen pictures.
+        most: How many of those seen, and of the unseen; more where 30 of each arm's own are.
 
     Raises:
-        ValueError: There are too few that both have, and too few of one alone.
+        ValueError: There are too few.
     """
-    one, other = set(a), set(b)
-    own = [tuple(i for i in ids if i not in of)[:most] for ids, of in ((a, other), (b, one))]
-    if min(map(len, own)) >= ENOUGH:
-        return Trained(own[0], own[1], True)
-    both = tuple(i for i in a if i in other)[:most]
-    if len(both) < 2:
+    seen, unseen = ([_own(*of), _own(*of[::-1])] for of in (trained, held))
+    if min(map(len, seen)) >= ENOUGH and min(map(len, unseen)):
+        of_each = max(ENOUGH, most // 2)
+        pairs = [[ids[: min(of_each, *map(len, of))] for ids in of] for of in (seen, unseen)]
+        return Memory(*((*one, *other) for one, other in pairs), True)
+    both = [[i for i in of[0] if i in set(of[1])][:most] for of in (trained, held)]
+    if len(both[0]) < 2:
         raise ValueError(
-            f"the arms share {len(both)} pictures, and have {len(own[0])} and {len(own[1])} of "
-            f"their own; {ENOUGH} of each arm's own or 2 that both have are needed"
+            f"the arms share {len(both[0])} pictures, and have {len(seen[0])} and {len(seen[1])} "
+            f"of their own; {ENOUGH} of each arm's own or 2 that both have are needed"
         )
-    return Trained(both, both, False)
+    return Memory(tuple(both[0]), tuple(both[1] if len(both[1]) > 1 else reference), False)
 
 
-def run_table(reference: LossTable, trained: LossTable) -> pa.Table:
+def _own(ids: Sequence[str], others: Sequence[str]) -> list[str]:
+    other = set(others)
+    return [ident for ident in ids if ident not in other]
+
+
+def run_table(reference: LossTable, memory: LossTable) -> pa.Table:
     """What a run leaves, as `losses.parquet`."""
-    parts = [(REFERENCE, reference), (TRAINED, trained)]
+    parts = [(REFERENCE, reference), (MEMORY, memory)]
     tables = []
     for name, losses in parts:
         table = losses.to_arrow()
@@ -81,15 +100,15 @@ def run_table(reference: LossTable, trained: LossTable) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def of_part(table: pa.Table, part: str, ids: Sequence[str] | None = None) -> LossTable:
+def of_part(table: pa.Table, part: str | None, ids: Sequence[str] | None = None) -> LossTable:
     """The losses of a part of a run's table.
 
     Args:
         table: As `run_table` made it.
-        part: `reference` or `trained`.
+        part: `reference` or `memory`; None for both: no picture is in both of them.
         ids: Which pictures; None for all. Those that could not be decoded are not there.
     """
-    rows = table.filter(pc.equal(table.column("part"), part))
+    rows = table if part is None else table.filter(pc.equal(table.column("part"), part))
     if ids is not None:
         rows = rows.filter(pc.is_in(rows.column("id"), pa.array(list(ids), pa.string())))
     bins = int(pc.max(rows.column("bin")).as_py()) + 1 if rows.num_rows else 1
@@ -102,30 +121,51 @@ def of_part(table: pa.Table, part: str, ids: Sequence[str] | None = None) -> Los
 
 
 def replicates(
-    tables: Mapping[str, Sequence[pa.Table]], trained: Trained
+    tables: Mapping[str, Sequence[pa.Table]], memory: Memory
 ) -> dict[str, dict[str, Numbers]]:
     """The six measures of all replicates.
 
     Args:
         tables: Of arms `a` and `b`: a run's table each, by replicate.
-        trained: The pictures that tell what is memorised.
+        memory: The pictures that tell what is memorised.
 
     Returns:
         Arm -> measure -> (R,) values, as `judge` takes them.
     """
     found: dict[str, dict[str, Numbers]] = {}
     for arm, of in tables.items():
-        values = []
-        for number, table in enumerate(of):
-            reference = of_part(table, REFERENCE)
-            own = of_part(table, TRAINED, trained.of(arm)).true
-            other = reference.true
-            if trained.crossed:
-                rival = tables["b" if arm == "a" else "a"][number]
-                other = of_part(rival, TRAINED, trained.of(arm)).true
-            values.append(replicate_values(reference, own, other))
+        values = [
+            replicate_values(
+                of_part(table, REFERENCE),
+                of_part(table, None, memory.seen).true,
+                of_part(table, None, memory.unseen).true,
+            )
+            for table in of
+        ]
         found[arm] = {name: np.array([each[name] for each in values]) for name in values[0]}
     return found
+
+
+def memory_variance(
+    tables: Mapping[str, Sequence[pa.Table]], memory: Memory
+) -> tuple[float, float]:
+    """What the choice of pictures adds to the variance of B minus A of what is memorised.
+
+    Another choice of as many pictures, of those that were seen and of the unseen, gives another
+    difference with the very same runs.
+
+    Returns:
+        The variance, and its degrees of freedom (Satterthwaite 1946).
+    """
+    parts, degrees = [], []
+    for ids in (memory.seen, memory.unseen):
+        a, b = (
+            np.mean([of_part(t, None, ids).true.mean(axis=1) for t in tables[arm]], axis=0)
+            for arm in ("a", "b")
+        )
+        parts.append(float(np.var(b - a, ddof=1)) / len(a))
+        degrees.append(len(a) - 1)
+    return sum(parts), satterthwaite(parts, degrees)
 
 
 def picture_differences(tables: Mapping[str, Sequence[pa.Table]]) -> tuple[list[str], Numbers]:

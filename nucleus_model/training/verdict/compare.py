@@ -91,7 +91,7 @@ def compare(
     tables = _tables(out, count)
     if settings.half_width is not None:
         # The pilot's deviation decides, and nothing else of what it found.
-        pilot, values = count, replicates(tables, planned.trained)
+        pilot, values = count, replicates(tables, planned.memory)
         deviation = pilot_deviation(values["a"]["loss"], values["b"]["loss"], pairs=pairs)
         # At the level that the interval is told at.
         count = stein(deviation, pilot, settings.half_width, settings.most, JOINT)

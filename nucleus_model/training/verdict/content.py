@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from nucleus_model.settings.presets import PRESETS
 from nucleus_model.training.verdict.collect import (
     REFERENCE,
-    TRAINED,
+    memory_variance,
     of_part,
     picture_differences,
     replicates,
@@ -85,7 +85,7 @@ def found_in(planned: Planned, out: Path, tables: Tables, pilot: int | None) -> 
         pilot: How many replicates Stein's rule has looked at; None where their number was fixed.
     """
     settings, pairs = planned.settings, are_pairs(planned)
-    values = replicates(tables, planned.trained)
+    values = replicates(tables, planned.memory)
     folders = {
         arm: [RunSpec(str(out), arm, n).folder for n in range(len(of))]
         for arm, of in tables.items()
@@ -103,6 +103,7 @@ def found_in(planned: Planned, out: Path, tables: Tables, pilot: int | None) -> 
         pairs=pairs,
         pilot=pilot,
         image_tokens=round(sum(met)) * a_picture,
+        chosen={"memorised": memory_variance(tables, planned.memory)},
     )
     a, b = (values[arm]["loss"][:pilot] for arm in ("a", "b"))
     own = 100 * pilot_deviation(a, b, pairs=pairs) / abs(float(a.mean()))
@@ -203,13 +204,12 @@ def _arm(planned: Planned, name: str, taken: int) -> dict[str, Any]:
 
 
 def _reference(planned: Planned, tables: Tables) -> dict[str, Any]:
-    trained = planned.trained
+    memory = planned.memory
     words = (
         f"of {planned.arms[GIVEN].name or planned.arms[GIVEN].folder}"
         if GIVEN in planned.arms
         else "held out of both arms by a hash of their ids"
     )
-    told = of_part(tables["a"][0], TRAINED)
     count = len(of_part(tables["a"][0], REFERENCE).ids)
     return {
         "pictures": count,
@@ -217,9 +217,9 @@ def _reference(planned: Planned, tables: Tables) -> dict[str, Any]:
         "words": words,
         "note": ". ".join(planned.notes) and ". ".join(planned.notes) + ".",
         "memorised": {
-            "pictures": len(told.ids),
-            "read_on": "pictures of one arm alone, by both arms"
-            if trained.crossed
-            else "pictures of both arms, against the reference",
+            "pictures": len(of_part(tables["a"][0], None, memory.ids).ids),
+            "read_on": "as many that each arm has alone, trained on and not, by both arms"
+            if memory.crossed
+            else "pictures that both arms have, trained on and not",
         },
     }

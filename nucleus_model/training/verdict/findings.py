@@ -46,7 +46,7 @@ MEASURES: tuple[Confirmatory, ...] = (
         "memorised",
         "duplicates",
         1,
-        "loss on trained pictures, minus on the same pictures unseen",
+        "loss on pictures trained on, minus on unseen ones of the same kinds",
         0.01,
     ),
 )

@@ -27,7 +27,7 @@ from nucleus_model.settings import verdict as presets
 from nucleus_model.training.verdict.collect import REFERENCE
 from nucleus_model.training.verdict.loops import one_by_one
 from nucleus_model.training.verdict.plan import Planned
-from nucleus_model.training.verdict.run import RunSpec, write_plan
+from nucleus_model.training.verdict.run import RunSpec, told_apart, write_plan
 
 SHORT, LONG = 2, 12  # steps
 FEW, MANY = 8, 40  # pictures that are measured
@@ -142,7 +142,7 @@ def pictures_taken(planned: Planned) -> int:
 def passes(planned: Planned) -> int:
     """How often a picture is measured with a caption, in a run."""
     reference: int = pc.sum(planned.pictures.column(REFERENCE)).as_py()
-    return PASSES * reference + len(planned.trained.ids)
+    return PASSES * reference + int(pc.sum(told_apart(planned.pictures)).as_py())
 
 
 def _of_run(costs: Costs, arm: str, pictures: int, measured: int) -> float:
@@ -204,9 +204,9 @@ def _fewer(planned: Planned, count: int) -> Planned:
     """The comparison with fewer measured pictures."""
     pictures = planned.pictures
     reference = np.flatnonzero(pictures.column(REFERENCE).to_numpy())[count:]
-    trained = np.flatnonzero(pc.is_valid(pictures.column("trained")).to_numpy())[count:]
+    memory = np.flatnonzero(told_apart(pictures).to_numpy())[count:]
     found = {}
-    for name, dropped in ((REFERENCE, reference), ("trained", trained)):
+    for name, dropped in ((REFERENCE, reference), ("memory", memory)):
         column = pictures.column(name).to_pylist()
         for place in dropped.tolist():
             column[place] = False if name == REFERENCE else None

@@ -114,6 +114,17 @@ def crossed(differences: ArrayLike, level: float = 0.95) -> Interval:
     return t_interval(mean, np.sqrt(max(rows, columns)), degrees[larger], level)
 
 
+def widened(interval: Interval, variance: float, degrees: float, level: float) -> Interval:
+    """An interval with a further part of variance; both parts as degrees of freedom say."""
+    parts = [interval.error**2, variance]
+    return t_interval(
+        interval.mean,
+        np.sqrt(sum(parts)),
+        satterthwaite(parts, [interval.degrees, degrees]),
+        level,
+    )
+
+
 def holm(p: Sequence[float]) -> list[float]:
     """Adjusted p values, in their order: the family-wise error of all is bounded (Holm 1979)."""
     from statsmodels.stats.multitest import multipletests

@@ -32,6 +32,7 @@ from nucleus_model.training.verdict.intervals import (
     joint_sign_flips,
     paired,
     unpaired,
+    widened,
 )
 from nucleus_model.training.verdict.ratios import ratio
 from nucleus_model.training.verdict.replicates import after_pilot, after_pilots, detectable
@@ -79,6 +80,7 @@ def judge(
     pairs: bool = True,
     pilot: int | None = None,
     image_tokens: int | None = None,
+    chosen: Mapping[str, tuple[float, float]] | None = None,
 ) -> Verdict:
     """Compares two arms.
 
@@ -90,6 +92,8 @@ def judge(
         pilot: How many of each arm's first replicates Stein's rule has looked at; None where their
             number was fixed. The pilot's deviation is that of every interval then.
         image_tokens: That all runs together have trained on, for the sentence.
+        chosen: Measure -> the variance, with its degrees of freedom, that the choice of pictures
+            adds to B minus A: of a measure that is read on two lots of pictures.
 
     Returns:
         The verdict.
@@ -103,6 +107,12 @@ def judge(
         raise ValueError(f"pairs need as many replicates of both arms, got {sizes[0]}, {sizes[1]}")
     intervals = [
         difference(x, y, JOINT, pairs=pairs, pilot=pilot) for x, y in zip(one, other, strict=True)
+    ]
+    intervals = [
+        widened(interval, *chosen[measure.name], JOINT)
+        if chosen is not None and measure.name in chosen
+        else interval
+        for measure, interval in zip(MEASURES, intervals, strict=True)
     ]
     adjusted = holm([interval.p for interval in intervals])
     flips: Sequence[float | None] = [None] * len(MEASURES)

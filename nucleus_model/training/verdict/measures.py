@@ -145,10 +145,8 @@ def replicate_values(table: LossTable, own: Numbers, other: Numbers) -> Mapping[
 
     Args:
         table: On the reference.
-        own: (M, BINS) losses of pictures that this replicate was trained on.
-        other: (M, BINS) of the same pictures by a model that was not trained on them; or, where
-            both arms have trained on them, of the reference's pictures by this model, whatever
-            their number.
+        own: (M, BINS) losses of pictures that were trained on.
+        other: (N, BINS) of pictures of the same kinds that were not.
     """
     return {
         "loss": float(table.true.mean()),

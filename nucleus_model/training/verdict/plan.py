@@ -4,7 +4,7 @@
 set, so runs are alike on any machine, and one that was killed is done again to the same bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ from nucleus_model.data.loader import Sample, TrainingSet
 from nucleus_model.data.view import is_held_out
 from nucleus_model.settings.choice import HOLDOUT_SEED
 from nucleus_model.settings.verdict import VerdictSettings
-from nucleus_model.training.verdict.collect import Trained, trained_pictures
+from nucleus_model.training.verdict.collect import SEEN, UNSEEN, Memory, memory_pictures
 
 SEED = 0  # never a run's: all runs measure the same
 A, B, GIVEN = "a", "b", "reference"
@@ -32,7 +32,7 @@ PICTURES = pa.schema(
         pa.field("a", pa.bool_()),  # A trains on it
         pa.field("b", pa.bool_()),
         pa.field("reference", pa.bool_()),  # it is measured as a reference picture
-        pa.field("trained", pa.string()),  # it tells what is memorised: by a, b, both, or null
+        pa.field("memory", pa.string()),  # it tells what is memorised: seen, unseen, or null
         pa.field("read_from", pa.string()),  # the set that a measured one is read from, or null
         pa.field("caption", pa.string()),  # what a measured one is measured with, or null
         pa.field("cluster", pa.string()),  # what a draw of the data takes or leaves as a whole
@@ -100,15 +100,15 @@ class Planned:
         return {**self.pin(), "arms": arms, "notes": list(self.notes)}
 
     @property
-    def trained(self) -> Trained:
+    def memory(self) -> Memory:
         """The pictures that tell what is memorised."""
-        of = dict.fromkeys((A, B, "both"), ())
-        for name in of:
-            chosen = self.pictures.filter(pc.equal(self.pictures.column("trained"), name))
-            of[name] = tuple(chosen.column("id").to_pylist())
-        if of["both"]:
-            return Trained(of["both"], of["both"], False)
-        return Trained(of[A], of[B], True)
+        seen, unseen = (
+            self.pictures.filter(pc.equal(self.pictures.column("memory"), name))
+            for name in (SEEN, UNSEEN)
+        )
+        both = pc.and_(seen.column("a"), seen.column("b"))
+        of = (tuple(rows.column("id").to_pylist()) for rows in (seen, unseen))
+        return Memory(*of, not pc.all(both).as_py())
 
     def order(self, replicate: int) -> JointOrder:
         """The pictures of both arms that a replicate trains on.
@@ -142,7 +142,7 @@ def plan_comparison(
         b: The set that it is compared with.
         settings: The comparison's.
         reference: A set whose pictures and captions are the yardstick; None for pictures that are
-            held out of both arms.
+            held out of both arms. A share is held out in any case: what is memorised is told by it.
         clusters: Id -> cluster of copies, for draws of the data; what is missing is alone.
 
     Raises:
@@ -154,27 +154,81 @@ def plan_comparison(
         told = ", ".join(f"{name}: {opened.resolution}" for name, opened in sets.items())
         raise RequestError(f"the sets have other resolutions ({told}); name one that all have")
     of = {name: _buckets(opened) for name, opened in sets.items()}
-    held = _held_out(sets, of, settings)
-    measured = _keyed(held)[: settings.pictures]
-    excluded = set(held)
+    held = {name: _held_out(sets[name], settings) for name in (A, B)}
+    given = set(of.get(GIVEN, ()))
+    excluded = given.union(*held.values())
     train = {name: [i for i in _keyed(of[name]) if i not in excluded] for name in (A, B)}
     for name in (A, B):
         if not train[name]:
             raise RequestError(f"{arms[name].folder}: no picture is left to train on")
+    measured_by = _Measured(sets, of)
+    new = _New(measured_by, train, clusters or {})
+    measured = new.first(given or set().union(*held.values()), settings.pictures)
     if len(measured) < 2:
         raise RequestError(
             f"{len(measured)} pictures are left to measure; give a reference, or raise "
             "holdout_share"
         )
+    unseen = [new.first(held[name] - given, None) for name in (A, B)]
     try:
-        trained = trained_pictures(train[A], train[B], settings.pictures)
+        memory = memory_pictures(
+            (train[A], train[B]), (unseen[0], unseen[1]), measured, settings.pictures
+        )
     except ValueError as error:
         raise RequestError(str(error)) from None
-    measured_by = _Measured(sets, of)
-    rows = _rows(of, train, measured, trained, measured_by, clusters or {})
-    notes = _notes(measured_by, measured, GIVEN in sets)
+    rows = _rows(of, train, measured, memory, measured_by, clusters or {})
+    notes = (*_notes(measured_by, measured, GIVEN in sets), *new.notes())
+    if given and not given.isdisjoint(memory.unseen):
+        notes += (
+            "Too few pictures are held out of both to tell what is memorised: the reference stands "
+            "for them, and a set does better on pictures like its own",
+        )
     digests = {name: opened.digest for name, opened in sets.items()}
     return Planned(settings, arms, digests, pa.Table.from_pylist(rows, PICTURES), notes)
+
+
+class _New:
+    """Tells which pictures show what no arm trains on, under whatever id.
+
+    Args:
+        told: Where pictures are read from.
+        train: The ids that each arm trains on.
+        clusters: Id -> cluster of copies.
+    """
+
+    def __init__(
+        self,
+        told: "_Measured",
+        train: Mapping[str, list[str]],
+        clusters: Mapping[str, str],
+    ) -> None:
+        self.told, self.clusters = told, clusters
+        self.hashes = {name: _hashes(opened) for name, opened in told.sets.items()}
+        self.trained = {self.hashes[name][i] for name, ids in train.items() for i in ids}
+        self.drawn = {clusters[i] for ids in train.values() for i in ids if i in clusters}
+        self.copies: set[str] = set()
+
+    def first(self, ids: Iterable[str], most: int | None) -> list[str]:
+        """The first ones of some ids in an order by hash, copies left out."""
+        found: list[str] = []
+        for ident in _keyed(ids):
+            if len(found) == most:
+                break
+            known = self.hashes[self.told.set_of(ident)][ident] in self.trained
+            if known or self.clusters.get(ident) in self.drawn:
+                self.copies.add(ident)
+            else:
+                found.append(ident)
+        return found
+
+    def notes(self) -> tuple[str, ...]:
+        """What was left out."""
+        if not self.copies:
+            return ()
+        return (
+            f"{len(self.copies)} pictures that were held out show what an arm trains on under "
+            "another id, and are not measured",
+        )
 
 
 class _Measured:
@@ -188,14 +242,21 @@ class _Measured:
 
     def of_picture(self, ident: str) -> tuple[str, str]:
         """The set and the caption: of a picture that differs in both arms, by a keyed coin."""
-        if GIVEN in self.sets and ident in self.of[GIVEN]:
+        chosen = self.set_of(ident)
+        if chosen == GIVEN:
             return GIVEN, _best(self._sample(GIVEN, ident))
         both = [name for name in (A, B) if ident in self.of[name]]
         captions = {name: _best(self._sample(name, ident)) for name in both}
         if len(both) == 2 and captions[A] != captions[B]:
             self.differ += 1
-        chosen = both[int(len(both) == 2 and keyed_unit("verdict-coin", SEED, ident) < 0.5)]
         return chosen, captions[chosen]
+
+    def set_of(self, ident: str) -> str:
+        """The set alone."""
+        if GIVEN in self.sets and ident in self.of[GIVEN]:
+            return GIVEN
+        both = [name for name in (A, B) if ident in self.of[name]]
+        return both[int(len(both) == 2 and keyed_unit("verdict-coin", SEED, ident) < 0.5)]
 
     def _sample(self, name: str, ident: str) -> Sample:
         return self.sets[name].sample(self.of[name][ident][0])
@@ -205,21 +266,19 @@ def _rows(
     of: Mapping[str, Mapping[str, Any]],
     train: Mapping[str, list[str]],
     measured: list[str],
-    trained: Trained,
+    memory: Memory,
     told: _Measured,
     clusters: Mapping[str, str],
 ) -> list[dict[str, Any]]:
     """A row a picture, in order of id."""
     uses = {name: set(ids) for name, ids in train.items()}
-    memory = dict.fromkeys(trained.a, A) | dict.fromkeys(trained.b, B)
-    if not trained.crossed:
-        memory = dict.fromkeys(trained.a, "both")
+    tells = dict.fromkeys(memory.seen, SEEN) | dict.fromkeys(memory.unseen, UNSEEN)
     reference = set(measured)
     rows = []
-    for ident in sorted(set().union(*uses.values(), reference)):
+    for ident in sorted(set().union(*uses.values(), reference, tells)):
         size = next(of[name][ident][1] for name in (A, B, GIVEN) if ident in of.get(name, ()))
         read_from, caption = (
-            told.of_picture(ident) if ident in reference or ident in memory else (None, None)
+            told.of_picture(ident) if ident in reference or ident in tells else (None, None)
         )
         rows.append(
             {
@@ -228,7 +287,7 @@ def _rows(
                 "height": size[1],
                 **{name: ident in uses[name] for name in (A, B)},
                 "reference": ident in reference,
-                "trained": memory.get(ident),
+                "memory": tells.get(ident),
                 "read_from": read_from,
                 "caption": caption,
                 "cluster": clusters.get(ident, ident),
@@ -254,19 +313,18 @@ def _buckets(opened: TrainingSet) -> dict[str, tuple[int, tuple[int, int]]]:
     }
 
 
-def _held_out(
-    sets: Mapping[str, TrainingSet],
-    of: Mapping[str, Mapping[str, Any]],
-    settings: VerdictSettings,
-) -> set[str]:
-    """What neither arm trains on: the reference's pictures, or a share of both arms', by id."""
-    if GIVEN in sets:
-        return set(of[GIVEN])
-    found: set[str] = set()
-    for name in (A, B):
-        ids = sets[name].tables.whole()["id"][sets[name].by_id]
-        out = is_held_out(ids, settings.holdout_share)
-        found.update(text.decode() for text in as_hex(ids[out]))
+def _held_out(opened: TrainingSet, settings: VerdictSettings) -> set[str]:
+    """A share of a set's pictures, by a hash of their ids: no arm trains on them."""
+    ids = opened.tables.whole()["id"][opened.by_id]
+    return {text.decode() for text in as_hex(ids[is_held_out(ids, settings.holdout_share)])}
+
+
+def _hashes(opened: TrainingSet) -> dict[str, str]:
+    """Id -> SHA-256 of the stored picture."""
+    found: dict[str, str] = {}
+    for tar in range(len(opened.tables.paths)):
+        rows = opened.tables.folder.index(opened.tables.path(tar))
+        found.update(zip(*(rows.column(n).to_pylist() for n in ("id", "sha256")), strict=True))
     return found
 
 

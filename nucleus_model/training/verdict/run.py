@@ -103,7 +103,7 @@ def do_run(spec: RunSpec, kept: Kept | None = None) -> None:
     planned = read_plan(Path(spec.out), spec.storage_options)
     checkpoint = train_run(planned, spec.arm, spec.replicate, spec.folder, kept)
     found = Measured(planned, checkpoint, kept)
-    finish_run(spec, run_table(found.reference(), found.trained()))
+    finish_run(spec, run_table(found.reference(), found.memory()))
 
 
 def train_run(planned: Planned, name: str, replicate: int, folder: Path, kept: Kept) -> Path:
@@ -149,10 +149,10 @@ class Measured:
         pictures = self.planned.pictures
         return self._losses(pictures.filter(pictures.column(REFERENCE)), only_true=False)
 
-    def trained(self) -> LossTable:
-        """Losses, with their own captions, on the pictures that tell what is memorised."""
+    def memory(self) -> LossTable:
+        """Losses, with their own captions, on the others that tell what is memorised."""
         pictures = self.planned.pictures
-        return self._losses(pictures.filter(pc.is_valid(pictures.column("trained"))))
+        return self._losses(pictures.filter(told_apart(pictures)))
 
     def _losses(self, rows: pa.Table, *, only_true: bool = True) -> LossTable:
         texts = dict(zip(*(rows.column(n).to_pylist() for n in ("id", "caption")), strict=True))
@@ -171,6 +171,11 @@ class Measured:
                     measure(self.model, self.text, latents, opened, samples, BATCH, captions)
                 )
         return joined(parts)
+
+
+def told_apart(pictures: pa.Table) -> pa.ChunkedArray:
+    """Which pictures tell what is memorised and are not measured as the reference's anyway."""
+    return pc.and_not(pc.is_valid(pictures.column("memory")), pictures.column(REFERENCE))
 
 
 def _samples(opened: TrainingSet, ids: Sequence[str]) -> list[Sample]:

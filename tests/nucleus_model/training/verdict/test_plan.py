@@ -1,6 +1,7 @@
 """What a comparison does is fixed before its first run, by ids alone."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from nucleus_model.training.verdict.plan import Arm, plan_comparison
 from nucleus_model.training.verdict.run import read_plan, write_plan
 from tests.support.model import Item, colored_items, write_set
 
+ALL_AND_OTHER = colored_items(60), colored_items(40, first=100)
 SETTINGS = VerdictSettings(preset="debug", pictures=10, holdout_share=0.2)
 
 
@@ -56,25 +58,51 @@ def test_nothing_that_is_measured_as_reference_is_trained_on(sets):
 
 def test_a_filtered_set_shares_what_tells_of_memorising(sets):
     found = planned(sets, "all", "part")
-    assert not found.trained.crossed
-    assert len(found.trained.a) == 10
-    assert all(column(found, "b", lambda row: row["trained"] is not None))
+    assert not found.memory.crossed
+    assert len(found.memory.seen) == 10
+    assert 2 <= len(found.memory.unseen) <= 10
+    assert all(column(found, "b", lambda row: row["memory"] == "seen"))
+    assert not any(column(found, "b", lambda row: row["memory"] == "unseen"))
 
 
 def test_disjoint_sets_are_told_by_pictures_of_their_own(sets):
     found = planned(sets, "all", "other", settings=SETTINGS.model_copy(update={"pictures": 40}))
-    assert found.trained.crossed
-    for arm in ("a", "b"):
-        own = column(found, arm, lambda row, arm=arm: row["trained"] == arm)
-        assert all(own)
-        assert len(own) >= 30
+    assert found.memory.crossed
+    seen = [column(found, arm, lambda row: row["memory"] == "seen") for arm in ("a", "b")]
+    assert sum(seen[0]) == sum(seen[1]) >= 30
+    assert seen[0] == [not of_b for of_b in seen[1]]
+    unseen = set(column(found, "id", lambda row: row["memory"] == "unseen"))
+    mine, others = ({item.id for item in items} for items in ALL_AND_OTHER)
+    assert len(unseen & mine) == len(unseen & others) == len(unseen) / 2 >= 1
 
 
 def test_a_reference_is_the_yardstick_and_nobody_trains_on_it(sets):
     found = planned(sets, "all", "said", reference="part")
     assert set(column(found, "read_from", lambda row: row["reference"])) == {"reference"}
-    assert len(column(found, "id", lambda row: row["a"])) == 15
+    # What is memorised is told by unseen pictures of A and B, and not by those of the reference.
     assert found.notes == ()
+    unseen = column(found, "id", lambda row: row["memory"] == "unseen")
+    assert len(unseen) >= 2
+    assert not any(column(found, "reference", lambda row: row["memory"] is not None))
+    assert len(column(found, "id", lambda row: row["a"])) == 15 - len(unseen)
+
+
+def test_what_is_trained_on_under_another_id_is_measured_by_nobody(sets, tmp_path):
+    items = colored_items(60)
+    # Each of the last 20 is one of the first 20 once more.
+    copies = items[:40] + [replace(item, image=items[n].image) for n, item in enumerate(items[40:])]
+    copied = {**sets, "copied": str(write_set(tmp_path / "copied", copies))}
+    found = planned(copied, "copied", "copied")
+    trained = set(column(found, "id", lambda row: row["a"]))
+    ids = [item.id for item in items]
+    twin = {ids[n]: ids[(n + 40) % 80] for n in (*range(20), *range(40, 60))}
+    measured = column(found, "id", lambda row: row["reference"] or row["memory"] == "unseen")
+    assert len(measured) >= 2
+    assert not trained & {twin.get(ident) for ident in measured}
+    assert any("show what an arm trains on under another id" in note for note in found.notes)
+    assert len(measured) < len(
+        column(planned(sets, "all", "all"), "id", lambda row: not (row["a"] or row["b"]))
+    )
 
 
 @pytest.mark.slow
