@@ -51,7 +51,7 @@ def sentence(
     if word == "no difference":
         return (
             f"no difference that this run could have seen; the smallest it could see is "
-            f"{_share(loss)} of the loss; {end}"
+            f"{_share(loss)} of the loss{_unread(findings)}; {end}"
         )
     said = []
     for about in ("captions", "pictures", "duplicates"):
@@ -91,6 +91,8 @@ def _about(about: str, findings: Sequence[Finding]) -> str:
     if not told:
         if about == "duplicates":
             return ""
+        if unread := _unread(findings):
+            return unread.removeprefix(", and ")
         equal = all(finding.equal for finding in findings)
         return f"{about} {'equal' if equal else 'not told apart'}"
     if about == "duplicates":
@@ -106,6 +108,18 @@ def _about(about: str, findings: Sequence[Finding]) -> str:
         text = f"{about} {'better' if first.direction > 0 else 'worse'} ({_change(first)})"
     against = [finding for finding in told if finding.direction != first.direction]
     return text + "".join(f", but {_change(finding)}" for finding in against[:1])
+
+
+def _unread(findings: Sequence[Finding]) -> str:
+    """That captions are not judged: with true ones A does no better than with any others.
+
+    Runs that have learned nothing of captions, in words that the text encoder does not know for
+    example, are as good with spoiled ones.
+    """
+    gap = next((found for found in findings if found.measure.name == "caption_gap"), None)
+    if gap is None or gap.ratio is not None or gap.direction:
+        return ""
+    return ", and captions are not judged, as nothing was learned of them"
 
 
 def _change(finding: Finding) -> str:

@@ -46,6 +46,17 @@ def test_worse_pictures_are_not_blamed_on_captions() -> None:
     )
 
 
+def test_captions_of_which_nothing_was_learned_are_not_called_equal() -> None:
+    a, b = (arm(seed, caption_gap=-BASE["caption_gap"]) for seed in (1, 2))
+    unread = "captions are not judged, as nothing was learned of them"
+    found = judge(a, b)
+    assert found.word == "no difference"
+    assert f"of the loss, and {unread}; 6 seeds" in found.sentence
+    worse = judge(a, {**b, "low_sigma": b["low_sigma"] + 0.1})
+    assert worse.sentence.startswith(f"B is worse: {unread}, pictures worse")
+    assert unread not in judge(arm(1), arm(2)).sentence
+
+
 def test_duplicates_are_named() -> None:
     assert "it is memorised more" in judge(arm(1), arm(2, memorised=-0.05)).sentence
 
