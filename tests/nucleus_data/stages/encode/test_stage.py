@@ -4,8 +4,8 @@ import pickle
 
 import pytest
 
+from nucleus_data.corpus import local_files
 from nucleus_data.corpus.damaged import advice_on
-from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
 from nucleus_data.line.steps import without_missing
 from nucleus_data.runner.work import ModelTask
@@ -120,26 +120,26 @@ def test_what_is_there_is_not_made_again_and_what_is_missing_is(made):
 @pytest.mark.slow
 def test_a_killed_run_goes_on_with_the_same_bytes(made, tmp_path, monkeypatch):
     other = Encoding(tmp_path)
-    link = Store._link
+    link = local_files.link
     for after in range(20):
         writes = iter(range(1000))
 
-        def dies(self, name, write, after=after, writes=writes):
+        def dies(target, name, write, after=after, writes=writes):
             if "/encoded/" not in name:
-                return link(self, name, write)
+                return link(target, name, write)
             if next(writes) == after // 2:
                 if after % 2:
-                    link(self, name, write)
+                    link(target, name, write)
                 raise Killed
-            return link(self, name, write)
+            return link(target, name, write)
 
-        monkeypatch.setattr(Store, "_link", dies)
+        monkeypatch.setattr(local_files, "link", dies)
         try:
             other.run()
         except Killed:
             continue
         break
-    monkeypatch.setattr(Store, "_link", link)
+    monkeypatch.setattr(local_files, "link", link)
     other.run()
     assert other.files() == made.files()
 

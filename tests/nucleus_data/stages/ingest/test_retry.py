@@ -19,7 +19,7 @@ from nucleus_data.stages.ingest import fetch as fetch_module
 from nucleus_data.stages.ingest import retry as retry_module
 from nucleus_data.stages.ingest.claims import claim_numbers, read_claim, read_origin
 from nucleus_data.stages.ingest.http.download import Download
-from nucleus_data.views import explain, export, status
+from nucleus_data.views import explain, export, status, status_lines
 from tests.support import curated
 from tests.support.curated import picture
 from tests.support.quick import quick
@@ -157,7 +157,7 @@ def test_sums_agree_before_and_after(corpus, web):
     content = status.status(looking.run, looking.stages)
     assert (content["records"], content["shards"], content["claimed_shards"]) == (7, 4, 4)
     assert (content["failed_records"], content["failed_records_retryable"]) == (2, 1)
-    lines = list(status.status_lines(content))
+    lines = list(status_lines.status_lines(content))
     assert "  2 of them failed: they have no image, 1 in a way that may pass" in lines
     assert "nucleus retry corpus=" in lines[-1]
     ledger = queries.ledger(queries.Tables(corpus, again.tables))
