@@ -74,8 +74,9 @@ def memory_pictures(
     seen, unseen = ([_own(*of), _own(*of[::-1])] for of in (trained, held))
     if min(map(len, seen)) >= ENOUGH and min(map(len, unseen)):
         of_each = max(ENOUGH, most // 2)
-        pairs = [[ids[: min(of_each, *map(len, of))] for ids in of] for of in (seen, unseen)]
-        return Memory(*((*one, *other) for one, other in pairs), True)
+        halves = [[ids[: min(of_each, *map(len, of))] for ids in of] for of in (seen, unseen)]
+        one, other = ((*a, *b) for a, b in halves)
+        return Memory(one, other, True)
     both = [[i for i in of[0] if i in set(of[1])][:most] for of in (trained, held)]
     if len(both[0]) < 2:
         raise ValueError(

@@ -17,7 +17,6 @@ from nucleus_model.data.draws import as_hex
 from nucleus_model.data.joint import JointOrder
 from nucleus_model.data.kept import Kept
 from nucleus_model.data.loader import Sample, TrainingSet
-from nucleus_model.data.view import is_held_out
 from nucleus_model.settings.choice import HOLDOUT_SEED
 from nucleus_model.settings.verdict import VerdictSettings
 from nucleus_model.training.verdict.collect import SEEN, UNSEEN, Memory, memory_pictures
@@ -107,8 +106,8 @@ class Planned:
             for name in (SEEN, UNSEEN)
         )
         both = pc.and_(seen.column("a"), seen.column("b"))
-        of = (tuple(rows.column("id").to_pylist()) for rows in (seen, unseen))
-        return Memory(*of, not pc.all(both).as_py())
+        one, other = (tuple(rows.column("id").to_pylist()) for rows in (seen, unseen))
+        return Memory(one, other, not pc.all(both).as_py())
 
     def order(self, replicate: int) -> JointOrder:
         """The pictures of both arms that a replicate trains on.
@@ -154,7 +153,7 @@ def plan_comparison(
         told = ", ".join(f"{name}: {opened.resolution}" for name, opened in sets.items())
         raise RequestError(f"the sets have other resolutions ({told}); name one that all have")
     of = {name: _buckets(opened) for name, opened in sets.items()}
-    held = {name: _held_out(sets[name], settings) for name in (A, B)}
+    held = {name: _held_out(of[name], settings.holdout_share, clusters or {}) for name in (A, B)}
     given = set(of.get(GIVEN, ()))
     excluded = given.union(*held.values())
     train = {name: [i for i in _keyed(of[name]) if i not in excluded] for name in (A, B)}
@@ -313,10 +312,9 @@ def _buckets(opened: TrainingSet) -> dict[str, tuple[int, tuple[int, int]]]:
     }
 
 
-def _held_out(opened: TrainingSet, settings: VerdictSettings) -> set[str]:
-    """A share of a set's pictures, by a hash of their ids: no arm trains on them."""
-    ids = opened.tables.whole()["id"][opened.by_id]
-    return {text.decode() for text in as_hex(ids[is_held_out(ids, settings.holdout_share)])}
+def _held_out(ids: Iterable[str], share: float, clusters: Mapping[str, str]) -> set[str]:
+    """A share of a set's pictures, copies together, by hash of id: no arm trains on them."""
+    return {i for i in ids if keyed_unit("holdout", HOLDOUT_SEED, clusters.get(i, i)) < share}
 
 
 def _hashes(opened: TrainingSet) -> dict[str, str]:

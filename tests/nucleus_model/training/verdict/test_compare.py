@@ -52,7 +52,11 @@ def test_a_comparison_that_was_killed_five_times_goes_on_to_the_same_bytes(
     assert [finding["measure"]["name"] for finding in found["findings"]] == list(NAMES)
     assert found["replicates"] == [3, 3]
     assert found["pairs"]
-    assert found["shared"] == {"both": 56, "a_only": 8, "b_only": 0}
+    # Of 64 pictures, 8 of them A's alone, some are held out of both.
+    counts = found["shared"]
+    assert 45 <= counts["both"] < 56
+    assert 4 <= counts["a_only"] <= 8
+    assert counts["b_only"] == 0
     # 6 runs of 2 steps of 16 pictures of 64 tokens; a bucket's last batch has fewer.
     tokens = re.search(r"; 3 seeds, ([\d,]+) image tokens$", found["sentence"])[1]
     assert 0 < int(tokens.replace(",", "")) <= 6 * 2 * 16 * 64
@@ -148,7 +152,9 @@ def test_more_replicates_by_the_pilot_alone(arms, tmp_path):
     assert again["replicates"] == [4, 4]
     assert len(done) == 8
     # The pilot's two degrees of freedom, whatever came after it.
-    assert {finding["interval"]["degrees"] for finding in found["findings"]} == {2.0}
+    degrees = {f["measure"]["name"]: f["interval"]["degrees"] for f in found["findings"]}
+    assert degrees.pop("memorised") >= 2  # and those of the choice of pictures
+    assert set(degrees.values()) == {2.0}
 
 
 def test_workers_change_no_bit(arms, tmp_path, monkeypatch):
