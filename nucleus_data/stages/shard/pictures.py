@@ -58,18 +58,28 @@ def stored(
     Raises:
         PixelError: It cannot be decoded.
     """
-    left, top, right, bottom = record["crop"]
-    scale = max((right - left) / target[0], (bottom - top) / target[1])
-    fits = settings.format == "original" and scale <= settings.original_scale
-    if fits and record.get("plain"):  # these very bytes were looked at before
+    if passes(record, target, settings):  # these very bytes were looked at before
         return Stored(data, record["original_width"], record["original_height"])
+    left, top, right, bottom = record["crop"]
     picture = open_picture(data)
-    if fits and record.get("plain") is None and is_plain(**_facts(picture)):
+    unknown = _fits(record, target, settings) and record.get("plain") is None
+    if unknown and is_plain(**_facts(picture)):
         return Stored(data, picture.header.width, picture.header.height)
     # Half of Lanczos's time; of what a scaled decode averaged already, the eye sees no difference.
     cut = (left, top, right, bottom)
     pixels = picture.rgb(crop=cut, size=target, resample=Image.Resampling.BICUBIC)
     return Stored(encoded(pixels, settings), *target, pixels)
+
+
+def passes(record: Mapping[str, Any], target: tuple[int, int], settings: ShardSettings) -> bool:
+    """Whether a record's original is stored as it is, and is known to be plain."""
+    return bool(record.get("plain")) and _fits(record, target, settings)
+
+
+def _fits(record: Mapping[str, Any], target: tuple[int, int], settings: ShardSettings) -> bool:
+    left, top, right, bottom = record["crop"]
+    scale = max((right - left) / target[0], (bottom - top) / target[1])
+    return settings.format == "original" and scale <= settings.original_scale
 
 
 def encoded(pixels: Any, settings: ShardSettings) -> bytes:

@@ -25,7 +25,7 @@ from nucleus_data.sets.planned import PlannedTar, decode_plan, note_name, plan_n
 from nucleus_data.sets.provenance import encode as provenance
 from nucleus_data.sets.tars import TarWriter
 from nucleus_data.stages.shard.originals import check_original, read_originals
-from nucleus_data.stages.shard.pictures import SUFFIX, Stored, stored
+from nucleus_data.stages.shard.pictures import SUFFIX, Stored, passes, stored
 from nucleus_data.stages.shard.settings import ShardSettings
 
 UNDECODABLE = "undecodable"  # with the decoder's reason after it: undecodable:corrupt
@@ -148,9 +148,11 @@ class TarTask:
         records = (r for batch in plan.rows.to_batches(1024) for r in batch.to_pylist())
         pairs = zip(records, read_originals(store, plan.rows), strict=True)
         waiting: deque[Future[list[Made]]] = deque()
-        with ThreadPoolExecutor(self.threads) as pool:
+        # What is passed through has one thread: two hand the interpreter to and fro for each hash.
+        with ThreadPoolExecutor(self.threads) as making, ThreadPoolExecutor(1) as passing:
             for chunk in _chunks(pairs):
-                waiting.append(pool.submit(make, chunk))
+                known = all(passes(record, target, self.settings) for record, _ in chunk)
+                waiting.append((passing if known else making).submit(make, chunk))
                 if len(waiting) > AHEAD:
                     yield from waiting.popleft().result()
             while waiting:
