@@ -12,17 +12,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.errors import RequestError
-from nucleus_data.hashing import keyed_uint64, keyed_unit
+from nucleus_data.hashing import keyed_unit
 from nucleus_model.data.draws import as_hex
 from nucleus_model.data.joint import JointOrder
 from nucleus_model.data.kept import Kept
-from nucleus_model.data.loader import Sample, TrainingSet
+from nucleus_model.data.loader import TrainingSet
 from nucleus_model.settings.choice import HOLDOUT_SEED
 from nucleus_model.settings.verdict import VerdictSettings
+from nucleus_model.training.verdict.chosen import (
+    GIVEN,
+    SEED,
+    A,
+    B,
+    Read,
+    Unseen,
+    in_keyed_order,
+    notes_of,
+)
 from nucleus_model.training.verdict.collect import SEEN, UNSEEN, Memory, memory_pictures
 
-SEED = 0  # never a run's: all runs measure the same
-A, B, GIVEN = "a", "b", "reference"
 PICTURES = pa.schema(
     [
         pa.field("id", pa.string()),
@@ -156,12 +164,12 @@ def plan_comparison(
     held = {name: _held_out(of[name], settings.holdout_share, clusters or {}) for name in (A, B)}
     given = set(of.get(GIVEN, ()))
     excluded = given.union(*held.values())
-    train = {name: [i for i in _keyed(of[name]) if i not in excluded] for name in (A, B)}
+    train = {name: [i for i in in_keyed_order(of[name]) if i not in excluded] for name in (A, B)}
     for name in (A, B):
         if not train[name]:
             raise RequestError(f"{arms[name].folder}: no picture is left to train on")
-    measured_by = _Measured(sets, of)
-    new = _New(measured_by, train, clusters or {})
+    measured_by = Read(sets, of)
+    new = Unseen(measured_by, train, clusters or {})
     measured = new.first(given or set().union(*held.values()), settings.pictures)
     if len(measured) < 2:
         raise RequestError(
@@ -176,7 +184,7 @@ def plan_comparison(
     except ValueError as error:
         raise RequestError(str(error)) from None
     rows = _rows(of, train, measured, memory, measured_by, clusters or {})
-    notes = (*_notes(measured_by, measured, GIVEN in sets), *new.notes())
+    notes = (*notes_of(measured_by, measured, GIVEN in sets), *new.notes())
     if given and not given.isdisjoint(memory.unseen):
         notes += (
             "Too few pictures are held out of both to tell what is memorised: the reference stands "
@@ -186,87 +194,12 @@ def plan_comparison(
     return Planned(settings, arms, digests, pa.Table.from_pylist(rows, PICTURES), notes)
 
 
-class _New:
-    """Tells which pictures show what no arm trains on, under whatever id.
-
-    Args:
-        told: Where pictures are read from.
-        train: The ids that each arm trains on.
-        clusters: Id -> cluster of copies.
-    """
-
-    def __init__(
-        self,
-        told: "_Measured",
-        train: Mapping[str, list[str]],
-        clusters: Mapping[str, str],
-    ) -> None:
-        self.told, self.clusters = told, clusters
-        self.hashes = {name: _hashes(opened) for name, opened in told.sets.items()}
-        self.trained = {self.hashes[name][i] for name, ids in train.items() for i in ids}
-        self.drawn = {clusters[i] for ids in train.values() for i in ids if i in clusters}
-        self.copies: set[str] = set()
-
-    def first(self, ids: Iterable[str], most: int | None) -> list[str]:
-        """The first ones of some ids in an order by hash, copies left out."""
-        found: list[str] = []
-        for ident in _keyed(ids):
-            if len(found) == most:
-                break
-            known = self.hashes[self.told.set_of(ident)][ident] in self.trained
-            if known or self.clusters.get(ident) in self.drawn:
-                self.copies.add(ident)
-            else:
-                found.append(ident)
-        return found
-
-    def notes(self) -> tuple[str, ...]:
-        """What was left out."""
-        if not self.copies:
-            return ()
-        return (
-            f"{len(self.copies)} pictures that were held out show what an arm trains on under "
-            "another id, and are not measured",
-        )
-
-
-class _Measured:
-    """Where measured pictures are read from, and with which caption."""
-
-    def __init__(
-        self, sets: Mapping[str, TrainingSet], of: Mapping[str, Mapping[str, Any]]
-    ) -> None:
-        self.sets, self.of = sets, of
-        self.differ = 0
-
-    def of_picture(self, ident: str) -> tuple[str, str]:
-        """The set and the caption: of a picture that differs in both arms, by a keyed coin."""
-        chosen = self.set_of(ident)
-        if chosen == GIVEN:
-            return GIVEN, _best(self._sample(GIVEN, ident))
-        both = [name for name in (A, B) if ident in self.of[name]]
-        captions = {name: _best(self._sample(name, ident)) for name in both}
-        if len(both) == 2 and captions[A] != captions[B]:
-            self.differ += 1
-        return chosen, captions[chosen]
-
-    def set_of(self, ident: str) -> str:
-        """The set alone."""
-        if GIVEN in self.sets and ident in self.of[GIVEN]:
-            return GIVEN
-        both = [name for name in (A, B) if ident in self.of[name]]
-        return both[int(len(both) == 2 and keyed_unit("verdict-coin", SEED, ident) < 0.5)]
-
-    def _sample(self, name: str, ident: str) -> Sample:
-        return self.sets[name].sample(self.of[name][ident][0])
-
-
 def _rows(
     of: Mapping[str, Mapping[str, Any]],
     train: Mapping[str, list[str]],
     measured: list[str],
     memory: Memory,
-    told: _Measured,
+    told: Read,
     clusters: Mapping[str, str],
 ) -> list[dict[str, Any]]:
     """A row a picture, in order of id."""
@@ -315,43 +248,3 @@ def _buckets(opened: TrainingSet) -> dict[str, tuple[int, tuple[int, int]]]:
 def _held_out(ids: Iterable[str], share: float, clusters: Mapping[str, str]) -> set[str]:
     """A share of a set's pictures, copies together, by hash of id: no arm trains on them."""
     return {i for i in ids if keyed_unit("holdout", HOLDOUT_SEED, clusters.get(i, i)) < share}
-
-
-def _hashes(opened: TrainingSet) -> dict[str, str]:
-    """Id -> SHA-256 of the stored picture."""
-    found: dict[str, str] = {}
-    for tar in range(len(opened.tables.paths)):
-        rows = opened.tables.folder.index(opened.tables.path(tar))
-        found.update(zip(*(rows.column(n).to_pylist() for n in ("id", "sha256")), strict=True))
-    return found
-
-
-def _keyed(ids: Any) -> list[str]:
-    """Ids in an order by hash, which has nothing to do with what they show."""
-    return sorted(ids, key=lambda i: (keyed_uint64("holdout", HOLDOUT_SEED, i), i))
-
-
-def _best(sample: Sample) -> str:
-    return sample.captions[-1] if sample.captions else ""
-
-
-def _notes(told: _Measured, measured: list[str], given: bool) -> tuple[str, ...]:
-    """What people should know of the reference."""
-    if given:
-        return ()
-    notes = []
-    alone = {
-        name: sum(i not in told.of[other] for i in measured) for name, other in ((A, B), (B, A))
-    }
-    if any(alone.values()):
-        notes.append(
-            f"No reference was given: of the {len(measured)} reference pictures {alone[A]} are in "
-            f"A alone and {alone[B]} in B alone, and a set does better on pictures like its own"
-        )
-    if told.differ:
-        notes.append(
-            f"No reference was given: {told.differ} measured pictures have another caption in A "
-            "than in B, and each is measured with one of the two by chance. Give a reference whose "
-            "captions you trust"
-        )
-    return tuple(notes)
