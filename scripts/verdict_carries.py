@@ -20,12 +20,11 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 from nucleus_model.settings.verdict import PresetName
+from nucleus_model.training.verdict.loops import in_processes
 from scripts.cases.carrying import SETS, Alike, Run, as_json, do_run, made_sets, ordered
 
 
@@ -62,15 +61,7 @@ def done(runs: Sequence[Run], workers: int) -> Iterator[Run]:
             do_run(run)
             yield run
         return
-    # Spawned: torch's threads do not survive a fork.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(do_run, run): run for run in runs}
-        try:
-            for future in as_completed(futures):
-                future.result()
-                yield futures[future]
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    yield from in_processes(do_run, runs, workers)
 
 
 def carries(out: Path, size: Size, workers: int) -> list[Alike]:

@@ -7,10 +7,12 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
+from typing import TypeVar
 
 from nucleus_model.data.kept import Kept
 from nucleus_model.training.verdict.run import RunSpec, do_run
 
+T = TypeVar("T")
 Loop = Callable[[Sequence[RunSpec]], Iterator[RunSpec]]
 
 
@@ -34,18 +36,29 @@ def processes(count: int | None = None) -> Loop:
         if most < 2:
             yield from one_by_one(specs)
             return
-        # Spawned: torch's threads do not survive a fork.
-        with ProcessPoolExecutor(most, mp_context=get_context("spawn")) as pool:
-            futures = {pool.submit(_in_worker, spec): spec for spec in specs}
-            try:
-                for future in as_completed(futures):
-                    future.result()
-                    yield futures[future]
-            finally:
-                # What has not begun is not begun when one fails, or when nobody waits any more.
-                pool.shutdown(wait=True, cancel_futures=True)
+        yield from in_processes(_in_worker, specs, most)
 
     return loop
+
+
+def in_processes(work: Callable[[T], object], items: Sequence[T], count: int) -> Iterator[T]:
+    """Works on items in so many processes, and yields each item as it is done.
+
+    Args:
+        work: A function of a module.
+        items: What it is called with.
+        count: Processes.
+    """
+    # Spawned: torch's threads do not survive a fork.
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(work, item): item for item in items}
+        try:
+            for future in as_completed(futures):
+                future.result()
+                yield futures[future]
+        finally:
+            # What has not begun is not begun when one fails, or when nobody waits any more.
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 # Of a worker process, which ends with its comparison.

@@ -32,10 +32,12 @@ class Spread:
     Attributes:
         percent: Deviation of one replicate's difference, in percent of A's loss.
         replicates: Of each arm, that it was measured on.
+        probe: Whether it is of an older probe, and not by the command that `power.json` names.
     """
 
     percent: float
     replicates: int
+    probe: bool = False
 
 
 @cache
@@ -48,7 +50,7 @@ def stored(preset: str, *, pairs: bool) -> Spread | None:
     """
     text = files(__package__).joinpath(FILE).read_text(encoding="utf-8")
     found = json.loads(text)["presets"].get(preset, {}).get(EQUAL if pairs else OTHER)
-    return None if found is None else Spread(found["percent"], found["replicates"])
+    return None if found is None else Spread(**found)
 
 
 def sees(percent: float, replicates: int, *, pairs: bool) -> float:
@@ -101,9 +103,10 @@ def said(preset: str, *, pairs: bool, replicates: int) -> str:
             f"{replicates} seeds; what they can see is not known of {preset} and {_of(pairs=pairs)}"
         )
     least = sees(known.percent, replicates, pairs=pairs)
+    once = "by an older probe" if known.probe else "measured once"
     return (
         f"{replicates} seeds of {preset} see differences of {least:.2g} % of the loss, with "
-        f"{_of(pairs=pairs)} (measured once, on {known.replicates} seeds)"
+        f"{_of(pairs=pairs)} ({once}, on {known.replicates} seeds)"
     )
 
 

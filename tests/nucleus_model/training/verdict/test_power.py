@@ -39,7 +39,8 @@ def test_what_is_seen_is_seen_in_four_of_five_of_six_measures():
 
 def test_before_the_runs_the_stored_figure_tells_and_after_them_their_own(known):
     before = power("nano", pairs=True, replicates=6, percent=None)
-    assert before["before"] == {"percent": 0.3, "replicates": 5, "sees": sees(0.3, 6, pairs=True)}
+    stands_on = {"percent": 0.3, "replicates": 5, "probe": False}
+    assert before["before"] == stands_on | {"sees": sees(0.3, 6, pairs=True)}
     assert [row["seeds"] for row in before["by_seeds"]] == [3, 6, 12, 24]
     after = power("nano", pairs=True, replicates=7, percent=0.6)
     assert after["before"]["percent"] == 0.3
@@ -54,6 +55,12 @@ def test_people_are_told_what_so_many_seeds_see(known):
         f"6 seeds of nano see differences of {sees(0.3, 6, pairs=True):.2g} % of the loss, with "
         "equal pictures (measured once, on 5 seeds)"
     )
+
+
+def test_a_figure_that_the_command_did_not_measure_is_told_as_that(monkeypatch):
+    older = module.Spread(0.3, 4, probe=True)
+    monkeypatch.setattr(module, "stored", lambda preset, *, pairs: older)
+    assert "(by an older probe, on 4 seeds)" in said("nano", pairs=True, replicates=6)
 
 
 def test_of_a_preset_that_nobody_measured_that_is_said():
