@@ -16,6 +16,7 @@ import pyarrow as pa
 from nucleus_data.config import deciding
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.at_once import at_once
+from nucleus_data.corpus.marked import remove_folder
 from nucleus_data.corpus.published import publish, published
 from nucleus_data.corpus.store import Store
 from nucleus_data.corpus.tables import Table, parts_sql, table_schema
@@ -206,9 +207,7 @@ def write_ranks(target: Table, rows: pa.Table) -> None:
 
 def clear(store: Store, table: str) -> None:
     """Removes what the passes left for each other."""
-    folder = f"tables/{TABLE}/{table}/{WORK}"
-    if store.list(folder):
-        store.fs.rm(store.path(folder), recursive=True)
+    remove_folder(store, f"tables/{TABLE}/{table}/{WORK}")
 
 
 def _pairs(corpus: Corpus, config_hash: str) -> pa.Table | None:

@@ -15,7 +15,6 @@ Nothing but task numbers and counts goes through Ray, and a task holds one part 
 about `dedup.partition_records`, and more only where very many pictures agree in a whole block.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from nucleus_data.corpus.at_once import at_once
+from nucleus_data.corpus.marked import once, remove_files, remove_folder
 from nucleus_data.corpus.shuffle import read_rows, spread, write_rows
 from nucleus_data.corpus.store import Store
 from nucleus_data.corpus.tables import Table
@@ -123,12 +123,7 @@ class Phase:
         """Does a task, unless it was done; its counts are in the summary's `extra`."""
         store = self.plan.store()
         marker = f"{self.plan.folder}/done/{self.label}/{number:06d}.json"
-        try:
-            counts = json.loads(store.read(marker))
-        except FileNotFoundError:
-            # The marker comes last: a task that was killed is done again, with the same files.
-            counts = getattr(_Work(self, store), self.name)(number)
-            store.create(marker, json.dumps(counts, sort_keys=True).encode())
+        counts = once(store, marker, lambda: getattr(_Work(self, store), self.name)(number))
         return Summary(rows=counts.get("rows", 0), done=1, extra=Counter(counts))
 
 
@@ -259,7 +254,7 @@ def search_partitioned(plan: SearchPlan, run_tasks: RunTasks) -> Counter[str] | 
         if not done(Phase(plan, name), plan.parts):
             return None
         # What was read is not needed again.
-        _remove(store, f"{plan.folder}/{used}")
+        remove_files(store, f"{plan.folder}/{used}")
     codes = counts["codes"]
     shares = [counts.pop(f"bit {bit}", 0) / max(codes, 1) for bit in range(64)]
     near = Phase(plan, "deal", shares=shares, codes=codes)
@@ -273,7 +268,7 @@ def search_partitioned(plan: SearchPlan, run_tasks: RunTasks) -> Counter[str] | 
             return None
         if not done(searched, plan.parts):
             return None
-        _remove(store, f"{plan.folder}/dealt-{block}")
+        remove_files(store, f"{plan.folder}/dealt-{block}")
     if not done(Phase(plan, "write"), len(plan.own_pieces)):
         return None
     return counts
@@ -281,9 +276,7 @@ def search_partitioned(plan: SearchPlan, run_tasks: RunTasks) -> Counter[str] | 
 
 def clear(store: Store, table: str) -> None:
     """Removes the files of all searches for a table."""
-    folder = f"tables/dedup/{table}/_search"
-    if store.list(folder):
-        store.fs.rm(store.path(folder), recursive=True)
+    remove_folder(store, f"tables/dedup/{table}/_search")
 
 
 def write_pairs(target: Table, pairs: Any) -> None:
@@ -299,8 +292,3 @@ def write_pairs(target: Table, pairs: Any) -> None:
             target.append(int(numbers[i]), mine, {})
 
     list(at_once(target.store, write, range(len(numbers))))
-
-
-def _remove(store: Store, folder: str) -> None:
-    names = (f"{folder}/{name}" for name in store.list(folder))
-    list(at_once(store, store.remove, names))

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.dealing import READS_AT_ONCE, collect, deal
 from nucleus_data.runner.work import Summary
 from nucleus_data.sets.encoded import (
     WORK,
@@ -28,7 +29,6 @@ from nucleus_data.sets.encoded import (
 )
 from nucleus_data.sets.layout import SetFolder
 from nucleus_data.stages.encode.latents import write
-from nucleus_data.stages.shard.dealing import READS_AT_ONCE, collect, deal
 from nucleus_model.settings.settings import QuickTrainSettings
 
 TARS_A_GROUP = 64

@@ -3,8 +3,9 @@
 What the passes of `select` hand to each other lies beside the table, in `_walk/`, a file for each
 group of shards: `members` (records in a pair), `told` (where these come from), `kept` (of these,
 with what the order of preference reads), `answers` (of the rules; removed once the ledger is
-written), `placeholders` and `dropped` (with the survivor). The files are the same however often
-they are written. The selection lies under `tables/`, or, of a what-if, under its run.
+written), `placeholders` and `dropped` (with the survivor). Their rows are the same however often
+they are written, and in however many partitions the walk was done; what it needs for itself lies in
+`_partitions/` until then. The selection lies under `tables/`, or, of a what-if, under its run.
 """
 
 from bisect import bisect_left
@@ -32,6 +33,7 @@ from nucleus_data.stages.select.tiers import Tiers
 
 TABLE = "selection"
 WALK = "_walk"
+PARTITIONS = "_partitions"
 ROOT = "tables"
 # Files of `_walk` are of so many shards: another number needs another `stage.VERSION`.
 SHARDS_A_TASK = 16
@@ -120,6 +122,17 @@ class SelectionPlan:
     def exchanged(self, kind: str, group: int) -> str:
         """Path of a file that one pass leaves for the next."""
         return f"{self.root}/{TABLE}/{self.tables[TABLE]}/{WALK}/{kind}-{group:06d}.arrow"
+
+    def left(self, kind: str, store: Store) -> list[int]:
+        """The groups that a pass left a file for."""
+        folder, _, name = self.exchanged(kind, 0).rpartition("/")
+        begin, end = name.split(f"{0:06d}")
+        names = (n for n in store.list(folder) if n.startswith(begin) and n.endswith(end))
+        return sorted(int(n.removeprefix(begin).removesuffix(end)) for n in names)
+
+    def partitions(self) -> str:
+        """The folder of what a walk by workers needs for itself (`partitioned`)."""
+        return f"{self.root}/{TABLE}/{self.tables[TABLE]}/{PARTITIONS}"
 
     def records(self, corpus: Corpus, shard: int, columns: Sequence[str] = ()) -> pa.Table:
         """A shard's records that are decided about, with what rules read of them, if it has it."""

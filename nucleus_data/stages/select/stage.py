@@ -6,7 +6,7 @@ some image shards each. The sums are checked before the selection is published.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from nucleus_data.config import deciding
@@ -16,7 +16,7 @@ from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
 from nucleus_data.runner.run import ALL, Run
-from nucleus_data.runner.work import StageReport, Summary, Task
+from nucleus_data.runner.work import Item, StageReport, Summary, Task
 from nucleus_data.stage import CorpusStage
 from nucleus_data.stages.compare.members import TABLE as COPIES
 from nucleus_data.stages.compare.stage import Compare
@@ -25,17 +25,12 @@ from nucleus_data.stages.dedup.stage import Dedup, published_counts
 from nucleus_data.stages.select.check import check_decisions, order_of, upstream_columns
 from nucleus_data.stages.select.curriculum import COLUMN
 from nucleus_data.stages.select.draw import BUCKETS, NAMES
+from nucleus_data.stages.select.duplicates import clear, drop_duplicates, has_pairs
 from nucleus_data.stages.select.ledger import NONE, LedgerTask
 from nucleus_data.stages.select.placeholders import fewest
 from nucleus_data.stages.select.plan import ROOT, TABLE, WALK, Decisions, SelectionPlan
 from nucleus_data.stages.select.settings import PlaceholderSettings, SelectSettings
 from nucleus_data.stages.select.tiers import is_score_order
-from nucleus_data.stages.select.walking import (
-    JudgeTask,
-    read_pairs,
-    walk_duplicates,
-    write_members,
-)
 
 VERSION = 2
 # Kinds of counts that are said, and with which words before the name.
@@ -248,24 +243,27 @@ class Select(CorpusStage[SelectSettings]):
             self._asked(run, tables) if drops else None,
         )
         report, dropped = StageReport(self.name), 0
-        pairs = read_pairs(corpus, tables[PAIRS]) if drops else None
-        if pairs is not None:
+
+        def run_tasks(phase: str, task: Task, items: Iterable[Item], total: int) -> StageReport:
+            nonlocal report
+            report = run.loop(self, task, items, total, phase=phase, keep=False)
+            return report
+
+        if drops and has_pairs(plan, corpus):
             if not ranks and not self.compare.missing():
                 run.say(NOT_COMPARED)
-            groups = write_members(plan, corpus, pairs)
-            report = run.loop(self, JudgeTask(plan), plan.items(groups), len(groups), keep=False)
-            # A walk over some of the answers would keep what a missing record should displace.
-            if not report.failed:
-                dropped = walk_duplicates(plan, corpus, pairs, groups)
+            most = self.dedup.settings.partition_records
+            dropped = drop_duplicates(plan, corpus, most, run_tasks) or 0
         if not report.failed:
             groups = plan.groups()
-            report = run.loop(self, ledger(plan), plan.items(groups), len(groups), keep=False)
+            run_tasks("", ledger(plan), plan.items(groups), len(groups))
         # A what-if's counts are not to be taken for those of a selection.
         report.stage = self.name if pinned is run else run.command
         report.seconds = time.perf_counter() - start
         report.shards = len(plan.shards) if not report.failed else report.shards
         run.keep(report, quiet=True)
         if not report.failed:
+            clear(plan, corpus)
             check_sums(report.summary.rows, _states(report.summary), dropped)
         return report
 

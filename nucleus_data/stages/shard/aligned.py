@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.dealing import READS_AT_ONCE, collect, deal
 from nucleus_data.runner.work import Summary
 from nucleus_data.sets.beside import Beside
 from nucleus_data.sets.layout import SetFolder, TarEntry
-from nucleus_data.stages.shard.dealing import READS_AT_ONCE, collect, deal
 
 PHASES = ("places", "values", "write")
 WORK = "_work"

@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.damaged import read_json
+from nucleus_data.corpus.dealing import READS_AT_ONCE, collect, deal
 from nucleus_data.runner.work import Summary
 from nucleus_data.sets.beside import encode, read
 from nucleus_data.sets.layout import LEFT_OUT_SCHEMA, SetFolder
@@ -45,7 +46,6 @@ from nucleus_data.stages.shard.counts import (
     limit_cut,
     places_of,
 )
-from nucleus_data.stages.shard.dealing import READS_AT_ONCE, collect, deal
 from nucleus_data.stages.shard.order import indexes, offset_of
 from nucleus_data.stages.shard.settings import ShardSettings
 from nucleus_data.stages.shard.totals import ORDER_SCHEMA, Totals, merged

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.dealing import READS_AT_ONCE
 from nucleus_data.errors import CorpusError
 from nucleus_data.runner.work import Summary
 from nucleus_data.sets.beside import read
@@ -20,7 +21,6 @@ from nucleus_data.sets.card import README
 from nucleus_data.sets.facts import FACTS, Facts, most
 from nucleus_data.sets.layout import LEFT_OUT, LEFT_OUT_SCHEMA, SetFolder
 from nucleus_data.sets.planned import PLANS
-from nucleus_data.stages.shard.dealing import READS_AT_ONCE
 from nucleus_data.stages.shard.settings import ShardSettings
 from nucleus_data.stages.shard.write import read_note
 

@@ -5,13 +5,14 @@ import pyarrow as pa
 from nucleus_data.corpus.exchanged import put
 from nucleus_data.corpus.tables import FAILED_SCHEMA, Table, table_schema
 from nucleus_data.hashing import record_id
+from nucleus_data.runner.inline import InlineLoop
 from nucleus_data.stages.dedup.rows import PAIRS
 from nucleus_data.stages.select import walking
+from nucleus_data.stages.select.duplicates import drop_duplicates
 from nucleus_data.stages.select.expression import Names, parse_condition, parse_order
 from nucleus_data.stages.select.ledger import LedgerTask
 from nucleus_data.stages.select.plan import Decisions, SelectionPlan
 from nucleus_data.stages.select.rules import Rule
-from nucleus_data.stages.select.walking import JudgeTask, walk_duplicates, write_members
 from nucleus_data.world.corpora import small_corpus
 from tests.support import curated
 from tests.support.selecting import RULES, select
@@ -49,6 +50,10 @@ def test_answers_about_other_records_are_an_error(corpus, monkeypatch):
     assert "the rules' answers are about other records than there are" in failure["error"]
 
 
+def inline(name, task, items, total):
+    return InlineLoop(name, task, None).run(items, total)
+
+
 def chain(corpus, *links, rules=None):
     """Walks pairs between rows of shard 0, in the order of their rows; row -> (state, for whom)."""
     ids = [record_id("test", f"0/{i}.bin") for i in range(5)]
@@ -80,10 +85,10 @@ def chain(corpus, *links, rules=None):
     names = Names({"bad": "own", "rank": "own"})
     bad = Rule("bad", "reject", "bad", parse_condition("bad", "rule", names))
     decisions = Decisions([bad], ["own"], [parse_order("rank", "prefer", names)])
-    plan = SelectionPlan(corpus.uri, {}, decisions, {"selection": "s", "own": "o"}, [0], ["own"])
-    assert write_members(plan, corpus, table) == [0]
-    JudgeTask(plan).run(0)
-    dropped = walk_duplicates(plan, corpus, table, [0])
+    hashes = {"selection": "s", "own": "o", "dedup": "d"}
+    plan = SelectionPlan(corpus.uri, {}, decisions, hashes, [0], ["own"])
+    Table(corpus.store, "dedup", "d").append(0, table, {})
+    dropped = drop_duplicates(plan, corpus, 100, inline)
     LedgerTask(plan).run(0)
     rows = curated.table(corpus, "selection", "s")
     assert dropped == sum(row["state"] == "duplicate" for row in rows)

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nucleus_data.corpus.dealing import collect, deal
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError
-from nucleus_data.stages.shard.dealing import collect, deal
 
 SCHEMA = pa.schema([("n", pa.int64()), ("texts", pa.list_(pa.string()))])
 

@@ -57,7 +57,10 @@ def collect(
         names: Paths of the files in the store.
         reader: The reader's number.
         readers: How many readers there are.
-        schema: Of the rows.
+        schema: Of the rows; columns of other types are cast.
+
+    Raises:
+        ValueError: Rows have other columns, or do not fit the schema.
     """
 
     def read(name: str) -> pa.Table:
@@ -66,7 +69,8 @@ def collect(
             return schema.empty_table()
         data = store.read_range(name, 8 * (readers + 1) + first, end - first)
         with pa.ipc.open_stream(pa.BufferReader(data)) as stream:
-            return stream.read_all()
+            rows = stream.read_all()
+        return rows if rows.schema.equals(schema) else rows.cast(schema)
 
     with ThreadPoolExecutor(READS_AT_ONCE) as pool:
         return pa.concat_tables([schema.empty_table(), *pool.map(read, names)]).combine_chunks()

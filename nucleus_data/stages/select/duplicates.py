@@ -1,0 +1,68 @@
+"""Who of the duplicates is dropped: the walk in this process, or, of many pairs, by all workers."""
+
+from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.marked import remove_folder
+from nucleus_data.corpus.tables import parts_sql
+from nucleus_data.stages.dedup.stage import TABLE as PAIRS
+from nucleus_data.stages.dedup.stage import published_counts
+from nucleus_data.stages.select.partitioned import RunTasks, WalkPlan, walk_partitioned
+from nucleus_data.stages.select.plan import SelectionPlan
+from nucleus_data.stages.select.walking import (
+    Copies,
+    JudgeTask,
+    members_of,
+    pairs_of,
+    read_groups,
+    walk_duplicates,
+    write_groups,
+)
+
+THREADS = 8  # of the sort in this process
+
+
+def has_pairs(plan: SelectionPlan, corpus: Corpus) -> bool:
+    """Whether `dedup` found any pair."""
+    return bool(pairs_of(plan, corpus.store).part_names())
+
+
+def drop_duplicates(
+    plan: SelectionPlan, corpus: Corpus, most: int, run_tasks: RunTasks
+) -> int | None:
+    """Says who of the duplicates is dropped and for whom, and which records are placeholders.
+
+    Args:
+        plan: What is decided.
+        corpus: The corpus, which has pairs.
+        most: How many pairs are walked in one process; of more, by workers, about as many each.
+        run_tasks: Runs tasks: the phase's name, the task, numbered items, and how many they are.
+
+    Returns:
+        How many records are dropped; None if tasks failed, or the rules could not be asked about
+        all records in a pair: a walk over some of the answers would keep what a missing record
+        should displace.
+
+    Raises:
+        RequestError: The order of preference fails on a record.
+    """
+    counts = published_counts(corpus, plan.tables[PAIRS])
+    pairs = counts["pairs"] if counts is not None else 0
+    if pairs > most:
+        return walk_partitioned(WalkPlan.made(plan, -(-pairs // most)), run_tasks)
+    source = parts_sql(corpus.store, pairs_of(plan, corpus.store).folder)
+    table = corpus.connection().sql(f"SELECT * FROM {source}").to_arrow_table()
+    groups = write_groups(plan, corpus, "members", members_of(table))
+    if run_tasks("", JudgeTask(plan), plan.items(groups), len(groups)).failed:
+        return None
+    told = None
+    if plan.placeholders is not None:
+        told = read_groups(plan, corpus, "told", groups)
+    copies = Copies(table, read_groups(plan, corpus, "kept", groups), told)
+    found, dropped = walk_duplicates(plan, copies, THREADS)
+    for kind, rows in (("placeholders", found), ("dropped", dropped)):
+        write_groups(plan, corpus, kind, rows)
+    return int(dropped.num_rows)
+
+
+def clear(plan: SelectionPlan, corpus: Corpus) -> None:
+    """Removes the files of walks by workers."""
+    remove_folder(corpus.store, plan.partitions())
