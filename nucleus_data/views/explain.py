@@ -1,4 +1,10 @@
-"""`nucleus explain`: one record's whole story."""
+"""`nucleus explain`: one record's whole story.
+
+To find a record by its id, the ids of all records are read, and those of all indexes of training
+sets: an id is a hash (`hashing.record_id`), and records lie in the order of their source. So each
+row group has ids from almost the whole range, and its least and largest id, which its footer tells,
+leave no row group out. `@SHARD/ROW` finds the record itself without that.
+"""
 
 import json
 import re
