@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from nucleus_data.corpus.damaged import damaged
 from nucleus_data.corpus.images import tar_name
+from nucleus_data.corpus.ranges import joined
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError
 
@@ -44,11 +45,11 @@ def read_originals(store: Store, rows: pa.Table) -> Iterator[bytes]:
         for first, last in _windows(size):
             places: list[Any] = [None] * (last - first)
             order = first + np.lexsort((offset[first:last], shard[first:last]))
-            for joined in _joined(order, shard, offset, size):
-                start = int(offset[joined[0]])
-                end = int(max(offset[i] + size[i] for i in joined))
-                block = pool.submit(_read, store, int(shard[joined[0]]), start, end - start)
-                for i in joined:
+            for together in _requests(order, shard, offset, size):
+                start = int(offset[together[0]])
+                end = int((offset[together] + size[together]).max())
+                block = pool.submit(_read, store, int(shard[together[0]]), start, end - start)
+                for i in together.tolist():
                     places[i - first] = (block, int(offset[i]) - start)
             held.append((places, first, last))
             if len(held) > 1:
@@ -92,20 +93,18 @@ def _windows(size: np.ndarray) -> Iterator[tuple[int, int]]:
         yield first, len(size)
 
 
-def _joined(
+def _requests(
     order: np.ndarray, shard: np.ndarray, offset: np.ndarray, size: np.ndarray
-) -> Iterator[list[int]]:
-    """Rows to read in one request each: neighbours of one image shard, a block at most."""
-    held: list[int] = []
-    for i in order.tolist():
-        if held:
-            last, first = held[-1], held[0]
-            near = offset[i] - (offset[last] + size[last]) <= GAP
-            if not (
-                shard[i] == shard[last] and near and offset[i] + size[i] - offset[first] <= BLOCK
-            ):
-                yield held
-                held = []
-        held.append(i)
-    if held:
-        yield held
+) -> Iterator[np.ndarray]:
+    """Rows to read in one request each: neighbours of one image shard, a block at most.
+
+    Args:
+        order: The rows, by shard and offset, int[N].
+        shard: Of all rows of the plan, as the two others.
+        offset: Where a row's file begins in its shard's tar, in bytes.
+        size: Its bytes.
+    """
+    bounds = np.flatnonzero(np.diff(shard[order])) + 1
+    for mine in np.split(order, bounds):
+        for first, last in joined(offset[mine], size[mine], GAP, BLOCK):
+            yield mine[first:last]
