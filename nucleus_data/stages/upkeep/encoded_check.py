@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from nucleus_data.corpus.damaged import DamagedError, read_whole
 from nucleus_data.corpus.store import Store
-from nucleus_data.errors import CorpusError
 from nucleus_data.hashing import config_hash
 from nucleus_data.runner.work import Summary
 from nucleus_data.sets.encoded import (
@@ -30,6 +29,7 @@ from nucleus_data.sets.encoded import (
 )
 from nucleus_data.sets.encoded_file import EncodedFile
 from nucleus_data.sets.layout import SetFolder, TarEntry
+from nucleus_data.stages.upkeep.caption_keys import Said, encoding, said_in
 from nucleus_data.stages.upkeep.faults import Fault
 from nucleus_data.stages.upkeep.tasks import placed
 
@@ -44,6 +44,7 @@ class TextsTask:
     Attributes:
         uri, storage_options, path, notes: As in `VerifyTask`.
         encodings: Config hashes of complete text states, each with how many files it has.
+        groups: How many groups of tars `CaptionKeysTask` was run for.
     """
 
     uri: str
@@ -51,6 +52,7 @@ class TextsTask:
     path: str
     notes: str
     encodings: tuple[tuple[str, int], ...]
+    groups: int
 
     def run(self, number: int) -> Summary:
         """Notes what is wrong; `number` counts the files of all of them."""
@@ -58,8 +60,9 @@ class TextsTask:
         name = f"{self.notes}/texts-{number:06d}.json"
         if not store.exists(name):
             hashed, part = placed(self.encodings, number)
-            encoding = Encoding(store, self.path, hashed, texts=True)
-            faults = list(check_texts(SetFolder(store, self.path), encoding, part))
+            folder, parts = SetFolder(store, self.path), dict(self.encodings)[hashed]
+            said = said_in(folder, self.notes, hashed, (part, parts), self.groups)
+            faults = list(check_texts(folder, encoding(folder, hashed), part, said))
             found = [fault.content() for fault in faults]
             store.create(name, json.dumps(found, sort_keys=True).encode())
         return Summary(rows=1, done=1)
@@ -142,8 +145,15 @@ def _fits(row: tuple[int, ...], entry: TarEntry, factor: int | None) -> bool:
     return (width * scale, height * scale) == (entry.width, entry.height)
 
 
-def check_texts(folder: SetFolder, one: Encoding, part: int) -> Iterator[Fault]:
-    """What is wrong with a file of text states; the samples that have the texts are named."""
+def check_texts(folder: SetFolder, one: Encoding, part: int, said: Said) -> Iterator[Fault]:
+    """What is wrong with a file of text states, by the samples that have the texts.
+
+    Args:
+        folder: The set.
+        one: The text states.
+        part: The number of the file.
+        said: The texts that it must have; the empty one, of dropped captions, is expected, too.
+    """
     about = one.about() or {}
     path = f"{one.folder}/{part_name(part)}"
     file = yield from _opened(folder, path, "text states", texts=True)
@@ -158,44 +168,17 @@ def check_texts(folder: SetFolder, one: Encoding, part: int) -> Iterator[Fault]:
     ]
     if len(file.row) != 1:
         found.append(Fault(KIND, path, "", f"states are {file.row}"))
-    bad = {bytes.fromhex(fault.sample) for fault in found if fault.sample}
-    said = _who_say(folder, str(about["edition"]), bad)
-    # A key that is no text's any more: whose it was lacks its states now.
-    unknown = bool(bad - said.keys() - {text_key("")})
-    lost = _who_lacks(folder, about, part, set(keys)) if unknown else ""
     for fault in found:
         text = f"text {fault.sample}: {fault.detail}" if fault.sample else fault.detail
-        known = said.get(bytes.fromhex(fault.sample), lost) if fault.sample else ""
+        # The first of those that have the text; a damaged key is of no text.
+        known = said.get(bytes.fromhex(fault.sample), [""])[0] if fault.sample else ""
         yield replace(fault, sample=known, detail=text)
-
-
-def _who_say(folder: SetFolder, edition: str, keys: set[bytes]) -> dict[bytes, str]:
-    """For each text the first sample that has it as a caption."""
-    found: dict[bytes, str] = {}
-    for ident, key in _texts(folder, edition) if keys else ():
-        if key in keys:
-            found.setdefault(key, ident)
-            if len(found) == len(keys):
-                break
-    return found
-
-
-def _who_lacks(folder: SetFolder, about: Mapping[str, Any], part: int, keys: set[bytes]) -> str:
-    """The first sample of whose texts one should be in a file and is not."""
-    for ident, key in _texts(folder, str(about["edition"])):
-        if key not in keys and part_of(key, about["parts"]) == part:
-            return ident
-    return ""
-
-
-def _texts(folder: SetFolder, edition: str) -> Iterator[tuple[str, bytes]]:
-    """The ids of all samples, with the key of each of their captions."""
-    for entry in folder.manifest():
-        try:
-            rows = folder.new_edition(edition).captions(entry.path).to_pylist()
-        except (FileNotFoundError, CorpusError):  # the tar's own task says so
-            continue
-        yield from ((row["id"], text_key(text)) for row in rows for text in row["captions"])
+    for key in sorted(said.keys() - set(keys)):
+        for ident in said[key]:
+            yield Fault(KIND, path, ident, f"its caption has no text states (text {key.hex()})")
+    empty = text_key("")
+    if part_of(empty, about["parts"]) == part and empty not in {*keys, *said}:
+        yield Fault(KIND, path, "", "the empty text, which dropped captions have, has no states")
 
 
 def _opened(

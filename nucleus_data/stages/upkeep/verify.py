@@ -31,6 +31,7 @@ from nucleus_data.sets.encoded import encodings
 from nucleus_data.sets.layout import LEFT_OUT, MANIFEST, SetFolder
 from nucleus_data.stage import Stage
 from nucleus_data.stages.dedup.stage import TABLE as PAIRS
+from nucleus_data.stages.upkeep.caption_keys import CaptionKeysTask, groups_of
 from nucleus_data.stages.upkeep.encoded_check import TextsTask, check_markers, right_encodings
 from nucleus_data.stages.upkeep.faults import Fault, as_faults
 from nucleus_data.stages.upkeep.sets import remove_all
@@ -177,10 +178,16 @@ def verify(
     todo = [Item(number) for number in range(shares)]
     twice = run.loop(UPKEEP, DuplicateTask(*place, shares), todo, shares, phase="ids", keep=False)
     states = tuple((e.hash, about["parts"]) for e, about in right_encodings(folder, texts=True))
-    todo = [Item(number) for number in range(sum(count for _, count in states))]
-    texts = TextsTask(*place, states)
-    said = run.loop(UPKEEP, texts, todo, len(todo), phase="text states", keep=False)
-    for one in (report, twice, said):
+    groups = groups_of(folder) if states else 0
+    todo = [Item(number) for number in range(groups)]
+    keys = CaptionKeysTask(*place, states)
+    said = run.loop(UPKEEP, keys, todo, groups, phase="captions", keep=False)
+    done = [report, twice, said]
+    if not said.failed:
+        todo = [Item(number) for number in range(sum(count for _, count in states))]
+        texts = TextsTask(*place, states, groups)
+        done.append(run.loop(UPKEEP, texts, todo, len(todo), phase="text states", keep=False))
+    for one in done:
         if one.failed:
             run.keep(one)
             raise CorpusError("verify: not all tars could be read; run the same command again")

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from nucleus_data.corpus import Corpus
@@ -13,10 +14,14 @@ from nucleus_data.sets.encoded import (
     encode_values,
     encoded_name,
     part_name,
+    part_of,
+    text_key,
     texts_folder,
 )
 from nucleus_data.sets.encoded_file import EncodedFile
 from nucleus_data.sets.layout import SetFolder
+from nucleus_data.stages.upkeep import caption_keys
+from nucleus_data.stages.upkeep.caption_keys import by_key, keys_of
 from nucleus_data.stages.upkeep.encoded_check import (
     check_latents,
     check_markers,
@@ -24,10 +29,12 @@ from nucleus_data.stages.upkeep.encoded_check import (
     is_finite,
     right_encodings,
 )
+from nucleus_data.stages.upkeep.faults import table
 from nucleus_data.stages.upkeep.verify import verify
 from tests.support import curated
-from tests.support.latents import add_encoded, latent
+from tests.support.latents import PARTS, WIDTH, add_encoded, captions_of, latent, states
 from tests.support.quick import quick
+from tests.support.sets import EDITION
 from tests.support.upkept import PATH, corpus_with_set, ident
 
 
@@ -52,8 +59,11 @@ def found_in(folder):
     for entry in folder.manifest():
         faults += check_latents(folder, entry, folder.index(entry.path), [])
     for one, about in right_encodings(folder, texts=True):
+        keys = keys_of(folder, about["edition"], folder.manifest())
         for part in range(about["parts"]):
-            faults += check_texts(folder, one, part)
+            mine = [part_of(key, about["parts"]) == part for key in keys["key"].to_pylist()]
+            said = by_key(keys.filter(pa.array(mine, pa.bool_())))
+            faults += check_texts(folder, one, part, said)
     return faults
 
 
@@ -181,3 +191,63 @@ def test_the_command_finds_it_too(made):
         ("encoded", encoded_name(latents, "64/1x1/000000.tar")),
         ("encoded", f"{texts_folder(texts)}/{part_name(0)}"),
     }
+
+
+def without(folder, texts, lost):
+    """Writes the text states again without one text's; returns their file."""
+    left = {"", *captions_of(folder)} - {lost}
+    part = part_of(text_key(lost), PARTS)
+    mine = {k: states(t) for t in left if part_of(k := text_key(t), PARTS) == part}
+    file = f"{texts_folder(texts)}/{part_name(part)}"
+    data = encode_values(mine, (WIDTH,), "fp32", texts=True)
+    folder.store.put(folder.name(file), data)
+    return file
+
+
+def test_each_sample_whose_caption_has_no_states_is_told(made):
+    folder, _, texts = made
+    samples = {}
+    for entry in folder.manifest():
+        for row in folder.edition().captions(entry.path).to_pylist():
+            for text in row["captions"]:
+                samples.setdefault(text, set()).add(row["id"])
+    lost = max(sorted(samples), key=lambda text: len(samples[text]))
+    part = part_name(part_of(text_key(lost), PARTS))
+    whole = folder.store.read(folder.name(f"{texts_folder(texts)}/{part}"))
+    file = without(folder, texts, lost)
+    run = curated.run(folder.store.uri, "verify")
+    faults = verify(run, folder, {}, None, decode=False)
+    assert {fault.sample for fault in faults} == samples[lost]
+    assert {(fault.kind, fault.path, fault.detail) for fault in faults} == {
+        ("encoded", file, f"its caption has no text states (text {text_key(lost).hex()})")
+    }
+    shown = "\n".join(table(faults))
+    assert f"encoded: {len(faults)}, {len(samples[lost])} samples. What to do: remove" in shown
+    # The notes are gone: with the states there again, nothing is left.
+    assert folder.store.find("verify") == []
+    folder.store.put(folder.name(file), whole)
+    assert verify(run, folder, {}, None, decode=False) == []
+
+
+def test_the_empty_text_is_missed_too(made):
+    folder, _, texts = made
+    file = without(folder, texts, "")
+    (fault,) = found_in(folder)
+    assert (fault.path, fault.sample) == (file, "")
+    assert "the empty text" in fault.detail
+
+
+def test_a_set_is_verified_by_groups_of_tars(made, monkeypatch):
+    folder, _, texts = made
+    expected = keys_of(folder, EDITION, folder.manifest())
+    monkeypatch.setattr(caption_keys, "TARS_A_GROUP", 1)
+    groups = caption_keys.groups_of(folder)
+    assert groups == len(folder.manifest()) > 1
+    place = (folder.store.uri, {}, folder.path, "notes")
+    for group in (*range(groups), 0):
+        caption_keys.CaptionKeysTask(*place, ((texts, PARTS),)).run(group)
+    found = {}
+    for part in range(PARTS):
+        found |= caption_keys.said_in(folder, "notes", texts, (part, PARTS), groups)
+    assert found == by_key(expected)
+    assert sum(map(len, found.values())) == len(expected)
