@@ -16,14 +16,15 @@ import copy
 import json
 import warnings
 from collections.abc import Iterable, Mapping
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
-from nucleus_data.corpus.at_once import IN_FLIGHT, at_once
+from nucleus_data.corpus.at_once import at_once
+from nucleus_data.corpus.connections import check_part, connect
 from nucleus_data.corpus.damaged import CORPUS as MARKER
 from nucleus_data.corpus.damaged import (
     PUBLISHED,
@@ -31,14 +32,12 @@ from nucleus_data.corpus.damaged import (
     DamagedError,
     DamagedWarning,
     read_json,
-    reading,
 )
-from nucleus_data.corpus.duck_files import DuckFiles
 from nucleus_data.corpus.records import Records
 from nucleus_data.corpus.refused import not_opened
 from nucleus_data.corpus.runs import plans, run_names
 from nucleus_data.corpus.store import Store
-from nucleus_data.corpus.tables import PAIRS_SCHEMA, Table, parts_list, plain
+from nucleus_data.corpus.tables import PAIRS_SCHEMA, Table, plain
 from nucleus_data.corpus.told import command as told
 from nucleus_data.corpus.told import ingesting
 from nucleus_data.errors import RequestError
@@ -171,13 +170,7 @@ class Corpus:
     def connection(self) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection that can read this corpus's store."""
         if self._connection is None:
-            if self.store.local:
-                self._connection = _database().cursor()
-            else:
-                # Its threads wait for the store: as many files are opened at once.
-                self._connection = duckdb.connect(config={"threads": IN_FLIGHT})
-                self._connection.execute("SET parquet_metadata_cache = true")
-                self._connection.register_filesystem(DuckFiles(self.store))
+            self._connection = connect(self.store)
         return self._connection
 
     def table(self, name: str, config_hash: str | None = None) -> duckdb.DuckDBPyRelation:
@@ -254,7 +247,7 @@ class Corpus:
             error
             for one in tables
             for error in at_once(
-                self.store, partial(_check, self.connection(), one), one.part_names()
+                self.store, partial(check_part, self.connection(), one), one.part_names()
             )
         )
         return [error for error in found if error is not None]
@@ -289,26 +282,3 @@ class Corpus:
 
 
 RECORDS_HASH = config_hash({"table": "records", "version": RECORDS_VERSION})
-
-
-def _check(connection: duckdb.DuckDBPyConnection, table: Table, part: str) -> DamagedError | None:
-    """Reads a part as both readers do; returns what one of them says against it."""
-    name = f"{table.folder}/{part}"
-    try:
-        table.read_part(part)
-        with reading(table.store, name):
-            source = parts_list([table.store.url(name)])
-            relation = connection.cursor().sql(f"SELECT * FROM read_parquet({source})")
-            for _ in relation.to_arrow_reader():
-                pass
-    except FileNotFoundError:  # removed since it was listed
-        return None
-    except DamagedError as error:
-        return error
-    return None
-
-
-@cache
-def _database() -> duckdb.DuckDBPyConnection:
-    """One empty database for all local corpora: a cursor of it takes nothing, one more 13 ms."""
-    return duckdb.connect()

@@ -13,23 +13,15 @@ import pyarrow.compute as pc
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.again import attempts_of
 from nucleus_data.corpus.images import read_images
-from nucleus_data.corpus.tables import (
-    FAILED_ATTEMPTS,
-    FAILED_SCHEMA,
-    Table,
-    missing_rows,
-    table_schema,
-)
+from nucleus_data.corpus.tables import Table, missing_rows
 from nucleus_data.errors import CorpusError
 from nucleus_data.runner.candidates import chosen_records, lacking_rows
 from nucleus_data.runner.computed import Computed, joined
 from nucleus_data.runner.due import DueRows
-from nucleus_data.runner.outcomes import RAISED, Found, as_row, clean, may_pass, of_table, raised
+from nucleus_data.runner.parts import count_outcomes, divided
 from nucleus_data.runner.work import Summary
-from nucleus_data.stage import Condition, Result, Row, RowChoice, RowFailure, RowStage, TableFailure
+from nucleus_data.stage import Condition, Result, Row, RowChoice, RowFailure, RowStage
 
-AFTER = ("error", "detail")  # columns behind a table's own
-UNSTORABLE = (pa.ArrowException, UnicodeError, OverflowError)
 RECORD_COLUMNS = ["shard", "row", "id", "file", "offset", "size", "sha256", "error"]
 
 
@@ -238,74 +230,18 @@ class ShardRows:
         outcomes = [self.outcomes[row] for row in sorted(self.outcomes)]
         for name, target in self.targets.items():
             mine = [o for o in outcomes if name in o.row.wanted]
-            try:
-                part, again = self._divided(name, mine)
-            except UNSTORABLE:
-                part, again = self._divided(name, [self._storable(name, o) for o in mine])
+            part, again = divided(self.job.stage, self.specs[name], mine)
             part = joined([*(p.tables[name] for p in self.computed if name in p.tables)], part)
             # Failures that may pass are no rows of the table: a row would count as done.
             if part is not None:
                 target.append(self.shard, part, self._part_footer())
             if again is not None:
                 target.failed.append(self.shard, again, self._part_footer())
-        self._count(outcomes)
-        self.summary.seconds["commit"] += time.perf_counter() - start
-        return self.summary
-
-    def _divided(
-        self, name: str, outcomes: list[Result | RowFailure]
-    ) -> tuple[pa.Table | None, pa.Table | None]:
-        """One table's rows, and its failures that may pass; None where there is none."""
-        mine = [(o.row, of_table(name, o)) for o in outcomes]
-        final = [(row, found) for row, found in mine if not may_pass(found)]
-        again = [
-            {
-                **_key(row),
-                "reason": found["error"],
-                "detail": clean(found.get("detail", "")),
-                "attempts": found.get("attempts"),
-            }
-            for row, found in mine
-            if may_pass(found)
-        ]
-        # Only where there is one, so that parts without have the bytes they always had.
-        counted = any(row["attempts"] is not None for row in again)
-        schema = FAILED_SCHEMA.append(FAILED_ATTEMPTS) if counted else FAILED_SCHEMA
-        return (
-            self._part(name, final) if final else None,
-            pa.Table.from_pylist(again, schema) if again else None,
-        )
-
-    def _storable(self, name: str, outcome: Result | RowFailure) -> Result | RowFailure:
-        """An outcome whose values can't be stored in a table (a lone surrogate) fails there."""
-        try:
-            self._divided(name, [outcome])
-        except UNSTORABLE as error:
-            assert isinstance(outcome, Result)
-            failure = TableFailure(error=RAISED, detail=raised(error), retryable=True)
-            outcome.values = {**outcome.values, name: failure}
-        return outcome
-
-    def _count(self, outcomes: list[Result | RowFailure]) -> None:
-        """Counts the rows, and each table's."""
-        tables = self.summary.tables
         for piece in self.computed:
             piece.count(self.summary)
-        for outcome in outcomes:
-            # A reason counts once a row, in however many tables.
-            found = {name: of_table(name, outcome) for name in sorted(outcome.row.wanted)}
-            reasons: dict[str, bool] = {}
-            for name, values in found.items():
-                if not values.get("error"):
-                    tables[name].done += 1
-                    continue
-                reason = values["error"].split(":")[0]
-                tables[name].failed[reason] += 1
-                tables[name].retryable += may_pass(values)
-                reasons[reason] = reasons.get(reason, False) or may_pass(values)
-            self.summary.failed.update(list(reasons))
-            self.summary.retryable += any(reasons.values())
-            self.summary.done += not found or not all(v.get("error") for v in found.values())
+        count_outcomes(self.summary, outcomes)
+        self.summary.seconds["commit"] += time.perf_counter() - start
+        return self.summary
 
     def _columns(self) -> dict[str, dict[int, Any]]:
         """Input columns as `table:column` -> row -> value."""
@@ -320,24 +256,6 @@ class ShardRows:
             found[path] = dict(zip(rows, _values(table.column(column)), strict=True))
         return found
 
-    def _part(self, name: str, outcomes: list[tuple[Row, Found]]) -> pa.Table:
-        """One table's rows; a result whose columns are not the table's is refused."""
-        spec = self.specs[name]
-        schema = table_schema(spec.schema)
-        rows = []
-        for row, found in outcomes:
-            values = as_row(found, with_detail=self.job.stage.keeps_details)
-            if values.keys() - {*spec.schema.names, *AFTER}:
-                raise CorpusError(
-                    f"stage {self.job.stage.name!r}, table {name!r}: needs columns "
-                    f"{spec.schema.names}; the result has {sorted(values)}"
-                )
-            rows.append({**_key(row), **values})
-        # Only where there is one, so that parts without failures have the bytes they always had.
-        if any("detail" in row for row in rows):
-            schema = schema.append(pa.field("detail", pa.string()))
-        return pa.Table.from_pylist(rows, schema)
-
     def _part_footer(self) -> dict[str, str]:
         keys = ("tar_size", "tar_sha256")
         return {key: self.footer[key] for key in keys if key in self.footer}
@@ -348,7 +266,3 @@ def _values(column: pa.ChunkedArray) -> list[Any]:
     if not (pa.types.is_list(column.type) and pa.types.is_floating(column.type.value_type)):
         return list(column.to_pylist())
     return [v.values.to_numpy(zero_copy_only=False) if v.is_valid else None for v in column]
-
-
-def _key(row: Row) -> dict[str, Any]:
-    return {"shard": row.shard, "row": row.row, "id": row.id}

@@ -5,28 +5,25 @@ configuration. It pins what stages find, hands their work to the loop, and keeps
 and times under `runs/<run>/` (`corpus.runs`).
 """
 
-import contextlib
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.at_once import growing
-from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.corpus.runs import FAILURES, RunFolder
 from nucleus_data.corpus.told import command as told
 from nucleus_data.hashing import config_hash
-from nucleus_data.printed import visible
-from nucleus_data.runner.candidates import sample_rows
+from nucleus_data.runner.choice import ALL, Choice, limited_items, shard_limits, size_of
 from nucleus_data.runner.pins import COLUMNS, EDITION, SET, Pins
 from nucleus_data.runner.rows import StageJob
-from nucleus_data.runner.words import describe, stage_line
+from nucleus_data.runner.words import describe, failed_lines, stage_line
 from nucleus_data.runner.work import Item, Resources, Size, StageReport, Task, TellingTask
 from nucleus_data.stage import Condition, RowStage, Stage
 
+__all__ = ["ALL", "Choice", "Conditions", "Loop", "MakeLoop", "Run", "Say"]
+
 Say = Callable[[str], None]
-SHOWN_FAILURES = 5
 
 
 class Loop(Protocol):
@@ -40,27 +37,6 @@ class Loop(Protocol):
 Conditions = Callable[[RowStage[Any], Pins], Mapping[str, Condition]]
 # From a name for people, the work, what its workers get, and how much work there is.
 MakeLoop = Callable[[str, StageJob | Task, Resources, Size], Loop]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which records are worked on.
-
-    Attributes:
-        limit: At most this many, the first ones; None for all.
-        sample: This share of them, chosen by a keyed hash of their ids.
-    """
-
-    limit: int | None = None
-    sample: float = 1.0
-
-    def options(self) -> str:
-        """The options of a command that chooses so: ` --limit 5 --sample 1%`; empty for all."""
-        limit = "" if self.limit is None else f" --limit {self.limit}"
-        return limit + ("" if self.sample == 1 else f" --sample {100 * self.sample:g}%")
-
-
-ALL = Choice()
 
 
 class Run:
@@ -227,49 +203,14 @@ class Run:
 
     def items(self, job: StageJob, shards: Iterable[int]) -> Iterator[Item]:
         """The shards to do; with a limit, only as many as hold that many records."""
-        remaining = self.choice.limit
-        if remaining is None:
-            yield from map(Item, shards)
-            return
-
-        def rows(shard: int) -> int | None:
-            try:
-                return job.open(shard, corpus=self.corpus).summary.rows
-            except DamagedError:
-                return None
-
-        for shard, found in growing(self.corpus.store, rows, shards):
-            if found is None:
-                yield Item(shard)  # its worker says so, and the other shards are done
-                continue
-            count = min(remaining, found)
-            remaining -= count
-            if count:
-                yield Item(shard, count)
-            if remaining <= 0:
-                return
+        return limited_items(self.corpus, self.choice, job, shards)
 
     def shard_limits(self) -> dict[int, int] | None:
         """Shard -> how many of its (sampled) records a limited, corpus-wide stage takes.
 
         None without a limit.
         """
-        if self.choice.limit is None:
-            return None
-        remaining, limits = self.choice.limit, {}
-
-        def rows(number: int) -> int:
-            if self.choice.sample == 1:
-                return len(self.corpus.records.covered(number))
-            records = self.corpus.records.read(number, ["id"])
-            return sample_rows(records, self.choice.sample).num_rows if records is not None else 0
-
-        for number, count in growing(self.corpus.store, rows, self.corpus.shards()):
-            limits[number] = min(count, remaining)
-            remaining -= limits[number]
-            if remaining <= 0:
-                break
-        return limits
+        return shard_limits(self.corpus, self.choice)
 
     def loop(
         self,
@@ -294,7 +235,7 @@ class Run:
             rows: How many records they are about at most; None for those of the corpus.
         """
         name = f"{stage.name} {phase}".strip()
-        size = self._size(total, rows)
+        size = size_of(self.corpus, self.choice, total, rows)
         # Upkeep has no section of its own: its tasks get what a task gets.
         resources = self._resources.get(stage.name, Resources())
         report = self._make_loop(name, work, resources, size).run(items, total)
@@ -307,30 +248,6 @@ class Run:
         if keep:
             self.keep(report)
         return report
-
-    def _size(self, items: int, rows: int | None) -> Size:
-        """The size of some work; of that about the corpus's records, a limit takes its part."""
-        limit = self.choice.limit
-        if rows is not None:
-            return Size(items, lambda most: rows)
-        if limit is not None:
-            return Size(min(items, limit), lambda most: min(limit, self._records(most)))
-        return Size(items, self._records)
-
-    def _records(self, most: int) -> int:
-        """How many records there are; stops counting above a number."""
-        found, records = 0, self.corpus.records
-
-        def rows(name: str) -> int:
-            with contextlib.suppress(DamagedError):  # who works on the shard says so
-                return sum(footer.num_rows for footer in records.footers([name]))
-            return 0
-
-        for _, count in growing(self.corpus.store, rows, records.whole_parts()):
-            found += count
-            if found > most:
-                break
-        return found
 
     def keep(self, report: StageReport, *, quiet: bool = False) -> None:
         """Writes a stage's counts and failures under the run, and says them."""
@@ -353,15 +270,9 @@ class Run:
             if report.summary.retryable:
                 again = told(f"retry {report.stage}", self.corpus.uri)
                 self.say(f"  {report.summary.retryable:,} may pass; to try again: {again}")
-        for failed in report.failed[:SHOWN_FAILURES]:
-            self.say(f"  shard {failed.number:06d} failed: {visible(failed.error)}")
-        if report.failed:
-            more = len(report.failed) - SHOWN_FAILURES
-            self.say(
-                (f"  and {more} more; " if more > 0 else "  ")
-                + f"tracebacks: {self.corpus.store.url(self.path(FAILURES))}"
-            )
-            self.say(f"  run the same command again, or: {told('retry', self.corpus.uri)}")
+        where = self.corpus.store.url(self.path(FAILURES)) if report.failed else ""
+        for line in failed_lines(report, where, told("retry", self.corpus.uri)):
+            self.say(line)
 
     def _write_plan(self) -> None:
         """Pins the configuration and the config hashes known so far."""

@@ -1,10 +1,13 @@
 """What a stage did, from its counts: a line for `stages.jsonl`, and one for people."""
 
+from collections.abc import Iterator
 from typing import Any
 
+from nucleus_data.printed import visible
 from nucleus_data.runner.due import NO_ANSWER, NO_MATCH, NO_PARENT, NOT_IN_SHARE
 from nucleus_data.runner.work import WAITING, StageReport, Summary
 
+SHOWN_FAILURES = 5
 # Why a table is not asked about a record, for people.
 WHY = {
     NO_MATCH: "that `where` is false for",
@@ -62,6 +65,22 @@ def describe(report: StageReport) -> str:
     lines = [f"{report.stage}: {', '.join(parts)} ({seconds})", *_tables(summary)]
     told = [f"  {line}" for line in report.told]
     return "\n".join([*lines, *left_out(summary), *told])
+
+
+def failed_lines(report: StageReport, where: str, again: str) -> Iterator[str]:
+    """The first shards that failed, for people, and what to do.
+
+    Args:
+        report: What the stage did.
+        where: Where the tracebacks are.
+        again: The command that does again what failed.
+    """
+    for failed in report.failed[:SHOWN_FAILURES]:
+        yield f"  shard {failed.number:06d} failed: {visible(failed.error)}"
+    if report.failed:
+        more = len(report.failed) - SHOWN_FAILURES
+        yield (f"  and {more} more; " if more > 0 else "  ") + f"tracebacks: {where}"
+        yield f"  run the same command again, or: {again}"
 
 
 def left_out(summary: Summary) -> list[str]:

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from nucleus_data.config import deciding
-from nucleus_data.corpus.published import publish, published
-from nucleus_data.corpus.states import DUPLICATE, STATES
+from nucleus_data.corpus.published import publish
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
@@ -24,27 +23,27 @@ from nucleus_data.stages.dedup.stage import TABLE as PAIRS
 from nucleus_data.stages.dedup.stage import Dedup, published_counts
 from nucleus_data.stages.select.check import check_decisions, order_of, upstream_columns
 from nucleus_data.stages.select.curriculum import COLUMN
-from nucleus_data.stages.select.draw import BUCKETS, NAMES
 from nucleus_data.stages.select.duplicates import clear, drop_duplicates, has_pairs
-from nucleus_data.stages.select.ledger import NONE, LedgerTask
+from nucleus_data.stages.select.ledger import LedgerTask
 from nucleus_data.stages.select.placeholders import fewest
 from nucleus_data.stages.select.plan import ROOT, TABLE, WALK, Decisions, SelectionPlan
 from nucleus_data.stages.select.settings import PlaceholderSettings, SelectSettings
+from nucleus_data.stages.select.sums import (
+    check_sums,
+    filling_of,
+    published_selection,
+    said_sums,
+    states_of,
+)
 from nucleus_data.stages.select.tiers import is_score_order
 
+__all__ = ["TABLE", "Select", "check_sums", "filling_of", "published_selection"]
+
 VERSION = 2
-# Kinds of counts that are said, and with which words before the name.
 NOT_COMPARED = (
     "select: the copies were not compared (nucleus compare does); which of them stays is decided "
     "by the signals of each alone"
 )
-SAID = {
-    "reasons": "",
-    "pending_on": "waiting for ",
-    "flags": "flagged ",
-    "nulls": "NULL in ",
-    "tier": "kept in ",
-}
 
 
 class Select(CorpusStage[SelectSettings]):
@@ -200,7 +199,7 @@ class Select(CorpusStage[SelectSettings]):
             return
         content = {
             "records": report.summary.rows,
-            "states": _states(report.summary),
+            "states": states_of(report.summary),
             "counts": dict(report.summary.extra),
         }
         folder = f"tables/{TABLE}/{run.tables[TABLE]}"
@@ -264,42 +263,10 @@ class Select(CorpusStage[SelectSettings]):
         run.keep(report, quiet=True)
         if not report.failed:
             clear(plan, corpus)
-            check_sums(report.summary.rows, _states(report.summary), dropped)
+            check_sums(report.summary.rows, states_of(report.summary), dropped)
         return report
 
 
-def published_selection(store: Any, config_hash: str) -> dict[str, Any] | None:
-    """The sums of a corpus's selection; None if it is not complete."""
-    return published(store, f"{ROOT}/{TABLE}/{config_hash}")
-
-
-def filling_of(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Kept records by curriculum bucket, from B1 on; nothing for a selection without buckets."""
-    found = {name: counts.get(f"{COLUMN}:{name}", 0) for name in (*NAMES, NONE)}
-    last = max((i for i, n in enumerate(found.values(), 1) if n), default=0)
-    # The premium buckets, and those without one, are said only where there are some.
-    return [(b, n) for i, (b, n) in enumerate(found.items(), 1) if n or (last and i <= BUCKETS)]
-
-
-def check_sums(records: int, states: Mapping[str, int], dropped: int) -> None:
-    """AssertionError unless every record is in one state, those the walk dropped in theirs."""
-    if sum(states.values()) != records or states[DUPLICATE] != dropped:
-        raise AssertionError(
-            f"the ledger does not add up: {records} records, states {dict(states)}, "
-            f"{dropped} dropped by the walk"
-        )
-
-
-def _states(summary: Summary) -> dict[str, int]:
-    return {state: summary.extra.get(state, 0) for state in STATES}
-
-
 def _say(run: Run, content: Mapping[str, Any], took: str) -> None:
-    sums = " + ".join(f"{content['states'][state]:,} {state}" for state in STATES)
-    run.say(f"select: {content['records']:,} records = {sums} ({took})")
-    if filling := filling_of(content["counts"]):
-        run.say(f"  kept by curriculum bucket: {', '.join(f'{n:,} {b}' for b, n in filling)}")
-    for name, count in sorted(content["counts"].items()):
-        kind, _, rule = name.partition(":")
-        if kind in SAID:
-            run.say(f"  {SAID[kind]}{rule}: {count:,}")
+    for line in said_sums(content, took):
+        run.say(line)

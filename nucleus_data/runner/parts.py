@@ -1,0 +1,110 @@
+"""Outcomes of a row stage as parts of its tables, and counted."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from nucleus_data.corpus.tables import FAILED_ATTEMPTS, FAILED_SCHEMA, table_schema
+from nucleus_data.errors import CorpusError
+from nucleus_data.runner.outcomes import RAISED, Found, as_row, clean, may_pass, of_table, raised
+from nucleus_data.runner.work import Summary
+from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableFailure, TableSpec
+
+AFTER = ("error", "detail")  # columns behind a table's own
+UNSTORABLE = (pa.ArrowException, UnicodeError, OverflowError)
+Outcome = Result | RowFailure
+Divided = tuple[pa.Table | None, pa.Table | None]
+
+
+def divided(stage: RowStage[Any], spec: TableSpec, outcomes: Sequence[Outcome]) -> Divided:
+    """One table's rows, and its failures that may pass; None where there is none.
+
+    A row with a value that can't be stored (a lone surrogate) fails alone.
+
+    Args:
+        stage: Whose outcomes they are.
+        spec: The table.
+        outcomes: Of rows that the table lacks, in their order.
+
+    Raises:
+        CorpusError: A result has columns that the table has not.
+    """
+    try:
+        return _divided(stage, spec, outcomes)
+    except UNSTORABLE:
+        return _divided(stage, spec, [_storable(stage, spec, outcome) for outcome in outcomes])
+
+
+def count_outcomes(summary: Summary, outcomes: Sequence[Outcome]) -> None:
+    """Counts rows, and each table's."""
+    for outcome in outcomes:
+        # A reason counts once a row, in however many tables.
+        found = {name: of_table(name, outcome) for name in sorted(outcome.row.wanted)}
+        reasons: dict[str, bool] = {}
+        for name, values in found.items():
+            if not values.get("error"):
+                summary.tables[name].done += 1
+                continue
+            reason = values["error"].split(":")[0]
+            summary.tables[name].failed[reason] += 1
+            summary.tables[name].retryable += may_pass(values)
+            reasons[reason] = reasons.get(reason, False) or may_pass(values)
+        summary.failed.update(list(reasons))
+        summary.retryable += any(reasons.values())
+        summary.done += not found or not all(v.get("error") for v in found.values())
+
+
+def _divided(stage: RowStage[Any], spec: TableSpec, outcomes: Sequence[Outcome]) -> Divided:
+    mine = [(o.row, of_table(spec.name, o)) for o in outcomes]
+    final = [(row, found) for row, found in mine if not may_pass(found)]
+    again = [
+        {
+            **_key(row),
+            "reason": found["error"],
+            "detail": clean(found.get("detail", "")),
+            "attempts": found.get("attempts"),
+        }
+        for row, found in mine
+        if may_pass(found)
+    ]
+    # Only where there is one, so that parts without have the bytes they always had.
+    counted = any(row["attempts"] is not None for row in again)
+    schema = FAILED_SCHEMA.append(FAILED_ATTEMPTS) if counted else FAILED_SCHEMA
+    return (
+        _part(stage, spec, final) if final else None,
+        pa.Table.from_pylist(again, schema) if again else None,
+    )
+
+
+def _storable(stage: RowStage[Any], spec: TableSpec, outcome: Outcome) -> Outcome:
+    """An outcome, or a failure in place of values that can't be stored."""
+    try:
+        _divided(stage, spec, [outcome])
+    except UNSTORABLE as error:
+        assert isinstance(outcome, Result)
+        failure = TableFailure(error=RAISED, detail=raised(error), retryable=True)
+        outcome.values = {**outcome.values, spec.name: failure}
+    return outcome
+
+
+def _part(stage: RowStage[Any], spec: TableSpec, outcomes: Sequence[tuple[Row, Found]]) -> pa.Table:
+    """A table's rows; a result whose columns are not the table's is refused."""
+    schema = table_schema(spec.schema)
+    rows = []
+    for row, found in outcomes:
+        values = as_row(found, with_detail=stage.keeps_details)
+        if values.keys() - {*spec.schema.names, *AFTER}:
+            raise CorpusError(
+                f"stage {stage.name!r}, table {spec.name!r}: needs columns "
+                f"{spec.schema.names}; the result has {sorted(values)}"
+            )
+        rows.append({**_key(row), **values})
+    # Only where there is one, so that parts without failures have the bytes they always had.
+    if any("detail" in row for row in rows):
+        schema = schema.append(pa.field("detail", pa.string()))
+    return pa.Table.from_pylist(rows, schema)
+
+
+def _key(row: Row) -> dict[str, Any]:
+    return {"shard": row.shard, "row": row.row, "id": row.id}
