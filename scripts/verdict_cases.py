@@ -2,6 +2,7 @@
 
     python scripts/verdict_cases.py stamps-swapped               # 30 % of the captions swapped
     python scripts/verdict_cases.py stamps-swapped --dose 0.1
+    python scripts/verdict_cases.py emoji-swapped --text all-MiniLM-L6-v2
     python scripts/verdict_cases.py world-curated --out cases --json curated.json
     python scripts/verdict_cases.py world-alt-texts --preset debug     # whether all works
 
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from nucleus_data.views import verdict as view
+from nucleus_model.settings.settings import TextSettings
 from nucleus_model.settings.verdict import VerdictSettings
 from scripts.cases.plans import CASES, QUICK, Case, Size
 
@@ -48,9 +50,13 @@ def run_case(name: str, options: argparse.Namespace) -> dict[str, Any]:
     sides = case.make(out, size, dose)
     sets = _processor() - spent
     settings = VerdictSettings(
-        preset=options.preset, replicates=options.seeds, most=max(12, options.seeds)
+        preset=options.preset,
+        replicates=options.seeds,
+        most=max(12, options.seeds),
+        text=text_of(options.text),
     )
-    folder = out / f"{name}-{round(100 * dose)}-{options.preset}"
+    reads = "" if options.text is None else f"-{options.text.resolve().name}"
+    folder = out / f"{name}-{round(100 * dose)}-{options.preset}{reads}"
     done: list[int] = []
 
     def progress(count: int, of: int) -> None:
@@ -80,10 +86,18 @@ def run_case(name: str, options: argparse.Namespace) -> dict[str, Any]:
     return {"case": name, "dose": dose, **summary(case, content), "seconds": seconds}
 
 
+def text_of(folder: Path | None) -> TextSettings:
+    """The last state of a sentence encoder; of none, the packaged text encoder."""
+    if folder is None:
+        return TextSettings()
+    return TextSettings(model=str(folder.resolve()), hidden_state=-1)
+
+
 def summary(case: Case, content: Mapping[str, Any]) -> dict[str, Any]:
     """What is worth keeping of a verdict, and whether it is what is expected."""
     return {
         "preset": content["preset"],
+        "text": content["text"]["name"],
         "sentence": content["sentence"],
         "word": content["word"],
         "expected": case.word,
@@ -105,8 +119,11 @@ def summary(case: Case, content: Mapping[str, Any]) -> dict[str, Any]:
 
 def table(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """What cases found, as Markdown; what was told apart is bold."""
-    yield f"| case, dose | pictures A, B, both | seeds | B is | {' | '.join(SHOWN)} | processor |"
-    yield "|" + "---|" * (5 + len(SHOWN))
+    yield (
+        f"| case, dose | text encoder | pictures A, B, both | seeds | B is | {' | '.join(SHOWN)} "
+        "| processor |"
+    )
+    yield "|" + "---|" * (6 + len(SHOWN))
     for one in found:
         told = []
         for name in SHOWN:
@@ -119,8 +136,8 @@ def table(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         pictures = ", ".join(map(str, (*one["pictures"].values(), one["shared"]["both"])))
         spent = one["seconds"]["comparison_processor"]
         yield (
-            f"| `{one['case']}`, {one['dose']:.0%} | {pictures} | {one['seeds']} | {one['word']} | "
-            f"{' | '.join(told)} | {'?' if spent is None else f'{spent:.0f} s'} |"
+            f"| `{one['case']}`, {one['dose']:.0%} | {one['text']} | {pictures} | {one['seeds']} | "
+            f"{one['word']} | {' | '.join(told)} | {'?' if spent is None else f'{spent:.0f} s'} |"
         )
 
 
@@ -139,6 +156,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("files", nargs="*", type=Path, help="of the table")
     parser.add_argument("--out", type=Path, default=Path("verdict-cases"), metavar="DIR")
     parser.add_argument("--preset", choices=("nano", "debug"), default="nano")
+    parser.add_argument(
+        "--text", type=Path, metavar="FOLDER", help="a sentence encoder (scripts/get_text_encoder)"
+    )
     parser.add_argument("--dose", type=float, metavar="SHARE", help="of what is wrong [the case's]")
     parser.add_argument("--seeds", type=int, default=6, help="runs of each set")
     parser.add_argument("--workers", type=int, metavar="N", help="runs at once [one a core]")

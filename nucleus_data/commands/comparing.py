@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import click
 
 from nucleus_data.commands.support import complain, say, say_json
 from nucleus_data.corpus.told import key_of
+from nucleus_data.engines.find import TEXT_ENCODER, resolve_model
 from nucleus_data.errors import RequestError
 
 EXIT_WORSE = 3
+TEXT = replace(TEXT_ENCODER, key="--text", revision_key="--text-revision")
 SETS, RECIPES = "sets", "recipes"
 SETTINGS = ("preset", "replicates", "half_width", "most", "resolution")
 TRAINING = "quick_train"
@@ -64,6 +67,21 @@ def comparison_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 help="Seeds at most.",
             ),
             click.option(
+                "--text",
+                metavar="MODEL",
+                help="Text encoder of both sides, where captions have other words than the "
+                "synthetic world's: a folder or hub name of a sentence encoder such as all-MiniLM, "
+                "or of a Qwen3-VL [the packaged one].",
+            ),
+            click.option("--text-revision", metavar="REV", help="Commit or tag of a hub's --text."),
+            click.option(
+                "--text-state",
+                type=int,
+                default=-1,
+                show_default=True,
+                help="Which hidden state of --text; of a Qwen3-VL, -8 is the published one.",
+            ),
+            click.option(
                 "--resolution", type=click.IntRange(8), help="Which of the sets' [the smallest]."
             ),
             click.option(
@@ -95,12 +113,21 @@ def check_overrides(overrides: Sequence[str]) -> None:
 
 
 def settings_of(given: Mapping[str, Any], claim: str) -> Any:
-    """The comparison's settings. Raises ValueError."""
+    """The comparison's settings. Raises ValueError, RequestError."""
     from nucleus_model.settings.verdict import VerdictSettings
 
     chosen = {name: given[name] for name in SETTINGS}
     chosen["most"] = max(chosen["most"], chosen["replicates"])
+    if given["text"] is not None:
+        chosen["text"] = _text(given["text"], given["text_revision"], given["text_state"])
     return VerdictSettings.model_validate({**chosen, "claim": claim})
+
+
+def _text(model: str, revision: str | None, state: int) -> dict[str, Any]:
+    """A text encoder that was asked for, with the revision that it has now."""
+    found = resolve_model(model, revision, TEXT)
+    where = str(Path(found.location).resolve()) if found.local else found.location
+    return {"model": where, "revision": found.revision, "hidden_state": state}
 
 
 @contextmanager

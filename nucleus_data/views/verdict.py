@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from nucleus_data.engines.find import NANO
 from nucleus_data.errors import CorpusError
 from nucleus_data.pages.pictures import Picture, data_uri
 from nucleus_data.pages.verdict import Sample, called, render_verdict
@@ -21,6 +22,7 @@ from nucleus_model.training.verdict.loops import Loop, processes
 from nucleus_model.training.verdict.plan import Arm, Planned, plan_comparison
 from nucleus_model.training.verdict.power import power, said
 from nucleus_model.training.verdict.run import RunSpec, read_plan
+from nucleus_model.training.verdict.sentence import UNREAD
 
 PAGE = "verdict.html"
 DRAWN = "samples.json"
@@ -115,14 +117,14 @@ def foresee(
         f"{counts['both']:,} pictures in both, {counts['a_only']:,} in A alone, "
         f"{counts['b_only']:,} in B alone: seeds are {'pairs' if pairs else 'no pairs'}",
         *planned.notes,
-        said(settings.preset, pairs=pairs, replicates=settings.replicates),
+        said(settings.trains, pairs=pairs, replicates=settings.replicates),
         found.sentence(),
     ]
     return {
         "text": text,
         "pairs": pairs,
         "shared": counts,
-        "power": power(settings.preset, pairs=pairs, replicates=settings.replicates, percent=None),
+        "power": power(settings.trains, pairs=pairs, replicates=settings.replicates, percent=None),
         "forecast": found.to_json(),
     }
 
@@ -150,6 +152,11 @@ def lines(content: Mapping[str, Any], out: Path) -> Iterator[str]:
         yield "most pictures are in one set alone, so seeds are no pairs and see less"
     if content["reference"]["note"]:
         yield content["reference"]["note"]
+    if UNREAD in content["sentence"] and content["text"]["name"] == NANO:
+        yield (
+            "the packaged text encoder knows the synthetic world's words alone: name one that "
+            "knows yours (--text MODEL, a sentence encoder such as all-MiniLM)"
+        )
     yield str(out / PAGE)
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from nucleus_data.engines.find import NANO, TEXT_ENCODER, VAE, resolve_model
+from nucleus_data.errors import RequestError
 from nucleus_model.checkpoints.card import CARD, card
 from nucleus_model.checkpoints.checkpoint import whole_folder
 from nucleus_model.checkpoints.tower import (
@@ -29,7 +30,7 @@ from nucleus_model.checkpoints.tower import (
     put_at_default,
     with_system_prompt,
 )
-from nucleus_model.encoders.text import tokenizer_place, without_bars
+from nucleus_model.encoders.towers import QWEN, tokenizer_place, without_bars
 from nucleus_model.network.transformer import NucleusTransformer
 from nucleus_model.settings.config import CLASS_NAME, TransformerConfig
 from nucleus_model.settings.settings import TextSettings
@@ -151,7 +152,7 @@ def save_pipeline(
         ValueError: The VAE's channels are not the transformer's.
     """
     from diffusers import AutoencoderKLQwenImage, FlowMatchEulerDiscreteScheduler
-    from transformers import Qwen3VLForConditionalGeneration, Qwen3VLProcessor
+    from transformers import AutoConfig, Qwen3VLForConditionalGeneration, Qwen3VLProcessor
 
     found = resolve_model(vae, vae_revision, VAE)
     options = found.options() | ({} if found.local else {"subfolder": "vae"})
@@ -164,6 +165,12 @@ def save_pipeline(
             f"{model.config.out_channels}: give the one that it was trained with"
         )
     encoder = resolve_model(text.model, text.revision, TEXT_ENCODER)
+    kind = AutoConfig.from_pretrained(encoder.location, **encoder.options()).model_type
+    if kind != QWEN:
+        raise RequestError(
+            f"{TEXT_ENCODER.key}: {encoder.name} is a {kind!r}, and diffusers' pipeline has a "
+            f"{QWEN!r}: a model that was trained with another text encoder can't be exported so"
+        )
     processor: Any = Qwen3VLProcessor.from_pretrained(
         tokenizer_place(encoder.location), **encoder.options()
     )

@@ -29,6 +29,7 @@ def load_text_encoder(settings: QuickTrainSettings) -> TextEncoder:
         settings: `text` and `device`.
 
     Raises:
-        RequestError: There is no such Qwen3-VL, or it has fewer hidden states than asked for.
+        RequestError: There is no such model, it is of no type that can be read, or it has fewer
+            hidden states than asked for.
     """
     return TextEncoder(settings.text, settings.device)

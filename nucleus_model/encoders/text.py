@@ -1,26 +1,23 @@
-"""Prompts to text states: one hidden layer of a Qwen3-VL language tower.
+"""Prompts to text states: one hidden layer of a frozen language tower.
 
-A prompt goes through the chat template (fixed system prompt, one user turn, generation prompt
-added), and the states of *all* its tokens are kept, the template's too. The unconditional text is
-the empty prompt in the same template. Each prompt is encoded by itself, so its states depend on
-nothing but the prompt; batches are padded on the right, where the transformer's mask makes padding
-exact (on the left it would shift the rotary positions).
+Which towers there are, and what they read of a prompt: `nucleus_model.encoders.towers`. The states
+of *all* tokens are kept, a template's too. The unconditional text is the empty prompt, read in the
+same way. Each prompt is encoded by itself, so its states depend on nothing but the prompt; batches
+are padded on the right, where the transformer's mask makes padding exact (on the left it would
+shift the rotary positions).
 
 Legend of shapes: B batch, L text tokens, D width of a text state.
 """
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from nucleus_data.engines.find import TEXT_ENCODER, resolve_model
-from nucleus_data.errors import RequestError
 from nucleus_model.encoders.cache import Cache
+from nucleus_model.encoders.towers import load_tower
 from nucleus_model.settings.settings import TextSettings
 
 PAD_MULTIPLE = 8
@@ -38,6 +35,7 @@ class TextEncoder:
         device: Where it runs.
 
     Attributes:
+        tower: `towers.Tower.module`.
         width: Width of a text state.
         model: Which model it is, with its revision.
         together: Whether prompts that are not remembered are encoded in batches, on the right
@@ -46,31 +44,19 @@ class TextEncoder:
         cut: Prompts that were longer than `max_tokens`, each counted once while it is cached.
 
     Raises:
-        RequestError: There is no such Qwen3-VL, or it has fewer hidden states than asked for.
+        RequestError: There is no such model, it is of no type that can be read, or it has fewer
+            hidden states than asked for.
     """
 
     def __init__(self, settings: TextSettings, device: str = "cpu") -> None:
-        from transformers import AutoConfig, AutoTokenizer, Qwen3VLModel
-
         self.settings = settings
         self.model = resolve_model(settings.model, settings.revision, TEXT_ENCODER)
-        where, options = self.model.location, self.model.options()
-        config = AutoConfig.from_pretrained(where, **options)
-        if config.model_type != "qwen3_vl":
-            raise RequestError(
-                f"{TEXT_ENCODER.key}: {where} is a {config.model_type!r}, allowed is 'qwen3_vl'"
-            )
-        # Before the weights, which take long to load: a wrong setting is told at once.
-        check_state(settings, config.text_config.num_hidden_layers)
-        with without_bars():
-            model = Qwen3VLModel.from_pretrained(
-                where, use_safetensors=True, dtype=torch.float32, **options
-            )
-        self.tokenizer = AutoTokenizer.from_pretrained(tokenizer_place(where), **options)
-        tower = without_unused(model.language_model, settings.hidden_state)
-        self.tower = tower.to(device).eval().requires_grad_(False)
+        tower = load_tower(self.model, settings)
+        self.tower = tower.module.to(device).eval().requires_grad_(False)
+        self.tokenizer, self.width = tower.tokenizer, tower.width
+        self._text, self._special = tower.text, tower.special
+        self._longest = min(settings.max_tokens, tower.longest)
         self.device = device
-        self.width = int(config.text_config.hidden_size)
         self.cut = 0
         self.stored: Stored | None = None
         self._first: TextEncoder | None = None
@@ -92,14 +78,7 @@ class TextEncoder:
 
     def template(self, prompt: str) -> str:
         """Returns the whole text that the tower reads for a prompt."""
-        messages: list[dict[str, Any]] = [
-            {"role": "system", "content": self.settings.system_prompt},
-            {"role": "user", "content": [{"type": "text", "text": prompt}]},
-        ]
-        text = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True
-        )
-        return str(text)
+        return self._text(prompt)
 
     def states(self, prompt: str) -> torch.Tensor:
         """Returns the text states of one prompt, float32 (L, D), unpadded; cached."""
@@ -110,14 +89,12 @@ class TextEncoder:
         return found[prompt] if found else self._encoded(prompt)
 
     def _tokens(self, prompt: str) -> list[int]:
-        # The template has its special tokens already.
-        tokens: list[int] = self.tokenizer(self.template(prompt), add_special_tokens=False)[
-            "input_ids"
-        ]
-        if len(tokens) > self.settings.max_tokens:
+        text = self.template(prompt)
+        tokens: list[int] = self.tokenizer(text, add_special_tokens=self._special)["input_ids"]
+        if len(tokens) > self._longest:
             self.cut += 1
             self._long.add(prompt)
-            tokens = tokens[: self.settings.max_tokens]
+            tokens = tokens[: self._longest]
         return tokens
 
     def _encode_together(self, prompts: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -184,62 +161,6 @@ class TextEncoder:
             return self._encoded(prompt) if prompt in missing else self._made(prompt)
 
         return pad_right([self._states.get(p, lambda p=p: make(p)) for p in prompts])  # type: ignore[misc]
-
-
-def without_unused(tower: torch.nn.Module, hidden_state: int) -> torch.nn.Module:
-    """Cuts a tower above a hidden state, which is then what it returns.
-
-    Args:
-        tower: A language tower of transformers; changed in place.
-        hidden_state: As transformers counts them: 0 is the embedding, -1 comes after the last norm.
-    """
-    layers: Any = tower.layers
-    used = hidden_state % (len(layers) + 1)  # negative states count from the end
-    if used < len(layers):
-        tower.layers = layers[:used]
-        tower.norm = torch.nn.Identity()  # the last state alone comes after the norm
-    return tower
-
-
-@contextmanager
-def without_bars() -> Iterator[None]:
-    """Keeps transformers from drawing progress bars, which it does into files too."""
-    from transformers.utils import logging
-
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if bars:
-            logging.enable_progress_bar()
-
-
-def tokenizer_place(where: str) -> str:
-    """Returns where a text encoder's tokenizer is.
-
-    A pipeline in diffusers' layout has it beside the text encoder, in `processor`.
-
-    Args:
-        where: The text encoder's folder, or a hub name.
-    """
-    beside = Path(where).parent / "processor"
-    inside = Path(where) / "tokenizer_config.json"
-    return str(beside) if beside.is_dir() and not inside.exists() else where
-
-
-def check_state(settings: TextSettings, layers: int) -> None:
-    """Refuses a hidden state that a tower of so many layers does not have.
-
-    Raises:
-        RequestError: The tower has no such state.
-    """
-    states = layers + 1  # the embedding's output is the first
-    if not -states <= settings.hidden_state < states:
-        raise RequestError(
-            f"quick_train.text.hidden_state must be {-states} to {states - 1} for "
-            f"{settings.model} ({layers} layers), got {settings.hidden_state}"
-        )
 
 
 def pad_right(states: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

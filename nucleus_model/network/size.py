@@ -11,7 +11,7 @@ from typing import Any
 
 from nucleus_data.engines.find import TEXT_ENCODER, VAE, ModelKind, resolve_model
 from nucleus_data.errors import RequestError
-from nucleus_model.encoders.text import check_state
+from nucleus_model.encoders.towers import check_state, language_sizes
 from nucleus_model.settings.presets import PRESETS
 from nucleus_model.settings.settings import QuickTrainSettings
 
@@ -65,7 +65,7 @@ def model_size(settings: QuickTrainSettings) -> ModelSize:
         torch.device(settings.device)
     except RuntimeError as error:
         raise RequestError(f"quick_train.device is {settings.device!r}: {error}") from None
-    text = _config(settings.text.model, settings.text.revision, TEXT_ENCODER)["text_config"]
+    text = language_sizes(_config(settings.text.model, settings.text.revision, TEXT_ENCODER))
     check_state(settings.text, text["num_hidden_layers"])
     channels, factor = _latents(settings)
     preset = PRESETS[settings.preset]

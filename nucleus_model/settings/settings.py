@@ -34,8 +34,9 @@ class TextSettings(BaseModel):
 
     model: str = Field(
         default=NANO,
-        description="nano (the tiny captioner that comes with the package), a folder of a Qwen3-VL "
-        "in transformers' format, or a hub name.",
+        description="nano (the tiny captioner that comes with the package, which knows the "
+        "synthetic world's words), a folder of a Qwen3-VL or of a sentence encoder such as "
+        "all-MiniLM (bert, roberta, xlm-roberta) in transformers' format, or a hub name.",
     )
     revision: str | None = Field(
         default=None, description="Commit or tag of a hub model; required for one."
@@ -44,7 +45,7 @@ class TextSettings(BaseModel):
         default=0,
         description="Which hidden state; -1 is the last one, after the final norm. 0, the token "
         "embedding, is for the nano model, whose deeper states hardly tell one colour word from "
-        "another; published is -8.",
+        "another; published is -8; for a sentence encoder give -1.",
     )
     max_tokens: int = Field(
         default=256,
@@ -54,7 +55,8 @@ class TextSettings(BaseModel):
     )
     system_prompt: str = Field(
         default="Draw.",
-        description="Fixed system prompt; a short one is faster, as all image tokens see it.",
+        description="Fixed system prompt of a Qwen3-VL; a short one is faster, as all image tokens "
+        "see it.",
     )
     cache_bytes: int = Field(
         default=256 << 20,

@@ -4,11 +4,13 @@ What trains is fixed by the preset: arms that trained with other steps, batches 
 would differ by these, and a table of detectable differences holds for one such choice alone.
 """
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from nucleus_model.settings.settings import QuickTrainSettings
+from nucleus_data.engines.find import NANO
+from nucleus_model.settings.settings import QuickTrainSettings, TextSettings
 
 PresetName = Literal["debug", "nano"]
 
@@ -65,6 +67,11 @@ class VerdictSettings(BaseModel):
     resolution: int | None = Field(
         default=None, ge=8, description="Which resolution of both sets; empty for the smallest."
     )
+    text: TextSettings = Field(
+        default_factory=TextSettings,
+        description="Text encoder of both arms. The packaged one knows the synthetic world's words "
+        "alone: of captions in others a preset learns nothing, and can't judge them.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "VerdictSettings":
@@ -73,6 +80,12 @@ class VerdictSettings(BaseModel):
                 f"most {self.most} is below the pilot's replicates {self.replicates}; raise most"
             )
         return self
+
+    @property
+    def trains(self) -> str:
+        """The preset's name, with the text encoder's where it is another one."""
+        own = self.text.model == NANO
+        return self.preset if own else f"{self.preset} with {Path(self.text.model).name}"
 
     def training(self, seed: int, prompts: tuple[str, ...] = ()) -> QuickTrainSettings:
         """The settings of one run.
@@ -86,6 +99,7 @@ class VerdictSettings(BaseModel):
                 **FIXED[self.preset],
                 "seed": seed,
                 "resolution": self.resolution,
+                "text": self.text,
                 "holdout_share": 0.0,  # the joint order has what is trained on
                 "checkpoint_every": 0,
                 # Half-way and at the end, what the routers do; of no account for the losses.

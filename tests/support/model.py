@@ -360,3 +360,55 @@ def routed(model, given):
     """What each router of our transformer did with the inputs, by the block's number."""
     text = model.encode_text(given["states"], given["mask"], given["grid"])
     return model(given["tokens"], given["sigma"], text, given["grid"], with_routing=True).routing
+
+
+def write_sentence_encoder(folder: Path, kind: str = "bert", layers: int = 2) -> Path:
+    """A sentence encoder of random weights (32 wide, 40 positions) that knows some words.
+
+    Args:
+        folder: Where it goes.
+        kind: `bert`, or `xlm-roberta`, whose positions begin behind the padding's.
+        layers: Of its encoder.
+    """
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import (
+        BertConfig,
+        BertModel,
+        PreTrainedTokenizerFast,
+        XLMRobertaConfig,
+        XLMRobertaModel,
+    )
+
+    words = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "a", "red", "square", "cat", "##s"]
+    found = Tokenizer(models.WordPiece({w: n for n, w in enumerate(words)}, unk_token="[UNK]"))
+    found.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    found.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=found,
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        unk_token="[UNK]",
+    )
+    config, model = {
+        "bert": (BertConfig, BertModel),
+        "xlm-roberta": (XLMRobertaConfig, XLMRobertaModel),
+    }[kind]
+    torch.manual_seed(0)
+    whole = model(
+        config(
+            vocab_size=len(words),
+            hidden_size=32,
+            num_hidden_layers=layers,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=40,
+            pad_token_id=0,
+        )
+    )
+    whole.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

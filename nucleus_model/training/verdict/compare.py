@@ -82,7 +82,7 @@ def compare(
     count, pilot, pairs = settings.replicates, None, are_pairs(planned)
     specs = _specs(out, options, 0, count)
     if tell is not None:
-        tell(said(settings.preset, pairs=pairs, replicates=count))
+        tell(said(settings.trains, pairs=pairs, replicates=count))
         if any(not spec.done for spec in specs):
             found = forecast(planned, workers)
             note_forecast(out, found.to_json())

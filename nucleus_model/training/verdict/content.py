@@ -11,7 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nucleus_data.engines.find import TEXT_ENCODER, resolve_model
 from nucleus_model.settings.presets import PRESETS
+from nucleus_model.settings.settings import TextSettings
 from nucleus_model.training.verdict.collect import (
     REFERENCE,
     memory_variance,
@@ -110,13 +112,14 @@ def found_in(planned: Planned, out: Path, tables: Tables, pilot: int | None) -> 
     return {
         **verdict.as_dict(),
         "preset": settings.preset,
+        "text": _text(settings.text),
         "pairs": pairs,
         "shared": shared(planned),
         "arms": {arm: _arm(planned, arm, training.steps * training.batch_size) for arm in tables},
         "steps": training.steps,
         "image_tokens": round(sum(met) / len(met)) * a_picture,
         "power": power(
-            settings.preset, pairs=pairs, replicates=len(values["a"]["loss"]), percent=own
+            settings.trains, pairs=pairs, replicates=len(values["a"]["loss"]), percent=own
         ),
         "reference": _reference(planned, tables),
         "new_pictures": jsonable(asdict(crossed(picture_differences(tables)[1])))
@@ -130,6 +133,13 @@ def found_in(planned: Planned, out: Path, tables: Tables, pilot: int | None) -> 
         "objects": _rows(objects_right(folders, pairs=pairs)) if is_checked(parts) else [],
         "limits": list(LIMITS),
     }
+
+
+def _text(settings: TextSettings) -> dict[str, Any]:
+    """Which text encoder it was, wherever it lay."""
+    found = resolve_model(settings.model, settings.revision, TEXT_ENCODER)
+    state = settings.hidden_state
+    return {"name": found.name, "revision": found.revision, "hidden_state": state}
 
 
 def _described(

@@ -45,7 +45,7 @@ def stored(preset: str, *, pairs: bool) -> Spread | None:
     """What `power.json` has of a preset; None where nobody measured it.
 
     Args:
-        preset: Its name.
+        preset: Its name, as `VerdictSettings.trains` has it.
         pairs: Whether most pictures are in both arms.
     """
     text = files(__package__).joinpath(FILE).read_text(encoding="utf-8")

@@ -13,6 +13,7 @@ import numpy as np
 from nucleus_model.training.verdict.findings import Finding
 from nucleus_model.training.verdict.ratios import changes
 
+UNREAD = "captions are not judged, as nothing was learned of them"
 HEADS = {
     "better": "B is better",
     "worse": "B is worse",
@@ -119,7 +120,7 @@ def _unread(findings: Sequence[Finding]) -> str:
     gap = next((found for found in findings if found.measure.name == "caption_gap"), None)
     if gap is None or gap.ratio is not None or gap.direction:
         return ""
-    return ", and captions are not judged, as nothing was learned of them"
+    return f", and {UNREAD}"
 
 
 def _change(finding: Finding) -> str:

@@ -10,6 +10,7 @@ from nucleus_model.settings import verdict as settings_module
 from nucleus_model.training.verdict.loops import one_by_one
 from tests.support import compared
 from tests.support.command import nucleus, work_here
+from tests.support.model import write_sentence_encoder
 
 DEBUG = ("--preset", "debug", "--seeds", "3")
 VARY = ("--vary", "rules.wide=width > 150")
@@ -27,6 +28,12 @@ VARY = ("--vary", "rules.wide=width > 150")
         ((*VARY, "--sample", "10%"), "--limit and --sample are of one training"),
         (("--preset", "debug"), "--preset is of a comparison: give --against or --vary too"),
         (("--json",), "--json is of a comparison"),
+        (("--text", "x"), "--text is of a comparison"),
+        (
+            (*VARY, "--text", "./none"),
+            "--text: none is not a folder; allowed are nano, a folder, a",
+        ),
+        ((*VARY, "--text", "some/hub"), "--text-revision is required for the hub model 'some/hub'"),
     ],
 )
 def test_a_wrong_request_is_told_before_anything_starts(given, told):
@@ -131,9 +138,14 @@ def test_two_sets_of_a_corpus_are_named_and_compared(corpus, tmp_path, here):
     assert found["arms"]["a"]["name"].startswith("the recipe (nano/")
     assert found["shared"]["a_only"] == 0
     a, b = (found["arms"][arm]["name"].partition("/")[2].rstrip(")") for arm in "ab")
-    said = nucleus("verdict", a[:8], f"nano/{b}", *DEBUG, "--out", tmp_path / "sets", *settings)
+    words = write_sentence_encoder(tmp_path / "words")
+    sides = (a[:8], f"nano/{b}", "--out", tmp_path / "sets", "--text", words)
+    nucleus("verdict", *sides, *DEBUG, *settings)
     again = json.loads((tmp_path / "sets/verdict.json").read_text())
     assert again["claim"] == "these two sets, on these held-out pictures"
     assert again["shared"] == found["shared"]
+    assert (found["text"]["name"], found["text"]["hidden_state"]) == ("nano", 0)
+    assert (again["text"]["name"], again["text"]["hidden_state"]) == ("words", -1)
+    assert again["values"]["a"]["loss"] != found["values"]["a"]["loss"]
     said = nucleus("verdict", a, "@none", *DEBUG, *settings, code=2)
     assert "has no caption edition 'none'; there are: " in said

@@ -41,6 +41,7 @@ def content(**changes):
         "sentence": "B is better",
         "claim": "these",
         "preset": "debug",
+        "text": {"name": "all-MiniLM-L6-v2"},
         "pairs": False,
         "replicates": [3, 3],
         "steps": 2,
@@ -85,6 +86,7 @@ def test_the_sentence_and_what_differs_are_shown_and_nothing_is_interpreted():
     assert '<h1 class="sentence">B is better</h1>' in page
     assert "unbounded" in page
     assert "no pairs" in page
+    assert "preset debug, text encoder all-MiniLM-L6-v2<" in page
     assert "2 more could not be decoded" in page
     assert "7 smaller groups not shown" in page
     assert "<script" not in page

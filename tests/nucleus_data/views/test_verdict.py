@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from nucleus_data.views.verdict import _pictures, _samples, lines
 from nucleus_model.sampling.pictures import write_grid
@@ -10,6 +11,7 @@ from nucleus_model.training.verdict.judge import NAMES, judge
 from nucleus_model.training.verdict.plan import PICTURES, Arm, Planned
 from nucleus_model.training.verdict.power import power
 from nucleus_model.training.verdict.run import RunSpec
+from nucleus_model.training.verdict.sentence import UNREAD
 from tests.support.model import colored_items, write_set
 
 
@@ -31,6 +33,24 @@ def test_a_stranger_reads_the_sentence_first_and_then_what_it_stands_on(tmp_path
     assert "6 seeds " in text[8]
     assert "no pairs" in text[9]
     assert text[10:] == ["a note", str(tmp_path / "verdict.html")]
+
+
+@pytest.mark.parametrize("name", ["nano", "all-MiniLM-L6-v2"])
+def test_where_nothing_was_learned_of_captions_a_text_encoder_is_proposed(tmp_path, name):
+    rng = np.random.default_rng(0)
+    arms = [{n: 1 + rng.normal(0, 0.01, 6) for n in NAMES} for _ in "ab"]
+    for arm in arms:
+        arm["caption_gap"] = arm["caption_gap"] - 1
+    content = {
+        **judge(*arms, pairs=False, image_tokens=9).as_dict(),
+        "pairs": True,
+        "power": {"by_seeds": []},
+        "reference": {"note": ""},
+        "text": {"name": name},
+    }
+    text = "\n".join(lines(content, tmp_path))
+    assert UNREAD in text
+    assert ("--text MODEL" in text) == (name == "nano")
 
 
 def test_a_picture_that_is_gone_costs_its_own_thumbnail_alone(tmp_path):

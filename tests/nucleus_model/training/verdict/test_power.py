@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from nucleus_model.settings.verdict import FIXED
+from nucleus_model.settings.settings import TextSettings
+from nucleus_model.settings.verdict import FIXED, VerdictSettings
 from nucleus_model.training.verdict import power as module
 from nucleus_model.training.verdict.findings import JOINT
 from nucleus_model.training.verdict.intervals import paired
@@ -61,6 +62,15 @@ def test_a_figure_that_the_command_did_not_measure_is_told_as_that(monkeypatch):
     older = module.Spread(0.3, 4, probe=True)
     monkeypatch.setattr(module, "stored", lambda preset, *, pairs: older)
     assert "(by an older probe, on 4 seeds)" in said("nano", pairs=True, replicates=6)
+
+
+def test_with_another_text_encoder_nobody_measured_it():
+    text = TextSettings(model="models/all-MiniLM-L6-v2", hidden_state=-1)
+    assert VerdictSettings().trains == "nano"
+    settings = VerdictSettings(text=text)
+    assert settings.training(0).text == text
+    told = said(settings.trains, pairs=True, replicates=6)
+    assert "not known of nano with all-MiniLM-L6-v2 and equal pictures" in told
 
 
 def test_of_a_preset_that_nobody_measured_that_is_said():
