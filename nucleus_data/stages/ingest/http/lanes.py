@@ -80,7 +80,8 @@ class Bounds:
     def end(self, now: float, seconds: float) -> None:
         """Counts the end of a request that took so long."""
         self.active -= 1
-        self.next_at = max(self.next_at, now + seconds * self.rest)
+        if self.rest:
+            self.next_at = max(self.next_at, now + seconds * self.rest)
 
     def unused(self) -> None:
         """Takes a request back that was not made after all."""
