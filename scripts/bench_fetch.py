@@ -11,8 +11,10 @@ names, each with a robots.txt of 50 rules.
   and journal, read back; and SHA-256. All policies are on; the limits of a host are so high that
   they are counted and hold nobody. `and tar`: the shard's tar, too.
 - bare: the same client on the same event loop and as many requests at a time: get, read, SHA-256.
-- img2dataset: `ingest.downloader=img2dataset`. What it costs beside its images (a process, its
-  imports) is left out: the slope between two counts. It has one host, for it knows no others.
+- img2dataset: `ingest.downloader=img2dataset`, which has it keep the bytes as they are; and
+  SHA-256. What it costs beside its images (a process, its imports) is left out: the slope between
+  two counts. It has one host, for it knows no others. `as it comes`: with its own defaults, which
+  encode each picture anew (ours are as small as 32 pixels a side).
 
 What a process costs to start (imports, the list of registered domains) is left out of all three.
 Processor time is that of the process that fetches, the server's is not in it. Rounds alternate,
@@ -29,6 +31,7 @@ import os
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -39,6 +42,7 @@ from typing import Any
 from scripts.benchmark import Measure, measure, parser, publish
 from scripts.fetching.cost import Cost, measured
 from scripts.fetching.planning import planning
+from scripts.fetching.theirs import as_it_comes, img2dataset
 from scripts.fetching.web import LARGE, SLOW_HOST, SMALL, here, server, urls_of
 
 AT_ONCE = 64
@@ -135,24 +139,6 @@ def bare(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any]) ->
     return measured(lambda: asyncio.run(run()))
 
 
-def img2dataset(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any]) -> Cost:
-    """img2dataset's processor time, its process's among it."""
-    import resource
-
-    from nucleus_data.stages.ingest.http.download import download
-
-    def work() -> int:
-        said = {"timeout_s": 30, "retries": 0, "threads": AT_ONCE, "allow_hosts": ["127.0.0.1"]}
-        with tempfile.TemporaryDirectory(prefix="bench-fetch-") as folder:
-            return sum(found.data is not None for found in download(urls, said, Path(folder)))
-
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cost = measured(work)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    child = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(cost.processor_s + child, cost.seconds, after.ru_maxrss / 1024, cost.images)
-
-
 Way = Callable[[Sequence[str], Sequence[str], dict[str, Any]], Cost]
 
 
@@ -171,9 +157,14 @@ def in_a_process(way: Way, urls: Sequence[str], images: int | None = None, **set
     return cost
 
 
+def _slope(few: Sequence[float], many: Sequence[float]) -> list[float]:
+    """Milliseconds a further image, round by round: twice as many images for `many`."""
+    return [b - a for a, b in zip(few, many, strict=True)]
+
+
 def _sized(port: int, name: str, count: int, size: int, rounds: int) -> list[Measure]:
     """Processor time an image, at one size."""
-    ways: dict[str, list[Cost]] = {"ours": [], "packed": [], "plain": [], "few": [], "many": []}
+    ways: dict[str, list[Cost]] = defaultdict(list)
     urls, theirs = urls_of(port, count, size, HOSTS), urls_of(port, 2 * count, size, 1)
     theirs = [url.replace("h0.example0.com", "127.0.0.1") for url in theirs]
     for _ in range(rounds):
@@ -182,11 +173,15 @@ def _sized(port: int, name: str, count: int, size: int, rounds: int) -> list[Mea
         ways["packed"].append(in_a_process(with_tar, urls))
         ways["few"].append(in_a_process(img2dataset, theirs[:count]))
         ways["many"].append(in_a_process(img2dataset, theirs))
+        ways["few as it comes"].append(in_a_process(as_it_comes, theirs[:count]))
+        ways["many as it comes"].append(in_a_process(as_it_comes, theirs))
     ms = {way: [1000 * cost.processor_s / count for cost in costs] for way, costs in ways.items()}
-    slope = [many - few for few, many in zip(ms["few"], ms["many"], strict=True)]
+    slope = _slope(ms["few"], ms["many"])
+    their_own = _slope(ms["few as it comes"], ms["many as it comes"])
     small = size == SMALL
     ratio = [a / b for a, b in zip(ms["ours"], ms["plain"], strict=True)]
     gain = [b / a for a, b in zip(ms["packed"], slope, strict=True)]
+    own_gain = [b / a for a, b in zip(ms["packed"], their_own, strict=True)]
     memory = [cost.memory_mb for cost in ways["packed"]]
     goal = "<= 1.6" if small else "<= 1.3"
     return [
@@ -194,10 +189,12 @@ def _sized(port: int, name: str, count: int, size: int, rounds: int) -> list[Mea
         measure(f"nucleus and tar, {name}", ms["packed"], "ms", "<= 0.45" if small else None),
         measure(f"bare loop, {name}", ms["plain"], "ms"),
         measure(f"img2dataset, {name}", slope, "ms"),
+        measure(f"img2dataset as it comes, {name}", their_own, "ms"),
         measure(f"nucleus, {name}", ratio, "times", goal, "bare loop"),
         measure(
             f"img2dataset, {name}", gain, "times", ">= 6" if small else None, "nucleus and tar"
         ),
+        measure(f"img2dataset as it comes, {name}", own_gain, "times", None, "nucleus and tar"),
         measure(f"memory, nucleus, {name}", memory, "MB", "<= 150"),
         measure(f"memory, img2dataset, {name}", [c.memory_mb for c in ways["many"]], "MB"),
     ]

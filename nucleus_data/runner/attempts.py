@@ -19,6 +19,7 @@ from nucleus_data.runner.inline import run_rows, set_up
 from nucleus_data.runner.rows import StageJob
 from nucleus_data.runner.work import FailedShard, Item, StageReport, Summary, Task, TellingTask
 
+TELL_S = 1.0  # between two looks at how an item fares that is being done
 GUARDED_AFTER = 2
 FAILED_AFTER = 4
 
@@ -43,6 +44,7 @@ class Attempts:
         self.report = StageReport(name)
         self.guarded: deque[Item] = deque()
         self.stop: str | None = None
+        self._told = self.began
         self.bar = tqdm(
             desc=name, unit=" shards", delay=1, disable=None if progress else True, leave=False
         )
@@ -51,11 +53,22 @@ class Attempts:
         """Notes an item that is done."""
         self.report.summary.add(summary)
         self.report.shards += 1
-        said = f"{self.report.summary.done:,} done"
-        if isinstance(self.work, TellingTask):
-            said = self.work.progress(self.report.summary, time.perf_counter() - self.began)
-        self.bar.set_postfix_str(said, refresh=False)
+        self.bar.set_postfix_str(self._said(), refresh=False)
         self.bar.update()
+
+    def waiting(self) -> None:
+        """Says anew, every second, how a task fares: a single item of it may take an hour."""
+        now = time.perf_counter()
+        if isinstance(self.work, TellingTask) and now - self._told >= TELL_S:
+            self._told = now
+            if not self.bar.disable:
+                self.bar.set_postfix_str(self._said())
+
+    def _said(self) -> str:
+        """The counts so far, beside the progress bar."""
+        if isinstance(self.work, TellingTask):
+            return self.work.progress(self.report.summary, time.perf_counter() - self.began)
+        return f"{self.report.summary.done:,} done"
 
     def raised(self, item: Item, cause: Exception, trace: str, again: deque[Item]) -> bool:
         """Decides what becomes of an item that ended in an exception.

@@ -11,12 +11,12 @@ import tempfile
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection
 from typing import IO
 
 from nucleus_data.corpus import told
-from nucleus_data.runner.attempts import Attempts, do_item
+from nucleus_data.runner.attempts import TELL_S, Attempts, do_item
 from nucleus_data.runner.child import Child, connect_to_parent
 from nucleus_data.runner.rows import StageJob
 from nucleus_data.runner.work import Item, Resources, StageReport, Summary, Task
@@ -53,8 +53,15 @@ class LocalWorker:
         self._log: IO[bytes] | None = None
         self._work: bytes | None = None
 
-    def do(self, work: StageJob | Task, item: Item) -> Summary:
+    def do(
+        self, work: StageJob | Task, item: Item, waiting: Callable[[], None] = lambda: None
+    ) -> Summary:
         """Does an item.
+
+        Args:
+            work: What is done.
+            item: With what.
+            waiting: Called every second until it is done.
 
         Raises:
             WorkerDiedError: The worker ended; the next item has another one.
@@ -70,6 +77,8 @@ class LocalWorker:
                 (None if pickled == self._work else pickled, item, told.remembered())
             )
             self._work = pickled
+            while not child.connection.poll(TELL_S):
+                waiting()
             kind, *content = child.connection.recv()
         except GONE:
             cause = child.cause()
@@ -158,7 +167,8 @@ class LocalLoop(Attempts):
         for item in _chained(items, again):
             try:
                 # No process starts, and no model is loaded, to find that there is nothing to do.
-                self.done(_without_work(self.work, item) or self.worker.do(self.work, item))
+                summary = _without_work(self.work, item)
+                self.done(summary or self.worker.do(self.work, item, self.waiting))
             except WorkerDiedError as error:
                 self.died(item, error, again)
             except WorkRaisedError as error:

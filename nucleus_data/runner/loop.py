@@ -145,6 +145,7 @@ class Loop(Attempts):
                 return
             for reference in wait_for(list(running), WAIT_S):
                 self.settle(reference, running.pop(reference), again)
+            self.waiting()
             if time.monotonic() - asked > 5:  # a cluster may have grown
                 window, asked = self._window(), time.monotonic()
 

@@ -13,10 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.stages.ingest.http.told import HOSTS
+from nucleus_data.stages.ingest.http.told import HOSTS, troubled
 
 FOLDER = "hosts"
-MOST_TOLD = 20
 SCHEMA = pa.schema(
     [
         ("host", pa.string()),
@@ -53,6 +52,4 @@ def troubled_hosts(corpus: Corpus, number: int) -> dict[str, int]:
         data = corpus.store.read(hosts_name(number))
     except FileNotFoundError:
         return {}
-    rows = pq.read_table(pa.BufferReader(data)).to_pylist()
-    found = [(row["failed"], row["host"]) for row in rows if row["closed"] or row["slowed_s"]]
-    return {host: failed for failed, host in sorted(found, reverse=True)[:MOST_TOLD]}
+    return troubled(pq.read_table(pa.BufferReader(data)).to_pylist())

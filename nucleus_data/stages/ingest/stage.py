@@ -5,6 +5,7 @@ an image shard is made of is claimed first (`plan`), by one command at a time; b
 (`build`) is a task that any worker can do again.
 """
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -18,11 +19,12 @@ from nucleus_data.stage import CorpusStage
 from nucleus_data.stages.ingest.build import build_shard
 from nucleus_data.stages.ingest.claims import FOLDER as CLAIMS
 from nucleus_data.stages.ingest.hosts import FOLDER as HOSTS
+from nucleus_data.stages.ingest.http.told import heard
 from nucleus_data.stages.ingest.plan import IngestPlan, plan_ingest
 from nucleus_data.stages.ingest.progress import extra_counts, on_bar, told
 from nucleus_data.stages.ingest.retry import plan_retry
 from nucleus_data.stages.ingest.settings import IngestSettings
-from nucleus_data.stages.ingest.work_folder import remove_empty
+from nucleus_data.stages.ingest.work_folder import kept_folders, remove_empty
 
 
 @dataclass(frozen=True)
@@ -48,23 +50,32 @@ class BuildTask:
     def run(self, number: int) -> Summary:
         """Writes the tar and its records."""
         corpus = Corpus(self.uri, self.storage_options)
-        counts = build_shard(corpus, number, self.source_options, self.workers)
-        return Summary(
-            rows=counts["rows"],
-            done=counts["images"],
-            failed=Counter(counts["reasons"]),
-            retryable=counts.get("retryable", 0),
-            bytes=counts["bytes"],
-            extra=extra_counts(counts),
-        )
+        return _summary(build_shard(corpus, number, self.source_options, self.workers))
 
     def progress(self, summary: Summary, seconds: float) -> str:
-        """The counts so far, beside the progress bar."""
-        return on_bar(summary, seconds)
+        """The counts so far, beside the progress bar: of shards that are being fetched, too."""
+        so_far, began = Summary(), time.time() - seconds
+        so_far.add(summary)
+        for folder in kept_folders(Corpus(self.uri, self.storage_options)):
+            if (counts := heard(folder, began)) is not None:
+                so_far.add(_summary(counts))
+        return on_bar(so_far, seconds)
 
     def told(self, summary: Summary, seconds: float) -> list[str]:
         """Lines on what was taken."""
         return told(summary, seconds, self.uri)
+
+
+def _summary(counts: Mapping[str, Any]) -> Summary:
+    """The counts of a shard that is built or being fetched, as the runner adds them up."""
+    return Summary(
+        rows=counts.get("rows", 0),
+        done=counts["images"],
+        failed=Counter(counts["reasons"]),
+        retryable=counts.get("retryable", 0),
+        bytes=counts["bytes"],
+        extra=extra_counts(counts),
+    )
 
 
 class Ingest(CorpusStage[IngestSettings]):

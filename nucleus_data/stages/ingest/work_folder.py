@@ -72,6 +72,11 @@ def kept_folder(corpus: Corpus, number: int, other: Path) -> Iterator[Path]:
         yield found
 
 
+def kept_folders(corpus: Corpus) -> Iterator[Path]:
+    """The folders of shards that processes of this machine are at work on, or left when killed."""
+    return _parent(corpus).glob(_kept_name(corpus, "*"))
+
+
 def drop_kept(corpus: Corpus, number: int) -> None:
     """Removes a shard's kept folder, unless another process is at work there."""
     folder = _kept(corpus, number)
@@ -82,9 +87,13 @@ def drop_kept(corpus: Corpus, number: int) -> None:
 
 def _kept(corpus: Corpus, number: int) -> Path:
     """Where it is: the same path in every process of this machine."""
+    return _parent(corpus) / _kept_name(corpus, f"{number:06d}")
+
+
+def _kept_name(corpus: Corpus, number: str) -> str:
     # Others' corpora may lie in the same temporary folder.
     whose = "" if corpus.store.local else hashlib.sha256(corpus.uri.encode()).hexdigest()[:16] + "-"
-    return _parent(corpus) / f"nucleus-fetch-{whose}{number:06d}"
+    return f"nucleus-fetch-{whose}{number}"
 
 
 def _parent(corpus: Corpus) -> Path:

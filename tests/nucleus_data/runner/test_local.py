@@ -1,5 +1,6 @@
 """The loop in a worker of this machine: the guards of Ray's workers, without Ray."""
 
+import time
 from dataclasses import replace
 
 import psutil
@@ -27,6 +28,14 @@ class Raises:
     def run(self, number):
         if number == 1:
             raise self.error
+        return Summary(rows=1, done=1)
+
+
+class Slow:
+    """A task that takes longer than the time between two looks at it."""
+
+    def run(self, number):
+        time.sleep(0.3)
         return Summary(rows=1, done=1)
 
 
@@ -69,6 +78,13 @@ def test_a_model_has_a_process_of_its_own(tmp_path, worker):
     assert run(worker, asked, 2).summary.done == 10
     assert worker._child is None
     assert not psutil.pid_exists(first)
+
+
+def test_who_waits_is_called_until_an_item_is_done(worker, monkeypatch):
+    monkeypatch.setattr("nucleus_data.runner.local.TELL_S", 0.05)
+    calls = []
+    assert worker.do(Slow(), Item(0), lambda: calls.append(worker._child.pid)).done == 1
+    assert len(calls) >= 3
 
 
 def test_no_process_starts_where_there_is_nothing_to_do(tmp_path, worker):

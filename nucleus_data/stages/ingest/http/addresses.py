@@ -5,7 +5,7 @@ import re
 import socket
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import SplitResult, quote, urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -18,13 +18,20 @@ PLAIN = re.compile(
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
-@dataclass(frozen=True)
-class Checked:
-    """What became of a URL's check: the URL to request, or the reason why it is not requested."""
+class Checked(NamedTuple):
+    """What became of a URL's check: the URL to request, or the reason why it is not requested.
+
+    Attributes:
+        url: The URL to request; None if it is not requested.
+        reason: Why not, as a code.
+        detail: The same in words.
+        host: The host of `url`, in lower case.
+    """
 
     url: str | None
     reason: str | None = None
     detail: str | None = None
+    host: str = ""
 
 
 def is_public(address: Address) -> bool:
@@ -61,13 +68,13 @@ def refused(host: str, found: Iterable[str]) -> str | None:
 
 def checked(url: str) -> Checked:
     """A URL as it may be requested, or why it may not: its form alone, no name server is asked."""
-    if PLAIN.fullmatch(url):
-        return Checked(url)
+    if plain := PLAIN.fullmatch(url):
+        return Checked(url, host=plain[1])
     parts = _parsed(url)
     if isinstance(parts, Checked):
         return parts
     try:
-        return Checked(_ascii(parts))
+        return _ascii(parts)
     except UnicodeError as error:
         return Checked(None, "bad_url", f"the host {parts.hostname!r} is no name: {error}")
 
@@ -107,7 +114,7 @@ def check_urls(urls: Iterable[str], allow_hosts: Collection[str], threads: int) 
             results.append(item)
             continue
         verdict = verdicts.get(item.hostname or "")
-        results.append(verdict if verdict is not None else Checked(_ascii(item)))
+        results.append(verdict if verdict is not None else _ascii(item))
     return results
 
 
@@ -135,7 +142,7 @@ def _host_verdict(host: str) -> Checked | None:
     return None if why is None else Checked(None, "private_address", why)
 
 
-def _ascii(parts: SplitResult) -> str:
+def _ascii(parts: SplitResult) -> Checked:
     """The URL to request: built from what was checked, everything odd percent-encoded."""
     host = parts.hostname or ""
     if not host.isascii():
@@ -147,4 +154,4 @@ def _ascii(parts: SplitResult) -> str:
     clean = SplitResult(
         parts.scheme.lower(), host + port, quote(parts.path, safe), quote(parts.query, safe), ""
     )
-    return clean.geturl()
+    return Checked(clean.geturl(), host=clean.hostname or "")

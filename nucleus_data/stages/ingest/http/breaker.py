@@ -8,7 +8,7 @@ from dataclasses import dataclass
 MOST_OPENINGS = 3
 
 
-@dataclass
+@dataclass(slots=True)
 class Breaker:
     """Counts a host's failures in a row.
 

@@ -7,10 +7,9 @@ environment, no redirect that is not looked at, limits on headers, bodies and ti
 import asyncio
 import errno
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
@@ -39,8 +38,7 @@ ANSWERS = frozenset((200, 203))
 IDLE_S = 5.0  # a kept connection is closed after this, before most servers do
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What a request brought: a body, the next hop, or a failure."""
 
     body: Body | None = None

@@ -10,8 +10,8 @@ disk (`spool`) before its URL counts as done. Equal URLs are asked once. In Pyth
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,14 +28,16 @@ from nucleus_data.stages.ingest.http.lanes import Bounds, Domain, Job, Lane
 from nucleus_data.stages.ingest.http.outcome import Download
 from nucleus_data.stages.ingest.http.resolver import CheckedResolver, Lookup
 from nucleus_data.stages.ingest.http.robots import REFUSALS, Robots, Rules
+from nucleus_data.stages.ingest.http.running import run
 from nucleus_data.stages.ingest.http.schedule import Schedule
-from nucleus_data.stages.ingest.http.spool import PIECE, Body, Spool
-from nucleus_data.stages.ingest.http.told import HOSTS, HostCounts
+from nucleus_data.stages.ingest.http.spool import PICTURE, PIECE, Body, Spool
+from nucleus_data.stages.ingest.http.told import HOSTS, HostCounts, tell
 from nucleus_data.stages.ingest.http.waits import backoff
 from nucleus_data.stages.ingest.reasons import is_retryable
 
 # Outcomes are written together: those of so many seconds, but no more than so many.
 WRITE_S, MOST_UNWRITTEN = 0.005, 32
+TELL_S = 1.0  # between two tellings of the counts so far
 # Failures that say nothing of whether the host is up: it was not asked.
 _UNASKED = {"dns", "private_address", "bad_url", *REFUSALS}
 
@@ -57,7 +59,7 @@ def fetch_urls(
         settings: How to ask.
         most_bytes: Bytes of a picture, at most.
         folder: For outcomes as they come. What a killed process left there is taken up; at the
-            end it also has `hosts.json`, a row a host.
+            end it also has `hosts.json`, a row a host; meanwhile `now.json`, the counts so far.
         share: How many workers share a registered domain's limits, and its hosts'.
         lookup: All addresses of a host; by default the name server's.
         blocked: URLs and hosts to which no redirect is followed.
@@ -68,10 +70,13 @@ def fetch_urls(
         if item.url is not None:
             places.setdefault(item.url, len(places))
     with Spool(folder, _digest(list(places), settings, most_bytes)) as spool:
-        todo = [(place, url) for url, place in places.items() if place not in spool]
+        hosts = {item.url: item.host for item in found}
+        todo = [
+            Job(place, url, url, hosts[url]) for url, place in places.items() if place not in spool
+        ]
         if todo:
             fetcher = _Fetcher(settings, spool, share, blocked)
-            _run(fetcher.run(todo, most_bytes, folder, lookup))
+            run(fetcher.run(todo, most_bytes, folder, lookup))
             (folder / HOSTS).write_text(json.dumps(fetcher.hosts()))
         spool.flush()
         for item in found:
@@ -93,17 +98,6 @@ def _digest(urls: list[str], settings: FetchSettings, most_bytes: int) -> str:
     return hashlib.sha256("\n".join([said, *urls]).encode()).hexdigest()
 
 
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Runs a coroutine to its end, also where an event loop is running (a notebook)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        asyncio.run(work)
-    else:
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(asyncio.run, work).result()
-
-
 class _Fetcher:
     """What one run of `fetch_urls` shares."""
 
@@ -121,18 +115,19 @@ class _Fetcher:
         self._client: Client
         self._robots: Robots | None = None
         self._workers: list[asyncio.Task[None]] = []
+        self._reasons: Counter[str] = Counter()
         self._unwritten = 0
         self._timer: asyncio.TimerHandle | None = None
         self._error: OSError | None = None
 
     async def run(
-        self, todo: list[tuple[int, str]], most_bytes: int, folder: Path, lookup: Lookup | None
+        self, todo: list[Job], most_bytes: int, folder: Path, lookup: Lookup | None
     ) -> None:
         """Gives each URL its outcome."""
         self._clock = asyncio.get_running_loop().time
         self._schedule = Schedule(self._lane, self._clock)
-        for place, url in todo:
-            self._schedule.add(Job(place, url, url, host_of(url)))
+        for job in todo:
+            self._schedule.add(job)
         # A proxy may be anywhere; all that is looked up then is the proxy.
         proxy = {host_of(self._settings.proxy)} if self._settings.proxy else set()
         resolver = CheckedResolver({*self._settings.allow_hosts, *proxy}, lookup)
@@ -143,17 +138,26 @@ class _Fetcher:
                 )
             count = min(self._settings.threads, len(todo))
             self._workers = [asyncio.create_task(self._work()) for _ in range(count)]
+            telling = asyncio.create_task(self._tell(folder))
             try:
                 await asyncio.gather(*self._workers)
             except asyncio.CancelledError:
                 raise self._error or asyncio.CancelledError from None
             finally:
+                telling.cancel()
                 self._cancel()
 
     def hosts(self) -> list[dict[str, Any]]:
         """The table of hosts."""
         lanes = sorted(self._schedule.lanes.items())
         return [lane.told.row(host, registered_domain(host)) for host, lane in lanes]
+
+    async def _tell(self, folder: Path) -> None:
+        """Tells the counts so far, every second."""
+        while True:
+            await asyncio.sleep(TELL_S)
+            told = {host: lane.told for host, lane in self._schedule.lanes.items()}
+            tell(folder, told, self._reasons)
 
     def _lane(self, host: str) -> Lane:
         name = registered_domain(host)
@@ -213,7 +217,7 @@ class _Fetcher:
 
     def _lead(self, job: Job, lane: Lane, hop: str) -> None:
         """Follows a redirect, in the lane of the host that it leads to."""
-        job.seen.append(job.url)
+        job.seen += (job.url,)
         most = self._settings.redirects
         if hop in job.seen:
             self._fail(job, lane.told, Failure("redirect_loop", f"led back to {hop[:300]}"))
@@ -254,6 +258,7 @@ class _Fetcher:
     def _fail(self, job: Job, told: HostCounts, failure: Failure) -> None:
         outcome = Download(None, failure.reason, failure.detail, failure.retryable, _final(job))
         told.failed += 1
+        self._reasons[failure.reason] += 1
         self._spool.keep(job.index, outcome)
         self._done()
 
@@ -284,7 +289,8 @@ class _Fetcher:
             worker.cancel()
 
     def _keep(self, job: Job, told: HostCounts, body: Body) -> None:
-        told.bytes += self._spool.keep(job.index, Download(None, final_url=_final(job)), body)
+        outcome = Download(None, final_url=_final(job)) if job.seen else PICTURE
+        told.bytes += self._spool.keep(job.index, outcome, body)
         told.images += 1
         self._done()
 

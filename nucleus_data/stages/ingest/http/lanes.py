@@ -11,7 +11,7 @@ from nucleus_data.stages.ingest.http.failures import Failure
 from nucleus_data.stages.ingest.http.told import HostCounts
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Job:
     """A URL on its way.
 
@@ -30,11 +30,11 @@ class Job:
     url: str
     host: str
     attempt: int = 1
-    seen: list[str] = field(default_factory=list)
+    seen: tuple[str, ...] = ()
     last: Failure | None = None
 
 
-@dataclass
+@dataclass(slots=True)
 class Bounds:
     """Limits on connections and rate, and what counts against them.
 
@@ -80,7 +80,8 @@ class Bounds:
     def end(self, now: float, seconds: float) -> None:
         """Counts the end of a request that took so long."""
         self.active -= 1
-        self.next_at = max(self.next_at, now + seconds * self.rest)
+        if self.rest:
+            self.next_at = max(self.next_at, now + seconds * self.rest)
 
     def unused(self) -> None:
         """Takes a request back that was not made after all."""
@@ -89,7 +90,7 @@ class Bounds:
             self.next_at = self.before[0]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Domain:
     """A registered domain: its limits, and the lanes that wait for them."""
 
@@ -97,7 +98,7 @@ class Domain:
     waiting: deque["Lane"] = field(default_factory=deque)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Lane:
     """The URLs of one host.
 
@@ -132,8 +133,10 @@ class Lane:
     @property
     def full(self) -> bool:
         """Whether no further request is allowed now."""
-        alone = self.breaker.probing or not self.known
-        return self.bounds.full or (alone and self.bounds.active > 0)
+        active = self.bounds.active
+        if active and (not self.known or self.breaker.probing):
+            return True  # one at a time
+        return active >= self.bounds.most
 
 
 class Turns:

@@ -1,10 +1,9 @@
 """What became of a URL."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Download:
+class Download(NamedTuple):
     """One URL's outcome: its bytes, or a reason code, details, and whether it may pass.
 
     Attributes:

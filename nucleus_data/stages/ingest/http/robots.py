@@ -134,7 +134,8 @@ class Robots:
 def _site(url: str) -> str:
     """The scheme, host and port of a URL that was checked."""
     end = url.find("/", 8)
-    return (url if end < 0 else url[:end]).partition("?")[0]
+    site = url if end < 0 else url[:end]
+    return site.partition("?")[0] if "?" in site else site
 
 
 @lru_cache(maxsize=100)

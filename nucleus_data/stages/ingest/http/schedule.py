@@ -50,7 +50,7 @@ class Schedule:
         """Takes a URL that was led to another host, before that host's others."""
         lane = self.lane(job.host)
         lane.jobs.appendleft(job)
-        self._place(lane)  # who moves it is to `take` again
+        self._place(lane, self._clock())  # who moves it is to `take` again
 
     def again(self, job: Job, wait: float) -> None:
         """Takes a URL back, to be asked again after so many seconds."""
@@ -76,21 +76,21 @@ class Schedule:
         lane.bounds.unused()
         lane.domain.bounds.unused()
         lane.ticket = 0  # of a turn that was to be later
-        self._ended(lane)
+        self._ended(lane, self._clock())
 
     def end(self, lane: Lane, seconds: float) -> None:
         """Notes that a request ended, after so many seconds; its worker is to `take` again."""
         now = self._clock()
         lane.bounds.end(now, seconds)
         lane.domain.bounds.end(now, seconds)
-        self._ended(lane)
+        self._ended(lane, now)
 
-    def _ended(self, lane: Lane) -> None:
+    def _ended(self, lane: Lane, now: float) -> None:
         if lane.domain.waiting:
             other = lane.domain.waiting.popleft()
             other.waiting = False
-            self._place(other)
-        self._place(lane)
+            self._place(other, now)
+        self._place(lane, now)
 
     def over(self) -> None:
         """Notes that a URL has its outcome."""
@@ -128,14 +128,14 @@ class Schedule:
                 continue
             if lane.closed is not None:
                 job = lane.jobs.popleft()
-                self._place(lane)
+                self._place(lane, now)
                 return job, lane
             if self._blocked(lane, now):
                 continue
             job = lane.jobs.popleft()
             lane.bounds.begin(now)
             lane.domain.bounds.begin(now)
-            self._place(lane)
+            self._place(lane, now)
             return job, lane
 
     def _blocked(self, lane: Lane, now: float) -> bool:
@@ -147,11 +147,11 @@ class Schedule:
             lane.domain.waiting.append(lane)
             return True
         if max(lane.bounds.next_at, lane.domain.bounds.next_at) > now:
-            self._place(lane)
+            self._place(lane, now)
             return True
         return False
 
-    def _place(self, lane: Lane) -> bool:
+    def _place(self, lane: Lane, now: float) -> bool:
         """Gives a lane its turn, unless it has one or has nothing to give."""
         if lane.waiting or not lane.jobs:
             return False
@@ -162,12 +162,12 @@ class Schedule:
             if lane.full:
                 return False
             at = max(lane.bounds.next_at, lane.domain.bounds.next_at)
-        self._turns.put(lane, max(at, self._clock()))
+        self._turns.put(lane, max(at, now))
         return True
 
     def _back(self, lane: Lane, job: Job) -> None:
         lane.jobs.append(job)
-        if self._place(lane):
+        if self._place(lane, self._clock()):
             self._rouse()
 
     def _wake(self) -> None:

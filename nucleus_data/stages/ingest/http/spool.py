@@ -22,17 +22,15 @@ BOOT = Path("/proc/sys/kernel/random/boot_id")
 PIECE = 1 << 20
 MOST_PIECES = 500  # of one call; the system takes 1,024
 Body = list[bytes] | tuple[bytes, ...] | IO[bytes]
-PICTURE = "null,null,false,null]"  # what most outcomes are
+# What most outcomes are, and how it is said.
+PICTURE, PICTURE_SAID = Download(None), "null,null,false,null]"
 _said = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class _Entry(NamedTuple):
     offset: int
     size: int
-    reason: str | None
-    detail: str | None
-    retryable: bool
-    final_url: str | None
+    outcome: Download  # without its bytes
 
 
 class Spool:
@@ -76,15 +74,14 @@ class Spool:
         return len(self._entries)
 
     def keep(self, place: int, outcome: Download, body: Body = ()) -> int:
-        """Keeps an outcome; what counts as its bytes is `body`. Returns how many they are.
+        """Keeps an outcome without its bytes, which are `body`. Returns how many they are.
 
         It is written by `flush`.
         """
         size = sum(map(len, body)) if isinstance(body, list | tuple) else body.seek(0, os.SEEK_END)
-        values = (outcome.reason, outcome.detail, outcome.retryable, outcome.final_url)
-        told = PICTURE if values == (None, None, False, None) else _said(values)[1:]
+        told = PICTURE_SAID if outcome == PICTURE else _said(outcome[1:])[1:]
         line = f"[{place},{size},{told}\n".encode()
-        self._entries[place] = _Entry(self._end + self.unwritten + len(line), size, *values)
+        self._entries[place] = _Entry(self._end + self.unwritten + len(line), size, outcome)
         self._new.append(line)
         self.unwritten += len(line)
         if isinstance(body, list | tuple):
@@ -104,11 +101,10 @@ class Spool:
 
     def read(self, place: int) -> Download:
         """An outcome that was written, with its bytes."""
-        entry = self._entries[place]
-        data = None
-        if entry.reason is None:
-            data = os.pread(self._file, entry.size, entry.offset)
-        return Download(data, entry.reason, entry.detail, entry.retryable, entry.final_url)
+        offset, size, outcome = self._entries[place]
+        if outcome.reason is not None:
+            return outcome
+        return outcome._replace(data=os.pread(self._file, size, offset))
 
     def _copy(self, body: IO[bytes]) -> None:
         with body:
@@ -144,8 +140,8 @@ def _parsed(line: bytes, offset: int) -> tuple[int, _Entry] | None:
     if not line.endswith(b"\n"):
         return None
     try:
-        place, *values = json.loads(line)
-        return int(place), _Entry(offset, *values)
+        place, size, *values = json.loads(line)
+        return int(place), _Entry(offset, int(size), Download(None, *values))
     except (ValueError, TypeError):
         return None
 

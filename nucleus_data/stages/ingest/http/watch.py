@@ -18,6 +18,8 @@ class Limit:
         at: When the time is over; may be moved.
     """
 
+    __slots__ = ("_over", "_task", "_watch", "at")
+
     def __init__(self, watch: "Watch", at: float) -> None:
         self.at = at
         self._watch, self._over = watch, False

@@ -78,9 +78,22 @@ def test_the_checked_url_is_the_one_requested(monkeypatch):
 @pytest.mark.parametrize("port", [1, 80, 8080, 10_000, 49_152, 64_999, 65_000, 65_535])
 def test_a_url_with_a_port_is_asked_as_it_is(port):
     url = f"http://h.example:{port}/a.jpg"
-    assert checked(url) == Checked(url)
+    assert checked(url) == Checked(url, host="h.example")
     # Nearly all are not even taken apart, which costs more than asking the rules of a host.
     assert bool(PLAIN.fullmatch(url)) == (port < 65_000)
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://H.Example:443/a b.jpg", "h.example"),
+        ("http://bücher.example/", "xn--bcher-kva.example"),
+        ("http://u:p@[2001:DB8::1]:80/", "2001:db8::1"),
+        ("ftp://h.example/", ""),
+    ],
+)
+def test_the_host_of_a_checked_url(url, host):
+    assert checked(url).host == host
 
 
 @pytest.mark.parametrize("port", [65_536, 66_000, 99_999, 100_000])

@@ -11,6 +11,7 @@ import pytest
 
 from nucleus_data.stages.ingest.fetch_settings import FetchSettings
 from nucleus_data.stages.ingest.http.fetcher import fetch_urls
+from nucleus_data.stages.ingest.http.told import heard, tell
 from nucleus_data.world.server import WorldServer
 from tests.support.web import HERE, QUICK, fetched, on, picture, served
 
@@ -364,3 +365,19 @@ def test_a_request_has_a_deadline_for_all_of_it(server, tmp_path):
     assert (found.reason, found.retryable) == ("timeout", True)
     assert found.detail == "not whole after 0.2 s (ingest.deadline_s)"
     assert len(server.log) == 1
+
+
+def test_the_counts_so_far_are_told_while_it_fetches(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("nucleus_data.stages.ingest.http.fetcher.TELL_S", 0.02)
+    told, began = [], time.time() - 1  # a file's time is a little behind
+
+    def noted(*counts):
+        tell(*counts)
+        told.append(heard(tmp_path, began))
+
+    monkeypatch.setattr("nucleus_data.stages.ingest.http.fetcher.tell", noted)
+    urls = [server.url_of("1.png"), server.url_of("2.png", "404"), server.url_of("3.png", "slow:1")]
+    fetched(urls, tmp_path, timeout_s=5)
+    size = len(picture(1))
+    assert {"images": 1, "bytes": size, "reasons": {"http_404": 1}, "hosts": {}} in told
+    assert heard(tmp_path, began + 3600) is None
