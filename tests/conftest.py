@@ -95,9 +95,15 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: order.get(together(item.nodeid), len(order)))
 
 
+def pytest_collection(session):
+    """What is imported stays: to look for garbage among it again and again takes a second."""
+    gc.disable()
+
+
 def pytest_collection_finish(session):
     """What was imported is not looked through again by each garbage collection."""
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
