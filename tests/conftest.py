@@ -13,7 +13,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_worker_niceness", "0")
 
 # A busy machine is slow, which is no fault of what is tested.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+patient = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("patient", max_examples=30, **patient)
+settings.register_profile("thorough", max_examples=100, **patient)  # of scripts/test --all
 settings.load_profile("patient")
 
 # Files that need what takes seconds to start or to import: Ray, diffusers, transformers.
