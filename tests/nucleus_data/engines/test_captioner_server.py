@@ -36,7 +36,7 @@ def telling(**config):
 
 @pytest.fixture(autouse=True, scope="module")
 def certificates_once():
-    """The certificates that are trusted: a client reads them in 30 ms, and no server here has one."""
+    """Trusted certificates: each client would read them, for 30 ms; no server here has any."""
     import openai
 
     client = partial(openai.DefaultAsyncHttpxClient, verify=ssl.create_default_context())
