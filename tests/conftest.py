@@ -106,6 +106,7 @@ def pytest_collection_finish(session):
     """What was imported is not looked through again by each garbage collection."""
     gc.freeze()
     gc.enable()
+    gc.set_threshold(10_000)  # of what a test leaves there is little: 700 cost seconds
 
 
 @pytest.fixture(scope="session")
