@@ -20,12 +20,12 @@ import sys
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import json
-import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -33,6 +33,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from nucleus_data.line.lines import run_line
 from nucleus_data.line.recipe import load_recipe
 from nucleus_data.stages.train.stage import Train
 from nucleus_data.world.looking import ImageScore
@@ -75,24 +76,33 @@ class Size:
 QUICK = Size(pictures=300, steps=8, prompts=8)
 
 
-def training_set(folder: Path, count: int, shuffled: bool) -> Path:
-    """Paints, and runs the line up to the training set. Returns its folder."""
-    pictures, corpus = folder / "pictures", folder / "corpus"
+def training_set(folder: Path, count: int, shuffled: bool) -> None:
+    """Paints, and runs the line up to the training set, in this process.
+
+    Raises:
+        RuntimeError: A shard failed.
+    """
+    pictures = folder / "pictures"
     write_training_pictures(pictures, count, shuffled=shuffled)
-    nucleus = str(Path(sys.executable).with_name("nucleus"))
-    common = ("--config", str(RECIPE), f"corpus={corpus}")
-    for stage in ("ingest", "curate", "shard"):
-        command = [nucleus, stage, *common, f"ingest.source={pictures}"]
-        with (folder / f"{stage}.log").open("wb") as log:
-            subprocess.run(command, check=True, stdout=log, stderr=log)
-    (manifest,) = corpus.glob("sets/learning/*/manifest.parquet")
-    return manifest.parent
+    recipe = load_recipe(RECIPE, [f"corpus={folder / 'corpus'}", f"ingest.source={pictures}"])
+    with (folder / "line.log").open("w") as log:
+        for line in ("ingest", "curate", "shard"):
+            run = run_line(recipe, line, inline=True, say=partial(print, file=log))
+            if run.failed_shards:
+                raise RuntimeError(f"nucleus {line} failed; see {log.name}")
 
 
-def trained(folder: Path, settings: QuickTrainSettings, prompts: Sequence[Prompt]) -> "Learned":
-    """Trains on the set below a folder, draws the prompts and looks at them."""
+def trained(
+    folder: Path, count: int, settings: QuickTrainSettings, prompts: Sequence[Prompt]
+) -> "Learned":
+    """Makes the set below a folder, trains on it, draws the prompts and looks at them."""
     torch.set_num_threads(1)
+    if not folder.exists():
+        said(f"the training set, captions {folder.name}")
+        folder.mkdir(parents=True)
+        training_set(folder, count, folder.name == "shuffled")
     (manifest,) = folder.glob("corpus/sets/learning/*/manifest.parquet")
+    said(f"a training of {settings.steps:,} steps, captions {folder.name}")
     summary = quick_train(str(manifest.parent), folder / "training", settings)
     images = drawn(folder / "training" / summary["checkpoint"], prompts)
     rows, columns = GRID
@@ -142,15 +152,12 @@ def bench(out: Path, size: Size) -> list[Measure]:
     changed = {} if size.steps is None else {"steps": size.steps, "sample_every": 0}
     settings = recipe.section(Train).model_copy(update=changed)
     prompts = read_prompts()[: size.prompts]
-    for kind in KINDS:
-        if not (out / kind).exists():
-            said(f"the training set, captions {kind}")
-            (out / kind).mkdir(parents=True)
-            training_set(out / kind, size.pictures, kind == "shuffled")
     # In processes of their own, at once: the minutes of both are then those of a busy machine.
-    said(f"two trainings of {settings.steps:,} steps, a core each")
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        jobs = {kind: pool.submit(trained, out / kind, settings, prompts) for kind in KINDS}
+        jobs = {
+            kind: pool.submit(trained, out / kind, size.pictures, settings, prompts)
+            for kind in KINDS
+        }
         found = {kind: job.result() for kind, job in jobs.items()}
     rows = []
     for kind, learned in found.items():

@@ -13,7 +13,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_worker_niceness", "0")
 
 # A busy machine is slow, which is no fault of what is tested.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+patient = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("patient", max_examples=30, **patient)
+settings.register_profile("thorough", max_examples=100, **patient)  # of scripts/test --all
 settings.load_profile("patient")
 
 # Files that need what takes seconds to start or to import: Ray, diffusers, transformers.
@@ -95,9 +97,16 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: order.get(together(item.nodeid), len(order)))
 
 
+def pytest_collection(session):
+    """What is imported stays: to look for garbage among it again and again takes a second."""
+    gc.disable()
+
+
 def pytest_collection_finish(session):
     """What was imported is not looked through again by each garbage collection."""
     gc.freeze()
+    gc.enable()
+    gc.set_threshold(10_000)  # of what a test leaves there is little: 700 cost seconds
 
 
 @pytest.fixture(scope="session")

@@ -163,7 +163,9 @@ def load_heads(folder: str | Path = NANO) -> Heads:
     path = HEADS.nano if str(folder) == NANO else Path(folder).expanduser()
     try:
         described = json.loads((path / DESCRIPTION).read_text())
-        tensors = {k: v.astype(np.float32) for k, v in load_file(path / WEIGHTS).items()}
+        tensors = {
+            k: v.astype(np.float32, copy=False) for k, v in load_file(path / WEIGHTS).items()
+        }
         heads = {name: _head(name, about, tensors) for name, about in described["heads"].items()}
         return Heads(described["model"], described["revision"], heads)
     except (OSError, KeyError, TypeError, ValueError) as error:

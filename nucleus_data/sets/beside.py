@@ -43,9 +43,9 @@ def read(store: Store, name: str, schema: pa.Schema | None = None) -> pa.Table:
     """
     content = read_whole(store, name)
     with reading(store, name):
-        table = pq.read_table(
-            pa.BufferReader(content), use_threads=False, page_checksum_verification=True
-        )
+        # `pq.read_table` would make a data set of it first: four times as long for a small file.
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+        table = file.read(use_threads=False)
         if schema is None:
             return table
         if missing := [field for field in schema.names if field not in table.column_names]:

@@ -135,11 +135,12 @@ class Tables:
         if self.files.has(f"captions/{tar}") and (known := self.captions(tar)) is not None:
             return known
         path = self.store.path(self._edition.file(self.path(tar)))
-        table = with_retries(
-            lambda: pq.read_table(
-                path, columns=["caption_sources"], filesystem=self.store.fs, use_threads=False
-            )
-        )
+
+        def read() -> pa.Table:
+            with pq.ParquetFile(path, filesystem=self.store.fs, pre_buffer=True) as file:
+                return file.read(columns=["caption_sources"], use_threads=False)
+
+        table = with_retries(read)
         self._check(tar, table, "captions")
         return table
 

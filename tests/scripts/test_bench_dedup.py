@@ -5,7 +5,7 @@ import pytest
 
 from nucleus_data.stages.dedup.groups import group_equal
 from nucleus_data.stages.dedup.search import iterate_near_pairs
-from scripts import bench_dedup, bench_dedup_corpus
+from scripts import bench_dedup
 from scripts.bench_dedup import DISTANCE, HOT_CODES, planted
 
 
@@ -28,6 +28,8 @@ def test_a_join_finds_as_many_pairs_as_the_search():
 
 @pytest.mark.slow
 def test_a_corpus_of_tables_alone_is_compared_as_a_whole(tmp_path):
+    from scripts import bench_dedup_corpus  # with Ray, which no test above needs
+
     corpus = bench_dedup_corpus.make_corpus(tmp_path / "corpus", 20_000)
     seconds, pairs = bench_dedup_corpus.run_once(corpus, "memory", 20_000, 1)
     assert set(seconds) == {"all"}

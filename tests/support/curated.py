@@ -20,6 +20,7 @@ from nucleus_data.stages.select.stage import published_selection
 NANO = Path(__file__).resolve().parents[2] / "configs/nano/recipe.yaml"
 
 
+@cache
 def picture(seed: int, size=(96, 64), form="PNG", **options) -> bytes:
     """A picture of 12x12 random colours, scaled up; other seeds give clearly other pictures."""
     colours = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), dtype=np.uint8)

@@ -1,5 +1,6 @@
 """The examples, run as they stand, on a small corpus, set and checkpoint."""
 
+import gc
 import io
 import re
 
@@ -57,7 +58,8 @@ def test_a_recipe_changed(corpus, capsys):
     assert ["kept", "rejected", "4"] in [re.findall(r"\w+", line) for line in said.splitlines()]
 
 
-# webdataset 0.2 leaves its files to the garbage collector.
+# webdataset 0.2 leaves its files to the garbage collector, which is called here: it would warn
+# in another test.
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_set_read_by_plain_webdataset(corpus, capsys):
@@ -67,6 +69,7 @@ def test_a_set_read_by_plain_webdataset(corpus, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("8 samples at resolution 64, captions of edition ")
     assert [": picture " in line for line in lines] == [True] * 5 + [False]
+    gc.collect()
 
 
 @pytest.mark.slow
