@@ -14,6 +14,7 @@ see differences between equal sets (it did, in 6 of 6 comparisons).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -125,15 +126,10 @@ def widened(interval: Interval, variance: float, degrees: float, level: float) -
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Adjusted p values, in their order: the family-wise error of all is bounded (Holm 1979).
+    """Adjusted p values, in their order: the family-wise error of all is bounded (Holm 1979)."""
+    from statsmodels.stats.multitest import multipletests
 
-    The i-th smallest of n, from 0, counts n - i times, and at least as much as those below it.
-    """
-    values = np.asarray(p, dtype=np.float64)
-    order = np.argsort(values)
-    adjusted = np.empty_like(values)
-    raised = values[order] * np.arange(len(values), 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(raised), 1.0)
+    adjusted: Any = multipletests(p, method="holm")[1]
     return [float(value) for value in adjusted]
 
 
