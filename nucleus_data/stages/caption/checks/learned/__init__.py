@@ -1,0 +1,199 @@
+"""Linear models that find what the expressions of `phrases` do not: answers in words never seen.
+
+    learned("refusal", "Regrettably, no caption can be given.")
+    # 'regrettably \u2026 no \u2026 can be'
+
+Each sentence of an answer gets a score of each kind: the sum of the weights of its terms (see
+`terms`), which `scripts/fit_checks.py` fits on answers that people wrote and writes to
+`weights.txt`, for people to read. A kind is found where its log odds against all other kinds and a
+plain caption are above the kind's least. English alone is known, and a single word says too little.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+
+from nucleus_data.stages.caption.checks.learned.terms import (
+    GAP,
+    Symbols,
+    around,
+    sentences,
+    symbols,
+    terms,
+)
+from nucleus_data.stages.caption.checks.phrases import words_in
+
+KINDS = ("refusal", "chatter", "boilerplate")
+WEIGHTS = Path(__file__).parent / "weights.txt"
+BIAS, LEAST = "~bias", "~least"
+# The most of a text's letters that may be no English ones, the least of its words that must be known
+# ones, and short words that other languages have, too.
+_STRANGE, _ENGLISH = 0.1, 0.3
+_ANYWHERE = frozenset(["i", "me", "my", "mine", "to", "model"])
+# Terms of which a message shows the words.
+_NAMED = 3
+_NOTHING = ("",) * len(KINDS)
+
+Scores = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Model:
+    """Weights of terms, laid out for quick reading.
+
+    Attributes:
+        weights: Of each term, one a kind.
+        pairs: Of a first symbol: weights of the second one, next to it and behind others.
+        triples: Of a first symbol: weights of the two behind it.
+        bias: One a kind.
+        least: The log odds from which on each kind is found.
+    """
+
+    weights: dict[str, Scores]
+    pairs: dict[str, tuple[dict[str, Scores], dict[str, Scores]]]
+    triples: dict[str, dict[tuple[str, ...], Scores]]
+    bias: Scores
+    least: Scores
+
+
+def read_model(content: str) -> Model:
+    """A model of what a file of weights says."""
+    weights = dict[str, Scores]()
+    for line in content.splitlines():
+        if "\t" in line:  # others are comments
+            term, *each = line.split("\t")
+            weights[term] = tuple([float(one or 0) for one in each])
+    bias, least = weights.pop(BIAS), weights.pop(LEAST)
+    pairs = dict[str, tuple[dict[str, Scores], dict[str, Scores]]]()
+    triples = dict[str, dict[tuple[str, ...], Scores]]()
+    for term, each in weights.items():
+        words = term.split(" ")
+        if term.startswith("~") or len(words) == 1:
+            continue
+        if words[1] == "..":
+            pairs.setdefault(words[0], ({}, {}))[1][words[2]] = each
+        elif len(words) == 2:
+            pairs.setdefault(words[0], ({}, {}))[0][words[1]] = each
+        else:
+            triples.setdefault(words[0], {})[words[1], words[2]] = each
+    return Model(weights, pairs, triples, bias, least)
+
+
+@cache
+def _model() -> Model:
+    return read_model(WEIGHTS.read_text(encoding="utf-8"))
+
+
+def learned(kind: str, text: str) -> str:
+    """The words by which a text reads as a kind; empty if it does not.
+
+    Args:
+        kind: One of KINDS.
+        text: An answer without what it quotes, with straight apostrophes.
+    """
+    return _judged(text)[KINDS.index(kind)]
+
+
+@lru_cache(maxsize=64)
+def _judged(text: str) -> tuple[str, ...]:
+    """The same of all kinds, kept, as the three checks ask one after another."""
+    return judge(text, _model())
+
+
+def judge(text: str, known: Model) -> tuple[str, ...]:
+    """The words by which a text reads as each kind, in the order of KINDS."""
+    if not text.isascii() and _strange(text):
+        return _NOTHING
+    read = [symbols(sentence, at == 0) for at, sentence in enumerate(sentences(text))]
+    every = [each for seen in read for each in seen]
+    # A caption of one word is more common than an answer of one; two of each are marks of the ends.
+    if len(every) - 2 * len(read) < 2 or not _english(every):
+        return _NOTHING
+    found, best = list(_NOTHING), list(known.least)
+    for seen, more in zip(read, around(read), strict=True):
+        odds = log_odds(scores(seen, more, known))
+        for kind, (least, own) in enumerate(zip(best, odds, strict=True)):
+            if own > least:
+                found[kind], best[kind] = _words(seen, kind, known), own
+    return tuple(found)
+
+
+def _strange(text: str) -> bool:
+    letters = [letter for letter in text if letter.isalpha()]
+    return sum(not letter.isascii() for letter in letters) > _STRANGE * len(letters)
+
+
+def _english(seen: Symbols) -> bool:
+    """Whether enough words are ones that English sentences have."""
+    words = [each for each in seen if each[0][0].isalpha() and each[0] not in _ANYWHERE]
+    known = sum(symbol != word or word in _small() for word, symbol in words)
+    return known > 0 and known >= _ENGLISH * len(words)
+
+
+@cache
+def _small() -> frozenset[str]:
+    return frozenset(words_in("english"))
+
+
+def scores(seen: Symbols, more: Sequence[str], known: Model) -> Scores:
+    """The score of each kind of a sentence: each of its terms counts once.
+
+    Args:
+        seen: Its symbols.
+        more: Terms that no word of it says.
+        known: The model.
+    """
+    weights, pairs, triples = known.weights, known.pairs, known.triples
+    # By what no two terms share: single symbols are texts, others are tuples.
+    found: dict[object, Scores] = {}
+    whole = [symbol for _, symbol in seen]
+    for at, (word, symbol) in enumerate(seen):
+        if each := weights.get(word):
+            found[word] = each
+        if symbol is not word and (each := weights.get(symbol)):
+            found[symbol] = each
+        if both := pairs.get(symbol):
+            near, far = both
+            behind = whole[at + 1 : at + 1 + GAP]
+            if behind and (each := near.get(behind[0])):
+                found[symbol, behind[0]] = each
+            for second in behind[1:]:
+                if each := far.get(second):
+                    found[symbol, "..", second] = each
+        if three := triples.get(symbol):
+            rest = tuple(whole[at + 1 : at + 3])
+            if each := three.get(rest):
+                found[symbol, rest] = each
+    for term in more:
+        if each := weights.get(term):
+            found[term] = each
+    return tuple([sum(each) for each in zip(known.bias, *found.values(), strict=True)])
+
+
+def log_odds(each: Scores) -> Scores:
+    """Log odds of each kind against all others and a plain caption, which scores 0."""
+    raised = [math.exp(min(score, 50.0)) for score in each]
+    return tuple(
+        [
+            score - math.log1p(sum(raised[:at]) + sum(raised[at + 1 :]))
+            for at, score in enumerate(each)
+        ]
+    )
+
+
+def _words(seen: Symbols, kind: int, known: Model) -> str:
+    """The words of the terms that weigh most for a kind, in the sentence's order."""
+    weighed = {}
+    for first, last, term in terms(seen):
+        if (each := known.weights.get(term)) and each[kind] > 0:
+            weighed[term] = each[kind], first, last
+    chosen = sorted(weighed.values(), key=lambda each: -each[0])[:_NAMED]
+    told, before = list[str](), 0
+    for at in sorted({at for _, *ends in chosen for at in ends}):
+        word = seen[at][0]
+        if word[0] not in "^$":
+            told += ["\u2026"] * (bool(told) and at > before + 1) + [word]
+            before = at
+    return " ".join(told or [word for word, _ in seen[1:-1]])
