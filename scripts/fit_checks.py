@@ -40,8 +40,9 @@ LEASTS = (0.0, 0.0, 0.0)
 HEAD = """\
 # Weights of terms, as `python -m scripts.fit_checks` fitted them: words as they are, classes of
 # words (classes.txt) in capitals, ".." for one to three words between, ^^ for where an answer
-# begins, ^ for where a later sentence does, $ for an end. ~ is what no word says, as ~least: the log odds
-# from which on a kind is found. A term, and its weights for refusal, chatter and boilerplate:
+# begins, ^ for where a later sentence does, $ for an end. ~ is what no word says, as
+# ~least: the log odds from which on a kind is found. A term, and its weights for refusal,
+# chatter and boilerplate:
 """
 
 Answer = tuple[str, str]  # its kind, "good" for none, and the text

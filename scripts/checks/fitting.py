@@ -137,7 +137,8 @@ def fit_kinds(data: Sentences, kinds: np.ndarray, count: int, penalty: Penalty) 
     for _ in range(ROUNDS):
         weights = share.copy()
         for each in range(count + 1):
-            weights[kind == each] *= (NONE if each == count else 1.0) / share[kind == each].sum()
+            if (those := kind == each).any():
+                weights[those] *= (NONE if each == count else 1.0) / share[those].sum()
         weights /= weights.sum()
         found = regression(data.matrix, truth, weights, penalty, found)
         own = margins(data.matrix @ found[:-1] + found[-1])

@@ -28,8 +28,8 @@ from nucleus_data.stages.caption.checks.phrases import words_in
 KINDS = ("refusal", "chatter", "boilerplate")
 WEIGHTS = Path(__file__).parent / "weights.txt"
 BIAS, LEAST = "~bias", "~least"
-# The most of a text's letters that may be no English ones, the least of its words that must be known
-# ones, and short words that other languages have, too.
+# The most of a text's letters that may be no English ones, the least of its words that must be
+# known ones, and short words that other languages have, too.
 _STRANGE, _ENGLISH = 0.1, 0.3
 _ANYWHERE = frozenset(["i", "me", "my", "mine", "to", "model"])
 # Terms of which a message shows the words.
