@@ -39,21 +39,24 @@ _NOTHING = ("",) * len(KINDS)
 Scores = tuple[float, ...]
 
 
+# What begins with a symbol: its own weights, those of the symbol right behind it, of one behind
+# others, and of the two behind it.
+Beginning = tuple[Scores, dict[str, Scores], dict[str, Scores], dict[tuple[str, ...], Scores]]
+
+
 @dataclass(frozen=True)
 class Model:
     """Weights of terms, laid out for quick reading.
 
     Attributes:
         weights: Of each term, one a kind.
-        pairs: Of a first symbol: weights of the second one, next to it and behind others.
-        triples: Of a first symbol: weights of the two behind it.
+        beginnings: Of each symbol that is a term or begins one.
         bias: One a kind.
         least: The log odds from which on each kind is found.
     """
 
     weights: dict[str, Scores]
-    pairs: dict[str, tuple[dict[str, Scores], dict[str, Scores]]]
-    triples: dict[str, dict[tuple[str, ...], Scores]]
+    beginnings: dict[str, Beginning]
     bias: Scores
     least: Scores
 
@@ -66,19 +69,19 @@ def read_model(content: str) -> Model:
             term, *each = line.split("\t")
             weights[term] = tuple([float(one or 0) for one in each])
     bias, least = weights.pop(BIAS), weights.pop(LEAST)
-    pairs = dict[str, tuple[dict[str, Scores], dict[str, Scores]]]()
-    triples = dict[str, dict[tuple[str, ...], Scores]]()
-    for term, each in weights.items():
-        words = term.split(" ")
-        if term.startswith("~") or len(words) == 1:
+    beginnings = dict[str, Beginning]()
+    for term, scored in weights.items():
+        if term.startswith("~"):
             continue
-        if words[1] == "..":
-            pairs.setdefault(words[0], ({}, {}))[1][words[2]] = each
-        elif len(words) == 2:
-            pairs.setdefault(words[0], ({}, {}))[0][words[1]] = each
-        else:
-            triples.setdefault(words[0], {})[words[1], words[2]] = each
-    return Model(weights, pairs, triples, bias, least)
+        first, *rest = term.split(" ")
+        _, near, far, two = beginnings.setdefault(first, (weights.get(first, ()), {}, {}, {}))
+        if len(rest) == 1:
+            near[rest[0]] = scored
+        elif rest and rest[0] == "..":
+            far[rest[1]] = scored
+        elif rest:
+            two[tuple(rest)] = scored
+    return Model(weights, beginnings, bias, least)
 
 
 @cache
@@ -113,8 +116,11 @@ def judge(text: str, known: Model) -> tuple[str, ...]:
         return _NOTHING
     found, best = list(_NOTHING), list(known.least)
     for seen, more in zip(read, around(read), strict=True):
-        odds = log_odds(scores(seen, more, known))
-        for kind, (least, own) in enumerate(zip(best, odds, strict=True)):
+        scored = scores(seen, more, known)
+        # Log odds are never above the score: most sentences end here.
+        if all([score <= least for score, least in zip(scored, best, strict=True)]):
+            continue
+        for kind, (least, own) in enumerate(zip(best, log_odds(scored), strict=True)):
             if own > least:
                 found[kind], best[kind] = _words(seen, kind, known), own
     return tuple(found)
@@ -127,8 +133,9 @@ def _strange(text: str) -> bool:
 
 def _english(seen: Symbols) -> bool:
     """Whether enough words are ones that English sentences have."""
-    words = [each for each in seen if each[0][0].isalpha() and each[0] not in _ANYWHERE]
-    known = sum(symbol != word or word in _small() for word, symbol in words)
+    small = _small()
+    words = [each for each in seen if each[0].isalpha() and each[0] not in _ANYWHERE]
+    known = sum([symbol is not word or word in small for word, symbol in words])
     return known > 0 and known >= _ENGLISH * len(words)
 
 
@@ -145,31 +152,31 @@ def scores(seen: Symbols, more: Sequence[str], known: Model) -> Scores:
         more: Terms that no word of it says.
         known: The model.
     """
-    weights, pairs, triples = known.weights, known.pairs, known.triples
+    weights, beginnings = known.weights, known.beginnings
     # By what no two terms share: single symbols are texts, others are tuples.
     found: dict[object, Scores] = {}
     whole = [symbol for _, symbol in seen]
     for at, (word, symbol) in enumerate(seen):
-        if each := weights.get(word):
+        if word is not symbol and (each := weights.get(word)):
             found[word] = each
-        if symbol is not word and (each := weights.get(symbol)):
-            found[symbol] = each
-        if both := pairs.get(symbol):
-            near, far = both
-            behind = whole[at + 1 : at + 1 + GAP]
-            if behind and (each := near.get(behind[0])):
-                found[symbol, behind[0]] = each
+        if not (begun := beginnings.get(symbol)):
+            continue
+        own, near, far, two = begun
+        if own:
+            found[symbol] = own
+        behind = whole[at + 1 : at + 1 + GAP]
+        if near and behind and (each := near.get(behind[0])):
+            found[symbol, behind[0]] = each
+        if far:
             for second in behind[1:]:
                 if each := far.get(second):
                     found[symbol, "..", second] = each
-        if three := triples.get(symbol):
-            rest = tuple(whole[at + 1 : at + 3])
-            if each := three.get(rest):
-                found[symbol, rest] = each
+        if two and (each := two.get(rest := tuple(behind[:2]))):
+            found[symbol, rest] = each
     for term in more:
         if each := weights.get(term):
             found[term] = each
-    return tuple([sum(each) for each in zip(known.bias, *found.values(), strict=True)])
+    return tuple(map(sum, zip(known.bias, *found.values(), strict=True)))
 
 
 def log_odds(each: Scores) -> Scores:

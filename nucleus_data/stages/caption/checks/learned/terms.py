@@ -94,7 +94,7 @@ def terms(seen: Symbols) -> Iterator[tuple[int, int, str]]:
 
 def plain(seen: Symbols) -> int:
     """How many words of a sentence have no class: those that say what is in a picture do not."""
-    return sum(word == symbol and word[0].isalpha() for word, symbol in seen)
+    return sum([word == symbol and word.isalpha() for word, symbol in seen])
 
 
 def around(whole: list[Symbols]) -> list[list[str]]:
