@@ -118,7 +118,7 @@ def judge(text: str, known: Model) -> tuple[str, ...]:
     for seen, more in zip(read, around(read), strict=True):
         scored = scores(seen, more, known)
         # Log odds are never above the score: most sentences end here.
-        if all([score <= least for score, least in zip(scored, best, strict=True)]):
+        if all(score <= least for score, least in zip(scored, best, strict=True)):
             continue
         for kind, (least, own) in enumerate(zip(best, log_odds(scored), strict=True)):
             if own > least:
