@@ -1,7 +1,7 @@
 """Linear models that find what the expressions of `phrases` do not: answers in words never seen.
 
     learned("refusal", "Regrettably, no caption can be given.")
-    # 'regrettably \u2026 no \u2026 can be'
+    # 'no caption'
 
 Each sentence of an answer gets a score of each kind: the sum of the weights of its terms (see
 `terms`), which `scripts/fit_checks.py` fits on answers that people wrote and writes to
