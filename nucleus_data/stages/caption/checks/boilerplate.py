@@ -8,7 +8,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from nucleus_data.config import ADDED
 from nucleus_data.stages.caption.checks.check import Action, Check, Said
+from nucleus_data.stages.caption.checks.learned import learned
 from nucleus_data.stages.caption.checks.phrases import at_opening, at_sentences, phrases
 from nucleus_data.stages.caption.checks.text import shortened
 
@@ -24,10 +26,19 @@ class Boilerplate(Check):
         description="flag: kept, and counted; ask_again: asked again, which seldom helps; off: not"
         " looked for.",
     )
+    learned: bool = Field(
+        default=True,
+        description="Whether a linear model looks too, at English, for words that no expression"
+        " knows.",
+        json_schema_extra=ADDED,
+    )
 
     def find(self, said: Said) -> str | None:
         """Looks at the beginning, and for the moods at the end."""
         text = said.own.replace("\u2019", "'")
         closing = phrases("boilerplate", "closing")
         found = at_opening("boilerplate", text) or at_sentences(closing, text)
-        return f"it says {shortened(found.strip())!r}" if found else None
+        if found:
+            return f"it says {shortened(found.strip())!r}"
+        words = learned(self.name, text) if self.learned else ""
+        return f"it reads as words about the picture: {shortened(words)!r}" if words else None

@@ -2,7 +2,11 @@
 
 from typing import ClassVar
 
+from pydantic import Field
+
+from nucleus_data.config import ADDED
 from nucleus_data.stages.caption.checks.check import Check, Said
+from nucleus_data.stages.caption.checks.learned import learned
 from nucleus_data.stages.caption.checks.phrases import at_opening, at_sentences, phrases
 from nucleus_data.stages.caption.checks.text import shortened
 
@@ -13,6 +17,13 @@ class Chatter(Check):
     name: ClassVar[str] = "chatter"
     rank: ClassVar[int] = 65
 
+    learned: bool = Field(
+        default=True,
+        description="Whether a linear model looks too, at English, for words that no expression"
+        " knows.",
+        json_schema_extra=ADDED,
+    )
+
     def find(self, said: Said) -> str | None:
         """Looks at the beginning, at later sentences, and for fences."""
         if said.schema:
@@ -22,4 +33,7 @@ class Chatter(Check):
             return "it has a fence of Markdown (```) in it"
         closing = phrases("chatter", "closing")
         found = at_opening("chatter", text) or at_sentences(closing, text)
-        return f"it says {shortened(found.strip())!r}" if found else None
+        if found:
+            return f"it says {shortened(found.strip())!r}"
+        words = learned(self.name, text) if self.learned else ""
+        return f"it reads as words to the one who asks: {shortened(words)!r}" if words else None

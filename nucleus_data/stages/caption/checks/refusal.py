@@ -2,12 +2,16 @@
 
 It looks at the beginnings of sentences, outside of quotation marks, for the first person with an
 inability and a verb of describing: a sign that says "sorry, closed" is none, and neither is
-"I can't believe it".
+"I can't believe it". A linear model finds words that no expression knows.
 """
 
 from typing import ClassVar
 
+from pydantic import Field
+
+from nucleus_data.config import ADDED
 from nucleus_data.stages.caption.checks.check import Check, Said
+from nucleus_data.stages.caption.checks.learned import learned
 from nucleus_data.stages.caption.checks.phrases import at_sentences, phrases
 from nucleus_data.stages.caption.checks.text import shortened
 
@@ -20,6 +24,13 @@ class Refusal(Check):
     name: ClassVar[str] = "refusal"
     rank: ClassVar[int] = 60
 
+    learned: bool = Field(
+        default=True,
+        description="Whether a linear model looks too, at English, for words that no expression"
+        " knows.",
+        json_schema_extra=ADDED,
+    )
+
     def find(self, said: Said) -> str | None:
         """Looks for the words of refusals in some twenty languages."""
         text = said.own.replace("\u2019", "'")
@@ -29,4 +40,7 @@ class Refusal(Check):
         if not found and any(word in text.casefold() for word in _ITSELF):
             inside = phrases("refusal", "inside").search(text)
             found = inside[0] if inside else ""
-        return f"the model said {shortened(found.strip('. '))!r}" if found else None
+        if found:
+            return f"the model said {shortened(found.strip('. '))!r}"
+        words = learned(self.name, text) if self.learned else ""
+        return f"it reads as a refusal: {shortened(words)!r}" if words else None

@@ -1,0 +1,125 @@
+"""Fits the linear models of the caption checks `refusal`, `chatter` and `boilerplate`.
+
+    python -m scripts.fit_checks             # writes learned/weights.txt of the checks
+    python -m scripts.fit_checks --held-out  # each author's answers by a fit on all others'
+
+Answers that were written for it lie in `scripts/checks/sets/answers`, a file an author, each with
+its kind; true captions of the world stand beside them. `e.jsonl` was written by the author of the
+models, the others by people who had not seen the checks. It takes some ten seconds.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nucleus_data.stages.caption.checks import Said
+from nucleus_data.stages.caption.checks.boilerplate import Boilerplate
+from nucleus_data.stages.caption.checks.chatter import Chatter
+from nucleus_data.stages.caption.checks.learned import (
+    BIAS,
+    KINDS,
+    LEAST,
+    WEIGHTS,
+    judge,
+    read_model,
+)
+from nucleus_data.stages.caption.checks.refusal import Refusal
+from scripts.bench_checks import shared
+from scripts.checks.fitting import Penalty, fit_kinds, read_sentences
+from scripts.checks.real import world
+
+ANSWERS = Path(__file__).parent / "checks/sets/answers"
+WORLD = 60  # scenes, of which each has five true captions
+OWN = "e"  # by the author of the models, and so never held out
+# Log odds from which on a kind is found: more likely than all others, with good answers as common
+# as twice any kind (`fitting.NONE`).
+LEASTS = (0.0, 0.0, 0.0)
+HEAD = """\
+# Weights of terms, as `python -m scripts.fit_checks` fitted them: words as they are, classes of
+# words (classes.txt) in capitals, ".." for one to three words between, ^^ for where an answer
+# begins, ^ for where a later sentence does, $ for an end. ~ is what no word says, as
+# ~least: the log odds from which on a kind is found. A term, and its weights for refusal,
+# chatter and boilerplate:
+"""
+
+Answer = tuple[str, str]  # its kind, "good" for none, and the text
+
+
+def answers(but: str = "") -> list[Answer]:
+    """The answers of all authors but one, with true captions of the world."""
+    found = [("good", text) for text, _ in world(WORLD)]
+    for file in sorted(ANSWERS.glob("*.jsonl")):
+        if file.stem != but:
+            found += read(file)
+    return found
+
+
+def read(file: Path) -> list[Answer]:
+    """The answers of one author."""
+    lines = (json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
+    return [(line["kind"], line["text"]) for line in lines]
+
+
+def fitted(taught: Sequence[Answer], penalty: Penalty) -> tuple[list[str], np.ndarray]:
+    """Terms, and weights of kinds with their biases in the last row, shape (terms + 1, kinds)."""
+    data = read_sentences([text for _, text in taught], penalty.fewest)
+    kinds = np.array([KINDS.index(kind) if kind in KINDS else len(KINDS) for kind, _ in taught])
+    return data.names, fit_kinds(data, kinds, len(KINDS), penalty)
+
+
+def written(names: Sequence[str], weights: np.ndarray) -> str:
+    """The content of `weights.txt`: terms that have a weight, in their order."""
+    rows = dict(zip(names, weights[:-1].round(2).tolist(), strict=True))
+    rows = {name: row for name, row in sorted(rows.items()) if any(row)}
+    rows = {BIAS: weights[-1].round(2).tolist(), LEAST: list(LEASTS)} | rows
+    lines = ["\t".join([name, *(f"{x:g}" if x else "" for x in row)]) for name, row in rows.items()]
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def held_out(author: str) -> None:
+    """Prints what is found of an author's answers by expressions, and with a model of others'."""
+    known = read_model(written(*fitted(answers(but=author), Penalty())))
+    rows = read(ANSWERS / f"{author}.jsonl")
+    own = [Said(text).own.replace("\u2019", "'") for _, text in rows]
+    above = np.array([[bool(words) for words in judge(text, known)] for text in own])
+    alone = np.array([_expressions(text) for _, text in rows])
+    kinds = np.array([kind for kind, _ in rows])
+    for name, found in (("expressions", alone), ("with the model", alone | above)):
+        first = np.where(found.any(axis=1), found.argmax(axis=1), len(KINDS))
+        for number, kind in enumerate(KINDS):
+            named, true = first == number, kinds == kind
+            recall = shared(int((named & true).sum()), int(true.sum()))
+            precision = shared(int((named & true).sum()), int(named.sum()))
+            false = int((named & (kinds == "good")).sum())
+            print(
+                f"| {author} | {name} | `{kind}` | {recall} | {precision} | {false} |", flush=True
+            )
+
+
+def _expressions(text: str) -> list[bool]:
+    checks = (Refusal(learned=False), Chatter(learned=False), Boilerplate(learned=False))
+    return [check.find(Said(text, language="en")) is not None for check in checks]
+
+
+def main() -> None:
+    """Fits on all answers and writes the weights, or tells how right fits are on others'."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--held-out", action="store_true", help="each author by the others")
+    parser.add_argument("--out", type=Path, default=WEIGHTS)
+    args = parser.parse_args()
+    if args.held_out:
+        print("| author | | check | recall | precision | of good |\n|---|---|---|---|---|---|")
+        for file in sorted(ANSWERS.glob("*.jsonl")):
+            if file.stem != OWN:
+                held_out(file.stem)
+        return
+    names, weights = fitted(answers(), Penalty())
+    args.out.write_text(written(names, weights), encoding="utf-8")
+    print(f"{(weights[:-1].round(2) != 0).any(axis=1).sum()} terms in {args.out}")
+
+
+if __name__ == "__main__":
+    main()
