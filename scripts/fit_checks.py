@@ -5,7 +5,8 @@
 
 Answers that were written for it lie in `scripts/checks/sets/answers`, a file an author, each with
 its kind; true captions of the world stand beside them. `e.jsonl` was written by the author of the
-models, the others by people who had not seen the checks. It takes some ten seconds.
+models, the others by language models that had not seen the checks and were asked to write as
+misbehaving captioners do.
 """
 
 import argparse

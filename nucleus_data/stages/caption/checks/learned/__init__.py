@@ -4,7 +4,7 @@
     # 'no caption'
 
 Each sentence of an answer gets a score of each kind: the sum of the weights of its terms (see
-`terms`), which `scripts/fit_checks.py` fits on answers that people wrote and writes to
+`terms`), which `scripts/fit_checks.py` fits on answers that were written for it and writes to
 `weights.txt`, for people to read. A kind is found where its log odds against all other kinds and a
 plain caption are above the kind's least. English alone is known, and a single word says too little.
 """
