@@ -4,6 +4,7 @@
     python scripts/verdict_self_test.py --out selftest --part aa      # goes on where it was
     python scripts/verdict_self_test.py --out selftest --table        # what is there, as Markdown
     python scripts/verdict_self_test.py --out tried --quick           # the same, small; minutes
+    cp -r scripts/verdict/measured selftest                           # go on with what is committed
 
 | part | what is compared |
 |---|---|

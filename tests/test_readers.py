@@ -50,7 +50,7 @@ def write_originals(folder):
         if number == 1:
             exif = Image.Exif()
             exif[0x0112] = 6  # turned by a quarter
-            options["exif"] = exif
+            options["exif"] = exif.tobytes()
         if number == 2:
             form, options = "PNG", {}
         if number == 3:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from nucleus_model.training.verdict.drawn import Drawn, weights
+from nucleus_model.training.verdict.judge import NAMES, judge
 from scripts.verdict.cases import SWAPPED
 from scripts.verdict.faults import KINDS, dose_words, named
 
@@ -37,11 +39,20 @@ def _rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]
 
 
 def _equal_halves(lines: Sequence[Line]) -> Iterator[str]:
-    """How often equals are called different, by the verdict and by the control."""
+    """How often equals are called different, by the verdict and by the controls."""
     first = lines[0]
+    verdict = f"the verdict, {first['replicates']} seeds each"
+    if not first.get("drawn"):
+        verdict += ", before the choice of a set's pictures counted"
+    # What it adds is fitted on the comparisons that are not judged by it.
+    crossed = [[*map(arms_of, lines[one::2])] for one in (0, 1)]
     judges = {
-        f"the verdict, {first['replicates']} seeds each": [
-            any(finding["direction"] for finding in line["findings"]) for line in lines
+        verdict: [any(found["direction"] for found in line["findings"]) for line in lines],
+        "seeds alone": [_alarm(*arms) for half in crossed for arms in half],
+        "seeds and the choice of a set's pictures, each half by what the other half tells of it": [
+            _alarm(*arms, known=drawn_share(other))
+            for half, other in (crossed, crossed[::-1])
+            for arms in half
         ],
         "a bootstrap over samples (must fail)": [bool(line["sample_alarms"]) for line in lines],
     }
@@ -51,6 +62,50 @@ def _equal_halves(lines: Sequence[Line]) -> Iterator[str]:
         share = f"{100 * np.mean(alarms):.0f} % ({100 * low:.0f} to {100 * high:.0f})"
         rows.append((name, str(len(alarms)), str(sum(alarms)), share))
     yield from _rows(("equal halves judged by", "comparisons", "alarms", "rate (95 %)"), rows)
+    known = drawn_share([arms_of(line) for line in lines])
+    yield ""
+    yield (
+        f"The choice of a set's {known.pictures} pictures adds {100 * known.share:.1f} % of the "
+        "variance of one seed."
+    )
+
+
+Arms = tuple[dict[str, dict[str, np.ndarray]], Mapping[str, int]]
+
+
+def arms_of(line: Line) -> Arms:
+    """What `drawn_share` takes of a comparison: its values and how many pictures its arms share."""
+    values = {
+        arm: {name: np.array(of) for name, of in line["values"][arm].items()} for arm in ("a", "b")
+    }
+    return values, line["shared"]
+
+
+def _alarm(
+    values: Mapping[str, Mapping[str, np.ndarray]],
+    shared: Mapping[str, int],
+    known: Drawn | None = None,
+) -> bool:
+    """Whether a comparison of sets without a common picture tells any measure apart."""
+    drawn = (0.0, 0.0) if known is None else weights(known, shared)
+    return judge(values["a"], values["b"], pairs=False, drawn=drawn).word != "no difference"
+
+
+def drawn_share(lines: Sequence[Arms]) -> Drawn:
+    """How much the choice of a set's pictures adds, by comparisons of equal halves.
+
+    What B minus A varies by from comparison to comparison, less what seeds make of it, over the
+    variance of one seed; the mean over the measures, 0 where chance made it less.
+    """
+    shares = []
+    for name in NAMES:
+        of = [(values["a"][name], values["b"][name]) for values, _ in lines]
+        squares = np.mean([(b.mean() - a.mean()) ** 2 for a, b in of])
+        seeds = np.mean([a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b) for a, b in of])
+        single = np.mean([a.var(ddof=1) + b.var(ddof=1) for a, b in of])
+        shares.append(max(0.0, float((squares - seeds) / single)))
+    sizes = [own for _, shared in lines for own in (shared["a_only"], shared["b_only"])]
+    return Drawn(float(np.mean(shares)), round(float(np.mean(sizes))), len(lines))
 
 
 def binomial(hits: int, of: int) -> tuple[float, float]:

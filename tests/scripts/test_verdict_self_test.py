@@ -12,14 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nucleus_model.training.verdict.drawn import Drawn, stored
 from scripts.verdict.cases import FULL, PARTS, QUICK, cases
 from scripts.verdict.faults import KINDS, clean, named
 from scripts.verdict.lines import Lines
 from scripts.verdict.pool import pool
-from scripts.verdict.table import table
+from scripts.verdict.table import arms_of, drawn_share, table
 from scripts.verdict_self_test import LINES, main
 
 ROOT = Path(__file__).resolve().parents[2]
+MEASURED = ROOT / "scripts/verdict/measured"
 MEASURES = ("loss", "low_sigma", "high_sigma", "caption_gap", "empty_gap", "memorised")
 
 
@@ -61,8 +63,35 @@ def test_the_table_counts_alarms_of_the_verdict_and_of_the_control():
     lines = [line(case, alarms=["loss"]) for case in chosen("aa")]
     lines[3] = line(chosen("aa")[3], "worse", ["loss"], ["loss"])
     rows = table(lines).splitlines()
-    assert rows[2] == "| the verdict, 6 seeds each | 60 | 1 | 2 % (0 to 9) |"
-    assert rows[3].startswith("| a bootstrap over samples (must fail) | 60 | 60 | 100 % (94 to")
+    assert rows[2].startswith("| the verdict, 6 seeds each, before ")
+    assert rows[2].endswith(" | 60 | 1 | 2 % (0 to 9) |")
+    assert rows[5].startswith("| a bootstrap over samples (must fail) | 60 | 60 | 100 % (94 to")
+
+
+def test_the_share_that_a_set_s_choice_adds_is_found_again():
+    rng, known = np.random.default_rng(0), Drawn(0.5, 400, 0)
+    lines = []
+    for _ in range(1200):
+        sets = rng.normal(0, known.share**0.5, 2)
+        runs = sets[:, None] + rng.normal(0, 1, (2, 6))
+        values = {arm: dict.fromkeys(MEASURES, of) for arm, of in zip("ab", runs, strict=True)}
+        lines.append((values, {"both": 0, "a_only": 410, "b_only": 390}))
+    found = drawn_share(lines)
+    assert found.share == pytest.approx(known.share, rel=0.15)
+    assert (found.pictures, found.comparisons) == (400, len(lines))
+
+
+def test_what_is_committed_is_what_its_lines_say():
+    """The share that comparisons count with, and the tables of the docs."""
+    lines = list(Lines(MEASURED / LINES))
+    halves = [line for line in lines if line["part"] == "aa"]
+    assert len(halves) == 60
+    known, _ = stored("debug")
+    found = drawn_share([arms_of(line) for line in halves])
+    assert (round(found.share, 3), found.pictures, found.comparisons) == tuple(vars(known).values())
+    docs = (ROOT / "nucleus_data/docs/verdict.md").read_text(encoding="utf-8")
+    for row in table(lines).splitlines():
+        assert row in docs, "python scripts/verdict_self_test.py --out scripts/verdict/measured"
 
 
 def test_the_table_has_each_dose_and_the_smallest_that_is_seen():

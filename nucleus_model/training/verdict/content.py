@@ -30,6 +30,7 @@ from nucleus_model.training.verdict.descriptive import (
     groups,
     members_of,
 )
+from nucleus_model.training.verdict.drawn import note, stored, weights
 from nucleus_model.training.verdict.health import at_tokens, read_steps, routers
 from nucleus_model.training.verdict.intervals import crossed
 from nucleus_model.training.verdict.judge import Claim, jsonable, judge
@@ -106,6 +107,7 @@ def found_in(planned: Planned, out: Path, tables: Tables, pilot: int | None) -> 
         pilot=pilot,
         image_tokens=round(sum(met)) * a_picture,
         chosen={"memorised": memory_variance(tables, planned.memory)},
+        drawn=weights(stored(settings.preset)[0], shared(planned)),
     )
     a, b = (values[arm]["loss"][:pilot] for arm in ("a", "b"))
     own = 100 * pilot_deviation(a, b, pairs=pairs) / abs(float(a.mean()))
@@ -132,6 +134,7 @@ def found_in(planned: Planned, out: Path, tables: Tables, pilot: int | None) -> 
         **_went(steps, a_picture * training.batch_size, training.batch_size, pairs=pairs),
         "objects": _rows(objects_right(folders, pairs=pairs)) if is_checked(parts) else [],
         "limits": list(LIMITS),
+        "drawn": None if pairs else note(settings.preset),
     }
 
 

@@ -58,19 +58,25 @@ def paired(differences: ArrayLike, level: float = 0.95) -> Interval:
     return t_interval(found.mean(), found.std(ddof=1) / np.sqrt(len(found)), len(found) - 1, level)
 
 
-def unpaired(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval:
+def unpaired(
+    a: ArrayLike, b: ArrayLike, level: float = 0.95, drawn: tuple[float, float] = (0.0, 0.0)
+) -> Interval:
     """Welch's interval of mean(b) - mean(a), of replicates that are no pairs.
 
     Args:
         a: (R,) of set A; two or more.
         b: (S,) of set B; two or more.
         level: Its confidence.
+        drawn: What is added to the variance of each mean, in variances of one replicate.
 
     Raises:
         ValueError: There are fewer than two of one.
     """
     one, other = numbers(a, "a", 2), numbers(b, "b", 2)
-    parts = [each.var(ddof=1) / len(each) for each in (one, other)]
+    parts = [
+        each.var(ddof=1) * (1 / len(each) + more)
+        for each, more in zip((one, other), drawn, strict=True)
+    ]
     degrees = satterthwaite(parts, [len(one) - 1, len(other) - 1])
     return t_interval(other.mean() - one.mean(), np.sqrt(sum(parts)), degrees, level)
 

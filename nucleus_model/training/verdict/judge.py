@@ -81,6 +81,7 @@ def judge(
     pilot: int | None = None,
     image_tokens: int | None = None,
     chosen: Mapping[str, tuple[float, float]] | None = None,
+    drawn: tuple[float, float] = (0.0, 0.0),
 ) -> Verdict:
     """Compares two arms.
 
@@ -94,6 +95,8 @@ def judge(
         image_tokens: That all runs together have trained on, for the sentence.
         chosen: Measure -> the variance, with its degrees of freedom, that the choice of pictures
             adds to B minus A: of a measure that is read on two lots of pictures.
+        drawn: What the choice of each set's own pictures adds to the variance of its means, in
+            variances of one replicate (`drawn.weights`); of no account for pairs.
 
     Returns:
         The verdict.
@@ -106,7 +109,8 @@ def judge(
     if pairs and sizes[0] != sizes[1]:
         raise ValueError(f"pairs need as many replicates of both arms, got {sizes[0]}, {sizes[1]}")
     intervals = [
-        difference(x, y, JOINT, pairs=pairs, pilot=pilot) for x, y in zip(one, other, strict=True)
+        difference(x, y, JOINT, pairs=pairs, pilot=pilot, drawn=drawn)
+        for x, y in zip(one, other, strict=True)
     ]
     intervals = [
         widened(interval, *chosen[measure.name], JOINT)
@@ -141,7 +145,13 @@ def judge(
 
 
 def difference(
-    a: Numbers, b: Numbers, level: float, *, pairs: bool, pilot: int | None = None
+    a: Numbers,
+    b: Numbers,
+    level: float,
+    *,
+    pairs: bool,
+    pilot: int | None = None,
+    drawn: tuple[float, float] = (0.0, 0.0),
 ) -> Interval:
     """The interval of mean(b) - mean(a) over replicates, as the comparison's design asks for.
 
@@ -151,10 +161,13 @@ def difference(
         level: Its confidence.
         pairs: Whether replicates at the same place belong together.
         pilot: As `judge` has it.
+        drawn: As `judge` has it.
     """
-    if pilot is not None:
-        return after_pilot(b - a, pilot, level) if pairs else after_pilots(a, b, pilot, level)
-    return paired(b - a, level) if pairs else unpaired(a, b, level)
+    if pairs:
+        return paired(b - a, level) if pilot is None else after_pilot(b - a, pilot, level)
+    if pilot is None:
+        return unpaired(a, b, level, drawn)
+    return after_pilots(a, b, pilot, level, drawn)
 
 
 def _finding(

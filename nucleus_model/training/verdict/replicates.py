@@ -55,7 +55,13 @@ def after_pilot(differences: Numbers, pilot: int, level: float = 0.95) -> Interv
     return t_interval(found.mean(), deviation / math.sqrt(len(found)), pilot - 1, level)
 
 
-def after_pilots(a: Numbers, b: Numbers, pilot: int, level: float = 0.95) -> Interval:
+def after_pilots(
+    a: Numbers,
+    b: Numbers,
+    pilot: int,
+    level: float = 0.95,
+    drawn: tuple[float, float] = (0.0, 0.0),
+) -> Interval:
     """The interval of mean(b) - mean(a) of replicates that are no pairs, by the pilots' deviations.
 
     Args:
@@ -63,12 +69,16 @@ def after_pilots(a: Numbers, b: Numbers, pilot: int, level: float = 0.95) -> Int
         b: (S,) of set B.
         pilot: How many of the first of each Stein's rule has looked at.
         level: Of the interval.
+        drawn: What is added to the variance of each mean, in variances of one replicate.
 
     Raises:
         ValueError: There are fewer than the pilot's, or the pilot has fewer than two.
     """
     one, other = numbers(a, "a", max(2, pilot)), numbers(b, "b", max(2, pilot))
-    parts = [each[:pilot].var(ddof=1) / len(each) for each in (one, other)]
+    parts = [
+        each[:pilot].var(ddof=1) * (1 / len(each) + more)
+        for each, more in zip((one, other), drawn, strict=True)
+    ]
     degrees = satterthwaite(parts, [pilot - 1] * 2)
     return t_interval(other.mean() - one.mean(), math.sqrt(sum(parts)), degrees, level)
 

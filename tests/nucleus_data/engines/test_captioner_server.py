@@ -1,6 +1,7 @@
 import base64
 import io
 import json
+import logging
 import ssl
 import threading
 import time
@@ -439,6 +440,18 @@ class TestServers:
             assert {made.text for made in drained(engine)} == {str(i) for i in range(16)}
 
 
+@pytest.fixture
+def warned():
+    """What the engine warns of, whoever else has set up logging in this process."""
+    said = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    logger = logging.getLogger("nucleus_data.engines.captioner_server")
+    logger.addHandler(handler)
+    yield said
+    logger.removeHandler(handler)
+
+
 class TestTheStart:
     def test_nobody_there(self, made):
         with FakeServer() as server:
@@ -508,7 +521,7 @@ class TestTheStart:
             assert caption(made(server), ask("a")), "what is not said is as the server has it"
 
     @pytest.mark.slow
-    def test_servers_that_differ_from_each_other_are_refused_or_said(self, made, capsys):
+    def test_servers_that_differ_from_each_other_are_refused_or_said(self, made, warned):
         one, other = telling(dtype="torch.float16"), telling(dtype="torch.bfloat16")
         with (
             FakeServer(**one) as first,
@@ -520,19 +533,17 @@ class TestTheStart:
         with FakeServer(**one) as first, FakeServer(**older) as second:
             engine = made(first, second, dtype="float16", max_model_len=9000)
             assert caption(engine, ask("a"))["a"].text == "a red ring"
-        said = capsys.readouterr().err
+        said = "\n".join(warned)
         assert "several versions" in said
         assert said.count("has room for 4096 tokens, and caption.max_model_len is 9000") == 2
         assert "nobody compared it" not in said
 
-    def test_what_no_server_tells_is_said(self, made, capsys):
+    def test_what_no_server_tells_is_said(self, made, warned):
         with FakeServer() as server:
             made(server)
-            assert "nobody compared it" not in capsys.readouterr().err
+            assert "nobody compared it" not in "\n".join(warned)
             made(server, dtype="float16", vllm_args={"hf_overrides": {}, "max_num_seqs": 3})
-        assert (
-            "dtype=float16, hf_overrides={}: not every server tells it" in capsys.readouterr().err
-        )
+        assert "dtype=float16, hf_overrides={}: not every server tells it" in "\n".join(warned)
 
     def test_a_redirect_is_not_followed(self, made):
         with FakeServer() as other, FakeServer() as server:

@@ -22,6 +22,7 @@ def test_a_stranger_reads_the_sentence_first_and_then_what_it_stands_on(tmp_path
     content = {
         **found.as_dict(),
         "pairs": False,
+        "drawn": "pictures are chance",
         "power": power("none such", pairs=False, replicates=6, percent=1.4),
         "reference": {"note": "a note"},
     }
@@ -32,7 +33,7 @@ def test_a_stranger_reads_the_sentence_first_and_then_what_it_stands_on(tmp_path
     assert all(line.endswith(("equal", "not told apart")) for line in text[2:8])
     assert "6 seeds " in text[8]
     assert "no pairs" in text[9]
-    assert text[10:] == ["a note", str(tmp_path / "verdict.html")]
+    assert text[10:] == ["pictures are chance", "a note", str(tmp_path / "verdict.html")]
 
 
 @pytest.mark.parametrize("name", ["nano", "all-MiniLM-L6-v2"])
