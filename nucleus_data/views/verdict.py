@@ -150,7 +150,7 @@ def lines(content: Mapping[str, Any], out: Path) -> Iterator[str]:
         yield f"smallest difference of the loss that is seen in four of five: {counts}"
     if not content["pairs"]:
         yield "most pictures are in one set alone, so seeds are no pairs and see less"
-        yield content["drawn"]
+        yield content["pictures_note"]
     if content["reference"]["note"]:
         yield content["reference"]["note"]
     if UNREAD in content["sentence"] and content["text"]["name"] == NANO:

@@ -173,7 +173,7 @@ def told(found: dict[str, Any]) -> dict[str, Any]:
         "word": found["word"],
         "sentence": found["sentence"],
         "pairs": found["pairs"],
-        "drawn": found["drawn"] is not None,
+        "drawn": found["pictures_note"] is not None,
         "shared": found["shared"],
         "findings": findings,
         "values": found["values"],

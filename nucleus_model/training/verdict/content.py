@@ -134,7 +134,7 @@ def found_in(planned: Planned, out: Path, tables: Tables, pilot: int | None) -> 
         **_went(steps, a_picture * training.batch_size, training.batch_size, pairs=pairs),
         "objects": _rows(objects_right(folders, pairs=pairs)) if is_checked(parts) else [],
         "limits": list(LIMITS),
-        "drawn": None if pairs else note(settings.preset),
+        "pictures_note": None if pairs else note(settings.preset),
     }
 
 

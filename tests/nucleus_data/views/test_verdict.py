@@ -22,7 +22,7 @@ def test_a_stranger_reads_the_sentence_first_and_then_what_it_stands_on(tmp_path
     content = {
         **found.as_dict(),
         "pairs": False,
-        "drawn": "pictures are chance",
+        "pictures_note": "pictures are chance",
         "power": power("none such", pairs=False, replicates=6, percent=1.4),
         "reference": {"note": "a note"},
     }
