@@ -64,9 +64,12 @@ def load_tower(model: ModelReference, settings: TextSettings) -> Tower:
         return _qwen(model, settings, config)
     if config.model_type in SENTENCE:
         return _sentence(model, settings, config)
-    raise RequestError(
-        f"{TEXT_ENCODER.key}: {model.location} is a {config.model_type!r}, allowed are "
-        f"{', '.join(ALLOWED)}"
+    raise _unknown(model.location, config.model_type)
+
+
+def _unknown(model: str, kind: object) -> RequestError:
+    return RequestError(
+        f"{TEXT_ENCODER.key}: {model} is a {kind!r}, allowed are {', '.join(ALLOWED)}"
     )
 
 
@@ -157,16 +160,19 @@ def cut_above(tower: torch.nn.Module, layers: torch.nn.ModuleList, hidden_state:
     return True
 
 
-def language_sizes(config: Mapping[str, Any]) -> Mapping[str, Any]:
+def language_sizes(model: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
     """`hidden_size` and `num_hidden_layers` of a model's language tower.
 
     Args:
+        model: Its name, for the message.
         config: Content of its `config.json`.
 
     Raises:
-        KeyError: It has none.
+        RequestError: It is of no type in `ALLOWED`.
     """
     sizes: Mapping[str, Any] = config.get("text_config", config)
+    if sizes is config and config.get("model_type") not in SENTENCE:
+        raise _unknown(model, config.get("model_type"))
     return {name: sizes[name] for name in ("hidden_size", "num_hidden_layers")}
 
 

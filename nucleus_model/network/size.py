@@ -65,7 +65,9 @@ def model_size(settings: QuickTrainSettings) -> ModelSize:
         torch.device(settings.device)
     except RuntimeError as error:
         raise RequestError(f"quick_train.device is {settings.device!r}: {error}") from None
-    text = language_sizes(_config(settings.text.model, settings.text.revision, TEXT_ENCODER))
+    text = language_sizes(
+        settings.text.model, _config(settings.text.model, settings.text.revision, TEXT_ENCODER)
+    )
     check_state(settings.text, text["num_hidden_layers"])
     channels, factor = _latents(settings)
     preset = PRESETS[settings.preset]

@@ -6,10 +6,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from nucleus_data.errors import RequestError
+from nucleus_model.checkpoints.exchange import save_pipeline
 from nucleus_model.encoders.text import TextEncoder
 from nucleus_model.network.size import model_size
 from nucleus_model.settings.settings import QuickTrainSettings, TextSettings
-from tests.support.model import write_sentence_encoder
+from tests.support.model import random_model, write_sentence_encoder, write_vae
 from tests.support.quick import quick
 
 KINDS = ("bert", "xlm-roberta")
@@ -75,3 +76,14 @@ def test_states_and_types_that_are_not_there_are_refused(folder, tmp_path):
     (other / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
     with pytest.raises(RequestError, match=r"'gpt2', allowed are qwen3_vl, bert, roberta, xlm"):
         encoder(other)
+    with pytest.raises(RequestError, match=r"'gpt2', allowed are qwen3_vl, bert"):
+        model_size(QuickTrainSettings(text=TextSettings(model=str(other))))
+
+
+def test_a_model_that_was_trained_with_one_is_no_pipeline_of_diffusers(folder, tmp_path):
+    vae = write_vae(tmp_path / "vae")
+    model = random_model()
+    text = TextSettings(model=str(folder), hidden_state=-1)
+    with pytest.raises(RequestError, match=r"diffusers' pipeline has a 'qwen3_vl'"):
+        save_pipeline(tmp_path / "out", model, text, str(vae))
+    assert not (tmp_path / "out").exists()
