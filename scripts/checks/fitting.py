@@ -13,7 +13,12 @@ import numpy as np
 from scipy import sparse
 
 from nucleus_data.stages.caption.checks.check import Said
-from nucleus_data.stages.caption.checks.learned.terms import around, sentences, symbols, terms
+from nucleus_data.stages.caption.checks.learned.terms import (
+    context,
+    read_sentence,
+    sentences,
+    terms,
+)
 
 ROUNDS = 4
 STEPS = 120
@@ -49,8 +54,8 @@ def read_sentences(texts: Sequence[str], fewest: int) -> Sentences:
     each, text = [], []
     for number, whole in enumerate(texts):
         own = Said(whole).own.replace("\u2019", "'")
-        seen = [symbols(sentence, at == 0) for at, sentence in enumerate(sentences(own))]
-        for one, more in zip(seen, around(seen), strict=True):
+        seen = [read_sentence(sentence, at == 0) for at, sentence in enumerate(sentences(own))]
+        for one, more in zip(seen, context(seen), strict=True):
             each.append({term for _, _, term in terms(one)}.union(more))
             text.append(number)
     counted = Counter(term for one in each for term in one)

@@ -12,7 +12,7 @@ from pydantic import Field
 from nucleus_data.config import ADDED
 from nucleus_data.stages.caption.checks.check import Check, Said
 from nucleus_data.stages.caption.checks.learned import learned
-from nucleus_data.stages.caption.checks.phrases import at_sentences, phrases
+from nucleus_data.stages.caption.checks.phrases import anywhere, at_sentences, phrases
 from nucleus_data.stages.caption.checks.text import shortened
 
 _ITSELF = (" me", " my ", " our ", " i ", " i'")
@@ -37,9 +37,9 @@ class Refusal(Check):
         found = at_sentences(phrases("refusal", "english"), text) or at_sentences(
             phrases("refusal", "others"), text
         )
-        if not found and any(word in text.casefold() for word in _ITSELF):
-            inside = phrases("refusal", "inside").search(text)
-            found = inside[0] if inside else ""
+        folded = text.casefold()
+        if not found and any(word in folded for word in _ITSELF):
+            found = anywhere(phrases("refusal", "inside"), text)
         if found:
             return f"the model said {shortened(found.strip('. '))!r}"
         words = learned(self.name, text) if self.learned else ""

@@ -1,26 +1,28 @@
-"""Linear models that find what the expressions of `phrases` do not: answers in words never seen.
+"""Linear models that find refusals, chatter and boilerplate in words that no expression knows.
 
     learned("refusal", "Regrettably, no caption can be given.")
     # 'no caption'
 
-Each sentence of an answer gets a score of each kind: the sum of the weights of its terms (see
-`terms`), which `scripts/fit_checks.py` fits on answers that were written for it and writes to
-`weights.txt`, for people to read. A kind is found where its log odds against all other kinds and a
-plain caption are above the kind's least. English alone is known, and a single word says too little.
+They stand beside the regular expressions of `phrases`. Each sentence of an answer gets a score of
+each kind: the sum of the weights of its terms (see `terms`). `scripts/fit_checks.py` fits the
+weights by multinomial logistic regression and writes them to `weights.txt`, for people to read. A
+sentence is of a kind if the log odds of the kind, against the other kinds and a plain caption, are
+above the kind's threshold. The models know English alone, and do not judge a single word.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import chain
 from pathlib import Path
 
 from nucleus_data.stages.caption.checks.learned.terms import (
     GAP,
-    Symbols,
-    around,
+    Sentence,
+    context,
+    read_sentence,
     sentences,
-    symbols,
     terms,
 )
 from nucleus_data.stages.caption.checks.phrases import words_in
@@ -28,60 +30,70 @@ from nucleus_data.stages.caption.checks.phrases import words_in
 KINDS = ("refusal", "chatter", "boilerplate")
 WEIGHTS = Path(__file__).parent / "weights.txt"
 BIAS, LEAST = "~bias", "~least"
-# The most of a text's letters that may be no English ones, the least of its words that must be
-# known ones, and short words that other languages have, too.
-_STRANGE, _ENGLISH = 0.1, 0.3
+# A text is read as English if at most this share of its letters is none of the 26, and at least
+# this share of its words is known.
+_MOST_STRANGE, _LEAST_ENGLISH = 0.1, 0.3
+# Short words that other languages have, too: they don't tell that a text is English.
 _ANYWHERE = frozenset(["i", "me", "my", "mine", "to", "model"])
-# Terms of which a message shows the words.
-_NAMED = 3
+_TERMS_SHOWN = 3  # in a message: those that weigh most
 _NOTHING = ("",) * len(KINDS)
 
-Scores = tuple[float, ...]
+Scores = tuple[float, ...]  # one of each kind
 
 
-# What begins with a symbol: its own weights, those of the symbol right behind it, of one behind
-# others, and of the two behind it.
-Beginning = tuple[Scores, dict[str, Scores], dict[str, Scores], dict[tuple[str, ...], Scores]]
+@dataclass(frozen=True, slots=True)
+class Following:
+    """Weights of the n-grams that begin with one symbol, by what follows it.
+
+    Attributes:
+        bigrams: By the next symbol.
+        skips: By a symbol with one to three others between.
+        trigrams: By the next two symbols.
+    """
+
+    bigrams: dict[str, Scores]
+    skips: dict[str, Scores]
+    trigrams: dict[tuple[str, ...], Scores]
 
 
 @dataclass(frozen=True)
 class Model:
-    """Weights of terms, laid out for quick reading.
+    """Weights of terms.
 
     Attributes:
-        weights: Of each term, one a kind.
-        beginnings: Of each symbol that is a term or begins one.
-        bias: One a kind.
-        least: The log odds from which on each kind is found.
+        weights: Of each term, as `weights.txt` writes it.
+        following: The n-grams of each symbol that begins one.
+        bias: The score of a sentence without terms.
+        least: The thresholds of log odds.
     """
 
     weights: dict[str, Scores]
-    beginnings: dict[str, Beginning]
+    following: dict[str, Following]
     bias: Scores
     least: Scores
 
 
 def read_model(content: str) -> Model:
-    """A model of what a file of weights says."""
+    """Reads the content of a file of weights."""
     weights = dict[str, Scores]()
     for line in content.splitlines():
         if "\t" in line:  # others are comments
             term, *each = line.split("\t")
             weights[term] = tuple([float(one or 0) for one in each])
     bias, least = weights.pop(BIAS), weights.pop(LEAST)
-    beginnings = dict[str, Beginning]()
+    following = dict[str, Following]()
     for term, scored in weights.items():
-        if term.startswith("~"):
-            continue
         first, *rest = term.split(" ")
-        _, near, far, two = beginnings.setdefault(first, (weights.get(first, ()), {}, {}, {}))
+        if term.startswith("~") or not rest:
+            continue
+        ngrams = following.setdefault(first, Following({}, {}, {}))
         if len(rest) == 1:
-            near[rest[0]] = scored
-        elif rest and rest[0] == "..":
-            far[rest[1]] = scored
-        elif rest:
-            two[tuple(rest)] = scored
-    return Model(weights, beginnings, bias, least)
+            ngrams.bigrams[rest[0]] = scored
+        elif rest[0] == "..":
+            ngrams.skips[rest[1]] = scored
+        else:
+            ngrams.trigrams[tuple(rest)] = scored
+    return Model(weights, following, bias, least)
 
 
 @cache
@@ -90,92 +102,91 @@ def _model() -> Model:
 
 
 def learned(kind: str, text: str) -> str:
-    """The words by which a text reads as a kind; empty if it does not.
+    """The words for which a text is of a kind; empty if it is not.
 
     Args:
         kind: One of KINDS.
-        text: An answer without what it quotes, with straight apostrophes.
+        text: An answer without its quotations, with straight apostrophes.
     """
     return _judged(text)[KINDS.index(kind)]
 
 
 @lru_cache(maxsize=64)
 def _judged(text: str) -> tuple[str, ...]:
-    """The same of all kinds, kept, as the three checks ask one after another."""
+    """All kinds at once, cached: the three checks ask for one text one after the other."""
     return judge(text, _model())
 
 
 def judge(text: str, known: Model) -> tuple[str, ...]:
-    """The words by which a text reads as each kind, in the order of KINDS."""
+    """The words for which a text is of each kind, in the order of KINDS; empty where it is not."""
     if not text.isascii() and _strange(text):
         return _NOTHING
-    read = [symbols(sentence, at == 0) for at, sentence in enumerate(sentences(text))]
-    every = [each for seen in read for each in seen]
-    # A caption of one word is more common than an answer of one; two of each are marks of the ends.
-    if len(every) - 2 * len(read) < 2 or not _english(every):
+    read = [read_sentence(sentence, at == 0) for at, sentence in enumerate(sentences(text))]
+    # Captions of one word are more common than misbehaviour in one.
+    if sum([len(sentence.words) - 2 for sentence in read]) < 2:
         return _NOTHING
     found, best = list(_NOTHING), list(known.least)
-    for seen, more in zip(read, around(read), strict=True):
-        scored = scores(seen, more, known)
-        # Log odds are never above the score: most sentences end here.
+    for sentence, around in zip(read, context(read), strict=True):
+        scored = scores(sentence, around, known)
+        # Log odds are never above the score, so most sentences are done here.
         if all(score <= least for score, least in zip(scored, best, strict=True)):
             continue
         for kind, (least, own) in enumerate(zip(best, log_odds(scored), strict=True)):
             if own > least:
-                found[kind], best[kind] = _words(seen, kind, known), own
-    return tuple(found)
+                found[kind], best[kind] = _words(sentence, kind, known), own
+    # The language is asked for last, as hardly any caption comes so far.
+    return tuple(found) if any(found) and _english(read) else _NOTHING
 
 
 def _strange(text: str) -> bool:
     letters = [letter for letter in text if letter.isalpha()]
-    return sum(not letter.isascii() for letter in letters) > _STRANGE * len(letters)
+    return sum(not letter.isascii() for letter in letters) > _MOST_STRANGE * len(letters)
 
 
-def _english(seen: Symbols) -> bool:
-    """Whether enough words are ones that English sentences have."""
-    small = _small()
-    words = [each for each in seen if each[0].isalpha() and each[0] not in _ANYWHERE]
-    known = sum([symbol is not word or word in small for word, symbol in words])
-    return known > 0 and known >= _ENGLISH * len(words)
+def _english(read: Sequence[Sentence]) -> bool:
+    pairs = [
+        (word, symbol)
+        for sentence in read
+        for word, symbol in zip(sentence.words, sentence.symbols, strict=True)
+        if word[0].isalpha() and word not in _ANYWHERE
+    ]
+    # All words that have a class are English.
+    known = sum(symbol != word or word in _common_words() for word, symbol in pairs)
+    return known > 0 and known >= _LEAST_ENGLISH * len(pairs)
 
 
 @cache
-def _small() -> frozenset[str]:
+def _common_words() -> frozenset[str]:
     return frozenset(words_in("english"))
 
 
-def scores(seen: Symbols, more: Sequence[str], known: Model) -> Scores:
-    """The score of each kind of a sentence: each of its terms counts once.
+def scores(sentence: Sentence, around: Sequence[str], known: Model) -> Scores:
+    """The score of each kind: the bias and the weights of all terms, each of which counts once.
 
     Args:
-        seen: Its symbols.
-        more: Terms that no word of it says.
+        sentence: What is scored.
+        around: The terms of its context.
         known: The model.
     """
-    weights, beginnings = known.weights, known.beginnings
-    # By what no two terms share: single symbols are texts, others are tuples.
+    # Half of the checks' time passes here. Most words begin no n-gram, so that looking up what may
+    # follow comes before any n-gram is put together.
+    weights, following, symbols = known.weights, known.following, sentence.symbols
     found: dict[object, Scores] = {}
-    whole = [symbol for _, symbol in seen]
-    for at, (word, symbol) in enumerate(seen):
-        if word is not symbol and (each := weights.get(word)):
-            found[word] = each
-        if not (begun := beginnings.get(symbol)):
-            continue
-        own, near, far, two = begun
-        if own:
-            found[symbol] = own
-        behind = whole[at + 1 : at + 1 + GAP]
-        if near and behind and (each := near.get(behind[0])):
-            found[symbol, behind[0]] = each
-        if far:
-            for second in behind[1:]:
-                if each := far.get(second):
-                    found[symbol, "..", second] = each
-        if two and (each := two.get(rest := tuple(behind[:2]))):
-            found[symbol, rest] = each
-    for term in more:
+    for term in chain(sentence.words, symbols, around):
         if each := weights.get(term):
             found[term] = each
+    for at, symbol in enumerate(symbols[:-1]):
+        if not (ngrams := following.get(symbol)):
+            continue
+        behind = symbols[at + 1 : at + 1 + GAP]
+        if each := ngrams.bigrams.get(behind[0]):
+            found[symbol, behind[0]] = each
+        if skips := ngrams.skips:
+            for second in behind[1:]:
+                if each := skips.get(second):
+                    found[symbol, "..", second] = each
+        if ngrams.trigrams and (each := ngrams.trigrams.get(rest := tuple(behind[:2]))):
+            found[symbol, rest] = each
     return tuple(map(sum, zip(known.bias, *found.values(), strict=True)))
 
 
@@ -190,17 +201,17 @@ def log_odds(each: Scores) -> Scores:
     )
 
 
-def _words(seen: Symbols, kind: int, known: Model) -> str:
+def _words(sentence: Sentence, kind: int, known: Model) -> str:
     """The words of the terms that weigh most for a kind, in the sentence's order."""
     weighed = {}
-    for first, last, term in terms(seen):
+    for first, last, term in terms(sentence):
         if (each := known.weights.get(term)) and each[kind] > 0:
             weighed[term] = each[kind], first, last
-    chosen = sorted(weighed.values(), key=lambda each: -each[0])[:_NAMED]
+    chosen = sorted(weighed.values(), key=lambda each: -each[0])[:_TERMS_SHOWN]
     told, before = list[str](), 0
     for at in sorted({at for _, *ends in chosen for at in ends}):
-        word = seen[at][0]
+        word = sentence.words[at]
         if word[0] not in "^$":
             told += ["\u2026"] * (bool(told) and at > before + 1) + [word]
             before = at
-    return " ".join(told or [word for word, _ in seen[1:-1]])
+    return " ".join(told or sentence.words[1:-1])

@@ -16,7 +16,7 @@ from nucleus_data.stages.caption.checks.learned import (
     read_model,
     scores,
 )
-from nucleus_data.stages.caption.checks.learned.terms import around, symbols, terms
+from nucleus_data.stages.caption.checks.learned.terms import context, read_sentence, terms
 from nucleus_data.stages.caption.checks.refusal import Refusal
 
 CHECKS = {"refusal": Refusal, "chatter": Chatter, "boilerplate": Boilerplate}
@@ -91,10 +91,10 @@ SORRY owl ring\t0.5\t\t
 
 
 def test_a_score_is_the_sum_of_the_weights_of_terms():
-    known, seen = read_model(WRITTEN), symbols("Sorry owl ring ring", first=True)
-    found = scores(seen, around([seen])[0], known)
+    known, seen = read_model(WRITTEN), read_sentence("Sorry owl ring ring", first=True)
+    found = scores(seen, context([seen])[0], known)
     assert found == (-1 + 2 + 1 + 0.5, -2 + 3, -3 + 4 + 0.25)
-    each = {term for _, _, term in terms(seen)}.union(around([seen])[0])
+    each = {term for _, _, term in terms(seen)}.union(context([seen])[0])
     slow = [sum(known.weights[term][at] for term in each & known.weights.keys()) for at in range(3)]
     assert found == tuple(a + b for a, b in zip(known.bias, slow, strict=True))
 

@@ -4,11 +4,11 @@ import pytest
 
 from nucleus_data.stages.caption.checks.learned.terms import (
     FOLDER,
-    around,
     classes,
-    read,
+    context,
+    read_sentence,
+    read_token,
     sentences,
-    symbols,
     terms,
 )
 
@@ -28,12 +28,17 @@ def test_sentences(text, found):
 
 
 def test_words_are_read_as_their_classes_and_short_forms_are_written_out():
-    seen = symbols("I can't describe it.", first=True)
-    assert [symbol for _, symbol in seen] == ["^^", "SELF", "ABLE", "NOT", "DESCRIBE", "it", "$."]
-    assert [word for word, _ in seen] == ["^^", "i", "can", "not", "describe", "it", "$."]
-    assert symbols("A ring", first=False)[0] == ("^", "^")
-    assert read("we've") == (("we", "WE"), ("have", "HAVE"))
-    assert read("12") == (("0", "0"),)
+    seen = read_sentence("I can't describe it.", first=True)
+    assert seen.symbols == ["^^", "SELF", "ABLE", "NOT", "DESCRIBE", "it", "$."]
+    assert seen.words == ["^^", "i", "can", "not", "describe", "it", "$."]
+    assert read_sentence("A ring", first=False).words[0] == "^"
+    assert read_token("we've")[:2] == (("we", "have"), ("WE", "HAVE"))
+    assert read_token("12")[:2] == (("0",), ("0",))
+
+
+def test_a_sentence_counts_its_words_without_class():
+    seen = read_sentence("I can't describe 2 qwxyz rings of it.", first=True)
+    assert seen.plain == 4  # qwxyz, rings, of, it
 
 
 def test_no_word_has_two_classes():
@@ -48,16 +53,21 @@ def test_no_word_has_two_classes():
 
 
 def test_terms_are_words_classes_pairs_and_triples():
-    found = {term for _, _, term in terms(symbols("I can not say", first=False))}
+    found = {term for _, _, term in terms(read_sentence("I can not say", first=False))}
     assert {"i", "SELF", "^ SELF", "SELF ABLE", "SELF .. NOT", "SELF ABLE NOT", "say $"} <= found
     assert "^ .. say" in found
     assert "^ .. $" not in found
 
 
 def test_what_stands_around_a_sentence():
-    alone = around([symbols("Sure!", first=True)])
+    alone = context([read_sentence("Sure!", first=True)])
     assert alone == [["~plain 0", "~words 0", "~alone"]]
-    both = [symbols("Sure!", first=True), symbols("Wet cobbles below tall towers.", first=False)]
-    assert around(both)[0] == ["~plain 0", "~words 0", "~beside a caption"]
-    assert around(both)[1][0] == "~plain 4"
-    assert "~caption behind :" in around([symbols("Here: wet cobbles below towers", True)])[0]
+    both = [
+        read_sentence("Sure!", first=True),
+        read_sentence("Wet cobbles below tall towers.", first=False),
+    ]
+    assert context(both)[0] == ["~plain 0", "~words 0", "~beside a caption"]
+    assert context(both)[1][0] == "~plain 4"
+    assert (
+        "~caption behind :" in context([read_sentence("Here: wet cobbles below towers", True)])[0]
+    )
