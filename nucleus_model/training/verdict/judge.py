@@ -130,7 +130,7 @@ def judge(
             interval,
             p,
             flip,
-            times=ratio(x, y, JOINT, pairs=pairs, pilot=pilot),
+            times=ratio(x, y, JOINT, pairs=pairs, pilot=pilot, drawn=drawn),
             a=float(x.mean()),
             b=float(y.mean()),
             loss=loss,

@@ -24,6 +24,7 @@ def ratio(
     *,
     pairs: bool = True,
     pilot: int | None = None,
+    drawn: tuple[float, float] = (0.0, 0.0),
 ) -> Interval:
     """Fieller's interval of mean(b) / mean(a).
 
@@ -34,6 +35,8 @@ def ratio(
         pairs: Whether replicates at the same place belong together.
         pilot: How many of the first replicates of each give the variances (Stein 1945); None for
             all of them.
+        drawn: What the choice of each set's pictures adds to the variance of its mean, in variances
+            of one replicate (`drawn.weights`); of no account for pairs.
 
     Returns:
         `mean` is the ratio, `p` that of a difference, `error` that of a first-order expansion. It
@@ -55,11 +58,15 @@ def ratio(
         degrees = float(len(first) - 1)
         p = paired(other - one, level).p
     else:
-        aa, ab, bb = first.var(ddof=1) / len(one), 0.0, second.var(ddof=1) / len(other)
+        aa, bb = (
+            each[:pilot].var(ddof=1) * (1 / len(each) + more)
+            for each, more in zip((one, other), drawn, strict=True)
+        )
+        ab = 0.0
         # Of mean(b) - r mean(a) at the ratio that was found.
         parts = [found**2 * aa, bb] if bottom else [aa, bb]
         degrees = satterthwaite(parts, [len(first) - 1, len(second) - 1])
-        p = unpaired(one, other, level).p
+        p = unpaired(one, other, level, drawn).p
     t = special.stdtrit(degrees, (1 + level) / 2)
     square = bottom**2 - t**2 * aa
     if bottom == 0 or square <= 0:

@@ -58,3 +58,19 @@ def test_a_fall_is_told_as_one() -> None:
     (mean, low, high), fewer = changes(ratio([1.0, 1.4, 0.7, 1.0], [1.1, 1.0, 1.2, 1.1]))
     assert not fewer
     assert low < 0 < mean < high  # it may be a fall as well
+
+
+def test_the_choice_of_pictures_widens_the_ratio_of_what_are_no_pairs() -> None:
+    held = {"seeds": 0, "both": 0}
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        # Each set's choice moves all of its replicates alike: half of a seed's variance.
+        chosen = rng.normal(0, 0.1 * np.sqrt(0.5), 2)
+        a, b = rng.normal(1.0 + chosen[0], 0.1, 6), rng.normal(1.31 + chosen[1], 0.1, 6)
+        alone = ratio(a, b, pairs=False)
+        both = ratio(a, b, pairs=False, drawn=(0.5, 0.5))
+        held["seeds"] += alone.low <= 1.31 <= alone.high
+        held["both"] += both.low <= 1.31 <= both.high
+    assert held["seeds"] < 300
+    assert 370 <= held["both"] <= 396
+    assert ratio(a, b, drawn=(0.5, 0.5)) == ratio(a, b)
