@@ -34,14 +34,7 @@ from nucleus_data.stages.dedup import radix_kernels, search_kernels
 from nucleus_data.stages.dedup.blocks import Blocks, bit_shares, blocks_to_agree, varying_bits
 from nucleus_data.stages.dedup.codes import MAX_DISTANCE, Codes, Distances, Indices, popcount
 from nucleus_data.stages.dedup.groups import cores, offsets, pieces, sort_codes
-from nucleus_data.stages.dedup.search_kernels import (
-    FULL,
-    HOT_CODES,
-    HOT_GROUPS,
-    PAIRS,
-    Room,
-    Wanted,
-)
+from nucleus_data.stages.dedup.search_kernels import Room, Wanted
 
 # Codes with one key up to which trying all pairs is cheaper than a refined search. More than
 # 4,096 distinct codes vary in 13 bits or more, and there are at most 12 blocks: each refinement has
@@ -289,15 +282,17 @@ class _Task:
                 np.zeros(4, np.int64),
             )
             search_kernels.search_parts(self.parts, starts, wanted, room)
-            if not room.state[FULL]:
+            if not room.state[search_kernels.FULL]:
                 break
             # How many pairs there are is only known afterwards; searching again is rare, and
             # cheaper than room for the worst case.
             size, hot_size = 4 * size, max(8 * HOT, 4 * hot_size)
-        self.pairs = room.out[: room.state[PAIRS]].copy()
+        self.pairs = room.out[: room.state[search_kernels.PAIRS]].copy()
         end = 0
-        for count, prefix, after in room.hot_groups[: room.state[HOT_GROUPS]].tolist():
+        for count, prefix, after in room.hot_groups[
+            : room.state[search_kernels.HOT_GROUPS]
+        ].tolist():
             self.hot.append((room.hot_codes[end : end + count].copy(), prefix, after))
             end += count
-        assert end == room.state[HOT_CODES]
+        assert end == room.state[search_kernels.HOT_CODES]
         return self
