@@ -8,8 +8,8 @@
 picture. A transformer is trained on each with the settings of configs/nano/learning.yaml, both at
 once, a core each. Each then draws 200 fixed prompts from fixed seeds
 (nucleus_data/world/prompts.jsonl), single objects that no training picture shows alone, and
-`nucleus_data.world.looking` says which shapes it finds in the pictures. One run, no picking: the
-last checkpoint counts.
+`nucleus_data.world.object_detection` says which shapes it finds in the pictures. One run, no
+picking: the last checkpoint counts.
 
 `--out` keeps the corpora, the trainings and a grid of each (`true.png`, `shuffled.png`).
 """
@@ -36,7 +36,7 @@ from PIL import Image
 from nucleus_data.line.lines import run_line
 from nucleus_data.line.recipe import load_recipe
 from nucleus_data.stages.train.stage import Train
-from nucleus_data.world.looking import ImageScore
+from nucleus_data.world.image_scoring import ImageScore
 from nucleus_data.world.prompts import (
     Prompt,
     read_prompts,

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from nucleus_data.line.recipe import load_recipe
-from nucleus_data.pages.charts import Series, line_chart
+from nucleus_data.pages.charts.line_chart import Series, line_chart
 from nucleus_model.checkpoints.merge import merge_checkpoints
 from nucleus_model.checkpoints.resume import Checkpoints, load_weights
 from nucleus_model.network.distributed import World

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from nucleus_data.views import verdict as view
-from nucleus_model.settings.settings import TextSettings
+from nucleus_model.settings.text_encoder import TextSettings
 from nucleus_model.settings.verdict import VerdictSettings
 from scripts.cases.plans import CASES, QUICK, Case, Size
 

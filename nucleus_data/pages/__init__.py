@@ -5,7 +5,7 @@
 - `report`, `comparison`, `pairs`: the pages, each with a template in `templates/`.
 - `sections`, `shown`: what the report shows, each a small dictionary; `queries` and `content` ask
   DuckDB.
-- `pictures`: the few images that are shown; `charts`: SVG; `runfiles`: what lies under `runs/`.
+- `pictures`: the few images that are shown; `charts/`: SVG; `runfiles`: what lies under `runs/`.
 
 Whatever is missing (no captions yet, no training set) is said on the page and is no error. Rows are
 counted where they lie; only the shown examples come into Python.

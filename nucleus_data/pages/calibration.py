@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.pages import charts
+from nucleus_data.pages.charts.bars import Segment, stacked_bar
+from nucleus_data.pages.charts.line_chart import Series, line_chart
 from nucleus_data.pages.report import environment, versions
 
 BINS = 40
@@ -58,8 +59,8 @@ def write_calibration_page(
             (route, css, text.format(low=low, high=high), routed[route], routed[route] / total)
             for route, (css, text) in ROUTES.items()
         ],
-        "routed": charts.stacked_bar(
-            [charts.Segment(r, routed[r], css) for r, (css, _) in ROUTES.items()],
+        "routed": stacked_bar(
+            [Segment(r, routed[r], css) for r, (css, _) in ROUTES.items()],
             "Where own captions go",
         ),
     }
@@ -71,8 +72,8 @@ def write_calibration_page(
 def _reliability(deciles: Sequence[dict[str, float]]) -> Any:
     """Observed shares of matched pairs over what scores say, with their intervals."""
     series = [
-        charts.Series("as it should be", [(0, 0), (1, 1)], "line-faint"),
-        charts.Series(
+        Series("as it should be", [(0, 0), (1, 1)], "line-faint"),
+        Series(
             "deciles of the held-out pairs, with 95 % intervals",
             [(d["said"], d["observed"]) for d in deciles],
             "line-a",
@@ -80,7 +81,7 @@ def _reliability(deciles: Sequence[dict[str, float]]) -> Any:
             spans=[(d["low"], d["high"]) for d in deciles],
         ),
     ]
-    return charts.line_chart(series, "what the calibrated score says", "share matched", height=380)
+    return line_chart(series, "what the calibrated score says", "share matched", height=380)
 
 
 def _spread(calibration: Any, held_out: Any, thresholds: Sequence[float]) -> Any:
@@ -96,8 +97,8 @@ def _spread(calibration: Any, held_out: Any, thresholds: Sequence[float]) -> Any
         tops.append(float(shares.max()))
         middles = (edges[:-1] + edges[1:]) / 2
         points = list(zip(middles.tolist(), shares.tolist(), strict=True))
-        series.append(charts.Series(label, points, css))
-    return charts.line_chart(
+        series.append(Series(label, points, css))
+    return line_chart(
         [*series, *_cuts(calibration, thresholds, (low, high), (0.0, max(tops)))],
         "raw cosine",
         "% of pairs",
@@ -110,9 +111,9 @@ def _map(calibration: Any, held_out: Any, thresholds: Sequence[float]) -> Any:
     inside = [score for score in calibration.scores if low < score < high]
     scores = np.array([low, *inside, high])
     points = list(zip(scores.tolist(), calibration.apply(scores).tolist(), strict=True))
-    return charts.line_chart(
+    return line_chart(
         [
-            charts.Series("the map", points, "line-a"),
+            Series("the map", points, "line-a"),
             *_cuts(calibration, thresholds, (low, high), (0.0, 1.0)),
         ],
         "raw cosine",
@@ -125,11 +126,11 @@ def _cuts(
     thresholds: Sequence[float],
     within: tuple[float, float],
     heights: tuple[float, float],
-) -> list[charts.Series]:
+) -> list[Series]:
     """Upright lines where the thresholds are."""
     found = [(threshold, calibration.raw(threshold)) for threshold in thresholds]
     return [
-        charts.Series(f"{threshold:.2f} at {raw:.3f}", [(raw, y) for y in heights], "line-faint")
+        Series(f"{threshold:.2f} at {raw:.3f}", [(raw, y) for y in heights], "line-faint")
         for threshold, raw in found
         if within[0] <= raw <= within[1]
     ]

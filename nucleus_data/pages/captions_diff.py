@@ -8,7 +8,9 @@ from typing import Any
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.states import FAILED
-from nucleus_data.pages import charts, queries
+from nucleus_data.pages import queries
+from nucleus_data.pages.charts.bars import bar
+from nucleus_data.pages.charts.line_chart import Series, line_chart
 from nucleus_data.pages.pairs import decisions_of
 from nucleus_data.pages.pictures import thumbnails as fetch_thumbnails
 from nucleus_data.pages.report import environment, versions
@@ -141,8 +143,8 @@ def _lengths_chart(content: Mapping[str, Any], lengths: Mapping[str, Mapping[int
             if words // width < len(counts):
                 counts[words // width] += count
         points = [(i * width + (width - 1) / 2, 100 * n / total) for i, n in enumerate(counts)]
-        series.append(charts.Series(content[side]["name"], points, LINES[side]))
-    return charts.line_chart(series, "words", "% of captions", height=240)
+        series.append(Series(content[side]["name"], points, LINES[side]))
+    return line_chart(series, "words", "% of captions", height=240)
 
 
 def _quantile(lengths: Mapping[int, int], share: float) -> int:
@@ -160,8 +162,8 @@ def _spread(series: Mapping[str, Sequence[int]], low: float, label: str) -> Any:
     for (name, bins), css in zip(series.items(), LINES.values(), strict=False):
         total, step = max(sum(bins), 1), (1 - low) / max(len(bins), 1)
         points = [(low + (i + 0.5) * step, 100 * n / total) for i, n in enumerate(bins)]
-        lines.append(charts.Series(name, points, css))
-    return charts.line_chart(lines, label, "% of pairs", height=220)
+        lines.append(Series(name, points, css))
+    return line_chart(lines, label, "% of pairs", height=220)
 
 
 def _similarity_chart(content: Mapping[str, Any]) -> Any:
@@ -182,7 +184,7 @@ def _bars(content: Mapping[str, Any], kind: str) -> list[tuple[dict[str, Any], A
     words = content["words"][kind]
     largest = max((abs(w["after"] - w["before"]) for w in words), default=0)
     css = "fill-kept" if kind == "gained" else "fill-rejected"
-    return [(w, charts.bar(abs(w["after"] - w["before"]), largest, css)) for w in words]
+    return [(w, bar(abs(w["after"] - w["before"]), largest, css)) for w in words]
 
 
 def _rows_of(content: Mapping[str, Any], kind: str) -> list[tuple[str, int, int]]:

@@ -6,7 +6,8 @@ from typing import Any
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.states import FAILED, KEPT, STATES
-from nucleus_data.pages import charts, queries
+from nucleus_data.pages import queries
+from nucleus_data.pages.charts.bars import bar
 from nucleus_data.pages.pictures import thumbnails as fetch_thumbnails
 from nucleus_data.pages.report import environment, versions
 from nucleus_data.pages.shown import about
@@ -96,7 +97,7 @@ def _move(
             {
                 **reason,
                 "anchor": f"{direction}-{number}",
-                "bar": charts.bar(reason["records"], largest, f"fill-{_fill(reason['state'])}"),
+                "bar": bar(reason["records"], largest, f"fill-{_fill(reason['state'])}"),
                 "fill": f"fill-{_fill(reason['state'])}",
                 "examples": examples.get((direction, reason["state"], reason["reason"]), []),
             }

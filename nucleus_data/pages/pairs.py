@@ -13,7 +13,8 @@ from typing import Any
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.states import FAILED, KEPT
 from nucleus_data.hashing import keyed_sql
-from nucleus_data.pages import charts, queries
+from nucleus_data.pages import queries
+from nucleus_data.pages.charts.bars import bar
 from nucleus_data.pages.pictures import thumbnails as fetch_thumbnails
 from nucleus_data.pages.report import environment, versions
 from nucleus_data.pages.tables import Rows, Tables
@@ -161,7 +162,7 @@ def write_pairs_page(
         "counts": counts,
         "made_at": (made_at or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M %Z").strip(),
         "versions": versions({}),
-        "distances": [(d, charts.bar(d.count, largest, "fill-duplicate")) for d in distances],
+        "distances": [(d, bar(d.count, largest, "fill-duplicate")) for d in distances],
         "records": records,
         "pictures": pictures,
         "decided": decided,

@@ -16,8 +16,9 @@ import jinja2
 from nucleus_data.corpus import Corpus, runs
 from nucleus_data.corpus.states import DUPLICATE, FAILED, KEPT
 from nucleus_data.corpus.told import command, ingesting
-from nucleus_data.pages import charts, queries, runfiles, sections
+from nucleus_data.pages import queries, runfiles, sections
 from nucleus_data.pages import shown as shown_records
+from nucleus_data.pages.charts.axis import short
 from nucleus_data.pages.checked import Condition, checked_section
 from nucleus_data.pages.clusters import clusters as largest
 from nucleus_data.pages.pictures import thumbnails as fetch_thumbnails
@@ -182,7 +183,7 @@ def _bytes(size: float) -> str:
 
 def _value(value: object) -> str:
     """A value that decided, short enough for a caption."""
-    text = charts.short(value) if isinstance(value, float) else str(value)
+    text = short(value) if isinstance(value, float) else str(value)
     if value is None or isinstance(value, bool):
         text = "no value" if value is None else text.lower()
     return text if len(text) <= 40 else text[:39] + "…"

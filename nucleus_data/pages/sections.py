@@ -7,7 +7,16 @@ from markupsafe import Markup
 
 from nucleus_data.corpus import Corpus, runs
 from nucleus_data.corpus.states import DUPLICATE, FAILED, KEPT, PENDING, REJECTED, STATES
-from nucleus_data.pages import charts, content, queries, runfiles
+from nucleus_data.pages import content, queries, runfiles
+from nucleus_data.pages.charts.bars import (
+    Segment,
+    aspect_shape,
+    bar,
+    columns,
+    histogram,
+    stacked_bar,
+)
+from nucleus_data.pages.charts.line_chart import Series, line_chart, thin
 from nucleus_data.pages.signals import Signal
 
 OVER_CAP = "over_cap"  # of a training set's reasons, with the bucket's name after it
@@ -48,11 +57,9 @@ def funnel_section(
         )
     return {
         "states": states,
-        "bar": charts.stacked_bar(
-            [charts.Segment(s, n, f"fill-{s}") for s, n in states], "records by state"
-        ),
+        "bar": stacked_bar([Segment(s, n, f"fill-{s}") for s, n in states], "records by state"),
         "steps": [
-            (name, count, state, lost, charts.bar(count, ledger.records, "fill-kept"))
+            (name, count, state, lost, bar(count, ledger.records, "fill-kept"))
             for name, count, state, lost in steps
         ],
         "tiers": queries.tiers(tables),
@@ -76,9 +83,9 @@ def curriculum_section(
     stacks |= {bucket: dict(parts) for bucket, parts in filling}
     lost = {reason: count for reason, count, _ in (training or {}).get("left_out") or []}
     return {
-        "chart": charts.columns(
+        "chart": columns(
             [
-                (bucket, [charts.Segment(t, n, colours[t]) for t, n in sorted(parts.items())])
+                (bucket, [Segment(t, n, colours[t]) for t, n in sorted(parts.items())])
                 for bucket, parts in stacks.items()
             ],
             "kept records by curriculum bucket and quality tier",
@@ -122,7 +129,7 @@ def training_section(
     sides = content.sides(corpus, training_set)
     return {
         "buckets": [
-            (b, charts.bar(b.samples, largest, "fill-kept"), charts.aspect_shape(b.width, b.height))
+            (b, bar(b.samples, largest, "fill-kept"), aspect_shape(b.width, b.height))
             for b in buckets
         ],
         "samples": samples,
@@ -147,9 +154,9 @@ def work_section(corpus: Corpus, run: str) -> dict[str, Any]:
         "stages": [
             (
                 stage,
-                charts.bar(stage.seconds, longest, "fill-kept"),
-                charts.stacked_bar(
-                    [charts.Segment(p, s, colours[p]) for p, s in sorted(stage.phases.items())],
+                bar(stage.seconds, longest, "fill-kept"),
+                stacked_bar(
+                    [Segment(p, s, colours[p]) for p, s in sorted(stage.phases.items())],
                     f"seconds of {stage.name} by phase",
                 )
                 if stage.phases
@@ -241,14 +248,14 @@ def loss_chart(learned: runfiles.QuickTrain | None) -> Markup | None:
     """Training and held-out losses; long runs are thinned, with their mean drawn over them."""
     if learned is None or not (learned.training or learned.held_out):
         return None
-    series = [charts.Series("training", charts.thin(learned.training, CHART_POINTS), "line-faint")]
+    series = [Series("training", thin(learned.training, CHART_POINTS), "line-faint")]
     if len(learned.training) > 2 * SMOOTHING_POINTS:
-        smooth = charts.thin(learned.training, SMOOTHING_POINTS)
-        series.append(charts.Series("training, mean", smooth, "line-a"))
+        smooth = thin(learned.training, SMOOTHING_POINTS)
+        series.append(Series("training, mean", smooth, "line-a"))
     else:
-        series = [charts.Series("training", learned.training, "line-a")]
-    series.append(charts.Series("held-out", learned.held_out, "line-b", marks=True))
-    return charts.line_chart(series, "step", "loss")
+        series = [Series("training", learned.training, "line-a")]
+    series.append(Series("held-out", learned.held_out, "line-b", marks=True))
+    return line_chart(series, "step", "loss")
 
 
 def learned_facts(learned: runfiles.QuickTrain | None) -> list[str]:
@@ -264,7 +271,7 @@ def learned_facts(learned: runfiles.QuickTrain | None) -> list[str]:
 
 def signal_chart(signal: Signal) -> Markup:
     """A signal's histogram, kept over all."""
-    return charts.histogram(
+    return histogram(
         signal.every, signal.kept, signal.low, signal.high, logarithmic=signal.logarithmic
     )
 

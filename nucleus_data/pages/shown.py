@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from nucleus_data.corpus.states import KEPT
-from nucleus_data.pages import charts, content, queries
+from nucleus_data.pages import content, queries
+from nucleus_data.pages.charts.bars import bar
 
 # Lists of a selection: column, and what the page says of it; of which records.
 MARKS = (
@@ -41,7 +42,7 @@ def reason_groups(tables: queries.Tables, limit: int) -> list[dict[str, Any]]:
         {
             "reason": reason,
             "anchor": f"reason-{number}",
-            "bar": charts.bar(reason.count, largest, f"fill-{reason.state}"),
+            "bar": bar(reason.count, largest, f"fill-{reason.state}"),
             "examples": [about(decision, reason.condition) for decision in examples],
         }
         for number, (reason, examples) in enumerate(zip(found, shown, strict=True), 1)

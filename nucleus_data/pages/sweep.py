@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nucleus_data.pages import charts
+from nucleus_data.pages.charts.line_chart import Series, line_chart
 from nucleus_data.pages.report import environment, versions
 
 
@@ -46,11 +46,11 @@ def _chart(content: Mapping[str, Any]) -> Any:
         for mean in [row["loss"]["mean"]]
     ]
     ends = [base, *(row["kept"] for row in drawn)]
-    return charts.line_chart(
+    return line_chart(
         [
-            charts.Series("no difference", [(min(ends), 0), (max(ends), 0)], "line-faint"),
-            charts.Series("A, as it is", [(base, 0)], "line-a", marks=True),
-            charts.Series("each value", points, "line-b", True, spans),
+            Series("no difference", [(min(ends), 0), (max(ends), 0)], "line-faint"),
+            Series("A, as it is", [(base, 0)], "line-a", marks=True),
+            Series("each value", points, "line-b", True, spans),
         ],
         "records that are kept",
         "loss, B minus A",

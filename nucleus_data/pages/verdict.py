@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from nucleus_data.pages import charts
-from nucleus_data.pages.forest import Line, forest
+from nucleus_data.pages.charts.forest_plot import Line, forest
+from nucleus_data.pages.charts.line_chart import Series, line_chart
 from nucleus_data.pages.pictures import Picture
 from nucleus_data.pages.report import environment, versions
 
@@ -135,10 +135,10 @@ def _bins(rows: Sequence[Mapping[str, Any]]) -> Any:
     """The difference of the loss over the share of noise."""
     count = len(rows)
     points = [((n + 0.5) / count, row["b"] - row["a"]) for n, row in enumerate(rows)]
-    return charts.line_chart(
+    return line_chart(
         [
-            charts.Series("no difference", [(0, 0), (1, 0)], "line-faint"),
-            charts.Series(
+            Series("no difference", [(0, 0), (1, 0)], "line-faint"),
+            Series(
                 "B minus A, with 95 % intervals",
                 points,
                 "line-b",
@@ -167,6 +167,6 @@ def _curve(curve: Mapping[str, Any], label: str) -> Any:
         points = list(zip(curve["tokens"], mean, strict=True))
         spans = list(zip(low, high, strict=True))
         series.append(
-            charts.Series(f"{name}, least to greatest seed", points, css, spans=spans, band=True)
+            Series(f"{name}, least to greatest seed", points, css, spans=spans, band=True)
         )
-    return charts.line_chart(series, "image tokens", label)
+    return line_chart(series, "image tokens", label)

@@ -26,7 +26,9 @@ signal `mislabelled` tells.
 """
 
 from nucleus_data.pixels.errors import PixelError, Reason
-from nucleus_data.pixels.picture import SMALL_SIDE, Header, Limits, Picture, fit, open_picture
+from nucleus_data.pixels.header import Header, Limits
+from nucleus_data.pixels.opening import open_picture
+from nucleus_data.pixels.picture import SMALL_SIDE, Picture, fit
 from nucleus_data.pixels.sniff import declared_format, is_picture
 from nucleus_data.pixels.thumbnail import thumbnail_jpeg
 

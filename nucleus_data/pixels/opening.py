@@ -1,116 +1,94 @@
-"""Opens files with Pillow: its readers by format, and what it knows without decoding a pixel."""
+"""Opens a picture: its format by signature, its header against the limits; no pixel is decoded."""
 
-import io
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
-
-from PIL import (
-    AvifImagePlugin,
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    ImageFile,
-    Jpeg2KImagePlugin,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
-
-from nucleus_data.pixels.containers import prepare
-from nucleus_data.pixels.errors import PixelError, Reason, from_decoder
-
-# The plugins by name and not `Image.open`: it tries others on damage, turns a phone's JPEG with a
-# gain map into an "MPO" of two frames, and has a process-wide bomb limit beside ours.
-_PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
-    "jpeg": JpegImagePlugin.JpegImageFile,
-    "png": PngImagePlugin.PngImageFile,
-    "webp": WebPImagePlugin.WebPImageFile,
-    "avif": AvifImagePlugin.AvifImageFile,
-    "gif": GifImagePlugin.GifImageFile,
-    "bmp": BmpImagePlugin.BmpImageFile,
-    "tiff": TiffImagePlugin.TiffImageFile,
-    "jp2": Jpeg2KImagePlugin.Jpeg2KImageFile,
-}
-_ORIENTATION_TAG = 0x0112
-_WARNINGS = threading.Lock()
+from nucleus_data.pixels.boxes import read_jp2
+from nucleus_data.pixels.containers import webp_size
+from nucleus_data.pixels.errors import PixelError, Reason
+from nucleus_data.pixels.exif import read_orientation, swaps_sides
+from nucleus_data.pixels.header import DEFAULT_LIMITS, Header, Limits, check_size
+from nucleus_data.pixels.jpeg import read_jpeg_header
+from nucleus_data.pixels.picture import Picture
+from nucleus_data.pixels.pillow_files import open_file, orientation_before
+from nucleus_data.pixels.sniff import sniff
+from nucleus_data.pixels.sources import JpegSource, PillowSource
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps Pillow's remarks on odd metadata to itself; what matters comes as an exception.
-
-    `warnings.catch_warnings` is not made for threads, hence the lock.
-    """
-    with _WARNINGS, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-class Opened(NamedTuple):
-    """A file whose header is read.
-
-    Attributes:
-        image: The lazy picture.
-        frames: Its number of frames, of pages in a TIFF, of pictures in a HEIF.
-        truncated: Whether the file ends early, as `Header.truncated`.
-    """
-
-    image: ImageFile.ImageFile
-    frames: int
-    truncated: bool
-
-
-def _plugin(file_format: str) -> type[ImageFile.ImageFile]:
-    """Pillow's reader of a format. Raises PixelError if it is in an extra that is missing."""
-    if file_format != "heif":
-        return _PLUGINS[file_format]
-    try:
-        from pillow_heif import HeifImageFile  # an extra
-    except ImportError:
-        raise PixelError(
-            Reason.NEEDS_HEIF, "HEIC is read by the extra heif: pip install 'nucleus-data[heif]'"
-        ) from None
-    plugin: type[ImageFile.ImageFile] = HeifImageFile
-    return plugin
-
-
-def open_file(data: bytes, file_format: str) -> Opened:
-    """Reads a header with Pillow. No pixel is decoded.
+def open_picture(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Picture:
+    """Reads a picture's header. Pixels are decoded when a view is asked for.
 
     Args:
         data: The whole file.
-        file_format: As `sniff` names it.
+        limits: What to refuse.
+
+    Returns:
+        The picture.
 
     Raises:
-        PixelError: TOO_MANY_PIXELS, TOO_COSTLY, TRUNCATED, CORRUPT or NEEDS_HEIF.
+        PixelError: With a reason from `Reason`; nothing else, whatever the bytes are.
     """
-    plugin = _plugin(file_format)
-    readable, frames, truncated = prepare(data, file_format)
-    try:
-        with quiet():
-            image = plugin(io.BytesIO(readable))
-            if frames is None:
-                frames = int(getattr(image, "n_frames", 1))
-    except MemoryError:
-        raise
-    except Image.DecompressionBombError as error:  # a plugin that must allocate to read the header
-        raise PixelError(Reason.TOO_MANY_PIXELS, str(error)) from error
-    except Exception as error:  # plugins raise a dozen types on damaged headers
-        raise from_decoder(error, f"reading the {file_format} header", truncated) from error
-    return Opened(image, frames, truncated)
-
-
-def orientation_before(image: Image.Image, file_format: str) -> int:
-    """The orientation of a TIFF or a HEIF before its reader turned it upright, 1 to 8.
-
-    Of a HEIF it is what its EXIF block names; the turns of the file itself stand for it.
-    """
-    if file_format == "tiff":
-        value = image.tag_v2.get(_ORIENTATION_TAG, 1)  # type: ignore[attr-defined]
+    if len(data) > limits.max_bytes:
+        raise PixelError(Reason.TOO_MANY_BYTES, f"{len(data)}, allowed {limits.max_bytes}")
+    file_format = sniff(data)
+    if file_format == "jpeg":
+        return _open_jpeg(data, limits)
+    # Before Pillow opens it: the WebP decoder claims memory for all pixels at once.
+    size = webp_size(data) if file_format == "webp" else None
+    if size is not None:
+        check_size(*size, limits, "webp")
+    jp2 = read_jp2(data) if file_format == "jp2" else None
+    if jp2 is not None:
+        check_size(*jp2.size, limits, "jp2")
+    opened = open_file(data, file_format)
+    image = opened.image
+    exif, icc = image.info.get("exif"), image.info.get("icc_profile")
+    size = image.size
+    if jp2 is not None:
+        if size != jp2.size:
+            raise PixelError(Reason.CORRUPT, f"{size} in its header, {jp2.size} in its codestream")
+        orientation, icc = jp2.orientation, jp2.icc
+        turn = orientation
+    elif file_format in ("tiff", "heif"):
+        # Pillow turns a TIFF upright by itself, libheif a HEIF, and the size is that after it.
+        orientation, turn = orientation_before(image, file_format), 1
     else:
-        value = image.info.get("original_orientation")
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+        orientation = turn = read_orientation(exif if isinstance(exif, bytes) else None)
+    width, height = size[::-1] if swaps_sides(turn) else size
+    check_size(width, height, limits, file_format, image.mode)
+    header = Header(
+        format=file_format,
+        width=width,
+        height=height,
+        mode=image.mode,
+        frames=opened.frames,
+        orientation=orientation,
+        has_icc=bool(icc),
+        has_alpha=image.has_transparency_data,
+        quantisation=None,
+        bytes=len(data),
+        truncated=opened.truncated,
+    )
+    source = PillowSource(opened, file_format, data)
+    return Picture(header, data, source, turn, icc if isinstance(icc, bytes) and icc else None)
+
+
+def _open_jpeg(data: bytes, limits: Limits) -> Picture:
+    """Opens a JPEG by its own header; Pillow is not asked."""
+    jpeg = read_jpeg_header(data)
+    orientation = read_orientation(jpeg.exif)
+    width, height = jpeg.width, jpeg.height
+    if swaps_sides(orientation):
+        width, height = height, width
+    check_size(width, height, limits, "jpeg", jpeg.mode)
+    header = Header(
+        format="jpeg",
+        width=width,
+        height=height,
+        mode=jpeg.mode,
+        frames=1,
+        orientation=orientation,
+        has_icc=jpeg.icc is not None,
+        has_alpha=False,
+        quantisation=jpeg.quantisation,
+        bytes=len(data),
+        truncated=jpeg.truncated,
+    )
+    return Picture(header, data, JpegSource(data, jpeg), orientation, jpeg.icc)

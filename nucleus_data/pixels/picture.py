@@ -1,95 +1,25 @@
-"""One encoded picture, its header, and views of its pixels, each decoded when first asked for."""
+"""One encoded picture and views of its pixels, each decoded when it is first asked for."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
-from nucleus_data.pixels.boxes import read_jp2
 from nucleus_data.pixels.colour import by_bands, to_srgb
-from nucleus_data.pixels.containers import webp_size
-from nucleus_data.pixels.errors import PixelError, Reason
-from nucleus_data.pixels.exif import flips, read_orientation, swaps_sides, upright
-from nucleus_data.pixels.jpeg import read_jpeg_header
-from nucleus_data.pixels.opening import open_file, orientation_before
-from nucleus_data.pixels.sniff import sniff
-from nucleus_data.pixels.sources import (
-    JpegSource,
-    PillowSource,
-    Pixels,
-    Source,
-)
+from nucleus_data.pixels.exif import flips, swaps_sides, upright
+from nucleus_data.pixels.header import Header
+from nucleus_data.pixels.sources import Pixels, Source
 
 SMALL_SIDE = 256
-_HEAVY_FORMATS = ("avif", "webp", "heif", "jp2")  # twice the memory a pixel
 
 Box = tuple[float, float, float, float]
 Found = TypeVar("Found")
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What is refused by the header alone, before any pixel is decoded.
-
-    Attributes:
-        max_pixels: Width times height. Half as many are allowed in CMYK, WebP, AVIF, HEIF and
-            JPEG 2000, which take more memory a pixel. Measured at the default, all views and
-            signals, 11 kinds of files: a process of 0.25 GB grows to 0.6 to 0.92 GB and takes 1 to
-            3.1 s of one core. Beside the process and the file these are 11 bytes a pixel in a
-            progressive JPEG, 10 in a baseline one, 10 in PNG, GIF, BMP and TIFF, 14 in CMYK, 12 in
-            AVIF and HEIF, 18 in WebP, 25 in a transparent JPEG 2000.
-        max_bytes: Size of the file.
-        max_aspect: Long side over short side.
-    """
-
-    max_pixels: int = 50_000_000
-    max_bytes: int = 2**27
-    max_aspect: float = 1000.0
-
-
-DEFAULT_LIMITS = Limits()
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a file says of itself, and what was found in it.
-
-    Attributes:
-        format: By its signature: jpeg, png, webp, avif, gif, bmp, tiff, heif or jp2.
-        width: Pixels, after the EXIF orientation is applied.
-        height: Pixels, after the EXIF orientation is applied.
-        mode: Pillow's name of the stored mode: RGB, L, CMYK, P, RGBA, I;16...
-        frames: Frames of an animation or pages of a TIFF (at most 10,000 are counted); the views
-            show the first.
-        orientation: EXIF orientation as stored, 1 to 8.
-        has_icc: Whether a colour profile is embedded (even one that is of no use).
-        has_alpha: Whether anything may be transparent; the views lay it over a ground
-            (`colour.ground`).
-        quantisation: Of a JPEG: the quantisation table of its first component, 64 factors of one or
-            of two bytes, in zigzag order; None for other formats.
-        bytes: Size of the file.
-        truncated: Whether the file ends before its own end (a marker, or the size that it tells).
-            If a view can be decoded, all pixels of the first frame are there all the same.
-    """
-
-    format: str
-    width: int
-    height: int
-    mode: str
-    frames: int
-    orientation: int
-    has_icc: bool
-    has_alpha: bool
-    quantisation: bytes | None
-    bytes: int
-    truncated: bool
-
-
 class Picture:
-    """Views of one picture, all upright. Made by `open_picture`.
+    """Views of one picture, all upright. Made by `opening.open_picture`.
 
     Every view raises `PixelError` (TRUNCATED, CORRUPT, UNSUPPORTED_MODE) when the pixels can't be
     decoded. The cached views are read-only arrays, so that no reader can change what the next one
@@ -276,104 +206,3 @@ def fit(width: int, height: int, max_side: int) -> tuple[int, int]:
     if long <= max_side:
         return width, height
     return max(1, round(width * max_side / long)), max(1, round(height * max_side / long))
-
-
-def open_picture(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Picture:
-    """Reads a picture's header. Pixels are decoded when a view is asked for.
-
-    Args:
-        data: The whole file.
-        limits: What to refuse.
-
-    Returns:
-        The picture.
-
-    Raises:
-        PixelError: With a reason from `Reason`; nothing else, whatever the bytes are.
-    """
-    if len(data) > limits.max_bytes:
-        raise PixelError(Reason.TOO_MANY_BYTES, f"{len(data)}, allowed {limits.max_bytes}")
-    file_format = sniff(data)
-    if file_format == "jpeg":
-        return _open_jpeg(data, limits)
-    # Before Pillow opens it: the WebP decoder claims memory for all pixels at once.
-    size = webp_size(data) if file_format == "webp" else None
-    if size is not None:
-        _check_size(*size, limits, "webp")
-    jp2 = read_jp2(data) if file_format == "jp2" else None
-    if jp2 is not None:
-        _check_size(*jp2.size, limits, "jp2")
-    opened = open_file(data, file_format)
-    image = opened.image
-    exif, icc = image.info.get("exif"), image.info.get("icc_profile")
-    size = image.size
-    if jp2 is not None:
-        if size != jp2.size:
-            raise PixelError(Reason.CORRUPT, f"{size} in its header, {jp2.size} in its codestream")
-        orientation, icc = jp2.orientation, jp2.icc
-        turn = orientation
-    elif file_format in ("tiff", "heif"):
-        # Pillow turns a TIFF upright by itself, libheif a HEIF, and the size is that after it.
-        orientation, turn = orientation_before(image, file_format), 1
-    else:
-        orientation = turn = read_orientation(exif if isinstance(exif, bytes) else None)
-    width, height = size[::-1] if swaps_sides(turn) else size
-    _check_size(width, height, limits, file_format, image.mode)
-    header = Header(
-        format=file_format,
-        width=width,
-        height=height,
-        mode=image.mode,
-        frames=opened.frames,
-        orientation=orientation,
-        has_icc=bool(icc),
-        has_alpha=image.has_transparency_data,
-        quantisation=None,
-        bytes=len(data),
-        truncated=opened.truncated,
-    )
-    source = PillowSource(opened, file_format, data)
-    return Picture(header, data, source, turn, icc if isinstance(icc, bytes) and icc else None)
-
-
-def _open_jpeg(data: bytes, limits: Limits) -> Picture:
-    """Opens a JPEG by its own header; Pillow is not asked."""
-    jpeg = read_jpeg_header(data)
-    orientation = read_orientation(jpeg.exif)
-    width, height = jpeg.width, jpeg.height
-    if swaps_sides(orientation):
-        width, height = height, width
-    _check_size(width, height, limits, "jpeg", jpeg.mode)
-    header = Header(
-        format="jpeg",
-        width=width,
-        height=height,
-        mode=jpeg.mode,
-        frames=1,
-        orientation=orientation,
-        has_icc=jpeg.icc is not None,
-        has_alpha=False,
-        quantisation=jpeg.quantisation,
-        bytes=len(data),
-        truncated=jpeg.truncated,
-    )
-    return Picture(header, data, JpegSource(data, jpeg), orientation, jpeg.icc)
-
-
-def _check_size(
-    width: int, height: int, limits: Limits, file_format: str, mode: str = "RGB"
-) -> None:
-    """Refuses a picture that is too large or too long, given its size in pixels."""
-    found = f"{width}x{height}"
-    if width < 1 or height < 1:
-        raise PixelError(Reason.CORRUPT, f"a picture of {found} pixels")
-    allowed = limits.max_pixels
-    if file_format in _HEAVY_FORMATS or mode == "CMYK":
-        allowed //= 2
-    if width * height > allowed:
-        raise PixelError(
-            Reason.TOO_MANY_PIXELS,
-            f"{found}, allowed {allowed} pixels in all ({file_format}, {mode})",
-        )
-    if max(width, height) > limits.max_aspect * min(width, height):
-        raise PixelError(Reason.TOO_EXTREME, f"{found}, allowed 1:{limits.max_aspect:g}")

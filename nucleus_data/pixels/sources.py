@@ -21,7 +21,7 @@ from nucleus_data.pixels.containers import check_png_data
 from nucleus_data.pixels.errors import PixelError, Reason, from_decoder
 from nucleus_data.pixels.holes import check_holes
 from nucleus_data.pixels.jpeg import EOI, JpegHeader, check_cut, check_scans, without_padding
-from nucleus_data.pixels.opening import Opened, open_file, quiet
+from nucleus_data.pixels.pillow_files import Opened, open_file, quiet
 
 # DCT scalings with fast code in libjpeg-turbo, each an average over a square of pixels.
 _JPEG_FACTORS = (8, 4, 2)

@@ -2,7 +2,8 @@
 
 import simplejpeg
 
-from nucleus_data.pixels.picture import DEFAULT_LIMITS, Limits, open_picture
+from nucleus_data.pixels.header import DEFAULT_LIMITS, Limits
+from nucleus_data.pixels.opening import open_picture
 
 _QUALITY = 80
 

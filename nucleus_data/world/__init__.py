@@ -7,9 +7,10 @@ with planted faults as a folder, as tars or as a URL list, with the truth about 
 `truth.parquet`; `WorldServer` serves them over HTTP, faults of servers included.
 
 What is measured with it: `planting` plants the faults into other pictures and `expected` says which
-rule should find which; `prompts` has fixed prompts that no training picture shows, `looking` finds
-the shapes in what was drawn for them, and `caption_scoring` reads captions back. `corpora` writes
-corpora for tests and benches, `damage` breaks files.
+rule should find which; `prompts` has fixed prompts that no training picture shows,
+`object_detection` finds the shapes in what was drawn for them, `reading` reads captions back, and
+`caption_scoring` scores them. `corpora` writes corpora for tests and benches, `damage` breaks
+files.
 
     from nucleus_data.world import WorldSettings, captions, render, scene, write_world
     render(scene(0, 17), 320, 240).save("17.png")

@@ -21,9 +21,10 @@ from pathlib import Path
 from PIL import Image
 
 from nucleus_data.hashing import keyed_uint64
-from nucleus_data.world.looking import Array, ImageScore, score_image
+from nucleus_data.world.image_scoring import ImageScore, score_image
 from nucleus_data.world.painting import render
 from nucleus_data.world.scenes import Scene, scene
+from nucleus_data.world.segmentation import Array
 from nucleus_data.world.words import captions
 
 PROMPTS = Path(__file__).with_name("prompts.jsonl")

@@ -1,60 +1,57 @@
-"""Answers of the world's server, and its faults: each turns a healthy answer into another.
+"""Faults of the world's HTTP server: each turns a healthy answer into another.
 
-The table of them is in `nucleus_data.world.server`.
+A fault reads `NAME` or `NAME:ARGUMENT`; with `*K` behind it, only the first K requests for that
+file with that fault meet it, later ones get the file. A request asks for one by a query
+(`/park/a.jpg?fault=cut`) or, for clients that drop queries, by a first segment of the path
+(`/!cut/park/a.jpg`). The server itself plans others (`server`).
+
+| fault              | argument (default)      | what the client gets                              |
+|--------------------|-------------------------|---------------------------------------------------|
+| `none`             |                         | the file, whatever is planned for it              |
+| `403` `404` `410`  |                         | that status                                       |
+| `429`              | whole seconds (1)       | 429, `Retry-After: SECONDS`                       |
+| `429_date`         | whole seconds (2)       | 429, `Retry-After: DATE`, so many seconds on      |
+| `500` `503`        |                         | that status                                       |
+| `slow`             | seconds in all (5)      | the head at once, the body in a trickle           |
+| `slow_headers`     | seconds in all (5)      | the head in a trickle, then the body at once      |
+| `cut`              |                         | half of the bytes announced, then the end         |
+| `reset`            |                         | a TCP reset in place of an answer                 |
+| `redirect`         | how many, 0 to 999 (1)  | that many redirects in a row, then the file       |
+| `redirect_loop`    |                         | a redirect to itself                              |
+| `redirect_private` | address (10.0.0.1)      | a redirect to that private IPv4 address           |
+| `redirect_ftp`     |                         | a redirect to ftp://                              |
+| `redirect_nowhere` |                         | a redirect that does not say where to             |
+| `wrong_type`       |                         | the file, called text/html                        |
+| `html`             |                         | an HTML page, called image/jpeg                   |
+| `empty`            |                         | 200 and not one byte                              |
+| `endless`          |                         | chunks, first the file's, then zeros, for ever    |
+| `noai`             |                         | the file, `X-Robots-Tag: noai, noimageai`         |
+| `noindex`          |                         | the file, `X-Robots-Tag: noindex`                 |
+| `noml`             |                         | the file, `X-Robots-Tag: noml`                    |
+| `none_tag`         |                         | the file, `X-Robots-Tag: none`                    |
+| `named`            | name (nucleus-data)     | the file, `X-Robots-Tag: NAME: noai`              |
+| `tdm`              |                         | the file, `TDM-Reservation: 1`                    |
+| `gzip`             |                         | the file, packed though nobody asked for that     |
+| `bomb`             | MiB unpacked (64)       | a JPEG's first bytes and zeros, packed            |
+| `brotli`           |                         | the file, said to be packed in another way        |
+| `long_header`      | bytes (100000)          | the file, with a header that long                 |
+| `cookie`           |                         | the file, `Set-Cookie: a=b`                       |
+
+A fault with another name or argument is answered by 400, which says what is known.
 """
 
 import gzip
 import re
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import cache
-from http import HTTPStatus
 
-TEXT = "text/plain; charset=utf-8"
+from nucleus_data.world.http_answers import Answer, away, labelled, packed, plain
+
 PAGE = b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body>Sign in</body></html>\n"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What goes over the wire; faults are functions from a healthy one to another.
-
-    `path` is the URL path of the file, `sent` how much of the body goes out before the connection
-    is closed (None: all of it, and the connection stays).
-    """
-
-    path: str
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    head_seconds: float = 0.0
-    body_seconds: float = 0.0
-    sent: int | None = None
-    endless: bool = False
-
-
-def plain(path: str, status: int, text: str = "", **headers: str) -> Answer:
-    """A status and a few words."""
-    body = (text or HTTPStatus(status).phrase).encode("utf-8", "replace") + b"\n"
-    return labelled(Answer(path, status, {"Content-Type": TEXT}, body), **headers)
-
-
-def labelled(answer: Answer, **headers: str) -> Answer:
-    """The answer with more headers; `_` in their names stands for `-`."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return replace(answer, headers=answer.headers | named)
-
-
-def away(answer: Answer, location: str) -> Answer:
-    """A redirect."""
-    return plain(answer.path, 302, Location=location)
-
-
-def packed(answer: Answer, body: bytes, encoding: str = "gzip") -> Answer:
-    """The answer with a body that is said to be packed."""
-    return labelled(replace(answer, body=body), Content_Encoding=encoding)
 
 
 @cache

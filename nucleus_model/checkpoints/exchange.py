@@ -33,7 +33,7 @@ from nucleus_model.checkpoints.tower import (
 from nucleus_model.encoders.towers import QWEN, tokenizer_place, without_bars
 from nucleus_model.network.transformer import NucleusTransformer
 from nucleus_model.settings.config import CLASS_NAME, TransformerConfig
-from nucleus_model.settings.settings import TextSettings
+from nucleus_model.settings.text_encoder import TextSettings
 
 WEIGHTS = "diffusion_pytorch_model"
 INDEX = f"{WEIGHTS}.safetensors.index.json"

@@ -3,7 +3,8 @@
 | module | what it holds |
 |---|---|
 | `loader`, `samples` | a published set at one resolution, from its indexes; samples, buckets |
-| `tables`, `local_files`, `reads` | what lies beside the tars, in local copies; time-outs |
+| `tables`, `places` | what lies beside the tars, read once; where each picture lies in its tar |
+| `local_files`, `arrow_files`, `reads` | local copies, mapped into memory; time-outs |
 | `chosen`, `view` | what is trained on and held out; how often an epoch has each sample |
 | `plans`, `batches` | which samples each batch has, from any place in a run on |
 | `exact`, `exact_batches` | the order by a hash of every id |

@@ -1,6 +1,10 @@
-"""Which of its captions a sample is trained with in an epoch: drawn by its id. Free of torch."""
+"""Which samples have a caption, and which caption an epoch trains one with. Free of torch."""
 
 from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from nucleus_data.hashing import keyed_unit
 from nucleus_model.settings.phases import caption_weight
@@ -47,3 +51,20 @@ def draw_caption(
         point -= share
     # Rounding may leave a rest above the last share.
     return [c for c, share in zip(captions, shares, strict=True) if share > 0][-1]
+
+
+def has_source(sources: pa.ChunkedArray, weights: Mapping[str, float] | None) -> NDArray[np.bool_]:
+    """Which rows have a caption of a weight above 0.
+
+    Args:
+        sources: Lists of where a sample's captions are from.
+        weights: By source, as `caption_weight` reads them; None for all alike.
+    """
+    lists = sources.combine_chunks()
+    names = lists.flatten().dictionary_encode()
+    good = np.array([caption_weight(weights, n) > 0 for n in names.dictionary.to_pylist()], bool)
+    flags = good[names.indices.to_numpy()] if len(names) else np.empty(0, np.bool_)
+    ends = np.append(0, np.cumsum(flags))[
+        np.append(0, np.cumsum(lists.value_lengths().fill_null(0)))
+    ]
+    return np.asarray(np.diff(ends) > 0)

@@ -25,10 +25,12 @@ from nucleus_data.errors import CorpusError
 from nucleus_data.hashing import config_hash
 from nucleus_data.pixels import PixelError, open_picture
 from nucleus_data.sets.layout import SetFolder
+from nucleus_model.data.arrow_files import TARS, write_tars
+from nucleus_model.data.captions import has_source
 from nucleus_model.data.draws import Numbers, ascending
 from nucleus_model.data.reader import Reader
 from nucleus_model.data.samples import Batch, Bucket, Sample
-from nucleus_model.data.tables import TARS, WHOLE, Tables, TableSource, has_source, write_tars
+from nucleus_model.data.tables import WHOLE, Tables, TableSource
 from nucleus_model.encoders.cache import Cache
 from nucleus_model.settings.loading import LoaderSettings
 

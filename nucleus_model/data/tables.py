@@ -21,21 +21,13 @@ from numpy.typing import NDArray
 from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.errors import CorpusError
 from nucleus_data.sets.layout import SetFolder
+from nucleus_model.data.arrow_files import TARS, as_ipc, from_ipc
 from nucleus_model.data.draws import Numbers, as_bytes
 from nucleus_model.data.local_files import LocalFiles
+from nucleus_model.data.places import PLACE, places_of
 from nucleus_model.data.reads import Reads
-from nucleus_model.settings.phases import caption_weight
 
-# Where a sample's picture lies in its tar, and what is cut from it: 48 bytes a sample.
-PLACE = np.dtype(
-    {
-        "names": ["id", "offset", "crop", "size", "cut"],
-        "formats": [("u1", 16), "<i8", ("<i4", 4), "<u4", "<u4"],
-        "offsets": [0, 16, 24, 40, 44],
-        "itemsize": 48,
-    }
-)
-TARS, WHOLE = "tars.arrow", "places.bin"
+WHOLE = "places.bin"
 
 
 @dataclass(frozen=True)
@@ -71,7 +63,7 @@ class Tables:
     """Tables of the tars of one resolution, by the tar's number in `tars`.
 
     Args:
-        source: How to open them; `copies` holds `tars.arrow`, which `write_tars` writes.
+        source: How to open them; `copies` has `tars.arrow`, by `arrow_files.write_tars`.
 
     Attributes:
         store: The set's store.
@@ -238,69 +230,3 @@ class Tables:
                 f"{self.folder.url(self.path(tar))}: its {what} has {len(table)} rows, the "
                 f"manifest says {self.samples(tar)} samples; run: nucleus verify"
             )
-
-
-def places_of(index: pa.Table, width: int, height: int) -> NDArray[Any]:
-    """The `PLACE` of each row of a tar's index.
-
-    Args:
-        index: `sets.index.INDEX_SCHEMA`.
-        width: Of the aspect bucket, in pixels.
-        height: Of the aspect bucket, in pixels.
-    """
-    found = np.zeros(len(index), PLACE)
-    found["id"] = as_bytes(index.column("id").to_pylist())
-    found["offset"] = index.column("offset").to_numpy()
-    found["size"] = index.column("size").to_numpy()
-    crops = index.column("crop").combine_chunks()
-    found["crop"] = np.asarray(crops.flatten()).reshape(-1, 4)
-    # A picture of another size than the bucket's is an original: its crop is still to be cut.
-    stored = index.column("width").to_numpy() == width
-    found["cut"] = ~(stored & (index.column("height").to_numpy() == height))
-    return found
-
-
-def write_tars(manifest: pa.Table, resolution: int, folder: Path) -> None:
-    """Writes which tars a resolution has, for `Tables`; does nothing if it is there.
-
-    Args:
-        manifest: Of the set.
-        resolution: Which tars.
-        folder: Of the copies.
-    """
-    rows = manifest.filter(pc.equal(manifest.column("resolution"), resolution)).sort_by("path")
-    samples = rows.column("samples").to_numpy()
-    table = rows.select(["path", "aspect", "width", "height", "samples", "bytes"]).append_column(
-        "first", pa.array(np.cumsum(samples) - samples, pa.int64())
-    )
-    LocalFiles(folder, 1 << 40).get(TARS, lambda: as_ipc(table))
-
-
-def as_ipc(table: pa.Table) -> bytes:
-    """A table as Arrow's file format, which can be mapped."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
-    return sink.getvalue().to_pybytes()
-
-
-def has_source(sources: pa.ChunkedArray, weights: Mapping[str, float] | None) -> NDArray[np.bool_]:
-    """Which rows have a caption of a weight above 0.
-
-    Args:
-        sources: Lists of where a sample's captions are from.
-        weights: By source, as `caption_weight` reads them; None for all alike.
-    """
-    lists = sources.combine_chunks()
-    names = lists.flatten().dictionary_encode()
-    good = np.array([caption_weight(weights, n) > 0 for n in names.dictionary.to_pylist()], bool)
-    flags = good[names.indices.to_numpy()] if len(names) else np.empty(0, np.bool_)
-    ends = np.append(0, np.cumsum(flags))[
-        np.append(0, np.cumsum(lists.value_lengths().fill_null(0)))
-    ]
-    return np.asarray(np.diff(ends) > 0)
-
-
-def from_ipc(data: memoryview) -> pa.Table:
-    """The inverse of `as_ipc`; nothing is copied."""
-    return pa.ipc.open_file(pa.py_buffer(data)).read_all()

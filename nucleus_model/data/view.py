@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleus_data.hashing import sample_unit
+from nucleus_model.data.captions import has_source
 from nucleus_model.data.draws import Numbers, as_hex, keyed_units
-from nucleus_model.data.tables import Tables, has_source
+from nucleus_model.data.tables import Tables
 from nucleus_model.settings.choice import HOLDOUT_SEED
 from nucleus_model.settings.phases import Phase
 from nucleus_model.settings.settings import QuickTrainSettings

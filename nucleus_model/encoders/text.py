@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 from nucleus_data.engines.find import TEXT_ENCODER, resolve_model
 from nucleus_model.encoders.cache import Cache
 from nucleus_model.encoders.towers import load_tower
-from nucleus_model.settings.settings import TextSettings
+from nucleus_model.settings.text_encoder import TextSettings
 
 PAD_MULTIPLE = 8
 # From prompts to states (L, D) that were made before, and whether each was cut; None for none.

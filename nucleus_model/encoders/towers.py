@@ -18,7 +18,7 @@ import torch
 
 from nucleus_data.engines.find import TEXT_ENCODER, ModelReference
 from nucleus_data.errors import RequestError
-from nucleus_model.settings.settings import TextSettings
+from nucleus_model.settings.text_encoder import TextSettings
 
 QWEN = "qwen3_vl"
 SENTENCE = ("bert", "roberta", "xlm-roberta")

@@ -3,6 +3,7 @@
 | module | what it holds |
 |---|---|
 | `settings` | `QuickTrainSettings`: each key with its default, bounds and sentence |
+| `text_encoder`, `loading` | the settings of its text encoder, and of how the set is read |
 | `phases` | what may change between stretches of steps |
 | `schedule` | learning rate, timestep shift and weights of a merge, by step or count |
 | `choice` | which samples are trained on, and which are held out |

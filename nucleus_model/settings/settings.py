@@ -22,47 +22,10 @@ from nucleus_data.engines.find import NANO
 from nucleus_model.settings.loading import LoaderSettings
 from nucleus_model.settings.phases import Mixture, Phase, Weights
 from nucleus_model.settings.presets import PRESETS
+from nucleus_model.settings.text_encoder import TextSettings
 
 # What torch's generators take.
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**64)]
-
-
-class TextSettings(BaseModel):
-    """Which text encoder, and which of its states (published: Qwen3-VL-8B, -8, 1024 tokens)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: str = Field(
-        default=NANO,
-        description="nano (the tiny captioner that comes with the package, which knows the "
-        "synthetic world's words), a folder of a Qwen3-VL or of a sentence encoder such as "
-        "all-MiniLM (bert, roberta, xlm-roberta) in transformers' format, or a hub name.",
-    )
-    revision: str | None = Field(
-        default=None, description="Commit or tag of a hub model; required for one."
-    )
-    hidden_state: int = Field(
-        default=0,
-        description="Which hidden state; -1 is the last one, after the final norm. 0, the token "
-        "embedding, is for the nano model, whose deeper states hardly tell one colour word from "
-        "another; published is -8; for a sentence encoder give -1.",
-    )
-    max_tokens: int = Field(
-        default=256,
-        ge=16,
-        le=4096,
-        description="Longer prompts are cut (and counted), template included.",
-    )
-    system_prompt: str = Field(
-        default="Draw.",
-        description="Fixed system prompt of a Qwen3-VL; a short one is faster, as all image tokens "
-        "see it.",
-    )
-    cache_bytes: int = Field(
-        default=256 << 20,
-        ge=0,
-        description="Memory for the states of prompts seen before, in bytes.",
-    )
 
 
 class QuickTrainSettings(BaseModel):
@@ -70,10 +33,13 @@ class QuickTrainSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    # The model's size.
     preset: Literal["nano", "debug", "small", "base"] = Field(
         default="nano",
         description="Size of the transformer; small is for one GPU, base the published one.",
     )
+
+    # Which samples of the set, how often, in what order, and how many a step.
     resolution: int | None = Field(
         default=None, ge=8, description="Which resolution of the set; empty for its smallest."
     )
@@ -162,6 +128,8 @@ class QuickTrainSettings(BaseModel):
         description="One after the other; what one leaves out has the value beside this key. "
         "Empty for one phase of `steps`.",
     )
+
+    # Precision, the optimizer, its schedule, and what is done about bad steps.
     precision: Literal["fp32", "bf16"] = Field(
         default="fp32",
         description="bf16: matrix products in bfloat16 (autocast, and Muon's iterations); weights, "
@@ -236,6 +204,8 @@ class QuickTrainSettings(BaseModel):
     spike_action: Literal["skip", "clip"] = Field(
         default="skip", description="A spike's step is not taken, or clipped to the median."
     )
+
+    # Chance: noise levels and captions left out.
     seed: int = Field(
         default=0, ge=0, description="Decides weights, order, captions, sigmas and noise."
     )
@@ -254,6 +224,8 @@ class QuickTrainSettings(BaseModel):
         default=1.0, gt=0, description="Standard deviation of the logit of sigma."
     )
     timestep_uniform: float = Field(default=0.1, ge=0, le=1, description="Share of uniform sigmas.")
+
+    # The held-out loss.
     holdout_share: float = Field(
         default=0.05, ge=0, lt=1, description="Share of samples held out, by a hash of their ids."
     )
@@ -265,6 +237,8 @@ class QuickTrainSettings(BaseModel):
         ge=1,
         description="How often the held-out loss is measured, the last step included.",
     )
+
+    # What is kept and written on the way.
     checkpoint_every: int = Field(
         default=100,
         ge=0,
@@ -290,6 +264,8 @@ class QuickTrainSettings(BaseModel):
         description="Write the metrics for TensorBoard, too, into `tensorboard/`.",
         json_schema_extra=KEEPS_VALUES,
     )
+
+    # The encoders of pictures and texts.
     codec: Literal["space_to_depth", "vae"] = Field(
         default="space_to_depth",
         description="Pixels to latents: squares of pixels as they are, or a Qwen-Image VAE.",
@@ -315,6 +291,8 @@ class QuickTrainSettings(BaseModel):
         "there is not is encoded here; off: all is.",
         json_schema_extra=ADDED,
     )
+
+    # Pictures drawn from the model.
     sample_prompts: tuple[str, ...] = Field(
         default=(),
         description="Prompts of the grid; empty for captions from the set.",
@@ -347,6 +325,8 @@ class QuickTrainSettings(BaseModel):
         description="Scale of the guidance; 1 is none.",
         json_schema_extra=KEEPS_VALUES,
     )
+
+    # Where it runs, and with how much memory.
     threads: int = Field(
         default=1,
         ge=1,

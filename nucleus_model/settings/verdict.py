@@ -10,7 +10,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nucleus_data.engines.find import NANO
-from nucleus_model.settings.settings import QuickTrainSettings, TextSettings
+from nucleus_model.settings.settings import QuickTrainSettings
+from nucleus_model.settings.text_encoder import TextSettings
 
 PresetName = Literal["debug", "nano"]
 

@@ -2,7 +2,9 @@
 
 | module | what it holds |
 |---|---|
-| `train` | `quick_train`: the loop, checkpoints, the summary; its text lists a run's files |
+| `train` | `quick_train`: a whole run; its text lists the files of one |
+| `trainer` | the loop over steps and phases, what is due after a step, the summary |
+| `run_checkpoints` | what a run's checkpoints hold, and how it goes on from one |
 | `run_parts` | a run put together from its settings: data, encoders, model, optimizers |
 | `step` | the gradient of one step, in pieces and over all processes; the update |
 | `optimizer` | Muon and AdamW, by rules on parameter names |

@@ -1,7 +1,7 @@
 """A run's parts, put together from its settings: data, encoders, model, optimizers.
 
-How far the run is stands elsewhere (`train`), so a bench or a test can put the same parts together
-and load any checkpoint into them.
+How far the run is stands elsewhere (`trainer`), so a bench or a test can put the same parts
+together and load any checkpoint into them.
 """
 
 import json

@@ -13,12 +13,8 @@ from nucleus_data.engines.captioner import Ask, EngineSettings, Sampling
 from nucleus_data.engines.load import load_engine
 from nucleus_data.stages.caption.prompts import PROMPTS, question
 from nucleus_data.world.alt_texts import alt_text
-from nucleus_data.world.caption_scoring import (
-    CaptionScore,
-    RefinementScore,
-    score_caption,
-    score_refinement,
-)
+from nucleus_data.world.caption_scoring import CaptionScore, score_caption
+from nucleus_data.world.refinement_scoring import RefinementScore, score_refinement
 from nucleus_data.world.scenes import LEVELS, Level, Scene
 from nucleus_data.world.words import LENGTHS
 from scripts.nano.captioner import NAME, PIXELS, SEED

@@ -2,7 +2,8 @@
 
 import json
 
-from nucleus_model.settings.settings import QuickTrainSettings, TextSettings
+from nucleus_model.settings.settings import QuickTrainSettings
+from nucleus_model.settings.text_encoder import TextSettings
 from tests.support.model import colored_items, write_qwen, write_set, write_sides
 
 

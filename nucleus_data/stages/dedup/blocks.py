@@ -6,7 +6,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleus_data.stages.dedup import kernels
+from nucleus_data.stages.dedup import radix_kernels, search_kernels
 from nucleus_data.stages.dedup.codes import Codes
 
 MAX_EQUAL = 4
@@ -88,13 +88,13 @@ class Blocks:
     def permute(self, codes: Codes) -> Codes:
         """Codes with their bits in the blocks' places."""
         out = np.empty_like(codes)
-        kernels.permute(codes, self.forward, out)
+        radix_kernels.permute(codes, self.forward, out)
         return out
 
     def restore(self, codes: Codes) -> Codes:
         """Codes with their bits back in their own places."""
         out = np.empty_like(codes)
-        kernels.permute(codes, self.back, out)
+        radix_kernels.permute(codes, self.back, out)
         return out
 
 
@@ -123,7 +123,7 @@ def blocks_to_agree(count: int, distance: int, bits: int = 64) -> int:
         sorts, left = 0.0, float(count)
         for level in range(1, k + 1):
             group = count / 2 ** ((level - 1) * width)
-            if level > 1 and group < kernels.SMALL:
+            if level > 1 and group < search_kernels.SMALL:
                 break
             sorts += left * comb(blocks - k + level, level) * (1 + 2**width / max(group, 1))
         return float(SORT_S * sorts + COMPARE_S * pairs)

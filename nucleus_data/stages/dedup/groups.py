@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleus_data.stages.dedup import kernels
+from nucleus_data.stages.dedup import radix_kernels
 from nucleus_data.stages.dedup.codes import Codes, Indices
 
 TOP_BITS = 12
@@ -79,7 +79,7 @@ def sort_codes(
     counts = np.zeros((len(parts), 1 << bits), np.int64)
     list(
         pool.map(
-            lambda k: kernels.count_tops(codes[slice(*parts[k])], shift, counts[k]),
+            lambda k: radix_kernels.count_tops(codes[slice(*parts[k])], shift, counts[k]),
             range(len(parts)),
         )
     )
@@ -88,7 +88,7 @@ def sort_codes(
     out, order = np.empty(count, np.uint64), np.empty(count, kind)
     list(
         pool.map(
-            lambda k: kernels.scatter_with_places(
+            lambda k: radix_kernels.scatter_with_places(
                 codes[slice(*parts[k])], parts[k][0], shift, places[k], out, order
             ),
             range(len(parts)),
@@ -100,7 +100,7 @@ def sort_codes(
         size = int(high - low)
         if size > 1:
             spare = np.empty(size, np.uint64), np.empty(size, kind)
-            kernels.sort_part(out[low:high], order[low:high], 64 - bits, *spare)
+            radix_kernels.sort_part(out[low:high], order[low:high], 64 - bits, *spare)
 
     list(pool.map(sort, range(1 << bits)))
     return out, order

@@ -30,11 +30,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from nucleus_data.stages.dedup import kernels
+from nucleus_data.stages.dedup import radix_kernels, search_kernels
 from nucleus_data.stages.dedup.blocks import Blocks, bit_shares, blocks_to_agree, varying_bits
 from nucleus_data.stages.dedup.codes import MAX_DISTANCE, Codes, Distances, Indices, popcount
 from nucleus_data.stages.dedup.groups import cores, offsets, pieces, sort_codes
-from nucleus_data.stages.dedup.kernels import FULL, HOT_CODES, HOT_GROUPS, PAIRS, Room, Wanted
+from nucleus_data.stages.dedup.search_kernels import Room, Wanted
 
 # Codes with one key up to which trying all pairs is cheaper than a refined search. More than
 # 4,096 distinct codes vary in 13 bits or more, and there are at most 12 blocks: each refinement has
@@ -165,7 +165,7 @@ class _Places:
         return np.minimum(one, other), np.maximum(one, other), apart
 
     def _locate(self, wanted: Codes) -> Indices:
-        places: Indices = kernels.locate(self.rising, self.starts, self.shift, wanted)
+        places: Indices = radix_kernels.locate(self.rising, self.starts, self.shift, wanted)
         return places
 
 
@@ -224,7 +224,7 @@ def _partitioned(
     counts = np.zeros((len(parts), int(mask) + 1), np.int64)
 
     def count(k: int) -> None:
-        kernels.count_parts(codes[slice(*parts[k])], blocks.forward, shift, mask, counts[k])
+        radix_kernels.count_parts(codes[slice(*parts[k])], blocks.forward, shift, mask, counts[k])
 
     list(pool.map(count, range(len(parts))))
     turn = np.cumsum(counts.sum(0)) // AT_ONCE
@@ -234,7 +234,7 @@ def _partitioned(
 
         def scatter(k: int, first: int = first, places: Indices = places, out: Codes = out) -> None:
             mine = codes[slice(*parts[k])]
-            kernels.scatter_parts(mine, blocks.forward, shift, mask, first, places[k], out)
+            radix_kernels.scatter_parts(mine, blocks.forward, shift, mask, first, places[k], out)
 
         list(pool.map(scatter, range(len(parts))))
         yield out, starts
@@ -281,16 +281,18 @@ class _Task:
                 np.empty((hot_size // HOT, 3), np.int64),
                 np.zeros(4, np.int64),
             )
-            kernels.search_parts(self.parts, starts, wanted, room)
-            if not room.state[FULL]:
+            search_kernels.search_parts(self.parts, starts, wanted, room)
+            if not room.state[search_kernels.FULL]:
                 break
             # How many pairs there are is only known afterwards; searching again is rare, and
             # cheaper than room for the worst case.
             size, hot_size = 4 * size, max(8 * HOT, 4 * hot_size)
-        self.pairs = room.out[: room.state[PAIRS]].copy()
+        self.pairs = room.out[: room.state[search_kernels.PAIRS]].copy()
         end = 0
-        for count, prefix, after in room.hot_groups[: room.state[HOT_GROUPS]].tolist():
+        for count, prefix, after in room.hot_groups[
+            : room.state[search_kernels.HOT_GROUPS]
+        ].tolist():
             self.hot.append((room.hot_codes[end : end + count].copy(), prefix, after))
             end += count
-        assert end == room.state[HOT_CODES]
+        assert end == room.state[search_kernels.HOT_CODES]
         return self

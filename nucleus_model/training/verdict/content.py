@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from nucleus_data.engines.find import TEXT_ENCODER, resolve_model
 from nucleus_model.settings.presets import PRESETS
-from nucleus_model.settings.settings import TextSettings
+from nucleus_model.settings.text_encoder import TextSettings
 from nucleus_model.training.verdict.collect import (
     REFERENCE,
     memory_variance,

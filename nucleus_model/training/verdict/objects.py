@@ -1,8 +1,8 @@
 """Whether samples show the objects that their prompts name, where a checker of them exists.
 
-The checker is the world's (`nucleus_data.world.looking`). Whether it knows these pictures is asked
-of the reference: where it does not find what the captions name in the reference's own pictures, it
-says nothing of samples.
+The checker is the world's (`nucleus_data.world.object_detection`). Whether it knows these pictures
+is asked of the reference: where it does not find what the captions name in the reference's own
+pictures, it says nothing of samples.
 """
 
 import json
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nucleus_data.pixels import PixelError
-from nucleus_data.world.looking import find_objects
+from nucleus_data.world.object_detection import find_objects
 from nucleus_data.world.reading import read_caption
 from nucleus_data.world.scenes import COLORS, KINDS
 from nucleus_model.training.verdict.descriptive import LEAST, Row, row

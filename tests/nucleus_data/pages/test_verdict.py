@@ -2,9 +2,6 @@
 
 import re
 
-import pytest
-
-from nucleus_data.pages.forest import Line, forest
 from nucleus_data.pages.pictures import Picture
 from nucleus_data.pages.verdict import Sample, called, render_verdict
 
@@ -124,15 +121,3 @@ def test_curves_are_bands_and_what_was_not_finite_is_left_out():
     page = render_verdict(content(), {})
     assert page.count('<path class="band line-a"') == 1
     assert "nan" not in re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL)
-
-
-@pytest.mark.parametrize("direction", ["better", "described"])
-def test_better_is_to_the_right_and_unbounded_reaches_the_edge(direction):
-    low = float("-inf")
-    drawn = forest([Line(BAD * 2, 1.0, low, 2.0, direction, BAD)], "units")
-    assert f'<g class="forest {direction}">' in drawn
-    assert "<script" not in drawn
-    assert "M190.0 33.0H" in drawn
-    # A label that would run into the axis is cut amid: ends tell addresses apart.
-    assert "&lt;script&gt;aler…" in drawn
-    assert "t(1)&lt;/script&gt;</text>" in drawn

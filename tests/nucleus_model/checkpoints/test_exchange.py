@@ -14,7 +14,7 @@ from nucleus_model.checkpoints.exchange import (
     save_transformer,
 )
 from nucleus_model.encoders.text import TextEncoder
-from nucleus_model.settings.settings import TextSettings
+from nucleus_model.settings.text_encoder import TextSettings
 from tests.support.model import (
     TOLERANCE,
     difference,

@@ -14,7 +14,8 @@ from nucleus_data.commands import cli
 from nucleus_data.commands.sample import PRECISIONS as OFFERED
 from nucleus_model.checkpoints.checkpoint import save_checkpoint
 from nucleus_model.checkpoints.export import PRECISIONS
-from nucleus_model.settings.settings import QuickTrainSettings, TextSettings
+from nucleus_model.settings.settings import QuickTrainSettings
+from nucleus_model.settings.text_encoder import TextSettings
 from tests.support.model import awake_model, same_weights, write_qwen, write_vae
 
 SEED, SIDE = 5, 64

@@ -6,7 +6,8 @@ from nucleus_model.checkpoints.exchange import NOTES, pipeline_text, save_pipeli
 from nucleus_model.checkpoints.saved import load_saved
 from nucleus_model.encoders.codec import SpaceToDepth
 from nucleus_model.encoders.vae import VaeCodec
-from nucleus_model.settings.settings import QuickTrainSettings, TextSettings
+from nucleus_model.settings.settings import QuickTrainSettings
+from nucleus_model.settings.text_encoder import TextSettings
 from tests.support.model import awake_model, random_model, write_qwen, write_vae
 
 

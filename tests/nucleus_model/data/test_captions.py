@@ -1,8 +1,10 @@
 from collections import Counter
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
-from nucleus_model.data.captions import draw_caption
+from nucleus_model.data.captions import draw_caption, has_source
 
 GIVEN = f"{3:032x}", ("a", "b"), ("web", "x:long")
 
@@ -23,3 +25,13 @@ def test_captions_are_drawn_evenly_and_dropped_by_share():
     assert draw_caption(*GIVEN, 0, "5", 1.0) == ""
     assert draw_caption(*GIVEN, 3, "5", 0.5) == draw_caption(*GIVEN, 3, "5", 0.5)
     assert draw_caption(GIVEN[0], (), (), 3, "5", 0.0) == ""
+
+
+def test_which_rows_have_a_caption_of_some_weight():
+    lists = [["web"], [], ["x:long", "web"], ["x:short"], None]
+    sources = pa.chunked_array([pa.array(lists, pa.list_(pa.string()))])
+    assert has_source(sources, None).tolist() == [True, False, True, True, False]
+    assert has_source(sources, {"long": 1, "web": 0}).tolist() == [False, False, True, False, False]
+    empty = pa.chunked_array([pa.array([], pa.list_(pa.string()))])
+    assert has_source(empty, None).tolist() == []
+    assert isinstance(has_source(empty, None), np.ndarray)

@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nucleus_model.data.tables import PLACE, Tables
+from nucleus_model.data.places import PLACE
+from nucleus_model.data.tables import Tables
 from tests.support.loading import STREAMS, Opened
 from tests.support.sets import make_set
 

@@ -1,10 +1,7 @@
-import numpy as np
-import pyarrow as pa
 import pytest
 
 from nucleus_data.hashing import sample_unit
 from nucleus_model.data.draws import as_bytes
-from nucleus_model.data.tables import has_source
 from nucleus_model.data.view import View, is_held_out
 from nucleus_model.settings.choice import split_holdout
 from tests.support.loading import settings
@@ -55,13 +52,3 @@ class _Counts:
 def test_only_a_fraction_changes_from_epoch_to_epoch():
     assert not view(mixture={"tier": {"A1": 2, "A2": 0}, "curriculum": {"B1": 1}}).changes
     assert view(mixture={"tier": {"A1": 1.5}}).changes
-
-
-def test_which_rows_have_a_caption_of_some_weight():
-    lists = [["web"], [], ["x:long", "web"], ["x:short"], None]
-    sources = pa.chunked_array([pa.array(lists, pa.list_(pa.string()))])
-    assert has_source(sources, None).tolist() == [True, False, True, True, False]
-    assert has_source(sources, {"long": 1, "web": 0}).tolist() == [False, False, True, False, False]
-    empty = pa.chunked_array([pa.array([], pa.list_(pa.string()))])
-    assert has_source(empty, None).tolist() == []
-    assert isinstance(has_source(empty, None), np.ndarray)

@@ -3,7 +3,8 @@ import pytest
 from nucleus_model.encoders.codec import SpaceToDepth
 from nucleus_model.encoders.load import load_codec, load_text_encoder
 from nucleus_model.encoders.vae import VaeCodec
-from nucleus_model.settings.settings import QuickTrainSettings, TextSettings
+from nucleus_model.settings.settings import QuickTrainSettings
+from nucleus_model.settings.text_encoder import TextSettings
 from tests.support.model import write_qwen, write_vae
 
 

@@ -4,7 +4,7 @@ import torch
 from nucleus_data.errors import RequestError
 from nucleus_model.encoders import text as text_module
 from nucleus_model.encoders.text import TextEncoder, pad_right
-from nucleus_model.settings.settings import TextSettings
+from nucleus_model.settings.text_encoder import TextSettings
 from tests.support.model import write_qwen
 from tests.support.quick import quick
 

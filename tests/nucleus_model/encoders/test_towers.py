@@ -9,7 +9,8 @@ from nucleus_data.errors import RequestError
 from nucleus_model.checkpoints.exchange import save_pipeline
 from nucleus_model.encoders.text import TextEncoder
 from nucleus_model.network.size import model_size
-from nucleus_model.settings.settings import QuickTrainSettings, TextSettings
+from nucleus_model.settings.settings import QuickTrainSettings
+from nucleus_model.settings.text_encoder import TextSettings
 from tests.support.model import random_model, write_sentence_encoder, write_vae
 from tests.support.quick import quick
 

@@ -4,7 +4,8 @@ from nucleus_data.errors import RequestError
 from nucleus_model.network.init import build_transformer
 from nucleus_model.network.size import model_size
 from nucleus_model.settings.presets import PRESETS
-from nucleus_model.settings.settings import QuickTrainSettings, TextSettings
+from nucleus_model.settings.settings import QuickTrainSettings
+from nucleus_model.settings.text_encoder import TextSettings
 
 PUBLISHED = {
     "preset": "base",

@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from nucleus_data.config import deciding
-from nucleus_model.settings.settings import QuickTrainSettings, TextSettings
+from nucleus_model.settings.settings import QuickTrainSettings
+from nucleus_model.settings.text_encoder import TextSettings
 
 
 def test_unknown_settings_are_errors():

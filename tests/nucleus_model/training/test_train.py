@@ -14,7 +14,8 @@ from nucleus_model.data.loader import TrainingSet
 from nucleus_model.encoders.codec import SpaceToDepth
 from nucleus_model.encoders.text import TextEncoder
 from nucleus_model.settings.choice import choose
-from nucleus_model.settings.settings import QuickTrainSettings, TextSettings
+from nucleus_model.settings.settings import QuickTrainSettings
+from nucleus_model.settings.text_encoder import TextSettings
 from nucleus_model.training.holdout import held_out_loss
 from nucleus_model.training.train import quick_train
 from tests.support.model import colored_items, write_set

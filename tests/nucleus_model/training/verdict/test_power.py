@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nucleus_model.settings.settings import TextSettings
+from nucleus_model.settings.text_encoder import TextSettings
 from nucleus_model.settings.verdict import FIXED, VerdictSettings
 from nucleus_model.training.verdict import power as module
 from nucleus_model.training.verdict.findings import JOINT

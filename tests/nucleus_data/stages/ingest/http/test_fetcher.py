@@ -165,7 +165,7 @@ def test_limits_on_connections_and_rate_hold(server, tmp_path):
     fetched(urls, tmp_path, host_connections=3, robots=False, timeout_s=5)
     assert server.most_open <= 3
     assert len({request.port for request in server.log}) == 3  # connections are kept
-    with WorldServer(server._folder) as other:
+    with WorldServer(server.folder.path) as other:
         urls = [on(f"{'ab'[n % 2]}.example.com", other.url_of(f"{n}.png")) for n in range(10)]
         # By this process's clock: what a busy server notes of times is bunched.
         start = time.monotonic()

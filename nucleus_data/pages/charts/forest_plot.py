@@ -1,4 +1,4 @@
-"""Differences with their intervals, a line each, over one axis: a forest plot."""
+"""A forest plot: differences with their intervals, a line each, over one axis."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from nucleus_data.pages.charts import short, ticks
+from nucleus_data.pages.charts.axis import short, ticks
 
 WIDTH, LEFT, RIGHT, STEP = 720.0, 190.0, 700.0, 34.0
 LONGEST = 26  # characters of a label that fit beside the axis

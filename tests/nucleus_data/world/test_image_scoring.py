@@ -1,16 +1,12 @@
 import io
-from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageFilter
 
-from nucleus_data.world.looking import ImageScore, components, find_objects, score_image
+from nucleus_data.world.image_scoring import ImageScore, score_image
 from nucleus_data.world.painting import render
 from nucleus_data.world.scenes import BACKGROUNDS, COLORS, CORE_KINDS, Shape, scene
 
@@ -42,10 +38,6 @@ def same(picture):
 def pooled(scenes, size, spoil=same):
     scores = (score_image(spoil(render(s, *size)), s) for s in scenes)
     return sum(scores, ImageScore())
-
-
-def shares(score):
-    return score.right_share, score.placed_share, score.images_right_share
 
 
 SCENES = [scene(SEED, i) for i in range(200)]
@@ -92,18 +84,6 @@ def test_spoilt_pictures_are_still_read(spoil, size, least):
     assert score.images_placed_share >= least
 
 
-def test_sizes_places_and_radii_are_measured():
-    for facts in SCENES[:40]:
-        found = {(f.kind, f.color): f for f in find_objects(render(facts, 96, 64))}
-        for shape in facts.shapes:
-            one = found[shape.kind, shape.color]
-            assert (one.size, one.place) == (shape.size, shape.place)
-            assert abs(one.x - shape.x) < 0.015
-            assert abs(one.y - shape.y) < 0.015
-            assert one.radius == pytest.approx(shape.radius, rel=0.08)
-            assert 0.8 < one.overlap <= 1
-
-
 def only(kind, color, background, radius, at=(1, 1)):
     row, column = at
     x, y = (0.25, 0.5, 0.75)[column], (0.25, 0.5, 0.75)[row]
@@ -121,21 +101,6 @@ def test_every_kind_and_every_colour_on_every_ground():
                 if not score_image(render(facts, 64, 64), facts).images_placed:
                     wrong.append((kind, color, background))
     assert wrong == []
-
-
-def test_objects_come_in_reading_order():
-    for facts in SCENES[:20]:
-        found = find_objects(render(facts, 64, 64))
-        assert [(f.kind, f.color) for f in found] == [(s.kind, s.color) for s in facts.shapes]
-
-
-def test_arrays_and_pictures_are_the_same():
-    picture = render(SCENES[0], 64, 64)
-    assert find_objects(np.asarray(picture)) == find_objects(picture)
-    assert find_objects(picture.convert("RGBA")) == find_objects(picture)
-    for wrong in (np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32)):
-        with pytest.raises(ValueError, match="uint8"):
-            find_objects(wrong)
 
 
 def test_another_scenes_picture_scores_low():
@@ -194,58 +159,3 @@ def test_a_broken_object_is_not_right(kind):
     red = render(replace(facts, shapes=(replace(facts.shapes[0], color="red"),)), 64, 64)
     two_tone[:, 32:] = np.asarray(red)[:, 32:]
     assert score_image(two_tone, facts).right == 0
-
-
-@pytest.mark.parametrize("size", [64, 128])
-def test_noise_has_no_objects(size):
-    rng = np.random.default_rng(0)
-    for _ in range(10):
-        shape = (size, size, 3)
-        gray = rng.integers(0, 256, (size, size, 1), dtype=np.uint8)
-        coarse = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
-        for pixels in (
-            rng.integers(0, 256, shape, dtype=np.uint8),
-            np.clip(rng.normal(128, 40, shape), 0, 255).astype(np.uint8),
-            np.repeat(gray, 3, axis=2),
-            np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC)),
-        ):
-            assert find_objects(pixels) == []
-
-
-def test_plain_grounds_have_no_objects():
-    for facts in SCENES[:60]:
-        assert find_objects(render(replace(facts, shapes=()), 64, 64)) == []
-    for color in (*COLORS.values(), *BACKGROUNDS.values()):
-        assert find_objects(np.full((64, 64, 3), color, np.uint8)) == []
-
-
-@pytest.mark.parametrize("side", [1, 2, 5, 16])
-def test_tiny_pictures_are_no_trouble(side):
-    assert find_objects(np.zeros((side, side + 2, 3), np.uint8)) == []
-
-
-def test_components_by_hand():
-    mask = np.array([[1, 1, 0, 1], [0, 0, 0, 1], [1, 0, 1, 1], [1, 0, 0, 0]], dtype=bool)
-    assert components(mask).tolist() == [[1, 1, 0, 2], [0, 0, 0, 2], [3, 0, 2, 2], [3, 0, 0, 0]]
-
-
-@settings(max_examples=60)
-@given(hnp.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))))
-def test_components_are_those_of_a_flood_fill(mask):
-    labels = components(mask)
-    assert ((labels > 0) == mask).all()
-    seen = np.zeros_like(labels)
-    count = 0
-    for start in zip(*np.nonzero(mask), strict=True):
-        if seen[start]:
-            continue
-        count += 1
-        waiting = [start]
-        while waiting:
-            y, x = waiting.pop()
-            inside = 0 <= y < mask.shape[0] and 0 <= x < mask.shape[1]
-            if inside and mask[y, x] and not seen[y, x]:
-                seen[y, x] = count
-                waiting += [(y + 1, x), (y - 1, x), (y, x + 1), (y, x - 1)]
-    pairs = Counter(zip(labels[mask].tolist(), seen[mask].tolist(), strict=True))
-    assert len(pairs) == count == labels.max()
