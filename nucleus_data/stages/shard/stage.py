@@ -57,7 +57,7 @@ class Shard(CorpusStage[ShardSettings]):
     """
 
     name = "shard"
-    help = "Write the kept images as training shards, and their captions beside them."
+    help = "Write kept images and captions as training shards."
     Settings = ShardSettings
     faces = ("select", "caption")
 
