@@ -1,4 +1,4 @@
-"""Phrases that checks look for: text files of regular expressions, so that one more is one line."""
+"""Phrases that checks look for: text files with one regular expression per line."""
 
 import re
 from functools import cache
@@ -10,9 +10,9 @@ _STOP = re.compile(r"[.!?\u3002\uff01\uff1f\n]\s*")
 
 
 def at_sentences(pattern: re.Pattern[str], text: str) -> str:
-    """What a pattern matches at the first beginning of a sentence, with the stop before it.
+    """Returns a pattern's first match at the beginning of a sentence, with the full stop before it.
 
-    Much faster than one pattern that may match anywhere: there are few sentences. Empty if nothing
+    Much faster than a pattern that may match anywhere, as there are few sentences. Empty if nothing
     matches.
     """
     if found := pattern.match(text):
@@ -25,19 +25,22 @@ def at_sentences(pattern: re.Pattern[str], text: str) -> str:
 
 @cache
 def phrases(name: str, section: str = "") -> re.Pattern[str]:
-    """One pattern for all lines of a file's section.
+    """Compiles all lines of a file's section into one pattern.
 
     Args:
         name: The file, without `.txt`.
-        section: What stands in brackets above the lines; empty for a file without sections.
+        section: The section's name, in brackets above its lines; empty for a file without sections.
     """
     return re.compile(f"(?i)(?:{'|'.join(lines_of(name)[section])})")
 
 
 def at_opening(name: str, text: str) -> str:
-    """What a file's section `opening` matches at a text's beginning, marks before it included."""
+    """Returns what a file's section `opening` matches at the start of a text, or an empty string.
+
+    Punctuation before the match is skipped, and included in the result.
+    """
     start = _MARKS.match(text)
-    # A line may begin with a mark, as a dash.
+    # An expression may itself begin with punctuation, such as a dash.
     for at in range(start.end() if start else 0, -1, -1):
         if found := phrases(name, "opening").match(text, at):
             return text[: found.end()]
@@ -46,7 +49,7 @@ def at_opening(name: str, text: str) -> str:
 
 @cache
 def lines_of(name: str) -> dict[str, tuple[str, ...]]:
-    """The lines of a file by section, with what `%NAME%` stands for in its place."""
+    """Returns the lines of a file by section, with `%NAME%` definitions expanded."""
     found: dict[str, list[str]] = {}
     section, named = "", dict[str, str]()
     for line in (FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines():
@@ -64,5 +67,5 @@ def lines_of(name: str) -> dict[str, tuple[str, ...]]:
 
 
 def words_in(section: str) -> tuple[str, ...]:
-    """The words of a list in `words.txt`."""
+    """Returns the words of a section of `words.txt`."""
     return tuple(" ".join(lines_of("words")[section]).split())
