@@ -40,15 +40,15 @@ def check_places(text: str) -> None:
     if unknown := unknown_places(text):
         name = unknown[0]
         raise ValueError(
-            f"the text has {{{name}}}; the places are {{caption}} (the caption that the record came"
-            " with), {source.NAME} (another column that it came with) and {made} (the caption of"
-            f" the variant that `from` names).{nearest(f'{{{name}}}', ALLOWED)} Written"
-            f" {{{{{name}}}}}, the model reads it so"
+            f"the text has {{{name}}}; the placeholders are {{caption}} (the upstream caption),"
+            " {source.NAME} (another upstream column) and {made} (the caption of the variant named"
+            f" by `from`).{nearest(f'{{{name}}}', ALLOWED)} For literal braces, write"
+            f" {{{{{name}}}}}"
         )
     if text and all(columns(line) for line in text.split("\n") if line.strip()):
         raise ValueError(
             f"each line of the text has {{{SOURCE}{columns(text)[0]}}} or another column, and such"
-            " a line is left out for a record without the value; put the question on a line of its"
+            " a line is left out for records without the value; put the question on a line of its"
             " own (in YAML, text: |)"
         )
 

@@ -167,7 +167,7 @@ class Variant(BaseModel):
             )
         if self.picture is False and not places(self.template):
             raise ValueError(
-                "picture: false, and the text has no place: there is nothing to ask of"
+                "picture: false, and the text has no placeholder: there is nothing to ask about"
             )
         if self.min_tokens > self.max_tokens:
             raise ValueError(
