@@ -1,10 +1,10 @@
-"""The command `nucleus`: each stage, the lines of stages, and looking at a corpus.
+"""The command `nucleus`: one subcommand per stage and per line of stages, and views of a corpus.
 
-Here is click and nothing else; what the commands do is imported when one runs. A command is found
-by being in one of this package's modules; one for each line of stages is made of `line.lines`.
+This package contains only click code; what a command does is imported when it runs. Commands are
+discovered in this package's modules; those that run stages are generated from `line.lines`.
 
-Exit codes: 0 done, 1 some shards failed or what does the work is gone, 2 the request was wrong,
-130 and 143 it was stopped (Ctrl-C, SIGTERM).
+Exit codes: 0 done; 1 some shards failed, or a resource was lost (Ray, a model, disk space); 2 the
+request was wrong; 3 a verdict says that B is worse; 130 and 143 stopped (Ctrl-C, SIGTERM).
 """
 
 import os
@@ -26,7 +26,7 @@ from nucleus_data.commands.group import Commands, line_command
 from nucleus_data.commands.support import complain
 
 HELP = """\
-Curate, caption and shard image corpora; prove by a quick training run that the data is good.
+Curate, caption and shard image corpora, and check the data by a quick training run.
 
 \b
 Try it:     nucleus demo
@@ -54,17 +54,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run_pipeline(name: str, steps: Sequence[str], *, chooses_at_start: bool = False) -> None:
-    """Entry point of a module such as those in `pipelines`: stages, with a command's options.
+    """Entry point of the modules in `pipelines`: runs stages, with a command's options.
 
     Args:
-        name: What the run is called.
+        name: Name of the run.
         steps: Names of stages.
-        chooses_at_start: A limit or sample chooses what the first stage takes; the later ones take
-            all of that.
+        chooses_at_start: Whether `--limit` and `--sample` apply to the first stage only; later
+            stages then process everything that it took.
     """
     text = f"Run {', '.join(steps)}."
     command = line_command(name, steps, text, chooses_at_start=chooses_at_start)
-    # They are `nucleus_data.pipelines` where the package was installed from a wheel.
+    # In a wheel, these modules are `nucleus_data.pipelines`.
     module = getattr(sys.modules["__main__"], "__spec__", None)
     _run(command, None, f"python -m {module.name}" if module else f"python {sys.argv[0]}")
 
@@ -83,7 +83,7 @@ def _run(command: click.Command, arguments: Sequence[str] | None, prog_name: str
         code = EXIT_TERMINATED
     if code:  # `nucleus world --serve` ends well by Ctrl-C
         code = stopped_by() or code
-    # A pipe that nobody reads any more, a full disk behind a redirection.
+    # Flushing fails on a closed pipe, or if output is redirected to a full disk.
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -1,4 +1,4 @@
-"""`nucleus block`: the list of what no later ingest takes."""
+"""`nucleus block`: shows and edits the block list, which every later ingest obeys."""
 
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,16 @@ from nucleus_data.errors import RequestError
 
 @click.command()
 @click.option("--id", "ids", multiple=True, help="A record's id (32 hex digits); repeatable.")
-@click.option("--url", "urls", multiple=True, help="A URL, of http and https alike; repeatable.")
-@click.option("--host", "hosts", multiple=True, help="A host and all hosts below it; repeatable.")
+@click.option("--url", "urls", multiple=True, help="A URL, with either http or https; repeatable.")
+@click.option("--host", "hosts", multiple=True, help="A host and its subdomains; repeatable.")
 @click.option("--sha256", "digests", multiple=True, help="SHA-256 of a file; repeatable.")
 @click.option(
     "--from",
     "source",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A text file of such values, one a line: `host example.org`, `url https://...`.",
+    help="A text file of values, one per line: `host example.org`, `url https://...`.",
 )
-@click.option("--remove", is_flag=True, help="Take these values off the list.")
+@click.option("--remove", is_flag=True, help="Remove these values from the list.")
 @click.option("--dry-run", is_flag=True, help="Say what would change, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON, for scripts.")
 @common_options
@@ -36,10 +36,11 @@ def block(
     config: Path | None,
     overrides: tuple[str, ...],
 ) -> None:
-    """Refuse ids, URLs, hosts or files in every later ingest of a corpus; without any, list them.
+    """Block ids, URLs, hosts or files in later ingests.
 
-    A refused row is a record with the reason `blocked`; its URL is not asked. Pictures that the
-    corpus has already stay: `nucleus takedown` removes them, and blocks them too.
+    Without a value, the block list is shown. A blocked row becomes a record with the reason
+    `blocked`; its URL is not requested. Pictures that are already in the corpus stay: `nucleus
+    takedown` removes them, and blocks them too.
     """
     from nucleus_data.corpus.blocked import BLOCKED, Entry, add_blocked, plain, read_blocked
 
@@ -51,7 +52,7 @@ def block(
         entries = [Entry(kind, plain(kind, value), reason) for kind, value in values]
     except RequestError as error:
         refuse(error)
-    # Before the first ingest, too.
+    # A corpus may be blocked from before its first ingest.
     with opened("block", config, overrides, dry_run=True, create=bool(entries)) as found:
         store = found.run.corpus.store
         known = read_blocked(store)
@@ -78,7 +79,7 @@ def block(
 
 
 def _read(file: Path) -> list[tuple[str, str]]:
-    """Kind and value of each line. Raises RequestError at the first that has no kind."""
+    """Reads (kind, value) from each line. Raises RequestError at the first line without a kind."""
     from nucleus_data.corpus.blocked import KINDS
 
     found = []

@@ -12,29 +12,30 @@ from nucleus_data.commands.support import common_options, opened, say
     "--model",
     default="main",
     show_default=True,
-    help="Whose vectors: main for embed.model, or a name in embed.models.",
+    help="Which embeddings to use: main for embed.model, or a name in embed.models.",
 )
 @click.option(
     "--pairs",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Labelled pairs, .csv or .parquet: id (or key) and matched; similarity, if another score "
-    "is meant than that of the stored vectors. Without it, pairs are shuffled.",
+    help="Labelled pairs, .csv or .parquet, with columns id (or key) and matched, and optionally "
+    "similarity, to replace that of the stored embeddings. Without labels, mismatched pairs are "
+    "made by shuffling captions.",
 )
 @click.option(
     "--prior",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.5,
     show_default=True,
-    help="The share of matched pairs that probabilities are for.",
+    help="Prior probability that a caption matches its picture.",
 )
 @click.option(
     "--most",
     type=click.IntRange(1),
     default=20_000,
     show_default=True,
-    help="Records that are taken at most, for shuffled pairs.",
+    help="Maximum number of records to draw for shuffled pairs.",
 )
-@click.option("--seed", default=0, show_default=True, help="Another one takes other records.")
+@click.option("--seed", default=0, show_default=True, help="Seed for drawing records.")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -51,9 +52,10 @@ def calibrate(
     config: Path | None,
     overrides: tuple[str, ...],
 ) -> None:
-    """Fit what a raw similarity of picture and caption means: the chance that they match.
+    """Calibrate the similarity of picture and caption.
 
-    Stored vectors are read, no picture. The page shows how far what it says is right.
+    Fits a map from raw cosine similarity to the probability that picture and caption match. Reads
+    stored embeddings, no pictures. The page shows how well calibrated the result is.
     """
     from nucleus_data.views import calibrate as view
 

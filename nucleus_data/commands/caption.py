@@ -18,7 +18,7 @@ PAGE = Path("captions.html")
     "tried",
     type=click.IntRange(1, 200),
     metavar="PICTURES",
-    help="Caption so many pictures by every variant, into no table, and write a page of them.",
+    help="Caption this many pictures with every variant, store nothing, and write a page of them.",
 )
 @click.option(
     "--out",
@@ -27,10 +27,10 @@ PAGE = Path("captions.html")
 )
 @work_options
 def caption(tried: int | None, out: Path | None, **given: Any) -> None:
-    """Caption the kept images: each variant a table of its own.
+    """Caption the kept images, one table per variant.
 
-    --try 12 shows what the variants say before a long run; --dry-run tells captions, tokens, time
-    and price.
+    Before a long run, --try 12 shows example captions of each variant, and --dry-run estimates
+    captions, tokens, time and price.
     """
     if tried is None:
         if out is not None:

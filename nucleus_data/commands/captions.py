@@ -10,16 +10,17 @@ from nucleus_data.commands.support import common_options, complain, opened, say,
 
 @click.group()
 def captions() -> None:
-    """The caption sets of a corpus: list them, import others, compare two."""
+    """List, import and compare caption sets."""
 
 
 @captions.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @common_options
 def list_captions(as_json: bool, config: Path | None, overrides: tuple[str, ...]) -> None:
-    """List all caption tables, old and imported ones too, and the runs and sets that use them.
+    """List all caption tables.
 
-    The names are those that shard.captions and score_captions.variants take.
+    Old and imported tables are included, with the runs and training sets that use them. The names
+    can be used in shard.captions and score_captions.variants.
     """
     from nucleus_data.views import captions_list as view
 
@@ -34,15 +35,15 @@ def list_captions(as_json: bool, config: Path | None, overrides: tuple[str, ...]
 
 @captions.command("import")
 @click.argument("source")
-@click.option("--as", "name", required=True, help="What they will be called.")
-@click.option("--id-column", help="Column with ids of records.")
-@click.option("--key-column", help="Column with keys: relative paths, TAR/MEMBER.")
+@click.option("--as", "name", required=True, help="Name of the imported caption set.")
+@click.option("--id-column", help="Column with record ids.")
+@click.option("--key-column", help="Column with record keys: relative paths, TAR/MEMBER.")
 @click.option("--url-column", help="Column with URLs.")
 @click.option("--caption-column", help="Column with the captions.")
-@click.option("--source", "only", help="Only records of this ingest source.")
-@click.option("--model", help="What made the captions, as it is noted beside them.")
-@click.option("--revision", help="Its revision.")
-@click.option("--prompt", help="What it was asked.")
+@click.option("--source", "only", help="Match only records of this ingest source.")
+@click.option("--model", help="Model that made the captions, stored with them.")
+@click.option("--revision", help="Revision of that model.")
+@click.option("--prompt", help="Prompt that the model was given.")
 @click.option("--dry-run", is_flag=True, help="Count, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @common_options
@@ -62,10 +63,11 @@ def import_captions(
     config: Path | None,
     overrides: tuple[str, ...],
 ) -> None:
-    """Import captions from SOURCE: Parquet, CSV or JSON lines (.gz), or a folder of `datasets`.
+    """Import captions from SOURCE as a caption set.
 
-    They become a caption table, which shard.captions, score_captions.variants and `captions diff`
-    take by its name. Columns are found by their names unless they are given.
+    SOURCE is a Parquet, CSV or JSON lines file (also compressed), or a folder in the layout of
+    `datasets`. The captions become a table, which shard.captions, score_captions.variants and
+    `captions diff` take by its name. Columns are recognised by their names unless given.
     """
     import json
 
@@ -105,14 +107,14 @@ def import_captions(
 @click.option(
     "--page",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Where the page is written [default: beside the run].",
+    help="Path of the page [default: in the run's folder].",
 )
 @click.option(
     "--limit",
     type=click.IntRange(1, 200),
     default=12,
     show_default=True,
-    help="Pictures that are shown of each kind.",
+    help="Pictures to show of each kind.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @common_options
@@ -125,9 +127,10 @@ def diff_captions(
     config: Path | None,
     overrides: tuple[str, ...],
 ) -> None:
-    """Compare two caption sets, FIRST and SECOND, in numbers and as a page.
+    """Compare two caption sets, in numbers and on a page.
 
-    Each is `source`, a variant, VARIANT@HASH or an import: see `nucleus captions list`.
+    FIRST and SECOND are each `source`, a variant, VARIANT@HASH or the name of an import: see
+    `nucleus captions list`.
     """
     from nucleus_data.views import captions_diff as view
 

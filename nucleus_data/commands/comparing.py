@@ -1,4 +1,4 @@
-"""What `nucleus verdict` and `nucleus quick-train --against` share: options, words, endings."""
+"""Options, checks and output that `nucleus verdict` and `nucleus quick-train --against` share."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ TEXT = replace(TEXT_ENCODER, key="--text", revision_key="--text-revision")
 SETS, RECIPES = "sets", "recipes"
 SETTINGS = ("preset", "replicates", "half_width", "most", "resolution")
 TRAINING = "quick_train"
-# Keys of the training that a comparison has an option for, and the one that chooses captions.
+# Keys of `quick_train` for which a comparison has an option, and the only key that it accepts.
 INSTEAD = {"preset": "--preset", "resolution": "--resolution", "seed": "--seeds"}
 ALLOWED = (f"{TRAINING}.edition",)
 
@@ -30,21 +30,22 @@ def comparison_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--reference",
                 metavar="SET[@EDITION]",
-                help="A set whose pictures and captions are the yardstick [pictures held out of "
-                "both].",
+                help="Training set to evaluate on, which neither side trains on [default: pictures "
+                "held out of both].",
             ),
             click.option(
                 "--preset",
                 type=click.Choice(("nano", "debug")),
                 default="nano",
                 show_default=True,
-                help="How both sides train: nano gives a verdict; debug tries whether all works.",
+                help="How both sides train: nano gives a verdict; debug is a quick smoke test.",
             ),
             click.option(
                 "--claim",
                 type=click.Choice((SETS, RECIPES)),
-                help="About these two sets, or about what made them: each seed then trains on "
-                "another part of the pictures, copies together [sets; with --vary: recipes].",
+                help="What the verdict is about: these two sets, or the recipes that made them. "
+                "For recipes, each seed trains on another subset of the pictures, duplicates kept "
+                "together [default: sets; with --vary: recipes].",
             ),
             click.option(
                 "--seeds",
@@ -52,44 +53,48 @@ def comparison_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 type=click.IntRange(3),
                 default=6,
                 show_default=True,
-                help="Runs of each side.",
+                help="Training runs per side, each with another seed.",
             ),
             click.option(
                 "--half-width",
                 type=click.FloatRange(0, min_open=True),
-                help="Of the loss's interval: add seeds until it is reached.",
+                help="Add seeds until the loss's confidence interval has this half-width.",
             ),
             click.option(
                 "--most",
                 type=click.IntRange(3),
                 default=12,
                 show_default=True,
-                help="Seeds at most.",
+                help="Maximum number of seeds.",
             ),
             click.option(
                 "--text",
                 metavar="MODEL",
-                help="Text encoder of both sides, where captions have other words than the "
+                help="Text encoder for both sides, needed if captions use other words than the "
                 "synthetic world's: a folder or hub name of a sentence encoder such as all-MiniLM, "
-                "or of a Qwen3-VL [the packaged one].",
+                "or of a Qwen3-VL [default: the packaged one].",
             ),
-            click.option("--text-revision", metavar="REV", help="Commit or tag of a hub's --text."),
+            click.option(
+                "--text-revision", metavar="REV", help="Commit or tag of --text, for a hub name."
+            ),
             click.option(
                 "--text-state",
                 type=int,
                 default=-1,
                 show_default=True,
-                help="Which hidden state of --text; of a Qwen3-VL, -8 is the published one.",
+                help="Index of the hidden state of --text; -8 is the published one for Qwen3-VL.",
             ),
             click.option(
-                "--resolution", type=click.IntRange(8), help="Which of the sets' [the smallest]."
+                "--resolution",
+                type=click.IntRange(8),
+                help="Which of the sets' resolutions to use [default: the smallest].",
             ),
             click.option(
                 "--out",
                 type=click.Path(file_okay=False, path_type=Path),
                 default=Path("verdict"),
                 show_default=True,
-                help="Folder; what a killed comparison left there goes on.",
+                help="Output folder; a killed comparison continues there.",
             ),
             click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts."),
         ]
@@ -99,7 +104,7 @@ def comparison_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def check_overrides(overrides: Sequence[str]) -> None:
-    """Refuses overrides of how sides train. Raises RequestError."""
+    """Refuses overrides of how the sides train. Raises RequestError."""
     for override in overrides:
         key = key_of(override)
         if key.partition(".")[0] != TRAINING or key in ALLOWED:
@@ -113,7 +118,7 @@ def check_overrides(overrides: Sequence[str]) -> None:
 
 
 def settings_of(given: Mapping[str, Any], claim: str) -> Any:
-    """The comparison's settings. Raises ValueError, RequestError."""
+    """Builds the comparison's settings from options. Raises ValueError, RequestError."""
     from nucleus_model.settings.verdict import VerdictSettings
 
     chosen = {name: given[name] for name in SETTINGS}
@@ -124,7 +129,7 @@ def settings_of(given: Mapping[str, Any], claim: str) -> Any:
 
 
 def _text(model: str, revision: str | None, state: int) -> dict[str, Any]:
-    """A text encoder that was asked for, with the revision that it has now."""
+    """Resolves the model of `--text`, with its current revision."""
     found = resolve_model(model, revision, TEXT)
     where = str(Path(found.location).resolve()) if found.local else found.location
     return {"model": where, "revision": found.revision, "hidden_state": state}

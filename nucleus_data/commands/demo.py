@@ -12,14 +12,14 @@ CONFIG = "nano/demo.yaml"
 
 @click.command()
 @click.option(
-    "--images", type=click.IntRange(40), default=240, show_default=True, help="Pictures in all."
+    "--images", type=click.IntRange(40), default=240, show_default=True, help="Number of pictures."
 )
 @click.option(
     "--seed",
     type=int,
     default=0,
     show_default=True,
-    help="The same number makes the same pictures.",
+    help="Seed; the same one makes the same pictures.",
 )
 @click.option(
     "--out",
@@ -40,7 +40,10 @@ def demo(
     config: Path | None,
     overrides: tuple[str, ...],
 ) -> None:
-    """Make a small world of pictures with planted faults, and run the whole line on it."""
+    """Run the whole line on synthetic pictures.
+
+    Writes pictures with planted faults to a new folder, and runs every stage on them.
+    """
     from nucleus_data.line.lines import LINES
     from nucleus_data.world import WorldSettings, write_world
 

@@ -1,6 +1,6 @@
-"""How a command ends: whatever is wrong is said in a line, and has an exit code.
+"""Error handling of commands: every error becomes a one-line message and an exit code.
 
-`--debug`, which every command has, shows where it was raised as well.
+With `--debug`, which every command has, the traceback is printed as well.
 """
 
 import copy
@@ -46,7 +46,7 @@ class TerminatedError(BaseException):
 
 
 def with_endings(command: click.Command) -> click.Command:
-    """A command that ends so, and has `--debug`."""
+    """Returns a copy of a command with this error handling and the option `--debug`."""
     other = copy.copy(command)
     if isinstance(other, click.Group):
         other.commands = {name: with_endings(each) for name, each in other.commands.items()}
@@ -71,7 +71,7 @@ def debug_option() -> click.Option:
     def note(context: click.Context, _: click.Parameter, given: bool) -> None:
         context.meta[DEBUG] = given or context.meta.get(DEBUG, False)
 
-    text = "Show where an error was raised."
+    text = "Show the traceback of errors."
     return click.Option(
         ["--debug"], is_flag=True, expose_value=False, is_eager=True, callback=note, help=text
     )
@@ -79,7 +79,7 @@ def debug_option() -> click.Option:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Turns what is raised into lines and an exit code."""
+    """Turns exceptions into messages and an exit code."""
     try:
         yield
     except (click.ClickException, click.exceptions.Exit, click.Abort):
@@ -102,7 +102,7 @@ def told() -> Iterator[None]:
 
 
 def words(error: Exception) -> tuple[str, int]:
-    """What is said of an error, and the exit code."""
+    """Returns the message and the exit code for an error."""
     if isinstance(error, RequestError):
         return str(error), EXIT_REQUEST
     if isinstance(error, CorpusError | StoppedError):
@@ -124,13 +124,13 @@ def words(error: Exception) -> tuple[str, int]:
 
 
 def on_signals() -> None:
-    """Has SIGTERM end a command as Ctrl-C does; a second one of either ends it at once."""
+    """Makes SIGTERM end a command as Ctrl-C does; a second signal ends it at once."""
     signal.signal(signal.SIGTERM, _first)
     signal.signal(signal.SIGINT, _first)
 
 
 def stopped_by() -> int:
-    """The exit code of the signal that came; 0 if none did."""
+    """Returns the exit code for the signal received; 0 if there was none."""
     return _stopped_by[0] if _stopped_by else 0
 
 
@@ -146,7 +146,7 @@ def _second(number: int, _: FrameType | None) -> NoReturn:
 
 
 def _debug() -> None:
-    """Shows where an error was raised, if that was asked for."""
+    """Prints the traceback, if `--debug` was given."""
     context = click.get_current_context(silent=True)
     if context is not None and context.meta.get(DEBUG):
         traceback.print_exc()

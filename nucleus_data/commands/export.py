@@ -18,7 +18,8 @@ from nucleus_data.commands.support import (
 from nucleus_data.corpus.states import KEPT, STATES
 from nucleus_data.errors import RequestError
 
-KINDS = ("webdataset", "parquet", "webshart", "energon")  # of views.export_files, with pyarrow
+# Those of views.export_files, repeated since importing it would import pyarrow.
+KINDS = ("webdataset", "parquet", "webshart", "energon")
 OF_SETS = ("captions", "columns", "out", "resolutions", "captioned", "workers")
 
 
@@ -27,31 +28,34 @@ OF_SETS = ("captions", "columns", "out", "resolutions", "captioned", "workers")
     "--as",
     "kind",
     type=click.Choice(KINDS),
-    help="Export the training set TARGET: tars or Parquet with captions in them, or the files by "
-    "which webshart and Energon read the set's own tars.",
+    help="Export the training set TARGET: as tars or Parquet that contain the captions, or as the "
+    "index files with which webshart and Energon read the set's own tars.",
 )
-@click.option("--captions", metavar="EDITION", help="Of a set: the edition's name or hash.")
+@click.option("--captions", metavar="EDITION", help="With --as: the edition's name or hash.")
 @click.option(
-    "--columns", metavar="HASH", help="Of a set: its index columns (scores, tiers), or 'none'."
+    "--columns", metavar="HASH", help="With --as: which columns (scores, tiers) to add, or 'none'."
 )
-@click.option("--out", metavar="FOLDER", help="Of a set: where to. [exports/... of the corpus]")
+@click.option(
+    "--out", metavar="FOLDER", help="With --as: output folder [default: exports/... of the corpus]."
+)
 @click.option(
     "--resolution",
     "resolutions",
     type=click.IntRange(1),
     multiple=True,
-    help="Of a set: this resolution alone; repeatable.",
+    help="With --as: export only this resolution; repeatable.",
 )
-@click.option("--captioned", is_flag=True, help="Of a set: leave out samples that have no caption.")
+@click.option("--captioned", is_flag=True, help="With --as: leave out samples without a caption.")
 @click.option(
-    "--workers", type=click.IntRange(1), help="Of a set: files that are made at once. [8]"
+    "--workers", type=click.IntRange(1), help="With --as: files to write at once [default: 8]."
 )
 @click.option(
     "--state",
     "states",
     type=click.Choice(STATES),
     multiple=True,
-    help="Records of this state; repeatable; others than kept come with their reasons. [kept]",
+    help="Export records in this state; repeatable. Records that are not kept are exported with "
+    "their reasons [default: kept].",
 )
 @click.argument("target")
 @common_options
@@ -63,9 +67,10 @@ def export(
     overrides: tuple[str, ...],
     **of_sets: Any,
 ) -> None:
-    """Write records (ids, keys, URLs, upstream columns) to TARGET (.parquet or .csv).
+    """Export a list of records, or a training set.
 
-    They are the kept ones of the selection that the tables and rules, as they are now, have.
+    Without --as, writes ids, keys, URLs and upstream columns of the records that are kept, by the
+    selection of the current tables and rules, to TARGET (.parquet or .csv).
 
     With --as, TARGET is a training set: its name, its hash, or a folder or URL.
     """

@@ -1,4 +1,4 @@
-"""`nucleus fit-curriculum`: the constants that curriculum buckets are drawn with."""
+"""`nucleus fit-curriculum`: fits the constants with which curriculum buckets are drawn."""
 
 from pathlib import Path
 
@@ -14,10 +14,11 @@ from nucleus_data.commands.support import common_options, finish, opened, say, s
 def fit_curriculum(
     file: Path, as_json: bool, config: Path | None, overrides: tuple[str, ...]
 ) -> None:
-    """Fit what select.curriculum is drawn with on the kept records, and write it to FILE (JSON).
+    """Fit the constants of select.curriculum.
 
-    Ranks of sizes, and the mean and deviation of tier and size together. Fitted once: with the same
-    FILE, no record's bucket changes when others come or go.
+    Fits them on the kept records and writes them to FILE (JSON): the ranks of sizes, and mean and
+    standard deviation of tier and size combined. With one FILE, a record's bucket does not change
+    when other records come or go.
     """
     from nucleus_data.commands.support import complain
     from nucleus_data.views import curriculum as view

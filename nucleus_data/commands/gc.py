@@ -8,11 +8,16 @@ from nucleus_data.commands.support import common_options, opened, say, say_json
 
 
 @click.command()
-@click.option("--remove", is_flag=True, help="Remove it; without this, it is shown alone.")
+@click.option("--remove", is_flag=True, help="Remove it; by default, it is only shown.")
 @click.option(
-    "--run", "runs", multiple=True, help="Count this run alone, by its name in runs/; repeatable."
+    "--run",
+    "runs",
+    multiple=True,
+    help="Keep what this run used, a name in runs/, instead of what any run used; repeatable.",
 )
-@click.option("--newest", type=click.IntRange(0), help="Count so many of the newest runs alone.")
+@click.option(
+    "--newest", type=click.IntRange(0), help="Keep only what this many of the newest runs used."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @common_options
 def gc(
@@ -23,10 +28,11 @@ def gc(
     config: Path | None,
     overrides: tuple[str, ...],
 ) -> None:
-    """Show tables, sets and encoded values that no run and no set uses; --remove removes them.
+    """Show or remove what no run and no set uses.
 
-    The configuration, the runs of the last day, and all runs in runs/ count, or those that are
-    named. Records, images and claims always stay, and so do imported captions.
+    This is about tables, training sets and encoded values. Kept is what the current configuration
+    uses, what runs of the last day used, and what all other runs in runs/ used (or only those
+    chosen by --run or --newest). Records, images, claims and imported captions are always kept.
     """
     from nucleus_data.stages.encode.used import reads
     from nucleus_data.stages.upkeep import gc as upkeep

@@ -1,4 +1,4 @@
-"""The group of all commands: those in this package's modules, and one for each line of stages."""
+"""The group of all commands: those in this package's modules, and one per entry of `LINES`."""
 
 import importlib
 import pkgutil
@@ -13,7 +13,7 @@ from nucleus_data.commands.support import finish, opened, work_options
 
 
 class Commands(click.Group):
-    """A group whose commands are looked up: in the modules beside this one, then in the lines."""
+    """A group that finds its commands in the modules of this package, then in `LINES`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, sorted."""
@@ -22,7 +22,7 @@ class Commands(click.Group):
         return sorted({*_found(), *LINES})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name; None if there is none."""
+        """Returns the command of that name, or None."""
         found = _found().get(cmd_name)
         if found is not None:
             return with_endings(found)
@@ -35,30 +35,30 @@ class Commands(click.Group):
 
 
 def _found() -> dict[str, click.Command]:
-    """Name -> command, of all modules of this package."""
+    """Returns name -> command, from all modules of this package."""
     folder = str(Path(__file__).parent)
     names = [f"{__package__}.{info.name}" for info in pkgutil.iter_modules([folder])]
     modules = [importlib.import_module(name) for name in names if not name.endswith("__main__")]
     values = [value for module in modules for value in vars(module).values()]
     commands = [value for value in values if isinstance(value, click.Command)]
-    # Those of a group are variables of its module too.
-    inner = [
+    # Subcommands of a group are also variables of its module, but no commands of their own.
+    subcommands = [
         c for group in commands if isinstance(group, click.Group) for c in group.commands.values()
     ]
-    return {c.name: c for c in commands if c.name and c not in inner}
+    return {c.name: c for c in commands if c.name and c not in subcommands}
 
 
 def line_command(
     name: str, steps: Sequence[str], text: str, *, chooses_at_start: bool = False
 ) -> click.Command:
-    """A command that runs stages.
+    """Makes a command that runs stages.
 
     Args:
-        name: Its name.
+        name: The command's name.
         steps: Names of stages, in order.
-        text: Its help.
-        chooses_at_start: A limit or sample chooses what the first stage takes; the later ones take
-            all of that.
+        text: The command's help.
+        chooses_at_start: Whether `--limit` and `--sample` apply to the first stage only; later
+            stages then process everything that it took.
     """
 
     @click.command(name, help=text)
@@ -95,8 +95,9 @@ def run_stages(
     with opened(name, config, overrides, **options) as found:
         own = found.stages.get(name)
         if own is not None and (dry_run or own.missing()):
-            # The line of `embed` selects around it. A dry run counts for the stage itself; and a
-            # setting that it lacks is said, where other lines would leave the stage out.
+            # The command `embed` also runs `select`, before and after. A dry run counts only the
+            # stage itself; and if the stage lacks a setting, running it alone reports that, where
+            # the whole line would skip the stage.
             steps = (name,)
         run_steps(found.run, found.stages, steps, chooses_at_start=chooses_at_start)
         finish(found.run)

@@ -1,4 +1,4 @@
-"""`nucleus import-head`: a published head, as `score.heads` takes it."""
+"""`nucleus import-head`: converts a published head to the format of `score.heads`."""
 
 from pathlib import Path
 
@@ -7,26 +7,29 @@ import click
 from nucleus_data.commands.support import refuse, say
 from nucleus_data.errors import RequestError
 
-# Of nucleus_data.engines.published_heads, which would import numpy.
+# Those of nucleus_data.engines.published_heads, repeated since importing it would import numpy.
 STYLES = ("laion_aesthetic", "laion_aesthetic_relu", "aesthetic_v2_5", "clip_nsfw", "clip_nsfw_h14")
 
 
 @click.command("import-head")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--style", type=click.Choice(STYLES), required=True, help="Which network it is.")
-@click.option("--name", required=True, help="What rules will call its score.")
-@click.option("--model", required=True, help="embed.model whose vectors it was trained on.")
-@click.option("--revision", help="embed.revision; required for a hub name.")
+@click.option("--style", type=click.Choice(STYLES), required=True, help="Architecture of the head.")
+@click.option("--name", required=True, help="Name of its score, for use in rules.")
+@click.option("--model", required=True, help="Value of embed.model that it was trained on.")
+@click.option("--revision", help="Value of embed.revision; required for a hub name.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     required=True,
-    help="Folder for score.heads; a head is added to those that lie there.",
+    help="Folder for score.heads; the head is added to those already there.",
 )
 def import_head(
     file: Path, style: str, name: str, model: str, revision: str | None, out: Path
 ) -> None:
-    """Make a head for score.heads from FILE, a published state dict (.pth or .safetensors)."""
+    """Convert a published head for use in score.heads.
+
+    FILE is the head's state dict (.pth or .safetensors).
+    """
     from nucleus_data.engines.find import CLIP, resolve_model
     from nucleus_data.engines.heads import add_head
     from nucleus_data.engines.published_heads import head_of, read_state

@@ -26,7 +26,7 @@ from nucleus_data.errors import RequestError
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @common_options
 def status(as_json: bool, config: Path | None, overrides: tuple[str, ...]) -> None:
-    """What a corpus holds: records, tables, selections, training sets, runs."""
+    """Show what a corpus contains: records, tables, sets, runs."""
     from nucleus_data.views.status import status as status_of
     from nucleus_data.views.status_lines import status_lines
 
@@ -40,11 +40,10 @@ def status(as_json: bool, config: Path | None, overrides: tuple[str, ...]) -> No
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @common_options
 def explain(record: str, as_json: bool, config: Path | None, overrides: tuple[str, ...]) -> None:
-    """One record's whole story: where it came from, what was measured, why it was kept or not.
+    """Show one record's history, and why it was kept or not.
 
-    RECORD is its id or the beginning of it, its key, its file name or its URL, for which the
-    records of all image shards are looked through, many at a time; or its place, @SHARD/ROW, as
-    exports and tables have it, which is found at once.
+    RECORD is its id (or a prefix of it), key, file name or URL, which are searched for in all image
+    shards; or its position @SHARD/ROW, as given in exports and tables, which needs no search.
     """
     from nucleus_data.views import explain as view
     from nucleus_data.views.placed import placement
@@ -56,7 +55,7 @@ def explain(record: str, as_json: bool, config: Path | None, overrides: tuple[st
         _show(story, view.explain_lines, as_json)
 
 
-# Sections of a recipe that change what `select` reads.
+# Sections of a recipe that change the input of `select`, and so can't be tried here.
 MEASURING = ("ingest", "inspect", "dedup", "embed", "score")
 
 
@@ -71,10 +70,11 @@ def what_if(
     sample: float,
     dry_run: bool,
 ) -> None:
-    """What other rules would change: counts, and a page of pictures that would leave and enter.
+    """Show what other rules would change.
 
-    Compared with the selection that there is; nothing is written but that page. Arguments as those
-    of `select`, for example 'rules.too_small=least(width, height) < 300'.
+    Prints counts, and writes a page of the pictures that would leave and enter the current
+    selection, and nothing else. Takes the arguments of `select`, for example
+    'rules.too_small=least(width, height) < 300'.
     """
     from nucleus_data.runner.run import Choice
     from nucleus_data.views import compare as view
@@ -104,9 +104,10 @@ def what_if(
 def diff(
     before: str, after: str, as_json: bool, config: Path | None, overrides: tuple[str, ...]
 ) -> None:
-    """Compare two selections: counts, and a page of pictures that leave and enter.
+    """Compare two selections, in counts and on a page.
 
-    BEFORE and AFTER are config hashes of selections (their beginnings are enough) or names of runs.
+    BEFORE and AFTER are config hashes of selections (a prefix is enough) or names of runs. The page
+    shows the pictures that leave and enter.
     """
     from nucleus_data.views import compare as view
 
@@ -116,14 +117,14 @@ def diff(
 
 
 def _aside(as_json: bool) -> Callable[[str], None]:
-    """Where a command's own lines go: not where a script reads JSON."""
+    """Returns where a command's messages go: to stderr if a script reads JSON from stdout."""
     return complain if as_json else say
 
 
 def _show(
     content: dict[str, Any], lines: Callable[[dict[str, Any]], Iterable[str]], as_json: bool
 ) -> None:
-    """Prints an answer; none if it is empty."""
+    """Prints an answer, unless it is empty."""
     if as_json and content:
         say_json(content)
     elif content:
@@ -137,11 +138,14 @@ def _show(
     type=click.IntRange(1, 200),
     default=12,
     show_default=True,
-    help="Pairs that are shown of each distance.",
+    help="Pairs to show at each distance.",
 )
 @common_options
 def pairs(each: int, config: Path | None, overrides: tuple[str, ...]) -> None:
-    """A page of duplicates side by side, some of each distance: who of them stays, and why."""
+    """Write a page of duplicates side by side.
+
+    It shows some pairs at each distance: which copy stays, and why.
+    """
     from nucleus_data.views.pairs import show_pairs
 
     with opened("pairs", config, overrides) as found:
@@ -152,7 +156,7 @@ def pairs(each: int, config: Path | None, overrides: tuple[str, ...]) -> None:
 @click.command(name="config")
 @common_options
 def show_config(config: Path | None, overrides: tuple[str, ...]) -> None:
-    """List every setting with its value and what it means."""
+    """List every setting with its value and its meaning."""
     from nucleus_data.line.recipe import describe_settings
 
     try:
@@ -171,9 +175,9 @@ def show_config(config: Path | None, overrides: tuple[str, ...]) -> None:
 @click.command()
 @common_options
 def check(config: Path | None, overrides: tuple[str, ...]) -> None:
-    """Check a whole configuration, without a corpus and without weights.
+    """Check a configuration, without a corpus or weights.
 
-    Rules are parsed, models looked up, and the transformer is built on the meta device.
+    Parses rules, looks models up, and builds the transformer on the meta device.
     """
     from nucleus_data.line.check import check as lines
 

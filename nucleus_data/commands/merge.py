@@ -1,4 +1,4 @@
-"""`nucleus merge`: one checkpoint out of several."""
+"""`nucleus merge`: merges several checkpoints into one."""
 
 from pathlib import Path
 
@@ -26,16 +26,21 @@ KINDS = ("inverse_sqrt", "uniform", "one_minus_sqrt")
     type=click.Choice(KINDS),
     default="inverse_sqrt",
     show_default=True,
-    help="inverse_sqrt: 1 / sqrt(k) for the k-th newest.",
+    help="Weighting scheme; inverse_sqrt is 1 / sqrt(k) for the k-th newest checkpoint.",
 )
-@click.option("--weight", "given", type=float, multiple=True, help="Yours, one a checkpoint.")
+@click.option(
+    "--weight",
+    "given",
+    type=float,
+    multiple=True,
+    help="Explicit weight, given once per checkpoint, in their order.",
+)
 def merge(checkpoints: tuple[Path, ...], out: Path, kind: str, given: tuple[float, ...]) -> None:
-    """Merge checkpoints of one training, given oldest first, into one of the same format.
+    """Merge checkpoints of one training into a new one.
 
-    One training is a run, and what it was extended to: more steps, or further phases.
-
-    Each CHECKPOINT is a folder such as out/checkpoints/000600. The new one can be sampled from as
-    they can: nucleus sample.
+    Each CHECKPOINT is a folder such as out/checkpoints/000600; give the oldest first. They must be
+    of one training, which may have been extended by more steps or further phases. `nucleus sample`
+    takes the merged checkpoint like any other.
     """
     with needing("train"):
         from nucleus_model.checkpoints.merge import merge_checkpoints

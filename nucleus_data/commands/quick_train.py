@@ -1,4 +1,4 @@
-"""`nucleus quick-train`: a small training; with --against or --vary, two sides of it compared."""
+"""`nucleus quick-train`: a small training, or with --against or --vary a comparison of two."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,17 +27,17 @@ NAME, STEPS = "quick-train", ("quick_train",)
 @click.option(
     "--against",
     metavar="B",
-    help="Compare the recipe's set (A) with B: a set, a selection, a recipe's file, or @EDITION; "
-    "as `nucleus verdict A B` takes them.",
+    help="Compare the recipe's set (A) with B, which is a set, a selection, a recipe's file, or "
+    "@EDITION, as for `nucleus verdict A B`.",
 )
 @click.option(
     "--vary",
     "varied",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Compare the recipe as it is (A) with itself where KEY has this VALUE (B): both sets are "
-    "made. Several keys change together; one key that is given several times is swept, each value "
-    "against the recipe as it is.",
+    help="Compare the recipe as it is (A) with the recipe in which KEY has this VALUE (B); both "
+    "sets are made. Different keys change together; one key given several times is a sweep, which "
+    "compares each value with the recipe as it is.",
 )
 @comparing.comparison_options
 @work_options
@@ -53,10 +53,11 @@ def quick_train(
 ) -> None:
     """Train the bundled model on the training set, and sample.
 
-    With --against or --vary many small trainings say instead whether B is better data than A,
-    where, and how sure that is: a page, verdict.json, and exit code 3 for "B is worse", as of
-    `nucleus verdict`; each run is a task of Ray on one core. How both sides train is the preset's
-    and can't be set. The options from --reference to --json are of a comparison alone.
+    With --against or --vary, it instead compares two training sets by many small trainings, as
+    `nucleus verdict` does: is B better data than A, in what, and how sure is that? The result is a
+    page, verdict.json, and exit code 3 for "B is worse". Each run is a Ray task on one core. Both
+    sides train with the preset's hyper-parameters, which can't be changed. The options from
+    --reference to --json apply to comparisons only.
     """
     if against is None and not varied:
         _check_alone(given)
@@ -84,7 +85,7 @@ def quick_train(
 def _check_request(
     against: str | None, varied: tuple[str, ...], limit: int | None, sample: float
 ) -> None:
-    """Refuses what does not go together. Raises RequestError."""
+    """Refuses options that exclude each other. Raises RequestError."""
     if against is not None and varied:
         raise RequestError("--against and --vary are two comparisons: give one of them")
     if limit is not None or sample != 1:
@@ -95,7 +96,7 @@ def _check_request(
 
 
 def _check_alone(given: dict[str, Any]) -> None:
-    """Refuses options of a comparison where there is none."""
+    """Refuses options of a comparison if there is no comparison."""
     context = click.get_current_context()
     for parameter in context.command.params:
         name = str(parameter.name)
@@ -114,7 +115,11 @@ def _compare(
     given: dict[str, Any],
     tell: Callable[[str], None],
 ) -> Callable[[], None] | None:
-    """Does a comparison. Returns what says how it ended; None after a dry run."""
+    """Runs a comparison.
+
+    Returns:
+        A function that prints the result and exits; None after a dry run.
+    """
     from nucleus_data.line.sets import values_of
     from nucleus_data.runner.workers import Workers
 
@@ -161,7 +166,7 @@ def _compare(
 def _forecast(
     sides: Any, against: str | None, values: Any, settings: Any, tell: Callable[[str], None]
 ) -> None:
-    """Says what would be compared, and by how many runs."""
+    """Says what would be compared, and with how many runs."""
     if against is not None:
         tell(f"A, {sides.trained().arm.name}")
         tell(f"B, {sides.forecast(against)}")

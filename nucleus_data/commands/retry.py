@@ -1,4 +1,4 @@
-"""`nucleus retry`: what failed in a way that may pass is done again."""
+"""`nucleus retry`: redoes what failed for a reason that may be temporary."""
 
 from pathlib import Path
 
@@ -13,15 +13,15 @@ from nucleus_data.commands.support import CONFIG_HELP, finish, opened
     "--check",
     "checks",
     multiple=True,
-    help="Of caption: only captions that this check refused (repetition); repeatable.",
+    help="For caption: only captions that this check rejected, e.g. repetition; repeatable.",
 )
 @click.option(
-    "--variant", "variants", multiple=True, help="Of caption: only this variant; repeatable."
+    "--variant", "variants", multiple=True, help="For caption: only this variant; repeatable."
 )
 @click.option(
     "--where",
-    help="Of caption: captions that are there and for which this SQL is true, over the record's "
-    "signals and the caption's own columns ('short_similarity < 0.3', 'tokens < 5').",
+    help="For caption: redo stored captions for which this SQL condition is true. It may use the "
+    "record's signals and the caption's own columns ('short_similarity < 0.3', 'tokens < 5').",
 )
 @click.argument("arguments", nargs=-1, metavar="[STAGE]... [KEY.SUB=VALUE]...")
 def retry(
@@ -31,11 +31,11 @@ def retry(
     variants: tuple[str, ...],
     where: str | None,
 ) -> None:
-    """Do again what failed in a way that may pass: failed rows and failed shards, nothing else.
+    """Redo failures that may be temporary.
 
-    STAGE is `ingest` (downloads of URL lists), `inspect`, `embed`, `score`, `caption` or
-    `score_captions`; all by default. Captions that a check refused are asked for with further
-    attempts, at most caption.rounds times.
+    Only failed rows and failed shards are processed, nothing else. STAGE is `ingest` (downloads of
+    URL lists), `inspect`, `embed`, `score`, `caption` or `score_captions`; all by default. Captions
+    that a check rejected are generated again with further attempts, at most caption.rounds times.
     """
     from nucleus_data.line import steps
     from nucleus_data.line.again import Request

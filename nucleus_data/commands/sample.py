@@ -1,4 +1,4 @@
-"""`nucleus sample` and `nucleus export-model`: what to do with a checkpoint of the quick-train."""
+"""`nucleus sample` and `nucleus export-model`: use a checkpoint of the quick-train."""
 
 from pathlib import Path
 from typing import Any
@@ -24,31 +24,41 @@ GB = 1 << 30
     type=click.IntRange(-(2**63), 2**64 - 1),
     multiple=True,
     default=(0,),
-    help="Column; repeatable. As of a torch.Generator in diffusers' call.",
+    help="Seed of one column; repeatable. The same as for a torch.Generator passed to diffusers.",
 )
-@click.option("--width", type=click.IntRange(1), help="In pixels, with --height.")
-@click.option("--height", type=click.IntRange(1), help="In pixels, with --width.")
-@click.option("--aspect", type=click.Choice(RATIOS), help="Width to height. [1:1]")
+@click.option("--width", type=click.IntRange(1), help="Width in pixels; needs --height.")
+@click.option("--height", type=click.IntRange(1), help="Height in pixels; needs --width.")
+@click.option("--aspect", type=click.Choice(RATIOS), help="Width to height [default: 1:1].")
 @click.option(
-    "--resolution", type=click.IntRange(8), help="Side of a square of as many pixels. [as trained]"
+    "--resolution",
+    type=click.IntRange(8),
+    help="Side in pixels of the square with the same area [default: as trained].",
 )
-@click.option("--steps", type=click.IntRange(1), default=50, show_default=True, help="Of --solver.")
+@click.option(
+    "--steps", type=click.IntRange(1), default=50, show_default=True, help="Steps of the solver."
+)
 @click.option(
     "--solver",
     type=click.Choice(SOLVERS),
     default="euler",
     show_default=True,
-    help="euler, as published; unipc comes as near in about half as many steps.",
+    help="euler, as published; unipc gets as close with about half as many steps.",
 )
-@click.option("--guidance", type=click.FloatRange(1), default=4.0, show_default=True)
-@click.option("--negative", default="", help="What guidance leads away from; the empty prompt.")
+@click.option(
+    "--guidance",
+    type=click.FloatRange(1),
+    default=4.0,
+    show_default=True,
+    help="Scale of classifier-free guidance; 1 turns it off.",
+)
+@click.option("--negative", default="", help="Negative prompt [default: the empty prompt].")
 @click.option(
     "--batch",
     "batch_size",
     type=click.IntRange(1),
     default=8,
     show_default=True,
-    help="Pictures at once.",
+    help="Pictures to draw at once.",
 )
 @click.option("--device", default="cpu", show_default=True)
 @click.option(
@@ -56,14 +66,14 @@ GB = 1 << 30
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("samples"),
     show_default=True,
-    help="Folder.",
+    help="Output folder.",
 )
 def sample(checkpoint: Path, prompts: tuple[str, ...], out: Path, **options: Any) -> None:
-    """Draw pictures: a row of the grid for each PROMPT, a column for each seed.
+    """Draw pictures from a checkpoint.
 
     CHECKPOINT is a folder such as corpus/runs/RUN/quick_train/checkpoints/000600, or a pipeline in
     diffusers' layout. Each picture is a PNG whose text chunk `parameters` says how it was made;
-    samples.png is the grid.
+    samples.png is a grid with a row per PROMPT and a column per seed.
     """
     with needing("train"):
         from nucleus_model.sampling.draw import draw
@@ -90,13 +100,16 @@ def sample(checkpoint: Path, prompts: tuple[str, ...], out: Path, **options: Any
     type=click.FloatRange(0, min_open=True),
     default=5.0,
     show_default=True,
-    help="Weight files grow no larger.",
+    help="Maximum size of a weight file, in GiB.",
 )
-@click.option("--transformer-only", is_flag=True, help="Without text encoder, VAE and scheduler.")
+@click.option("--transformer-only", is_flag=True, help="Leave out text encoder, VAE and scheduler.")
 def export_model(
     checkpoint: Path, out: Path, precision: str, shard_gb: float, transformer_only: bool
 ) -> None:
-    """Write a CHECKPOINT to OUT, a new folder, as diffusers' NucleusMoEImagePipeline loads it."""
+    """Export a checkpoint for diffusers.
+
+    Writes CHECKPOINT to OUT, a new folder, in the layout of diffusers' NucleusMoEImagePipeline.
+    """
     with needing("train"):
         from nucleus_model.checkpoints.export import export
 

@@ -1,4 +1,4 @@
-"""What all commands share: options, a run inside a Ray cluster, messages and exit codes."""
+"""Shared by all commands: options, opening a run, printing, and exit codes."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ from nucleus_data.errors import RequestError
 from nucleus_data.printed import jsonable, visible
 
 DEFAULT_CONFIG = "nano/recipe.yaml"
-CONFIG_HELP = "YAML file [default: configs/nano/recipe.yaml]."
+CONFIG_HELP = "Recipe, a YAML file [default: configs/nano/recipe.yaml]."
 EXIT_FAILED = 1
 EXIT_REQUEST = 2
 
@@ -25,7 +25,7 @@ class Share(click.ParamType):
     name = "share"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """Text to a number above 0 and at most 1."""
+        """Converts text to a number above 0 and at most 1."""
         if isinstance(value, float):
             return value
         try:
@@ -56,20 +56,20 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def work_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds what chooses the work: `--limit`, `--sample`, `--dry-run`; and the common options."""
+    """Adds `--limit`, `--sample`, `--dry-run`, and the common options."""
     for option in reversed(
         [
             click.option(
-                "--limit", type=click.IntRange(1), help="At most this many records, the first ones."
+                "--limit", type=click.IntRange(1), help="Process only the first so many records."
             ),
             click.option(
                 "--sample",
                 type=Share(),
                 default=1.0,
-                help="A share of the records, e.g. 1%; always the same ones.",
+                help="Process only this share of the records, e.g. 1%; always the same ones.",
             ),
             click.option(
-                "--dry-run", is_flag=True, help="Count what would be done, and do nothing."
+                "--dry-run", is_flag=True, help="Count what would be done, without doing it."
             ),
         ]
     ):
@@ -78,7 +78,7 @@ def work_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def with_default_config(name: str) -> Callable[[Any], Any]:
-    """Says in the help of a command which file of `configs/` is its default."""
+    """Names another file of `configs/` as the default in a command's help."""
 
     def changed(command: Any) -> Any:
         for parameter in command.__click_params__:
@@ -90,7 +90,7 @@ def with_default_config(name: str) -> Callable[[Any], Any]:
 
 
 class Opened(NamedTuple):
-    """A run with the recipe that it is of, and the recipe's stages by name."""
+    """A run, the recipe it belongs to, and the recipe's stages by name."""
 
     run: Any
     recipe: Any
@@ -98,20 +98,20 @@ class Opened(NamedTuple):
 
 
 def say(line: object) -> None:
-    """Prints a line for people; what a terminal would obey in it, a line end too, is written out.
+    """Prints a line to stdout; control characters, newlines included, are escaped.
 
-    All that commands print goes through here, `complain` or `say_json`.
+    All output of commands goes through this function, `complain` or `say_json`.
     """
     click.echo(visible(str(line)))
 
 
 def complain(lines: str) -> None:
-    """Prints an error or an aside, of one or several lines, where no script reads."""
+    """Prints an error or a note, of one or several lines, to stderr."""
     click.echo(visible(lines, keep="\n"), err=True)
 
 
 def say_json(content: object) -> None:
-    """Prints JSON, in ASCII, for scripts."""
+    """Prints JSON, in ASCII, to stdout."""
     click.echo(json.dumps(jsonable(content), allow_nan=False))
 
 
@@ -124,7 +124,7 @@ def opened(
     tell: Callable[[str], None] = say,
     **options: Any,
 ) -> Iterator[Opened]:
-    """A configured run, whose workers start when there is work.
+    """Opens a configured run, whose workers are started when there is work.
 
     Args:
         command: Name for people, for example `inspect`.
@@ -150,7 +150,7 @@ def opened(
                 tell(f"{command}: {path}; run {run.name}")
             yield Opened(run, recipe, recipe.stages())
     except (duckdb.Error, pa.ArrowException):
-        # Neither says of which file. One is looked for; if all are whole, it is a fault of ours.
+        # These errors do not name the file. Look for a damaged one; if there is none, it is a bug.
         found = find_damaged(run.corpus) if run is not None else []
         if not found:
             raise
@@ -160,10 +160,10 @@ def opened(
 
 
 def load(config: Path | None, overrides: Sequence[str]) -> tuple[Path, Any]:
-    """The configuration file, the default one if none is given, and the recipe that it makes.
+    """Loads a recipe; returns the path of its file (the default one if None), and the recipe.
 
     Raises:
-        RequestError: With what is wrong.
+        RequestError: The file or an override is wrong.
     """
     from nucleus_data.line.recipe import load_recipe
 
@@ -175,24 +175,24 @@ def load(config: Path | None, overrides: Sequence[str]) -> tuple[Path, Any]:
 
 
 def finish(run: Any) -> None:
-    """Ends with exit code 1 if shards failed."""
+    """Exits with code 1 if shards failed."""
     if run.failed_shards:
         complain(f"{run.failed_shards} shards failed; everything else is done")
         sys.exit(EXIT_FAILED)
 
 
 def refuse(error: Exception) -> NoReturn:
-    """Ends with the error and exit code 2."""
+    """Prints an error and exits with code 2."""
     complain(f"error: {error}")
     sys.exit(EXIT_REQUEST)
 
 
 @contextmanager
 def needing(extra: str) -> Iterator[None]:
-    """Turns a package that is not installed into the command that installs it.
+    """Turns a missing package into an error with the command that installs it.
 
     Args:
-        extra: The extra that has it.
+        extra: The extra of this package that includes it.
     """
     try:
         yield

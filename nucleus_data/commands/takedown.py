@@ -1,4 +1,4 @@
-"""`nucleus takedown`: pictures and all that was made of them are removed for good."""
+"""`nucleus takedown`: removes pictures, and everything made from them, for good."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from nucleus_data.commands.support import EXIT_FAILED, common_options, complain,
 @click.command()
 @click.option("--id", "ids", multiple=True, help="A record's id (32 hex digits); repeatable.")
 @click.option("--url", "urls", multiple=True, help="A picture's URL; repeatable.")
-@click.option("--host", "hosts", multiple=True, help="All of a host, and of hosts below it.")
+@click.option("--host", "hosts", multiple=True, help="All pictures of a host and its subdomains.")
 @click.option("--sha256", "digests", multiple=True, help="SHA-256 of a picture's file; repeatable.")
 @click.option(
     "--like",
@@ -31,12 +31,14 @@ def takedown(
     config: Path | None,
     overrides: tuple[str, ...],
 ) -> None:
-    """Remove pictures, and all that was made of them, from a corpus and its training sets.
+    """Remove pictures from a corpus for good.
 
-    Records stay with the reason `taken_down` and without content; every record with the same bytes
-    goes too. Only the tars that hold them are rewritten, absence is checked by reading again, and
-    later ingests refuse them. Killed or failed, the same command goes on. What was exported, or
-    trained, is not reached.
+    Everything made from them goes too, training sets included, and so does every record with the
+    same bytes. Records stay,
+    with the reason `taken_down` and without content. Only tars that contain such pictures are
+    rewritten; then everything is read again to check that they are gone. Later ingests refuse them.
+    After a kill or a failure, the same command continues. Exports and trained models are listed,
+    but not changed.
     """
     from nucleus_data.stages.upkeep.request import Request
     from nucleus_data.stages.upkeep.takedown import forecast, take_down

@@ -23,16 +23,18 @@ from nucleus_data.errors import RequestError
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
 @comparing.comparison_options
-@click.option("--workers", type=click.IntRange(1), help="Runs at once [one a core].")
+@click.option("--workers", type=click.IntRange(1), help="Concurrent runs [default: one per core].")
 @click.option(
     "--storage-option",
     "storage",
     multiple=True,
     metavar="KEY=VALUE",
-    help="For the store of sets outside of the corpus; repeatable. VALUE may be JSON.",
+    help="Storage option for sets outside of the corpus; repeatable. VALUE may be JSON.",
 )
 @click.option(
-    "--dry-run", is_flag=True, help="What it would see and take; a few steps are timed, no more."
+    "--dry-run",
+    is_flag=True,
+    help="Estimate the detectable difference and the time, from a few timed steps.",
 )
 @common_options
 def verdict(
@@ -49,16 +51,17 @@ def verdict(
     overrides: tuple[str, ...],
     **given: Any,
 ) -> None:
-    """Compare two training sets by small trainings: is B better than A, where, and how sure?
+    """Compare two training sets by small trainings.
 
-    A and B are each a set's folder or URL, such as corpus/sets/train/HASH; or, with corpus=CORPUS:
-    a set by its name, NAME/HASH or the beginning of its hash; a selection by the beginning of its
-    hash or a run's name; or a recipe's file (.yaml). The set of a selection or recipe is made
-    (select, shard) as far as it is not there. @EDITION behind any of them chooses captions of a set
-    that has several; B may be @EDITION alone. Settings count for every recipe that is read.
+    The verdict says whether B is better than A, in what, and how sure that is. A and B are each the
+    folder or URL of a set, such as corpus/sets/train/HASH; or, with corpus=CORPUS, a set (its name,
+    NAME/HASH, or a prefix of its hash), a selection (a prefix of its hash, or a run's name), or a
+    recipe's file (.yaml). If the set of a selection or recipe does not exist yet, it is made
+    (select, shard). A suffix @EDITION chooses among a set's caption editions; B may be @EDITION
+    alone. Overrides apply to every recipe that is read.
 
-    Both train equally long with the same seeds, on the same pictures where both have them.
-    Exit code 3: B is worse.
+    Both sides train for as long and with the same seeds, on the same pictures where both have them.
+    Exit code 3 means that B is worse.
     """
     tell = complain if as_json else say
     try:

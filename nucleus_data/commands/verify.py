@@ -1,4 +1,4 @@
-"""`nucleus verify`: whether a training set is whole."""
+"""`nucleus verify`: checks that a training set or an export is intact."""
 
 import json
 import sys
@@ -19,17 +19,18 @@ from nucleus_data.commands.support import (
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Do not decode pictures; their checksums are enough.")
+@click.option("--quick", is_flag=True, help="Compare checksums only; do not decode pictures.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.argument("arguments", nargs=-1, metavar="[SET] [KEY.SUB=VALUE]...")
 @click.option("--config", type=click.Path(path_type=Path), help=CONFIG_HELP)
 def verify(arguments: tuple[str, ...], quick: bool, as_json: bool, config: Path | None) -> None:
-    """Verify a training set: every byte of its tars, by sample; indexes, captions, columns, counts.
+    """Verify that a training set or an export is intact.
 
-    SET is NAME or NAME/HASH, or the folder of a set that lies in no corpus, or that of an export;
-    by default the only set of the corpus. Latents and text states beside a set are verified, too.
-    Also: no id comes twice, nothing is of an evaluation set (dedup.against), nothing was blocked or
-    taken down. Stopped, the same command goes on. Ends with 1 if something is wrong.
+    SET is NAME or NAME/HASH, or the folder of an export or of a set outside of any corpus; by
+    default, the only set of the corpus. Checked are every byte of the tars, sample by sample,
+    indexes, captions, columns, counts, and stored latents and text states; also that no id occurs
+    twice, and that nothing is from an evaluation set (dedup.against), blocked or taken down. If
+    stopped, the same command continues. Exits with 1 if something is wrong.
     """
     from nucleus_data.corpus.store import Store
     from nucleus_data.errors import RequestError
@@ -59,7 +60,7 @@ def verify(arguments: tuple[str, ...], quick: bool, as_json: bool, config: Path 
 
 
 def _say(run: Any, url: str, faults: list[Any], *, as_json: bool) -> None:
-    """Says, and notes in the run, what is wrong; ends with 1 if something is."""
+    """Prints what is wrong and stores it in the run; exits with 1 if anything is."""
     from nucleus_data.stages.upkeep.faults import table
 
     kinds = Counter(fault.kind for fault in faults)

@@ -15,43 +15,51 @@ from nucleus_data.commands.support import say
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="The same number makes the same pictures.",
+    help="Seed; the same one makes the same pictures.",
 )
 @click.option(
     "--level",
     type=click.Choice(["core", "full"]),
     default="core",
     show_default=True,
-    help="core: one to three plain shapes on plain and graded grounds; full: textures, clutter, "
-    "words and styles too.",
+    help="core: one to three plain shapes on a plain or gradient background; full: textures, "
+    "clutter, words and styles, too.",
 )
 @click.option(
     "--faults",
     type=click.FloatRange(0, 0.9),
     default=0.2,
     show_default=True,
-    help="Share of pictures with something wrong.",
+    help="Share of pictures with a planted fault.",
 )
 @click.option(
     "--form",
     type=click.Choice(["folder", "tars", "urls"]),
     default="folder",
     show_default=True,
-    help="A folder with captions beside the pictures, webdataset tars, or a folder and a URL list.",
+    help="Layout: a folder with captions beside the pictures, webdataset tars, or a folder and a "
+    "URL list.",
 )
-@click.option("--workers", type=click.IntRange(1), help="Processes [default: one a CPU].")
+@click.option("--workers", type=click.IntRange(1), help="Processes [default: one per CPU].")
 @click.option(
     "--serve",
     is_flag=True,
-    help="Then serve the pictures on loopback until Ctrl-C; ?fault=404 and others ask for faults.",
+    help="Then serve the pictures on localhost until Ctrl-C; ?fault=404 (and others) in a URL asks "
+    "for a faulty response.",
 )
-@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=8000,
+    show_default=True,
+    help="With --serve: the port.",
+)
 @click.option(
     "--fault-share",
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="With --serve: share of the files whose requests fail, each in its own way.",
+    help="With --serve: share of files whose requests fail, each in a way of its own.",
 )
 @click.argument("out", type=click.Path(path_type=Path))
 def world(
@@ -66,10 +74,11 @@ def world(
     port: int,
     fault_share: float,
 ) -> None:
-    """Write synthetic pictures with planted faults to OUT, and the truth about each.
+    """Write synthetic pictures with planted faults.
 
-    The same options give the same bytes, whatever the workers. OUT/truth.parquet tells what is in
-    each picture and what is wrong with it; OUT/contact.jpg shows one of each kind.
+    They are written to OUT. OUT/truth.parquet holds the ground truth: what is in each picture, and
+    what is wrong with it; OUT/contact.jpg shows one picture of each kind. The same options give the
+    same bytes, whatever the number of workers.
     """
     from nucleus_data.world.plan import WorldPlan, WorldSettings
     from nucleus_data.world.server import WorldServer

@@ -1,6 +1,7 @@
-"""Lines: the names of stages that one command runs, in order; and running one from Python.
+"""Lines: which stages a command runs, in which order; and running a line from Python.
 
-Each stage is a line of its own. `pipelines/` has the same lists to submit to a cluster and to copy.
+Each stage is also a line of its own. `pipelines/` has the same lists, to submit to a cluster or to
+copy.
 """
 
 from collections.abc import Sequence
@@ -16,13 +17,13 @@ from nucleus_data.runner.workers import Workers
 
 @dataclass(frozen=True)
 class Line:
-    """Stages in order, and a sentence about them.
+    """A sequence of stages that one command runs.
 
     Attributes:
-        steps: Names of stages.
-        help: For `nucleus --help`.
-        chooses_at_start: A limit or sample chooses what the first stage takes; the later ones take
-            all of that.
+        steps: Names of stages, in order.
+        help: The command's help, one sentence.
+        chooses_at_start: Whether a limit or sample applies to the first stage only; later stages
+            then process everything that it took.
     """
 
     steps: tuple[str, ...]
@@ -34,19 +35,16 @@ _CURATE = ("inspect", "dedup", "compare", "select", "embed", "score", "select")
 
 LINES: dict[str, Line] = {
     **{stage.name.replace("_", "-"): Line((stage.name,), stage.help) for stage in STAGES},
-    # What is embedded is chosen by a selection, and the scores make another one.
+    # A selection decides which records are embedded, and their scores allow another selection.
     "embed": Line(
         ("select", "embed", "score", "select"),
-        "Embed and score what is kept or waits for its scores, and decide again.",
+        "Embed and score what may still be kept, and select again.",
     ),
-    "score": Line(("score", "select"), "Score what is embedded, and decide again."),
-    "curate": Line(
-        _CURATE,
-        "inspect, dedup, compare, select; embed and score what is left, and select by its scores.",
-    ),
+    "score": Line(("score", "select"), "Score stored embeddings, and select again."),
+    "curate": Line(_CURATE, "Run inspect, dedup, compare, select, embed, score, select."),
     "recaption": Line(
         ("caption", "score_captions", "shard"),
-        "Caption again (what changed only), and make the set anew.",
+        "Caption what is new or changed, and update the set.",
     ),
     "all": Line(
         (
@@ -59,11 +57,12 @@ LINES: dict[str, Line] = {
             "quick_train",
             "report",
         ),
-        "The whole line, from a source to the report.",
+        "Run the whole line, from a source to the report.",
         chooses_at_start=True,
     ),
 }
-# In this order, since a selection, which captions need, does not outlive new rows of what it read.
+# Last stage first: retrying an earlier stage adds rows to tables that `select` reads, which
+# invalidates the selection that captioning needs.
 RETRIED = tuple(stage.name for stage in reversed(STAGES) if stage.retried)
 
 
@@ -77,24 +76,24 @@ def run_line(
     inline: bool = False,
     say: Say = print,
 ) -> Run:
-    """Runs a line of stages, as the command of its name does; for notebooks and programs.
+    """Runs a line of stages, as the command of that name does; for notebooks and programs.
 
     Args:
         recipe: From `load_recipe`.
         line: The name of a line (`curate`), or names of stages in order.
         limit: Work on at most this many records (the first ones).
         sample: Work on this share of the records, always the same ones.
-        dry_run: Count, do no work, write nothing.
-        inline: Work in this process, without Ray: for small corpora and for a debugger. A picture
-            that kills its decoder then ends this process.
-        say: Where lines for people go.
+        dry_run: Only count what would be done, and write nothing.
+        inline: Work in this process, without Ray: for small corpora and for debuggers. A picture
+            that crashes its decoder then ends this process.
+        say: Receives the lines that a command would print.
 
     Returns:
         The run: `tables` holds the config hashes that it pinned, `failed_shards` how many shards
         could not be done.
 
     Raises:
-        RequestError: There is no such line, or something that a stage needs is missing.
+        RequestError: There is no such line, or a stage lacks something it needs.
     """
     found = LINES.get(line) if isinstance(line, str) else Line(tuple(line), "")
     if found is None:

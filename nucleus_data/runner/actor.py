@@ -1,8 +1,8 @@
-"""A model in a Ray actor: one thread runs the stage, rows of several shards flow through it.
+"""A model in a Ray actor: one thread runs the stage, which is fed rows of several shards.
 
-Each `run_shard` call reads its shard's rows into a queue (so that reading overlaps the model) and
-waits until all of them came back. The stage's iterator yields None only while the stage holds rows
-and none is waiting.
+Each call of `run_shard` reads its shard's rows into a queue (so that reading overlaps with the
+model) and waits until all of them have come back. The stage's input iterator yields None only while
+the stage holds rows and no others are waiting.
 """
 
 import faulthandler
@@ -27,19 +27,19 @@ TICK_S = 1.0
 
 
 class StageDiedError(RuntimeError):
-    """The stage's `process` raised: it is of no more use, nor is the actor that holds it.
+    """The stage's `process` raised, so that the stage and its actor can't be used any more.
 
-    The shard is tried again elsewhere, and then guarded, where the row that it raised on fails.
+    The shard is retried elsewhere, and finally guarded, where only the row that raises fails.
     """
 
 
 class SetupFailedError(StoppedError):
-    """The stage's `setup` raised, or it raised a StoppedError: no worker will do better.
+    """The stage's `setup` raised, or the stage raised a StoppedError; this ends the run.
 
-    So the run ends.
+    No other worker would do better.
 
     Args:
-        text: What is said.
+        text: The message.
         trace: The traceback.
     """
 
@@ -51,7 +51,7 @@ class SetupFailedError(StoppedError):
 
     @classmethod
     def of(cls, stage: str, error: Exception) -> "SetupFailedError":
-        """The error for what a stage's `setup` raised, while it is handled."""
+        """Makes the error from an exception of a stage's `setup`; call while handling it."""
         if isinstance(error, RequestError | StoppedError):
             return cls(str(error), traceback.format_exc())
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
@@ -64,7 +64,7 @@ class StageActor:
 
     Args:
         job: The stage and its corpus.
-        asked: What the driver knows of how corpora are asked about, for messages.
+        asked: The driver's record of how corpora were named on the command line, for messages.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class StageActor:
         threading.Thread(target=self._work, name="stage", daemon=True).start()
 
     def ready(self) -> float:
-        """Waits for `setup`; returns its seconds. Raises SetupFailedError."""
+        """Waits for `setup`; returns how long it took. Raises SetupFailedError."""
         start = time.perf_counter()
         self.setup_done.wait()
         if self.setup_error:
@@ -90,19 +90,19 @@ class StageActor:
         return time.perf_counter() - start
 
     def run_shard(self, shard: int, limit: int | None) -> Summary:
-        """Does one shard, among the rows of others. Raises StageDiedError."""
+        """Processes one shard, interleaved with others. Raises StageDiedError."""
         state = self.job.open(shard, limit)
         if state.todo.num_rows:
             done = threading.Event()
             with self.lock:
-                self._check()  # whoever is noted here is woken when the stage dies
+                self._check()  # calls registered in `shards` are woken when the stage dies
                 self.shards[shard] = (state, done)
             start = time.perf_counter()
             try:
                 for row in state.rows():
                     self._put(row)
                 if not state.complete:
-                    done.wait()  # without polling: up to 64 calls wait here
+                    done.wait()  # no polling, as up to 64 calls may be waiting
                 if not state.complete:
                     self._check()
             finally:
@@ -128,7 +128,7 @@ class StageActor:
             raise StageDiedError(self.died)
 
     def _work(self) -> None:
-        """The stage's thread: works until the actor ends; wakes all calls if it dies before."""
+        """Body of the stage's thread; wakes all waiting calls if the stage dies."""
         stand_somewhere()
         self.job.stage.cpus = self.job.cpus
         try:
@@ -151,13 +151,13 @@ class StageActor:
             for outcome in self.job.stage.process(self._feed()):  # type: ignore[arg-type]
                 self._accept(outcome)
             self.died = "process() ended although its rows had not"
-        except StoppedError as error:  # what it needs is gone: no worker will do better
+        except StoppedError as error:  # a required resource is lost: no worker will do better
             self.setup_error = SetupFailedError.of(self.job.stage.name, error)
         except Exception:
             self.died = traceback.format_exc()
 
     def _feed(self) -> Iterator[Row | None]:
-        """Rows as they come; None while the stage holds some back and no other waits."""
+        """Yields queued rows; None while the stage holds some and no others are waiting."""
         watch = Watchdog(self.job.row_timeout_s)
         while True:
             try:
@@ -176,12 +176,12 @@ class StageActor:
             yield row
 
     def _accept(self, outcome: Any) -> None:
-        """Gives an outcome to its shard, and wakes the call that waits for the shard's last one."""
+        """Passes an outcome to its shard, and wakes the shard's call after the last one."""
         with self.lock:
             entry = self.shards.get(outcome.row.shard)
         self.in_flight -= 1
         if entry is None:
-            return  # its call failed meanwhile; the shard is done again
+            return  # its call has failed in the meantime; the shard will be retried
         state, done = entry
         state.accept(outcome)
         if state.complete:
@@ -189,7 +189,7 @@ class StageActor:
 
 
 class Watchdog:
-    """Ends this process when no row moved for too long.
+    """Ends this process if no row has made progress for too long.
 
     It does so even if native code holds the interpreter's lock.
     """
@@ -199,26 +199,26 @@ class Watchdog:
         self.touched = 0.0
 
     def touch(self) -> None:
-        """Notes that a row moved: the time begins anew."""
+        """Notes progress, which restarts the timer."""
         now = time.monotonic()
         if now - self.touched > min(TICK_S, self.timeout_s / 4):
             faulthandler.dump_traceback_later(self.timeout_s, exit=True)
             self.touched = now
 
     def rest(self) -> None:
-        """Notes that nothing is under way: no time runs."""
+        """Stops the timer, as there is nothing to do."""
         if self.touched:
             faulthandler.cancel_dump_traceback_later()
             self.touched = 0.0
 
 
 class TaskActor:
-    """A model task in an actor, which does one item after the other.
+    """A model task in an actor, which processes one item after the other.
 
     Args:
         work: The task.
-        asked: As of `StageActor`.
-        name: What does the work, for people.
+        asked: As for `StageActor`.
+        name: Name of the stage, for people.
     """
 
     def __init__(self, work: ModelTask, asked: Mapping[str, told.Asked], name: str) -> None:
@@ -226,7 +226,7 @@ class TaskActor:
         self.work, self.name = work, name
 
     def ready(self) -> float:
-        """Loads the model; returns its seconds. Raises SetupFailedError."""
+        """Loads the model; returns how long it took. Raises SetupFailedError."""
         start = time.perf_counter()
         stand_somewhere()
         try:
@@ -236,5 +236,5 @@ class TaskActor:
         return time.perf_counter() - start
 
     def run_shard(self, number: int, limit: int | None) -> Summary:
-        """Does one item."""
+        """Processes one item."""
         return self.work.run(number)

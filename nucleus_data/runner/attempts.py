@@ -1,8 +1,8 @@
-"""What becomes of an item: done, tried again, guarded, given up; and doing one, in a worker.
+"""The retry policy for items, and processing one in a worker.
 
-The same for Ray's workers (`loop`) and for the one on this machine (`local`): an item whose worker
-died, or whose stage raised, is tried again, after the second time it runs guarded, after the fourth
-it fails.
+It is the same for Ray's workers (`loop`) and for the worker on this machine (`local`): an item
+whose worker died, or whose stage raised, is retried; after the second time it runs guarded, and
+after the fourth it fails.
 """
 
 import pickle
@@ -19,23 +19,23 @@ from nucleus_data.runner.inline import run_rows, set_up
 from nucleus_data.runner.rows import StageJob
 from nucleus_data.runner.work import FailedShard, Item, StageReport, Summary, Task, TellingTask
 
-TELL_S = 1.0  # between two looks at how an item fares that is being done
+TELL_S = 1.0  # interval of progress updates while an item is being processed
 GUARDED_AFTER = 2
 FAILED_AFTER = 4
 
 
 class Attempts:
-    """Counts what became of items.
+    """Counts the outcomes of items, and decides about retries.
 
     Args:
         name: The stage's name, for people.
         work: A row stage's job, or a task.
-        progress: Show a progress bar when the output is a terminal.
+        progress: Whether to show a progress bar, if the output is a terminal.
 
     Attributes:
         report: The counts.
-        guarded: Items that must be done guarded, after all others.
-        stop: Why no further item is begun; None while they are.
+        guarded: Items that have to run guarded, after all others.
+        stop: Why no further items are started; None to go on.
     """
 
     def __init__(self, name: str, work: StageJob | Task, *, progress: bool = True) -> None:
@@ -50,14 +50,14 @@ class Attempts:
         )
 
     def done(self, summary: Summary) -> None:
-        """Notes an item that is done."""
+        """Notes that an item is done."""
         self.report.summary.add(summary)
         self.report.shards += 1
         self.bar.set_postfix_str(self._said(), refresh=False)
         self.bar.update()
 
     def waiting(self) -> None:
-        """Says anew, every second, how a task fares: a single item of it may take an hour."""
+        """Updates the progress bar every second, since a single item may take an hour."""
         now = time.perf_counter()
         if isinstance(self.work, TellingTask) and now - self._told >= TELL_S:
             self._told = now
@@ -65,16 +65,16 @@ class Attempts:
                 self.bar.set_postfix_str(self._said())
 
     def _said(self) -> str:
-        """The counts so far, beside the progress bar."""
+        """Returns the counts so far, for the progress bar."""
         if isinstance(self.work, TellingTask):
             return self.work.progress(self.report.summary, time.perf_counter() - self.began)
         return f"{self.report.summary.done:,} done"
 
     def raised(self, item: Item, cause: Exception, trace: str, again: deque[Item]) -> bool:
-        """Decides what becomes of an item that ended in an exception.
+        """Decides about an item that ended with an exception.
 
         Returns:
-            Whether its worker is of further use.
+            Whether its worker can still be used.
 
         Raises:
             SetupFailedError: No worker will do better.
@@ -84,14 +84,14 @@ class Attempts:
         if isinstance(cause, StageDiedError):
             self.died(item, cause, again)
             return False
-        # Every further shard would fail too: none is begun, those in flight may still end.
+        # Every further shard would fail as well: start no more; those in flight may still finish.
         if isinstance(cause, DiskFullError):
             self.stop = str(cause)
         self._fail(item, f"{type(cause).__name__}: {cause}", trace)
         return True
 
     def died(self, item: Item, error: Exception, again: deque[Item]) -> None:
-        """Decides what becomes of an item whose worker died: again, guarded, or failed."""
+        """Decides about an item whose worker died: retry it, run it guarded, or fail it."""
         item.deaths += 1
         self.report.deaths += 1
         if item.deaths >= FAILED_AFTER or (
@@ -110,7 +110,7 @@ class Attempts:
 
 
 def do_item(work: StageJob | Task, item: Item) -> Summary:
-    """Does one item, in a worker process.
+    """Processes one item, in a worker process.
 
     Raises:
         SetupFailedError: The stage could not be set up.
@@ -126,8 +126,8 @@ def do_item(work: StageJob | Task, item: Item) -> Summary:
         try:
             run_rows(state, _set_up(work), watch)
         except StageDiedError:
-            _stages.clear()  # it may be in any state
-            watch.rest()  # this process goes on
+            _stages.clear()  # the stage may be in any state
+            watch.rest()  # this process continues with other items
             raise
     return state.commit()
 
@@ -136,10 +136,10 @@ _stages: dict[bytes, Any] = {}
 
 
 def _set_up(job: StageJob) -> Any:
-    """The job's stage, set up once in each worker process."""
+    """Returns the job's stage, set up once per worker process."""
     key = pickle.dumps(job.stage)
     if key not in _stages:
         stage = set_up(job)
-        _stages.clear()  # a worker that goes on with another stage needs no model of the one before
+        _stages.clear()  # free the model of the previous stage
         _stages[key] = stage
     return _stages[key]

@@ -1,4 +1,4 @@
-"""Which records of a shard a row stage works on, and which rows its tables lack."""
+"""Finds the records of a shard that a row stage works on, and the rows that its tables lack."""
 
 from collections.abc import Collection
 
@@ -17,17 +17,17 @@ RECORD_COLUMNS = ["shard", "row", "id", "file", "offset", "size", "sha256", "err
 
 
 def chosen_records(corpus: Corpus, shard: int, selection: Table | None, sample: float) -> pa.Table:
-    """The shard's records with an image that a stage works on, sorted by row.
+    """Returns the shard's records with an image that a stage works on, sorted by row.
 
     Args:
         corpus: The corpus.
-        shard: Its number.
-        selection: The ledger, of a stage that works on what is kept or pending in it.
+        shard: The shard's number.
+        selection: The selection, for a stage that works on kept and pending records only.
         sample: Share of the records.
 
     Raises:
         CorpusError: The shard has no records.
-        RequestError: The selection has none of them.
+        RequestError: The selection has no rows of the shard.
     """
     records = corpus.records.read(shard, RECORD_COLUMNS)
     if records is None:
@@ -54,34 +54,34 @@ def lacking_rows(
     retry: bool,
     repeated: Collection[str] = (),
 ) -> np.ndarray:
-    """Those due rows that a table lacks; of a retry, those that failed in a way that may pass.
+    """Returns the due rows that a table lacks; for a retry, those with retryable failures.
 
     Args:
         corpus: The corpus.
         target: The table.
         shard: The shard's number.
-        due: The rows that it is asked about.
-        retry: Only what failed before.
-        repeated: Reasons for which a retry does not ask again.
+        due: The rows that the table should have.
+        retry: Whether to return retryable failures only.
+        repeated: Reasons that a retry leaves out.
     """
     if retry:
         return np.intersect1d(due, passing_rows(target, shard, repeated))
     failed = corpus.failed_rows(target, shard)
-    # What failed for now counts as done until `nucleus retry`: a run that is started again does not
-    # kill a worker on the same image.
+    # Retryable failures count as done until `nucleus retry`, so that running a command again does
+    # not kill another worker with the same image.
     return np.setdiff1d(due, np.union1d(target.covered(shard), failed))
 
 
 def passing_rows(
     target: Table, shard: int, repeated: Collection[str] = (), *, those: bool = False
 ) -> np.ndarray:
-    """Rows that failed in a way that may pass, and have no value since.
+    """Returns rows with a retryable failure, and no value since.
 
     Args:
         target: The table.
         shard: The shard's number.
-        repeated: Reasons that are left out.
-        those: Take these reasons alone, in place of leaving them out.
+        repeated: Reasons to leave out.
+        those: Whether to return only rows with these reasons instead.
     """
     failed = target.failed.read(shard, ["row", "reason"])
     if failed is None:
@@ -92,7 +92,7 @@ def passing_rows(
 
 
 def sample_rows(rows: pa.Table, sample: float) -> pa.Table:
-    """The rows whose keyed hash of `id` falls below `sample`; the same ones in every run."""
+    """Returns the rows whose keyed hash of `id` is below `sample`, the same ones in every run."""
     if sample >= 1.0:
         return rows
     ids = rows.column("id").to_pylist()

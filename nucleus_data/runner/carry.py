@@ -1,4 +1,4 @@
-"""Copies rows of earlier tables into newer ones: all but those that are asked about again."""
+"""Copies rows of earlier tables to their newer versions, except those that are computed again."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from nucleus_data.corpus.tables import Table, missing_rows
 from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.work import Summary
 
-KEYS = ("tar_size", "tar_sha256")  # of a part's footer
+KEYS = ("tar_size", "tar_sha256")  # keys of a part's footer to copy
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class Move:
 
 @dataclass(frozen=True)
 class CarryTask:
-    """Copies the rows of one shard; safe to be done again, or twice at once.
+    """Copies the rows of one shard; idempotent, also when run twice at once.
 
     Attributes:
         uri: The corpus.
-        storage_options: For fsspec.
-        moves: The tables.
-        listed: The table whose rows are asked about again.
+        storage_options: Options for fsspec.
+        moves: The tables to copy.
+        listed: The table of which some rows are computed again.
         list_hash: Config hash of the list of these rows.
     """
 
@@ -81,7 +81,7 @@ def moves_between(before: Pins, after: Pins, store: Any) -> list[Move]:
 
 
 def _copy(before: Table, after: Table, shard: int, again: np.ndarray) -> int:
-    """Copies a shard's rows that are not asked about again; returns how many were new."""
+    """Copies a shard's rows that are not computed again; returns how many were new."""
     rows: pa.Table | None = before.read(shard)
     if rows is None:
         return 0

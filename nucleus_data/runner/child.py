@@ -1,7 +1,7 @@
-"""A child process of ours: a fresh interpreter that runs a module, and a connection to it.
+"""Child processes: a fresh interpreter that runs a module, with a connection to it.
 
-A fresh interpreter, not a fork: a forked child of a process with threads (Ray's, numba's) may wait
-for a lock that nobody holds any more.
+They are not forked, since a forked child of a process with threads (Ray's, numba's) may wait
+forever for a lock.
 """
 
 import ctypes
@@ -24,12 +24,12 @@ class Child:
     """A running child.
 
     Args:
-        module: What it runs; its `main` calls `connect_to_parent`.
-        log: Where its output goes; by default to this process's.
-        environment: Further environment variables, where they are not set.
+        module: The module to run; its `main` has to call `connect_to_parent`.
+        log: Destination of its output; by default, that of this process.
+        environment: Defaults for environment variables that are not set.
 
     Attributes:
-        connection: To it.
+        connection: The connection to it.
         pid: Its process id.
     """
 
@@ -40,8 +40,7 @@ class Child:
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         ours, theirs = socket.socketpair()
-        # What this process can import the child can too: a job's working directory is on a worker's
-        # path only.
+        # Pass on the import path: a job's working directory is only on a worker's own sys.path.
         env = {**environment, **os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, str(theirs.fileno())],
@@ -56,21 +55,21 @@ class Child:
         self.pid = self._process.pid
 
     def cause(self) -> str:
-        """How it ended, for example `SIGSEGV` or `exit 1`; waits until it has."""
+        """Waits until it has ended; returns how, for example `SIGSEGV` or `exit 1`."""
         code = self._process.wait()
         return signal.Signals(-code).name if code < 0 else f"exit {code}"
 
     def close(self) -> None:
-        """Ends it."""
+        """Kills it."""
         self.connection.close()
         self._process.kill()
         self._process.wait()
 
 
 def connect_to_parent() -> Connection:
-    """The child's side: ends with its parent, leaves Ctrl-C to it, and returns the connection."""
+    """Called in the child: ties its life to the parent's, ignores Ctrl-C, and connects to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":  # elsewhere a child of a killed parent ends when its socket closes
+    if sys.platform == "linux":  # elsewhere it ends when the socket is closed
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     stand_somewhere()
     return Connection(int(sys.argv[1]))

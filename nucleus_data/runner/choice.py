@@ -1,4 +1,4 @@
-"""Which records a command works on, and how much work that is."""
+"""The choice of records that a command works on, and the size of the work."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
@@ -14,18 +14,18 @@ from nucleus_data.runner.work import Item, Size
 
 @dataclass(frozen=True)
 class Choice:
-    """Which records are worked on.
+    """Which records to work on.
 
     Attributes:
-        limit: At most this many, the first ones; None for all.
-        sample: This share of them, chosen by a keyed hash of their ids.
+        limit: Maximum number of records, the first ones; None for all.
+        sample: Share of the records, chosen by a keyed hash of their ids.
     """
 
     limit: int | None = None
     sample: float = 1.0
 
     def options(self) -> str:
-        """The options of a command that chooses so: ` --limit 5 --sample 1%`; empty for all."""
+        """Returns the command-line options, such as ` --limit 5 --sample 1%`; empty for all."""
         limit = "" if self.limit is None else f" --limit {self.limit}"
         return limit + ("" if self.sample == 1 else f" --sample {100 * self.sample:g}%")
 
@@ -36,13 +36,13 @@ ALL = Choice()
 def limited_items(
     corpus: Corpus, choice: Choice, job: StageJob, shards: Iterable[int]
 ) -> Iterator[Item]:
-    """The shards to do; with a limit, only as many as hold that many records.
+    """Yields the shards to process; with a limit, only as many as contain that many records.
 
     Args:
         corpus: The corpus.
-        choice: Which records.
-        job: What is done.
-        shards: All shards, in the order in which they are taken.
+        choice: Which records to work on.
+        job: The stage's job.
+        shards: All shards, in processing order.
     """
     remaining = choice.limit
     if remaining is None:
@@ -57,7 +57,7 @@ def limited_items(
 
     for shard, found in growing(corpus.store, rows, shards):
         if found is None:
-            yield Item(shard)  # its worker says so, and the other shards are done
+            yield Item(shard)  # its worker will report the damage
             continue
         count = min(remaining, found)
         remaining -= count
@@ -68,7 +68,7 @@ def limited_items(
 
 
 def shard_limits(corpus: Corpus, choice: Choice) -> dict[int, int] | None:
-    """Shard -> how many of its (sampled) records a corpus-wide stage takes.
+    """Returns shard -> how many of its (sampled) records a corpus-wide stage takes.
 
     None without a limit.
     """
@@ -91,13 +91,13 @@ def shard_limits(corpus: Corpus, choice: Choice) -> dict[int, int] | None:
 
 
 def size_of(corpus: Corpus, choice: Choice, items: int, rows: int | None) -> Size:
-    """The size of some work; of that about the corpus's records, a limit takes its part.
+    """Returns the size of some work.
 
     Args:
         corpus: The corpus.
-        choice: Which records.
-        items: How many items there are.
-        rows: How many records they are about at most; None for those of the corpus.
+        choice: Which records to work on; its limit applies unless `rows` is given.
+        items: Number of items.
+        rows: Maximum number of records involved; None for those of the corpus.
     """
     limit = choice.limit
     if rows is not None:
@@ -108,11 +108,11 @@ def size_of(corpus: Corpus, choice: Choice, items: int, rows: int | None) -> Siz
 
 
 def _records(corpus: Corpus, most: int) -> int:
-    """How many records there are; stops counting above a number."""
+    """Counts the corpus's records; stops once there are more than `most`."""
     found, records = 0, corpus.records
 
     def rows(name: str) -> int:
-        with contextlib.suppress(DamagedError):  # who works on the shard says so
+        with contextlib.suppress(DamagedError):  # reported when the shard is processed
             return sum(footer.num_rows for footer in records.footers([name]))
         return 0
 

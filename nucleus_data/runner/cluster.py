@@ -1,4 +1,4 @@
-"""Connecting to Ray: a job's cluster when there is one, a local one otherwise."""
+"""Connects to Ray (a named cluster, or a local one), and notices if it is lost."""
 
 import logging
 import os
@@ -31,22 +31,22 @@ START = (
 
 
 class LostError(StoppedError):
-    """A process of Ray's has ended, and with it all that Ray does."""
+    """A process that Ray needs has ended."""
 
 
 class LocalSettings(BaseModel):
-    """Which work is done without Ray."""
+    """Which work is small enough to be done without Ray."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     items: int = Field(
         8,
         ge=0,
-        description="Work on at most so many image shards (or other items), and on at most `rows` "
-        "records, is done in one process of this machine without starting Ray; 0: none is. Never "
-        "where a cluster is named, nor with GPUs or several model actors.",
+        description="Work on up to so many image shards (or other items) and up to `rows` records "
+        "is done in one process of this machine, without starting Ray; 0: never. It is also never "
+        "done if a cluster is named, with GPUs, or with several model actors.",
     )
-    rows: int = Field(1000, ge=0, description="See `items`.")
+    rows: int = Field(1000, ge=0, description="Maximum number of records; see `items`.")
 
 
 class RaySettings(BaseModel):
@@ -60,7 +60,7 @@ class RaySettings(BaseModel):
         "by default RAY_ADDRESS, else a local one.",
     )
     num_cpus: int | None = Field(
-        None, ge=1, description="CPUs of a local cluster; by default those that the machine has."
+        None, ge=1, description="CPUs of a local cluster; by default, all CPUs of the machine."
     )
     local: LocalSettings = LocalSettings()
 
@@ -73,7 +73,7 @@ def inside_job() -> bool:
 def check_corpus_uri(uri: str) -> None:
     """Refuses a relative local path inside a Ray job.
 
-    What is written there would land in Ray's temporary folder and be lost.
+    It would be in Ray's temporary folder, and be lost.
 
     Raises:
         RequestError: The path is relative and this is a Ray job.
@@ -87,13 +87,13 @@ def check_corpus_uri(uri: str) -> None:
 
 
 def named_address(settings: RaySettings) -> str | None:
-    """The address of the running cluster that was asked for; None for a Ray of this machine."""
+    """Returns the address of the configured cluster; None for a local Ray."""
     return settings.address or os.environ.get("RAY_ADDRESS") or None
 
 
 @contextmanager
 def connected(settings: RaySettings) -> Iterator[None]:
-    """Connects to Ray, and leaves what it started stopped."""
+    """Connects to Ray, and disconnects (or stops a local Ray) at the end."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray 2.60 warns about accelerators that a task with num_gpus=0 will not see unless told so.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -113,7 +113,7 @@ def connected(settings: RaySettings) -> Iterator[None]:
             f"{where} ({type(error).__name__}: {first}); {REACH if address else START}"
         ) from error
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, ending)  # Ray puts its own there, which ends with 15
+        signal.signal(signal.SIGTERM, ending)  # Ray installs a handler that exits with 15
     end = ray.shutdown
     over = threading.Event()
     if not address:
@@ -138,7 +138,7 @@ def _connect(address: str | None, settings: RaySettings) -> None:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
         return
     _hush()
-    # Workers run this code from where the driver has it, also when it is not installed.
+    # Workers import this code from the driver's location, in case it is not installed.
     here = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join([here, *(p for p in sys.path if p)])
     ray.init(
@@ -153,7 +153,7 @@ def _connect(address: str | None, settings: RaySettings) -> None:
 
 
 def _hush() -> None:
-    """Has Ray not print pages of the log of a process that was lost: we say so in a line."""
+    """Keeps Ray from printing the whole log of a lost process; we report it in one line."""
     from ray._private import worker
 
     show = worker.print_to_stdstream
@@ -168,17 +168,17 @@ def _hush() -> None:
 
 
 def _check_port(address: str) -> None:
-    """Raises OSError if nobody listens at `host:port`: Ray itself would try for a minute."""
+    """Raises OSError if nothing listens at `host:port`; Ray itself would retry for a minute."""
     host, sign, port = address.removeprefix("ray://").rpartition(":")
     if sign and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), REACHED_WITHIN_S).close()
 
 
 def wait_for(references: Sequence[Any], timeout_s: float) -> list[Any]:
-    """Those of some references that are done within a time.
+    """Waits up to a time; returns the references that are done by then.
 
     Raises:
-        LostError: The Ray that this process started has ended; its own calls would wait for ever.
+        LostError: The local Ray has ended; its own calls would wait forever.
     """
     import ray
 
@@ -189,7 +189,7 @@ def wait_for(references: Sequence[Any], timeout_s: float) -> list[Any]:
 
 
 def _lost() -> str:
-    """What to say of a process without which Ray does nothing, if it has ended."""
+    """Returns a message if a process that Ray needs has ended; else an empty string."""
     from ray._private import worker
 
     node = worker._global_node
@@ -203,15 +203,15 @@ def _lost() -> str:
     )
 
 
-# Remembered, as Ray forgets its processes once the others are ended.
+# Kept here, as Ray forgets dead processes once the others have ended.
 _gone: list[str] = []
 
 
 def _watch(over: threading.Event) -> None:
-    """Ends this process where a call of Ray's waits for a process that has ended.
+    """Ends this process if a call of Ray is stuck waiting for a process that has ended.
 
-    Such a call can't be interrupted; after a minute, Ray itself would end this process, with pages
-    of its log.
+    Such a call can't be interrupted; after a minute, Ray itself would end this process and print
+    its whole log.
     """
     while not over.wait(WATCHED_EACH_S):
         if lost := _lost():
@@ -223,7 +223,7 @@ def _watch(over: threading.Event) -> None:
 
 
 def _end_what_is_left() -> None:
-    """Ends the other processes of a Ray that has lost one; `ray.shutdown` would wait for it."""
+    """Kills the other processes of a Ray that has lost one; `ray.shutdown` would hang."""
     from ray._private import worker
 
     if worker._global_node is not None:

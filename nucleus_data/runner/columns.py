@@ -1,7 +1,7 @@
-"""A column stage's rows of one shard: handed over as Arrow, in pieces, and taken back so.
+"""Runs a column stage on the rows of one shard, which are passed as Arrow tables.
 
-What is committed is that of any row stage: the same keys, order, error columns and bytes, as if
-each row had gone through Python alone.
+The result is committed like that of any row stage, with the same keys, order, error columns and
+bytes as if each row had been processed on its own.
 """
 
 import time
@@ -26,12 +26,12 @@ KEY = ["shard", "row", "id"]
 
 @dataclass(frozen=True)
 class Piece:
-    """Rows that lack the same tables.
+    """Rows that are missing from the same tables.
 
     Attributes:
         rows: Their records.
         columns: The stage's input columns.
-        wanted: The tables that lack them.
+        wanted: The tables from which they are missing.
     """
 
     rows: pa.Table
@@ -39,7 +39,7 @@ class Piece:
     wanted: frozenset[str]
 
     def halves(self) -> Iterator[Self]:
-        """The first and the second half."""
+        """Yields the first and the second half."""
         middle = self.rows.num_rows // 2
         for start, count in ((0, middle), (middle, self.rows.num_rows - middle)):
             rows, columns = self.rows.slice(start, count), self.columns.slice(start, count)
@@ -47,11 +47,11 @@ class Piece:
 
 
 def run_columns(state: ShardRows, stage: ColumnStage[Any], touch: Callable[[], None]) -> None:
-    """Has a column stage do the rows of a shard that lack a result, in this process.
+    """Runs a column stage on the rows of a shard that lack a result, in this process.
 
     Args:
         state: The shard; it is not committed.
-        stage: Set up.
+        stage: The stage, after its setup.
         touch: Called before each piece.
     """
     start = time.perf_counter()
@@ -66,7 +66,7 @@ def run_columns(state: ShardRows, stage: ColumnStage[Any], touch: Callable[[], N
 def _compute(
     state: ShardRows, stage: ColumnStage[Any], piece: Piece, touch: Callable[[], None]
 ) -> None:
-    """Computes a piece; of one that the stage raises on, each half, down to the row itself."""
+    """Computes a piece; if the stage raises, bisects it until only the failing rows fail."""
     touch()
     try:
         made = stage.compute(piece.columns, piece.wanted)
@@ -89,10 +89,10 @@ def _compute(
 
 
 def _stored(stage: str, spec: TableSpec, made: pa.Table | None, rows: pa.Table) -> pa.Table:
-    """A table's rows as they are stored, of what a stage computed.
+    """Converts a stage's result to the rows of a table.
 
     Raises:
-        CorpusError: It is not the table's: other columns, or another number of rows.
+        CorpusError: The result has other columns, or another number of rows.
     """
     if made is None:
         raise CorpusError(f"stage {stage!r}, table {spec.name!r}: nothing was computed")
@@ -105,7 +105,7 @@ def _stored(stage: str, spec: TableSpec, made: pa.Table | None, rows: pa.Table) 
     given = {**{n: rows.column(n) for n in KEY}, **{n: made.column(n) for n in made.column_names}}
     given.setdefault(ERROR, pa.nulls(rows.num_rows, pa.string()))
     failed = given[ERROR].is_valid()
-    if pc.any(failed).as_py():  # such a row has no values
+    if pc.any(failed).as_py():  # failed rows have no values
         for name in spec.schema.names:
             given[name] = pc.if_else(failed, pa.scalar(None, given[name].type), given[name])
     columns = [given[field.name].cast(field.type) for field in schema]
@@ -113,7 +113,7 @@ def _stored(stage: str, spec: TableSpec, made: pa.Table | None, rows: pa.Table) 
 
 
 def _pieces(state: ShardRows, columns: pa.Table) -> Iterator[Piece]:
-    """The rows to do, those that lack the same tables together."""
+    """Yields the rows to process, grouped by the tables from which they are missing."""
     rows = state.todo.column("row").to_numpy()
     names = list(state.lacking)
     lacks = np.stack([np.isin(rows, state.lacking[name]) for name in names], axis=1)
@@ -128,7 +128,7 @@ def _pieces(state: ShardRows, columns: pa.Table) -> Iterator[Piece]:
 
 
 def _columns(state: ShardRows, stage: ColumnStage[Any]) -> pa.Table:
-    """The input columns of the rows to do."""
+    """Reads the input columns of the rows to process."""
     wanted = state.todo.column("row").to_numpy()
     lacking = frozenset(name for name, rows in state.lacking.items() if len(rows))
     return read_columns(state.table, state.shard, stage.reads(lacking), wanted)

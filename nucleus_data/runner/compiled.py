@@ -1,7 +1,7 @@
-"""Whether what numba compiles is in its cache; numba itself is not loaded for that.
+"""Checks whether numba's functions are in its cache, without importing numba.
 
-The first run of a new installation compiles for half a minute or more, in silence; who waits for it
-is told. `scripts/install` and `scripts/compile_kernels.py` do it beforehand.
+The first run of a new installation compiles them for half a minute or more without any output, so
+the user should be told. `scripts/install` and `scripts/compile_kernels.py` compile them beforehand.
 """
 
 import os
@@ -17,16 +17,16 @@ MESSAGE = (
 
 
 def compiles(files: Iterable[Path]) -> bool:
-    """Whether the functions in one of these files must be compiled before they run.
+    """Whether the numba functions in any of these files still have to be compiled.
 
     Args:
-        files: Modules with functions of numba that are always used; others in them don't count.
+        files: Modules whose cached numba functions are always used.
     """
     return any(CACHED in file.read_bytes() and not _is_cached(file) for file in files)
 
 
 def _is_cached(file: Path) -> bool:
-    # An index is of no use once its source is another one.
+    # An index file is invalid if the source file is newer.
     changed = file.stat().st_mtime
     return any(
         index.stat().st_mtime >= changed
@@ -36,10 +36,10 @@ def _is_cached(file: Path) -> bool:
 
 
 def _folders(file: Path) -> Iterable[Path]:
-    """Where numba looks: the folder that it is given; or beside the file, and the user's cache."""
+    """Yields numba's cache folders: NUMBA_CACHE_DIR, or beside the file and in the user's cache."""
     given = os.environ.get("NUMBA_CACHE_DIR")
     if not given:
         yield file.parent / "__pycache__"
     root = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "numba"
-    # A module's folder there is named by the folder that it lies in, and a hash.
+    # A module's cache folder is named after the folder of the module, plus a hash.
     yield from root.expanduser().glob(f"{file.parent.name}_*")

@@ -1,4 +1,4 @@
-"""What a column stage computed of a shard, until it is committed with the shard's other rows."""
+"""Results of a column stage for a shard, until they are committed with the shard's other rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ ERROR = "error"
 
 @dataclass(frozen=True)
 class Computed:
-    """What came back of a piece.
+    """The result for one piece.
 
     Attributes:
         rows: The records.
-        tables: Each wanted table's rows, as they are stored.
+        tables: The rows of each wanted table, as they are stored.
     """
 
     rows: pa.Table
     tables: Mapping[str, pa.Table]
 
     def count(self, summary: Summary) -> None:
-        """Adds the rows to a shard's counts; a reason counts once a row, in several tables too."""
+        """Adds the rows to a shard's counts; a reason counts once per row, whatever the tables."""
         done = np.zeros(self.rows.num_rows, bool)
         reasons: dict[str, np.ndarray] = {}
         for name, table in self.tables.items():
@@ -42,11 +42,11 @@ class Computed:
 
 
 def joined(tables: list[pa.Table], part: pa.Table | None) -> pa.Table | None:
-    """One table's rows, those of pieces and those that came back alone, by row; None if none are.
+    """Joins one table's rows, sorted by row; None if there are none.
 
     Args:
-        tables: The rows of pieces.
-        part: The others.
+        tables: Rows from pieces.
+        part: Rows that were processed on their own.
     """
     if not tables:
         return part
@@ -54,4 +54,4 @@ def joined(tables: list[pa.Table], part: pa.Table | None) -> pa.Table | None:
     if len(whole) == 1:
         return whole[0]
     found = pa.concat_tables(whole, promote_options="default").sort_by("row")
-    return found.combine_chunks()  # bytes do not tell of the pieces
+    return found.combine_chunks()  # so that the stored bytes do not depend on the pieces

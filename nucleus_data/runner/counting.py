@@ -1,7 +1,7 @@
-"""What a row stage has to do, from footers alone: how many rows, and how many were done before.
+"""Counts the rows that a row stage has to process, and those already done, from Parquet footers.
 
-This is enough for a stage that is asked about every image. Which rows those are needs no reading:
-each table's rows are among them, and the others are to do.
+This is possible for a stage that processes every image: the rows of its tables are done, and all
+others have to be processed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ from nucleus_data.stage import RowChoice, RowStage
 
 
 def asks_about_all(run: Run, stage: RowStage[Any]) -> bool:
-    """Whether every table of a stage is asked about every image, whatever is known of it."""
+    """Whether every table of a stage gets a row for every image, unconditionally."""
     return (
         stage.chooses == "all"
         and run.choice == ALL
@@ -32,9 +32,9 @@ def asks_about_all(run: Run, stage: RowStage[Any]) -> bool:
 
 
 def count_by_footers(run: Run, stage: RowStage[Any]) -> Summary:
-    """Counts `rows` and `already` of a stage that `asks_about_all`.
+    """Counts `rows` and `already` of a stage for which `asks_about_all` holds.
 
-    Groups of shards whose counts finished runs left, and that are done, are not looked at.
+    Groups of shards that are complete, by the counts that finished runs left, are not read.
     """
     corpus = run.corpus
     tables = [Table(corpus.store, s.name, run.tables[s.name]) for s in stage.tables()]
@@ -51,7 +51,7 @@ def count_by_footers(run: Run, stage: RowStage[Any]) -> Summary:
 
 
 def _known(known: Known, records: Group, tables: Sequence[Group | None]) -> tuple[int, int] | None:
-    """The counts of a group where all is known to be done, or nothing is there."""
+    """Returns the counts of a group that is known to be complete or empty; else None."""
     found = known.counts.get(records.key) if records.lasting else None
     if found is None:
         return None
@@ -64,10 +64,10 @@ def _known(known: Known, records: Group, tables: Sequence[Group | None]) -> tupl
 
 
 def _count(corpus: Corpus, records: Group, tables: Sequence[Group | None]) -> tuple[int, int]:
-    """Reads the footers of a group of shards."""
+    """Counts a group of shards by reading its footers."""
     footers = corpus.records.footers(records.parts)
     images = sum(footer.num_rows - footer.count("error") for footer in footers)
-    if not all(tables):  # a table that has nothing lacks every image
+    if not all(tables):  # a table without rows in this group lacks every image
         return images, 0
     there = {corpus.records.shard_of(name) for name in records.parts}
     done: dict[int, list[list[str]]] = {}
@@ -83,10 +83,10 @@ def _count(corpus: Corpus, records: Group, tables: Sequence[Group | None]) -> tu
 
 
 def _in_all(texts: Sequence[Sequence[str]]) -> int:
-    """How many rows every table has.
+    """Counts the rows that every table has.
 
     Args:
-        texts: Of each table, the rows of its parts.
+        texts: For each table, the encoded row numbers of its parts.
     """
     first = texts[0]
     if len(first) == 1 and all(each == first for each in texts):
@@ -95,5 +95,5 @@ def _in_all(texts: Sequence[Sequence[str]]) -> int:
 
 
 def _rows(texts: Iterable[str]) -> np.ndarray:
-    """The rows of several parts."""
+    """Decodes the row numbers of several parts."""
     return np.concatenate([np.empty(0, np.int64), *map(decode_rows, texts)])

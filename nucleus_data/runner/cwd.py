@@ -1,4 +1,4 @@
-"""A working directory for processes that Ray took theirs from; numba asks for one."""
+"""A working directory for processes whose own was deleted by Ray."""
 
 import os
 import tempfile
@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def stand_somewhere() -> None:
-    """Gives this process a working directory, if its own is gone; numba asks for one.
+    """Changes to another working directory if this process's own was deleted; numba needs one.
 
-    Ray deletes a job's directory when one of several nodes on one machine has no more use for it.
+    Ray deletes a job's directory when one of several nodes on the same machine no longer uses it.
     """
     try:
         Path.cwd()

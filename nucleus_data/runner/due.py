@@ -1,4 +1,4 @@
-"""Which rows of a shard each table of a stage can have now, and why others are not asked about."""
+"""Finds the rows of a shard that are due for each table of a stage, and why others are not."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from nucleus_data.runner.stored import read_columns
 from nucleus_data.runner.work import WAITING, Summary
 from nucleus_data.stage import Condition, TableSpec
 
-# Why a table is not asked about a record: keys of `TableSummary.left_out`.
+# Reasons why a record is not due for a table: keys of `TableSummary.left_out`.
 NO_MATCH, NO_ANSWER, NOT_IN_SHARE, NO_PARENT = (
     "where_false",
     "where_null",
@@ -26,20 +26,20 @@ Mask = np.ndarray
 
 
 class DueRows:
-    """The rows that tables are asked about, table by table.
+    """The due rows of a shard, table by table: those that a table should have now.
 
     Args:
         candidates: The shard's records that the stage works on.
-        shard: Its number.
-        open_table: A table by its name.
+        shard: The shard's number.
+        open_table: Opens a table by its name.
         conditions: Table -> its checked `chosen.where`.
-        lacking: Those rows that a table lacks, of those that it is asked about.
-        summary: Takes how many records wait for which table, and how many are left out.
-        again: Table -> rows that it is asked about again, whatever else is said of them.
+        lacking: Returns the rows that a table lacks, of its due rows.
+        summary: Gets the counts of records that wait for a table, or are left out.
+        again: Table -> rows that are due in any case, as they are computed again.
 
     Attributes:
-        due: Table -> the rows that it is asked about, ascending.
-        lacking: Table -> those of them that it lacks.
+        due: Table -> its due rows, ascending.
+        lacking: Table -> those of its due rows that it lacks.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class DueRows:
         self._waiting: dict[str, Mask] = {}
 
     def ask(self, specs: Sequence[TableSpec]) -> Mask:
-        """Finds out about tables, each behind the one that it follows.
+        """Finds the due rows of tables; a table must come after the one that it follows.
 
         Returns:
-            Which candidates some table is asked about, bool[N].
+            bool[N], which candidates are due for any table.
         """
         asked = np.zeros(len(self._rows), bool)
         for spec in specs:
@@ -85,7 +85,7 @@ class DueRows:
         return asked
 
     def _chosen(self, spec: TableSpec) -> Mask:
-        """The candidates that a table is asked about, bool[N]."""
+        """Returns which candidates are due for a table, bool[N]."""
         chosen, mine = spec.chosen, np.ones(len(self._rows), bool)
         if chosen.share < 1:
             mine = self._leave(spec, mine, self._in_share(chosen.share_key, chosen.share))
@@ -101,7 +101,7 @@ class DueRows:
         return np.array([order_unit(prefix, i) < share for i in self._ids.to_pylist()], bool)
 
     def _following(self, spec: TableSpec, mine: Mask) -> Mask:
-        """Those whose parent is there, or will be; those whose parent failed for now wait."""
+        """Returns those whose parent exists or is about to; if it failed retryably, they wait."""
         parent = spec.chosen.follows
         asked = np.isin(self._rows, self.due[parent])
         there = self._there(parent)
@@ -110,13 +110,13 @@ class DueRows:
         return self._wait(parent, mine, ready)
 
     def _matching(self, spec: TableSpec, mine: Mask) -> Mask:
-        """Those for which the condition is true."""
+        """Returns those for which the table's condition is true."""
         condition = self._conditions.get(spec.name)
         if condition is None:
             raise CorpusError(f"{spec.name}: {spec.chosen.key} was not checked; this is a fault")
         mine = self._having({path.partition(":")[0] for path in condition.columns}, mine)
         columns = read_columns(self._open, self._shard, condition.columns, self._rows[mine])
-        if not columns.num_columns:  # a condition on nothing
+        if not columns.num_columns:  # a condition that reads no columns
             columns = pa.table({"": pa.nulls(int(mine.sum()))})
         found = condition.answers(columns)
         left_out = self._summary.tables[spec.name].left_out
@@ -128,7 +128,7 @@ class DueRows:
         return matching
 
     def _having(self, names: Collection[str], mine: Mask) -> Mask:
-        """Those that have a row in all of some tables; the others wait for each that they lack."""
+        """Returns those with a row in all of some tables; the others wait for the missing ones."""
         ready = [self._wait(name, mine, self._there(name)) for name in names]
         found: Mask = np.all([mine, *ready], axis=0)
         return found
@@ -140,7 +140,7 @@ class DueRows:
         return self._covered[name]
 
     def _wait(self, name: str, mine: Mask, ready: Mask) -> Mask:
-        """Those that are ready; the others wait for a table, each once."""
+        """Returns those that are ready; the others are counted, once each, as waiting."""
         waiting = self._waiting.setdefault(name, np.zeros(len(mine), bool))
         waiting |= mine & ~ready
         return mine & ready

@@ -1,8 +1,8 @@
-"""Guarded shards: each image in a child process with limits of time and memory.
+"""Guarded shards: each image is processed in a child process with limits on time and memory.
 
-A shard comes here after it was in flight in two workers that died, or whose stage raised. The child
-holds the stage, set up once; it gets one row at a time. When it dies, hangs or grows too much, or
-when the stage raises, that image fails with the reason, a new child goes on with the next.
+A shard is guarded after two workers died, or their stage raised, while it was in flight. The child
+sets the stage up once, and gets one row at a time. If it dies, hangs or uses too much memory, or if
+the stage raises, that image fails with the reason, and a new child continues with the next one.
 """
 
 import pickle
@@ -23,13 +23,13 @@ from nucleus_data.stage import Result, Row, RowFailure
 
 POLL_S = 0.05
 SETUP_TIMEOUT_S = 1800.0
-# A stage that raised may be in any state, so the next row gets a new child. One that raises on row
-# after row is not loaded anew for each of them.
+# A stage that raised may be in any state, so the next row gets a new child. If it raises on so many
+# consecutive rows, it is not loaded again for every further one.
 RAISED_AFRESH = 3
 
 
 def run_guarded(job: StageJob, shard: int, limit: int | None) -> Summary:
-    """Does a shard with each image in a child process, and commits it."""
+    """Processes a shard with each image in a child process, and commits it."""
     state = job.open(shard, limit)
     start = time.perf_counter()
     child = _GuardedStage(job)
@@ -43,7 +43,7 @@ def run_guarded(job: StageJob, shard: int, limit: int | None) -> Summary:
 
 
 class _GuardedStage:
-    """A child process that holds the stage and does one row at a time."""
+    """A child process that holds the stage and processes one row at a time."""
 
     def __init__(self, job: StageJob) -> None:
         self.job = job
@@ -51,7 +51,7 @@ class _GuardedStage:
         self.raised_in_turn = 0
 
     def process(self, row: Row) -> Result | RowFailure:
-        """One row in the child; a death or an exception becomes a failure of this row."""
+        """Processes a row in the child; a crash or an exception becomes a failure of this row."""
         child = self.child or self._start()
         doing = self.job.stage.name
         try:
@@ -80,7 +80,7 @@ class _GuardedStage:
             return RowFailure(row, f"killed_{cause}", f"in {doing}", True)
 
     def close(self) -> None:
-        """Ends the child."""
+        """Kills the child."""
         if self.child is not None:
             self.child.close()
             self.child = None
@@ -120,7 +120,7 @@ def _memory(pid: int) -> int:
 
 
 def main() -> None:
-    """The child's side: a stage, then rows, over the socket whose number is the argument."""
+    """The child's main loop: receives a stage, then rows, through the socket in the argument."""
     connection = connect_to_parent()
     lock = threading.Lock()
 

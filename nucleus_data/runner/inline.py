@@ -1,7 +1,8 @@
-"""The loop in this process: one item after the other, without Ray.
+"""The loop in this process: processes one item after the other, without Ray.
 
-For small work, tests and a debugger. Nothing guards it: an image that kills its decoder ends this
-process, and one that hangs it is waited for. A row on which the stage raises fails alone.
+It is meant for small work, tests and debuggers, and has no guards: an image that crashes its
+decoder ends this process, and one that hangs blocks it. A row on which the stage raises fails
+alone.
 """
 
 import time
@@ -21,13 +22,13 @@ from nucleus_data.stage import ColumnStage, Result, Row, RowFailure
 
 
 class InlineLoop:
-    """Runs items to their end; the arguments are those of `loop.Loop`.
+    """Processes items in this process; the arguments are those of `loop.Loop`.
 
     Args:
         name: The stage's name, for people.
         work: A row stage's job, or a task.
-        resources, size: Not used: all is done in this process.
-        progress: Show a progress bar when the output is a terminal.
+        resources, size: Not used, as everything is done in this process.
+        progress: Whether to show a progress bar, if the output is a terminal.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class InlineLoop:
         )
 
     def run(self, items: Iterable[Item], total: int | None = None) -> StageReport:
-        """Does all items in their order, and returns what became of them.
+        """Processes all items in order, and returns a report.
 
         Raises:
             SetupFailedError: The stage could not be set up.
@@ -64,7 +65,7 @@ class InlineLoop:
                     text = f"{type(error).__name__}: {error}".splitlines()[0]
                     failed = FailedShard(item.number, text, traceback.format_exc())
                     self.report.failed.append(failed)
-                    # Every further shard would fail too.
+                    # Every further shard would fail as well.
                     if isinstance(error, DiskFullError):
                         break
                     continue
@@ -77,11 +78,11 @@ class InlineLoop:
         return self.report
 
     def arranged(self, items: Iterable[Item]) -> Iterable[Item]:
-        """The items in the order in which they are done; tests take others."""
+        """Returns the items in processing order; tests override this."""
         return items
 
     def _one(self, item: Item) -> Summary:
-        """Does one item; the stage is set up when the first row needs it."""
+        """Processes one item; the stage is set up when the first row needs it."""
         if not isinstance(self.work, StageJob):
             return self.work.run(item.number)
         state = self.work.open(item.number, item.limit)
@@ -95,15 +96,15 @@ class InlineLoop:
 
 
 def run_rows(state: ShardRows, stage: Any, watch: Watchdog | None = None) -> None:
-    """Has a stage do the rows of a shard that lack a result, in this process.
+    """Runs a stage on the rows of a shard that lack a result, in this process.
 
     Args:
         state: The shard; it is not committed.
-        stage: Set up.
-        watch: Ends this process when no row moved for too long; None to wait for ever.
+        stage: The stage, after its setup.
+        watch: Ends this process if no row makes progress for too long; None to wait forever.
 
     Raises:
-        StageDiedError: The stage's `process` raised; rows that it had done are in the shard.
+        StageDiedError: The stage's `process` raised; rows that were done stay in `state`.
     """
     if isinstance(stage, ColumnStage):
         run_columns(state, stage, watch.touch if watch else lambda: None)
@@ -119,7 +120,7 @@ def run_rows(state: ShardRows, stage: Any, watch: Watchdog | None = None) -> Non
         except StopIteration:
             break
         except Exception as error:
-            # What could not be read, or written, is no fault of the stage.
+            # Errors of reading the input, or of a full disk, are not the stage's fault.
             if rows.error is not None:
                 raise rows.error from None
             if isinstance(error, DiskFullError):
@@ -138,11 +139,11 @@ def run_rows(state: ShardRows, stage: Any, watch: Watchdog | None = None) -> Non
 
 
 def run_alone(state: ShardRows, stage: Any) -> None:
-    """Has a stage do one by one the rows that `run_rows` left; it may raise on each of them.
+    """Runs a stage on the rows that `run_rows` left, one by one, so that each fails alone.
 
     Args:
         state: The shard; it is not committed.
-        stage: Set up.
+        stage: The stage, after its setup.
     """
     for row in state.rows():
         outcome: Result | RowFailure
@@ -158,7 +159,7 @@ def run_alone(state: ShardRows, stage: Any) -> None:
 
 
 class _Watched:
-    """Rows, and the error that ended them: it passes through the stage, and is not the stage's."""
+    """Iterates over rows, and remembers an error in reading them, which is not the stage's."""
 
     def __init__(self, rows: Iterator[Row]) -> None:
         self.rows = rows
@@ -178,7 +179,7 @@ class _Watched:
 
 
 def set_up(job: StageJob) -> Any:
-    """The job's stage, set up. Raises SetupFailedError."""
+    """Sets the job's stage up, and returns it. Raises SetupFailedError."""
     job.stage.cpus = job.cpus
     try:
         job.stage.setup()

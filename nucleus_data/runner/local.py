@@ -1,8 +1,8 @@
-"""The loop in a worker of this machine: what small work is done with, without Ray.
+"""The loop with one worker process of this machine, for small work, without Ray.
 
-Ray takes seconds to start, which eight pictures are not worth. The worker is one child process for
-all stages of a command, but for those with a model, which have one each; with the guards of Ray's
-workers: a picture that kills or hangs it costs itself alone.
+Starting Ray takes seconds, which is too long for eight pictures. The worker is one child process
+for all stages of a command, except that a stage with a model gets its own. It has the same guards
+as Ray's workers: a picture that kills or hangs it costs only itself.
 """
 
 import contextlib
@@ -23,16 +23,16 @@ from nucleus_data.runner.work import Item, Resources, StageReport, Summary, Task
 
 GONE = (EOFError, ConnectionResetError, BrokenPipeError)
 LOG_LINE = 500
-# As Ray has it for a worker of one CPU: with other threads, sums have other last bits.
+# As in Ray for a worker with one CPU; another number of threads would change the last bits of sums.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 
 
 class WorkerDiedError(RuntimeError):
-    """The worker ended in the midst of an item."""
+    """The worker died while processing an item."""
 
 
 class WorkRaisedError(RuntimeError):
-    """An item ended in an exception.
+    """An item ended with an exception.
 
     Args:
         cause: The exception.
@@ -46,7 +46,7 @@ class WorkRaisedError(RuntimeError):
 
 
 class LocalWorker:
-    """A child process that does items, one after the other; it starts with the first."""
+    """A child process that processes items one after the other; started with the first one."""
 
     def __init__(self) -> None:
         self._child: Child | None = None
@@ -56,16 +56,16 @@ class LocalWorker:
     def do(
         self, work: StageJob | Task, item: Item, waiting: Callable[[], None] = lambda: None
     ) -> Summary:
-        """Does an item.
+        """Processes an item.
 
         Args:
-            work: What is done.
-            item: With what.
+            work: A row stage's job, or a task.
+            item: The item.
             waiting: Called every second until it is done.
 
         Raises:
-            WorkerDiedError: The worker ended; the next item has another one.
-            WorkRaisedError: The item ended in an exception.
+            WorkerDiedError: The worker died; the next item gets a new one.
+            WorkRaisedError: The item ended with an exception.
         """
         if self._child is None:
             self._log = tempfile.TemporaryFile(prefix="nucleus-worker-")  # noqa: SIM115 - closed below
@@ -91,7 +91,7 @@ class LocalWorker:
         return summary
 
     def close(self) -> None:
-        """Ends the process."""
+        """Kills the process."""
         if self._child is not None:
             self._child.close()
             self._child = None
@@ -100,7 +100,7 @@ class LocalWorker:
             self._log = None
 
     def _last_line(self) -> str:
-        """What the process said last, in brackets."""
+        """Returns the last line of the process's output, in brackets."""
         assert self._log is not None
         self._log.seek(0)
         lines = [line for line in self._log.read().decode(errors="replace").splitlines() if line]
@@ -108,14 +108,14 @@ class LocalWorker:
 
 
 class LocalLoop(Attempts):
-    """Runs items to their end in a worker of this machine.
+    """Processes items in a worker process of this machine.
 
     Args:
-        worker: Does them.
+        worker: The worker.
         name: The stage's name, for people.
         work: A row stage's job, or a task.
-        resources: Not used: there is one worker.
-        progress: Show a progress bar when the output is a terminal.
+        resources: Not used, as there is only one worker.
+        progress: Whether to show a progress bar, if the output is a terminal.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class LocalLoop(Attempts):
         self.worker = worker
 
     def run(self, items: Iterable[Item], total: int | None = None) -> StageReport:
-        """Does all items, the guarded ones last, and returns what became of them.
+        """Processes all items, the guarded ones last, and returns a report.
 
         Raises:
             SetupFailedError: The stage could not be set up.
@@ -154,9 +154,10 @@ class LocalLoop(Attempts):
 
     @property
     def alone(self) -> bool:
-        """Whether the work has a process of its own, as that of a model has.
+        """Whether the work needs a process of its own, as all work with a model does.
 
-        What others loaded is in a model's way: vLLM does not start where numba or open_clip ran.
+        Otherwise, previously loaded libraries interfere: vLLM does not start where numba or
+        open_clip has run.
         """
         return isinstance(self.work, StageJob) and bool(
             (self.work.stage.resources or {}).get("actors")
@@ -166,7 +167,7 @@ class LocalLoop(Attempts):
         again: deque[Item] = deque()
         for item in _chained(items, again):
             try:
-                # No process starts, and no model is loaded, to find that there is nothing to do.
+                # Checked here, so that no process is started only to find nothing to do.
                 summary = _without_work(self.work, item)
                 self.done(summary or self.worker.do(self.work, item, self.waiting))
             except WorkerDiedError as error:
@@ -178,7 +179,7 @@ class LocalLoop(Attempts):
 
 
 def _chained(items: Iterable[Item], again: deque[Item]) -> Iterator[Item]:
-    """The items; what is to be done again comes before the next one."""
+    """Yields the items; retries come before the next item."""
     for item in items:
         yield item
         while again:
@@ -186,9 +187,9 @@ def _chained(items: Iterable[Item], again: deque[Item]) -> Iterator[Item]:
 
 
 def _without_work(work: StageJob | Task, item: Item) -> Summary | None:
-    """A shard's counts if nothing of it is left to do; what is wrong shows when it is done."""
+    """Returns a shard's counts if nothing is left to do in it; else None."""
     if isinstance(work, StageJob):
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):  # raised again, and handled, when it is processed
             summary = work.open(item.number, item.limit).summary
             if summary.already == summary.rows:
                 return summary
@@ -196,7 +197,7 @@ def _without_work(work: StageJob | Task, item: Item) -> Summary | None:
 
 
 def main() -> None:
-    """The child's side: items, with their work where it is another one than before."""
+    """The child's main loop: receives items, with their work whenever it changes."""
     connection = connect_to_parent()
     work = b""
     while True:
@@ -207,7 +208,7 @@ def main() -> None:
         told.adopt(asked)
         work = work if pickled is None else pickled
         try:
-            # Anew for each item: what a stage loads when it is set up is no part of its work.
+            # Unpickled for each item, so that what a stage loads in its setup does not add up.
             summary = do_item(pickle.loads(work), item)
         except Exception as error:
             _send_raised(connection, error)
@@ -216,7 +217,7 @@ def main() -> None:
 
 
 def _send_raised(connection: Connection, error: Exception) -> None:
-    """Sends an exception, or, where it is one that can't be sent, its words."""
+    """Sends an exception, or its message if it can't be pickled."""
     trace = traceback.format_exc()
     try:
         pickle.loads(pickle.dumps(error))

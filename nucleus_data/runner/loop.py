@@ -1,7 +1,7 @@
-"""The driver's loop: a bounded window of tasks or actors, with attempts counted here.
+"""The driver's loop over Ray: keeps a bounded window of tasks or actors busy.
 
-It collects failures and shows progress. Only shard numbers go out and summaries under 10 KB come
-back. Ray retries nothing (`max_retries=0`, `max_restarts=0`): `attempts` decides.
+It collects failures and shows progress. Only shard numbers are sent, and summaries under 10 KB come
+back. Ray's own retries are off (`max_retries=0`, `max_restarts=0`): `attempts` decides about them.
 """
 
 import time
@@ -34,7 +34,7 @@ COUNTED_AHEAD = 8
 
 @ray.remote
 def _run_task(work: StageJob | Task, item: Item, asked: Mapping[str, told.Asked]) -> Summary:
-    """Does one item in a worker process."""
+    """Processes one item in a worker process."""
     stand_somewhere()
     told.adopt(asked)
     return do_item(work, item)
@@ -42,26 +42,26 @@ def _run_task(work: StageJob | Task, item: Item, asked: Mapping[str, told.Asked]
 
 @ray.remote(num_cpus=0, max_retries=0)
 def _count(job: StageJob | Task, item: Item) -> Summary:
-    """The shard's rows, and how many of them have a result; no work."""
+    """Counts a shard's rows, and those that have a result, without processing any."""
     assert isinstance(job, StageJob)
     return job.open(item.number, item.limit).summary
 
 
 def _has_model(work: StageJob | Task) -> bool:
-    """Whether actors do it: they are fed row by row, so not what a column stage does."""
+    """Whether actors can do the work; they are fed row by row, which excludes column stages."""
     if isinstance(work, StageJob):
         return not isinstance(work.stage, ColumnStage)
     return isinstance(work, ModelTask)
 
 
 class Loop(Attempts):
-    """Runs items to their end.
+    """Processes items with Ray.
 
     Args:
         name: The stage's name, for people.
         work: A row stage's job, or a task.
-        resources: What each worker gets: CPUs, GPUs, memory.
-        progress: Show a progress bar when the output is a terminal.
+        resources: CPUs, GPUs and memory of each worker.
+        progress: Whether to show a progress bar, if the output is a terminal.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Loop(Attempts):
         self.reference = ray.put(work)
 
     def run(self, items: Iterable[Item], total: int | None = None) -> StageReport:
-        """Does all items, the guarded ones last, and returns what became of them.
+        """Processes all items, the guarded ones last, and returns a report.
 
         Raises:
             SetupFailedError: The stage could not be set up.
@@ -83,7 +83,7 @@ class Loop(Attempts):
         self.bar.total = total
         try:
             if self.resources.actors and _has_model(self.work):
-                # A task's items are those that are not done.
+                # The items of a task are unfinished by construction.
                 counted = isinstance(self.work, StageJob)
                 ActorPool(self, self.reference, self.resources, self.settle).run(
                     self.unfinished(items) if counted else items
@@ -99,9 +99,9 @@ class Loop(Attempts):
         return self.report
 
     def unfinished(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Those items that have rows to do; counts are taken by tasks, a few shards ahead.
+        """Yields the items with rows to process, which tasks count a few shards ahead.
 
-        A model is not loaded to find out that there is nothing to do.
+        So no model is loaded only to find that there is nothing to do.
         """
         ahead: deque[tuple[Any, Item]] = deque()
         pending = iter(items)
@@ -116,7 +116,7 @@ class Loop(Attempts):
             try:
                 summary = ray.get(reference)
             except (*DEATHS, gone.RayTaskError):
-                yield item  # what is wrong shows when it is done
+                yield item  # the error will be handled when the item is processed
                 continue
             if summary.already < summary.rows:
                 item.rows = summary.rows - summary.already
@@ -127,7 +127,7 @@ class Loop(Attempts):
             self.bar.update()
 
     def _run_tasks(self, items: Iterable[Item]) -> None:
-        """Does items as plain tasks, a window of them at a time."""
+        """Processes items as plain tasks, a window of them at a time."""
         remote = _run_task.options(max_retries=0, **self.resources.ray_options())
         pending = iter(items)
         again: deque[Item] = deque()
@@ -150,18 +150,18 @@ class Loop(Attempts):
                 window, asked = self._window(), time.monotonic()
 
     def _window(self) -> int:
-        """How many tasks are in flight: twice as many as fit, so that no CPU waits for us."""
+        """Returns the number of tasks in flight: twice as many as fit, so that no CPU is idle."""
         if self.resources.workers is not None:
             return self.resources.workers
         return max(2, int(2 * self._fitting()))
 
     def _fitting(self) -> float:
-        """How many tasks the cluster has room for at a time."""
+        """Returns the number of tasks that the cluster can run at once."""
         cpus = ray.cluster_resources().get("CPU", 1)
         return float(cpus / max(self.resources.num_cpus, 0.01))
 
     def settle(self, reference: Any, item: Item, again: deque[Item]) -> bool:
-        """Takes one outcome; returns False if the worker died."""
+        """Handles one outcome; returns False if the worker died."""
         try:
             summary = ray.get(reference)
         except DEATHS as error:

@@ -1,4 +1,4 @@
-"""What became of one row, and in one table: its values, or a failure."""
+"""Outcomes of single rows: values or failures, by table."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from nucleus_data.errors import CorpusError
 from nucleus_data.stage import Result, Row, RowFailure
 
-# The reason of a row on which the stage raised: it may pass, as a bug may be mended.
+# The reason of a row on which the stage raised; retryable, since the bug may be fixed.
 RAISED = "stage_raised"
 DETAIL_CHARACTERS = 2000
 
@@ -14,14 +14,14 @@ Found = Mapping[str, Any]  # a table's columns, or a `TableFailure`
 
 
 def of_table(name: str, outcome: Result | RowFailure) -> Found:
-    """A row's values in a table, or why it has none there.
+    """Returns a row's values for a table, or its failure.
 
     Args:
-        name: The table; the row is wanted in it.
-        outcome: Of the row.
+        name: The table, for which the row is wanted.
+        outcome: The row's outcome.
 
     Raises:
-        CorpusError: The stage says nothing of the table.
+        CorpusError: The outcome has neither for this table.
     """
     if isinstance(outcome, RowFailure):
         return {
@@ -39,16 +39,16 @@ def of_table(name: str, outcome: Result | RowFailure) -> Found:
 
 
 def may_pass(found: Found) -> bool:
-    """Whether it is a failure that `nucleus retry` does again."""
+    """Whether it is a retryable failure."""
     return bool(found.get("error") and found.get("retryable"))
 
 
 def as_row(found: Found, *, with_detail: bool) -> dict[str, Any]:
-    """The columns that are stored of values, or of a final failure.
+    """Returns the columns to store for values, or for a permanent failure.
 
     Args:
-        found: What a table has of a row.
-        with_detail: Keep a failure's detail, if it has one.
+        found: The row's values or failure.
+        with_detail: Whether to keep a failure's detail.
     """
     if not found.get("error"):
         return dict(found)
@@ -59,12 +59,12 @@ def as_row(found: Found, *, with_detail: bool) -> dict[str, Any]:
 
 
 def clean(detail: str) -> str:
-    """A failure's detail as it can be stored: valid Unicode, of bounded length."""
+    """Makes a failure's detail storable: valid Unicode, of limited length."""
     return detail[:DETAIL_CHARACTERS].encode("utf-8", "replace").decode()
 
 
 def raised(error: BaseException) -> str:
-    """An exception's type and message, in one line: the detail of `stage_raised`."""
+    """Formats an exception's type and message in one line, as the detail of `stage_raised`."""
     return clean(f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": "))
 
 
@@ -72,11 +72,11 @@ def one_row(stage: Any, row: Row) -> Result | RowFailure:
     """Drives a stage's `process` with a single row.
 
     Args:
-        stage: Set up. One that holds the row back is asked for it with None.
+        stage: The stage, after its setup. If it holds the row back, it is fed None.
         row: The row.
 
     Raises:
-        RuntimeError: The stage gave no outcome.
+        RuntimeError: The stage returned no outcome.
     """
     waiting = [row]
 

@@ -1,4 +1,4 @@
-"""Outcomes of a row stage as parts of its tables, and counted."""
+"""Converts the outcomes of a row stage to parts of its tables, and counts them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,24 +11,24 @@ from nucleus_data.runner.outcomes import RAISED, Found, as_row, clean, may_pass,
 from nucleus_data.runner.work import Summary
 from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableFailure, TableSpec
 
-AFTER = ("error", "detail")  # columns behind a table's own
+AFTER = ("error", "detail")  # columns added to a table's own
 UNSTORABLE = (pa.ArrowException, UnicodeError, OverflowError)
 Outcome = Result | RowFailure
 Divided = tuple[pa.Table | None, pa.Table | None]
 
 
 def divided(stage: RowStage[Any], spec: TableSpec, outcomes: Sequence[Outcome]) -> Divided:
-    """One table's rows, and its failures that may pass; None where there is none.
+    """Returns one table's rows and its retryable failures, each None if there are none.
 
-    A row with a value that can't be stored (a lone surrogate) fails alone.
+    A row with a value that can't be stored (such as a lone surrogate) fails alone.
 
     Args:
-        stage: Whose outcomes they are.
+        stage: The stage.
         spec: The table.
-        outcomes: Of rows that the table lacks, in their order.
+        outcomes: The outcomes of rows that the table lacks, in row order.
 
     Raises:
-        CorpusError: A result has columns that the table has not.
+        CorpusError: A result has columns that the table does not have.
     """
     try:
         return _divided(stage, spec, outcomes)
@@ -37,9 +37,9 @@ def divided(stage: RowStage[Any], spec: TableSpec, outcomes: Sequence[Outcome]) 
 
 
 def count_outcomes(summary: Summary, outcomes: Sequence[Outcome]) -> None:
-    """Counts rows, and each table's."""
+    """Counts outcomes, overall and by table."""
     for outcome in outcomes:
-        # A reason counts once a row, in however many tables.
+        # Overall, a reason counts once per row, in however many tables it occurs.
         found = {name: of_table(name, outcome) for name in sorted(outcome.row.wanted)}
         reasons: dict[str, bool] = {}
         for name, values in found.items():
@@ -68,7 +68,7 @@ def _divided(stage: RowStage[Any], spec: TableSpec, outcomes: Sequence[Outcome])
         for row, found in mine
         if may_pass(found)
     ]
-    # Only where there is one, so that parts without have the bytes they always had.
+    # The column is added only if needed, so that other parts keep the same bytes.
     counted = any(row["attempts"] is not None for row in again)
     schema = FAILED_SCHEMA.append(FAILED_ATTEMPTS) if counted else FAILED_SCHEMA
     return (
@@ -78,7 +78,7 @@ def _divided(stage: RowStage[Any], spec: TableSpec, outcomes: Sequence[Outcome])
 
 
 def _storable(stage: RowStage[Any], spec: TableSpec, outcome: Outcome) -> Outcome:
-    """An outcome, or a failure in place of values that can't be stored."""
+    """Replaces an outcome's values by a failure if they can't be stored."""
     try:
         _divided(stage, spec, [outcome])
     except UNSTORABLE as error:
@@ -89,7 +89,7 @@ def _storable(stage: RowStage[Any], spec: TableSpec, outcome: Outcome) -> Outcom
 
 
 def _part(stage: RowStage[Any], spec: TableSpec, outcomes: Sequence[tuple[Row, Found]]) -> pa.Table:
-    """A table's rows; a result whose columns are not the table's is refused."""
+    """Builds a table's rows. Raises CorpusError if a result has other columns."""
     schema = table_schema(spec.schema)
     rows = []
     for row, found in outcomes:
@@ -100,7 +100,7 @@ def _part(stage: RowStage[Any], spec: TableSpec, outcomes: Sequence[tuple[Row, F
                 f"{spec.schema.names}; the result has {sorted(values)}"
             )
         rows.append({**_key(row), **values})
-    # Only where there is one, so that parts without failures have the bytes they always had.
+    # The column is added only if needed, so that other parts keep the same bytes.
     if any("detail" in row for row in rows):
         schema = schema.append(pa.field("detail", pa.string()))
     return pa.Table.from_pylist(rows, schema)

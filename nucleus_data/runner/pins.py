@@ -1,4 +1,4 @@
-"""What a run works with: the config hash of every table, and which signals there are."""
+"""Pins of a run: the config hash of every table, and the signals that they provide."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,16 +18,16 @@ SET, EDITION, COLUMNS = "set", "edition", "columns"
 
 @dataclass(frozen=True)
 class Pins:
-    """Config hashes, from the configuration and from what stages found.
+    """Config hashes, from the configuration and from the stages' own pins.
 
     Attributes:
-        tables: Config hash of every table that is known so far, by its name.
-        specs: What row stages write, by the table's name.
-        readable: Names of those tables that rules may read.
-        training_set: `sets/<name>/<config hash>`; None while no stage has named one.
-        edition: Config hash of its captions; likewise.
-        columns: Config hash of its index columns; likewise.
-        rounds: Table -> how often some of its rows were asked about again (`corpus.again`).
+        tables: Config hash of every table known so far, by name.
+        specs: Specifications of the row stages' tables, by name.
+        readable: Names of the tables that rules may read.
+        training_set: `sets/<name>/<config hash>`; None if not pinned yet.
+        edition: Config hash of its captions; None if not pinned yet.
+        columns: Config hash of its index columns; None if not pinned yet.
+        rounds: Table -> how often some of its rows were computed again (`corpus.again`).
     """
 
     tables: Mapping[str, str]
@@ -45,14 +45,14 @@ class Pins:
         corpus: Corpus | None = None,
         again: Mapping[str, str] = MappingProxyType({}),
     ) -> "Pins":
-        """Of `records`, and of the tables of row stages: what follows from the settings alone.
+        """Pins `records` and the tables of row stages, which follow from the settings alone.
 
         Args:
-            stages: In the order of the line.
-            corpus: Where stages find tables that they read and no stage writes. Without it, what
-                is made of such tables is left out.
-            again: Table -> config hash of a list of rows that would be asked about again, after
-                all lists that the corpus has.
+            stages: The stages, in the order of the line.
+            corpus: Where stages find input tables that no stage writes. Without it, tables that
+                depend on those are left out.
+            again: Table -> config hash of a further list of rows to compute again, after all lists
+                that the corpus has.
         """
         hashes = {"records": RECORDS_HASH}
         specs: dict[str, TableSpec] = {}
@@ -66,7 +66,7 @@ class Pins:
                 if corpus is None and not {*spec.inputs} <= hashes.keys():
                     continue
                 specs[spec.name] = spec
-                # Two hashes of one table have columns of the same names; rules read the plain one.
+                # A table may be pinned with two hashes; rules read the one with the plain name.
                 if stage.readable and plain(spec.name) == spec.name:
                     readable.add(spec.name)
                 inputs = {plain(name): hashes[name] for name in spec.inputs}
@@ -80,7 +80,7 @@ class Pins:
         return cls(hashes, specs, frozenset(readable), rounds=rounds)
 
     def adding(self, found: Mapping[str, str]) -> "Pins":
-        """These and what a stage's `pin` returned."""
+        """Returns these pins with those that a stage's `pin` returned."""
         tables = {n: h for n, h in found.items() if n not in (SET, EDITION, COLUMNS)}
         return replace(
             self,
@@ -91,11 +91,11 @@ class Pins:
         )
 
     def variants(self, prefix: str) -> list[str]:
-        """What follows the prefix (`caption.`) in the names of row stages' tables, sorted."""
+        """Returns, sorted, the rest of all table names that start with a prefix (`caption.`)."""
         return sorted(n.removeprefix(prefix) for n in self.specs if n.startswith(prefix))
 
     def signals(self) -> dict[tuple[str, str], pa.DataType]:
-        """What rules may read, as (table, signal) -> type."""
+        """Returns the signals that rules may read: (table, signal) -> type."""
         return {
             (spec.name, column.name): column.type
             for spec in self.specs.values()
@@ -105,7 +105,7 @@ class Pins:
         }
 
     def catalog(self) -> dict[str, str]:
-        """Signal name -> table.
+        """Returns signal name -> table.
 
         Raises:
             RequestError: Two tables have a signal of the same name.
@@ -124,7 +124,7 @@ class Pins:
 def _newest(
     spec: TableSpec, inputs: Mapping[str, str], corpus: Corpus | None
 ) -> tuple[str, list[str]]:
-    """A table's config hash, and the lists of rows that were asked about again by now."""
+    """Returns a table's current config hash, and its lists of rows to compute again."""
     lists: list[str] = []
     while True:
         hashed = _hash(spec, inputs, lists)

@@ -1,4 +1,4 @@
-"""Model actors of a stage: which of them gets which shard, and what becomes of one that dies."""
+"""A pool of model actors: assigns shards to them, and replaces those that die."""
 
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -15,11 +15,13 @@ from nucleus_data.runner.cluster import wait_for
 from nucleus_data.runner.rows import StageJob
 from nucleus_data.runner.work import Item, Resources
 
-# Two shards, so that the next one is read while one ends; more of them where they have few rows.
+# Two shards, so that the next one is read while one is finishing; more of them if they have few
+# rows.
 SHARDS_PER_ACTOR = 2
-# Each is a thread of the actor, which has its tables open.
+# Maximum shards per actor, as each needs a thread with its tables open.
 MOST_SHARDS = 64
-# A stage that is given as many rows as it works on has none left when it has done one of them.
+# An actor is given so many times the rows that its stage works on at once, so that it does not
+# idle.
 SHARE = 2
 ACTOR_STARTS = 5
 WAIT_S = 0.5
@@ -33,27 +35,27 @@ DEATHS = (
 )
 
 
-# Reference and item, and where the item goes if it is to be done again.
+# From a reference, its item, and the queue of items to retry; False if the worker died.
 Settle = Callable[[Any, Item, deque[Item]], bool]
 
 
 @dataclass(eq=False)
 class Load:
-    """The shards that one actor is at.
+    """The shards that one actor is processing.
 
     Attributes:
-        takes: Rows that the stage works on at once.
-        items: The shards; one that was not counted is as large as need be.
+        takes: Number of rows that the stage works on at once.
+        items: The shards; one whose rows were not counted counts as `takes` rows.
     """
 
     takes: int
     items: list[Item] = field(default_factory=list)
 
     def has_room(self, item: Item) -> bool:
-        """Whether the actor should get a shard, too.
+        """Whether the actor should get another shard.
 
-        A shard that was at hand when a worker died may be the cause, so it has little company: who
-        shares its next death is guarded with it.
+        A shard that was in flight when a worker died may be the cause. It shares an actor with few
+        others, as these would be guarded, too, if it kills another worker.
         """
         count = len(self.items)
         suspect = item.deaths or any(one.deaths for one in self.items)
@@ -64,12 +66,12 @@ class Load:
 
 
 def maker(attempts: Attempts, reference: Any, resources: Resources) -> Callable[[], Any]:
-    """What starts an actor for some work.
+    """Returns a function that starts an actor for some work.
 
     Args:
-        attempts: Has the work: a row stage's job, or a model task.
-        reference: Of the work, in Ray's store.
-        resources: What each actor gets.
+        attempts: Holds the work: a row stage's job, or a model task.
+        reference: Reference to the work in Ray's object store.
+        resources: Resources of each actor.
     """
     options = {"max_restarts": 0, "max_task_retries": 0, **resources.ray_options()}
     if isinstance(attempts.work, StageJob):
@@ -80,16 +82,16 @@ def maker(attempts: Attempts, reference: Any, resources: Resources) -> Callable[
 
 
 class ActorPool:
-    """Model actors, each with as many shards as keep it busy; a dead one is replaced.
+    """A pool of model actors, each with enough shards to keep it busy; dead ones are replaced.
 
-    Asking for more actors than fit is how a cluster scales up, so an actor gets shards only once it
-    is ready.
+    More actors may be requested than fit, which makes a cluster scale up, so an actor gets shards
+    only when it is ready.
 
     Args:
-        attempts: Counts what becomes of the items; its work is a row stage's, or a model task.
-        reference: Of the work, in Ray's store.
-        resources: What each actor gets.
-        settle: Takes an item's outcome; False if its worker died.
+        attempts: Counts outcomes; its work is a row stage's job, or a model task.
+        reference: Reference to the work in Ray's object store.
+        resources: Resources of each actor.
+        settle: Handles an item's outcome; returns False if its worker died.
     """
 
     def __init__(
@@ -99,7 +101,7 @@ class ActorPool:
         self.settle = settle
         self.actors = resources.actors
         work = attempts.work
-        # Of a task, one item is done and the next one waits.
+        # An actor of a task processes one item while the next one waits.
         self.takes = work.stage.rows_at_once() if isinstance(work, StageJob) else 0
         self.make = maker(attempts, reference, resources)
         self.starting: dict[Any, Any] = {}
@@ -108,13 +110,13 @@ class ActorPool:
         self.failed_starts = 0
 
     def run(self, items: Iterable[Item]) -> None:
-        """Does the items, but for those that must run guarded."""
+        """Processes the items, except those that have to run guarded."""
         pending = iter(items)
         again: deque[Item] = deque()
         first = next(pending, None)
         if first is None:
             return
-        # Looked at before any actor starts: no model is loaded when there is nothing to do.
+        # The first item was taken before starting actors, so that no model is loaded for nothing.
         again.append(first)
         for _ in range(self.actors):
             self._start()
@@ -125,7 +127,7 @@ class ActorPool:
                 ray.kill(actor)
 
     def _work(self, pending: Any, again: deque[Item]) -> None:
-        """Hands shards to actors that are ready, until none is left or the run stops."""
+        """Assigns shards to actors that are ready, until none are left or the run stops."""
         exhausted = False
         while True:
             for actor, load in self.load.items():
@@ -149,7 +151,7 @@ class ActorPool:
                     self._settle(reference, again)
 
     def _settle(self, reference: Any, again: deque[Item]) -> None:
-        """Takes one outcome; an actor that died is replaced."""
+        """Handles one outcome; replaces the actor if it died."""
         item, actor = self.running.pop(reference)
         if self.settle(reference, item, again):
             if actor in self.load:
@@ -159,14 +161,14 @@ class ActorPool:
             ray.kill(actor)
             self._start()
         else:
-            self.attempts.report.deaths -= 1  # it died once, whatever it had at hand
+            self.attempts.report.deaths -= 1  # count the death once, however many shards it had
 
     def _start(self) -> None:
         actor = self.make()
         self.starting[actor.ready.remote()] = actor
 
     def _started(self, reference: Any) -> None:
-        """Takes an actor that is ready, or starts another if it died. Raises SetupFailedError."""
+        """Adds an actor that is ready, or replaces it if it died. Raises SetupFailedError."""
         actor = self.starting.pop(reference)
         try:
             seconds = ray.get(reference)

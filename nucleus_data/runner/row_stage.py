@@ -1,4 +1,4 @@
-"""A row stage over a whole corpus: what there is to do, doing it, and doing failures again."""
+"""Runs a row stage over a whole corpus: counts the work, processes it, and retries failures."""
 
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
@@ -14,7 +14,7 @@ from nucleus_data.runner.words import left_out, waiting
 from nucleus_data.runner.work import Item, Summary
 from nucleus_data.stage import RowStage
 
-# A dry run that looks at each shard looks at so many.
+# Maximum number of shards that a dry run opens.
 MOST_SHARDS = 10_000
 
 
@@ -22,9 +22,9 @@ def do_rows(run: Run, stage: RowStage[Any], *, retry: bool = False) -> None:
     """Runs a row stage on the rows that lack a result.
 
     Args:
-        run: The run; what the stage reads is pinned.
+        run: The run, with the stage's inputs pinned.
         stage: The stage.
-        retry: Only rows that failed before in a way that may pass.
+        retry: Whether to process only rows with retryable failures.
     """
     job = run.job(stage, retry=retry)
     shards = run.corpus.shards()
@@ -39,15 +39,15 @@ def do_rows(run: Run, stage: RowStage[Any], *, retry: bool = False) -> None:
 def count_rows(
     run: Run, stage: RowStage[Any], look: Callable[[ShardRows], Any] | None = None
 ) -> list[Any]:
-    """Says how many rows have a result, and how many would be done.
+    """Says how many rows have a result, and how many would be processed.
 
     Args:
         run: The run.
         stage: The stage.
-        look: Notes something about each shard, which is then read.
+        look: Called with each shard, which is opened for that.
 
     Returns:
-        What was noted.
+        The results of `look`.
     """
     noted: list[Any] = []
     with run.corpus.store.listing_once():
@@ -66,13 +66,13 @@ def count_rows(
 def _count_each(
     run: Run, stage: RowStage[Any], noted: list[Any], look: Callable[[ShardRows], Any] | None
 ) -> Summary:
-    """Looks at each shard as a worker does; of a very large corpus, at some of them.
+    """Counts by opening each shard as a worker does; only some shards of a very large corpus.
 
     Args:
         run: The run.
         stage: The stage.
-        noted: Takes what is noted of each shard.
-        look: Notes it.
+        noted: Gets the results of `look`.
+        look: Called with each shard.
     """
     job, shards = run.job(stage), run.corpus.shards()
     if len(shards) > MOST_SHARDS:
@@ -93,7 +93,7 @@ def _count_each(
 
 
 def retry_rows(run: Run, stage: RowStage[Any]) -> None:
-    """Does again a stage's failed rows, and the shards that its newest run failed on."""
+    """Retries a stage's failed rows, and the shards on which its newest run failed."""
     failed = run.folder.newest_failed_shards(stage.name)
     do_rows(run, stage, retry=True)
     if failed:
@@ -108,17 +108,17 @@ def has_failures(run: Run, stage: RowStage[Any]) -> bool:
 
 
 def has_repeated(run: Run, stage: RowStage[Any]) -> bool:
-    """Whether rows failed for a reason that further attempts alone may mend."""
+    """Whether rows failed for a reason that only further attempts may fix."""
     return bool(stage.repeated and shards_with_failures(run, stage, repeated=True))
 
 
 def shards_with_failures(run: Run, stage: RowStage[Any], *, repeated: bool = False) -> set[int]:
-    """Shards with rows that failed in a way that may pass, and have no value since.
+    """Returns shards with rows that have a retryable failure, and no value since.
 
     Args:
         run: The run.
         stage: The stage.
-        repeated: Those rows alone that further attempts may mend, in place of all others.
+        repeated: Whether to look for rows that only further attempts may fix, and no others.
     """
     tables: Iterable[Table] = (
         Table(run.corpus.store, spec.name, run.tables[spec.name]) for spec in stage.tables()
@@ -136,4 +136,4 @@ def _has_failed(table: Table, shard: int, reasons: Collection[str], those: bool)
     try:
         return len(passing_rows(table, shard, reasons, those=those)) > 0
     except DamagedError:
-        return not those  # who works on the shard fails with the file's name
+        return not those  # processing the shard will fail, and name the damaged file

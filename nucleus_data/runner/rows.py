@@ -1,4 +1,4 @@
-"""One shard of a row stage: finds rows without a result, hands them out, commits what returns."""
+"""One shard of a row stage: finds rows without a result, hands them out, commits the outcomes."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,22 +27,22 @@ RECORD_COLUMNS = ["shard", "row", "id", "file", "offset", "size", "sha256", "err
 
 @dataclass(frozen=True)
 class StageJob:
-    """What a worker needs to do shards of a row stage; small and picklable.
+    """Everything a worker needs to process shards of a row stage; small and picklable.
 
     Attributes:
         uri: The corpus.
-        storage_options: For fsspec.
-        stage: The stage, constructed, not set up.
+        storage_options: Options for fsspec.
+        stage: The stage, constructed but not set up.
         tables: Config hash of every table that the stage reads or writes.
         sample: Share of the records to work on, chosen by a keyed hash of their ids.
-        retry: Work on rows that failed before in a way that may pass, and on nothing else.
-        row_timeout_s: Longest time for one image before it counts as hanging.
-        row_memory_bytes: Most memory of the child process in a guarded run.
+        retry: Whether to work only on rows with retryable failures.
+        row_timeout_s: Seconds after which an image counts as hanging.
+        row_memory_bytes: Memory limit of the child process in a guarded run.
         cpus: CPUs of the worker.
-        conditions: Of tables that are asked about some records alone: which.
-        only_again: Work on rows that are asked about again, and on nothing else.
-        trial: Shard -> rows that every table is asked about, whatever its choice, and no others:
-            for what is shown and not kept.
+        conditions: Conditions on records, for tables that are made for some records only.
+        only_again: Whether to work only on rows that are computed again.
+        trial: Shard -> the only rows to work on, for every table, whatever its conditions; for
+            results that are shown but not stored.
     """
 
     uri: str
@@ -61,27 +61,27 @@ class StageJob:
     def open(
         self, shard: int, limit: int | None = None, corpus: Corpus | None = None
     ) -> "ShardRows":
-        """Reads what there is about a shard and finds the rows to do.
+        """Opens a shard, and finds the rows to process.
 
         Args:
-            shard: Its number.
-            limit: Most rows of it to work on.
-            corpus: The job's, where it is open already.
+            shard: The shard's number.
+            limit: Maximum number of its rows to work on.
+            corpus: The job's corpus, if it is already open.
         """
         return ShardRows(self, shard, limit, corpus or Corpus(self.uri, self.storage_options))
 
 
 class ShardRows:
-    """The rows of one shard on their way through a stage.
+    """The rows of one shard while a stage processes them.
 
-    `rows()` hands them out, `accept()` takes outcomes in any order, `commit()` writes them in row
-    order. Those of a column stage go out and come back in pieces (`columns.run_columns`).
+    `rows()` hands them out, `accept()` takes outcomes in any order, and `commit()` writes them in
+    row order. A column stage gets and returns them in pieces (`columns.run_columns`).
 
     Attributes:
-        todo: The records that lack a row in some table, by row.
-        lacking: The rows that each table lacks, ascending.
-        due: The rows that each table is asked about, ascending.
-        computed: What came back in pieces.
+        todo: The records that are missing from any table, by row.
+        lacking: Table -> rows that it lacks, ascending.
+        due: Table -> rows that it should have, ascending.
+        computed: Results of a column stage.
     """
 
     def __init__(self, job: StageJob, shard: int, limit: int | None, corpus: Corpus) -> None:
@@ -131,7 +131,7 @@ class ShardRows:
         self.summary.seconds["plan"] += time.perf_counter() - start
 
     def table(self, name: str) -> Table:
-        """A table that the stage reads or writes, by its name."""
+        """Opens a table that the stage reads or writes."""
         return Table(self.corpus.store, name, self.job.tables[name])
 
     def _lacking(self, name: str, due: np.ndarray) -> np.ndarray:
@@ -141,7 +141,7 @@ class ShardRows:
 
     @cached_property
     def attempts(self) -> dict[int, dict[str, int]]:
-        """Row -> table -> how many attempts there were, of what is asked about again."""
+        """Row -> table -> number of attempts so far, for rows that are computed again."""
         found: dict[int, dict[str, int]] = {}
         for name in self.targets:
             for row, attempts in self._listed(name).items():
@@ -149,18 +149,18 @@ class ShardRows:
         return found
 
     def _listed(self, name: str) -> dict[int, int]:
-        """The rows of a table that are asked about again, with their attempts by now."""
+        """Returns a table's rows that are computed again, with their attempts so far."""
         return attempts_of(self.corpus.store, name, self.job.tables, self.shard)
 
     @property
     def complete(self) -> bool:
-        """Whether every row that was handed out came back."""
+        """Whether every row that was handed out has come back."""
         computed = sum(piece.rows.num_rows for piece in self.computed)
         return len(self.outcomes) + computed == self.todo.num_rows
 
     @cached_property
     def wanted(self) -> dict[int, frozenset[str]]:
-        """The tables that lack each row to do."""
+        """Row -> tables that lack it."""
         wanted: dict[int, set[str]] = {}
         for name, rows in self.lacking.items():
             for row in rows.tolist():
@@ -168,7 +168,7 @@ class ShardRows:
         return {row: frozenset(names) for row, names in wanted.items()}
 
     def rows(self) -> Iterator[Row]:
-        """The rows without an outcome, with image bytes and input columns, in row order."""
+        """Yields the rows without an outcome, with image bytes and input columns, in row order."""
         stage = self.job.stage
         columns = self._columns()
         todo = missing_rows(self.todo, np.array(sorted(self.outcomes), np.int64))
@@ -185,7 +185,7 @@ class ShardRows:
             )
             for record in todo.select(["row", "id", "file"]).to_pylist()
         ]
-        # Decided before any byte is read, so that images are read in as few requests as possible.
+        # Decided for all rows first, so that images are read in as few requests as possible.
         read = [stage.reads_images and stage.needs_image(row) for row in rows]
         images: Iterator[bytes] = iter(())
         if any(read):
@@ -201,26 +201,26 @@ class ShardRows:
             yield row
 
     def accept(self, outcome: Result | RowFailure) -> None:
-        """Takes the outcome of one row."""
+        """Accepts the outcome of one row."""
         row = outcome.row
         if row.row in self.outcomes or row.row not in self.wanted:
             raise CorpusError(
                 f"stage {self.job.stage.name!r} gave a second result "
                 f"for row {row.row} of shard {self.shard}"
             )
-        # Outcomes wait for the whole shard; their images need not.
+        # Outcomes are kept until the shard is complete; free their images now.
         row.image = None
         self.outcomes[row.row] = outcome
 
     def took(self, stage: RowStage[Any]) -> None:
-        """Notes what the stage tells apart: seconds of `process` by phase, and counts."""
+        """Adds the stage's own counts, and its breakdown of the seconds of `process`."""
         for phase, found in stage.spent().items():
             self.summary.seconds[phase] += found
             self.summary.seconds["process"] -= found
         self.summary.extra.update(stage.counted())
 
     def commit(self) -> Summary:
-        """Writes one part a table, in row order, and returns the counts."""
+        """Writes one part per table, in row order, and returns the counts."""
         start = time.perf_counter()
         if not self.complete:
             raise CorpusError(
@@ -232,7 +232,7 @@ class ShardRows:
             mine = [o for o in outcomes if name in o.row.wanted]
             part, again = divided(self.job.stage, self.specs[name], mine)
             part = joined([*(p.tables[name] for p in self.computed if name in p.tables)], part)
-            # Failures that may pass are no rows of the table: a row would count as done.
+            # Retryable failures are stored apart, as a row of the table would count as done.
             if part is not None:
                 target.append(self.shard, part, self._part_footer())
             if again is not None:
@@ -244,13 +244,13 @@ class ShardRows:
         return self.summary
 
     def _columns(self) -> dict[str, dict[int, Any]]:
-        """Input columns as `table:column` -> row -> value."""
+        """Reads the input columns: `table:column` -> row -> value."""
         found: dict[str, dict[int, Any]] = {}
         for path in self.job.stage.columns:
             name, _, column = path.partition(":")
             table = self.table(name).read(self.shard)
             if table is None or column not in table.column_names:
-                found[path] = {}  # an upstream column that this source does not have is null
+                found[path] = {}  # an upstream column that this source lacks: all NULL
                 continue
             rows = table.column("row").to_pylist()
             found[path] = dict(zip(rows, _values(table.column(column)), strict=True))
@@ -262,7 +262,7 @@ class ShardRows:
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:
-    """A column as Python values; vectors as numpy arrays, a tenth of the memory of lists."""
+    """Converts a column to Python values; vectors to numpy arrays, a tenth of the size of lists."""
     if not (pa.types.is_list(column.type) and pa.types.is_floating(column.type.value_type)):
         return list(column.to_pylist())
     return [v.values.to_numpy(zero_copy_only=False) if v.is_valid else None for v in column]

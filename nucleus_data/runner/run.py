@@ -1,8 +1,8 @@
-"""A run: what one command does to a corpus.
+"""A run: one command's work on a corpus.
 
-It is given what it works with (a corpus, pins, a choice of records, resources, a loop) and knows no
-configuration. It pins what stages find, hands their work to the loop, and keeps counts, failures
-and times under `runs/<run>/` (`corpus.runs`).
+It is constructed from a corpus, pins, a choice of records, resources and a loop, and does not know
+the configuration. It collects the stages' pins, hands their work to the loop, and stores counts,
+failures and times under `runs/<run>/` (`corpus.runs`).
 """
 
 import copy
@@ -27,15 +27,15 @@ Say = Callable[[str], None]
 
 
 class Loop(Protocol):
-    """Does the items of one stage: Ray's (`runner.loop`), or one in this process (`inline`)."""
+    """Processes the items of one stage: with Ray (`loop`), in a local worker, or inline."""
 
     def run(self, items: Iterable[Item], total: int | None = None) -> StageReport:
-        """Does all items, and returns what became of them."""
+        """Processes all items, and returns a report."""
 
 
-# From a stage and what is pinned: the checked conditions of its tables.
+# From a stage and the pins so far, makes the checked conditions of its tables.
 Conditions = Callable[[RowStage[Any], Pins], Mapping[str, Condition]]
-# From a name for people, the work, what its workers get, and how much work there is.
+# From a name for people, the work, its workers' resources and its size, makes a loop.
 MakeLoop = Callable[[str, StageJob | Task, Resources, Size], Loop]
 
 
@@ -46,17 +46,17 @@ class Run:
         corpus: The corpus.
         pins: The config hashes that follow from the settings.
         command: Name for people, for example `inspect`.
-        resources: What the workers of each stage get, by the stage's name.
-        loop: Makes the loop that does a stage's items.
-        connect: Connects to Ray, for what uses it without a loop.
-        choice: Which records are worked on.
-        dry_run: Count, do no work, write nothing.
-        conditions: Checks what tables of a stage are asked about, given the pins by then.
-        plan: Further facts for `plan.json`: the resolved configuration, the software's version.
-        say: Where lines for people go.
+        resources: Resources of the workers of each stage, by the stage's name.
+        loop: Makes the loop that processes a stage's items.
+        connect: Connects to Ray, for code that uses it without a loop.
+        choice: Which records to work on.
+        dry_run: Whether to only count, and write nothing.
+        conditions: Makes the checked conditions of a stage's tables, given the current pins.
+        plan: Further content of `plan.json`: the resolved configuration, the software's version.
+        say: Receives lines for people.
 
     Attributes:
-        corpus, pins, command, choice, dry_run, connect, say: As given; `pins` grow as stages pin.
+        corpus, pins, command, choice, dry_run, connect, say: As given; stages add to `pins`.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Run:
 
     @property
     def failed_shards(self) -> int:
-        """How many shards could not be done, of all stages so far."""
+        """Number of failed shards, of all stages so far."""
         return len(self._folder.failures) if self._folder else 0
 
     @property
@@ -110,35 +110,35 @@ class Run:
         return self.pins.tables
 
     def path(self, name: str) -> str:
-        """Path below the corpus of a file of this run."""
+        """Returns the path, below the corpus, of a file of this run."""
         return self.folder.path(name)
 
     def choosing(self, choice: Choice) -> "Run":
-        """The same run for other records; counts and failures of both are kept together."""
+        """Returns the same run for other records; counts and failures are kept together."""
         other = copy.copy(self)
         other.choice = choice
         return other
 
     def looping(self, loop: MakeLoop) -> "Run":
-        """The same run whose items another loop does."""
+        """Returns the same run with another loop."""
         other = copy.copy(self)
         other._make_loop = loop
         return other
 
     def trying(self, pins: Pins) -> "Run":
-        """A dry run with other pins over the same corpus and records."""
+        """Returns a dry run with other pins on the same corpus and records."""
         other = copy.copy(self)
         other.pins, other.dry_run, other._folder = pins, True, None
         return other
 
     def pin(self, found: Mapping[str, str]) -> None:
-        """Takes over what a stage's `pin` returned, and notes it in the plan."""
+        """Adds the result of a stage's `pin`, and writes it to the plan."""
         if any(self._pinned(name) != hashed for name, hashed in found.items()):
             self.pins = self.pins.adding(found)
             self._write_plan()
 
     def pin_again(self, newer: Pins) -> None:
-        """Takes over newer tables of row stages; what corpus-wide stages found stays."""
+        """Replaces the pins of row stages' tables; those of corpus-wide stages stay."""
         found = {**self.tables, **newer.tables}
         made = {n: getattr(self.pins, n) for n in ("training_set", "edition", "columns")}
         self.pins = replace(newer, tables=found, **made)
@@ -150,13 +150,13 @@ class Run:
         return made[name] if name in made else self.tables.get(name)
 
     def identify(self, inputs: Mapping[str, str], parts: Mapping[str, str], **deciding: Any) -> str:
-        """Config hash of a corpus-wide result: it depends on which parts its inputs have now.
+        """Returns the config hash of a corpus-wide result, which depends on its inputs' parts.
 
         Args:
-            inputs: Config hashes of the tables whose values enter it.
-            parts: Config hashes of the tables whose parts count; `records` is among them where rows
-                enter that no input has.
-            deciding: What else decides about it: the stage's version and settings.
+            inputs: Config hashes of the tables whose values are used.
+            parts: Config hashes of the tables whose current parts are hashed; includes `records` if
+                rows are used that no input has.
+            deciding: Other hashed content: the stage's version and settings.
         """
         identity = {
             **deciding,
@@ -168,7 +168,7 @@ class Run:
         return config_hash(identity)
 
     def sweep(self, stage: Stage[Any]) -> None:
-        """Removes what killed processes of this machine left half written in a stage's folders."""
+        """Removes partial files that killed processes of this machine left in a stage's folders."""
         tables = dict(self.tables)
         made = {SET: self.pins.training_set, EDITION: self.pins.edition}
         made[COLUMNS] = self.pins.columns
@@ -182,11 +182,11 @@ class Run:
         return tuple(self._resources)
 
     def resources(self, stage: str) -> Resources:
-        """What the workers of a stage get."""
+        """Returns the resources of a stage's workers."""
         return self._resources[stage]
 
     def job(self, stage: RowStage[Any], *, retry: bool = False) -> StageJob:
-        """What workers need for a row stage."""
+        """Makes the job of a row stage, for its workers."""
         resources = self.resources(stage.name)
         return StageJob(
             uri=self.corpus.uri,
@@ -202,11 +202,11 @@ class Run:
         )
 
     def items(self, job: StageJob, shards: Iterable[int]) -> Iterator[Item]:
-        """The shards to do; with a limit, only as many as hold that many records."""
+        """Yields the shards to process; with a limit, only as many as contain that many records."""
         return limited_items(self.corpus, self.choice, job, shards)
 
     def shard_limits(self) -> dict[int, int] | None:
-        """Shard -> how many of its (sampled) records a limited, corpus-wide stage takes.
+        """Returns shard -> how many of its (sampled) records a corpus-wide stage takes.
 
         None without a limit.
         """
@@ -223,20 +223,20 @@ class Run:
         keep: bool = True,
         rows: int | None = None,
     ) -> StageReport:
-        """Does items; says what became of them and, if `keep`, notes it in the run.
+        """Processes items, and, if `keep`, prints and stores the report.
 
         Args:
-            stage: Whose work it is.
+            stage: The stage.
             work: A row stage's job, or a task.
-            items: What to do.
-            total: How many items there are.
-            phase: A part of the stage, for people.
-            keep: Whether this is all of the stage's work, so that its counts are the stage's.
-            rows: How many records they are about at most; None for those of the corpus.
+            items: The items.
+            total: Number of items.
+            phase: Name of a part of the stage, for people.
+            keep: Whether this is all of the stage's work, so that its report is the stage's.
+            rows: Maximum number of records involved; None for those of the corpus.
         """
         name = f"{stage.name} {phase}".strip()
         size = size_of(self.corpus, self.choice, total, rows)
-        # Upkeep has no section of its own: its tasks get what a task gets.
+        # Upkeep has no section in `resources`; its tasks get the defaults.
         resources = self._resources.get(stage.name, Resources())
         report = self._make_loop(name, work, resources, size).run(items, total)
         if report.deaths:
@@ -250,7 +250,7 @@ class Run:
         return report
 
     def keep(self, report: StageReport, *, quiet: bool = False) -> None:
-        """Writes a stage's counts and failures under the run, and says them."""
+        """Stores a stage's counts and failures in the run's folder, and prints them."""
         self.folder.add_stage(stage_line(report))
         if report.failed:
             self.folder.add_failures(
@@ -275,7 +275,7 @@ class Run:
             self.say(line)
 
     def _write_plan(self) -> None:
-        """Pins the configuration and the config hashes known so far."""
+        """Writes `plan.json`: the configuration and the config hashes known so far."""
         if self._folder is None:
             return
         self._folder.write_plan(

@@ -1,4 +1,4 @@
-"""Stored columns of several tables, beside each other: a value, or NULL, for each wanted row."""
+"""Reads stored columns of several tables, aligned to wanted rows."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,17 +12,17 @@ from nucleus_data.corpus.tables import Table
 def read_columns(
     open_table: Callable[[str], Table], shard: int, paths: Iterable[str], wanted: np.ndarray
 ) -> pa.Table:
-    """Columns of some rows of a shard.
+    """Reads columns of some rows of a shard.
 
     Args:
-        open_table: A table by its name.
+        open_table: Opens a table by its name.
         shard: The shard's number.
         paths: The columns, as `table:column`.
         wanted: The rows, ascending.
 
     Returns:
-        The columns, named as asked; NULL where a table has no row, of the type `null` where it has
-        none of them, or no such column.
+        One row per wanted row, with columns named by `paths`: NULL where a table lacks the row, and
+        of the type `null` if it has none of the rows, or no such column.
     """
     paths = list(dict.fromkeys(paths))
     by_table: dict[str, list[str]] = {}
@@ -44,7 +44,7 @@ def read_columns(
 
 
 def _places(table: pa.Table, wanted: np.ndarray) -> pa.Array | None:
-    """Where in a table each wanted row is, NULL where it is not; None if it has just these."""
+    """Returns the index of each wanted row in a table, NULL if missing; None if rows are equal."""
     rows = table.column("row").to_numpy()
     if np.array_equal(rows, wanted):
         return None

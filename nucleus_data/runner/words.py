@@ -1,4 +1,4 @@
-"""What a stage did, from its counts: a line for `stages.jsonl`, and one for people."""
+"""Formats a stage's report: a line for `stages.jsonl`, and lines for people."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,7 @@ from nucleus_data.runner.due import NO_ANSWER, NO_MATCH, NO_PARENT, NOT_IN_SHARE
 from nucleus_data.runner.work import WAITING, StageReport, Summary
 
 SHOWN_FAILURES = 5
-# Why a table is not asked about a record, for people.
+# Reasons why a record is not due for a table, in words.
 WHY = {
     NO_MATCH: "that `where` is false for",
     NO_ANSWER: "that `where` has no answer for (NULL)",
@@ -18,7 +18,7 @@ WHY = {
 
 
 def stage_line(report: StageReport) -> dict[str, Any]:
-    """A stage's counts as they stand in `stages.jsonl`."""
+    """Returns a stage's counts for `stages.jsonl`."""
     summary = report.summary
     return {
         "stage": report.stage,
@@ -41,7 +41,7 @@ def stage_line(report: StageReport) -> dict[str, Any]:
 
 
 def describe(report: StageReport) -> str:
-    """For people: what a stage did, and how fast; with lines on its tables if they differ."""
+    """Describes what a stage did and how fast, with a line per table if their failures differ."""
     summary = report.summary
     parts = [f"{summary.rows:,} rows"]
     if summary.already:
@@ -68,12 +68,12 @@ def describe(report: StageReport) -> str:
 
 
 def failed_lines(report: StageReport, where: str, again: str) -> Iterator[str]:
-    """The first shards that failed, for people, and what to do.
+    """Yields lines about the first failed shards, and what to do.
 
     Args:
-        report: What the stage did.
-        where: Where the tracebacks are.
-        again: The command that does again what failed.
+        report: The stage's report.
+        where: URL of the file with the tracebacks.
+        again: The command that retries failures.
     """
     for failed in report.failed[:SHOWN_FAILURES]:
         yield f"  shard {failed.number:06d} failed: {visible(failed.error)}"
@@ -84,7 +84,7 @@ def failed_lines(report: StageReport, where: str, again: str) -> Iterator[str]:
 
 
 def left_out(summary: Summary) -> list[str]:
-    """A line for each table that is asked about some records alone: how many, and why."""
+    """Returns a line for each table that leaves records out: how many, and why."""
     lines = []
     for name, table in sorted(summary.tables.items()):
         found = [f"{n:,} {WHY[reason]}" for reason, n in sorted(table.left_out.items()) if n]
@@ -94,19 +94,19 @@ def left_out(summary: Summary) -> list[str]:
 
 
 def waiting(summary: Summary) -> list[str]:
-    """How many records wait for a table that has no row of them yet."""
+    """Returns how many records wait for a row in which tables."""
     found = sorted(summary.extra.items())
     return [f"{count:,} {name}" for name, count in found if name.startswith(WAITING)]
 
 
 def _busy(summary: Summary) -> str:
-    """The share of its time that a stage's model was busy, if it says so."""
+    """Formats the share of time in which a stage's model was busy, if known."""
     busy, waited = (summary.seconds.get(phase, 0.0) for phase in ("model", "model_waits"))
     return f", model busy {busy / (busy + waited):.0%}" if busy else ""
 
 
 def _tables(summary: Summary) -> list[str]:
-    """A line for each table with failures, if the tables' failures differ."""
+    """Returns a line for each table with failures, if the tables' failures differ."""
     failures = [table.failed for table in summary.tables.values()]
     if all(failed == failures[0] for failed in failures):
         return []

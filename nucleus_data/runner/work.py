@@ -1,4 +1,4 @@
-"""What is handed to workers and what comes back: small, picklable, and free of Ray."""
+"""Data types passed to and from workers: small, picklable, and independent of Ray."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -7,22 +7,22 @@ from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
-# Before a table's name, in `Summary.extra`: records that wait until it has their row.
+# Prefix of a table's name in `Summary.extra`: number of records that wait for a row in that table.
 WAITING = "waiting for "
 
 
 @dataclass
 class TableSummary:
-    """What became of one table's rows: `rows` is `already`, `done` and the failed ones.
+    """Counts of one table: `rows` is the sum of `already`, `done` and all of `failed`.
 
     Attributes:
-        rows: Records that the stage is asked about.
-        already: Those of `rows` that the table had, or that wait for a retry.
-        done: Rows that got values now.
-        failed: Rows that failed now, by reason code.
-        retryable: Those of `failed` that may pass.
-        left_out: Records that the stage works on and that the table is not asked about, by reason
-            (`runner.due`); they are no `rows`.
+        rows: Number of due rows.
+        already: Those that the table already had, or that wait for a retry.
+        done: Rows that got values in this run.
+        failed: Rows that failed in this run, by reason code.
+        retryable: Number of `failed` that are retryable.
+        left_out: Records of the stage that are not due for the table, by reason (`runner.due`); not
+            included in `rows`.
     """
 
     rows: int = 0
@@ -42,7 +42,7 @@ class TableSummary:
         self.left_out.update(other.left_out)
 
     def line(self) -> dict[str, Any]:
-        """The counts as they stand in `stages.jsonl`."""
+        """Returns the counts for `stages.jsonl`."""
         return {
             "rows": self.rows,
             "already": self.already,
@@ -54,26 +54,26 @@ class TableSummary:
         }
 
     def _left_out(self) -> dict[str, Any]:
-        """Of a table that is asked about each record, nothing."""
+        """Returns the counts of left-out records, if there are any."""
         found = {reason: count for reason, count in sorted(self.left_out.items()) if count}
         return {"left_out": found} if found else {}
 
 
 @dataclass
 class Summary:
-    """What became of some shards' rows; small enough to pass through Ray.
+    """Counts of some shards; small enough to pass through Ray.
 
     Attributes:
-        rows: Records that the stage is asked about.
-        already: Those of `rows` that had a result before.
-        done: Rows that got a result now, in one table or more.
-        failed: Rows that failed now in one table or more, by reason code.
-        retryable: Rows with a failure that may pass.
-        tables: The counts of each table: in one of several a row may fail alone.
+        rows: Number of records to work on.
+        already: Those that already had a result.
+        done: Rows that got a result in this run, in any table.
+        failed: Rows that failed in this run, in any table, by reason code.
+        retryable: Rows with a retryable failure.
+        tables: Counts of each table, since a row may fail in only one of several.
         seconds: Worker time in seconds, by phase.
         bytes: Image bytes that were read.
-        extra: Further counts: of tasks that are no row stages; of records that wait (`WAITING`); a
-            row stage's own.
+        extra: Further counts: those of tasks, of waiting records (`WAITING`), and a row stage's
+            own.
     """
 
     rows: int = 0
@@ -104,77 +104,75 @@ class Summary:
 
 
 class Resources(BaseModel):
-    """What a stage's workers get. Never part of a config hash."""
+    """Resources of a stage's workers. Never part of a config hash."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     workers: int | None = Field(
         None,
         ge=1,
-        description="Tasks at once (CPU stages); by default as many as the cluster has room for.",
+        description="Concurrent tasks (CPU stages); by default, as many as fit into the cluster.",
     )
     actors: int = Field(0, ge=0, description="Model actors; 0 runs the stage as plain tasks.")
-    num_cpus: float = Field(1, ge=0, description="CPUs of one worker.")
-    num_gpus: float = Field(0, ge=0, description="GPUs of one worker.")
-    memory_gb: float | None = Field(
-        None, gt=0, description="Memory that Ray reserves for one worker."
-    )
+    num_cpus: float = Field(1, ge=0, description="CPUs per worker.")
+    num_gpus: float = Field(0, ge=0, description="GPUs per worker.")
+    memory_gb: float | None = Field(None, gt=0, description="Memory that Ray reserves per worker.")
     row_timeout_s: float = Field(
-        300, gt=0, description="An image that takes longer counts as hanging its worker."
+        300, gt=0, description="Seconds after which an image counts as hanging its worker."
     )
     row_memory_gb: float = Field(
-        8, gt=0, description="Memory limit of the child process when a shard runs guarded."
+        8, gt=0, description="Memory limit of the child process that processes guarded shards."
     )
 
     def ray_options(self) -> dict[str, Any]:
-        """Options for `.options(...)` of a task or an actor."""
+        """Returns the arguments for `.options(...)` of a task or an actor."""
         memory = {"memory": int(self.memory_gb * (1 << 30))} if self.memory_gb else {}
         return {"num_cpus": self.num_cpus, "num_gpus": self.num_gpus, **memory}
 
 
 class Task(Protocol):
-    """Work on one numbered item that is not a row stage (a claim, an output tar)."""
+    """Work on numbered items other than a row stage's shards (claims, output tars)."""
 
     def run(self, number: int) -> Summary:
-        """Does the item; safe to be done again, or twice at once."""
+        """Processes an item; idempotent, also when run twice at once."""
 
 
 @runtime_checkable
 class ModelTask(Task, Protocol):
-    """A task with a model: an actor loads it once, and does item after item."""
+    """A task with a model, which an actor loads once for many items."""
 
     def setup(self) -> None:
-        """Loads what is heavy; `run` does it, too, where nobody did it before."""
+        """Loads the model; `run` also does so if this was not called."""
 
 
 @runtime_checkable
 class SharingTask(Task, Protocol):
-    """A task whose workers share something that is limited for all of them together."""
+    """A task whose workers share a common limit, such as a host's request rate."""
 
     def among(self, workers: int) -> "SharingTask":
-        """The same task as one of so many that run at once."""
+        """Returns the task for one of so many concurrent workers."""
 
 
 @runtime_checkable
 class TellingTask(Task, Protocol):
-    """A task that tells people more than how many rows are done."""
+    """A task that reports more than the number of rows done."""
 
     def progress(self, summary: Summary, seconds: float) -> str:
-        """The counts so far, beside the progress bar."""
+        """Returns the counts so far, for the progress bar."""
 
     def told(self, summary: Summary, seconds: float) -> list[str]:
-        """Lines on all of it, at its end."""
+        """Returns lines for people, at the end of the task."""
 
 
 @dataclass
 class Item:
-    """A shard to do.
+    """An item to process, mostly a shard.
 
     Attributes:
-        number: The shard.
-        limit: Most rows of it to work on.
-        deaths: Workers that died while they had it.
-        rows: How many there are to do, if they were counted.
+        number: The item's number.
+        limit: Maximum number of rows to work on.
+        deaths: Number of workers that died while processing it.
+        rows: Number of rows to process, if they were counted.
     """
 
     number: int
@@ -185,11 +183,11 @@ class Item:
 
 @dataclass(frozen=True)
 class Size:
-    """How much work there is.
+    """The size of some work.
 
     Attributes:
-        items: How many items at most.
-        rows: Counts the records that they are about; it stops above the number given.
+        items: Maximum number of items.
+        rows: Counts the records involved; may stop counting above the number given.
     """
 
     items: int
@@ -198,7 +196,7 @@ class Size:
 
 @dataclass
 class FailedShard:
-    """A shard that could not be done."""
+    """A shard that failed."""
 
     number: int
     error: str
@@ -207,7 +205,7 @@ class FailedShard:
 
 @dataclass
 class StageReport:
-    """What a stage did; `told` are lines for people on its own counts."""
+    """The report of a stage; `told` are lines for people about its own counts."""
 
     stage: str
     seconds: float = 0.0

@@ -1,4 +1,4 @@
-"""What does a command's work: a worker of this machine where it is small, else those of Ray."""
+"""Chooses the workers of a command: a local process for small work, otherwise Ray."""
 
 import sys
 from contextlib import ExitStack
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class Workers:
-    """Those of one command; each is started when there is work for it, and ended at the end.
+    """The workers of one command, started when there is work, and stopped at the end.
 
-    What is wrong with a request is then told before Ray, which takes seconds to start, is there.
+    So errors in a request are reported before Ray is started, which takes seconds.
 
     Args:
         settings: Where the work runs.
@@ -40,7 +40,7 @@ class Workers:
             self._connected = True
 
     def local(self) -> "LocalWorker":
-        """The worker of this machine."""
+        """Returns the local worker process."""
         if self._local is None:
             from nucleus_data.runner.local import LocalWorker
 
@@ -49,11 +49,11 @@ class Workers:
         return self._local
 
     def does_here(self, resources: Resources, size: Size) -> bool:
-        """Whether some work is small enough for `local`, and Ray is neither named nor there.
+        """Whether work is small enough for `local`, and Ray is neither configured nor running.
 
         Args:
-            resources: What the work's workers would get.
-            size: How much work there is.
+            resources: Resources of the work's workers.
+            size: The size of the work.
         """
         if self._connected or named_address(self.settings) or inside_job() or is_initialized():
             return False
@@ -70,7 +70,7 @@ def is_initialized() -> bool:
 
 @dataclass(frozen=True)
 class Machine:
-    """What this machine has for Ray's workers."""
+    """The resources of this machine for Ray's workers."""
 
     cpus: float
     gpus: int
@@ -78,7 +78,7 @@ class Machine:
 
 
 def machine(settings: RaySettings) -> Machine:
-    """This machine, as a local Ray would see it."""
+    """Returns this machine's resources, as a local Ray would detect them."""
     from ray._private import accelerators, utils
 
     manager = accelerators.get_accelerator_manager_for_resource("GPU")
@@ -93,7 +93,7 @@ def machine(settings: RaySettings) -> Machine:
 
 
 def no_room(asked: Resources) -> bool:
-    """Whether no machine of the cluster that we are connected to has room for such a worker."""
+    """Whether no node of the connected cluster has room for such a worker."""
     import ray
 
     wanted = {"CPU": asked.num_cpus, "GPU": asked.num_gpus}

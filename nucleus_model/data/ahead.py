@@ -1,4 +1,4 @@
-"""Takes items of an iterator in a thread, ahead of whoever uses them."""
+"""Prefetches the items of an iterator in a thread."""
 
 import queue
 import threading
@@ -10,11 +10,11 @@ T = TypeVar("T")
 
 
 class Ahead(Generic[T]):
-    """An iterator whose items are made in a thread, in their order.
+    """Iterates over items that a thread prefetches, in order.
 
     Args:
-        items: The iterator; used by the thread alone until `close` has returned.
-        depth: How many items wait at most.
+        items: The iterator; only the thread may use it until `close` has returned.
+        depth: Maximum number of items to prefetch.
     """
 
     def __init__(self, items: Iterator[T], depth: int) -> None:
@@ -54,12 +54,12 @@ class Ahead(Generic[T]):
         self.close()
 
     def close(self) -> None:
-        """Ends the thread, after the item that it is making."""
+        """Ends the thread, after the item that it is working on."""
         self._stop.set()
         self._thread.join()
 
     def __iter__(self) -> Iterator[T]:
-        """Yields the items; an error of the iterator's comes in its place among them."""
+        """Yields the items; an error of the iterator is raised in its place among them."""
         while True:
             item, error = self._ready.get()
             if isinstance(error, StopIteration):

@@ -1,4 +1,4 @@
-"""What a planned batch is, and what any order of an epoch can say of its batches."""
+"""Planned batches, and the interface of all orders that plan them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ class Cursor:
 
     Attributes:
         phase: Number of the phase, from 0.
-        epoch: How many epochs were begun before this one, in all phases.
-        batch: How many batches of this epoch come before this one.
+        epoch: Number of the epoch, from 0, counted over all phases.
+        batch: Number of the batch in the epoch, from 0.
     """
 
     phase: int = 0
@@ -27,11 +27,11 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Which part of each batch a process takes.
+    """Which share of each batch a process takes.
 
     Attributes:
-        rank: Its number among the processes, from 0.
-        size: How many processes there are.
+        rank: The process's rank, from 0.
+        size: The number of processes.
     """
 
     rank: int = 0
@@ -40,15 +40,15 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
-    """The samples that one step takes, of which this process has a part.
+    """The samples of one step; those listed are this process's share.
 
     Attributes:
-        cursor: Where it is in the run.
+        cursor: The batch's position in the run.
         bucket: The aspect bucket of its samples.
-        tars: The tar of each sample of this process's part, by number.
-        rows: The row of each in its tar.
-        slots: How many samples the batch has in all processes.
-        turns: How often the epoch has had each before; None for never.
+        tars: Number of the tar of each sample in this process's share.
+        rows: Row of each of these samples in its tar.
+        slots: Number of samples of the whole batch, over all processes.
+        turns: How often each sample occurred in this epoch before; None for never.
     """
 
     cursor: Cursor
@@ -65,15 +65,15 @@ class BatchPlan:
 
 
 class Order(Protocol):
-    """How the samples of an epoch are ordered."""
+    """An order of an epoch's samples, cut into batches."""
 
     @property
     def samples(self) -> int:
-        """How many samples an epoch has; of a mixture that changes, the first epoch."""
+        """Number of samples of an epoch; with a mixture that varies, of the first epoch."""
 
     @property
     def rests(self) -> int:
-        """How many of an epoch's batches are smaller than asked for: at most one a bucket."""
+        """Number of an epoch's batches that are smaller than usual: at most one per bucket."""
 
     def batches(self, cursor: Cursor, share: Share) -> Iterator[BatchPlan]:
-        """Plans an epoch's batches from the cursor's on."""
+        """Plans an epoch's batches, starting with the cursor's."""

@@ -1,4 +1,4 @@
-"""Which samples have a caption, and which caption an epoch trains one with. Free of torch."""
+"""Which samples have a caption, and which one an epoch trains with. Does not import torch."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,11 +11,11 @@ from nucleus_model.settings.phases import caption_weight
 
 
 def draw_name(epoch: int, turn: int = 0) -> str:
-    """What a sample's caption, noise and sigma are drawn by.
+    """Returns the key with which a sample's caption, noise and sigma are drawn.
 
     Args:
         epoch: The epoch, from 0.
-        turn: How often the epoch has had the sample before; no noise is met twice.
+        turn: How often the sample occurred in this epoch before, so that no noise repeats.
     """
     return f"{epoch}+{turn}" if turn else str(epoch)
 
@@ -29,16 +29,16 @@ def draw_caption(
     dropout: float,
     weights: Mapping[str, float] | None = None,
 ) -> str:
-    """Draws one of a sample's captions, by weight, or the empty text.
+    """Draws one of a sample's captions, by weight, or the empty text (caption dropout).
 
     Args:
         ident: The sample's id.
-        captions: Its captions; without any it has the empty text.
-        sources: Where each is from.
-        seed: Of the run; the draw is keyed by it, `draw` and the sample's id.
-        draw: The epoch, from 0; for a sample that it has had before, `draw_name` of that.
-        dropout: Share of empty texts, 0 to 1.
-        weights: By source, as `caption_weight` reads them; None for all alike.
+        captions: Its captions; if there are none, the empty text is returned.
+        sources: The source of each caption.
+        seed: The run's seed; the draw depends on it, on `draw` and on the sample's id.
+        draw: The key from `draw_name`.
+        dropout: Probability of the empty text, 0 to 1.
+        weights: Weights by source, as `caption_weight` reads them; None for equal weights.
     """
     if not captions or keyed_unit(f"dropout:{draw}", seed, ident) < dropout:
         return ""
@@ -49,7 +49,7 @@ def draw_caption(
         if point < share:
             return caption
         point -= share
-    # Rounding may leave a rest above the last share.
+    # Because of rounding, the point may lie above the last share.
     return [c for c, share in zip(captions, shares, strict=True) if share > 0][-1]
 
 

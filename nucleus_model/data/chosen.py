@@ -1,7 +1,7 @@
-"""Which samples of a set a run trains on, and which are held out and measured.
+"""Chooses which samples of a set a run trains on, and which are held out and measured.
 
-By the rules of `settings.choice`. Of a set whose order is exact, every id is looked at; of a larger
-one, those measured are of its first tars, of which any few are a fair smaller set.
+The rules are those of `settings.choice`. For a set with an exact order, every id is looked at. For
+a larger one, the held-out samples come from its first tars, which are a representative subset.
 """
 
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ from nucleus_model.settings.settings import QuickTrainSettings
 
 @dataclass(frozen=True)
 class Chosen:
-    """What is trained on, and what is measured.
+    """The samples to train on, and the held-out samples.
 
     Attributes:
-        numbers: Numbers of the samples to train on, in order of id; empty for a set whose order
-            goes by streams, whose tables say so tar by tar (`view`).
+        numbers: Numbers of the samples to train on, sorted by id; empty for a set whose order goes
+            by streams, for which `view` decides tar by tar.
         held_out: Samples to measure the held-out loss on.
     """
 
@@ -35,8 +35,8 @@ def choose_samples(training_set: TrainingSet, settings: QuickTrainSettings) -> C
     """Chooses what is trained on and what is held out.
 
     Raises:
-        RequestError: `limit` or `sample` leaves too little of the set, or `limit` is asked for of
-            a set of which not every id is looked at.
+        RequestError: `limit` or `sample` leaves too little of the set, or `limit` is given for a
+            set without an exact order.
     """
     if not training_set.exact:
         if settings.limit is not None:
@@ -49,7 +49,7 @@ def choose_samples(training_set: TrainingSet, settings: QuickTrainSettings) -> C
     by_id = training_set.by_id
     ids = training_set.tables.whole()["id"][by_id]
     if settings.limit is not None or settings.sample < 1:
-        # Few ids are left, or few are asked about: the plain rules, with their messages.
+        # The plain rules, with their error messages; fast enough, as few ids are left.
         train, held = choose([text.decode() for text in as_hex(ids)], settings)
         return Chosen(
             by_id[_positions(ids, train)],
@@ -63,14 +63,14 @@ def choose_samples(training_set: TrainingSet, settings: QuickTrainSettings) -> C
 
 
 def _positions(ids: Numbers, wanted: list[str]) -> Numbers:
-    """Where ids are among ascending ones."""
+    """Returns the indices of `wanted` in an array of ids."""
     every = np.ascontiguousarray(ids).view("V16").ravel()
     found = {bytes(value): place for place, value in enumerate(every)}
     return np.array([found[bytes.fromhex(ident)] for ident in wanted], np.int64)
 
 
 def _first_held_out(training_set: TrainingSet, settings: QuickTrainSettings) -> list[Sample]:
-    """Held-out samples of the first tars of the buckets, by their hash."""
+    """Returns held-out samples from the first tars of each bucket, in the order of their hash."""
     found: list[tuple[int, Sample]] = []
     most = max((len(bucket.tars) for bucket in training_set.buckets), default=0)
     for place in range(most if settings.holdout_share else 0):

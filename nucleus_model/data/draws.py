@@ -1,8 +1,8 @@
-"""Draws by number: for millions of places, where a hash a text would take too long.
+"""Counter-based random draws, for millions of positions, where hashing a text each is too slow.
 
-A key comes from a name, a seed and numbers (`key_of`, by the hash that ids are drawn with); the
-draws of a key are SplitMix64 of it and a counter, so any of them can be had without those before
-it, and they are the same with every version of NumPy, whose own generators may change.
+A key is made from a name, a seed and numbers (`key_of`, with the hash that is also used for ids).
+The draws of a key are SplitMix64 of the key and a counter, so each can be computed without those
+before it. They do not change with the NumPy version, unlike NumPy's own generators.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def drawn(key: int, counters: NDArray[np.integer]) -> Keys:
 
 
 def mixed(state: Keys) -> Keys:
-    """Mixes the bits of 64-bit numbers: SplitMix64's last step."""
+    """Mixes the bits of 64-bit numbers: the finalizer of SplitMix64."""
     state = (state ^ (state >> np.uint64(30))) * FIRST
     state = (state ^ (state >> np.uint64(27))) * SECOND
     return np.asarray(state ^ (state >> np.uint64(31)))
@@ -44,12 +44,12 @@ def units(key: int, counters: NDArray[np.integer]) -> NDArray[np.float64]:
 
 
 def shuffled(key: int, count: int) -> Numbers:
-    """Returns the numbers 0 to `count` - 1 in an order that the key decides."""
+    """Returns a permutation of the numbers 0 to `count` - 1, determined by the key."""
     return np.argsort(drawn(key, np.arange(count)), kind="stable")
 
 
 def keyed(name: str, seed: int, ids: NDArray[np.uint8]) -> Keys:
-    """Draws a number for each id, as `hashing.keyed_uint64` does for its text.
+    """Draws a 64-bit number for each id, equal to `hashing.keyed_uint64` of its text.
 
     Args:
         name: The purpose.
@@ -63,7 +63,7 @@ def keyed(name: str, seed: int, ids: NDArray[np.uint8]) -> Keys:
 
 
 def keyed_units(name: str, seed: int, ids: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Draws a number in [0, 1) for each id, as `hashing.keyed_unit` does for its text."""
+    """Draws a number in [0, 1) for each id, equal to `hashing.keyed_unit` of its text."""
     return np.asarray((keyed(name, seed, ids) >> np.uint64(11)) / np.float64(1 << 53))
 
 
@@ -71,7 +71,7 @@ def as_bytes(ids: Sequence[str]) -> NDArray[np.uint8]:
     """Returns ids of 32 hex digits as bytes, (N, 16).
 
     Raises:
-        ValueError: One is no such id.
+        ValueError: One is not 32 hex digits.
     """
     return np.frombuffer(bytes.fromhex("".join(ids)), dtype=np.uint8).reshape(len(ids), 16)
 

@@ -1,8 +1,9 @@
-"""The order of a set of fewer than some million samples: a keyed hash of every id, every epoch.
+"""The exact shuffle, for sets of up to a few million samples: sorts by a keyed hash of every id.
 
-An aspect bucket's samples stand in the order of the keyed hash of (seed, epoch, id) and are cut
-into batches; the batches of all buckets are ordered by the keyed hash of their first id. Neither
-the tars nor the order of the set has a say, so equal samples in other sets come in the same order.
+In each epoch, an aspect bucket's samples are sorted by the keyed hash of (seed, epoch, id) and cut
+into batches; the batches of all buckets are then sorted by the keyed hash of their first id. The
+order does not depend on the tars or the order of the set, so samples that two sets share come in
+the same relative order.
 """
 
 from collections.abc import Sequence
@@ -19,8 +20,8 @@ class Epoch:
     """An epoch's batches.
 
     Attributes:
-        order: Numbers of samples, batch by batch.
-        ends: Where each batch ends in `order`.
+        order: Numbers of the samples, batch by batch.
+        ends: The end of each batch in `order`.
     """
 
     order: Numbers
@@ -44,22 +45,22 @@ def exact_epoch(
     epoch: int,
     copies: NDArray[np.integer] | None = None,
 ) -> Epoch:
-    """Cuts an epoch into batches of one aspect bucket each, every sample once.
+    """Cuts an epoch into batches of one aspect bucket each, with every sample once.
 
     A bucket's last batch may be smaller.
 
     Args:
         ids: (N, 16) ids, ascending.
-        buckets: Each sample's bucket, a number from 0.
-        batch_sizes: Samples a batch, by bucket.
-        seed: Of the run.
+        buckets: (N,) each sample's bucket, from 0.
+        batch_sizes: Samples per batch, by bucket.
+        seed: The run's seed.
         epoch: The epoch.
-        copies: Of an id that is there several times, which of them it is, from 0.
+        copies: (N,) for ids that occur several times, the number of the occurrence, from 0.
     """
     keys = keyed(f"order:{epoch}", seed, ids)
     if copies is not None:
         keys = np.where(copies > 0, mixed(keys + copies.astype(np.uint64)), keys)
-    # Stable: of equal hashes, the smaller id first.
+    # A stable sort: of equal hashes, the smaller id comes first.
     order = np.argsort(keys, kind="stable")
     order = order[np.argsort(buckets[order], kind="stable")]
     counts = np.bincount(buckets, minlength=len(batch_sizes))
@@ -69,11 +70,11 @@ def exact_epoch(
         starts.append(start + places)
         sizes.append(np.minimum(size, count - places))
     begins, lengths = np.concatenate(starts), np.concatenate(sizes)
-    # Batches are mixed too, so that buckets do not come one after the other.
+    # Batches are shuffled as well, so that buckets do not come one after the other.
     firsts = keyed(f"batch:{epoch}", seed, ids[order[begins]])
     turns = np.argsort(firsts, kind="stable")
     begins, lengths = begins[turns], lengths[turns]
     ends = np.cumsum(lengths)
-    # Batch by batch, without a loop: each place of the result, and how far it is into its batch.
+    # Vectorized concatenation of the batches: the index of each result within its batch.
     inside = np.arange(len(order)) - np.repeat(ends - lengths, lengths)
     return Epoch(order[np.repeat(begins, lengths) + inside], ends)

@@ -1,4 +1,4 @@
-"""The batches of a set whose order is exact: by `exact`, over all samples that are trained on."""
+"""Plans the batches of a set with an exact order (`exact`)."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from nucleus_model.data.view import View
 
 
 class ExactBatches:
-    """An order by a hash of every id (`exact`); each process has a stretch of each batch."""
+    """The exact shuffle (`exact`); each process takes a contiguous part of each batch."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class ExactBatches:
         self.rests = int((counts % batch_sizes > 0).sum())
 
     def _times(self, epoch: int) -> tuple[Numbers, Numbers | None]:
-        """The samples of an epoch, by number and in order of id, and which copy each is."""
+        """Returns the numbers of an epoch's samples, sorted by id, and which copy each one is."""
         if self._view.mixture is None:
             return self._numbers, None
         tables = self._set.tables
@@ -65,11 +65,11 @@ class ExactBatches:
         return self._epoch[1:]
 
     def batches(self, cursor: Cursor, share: Share) -> Iterator[BatchPlan]:
-        """Plans an epoch's batches from the cursor's on."""
+        """Plans an epoch's batches, starting with the cursor's."""
         numbers, copies, epoch = self._planned(cursor.epoch)
         for number in range(cursor.batch, len(epoch)):
             every = numbers[epoch.batch(number)]
-            # As even as can be; some stretches of a small last batch may be empty.
+            # Parts are as even as possible; those of a small last batch may be empty.
             low, high = (len(every) * rank // share.size for rank in (share.rank, share.rank + 1))
             tars, rows = self._set.place(every)
             bucket = self._set.buckets[self._set.bucket_of[tars[0]]]

@@ -1,11 +1,11 @@
-"""Loads the batches that `plans` names, in their order, in this process or in workers ahead of it.
+"""Loads planned batches in order, in this process or prefetched by worker processes.
 
     with Feed(training_set, plans.batches(cursor, share), phase, settings) as feed:
         for loaded in feed:
-            ...   # loaded.images, loaded.captions, of this process's part of the batch
+            ...   # loaded.images, loaded.captions of this process's share of the batch
 
-Whatever the number of workers, the same batches come. What was decoded ahead when a run stops is
-forgotten: the cursor is that of the batch which was taken.
+The batches do not depend on the number of workers. Prefetched batches are discarded when a run
+stops: the cursor is that of the last batch that was taken.
 """
 
 import os
@@ -29,24 +29,24 @@ from nucleus_model.data.workers import Workers
 from nucleus_model.settings.phases import Phase
 from nucleus_model.settings.settings import QuickTrainSettings
 
-MOST_WORKERS = 4  # of those that nobody asked for
-# Of the bytes for copies, what open blocks of pictures may take; captions and indexes need some.
+MOST_WORKERS = 4  # maximum number of workers unless it is configured
+# Share of `loader.cache_bytes` for open blocks of pictures; the rest is for captions and indexes.
 BLOCKS_SHARE = 0.7
-# A picture that takes a worker so many times as long as a read may take is given up.
+# A worker is given up after so many times the time-out of a read.
 DECODING = 3
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedBatch:
-    """This process's part of a batch; without the samples that could not be decoded.
+    """This process's share of a batch, without samples that could not be decoded.
 
     Attributes:
         plan: The batch.
-        ids: Of the B samples.
+        ids: Ids of the B samples.
         images: uint8 (B, height, width, 3), sRGB, valid until the next batch is taken; B may be 0.
-        captions: One a sample; empty where it was dropped.
-        draws: What each one's noise and sigma are drawn by.
-        latents: Stored ones (1, C, H, W), which need no picture; None where it is to be encoded.
+        captions: One per sample; empty if it was dropped.
+        draws: One key per sample, with which its noise and sigma are drawn.
+        latents: Stored latent (1, C, H, W) of each sample, or None if it has to be encoded.
     """
 
     plan: BatchPlan
@@ -59,22 +59,22 @@ class LoadedBatch:
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """A batch that is under way: its plan, and the stored latents of its samples."""
+    """A planned batch, with the stored latents of its samples."""
 
     plan: BatchPlan
     latents: list[Any]
 
 
 class Feed:
-    """Batches as they are loaded.
+    """Iterates over loaded batches.
 
     Args:
-        training_set: The set; gets to know what could not be decoded as its batch is taken.
-        plans: The batches.
+        training_set: The set; its `failures` are updated when a batch is taken.
+        plans: The planned batches.
         phase: The phase, for the captions' weights.
-        settings: The run's.
-        most: Most pictures of a batch that this process gets, by bucket.
-        stored: Latents beside the set: no picture is decoded that has one.
+        settings: The run's settings.
+        most: Maximum number of pictures in this process's share of a batch, by bucket.
+        stored: Stored latents of the set; pictures with one are not decoded.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Feed:
 
     def __iter__(self) -> Iterator[LoadedBatch]:
         """Yields the batches in order."""
-        # The first batch is loaded here, while the workers import what they need.
+        # The first batch is loaded in this process, while the workers are starting.
         one = next(self._plans, None)
         self._submit()
         if one is not None:
@@ -140,11 +140,11 @@ class Feed:
             else:
                 loaded, pixels = self.workers.take()
                 one = self._planned.popleft()
-                self._submit()  # before this one is used, so that the workers go on
+                self._submit()  # before yielding, so that the workers stay busy
                 yield self._taken(one, loaded, pixels)
 
     def _submit(self) -> None:
-        """Plans, and gives to the workers, as many batches as are to be under way."""
+        """Plans batches, and submits them to the workers, up to the prefetch limit."""
         ahead = self.workers.ahead if self.workers is not None else 1
         while len(self._planned) < ahead:
             one = next(self._plans, None)
@@ -174,17 +174,16 @@ class Feed:
         return self._reader.load(self._request(one), pixels), pixels
 
     def _taken(self, one: _Planned, loaded: Loaded, pixels: NDArray[np.uint8]) -> LoadedBatch:
-        """Leaves out, and tells the set, what could not be decoded; nothing comes instead."""
+        """Drops samples that could not be decoded, without replacement, and notes them."""
         plan = one.plan
-        if self._stored is not None:  # now, as what was planned ahead may never be taken
+        if self._stored is not None:  # counted only now, as prefetched batches may never be taken
             for latent in one.latents:
                 self._stored.count(latent)
         for number, reason in loaded.failures.items():
             tar, row = int(plan.tars[number]), int(plan.rows[number])
             ident = self._set.tables.places(tar)["id"][row].tobytes().hex()
             where = self._set.tables.path(tar)
-            told = reason if reason.startswith(where) else f"{where}: {reason}"
-            self._set.failures[ident] = told
+            self._set.failures[ident] = reason if reason.startswith(where) else f"{where}: {reason}"
         good = [n for n in range(len(plan.tars)) if n not in loaded.failures]
         return LoadedBatch(
             plan,
@@ -202,7 +201,7 @@ def _planned(
     most: list[int],
     stored: StoredLatents | None,
 ) -> Iterator[_Planned]:
-    """Batches with their stored latents, each None where there is none."""
+    """Yields batches with their stored latents, None for each that is missing."""
     if stored is None:
         for plan in plans:
             yield _Planned(plan, [None] * len(plan.tars))
@@ -213,26 +212,26 @@ def _planned(
 
 
 def draws_of(plan: BatchPlan) -> list[str]:
-    """What the captions and the noise of a batch's samples are drawn by."""
+    """Returns the keys with which captions and noise of a batch's samples are drawn."""
     turns = [0] * len(plan.tars) if plan.turns is None else plan.turns.tolist()
     return [draw_name(plan.cursor.epoch, turn) for turn in turns]
 
 
 def worker_count(training_set: TrainingSet) -> int:
-    """How many workers read a set."""
+    """Returns the number of workers that read a set."""
     asked = training_set.loader.workers
     if asked is not None:
         return asked
-    # What fits into memory is decoded once, which other processes would do again and again.
+    # A set that fits into memory is decoded only once in this process; workers would repeat that.
     return 0 if training_set.fits else min(MOST_WORKERS, max(1, (os.cpu_count() or 1) - 1))
 
 
 def joined_blocks(training_set: TrainingSet, most: list[int]) -> bool:
-    """Whether blocks of neighbouring pictures are read at once: where all open ones can be kept.
+    """Whether to read blocks of adjacent pictures at once: if all open blocks fit into the cache.
 
     Args:
         training_set: The set.
-        most: Most pictures of a batch that this process gets, by bucket.
+        most: Maximum number of pictures in this process's share of a batch, by bucket.
     """
     if training_set.exact or training_set.store.local:
         return False

@@ -1,8 +1,8 @@
-"""Which aspect bucket each batch of an epoch has, from the buckets' numbers of batches alone.
+"""Interleaves the batches of all aspect buckets in an epoch, given only their numbers.
 
-A bucket's batches are spread evenly over the epoch, each somewhere in its own stretch: batch m of M
-stands at (m + u) / M, where u is drawn from [0, 1). So buckets are mixed, a rare one comes again
-and again instead of all at once, and batch n of an epoch is found without those before it.
+A bucket's batches are spread evenly over the epoch: batch m of M is at position (m + u) / M, where
+u is drawn uniformly from [0, 1). So a rare bucket is spread over the whole epoch, and batch n of
+the epoch can be found without computing those before it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 
 from nucleus_model.data.draws import Numbers, key_of, units
 
-BLOCK = 4096  # batches that are put in order at once
+BLOCK = 4096  # number of batches to sort at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,10 @@ class Interleaving:
     """The buckets of an epoch's batches.
 
     Args:
-        batches: How many batches each bucket has.
-        seed: Of the run.
+        batches: Number of batches of each bucket.
+        seed: The run's seed.
         epoch: The epoch.
-        block: About how many batches are put in order at once; it changes no order.
+        block: Approximate number of batches to sort at once; does not affect the order.
     """
 
     def __init__(self, batches: Sequence[int], seed: int, epoch: int, block: int = BLOCK) -> None:
@@ -47,11 +47,7 @@ class Interleaving:
         return int(self._batches.sum())
 
     def turns(self, first: int = 0) -> Iterator[Turn]:
-        """Yields the epoch's batches from one of them on.
-
-        Args:
-            first: The number of the first, from 0.
-        """
+        """Yields the epoch's batches, starting with batch `first`."""
         low, high = 0, self._blocks
         while low + 1 < high:  # the last block that begins at `first` or before
             middle = (low + high) // 2
@@ -62,7 +58,7 @@ class Interleaving:
             skipped = 0
 
     def _before(self, block: int) -> Numbers:
-        """How many batches of each bucket come before a block."""
+        """Returns how many batches of each bucket come before a block."""
         place = self._batches * (block / self._blocks)
         whole = np.floor(place).astype(np.int64)
         inside = [
@@ -76,7 +72,7 @@ class Interleaving:
     def _block(self, block: int) -> list[Turn]:
         starts, ends = self._before(block), self._before(block + 1)
         if block + 1 == self._blocks:
-            ends = self._batches  # whatever rounding says
+            ends = self._batches  # despite rounding
         numbers = [np.arange(start, end) for start, end in zip(starts, ends, strict=True)]
         places = np.concatenate(
             [

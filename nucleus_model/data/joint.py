@@ -1,11 +1,10 @@
-"""One order for two sets: pictures that both have take the same places, whatever else differs.
+"""A joint order of two sets, in which pictures that both have take the same slots.
 
-Two runs of one seed are a pair only if they meet the same pictures at the same steps. Where ids
-differ, and filters make them differ, orders of their own would part the runs at the first step. So
-the union of both sets' pictures is put into the order that one set of them all would have
-(`exact`), and a place whose picture a set lacks is filled with another of its own pictures of the
-same bucket. Both runs take equally many steps of equally many image tokens; how often each meets
-its own pictures follows.
+Two runs with one seed are only a pair if they see the same pictures at the same steps. If ids
+differ, as after filtering, separate orders would diverge at the first step. So the union of both
+sets' pictures is put into the exact order of a set of all of them (`exact`), and a slot whose
+picture a set lacks is filled with another of its pictures from the same bucket. Both runs take the
+same number of steps and image tokens; how often each sees its own pictures follows from that.
 """
 
 from collections.abc import Mapping
@@ -24,11 +23,11 @@ Bytes16 = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class JointOrder:
-    """The pictures of two sets that are trained on.
+    """The training pictures of two sets.
 
     Attributes:
-        ids: (N, 16), ascending, each once.
-        sizes: (N, 2) width and height of its bucket, in pixels.
+        ids: (N, 16) unique ids, ascending.
+        sizes: (N, 2) width and height of each picture's bucket, in pixels.
     """
 
     ids: Bytes16
@@ -36,13 +35,13 @@ class JointOrder:
 
     @classmethod
     def of(cls, buckets: Mapping[str, tuple[int, int]]) -> "JointOrder":
-        """The order of pictures of these ids, in these buckets."""
+        """Makes the order from id -> width and height of the bucket."""
         names = sorted(buckets)
         sizes = np.array([buckets[name] for name in names], np.int64).reshape(-1, 2)
         return cls(as_bytes(names), sizes)
 
     def digest(self) -> str:
-        """Hashes the order: runs of one digest and seed take the same places."""
+        """Hashes the pictures and buckets, which with the seed determine the order."""
         return config_hash([[i.decode() for i in as_hex(self.ids)], self.sizes.tolist()])
 
     @cached_property
@@ -50,22 +49,22 @@ class JointOrder:
         return _whole(self.ids)
 
     def has(self, ids: Bytes16) -> NDArray[np.bool_]:
-        """Which ids are in the order."""
+        """Returns a mask of the ids that are in the order."""
         return np.isin(_whole(ids), self._whole)
 
     def places(self, ids: Bytes16) -> Numbers:
-        """Where ids, each of which is in the order, are in it."""
+        """Returns the indices of ids, all of which must be in the order."""
         return np.searchsorted(self._whole, _whole(ids))
 
 
 @dataclass(frozen=True)
 class JointEpoch:
-    """An epoch of the union as one set takes it.
+    """An epoch of the joint order for one of the sets.
 
     Attributes:
         numbers: Numbers of the set's own pictures, batch by batch.
-        turns: How often the epoch has had each before.
-        ends: Where each batch ends.
+        turns: How often each occurred in this epoch before.
+        ends: The end of each batch.
     """
 
     numbers: Numbers
@@ -116,7 +115,7 @@ def joint_epoch(
         part = slice(starts[number], planned.ends[number])
         bucket = tuple(order.sizes[planned.order[starts[number]]].tolist())
         if bucket not in fillers.orders:
-            # Then none of its pictures is the set's own, and all of the batch is filled.
+            # The set has no pictures of this bucket, so the whole batch is filled from another.
             bucket = fillers.other(number)
         missing = part.start + np.flatnonzero(numbers[part] < 0)
         numbers[missing], turns[missing] = fillers.take(bucket, len(missing))
@@ -124,7 +123,7 @@ def joint_epoch(
 
 
 class _Fillers:
-    """A set's pictures for places whose own picture it lacks; each bucket's in turn."""
+    """Supplies a set's own pictures, bucket by bucket, for slots whose picture it lacks."""
 
     def __init__(self, ids: Bytes16, sizes: Numbers, seed: int, epoch: int) -> None:
         self.seed, self.epoch = seed, epoch
@@ -137,19 +136,19 @@ class _Fillers:
         self.taken = dict.fromkeys(self.orders, 0)
 
     def take(self, bucket: tuple[int, ...], count: int) -> tuple[Numbers, Numbers]:
-        """The next pictures of a bucket, and how often each was there before."""
+        """Returns the next pictures of a bucket, and how often each occurred before."""
         order = self.orders[bucket]
         places = self.taken[bucket] + np.arange(count)
         self.taken[bucket] += count
         return order[places % len(order)], 1 + places // len(order)
 
     def other(self, number: int) -> tuple[int, ...]:
-        """A bucket that the set has, by its share."""
+        """Draws one of the set's buckets, with a probability proportional to its size."""
         counts = np.cumsum([len(order) for order in self.orders.values()])
         point = keyed_unit(f"filler-bucket:{self.epoch}", self.seed, str(number)) * counts[-1]
         return list(self.orders)[int(np.searchsorted(counts, point, side="right"))]
 
 
 def _whole(ids: Bytes16) -> NDArray[np.bytes_]:
-    """Ids as one value each, which sort as their digits do."""
+    """Returns ids as scalars, which sort like their hex digits."""
     return np.ascontiguousarray(ids).view("S16").ravel()

@@ -1,4 +1,4 @@
-"""The batches of a set that is compared with another: by `joint`, over both sets' samples."""
+"""Plans the batches of one of two compared sets, in their joint order (`joint`)."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from nucleus_model.data.loader import TrainingSet
 
 
 class JointBatches:
-    """The order of two sets that are compared (`joint`), as this one takes it."""
+    """The joint order of two compared sets (`joint`), for one of them."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class JointBatches:
         self.rests = int((counts % batch_size > 0).sum())
 
     def batches(self, cursor: Cursor, share: Share) -> Iterator[BatchPlan]:
-        """Plans an epoch's batches from the cursor's on."""
+        """Plans an epoch's batches, starting with the cursor's."""
         tars, rows = self._set.place(self._numbers)
         sizes = np.array([bucket.size for bucket in self._set.buckets], np.int64)
         found = joint_epoch(

@@ -1,12 +1,12 @@
-"""What the runs of one process share, so that the next one need not make it again.
+"""Caches what the runs of one process can share.
 
     kept = Kept()
     for seed in range(6):
         quick_train(folder, out / str(seed), settings(seed), kept=kept)
 
-All of it is a pure function of a set, a picture or a prompt: opened sets with their decoded
-pictures and latents, and the text encoder with its states. No run's bytes depend on what ran before
-it. Sets do not change once they are published; whoever changes one takes a new `Kept`.
+Everything cached is a pure function of a set, a picture or a prompt: opened sets with their decoded
+pictures and latents, and the text encoder with its states. So no run depends on what ran before it.
+Published sets do not change; if you do change one, use a new `Kept`.
 """
 
 from collections import OrderedDict
@@ -23,15 +23,15 @@ from nucleus_model.encoders.text import TextEncoder
 from nucleus_model.settings.loading import LoaderSettings
 from nucleus_model.settings.settings import QuickTrainSettings
 
-SETS = 4  # the two that are compared, their reference, and one that the next comparison brings
+SETS = 4  # the two compared sets, their reference, and another set for the next comparison
 CODEC = {"codec", "codec_factor", "vae", "vae_revision", "device"}
 
 
 class Kept:
-    """Opened sets and a text encoder.
+    """A cache of opened sets, their latents, and text encoders.
 
     Args:
-        sets: How many sets stay open; the one that was asked for longest ago leaves first.
+        sets: Maximum number of open sets; the least recently used one is closed first.
     """
 
     def __init__(self, sets: int = SETS) -> None:
@@ -53,9 +53,9 @@ class Kept:
         loader: LoaderSettings | None = None,
         exact_below: int = EXACT_BELOW,
     ) -> TrainingSet:
-        """Opens a set as `TrainingSet` does, or gives the one that is open.
+        """Opens a set as `TrainingSet` does, or returns the one that is open.
 
-        It has no failures: which pictures could not be decoded each run finds by itself.
+        Its `failures` are cleared, as each run finds undecodable pictures by itself.
         """
         options: dict[str, Any] = {
             "resolution": resolution,
@@ -81,23 +81,24 @@ class Kept:
     def latents(
         self, opened: TrainingSet, codec: Codec, settings: QuickTrainSettings, cache_bytes: int
     ) -> Latents:
-        """The latents of a set that this opened.
+        """Returns the latents of a set opened by this object.
 
         Args:
             opened: The set.
-            codec: Of the settings.
-            settings: Of a run, for the codec's name and the device.
+            codec: The codec of the settings.
+            settings: The run's settings, for the codec's name and the device.
             cache_bytes: Memory for latents, in bytes.
         """
         key = (id(opened), settings.model_dump_json(include=CODEC), cache_bytes)
         if key not in self._latents:
-            # Together where that is faster; on a CPU each alone, whose bits depend on nothing else.
+            # Batched on a GPU, where that is faster. On a CPU one by one, so that an image's latent
+            # does not depend on its batch, to the last bit.
             together = torch.device(settings.device).type != "cpu"
             self._latents[key] = Latents(codec, cache_bytes, together=together)
         return self._latents[key]
 
     def text(self, settings: QuickTrainSettings) -> TextEncoder:
-        """The text encoder of a run, which counts what it cuts by itself."""
+        """Returns the text encoder for a run, with its count of truncated texts reset."""
         key = settings.text.model_dump_json() + settings.device
         if key not in self._texts:
             self._texts[key] = load_text_encoder(settings)

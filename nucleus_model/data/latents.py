@@ -1,4 +1,4 @@
-"""Latents of a training set's images, each encoded once as long as there is room for it."""
+"""Latents of a training set's images, encoded on demand and cached."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -20,17 +20,17 @@ class Images(Protocol):
 
     @property
     def images(self) -> NDArray[np.uint8]:
-        """(B, height, width, 3)."""
+        """The images, (B, height, width, 3)."""
 
 
 class Latents:
-    """Encodes a set's images, and remembers the latents by the sample's id.
+    """Encodes a set's images, and caches the latents by sample id.
 
     Args:
-        codec: What encodes.
+        codec: The encoder.
         cache_bytes: Memory for latents, in bytes.
-        together: Encode all images of a batch at once that are not remembered. That is faster on a
-            GPU; alone, an image's latents depend on nothing else, to the last bit.
+        together: Whether to encode all uncached images of a batch at once, which is faster on a
+            GPU. One by one, an image's latents do not depend on its batch, to the last bit.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Latents:
 
         Args:
             batch: The images.
-            stored: The latent of each, (1, channels, ...); None where it is to be encoded.
+            stored: The stored latent of each image, (1, channels, ...), or None to encode it.
         """
         if any(latent is not None for latent in stored):
             return torch.cat(
@@ -61,7 +61,7 @@ class Latents:
             missing = [i for i, ident in enumerate(batch.ids) if ident not in self._cache]
             if missing:
                 encoded = self.codec.encode(images[missing])
-                # Cloned, so that a latent which stays does not hold its whole batch.
+                # Cloned, so that a cached latent does not keep its whole batch in memory.
                 new = {batch.ids[i]: encoded[n : n + 1].clone() for n, i in enumerate(missing)}
 
         def make(place: int) -> torch.Tensor:

@@ -1,7 +1,8 @@
-"""Batches with the latents that lie beside the set: a window of batches is read at once.
+"""Prefetches the stored latents of batches, one window of batches at a time.
 
-While one window's batches are taken, the next one's latents are under way. In a window, what lies
-next to each other in a file is one request, and what several batches have is read once.
+While the batches of one window are being used, the latents of the next one are read. Within a
+window, adjacent values of a file are read in one request, and a value that several batches need is
+read once.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,19 +13,19 @@ from nucleus_model.data.samples import Bucket
 from nucleus_model.data.stored import Latent, StoredLatents
 from nucleus_model.data.tables import Tables
 
-# Of latents as tensors. Two windows are held.
+# Maximum size of a window, in bytes of latents as tensors; two windows are in memory.
 WINDOW_BYTES = 64 << 20
 WINDOW_BATCHES = 32
 
 
 class LatentsAhead:
-    """Reads the stored latents of batches ahead.
+    """Prefetches the stored latents of batches.
 
     Args:
-        tables: Of the set.
-        stored: The latents.
-        buckets: The set's.
-        most: Most pictures of a batch that a process gets, by bucket.
+        tables: The set's tables.
+        stored: The stored latents.
+        buckets: The set's buckets.
+        most: Maximum number of pictures in a process's share of a batch, by bucket.
     """
 
     def __init__(
@@ -41,8 +42,8 @@ class LatentsAhead:
         }
 
     def run(self, plans: Iterator[BatchPlan]) -> Iterator[tuple[BatchPlan, list[Latent]]]:
-        """Batches in their order, each with its latents; None for one that is not there."""
-        # The first batches are waited for: they come in small windows.
+        """Yields batches in order, each with its latents, None for each that is missing."""
+        # Windows start small, so that the first batches do not have to wait long.
         size = 1
         window, read = self._begin(plans, size)
         while window:
@@ -50,7 +51,7 @@ class LatentsAhead:
             latents = iter(read())
             for plan in window:
                 yield plan, [next(latents) for _ in range(len(plan.tars))]
-                # Once somebody comes back for more.
+                # Start on the next window as soon as a second batch of this one is requested.
                 if following is None:
                     size = min(2 * size, WINDOW_BATCHES)
                     following = self._begin(plans, size)
@@ -60,10 +61,10 @@ class LatentsAhead:
     def _begin(
         self, plans: Iterator[BatchPlan], most: int
     ) -> tuple[list[BatchPlan], Callable[[], list[Latent]]]:
-        """Begins to read the latents of the next batches.
+        """Starts reading the latents of the next batches.
 
-        How many these are depends on nothing but the batches, so it is the same in all processes:
-        some plans are made by all of them together.
+        The number of batches depends only on their plans, so it is the same in all processes. This
+        is required, as making some plans is a collective operation.
         """
         window: list[BatchPlan] = []
         total = 0

@@ -1,8 +1,8 @@
-"""A training set at one resolution: what it has, from its indexes alone, and single samples of it.
+"""A training set at one resolution: its content, known from its indexes, and single samples.
 
-Nothing is read of a tar but the pictures that are asked for. Of a set of fewer samples than
-`exact_below`, the places of all pictures are in one mapped file (48 bytes a sample); of a larger
-one, those of the tars that are open. `feed` says which samples a step takes.
+Tars are only read for the pictures that are needed. For a set with fewer samples than
+`exact_below`, the positions of all pictures are in one memory-mapped file (48 bytes per sample);
+for a larger one, only those of the open tars are in memory. `feed` loads the batches of a training.
 """
 
 import os
@@ -43,29 +43,30 @@ class TrainingSet:
 
     Args:
         folder: Local path or fsspec URL of the folder that holds `manifest.parquet`.
-        resolution: Which of the set's resolutions; None for the smallest.
-        edition: Name of the caption edition, or digits of its hash; None for the only one.
-        columns: Digits of the hash of the columns beside it; None for the only ones.
+        resolution: One of the set's resolutions; None for the smallest.
+        edition: The caption edition, by name or a prefix of its hash; None for the only one.
+        columns: The columns, by a prefix of their hash; None for the only ones.
         with_columns: Whether the columns are needed.
-        storage_options: For fsspec.
+        storage_options: Options for fsspec.
         cache_bytes: Memory for decoded images, in bytes.
-        loader: How it is read.
-        exact_below: Below so many samples, the places of all of them are read.
+        loader: Settings of reading and caching.
+        exact_below: Number of samples below which the set gets an exact order.
 
     Attributes:
-        count: How many samples it has; where `exact`, with a caption.
-        without: How many have no caption in the edition, and are left out; None where not `exact`.
+        count: Number of samples; if `exact`, of those with a caption.
+        without: Number of samples that have no caption in the edition, and are left out; None if
+            not `exact`.
         edition: The caption edition.
-        buckets: Its aspect buckets, by width and height.
-        tables: What lies beside its tars.
-        exact: Whether the places of all samples are read.
+        buckets: The aspect buckets, sorted by width and height.
+        tables: The set's indexes, captions and columns.
+        exact: Whether the positions of all samples are read, for an exact order.
         fits: Whether all decoded images fit into `cache_bytes`.
-        failures: Samples whose picture could not be decoded: id to reason. They are left out of
-            their batch, and nothing comes instead.
+        failures: Samples that could not be decoded, id -> reason. They are left out of their batch,
+            without replacement.
 
     Raises:
-        CorpusError: There is no manifest, or an index is not the one that it describes.
-        RequestError: There is no such edition, or there are several.
+        CorpusError: There is no manifest, or an index does not match it.
+        RequestError: There is no such edition, or several match.
         ValueError: The set does not have the resolution.
     """
 
@@ -97,7 +98,7 @@ class TrainingSet:
         self.edition = found.edition(edition)
         columns_hash = found.columns(columns).hash if with_columns else None
         mine = manifest.filter(pc.equal(manifest.column("resolution"), self.resolution))
-        # What lies in the set's folder and decides a batch: tars, their order, captions, columns.
+        # The digest covers everything that affects a batch: tars, their order, captions, columns.
         content = [mine.column(name).to_pylist() for name in ("path", "sha256", "index_sha256")]
         self.digest = "sets-2:" + config_hash([content, self.edition.hash, columns_hash])
         copies = self._copies(folder)
@@ -137,15 +138,15 @@ class TrainingSet:
         return Path(made)
 
     def reader(self, *, joined: bool = False) -> Reader:
-        """Reads samples in this process, and keeps decoded ones where all of them fit."""
+        """Returns a reader for this process, which caches decoded images if all of them fit."""
         return Reader(self.tables, joined=joined, images=self._images if self.fits else None)
 
     @cached_property
     def by_id(self) -> Numbers:
-        """Numbers of the samples that have a caption, in order of id. Where `exact`.
+        """Numbers of the samples with a caption, sorted by id. Only if `exact`.
 
         Raises:
-            CorpusError: Two have one id.
+            CorpusError: Two samples have the same id.
         """
         places = self.tables.whole()
         order = ascending(places["id"])
@@ -164,27 +165,27 @@ class TrainingSet:
         return order
 
     def by_tar(self, values: Callable[[int], NDArray[Any]]) -> NDArray[Any]:
-        """Values of all samples, which a function gives for each tar."""
+        """Concatenates the values that a function returns for each tar."""
         tars = range(len(self.tables.paths))
         return np.concatenate([values(tar) for tar in tars]) if tars else np.empty(0, np.int64)
 
     @cached_property
     def samples(self) -> tuple[Sample, ...]:
-        """All samples that have a caption, with it, in order of id; for small sets."""
+        """All samples with a caption, sorted by id; for small sets only."""
         return tuple(self.sample(int(number)) for number in self.by_id)
 
     def sample(self, number: int) -> Sample:
-        """One sample, by its number in the order of the manifest's tars."""
+        """Returns the sample with a number, counted in the order of the manifest's tars."""
         tars, rows = self.place(np.array([number]))
         return self.sample_at(int(tars[0]), int(rows[0]))
 
     def place(self, numbers: Numbers) -> tuple[Numbers, Numbers]:
-        """The tars of samples, and their rows in them."""
+        """Returns the tars of samples, and their rows in these."""
         tars = np.searchsorted(self.tables.first, numbers, side="right") - 1
         return tars, numbers - self.tables.first[tars]
 
     def sample_at(self, tar: int, row: int) -> Sample:
-        """One sample, by its tar and its row in it."""
+        """Returns the sample in a row of a tar."""
         place = self.tables.places(tar)[row]
         bucket = self.buckets[self.bucket_of[tar]]
         captions, sources = self.reader().captions(tar, row)
@@ -203,7 +204,7 @@ class TrainingSet:
 
     @cached_property
     def bucket_of(self) -> Numbers:
-        """The bucket of each tar, by its number."""
+        """(T,) number of each tar's bucket."""
         found = np.zeros(len(self.tables.first) - 1, np.int64)
         for number, bucket in enumerate(self.buckets):
             found[bucket.tars] = number
@@ -226,10 +227,11 @@ class TrainingSet:
 
         Args:
             samples: The samples.
-            captions: One a sample.
+            captions: One caption per sample.
 
         Returns:
-            Those that could be decoded, the others are noted in `failures`; None if none could.
+            The samples that could be decoded; None if there are none. Others are noted in
+            `failures`.
         """
         images, good = [], []
         for sample, caption in zip(samples, captions, strict=True):
@@ -261,7 +263,7 @@ def _buckets(tables: Tables) -> list[Bucket]:
 
 
 def _sweep() -> None:
-    """Removes copies that dead processes of this user left."""
+    """Removes temporary copies left behind by dead processes of this user."""
     for path in Path(tempfile.gettempdir()).glob(f"{COPIES}*"):
         found = re.fullmatch(rf"{COPIES}(\d+)-\w+", path.name)
         try:

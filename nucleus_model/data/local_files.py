@@ -1,8 +1,8 @@
-"""Local copies of what a store holds, in a bounded number of bytes.
+"""A size-bounded cache of local copies of a store's files.
 
-The copy used longest ago leaves first.
-Several processes may share a folder: a copy appears whole or not at all, and one that another
-process removed is made again. Each counts what it made itself, so bounds add up.
+The least recently used copy is removed first. Several processes may share a folder: copies are
+written atomically, and one that another process removed is made again. Each process counts only the
+copies that it made, so their limits add up.
 """
 
 import mmap
@@ -13,19 +13,19 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-OPEN = 1024  # maps that stay open at most; closing one frees no bytes of the copy
+OPEN = 1024  # maximum number of open memory maps; closing one does not remove the copy
 
 
 class LocalFiles:
-    """A folder of copies, each mapped into memory when it is asked for.
+    """A folder of copies, which are memory-mapped on demand.
 
     Args:
-        folder: The folder; made if it is not there.
-        limit: Most bytes of copies that this process keeps.
+        folder: The folder; created if it does not exist.
+        limit: Maximum size of this process's copies, in bytes.
 
     Attributes:
-        bytes: How many it keeps now.
-        made: How many copies it made.
+        bytes: Current size of this process's copies.
+        made: Number of copies that it has made.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
@@ -38,18 +38,18 @@ class LocalFiles:
         folder.mkdir(parents=True, exist_ok=True)
 
     def get(self, name: str, make: Callable[[], bytes]) -> memoryview:
-        """Returns a copy's bytes, mapped: processes that map one copy share its memory.
+        """Returns a copy's bytes, memory-mapped, so that processes share the memory.
 
         Args:
             name: Path below the folder.
-            make: Makes the bytes, one at least, if there is no copy.
+            make: Returns the content, at least one byte, if there is no copy yet.
         """
         found = self._seen(name)
         if found is not None:
             return memoryview(found)
         with self._lock:
             making = self._making.setdefault(name, threading.Lock())
-        with making:  # of threads that want one copy, one makes it
+        with making:  # only one of several threads makes the copy
             found = self._seen(name) or self._mapped(name)
             if found is None:
                 data = make()
@@ -103,10 +103,10 @@ class LocalFiles:
                 self.bytes -= size
 
     def trim(self, keep: Collection[str] = ()) -> None:
-        """Removes copies of earlier processes, the oldest first, down to the bound.
+        """Removes copies of earlier processes, oldest first, until the limit is met.
 
         Args:
-            keep: Names of those that stay.
+            keep: Names of copies to keep.
         """
         stay = {*self._own, *keep}
         found = [

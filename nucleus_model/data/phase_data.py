@@ -1,6 +1,6 @@
-"""What a run trains on: the set at each resolution of its phases.
+"""The training data of each phase of a run: the set at the phase's resolution, split and encoded.
 
-data = open_phase_data(folder, settings, None, codec, multiple=8)   # a `PhaseData` a phase
+data = open_phase_data(folder, settings, None, codec, multiple=8)   # one `PhaseData` per phase
 """
 
 from collections import Counter
@@ -27,23 +27,23 @@ from nucleus_model.encoders.codec import Codec
 from nucleus_model.settings.phases import Phase
 from nucleus_model.settings.settings import QuickTrainSettings
 
-SHOWN_TARS = 8  # whose captions are looked at for what a message names
-LOOKED_AT = 5000  # samples, for different captions
-ENCODED_AHEAD = 2  # batches, on a GPU
+SHOWN_TARS = 8  # number of tars to read caption sources from, for an error message
+LOOKED_AT = 5000  # maximum number of samples to look at for distinct captions
+ENCODED_AHEAD = 2  # number of batches to encode ahead on a GPU
 
 EncodeText = Callable[[Sequence[str]], object]
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedBatch:
-    """This process's part of a batch, as a step takes it.
+    """This process's share of a batch, as a training step takes it.
 
     Attributes:
         plan: The batch.
-        ids: Of the B samples.
-        captions: One a sample; empty where it was dropped.
-        draws: What each one's noise and sigma are drawn by.
-        latents_BCHW: Float32 on the CPU; B may be 0.
+        ids: Ids of the B samples.
+        captions: One per sample; empty if it was dropped.
+        draws: One key per sample, with which its noise and sigma are drawn.
+        latents_BCHW: The latents, float32 on the CPU; B may be 0.
     """
 
     plan: BatchPlan
@@ -55,18 +55,18 @@ class EncodedBatch:
 
 @dataclass(frozen=True)
 class PhaseData:
-    """What a phase trains on and measures: a training set at one resolution, split.
+    """The data of a phase: a training set at one resolution, split into trained and held-out.
 
     Attributes:
         set: The set.
         latents: Encodes its images, with a cache.
-        chosen: What is trained on, and what is held out.
-        settings: The run's.
-        multiple: Pixels on the side of a token.
+        chosen: The samples to train on, and the held-out samples.
+        settings: The run's settings.
+        multiple: Side of an image token, in pixels.
         share: This process's share of each batch.
-        gather: Gathers all processes' texts.
-        joint: The order of two sets that are compared.
-        stored: Latents beside the set that are right for the run, if there are any.
+        gather: Gathers a text from each process.
+        joint: The joint order, if two sets are compared.
+        stored: Stored latents of the set that match the run's settings, if there are any.
     """
 
     set: TrainingSet
@@ -81,11 +81,11 @@ class PhaseData:
     _plans: dict[str, Plans] = field(default_factory=dict)
 
     def trained(self, phase: Phase) -> int:
-        """How many samples are trained on; of a set whose order goes by streams, in a phase."""
+        """Returns the number of samples trained on (for an order by streams, in this phase)."""
         return len(self.chosen.numbers) if self.set.exact else self.plans(phase).samples
 
     def fullest_bucket(self) -> tuple[int, int]:
-        """Width and height of the bucket of the most samples; of equally full ones the wider."""
+        """Returns width and height of the bucket with most samples; the wider one of a tie."""
         if not self.set.exact:
             return max(self.set.buckets, key=lambda b: (b.samples, b.size)).size
         tars, _ = self.set.place(self.chosen.numbers)
@@ -94,8 +94,8 @@ class PhaseData:
         return max(counts, key=lambda bucket: (counts[bucket], bucket))
 
     def examples(self, count: int) -> tuple[str, ...]:
-        """So many different best captions, of held-out samples first, always the same."""
-        # What was not trained on shows more.
+        """Returns up to `count` distinct captions, deterministically, held-out samples first."""
+        # Held-out captions make more informative samples.
         found = dict.fromkeys(s.captions[-1] for s in self.held_out if s.captions)
         for number in (self.chosen.numbers if self.set.exact else range(self.set.count))[
             :LOOKED_AT
@@ -113,11 +113,11 @@ class PhaseData:
 
     @property
     def digest(self) -> str:
-        """Hash of what is trained on: the set's tars, its order, captions and columns."""
+        """Hash of the training data: the set's tars and their order, captions and columns."""
         return self.set.digest
 
     def plans(self, phase: Phase) -> Plans:
-        """The batches of a phase; all processes must ask for the first time together."""
+        """Returns the batches of a phase. The first call for a phase is collective."""
         key = phase.model_dump_json()
         if key not in self._plans:
             self._plans[key] = Plans(
@@ -136,18 +136,23 @@ class PhaseData:
     def feed(
         self, phase: Phase, cursor: Cursor, encode_text: EncodeText | None = None
     ) -> Iterator[Iterator[EncodedBatch]]:
-        """Loads and encodes a phase's batches from a cursor on; workers end with the context.
+        """Loads and encodes a phase's batches, starting at a cursor.
 
         Args:
             phase: The phase.
-            cursor: Where to begin.
-            encode_text: Of a GPU: encodes captions, and remembers their states, ahead of the step.
+            cursor: The first batch.
+            encode_text: On a GPU, called with the captions of prefetched batches, to encode and
+                cache them ahead of the step.
+
+        Yields:
+            An iterator over the batches; workers end with the context.
         """
         plans, share = self.plans(phase), self.share
         most = [-(-size // share.size) for size in plans.batch_sizes]
         batches = plans.batches(cursor, share)
         with Feed(self.set, batches, phase, self.settings, most, self.stored) as feed:
-            # On CPUs the step has the cores; on a GPU a thread keeps the encoders ahead of it.
+            # On a GPU, a thread encodes ahead of the step; on CPUs it would only take cores from
+            # it.
             if torch.device(self.settings.device).type == "cpu":
                 yield (self.encoded(loaded) for loaded in feed)
                 return
@@ -163,7 +168,7 @@ class PhaseData:
     def encoded(self, loaded: LoadedBatch) -> EncodedBatch:
         """Encodes a batch's pictures."""
         codec = self.latents.codec
-        # Even without a sample a process takes part in the step, and needs a tensor of the shape.
+        # A process without samples still takes part in the step, with an empty tensor.
         if not loaded.ids:
             width, height = (side // codec.factor for side in loaded.plan.bucket.size)
             latents_BCHW = torch.zeros((0, codec.channels, height, width))
@@ -187,19 +192,19 @@ def open_phase_data(
 
     Args:
         folder: Local path or fsspec URL of the set.
-        settings: The run's.
-        storage_options: For fsspec.
+        settings: The run's settings.
+        storage_options: Options for fsspec.
         codec: Encodes pixels to latents.
-        multiple: What sides of aspect buckets are a multiple of: codec factor times patch.
+        multiple: Sides of buckets must be multiples of this: codec factor times patch, in pixels.
         share: This process's share of each batch; None for all of it.
-        gather: Gathers all processes' texts; None for one process.
-        joint: The order of two sets that are compared.
-        kept: What other runs of this process have opened; None to open anew.
+        gather: Gathers a text from each process; None for a single process.
+        joint: The joint order, if two sets are compared.
+        kept: Cache of sets opened by other runs of this process; None for none.
 
     Raises:
-        CorpusError: The set is not as its manifest says, or a phase has nothing to train on.
-        RequestError: `limit` or `sample` leaves too little of the set, or it has not the edition.
-        ValueError: The set has not the resolution, or its buckets do not fit.
+        CorpusError: The set does not match its manifest, or a phase has nothing to train on.
+        RequestError: `limit` or `sample` leaves too little of the set, or it lacks the edition.
+        ValueError: The set lacks the resolution, or its buckets are no multiples of `multiple`.
     """
     phases = settings.plan()
     kept = kept or Kept()
@@ -236,7 +241,8 @@ def open_phase_data(
                 training_set.tables.reads,
             ),
         )
-    # All phases before the first step: a mistake in the last one would else cost the others' hours.
+    # Check all phases before the first step, so that a mistake in the last one does not surface
+    # only after hours of training.
     for phase in phases:
         _check_phase(found[phase.resolution], phase)
     return [found[phase.resolution] for phase in phases]

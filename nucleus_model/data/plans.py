@@ -1,11 +1,11 @@
-"""Which samples each batch of a run has: a function of set, edition, view, seed, epoch and number.
+"""Plans the batches of a run: a function of set, edition, view, seed, epoch and batch number.
 
-A `Cursor` says how far a run has come, in numbers that survive in JSON; it is all the state there
-is, whatever the number of processes or workers, so a run goes on exactly where it was.
+A `Cursor`, which is JSON-able, is the entire state of the data order, whatever the number of
+processes or workers, so a run resumes exactly where it stopped.
 
     plans = Plans(training_set, chosen, view, phase, settings, multiple=8)
     for plan in plans.batches(Cursor(), Share()):
-        ...   # plan.tars, plan.rows; plan.after is where to go on from
+        ...   # plan.tars, plan.rows; plan.after is the cursor to resume from
 """
 
 from collections.abc import Iterator
@@ -24,22 +24,22 @@ from nucleus_model.settings.settings import QuickTrainSettings
 
 
 class Plans:
-    """A phase's batches.
+    """The batches of a phase.
 
     Args:
         training_set: The set at the phase's resolution.
-        chosen: What of it is trained on.
-        phase: The phase, as `settings.plan` gives it.
-        settings: The run's.
-        multiple: Pixels on the side of a token, for `batch_tokens`.
-        share: This process among all of them, and
-        gather: its texts with theirs: each counts a part of a large set's tars.
-        joint: The order of two sets that are compared; None for the set's own.
+        chosen: The samples to train on.
+        phase: The phase, from `settings.plan`.
+        settings: The run's settings.
+        multiple: Side of an image token in pixels, for `batch_tokens`.
+        share: This process's share of the work of counting a large set's tars; None for all.
+        gather: Gathers a text from each process, for that; None for a single process.
+        joint: The joint order, if two sets are compared; None for the set's own.
 
     Attributes:
-        batch_sizes: Samples a batch, by the bucket's number.
-        samples: How many samples an epoch has.
-        rests: How many of its batches are smaller: the last one of a bucket, which is kept.
+        batch_sizes: Samples per batch, by bucket.
+        samples: Number of samples of an epoch.
+        rests: Number of an epoch's smaller batches: the last ones of buckets, which are kept.
     """
 
     def __init__(
@@ -74,14 +74,14 @@ class Plans:
         self.samples, self.rests = self._order.samples, self._order.rests
 
     def batches(self, start: Cursor, share: Share) -> Iterator[BatchPlan]:
-        """Plans the batches of epoch after epoch, without end.
+        """Plans the batches of one epoch after the other, without end.
 
         Args:
-            start: Where to begin; its `phase` is passed on.
-            share: Which part of each batch is this process's.
+            start: The first batch; its `phase` is passed on.
+            share: This process's share of each batch.
 
         Yields:
-            One plan a step; none at all if the phase has no sample.
+            One plan per step; nothing if the phase has no samples.
         """
         while self.samples:
             yield from self._order.batches(start, share)
@@ -89,12 +89,12 @@ class Plans:
 
 
 def batch_size(bucket: Bucket, phase: Phase, multiple: int) -> int:
-    """Samples of a bucket in a batch.
+    """Returns the number of samples in a bucket's batches.
 
     Args:
         bucket: The bucket.
-        phase: `batch_size`, or `batch_tokens`.
-        multiple: Pixels on the side of a token.
+        phase: The phase, which has `batch_size` or `batch_tokens`.
+        multiple: Side of an image token in pixels.
     """
     if phase.batch_tokens is None:
         return phase.batch_size or 1

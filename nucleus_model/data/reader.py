@@ -1,10 +1,10 @@
-"""Reads and decodes the samples of a batch, with their captions: what a worker process does.
+"""Reads and decodes the samples of a batch, with their captions, as a worker process does.
 
     reader = Reader(tables, joined=False)
     loaded = reader.load(request, pixels)
 
-Free of torch, so that a process of it is small. A picture that can't be decoded is told with its
-reason, and its place in the batch stays empty: no other picture comes instead.
+Does not import torch, so that worker processes stay small. A picture that can't be decoded is
+reported with its reason, and its slot in the batch stays empty: it is not replaced.
 """
 
 import json
@@ -26,19 +26,19 @@ from nucleus_model.encoders.cache import Cache
 
 @dataclass(frozen=True)
 class Request:
-    """Samples of one batch; JSON-able.
+    """A request for samples of one batch; JSON-able.
 
     Attributes:
-        tars: The tar of each sample, by its number at the resolution.
-        rows: The row of each in its tar.
-        size: Width and height of the bucket.
-        draws: What each one's caption is drawn by, as `draw_names` says.
-        seed: Of the run.
-        dropout: Share of empty captions.
-        weights: Of captions by source; None for all alike.
-        slots: Which picture of the batch's memory each fills.
-        at: Where the batch's memory begins, in bytes.
-        skip: Numbers of the samples whose picture is not needed: its place stays as it is.
+        tars: Number of each sample's tar at the resolution.
+        rows: Row of each sample in its tar.
+        size: Width and height of the bucket, in pixels.
+        draws: Key with which each sample's caption is drawn, from `captions.draw_name`.
+        seed: The run's seed.
+        dropout: Probability of an empty caption.
+        weights: Weights of captions by source; None for equal weights.
+        slots: Index of each sample's picture in the batch's memory.
+        at: Offset of the batch's memory, in bytes.
+        skip: Indices of samples whose pictures are not needed; their slots are not written to.
     """
 
     tars: Sequence[int]
@@ -53,7 +53,7 @@ class Request:
     skip: Sequence[int] = ()
 
     def to_json(self) -> bytes:
-        """The request as JSON."""
+        """Serializes the request as JSON."""
         return json.dumps(asdict(self)).encode()
 
     @classmethod
@@ -63,7 +63,7 @@ class Request:
         return cls(**{**content, "size": tuple(content["size"]), "skip": tuple(content["skip"])})
 
     def part(self, places: Sequence[int]) -> "Request":
-        """The request for some of its samples."""
+        """Returns a request for some of the samples."""
         rest = {"size": self.size, "seed": self.seed, "at": self.at}
         return Request(
             [self.tars[n] for n in places],
@@ -79,12 +79,12 @@ class Request:
 
 @dataclass
 class Loaded:
-    """What came of a request; JSON-able.
+    """The answer to a request; JSON-able. Pictures are passed in shared memory.
 
     Attributes:
-        ids: Of each sample.
-        captions: Of each; empty where it was dropped.
-        failures: Number in the request -> why its picture can't be decoded.
+        ids: Id of each sample.
+        captions: Caption of each sample; empty if it was dropped.
+        failures: Index in the request -> why the picture can't be decoded.
     """
 
     ids: list[str] = field(default_factory=list)
@@ -96,10 +96,10 @@ class Reader:
     """Loads samples.
 
     Args:
-        tables: Of the set.
-        joined: Of a remote set: read blocks of neighbouring pictures at once, and keep the block
-            until its other pictures' turns come.
-        images: Keeps decoded pictures by id; None to decode each anew.
+        tables: The set's tables.
+        joined: For a remote set: whether to read blocks of adjacent pictures at once, and keep a
+            block until its other pictures are needed.
+        images: Cache of decoded pictures by id; None for no cache.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Reader:
         self.tables, self.joined, self.images = tables, joined, images
 
     def begin(self, request: Request) -> list[Read[Any] | None]:
-        """Begins the reads that a request needs from a remote store."""
+        """Starts the reads that a request needs from a remote store."""
         if self.tables.store.local:
             return [None] * len(request.tars)
         return [
@@ -134,12 +134,12 @@ class Reader:
         """Loads samples.
 
         Args:
-            request: Which.
-            pixels_NHW3: Gets their pictures, at the request's `slots`.
-            begun: What `begin` returned, if it was called.
+            request: The samples.
+            pixels_NHW3: Their pictures are written to this, at the request's `slots`.
+            begun: The result of `begin`, if it was called.
 
         Raises:
-            CorpusError: A table or a tar can't be read, or does not come.
+            CorpusError: A table or a tar can't be read, or not in time.
         """
         loaded = Loaded()
         reads = self.begin(request) if begun is None else begun
@@ -151,7 +151,7 @@ class Reader:
                         ident, tar, row, request.size, reads[number]
                     )
             except (PixelError, ValueError, MemoryError) as error:
-                # ValueError: the crop leaves the picture.
+                # ValueError: the crop exceeds the picture.
                 loaded.failures[number] = f"{self.tables.path(tar)}: {error}"
             loaded.ids.append(ident)
             loaded.captions.append(caption)
@@ -167,7 +167,7 @@ class Reader:
         return make() if self.images is None else self.images.get(ident, make)
 
     def _both(self, tar: int, row: int) -> bytes | memoryview:
-        """Reads a picture, and sees to it that there is a copy of its tar's captions."""
+        """Reads a picture, after making sure that there is a local copy of its tar's captions."""
         self.tables.captions(tar)
         return self.data(tar, row)
 
@@ -175,7 +175,7 @@ class Reader:
         """Reads a picture's bytes.
 
         Raises:
-            CorpusError: Its tar is not there.
+            CorpusError: Its tar is missing.
         """
         try:
             return self._data(tar, row)
@@ -203,13 +203,13 @@ class Reader:
     def decoded(
         self, tar: int, row: int, data: bytes | memoryview, size: tuple[int, int]
     ) -> NDArray[np.uint8]:
-        """Decodes a picture, cut and scaled where it is an original."""
+        """Decodes a picture; an original is also cropped and scaled."""
         place = self.tables.places(tar)[row]
         crop = tuple(place["crop"].tolist()) if place["cut"] else None
         return open_picture(bytes(data)).rgb(crop=crop, size=size)
 
     def caption(self, tar: int, row: int, request: Request, draw: str) -> tuple[str, str]:
-        """The id of a sample, and the caption that is drawn for it."""
+        """Returns a sample's id, and the caption drawn for it."""
         ident = self.tables.places(tar)["id"][row].tobytes().hex()
         captions, sources = self.captions(tar, row)
         drawn = draw_caption(
@@ -218,7 +218,7 @@ class Reader:
         return ident, drawn
 
     def captions(self, tar: int, row: int) -> tuple[list[str], list[str]]:
-        """All captions of a sample, and where each is from."""
+        """Returns all captions of a sample, and the source of each."""
         table = self.tables.captions(tar)
         if table is None:
             return [], []

@@ -1,6 +1,6 @@
-"""Reads of a store, many in flight, each with a time-out and a bounded number of attempts.
+"""Concurrent reads from a store, each with a time-out and a limited number of attempts.
 
-The threads are daemons: a read that never comes back holds up neither the others nor the end of the
+The threads are daemons, so a read that never returns blocks neither the others nor the end of the
 process.
 """
 
@@ -26,10 +26,10 @@ class Read(Generic[T]):
         self._future = reads.submit(call)
 
     def result(self) -> T:
-        """Waits for what was read.
+        """Waits for the result.
 
         Raises:
-            CorpusError: It did not come in time, however often it was asked for.
+            CorpusError: All attempts timed out.
         """
         for attempt in range(ATTEMPTS):
             try:
@@ -38,7 +38,7 @@ class Read(Generic[T]):
                 if self._future.done():
                     raise  # the read's own error
                 if attempt + 1 < ATTEMPTS:
-                    # The one that hangs keeps its thread.
+                    # The hanging read occupies its thread, so allow another one.
                     self._reads.threads += 1
                     self._future = self._reads.submit(self._call)
         raise CorpusError(
@@ -48,11 +48,11 @@ class Read(Generic[T]):
 
 
 class Reads:
-    """Threads that read.
+    """A pool of reading threads.
 
     Args:
-        threads: How many reads are in flight.
-        timeout_s: Seconds after which a read is asked for again.
+        threads: Maximum number of concurrent reads.
+        timeout_s: Seconds after which a read is retried.
     """
 
     def __init__(self, threads: int, timeout_s: float) -> None:
@@ -62,16 +62,16 @@ class Reads:
         weakref.finalize(self, self._queue.put, None).atexit = False
 
     def begin(self, what: str, call: Callable[[], T]) -> Read[T]:
-        """Begins a read.
+        """Starts a read.
 
         Args:
-            what: What is read, for the error.
-            call: Reads it.
+            what: Name of what is read, for the error message.
+            call: The function that reads it.
         """
         return Read(self, what, call)
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
-        """Has a thread do a call."""
+        """Queues a call for a thread of the pool."""
         future: Future[T] = Future()
         self._queue.put((future, call))
         if self._started < self.threads:
@@ -81,7 +81,7 @@ class Reads:
 
 
 def _work(waiting: "queue.SimpleQueue[Any]") -> None:
-    """Does calls until nobody can ask for more: a thread must not keep its set alive."""
+    """Executes calls until the pool is garbage-collected; so it must not refer to the pool."""
     while (item := waiting.get()) is not None:
         future, call = item
         try:

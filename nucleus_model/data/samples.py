@@ -1,4 +1,4 @@
-"""What a training set has: samples, decoded batches of them, and aspect buckets."""
+"""Samples, decoded batches and aspect buckets of a training set."""
 
 from dataclasses import dataclass
 
@@ -10,20 +10,20 @@ from nucleus_model.data.draws import Numbers
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One sample: where its picture lies, how it is cut and scaled, its captions.
+    """One sample: the location of its picture, how to crop and scale it, its captions.
 
     Attributes:
         id: Record id.
         tar: Path of the tar below the set's folder.
         offset: First byte of the picture in the tar.
         size: Bytes of the picture.
-        captions: Lowest to highest quality; may be empty.
-        sources: Where each caption comes from, such as `web` or `synthesized:short`.
+        captions: Captions from lowest to highest quality; may be empty.
+        sources: Source of each caption, such as `web` or `synthesized:short`.
         aspect: Name of the aspect bucket.
         width: Target width in pixels.
         height: Target height in pixels.
-        crop: Left, top, right, bottom in pixels of the upright original; None for a picture that
-            has the target size.
+        crop: Left, top, right, bottom in pixels of the upright original; None if the stored
+            picture already has the target size.
     """
 
     id: str
@@ -48,9 +48,9 @@ class Batch:
     """Decoded samples of one aspect bucket.
 
     Attributes:
-        ids: Of the B samples.
+        ids: Ids of the B samples.
         images: uint8 (B, height, width, 3), sRGB.
-        captions: One a sample; empty where it was dropped.
+        captions: One per sample; empty if it was dropped.
     """
 
     ids: tuple[str, ...]
@@ -63,11 +63,11 @@ class Bucket:
     """An aspect bucket of a set.
 
     Attributes:
-        width: In pixels.
-        height: In pixels.
-        aspect: Its name.
-        tars: Its tars, by their numbers.
-        samples: How many samples it has.
+        width: Width in pixels.
+        height: Height in pixels.
+        aspect: Name of the aspect ratio.
+        tars: Numbers of its tars.
+        samples: Number of samples.
     """
 
     width: int
@@ -78,5 +78,5 @@ class Bucket:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height."""
+        """Width and height, in pixels."""
         return self.width, self.height

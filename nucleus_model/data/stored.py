@@ -1,8 +1,8 @@
-"""Latents and text states that `nucleus encode` left beside a set, as a run reads them.
+"""Reads the latents and text states that `nucleus encode` stored in a set's folder.
 
-latents = open_latents(training_set.store, settings, ...)   # None: there are none for this run
+latents = open_latents(training_set.store, settings, ...)   # None if there are none for this run
 begun = latents.begin([("256/1x1/000000.tar", ident, (256, 256)), ...])
-begun()                                # for each the latent; None: that one is to be made here
+begun()                                # the latent of each sample, or None if it has to be encoded
 """
 
 import threading
@@ -33,15 +33,15 @@ Text = tuple[torch.Tensor, bool] | None
 
 
 class StoredLatents(StoredValues):
-    """Latents of a set at a resolution.
+    """Stored latents of a set at one resolution.
 
     Args:
         store: The store whose root is the set.
-        hashed: Their config hash.
-        dtype: Of the numbers.
-        channels: Of a latent.
-        factor: Pixels on the side of a latent pixel.
-        reads: Threads that read; None for its own.
+        hashed: Config hash of the latents.
+        dtype: Stored dtype: fp32, bf16 or fp16.
+        channels: Channels of a latent.
+        factor: Downsampling factor of the codec.
+        reads: Thread pool for reading; None for one of its own.
     """
 
     def __init__(
@@ -59,14 +59,15 @@ class StoredLatents(StoredValues):
     def begin(
         self, samples: Sequence[tuple[str, str, tuple[int, int]]]
     ) -> Callable[[], list[Latent]]:
-        """Begins to read latents.
+        """Starts reading latents.
 
         Args:
-            samples: Of each: the path of its tar below the set, its id, and its picture's width and
-                height.
+            samples: For each sample, the path of its tar below the set, its id, and the width and
+                height of its picture.
 
         Returns:
-            What waits for them: the latent (1, C, H, W) of each sample; None if there is none.
+            A function that waits for them, and returns the latent (1, C, H, W) of each sample, or
+            None if there is none.
         """
         finish = self.begin_values(
             [
@@ -77,25 +78,25 @@ class StoredLatents(StoredValues):
         return lambda: [None if found is None else self.tensor(found) for found in finish()]
 
     def shape(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
-        """The shape of a latent, of its picture's width and height."""
+        """Returns the shape of a latent, given the width and height of the picture."""
         return 1, self.channels, size[1] // self.factor, size[0] // self.factor
 
     def bytes_of(self, size: tuple[int, int]) -> int:
-        """The bytes of a latent, as a tensor."""
+        """Returns the size of a latent as a float32 tensor, in bytes."""
         _, channels, height, width = self.shape(size)
         return 4 * channels * height * width
 
 
 class StoredTexts(StoredValues):
-    """Text states of a caption edition.
+    """Stored text states of a caption edition.
 
     Args:
         store: The store whose root is the set.
-        hashed: Their config hash.
-        dtype: Of the numbers.
-        about: What their folder says of itself.
-        width: Of a text state.
-        reads: Threads that read; None for its own.
+        hashed: Config hash of the text states.
+        dtype: Stored dtype: fp32, bf16 or fp16.
+        about: Content of the folder's `encoded.json`.
+        width: Dimension of a text state.
+        reads: Thread pool for reading; None for one of its own.
     """
 
     texts = True
@@ -111,10 +112,10 @@ class StoredTexts(StoredValues):
     ) -> None:
         super().__init__(store, texts_folder(hashed), dtype, reads)
         self.parts, self.width = int(about["parts"]), width
-        self._lock = threading.Lock()  # a thread that encodes ahead asks beside the trainer
+        self._lock = threading.Lock()  # used by the trainer and by the prefetching thread
 
     def of(self, texts: Sequence[str]) -> list[Text]:
-        """The states (L, D) of each text, and whether it was cut; None where there are none."""
+        """Returns (states (L, D), whether the text was truncated) of each text, or None."""
         wanted = []
         for text in texts:
             key = text_key(text)
@@ -135,15 +136,15 @@ def open_latents(
     factor: int,
     reads: Reads | None = None,
 ) -> StoredLatents | None:
-    """The latents of a set that are right for a run; None if there are none.
+    """Opens the stored latents that match a run's settings; None if there are none.
 
     Args:
         store: The store whose root is the set.
-        settings: The run's.
-        resolution: Of the pictures.
-        channels: Of a latent.
-        factor: Pixels on the side of a latent pixel.
-        reads: Threads that read; None for its own.
+        settings: The run's settings.
+        resolution: Resolution of the pictures.
+        channels: Channels of a latent.
+        factor: Downsampling factor of the codec.
+        reads: Thread pool for reading; None for one of its own.
     """
     if settings.encoded == "off":
         return None
@@ -160,14 +161,14 @@ def open_texts(
     width: int,
     reads: Reads | None = None,
 ) -> StoredTexts | None:
-    """The text states of a set that are right for a run; None if there are none.
+    """Opens the stored text states that match a run's settings; None if there are none.
 
     Args:
         store: The store whose root is the set.
-        settings: The run's.
+        settings: The run's settings.
         edition: Config hash of the caption edition.
-        width: Of a text state.
-        reads: Threads that read; None for its own.
+        width: Dimension of a text state.
+        reads: Thread pool for reading; None for one of its own.
     """
     if settings.encoded == "off":
         return None
@@ -181,5 +182,5 @@ def open_texts(
 def _about(store: Store, folder: str) -> dict[str, Any] | None:
     try:
         return read_marker(store, folder)
-    except DamagedError:  # as if it were not there: all is encoded here
+    except DamagedError:  # treated as missing: the trainer encodes everything itself
         return None

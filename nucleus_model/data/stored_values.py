@@ -1,6 +1,7 @@
-"""Encoded values of a folder beside a set, read together; what is wrong costs itself alone.
+"""Reads the encoded values (latents or text states) in a folder of a set.
 
-Neighbours in a file are one request, and many requests are in flight.
+Adjacent values of a file are read in one request, and many requests are in flight. A damaged or
+missing value is treated as absent, without affecting the others.
 """
 
 from collections import OrderedDict
@@ -16,7 +17,7 @@ from nucleus_data.sets.encoded import Value
 from nucleus_data.sets.encoded_file import EncodedFile, read_together
 from nucleus_model.data.reads import Read, Reads
 
-# What is known of files, beside their values: 33 bytes a value.
+# Maximum memory for the indexes of open files, which take 33 bytes per value.
 OPEN_BYTES = 64 << 20
 READS, TIMEOUT_S = 16, 60.0
 TORCH = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -24,12 +25,12 @@ TORCH = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Wanted:
-    """A value that is asked for.
+    """A value to read.
 
     Attributes:
-        name: Its file.
-        key: Its key.
-        shape: What it must have; None for any length.
+        name: The value's file.
+        key: The value's key.
+        shape: The required shape; None for an axis of any length.
     """
 
     name: str
@@ -38,20 +39,20 @@ class Wanted:
 
 
 class StoredValues:
-    """Encoded values of a folder.
+    """The encoded values in a folder.
 
     Args:
         store: The store whose root is the set.
         folder: The folder below the set.
-        dtype: Of the numbers.
-        reads: Threads that read; None for its own.
+        dtype: Stored dtype: fp32, bf16 or fp16.
+        reads: Thread pool for reading; None for one of its own.
 
     Attributes:
-        texts: Whether they are text states.
-        folder: As given.
-        read: How many values were read.
-        lacking: How many were asked for that are not there, or damaged.
-        faults: File to what is wrong with it, or with the first value in it that is.
+        texts: Whether the values are text states.
+        folder: The folder, as given.
+        read: Number of values that were read.
+        lacking: Number of requested values that are missing or damaged.
+        faults: File -> what is wrong with it, or with its first damaged value.
     """
 
     texts: ClassVar[bool] = False
@@ -66,10 +67,11 @@ class StoredValues:
         self._lost: set[str] = set()
 
     def begin_values(self, wanted: Sequence[Wanted]) -> Callable[[], list[Value | None]]:
-        """Begins to read values.
+        """Starts reading values.
 
         Returns:
-            What waits for them: for each the value; None if it is not there, or is damaged.
+            A function that waits for them, and returns each value, or None if it is missing or
+            damaged.
         """
         files = self._files({one.name for one in wanted})
         places: list[tuple[EncodedFile, int] | None] = []
@@ -97,7 +99,7 @@ class StoredValues:
             )
             if not fits:
                 raise damaged(self.store, one.name, f"a value has the shape {found.shape}")
-        except FileNotFoundError:  # since it was opened
+        except FileNotFoundError:  # it was removed after it was opened
             self.faults.setdefault(one.name, "it is missing")
             return None
         except DamagedError as error:
@@ -106,7 +108,7 @@ class StoredValues:
         return found
 
     def _files(self, names: set[str]) -> dict[str, EncodedFile | None]:
-        """Some files, each None if it cannot be read; those that are not open, opened at once."""
+        """Returns files by name, None for unreadable ones, opening new ones concurrently."""
         begun: dict[str, Read[EncodedFile]] = {
             name: self._reads.begin(
                 name,
@@ -141,11 +143,11 @@ class StoredValues:
         return None
 
     def count(self, found: object) -> None:
-        """Counts what was asked for: a value, or None for one that is lacking."""
+        """Counts a requested value, which is None if it is missing."""
         self.read += found is not None
         self.lacking += found is None
 
     def tensor(self, value: Value) -> torch.Tensor:
-        """A value's numbers, float32."""
+        """Converts a value to a float32 tensor."""
         flat = torch.frombuffer(bytearray(value.data), dtype=TORCH[self.dtype])
         return flat.float().reshape(value.shape)

@@ -1,4 +1,4 @@
-"""The batches of a set whose order goes by streams over its tars (`streams`, `interleave`)."""
+"""Plans the batches of a large set, by streams over its tars (`streams`, `interleave`)."""
 
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ COUNTED_AT_ONCE = 256
 
 
 class StreamBatches:
-    """An order by streams over the tars (`streams`); process r of R has the slots r modulo R."""
+    """The order by streams over the tars (`streams`); process r of R takes the slots r modulo R."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class StreamBatches:
         )
 
     def _counts(self, epoch: int) -> Numbers:
-        """How many samples an epoch has of each tar."""
+        """Returns the number of samples that an epoch takes from each tar."""
         if self._counted is not None and (self._counted[0] == epoch or not self._view.changes):
             return self._counted[1]
         tables = self._set.tables
@@ -49,7 +49,7 @@ class StreamBatches:
         if self._view.whole:
             counts = every * used
         else:
-            # Each process counts its part of the tars, and they tell each other.
+            # Each process counts some of the tars, and the counts are gathered.
             mine = [
                 n for n in np.flatnonzero(used).tolist() if n % self._share.size == self._share.rank
             ]
@@ -74,7 +74,7 @@ class StreamBatches:
         return counts
 
     def batches(self, cursor: Cursor, share: Share) -> Iterator[BatchPlan]:
-        """Plans an epoch's batches from the cursor's on."""
+        """Plans an epoch's batches, starting with the cursor's."""
         epoch, counts = cursor.epoch, self._counts(cursor.epoch)
         orders = [
             StreamOrder(
@@ -90,7 +90,7 @@ class StreamBatches:
             )
         ]
         turns = Interleaving([len(order) for order in orders], self._view.seed, epoch)
-        # One tar a stream is open, and the one that comes after it.
+        # Per stream, keep the order of the current tar and of the next one.
         most = 2 * sum(
             min(order.streams, len(bucket.tars))
             for order, bucket in zip(orders, self._set.buckets, strict=True)
@@ -116,7 +116,7 @@ class StreamBatches:
             )
 
     def _order_of(self, tar: int, epoch: int, most: int) -> Numbers:
-        """A tar's rows in the epoch's order, with which copy each is. Keeps open tars'."""
+        """Returns a tar's rows in the epoch's order, and which copy each one is; (2, N), cached."""
         found = self._rows.get((epoch, tar))
         if found is None:
             copies = self._view.copies(self._set.tables, tar, epoch)

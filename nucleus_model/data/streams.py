@@ -1,19 +1,21 @@
-"""The order of a set that is too large for a keyed hash of every id: logical streams over its tars.
+"""The order for sets too large to hash every id: logical streams over the tars.
 
-A bucket's tars, permuted, stand one behind the other; that row of samples is cut into S streams of
-equal length (up to one sample), and a batch has a sample of each of B of them. Slot i of a batch
-takes its sample from a stream whose number is i modulo B, another one at each turn, drawn; so
-process r of R, which has the slots r modulo R, has its own streams and reads their tars alone.
+A bucket's tars are shuffled and concatenated. That sequence of samples is cut into S streams of
+equal length (up to one sample), and a batch takes one sample from each of B streams. Slot i of a
+batch takes it from a stream whose number is i modulo B, a different, randomly drawn one in each
+turn. So process r of R, which has the slots r modulo R, has streams of its own, and reads only
+their tars.
 
     order = StreamOrder(samples_of_each_tar, batch_size=32, streams=256, seed=0, epoch=3, bucket=0)
-    places = order.batch(117)      # where batch 117's samples lie: tar and place in the tar's order
+    places = order.batch(117)      # where batch 117's samples are: tar, and place in the tar's
+    order
 
-Nothing is remembered from batch to batch: each place is arithmetic on the tars' counts, so a run
-goes on anywhere, with any number of processes. In memory are the counts and, of the tars that are
-open, one a stream, the order of their rows (`row_order`).
+There is no state from batch to batch: each place is computed from the tars' counts, so a run can
+resume anywhere, with any number of processes. In memory are the counts and, for the open tars (one
+per stream), the order of their rows (`row_order`).
 
-Within a tar the order goes by blocks of neighbouring rows, which one read fetches from a store; the
-tar's own order is by hash already.
+Within a tar, the order goes by blocks of adjacent rows, which are fetched with one read; the rows
+of a tar are already in hashed order.
 """
 
 from dataclasses import dataclass
@@ -22,19 +24,19 @@ import numpy as np
 
 from nucleus_model.data.draws import Numbers, drawn, key_of, shuffled
 
-# A batch takes its B samples from S streams without putting any back, which makes the variance of
-# its mean smaller by 1 - B / S: at 16 by 6 %.
+# Sampling B of S streams without replacement multiplies the variance of a batch's mean by 1 - B /
+# S: with S = 16 B, it is smaller by 6 %.
 STREAMS_A_SLOT = 16
 BLOCK_ROWS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where samples lie.
+    """The places of samples.
 
     Attributes:
-        tars: The tar of each, by its number in the bucket.
-        rows: The place of each in the tar's order.
+        tars: Number of each sample's tar in the bucket.
+        rows: Each sample's place in the order of its tar.
     """
 
     tars: Numbers
@@ -45,10 +47,10 @@ class StreamOrder:
     """An epoch of one bucket: every sample once, in batches of which the last may be smaller.
 
     Args:
-        counts: How many samples each tar of the bucket has.
-        batch_size: Samples a batch.
-        streams: The least number of streams.
-        seed: Of the run.
+        counts: Number of samples of each tar of the bucket.
+        batch_size: Samples per batch.
+        streams: Minimum number of streams.
+        seed: The run's seed.
         epoch: The epoch.
         bucket: The bucket's number.
     """
@@ -74,7 +76,7 @@ class StreamOrder:
         self._round: tuple[int, Numbers] = -1, np.empty((0, 0), np.int64)
 
     def __len__(self) -> int:
-        """Batches of the epoch."""
+        """Number of batches of the epoch."""
         return self._rounds * self.turns + -(-self._over // self.batch_size)
 
     def batch(self, number: int) -> Places:
@@ -82,7 +84,8 @@ class StreamOrder:
         round_number, turn = divmod(number, self.turns)
         slots = np.arange(self.batch_size)
         if round_number == self._rounds:
-            # The streams of one more sample: in their order, so that one batch alone has fewer.
+            # Only the streams with one more sample are left; taken in order, so that only the last
+            # batch is smaller.
             streams = turn * self.batch_size + slots
             streams = streams[streams < self._over]
         else:
@@ -94,7 +97,7 @@ class StreamOrder:
         return Places(self._tars[found], positions - starts)
 
     def _turns_of(self, round_number: int) -> Numbers:
-        """In which order each slot takes its streams in a round: (batch size, turns)."""
+        """Returns the order in which each slot takes its streams in a round: (slots, turns)."""
         if self._round[0] != round_number:
             counters = np.arange(self.streams) + round_number * self.streams
             keys = drawn(self._key, counters).reshape(self.batch_size, self.turns)
@@ -103,13 +106,13 @@ class StreamOrder:
 
 
 def row_order(rows: Numbers, key: int, block: int = BLOCK_ROWS) -> Numbers:
-    """Returns a tar's rows in an epoch's order: blocks of neighbours, each mixed in itself.
+    """Returns a tar's rows in an epoch's order: shuffled blocks, each shuffled within.
 
     Args:
-        rows: The rows, ascending; one that is there twice is taken twice.
-        key: Of the epoch and the tar.
-        block: Rows of a block.
+        rows: The rows, ascending; may contain duplicates.
+        key: Key of the random draws, for the epoch and the tar.
+        block: Rows per block.
     """
     blocks, draws = drawn(key, rows // block), drawn(key ^ 1, np.arange(len(rows)))
-    # Of one block, the rows by their own draw: `lexsort` takes the last key first.
+    # Sorts by block, then by row: `lexsort` takes the last key first.
     return np.asarray(rows[np.lexsort((draws, blocks))])

@@ -1,8 +1,8 @@
-"""Which samples a phase trains on, and how often an epoch has each: a function of the tables alone.
+"""Decides which samples a phase trains on, and how often each occurs in an epoch.
 
-Left out are samples that are held out, those outside `quick_train.sample`, those without a caption
-of a weight above 0, and those whose values a mixture does not name. A mixture's fraction is drawn
-anew each epoch, by id: at 0.5 an epoch has half of the samples.
+Left out are held-out samples, those outside of `quick_train.sample`, those without a caption with a
+weight above 0, and those with values that a mixture does not name. A mixture's fractional weights
+are drawn in each epoch, by id: with 0.5, an epoch has half of the samples.
 """
 
 from collections.abc import Mapping
@@ -22,15 +22,15 @@ from nucleus_model.settings.settings import QuickTrainSettings
 
 @dataclass(frozen=True)
 class View:
-    """What of a set a phase trains on.
+    """What a phase trains on.
 
     Attributes:
-        seed: Of the run.
-        holdout_share: Share held out, by a hash of the id.
-        sample: Share of the set that is used at all, by another hash of it.
+        seed: The run's seed.
+        holdout_share: Share of samples held out, by a hash of the id.
+        sample: Share of the set that is used at all, by another hash of the id.
         captioned: Whether there are samples without a caption, which are left out.
-        captions: Weights of captions by source; None for all alike.
-        mixture: How often an epoch has samples, by column and value; None for once.
+        captions: Weights of captions by source; None for equal weights.
+        mixture: How often samples occur in an epoch, by column and value; None for once.
     """
 
     seed: int
@@ -42,12 +42,12 @@ class View:
 
     @classmethod
     def of(cls, settings: QuickTrainSettings, phase: Phase, without: int) -> "View":
-        """The view of a phase.
+        """Makes the view of a phase.
 
         Args:
-            settings: The run's.
-            phase: As `settings.plan` gives it.
-            without: How many samples have no caption.
+            settings: The run's settings.
+            phase: The phase, from `settings.plan`.
+            without: Number of samples without a caption.
         """
         return cls(
             settings.seed,
@@ -60,7 +60,7 @@ class View:
 
     @property
     def whole(self) -> bool:
-        """Whether every sample is taken once, so that no table need be read to know it."""
+        """Whether every sample occurs exactly once, so that no tables need to be read."""
         return (
             not self.holdout_share
             and self.sample == 1
@@ -71,12 +71,12 @@ class View:
 
     @property
     def changes(self) -> bool:
-        """Whether another epoch has other samples."""
+        """Whether the samples differ from epoch to epoch."""
         weights = [w for values in (self.mixture or {}).values() for w in values.values()]
         return any(weight % 1 for weight in weights)
 
     def copies(self, tables: Tables, tar: int, epoch: int) -> Numbers:
-        """How often the epoch has each sample of a tar, in the tar's order."""
+        """Returns how often each sample of a tar occurs in an epoch, in the tar's order."""
         if self.whole:
             return np.ones(tables.samples(tar), np.int64)
         ids = tables.places(tar)["id"]
@@ -84,7 +84,7 @@ class View:
         return kept * self.times(tables, tar, ids, epoch)
 
     def chosen(self, ids: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Which ids are in the sample and not held out."""
+        """Returns a mask of the ids that are in the sample and not held out."""
         kept = np.ones(len(ids), np.bool_)
         if self.holdout_share:
             kept &= ~is_held_out(ids, self.holdout_share)
@@ -93,13 +93,13 @@ class View:
         return kept
 
     def with_caption(self, tables: Tables, tar: int) -> NDArray[np.bool_]:
-        """Which samples of a tar have a caption of a weight above 0."""
+        """Returns a mask of a tar's samples that have a caption with a weight above 0."""
         if not self.captioned and self.captions is None:
             return np.ones(tables.samples(tar), np.bool_)
         return has_source(tables.caption_sources(tar).column("caption_sources"), self.captions)
 
     def times(self, tables: Tables, tar: int, ids: NDArray[np.uint8], epoch: int) -> Numbers:
-        """How often the mixture has each sample of a tar."""
+        """Returns how often the mixture takes each sample of a tar in an epoch."""
         if self.mixture is None:
             return np.ones(len(ids), np.int64)
         table = tables.columns(tar, list(self.mixture))
@@ -112,5 +112,5 @@ class View:
 
 
 def is_held_out(ids: NDArray[np.uint8], share: float) -> NDArray[np.bool_]:
-    """Which ids are held out, as `settings.choice` says."""
+    """Returns a mask of the held-out ids, by the rule of `settings.choice`."""
     return keyed_units("holdout", HOLDOUT_SEED, ids) < share

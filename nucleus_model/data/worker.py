@@ -1,8 +1,8 @@
-"""A process that reads and decodes samples for a trainer. Started by `workers`, free of torch.
+"""A worker process that reads and decodes samples for a trainer; started by `workers`.
 
-It gets its set and then request after request through a socket, as JSON; pictures go into memory
-that it shares with the trainer, the rest comes back as JSON, in the order of the requests. It ends
-when the trainer does.
+It receives its set, and then requests, as JSON through a socket. Pictures are written to memory
+shared with the trainer; the rest is sent back as JSON, in the order of the requests. It ends when
+the trainer does. It does not import torch.
 """
 
 import json
@@ -27,9 +27,9 @@ def main(connection: Connection, memory: int, gone: Callable[[], object]) -> Non
     """Serves requests until the connection ends.
 
     Args:
-        connection: To the trainer.
+        connection: Connection to the trainer.
         memory: File descriptor of the shared memory.
-        gone: Called when the trainer is gone; nothing here is left half written.
+        gone: Called when the trainer is gone; may exit at once, as nothing is being written.
     """
     start = json.loads(connection.recv_bytes())
     shared = np.frombuffer(mmap.mmap(memory, 0), np.uint8)
@@ -38,7 +38,7 @@ def main(connection: Connection, memory: int, gone: Callable[[], object]) -> Non
         connection.send_bytes(b'{"ready": true}')
         requests: queue.Queue[Request] = queue.Queue()
         threading.Thread(target=_receive, args=(connection, requests, gone), daemon=True).start()
-        # Of a remote store, the next requests' reads are in flight while one is decoded.
+        # With a remote store, the next requests are read while one is being decoded.
         waiting = queue.Queue[tuple[Request, list]](maxsize=2)
         threading.Thread(target=_begin, args=(reader, requests, waiting), daemon=True).start()
         while True:
@@ -46,12 +46,12 @@ def main(connection: Connection, memory: int, gone: Callable[[], object]) -> Non
             loaded = reader.load(request, pictures_in(shared, request), begun)
             connection.send_bytes(json.dumps(asdict(loaded)).encode())
     except Exception as error:
-        # Of the set or its store, not of one picture: the trainer raises it.
+        # An error of the set or its store, not of a single picture: the trainer raises it.
         connection.send_bytes(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
 
 
 def pictures_in(shared: NDArray[np.uint8], request: Request) -> NDArray[np.uint8]:
-    """The pictures (N, H, W, 3) of a request's batch in the shared memory."""
+    """Returns the pictures (N, H, W, 3) of a request's batch, a view of the shared memory."""
     width, height = request.size
     count = max(request.slots, default=-1) + 1
     return shared[request.at : request.at + count * height * width * 3].reshape(
@@ -76,6 +76,6 @@ def _begin(reader: Reader, requests: queue.Queue[Request], waiting: queue.Queue)
 
 
 if __name__ == "__main__":
-    # Ctrl-C goes to all processes of a terminal; the trainer ends its own.
+    # Ctrl-C reaches all processes of a terminal; leave it to the trainer to end its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     main(Connection(int(sys.argv[1])), int(sys.argv[2]), lambda: os._exit(0))

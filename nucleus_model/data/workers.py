@@ -1,8 +1,9 @@
-"""Worker processes that decode ahead, and the memory that their pictures come in.
+"""Worker processes that prefetch batches, and the shared memory for their pictures.
 
-Each batch is split over all workers, so that a batch is ready as early as can be; what comes back
-is in the order of the requests, whatever the number of workers. A picture that ends its worker, or
-takes it too long, is found by giving a new one its batch's pictures one by one: it alone fails.
+Each batch is split over all workers, so that it is ready as early as possible; batches come back in
+the order of the requests, whatever the number of workers. A picture that kills its worker, or takes
+too long, is identified by giving its batch's pictures to a new worker one by one, so it alone
+fails.
 """
 
 import json
@@ -26,7 +27,7 @@ from nucleus_model.data.reader import Loaded, Request
 from nucleus_model.data.tables import TableSource
 from nucleus_model.data.worker import pictures_in
 
-START_S = 120.0  # until a worker has imported what it needs
+START_S = 120.0  # time-out for a worker's start, including its imports
 
 
 class _Gone(Exception):
@@ -38,10 +39,10 @@ class _Part:
     """Samples of one request that a worker loads.
 
     Attributes:
-        batch: The request's number.
-        places: Which samples of it.
+        batch: Number of the request.
+        places: Indices of the samples in the request.
         request: The request.
-        deaths: How many workers ended with it.
+        deaths: Number of workers that died while loading it.
     """
 
     batch: int
@@ -51,7 +52,7 @@ class _Part:
 
 
 class _Worker:
-    """One process, and the parts of requests that it has not answered yet."""
+    """One worker process, and the parts of requests that it has not answered yet."""
 
     def __init__(self, source: TableSource, joined: bool, memory: int) -> None:
         self.waiting: deque[_Part] = deque()
@@ -63,7 +64,7 @@ class _Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             fds = (theirs.fileno(), self._memory)
-            # Not by `multiprocessing`, which would import the trainer's own script once more.
+            # `multiprocessing` would import the trainer's main script again.
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "nucleus_model.data.worker", *map(str, fds)], pass_fds=fds
             )
@@ -74,15 +75,15 @@ class _Worker:
     def send(self, part: _Part) -> None:
         """Sends a part of a request."""
         self.waiting.append(part)
-        with suppress(OSError):  # it is gone, which `answer` finds
+        with suppress(OSError):  # a dead process is noticed in `answer`
             self._connection.send_bytes(part.request.part(part.places).to_json())
 
     def answer(self, timeout_s: float) -> Loaded:
-        """Waits for the answer to the first part that is waiting.
+        """Waits for the answer to the oldest open part.
 
         Raises:
             CorpusError: The set can't be read.
-            _Gone: The process ended, or took longer than the time-out.
+            _Gone: The process ended, or exceeded the time-out.
         """
         while True:
             try:
@@ -99,10 +100,10 @@ class _Worker:
             self._ready = True
 
     def renew(self) -> None:
-        """Starts another process, which gets the parts that are waiting.
+        """Starts a new process, and sends it all open parts.
 
         Raises:
-            CorpusError: This one did not even start.
+            CorpusError: The previous one did not even start.
         """
         self.close()
         if not self._ready:
@@ -129,15 +130,15 @@ class Workers:
     """Processes that load samples into shared memory.
 
     Args:
-        source: Of the set's tables; each process keeps its share of the copies.
-        count: How many processes.
-        batch_bytes: Memory of the largest batch's pictures.
-        ahead: How many requests are under way at most.
-        joined: As of `Reader`.
-        timeout_s: Seconds after which a worker that does not answer is given up.
+        source: Describes the set's tables; each process gets a share of the cache.
+        count: Number of processes.
+        batch_bytes: Size of the largest batch's pictures.
+        ahead: Maximum number of open requests.
+        joined: As in `Reader`.
+        timeout_s: Seconds after which a worker that does not answer is killed.
 
     Attributes:
-        renewed: How many processes were started anew.
+        renewed: Number of processes that were replaced.
     """
 
     def __init__(
@@ -152,7 +153,7 @@ class Workers:
     ) -> None:
         self.ahead, self._batch_bytes, self._timeout_s = ahead, batch_bytes, timeout_s
         self.renewed = self._sent = self._taken = 0
-        # One more than under way: the batch that the trainer has is not written to.
+        # One buffer more than open requests, for the batch that the trainer is using.
         size = max(1, batch_bytes) * (ahead + 1)
         self._file = _shared_file(size)
         self._pixels = np.frombuffer(mmap.mmap(self._file, size), np.uint8)
@@ -173,17 +174,17 @@ class Workers:
 
     @property
     def under_way(self) -> int:
-        """How many requests are not taken yet."""
+        """Number of requests that have not been taken yet."""
         return len(self._requests)
 
     def submit(self, request: Request) -> None:
-        """Begins a request; at most `ahead` may be under way."""
+        """Submits a request; at most `ahead` may be open."""
         at = self._sent % (self.ahead + 1) * self._batch_bytes
         count = len(request.tars)
         request = replace(request, slots=range(count), at=at)
         self._requests.append(request)
         for number, worker in enumerate(self._workers):
-            # Always the same slots, so that a stream's blocks are read by one process.
+            # Each worker always gets the same slots, so that it alone reads a stream's blocks.
             places = list(range(number, count, len(self._workers)))
             if places:
                 worker.send(_Part(self._sent, places, request))
@@ -193,7 +194,7 @@ class Workers:
         """Waits for the oldest request.
 
         Returns:
-            What came of it, and its pictures (N, H, W, 3), valid until the next call.
+            The answer, and its pictures (N, H, W, 3), valid until the next call.
 
         Raises:
             CorpusError: The set can't be read.
@@ -213,8 +214,8 @@ class Workers:
             answer = worker.answer(self._timeout_s)
         except _Gone as gone:
             worker.waiting.popleft()
-            # Whatever ended it may not have been the picture: it fails when it does so alone and
-            # for the second time.
+            # The picture may not be to blame: it only fails if a worker dies with it alone, for
+            # the second time.
             if len(part.places) > 1 or not part.deaths:
                 alone = [replace(part, places=[n], deaths=1) for n in part.places]
                 worker.waiting.extendleft(alone[::-1])
@@ -230,7 +231,7 @@ class Workers:
                 found.failures[place] = answer.failures[number]
 
     def drain(self) -> None:
-        """Waits for what is under way, and forgets it."""
+        """Waits for all open requests, and discards them."""
         while self._requests:
             self.take()
 
@@ -243,7 +244,7 @@ class Workers:
 
 
 def _shared_file(size: int) -> int:
-    """A file without a name, in memory where the system has such; returns its descriptor."""
+    """Creates an anonymous file, in memory if possible, and returns its descriptor."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("nucleus-loader")
     else:

@@ -1,4 +1,4 @@
-"""Which captions are asked for again: what a check refused, or what a condition finds bad."""
+"""Finds captions to generate again: those that a check rejected, or that match a condition."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ from nucleus_data.runner.stored import read_columns
 from nucleus_data.stage import Condition
 from nucleus_data.stages.caption.tables import SCHEMA as CAPTION
 
-ASKED = "condition"  # the reason of a caption that is there
-# Of a caption table, what a condition may read beside the record's signals.
+ASKED = "condition"  # the reason noted for a stored caption that matches the condition
+# Columns of a caption table that a condition may read, beside the record's signals.
 OWN = tuple(field for field in CAPTION if not pa.types.is_list(field.type))
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked for again.
+    """Which captions to generate again.
 
     Attributes:
-        reasons: Of failures.
-        condition: Of captions that are there; None for none.
-        attempts: How many attempts a failure had in its round, where it does not say so itself.
+        reasons: Reasons of failures to retry.
+        condition: Stored captions for which this is true are replaced; None for none.
+        attempts: Attempts to assume for a failure that does not record how many it had.
     """
 
     reasons: Collection[str] = ()
@@ -40,9 +40,9 @@ class Found:
     """What was found in a shard.
 
     Attributes:
-        rows: The list's, by row; as `corpus.again.SCHEMA` has them.
-        waiting: Captions for which a table that the condition reads has no row.
-        no_answer: Those for which it is NULL.
+        rows: The captions to generate again, by row, in the schema `corpus.again.SCHEMA`.
+        waiting: Number of captions for which a table that the condition reads has no row yet.
+        no_answer: Number of captions for which the condition is NULL.
     """
 
     rows: pa.Table
@@ -58,15 +58,15 @@ def find_again(
     records: pa.Table,
     wanted: Wanted,
 ) -> Found:
-    """The rows of a caption table that are asked for again.
+    """Finds the rows of a caption table to generate again.
 
     Args:
         corpus: The corpus.
-        tables: Config hashes of the tables.
+        tables: Config hashes of the tables, by name.
         name: The caption table.
         shard: The shard's number.
-        records: Those that the stage works on.
-        wanted: What is asked for.
+        records: Records of the shard that the stage works on.
+        wanted: Which captions to generate again.
     """
 
     def open_table(table: str) -> Table:
@@ -80,7 +80,7 @@ def find_again(
             again[row] = (attempts or earlier.get(row, 0) + wanted.attempts, reason)
     found = Found(SCHEMA.empty_table())
     if wanted.condition is not None:
-        _ask(open_table, name, shard, kept, wanted.condition, again, found)
+        _add_matching(open_table, name, shard, kept, wanted.condition, again, found)
     keys = {row["row"]: row for row in records.select(["shard", "row", "id"]).to_pylist()}
     rows: list[dict[str, Any]] = [
         {**keys[row], "attempts": attempts, "reason": reason}
@@ -90,7 +90,7 @@ def find_again(
     return found
 
 
-def _ask(
+def _add_matching(
     open_table: Any,
     name: str,
     shard: int,
@@ -99,7 +99,7 @@ def _ask(
     again: dict[int, tuple[int, str]],
     found: Found,
 ) -> None:
-    """Adds the captions for which a condition is true."""
+    """Adds the stored captions for which a condition is true to `again`, and counts in `found`."""
     captions = Table.read(open_table(name), shard, ["row", "caption", "attempt"])
     if captions is None:
         return
@@ -111,7 +111,7 @@ def _ask(
         there &= ready
     captions = captions.filter(pa.array(there))
     columns = read_columns(open_table, shard, condition.columns, captions.column("row").to_numpy())
-    if not columns.num_columns:  # a condition on nothing
+    if not columns.num_columns:  # a condition that reads no columns
         columns = pa.table({"": pa.nulls(captions.num_rows)})
     answers = condition.answers(columns)
     found.no_answer += answers.null_count
@@ -121,23 +121,20 @@ def _ask(
 
 
 def _failures(table: Table, shard: int, kept: np.ndarray) -> Sequence[tuple[int, str, int | None]]:
-    """The rows that have no caption, why, and after how many attempts, if that is known.
-
-    Those that may pass, and those that do not.
-    """
+    """Returns (row, reason, attempts if known) of retryable and of permanent failures."""
     found: list[tuple[int, str, int | None]] = []
-    passing = table.failed.read(shard, ["row", "reason", "attempts"])
-    if passing is not None:
-        found += _told(missing_rows(passing, table.covered(shard)), "reason")
+    retryable = table.failed.read(shard, ["row", "reason", "attempts"])
+    if retryable is not None:
+        found += _failure_tuples(missing_rows(retryable, table.covered(shard)), "reason")
     final = table.read(shard, ["row", "error", "attempts"])
     if final is not None:
-        found += _told(final.filter(pc.is_valid(final.column("error"))), "error")
+        found += _failure_tuples(final.filter(pc.is_valid(final.column("error"))), "error")
     mine = set(kept.tolist())
     return [one for one in found if one[0] in mine]
 
 
-def _told(rows: pa.Table, reason: str) -> list[tuple[int, str, int | None]]:
-    """Row, reason and attempts; tables of earlier versions say nothing of the last."""
+def _failure_tuples(rows: pa.Table, reason: str) -> list[tuple[int, str, int | None]]:
+    """Returns (row, reason, attempts); attempts are None in tables of earlier versions."""
     columns = [rows.column(name).to_pylist() for name in ("row", reason)]
     there = "attempts" in rows.column_names
     attempts = rows.column("attempts").to_pylist() if there else [None] * rows.num_rows

@@ -1,4 +1,7 @@
-"""What is asked about a row, and what is kept of the answer: pure functions of row and settings."""
+"""Builds the questions about a row, and the table rows from the answers.
+
+Everything here is a pure function of the row and the settings.
+"""
 
 from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
@@ -16,21 +19,20 @@ from nucleus_data.stages.caption.settings import CaptionSettings
 from nucleus_data.stages.caption.upstream import upstream_text
 from nucleus_data.stages.caption.variant import Variant
 
-# A caption's `source`: made of the picture alone, or of what the record came with too.
+# Values of a caption's `source`, indexed by whether upstream text was part of the question.
 ORIGINS = ("synthesized", "refined")
-# An attempt after the first is drawn at least so warm, and repeats at least so unwillingly, times
-# its number: a greedy variant would give the same answer again. Another rule is another version of
-# the tables.
+# Minimal temperature and presence penalty of a retry, per attempt, and their caps: a greedy variant
+# would only repeat its answer. Changing these values requires a new VERSION of the tables.
 WARMER, WARMEST = 0.3, 1.0
 UNWILLING, MOST_UNWILLING = 0.5, 1.5
 
 
 class Asking:
-    """Questions about rows, and the tables' rows that answers make.
+    """Builds questions about rows, and table rows from the answers.
 
     Args:
-        settings: The stage's.
-        count_tokens: The engine's.
+        settings: The stage's settings.
+        count_tokens: Counts a text's tokens, as the engine does.
     """
 
     def __init__(self, settings: CaptionSettings, count_tokens: Callable[[str], int]) -> None:
@@ -39,7 +41,7 @@ class Asking:
         self._seen: tuple[Said, Verdict] | None = None
 
     def roots(self, row: Row, wanted: Collection[str]) -> list[str]:
-        """The variants to ask first: those that wait for no other wanted one.
+        """Returns the variants to ask first: those whose parent is not wanted, too.
 
         Args:
             row: The record.
@@ -48,21 +50,22 @@ class Asking:
         return sorted(name for name in wanted if self.settings.parent(name) not in wanted)
 
     def children(self, name: str, wanted: Collection[str]) -> list[str]:
-        """The wanted variants that are made from a variant."""
+        """Returns the wanted variants that are made from the caption of variant `name`."""
         return sorted(each for each in wanted if self.settings.parent(each) == name)
 
     def ask(self, row: Row, name: str, attempt: int, made: Mapping[str, str]) -> Ask:
-        """One question about a row.
+        """Builds one question about a row.
 
         Args:
             row: The record.
             name: The variant.
-            attempt: 0 for the first.
-            made: Captions of this row that were made by now; those of other runs are in its
-                columns.
+            attempt: Number of the attempt, from 0.
+            made: Captions of this row made in this run, by variant; those of earlier runs are in
+                the row's columns.
 
         Raises:
-            AskError: It can't be asked: the record's own texts, or the variant's parent, forbid it.
+            AskError: The question can't be asked: an upstream value is unusable, or the parent has
+                no caption.
         """
         variant = self.settings.variants[name]
         values = self._upstream(row, variant, self.settings.max_upstream_tokens)
@@ -78,7 +81,7 @@ class Asking:
         )
 
     def said(self, row: Row, name: str, ask: Ask, generated: Generated) -> Said:
-        """What the checks see of an answer."""
+        """Returns an answer together with its question, as the checks take it."""
         variant = self.settings.variants[name]
         values = self._upstream(row, variant)
         upstream = values.pop(CAPTION, None)
@@ -99,9 +102,9 @@ class Asking:
         )
 
     def fault(self, said: Said) -> Fault | None:
-        """Why an answer is asked again; None if it may be a caption.
+        """Returns why an answer must be asked for again; None if it may be a caption.
 
-        What the checks say is kept until the next answer: to look takes a millisecond.
+        The checks' verdict is cached until the next answer, since they take a millisecond.
         """
         self._seen = said, examine(said, self.settings.checks)
         return self._seen[1].fault
@@ -116,7 +119,7 @@ class Asking:
         engine: Engine,
         picture_sha: str,
     ) -> dict[str, Any]:
-        """A caption's row: the text, and all that is needed to trace it."""
+        """Returns a caption's table row: the text and its full provenance."""
         variant, sampling = self.settings.variants[name], ask.sampling
         verdict = self._verdict(self.said(row, name, ask, generated))
         applying = self.settings.checks_of(name)
@@ -157,7 +160,7 @@ class Asking:
         return resolve_model(self.settings.model, self.settings.revision)
 
     def _verdict(self, said: Said) -> Verdict:
-        """What the checks say of an answer."""
+        """Returns the checks' verdict on an answer, cached if it was the last one."""
         if self._seen is None or self._seen[0] != said:
             self.fault(said)
         assert self._seen is not None
@@ -166,15 +169,15 @@ class Asking:
     def _upstream(
         self, row: Row, variant: Variant, most: int | None = None
     ) -> dict[str, str | None]:
-        """What the record came with, by place.
+        """Returns the upstream values for a variant's placeholders, by placeholder.
 
         Args:
             row: The record.
-            variant: What asks about it.
-            most: Tokens that a value may have; None if that was looked at before.
+            variant: The variant.
+            most: Maximum number of tokens of a value; None if that was checked before.
 
         Raises:
-            AskError: A value can't be asked about.
+            AskError: A value is not text, or too long.
         """
         found: dict[str, str | None] = {}
         for place in places(variant.template):
@@ -186,22 +189,22 @@ class Asking:
         return found
 
     def _refined(self, row: Row, name: str) -> bool:
-        """Whether something that the record came with is in what a caption is made from."""
+        """Whether upstream text is part of a variant's question, or of that of an ancestor."""
         variants = [self.settings.variants[each] for each in self.settings.chain(name)]
         values = [value for each in variants for value in self._upstream(row, each).values()]
         return any(value is not None for value in values)
 
     def _made(self, row: Row, parent: str, made: Mapping[str, str]) -> str:
-        """The parent's caption of a row. Raises AskError if there is none."""
+        """Returns the parent's caption of a row. Raises AskError if there is none."""
         if text := made.get(parent) or row.columns.get(f"caption.{parent}:caption"):
             return str(text)
-        # One without a final failure may have a caption later.
+        # Without a permanent failure, the parent may still get a caption.
         error = row.columns.get(f"caption.{parent}:error")
         detail = f"caption.{parent}: {error or 'no caption of this picture yet'}"
         raise AskError("parent_failed", detail, retryable=error is None)
 
     def _sampling(self, row: Row, name: str, attempt: int) -> Sampling:
-        """How an attempt is drawn: the first as the variant says, further ones warmer."""
+        """Returns the sampling of an attempt: the first as configured, further ones warmer."""
         variant = self.settings.variants[name]
         temperature = max(variant.temperature, round(min(WARMER * attempt, WARMEST), 3))
         penalty = variant.presence_penalty
@@ -219,9 +222,9 @@ class Asking:
         )
 
     def _seed(self, row: Row, name: str, attempt: int) -> int:
-        """63 bits: a function of the settings' seed, the record, the variant and the attempt.
+        """Returns a 63-bit seed, a hash of `caption.seed`, record, variant and attempt.
 
-        Of a variant whose first attempt is greedy, the settings' seed is no part of it, nor of its
+        If a variant's first attempt is greedy, `caption.seed` is left out, as it is from the
         table's config hash.
         """
         seed = self.settings.seed if self.settings.variants[name].drawn else 0
@@ -230,5 +233,5 @@ class Asking:
 
 
 def _given(values: Mapping[str, str | None]) -> dict[str, str]:
-    """The places for which there is a value."""
+    """Returns the placeholders that have a value."""
     return {place: value for place, value in values.items() if value is not None}

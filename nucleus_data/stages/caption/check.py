@@ -1,4 +1,4 @@
-"""What is checked of the caption stage's settings before it starts, and what is said of them."""
+"""Checks and describes the settings of the caption stage before it starts."""
 
 from collections.abc import Collection
 
@@ -11,14 +11,16 @@ from nucleus_data.stages.caption.variant import Variant
 
 
 def check_upstream(settings: CaptionSettings, upstream: Collection[str]) -> None:
-    """Refuses a place for a column that no record has: its line would be left out everywhere.
+    """Refuses a placeholder for a column that no record has.
+
+    Its line would silently be left out of every question.
 
     Args:
-        settings: The stage's.
-        upstream: Names of the corpus's upstream columns, `source.title`.
+        settings: The stage's settings.
+        upstream: Names of the corpus's upstream columns, such as `source.title`.
 
     Raises:
-        RequestError: With the column, and those that there are.
+        RequestError: Names the column, and lists the existing ones.
     """
     known = [name.removeprefix(SOURCE) for name in upstream]
     for name, variant in settings.variants.items():
@@ -32,7 +34,7 @@ def check_upstream(settings: CaptionSettings, upstream: Collection[str]) -> None
 
 
 def describe(settings: CaptionSettings) -> str:
-    """Which variants there are, from which prompts; for people."""
+    """Returns a line for people: the variants and their prompts, parents and models."""
     return ", ".join(
         f"{name} ({_asked(variant)}{f', from {variant.parent}' if variant.chained else ''}"
         f"{f', by {variant.model} ({settings.of(name).model})' if variant.model else ''})"
@@ -41,7 +43,7 @@ def describe(settings: CaptionSettings) -> str:
 
 
 def _asked(variant: Variant) -> str:
-    """A variant's prompt, and the newest version of it, if there is a newer one."""
+    """Returns a variant's prompt, and its newest version if there is a newer one."""
     name, _, version = variant.prompt_name.partition("@")
     newest = max(versions(name), default=0) if version.isdigit() and not variant.text else 0
     newer = f"; the package has {name}@{newest}, too" if newest > int(version or 0) else ""

@@ -1,4 +1,4 @@
-"""What captions would cost: tokens, time and price of each variant, before any model is loaded."""
+"""Estimates what captions cost: tokens, time and price per variant, without loading a model."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ import numpy as np
 from nucleus_data.stages.caption.models import place_of
 from nucleus_data.stages.caption.settings import CaptionSettings
 
-PATCH = 32  # pixels of a token's side: 16 of a patch, two patches a side, as Qwen3-VL has them
-LETTERS = 4  # of a token of English, about
-TEMPLATE = 16  # tokens that a chat template adds, about
+PATCH = 32  # side in pixels of one image token: 2 x 2 patches of 16 pixels, as in Qwen3-VL
+LETTERS = 4  # characters per token of English, roughly
+TEMPLATE = 16  # tokens that a chat template adds, roughly
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Means of a variant's captions that are stored.
+    """Means over the stored captions of a variant.
 
     Attributes:
-        captions: How many they are of; 0 for none.
-        read, written: Tokens of a question with its picture, and of a caption.
-        attempts: Questions a caption.
+        captions: How many captions were averaged; 0 if there are none.
+        read, written: Prompt tokens (picture included) and generated tokens per caption.
+        attempts: Attempts per caption.
     """
 
     captions: int = 0
@@ -32,12 +32,12 @@ class Measured:
 
 @dataclass
 class ToDo:
-    """What is left to do of a variant.
+    """What is left to do for a variant.
 
     Attributes:
-        captions: How many.
-        picture_tokens: Of the pictures of all of them.
-        upstream_letters: Of what the records came with, where it is part of the question.
+        captions: Number of captions.
+        picture_tokens: Image tokens of all their pictures.
+        upstream_letters: Characters of all upstream text that is part of their questions.
     """
 
     captions: int = 0
@@ -45,7 +45,7 @@ class ToDo:
     upstream_letters: int = 0
 
     def add(self, other: "ToDo") -> None:
-        """Adds another shard's."""
+        """Adds the counts of another shard."""
         self.captions += other.captions
         self.picture_tokens += other.picture_tokens
         self.upstream_letters += other.upstream_letters
@@ -53,13 +53,13 @@ class ToDo:
 
 @dataclass(frozen=True)
 class Cost:
-    """A variant's cost.
+    """The estimated cost of a variant.
 
     Attributes:
         name: The variant.
-        captions: How many would be made.
-        read, written: Tokens of all questions with their pictures, and of all captions.
-        measured: How many stored captions it was estimated from; 0 for the most that it can be.
+        captions: How many captions would be made.
+        read, written: Total prompt tokens (pictures included) and generated tokens.
+        measured: How many stored captions the estimate is based on; 0 if it is an upper bound.
     """
 
     name: str
@@ -74,8 +74,8 @@ class Rate:
     """How fast a model captions.
 
     Attributes:
-        a_second: Captions a second; None if it is not known.
-        basis: Where that comes from.
+        a_second: Captions per second; None if unknown.
+        basis: Where the figure comes from, for people.
     """
 
     a_second: float | None
@@ -85,7 +85,7 @@ class Rate:
 def picture_tokens(
     widths: np.ndarray, heights: np.ndarray, max_side: int, max_pixels: int | None
 ) -> np.ndarray:
-    """About how many tokens pictures are, as the model is given them: int64[N]."""
+    """Estimates the image tokens of pictures at the size the model sees: int64[N]."""
     scale = np.minimum(1.0, max_side / np.maximum(widths, heights))
     if max_pixels is not None:
         scale = np.minimum(scale, np.sqrt(max_pixels / (widths * heights)))
@@ -95,7 +95,7 @@ def picture_tokens(
 
 
 def largest_picture(settings: CaptionSettings) -> int:
-    """The tokens of the largest picture that the model may be given."""
+    """Returns the image tokens of the largest picture that the model may be given."""
     side = settings.max_side
     most = sqrt(settings.max_pixels) if settings.max_pixels else side
     return ceil(min(side, most) / PATCH) ** 2
@@ -104,12 +104,12 @@ def largest_picture(settings: CaptionSettings) -> int:
 def costs(
     settings: CaptionSettings, todo: Mapping[str, ToDo], measured: Mapping[str, Measured]
 ) -> list[Cost]:
-    """The cost of each variant, those it is made from first.
+    """Estimates the cost of each variant.
 
     Args:
-        settings: The stage's.
-        todo: What is left to do, by variant in the order of the chain.
-        measured: What is known of stored captions, by variant.
+        settings: The stage's settings.
+        todo: What is left to do, by variant, parents before their children.
+        measured: Means over stored captions, by variant.
     """
     found, written_each = [], dict[str, float]()
     for name, mine in todo.items():
@@ -140,12 +140,12 @@ def costs(
 def cost_lines(
     settings: CaptionSettings, found: Sequence[Cost], rates: Mapping[str, Rate]
 ) -> Iterator[str]:
-    """The costs for people: of each variant, of each model if there are several, and together.
+    """Yields lines for people: the cost of each variant, of each of several models, and the total.
 
     Args:
-        settings: The stage's.
-        found: Those of the variants.
-        rates: Of the models, by name.
+        settings: The stage's settings.
+        found: Costs of the variants.
+        rates: Rates of the models, by name.
     """
     several = len(rates) > 1
     for cost in found:
@@ -189,14 +189,14 @@ def _captions(found: Sequence[Cost]) -> int:
 
 
 def _sums(found: Sequence[Cost]) -> list[str]:
-    """Captions and tokens of some variants."""
+    """Formats the total captions and tokens of some variants."""
     read, written = (sum(getattr(c, part) for c in found) for part in ("read", "written"))
     tokens = f"{_short(read)} tokens read, {_short(written)} written"
     return [f"{_captions(found):,} captions", tokens]
 
 
 def _time_of(name: str, found: Sequence[Cost], rate: Rate) -> str:
-    """How long a model takes for some variants."""
+    """Formats how long a model takes for some variants."""
     if rate.a_second is None:
         return f"time not known: no run here captioned with the model ({place_of(name)}.rate)"
     took = _time(_captions(found) / rate.a_second)
@@ -211,7 +211,7 @@ def _price(settings: CaptionSettings, found: Sequence[Cost]) -> float:
 
 
 def _short(number: float) -> str:
-    """A number with its thousands, millions or milliards as a letter."""
+    """Formats a number with the suffix k, M or G."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:,.3g} {letter}"
@@ -219,7 +219,7 @@ def _short(number: float) -> str:
 
 
 def _time(seconds: float) -> str:
-    """A time in the two units that say most of it."""
+    """Formats a duration in its one or two largest units."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

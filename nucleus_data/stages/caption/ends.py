@@ -1,4 +1,4 @@
-"""How a variant ends without a caption, beside what the engine refuses (`failures`)."""
+"""Failures of a variant that are not the engine's; those are in `failures`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,12 +12,14 @@ TEXT_CHARACTERS = 400
 
 
 def exhausted(fault: Fault, made: Generated, attempts: int) -> TableFailure:
-    """A variant whose last attempt failed a check, too; further attempts may do better.
+    """Returns the failure of a variant whose every attempt failed a check.
+
+    It is retryable, since further attempts may do better.
 
     Args:
-        fault: Of the last attempt.
-        made: The last attempt.
-        attempts: How many there were.
+        fault: What the check found in the last attempt.
+        made: The answer of the last attempt.
+        attempts: Number of attempts so far.
     """
     times = "1 attempt" if attempts == 1 else f"{attempts} attempts"
     detail = f"{fault.detail} ({times}); it said {made.text[:TEXT_CHARACTERS]!r}"
@@ -25,11 +27,11 @@ def exhausted(fault: Fault, made: Generated, attempts: int) -> TableFailure:
 
 
 def of_parent(parent: str, outcome: Mapping[str, Any]) -> TableFailure:
-    """A variant that would be made of one that has no caption; it may pass where that may.
+    """Returns the failure of a variant whose parent has no caption; retryable if the parent's is.
 
     Args:
-        parent: The other variant.
-        outcome: What became of it.
+        parent: The parent variant.
+        outcome: The parent's failure.
     """
     return TableFailure(
         error="parent_failed",
@@ -39,5 +41,5 @@ def of_parent(parent: str, outcome: Mapping[str, Any]) -> TableFailure:
 
 
 def stage_raised(error: Exception) -> TableFailure:
-    """A variant on which our own code raised."""
+    """Returns the failure of a variant on which this stage's own code raised."""
     return TableFailure(error=RAISED, detail=raised(error), retryable=True)

@@ -1,15 +1,15 @@
-"""Why a picture, or one variant of it, has no caption: reason codes, and what is checked for them.
+"""Reason codes for a picture, or a variant of it, without a caption; and how they are determined.
 
-| reason | of | again by `nucleus retry` |
+| reason | what failed | retryable |
 |---|---|---|
-| a code of `pixels.errors`, `no_image` | the picture | no |
-| `upstream_not_text` | a variant that asks about what the record came with | no |
-| `upstream_too_long` | the same; `caption.max_upstream_tokens` | yes |
-| `parent_failed` | a variant whose parent has no caption of the picture | if the parent is |
+| a code of `pixels.errors`, `no_image` | reading the picture | no |
+| `upstream_not_text` | a variant whose question uses upstream values | no |
+| `upstream_too_long` | the same, above `caption.max_upstream_tokens` | yes |
+| `parent_failed` | a variant whose parent has no caption of the picture | as the parent |
 | `too_long` | a request that does not fit `caption.max_model_len` | yes |
 | `caption_refused` | a request that the engine does not serve | yes |
 | `engine_raised`, `engine_lost` | a request that ended with an exception, or never | yes |
-| `caption_empty`, `caption_not_text` | what the model said | no |
+| `caption_empty`, `caption_not_text` | the answer is empty, or can't be stored | no |
 """
 
 from nucleus_data.engines.captioner import MAX_ASPECT, Generated, Pixels
@@ -26,7 +26,7 @@ class AskError(Exception):
     """A variant can't be asked about a record.
 
     Attributes:
-        failure: What becomes of the variant.
+        failure: The variant's failure, as it is stored.
     """
 
     def __init__(self, reason: str, detail: str, *, retryable: bool = False) -> None:
@@ -35,10 +35,10 @@ class AskError(Exception):
 
 
 def check_aspect(pixels: Pixels) -> None:
-    """Refuses what the models' processors refuse, before it is in a batch with others.
+    """Refuses pictures that the models' processors would refuse, which could fail a whole batch.
 
     Args:
-        pixels: (H, W, 3), as the model is given them.
+        pixels: (H, W, 3), at the size that the model sees.
 
     Raises:
         PixelError: TOO_EXTREME.
@@ -51,7 +51,7 @@ def check_aspect(pixels: Pixels) -> None:
 
 
 def failure_of(made: Generated) -> TableFailure | None:
-    """Why a finished request gives no caption; None if it gives one."""
+    """Returns why a finished request gives no caption; None if it gives one."""
     if made.error:
         return TableFailure(error=made.reason, detail=made.error, retryable=True)
     if not visible(made.text):
@@ -65,7 +65,7 @@ def failure_of(made: Generated) -> TableFailure | None:
 
 
 def engine_raised(error: Exception) -> TableFailure:
-    """A request that the engine did not take."""
+    """Returns the failure of a request on which the engine raised."""
     return TableFailure(
         error="engine_raised", detail=f"{type(error).__name__}: {error}", retryable=True
     )

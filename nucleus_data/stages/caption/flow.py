@@ -1,12 +1,12 @@
-"""Rows through captioners: threads prepare pictures, the caller's thread runs the engines.
+"""Moves rows through captioners: threads prepare pictures, the caller's thread runs the engines.
 
-    row -> what is asked -> [waiting] -> a thread decodes and prepares -> [ready] -> an engine
-                 ^                                                                     |
-                 +--- the next attempt, or what asks about this caption <--- checks <--+
+    row -> questions -> [waiting] -> a thread decodes and prepares -> [ready] -> an engine
+               ^                                                                   |
+               +-------- next attempt, or a child variant <------- checks <--------+
 
-A picture is prepared once for all that a model is asked about it at a time. Each model has a lane
-of its own (`lanes`). Each variant of a row ends by itself, as a caption or as a reason
-(`failures`); the row ends when its last variant does.
+A picture is prepared once for all questions that a model is asked about it at a time. Each model
+has a queue of its own (`lanes`). Each variant of a row ends on its own, with a caption or a
+failure; the row ends when its last variant does.
 """
 
 import time
@@ -31,13 +31,13 @@ Outcome = Mapping[str, Any] | TableFailure
 
 
 class Flow:
-    """The way of rows through one or more engines.
+    """The pipeline of rows through one or more engines.
 
     Args:
-        lanes: One a model; of the same settings but for the model's.
-        threads: How many prepare pictures.
-        clock: Takes the engines' times.
-        check: Finds what is wrong with an answer; None for what the settings say.
+        lanes: One lane per model, with the same settings except for the model's own.
+        threads: Number of threads that prepare pictures.
+        clock: Accumulates how long engines worked and waited.
+        check: Returns what is wrong with an answer; None to use the configured checks.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Flow:
     ) -> None:
         self._lanes = lanes
         self._lane_of = {name: lane for lane in lanes for name in lane.variants}
-        self._asking = lanes[0].asking  # for what is the same whatever the model
+        self._asking = lanes[0].asking  # for questions that do not depend on the model
         self._attempts = self._asking.settings.attempts
         self._check = check
         self._clock = clock
@@ -54,7 +54,7 @@ class Flow:
         self._under_way = 0
 
     def run(self, rows: Iterator[Row | None]) -> Iterator[Result | RowFailure]:
-        """Gives back each row's outcome; works on those that it holds when given None."""
+        """Yields the outcome of each row; a None among the rows makes it work on those it holds."""
         try:
             for row in rows:
                 if row is None:
@@ -63,7 +63,7 @@ class Flow:
                     self._take(row)
                     while self._crowded():
                         self._fill()
-                        if self._crowded():  # else there is room for the next row at once
+                        if self._crowded():  # otherwise the next row can be taken at once
                             self._work()
                         yield from self._given()
                 yield from self._given()
@@ -74,7 +74,7 @@ class Flow:
             self._pool.shutdown(cancel_futures=True)
 
     def _given(self) -> Iterator[Result | RowFailure]:
-        # While an engine is not known to be right, nothing of it is stored.
+        # Outcomes are held back until the first truth tests, so that bad captions are not stored.
         if self._under_way and any(lane.probes.hold_back for lane in self._lanes):
             return
         while self._done:
@@ -89,13 +89,13 @@ class Flow:
         wanted &= self._lane_of.keys()
         held = Held(row, wanted)
         self._under_way += 1
-        held.live += 1  # so that it does not end while it is asked about
+        held.live += 1  # so that the row does not end while its questions are being queued
         self._ask(held, self._asking.roots(row, wanted))
         held.live -= 1
         self._end(held)
 
     def _ask(self, held: Held, names: Sequence[str], attempt: int | None = None) -> None:
-        """Puts questions about a row in line; without an attempt, each variant's first one."""
+        """Queues questions about a row; without `attempt`, the first attempt of each variant."""
         asked: dict[Lane, dict[str, Asked]] = {}
         for name in names:
             lane = self._lane_of[name]
@@ -113,7 +113,7 @@ class Flow:
             lane.put(Round(held, found), self._pool)
 
     def _work(self) -> None:
-        """Submits what is ready and fits, and steps the engines; waits for threads if all idle."""
+        """Fills and steps the engines; if all are idle, waits for the preparing threads."""
         self._fill()
         start = time.perf_counter()
         at_work = [lane for lane in self._lanes if lane.engine.pending()]
@@ -137,13 +137,13 @@ class Flow:
         return any(lane.crowded for lane in self._lanes)
 
     def _fill(self) -> None:
-        """Submits what is ready and fits."""
+        """Submits prepared rounds as long as the engines have room."""
         for lane in self._lanes:
             while not lane.probes.due(idle=False) and self._ready(lane) and self._submit(lane):
                 pass
 
     def _ready(self, lane: Lane) -> bool:
-        """Whether a lane has a round; in turns with its threads, those are waited for."""
+        """Whether a lane has a prepared round; a lane that takes turns waits for its threads."""
         if not lane.takes_turns:
             return lane.has_next()
         start = time.perf_counter()
@@ -152,7 +152,7 @@ class Flow:
         return found
 
     def _submit(self, lane: Lane) -> bool:
-        """Gives an engine the round that is ready; False if it has no room for it."""
+        """Submits the next prepared round to its engine; False if there is no room for it."""
         round_ = lane.take()
         if round_ is None:
             return False
@@ -171,17 +171,17 @@ class Flow:
             failed = list(round_.prepared.failed)
             try:
                 lane.engine.submit(round_.prepared)
-            except Exception as found:  # one that is broken raises in step, too
+            except Exception as found:  # if the engine itself is broken, `step` raises as well
                 error = found
         for made in failed if error is None else [raised(key, error) for key in asked]:
             self._answer(lane, made)
         return True
 
     def _answer(self, lane: Lane, made: Generated) -> None:
-        """Takes an answer: a caption, the reason why there is none, or one to ask again."""
+        """Handles an answer: settles the variant, or queues its next attempt."""
         lane.probes.said(made)
         one = lane.asked.pop(made.key, None)
-        # A second answer, or one to what was asked before the stage raised: the first counts.
+        # A duplicate answer, or one to a question from before the stage raised: ignore it.
         if one is None:
             return
         held = one.held
@@ -199,10 +199,10 @@ class Flow:
         self._end(held)
 
     def _outcome(self, lane: Lane, one: Asked, made: Generated) -> Outcome | None:
-        """What an answer comes to; None if it is to be asked again."""
+        """Returns a caption's table row or a failure; None if the question must be asked again."""
         row, held = one.held.row, one.held
         failure = failure_of(made)
-        # What the engine refuses it would refuse again; an empty answer may be followed by another.
+        # The engine would refuse the same request again, but may follow an empty answer by another.
         if failure and failure["error"] != EMPTY:
             return failure
         check = self._check or lane.asking.fault
@@ -220,13 +220,13 @@ class Flow:
         return {**values, "faults": held.faults.get(one.name, [])}
 
     def _fail(self, one: Asked, failure: TableFailure) -> None:
-        """Ends a question that the engine was not asked."""
+        """Fails a question that was not submitted to the engine."""
         self._settle(one.held, one.name, failure)
         one.held.live -= 1
         self._end(one.held)
 
     def _settle(self, held: Held, name: str, outcome: Outcome) -> None:
-        """Notes what a variant came to, and asks those that are made of it."""
+        """Records a variant's outcome, and asks (or fails) its children."""
         held.values[f"caption.{name}"] = outcome
         children = self._asking.children(name, held.wanted)
         if name in held.made:
@@ -236,7 +236,7 @@ class Flow:
             self._settle(held, child, of_parent(name, outcome))
 
     def _end(self, held: Held) -> None:
-        """Gives a row back if nothing that was asked about it is left."""
+        """Finishes a row if no question about it is open."""
         if held.live:
             return
         self._under_way -= 1

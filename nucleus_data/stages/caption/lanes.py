@@ -1,7 +1,7 @@
-"""The way of questions to one model: prepared by threads, ready, with the engine.
+"""A lane: the queues of one model, from waiting over preparing and ready to submitted.
 
-A stage with several models has a lane for each, so that one that is full keeps no other from its
-work. Few pictures are prepared or ready at a time: as an engine reads it, a large one takes 25 MB.
+A stage with several models has a lane for each, so that a full engine does not block the others.
+Only few pictures are prepared ahead, since a large preprocessed one takes 25 MB.
 """
 
 import queue
@@ -16,8 +16,8 @@ from nucleus_data.stages.caption.failures import LOST
 from nucleus_data.stages.caption.rounds import Asked, Round, fitting, prepare
 from nucleus_data.stages.caption.truth.probes import Probes
 
-# How long an engine is waited for whose work is done elsewhere: alone, or while others may soon
-# have work.
+# How long to wait in a step for an engine that works elsewhere (a server): if no other engine has
+# work, or if another one may have some soon.
 STEP_S, SHORT_S = 0.02, 0.002
 
 
@@ -25,18 +25,17 @@ class Lane:
     """One model, and the questions on their way to it.
 
     Args:
-        engine: With nothing pending.
-        asking: What is asked, and what is kept of the answers, with this model as the stage's own.
-        threads: How many prepare pictures.
-        variants: Names of those that the model is asked for.
-        probes: Asks about some pictures once more when the engine has nothing pending; None for no
-            truth tests.
+        engine: The model's engine, with nothing pending.
+        asking: Builds questions and table rows; its settings have this model as `caption.model`.
+        threads: Number of threads that prepare pictures.
+        variants: Names of the variants that this model answers.
+        probes: The model's truth tests; None for none.
 
     Attributes:
-        asked: Questions that are with the engine, by key.
-        takes_turns: Whether the engine waits for the threads. One on these CPUs and they only slow
-            each other: they contend for the interpreter's lock at every operation on tensors, a
-            tenth of a small model's time.
+        asked: Questions submitted to the engine, by key.
+        takes_turns: Whether engine and threads alternate. An engine that runs on the same CPUs
+            would contend with the threads for the interpreter's lock at every tensor operation,
+            which costs a tenth of a small model's time.
     """
 
     def __init__(
@@ -58,30 +57,30 @@ class Lane:
         self._elsewhere = hasattr(engine, "patience_s")
         self._fit = fitting(settings)
         self._most = settings.max_in_flight
-        # A quarter of what the engine holds: that much may end in one step.
+        # A quarter of the engine's capacity, as that many requests may finish in one step.
         self._ahead = max(2 * threads, -(-self._most // (4 * len(variants))))
-        self._waiting: deque[Round] = deque()  # not in a thread's hands yet
-        self._preparing = 0
-        self._ready: queue.SimpleQueue[Round] = queue.SimpleQueue()
-        self._next: deque[Round] = deque()  # ready, and taken from there
+        self._waiting: deque[Round] = deque()  # not yet given to a thread
+        self._preparing = 0  # given to a thread, and not yet submitted
+        self._ready: queue.SimpleQueue[Round] = queue.SimpleQueue()  # filled by the threads
+        self._next: deque[Round] = deque()  # taken from `_ready`, next to be submitted
 
     @property
     def crowded(self) -> bool:
-        """Whether there is as much in front of the engine as it needs."""
+        """Whether enough is queued for the engine, so that no more rows should be taken."""
         return len(self._waiting) + self._preparing >= self._ahead
 
     @property
     def preparing(self) -> bool:
-        """Whether threads have something that is not with the engine yet."""
+        """Whether anything was given to the threads that is not submitted yet."""
         return self._preparing > 0
 
     def put(self, round_: Round, pool: ThreadPoolExecutor) -> None:
-        """Puts questions in line."""
+        """Queues a round of questions."""
         self._waiting.append(round_)
         self.hand_out(pool)
 
     def hand_out(self, pool: ThreadPoolExecutor) -> None:
-        """Gives the threads what they have room for, several pictures at a time if in turns."""
+        """Gives waiting rounds to the threads; if they take turns, several rounds at a time."""
         if self.takes_turns and self._preparing > self._ahead // 2:
             return
         while self._waiting and self._preparing < self._ahead:
@@ -89,10 +88,10 @@ class Lane:
             pool.submit(self._prepare, self._waiting.popleft())
 
     def _prepare(self, round_: Round) -> None:
-        """Prepares a round, in a thread of the pool."""
+        """Prepares a round; runs in a thread of the pool."""
         try:
             prepare(round_, self.engine, self._fit)
-            if not self.probes.collects:  # nobody looks at it any more
+            if not self.probes.collects:  # truth tests no longer need the pixels
                 round_.picture = None
         except Exception as error:
             round_.error = error
@@ -100,7 +99,7 @@ class Lane:
             self._ready.put(round_)
 
     def has_next(self, wait_s: float = 0.0) -> bool:
-        """Whether a round is ready; in turns, once no thread prepares any more."""
+        """Whether a round is ready; if they take turns, waits until no thread is preparing."""
         if self.takes_turns:
             while self._preparing > len(self._next):
                 self._next.append(self._ready.get())
@@ -112,7 +111,7 @@ class Lane:
         return True
 
     def take(self) -> Round | None:
-        """The round that is ready; None if the engine has no room for it."""
+        """Removes and returns the next round; None if the engine has no room for it."""
         round_ = self._next[0]
         size = len(round_.prepared.keys) if round_.prepared else 0
         if self.engine.pending() and self.engine.pending() + size > self._most:
@@ -122,10 +121,10 @@ class Lane:
         return round_
 
     def step(self, others: Collection["Lane"]) -> list[Generated]:
-        """Has the engine work for a moment.
+        """Runs one step of the engine, and returns the answers that it finished.
 
         Args:
-            others: All others, which wait meanwhile.
+            others: All other lanes, which wait meanwhile.
         """
         if self._elsewhere:
             idle = not any(lane.engine.pending() or lane.preparing for lane in others)
@@ -138,11 +137,11 @@ class Lane:
         return made
 
     def take_busy_ms(self) -> int:
-        """How long the engine worked since it was asked last, in milliseconds."""
+        """Returns how long the engine worked since the last call, in milliseconds."""
         found = self._busy.take().get("us", 0)
         self._busy.add(us=found % 1000)
         return found // 1000
 
     def lost(self) -> list[Generated]:
-        """Questions that the engine has none of any more; their rows would wait for ever."""
+        """Returns failed answers to questions that an idle engine never answered."""
         return [Generated(key, error="it gave nothing back", reason=LOST) for key in self.asked]

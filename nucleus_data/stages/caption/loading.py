@@ -1,4 +1,4 @@
-"""Loads the models that the variants of a stage are asked of, all in one worker."""
+"""Loads the models that a stage's variants use, all in one worker."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,18 +16,19 @@ from nucleus_data.stages.caption.settings import CaptionSettings
 from nucleus_data.stages.caption.truth.probes import Probes
 
 Load = Callable[..., Engine]
-MEMORY = ("memory", "kv cache", "cache blocks")  # in what torch and vLLM say where it is too small
+# Words in the errors of torch and vLLM about too little memory.
+MEMORY = ("memory", "kv cache", "cache blocks")
 
 
 @dataclass(eq=False)
 class Loaded:
-    """A model that is loaded.
+    """A loaded model.
 
     Attributes:
-        name: Of `caption.models`; empty for the stage's own.
-        settings: The stage's, with this model as its own.
-        variants: Those that it is asked for.
-        engine: What runs it.
+        name: Its name in `caption.models`; empty for `caption.model`.
+        settings: The stage's settings, with this model as `caption.model`.
+        variants: Names of the variants that use it.
+        engine: The engine that runs it.
         probes: Its truth tests.
     """
 
@@ -39,21 +40,21 @@ class Loaded:
 
 
 def load_models(settings: CaptionSettings, load: Load) -> list[Loaded]:
-    """Loads every model that a variant names, and tries out what the variants ask.
+    """Loads every model that a variant uses, and tries out the variants' kinds of request.
 
     Args:
-        settings: The stage's.
-        load: Loads one (`load_engine`).
+        settings: The stage's settings.
+        load: Loads one model (`load_engine`).
 
     Raises:
-        RequestError: A model is not there, has no room, or can't be asked what variants ask.
+        RequestError: A model does not exist, does not fit into memory, or can't serve a variant.
     """
     found: list[Loaded] = []
     for name, variants in settings.asked_of().items():
         mine = settings.with_model(name)
         sees = any(settings.variants[each].sees_picture for each in variants)
         try:
-            # Only those that differ from what they are by themselves are given.
+            # `pictures` is only passed if it differs from the default.
             engine = load(mine) if sees else load(mine, pictures=False)
         except (RequestError, StoppedError) as error:
             raise type(error)(said_of(name, str(error))) from error
@@ -74,13 +75,13 @@ def load_models(settings: CaptionSettings, load: Load) -> list[Loaded]:
 
 
 def check_shares(settings: CaptionSettings) -> None:
-    """Refuses models that share a GPU and ask for more of its memory than there is.
+    """Refuses models whose shares of one GPU's memory add up to more than 1.
 
     Args:
-        settings: The stage's, of workers that have a GPU.
+        settings: The stage's settings, for workers that have a GPU.
 
     Raises:
-        RequestError: With what each asks for.
+        RequestError: Lists each model's share.
     """
     shares = {
         f"{place_of(name)}.gpu_memory_utilization": settings.with_model(name).gpu_memory_utilization
@@ -100,7 +101,7 @@ def check_shares(settings: CaptionSettings) -> None:
 def _no_room(
     settings: CaptionSettings, name: str, error: Exception, before: list[Loaded]
 ) -> RequestError | None:
-    """What is said of a model that can't be loaded, if memory is why, or another one may be."""
+    """Returns the error for a model that can't be loaded, if memory is or may be the reason."""
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     memory = isinstance(error, MemoryError) or any(word in str(error).lower() for word in MEMORY)
     memory = memory or type(error).__name__ == "OutOfMemoryError"
@@ -129,7 +130,7 @@ def _no_room(
 
 
 def _try_out(one: Loaded) -> None:
-    """Refuses a system prompt or a schema that the engine takes of no picture."""
+    """Refuses system prompts and schemas that the engine would refuse for every picture."""
     picture = np.full((64, 64, 3), 128, np.uint8)
     for name in one.variants:
         variant = one.settings.variants[name]

@@ -1,4 +1,4 @@
-"""Models of variants that are not asked of the stage's own: what they are, and which are asked.
+"""Settings of further models, for variants that don't use `caption.model`.
 
     caption:
       model: Qwen/Qwen3-VL-8B-Instruct
@@ -9,7 +9,7 @@
         long: {prompt: long}
         short: {prompt: short_from, from: long, model: writer}
 
-Each worker holds all models that its variants are asked of; or asks servers, where that is said.
+Each worker loads all models that its variants use, unless a model is served elsewhere.
 """
 
 import re
@@ -23,18 +23,18 @@ from nucleus_data.engines.captioner import EngineSettings
 from nucleus_data.engines.find import CAPTIONER, ModelKind
 
 OWN = ""  # the name of the stage's own model
-# Of one model alone; what else `caption` says of its own holds for the others, too.
+# Settings that belong to one model; all other settings of `caption` are inherited by `models`.
 _OF_ONE = ("model", "revision", "servers", "vllm_args", "template_args")
 SHARED = tuple(name for name in EngineSettings.model_fields if name not in _OF_ONE)
 
 
 class Price(BaseModel):
-    """What a server asks for, in any currency."""
+    """Price of a model's tokens, in any currency."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    input_per_million: float = Field(ge=0, description="For a million tokens that are read.")
-    output_per_million: float = Field(ge=0, description="For a million tokens that are written.")
+    input_per_million: float = Field(ge=0, description="Price of a million prompt tokens.")
+    output_per_million: float = Field(ge=0, description="Price of a million generated tokens.")
 
 
 class PricedModel(EngineSettings):
@@ -49,29 +49,29 @@ class PricedModel(EngineSettings):
         default=None,
         gt=0,
         json_schema_extra=KEEPS_VALUES,
-        description="Captions a second, for --dry-run; null for the rate of this corpus's earlier"
-        " runs with the model. Not in the config hash.",
+        description="Captions per second, for --dry-run; null: as in this corpus's earlier runs"
+        " with the model. Not in the config hash.",
     )
 
 
 class OtherModel(PricedModel):
-    """A model for those variants that name it; what it leaves out is as `caption` has it.
+    """A model for the variants that name it; settings left out are inherited from `caption`.
 
-    A variant's table is as if `caption` itself had this model: no other key is in its config hash.
+    A variant's table has the config hash that it would have if this were `caption.model`.
     """
 
     model: str = Field(
-        description="nano, a folder, or the hub name of a model that the engine serves; one that"
-        " reads texts alone will do for variants that do not see the picture."
+        description="nano, a folder, or the hub name of a model that the engine serves; a text-only"
+        " model will do for variants that do not see the picture."
     )
 
 
 def like_the_stage(models: Any, stage: Mapping[str, Any]) -> Any:
-    """Other models with what they leave out, and `caption` says.
+    """Returns `caption.models` with the settings inherited from `caption` filled in.
 
     Args:
-        models: By name; what is not of this form is left for pydantic to refuse.
-        stage: What is given of `caption`.
+        models: The models by name; malformed ones are returned as they are, for pydantic to refuse.
+        stage: The given settings of `caption`.
     """
     if not isinstance(models, Mapping):
         return models
@@ -84,16 +84,16 @@ def like_the_stage(models: Any, stage: Mapping[str, Any]) -> Any:
 
 
 def place_of(name: str) -> str:
-    """Where a model's settings stand: `caption`, or `caption.models.NAME`."""
+    """Returns the section of a model's settings: `caption`, or `caption.models.NAME`."""
     return f"caption.models.{name}" if name else "caption"
 
 
 def kind_of(name: str) -> ModelKind:
-    """The setting that names a model."""
+    """Returns the key of the setting that names a model."""
     return ModelKind(f"{place_of(name)}.model", CAPTIONER.nano) if name else CAPTIONER
 
 
 def said_of(name: str, text: str) -> str:
-    """What an engine says of its settings, which are `caption`'s to it, of those of a model."""
+    """Rewrites `caption.KEY` in an engine's message to the model's own key."""
     keys = "|".join((*EngineSettings.model_fields, *_OF_ONE))
     return re.sub(rf"\bcaption\.(?=(?:{keys})\b)", f"{place_of(name)}.", text)

@@ -1,6 +1,7 @@
-"""Places in a prompt: `{caption}`, `{source.NAME}` and `{made}`, and what stands in them.
+"""Placeholders ("places") in a prompt: `{caption}`, `{source.NAME}` and `{made}`.
 
-What is put into a place is data: it is put there once, and its own braces are letters.
+Substituted values are data: they are not scanned for placeholders again, and their braces are plain
+characters.
 """
 
 import re
@@ -16,49 +17,49 @@ _NAME = re.compile(r"(?<![{\\\w])\{([A-Za-z_][A-Za-z0-9_.:]*)\}(?!\})")
 
 
 def places(text: str) -> list[str]:
-    """The names of a text's places, each once, in their order."""
+    """Returns the names of a text's placeholders, each once, in order."""
     return list(dict.fromkeys(_PLACE.findall(text)))
 
 
 def columns(text: str) -> list[str]:
-    """The upstream columns that a text has a place for: `title` for `{source.title}`."""
+    """Returns the upstream columns that a text refers to: `title` for `{source.title}`."""
     return [name.removeprefix(SOURCE) for name in places(text) if name.startswith(SOURCE)]
 
 
 def unknown_places(text: str) -> list[str]:
-    """Names in braces, as `{caption}` is written, that nothing would be put in place of."""
+    """Returns names in braces that look like placeholders, but are not among the known ones."""
     return [name for name in _NAME.findall(text) if not _PLACE.fullmatch(f"{{{name}}}")]
 
 
 def check_places(text: str) -> None:
-    """Refuses a text with names in braces that nothing stands for, or that may vanish whole.
+    """Refuses a text with unknown placeholders, or whose every line may be left out.
 
     Raises:
-        ValueError: With what is allowed.
+        ValueError: Says what is allowed.
     """
     if unknown := unknown_places(text):
         name = unknown[0]
         raise ValueError(
-            f"the text has {{{name}}}; the places are {{caption}} (the caption that the record came"
-            " with), {source.NAME} (another column that it came with) and {made} (the caption of"
-            f" the variant that `from` names).{nearest(f'{{{name}}}', ALLOWED)} Written"
-            f" {{{{{name}}}}}, the model reads it so"
+            f"the text has {{{name}}}; the placeholders are {{caption}} (the upstream caption),"
+            " {source.NAME} (another upstream column) and {made} (the caption of the variant named"
+            f" by `from`).{nearest(f'{{{name}}}', ALLOWED)} For literal braces, write"
+            f" {{{{{name}}}}}"
         )
     if text and all(columns(line) for line in text.split("\n") if line.strip()):
         raise ValueError(
             f"each line of the text has {{{SOURCE}{columns(text)[0]}}} or another column, and such"
-            " a line is left out for a record without the value; put the question on a line of its"
+            " a line is left out for records without the value; put the question on a line of its"
             " own (in YAML, text: |)"
         )
 
 
 def filled(text: str, values: Mapping[str, str | None]) -> str:
-    """A text with values in its places.
+    """Substitutes values for a text's placeholders.
 
     Args:
-        text: With or without places.
-        values: By place. A line whose `{source.NAME}` has None is left out; other places that have
-            no value stay as they are written.
+        text: The text, with or without placeholders.
+        values: Values by placeholder. A line with a `{source.NAME}` that has no value is left out;
+            other placeholders without a value stay as they are.
     """
     lines = []
     for line in text.split("\n"):

@@ -1,8 +1,8 @@
-"""The prompts that have a name, each version a file; a configuration may give texts of its own.
+"""Built-in prompts, one file per version; configurations may also give texts of their own.
 
-A prompt that is once in the package never changes: `prompts/short@1.txt` is version 1 of `short`,
-and another wording is another file. A name without a version is version 1, so that no newer
-package changes a caption. A prompt may have a JSON schema beside it, `attributes@1.json`.
+A released prompt never changes: `prompts/short@1.txt` is version 1 of `short`, and a new wording is
+a new file. A name without a version means version 1, so that upgrading the package changes no
+caption. A prompt may have a JSON schema beside it, `attributes@1.json`.
 """
 
 import json
@@ -19,18 +19,18 @@ from nucleus_data.stages.caption.places import filled
 
 FOLDER = Path(__file__).with_suffix("")  # the folder `prompts` beside this module
 FIRST = "@1"
-# Name and version -> the text; the file's last line end is no part of it.
+# NAME@VERSION -> the text, without the file's trailing newline.
 VERSIONS: dict[str, str] = {
     path.stem: path.read_text(encoding="utf-8").removesuffix("\n")
     for path in sorted(FOLDER.glob("*@*.txt"))
 }
-# Name -> the text of its version 1.
+# NAME -> the text of version 1.
 PROMPTS: dict[str, str] = {
     name.removesuffix(FIRST): text for name, text in VERSIONS.items() if name.endswith(FIRST)
 }
 PLACEHOLDER = "{caption}"
 NOTHING = "nothing"
-INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp", "Zs")  # Unicode's categories
+INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp", "Zs")  # Unicode categories
 _NAMED = re.compile(r"(?P<name>[A-Za-z0-9_]+)(@(?P<version>[0-9]+))?")
 
 
@@ -39,9 +39,9 @@ class Prompt:
     """What a model is asked.
 
     Attributes:
-        name: With its version, `short@1`; of a file of the user's own, its path.
-        text: The text, perhaps with places.
-        schema: JSON schema, as JSON, that comes with it.
+        name: The name with its version, `short@1`; for a user's file, its path.
+        text: The text, possibly with placeholders.
+        schema: JSON schema for the answer, as JSON, if there is one.
     """
 
     name: str
@@ -50,13 +50,13 @@ class Prompt:
 
 
 def find_prompt(named: str) -> Prompt:
-    """A prompt by its name (`short`, `short@1`) or the path of a file (`my/short.txt`).
+    """Finds a prompt by its name (`short`, `short@1`) or the path of a file (`my/short.txt`).
 
     Args:
-        named: A name without a version is version 1.
+        named: The name or path; a name without a version means version 1.
 
     Raises:
-        ValueError: There is none, or the file can't be read.
+        ValueError: There is no such prompt, or the file can't be read.
     """
     if "/" in named or "\\" in named or named.endswith(".txt"):
         return Prompt(named, read_text(named, "a prompt's text"))
@@ -70,7 +70,7 @@ def find_prompt(named: str) -> Prompt:
     if (full := f"{name}@{version}") not in VERSIONS:
         known = ", ".join(f"{name}@{each}" for each in versions(name))
         raise ValueError(f"prompt {named!r} is no version of {name}; there are: {known}")
-    # By its name where it is version 1: `PROMPTS` is what the package and its model know.
+    # Version 1 is looked up by name, as the nano model is trained on the texts in `PROMPTS`.
     text = PROMPTS[name] if version == 1 else VERSIONS[full]
     beside = FOLDER / f"{full}.json"
     schema = schema_text(beside.read_text(encoding="utf-8")) if beside.is_file() else None
@@ -78,18 +78,18 @@ def find_prompt(named: str) -> Prompt:
 
 
 def versions(name: str) -> list[int]:
-    """The versions of a prompt of the package, oldest first."""
+    """Returns the versions of a built-in prompt, oldest first."""
     return sorted(int(full.split("@")[1]) for full in VERSIONS if full.split("@")[0] == name)
 
 
 def schema_text(given: str | Mapping[str, object]) -> str:
-    """A JSON schema as JSON in one line; the order of its keys stays, as answers follow it.
+    """Serializes a JSON schema in one line, keeping the order of keys, which answers follow.
 
     Args:
-        given: JSON, or what it stands for.
+        given: The schema, as JSON text or parsed.
 
     Raises:
-        ValueError: It is no JSON, or no schema of an object.
+        ValueError: It is not JSON, or not the schema of an object.
     """
     try:
         found = json.loads(given) if isinstance(given, str) else given
@@ -106,14 +106,14 @@ def schema_text(given: str | Mapping[str, object]) -> str:
 
 
 def read_text(path: str, what: str) -> str:
-    """A user's file, without its last line end.
+    """Reads a user's file, without its trailing newline.
 
     Args:
-        path: Of the file, as the configuration names it.
-        what: What it should hold, for people.
+        path: The file's path, as the configuration gives it.
+        what: What it should contain, for messages.
 
     Raises:
-        ValueError: It can't be read, is no UTF-8, or has nothing visible.
+        ValueError: It can't be read, is not UTF-8, or has nothing visible.
     """
     try:
         text = located(Path(path)).read_text(encoding="utf-8").removesuffix("\n")
@@ -130,18 +130,18 @@ def read_text(path: str, what: str) -> str:
 
 
 def question(text: str, caption: str | None) -> str:
-    """What the model is asked: the text, with the record's caption in its place.
+    """Substitutes the record's caption for `{caption}` in a prompt.
 
     Args:
         text: A prompt, with or without `{caption}`.
-        caption: The record's; None, or one without a visible character, reads as `nothing`.
+        caption: The record's caption; None, or one without visible characters, gives `nothing`.
 
     Returns:
-        The text. The caption's own braces stay as they are.
+        The question. Braces within the caption stay as they are.
     """
     return filled(text, {"caption": caption.strip() if caption and visible(caption) else NOTHING})
 
 
 def visible(text: str) -> bool:
-    """Whether a text has a character that can be seen: no space, control character or mark."""
+    """Whether a text has a character that is no space, control or format character."""
     return any(unicodedata.category(character) not in INVISIBLE for character in text)

@@ -1,4 +1,4 @@
-"""Questions about a row on their way to the engine, and what threads do for them."""
+"""Rows and questions under way, and their preparation, which runs in threads."""
 
 import hashlib
 import threading
@@ -22,12 +22,12 @@ class Held:
     Attributes:
         row: The row.
         wanted: Variants that it lacks.
-        live: Questions about it that have no answer yet.
-        made: Text of each variant that is done.
-        values: What became of each table.
-        faults: Checks that attempts of a variant failed, in their order.
-        broken: Why its picture can't be seen.
-        sha256: Of the picture's file.
+        live: Number of questions about it without an answer.
+        made: Captions made so far, by variant.
+        values: The outcome for each table, a row of values or a failure.
+        faults: Checks that the attempts of a variant failed, in order.
+        broken: Why its picture can't be read, if so.
+        sha256: SHA-256 of the picture's file.
     """
 
     row: Row
@@ -41,13 +41,13 @@ class Held:
 
 
 def first_attempt(row: Row, name: str) -> int:
-    """The number of a variant's first attempt: 0, or what follows those of earlier rounds."""
+    """Returns the number of a variant's first attempt in this run: 0 unless it is a retry."""
     return row.attempts.get(f"caption.{name}", 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question that has no answer yet."""
+    """A question without an answer yet."""
 
     held: Held
     name: str
@@ -62,10 +62,10 @@ class Round:
     Attributes:
         held: The row.
         asked: The questions, by key.
-        picture: The decoded picture, while truth tests may want it.
-        prepared: What the engine made of it.
-        broken: Why the picture can't be seen.
-        error: What preparing raised.
+        picture: The decoded picture, as long as truth tests may need it.
+        prepared: The engine's preprocessed input.
+        broken: Why the picture can't be read, if so.
+        error: The exception that preparing raised, if any.
     """
 
     held: Held
@@ -77,12 +77,12 @@ class Round:
 
 
 def prepare(round_: Round, engine: Engine, fitted: Fit) -> None:
-    """Decodes a row's picture, if a question sees it, and has the engine prepare it; in any thread.
+    """Decodes a row's picture, if a question needs it, and preprocesses it; thread-safe.
 
     Args:
-        round_: Gets `picture` and `prepared`, or `broken`.
-        engine: What is asked.
-        fitted: Decodes a picture at the size that the model is given.
+        round_: The round; its `picture` and `prepared`, or `broken`, are set.
+        engine: The engine that will be asked.
+        fitted: Decodes a picture at the size that the model sees.
     """
     data = round_.held.row.image or b""
     asks = [asked.ask for asked in round_.asked.values()]
@@ -99,7 +99,7 @@ def prepare(round_: Round, engine: Engine, fitted: Fit) -> None:
 
 
 def fitting(settings: EngineSettings) -> Fit:
-    """How pictures are decoded for a model: within its longest side, and its budget of pixels."""
+    """Returns a function that decodes pictures within a model's `max_side` and `max_pixels`."""
 
     def fitted(picture: Picture) -> Pixels:
         header = picture.header
@@ -114,20 +114,20 @@ def fitting(settings: EngineSettings) -> Fit:
 
 
 class Clock:
-    """How long the engine worked, and how long it waited for pictures; in seconds."""
+    """Accumulates how long the engine worked and how long it waited for pictures, in seconds."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._busy = self._waited = 0.0
 
     def add(self, *, busy: float = 0.0, waited: float = 0.0) -> None:
-        """Adds some time."""
+        """Adds seconds of work or waiting."""
         with self._lock:
             self._busy += busy
             self._waited += waited
 
     def take(self) -> Mapping[str, float]:
-        """The time since it was taken last, as `RowStage.spent` gives it."""
+        """Returns the time since the last call, in the form of `RowStage.spent`."""
         with self._lock:
             busy, waited = self._busy, self._waited
             self._busy = self._waited = 0.0

@@ -1,4 +1,4 @@
-"""Settings of `caption`: which model, and what it is asked; a variant is one caption."""
+"""Settings of the stage `caption`: models, variants, checks, attempts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,13 +16,17 @@ RESERVED = (PICTURE, "source")  # `from: picture`; `source` is the caption that 
 
 
 class Mix(BaseModel):
-    """Shares of the captioned records by where their captions come from."""
+    """Wanted shares of captioned records by the origin of their captions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    web: float = Field(ge=0, le=1, description="Those whose own caption stays as it came.")
-    refined: float = Field(ge=0, le=1, description="Those with one made of it and the picture.")
-    synthesized: float = Field(ge=0, le=1, description="Those with made ones alone.")
+    web: float = Field(ge=0, le=1, description="Share of records that keep their own caption.")
+    refined: float = Field(
+        ge=0, le=1, description="Share with a caption made from their own one and the picture."
+    )
+    synthesized: float = Field(
+        ge=0, le=1, description="Share with captions made from the picture only."
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> "Mix":
@@ -33,20 +37,20 @@ class Mix(BaseModel):
 
 
 class CaptionSettings(PricedModel):
-    """The caption stage: which model, and what it is asked."""
+    """Settings of the caption stage."""
 
     variants: Mapping[str, Variant] = Field(
         default_factory=lambda: {
             "short": Variant(prompt="short", max_tokens=96),
             "long": Variant(prompt="long", max_tokens=256),
         },
-        description="Caption variants: name (the table is caption.NAME) to prompt and sampling.",
+        description="Caption variants by name; each makes a table, caption.NAME.",
     )
     models: Mapping[str, OtherModel] = Field(
         default_factory=dict,
         json_schema_extra=ADDED,
-        description="Further models, by names of your choice, for variants that name one as their"
-        " `model`; what is left out of one is as here, but for revision, servers, vllm_args and"
+        description="Further models, under names of your choice, for variants that set `model`."
+        " Settings left out are inherited from `caption`, except revision, servers, vllm_args and"
         " template_args.",
     )
     attempts: int = Field(
@@ -54,45 +58,45 @@ class CaptionSettings(PricedModel):
         ge=1,
         le=16,
         json_schema_extra=KEEPS_VALUES,
-        description="How often a caption is asked for until the checks find nothing. Not in the"
-        " config hash: a caption is the first answer that passes, however many may follow.",
+        description="Maximum number of attempts to get a caption that passes all checks. Not in"
+        " the config hash: a caption is the first answer that passes, whatever the maximum.",
     )
     rounds: int = Field(
         default=3,
         ge=0,
         json_schema_extra=KEEPS_VALUES,
-        description="How often `nucleus retry caption` may ask for a variant's captions again, each"
-        " time with further attempts. Not in the config hash.",
+        description="How often `nucleus retry caption` may generate a caption again, each time with"
+        " further attempts. Not in the config hash.",
     )
     checks: Checks = Field(
-        default_factory=Checks, description="What is checked of each caption, one section a check."
+        default_factory=Checks, description="The checks of captions, one section per check."
     )
     language: str | None = Field(
         default=None,
         pattern="^[a-z]{2}$",
-        description="Language that captions must have, as a code of two letters (en); null: any.",
+        description="Expected language of captions, a two-letter code (en); null: any.",
     )
     max_upstream_tokens: int = Field(
         default=512,
         ge=1,
         json_schema_extra=KEEPS_VALUES,
-        description="Longest caption or other value, in tokens, that a record may bring into a"
-        " question; a variant that would ask about a longer one fails, for `nucleus retry`. Not in"
-        " the config hash.",
+        description="Maximum length, in tokens, of an upstream caption or other value in a"
+        " question; with a longer one, the variant fails, and can be retried. Not in the config"
+        " hash.",
     )
     probes: int = Field(
         default=32,
         ge=0,
         le=1024,
         json_schema_extra=KEEPS_VALUES,
-        description="Truth tests: of the first pictures, about so many are asked about once more,"
-        " alone, and the run stops if captions are of other pictures; one in four of a small run."
-        " 0 tests nothing. Not in the config hash.",
+        description="Truth tests: about so many of the first pictures (one in four of a small run)"
+        " are captioned once more, each alone; the run stops if captions turn out to belong to"
+        " other pictures. 0 turns these tests off. Not in the config hash.",
     )
     seed: int = Field(
         default=0,
         ge=0,
-        description="Every request that is drawn (temperature above 0) draws with a hash of this,"
+        description="Seed of requests with a temperature above 0: each uses a hash of this seed,"
         " the record's id, the variant and the attempt.",
     )
 
@@ -100,15 +104,15 @@ class CaptionSettings(PricedModel):
         default=None,
         min_length=1,
         json_schema_extra=KEEPS_VALUES,
-        description="SQL over a record's signals: where it is true, the caption that the record"
-        " came with counts as kept (web) in the mix; null for all that came with one. Not in the"
+        description="SQL over a record's signals: where it is true, the upstream caption is kept"
+        " for training, and counts as web in the mix; null: wherever there is one. Not in the"
         " config hash.",
     )
     mix: Mix | None = Field(
         default=None,
         json_schema_extra=KEEPS_VALUES,
-        description="The wanted mix of captions that came with records, refined and synthesized"
-        " ones; it is shown beside the one that results. Not in the config hash.",
+        description="Wanted mix of upstream, refined and synthesized captions, shown beside the"
+        " actual one. Not in the config hash.",
     )
 
     @field_validator("variants")
@@ -160,14 +164,14 @@ class CaptionSettings(PricedModel):
         return self
 
     def asked_of(self) -> dict[str, list[str]]:
-        """Which variants each model is asked for; the stage's own is named `OWN`, and is first."""
+        """Returns model -> variants that use it; first `caption.model`, under the name `OWN`."""
         asked: dict[str, list[str]] = {OWN: []}
         for name, variant in self.variants.items():
             asked.setdefault(variant.model or OWN, []).append(name)
         return {model: names for model, names in asked.items() if names}
 
     def with_model(self, name: str) -> "CaptionSettings":
-        """The same settings, with one of `models` as the stage's own."""
+        """Returns the same settings with one of `models` as `caption.model`."""
         if name == OWN:
             return self
         own = self.models[name]
@@ -175,11 +179,11 @@ class CaptionSettings(PricedModel):
         return self.model_copy(update=update)
 
     def of(self, variant: str) -> "CaptionSettings":
-        """The settings as they are for a variant: with its model as the stage's own."""
+        """Returns the settings for a variant: with its model as `caption.model`."""
         return self.with_model(self.variants[variant].model or OWN)
 
     def checks_of(self, name: str) -> dict[str, Check]:
-        """The checks, on or off, that look at something that a variant has; by name."""
+        """Returns the checks, on or off, that apply to a variant, by name."""
         variant = self.variants[name]
         applies = {
             "contradiction": bool(variant.facts),
@@ -191,12 +195,12 @@ class CaptionSettings(PricedModel):
         return {each.name: each for each in every if applies.get(each.name, True)}
 
     def parent(self, name: str) -> str | None:
-        """The variant that a variant is made from; None for one of the picture."""
+        """Returns the variant that a variant is made from; None if it is made from the picture."""
         variant = self.variants[name]
         return variant.parent if variant.chained else None
 
     def chain(self, name: str) -> list[str]:
-        """A variant, the one it is made from, and so on to one of the picture."""
+        """Returns a variant, its parent, and so on up to one made from the picture."""
         found = [name]
         while (above := self.parent(found[-1])) is not None:
             found.append(above)
@@ -204,10 +208,10 @@ class CaptionSettings(PricedModel):
 
 
 def in_order(variants: Mapping[str, Variant]) -> list[str]:
-    """The variants' names, each behind the one that it is made from.
+    """Sorts the variants' names so that parents come before their children.
 
     Raises:
-        ValueError: One is made from a variant that is not there, or in a circle from itself.
+        ValueError: A parent does not exist, or there is a cycle.
     """
     order: list[str] = []
     for name in variants:

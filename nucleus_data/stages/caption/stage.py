@@ -1,10 +1,10 @@
-"""Captions of the kept images, several variants each, one table a variant.
+"""The stage `caption`: captions the kept images in several variants, one table per variant.
 
-The stage keeps engines full (`flow`): rows of any shard are prepared by threads and handed in until
-`max_in_flight` requests are running, and come back in the order in which they end. A variant may
-name a model of its own (`models`); each worker holds all that are asked. A variant's table depends
-on that variant's settings alone, so that adding a variant captions nothing again. Each variant of a
-row ends by itself, as a caption or as a reason (`failures`).
+The stage keeps its engines full (`flow`): threads prepare rows of any shard, which are submitted
+until `max_in_flight` requests are running, and returned in the order in which they finish. A
+variant may use a model of its own (`models`); each worker loads all models in use. A variant's
+table depends only on that variant's settings, so adding a variant recaptions nothing. Each variant
+of a row ends on its own, with a caption or a failure (`failures`).
 
     nucleus caption CORPUS caption.model=Qwen/Qwen3-VL-8B-Instruct caption.revision=0c351dd
     nucleus caption CORPUS        # the packaged model, for synthetic scenes, on a CPU
@@ -57,31 +57,32 @@ class Caption(RowStage[CaptionSettings]):
         return caption_tables(self.settings)
 
     def tables(self) -> Sequence[TableSpec]:
-        """One table a variant. Raises RequestError when the model is not there."""
+        """Returns one table per variant. Raises RequestError if a model does not exist."""
         return self._tables
 
     def rows_at_once(self) -> int:
-        """As many as keep the engines full if each lacks one variant."""
+        """Returns how many rows keep the engines full, even if each lacks only one variant."""
         asked = self.settings.asked_of()
         return sum(self.settings.with_model(name).max_in_flight for name in asked)
 
     def setup(self) -> None:
-        """Loads the engines. Raises RequestError if one can't be asked what the variants ask."""
+        """Loads the engines. Raises RequestError if one can't serve its variants."""
         self._clock = Clock()
         self._models = load_models(self.settings, load_engine)
 
     def watch(self, wrap: Callable[[str, Engine], Engine]) -> None:
-        """Has all that goes to the engines, and comes back, go through something; after `setup`.
+        """Wraps every engine, to observe its requests and answers; to be called after `setup`.
 
         Args:
-            wrap: From a model's name (of `caption.models`; empty for the stage's own) and engine.
+            wrap: Takes a model's name (in `caption.models`; empty for `caption.model`) and its
+                engine, and returns the engine to use.
         """
         assert self._models, "setup() comes first"
         for model in self._models:
             model.engine = wrap(model.name, model.engine)
 
     def process(self, rows: Iterator[Row | None]) -> Iterator[Result | RowFailure]:
-        """Captions rows; holds as many as keep the engines full, and works when given None."""
+        """Captions rows, holding as many as keep the engines full; a None makes it work."""
         if self._clock is None:
             raise RuntimeError("setup() comes before process()")
         self._lanes = [
@@ -97,13 +98,14 @@ class Caption(RowStage[CaptionSettings]):
         yield from Flow(self._lanes, self.cpus, self._clock).run(rows)
 
     def spent(self) -> Mapping[str, float]:
-        """How long an engine worked, and all waited for pictures."""
+        """Returns how long the engines worked, and how long they waited for pictures."""
         return self._clock.take() if self._clock else {}
 
     def counted(self) -> Mapping[str, int]:
-        """What went through the engines, and what truth tests found; of several, each one's time.
+        """Returns counts of the engines and of the truth tests.
 
-        The time is in milliseconds, of `busy_ms:caption.models.NAME`.
+        If there are several models, the time of each, in milliseconds, is counted as
+        `busy_ms:caption.models.NAME`.
         """
         found: Counter[str] = Counter()
         for one in self._models:
@@ -115,5 +117,5 @@ class Caption(RowStage[CaptionSettings]):
         return found
 
     def told(self, counts: Mapping[str, int]) -> Sequence[str]:
-        """What truth tests found."""
+        """Returns a line about the truth tests, if there were any."""
         return [line] if (line := told(counts)) else []

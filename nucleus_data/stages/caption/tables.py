@@ -1,4 +1,4 @@
-"""The caption tables: their columns, what enters their config hashes, and what they read."""
+"""The caption tables: their columns, the content of their config hashes, and their inputs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from nucleus_data.stages.caption.models import OWN, kind_of
 from nucleus_data.stages.caption.places import SOURCE
 from nucleus_data.stages.caption.settings import CaptionSettings, in_order
 
-# 2: checks, attempts and provenance; the seed only where it is drawn.
+# Version 2 added checks, attempts and provenance; the seed is only hashed if it is used.
 VERSION = 2
 SCHEMA = pa.schema(
     [
@@ -48,19 +48,19 @@ SCHEMA = pa.schema(
         ("faults", pa.list_(pa.string())),
     ]
 )
-# What enters as what it resolves to, or of those variants alone whose text it changes.
+# Settings hashed in resolved form, and settings hashed only for the variants that they affect.
 _RESOLVED = ("variants", "models", "model", "revision", "vllm_args")
 _OF_SOME = ("seed", "checks", "language", "system", "max_side", "max_pixels")
 
 
 def caption_tables(settings: CaptionSettings) -> list[TableSpec]:
-    """One table a variant, each behind the one that it is made from.
+    """Returns one table per variant, parents before their children.
 
     Args:
-        settings: The stage's.
+        settings: The stage's settings.
 
     Raises:
-        RequestError: The model is not there.
+        RequestError: A model does not exist.
     """
     common = {name: _common(settings, name) for name in settings.asked_of()}
     checks = deciding(settings.checks)
@@ -82,9 +82,9 @@ def caption_tables(settings: CaptionSettings) -> list[TableSpec]:
 
 
 def _common(settings: CaptionSettings, model: str) -> dict[str, Any]:
-    """What changes the texts of all variants that a model is asked for.
+    """Returns the hashed settings that all variants of one model share.
 
-    A variant with a model of its own has the table that it would have if the stage's own were that.
+    A variant with a model of its own gets the hash that it would have if that were `caption.model`.
     """
     mine = settings.with_model(model)
     found = resolve_model(mine.model, mine.revision, kind_of(model))
@@ -97,7 +97,7 @@ def _common(settings: CaptionSettings, model: str) -> dict[str, Any]:
 
 
 def caption_columns(settings: CaptionSettings) -> tuple[str, ...]:
-    """The stored columns that questions need, as `RowStage.columns` has them."""
+    """Returns the stored columns that questions need, in the form of `RowStage.columns`."""
     found: list[str] = []
     for name, variant in settings.variants.items():
         found += [f"records:{SOURCE}caption"] * variant.refines
@@ -108,7 +108,7 @@ def caption_columns(settings: CaptionSettings) -> tuple[str, ...]:
 
 
 def _chosen(settings: CaptionSettings, name: str) -> RowChoice:
-    """Which pictures a variant is made of."""
+    """Returns the choice of pictures that a variant applies to."""
     variant, parent = settings.variants[name], settings.parent(name)
     return RowChoice(
         where=variant.where or "",
@@ -120,7 +120,7 @@ def _chosen(settings: CaptionSettings, name: str) -> RowChoice:
 
 
 def _own(settings: CaptionSettings, name: str, checks: Mapping[str, Any]) -> dict[str, Any]:
-    """What changes the texts of one variant alone; `checks` are the deciding settings of checks."""
+    """Returns the hashed settings of one variant; `checks` are all checks' hashed settings."""
     variant, again = settings.variants[name], _asked_again(settings, name, checks)
     content: dict[str, Any] = {
         **variant.values(),
@@ -138,10 +138,10 @@ def _own(settings: CaptionSettings, name: str, checks: Mapping[str, Any]) -> dic
 def _asked_again(
     settings: CaptionSettings, name: str, content: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The settings of the checks for which a variant is asked again: others change no text."""
+    """Returns the settings of checks that can ask a variant again; other checks change no text."""
     found = {}
     for check in settings.checks_of(name).values():
-        # One that came later is not in the content as it is by default, and is when it differs.
+        # A check marked `added` is in `content` only if its settings differ from the defaults.
         asks = "ask_again" in (check.action, type(check)().action if check.added else None)
         if asks and check.name in content:
             found[check.name] = content[check.name]
@@ -149,7 +149,7 @@ def _asked_again(
 
 
 def _inputs(settings: CaptionSettings, name: str) -> tuple[str, ...]:
-    """Tables whose values are in the questions."""
+    """Returns the tables whose values are part of a variant's questions."""
     variant, parent = settings.variants[name], settings.parent(name)
     records = ("records",) * bool(variant.refines or variant.facts)
     return (*records, *([f"caption.{parent}"] if parent else []))

@@ -1,4 +1,4 @@
-"""What an engine is asked and says, attempt by attempt: for a page of trial captions."""
+"""Records an engine's requests and answers, attempt by attempt, for the page of `--try`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ class Attempt:
     """One question and its answer.
 
     Attributes:
-        number: From 0.
+        number: Number of the attempt, from 0.
         question: The full text that was asked.
         sees_picture: Whether the model saw the picture.
-        text: What the model said.
-        finish_reason: `stop`, or `length` if it was cut.
-        tokens: Of the answer.
+        text: The answer.
+        finish_reason: `stop`, or `length` if it was cut off.
+        tokens: Tokens of the answer.
         read: Tokens of picture and question.
-        fault: The check that refused it, or the engine's reason; empty if it is the caption.
+        fault: The check that rejected it, or the engine's reason; empty if it became the caption.
         detail: What was found.
         passed: Checks that found nothing.
-        flags: Checks that marked it.
+        flags: Checks that flagged it.
     """
 
     number: int
@@ -42,10 +42,10 @@ class Attempt:
 
 
 class Recorder:
-    """An engine that keeps what another one is asked and says.
+    """An engine that wraps another one, and records its requests and answers.
 
     Args:
-        engine: The other one.
+        engine: The wrapped engine.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -55,40 +55,40 @@ class Recorder:
         self._said: dict[str, Generated] = {}
 
     def prepare(self, picture: Pixels | None, asks: Sequence[Ask]) -> Prepared:
-        """As the other one does."""
+        """Records the requests, and prepares them with the wrapped engine."""
         self._asked |= {ask.key: ask for ask in asks}
         prepared = self._engine.prepare(picture, asks)
         self._said |= {made.key: made for made in prepared.failed}
         return prepared
 
     def submit(self, prepared: Prepared) -> None:
-        """As the other one does."""
+        """Submits to the wrapped engine."""
         self._engine.submit(prepared)
 
     def step(self) -> list[Generated]:
-        """As the other one does."""
+        """Steps the wrapped engine, and records its answers."""
         made = self._engine.step()
         self._said |= {one.key: one for one in made}
         return made
 
     def pending(self) -> int:
-        """As the other one says."""
+        """Returns the wrapped engine's number of pending requests."""
         return self._engine.pending()
 
     def count_tokens(self, text: str) -> int:
-        """As the other one does."""
+        """Counts tokens with the wrapped engine."""
         return self._engine.count_tokens(text)
 
     def counts(self) -> Mapping[str, int]:
-        """As the other one says."""
+        """Returns the wrapped engine's counts."""
         return self._engine.counts()
 
     def __getattr__(self, name: str) -> Any:
-        """What some engines have beside this."""
+        """Gives access to further attributes, which only some engines have."""
         return getattr(self._engine, name)
 
     def attempts(self, row: Row, name: str, asking: Asking) -> list[Attempt]:
-        """What was asked and said of a variant of a row, in order."""
+        """Returns the recorded attempts at one variant of a row, in order."""
         found, number = [], 0
         while (ask := self._asked.get(f"{row.shard}/{row.row}/{name}/{number}")) is not None:
             made = self._said.get(ask.key, Generated(ask.key, error="no answer"))

@@ -1,4 +1,4 @@
-"""What a record came with, as the text that may stand in a question."""
+"""Converts upstream values to text for use in a question."""
 
 import math
 from collections.abc import Callable
@@ -15,19 +15,20 @@ CAPTION = "caption"
 def upstream_text(
     value: Any, column: str, count_tokens: Callable[[str], int], most: int | None
 ) -> str | None:
-    """An upstream value as the text that may be part of a question.
+    """Converts an upstream value to text for use in a question.
 
     Args:
-        value: The record's. Numbers, dates and lists are written out; a caption must be a text.
-        column: Which of the record's upstream columns it is.
-        count_tokens: The engine's.
-        most: Tokens that it may have; None for any number, which are not counted.
+        value: The record's value. Numbers, dates and lists are written as text; a caption must be
+            text already.
+        column: The name of its upstream column.
+        count_tokens: Counts a text's tokens, as the engine does.
+        most: Maximum number of tokens; None for no limit, without counting.
 
     Returns:
-        The text; None if the record has none, or none with a visible character.
+        The text; None if there is no value, or nothing visible in it.
 
     Raises:
-        AskError: It is no text, no valid Unicode, or too long.
+        AskError: It is not text, not valid Unicode, or too long.
     """
     if value is None:
         return None
@@ -54,7 +55,7 @@ def upstream_text(
 
 
 def written(value: Any) -> str | None:
-    """A value as people write it; None for NULL and NaN. Raises TypeError for a structure."""
+    """Formats a value as text; None for NULL and NaN. Raises TypeError for a structure."""
     if isinstance(value, str) or value is None:
         return value
     if isinstance(value, bool):

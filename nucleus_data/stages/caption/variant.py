@@ -1,4 +1,4 @@
-"""Settings of one variant: what the model is asked, about what, and how the answer is drawn."""
+"""Settings of one caption variant: prompt, inputs, sampling, and the pictures that get it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,12 +16,12 @@ from nucleus_data.stages.caption.prompts import (
     visible,
 )
 
-PICTURE = "picture"  # what a variant is made from unless it names another one
-OWN = "own"  # the prompt's name of a text that has none
+PICTURE = "picture"  # default of `from`: made from the picture, not from another variant
+OWN = "own"  # the prompt name of a `text` without one
 
 
 class Variant(BaseModel):
-    """One caption of every image."""
+    """Settings of one caption variant."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_by_name=True, serialize_by_alias=True
@@ -29,15 +29,15 @@ class Variant(BaseModel):
 
     prompt: str | None = Field(
         default=None,
-        description="A prompt of the package, by its name (short, which is short@1) or its name and"
-        " version (short@2); the path of a file of your own; or, with `text`, any name, kept in the"
-        f" table. The package has {', '.join(PROMPTS)}.",
+        description="A built-in prompt, by its name (short, which is short@1) or its name and"
+        " version (short@2); the path of a file of your own; or, with `text`, any name, stored in"
+        f" the table. Built in are {', '.join(PROMPTS)}.",
     )
     text: str | None = Field(
         default=None,
-        description="What the model is asked, in place of a prompt's text. Places: {caption} for"
-        " the caption that the record came with, {source.NAME} for another column of it, {made} for"
-        " the caption of the variant that `from` names.",
+        description="Text of the prompt, in place of a named one. Placeholders: {caption} for the"
+        " upstream caption, {source.NAME} for another upstream column, {made} for the caption of"
+        " the variant named by `from`.",
     )
     parent: str = Field(
         default=PICTURE,
@@ -46,70 +46,73 @@ class Variant(BaseModel):
     )
     model: str | None = Field(
         default=None,
-        description="Name of one of caption.models, which is asked for it; null: caption.model.",
+        description="Name of one of caption.models to use; null: caption.model.",
     )
     picture: bool | None = Field(
         default=None,
         description="Whether the model sees the picture; null: only without `from: VARIANT`.",
     )
-    max_tokens: int = Field(default=256, ge=1, le=2048, description="Longest caption, in tokens.")
+    max_tokens: int = Field(
+        default=256, ge=1, le=2048, description="Maximum length of the caption, in tokens."
+    )
     min_tokens: int = Field(
-        default=0, ge=0, le=2048, description="The caption does not end before, in tokens."
+        default=0, ge=0, le=2048, description="Minimum length of the caption, in tokens."
     )
     temperature: float = Field(
-        default=0.0, ge=0, le=2, description="0 takes the likeliest token (greedy)."
+        default=0.0, ge=0, le=2, description="Sampling temperature; 0 is greedy decoding."
     )
     top_p: float = Field(
-        default=1.0, gt=0, le=1, description="Share of probability that sampling keeps."
+        default=1.0, gt=0, le=1, description="Nucleus sampling: probability mass to sample from."
     )
     presence_penalty: float = Field(
         default=0.0,
         ge=-2,
         le=2,
-        description="Taken from the logits of tokens that the caption already has.",
+        description="Subtracted from the logits of tokens that the caption already contains.",
     )
     repetition_penalty: float = Field(
         default=1.0,
         gt=0,
         le=2,
-        description="Divides the logits of tokens that question or caption already have; 1: none.",
+        description="Divides the logits of tokens in the question or the caption so far; 1: off.",
     )
     stop: tuple[str, ...] = Field(
-        default=(), description="Texts that end the caption; they are no part of it."
+        default=(), description="Texts that end the caption, and are not part of it."
     )
     system: str | None = Field(
-        default=None, min_length=1, description="System prompt; caption.system if left out."
+        default=None, min_length=1, description="System prompt; null: caption.system."
     )
     answer: str | dict[str, Any] | None = Field(
         default=None,
         alias="schema",
-        description="JSON schema that the answer follows: a file, or the schema itself; null for"
-        " that of the package's prompt, if it has one (attributes).",
+        description="JSON schema of the answer: a file, or the schema itself; null: that of the"
+        " built-in prompt, if it has one (attributes).",
     )
     words: tuple[int, int] | None = Field(
-        default=None, description="Fewest and most words of a good caption, for the check `words`."
+        default=None, description="Minimum and maximum number of words, for the check `words`."
     )
     share: float = Field(
         default=1.0,
         gt=0,
         le=1,
         json_schema_extra=KEEPS_VALUES,
-        description="Share of the pictures that get it, drawn by id and variant. Not in the config"
-        " hash.",
+        description="Share of the pictures that get this variant, drawn by a hash of id and"
+        " variant. Not in the config hash.",
     )
     where: str | None = Field(
         default=None,
         min_length=1,
         json_schema_extra=KEEPS_VALUES,
-        description="SQL over a record's signals: only pictures for which it is true get it"
-        " (similarity < 0.3). Not in the config hash.",
+        description="SQL over a record's signals: only pictures for which it is true get this"
+        " variant (similarity < 0.3). Not in the config hash.",
     )
     share_key: str | None = Field(
         default=None,
         min_length=1,
         json_schema_extra=KEEPS_VALUES,
-        description="What the share is drawn with; null for the variant's name. Variants with the"
-        " same key and share get the same pictures; others are drawn apart. Not in the hash.",
+        description="Key of the hash that draws the share; null: the variant's name. Variants with"
+        " the same key and share get the same pictures; others are drawn independently. Not in the"
+        " hash.",
     )
     _prompt: Prompt = PrivateAttr()
 
@@ -145,7 +148,7 @@ class Variant(BaseModel):
             if isinstance(content, str):
                 content = read_text(content, "a JSON schema")
             prompt = Prompt(prompt.name, prompt.text, schema_text(content))
-        # Kept, so that no worker reads a file that may have changed, or is not there.
+        # Kept, since the file may change later, or not exist where a worker runs.
         self._prompt = prompt
         return self
 
@@ -164,7 +167,7 @@ class Variant(BaseModel):
             )
         if self.picture is False and not places(self.template):
             raise ValueError(
-                "picture: false, and the text has no place: there is nothing to ask of"
+                "picture: false, and the text has no placeholder: there is nothing to ask about"
             )
         if self.min_tokens > self.max_tokens:
             raise ValueError(
@@ -174,17 +177,17 @@ class Variant(BaseModel):
 
     @property
     def template(self) -> str:
-        """What the model is asked, perhaps with places."""
+        """The prompt's text, possibly with placeholders."""
         return self._prompt.text
 
     @property
     def prompt_name(self) -> str:
-        """The prompt's name, with its version if it is the package's."""
+        """The prompt's name, with its version if it is built in."""
         return self._prompt.name
 
     @property
     def schema_text(self) -> str | None:
-        """The JSON schema that the answer follows, as JSON."""
+        """The JSON schema of the answer, as JSON; None if there is none."""
         return self._prompt.schema
 
     @property
@@ -199,7 +202,7 @@ class Variant(BaseModel):
 
     @property
     def refines(self) -> bool:
-        """Whether the record's caption is part of the question."""
+        """Whether the upstream caption is part of the question."""
         return CAPTION in places(self.template)
 
     @property
@@ -209,11 +212,11 @@ class Variant(BaseModel):
 
     @property
     def drawn(self) -> bool:
-        """Whether the first attempt is drawn, and so depends on the seed."""
+        """Whether the first attempt is sampled, and so depends on the seed."""
         return self.temperature > 0
 
     def values(self) -> Mapping[str, Any]:
-        """All that changes its text, as JSON, but for what its tables' inputs say."""
+        """Returns the variant's settings that affect its captions, for the config hash."""
         content: dict[str, Any] = {
             "text": self.template,
             "schema": self.schema_text,

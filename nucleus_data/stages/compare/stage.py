@@ -55,7 +55,7 @@ class Compare(CorpusStage[CompareSettings]):
     """
 
     name = "compare"
-    help = "Compare the copies of each picture, and rank them."
+    help = "Compare and rank the copies of each picture."
     Settings = CompareSettings
     optional = True
     faces = ("dedup",)

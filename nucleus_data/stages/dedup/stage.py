@@ -45,7 +45,7 @@ class Dedup(CorpusStage[DedupSettings]):
     """Finds all pairs of duplicates, exactly, and confirms each."""
 
     name = "dedup"
-    help = "Find all pairs of duplicates, exactly, and confirm each."
+    help = "Find all pairs of duplicates, and confirm each."
     Settings = DedupSettings
 
     @property

@@ -31,7 +31,7 @@ class Embed(RowStage[EmbedSettings]):
     """Embeds what is kept or waits for its scores."""
 
     name = "embed"
-    help = "Embed what is kept or waits for its scores."
+    help = "Embed pictures and captions of records that may still be kept."
     resources: ClassVar = {"actors": 1}
     optional = True
     readable = True

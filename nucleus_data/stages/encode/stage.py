@@ -53,7 +53,7 @@ class Encode(CorpusStage[EncodeSettings]):
     """
 
     name = "encode"
-    help = "Encode the training set's pictures and captions ahead of a training."
+    help = "Precompute latents and text states of the training set."
     Settings = EncodeSettings
     faces = ("quick_train",)
     resources: ClassVar = {"actors": 1}

@@ -82,7 +82,7 @@ class Ingest(CorpusStage[IngestSettings]):
     """Takes a folder, tars, img2dataset's output or a URL list into the corpus."""
 
     name = "ingest"
-    help = "Take a folder, tars, img2dataset output or a URL list into the corpus."
+    help = "Import a folder, tars, img2dataset output or a URL list."
     Settings = IngestSettings
     retried = True
 

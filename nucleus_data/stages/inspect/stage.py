@@ -66,7 +66,7 @@ class Inspect(RowStage[InspectSettings]):
     """Measures every group of signals of an image that its row lacks."""
 
     name = "inspect"
-    help = "Decode every image once and measure its signals."
+    help = "Decode every image once, and measure its signals."
     readable = True
     Settings = InspectSettings
     # In the corpus's tars members carry their true extension; this is the one that upstream gave.

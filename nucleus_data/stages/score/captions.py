@@ -53,7 +53,7 @@ class ScoreCaptions(RowStage[ScoreCaptionsSettings]):
     """
 
     name = "score_captions"
-    help = "Compare made captions with their pictures, by stored vectors."
+    help = "Score generated captions against their pictures."
     resources: ClassVar = {"actors": 1}
     Settings = ScoreCaptionsSettings
     faces = ("embed", "score", "caption")

@@ -55,7 +55,7 @@ class Score(ColumnStage[ScoreSettings]):
     """
 
     name = "score"
-    help = "Score stored vectors: heads, tags, similarity of caption and picture."
+    help = "Score stored embeddings: heads, tags, caption similarity."
     Settings = ScoreSettings
     faces = ("embed",)
     optional = True

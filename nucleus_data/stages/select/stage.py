@@ -56,7 +56,7 @@ class Select(CorpusStage[SelectSettings]):
     """
 
     name = "select"
-    help = "Decide: rules, then one survivor of each duplicate cluster."
+    help = "Apply rules, and keep one copy of each duplicate cluster."
     Settings = SelectSettings
     faces = ("dedup", "compare")
 

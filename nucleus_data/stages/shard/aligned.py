@@ -1,12 +1,14 @@
-"""Values of records, brought beside the tars that hold them: captions, scores.
+"""Writes values of records (captions, scores) to files beside the tars, in the tars' order.
 
-| phase | one task | reads | writes, below `_work/` |
+This is a distributed join in three phases. A piece is some image shards:
+
+| phase | one task handles | reads | writes, below `_work/` |
 |---|---|---|---|
-| places | a group of tars | their indexes | `places/`: where records are, by piece |
-| values | some image shards | `places/`, tables of these shards | `values/`, by group of tars |
-| write | a group of tars | its part of each of `values/` | the file beside each tar |
+| places | a group of tars | their indexes | `places/`: positions of records, by piece |
+| values | a piece | `places/`, the tables of its shards | `values/`, by group of tars |
+| write | a group of tars | its part of each file in `values/` | the file beside each tar |
 
-Each table is read shard by shard, once, whatever tars its records are in.
+So each table is read only once, shard by shard, whatever tars its records are in.
 """
 
 from collections import Counter
@@ -41,32 +43,32 @@ _KEYS = ("tar", "position", "id")
 
 
 class Values(Protocol):
-    """What is brought beside the tars."""
+    """The values to write beside the tars."""
 
     @property
     def schema(self) -> pa.Schema:
-        """Of a file beside a tar: `id` first."""
+        """Schema of a file beside a tar; `id` is the first column."""
 
     def read(self, corpus: Corpus, shard: int, rows: np.ndarray) -> pa.Table:
-        """The values of some rows of a shard, ascending: the schema without `id`."""
+        """Reads the values of ascending rows of a shard: the schema without `id`."""
 
     def counts(self, rows: pa.Table) -> Counter[str]:
-        """What is counted of a file beside a tar."""
+        """Returns the counts to report about a file beside a tar."""
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """Writes files beside all tars of a set; a phase of it is a task of the runner.
+    """Writes files beside all tars of a set; each phase is a task for the runner.
 
     Attributes:
         uri: The corpus.
-        storage_options: For fsspec.
+        storage_options: Options for fsspec.
         folder: The training set.
-        beside: Path of the files' folder below the set: an edition's, or that of columns.
-        values: What is written.
-        pieces: Image shards, cut into pieces.
-        tars: How many tars the set has.
-        phase: Which phase.
+        beside: Folder of the files below the set: an edition, or columns.
+        values: The values to write.
+        pieces: The image shards, divided into pieces.
+        tars: Number of tars of the set.
+        phase: The phase.
     """
 
     uri: str
@@ -79,27 +81,27 @@ class Alignment:
     phase: str = ""
 
     def at(self, phase: str) -> "Alignment":
-        """One phase of it."""
+        """Returns the task of one phase."""
         return replace(self, phase=phase)
 
     @property
     def groups(self) -> int:
-        """How many groups of tars there are."""
+        """Number of groups of tars."""
         return -(-self.tars // TARS_A_GROUP)
 
     @property
     def items(self) -> int:
-        """How many items the phase has."""
+        """Number of items of the phase."""
         return len(self.pieces) if self.phase == "values" else self.groups
 
     def run(self, number: int) -> Summary:
-        """Does one item of the phase."""
+        """Processes one item of the phase."""
         work: Callable[[int], Summary] = getattr(self, f"_{self.phase}")
         return work(number)
 
     @property
     def work(self) -> str:
-        """Where the phases' files are, below the store."""
+        """Folder of the phases' intermediate files, below the store."""
         return f"{self.folder}/{self.beside}/{WORK}"
 
     def _places(self, number: int) -> Summary:
@@ -134,7 +136,7 @@ class Alignment:
 
         def values(i: int) -> pa.Table:
             mine = places.slice(starts[i], starts[i + 1] - starts[i])
-            # A record is in a tar of each resolution: its values are read once.
+            # A record may be in a tar of each resolution, but its values are read only once.
             rows, place = np.unique(mine.column("row").to_numpy(), return_inverse=True)
             read = self.values.read(corpus, int(found[i]), rows).take(pa.array(place))
             for at, key in enumerate(_KEYS):
@@ -170,7 +172,7 @@ class Alignment:
         return pa.schema([*keys, *list(self.values.schema)[1:]])
 
     def _group(self, folder: SetFolder, number: int) -> list[tuple[int, TarEntry]]:
-        """The tars of a group, with their numbers."""
+        """Returns the tars of a group, with their numbers."""
         first = number * TARS_A_GROUP
         return list(enumerate(folder.manifest()[first : first + TARS_A_GROUP], first))
 

@@ -1,4 +1,4 @@
-"""Which captions a training set has, and what their names mean (`corpus.caption_sets`)."""
+"""Resolves the names in `shard.captions` to caption tables (`corpus.caption_sets`)."""
 
 from collections.abc import Mapping
 
@@ -24,31 +24,30 @@ CAPTIONS, WEIGHTS = "shard.captions", "quick_train.captions"
 
 
 def sets_of(settings: ShardSettings, run: Run) -> list[CaptionSet]:
-    """The captions of a sample, lowest to highest quality.
+    """Returns the caption sets of a training set, from lowest to highest quality.
 
     Raises:
-        RequestError: A name means no caption set, or several.
+        RequestError: A name matches no caption set, or several.
     """
     current = caption_tables(run.pins)
     return find_sets(run.corpus.store, settings.captions, current, CAPTIONS)
 
 
 def caption_tables(pins: Pins) -> dict[str, str]:
-    """Variant of the recipe -> config hash of its captions."""
+    """Returns the recipe's variants -> config hash of their captions."""
     return {name: pins.tables[f"{PREFIX}{name}"] for name in pins.variants(PREFIX)}
 
 
 def check_captions(settings: ShardSettings, pins: Pins, corpus: Corpus | None = None) -> None:
-    """Refuses captions that are not there.
+    """Refuses names of captions that do not exist.
 
     Args:
         settings: How the training set is made.
-        pins: Of the recipe, whose variants are known.
-        corpus: Where older and imported captions are looked for; without it, only what the recipe
-            says is checked.
+        pins: The recipe's pins, with its variants.
+        corpus: Where to look for older and imported captions; None to check the recipe only.
 
     Raises:
-        RequestError: A name means no caption set, or several.
+        RequestError: A name matches no caption set, or several.
     """
     current = caption_tables(pins)
     if corpus is None:
@@ -60,15 +59,16 @@ def check_captions(settings: ShardSettings, pins: Pins, corpus: Corpus | None = 
 def weights_of(
     settings: ShardSettings, run: Run, given: Mapping[str, float] | None
 ) -> dict[str, float] | None:
-    """Weights of captions, by what the training set calls them.
+    """Translates `quick_train.captions` to the labels that the training set uses.
 
     Args:
         settings: How the training set is made.
         run: The run.
-        given: By names as in `shard.captions`, or as the set has them; None for all alike.
+        given: Weights by names as in `shard.captions`, or by the set's labels; None for equal
+            weights.
 
     Raises:
-        RequestError: A name with a hash is none of the set's.
+        RequestError: A name with a hash is not among the set's captions.
     """
     if given is None:
         return None

@@ -1,7 +1,7 @@
-"""What the card of a set tells of where its pictures come from, and of how they were chosen.
+"""Collects the facts for a set's card: the sources of its pictures, and how they were selected.
 
-It is asked in SQL: sums come back, no row. It is written as `card.json` beside the set's manifest,
-and the card (README.md, croissant.json) is made of it and of the set's own files.
+They are aggregated in SQL, so that no rows are loaded, and written as `card.json` beside the set's
+manifest. The card (README.md, croissant.json) is made from that and from the set's own files.
 """
 
 from collections import Counter
@@ -22,7 +22,7 @@ from nucleus_data.stages.select.stage import TABLE as SELECTION
 from nucleus_data.stages.select.stage import published_selection
 from nucleus_data.stages.shard.settings import ShardSettings
 
-# What a reader of pictures wants to know of how they were made.
+# Settings that the card mentions, since they determine how the pictures look.
 TOLD = ("format", "quality", "crop", "crop_loss", "multiple", "resolutions", "seed")
 
 
@@ -33,14 +33,14 @@ def write_facts(
     select: SelectSettings,
     sets: Sequence[CaptionSet],
 ) -> None:
-    """Writes `card.json` and the card of a set, or writes them anew.
+    """Writes or updates `card.json` and the card of a set.
 
     Args:
         run: The run that made the set or an edition of it.
         folder: The set.
-        settings: How it was made.
-        select: How its records were chosen.
-        sets: Where the captions of the edition come from.
+        settings: How the set was made.
+        select: How its records were selected.
+        sets: The caption sets of the edition.
     """
     corpus = run.corpus
     hashed = run.tables[SELECTION]
@@ -61,24 +61,24 @@ def write_facts(
         left_out=_left_out(corpus, folder),
         checked=_with(origin.checked, _checked(corpus, sets)),
     )
-    # They follow from what is there: whoever writes them writes the same.
+    # The content is a function of the set and its tables, so concurrent writers write the same.
     corpus.store.put(folder.name(FACTS), facts.encode())
     write_card(folder, settings.name, run.say)
 
 
 def _with(before: Iterable[Checked], now: Iterable[Checked]) -> tuple[Checked, ...]:
-    """What is known of the captions of all editions, a table each, by its name."""
+    """Merges the checks' results of several editions, one per caption table, sorted by name."""
     every = {one.captions: one for one in (*before, *now)}
     return tuple(every[name] for name in sorted(every))
 
 
 def _found(counts: dict[str, int], rule: str) -> int:
-    """How many records a rule rejected or flagged."""
+    """Returns how many records a rule rejected or flagged."""
     return counts.get(f"reasons:{rule}", 0) + counts.get(f"flags:{rule}", 0)
 
 
 def _left_out(corpus: Corpus, folder: SetFolder) -> dict[str, dict[str, int]]:
-    """Resolution -> reason -> records."""
+    """Returns resolution -> reason -> number of records left out."""
     files = f"read_parquet({parts_list([folder.url(LEFT_OUT)])})"
     query = f"SELECT resolution, reason, count(*) FROM {files} GROUP BY 1, 2 ORDER BY 1, 2"
     found: dict[str, dict[str, int]] = {}
@@ -88,7 +88,7 @@ def _left_out(corpus: Corpus, folder: SetFolder) -> dict[str, dict[str, int]]:
 
 
 def _checked(corpus: Corpus, sets: Iterable[CaptionSet]) -> Iterable[Checked]:
-    """What the checks found in each caption table of an edition."""
+    """Yields the checks' results for each caption table of an edition."""
     connection = corpus.connection()
     for one in sets:
         if not one.config_hash:
@@ -109,7 +109,7 @@ def _checked(corpus: Corpus, sets: Iterable[CaptionSet]) -> Iterable[Checked]:
             found.update(_counts(connection, f"SELECT faults[1] FROM {rows} WHERE error IS NULL"))
         found.update(_counts(connection, f"SELECT split_part(error, ':', 1) FROM {rows}"))
         if table.failed.whole_parts():
-            # What waits for a retry, unless it has been done again since.
+            # Retryable failures that have not been resolved since.
             waiting = (
                 f"SELECT reason FROM {table.failed.sql()} "
                 f"WHERE (shard, row) NOT IN (SELECT (shard, row) FROM {rows})"
@@ -121,7 +121,7 @@ def _checked(corpus: Corpus, sets: Iterable[CaptionSet]) -> Iterable[Checked]:
 
 
 def _counts(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, int]:
-    """Value -> how often a query has it."""
+    """Returns value -> number of occurrences in a query's result."""
     found: Any = connection.sql(
         f"SELECT v, count(*) FROM ({query}) AS q(v) WHERE v IS NOT NULL GROUP BY 1"
     )

@@ -1,4 +1,4 @@
-"""The kept records of a shard, and where each of them would go: pure functions of metadata."""
+"""Reads the kept records of a shard, and computes bucket and crop of each from its metadata."""
 
 import hashlib
 from collections.abc import Mapping
@@ -27,14 +27,14 @@ CROP_LOSS = "crop_loss"
 OVER_CAP = "over_cap"  # with the curriculum bucket's name after it: over_cap:B1
 
 SELECTION, MEASURED = "selection", "inspect.file"
-# What a record is chosen and ordered by, beside what its sample says.
+# The columns of planned samples, plus those by which records are chosen and ordered.
 CHOSEN_SCHEMA = pa.schema(
     [
         *(field for field in PLAN_SCHEMA if field.name != "crop"),
         pa.field("tier", pa.string()),
         pa.field("curriculum", pa.string()),
         pa.field("captioned", pa.bool_()),  # it came with a caption
-        # Two halves of a keyed hash of the id: the order, and where a random crop lies.
+        # The two halves of a keyed hash of the id: for the order, and for the place of the crop.
         pa.field("keyed", pa.uint64()),
         pa.field("place", pa.uint64()),
     ]
@@ -47,14 +47,14 @@ Numbers = NDArray[Any]
 def kept_records(
     corpus: Corpus, tables: Mapping[str, str], shard: int, settings: ShardSettings, sample: float
 ) -> pa.Table:
-    """The kept records of a shard, `CHOSEN_SCHEMA`, in the order of their rows.
+    """Reads the kept records of a shard, as `CHOSEN_SCHEMA`, in row order.
 
     Args:
         corpus: The corpus.
         tables: Config hash of every table that is read.
         shard: The image shard.
         settings: How the training set is made.
-        sample: Only this share of the records, chosen by a keyed hash of their ids.
+        sample: Share of the records to take, chosen by a keyed hash of their ids.
     """
 
     def open_table(name: str) -> Table:
@@ -70,7 +70,7 @@ def kept_records(
         decided = decided.filter(pa.array(chosen, pa.bool_()))
         ids = decided.column("id").to_pylist()
     paths = [f"records:{name}" for name in (*_COPIED, *URL, *LICENCE, "source.caption")]
-    # Whether an original is plain matters where it may be stored as it is, and nowhere else.
+    # These columns are needed only if originals may be stored as they are.
     facts = PLAIN if settings.format == "original" else ()
     paths += [f"{MEASURED}:{name}" for name in ("width", "height", *facts)]
     found = read_columns(open_table, shard, paths, decided.column("row").to_numpy())
@@ -102,23 +102,23 @@ def kept_records(
 
 
 def aspect_sizes(settings: ShardSettings, resolution: int) -> list[tuple[int, int]]:
-    """Target size of each of the settings' aspect buckets."""
+    """Returns the width and height of each aspect bucket at a resolution."""
     return [bucket_size(resolution, a, settings.multiple) for a in settings.aspect_names()]
 
 
 def placed(
     records: pa.Table, settings: ShardSettings, resolution: int
 ) -> tuple[Numbers, Numbers, Numbers]:
-    """Where records go at a resolution.
+    """Assigns records to buckets at a resolution.
 
     Args:
-        records: `CHOSEN_SCHEMA`.
+        records: N records, as `CHOSEN_SCHEMA`.
         settings: How the training set is made.
-        resolution: One of the settings'.
+        resolution: One of the settings' resolutions.
 
     Returns:
-        The aspect bucket of each, by its number; why it is not in the resolution, as a text, empty
-        where it is; and its crop, N x 4.
+        (N,) number of each record's aspect bucket; (N,) reason why it is left out, empty if it is
+        not; and (N, 4) crops, left, top, right, bottom.
     """
     width = records.column("original_width").to_numpy()
     height = records.column("original_height").to_numpy()
@@ -132,21 +132,21 @@ def placed(
     boxes = crops(width, height, (target[:, 0], target[:, 1]), place)
     sides = boxes[:, 2:] - boxes[:, :2]
     lost = 1 - sides.prod(axis=1) / (width * height.astype(np.int64))
-    # Nothing is enlarged: what counts is the size after the crop.
+    # No upscaling: the crop has to be at least as large as the bucket.
     small = (sides < target).any(axis=1)
     reason = np.where(small, TOO_SMALL, np.where(lost > settings.crop_loss, CROP_LOSS, ""))
     return bucket, reason, boxes
 
 
 def with_crops(records: pa.Table, boxes: Numbers) -> pa.Table:
-    """Records as `PLAN_SCHEMA`."""
+    """Adds crops to records, and returns them as `PLAN_SCHEMA`."""
     flat = pa.array(np.ascontiguousarray(boxes, np.int32).reshape(-1))
     crop = pa.FixedSizeListArray.from_arrays(flat, 4)
     return records.append_column("crop", crop).select(PLAN_SCHEMA.names).cast(PLAN_SCHEMA)
 
 
 def stratum_names(records: pa.Table) -> pa.ChunkedArray:
-    """The stratum of each record: the first tars of a bucket have their share of each."""
+    """Returns the stratum of each record; every tar has a proportional share of each stratum."""
     parts = [pc.fill_null(records.column(n), "") for n in ("source", *PLACED)]
     parts.append(pc.if_else(records.column("captioned"), "captioned", ""))
     return pc.binary_join_element_wise(*parts, "\x1f")
@@ -157,13 +157,13 @@ def _digest(text: str) -> bytes:
 
 
 def _plain(found: pa.Table) -> list[bool | None]:
-    """Whether each original is plain; None where `inspect` does not say."""
+    """Returns whether each original is plain (`is_plain`); None if not measured."""
     rows = zip(*(found.column(f"{MEASURED}:{name}").to_pylist() for name in PLAIN), strict=True)
     return [None if None in row else is_plain(**dict(zip(PLAIN, row, strict=True))) for row in rows]
 
 
 def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column as texts; NULL where it holds lists or structs."""
+    """Casts a column to strings; NULL for lists and structs."""
     if pa.types.is_nested(column.type):
         return pa.chunked_array([pa.nulls(len(column), pa.string())])
     return column.cast(pa.string())

@@ -15,13 +15,13 @@ from nucleus_data.runner.stored import read_columns
 from nucleus_data.sets.columns import PLACED
 from nucleus_data.stages.shard.chosen import SELECTION
 
-SCORES = "embed."  # how the tables of scores begin
+SCORES = "embed."  # prefix of the tables of scores
 
 Scores = Mapping[str, Sequence[pa.Field]]
 
 
 def scores_of(corpus: Corpus, pins: Pins, tables: Mapping[str, str]) -> dict[str, list[pa.Field]]:
-    """Table -> its columns, of all tables of scores that have a part."""
+    """Returns table -> columns, for all tables of scores that have any rows."""
     found: dict[str, list[pa.Field]] = {}
     for name in sorted(pins.readable):
         if name.startswith(SCORES) and corpus.at(name, tables[name]).part_names():
@@ -31,18 +31,18 @@ def scores_of(corpus: Corpus, pins: Pins, tables: Mapping[str, str]) -> dict[str
 
 
 def schema_of(scores: Scores) -> pa.Schema:
-    """The columns of a file."""
+    """Returns the schema of a file of columns."""
     fields = [pa.field(name, pa.string()) for name in ("id", *PLACED)]
     return pa.schema([*fields, *(column for columns in scores.values() for column in columns)])
 
 
 @dataclass(frozen=True)
 class Placement:
-    """The index columns of a record.
+    """The values of `aligned.Values` for index columns: tier, curriculum bucket, scores.
 
     Attributes:
         tables: Config hash of every table that is read.
-        scores: Table -> its columns.
+        scores: Tables of scores -> their columns.
     """
 
     tables: Mapping[str, str]
@@ -50,15 +50,15 @@ class Placement:
 
     @property
     def schema(self) -> pa.Schema:
-        """Of a file beside a tar."""
+        """Schema of a file beside a tar."""
         return schema_of(self.scores)
 
     def counts(self, rows: pa.Table) -> Counter[str]:
-        """Nothing is counted."""
+        """Counts nothing."""
         return Counter()
 
     def read(self, corpus: Corpus, shard: int, rows: np.ndarray) -> pa.Table:
-        """The columns of some records of a shard, without `id`."""
+        """Reads the columns of some records of a shard, without `id`."""
 
         def open_table(name: str) -> Table:
             return corpus.at(name, self.tables[name])
@@ -71,6 +71,6 @@ class Placement:
 
 
 def about(tables: Mapping[str, str], scores: Scores) -> dict[str, Any]:
-    """What `columns.json` says."""
+    """Returns the content of `columns.json`."""
     names = {name: tables[name] for name in (SELECTION, *scores)}
     return {"tables": names, "names": schema_of(scores).names[1:]}

@@ -1,7 +1,7 @@
-"""What a set's partitions hold, by bucket and stratum; and where limits and caps cut them.
+"""Counts a set's partitions by bucket and stratum, and finds where limits and caps cut them off.
 
-A partition is a range of the keyed order, so a limit, or a cap of a curriculum bucket, cuts one
-partition: those before it are in whole, those after it not at all.
+A partition is a range of the keyed order, so a limit, or the cap of a curriculum bucket, falls into
+one partition: earlier ones are taken entirely, later ones not at all.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 from nucleus_data.stages.shard.chosen import OVER_CAP, Numbers, placed, stratum_names
 from nucleus_data.stages.shard.settings import ShardSettings
 
-NO_PARTITION = 1 << 40  # nothing is cut
-# A partition's rows, counted: all of them (`kept`), those that a cap counts, and by bucket.
+NO_PARTITION = 1 << 40  # for no limit: beyond all partitions
+# Counts of a partition's rows, of three kinds: all rows (`kept`), rows that count towards a cap
+# (`fits`), and samples by bucket and stratum (`samples`).
 COUNTS_SCHEMA = pa.schema(
     [
         ("kind", pa.string()),
@@ -33,10 +34,10 @@ KEPT, FITS, SAMPLES = "kept", "fits", "samples"
 
 @dataclass
 class Cut:
-    """Where the keyed order ends: for all records, and for those of a curriculum bucket.
+    """Where the keyed order is cut off, for all records and for each curriculum bucket.
 
     Attributes:
-        limit: The partition that a limit cuts, and how many of its records are in.
+        limit: (partition in which the limit falls, how many of its records are taken).
         caps: Curriculum bucket -> the same for its cap.
     """
 
@@ -44,19 +45,19 @@ class Cut:
     caps: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def limited(self, partition: int, rows: pa.Table) -> pa.Table:
-        """The rows of a partition, in keyed order, that a limit leaves."""
+        """Returns the rows of a partition, given in keyed order, that are within the limit."""
         where, most = self.limit
         return rows if partition < where else rows.slice(0, most if partition == where else 0)
 
 
 @dataclass(frozen=True)
 class Placed:
-    """Rows of a partition and where they go.
+    """The rows of a partition, with their buckets.
 
     Attributes:
-        rows: In keyed order.
-        at: Resolution -> bucket, reason and crop, as `placed` gives them, caps included.
-        fits: Which are in a resolution, whatever the caps.
+        rows: N rows, in keyed order.
+        at: Resolution -> bucket, reason and crop from `placed`, with caps applied.
+        fits: (N,) whether a row is in any resolution, disregarding caps.
     """
 
     rows: pa.Table
@@ -65,12 +66,12 @@ class Placed:
 
 
 def places_of(rows: pa.Table, partition: int, cut: Cut, settings: ShardSettings) -> Placed:
-    """Where the rows of a partition go.
+    """Assigns the rows of a partition to buckets.
 
     Args:
-        rows: `CHOSEN_SCHEMA`, in keyed order.
-        partition: Its number.
-        cut: Where limits and caps cut.
+        rows: The rows, as `CHOSEN_SCHEMA`, in keyed order.
+        partition: The partition's number.
+        cut: Where limits and caps cut off.
         settings: How the training set is made.
     """
     rows = cut.limited(partition, rows)
@@ -83,7 +84,7 @@ def places_of(rows: pa.Table, partition: int, cut: Cut, settings: ShardSettings)
 
 
 def count_places(found: Placed) -> pa.Table:
-    """The counts of a partition: `COUNTS_SCHEMA`."""
+    """Counts the rows of a partition, as `COUNTS_SCHEMA`."""
     rows, curriculum = found.rows, pc.fill_null(found.rows.column("curriculum"), "")
     none = {"resolution": None, "bucket": None, "stratum": None, "curriculum": None, "bytes": 0}
     counts: list[dict[str, Any]] = [{**none, "kind": KEPT, "count": rows.num_rows}]
@@ -117,14 +118,14 @@ def count_places(found: Placed) -> pa.Table:
 
 
 def limit_cut(counts: Iterable[pa.Table], limit: int | None) -> tuple[int, int]:
-    """Which partition a limit cuts, and how many of its records are in."""
+    """Returns the partition in which a limit falls, and how many of its records are taken."""
     if limit is None:
         return NO_PARTITION, 0
     return _cut((_total(table, KEPT) for table in counts), limit)
 
 
 def cap_cuts(counts: list[pa.Table], caps: Mapping[str, int]) -> dict[str, tuple[int, int]]:
-    """Curriculum bucket -> which partition its cap cuts, and how many of its records are in."""
+    """Returns, by curriculum bucket, where its cap falls, as `limit_cut` does for a limit."""
     return {
         name: _cut((_total(table, FITS, name) for table in counts), most)
         for name, most in caps.items()
@@ -148,7 +149,7 @@ def _total(table: pa.Table, kind: str, curriculum: str | None = None) -> int:
 
 
 def _over(rows: pa.Table, fits: Numbers, partition: int, caps: Mapping[str, Any]) -> Numbers:
-    """Why records are over the cap of their curriculum bucket; empty texts for the others."""
+    """Returns the reason of each record that is over its bucket's cap; empty for the others."""
     over = np.full(rows.num_rows, "", object)
     curriculum = pc.fill_null(rows.column("curriculum"), "")
     for name, (where, most) in caps.items():

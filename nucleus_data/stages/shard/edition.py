@@ -1,4 +1,4 @@
-"""Caption editions: which captions a record has (`aligned` brings them beside the tars)."""
+"""Caption editions: reads the captions of records (`aligned` writes them beside the tars)."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -16,18 +16,18 @@ from nucleus_data.runner.stored import read_columns
 from nucleus_data.sets.editions import EDITION_SCHEMA
 from nucleus_data.stage import Condition
 
-WEB = "web"  # what an edition calls `source`
+WEB = "web"  # the label of `source` captions in an edition
 UPSTREAM = "records:source.caption"
 
 
 @dataclass(frozen=True)
 class Composition:
-    """What captions a record has in an edition.
+    """The values of `aligned.Values` for an edition: the captions of each record.
 
     Attributes:
-        sets: Where they are from, lowest to highest quality.
+        sets: The caption sets, from lowest to highest quality.
         tables: Config hash of every table that is read.
-        preserve: Of which records the caption that they came with is taken; None for all.
+        preserve: Condition for records whose upstream caption is used; None for all.
     """
 
     sets: tuple[CaptionSet, ...]
@@ -36,15 +36,15 @@ class Composition:
 
     @property
     def schema(self) -> pa.Schema:
-        """Of a file beside a tar."""
+        """Schema of a file beside a tar."""
         return EDITION_SCHEMA
 
     def counts(self, rows: pa.Table) -> Counter[str]:
-        """What `edition.json` counts, of some rows."""
+        """Counts some rows, for `edition.json`."""
         return counts_of(rows)
 
     def read(self, corpus: Corpus, shard: int, rows: np.ndarray) -> pa.Table:
-        """The captions of some records of a shard.
+        """Reads the captions of some records of a shard.
 
         Args:
             corpus: The corpus.
@@ -78,14 +78,14 @@ class Composition:
         return pa.table([captions, sources], schema=pa.schema(fields))
 
     def _preserved(self, corpus: Corpus, shard: int, rows: np.ndarray) -> Any:
-        """Of which records the caption that they came with is kept; not where it is not known."""
+        """Returns a mask of records whose upstream caption is used; False if not yet known."""
         if self.preserve is None:
             return pa.array(np.ones(len(rows), bool))
         known = np.ones(len(rows), bool)
         for name in {path.partition(":")[0] for path in self.preserve.columns}:
             known &= np.isin(rows, self._open(corpus)(name).covered(shard))
         columns = read_columns(self._open(corpus), shard, self.preserve.columns, rows[known])
-        if not columns.num_columns:  # a condition on nothing
+        if not columns.num_columns:  # a condition that reads no columns
             columns = pa.table({"": pa.nulls(int(known.sum()))})
         kept = known.copy()
         kept[known] = pc.fill_null(self.preserve.answers(columns), False).to_numpy()
@@ -96,7 +96,7 @@ class Composition:
 
 
 def counts_of(rows: pa.Table) -> Counter[str]:
-    """What `edition.json` counts, of some rows."""
+    """Counts samples and captions of some rows, for `edition.json`."""
     lengths = pc.list_value_length(rows.column("captions"))
     sources = pc.list_flatten(rows.column("caption_sources"))
     found = Counter(
@@ -112,12 +112,12 @@ def counts_of(rows: pa.Table) -> Counter[str]:
 
 
 def about(name: str, sets: Sequence[CaptionSet], counts: Mapping[str, int]) -> dict[str, Any]:
-    """What `edition.json` says.
+    """Returns the content of `edition.json`.
 
     Args:
-        name: The edition's, for people.
-        sets: Where its captions are from.
-        counts: The sum of `counts_of`.
+        name: The edition's name, for people.
+        sets: Its caption sets.
+        counts: The sum of `counts_of` over all rows.
     """
     made = [f"{one.variant}@{one.config_hash}" if one.config_hash else SOURCE for one in sets]
     mix = {n.removeprefix("mix "): c for n, c in sorted(counts.items()) if n.startswith("mix ")}

@@ -1,4 +1,4 @@
-"""What names an edition of captions, and index columns: the tables that they are made of."""
+"""Computes the hashes that name caption editions and index columns, from their tables."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,15 +16,15 @@ EDITION_VERSION, COLUMNS_VERSION = 1, 1
 
 
 def preserved(run: Run, sets: Sequence[CaptionSet], text: str | None) -> Condition | None:
-    """The checked `caption.preserve`, if there is one and `source` is among the captions.
+    """Checks `caption.preserve`; returns None if there is none, or `source` is not used.
 
     Args:
         run: The run.
-        sets: The captions of a sample.
-        text: The condition, as the recipe says it.
+        sets: The caption sets of the edition.
+        text: The condition, as written in the recipe.
 
     Raises:
-        RequestError: It is no condition on one record, or reads what no table has.
+        RequestError: It is not a condition on one record, or reads columns that don't exist.
     """
     if text is None or all(one.variant != SOURCE for one in sets):
         return None
@@ -33,11 +33,11 @@ def preserved(run: Run, sets: Sequence[CaptionSet], text: str | None) -> Conditi
 
 
 def edition_hash(run: Run, sets: Sequence[CaptionSet], text: str | None) -> str:
-    """The config hash of the captions of a set, as their tables are now.
+    """Returns the hash of an edition, for the current content of its tables.
 
     Args:
         run: The run.
-        sets: The captions of a sample, lowest to highest quality.
+        sets: The caption sets, from lowest to highest quality.
         text: `caption.preserve`.
     """
     made = (one for one in sets if one.config_hash)
@@ -52,11 +52,11 @@ def edition_hash(run: Run, sets: Sequence[CaptionSet], text: str | None) -> str:
 
 
 def columns_hash(run: Run, tables: Mapping[str, str]) -> str:
-    """The config hash of a set's index columns, as the tables of scores are now.
+    """Returns the hash of a set's index columns, for the current content of the score tables.
 
     Args:
         run: The run.
-        tables: Config hash of every table, the selection's among them.
+        tables: Config hash of every table, including the selection's.
     """
     names = {SELECTION, *scores_of(run.corpus, run.pins, tables)}
     read = {name: tables[name] for name in names}
@@ -64,5 +64,5 @@ def columns_hash(run: Run, tables: Mapping[str, str]) -> str:
 
 
 def _identity(run: Run, tables: Mapping[str, str]) -> dict[str, Any]:
-    """Which tables enter, and which parts they have by now."""
+    """Returns the hashed content: the tables, and the parts that they currently have."""
     return {"tables": dict(tables), "parts": run.corpus.parts_hash(tables)}

@@ -1,10 +1,11 @@
-"""The order inside a bucket: fair in every stretch, and computed from counts.
+"""The order of records within a bucket: stratified, and computed from counts alone.
 
-A bucket's records are of strata (source, tier, curriculum bucket, whether it came with a caption).
-Record r of the n of a stratum, in a keyed order, stands at (r + u) / n of the bucket, u in [0, 1)
-keyed by the stratum: so the first part of the bucket has that part of each stratum, to within one
-record, and the first n tars are a fair smaller set. Where a record stands among all follows from
-the strata's counts alone, so no bucket is ever sorted as a whole.
+Records belong to strata (by source, tier, curriculum bucket, and whether they came with a caption).
+Record r of the n records of a stratum, in keyed order, has the relative position (r + u) / n in the
+bucket, where u in [0, 1) is keyed by the stratum. So any first part of the bucket has a
+proportional share of each stratum, to within one record, and the first n tars are a representative
+subset. The absolute position of a record follows from the strata's counts, so no bucket is ever
+sorted as a whole.
 """
 
 import hashlib
@@ -13,30 +14,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
-BITS = 32  # of the place in the bucket; a stratum of a bucket has at most 2^31 records
+BITS = 32  # fractional bits of a relative position; a stratum has at most 2^31 records
 
 
 def offset_of(seed: int, bucket: str, stratum: str) -> int:
-    """U of a stratum, in units of 2^-32."""
+    """Returns u of a stratum, in units of 2^-32."""
     text = f"stratum:{seed}:{bucket}:{stratum}"
     digest = hashlib.md5(text.encode(), usedforsecurity=False).digest()
     return int.from_bytes(digest[: BITS // 8], "big")
 
 
 def indexes(stratum: Ints, rank: Ints, counts: Ints, offsets: Ints) -> Ints:
-    """Where records of a bucket stand in it, from 0: together, each place once.
+    """Computes the positions of records in their bucket, from 0; over all records, a permutation.
 
     Args:
-        stratum: Of N records, numbers from 0.
-        rank: The place of each among its stratum, from 0.
-        counts: How many records each of the S strata has in the bucket.
-        offsets: u of each stratum (`offset_of`).
+        stratum: (N,) number of each record's stratum, from 0.
+        rank: (N,) rank of each record within its stratum, from 0.
+        counts: (S,) number of records of each stratum in the bucket.
+        offsets: (S,) u of each stratum, from `offset_of`.
     """
     own = counts[stratum]
     place = ((rank << BITS) + offsets[stratum]) // own
     found = rank.copy()
     for other in range(len(counts)):
-        # How many of the other stratum stand before: of equal places, the first stratum's do.
+        # Count the other stratum's records before this place; ties go to the lower stratum.
         upto = place + (other < stratum)
         before = -((offsets[other] - upto * counts[other]) >> BITS)
         found += np.where(other == stratum, 0, np.clip(before, 0, counts[other]))

@@ -1,4 +1,4 @@
-"""Reading the originals of a tar: ranges planned ahead, neighbours joined, many in flight."""
+"""Reads the originals of a tar ahead: adjacent ranges are merged, many requests are in flight."""
 
 import hashlib
 from collections import deque
@@ -15,18 +15,18 @@ from nucleus_data.corpus.ranges import joined
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError
 
-GAP = 64 << 10  # a request costs more than the bytes between two wanted pictures
-BLOCK = 8 << 20  # most bytes of a request, but for a larger picture
-WINDOW_BYTES, WINDOW_ROWS = 96 << 20, 16_384  # read ahead, twice
+GAP = 64 << 10  # merge ranges with a smaller gap, as another request would cost more
+BLOCK = 8 << 20  # maximum bytes of a request, unless a single picture is larger
+WINDOW_BYTES, WINDOW_ROWS = 96 << 20, 16_384  # size of a window; two windows are read ahead
 READS_AT_ONCE = 32
 
 
 def read_originals(store: Store, rows: pa.Table) -> Iterator[bytes]:
-    """The original files of a plan's rows, in the plan's order; at most two windows are held.
+    """Yields the original files of a plan's rows, in order; holds at most two windows in memory.
 
     Args:
         store: The corpus's store.
-        rows: `shard`, `offset` and `size` are read.
+        rows: The plan's rows, with `shard`, `offset` and `size`.
 
     Raises:
         CorpusError: An image shard is missing, or ends too early.
@@ -59,8 +59,8 @@ def read_originals(store: Store, rows: pa.Table) -> Iterator[bytes]:
 
 
 def check_original(data: bytes, record: Any, store: Store) -> None:
-    """Refuses bytes that are not the record's. Raises CorpusError."""
-    # A tar of the same size may still be another one: no picture is ever of other bytes.
+    """Checks that bytes are those of the record. Raises CorpusError."""
+    # Comparing sizes of tars is not enough, as a different tar may have the same size.
     if hashlib.sha256(data).hexdigest() != record["sha256"]:
         raise CorpusError(
             f"{store.url(tar_name(record['shard']))} changed: {record['id']} no longer has the "
@@ -82,7 +82,7 @@ def _read(store: Store, shard: int, start: int, size: int) -> bytes:
 
 
 def _windows(size: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Stretches of rows that are read at once."""
+    """Yields (first, last) of the windows of rows."""
     first, total = 0, 0
     for i, each in enumerate(size.tolist()):
         if i > first and (total + each > WINDOW_BYTES or i - first >= WINDOW_ROWS):
@@ -96,13 +96,13 @@ def _windows(size: np.ndarray) -> Iterator[tuple[int, int]]:
 def _requests(
     order: np.ndarray, shard: np.ndarray, offset: np.ndarray, size: np.ndarray
 ) -> Iterator[np.ndarray]:
-    """Rows to read in one request each: neighbours of one image shard, a block at most.
+    """Yields the rows of each request: adjacent files of one image shard, up to a block.
 
     Args:
-        order: The rows, by shard and offset, int[N].
-        shard: Of all rows of the plan, as the two others.
-        offset: Where a row's file begins in its shard's tar, in bytes.
-        size: Its bytes.
+        order: (N,) row numbers, sorted by shard and offset.
+        shard: Image shard of every row of the plan.
+        offset: Offset of every row's file in its shard's tar, in bytes.
+        size: Size of every row's file, in bytes.
     """
     bounds = np.flatnonzero(np.diff(shard[order])) + 1
     for mine in np.split(order, bounds):

@@ -1,16 +1,16 @@
-"""Planning a training set on metadata alone, by partitions on the store; no task holds the corpus.
+"""Plans a training set from metadata, in partitions on the store, so that no task holds the corpus.
 
-| phase | one task | reads | writes, below `_plan/` of the set |
+| phase | one task handles | reads | writes, below `_plan/` of the set |
 |---|---|---|---|
 | deal | some image shards | selection, records, sizes | `kept/`: kept records, by partition |
-| count | a partition | its part of each of `kept/` | `counts/`: records by bucket and stratum |
-| merge | all | `counts/` | `order/`: where each partition's strata begin; `totals` |
+| count | a partition | its part of each file in `kept/` | `counts/`, by bucket and stratum |
+| merge | everything | `counts/` | `order/`: where each partition's strata begin; `totals` |
 | place | a partition | `kept/`, `order/` | `placed/`: records, by group of tars; `out/` |
-| plan | a group of tars | its part of each of `placed/` | the plan of each tar |
+| plan | a group of tars | its part of each file in `placed/` | the plan of each tar |
 
-A partition is a range of a keyed hash of the ids. Where a record stands in its bucket follows from
-counts alone (`order`), so tars are cut by counts. Files are created once, with the same bytes
-whoever makes them: a phase that was killed goes on.
+A partition is a range of a keyed hash of the ids. A record's position in its bucket follows from
+counts alone (`order`), and with it its tar. Files are created once, and their bytes do not depend
+on who writes them, so a killed phase can be continued.
 """
 
 from collections import Counter
@@ -51,25 +51,25 @@ from nucleus_data.stages.shard.settings import ShardSettings
 from nucleus_data.stages.shard.totals import ORDER_SCHEMA, Totals, merged
 
 PHASES = ("deal", "count", "merge", "place", "plan")
-SHARDS_A_PIECE = 25  # of at most 10,000 records
+SHARDS_A_PIECE = 25  # image shards, of at most 10,000 records each
 TARS_A_GROUP = 64
 PLANNED_SCHEMA = pa.schema([*PLAN_SCHEMA, ("tar", pa.int64()), ("position", pa.int64())])
 
 
 @dataclass(frozen=True)
 class Planning:
-    """How a set is planned; a phase of it is a task of the runner.
+    """Plans a set; each phase is a task for the runner.
 
     Attributes:
         uri: The corpus.
-        storage_options: For fsspec.
+        storage_options: Options for fsspec.
         folder: The training set, `sets/<name>/<config hash>`.
         tables: Config hash of every table that is read.
         settings: How the training set is made.
-        pieces: Image shards, cut into pieces. There are as many partitions.
-        limit: Only the first so many records of the keyed order; None for all.
-        sample: Only this share of the records.
-        phase: Which phase.
+        pieces: The image shards, divided into pieces; there are as many partitions as pieces.
+        limit: Maximum number of records, the first ones in keyed order; None for all.
+        sample: Share of the records to take.
+        phase: The phase.
     """
 
     uri: str
@@ -83,16 +83,16 @@ class Planning:
     phase: str = ""
 
     def at(self, phase: str) -> "Planning":
-        """One phase of it."""
+        """Returns the task of one phase."""
         return replace(self, phase=phase)
 
     def items(self, tars: int) -> int:
-        """How many items the phase has; `tars` is known once `merge` is done."""
+        """Returns the number of items of the phase; `tars` is known after `merge`."""
         groups = -(-tars // TARS_A_GROUP)
         return {"merge": 1, "plan": groups}.get(self.phase, len(self.pieces))
 
     def run(self, number: int) -> Summary:
-        """Does one item of the phase."""
+        """Processes one item of the phase."""
         work: Callable[[int], Summary] = getattr(self, f"_{self.phase}")
         return work(number)
 
@@ -149,11 +149,11 @@ class Planning:
         return Summary(extra=Counter(tars=found.tars, kept=found.kept))
 
     def totals(self) -> Totals:
-        """What `merge` found. Raises FileNotFoundError."""
+        """Reads the result of `merge`. Raises FileNotFoundError."""
         return Totals.decoded(read_json(self._set.store, self._name("totals.json")))
 
     def _recounted(self, counts: list[pa.Table], cut: Cut, again: set[int]) -> list[pa.Table]:
-        """Counts with those partitions anew that a limit or a cap cuts, and none behind a limit."""
+        """Recounts the partitions in which a limit or cap falls, and drops those after a limit."""
         found = list(counts)
         for partition in range(len(counts)):
             if partition in again:
@@ -198,7 +198,7 @@ class Planning:
         begun: pa.Table,
         totals: Totals,
     ) -> tuple[Any, Any]:
-        """The tar and the place in it of records that are in a resolution."""
+        """Returns the tar, and the position in it, of records that are in a resolution."""
         names = stratum_names(found.rows).take(pa.array(inside))
         tar, position = (np.empty(len(inside), np.int64) for _ in range(2))
         mine = begun.filter(pc.equal(begun.column("resolution"), side))
@@ -239,23 +239,23 @@ class Planning:
         return Summary()
 
     def _rows(self, partition: int) -> pa.Table:
-        """The rows of a partition, in keyed order."""
+        """Reads the rows of a partition, in keyed order."""
         names = [self._name("kept", n) for n in range(len(self.pieces))]
         rows = collect(self._set.store, names, partition, len(self.pieces), CHOSEN_SCHEMA)
         return rows.sort_by([("keyed", "ascending"), ("id", "ascending")])
 
 
 def pieces_of(shards: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-    """Image shards in pieces; one empty piece where there are none."""
+    """Divides image shards into pieces; a single empty piece if there are none."""
     starts = range(0, max(len(shards), 1), SHARDS_A_PIECE)
     return tuple(tuple(shards[start : start + SHARDS_A_PIECE]) for start in starts)
 
 
 def left_out_words(counts: Mapping[str, int]) -> Iterator[str]:
-    """How many records are not in which resolution, and why, for people.
+    """Yields lines for people: how many records each resolution leaves out, and why.
 
     Args:
-        counts: By resolution and reason, as `256 too_small`.
+        counts: Counts by resolution and reason, with keys such as `256 too_small`.
     """
     by_side: dict[int, list[str]] = {}
     for key, count in sorted(counts.items()):
@@ -266,7 +266,7 @@ def left_out_words(counts: Mapping[str, int]) -> Iterator[str]:
 
 
 def reason_words(reason: str) -> str:
-    """A reason for people: `over_cap:B1` is over the cap of B1."""
+    """Words a reason for people: `over_cap:B1` becomes "over the cap of B1"."""
     name, _, more = reason.partition(":")
     if name == "over_cap":
         return f"over the cap of {more}"
@@ -274,7 +274,7 @@ def reason_words(reason: str) -> str:
 
 
 def _running(stratum: Any, strata: int) -> Any:
-    """The place of each row among those of its stratum, from 0."""
+    """Returns the rank of each row within its stratum, from 0."""
     order = np.argsort(stratum, kind="stable")
     counts = np.bincount(stratum, minlength=strata)
     starts = np.cumsum(counts) - counts

@@ -1,4 +1,4 @@
-"""Publishing a set: its manifest and the list of who is not in it, from what the tasks noted."""
+"""Publishes a set: writes its manifest and the list of left-out records, from the tasks' notes."""
 
 import math
 import os
@@ -29,13 +29,13 @@ OUT = f"{PLANS}/out"
 
 @dataclass(frozen=True)
 class PublishTask:
-    """Publishes a set whose tars are written (a task of the runner, of one item).
+    """Publishes a set whose tars are written (a task for the runner, with one item).
 
     Attributes:
         uri: The corpus.
-        storage_options: For fsspec.
+        storage_options: Options for fsspec.
         folder: The training set.
-        tars: How many tars it has.
+        tars: Number of tars.
         settings: How pictures are stored.
     """
 
@@ -46,7 +46,7 @@ class PublishTask:
     settings: ShardSettings
 
     def about(self, loss: Sequence[int]) -> dict[str, Any]:
-        """What the manifest says of all pictures: their format, and what encoding lost of some."""
+        """Returns the manifest's metadata: format, quality, crop, and the encoding loss (PSNR)."""
         chosen = {n: getattr(self.settings, n) for n in ("format", "quality", "crop", "crop_loss")}
         return {**chosen, "psnr": psnr(*loss), "psnr_values": loss[1]}
 
@@ -89,7 +89,7 @@ class PublishTask:
         folder.store.create_with(name, write)
         origin = Facts(sources=most(sources), licences=most(licences))
         folder.store.put(folder.name(FACTS), origin.encode())  # `card` adds the rest
-        # Of tars that are made again a card is there, and is not written anew while it is.
+        # If the tars were made again, an old card may exist; removed, so that it is written again.
         folder.store.remove(folder.name(README))
         folder.publish(rows, self.about(loss))
         counts["samples"] = sum(row["samples"] for row in rows)
@@ -97,12 +97,12 @@ class PublishTask:
 
 
 def psnr(squared: int, values: int) -> float | None:
-    """The peak signal-to-noise ratio in dB; None where nothing was lost, or nothing measured."""
+    """Returns the peak signal-to-noise ratio in dB; None if nothing was lost or measured."""
     return round(10 * math.log10(255**2 * values / squared), 2) if squared else None
 
 
 def _left_out(folder: SetFolder, lost: list[dict[str, Any]]) -> Iterator[pa.Table]:
-    """Who was not planned for, a partition at a time; then those that could not be decoded."""
+    """Yields records left out of the plan, by partition; then those that could not be decoded."""
     for file in folder.store.list(folder.name(OUT)):
         yield read(folder.store, folder.name(f"{OUT}/{file}"), LEFT_OUT_SCHEMA)
     if lost:
@@ -110,6 +110,6 @@ def _left_out(folder: SetFolder, lost: list[dict[str, Any]]) -> Iterator[pa.Tabl
 
 
 def _by_reason(table: pa.Table) -> Counter[str]:
-    """Rows by resolution and reason, as `256 too_small`."""
+    """Counts rows by resolution and reason, with keys such as `256 too_small`."""
     sums = table.group_by(["resolution", "reason"]).aggregate([([], "count_all")]).to_pylist()
     return Counter({f"{row['resolution']} {row['reason']}": row["count_all"] for row in sums})

@@ -20,8 +20,9 @@ class ShardSettings(BaseModel):
     resolutions: tuple[int, ...] = Field(
         (256, 512, 1024),
         min_length=1,
-        description="Sides in pixels. A picture is in each resolution whose bucket its crop "
-        "covers: nothing is enlarged. Where it is in none, left_out.parquet says why.",
+        description="Resolutions: sides of the square bucket, in pixels. A picture is in each "
+        "resolution whose bucket its crop covers, as nothing is upscaled; for the others, "
+        "left_out.parquet has the reason.",
     )
     aspects: Literal["seven", "forty"] | tuple[str, ...] = Field(
         "seven",
@@ -33,48 +34,49 @@ class ShardSettings(BaseModel):
     )
     crop: Literal["centre", "random"] = Field(
         "centre",
-        description="Where a picture's crop lies: centre; or random, by a keyed hash of its id.",
+        description="Position of the crop: centre; or random, by a keyed hash of the id.",
     )
     crop_loss: float = Field(
         0.35,
         ge=0,
         lt=1,
-        description="Most of a picture's area that its crop may lose; what would lose more is "
-        "left out.",
+        description="Maximum share of a picture's area that cropping may lose; pictures that would "
+        "lose more are left out.",
     )
     format: Literal["jpeg", "webp", "original"] = Field(
         "jpeg",
-        description="Format of the stored pictures, one for the whole set. `original` is jpeg, and "
-        "a JPEG that is upright sRGB and not much larger than its bucket (original_scale) keeps "
-        "its bytes.",
+        description="Format of the stored pictures, the same for the whole set. `original` is like "
+        "jpeg, but a JPEG that is upright sRGB and not much larger than its bucket "
+        "(original_scale) keeps its bytes.",
     )
     quality: int = Field(95, ge=1, le=100, description="Quality of JPEG and WebP.")
     original_scale: float = Field(
         1.5,
         ge=1,
-        description="With format=original: how many times larger than its bucket's sides a crop "
-        "may be whose file is kept as it is.",
+        description="With format=original: maximum ratio of a crop's sides to its bucket's at "
+        "which the original file is kept.",
     )
-    samples_per_tar: int = Field(10_000, ge=1, description="Most samples in a training shard.")
+    samples_per_tar: int = Field(10_000, ge=1, description="Maximum samples per training shard.")
     bytes_per_tar: int = Field(
         500_000_000,
         ge=1,
-        description="Image bytes in a training shard, about: tars of a bucket are cut by number.",
+        description="Approximate image bytes per training shard; all tars of a bucket but the last "
+        "have the same number of samples.",
     )
     captions: tuple[str, ...] = Field(
         ("source", "short", "long"),
-        description="Captions of a sample, lowest to highest quality: "
-        "'source' (the upstream one), a variant, an import, or an older table as VARIANT@HASH "
-        "(`nucleus captions list`). They are an edition beside the tars: others make another "
-        "edition, and no new set. Where caption.preserve is set, 'source' is taken of the records "
-        "alone for which it is true.",
+        description="Captions of a sample, from lowest to highest quality: 'source' (the upstream "
+        "caption), a variant, an import, or an older table as VARIANT@HASH (`nucleus captions "
+        "list`). They are stored as an edition beside the tars, so changing them makes another "
+        "edition of the same set. If caption.preserve is set, 'source' is only used for records "
+        "for which it is true.",
     )
     seed: int = Field(0, description="Seed of the order.")
-    # Added when there were sets without: see `config.ADDED`.
+    # Added after sets had been made without it: see `config.ADDED`.
     caps: StrictInt | dict[str, StrictInt] | None = Field(
         None,
-        description="Most records of a curriculum bucket, the first by a keyed hash: a number for "
-        "all of them, or {B1: number, ...}; null for no caps.",
+        description="Maximum number of records of a curriculum bucket, the first ones by a keyed "
+        "hash: one number for all buckets, or {B1: number, ...}; null: no caps.",
         json_schema_extra=ADDED,
     )
 
@@ -116,11 +118,11 @@ class ShardSettings(BaseModel):
         return items
 
     def aspect_names(self) -> tuple[str, ...]:
-        """The aspect buckets, by their names."""
+        """Returns the names of the aspect buckets."""
         return NAMED[self.aspects] if isinstance(self.aspects, str) else self.aspects
 
     def cap_of(self) -> dict[str, int]:
-        """Curriculum bucket -> the most records of it; those without a cap are not there."""
+        """Returns curriculum bucket -> maximum number of records, for buckets with a cap."""
         if isinstance(self.caps, int):
             return dict.fromkeys(NAMES, self.caps)
         return self.caps or {}

@@ -1,8 +1,8 @@
-"""The stage `shard`: makes the training set of the selection, its captions and its index columns.
+"""The stage `shard`: writes the training set of a selection, with captions and index columns.
 
-The set is planned on metadata (`plan`), written by one task an output tar (`write`), and published
-by its manifest (`sets.layout`). Captions and scores lie beside the tars (`edition`, `columns`): new
-ones are written without a tar.
+The set is planned from metadata (`plan`), written by one task per output tar (`write`), and
+published by its manifest (`sets.layout`). Captions and scores are files beside the tars (`edition`,
+`columns`), so new ones do not touch the tars.
 """
 
 from collections import Counter
@@ -43,7 +43,8 @@ from nucleus_data.stages.shard.write import TarTask
 
 VERSION = 2
 WORKING = (NOTES, PLANS, *(f"{PLANS}/{name}" for name in ("kept", "counts", "placed", "out")))
-# Of the edition and of tars: neither changes a picture, or another name is another set anyway.
+# Settings outside of the set's hash: captions are hashed by the edition, and the name is part of
+# the set's path anyway.
 NOT_OF_THE_SET = ("name", "captions")
 
 
@@ -51,13 +52,13 @@ class Shard(CorpusStage[ShardSettings]):
     """Writes the kept images as training shards, and captions and scores beside them.
 
     Args:
-        settings: What the set holds.
-        select: The stage whose selection is taken.
-        caption: The stage whose `preserve` says of which records the own caption is taken.
+        settings: How the set is made.
+        select: The stage that makes the selection.
+        caption: The stage whose setting `preserve` says which upstream captions are used.
     """
 
     name = "shard"
-    help = "Write the kept images as training shards, and their captions beside them."
+    help = "Write kept images and captions as training shards."
     Settings = ShardSettings
     faces = ("select", "caption")
 
@@ -68,12 +69,12 @@ class Shard(CorpusStage[ShardSettings]):
 
     @property
     def _preserve(self) -> str | None:
-        """Of which records the own caption is taken, as the recipe says it."""
+        """The condition `caption.preserve`, as written in the recipe."""
         text: str | None = self.caption.settings.preserve
         return text
 
     def folders(self, tables: Mapping[str, str]) -> Iterator[str]:
-        """The folders of the set, its captions and its columns, once they have names."""
+        """Yields the folders of the set, its captions and its columns, if they are pinned."""
         if SET not in tables:
             return
         roots = [tables[SET]]
@@ -88,11 +89,11 @@ class Shard(CorpusStage[ShardSettings]):
                     yield f"{root}/{resolution}/{aspect}"
 
     def pin(self, run: Run) -> Mapping[str, str]:
-        """Finds the selection, and names the training set, its edition and its index columns.
+        """Finds the selection, and pins the training set, its edition and its index columns.
 
         Raises:
-            RequestError: There is no selection of the tables and rules as they are now, or a
-                caption is no variant, or there are caps without curriculum buckets.
+            RequestError: There is no selection for the current tables and rules, a caption set
+                does not exist, or there are caps without curriculum buckets.
         """
         check_caps(self.settings, self.select.settings)
         pins = self.select.found(run)
@@ -129,21 +130,21 @@ class Shard(CorpusStage[ShardSettings]):
         run.say(f"shard: {total:,} kept records, at {sides} pixels where they are large enough")
 
     def do(self, run: Run) -> None:
-        """Plans and writes what of the set, its edition and its columns is not there yet."""
+        """Plans and writes whatever is missing of the set, its edition and its columns."""
         folder = set_of(run)
         if folder.published:
             run.say(f"shard: the tars are there already: {folder.url()}")
         elif not self._write_tars(run, folder):
             return
         for work in (PLANS, NOTES):
-            _remove(run, folder.name(work))  # also what a run left that was killed behind it
+            _remove(run, folder.name(work))  # also those left behind by a killed run
         self._write_edition(run, folder)
         self._write_columns(run, folder)
         self._write_card(run, folder)
         run.say(f"  {folder.url(MANIFEST)}")
 
     def _write_tars(self, run: Run, folder: SetFolder) -> bool:
-        """Plans and writes the tars; whether all are there."""
+        """Plans and writes the tars; returns whether all were written."""
         totals = self._planned(run)
         if totals is None:
             return False
@@ -168,7 +169,7 @@ class Shard(CorpusStage[ShardSettings]):
         return True
 
     def _planned(self, run: Run) -> Counter[str] | None:
-        """Plans all tars; what there will be, or None if a task failed."""
+        """Plans all tars; returns the totals, or None if a task failed."""
         self._check_measured(run)
         choice = run.choice
         planning = Planning(
@@ -219,7 +220,7 @@ class Shard(CorpusStage[ShardSettings]):
             _remove(run, f"{columns.path}/{WORK}")
 
     def _write_card(self, run: Run, folder: SetFolder) -> None:
-        """Writes what the set tells of itself, unless it tells of the edition already."""
+        """Writes the set's card, unless it already covers the edition."""
         edition = folder.new_edition(str(run.pins.edition))
         if edition.published and not is_told(folder, edition.hash):
             sets = sets_of(self.settings, run)
@@ -228,7 +229,7 @@ class Shard(CorpusStage[ShardSettings]):
     def _aligned(
         self, run: Run, folder: SetFolder, beside: str, values: Values
     ) -> Counter[str] | None:
-        """Writes files beside all tars; what was counted of them, or None if a task failed."""
+        """Writes files beside all tars; returns their counts, or None if a task failed."""
         tars = folder.manifest_table().num_rows
         place = self._place(run, folder)
         whole = Alignment(*place, beside, values, self._pieces(run), tars)
@@ -242,7 +243,7 @@ class Shard(CorpusStage[ShardSettings]):
         return counts
 
     def _phase(self, run: Run, phase: str, task: Task, items: int) -> StageReport | None:
-        """Does a task's items; None if one of them failed."""
+        """Processes a task's items; returns None if any of them failed."""
         report = run.loop(
             self, task, (Item(n) for n in range(items)), items, phase=phase, keep=False
         )
@@ -275,13 +276,13 @@ def _remove(run: Run, folder: str) -> None:
 
 
 def set_of(run: Run) -> SetFolder:
-    """The training set that a run has pinned."""
+    """Returns the training set that a run has pinned."""
     assert run.pins.training_set is not None, "shard.pin comes first"
     return SetFolder(run.corpus.store, run.pins.training_set)
 
 
 def check_caps(settings: ShardSettings, select: SelectSettings) -> None:
-    """Refuses caps where no record has a curriculum bucket. Raises RequestError."""
+    """Refuses caps if there are no curriculum buckets. Raises RequestError."""
     if settings.caps is not None and select.curriculum is None:
         raise RequestError(
             "shard.caps are of curriculum buckets, and there are none: set select.curriculum, or "

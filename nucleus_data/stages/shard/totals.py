@@ -1,4 +1,4 @@
-"""What a set will hold: its buckets, their tars, and where each partition's strata begin."""
+"""Totals of a planned set: its buckets, their tars, and where each partition's strata begin."""
 
 import json
 from bisect import bisect_right
@@ -16,7 +16,7 @@ from nucleus_data.stages.shard.counts import KEPT, SAMPLES, Cut
 from nucleus_data.stages.shard.pictures import bytes_of
 from nucleus_data.stages.shard.settings import ShardSettings
 
-# How many of a bucket's stratum the earlier partitions have: what rank a partition begins at.
+# `before`: number of a stratum's records in earlier partitions, the first rank of this partition.
 ORDER_SCHEMA = pa.schema(
     [
         ("resolution", pa.int32()),
@@ -29,16 +29,16 @@ ORDER_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Bucket:
-    """A bucket at a resolution that has records.
+    """A nonempty bucket at a resolution.
 
     Attributes:
         resolution: Side of the square bucket, in pixels.
         bucket: Number of the aspect bucket.
         path: `<resolution>/<aspect>`.
         strata: Names of its strata, sorted.
-        counts: How many records each of them has.
-        first_tar: Number of its first tar, among all of the set.
-        each: Samples a tar; the last one has the rest.
+        counts: Number of records of each stratum.
+        first_tar: Number of its first tar in the set.
+        each: Samples per tar; the last one has the remainder.
     """
 
     resolution: int
@@ -55,10 +55,10 @@ class Totals:
     """The buckets of a set, in the order of their tars.
 
     Attributes:
-        kept: Records that the set is made of.
-        tars: How many tars it has.
-        buckets: Those that have records.
-        cut: Where limits and caps cut the keyed order.
+        kept: Number of records that the set is made from.
+        tars: Number of tars.
+        buckets: The nonempty buckets.
+        cut: Where limits and caps cut off the keyed order.
     """
 
     kept: int
@@ -67,7 +67,7 @@ class Totals:
     cut: Cut
 
     def encoded(self) -> bytes:
-        """As JSON."""
+        """Serializes the totals as JSON."""
         return json.dumps(asdict(self), sort_keys=True).encode()
 
     @classmethod
@@ -80,7 +80,7 @@ class Totals:
         return cls(content["kept"], content["tars"], buckets, Cut(limit, caps))
 
     def bucket_of(self, tar: int) -> Bucket:
-        """The bucket of a tar."""
+        """Returns the bucket of a tar."""
         return self.buckets[bisect_right(self._firsts, tar) - 1]
 
     @cached_property
@@ -94,12 +94,12 @@ def merged(
     """Sums the counts of all partitions.
 
     Args:
-        counts: `COUNTS_SCHEMA`, of each partition; where a cap cuts, as it leaves them.
-        cut: Where limits and caps cut.
+        counts: Counts of each partition, as `COUNTS_SCHEMA`, with caps applied where they fall.
+        cut: Where limits and caps cut off.
         settings: How the training set is made.
 
     Returns:
-        Rows of `ORDER_SCHEMA` with the partition of each, and what the set will hold.
+        Rows of `ORDER_SCHEMA` with the partition of each, and the totals.
     """
     numbers = np.repeat(np.arange(len(counts)), [table.num_rows for table in counts])
     table = pa.concat_tables(counts).append_column("partition", pa.array(numbers))
@@ -107,7 +107,7 @@ def merged(
     kept = int(pc.sum(table.column("count").filter(pc.equal(kinds, KEPT))).as_py() or 0)
     table = table.filter(pc.equal(kinds, SAMPLES))
     for name, (where, _) in cut.caps.items():
-        # Behind the partition that a cap cuts, its bucket has no record.
+        # After the partition in which its cap falls, a curriculum bucket has no more records.
         behind = pc.and_(
             pc.equal(table.column("curriculum"), name), pc.greater(table.column("partition"), where)
         )
@@ -149,13 +149,13 @@ def merged(
 
 
 def samples_a_tar(settings: ShardSettings, size: tuple[int, int], count: int, total: int) -> int:
-    """How many samples a tar of a bucket has.
+    """Returns the number of samples per tar of a bucket.
 
     Args:
         settings: How the training set is made.
         size: Width and height of the bucket.
-        count: How many records the bucket has.
-        total: Bytes of their original files.
+        count: Number of records in the bucket.
+        total: Total bytes of their original files.
     """
     each = bytes_of(settings, size)
     if settings.format == "original":

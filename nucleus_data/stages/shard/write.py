@@ -1,4 +1,4 @@
-"""Writing training shards: one task an output tar, the same bytes every time."""
+"""Writes training shards: one task per output tar, deterministic to the byte."""
 
 import hashlib
 import json
@@ -28,24 +28,24 @@ from nucleus_data.stages.shard.originals import check_original, read_originals
 from nucleus_data.stages.shard.pictures import SUFFIX, Stored, passes, stored
 from nucleus_data.stages.shard.settings import ShardSettings
 
-UNDECODABLE = "undecodable"  # with the decoder's reason after it: undecodable:corrupt
-MEASURED = 64  # of so many pictures, by their ids, what encoding lost of one is measured
+UNDECODABLE = "undecodable"  # followed by the decoder's reason: undecodable:corrupt
+MEASURED = 64  # the encoding loss is measured for one picture in so many, chosen by id
 CHUNK = 1 << 20  # bytes of originals that a thread takes at once
-AHEAD = 8  # chunks that wait, made, for their place in the tar
+AHEAD = 8  # maximum number of chunks that are made ahead
 
 
 @dataclass
 class Written:
-    """A tar on its way.
+    """A tar while it is being written.
 
     Attributes:
         index: The rows of its index.
         left_out: The records that could not be decoded.
-        sources: Samples by source.
-        licences: Samples by licence, empty where none is stated.
-        loss: What encoding lost, of some pictures: squared errors, and of how many values.
-        sha256: Of the tar.
-        size: Of the tar, in bytes.
+        sources: Number of samples by source.
+        licences: Number of samples by licence; the key is empty if none is stated.
+        loss: Measured encoding loss: sum of squared errors, and number of values.
+        sha256: SHA-256 of the tar.
+        size: Size of the tar, in bytes.
     """
 
     index: list[dict[str, Any]] = field(default_factory=list)
@@ -59,14 +59,14 @@ class Written:
 
 @dataclass(frozen=True)
 class TarTask:
-    """Writes one training shard from its plan (a task of the runner).
+    """Writes one training shard from its plan (a task for the runner).
 
     Attributes:
         uri: The corpus.
-        storage_options: For fsspec.
+        storage_options: Options for fsspec.
         folder: The training set, `sets/<name>/<config hash>`.
         settings: How pictures are stored.
-        threads: How many make pictures at once.
+        threads: Number of threads that make pictures.
     """
 
     uri: str
@@ -76,7 +76,7 @@ class TarTask:
     threads: int = 1
 
     def run(self, number: int) -> Summary:
-        """Makes the tar and its index, unless they are there, and notes what they are."""
+        """Writes a tar and its index, unless they exist, and a note for the manifest."""
         store = Corpus(self.uri, self.storage_options).store
         folder = SetFolder(store, self.folder)
         plan = read_plan(folder, number)
@@ -85,7 +85,7 @@ class TarTask:
             summary.already = plan.rows.num_rows
             return summary
         written, name = Written(), folder.name(plan.path)
-        # A task that was killed before its note finds its own tar, which has the same bytes.
+        # If an earlier attempt was killed before its note, its tar exists, with the same bytes.
         made = store.create_with(name, lambda file: self._write(folder, plan, file, written))
         index = encode(pa.Table.from_pylist(written.index, INDEX_SCHEMA))
         same = made or store.size(name) == written.size
@@ -139,7 +139,7 @@ class TarTask:
         written.sha256, written.size = tar.sha256, tar.size
 
     def _pictures(self, folder: SetFolder, plan: PlannedTar) -> Iterator["Made"]:
-        """Records of the plan with their pictures, in the plan's order; threads make them."""
+        """Yields the plan's records with their pictures, made by threads, in the plan's order."""
         target, store = (plan.width, plan.height), folder.store
 
         def make(chunk: list[tuple[dict[str, Any], bytes]]) -> list[Made]:
@@ -148,7 +148,8 @@ class TarTask:
         records = (r for batch in plan.rows.to_batches(1024) for r in batch.to_pylist())
         pairs = zip(records, read_originals(store, plan.rows), strict=True)
         waiting: deque[Future[list[Made]]] = deque()
-        # What is passed through has one thread: two hand the interpreter to and fro for each hash.
+        # Originals that are kept are only hashed, which one thread does faster than several: these
+        # would contend for the interpreter's lock.
         with ThreadPoolExecutor(self.threads) as making, ThreadPoolExecutor(1) as passing:
             for chunk in _chunks(pairs):
                 known = all(passes(record, target, self.settings) for record, _ in chunk)
@@ -161,15 +162,13 @@ class TarTask:
 
 @dataclass(frozen=True)
 class Made:
-    """What became of a record of a plan.
+    """The result for one record of a plan.
 
     Attributes:
         record: The row of the plan.
         found: The stored picture, or why there is none.
-        sha256: Of the stored picture.
-        sources: Samples by source.
-        licences: Samples by licence, empty where none is stated.
-        loss: What encoding lost; zeros where it was not measured.
+        sha256: SHA-256 of the stored picture.
+        loss: Encoding loss, as `Stored.loss`; zeros if it was not measured.
     """
 
     record: dict[str, Any]
@@ -185,7 +184,7 @@ def made(
     target: tuple[int, int],
     settings: ShardSettings,
 ) -> Made:
-    """Makes the stored picture of a record; of one in 64, what encoding lost is measured.
+    """Makes the stored picture of a record; for one in 64, the encoding loss is measured.
 
     Args:
         store: The corpus's store, for messages.
@@ -195,14 +194,14 @@ def made(
         settings: How pictures are stored.
 
     Raises:
-        CorpusError: The file is not the record's.
+        CorpusError: The file does not match the record's SHA-256.
     """
     check_original(data, record, store)
     try:
         found = stored(data, record, target, settings)
     except PixelError as error:
         return Made(record, error)
-    # An original that is kept as it is was hashed just now.
+    # An original that is kept has just been hashed by `check_original`.
     same = found.data is data
     sha256 = record["sha256"] if same else hashlib.sha256(found.data).hexdigest()
     measured = int(record["id"][-2:], 16) % MEASURED == 0
@@ -212,7 +211,7 @@ def made(
 def _chunks(
     pairs: Iterator[tuple[dict[str, Any], bytes]],
 ) -> Iterator[list[tuple[dict[str, Any], bytes]]]:
-    """Records and their files, so many at once that handing them to a thread costs little."""
+    """Groups records and their files into chunks, to reduce the overhead of threads."""
     held: list[tuple[dict[str, Any], bytes]] = []
     size = 0
     for record, data in pairs:
@@ -226,7 +225,7 @@ def _chunks(
 
 
 def read_plan(folder: SetFolder, number: int) -> PlannedTar:
-    """Which records a tar holds. Raises FileNotFoundError."""
+    """Reads the plan of a tar. Raises FileNotFoundError."""
     name = folder.name(plan_name(number))
     content = read_whole(folder.store, name)
     with reading(folder.store, name):
@@ -234,7 +233,7 @@ def read_plan(folder: SetFolder, number: int) -> PlannedTar:
 
 
 def read_note(folder: SetFolder, number: int) -> dict[str, Any] | None:
-    """What is noted of a written tar: its row of the manifest, and who was left out; or None."""
+    """Reads the note about a written tar (its manifest row, left-out records); None if missing."""
     try:
         return read_json(folder.store, folder.name(note_name(number)))
     except FileNotFoundError:

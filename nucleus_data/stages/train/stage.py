@@ -43,7 +43,7 @@ class Train(CorpusStage[QuickTrainSettings]):
     """
 
     name = "quick_train"
-    help = "Train the bundled model on the training set, and sample."
+    help = "Train the bundled model on the training set, and draw samples."
     Settings = QuickTrainSettings
     faces = ("shard",)
 

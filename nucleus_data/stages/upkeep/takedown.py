@@ -66,7 +66,7 @@ class Takedown(Stage[NoSettings]):
     """What a run knows the work by."""
 
     name: ClassVar[str] = "takedown"
-    help: ClassVar[str] = "Remove pictures and all that was made of them."
+    help: ClassVar[str] = "Remove pictures and everything made from them."
     Settings = NoSettings
 
 

@@ -1,4 +1,4 @@
-"""A comparison as a call from Python: `nucleus_model.verdict`."""
+"""The function `nucleus_model.verdict`: a comparison of two training sets, called from Python."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,28 +22,29 @@ def verdict(
     loop: Loop | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Compares two training sets by small trainings: is B better than A, where, and how sure?
+    """Compares two training sets by small trainings: is B better than A, in what, and how sure?
 
     Args:
-        a: The set that is there: its folder or URL, with `@EDITION` behind it where it has several
+        a: The baseline: the folder or URL of a set, with a suffix `@EDITION` if it has several
             caption editions; or an `Arm`.
-        b: The set that it is compared with: the verdict is about B.
-        out: Local folder; what a killed comparison left there goes on.
-        settings: Defaults: six pairs of nano runs, about these two sets.
-        reference: A set whose pictures and captions are the yardstick; None for pictures that are
-            held out of both.
-        clusters: Id -> cluster of copies, for a claim about recipes.
-        storage_options: For fsspec, for sets that are given by URL.
-        loop: Does the runs; None for processes, one a core. These import the caller's main module:
-            in a script, call this below `if __name__ == "__main__":`.
-        progress: Called with how many runs are done, and of how many.
+        b: The set to judge, given in the same way.
+        out: Local output folder; a killed comparison continues there.
+        settings: The comparison's settings; by default six pairs of nano runs, and a claim about
+            these two sets.
+        reference: The set to evaluate on, which neither trains on; None to hold pictures out of
+            both sets.
+        clusters: Id -> cluster of duplicates, for a claim about recipes.
+        storage_options: Options for fsspec, for sets that are given by URL.
+        loop: Executes the runs; None for processes, one per core. These import the caller's main
+            module: in a script, call this below `if __name__ == "__main__":`.
+        progress: Called with the number of finished runs, and of all runs.
 
     Returns:
-        What `out/verdict.json` holds: `sentence`, `word` (better, worse, mixed, no difference),
+        The content of `out/verdict.json`: `sentence`, `word` (better, worse, mixed, no difference),
         `findings` (the six measures, each with its interval) and more.
 
     Raises:
-        CorpusError: A set is not as it should be.
+        CorpusError: A set is damaged or incomplete.
         RequestError: The sets can't be compared, or `out` holds another comparison.
     """
 
@@ -63,7 +64,7 @@ def verdict(
 
 
 def split_edition(text: str) -> tuple[str, str | None]:
-    """`SET@EDITION` as both; an `@` before a slash belongs to the URL."""
+    """Splits `SET@EDITION`; an `@` before a slash is part of the URL."""
     name, at, edition = text.rpartition("@")
     if not at or "/" in edition or not edition:
         return text, None
@@ -71,6 +72,6 @@ def split_edition(text: str) -> tuple[str, str | None]:
 
 
 def arm_of(text: str, storage_options: Mapping[str, Any] | None = None) -> Arm:
-    """The arm of a folder or URL, or `FOLDER@EDITION`."""
+    """Makes an arm from a folder or URL, possibly with a suffix `@EDITION`."""
     folder, edition = split_edition(text)
     return Arm(folder, edition, storage_options or {}, name=folder)

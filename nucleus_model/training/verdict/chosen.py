@@ -1,4 +1,4 @@
-"""Which pictures a comparison measures: where each is read from, and none that is trained on."""
+"""Chooses the pictures a comparison evaluates on: unseen ones, and from which set to read each."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,38 +7,38 @@ from nucleus_data.hashing import keyed_uint64, keyed_unit
 from nucleus_model.data.loader import Sample, TrainingSet
 from nucleus_model.settings.choice import HOLDOUT_SEED
 
-SEED = 0  # never a run's: all runs measure the same
+SEED = 0  # not a run's seed, since all runs measure the same pictures
 A, B, GIVEN = "a", "b", "reference"
 
 
 class Unseen:
-    """Tells which pictures show what no arm trains on, under whatever id.
+    """Filters out pictures whose bytes or duplicates an arm trains on, even under another id.
 
     Args:
-        told: Where pictures are read from.
+        read: Says which set each picture is read from.
         train: The ids that each arm trains on.
-        clusters: Id -> cluster of copies.
+        clusters: Id -> cluster of duplicates.
     """
 
     def __init__(
         self,
-        told: "Read",
+        read: "Read",
         train: Mapping[str, list[str]],
         clusters: Mapping[str, str],
     ) -> None:
-        self.told, self.clusters = told, clusters
-        self.hashes = {name: _hashes(opened) for name, opened in told.sets.items()}
+        self.read, self.clusters = read, clusters
+        self.hashes = {name: _hashes(opened) for name, opened in read.sets.items()}
         self.trained = {self.hashes[name][i] for name, ids in train.items() for i in ids}
         self.drawn = {clusters[i] for ids in train.values() for i in ids if i in clusters}
         self.copies: set[str] = set()
 
     def first(self, ids: Iterable[str], most: int | None) -> list[str]:
-        """The first ones of some ids in an order by hash, copies left out."""
+        """Returns up to `most` ids in keyed order, leaving out what an arm trains on."""
         found: list[str] = []
         for ident in in_keyed_order(ids):
             if len(found) == most:
                 break
-            known = self.hashes[self.told.set_of(ident)][ident] in self.trained
+            known = self.hashes[self.read.set_of(ident)][ident] in self.trained
             if known or self.clusters.get(ident) in self.drawn:
                 self.copies.add(ident)
             else:
@@ -46,7 +46,7 @@ class Unseen:
         return found
 
     def notes(self) -> tuple[str, ...]:
-        """What was left out."""
+        """Returns a note about the pictures left out, if there were any."""
         if not self.copies:
             return ()
         return (
@@ -56,7 +56,7 @@ class Unseen:
 
 
 class Read:
-    """Where measured pictures are read from, and with which caption."""
+    """Says which set each evaluated picture is read from, and with which caption."""
 
     def __init__(
         self, sets: Mapping[str, TrainingSet], of: Mapping[str, Mapping[str, Any]]
@@ -65,7 +65,7 @@ class Read:
         self.differ = 0
 
     def of_picture(self, ident: str) -> tuple[str, str]:
-        """The set and the caption: of a picture that differs in both arms, by a keyed coin."""
+        """Returns a picture's set and caption; if both arms have it, a keyed coin flip decides."""
         chosen = self.set_of(ident)
         if chosen == GIVEN:
             return GIVEN, _best(self._sample(GIVEN, ident))
@@ -76,7 +76,7 @@ class Read:
         return chosen, captions[chosen]
 
     def set_of(self, ident: str) -> str:
-        """The set alone."""
+        """Returns the set that a picture is read from."""
         if GIVEN in self.sets and ident in self.of[GIVEN]:
             return GIVEN
         both = [name for name in (A, B) if ident in self.of[name]]
@@ -87,7 +87,7 @@ class Read:
 
 
 def _hashes(opened: TrainingSet) -> dict[str, str]:
-    """Id -> SHA-256 of the stored picture."""
+    """Returns id -> SHA-256 of the stored picture."""
     found: dict[str, str] = {}
     for tar in range(len(opened.tables.paths)):
         rows = opened.tables.folder.index(opened.tables.path(tar))
@@ -96,7 +96,7 @@ def _hashes(opened: TrainingSet) -> dict[str, str]:
 
 
 def in_keyed_order(ids: Any) -> list[str]:
-    """Ids in an order by hash, which has nothing to do with what they show."""
+    """Sorts ids by a keyed hash: a fixed pseudo-random order, independent of the pictures."""
     return sorted(ids, key=lambda i: (keyed_uint64("holdout", HOLDOUT_SEED, i), i))
 
 
@@ -104,22 +104,22 @@ def _best(sample: Sample) -> str:
     return sample.captions[-1] if sample.captions else ""
 
 
-def notes_of(told: Read, measured: list[str], given: bool) -> tuple[str, ...]:
-    """What people should know of the reference."""
+def notes_of(read: Read, measured: list[str], given: bool) -> tuple[str, ...]:
+    """Returns notes for people about the reference pictures."""
     if given:
         return ()
     notes = []
     alone = {
-        name: sum(i not in told.of[other] for i in measured) for name, other in ((A, B), (B, A))
+        name: sum(i not in read.of[other] for i in measured) for name, other in ((A, B), (B, A))
     }
     if any(alone.values()):
         notes.append(
             f"No reference was given: of the {len(measured)} reference pictures {alone[A]} are in "
             f"A alone and {alone[B]} in B alone, and a set does better on pictures like its own"
         )
-    if told.differ:
+    if read.differ:
         notes.append(
-            f"No reference was given: {told.differ} measured pictures have another caption in A "
+            f"No reference was given: {read.differ} measured pictures have another caption in A "
             "than in B, and each is measured with one of the two by chance. Give a reference whose "
             "captions you trust"
         )

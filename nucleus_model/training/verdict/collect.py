@@ -1,19 +1,18 @@
-"""From the runs of a comparison to its replicates: the six measures of each, and what lies beneath.
+"""Turns the losses of a comparison's runs into replicates: the six measures of each run.
 
-A run leaves `losses.parquet`: a row a picture and bin, of reference pictures (part `reference`)
-and of others that tell what is memorised (part `memory`). That is the loss on pictures that were
-trained on, minus that on pictures of the same kinds that no arm has seen, both by the same run; and
-both arms are read on the same pictures, never each on its own. They are, of those seen as of the
-unseen:
+A run leaves `losses.parquet`, with one row per picture and noise bin: of the reference pictures
+(part `reference`), and of the pictures that measure memorisation (part `memory`). Memorisation is a
+run's loss on pictures that were trained on, minus its loss on similar pictures that no arm has
+seen. Both arms are evaluated on the same pictures. Seen and unseen ones are chosen alike:
 
 | the arms have | pictures |
 |---|---|
-| 30 or more each that the other has not | as many of each arm's own |
-| else | those that both have |
+| 30 or more pictures each that the other lacks | equally many from each arm alone |
+| fewer | those that both arms have |
 
-The reference is no match for what was seen: where a set's pictures are all blurred, or noisy, its
-own runs find them easier than a clean reference, and have memorised nothing. Which pictures were
-chosen is chance as well, since those seen are others than the unseen: `memory_variance`.
+The reference can't replace the unseen pictures: if all pictures of a set are blurred, say, its runs
+have a lower loss on them than on a clean reference without having memorised any. As the seen and
+the unseen are different pictures, their choice adds to the variance: `memory_variance`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,20 +25,20 @@ import pyarrow.compute as pc
 from nucleus_model.training.verdict.intervals import Numbers, satterthwaite
 from nucleus_model.training.verdict.measures import LossTable, replicate_values
 
-ENOUGH = 30  # pictures of which a mean is told
+ENOUGH = 30  # minimum number of pictures for a mean
 REFERENCE, MEMORY = "reference", "memory"
 SEEN, UNSEEN = "seen", "unseen"
 
 
 @dataclass(frozen=True)
 class Memory:
-    """The pictures that tell what is memorised; each run measures all of them.
+    """The pictures that measure memorisation; each run is evaluated on all of them.
 
     Attributes:
-        seen: That arms train on.
-        unseen: That no arm trains on.
-        crossed: Whether half of them are of one arm alone, and half of the other; else both arms
-            have all of them.
+        seen: Ids that the arms train on.
+        unseen: Ids that no arm trains on.
+        crossed: Whether half of the pictures are in arm A alone, and half in arm B alone;
+            otherwise both arms have all of them.
     """
 
     seen: tuple[str, ...]
@@ -58,18 +57,18 @@ def memory_pictures(
     reference: Sequence[str],
     most: int,
 ) -> Memory:
-    """Chooses pictures that tell what is memorised.
+    """Chooses the pictures that measure memorisation.
 
     Args:
-        trained: Ids that arm A, and arm B, trains on, in an order that has nothing to do with what
-            they show.
-        held: Ids that A, and B, has and no arm trains on, in such an order.
-        reference: The reference's, which are taken for the unseen where fewer than 2 are left: of
-            sets of some dozen pictures.
-        most: How many of those seen, and of the unseen; more where 30 of each arm's own are.
+        trained: Ids that arm A, and arm B, trains on, in an order independent of the pictures.
+        held: Ids that arm A, and arm B, has and that no arm trains on, in such an order.
+        reference: Ids of the reference, used as unseen pictures if fewer than 2 are left, as with
+            sets of a few dozen pictures.
+        most: Maximum number of seen, and of unseen, pictures; exceeded if that is needed for 30
+            from each arm.
 
     Raises:
-        ValueError: There are too few.
+        ValueError: There are too few pictures.
     """
     seen, unseen = ([_own(*of), _own(*of[::-1])] for of in (trained, held))
     if min(map(len, seen)) >= ENOUGH and min(map(len, unseen)):
@@ -92,7 +91,7 @@ def _own(ids: Sequence[str], others: Sequence[str]) -> list[str]:
 
 
 def run_table(reference: LossTable, memory: LossTable) -> pa.Table:
-    """What a run leaves, as `losses.parquet`."""
+    """Returns the content of a run's `losses.parquet`."""
     parts = [(REFERENCE, reference), (MEMORY, memory)]
     tables = []
     for name, losses in parts:
@@ -102,12 +101,12 @@ def run_table(reference: LossTable, memory: LossTable) -> pa.Table:
 
 
 def of_part(table: pa.Table, part: str | None, ids: Sequence[str] | None = None) -> LossTable:
-    """The losses of a part of a run's table.
+    """Returns the losses of one part of a run's table.
 
     Args:
-        table: As `run_table` made it.
-        part: `reference` or `memory`; None for both: no picture is in both of them.
-        ids: Which pictures; None for all. Those that could not be decoded are not there.
+        table: A table from `run_table`.
+        part: `reference` or `memory`, which are disjoint; None for both.
+        ids: Which pictures; None for all. Pictures that could not be decoded are missing.
     """
     rows = table if part is None else table.filter(pc.equal(table.column("part"), part))
     if ids is not None:
@@ -124,11 +123,11 @@ def of_part(table: pa.Table, part: str | None, ids: Sequence[str] | None = None)
 def replicates(
     tables: Mapping[str, Sequence[pa.Table]], memory: Memory
 ) -> dict[str, dict[str, Numbers]]:
-    """The six measures of all replicates.
+    """Computes the six measures of all replicates.
 
     Args:
-        tables: Of arms `a` and `b`: a run's table each, by replicate.
-        memory: The pictures that tell what is memorised.
+        tables: For arms `a` and `b`, the table of each run, by replicate.
+        memory: The pictures that measure memorisation.
 
     Returns:
         Arm -> measure -> (R,) values, as `judge` takes them.
@@ -150,10 +149,9 @@ def replicates(
 def memory_variance(
     tables: Mapping[str, Sequence[pa.Table]], memory: Memory
 ) -> tuple[float, float]:
-    """What the choice of pictures adds to the variance of B minus A of what is memorised.
+    """Computes the variance of `memorised`, B minus A, due to the choice of pictures.
 
-    Another choice of as many pictures, of those that were seen and of the unseen, gives another
-    difference with the very same runs.
+    With other seen and unseen pictures, the same runs would give another difference.
 
     Returns:
         The variance, and its degrees of freedom (Satterthwaite 1946).
@@ -170,7 +168,7 @@ def memory_variance(
 
 
 def picture_differences(tables: Mapping[str, Sequence[pa.Table]]) -> tuple[list[str], Numbers]:
-    """How much more each reference picture costs B than A, by replicate.
+    """Computes each reference picture's loss under B minus its loss under A, by replicate.
 
     Returns:
         N ids, and (R, N) differences of the loss with true captions, B minus A, mean over bins;

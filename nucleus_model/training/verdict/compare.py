@@ -5,11 +5,11 @@
 
 | file in `out` | content |
 |---|---|
-| `plan.json`, `pictures.parquet` | what is compared, on which pictures |
-| `runs/a-000/` | arm A, seed 0: what `quick_train` leaves, and `losses.parquet` |
+| `plan.json`, `pictures.parquet` | what is compared, and on which pictures |
+| `runs/a-000/` | arm A, seed 0: the output of `quick_train`, and `losses.parquet` |
 | `losses.parquet` | every loss of every run, by arm, replicate, picture and bin |
-| `verdict.json` | what was found; no time of the clock, so equal comparisons are equal files |
-| `timings.json` | what the runs took, and what was foreseen |
+| `verdict.json` | the findings, without wall-clock times: a repetition gives the same bytes |
+| `timings.json` | how long the runs took, and the forecast |
 """
 
 import json
@@ -51,27 +51,28 @@ def compare(
     tell: Tell | None = None,
     workers: int | None = None,
 ) -> dict[str, Any]:
-    """Compares two training sets; goes on with what a killed comparison left in `out`.
+    """Compares two training sets; continues a killed comparison in `out`.
 
     Args:
-        a: The set that is there.
-        b: The set that it is compared with: the verdict is about B.
-        out: Local folder.
-        settings: Defaults: six pairs of nano runs, about these two sets.
-        reference: A set whose pictures and captions are the yardstick; without one, pictures that
-            are held out of both.
-        clusters: Id -> cluster of copies, for a claim about recipes.
-        loop: Does the runs; by default processes, one a core.
-        progress: Called with how many runs are done, and of how many.
-        tell: Called with lines for people before the first run: what the comparison will see, and
-            what it will take. Some steps are timed for that; without it nothing is.
-        workers: How many processes `loop` has, for what is foreseen; None for one a core.
+        a: The baseline.
+        b: The set to judge.
+        out: Local output folder.
+        settings: The comparison's settings; by default six pairs of nano runs, and a claim about
+            these two sets.
+        reference: The set to evaluate on; None to hold pictures out of both sets.
+        clusters: Id -> cluster of duplicates, for a claim about recipes.
+        loop: Executes the runs; None for processes, one per core.
+        progress: Called with the number of finished runs, and of all runs.
+        tell: Called with lines for people before the first run: which difference the comparison
+            can detect, and how long it will take. Some steps are timed for this only if it is
+            given.
+        workers: Number of processes of `loop`, for the forecast; None for one per core.
 
     Returns:
         The content of `verdict.json`.
 
     Raises:
-        CorpusError: A set is not as it should be.
+        CorpusError: A set is damaged or incomplete.
         RequestError: The sets can't be compared, or `out` holds another comparison.
     """
     settings = settings or VerdictSettings()
@@ -90,10 +91,10 @@ def compare(
     _run(out, options, 0, count, loop, progress)
     tables = _tables(out, count)
     if settings.half_width is not None:
-        # The pilot's deviation decides, and nothing else of what it found.
+        # Only the pilot's deviation may decide how many replicates follow, not its means.
         pilot, values = count, replicates(tables, planned.memory)
         deviation = pilot_deviation(values["a"]["loss"], values["b"]["loss"], pairs=pairs)
-        # At the level that the interval is told at.
+        # At the level at which the interval is reported.
         count = stein(deviation, pilot, settings.half_width, settings.most, JOINT)
         _run(out, options, pilot, count, loop, progress)
         tables = _tables(out, count)
@@ -105,7 +106,7 @@ def compare(
 
 
 def _pin(planned: Planned, out: Path) -> None:
-    """Writes the plan; or finds that the folder has this very one."""
+    """Writes the plan, or checks that the folder already has the same one."""
     try:
         there = read_plan(out)
     except FileNotFoundError:
@@ -120,7 +121,7 @@ def _pin(planned: Planned, out: Path) -> None:
 def _specs(
     out: Path, options: Mapping[str, Mapping[str, Any]], first: int, end: int
 ) -> list[RunSpec]:
-    """The replicates from `first` to before `end`, both arms of each."""
+    """Returns the runs of both arms for the replicates in [first, end)."""
     return [RunSpec(str(out), arm, n, options) for n in range(first, end) for arm in ("a", "b")]
 
 
@@ -132,7 +133,7 @@ def _run(
     loop: Loop,
     progress: Progress | None,
 ) -> None:
-    """Does the replicates from `first` to before `end`."""
+    """Executes the missing runs of the replicates in [first, end)."""
     specs = _specs(out, options, first, end)
     waiting = [spec for spec in specs if not spec.done]
     done = 2 * first + len(specs) - len(waiting)
@@ -146,7 +147,7 @@ def _run(
 
 
 def _tables(out: Path, count: int) -> dict[str, list[pa.Table]]:
-    """The runs' losses, by arm and replicate."""
+    """Reads the runs' losses, by arm and replicate."""
     return {
         arm: [pq.read_table(RunSpec(str(out), arm, n).folder / LOSSES) for n in range(count)]
         for arm in ("a", "b")
@@ -154,7 +155,7 @@ def _tables(out: Path, count: int) -> dict[str, list[pa.Table]]:
 
 
 def _write_losses(out: Path, tables: Mapping[str, Sequence[pa.Table]]) -> None:
-    """Every loss of every run in one table."""
+    """Writes the losses of all runs as one table."""
     every = []
     for arm, of in tables.items():
         for number, table in enumerate(of):

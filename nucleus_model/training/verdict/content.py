@@ -1,6 +1,6 @@
-"""What a comparison found, as `verdict.json` has it: the verdict, and what lies beneath.
+"""Builds the content of `verdict.json`: the verdict, and the details behind it.
 
-Nothing in it is of the clock, so that equal comparisons are equal files.
+It contains no wall-clock times, so that a repeated comparison gives the same bytes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,8 +41,9 @@ from nucleus_model.training.verdict.power import power
 from nucleus_model.training.verdict.replicates import pilot_deviation
 from nucleus_model.training.verdict.run import RunSpec
 
-# Where as many of all pictures are in both arms, a seed's two runs belong together. Fixed by ids
-# alone, before any loss: a choice between two tests by their results would alarm more often.
+# From this share of common pictures on, a seed's two runs are analysed as a pair. This is decided
+# by ids, before any loss is known: choosing the test by its result would raise the false-alarm
+# rate.
 PAIRED_FROM = 0.5
 LIMITS = (
     "What a large model would make of the data: a small model sees whether captions and pictures "
@@ -55,7 +56,7 @@ Tables = Mapping[str, Sequence[pa.Table]]
 
 
 def shared(planned: Planned) -> dict[str, int]:
-    """How many of the pictures that are trained on are in both arms, and in one alone."""
+    """Counts the training pictures that are in both arms, in A only, and in B only."""
     one, other = (planned.pictures.column(arm) for arm in ("a", "b"))
     counts = {
         "both": pc.and_(one, other),
@@ -66,26 +67,27 @@ def shared(planned: Planned) -> dict[str, int]:
 
 
 def are_pairs(planned: Planned) -> bool:
-    """Whether a seed's two runs belong together."""
+    """Whether a seed's two runs are analysed as a pair."""
     found = shared(planned)
     return found["both"] >= PAIRED_FROM * sum(found.values())
 
 
 def picture_tokens(planned: Planned, resolution: int) -> int:
-    """Image tokens of one picture."""
+    """Returns the number of image tokens of one picture."""
     training = planned.settings.training(0)
     token = PRESETS[training.preset].patch * training.codec_factor
     return (resolution // token) ** 2
 
 
 def found_in(planned: Planned, out: Path, tables: Tables, pilot: int | None) -> dict[str, Any]:
-    """The content of `verdict.json`.
+    """Builds the content of `verdict.json`.
 
     Args:
         planned: The comparison.
         out: Its folder.
-        tables: Arm -> what its runs left, by replicate.
-        pilot: How many replicates Stein's rule has looked at; None where their number was fixed.
+        tables: Arm -> losses of its runs, by replicate.
+        pilot: Number of pilot replicates for Stein's rule; None if the number of replicates was
+            fixed.
     """
     settings, pairs = planned.settings, are_pairs(planned)
     values = replicates(tables, planned.memory)
@@ -148,7 +150,7 @@ def _text(settings: TextSettings) -> dict[str, Any]:
 def _described(
     planned: Planned, tables: Tables, parts: Sequence[Measured], *, pairs: bool
 ) -> dict[str, Any]:
-    """Where the arms differ: bins of noise, groups, single pictures."""
+    """Describes where the arms differ: by noise bins, groups and single pictures."""
     found = known(parts)
     hidden = {
         name: sum(0 < len(of) < LEAST for of in members_of(tables, group_of).values())
@@ -177,7 +179,7 @@ def _went(
     *,
     pairs: bool,
 ) -> dict[str, Any]:
-    """How the runs went: curves, the same at fixed counts of tokens, and routers."""
+    """Describes the training: loss and gradient curves, values at fixed token counts, routers."""
     values = {
         name: {
             arm: [[line[name] for line in lines] for lines, _ in of] for arm, of in steps.items()
@@ -204,7 +206,7 @@ def _rows(found: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _arm(planned: Planned, name: str, taken: int) -> dict[str, Any]:
-    """What people should know of an arm."""
+    """Describes an arm for the page."""
     arm = planned.arms[name]
     pictures = int(pc.sum(planned.pictures.column(name)).as_py())
     share = planned.settings.share if planned.settings.claim == "recipes" else 1

@@ -1,7 +1,7 @@
-"""Where two arms differ: bins of sigma, groups of pictures, single pictures, curves of training.
+"""Descriptive differences of two arms: by noise bins, groups, single pictures, training curves.
 
-None of it decides, so none of it has a p value: with some dozens of rows, one in twenty would seem
-to differ where nothing does. Intervals are of one row each, over replicates.
+None of these decides anything, so there are no p values: of several dozen rows, one in twenty would
+look significant by chance. Each row's interval is over replicates, and not adjusted for other rows.
 """
 
 from collections import defaultdict
@@ -14,9 +14,9 @@ import pyarrow as pa
 from nucleus_model.training.verdict.collect import REFERENCE, of_part, picture_differences
 from nucleus_model.training.verdict.intervals import Numbers, paired, unpaired
 
-LEAST = 30  # pictures of a group that is shown
-TOP = 100  # pictures that gained, and lost, most
-POINTS = 20  # of a curve
+LEAST = 30  # minimum number of pictures of a group that is shown
+TOP = 100  # number of pictures shown that gained, and that lost, the most
+POINTS = 20  # points of a training curve
 
 Tables = Mapping[str, Sequence[pa.Table]]
 
@@ -26,10 +26,11 @@ class Row:
     """One difference, B minus A.
 
     Attributes:
-        name: Of what.
-        pictures: How many it is a mean of.
+        name: What is compared.
+        pictures: Number of pictures averaged over.
         a, b: Means over replicates.
-        low, high: Of the difference, 95 %, over replicates, of this row alone.
+        low, high: Ends of the 95 % interval of the difference, over replicates, not adjusted for
+            other rows.
     """
 
     name: str
@@ -42,7 +43,7 @@ class Row:
 
 @dataclass(frozen=True)
 class PictureChange:
-    """A picture's loss, B minus A, mean over replicates."""
+    """The difference of a picture's loss, B minus A, averaged over replicates."""
 
     id: str
     difference: float
@@ -50,12 +51,12 @@ class PictureChange:
 
 @dataclass(frozen=True)
 class Curve:
-    """A quantity of training as it went, by arm.
+    """The course of a quantity during training, by arm.
 
     Attributes:
-        tokens: (P,) image tokens seen.
+        tokens: (P,) image tokens seen so far.
         mean: Arm -> (P,) means over replicates.
-        low, high: Arm -> (P,) smallest and largest replicate.
+        low, high: Arm -> (P,) minima and maxima over replicates.
     """
 
     tokens: tuple[int, ...]
@@ -65,7 +66,7 @@ class Curve:
 
 
 def bins(tables: Tables, *, pairs: bool) -> list[Row]:
-    """The loss with true captions in each bin of sigma, from little noise to all noise."""
+    """Compares the loss with true captions in each noise bin, from little noise to pure noise."""
     found = {arm: [of_part(table, REFERENCE).true for table in of] for arm, of in tables.items()}
     count = found["a"][0].shape[1]
     values = {arm: np.array([true.mean(axis=0) for true in of]) for arm, of in found.items()}
@@ -82,12 +83,12 @@ def bins(tables: Tables, *, pairs: bool) -> list[Row]:
 
 
 def groups(tables: Tables, group_of: Mapping[str, str], *, pairs: bool) -> list[Row]:
-    """The loss of groups of reference pictures; those of fewer than 30 are left out.
+    """Compares the loss on groups of reference pictures; groups of fewer than 30 are left out.
 
     Args:
-        tables: The runs' tables, by arm.
-        group_of: Id -> its group; a picture without one is in none.
-        pairs: Whether replicates belong together.
+        tables: The runs' losses, by arm.
+        group_of: Id -> group; pictures without one are ignored.
+        pairs: Whether replicates are paired.
     """
     found = {arm: [of_part(table, REFERENCE) for table in of] for arm, of in tables.items()}
     rows = []
@@ -102,7 +103,7 @@ def groups(tables: Tables, group_of: Mapping[str, str], *, pairs: bool) -> list[
 
 
 def members_of(tables: Tables, group_of: Mapping[str, str]) -> dict[str, list[int]]:
-    """The places of each group's pictures among those that were measured, by its name."""
+    """Returns group -> indices of its pictures among the reference pictures."""
     members: dict[str, list[int]] = defaultdict(list)
     for place, ident in enumerate(of_part(tables["a"][0], REFERENCE).ids):
         if ident in group_of:
@@ -111,14 +112,14 @@ def members_of(tables: Tables, group_of: Mapping[str, str]) -> dict[str, list[in
 
 
 def changed_most(tables: Tables) -> tuple[list[PictureChange], list[PictureChange]]:
-    """The reference pictures that B has learned more, and less, than A; up to 100 each.
+    """Returns the reference pictures whose loss differs most between the arms, up to 100 each.
 
     Returns:
-        Gained (negative differences, the largest first) and lost.
+        Gained (B's loss is lower, the largest difference first), and lost.
     """
     ids, table = picture_differences(tables)
     means = table.mean(axis=0)
-    # By id where they are equal, so that the page has the same bytes each time.
+    # Ties are broken by id, so that the page has the same bytes each time.
     order = sorted(range(len(ids)), key=lambda place: (means[place], ids[place]))
     every = [PictureChange(ids[place], float(means[place])) for place in order]
     gained = [change for change in every if change.difference < 0][:TOP]
@@ -127,11 +128,11 @@ def changed_most(tables: Tables) -> tuple[list[PictureChange], list[PictureChang
 
 
 def curve(values: Mapping[str, Sequence[Sequence[float]]], tokens_a_step: int) -> Curve:
-    """A quantity's means over stretches of training of equally many image tokens.
+    """Averages a quantity over stretches of training of equally many image tokens.
 
     Args:
-        values: Arm -> replicate -> a value a step.
-        tokens_a_step: Image tokens of a step.
+        values: Arm -> replicate -> one value per step.
+        tokens_a_step: Image tokens per step.
     """
     steps = min(len(of) for runs in values.values() for of in runs)
     ends = np.unique(np.linspace(0, steps, min(POINTS, steps) + 1).round().astype(int))[1:]
@@ -151,14 +152,14 @@ def curve(values: Mapping[str, Sequence[Sequence[float]]], tokens_a_step: int) -
 
 
 def row(name: str, pictures: int, a: Numbers, b: Numbers, *, pairs: bool) -> Row:
-    """A difference over replicates; unbounded where a value of them is not finite.
+    """Builds a row; its interval is unbounded if any value is not finite.
 
     Args:
-        name: Of what.
-        pictures: How many it is a mean of.
-        a: (R,) of arm A.
-        b: (R,) of arm B.
-        pairs: Whether replicates belong together.
+        name: What is compared.
+        pictures: Number of pictures averaged over.
+        a: (R,) values of arm A.
+        b: (R,) values of arm B.
+        pairs: Whether replicates are paired.
     """
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         return Row(name, pictures, float(a.mean()), float(b.mean()), -np.inf, np.inf)

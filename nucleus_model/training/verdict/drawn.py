@@ -1,13 +1,14 @@
-"""The chance of which pictures a set has, as a part of the variance of arms that share few.
+"""The variance due to which pictures a set happens to have, for arms that share few of them.
 
-Random halves of one pool are equal data, and still other pictures: over 60 such pairs the
-difference of a measure varied 1.1 to 1.3 times as much as six seeds tell, and 7 of 60 were told
-apart at 5 %. Seeds can't show it, as a set is the same in all of them. So `drawn.json` has how much
-it was there: the variance that one set's choice adds to the mean of a measure, as a share of the
-variance of one seed, pooled over the six measures. It falls as the number of pictures grows.
+Random halves of one pool are equally good data, but different pictures: over 60 such pairs, the
+difference of a measure varied 1.1 to 1.3 times as much as the spread over six seeds suggests, and 7
+of 60 differed significantly at 5 %. Seeds can't show this, as the set is the same for all of them.
+`drawn.json` stores how large it was there: the variance that the choice of one set's pictures adds
+to the mean of a measure, as a share of one seed's variance, pooled over the six measures. It
+shrinks as the number of pictures grows.
 
-Arms that share most of their pictures are pairs, and differ by what was changed; they have no such
-part.
+Arms that share most of their pictures are analysed as pairs and differ in what was changed, so this
+term does not apply to them.
 """
 
 import json
@@ -17,17 +18,17 @@ from functools import cache
 from importlib.resources import files
 
 FILE = "drawn.json"
-MEASURED = "debug"  # the preset whose share stands in for one that nobody measured
+MEASURED = "debug"  # the preset whose share is used for presets that were not measured
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """How much the choice of a set's pictures adds.
+    """How much variance the choice of a set's pictures adds.
 
     Attributes:
-        share: Of one seed's variance.
-        pictures: That each set was trained on there.
-        comparisons: Pairs of equal halves that it stands on.
+        share: The added variance, as a share of one seed's variance.
+        pictures: Number of pictures per set in that measurement.
+        comparisons: Number of pairs of equal halves in that measurement.
     """
 
     share: float
@@ -37,20 +38,21 @@ class Drawn:
 
 @cache
 def stored(preset: str) -> tuple[Drawn, bool]:
-    """What is known of a preset, and whether it was measured of this very one."""
+    """Returns the stored figure for a preset, and whether it was measured for this preset."""
     found = json.loads(files(__package__).joinpath(FILE).read_text(encoding="utf-8"))["presets"]
     return Drawn(**found[preset if preset in found else MEASURED]), preset in found
 
 
 def weights(known: Drawn, shared: Mapping[str, int]) -> tuple[float, float]:
-    """What the choice of each set's pictures adds to the variance of its means.
+    """Computes what the choice of each set's pictures adds to the variance of its means.
 
     Args:
-        known: How much it adds.
-        shared: Pictures that are trained on: in `both` arms, in `a_only`, in `b_only`.
+        known: The stored figure.
+        shared: Numbers of training pictures in `both` arms, in `a_only` and in `b_only`.
 
     Returns:
-        Of A and of B, in variances of one replicate. Pictures in both arms add nothing.
+        The added variances for A and B, in units of one replicate's variance. Pictures in both
+        arms add nothing.
     """
     one, other = (
         known.share * known.pictures * own / max(1, own + shared["both"]) ** 2
@@ -60,7 +62,7 @@ def weights(known: Drawn, shared: Mapping[str, int]) -> tuple[float, float]:
 
 
 def note(preset: str) -> str:
-    """What people should know of it."""
+    """Returns a note for people about this term."""
     known, measured = stored(preset)
     where = f"measured on {known.comparisons} pairs of equal sets of {known.pictures} pictures"
     return (

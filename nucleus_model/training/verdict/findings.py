@@ -1,4 +1,4 @@
-"""The six confirmatory measures, and what a comparison finds of each."""
+"""The six confirmatory measures, and the result of a comparison for each."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,11 +14,11 @@ class Confirmatory:
 
     Attributes:
         name: Its name in tables and files.
-        about: What it tells of: `pictures`, `captions`, `duplicates`, or `all`.
+        about: What it reflects: `pictures`, `captions`, `duplicates`, or `all`.
         better: Whether larger values are better (+1) or smaller ones (-1).
-        help: What it is, in a sentence.
-        margin: Arms whose interval lies within this share of A are equal: half of what 5 % of
-            swapped captions do, of the loss as of the gap. Of duplicates a share of the loss.
+        help: Description, in a sentence.
+        margin: Equivalence margin, as a share of A's value (for duplicates, of the loss): half of
+            the effect of 5 % of swapped captions. Arms whose interval lies within it are equal.
     """
 
     name: str
@@ -51,25 +51,25 @@ MEASURES: tuple[Confirmatory, ...] = (
     ),
 )
 NAMES = tuple(measure.name for measure in MEASURES)
-# Of each interval, so that all six hold together.
+# Level of each interval such that all six hold simultaneously at `LEVEL`.
 JOINT = bonferroni(LEVEL, len(MEASURES))
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One measure of a comparison.
+    """The result of one measure in a comparison.
 
     Attributes:
-        measure: Which.
+        measure: The measure.
         a, b: Means over replicates.
-        interval: Of B minus A; all six hold together at `LEVEL`.
-        p: Adjusted by Holm.
-        p_flips: By flipping signs jointly; None where replicates are no pairs.
-        detectable: The smallest difference that this comparison sees in four of five.
-        ratio: B over A, where A is told from 0; None elsewhere.
-        direction: +1 if B is better, -1 if it is worse, 0 if that can't be told.
-        equal: Whether the interval lies within the margin of the measure.
-        within: That margin, in the measure's unit.
+        interval: Interval of B minus A; all six hold simultaneously at `LEVEL`.
+        p: p value, Holm-adjusted.
+        p_flips: p value by joint sign flips; None if replicates are not paired.
+        detectable: Smallest difference that this comparison detects with a power of 80 %.
+        ratio: B over A, if A differs significantly from 0; else None.
+        direction: +1 if B is better, -1 if it is worse, 0 if neither is significant.
+        equal: Whether the interval lies within the equivalence margin.
+        within: The margin, in the measure's unit.
     """
 
     measure: Confirmatory

@@ -1,11 +1,11 @@
-"""What a comparison will take, before its first run: small runs of it are timed on this machine.
+"""Forecasts how long a comparison will take, by timing short runs on this machine.
 
     found = forecast(planned)
     found.processor_seconds   # of all runs; within a fifth of what they take
 
-A run's time is made of what it costs to begin, of pictures that are trained on, and of pictures
-that are measured. Small runs that differ in one of these tell what each costs. They are done in a
-process of their own, as a worker does its runs, and thrown away.
+A run's time consists of a fixed cost, a cost per training picture, and a cost per evaluated
+picture. Short runs that differ in only one of these give each cost. They run in a process of their
+own, as in a worker, and are thrown away.
 """
 
 import os
@@ -30,21 +30,21 @@ from nucleus_model.training.verdict.plan import Planned
 from nucleus_model.training.verdict.run import RunSpec, told_apart, write_plan
 
 SHORT, LONG = 2, 12  # steps
-FEW, MANY = 8, 40  # pictures that are measured
-PASSES = 3  # of a reference picture: with its caption, another's and none; of others one
-REPLICATE = 9  # none of the first: those may do more than others
+FEW, MANY = 8, 40  # evaluated pictures
+PASSES = 3  # per reference picture: with its caption, another's, and none; other pictures need one
+REPLICATE = 9  # not one of the first replicates, which also draw samples
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What runs are made of, in seconds of one processor.
+    """Costs in seconds of CPU time.
 
     Attributes:
-        process: Of starting a process, once.
-        opened: Of an arm's first run in a process, beyond a later one, by arm.
-        run: Of a run, whatever it trains on.
-        trained: Of training on one picture once, by arm.
-        measured: Of measuring one picture with one caption.
+        process: Cost of starting a process, once.
+        opened: Additional cost of an arm's first run in a process, by arm.
+        run: Fixed cost of a run.
+        trained: Cost of one training picture, by arm.
+        measured: Cost of evaluating one picture with one caption.
     """
 
     process: float
@@ -56,14 +56,14 @@ class Costs:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a comparison's runs will take.
+    """The forecast CPU time of a comparison.
 
     Attributes:
-        runs: How many, of both arms together.
-        processor_seconds: Of all of them, and of starting what does them.
-        most_runs: The same, if all replicates that `half_width` may ask for are needed.
-        most_processor_seconds: Of these.
-        costs: What it was calculated from.
+        runs: Number of runs, of both arms together.
+        processor_seconds: CPU time of all runs, and of starting their processes.
+        most_runs: Number of runs if all replicates that `half_width` allows are needed.
+        most_processor_seconds: CPU time in that case.
+        costs: The costs that this is based on.
     """
 
     runs: int
@@ -73,11 +73,11 @@ class Forecast:
     costs: Costs
 
     def to_json(self) -> dict[str, Any]:
-        """As `timings.json` has it."""
+        """Returns the forecast as it is stored in `timings.json`."""
         return asdict(self)
 
     def sentence(self) -> str:
-        """For people, in a line."""
+        """Returns a line for people."""
         text = (
             f"{self.runs} runs will take {_minutes(self.processor_seconds)} of processor time, "
             f"{self.processor_seconds / self.runs:.0f} s each"
@@ -91,17 +91,17 @@ class Forecast:
 
 
 def forecast(planned: Planned, workers: int | None = None) -> Forecast:
-    """Times small runs of both arms; some ten seconds.
+    """Times short runs of both arms, which takes about ten seconds.
 
     Args:
         planned: The comparison.
-        workers: How many processes will do the runs; None for one a core.
+        workers: Number of processes that will execute the runs; None for one per core.
 
     Raises:
         As `quick_train` does.
     """
     settings = planned.settings
-    # Not forked, and not this one: it may have torch already, and threads.
+    # A new process, not forked: this one may have imported torch and started threads.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         costs = pool.submit(_timed, planned).result()
     a_pair = sum(
@@ -109,7 +109,7 @@ def forecast(planned: Planned, workers: int | None = None) -> Forecast:
     )
     most = settings.replicates if settings.half_width is None else settings.most
     begun = min(workers or os.cpu_count() or 1, 2 * settings.replicates)
-    # One alone does its runs in the process that asks.
+    # A single worker executes its runs in the calling process.
     started = costs.process if begun > 1 else 0.0
     once = begun * (started + sum(costs.opened.values()))
     return Forecast(
@@ -122,9 +122,9 @@ def forecast(planned: Planned, workers: int | None = None) -> Forecast:
 
 
 def pictures_taken(planned: Planned) -> int:
-    """How many pictures a run trains on, those that come again counted again.
+    """Counts the training pictures of a run, with repetition.
 
-    A bucket's last batch of an epoch is smaller, so that it is less than steps x batch size.
+    It may be less than steps x batch size, since a bucket's last batch of an epoch may be smaller.
     """
     training, order = planned.settings.training(0), planned.order(0)
     buckets, of = np.unique(order.sizes, axis=0, return_inverse=True)
@@ -140,7 +140,7 @@ def pictures_taken(planned: Planned) -> int:
 
 
 def passes(planned: Planned) -> int:
-    """How often a picture is measured with a caption, in a run."""
+    """Counts the evaluations (of one picture with one caption) in a run."""
     reference: int = pc.sum(planned.pictures.column(REFERENCE)).as_py()
     return PASSES * reference + int(pc.sum(told_apart(planned.pictures)).as_py())
 
@@ -150,13 +150,13 @@ def _of_run(costs: Costs, arm: str, pictures: int, measured: int) -> float:
 
 
 def _timed(planned: Planned) -> Costs:
-    """What runs are made of; in a process of its own, whose presets it changes."""
+    """Measures the costs. Changes the presets, so it must run in a process of its own."""
     process = time.process_time()
     few, many = (_fewer(planned, count) for count in (FEW, MANY))
     with TemporaryDirectory(prefix="nucleus-forecast-") as folder:
         options = {name: arm.storage_options for name, arm in planned.arms.items()}
         small = _Small(Path(folder), options)
-        # The first of an arm opens its set, and later ones of the process need not.
+        # An arm's first run in a process opens its set; later runs reuse it.
         first = {arm: small.run(few, arm, SHORT) for arm in ("a", "b")}
         again = {arm: small.run(few, arm, SHORT) for arm in ("a", "b")}
         longer = {arm: small.run(few, arm, LONG) for arm in ("a", "b")}
@@ -175,21 +175,21 @@ def _timed(planned: Planned) -> Costs:
 
 
 class _Small:
-    """Does small runs, one after the other, as one worker does.
+    """Executes short runs one after the other, as a worker does.
 
     Args:
-        folder: Where.
+        folder: Temporary folder for them.
         options: Arm -> options for fsspec.
     """
 
     def __init__(self, folder: Path, options: Mapping[str, Mapping[str, Any]]) -> None:
         self.folder, self.options = folder, options
         self.specs: list[RunSpec] = []
-        # It takes what is appended while it goes, and keeps what it opened.
+        # This generator also executes runs that are appended later, and keeps sets open.
         self.runs = one_by_one(self.specs)
 
     def run(self, planned: Planned, arm: str, steps: int) -> float:
-        """Seconds of the processor that a run of so many steps takes."""
+        """Executes a run of so many steps, and returns its CPU time in seconds."""
         out = self.folder / str(len(self.specs))
         write_plan(planned, out)
         preset = planned.settings.preset
@@ -201,7 +201,7 @@ class _Small:
 
 
 def _fewer(planned: Planned, count: int) -> Planned:
-    """The comparison with fewer measured pictures."""
+    """Returns the comparison with only `count` evaluated pictures of each part."""
     pictures = planned.pictures
     reference = np.flatnonzero(pictures.column(REFERENCE).to_numpy())[count:]
     memory = np.flatnonzero(told_apart(pictures).to_numpy())[count:]

@@ -1,7 +1,7 @@
-"""How the runs of two arms went: loss and gradients at equal counts of tokens, and their routers.
+"""Compares the training of two arms: loss and gradients at equal token counts, and the routers.
 
-All of it is of each arm's own pictures, and described: it says whether the runs went alike, not
-which set is better.
+All of this is about each arm's own training pictures, and descriptive: it shows whether training
+went alike, not which set is better.
 """
 
 import json
@@ -14,9 +14,9 @@ import numpy as np
 
 from nucleus_model.training.verdict.descriptive import Row, row
 
-POINTS = (0.25, 0.5, 0.75, 1.0)  # of the steps
-WINDOW = 0.1  # of the steps, up to the point, that a value is a mean of
-# What routers say of a block (`network.moe`), and which block of several is the worst.
+POINTS = (0.25, 0.5, 0.75, 1.0)  # shares of the steps
+WINDOW = 0.1  # share of the steps, up to such a point, to average over
+# Statistics of a block's router (`network.moe`), and which of several blocks' values is the worst.
 ROUTER: Mapping[str, tuple[str, Any]] = {
     "uncovered": ("share of tokens without an expert", max),
     "single": ("share of tokens with one expert", max),
@@ -25,14 +25,14 @@ ROUTER: Mapping[str, tuple[str, Any]] = {
 
 
 def read_steps(folder: Path) -> tuple[list[dict[str, float]], dict[str, dict[str, float]]]:
-    """What a run wrote of its steps.
+    """Reads a run's metrics.
 
     Args:
-        folder: The run's.
+        folder: The run's folder.
 
     Returns:
-        A line a step, what is not finite as NaN; and what the routers did last, by block; nothing
-        where nobody asked them.
+        One dict per step, with non-finite values as NaN; and the last router statistics, by block
+        (empty if there are none).
     """
     steps: list[dict[str, float]] = []
     router: dict[str, dict[str, float]] = {}
@@ -52,17 +52,17 @@ def at_tokens(
     *,
     pairs: bool,
 ) -> list[Row]:
-    """A quantity of the steps at fixed counts of image tokens.
+    """Compares a training quantity at fixed numbers of image tokens.
 
     Args:
-        values: Arm -> replicate -> a value a step.
-        tokens_a_step: Image tokens of a step.
-        pictures_a_step: Pictures of a step.
-        pairs: Whether replicates belong together.
+        values: Arm -> replicate -> one value per step.
+        tokens_a_step: Image tokens per step.
+        pictures_a_step: Pictures per step.
+        pairs: Whether replicates are paired.
 
     Returns:
-        A quarter, half, three quarters and all of the steps: means over the last tenth of the steps
-        up to there.
+        Rows for a quarter, half, three quarters and all of the steps, each averaged over the
+        preceding tenth of the steps.
     """
     steps = min(len(run) for runs in values.values() for run in runs)
     width = max(1, round(WINDOW * steps))
@@ -81,15 +81,16 @@ def at_tokens(
 def routers(
     found: Mapping[str, Sequence[Mapping[str, Mapping[str, float]]]], pictures: int, *, pairs: bool
 ) -> list[Row]:
-    """What the routers of both arms did at the end.
+    """Compares the router statistics of both arms at the end of training.
 
     Args:
-        found: Arm -> replicate -> block -> what `network.moe` says of it.
-        pictures: Of the batch that was asked about.
-        pairs: Whether replicates belong together.
+        found: Arm -> replicate -> block -> statistics from `network.moe`.
+        pictures: Number of pictures of the batch that they are about.
+        pairs: Whether replicates are paired.
 
     Returns:
-        A mean over blocks and the worst block, of each figure; nothing where no block has a router.
+        For each statistic, rows for the mean over blocks and for the worst block; nothing if no
+        block has a router.
     """
     runs = [run for of in found.values() for run in of]
     if not runs or not all(runs):

@@ -1,15 +1,15 @@
-"""Intervals of a difference between two sets, B minus A, from replicates of small runs.
+"""Confidence intervals of a difference between two sets, B minus A, from replicates of small runs.
 
-The replicate is the evidence: a run's seed, or a seed and a draw of the data, makes more of a
-difference than the pictures that the loss is measured on, so an interval over pictures alone would
-see differences between equal sets (it did, in 6 of 6 comparisons).
+The unit of replication is the run: its seed (or its seed and draw of the data) varies the loss more
+than the choice of evaluated pictures does, so an interval over pictures alone would find
+differences between equal sets (it did, in 6 of 6 comparisons).
 
-| claim | interval |
+| claim about | interval |
 |---|---|
-| these two sets, on these pictures; ids in both alike | `paired`: t over replicates |
-| these two sets; other ids, so that seeds are no pairs | `unpaired`: Welch 1947 |
-| other pictures too | `crossed`: seeds and pictures (Clark 1973, Owen 2007) |
-| B is so many times A | `ratios.ratio`: Fieller 1954 |
+| these two sets on these pictures, most ids in both | `paired`: t over replicates |
+| these two sets with different ids, so that seeds are not paired | `unpaired`: Welch 1947 |
+| other evaluated pictures as well | `crossed`: seeds and pictures (Clark 1973, Owen 2007) |
+| the ratio of B to A | `ratios.ratio`: Fieller 1954 |
 """
 
 from collections.abc import Sequence
@@ -24,15 +24,15 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and how sure it is.
+    """An estimate and its confidence interval.
 
     Attributes:
         mean: The estimate, in the measure's unit.
-        low, high: Ends of the interval; infinite where nothing bounds it.
-        error: Standard error of the mean.
+        low, high: Ends of the interval; infinite if it is unbounded.
+        error: Standard error of the estimate.
         degrees: Degrees of freedom of `error`.
-        p: Of the hypothesis that there is no difference, two-sided, unadjusted.
-        level: Share of such intervals that hold the truth.
+        p: Two-sided p value for no difference, unadjusted.
+        level: Confidence level.
     """
 
     mean: float
@@ -45,11 +45,11 @@ class Interval:
 
 
 def paired(differences: ArrayLike, level: float = 0.95) -> Interval:
-    """The t interval over replicates.
+    """Computes the t interval of paired differences over replicates.
 
     Args:
-        differences: (R,) B minus A, one a replicate; two or more.
-        level: Its confidence.
+        differences: (R,) B minus A, one per replicate; R of 2 or more.
+        level: Confidence level.
 
     Raises:
         ValueError: There are fewer than two.
@@ -61,13 +61,13 @@ def paired(differences: ArrayLike, level: float = 0.95) -> Interval:
 def unpaired(
     a: ArrayLike, b: ArrayLike, level: float = 0.95, drawn: tuple[float, float] = (0.0, 0.0)
 ) -> Interval:
-    """Welch's interval of mean(b) - mean(a), of replicates that are no pairs.
+    """Computes Welch's interval of mean(b) - mean(a), for unpaired replicates.
 
     Args:
-        a: (R,) of set A; two or more.
-        b: (S,) of set B; two or more.
-        level: Its confidence.
-        drawn: What is added to the variance of each mean, in variances of one replicate.
+        a: (R,) values of set A; R of 2 or more.
+        b: (S,) values of set B; S of 2 or more.
+        level: Confidence level.
+        drawn: Variances to add to the means of A and B, in units of one replicate's variance.
 
     Raises:
         ValueError: There are fewer than two of one.
@@ -82,19 +82,19 @@ def unpaired(
 
 
 def crossed(differences: ArrayLike, level: float = 0.95) -> Interval:
-    """The interval of the mean over new seeds and new pictures, each picture met by each seed.
+    """Computes the interval of the mean over new seeds and new pictures, in a crossed design.
 
-    The variance of the mean of a table of seeds and pictures, both drawn, is (rows + columns -
-    rest) / cells in mean squares; its degrees of freedom are Satterthwaite's (1946). Chance can
-    make it smaller than one of its two parts; then that part is taken.
+    With seeds and pictures as random effects, the variance of the mean is (rows + columns - rest) /
+    cells in mean squares; its degrees of freedom are Satterthwaite's (1946). If by chance that is
+    smaller than one of its two parts, the larger part is used instead.
 
     Args:
-        differences: (R, N) B minus A, a replicate a row and a picture a column; two of each or
-            more.
-        level: Its confidence.
+        differences: (R, N) B minus A, with a row per replicate and a column per picture; R and N
+            of 2 or more.
+        level: Confidence level.
 
     Raises:
-        ValueError: It is no such table.
+        ValueError: The table is too small, or not finite.
     """
     table = np.asarray(differences, dtype=np.float64)
     if table.ndim != 2 or min(table.shape) < 2 or not np.isfinite(table).all():
@@ -121,7 +121,7 @@ def crossed(differences: ArrayLike, level: float = 0.95) -> Interval:
 
 
 def widened(interval: Interval, variance: float, degrees: float, level: float) -> Interval:
-    """An interval with a further part of variance; both parts as degrees of freedom say."""
+    """Widens an interval by a further variance with its own degrees of freedom."""
     parts = [interval.error**2, variance]
     return t_interval(
         interval.mean,
@@ -132,7 +132,7 @@ def widened(interval: Interval, variance: float, degrees: float, level: float) -
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Adjusted p values, in their order: the family-wise error of all is bounded (Holm 1979)."""
+    """Adjusts p values to bound the family-wise error rate (Holm 1979); keeps their order."""
     from statsmodels.stats.multitest import multipletests
 
     adjusted: Any = multipletests(p, method="holm")[1]
@@ -140,22 +140,22 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def bonferroni(level: float, measures: int) -> float:
-    """The level of each of some intervals that together have a level."""
+    """Returns the level of each of `measures` intervals that hold simultaneously at `level`."""
     return 1 - (1 - level) / measures
 
 
 def joint_sign_flips(differences: ArrayLike, seed: int = 0) -> list[float]:
-    """Adjusted p values by flipping the signs of replicates (Westfall and Young 1993, max-t).
+    """Computes adjusted p values by sign flips of replicates (Westfall and Young 1993, max-t).
 
-    All measures of a replicate flip together, so that what is correlated counts once. With R
-    replicates none is below 2 / 2^R: 0.031 with six.
+    All measures of a replicate flip together, which accounts for their correlation. With R
+    replicates, no p value can be below 2 / 2^R: 0.031 for six.
 
     Args:
-        differences: (R, M) B minus A, a replicate a row and a measure a column.
-        seed: Of the flips where there are too many to try all (more than 2^14).
+        differences: (R, M) B minus A, with a row per replicate and a column per measure.
+        seed: Seed of the random flips, used if there are more than 2^14 possible ones.
 
     Returns:
-        One a measure.
+        One p value per measure.
     """
     from scipy import stats
 
@@ -165,7 +165,7 @@ def joint_sign_flips(differences: ArrayLike, seed: int = 0) -> list[float]:
     observed = np.abs(_t(table, axis=0))
 
     def largest(flipped: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
-        # scipy flips whole samples: those of all measures lie side by side in one.
+        # scipy flips the signs of a single sample; the same signs are applied to all measures.
         signs = np.moveaxis(np.asarray(flipped), axis, 0)[:, ..., None]
         shape = (len(table),) + (1,) * (signs.ndim - 2) + (table.shape[1],)
         found: NDArray[np.float64] = np.abs(_t(signs * table.reshape(shape), axis=0)).max(axis=-1)
@@ -187,11 +187,11 @@ def joint_sign_flips(differences: ArrayLike, seed: int = 0) -> list[float]:
 
 
 def _t(table: Numbers, axis: int) -> Numbers:
-    """Student's t of the mean; 0 where nothing differs."""
+    """Returns Student's t of the mean; 0 where all differences are 0."""
     count = table.shape[axis]
     mean, deviation = table.mean(axis=axis), table.std(axis=axis, ddof=1)
     error = deviation / np.sqrt(count)
-    # What is the same in all replicates is as far from 0 as can be.
+    # A nonzero mean without any spread has an infinite t.
     return np.divide(
         mean, error, out=np.where(mean == 0, 0.0, np.copysign(np.inf, mean)), where=error > 0
     )
@@ -200,15 +200,15 @@ def _t(table: Numbers, axis: int) -> Numbers:
 def satterthwaite(
     parts: Sequence[float], degrees: Sequence[float], total: float | None = None
 ) -> float:
-    """Degrees of freedom of a sum of mean squares (Satterthwaite 1946)."""
+    """Computes the degrees of freedom of a sum of mean squares (Satterthwaite 1946)."""
     whole = sum(parts) if total is None else total
     spread = sum(part**2 / of for part, of in zip(parts, degrees, strict=True))
     return float(whole**2 / spread) if spread else float(min(degrees))
 
 
 def t_interval(mean: float, error: float, degrees: float, level: float) -> Interval:
-    """Student's interval of an estimate with a standard error and its degrees of freedom."""
-    from scipy import special  # not stats.t: a hundred times as fast, for simulations
+    """Computes the t interval of an estimate from its standard error and degrees of freedom."""
+    from scipy import special  # a hundred times as fast as stats.t, which matters in simulations
 
     half = special.stdtrit(degrees, (1 + level) / 2) * error
     if error > 0:
@@ -227,7 +227,7 @@ def t_interval(mean: float, error: float, degrees: float, level: float) -> Inter
 
 
 def numbers(values: ArrayLike, name: str, least: int) -> Numbers:
-    """Some finite numbers, at least so many. Raises ValueError, with the name."""
+    """Checks that values are a row of at least `least` finite numbers. Raises ValueError."""
     found = np.asarray(values, dtype=np.float64)
     if found.ndim != 1 or len(found) < least or not np.isfinite(found).all():
         raise ValueError(

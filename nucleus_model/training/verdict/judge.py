@@ -1,12 +1,12 @@
-"""From replicates to a sentence: the six confirmatory measures, tested together, and what they say.
+"""Tests the six confirmatory measures of a comparison, and words the verdict.
 
     verdict = judge(values_a, values_b, Claim.SETS)
     verdict.sentence   # "B is better: captions carry 31 % more (27 to 35), pictures equal; 6 seeds,
                        # 2.1 M image tokens"
 
-The six are fixed in `findings`, before any data: each is tested by t over replicates, the p values
-are adjusted by Holm, and the intervals are Bonferroni's, so that all of them hold together. What
-else is measured is descriptive, and stands elsewhere.
+The measures are fixed in `findings`, before any data. Each is tested by a t test over replicates;
+the p values are Holm-adjusted, and the intervals Bonferroni-corrected, so that they hold
+simultaneously. All other quantities are descriptive, and in other modules.
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,14 +50,14 @@ class Claim(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a comparison says.
+    """The outcome of a comparison.
 
     Attributes:
         word: Whether B is better.
-        sentence: For people, in a line.
-        claim: What it holds for.
-        replicates: Of each arm.
-        findings: In the order of `MEASURES`.
+        sentence: The outcome in one line, for people.
+        claim: What the outcome is about.
+        replicates: Number of replicates of each arm.
+        findings: The results, in the order of `MEASURES`.
     """
 
     word: Word
@@ -67,7 +67,7 @@ class Verdict:
     findings: tuple[Finding, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """What the JSON holds; no wall time, infinite ends as null."""
+        """Returns the verdict as JSON-able data, with infinite values as None."""
         found: dict[str, Any] = jsonable(asdict(self))
         return found
 
@@ -86,23 +86,23 @@ def judge(
     """Compares two arms.
 
     Args:
-        a: For each measure of `MEASURES` (R,) values, one a replicate.
-        b: The same of the other arm; (S,) where replicates are no pairs.
-        claim: What the replicates allow to claim.
-        pairs: Whether replicates at the same place belong together (seed and ids alike).
-        pilot: How many of each arm's first replicates Stein's rule has looked at; None where their
-            number was fixed. The pilot's deviation is that of every interval then.
-        image_tokens: That all runs together have trained on, for the sentence.
-        chosen: Measure -> the variance, with its degrees of freedom, that the choice of pictures
-            adds to B minus A: of a measure that is read on two lots of pictures.
-        drawn: What the choice of each set's own pictures adds to the variance of its means, in
-            variances of one replicate (`drawn.weights`); of no account for pairs.
+        a: For each measure of `MEASURES`, (R,) values of arm A, one per replicate.
+        b: The same for arm B; (S,) if replicates are not paired.
+        claim: What the verdict is about.
+        pairs: Whether replicates with the same index are paired (same seed, mostly the same ids).
+        pilot: Number of pilot replicates for Stein's rule; None if the number of replicates was
+            fixed. With a pilot, every interval uses the pilot's deviation.
+        image_tokens: Image tokens of all runs together, for the sentence.
+        chosen: Measure -> (variance, degrees of freedom) due to the choice of evaluated pictures,
+            for measures that compare two groups of pictures.
+        drawn: Variances due to the choice of each set's own pictures, in units of one replicate's
+            variance (`drawn.weights`); ignored for pairs.
 
     Returns:
         The verdict.
 
     Raises:
-        ValueError: A measure is missing, or the replicates are not as said.
+        ValueError: A measure is missing, or the numbers of replicates don't match.
     """
     one, other = _values(a, "a"), _values(b, "b")
     sizes = len(one[0]), len(other[0])
@@ -153,15 +153,15 @@ def difference(
     pilot: int | None = None,
     drawn: tuple[float, float] = (0.0, 0.0),
 ) -> Interval:
-    """The interval of mean(b) - mean(a) over replicates, as the comparison's design asks for.
+    """Computes the interval of mean(b) - mean(a) that fits the comparison's design.
 
     Args:
-        a: (R,) of set A.
-        b: (S,) of set B.
-        level: Its confidence.
-        pairs: Whether replicates at the same place belong together.
-        pilot: As `judge` has it.
-        drawn: As `judge` has it.
+        a: (R,) values of set A.
+        b: (S,) values of set B.
+        level: Confidence level.
+        pairs: Whether replicates with the same index are paired.
+        pilot: See `judge`.
+        drawn: See `judge`.
     """
     if pairs:
         return paired(b - a, level) if pilot is None else after_pilot(b - a, pilot, level)
@@ -182,7 +182,7 @@ def _finding(
     loss: float,
 ) -> Finding:
     sure = p < 1 - LEVEL
-    # What is memorised is near 0 in most sets, so that a share of it would be no margin.
+    # `memorised` is near 0 for most sets, so its margin is a share of the loss instead.
     margin = measure.margin * (loss if measure.about == "duplicates" else abs(a))
     return Finding(
         measure=measure,
@@ -209,7 +209,7 @@ def _word(findings: Sequence[Finding]) -> Word:
 
 
 def _values(arm: Mapping[str, ArrayLike], name: str) -> list[Numbers]:
-    """The arm's replicates, in the order of the measures."""
+    """Returns an arm's values in the order of the measures. Raises ValueError."""
     missing = [measure for measure in NAMES if measure not in arm]
     if missing:
         raise ValueError(f"{name} lacks the measures {', '.join(missing)}; all six decide together")
@@ -220,7 +220,7 @@ def _values(arm: Mapping[str, ArrayLike], name: str) -> list[Numbers]:
 
 
 def jsonable(value: Any) -> Any:
-    """Numbers that JSON has: what is infinite or none is null."""
+    """Replaces infinities and NaN, which JSON lacks, by None."""
     if isinstance(value, dict):
         return {key: jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,7 +1,7 @@
-"""What is known of the reference pictures: groups that a difference may lie in.
+"""Groups the reference pictures by what is known about them (source, tier, caption kind, ...).
 
-A picture's groups are those of the set that it is read from. What a set does not have (columns
-beside it, or one of several) makes no group, and is said.
+A picture's groups come from the set that it is read from. If that set lacks columns, or has several
+sets of them, the groups are left out, with a note.
 """
 
 import json
@@ -37,11 +37,11 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of the reference pictures.
+    """Groups of the reference pictures.
 
     Attributes:
-        groups: What they are grouped by -> id -> group.
-        notes: What could not be known, for people.
+        groups: Criterion -> id -> group.
+        notes: Notes for people about groups that are not available.
     """
 
     groups: Mapping[str, Mapping[str, str]]
@@ -53,9 +53,10 @@ class Measured:
     """The reference pictures that are read from one set of a comparison.
 
     Attributes:
-        name: `a`, `b` or `reference`.
-        opened: The set.
-        rows: Their rows of the plan's pictures.
+        name: The set: `a`, `b` or `reference`.
+        opened: The opened set.
+        rows: The pictures' rows in the plan.
+        places: Tar number -> (row in the tar, id) of its pictures.
     """
 
     name: str
@@ -75,7 +76,7 @@ class Measured:
 
     @cached_property
     def kinds(self) -> dict[str, str]:
-        """Id -> where the caption that it is measured with is from."""
+        """Id -> origin of the caption that the picture is evaluated with."""
         found = {}
         for tar, members in self.places.items():
             for place, ident in members:
@@ -85,7 +86,7 @@ class Measured:
 
     @cached_property
     def sources(self) -> dict[str, str]:
-        """Id -> the source that its record is from, as the `.json` in the tar says."""
+        """Id -> the record's source, from the `.json` in the tar."""
         found = {}
         for tar, members in self.places.items():
             path = self.opened.tables.path(tar)
@@ -99,11 +100,11 @@ class Measured:
         return found
 
     def columns(self) -> dict[str, dict[str, str]]:
-        """Tier and curriculum bucket by id, of the columns beside the set; nothing without any.
+        """Returns tier and curriculum bucket by id, if the set has columns.
 
         Raises:
-            RequestError: There are several.
-            FileNotFoundError: Of one tar they are missing.
+            RequestError: The set has several sets of columns.
+            FileNotFoundError: The columns of a tar are missing.
         """
         if not self.opened.tables.folder.all_columns():
             return {}
@@ -119,7 +120,7 @@ class Measured:
 
 
 def measured(planned: Planned) -> Iterator[Measured]:
-    """The reference pictures, by the set that each is read from."""
+    """Yields the reference pictures by the set that they are read from."""
     rows = planned.pictures.filter(planned.pictures.column(REFERENCE))
     for name, arm in planned.arms.items():
         mine = rows.filter(pc.equal(rows.column("read_from"), pa.scalar(name)))
@@ -128,10 +129,10 @@ def measured(planned: Planned) -> Iterator[Measured]:
 
 
 def known(parts: Sequence[Measured]) -> Known:
-    """Groups of the reference pictures.
+    """Groups the reference pictures.
 
     Args:
-        parts: As `measured` gives them.
+        parts: The pictures, from `measured`.
     """
     groups: dict[str, dict[str, str]] = {name: {} for name in TITLES}
     notes = []
@@ -161,7 +162,7 @@ def _words(caption: str) -> str:
 
 
 def _source(text: bytes) -> str:
-    """The source that a sample's `.json` names; others may have written the tar."""
+    """Returns the source in a sample's `.json`, which may be malformed if others wrote the tar."""
     try:
         found = json.loads(text)
     except ValueError:

@@ -1,6 +1,7 @@
-"""How the runs of a comparison are done: one after the other, or some at once.
+"""Executes the runs of a comparison: one after the other, or several processes at once.
 
-A loop takes runs and yields each as it ends. Ray's is `nucleus_data.stages.train`.
+A loop takes runs, and yields each one as it ends. The loop for Ray is in
+`nucleus_data.stages.train`.
 """
 
 import os
@@ -17,7 +18,7 @@ Loop = Callable[[Sequence[RunSpec]], Iterator[RunSpec]]
 
 
 def one_by_one(specs: Sequence[RunSpec]) -> Iterator[RunSpec]:
-    """Does the runs in this process."""
+    """Executes the runs in this process."""
     kept = Kept()
     for spec in specs:
         do_run(spec, kept)
@@ -25,10 +26,10 @@ def one_by_one(specs: Sequence[RunSpec]) -> Iterator[RunSpec]:
 
 
 def processes(count: int | None = None) -> Loop:
-    """Does the runs in processes of their own, each on one core.
+    """Returns a loop that executes runs in processes of their own, each on one core.
 
     Args:
-        count: How many at once; None for one a core.
+        count: Number of processes; None for one per core.
     """
 
     def loop(specs: Sequence[RunSpec]) -> Iterator[RunSpec]:
@@ -42,12 +43,12 @@ def processes(count: int | None = None) -> Loop:
 
 
 def in_processes(work: Callable[[T], object], items: Sequence[T], count: int) -> Iterator[T]:
-    """Works on items in so many processes, and yields each item as it is done.
+    """Processes items in several processes, and yields each item when it is done.
 
     Args:
-        work: A function of a module.
-        items: What it is called with.
-        count: Processes.
+        work: The function to call with each item; must be picklable.
+        items: The items.
+        count: Number of processes.
     """
     # Spawned: torch's threads do not survive a fork.
     with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
@@ -57,11 +58,11 @@ def in_processes(work: Callable[[T], object], items: Sequence[T], count: int) ->
                 future.result()
                 yield futures[future]
         finally:
-            # What has not begun is not begun when one fails, or when nobody waits any more.
+            # If one fails, or the caller stops iterating, the rest is not started.
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-# Of a worker process, which ends with its comparison.
+# What a worker process has opened; it ends with the comparison.
 _kept: list[Kept] = []
 
 

@@ -1,11 +1,11 @@
-"""What one replicate says of its training set: losses on reference pictures, picture by picture.
+"""Evaluates a trained model: its losses on reference pictures, picture by picture.
 
     table = measure(model, text, latents, reference, samples, 32, asked(captions))
     values = replicate_values(table, own=trained, other=unseen)   # the six of `judge.MEASURES`
 
-The reference is one set for both arms: a set's own held-out pictures are as easy as the set is, and
-no yardstick. Each picture is met in eight bins of sigma with noise that is keyed by its id, with
-its true caption, with another picture's, and with none.
+Both arms use the same reference, since pictures held out of one set alone are as easy as that set.
+Each picture is evaluated in eight bins of sigma, with noise keyed by its id: with its true caption,
+with another picture's caption, and without one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,14 +29,14 @@ LOW, HIGH = 1 / 3, 2 / 3
 
 @dataclass(frozen=True)
 class LossTable:
-    """Losses of one model on reference pictures.
+    """Losses of one model on N pictures.
 
     Attributes:
-        ids: (N,) of the pictures.
-        sigmas: (N, BINS) shares of noise.
+        ids: The N ids.
+        sigmas: (N, BINS) noise levels, from 0 to 1.
         true: (N, BINS) losses with the pictures' own captions.
-        shuffled: (N, BINS) with another picture's.
-        empty: (N, BINS) without a caption.
+        shuffled: (N, BINS) losses with other pictures' captions.
+        empty: (N, BINS) losses without captions.
     """
 
     ids: tuple[str, ...]
@@ -46,7 +46,7 @@ class LossTable:
     empty: Numbers
 
     def to_arrow(self) -> pa.Table:
-        """A row a picture and bin: id, bin, sigma, true, shuffled, empty."""
+        """Returns one row per picture and bin: id, bin, sigma, true, shuffled, empty."""
         count, bins = self.true.shape
         columns = {name: getattr(self, name) for name in ("sigmas", "true", "shuffled", "empty")}
         return pa.table(
@@ -59,12 +59,12 @@ class LossTable:
 
 
 def other_captions(captions: Mapping[str, str]) -> dict[str, str]:
-    """For each picture another one's caption, which differs from its own where one does.
+    """Assigns each picture the caption of another one, different from its own if possible.
 
-    It is that of the next picture in an order by hash, which is the same for every model.
+    It is that of the next picture in a keyed order, which is the same for every model.
 
     Args:
-        captions: Each picture's own, by id.
+        captions: Each picture's own caption, by id.
     """
     ordered = sorted(captions, key=lambda i: (keyed_uint64("shuffled", HOLDOUT_SEED, i), i))
     texts = [captions[ident] for ident in ordered]
@@ -77,11 +77,11 @@ def other_captions(captions: Mapping[str, str]) -> dict[str, str]:
 
 
 def asked(captions: Mapping[str, str], *, only_true: bool = False) -> dict[str, Mapping[str, str]]:
-    """What pictures are measured with: their own captions, others', and none.
+    """Returns the captions to evaluate with: `true`, `shuffled` and `empty`, each by id.
 
     Args:
-        captions: Each picture's own, by id, of all pictures that are measured.
-        only_true: Whether their own are enough.
+        captions: The own captions of all evaluated pictures, by id.
+        only_true: Whether to return their own captions only.
     """
     if only_true:
         return {"true": captions}
@@ -101,19 +101,19 @@ def measure(
     batch_size: int,
     captions: Mapping[str, Mapping[str, str]],
 ) -> LossTable:
-    """Measures a model on pictures.
+    """Evaluates a model on pictures.
 
     Args:
         model: The transformer.
         text: The text encoder.
-        latents: Of the set's images.
-        training_set: The set that the pictures are of.
-        samples: Which of its samples.
-        batch_size: Samples at once.
-        captions: As `asked` says; what is not asked is NaN.
+        latents: Latents of the set's images.
+        training_set: The set that the pictures belong to.
+        samples: The samples to evaluate on.
+        batch_size: Samples per batch.
+        captions: The captions from `asked`; losses for missing kinds are NaN.
 
     Raises:
-        ValueError: None of them can be decoded.
+        ValueError: None of the pictures can be decoded.
     """
     every = sample_losses(
         model, text, latents, training_set, samples, list(captions.values()), batch_size
@@ -130,7 +130,7 @@ def measure(
 
 
 def joined(tables: Sequence[LossTable]) -> LossTable:
-    """Tables of different pictures as one."""
+    """Concatenates tables of different pictures."""
     return LossTable(
         tuple(ident for table in tables for ident in table.ids),
         *(
@@ -141,12 +141,12 @@ def joined(tables: Sequence[LossTable]) -> LossTable:
 
 
 def replicate_values(table: LossTable, own: Numbers, other: Numbers) -> Mapping[str, float]:
-    """The six confirmatory measures of one replicate.
+    """Computes the six confirmatory measures of one replicate.
 
     Args:
-        table: On the reference.
-        own: (M, BINS) losses of pictures that were trained on.
-        other: (N, BINS) of pictures of the same kinds that were not.
+        table: Losses on the reference.
+        own: (M, BINS) losses on pictures that were trained on.
+        other: (N, BINS) losses on similar pictures that were not.
     """
     return {
         "loss": float(table.true.mean()),

@@ -1,8 +1,7 @@
-"""Whether samples show the objects that their prompts name, where a checker of them exists.
+"""Checks whether samples show the objects that their prompts name.
 
-The checker is the world's (`nucleus_data.world.object_detection`). Whether it knows these pictures
-is asked of the reference: where it does not find what the captions name in the reference's own
-pictures, it says nothing of samples.
+The checker is that of the synthetic world (`nucleus_data.world.object_detection`). It is only used
+if it applies to such pictures: it must find what captions name in the reference's own pictures.
 """
 
 import json
@@ -21,27 +20,27 @@ from nucleus_data.world.scenes import COLORS, KINDS
 from nucleus_model.training.verdict.descriptive import LEAST, Row, row
 from nucleus_model.training.verdict.known import Measured
 
-ASKED = LEAST  # reference pictures that tell whether the checker knows them
-RIGHT = 0.9  # of their objects
-FACTS = "samples.json"  # of a run's grid
-SMALLEST = 16  # pixels a side that the checker looks at
+ASKED = LEAST  # number of reference pictures on which the checker is tried
+RIGHT = 0.9  # minimum share of their objects that it must find
+FACTS = "samples.json"  # description of a run's grid of samples
+SMALLEST = 16  # minimum side in pixels for the checker
 Objects = Counter[tuple[str | None, str | None]]
 
 
 def told(text: str) -> Objects:
-    """The objects that a caption names with a kind and a colour of the world."""
+    """Returns the objects that a caption names with a kind and a colour of the world."""
     found = read_caption(text).objects
     return Counter((o.kind, o.color) for o in found if o.kind in KINDS and o.color in COLORS)
 
 
 def right(picture: NDArray[np.uint8], wanted: Objects) -> int:
-    """How many of the wanted objects a picture shows."""
+    """Counts the wanted objects that a picture shows."""
     found: Objects = Counter((o.kind, o.color) for o in find_objects(picture))
     return (wanted & found).total()
 
 
 def is_checked(parts: Sequence[Measured]) -> bool:
-    """Whether the checker knows pictures such as the reference's.
+    """Whether the checker applies to pictures such as the reference's.
 
     Args:
         parts: The reference pictures.
@@ -58,7 +57,7 @@ def is_checked(parts: Sequence[Measured]) -> bool:
 
 
 def _pictures(parts: Sequence[Measured]) -> Iterator[tuple[NDArray[np.uint8], str]]:
-    """Reference pictures whose captions name objects, as the models met them."""
+    """Yields reference pictures whose captions name objects, cropped and scaled, with captions."""
     for part in parts:
         captions = {row["id"]: row["caption"] for row in part.rows}
         for tar, members in part.places.items():
@@ -73,19 +72,19 @@ def _pictures(parts: Sequence[Measured]) -> Iterator[tuple[NDArray[np.uint8], st
 
 
 def objects_right(runs: Mapping[str, Sequence[Path]], *, pairs: bool) -> list[Row]:
-    """The share of the prompts' objects that samples show.
+    """Compares the share of the prompts' objects that samples show.
 
     Args:
         runs: Arm -> folders of its runs, by replicate.
-        pairs: Whether replicates belong together.
+        pairs: Whether replicates are paired.
 
     Returns:
-        One row; nothing where no prompt names an object, or fewer than two seeds have drawn.
+        One row; empty if no prompt names an object, or fewer than two seeds have samples.
     """
     shares: dict[str, list[float]] = {arm: [] for arm in runs}
     count = 0
     for arm, folders in runs.items():
-        # Not all seeds need have drawn.
+        # Only the first seeds draw samples.
         for folder in (one for one in folders if (one / FACTS).is_file()):
             found = [(right(cell, objects), objects.total()) for cell, objects in _cells(folder)]
             if not found:
@@ -99,7 +98,7 @@ def objects_right(runs: Mapping[str, Sequence[Path]], *, pairs: bool) -> list[Ro
 
 
 def _cells(folder: Path) -> Iterator[tuple[NDArray[np.uint8], Objects]]:
-    """The cells of a run's grid whose prompts name objects."""
+    """Yields the cells of a run's grid whose prompts name objects, with these objects."""
     facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     with Image.open(folder / facts["file"]) as image:
         grid = np.asarray(image.convert("RGB"))

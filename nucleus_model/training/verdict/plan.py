@@ -1,7 +1,7 @@
-"""What a comparison does, fixed before its first run: its pictures, and what each is measured with.
+"""The plan of a comparison, fixed before its first run: its pictures and their captions.
 
-`pictures.parquet` has a row a picture of either set. A run reads it and nothing else of the other
-set, so runs are alike on any machine, and one that was killed is done again to the same bytes.
+`pictures.parquet` has one row per picture of either set. A run reads it and nothing else about the
+other set, so runs do not depend on the machine, and repeating a killed run gives the same bytes.
 """
 
 from collections.abc import Iterable, Mapping
@@ -38,24 +38,24 @@ PICTURES = pa.schema(
         pa.field("height", pa.int32()),
         pa.field("a", pa.bool_()),  # A trains on it
         pa.field("b", pa.bool_()),
-        pa.field("reference", pa.bool_()),  # it is measured as a reference picture
-        pa.field("memory", pa.string()),  # it tells what is memorised: seen, unseen, or null
-        pa.field("read_from", pa.string()),  # the set that a measured one is read from, or null
-        pa.field("caption", pa.string()),  # what a measured one is measured with, or null
-        pa.field("cluster", pa.string()),  # what a draw of the data takes or leaves as a whole
+        pa.field("reference", pa.bool_()),  # evaluated as a reference picture
+        pa.field("memory", pa.string()),  # role in measuring memorisation: seen, unseen, or null
+        pa.field("read_from", pa.string()),  # for evaluated ones, the set that it is read from
+        pa.field("caption", pa.string()),  # for evaluated ones, the true caption
+        pa.field("cluster", pa.string()),  # duplicates, which a draw of the data keeps together
     ]
 )
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A training set that is compared.
+    """One side of a comparison: a training set and a caption edition.
 
     Attributes:
         folder: Local path or fsspec URL.
-        edition: Name or digits of the hash of the caption edition; None for the only one.
-        storage_options: For fsspec.
-        name: For people; by default the folder.
+        edition: The caption edition, by name or a prefix of its hash; None for the only one.
+        storage_options: Options for fsspec.
+        name: Name for people; by default the folder.
     """
 
     folder: str
@@ -64,7 +64,7 @@ class Arm:
     name: str = ""
 
     def open(self, settings: VerdictSettings, kept: Kept | None = None) -> TrainingSet:
-        """Opens the set, if `kept` has not yet done so. Raises as `TrainingSet` does."""
+        """Opens the set, or returns it from `kept`. Raises the errors of `TrainingSet`."""
         return (kept or Kept()).open(
             self.folder,
             resolution=settings.resolution,
@@ -75,14 +75,14 @@ class Arm:
 
 @dataclass(frozen=True)
 class Planned:
-    """What a comparison does.
+    """The plan of a comparison.
 
     Attributes:
         settings: Its settings.
-        arms: `a`, `b` and, where one was given, `reference`.
-        digests: Of their content.
-        pictures: `PICTURES`, in order of id.
-        notes: What people should know of the reference.
+        arms: The sets: `a`, `b` and, if one was given, `reference`.
+        digests: Hashes of their content.
+        pictures: Table with the schema `PICTURES`, sorted by id.
+        notes: Notes for people about the reference.
     """
 
     settings: VerdictSettings
@@ -92,14 +92,14 @@ class Planned:
     notes: tuple[str, ...] = ()
 
     def pin(self) -> dict[str, Any]:
-        """What makes a comparison another one; JSON-able. Where the sets lie does not."""
+        """Returns the comparison's identity, JSON-able; it does not include the sets' locations."""
         return {
             "settings": self.settings.model_dump(mode="json", exclude={"half_width", "most"}),
             "digests": dict(self.digests),
         }
 
     def to_json(self) -> dict[str, Any]:
-        """What a run needs beside the pictures; no secret of a store is written."""
+        """Returns what a run needs besides the pictures, without any storage credentials."""
         arms = {
             name: {k: v for k, v in asdict(arm).items() if k != "storage_options"}
             for name, arm in self.arms.items()
@@ -108,7 +108,7 @@ class Planned:
 
     @property
     def memory(self) -> Memory:
-        """The pictures that tell what is memorised."""
+        """The pictures that measure memorisation."""
         seen, unseen = (
             self.pictures.filter(pc.equal(self.pictures.column("memory"), name))
             for name in (SEEN, UNSEEN)
@@ -118,10 +118,10 @@ class Planned:
         return Memory(one, other, not pc.all(both).as_py())
 
     def order(self, replicate: int) -> JointOrder:
-        """The pictures of both arms that a replicate trains on.
+        """Returns the joint order of the pictures of both arms for a replicate.
 
-        A claim about recipes draws, for each replicate, clusters of copies: what the data of a
-        recipe happens to be is a part of the chance then.
+        For a claim about recipes, each replicate draws a subset of the clusters, so that the
+        variation of the data itself is part of the spread over replicates.
         """
         rows = self.pictures.filter(pc.or_(self.pictures.column("a"), self.pictures.column("b")))
         share = self.settings.share if self.settings.claim == "recipes" else 1.0
@@ -142,15 +142,15 @@ def plan_comparison(
     reference: Arm | None = None,
     clusters: Mapping[str, str] | None = None,
 ) -> Planned:
-    """Chooses the pictures of a comparison; decodes none.
+    """Chooses the pictures of a comparison, without decoding any.
 
     Args:
-        a: The set that is there.
-        b: The set that it is compared with.
-        settings: The comparison's.
-        reference: A set whose pictures and captions are the yardstick; None for pictures that are
-            held out of both arms. A share is held out in any case: what is memorised is told by it.
-        clusters: Id -> cluster of copies, for draws of the data; what is missing is alone.
+        a: The baseline.
+        b: The set to judge.
+        settings: The comparison's settings.
+        reference: The set to evaluate on; None to hold pictures out of both arms. Some are held
+            out in any case, to measure memorisation.
+        clusters: Id -> cluster of duplicates, for draws of the data; ids without one are unique.
 
     Raises:
         RequestError: The sets have no pictures to train on, or to measure.
@@ -199,18 +199,18 @@ def _rows(
     train: Mapping[str, list[str]],
     measured: list[str],
     memory: Memory,
-    told: Read,
+    read: Read,
     clusters: Mapping[str, str],
 ) -> list[dict[str, Any]]:
-    """A row a picture, in order of id."""
+    """Returns one row per picture, sorted by id."""
     uses = {name: set(ids) for name, ids in train.items()}
-    tells = dict.fromkeys(memory.seen, SEEN) | dict.fromkeys(memory.unseen, UNSEEN)
+    roles = dict.fromkeys(memory.seen, SEEN) | dict.fromkeys(memory.unseen, UNSEEN)
     reference = set(measured)
     rows = []
-    for ident in sorted(set().union(*uses.values(), reference, tells)):
+    for ident in sorted(set().union(*uses.values(), reference, roles)):
         size = next(of[name][ident][1] for name in (A, B, GIVEN) if ident in of.get(name, ()))
         read_from, caption = (
-            told.of_picture(ident) if ident in reference or ident in tells else (None, None)
+            read.of_picture(ident) if ident in reference or ident in roles else (None, None)
         )
         rows.append(
             {
@@ -219,7 +219,7 @@ def _rows(
                 "height": size[1],
                 **{name: ident in uses[name] for name in (A, B)},
                 "reference": ident in reference,
-                "memory": tells.get(ident),
+                "memory": roles.get(ident),
                 "read_from": read_from,
                 "caption": caption,
                 "cluster": clusters.get(ident, ident),
@@ -229,7 +229,7 @@ def _rows(
 
 
 def _buckets(opened: TrainingSet) -> dict[str, tuple[int, tuple[int, int]]]:
-    """Id -> number in the set, and bucket, of the samples that have a caption."""
+    """Returns id -> (number in the set, bucket size) of the samples that have a caption."""
     if not opened.exact:
         raise RequestError(
             f"{opened.store.uri} has {opened.count:,} samples, too many for a comparison; make a "
@@ -246,5 +246,5 @@ def _buckets(opened: TrainingSet) -> dict[str, tuple[int, tuple[int, int]]]:
 
 
 def _held_out(ids: Iterable[str], share: float, clusters: Mapping[str, str]) -> set[str]:
-    """A share of a set's pictures, copies together, by hash of id: no arm trains on them."""
+    """Draws the share of a set's pictures that no arm trains on, keeping duplicates together."""
     return {i for i in ids if keyed_unit("holdout", HOLDOUT_SEED, clusters.get(i, i)) < share}

@@ -1,13 +1,13 @@
-"""What a comparison can see, before its first run, and after its pilot.
+"""Power: the smallest difference that a comparison can detect, before and after its runs.
 
-`power.json` holds how much a seed makes of each preset, with equal pictures in both arms and with
-other ones. It is written by
+`power.json` holds, for each preset, the standard deviation between seeds, with the same pictures in
+both arms and with different ones. It is written by
 
     python scripts/bench_verdict_power.py --out power --write
 
-but for nano's figures, which are older: three seed pairs and four seeds of each set, of 1,500
-pictures, until that command has done its nano runs. A comparison's own pilot says more of its sets;
-then these figures count no more.
+except for nano's figures, which are older: three seed pairs and four seeds of each set, of 1,500
+pictures, until that command has done its nano runs. As soon as a comparison has runs of its own,
+these replace the stored figures.
 """
 
 import json
@@ -22,17 +22,17 @@ from nucleus_model.training.verdict.replicates import detectable
 
 FILE = "power.json"
 EQUAL, OTHER = "equal pictures", "other pictures"
-SEEDS = (3, 6, 12, 24)  # of each arm, that people are told of
+SEEDS = (3, 6, 12, 24)  # numbers of seeds per arm to report the power for
 
 
 @dataclass(frozen=True)
 class Spread:
-    """How much a seed makes of the difference of two arms' loss.
+    """The spread between seeds of the difference of two arms' loss.
 
     Attributes:
-        percent: Deviation of one replicate's difference, in percent of A's loss.
-        replicates: Of each arm, that it was measured on.
-        probe: Whether it is of an older probe, and not by the command that `power.json` names.
+        percent: Standard deviation of one replicate's difference, in percent of A's loss.
+        replicates: Number of replicates per arm that it was measured on.
+        probe: Whether it is from an older measurement, not by the command above.
     """
 
     percent: float
@@ -42,10 +42,10 @@ class Spread:
 
 @cache
 def stored(preset: str, *, pairs: bool) -> Spread | None:
-    """What `power.json` has of a preset; None where nobody measured it.
+    """Returns the stored spread of a preset; None if it was not measured.
 
     Args:
-        preset: Its name, as `VerdictSettings.trains` has it.
+        preset: The preset's name, as in `VerdictSettings.trains`.
         pairs: Whether most pictures are in both arms.
     """
     text = files(__package__).joinpath(FILE).read_text(encoding="utf-8")
@@ -54,29 +54,30 @@ def stored(preset: str, *, pairs: bool) -> Spread | None:
 
 
 def sees(percent: float, replicates: int, *, pairs: bool) -> float:
-    """The smallest difference of the loss that so many replicates see in four of five, in percent.
+    """Computes the difference of the loss, in percent, that is detected with a power of 80 %.
 
     Args:
-        percent: Deviation of one replicate's difference.
-        replicates: Of each arm.
-        pairs: Whether they belong together; both arms count on their own else.
+        percent: Standard deviation of one replicate's difference, in percent.
+        replicates: Number of replicates per arm.
+        pairs: Whether replicates are paired.
     """
     degrees = (replicates - 1) * (1 if pairs else 2)
     return detectable(percent / replicates**0.5, degrees, JOINT)
 
 
 def power(preset: str, *, pairs: bool, replicates: int, percent: float | None) -> dict[str, Any]:
-    """What a comparison can see, as its JSON has it.
+    """Describes the power of a comparison, for `verdict.json`.
 
     Args:
-        preset: Its preset.
-        pairs: Whether its replicates are pairs.
-        replicates: Of each arm.
-        percent: Deviation of one replicate's difference in its own runs; None before them.
+        preset: The comparison's preset.
+        pairs: Whether its replicates are paired.
+        replicates: Number of replicates per arm.
+        percent: Standard deviation of one replicate's difference in its own runs, in percent; None
+            before there are any.
 
     Returns:
-        `before`: what the stored figures say; `by_seeds`: what so many seeds would see by its own
-        runs, or by the stored figures before them.
+        `before`: by the stored figures; `by_seeds`: the detectable difference for several numbers
+        of seeds, by its own runs if there are any, else by the stored figures.
     """
     known = stored(preset, pairs=pairs)
     before = None
@@ -96,7 +97,7 @@ def power(preset: str, *, pairs: bool, replicates: int, percent: float | None) -
 
 
 def said(preset: str, *, pairs: bool, replicates: int) -> str:
-    """What a comparison will see, in a line, before its first run."""
+    """Returns a line for people, before the first run: which difference can be detected."""
     known = stored(preset, pairs=pairs)
     if known is None:
         return (

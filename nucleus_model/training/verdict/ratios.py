@@ -1,7 +1,7 @@
-"""How many times as much B has of a measure as A, with Fieller's interval (Fieller 1954).
+"""The ratio of B's mean to A's, with Fieller's interval (Fieller 1954).
 
 A ratio of means has no finite variance, so its interval is the set of ratios r for which mean(b) -
-r mean(a) can't be told from 0; where mean(a) may itself be 0, every ratio is possible.
+r mean(a) does not differ significantly from 0; if mean(a) itself does not, it is unbounded.
 """
 
 import numpy as np
@@ -26,24 +26,24 @@ def ratio(
     pilot: int | None = None,
     drawn: tuple[float, float] = (0.0, 0.0),
 ) -> Interval:
-    """Fieller's interval of mean(b) / mean(a).
+    """Computes Fieller's interval of mean(b) / mean(a).
 
     Args:
-        a: (R,) of set A.
-        b: (S,) of set B; as many, one replicate at the same place, where they are pairs.
-        level: Its confidence.
-        pairs: Whether replicates at the same place belong together.
-        pilot: How many of the first replicates of each give the variances (Stein 1945); None for
-            all of them.
+        a: (R,) values of set A.
+        b: (S,) values of set B; S = R if they are paired.
+        level: Confidence level.
+        pairs: Whether replicates with the same index are paired.
+        pilot: Number of first replicates of each set that give the variances (Stein 1945); None
+            for all.
         drawn: What the choice of each set's pictures adds to the variance of its mean, in variances
-            of one replicate (`drawn.weights`); of no account for pairs.
+            of one replicate (`drawn.weights`); ignored if they are paired.
 
     Returns:
-        `mean` is the ratio, `p` that of a difference, `error` that of a first-order expansion. It
-        is infinite to both sides where mean(a) is not told from 0: any ratio is possible then.
+        `mean` is the ratio, `p` is that of the difference, `error` that of a first-order expansion.
+        The interval is unbounded on both sides if mean(a) does not differ significantly from 0.
 
     Raises:
-        ValueError: They are fewer than two, or not alike in number though they are pairs.
+        ValueError: There are fewer than two, or different numbers of pairs.
     """
     from scipy import special
 
@@ -63,7 +63,7 @@ def ratio(
             for each, more in zip((one, other), drawn, strict=True)
         )
         ab = 0.0
-        # Of mean(b) - r mean(a) at the ratio that was found.
+        # The variances of mean(b) - r mean(a), at the estimated ratio r.
         parts = [found**2 * aa, bb] if bottom else [aa, bb]
         degrees = satterthwaite(parts, [len(first) - 1, len(second) - 1])
         p = unpaired(one, other, level, drawn).p
@@ -79,11 +79,11 @@ def ratio(
 
 
 def changes(found: Interval) -> tuple[Numbers, bool]:
-    """A ratio's mean and ends as changes in percent, and whether it is a fall.
+    """Converts a ratio and its interval to changes in percent.
 
     Returns:
-        (mean, low, high) of the change's size, ascending; a negative end says that the change may
-        be the other way. And whether B has less than A.
+        (mean, low, high) of the size of the change, with low < high (negative where the change may
+        be in the other direction); and whether B is less than A.
     """
     percents = 100 * (np.array([found.mean, found.low, found.high]) - 1)
     if percents[0] < 0:

@@ -1,8 +1,8 @@
-"""How many replicates a comparison needs: power before it, Stein's rule after a pilot.
+"""Number of replicates: power analysis beforehand, Stein's two-stage rule after a pilot.
 
-Looking at the means to decide whether to go on would make intervals too narrow (90 to 95 % instead
-of 95). Stein (1945) looks at the pilot's deviation alone, and keeps it for the final interval,
-which then has its level whatever the number of replicates came out as.
+Deciding by the means whether to continue would give intervals with too low a coverage (90 to 95 %
+instead of 95 %). Stein (1945) uses only the pilot's deviation, also for the final interval, which
+then has the right coverage whatever number of replicates results.
 """
 
 import math
@@ -17,20 +17,21 @@ from nucleus_model.training.verdict.intervals import (
 
 
 def stein(deviation: float, pilot: int, half_width: float, most: int, level: float = 0.95) -> int:
-    """Replicates in all so that the interval is `half_width` wide to each side.
+    """Returns the total number of replicates for an interval of the wanted half-width.
 
     Args:
-        deviation: Of the pilot's differences (with R - 1 in the denominator).
-        pilot: Replicates of the pilot; two or more.
-        half_width: What is wanted, in the measure's unit; above 0.
-        most: What the budget allows; the pilot at least.
-        level: Of the interval.
+        deviation: Standard deviation of the pilot's differences (with R - 1 in the denominator).
+        pilot: Number of pilot replicates; two or more.
+        half_width: The wanted half-width, in the measure's unit; above 0.
+        most: Maximum number of replicates; at least `pilot`.
+        level: Confidence level.
 
     Returns:
-        From `pilot` to `most`. Where `most` cuts it, the interval is wider, and as sure.
+        A number from `pilot` to `most`. If limited by `most`, the interval is wider than wanted,
+        but has the right coverage.
 
     Raises:
-        ValueError: A number is not as said.
+        ValueError: An argument is out of range.
     """
     from scipy import special
 
@@ -45,7 +46,7 @@ def stein(deviation: float, pilot: int, half_width: float, most: int, level: flo
 
 
 def after_pilot(differences: Numbers, pilot: int, level: float = 0.95) -> Interval:
-    """The interval over all replicates by the deviation of the pilot's, the first `pilot` of them.
+    """Computes the interval over all replicates, using the deviation of the first `pilot` ones.
 
     Raises:
         ValueError: There are fewer than the pilot's, or the pilot has fewer than two.
@@ -62,14 +63,14 @@ def after_pilots(
     level: float = 0.95,
     drawn: tuple[float, float] = (0.0, 0.0),
 ) -> Interval:
-    """The interval of mean(b) - mean(a) of replicates that are no pairs, by the pilots' deviations.
+    """Computes the interval of mean(b) - mean(a) for unpaired replicates after a pilot.
 
     Args:
-        a: (R,) of set A.
-        b: (S,) of set B.
-        pilot: How many of the first of each Stein's rule has looked at.
-        level: Of the interval.
-        drawn: What is added to the variance of each mean, in variances of one replicate.
+        a: (R,) values of set A.
+        b: (S,) values of set B.
+        pilot: Number of first replicates of each set that give the deviations.
+        level: Confidence level.
+        drawn: Variances to add to the means of A and B, in units of one replicate's variance.
 
     Raises:
         ValueError: There are fewer than the pilot's, or the pilot has fewer than two.
@@ -84,12 +85,13 @@ def after_pilots(
 
 
 def pilot_deviation(a: Numbers, b: Numbers, *, pairs: bool) -> float:
-    """The deviation of one replicate's difference, B minus A.
+    """Computes the standard deviation of one replicate's difference, B minus A.
 
     Args:
-        a: (R,) of set A.
-        b: (R,) of set B.
-        pairs: Whether replicates at the same place belong together; else both deviations add up.
+        a: (R,) values of set A.
+        b: (R,) values of set B.
+        pairs: Whether replicates with the same index are paired; if not, the variances of both
+            sets are added.
     """
     if pairs:
         return float((b - a).std(ddof=1))
@@ -97,39 +99,39 @@ def pilot_deviation(a: Numbers, b: Numbers, *, pairs: bool) -> float:
 
 
 def detectable(error: float, degrees: float, level: float = 0.95, power: float = 0.8) -> float:
-    """The difference that a t test sees with some power.
+    """Computes the difference that a t test detects with a given power.
 
     Args:
         error: Standard error of the estimate.
         degrees: Its degrees of freedom.
-        level: Of the test.
-        power: The share of comparisons that see it.
+        level: Confidence level of the test.
+        power: Probability of detecting the difference.
 
     Returns:
-        In the measure's unit.
+        The difference, in the measure's unit.
     """
     from scipy import special
 
     if error == 0:
         return 0.0
     critical = special.stdtrit(degrees, (1 + level) / 2)
-    # The noncentral t whose upper tail beyond the critical value is the power; that it falls
-    # beyond the lower one is of no account there.
+    # The noncentrality at which the upper tail beyond the critical value equals the power; the
+    # lower tail is negligible there.
     return float(special.nctdtrinc(degrees, 1 - power, critical)) * error
 
 
 def smallest_detectable(
     deviation: float, replicates: int, level: float = 0.95, power: float = 0.8
 ) -> float:
-    """The difference that a t test over replicates sees with some power.
+    """Computes the difference that a t test over replicates detects with a given power.
 
     Args:
-        deviation: Of one replicate's difference.
-        replicates: How many; two or more.
-        level: Of the test.
-        power: The share of comparisons that see it.
+        deviation: Standard deviation of one replicate's difference.
+        replicates: Number of replicates; two or more.
+        level: Confidence level of the test.
+        power: Probability of detecting the difference.
 
     Returns:
-        In the measure's unit.
+        The difference, in the measure's unit.
     """
     return detectable(deviation / math.sqrt(replicates), replicates - 1, level, power)

@@ -1,9 +1,9 @@
-"""One run of a comparison: an arm trained with a replicate's seed, and measured.
+"""One run of a comparison: trains an arm with a replicate's seed, and evaluates it.
 
-    do_run(RunSpec(out, "b", 3))   # leaves out/runs/b-003/losses.parquet, its last file
+    do_run(RunSpec(out, "b", 3))   # writes out/runs/b-003/losses.parquet last
 
-It reads the comparison's plan from its folder, so only a folder, an arm and a number go to a
-worker. A run that was killed goes on; one that is done is left alone.
+The run reads the comparison's plan from its folder, so a worker only needs the folder, an arm and a
+number. A killed run is continued; a finished one is left alone.
 """
 
 import json
@@ -31,20 +31,20 @@ from nucleus_model.training.verdict.measures import LossTable, asked, joined, me
 from nucleus_model.training.verdict.plan import Arm, Planned
 
 PLAN, PICTURES_FILE, LOSSES = "plan.json", "pictures.parquet", "losses.parquet"
-BATCH = 32  # pictures that are measured at once
-PROMPTS, LONGEST = 4, 200
-GRIDS = 3  # replicates that draw samples: more are shown nowhere
+BATCH = 32  # pictures per evaluation batch
+PROMPTS, LONGEST = 4, 200  # number of prompts for samples, and their maximum length in characters
+GRIDS = 3  # number of replicates that draw samples, as the page shows no more
 
 
 @dataclass(frozen=True)
 class RunSpec:
-    """Which run of which comparison.
+    """Identifies one run of a comparison.
 
     Attributes:
         out: The comparison's folder.
         arm: `a` or `b`.
-        replicate: Its number, from 0, and its seed.
-        storage_options: Arm -> options for fsspec; they are written nowhere.
+        replicate: Number of the replicate, from 0; also its seed.
+        storage_options: Arm -> options for fsspec; never written to disk.
     """
 
     out: str
@@ -54,17 +54,17 @@ class RunSpec:
 
     @property
     def folder(self) -> Path:
-        """Where the run lies."""
+        """The run's folder."""
         return Path(self.out) / "runs" / f"{self.arm}-{self.replicate:03d}"
 
     @property
     def done(self) -> bool:
-        """Whether it has been measured."""
+        """Whether the run is finished."""
         return (self.folder / LOSSES).is_file()
 
 
 def write_plan(planned: Planned, out: Path) -> None:
-    """Writes what runs read."""
+    """Writes a comparison's plan to its folder."""
     out.mkdir(parents=True, exist_ok=True)
     _replace(out / PICTURES_FILE, lambda path: pq.write_table(planned.pictures, path))
     text = json.dumps(planned.to_json(), indent=2, sort_keys=True) + "\n"
@@ -88,11 +88,11 @@ def read_plan(out: Path, storage_options: Mapping[str, Mapping[str, Any]] | None
 
 
 def do_run(spec: RunSpec, kept: Kept | None = None) -> None:
-    """Trains and measures, unless that is done.
+    """Trains and evaluates, unless the run is finished.
 
     Args:
-        spec: Which run.
-        kept: What earlier runs of this process have opened; it changes no byte.
+        spec: The run.
+        kept: Sets and encoders opened by earlier runs of this process; does not affect results.
 
     Raises:
         As `quick_train` does.
@@ -107,7 +107,7 @@ def do_run(spec: RunSpec, kept: Kept | None = None) -> None:
 
 
 def train_run(planned: Planned, name: str, replicate: int, folder: Path, kept: Kept) -> Path:
-    """Trains an arm with a replicate's seed, or goes on. Returns the last checkpoint."""
+    """Trains an arm with a replicate's seed, or resumes. Returns the last checkpoint."""
     arm, settings = planned.arms[name], planned.settings
     training = settings.training(replicate, _prompts(planned)).model_copy(
         update={"edition": arm.edition}
@@ -125,17 +125,17 @@ def train_run(planned: Planned, name: str, replicate: int, folder: Path, kept: K
 
 
 def finish_run(spec: RunSpec, table: pa.Table) -> None:
-    """Writes a run's losses: with them it is done."""
+    """Writes a run's losses, which marks it as finished."""
     _replace(spec.folder / LOSSES, lambda path: pq.write_table(table, path))
 
 
 class Measured:
-    """A trained arm, as it is measured on a comparison's pictures.
+    """Evaluates a trained arm on a comparison's pictures.
 
     Args:
         planned: The comparison.
-        checkpoint: Of the arm.
-        kept: What earlier runs of this process have opened.
+        checkpoint: The arm's checkpoint.
+        kept: Sets and encoders opened by earlier runs of this process.
     """
 
     def __init__(self, planned: Planned, checkpoint: Path, kept: Kept) -> None:
@@ -145,12 +145,12 @@ class Measured:
         self.codec, self.text = load_codec(self.training), kept.text(self.training)
 
     def reference(self) -> LossTable:
-        """Losses on the reference."""
+        """Returns the losses on the reference."""
         pictures = self.planned.pictures
         return self._losses(pictures.filter(pictures.column(REFERENCE)), only_true=False)
 
     def memory(self) -> LossTable:
-        """Losses, with their own captions, on the others that tell what is memorised."""
+        """Returns the losses, with true captions, on the other pictures for memorisation."""
         pictures = self.planned.pictures
         return self._losses(pictures.filter(told_apart(pictures)))
 
@@ -174,12 +174,12 @@ class Measured:
 
 
 def told_apart(pictures: pa.Table) -> pa.ChunkedArray:
-    """Which pictures tell what is memorised and are not measured as the reference's anyway."""
+    """Returns a mask of the pictures for memorisation that are not also reference pictures."""
     return pc.and_not(pc.is_valid(pictures.column("memory")), pictures.column(REFERENCE))
 
 
 def _samples(opened: TrainingSet, ids: Sequence[str]) -> list[Sample]:
-    """Samples of these ids, in order of id."""
+    """Returns the samples with these ids, sorted by id."""
     wanted, numbers = set(ids), opened.by_id
     names = as_hex(opened.tables.whole()["id"][numbers])
     return [
@@ -190,14 +190,14 @@ def _samples(opened: TrainingSet, ids: Sequence[str]) -> list[Sample]:
 
 
 def _prompts(planned: Planned) -> tuple[str, ...]:
-    """Captions of the reference that the run's grid shows: the same in all runs."""
+    """Returns reference captions as prompts for samples, the same in all runs."""
     rows = planned.pictures.filter(planned.pictures.column(REFERENCE))
     texts = dict.fromkeys(text[:LONGEST] for text in rows.column("caption").to_pylist() if text)
     return tuple(texts)[:PROMPTS] or ("",)
 
 
 def _replace(path: Path, write: Any) -> None:
-    """Writes a file so that it is there whole or not at all."""
+    """Writes a file atomically."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
     write(part)
     part.replace(path)

@@ -1,9 +1,9 @@
-"""A verdict in a line: what differs, by how much, what does not, and on how many seeds.
+"""Words a verdict in one line: what differs, by how much, what does not, and on how many seeds.
 
     B is better: captions carry 31 % more (27 to 35), pictures equal; 6 seeds, 2.1 M image tokens
 
-Equal is said only where the whole interval lies within the measure's margin. What is neither told
-apart nor shown to be equal is "not told apart".
+"Equal" is only used if the whole interval lies within the equivalence margin. What is neither
+significantly different nor shown to be equal is "not told apart".
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ HEADS = {
     "worse": "B is worse",
     "mixed": "B is better in one way and worse in another",
 }
-# What people call a measure where its change is told.
+# How the sentence names a measure when it states its change.
 WORDS: Mapping[str, str] = {
     "loss": "loss",
     "low_sigma": "loss at little noise",
@@ -38,14 +38,14 @@ def sentence(
     pairs: bool = True,
     image_tokens: int | None = None,
 ) -> str:
-    """The verdict in a line.
+    """Returns the verdict in one line.
 
     Args:
         word: `better`, `worse`, `mixed` or `no difference`.
-        findings: In the order of `findings.MEASURES`.
-        replicates: Of each arm.
-        pairs: Whether seeds are pairs.
-        image_tokens: That all runs together have trained on; None where nobody counted.
+        findings: The results, in the order of `findings.MEASURES`.
+        replicates: Number of replicates of each arm.
+        pairs: Whether seeds are paired.
+        image_tokens: Image tokens of all runs together; None if unknown.
     """
     end = _size(replicates, pairs=pairs, image_tokens=image_tokens)
     loss = findings[0]
@@ -62,7 +62,7 @@ def sentence(
     if not any(finding.direction for finding in findings[1:]):
         said = [_change(loss)]
     elif word == "mixed" and loss.direction:
-        # Duplicates make captions carry more, and the loss higher: the gap alone would mislead.
+        # With duplicates, captions carry more while the loss rises: the gap alone would mislead.
         said.append(_change(loss))
     return f"{HEADS[word]}: {', '.join(said)}; {end}"
 
@@ -87,9 +87,9 @@ def _share(loss: Finding) -> str:
 
 
 def _about(about: str, findings: Sequence[Finding]) -> str:
-    """What the measures of one kind say; nothing of duplicates that are not seen."""
-    told = [finding for finding in findings if finding.direction]
-    if not told:
+    """Words the results of one kind of measure; empty for duplicates without an effect."""
+    significant = [finding for finding in findings if finding.direction]
+    if not significant:
         if about == "duplicates":
             return ""
         if unread := _unread(findings):
@@ -97,25 +97,25 @@ def _about(about: str, findings: Sequence[Finding]) -> str:
         equal = all(finding.equal for finding in findings)
         return f"{about} {'equal' if equal else 'not told apart'}"
     if about == "duplicates":
-        return f"it is memorised {'less' if told[0].direction > 0 else 'more'}"
-    gap = next((finding for finding in told if finding.measure.name == "caption_gap"), None)
+        return f"it is memorised {'less' if significant[0].direction > 0 else 'more'}"
+    gap = next((finding for finding in significant if finding.measure.name == "caption_gap"), None)
     if gap is not None and gap.ratio is not None:
         first = gap
         (mean, low, high), fewer = changes(gap.ratio)
         word = "less" if fewer else "more"
         text = f"captions carry {_figure(mean)} % {word} ({_figure(low)} to {_figure(high)})"
     else:
-        first = min(told, key=lambda finding: finding.p)
+        first = min(significant, key=lambda finding: finding.p)
         text = f"{about} {'better' if first.direction > 0 else 'worse'} ({_change(first)})"
-    against = [finding for finding in told if finding.direction != first.direction]
+    against = [finding for finding in significant if finding.direction != first.direction]
     return text + "".join(f", but {_change(finding)}" for finding in against[:1])
 
 
 def _unread(findings: Sequence[Finding]) -> str:
-    """That captions are not judged: with true ones A does no better than with any others.
+    """Returns a clause that captions are not judged, if nothing was learned from them.
 
-    Runs that have learned nothing of captions, in words that the text encoder does not know for
-    example, are as good with spoiled ones.
+    If A's loss is no better with true captions than with others (for example, because the text
+    encoder does not know their words), spoiled captions can't make it worse.
     """
     gap = next((found for found in findings if found.measure.name == "caption_gap"), None)
     if gap is None or gap.ratio is not None or gap.direction:
@@ -124,7 +124,7 @@ def _unread(findings: Sequence[Finding]) -> str:
 
 
 def _change(finding: Finding) -> str:
-    """By how much a measure differs: in percent where that can be said."""
+    """Words the change of a measure, in percent if the ratio is bounded."""
     name, times = WORDS[finding.measure.name], finding.ratio
     if times is not None:
         (mean, low, high), fewer = changes(times)
@@ -138,5 +138,5 @@ def _change(finding: Finding) -> str:
 
 
 def _figure(percent: float) -> str:
-    """Two digits, or all that stand before the point: 0.84, 3.1, 31, 131."""
+    """Formats a percentage with two significant digits, or as an integer: 0.84, 3.1, 31, 131."""
     return f"{percent:.0f}" if abs(percent) >= 10 else f"{percent:.2g}"

@@ -1,9 +1,8 @@
-"""Runs of one arm taken over from an earlier comparison, where it trains on the very same.
+"""Reuses runs of arm A from an earlier comparison in which its training was identical.
 
-A sweep compares one set with several. The set's run of a seed depends on the other set through the
-joint order alone: where both unions are the same pictures, so is the training, and a copy of its
-files is what a new training would leave. What it is measured on is another matter, so the losses
-are measured anew.
+A sweep compares one set with several. The set's run of a seed depends on the other set only through
+the joint order: if the unions of pictures are the same, so is the training, and its files can be
+copied. The evaluated pictures may differ, so losses are measured again.
 """
 
 import shutil
@@ -24,10 +23,10 @@ ARM = "a"
 
 
 def sharing(loop: Loop, earlier: Sequence[Path]) -> Loop:
-    """A loop that takes over runs of arm A from earlier comparisons, and does the others.
+    """Returns a loop that reuses runs of arm A from earlier comparisons, and executes the others.
 
     Args:
-        loop: Does the runs, or what of them is left.
+        loop: Executes what is left of the runs.
         earlier: Folders of comparisons with the same arm A.
     """
     return partial(_shared, loop, earlier)
@@ -48,12 +47,12 @@ def _shared(loop: Loop, earlier: Sequence[Path], specs: Sequence[RunSpec]) -> It
 
 
 def same_training(one: Planned, other: Planned, replicate: int) -> bool:
-    """Whether arm A's run of a replicate is the same in two comparisons."""
+    """Whether arm A's training in a replicate is identical in two comparisons."""
     return _trains(one, replicate) == _trains(other, replicate)
 
 
 def _trains(planned: Planned, replicate: int) -> str:
-    """Hashes what a run of arm A depends on, before it is measured."""
+    """Hashes everything that arm A's training depends on."""
     rows = planned.pictures.filter(pc.field(REFERENCE))
     content: list[Any] = [
         planned.digests[ARM],
@@ -67,7 +66,7 @@ def _trains(planned: Planned, replicate: int) -> str:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copies a run without its losses; killed, it leaves no half of it under its name."""
+    """Copies a run without its losses, atomically."""
     part = target.with_name(f".{target.name}")
     shutil.rmtree(part, ignore_errors=True)
     shutil.copytree(source, part, ignore=shutil.ignore_patterns(LOSSES, ".*"))

@@ -1,4 +1,4 @@
-"""What a comparison took, in `timings.json`; never in `verdict.json`."""
+"""Records how long a comparison took, in `timings.json` and never in `verdict.json`."""
 
 import json
 import os
@@ -13,11 +13,11 @@ TIMINGS = "timings.json"
 
 @contextmanager
 def timed(out: Path, runs: int) -> Iterator[None]:
-    """Adds what some runs took to `timings.json`, if they end.
+    """Context manager that adds the time of some runs to `timings.json`, if they end normally.
 
     Args:
         out: The comparison's folder.
-        runs: How many are done inside.
+        runs: Number of runs executed inside.
     """
     clock, processor = time.perf_counter(), _processor()
     yield
@@ -25,7 +25,7 @@ def timed(out: Path, runs: int) -> Iterator[None]:
         took = {
             "runs": runs,
             "seconds": time.perf_counter() - clock,
-            # Of this process and of those that it started and that have ended.
+            # CPU time of this process and of its children that have ended.
             "processor_seconds": _processor() - processor,
         }
         content = _read(out)
@@ -34,7 +34,7 @@ def timed(out: Path, runs: int) -> Iterator[None]:
 
 
 def note_forecast(out: Path, forecast: Mapping[str, Any]) -> None:
-    """Writes what is foreseen into `timings.json`."""
+    """Writes the forecast to `timings.json`."""
     _write(out, {**_read(out), "forecast": forecast})
 
 
@@ -47,7 +47,7 @@ def _read(out: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads((out / TIMINGS).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
-        # Of no account for what is found, so that a torn one stops nothing.
+        # A damaged file is ignored, as timings do not affect the verdict.
         return {"forecast": None, "sessions": []}
     return found
 

@@ -94,7 +94,7 @@ def test_what_is_stored_with_a_run_has_no_credentials(tmp_path):
 
 def test_every_setting_is_described():
     described = {key: (default, text) for key, default, text in describe_settings()}
-    assert described["shard.samples_per_tar"] == ("10000", "Most samples in a training shard.")
+    assert described["shard.samples_per_tar"] == ("10000", "Maximum samples per training shard.")
     assert {"corpus", "ray.address", "resources.inspect.workers", "caption.variants"} <= set(
         described
     )

@@ -1,12 +1,13 @@
-"""Checks of what a captioner said: each is one module with one `Check`, found by being here.
+"""Checks of a captioner's answers: one `Check` per module, discovered in this package.
 
     checks = Checks(language={"action": "flag"})
     check_caption(Said("I'm sorry, but I can't help with that."), checks)
     # Fault(check="refusal", detail="I'm sorry, but I can't help")
 
-An answer with a `Fault` is asked again, and ends as that reason when no attempt is left. Checks
-whose action is `flag` keep the caption; `examine` tells them all. They are pure functions of the
-answer and of what was asked (`Said`). Those that need stored vectors are SQL, in `on_tables`.
+An answer with a `Fault` is asked for again; if no attempt is left, the check's name is the
+failure's reason. Checks with the action `flag` keep the caption; `examine` reports these, too.
+Checks are pure functions of the answer and of what was asked (`Said`). Checks on stored embeddings
+are SQL, in `on_tables`.
 """
 
 import importlib
@@ -25,7 +26,7 @@ __all__ = ["Action", "Check", "Checks", "Fault", "Said", "Verdict", "check_capti
 
 
 def _found() -> tuple[type[Check], ...]:
-    """The checks of this package's modules, in their order."""
+    """Returns the check classes of this package's modules, in the order in which they run."""
     found = []
     for module in pkgutil.iter_modules(__path__, f"{__name__}."):
         for value in vars(importlib.import_module(module.name)).values():
@@ -43,7 +44,7 @@ class _Closed(BaseModel):
 
 
 def _section(kind: type[Check]) -> tuple[Any, Any]:
-    """The field of a check's settings, with the first line of its docstring as help."""
+    """Returns the settings field of a check; its help is the first line of the docstring."""
     help_ = (inspect.getdoc(kind) or "").split("\n")[0]
     mark = ADDED if kind.added else None
     return kind, Field(default_factory=kind, description=help_, json_schema_extra=mark)
@@ -54,23 +55,23 @@ _settings: Any = create_model("_settings", __base__=_Closed, **_sections)
 
 
 class Checks(_settings):
-    """What is checked of each caption, and what follows; a section for each check."""
+    """Settings of all checks, one section per check."""
 
     def each(self) -> tuple[Check, ...]:
-        """Those that are on, in their order."""
+        """Returns the checks that are on, in the order in which they run."""
         return self.on
 
     @cached_property
     def on(self) -> tuple[Check, ...]:
-        """The same, found once."""
+        """The checks that are on, cached."""
         every = (getattr(self, kind.name) for kind in KINDS)
         return tuple(check for check in every if check.action != "off")
 
     def ready(self, language: str | None = None) -> None:
-        """Raises RequestError if one can't work here: asked once, before anything starts.
+        """Checks once, before any work, that all checks can run here. Raises RequestError.
 
         Args:
-            language: The language that captions must have, if one is wanted.
+            language: The expected language of captions, if any.
         """
         for check in self.each():
             check.ready(language)
@@ -78,12 +79,12 @@ class Checks(_settings):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What all checks say of one answer.
+    """The result of all checks on one answer.
 
     Attributes:
-        fault: The first one for which it is asked again; None if it may be a caption.
-        flags: Those for which it is marked.
-        passed: Names of the checks that were on and found nothing, in their order.
+        fault: The first finding of a check that asks again; None if the answer may be a caption.
+        flags: Findings of checks that only flag.
+        passed: Names of the checks that ran and found nothing, in order.
     """
 
     fault: Fault | None
@@ -92,7 +93,7 @@ class Verdict:
 
 
 def check_caption(said: Said, checks: Checks) -> Fault | None:
-    """Why an answer is asked again; None if it may be a caption."""
+    """Returns why an answer must be asked for again; None if it may be a caption."""
     for check in checks.each():
         if check.action == "ask_again" and (detail := check.find(said)) is not None:
             return Fault(check.name, detail)
@@ -100,7 +101,7 @@ def check_caption(said: Said, checks: Checks) -> Fault | None:
 
 
 def examine(said: Said, checks: Checks) -> Verdict:
-    """What all checks say of an answer."""
+    """Runs all checks on an answer."""
     found = [(check, check.find(said)) for check in checks.each()]
     faults = [(c.action, Fault(c.name, detail)) for c, detail in found if detail is not None]
     return Verdict(

@@ -1,7 +1,7 @@
-"""The check `boilerplate`: words about the picture as a picture ("The image shows").
+"""The check `boilerplate`: stock phrases about the picture as a picture ("The image shows").
 
-It marks, and does not ask again: most captioners open so, every attempt of the same one does, and
-what follows is a good caption. A prompt that forbids it works better; the report shows the rate.
+By default it flags, and does not ask again: most captioners open like this in every attempt, and a
+good caption follows. A prompt that forbids it works better; the report shows the rate.
 """
 
 from typing import ClassVar
@@ -16,25 +16,25 @@ from nucleus_data.stages.caption.checks.text import shortened
 
 
 class Boilerplate(Check):
-    """Words about the picture as a picture: "The image shows", "Overall, the scene"."""
+    """Stock phrases about the picture as a picture: "The image shows", "Overall, the scene"."""
 
     name: ClassVar[str] = "boilerplate"
     rank: ClassVar[int] = 90
 
     action: Action = Field(
         default="flag",
-        description="flag: kept, and counted; ask_again: asked again, which seldom helps; off: not"
-        " looked for.",
+        description="flag: the caption is kept and marked; ask_again: it is asked for again, which"
+        " seldom helps; off: the check does not run.",
     )
     learned: bool = Field(
         default=True,
-        description="Whether a linear model looks too, at English, for words that no expression"
-        " knows.",
+        description="Whether to also use a linear model, for English phrases that no regular"
+        " expression matches.",
         json_schema_extra=ADDED,
     )
 
     def find(self, said: Said) -> str | None:
-        """Looks at the beginning, and for the moods at the end."""
+        """Matches openings, closing remarks about the mood, and then the linear model."""
         text = said.own.replace("\u2019", "'")
         closing = phrases("boilerplate", "closing")
         found = at_opening("boilerplate", text) or at_sentences(closing, text)

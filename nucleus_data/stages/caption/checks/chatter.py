@@ -1,4 +1,4 @@
-"""The check `chatter`: words to the one who asks ("Sure! Here is a caption:") in a caption."""
+"""The check `chatter`: words addressed to the user ("Sure! Here is a caption:") in a caption."""
 
 from typing import ClassVar
 
@@ -12,20 +12,20 @@ from nucleus_data.stages.caption.checks.text import shortened
 
 
 class Chatter(Check):
-    """Words to the one who asks: "Sure! Here is a caption:", "Let me know", a fence of Markdown."""
+    """Words addressed to the user: "Sure! Here is a caption:", "Let me know"; Markdown fences."""
 
     name: ClassVar[str] = "chatter"
     rank: ClassVar[int] = 65
 
     learned: bool = Field(
         default=True,
-        description="Whether a linear model looks too, at English, for words that no expression"
-        " knows.",
+        description="Whether to also use a linear model, for English phrases that no regular"
+        " expression matches.",
         json_schema_extra=ADDED,
     )
 
     def find(self, said: Said) -> str | None:
-        """Looks at the beginning, at later sentences, and for fences."""
+        """Looks for Markdown fences, matches openings and sentences, then uses the linear model."""
         if said.schema:
             return None
         text = said.own.replace("\u2019", "'")

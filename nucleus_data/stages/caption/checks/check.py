@@ -1,4 +1,4 @@
-"""What a caption check is given, says, and is: a small settings model with one pure function."""
+"""The base class of caption checks, with their input (`Said`) and output (`Fault`)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -15,22 +15,22 @@ Action = Literal["ask_again", "flag", "off"]
 
 @dataclass(frozen=True)
 class Said:
-    """One answer of a model, and all that a check may know of it.
+    """One answer of a model, and everything that a check may know about it.
 
     Attributes:
-        text: What the model said, without thinking and special tokens that it may end with.
+        text: The answer, without thinking and trailing special tokens.
         finish_reason: `stop` or `length`.
         at_stop: Whether one of the variant's stop texts ended it.
         tokens: Tokens of the answer.
-        max_tokens: Tokens that it was allowed.
+        max_tokens: Maximum number of tokens that was allowed.
         question: The full text that was asked.
-        template: The same, before values went into its places.
-        upstream: The caption that went into the question, if one did.
-        facts: Upstream columns that went into the question, by name.
-        words: Fewest and most words that the variant asks for, if it says.
-        language: Code of ISO 639-1 of the language that is wanted, if one is.
-        schema: JSON schema, as JSON, that the answer must follow, if one is given.
-        system: The system prompt, if there is one.
+        template: The prompt, before values were substituted for its placeholders.
+        upstream: The upstream caption in the question, if there is one.
+        facts: Upstream columns in the question, by name.
+        words: Minimum and maximum number of words that the variant asks for, if any.
+        language: ISO 639-1 code of the expected language, if any.
+        schema: JSON schema of the answer, as JSON, if any.
+        system: The system prompt, if any.
     """
 
     text: str
@@ -49,12 +49,12 @@ class Said:
 
     @cached_property
     def prose(self) -> str:
-        """The text to read: of an answer in JSON the values alone."""
+        """The text to check: the answer, or only the values of an answer in JSON."""
         return values_of(self.text) if self.schema else self.text
 
     @cached_property
     def own(self) -> str:
-        """The prose without what it quotes: text seen in a picture is not the model's own."""
+        """The prose without quotations, as text seen in a picture is not the model's own."""
         return unquoted(self.prose)
 
 
@@ -64,7 +64,7 @@ class Fault:
 
     Attributes:
         check: The check's name.
-        detail: What was found, for people.
+        detail: Description of what was found, for people.
     """
 
     check: str
@@ -75,10 +75,10 @@ class Check(BaseModel, ABC):
     """A caption check: its settings are its fields.
 
     Attributes:
-        name: The check's name: its key in `caption.checks`, and the error of a caption that fails.
-        rank: Checks look in this order; the first that finds something names the failure.
-        added: Whether it came after tables were written: while its settings are the defaults, it
-            is then in no config hash.
+        name: The check's name: its key in `caption.checks`, and the reason of a failed caption.
+        rank: Checks run in ascending order; the first finding names the failure.
+        added: Whether the check is newer than existing tables. If so, it enters config hashes only
+            when its settings differ from the defaults, so that those tables stay valid.
         action: `ask_again`, `flag`, or `off`.
     """
 
@@ -90,16 +90,16 @@ class Check(BaseModel, ABC):
 
     action: Action = Field(
         default="ask_again",
-        description="ask_again: asked again, and no caption after the last attempt; flag: kept, and"
-        " counted; off: not looked for.",
+        description="ask_again: the caption is asked for again, and fails after the last attempt;"
+        " flag: it is kept and marked; off: the check does not run.",
     )
 
     @abstractmethod
     def find(self, said: Said) -> str | None:
-        """What is wrong with an answer, for people; None if nothing is.
+        """Returns what is wrong with an answer, for people; None if nothing is.
 
-        A pure function: the same answer has the same fault in any company.
+        A pure function: the result does not depend on other answers.
         """
 
     def ready(self, language: str | None) -> None:
-        """Raises RequestError if it can't work here; asked once, before anything starts."""
+        """Checks once, before any work, that the check can run here. Raises RequestError."""

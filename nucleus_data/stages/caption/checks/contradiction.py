@@ -1,17 +1,18 @@
-"""The check `contradiction`: the text says otherwise than the upstream columns in the question.
+"""The check `contradiction`: the text contradicts an upstream column in the question.
 
-It compares only what can be compared without knowledge of the world, and is silent else:
+It only compares what can be compared without knowledge of the world:
 
-- a year ("in 1925") that no column with years has, nor a range or decade of one ("1914-1918");
-- how many of a thing there are ("two cats" where a column says three);
-- who made it ("painted by NAME") where a column names the artist, author or photographer;
-- a country where a column names another one;
-- a name of a column with a letter or two wrong ("Lake Gadra" where it is Garda).
+- a year ("in 1925") that is in no column with years, nor within a range or decade of one
+  ("1914-1918");
+- a count ("two cats" where a column says three);
+- a maker ("painted by NAME") if a column names another artist, author or photographer;
+- a country if a column names another one;
+- a name from a column with a letter or two wrong ("Lake Gadra" for Lake Garda).
 
-The upstream caption is no fact: a refined caption may correct it. Limits: English words; a city in
-place of another, a different title, and what is left out are not seen; a true year of something
-else than the columns are about ("a castle of 1386") is not told from a wrong one, but for what was
-built, founded, born or restored.
+The upstream caption does not count as a fact, since a refined caption may correct it. Limits: the
+check reads English; it does not notice a wrong city, a different title or omissions; and it can't
+tell a wrong year from a true year about something other than the columns ("a castle of 1386"),
+except in phrases such as built, founded, born or restored.
 """
 
 from typing import ClassVar
@@ -21,7 +22,7 @@ from nucleus_data.stages.caption.checks.facts import counts, names, years
 
 
 class Contradiction(Check):
-    """A year, number or name that an upstream column in the question contradicts."""
+    """A year, count or name that contradicts an upstream column in the question."""
 
     name: ClassVar[str] = "contradiction"
     rank: ClassVar[int] = 85

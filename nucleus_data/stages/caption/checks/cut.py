@@ -1,10 +1,10 @@
-"""The check `cut`: the text ends before it is at its end.
+"""The check `cut`: the text is cut off.
 
-A model that was cut at its limit of tokens says so. One that stopped early (an early end token)
-does not; its text shows it by its last word, or by the full stop that it lacks although sentences
-were asked for, or written before. A caption that is no sentence ("a red circle") needs none, so a
-text that begins with a small letter is never missing one. What a stop string of the variant ended
-is at its end.
+The finish reason says whether an answer reached its token limit. An end token that came too early
+shows only in the text: by its last word, or by a missing full stop although sentences were asked
+for or written before. A caption that is not a sentence ("a red circle") needs no full stop, so a
+text that begins with a lower-case letter is never reported for that. An answer that ended at one of
+the variant's stop texts is complete.
 """
 
 import re
@@ -16,29 +16,29 @@ from nucleus_data.stages.caption.checks.check import Check, Said
 from nucleus_data.stages.caption.checks.text import count_words
 
 FEWEST_WORDS = 3
-# What ends a sentence in the scripts that have something for it, and what may stand after it.
+# Punctuation that ends a sentence, in any script; and closing marks that may follow it.
 ENDS = tuple(
     ".!?\u2026\u3002\uff01\uff1f\uff0e\u0964\u0965\u06d4\u061f\u1362\u104b\u17d4\u0589\u037e"
 )
 CLOSING = "\"'\u2019\u201d\u00bb\u203a\u300d\u300f\uff09)]}*_`\u201c"
 _OPEN = re.compile(r"[,;\-\u2013\u2014&+=(\[{\u3001\uff0c\u201e\u00ab\u300c]$|[:\uff1a]$")
-# No text ends with these; some end with "of", "with", "in", "a".
+# No complete text ends with these (some do end with a lone "of", "with", "in" or "a").
 _DANGLING = re.compile(
     r"(?:\b(?:the|an|and|whose|und|sowie|et les|avec les|dans le|y el|y la|con el|con la)"
     r"|\b(?:a|the|one|and|or|of|with|in|on|at|by|for|to|from|is|are|has|behind|under|over|near)"
     r" (?:a|an|the|its|their))$"
 )
-# What may be the end of one sentence and the beginning of the next; `_whole` looks closer.
+# A possible end of one sentence and beginning of the next; `_whole` looks closer.
 _BETWEEN = re.compile(
     r"(\w{3})[.!?][\"')\u201d\u2019\u00bb]*\s+[\"'(\u201c\u00ab]*(\w)|[\u3002\uff01\uff1f]."
 )
-# An address ends as it likes; in Armenian a colon ends sentences.
+# A URL may end with anything; in Armenian, a colon ends sentences.
 _ENDED = re.compile(r"(?:https?://|www\.)\S+$|[\u0530-\u058f]:$")
 _ASKS = re.compile(r"(?i)\b(sentences?|paragraphs?|prose)\b|\u53e5|\u6bb5\u843d")
 
 
 class Cut(Check):
-    """A text that ends early: at its limit of tokens, or in the middle of a sentence."""
+    """A text that is cut off: at the token limit, or in the middle of a sentence."""
 
     name: ClassVar[str] = "cut"
     rank: ClassVar[int] = 50
@@ -46,11 +46,12 @@ class Cut(Check):
     sentences: bool = Field(
         default=True,
         description="Whether a text must end with a full stop if the question asks for sentences or"
-        " a paragraph, or if it has whole sentences before. false is for models that write none.",
+        " a paragraph, or if it has complete sentences before. Set false for models that write"
+        " no full stops.",
     )
 
     def find(self, said: Said) -> str | None:
-        """Reads the finish reason, then the end of the text."""
+        """Checks the finish reason, then how the text ends."""
         if said.finish_reason == "length":
             return f"it was cut at {said.tokens or said.max_tokens} tokens: ...{said.text[-40:]!r}"
         text = said.text.rstrip()
@@ -72,9 +73,10 @@ class Cut(Check):
 
 
 def _whole(text: str) -> bool:
-    """Whether a text has a whole sentence before its last: three small letters, a stop, a capital.
+    """Whether a text has a complete sentence before its last one.
 
-    "St. Anne" has none, nor has "approx. 5 cm".
+    Its end is three lower-case letters, a full stop and a capital; so neither "St. Anne" nor
+    "approx. 5 cm" has one.
     """
     return any(
         not found[1]
@@ -89,18 +91,18 @@ def _whole(text: str) -> bool:
 
 
 def _left_open(text: str) -> str | None:
-    """The bracket or quotation mark that a text never closes."""
+    """Returns the bracket or quotation mark that a text leaves open; None if there is none."""
     for left, right in ("()", "\u201c\u201d", "\u300c\u300d", "\uff08\uff09"):
         if text.count(left) > text.count(right) and text.rfind(left) > text.rfind(right):
             return f"{left}"
-    # An inch has the same mark, after a digit.
+    # After a digit, the mark means inches.
     if len(re.findall(r'(?<!\d)"', text)) % 2 and re.search(r'(?:^|[\s(])"[^"]*$', text):
         return "a quotation"
     return None
 
 
 def _lists(text: str) -> bool:
-    """Whether it is a list: of tags, or of lines with dashes or numbers."""
+    """Whether a text is a list of tags, or of lines with dashes or numbers."""
     last = text.rsplit("\n", 1)[-1]
     if "\n" in text and re.match(r"\s*(?:[-*\u2022]|\d+[.)])\s", last):
         return True

@@ -1,7 +1,8 @@
-"""The check `degenerate`: output that is no text.
+"""The check `degenerate`: output that is not text.
 
-Logits that are not finite give the vocabulary's first token for ever (`!!!!!!` in most byte-level
-vocabularies); a text cut inside a character has U+FFFD in it; broken weights mix scripts.
+With non-finite logits, a model repeats the first token of its vocabulary (`!!!!!!` in most
+byte-level vocabularies); a text cut inside a multi-byte character contains U+FFFD; broken weights
+mix scripts.
 """
 
 import re
@@ -14,12 +15,12 @@ from nucleus_data.stages.caption.checks.check import Check, Said
 from nucleus_data.stages.caption.checks.text import shortened
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-_NEITHER = re.compile(r"[\W_]")  # no letter or digit
-SHORTEST = 20  # characters, for the shares
-# Dots lead to page numbers, lines rule forms, digits are numbers: their runs may be longer.
+_NEITHER = re.compile(r"[\W_]")  # neither a letter nor a digit
+SHORTEST = 20  # minimum number of characters for the tests by `share`
+# Dot leaders, ruled lines and long numbers are legitimate, so their runs may be longer.
 LEADERS = ".-_=*~\u2026\u2013\u2014"
-PATIENCE = 2  # times `run`, for `LEADERS` and digits
-# Scripts that one text has side by side every day count as one.
+PATIENCE = 2  # factor on `run` for `LEADERS` and digits
+# Scripts that are commonly mixed within one text count as one.
 FAMILIES = {
     "HIRAGANA": "CJK",
     "KATAKANA": "CJK",
@@ -32,7 +33,7 @@ FAMILIES = {
 
 
 class Degenerate(Check):
-    """No text: one character again and again, broken characters, scripts mixed at random."""
+    """Not text: one character over and over, broken characters, scripts mixed at random."""
 
     name: ClassVar[str] = "degenerate"
     rank: ClassVar[int] = 20
@@ -40,17 +41,17 @@ class Degenerate(Check):
     run: int = Field(
         default=8,
         ge=3,
-        description="Fewest equal characters in a row; twice as many of digits, dots and lines.",
+        description="Minimum run of equal characters; twice that for digits, dots and lines.",
     )
     share: float = Field(
         default=0.5,
         gt=0,
         le=1,
-        description="Least share of one character, or of characters that are no letter or digit,"
-        f" in a text of {SHORTEST} characters or more.",
+        description="Minimum share of one character, or of punctuation, in a text of"
+        f" {SHORTEST} characters or more.",
     )
     scripts: int = Field(
-        default=4, ge=2, description="Fewest scripts mixed outside of quotation marks."
+        default=4, ge=2, description="Minimum number of scripts outside of quotation marks."
     )
 
     def find(self, said: Said) -> str | None:
@@ -71,7 +72,7 @@ class Degenerate(Check):
             count = folded.count(character)
             if count >= self.share * len(seen):
                 return f"{count} of {len(seen)} characters are {character!r}"
-            others = len(_NEITHER.findall(seen))  # most are neither, in few texts
+            others = len(_NEITHER.findall(seen))  # a fast test first: few texts get beyond it
             marks = others >= self.share * len(seen) and sum(
                 unicodedata.category(c)[0] == "P" for c in seen
             )
@@ -83,7 +84,7 @@ class Degenerate(Check):
 
 
 def _broken(text: str) -> str | None:
-    """What no text has: a control character, or one that could not be decoded."""
+    """Describes the first control or undecodable character of a text; None if there is none."""
     if text.isascii() and text.isprintable():
         return None
     for character in text:
@@ -95,11 +96,11 @@ def _broken(text: str) -> str | None:
 
 
 def _scripts(text: str) -> list[str]:
-    """The scripts of a text's letters, by the first word of their Unicode names."""
+    """Returns the scripts of a text's letters, by the first word of their Unicode names."""
     found: dict[str, int] = {}
     for letter in dict.fromkeys(c for c in text if c.isalpha()):
         script = unicodedata.name(letter, "?").split(" ", 1)[0]
-        # Single Greek letters and signs such as the micro or the ohm stand in any text.
+        # Any text may contain a single letter of another script, such as a micro or ohm sign.
         family = FAMILIES.get(script, script)
         found[family] = found.get(family, 0) + 1
     return sorted(script for script, letters in found.items() if letters > 1)

@@ -1,4 +1,4 @@
-"""The check `invalid_json`: an answer that must follow a schema, and does not."""
+"""The check `invalid_json`: the answer is not JSON, or violates the variant's schema."""
 
 import json
 from functools import lru_cache
@@ -9,13 +9,13 @@ from nucleus_data.stages.caption.checks.text import shortened
 
 
 class InvalidJson(Check):
-    """No JSON, or JSON that does not follow the variant's schema."""
+    """Not JSON, or JSON that violates the variant's schema."""
 
     name: ClassVar[str] = "invalid_json"
     rank: ClassVar[int] = 25
 
     def find(self, said: Said) -> str | None:
-        """Parses the answer, and validates it by jsonschema."""
+        """Parses the answer, and validates it with jsonschema."""
         if said.schema is None:
             return None
         try:
@@ -41,7 +41,7 @@ def _no_number(name: str) -> NoReturn:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; ValueError if it has a key twice, as readers differ in which they take."""
+    """Builds an object. Raises ValueError on duplicate keys, which parsers treat differently."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("an object has a key twice")

@@ -1,9 +1,10 @@
-"""The check `language`: another language than the one that is wanted.
+"""The check `language`: the answer is in another language than the expected one.
 
-Languages are told by py3langid, from `words` words on; fewer are told badly by anything. Quotations
-are left out, and so are words with a capital inside a sentence: names of people, places and species
-look like other languages. Of languages that are too near to be told apart in a sentence (`NEAR`)
-each passes for the other. Most English needs no model: it has its small words.
+py3langid identifies the language of texts of `words` words or more; no method is reliable on
+shorter ones. Quotations are ignored, and so are capitalized words inside a sentence, since names of
+people, places and species look like other languages. Languages too similar to be told apart in one
+sentence (`NEAR`) pass for each other. Most English is recognised by its function words, without the
+model.
 """
 
 import re
@@ -29,17 +30,17 @@ NEAR = (
     {"bg", "mk"},
     {"xh", "zu"},
 )
-# German has capitals within sentences that are no names.
+# In these languages, capitalized words within a sentence need not be names.
 CAPITALS = frozenset(["de", "lb"])
 ENGLISH = frozenset(words_in("english"))
 ENGLISH_SHARE = 0.25
-FEWEST_WORDS = 4  # that are no names
+FEWEST_WORDS = 4  # besides names
 _ENDS = tuple(".!?:;-*\u2013\u2014")
 _NO_WORD = re.compile(r"https?://\S+|\S+@\S+|\b\w*\d\w*\b")
 
 
 class Language(Check):
-    """Another language than `caption.language`, if that is set; from eight words on."""
+    """A language other than `caption.language` (if set), in answers of eight words or more."""
 
     name: ClassVar[str] = "language"
     rank: ClassVar[int] = 70
@@ -48,12 +49,12 @@ class Language(Check):
         default=0.02,
         gt=0,
         lt=1,
-        description="Least probability of the wanted language; py3langid's are near 0 or 1.",
+        description="Minimum probability of the expected language; py3langid's are near 0 or 1.",
     )
-    words: int = Field(default=8, ge=1, description="Shorter texts pass.")
+    words: int = Field(default=8, ge=1, description="Texts with fewer words pass.")
 
     def find(self, said: Said) -> str | None:
-        """Asks py3langid, unless the text is short or plainly English."""
+        """Identifies the language with py3langid, unless the text is short or plainly English."""
         if said.language is None:
             return None
         wanted = _code(said.language)
@@ -65,15 +66,17 @@ class Language(Check):
             if sum(map(ENGLISH.__contains__, words)) >= ENGLISH_SHARE * len(words):
                 return None
         text = _NO_WORD.sub(" ", said.own)
-        told, probability, rest = _told(text, wanted)
-        if rest >= self.least:
+        likeliest, probability, wanted_probability = _identified(text, wanted)
+        if wanted_probability >= self.least:
             return None
         if wanted not in CAPITALS:
             bare = _without_names(text)
-            # A text of names alone is in no language.
-            if count_words(bare) < FEWEST_WORDS or _told(bare, wanted)[2] >= self.least:
+            # A text that consists of names only has no language.
+            if count_words(bare) < FEWEST_WORDS or _identified(bare, wanted)[2] >= self.least:
                 return None
-        return f"it is {told} ({probability:.2f}), wanted is {wanted}: {shortened(said.prose)!r}"
+        return (
+            f"it is {likeliest} ({probability:.2f}), wanted is {wanted}: {shortened(said.prose)!r}"
+        )
 
     def ready(self, language: str | None) -> None:
         """Raises RequestError if py3langid is not installed, or does not know the language."""
@@ -94,7 +97,7 @@ class Language(Check):
 
 
 def _without_names(text: str) -> str:
-    """A text without the words that have a capital inside a sentence."""
+    """Removes capitalized words that do not begin a sentence."""
     words = text.split()
     starts = [True, *(word.endswith(_ENDS) for word in words[:-1])]
     kept = (w for w, first in zip(words, starts, strict=True) if first or not w[0].isupper())
@@ -102,14 +105,14 @@ def _without_names(text: str) -> str:
 
 
 def _code(language: str) -> str:
-    """The first part of a tag such as `pt-BR`, as py3langid names it."""
+    """Returns the language of a tag such as `pt-BR`, as py3langid names it."""
     code = language.replace("_", "-").split("-")[0].casefold()
     return {"nb": "no", "nn": "no"}.get(code, code)
 
 
 @lru_cache(maxsize=256)
-def _told(text: str, wanted: str) -> tuple[str, float, float]:
-    """The likeliest language, its probability, and that of the wanted one and its neighbours."""
+def _identified(text: str, wanted: str) -> tuple[str, float, float]:
+    """Returns the likeliest language, its probability, and that of the expected one and `NEAR`."""
     ranked = dict(_model().rank(text))
     likeliest = max(ranked, key=ranked.__getitem__)
     near = {wanted}.union(*(group for group in NEAR if wanted in group))
@@ -118,7 +121,7 @@ def _told(text: str, wanted: str) -> tuple[str, float, float]:
 
 @cache
 def _model() -> Any:
-    """py3langid's model, with probabilities that sum to 1. Raises ImportError."""
+    """Loads py3langid's model, with normalized probabilities. Raises ImportError."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

@@ -1,8 +1,8 @@
-"""The check `leak`: the answer repeats what the model was told, or the frame around it.
+"""The check `leak`: the answer repeats the prompt, or parts of the chat template.
 
-A special token or a role is a leak anywhere. Words of the question or the system prompt are one
-from a run of `words` on. What goes into a place of the question (an upstream caption, a title) is
-no part of it, as a refined caption may well keep that.
+A special token or a role name is always a leak. Words of the question or the system prompt are one
+if `words` of them occur in a row. Values substituted for placeholders (an upstream caption, a
+title) do not count as words of the question, as a refined caption may well keep them.
 """
 
 import re
@@ -15,7 +15,7 @@ from nucleus_data.stages.caption.checks.check import Check, Said
 from nucleus_data.stages.caption.checks.text import shortened, words_of
 
 _SPECIAL = re.compile(
-    # Each begins with "<" or "[".
+    # Every alternative begins with "<" or "[", which `find` looks for first.
     r"<\|[^|<>\s]{1,40}\|>|</?(?:s|bos|eos|pad|unk|image|img|video|think|start_of_turn|end_of_turn|box|ref|quad"
     r"|answer|tool_call|assistant|user|system)>|\[/?INST\]|<</?SYS>>|\[(?:CLS|SEP|PAD|IMG|EOS|BOS)\]|<\uff5c[^<>]{1,40}\uff5c>"
     r"|<0x[0-9A-F]{2}>|<image_\w{1,20}>|<unused\d+>",
@@ -23,12 +23,12 @@ _SPECIAL = re.compile(
 )
 _ROLE = re.compile(r"^\W*(?:user|assistant|system|human|model)\s*(?::|\n)", re.IGNORECASE)
 _PLACE = re.compile(r"\{[A-Za-z_][\w.:]*\}")
-OPENING = 5  # words with which both begin
-FEWEST_WORDS = 4  # of a whole sentence of the question that is shorter than a run
+OPENING = 5  # a leak if answer and prompt begin with the same words, so many
+FEWEST_WORDS = 4  # minimum length of a complete sentence of the question that counts as a leak
 
 
 class Leak(Check):
-    """The answer repeats the question or the system prompt, or has special tokens in it."""
+    """Words of the question or the system prompt, or special tokens."""
 
     name: ClassVar[str] = "leak"
     rank: ClassVar[int] = 40
@@ -36,27 +36,27 @@ class Leak(Check):
     words: int = Field(
         default=7,
         ge=3,
-        description="Fewest words in a row that the answer shares with the question or the system"
-        " prompt. A whole sentence of the question counts from four words on.",
+        description="Minimum run of words shared with the question or the system prompt. A complete"
+        " sentence of the question counts from four words on.",
     )
 
     def find(self, said: Said) -> str | None:
-        """Looks for special tokens, roles, places, and the question's own words."""
+        """Looks for special tokens, role names, placeholders, and words of the prompts."""
         text = said.text
         special = _SPECIAL.search(text) if "<" in text or "[" in text else None
         if found := special or _ROLE.match(text):
             return f"it has {found[0].strip()!r} in it"
-        for told in (said.template, said.system):
-            if not told:
+        for prompt in (said.template, said.system):
+            if not prompt:
                 continue
-            runs, sentences, places = _told(told, self.words)
+            runs, sentences, places = _parts(prompt, self.words)
             if place := next((p for p in places if p in text), None):
                 return f"it has the place {place} of the question in it"
             words = words_of(text)
-            mine = zip(*(words[at:] for at in range(self.words)), strict=False)
-            if run := next((run for run in mine if run in runs), None):
+            own_runs = zip(*(words[at:] for at in range(self.words)), strict=False)
+            if run := next((run for run in own_runs if run in runs), None):
                 return f"it repeats the question: {shortened(' '.join(run))!r}"
-            if len(words) >= OPENING and words[:OPENING] == words_of(told)[:OPENING]:
+            if len(words) >= OPENING and words[:OPENING] == words_of(prompt)[:OPENING]:
                 return f"it begins as the question: {shortened(' '.join(words[:OPENING]))!r}"
             if sentences:
                 line = f" {' '.join(words)} "
@@ -66,10 +66,10 @@ class Leak(Check):
 
 
 @lru_cache(maxsize=64)
-def _told(
+def _parts(
     text: str, length: int
 ) -> tuple[frozenset[tuple[str, ...]], tuple[str, ...], tuple[str, ...]]:
-    """Runs of words of a question, its short sentences, and its places."""
+    """Returns a prompt's n-grams of `length` words, its shorter sentences, and its placeholders."""
     runs, sentences = set(), []
     places = tuple(found for found in _PLACE.findall(text))
     for part in _PLACE.split(text):

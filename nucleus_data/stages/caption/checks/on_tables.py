@@ -1,11 +1,11 @@
-"""Checks that need stored vectors or two captions: SQL on tables, after `score_captions`.
+"""Checks on stored embeddings and similarities: SQL conditions, usable after `score_captions`.
 
-Each is a condition as rules and `nucleus retry caption --where` take it, by the columns' names:
+Each is a condition such as rules and `nucleus retry caption --where` take:
 
     nucleus retry caption corpus=C --where "short_similarity < 0.3"
 
-The columns are those of `embed.match.VARIANT` and `embed.caption.VARIANT`. A condition on a value
-that is missing is NULL, and finds nothing.
+The columns are those of `embed.match.VARIANT` and `embed.caption.VARIANT`. A condition on a missing
+value is NULL, and so finds nothing.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 SIMILARITY = 0.3  # calibrated, a probability: what routing takes for wrong (RECIPE, section 7)
-COSINE = 0.5  # of two texts in one space; captions of one picture are nearly always above
+COSINE = 0.5  # of two text embeddings; captions of one picture are nearly always above it
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class OnTables:
 
     Attributes:
         name: `far_from_picture` or `variants_disagree`.
-        tables: Tables that have its columns.
-        columns: The columns.
-        where: SQL, true for a caption that is likely wrong.
+        tables: Tables with the columns.
+        columns: Columns that the condition reads.
+        where: SQL that is true for a caption that is likely wrong.
     """
 
     name: str
@@ -34,14 +34,14 @@ class OnTables:
 
 
 def far_from_picture(variant: str, least: float = SIMILARITY) -> OnTables:
-    """A caption whose calibrated similarity with its picture is below a probability."""
+    """Returns the condition that a caption's calibrated similarity with its picture is low."""
     column = f"{variant}_similarity"
     tables = (f"embed.match.{variant}",)
     return OnTables("far_from_picture", tables, (column,), f"{column} < {least!r}")
 
 
 def variants_disagree(one: str, other: str, least: float = COSINE) -> OnTables:
-    """Two captions of a picture whose vectors' cosine is low: one of them is likely wrong."""
+    """Returns the condition that two captions' embeddings have a low cosine similarity."""
     tables = (f"embed.caption.{one}", f"embed.caption.{other}")
     columns = (f"{one}_embedding", f"{other}_embedding")
     where = f"list_cosine_similarity({', '.join(columns)}) < {least!r}"
@@ -49,6 +49,6 @@ def variants_disagree(one: str, other: str, least: float = COSINE) -> OnTables:
 
 
 def on_tables(variants: Sequence[str]) -> list[OnTables]:
-    """All conditions on some variants."""
+    """Returns all conditions on some variants, each alone and each pair."""
     found = [far_from_picture(variant) for variant in variants]
     return found + [variants_disagree(one, other) for one, other in combinations(variants, 2)]

@@ -1,8 +1,8 @@
 """The check `refusal`: the model declines, or says that it was given no picture.
 
-It looks at the beginnings of sentences, outside of quotation marks, for the first person with an
-inability and a verb of describing: a sign that says "sorry, closed" is none, and neither is
-"I can't believe it". A linear model finds words that no expression knows.
+Regular expressions match the beginnings of sentences outside of quotation marks: the first person,
+unable to describe something. So neither a sign that says "sorry, closed" nor "I can't believe it"
+is a refusal. A linear model finds phrasings that no expression matches.
 """
 
 from typing import ClassVar
@@ -26,13 +26,13 @@ class Refusal(Check):
 
     learned: bool = Field(
         default=True,
-        description="Whether a linear model looks too, at English, for words that no expression"
-        " knows.",
+        description="Whether to also use a linear model, for English phrases that no regular"
+        " expression matches.",
         json_schema_extra=ADDED,
     )
 
     def find(self, said: Said) -> str | None:
-        """Looks for the words of refusals in some twenty languages."""
+        """Matches refusals in some twenty languages, then uses the linear model."""
         text = said.own.replace("\u2019", "'")
         found = at_sentences(phrases("refusal", "english"), text) or at_sentences(
             phrases("refusal", "others"), text

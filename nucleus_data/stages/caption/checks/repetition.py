@@ -1,10 +1,11 @@
-"""The check `repetition`: the same again and again, as a decoder that loops says it.
+"""The check `repetition`: the text repeats itself, as from a decoder stuck in a loop.
 
-Three measures, as one alone either misses loops or finds them in good lists. A *loop* is a block of
-words right behind itself. The *n-gram share* is how many of a text's words stand in a run of
-`NGRAM` words that was there before (Rae et al. 2021, "Scaling Language Models", table A1). The
-*compression* is how many times shorter zlib makes it. "A small red ring is in the top left. A small
-red ring is in the top right." has a high n-gram share and is right, so the bound is near 1.
+There are three measures, since any one of them either misses loops or reports good lists. A *loop*
+is a block of words that repeats immediately. The *n-gram share* is the share of a text's words that
+are in a repeated n-gram of `NGRAM` words (Rae et al. 2021, "Scaling Language Models", table A1).
+The *compression* is the factor by which zlib shortens it. "A small red ring is in the top left. A
+small red ring is in the top right." has a high n-gram share and is fine, so that threshold is near
+1.
 """
 
 import re
@@ -19,21 +20,21 @@ from nucleus_data.stages.caption.checks.check import Check, Said
 from nucleus_data.stages.caption.checks.text import shortened, words_of
 
 NGRAM = 8
-GRAM = 6  # words; a loop of eight words has a run of six twice
-FEWEST_WORDS = 24  # for the n-gram share
-FEWEST_BYTES = 160  # for the compression
-BLOCKS = 4  # in a loop; three of a long block will do
-LONG_BLOCK = 4
-LETTERS = 2  # of a script without spaces stand for one word
-LONGEST_BLOCK = 40
-STUTTER = 20  # letters
-# A word that is a loop in itself.
+GRAM = 6  # words of the n-grams in the fast test: a loop of eight words repeats one of six
+FEWEST_WORDS = 24  # minimum length for the n-gram share
+FEWEST_BYTES = 160  # minimum length for the compression
+BLOCKS = 4  # minimum number of blocks in a loop; three if the block is long
+LONG_BLOCK = 4  # words
+LETTERS = 2  # characters of a script without spaces that count as one word
+LONGEST_BLOCK = 40  # words
+STUTTER = 20  # characters
+# A single word that is a loop in itself.
 _STUTTER = re.compile(rf"(?=(\S{{2,12}}?)\1{{5,}})\S{{{STUTTER},}}")
 _DIGITS = re.compile(r"\d+")
 
 
 class Repetition(Check):
-    """The same words, sentences or letters again and again."""
+    """The same words, sentences or letters over and over."""
 
     name: ClassVar[str] = "repetition"
     rank: ClassVar[int] = 30
@@ -41,30 +42,32 @@ class Repetition(Check):
     loop_words: int = Field(
         default=8,
         ge=2,
-        description="Fewest words of a loop: a block of words that stands behind itself, four times"
-        " in all, or three if it has four words or more. Of scripts without spaces, characters.",
+        description="Minimum number of words of a loop: a block of words that occurs four times in"
+        " a row, or three times if it has four words or more. In scripts without spaces,"
+        " characters are counted.",
     )
     share: float = Field(
         default=0.6,
         gt=0,
         le=1,
-        description=f"Least share of words in runs of {NGRAM} words that were there before, of a"
-        f" text with {FEWEST_WORDS} words or more.",
+        description=f"Minimum share of words in repeated n-grams of {NGRAM} words, for texts of"
+        f" {FEWEST_WORDS} words or more.",
     )
     compression: float = Field(
         default=5.0,
         gt=1,
-        description=f"Least factor by which zlib shortens a text of {FEWEST_BYTES} bytes or more.",
+        description="Minimum factor by which zlib shortens the text, if it has"
+        f" {FEWEST_BYTES} bytes or more.",
     )
 
     def find(self, said: Said) -> str | None:
-        """Looks for loops, for what was there before, and compresses."""
+        """Looks for stuttering, loops and repeated n-grams, then compresses."""
         text = said.prose
         words = words_of(text)
         if max(map(len, text.split()), default=0) >= STUTTER and (stutter := _STUTTER.search(text)):
             return f"a word repeats {stutter[1]!r}: {shortened(stutter[0])!r}"
-        # Most texts have no few words twice in a row, and so none of the three.
-        if not _comes_again(words, max(1, min(GRAM, self.loop_words - 2))):
+        # A fast test: most texts have no repeated n-gram, and so pass all three measures.
+        if not _has_repeated_ngram(words, max(1, min(GRAM, self.loop_words - 2))):
             return None
         if loop := longest_loop(words, self.loop_words):
             start, block, length = loop
@@ -78,38 +81,38 @@ class Repetition(Check):
         return None
 
 
-def _comes_again(words: tuple[str, ...], length: int) -> bool:
-    """Whether a run of so many words is in a text twice; numbers pass for each other."""
+def _has_repeated_ngram(words: tuple[str, ...], length: int) -> bool:
+    """Whether an n-gram of `length` words occurs twice, with all numbers considered equal."""
     words = _unnumbered(words)
     runs = list(zip(*(words[at:] for at in range(length)), strict=False))
     return len(set(runs)) < len(runs)
 
 
 def _unnumbered(words: tuple[str, ...]) -> tuple[str, ...]:
-    """The words, in which all numbers are the same."""
+    """Replaces all numbers by 0, so that they compare equal."""
     line = " ".join(words)
     return tuple(_DIGITS.sub("0", line).split(" ")) if _DIGITS.search(line) else words
 
 
 def longest_loop(words: tuple[str, ...], fewest: int) -> tuple[int, int, int] | None:
-    """The longest run in which a block of words stands behind itself.
+    """Finds the longest loop: a run in which a block of words repeats immediately.
 
     Args:
-        words: In their order.
-        fewest: Words that it must have.
+        words: The text's words, in order.
+        fewest: Minimum number of words of the run.
 
     Returns:
-        Where it begins, words of the block, words of the run; None without one. A run that differs
-        in numbers alone ("shape 1, shape 2, ...") counts if it has three times as many blocks.
+        Start of the run, words per block, words of the run; None if there is no loop. If blocks
+        differ only in numbers ("shape 1, shape 2, ..."), three times as many are required.
     """
-    # One letter a word: a script without spaces.
+    # Mostly words of one non-ASCII character: a script without spaces.
     letters = sum(len(word) == 1 and not word.isascii() for word in words)
     scale = LETTERS if letters > len(words) / 2 else 1
     found = _runs(words, fewest * scale, LONG_BLOCK * scale, 1)
     if _DIGITS.search(" ".join(words)):
         numbered = _unnumbered(words)
         runs = _runs(numbered, fewest * scale, LONG_BLOCK * scale, 3)
-        # Numbers alone are no block: "2, 4, 6, 8".
+        # A list of numbers ("2, 4, 6, 8") is not a loop.
         found += [
             (start, block, length)
             for start, block, length in runs
@@ -121,7 +124,7 @@ def longest_loop(words: tuple[str, ...], fewest: int) -> tuple[int, int, int] | 
 def _runs(
     words: tuple[str, ...], fewest: int, long_block: int, patience: int
 ) -> list[tuple[int, int, int]]:
-    """The longest run of each length of a block, where it has words and blocks enough."""
+    """Returns the longest run for each block length, if it has enough words and blocks."""
     found = []
     for block, again in sorted(_distances(words).items()):
         rounds = (3 if block >= long_block else BLOCKS) * patience
@@ -139,7 +142,7 @@ def _runs(
 
 
 def _distances(words: tuple[str, ...]) -> Counter[int]:
-    """How many words stand so far behind themselves, of the distances that a block may have."""
+    """Counts, for each possible block length, how many words recur at that distance."""
     largest = min(LONGEST_BLOCK, len(words) // 3)
     places: dict[str, list[int]] = {}
     for at, word in enumerate(words):
@@ -153,7 +156,7 @@ def _distances(words: tuple[str, ...]) -> Counter[int]:
 
 
 def repeated_share(words: tuple[str, ...]) -> float:
-    """Share of a text's words that stand in a run of `NGRAM` words that was there before."""
+    """Returns the share of a text's words that are in a repeated n-gram of `NGRAM` words."""
     seen: set[tuple[str, ...]] = set()
     covered = [False] * len(words)
     for at in range(len(words) - NGRAM + 1):
@@ -165,5 +168,5 @@ def repeated_share(words: tuple[str, ...]) -> float:
 
 
 def compression(raw: bytes) -> float:
-    """How many times shorter zlib makes a text, without its header."""
+    """Returns the ratio of a text's length to its length compressed by zlib, without header."""
     return len(raw) / max(1, len(zlib.compress(raw, 6)) - 6)

@@ -1,4 +1,4 @@
-"""Reading texts of any script: words, quotations, the values of an answer in JSON."""
+"""Text helpers for any script: words, word counts, quotations, the values of JSON answers."""
 
 import json
 import re
@@ -12,10 +12,10 @@ _LETTER = re.compile(f"([{_UNSPACED}])")
 _BETWEEN = re.compile(
     r"[\s,;:/|\u2013\u2014\u2026.!?()\[\]{}\"<>\u3001\u3002\uff0c\uff1a\uff1b\uff01\uff1f]+"
 )
-# The same of ASCII alone, for texts of it.
+# The ASCII part of `_BETWEEN`, for a fast path on ASCII texts.
 _SPACES = str.maketrans(dict.fromkeys(',;:/|.!?()[]{}"<>', " "))
 _EDGES = "'\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb*_-#`"
-# A pair of single quotes opens after a space and closes before one; apostrophes do neither.
+# A pair of single quotes has no letter before the first or after the second, unlike apostrophes.
 _QUOTED = re.compile(
     r'"[^"\n]{0,400}"|\u201c[^\u201d\n]{0,400}\u201d|\u201e[^\u201c\u201d\n]{0,400}[\u201c\u201d]'
     r"|\u00ab[^\u00bb\n]{0,400}\u00bb|\u300c[^\u300d\n]{0,400}\u300d|\u300e[^\u300f\n]{0,400}\u300f"
@@ -23,14 +23,14 @@ _QUOTED = re.compile(
     r"|(?<!\w)\u2018[^\u2019\n]{1,200}(?:\u2019\w[^\u2019\n]{0,200}){0,3}\u2019(?!\w)"
 )
 _MARKS = frozenset("\"'\u201c\u201e\u00ab\u300c\u300e\u2018")
-_SPACED = re.compile(r"[^\W_]\S*")  # a word with what stands behind it up to the next space
-# A character of a script without spaces counts as this much of a word.
+_SPACED = re.compile(r"[^\W_]\S*")  # a word with everything up to the next space
+# A character of a script without spaces counts as this fraction of a word.
 WORDS_A_LETTER = 0.6
 
 
 @lru_cache(maxsize=256)
 def words_of(text: str) -> tuple[str, ...]:
-    """The words of a text, in small letters; of scripts without spaces, the characters."""
+    """Splits a text into lower-case words; in scripts without spaces, into characters."""
     if text.isascii():
         parts = text.lower().translate(_SPACES).split()
     else:
@@ -40,7 +40,7 @@ def words_of(text: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=256)
 def count_words(text: str) -> float:
-    """How many words a text has, as people count; 0.6 a character where there are no spaces."""
+    """Counts a text's words; in scripts without spaces, each character counts as 0.6 words."""
     letters = 0
     if not text.isascii():
         text, letters = _LETTER.subn(" ", text)
@@ -48,14 +48,14 @@ def count_words(text: str) -> float:
 
 
 def unquoted(text: str) -> str:
-    """A text without what stands in quotation marks; the marks stay, so that it reads on."""
+    """Empties all quotations of a text; the marks stay, so that sentences keep their shape."""
     if not _MARKS.intersection(text):
         return text
     return _QUOTED.sub('""', text)
 
 
 def values_of(text: str) -> str:
-    """The values of a JSON text, as sentences; the text itself if it is none."""
+    """Returns the strings in a JSON text, one per line; the text itself if it is not JSON."""
     try:
         found = json.loads(text)
     except ValueError:
@@ -74,5 +74,5 @@ def _strings(value: Any) -> list[str]:
 
 
 def shortened(text: str, most: int = 80) -> str:
-    """The beginning of a text, for messages."""
+    """Truncates a text, for messages."""
     return text if len(text) <= most else f"{text[:most]}\u2026"

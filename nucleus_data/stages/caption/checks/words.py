@@ -1,4 +1,4 @@
-"""The check `words`: shorter or longer than its variant asks for."""
+"""The check `words`: the answer is shorter or longer than its variant asks for."""
 
 from typing import ClassVar
 
@@ -18,11 +18,11 @@ class Words(Check):
         default=0.25,
         ge=0,
         le=1,
-        description="What is allowed below and above, as a share of the bound: models can't count.",
+        description="Tolerance below and above, as a share of the bound, as models can't count.",
     )
 
     def find(self, said: Said) -> str | None:
-        """Counts words; of scripts without spaces, 0.6 a character."""
+        """Counts words; in scripts without spaces, 0.6 per character."""
         if said.words is None:
             return None
         count = count_words(said.prose)

@@ -1,4 +1,4 @@
-"""The files that captions are imported from, and the columns that are read of them."""
+"""Finds the files to import captions from, and the columns to read."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -38,11 +38,11 @@ class SourceFile:
     """A file with captions.
 
     Attributes:
-        name: Below what was given; the file's own name if that was one file.
+        name: The path below the given folder; the file's name if a single file was given.
         kind: `parquet`, `arrow`, `csv` or `jsonl`.
-        folder: What its pictures' paths are relative to, below what was given: empty, or `train/`.
-        store: What was given.
-        inner: Its path below the store's root; empty if the root is the file.
+        folder: Folder that paths of pictures are relative to, such as `train/`; may be empty.
+        store: The store whose root is the given file or folder.
+        inner: Path below the store's root; empty if the root is the file.
     """
 
     name: str
@@ -53,7 +53,7 @@ class SourceFile:
 
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
-        """The file's bytes, uncompressed. Raises RequestError."""
+        """Opens the file, decompressed. Raises RequestError."""
         try:
             with plain(self.store, self.inner) as file:
                 yield file
@@ -61,7 +61,7 @@ class SourceFile:
             raise RequestError(f"{self.name} can't be read: {error}") from error
 
     def sha256(self) -> str:
-        """Of the file as it lies there."""
+        """Returns the SHA-256 of the stored file, without decompressing it."""
         digest = hashlib.sha256()
         with self.store.fs.open(self.store.path(self.inner), "rb") as file:
             while block := file.read(BLOCK):
@@ -71,11 +71,11 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Mapping:
-    """Which column says what.
+    """The columns to read.
 
     Attributes:
-        by: What names a record: `id`, `key` or `url`.
-        name: The column with it.
+        by: How rows refer to records: by `id`, `key` or `url`.
+        name: The column with that reference.
         caption: The column with the captions.
     """
 
@@ -85,10 +85,10 @@ class Mapping:
 
 
 def find_files(source: str) -> list[SourceFile]:
-    """The files of a path or URL, sorted by name.
+    """Finds the files at a path or URL, sorted by name.
 
     Raises:
-        RequestError: There is none, or nothing that can be read.
+        RequestError: There is no file, or none of a known kind.
     """
     store = Store(source)
     if not store.exists(""):
@@ -115,12 +115,12 @@ def find_files(source: str) -> list[SourceFile]:
 def choose_columns(
     files: Sequence[SourceFile], given: dict[str, str | None], caption: str | None
 ) -> Mapping:
-    """Which columns are read.
+    """Chooses the columns to read.
 
     Args:
         files: The files.
-        given: `id`, `key`, `url` -> the column that was asked for.
-        caption: The column that was asked for.
+        given: `id`, `key`, `url` -> column given by the user, if any.
+        caption: Column with the captions, if given by the user.
 
     Raises:
         RequestError: A file lacks them.
@@ -147,13 +147,13 @@ def choose_columns(
 
 
 def rows(file: SourceFile, mapping: Mapping) -> Iterator[Any]:
-    """The rows of a file: name and caption. Raises RequestError if the file is damaged."""
+    """Yields a file's rows: (reference, caption). Raises RequestError if the file is damaged."""
     with file.open() as opened:
         yield from read_rows(file.kind, opened, (mapping.name, mapping.caption), file.name)
 
 
 def _naming(file: SourceFile, columns: Sequence[str]) -> tuple[str, str | None]:
-    """What names records, where nobody said: an id that is one of ours, a key, or a URL."""
+    """Guesses the column that refers to records: an id of this project, a key, or a URL."""
     own = _first(("id",), columns)
     if own is not None and _has_our_ids(file, own):
         return "id", own
@@ -164,7 +164,7 @@ def _naming(file: SourceFile, columns: Sequence[str]) -> tuple[str, str | None]:
 
 
 def _has_our_ids(file: SourceFile, column: str) -> bool:
-    """Whether the first value of a column looks like an id of ours."""
+    """Whether the first value of a column looks like a record id of this project."""
     with file.open() as opened:
         for number, row in enumerate(read_rows(file.kind, opened, (column,), file.name)):
             value = row.values[0] if row.values else None
@@ -177,7 +177,7 @@ def _has_our_ids(file: SourceFile, column: str) -> bool:
 
 
 def _first(known: Sequence[str], columns: Sequence[str]) -> str | None:
-    """The first known name that is there, in any case."""
+    """Returns the first known column name that exists, ignoring case."""
     lower = {column.lower(): column for column in reversed(columns)}
     return next((lower[name] for name in known if name in lower), None)
 
@@ -190,7 +190,7 @@ def _lacks(file: SourceFile, what: str, columns: Sequence[str]) -> str:
 
 
 def _kind(name: str, source: str = "") -> str:
-    """What a file is by its name; empty for another. Raises RequestError if `source` is given."""
+    """Returns a file's kind by its name, or empty; with `source`, raises RequestError instead."""
     lower = uncompressed(name).lower()
     kind = next((kind for ending, kind in KINDS.items() if lower.endswith(ending)), "")
     if lower != name.lower() and kind not in ("csv", "jsonl"):
@@ -201,7 +201,7 @@ def _kind(name: str, source: str = "") -> str:
 
 
 def _below(store: Store) -> Iterator[str]:
-    """Names of all files below a folder, hidden ones left out."""
+    """Yields the names of all files below a folder, except hidden ones."""
     root = store.path("").rstrip("/") + "/"
     for path in store.fs.find(store.path("")):
         name = path.removeprefix(root)
@@ -210,7 +210,7 @@ def _below(store: Store) -> Iterator[str]:
 
 
 def _saved(store: Store, names: Sequence[str]) -> list[str]:
-    """The Arrow files of a data set that `datasets` saved, in its order; none if it is not one."""
+    """Returns the Arrow files of a data set saved by `datasets`, in order; empty if it is none."""
     states = [name for name in names if name.rsplit("/", 1)[-1] == SAVED]
     return [file for name in states for file in saved_files(store, _folder(name))]
 

@@ -1,20 +1,20 @@
-"""Captions from files: a caption table like those that are made, named by its content.
+"""Imports captions from files, as a caption table named by the hash of its content.
 
-Rows are read one by one into a file of their own, joined with the records by DuckDB, which spills
-to the disk, and written shard by shard. Each row ends in one state:
+Rows are spooled to a Parquet file, joined with the records by DuckDB, which spills to disk, and
+written shard by shard. Each row ends in one state:
 
-| state | what it is |
+| state | meaning |
 |---|---|
 | `matched` | the caption of a record |
 | `unmatched` | no record has this id, key or URL |
-| `ambiguous` | the key is of records of several sources: say which with `--source` |
-| `doubled` | a row before it names the same record |
+| `ambiguous` | records of several sources have this key: choose with `--source` |
+| `doubled` | an earlier row refers to the same record |
 | `no_picture` | the record has no picture |
-| `no_name`, `empty`, `not_text`, `too_long` | it has no name, or no caption that is a text |
+| `no_name`, `empty`, `not_text`, `too_long` | no id, key or URL, or no valid caption |
 | `unreadable` | the row is damaged |
 
-The table's hash is of the files' content and of how they are read. What was killed is continued by
-the same command, and ends in the same bytes.
+The table's hash covers the files' content and how they are read. A killed import is continued by
+the same command, with the same bytes.
 """
 
 import json
@@ -64,14 +64,14 @@ ADVICE = {
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """What is imported, and how it is read.
+    """What to import, and how to read it.
 
     Attributes:
         files: The files.
-        mapping: Their columns.
-        name: What the captions are called.
-        source: Only records of this ingest source; None for all.
-        about: What is known of the captions: `model`, `revision`, `prompt`.
+        mapping: The columns to read.
+        name: Name of the caption set.
+        source: Ingest source whose records to match; None for all.
+        about: Provenance of the captions: `model`, `revision`, `prompt`.
     """
 
     files: Sequence[SourceFile]
@@ -81,13 +81,13 @@ class ImportRequest:
     about: dict[str, str | None] = field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
-        """What identifies the captions: the files' content, and how they are read."""
+        """Returns the hashed content: that of the files, and how they are read."""
         several = len(self.files) > 1
         return {
             "table": PREFIX + self.name,
             "version": VERSION,
             "files": [
-                # The name of one file says nothing; of several, it decides what is read first.
+                # File names only matter if there are several, as they determine the order.
                 {"name": file.name if several else "", "sha256": file.sha256()}
                 for file in self.files
             ],
@@ -108,20 +108,20 @@ def plan_import(
     only: str | None = None,
     about: dict[str, str | None] | None = None,
 ) -> ImportRequest:
-    """Looks at files, and says how they are read.
+    """Finds the files, and decides how to read them.
 
     Args:
         source: A path or URL.
-        name: What the captions will be called.
-        variants: Those of the recipe, whose names are taken.
+        name: Name of the caption set.
+        variants: The recipe's variants, whose names are taken.
         corpus: The corpus.
-        columns: `id`, `key`, `url` -> the column that was asked for.
-        caption: The column with the captions that was asked for.
-        only: Only records of this ingest source.
-        about: What is known of the captions.
+        columns: `id`, `key`, `url` -> column given by the user, if any.
+        caption: Column with the captions, if given by the user.
+        only: Ingest source whose records to match; None for all.
+        about: Provenance of the captions.
 
     Raises:
-        RequestError: The name is taken or none, or the files can't be read.
+        RequestError: The name is taken or invalid, or the files can't be read.
     """
     check_name(name, variants, corpus)
     files = find_files(source)
@@ -130,7 +130,7 @@ def plan_import(
 
 
 def check_name(name: str, variants: Sequence[str], corpus: Corpus) -> None:
-    """Refuses a name that is none, or is that of captions that are made. Raises RequestError."""
+    """Refuses an invalid name, or that of generated captions. Raises RequestError."""
     if not name.isidentifier() or not name.islower():
         raise RequestError(f"--as {name!r}: names are lower case letters, digits and _")
     advice = f"give another name, for example --as {name}_imported"
@@ -153,14 +153,14 @@ def import_captions(
     Args:
         corpus: The corpus.
         request: What is imported.
-        dry_run: Count, and write nothing.
+        dry_run: Whether to only count, and write nothing.
 
     Returns:
-        `name`, `config_hash`, `rows`, `captions`, `shards`, and of each state its count and
-        examples.
+        `name`, `config_hash`, `rows`, `captions`, `shards`, and `states` with the count and
+        examples of each state.
 
     Raises:
-        RequestError: A file is damaged, or no row names a record.
+        RequestError: A file is damaged, or no row matches a record.
     """
     if not corpus.records.whole_parts():
         raise RequestError(f"{corpus.uri} has no records yet; run: {told('ingest', corpus.uri)}")
@@ -200,7 +200,7 @@ def _write(
     identity: dict[str, Any],
     dry_run: bool,
 ) -> tuple[int, int]:
-    """Writes the table, a part a shard, unless this is a dry run: captions, shards."""
+    """Writes the table, one part per shard, unless dry; returns the numbers of captions, shards."""
     table, folder = corpus.at(one.table, one.config_hash), folder_of(one)
     text = json.dumps(identity, sort_keys=True).encode()
     if not dry_run:
@@ -217,7 +217,7 @@ def _write(
 
 
 def _by_shard(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]:
-    """Rows that are sorted by shard and row, a shard at a time."""
+    """Regroups batches of rows, sorted by shard and row, into one table per shard."""
     held: list[pa.RecordBatch] = []
     now = -1
     for batch in batches:
@@ -236,7 +236,7 @@ def _by_shard(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table
 
 
 def _part(rows: pa.Table, request: ImportRequest) -> pa.Table:
-    """A shard's rows as the caption stage would write them."""
+    """Converts a shard's rows to the schema of caption tables."""
     schema = table_schema(SCHEMA)
     known = {**request.about, "source": IMPORTED}
 
@@ -252,7 +252,7 @@ def _part(rows: pa.Table, request: ImportRequest) -> pa.Table:
 
 
 def _nothing(corpus: Corpus, request: ImportRequest, content: dict[str, Any]) -> str:
-    """What is said where no row names a record."""
+    """Returns the error message if no row matches a record."""
     by, column = request.mapping.by, request.mapping.name
     names = [e["name"] for e in content["states"].get("unmatched", {}).get("examples", [])]
     ours = corpus.connection().sql(
@@ -270,7 +270,7 @@ def _nothing(corpus: Corpus, request: ImportRequest, content: dict[str, Any]) ->
 
 
 def import_lines(content: dict[str, Any], *, head: bool = True) -> Iterator[str]:
-    """What became of the rows, for people."""
+    """Yields lines for people about the states of the rows."""
     if head:
         mapping = content["mapping"]
         yield (

@@ -1,4 +1,4 @@
-"""Rows of imported files, spooled to the disk and joined with the records in DuckDB."""
+"""Spools the rows of imported files to disk, and joins them with the records in DuckDB."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -31,16 +31,16 @@ MOST_NAME = 4096
 EXAMPLES = 3
 SHOWN_CHARACTERS = 120
 MEMORY_LIMIT = "1GB"
-# Of Unicode's control characters, those that lay a text out.
+# Unicode's control characters, except tab, line feed and carriage return.
 CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 MATCHED = "matched"
 
 
 def spool(files: Sequence[SourceFile], mapping: Mapping, target: Path) -> int:
-    """Writes the rows of files to one Parquet file, each with what is wrong with it.
+    """Writes the rows of all files to one Parquet file, each with its problem, if any.
 
     Returns:
-        How many rows there are.
+        The number of rows.
 
     Raises:
         RequestError: A file is damaged.
@@ -61,7 +61,7 @@ def spool(files: Sequence[SourceFile], mapping: Mapping, target: Path) -> int:
 
 
 def connect(folder: Path) -> duckdb.DuckDBPyConnection:
-    """A database on the disk, of little memory."""
+    """Opens a DuckDB database on disk, with limited memory."""
     spill = str(folder / "spill")
     config: dict[str, Any] = {"memory_limit": MEMORY_LIMIT, "temp_directory": spill, "threads": 2}
     return duckdb.connect(str(folder / "join.duckdb"), config=config)
@@ -70,21 +70,22 @@ def connect(folder: Path) -> duckdb.DuckDBPyConnection:
 def classify(
     connection: duckdb.DuckDBPyConnection, spooled: Path, corpus: Corpus, by: str, only: str | None
 ) -> None:
-    """Joins rows with records: the table `states` has each row's state, `found` the captions.
+    """Joins rows with records; makes `states`, with each row's state, and `found`, the matches.
 
     Args:
-        connection: From `connect`.
-        spooled: From `spool`.
+        connection: Connection from `connect`.
+        spooled: File from `spool`.
         corpus: The corpus.
-        by: What names a record: `id`, `key` or `url`.
-        only: Only records of this ingest source.
+        by: How rows refer to records: by `id`, `key` or `url`.
+        only: Ingest source whose records to match; None for all.
     """
     records = corpus.records.sql()
     columns = {row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {records}").fetchall()}
     names = {"id": "[id]", "key": "[key]"}.get(by, "[key]")
     if by == "url" and "source.url" in columns:
         names = 'list_distinct([key, CAST("source.url" AS VARCHAR)])'
-    # One URL may be of several records, and is then the same picture; a key is of one a source.
+    # Several records may have the same URL, and thus the same picture. A key is only unique within
+    # a source, so it is ambiguous if several records have it.
     alone = "count(*) = 1" if by == "key" else "true"
     name = "lower(name)" if by == "id" else "name"
     chosen = "WHERE source = $source" if only is not None else ""
@@ -127,7 +128,7 @@ def classify(
 
 
 def counted(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
-    """State -> how many rows are in it, and the first of them."""
+    """Returns state -> number of rows, and examples."""
     shown = f"left(name, {SHOWN_CHARACTERS})"
     found = connection.execute(
         f"""SELECT state, count(*), arg_min({{'file': file, 'line': line, 'name': {shown},
@@ -141,7 +142,7 @@ def counted(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
 
 
 def matched(connection: duckdb.DuckDBPyConnection, batch: int) -> Iterator[pa.RecordBatch]:
-    """The captions of records, by shard and row."""
+    """Yields the matched captions, sorted by shard and row."""
     relation = connection.sql(
         "SELECT shard, row, id, caption FROM found JOIN given USING (number) ORDER BY shard, row"
     )
@@ -149,7 +150,7 @@ def matched(connection: duckdb.DuckDBPyConnection, batch: int) -> Iterator[pa.Re
 
 
 def _checked(raw: Any, folder: str) -> dict[str, str | None]:
-    """A row's name and caption, or what is wrong with it."""
+    """Returns a row's reference and caption, or its problem."""
     if raw.problem:
         return _wrong(UNREADABLE, raw.problem)
     name, caption = raw.values
@@ -175,7 +176,7 @@ def _wrong(problem: str, detail: str, name: str | None = None) -> dict[str, str 
 
 
 def _text(value: Any) -> tuple[str | None, str]:
-    """A value as text, or what it is instead; None for no value."""
+    """Converts a value to (text, problem); the text is None if there is no value, or a problem."""
     if value is None:
         return None, ""
     if isinstance(value, bytes):

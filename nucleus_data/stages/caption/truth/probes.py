@@ -1,10 +1,10 @@
-"""Truth tests in every run: has each picture its own caption, and does the model see it?
+"""Truth tests in every run: does each picture get its own caption, and does the model see it?
 
-Engines share pictures, prefixes and batches among requests, and may mix them up; the captions are
-then good English about something else. So each run asks about some of its first pictures once more,
-alone: nothing else is in the engine, and no cache is used. And it shows grey pictures in place of
-some. What follows from the answers is in `verdict`; the run stops on captions of another
-picture and on a model that is blind, and says the share of equal texts else.
+Engines share pictures, prefixes and batches among requests. A bug there mixes up pictures, and
+gives fluent captions of the wrong ones. So each run captions some of its first pictures once more,
+alone, with nothing else in the engine and no cache; and it shows grey pictures in place of some.
+`verdict` evaluates the answers. The run stops if captions belong to other pictures, or if the model
+is blind; otherwise it reports the share of equal texts.
 
     probes = Probes(32, decode)
     probes.taken(row, name, ask, picture)    # of each request, before it is submitted
@@ -14,8 +14,8 @@ picture and on a model that is blind, and says the share of equal texts else.
         probes.ask_alone(engine)             # raises StoppedError
 
 A run of few pictures has few probes: one in four, and none below `FEWEST` pictures. They are asked
-when the engine has nothing to do, each time that there are twice as many pictures, and at last when
-the window is full. No answer to them enters a table.
+when the engine is idle, whenever the number of pictures has doubled, and finally when the window is
+full. Their answers are never stored in a table.
 """
 
 import time
@@ -41,20 +41,20 @@ from nucleus_data.stages.caption.truth.verdict import (
 )
 from nucleus_data.stages.caption.truth.words import stopped
 
-FEWEST = 8  # pictures; of fewer, nothing is asked
-PICTURES_A_PROBE = 4
-WINDOW_A_PROBE = 8
-WINDOW_BYTES = 64 << 20
-ROUND_S = 60.0  # one row may take `row_timeout_s`, and nothing else moves meanwhile
-HOLD_S = 60.0  # a slow engine's captions are not held back for ever
-GREYS_A_PROBE = 4  # one grey picture for so many probes, two at least
+FEWEST = 8  # minimum number of pictures for any test
+PICTURES_A_PROBE = 4  # pictures per probe
+WINDOW_A_PROBE = 8  # pictures in the full window, per probe
+WINDOW_BYTES = 64 << 20  # maximum size of the window's image files
+ROUND_S = 60.0  # maximum duration of a round of tests, as all other work waits for it
+HOLD_S = 60.0  # maximum time to hold captions back before the first test
+GREYS_A_PROBE = 4  # one grey picture for so many probes, at least two
 GREY = 128
 BLIND_PAIRS = 4
 
 
 @dataclass(eq=False)
 class _Held:
-    """A request of the window: what is needed to ask again."""
+    """A request in the window, with what is needed to ask again."""
 
     probe: Probe
     ask: Ask
@@ -66,8 +66,8 @@ class Probes:
     """The truth tests of one engine.
 
     Args:
-        most: Pictures that are asked about again, about; 0 asks nothing.
-        decode: From a file's bytes to the picture as the model is given it.
+        most: Approximate number of pictures to caption again; 0 for no tests.
+        decode: Decodes a file to the picture at the size that the model sees.
     """
 
     def __init__(
@@ -91,15 +91,17 @@ class Probes:
         self._counted: dict[str, int] = {}
 
     def taken(self, row: Row, name: str, ask: Ask, picture: Pixels | None) -> None:
-        """Notes a request; of a row's one counts: greedy, asked of all, with the longest answer.
+        """Notes a request, before it is submitted.
 
-        Drawn ones have a seed, and are the same alone but for batching; greedy ones are more so.
+        One request per row is kept, preferring greedy ones, those with the same question for all
+        rows, and those with the longest answers. (Sampled requests have a seed and so are also
+        reproducible, except for batching, but less reliably.)
 
         Args:
             row: The record.
             name: The variant.
-            ask: What is asked.
-            picture: As the model is given it; None if it does not see it.
+            ask: The request.
+            picture: The picture at the size that the model sees; None if it does not see it.
         """
         if picture is None or row.image is None or not ask.sees_picture or not self.collects:
             return
@@ -120,19 +122,19 @@ class Probes:
         self._number += 1
 
     def said(self, made: Generated) -> None:
-        """Notes an answer among the run's; of other keys, and failed ones, nothing."""
+        """Notes an answer of the run; ignores failed ones, and those to other requests."""
         held = self._by_key.get(made.key)
         if held is not None and not made.error and held.probe.crowd is None:
             held.probe.crowd = made.text
 
     def due(self, *, idle: bool) -> bool:
-        """Whether it is time to ask.
+        """Whether it is time for a round of tests.
 
         Args:
-            idle: The engine has nothing to do.
+            idle: Whether the engine has nothing to do.
 
         Returns:
-            Whether `ask_alone` is to be called, as soon as the engine has nothing pending.
+            Whether `ask_alone` should be called as soon as the engine has nothing pending.
         """
         if not self._open:
             return False
@@ -142,7 +144,7 @@ class Probes:
 
     @property
     def hold_back(self) -> bool:
-        """Whether nothing was tested yet, but will be soon: what is wrong need not be stored."""
+        """Whether to hold back captions, so that bad ones are not stored before the first test."""
         began = self._began
         return (
             self._open
@@ -152,11 +154,11 @@ class Probes:
         )
 
     def ask_alone(self, engine: Engine, model: str = "") -> None:
-        """Asks about some pictures alone, and about grey ones; one request at a time.
+        """Runs a round of tests, one request at a time.
 
         Args:
-            engine: With nothing pending; so it is left.
-            model: What it runs, where there are several.
+            engine: The engine, with nothing pending; it is left like that.
+            model: The model's name, if there are several.
 
         Raises:
             StoppedError: Captions are of other pictures, or the model does not see them.
@@ -181,11 +183,15 @@ class Probes:
             raise StoppedError(stopped(named, verdict, blind=blind))
 
     def counts(self) -> Mapping[str, int]:
-        """What was asked and found since it was asked last, for the run's counts."""
+        """Returns the counts of tests since the last call, for the run's counts."""
         return self._found.take()
 
     def _rank(self, name: str, ask: Ask) -> tuple[bool, bool, int]:
-        """What is asked with each picture's own caption in it can't be said of another one."""
+        """Ranks a request's suitability for tests, higher is better.
+
+        Questions that differ by picture are unsuitable: their answers can't be those of another
+        one.
+        """
         same = self._questions.setdefault(name, ask.question) == ask.question
         return ask.sampling.temperature == 0, same, ask.sampling.max_tokens
 
@@ -195,7 +201,7 @@ class Probes:
 
     @property
     def collects(self) -> bool:
-        """Whether more pictures are wanted."""
+        """Whether more pictures are needed for the window."""
         return self._open and not self._full
 
     @property
@@ -218,7 +224,7 @@ class Probes:
                     probe.alone = said_alone(engine, held.ask, picture, "alone")
 
     def _ask_grey(self, engine: Engine, until: float) -> None:
-        """Shows a grey picture for a quarter of the probes, if theirs do not look so."""
+        """Shows grey pictures in place of a quarter of the probes, unless these look grey."""
         count = max(2, len(self._chosen) // GREYS_A_PROBE) - len(self._greys)
         for probe in [p for p in self._chosen if p.alone and p not in self._greys][: max(count, 0)]:
             held = self._by_key[probe.key]
@@ -229,9 +235,10 @@ class Probes:
                 self._greys.append(probe)
 
     def _is_blind(self, engine: Engine, probes: Iterable[Probe]) -> bool:
-        """Whether the model says of pictures what it says of grey ones when it is to describe them.
+        """Whether the model describes pictures just like grey ones.
 
-        Asked because "Is there a watermark?" may well have the same answer.
+        Asking for descriptions is necessary, since a question such as "Is there a watermark?" may
+        rightly have the same answer for both.
         """
         same = []
         for probe in list(probes)[:BLIND_PAIRS]:
@@ -253,11 +260,11 @@ class Probes:
     def _picture(self, held: _Held) -> Pixels | None:
         try:
             return self._decode(held.image)
-        except PixelError:  # it was read before
+        except PixelError:  # unexpected, as it was decoded before
             return None
 
     def _count(self, verdict: Verdict) -> None:
-        """Notes the counts that grew; they are of the whole window, not of this time alone."""
+        """Adds the increase of the counts, which are of the whole window, to those of the run."""
         asked = [probe for probe in self._chosen if probe.alone is not None]
         now = {
             "truth_probes": len(asked),

@@ -1,15 +1,15 @@
-"""What truth tests show: captions of another picture, one text for many, a model that is blind.
+"""Evaluates truth tests: captions of other pictures, one text for many pictures, a blind model.
 
-Pure functions of texts. `truth` asks; here is which pictures it asks about again, and what follows.
+These are pure functions of texts, which also choose the pictures to ask about again; `probes` asks.
 
-A text that differs from what the model says alone proves nothing: with other requests in the batch,
-floating-point sums have other last bits, and a near tie ends the other way. It counts as another
-picture's where all of these hold:
+A text that differs from the model's answer alone proves nothing: other requests in the batch change
+the last bits of floating-point sums, and near ties are then decided differently. It counts as
+another picture's caption if all of these hold:
 
-- It is what the model says of that other picture alone, and that picture looks different.
-- It is less like the picture's own text than a tenth of the other pictures' texts are. A near tie
-  gives a text like the own one; a swapped picture's text is like the own one by chance.
-- It is not what the model rightly says of many pictures ("no text", a refusal).
+- It is the model's answer for that other picture alone, and that picture looks different.
+- It is less similar to the picture's own text than a tenth of the other pictures' texts are. A near
+  tie gives a similar text; the text of a swapped picture is only as similar as by chance.
+- It is not a text that the model rightly gives for many pictures ("no text", a refusal).
 """
 
 from collections import defaultdict
@@ -21,47 +21,47 @@ from numpy.typing import NDArray
 
 from nucleus_data.hashing import keyed_uint64
 
-STOPS_AT = 2  # captions of another picture
-SHARED_STOPS_AT = 3  # different pictures with one text, which none of them has alone
-SHARED_FROM = 0.03  # of all pictures: some near ties end in the same text, a refusal
-LOOKS_DIFFERENT = 6.0  # mean difference of two thumbnails, of 255
-STRANGE_FROM = 0.1  # share of other texts that are more like a picture's own text
-OF_A_TEXT = 6  # pictures with the same text that are asked about again
+STOPS_AT = 2  # captions of another picture that stop the run
+SHARED_STOPS_AT = 3  # different pictures with one text that none of them has alone, to stop
+SHARED_FROM = 0.03  # minimum share of such pictures, as near ties may end in a common refusal
+LOOKS_DIFFERENT = 6.0  # minimum mean difference of two thumbnails, of 255
+STRANGE_FROM = 0.1  # minimum share of other texts that are more similar to a picture's own text
+OF_A_TEXT = 6  # maximum number of pictures with the same text to ask about again
 
 
 @dataclass(frozen=True)
 class Alone:
-    """What the model said with nothing else in the engine.
+    """The model's answer with nothing else in the engine.
 
     Attributes:
-        text: Perhaps cut, as alone it is given few tokens.
-        cut: Whether it is.
+        text: The text, possibly truncated, as probes are given few tokens.
+        cut: Whether it is truncated.
     """
 
     text: str
     cut: bool = False
 
     def is_said(self, text: str) -> bool:
-        """Whether a whole caption is this one."""
+        """Whether a complete caption agrees with this answer."""
         if not self.cut:
             return text == self.text
-        # The last token may be half of a letter, or end in a space that was removed.
+        # The last token may be a part of a character, or end with a space that was removed.
         return text.startswith(self.text.rstrip("\ufffd").rstrip())
 
 
 @dataclass(eq=False)
 class Probe:
-    """A caption of the run, and what the model says of the same picture alone.
+    """A caption of the run, and the model's answer for the same picture alone.
 
     Attributes:
-        key: Of the request.
-        variant: The question.
-        id: The record.
-        order: When it was asked, among those of the window.
+        key: The request's key.
+        variant: The variant.
+        id: The record's id.
+        order: Number of the request in the window.
         look: The picture's thumbnail.
-        crowd: What was said among the run's requests; None until it came.
-        alone: What was said alone; None if it was not asked.
-        grey: What was said of a grey picture of its size.
+        crowd: The caption of the run, made among other requests; None until it arrives.
+        alone: The answer alone; None if not asked.
+        grey: The answer for a grey picture of the same size; None if not asked.
     """
 
     key: str
@@ -75,19 +75,19 @@ class Probe:
 
     @property
     def same(self) -> bool:
-        """Whether the model said alone what it said among others."""
+        """Whether the answer alone agrees with the caption of the run."""
         return self.alone is not None and self.alone.is_said(self.crowd or "")
 
 
 @dataclass
 class Verdict:
-    """What was found.
+    """The result of truth tests.
 
     Attributes:
-        swapped: Pictures that have another one's caption, and that other one.
-        shared: Different pictures with one text, which is none of theirs.
-        unlike: Pictures about which the model said another thing alone, whatever the cause.
-        like_grey: Pictures of which it says what it says of a grey one.
+        swapped: Pairs of a picture and the other one whose caption it has.
+        shared: Different pictures with a common text that belongs to none of them.
+        unlike: Pictures for which the answer alone differs, whatever the cause.
+        like_grey: Pictures with the same answer as a grey one.
     """
 
     swapped: list[tuple[Probe, Probe]] = field(default_factory=list)
@@ -97,21 +97,20 @@ class Verdict:
 
     @property
     def mixed_up(self) -> bool:
-        """Whether captions are of other pictures."""
+        """Whether captions belong to other pictures."""
         return len(self.swapped) >= STOPS_AT or len(self.shared) >= SHARED_STOPS_AT
 
     @property
     def maybe_blind(self) -> bool:
-        """Whether the model may not see: some questions have one answer for most pictures."""
+        """Whether the model may be blind; some questions have one answer for most pictures."""
         return len(self.like_grey) >= STOPS_AT
 
 
 def judge(window: Iterable[Probe]) -> Verdict:
-    """What the answers show.
+    """Evaluates the answers so far.
 
     Args:
-        window: The run's captions that may be compared, those that were asked about alone among
-            them.
+        window: The run's captions in the window, including those asked about alone.
     """
     found = Verdict()
     said = [probe for probe in window if probe.crowd is not None]
@@ -144,7 +143,7 @@ def _judge_variant(said: Sequence[Probe], found: Verdict) -> None:
 
 
 def _is_strange(probe: Probe, said: Sequence[Probe]) -> bool:
-    """Whether a picture's text is less like its own than a tenth of the other pictures' texts."""
+    """Whether a tenth of the other pictures' texts are more similar to a picture's own text."""
     assert probe.alone is not None
     size = max(len(probe.alone.text), 1)
     own, got = _pieces(probe.alone.text), (probe.crowd or "")[:size]
@@ -152,7 +151,7 @@ def _is_strange(probe: Probe, said: Sequence[Probe]) -> bool:
     others = [_text(p)[:size] for p in said if p is not probe]
     references = [text for text in others if text not in (got, probe.alone.text)]
     nearer = sum(_likeness(own, _pieces(text)) > likeness for text in references)
-    # Two of few: one may be a copy of the picture.
+    # At least two, as one may be of a duplicate of the picture.
     return nearer >= max(2 if len(references) > 3 else 1, STRANGE_FROM * len(references))
 
 
@@ -161,7 +160,7 @@ def _text(probe: Probe) -> str:
 
 
 def _pieces(text: str) -> set[str]:
-    """Three letters each: words in any language, also in those that have no spaces."""
+    """Returns a text's character trigrams, which work for any language, with or without spaces."""
     text = f" {text.casefold()} "
     return {text[i : i + 3] for i in range(len(text) - 2)}
 
@@ -171,17 +170,17 @@ def _likeness(one: set[str], other: set[str]) -> float:
 
 
 def looks_different(one: Probe, other: Probe) -> bool:
-    """Whether two pictures' thumbnails are unlike."""
+    """Whether two pictures' thumbnails differ."""
     return float(np.abs(one.look - other.look).mean()) > LOOKS_DIFFERENT
 
 
 def dissimilar(window: Sequence[Probe], known: Sequence[Probe], count: int) -> list[Probe]:
-    """Pictures of a window as unlike each other as may be: each is the farthest from all before.
+    """Chooses dissimilar pictures by farthest-point sampling of their thumbnails.
 
     Args:
-        window: To choose from; what comes out does not depend on their order.
-        known: Chosen before.
-        count: How many.
+        window: The pictures to choose from; the result does not depend on their order.
+        known: Pictures chosen before.
+        count: Number of pictures to choose.
     """
     left = sorted((p for p in window if p not in known), key=lambda p: _keyed(p))
     if not left:
@@ -192,7 +191,7 @@ def dissimilar(window: Sequence[Probe], known: Sequence[Probe], count: int) -> l
         nearest = np.minimum(nearest, np.abs(looks - probe.look.ravel()).mean(axis=1))
     chosen: list[int] = []
     for _ in range(min(count, len(left))):
-        farthest = int(nearest.argmax())  # the first of equal ones
+        farthest = int(nearest.argmax())  # the first one of a tie
         chosen.append(farthest)
         nearest = np.minimum(nearest, np.abs(looks - looks[farthest]).mean(axis=1))
         nearest[farthest] = -1
@@ -200,13 +199,13 @@ def dissimilar(window: Sequence[Probe], known: Sequence[Probe], count: int) -> l
 
 
 def suspects(window: Sequence[Probe], count: int) -> list[Probe]:
-    """Different pictures with the same caption, which are to be asked about again.
+    """Chooses different pictures with the same caption, to be asked about again.
 
-    The longest texts come first: short ones are the same by nature.
+    Those with the longest texts come first, as short texts are often rightly the same.
 
     Args:
-        window: The run's captions.
-        count: How many pictures at most.
+        window: The run's captions in the window.
+        count: Maximum number of pictures.
     """
     groups: dict[tuple[str, str], list[Probe]] = defaultdict(list)
     for probe in sorted(window, key=lambda p: p.order):
@@ -214,7 +213,7 @@ def suspects(window: Sequence[Probe], count: int) -> list[Probe]:
             groups[probe.variant, probe.crowd].append(probe)
     found: list[Probe] = []
     for (_, _), group in sorted(groups.items(), key=lambda item: (-len(item[0][1]), item[0])):
-        # The first one is asked about too: where the engine goes on with an old picture, it is its.
+        # Includes the first one: if the engine reused an old picture, the text is that picture's.
         members = [group[0], *sorted(group[1:], key=_keyed)][:OF_A_TEXT]
         if any(looks_different(members[0], other) for other in members[1:]):
             found += [probe for probe in members if probe.alone is None]
@@ -222,12 +221,12 @@ def suspects(window: Sequence[Probe], count: int) -> list[Probe]:
 
 
 def neighbours(window: Sequence[Probe], verdict: Verdict, count: int) -> list[Probe]:
-    """Those asked just before and after pictures about which another thing was said.
+    """Chooses pictures asked just before and after those whose answers differ, the likely owners.
 
     Args:
-        window: The run's captions.
-        verdict: Of now.
-        count: How many pictures at most.
+        window: The run's captions in the window.
+        verdict: The current result.
+        count: Maximum number of pictures.
     """
     found: list[Probe] = []
     for probe in verdict.unlike:

@@ -1,14 +1,14 @@
-"""What is said of truth tests: in the run's summary, and when they stop the run."""
+"""Words the results of truth tests: for the run's summary, and when they stop the run."""
 
 from collections.abc import Mapping
 
 from nucleus_data.stages.caption.truth.verdict import Verdict
 
-TOLD = 60  # letters of a text in a message
+TOLD = 60  # maximum characters of a text in a message
 
 
 def told(counts: Mapping[str, int]) -> str:
-    """The outcome for people, from a run's counts; empty if nothing was to be tested."""
+    """Returns a line for people, from a run's counts; empty if there were no tests."""
     probes, same = counts.get("truth_probes", 0), counts.get("truth_same", 0)
     if not probes:
         return ""
@@ -26,11 +26,11 @@ def told(counts: Mapping[str, int]) -> str:
 
 
 def stopped(engine: str, verdict: Verdict, *, blind: bool) -> str:
-    """Why a run stops: what was found, and what to do.
+    """Returns the message with which a run stops: what was found, and what to do.
 
     Args:
-        engine: Its name and version.
-        verdict: What was found.
+        engine: The engine's name and version.
+        verdict: The result of the tests.
         blind: Whether the model does not see the pictures.
     """
     if blind:

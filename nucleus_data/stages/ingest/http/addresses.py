@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 SCHEMES = ("http", "https")
-# URLs that are requested as they are: most. The host is the group.
+# A fast path: most URLs match this, and are requested as they are. The group is the host.
 PLAIN = re.compile(
     r"https?://([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}))?"
     r"(?:/[A-Za-z0-9%/:=&~+!$,;'@()*\[\]._-]*(?:\?[A-Za-z0-9%/:=&?~+!$,;'@()*\[\]._-]+)?)?"
@@ -19,12 +19,12 @@ NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class Checked(NamedTuple):
-    """What became of a URL's check: the URL to request, or the reason why it is not requested.
+    """The result of checking a URL: the URL to request, or the reason why it is refused.
 
     Attributes:
-        url: The URL to request; None if it is not requested.
-        reason: Why not, as a code.
-        detail: The same in words.
+        url: The URL to request; None if it is refused.
+        reason: Reason code of the refusal.
+        detail: The reason in words.
         host: The host of `url`, in lower case.
     """
 
@@ -35,7 +35,7 @@ class Checked(NamedTuple):
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is of the public internet, and an IPv4 address inside an IPv6 one too."""
+    """Whether an address is public, including any IPv4 address embedded in an IPv6 one."""
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return is_public(address.ipv4_mapped)
@@ -55,7 +55,7 @@ def is_public(address: Address) -> bool:
 
 
 def refused(host: str, found: Iterable[str]) -> str | None:
-    """Why a host at these addresses may not be asked, or None."""
+    """Returns why a host with these addresses must not be requested, or None."""
     for text in found:
         try:
             public = is_public(ipaddress.ip_address(text.partition("%")[0]))
@@ -67,7 +67,7 @@ def refused(host: str, found: Iterable[str]) -> str | None:
 
 
 def checked(url: str) -> Checked:
-    """A URL as it may be requested, or why it may not: its form alone, no name server is asked."""
+    """Checks a URL's syntax and scheme, without resolving its host."""
     if plain := PLAIN.fullmatch(url):
         return Checked(url, host=plain[1])
     parts = _parsed(url)
@@ -80,7 +80,7 @@ def checked(url: str) -> Checked:
 
 
 def host_in(url: str | None) -> str | None:
-    """The host of a URL as it came, in lower case; None if there is none."""
+    """Returns the lower-case host of an unchecked URL; None if there is none."""
     try:
         return urlsplit(url or "").hostname
     except ValueError:
@@ -90,12 +90,12 @@ def host_in(url: str | None) -> str | None:
 def check_urls(urls: Iterable[str], allow_hosts: Collection[str], threads: int) -> list[Checked]:
     """Checks each URL's scheme, and every address (IPv4 and IPv6) of its host.
 
-    A name server is asked once for each host.
+    Each host is resolved once.
 
     Args:
         urls: URLs as they came.
-        allow_hosts: Hosts that may be at any address.
-        threads: Name server requests at a time.
+        allow_hosts: Hosts that may have any address.
+        threads: Maximum number of concurrent DNS requests.
 
     Returns:
         One result for each URL, in order; the URL to request is the checked one, in ASCII.
@@ -119,7 +119,7 @@ def check_urls(urls: Iterable[str], allow_hosts: Collection[str], threads: int) 
 
 
 def _parsed(url: str) -> SplitResult | Checked:
-    """A URL's parts, or the reason why it is not requested."""
+    """Splits a URL, or returns the reason why it is refused."""
     try:
         parts = urlsplit(url)
         port_is_a_number = parts.port is None or parts.port >= 0
@@ -143,7 +143,7 @@ def _host_verdict(host: str) -> Checked | None:
 
 
 def _ascii(parts: SplitResult) -> Checked:
-    """The URL to request: built from what was checked, everything odd percent-encoded."""
+    """Rebuilds a URL from its checked parts in ASCII, percent-encoding unusual characters."""
     host = parts.hostname or ""
     if not host.isascii():
         host = host.encode("idna").decode()

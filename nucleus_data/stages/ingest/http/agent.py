@@ -1,13 +1,13 @@
-"""Who we say we are: the same words in every request, with a contact if there is one."""
+"""The user agent of all requests, with a contact if there is one."""
 
 from importlib.metadata import PackageNotFoundError, version
 
-TOKEN = "nucleus-data"  # what robots.txt and named directives call us
-MOST_HOSTS = 1000  # of a list without a contact
+TOKEN = "nucleus-data"  # our product token in robots.txt and X-Robots-Tag
+MOST_HOSTS = 1000  # maximum number of hosts in a list without a contact
 
 
 def user_agent(contact: str | None) -> str:
-    """The header `User-Agent`."""
+    """Returns the value of the header `User-Agent`."""
     try:
         number = version("nucleus-data")
     except PackageNotFoundError:

@@ -1,7 +1,7 @@
-"""Reads a body: limits on bytes, rate and decoding, and a look at what it is.
+"""Reads a response body, with limits on size, rate and decompression, and checks for a picture.
 
-What is small is held in memory, what is larger goes to a file at once: memory is bounded by the
-URLs in flight and not by their bodies.
+Small bodies are held in memory, larger ones are written to a file at once, so that memory use
+depends on the number of URLs in flight and not on the size of their bodies.
 """
 
 import zlib
@@ -20,18 +20,18 @@ from nucleus_data.stages.ingest.listing.formats import HEAD, shows_image, sniffe
 IN_MEMORY = 1 << 20
 PIECE = 1 << 16
 MOST_PIECES = 256
-_WEAK = {"bmp", "jxl"}  # so few magic bytes that more than these must be right
+_WEAK = {"bmp", "jxl"}  # formats with too few magic bytes to be recognised by these alone
 
 
 @dataclass(frozen=True)
 class BodyLimits:
-    """What a body may cost.
+    """Limits on a body.
 
     Attributes:
-        most: Bytes at most, as sent and as decoded.
-        min_rate: Bytes a second that it must bring.
-        grace_s: Seconds before the rate counts.
-        folder: For bodies that are not held in memory.
+        most: Maximum number of bytes, both as sent and decompressed.
+        min_rate: Minimum rate, in bytes per second.
+        grace_s: Seconds after which the rate is checked.
+        folder: Folder for bodies that are too large for memory.
     """
 
     most: int
@@ -46,17 +46,16 @@ async def read_body(
     clock: Callable[[], float],
     heard: Callable[[float], None],
 ) -> Body:
-    """A picture's bytes as they came, in pieces, or a file of them.
+    """Reads a picture's bytes, as a list of pieces or a temporary file.
 
     Args:
-        response: The answer, of which the head was read.
-        limits: What the body may cost.
-        clock: Seconds.
-        heard: Told the time whenever something came.
+        response: The response, after its headers.
+        limits: Limits on the body.
+        clock: Returns the time in seconds.
+        heard: Called with the time whenever data arrives.
 
     Raises:
-        RefusedError: It is too large, too slow, empty, encoded in a way that is not known, or not
-            a picture.
+        RefusedError: It is too large, too slow, empty, in an unknown encoding, or not a picture.
     """
     _check_length(response.content_length, limits.most)
     decoder, content = _decoder(response), response.content
@@ -85,7 +84,7 @@ async def read_body(
 
 
 class _Taken:
-    """The pieces of a body: the first of them are looked at, many go to a file."""
+    """Collects the pieces of a body; checks the first bytes, and moves large bodies to a file."""
 
     def __init__(self, limits: BodyLimits) -> None:
         self.file: IO[bytes] | None = None
@@ -94,12 +93,12 @@ class _Taken:
         self._size, self._looked = 0, False
 
     def add(self, piece: bytes) -> None:
-        """Takes the next piece."""
+        """Adds the next piece."""
         self._size += len(piece)
         _check_size(self._size, self._limits.most)
         if self.file is None:
             self._pieces.append(piece)
-            if len(self._pieces) > MOST_PIECES:  # a trickle
+            if len(self._pieces) > MOST_PIECES:  # many tiny pieces: join them
                 self._pieces = [b"".join(self._pieces)]
             if not self._looked and self._size >= HEAD:
                 self._look()
@@ -111,7 +110,7 @@ class _Taken:
             self.file.write(piece)
 
     def whole(self) -> Body:
-        """All of it."""
+        """Returns the whole body."""
         if not self._looked:
             self._look()
         return self._pieces if self.file is None else self.file
@@ -123,13 +122,13 @@ class _Taken:
 
 
 def _decoder(response: ClientResponse) -> "_Decoder | None":
-    """What undoes the Content-Encoding; None where there is none."""
+    """Returns a decoder for the response's Content-Encoding; None if it has none."""
     name = response.headers.get("Content-Encoding", "").strip().lower()
     return None if name in ("", "identity") else _Decoder(name)
 
 
 class _Decoder:
-    """Undoes a Content-Encoding in small pieces; we ask for none, but not everybody hears that."""
+    """Undoes a Content-Encoding in small pieces. We ask for none, but some servers ignore that."""
 
     def __init__(self, name: str) -> None:
         if name in ("gzip", "x-gzip", "deflate"):
@@ -140,7 +139,7 @@ class _Decoder:
             )
 
     def pieces(self, chunk: bytes) -> Iterator[bytes]:
-        """What a chunk holds, in pieces that are small however well it was packed."""
+        """Decompresses a chunk, yielding small pieces whatever the compression ratio."""
         try:
             more = True
             while more and not self._zlib.eof:
@@ -152,7 +151,7 @@ class _Decoder:
             raise RefusedError("bad_encoding", str(error)) from None
 
     def end(self) -> None:
-        """Checks that nothing is missing."""
+        """Checks that the compressed data was complete. Raises RefusedError."""
         if not self._zlib.eof:
             raise RefusedError("bad_encoding", "the compressed body ends too early")
 
@@ -183,10 +182,10 @@ def _check_picture(head: bytes) -> None:
 
 
 async def drained(response: ClientResponse, most: int) -> bytes:
-    """The first bytes of a body of text, decoded; what follows is left.
+    """Reads up to `most` bytes of a text body, decompressed; ignores the rest.
 
     Raises:
-        RefusedError: It is encoded in a way that is not known.
+        RefusedError: It is in an unknown encoding.
     """
     decoder, found = _decoder(response), bytearray()
     async for chunk in response.content.iter_any():

@@ -1,6 +1,6 @@
-"""The breaker of a host: after failures in a row it is left alone, longer each time, then for good.
+"""A circuit breaker per host: after consecutive failures, longer and longer pauses, then for good.
 
-Once open, one URL at a time probes the host; a success closes it.
+Once open, one URL at a time probes the host; a success closes the breaker.
 """
 
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ MOST_OPENINGS = 3
 
 @dataclass(slots=True)
 class Breaker:
-    """Counts a host's failures in a row.
+    """Counts a host's consecutive failures.
 
     Attributes:
-        limit: Failures in a row that open it; 0 never does.
-        failures: How many there were since the last success.
-        openings: How often it opened since then.
+        limit: Consecutive failures that open the breaker; 0 disables it.
+        failures: Number of failures since the last success.
+        openings: How often the breaker opened since then.
     """
 
     limit: int
@@ -24,18 +24,18 @@ class Breaker:
 
     @property
     def probing(self) -> bool:
-        """Whether one URL at a time is asked, to see whether the host is back."""
+        """Whether the host is requested one URL at a time, to see whether it is back."""
         return self.openings > 0
 
     def passed(self) -> None:
-        """The host answered."""
+        """Notes that the host answered."""
         self.failures = self.openings = 0
 
     def failed(self) -> float | None:
-        """The host failed once more.
+        """Notes another failure of the host.
 
         Returns:
-            Seconds to leave it alone; infinite once it has had its chances; None if it is closed.
+            Seconds to pause the host; infinity to give it up; None if the breaker stays closed.
         """
         self.failures += 1
         if not self.limit or self.failures < self.limit:

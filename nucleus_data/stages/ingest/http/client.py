@@ -1,7 +1,7 @@
-"""One request: what is asked, what is refused, and what its answer means.
+"""Makes single requests with aiohttp, and interprets the responses.
 
-aiohttp speaks HTTP. Here is what it is told: no cookies, no credentials, no proxy of the
-environment, no redirect that is not looked at, limits on headers, bodies and time.
+There are no cookies, no credentials and no proxies from the environment; redirects are checked
+before they are followed; headers, bodies and time are limited.
 """
 
 import asyncio
@@ -35,11 +35,11 @@ from nucleus_data.stages.ingest.http.watch import Limit, Watch
 
 REDIRECTS = frozenset((301, 302, 303, 307, 308))
 ANSWERS = frozenset((200, 203))
-IDLE_S = 5.0  # a kept connection is closed after this, before most servers do
+IDLE_S = 5.0  # close idle connections after this, before most servers do
 
 
 class Answer(NamedTuple):
-    """What a request brought: a body, the next hop, or a failure."""
+    """The result of a request: a body, the next hop of a redirect, or a failure."""
 
     body: Body | None = None
     hop: str | None = None
@@ -49,7 +49,7 @@ class Answer(NamedTuple):
 async def _once(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> ClientResponse:
-    """Keeps aiohttp from asking again by itself, at once, where a connection ended."""
+    """Keeps aiohttp from retrying by itself, without a pause, after a lost connection."""
     try:
         return await handler(request)
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
@@ -59,13 +59,13 @@ async def _once(
 
 
 class Client:
-    """Asks one URL after the other, each once.
+    """Makes requests, each once, without retries.
 
     Args:
-        settings: Limits, and what is obeyed.
-        most_bytes: Bytes of a body, at most.
-        folder: For bodies that are not held in memory.
-        resolver: Where hosts are.
+        settings: Limits, and which opt-outs to obey.
+        most_bytes: Maximum size of a body, in bytes.
+        folder: Folder for bodies that are too large for memory.
+        resolver: Resolves and checks hosts.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Client:
             trust_env=False,
             proxy=settings.proxy,
             middlewares=(_once,),
-            timeout=aiohttp.ClientTimeout(total=None),  # `watch` looks after all of them
+            timeout=aiohttp.ClientTimeout(total=None),  # `watch` enforces all time limits
         )
         self._clock = asyncio.get_running_loop().time
         self._watch = Watch(self._clock)
@@ -112,7 +112,7 @@ class Client:
         await self._resolver.close()
 
     async def ask(self, url: str) -> Answer:
-        """Asks a URL once; follows no redirect."""
+        """Requests a URL once, without following redirects."""
         deadline_s = self._settings.deadline_s
         started = self._clock()
         try:
@@ -120,14 +120,14 @@ class Client:
                 return await self._asked(url, limit)
         except Exception as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise  # of the disk, not of the network
+                raise  # a full disk is not the server's fault
             if isinstance(error, TimeoutError) and self._clock() - started >= deadline_s:
                 detail = f"not whole after {deadline_s:g} s (ingest.deadline_s)"
                 return Answer(failure=Failure("timeout", detail, host_failed=True))
             return Answer(failure=failure_of(error, self._settings.timeout_s))
 
     async def robots_file(self, url: str) -> RobotsFile:
-        """Asks for a robots.txt, following redirects."""
+        """Requests a robots.txt, following redirects and retrying."""
         failure = Failure("connection", "")
         for attempt in range(self._settings.retries + 1):
             if attempt:
@@ -160,14 +160,14 @@ class Client:
                     limit.at = end
                     found = await drained(response, MOST_BYTES)
                 return RobotsFile(response.status, found)
-        return RobotsFile(404)  # what is led on and on is as good as none
+        return RobotsFile(404)  # too many redirects: treated as no robots.txt
 
     async def _begun(self, url: str, limit: Limit, end: float) -> ClientResponse:
-        """Sends a request; returns once the answer's head is there."""
+        """Sends a request; returns when the response's headers have arrived."""
         parts = URL(url, encoded=True)
         if self._settings.proxy is None:
             self._resolver.check_literal(parts.raw_host or "")
-        # Twice: for connecting, and for the head.
+        # Twice the time-out: once for connecting, and once for the headers.
         limit.at = min(end, self._clock() + 2 * self._settings.timeout_s)
         return await self._session.get(parts, allow_redirects=False)
 
@@ -190,14 +190,14 @@ class Client:
             whole = True
             return Answer(body)
         finally:
-            # A connection whose answer was not read to its end can't be kept.
+            # A connection can only be reused if its response was read to the end.
             if whole or response.content.at_eof():
                 response.release()
             else:
                 response.close()
 
     def _refused(self, response: ClientResponse) -> Failure:
-        """The failure of a status."""
+        """Returns the failure for a response status."""
         status = response.status
         wait = retry_after(response.headers.get("Retry-After")) if status in PASSING else None
         detail = f"{status} {response.reason or ''}".strip()[:200]
@@ -210,10 +210,10 @@ class Client:
 
 
 def _hop(url: str, response: ClientResponse) -> str | None:
-    """Where a redirect leads, checked; None if it does not say.
+    """Returns the checked target of a redirect; None if it has no Location.
 
     Raises:
-        RefusedError: It leads where nothing may be asked.
+        RefusedError: The target must not be requested.
     """
     location = response.headers.get("Location")
     if location is None:

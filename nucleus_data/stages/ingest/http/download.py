@@ -5,10 +5,10 @@ Before anything is requested, every URL's scheme and resolved addresses are chec
 a private address, or a name that changes between check and request, is refused too (behind a proxy
 the proxy decides). img2dataset then fetches with urllib and keeps the original bytes.
 
-What it can't do: honour Retry-After, back off between attempts, cap requests for each domain, or
-limit a body's size while it is read (`max_bytes` applies afterwards, and one shard's downloads
-share the memory of `threads` bodies). A server that sends a byte now and then is cut off only by
-the shard's deadline; rows without an answer by then are `not_reported`, and may be tried again.
+img2dataset can't honour Retry-After, back off between attempts, limit requests per domain, or limit
+a body's size while reading it (`max_bytes` applies afterwards, so up to `threads` whole bodies are
+in memory). A server that sends a byte now and then is only cut off by the shard's deadline; rows
+without an answer by then are `not_reported`, which is retryable.
 """
 
 import importlib.util
@@ -35,7 +35,7 @@ START_S = 120
 
 
 def require_img2dataset() -> None:
-    """Raises RequestError, with the install command, if img2dataset is missing."""
+    """Checks that img2dataset is installed. Raises RequestError with the install command."""
     if importlib.util.find_spec("img2dataset") is None:
         raise RequestError(
             "downloading a URL list needs img2dataset: pip install 'nucleus-data[download]'"
@@ -54,7 +54,7 @@ def download(
 
     Raises:
         RequestError: img2dataset is not installed.
-        RuntimeError: Its process broke; the message holds the end of its output.
+        RuntimeError: Its process failed; the message has the end of its output.
     """
     require_img2dataset()
     checked = check_urls(
@@ -90,8 +90,8 @@ def _run(urls: list[str], settings: dict[str, Any], folder: Path) -> None:
         writer.write_table(table)
     threads = min(settings["threads"], len(urls))
     attempts = settings["retries"] + 1
-    # Twice what all attempts may take. urllib's time-out is for each read, so a server that sends
-    # a byte now and then is cut off by this alone.
+    # Twice the time that all attempts may take. As urllib's time-out applies to each read, only
+    # this stops a server that sends a byte now and then.
     deadline_s = START_S + 2 * settings["timeout_s"] * attempts * math.ceil(len(urls) / threads)
     arguments = {
         "shard": str(shard),
@@ -114,7 +114,7 @@ def _run(urls: list[str], settings: dict[str, Any], folder: Path) -> None:
             command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment
         )
         assert child.stdin is not None
-        # Its standard input stays open as long as this process lives: the child ends with it.
+        # The child ends when its standard input closes, so it does not outlive this process.
         try:
             child.stdin.write(json.dumps(arguments).encode() + b"\n")
             child.stdin.flush()
@@ -134,7 +134,7 @@ def _run(urls: list[str], settings: dict[str, Any], folder: Path) -> None:
 
 
 def _found(folder: Path) -> tuple[dict[int, Member], dict[int, str]]:
-    """What img2dataset wrote, by place in the list: images, and messages of failures."""
+    """Reads img2dataset's output: images, and error messages, by index in the list."""
     members: dict[int, Member] = {}
     tar, table = folder / "00000.tar", folder / "00000.parquet"
     if tar.exists():
@@ -145,7 +145,7 @@ def _found(folder: Path) -> tuple[dict[int, Member], dict[int, str]]:
     try:
         rows = pq.read_table(table, columns=["key", "status", "error_message"]).to_pylist()
     except (OSError, pa.ArrowException):
-        return members, {}  # cut off at the deadline: what is in the tar counts
+        return members, {}  # stopped at the deadline: only the tar exists
     return members, {
         int(row["key"]): str(row["error_message"] or row["status"])
         for row in rows

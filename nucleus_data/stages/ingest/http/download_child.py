@@ -2,8 +2,8 @@
 
 `download` starts it and writes its arguments, as JSON, to its standard input.
 
-It uses img2dataset's downloader without its process pool and logger, so that there is one process
-and it ends when its parent does: standard input closes then.
+It uses img2dataset's downloader without its process pool and logger, so that there is only one
+process, which ends when its parent does and closes its standard input.
 """
 
 import json
@@ -25,7 +25,7 @@ def guard_addresses(allow_hosts: Collection[str]) -> None:
     """Makes name resolution in this process refuse hosts at private addresses (redirects included).
 
     Args:
-        allow_hosts: Hosts that may be at any address. The proxies of the environment are too.
+        allow_hosts: Hosts that may have any address, in addition to the environment's proxies.
     """
     proxies = {urlsplit(proxy).hostname for proxy in getproxies().values()}
     exempt = {*allow_hosts, *proxies}
@@ -43,14 +43,14 @@ def guard_addresses(allow_hosts: Collection[str]) -> None:
 
 
 def _end_with_parent() -> None:
-    # Not through sys.stdin, whose lock would be held while the interpreter shuts down.
+    # Avoids sys.stdin, whose lock would be held while the interpreter shuts down.
     while os.read(sys.stdin.fileno(), 1024):
         continue
     os._exit(1)
 
 
 def main() -> None:
-    """Downloads one shard: writes 00000.tar and 00000.parquet into the folder that it was told."""
+    """Downloads one shard: writes 00000.tar and 00000.parquet to the given folder."""
     arguments = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     guard_addresses(arguments["allow_hosts"])
@@ -73,7 +73,7 @@ def main() -> None:
         output_folder=arguments["folder"],
         column_list=["url"],
         timeout=arguments["timeout_s"],
-        # Keys are places in the list, padded: 10 is the least that it can pad for.
+        # Keys are zero-padded indices; padding does not work for fewer than 10.
         number_sample_per_shard=max(10, arguments["count"]),
         oom_shard_count=SHARD_DIGITS,
         compute_hash=None,

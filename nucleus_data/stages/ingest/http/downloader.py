@@ -1,4 +1,4 @@
-"""Who downloads a URL list: our own fetcher, or img2dataset."""
+"""Downloads a URL list with the configured downloader: the built-in fetcher, or img2dataset."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,24 +8,25 @@ from nucleus_data.corpus.blocked import NOTHING
 from nucleus_data.stages.ingest.fetch_settings import FetchSettings
 from nucleus_data.stages.ingest.http.outcome import Download
 
-SHARE = "share"  # beside a claim's settings: registered domain -> workers that ask it at once
-# The block list: no redirect is followed to its URLs and hosts. img2dataset cannot be told.
+# Keys added to a claim's settings: registered domain -> number of workers that share it; and the
+# block list, whose URLs and hosts are not followed in redirects (img2dataset can't do that).
+SHARE = "share"
 BLOCKED = "blocked"
 
 
 def settings_of(said: dict[str, Any]) -> FetchSettings:
-    """The settings of downloads among those of a claim."""
+    """Extracts the download settings from a claim's settings."""
     known = FetchSettings.model_fields.keys()
     return FetchSettings(**{name: said[name] for name in known & said.keys()})
 
 
 def resumes(said: dict[str, Any]) -> bool:
-    """Whether a killed download is taken up where it was."""
+    """Whether a killed download can be resumed."""
     return settings_of(said).downloader == "nucleus"
 
 
 def require(downloader: str) -> None:
-    """Raises RequestError, with the install command, if a downloader is missing."""
+    """Checks that a downloader is installed. Raises RequestError with the install command."""
     if downloader == "img2dataset":
         from nucleus_data.stages.ingest.http.download import require_img2dataset
 
@@ -41,11 +42,11 @@ def download(
 
     Args:
         urls: URLs as they came.
-        settings: Those of a claim (see `IngestSettings.for_claim`), `SHARE` and `BLOCKED`.
-        folder: For temporary files: an empty one, or one that a killed download left.
+        settings: A claim's settings (see `IngestSettings.for_claim`), with `SHARE` and `BLOCKED`.
+        folder: Folder for temporary files; empty, or left by a killed download.
 
     Raises:
-        RequestError: img2dataset is asked for and not installed.
+        RequestError: img2dataset is configured, but not installed.
     """
     said = settings_of(settings)
     if said.downloader == "img2dataset":
@@ -55,7 +56,7 @@ def download(
     from nucleus_data.stages.ingest.http.fetcher import fetch_urls
 
     shares = settings.get(SHARE, {})
-    most = max(shares.values(), default=1)  # of domains that redirects lead to
+    most = max(shares.values(), default=1)  # for unlisted domains, reached by redirects
     return fetch_urls(
         urls,
         said,

@@ -1,4 +1,4 @@
-"""Failures of a request by exception: a reason code, words that do not change, and what to do."""
+"""Maps exceptions of a request to failures: a reason code, stable wording, and whether to retry."""
 
 import asyncio
 import os
@@ -10,11 +10,11 @@ from nucleus_data.stages.ingest.reasons import is_retryable
 
 
 class RefusedError(Exception):
-    """A request that is not made, or whose answer is not taken.
+    """A request that is not made, or whose response is rejected.
 
     Attributes:
         reason: The reason code.
-        detail: The same in words.
+        detail: The reason in words.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -23,16 +23,16 @@ class RefusedError(Exception):
 
 
 class LostError(aiohttp.ClientError):
-    """A connection that ended before there was an answer."""
+    """A connection that was closed before there was a response."""
 
 
 class LookupFailedError(OSError):
-    """A host without an address that may be asked.
+    """A host without an address that may be requested.
 
     Attributes:
         reason: `dns` or `private_address`.
-        detail: The same in words.
-        passing: Whether the name server may know more in a moment.
+        detail: The reason in words.
+        passing: Whether the failure may be temporary.
     """
 
     def __init__(self, reason: str, detail: str, *, passing: bool = False) -> None:
@@ -46,11 +46,11 @@ class Failure:
 
     Attributes:
         reason: The reason code.
-        detail: The same in words.
-        again: Whether to ask again in this run.
-        wait: Seconds that the host asks us to wait.
-        host_failed: Whether it counts against the host.
-        any_url: Whether any URL of the host would fail so.
+        detail: The reason in words.
+        again: Whether to retry in this run.
+        wait: Seconds that the host asks us to wait (Retry-After).
+        host_failed: Whether it counts as a failure of the host.
+        any_url: Whether any URL of the host would fail in this way.
     """
 
     reason: str
@@ -67,7 +67,7 @@ class Failure:
 
 
 def failure_of(error: Exception, timeout_s: float) -> Failure:
-    """The failure that an exception of a request means."""
+    """Returns the failure for an exception raised by a request."""
     cause = getattr(error, "os_error", None)
     if isinstance(cause, LookupFailedError):
         error = cause
@@ -94,7 +94,7 @@ def failure_of(error: Exception, timeout_s: float) -> Failure:
 
 
 def _lost(error: Exception, cause: OSError | None) -> str:
-    """How a connection failed, in words that do not depend on who noticed it first."""
+    """Describes a lost connection, independently of which layer noticed it first."""
     if isinstance(error, aiohttp.ClientPayloadError):
         return "the connection ended before the body did"
     if isinstance(error, aiohttp.ClientConnectorError):
@@ -105,6 +105,6 @@ def _lost(error: Exception, cause: OSError | None) -> str:
 
 
 def _words(error: object) -> str:
-    """An exception in one short line, with no address of memory in it."""
+    """Formats an exception's message in one short line."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text[:300]

@@ -1,7 +1,7 @@
-"""The fetcher: many URLs at once, each of which fails alone.
+"""The built-in fetcher: requests many URLs concurrently, each of which fails on its own.
 
-One asynchronous loop asks (`client`), the schedule says whose turn it is, and each outcome is on
-disk (`spool`) before its URL counts as done. Equal URLs are asked once. In Python:
+Requests are made in one asyncio loop (`client`), in the order given by `schedule`, and each outcome
+is on disk (`spool`) before its URL counts as done. Identical URLs are requested once. In Python:
 
     for outcome in fetch_urls(["https://example.org/a.jpg"], FetchSettings(), 1 << 28, folder):
         print(outcome.reason, len(outcome.data or b""))
@@ -35,10 +35,10 @@ from nucleus_data.stages.ingest.http.told import HOSTS, HostCounts, tell
 from nucleus_data.stages.ingest.http.waits import backoff
 from nucleus_data.stages.ingest.reasons import is_retryable
 
-# Outcomes are written together: those of so many seconds, but no more than so many.
+# Outcomes are written in batches: every so many seconds, or when there are so many.
 WRITE_S, MOST_UNWRITTEN = 0.005, 32
-TELL_S = 1.0  # between two tellings of the counts so far
-# Failures that say nothing of whether the host is up: it was not asked.
+TELL_S = 1.0  # interval of progress reports, in seconds
+# Failures that say nothing about the host's health, as it was not requested.
 _UNASKED = {"dns", "private_address", "bad_url", *REFUSALS}
 
 
@@ -52,17 +52,18 @@ def fetch_urls(
     lookup: Lookup | None = None,
     blocked: BlockList = NOTHING,
 ) -> Iterator[Download]:
-    """Asks URLs; one outcome each, in order, once all have theirs.
+    """Fetches URLs; yields one outcome each, in order, after all of them are done.
 
     Args:
         urls: URLs as they came.
-        settings: How to ask.
-        most_bytes: Bytes of a picture, at most.
-        folder: For outcomes as they come. What a killed process left there is taken up; at the
-            end it also has `hosts.json`, a row a host; meanwhile `now.json`, the counts so far.
-        share: How many workers share a registered domain's limits, and its hosts'.
-        lookup: All addresses of a host; by default the name server's.
-        blocked: URLs and hosts to which no redirect is followed.
+        settings: Limits, retries, and what to obey.
+        most_bytes: Maximum size of a picture, in bytes.
+        folder: Folder for outcomes. If a killed process left some there, it is resumed. In the end
+            it also has `hosts.json`, with one row per host; meanwhile `now.json`, the counts so
+            far.
+        share: Returns how many workers share the limits of a registered domain and its hosts.
+        lookup: Returns all addresses of a host; by default, asks the name server.
+        blocked: URLs and hosts to which redirects are not followed.
     """
     found = [checked(url or "") for url in urls]
     places: dict[str, int] = {}
@@ -88,7 +89,7 @@ def fetch_urls(
 
 
 def host_of(url: str) -> str:
-    """The host of a URL that was checked."""
+    """Returns the host of a checked URL."""
     plain = PLAIN.fullmatch(url)
     return plain[1] if plain else urlsplit(url).hostname or ""
 
@@ -99,7 +100,7 @@ def _digest(urls: list[str], settings: FetchSettings, most_bytes: int) -> str:
 
 
 class _Fetcher:
-    """What one run of `fetch_urls` shares."""
+    """The shared state of one call of `fetch_urls`."""
 
     def __init__(
         self,
@@ -123,12 +124,12 @@ class _Fetcher:
     async def run(
         self, todo: list[Job], most_bytes: int, folder: Path, lookup: Lookup | None
     ) -> None:
-        """Gives each URL its outcome."""
+        """Fetches all URLs of `todo`, and stores their outcomes."""
         self._clock = asyncio.get_running_loop().time
         self._schedule = Schedule(self._lane, self._clock)
         for job in todo:
             self._schedule.add(job)
-        # A proxy may be anywhere; all that is looked up then is the proxy.
+        # A proxy may have a private address; with a proxy, no other host is resolved.
         proxy = {host_of(self._settings.proxy)} if self._settings.proxy else set()
         resolver = CheckedResolver({*self._settings.allow_hosts, *proxy}, lookup)
         async with Client(self._settings, most_bytes, folder, resolver) as self._client:
@@ -148,12 +149,12 @@ class _Fetcher:
                 self._cancel()
 
     def hosts(self) -> list[dict[str, Any]]:
-        """The table of hosts."""
+        """Returns the table of hosts."""
         lanes = sorted(self._schedule.lanes.items())
         return [lane.told.row(host, registered_domain(host)) for host, lane in lanes]
 
     async def _tell(self, folder: Path) -> None:
-        """Tells the counts so far, every second."""
+        """Reports the counts so far, every second."""
         while True:
             await asyncio.sleep(TELL_S)
             told = {host: lane.told for host, lane in self._schedule.lanes.items()}
@@ -171,7 +172,7 @@ class _Fetcher:
         return Lane(host, bounds, self._domains[name], breaker, workers, known=known)
 
     async def _work(self) -> None:
-        """Asks one URL after the other, as long as there is one."""
+        """Requests one URL after the other, until there are none left."""
         schedule = self._schedule
         while (taken := await schedule.take()) is not None:
             job, lane = taken
@@ -188,9 +189,9 @@ class _Fetcher:
             schedule.end(lane, self._clock() - started)
 
     def _allowed(self, job: Job, lane: Lane, rules: Rules) -> bool:
-        """Whether a URL may be asked now; if not, sees to it that it is asked later or fails."""
+        """Whether a URL may be requested now; if not, it is rescheduled, or fails."""
         if rules.delay and rules.seldom is None:
-            # One at a time, of all workers together.
+            # One request at a time, across all workers.
             lane.bounds.slow_down(1 / lane.workers, rules.delay * lane.workers)
         if not lane.known:
             self._schedule.open(lane, job)
@@ -204,7 +205,7 @@ class _Fetcher:
         return False
 
     def _settle(self, job: Job, lane: Lane, answer: Answer) -> None:
-        """Says what becomes of a URL that was asked."""
+        """Handles the answer to a request: redirect, failure or body."""
         if answer.hop is not None:
             lane.breaker.passed()
             self._lead(job, lane, answer.hop)
@@ -216,7 +217,7 @@ class _Fetcher:
             self._keep(job, lane.told, answer.body or ())
 
     def _lead(self, job: Job, lane: Lane, hop: str) -> None:
-        """Follows a redirect, in the lane of the host that it leads to."""
+        """Follows a redirect, in the lane of the target's host."""
         job.seen += (job.url,)
         most = self._settings.redirects
         if hop in job.seen:
@@ -231,7 +232,7 @@ class _Fetcher:
             self._schedule.move(job)
 
     def _note(self, lane: Lane, failure: Failure) -> None:
-        """Counts a failure for or against its host."""
+        """Updates the host's breaker after a failure."""
         if failure.host_failed:
             pause = lane.breaker.failed()
             if pause == float("inf"):
@@ -243,7 +244,7 @@ class _Fetcher:
             lane.breaker.passed()
 
     def _retry(self, job: Job, lane: Lane, failure: Failure) -> None:
-        """Asks again later, or lets it be."""
+        """Schedules a retry, or lets the URL fail."""
         if not failure.again or job.attempt > self._settings.retries:
             self._fail(job, lane.told, failure)
             return
@@ -251,7 +252,7 @@ class _Fetcher:
         if wait is None:
             wait = backoff(job.first, job.attempt, self._settings.max_wait)
         if failure.wait is not None or failure.reason == "http_429":
-            self._schedule.pause(lane, wait)  # meant for all that is asked of this host
+            self._schedule.pause(lane, wait)  # applies to the whole host
         job.attempt, job.last = job.attempt + 1, failure
         self._schedule.again(job, wait)
 
@@ -263,7 +264,7 @@ class _Fetcher:
         self._done()
 
     def _done(self) -> None:
-        """Counts a URL as done once its outcome is written: together with some others."""
+        """Counts a URL as done after its outcome is written, in a batch with others."""
         self._unwritten += 1
         if self._unwritten >= MOST_UNWRITTEN or self._spool.unwritten >= PIECE:
             self._write()
@@ -276,7 +277,7 @@ class _Fetcher:
             self._timer = None
         try:
             self._spool.flush()
-        except OSError as error:  # the disk is full; nobody waits for the timer that called
+        except OSError as error:  # the disk is full; an exception in a timer would be lost
             self._error = error
             self._cancel()
             return

@@ -1,4 +1,4 @@
-"""Lanes: the URLs of one host, its limits and its registered domain's; and whose turn it is."""
+"""Lanes: queues of the URLs of one host, with the limits of host and domain, ordered by turns."""
 
 import heapq
 import math
@@ -13,15 +13,15 @@ from nucleus_data.stages.ingest.http.told import HostCounts
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """A URL on its way.
+    """A URL to fetch.
 
     Attributes:
-        index: Its place among the URLs asked.
-        first: The URL as it was first asked.
-        url: The URL to ask now: another one after redirects.
-        host: Its host.
-        attempt: Attempts begun, from 1.
-        seen: URLs that it was led through.
+        index: Its index among the URLs.
+        first: The original URL.
+        url: The URL to request next, which differs after redirects.
+        host: The host of `url`.
+        attempt: Number of the attempt, from 1.
+        seen: URLs that redirected.
         last: Why the last attempt failed.
     """
 
@@ -36,16 +36,16 @@ class Job:
 
 @dataclass(slots=True)
 class Bounds:
-    """Limits on connections and rate, and what counts against them.
+    """Limits on connections and request rate, and their current use.
 
     Attributes:
-        connections: How many at a time; below 1, a single one with pauses in between.
-        interval: Seconds between requests.
-        active: Connections now.
+        connections: Maximum connections; below 1, a single one with pauses in between.
+        interval: Minimum seconds between requests.
+        active: Current number of connections.
         next_at: When the next request may begin.
-        most: Whole connections at a time.
-        rest: Seconds to pause for each second of a request, where less than one is allowed.
-        before: `next_at` as it was before the last request, and as that left it.
+        most: Maximum number of connections, as an integer.
+        rest: Seconds to pause per second of a request, if `connections` is below 1.
+        before: `next_at` before and after the last request began, so that it can be undone.
     """
 
     connections: float
@@ -61,7 +61,7 @@ class Bounds:
         self.rest = max(0.0, 1 / self.connections - 1)
 
     def slow_down(self, connections: float, interval: float) -> None:
-        """Takes stricter limits; those that are stricter already stay."""
+        """Tightens the limits; a limit that is already stricter stays."""
         self.connections = min(self.connections, connections)
         self.interval = max(self.interval, interval)
         self.__post_init__()
@@ -72,19 +72,19 @@ class Bounds:
         return self.active >= self.most
 
     def begin(self, now: float) -> None:
-        """Counts a request."""
+        """Notes the beginning of a request."""
         self.active += 1
         earlier, self.next_at = self.next_at, max(now, self.next_at) + self.interval
         self.before = earlier, self.next_at
 
     def end(self, now: float, seconds: float) -> None:
-        """Counts the end of a request that took so long."""
+        """Notes the end of a request that took `seconds`."""
         self.active -= 1
         if self.rest:
             self.next_at = max(self.next_at, now + seconds * self.rest)
 
     def unused(self) -> None:
-        """Takes a request back that was not made after all."""
+        """Undoes `begin` for a request that was not made after all."""
         self.active -= 1
         if self.next_at == self.before[1]:
             self.next_at = self.before[0]
@@ -108,13 +108,13 @@ class Lane:
         domain: Its registered domain.
         breaker: Its breaker.
         workers: How many workers share its limits.
-        jobs: URLs to ask now.
-        known: Whether its robots.txt was read; until then one URL goes ahead alone.
-        waiting: Whether it is in the backlog, or waits for its domain.
-        ticket: The number of its turn; 0 while it has none.
-        second: Whether that turn is for a further connection beside others.
-        closed: Why it is left alone for good.
-        told: What became of it, for people.
+        jobs: URLs that are ready to be requested.
+        known: Whether its robots.txt was read; until then, only one URL is processed.
+        waiting: Whether it is in the backlog, or waiting for its domain.
+        ticket: Number of its entry in `Turns`; 0 if it has none.
+        second: Whether that entry is for an additional connection.
+        closed: Why the host was given up, if it was.
+        told: The host's counts, for people.
     """
 
     host: str
@@ -140,9 +140,9 @@ class Lane:
 
 
 class Turns:
-    """Lanes by the time of their turn; those that have a connection already go after the others.
+    """A queue of lanes by the time of their turn; lanes without a connection come first.
 
-    So a host is asked on one connection, which is kept, as long as there are other hosts to ask.
+    So each host is requested over one, persistent, connection as long as other hosts are waiting.
     """
 
     def __init__(self) -> None:
@@ -151,7 +151,7 @@ class Turns:
         self._number = count(1)
 
     def put(self, lane: Lane, at: float) -> None:
-        """Gives a lane its turn, in place of one that it has."""
+        """Schedules a lane, replacing an earlier entry."""
         lane.ticket, lane.second = next(self._number), lane.bounds.active > 0
         heap = self._second if lane.second else self._first
         heapq.heappush(heap, (at, lane.ticket, lane))
@@ -165,7 +165,7 @@ class Turns:
         return _popped(self._second, now)
 
     def next_at(self) -> float | None:
-        """When the next turn is."""
+        """Returns the time of the next turn; None if there is none."""
         tops = [heap[0][0] for heap in (self._first, self._second) if _cleaned(heap)]
         return min(tops, default=None)
 
@@ -179,7 +179,7 @@ def _popped(heap: list[tuple[float, int, Lane]], now: float) -> Lane | None:
 
 
 def _cleaned(heap: list[tuple[float, int, Lane]]) -> bool:
-    """Takes old turns from the top; returns whether something is left."""
+    """Removes replaced entries from the top of a heap; returns whether it has any entry left."""
     while heap and heap[0][1] != heap[0][2].ticket:
         heapq.heappop(heap)
     return bool(heap)

@@ -1,34 +1,34 @@
-"""Opt-outs in an answer's header, read before its body.
+"""Opt-outs in response headers, checked before the body is read.
 
-`X-Robots-Tag` holds directives between commas, in any number of headers; `NAME: DIRECTIVE` is said
-to that robot alone. `TDM-Reservation: 1` reserves the right to text and data mining.
+`X-Robots-Tag` has comma-separated directives, in any number of headers; `NAME: DIRECTIVE` is
+addressed to that robot only. `TDM-Reservation: 1` reserves the rights of text and data mining.
 """
 
 from collections.abc import Collection, Iterable
 from typing import Protocol
 
 PREFIX = "opt_out_"
-# Directives with a value of their own, which are no robots' names.
+# Directives that take a value, so that the word before the colon is not a robot's name.
 _VALUED = ("max-snippet", "max-image-preview", "max-video-preview", "unavailable_after")
 
 
 class Headers(Protocol):
-    """Headers of which several may have one name."""
+    """Headers, possibly with several of the same name."""
 
     def getall(self, name: str, default: list[str]) -> Iterable[str]:
-        """All values of a header."""
+        """Returns all values of a header."""
 
     def get(self, name: str, default: str) -> str:
-        """The first value of a header."""
+        """Returns the first value of a header."""
 
 
 def opt_out(headers: Headers, token: str, obeyed: Collection[str]) -> tuple[str, str] | None:
-    """The opt-out that a header states, as a reason code and in words; None if there is none.
+    """Returns the first opt-out in the headers, as (reason code, words); None if there is none.
 
     Args:
-        headers: The answer's.
-        token: What robots' rules call us.
-        obeyed: Names of opt-outs (`OPT_OUTS`) that count.
+        headers: The response headers.
+        token: Our product token.
+        obeyed: Names of the opt-outs to obey (`OPT_OUTS`).
     """
     for line in headers.getall("X-Robots-Tag", []):
         named = ""
@@ -36,7 +36,7 @@ def opt_out(headers: Headers, token: str, obeyed: Collection[str]) -> tuple[str,
             directive = part.strip()
             name, colon, rest = directive.partition(":")
             if colon and name.strip() not in _VALUED:
-                # A robot's name holds for what follows in its line.
+                # A robot's name applies to the rest of its line.
                 named, directive = name.strip(), rest.strip()
             if directive in obeyed and named in ("", "*", token):
                 return PREFIX + directive, f"X-Robots-Tag: {line.strip()[:200]}"

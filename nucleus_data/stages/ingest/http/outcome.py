@@ -1,17 +1,17 @@
-"""What became of a URL."""
+"""The outcome of fetching a URL."""
 
 from typing import NamedTuple
 
 
 class Download(NamedTuple):
-    """One URL's outcome: its bytes, or a reason code, details, and whether it may pass.
+    """The outcome of fetching a URL: its bytes, or a failure.
 
     Attributes:
-        data: The bytes as they are kept; None where there are none.
-        reason: Why there are none, as a code.
-        detail: The same in words.
+        data: The bytes; None if the URL failed.
+        reason: Reason code of the failure.
+        detail: The reason in words.
         retryable: Whether a later attempt may succeed.
-        final_url: The URL that answered, where redirects led to another one.
+        final_url: The URL that answered, if there were redirects.
     """
 
     data: bytes | None

@@ -1,7 +1,7 @@
-"""Where hosts are: each looked up once, cached, and refused unless all its addresses are public.
+"""Resolves hosts, with a cache, and refuses them unless all their addresses are public.
 
-What is returned is what is connected to: no name is looked up between the check and the
-connection. Every hop of a redirect comes through here again.
+aiohttp connects to exactly the addresses returned here, so nothing is resolved again between the
+check and the connection. Every hop of a redirect passes through here as well.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ from nucleus_data.stages.ingest.http.failures import LookupFailedError
 
 Lookup = Callable[[str], Awaitable[list[str]]]
 KEPT_S = 300.0
-FAILED_S = 30.0  # a host that is not known is asked for again after this
-MOST = 50_000
-# What a name server says for good; all else may pass.
+FAILED_S = 30.0  # how long to cache that a host does not exist
+MOST = 50_000  # maximum number of cached hosts
+# Permanent errors of name servers; all others may be temporary.
 _FINAL = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 _FINAL_CARES = {1, 4}  # c-ares: no data, not found
 
@@ -36,8 +36,8 @@ class CheckedResolver(AbstractResolver):
     """Looks hosts up for aiohttp.
 
     Args:
-        allow_hosts: Hosts that may be at any address.
-        lookup: All addresses of a host; by default the name server's.
+        allow_hosts: Hosts that may have any address.
+        lookup: Returns all addresses of a host; by default, asks the name server.
     """
 
     def __init__(self, allow_hosts: Collection[str], lookup: Lookup | None = None) -> None:
@@ -51,7 +51,7 @@ class CheckedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """The addresses of a host. Raises LookupFailedError."""
+        """Returns the addresses of a host. Raises LookupFailedError."""
         found = await self._cached(host)
         if found.error is not None:
             raise LookupFailedError(
@@ -70,15 +70,15 @@ class CheckedResolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Ends what asks name servers."""
+        """Closes the DNS client."""
         if self._servers is not None:
             await self._servers.close()
 
     def check_literal(self, host: str) -> None:
-        """Checks a host that is an address itself, which nobody looks up.
+        """Checks a host that is a literal address, which is not resolved.
 
         Raises:
-            LookupFailedError: It is no public one.
+            LookupFailedError: It is not public.
         """
         if host in self._allowed or not (host[-1:].isdigit() or ":" in host):
             return
@@ -92,10 +92,10 @@ class CheckedResolver(AbstractResolver):
     def connecting(
         self, address: tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple]
     ) -> socket.socket:
-        """The socket for an address, which is checked once more.
+        """Creates the socket for an address, after checking it once more.
 
         Raises:
-            LookupFailedError: It is no public one, and of no host that is allowed.
+            LookupFailedError: It is neither public nor of an allowed host.
         """
         family, kind, protocol, _, place = address
         text = str(place[0])
@@ -107,7 +107,7 @@ class CheckedResolver(AbstractResolver):
         loop = asyncio.get_running_loop()
         found = self._found.get(host)
         if found is None or (found.done() and found.result().until < loop.time()):
-            # A task of its own: who asked first may give up, and the others still wait for it.
+            # A separate task, since the first caller may be cancelled while others wait for it.
             found = self._found[host] = loop.create_task(self._look(host, loop.time()))
             while len(self._found) > MOST:
                 self._found.popitem(last=False)
@@ -148,7 +148,7 @@ class CheckedResolver(AbstractResolver):
 
 
 def _name_servers() -> "aiodns.DNSResolver | None":  # type: ignore[name-defined]  # noqa: F821
-    """An asynchronous client of name servers where aiodns is; else threads ask the system's."""
+    """Returns an asynchronous DNS client if aiodns is installed; None to use the system's."""
     try:
         import aiodns
 

@@ -1,10 +1,10 @@
-"""robots.txt by RFC 9309, read once a host and kept for a day; and how often a host may be asked.
+"""robots.txt (RFC 9309), read once per host and kept for a day; and the request rate it allows.
 
-4xx allows everything; 5xx, or no answer, refuses everything for now; the first 500 kB count; up to
-five redirects are followed, and what leads further is as good as none. Crawl-delay and
-Request-rate, which the RFC does not have and many files do, are obeyed up to a limit. As with the
-crawlers that owners know (Nutch, StormCrawler), a host that wants more is not asked faster than it
-likes: it is not asked.
+4xx allows everything; 5xx, or no answer, forbids everything for now; the first 500 kB are parsed;
+up to five redirects are followed, and more count as no robots.txt. Crawl-delay and Request-rate,
+which many files have although the RFC does not, are obeyed up to a limit. A host that asks for a
+longer delay is skipped, as by other well-known crawlers (Nutch, StormCrawler), and not requested
+faster than it wants.
 """
 
 import asyncio
@@ -28,12 +28,12 @@ REFUSALS = frozenset((DISALLOWED, UNREACHABLE, TOO_SELDOM))
 
 @dataclass(frozen=True)
 class RobotsFile:
-    """What the request for a robots.txt brought.
+    """The result of requesting a robots.txt.
 
     Attributes:
-        status: Of the last answer; 0 where there was none.
-        body: Its first bytes.
-        failure: Why there was no answer.
+        status: Status of the last response; 0 if there was none.
+        body: First bytes of the file.
+        failure: Why there was no response.
     """
 
     status: int
@@ -43,16 +43,16 @@ class RobotsFile:
 
 @dataclass(frozen=True)
 class Rules:
-    """What a site's robots.txt says to us.
+    """The rules of a site's robots.txt that apply to us.
 
     Attributes:
         site: The site: scheme, host and port.
-        until: When it is to be read again.
-        token: What rules call us.
-        delay: Seconds between requests that it asks for; 0 where it does not.
-        parsed: Its rules; None where there are none.
-        refused: Why nothing may be asked.
-        seldom: Why nothing that it allows is asked: it asks for too long a delay.
+        until: When it has to be read again.
+        token: Our product token.
+        delay: Seconds between requests that it asks for; 0 for none.
+        parsed: Its rules; None if there are none.
+        refused: The failure of all URLs, if nothing may be requested.
+        seldom: The failure of all allowed URLs, if it asks for too long a delay.
     """
 
     site: str
@@ -64,7 +64,7 @@ class Rules:
     seldom: Failure | None = None
 
     def refusal(self, url: str) -> Failure | None:
-        """Why a URL is not to be asked; None if it may be."""
+        """Returns why a URL must not be requested; None if it may be."""
         if self.refused is not None or self.parsed is None:
             return self.refused
         if self.parsed.can_fetch(url, self.token):
@@ -74,12 +74,12 @@ class Rules:
 
 
 class Robots:
-    """The rules of hosts.
+    """Loads and caches the rules of sites.
 
     Args:
-        token: What rules call us.
-        ask: Asks for a robots.txt.
-        most_delay: Seconds between requests that a host may ask for.
+        token: Our product token.
+        ask: Requests a robots.txt.
+        most_delay: Longest delay between requests to obey, in seconds.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Robots:
         self._known: OrderedDict[str, asyncio.Task[Rules]] = OrderedDict()
 
     def known(self, url: str) -> Rules | None:
-        """The rules for a URL, if they were read."""
+        """Returns the rules for a URL, if they are cached."""
         task = self._known.get(_site(url))
         if task is None or not task.done():
             return None
@@ -100,13 +100,13 @@ class Robots:
         return rules if rules.until >= asyncio.get_running_loop().time() else None
 
     async def rules(self, url: str) -> Rules:
-        """The rules for a URL, which are read if they are not known."""
+        """Returns the rules for a URL, loading them if necessary."""
         if (rules := self.known(url)) is not None:
             return rules
         site, loop = _site(url), asyncio.get_running_loop()
         known = self._known.get(site)
         if known is None or known.done():
-            # A task of its own: who asked first may give up, and the others still wait for it.
+            # A separate task, since the first caller may be cancelled while others wait for it.
             known = self._known[site] = loop.create_task(self._load(site, loop.time()))
             while len(self._known) > MOST:
                 self._known.popitem(last=False)
@@ -132,7 +132,7 @@ class Robots:
 
 
 def _site(url: str) -> str:
-    """The scheme, host and port of a URL that was checked."""
+    """Returns scheme, host and port of a checked URL."""
     end = url.find("/", 8)
     site = url if end < 0 else url[:end]
     return site.partition("?")[0] if "?" in site else site
@@ -140,12 +140,12 @@ def _site(url: str) -> str:
 
 @lru_cache(maxsize=100)
 def _parsed(body: bytes) -> Protego:
-    """Rules; many hosts have those that their software came with."""
+    """Parses a file, with a cache: many hosts have the default file of their software."""
     return Protego.parse(body.decode("utf-8-sig", "replace"))
 
 
 def _delay(rules: Protego, token: str) -> float:
-    """Seconds between requests that rules ask for, at any time of the day."""
+    """Returns the seconds between requests that rules ask for, at any time of day."""
     rate = rules.request_rate(token)
     return max(rules.crawl_delay(token) or 0.0, rate.seconds / rate.requests if rate else 0.0)
 
@@ -155,7 +155,7 @@ def _down(why: str) -> Failure:
 
 
 def unreachable(failure: Failure) -> Failure:
-    """The failure of a robots.txt's request, as that of the URLs behind it."""
+    """Returns the failure of a site's URLs when its robots.txt could not be requested."""
     if failure.any_url:
         return Failure(failure.reason, failure.detail)
     return _down(f"gave no answer ({failure.reason}: {failure.detail})")

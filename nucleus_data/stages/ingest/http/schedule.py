@@ -1,8 +1,8 @@
-"""Whose turn it is: hosts one after the other, each within its limits and its domain's.
+"""Schedules requests: takes turns among hosts, within the limits of each host and domain.
 
-A lane holds the URLs of one host. A lane that has to wait (its rate, a Retry-After, its breaker, a
-domain that is busy) holds nobody: the next one goes. Lanes are opened only while no other is ready,
-so that connections can be kept and there are not too many of them.
+A lane holds the URLs of one host. If a lane has to wait (for its rate limit, a Retry-After, its
+breaker or a busy domain), the next one takes its turn. New lanes are opened only if no open lane is
+ready, so that connections are reused and there are not too many of them.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from nucleus_data.stages.ingest.http.lanes import Job, Lane, Turns
 
 
 class Schedule:
-    """Gives URLs out, host by host.
+    """Hands out URLs, taking turns among hosts.
 
     Args:
         make_lane: Makes the lane of a host.
@@ -31,13 +31,13 @@ class Schedule:
         self._alarm_at = 0.0
 
     def lane(self, host: str) -> Lane:
-        """The lane of a host."""
+        """Returns the lane of a host, creating it if necessary."""
         if host not in self.lanes:
             self.lanes[host] = self._make(host)
         return self.lanes[host]
 
     def add(self, job: Job) -> None:
-        """Takes a new URL."""
+        """Adds a new URL."""
         self.remaining += 1
         lane = self.lane(job.host)
         lane.jobs.append(job)
@@ -47,32 +47,32 @@ class Schedule:
             self._wake()
 
     def move(self, job: Job) -> None:
-        """Takes a URL that was led to another host, before that host's others."""
+        """Puts a redirected URL at the head of its new host's lane."""
         lane = self.lane(job.host)
         lane.jobs.appendleft(job)
-        self._place(lane, self._clock())  # who moves it is to `take` again
+        self._place(lane, self._clock())  # no need to wake a worker: the caller calls `take` next
 
     def again(self, job: Job, wait: float) -> None:
-        """Takes a URL back, to be asked again after so many seconds."""
+        """Puts a URL back after `wait` seconds, for a retry."""
         lane = self.lane(job.host)
         asyncio.get_running_loop().call_later(wait, self._back, lane, job)
 
     def pause(self, lane: Lane, seconds: float) -> None:
-        """Leaves a host alone for so many seconds."""
+        """Pauses a host for so many seconds."""
         lane.told.slowed_s += seconds
         lane.bounds.next_at = max(lane.bounds.next_at, self._clock() + seconds)
 
     def open(self, lane: Lane, job: Job) -> None:
-        """Notes that a host's robots.txt was read just now: its URLs may follow, this one first.
+        """Notes that a host's robots.txt has just been read: its URLs may follow, `job` first.
 
-        `end` is to be called then.
+        The caller must call `end` afterwards.
         """
         lane.known = True
         lane.bounds.next_at = max(lane.bounds.next_at, self._clock() + lane.bounds.interval)
         lane.jobs.appendleft(job)
 
     def unused(self, lane: Lane) -> None:
-        """Notes that a URL was not asked after all, in place of `end`: it costs no turn."""
+        """Called instead of `end` if a URL was not requested after all: it uses no turn."""
         lane.bounds.unused()
         lane.domain.bounds.unused()
         lane.ticket = 0  # of a turn that was to be later
@@ -100,9 +100,9 @@ class Schedule:
                 self._wake()
 
     async def take(self) -> tuple[Job, Lane] | None:
-        """The next URL, once there is one; None when all have their outcome.
+        """Waits for the next URL; returns None when all URLs are done.
 
-        A URL of a closed lane is no request: `end` is not to be called for it.
+        If its lane is closed, the URL must not be requested, and `end` must not be called.
         """
         while self.remaining:
             if (found := self._next()) is not None:
@@ -139,9 +139,9 @@ class Schedule:
             return job, lane
 
     def _blocked(self, lane: Lane, now: float) -> bool:
-        """Whether a lane has to wait; then it waits where it is woken."""
+        """Whether a lane has to wait; if so, it is queued where it will be woken."""
         if lane.full:
-            return True  # the end of its request places it
+            return True  # it is scheduled again when its current request ends
         if lane.domain.bounds.full:
             lane.waiting = True
             lane.domain.waiting.append(lane)
@@ -152,7 +152,7 @@ class Schedule:
         return False
 
     def _place(self, lane: Lane, now: float) -> bool:
-        """Gives a lane its turn, unless it has one or has nothing to give."""
+        """Schedules a lane, unless it already is or has no URLs; returns whether it did."""
         if lane.waiting or not lane.jobs:
             return False
         if lane.ticket and (not lane.second or lane.bounds.active):
@@ -178,7 +178,7 @@ class Schedule:
                 return
 
     def _rouse(self) -> None:
-        """Wakes the next sleeper if there is more to give: now, or when its turn comes."""
+        """Wakes the next waiting worker if there is more to do, now or when the next turn comes."""
         if self._sleepers:
             at = self._turns.next_at()
             if self._backlog or (at is not None and at <= self._clock()):
@@ -187,13 +187,13 @@ class Schedule:
                 self._set_alarm(at)
 
     def _set_alarm(self, at: float | None) -> None:
-        """Wakes a sleeper when the first lane's turn comes."""
+        """Sets a timer that wakes a worker when the next turn comes."""
         if at is None or (self._alarm is not None and self._alarm_at <= at):
             return
         if self._alarm is not None:
             self._alarm.cancel()
         self._alarm_at = at
-        # The event loop's timers may be early by their resolution.
+        # A little later, as the event loop's timers may fire early by their resolution.
         self._alarm = asyncio.get_running_loop().call_at(at + 0.0005, self._ring)
 
     def _ring(self) -> None:

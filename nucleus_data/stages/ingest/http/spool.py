@@ -1,9 +1,9 @@
-"""Outcomes as they come, on disk: one file, of each outcome a line of JSON and its body behind it.
+"""A spool file of outcomes: for each outcome, a line of JSON followed by its body.
 
-What comes within some milliseconds is written at once, and only then do its URLs count as done. So
-a process that is killed loses what was in flight, and the next one reads the rest back. What a
-machine that went down held in memory alone may be missing: a file of an earlier start of the
-machine is not taken, and so none has to wait for the disk. (What is published is on the disk.)
+Outcomes are written in batches every few milliseconds, and only then count as done. So a killed
+process loses only what was in flight, and the next one reads the rest back. The file is not synced
+to disk, so after a crash of the machine it may be incomplete: a file from before the last boot is
+discarded. (Published data is synced.)
 """
 
 import json
@@ -20,9 +20,9 @@ from nucleus_data.stages.ingest.http.outcome import Download
 SPOOL = "outcomes"
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 PIECE = 1 << 20
-MOST_PIECES = 500  # of one call; the system takes 1,024
+MOST_PIECES = 500  # maximum buffers per writev; the system's limit is 1,024
 Body = list[bytes] | tuple[bytes, ...] | IO[bytes]
-# What most outcomes are, and how it is said.
+# The most common outcome, and its serialized form.
 PICTURE, PICTURE_SAID = Download(None), "null,null,false,null]"
 _said = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -34,16 +34,14 @@ class _Entry(NamedTuple):
 
 
 class Spool:
-    """The outcomes of some URLs, by their place.
+    """Stores the outcomes of URLs, by their index. Only one process may use a folder at a time.
 
     Args:
-        folder: Where it lies; what is there of the same work is taken up.
-        work: What tells this work from another: a digest.
+        folder: Folder of the spool file; an existing file of the same work is resumed.
+        work: Digest that identifies the work.
 
     Attributes:
-        unwritten: How many bytes `flush` is to write.
-
-    One process at a time may have it.
+        unwritten: Number of bytes that `flush` has to write.
     """
 
     def __init__(self, folder: Path, work: str) -> None:
@@ -74,9 +72,10 @@ class Spool:
         return len(self._entries)
 
     def keep(self, place: int, outcome: Download, body: Body = ()) -> int:
-        """Keeps an outcome without its bytes, which are `body`. Returns how many they are.
+        """Adds an outcome, with its bytes given as `body`; it is written by `flush`.
 
-        It is written by `flush`.
+        Returns:
+            The size of the body.
         """
         size = sum(map(len, body)) if isinstance(body, list | tuple) else body.seek(0, os.SEEK_END)
         told = PICTURE_SAID if outcome == PICTURE else _said(outcome[1:])[1:]
@@ -93,14 +92,14 @@ class Spool:
         return size
 
     def flush(self) -> None:
-        """Writes what was kept since the last time."""
+        """Writes all outcomes added since the last call."""
         for start in range(0, len(self._new), MOST_PIECES):
             _write(self._file, self._new[start : start + MOST_PIECES])
         self._new.clear()
         self._end, self.unwritten = self._end + self.unwritten, 0
 
     def read(self, place: int) -> Download:
-        """An outcome that was written, with its bytes."""
+        """Reads a written outcome, with its bytes."""
         offset, size, outcome = self._entries[place]
         if outcome.reason is not None:
             return outcome
@@ -114,7 +113,7 @@ class Spool:
                 self._end += len(piece)
 
     def _read_back(self, first: bytes) -> int:
-        """Reads what is there, up to what is not whole; returns where that ends."""
+        """Reads the file, truncates it after the last complete outcome, and returns its end."""
         end = 0
         with os.fdopen(os.dup(self._file), "rb") as file:
             file.seek(0)
@@ -136,7 +135,7 @@ class Spool:
 
 
 def _parsed(line: bytes, offset: int) -> tuple[int, _Entry] | None:
-    """The outcome of a line whose body begins at `offset`; None if it was not written whole."""
+    """Parses a line whose body begins at `offset`; None if the line is incomplete."""
     if not line.endswith(b"\n"):
         return None
     try:
@@ -147,16 +146,16 @@ def _parsed(line: bytes, offset: int) -> tuple[int, _Entry] | None:
 
 
 def _write(file: int, pieces: Sequence[bytes]) -> None:
-    """Writes all of it."""
+    """Writes all pieces."""
     rest = sum(map(len, pieces)) - os.writev(file, pieces)
-    if rest:  # a disk that is all but full, a large write
+    if rest:  # a partial write, as with a nearly full disk
         view = memoryview(b"".join(pieces))[-rest:]
         while view:
             view = view[os.write(file, view) :]
 
 
 def _boot() -> str:
-    """Tells one start of the machine from another."""
+    """Returns an identifier of the machine's current boot."""
     try:
         return BOOT.read_text().strip()
     except OSError:

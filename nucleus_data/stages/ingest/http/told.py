@@ -1,4 +1,4 @@
-"""What became of each host, for people and for the table of hosts; and the counts so far."""
+"""Counts per host, for people and for the table of hosts; and progress reports."""
 
 import json
 import os
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# In the fetcher's folder: a row a host, when it is done; and its counts, every second.
+# In the fetcher's folder: the table of hosts, at the end; and the counts so far, every second.
 HOSTS, NOW = "hosts.json", "now.json"
-MOST_TOLD = 20
+MOST_TOLD = 20  # maximum number of hosts to report
 
 
 @dataclass
@@ -18,13 +18,13 @@ class HostCounts:
     """Counts of one host in one shard.
 
     Attributes:
-        asked: Requests, those for robots.txt not among them.
-        images: Pictures that came.
-        bytes: Their bytes.
-        failed: URLs that ended without a picture.
-        robots: Those of `failed` that its robots.txt forbids, that wait until it can be read, or
-            that it wants to be asked for too seldom.
-        slowed_s: Seconds that it was left alone for: it asked for that, or its breaker was open.
+        asked: Number of requests, without those for robots.txt.
+        images: Number of pictures received.
+        bytes: Size of these pictures.
+        failed: Number of URLs that failed.
+        robots: Those of `failed` that failed because of robots.txt: forbidden, not readable, or
+            with too long a delay.
+        slowed_s: Seconds that it was paused, at its request or by its breaker.
         closed: Whether it was given up.
     """
 
@@ -37,27 +37,27 @@ class HostCounts:
     closed: bool = False
 
     def row(self, host: str, domain: str) -> dict[str, Any]:
-        """As a row of the table of hosts."""
+        """Returns a row of the table of hosts."""
         return {"host": host, "domain": domain, **vars(self)}
 
 
 def troubled(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Hosts that were given up or slowed us down -> URLs without a picture; the worst of them.
+    """Returns the worst hosts that were given up or paused -> number of failed URLs.
 
     Args:
-        rows: `host`, and its counts.
+        rows: Rows with `host` and its counts.
     """
     found = [(row["failed"], row["host"]) for row in rows if row["closed"] or row["slowed_s"]]
     return {host: failed for failed, host in sorted(found, reverse=True)[:MOST_TOLD]}
 
 
 def tell(folder: Path, lanes: Mapping[str, HostCounts], reasons: Mapping[str, int]) -> None:
-    """Writes the counts so far, whole at any moment; a disk that is full costs them alone.
+    """Writes the counts so far, atomically; errors such as a full disk are ignored.
 
     Args:
-        folder: The fetcher's.
+        folder: The fetcher's folder.
         lanes: Counts by host.
-        reasons: Reason code -> URLs that ended without a picture.
+        reasons: Reason code -> number of failed URLs.
     """
     counts = {
         "images": sum(told.images for told in lanes.values()),
@@ -72,11 +72,11 @@ def tell(folder: Path, lanes: Mapping[str, HostCounts], reasons: Mapping[str, in
 
 
 def heard(folder: Path, since: float) -> dict[str, Any] | None:
-    """The counts that a fetcher told last; None if it told none.
+    """Reads the counts that a fetcher wrote last; None if there are none.
 
     Args:
-        folder: The fetcher's.
-        since: Seconds since the epoch; what was told before is of a process that was killed.
+        folder: The fetcher's folder.
+        since: Seconds since the epoch; older counts are from a killed process, and ignored.
     """
     with suppress(OSError, ValueError):
         if (folder / NOW).stat().st_mtime >= since:

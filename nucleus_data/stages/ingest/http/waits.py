@@ -1,4 +1,4 @@
-"""How long to wait before asking again: what the host asks for, else longer each time."""
+"""How long to wait before a retry: what Retry-After says, or an exponential backoff."""
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -6,12 +6,12 @@ from email.utils import parsedate_to_datetime
 from nucleus_data.hashing import keyed_unit
 
 FIRST_S = 1.0
-# Statuses that may be another one in a moment; all others are final and asked once.
+# Statuses that may be temporary; all others are final, and not retried.
 PASSING = frozenset((408, 425, 429, *range(500, 600)))
 
 
 def retry_after(value: str | None, now: datetime | None = None) -> float | None:
-    """Seconds that a header `Retry-After` asks for, in either form; None if it says nothing."""
+    """Parses a `Retry-After` header, in either form, to seconds; None if missing or invalid."""
     text = (value or "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
@@ -24,12 +24,12 @@ def retry_after(value: str | None, now: datetime | None = None) -> float | None:
 
 
 def backoff(url: str, attempt: int, most: float) -> float:
-    """Seconds before the next attempt: doubled each time, by half to one and a half of that.
+    """Returns the seconds before the next attempt: exponential backoff, with a jitter of +-50 %.
 
     Args:
-        url: Whose: its own jitter, so that many URLs do not come back at once.
-        attempt: How many attempts there were, from 1.
-        most: Seconds at most.
+        url: The URL, which determines the jitter, so that many URLs do not retry at once.
+        attempt: Number of attempts so far, from 1.
+        most: Maximum seconds.
     """
     jitter = 0.5 + keyed_unit("fetch-backoff", attempt, url)
     return float(min(FIRST_S * 2 ** (attempt - 1) * jitter, most))

@@ -1,6 +1,7 @@
-"""Time limits of many requests at once: one look at all of them instead of a timer for each.
+"""Time limits of many concurrent requests: one periodic check instead of a timer for each.
 
-A limit is noticed up to `TICK_S` late, which is nothing beside seconds, and costs next to nothing.
+A limit is noticed up to `TICK_S` late, which hardly matters for limits of seconds, and costs very
+little.
 """
 
 import asyncio
@@ -12,10 +13,10 @@ TICK_S = 0.1
 
 
 class Limit:
-    """The time limit of one task, for as long as a `with` block lasts.
+    """The time limit of one task, within a `with` block.
 
     Attributes:
-        at: When the time is over; may be moved.
+        at: When the time is over; may be changed.
     """
 
     __slots__ = ("_over", "_task", "_watch", "at")
@@ -38,22 +39,22 @@ class Limit:
         self._watch.limits.discard(self)
         if not self._over or self._task is None:
             return
-        # As asyncio.timeout has it: if nobody else cancelled the task, it goes on.
+        # As in asyncio.timeout: unless someone else cancelled the task, too, it continues.
         if self._task.uncancel() == 0 and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
     def end(self) -> None:
-        """Ends what the task waits for."""
+        """Cancels what the task is waiting for."""
         self._over = True
         if self._task is not None:
             self._task.cancel()
 
 
 class Watch:
-    """Looks at the limits of all requests; runs while an `async with` block lasts.
+    """Checks the limits of all requests, within an `async with` block.
 
     Args:
-        clock: Seconds, as the event loop counts them.
+        clock: Returns the event loop's time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -75,7 +76,7 @@ class Watch:
             self._looking.cancel()
 
     def limit(self, seconds: float) -> Limit:
-        """A limit of so many seconds from now."""
+        """Makes a limit of so many seconds from now."""
         return Limit(self, self._clock() + seconds)
 
     async def _look(self) -> None:

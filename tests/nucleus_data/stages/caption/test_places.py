@@ -42,8 +42,8 @@ def test_a_line_whose_value_is_missing_is_left_out():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("About {titel}.", r"{titel}; the places are {caption} .* {source.NAME} .* {made}"),
-        ("About {sorce.x}.", r"Did you mean '{source.NAME}'\? Written {{sorce.x}}"),
+        ("About {titel}.", r"{titel}; the placeholders are {caption} .* {source.NAME} .* {made}"),
+        ("About {sorce.x}.", r"Did you mean '{source.NAME}'\? .* write {{sorce.x}}"),
         ("About {captions}.", r"Did you mean '{caption}'\?"),
         ("Describe {source.title}.", "each line .* a line is left out .* on a line of its own"),
         ("{source.a}\n\n {source.b}\n", "each line"),

@@ -449,7 +449,7 @@ def test_stage_travels_to_a_worker():
         ({"variants": {}}, "one variant or more"),
         (
             {"variants": {"x": {"prompt": "x", "text": "Someone wrote {alt_text}."}}},
-            r"\{alt_text\}; the places are \{caption\}",
+            r"\{alt_text\}; the placeholders are \{caption\}",
         ),
         ({"temprature": 1}, "extra_forbidden"),
     ],

@@ -1,1 +1,1 @@
-"""What the check `contradiction` compares: each module has `contradicted(text, facts)`."""
+"""The comparisons of the check `contradiction`; each module has `contradicted(text, facts)`."""

@@ -1,4 +1,4 @@
-"""How many things a text counts, against upstream columns."""
+"""Compares the counts of things in a text ("two cats") with upstream columns."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from nucleus_data.stages.caption.checks.phrases import words_in
 
 NUMBERS = {name: number for number, name in enumerate(words_in("numbers"))} | {"no": 0}
 MOST = 99
-# A number, at most two words between, and a thing in the plural (or one thing).
+# A number, up to two words, and a noun.
 _COUNTED = re.compile(
     rf"(?i)(?<![\w.,:/$-])({'|'.join(NUMBERS)}|\d\d?)\s+((?:[a-z-]+\s+){{0,2}}?)([a-z]+)\b(?![\w-])"
 )
@@ -18,12 +18,12 @@ _KEY_WORDS = frozenset(["source", "count", "number", "num", "n", "of", "total", 
 
 
 def contradicted(text: str, facts: Mapping[str, Any]) -> str | None:
-    """A thing that the text has in another number than a column.
+    """Finds a thing whose count in the text contradicts the columns.
 
     Args:
-        text: Without quotations.
-        facts: Column to value: a text that counts, or a number of what its name says
-            (`source.cats`, `source.count_of_cats`).
+        text: The text, without quotations.
+        facts: Values by column: a text with counts, or a number of the things that the column's
+            name says (`source.cats`, `source.count_of_cats`).
 
     Returns:
         What is contradicted, for people; None if nothing is.
@@ -40,13 +40,13 @@ def contradicted(text: str, facts: Mapping[str, Any]) -> str | None:
             said.setdefault(thing, []).append((number, bare))
     for thing, mentions in said.items():
         true, numbers = known[thing], [number for number, _ in mentions]
-        # "Two black cats and a third one": a part, or parts that add up, contradict nothing.
+        # "Two black cats and a third one": parts, or parts that add up, are no contradiction.
         if true & {*numbers, sum(numbers)}:
             continue
         wrong = [n for n, bare in mentions if n > max(true) or (bare and len(mentions) == 1)]
         if wrong:
-            told = " or ".join(map(str, sorted(true)))
-            return f"it counts {wrong[0]} of {thing!r}, the columns in the question {told}"
+            columns = " or ".join(map(str, sorted(true)))
+            return f"it counts {wrong[0]} of {thing!r}, the columns in the question {columns}"
     return None
 
 
@@ -62,12 +62,12 @@ def _facts(key: str, value: Any) -> Iterator[tuple[str, int, bool]]:
 
 
 def _counted(text: str) -> Iterator[tuple[str, int, bool]]:
-    """Thing in the singular, its number, and whether nothing stands between the two."""
+    """Yields (singular noun, count, whether the noun directly follows the number)."""
     for found in _COUNTED.finditer(text):
         number = NUMBERS.get(found[1].casefold())
         number = int(found[1]) if number is None else number
         between = found[2].casefold().split()
-        # The thing is the last word of the phrase: the first plural, or what comes after "one".
+        # The noun is the first plural after the number, or the last word after "one".
         words = [*between, found[3].casefold()]
         if number != 1:
             rest = text[found.end() :].split()[: 3 - len(words)]
@@ -90,7 +90,7 @@ def _thing(words: list[str], number: int) -> tuple[int, str] | None:
 
 
 def _one(word: str) -> str:
-    """The singular of an English word, by its ending."""
+    """Returns the singular of an English word, by its ending."""
     if word in _IRREGULAR:
         return _IRREGULAR[word]
     for end, one in (("ies", "y"), ("ches", "ch"), ("shes", "sh"), ("xes", "x"), ("sses", "ss")):

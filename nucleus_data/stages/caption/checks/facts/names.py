@@ -1,4 +1,4 @@
-"""Names of a text against those of upstream columns."""
+"""Compares makers, countries and names in a text with upstream columns."""
 
 import re
 import unicodedata
@@ -24,40 +24,40 @@ _WORD = re.compile(r"[^\W\d_][\w'\u2019-]*")
 _COUNTRY = re.compile(
     rf"\b(?:in|from|of|near|across)\s+(?:the\s+)?({'|'.join(sorted(COUNTRIES, reverse=True))})\b"
 )
-SHORTEST = 5  # letters of a name that may be misspelt
-# Endings by which an adjective or plural differs from a name.
+SHORTEST = 5  # minimum letters of a name that can be recognised as misspelt
+# Endings of adjectives and plurals formed from names, which are not misspellings.
 _ENDINGS = ("s", "es", "'s", "n", "an", "ian", "ish", "ese", "er", "e", "a", "i", "en", "y", "ic")
 
 
 def contradicted(text: str, facts: Mapping[str, Any]) -> str | None:
-    """A maker, country or name that is another one in the columns.
+    """Finds a maker, country or name that contradicts the columns.
 
     Args:
-        text: Without quotations.
-        facts: Column to value.
+        text: The text, without quotations.
+        facts: Values by column.
 
     Returns:
         What is contradicted, for people; None if nothing is.
     """
-    told = {key: _text(value) for key, value in facts.items()}
-    known = {_plain(word) for value in told.values() for word in _WORD.findall(value)}
-    makers = [value for key, value in told.items() if value and _MAKER.search(key)]
+    columns = {key: _text(value) for key, value in facts.items()}
+    known = {_plain(word) for value in columns.values() for word in _WORD.findall(value)}
+    makers = [value for key, value in columns.items() if value and _MAKER.search(key)]
     for found in _MADE_BY.finditer(text) if makers else ():
         if not known & {_plain(word) for word in _WORD.findall(found[1])}:
             return f"it says by {found[1]}, the columns in the question {makers[0]!r}"
-    places = " ".join(value for key, value in told.items() if _PLACE.search(key))
+    places = " ".join(value for key, value in columns.items() if _PLACE.search(key))
     there = {country for country in COUNTRIES if re.search(rf"\b{country}\b", places)}
     said = set(_COUNTRY.findall(text)) if there else set()
     if said and not said & there:
         return f"it says {min(said)}, the columns in the question {min(there)}"
-    return _misspelt(text, told, known)
+    return _misspelt(text, columns, known)
 
 
-def _misspelt(text: str, told: Mapping[str, str], known: set[str]) -> str | None:
-    """A name of the columns that the text has with a letter or two wrong."""
+def _misspelt(text: str, columns: Mapping[str, str], known: set[str]) -> str | None:
+    """Finds a name from the columns that the text has with a letter or two wrong."""
     capitals = {
         _plain(word)
-        for value in told.values()
+        for value in columns.values()
         for word in _WORD.findall(value)
         if len(word) >= SHORTEST and word[0].isupper() and not word.isupper()
     }
@@ -77,7 +77,7 @@ def _misspelt(text: str, told: Mapping[str, str], known: set[str]) -> str | None
 
 
 def _nearly(name: str, true: str) -> bool:
-    """Whether two names differ by a letter, or by two if they are long; not by an ending."""
+    """Whether two names differ by one letter (two if they are long), and not by an ending."""
     if name[0] != true[0] or abs(len(name) - len(true)) > 2:
         return False
     stem = next(i for i in range(len(name) + 1) if name[: i + 1] != true[: i + 1] or i == len(name))
@@ -96,6 +96,6 @@ def _text(value: Any) -> str:
 
 
 def _plain(word: str) -> str:
-    """Small letters without accents, without the end of a genitive."""
+    """Returns a word in lower case, without accents and without a genitive ending."""
     bare = "".join(c for c in unicodedata.normalize("NFD", word) if not unicodedata.combining(c))
     return re.sub(r"['\u2019]s?$", "", bare.casefold())

@@ -1,4 +1,4 @@
-"""Years of a text against those of upstream columns."""
+"""Compares the years in a text with those in upstream columns."""
 
 import re
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ _RANGE = re.compile(
 )
 _CENTURY = re.compile(r"(?i)\b(\d\d?)(?:st|nd|rd|th)?[\s-]+centur(?:y|ies)")
 _MONTH = "jan|feb|mar|apr|may|june?|july?|aug|sep|oct|nov|dec"
-# A number of four digits is a year after these.
+# A four-digit number after one of these is a year.
 _CUE = re.compile(
     r"(?i)(?:\b(?:in|from|since|until|till|circa|around|year|dated|before|after|during|early|late|mid"
     rf"|summer|winter|spring|autumn|fall|(?:{_MONTH})[a-z]*\.?(?: \d\d?(?:st|nd|rd|th)?,?)?)"
     r"|\bca?\.|[(,])\s*(?:the )?$"
 )
-# These say when something began, which may well be before the picture was made.
+# Verbs about when something began, which may well be before the picture was made.
 _BEGAN = re.compile(
     r"(?i)\b(?:built|found|establish|erect|construct|born|died|dedicat|restor|open|complet|since|renovat)\w*"
     r"(?: \w+){0,3} $"
@@ -29,11 +29,11 @@ _UNIT = re.compile(
 
 
 def contradicted(text: str, facts: Mapping[str, Any]) -> str | None:
-    """A year of the text that no column has, if columns have years.
+    """Finds a year in the text that is in no column, if any column has years.
 
     Args:
-        text: Without quotations.
-        facts: Column to value.
+        text: The text, without quotations.
+        facts: Values by column.
 
     Returns:
         What is contradicted, for people; None if nothing is.
@@ -51,15 +51,15 @@ def contradicted(text: str, facts: Mapping[str, Any]) -> str | None:
             continue
         last = year + 9 if decade else year
         if not any(low <= last and year <= high for low, high in spans):
-            told = ", ".join(
+            columns = ", ".join(
                 f"{low}" if low == high else f"{low}-{high}" for low, high in spans[:3]
             )
-            return f"it says {found[0]}, the columns in the question say {told}"
+            return f"it says {found[0]}, the columns in the question say {columns}"
     return None
 
 
 def _spans(key: str, value: Any) -> list[tuple[int, int]]:
-    """First and last years that a column names."""
+    """Returns the (first, last) years of each year, range, decade or century in a column."""
     if isinstance(value, list | tuple):
         return [span for each in value for span in _spans(key, each)]
     if isinstance(value, int | float):

@@ -1,7 +1,7 @@
-"""Phrases that checks look for: text files of regular expressions, so that one more is one line.
+"""Phrases that checks look for: text files with one regular expression per line.
 
-Letters match in any case. Both a pattern and a text are lower-cased before they are matched: `re`
-takes twice as long with IGNORECASE, as it then tries every alternative in full.
+Letters match in any case. Patterns and texts are lower-cased before they are matched, as `re` takes
+twice as long with IGNORECASE: it then tries every alternative in full.
 """
 
 import re
@@ -15,9 +15,9 @@ _ESCAPE_OR_TEXT = re.compile(r"\\.|[^\\]+")
 
 
 def at_sentences(pattern: re.Pattern[str], text: str) -> str:
-    """What a pattern of `phrases` matches at the first start of a sentence, with the stop before.
+    """Returns a pattern's first match at the beginning of a sentence, with the full stop before it.
 
-    Much faster than one pattern that may match anywhere: there are few sentences. Empty if nothing
+    Much faster than a pattern that may match anywhere, as there are few sentences. Empty if nothing
     matches.
     """
     lower = _lower(text)
@@ -37,11 +37,11 @@ def anywhere(pattern: re.Pattern[str], text: str) -> str:
 
 @cache
 def phrases(name: str, section: str = "") -> re.Pattern[str]:
-    """One pattern, for lower-case texts, of all lines of a file's section.
+    """Compiles all lines of a file's section into one pattern for lower-case texts.
 
     Args:
         name: The file, without `.txt`.
-        section: What stands in brackets above the lines; empty for a file without sections.
+        section: The section's name, in brackets above its lines; empty for a file without sections.
     """
     pattern = "|".join(lines_of(name)[section])
     # Escapes keep their case: \W is not \w.
@@ -59,10 +59,13 @@ def _lower(text: str) -> str:
 
 
 def at_opening(name: str, text: str) -> str:
-    """What a file's section `opening` matches at a text's beginning, marks before it included."""
+    """Returns what a file's section `opening` matches at the start of a text, or an empty string.
+
+    Punctuation before the match is skipped, and included in the result.
+    """
     lower = _lower(text)
     start = _MARKS.match(lower)
-    # A line may begin with a mark, as a dash.
+    # An expression may itself begin with punctuation, such as a dash.
     for at in range(start.end() if start else 0, -1, -1):
         if found := phrases(name, "opening").match(lower, at):
             return text[: found.end()]
@@ -71,7 +74,7 @@ def at_opening(name: str, text: str) -> str:
 
 @cache
 def lines_of(name: str) -> dict[str, tuple[str, ...]]:
-    """The lines of a file by section, with what `%NAME%` stands for in its place."""
+    """Returns the lines of a file by section, with `%NAME%` definitions expanded."""
     found: dict[str, list[str]] = {}
     section, named = "", dict[str, str]()
     for line in (FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines():
@@ -89,5 +92,5 @@ def lines_of(name: str) -> dict[str, tuple[str, ...]]:
 
 
 def words_in(section: str) -> tuple[str, ...]:
-    """The words of a list in `words.txt`."""
+    """Returns the words of a section of `words.txt`."""
     return tuple(" ".join(lines_of("words")[section]).split())
