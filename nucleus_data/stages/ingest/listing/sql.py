@@ -106,7 +106,8 @@ def upstream_columns(
     found = Columns("", [], [])
     ours_of = {column: ours for ours, column in special.items() if column is not None}
     kinds = described(connection, query)
-    taken = {*ours_of.values(), "caption_error"}
+    # A structure or bytes are no caption, whatever their column is called.
+    taken = {*ours_of.values(), "caption", "caption_error"}
     if any(is_several(kinds[column]) for column, ours in ours_of.items() if ours == "caption"):
         taken.add("captions")
     for column, kind in kinds.items():

@@ -56,6 +56,25 @@ def test_captions_are_texts_or_lists_of_texts(connection):
         caption_column(kinds, "text", "l")
 
 
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("{'en': 'a cat'}", '{"en":"a cat"}'),
+        ("[{'en': 'a cat'}]", '[{"en":"a cat"}]'),
+        ("'a cat'::BLOB", None),
+    ],
+)
+def test_what_is_no_caption_is_none_whatever_its_column_is_called(connection, value, kept):
+    for name in ("caption", "Caption"):
+        query = f"SELECT {value} AS {name}, 1 AS k"
+        columns = upstream_columns(connection, query, special={"caption": None})
+        found = connection.sql(f"SELECT {columns.select} FROM ({query})")
+        assert "source.caption" not in map(str.lower, found.columns)
+        (row,) = found.fetchall()
+        values = dict(zip(found.columns, row, strict=True))
+        assert values.get(f"source.{name}_upstream") == kept
+
+
 def test_a_column_is_the_one_asked_for_or_the_first_usual_one():
     columns = ["URL", "Text", "alt"]
     assert found_column(columns, None, ("caption", "text", "alt"), "l", "caption_column") == "Text"
