@@ -69,11 +69,17 @@ def list_embedded(
 
 
 def _picture_column(table: Table, settings: IngestSettings, where: str) -> str:
+    names = table.schema.names
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise RequestError(
+            f"{where}: {table.name!r} has several columns called {', '.join(twice)}; columns are "
+            "read by name, so write it anew with a name for each"
+        )
     column = table.pictures(settings.picture_column)
     if column is None:
         raise RequestError(
             f"{where}: {table.name!r} has no column of pictures; its columns are "
-            f"{', '.join(table.schema.names)}. Say which with ingest.picture_column; a list of "
+            f"{', '.join(names)}. Say which with ingest.picture_column; a list of "
             "URLs is ingest.kind=urls"
         )
     return column
