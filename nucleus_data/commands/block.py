@@ -78,11 +78,22 @@ def block(
 
 
 def _read(file: Path) -> list[tuple[str, str]]:
-    """Kind and value of each line. Raises RequestError at the first that has no kind."""
+    """Kind and value of each line.
+
+    Raises:
+        RequestError: It is no UTF-8, where a replaced letter would block something else; or a line
+            has no kind.
+    """
     from nucleus_data.corpus.blocked import KINDS
 
+    try:
+        text = file.read_text("utf-8-sig")  # with or without a byte-order mark
+    except UnicodeDecodeError as error:
+        raise RequestError(
+            f"{file} is no UTF-8 text (byte {error.start}); save it as UTF-8"
+        ) from None
     found = []
-    for number, line in enumerate(file.read_text("utf-8", "replace").splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
         kind, _, value = line.strip().partition(" ")
