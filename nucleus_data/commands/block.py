@@ -79,11 +79,22 @@ def block(
 
 
 def _read(file: Path) -> list[tuple[str, str]]:
-    """Reads (kind, value) from each line. Raises RequestError at the first line without a kind."""
+    """Reads (kind, value) from each line.
+
+    Raises:
+        RequestError: A line has no kind, or the file is not UTF-8: a value with a replaced letter
+            would block something else.
+    """
     from nucleus_data.corpus.blocked import KINDS
 
+    try:
+        text = file.read_text("utf-8-sig")  # with or without a byte-order mark
+    except UnicodeDecodeError as error:
+        raise RequestError(
+            f"{file} is no UTF-8 text (byte {error.start}); save it as UTF-8"
+        ) from None
     found = []
-    for number, line in enumerate(file.read_text("utf-8", "replace").splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
         kind, _, value = line.strip().partition(" ")

@@ -1,5 +1,6 @@
 """Options, checks and output that `nucleus verdict` and `nucleus quick-train --against` share."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from nucleus_data.errors import RequestError
 EXIT_WORSE = 3
 TEXT = replace(TEXT_ENCODER, key="--text", revision_key="--text-revision")
 SETS, RECIPES = "sets", "recipes"
+LAST_STATE = -1
 SETTINGS = ("preset", "replicates", "half_width", "most", "resolution")
 TRAINING = "quick_train"
 # Keys of `quick_train` for which a comparison has an option, and the only key that it accepts.
@@ -80,7 +82,7 @@ def comparison_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--text-state",
                 type=int,
-                default=-1,
+                default=LAST_STATE,
                 show_default=True,
                 help="Index of the hidden state of --text; -8 is the published one for Qwen3-VL.",
             ),
@@ -123,8 +125,13 @@ def settings_of(given: Mapping[str, Any], claim: str) -> Any:
 
     chosen = {name: given[name] for name in SETTINGS}
     chosen["most"] = max(chosen["most"], chosen["replicates"])
+    if (width := chosen["half_width"]) is not None and not math.isfinite(width):
+        raise RequestError(f"--half-width must be a number above 0, got {width}")
     if given["text"] is not None:
         chosen["text"] = _text(given["text"], given["text_revision"], given["text_state"])
+    elif given["text_revision"] is not None or given["text_state"] != LAST_STATE:
+        option = "--text-revision" if given["text_revision"] is not None else "--text-state"
+        raise RequestError(f"{option} is of another text encoder: give --text MODEL too")
     return VerdictSettings.model_validate({**chosen, "claim": claim})
 
 

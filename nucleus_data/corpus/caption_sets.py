@@ -108,7 +108,7 @@ def find_set(store: Store, name: str, current: Mapping[str, str], where: str) ->
         return CaptionSet(SOURCE)
     if AT in name:
         return _at_hash(store, name, current, where)
-    mine = imports(store, name)
+    mine = imports(store, name) if name else []
     if name in current:
         if mine:
             raise RequestError(

@@ -19,6 +19,7 @@ from nucleus_data.views.caption_sums import SIDES, CaptionSums, length_figures
 
 SHOWN_WORDS = 16
 TOLD_WORDS = 8
+SHOWN_WORD = 40  # characters
 TOLD = ("model", "revision", "prompt")
 PAGE, NUMBERS = "captions_diff.html", "captions_diff.json"
 
@@ -144,7 +145,9 @@ def lines(content: Mapping[str, Any]) -> Iterator[str]:
     for kind in ("gained", "lost"):
         found = content["words"][kind][:TOLD_WORDS]
         if found:
-            shown = ", ".join(f"{w['word']} {w['before']:,} -> {w['after']:,}" for w in found)
+            shown = ", ".join(
+                f"{_short(w['word'])} {w['before']:,} -> {w['after']:,}" for w in found
+            )
             yield f"words {kind}: {shown}"
     yield from _similarity_lines(content)
     for side, name in zip(SIDES, (one, other), strict=True):
@@ -156,6 +159,11 @@ def lines(content: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name} cut at the limit of tokens: {failed['cut']:,}"
     yield from without_lines(content["left_out"])
     yield str(content["page"])
+
+
+def _short(word: str) -> str:
+    """A word as a line has room for it; scripts without spaces have words of whole sentences."""
+    return word if len(word) <= SHOWN_WORD else f"{word[: SHOWN_WORD - 1]}…"
 
 
 def _similarity_lines(content: Mapping[str, Any]) -> Iterator[str]:

@@ -13,6 +13,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -71,8 +72,14 @@ class Joining:
 
     @cached_property
     def suffix(self) -> str:
-        """Ending of the pictures, one for the whole set."""
-        return suffix_of(self.folder, self.folder.manifest()[0])
+        """Ending of the pictures, one for the whole set; what `shard` writes where there are none.
+
+        A tar that is missing costs its own file alone.
+        """
+        for entry in self.folder.manifest():
+            with suppress(FileNotFoundError):
+                return suffix_of(self.folder, entry)
+        return "jpg"
 
     def samples(self, entry: TarEntry, counted: Counter[str]) -> Iterator[Joined]:
         """The samples of a tar; counts `samples`, `without` a caption, and those `left_out`."""

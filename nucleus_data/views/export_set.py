@@ -172,7 +172,13 @@ class SetExport:
         name = name_of(self.kind, entry)
 
         def write_file(file: Path) -> None:
-            made.update(write(self.kind, self.joining, entry, file))
+            try:
+                made.update(write(self.kind, self.joining, entry, file))
+            except FileNotFoundError as error:  # what is written to was made before
+                raise CorpusError(
+                    f"{error.filename or entry.path} is missing; put a copy back, or make the set "
+                    "again: nucleus shard"
+                ) from error
             if made["samples"] + made["left_out"] != entry.samples:
                 raise CorpusError(
                     f"the index has {made['samples'] + made['left_out']} samples, the manifest "

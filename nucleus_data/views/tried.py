@@ -43,6 +43,7 @@ def try_captions(
     """
     stage = stages[Caption.name]
     assert isinstance(stage, Caption)
+    _check(page)
     pin_chosen(run, stages, stage)
     chosen = _chosen(run, count)
     if not chosen:
@@ -85,6 +86,14 @@ def try_captions(
     except OSError as error:
         raise RequestError(f"--out {page} can't be written: {error}") from error
     yield str(page)
+
+
+def _check(page: Path) -> None:
+    """Refuses a page that has no place, before a model is loaded. Raises RequestError."""
+    if page.is_dir():
+        raise RequestError(f"--out {page} can't be written: it is a folder; give a file")
+    if not page.parent.is_dir():
+        raise RequestError(f"--out {page} can't be written: there is no folder {page.parent}")
 
 
 def _chosen(run: Run, count: int) -> dict[int, list[int]]:

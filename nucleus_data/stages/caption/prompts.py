@@ -116,7 +116,8 @@ def read_text(path: str, what: str) -> str:
         ValueError: It can't be read, is not UTF-8, or has nothing visible.
     """
     try:
-        text = located(Path(path)).read_text(encoding="utf-8").removesuffix("\n")
+        # A byte-order mark, as some editors write it, is no part of the text.
+        text = located(Path(path)).read_text(encoding="utf-8-sig").removesuffix("\n")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ValueError(f"{path} can't be read: {reason}; give a file with {what}") from None

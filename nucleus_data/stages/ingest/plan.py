@@ -5,6 +5,7 @@ files, and DuckDB sorts, numbers and joins them.
 """
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from nucleus_data.stages.ingest.listing.locate import Location, locate
 from nucleus_data.stages.ingest.listing.spool import BATCH, Listing, connect, quoted
 from nucleus_data.stages.ingest.listing.tars import list_tars
 from nucleus_data.stages.ingest.listing.urls import list_urls
+from nucleus_data.stages.ingest.other_types import other_types, with_texts
 from nucleus_data.stages.ingest.settings import IngestSettings, Kind
 from nucleus_data.stages.ingest.spread import spread
 
@@ -131,15 +133,21 @@ def plan_ingest(
             # Until no other ingest of the same source claimed rows between our look and our claims.
             while True:
                 seen = set(claim_numbers(corpus.store))
-                known = _known(corpus, seen, origin, settings, folder)
+                known, examples = _known(corpus, seen, origin, settings, folder)
                 fresh = _fresh(candidates, known, folder, connection)
+                texts = other_types(corpus, examples, pq.read_schema(fresh))
                 if location.kind == "urls" and settings.downloader == "nucleus":
                     hosts = spread(fresh, settings.images_per_shard, folder, connection)
                     fresh, plan.hosts = hosts.rows, hosts.note()
                     if not dry_run:
                         hosts.check_contact(settings.contact)
-                if _claim(corpus, seen, fresh, origin, settings, plan, dry_run):
+                if _claim(corpus, seen, fresh, origin, settings, plan, texts, dry_run):
                     break
+            if texts and plan.new:
+                plan.notes.append(
+                    "numbers here and dates in the corpus, or the other way round, so kept as "
+                    f"texts: {', '.join(texts)}"
+                )
             plan.already = plan.found - plan.new
             if known is not None:
                 whole = limit is None and (sample is None or sample == 1)
@@ -178,17 +186,23 @@ def _list(
 
 def _known(
     corpus: Corpus, seen: set[int], origin: Origin, settings: IngestSettings, folder: Path
-) -> Path | None:
-    """Writes the rows in claims of this source to a file; None if there is no such claim."""
+) -> tuple[Path | None, list[int]]:
+    """Writes the rows in claims of this source to a file; None if there is no such claim.
+
+    Returns:
+        The file, and a claim of each source.
+    """
     target = folder / "known.parquet"
     target.unlink(missing_ok=True)
     mine = []
+    examples: dict[str, int] = {}
     for number, earlier in read_origins(corpus, sorted(seen)):
+        examples.setdefault(earlier.source, number)
         if earlier.source == origin.source:
             _check_same_source(earlier, origin, settings)
             mine.append(number)
     if not mine:
-        return None
+        return None, [*examples.values()]
     times = claim_times(corpus.store)
     claimed = at_once(
         corpus.store, lambda n: claimed_rows(corpus, n, times.get(n)), mine, CLAIMS_AT_ONCE
@@ -196,7 +210,7 @@ def _known(
     with pq.ParquetWriter(target, CLAIMED_SCHEMA) as writer:
         for rows in claimed:
             writer.write_table(rows)
-    return target
+    return target, [*examples.values()]
 
 
 def _check_same_source(earlier: Origin, origin: Origin, settings: IngestSettings) -> None:
@@ -236,9 +250,12 @@ def _claim(
     origin: Origin,
     settings: IngestSettings,
     plan: IngestPlan,
+    texts: Sequence[str],
     dry_run: bool,
 ) -> bool:
     """Claims shards for rows, in order, and counts them in the plan.
+
+    The columns in `texts` are claimed as texts.
 
     Every number that was not seen is tried in turn, so a claim that was made since then is met.
 
@@ -248,6 +265,7 @@ def _claim(
     """
     number = 0
     for rows in chunks(fresh, settings.images_per_shard, settings.bytes_per_shard):
+        rows = with_texts(rows, texts)
         while number in seen or not (dry_run or create_claim(corpus, number, rows, origin)):
             if number not in seen and read_origin(corpus, number).source == origin.source:
                 return False

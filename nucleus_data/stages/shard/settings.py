@@ -15,7 +15,9 @@ class ShardSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(
-        "train", pattern=r"^[A-Za-z0-9._-]+$", description="Name of the training set."
+        "train",
+        pattern=r"^\.*[A-Za-z0-9_-][A-Za-z0-9._-]*$",
+        description="Name of the training set.",
     )
     resolutions: tuple[int, ...] = Field(
         (256, 512, 1024),

@@ -16,7 +16,7 @@ from nucleus_data.errors import RequestError
 from nucleus_data.hashing import sample_sql
 from nucleus_data.runner.pins import COLUMNS, EDITION, SET
 from nucleus_data.runner.run import Run
-from nucleus_data.runner.work import Item, StageReport, Task
+from nucleus_data.runner.work import Item, StageReport, Summary, Task
 from nucleus_data.sets.columns import COLUMNS as INDEX_COLUMNS
 from nucleus_data.sets.editions import CAPTIONS
 from nucleus_data.sets.layout import MANIFEST, ROOT, SetFolder
@@ -134,6 +134,9 @@ class Shard(CorpusStage[ShardSettings]):
         folder = set_of(run)
         if folder.published:
             run.say(f"shard: the tars are there already: {folder.url()}")
+            samples = sum(entry.samples for entry in folder.manifest())
+            report = StageReport(self.name, summary=Summary(rows=samples, already=samples))
+            run.keep(report, quiet=True)
         elif not self._write_tars(run, folder):
             return
         for work in (PLANS, NOTES):

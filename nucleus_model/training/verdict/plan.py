@@ -157,6 +157,9 @@ def plan_comparison(
     """
     arms = {A: a, B: b} | ({GIVEN: reference} if reference else {})
     sets = {name: arm.open(settings) for name, arm in arms.items()}
+    for name, opened in sets.items():
+        if not opened.count:
+            raise RequestError(f"{arms[name].folder} {_why_empty(opened)}")
     if len({opened.resolution for opened in sets.values()}) > 1:
         told = ", ".join(f"{name}: {opened.resolution}" for name, opened in sets.items())
         raise RequestError(f"the sets have other resolutions ({told}); name one that all have")
@@ -167,14 +170,18 @@ def plan_comparison(
     train = {name: [i for i in in_keyed_order(of[name]) if i not in excluded] for name in (A, B)}
     for name in (A, B):
         if not train[name]:
-            raise RequestError(f"{arms[name].folder}: no picture is left to train on")
+            apart = "in the reference or held out" if given else "held out"
+            raise RequestError(
+                f"{arms[name].folder}: no picture is left to train on; all {len(of[name]):,} with "
+                f"a caption are {apart}"
+            )
     measured_by = Read(sets, of)
     new = Unseen(measured_by, train, clusters or {})
     measured = new.first(given or set().union(*held.values()), settings.pictures)
     if len(measured) < 2:
         raise RequestError(
-            f"{len(measured)} pictures are left to measure; give a reference, or raise "
-            "holdout_share"
+            f"{len(measured)} pictures are left to measure, and 2 are needed at least; give "
+            + ("a larger reference" if given else "a reference, or compare larger sets")
         )
     unseen = [new.first(held[name] - given, None) for name in (A, B)]
     try:
@@ -192,6 +199,16 @@ def plan_comparison(
         )
     digests = {name: opened.digest for name, opened in sets.items()}
     return Planned(settings, arms, digests, pa.Table.from_pylist(rows, PICTURES), notes)
+
+
+def _why_empty(opened: TrainingSet) -> str:
+    """What a set lacks of which no sample can be compared."""
+    if not opened.without:
+        return "has no pictures: there is nothing to compare"
+    return (
+        f"has {opened.without:,} pictures, and none of them has a caption; a comparison is of "
+        "pictures with captions (@EDITION chooses others)"
+    )
 
 
 def _rows(

@@ -33,6 +33,9 @@ VARY = ("--vary", "rules.wide=width > 150")
             (*VARY, "--text", "./none"),
             "--text: none is not a folder; allowed are nano, a folder, a",
         ),
+        ((*VARY, "--text-revision", "x"), "--text-revision is of another text encoder: give --t"),
+        ((*VARY, "--text-state", "-8"), "--text-state is of another text encoder: give --text"),
+        ((*VARY, "--half-width", "nan"), "--half-width must be a number above 0, got nan"),
         ((*VARY, "--text", "some/hub"), "--text-revision is required for the hub model 'some/hub'"),
     ],
 )

@@ -46,6 +46,15 @@ def test_a_block_list(tmp_path):
     assert "line 1: found 'nonsense'" in nucleus(*listed, code=2)
 
 
+def test_a_list_of_blocked_values_is_utf8_with_or_without_a_mark(tmp_path):
+    file, corpus = tmp_path / "list.txt", f"corpus={tmp_path / 'c'}"
+    file.write_bytes(b"\xef\xbb\xbfhost bad.test\r\n")
+    assert "1 of 1 values added" in nucleus("block", corpus, "--from", file)
+    file.write_bytes(b"url https://bad.test/\xe9.jpg\n")
+    said = nucleus("block", corpus, "--from", file, code=2)
+    assert "list.txt is no UTF-8 text (byte 21); save it as UTF-8" in said
+
+
 def test_a_list_before_there_is_a_corpus(tmp_path):
     corpus = f"corpus={tmp_path / 'new'}"
     assert "there is no corpus" in nucleus("block", corpus, code=2)

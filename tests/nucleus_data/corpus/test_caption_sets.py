@@ -54,6 +54,7 @@ def test_a_name_means_one_table(store, name, found):
     ("name", "said"),
     [
         ("shorty", "no caption variant of the recipe and no import; allowed: source, short; imp"),
+        ("", "'', which is no caption variant of the recipe and no import"),
         ("brief", r"no import; .* made: brief@01234567, short@01234567"),
         ("short@0123456", "VARIANT@HASH, with 8 to 16 digits"),
         ("short@0123456G", "VARIANT@HASH, with 8 to 16 digits"),

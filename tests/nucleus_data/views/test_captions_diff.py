@@ -130,6 +130,12 @@ def test_the_numbers_are_said(found):
     assert "not stored of" in said
 
 
+def test_a_word_without_end_is_shortened(found):
+    gained = [{"word": "x" * 3000, "before": 0, "after": 1}]
+    said = list(lines({**found, "words": {"gained": gained, "lost": []}}))
+    assert f"words gained: {'x' * 39}… 0 -> 1" in said
+
+
 @pytest.mark.parametrize(
     ("first", "second", "one", "other"),
     [

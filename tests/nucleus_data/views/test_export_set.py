@@ -4,6 +4,7 @@ import json
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import ANY
 
 import fsspec
 import pyarrow.parquet as pq
@@ -236,6 +237,27 @@ def test_a_damaged_sample_fails_its_file_alone_and_is_named(made, tmp_path):
     assert not (tmp_path / "out/export.json").exists()
     Path(made.url(entry.path)).write_bytes(whole)
     assert nucleus(*arguments).splitlines()[-1] == str(tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_tar_that_is_missing_fails_its_file_alone_and_is_named(made, tmp_path, kind):
+    first = made.manifest()[0].path
+    gone = Path(made.url(first))
+    gone.unlink()
+    one = asked(made.url(), kind, "", {}, out=str(tmp_path / "out"))
+    whole = kind in ("energon", "webshart")  # these need captions and the index alone
+    assert one.run(lambda _: None) is whole
+    assert one.failed == ([] if whole else [ANY])
+    assert whole or f"{first}: {gone} is missing; put a copy back" in one.failed[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_set_without_samples_is_an_export_without_files(made, tmp_path, kind):
+    manifest = made.url("manifest.parquet")
+    pq.write_table(pq.read_table(manifest).slice(0, 0), manifest)
+    _, said = export(made, tmp_path / "out", kind)
+    assert said[-1] == "  0 files"
+    assert json.loads((tmp_path / "out/export.json").read_text())["files"] == []
 
 
 def test_what_is_there_is_not_mixed_with_another_export(made, tmp_path):

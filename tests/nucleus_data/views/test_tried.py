@@ -77,7 +77,12 @@ def test_captions_that_are_stored_are_made_anew_and_stay(corpus, monkeypatch, tm
     assert len(asked()) == 3
 
 
-def test_a_page_that_can_not_be_written_is_told(corpus, monkeypatch, tmp_path):
+def test_a_page_that_can_not_be_written_is_told_before_anything_is_asked(
+    corpus, monkeypatch, tmp_path
+):
     made, _, _ = captioning(corpus, monkeypatch, VARIANTS, dry_run=True)
-    with pytest.raises(RequestError, match="can't be written"):
+    monkeypatch.setattr("nucleus_data.views.tried.set_up", None)  # no model is loaded
+    with pytest.raises(RequestError, match="can't be written: there is no folder"):
         list(try_captions(made.run, made.stages, 1, tmp_path / "no" / "page.html"))
+    with pytest.raises(RequestError, match="can't be written: it is a folder"):
+        list(try_captions(made.run, made.stages, 1, tmp_path))

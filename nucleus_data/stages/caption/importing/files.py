@@ -95,7 +95,7 @@ def find_files(source: str) -> list[SourceFile]:
         raise RequestError(f"there is no file or folder {source!r}")
     if not store.fs.isdir(store.path("")):
         name = source.rstrip("/").rsplit("/", 1)[-1]
-        return [SourceFile(name, _kind(name, source), "", store, "")]
+        return [SourceFile(_printable(name), _kind(name, source), "", store, "")]
     names = sorted(_below(store))
     chosen = _saved(store, names)
     if not chosen:
@@ -103,13 +103,14 @@ def find_files(source: str) -> list[SourceFile]:
         chosen = [name for name in known if _is_metadata(name)] or known
     kinds = {_kind(name) for name in chosen}
     if len(kinds) != 1:
-        found = ", ".join(sorted(kinds)) or "no file of captions"
-        raise RequestError(f"{source} has {found}; needed: {ALLOWED}, one kind at a time")
-    return [
+        held = ", ".join(sorted(kinds)) or "no file of captions"
+        raise RequestError(f"{source} has {held}; needed: {ALLOWED}, one kind at a time")
+    found = []
+    for name in chosen:
         # Paths in a metadata file are relative to its own folder.
-        SourceFile(name, _kind(name), _folder(name) if _is_metadata(name) else "", store, name)
-        for name in chosen
-    ]
+        folder = _printable(_folder(name)) if _is_metadata(name) else ""
+        found.append(SourceFile(_printable(name), _kind(name), folder, store, name))
+    return found
 
 
 def choose_columns(
@@ -141,6 +142,12 @@ def choose_columns(
                 what = "captions (--caption-column)" if found is None else "names of records"
                 raise RequestError(_lacks(file, f"column of {what} that is known", columns))
             asked, caption = {by: name}, found
+        taken = [name for name in (*asked.values(), caption) if name is not None]
+        if twice := {name for name in taken if columns.count(name) > 1}:
+            raise RequestError(
+                f"{file.name} has several columns called {', '.join(sorted(twice))}; "
+                "write it anew with a name for each, so that it is clear which is meant"
+            )
     assert caption is not None
     ((by, name),) = asked.items()
     return Mapping(by, name, caption)
@@ -217,6 +224,11 @@ def _saved(store: Store, names: Sequence[str]) -> list[str]:
 
 def _is_metadata(name: str) -> bool:
     return name.rsplit("/", 1)[-1].partition(".")[0] == METADATA
+
+
+def _printable(name: str) -> str:
+    """A name as keys of records have it: a byte that is no UTF-8 is a backslash, x, two digits."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _folder(name: str) -> str:

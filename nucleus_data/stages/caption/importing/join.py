@@ -154,10 +154,12 @@ def _checked(raw: Any, folder: str) -> dict[str, str | None]:
     if raw.problem:
         return _wrong(UNREADABLE, raw.problem)
     name, caption = raw.values
-    name, wrong = _text(str(name) if isinstance(name, int) and name is not True else name)
+    whole = isinstance(name, int) and not isinstance(name, bool)
+    name, wrong = _text(str(name) if whole else name)
+    name = name and name.strip()
     if wrong or not name or len(name) > MOST_NAME:
         return _wrong("no_name", wrong or ("its name is too long" if name else ""))
-    name = folder + re.sub(r"^(\./)+", "", name.strip())
+    name = folder + re.sub(r"^(\./)+", "", name)
     text, wrong = _text(caption)
     if wrong:
         return _wrong("not_text", wrong, name)

@@ -19,6 +19,7 @@ from nucleus_data.stages.ingest.listing.sql import (
     described,
     found_column,
     is_several,
+    meeting,
     named,
     upstream_columns,
 )
@@ -122,7 +123,7 @@ def with_metadata(
         tables.append(_with_files(table_query, file, name.rpartition("/")[0]))
     if not tables:
         return query, notes, others
-    whole = " UNION ALL BY NAME ".join(f"({table})" for table in tables)
+    whole = " UNION ALL BY NAME ".join(f"({table})" for table in meeting(connection, tables))
     where = ", ".join(sorted(set(names) - set(others)))
     joined, _, matched, told = _joined(query, whole, settings, where, connection)
     return joined, [f"{matched} images have a row in {where}", *notes, *told], others

@@ -21,6 +21,7 @@ from nucleus_data.stages.ingest.listing.sql import (
     caption_column,
     described,
     named,
+    of_files,
     upstream_columns,
 )
 from nucleus_data.stages.ingest.settings import IngestSettings
@@ -41,7 +42,7 @@ def list_embedded(
         RequestError: A file cannot be read, has no column of pictures, or there is no row.
     """
     where = f"ingest.source={settings.source!r}"
-    parts: list[str] = []
+    parts: list[Path] = []
     notes: dict[str, None] = {}
     count = 0
     for number, name in enumerate(location.files):
@@ -61,19 +62,24 @@ def list_embedded(
         for note in _write_listed(name, part, listed, settings, connection):
             notes[note] = None
         part.unlink()
-        parts.append(quoted(str(listed)))
+        parts.append(listed)
     if not count:
         raise RequestError(f"{where}: the tables have no row")
-    query = f"SELECT * FROM read_parquet([{', '.join(parts)}], union_by_name = true)"
-    return Listing(query, notes=list(notes))
+    return Listing(of_files(connection, parts), notes=list(notes))
 
 
 def _picture_column(table: Table, settings: IngestSettings, where: str) -> str:
+    names = table.schema.names
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise RequestError(
+            f"{where}: {table.name!r} has several columns called {', '.join(twice)}; columns are "
+            "read by name, so write it anew with a name for each"
+        )
     column = table.pictures(settings.picture_column)
     if column is None:
         raise RequestError(
             f"{where}: {table.name!r} has no column of pictures; its columns are "
-            f"{', '.join(table.schema.names)}. Say which with ingest.picture_column; a list of "
+            f"{', '.join(names)}. Say which with ingest.picture_column; a list of "
             "URLs is ingest.kind=urls"
         )
     return column

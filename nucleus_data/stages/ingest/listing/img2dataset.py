@@ -26,6 +26,7 @@ from nucleus_data.stages.ingest.listing.sql import (
     caption_column,
     described,
     named,
+    of_files,
     upstream_columns,
 )
 from nucleus_data.stages.ingest.listing.tar_walk import Member, TarWalk
@@ -79,9 +80,10 @@ def list_img2dataset(
     for number, query in enumerate(queries):
         part = folder / f"listed-{number:06d}.parquet"
         connection.execute(f"COPY ({query}) TO {quoted(str(part))} (FORMAT parquet)")
-        parts.append(quoted(str(part)))
-    query = f"SELECT * FROM read_parquet([{', '.join(parts)}], union_by_name = true)"
-    return Listing(query, skipped=dict(skipped), notes=[*notes, *leftover.notes()])
+        parts.append(part)
+    return Listing(
+        of_files(connection, parts), skipped=dict(skipped), notes=[*notes, *leftover.notes()]
+    )
 
 
 def _joined(

@@ -1,7 +1,8 @@
 """JSON lines as a table: one object a line; a line that is none costs itself alone.
 
 A column has one type: of truth values, integers, numbers, texts or lists of texts, if all its
-values are; else each value is its JSON text. The file is read twice, once for the types.
+values are (a list may be empty, and hold nulls); else each value is its JSON text. Names of columns
+hold no control character. The file is read twice, once for the types.
 """
 
 import json
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nucleus_data.corpus.store import Store, with_retries
+from nucleus_data.stages.ingest.texts import cleaned
 from nucleus_data.upstream.damaged_row import DamagedRow
 from nucleus_data.upstream.lines import SHOWN, Line, json_rows
 
@@ -31,7 +33,7 @@ def read_json_lines(store: Store, name: str, target: Path) -> list[DamagedRow]:
         target: The Parquet file.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: It cannot be read, or no line has a field.
     """
     kinds: dict[str, set[str]] = {}
     damaged: list[DamagedRow] = []
@@ -44,6 +46,9 @@ def read_json_lines(store: Store, name: str, target: Path) -> list[DamagedRow]:
             found = kinds.setdefault(key, set())
             if value is not None:
                 found.add(_kind(value))
+    if not kinds:
+        first = f": {damaged[0]}" if damaged else ""
+        raise OSError(f"no line of it is a JSON object with a field{first}")
     schema = pa.schema([(key, _type(found)) for key, found in kinds.items()])
     rows = (row for line, row in _rows(store) if not line.problem)
     with pq.ParquetWriter(target, schema, compression="zstd") as writer:
@@ -57,11 +62,12 @@ def read_json_lines(store: Store, name: str, target: Path) -> list[DamagedRow]:
 
 def _rows(store: Store) -> Iterator[tuple[Line, dict[str, Any]]]:
     with with_retries(lambda: store.fs.open(store.path(""), "rb")) as file:
-        yield from json_rows(file)
+        for line, row in json_rows(file):
+            yield line, {cleaned(key): value for key, value in row.items()}
 
 
 def _kind(value: Any) -> str:
-    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+    if isinstance(value, list) and all(item is None or isinstance(item, str) for item in value):
         return _TEXTS
     return type(value).__name__
 
@@ -82,5 +88,5 @@ def _as(value: Any, kind: pa.DataType) -> Any:
         value = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         return value.encode("utf-8", "backslashreplace").decode()
     if pa.types.is_list(kind):
-        return [item.encode("utf-8", "backslashreplace").decode() for item in value]
+        return [item and item.encode("utf-8", "backslashreplace").decode() for item in value]
     return float(value) if pa.types.is_floating(kind) else value

@@ -1,15 +1,19 @@
 """SQL over upstream tables: URL lists and captions tables, whatever their columns and types."""
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import duckdb
 
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.ingest.listing.spool import PREFIX
+from nucleus_data.stages.ingest.listing.spool import PREFIX, quoted
 
 CAPTION_COLUMNS = ("caption", "text", "captions", "alt", "alt_text")
+_SIGNED = ("HUGEINT", "BIGINT", "INTEGER", "SMALLINT", "TINYINT")
+_NUMBERS = {"BOOLEAN", "FLOAT", "DOUBLE", *_SIGNED, *(f"U{name}" for name in _SIGNED)}
 
 
 def chosen_column(
@@ -106,7 +110,8 @@ def upstream_columns(
     found = Columns("", [], [])
     ours_of = {column: ours for ours, column in special.items() if column is not None}
     kinds = described(connection, query)
-    taken = {*ours_of.values(), "caption_error"}
+    # A structure or bytes are no caption, whatever their column is called.
+    taken = {*ours_of.values(), "caption", "caption_error"}
     if any(is_several(kinds[column]) for column, ours in ours_of.items() if ours == "caption"):
         taken.add("captions")
     for column, kind in kinds.items():
@@ -159,6 +164,55 @@ def caption_column(kinds: Mapping[str, str], asked: str | None, where: str) -> s
     return found_column(columns, asked, CAPTION_COLUMNS, where, "caption_column")
 
 
+def of_files(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> str:
+    """SQL of the rows of local Parquet files, in their order; columns meet by name.
+
+    A column whose types do not meet (numbers in one file, dates in another) is text in all.
+    """
+    names = [quoted(str(file)) for file in files]
+    queries = [f"SELECT * FROM read_parquet({name})" for name in names]
+    united = meeting(connection, queries)
+    if united == queries:
+        return f"SELECT * FROM read_parquet([{', '.join(names)}], union_by_name = true)"
+    return " UNION ALL BY NAME ".join(f"({query})" for query in united)
+
+
+def meeting(connection: duckdb.DuckDBPyConnection, queries: Sequence[str]) -> list[str]:
+    """The queries, so that the types of columns of one name meet: where they don't, as texts."""
+    kinds = [described(connection, query) for query in queries]
+    found: dict[str, set[str]] = defaultdict(set)
+    for each in kinds:
+        for column, kind in each.items():
+            found[column.lower()].add(_family(kind))
+    apart = {column for column, families in found.items() if not _meet(families)}
+    texts = [[c for c in each if c.lower() in apart] for each in kinds]
+    return [
+        query if not columns else f"SELECT * REPLACE ({_as_texts(columns, each)}) FROM ({query})"
+        for query, columns, each in zip(queries, texts, kinds, strict=True)
+    ]
+
+
+def _family(kind: str) -> str:
+    """What a DuckDB type meets: numbers meet, and times do; any other type meets its own."""
+    if kind in _NUMBERS or kind.startswith("DECIMAL"):
+        return "number"
+    return "time" if kind.startswith(("DATE", "TIMESTAMP")) else kind
+
+
+def _meet(families: set[str]) -> bool:
+    """Whether one type holds the values of all; what has no value meets every type."""
+    given = families - {'"NULL"'}
+    if any("BLOB" in kind for kind in given):  # never a text: such columns are left out
+        return True
+    return len(given) < 2 or given in ({"number", "VARCHAR"}, {"time", "VARCHAR"})
+
+
+def _as_texts(columns: Sequence[str], kinds: Mapping[str, str]) -> str:
+    """SQL of columns as texts: JSON where they are nested."""
+    values = {c: f"to_json({named(c)})" if _is_nested(kinds[c]) else named(c) for c in columns}
+    return ", ".join(f"CAST({values[c]} AS VARCHAR) AS {named(c)}" for c in columns)
+
+
 def is_several(kind: str) -> bool:
     """Whether a DuckDB type is a list of texts."""
     return re.fullmatch(r"VARCHAR\[\d*\]", kind) is not None
@@ -180,9 +234,7 @@ def _plain(value: str, kind: str) -> str:
     """SQL of a value in a type that every part of `records` can have."""
     if kind.startswith("DECIMAL"):
         return f"CAST({value} AS DOUBLE)"
-    integers = {"BIGINT", "INTEGER", "SMALLINT", "TINYINT"}
-    integers |= {f"U{name}" for name in integers}
-    plain = integers | {"BOOLEAN", "FLOAT", "DOUBLE", "VARCHAR", "DATE"}
+    plain = (_NUMBERS - {"HUGEINT", "UHUGEINT"}) | {"VARCHAR", "DATE"}
     return value if kind in plain or kind.startswith("TIMESTAMP") else f"CAST({value} AS VARCHAR)"
 
 

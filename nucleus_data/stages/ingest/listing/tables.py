@@ -13,7 +13,7 @@ from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.errors import RequestError
 from nucleus_data.stages.ingest.listing.json_lines import read_json_lines
 from nucleus_data.stages.ingest.listing.spool import quoted
-from nucleus_data.stages.ingest.listing.sql import described
+from nucleus_data.stages.ingest.listing.sql import described, of_files
 from nucleus_data.stages.ingest.texts import MARKS, decoded
 from nucleus_data.upstream.compressed import COMPRESSED, plain_copy, uncompressed
 from nucleus_data.upstream.csv_rows import CsvRows
@@ -96,7 +96,8 @@ def read_tables(
         )
     if columns is not None and not suffixes <= CSVS:
         raise RequestError(f"{where}: ingest.columns is for .csv and .tsv without a header line")
-    parts, damaged = [], []
+    parts: list[Path] = []
+    damaged: list[DamagedRow] = []
     for number, (path, store) in enumerate(zip(paths, stores, strict=True)):
         part = folder / f"{Path(path).stem}-{number}.parquet"
         name = path.rsplit("/", 1)[-1]
@@ -114,9 +115,8 @@ def read_tables(
             raise RequestError(f"{where}: {path!r} cannot be read: {error}") from error
         if plain:
             plain.unlink()
-        parts.append(quoted(str(part)))
-    query = f"SELECT * FROM read_parquet([{', '.join(parts)}], union_by_name = true)"
-    return UpstreamTable(query, damaged)
+        parts.append(part)
+    return UpstreamTable(of_files(connection, parts), damaged)
 
 
 def _read_csv(

@@ -102,6 +102,11 @@ def test_files_that_hold_no_text(tmp_path, content, said):
         read_text(str(tmp_path / "x.txt"), "a prompt's text")
 
 
+def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path):
+    (tmp_path / "x.txt").write_bytes(b"\xef\xbb\xbfSay it.\r\n")
+    assert read_text(str(tmp_path / "x.txt"), "a prompt's text") == "Say it."
+
+
 def test_the_order_of_a_schema_s_keys_stays():
     text = '{"type": "object", "properties": {"z": {"type": "string"}, "a": {}}}'
     assert schema_text(text) == text.replace(" ", "")

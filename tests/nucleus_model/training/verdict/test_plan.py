@@ -140,11 +140,26 @@ def test_what_is_wrong_is_told(sets, tmp_path):
     large = SETTINGS.model_copy(update={"resolution": 512})
     with pytest.raises(ValueError, match="has no resolution 512"):
         planned(sets, "all", "part", settings=large)
-    with pytest.raises(RequestError, match="no picture is left to train on"):
+    left = "no picture is left to train on; all 60 with a caption are in the reference or held"
+    with pytest.raises(RequestError, match=left):
         planned(sets, "all", "part", reference="all")
     other = write_set(tmp_path / "small", colored_items(20, (32, 32)), resolution=32)
     with pytest.raises(RequestError, match="other resolutions"):
         planned({**sets, "small": str(other)}, "all", "small")
+
+
+def test_sets_with_next_to_nothing_are_told(sets, tmp_path):
+    items = colored_items(60)
+    bare = [replace(item, captions=[]) for item in items]
+    made = {"empty": [], "bare": bare, "one": items[:1]}
+    odd = {name: str(write_set(tmp_path / name, of)) for name, of in made.items()}
+    with pytest.raises(RequestError, match="empty has no pictures: there is nothing to compare"):
+        planned({**sets, **odd}, "all", "empty")
+    with pytest.raises(RequestError, match="bare has 60 pictures, and none of them has a caption"):
+        planned({**sets, **odd}, "all", "bare")
+    few = "[01] pictures are left to measure, and 2 are needed at least; give a larger reference"
+    with pytest.raises(RequestError, match=few):
+        planned({**sets, **odd}, "all", "part", reference="one")
 
 
 def test_a_plan_is_read_back_and_has_no_secret(sets, tmp_path):

@@ -171,13 +171,15 @@ WRONG = [
     (b'{"key": "0/1.bin"}', "empty"),
     (b'{"key": null, "caption": "one"}', "no_name"),
     (b'{"key": {"a": 1}, "caption": "one"}', "no_name"),
+    (b'{"key": false, "caption": "one"}', "no_name"),
+    (b'{"key": " \\t", "caption": "one"}', "no_name"),
     (b'{"key": "0/1.bin", "caption": "%s"}' % (b"x" * 70_000), "too_long"),
     (b'{"key": "0/9.bin", "caption": "one"}', "unmatched"),
     (b'{"key": "0/0.bin", "caption": "another"}', "doubled"),
 ]
 
 
-FAST = [WRONG[number] for number in (0, 3, 7, 9, 11, 12, 13)]  # one of each state
+FAST = [WRONG[number] for number in (0, 3, 7, 9, 12, 13, 14, 15)]  # one of each state
 
 
 @pytest.mark.parametrize(("line", "state"), quick(WRONG, FAST, 2))
@@ -349,6 +351,29 @@ def test_a_damaged_archive_is_refused_and_nothing_is_written(corpus, tmp_path, c
     with pytest.raises(RequestError, match=r"x\.csv\.gz can't be read"):
         imported(corpus, file)
     assert corpus.config_hashes("caption.alt") == []
+
+
+def test_of_two_columns_of_one_name_none_is_taken(corpus, tmp_path):
+    columns = [pa.array([*GOOD]), pa.array([*GOOD.values()]), pa.array([*GOOD.values()])]
+    table = pa.Table.from_arrays(columns, names=["key", "text", "text"])
+    pq.write_table(table, tmp_path / "x.parquet")
+    (tmp_path / "x.csv").write_text("key,text,key\n0/0.bin,a cat,0/1.bin\n")
+    for name, twice in (("x.parquet", "text"), ("x.csv", "key")):
+        with pytest.raises(RequestError, match=f"{name} has several columns called {twice};"):
+            imported(corpus, tmp_path / name)
+
+
+def test_a_file_whose_name_is_no_utf8_is_read(corpus, tmp_path):
+    source = tmp_path / "x\udcff.csv"
+    source.write_text("key,text\n0/0.bin,a cat\n0/1.bin,\n")
+    content = imported(corpus, source)
+    assert texts(corpus, content) == {"0/0.bin": "a cat"}
+    assert "x\\xff.csv row 3" in "\n".join(import_lines(content))
+    folder = tmp_path / "several"
+    folder.mkdir()
+    for letter in "ab":
+        (folder / f"{letter}\udcff.csv").write_text(f"key,text\n0/0.bin,{letter}\n")
+    assert texts(corpus, imported(corpus, folder)) == {"0/0.bin": "a"}
 
 
 def test_a_corpus_without_records_is_told(tmp_path):

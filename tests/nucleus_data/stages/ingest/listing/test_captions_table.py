@@ -1,3 +1,5 @@
+from datetime import date
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -44,6 +46,18 @@ def test_a_metadata_file_that_cannot_be_read_costs_itself_alone(corpus, tmp_path
     plan = ingest(corpus, source)
     assert (plan.skipped, captions(corpus)) == ({".parquet": 1}, {"a.png": None})
     assert "metadata.parquet' cannot be read" in plan.notes[0]
+
+
+def test_metadata_files_whose_columns_have_other_types(corpus, tmp_path):
+    files = {"a.png": tiny(1), "b/c.png": tiny(2)}
+    files["metadata.csv"] = "file_name,text,year,more\na.png,x,1999,5\n"
+    source = put(tmp_path / "p", files)
+    more = pa.array([{"k": 1}])
+    table = pa.table({"file_name": ["c.png"], "year": [date(2020, 1, 2)], "more": more})
+    pq.write_table(table, source / "b/metadata.parquet")
+    ingest(corpus, source)
+    found = {row["key"]: (row["source.year"], row["source.more"]) for row in rows(corpus)}
+    assert found == {"a.png": ("1999", "5"), "b/c.png": ("2020-01-02", '{"k":1}')}
 
 
 def test_a_named_captions_table_is_the_only_one(corpus, tmp_path):

@@ -155,6 +155,14 @@ def test_a_column_that_is_not_there_is_named(corpus, tmp_path):
         plan_ingest(corpus, settings)
 
 
+def test_columns_of_one_name_are_named(corpus, tmp_path):
+    columns = [pa.array([{"bytes": tiny(1), "path": None}], PICTURE), [1], [2]]
+    table = pa.Table.from_arrays([pa.array(c) for c in columns], names=["image", "x", "x"])
+    pq.write_table(table, tmp_path / "one.parquet")
+    with pytest.raises(RequestError, match=r"'one.parquet' has several columns called x;"):
+        plan_ingest(corpus, IngestSettings(source=str(tmp_path / "one.parquet")))
+
+
 def test_rows_with_several_captions_keep_them(corpus, tmp_path):
     captions = pa.array([["a", "b"], ["c", "d"]])
     source = hub_file(tmp_path / "hub.parquet", range(2), captions=captions)

@@ -64,6 +64,33 @@ def test_a_line_that_is_no_object_costs_itself(corpus, tmp_path):
     assert any("4 rows of the list cannot be read" in note for note in plan.notes)
 
 
+def test_odd_names_of_fields_cost_no_row(corpus, tmp_path):
+    source = tmp_path / "l.jsonl"
+    source.write_text('{"url": "http://h/a", "\\ud800x": 1, "y\\u0000\\u001b": 2}\n')
+    assert plan_ingest(corpus, IngestSettings(source=str(source))).found == 1
+    claim = read_claim(corpus, 0).rows
+    assert (claim["source.x"].to_pylist(), claim["source.y"].to_pylist()) == ([1], [2])
+
+
+def test_lists_of_captions_may_be_empty_and_hold_nulls(corpus, tmp_path):
+    captions = [[], ["a", None, "b"], None, ["c"]]
+    source = tmp_path / "l.jsonl"
+    lines = [{"url": f"http://h/{i}", "caption": each} for i, each in enumerate(captions)]
+    source.write_text("\n".join(map(json.dumps, lines)))
+    plan_ingest(corpus, IngestSettings(source=str(source)))
+    claim = read_claim(corpus, 0).rows
+    assert claim["source.caption"].to_pylist() == [None, "a", None, "c"]
+    assert claim["source.captions"].to_pylist() == [None, ["a", "b"], None, ["c"]]
+
+
+@pytest.mark.parametrize("text", ["", "{}\n{}\n", "[1]\n"])
+def test_lines_without_a_field_are_told_in_words(corpus, tmp_path, text):
+    source = tmp_path / "l.jsonl"
+    source.write_text(text)
+    with pytest.raises(RequestError, match="no line of it is a JSON object with a field"):
+        plan_ingest(corpus, IngestSettings(source=str(source)))
+
+
 @pytest.mark.parametrize("name", ["l.csv.gz", "l.tsv.zst", "l.txt.gz"])
 def test_other_lists_may_be_compressed(corpus, tmp_path, name):
     mark = "\t" if "tsv" in name else ","

@@ -7,6 +7,7 @@ from nucleus_data.stages.ingest.listing.sql import (
     chosen_column,
     described,
     found_column,
+    meeting,
     upstream_columns,
 )
 
@@ -54,6 +55,42 @@ def test_captions_are_texts_or_lists_of_texts(connection):
     assert caption_column({"text": "INTEGER[]"}, None, "l") is None
     with pytest.raises(RequestError, match=r"caption_column='text': in l .*INTEGER\[\].*lists of"):
         caption_column(kinds, "text", "l")
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("{'en': 'a cat'}", '{"en":"a cat"}'),
+        ("[{'en': 'a cat'}]", '[{"en":"a cat"}]'),
+        ("'a cat'::BLOB", None),
+    ],
+)
+def test_what_is_no_caption_is_none_whatever_its_column_is_called(connection, value, kept):
+    for name in ("caption", "Caption"):
+        query = f"SELECT {value} AS {name}, 1 AS k"
+        columns = upstream_columns(connection, query, special={"caption": None})
+        found = connection.sql(f"SELECT {columns.select} FROM ({query})")
+        assert "source.caption" not in map(str.lower, found.columns)
+        (row,) = found.fetchall()
+        values = dict(zip(found.columns, row, strict=True))
+        assert values.get(f"source.{name}_upstream") == kept
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "found"),
+    [
+        ("1999", "DATE '2020-01-01'", ["1999", "2020-01-01"]),
+        ("true", "TIMESTAMP '2020-01-01'", ["true", "2020-01-01 00:00:00"]),
+        ("5", "{'a': 1}", ["5", '{"a":1}']),
+        ("'x'", "['a', 'b']", ["x", '["a","b"]']),
+        ("1", "1.5", [1.0, 1.5]),  # as they are: one type holds both
+        ("NULL", "[1]", [None, [1]]),
+    ],
+)
+def test_columns_whose_types_do_not_meet_are_texts(connection, one, other, found):
+    queries = meeting(connection, [f"SELECT {one} AS n, 7 AS k", f"SELECT {other} AS N, 8 AS k"])
+    rows = connection.sql(" UNION ALL BY NAME ".join(f"({query})" for query in queries)).fetchall()
+    assert rows == [(found[0], 7), (found[1], 8)]
 
 
 def test_a_column_is_the_one_asked_for_or_the_first_usual_one():

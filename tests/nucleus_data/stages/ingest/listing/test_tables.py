@@ -97,6 +97,11 @@ def test_the_damaged_rows_of_each_file_are_its_own(read):
 
 
 @pytest.mark.slow
+def test_files_whose_columns_have_other_types(read):
+    rows, _ = read("url,taken\nu0,1999\n", "url,taken\nu1,2020-01-02\n")
+    assert rows == [("u0", "1999"), ("u1", "2020-01-02")]
+
+
 def test_line_ends_of_two_kinds_and_long_cells(read):
     rows, table = read("url,caption\nu0,x\r\nu1,y\n")
     assert (rows, table.damaged) == ([("u0", "x"), ("u1", "y")], [])
