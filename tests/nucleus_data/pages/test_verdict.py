@@ -121,3 +121,10 @@ def test_curves_are_bands_and_what_was_not_finite_is_left_out():
     page = render_verdict(content(), {})
     assert page.count('<path class="band line-a"') == 1
     assert "nan" not in re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL)
+
+
+def test_large_ratios_are_written_out_in_percent():
+    found = finding("caption_gap", 1, 0.0)
+    found["ratio"] = {"mean": 8.754, "low": 5.38, "high": 0.9516}
+    page = render_verdict(content(findings=[found]), {})
+    assert "<b>+775 %</b><br>+438 to -4.8<" in page
