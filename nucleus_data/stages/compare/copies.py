@@ -39,7 +39,7 @@ def rank_copies(
     Args:
         plan: What is compared.
         corpus: The corpus.
-        most: How many pairs are read in one process; of more, by workers, about as many each.
+        most: How many pairs are read in one process; of more, by workers.
         run_tasks: Runs tasks: the phase's name, the task, numbered items, and how many they are.
 
     Returns:
@@ -71,7 +71,7 @@ def _rank_here(plan: ComparePlan, corpus: Corpus, run_tasks: RunTasks) -> dict[s
         return None
     ranks = read_all(plan, corpus, "ranks", numbers)
     target = Table(corpus.store, TABLE, plan.tables[TABLE])
-    write_ranks(target, ranked(members, ranks, plan.members))
+    write_ranks(target, ranked(members, ranks, plan.members, THREADS))
     return {**counts_of(members, chosen), "failed": failed_of(ranks)}
 
 

@@ -3,14 +3,12 @@
 All of it is about any groups of copies, as long as each of them is whole.
 """
 
-from typing import Any
-
 import duckdb
 import numpy as np
 import pyarrow as pa
 
 from nucleus_data.corpus.at_once import at_once
-from nucleus_data.corpus.tables import KEY_FIELDS, Table, table_schema
+from nucleus_data.corpus.tables import Table, table_schema
 from nucleus_data.stages.compare.members import FILE
 from nucleus_data.stages.compare.preference import COLUMNS, MEASURES, PREFER
 
@@ -20,8 +18,29 @@ VALUES = (
     pa.field("copy_faults", pa.list_(pa.string())),
 )
 SCHEMA = table_schema(pa.schema(VALUES))
-# What an order of preference may read of it.
+# What is found of the files that are compared.
+RANKS = pa.schema(
+    [("copies", pa.int64()), ("sha256", pa.string()), ("id", pa.string())]
+    + [(f.name, f.type) for f in VALUES if f.name != "copy_best"]
+    + [("error", pa.string())]
+)
+# What an order of preference may read of the table.
 RANKED = {"copy_rank": pa.int32()}
+# Where no file of a group was compared, or none can be decoded, its first member is the best.
+RANKED_SQL = """
+    WITH best AS (SELECT copies, id FROM ranks WHERE copy_rank = 0),
+        firsts AS (SELECT copies, arg_min(id, place) AS id FROM members GROUP BY copies)
+    SELECT members.shard, members."row", members.id,
+        coalesce(ranks.copy_rank, CASE WHEN best.id IS NULL THEN 0 ELSE $1 END) AS copy_rank,
+        coalesce(best.id, firsts.id) AS copy_best,
+        coalesce(ranks.copy_faults, [])::VARCHAR[] AS copy_faults,
+        ranks.error
+    FROM members
+        JOIN firsts ON firsts.copies = members.copies
+        LEFT JOIN best ON best.copies = members.copies
+        LEFT JOIN ranks ON ranks.copies = members.copies AND ranks.sha256 = members.sha256
+    ORDER BY members.shard, members."row"
+"""
 
 
 def in_order(members: pa.Table, threads: int = 1) -> pa.Table:
@@ -70,37 +89,21 @@ def contenders(members: pa.Table, most: int) -> pa.Table:
     return members.take(pa.array(chosen))
 
 
-def ranked(members: pa.Table, ranks: pa.Table | None, most: int) -> pa.Table:
+def ranked(members: pa.Table, ranks: pa.Table | None, most: int, threads: int = 1) -> pa.Table:
     """What the table says of each member, by shard and row.
 
     Args:
         members: From `in_order`.
         ranks: What was found of the files that were compared; None if none were.
         most: The rank of what was not compared.
+        threads: How many the sort may use.
     """
-    groups = members.column("copies").to_numpy()
-    ids = members.column("id").to_pylist()
-    digests = members.column("sha256").to_pylist()
-    first = {g: ids[i] for g, i in zip(*np.unique(groups, return_index=True), strict=True)}
-    known: dict[tuple[int, str], dict[str, Any]] = {}
-    best: dict[int, str] = {}
-    for row in ranks.to_pylist() if ranks is not None else []:
-        known[row["copies"], row["sha256"]] = row
-        if row["copy_rank"] == 0:
-            best[row["copies"]] = row["id"]
-    rank, of, faults, errors = [], [], [], []
-    for group, digest in zip(groups.tolist(), digests, strict=True):
-        row = known.get((group, digest))
-        alone = group not in best
-        rank.append(row["copy_rank"] if row else 0 if alone else most)
-        of.append(best.get(group, first[group]))
-        faults.append(row["copy_faults"] if row else [])
-        errors.append(row["error"] if row else None)
-    found = members.select([field.name for field in KEY_FIELDS])
-    for field, values in zip(VALUES, (rank, of, faults), strict=True):
-        found = found.append_column(field, pa.array(values, field.type))
-    found = found.append_column("error", pa.array(errors, pa.string()))
-    return found.sort_by([("shard", "ascending"), ("row", "ascending")])
+    with duckdb.connect(config={"threads": threads}) as connection:
+        places = pa.array(np.arange(members.num_rows))
+        connection.register("members", members.append_column("place", places))
+        connection.register("ranks", RANKS.empty_table() if ranks is None else ranks)
+        found: pa.Table = connection.sql(RANKED_SQL, params=[most]).to_arrow_table()
+    return found
 
 
 def counts_of(members: pa.Table, chosen: pa.Table) -> dict[str, int]:

@@ -10,8 +10,8 @@ Which records belong together is found first (`dedup.linked`); then come these p
 | rank | a partition's `ordered` and `ranks-*` | `ranked`, by shards |
 | write | what was found of some shards | their parts of the table |
 
-A task holds about `dedup.partition_records` pairs, and decodes about `COPIES_A_TASK` files; more
-only where more records than that belong together.
+A task holds the records of about a quarter of `dedup.partition_records` pairs, or decodes about
+`COPIES_A_TASK` files; more only where more records than that belong together.
 """
 
 from collections import Counter
@@ -51,6 +51,8 @@ from nucleus_data.stages.dedup.partitioned import RunTasks
 from nucleus_data.stages.dedup.stage import TABLE as PAIRS
 
 COPIES_A_TASK = 2000  # some minutes
+# A record with its signals takes four times the memory that a pair takes.
+SHARE = 4
 KEYS = ("shard", "row", "copies", "id")
 PHASES = ("members", "order", "rank", "write")
 
@@ -120,19 +122,20 @@ class CopiesTask(CutTask):
 
 def rank_partitioned(
     plan: ComparePlan, pairs: int, most: int, run_tasks: RunTasks
-) -> Counter[str] | None:
+) -> dict[str, int] | None:
     """Ranks the copies of all pictures, and writes the table.
 
     Args:
         plan: What is compared.
         pairs: How many pairs there are.
-        most: About how many of them a task holds.
+        most: How many of them a process may hold; a task holds a `SHARE` of that.
         run_tasks: Runs tasks: the phase's name, the task, numbered items, and how many they are.
 
     Returns:
         The counts; None if tasks failed.
     """
-    parts, slices = -(-pairs // most), -(-most // COPIES_A_TASK)
+    held = -(-most // SHARE)
+    parts, slices = -(-pairs // held), -(-held // COPIES_A_TASK)
     cut = cut_of(plan, parts, slices)
     plan = replace(plan, work=cut.folder)
     ran, counts = running(run_tasks), Counter[str]()
@@ -148,7 +151,7 @@ def rank_partitioned(
         if found is None:
             return None
         counts.update(found)
-    return counts
+    return dict(counts)
 
 
 def cut_of(plan: ComparePlan, parts: int, slices: int) -> Cut:

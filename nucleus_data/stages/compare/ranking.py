@@ -14,15 +14,9 @@ from nucleus_data.pixels import Limits, PixelError, open_picture
 from nucleus_data.runner.work import Summary
 from nucleus_data.stages.compare.evidence import Evidence, Known, compare
 from nucleus_data.stages.compare.members import ComparePlan
-from nucleus_data.stages.compare.order import VALUES
+from nucleus_data.stages.compare.order import RANKS
 from nucleus_data.stages.compare.preference import MEASURES
 from nucleus_data.stages.compare.views import View, share_of, view
-
-RANKS = pa.schema(
-    [("copies", pa.int64()), ("sha256", pa.string()), ("id", pa.string())]
-    + [(f.name, f.type) for f in VALUES if f.name != "copy_best"]
-    + [("error", pa.string())]
-)
 
 
 class Ranked(NamedTuple):

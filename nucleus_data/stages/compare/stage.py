@@ -3,7 +3,8 @@
 One record alone can't tell which of two copies was made from the other. So the records that `dedup`
 found to be copies of each other are decoded, laid over each other, and compared: what each has that
 the other has not says which is worse, and why. `select.prefer` begins with the rank. Only records
-with a copy are read; equal files are equal copies and never decoded.
+with a copy are read; equal files are equal copies and never decoded. Of more pairs than
+`dedup.partition_records`, workers do all of it (`partitioned`); the table is the same.
 """
 
 import time

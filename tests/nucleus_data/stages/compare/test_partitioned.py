@@ -17,7 +17,7 @@ from nucleus_data.corpus.tables import PAIRS_SCHEMA, Table, table_schema
 from nucleus_data.stages.compare import partitioned
 from nucleus_data.stages.compare.copies import rank_copies
 from nucleus_data.stages.compare.members import ComparePlan
-from nucleus_data.stages.compare.partitioned import _slices
+from nucleus_data.stages.compare.partitioned import SHARE, _slices
 from nucleus_data.stages.compare.ranking import RankTask
 from nucleus_data.stages.dedup.partitioned import write_pairs
 from nucleus_data.world.throttled import throttled
@@ -149,7 +149,9 @@ def components(made):
     return groups
 
 
-@pytest.mark.parametrize(("seed", "parts"), quick([(1, 4), (2, 1), (3, 2), (4, 60), (5, 7)], 1, 2))
+@pytest.mark.parametrize(
+    ("seed", "parts"), quick([(1, 7), (2, 5), (3, 12), (4, 200), (5, 20)], 1, 2)
+)
 def test_partitions_and_memory_and_a_simple_union_agree(tmp_path, seed, parts):
     made = curious(tmp_path, seed)
     counts = rank_copies(made.plan, made.corpus, len(made.pairs), inline)
@@ -161,7 +163,7 @@ def test_partitions_and_memory_and_a_simple_union_agree(tmp_path, seed, parts):
         phases.append(name)
         return inline(name, *more)
 
-    most = -(-len(made.pairs) // parts) if parts > 1 else len(made.pairs) - 1
+    most = min(len(made.pairs) - 1, -(-len(made.pairs) * SHARE // parts))
     assert rank_copies(made.plan, made.corpus, most, noting) == counts
     assert phases[:2] == ["links", "above-0"]
     assert phases[-5:] == ["members", "order", "copies", "rank", "write"]
@@ -182,11 +184,11 @@ def test_partitions_and_memory_and_a_simple_union_agree(tmp_path, seed, parts):
 @pytest.mark.slow
 def test_a_killed_comparison_goes_on_where_it_was(tmp_path):
     made = curious(tmp_path, 7)
-    most, worked = len(made.pairs) // 3, []
+    most, worked = len(made.pairs) // 2, []
     counts = rank_copies(made.plan, made.corpus, most, killed_after(-1, worked))
     expected, total = files_of(made), len(worked)
     assert len(set(worked)) == total > 30
-    for tasks in (1, total // 3, total // 2, *range(3 * total // 4, total, 3)):
+    for tasks in (1, total // 3, total // 2, *range(3 * total // 4, total, 5)):
         begin_again(made)
         worked.clear()
         with pytest.raises(Killed):
@@ -200,7 +202,7 @@ def test_a_killed_comparison_goes_on_where_it_was(tmp_path):
 @pytest.mark.slow
 def test_a_task_that_died_before_it_said_so_is_done_again(tmp_path):
     made = curious(tmp_path, 8)
-    plan, most = made.plan, len(made.pairs) // 3
+    plan, most = made.plan, len(made.pairs) // 2
     counts = rank_copies(plan, made.corpus, most, inline)
     expected = tree(made.corpus.store.path(plan.folder))
     done = Path(made.corpus.store.path(plan.folder)) / "_work"
