@@ -14,6 +14,7 @@ that was killed goes on where it was. Nothing but task numbers and counts goes t
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ class Cut:
     root: str
     foreign: bool
 
-    @property
+    @cached_property
     def folder(self) -> str:
         """Where the files are, by all that decides about their content."""
         pieces = [list(piece) for piece in self.pieces]
