@@ -13,15 +13,10 @@ from nucleus_data.corpus.images import read_images
 from nucleus_data.pixels import Limits, PixelError, open_picture
 from nucleus_data.runner.work import Summary
 from nucleus_data.stages.compare.evidence import Evidence, Known, compare
-from nucleus_data.stages.compare.members import VALUES, ComparePlan
+from nucleus_data.stages.compare.members import ComparePlan
+from nucleus_data.stages.compare.order import RANKS
 from nucleus_data.stages.compare.preference import MEASURES
 from nucleus_data.stages.compare.views import View, share_of, view
-
-RANKS = pa.schema(
-    [("copies", pa.int64()), ("sha256", pa.string()), ("id", pa.string())]
-    + [(f.name, f.type) for f in VALUES if f.name != "copy_best"]
-    + [("error", pa.string())]
-)
 
 
 class Ranked(NamedTuple):
@@ -66,20 +61,21 @@ def ranking(count: int, against: Callable[[int, int], Evidence]) -> list[Ranked]
 
 @dataclass(frozen=True)
 class RankTask:
-    """Compares the groups of copies that begin in a shard (a runner's task)."""
+    """Compares some groups of copies: those that begin in a shard, or a slice of a partition."""
 
     plan: ComparePlan
     tar_sizes: dict[int, int] = field(default_factory=dict)
 
     def run(self, number: int) -> Summary:
-        """Writes the shard's `ranks`."""
+        """Writes the `ranks` of the `copies` of that number."""
         plan = self.plan
         corpus = plan.corpus()
         done = plan.exchanged("ranks", number)
         summary = Summary()
         if not corpus.store.exists(done):
             copies = get(corpus.store, plan.exchanged("copies", number))
-            assert copies is not None
+            if copies is None:  # of a partition with few copies, a slice without any
+                return summary
             rows: list[dict[str, Any]] = []
             for group in pc.unique(copies.column("copies")).to_pylist():
                 mine = copies.filter(pc.equal(copies.column("copies"), group))

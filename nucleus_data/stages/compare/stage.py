@@ -3,39 +3,21 @@
 One record alone can't tell which of two copies was made from the other. So the records that `dedup`
 found to be copies of each other are decoded, laid over each other, and compared: what each has that
 the other has not says which is worse, and why. `select.prefer` begins with the rank. Only records
-with a copy are read; equal files are equal copies and never decoded.
+with a copy are read; equal files are equal copies and never decoded. Of more pairs than
+`dedup.partition_records`, workers do all of it (`partitioned`); the table is the same.
 """
 
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
+from collections.abc import Iterable, Iterator, Mapping
 
 from nucleus_data.config import deciding
-from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.at_once import at_once
 from nucleus_data.corpus.marked import remove_folder
 from nucleus_data.corpus.published import publish, published
 from nucleus_data.corpus.store import Store
-from nucleus_data.corpus.tables import Table, parts_sql, table_schema
 from nucleus_data.runner.run import Run
-from nucleus_data.runner.work import Item, StageReport, Summary
+from nucleus_data.runner.work import Item, StageReport, Summary, Task
 from nucleus_data.stage import CorpusStage
-from nucleus_data.stages.compare.members import (
-    TABLE,
-    VALUES,
-    WORK,
-    ComparePlan,
-    GatherTask,
-    contenders,
-    in_order,
-    ranked,
-    read_all,
-    write_by,
-    write_pairs,
-)
+from nucleus_data.stages.compare.members import TABLE, WORK, ComparePlan
 from nucleus_data.stages.compare.model import MODEL
 from nucleus_data.stages.compare.preference import COLUMNS
 from nucleus_data.stages.compare.settings import CompareSettings
@@ -43,7 +25,6 @@ from nucleus_data.stages.dedup.stage import TABLE as PAIRS
 from nucleus_data.stages.dedup.stage import Dedup, published_counts
 
 VERSION = 1
-COUNTED = ("records", "pictures", "compared", "failed")
 
 
 class Compare(CorpusStage[CompareSettings]):
@@ -132,43 +113,20 @@ class Compare(CorpusStage[CompareSettings]):
     def _compared(self, run: Run) -> dict[str, int] | None:
         """Compares, and commits the table; returns the counts, None if tasks failed."""
         # Here, since commands that only look need the stage and none of this.
-        from nucleus_data.stages.compare.ranking import RankTask
+        from nucleus_data.stages.compare.copies import rank_copies
 
-        corpus, target = run.corpus, Table(run.corpus.store, TABLE, run.tables[TABLE])
-        pairs = _pairs(corpus, run.tables[PAIRS])
-        counts = dict.fromkeys(COUNTED, 0)
-        if pairs is not None and pairs["other_shard"].null_count < pairs.num_rows:
-            plan = self._plan(run)
-            groups = write_pairs(plan, corpus, pairs)
-            if self._failed(run, "members", GatherTask(plan), plan.items(groups)):
-                return None
-            members = in_order(read_all(plan, corpus, "members", groups))
-            chosen = contenders(members, self.settings.members)
-            ranks = None
-            if chosen.num_rows:
-                shards = chosen.column("copies").to_numpy() >> 32
-                numbers = write_by(plan, corpus, "copies", chosen, shards)
-                items = [Item(number) for number in numbers]
-                if self._failed(run, "copies", RankTask(plan), items):
-                    return None
-                ranks = read_all(plan, corpus, "ranks", numbers)
-            write_ranks(target, ranked(members, ranks, self.settings.members))
-            counts = {
-                "records": members.num_rows,
-                "pictures": len(np.unique(members.column("copies").to_numpy())),
-                "compared": chosen.num_rows,
-                "failed": 0 if ranks is None else ranks.num_rows - ranks["error"].null_count,
-            }
-        publish(corpus.store, target.folder, counts)
+        def run_tasks(phase: str, task: Task, items: Iterable[Item], total: int) -> StageReport:
+            done = run.loop(self, task, items, total, phase=phase, keep=False)
+            if done.failed:
+                done.stage = self.name
+                run.keep(done)
+            return done
+
+        plan, most = self._plan(run), self.dedup.settings.partition_records
+        counts = rank_copies(plan, run.corpus, most, run_tasks)
+        if counts is not None:
+            publish(run.corpus.store, plan.folder, counts)
         return counts
-
-    def _failed(self, run: Run, phase: str, task: Any, items: list[Item]) -> bool:
-        """Does a phase; whether some of it failed, which is noted then."""
-        done = run.loop(self, task, items, len(items), phase=phase, keep=False)
-        if done.failed:
-            done.stage = self.name
-            run.keep(done)
-        return bool(done.failed)
 
     def _plan(self, run: Run) -> ComparePlan:
         corpus = run.corpus
@@ -192,29 +150,6 @@ def read_tables(run: Run) -> dict[str, tuple[str, ...]]:
     return {table: tuple(columns) for table, columns in sorted(found.items())}
 
 
-def write_ranks(target: Table, rows: pa.Table) -> None:
-    """Writes the table, one part a shard; a shard that has its part is left."""
-    rows = rows.cast(table_schema(pa.schema(VALUES)))
-    shards = rows.column("shard").to_numpy()
-    numbers, starts = np.unique(shards, return_index=True)
-    bounds = [*starts.tolist(), len(shards)]
-
-    def write(i: int) -> None:
-        target.append(int(numbers[i]), rows.slice(bounds[i], bounds[i + 1] - bounds[i]), {})
-
-    list(at_once(target.store, write, range(len(numbers))))
-
-
 def clear(store: Store, table: str) -> None:
     """Removes what the passes left for each other."""
     remove_folder(store, f"tables/{TABLE}/{table}/{WORK}")
-
-
-def _pairs(corpus: Corpus, config_hash: str) -> pa.Table | None:
-    """All pairs that `dedup` found; None if there are none."""
-    pairs = Table(corpus.store, PAIRS, config_hash)
-    if not pairs.part_names():
-        return None
-    source = parts_sql(corpus.store, pairs.folder)
-    found: pa.Table = corpus.connection().sql(f"SELECT * FROM {source}").to_arrow_table()
-    return found

@@ -7,6 +7,9 @@ Four modules of pure functions over numpy and Arrow, in the order of their use:
 - `pairs`: from the table of hashes to the `dedup` table of confirmed pairs.
 - `walk`: from that table, the rules and a ranking to the survivors.
 
+`compare` and `select` need whole components of pairs: `linked` finds them, in partitions on files,
+where there are more pairs than a process holds (`stars` has the steps).
+
 **Classes.** A picture that was copied a million times must not become 10^12 pairs. Records whose
 hashes and aspect ratio are all *equal* (or whose bytes are) form a class: whatever holds for one
 member holds for each. So only classes are compared, and the `dedup` table writes a class as a star:

@@ -65,6 +65,13 @@ def place_of(shard: NDArray[Any], row: NDArray[Any], corpus: int = 0) -> NDArray
     return places
 
 
+def places_of(table: pa.Table) -> NDArray[np.int64]:
+    """The own corpus's places of a table's rows, int64[N]."""
+    shard, row = (table.column(name).to_numpy().astype(np.int64) for name in ("shard", "row"))
+    places: NDArray[np.int64] = shard << ROW_BITS | row
+    return places
+
+
 def corpus_of(place: NDArray[np.uint64]) -> NDArray[np.int64]:
     """The number of the corpus of each place."""
     return (place >> np.uint64(SHARD_BITS + ROW_BITS)).astype(np.int64)

@@ -44,9 +44,9 @@ class DedupSettings(BaseModel):
         default=2_000_000,
         ge=1,
         json_schema_extra=KEEPS_VALUES,
-        description="No more records are compared, and by `select` no more pairs walked, in one "
-        "process's memory (1.2 GB for the default); of more, files of about as many are made and "
-        "searched by all workers.",
+        description="No more records are searched, and by `compare` and `select` no more pairs "
+        "read, in one process's memory (1.2 GB for the default); of more, files of about as many "
+        "are made for all workers.",
     )
 
     @field_validator("against")

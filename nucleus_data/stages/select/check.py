@@ -13,8 +13,8 @@ from nucleus_data.corpus.tables import parts_list
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
 from nucleus_data.runner.pins import Pins
-from nucleus_data.stages.compare.members import RANKED
 from nucleus_data.stages.compare.members import TABLE as COPIES
+from nucleus_data.stages.compare.order import RANKED
 from nucleus_data.stages.compare.preference import GROUPS, PREFER, RANK
 from nucleus_data.stages.select.condition import AnyName
 from nucleus_data.stages.select.curriculum import (

@@ -3,9 +3,10 @@
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.marked import remove_folder
 from nucleus_data.corpus.tables import parts_sql
+from nucleus_data.stages.dedup.partitioned import RunTasks
 from nucleus_data.stages.dedup.stage import TABLE as PAIRS
 from nucleus_data.stages.dedup.stage import published_counts
-from nucleus_data.stages.select.partitioned import RunTasks, WalkPlan, walk_partitioned
+from nucleus_data.stages.select.partitioned import walk_partitioned
 from nucleus_data.stages.select.plan import SelectionPlan
 from nucleus_data.stages.select.walking import (
     Copies,
@@ -47,7 +48,7 @@ def drop_duplicates(
     counts = published_counts(corpus, plan.tables[PAIRS])
     pairs = counts["pairs"] if counts is not None else 0
     if pairs > most:
-        return walk_partitioned(WalkPlan.made(plan, -(-pairs // most)), run_tasks)
+        return walk_partitioned(plan, -(-pairs // most), run_tasks)
     source = parts_sql(corpus.store, pairs_of(plan, corpus.store).folder)
     table = corpus.connection().sql(f"SELECT * FROM {source}").to_arrow_table()
     groups = write_groups(plan, corpus, "members", members_of(table))

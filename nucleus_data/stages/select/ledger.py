@@ -14,11 +14,12 @@ from nucleus_data.corpus.states import DUPLICATE, KEPT
 from nucleus_data.corpus.tables import table_schema
 from nucleus_data.errors import CorpusError
 from nucleus_data.runner.work import Summary
+from nucleus_data.stages.dedup.rows import places_of
 from nucleus_data.stages.select.curriculum import COLUMN, FIELD
 from nucleus_data.stages.select.decide import DECISION_SCHEMA, count_states
 from nucleus_data.stages.select.judge import KEYS
 from nucleus_data.stages.select.placeholders import reject_placeholders
-from nucleus_data.stages.select.plan import SelectionPlan, group_of, naming, places_of
+from nucleus_data.stages.select.plan import SelectionPlan, group_of, naming
 
 SELECTION_SCHEMA = table_schema(DECISION_SCHEMA, error=False)
 CURRICULUM_SCHEMA = SELECTION_SCHEMA.append(FIELD)

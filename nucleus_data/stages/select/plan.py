@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
 from nucleus_data.corpus import Corpus
@@ -202,13 +201,6 @@ def naming(plan: SelectionPlan, group: int) -> Iterator[None]:
 def decision_table(store: Store, config_hash: str, root: str = ROOT) -> Table:
     """Table `selection` under a root."""
     return Table(store, TABLE, config_hash, folder=f"{root}/{TABLE}/{config_hash}")
-
-
-def places_of(table: pa.Table) -> np.ndarray:
-    """One number for each shard and row, int64[N]."""
-    shard, row = (table.column(name).to_numpy().astype(np.int64) for name in ("shard", "row"))
-    places: np.ndarray = shard << 32 | row
-    return places
 
 
 def _still_failed(table: Table, shard: int) -> pa.Table:

@@ -25,6 +25,7 @@ from nucleus_data.corpus.store import Store
 from nucleus_data.corpus.tables import KEY_FIELDS, Table
 from nucleus_data.errors import RequestError
 from nucleus_data.runner.work import Summary
+from nucleus_data.stages.dedup.rows import places_of
 from nucleus_data.stages.dedup.stage import TABLE as PAIRS
 from nucleus_data.stages.dedup.walk import walk
 from nucleus_data.stages.select.database import sealed
@@ -35,7 +36,7 @@ from nucleus_data.stages.select.placeholders import (
     find_placeholders,
     told_of,
 )
-from nucleus_data.stages.select.plan import SelectionPlan, group_of, naming, places_of
+from nucleus_data.stages.select.plan import SelectionPlan, group_of, naming
 
 DROPPED_SCHEMA = pa.schema([*KEY_FIELDS, pa.field("duplicate_of", pa.string())])
 

@@ -135,11 +135,17 @@ def test_the_table_is_the_same_in_any_order_and_after_a_kill(corpus, made, tmp_p
     # The same again does nothing; the other way round, the same bytes.
     compared(corpus)
     assert tree(corpus.store.path(name)) == expected
-    for loops in ([Backwards], [Killed, InlineLoop]):
+    by_workers = "dedup.partition_records=1"
+    for loops, more in (
+        ([Backwards], []),
+        ([Killed, InlineLoop], []),
+        ([Backwards], [by_workers]),
+        ([Killed, InlineLoop], [by_workers]),
+    ):
         corpus.store.fs.rm(corpus.store.path(name), recursive=True)
         for loop in loops:
             try:
-                compared(corpus, loop=loop)
+                compared(corpus, *more, loop=loop)
             except KeyboardInterrupt:
                 assert corpus.store.list(f"{name}/_work")
         assert tree(corpus.store.path(name)) == expected

@@ -1,8 +1,8 @@
 """The walk by partitions against the one in memory and a simple one: the same bytes."""
 
 import shutil
-import tracemalloc
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,28 +15,25 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.exchanged import get
 from nucleus_data.corpus.published import publish
 from nucleus_data.corpus.tables import PAIRS_SCHEMA, Table, table_schema
-from nucleus_data.runner.inline import InlineLoop
 from nucleus_data.stages.dedup.pairs import find_duplicates
 from nucleus_data.stages.dedup.partitioned import write_pairs
+from nucleus_data.stages.dedup.rows import places_of
 from nucleus_data.stages.dedup.settings import DedupSettings
 from nucleus_data.stages.select.duplicates import clear, drop_duplicates
 from nucleus_data.stages.select.expression import Names, parse_condition, parse_order
 from nucleus_data.stages.select.ledger import LedgerTask
 from nucleus_data.stages.select.placeholders import find_placeholders, told_of
-from nucleus_data.stages.select.plan import Decisions, SelectionPlan, places_of
+from nucleus_data.stages.select.plan import Decisions, SelectionPlan
 from nucleus_data.stages.select.rules import Rule
 from nucleus_data.stages.select.settings import PlaceholderSettings
-from nucleus_data.world.throttled import counted, throttled
+from nucleus_data.world.throttled import throttled
 from tests.support import curated
 from tests.support.clustered import clustered_table
+from tests.support.phases import Driver, Killed, inline, killed_after
 from tests.support.quick import quick
 
 APART = 5  # shards between two that have records, so that pairs join many groups of shards
 PLACEHOLDERS = PlaceholderSettings(sites=3, captions=None)
-
-
-def inline(name, task, items, total):
-    return InlineLoop(name, task, None).run(items, total)
 
 
 def curious(folder, seed, count=300):
@@ -185,26 +182,6 @@ def test_partitions_and_memory_and_a_simple_walk_agree(tmp_path, seed, parts):
     assert one == other
 
 
-class Killed(Exception):
-    pass
-
-
-def killed_after(tasks, worked):
-    """Runs tasks until so many are done."""
-
-    def run_tasks(name, task, items, total):
-        def some():
-            for item in items:
-                if len(worked) == tasks:
-                    raise Killed
-                worked.append((name, item.number))
-                yield item
-
-        return InlineLoop(name, task, None).run(some(), total)
-
-    return run_tasks
-
-
 @pytest.mark.slow
 def test_a_killed_walk_goes_on_where_it_was(tmp_path):
     made = curious(tmp_path, 7)
@@ -253,46 +230,6 @@ def test_an_order_that_fails_on_a_record_says_so(tmp_path):
     assert "select.prefer" in failed[0]
 
 
-class Driver:
-    """What a walk's driver holds and asks for, while no task is at work."""
-
-    def __init__(self):
-        self.held = self.requests = 0
-        self.phases = 0
-
-    def measure(self, plan, corpus, most):
-        """Has duplicates dropped; returns how many."""
-        tracemalloc.start()
-        try:
-            with counted() as self._made:
-                self._resume()
-                found = drop_duplicates(plan, corpus, most, self._run_tasks)
-                self._pause()
-        finally:
-            tracemalloc.stop()
-        return found
-
-    def _resume(self):
-        self._asked = self._made.count()
-        tracemalloc.reset_peak()
-        self._before = tracemalloc.get_traced_memory()[0]
-        # What Arrow holds from before the first phase on counts from phase to phase.
-        if not self.phases:
-            self._arrow = pa.total_allocated_bytes()
-
-    def _pause(self):
-        peak = tracemalloc.get_traced_memory()[1] - self._before
-        self.held = max(self.held, peak + pa.total_allocated_bytes() - self._arrow)
-        self.requests += self._made.count() - self._asked
-
-    def _run_tasks(self, name, task, items, total):
-        self._pause()
-        self.phases += 1
-        report = inline(name, task, items, total)
-        self._resume()
-        return report
-
-
 def stars(folder, shards, rows):
     """A corpus in which the rows of all shards are copies of those of the first."""
     local = Corpus(str(folder), create=True)
@@ -332,7 +269,8 @@ def test_the_driver_holds_and_asks_no_more_for_more_pairs(tmp_path):
     ):
         corpus, plan, pairs = stars(tmp_path / name, shards, rows)
         driver = Driver()
-        dropped = driver.measure(plan, corpus, -(-pairs // parts))
+        most = -(-pairs // parts)
+        dropped = driver.measure(partial(drop_duplicates, plan, corpus, most))
         assert dropped == (shards - 1) * rows
         found[name] = driver
     assert found["many"].held < found["few"].held + 100_000

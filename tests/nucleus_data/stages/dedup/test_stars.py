@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nucleus_data.corpus.shuffle import spread
-from nucleus_data.stages.dedup.walk import components
-from nucleus_data.stages.select.stars import (
+from nucleus_data.stages.dedup.stars import (
     LINK,
     both_ways,
     centres,
@@ -15,6 +14,7 @@ from nucleus_data.stages.select.stars import (
     joined_below,
     links,
 )
+from nucleus_data.stages.dedup.walk import components
 
 
 def dealt(edges, parts):

@@ -1,6 +1,6 @@
 import pyarrow as pa
 
-from nucleus_data.stages.compare.members import contenders, in_order, ranked
+from nucleus_data.stages.compare.order import contenders, in_order, ranked
 
 
 def members(*rows):

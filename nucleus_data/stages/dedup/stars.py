@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from nucleus_data.corpus.shuffle import Rows
-from nucleus_data.stages.select.plan import places_of
+from nucleus_data.stages.dedup.rows import places_of
 
 LINK = np.dtype([("node", "<u8"), ("other", "<u8")])
 # Nodes above all places of own records.
