@@ -260,9 +260,8 @@ def test_every_setting_is_listed_with_its_value(tmp_path):
     file = tmp_path / "r.yaml"
     file.write_text("shard: {samples_per_tar: 5}\nstorage_options: {secret: S3CR3T}")
     said = nucleus("config", "--config", file, "dedup.distance=2", "select.rules.r=width < 3")
-    assert (
-        "shard.samples_per_tar = 5\n    Maximum samples per training shard. (default: 10000)" in said
-    )
+    told = "Maximum samples per training shard. (default: 10000)"
+    assert f"shard.samples_per_tar = 5\n    {told}" in said
     assert "dedup.distance = 2\n" in said
     assert '"width < 3"' in said
     assert "S3CR3T" not in said
