@@ -14,7 +14,9 @@ from nucleus_data.corpus.told import key_of
 from nucleus_data.engines.find import TEXT_ENCODER, resolve_model
 from nucleus_data.errors import RequestError
 
-EXIT_WORSE = 3
+# By the verdict's word. A mixed verdict may hide a set that is worse in all but one measure, so a
+# gate must not take it for a pass.
+EXIT_CODES = {"worse": 3, "mixed": 4}
 TEXT = replace(TEXT_ENCODER, key="--text", revision_key="--text-revision")
 SETS, RECIPES = "sets", "recipes"
 LAST_STATE = -1
@@ -169,7 +171,7 @@ def copies(sides: Sequence[Any], claim: str, tell: Callable[[str], None]) -> dic
 
 
 def end(content: Mapping[str, Any], out: Path, *, as_json: bool) -> None:
-    """Says a verdict, and ends with exit code 3 if B is worse."""
+    """Says a verdict, and ends with its exit code: see `EXIT_CODES`."""
     from nucleus_data.views import verdict as view
 
     if as_json:
@@ -178,5 +180,5 @@ def end(content: Mapping[str, Any], out: Path, *, as_json: bool) -> None:
     else:
         for line in view.lines(content, out):
             say(line)
-    if content["word"] == "worse":
-        raise click.exceptions.Exit(EXIT_WORSE)
+    if code := EXIT_CODES.get(content["word"]):
+        raise click.exceptions.Exit(code)

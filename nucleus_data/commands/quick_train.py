@@ -55,9 +55,10 @@ def quick_train(
 
     With --against or --vary, it instead compares two training sets by many small trainings, as
     `nucleus verdict` does: is B better data than A, in what, and how sure is that? The result is a
-    page, verdict.json, and exit code 3 for "B is worse". Each run is a Ray task on one core. Both
-    sides train with the preset's hyper-parameters, which can't be changed. The options from
-    --reference to --json apply to comparisons only.
+    page, verdict.json, and exit code 3 for "B is worse", 4 for "better in one way and worse in
+    another". Each run is a Ray task on one core. Both sides train with the preset's
+    hyper-parameters, which can't be changed. The options from --reference to --json apply to
+    comparisons only.
     """
     if against is None and not varied:
         _check_alone(given)

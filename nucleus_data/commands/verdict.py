@@ -61,7 +61,7 @@ def verdict(
     alone. Overrides apply to every recipe that is read.
 
     Both sides train for as long and with the same seeds, on the same pictures where both have them.
-    Exit code 3 means that B is worse.
+    Exit code 3 means that B is worse, 4 that it is better in one way and worse in another.
     """
     tell = complain if as_json else say
     try:

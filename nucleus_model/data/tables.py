@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from nucleus_data.corpus.damaged import damaged
 from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.errors import CorpusError
 from nucleus_data.sets.layout import SetFolder
@@ -121,18 +122,28 @@ class Tables:
         return from_ipc(self.files.get(f"captions/{tar}", make))
 
     def caption_sources(self, tar: int) -> pa.Table:
-        """caption_sources of a tar's samples, read without their captions."""
+        """caption_sources of a tar's samples, read without their captions.
+
+        Raises:
+            DamagedError: The edition's file cannot be read, or lacks the column.
+        """
         if self._edition is None:
             return pa.table({"caption_sources": [[] for _ in range(self.samples(tar))]})
         if self.files.has(f"captions/{tar}") and (known := self.captions(tar)) is not None:
             return known
-        path = self.store.path(self._edition.file(self.path(tar)))
+        name = self._edition.file(self.path(tar))
 
         def read() -> pa.Table:
+            path = self.store.path(name)
             with pq.ParquetFile(path, filesystem=self.store.fs, pre_buffer=True) as file:
                 return file.read(columns=["caption_sources"], use_threads=False)
 
-        table = with_retries(read)
+        try:
+            table = with_retries(read)
+        except pa.ArrowInvalid as error:
+            raise damaged(self.store, name, error) from error
+        if not table.column_names:
+            raise damaged(self.store, name, "it has no column caption_sources")
         self._check(tar, table, "captions")
         return table
 

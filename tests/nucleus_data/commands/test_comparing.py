@@ -49,10 +49,11 @@ def test_a_verdict_of_two_recipes_refuses_the_training_s_keys_too():
     comparing.check_overrides(["quick_train.edition=short", "rules.a=width < 3"])
 
 
-def test_a_worse_side_ends_with_3(tmp_path, capsys):
+@pytest.mark.parametrize(("word", "code"), [("worse", 3), ("mixed", 4)])
+def test_a_side_that_is_worse_in_any_way_has_an_exit_code(word, code, tmp_path, capsys):
     content = {
         "sentence": "B is worse",
-        "word": "worse",
+        "word": word,
         "findings": [],
         "reference": {"note": ""},
         "power": {"by_seeds": []},
@@ -60,7 +61,7 @@ def test_a_worse_side_ends_with_3(tmp_path, capsys):
     }
     with pytest.raises(click.exceptions.Exit) as ended:
         comparing.end(content, tmp_path, as_json=False)
-    assert ended.value.exit_code == comparing.EXIT_WORSE == 3
+    assert ended.value.exit_code == code
     assert "B is worse" in capsys.readouterr().out
     comparing.end({**content, "word": "better"}, tmp_path, as_json=True)
     assert json.loads(capsys.readouterr().out)["word"] == "better"

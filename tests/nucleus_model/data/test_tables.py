@@ -1,8 +1,12 @@
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from nucleus_data.corpus.damaged import DamagedError
+from nucleus_model.data.arrow_files import TARS
 from nucleus_model.data.places import PLACE
 from nucleus_model.data.tables import Tables
 from tests.support.loading import STREAMS, Opened
@@ -58,3 +62,17 @@ def test_a_column_that_is_not_there_is_named(made):
     assert opened.set.tables.columns(0, ["tier"]).column_names == ["tier"]
     with pytest.raises(ValueError, match=r"no column 'level' beside its tars; there are: id, tier"):
         opened.set.tables.columns(0, ["level"])
+
+
+def test_captions_that_cannot_be_read_are_named(tmp_path):
+    folder = make_set(tmp_path / "set", {"64/1x1": 3})
+    opened = Opened(folder.url(), **STREAMS)
+    tables = opened.set.tables
+    file = folder.edition().file(tables.path(0))
+    (tmp_path / "set" / file).write_bytes(b"none")
+    copies = tmp_path / "copies"  # none of this file
+    copies.mkdir()
+    shutil.copy(tables.files.folder / TARS, copies)
+    other = Tables(replace(tables.source, copies=str(copies)))
+    with pytest.raises(DamagedError, match=f"{file} cannot be read: it has 4 bytes"):
+        other.caption_sources(0)
