@@ -54,6 +54,14 @@ def test_holm() -> None:
     assert bonferroni(0.95, 5) == pytest.approx(0.99)
 
 
+def test_holm_is_that_of_statsmodels() -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    for _ in range(50):
+        values = np.round(RNG.uniform(0, 1, RNG.integers(1, 9)) ** 3, 2)  # with ties
+        assert holm(values.tolist()) == multipletests(values, method="holm")[1].tolist()
+
+
 def test_six_replicates_can_be_flipped_to_no_less_than_two_in_64() -> None:
     table = np.stack([np.full(6, 1.0) + np.arange(6) / 100, RNG.normal(0, 1, 6)], axis=1)
     sure, chance = joint_sign_flips(table)
