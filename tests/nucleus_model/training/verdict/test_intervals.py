@@ -57,8 +57,9 @@ def test_holm() -> None:
 def test_holm_is_that_of_statsmodels() -> None:
     from statsmodels.stats.multitest import multipletests
 
-    for _ in range(50):
-        values = np.round(RNG.uniform(0, 1, RNG.integers(1, 9)) ** 3, 2)  # with ties
+    rng = np.random.default_rng(0)
+    for count in (1, 6, 40):
+        values = np.round(rng.uniform(0, 1, count) ** 3, 2)  # with ties
         assert holm(values.tolist()) == multipletests(values, method="holm")[1].tolist()
 
 
