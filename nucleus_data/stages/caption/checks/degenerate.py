@@ -6,6 +6,7 @@ mix scripts.
 """
 
 import re
+import string
 import unicodedata
 from typing import ClassVar
 
@@ -16,6 +17,7 @@ from nucleus_data.stages.caption.checks.text import shortened
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _NEITHER = re.compile(r"[\W_]")  # neither a letter nor a digit
+_ALPHANUMERIC = (string.ascii_letters + string.digits).encode()
 SHORTEST = 20  # minimum number of characters for the tests by `share`
 # Dot leaders, ruled lines and long numbers are legitimate, so their runs may be longer.
 LEADERS = ".-_=*~\u2026\u2013\u2014"
@@ -68,11 +70,12 @@ class Degenerate(Check):
                     return f"it has {character!r} {length} times in a row"
         if len(seen) >= SHORTEST:
             folded = seen.casefold()
-            character = max(sorted(set(folded)), key=folded.count)
-            count = folded.count(character)
+            characters = set(folded)
+            count = max(map(folded.count, characters))
             if count >= self.share * len(seen):
+                character = max(sorted(characters), key=folded.count)
                 return f"{count} of {len(seen)} characters are {character!r}"
-            others = len(_NEITHER.findall(seen))  # a fast test first: few texts get beyond it
+            others = _count_marks(seen)  # a fast test first: few texts get beyond it
             marks = others >= self.share * len(seen) and sum(
                 unicodedata.category(c)[0] == "P" for c in seen
             )
@@ -81,6 +84,13 @@ class Degenerate(Check):
         if not text.isascii() and len(mixed := _scripts(said.own)) >= self.scripts:
             return f"it mixes {len(mixed)} scripts ({', '.join(mixed)}): {shortened(text)!r}"
         return None
+
+
+def _count_marks(text: str) -> int:
+    """How many characters of a text are neither a letter nor a digit."""
+    if text.isascii():
+        return len(text.encode().translate(None, _ALPHANUMERIC))
+    return len(_NEITHER.findall(text))
 
 
 def _broken(text: str) -> str | None:

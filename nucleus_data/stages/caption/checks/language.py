@@ -98,9 +98,11 @@ class Language(Check):
 
 def _without_names(text: str) -> str:
     """Removes capitalized words that do not begin a sentence."""
-    words = text.split()
-    starts = [True, *(word.endswith(_ENDS) for word in words[:-1])]
-    kept = (w for w, first in zip(words, starts, strict=True) if first or not w[0].isupper())
+    kept, first = list[str](), True
+    for word in text.split():
+        if first or not word[0].isupper():
+            kept.append(word)
+        first = word.endswith(_ENDS)
     return " ".join(kept)
 
 

@@ -11,7 +11,7 @@ small red ring is in the top right." has a high n-gram share and is fine, so tha
 import re
 import zlib
 from bisect import bisect_right
-from collections import Counter
+from collections import defaultdict
 from typing import ClassVar
 
 from pydantic import Field
@@ -67,7 +67,7 @@ class Repetition(Check):
         if max(map(len, text.split()), default=0) >= STUTTER and (stutter := _STUTTER.search(text)):
             return f"a word repeats {stutter[1]!r}: {shortened(stutter[0])!r}"
         # A fast test: most texts have no repeated n-gram, and so pass all three measures.
-        if not _has_repeated_ngram(words, max(1, min(GRAM, self.loop_words - 2))):
+        if len(set(runs := ngrams(_unnumbered(words), _gram(self.loop_words)))) == len(runs):
             return None
         if loop := longest_loop(words, self.loop_words):
             start, block, length = loop
@@ -81,11 +81,14 @@ class Repetition(Check):
         return None
 
 
-def _has_repeated_ngram(words: tuple[str, ...], length: int) -> bool:
-    """Whether an n-gram of `length` words occurs twice, with all numbers considered equal."""
-    words = _unnumbered(words)
-    runs = list(zip(*(words[at:] for at in range(length)), strict=False))
-    return len(set(runs)) < len(runs)
+def ngrams(words: tuple[str, ...], length: int) -> list[tuple[str, ...]]:
+    """All n-grams of `length` words, in order."""
+    return list(zip(*(words[at:] for at in range(length)), strict=False))
+
+
+def _gram(fewest: int) -> int:
+    """Length of an n-gram that repeats in every loop of `fewest` words or more."""
+    return max(1, min(GRAM, fewest - 2))
 
 
 def _unnumbered(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -126,10 +129,10 @@ def _runs(
 ) -> list[tuple[int, int, int]]:
     """Returns the longest run for each block length, if it has enough words and blocks."""
     found = []
-    for block, again in sorted(_distances(words).items()):
+    for block in sorted(_distances(words, _gram(fewest))):
         rounds = (3 if block >= long_block else BLOCKS) * patience
         need = max(fewest, rounds * block) - block
-        if again < need or len(words) < need + block:
+        if len(words) < need + block:
             continue
         longest, at, length = 0, 0, 0
         for place, (one, other) in enumerate(zip(words[block:], words, strict=False)):
@@ -141,26 +144,30 @@ def _runs(
     return found
 
 
-def _distances(words: tuple[str, ...]) -> Counter[int]:
-    """Counts, for each possible block length, how many words recur at that distance."""
+def _distances(words: tuple[str, ...], length: int) -> set[int]:
+    """At which distances an n-gram of `length` words recurs: the block lengths of all loops."""
     largest = min(LONGEST_BLOCK, len(words) // 3)
-    places: dict[str, list[int]] = {}
-    for at, word in enumerate(words):
-        places.setdefault(word, []).append(at)
-    return Counter(
+    runs = ngrams(words, length)
+    last = dict(zip(runs, range(len(runs)), strict=True))
+    again = [last[run] for run in runs]
+    repeated = {place for at, place in enumerate(again) if place != at}  # hardly any
+    places = defaultdict[int, list[int]](list)
+    for at, place in enumerate(again):
+        if place in repeated:
+            places[place].append(at)
+    return {
         later - at
         for some in places.values()
         for number, at in enumerate(some, 1)
         for later in some[number : bisect_right(some, at + largest)]
-    )
+    }
 
 
 def repeated_share(words: tuple[str, ...]) -> float:
     """Returns the share of a text's words that are in a repeated n-gram of `NGRAM` words."""
     seen: set[tuple[str, ...]] = set()
     covered = [False] * len(words)
-    for at in range(len(words) - NGRAM + 1):
-        run = words[at : at + NGRAM]
+    for at, run in enumerate(ngrams(words, NGRAM)):
         if run in seen:
             covered[at : at + NGRAM] = [True] * NGRAM
         seen.add(run)

@@ -24,6 +24,10 @@ _QUOTED = re.compile(
 )
 _MARKS = frozenset("\"'\u201c\u201e\u00ab\u300c\u300e\u2018")
 _SPACED = re.compile(r"[^\W_]\S*")  # a word with everything up to the next space
+# The same for ASCII: without marks, what is between spaces is a word.
+_MARKS_OUT = {
+    code: None for code in range(128) if not (chr(code).isalnum() or chr(code).isspace())
+}
 # A character of a script without spaces counts as this fraction of a word.
 WORDS_A_LETTER = 0.6
 
@@ -41,9 +45,9 @@ def words_of(text: str) -> tuple[str, ...]:
 @lru_cache(maxsize=256)
 def count_words(text: str) -> float:
     """Counts a text's words; in scripts without spaces, each character counts as 0.6 words."""
-    letters = 0
-    if not text.isascii():
-        text, letters = _LETTER.subn(" ", text)
+    if text.isascii():
+        return len(text.translate(_MARKS_OUT).split())
+    text, letters = _LETTER.subn(" ", text)
     return len(_SPACED.findall(text)) + WORDS_A_LETTER * letters
 
 

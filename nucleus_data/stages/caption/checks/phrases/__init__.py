@@ -21,11 +21,9 @@ def at_sentences(pattern: re.Pattern[str], text: str) -> str:
     matches.
     """
     lower = _lower(text)
-    if found := pattern.match(lower):
-        return text[: found.end()]
-    for stop in _STOP.finditer(lower):
-        if found := pattern.match(lower, stop.end()):
-            return text[stop.start() : found.end()]
+    for stop, start in _starts(text):
+        if found := pattern.match(lower, start):
+            return text[stop : found.end()]
     return ""
 
 
@@ -51,6 +49,12 @@ def phrases(name: str, section: str = "") -> re.Pattern[str]:
 
 
 @lru_cache(maxsize=16)  # several checks look at one text
+def _starts(text: str) -> tuple[tuple[int, int], ...]:
+    """Where sentences begin, each after the place of the full stop before it."""
+    return ((0, 0), *[stop.span() for stop in _STOP.finditer(text)])
+
+
+@lru_cache(maxsize=16)
 def _lower(text: str) -> str:
     """A text in lower case, of the same length: the few letters that would become two stay."""
     if len(lower := text.lower()) == len(text):

@@ -1,6 +1,8 @@
 import pickle
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from nucleus_data.config import deciding, describe
@@ -23,6 +25,50 @@ def test_the_first_fault_names_the_failure():
     assert check_caption(said, Checks()) == Fault("degenerate", "it has '!' 90 times in a row")
     off = Checks(degenerate={"action": "off"}, repetition={"action": "flag"})
     assert check_caption(said, off).check == "cut"
+
+
+PARTS = [
+    " ",
+    "\n",
+    "12",
+    "3.5",
+    "https://a.example/b",
+    "c@d.example",
+    "The",
+    "ring",
+    "is",
+    "\u2014",
+]
+PARTS += [
+    "\u00c9t\u00e9",
+    "\u4e2d",
+    "\u0e01",
+    '"',
+    "\u201c",
+    "'",
+    "{",
+    "[1]",
+    "<|im_end|>",
+    "```",
+    "\x1c",
+    "_",
+]
+
+
+# Few parts, many times: "1 2 1 1 2 ...".
+FEW = st.lists(st.sampled_from(PARTS) | st.text(max_size=3), min_size=1, max_size=3)
+
+
+@given(
+    FEW.flatmap(lambda few: st.lists(st.sampled_from(few), max_size=40)).map(" ".join),
+    st.sampled_from([None, '{"type": "object"}']),
+    st.sampled_from([None, "en", "de", "ja"]),
+)
+def test_no_text_is_an_error(text, schema, language):
+    said = Said(text, template="Describe {it}.", schema=schema, language=language, words=(3, 9))
+    verdict = examine(said, Checks())
+    faults = [fault.check for fault in (verdict.fault, *verdict.flags) if fault]
+    assert not set(faults) & set(verdict.passed)
 
 
 def test_flags_keep_a_caption():

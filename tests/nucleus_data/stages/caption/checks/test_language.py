@@ -39,6 +39,8 @@ def test_another_language(checked, text, language):
         (GERMAN, "de-AT"),
         (GERMAN, None),
         ("Ein Hund auf der Wiese", "en"),  # below eight words
+        ("1 2 3 4 5 6 7 8 9 10", "en"),  # no word at all
+        ("https://a.example/b " * 8, "en"),
         (f'A sign in a shop window that says "{GERMAN}"', "en"),
         (
             "Sulawesi Hornbill, Rhyticeros cassidix, Tangkoko Batuangus Nature Reserve, Sulawesi",
