@@ -20,6 +20,7 @@ EXIT_CODES = {"worse": 3, "mixed": 4}
 TEXT = replace(TEXT_ENCODER, key="--text", revision_key="--text-revision")
 SETS, RECIPES = "sets", "recipes"
 LAST_STATE = -1
+MOST = 12  # seeds, unless --most or --seeds say otherwise
 SETTINGS = ("preset", "replicates", "half_width", "most", "resolution")
 TRAINING = "quick_train"
 # Keys of `quick_train` for which a comparison has an option, and the only key that it accepts.
@@ -67,9 +68,7 @@ def comparison_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--most",
                 type=click.IntRange(3),
-                default=12,
-                show_default=True,
-                help="Maximum number of seeds.",
+                help="Maximum number of seeds [default: 12, or --seeds if that is more].",
             ),
             click.option(
                 "--text",
@@ -126,7 +125,12 @@ def settings_of(given: Mapping[str, Any], claim: str) -> Any:
     from nucleus_model.settings.verdict import VerdictSettings
 
     chosen = {name: given[name] for name in SETTINGS}
-    chosen["most"] = max(chosen["most"], chosen["replicates"])
+    most, seeds = chosen["most"], chosen["replicates"]
+    if most is not None and most < seeds:
+        raise RequestError(
+            f"--most {most} is below --seeds {seeds}: raise --most, or lower --seeds"
+        )
+    chosen["most"] = max(MOST, seeds) if most is None else most
     if (width := chosen["half_width"]) is not None and not math.isfinite(width):
         raise RequestError(f"--half-width must be a number above 0, got {width}")
     if given["text"] is not None:

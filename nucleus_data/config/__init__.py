@@ -23,12 +23,13 @@ from nucleus_data.config.settings import (
     explain,
     load,
 )
-from nucleus_data.config.words import nearest, shown
+from nucleus_data.config.words import SNAKE_CASE, nearest, shown, spelled
 
 __all__ = [
     "ADDED",
     "KEEPS_VALUES",
     "SHIPPED",
+    "SNAKE_CASE",
     "deciding",
     "describe",
     "elsewhere",
@@ -41,4 +42,5 @@ __all__ = [
     "set_key",
     "shipped",
     "shown",
+    "spelled",
 ]

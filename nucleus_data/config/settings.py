@@ -70,10 +70,12 @@ def explain(
     for problem in error.errors():
         keys = tuple(str(k) for k in problem["loc"])
         unknown = problem["type"] == "extra_forbidden"
+        # What a section's settings say together: the message names those that do not fit.
+        together = problem["type"] == "value_error" and isinstance(problem.get("input"), Mapping)
         origin = path
         for given_keys, override in given.items():
             inside = keys[: len(given_keys)] == given_keys
-            if inside or (unknown and given_keys[: len(keys)] == keys):
+            if inside or ((unknown or together) and given_keys[: len(keys)] == keys):
                 origin = f"override {override!r}"
         name = ".".join(keys)
         if unknown and (place := _moved(model, keys)):
@@ -90,6 +92,8 @@ def explain(
             message = message[0].lower() + message[1:]
             if problem["type"] == "secret":  # what was given may be a key: it is not repeated
                 lines.append(f"{name}: {message}")
+            elif together:
+                lines.append(f"{name}: {message} ({origin})")
             else:
                 lines.append(f"{name}: {message}; got {shown(problem.get('input'))} ({origin})")
     return "\n".join(lines)

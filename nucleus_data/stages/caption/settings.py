@@ -1,17 +1,18 @@
 """Settings of the stage `caption`: models, variants, checks, attempts."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from nucleus_data.config import ADDED, KEEPS_VALUES, nearest
+from nucleus_data.config import ADDED, KEEPS_VALUES, nearest, spelled
 from nucleus_data.stages.caption.checks import KINDS, Check, Checks
 from nucleus_data.stages.caption.models import OWN, OtherModel, PricedModel, like_the_stage
 from nucleus_data.stages.caption.variant import PICTURE, Variant
 
 __all__ = ["CaptionSettings", "Variant"]
 
+Language = Annotated[str, spelled("[a-z]{2}", "a two-letter code, such as en")]
 RESERVED = (PICTURE, "source")  # `from: picture`; `source` is the caption that a record came with
 
 
@@ -71,9 +72,8 @@ class CaptionSettings(PricedModel):
     checks: Checks = Field(
         default_factory=Checks, description="The checks of captions, one section per check."
     )
-    language: str | None = Field(
+    language: Language | None = Field(
         default=None,
-        pattern="^[a-z]{2}$",
         description="Expected language of captions, a two-letter code (en); null: any.",
     )
     max_upstream_tokens: int = Field(
@@ -156,11 +156,18 @@ class CaptionSettings(PricedModel):
                     " none is caption.model)"
                 )
         for name in self.asked_of():
-            if name and (own := self.models[name]).engine == "server" and not own.servers.urls:
+            own = self.models[name] if name else self
+            if own.engine != "server" or own.servers.urls:
+                continue
+            if not name:
                 raise ValueError(
-                    f"models.{name}: engine: server needs servers.urls of its own, as servers have"
-                    " one model; or give it another engine (vllm)"
+                    "engine: server needs servers.urls, the base URL of each server, for example"
+                    " [http://gpu1:8000/v1]"
                 )
+            raise ValueError(
+                f"models.{name}: engine: server needs servers.urls of its own, as servers have"
+                " one model; or give it another engine (vllm)"
+            )
         return self
 
     def asked_of(self) -> dict[str, list[str]]:

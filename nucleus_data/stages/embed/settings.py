@@ -4,13 +4,14 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
+from nucleus_data.config import SNAKE_CASE
 from nucleus_data.engines.embedder import BATCH_ON_CPU, BATCH_ON_GPU, default_batch
 from nucleus_data.engines.find import CLIP, ModelKind, ModelReference, resolve_model
 
 Library = Literal["open_clip", "transformers"]
-ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+ModelName = Annotated[str, SNAKE_CASE]
 # Batches when the hash did not name them, by device: texts in such batches keep their table.
 BATCH_BEFORE = {"cpu": 1}
 MOVED: dict[str, Any] = {"moved": {"heads": "score.heads"}}

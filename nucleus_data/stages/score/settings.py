@@ -4,7 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
-Name = Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]*$")]
+from nucleus_data.config import SNAKE_CASE
+
+Name = Annotated[str, SNAKE_CASE]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 MAIN = "main"  # in `score.calibration`, the model of `embed.model`
 

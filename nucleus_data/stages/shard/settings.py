@@ -1,12 +1,20 @@
 """Settings of `shard`: resolutions, aspect buckets, crops, formats, captions, caps, tars."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator
 
-from nucleus_data.config import ADDED
+from nucleus_data.config import ADDED, spelled
 from nucleus_data.sets.buckets import FORTY, NAMED, SIZES_1024
 from nucleus_data.stages.select.draw import NAMES
+
+SetName = Annotated[
+    str,
+    spelled(
+        r"\.*[A-Za-z0-9_-][A-Za-z0-9._-]*",
+        "letters, digits, '.', '_' and '-', not dots alone, such as train-v2",
+    ),
+]
 
 
 class ShardSettings(BaseModel):
@@ -14,11 +22,7 @@ class ShardSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(
-        "train",
-        pattern=r"^\.*[A-Za-z0-9_-][A-Za-z0-9._-]*$",
-        description="Name of the training set.",
-    )
+    name: SetName = Field("train", description="Name of the training set.")
     resolutions: tuple[int, ...] = Field(
         (256, 512, 1024),
         min_length=1,

@@ -35,6 +35,7 @@ VARY = ("--vary", "rules.wide=width > 150")
         ),
         ((*VARY, "--text-revision", "x"), "--text-revision is of another text encoder: give --t"),
         ((*VARY, "--text-state", "-8"), "--text-state is of another text encoder: give --text"),
+        ((*VARY, "--seeds", "6", "--most", "5"), "--most 5 is below --seeds 6: raise --most, or"),
         ((*VARY, "--half-width", "nan"), "--half-width must be a number above 0, got nan"),
         ((*VARY, "--text", "some/hub"), "--text-revision is required for the hub model 'some/hub'"),
     ],

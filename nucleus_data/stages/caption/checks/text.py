@@ -25,9 +25,7 @@ _QUOTED = re.compile(
 _MARKS = frozenset("\"'\u201c\u201e\u00ab\u300c\u300e\u2018")
 _SPACED = re.compile(r"[^\W_]\S*")  # a word with everything up to the next space
 # The same for ASCII: without marks, what is between spaces is a word.
-_MARKS_OUT = {
-    code: None for code in range(128) if not (chr(code).isalnum() or chr(code).isspace())
-}
+_MARKS_OUT = {code: None for code in range(128) if not (chr(code).isalnum() or chr(code).isspace())}
 # A character of a script without spaces counts as this fraction of a word.
 WORDS_A_LETTER = 0.6
 

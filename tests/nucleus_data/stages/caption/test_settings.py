@@ -37,8 +37,9 @@ def test_a_variant_comes_behind_the_one_that_it_is_made_from():
         (chained(source="picture"), "'source' has a meaning of its own"),
         (chained(Big="picture"), "lower case"),
         ({"variants": {}}, "one variant or more"),
+        ({"engine": "server"}, "engine: server needs servers.urls, the base URL of each server"),
         ({"attempts": 0}, "greater than or equal to 1"),
-        ({"language": "english"}, "should match pattern"),
+        ({"language": "english"}, "must be a two-letter code, such as en"),
     ],
 )
 def test_wrong_settings_are_refused(given, said):

@@ -16,9 +16,9 @@ from nucleus_data.stages.shard.settings import ShardSettings
         ({"captions": ["short", "short"]}, "has one entry twice"),
         ({"resolutions": [0]}, "has 0; allowed: sides of 1 pixel or more"),
         ({"resolutions": []}, "at least 1"),
-        ({"name": "a/b"}, "pattern"),
-        ({"name": "."}, "pattern"),
-        ({"name": ".."}, "pattern"),  # it would lie beside `sets/`, and not in it
+        ({"name": "a/b"}, "must be letters, digits"),
+        ({"name": "."}, "not dots alone"),
+        ({"name": ".."}, "not dots alone"),  # it would lie beside `sets/`, and not in it
         ({"samples_per_tar": 0}, "greater than or equal to 1"),
     ],
 )
