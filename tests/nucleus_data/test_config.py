@@ -32,6 +32,12 @@ def test_an_unknown_key_of_an_override_is_named_with_the_override(tmp_path):
     assert f"shard.sed is not a known key ({tmp_path / 'r.yaml'})" in said
 
 
+def test_what_a_section_says_together_names_the_override_and_not_the_whole_section(tmp_path):
+    said = refused(tmp_path, "", "caption.engine=server")
+    assert said.startswith("caption: engine: server needs servers.urls, the base URL of each")
+    assert said.endswith("[http://gpu1:8000/v1] (override 'caption.engine=server')")
+
+
 def test_unknown_sections_and_keys_deep_inside_are_named_too(tmp_path):
     assert "inspekt is not a known key" in refused(tmp_path, "inspekt: {}")
     assert "Did you mean 'inspect'?" in refused(tmp_path, "inspekt: {}")
