@@ -3,7 +3,8 @@
 A record's key is its file and row, `data/train-00000-of-00002.parquet/17`. The pictures' column is
 `struct<bytes, path>`, as the package `datasets` writes it, or a plain binary column that holds
 pictures; `ingest.picture_column` says which where there are several. Its bytes are not read before
-an image shard is built: planning reads the other columns alone. All of them become `source.NAME`.
+an image shard is built: planning reads the other columns alone. All of them become `source.NAME`,
+and the `path` of `image` becomes `source.image_path`.
 """
 
 from pathlib import Path
@@ -111,9 +112,12 @@ def _write_upstream(table: Table, column: str, target: Path) -> int:
     kind = table.schema.field(column).type
     named_files = pa.types.is_struct(kind) and kind.get_field_index("path") >= 0
     wanted = [*others, *([f"{column}.path"] if named_files else [])]
+    upstream_name = f"{column}_path"
+    kept = [upstream_name] if named_files and upstream_name not in table.schema.names else []
     mean, count = table.mean_bytes(column), 0
     fields = [
         *(table.schema.field(name).remove_metadata() for name in others),
+        *(pa.field(name, pa.string()) for name in kept),
         pa.field(_NAME, pa.string()),
         pa.field(_ROW, pa.int64()),
         pa.field(_SIZE, pa.int64()),
@@ -127,6 +131,7 @@ def _write_upstream(table: Table, column: str, target: Path) -> int:
                 paths = batch.column(column).field("path").cast(pa.string())
             columns = [
                 *(batch.column(name) for name in others),
+                *(paths for _ in kept),
                 paths,
                 pa.array(range(first, first + rows), pa.int64()),
                 pa.array([mean] * rows, pa.int64()),

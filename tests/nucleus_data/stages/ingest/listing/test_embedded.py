@@ -51,6 +51,13 @@ def test_parquet_of_a_hub(corpus, tmp_path, as_):
     assert found[4]["key"] == f"{prefix}train-00000-of-00002.parquet/4"
     assert found[4]["source.extension"] == "png"
     assert [row["source.label"] for row in found[:5]] == [1, 2, 3, 4, 5]
+    assert found[4]["source.image_path"] == "some/4.PNG"
+
+
+def test_a_column_called_as_the_path_is_kept_in_its_place(corpus, tmp_path):
+    source = hub_file(tmp_path / "one.parquet", range(2), image_path=["own/0", "own/1"])
+    _, found = ingested(corpus, source)
+    assert [row["source.image_path"] for row in found] == ["own/0", "own/1"]
 
 
 def test_the_same_rows_whatever_the_shards(corpus, tmp_path):
