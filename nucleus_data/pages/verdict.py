@@ -51,7 +51,7 @@ def render_verdict(
         "made_at": (made_at or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M %Z").strip(),
         "versions": versions({}),
         "called": called,
-        "css": CSS,
+        "css": css,
         "forest": _forest(content["findings"]),
         "bins_chart": _bins(content["bins"]),
         "group_tables": [
@@ -82,9 +82,16 @@ def render_verdict(
 
 def called(finding: Mapping[str, Any]) -> str:
     """What a measure says of B, in a word or two."""
-    if finding["direction"]:
+    if not finding["direction"]:
+        return "equal" if finding["equal"] else "not told apart"
+    if finding["measure"]["decides"]:
         return CSS[finding["direction"]]
-    return "equal" if finding["equal"] else "not told apart"
+    return "lower" if finding["interval"]["mean"] < 0 else "higher"
+
+
+def css(finding: Mapping[str, Any]) -> str:
+    """The class of a measure's badge; neutral if it does not decide."""
+    return CSS[finding["direction"] if finding["measure"]["decides"] else 0]
 
 
 def _forest(findings: Sequence[Mapping[str, Any]]) -> Any:
@@ -103,7 +110,7 @@ def _forest(findings: Sequence[Mapping[str, Any]]) -> Any:
                 sign * interval["mean"] / unit,
                 min(ends),
                 max(ends),
-                CSS[finding["direction"]],
+                css(finding),
                 f"{finding['measure']['help']}: {interval['mean']:+.4g}, {called(finding)}",
             )
         )

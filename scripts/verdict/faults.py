@@ -154,8 +154,8 @@ def dose_words(kind: Kind, dose: float) -> str:
 def named(findings: Iterable[Mapping[str, Any]]) -> list[str]:
     """What a verdict says is worse, the surest first: `pictures`, `captions`, `duplicates`.
 
-    As the sentence does: a kind is named where a measure that tells of it is worse. The loss on all
-    tells of nothing by itself.
+    As the sentence does: a kind is named where a measure that tells of it is worse. The loss, and
+    that at much noise, tell of nothing by themselves.
 
     Args:
         findings: `name`, `p` and `direction` (-1 where B is worse) of each of the six measures.

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nucleus_model.training.verdict.drawn import Drawn, weights
+from nucleus_model.training.verdict.findings import word
 from nucleus_model.training.verdict.judge import NAMES, judge
 from scripts.verdict.cases import SWAPPED
 from scripts.verdict.faults import KINDS, dose_words, named
@@ -125,7 +126,7 @@ def _faults(lines: Sequence[Line]) -> Iterator[str]:
             mine = [line for line in lines if (line["kind"], line["dose"]) == (kind.name, dose)]
             if not mine:
                 continue
-            worse = sum(line["word"] == "worse" for line in mine)
+            worse = sum(word_of(line) == "worse" for line in mine)
             said = [named(line["findings"]) for line in mine]
             right = sum(kind.about in kinds for kinds in said)
             also = Counter(k for kinds in said for k in kinds if k != kind.about)
@@ -151,6 +152,11 @@ def _faults(lines: Sequence[Line]) -> Iterator[str]:
     )
 
 
+def word_of(line: Line) -> str:
+    """What B is, by what was found; a line's own word is that of the version that wrote it."""
+    return word({finding["name"]: finding["direction"] for finding in line["findings"]})
+
+
 def _difference(lines: Sequence[Line], name: str) -> str:
     """B minus A of a measure in the first comparison, with half its interval; bold where told."""
     (finding,) = (one for one in lines[0]["findings"] if one["name"] == name)
@@ -164,7 +170,7 @@ def smallest(name: str, lines: Iterable[Line]) -> str:
     kind, least = KINDS[name], "-"
     mine = [line for line in lines if line["kind"] == name]
     for dose in reversed(kind.doses):
-        words = [line["word"] for line in mine if line["dose"] == dose]
+        words = [word_of(line) for line in mine if line["dose"] == dose]
         if not words or set(words) != {"worse"}:
             break
         least = dose_words(kind, dose)

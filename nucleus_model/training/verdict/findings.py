@@ -1,11 +1,13 @@
 """The six confirmatory measures, and the result of a comparison for each."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from nucleus_model.training.verdict.intervals import Interval, bonferroni
 
 LEVEL = 0.95
+Word = Literal["better", "worse", "mixed", "no difference"]
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,8 @@ class Confirmatory:
         about: What it reflects: `pictures`, `captions`, `duplicates`, or `all`.
         better: Whether larger values are better (+1) or smaller ones (-1).
         help: Description, in a sentence.
+        decides: Whether it makes B better or worse. The loss at much noise does not: pictures with
+            less detail (blurred ones, copies of few) lower it a little.
         margin: Equivalence margin, as a share of A's value (for duplicates, of the loss): half of
             the effect of 5 % of swapped captions. Arms whose interval lies within it are equal.
     """
@@ -26,6 +30,7 @@ class Confirmatory:
     better: Literal[-1, 1]
     help: str
     margin: float
+    decides: bool = True
 
 
 MEASURES: tuple[Confirmatory, ...] = (
@@ -36,7 +41,7 @@ MEASURES: tuple[Confirmatory, ...] = (
         "low_sigma", "pictures", -1, "the same where little noise is left (sigma < 1/3)", 0.01
     ),
     Confirmatory(
-        "high_sigma", "captions", -1, "the same where nearly all is noise (sigma > 2/3)", 0.02
+        "high_sigma", "all", -1, "the same where nearly all is noise (sigma > 2/3)", 0.02, False
     ),
     Confirmatory(
         "caption_gap", "captions", 1, "loss with other pictures' captions, minus true", 0.2
@@ -67,7 +72,7 @@ class Finding:
         p_flips: p value by joint sign flips; None if replicates are not paired.
         detectable: Smallest difference that this comparison detects with a power of 80 %.
         ratio: B over A, if A differs significantly from 0; else None.
-        direction: +1 if B is better, -1 if it is worse, 0 if neither is significant.
+        direction: +1 if B's value is better, -1 if it is worse, 0 if neither is significant.
         equal: Whether the interval lies within the equivalence margin.
         within: The margin, in the measure's unit.
     """
@@ -83,3 +88,17 @@ class Finding:
     direction: int
     equal: bool
     within: float
+
+
+def word(directions: Mapping[str, int]) -> Word:
+    """Returns what B is, by the directions of the measures that decide.
+
+    Args:
+        directions: `Finding.direction` of each measure, by its name.
+    """
+    signs = {directions[measure.name] for measure in MEASURES if measure.decides} - {0}
+    if not signs:
+        return "no difference"
+    if len(signs) == 2:
+        return "mixed"
+    return "better" if signs == {1} else "worse"

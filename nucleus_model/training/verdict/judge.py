@@ -12,7 +12,7 @@ simultaneously. All other quantities are descriptive, and in other modules.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,6 +24,8 @@ from nucleus_model.training.verdict.findings import (
     NAMES,
     Confirmatory,
     Finding,
+    Word,
+    word,
 )
 from nucleus_model.training.verdict.intervals import (
     Interval,
@@ -37,8 +39,6 @@ from nucleus_model.training.verdict.intervals import (
 from nucleus_model.training.verdict.ratios import ratio
 from nucleus_model.training.verdict.replicates import after_pilot, after_pilots, detectable
 from nucleus_model.training.verdict.sentence import sentence
-
-Word = Literal["better", "worse", "mixed", "no difference"]
 
 
 class Claim(StrEnum):
@@ -139,9 +139,9 @@ def judge(
             one, other, MEASURES, intervals, adjusted, flips, strict=True
         )
     )
-    word = _word(findings)
-    text = sentence(word, findings, sizes, pairs=pairs, image_tokens=image_tokens)
-    return Verdict(word, text, claim, sizes, findings)
+    called = word({finding.measure.name: finding.direction for finding in findings})
+    text = sentence(called, findings, sizes, pairs=pairs, image_tokens=image_tokens)
+    return Verdict(called, text, claim, sizes, findings)
 
 
 def difference(
@@ -197,15 +197,6 @@ def _finding(
         equal=not sure and -margin < interval.low and interval.high < margin,
         within=margin,
     )
-
-
-def _word(findings: Sequence[Finding]) -> Word:
-    signs = {finding.direction for finding in findings} - {0}
-    if not signs:
-        return "no difference"
-    if len(signs) == 2:
-        return "mixed"
-    return "better" if signs == {1} else "worse"
 
 
 def _values(arm: Mapping[str, ArrayLike], name: str) -> list[Numbers]:

@@ -49,6 +49,18 @@ def sentence(
     """
     end = _size(replicates, pairs=pairs, image_tokens=image_tokens)
     loss = findings[0]
+    # Of measures that decide nothing, what does not fit the word.
+    aside = [
+        finding
+        for finding in findings
+        if finding.direction and not finding.measure.decides
+        if finding.direction != {"better": 1, "worse": -1}.get(word)
+    ]
+    if word == "no difference" and aside:
+        return (
+            f"no difference that makes B better or worse ({_change(aside[0])}); the smallest that "
+            f"this run could have seen is {_share(loss)} of the loss{_unread(findings)}; {end}"
+        )
     if word == "no difference":
         return (
             f"no difference that this run could have seen; the smallest it could see is "
@@ -59,11 +71,12 @@ def sentence(
         mine = [finding for finding in findings if finding.measure.about == about]
         if text := _about(about, mine):
             said.append(text)
-    if not any(finding.direction for finding in findings[1:]):
+    if not any(finding.direction for finding in findings[1:] if finding.measure.decides):
         said = [_change(loss)]
     elif word == "mixed" and loss.direction:
         # With duplicates, captions carry more while the loss rises: the gap alone would mislead.
         said.append(_change(loss))
+    said += [f"but {_change(finding)}" for finding in aside if word != "mixed"]
     return f"{HEADS[word]}: {', '.join(said)}; {end}"
 
 

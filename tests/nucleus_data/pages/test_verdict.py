@@ -3,14 +3,20 @@
 import re
 
 from nucleus_data.pages.pictures import Picture
-from nucleus_data.pages.verdict import Sample, called, render_verdict
+from nucleus_data.pages.verdict import Sample, called, css, render_verdict
 
 BAD = "<script>alert(1)</script>"
 
 
-def finding(name, direction, low, *, equal=False):
+def finding(name, direction, low, *, equal=False, decides=True):
     return {
-        "measure": {"name": name, "about": "all", "better": -1, "help": "a help"},
+        "measure": {
+            "name": name,
+            "about": "all",
+            "better": -1,
+            "help": "a help",
+            "decides": decides,
+        },
         "a": 1.0,
         "b": 0.9,
         "interval": {"mean": -0.1, "low": low, "high": -0.05},
@@ -97,6 +103,12 @@ def test_equal_is_not_what_is_not_told_apart():
     assert called(finding("loss", 0, 0.0)) == "not told apart"
     assert called(finding("loss", 0, 0.0, equal=True)) == "equal"
     assert called(finding("loss", -1, 0.0)) == "worse"
+
+
+def test_what_does_not_decide_is_neither_better_nor_worse():
+    found = finding("high_sigma", 1, -0.2, decides=False)
+    assert (called(found), css(found)) == ("lower", "equal")
+    assert css(finding("loss", 1, -0.2)) == "better"
 
 
 def test_of_hundreds_of_groups_some_are_drawn_and_all_are_listed():

@@ -121,9 +121,26 @@ def test_what_speaks_against_the_first_is_not_left_out() -> None:
     # As duplicates do: captions carry more, and the loss is higher.
     b = arm(2, caption_gap=0.06, high_sigma=0.03, loss=0.04, memorised=-0.05)
     text = judge(arm(1), b).sentence
-    assert re.search(r"captions carry \d+ % more .*, but loss at much noise \d+ % higher", text)
+    assert re.search(r"captions carry \d+ % more \(\d+ to \d+\), pictures equal", text)
     assert "it is memorised more" in text
     assert re.search(r", loss 3\.\d % higher, 3\.\d to \d\.\d; 6 seeds$", text)
+
+
+def test_the_loss_at_much_noise_decides_nothing_and_is_told() -> None:
+    # As a tenth of blurred pictures does.
+    alone = judge(arm(1), arm(2, high_sigma=-0.02))
+    assert alone.word == "no difference"
+    assert re.fullmatch(
+        r"no difference that makes B better or worse \(loss at much noise 7\.\d % lower, "
+        r"\d\.\d to \d\.\d\); the smallest that this run could have seen is 0\.\d+ % of the loss; "
+        r"6 seeds",
+        alone.sentence,
+    )
+    blurred = judge(arm(1), arm(2, high_sigma=-0.02, low_sigma=0.1, loss=0.03))
+    assert blurred.word == "worse"
+    assert re.search(r"pictures worse \(.*\), but loss at much noise 7\.\d % l", blurred.sentence)
+    gap = judge(arm(1), arm(2, high_sigma=0.02, caption_gap=-0.05))
+    assert (gap.word, "much noise" in gap.sentence) == ("worse", False)
 
 
 def test_the_arms_change_places() -> None:
