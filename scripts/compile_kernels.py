@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from nucleus_data import load_recipe, run_line
+from nucleus_data.stages.caption.checks.learned import learned
 from nucleus_data.stages.dedup.search import near_pairs
 from nucleus_data.world import render, scene
 
@@ -19,7 +20,7 @@ RECIPE = ROOT / "configs/nano/recipe.yaml"
 
 
 def compile_kernels(folder: Path) -> None:
-    """Measures and compares two pictures of each format, and searches some codes.
+    """Measures and compares two pictures of each format, searches some codes, judges a caption.
 
     Args:
         folder: An empty folder for the pictures and their corpus.
@@ -37,6 +38,7 @@ def compile_kernels(folder: Path) -> None:
         run_line(load_recipe(RECIPE, overrides), line, inline=True, say=lambda _: None)
     codes = np.random.default_rng(0).integers(0, 1 << 62, 20_000, np.uint64)
     near_pairs(np.unique(np.concatenate([codes, codes[:100] ^ np.uint64(1)])))
+    learned("refusal", "Two otters hold paws in a river.")
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ LIGHT = [
     CLI.format(""),
     "import nucleus_data",
     "import nucleus_data.commands",
+    "import nucleus_data.stages.caption.checks",
     CLI.format("'inspect', "),
 ]
 

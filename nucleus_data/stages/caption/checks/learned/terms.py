@@ -19,6 +19,8 @@ GAP = 4  # the widest distance of a skip-bigram's two words
 # A sentence ends at its full stop or with its line.
 _SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?](?!\s|[\"')\]*_]|$)[^.!?\n]*)*[.!?\n]*[\"')\]*_]*\s*")
 _TOKEN = re.compile(r"\"\"|[a-z]+(?:'[a-z]+)?|\d+|[:?!()*#\u2014;]|--+")
+STARTS = ("^^", "^")  # of the first sentence, and of others
+ENDS = ("$", "$.", "$?", "$!", "$:")
 _SHORT = re.compile(r"(n't|'(?:m|d|s|ve|ll|re))$")
 _WHOLE = {"can't": ("can", "not"), "cannot": ("can", "not"), "won't": ("will", "not")}
 _LONG = {"n't": "not", "'m": "am", "'ve": "have", "'ll": "will", "'re": "are"}
@@ -49,6 +51,11 @@ class Sentence(NamedTuple):
 def sentences(text: str) -> list[str]:
     """Splits a text into sentences. Every line ends a sentence."""
     return [found for each in _SENTENCE.findall(text) if (found := each.strip())]
+
+
+def tokens(text: str) -> list[str]:
+    """The words, numbers and marks of a text in lower case. None has a space."""
+    return _TOKEN.findall(text)
 
 
 @cache
@@ -99,18 +106,23 @@ def is_plain(word: str, symbol: str) -> bool:
 
 def read_sentence(text: str, first: bool) -> Sentence:
     """Tokenizes a sentence; `first` says that its text begins with it."""
-    start = "^^" if first else "^"
+    start = STARTS[0] if first else STARTS[1]
     words, symbols = [start], [start]
     plain = 0
-    for token in map(read_token, _TOKEN.findall(text.lower())):
+    for token in map(read_token, tokens(text.lower())):
         words += token.words
         symbols += token.symbols
         plain += token.plain
-    stop = text.rstrip("\"')]*_")[-1:]
-    end = f"${stop}" if stop and stop in ".?!:" else "$"
+    end = end_mark(text)
     words.append(end)
     symbols.append(end)
     return Sentence(words, symbols, plain)
+
+
+def end_mark(text: str) -> str:
+    """The mark of a sentence's end, one of ENDS: `$`, with the character that it ends with."""
+    stop = text.rstrip("\"')]*_")[-1:]
+    return f"${stop}" if stop and stop in ".?!:" else "$"
 
 
 def terms(sentence: Sentence) -> Iterator[tuple[int, int, str]]:

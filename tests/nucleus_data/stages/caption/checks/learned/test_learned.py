@@ -91,9 +91,10 @@ SORRY owl ring\t0.5\t\t
 
 
 def test_a_score_is_the_sum_of_the_weights_of_terms():
-    known, seen = read_model(WRITTEN), read_sentence("Sorry owl ring ring", first=True)
-    found = scores(seen, context([seen])[0], known)
+    known, text = read_model(WRITTEN), "Sorry owl ring ring"
+    (found,) = scores(text, known)
     assert found == (-1 + 2 + 1 + 0.5, -2 + 3, -3 + 4 + 0.25)
+    seen = read_sentence(text, first=True)
     each = {term for _, _, term in terms(seen)}.union(context([seen])[0])
     slow = [sum(known.weights[term][at] for term in each & known.weights.keys()) for at in range(3)]
     assert found == tuple(a + b for a, b in zip(known.bias, slow, strict=True))
@@ -108,6 +109,18 @@ def test_a_kind_is_found_from_its_least_on():
     assert judge("Owl and ring", read_model(WRITTEN)) == ("owl", "", "")
     stricter = read_model(WRITTEN.replace(f"{LEAST}\t0", f"{LEAST}\t9"))
     assert judge("Owl and ring", stricter) == ("", "", "")
+
+
+def test_a_single_word_is_not_judged():
+    known = read_model(WRITTEN)
+    assert scores("Owl", known)[0][0] > known.least[0]
+    assert judge("Owl", known) == judge("", known) == ("", "", "")
+
+
+def test_weights_are_whole_hundredths():
+    known = read_model(WEIGHTS.read_text(encoding="utf-8"))
+    each = [weight for row in (known.bias, *known.weights.values()) for weight in row]
+    assert each == [round(100 * weight) / 100 for weight in each]
 
 
 def test_weights_are_some_thousand_lines_in_order():
