@@ -130,7 +130,7 @@ def upstream_columns(
         elif re.search(r"\bBLOB\b", kind):
             found.binary.append(column)
             continue
-        elif _is_nested(kind):
+        elif is_nested(kind):
             found.as_json.append(column)
             value = f"CAST(to_json({value}) AS VARCHAR)"
         else:
@@ -153,7 +153,7 @@ def caption_column(kinds: Mapping[str, str], asked: str | None, where: str) -> s
     possible = [
         column
         for column, kind in kinds.items()
-        if kind != "BLOB" and (is_several(kind) or not _is_nested(kind))
+        if kind != "BLOB" and (is_several(kind) or not is_nested(kind))
     ]
     if asked is not None and asked in kinds and asked not in possible:
         raise RequestError(
@@ -164,10 +164,14 @@ def caption_column(kinds: Mapping[str, str], asked: str | None, where: str) -> s
     return found_column(columns, asked, CAPTION_COLUMNS, where, "caption_column")
 
 
-def of_files(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> str:
-    """SQL of the rows of local Parquet files, in their order; columns meet by name.
+def of_files(connection: duckdb.DuckDBPyConnection, files: Sequence[Path | str]) -> str:
+    """SQL of the rows of Parquet files, in their order; columns meet by name.
 
     A column whose types do not meet (numbers in one file, dates in another) is text in all.
+
+    Args:
+        connection: DuckDB.
+        files: Paths, or URLs that the connection can read.
     """
     names = [quoted(str(file)) for file in files]
     queries = [f"SELECT * FROM read_parquet({name})" for name in names]
@@ -209,7 +213,7 @@ def _meet(families: set[str]) -> bool:
 
 def _as_texts(columns: Sequence[str], kinds: Mapping[str, str]) -> str:
     """SQL of columns as texts: JSON where they are nested."""
-    values = {c: f"to_json({named(c)})" if _is_nested(kinds[c]) else named(c) for c in columns}
+    values = {c: f"to_json({named(c)})" if is_nested(kinds[c]) else named(c) for c in columns}
     return ", ".join(f"CAST({values[c]} AS VARCHAR) AS {named(c)}" for c in columns)
 
 
@@ -238,5 +242,6 @@ def _plain(value: str, kind: str) -> str:
     return value if kind in plain or kind.startswith("TIMESTAMP") else f"CAST({value} AS VARCHAR)"
 
 
-def _is_nested(kind: str) -> bool:
+def is_nested(kind: str) -> bool:
+    """Whether a DuckDB type is a list, a structure or the like."""
     return kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION", "VARIANT"))

@@ -13,7 +13,7 @@ from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.errors import RequestError
 from nucleus_data.stages.ingest.listing.json_lines import read_json_lines
 from nucleus_data.stages.ingest.listing.spool import quoted
-from nucleus_data.stages.ingest.listing.sql import described, of_files
+from nucleus_data.stages.ingest.listing.sql import described, is_nested, of_files
 from nucleus_data.stages.ingest.texts import MARKS, decoded
 from nucleus_data.upstream.compressed import COMPRESSED, plain_copy, uncompressed
 from nucleus_data.upstream.csv_rows import CsvRows
@@ -82,13 +82,10 @@ def read_tables(
             connection.register_filesystem(store.fs)
     suffixes = {uncompressed(path).rsplit(".", 1)[-1].lower() for path in paths}
     if suffixes == {"parquet"}:
-        names = ", ".join(quoted(path) for path in paths)
-        table = UpstreamTable(f"SELECT * FROM read_parquet([{names}], union_by_name = true)")
         try:
-            described(connection, table.query)
+            return UpstreamTable(_of_parquet(connection, paths))
         except duckdb.Error as error:
             raise RequestError(f"{where}: {paths[0]!r} cannot be read: {error}") from error
-        return table
     if not (suffixes <= CSVS or suffixes <= JSON_LINES):
         raise RequestError(
             f"{where}: cannot read {paths[0]!r}. Allowed: .parquet, .csv, .tsv, .jsonl (one kind "
@@ -117,6 +114,18 @@ def read_tables(
             plain.unlink()
         parts.append(part)
     return UpstreamTable(of_files(connection, parts), damaged)
+
+
+def _of_parquet(connection: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> str:
+    """SQL of the rows of Parquet files. Raises duckdb.Error."""
+    names = ", ".join(quoted(path) for path in paths)
+    united = f"SELECT * FROM read_parquet([{names}], union_by_name = true)"
+    try:
+        kinds = described(connection, united)
+    except duckdb.Error:  # types that do not meet, or a damaged file, of which the next one tells
+        return of_files(connection, paths)
+    # A number in one file and a structure in another are found only when the rows are read.
+    return of_files(connection, paths) if any(map(is_nested, kinds.values())) else united
 
 
 def _read_csv(

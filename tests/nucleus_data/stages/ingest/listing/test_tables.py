@@ -102,6 +102,16 @@ def test_files_whose_columns_have_other_types(read):
     assert rows == [("u0", "1999"), ("u1", "2020-01-02")]
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_numbers_in_one_parquet_file_and_structures_in_another(connection, tmp_path, order):
+    for name, value in enumerate((1, {"k": 1})):
+        pq.write_table(pa.table({"url": [f"u{name}"], "n": [value]}), tmp_path / f"{name}.parquet")
+    paths = [str(tmp_path / f"{name}.parquet") for name in order]
+    table = read_tables(paths, {}, connection, "list", tmp_path)
+    found = [("u0", "1"), ("u1", '{"k":1}')]
+    assert connection.sql(table.query).fetchall() == [found[name] for name in order]
+
+
 def test_line_ends_of_two_kinds_and_long_cells(read):
     rows, table = read("url,caption\nu0,x\r\nu1,y\n")
     assert (rows, table.damaged) == ([("u0", "x"), ("u1", "y")], [])
