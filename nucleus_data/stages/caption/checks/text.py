@@ -25,9 +25,7 @@ _QUOTED = re.compile(
 _MARKS = frozenset("\"'\u201c\u201e\u00ab\u300c\u300e\u2018")
 _SPACED = re.compile(r"[^\W_]\S*")  # a word with everything up to the next space
 # The same for ASCII: without marks, what is between spaces is a word.
-_MARKS_OUT = {
-    code: None for code in range(128) if not (chr(code).isalnum() or chr(code).isspace())
-}
+_MARKS_OUT = {code: None for code in range(128) if not (chr(code).isalnum() or chr(code).isspace())}
 # A character of a script without spaces counts as this fraction of a word.
 WORDS_A_LETTER = 0.6
 
@@ -59,12 +57,14 @@ def unquoted(text: str) -> str:
 
 
 def values_of(text: str) -> str:
-    """Returns the strings in a JSON text, one per line; the text itself if it is not JSON."""
+    """Returns the strings in a JSON text, one per line.
+
+    A text that is not JSON, or is nested too deep to be read, is returned as it is.
+    """
     try:
-        found = json.loads(text)
-    except ValueError:
+        return "\n".join(_strings(json.loads(text)))
+    except (ValueError, RecursionError):
         return text
-    return "\n".join(_strings(found))
 
 
 def _strings(value: Any) -> list[str]:
