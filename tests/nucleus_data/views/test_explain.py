@@ -79,8 +79,6 @@ def test_a_story_is_found_by_key_file_name_and_url(tmp_path):
     write_shard(corpus, 0, {**pictures, "e\\xe9.png": picture(3)})
     urls = ["http://u/1", "http://u/2", None, None]
     rows = corpus.records.read(0).append_column("source.url", [urls])
-        "source.url", [["http://u/1", "http://u/2", None, None]]
-    )
     Path(corpus.store.path(f"{corpus.records.folder}/000000-0.parquet")).unlink()
     corpus.records.append(0, rows, {})
     assert explain(corpus, "http://u/2")["record"]["key"] == "b/x.png"
