@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from nucleus_data.commands.support import common_options, opened, say
+from nucleus_data.commands.support import Number, common_options, opened, say
 
 
 @click.command()
@@ -23,7 +23,7 @@ from nucleus_data.commands.support import common_options, opened, say
 )
 @click.option(
     "--prior",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Number(0, 1, min_open=True, max_open=True),
     default=0.5,
     show_default=True,
     help="Prior probability that a caption matches its picture.",

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from nucleus_data.commands.support import needing, refuse, say
+from nucleus_data.commands.support import Number, needing, refuse, say
 from nucleus_data.errors import RequestError
 from nucleus_data.sets.buckets import SIZES_1024
 
@@ -46,7 +46,7 @@ GB = 1 << 30
 )
 @click.option(
     "--guidance",
-    type=click.FloatRange(1),
+    type=Number(1),
     default=4.0,
     show_default=True,
     help="Scale of classifier-free guidance; 1 turns it off.",
@@ -97,7 +97,7 @@ def sample(checkpoint: Path, prompts: tuple[str, ...], out: Path, **options: Any
 )
 @click.option(
     "--shard-gb",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     default=5.0,
     show_default=True,
     help="Maximum size of a weight file, in GiB.",

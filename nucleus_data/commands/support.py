@@ -1,6 +1,7 @@
 """Shared by all commands: options, opening a run, printing, and exit codes."""
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,17 @@ class Share(click.ParamType):
                 f"{value!r} is not a share; allowed: above 0% to 100%, for example 1% or 0.01"
             )
         return share
+
+
+class Number(click.FloatRange):
+    """A finite number in a range; click's own range has `nan` and `inf` in it."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Converts text to a number."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return number
 
 
 def common_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from nucleus_data.commands.support import say
+from nucleus_data.commands.support import Number, say
 
 
 @click.command()
@@ -27,7 +27,7 @@ from nucleus_data.commands.support import say
 )
 @click.option(
     "--faults",
-    type=click.FloatRange(0, 0.9),
+    type=Number(0, 0.9),
     default=0.2,
     show_default=True,
     help="Share of pictures with a planted fault.",
@@ -56,7 +56,7 @@ from nucleus_data.commands.support import say
 )
 @click.option(
     "--fault-share",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=0.0,
     show_default=True,
     help="With --serve: share of files whose requests fail, each in a way of its own.",

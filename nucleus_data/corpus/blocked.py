@@ -28,6 +28,7 @@ SCHEMA = pa.schema([("kind", pa.string()), ("value", pa.string()), ("reason", pa
 _SAFE = "/:=&?~+!$,;'@()*[]-._"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _DIGITS = {ID: 32, SHA256: 64}
+_SURROGATES = re.compile("[\ud800-\udfff]")  # bytes of an argument that are no UTF-8
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.:-]*[a-z0-9_])?")
 
 
@@ -158,7 +159,7 @@ def plain(kind: str, value: str) -> str:
             raise RequestError(f"{value!r} is no {what}: it has {_DIGITS[kind]} hex digits")
         return found
     if kind == URL:
-        if not host_of(text):
+        if not host_of(text) or _SURROGATES.search(text):
             raise RequestError(f"{value!r} is no URL; one is https://example.org/a.jpg")
         return plain_url(text)
     host = plain_host(text)

@@ -24,6 +24,7 @@ from nucleus_data.printed import jsonable, text_of, visible
 from nucleus_data.sets.index import index_name
 from nucleus_data.sets.layout import SetFolder, published_sets
 from nucleus_data.stages.dedup.stage import TABLE as PAIRS
+from nucleus_data.stages.ingest.listing.pairing import printable
 from nucleus_data.views.pairs_of import pairs_of
 from nucleus_data.views.survivor import survivor
 
@@ -46,12 +47,12 @@ def explain(corpus: Corpus, name: str) -> dict[str, Any]:
         corpus: The corpus.
         name: The record's id, or its beginning if no other id begins so; or its key, the file name
             at its end, its file in the corpus, or its URL; or `@SHARD/ROW`, its place, for which
-            nothing is looked through.
+            nothing is looked through. Bytes that are no UTF-8 may be as `sys.argv` has them.
 
     Raises:
         RequestError: No record is called so, or several are.
     """
-    return going_without(corpus, lambda readable: _story(readable, name))
+    return going_without(corpus, lambda readable: _story(readable, printable(name)))
 
 
 def _story(corpus: Corpus, name: str) -> dict[str, Any]:

@@ -131,12 +131,12 @@ def _rows(
     why = () if set(states) == {KEPT} else WHY
     named = ", ".join(("shard", "row", *(f'{name} AS "{_new(records, name)}"' for name in why)))
     joined = records.join(kept.project(named).set_alias("k"), "shard, row")
-    columns = ", ".join(
-        f'"{c}"'
+    columns = [
+        duckdb.ColumnExpression(c)  # an upstream column's name may have quotes in it
         for c in [*records.columns, *(_new(records, name) for name in why)]
         if c not in (HIDDEN - {"detail"} if FAILED in states else HIDDEN)
-    )
-    found: pa.Table = joined.project(columns).order("shard, row").to_arrow_table()
+    ]
+    found: pa.Table = joined.project(*columns).order("shard, row").to_arrow_table()
     return found
 
 

@@ -3,6 +3,7 @@
 merge_checkpoints(folders, merge_weights("inverse_sqrt", len(folders)), Path("merged"))
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,13 @@ def merge_checkpoints(folders: Sequence[Path], weights: Sequence[float], out: Pa
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
-        ValueError: Another number of weights, or checkpoints of different configurations or of
-            unrelated runs.
+        ValueError: Another number of weights, no finite sum of them above 0, or checkpoints of
+            different configurations or of unrelated runs.
     """
-    if not folders or len(folders) != len(weights) or sum(weights) <= 0:
+    if not folders or len(folders) != len(weights) or not 0 < sum(weights) < math.inf:
         raise ValueError(
-            f"merging needs as many weights as checkpoints, of a sum above 0; got {len(folders)} "
-            f"checkpoints and the weights {list(weights)}"
+            f"merging needs as many weights as checkpoints, of a finite sum above 0; got "
+            f"{len(folders)} checkpoints and the weights {list(weights)}"
         )
     # Capacity factors count as well: checkpoints of phases with others answer differently.
     records = [read_record(folder) for folder in folders]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from nucleus_data.errors import RequestError
 from nucleus_model.checkpoints.checkpoint import load_checkpoint
 from nucleus_model.checkpoints.lineage import stored_settings
@@ -53,9 +55,14 @@ def load_saved(folder: Path, device: str = "cpu") -> Saved:
         device: Where it will run.
 
     Raises:
-        RequestError: The folder is neither, or the text encoder or the VAE is not there.
+        RequestError: The folder is neither, or there is no such text encoder, VAE or device.
         ValueError: It has another format.
     """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter where torch has no CUDA
+        first = str(error).partition("\n")[0]
+        raise RequestError(f"device {device!r} can't be used: {first}; cpu always can") from error
     if (folder / "model_index.json").is_file():
         return _load_pipeline(folder, device)
     if not (folder / "checkpoint.json").is_file():

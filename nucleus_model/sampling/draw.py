@@ -64,6 +64,9 @@ def draw(
             f"a size is width and height, or aspect and resolution; got width {width}, height "
             f"{height}, aspect {aspect}, resolution {resolution}"
         )
+    for prompt in (*prompts, negative):
+        if any("\ud800" <= letter <= "\udfff" for letter in prompt):
+            raise ValueError(f"the prompt {prompt!r} is no text in UTF-8")
     saved = load_saved(folder, device)
     if width is None or height is None:
         ratio = (aspect or "1:1").replace(":", "x")

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from nucleus_data.corpus.blocked import (
@@ -47,6 +49,12 @@ def test_what_is_refused_and_why(store):
     assert known.of_sha256("ab" * 32).reason == BLOCKED
     assert known.of_id("0" * 32).reason == TAKEN_DOWN
     assert known.of_url(None) is known.of_url("") is known.of_url("http://[bad") is None
+
+
+@pytest.mark.parametrize("url", [b"http://h/\xe9.jpg", b"http://h/?\xe9", b"http://h\xe9/a.jpg"])
+def test_an_argument_that_is_no_utf_8_is_no_url(url):
+    with pytest.raises(RequestError, match=r"udce9.* is no URL; one is https"):
+        plain(URL, os.fsdecode(url))
 
 
 def test_a_commit_holds_what_is_new_alone(store):

@@ -1,3 +1,4 @@
+import math
 from collections import Counter
 
 import pytest
@@ -23,5 +24,8 @@ def test_summaries_add_up():
 def test_memory_is_only_asked_of_ray_where_it_is_set():
     assert Resources(num_cpus=2).ray_options() == {"num_cpus": 2, "num_gpus": 0}
     assert Resources(memory_gb=1.5).ray_options()["memory"] == 3 << 29
+    for name in ("memory_gb", "row_memory_gb"):  # bytes are integers
+        with pytest.raises(ValidationError, match="finite number"):
+            Resources(**{name: math.inf})
     with pytest.raises(ValidationError, match="wrokers"):
         Resources(wrokers=2)

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -74,8 +75,10 @@ def test_a_story_is_found_by_the_beginning_of_its_id(made):
 
 def test_a_story_is_found_by_key_file_name_and_url(tmp_path):
     corpus = small_corpus(tmp_path, shards=0)
-    write_shard(corpus, 0, {"a/x.png": picture(1), "b/x.png": picture(2), "http://h/y.png": b"z"})
-    rows = corpus.records.read(0).append_column("source.url", [["http://u/1", "http://u/2", None]])
+    pictures = {"a/x.png": picture(1), "b/x.png": picture(2), "http://h/y.png": b"z"}
+    write_shard(corpus, 0, {**pictures, "e\\xe9.png": picture(3)})
+    urls = ["http://u/1", "http://u/2", None, None]
+    rows = corpus.records.read(0).append_column("source.url", [urls])
     Path(corpus.store.path(f"{corpus.records.folder}/000000-0.parquet")).unlink()
     corpus.records.append(0, rows, {})
     assert explain(corpus, "http://u/2")["record"]["key"] == "b/x.png"
@@ -83,6 +86,8 @@ def test_a_story_is_found_by_key_file_name_and_url(tmp_path):
         assert explain(corpus, name)["record"]["key"] == "a/x.png"
     assert explain(corpus, "http://h/y.png")["record"]["key"] == "http://h/y.png"
     assert explain(corpus, "y.png")["record"]["key"] == "http://h/y.png"
+    latin = os.fsdecode(b"e\xe9.png")  # a file's name that is no UTF-8, as an argument has it
+    assert explain(corpus, latin)["record"]["key"] == "e\\xe9.png"
     with pytest.raises(RequestError, match=r"several records are called 'x.png'.*'a/x.png'"):
         explain(corpus, "x.png")
 

@@ -7,7 +7,8 @@ import pytest
 from nucleus_data.corpus.exported import exports
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import record_id
-from nucleus_data.views.export import export, made_lines
+from nucleus_data.views.export import _rows, export, made_lines
+from nucleus_data.world.corpora import small_corpus
 from tests.support.command import nucleus
 from tests.support.looked_at import RULES, look
 
@@ -57,6 +58,16 @@ def test_the_records_of_other_states_come_with_their_reasons(made, tmp_path):
     (first, second) = csv.DictReader((tmp_path / "x.csv").read_text().splitlines())
     assert {first["state"], second["state"]} == {"rejected", "duplicate"}
     assert export(run.run, select, str(tmp_path / "none.csv"), ["pending"]) == 0
+
+
+def test_an_upstream_column_s_name_may_have_quotes_in_it(tmp_path):
+    place = {"shard": pa.array([0, 0], pa.int32()), "row": pa.array([0, 1], pa.int32())}
+    records = pa.table({**place, "id": ["a", "b"], 'source.a"b': ["x", "y"], "source.it's": [1, 2]})
+    why = {"reasons": [[], ["small"]], "duplicate_of": pa.nulls(2, pa.string())}
+    decided = pa.table({**place, "state": ["kept", "rejected"], **why})
+    corpus = small_corpus(tmp_path, shards=0)
+    rows = _rows(corpus, records.slice(0, 0), ["kept"], [(records, decided)])
+    assert rows.to_pylist() == records.slice(0, 1).to_pylist()
 
 
 def test_the_selection_that_is_exported_is_told_with_its_sums_and_how_it_was_made(made, tmp_path):

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from click.testing import CliRunner
@@ -56,8 +58,9 @@ def test_one_checkpoint_is_itself(folders, tmp_path):
 def test_what_does_not_belong_together_is_refused(folders, tmp_path):
     with pytest.raises(ValueError, match=r"got 3 checkpoints and the weights \[1\]"):
         merge_checkpoints(folders, [1], tmp_path / "merged")
-    with pytest.raises(ValueError, match="of a sum above 0"):
-        merge_checkpoints(folders, [0, 0, 0], tmp_path / "merged")
+    for weights in ([0, 0, 0], [1, 1, math.nan], [1, 1, math.inf]):
+        with pytest.raises(ValueError, match="of a finite sum above 0"):
+            merge_checkpoints(folders, weights, tmp_path / "merged")
     other = awake_model()
     other.set_capacity_factors(1.0)
     save_checkpoint(tmp_path / "000040", other, {"step": 40})

@@ -1,5 +1,6 @@
 import inspect
 import json
+import os
 
 import click
 import numpy as np
@@ -136,6 +137,22 @@ def test_the_seven_ratios_are_those_of_the_training_sets(checkpoint, tmp_path):
         assert done.exit_code == 0, done.output
         with Image.open(tmp_path / "0000-0.png") as image:
             assert image.size == bucket_size(32, ratio.replace(":", "x"), 8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("red", "--device=abacus"), "device 'abacus' can't be used: Expected one of cpu"),
+        (("red", "--guidance=nan"), "'nan' is not a finite number"),
+        (("red", os.fsdecode(b"\xe9")), r"the prompt '\udce9' is no text in UTF-8"),
+        (("red", "--negative", os.fsdecode(b"\xe9")), "is no text in UTF-8"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_in_words(checkpoint, tmp_path, arguments, said):
+    done = sample(checkpoint, *arguments, f"--out={tmp_path / 'drawn'}")
+    assert done.exit_code == 2
+    assert said in done.output
+    assert not (tmp_path / "drawn").exists()
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path):

@@ -22,7 +22,10 @@ class InvalidJson(Check):
             found = json.loads(said.text, parse_constant=_no_number, object_pairs_hook=_once)
         except (ValueError, RecursionError) as error:
             return f"it is no JSON ({error}): {shortened(said.text)!r}"
-        problem = next(_validator(said.schema).iter_errors(found), None)
+        try:
+            problem = next(_validator(said.schema).iter_errors(found), None)
+        except RecursionError:
+            return f"it is nested too deep to be checked: {shortened(said.text)!r}"
         if problem is None:
             return None
         return f"{problem.json_path}: {shortened(problem.message)}"

@@ -36,7 +36,7 @@ ENGLISH = frozenset(words_in("english"))
 ENGLISH_SHARE = 0.25
 FEWEST_WORDS = 4  # besides names
 _ENDS = tuple(".!?:;-*\u2013\u2014")
-_NO_WORD = re.compile(r"https?://\S+|\S+@\S+|\b\w*\d\w*\b")
+_NO_WORD = re.compile(r"https?://\S+|(?<!\S)\S+@\S+|\b\w*\d\w*\b")
 
 
 class Language(Check):

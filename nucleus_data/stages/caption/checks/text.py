@@ -57,12 +57,14 @@ def unquoted(text: str) -> str:
 
 
 def values_of(text: str) -> str:
-    """Returns the strings in a JSON text, one per line; the text itself if it is not JSON."""
+    """Returns the strings in a JSON text, one per line.
+
+    A text that is not JSON, or is nested too deep to be read, is returned as it is.
+    """
     try:
-        found = json.loads(text)
-    except ValueError:
+        return "\n".join(_strings(json.loads(text)))
+    except (ValueError, RecursionError):
         return text
-    return "\n".join(_strings(found))
 
 
 def _strings(value: Any) -> list[str]:

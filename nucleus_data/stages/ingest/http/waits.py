@@ -17,7 +17,7 @@ def retry_after(value: str | None, now: datetime | None = None) -> float | None:
         return float(text[:9])
     try:
         until = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # of a time zone of 20 digits
         return None
     until = until if until.tzinfo else until.replace(tzinfo=UTC)
     return max(0.0, (until - (now or datetime.now(UTC))).total_seconds())

@@ -238,8 +238,22 @@ def _plain(value: str, kind: str) -> str:
     """SQL of a value in a type that every part of `records` can have."""
     if kind.startswith("DECIMAL"):
         return f"CAST({value} AS DOUBLE)"
-    plain = (_NUMBERS - {"HUGEINT", "UHUGEINT"}) | {"VARCHAR", "DATE"}
-    return value if kind in plain or kind.startswith("TIMESTAMP") else f"CAST({value} AS VARCHAR)"
+    if kind == "DATE" or kind.startswith("TIMESTAMP"):
+        return _time(value, kind)
+    plain = (_NUMBERS - {"HUGEINT", "UHUGEINT"}) | {"VARCHAR"}
+    return value if kind in plain else f"CAST({value} AS VARCHAR)"
+
+
+def _time(value: str, kind: str) -> str:
+    """SQL of a date or time, in microseconds, as Python can have it; NULL outside its years.
+
+    Infinity is one of these, and what a time in milliseconds becomes that is read as seconds.
+    """
+    if kind != "DATE":
+        kind = "TIMESTAMPTZ" if kind.endswith("TIME ZONE") else "TIMESTAMP"
+        value = f"TRY_CAST({value} AS {kind})"
+    # A day less at both ends, for the time zone in which it is shown.
+    return f"CASE WHEN {value} BETWEEN {kind} '0001-01-02' AND {kind} '9999-12-30' THEN {value} END"
 
 
 def is_nested(kind: str) -> bool:

@@ -26,6 +26,8 @@ _UNIT = re.compile(
     r"(?i)^\s*(?:x\b|\u00d7|by\b|px|pixels?|mm|cm|km|kg|m\b|feet|ft|miles|meters?|metres?|people"
     r"|(?!this|shows|depicts)[a-z]{3,}s\b)"
 )
+# Characters on both sides of a year that are looked at.
+_NEAR = 200
 
 
 def contradicted(text: str, facts: Mapping[str, Any]) -> str | None:
@@ -44,7 +46,8 @@ def contradicted(text: str, facts: Mapping[str, Any]) -> str | None:
     began = any(_BEGAN.search(f"{key} ") for key in facts)
     for found in _YEAR.finditer(text):
         year, decade = int(found[1]), bool(found[2])
-        before, after = text[: found.start()], text[found.end() :]
+        before = text[max(0, found.start() - _NEAR) : found.start()]
+        after = text[found.end() : found.end() + _NEAR]
         ends = not after.strip()[:1].isalnum()
         cue = _CUE.search(before) or (ends and before.endswith(" of "))
         if not cue or _UNIT.match(after) or (_BEGAN.search(before) and not began):

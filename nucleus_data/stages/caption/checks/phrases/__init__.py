@@ -10,6 +10,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 _MARKS = re.compile(r"\W*")
+_MOST_MARKS = 40  # of an expression's own, before its first word
 _STOP = re.compile(r"[.!?\u3002\uff01\uff1f\n]\s*")
 _ESCAPE_OR_TEXT = re.compile(r"\\.|[^\\]+")
 
@@ -68,9 +69,10 @@ def at_opening(name: str, text: str) -> str:
     Punctuation before the match is skipped, and included in the result.
     """
     lower = _lower(text)
-    start = _MARKS.match(lower)
+    marks = _MARKS.match(lower)
+    start = marks.end() if marks else 0
     # An expression may itself begin with punctuation, such as a dash.
-    for at in range(start.end() if start else 0, -1, -1):
+    for at in range(start, max(-1, start - _MOST_MARKS), -1):
         if found := phrases(name, "opening").match(lower, at):
             return text[: found.end()]
     return ""

@@ -41,3 +41,10 @@ def test_right(text):
 
 def test_without_a_schema_anything_goes():
     assert InvalidJson().find(Said("{")) is None
+
+
+def test_an_answer_nested_too_deep_for_a_schema_that_refers_to_itself_is_wrong():
+    schema = json.dumps({"type": "object", "additionalProperties": {"$ref": "#"}})
+    assert InvalidJson().find(Said('{"a": {"b": {}}}', schema=schema)) is None
+    deep = '{"a":' * 300 + "{}" + "}" * 300
+    assert "nested too deep" in InvalidJson().find(Said(deep, schema=schema))

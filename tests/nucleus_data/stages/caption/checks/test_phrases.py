@@ -31,6 +31,7 @@ def test_phrases_are_looked_for_where_sentences_begin(text, found):
 def test_an_opening_may_stand_behind_marks():
     assert at_opening("chatter", "** Caption: a ring") == "** Caption: "
     assert at_opening("chatter", "“Here is a caption:” a ring") == "“Here is a caption:"
+    assert at_opening("chatter", "*" * 1000 + " Caption: a ring") == "*" * 1000 + " Caption: "
     assert not at_opening("chatter", "A ring. Caption: a ring")
 
 

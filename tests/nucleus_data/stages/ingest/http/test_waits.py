@@ -17,6 +17,7 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
         ("Thu, 01 Jan 2026 12:00:30 -0000", 30),
         ("9" * 40, 999_999_999),
         *((value, None) for value in (None, "", "soon", "-3", "1.5", "³")),
+        ("Thu, 01 Jan 2026 12:00:30 -99999999999999999999", None),
     ],
 )
 def test_both_forms_of_retry_after(value, seconds):

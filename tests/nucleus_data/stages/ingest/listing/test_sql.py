@@ -102,3 +102,23 @@ def test_a_column_is_the_one_asked_for_or_the_first_usual_one():
         found_column(columns, "nix", (), "l", "caption_column")
     with pytest.raises(RequestError, match=r"Say which with ingest\.url_column"):
         chosen_column(columns, None, ("link",), "l", "url_column")
+
+
+@pytest.mark.parametrize("kind", ["DATE", "TIMESTAMP", "TIMESTAMPTZ", "TIMESTAMP_NS"])
+def test_dates_and_times_are_those_that_python_has(connection, kind):
+    """Of any other, `explain` and a caption's question would end in an error."""
+    connection.execute("SET TimeZone = 'America/New_York'")
+    years = ["2024-05-06"] if kind == "TIMESTAMP_NS" else ["0001-01-02", "2024-05-06"]
+    values = ["'infinity'", "'-infinity'", *(f"'{year}'" for year in years), "NULL"]
+    if kind != "TIMESTAMP_NS":
+        values += ["'10000-01-01'", "'0044-03-15 (BC)'"]
+    query = f"SELECT unnest([{', '.join(values)}])::{kind} AS taken"
+    columns = upstream_columns(connection, query, special={})
+    found = connection.sql(f"SELECT {columns.select} FROM ({query})").to_arrow_table()
+    kept = [value for value in found["source.taken"].to_pylist() if value is not None]
+    assert len(found) == len(values)
+    assert [str(value)[:10] for value in kept] == years
+    if kind == "TIMESTAMP_NS":  # without pandas, Python has no nanoseconds
+        assert described(connection, f"SELECT {columns.select} FROM ({query})") == {
+            "source.taken": "TIMESTAMP"
+        }
