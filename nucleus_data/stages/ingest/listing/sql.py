@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -69,11 +69,13 @@ class Columns:
         select: The select list: each as `source.NAME`; empty, or without a comma at its end.
         binary: Columns that hold binary values, and are left out.
         as_json: Lists and structures, kept as JSON text.
+        far_times: Columns with dates or times outside of the years 1 to 9999, which become NULL.
     """
 
     select: str
     binary: list[str]
     as_json: list[str]
+    far_times: list[str]
 
     def notes(self) -> list[str]:
         """Sentences about what is not kept as it was, for people."""
@@ -82,6 +84,7 @@ class Columns:
             for what, columns in (
                 ("binary columns left out", self.binary),
                 ("lists and structures kept as JSON text", self.as_json),
+                ("left out, as they are outside of the years 1 to 9999: times of", self.far_times),
             )
             if columns
         ]
@@ -107,7 +110,8 @@ def upstream_columns(
         leave_out: Columns that are not upstream data.
     """
     items: list[str] = []
-    found = Columns("", [], [])
+    found = Columns("", [], [], [])
+    times = dict[str, str]()
     ours_of = {column: ours for ours, column in special.items() if column is not None}
     kinds = described(connection, query)
     # A structure or bytes are no caption, whatever their column is called.
@@ -135,8 +139,24 @@ def upstream_columns(
             value = f"CAST(to_json({value}) AS VARCHAR)"
         else:
             value = _plain(value, kind)
+            if _family(kind) == "time":
+                times[column] = value
         items.append(f"{value} AS {named(PREFIX + name)}")
+    found.far_times.extend(_far(connection, query, times))
     return replace(found, select=", ".join(items))
+
+
+def _far(
+    connection: duckdb.DuckDBPyConnection, query: str, times: Mapping[str, str]
+) -> Iterator[str]:
+    """Which columns have times that become NULL, by the SQL of what is kept of each."""
+    if not times:
+        return
+    lost = [f"bool_or({named(c)} IS NOT NULL AND ({kept}) IS NULL)" for c, kept in times.items()]
+    (row,) = connection.execute(f"SELECT {', '.join(lost)} FROM ({query})").fetchall()
+    for column, any_lost in zip(times, row, strict=True):
+        if any_lost:
+            yield column
 
 
 def caption_column(kinds: Mapping[str, str], asked: str | None, where: str) -> str | None:

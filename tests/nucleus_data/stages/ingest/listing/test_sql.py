@@ -106,7 +106,7 @@ def test_a_column_is_the_one_asked_for_or_the_first_usual_one():
 
 @pytest.mark.parametrize("kind", ["DATE", "TIMESTAMP", "TIMESTAMPTZ", "TIMESTAMP_NS"])
 def test_dates_and_times_are_those_that_python_has(connection, kind):
-    """Of any other, `explain` and a caption's question would end in an error."""
+    """Of any other, `explain` would end in an error."""
     connection.execute("SET TimeZone = 'America/New_York'")
     years = ["2024-05-06"] if kind == "TIMESTAMP_NS" else ["0001-01-02", "2024-05-06"]
     values = ["'infinity'", "'-infinity'", *(f"'{year}'" for year in years), "NULL"]
@@ -118,6 +118,10 @@ def test_dates_and_times_are_those_that_python_has(connection, kind):
     kept = [value for value in found["source.taken"].to_pylist() if value is not None]
     assert len(found) == len(values)
     assert [str(value)[:10] for value in kept] == years
+    (note,) = columns.notes()
+    assert note == "left out, as they are outside of the years 1 to 9999: times of: taken"
+    inside = f"SELECT unnest([{values[2]}, NULL])::{kind} AS taken"
+    assert upstream_columns(connection, inside, special={}).notes() == []
     if kind == "TIMESTAMP_NS":  # without pandas, Python has no nanoseconds
         assert described(connection, f"SELECT {columns.select} FROM ({query})") == {
             "source.taken": "TIMESTAMP"
