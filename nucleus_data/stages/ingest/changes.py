@@ -26,6 +26,7 @@ from nucleus_data.corpus.blocked import BLOCKED, TAKEN_DOWN
 from nucleus_data.errors import CorpusError
 from nucleus_data.stages.ingest.fetch import beside, read_file, tar_columns
 from nucleus_data.stages.ingest.listing.locate import Location
+from nucleus_data.stages.ingest.listing.runs import number_repeated, sorted_rows
 from nucleus_data.stages.ingest.listing.spool import (
     BATCH,
     BESIDE_CHANGED,
@@ -101,12 +102,17 @@ def find_changes(
     """
     changes = Changes()
     now = f"read_parquet({quoted(str(candidates))})"
-    # A retry claims a row again; the newest claim counts.
-    before = (
+    # Of what was taken down, nothing is there to compare with.
+    taken = (
         f"(SELECT * FROM read_parquet({quoted(str(known))}) "
-        # Of what was taken down, nothing is there to compare with.
-        f"WHERE error IS DISTINCT FROM '{TAKEN_DOWN}' "
-        "QUALIFY row_number() OVER (PARTITION BY id ORDER BY shard DESC) = 1)"
+        f"WHERE error IS DISTINCT FROM '{TAKEN_DOWN}')"
+    )
+    # A retry claims a row again; the newest claim counts.
+    newest, older = (candidates.with_name(f"{name}.parquet") for name in ("newest", "older"))
+    sorted_rows(f"SELECT id, shard FROM {taken}", ["id", "shard DESC"], newest, connection)
+    number_repeated(newest, "id", older)
+    before = (
+        f"(SELECT * FROM {taken} ANTI JOIN read_parquet({quoted(str(older))}) USING (id, shard))"
     )
     if whole:
         changes.gone = _number(f"{before} k ANTI JOIN {now} c ON c.id = k.id", connection)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -10,6 +11,7 @@ from nucleus_data.errors import RequestError
 from nucleus_data.hashing import record_id, sample_unit
 from nucleus_data.stages.ingest.listing.formats import extension
 from nucleus_data.stages.ingest.listing.locate import Location
+from nucleus_data.stages.ingest.listing.runs import AGAIN, batches, number_repeated, sorted_rows
 from nucleus_data.stages.ingest.listing.spool import BATCH, Listing, quoted
 from nucleus_data.stages.ingest.plain_texts import with_plain_texts
 
@@ -24,16 +26,15 @@ def identified(
 ) -> Path:
     """Sorts the rows, makes keys unique, and gives each its id; returns the file."""
     ordered, target = folder / "ordered.parquet", folder / "candidates.parquet"
-    # `listed` is the place in the query's own result, which DuckDB keeps in order.
-    order = listing.order or "listed"
+    # DuckDB keeps a query's own order.
+    order = f" ORDER BY {listing.order}" if listing.order else ""
     ending = "" if limit is None else f" LIMIT {limit}"
     try:
         connection.execute(
-            f"COPY (SELECT *, row_number() OVER (PARTITION BY key ORDER BY {order}) - 1 "
-            f"AS occurrence FROM (SELECT *, row_number() OVER () AS listed FROM ({listing.query})) "
-            f"ORDER BY {order}{ending}) TO {quoted(str(ordered))} "
+            f"COPY (SELECT * FROM ({listing.query}){order}{ending}) TO {quoted(str(ordered))} "
             f"(FORMAT parquet, ROW_GROUP_SIZE {BATCH})"
         )
+        occurrences = Occurrences(ordered, folder, connection)
     except duckdb.Error as error:
         raise RequestError(f"the source {location.uri!r} cannot be read: {error}") from error
     file = pq.ParquetFile(ordered)
@@ -42,7 +43,8 @@ def identified(
     position = 0
     try:
         for batch in file.iter_batches(BATCH):
-            table = _with_ids(pa.Table.from_batches([batch]), listing, location.name)
+            again = occurrences.of_next(len(batch))
+            table = _with_ids(pa.Table.from_batches([batch]), again, listing, location.name)
             table = table.append_column(
                 "position", pa.array(range(position, position + len(table)), pa.int64())
             )
@@ -61,15 +63,54 @@ def identified(
     return target
 
 
-def _with_ids(table: pa.Table, listing: Listing, source: str) -> pa.Table:
+class Occurrences:
+    """How often the key of each row is in rows before it.
+
+    Args:
+        rows: A Parquet file with a column `key`.
+        folder: For temporary files.
+        connection: DuckDB.
+    """
+
+    def __init__(self, rows: Path, folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
+        self._places = np.empty(0, np.int64)  # of rows to come, in ascending order
+        self._counts = np.empty(0, np.int64)
+        self._next = 0
+        sorted_, counted, found = (
+            folder / f"keys-{name}.parquet" for name in ("sorted", "counted", "repeated")
+        )
+        file = f"read_parquet({quoted(str(rows))}, file_row_number = true)"
+        query = f"SELECT key, file_row_number AS place FROM {file}"
+        sorted_rows(query, ["key", "place"], sorted_, connection)
+        number_repeated(sorted_, "key", counted)
+        sorted_.unlink()
+        query = f"SELECT place, {AGAIN} FROM read_parquet({quoted(str(counted))})"
+        sorted_rows(query, ["place"], found, connection)
+        self._batches = batches(found)
+
+    def of_next(self, count: int) -> list[int]:
+        """The numbers of the next `count` rows: 0 for the first row with its key."""
+        end = self._next + count
+        while not len(self._places) or self._places[-1] < end:
+            if (batch := next(self._batches, None)) is None:
+                break
+            self._places = np.concatenate([self._places, batch["place"].to_numpy()])
+            self._counts = np.concatenate([self._counts, batch[AGAIN].to_numpy()])
+        numbers = np.zeros(count, np.int64)
+        cut = int(np.searchsorted(self._places, end))
+        numbers[self._places[:cut] - self._next] = self._counts[:cut]
+        self._places, self._counts = self._places[cut:], self._counts[cut:]
+        self._next = end
+        found: list[int] = numbers.tolist()
+        return found
+
+
+def _with_ids(table: pa.Table, occurrences: list[int], listing: Listing, source: str) -> pa.Table:
     """Rows with `id` and `source` before them, and keys that are unique in the source."""
     keys = [
         f"{key}{listing.separator}{occurrence}" if occurrence or listing.number_all else key
-        for key, occurrence in zip(
-            table["key"].to_pylist(), table["occurrence"].to_pylist(), strict=True
-        )
+        for key, occurrence in zip(table["key"].to_pylist(), occurrences, strict=True)
     ]
-    table = table.drop_columns(["listed", "occurrence"])
     if listing.number_all:  # URL lists: the declared type is what the URL's path ends with
         declared = [_url_extension(url) for url in table["url"].to_pylist()]
         place = table.column_names.index("extension")

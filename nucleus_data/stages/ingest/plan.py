@@ -237,7 +237,8 @@ def _fresh(
     target = folder / "fresh.parquet"
     connection.execute(
         f"COPY (SELECT c.* FROM read_parquet({quoted(str(candidates))}) c "
-        f"ANTI JOIN read_parquet({quoted(str(known))}) k ON c.id = k.id ORDER BY c.position) "
+        f"ANTI JOIN (SELECT id FROM read_parquet({quoted(str(known))})) k ON c.id = k.id "
+        f"ORDER BY c.position) "
         f"TO {quoted(str(target))} (FORMAT parquet, ROW_GROUP_SIZE {BATCH})"
     )
     return target

@@ -76,16 +76,33 @@ def spread(
             hosts += len(known)
             domains.update(map(hash, found))
             writer.write_table(pa.table([known, found], _SCHEMA))
-    target = folder / "spread.parquet"
+    target, shards = folder / "spread.parquet", folder / "shards.parquet"
+    domains_of = f"read_parquet({quoted(str(names))})"
+    parts, counts = folder / "parts.parquet", folder / "counts.parquet"
+    # One grouping in each statement, so that it has the memory to itself.
+    for query, result in (
+        (
+            f"SELECT DISTINCT n.domain, r.part FROM (SELECT {_HOST} AS host, "
+            f"file_row_number // {images_per_shard} AS part "
+            f"FROM read_parquet({quoted(str(rows))}, file_row_number = true)) r "
+            f"JOIN {domains_of} n USING (host)",
+            parts,
+        ),
+        (
+            f"SELECT domain, CAST(count(*) AS INTEGER) AS {COLUMN} "
+            f"FROM read_parquet({quoted(str(parts))}) GROUP BY domain",
+            counts,
+        ),
+        (
+            f"SELECT n.host, s.{COLUMN} FROM {domains_of} n "
+            f"JOIN read_parquet({quoted(str(counts))}) s USING (domain)",
+            shards,
+        ),
+    ):
+        connection.execute(f"COPY ({query}) TO {quoted(str(result))} (FORMAT parquet)")
     connection.execute(
-        f"COPY (WITH r AS (SELECT *, (row_number() OVER (ORDER BY position) - 1) "
-        f"// {images_per_shard} AS part, {_HOST} AS host FROM {source}), "
-        f"d AS (SELECT r.host, n.domain FROM (SELECT DISTINCT host FROM r) r "
-        f"JOIN read_parquet({quoted(str(names))}) n ON r.host = n.host), "
-        f"s AS (SELECT domain, count(DISTINCT part) AS shards FROM r JOIN d USING (host) "
-        f"GROUP BY domain) "
-        f"SELECT r.* EXCLUDE (part, host), CAST(s.shards AS INTEGER) AS {COLUMN} "
-        f"FROM r LEFT JOIN d ON r.host = d.host LEFT JOIN s ON s.domain = d.domain "
+        f"COPY (SELECT r.*, s.{COLUMN} FROM {source} r LEFT JOIN "
+        f"read_parquet({quoted(str(shards))}) s ON s.host = {_HOST} "
         f"ORDER BY position) TO {quoted(str(target))} (FORMAT parquet, ROW_GROUP_SIZE {BATCH})"
     )
     return Spread(target, hosts, len(domains))

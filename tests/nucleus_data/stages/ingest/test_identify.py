@@ -21,7 +21,7 @@ def rows_of(tmp_path, *values, limit=None, sample=None, **listing):
 
 
 def test_keys_that_come_again_get_numbers_and_each_row_its_id(tmp_path):
-    found = rows_of(tmp_path, ("b", ""), ("a", ""), ("b", ""), ("b", ""), order="key, listed")
+    found = rows_of(tmp_path, ("b", ""), ("a", ""), ("b", ""), ("b", ""), order="key")
     assert [row["key"] for row in found] == ["a", "b", "b.1", "b.2"]
     assert [row["position"] for row in found] == [0, 1, 2, 3]
     assert [row["id"] for row in found] == [record_id("list", row["key"]) for row in found]

@@ -1,0 +1,63 @@
+"""Numbers rows with equal values, in files of any size.
+
+    sorted_rows("SELECT key, place FROM rows", ["key", "place"], sorted_, connection)
+    number_repeated(sorted_, "key", target)  # key, place, again: 1 for the second row of a key
+
+DuckDB sorts within its memory limit. A window over all rows of a source does not stay within it:
+at 200 MB, planning failed from some two million URLs on.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from nucleus_data.stages.ingest.listing.spool import BATCH, quoted
+
+AGAIN = "again"
+
+
+def sorted_rows(
+    query: str, order: Sequence[str], target: Path, connection: duckdb.DuckDBPyConnection
+) -> None:
+    """Writes the rows of a query to a Parquet file, sorted by expressions."""
+    connection.execute(
+        f"COPY (SELECT * FROM ({query}) ORDER BY {', '.join(order)}) TO {quoted(str(target))} "
+        f"(FORMAT parquet, ROW_GROUP_SIZE {BATCH})"
+    )
+
+
+def number_repeated(rows: Path, by: str, target: Path) -> None:
+    """Writes the rows whose value is in rows before them, and how many these are, as `again`.
+
+    Args:
+        rows: A Parquet file, sorted by the column `by`.
+        by: A column without NULL.
+        target: A Parquet file.
+    """
+    with pq.ParquetFile(rows) as file:
+        schema = file.schema_arrow.append(pa.field(AGAIN, pa.int64()))
+    last, before = None, 0  # the value of the row before, and its number plus one
+    with pq.ParquetWriter(target, schema) as writer:
+        for batch in batches(rows):
+            values, at = batch[by], np.arange(len(batch))
+            new = np.ones(len(batch), np.bool_)
+            new[1:] = pc.not_equal(values[1:], values[:-1]).to_numpy(zero_copy_only=False)
+            # Where each row's run begins; the first may have begun in the batch before.
+            begins = np.maximum.accumulate(np.where(new, at, 0))
+            if values[0].as_py() == last:
+                begins[begins == 0] = -before
+            again = at - begins
+            last, before = values[-1].as_py(), int(again[-1]) + 1
+            numbered = pa.Table.from_batches([batch]).append_column(AGAIN, pa.array(again))
+            writer.write_table(numbered.filter(pc.field(AGAIN) > 0).cast(schema))
+
+
+def batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """The rows of a Parquet file, some thousand at a time."""
+    with pq.ParquetFile(path) as file:
+        yield from file.iter_batches(BATCH)
