@@ -87,7 +87,7 @@ def _first_line(error: BaseException) -> str:
 
 def _parquet(file: IO[bytes], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Batches of some columns; of a picture's column, its path alone."""
-    parquet = pq.ParquetFile(file)
+    parquet = pq.ParquetFile(file, pre_buffer=False)  # read ahead, all of it would be kept
     schema = parquet.schema_arrow
     wanted = [f"{n}.{PATH}" if _is_picture(schema.field(n).type) else n for n in columns]
     yield from parquet.iter_batches(BATCH, columns=wanted)

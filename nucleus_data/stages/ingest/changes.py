@@ -33,6 +33,7 @@ from nucleus_data.stages.ingest.listing.spool import (
     CHANGED,
     LOCATION,
     SIDECARS,
+    batches,
     quoted,
 )
 from nucleus_data.stages.ingest.listing.sql import described, named
@@ -199,10 +200,8 @@ def _look(
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
     names = [*LOCATION.names, *SIDECARS, "told", "shard", "taken_row", "look", "look_beside"]
-    with pq.ParquetFile(path) as file:
-        known = [n for n in (*names, "size_before") if n in file.schema_arrow.names]
-        for batch in file.iter_batches(1000, columns=known):
-            yield from batch.to_pylist()
+    for batch in batches(path, [*names, "size_before"]):
+        yield from batch.to_pylist()
 
 
 class _Source:

@@ -24,12 +24,17 @@ from nucleus_data.corpus.footers import read_ending
 from nucleus_data.corpus.parts import PREFIX, encode_part
 from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.errors import CorpusError
-from nucleus_data.stages.ingest.listing.spool import BESIDE_CHANGED, CHANGED, LOCATION, SIDECARS
+from nucleus_data.stages.ingest.listing.spool import (
+    BESIDE_CHANGED,
+    CHANGED,
+    LOCATION,
+    SIDECARS,
+    batches,
+)
 from nucleus_data.stages.ingest.listing.spool import PREFIX as SOURCE
 from nucleus_data.stages.ingest.listing.walk import told_time
 from nucleus_data.stages.ingest.plain_texts import without_empty
 
-BATCH = 10_000
 FOLDER = "claims"
 # Whole claims are held where they are read, so fewer are read at once than else.
 CLAIMS_AT_ONCE = 16
@@ -202,19 +207,15 @@ def create_claim(corpus: Corpus, number: int, rows: pa.Table, origin: Origin) ->
 def chunks(path: Path, most_rows: int, most_bytes: int) -> Iterator[pa.Table]:
     """Cuts rows into shards: at most so many rows and, but for a single image, so many bytes."""
     rest: pa.Table | None = None
-    file = pq.ParquetFile(path)
-    try:
-        for batch in file.iter_batches(BATCH):
-            table = pa.Table.from_batches([batch])
-            table = table.drop_columns([n for n in NEVER_CLAIMED if n in table.column_names])
-            rest = table if rest is None else pa.concat_tables([rest, table])
-            while (cut := _cut(rest, most_rows, most_bytes)) is not None:
-                yield without_empty(rest.slice(0, cut)).combine_chunks()
-                rest = rest.slice(cut)
-        if rest is not None and len(rest):
-            yield without_empty(rest).combine_chunks()
-    finally:
-        file.close()
+    for batch in batches(path):
+        table = pa.Table.from_batches([batch])
+        table = table.drop_columns([n for n in NEVER_CLAIMED if n in table.column_names])
+        rest = table if rest is None else pa.concat_tables([rest, table])
+        while (cut := _cut(rest, most_rows, most_bytes)) is not None:
+            yield without_empty(rest.slice(0, cut)).combine_chunks()
+            rest = rest.slice(cut)
+    if rest is not None and len(rest):
+        yield without_empty(rest).combine_chunks()
 
 
 def _cut(rows: pa.Table, most_rows: int, most_bytes: int) -> int | None:

@@ -11,8 +11,8 @@ from nucleus_data.errors import RequestError
 from nucleus_data.hashing import record_id, sample_unit
 from nucleus_data.stages.ingest.listing.formats import extension
 from nucleus_data.stages.ingest.listing.locate import Location
-from nucleus_data.stages.ingest.listing.runs import AGAIN, batches, number_repeated, sorted_rows
-from nucleus_data.stages.ingest.listing.spool import BATCH, Listing, quoted
+from nucleus_data.stages.ingest.listing.runs import AGAIN, number_repeated, sorted_rows
+from nucleus_data.stages.ingest.listing.spool import BATCH, Listing, batches, quoted
 from nucleus_data.stages.ingest.plain_texts import with_plain_texts
 
 
@@ -37,12 +37,10 @@ def identified(
         occurrences = Occurrences(ordered, folder, connection)
     except duckdb.Error as error:
         raise RequestError(f"the source {location.uri!r} cannot be read: {error}") from error
-    file = pq.ParquetFile(ordered)
-    schema: pa.Schema | None = None
     writer: pq.ParquetWriter | None = None
     position = 0
     try:
-        for batch in file.iter_batches(BATCH):
+        for batch in batches(ordered):
             again = occurrences.of_next(len(batch))
             table = _with_ids(pa.Table.from_batches([batch]), again, listing, location.name)
             table = table.append_column(
@@ -53,11 +51,9 @@ def identified(
                 chosen = [sample_unit(i) < sample for i in table["id"].to_pylist()]
                 table = table.filter(pa.array(chosen, pa.bool_()))
             if writer is None:
-                schema = table.schema
-                writer = pq.ParquetWriter(target, schema, compression="zstd")
+                writer = pq.ParquetWriter(target, table.schema, compression="zstd")
             writer.write_table(table)
     finally:
-        file.close()
         if writer is not None:
             writer.close()
     return target

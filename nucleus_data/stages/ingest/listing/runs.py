@@ -7,7 +7,7 @@ DuckDB sorts within its memory limit. A window over all rows of a source does no
 at 200 MB, planning failed from some two million URLs on.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from nucleus_data.stages.ingest.listing.spool import BATCH, quoted
+from nucleus_data.stages.ingest.listing.spool import BATCH, batches, quoted
 
 AGAIN = "again"
 
@@ -55,9 +55,3 @@ def number_repeated(rows: Path, by: str, target: Path) -> None:
             last, before = values[-1].as_py(), int(again[-1]) + 1
             numbered = pa.Table.from_batches([batch]).append_column(AGAIN, pa.array(again))
             writer.write_table(numbered.filter(pc.field(AGAIN) > 0).cast(schema))
-
-
-def batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """The rows of a Parquet file, some thousand at a time."""
-    with pq.ParquetFile(path) as file:
-        yield from file.iter_batches(BATCH)

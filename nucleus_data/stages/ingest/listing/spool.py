@@ -5,7 +5,7 @@ with the columns of `LOCATION` and one column `source.NAME` for each upstream co
 joins and counts them, and spills to the temporary folder when they are many.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -104,6 +104,16 @@ class Spool:
         if self._rows:
             self._writer.write_table(pa.Table.from_pylist(self._rows, self.schema))
             self._rows = []
+
+
+def batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The rows of a Parquet file, some thousand at a time.
+
+    Without pyarrow's read-ahead, which keeps all that it has read until the end.
+    """
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        chosen = columns and [name for name in columns if name in file.schema_arrow.names]
+        yield from file.iter_batches(BATCH, columns=chosen)
 
 
 def connect(folder: Path) -> duckdb.DuckDBPyConnection:

@@ -21,7 +21,6 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
@@ -37,7 +36,14 @@ from nucleus_data.stages.ingest.listing.formats import (
 )
 from nucleus_data.stages.ingest.listing.locate import Location
 from nucleus_data.stages.ingest.listing.pairing import Sample, paired, printable
-from nucleus_data.stages.ingest.listing.spool import BATCH, LOCATION, Listing, Spool, quoted
+from nucleus_data.stages.ingest.listing.spool import (
+    BATCH,
+    LOCATION,
+    Listing,
+    Spool,
+    batches,
+    quoted,
+)
 from nucleus_data.stages.ingest.listing.tar_walk import Member, TarWalk
 
 TRUNCATED = "tar_truncated"
@@ -231,9 +237,8 @@ def _kind(member: Member) -> str:
 
 
 def _read(path: Path) -> Iterator[dict[str, Any]]:
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(BATCH):
-            yield from batch.to_pylist()
+    for batch in batches(path):
+        yield from batch.to_pylist()
 
 
 def _records(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nucleus_data.stages.ingest.listing import runs
+from nucleus_data.stages.ingest.listing import spool
 from nucleus_data.stages.ingest.listing.runs import AGAIN, number_repeated, sorted_rows
 
 
@@ -17,7 +17,7 @@ def test_the_numbers_are_those_of_counting(tmp_path, values, size):
     rows, found = tmp_path / "rows.parquet", tmp_path / "found.parquet"
     pq.write_table(pa.table({"key": pa.array(sorted(values), pa.string())}), rows)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "BATCH", size)  # runs lie across batches
+        patch.setattr(spool, "BATCH", size)  # runs lie across batches
         number_repeated(rows, "key", found)
     seen: Counter[str] = Counter()
     wanted = []

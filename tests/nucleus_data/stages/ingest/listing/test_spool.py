@@ -1,8 +1,9 @@
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nucleus_data.stages.ingest.listing import spool
-from nucleus_data.stages.ingest.listing.spool import Spool, connect, quoted
+from nucleus_data.stages.ingest.listing.spool import Spool, batches, connect, quoted
 
 SCHEMA = pa.schema([("n", pa.int64()), ("text", pa.string())])
 
@@ -24,3 +25,14 @@ def test_a_text_is_a_sql_literal_whatever_is_in_it(tmp_path):
     with connect(tmp_path) as connection:
         for text in ("it's", "''", "a\nb", ""):
             assert connection.sql(f"SELECT {quoted(text)}").fetchall() == [(text,)]
+
+
+def test_what_was_read_of_a_file_is_not_kept(tmp_path):
+    rows = np.random.default_rng(0).integers(0, 1 << 62, 1_000_000)
+    pq.write_table(pa.table({"n": rows}), tmp_path / "rows.parquet", row_group_size=spool.BATCH)
+    before, count, most = pa.total_allocated_bytes(), 0, 0
+    for batch in batches(tmp_path / "rows.parquet", ["n", "not there"]):
+        count += len(batch)
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert count == len(rows)
+    assert most < rows.nbytes / 8
