@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-MEMORY_LIMIT = "200MB"
+MEMORY_LIMIT = "180MB"
 BATCH = 10_000
 # Where the bytes of a record are. `path` is relative to the source's root, as the file system's own
 # bytes, since names need not be UTF-8. A sidecar lies in the same tar; a folder's is `<stem>.txt`.
