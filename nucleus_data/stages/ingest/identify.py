@@ -14,6 +14,7 @@ from nucleus_data.stages.ingest.listing.locate import Location
 from nucleus_data.stages.ingest.listing.runs import AGAIN, number_repeated, sorted_rows
 from nucleus_data.stages.ingest.listing.spool import BATCH, Listing, batches, quoted
 from nucleus_data.stages.ingest.plain_texts import with_plain_texts
+from nucleus_data.stages.ingest.progress import Planning
 
 
 def identified(
@@ -23,6 +24,7 @@ def identified(
     connection: duckdb.DuckDBPyConnection,
     limit: int | None,
     sample: float | None,
+    planning: Planning,
 ) -> Path:
     """Sorts the rows, makes keys unique, and gives each its id; returns the file."""
     ordered, target = folder / "ordered.parquet", folder / "candidates.parquet"
@@ -47,6 +49,7 @@ def identified(
                 "position", pa.array(range(position, position + len(table)), pa.int64())
             )
             position += len(table)
+            planning.at(position, "found")
             if sample is not None:
                 chosen = [sample_unit(i) < sample for i in table["id"].to_pylist()]
                 table = table.filter(pa.array(chosen, pa.bool_()))

@@ -39,6 +39,7 @@ from nucleus_data.stages.ingest.listing.spool import BATCH, Listing, connect, qu
 from nucleus_data.stages.ingest.listing.tars import list_tars
 from nucleus_data.stages.ingest.listing.urls import list_urls
 from nucleus_data.stages.ingest.other_types import other_types, with_texts
+from nucleus_data.stages.ingest.progress import Planning
 from nucleus_data.stages.ingest.settings import IngestSettings, Kind
 from nucleus_data.stages.ingest.spread import spread
 
@@ -93,6 +94,7 @@ def plan_ingest(
     limit: int | None = None,
     sample: float | None = None,
     dry_run: bool = False,
+    planning: Planning | None = None,
 ) -> IngestPlan:
     """Lists a source and claims image shards for the rows that the corpus lacks.
 
@@ -102,6 +104,7 @@ def plan_ingest(
         limit: Only the first so many upstream rows.
         sample: Only this share of the rows, in (0, 1], chosen by a keyed hash of their ids.
         dry_run: Count, but claim nothing.
+        planning: Told how far it is.
 
     Returns:
         Counts, and the numbers of the shards to build: the new ones, and those that an earlier
@@ -115,13 +118,14 @@ def plan_ingest(
     if sample is not None and not 0 < sample <= 1:
         raise RequestError(f"--sample must be above 0 % and at most 100 %, got {sample:%}")
     location = locate(settings)
+    planning = planning or Planning()
     with tempfile.TemporaryDirectory(prefix="nucleus-ingest-") as temporary:
         folder = Path(temporary)
         with connect(folder) as connection:
             listing = _list(location, settings, folder, connection, limit)
             plan = IngestPlan(location.name, location.kind, location.uri)
             plan.skipped, plan.notes = listing.skipped, listing.notes
-            candidates = identified(listing, location, folder, connection, limit, sample)
+            candidates = identified(listing, location, folder, connection, limit, sample, planning)
             plan.found = _count(candidates, connection)
             origin = Origin(
                 location.kind,
@@ -141,7 +145,7 @@ def plan_ingest(
                     fresh, plan.hosts = hosts.rows, hosts.note()
                     if not dry_run:
                         hosts.check_contact(settings.contact)
-                if _claim(corpus, seen, fresh, origin, settings, plan, texts, dry_run):
+                if _claim(corpus, seen, fresh, origin, settings, plan, texts, dry_run, planning):
                     break
             if texts and plan.new:
                 plan.notes.append(
@@ -253,6 +257,7 @@ def _claim(
     plan: IngestPlan,
     texts: Sequence[str],
     dry_run: bool,
+    planning: Planning,
 ) -> bool:
     """Claims shards for rows, in order, and counts them in the plan.
 
@@ -274,6 +279,7 @@ def _claim(
         number += 1
         plan.new_shards += 1
         plan.new += rows.num_rows
+        planning.at(plan.new, "claimed")
     return True
 
 

@@ -1,7 +1,8 @@
 """What an ingest tells while it is at work, and at its end: pictures, bytes, reasons, hosts."""
 
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nucleus_data.printed import amount
@@ -13,6 +14,30 @@ from nucleus_data.stages.ingest.hosts import FOLDER as HOSTS
 TROUBLE = "host in trouble: "
 COLUMNS_LEFT_OUT = "columns_left_out"
 ON_BAR, AT_END = 3, 5
+PLANNING_S = 10.0  # seconds between two lines while a list is planned
+
+
+class Planning:
+    """Tells how far the planning of a long list is, every ten seconds.
+
+    Args:
+        say: Where lines go.
+        clock: Seconds.
+    """
+
+    def __init__(
+        self,
+        say: Callable[[str], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._say, self._clock = say, clock
+        self._told = clock()
+
+    def at(self, count: int, what: str) -> None:
+        """Says `planning: COUNT rows WHAT`, unless something was said just before."""
+        if (now := self._clock()) - self._told >= PLANNING_S:
+            self._told = now
+            self._say(f"planning: {count:,} rows {what}")
 
 
 def extra_counts(counts: Mapping[str, Any]) -> Counter[str]:

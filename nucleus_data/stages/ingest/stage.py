@@ -21,7 +21,7 @@ from nucleus_data.stages.ingest.claims import FOLDER as CLAIMS
 from nucleus_data.stages.ingest.hosts import FOLDER as HOSTS
 from nucleus_data.stages.ingest.http.told import heard
 from nucleus_data.stages.ingest.plan import IngestPlan, plan_ingest
-from nucleus_data.stages.ingest.progress import extra_counts, on_bar, told
+from nucleus_data.stages.ingest.progress import Planning, extra_counts, on_bar, told
 from nucleus_data.stages.ingest.retry import plan_retry
 from nucleus_data.stages.ingest.settings import IngestSettings
 from nucleus_data.stages.ingest.work_folder import kept_folders, remove_empty
@@ -136,6 +136,7 @@ class Ingest(CorpusStage[IngestSettings]):
             limit=choice.limit,
             sample=choice.sample,
             dry_run=run.dry_run,
+            planning=Planning(run.say),
         )
         for line in plan.lines():
             run.say(line)

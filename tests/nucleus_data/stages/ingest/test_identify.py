@@ -7,6 +7,7 @@ from nucleus_data.hashing import record_id, sample_unit
 from nucleus_data.stages.ingest.identify import identified
 from nucleus_data.stages.ingest.listing.locate import Location
 from nucleus_data.stages.ingest.listing.spool import Listing, connect
+from nucleus_data.stages.ingest.progress import Planning
 
 COLUMNS = "key, NULL AS extension, url"
 
@@ -16,7 +17,9 @@ def rows_of(tmp_path, *values, limit=None, sample=None, **listing):
     query = f"SELECT {COLUMNS} FROM (VALUES {texts}) t(key, url)"
     location = Location("urls", "list", "/list.txt", Store(str(tmp_path)), [])
     with connect(tmp_path) as connection:
-        path = identified(Listing(query, **listing), location, tmp_path, connection, limit, sample)
+        path = identified(
+            Listing(query, **listing), location, tmp_path, connection, limit, sample, Planning()
+        )
     return pq.read_table(path).to_pylist()
 
 
@@ -49,4 +52,6 @@ def test_a_source_that_cannot_be_read_is_named(tmp_path):
         connect(tmp_path) as connection,
         pytest.raises(RequestError, match=r"the source '/list\.txt' cannot be read"),
     ):
-        identified(Listing("SELECT nothing"), location, tmp_path, connection, None, None)
+        identified(
+            Listing("SELECT nothing"), location, tmp_path, connection, None, None, Planning()
+        )

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 from nucleus_data.runner.work import Summary, TellingTask
 from nucleus_data.stages.ingest.http.told import NOW, HostCounts, heard, tell
-from nucleus_data.stages.ingest.progress import extra_counts, on_bar, told
+from nucleus_data.stages.ingest.progress import Planning, extra_counts, on_bar, told
 from nucleus_data.stages.ingest.stage import BuildTask
 from nucleus_data.stages.ingest.work_folder import drop_kept, kept_folder
 
@@ -22,6 +22,14 @@ SUMMARY = Summary(
         }
     ),
 )
+
+
+def test_the_planning_of_a_long_list_is_told_every_ten_seconds():
+    said, times = [], iter([0.0, 4.0, 11.0, 12.0, 30.0])
+    planning = Planning(said.append, lambda: next(times))
+    for count in (10_000, 20_000, 30_000, 1_040_000):
+        planning.at(count, "found")
+    assert said == ["planning: 20,000 rows found", "planning: 1,040,000 rows found"]
 
 
 def test_the_bar_says_how_many_how_fast_how_much_and_what_is_wrong():
