@@ -279,7 +279,7 @@ def _claim(
         number += 1
         plan.new_shards += 1
         plan.new += rows.num_rows
-        planning.at(plan.new, "claimed")
+        planning.at(plan.new, "put into shards")
     return True
 
 
