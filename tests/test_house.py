@@ -40,3 +40,13 @@ def test_nothing_heavy_is_imported(command):
     script = f"import sys; {command}; print('loaded', [m for m in {HEAVY} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert found.stdout.endswith("loaded []\n"), found.stdout + found.stderr
+
+
+def test_the_fetcher_holds_no_database():
+    # It runs beside many others on a node: DuckDB and Arrow would be half of its memory.
+    script = (
+        "import sys, nucleus_data.stages.ingest.http.fetcher, nucleus_data.stages.ingest.shard_tar;"
+        "print('loaded', [m for m in ('duckdb', 'pyarrow', 'fsspec') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert found.stdout == "loaded []\n", found.stdout + found.stderr

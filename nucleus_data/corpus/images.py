@@ -11,20 +11,12 @@ import pyarrow as pa
 from nucleus_data.corpus.damaged import damaged
 from nucleus_data.corpus.ranges import joined
 from nucleus_data.corpus.store import Store
+from nucleus_data.corpus.tar_names import tar_name
 from nucleus_data.errors import CorpusError
 
-# The last member of a tar that ingest wrote: what its pictures do not tell.
-OUTCOMES = "outcomes.json"
-# Of a member whose picture was taken down: `<id>.taken_down`, with zeros in the picture's place.
-TAKEN_DOWN_SUFFIX = ".taken_down"
 BLOCK = 32 << 20
 SMALL_GAP = 64 << 10
 WHOLE_SHARE = 0.25
-
-
-def tar_name(shard: int) -> str:
-    """Path of an image shard's tar below the corpus."""
-    return f"images/{shard:06d}.tar"
 
 
 def read_images(store: Store, shard: int, records: pa.Table, tar_size: int) -> Iterator[bytes]:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from nucleus_data.corpus.images import read_images, tar_name
+from nucleus_data.corpus.images import read_images
 from nucleus_data.corpus.store import Store
+from nucleus_data.corpus.tar_names import tar_name
 from nucleus_data.errors import CorpusError
 from nucleus_data.pages.queries import Record
 from nucleus_data.pixels import PixelError, thumbnail_jpeg

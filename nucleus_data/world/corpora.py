@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.images import tar_name
 from nucleus_data.corpus.parts import KEY_FIELDS, encode_part
 from nucleus_data.corpus.store import Store
 from nucleus_data.corpus.tables import Table
+from nucleus_data.corpus.tar_names import tar_name
 from nucleus_data.hashing import encode_rows, record_id
 from nucleus_data.world.painting import render
 from nucleus_data.world.scenes import scene

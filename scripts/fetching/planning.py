@@ -14,7 +14,8 @@ def planning(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any]
     """A list of `settings["count"]` URLs planned into a corpus: all before the first is asked."""
     from nucleus_data.corpus import Corpus
     from nucleus_data.domains import registered_domain
-    from nucleus_data.stages.ingest import IngestSettings, plan_ingest
+    from nucleus_data.stages.ingest.plan import plan_ingest
+    from nucleus_data.stages.ingest.settings import IngestSettings
 
     registered_domain("example.com")  # reads its list, once a process
     with tempfile.TemporaryDirectory(prefix="bench-fetch-") as folder:

@@ -4,7 +4,9 @@ import os
 import sys
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.stages.ingest import IngestSettings, build_shard, plan_ingest
+from nucleus_data.stages.ingest.build import build_shard
+from nucleus_data.stages.ingest.plan import plan_ingest
+from nucleus_data.stages.ingest.settings import IngestSettings
 from tests.support.web import HERE, QUICK
 
 

@@ -10,7 +10,9 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from nucleus_data.corpus.images import read_images
-from nucleus_data.stages.ingest import IngestSettings, build_shard, plan_ingest
+from nucleus_data.stages.ingest.build import build_shard
+from nucleus_data.stages.ingest.plan import plan_ingest
+from nucleus_data.stages.ingest.settings import IngestSettings
 
 
 def tiny(number=0, suffix="png"):

@@ -9,17 +9,3 @@
 - `listing/`: where rows come from; `http/`: how a URL is fetched; `fetch`: a claim's images.
 - `retry`: claims for downloads that failed in a way that may pass.
 """
-
-from nucleus_data.stages.ingest.build import build_shard
-from nucleus_data.stages.ingest.plan import IngestPlan, plan_ingest
-from nucleus_data.stages.ingest.retry import RetryPlan, plan_retry
-from nucleus_data.stages.ingest.settings import IngestSettings
-
-__all__ = [
-    "IngestPlan",
-    "IngestSettings",
-    "RetryPlan",
-    "build_shard",
-    "plan_ingest",
-    "plan_retry",
-]

@@ -19,9 +19,9 @@ import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.blocked import TAKEN_DOWN, read_blocked
-from nucleus_data.corpus.images import tar_name
 from nucleus_data.corpus.store import with_retries
 from nucleus_data.corpus.tables import KEY_FIELDS
+from nucleus_data.corpus.tar_names import OUTCOMES, tar_name
 from nucleus_data.errors import CorpusError
 from nucleus_data.stages.ingest.claims import RETRY_ROW, RETRY_SHARD, Claim, read_claim
 from nucleus_data.stages.ingest.fetch import Fetched, fetch
@@ -30,7 +30,7 @@ from nucleus_data.stages.ingest.hosts import keep_hosts, troubled_hosts
 from nucleus_data.stages.ingest.http.downloader import resumes
 from nucleus_data.stages.ingest.listing.formats import member_extension
 from nucleus_data.stages.ingest.listing.spool import PREFIX
-from nucleus_data.stages.ingest.shard_tar import OUTCOMES, ShardTar, read_shard_tar
+from nucleus_data.stages.ingest.shard_tar import ShardTar, read_shard_tar
 from nucleus_data.stages.ingest.sidecars import CAPTION, CAPTION_ERROR, CAPTIONS
 from nucleus_data.stages.ingest.work_folder import drop_kept, kept_folder, work_folder
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from nucleus_data.corpus.images import OUTCOMES, TAKEN_DOWN_SUFFIX
+from nucleus_data.corpus.tar_names import OUTCOMES, TAKEN_DOWN_SUFFIX
 from nucleus_data.stages.ingest.listing.tar_walk import TarWalk
 
 MODE = 0o644

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from nucleus_data.corpus.damaged import damaged
-from nucleus_data.corpus.images import tar_name
 from nucleus_data.corpus.ranges import joined
 from nucleus_data.corpus.store import Store
+from nucleus_data.corpus.tar_names import tar_name
 from nucleus_data.errors import CorpusError
 
 GAP = 64 << 10  # merge ranges with a smaller gap, as another request would cost more

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.blocked import TAKEN_DOWN
 from nucleus_data.corpus.damaged import read_json
-from nucleus_data.corpus.images import tar_name
 from nucleus_data.corpus.tables import Table
+from nucleus_data.corpus.tar_names import tar_name
 from nucleus_data.errors import CorpusError
 from nucleus_data.runner.work import Summary
 from nucleus_data.sets.beside import read

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.damaged import read_whole, reading
-from nucleus_data.corpus.images import tar_name
 from nucleus_data.corpus.parts import Part, encode_part, own_footer
 from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.corpus.tables import Table
+from nucleus_data.corpus.tar_names import tar_name
 from nucleus_data.hashing import encode_rows
 from nucleus_data.runner.work import Summary
 from nucleus_data.stages.upkeep.plan import TakedownPlan

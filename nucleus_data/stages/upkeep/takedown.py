@@ -19,10 +19,10 @@ from pydantic import BaseModel, ConfigDict
 
 from nucleus_data.corpus.blocked import TAKEN_DOWN, add_blocked
 from nucleus_data.corpus.damaged import read_whole
-from nucleus_data.corpus.images import tar_name
 from nucleus_data.corpus.published import MARKER
 from nucleus_data.corpus.runs import ROOT as RUNS
 from nucleus_data.corpus.store import Store
+from nucleus_data.corpus.tar_names import tar_name
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.runner.run import Run
 from nucleus_data.runner.work import Item, StageReport

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.corpus.blocked import TAKEN_DOWN
-from nucleus_data.corpus.images import OUTCOMES, TAKEN_DOWN_SUFFIX
 from nucleus_data.corpus.states import FAILED
+from nucleus_data.corpus.tar_names import OUTCOMES, TAKEN_DOWN_SUFFIX
 
 BLOCK = tarfile.BLOCKSIZE
 STEP = 1 << 20

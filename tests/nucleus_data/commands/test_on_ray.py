@@ -2,7 +2,7 @@
 
 import pytest
 
-from nucleus_data.corpus.images import tar_name
+from nucleus_data.corpus.tar_names import tar_name
 from nucleus_data.line import steps
 from nucleus_data.views import compare
 from tests.support.command import nucleus

@@ -5,8 +5,9 @@ import pyarrow as pa
 import pytest
 
 from nucleus_data.corpus import images
-from nucleus_data.corpus.images import read_images, tar_name
+from nucleus_data.corpus.images import read_images
 from nucleus_data.corpus.store import Store
+from nucleus_data.corpus.tar_names import tar_name
 from nucleus_data.errors import CorpusError
 from nucleus_data.world.corpora import small_corpus, write_shard
 

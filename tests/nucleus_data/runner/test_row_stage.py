@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from nucleus_data.corpus.images import tar_name
 from nucleus_data.corpus.tables import Table
+from nucleus_data.corpus.tar_names import tar_name
 from tests.support import curated
 from tests.support.stepped import stage_lines, three_shards
 

@@ -53,7 +53,14 @@ def download(
         from nucleus_data.stages.ingest.http.download import download as by_img2dataset
 
         return by_img2dataset(urls, settings, folder)
+    from nucleus_data.stages.ingest.http.failures import Failure
     from nucleus_data.stages.ingest.http.fetcher import fetch_urls
+
+    blocked = settings.get(BLOCKED, NOTHING)
+
+    def refused(url: str) -> Failure | None:
+        refusal = blocked.of_url(url)
+        return refusal and Failure(refusal.reason, f"led on; {refusal.detail}")
 
     shares = settings.get(SHARE, {})
     most = max(shares.values(), default=1)  # for unlisted domains, reached by redirects
@@ -63,5 +70,5 @@ def download(
         int(settings["max_bytes"]),
         folder,
         share=lambda domain: shares.get(domain, most),
-        blocked=settings.get(BLOCKED, NOTHING),
+        refused=refused,
     )

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from nucleus_data.corpus.blocked import NOTHING, BlockList
 from nucleus_data.domains import registered_domain
 from nucleus_data.stages.ingest.fetch_settings import FetchSettings
 from nucleus_data.stages.ingest.http.addresses import PLAIN, checked
@@ -50,7 +49,7 @@ def fetch_urls(
     *,
     share: Callable[[str], int] = lambda domain: 1,
     lookup: Lookup | None = None,
-    blocked: BlockList = NOTHING,
+    refused: Callable[[str], Failure | None] = lambda url: None,
 ) -> Iterator[Download]:
     """Fetches URLs; yields one outcome each, in order, after all of them are done.
 
@@ -63,7 +62,7 @@ def fetch_urls(
             far.
         share: Returns how many workers share the limits of a registered domain and its hosts.
         lookup: Returns all addresses of a host; by default, asks the name server.
-        blocked: URLs and hosts to which redirects are not followed.
+        refused: Returns why a redirect to a URL is not followed; None where it is.
     """
     found = [checked(url or "") for url in urls]
     places: dict[str, int] = {}
@@ -76,7 +75,7 @@ def fetch_urls(
             Job(place, url, url, hosts[url]) for url, place in places.items() if place not in spool
         ]
         if todo:
-            fetcher = _Fetcher(settings, spool, share, blocked)
+            fetcher = _Fetcher(settings, spool, share, refused)
             run(fetcher.run(todo, most_bytes, folder, lookup))
             (folder / HOSTS).write_text(json.dumps(fetcher.hosts()))
         spool.flush()
@@ -107,10 +106,10 @@ class _Fetcher:
         settings: FetchSettings,
         spool: Spool,
         share: Callable[[str], int],
-        blocked: BlockList,
+        refused: Callable[[str], Failure | None],
     ) -> None:
         self._settings, self._spool, self._share = settings, spool, share
-        self._blocked = blocked
+        self._refused = refused
         self._domains: dict[str, Domain] = {}
         self._schedule: Schedule
         self._client: Client
@@ -225,8 +224,8 @@ class _Fetcher:
         elif len(job.seen) > most:
             words = f"more than {most} (ingest.redirects)"
             self._fail(job, lane.told, Failure("too_many_redirects", words))
-        elif (refusal := self._blocked.of_url(hop)) is not None:
-            self._fail(job, lane.told, Failure(refusal.reason, f"led on; {refusal.detail}"))
+        elif (refusal := self._refused(hop)) is not None:
+            self._fail(job, lane.told, refusal)
         else:
             job.url, job.host = hop, host_of(hop)
             self._schedule.move(job)

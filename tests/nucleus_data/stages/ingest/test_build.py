@@ -4,12 +4,14 @@ import tarfile
 import pytest
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.images import tar_name
+from nucleus_data.corpus.tar_names import tar_name
 from nucleus_data.errors import CorpusError
-from nucleus_data.stages.ingest import IngestSettings, build_shard, plan_ingest
 from nucleus_data.stages.ingest import build as build_module
 from nucleus_data.stages.ingest import fetch as fetch_module
+from nucleus_data.stages.ingest.build import build_shard
 from nucleus_data.stages.ingest.http.download import Download
+from nucleus_data.stages.ingest.plan import plan_ingest
+from nucleus_data.stages.ingest.settings import IngestSettings
 from tests.support.ingested import images, ingest_counted, put, rows, tiny, tree
 
 

@@ -6,8 +6,10 @@ import fsspec
 import pytest
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.stages.ingest import IngestSettings, changes, plan_ingest
+from nucleus_data.stages.ingest import changes
 from nucleus_data.stages.ingest.changes import Changes
+from nucleus_data.stages.ingest.plan import plan_ingest
+from nucleus_data.stages.ingest.settings import IngestSettings
 from tests.support.ingested import ingest, put, put_tar, tiny, tree, url_list
 
 

@@ -4,8 +4,9 @@ import pyarrow.parquet as pq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nucleus_data.stages.ingest import IngestSettings, plan_ingest
 from nucleus_data.stages.ingest.claims import chunks
+from nucleus_data.stages.ingest.plan import plan_ingest
+from nucleus_data.stages.ingest.settings import IngestSettings
 from tests.support.ingested import put, tiny, tree
 
 

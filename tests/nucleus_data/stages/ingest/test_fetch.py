@@ -1,7 +1,9 @@
 import pytest
 
 from nucleus_data.errors import CorpusError
-from nucleus_data.stages.ingest import IngestSettings, build_shard, plan_ingest
+from nucleus_data.stages.ingest.build import build_shard
+from nucleus_data.stages.ingest.plan import plan_ingest
+from nucleus_data.stages.ingest.settings import IngestSettings
 from tests.support.ingested import put, put_tar, rows, tiny
 
 

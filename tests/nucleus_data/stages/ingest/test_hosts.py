@@ -3,8 +3,10 @@
 import pyarrow.parquet as pq
 import pytest
 
-from nucleus_data.stages.ingest import IngestSettings, build_shard, plan_ingest
+from nucleus_data.stages.ingest.build import build_shard
 from nucleus_data.stages.ingest.hosts import hosts_name
+from nucleus_data.stages.ingest.plan import plan_ingest
+from nucleus_data.stages.ingest.settings import IngestSettings
 from nucleus_data.stages.ingest.stage import BuildTask
 from nucleus_data.world.server import WorldServer
 from tests.support import curated

@@ -2,8 +2,9 @@
 
 import pytest
 
-from nucleus_data.stages.ingest import IngestSettings, plan_ingest
 from nucleus_data.stages.ingest.listing import spool
+from nucleus_data.stages.ingest.plan import plan_ingest
+from nucleus_data.stages.ingest.settings import IngestSettings
 
 ROWS = 300_000
 

@@ -4,8 +4,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from nucleus_data.stages.ingest import IngestSettings, plan_ingest
 from nucleus_data.stages.ingest.claims import read_claim
+from nucleus_data.stages.ingest.plan import plan_ingest
+from nucleus_data.stages.ingest.settings import IngestSettings
 from tests.support.ingested import ingest, put, rows, tiny
 
 

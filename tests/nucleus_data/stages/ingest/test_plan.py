@@ -4,8 +4,10 @@ import pytest
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.ingest import IngestSettings, build_shard, plan_ingest
+from nucleus_data.stages.ingest.build import build_shard
 from nucleus_data.stages.ingest.claims import claim_numbers, read_claim
+from nucleus_data.stages.ingest.plan import plan_ingest
+from nucleus_data.stages.ingest.settings import IngestSettings
 from tests.support.ingested import ingest_counted, put, rows, tiny, tree
 
 

@@ -9,16 +9,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.images import tar_name
 from nucleus_data.corpus.tables import Table
+from nucleus_data.corpus.tar_names import tar_name
 from nucleus_data.errors import CorpusError
 from nucleus_data.pages import queries
-from nucleus_data.stages.ingest import IngestSettings, build_shard, plan_ingest, plan_retry
 from nucleus_data.stages.ingest import build as build_module
 from nucleus_data.stages.ingest import fetch as fetch_module
 from nucleus_data.stages.ingest import retry as retry_module
+from nucleus_data.stages.ingest.build import build_shard
 from nucleus_data.stages.ingest.claims import claim_numbers, read_claim, read_origin
 from nucleus_data.stages.ingest.http.download import Download
+from nucleus_data.stages.ingest.plan import plan_ingest
+from nucleus_data.stages.ingest.retry import plan_retry
+from nucleus_data.stages.ingest.settings import IngestSettings
 from nucleus_data.views import explain, export, status, status_lines
 from tests.support import curated
 from tests.support.curated import picture

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from nucleus_data.stages.ingest import IngestSettings
+from nucleus_data.stages.ingest.settings import IngestSettings
 
 
 def test_settings_are_checked():

@@ -5,7 +5,8 @@ import tarfile
 
 import pytest
 
-from nucleus_data.stages.ingest.shard_tar import OUTCOMES, ShardTar, read_shard_tar
+from nucleus_data.corpus.tar_names import OUTCOMES
+from nucleus_data.stages.ingest.shard_tar import ShardTar, read_shard_tar
 
 IMAGES = {f"{n:032x}.png": bytes([n]) * (700 * n) for n in range(1, 4)}
 

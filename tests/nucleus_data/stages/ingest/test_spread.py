@@ -3,11 +3,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.ingest import IngestSettings, fetch, plan_ingest
+from nucleus_data.stages.ingest import fetch
 from nucleus_data.stages.ingest.claims import read_claim
 from nucleus_data.stages.ingest.http.downloader import SHARE
 from nucleus_data.stages.ingest.http.outcome import Download
 from nucleus_data.stages.ingest.listing.spool import connect
+from nucleus_data.stages.ingest.plan import plan_ingest
+from nucleus_data.stages.ingest.settings import IngestSettings
 from nucleus_data.stages.ingest.spread import COLUMN, Spread, spread
 
 URLS = [

@@ -7,7 +7,9 @@ import threading
 import pytest
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.stages.ingest import IngestSettings, build_shard, plan_ingest
+from nucleus_data.stages.ingest.build import build_shard
+from nucleus_data.stages.ingest.plan import plan_ingest
+from nucleus_data.stages.ingest.settings import IngestSettings
 from nucleus_data.stages.ingest.work_folder import drop_kept, kept_folder, remove_empty, work_folder
 
 

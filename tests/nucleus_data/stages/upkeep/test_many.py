@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.images import tar_name
+from nucleus_data.corpus.tar_names import tar_name
 from nucleus_data.hashing import record_id
 from nucleus_data.sets.layout import LEFT_OUT_SCHEMA, SetFolder
 from nucleus_data.stages.dedup.settings import DedupSettings

@@ -7,11 +7,11 @@ import pytest
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.blocked import read_blocked
-from nucleus_data.corpus.images import tar_name
+from nucleus_data.corpus.tar_names import tar_name
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import record_id
 from nucleus_data.stages.dedup.settings import DedupSettings
-from nucleus_data.stages.ingest import build_shard
+from nucleus_data.stages.ingest.build import build_shard
 from nucleus_data.stages.select.stage import published_selection
 from nucleus_data.stages.upkeep.request import Request
 from nucleus_data.stages.upkeep.takedown import forecast, take_down

@@ -8,8 +8,10 @@ import psutil
 import pytest
 
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.ingest import IngestSettings, build_shard, plan_ingest
+from nucleus_data.stages.ingest.build import build_shard
 from nucleus_data.stages.ingest.http import download
+from nucleus_data.stages.ingest.plan import plan_ingest
+from nucleus_data.stages.ingest.settings import IngestSettings
 from tests.support.ingested import images, rows, tiny, url_list
 
 

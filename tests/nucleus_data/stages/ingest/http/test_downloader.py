@@ -3,10 +3,10 @@ import sys
 import pytest
 
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.ingest import IngestSettings
 from nucleus_data.stages.ingest.http import download as by_img2dataset
 from nucleus_data.stages.ingest.http import downloader, fetcher
 from nucleus_data.stages.ingest.http.outcome import Download
+from nucleus_data.stages.ingest.settings import IngestSettings
 
 
 @pytest.fixture

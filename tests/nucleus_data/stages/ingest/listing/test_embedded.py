@@ -7,8 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from nucleus_data.errors import CorpusError, RequestError
-from nucleus_data.stages.ingest import IngestSettings, build_shard, plan_ingest
+from nucleus_data.stages.ingest.build import build_shard
 from nucleus_data.stages.ingest.claims import read_claim
+from nucleus_data.stages.ingest.plan import plan_ingest
+from nucleus_data.stages.ingest.settings import IngestSettings
 from tests.support.ingested import rows, tiny
 
 PICTURE = pa.struct({"bytes": pa.binary(), "path": pa.string()})

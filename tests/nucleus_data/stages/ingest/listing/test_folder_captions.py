@@ -4,8 +4,8 @@ import os
 import pytest
 from pydantic import ValidationError
 
-from nucleus_data.stages.ingest import IngestSettings
 from nucleus_data.stages.ingest.claims import read_claim
+from nucleus_data.stages.ingest.settings import IngestSettings
 from nucleus_data.stages.ingest.texts import MOST_CHARACTERS
 from tests.support.ingested import ingest_counted, put, rows, tiny
 
@@ -110,7 +110,8 @@ def test_claims_of_plain_folders_are_as_they_were(corpus, tmp_path):
 
 
 def test_a_caption_that_goes_away_is_counted(corpus, tmp_path):
-    from nucleus_data.stages.ingest import build_shard, plan_ingest
+    from nucleus_data.stages.ingest.build import build_shard
+    from nucleus_data.stages.ingest.plan import plan_ingest
 
     source = put(tmp_path / "p", {"a.png": tiny(1), "a.txt": "a", "b.png": tiny(2)})
     plan_ingest(corpus, IngestSettings(source=str(source)))

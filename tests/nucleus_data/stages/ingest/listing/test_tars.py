@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from nucleus_data.stages.ingest import IngestSettings, plan_ingest
+from nucleus_data.stages.ingest.plan import plan_ingest
+from nucleus_data.stages.ingest.settings import IngestSettings
 from nucleus_data.stages.ingest.sidecars import INVALID, NOT_TEXT
 from tests.support.ingested import images, ingest, put_tar, rows, tar_bytes, tiny
 from tests.support.quick import quick

@@ -3,9 +3,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.ingest import IngestSettings, build_shard, fetch, plan_ingest
+from nucleus_data.stages.ingest import fetch
+from nucleus_data.stages.ingest.build import build_shard
 from nucleus_data.stages.ingest.claims import read_claim
 from nucleus_data.stages.ingest.http.download import Download
+from nucleus_data.stages.ingest.plan import plan_ingest
+from nucleus_data.stages.ingest.settings import IngestSettings
 from nucleus_data.stages.ingest.texts import MOST_CHARACTERS
 from tests.support.ingested import rows, tiny, url_list
 
