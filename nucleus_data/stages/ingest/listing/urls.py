@@ -131,5 +131,8 @@ def _lines(location: Location, folder: Path, encoding: str | None) -> Iterator[d
         options: dict[str, Any] = {"encoding": "utf-8-sig", "errors": "backslashreplace"}
         with copy.open(**options) if copy else location.root.fs.open(path, "r", **options) as lines:
             for line in lines:
-                if url := re.sub(CREDENTIALS, r"\1", line.strip()):
+                url = line.strip()
+                if "@" in url:
+                    url = re.sub(CREDENTIALS, r"\1", url)
+                if url:
                     yield {"key": url, "url": url}
