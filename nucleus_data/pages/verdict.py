@@ -84,14 +84,14 @@ def called(finding: Mapping[str, Any]) -> str:
     """What a measure says of B, in a word or two."""
     if not finding["direction"]:
         return "equal" if finding["equal"] else "not told apart"
-    if finding["measure"]["decides"]:
+    if finding["counts"]:
         return CSS[finding["direction"]]
     return "lower" if finding["interval"]["mean"] < 0 else "higher"
 
 
 def css(finding: Mapping[str, Any]) -> str:
-    """The class of a measure's badge; neutral if it does not decide."""
-    return CSS[finding["direction"] if finding["measure"]["decides"] else 0]
+    """The class of a measure's badge; neutral if it does not count."""
+    return CSS[finding["direction"] if finding["counts"] else 0]
 
 
 def _forest(findings: Sequence[Mapping[str, Any]]) -> Any:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from nucleus_model.training.verdict.drawn import Drawn, weights
-from nucleus_model.training.verdict.findings import word
+from nucleus_model.training.verdict.drawn import Drawn, stored, weights
+from nucleus_model.training.verdict.findings import counted, word
 from nucleus_model.training.verdict.judge import NAMES, judge
 from scripts.verdict.cases import SWAPPED
 from scripts.verdict.faults import KINDS, dose_words, named
@@ -154,7 +154,11 @@ def _faults(lines: Sequence[Line]) -> Iterator[str]:
 
 def word_of(line: Line) -> str:
     """What B is, by what was found; a line's own word is that of the version that wrote it."""
-    return word({finding["name"]: finding["direction"] for finding in line["findings"]})
+    directions = {finding["name"]: finding["direction"] for finding in line["findings"]}
+    values, shared = arms_of(line)
+    drawn = weights(stored(line["preset"])[0], shared)
+    again = judge(values["a"], values["b"], pairs=line["pairs"], drawn=drawn)
+    return word(counted(directions, {one.measure.name: one.ratio for one in again.findings}))
 
 
 def _difference(lines: Sequence[Line], name: str) -> str:

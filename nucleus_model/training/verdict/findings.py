@@ -56,6 +56,8 @@ MEASURES: tuple[Confirmatory, ...] = (
     ),
 )
 NAMES = tuple(measure.name for measure in MEASURES)
+# Where captions tell, nearly all is noise: the gaps are shares of this loss.
+SCALE = "high_sigma"
 # Level of each interval such that all six hold simultaneously at `LEVEL`.
 JOINT = bonferroni(LEVEL, len(MEASURES))
 
@@ -73,6 +75,7 @@ class Finding:
         detectable: Smallest difference that this comparison detects with a power of 80 %.
         ratio: B over A, if A differs significantly from 0; else None.
         direction: +1 if B's value is better, -1 if it is worse, 0 if neither is significant.
+        counts: Whether the direction makes B better or worse (`counted`).
         equal: Whether the interval lies within the equivalence margin.
         within: The margin, in the measure's unit.
     """
@@ -86,17 +89,42 @@ class Finding:
     detectable: float
     ratio: Interval | None
     direction: int
+    counts: bool
     equal: bool
     within: float
 
 
-def word(directions: Mapping[str, int]) -> Word:
-    """Returns what B is, by the directions of the measures that decide.
+def counted(directions: Mapping[str, int], ratios: Mapping[str, Interval | None]) -> dict[str, int]:
+    """Returns the directions of the measures that make B better or worse, by name.
+
+    A caption gap is a difference of losses, and grows with them: of blocky or noisy pictures both
+    rise. So where the loss at much noise differs, a gap that changed the same way counts only if it
+    changed by more: if its ratio's interval lies beyond the ratio of that loss.
 
     Args:
-        directions: `Finding.direction` of each measure, by its name.
+        directions: `Finding.direction` of each measure.
+        ratios: `Finding.ratio` of each measure.
     """
-    signs = {directions[measure.name] for measure in MEASURES if measure.decides} - {0}
+    kept = {measure.name: directions[measure.name] for measure in MEASURES if measure.decides}
+    scale = ratios[SCALE]
+    if not directions[SCALE] or scale is None:
+        return kept
+    for measure in MEASURES:
+        times = ratios[measure.name]
+        if measure.about == "captions" and times is not None and kept[measure.name]:
+            rises, falls = (times.mean > 1 < scale.mean), (times.mean < 1 > scale.mean)
+            if (rises and times.low <= scale.mean) or (falls and times.high >= scale.mean):
+                kept[measure.name] = 0
+    return kept
+
+
+def word(directions: Mapping[str, int]) -> Word:
+    """Returns what B is.
+
+    Args:
+        directions: Those of the measures that count, by name (`counted`).
+    """
+    signs = set(directions.values()) - {0}
     if not signs:
         return "no difference"
     if len(signs) == 2:

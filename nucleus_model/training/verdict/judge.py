@@ -10,7 +10,7 @@ simultaneously. All other quantities are descriptive, and in other modules.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -25,6 +25,7 @@ from nucleus_model.training.verdict.findings import (
     Confirmatory,
     Finding,
     Word,
+    counted,
     word,
 )
 from nucleus_model.training.verdict.intervals import (
@@ -139,7 +140,14 @@ def judge(
             one, other, MEASURES, intervals, adjusted, flips, strict=True
         )
     )
-    called = word({finding.measure.name: finding.direction for finding in findings})
+    kept = counted(
+        {finding.measure.name: finding.direction for finding in findings},
+        {finding.measure.name: finding.ratio for finding in findings},
+    )
+    findings = tuple(
+        replace(finding, counts=bool(kept.get(finding.measure.name))) for finding in findings
+    )
+    called = word(kept)
     text = sentence(called, findings, sizes, pairs=pairs, image_tokens=image_tokens)
     return Verdict(called, text, claim, sizes, findings)
 
@@ -194,6 +202,7 @@ def _finding(
         detectable=detectable(interval.error, interval.degrees, JOINT),
         ratio=times if np.isfinite(times.low) and times.mean > 0 else None,
         direction=int(np.sign(interval.mean)) * measure.better if sure else 0,
+        counts=False,  # `judge` says so, when all are there
         equal=not sure and -margin < interval.low and interval.high < margin,
         within=margin,
     )

@@ -49,11 +49,11 @@ def sentence(
     """
     end = _size(replicates, pairs=pairs, image_tokens=image_tokens)
     loss = findings[0]
-    # Of measures that decide nothing, what does not fit the word.
+    # Of what doesn't count, what does not fit the word.
     aside = [
         finding
         for finding in findings
-        if finding.direction and not finding.measure.decides
+        if finding.direction and not finding.counts
         if finding.direction != {"better": 1, "worse": -1}.get(word)
     ]
     if word == "no difference" and aside:
@@ -71,12 +71,12 @@ def sentence(
         mine = [finding for finding in findings if finding.measure.about == about]
         if text := _about(about, mine):
             said.append(text)
-    if not any(finding.direction for finding in findings[1:] if finding.measure.decides):
+    if not any(finding.counts for finding in findings[1:]):
         said = [_change(loss)]
     elif word == "mixed" and loss.direction:
         # With duplicates, captions carry more while the loss rises: the gap alone would mislead.
         said.append(_change(loss))
-    said += [f"but {_change(finding)}" for finding in aside if word != "mixed"]
+    said += [f"but {_change(finding)}{_scaled(finding)}" for finding in aside if word != "mixed"]
     return f"{HEADS[word]}: {', '.join(said)}; {end}"
 
 
@@ -101,7 +101,7 @@ def _share(loss: Finding) -> str:
 
 def _about(about: str, findings: Sequence[Finding]) -> str:
     """Words the results of one kind of measure; empty for duplicates without an effect."""
-    significant = [finding for finding in findings if finding.direction]
+    significant = [finding for finding in findings if finding.counts]
     if not significant:
         if about == "duplicates":
             return ""
@@ -134,6 +134,11 @@ def _unread(findings: Sequence[Finding]) -> str:
     if gap is None or gap.ratio is not None or gap.direction:
         return ""
     return f", and {UNREAD}"
+
+
+def _scaled(finding: Finding) -> str:
+    """Says of a gap that does not count why it doesn't."""
+    return ", as the loss at much noise" if finding.measure.about == "captions" else ""
 
 
 def _change(finding: Finding) -> str:

@@ -8,14 +8,13 @@ from nucleus_data.pages.verdict import Sample, called, css, render_verdict
 BAD = "<script>alert(1)</script>"
 
 
-def finding(name, direction, low, *, equal=False, decides=True):
+def finding(name, direction, low, *, equal=False, counts=True):
     return {
         "measure": {
             "name": name,
             "about": "all",
             "better": -1,
             "help": "a help",
-            "decides": decides,
         },
         "a": 1.0,
         "b": 0.9,
@@ -25,6 +24,7 @@ def finding(name, direction, low, *, equal=False, decides=True):
         "detectable": 0.04,
         "ratio": {"mean": 0.9, "low": 0.85, "high": 0.95} if direction else None,
         "direction": direction,
+        "counts": counts,
         "equal": equal,
         "within": 0.02,
     }
@@ -105,8 +105,8 @@ def test_equal_is_not_what_is_not_told_apart():
     assert called(finding("loss", -1, 0.0)) == "worse"
 
 
-def test_what_does_not_decide_is_neither_better_nor_worse():
-    found = finding("high_sigma", 1, -0.2, decides=False)
+def test_what_does_not_count_is_neither_better_nor_worse():
+    found = finding("high_sigma", 1, -0.2, counts=False)
     assert (called(found), css(found)) == ("lower", "equal")
     assert css(finding("loss", 1, -0.2)) == "better"
 

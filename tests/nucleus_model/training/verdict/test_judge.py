@@ -143,6 +143,28 @@ def test_the_loss_at_much_noise_decides_nothing_and_is_told() -> None:
     assert (gap.word, "much noise" in gap.sentence) == ("worse", False)
 
 
+@pytest.mark.parametrize(("turn", "word"), [(1, "worse"), (-1, "better")])
+def test_a_gap_that_changes_as_the_loss_at_much_noise_does_not_count(turn: int, word: str) -> None:
+    # As of noisy or blocky pictures: all losses rise, and what captions save with them.
+    both = {"low_sigma": 0.1, "loss": 0.03, "high_sigma": 0.06, "caption_gap": 0.036}
+    found = judge(arm(1), arm(2, **{name: turn * change for name, change in both.items()}))
+    assert found.word == word
+    change = "higher" if turn == 1 else "lower"
+    assert re.search(
+        rf"captions not told apart, pictures {word} .*, but what true captions save \d+ % {change}"
+        r", \d+ to \d+, as the loss at much noise; 6 seeds$",
+        found.sentence,
+    )
+    assert [f.measure.name for f in found.findings if f.direction and not f.counts] == [
+        "high_sigma",
+        "caption_gap",
+    ]
+    # One that changes by more is a change of the captions.
+    more = judge(arm(1), arm(2, **{**both, "caption_gap": 0.1}))
+    assert more.word == "mixed"
+    assert "captions carry 5" in more.sentence
+
+
 def test_the_arms_change_places() -> None:
     a, b = arm(1), arm(2, caption_gap=0.05)
     one, other = judge(a, b), judge(b, a)
