@@ -75,8 +75,10 @@ def read_plan(out: Path, storage_options: Mapping[str, Mapping[str, Any]] | None
     """Reads what `write_plan` wrote. Raises FileNotFoundError."""
     found = json.loads((out / PLAN).read_text(encoding="utf-8"))
     options = storage_options or {}
+    # How far a comparison goes beyond its pilot is not in its plan.
+    settings = {**found["settings"], "most": found["settings"]["replicates"]}
     return Planned(
-        VerdictSettings.model_validate(found["settings"]),
+        VerdictSettings.model_validate(settings),
         {
             name: Arm(**arm, storage_options=options.get(name, {}))
             for name, arm in found["arms"].items()

@@ -172,3 +172,12 @@ def test_a_plan_is_read_back_and_has_no_secret(sets, tmp_path):
     assert found.pin() == made.pin()
     assert found.pictures.equals(made.pictures)
     assert json.loads((tmp_path / "plan.json").read_text())["arms"]["a"]["folder"] == sets["all"]
+
+
+def test_a_plan_of_more_seeds_than_the_default_s_most_is_read_again(sets, tmp_path):
+    settings = SETTINGS.model_copy(update={"replicates": 24, "most": 30})
+    made = plan_comparison(Arm(sets["all"]), Arm(sets["part"]), settings)
+    write_plan(made, tmp_path)
+    found = read_plan(tmp_path)
+    assert found.settings.replicates == 24
+    assert found.pin() == made.pin()
