@@ -34,6 +34,8 @@ def status_lines(content: dict[str, Any]) -> Iterator[str]:
             f"  {unfinished} claimed shards are not ingested yet; "
             f"run: {ingesting(content['corpus'])}"
         )
+    elif not content["records"]:
+        yield f"  nothing was ingested yet; run: {ingesting(content['corpus'])}"
     if not content["several_writers"]:
         yield "  this store cannot refuse to overwrite: one writer at a time"
     rows = [*_tables(content), *_selections(content)]
