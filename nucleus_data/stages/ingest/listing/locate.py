@@ -70,7 +70,7 @@ def locate(settings: IngestSettings) -> Location:
         kind = _kind_of_files(root, files, settings)
     else:
         root = _existing(uri, settings)
-        if root.fs.isdir(root.path("")):
+        if root.ask(lambda: root.fs.isdir(root.path(""))):
             kind, files, others = _folder(root, settings)
         else:
             parent, _, name = uri.rpartition("/")
@@ -82,18 +82,15 @@ def locate(settings: IngestSettings) -> Location:
 
 
 def check_there(settings: IngestSettings) -> None:
-    """Refuses a source that is not there, by one request; what a pattern matches is not looked for.
-
-    Raises:
-        RequestError: There is no such file or folder.
-    """
-    uri = _uri(settings)
-    if not _is_pattern(uri):
+    """Raises RequestError for a source that is not there; patterns are not looked up."""
+    if not _is_pattern(uri := _uri(settings)):
         _existing(uri, settings)
 
 
 def _uri(settings: IngestSettings) -> str:
-    return absolute(settings.source.rstrip("/") or "/")
+    source = settings.source
+    # `s3://` is no folder called `s3:`.
+    return absolute(source if source.endswith("://") else source.rstrip("/") or "/")
 
 
 def _is_pattern(uri: str) -> bool:
@@ -103,7 +100,11 @@ def _is_pattern(uri: str) -> bool:
 def _existing(uri: str, settings: IngestSettings) -> Store:
     root = Store(uri, settings.storage_options)
     if not root.exists(""):
-        raise RequestError(f"ingest.source={settings.source!r}: there is no such file or folder")
+        # Of some stores that can't be reached, fsspec says that nothing is there.
+        unsure = "" if root.local else ", or the store can't be reached"
+        raise RequestError(
+            f"ingest.source={settings.source!r}: there is no such file or folder{unsure}"
+        )
     return root
 
 
@@ -145,7 +146,8 @@ def _pattern(uri: str, settings: IngestSettings) -> tuple[Store, list[str]]:
         if not names:
             raise RequestError(f"ingest.source={settings.source!r}: the range {match[0]} is empty")
     if _GLOB.search(names[0]):
-        found = {path for name in names for path in root.fs.glob(root.path(name))}
+        globbed = [root.ask(lambda at=name: root.fs.glob(root.path(at))) for name in names]
+        found = {path for paths in globbed for path in paths}
         names = sorted(path[len(root.root) :].lstrip("/") for path in found)
         if not names:
             raise RequestError(f"ingest.source={settings.source!r}: no file matches")
