@@ -39,7 +39,7 @@ def file_system(uri: str, storage_options: Mapping[str, Any]) -> tuple[Any, str]
         config = {"max_pool_connections": CONNECTIONS, **(options.get("config_kwargs") or {})}
         options["config_kwargs"] = config
     try:
-        return fsspec.url_to_fs(uri, **options)  # type: ignore[no-any-return]
+        return fsspec.url_to_fs(uri, **options)
     except (ImportError, ValueError) as error:
         raise RequestError(f"cannot open {shown(uri)}: {error}. {ALLOWED}") from error
     except Exception as error:  # a protocol that asks for options, or connects at once

@@ -247,7 +247,7 @@ def retry(run: Run, stages: Stages, name: str, request: Request | None = None) -
         assert isinstance(stage, Caption)
         repeated = ask_again(run, stages, stage, request or Request())
     if not failed and not repeated:
-        run.say(f"{name}: nothing to retry")
+        run.had_nothing(name)
 
 
 def pin_chosen(run: Run, stages: Stages, stage: RowStage[Any]) -> None:

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,7 @@ def _pattern(uri: str, settings: IngestSettings) -> tuple[Store, list[str]]:
         if not names:
             raise RequestError(f"ingest.source={settings.source!r}: the range {match[0]} is empty")
     if _GLOB.search(names[0]):
-        globbed = [root.ask(lambda at=name: root.fs.glob(root.path(at))) for name in names]
+        globbed = [root.ask(partial(root.fs.glob, root.path(name))) for name in names]
         found = {path for paths in globbed for path in paths}
         names = sorted(path[len(root.root) :].lstrip("/") for path in found)
         if not names:
