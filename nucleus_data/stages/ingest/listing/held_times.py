@@ -94,8 +94,8 @@ def held_values(array: pa.Array) -> pa.Array:
     if pc.all(inside).as_py() is not False:  # None where there is no value
         return array
     if pa.types.is_timestamp(kind):
-        numbers = pc.max_element_wise(pc.min_element_wise(numbers, high, skip_nulls=False), low)
-        return numbers.cast(kind)
+        below = pc.min_element_wise(numbers, high, skip_nulls=False)
+        return pc.max_element_wise(below, low, skip_nulls=False).cast(kind)
     return pc.if_else(inside, numbers, pa.scalar(None, numbers.type)).cast(kind)
 
 
