@@ -12,6 +12,7 @@ from typing import Any
 JOINERS = "\u200c\u200d"
 HIDDEN = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 SUSPECT = re.compile(r"[^ -~]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def visible(text: str, keep: str = "") -> str:
@@ -23,6 +24,15 @@ def visible(text: str, keep: str = "") -> str:
     """
     kept = {*JOINERS, *keep}
     return SUSPECT.sub(lambda match: match[0] if match[0] in kept else _shown(match[0]), text)
+
+
+def has_surrogate(text: str) -> bool:
+    """Whether a lone surrogate is in a text: half a letter, or a byte that is no UTF-8.
+
+    Python makes them of such bytes in arguments and file names. Nothing else takes such a text:
+    no Parquet file, no DuckDB, no tokenizer, no terminal.
+    """
+    return _SURROGATE.search(text) is not None
 
 
 def text_of(data: bytes) -> str:

@@ -114,9 +114,10 @@ def words(error: Exception) -> tuple[str, int]:
         return f"the package {package} is not installed: pip install {extra}", EXIT_FAILED
     if isinstance(error, MemoryError):
         return f"the memory is full ({first or 'MemoryError'}); nothing was lost", EXIT_FAILED
-    if isinstance(error, OSError) and error.strerror:
+    if isinstance(error, OSError) and (error.strerror or error.filename):
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror[0].lower()}{error.strerror[1:]}", EXIT_FAILED
+        said = error.strerror or first
+        return f"{where}{said[:1].lower()}{said[1:]}", EXIT_FAILED
     return (
         f"{type(error).__name__}: {first} (not foreseen; --debug shows where it was raised)",
         EXIT_FAILED,

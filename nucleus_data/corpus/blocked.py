@@ -18,6 +18,7 @@ from nucleus_data.corpus.damaged import read_whole, reading
 from nucleus_data.corpus.parts import encode_part
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
+from nucleus_data.printed import has_surrogate
 
 FOLDER = "blocked"
 ID, URL, HOST, SHA256 = "id", "url", "host", "sha256"
@@ -28,7 +29,6 @@ SCHEMA = pa.schema([("kind", pa.string()), ("value", pa.string()), ("reason", pa
 _SAFE = "/:=&?~+!$,;'@()*[]-._"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _DIGITS = {ID: 32, SHA256: 64}
-_SURROGATES = re.compile("[\ud800-\udfff]")  # bytes of an argument that are no UTF-8
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.:-]*[a-z0-9_])?")
 
 
@@ -159,7 +159,7 @@ def plain(kind: str, value: str) -> str:
             raise RequestError(f"{value!r} is no {what}: it has {_DIGITS[kind]} hex digits")
         return found
     if kind == URL:
-        if not host_of(text) or _SURROGATES.search(text):
+        if not host_of(text) or has_surrogate(text):
             raise RequestError(f"{value!r} is no URL; one is https://example.org/a.jpg")
         return plain_url(text)
     host = plain_host(text)

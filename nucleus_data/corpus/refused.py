@@ -4,9 +4,9 @@ import errno
 from pathlib import Path
 from typing import Any
 
+from nucleus_data.corpus.addresses import reason, shown
 from nucleus_data.errors import DiskFullError, RequestError
 
-SHOWN = 100
 REFUSED = {
     errno.EACCES,
     errno.EPERM,
@@ -46,10 +46,7 @@ class writing:
 
 def not_opened(uri: str, error: Exception) -> RequestError:
     """The words for a corpus whose marker can't be read."""
-    known = isinstance(error, OSError) and error.strerror
-    reason = (known or f"{type(error).__name__}: {error}").splitlines()[0]
-    shown = uri if len(uri) < SHOWN else f"{uri[:SHOWN]}..."
     return RequestError(
-        f"corpus={shown!r} can't be opened: {reason[0].lower()}{reason[1:]}. Give a folder that "
+        f"corpus={shown(uri)} can't be opened: {reason(error)}. Give a folder that "
         "this user may read, or the URL of a store, with its credentials in storage_options"
     )

@@ -16,19 +16,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from nucleus_data.corpus import local_files
+from nucleus_data.corpus.addresses import file_system, not_reached
 from nucleus_data.corpus.listings import Listings
 from nucleus_data.corpus.local_files import copy_synced, write_synced
-from nucleus_data.errors import RequestError
+from nucleus_data.errors import CorpusError, RequestError
 
 T = TypeVar("T")
 Names = list[str]  # inside the class, `list` is its method
 ATTEMPTS = 5
 FIRST_DELAY_S = 0.2
-CONNECTIONS = 64
 FINAL_ERRNOS = {
     errno.ENOENT,
     errno.EEXIST,
@@ -59,7 +58,7 @@ class Store:
         listings: What folders hold, remembered while that is asked for.
 
     Raises:
-        RequestError: fsspec does not know the protocol, or its package is missing.
+        RequestError: it is no address, or fsspec lacks the protocol or its package.
     """
 
     left_out: frozenset[str] = frozenset()
@@ -67,22 +66,9 @@ class Store:
     def __init__(self, uri: str, storage_options: Mapping[str, Any] | None = None) -> None:
         self.uri = uri.rstrip("/") or "/"
         self.storage_options = dict(storage_options or {})
-        options = dict(self.storage_options)
-        if uri.startswith(("s3://", "s3a://")):
-            options.setdefault("use_listings_cache", False)  # see `_forget`
-            # botocore's own limit of 10 would have most of many requests at once wait.
-            config = {"max_pool_connections": CONNECTIONS, **(options.get("config_kwargs") or {})}
-            options["config_kwargs"] = config
-        try:
-            fs, root = fsspec.url_to_fs(uri, **options)
-        except (ImportError, ValueError) as error:
-            raise RequestError(
-                f"cannot open {uri!r}: {error}. Allowed: a local path, s3:// (pip install "
-                "'nucleus-data[s3]'), gs:// ('nucleus-data[gcs]'), or another fsspec protocol"
-            ) from error
-        self.fs = fs
+        self.fs, root = file_system(uri, self.storage_options)
         self.root = root.rstrip("/")
-        self.local = isinstance(fs, LocalFileSystem)
+        self.local = isinstance(self.fs, LocalFileSystem)
         self.listings = Listings(self._names)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -108,33 +94,49 @@ class Store:
         other.listings = self.listings
         return other
 
+    def ask(self, call: Callable[[], T]) -> T:
+        """Calls what asks the file system, and again where that may help (`with_retries`).
+
+        Raises:
+            RequestError: The store's library can't do it at all (no credentials, no such address).
+            OSError: As the store says; it names the store.
+        """
+        try:
+            return with_retries(call)
+        except OSError as error:
+            if not self.local and error.strerror and not error.filename:
+                error.filename = self.uri
+            raise
+        except Exception as error:
+            if self.local or isinstance(error, RequestError | CorpusError):
+                raise
+            raise not_reached(self.uri, error) from error
+
     def read(self, name: str) -> bytes:
         """The whole object. Raises FileNotFoundError."""
-        return with_retries(lambda: self.fs.cat_file(self.path(name)))
+        return self.ask(lambda: self.fs.cat_file(self.path(name)))
 
     def read_range(self, name: str, offset: int, size: int) -> bytes:
         """`size` bytes from `offset`, or fewer at its end. Raises FileNotFoundError."""
         if self.local:
             return local_files.read_range(self.path(name), offset, size)
-        return with_retries(
-            lambda: self.fs.cat_file(self.path(name), start=offset, end=offset + size)
-        )
+        return self.ask(lambda: self.fs.cat_file(self.path(name), start=offset, end=offset + size))
 
     def read_end(self, name: str, size: int) -> bytes:
         """The last `size` bytes, or all if there are fewer. Raises FileNotFoundError."""
         if self.local:
-            return with_retries(lambda: local_files.read_end(self.path(name), size))
-        return with_retries(lambda: self.fs.cat_file(self.path(name), start=-size))
+            return self.ask(lambda: local_files.read_end(self.path(name), size))
+        return self.ask(lambda: self.fs.cat_file(self.path(name), start=-size))
 
     def size(self, name: str) -> int:
         """Bytes of the object. Raises FileNotFoundError."""
         self._forget(name)
-        return int(with_retries(lambda: self.fs.info(self.path(name)))["size"])
+        return int(self.ask(lambda: self.fs.info(self.path(name)))["size"])
 
     def exists(self, name: str) -> bool:
         """Whether there is an object of that name."""
         self._forget(name)
-        return bool(with_retries(lambda: self.fs.exists(self.path(name))))
+        return bool(self.ask(lambda: self.fs.exists(self.path(name))))
 
     def list(self, folder: str) -> list[str]:
         """Names (not paths) of what lies directly in a folder, sorted, hidden ones left out."""
@@ -152,9 +154,9 @@ class Store:
         self._forget(folder)
         try:
             if self.local:
-                entries = with_retries(lambda: local_files.names(self.path(folder)))
+                entries = self.ask(lambda: local_files.names(self.path(folder)))
             else:
-                entries = with_retries(lambda: self.fs.ls(self.path(folder), detail=False))
+                entries = self.ask(lambda: self.fs.ls(self.path(folder), detail=False))
         except FileNotFoundError:
             return []
         names = {entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries}
@@ -166,7 +168,7 @@ class Store:
     def find(self, folder: str) -> Sequence[str]:
         """Names below the root of all files below a folder, at any depth, sorted."""
         self._forget(folder)
-        found = with_retries(lambda: self.fs.find(self.path(folder)))
+        found = self.ask(lambda: self.fs.find(self.path(folder)))
         cut = len(self.path("")) + 1 if self.root else 0
         return sorted(path[cut:] for path in found)
 
@@ -193,7 +195,7 @@ class Store:
             if self.local:
                 local_files.link(self._file(name), name, lambda part: write_synced(part, data))
             else:
-                with_retries(lambda: self.fs.pipe_file(self.path(name), data, mode="create"))
+                self.ask(lambda: self.fs.pipe_file(self.path(name), data, mode="create"))
         except FileExistsError:
             return self.read(name) == data
         return True
@@ -205,7 +207,7 @@ class Store:
             if self.local:
                 local_files.link(self._file(name), name, lambda part: copy_synced(file, part))
             else:
-                with_retries(lambda: self.fs.put_file(str(file), self.path(name), mode="create"))
+                self.ask(lambda: self.fs.put_file(str(file), self.path(name), mode="create"))
         except FileExistsError:
             return False
         return True
@@ -235,7 +237,7 @@ class Store:
         if self.local:
             local_files.replace(self._file(name), name, lambda part: write_synced(part, data))
         else:
-            with_retries(lambda: self.fs.pipe_file(self.path(name), data))
+            self.ask(lambda: self.fs.pipe_file(self.path(name), data))
 
     def put_file(self, name: str, file: Path) -> None:
         """Like `put`, from a local file of any size; for a takedown alone."""
@@ -243,13 +245,13 @@ class Store:
         if self.local:
             local_files.replace(self._file(name), name, lambda part: copy_synced(file, part))
         else:
-            with_retries(lambda: self.fs.put_file(str(file), self.path(name)))
+            self.ask(lambda: self.fs.put_file(str(file), self.path(name)))
 
     def remove(self, name: str) -> None:
         """Removes an object, if it is there."""
         self.listings.forget()
         with contextlib.suppress(FileNotFoundError):
-            with_retries(lambda: self.fs.rm_file(self.path(name)))
+            self.ask(lambda: self.fs.rm_file(self.path(name)))
 
     def sweep(self, folder: str, *, deep: bool = False) -> int:
         """Removes hidden files that dead processes of this machine left in a local folder.
@@ -269,7 +271,7 @@ class Store:
     def _forget(self, name: str) -> None:
         """Has the file system ask the store again: a listing may be from before other writers."""
         if not self.local:
-            self.fs.invalidate_cache(self.path(name))
+            self.ask(lambda: self.fs.invalidate_cache(self.path(name)))
 
     def _file(self, name: str) -> Path:
         return Path(self.path(name))

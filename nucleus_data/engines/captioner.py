@@ -193,7 +193,7 @@ class Counts:
 class EngineSettings(BaseModel):
     """Which model, and how it is run."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     model: str = Field(
         default="nano",

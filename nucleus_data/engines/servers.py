@@ -26,7 +26,7 @@ LONGEST_PAUSE_S = 300.0
 class ServerSettings(BaseModel):
     """Servers that speak OpenAI's protocol, for `caption.engine=server`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     urls: tuple[str, ...] = Field(
         default=(), description="Base URLs, for example http://gpu1:8000/v1; all serve one model."

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.told import ingesting
 from nucleus_data.engines.find import TEXT_ENCODER, VAE, ModelKind, check_reachable
 from nucleus_data.engines.load import engine_of
 from nucleus_data.errors import RequestError
@@ -28,6 +29,9 @@ from nucleus_data.stages.caption.settings import CaptionSettings
 from nucleus_data.stages.caption.stage import Caption
 from nucleus_data.stages.embed.settings import libraries, model_tables
 from nucleus_data.stages.embed.stage import Embed
+from nucleus_data.stages.ingest.claims import FOLDER as CLAIMS
+from nucleus_data.stages.ingest.listing.locate import check_there
+from nucleus_data.stages.ingest.stage import Ingest
 from nucleus_data.stages.score.stage import Score
 from nucleus_data.stages.select.check import check_decisions, upstream_columns
 from nucleus_data.stages.select.stage import Select
@@ -38,6 +42,8 @@ from nucleus_data.stages.train.stage import Train
 Stages = Mapping[str, Stage[Any]]
 
 CUDA = "cuda"
+# Stages that do without records: what takes them in, and what reads a training set alone.
+WITHOUT_RECORDS = {"ingest", "encode", "quick_train"}
 # Stage -> the packages that it needs, and what to install.
 PACKAGES = {
     "embed": (("torch", "open_clip"), "nucleus-data[embed]"),
@@ -47,6 +53,45 @@ PACKAGES = {
     "quick_train": (("torch", "diffusers", "transformers"), "nucleus-data[train]"),
     "encode": (("torch", "diffusers", "transformers"), "nucleus-data[train]"),
 }
+
+
+def check_source(recipe: Recipe, stages: Stages) -> None:
+    """Refuses an ingest without a source, before a corpus is made for it.
+
+    Raises:
+        RequestError: No source is given, or there is none at that place.
+    """
+    if missing := stages[Ingest.name].missing():
+        raise RequestError(missing)
+    check_there(recipe.section(Ingest))
+
+
+def check_ingested(corpus: Corpus, names: Sequence[str]) -> None:
+    """Refuses to work on a corpus without a record, which every stage would call done.
+
+    An ingest that failed for its source leaves such a corpus behind, and so does one that was
+    stopped before its first image shard was built.
+
+    Args:
+        corpus: The corpus.
+        names: The stages that are about to run, in order.
+
+    Raises:
+        RequestError: One of them reads records, and neither are there any nor does the line begin
+            by taking some in.
+    """
+    if "ingest" in names or WITHOUT_RECORDS.issuperset(names) or corpus.records.part_names():
+        return
+    claimed = len(corpus.store.list(CLAIMS))
+    why = (
+        f"{claimed} claimed image shards are not ingested yet"
+        if claimed
+        else "nothing was ingested"
+    )
+    raise RequestError(
+        f"corpus={corpus.uri!r} has no records ({why}), so there is nothing for {names[0]} to do; "
+        f"run: {ingesting(corpus.uri)}"
+    )
 
 
 def check_before(

@@ -9,7 +9,13 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.line.again import Request, ask_again
-from nucleus_data.line.before import Stages, check_before, check_questions
+from nucleus_data.line.before import (
+    Stages,
+    check_before,
+    check_ingested,
+    check_questions,
+    check_source,
+)
 from nucleus_data.line.costs import forecast, look
 from nucleus_data.line.counting import leave_counts
 from nucleus_data.line.recipe import Recipe
@@ -120,6 +126,9 @@ def open_run(
     # Of a corpus that is not there yet, none is made before all is checked.
     corpus = Corpus(*place, create=create, dry_run=True)
     pins = Pins.of(stages.values(), corpus)
+    check_ingested(corpus, steps)
+    if create and not dry_run:
+        check_source(recipe, stages)
     if steps and not dry_run:
         check_before(recipe, stages, pins, corpus, steps)
     plan: dict[str, Any] = {"version": __version__, "config": recipe.public()}
@@ -238,7 +247,7 @@ def retry(run: Run, stages: Stages, name: str, request: Request | None = None) -
         assert isinstance(stage, Caption)
         repeated = ask_again(run, stages, stage, request or Request())
     if not failed and not repeated:
-        run.say(f"{name}: nothing to retry")
+        run.had_nothing(name)
 
 
 def pin_chosen(run: Run, stages: Stages, stage: RowStage[Any]) -> None:

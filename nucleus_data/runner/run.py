@@ -274,6 +274,12 @@ class Run:
         for line in failed_lines(report, where, told("retry", self.corpus.uri)):
             self.say(line)
 
+    def had_nothing(self, stage: str) -> None:
+        """Says and notes that a stage was asked to try again, and had nothing to."""
+        self._plan["nothing_to_retry"] = [*self._plan.get("nothing_to_retry", ()), stage]
+        self._write_plan()
+        self.say(f"{stage}: nothing to retry")
+
     def _write_plan(self) -> None:
         """Writes `plan.json`: the configuration and the config hashes known so far."""
         if self._folder is None:

@@ -106,7 +106,7 @@ class Summary:
 class Resources(BaseModel):
     """Resources of a stage's workers. Never part of a config hash."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     workers: int | None = Field(
         None,
@@ -116,16 +116,13 @@ class Resources(BaseModel):
     actors: int = Field(0, ge=0, description="Model actors; 0 runs the stage as plain tasks.")
     num_cpus: float = Field(1, ge=0, description="CPUs per worker.")
     num_gpus: float = Field(0, ge=0, description="GPUs per worker.")
-    memory_gb: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="Memory that Ray reserves per worker."
-    )
+    memory_gb: float | None = Field(None, gt=0, description="Memory that Ray reserves per worker.")
     row_timeout_s: float = Field(
         300, gt=0, description="Seconds after which an image counts as hanging its worker."
     )
     row_memory_gb: float = Field(
         8,
         gt=0,
-        allow_inf_nan=False,
         description="Memory limit of the child process that processes guarded shards.",
     )
 

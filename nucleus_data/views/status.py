@@ -198,10 +198,12 @@ def _did_in(
     line = LINES.get(str(plan.get("command")))
     # What the run left out for lack of a setting it knew itself.
     steps = plan.get("steps") or (without_missing(stages, line.steps) if line else [])
+    idle = [stage for stage in plan.get("nothing_to_retry") or () if stage not in done]
     failures, _ = read_lines(corpus.store, path_of(name, FAILURES))
     return {
         "run": name,
         "done": list(dict.fromkeys(done)),
-        "not_done": [step for step in dict.fromkeys(steps) if step not in done],
+        "nothing_to_retry": idle,
+        "not_done": [step for step in dict.fromkeys(steps) if step not in (*done, *idle)],
         "failed_shards": len(failures),
     } | ({"told": said} if said else {})

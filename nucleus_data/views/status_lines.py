@@ -34,6 +34,8 @@ def status_lines(content: dict[str, Any]) -> Iterator[str]:
             f"  {unfinished} claimed shards are not ingested yet; "
             f"run: {ingesting(content['corpus'])}"
         )
+    elif not content["records"]:
+        yield f"  nothing was ingested yet; run: {ingesting(content['corpus'])}"
     if not content["several_writers"]:
         yield "  this store cannot refuse to overwrite: one writer at a time"
     rows = [*_tables(content), *_selections(content)]
@@ -102,7 +104,12 @@ def _selections(content: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def _did(last: Mapping[str, Any]) -> Iterable[str]:
-    yield f"did {', '.join(last['done'])}" if last["done"] else "no stage ended in it"
+    if last["done"]:
+        yield f"did {', '.join(last['done'])}"
+    if idle := last.get("nothing_to_retry"):
+        yield f"nothing to retry in {', '.join(idle)}"
+    elif not last["done"]:
+        yield "no stage ended in it"
     if last["not_done"]:
         yield f"not done: {', '.join(last['not_done'])} (it is still going, or ended early)"
     if last["failed_shards"]:

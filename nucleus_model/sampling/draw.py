@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nucleus_data.printed import has_surrogate
 from nucleus_data.sets.buckets import bucket_size
 from nucleus_model.checkpoints.saved import load_saved
 from nucleus_model.sampling.pictures import write_grid, write_png
@@ -65,7 +66,7 @@ def draw(
             f"{height}, aspect {aspect}, resolution {resolution}"
         )
     for prompt in (*prompts, negative):
-        if any("\ud800" <= letter <= "\udfff" for letter in prompt):
+        if has_surrogate(prompt):
             raise ValueError(f"the prompt {prompt!r} is no text in UTF-8")
     saved = load_saved(folder, device)
     if width is None or height is None:

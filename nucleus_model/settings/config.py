@@ -33,7 +33,7 @@ class TransformerConfig(BaseModel):
         ValueError: Sizes that do not fit together, unknown keys, or missing ones.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     patch_size: int = Field(ge=1, description="Latent pixels on the side of a token.")
     in_channels: int = Field(ge=1, description="Values of a token that comes in.")

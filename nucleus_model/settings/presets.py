@@ -20,7 +20,7 @@ class Preset(BaseModel):
         ValueError: Sizes that do not fit together.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     layers: int = Field(ge=2, description="Transformer blocks.")
     heads: int = Field(ge=1, description="Query heads.")

@@ -1,8 +1,11 @@
 import json
+import os
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from nucleus_data.printed import amount, jsonable, text_of, visible
+from nucleus_data.printed import amount, has_surrogate, jsonable, text_of, visible
 
 
 @pytest.mark.parametrize(
@@ -65,3 +68,18 @@ def test_json_is_what_any_reader_takes():
 )
 def test_bytes_as_a_person_reads_them(size, shown):
     assert amount(size) == shown
+
+
+@given(st.text(st.characters(codec=None, categories=None), max_size=5))
+def test_a_text_without_surrogates_is_one_that_can_be_written(text):
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        assert has_surrogate(text)
+    else:
+        assert not has_surrogate(text)
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udcffb", os.fsdecode(b"\xff")])
+def test_half_a_letter_is_found(text):
+    assert has_surrogate(text)

@@ -31,7 +31,7 @@ SHARED = tuple(name for name in EngineSettings.model_fields if name not in _OF_O
 class Price(BaseModel):
     """Price of a model's tokens, in any currency."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     input_per_million: float = Field(ge=0, description="Price of a million prompt tokens.")
     output_per_million: float = Field(ge=0, description="Price of a million generated tokens.")

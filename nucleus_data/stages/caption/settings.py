@@ -19,7 +19,7 @@ RESERVED = (PICTURE, "source")  # `from: picture`; `source` is the caption that 
 class Mix(BaseModel):
     """Wanted shares of captioned records by the origin of their captions."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     web: float = Field(ge=0, le=1, description="Share of records that keep their own caption.")
     refined: float = Field(

@@ -24,7 +24,11 @@ class Variant(BaseModel):
     """Settings of one caption variant."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_by_name=True, serialize_by_alias=True
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        validate_by_name=True,
+        serialize_by_alias=True,
     )
 
     prompt: str | None = Field(

@@ -13,7 +13,7 @@ from nucleus_data.stages.dedup.rows import MAX_CORPUS
 class DedupSettings(BaseModel):
     """Which pairs of images are near duplicates."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     distance: int = Field(
         default=4,

@@ -13,7 +13,7 @@ OPT_OUTS = ("noai", "noimageai", "noml", "none", "noindex", "noimageindex", "tdm
 class FetchSettings(BaseModel):
     """Those settings of the section `ingest` that say how URLs are asked."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     downloader: Literal["nucleus", "img2dataset"] = Field(
         "nucleus",

@@ -7,12 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nucleus_data.errors import RequestError
 from nucleus_data.hashing import record_id, sample_unit
 from nucleus_data.stages.ingest.listing.formats import extension
 from nucleus_data.stages.ingest.listing.locate import Location
 from nucleus_data.stages.ingest.listing.runs import AGAIN, number_repeated, sorted_rows
 from nucleus_data.stages.ingest.listing.spool import BATCH, Listing, batches, quoted
+from nucleus_data.stages.ingest.listing.unread import unread
 from nucleus_data.stages.ingest.plain_texts import with_plain_texts
 from nucleus_data.stages.ingest.progress import Planning
 
@@ -38,7 +38,7 @@ def identified(
         )
         occurrences = Occurrences(ordered, folder, connection)
     except duckdb.Error as error:
-        raise RequestError(f"the source {location.uri!r} cannot be read: {error}") from error
+        raise unread(location, error, folder, connection) from error
     writer: pq.ParquetWriter | None = None
     position = 0
     try:

@@ -37,6 +37,7 @@ from nucleus_data.stages.ingest.listing.img2dataset import list_img2dataset
 from nucleus_data.stages.ingest.listing.locate import Location, locate
 from nucleus_data.stages.ingest.listing.spool import BATCH, Listing, connect, quoted
 from nucleus_data.stages.ingest.listing.tars import list_tars
+from nucleus_data.stages.ingest.listing.unread import unread
 from nucleus_data.stages.ingest.listing.urls import list_urls
 from nucleus_data.stages.ingest.other_types import other_types, with_texts
 from nucleus_data.stages.ingest.progress import Planning
@@ -185,7 +186,7 @@ def _list(
         require(settings.downloader)
         return list_urls(location, settings, folder, connection, limit)
     except duckdb.Error as error:
-        raise RequestError(f"ingest.source={settings.source!r} cannot be read: {error}") from error
+        raise unread(location, error, folder, connection) from error
 
 
 def _known(

@@ -12,7 +12,7 @@ Kind = Literal["folder", "tars", "img2dataset", "urls", "embedded"]
 class SourceSettings(BaseModel):
     """Those settings of the section `ingest` that say what the source is."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     source: str = Field(
         "",

@@ -121,7 +121,7 @@ class Ingest(CorpusStage[IngestSettings]):
         failed = [n for n in run.folder.newest_failed_shards(self.name) if n not in committed]
         todo = sorted({*plan.todo, *failed})
         if not todo:
-            run.say("ingest: nothing to retry")
+            run.had_nothing(self.name)
             return
         if plan.todo:
             run.say(f"{plan.rows:,} downloads to try again, in {len(plan.todo)} image shards")

@@ -26,7 +26,7 @@ _PILLOW_MAX_PIXELS = 178_956_970
 class InspectSettings(BaseModel):
     """Settings of `inspect`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     signals: tuple[str, ...] = Field(
         default=(
@@ -50,7 +50,6 @@ class InspectSettings(BaseModel):
     max_aspect: float = Field(
         default=_DEFAULTS.max_aspect,
         ge=1,
-        allow_inf_nan=False,
         description="Images whose long side is more times the short side are not decoded.",
     )
 

@@ -14,6 +14,7 @@ import duckdb
 
 from nucleus_data.config import nearest
 from nucleus_data.errors import RequestError
+from nucleus_data.printed import has_surrogate
 from nucleus_data.stages.select.allowed import DEPTH, Node, check, shown, walk
 from nucleus_data.stages.select.database import sealed
 
@@ -108,7 +109,7 @@ def _parsed(text: str, where: str, order: bool) -> tuple[Node, str, tuple[tuple[
     """A query with one expression: its tree; the expression as DuckDB writes it; names it reads."""
     if len(text) > LETTERS:
         raise RequestError(f"{where}: has {len(text):,} letters; allowed are {LETTERS:,}")
-    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+    if "\0" in text or has_surrogate(text):
         raise RequestError(f"{where}: {shown(text)} has a letter that is none (NUL or a surrogate)")
     connection = sealed()
     query = _query(connection, text, where, order)

@@ -16,7 +16,7 @@ Action = Literal["reject", "flag"]
 class RuleSettings(BaseModel):
     """One rule, as written in YAML (a bare string is its condition)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     where: str = Field(
         min_length=1, description="SQL condition on one record; true rejects or flags it."
@@ -28,7 +28,7 @@ class RuleSettings(BaseModel):
 class TierSettings(BaseModel):
     """Quality tiers A1, A2 and so on, by a score."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     score: str | None = Field(
         None, description="SQL: a number for one record, from its signals; null for no tiers."
@@ -50,16 +50,14 @@ class TierSettings(BaseModel):
 class CurriculumSettings(BaseModel):
     """Curriculum buckets B1 to B8 by tier and size, and B9 and B10 for the premium tail."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     fitted: str | dict[str, Any] | None = Field(
         None,
         description="What `nucleus fit-curriculum` wrote: its JSON file, or the content of one.",
     )
     seed: int = Field(0, description="Seed of the draw.")
-    temperature: float = Field(
-        0.7, gt=0, allow_inf_nan=False, description="Higher: buckets overlap more."
-    )
+    temperature: float = Field(0.7, gt=0, description="Higher: buckets overlap more.")
     size: str = Field(
         "width::BIGINT * height", min_length=1, description="SQL: how large one record is."
     )
@@ -69,12 +67,9 @@ class CurriculumSettings(BaseModel):
     reach: float = Field(
         1.75,
         gt=0,
-        allow_inf_nan=False,
         description="The centres of B1 to B8 lie evenly from minus this to this.",
     )
-    variance: float = Field(
-        1.0, gt=0, allow_inf_nan=False, description="Square of a bucket's width."
-    )
+    variance: float = Field(1.0, gt=0, description="Square of a bucket's width.")
     premium: str | None = Field(
         None,
         min_length=1,
@@ -91,7 +86,7 @@ class CurriculumSettings(BaseModel):
 class PlaceholderSettings(BaseModel):
     """When one file is no picture of its own, but stands in the place of many ("not available")."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     sites: int | None = Field(
         10,
@@ -109,7 +104,7 @@ class PlaceholderSettings(BaseModel):
 class SelectSettings(BaseModel):
     """What is kept."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     rules: dict[str, RuleSettings] = Field(
         default_factory=dict,

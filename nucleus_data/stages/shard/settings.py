@@ -20,7 +20,7 @@ SetName = Annotated[
 class ShardSettings(BaseModel):
     """How training shards are made."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: SetName = Field("train", description="Name of the training set.")
     resolutions: tuple[int, ...] = Field(

@@ -14,7 +14,9 @@ import pytest
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.line.lines import LINES
+from nucleus_data.stages.ingest import IngestSettings, plan_ingest
 from tests.support.command import nucleus, work_here
+from tests.support.ingested import put, tiny
 from tests.support.quick import quick
 from tests.support.worlds import write_pictures
 
@@ -204,6 +206,46 @@ def test_a_wrong_request_ends_with_2_and_one_message(arguments, reason, tmp_path
     said = nucleus(*arguments, code=2)
     assert reason in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ([], "ingest.source is not set"),
+        (["ingest.source=absent/"], "there is no such file or folder"),
+        (["ingest.source=file:///absent"], "there is no such file or folder"),
+    ],
+)
+def test_an_ingest_whose_source_is_not_there_makes_no_corpus(source, reason, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert reason in nucleus("ingest", "corpus=c", *source, code=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "files", [{}, {"notes.xyz": "no picture"}, {"list.csv": "caption\na list without URLs"}]
+)
+def test_what_an_ingest_that_took_nothing_leaves_is_not_curated(files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "source").mkdir()
+    put(tmp_path / "source", files)
+    source = "source/list.csv" if "list.csv" in files else "source"
+    nucleus("ingest", "corpus=c", f"ingest.source={source}", code=2)
+    for command in (["curate"], ["curate", "--dry-run"], ["inspect"], ["retry", "inspect"]):
+        said = nucleus(*command, "corpus=c", code=2)
+        assert "corpus='c' has no records (nothing was ingested), so there is nothing for " in said
+        assert "run: nucleus ingest corpus=c ingest.source=PATH" in said
+    said = nucleus("status", "corpus=c")
+    assert "nothing was ingested yet; run: nucleus ingest corpus=c ingest.source=PATH" in said
+    assert "nothing to retry" in nucleus("retry", "corpus=c")
+
+
+def test_what_is_claimed_and_not_built_is_told_instead_of_curated(tmp_path):
+    source = put(tmp_path / "p", {"a.png": tiny()})
+    corpus = Corpus(str(tmp_path / "c"), create=True)
+    plan_ingest(corpus, IngestSettings(source=str(source)))
+    said = nucleus("curate", f"corpus={corpus.uri}", code=2)
+    assert "has no records (1 claimed image shards are not ingested yet)" in said
 
 
 def test_a_relative_corpus_inside_a_ray_job_is_refused(tmp_path, monkeypatch):

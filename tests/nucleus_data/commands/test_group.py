@@ -4,8 +4,8 @@ import pytest
 from click.testing import CliRunner
 
 from nucleus_data.commands import cli
-from nucleus_data.corpus import Corpus
 from nucleus_data.line.lines import LINES
+from nucleus_data.world.corpora import small_corpus
 
 
 def test_there_is_a_command_for_each_line_and_each_module():
@@ -21,8 +21,7 @@ def test_an_unknown_command_is_refused():
 @pytest.mark.parametrize("options", [[], ["--dry-run"]])
 def test_embed_without_a_model_says_what_to_give(tmp_path, monkeypatch, options):
     monkeypatch.setattr("nucleus_data.runner.workers.connected", lambda _: nullcontext())
-    corpus = tmp_path / "c"
-    Corpus(str(corpus), create=True)
+    corpus = small_corpus(tmp_path / "c", shards=1).uri
     command = ["embed", *options, f"corpus={corpus}", "embed.model=null", "score.heads=null"]
     found = CliRunner().invoke(cli, command)
     assert found.exit_code == 2

@@ -1,8 +1,14 @@
+import math
+import typing
+
 import pytest
+from pydantic import BaseModel, ValidationError
 
 from nucleus_data.corpus import RECORDS_HASH
 from nucleus_data.errors import RequestError
-from nucleus_data.line.recipe import describe_settings, load_recipe
+from nucleus_data.line.recipe import FullRecipe, describe_settings, load_recipe
+from nucleus_model.settings.presets import Preset
+from nucleus_model.settings.verdict import VerdictSettings
 from tests.support.recipes import CONFIGS, ROOT, load
 
 
@@ -107,3 +113,60 @@ def test_a_rule_that_is_not_there_cannot_be_taken_away():
     with pytest.raises(RequestError, match=r"no rule 'too_smal' to take away\. Did you mean 'too_"):
         load_recipe(nano, ["select.rules.too_smal=null"])
     assert "too_small" not in load_recipe(nano, ["select.rules.too_small=null"]).select.rules
+
+
+def types_in(annotation):
+    """The plain types that an annotation is made of: `dict[str, float] | None` has three."""
+    inside = typing.get_args(annotation)
+    if not inside:
+        return [annotation]
+    return [plain for part in inside for plain in types_in(part)]
+
+
+def models_of(model):
+    """A model, and those that its fields hold, at any depth."""
+    found = [model]
+    for each in found:
+        for field in each.model_fields.values():
+            held = (t for t in types_in(field.annotation) if isinstance(t, type))
+            found += [t for t in held if issubclass(t, BaseModel) and t not in found]
+    return found
+
+
+ROOTS = (FullRecipe, VerdictSettings, Preset)
+MODELS = dict.fromkeys(model for root in ROOTS for model in models_of(root))
+FLOATS = {
+    f"{model.__name__}.{name}": (model, field.alias or name)
+    for model in MODELS
+    for name, field in model.model_fields.items()
+    if float in types_in(field.annotation)
+}
+
+
+def test_the_settings_of_all_stages_are_looked_through():
+    """Else the next test would say nothing: one field for each kind of holder."""
+    assert {
+        "Resources.num_cpus",
+        "IngestSettings.host_rate",
+        "ServerSettings.timeout_s",
+        "Variant.temperature",
+        "Repetition.compression",
+        "TierSettings.bounds",
+        "Phase.mixture",
+        "LoaderSettings.timeout_s",
+    } <= FLOATS.keys()
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan], ids=str)
+@pytest.mark.parametrize("field", FLOATS)
+def test_no_setting_takes_a_number_that_is_none(field, value):
+    """A timeout, a rate or a share without an end is one that JSON and Ray have no word for."""
+    model, name = FLOATS[field]
+    told = set()
+    for given in (value, [value], {"k": value}, {"k": {"k": value}}):
+        with pytest.raises(ValidationError) as error:
+            model.model_validate({name: given})
+        mine = {one["type"] for one in error.value.errors() if one["loc"][0] == name}
+        assert mine, f"{field} takes {given}"
+        told |= mine
+    assert "finite_number" in told

@@ -164,3 +164,16 @@ def test_the_last_run_is_one_that_worked(made):
     curated.run(corpus.uri, "retry", RULES)
     text = "\n".join(status_lines(status(look(corpus))))
     assert "-retry: no stage ended in it" in text
+
+
+def test_a_retry_that_had_no_work_is_told_as_one(made):
+    corpus = small_corpus_of(made)
+    idle = curated.run(corpus.uri, "retry", RULES)
+    idle.retry("inspect")
+    idle.retry("ingest")
+    last = status(look(corpus))["last_run"]
+    assert (last["done"], last["nothing_to_retry"]) == ([], ["inspect", "ingest"])
+    text = "\n".join(status_lines(status(look(corpus))))
+    assert "-retry: nothing to retry in inspect, ingest" in text
+    assert "no stage ended" not in text
+    assert "not done" not in text

@@ -82,7 +82,9 @@ class Check(BaseModel, ABC):
         action: `ask_again`, `flag`, or `off`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
 
     name: ClassVar[str]
     rank: ClassVar[int]

@@ -93,7 +93,7 @@ def find_files(source: str) -> list[SourceFile]:
     store = Store(source)
     if not store.exists(""):
         raise RequestError(f"there is no file or folder {source!r}")
-    if not store.fs.isdir(store.path("")):
+    if not store.ask(lambda: store.fs.isdir(store.path(""))):
         name = source.rstrip("/").rsplit("/", 1)[-1]
         return [SourceFile(_printable(name), _kind(name, source), "", store, "")]
     names = sorted(_below(store))
@@ -210,7 +210,7 @@ def _kind(name: str, source: str = "") -> str:
 def _below(store: Store) -> Iterator[str]:
     """Yields the names of all files below a folder, except hidden ones."""
     root = store.path("").rstrip("/") + "/"
-    for path in store.fs.find(store.path("")):
+    for path in store.ask(lambda: store.fs.find(store.path(""))):
         name = path.removeprefix(root)
         if not any(part.startswith(".") for part in name.split("/")):
             yield name

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nucleus_data.errors import RequestError
+from nucleus_data.stages.ingest.listing.held_times import lost_notes, without_far_times
 from nucleus_data.stages.ingest.listing.locate import Location
 from nucleus_data.stages.ingest.listing.pairing import printable
 from nucleus_data.stages.ingest.listing.picture_tables import Table, is_bytes, opened
@@ -53,15 +54,16 @@ def list_embedded(
         try:
             with opened(location.root, name) as table:
                 column = _picture_column(table, settings, where)
-                count += _write_upstream(table, column, part)
+                rows, lost = _write_upstream(table, column, part)
+                count += rows
         except (OSError, pa.ArrowException) as error:
             raise RequestError(f"{where}: {name!r} cannot be read: {error}") from error
         left_out = [n for n in table.schema.names if n != column and is_bytes(table, n)]
         if left_out:
             notes[f"binary columns left out: {', '.join(left_out)}"] = None
         listed = folder / f"listed-{number:06d}.parquet"
-        for note in _write_listed(name, part, listed, settings, connection):
-            notes[note] = None
+        told = _write_listed(name, part, listed, settings, connection)
+        notes |= dict.fromkeys([*told, *lost_notes(lost)])
         part.unlink()
         parts.append(listed)
     if not count:
@@ -106,15 +108,19 @@ def _write_listed(
     return found.notes()
 
 
-def _write_upstream(table: Table, column: str, target: Path) -> int:
-    """Writes all columns but those of bytes; returns the number of rows."""
+def _write_upstream(table: Table, column: str, target: Path) -> tuple[int, list[str]]:
+    """Writes all columns but those of bytes.
+
+    Returns:
+        The number of rows; and the columns that lost times which DuckDB cannot hold.
+    """
     others = [name for name in table.schema.names if name != column and not is_bytes(table, name)]
     kind = table.schema.field(column).type
     named_files = pa.types.is_struct(kind) and kind.get_field_index("path") >= 0
     wanted = [*others, *([f"{column}.path"] if named_files else [])]
     upstream_name = f"{column}_path"
     kept = [upstream_name] if named_files and upstream_name not in table.schema.names else []
-    mean, count = table.mean_bytes(column), 0
+    mean, count, lost = table.mean_bytes(column), 0, dict[str, None]()
     fields = [
         *(table.schema.field(name).remove_metadata() for name in others),
         *(pa.field(name, pa.string()) for name in kept),
@@ -129,8 +135,9 @@ def _write_upstream(table: Table, column: str, target: Path) -> int:
             paths: pa.Array = pa.nulls(rows, pa.string())
             if named_files:
                 paths = batch.column(column).field("path").cast(pa.string())
+            upstream = without_far_times([batch.column(name) for name in others], others, lost)
             columns = [
-                *(batch.column(name) for name in others),
+                *upstream,
                 *(paths for _ in kept),
                 paths,
                 pa.array(range(first, first + rows), pa.int64()),
@@ -138,7 +145,7 @@ def _write_upstream(table: Table, column: str, target: Path) -> int:
             ]
             writer.write_table(pa.Table.from_arrays(columns, schema=pa.schema(fields)))
             count += rows
-    return count
+    return count, list(lost)
 
 
 def _location(name: str) -> list[str]:

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
 from nucleus_data.stages.ingest.listing.formats import extension
+from nucleus_data.stages.ingest.listing.held_times import held_copy, lost_notes
 from nucleus_data.stages.ingest.listing.locate import Location
 from nucleus_data.stages.ingest.listing.spool import LOCATION, Listing, Spool, quoted
 from nucleus_data.stages.ingest.listing.sql import (
@@ -37,6 +38,7 @@ from nucleus_data.stages.ingest.listing.tars import (
     tar_label,
     tar_rows,
 )
+from nucleus_data.stages.ingest.listing.unread import reason
 from nucleus_data.stages.ingest.reasons import download_reason, is_retryable
 
 NEEDED = ("key", "status")
@@ -63,7 +65,7 @@ def list_img2dataset(
         if not location.root.exists(table):
             stem = f"shard-{number:06d}"
             query, found = tar_rows(location.root, [name], folder, stem, connection, left, leftover)
-            queries.append(query)
+            queries.append((name, query))
             count += found
         else:
             spool = Spool(folder / f"shard-{number:06d}.parquet", LOCATION)
@@ -71,15 +73,22 @@ def list_img2dataset(
             upstream.write_bytes(location.root.read(table))
             with spool:
                 spool.add_all(_shard_rows(location.root, name, upstream, skipped), left)
-            queries.append(_joined(spool.path, upstream, name, notes, connection))
+            held = folder / f"held-{number:06d}.parquet"
+            if (lost := held_copy(Store(str(upstream)), "", held)) is not None:
+                upstream = held
+                notes += [f"{table}: {note}" for note in lost_notes(lost)]
+            queries.append((table, _joined(spool.path, upstream, name, notes, connection)))
             count += spool.count
     if not count:
         raise RequestError(f"ingest.source={location.uri!r}: img2dataset left no row there")
     parts = []
     # Written one by one, so that no query joins all shards at once.
-    for number, query in enumerate(queries):
+    for number, (name, query) in enumerate(queries):
         part = folder / f"listed-{number:06d}.parquet"
-        connection.execute(f"COPY ({query}) TO {quoted(str(part))} (FORMAT parquet)")
+        try:
+            connection.execute(f"COPY ({query}) TO {quoted(str(part))} (FORMAT parquet)")
+        except duckdb.Error as error:  # which names a temporary file, if any
+            raise RequestError(f"{name} cannot be read: {reason(error)}") from error
         parts.append(part)
     return Listing(
         of_files(connection, parts), skipped=dict(skipped), notes=[*notes, *leftover.notes()]

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,20 +62,16 @@ def locate(settings: IngestSettings) -> Location:
     Raises:
         RequestError: There is nothing, a file is missing, or it can't be told what it is.
     """
-    uri = absolute(settings.source.rstrip("/") or "/")
+    uri = _uri(settings)
     _refuse_compressed([uri], settings)
     others: dict[str, int] = {}
-    if _RANGE.search(uri) or _GLOB.search(uri):
+    if _is_pattern(uri):
         root, files = _pattern(uri, settings)
         _refuse_compressed(files, settings)
         kind = _kind_of_files(root, files, settings)
     else:
-        root = Store(uri, settings.storage_options)
-        if not root.exists(""):
-            raise RequestError(
-                f"ingest.source={settings.source!r}: there is no such file or folder"
-            )
-        if root.fs.isdir(root.path("")):
+        root = _existing(uri, settings)
+        if root.ask(lambda: root.fs.isdir(root.path(""))):
             kind, files, others = _folder(root, settings)
         else:
             parent, _, name = uri.rpartition("/")
@@ -83,6 +80,33 @@ def locate(settings: IngestSettings) -> Location:
                 return Location("folder", settings.name or _name(uri), uri, root, files)
             kind = _kind_of_files(root, files, settings)
     return Location(kind, settings.name or _name(uri), uri, root, files, others)
+
+
+def check_there(settings: IngestSettings) -> None:
+    """Raises RequestError for a source that is not there; patterns are not looked up."""
+    if not _is_pattern(uri := _uri(settings)):
+        _existing(uri, settings)
+
+
+def _uri(settings: IngestSettings) -> str:
+    source = settings.source
+    # `s3://` is no folder called `s3:`.
+    return absolute(source if source.endswith("://") else source.rstrip("/") or "/")
+
+
+def _is_pattern(uri: str) -> bool:
+    return bool(_RANGE.search(uri) or _GLOB.search(uri))
+
+
+def _existing(uri: str, settings: IngestSettings) -> Store:
+    root = Store(uri, settings.storage_options)
+    if not root.exists(""):
+        # Of some stores that can't be reached, fsspec says that nothing is there.
+        unsure = "" if root.local else ", or the store can't be reached"
+        raise RequestError(
+            f"ingest.source={settings.source!r}: there is no such file or folder{unsure}"
+        )
+    return root
 
 
 def absolute(source: str) -> str:
@@ -96,7 +120,7 @@ def absolute(source: str) -> str:
 def _name(uri: str) -> str:
     """A source's name if none was given: the last part of its path that is no pattern."""
     parts = [part for part in uri.split("://", 1)[-1].split("/") if part]
-    while len(parts) > 1 and (_GLOB.search(parts[-1]) or _RANGE.search(parts[-1])):
+    while len(parts) > 1 and _is_pattern(parts[-1]):
         parts.pop()
     last = parts[-1] if parts else "root"
     last = uncompressed(last)
@@ -108,7 +132,7 @@ def _name(uri: str) -> str:
 def _pattern(uri: str, settings: IngestSettings) -> tuple[Store, list[str]]:
     """The files that a glob matches, or all of a numbered range, and the folder above them."""
     whole, folder = uri, uri.rsplit("/", 1)[0]
-    while _GLOB.search(folder) or _RANGE.search(folder):
+    while _is_pattern(folder):
         folder = folder.rsplit("/", 1)[0]
     root = Store(folder or "/", settings.storage_options)
     names = [whole[len(folder) :].lstrip("/")]
@@ -123,7 +147,8 @@ def _pattern(uri: str, settings: IngestSettings) -> tuple[Store, list[str]]:
         if not names:
             raise RequestError(f"ingest.source={settings.source!r}: the range {match[0]} is empty")
     if _GLOB.search(names[0]):
-        found = {path for name in names for path in root.fs.glob(root.path(name))}
+        globbed = [root.ask(partial(root.fs.glob, root.path(name))) for name in names]
+        found = {path for paths in globbed for path in paths}
         names = sorted(path[len(root.root) :].lstrip("/") for path in found)
         if not names:
             raise RequestError(f"ingest.source={settings.source!r}: no file matches")

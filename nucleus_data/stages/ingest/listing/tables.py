@@ -1,6 +1,7 @@
 """Reads upstream tables (Parquet, CSV, TSV); a row of a CSV that is damaged costs itself alone."""
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,11 @@ import pyarrow.parquet as pq
 
 from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.errors import RequestError
+from nucleus_data.stages.ingest.listing.held_times import held_copy, lost_notes
 from nucleus_data.stages.ingest.listing.json_lines import read_json_lines
 from nucleus_data.stages.ingest.listing.spool import quoted
 from nucleus_data.stages.ingest.listing.sql import described, is_nested, of_files
+from nucleus_data.stages.ingest.listing.unread import reason
 from nucleus_data.stages.ingest.texts import MARKS, decoded
 from nucleus_data.upstream.compressed import COMPRESSED, plain_copy, uncompressed
 from nucleus_data.upstream.csv_rows import CsvRows
@@ -32,18 +35,21 @@ class UpstreamTable:
     Attributes:
         query: SQL of the rows that can be read.
         damaged: Those that cannot.
+        lost: Columns with times that cannot be read, which are NULL.
     """
 
     query: str
     damaged: list[DamagedRow] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
 
     def notes(self, what: str) -> list[str]:
-        """Sentences about the damaged rows, for people."""
+        """Sentences about the damaged rows, and then about what was lost, for people."""
+        lost = lost_notes(self.lost)
         if not self.damaged:
-            return []
+            return lost
         shown = ", ".join(map(str, self.damaged[:SHOWN]))
         more = f", and {len(self.damaged) - SHOWN} more" if len(self.damaged) > SHOWN else ""
-        return [f"{len(self.damaged)} rows of {what} cannot be read: {shown}{more}"]
+        return [f"{len(self.damaged)} rows of {what} cannot be read: {shown}{more}", *lost]
 
 
 def read_tables(
@@ -82,10 +88,7 @@ def read_tables(
             connection.register_filesystem(store.fs)
     suffixes = {uncompressed(path).rsplit(".", 1)[-1].lower() for path in paths}
     if suffixes == {"parquet"}:
-        try:
-            return UpstreamTable(_of_parquet(connection, paths))
-        except duckdb.Error as error:
-            raise RequestError(f"{where}: {paths[0]!r} cannot be read: {error}") from error
+        return _of_parquet(connection, dict(zip(paths, stores, strict=True)), where, folder)
     if not (suffixes <= CSVS or suffixes <= JSON_LINES):
         raise RequestError(
             f"{where}: cannot read {paths[0]!r}. Allowed: .parquet, .csv, .tsv, .jsonl (one kind "
@@ -109,23 +112,50 @@ def read_tables(
                 held = Store(str(file), storage_options)
                 damaged += _read_csv(held, name, part, connection, texts, columns)
         except (duckdb.Error, OSError) as error:
-            raise RequestError(f"{where}: {path!r} cannot be read: {error}") from error
+            raise RequestError(f"{where}: {path!r} cannot be read: {reason(error)}") from error
         if plain:
             plain.unlink()
         parts.append(part)
     return UpstreamTable(of_files(connection, parts), damaged)
 
 
-def _of_parquet(connection: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> str:
-    """SQL of the rows of Parquet files. Raises duckdb.Error."""
-    names = ", ".join(quoted(path) for path in paths)
-    united = f"SELECT * FROM read_parquet([{names}], union_by_name = true)"
+def _of_parquet(
+    connection: duckdb.DuckDBPyConnection, stores: Mapping[str, Store], where: str, folder: Path
+) -> UpstreamTable:
+    """Reads Parquet files. Raises RequestError with the name of one that cannot be read."""
+    lost: dict[str, None] = {}
+    paths = list(stores)
     try:
-        kinds = described(connection, united)
-    except duckdb.Error:  # types that do not meet, or a damaged file, of which the next one tells
-        return of_files(connection, paths)
+        kinds, meet = {*described(connection, _united(paths)).values()}, True
+    except duckdb.Error:  # types that do not meet, or a damaged file
+        kinds, meet = _kinds_of_each(connection, paths, where), False
+    if any(re.search(r"\bTIME", kind) for kind in kinds):
+        for number, store in enumerate(stores.values()):
+            copy = folder / f"held-{number:06d}.parquet"
+            if (found := held_copy(store, "", copy)) is not None:
+                paths[number] = str(copy)
+                lost |= dict.fromkeys(found)
     # A number in one file and a structure in another are found only when the rows are read.
-    return of_files(connection, paths) if any(map(is_nested, kinds.values())) else united
+    meet = meet and not any(map(is_nested, kinds))
+    return UpstreamTable(_united(paths) if meet else of_files(connection, paths), lost=list(lost))
+
+
+def _united(paths: Sequence[str]) -> str:
+    names = ", ".join(quoted(path) for path in paths)
+    return f"SELECT * FROM read_parquet([{names}], union_by_name = true)"
+
+
+def _kinds_of_each(
+    connection: duckdb.DuckDBPyConnection, paths: Sequence[str], where: str
+) -> set[str]:
+    """DuckDB's types of the columns of files, each read alone, so that a damaged one is named."""
+    kinds: set[str] = set()
+    for path in paths:
+        try:
+            kinds |= {*described(connection, _united([path])).values()}
+        except duckdb.Error as error:
+            raise RequestError(f"{where}: {path!r} cannot be read: {reason(error)}") from error
+    return kinds
 
 
 def _read_csv(

@@ -50,7 +50,7 @@ def test_a_source_that_cannot_be_read_is_named(tmp_path):
     location = Location("urls", "list", "/list.txt", Store(str(tmp_path)), [])
     with (
         connect(tmp_path) as connection,
-        pytest.raises(RequestError, match=r"the source '/list\.txt' cannot be read"),
+        pytest.raises(RequestError, match=r"ingest\.source='/list\.txt' cannot be read"),
     ):
         identified(
             Listing("SELECT nothing"), location, tmp_path, connection, None, None, Planning()

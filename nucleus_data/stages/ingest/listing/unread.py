@@ -1,0 +1,44 @@
+"""The words for a source that cannot be read: which of its files it is, and why."""
+
+from pathlib import Path
+
+import duckdb
+
+from nucleus_data.errors import RequestError
+from nucleus_data.stages.ingest.listing.held_times import held_copy
+from nucleus_data.stages.ingest.listing.locate import Location
+from nucleus_data.stages.ingest.listing.spool import quoted
+
+
+def reason(error: Exception) -> str:
+    """What an error says, without the SQL that DuckDB shows below it."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def unread(
+    location: Location, error: duckdb.Error, folder: Path, connection: duckdb.DuckDBPyConnection
+) -> RequestError:
+    """The error for rows that DuckDB cannot read, with the name of the file that is damaged.
+
+    DuckDB itself does not always say which of several it was: each is read whole to find out.
+
+    Args:
+        location: The source.
+        error: What DuckDB said.
+        folder: For temporary files.
+        connection: DuckDB.
+    """
+    where = f"ingest.source={location.uri!r}"
+    lists = location.files if location.kind == "urls" else []
+    for name in (name for name in lists if name.lower().endswith(".parquet")):
+        copy = folder / "unread.parquet"
+        held = held_copy(location.root, name, copy) is not None
+        path = str(copy) if held else location.root.url(name)
+        try:
+            for _ in connection.sql(
+                f"SELECT * FROM read_parquet({quoted(path)})"
+            ).to_arrow_reader():
+                pass
+        except duckdb.Error as mine:
+            return RequestError(f"{where}: {name!r} cannot be read: {reason(mine)}")
+    return RequestError(f"{where} cannot be read: {reason(error)}")
