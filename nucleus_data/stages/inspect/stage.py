@@ -40,7 +40,8 @@ class InspectSettings(BaseModel):
         default=_DEFAULTS.max_pixels,
         ge=1,
         le=_PILLOW_MAX_PIXELS,
-        description="Images of more pixels (width times height) are not decoded.",
+        description="Images of more pixels (width times height) are not decoded; of WebP, AVIF, "
+        "HEIC, JPEG 2000 and CMYK those of more than half as many.",
     )
     max_bytes: int = Field(
         default=_DEFAULTS.max_bytes,

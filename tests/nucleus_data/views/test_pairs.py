@@ -97,10 +97,10 @@ def test_a_long_name_does_not_widen_its_picture(tmp_path):
     run.do("dedup")
     *_, url = show_pairs(run.run, run.stages["dedup"], run.stages["select"], 9)
     shot = tmp_path / "page.png"
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    options += [f"--user-data-dir={tmp_path}/profile", "--hide-scrollbars"]
     subprocess.run(
-        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        + [f"--user-data-dir={tmp_path}/profile", "--hide-scrollbars", "--window-size=1200,900"]
-        + [f"--screenshot={shot}", Path(url).as_uri()],
+        [browser, *options, "--window-size=1200,900", f"--screenshot={shot}", Path(url).as_uri()],
         capture_output=True,
         timeout=120,
         check=True,
