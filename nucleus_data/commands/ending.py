@@ -151,3 +151,6 @@ def _debug() -> None:
     context = click.get_current_context(silent=True)
     if context is not None and context.meta.get(DEBUG):
         traceback.print_exc()
+        # What was raised in a worker was raised elsewhere than here.
+        if trace := getattr(sys.exc_info()[1], "trace", ""):
+            click.echo(f"In the worker:\n{trace}", err=True)

@@ -82,6 +82,10 @@ class VllmEngine:
 
         self.version: str = vllm.__version__
         self.on_cpu = current_platform.is_cpu()
+        if self.on_cpu:
+            from nucleus_data.engines.vllm_generators import use_restarting_generators
+
+            use_restarting_generators()
         self._engine: LLMEngine = vllm.LLMEngine.from_engine_args(
             vllm.EngineArgs(**engine_arguments(model, settings, pictures=pictures))
         )

@@ -26,13 +26,15 @@ signal `mislabelled` tells.
 """
 
 from nucleus_data.pixels.errors import PixelError, Reason
-from nucleus_data.pixels.header import Header, Limits
+from nucleus_data.pixels.header import INSPECTED, PILLOW_MAX_PIXELS, Header, Limits
 from nucleus_data.pixels.opening import open_picture
 from nucleus_data.pixels.picture import SMALL_SIDE, Picture, fit
 from nucleus_data.pixels.sniff import declared_format, is_picture
 from nucleus_data.pixels.thumbnail import thumbnail_jpeg
 
 __all__ = [
+    "INSPECTED",
+    "PILLOW_MAX_PIXELS",
     "SMALL_SIDE",
     "Header",
     "Limits",

@@ -28,6 +28,10 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+# Above it Pillow's own check refuses some formats whatever ours says.
+PILLOW_MAX_PIXELS = 178_956_970
+# For pictures that `inspect` has read, within its own settings: any that it can be told to read.
+INSPECTED = Limits(2 * PILLOW_MAX_PIXELS, max_bytes=2**63, max_aspect=float("inf"))
 
 
 @dataclass(frozen=True)

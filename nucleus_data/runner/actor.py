@@ -49,13 +49,18 @@ class SetupFailedError(StoppedError):
     def __str__(self) -> str:
         return str(self.args[0])
 
+    @property
+    def trace(self) -> str:
+        """The traceback in the worker."""
+        return str(self.args[1])
+
     @classmethod
     def of(cls, stage: str, error: Exception) -> "SetupFailedError":
         """Makes the error from an exception of a stage's `setup`; call while handling it."""
         if isinstance(error, RequestError | StoppedError):
             return cls(str(error), traceback.format_exc())
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-        text = f"{stage} can't be set up: {type(error).__name__}: {first}"
+        text = f"{stage} can't be set up: {type(error).__name__}: {first} (--debug shows where)"
         return cls(text, traceback.format_exc())
 
 

@@ -173,7 +173,9 @@ class LocalLoop(Attempts):
             except WorkerDiedError as error:
                 self.died(item, error, again)
             except WorkRaisedError as error:
-                self.raised(item, error.cause, error.trace, again)
+                usable = self.raised(item, error.cause, error.trace, again)
+                if not usable and self.alone:
+                    self.worker.close()  # a model need not load twice in one process; vLLM doesn't
             if self.stop:
                 return
 

@@ -17,6 +17,7 @@ from nucleus_data.corpus.caption_sets import (
 from nucleus_data.corpus.looking import going_without, without_lines
 from nucleus_data.corpus.runs import plans
 from nucleus_data.runner.run import Run
+from nucleus_data.sets.layout import published_sets
 
 TOLD = ("model", "revision", "prompt")
 
@@ -95,44 +96,29 @@ def _source(corpus: Corpus) -> dict[str, Any]:
 
 
 def _used(corpus: Corpus) -> dict[tuple[str, str], dict[str, Any]]:
-    """(Variant, hash) -> how many runs pinned it, the first and the last, and training sets."""
+    """(Variant, hash) -> how many runs pinned it, the first and the last, and training sets.
+
+    A set counts that is there: a run pins the name of one that it may never have written.
+    """
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for run, plan in plans(corpus.store):  # newest first
         tables = plan.get("tables")
         if not isinstance(tables, dict):
             continue
-        pinned = {(_variant(n), str(h)): n for n, h in tables.items() if n.startswith(PREFIX)}
-        read = _read_by_set(plan)
-        for key, name in pinned.items():
+        for key in {(_variant(n), str(h)) for n, h in tables.items() if n.startswith(PREFIX)}:
             mine = found.setdefault(key, {"runs": 0, "last_run": run, "sets": []})
             mine["runs"] += 1
             mine["first_run"] = run
-            made = plan.get("set")
-            if made and name in read and made not in mine["sets"]:
-                mine["sets"].append(made)
+    for folder in published_sets(corpus.store):
+        for table in {table for edition in folder.editions() for table in edition.tables}:
+            variant, _, config_hash = table.partition(AT)
+            mine = found.setdefault((variant, config_hash), {"runs": 0, "sets": []})
+            mine["sets"].append(folder.path)
     return found
 
 
 def _variant(table: str) -> str:
     return table.removeprefix(PREFIX).partition(AT)[0]
-
-
-def _read_by_set(plan: Mapping[str, Any]) -> set[str]:
-    """Those of a plan's tables that its training set reads."""
-    try:
-        names = [str(name) for name in plan["config"]["shard"]["captions"]]
-    except (KeyError, TypeError):
-        return set()
-    asked = [PREFIX + name for name in names]
-    tables = plan["tables"]
-    # `short@1a2b3c4d` is pinned with all digits; or as `short`, if that is the recipe's own.
-    return {
-        table
-        for table, hashed in tables.items()
-        for name in asked
-        if table == name
-        or (AT in name and f"{table.partition(AT)[0]}{AT}{hashed}".startswith(name))
-    }
 
 
 def lines(content: Mapping[str, Any]) -> Iterator[str]:

@@ -87,6 +87,16 @@ class Modelled(Length):
     resources: ClassVar = {"actors": 1}
 
 
+class LoadsOnce(Modelled):
+    """The same with a model that a process can load only once."""
+
+    def setup(self):
+        super().setup()
+        if hasattr(sys, "loaded_once"):
+            raise AttributeError("the model is there already")
+        sys.loaded_once = True
+
+
 class ShoutSettings(BaseModel):
     """Which text is poisoned, and whether all rows are done alone."""
 

@@ -9,7 +9,7 @@ from nucleus_data.engines.captioner import Ask, Engine, Sampling
 from nucleus_data.engines.grammar import check_grammar
 from nucleus_data.engines.load import engine_of
 from nucleus_data.errors import RequestError, StoppedError
-from nucleus_data.pixels import open_picture
+from nucleus_data.pixels import INSPECTED, open_picture
 from nucleus_data.stages.caption.models import place_of, said_of
 from nucleus_data.stages.caption.rounds import fitting
 from nucleus_data.stages.caption.settings import CaptionSettings
@@ -65,7 +65,7 @@ def load_models(settings: CaptionSettings, load: Load) -> list[Loaded]:
         fitted = fitting(mine)
 
         def decode(data: bytes, fitted: Callable[..., np.ndarray] = fitted) -> np.ndarray:
-            return fitted(open_picture(data))
+            return fitted(open_picture(data, INSPECTED))
 
         probes = Probes(settings.probes if sees else 0, decode)
         found.append(Loaded(name, mine, variants, engine, probes))

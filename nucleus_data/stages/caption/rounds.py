@@ -8,7 +8,7 @@ from math import sqrt
 from typing import Any
 
 from nucleus_data.engines.captioner import Ask, Engine, EngineSettings, Pixels, Prepared
-from nucleus_data.pixels import Picture, PixelError, fit, open_picture
+from nucleus_data.pixels import INSPECTED, Picture, PixelError, fit, open_picture
 from nucleus_data.stage import Row, TableFailure
 from nucleus_data.stages.caption.failures import check_aspect
 
@@ -90,7 +90,7 @@ def prepare(round_: Round, engine: Engine, fitted: Fit) -> None:
         round_.held.sha256 = hashlib.sha256(data).hexdigest()
     try:
         if any(ask.sees_picture for ask in asks):
-            round_.picture = fitted(open_picture(data))
+            round_.picture = fitted(open_picture(data, INSPECTED))
             check_aspect(round_.picture)
     except PixelError as error:
         round_.broken = error

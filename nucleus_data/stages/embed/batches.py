@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nucleus_data.engines.embedder import Embedder, Pixels
-from nucleus_data.pixels import PixelError, open_picture
+from nucleus_data.pixels import INSPECTED, PixelError, open_picture
 from nucleus_data.stage import Row, RowFailure
 
 # Full batches of a model's pictures that are made while it runs, or more where they are so small
@@ -285,7 +285,7 @@ def _room(lane: Lane) -> Pixels:
 def _prepare(work: RowWork, places: Sequence[tuple[Embedder, Pixels]]) -> None:
     """Makes a row's pixels for each model, in a thread of the pool."""
     try:
-        picture = open_picture(work.row.image or b"")
+        picture = open_picture(work.row.image or b"", INSPECTED)
         for model, pixels in places:
             model.prepare(Image.fromarray(picture.reduced(model.least)), pixels)
     except PixelError as error:

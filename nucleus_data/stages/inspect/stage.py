@@ -13,14 +13,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from nucleus_data import pixels, signals
-from nucleus_data.pixels import Limits, PixelError, Reason, open_picture
+from nucleus_data.pixels import PILLOW_MAX_PIXELS, Limits, PixelError, Reason, open_picture
 from nucleus_data.runner.compiled import MESSAGE, compiles
 from nucleus_data.signals import SignalGroup, is_built_in, load_group
 from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableSpec
 
 _DEFAULTS = Limits()
-# Above it Pillow's own check refuses some formats whatever ours says.
-_PILLOW_MAX_PIXELS = 178_956_970
 
 
 class InspectSettings(BaseModel):
@@ -39,8 +37,9 @@ class InspectSettings(BaseModel):
     max_pixels: int = Field(
         default=_DEFAULTS.max_pixels,
         ge=1,
-        le=_PILLOW_MAX_PIXELS,
-        description="Images of more pixels (width times height) are not decoded.",
+        le=PILLOW_MAX_PIXELS,
+        description="Images of more pixels (width times height) are not decoded; of WebP, AVIF, "
+        "HEIC, JPEG 2000 and CMYK those of more than half as many.",
     )
     max_bytes: int = Field(
         default=_DEFAULTS.max_bytes,

@@ -17,7 +17,7 @@ from nucleus_data.runner.run import Run
 from nucleus_data.sets.facts import FACTS, Checked, Facts, Rule, read_facts
 from nucleus_data.sets.layout import LEFT_OUT, SetFolder
 from nucleus_data.sets.set_card import write_card
-from nucleus_data.stages.select.settings import SelectSettings
+from nucleus_data.stages.select.settings import RuleSettings, SelectSettings
 from nucleus_data.stages.select.stage import TABLE as SELECTION
 from nucleus_data.stages.select.stage import published_selection
 from nucleus_data.stages.shard.settings import ShardSettings
@@ -51,7 +51,7 @@ def write_facts(
         selection=hashed,
         states=made.get("states", {}),
         rules=tuple(
-            Rule(name, rule.where, rule.action, rule.reason, _found(counts, name))
+            Rule(name, rule.where, rule.action, rule.reason, _found(counts, name, rule))
             for name, rule in select.rules.items()
         ),
         duplicates=select.drop_duplicates,
@@ -72,9 +72,12 @@ def _with(before: Iterable[Checked], now: Iterable[Checked]) -> tuple[Checked, .
     return tuple(every[name] for name in sorted(every))
 
 
-def _found(counts: dict[str, int], rule: str) -> int:
-    """Returns how many records a rule rejected or flagged."""
-    return counts.get(f"reasons:{rule}", 0) + counts.get(f"flags:{rule}", 0)
+def _found(counts: dict[str, int], name: str, rule: RuleSettings) -> int:
+    """Returns how many records a rule rejected or flagged.
+
+    A failure may have the name of a rule that flags, such as `truncated`: it is not counted.
+    """
+    return counts.get(f"{'flags' if rule.action == 'flag' else 'reasons'}:{name}", 0)
 
 
 def _left_out(corpus: Corpus, folder: SetFolder) -> dict[str, dict[str, int]]:

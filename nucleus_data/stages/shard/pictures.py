@@ -9,7 +9,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from nucleus_data.pixels import Picture, open_picture
+from nucleus_data.pixels import INSPECTED, Picture, open_picture
 from nucleus_data.stages.shard.settings import ShardSettings
 
 SUFFIX = {"jpeg": "jpg", "webp": "webp", "original": "jpg"}
@@ -61,7 +61,7 @@ def stored(
     if passes(record, target, settings):  # `inspect` has already decoded these bytes
         return Stored(data, record["original_width"], record["original_height"])
     left, top, right, bottom = record["crop"]
-    picture = open_picture(data)
+    picture = open_picture(data, INSPECTED)
     unknown = _fits(record, target, settings) and record.get("plain") is None
     if unknown and is_plain(**_facts(picture)):
         return Stored(data, picture.header.width, picture.header.height)

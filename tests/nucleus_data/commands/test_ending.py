@@ -181,6 +181,19 @@ def test_whatever_is_raised_is_a_line_and_debug_shows_where(error, said, code):
     assert "in fails\n    raise error" in CliRunner().invoke(command, ["--debug"]).output
 
 
+def test_debug_shows_where_a_worker_raised():
+    @click.command()
+    def fails():
+        try:
+            {}["gone"]
+        except KeyError as error:
+            raise SetupFailedError.of("caption", error) from None
+
+    said = CliRunner().invoke(with_endings(fails), []).output
+    assert said == "error: caption can't be set up: KeyError: 'gone' (--debug shows where)\n"
+    assert '{}["gone"]' in CliRunner().invoke(with_endings(fails), ["--debug"]).output
+
+
 def test_every_command_has_debug(monkeypatch, folder):
     found = {name: cli.get_command(click.Context(cli), name) for name in cli.list_commands(None)}
     for group in [each for each in found.values() if isinstance(each, click.Group)]:

@@ -16,7 +16,7 @@ from nucleus_data.runner.workers import Workers
 from nucleus_data.world.corpora import small_corpus
 from tests.support.commands import tree
 from tests.support.on_ray import ALL, job, values
-from tests.support.stages import Modelled, Nothing
+from tests.support.stages import LoadsOnce, Modelled, Nothing
 
 
 class Raises:
@@ -78,6 +78,15 @@ def test_a_model_has_a_process_of_its_own(tmp_path, worker):
     assert run(worker, asked, 2).summary.done == 10
     assert worker._child is None
     assert not psutil.pid_exists(first)
+
+
+@pytest.mark.slow
+def test_a_model_that_raised_is_loaded_again_in_a_new_process(tmp_path, worker):
+    corpus = small_corpus(tmp_path / "c", shards=2)
+    asked = replace(job(corpus), stage=LoadsOnce(Nothing(poison="raise")))
+    report = run(worker, asked, 2)
+    assert (report.failed, report.summary.failed) == ([], {"stage_raised": 2})
+    assert report.summary.done == 8
 
 
 def test_who_waits_is_called_until_an_item_is_done(worker, monkeypatch):

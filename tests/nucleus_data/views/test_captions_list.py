@@ -21,6 +21,9 @@ def made(tmp_path_factory):
     )
     sharded.do("shard")
     corpus.set = sharded
+    # Pins a set, and writes none.
+    other = ("shard.captions=[short]", "shard.quality=80")
+    curated.run(corpus.uri, "report", *SETTINGS, *other).do("report")
     return corpus, run
 
 

@@ -1,10 +1,15 @@
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from nucleus_data.errors import RequestError
 from nucleus_data.views.pairs import show_pairs
+from nucleus_data.world.corpora import small_corpus, write_shard
 from tests.support import curated
 from tests.support.looked_at import RULES
 from tests.support.released import earlier_release, later_corpus
@@ -78,3 +83,28 @@ def test_copies_that_are_all_kept_are_told(corpus):
     run.do("dedup", "select")
     _, page = page_of(run)
     assert "both stay: neither is dropped for the other" in Text(page).text
+
+
+def test_a_long_name_does_not_widen_its_picture(tmp_path):
+    browser = shutil.which("chromium")
+    if browser is None:
+        pytest.skip("needs chromium")
+    corpus = small_corpus(tmp_path / "c", shards=0)
+    image = curated.picture(1, (120, 80))
+    write_shard(corpus, 0, {"x" * 200 + ".png": image, "y" * 200 + ".png": image})
+    curated.inspect(corpus)
+    run = curated.run(corpus.uri, "pairs")
+    run.do("dedup")
+    *_, url = show_pairs(run.run, run.stages["dedup"], run.stages["select"], 9)
+    shot = tmp_path / "page.png"
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    options += [f"--user-data-dir={tmp_path}/profile", "--hide-scrollbars"]
+    subprocess.run(
+        [browser, *options, "--window-size=1200,900", f"--screenshot={shot}", Path(url).as_uri()],
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+    # The page's padding is 28 pixels wide: nothing is drawn there.
+    margin = np.asarray(Image.open(shot).convert("RGB"))[:, -20:].reshape(-1, 3)
+    assert len(np.unique(margin, axis=0)) == 1

@@ -1,5 +1,6 @@
 """How rows go through an engine: asked again, chained, prepared in threads, each ended once."""
 
+import io
 import random
 import threading
 import time
@@ -8,6 +9,7 @@ import zlib
 from collections import Counter
 
 import pytest
+from PIL import Image
 
 from nucleus_data.engines.captioner import Generated
 from nucleus_data.errors import RequestError
@@ -325,6 +327,18 @@ def test_a_picture_fits_the_longest_side_and_the_budget_of_pixels(size, limits, 
     made = fitting(CaptionSettings(**limits))(open_picture(picture(1, size)))
     assert made.shape[1::-1] == expected
     assert made.shape[0] * made.shape[1] <= limits.get("max_pixels", 1 << 30)
+
+
+def test_what_inspect_was_told_to_read_is_captioned(monkeypatch):
+    """A picture of more pixels than are read by themselves: `inspect.max_pixels` may say so."""
+    stream = io.BytesIO()
+    Image.new("1", (8000, 7000)).save(stream, "PNG")
+    rows = [row(0, ["short"], image=stream.getvalue())]
+    variants = {"short": {"prompt": "short"}}
+    (values,) = outcomes(
+        monkeypatch, StandIn(say=lambda *_: FINE["text"]), rows, variants=variants, max_side=80
+    ).values()
+    assert values["caption.short"]["caption"] == FINE["text"]
 
 
 def test_the_engine_s_counts_and_times_go_to_the_run(monkeypatch):

@@ -56,6 +56,12 @@ def test_a_picture_that_cannot_be_read_costs_itself_alone():
     assert clip.batches == 0
 
 
+def test_what_inspect_was_told_to_read_is_read():
+    """A picture that by itself is too long: `inspect.max_aspect` may say otherwise."""
+    (found,) = batches(FakeClip(1)).run(iter([row(0, data=picture(1, (3000, 2)))]))
+    assert found.failure is None
+
+
 def test_models_with_other_batches_share_a_row():
     one, other = FakeClip(2), FakeClip(5)
     wanted = ("image", "text", "image1", "text1")

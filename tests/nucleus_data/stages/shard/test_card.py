@@ -5,8 +5,19 @@ from huggingface_hub import DatasetCard
 
 from nucleus_data.sets.facts import read_facts
 from nucleus_data.sets.layout import SetFolder
+from nucleus_data.stages.select.settings import RuleSettings
+from nucleus_data.stages.shard.card import _found
 from tests.support import curated
 from tests.support.captioned_sets import SETTINGS, captioned_sets
+
+
+def test_a_failure_with_the_name_of_a_rule_that_flags_is_not_counted_as_its():
+    counts = {"reasons:truncated": 5, "flags:truncated": 2, "reasons:small": 3}
+    flags, rejects = RuleSettings(where="truncated", action="flag"), RuleSettings(where="width < 9")
+    assert _found(counts, "truncated", flags) == 2
+    assert _found(counts, "small", rejects) == 3
+    assert _found(counts, "other", rejects) == 0
+
 
 OVERRIDES = (*SETTINGS, 'select.rules={"wide | wider": "width > 1000"}')
 

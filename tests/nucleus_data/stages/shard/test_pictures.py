@@ -71,6 +71,13 @@ ORIGINAL = {
 }
 
 
+def test_what_inspect_was_told_to_read_is_stored():
+    """A picture that by itself is too long: `inspect.max_aspect` may say otherwise."""
+    record = {"crop": [0, 0, 80, 2]}
+    long = png(pixels(size=(3000, 2)))
+    assert opened(stored(long, record, (80, 2), ShardSettings()).data).size == (80, 2)
+
+
 @pytest.mark.parametrize("name", ORIGINAL)
 def test_an_original_keeps_its_bytes_only_where_any_reader_shows_it_right(name):
     data = ORIGINAL[name]
