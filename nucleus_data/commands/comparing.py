@@ -1,6 +1,5 @@
 """Options, checks and output that `nucleus verdict` and `nucleus quick-train --against` share."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -131,8 +130,6 @@ def settings_of(given: Mapping[str, Any], claim: str) -> Any:
             f"--most {most} is below --seeds {seeds}: raise --most, or lower --seeds"
         )
     chosen["most"] = max(MOST, seeds) if most is None else most
-    if (width := chosen["half_width"]) is not None and not math.isfinite(width):
-        raise RequestError(f"--half-width must be a number above 0, got {width}")
     if given["text"] is not None:
         chosen["text"] = _text(given["text"], given["text_revision"], given["text_state"])
     elif given["text_revision"] is not None or given["text_state"] != LAST_STATE:

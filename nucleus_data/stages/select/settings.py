@@ -1,6 +1,5 @@
 """Settings of `select`: rules, the order of preference, quality tiers, curriculum buckets."""
 
-import math
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, Literal
@@ -42,7 +41,7 @@ class TierSettings(BaseModel):
     @field_validator("bounds")
     @classmethod
     def _rising(cls, bounds: tuple[float, ...]) -> tuple[float, ...]:
-        if not all(a < b for a, b in pairwise(bounds)) or not all(map(math.isfinite, bounds)):
+        if not all(a < b for a, b in pairwise(bounds)):
             raise ValueError(f"bounds must rise, got {list(bounds)}")
         return bounds
 

@@ -14,7 +14,8 @@ import pytest
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.line.lines import LINES
-from nucleus_data.stages.ingest import IngestSettings, plan_ingest
+from nucleus_data.stages.ingest.plan import plan_ingest
+from nucleus_data.stages.ingest.settings import IngestSettings
 from tests.support.command import nucleus, work_here
 from tests.support.ingested import put, tiny
 from tests.support.quick import quick

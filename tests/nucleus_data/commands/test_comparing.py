@@ -31,12 +31,12 @@ VARY = ("--vary", "rules.wide=width > 150")
         (("--text", "x"), "--text is of a comparison"),
         (
             (*VARY, "--text", "./none"),
-            "--text: none is not a folder; allowed are nano, a folder, a",
+            "--text: ./none is not a folder; allowed are nano, a local folder, a",
         ),
         ((*VARY, "--text-revision", "x"), "--text-revision is of another text encoder: give --t"),
         ((*VARY, "--text-state", "-8"), "--text-state is of another text encoder: give --text"),
         ((*VARY, "--seeds", "6", "--most", "5"), "--most 5 is below --seeds 6: raise --most, or"),
-        ((*VARY, "--half-width", "nan"), "--half-width must be a number above 0, got nan"),
+        ((*VARY, "--half-width", "nan"), "'nan' is not a finite number"),
         ((*VARY, "--text", "some/hub"), "--text-revision is required for the hub model 'some/hub'"),
     ],
 )

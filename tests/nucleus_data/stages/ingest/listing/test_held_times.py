@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nucleus_data.corpus.store import Store
-from nucleus_data.stages.ingest import IngestSettings, plan_ingest
 from nucleus_data.stages.ingest.claims import read_claim
 from nucleus_data.stages.ingest.listing.held_times import (
     DAY,
@@ -14,6 +13,8 @@ from nucleus_data.stages.ingest.listing.held_times import (
     held_copy,
     held_values,
 )
+from nucleus_data.stages.ingest.plan import plan_ingest
+from nucleus_data.stages.ingest.settings import IngestSettings
 from tests.support.ingested import put_tar, tiny, url_list
 
 FAR_MS = 2**62

@@ -3,7 +3,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.ingest import IngestSettings, plan_ingest
+from nucleus_data.stages.ingest.plan import plan_ingest
+from nucleus_data.stages.ingest.settings import IngestSettings
 from tests.support.ingested import put_tar, tiny
 
 ROWS = 2000
