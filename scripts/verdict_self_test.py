@@ -8,8 +8,8 @@
 
 | part | what is compared |
 |---|---|
-| `aa` | in `debug`, 60 times: two disjoint random halves of one pool; any alarm is false |
-| `share` | `nano`: sets of which 0 to 100 % of the ids differ; do their seeds belong together? |
+| `aa` | in `debug`, 120 times: two disjoint random halves of one pool; any alarm is false |
+| `share` | `debug`: sets of which 0 to 100 % of the ids differ; do their seeds belong together? |
 | `faults` | `nano`: eight kinds of faults in three doses each, six seeds |
 | `repeats` | swapped captions, blur and duplicates twice more, other seeds, other pictures; |
 | | and the smallest dose of swapped captions until there are ten |

@@ -77,7 +77,7 @@ class Size:
 GROUPS = 3  # of seeds, of which each repeat has one: set A's runs serve all faults of a group
 SHARES = (0.0, 0.05, 0.2, 0.5, 1.0)
 FULL = {
-    "aa": Size("debug", 960, 48, count=60),
+    "aa": Size("debug", 960, 48, count=120),
     "share": Size("debug", 960, 48, replicates=24),
     "faults": Size("nano", 1500, 160),
     "repeats": Size("nano", 1500, 160, count=10),

@@ -13,7 +13,6 @@ from scripts.verdict.cases import SWAPPED
 from scripts.verdict.faults import KINDS, dose_words, named
 
 Line = Mapping[str, Any]
-ALLOWED = 6  # of 60 comparisons of equals
 SHOWN = ("loss", "caption_gap", "low_sigma", "memorised")
 
 
@@ -41,14 +40,14 @@ def _rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]
 
 def _equal_halves(lines: Sequence[Line]) -> Iterator[str]:
     """How often equals are called different, by the verdict and by the controls."""
-    first = lines[0]
-    verdict = f"the verdict, {first['replicates']} seeds each"
-    if not first.get("drawn"):
-        verdict += ", before the choice of a set's pictures counted"
+    fitted = fitting_halves(lines)
+    verdict = f"the verdict, {lines[0]['replicates']} seeds each"
+    before = f"{verdict}, before the choice of a set's pictures counted"
     # What it adds is fitted on the comparisons that are not judged by it.
-    crossed = [[*map(arms_of, lines[one::2])] for one in (0, 1)]
+    crossed = [[*map(arms_of, fitted[one::2])] for one in (0, 1)]
     judges = {
-        verdict: [any(found["direction"] for found in line["findings"]) for line in lines],
+        verdict: [_found(line) for line in lines if line.get("drawn")],
+        before: [_found(line) for line in lines if not line.get("drawn")],
         "seeds alone": [_alarm(*arms) for half in crossed for arms in half],
         "seeds and the choice of a set's pictures, each half by what the other half tells of it": [
             _alarm(*arms, known=drawn_share(other))
@@ -59,16 +58,30 @@ def _equal_halves(lines: Sequence[Line]) -> Iterator[str]:
     }
     rows = []
     for name, alarms in judges.items():
+        if not alarms:
+            continue
         low, high = binomial(sum(alarms), len(alarms))
         share = f"{100 * np.mean(alarms):.0f} % ({100 * low:.0f} to {100 * high:.0f})"
         rows.append((name, str(len(alarms)), str(sum(alarms)), share))
     yield from _rows(("equal halves judged by", "comparisons", "alarms", "rate (95 %)"), rows)
-    known = drawn_share([arms_of(line) for line in lines])
+    known = drawn_share([arms_of(line) for line in fitted])
     yield ""
     yield (
         f"The choice of a set's {known.pictures} pictures adds {100 * known.share:.1f} % of the "
         "variance of one seed."
     )
+
+
+def fitting_halves(lines: Sequence[Line]) -> list[Line]:
+    """The comparisons of equal halves on which `drawn.json` was fitted: those before it was.
+
+    All, if there are none of these.
+    """
+    return [line for line in lines if not line.get("drawn")] or list(lines)
+
+
+def _found(line: Line) -> bool:
+    return any(finding["direction"] for finding in line["findings"])
 
 
 Arms = tuple[dict[str, dict[str, np.ndarray]], Mapping[str, int]]
@@ -193,8 +206,8 @@ def _shares(lines: Sequence[Line]) -> Iterator[str]:
                     f"{100 * line['dose']:g} %",
                     f"{both:.2f}",
                     name,
-                    f"{np.std(b - a, ddof=1):.4f}",
-                    f"{np.hypot(np.std(a, ddof=1), np.std(b, ddof=1)):.4f}",
+                    f"{np.std(b - a, ddof=1):.2g}",
+                    f"{np.hypot(np.std(a, ddof=1), np.std(b, ddof=1)):.2g}",
                     f"{np.corrcoef(a, b)[0, 1]:+.2f}",
                     "pairs" if line["pairs"] else "no pairs",
                 )

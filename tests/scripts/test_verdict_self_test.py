@@ -17,7 +17,7 @@ from scripts.verdict.cases import FULL, PARTS, QUICK, cases
 from scripts.verdict.faults import KINDS, clean, named
 from scripts.verdict.lines import Lines
 from scripts.verdict.pool import pool
-from scripts.verdict.table import arms_of, drawn_share, table
+from scripts.verdict.table import arms_of, drawn_share, fitting_halves, table
 from scripts.verdict_self_test import LINES, main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,10 +62,14 @@ def chosen(part, kind=None, dose=None):
 def test_the_table_counts_alarms_of_the_verdict_and_of_the_control():
     lines = [line(case, alarms=["loss"]) for case in chosen("aa")]
     lines[3] = line(chosen("aa")[3], "worse", ["loss"], ["loss"])
+    lines[60:] = [{**one, "drawn": True} for one in lines[60:]]
     rows = table(lines).splitlines()
-    assert rows[2].startswith("| the verdict, 6 seeds each, before ")
-    assert rows[2].endswith(" | 60 | 1 | 2 % (0 to 9) |")
-    assert rows[5].startswith("| a bootstrap over samples (must fail) | 60 | 60 | 100 % (94 to")
+    assert rows[2].startswith("| the verdict, 6 seeds each | 60 | 0 | 0 % (0 to 6) |")
+    assert rows[3].startswith("| the verdict, 6 seeds each, before ")
+    assert rows[3].endswith(" | 60 | 1 | 2 % (0 to 9) |")
+    assert rows[6].startswith("| a bootstrap over samples (must fail) | 120 | 120 | 100 % (97 to")
+    # What was judged with it did not help to fit it.
+    assert len(fitting_halves(lines)) == 60
 
 
 def test_the_share_that_a_set_s_choice_adds_is_found_again():
@@ -84,7 +88,7 @@ def test_the_share_that_a_set_s_choice_adds_is_found_again():
 def test_what_is_committed_is_what_its_lines_say():
     """The share that comparisons count with, and the tables of the docs."""
     lines = list(Lines(MEASURED / LINES))
-    halves = [line for line in lines if line["part"] == "aa"]
+    halves = fitting_halves([line for line in lines if line["part"] == "aa"])
     assert len(halves) == 60
     known, _ = stored("debug")
     found = drawn_share([arms_of(line) for line in halves])
@@ -110,7 +114,7 @@ def test_the_table_has_each_dose_and_the_smallest_that_is_seen():
 
 def test_the_table_tells_deviations_with_and_without_pairs():
     text = table([line(case) for case in chosen("share", dose=0.05)])
-    assert "| 5 % | 0.90 | loss | 0.1000 | 2.2083 | +1.00 | pairs |" in text
+    assert "| 5 % | 0.90 | loss | 0.1 | 2.2 | +1.00 | pairs |" in text
 
 
 @pytest.mark.parametrize(
@@ -137,7 +141,7 @@ def test_all_cases_have_keys_of_their_own_and_share_the_clean_sets_seeds():
     least = [c for c in every if (c.kind, c.dose) == ("swapped captions", 0.05)]
     assert len(least) == 10
     assert {c.seeds for c in every if c.part in ("faults", "repeats")} == {0, 6, 12}
-    assert len({c.seeds for c in every if c.part == "aa"}) == 60
+    assert len({c.seeds for c in every if c.part == "aa"}) == 120
     assert replace(every[0], pictures=7).key != every[0].key
 
 
