@@ -53,7 +53,8 @@ def block(
     except RequestError as error:
         refuse(error)
     # A corpus may be blocked from before its first ingest.
-    with opened("block", config, overrides, dry_run=True, create=bool(entries)) as found:
+    create = bool(entries) and not remove
+    with opened("block", config, overrides, dry_run=True, create=create) as found:
         store = found.run.corpus.store
         known = read_blocked(store)
         if entries and not dry_run:
