@@ -51,6 +51,9 @@ def merge(checkpoints: tuple[Path, ...], out: Path, kind: str, given: tuple[floa
         raise click.UsageError(f"{out} is there already; name a new folder")
     try:
         merge_checkpoints(checkpoints, weights, out)
-    except (ValueError, FileNotFoundError) as error:
+    except (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError) as error:
+        reason = (error.strerror or str(error)).lower()
+        raise click.UsageError(f"{error.filename or out}: {reason}") from None
+    except ValueError as error:
         raise click.UsageError(str(error)) from None
     say(str(out))
