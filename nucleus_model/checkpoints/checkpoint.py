@@ -10,6 +10,7 @@
 Nothing in it is pickled.
 """
 
+import errno
 import json
 import os
 import secrets
@@ -126,7 +127,7 @@ def load_checkpoint(folder: Path) -> tuple[NucleusTransformer, dict[str, Any]]:
     record = read_record(folder)
     model = empty_model(folder, record)
     try:
-        model.load_state_dict(load_file(folder / WEIGHTS), strict=True, assign=True)
+        model.load_state_dict(load_file(weights_of(folder)), strict=True, assign=True)
     except (SafetensorError, RuntimeError) as error:  # the latter for tensors that do not fit
         raise damaged(folder / WEIGHTS, error) from error
     return model.eval(), record
@@ -152,6 +153,17 @@ def empty_model(folder: Path, record: Mapping[str, Any]) -> NucleusTransformer:
         raise ValueError(f"{folder / RECORD} has no configuration of ours ({found})") from None
     with torch.device("meta"):
         return NucleusTransformer(config)
+
+
+def weights_of(folder: Path) -> Path:
+    """A checkpoint's file of weights.
+
+    Raises:
+        FileNotFoundError: It is not there; with its name, which safetensors' own error lacks.
+    """
+    if not (file := folder / WEIGHTS).is_file():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
+    return file
 
 
 def damaged(file: Path, why: object) -> ValueError:

@@ -16,6 +16,7 @@ from nucleus_model.checkpoints.checkpoint import (
     empty_model,
     read_record,
     save_checkpoint,
+    weights_of,
 )
 from nucleus_model.checkpoints.lineage import differences, same_data, stored_settings
 
@@ -44,10 +45,8 @@ def merge_checkpoints(folders: Sequence[Path], weights: Sequence[float], out: Pa
     # Capacity factors count as well: checkpoints of phases with others answer differently.
     records = [read_record(folder) for folder in folders]
     for folder, record in zip(folders, records, strict=True):
-        if record["transformer"] != records[-1]["transformer"]:
-            odd = [
-                k for k, v in record["transformer"].items() if records[-1]["transformer"][k] != v
-            ]
+        mine, last = record["transformer"], records[-1]["transformer"]
+        if odd := sorted(k for k in mine.keys() | last.keys() if mine.get(k) != last.get(k)):
             raise ValueError(
                 f"{folder} has another configuration than {folders[-1]} ({', '.join(odd)}); merge "
                 "checkpoints of one model and one phase"
@@ -102,7 +101,7 @@ def weighted_mean(folders: Sequence[Path], shares: Sequence[float]) -> Mapping[s
     files = []
     for folder in folders:
         try:
-            files.append(safe_open(folder / WEIGHTS, "pt"))
+            files.append(safe_open(weights_of(folder), "pt"))
         except SafetensorError as error:
             raise damaged(folder / WEIGHTS, error) from error
     mean = {}

@@ -134,7 +134,7 @@ def test_a_damaged_checkpoint_is_named_and_nothing_is_written(folders, tmp_path,
     found = CliRunner().invoke(cli, ["merge", *map(str, folders), "--out", str(out)])
     assert found.exit_code == 2
     said = "no such file" if harm == "gone" else "is damaged ("
-    assert str(file) in found.output
+    assert f"Error: {file}" in found.output
     assert said in found.output
     assert "not foreseen" not in found.output
     assert not out.exists()
