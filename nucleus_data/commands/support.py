@@ -30,7 +30,7 @@ class Share(click.ParamType):
         if isinstance(value, float):
             return value
         try:
-            share = float(value.rstrip("%")) / (100 if value.endswith("%") else 1)
+            share = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
         except ValueError:
             share = 0.0
         if not 0 < share <= 1:

@@ -218,4 +218,5 @@ def _did_in(
         "nothing_to_retry": idle,
         "not_done": [step for step in dict.fromkeys(steps) if step not in (*done, *idle)],
         "failed_shards": len(failures),
+        "failed_stages": sorted({str(failure.get("stage")) for failure in failures}),
     } | ({"told": said} if said else {})
