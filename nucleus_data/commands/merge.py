@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from nucleus_data.commands.support import needing, say
+from nucleus_data.commands.support import LocalPath, needing, say
 
 KINDS = ("inverse_sqrt", "uniform", "one_minus_sqrt")
 
@@ -14,11 +14,11 @@ KINDS = ("inverse_sqrt", "uniform", "one_minus_sqrt")
     "checkpoints",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=LocalPath(exists=True, file_okay=False, path_type=Path),
     metavar="CHECKPOINT...",
 )
 @click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="New folder."
+    "--out", type=LocalPath(file_okay=False, path_type=Path), required=True, help="New folder."
 )
 @click.option(
     "--weights",
