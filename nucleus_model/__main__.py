@@ -66,6 +66,13 @@ def read_settings(config: Path | None, overrides: Sequence[str]) -> Given:
         raise RequestError("\n".join(_explained(problem) for problem in error.errors())) from None
 
 
+def _local_path(text: str) -> Path:
+    """A path on this machine; of a URL, `pathlib` would make a folder called `s3:`."""
+    if "://" in text or not text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no path on this machine; give one")
+    return Path(text)
+
+
 def _explained(problem: Mapping[str, Any]) -> str:
     key = ".".join(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
@@ -80,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m nucleus_model", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("set", metavar="SET")
-    parser.add_argument("out", metavar="OUT", type=Path)
+    parser.add_argument("out", metavar="OUT", type=_local_path)
     parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*")
     parser.add_argument("--config", type=Path, metavar="FILE")
     given = parser.parse_intermixed_args(arguments)

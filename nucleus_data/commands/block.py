@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from nucleus_data.commands.support import common_options, opened, refuse, say, say_json
+from nucleus_data.commands.support import LocalPath, common_options, opened, refuse, say, say_json
 from nucleus_data.errors import RequestError
 
 
@@ -17,7 +17,7 @@ from nucleus_data.errors import RequestError
 @click.option(
     "--from",
     "source",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=LocalPath(exists=True, dir_okay=False, path_type=Path),
     help="A text file of values, one per line: `host example.org`, `url https://...`.",
 )
 @click.option("--remove", is_flag=True, help="Remove these values from the list.")
@@ -53,7 +53,8 @@ def block(
     except RequestError as error:
         refuse(error)
     # A corpus may be blocked from before its first ingest.
-    with opened("block", config, overrides, dry_run=True, create=bool(entries)) as found:
+    create = bool(entries) and not remove
+    with opened("block", config, overrides, dry_run=True, create=create) as found:
         store = found.run.corpus.store
         known = read_blocked(store)
         if entries and not dry_run:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from nucleus_data.commands.support import Number, common_options, opened, say
+from nucleus_data.commands.support import LocalPath, Number, common_options, opened, say
 
 
 @click.command()
@@ -16,7 +16,7 @@ from nucleus_data.commands.support import Number, common_options, opened, say
 )
 @click.option(
     "--pairs",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=LocalPath(dir_okay=False, path_type=Path),
     help="Labelled pairs, .csv or .parquet, with columns id (or key) and matched, and optionally "
     "similarity, to replace that of the stored embeddings. Without labels, mismatched pairs are "
     "made by shuffling captions.",
@@ -38,7 +38,7 @@ from nucleus_data.commands.support import Number, common_options, opened, say
 @click.option("--seed", default=0, show_default=True, help="Seed for drawing records.")
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=LocalPath(dir_okay=False, path_type=Path),
     help="The file for score.calibration [default: calibration.json, calibration-MODEL.json].",
 )
 @common_options

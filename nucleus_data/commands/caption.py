@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from nucleus_data.commands.group import run_stages
-from nucleus_data.commands.support import opened, say, work_options
+from nucleus_data.commands.support import LocalPath, opened, say, work_options
 
 NAME = "caption"
 PAGE = Path("captions.html")
@@ -22,7 +22,7 @@ PAGE = Path("captions.html")
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalPath(path_type=Path, dir_okay=False),
     help=f"The page of --try [default: {PAGE}].",
 )
 @work_options

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from nucleus_data.commands.support import common_options, complain, opened, say, say_json
+from nucleus_data.commands.support import LocalPath, common_options, complain, opened, say, say_json
 
 
 @click.group()
@@ -106,7 +106,7 @@ def import_captions(
 @click.argument("second")
 @click.option(
     "--page",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=LocalPath(dir_okay=False, path_type=Path),
     help="Path of the page [default: in the run's folder].",
 )
 @click.option(

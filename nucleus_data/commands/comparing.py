@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from nucleus_data.commands.support import Number, complain, say, say_json
+from nucleus_data.commands.support import LocalPath, Number, complain, say, say_json
 from nucleus_data.corpus.told import key_of
 from nucleus_data.engines.find import TEXT_ENCODER, resolve_model
 from nucleus_data.errors import RequestError
@@ -93,7 +93,7 @@ def comparison_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option(
                 "--out",
-                type=click.Path(file_okay=False, path_type=Path),
+                type=LocalPath(file_okay=False, path_type=Path),
                 default=Path("verdict"),
                 show_default=True,
                 help="Output folder; a killed comparison continues there.",

@@ -5,7 +5,13 @@ from pathlib import Path
 import click
 
 from nucleus_data.commands.group import run_stages
-from nucleus_data.commands.support import config_path, say, with_default_config, work_options
+from nucleus_data.commands.support import (
+    LocalPath,
+    config_path,
+    say,
+    with_default_config,
+    work_options,
+)
 
 CONFIG = "nano/demo.yaml"
 
@@ -23,7 +29,7 @@ CONFIG = "nano/demo.yaml"
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=LocalPath(path_type=Path),
     default=Path("demo"),
     show_default=True,
     help="New folder for the pictures and their corpus.",

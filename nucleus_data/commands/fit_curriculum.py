@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from nucleus_data.commands.support import common_options, finish, opened, say, say_json
+from nucleus_data.commands.support import LocalPath, common_options, finish, opened, say, say_json
 
 
 @click.command("fit-curriculum")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=LocalPath(dir_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @common_options
 def fit_curriculum(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from nucleus_data.commands.support import refuse, say
+from nucleus_data.commands.support import LocalPath, refuse, say
 from nucleus_data.errors import RequestError
 
 # Those of nucleus_data.engines.published_heads, repeated since importing it would import numpy.
@@ -12,14 +12,14 @@ STYLES = ("laion_aesthetic", "laion_aesthetic_relu", "aesthetic_v2_5", "clip_nsf
 
 
 @click.command("import-head")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=LocalPath(dir_okay=False, path_type=Path))
 @click.option("--style", type=click.Choice(STYLES), required=True, help="Architecture of the head.")
 @click.option("--name", required=True, help="Name of its score, for use in rules.")
 @click.option("--model", required=True, help="Value of embed.model that it was trained on.")
 @click.option("--revision", help="Value of embed.revision; required for a hub name.")
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=LocalPath(file_okay=False, path_type=Path),
     required=True,
     help="Folder for score.heads; the head is added to those already there.",
 )

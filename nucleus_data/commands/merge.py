@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from nucleus_data.commands.support import needing, say
+from nucleus_data.commands.support import LocalPath, needing, say
 
 KINDS = ("inverse_sqrt", "uniform", "one_minus_sqrt")
 
@@ -14,11 +14,11 @@ KINDS = ("inverse_sqrt", "uniform", "one_minus_sqrt")
     "checkpoints",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=LocalPath(exists=True, file_okay=False, path_type=Path),
     metavar="CHECKPOINT...",
 )
 @click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="New folder."
+    "--out", type=LocalPath(file_okay=False, path_type=Path), required=True, help="New folder."
 )
 @click.option(
     "--weights",
@@ -51,6 +51,9 @@ def merge(checkpoints: tuple[Path, ...], out: Path, kind: str, given: tuple[floa
         raise click.UsageError(f"{out} is there already; name a new folder")
     try:
         merge_checkpoints(checkpoints, weights, out)
-    except (ValueError, FileNotFoundError) as error:
+    except (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError) as error:
+        reason = (error.strerror or str(error)).lower()
+        raise click.UsageError(f"{error.filename or out}: {reason}") from None
+    except ValueError as error:
         raise click.UsageError(str(error)) from None
     say(str(out))

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from nucleus_data.commands.support import CONFIG_HELP, finish, opened
+from nucleus_data.commands.support import CONFIG_HELP, LocalPath, finish, opened
 
 
 @click.command()
-@click.option("--config", type=click.Path(path_type=Path), help=CONFIG_HELP)
+@click.option("--config", type=LocalPath(path_type=Path), help=CONFIG_HELP)
 @click.option(
     "--check",
     "checks",

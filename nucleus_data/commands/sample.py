@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from nucleus_data.commands.support import Number, needing, refuse, say
+from nucleus_data.commands.support import LocalPath, Number, needing, refuse, say
 from nucleus_data.errors import RequestError
 from nucleus_data.sets.buckets import SIZES_1024
 
@@ -16,7 +16,7 @@ GB = 1 << 30
 
 
 @click.command()
-@click.argument("checkpoint", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("checkpoint", type=LocalPath(exists=True, file_okay=False, path_type=Path))
 @click.argument("prompts", nargs=-1, required=True, metavar="PROMPT...")
 @click.option(
     "--seed",
@@ -63,7 +63,7 @@ GB = 1 << 30
 @click.option("--device", default="cpu", show_default=True)
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=LocalPath(file_okay=False, path_type=Path),
     default=Path("samples"),
     show_default=True,
     help="Output folder.",
@@ -86,8 +86,8 @@ def sample(checkpoint: Path, prompts: tuple[str, ...], out: Path, **options: Any
 
 
 @click.command("export-model")
-@click.argument("checkpoint", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("checkpoint", type=LocalPath(exists=True, file_okay=False, path_type=Path))
+@click.argument("out", type=LocalPath(file_okay=False, path_type=Path))
 @click.option(
     "--precision",
     type=click.Choice(PRECISIONS),

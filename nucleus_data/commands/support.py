@@ -30,7 +30,7 @@ class Share(click.ParamType):
         if isinstance(value, float):
             return value
         try:
-            share = float(value.rstrip("%")) / (100 if value.endswith("%") else 1)
+            share = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
         except ValueError:
             share = 0.0
         if not 0 < share <= 1:
@@ -51,13 +51,24 @@ class Number(click.FloatRange):
         return number
 
 
+class LocalPath(click.Path):
+    """A path on this machine; of a URL, `pathlib` would make a folder called `s3:`."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Converts text to a path."""
+        if isinstance(value, str) and ("://" in value or not value):
+            what = "a URL" if value else "empty"
+            self.fail(f"{value!r} is {what}; give a path on this machine", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `--config` and overrides."""
     for option in reversed(
         [
             click.option(
                 "--config",
-                type=click.Path(path_type=Path),
+                type=LocalPath(path_type=Path),
                 help=CONFIG_HELP,
             ),
             click.argument("overrides", nargs=-1, metavar="[KEY.SUB=VALUE]..."),

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import click
 
-from nucleus_data.commands.support import EXIT_FAILED, common_options, complain, opened, say
+from nucleus_data.commands.support import (
+    EXIT_FAILED,
+    LocalPath,
+    common_options,
+    complain,
+    opened,
+    say,
+)
 
 
 @click.command()
@@ -16,7 +23,7 @@ from nucleus_data.commands.support import EXIT_FAILED, common_options, complain,
 @click.option(
     "--like",
     multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=LocalPath(exists=True, dir_okay=False, path_type=Path),
     help="A picture's file: it and its near duplicates, as `dedup` finds them; repeatable.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would go, and do nothing.")

@@ -5,15 +5,15 @@ from typing import Any
 
 import click
 
-from nucleus_data.commands.support import common_options, opened, say
+from nucleus_data.commands.support import LocalPath, common_options, opened, say
 
 
 @click.command("train-head")
-@click.argument("ratings", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("ratings", type=LocalPath(dir_okay=False, path_type=Path))
 @click.option("--name", required=True, help="Name of its score, for use in rules.")
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=LocalPath(file_okay=False, path_type=Path),
     required=True,
     help="Folder for score.heads; the head is added to those already there.",
 )

@@ -11,6 +11,7 @@ import click
 from nucleus_data.commands.support import (
     CONFIG_HELP,
     EXIT_FAILED,
+    LocalPath,
     complain,
     opened,
     say,
@@ -22,7 +23,7 @@ from nucleus_data.commands.support import (
 @click.option("--quick", is_flag=True, help="Compare checksums only; do not decode pictures.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.argument("arguments", nargs=-1, metavar="[SET] [KEY.SUB=VALUE]...")
-@click.option("--config", type=click.Path(path_type=Path), help=CONFIG_HELP)
+@click.option("--config", type=LocalPath(path_type=Path), help=CONFIG_HELP)
 def verify(arguments: tuple[str, ...], quick: bool, as_json: bool, config: Path | None) -> None:
     """Verify that a training set or an export is intact.
 

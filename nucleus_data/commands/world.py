@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from nucleus_data.commands.support import Number, say
+from nucleus_data.commands.support import LocalPath, Number, say
 
 
 @click.command()
@@ -61,7 +61,7 @@ from nucleus_data.commands.support import Number, say
     show_default=True,
     help="With --serve: share of files whose requests fail, each in a way of its own.",
 )
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=LocalPath(path_type=Path))
 def world(
     out: Path,
     images: int,

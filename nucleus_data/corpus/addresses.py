@@ -50,11 +50,12 @@ def check_address(uri: str) -> None:
     """Refuses what can't be an address, before any library is asked.
 
     Raises:
-        RequestError: A character is in it that no path has, no bucket can have the name that it
-            gives, or it names no repository of a hub.
+        RequestError: It is empty, a character is in it that no path has, no bucket can have the
+            name that it gives, or it names no repository of a hub.
     """
-    if "\0" in uri:
-        raise RequestError(f"cannot open {shown(uri)}: a null character is in it. {ALLOWED}")
+    if "\0" in uri or not uri:
+        what = "a null character is in it" if uri else "it is empty"
+        raise RequestError(f"cannot open {shown(uri)}: {what}. {ALLOWED}")
     match = _ADDRESS.fullmatch(uri)
     if match is None:
         return

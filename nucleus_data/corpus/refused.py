@@ -39,7 +39,7 @@ class writing:
         if error.errno in REFUSED:
             reason = (error.strerror or "").lower()
             raise RequestError(
-                f"{self.target} can't be written: {reason}. The corpus must be a folder that this "
+                f"{self.target} can't be written: {reason}. It must lie in a folder that this "
                 "user may write to, and in which files can be linked"
             ) from error
 

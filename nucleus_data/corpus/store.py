@@ -81,7 +81,9 @@ class Store:
 
     def path(self, name: str) -> str:
         """The file system's own path of `name`."""
-        return f"{self.root}/{name}" if name else self.root
+        if name:
+            return f"{self.root}/{name}"
+        return self.root or ("/" if self.local else "")
 
     def url(self, name: str) -> str:
         """A path or URL of `name` that other tools understand."""
@@ -169,7 +171,7 @@ class Store:
         """Names below the root of all files below a folder, at any depth, sorted."""
         self._forget(folder)
         found = self.ask(lambda: self.fs.find(self.path(folder)))
-        cut = len(self.path("")) + 1 if self.root else 0
+        cut = len(self.root) + 1 if self.root or self.local else 0
         return sorted(path[cut:] for path in found)
 
     def folders(self, folder: str) -> Sequence[str]:

@@ -146,6 +146,7 @@ def open_run(
         choice=choice,
         dry_run=dry_run,
         conditions=lambda stage, pins: conditions_of(stage, pins, lambda: upstream_columns(corpus)),
+        retried={name for name, stage in stages.items() if stage.retried},
         plan=plan,
         say=say,
     )

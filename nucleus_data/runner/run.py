@@ -6,7 +6,7 @@ failures and times under `runs/<run>/` (`corpus.runs`).
 """
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ from nucleus_data.hashing import config_hash
 from nucleus_data.runner.choice import ALL, Choice, limited_items, shard_limits, size_of
 from nucleus_data.runner.pins import COLUMNS, EDITION, SET, Pins
 from nucleus_data.runner.rows import StageJob
-from nucleus_data.runner.words import describe, failed_lines, stage_line
+from nucleus_data.runner.words import describe, failed_lines, failures_of, stage_line
 from nucleus_data.runner.work import Item, Resources, Size, StageReport, Task, TellingTask
 from nucleus_data.stage import Condition, RowStage, Stage
 
@@ -52,6 +52,7 @@ class Run:
         choice: Which records to work on.
         dry_run: Whether to only count, and write nothing.
         conditions: Makes the checked conditions of a stage's tables, given the current pins.
+        retried: Names of the stages whose failures `nucleus retry` does again; None for all.
         plan: Further content of `plan.json`: the resolved configuration, the software's version.
         say: Receives lines for people.
 
@@ -71,6 +72,7 @@ class Run:
         choice: Choice = ALL,
         dry_run: bool = False,
         conditions: Conditions = lambda stage, pins: {},
+        retried: Collection[str] | None = None,
         plan: Mapping[str, Any] | None = None,
         say: Say = print,
     ) -> None:
@@ -84,6 +86,7 @@ class Run:
         self._make_loop = loop
         self.connect = connect
         self._conditions = conditions
+        self._retried = retried
         self._plan = {"limit": choice.limit, "sample": choice.sample, **(plan or {})}
         self._folder = None if dry_run else RunFolder.claim(corpus.store, command)
         self._write_plan()
@@ -253,17 +256,7 @@ class Run:
         """Stores a stage's counts and failures in the run's folder, and prints them."""
         self.folder.add_stage(stage_line(report))
         if report.failed:
-            self.folder.add_failures(
-                [
-                    {
-                        "stage": report.stage,
-                        "shard": failed.number,
-                        "error": failed.error,
-                        "traceback": failed.traceback,
-                    }
-                    for failed in report.failed
-                ]
-            )
+            self.folder.add_failures(failures_of(report))
         if not quiet:
             for line in describe(report).split("\n"):
                 self.say(line)
@@ -271,7 +264,8 @@ class Run:
                 again = told(f"retry {report.stage}", self.corpus.uri)
                 self.say(f"  {report.summary.retryable:,} may pass; to try again: {again}")
         where = self.corpus.store.url(self.path(FAILURES)) if report.failed else ""
-        for line in failed_lines(report, where, told("retry", self.corpus.uri)):
+        helps = self._retried is None or report.stage in self._retried
+        for line in failed_lines(report, where, told("retry", self.corpus.uri) if helps else None):
             self.say(line)
 
     def had_nothing(self, stage: str) -> None:

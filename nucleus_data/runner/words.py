@@ -40,6 +40,19 @@ def stage_line(report: StageReport) -> dict[str, Any]:
     } | ({"told": report.told} if report.told else {})
 
 
+def failures_of(report: StageReport) -> list[dict[str, Any]]:
+    """Returns a stage's failed shards for `failures.jsonl`."""
+    return [
+        {
+            "stage": report.stage,
+            "shard": failed.number,
+            "error": failed.error,
+            "traceback": failed.traceback,
+        }
+        for failed in report.failed
+    ]
+
+
 def describe(report: StageReport) -> str:
     """Describes what a stage did and how fast, with a line per table if their failures differ."""
     summary = report.summary
@@ -67,20 +80,20 @@ def describe(report: StageReport) -> str:
     return "\n".join([*lines, *left_out(summary), *told])
 
 
-def failed_lines(report: StageReport, where: str, again: str) -> Iterator[str]:
+def failed_lines(report: StageReport, where: str, again: str | None) -> Iterator[str]:
     """Yields lines about the first failed shards, and what to do.
 
     Args:
         report: The stage's report.
         where: URL of the file with the tracebacks.
-        again: The command that retries failures.
+        again: The command that retries failures; None where it would not do these.
     """
     for failed in report.failed[:SHOWN_FAILURES]:
         yield f"  shard {failed.number:06d} failed: {visible(failed.error)}"
     if report.failed:
         more = len(report.failed) - SHOWN_FAILURES
         yield (f"  and {more} more; " if more > 0 else "  ") + f"tracebacks: {where}"
-        yield f"  run the same command again, or: {again}"
+        yield "  run the same command again" + (f", or: {again}" if again else "")
 
 
 def left_out(summary: Summary) -> list[str]:

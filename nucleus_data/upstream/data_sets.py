@@ -1,7 +1,7 @@
 """What the package `datasets` saves: Arrow files, and the JSON that names them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 import pyarrow as pa
@@ -13,6 +13,25 @@ SAVED = "state.json"  # of save_to_disk, beside the files of a split
 SPLITS = "dataset_dict.json"
 ARROW_FILE = b"ARROW1"
 SHOWN = 5
+
+
+def splits_of(root: Store, names: Sequence[str]) -> list[str]:
+    """The splits that `save_to_disk` wrote, in its order: folders of the data set.
+
+    Args:
+        root: The data set.
+        names: What lies in it; a path that leads out of it (`../x`) is none of these.
+
+    Raises:
+        RequestError: The JSON that names them can't be read, or names what is not there.
+    """
+    splits = [str(split) for split in named_by(root, SPLITS, "splits")]
+    if missing := [split for split in splits if split not in names]:
+        raise RequestError(
+            f"{root.uri}: {SPLITS} names {len(missing)} folders that are missing: "
+            f"{', '.join(missing[:SHOWN])}"
+        )
+    return splits
 
 
 def saved_files(root: Store, folder: str) -> list[str]:

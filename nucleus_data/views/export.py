@@ -3,7 +3,7 @@
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.addresses import reason
 from nucleus_data.corpus.at_once import at_once
 from nucleus_data.corpus.exported import note_export
 from nucleus_data.corpus.looking import find_damaged
@@ -58,6 +59,11 @@ def export(run: Run, select: Select, target: str, states: Sequence[str] = (KEPT,
             raise RequestError(
                 f"cannot export to {target!r}; allowed: a path that ends in .parquet or .csv"
             )
+        if "://" in target:
+            raise RequestError(
+                f"cannot export to {target!r}: records are written to a local path; give one, and "
+                "copy the file to the store"
+            )
         corpus, selection = run.corpus, run.corpus.at(SELECTION, run.tables[SELECTION])
         none, shards = _no_records(corpus), selection.shards()
         # Beside the target until it is whole: an export that fails leaves what was there.
@@ -76,10 +82,11 @@ def export(run: Run, select: Select, target: str, states: Sequence[str] = (KEPT,
         except (duckdb.IOException, OSError) as error:
             if found := find_damaged(corpus):
                 raise found[0] from error
-            said = visible(str(error).replace(str(part), target))
+            said = visible(reason(error).replace(str(part), target))
             raise RequestError(f"cannot export to {target!r}: {said}") from None
         finally:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):  # it was never made; or its folder is none
+                part.unlink()
     return count
 
 

@@ -1,6 +1,7 @@
 """What `nucleus export SET --as KIND` asks for: which set, edition and columns, and where to."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from nucleus_data.corpus.store import Store
@@ -59,7 +60,13 @@ def asked(
         more += [f"-{resolution}" for resolution in sorted(resolutions)]
         name = f"{joining.hash}-{edition.hash}{''.join(more)}-{kind}"
         out = f"{corpus.rstrip('/')}/{EXPORTS}/{joining.name}/{name}"
-    return SetExport(joining, kind, Store(out, storage_options), tuple(resolutions), workers)
+    store = Store(out, storage_options)
+    if store.local:
+        place = Path(store.path(""))
+        there = next(path for path in (place, *place.parents) if path.exists())
+        if not there.is_dir():
+            raise RequestError(f"--out {out}: {there} is a file; give a folder")
+    return SetExport(joining, kind, store, tuple(resolutions), workers)
 
 
 def find_set(target: str, corpus: str, storage_options: Mapping[str, Any]) -> SetFolder:

@@ -30,7 +30,17 @@ from nucleus_data.stages.select.stage import filling_of, published_selection
 from nucleus_data.views.status_lines import OTHER
 
 RECORDS = "records"
-LOOKING = ("what-if", "diff", "pairs", "fit-curriculum")  # commands that change no table
+# Commands that change no table.
+LOOKING = (
+    "what-if",
+    "diff",
+    "pairs",
+    "fit-curriculum",
+    "verify",
+    "calibrate",
+    "train-head",
+    "captions-diff",
+)
 REPORT = "report"
 
 
@@ -191,6 +201,8 @@ def _did_in(
     corpus: Corpus, name: str, plan: Mapping[str, Any], stages: Mapping[str, Stage[Any]]
 ) -> dict[str, Any]:
     ended = stage_lines(corpus.store, name)
+    if own := plan.get("steps"):  # a report has the lines of earlier runs, too
+        ended = [line for line in ended if line["stage"] in own]
     done = [line["stage"] for line in ended]
     said = [text for line in ended for text in line.get("told", ())]
     if corpus.store.exists(path_of(name, f"{REPORT}.html")):
@@ -206,4 +218,5 @@ def _did_in(
         "nothing_to_retry": idle,
         "not_done": [step for step in dict.fromkeys(steps) if step not in (*done, *idle)],
         "failed_shards": len(failures),
+        "failed_stages": sorted({str(failure.get("stage")) for failure in failures}),
     } | ({"told": said} if said else {})

@@ -56,7 +56,7 @@ def status_lines(content: dict[str, Any]) -> Iterator[str]:
         yield f"  {'last run':<{width}}  {last['run']}: {'; '.join(_did(last))}"
         for text in last.get("told", ()):
             yield f"  {'':<{width}}  {visible(str(text))}"
-        again = again or bool(last["failed_shards"])
+        again = again or not {*RETRIED}.isdisjoint(last["failed_stages"])
     again = again or any(
         table["failed_retryable"] and name.partition(".")[0] in RETRIED
         for name, table in content["tables"].items()

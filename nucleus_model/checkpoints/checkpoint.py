@@ -10,6 +10,7 @@
 Nothing in it is pickled.
 """
 
+import errno
 import json
 import os
 import secrets
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from nucleus_model.network.transformer import NucleusTransformer
 from nucleus_model.settings.config import TransformerConfig
@@ -117,16 +119,57 @@ def load_checkpoint(folder: Path) -> tuple[NucleusTransformer, dict[str, Any]]:
 
     Raises:
         FileNotFoundError: There is no checkpoint.
-        ValueError: It has another format.
+        ValueError: It has another format, or is damaged.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     record = read_record(folder)
-    # On the meta device, so that no memory is filled before the file's tensors are put in.
-    with torch.device("meta"):
-        model = NucleusTransformer(TransformerConfig.model_validate(record["transformer"]))
-    model.load_state_dict(load_file(folder / WEIGHTS), strict=True, assign=True)
+    model = empty_model(folder, record)
+    try:
+        model.load_state_dict(load_file(weights_of(folder)), strict=True, assign=True)
+    except (SafetensorError, RuntimeError) as error:  # the latter for tensors that do not fit
+        raise damaged(folder / WEIGHTS, error) from error
     return model.eval(), record
+
+
+def empty_model(folder: Path, record: Mapping[str, Any]) -> NucleusTransformer:
+    """A checkpoint's transformer without weights, on the meta device, which takes no memory.
+
+    Args:
+        folder: The checkpoint's, for the error.
+        record: What `read_record` found there.
+
+    Raises:
+        ValueError: There can be no transformer of its configuration.
+    """
+    try:
+        config = TransformerConfig.model_validate(record["transformer"])
+    except ValidationError as error:
+        found = "; ".join(
+            f"transformer.{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+            for problem in error.errors()
+        )
+        raise ValueError(f"{folder / RECORD} has no configuration of ours ({found})") from None
+    with torch.device("meta"):
+        return NucleusTransformer(config)
+
+
+def weights_of(folder: Path) -> Path:
+    """A checkpoint's file of weights.
+
+    Raises:
+        FileNotFoundError: It is not there; with its name, which safetensors' own error lacks.
+    """
+    if not (file := folder / WEIGHTS).is_file():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
+    return file
+
+
+def damaged(file: Path, why: object) -> ValueError:
+    """The error for a file of a checkpoint that can't be what was written."""
+    first = str(why).strip().partition("\n")[0]
+    return ValueError(f"{file} is damaged ({first}); put a copy back, or take another checkpoint")
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -137,14 +180,22 @@ def read_record(folder: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: There is no checkpoint.
-        ValueError: It has another format.
+        ValueError: It has another format, or is damaged.
     """
-    record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise damaged(folder / RECORD, error) from error
+    if not isinstance(record, dict):
+        raise damaged(folder / RECORD, "it holds no object")
     if record.get("format") != FORMAT:
         raise ValueError(
             f"{folder} has the checkpoint format {record.get('format')}; "
             f"this version reads {FORMAT}"
         )
+    for name in ("transformer", "settings"):
+        if not isinstance(record.get(name, None if name == "transformer" else {}), dict):
+            raise damaged(folder / RECORD, f"its {name!r} is no object")
     return record
 
 

@@ -10,10 +10,15 @@ from typing import Any
 
 import torch
 
-from nucleus_model.checkpoints.checkpoint import WEIGHTS, read_record, save_checkpoint
+from nucleus_model.checkpoints.checkpoint import (
+    WEIGHTS,
+    damaged,
+    empty_model,
+    read_record,
+    save_checkpoint,
+    weights_of,
+)
 from nucleus_model.checkpoints.lineage import differences, same_data, stored_settings
-from nucleus_model.network.transformer import NucleusTransformer
-from nucleus_model.settings.config import TransformerConfig
 
 
 def merge_checkpoints(folders: Sequence[Path], weights: Sequence[float], out: Path) -> None:
@@ -40,10 +45,8 @@ def merge_checkpoints(folders: Sequence[Path], weights: Sequence[float], out: Pa
     # Capacity factors count as well: checkpoints of phases with others answer differently.
     records = [read_record(folder) for folder in folders]
     for folder, record in zip(folders, records, strict=True):
-        if record["transformer"] != records[-1]["transformer"]:
-            odd = [
-                k for k, v in record["transformer"].items() if records[-1]["transformer"][k] != v
-            ]
+        mine, last = record["transformer"], records[-1]["transformer"]
+        if odd := sorted(k for k in mine.keys() | last.keys() if mine.get(k) != last.get(k)):
             raise ValueError(
                 f"{folder} has another configuration than {folders[-1]} ({', '.join(odd)}); merge "
                 "checkpoints of one model and one phase"
@@ -51,8 +54,7 @@ def merge_checkpoints(folders: Sequence[Path], weights: Sequence[float], out: Pa
     _check_lineage(folders, records)
     shares = [weight / sum(weights) for weight in weights]
     # For its configuration alone; the weights are given beside it.
-    with torch.device("meta"):
-        model = NucleusTransformer(TransformerConfig.model_validate(records[-1]["transformer"]))
+    model = empty_model(folders[-1], records[-1])
     merged = {
         "names": [folder.name for folder in folders],
         "steps": [record.get("step") for record in records],
@@ -90,15 +92,26 @@ def weighted_mean(folders: Sequence[Path], shares: Sequence[float]) -> Mapping[s
     Args:
         folders: Checkpoints of one configuration.
         shares: One each, of sum 1.
-    """
-    from safetensors import safe_open
 
-    files = [safe_open(folder / WEIGHTS, "pt") for folder in folders]
+    Raises:
+        ValueError: A file of weights is damaged, or lacks what the last one has.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    files = []
+    for folder in folders:
+        try:
+            files.append(safe_open(weights_of(folder), "pt"))
+        except SafetensorError as error:
+            raise damaged(folder / WEIGHTS, error) from error
     mean = {}
     for name in files[-1].keys():  # noqa: SIM118 (it is no mapping)
         last = files[-1].get_tensor(name)
         total = torch.zeros_like(last, dtype=torch.float64)
-        for file, share in zip(files, shares, strict=True):
-            total.add_(file.get_tensor(name), alpha=share)
+        for folder, file, share in zip(folders, files, shares, strict=True):
+            try:
+                total.add_(file.get_tensor(name), alpha=share)
+            except (SafetensorError, RuntimeError) as error:  # it is not there, or of other shape
+                raise damaged(folder / WEIGHTS, error) from error
         mean[name] = total.to(last.dtype)
     return mean

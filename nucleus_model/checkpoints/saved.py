@@ -71,6 +71,11 @@ def load_saved(folder: Path, device: str = "cpu") -> Saved:
             "layout (no model_index.json)"
         )
     model, record = load_checkpoint(folder)
+    if lacking := [name for name in ("settings", "resolution") if name not in record]:
+        raise RequestError(
+            f"{folder}/checkpoint.json does not say what draws with it: {', '.join(lacking)}; take "
+            "a checkpoint that quick-train wrote"
+        )
     settings = settings_of(record, device)
     codec, text = load_codec(settings), load_text_encoder(settings)
     return Saved(folder.resolve().name, model.to(device), text, codec, record["resolution"])

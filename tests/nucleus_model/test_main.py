@@ -49,3 +49,11 @@ def test_what_is_wrong_is_named(tmp_path, capsys):
         read_settings(None, ["stepz=3"])
     assert main([str(tmp_path / "none"), str(tmp_path / "out"), "steps=1", "preset=debug"]) == 2
     assert "manifest.parquet is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("out", ["s3://bucket/out", ""])
+def test_what_is_trained_lies_on_this_machine(out, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["set", out, "steps=1"])
+    assert ended.value.code == 2
+    assert f"{out!r} is no path on this machine; give one" in capsys.readouterr().err

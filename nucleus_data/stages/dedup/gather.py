@@ -132,7 +132,10 @@ def other_corpora(
     storage_options = own.store.storage_options
     found = []
     for number, (name, uri) in enumerate(settings.against.items(), 1):
-        corpus = Corpus(uri, storage_options)
+        try:
+            corpus = Corpus(uri, storage_options)
+        except RequestError as error:
+            raise RequestError(f"dedup.against.{name}: {error}") from error
         if _place(corpus) == _place(own):
             raise RequestError(
                 f"dedup.against.{name}: {uri} is the corpus itself, of which nothing would be left"

@@ -127,6 +127,15 @@ class SelectSettings(BaseModel):
         None, description="Curriculum buckets; null for none.", json_schema_extra=ADDED
     )
 
+    @field_validator("rules")
+    @classmethod
+    def _named(cls, rules: dict[str, RuleSettings]) -> dict[str, RuleSettings]:
+        """A rule's name is what the ledger gives as the reason."""
+        for name in rules:
+            if not name.strip():
+                raise ValueError(f"a rule needs a name, got {name!r}")
+        return rules
+
     @field_validator("rules", mode="before")
     @classmethod
     def _bare_conditions(cls, rules: Any) -> Any:

@@ -152,7 +152,7 @@ def test_a_corpus_that_may_not_be_written_to_is_told(tmp_path_factory, monkeypat
     finally:
         if not was:
             os.seteuid(was)
-    assert "can't be written: permission denied. The corpus must be a folder that" in output
+    assert "can't be written: permission denied. It must lie in a folder that" in output
     assert was or "/etc/shadow can't be read: permission denied" in unreadable
 
 

@@ -1,5 +1,6 @@
 from contextlib import nullcontext
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -52,3 +53,34 @@ def test_commands_of_a_group_are_its_own_and_end_as_others(tmp_path):
     found = CliRunner().invoke(cli, ["captions", "list", f"corpus={tmp_path / 'none'}"])
     assert found.exit_code == 2
     assert "error: there is no corpus" in found.output
+
+
+def parameters(group, path=()):
+    """Command line so far, and parameter, of all commands."""
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
+        if isinstance(command, click.Group):
+            yield from parameters(command, (*path, name))
+        else:
+            yield from (((*path, name), parameter) for parameter in command.params)
+
+
+def test_a_path_on_this_machine_is_no_url(tmp_path, monkeypatch):
+    """Of a URL, a local folder called `s3:` was made, and nothing was where it was looked for."""
+    monkeypatch.chdir(tmp_path)
+    paths = [(line, p) for line, p in parameters(cli) if isinstance(p.type, click.Path)]
+    assert len(paths) > 20
+    for line, parameter in paths:
+        for given in ("s3://bucket/folder", "file:///tmp/x", ""):
+            with pytest.raises(click.BadParameter) as told:
+                parameter.type.convert(given, parameter, None)
+            assert "give a path on this machine" in str(told.value), (line, parameter.name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_is_not_merged_into_a_url(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    found = CliRunner().invoke(cli, ["merge", "a", "--out", "s3://bucket/x"])
+    assert found.exit_code == 2
+    assert "'s3://bucket/x' is a URL; give a path on this machine" in found.output

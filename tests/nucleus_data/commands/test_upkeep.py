@@ -46,6 +46,11 @@ def test_a_block_list(tmp_path):
     assert "line 1: found 'nonsense'" in nucleus(*listed, code=2)
 
 
+def test_nothing_is_taken_off_the_list_of_a_corpus_that_is_not_there(tmp_path):
+    said = nucleus("block", f"corpus={tmp_path / 'c'}", "--remove", "--host", "a.test", code=2)
+    assert "there is no corpus at" in said
+
+
 def test_a_list_of_blocked_values_is_utf8_with_or_without_a_mark(tmp_path):
     file, corpus = tmp_path / "list.txt", f"corpus={tmp_path / 'c'}"
     file.write_bytes(b"\xef\xbb\xbfhost bad.test\r\n")

@@ -27,7 +27,7 @@ from nucleus_data.errors import RequestError
         "a b",
         "s3:/a b",
         "s3",
-        "",
+        "/",
     ],
 )
 def test_what_may_be_an_address_is_not_refused(uri):
@@ -46,6 +46,7 @@ def test_what_may_be_an_address_is_not_refused(uri):
         ("hf://a", "it names no repository"),
         ("hf://datasets/a", "it names no repository"),
         ("hf://datasets//a", "it names no repository"),
+        ("", "it is empty. Allowed: a local path"),
         ("a\0b", "a null character is in it. Allowed: "),
     ],
 )

@@ -98,6 +98,21 @@ def test_values_of_no_kind_are_refused(kind, value):
         plain(kind, value)
 
 
+@pytest.mark.parametrize("host", ["a.test:8080", "1.2.3.4:80", "a.test:", "user:pw@a.test", "a:b"])
+def test_a_host_with_a_port_is_refused_as_it_would_meet_no_url(host):
+    with pytest.raises(
+        RequestError, match=r"is no host; one is images\.example\.org, without a port"
+    ):
+        plain(HOST, host)
+
+
+def test_an_address_is_a_host(store):
+    add_blocked(store, [entry(HOST, plain(HOST, host)) for host in ("2001:db8::1", "1.2.3.4")])
+    known = read_blocked(store)
+    assert known.of_url("http://[2001:DB8::1]:8080/a") is not None
+    assert known.of_url("http://1.2.3.4:8080/a") is not None
+
+
 def test_urls_are_compared_without_scheme_port_and_fragment():
     assert plain_url("HTTPS://Ex.test:443/a b/ü.jpg?x=ö#f") == plain_url(
         "http://ex.test:80/a%20b/%C3%BC.jpg?x=%c3%b6"

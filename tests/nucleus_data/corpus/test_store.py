@@ -2,6 +2,7 @@ import errno
 import os
 import socket
 import threading
+from pathlib import Path
 
 import fsspec
 import pytest
@@ -127,3 +128,14 @@ def test_removing_is_tried_again(tmp_path, monkeypatch):
     store.remove("a")
     store.remove("a")  # what is not there
     assert store.list("") == []
+
+
+def test_the_root_of_the_file_system_is_no_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "here").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    root = Store("/")
+    assert "here" not in root.list("")
+    assert set(root.list("")) >= {Path(tmp_path).parts[1]}
+    folder = str(tmp_path).lstrip("/")
+    assert root.find(folder) == [f"{folder}/here"]
+    assert root.read(f"{folder}/here") == b"x"

@@ -32,8 +32,16 @@ def test_an_export_holds_the_kept_records(made, tmp_path):
         assert {"offset", "file", "error"}.isdisjoint(rows[0])
     with pytest.raises(RequestError, match=r"cannot export to '.*kept.txt'; allowed: .*csv"):
         export(run.run, run.stages["select"], str(tmp_path / "kept.txt"))
-    with pytest.raises(RequestError, match=r"cannot export to '.*absent.kept.csv'"):
-        export(run.run, run.stages["select"], str(tmp_path / "absent" / "kept.csv"))
+    (tmp_path / "file").write_text("x")
+    for target, reason in {
+        str(tmp_path / "absent/kept.csv"): "no such file or directory",
+        str(tmp_path / "file/kept.csv"): "not a directory",
+        str(tmp_path / f"{'x' * 300}.csv"): "file name too long",
+        "memory://kept.csv": "records are written to a local path; give one",
+    }.items():
+        with pytest.raises(RequestError) as told:
+            export(run.run, run.stages["select"], target)
+        assert str(told.value).startswith(f"cannot export to '{target}': {reason}")
     assert isinstance(pq.read_schema(tmp_path / "kept.parquet"), pa.Schema)
 
 

@@ -294,6 +294,12 @@ def test_a_set_its_edition_and_columns_are_found_by_name_hash_or_folder(made, tm
         asked(str(tmp_path), "parquet", "", {})
     with pytest.raises(RequestError, match="--out FOLDER"):
         asked(made.url(), "parquet", "", {})
+    (tmp_path / "file").write_text("x")
+    for out in ("file", "file/out"):
+        with pytest.raises(RequestError, match=f"--out .*/{out}: .*/file is a file; give a folder"):
+            asked(made.url(), "parquet", "", {}, out=str(tmp_path / out))
+    with pytest.raises(RequestError, match="cannot open '': it is empty"):
+        asked(made.url(), "parquet", "", {}, out="")
     make_set(tmp_path / "c/sets/train/ffff0000ffff0000", {"32/1x1": 1})
     with pytest.raises(RequestError, match="several training sets"):
         asked("train", "parquet", corpus, {})

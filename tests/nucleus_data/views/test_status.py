@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.runs import RunFolder
 from nucleus_data.corpus.tables import Table
 from nucleus_data.views.status import status as status_of
 from nucleus_data.views.status_lines import status_lines
@@ -150,17 +151,22 @@ def test_a_selection_of_other_rules_and_a_run_that_did_not_end_are_told(made):
     )
     text = "\n".join(status_lines(status(look(corpus))))
     assert "not done: compare, select, embed, score (it is still going, or ended early)" in text
-    begun.folder.add_failures([{"stage": "inspect", "shard": 1, "error": "x"}])
+    begun.folder.add_failures([{"stage": "select", "shard": 1, "error": "x"}])
     text = "\n".join(status_lines(status(look(corpus))))
     assert "; 1 shards failed" in text
+    assert "nucleus retry" not in text  # which does not select again
+    begun.folder.add_failures([{"stage": "inspect", "shard": 1, "error": "x"}])
+    text = "\n".join(status_lines(status(look(corpus))))
+    assert "; 2 shards failed" in text
     assert f"nucleus retry corpus={corpus.uri}" in text
 
 
 def test_the_last_run_is_one_that_worked(made):
     corpus = small_corpus_of(made)
     before = status(look(corpus))["last_run"]
-    curated.run(corpus.uri, "pairs", RULES)
-    assert status(look(corpus))["last_run"] == before
+    for looking in ("pairs", "verify", "calibrate", "captions-diff"):
+        curated.run(corpus.uri, looking, RULES)
+        assert status(look(corpus))["last_run"] == before
     curated.run(corpus.uri, "retry", RULES)
     text = "\n".join(status_lines(status(look(corpus))))
     assert "-retry: no stage ended in it" in text
@@ -177,3 +183,14 @@ def test_a_retry_that_had_no_work_is_told_as_one(made):
     assert "-retry: nothing to retry in inspect, ingest" in text
     assert "no stage ended" not in text
     assert "not done" not in text
+
+
+def test_a_report_is_not_told_to_have_done_what_it_shows(tmp_path):
+    corpus = small_corpus(tmp_path, shards=1, images=2)
+    run = RunFolder.claim(corpus.store, "report")
+    run.write_plan({"command": "report", "steps": ["report"]})
+    run.add_stage({"stage": "inspect", "told": ["of an earlier run"]})
+    corpus.store.put(run.path("report.html"), b"")
+    last = status(look(corpus))["last_run"]
+    assert (last["done"], last["not_done"]) == (["report"], [])
+    assert "told" not in last

@@ -3,6 +3,7 @@ import os
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from nucleus_model.checkpoints.checkpoint import State, load_checkpoint, save_checkpoint
 from nucleus_model.checkpoints.exchange import save_transformer
@@ -80,3 +81,58 @@ def test_another_format_is_refused(tmp_path):
     (tmp_path / "checkpoint.json").write_text(json.dumps({"format": 99}))
     with pytest.raises(ValueError, match="format 99; this version reads 2"):
         load_checkpoint(tmp_path)
+
+
+def edited(**changes):
+    """What changes the content of `checkpoint.json`; None takes a key away."""
+
+    def edit(folder):
+        content = json.loads((folder / "checkpoint.json").read_text()) | changes
+        content = {key: value for key, value in content.items() if value is not None}
+        (folder / "checkpoint.json").write_text(json.dumps(content))
+
+    return edit
+
+
+def of_record(data):
+    return lambda folder: (folder / "checkpoint.json").write_bytes(data)
+
+
+def of_weights(change):
+    def edit(folder):
+        file = folder / "model.safetensors"
+        file.write_bytes(change(file.read_bytes()))
+
+    return edit
+
+
+def without_a_tensor(folder):
+    tensors = load_file(folder / "model.safetensors")
+    save_file(dict(list(tensors.items())[1:]), folder / "model.safetensors")
+
+
+HARM = {
+    "no JSON": (of_record(b"{"), r"checkpoint\.json is damaged \(Expecting "),
+    "no text": (of_record(b"\xff\0"), r"checkpoint\.json is damaged \('utf-8' codec"),
+    "deep": (of_record(b"[" * 9999 + b"]" * 9999), r"checkpoint\.json is damaged \("),
+    "a list": (of_record(b"[]"), r"checkpoint\.json is damaged \(it holds no object\)"),
+    "another format": (edited(format=99), "has the checkpoint format 99; this version reads 2"),
+    "no transformer": (edited(transformer=None), r"damaged \(its 'transformer' is no object\)"),
+    "odd settings": (edited(settings=3), r"damaged \(its 'settings' is no object\)"),
+    "no layers": (edited(transformer={"x": 1}), r"no configuration of ours \(.*transformer\.x: Ex"),
+    "empty weights": (of_weights(lambda data: b""), r"model\.safetensors is damaged \("),
+    "cut weights": (of_weights(lambda data: data[:-99]), r"model\.safetensors is damaged \("),
+    "other bytes": (of_weights(lambda data: b"\1" * 999), r"model\.safetensors is damaged \("),
+    "a lost tensor": (without_a_tensor, r"model\.safetensors is damaged \("),
+}
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_what_is_damaged_is_named_in_one_line(tmp_path, harm):
+    edit, said = HARM[harm]
+    save_checkpoint(tmp_path / "000001", awake_model(), {"step": 1})
+    edit(tmp_path / "000001")
+    with pytest.raises(ValueError, match=said) as told:
+        load_checkpoint(tmp_path / "000001")
+    assert "\n" not in str(told.value)
+    assert str(tmp_path / "000001") in str(told.value)

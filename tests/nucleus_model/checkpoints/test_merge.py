@@ -121,3 +121,28 @@ def test_the_command(folders, tmp_path):
     assert next(scales(tmp_path / "own")) == pytest.approx(2.5)
     done = call("--out", tmp_path / "bad", "--weight=1")
     assert (done.exit_code, "got 3 checkpoints" in done.output) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["checkpoint.json", "model.safetensors"])
+@pytest.mark.parametrize("harm", ["gone", "empty", "odd"])
+def test_a_damaged_checkpoint_is_named_and_nothing_is_written(folders, tmp_path, name, harm):
+    file = folders[1] / name
+    file.unlink()
+    if harm != "gone":
+        file.write_bytes({"empty": b"", "odd": b"[1]" * 99}[harm])
+    out = tmp_path / "merged"
+    found = CliRunner().invoke(cli, ["merge", *map(str, folders), "--out", str(out)])
+    assert found.exit_code == 2
+    said = "no such file" if harm == "gone" else "is damaged ("
+    assert f"Error: {file}" in found.output
+    assert said in found.output
+    assert "not foreseen" not in found.output
+    assert not out.exists()
+
+
+def test_a_place_that_is_none_is_refused(folders, tmp_path):
+    (tmp_path / "file").write_text("x")
+    arguments = ["merge", *map(str, folders), "--out", str(tmp_path / "file/merged")]
+    found = CliRunner().invoke(cli, arguments)
+    assert found.exit_code == 2
+    assert "Errno" not in found.output

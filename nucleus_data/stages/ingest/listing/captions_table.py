@@ -11,7 +11,7 @@ import duckdb
 
 from nucleus_data.errors import RequestError
 from nucleus_data.stages.ingest.listing.locate import Location, absolute
-from nucleus_data.stages.ingest.listing.spool import quoted
+from nucleus_data.stages.ingest.listing.spool import BATCH, quoted
 from nucleus_data.stages.ingest.listing.sql import (
     CAPTION_COLUMNS,
     caption_column,
@@ -24,6 +24,7 @@ from nucleus_data.stages.ingest.listing.sql import (
     upstream_columns,
 )
 from nucleus_data.stages.ingest.listing.tables import read_tables
+from nucleus_data.stages.ingest.listing.unread import reason
 from nucleus_data.stages.ingest.settings import IngestSettings
 
 FILE_COLUMNS = ("file", "file_name", "filename", "file_path", "path", "image")
@@ -104,8 +105,10 @@ def with_metadata(
             table = read_tables(
                 [path], options, connection, where, place, encoding, _texts(settings)
             )
-        except RequestError as error:  # nobody asked for this file: the pictures count
-            notes.append(str(error))
+            _read_through(connection, table.query)
+        except (RequestError, duckdb.Error) as error:  # not asked for: the pictures count
+            own = isinstance(error, RequestError)
+            notes.append(str(error) if own else f"{where} cannot be read: {reason(error)}")
             others.append(name)
             continue
         kinds = described(connection, table.query)
@@ -127,6 +130,12 @@ def with_metadata(
     where = ", ".join(sorted(set(names) - set(others)))
     joined, _, matched, told = _joined(query, whole, settings, where, connection)
     return joined, [f"{matched} images have a row in {where}", *notes, *told], others
+
+
+def _read_through(connection: duckdb.DuckDBPyConnection, query: str) -> None:
+    """Reads all rows: a damaged stretch of a Parquet file is found by nothing less."""
+    for _ in connection.sql(query).to_arrow_reader(BATCH):
+        pass
 
 
 def _texts(settings: IngestSettings) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.stages.ingest.listing.compressed_tars import refuse_compressed
 from nucleus_data.stages.ingest.listing.formats import (
     HEAD,
     extension,
@@ -22,15 +23,6 @@ from nucleus_data.stages.ingest.settings import IngestSettings, Kind
 from nucleus_data.upstream.compressed import COMPRESSED, uncompressed
 
 URL_LISTS = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson", ".txt")
-# Compressed tar -> what makes a plain one of it.
-COMPRESSED_TARS = {
-    (".tar.gz", ".tgz"): "gunzip",
-    (".tar.zst", ".tzst"): "unzstd",
-    (".tar.bz2", ".tbz2", ".tbz"): "bunzip2",
-    (".tar.xz", ".txz"): "unxz",
-    (".tar.lz4",): "unlz4",
-    (".tar.z", ".tar.lz", ".tar.lzma"): "tar's own tools",
-}
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _GLOB = re.compile(r"[*?\[]")
 
@@ -63,11 +55,11 @@ def locate(settings: IngestSettings) -> Location:
         RequestError: There is nothing, a file is missing, or it can't be told what it is.
     """
     uri = _uri(settings)
-    _refuse_compressed([uri], settings)
+    refuse_compressed([uri], settings)
     others: dict[str, int] = {}
     if _is_pattern(uri):
         root, files = _pattern(uri, settings)
-        _refuse_compressed(files, settings)
+        refuse_compressed(files, settings)
         kind = _kind_of_files(root, files, settings)
     else:
         root = _existing(uri, settings)
@@ -169,6 +161,11 @@ def _kind_of_files(root: Store, files: list[str], settings: IngestSettings) -> K
     """
     known = (".tar", ".arrow", *URL_LISTS)
     odd = [name for name in files if not uncompressed(name).lower().endswith(known)]
+    if odd and settings.kind == "auto" and is_image(odd[0]):
+        raise RequestError(
+            f"ingest.source={settings.source!r} matches pictures ({odd[0]!r}); give several "
+            "as the folder that they lie in, not as a pattern"
+        )
     if odd and settings.kind == "auto":
         raise RequestError(
             f"ingest.source={settings.source!r}: cannot tell what {odd[0]!r} is. Allowed: a "
@@ -198,23 +195,6 @@ def _kind_of_tables(root: Store, files: list[str]) -> Kind:
     return "embedded" if held else "urls"
 
 
-def _refuse_compressed(names: list[str], settings: IngestSettings) -> None:
-    """Raises RequestError for compressed tars: what they hold is not found by its offset."""
-    found = [(n, how) for ends, how in COMPRESSED_TARS.items() for n in names if _ends(n, ends)]
-    if found:
-        name, how = min(found)
-        raise RequestError(
-            f"ingest.source={settings.source!r}: compressed tars are not supported "
-            f"({len(found)} here, {name.rsplit('/', 1)[-1]!r} for one): images in them cannot be "
-            f"read by offset. Allowed: plain .tar. Make them with {how}, or name those that are "
-            "plain (`*.tar`)"
-        )
-
-
-def _ends(name: str, endings: tuple[str, ...]) -> bool:
-    return name.lower().endswith(endings)
-
-
 def _folder(root: Store, settings: IngestSettings) -> tuple[Kind, list[str], dict[str, int]]:
     """What a folder holds, its tars or lists, and what lies beside tars, by extension.
 
@@ -223,7 +203,7 @@ def _folder(root: Store, settings: IngestSettings) -> tuple[Kind, list[str], dic
     if settings.kind == "folder":
         return "folder", [], {}
     names = root.list("")
-    tars = [name for name in names if _ends(name, (".tar",))]
+    tars = [name for name in names if name.lower().endswith(".tar")]
     parquets = [name for name in names if name.endswith(".parquet")]
     tabled = {name[: -len(".tar")] for name in tars} & {
         name.removesuffix(".parquet") for name in parquets
@@ -253,10 +233,10 @@ def _folder(root: Store, settings: IngestSettings) -> tuple[Kind, list[str], dic
         kind = "urls"
     else:
         if not any(_is_image(root, name) for name in names):
-            _refuse_compressed(names, settings)
+            refuse_compressed(names, settings)
         return "folder", [], {}
     if kind in ("tars", "img2dataset"):
-        _refuse_compressed(names, settings)
+        refuse_compressed(names, settings)
     if kind == "img2dataset":
         # A Parquet file whose tar is gone still lists rows: each becomes a record with a reason.
         stems = {name.rsplit(".", 1)[0]: f"{name.rsplit('.', 1)[0]}.tar" for name in parquets}

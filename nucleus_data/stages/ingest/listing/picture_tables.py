@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.errors import RequestError
 from nucleus_data.stages.ingest.listing.formats import HEAD, shows_image
-from nucleus_data.upstream.data_sets import SAVED, SPLITS, named_by, open_arrow, saved_files
+from nucleus_data.upstream.data_sets import SAVED, SPLITS, open_arrow, saved_files, splits_of
 
 USUAL = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes")
 BATCH = 256
@@ -152,8 +152,7 @@ def tables_of(root: Store, names: Sequence[str]) -> list[str]:
         RequestError: The JSON that names its files cannot be read, or a file is missing.
     """
     if SPLITS in names:
-        splits = named_by(root, SPLITS, "splits")
-        return [name for split in splits for name in saved_files(root, f"{split}/")]
+        return [name for split in splits_of(root, names) for name in saved_files(root, f"{split}/")]
     if SAVED in names:
         return saved_files(root, "")
     found = _parquets(root, "", names, DEPTH)

@@ -7,7 +7,7 @@ import duckdb
 from nucleus_data.errors import RequestError
 from nucleus_data.stages.ingest.listing.held_times import held_copy
 from nucleus_data.stages.ingest.listing.locate import Location
-from nucleus_data.stages.ingest.listing.spool import quoted
+from nucleus_data.stages.ingest.listing.spool import BATCH, quoted
 
 
 def reason(error: Exception) -> str:
@@ -35,9 +35,9 @@ def unread(
         held = held_copy(location.root, name, copy) is not None
         path = str(copy) if held else location.root.url(name)
         try:
-            for _ in connection.sql(
-                f"SELECT * FROM read_parquet({quoted(path)})"
-            ).to_arrow_reader():
+            for _ in connection.sql(f"SELECT * FROM read_parquet({quoted(path)})").to_arrow_reader(
+                BATCH
+            ):
                 pass
         except duckdb.Error as mine:
             return RequestError(f"{where}: {name!r} cannot be read: {reason(mine)}")

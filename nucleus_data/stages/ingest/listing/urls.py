@@ -26,6 +26,7 @@ from nucleus_data.stages.ingest.listing.sql import (
     upstream_columns,
 )
 from nucleus_data.stages.ingest.listing.tables import read_tables, utf8_copy
+from nucleus_data.stages.ingest.listing.unread import reason
 from nucleus_data.stages.ingest.settings import IngestSettings
 from nucleus_data.upstream.compressed import plain_copy, uncompressed
 from nucleus_data.upstream.damaged_row import DamagedRow
@@ -53,7 +54,7 @@ def list_urls(
     if all(text):
         spool = Spool(folder / "urls.parquet", LOCATION)
         with spool:
-            spool.add_all(_lines(location, folder, settings.caption_encoding), limit)
+            spool.add_all(_lines(location, settings, folder), limit)
         query = f'SELECT *, url AS "source.url" FROM read_parquet({quoted(str(spool.path))})'
         listing = Listing(query, separator="#", number_all=True)
     elif any(text):
@@ -121,18 +122,31 @@ def _damaged(rows: list[DamagedRow], folder: Path) -> str:
     return f"SELECT * FROM read_parquet({quoted(str(spool.path))})"
 
 
-def _lines(location: Location, folder: Path, encoding: str | None) -> Iterator[dict[str, Any]]:
-    """The URLs of text files, one a line; empty lines are none."""
+def _lines(location: Location, settings: IngestSettings, folder: Path) -> Iterator[dict[str, Any]]:
+    """The URLs of text files, one a line; empty lines are none.
+
+    Raises:
+        RequestError: A file cannot be read.
+    """
     for number, name in enumerate(location.files):
-        plain = plain_copy(location.root, name, folder / f"plain-{number}.txt")
-        root, file = (Store(str(plain)), "") if plain else (location.root, name)
-        copy = utf8_copy(root, file, folder / f"lines-{number}.txt", encoding) or plain
-        path = location.root.path(name)
-        options: dict[str, Any] = {"encoding": "utf-8-sig", "errors": "backslashreplace"}
-        with copy.open(**options) if copy else location.root.fs.open(path, "r", **options) as lines:
-            for line in lines:
-                url = line.strip()
-                if "@" in url:
-                    url = re.sub(CREDENTIALS, r"\1", url)
-                if url:
-                    yield {"key": url, "url": url}
+        try:
+            yield from _lines_of(location.root, name, settings.caption_encoding, folder, number)
+        except OSError as error:
+            where = f"ingest.source={settings.source!r}"
+            raise RequestError(f"{where}: {name!r} cannot be read: {reason(error)}") from error
+
+
+def _lines_of(
+    root: Store, name: str, encoding: str | None, folder: Path, number: int
+) -> Iterator[dict[str, Any]]:
+    plain = plain_copy(root, name, folder / f"plain-{number}.txt")
+    held, file = (Store(str(plain)), "") if plain else (root, name)
+    copy = utf8_copy(held, file, folder / f"lines-{number}.txt", encoding) or plain
+    options: dict[str, Any] = {"encoding": "utf-8-sig", "errors": "backslashreplace"}
+    with copy.open(**options) if copy else root.fs.open(root.path(name), "r", **options) as lines:
+        for line in lines:
+            url = line.strip()
+            if "@" in url:
+                url = re.sub(CREDENTIALS, r"\1", url)
+            if url:
+                yield {"key": url, "url": url}

@@ -15,7 +15,9 @@ def test_a_corpus_that_was_measured_otherwise_is_refused(corpus, release):
     )
     with pytest.raises(RequestError, match=r"dedup.against.old: .* was not measured with the same"):
         run.do("dedup")
-    with pytest.raises(RequestError, match="there is no corpus at 'nowhere'"):
+    with pytest.raises(
+        RequestError, match=r"^dedup\.against\.old: there is no corpus at 'nowhere'"
+    ):
         curated.run(corpus.uri, "dedup", "dedup.against.old=nowhere").do("dedup")
 
 
@@ -25,12 +27,15 @@ def test_a_corpus_that_was_measured_in_part_is_refused(corpus, release, records)
     curated.run(release.uri, "inspect")
     curated.run(release.uri, "inspect", limit=3).do("inspect")
     against = f"dedup.against={{old: '{release.uri}'}}"
-    run = curated.run(corpus.uri, "dedup", against, f"dedup.partition_records={records}")
+    few, said = f"dedup.partition_records={records}", []
+    run = curated.run(corpus.uri, "dedup", against, few, said=said)
     wanted = "1 of 2 images of shard 000001 .* are not in its table inspect.file/"
     if records == 2:  # tasks say it one by one
         run.do("dedup")
         assert run.failed_shards == 1
         assert re.search(wanted, run.failures[0]["error"])
+        assert "run the same command again" in said[-1]
+        assert "nucleus retry" not in said[-1]  # which does no failures of this stage again
     else:
         with pytest.raises(RequestError, match=wanted):
             run.do("dedup")

@@ -31,6 +31,13 @@ def test_without_a_curriculum_a_hash_knows_nothing_of_it():
 
 def test_settings_of_rules_are_checked():
     assert SelectSettings(rules={"a": "width < 3"}).rules["a"].where == "width < 3"
-    for wrong in ({"a": ""}, {"a": {"where": "x", "action": "drop"}}, {"a": {"were": "x"}}, ["a"]):
+    for wrong in (
+        {"a": ""},
+        {"": "x < 3"},
+        {" ": "x < 3"},
+        {"a": {"where": "x", "action": "drop"}},
+        {"a": {"were": "x"}},
+        ["a"],
+    ):
         with pytest.raises(ValidationError):
             SelectSettings(rules=wrong)

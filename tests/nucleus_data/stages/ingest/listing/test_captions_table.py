@@ -73,3 +73,17 @@ def test_a_damaged_row_of_a_captions_table_is_counted(corpus, tmp_path):
     plan = ingest(corpus, source, captions=str(tmp_path / "c.csv"))
     assert captions(corpus) == {"a.png": "yes", "b.png": None}
     assert plan.notes[0].startswith("1 rows of the captions table cannot be read: c.csv line 3")
+
+
+def test_a_damaged_stretch_of_metadata_that_nobody_asked_for_costs_no_picture(corpus, tmp_path):
+    put(tmp_path, {"p/a.png": tiny(1)})
+    file, rows_ = tmp_path / "p/metadata.parquet", 5000
+    texts = [f"a text {n}" for n in range(rows_)]
+    pq.write_table(pa.table({"file_name": ["a.png"] * rows_, "text": texts}), file)
+    start = pq.read_metadata(file).row_group(0).column(1).dictionary_page_offset + 100
+    data = file.read_bytes()
+    file.write_bytes(data[:start] + bytes(500) + data[start + 500 :])
+    plan = ingest(corpus, tmp_path / "p")
+    (note,) = [note for note in plan.notes if "cannot be read" in note]
+    assert "p/metadata.parquet cannot be read: " in note
+    assert [row["key"] for row in rows(corpus)] == ["a.png"]

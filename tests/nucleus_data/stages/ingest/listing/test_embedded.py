@@ -1,6 +1,7 @@
 """Tables with the pictures inside, made by the libraries that people make them with."""
 
 import hashlib
+import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -210,3 +211,14 @@ def test_a_second_ingest_takes_nothing_twice(corpus, tmp_path):
 
 def claimed(corpus, number):
     return read_claim(corpus, number).rows["key"].to_pylist()
+
+
+@pytest.mark.parametrize("split", ["../other", "/etc", "train/../../other", "..", "gone", 3])
+def test_a_split_is_a_folder_of_its_data_set(corpus, tmp_path, split):
+    """The JSON came with the data, and may name anything."""
+    hub_file(tmp_path / "other/data.arrow", [1])
+    (tmp_path / "other/state.json").write_text('{"_data_files": [{"filename": "data.arrow"}]}')
+    (tmp_path / "set/train").mkdir(parents=True)
+    (tmp_path / "set/dataset_dict.json").write_text(json.dumps({"splits": [split]}))
+    with pytest.raises(RequestError, match="names 1 folders that are missing: "):
+        plan_ingest(corpus, IngestSettings(source=str(tmp_path / "set")))

@@ -1,7 +1,7 @@
 import pytest
 
 from nucleus_data.errors import RequestError
-from tests.support.ingested import ingest, put_tar, tiny
+from tests.support.ingested import ingest, put, put_tar, tiny
 
 
 def test_tars_that_are_not_there(corpus, tmp_path):
@@ -48,3 +48,12 @@ def test_compressed_tars_are_named_wherever_they_are(corpus, tmp_path):
         ingest(corpus, tmp_path / "m")
     (tmp_path / "m" / "a.png").write_bytes(tiny())
     assert ingest(corpus, tmp_path / "m", name="n").skipped == {".zst": 2}  # a folder of pictures
+
+
+@pytest.mark.parametrize("pattern", ["*", "?.png", "{0..2}.png", "**/*.png"])
+def test_a_pattern_of_pictures_is_told_to_be_their_folder(corpus, tmp_path, pattern):
+    put(tmp_path, {f"{n}.png": tiny() for n in range(3)})
+    with pytest.raises(
+        RequestError, match=r"matches pictures \('0.png'\); give several as the fold"
+    ):
+        ingest(corpus, f"{tmp_path}/{pattern}")

@@ -1,3 +1,5 @@
+import gzip
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -207,3 +209,15 @@ def test_names_and_passwords_are_not_kept(corpus, tmp_path, kind):
     assert claim["url"].to_pylist() == claim["source.url"].to_pylist() == clean
     assert claim["key"].to_pylist() == [f"{url}#0" for url in clean]
     assert "secret" not in str(claim.to_pylist())
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("b.txt.zst", b"no frame"), ("b.txt.gz", gzip.compress(b"http://h/a\n" * 99)[:-9])],
+)
+def test_of_several_texts_the_damaged_one_is_named(corpus, tmp_path, name, data):
+    (tmp_path / "a.txt").write_text("http://h/a\n")
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(RequestError, match=f": '{name}' cannot be read: ") as told:
+        plan_ingest(corpus, IngestSettings(source=f"{tmp_path}/*.txt*"))
+    assert "a.txt'" not in str(told.value)

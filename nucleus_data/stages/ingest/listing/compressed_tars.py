@@ -1,0 +1,33 @@
+"""Compressed tars, which are refused: an image in one has no offset by which it could be read."""
+
+from nucleus_data.errors import RequestError
+from nucleus_data.stages.ingest.settings import IngestSettings
+
+# Compressed tar -> what makes a plain one of it.
+COMPRESSED_TARS = {
+    (".tar.gz", ".tgz"): "gunzip",
+    (".tar.zst", ".tzst"): "unzstd",
+    (".tar.bz2", ".tbz2", ".tbz"): "bunzip2",
+    (".tar.xz", ".txz"): "unxz",
+    (".tar.lz4",): "unlz4",
+    (".tar.z", ".tar.lz", ".tar.lzma"): "tar's own tools",
+}
+
+
+def refuse_compressed(names: list[str], settings: IngestSettings) -> None:
+    """Refuses a source with compressed tars.
+
+    Raises:
+        RequestError: One of the names is one's.
+    """
+    found = [
+        (n, how) for ends, how in COMPRESSED_TARS.items() for n in names if n.lower().endswith(ends)
+    ]
+    if found:
+        name, how = min(found)
+        raise RequestError(
+            f"ingest.source={settings.source!r}: compressed tars are not supported "
+            f"({len(found)} here, {name.rsplit('/', 1)[-1]!r} for one): images in them cannot be "
+            f"read by offset. Allowed: plain .tar. Make them with {how}, or name those that are "
+            "plain (`*.tar`)"
+        )
