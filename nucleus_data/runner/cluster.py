@@ -26,7 +26,8 @@ NEEDED = ("raylet", "gcs_server")
 REACH = "ray.address and RAY_ADDRESS say where it is: host:port of a running cluster, or auto"
 START = (
     "it needs room and a short path in its temporary folder (RAY_TMPDIR, by default /tmp) and room "
-    "in /dev/shm. Small work needs no Ray: see ray.local"
+    "in /dev/shm. On a very busy machine it may take longer than it waits for itself: run the same "
+    "command again. Small work needs no Ray: see ray.local"
 )
 
 

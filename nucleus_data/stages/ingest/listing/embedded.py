@@ -46,6 +46,12 @@ def list_embedded(
     where = f"ingest.source={settings.source!r}"
     parts: list[Path] = []
     notes: dict[str, None] = {}
+    if location.others:
+        beside = ", ".join(f"{ending} {n:,}" for ending, n in sorted(location.others.items()))
+        notes[
+            f"the tables alone are taken; pictures and tars beside them are not: {beside}. Name "
+            "their folders as sources of their own"
+        ] = None
     count = 0
     for number, name in enumerate(location.files):
         if limit is not None and count >= limit:

@@ -1,5 +1,6 @@
 """Finds out what a source is and where its files are."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from nucleus_data.stages.ingest.listing.formats import (
     shows_image,
 )
 from nucleus_data.stages.ingest.listing.picture_tables import holds_pictures, tables_of
+from nucleus_data.stages.ingest.listing.walk import walk
 from nucleus_data.stages.ingest.settings import IngestSettings, Kind
 from nucleus_data.upstream.compressed import COMPRESSED, uncompressed
 
@@ -37,7 +39,8 @@ class Location:
         uri: The source as given, local paths made absolute; tells two sources of one name apart.
         root: The folder that file names are relative to.
         files: File names below the root (tars, URL lists), sorted; empty for a folder of images.
-        others: Extension -> number of what lies beside tars in their folder.
+        others: Extension -> number of what lies beside tars in their folder; of pictures and tars
+            that lie beside tables with pictures, and below.
     """
 
     kind: Kind
@@ -167,6 +170,11 @@ def _kind_of_files(root: Store, files: list[str], settings: IngestSettings) -> K
             "as the folder that they lie in, not as a pattern"
         )
     if odd and settings.kind == "auto":
+        if is_image(odd[0]):
+            raise RequestError(
+                f"ingest.source={settings.source!r} matches pictures, {odd[0]!r} for one. Give "
+                "their folder, or a single picture; a pattern is for tars and lists"
+            )
         raise RequestError(
             f"ingest.source={settings.source!r}: cannot tell what {odd[0]!r} is. Allowed: a "
             f"folder, a picture, .tar, .arrow, or a list ({', '.join(URL_LISTS)}, also with "
@@ -216,7 +224,7 @@ def _folder(root: Store, settings: IngestSettings) -> tuple[Kind, list[str], dic
                 f"ingest.source={settings.source!r}: no table with pictures is in this folder "
                 "(.parquet, or what save_to_disk wrote), which ingest.kind=embedded wants"
             )
-        return "embedded", tables, {}
+        return "embedded", tables, _not_in_tables(root)
     if settings.kind != "auto":
         kind = settings.kind
     elif tars:
@@ -228,7 +236,7 @@ def _folder(root: Store, settings: IngestSettings) -> tuple[Kind, list[str], dic
                 f"Say which are meant: ingest.kind={kind} or ingest.kind=folder"
             )
     elif not any(_is_image(root, name) for name in names) and (tables := tables_of(root, names)):
-        return "embedded", tables, {}
+        return "embedded", tables, _not_in_tables(root)
     elif parquets and len(parquets) == len(names):
         kind = "urls"
     else:
@@ -253,6 +261,13 @@ def _folder(root: Store, settings: IngestSettings) -> tuple[Kind, list[str], dic
     beside = [extension(name) for name in names if kind == "tars" and name not in known]
     others = Counter(f".{suffix}" if suffix else "(none)" for suffix in beside)
     return kind, files, dict(others)
+
+
+def _not_in_tables(root: Store) -> dict[str, int]:
+    """Extension -> number of pictures and tars below a folder whose tables are the source."""
+    names = (os.fsdecode(file.path) for file in walk(root, Counter()))
+    found = Counter(extension(n) for n in names if is_image(n) or _ends(n, (".tar",)))
+    return {f".{suffix}": count for suffix, count in found.items()}
 
 
 def _is_image(root: Store, name: str) -> bool:

@@ -57,6 +57,24 @@ def test_parquet_of_a_hub(corpus, tmp_path, as_):
     assert found[4]["source.image_path"] == "some/4.PNG"
 
 
+@pytest.mark.parametrize("kind", ["auto", "embedded"])
+def test_pictures_and_tars_beside_tables_are_told_of(corpus, tmp_path, kind):
+    hub_file(tmp_path / "hub" / "data" / "train-00000.parquet", range(2))
+    for name in ("photos/a.JPG", "photos/more/b.jpg", "c.png", "tars/0.tar", "tars/0.txt"):
+        path = tmp_path / "hub" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(tiny())
+    if kind == "auto":
+        (tmp_path / "hub" / "c.png").unlink()  # with it the folder is one of pictures
+    plan, found = ingested(corpus, tmp_path / "hub", kind=kind)
+    assert len(found) == 2
+    png = ".png 1, " if kind == "embedded" else ""
+    assert plan.notes[0] == (
+        f"the tables alone are taken; pictures and tars beside them are not: .jpg 2, {png}.tar 1. "
+        "Name their folders as sources of their own"
+    )
+
+
 def test_a_column_called_as_the_path_is_kept_in_its_place(corpus, tmp_path):
     source = hub_file(tmp_path / "one.parquet", range(2), image_path=["own/0", "own/1"])
     _, found = ingested(corpus, source)

@@ -30,6 +30,10 @@ def test_sources_that_cannot_be_told(corpus, tmp_path):
     put_tar(tmp_path / "n.tar", [("a.svg", b"")])
     with pytest.raises(RequestError, match=r"no images in the tars; found \.svg 1"):
         ingest(corpus, tmp_path / "n.tar")
+    with pytest.raises(
+        RequestError, match=r"matches pictures, 'b\.png' for one. Give their folder"
+    ):
+        ingest(corpus, tmp_path / "m" / "*.png")
     with pytest.raises(RequestError, match="is no folder"):
         ingest(corpus, tmp_path / "n.tar", kind="folder")
 
