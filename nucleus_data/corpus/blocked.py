@@ -6,8 +6,9 @@ without a reason takes an earlier one away. The list grows by whole files alone,
 reads one state of it, whoever writes.
 """
 
+import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from urllib.parse import quote, unquote_to_bytes, urlsplit
@@ -27,6 +28,9 @@ KINDS = (ID, URL, HOST, SHA256)
 # Why a record has no picture: a person said so, or its picture was taken down.
 BLOCKED, TAKEN_DOWN = "blocked", "taken_down"
 SCHEMA = pa.schema([("kind", pa.string()), ("value", pa.string()), ("reason", pa.string())])
+BATCH = 10_000
+# A million values have one text each for what they have in common.
+_one = {word: word for word in (*KINDS, BLOCKED, TAKEN_DOWN)}
 _SAFE = "/:=&?~+!$,;'@()*[]-._"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _DIGITS = {ID: 32, SHA256: 64}
@@ -109,19 +113,31 @@ def read_blocked(store: Store) -> BlockList:
     Raises:
         DamagedError: A file of it cannot be read: what it refuses would be taken.
     """
+    files = {name: read_whole(store, name) for name in _paths(store)}
+    digests = tuple(hashlib.sha256(data).digest() for data in files.values())
+    # Each task of an ingest asks, and telling a million values apart takes seconds.
+    if (found := _last.get(digests)) is None:
+        found = BlockList(_reasons(store, files))
+        _last.clear()
+        _last[digests] = found
+    return found
+
+
+_last: dict[tuple[bytes, ...], BlockList] = {}  # of this process: the list by its files' SHA-256
+
+
+def _reasons(store: Store, files: Mapping[str, bytes]) -> dict[tuple[str, str], str]:
     reasons: dict[tuple[str, str], str] = {}
-    for file in _files(store):
-        name = f"{FOLDER}/{file}"
-        data = read_whole(store, name)
-        with reading(store, name):
-            table = pq.read_table(pa.BufferReader(data), columns=SCHEMA.names, use_threads=False)
-            rows = table.to_pylist()
-        for row in rows:
-            if row["reason"] is None:
-                reasons.pop((row["kind"], row["value"]), None)
-            else:
-                reasons[row["kind"], row["value"]] = row["reason"]
-    return BlockList(reasons)
+    for name, data in files.items():
+        with reading(store, name), pq.ParquetFile(pa.BufferReader(data)) as file:
+            for batch in file.iter_batches(BATCH, columns=SCHEMA.names, use_threads=False):
+                columns = (batch.column(field).to_pylist() for field in SCHEMA.names)
+                for kind, value, reason in zip(*columns, strict=True):
+                    if reason is None:
+                        reasons.pop((kind, value), None)
+                    else:
+                        reasons[_one.get(kind, kind), value] = _one.get(reason, reason)
+    return reasons
 
 
 def add_blocked(store: Store, entries: Iterable[Entry]) -> list[Entry]:
@@ -133,7 +149,7 @@ def add_blocked(store: Store, entries: Iterable[Entry]) -> list[Entry]:
         The entries that were written.
     """
     asked = sorted(set(entries), key=lambda entry: (KINDS.index(entry.kind), entry.value))
-    number = len(_files(store))
+    number = len(_paths(store))
     while True:
         known = read_blocked(store).reasons
         new = [entry for entry in asked if _changes(entry, known.get((entry.kind, entry.value)))]
@@ -219,8 +235,8 @@ def parents(host: str) -> Iterator[str]:
         host = host.partition(".")[2]
 
 
-def _files(store: Store) -> list[str]:
-    return [name for name in store.list(FOLDER) if name.endswith(".parquet")]
+def _paths(store: Store) -> list[str]:
+    return [f"{FOLDER}/{name}" for name in store.list(FOLDER) if name.endswith(".parquet")]
 
 
 def _changes(entry: Entry, known: str | None) -> bool:

@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.blocked import BlockList
 from nucleus_data.corpus.tables import parts_sql
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
@@ -15,6 +17,9 @@ from nucleus_data.stages.dedup.gather import READS
 from nucleus_data.stages.dedup.settings import DedupSettings
 from nucleus_data.stages.upkeep.request import Like, Request
 
+# Of more hosts, each URL is looked up: comparing it with each of them would take longer.
+FEW_HOSTS = 100
+BATCH = 10_000
 URLS = ("source.url", "source.final_url")
 FOUND_SCHEMA = pa.schema(
     [
@@ -98,24 +103,31 @@ class _Records:
         asked = [*request.hosts, *(url.partition("/")[0].partition(":")[0] for url in request.urls)]
         if not asked or not self.urls:
             return FOUND_SCHEMA.empty_table()
+        matcher = request.matcher()
+        if len(asked) > FEW_HOSTS:
+            there = " OR ".join(f"{url} IS NOT NULL" for url in self.urls)
+            reader = self._query(there).to_arrow_reader(BATCH)
+            found = [_meant(matcher, pa.Table.from_batches([rows])) for rows in reader]
+            return pa.concat_tables([FOUND_SCHEMA.empty_table(), *found])
         # What contains the host may be at it; which record is, the block list's own words decide.
         spelled = {host for name in asked for host in (name, _unicode(name))}
         hosts = pa.table({"host": pa.array(sorted(spelled), pa.string())})
         self.connection.register("takedown_hosts", hosts)
         near = " OR ".join(f"contains(lower({url}::VARCHAR), h.host)" for url in self.urls)
-        rows = self._where(f"EXISTS (SELECT 1 FROM takedown_hosts h WHERE {near})")
-        matcher = request.matcher()
-        meant = [
-            matcher.of_url(url) is not None or matcher.of_url(final) is not None
-            for url, final in zip(
-                rows["url"].to_pylist(), rows["final_url"].to_pylist(), strict=True
-            )
-        ]
-        return rows.filter(pa.array(meant, pa.bool_()))
+        return _meant(matcher, self._where(f"EXISTS (SELECT 1 FROM takedown_hosts h WHERE {near})"))
 
     def _where(self, condition: str) -> pa.Table:
-        query = f"SELECT {self.columns} FROM {self.source} r WHERE {condition}"
-        return self.connection.sql(query).to_arrow_table().cast(FOUND_SCHEMA)
+        return self._query(condition).to_arrow_table().cast(FOUND_SCHEMA)
+
+    def _query(self, condition: str) -> duckdb.DuckDBPyRelation:
+        return self.connection.sql(f"SELECT {self.columns} FROM {self.source} r WHERE {condition}")
+
+
+def _meant(matcher: BlockList, rows: pa.Table) -> pa.Table:
+    """The rows whose URL, or the one that answered, is on a list."""
+    urls = zip(rows["url"].to_pylist(), rows["final_url"].to_pylist(), strict=True)
+    meant = [any(matcher.of_url(url) is not None for url in both) for both in urls]
+    return rows.filter(pa.array(meant, pa.bool_())).cast(FOUND_SCHEMA)
 
 
 def _near(

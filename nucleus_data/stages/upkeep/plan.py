@@ -8,19 +8,24 @@ All that is needed to go on is read from here, since what is taken down can no l
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.at_once import at_once
 from nucleus_data.corpus.blocked import ID, SHA256, TAKEN_DOWN, URL, Entry, plain_url
 from nucleus_data.corpus.damaged import read_json, read_whole, reading
 from nucleus_data.corpus.parts import encode_part
 from nucleus_data.corpus.store import Store
+from nucleus_data.corpus.tables import Table
 from nucleus_data.stages.upkeep.find import FOUND_SCHEMA
 from nucleus_data.stages.upkeep.request import Request
 
@@ -60,10 +65,20 @@ class TakedownPlan:
 
     def of_shard(self, shard: int) -> pa.Table:
         """The records of one image shard."""
-        return self.records.filter(pc.equal(self.records["shard"], shard))
+        start, end = np.searchsorted(self._shards, [shard, shard + 1]).tolist()
+        return self.records.slice(start, end - start)
 
     def ids(self) -> list[str]:
         """Their ids, each once, ascending."""
+        return self._ids
+
+    # Asked for by each of a process's tasks, of which there may be as many as records.
+    @cached_property
+    def _shards(self) -> NDArray[np.int32]:
+        return self.records["shard"].to_numpy()
+
+    @cached_property
+    def _ids(self) -> list[str]:
         return sorted(set(self.records["id"].to_pylist()))
 
     def write(self, store: Store) -> None:
@@ -147,12 +162,20 @@ def made_plan(corpus: Corpus, name: str, request: Request, found: pa.Table) -> T
     error = pc.fill_null(found["error"], "")
     new = found.filter(pc.not_equal(error, TAKEN_DOWN))
     records = new.select(SCHEMA.names).cast(SCHEMA)
-    tars = {}
-    for shard in sorted(records["shard"].unique().to_pylist()):
-        footer = next(iter(corpus.records.metadata(shard)), {})
-        if digest := footer.get("tar_sha256"):
-            tars[f"{shard:06d}"] = digest
-    return TakedownPlan(name, request, records, selections_after(corpus, records), tars)
+    plan = TakedownPlan(name, request, records)
+    tars = {
+        f"{shard:06d}": digest for shard, digest in tar_digests(corpus, plan.shards()) if digest
+    }
+    return replace(plan, selections=selections_after(corpus, plan), tars=tars)
+
+
+def tar_digests(corpus: Corpus, shards: Sequence[int]) -> Iterator[tuple[int, str | None]]:
+    """Image shards with the SHA-256 of their tars, as their records have it."""
+
+    def digest(shard: int) -> str | None:
+        return next(iter(corpus.records.metadata(shard)), {}).get("tar_sha256")
+
+    return zip(shards, at_once(corpus.store, digest, shards), strict=True)
 
 
 def entries_of(request: Request, found: pa.Table) -> list[Entry]:
@@ -165,31 +188,36 @@ def entries_of(request: Request, found: pa.Table) -> list[Entry]:
     return entries
 
 
-def selections_after(corpus: Corpus, records: pa.Table) -> dict[str, Any]:
-    """What is published of each selection once some records are taken down.
+def selections_after(corpus: Corpus, plan: TakedownPlan) -> dict[str, Any]:
+    """What is published of each selection once the records of a plan are taken down.
 
     It is worked out before anything changes, so that doing it twice counts nothing twice.
     """
     from nucleus_data.corpus.published import published
 
-    found = {}
+    found, shards = {}, plan.shards()
     for hashed in corpus.config_hashes("selection"):
         table = corpus.at("selection", hashed)
         content = published(corpus.store, table.folder)
         if content is None:
             continue
         changed = False
-        for shard in sorted(records["shard"].unique().to_pylist()):
-            rows = records.filter(pc.equal(records["shard"], shard))["row"]
-            decided = table.read(shard)
-            if decided is None:
-                continue
-            mine = decided.filter(pc.is_in(decided["row"], rows.combine_chunks()))
-            for row in mine.to_pylist():
-                changed = True
-                _move(content, row)
+        read = at_once(corpus.store, partial(_decided, table, plan), shards)
+        for row in (row for rows in read for row in rows):
+            changed = True
+            _move(content, row)
         if changed:
             found[hashed] = content
+    return found
+
+
+def _decided(table: Table, plan: TakedownPlan, shard: int) -> list[dict[str, Any]]:
+    """What a selection says of a shard's records that are taken down."""
+    decided = table.read(shard)
+    if decided is None:
+        return []
+    rows = plan.of_shard(shard)["row"].combine_chunks()
+    found: list[dict[str, Any]] = decided.filter(pc.is_in(decided["row"], rows)).to_pylist()
     return found
 
 

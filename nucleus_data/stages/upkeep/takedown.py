@@ -10,6 +10,7 @@ each file as a whole, and all of it is read again. A command that was killed is 
 on where it was.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
@@ -38,6 +39,7 @@ from nucleus_data.stages.upkeep.plan import (
     next_name,
     read_plan,
     takedowns,
+    tar_digests,
 )
 from nucleus_data.stages.upkeep.prove import ProveSetTask, ProveTask
 from nucleus_data.stages.upkeep.reached import lost_of, not_reached, said
@@ -53,6 +55,8 @@ from nucleus_data.stages.upkeep.sets import (
 from nucleus_data.stages.upkeep.shards import ShardTask
 
 SHOWN = 10
+# Whatever may be an id in a page, also within other hex digits.
+_IDS = re.compile(rb"(?=([0-9a-f]{32}))")
 NOBODY = "takedown: no record of this corpus is meant; later ingests refuse it"
 
 
@@ -226,13 +230,13 @@ def _publish_again(store: Store, plan: TakedownPlan) -> None:
 
 def _remove_pages(store: Store, plan: TakedownPlan) -> int:
     """Removes pages of runs that show one of the records; they can be made again."""
-    ids = [ident.encode() for ident in plan.ids()]
+    ids = {ident.encode() for ident in plan.ids()}
     removed = 0
     for run in store.list(RUNS):
         for name in store.list(f"{RUNS}/{run}"):
             if name.endswith(".html"):
                 page = read_whole(store, f"{RUNS}/{run}/{name}")
-                if any(ident in page for ident in ids):
+                if any(match[1] in ids for match in _IDS.finditer(page)):
                     store.remove(f"{RUNS}/{run}/{name}")
                     removed += 1
     return removed
@@ -242,10 +246,10 @@ def _end(run: Run, plan: TakedownPlan, counts: Mapping[str, int]) -> None:
     """Notes what was done, and says it."""
     corpus = run.corpus
     corpus.store.sweep("", deep=True)  # of workers that died
-    after = {}
-    for shard, before in plan.tars.items():
-        footer = next(iter(corpus.records.metadata(int(shard))), {})
-        after[tar_name(int(shard))] = {"before": before, "after": footer.get("tar_sha256")}
+    after = {
+        tar_name(shard): {"before": plan.tars[f"{shard:06d}"], "after": digest}
+        for shard, digest in tar_digests(corpus, list(map(int, plan.tars)))
+    }
     # Nothing of this command, so that it is the same however often it was killed.
     content = {
         "records": plan.records.num_rows,

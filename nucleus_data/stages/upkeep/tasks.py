@@ -1,7 +1,9 @@
 """What the tasks of a takedown share: corpus, plan, and how tars of several sets are counted."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from nucleus_data.corpus import Corpus
@@ -26,8 +28,20 @@ class TakedownTask:
 
     def opened(self) -> tuple[Corpus, TakedownPlan]:
         """The corpus, and the takedown as it is written down."""
-        corpus = Corpus(self.uri, self.storage_options)
-        return corpus, read_plan(corpus.store, self.takedown)
+        options = json.dumps(dict(self.storage_options), sort_keys=True)
+        return Corpus(self.uri, self.storage_options), _plan(self.uri, options, self.takedown)
+
+
+@lru_cache(maxsize=1)
+def _plan(uri: str, storage_options: str, name: str) -> TakedownPlan:
+    """A takedown that is under way, read once in a process: it does not change any more.
+
+    Args:
+        uri: The corpus.
+        storage_options: For fsspec, as JSON.
+        name: The takedown's name.
+    """
+    return read_plan(Corpus(uri, json.loads(storage_options)).store, name)
 
 
 @dataclass(frozen=True)

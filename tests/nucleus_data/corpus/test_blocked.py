@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from nucleus_data.corpus import blocked
 from nucleus_data.corpus.blocked import (
     BLOCKED,
     HOST,
@@ -124,4 +125,17 @@ def test_urls_are_compared_without_scheme_port_and_fragment():
 def test_a_damaged_list_lets_nothing_in(store):
     store.create("blocked/000000.parquet", b"nothing")
     with pytest.raises(DamagedError, match="would take what was blocked"):
+        read_blocked(store)
+
+
+def test_a_list_is_taken_apart_once_in_a_process(store, monkeypatch):
+    add_blocked(store, [entry("host", "a.test")])
+    read_blocked(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(blocked, "_reasons", None)
+        assert read_blocked(store).of_url("http://a.test/1") is not None
+    add_blocked(store, [entry("host", "b.test")])
+    assert read_blocked(store).of_url("http://b.test/1") is not None
+    store.put("blocked/000000.parquet", b"nothing")
+    with pytest.raises(DamagedError):
         read_blocked(store)

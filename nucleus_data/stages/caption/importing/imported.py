@@ -24,7 +24,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from nucleus_data.corpus import Corpus
@@ -175,25 +174,25 @@ def import_captions(
     }
     with tempfile.TemporaryDirectory(prefix="nucleus-") as temporary:
         folder = Path(temporary)
-        total = spool(request.files, request.mapping, folder / "rows.parquet")
+        spooled = folder / "rows.parquet"
+        total = spool(request.files, request.mapping, spooled)
         with connect(folder) as connection:
             if not corpus.store.local:
                 connection.register_filesystem(corpus.store.fs)
-            classify(
-                connection, folder / "rows.parquet", corpus, request.mapping.by, request.source
-            )
+            classify(connection, spooled, corpus, request.mapping.by, request.source)
             states = counted(connection)
             assert total == sum(state["rows"] for state in states.values()), "a row in one state"
             content |= {"rows": total, "states": states}
             if not states.get("matched", {}).get("rows"):
                 raise RequestError(_nothing(corpus, request, content))
-            written = _write(connection, corpus, one, request, identity, dry_run)
+            found = matched(connection, spooled, BATCH)
+            written = _write(found, corpus, one, request, identity, dry_run)
             content |= {"captions": written[0], "shards": written[1]}
     return content
 
 
 def _write(
-    connection: duckdb.DuckDBPyConnection,
+    found: Iterator[pa.RecordBatch],
     corpus: Corpus,
     one: CaptionSet,
     request: ImportRequest,
@@ -207,7 +206,7 @@ def _write(
         corpus.store.sweep(folder)
         corpus.store.create(f"{folder}/{IMPORT}", text)
     captions = shards = 0
-    for shard, rows in _by_shard(matched(connection, BATCH)):
+    for shard, rows in _by_shard(found):
         captions, shards = captions + rows.num_rows, shards + 1
         if not dry_run:
             table.append(shard, _part(rows, request), {})

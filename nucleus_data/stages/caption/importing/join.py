@@ -25,6 +25,9 @@ ROWS = pa.schema(
         ("detail", pa.string()),
     ]
 )
+MATCHES = pa.schema(
+    [("shard", pa.int32()), ("row", pa.int32()), ("id", pa.string()), ("caption", pa.string())]
+)
 SPOOLED = 4096
 MOST_CHARACTERS = 65_536
 MOST_NAME = 4096
@@ -72,6 +75,9 @@ def classify(
 ) -> None:
     """Joins rows with records; makes `states`, with each row's state, and `found`, the matches.
 
+    Each statement has one join, sort or grouping, which has all of the memory: those of one
+    statement share it, and 1 GB was too little for some ten million rows.
+
     Args:
         connection: Connection from `connect`.
         spooled: File from `spool`.
@@ -89,64 +95,111 @@ def classify(
     alone = "count(*) = 1" if by == "key" else "true"
     name = "lower(name)" if by == "id" else "name"
     chosen = "WHERE source = $source" if only is not None else ""
-    connection.execute(f"CREATE VIEW given AS SELECT * FROM read_parquet({_literal(str(spooled))})")
-    connection.execute(
-        f"CREATE TABLE firsts AS SELECT {name} AS name, min(number) AS number FROM given "
-        "WHERE problem IS NULL GROUP BY 1"
-    )
-    connection.execute(
-        f"""CREATE TABLE hits AS SELECT f.number, r.shard, r.row, r.id, r.failed
-            FROM firsts f JOIN (SELECT shard, row, id, error IS NOT NULL AS failed,
-                                  unnest({names}) AS name FROM {records} {chosen}) r
-              ON r.name = f.name""",
-        {"source": only} if only is not None else {},
-    )
-    connection.execute(
-        f"CREATE TABLE each AS SELECT number, {alone} AS alone, bool_and(failed) AS failed "
-        "FROM hits GROUP BY number"
-    )
-    connection.execute(
-        """CREATE TABLE found AS
-            SELECT shard, row, any_value(id) AS id, min(number) AS number
-            FROM hits JOIN (SELECT number FROM each WHERE alone) USING (number)
-            WHERE NOT failed GROUP BY shard, row"""
-    )
-    connection.execute(
-        f"""CREATE VIEW states AS
-            SELECT g.*, CASE
-                WHEN g.problem IS NOT NULL THEN g.problem
-                WHEN f.number IS NULL THEN 'doubled'
-                WHEN e.number IS NULL THEN 'unmatched'
-                WHEN NOT e.alone THEN 'ambiguous'
-                WHEN e.failed THEN 'no_picture'
-                WHEN m.number IS NULL THEN 'doubled'
-                ELSE '{MATCHED}' END AS state
-            FROM given g LEFT JOIN (SELECT number FROM firsts) f USING (number)
-              LEFT JOIN each e USING (number)
-              LEFT JOIN (SELECT DISTINCT number FROM found) m USING (number)"""
-    )
+    for statement, parameters in (
+        (f"CREATE VIEW given AS SELECT * FROM read_parquet({_literal(str(spooled))})", {}),
+        (
+            f"CREATE TABLE firsts AS SELECT {name} AS name, min(number) AS number FROM given "
+            "WHERE problem IS NULL GROUP BY 1",
+            {},
+        ),
+        (
+            f"""CREATE TABLE hits AS SELECT f.number, r.shard, r.row, r.id, r.failed
+                FROM firsts f JOIN (SELECT shard, row, id, error IS NOT NULL AS failed,
+                                      unnest({names}) AS name FROM {records} {chosen}) r
+                  ON r.name = f.name""",
+            {"source": only} if only is not None else {},
+        ),
+        (
+            f"CREATE TABLE each AS SELECT number, {alone} AS alone, bool_and(failed) AS failed "
+            "FROM hits GROUP BY number",
+            {},
+        ),
+        (
+            "CREATE TABLE usable AS SELECT shard, row, id, number "
+            "FROM hits JOIN (SELECT number FROM each WHERE alone) USING (number) WHERE NOT failed",
+            {},
+        ),
+        (
+            "CREATE TABLE found AS SELECT shard, row, any_value(id) AS id, min(number) AS number "
+            "FROM usable GROUP BY shard, row",
+            {},
+        ),
+        (
+            f"""CREATE TABLE states AS SELECT number, CASE
+                    WHEN max(problem) IS NOT NULL THEN max(problem)
+                    WHEN NOT bool_or(first) THEN 'doubled'
+                    WHEN bool_or(failed) IS NULL THEN 'unmatched'
+                    WHEN NOT bool_or(alone) THEN 'ambiguous'
+                    WHEN bool_or(failed) THEN 'no_picture'
+                    WHEN NOT bool_or(used) THEN 'doubled'
+                    ELSE '{MATCHED}' END AS state
+                FROM (SELECT number, problem, false AS first, NULL AS alone, NULL AS failed,
+                        false AS used FROM given
+                      UNION ALL SELECT number, NULL, true, NULL, NULL, false FROM firsts
+                      UNION ALL SELECT number, NULL, false, alone, failed, false FROM each
+                      UNION ALL SELECT number, NULL, false, NULL, NULL, true FROM found)
+                GROUP BY number""",
+            {},
+        ),
+    ):
+        connection.execute(statement, parameters)
 
 
 def counted(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
     """Returns state -> number of rows, and examples."""
-    shown = f"left(name, {SHOWN_CHARACTERS})"
-    found = connection.execute(
-        f"""SELECT state, count(*), arg_min({{'file': file, 'line': line, 'name': {shown},
-              'detail': coalesce(detail, '')}}, number, {EXAMPLES})
-            FROM states GROUP BY state ORDER BY state <> '{MATCHED}', 2 DESC, state"""
+    counts = connection.execute(
+        f"""SELECT state, count(*), min(number, {EXAMPLES}) FROM states
+            GROUP BY state ORDER BY state <> '{MATCHED}', 2 DESC, state"""
     ).fetchall()
-    return {
-        state: {"rows": count, **({} if state == MATCHED else {"examples": examples})}
-        for state, count, examples in found
-    }
+    found: dict[str, dict[str, Any]] = {}
+    for state, count, numbers in counts:
+        found[state] = {"rows": count}
+        if state != MATCHED:
+            rows = connection.execute(
+                f"""SELECT file, line, left(name, {SHOWN_CHARACTERS}), coalesce(detail, '')
+                    FROM given WHERE number IN ({", ".join(map(str, numbers))}) ORDER BY number"""
+            ).fetchall()
+            names = ("file", "line", "name", "detail")
+            found[state]["examples"] = [dict(zip(names, row, strict=True)) for row in rows]
+    return found
 
 
-def matched(connection: duckdb.DuckDBPyConnection, batch: int) -> Iterator[pa.RecordBatch]:
-    """Yields the matched captions, sorted by shard and row."""
-    relation = connection.sql(
-        "SELECT shard, row, id, caption FROM found JOIN given USING (number) ORDER BY shard, row"
-    )
+def matched(
+    connection: duckdb.DuckDBPyConnection, spooled: Path, batch: int
+) -> Iterator[pa.RecordBatch]:
+    """Yields the matched captions, sorted by shard and row.
+
+    Args:
+        connection: Connection after `classify`.
+        spooled: File from `spool`; the captions are written beside it, unsorted.
+        batch: Rows that are yielded at a time.
+    """
+    target = spooled.with_name("matched.parquet")
+    places = connection.sql("SELECT number, shard, row, id FROM found ORDER BY number")
+    with pq.ParquetWriter(target, MATCHES, compression="zstd") as writer:
+        for rows in _with_captions(places.to_arrow_reader(batch), spooled):
+            writer.write_table(rows.cast(MATCHES))
+    source = _literal(str(target))
+    relation = connection.sql(f"SELECT * FROM read_parquet({source}) ORDER BY shard, row")
     yield from relation.to_arrow_reader(batch)
+
+
+def _with_captions(places: pa.RecordBatchReader, spooled: Path) -> Iterator[pa.Table]:
+    """Yields the matches with their captions; both are in the order of `number`."""
+    held = places.schema.empty_table()
+    start, more = 0, True
+    with pq.ParquetFile(spooled, pre_buffer=False) as file:
+        for captions in file.iter_batches(SPOOLED, columns=["caption"]):
+            end = start + len(captions)
+            while more and (not held.num_rows or held["number"][-1].as_py() < end):
+                batch = next(places, None)
+                more = batch is not None
+                held = pa.concat_tables([held, pa.Table.from_batches([batch])]) if more else held
+            numbers = held["number"].to_numpy()
+            count = int(numbers.searchsorted(end))
+            mine = captions.column("caption").take(pa.array(numbers[:count] - start))
+            yield held.slice(0, count).drop_columns("number").append_column("caption", mine)
+            held, start = held.slice(count), end
 
 
 def _checked(raw: Any, folder: str) -> dict[str, str | None]:

@@ -13,6 +13,8 @@ from nucleus_data.hashing import record_id
 from nucleus_data.stages.dedup.settings import DedupSettings
 from nucleus_data.stages.ingest.build import build_shard
 from nucleus_data.stages.select.stage import published_selection
+from nucleus_data.stages.upkeep import find, tasks
+from nucleus_data.stages.upkeep.plan import read_plan
 from nucleus_data.stages.upkeep.request import Request
 from nucleus_data.stages.upkeep.takedown import forecast, take_down
 from tests.support import curated
@@ -93,6 +95,26 @@ def test_what_was_found_before_a_kill_is_looked_for_again(corpus, tmp_path, monk
 
 
 @pytest.mark.slow
+def test_the_plan_is_read_once_in_a_process(corpus, monkeypatch):
+    names = []
+
+    def counted(store, name):
+        names.append(name)
+        return read_plan(store, name)
+
+    monkeypatch.setattr(tasks, "read_plan", counted)
+    # Of each shard: six tasks or more.
+    assert taken(corpus, ids=[ident(0), ident(2), ident(4)])
+    assert len(names) == 1
+
+
+def test_an_id_within_other_digits_of_a_page_is_found(corpus):
+    for n in (0, 1):
+        corpus.store.put(f"runs/old/{n}.html", f"<code>ab{ident(n)}cd</code>".encode())
+    assert taken(corpus, ids=[ident(1)])
+    assert corpus.store.list("runs/old") == ["0.html"]
+
+
 def test_shards_without_one_of_them_stay_as_they_are(corpus):
     before = tree(corpus.uri)
     assert taken(corpus, sha256=[hashlib.sha256(tiny(0)).hexdigest()])  # of 0 and 3
@@ -128,7 +150,9 @@ def test_records_that_are_made_again_are_tombstones_too(corpus):
     assert rows(corpus) == before
 
 
-def test_by_url_and_host_and_failed_downloads_too(tmp_path, monkeypatch):
+@pytest.mark.parametrize("few", [find.FEW_HOSTS, 0])
+def test_by_url_and_host_and_failed_downloads_too(tmp_path, monkeypatch, few):
+    monkeypatch.setattr(find, "FEW_HOSTS", few)
     from nucleus_data.stages.ingest import fetch as fetch_module
     from nucleus_data.stages.ingest.http.outcome import Download
 
