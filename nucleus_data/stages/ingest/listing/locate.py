@@ -164,11 +164,6 @@ def _kind_of_files(root: Store, files: list[str], settings: IngestSettings) -> K
     """
     known = (".tar", ".arrow", *URL_LISTS)
     odd = [name for name in files if not uncompressed(name).lower().endswith(known)]
-    if odd and settings.kind == "auto" and is_image(odd[0]):
-        raise RequestError(
-            f"ingest.source={settings.source!r} matches pictures ({odd[0]!r}); give several "
-            "as the folder that they lie in, not as a pattern"
-        )
     if odd and settings.kind == "auto":
         if is_image(odd[0]):
             raise RequestError(
@@ -266,7 +261,7 @@ def _folder(root: Store, settings: IngestSettings) -> tuple[Kind, list[str], dic
 def _not_in_tables(root: Store) -> dict[str, int]:
     """Extension -> number of pictures and tars below a folder whose tables are the source."""
     names = (os.fsdecode(file.path) for file in walk(root, Counter()))
-    found = Counter(extension(n) for n in names if is_image(n) or _ends(n, (".tar",)))
+    found = Counter(extension(n) for n in names if is_image(n) or n.lower().endswith(".tar"))
     return {f".{suffix}": count for suffix, count in found.items()}
 
 
