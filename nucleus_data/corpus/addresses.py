@@ -11,6 +11,7 @@ from typing import Any
 import fsspec
 
 from nucleus_data.errors import RequestError
+from nucleus_data.printed import has_surrogate
 
 CONNECTIONS = 64
 SHOWN, SHOWN_REASON = 100, 300
@@ -56,6 +57,11 @@ def check_address(uri: str) -> None:
     if "\0" in uri or not uri:
         what = "a null character is in it" if uri else "it is empty"
         raise RequestError(f"cannot open {shown(uri)}: {what}. {ALLOWED}")
+    if has_surrogate(uri):  # DuckDB can't read below it, and would call what is there damaged
+        raise RequestError(
+            f"cannot open {shown(uri)}: its path is no UTF-8 text. Rename it, or make a link to it "
+            "under another name"
+        )
     match = _ADDRESS.fullmatch(uri)
     if match is None:
         return

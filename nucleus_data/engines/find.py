@@ -90,9 +90,9 @@ def resolve_model(model: str, revision: str | None, kind: ModelKind = CAPTIONER)
     if not folder.is_dir():
         # A hub name has one slash: anything else was meant as a path, and is missing.
         if model == NANO or model.startswith((".", "/", "~")) or model.count("/") != 1:
-            named = folder if model == NANO else model  # a `Path` would cut the slashes of a URL
+            named = model if "://" in model else folder  # a `Path` cuts the slashes of a URL
             raise RequestError(
-                f"{key}: {named} is not a folder; allowed are nano, a local folder, a hub name"
+                f"{key}: {named} is not a folder; allowed are nano, a folder, a hub name"
             )
         if not revision:
             raise RequestError(

@@ -236,3 +236,16 @@ def test_output_that_nobody_takes_ends_without_a_traceback(tmp_path):
         )
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("key", ["corpus", "ingest.source"])
+def test_a_path_that_is_no_utf_8_is_refused_before_anything_is_made(key, tmp_path, monkeypatch):
+    """A corpus there was made and measured, and then called damaged: its tables, to be removed."""
+    monkeypatch.chdir(tmp_path)
+    odd = os.fsdecode(b"odd\xff")
+    (tmp_path / odd).mkdir()
+    (tmp_path / "c").mkdir()
+    given = {"corpus": "c", "ingest.source": "c"} | {key: odd}
+    said = nucleus("ingest", *(f"{name}={value}" for name, value in given.items()), code=2)
+    assert "its path is no UTF-8 text. Rename it, or make a link to it under another name" in said
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

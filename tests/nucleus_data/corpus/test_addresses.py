@@ -1,4 +1,5 @@
 import errno
+import os
 
 import fsspec
 import pytest
@@ -47,6 +48,7 @@ def test_what_may_be_an_address_is_not_refused(uri):
         ("hf://datasets/a", "it names no repository"),
         ("hf://datasets//a", "it names no repository"),
         ("", "it is empty. Allowed: a local path"),
+        (os.fsdecode(b"folder/\xff"), "its path is no UTF-8 text. Rename it, or make a link to it"),
         ("a\0b", "a null character is in it. Allowed: "),
     ],
 )

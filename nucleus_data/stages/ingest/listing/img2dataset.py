@@ -22,6 +22,7 @@ from nucleus_data.errors import RequestError
 from nucleus_data.stages.ingest.listing.formats import extension
 from nucleus_data.stages.ingest.listing.held_times import held_copy, lost_notes
 from nucleus_data.stages.ingest.listing.locate import Location
+from nucleus_data.stages.ingest.listing.pairing import printable
 from nucleus_data.stages.ingest.listing.spool import LOCATION, Listing, Spool, quoted
 from nucleus_data.stages.ingest.listing.sql import (
     caption_column,
@@ -143,7 +144,7 @@ def _shard_rows(
         member = images.pop(key, None)
         url = row.get("url")
         yield {
-            "key": f"{tar_label(name)}/{key}",
+            "key": f"{printable(tar_label(name))}/{key}",
             "path": path,
             "url": url,
             "extension": extension(_url_path(url)) if url else None,
@@ -152,7 +153,7 @@ def _shard_rows(
     # Images that the Parquet file does not name are records all the same: nothing is left out.
     for key, member in images.items():
         yield {
-            "key": f"{tar_label(name)}/{key}",
+            "key": f"{printable(tar_label(name))}/{key}",
             "path": path,
             "offset": member.offset,
             "size": member.size,

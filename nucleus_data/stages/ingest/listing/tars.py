@@ -205,7 +205,7 @@ def _spool(
             {
                 "tar": tar,
                 "place": place + 1,
-                "key": f"{tar_label(name)}.tar",
+                "key": f"{printable(tar_label(name))}.tar",
                 "path": name.encode("utf-8", "surrogateescape"),
                 "error": TRUNCATED,
                 "detail": damage,
@@ -273,7 +273,7 @@ def _row(label: str, name: str, sample: Sample) -> dict[str, Any]:
     """A sample as a row of `LOCATION`."""
     picture = sample.picture
     row = {
-        "key": f"{label}/{sample.key}",
+        "key": f"{printable(label)}/{sample.key}",
         "path": name.encode("utf-8", "surrogateescape"),
         "offset": picture.offset,
         "size": picture.size,

@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import tarfile
 import time
 
@@ -260,3 +261,18 @@ def test_a_tar_that_cannot_be_opened_costs_itself_alone(corpus, tmp_path):
         "empty.tar": "tar_truncated",
         "good/a": None,
     }
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_tar_whose_own_name_is_no_utf_8_is_read(corpus, tmp_path, whole):
+    (tmp_path / "tars").mkdir()
+    data = tar_bytes([("a.png", tiny()), ("a.txt", b"caption"), ("b.png", tiny(2))])
+    place = tmp_path / "tars" / os.fsdecode(b"\xff.tar")
+    place.write_bytes(data if whole else data[:2000])
+    ingest(corpus, tmp_path / "tars")
+    found = {row["key"]: row["source.caption"] for row in rows(corpus) if row["error"] is None}
+    if whole:
+        assert found == {"\\xff/a": "caption", "\\xff/b": None}
+    else:
+        assert found == {"\\xff/a": "caption"}
+        assert [row["key"] for row in rows(corpus) if row["error"]] == ["\\xff.tar"]
