@@ -23,9 +23,9 @@ class Restarting(torch.Generator):
         """Tells an offset, of which only `set_offset` knows."""
         return 0
 
-    def set_offset(self, offset: int) -> None:
+    def set_offset(self, offset: int) -> torch.Generator:
         """Starts again from the seed."""
-        self.manual_seed(self.initial_seed())
+        return self.manual_seed(self.initial_seed())
 
 
 def _add(self: InputBatch, request: Any) -> Any:
@@ -40,4 +40,4 @@ def _add(self: InputBatch, request: Any) -> Any:
 
 def use_restarting_generators() -> None:
     """Replaces the generators of all later requests of this process; of engines on a CPU only."""
-    InputBatch.add_request = _add
+    InputBatch.add_request = _add  # type: ignore[method-assign]

@@ -79,7 +79,12 @@ class TarTask:
         """Writes a tar and its index, unless they exist, and a note for the manifest."""
         store = Corpus(self.uri, self.storage_options).store
         folder = SetFolder(store, self.folder)
-        plan = read_plan(folder, number)
+        try:
+            plan = read_plan(folder, number)
+        except FileNotFoundError:
+            if not folder.published:
+                raise
+            return Summary()  # another run published the set meanwhile, and removed its plan
         summary = Summary(rows=plan.rows.num_rows)
         if read_note(folder, number) is not None:
             summary.already = plan.rows.num_rows

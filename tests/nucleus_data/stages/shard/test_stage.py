@@ -5,7 +5,9 @@ import pytest
 
 from nucleus_data.errors import RequestError
 from nucleus_data.runner.inline import InlineLoop
+from nucleus_data.runner.work import Summary
 from nucleus_data.sets.layout import SetFolder
+from nucleus_data.stages.shard.publish import PublishTask
 from nucleus_data.stages.shard.write import TarTask
 from tests.support import curated
 from tests.support.sharded import OVERRIDES, content_of, left_out, made_files, manifest, shard
@@ -44,6 +46,19 @@ def test_a_set_is_published_only_when_every_tar_is_there(made, monkeypatch):
     assert smallest(folder) == smallest(shard(made)[1])
     assert again.lines[-1]["already"] > 0
     assert again.lines[-1]["done"] > 0
+
+
+@pytest.mark.slow
+def test_who_finds_that_another_run_published_the_set_is_done(made):
+    run, folder = shard(made)
+    settings = run.stages["shard"].settings
+    place = made.uri, {}, run.training_set
+    assert TarTask(*place, settings).run(0) == Summary()
+    count = sum(entry["samples"] for entry in manifest(folder))
+    assert PublishTask(*place, 3, settings).run(0).extra == {"samples": count}
+    other = (*place[:2], f"{run.training_set}0")
+    with pytest.raises(FileNotFoundError):
+        TarTask(*other, settings).run(0)
 
 
 @pytest.mark.slow
