@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from nucleus_data.commands.support import LocalPath, complain, say, say_json
+from nucleus_data.commands.support import LocalPath, Number, complain, say, say_json
 from nucleus_data.corpus.told import key_of
 from nucleus_data.engines.find import TEXT_ENCODER, resolve_model
 from nucleus_data.errors import RequestError
@@ -61,7 +61,7 @@ def comparison_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option(
                 "--half-width",
-                type=click.FloatRange(0, min_open=True),
+                type=Number(0, min_open=True),
                 help="Add seeds until the loss's confidence interval has this half-width.",
             ),
             click.option(

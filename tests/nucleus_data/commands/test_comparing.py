@@ -31,7 +31,7 @@ VARY = ("--vary", "rules.wide=width > 150")
         (("--text", "x"), "--text is of a comparison"),
         (
             (*VARY, "--text", "./none"),
-            "--text: ./none is not a folder; allowed are nano, a local folder, a",
+            "--text: none is not a folder; allowed are nano, a folder, a",
         ),
         ((*VARY, "--text-revision", "x"), "--text-revision is of another text encoder: give --t"),
         ((*VARY, "--text-state", "-8"), "--text-state is of another text encoder: give --text"),

@@ -8,6 +8,7 @@ from typing import IO, Any
 
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
+from nucleus_data.printed import has_surrogate
 from nucleus_data.upstream.compressed import COMPRESSED, plain, uncompressed
 from nucleus_data.upstream.data_sets import SAVED, saved_files
 from nucleus_data.upstream.rows import BATCH, column_names, read_rows
@@ -90,12 +91,13 @@ def find_files(source: str) -> list[SourceFile]:
     Raises:
         RequestError: There is no file, or none of a known kind.
     """
-    store = Store(source)
-    if not store.exists(""):
+    name = source.rstrip("/").rpartition("/")[-1]
+    store, place = _opened(source, name)
+    if not store.exists(place):
         raise RequestError(f"there is no file or folder {source!r}")
-    if not store.ask(lambda: store.fs.isdir(store.path(""))):
-        name = source.rstrip("/").rsplit("/", 1)[-1]
-        return [SourceFile(_printable(name), _kind(name, source), "", store, "")]
+    if not store.ask(lambda: store.fs.isdir(store.path(place))):
+        return [SourceFile(_printable(name), _kind(name, source), "", store, place)]
+    store = Store(source)
     names = sorted(_below(store))
     chosen = _saved(store, names)
     if not chosen:
@@ -111,6 +113,14 @@ def find_files(source: str) -> list[SourceFile]:
         folder = _printable(_folder(name)) if _is_metadata(name) else ""
         found.append(SourceFile(_printable(name), _kind(name), folder, store, name))
     return found
+
+
+def _opened(source: str, name: str) -> tuple[Store, str]:
+    """A source's store, and its place there. A name of no UTF-8 is no address, but a file's."""
+    if not has_surrogate(name):
+        return Store(source), ""
+    above = "/" if source.startswith("/") else "."
+    return Store(source.rstrip("/").rpartition("/")[0] or above), name
 
 
 def choose_columns(
