@@ -63,6 +63,9 @@ LONGEST = (
     "tests/nucleus_data/runner/test_job_submit.py",
     "tests/test_docs_run.py",
     "tests/nucleus_data/engines/test_nano_models.py",
+    "tests/scripts/test_verdict_self_test.py",
+    "tests/scripts/test_bench_fetch.py",
+    "tests/nucleus_model/training/verdict/test_compare.py",
 )
 
 

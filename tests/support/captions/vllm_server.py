@@ -56,7 +56,7 @@ class VllmServer:
                 env=os.environ | ENVIRONMENT,
             )
 
-    def wait(self, within_s=240):
+    def wait(self, within_s=480):
         """Until it answers; raises if it ends before."""
         end = time.monotonic() + within_s
         while time.monotonic() < end:
