@@ -17,6 +17,7 @@ from tests.support.captions.vllm_server import VllmServer
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(900),  # vLLM's start is among it
     pytest.mark.skipif(not HAS["vllm"], reason="vLLM is not installed"),
 ]
 SCENES = 24
