@@ -155,7 +155,8 @@ def named(findings: Iterable[Mapping[str, Any]]) -> list[str]:
     """What a verdict says is worse, the surest first: `pictures`, `captions`, `duplicates`.
 
     As the sentence does: a kind is named where a measure that tells of it is worse. The loss, and
-    that at much noise, tell of nothing by themselves.
+    that at much noise, tell of nothing by themselves. (That a gap counts only where it changed by
+    more than the loss at much noise is not asked here.)
 
     Args:
         findings: `name`, `p` and `direction` (-1 where B is worse) of each of the six measures.

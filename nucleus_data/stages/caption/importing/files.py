@@ -97,7 +97,8 @@ def find_files(source: str) -> list[SourceFile]:
         raise RequestError(f"there is no file or folder {source!r}")
     if not store.ask(lambda: store.fs.isdir(store.path(place))):
         return [SourceFile(_printable(name), _kind(name, source), "", store, place)]
-    store = Store(source)
+    if place:
+        store = Store(source)  # refused: a folder of no UTF-8
     names = sorted(_below(store))
     chosen = _saved(store, names)
     if not chosen:

@@ -38,7 +38,7 @@ def held_copy(store: Store, name: str, target: Path) -> list[str] | None:
     changed = False
     try:
         with with_retries(lambda: store.fs.open(store.path(name), "rb")) as handle:
-            file = pq.ParquetFile(handle)
+            file = pq.ParquetFile(handle, pre_buffer=False)  # see `spool.batches`
             if _says_all_are_held(file):
                 return None
             with pq.ParquetWriter(target, file.schema_arrow, compression="zstd") as writer:
