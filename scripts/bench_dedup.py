@@ -17,7 +17,6 @@ dedup`, on bare codes: no 256-bit hashes are read.
 
 import argparse
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -41,6 +40,7 @@ from nucleus_data.stages.dedup.blocks import bit_shares
 from nucleus_data.stages.dedup.groups import group_equal
 from nucleus_data.stages.dedup.search import Layout, iterate_near_pairs, pairs_of_block
 from scripts.benchmark import Measure, measure, parser, publish
+from scripts.memory import peak_memory
 
 DISTANCE = 4
 PARTS = 64  # of the files out of core
@@ -114,7 +114,7 @@ def child(count: int, source: str) -> None:
     codes = planted(count) if source == "planted" else mutated(np.load(source), count)
     list(iterate_near_pairs(np.arange(5000, dtype=np.uint64) << np.uint64(40), 1))  # compiles
     group_equal(codes[:1000])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     start = time.perf_counter()
     groups = group_equal(codes)
     grouped = time.perf_counter()
@@ -125,8 +125,8 @@ def child(count: int, source: str) -> None:
         "search": done - grouped,
         "pairs": pairs,
         "distinct": len(groups.codes),
-        "gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-        "before": before / 2**20,
+        "gigabytes": peak_memory() / 2**30,
+        "before": before / 2**30,
     }
     print(json.dumps(figures))
 
@@ -152,7 +152,7 @@ def search_part(part: int, layout: Layout, block: int, folder: str) -> tuple[int
     names = [f"{block}/{name}" for name in store.list(str(block))]
     groups = group_equal(read_rows(store, names, part, PARTS, np.dtype("<u8")), threads=1)
     pairs = sum(len(one) for one, *_ in pairs_of_block(groups.codes, layout, block, threads=1))
-    return pairs, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return pairs, peak_memory()
 
 
 def out_of_core(millions: int) -> list[Measure]:
@@ -181,7 +181,7 @@ def out_of_core(millions: int) -> list[Measure]:
     return [
         measure(name, [minutes], "min", "<= 45" if millions == 1000 else None),
         measure(f"{name}: pairs found", [total], ""),
-        measure(f"{name}: largest memory of both", [sum(memory) / 2**20], "GB", "<= 10"),
+        measure(f"{name}: largest memory of both", [sum(memory) / 2**30], "GB", "<= 10"),
     ]
 
 

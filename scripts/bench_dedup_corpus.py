@@ -11,7 +11,6 @@ core-hours over cores, as long as the store keeps up with the bytes.
 """
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -38,6 +37,7 @@ from nucleus_data.stages.dedup.stage import compare
 from nucleus_data.world.corpora import hex_texts, write_part
 from scripts.bench_dedup import planted
 from scripts.benchmark import Measure, measure, parser, publish
+from scripts.memory import peak_memory
 
 ROWS_A_SHARD = 10_000
 EXACT_SHARE = 0.02
@@ -129,7 +129,7 @@ def in_memory(folder: str, name: str, records: int) -> tuple[float, float]:
 def child(folder: str, name: str, records: int) -> None:
     """One search in this process; prints seconds and gigabytes."""
     seconds, _ = run_once(Corpus(folder), name, records, 1)
-    print(seconds["all"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+    print(seconds["all"], peak_memory() / 2**30)
 
 
 def rows(size: Size, folder: Path) -> list[Measure]:

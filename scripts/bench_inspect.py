@@ -55,6 +55,7 @@ from nucleus_data.pixels import SMALL_SIDE, fit
 from nucleus_data.stage import Result, Row
 from nucleus_data.stages.inspect.stage import Inspect, InspectSettings
 from scripts.benchmark import Measure, measure, parser, publish
+from scripts.memory import peak_memory
 
 MB = 1 << 20
 PHOTOGRAPHS = "pip install scikit-image scikit-learn"
@@ -337,18 +338,7 @@ def work_for(files: Files, seconds: float) -> int:
     _WORK[0](files)
     while time.perf_counter() - started < seconds:
         _WORK[0](files)
-    return peak_bytes()
-
-
-def peak_bytes() -> int:
-    """The most memory that this process has held (on Linux: `ru_maxrss` has its parent's too)."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak_memory()
 
 
 def passes_for(files: Files, passes: int) -> float:

@@ -34,7 +34,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -48,6 +47,7 @@ from nucleus_model.sampling.solver import sigmas
 from nucleus_model.settings.config import TransformerConfig
 from nucleus_model.settings.presets import PRESETS
 from scripts.benchmark import Measure, measure, parser, publish
+from scripts.memory import peak_memory
 
 THREADS = 2
 OURS, LOOP, GROUPED = "ours", "diffusers, default loop", "diffusers, grouped_mm"
@@ -220,20 +220,11 @@ def bench_memory(quick: bool) -> list[Measure]:
 
 def peak(name: str, size: Size) -> float:
     """Returns the MB that this process takes more at its peak, with a model and two steps of it."""
-    before = peak_so_far()
+    before = peak_memory()
     contestant = Contestant(name, size)
     for _ in range(2):
         contestant.step()
-    return peak_so_far() - before
-
-
-def peak_so_far() -> float:
-    """Returns this process's peak in MB, on Linux.
-
-    `getrusage` would count what the parent held when it forked.
-    """
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    return (peak_memory() - before) / 2**20
 
 
 class Forgetful(NucleusTransformer):

@@ -1,6 +1,6 @@
 """How fast the trainer's loader starts and reads, against others: the reading half of bench_sets.
 
-    python scripts/bench_sets_reading.py                          # about half an hour, quiet
+    python scripts/bench_sets_reading.py                          # some ten minutes, quiet
     python scripts/bench_sets_reading.py --quick --part memory --json out.json
     scripts/get_readers OTHER                                     # an environment with the peers
     python scripts/bench_sets_reading.py --peers OTHER/bin/python # with webdataset, MDS, LitData
@@ -40,7 +40,7 @@ from nucleus_model.data.streams import StreamOrder
 from nucleus_model.settings.settings import QuickTrainSettings
 from scripts.benchmark import Measure, measure, parser, publish
 from scripts.sets_reading.made import pictures, write_indexes, write_set
-from scripts.sets_reading.others import peers
+from scripts.sets_reading.others import PEERS, peers
 from scripts.sets_reading.slow_store import slow_store
 
 DELAY_S, RATE = 0.03, 100e6
@@ -137,11 +137,12 @@ def write_tars(folder: Path, stored: list[bytes]) -> None:
 def memory(folder: Path) -> float:
     """MB that a process takes which opens a set by its indexes and plans batches."""
     code = (
-        "import sys, resource; from itertools import islice; from scripts.bench_sets_reading "
-        "import *; given = settings(exact_below=0); s = TrainingSet(sys.argv[1], exact_below=0); "
+        "import sys; from itertools import islice; from scripts.memory import peak_memory; "
+        "from scripts.bench_sets_reading import *; given = settings(exact_below=0); "
+        "s = TrainingSet(sys.argv[1], exact_below=0); "
         "p = Plans(s, choose_samples(s, given), given.plan()[0], given, 16); "
         "list(islice(p.batches(Cursor(), Share()), 200)); "
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+        "print(peak_memory() / 2**20)"
     )
     command = [sys.executable, "-c", code, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=HERE.parent)
@@ -193,15 +194,17 @@ def decoding_rows(root: Path, size: Size, python: str | None) -> list[Measure]:
         folder, stored = root / name.replace(" ", "-"), pictures(size.stored, *stored_size)
         write_set(folder, len(stored) * 16, 500, stored, stored_size, (side, side))
         write_tars(folder / "peers", stored)
-        rates = [rate(str(folder), size.seconds) for _ in range(size.rounds)]
+        rates, theirs = [], []
+        for _ in range(size.rounds):  # by turns: the machine's own pace changes in minutes
+            rates.append(rate(str(folder), size.seconds))
+            if python:
+                theirs.append(peers(python, folder / "peers", WORKERS, side, size.seconds))
         rows.append(measure(f"{name}, 2 workers", rates, "pictures/s"))
-        if python:
-            for other, value in peers(
-                python, folder / "peers", WORKERS, side, size.seconds
-            ).items():
-                rows.append(measure(f"{name}, {other}", [value], "pictures/s"))
-                ahead = rows[-1].value and float(np.median(rates)) / rows[-1].value
-                rows.append(measure(f"{name}, over {other}", [ahead], "times", ">= 1", other))
+        for other in (peer for peer in PEERS if theirs and all(peer in one for one in theirs)):
+            values = [one[other] for one in theirs]
+            rows.append(measure(f"{name}, {other}", values, "pictures/s"))
+            ahead = [mine / their for mine, their in zip(rates, values, strict=True)]
+            rows.append(measure(f"{name}, over {other}", ahead, "times", ">= 1", other))
         if name == "stored 512":
             busy = BUSY * float(np.median(rates))
             waits = [waiting(str(folder), size.seconds, busy) for _ in range(size.rounds)]

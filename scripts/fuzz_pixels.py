@@ -34,6 +34,7 @@ from nucleus_data.signals import load_group
 from nucleus_data.stages.inspect.stage import InspectSettings
 from nucleus_data.world.damage import mutated
 from scripts.fuzz_files import valid_files
+from scripts.memory import peak_memory
 
 MAX_SECONDS = 5.0
 MAX_MB = 1000.0
@@ -41,7 +42,6 @@ WALL_SECONDS = 30.0  # a stuck child uses no processor time
 ADDRESS_SPACE = 6 * 10**9
 CHILDREN = 2
 GROUPS = [load_group(path) for path in (*InspectSettings().signals, "canonical")]
-STATUS = Path("/proc/self/status")
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,6 @@ def look(data: bytes) -> str:
     return "ok"
 
 
-def _peak_mb() -> float:
-    return int(STATUS.read_text().split("VmHWM:")[1].split()[0]) / 1024
-
-
 def _serve(pipe: Connection) -> None:
     """A child: files in, outcomes out."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -114,7 +110,7 @@ def _serve(pipe: Connection) -> None:
             result = "MEMORY"
         except BaseException:
             result, detail = "EXCEPTION", traceback.format_exc()
-        seconds, mb = time.process_time() - start, _peak_mb()
+        seconds, mb = time.process_time() - start, peak_memory() / 2**20
         if mb > MAX_MB:
             result = "MEMORY"
         elif seconds > MAX_SECONDS:

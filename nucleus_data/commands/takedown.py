@@ -13,13 +13,11 @@ from nucleus_data.commands.support import (
     opened,
     say,
 )
+from nucleus_data.commands.values import given_values, value_options
 
 
 @click.command()
-@click.option("--id", "ids", multiple=True, help="A record's id (32 hex digits); repeatable.")
-@click.option("--url", "urls", multiple=True, help="A picture's URL; repeatable.")
-@click.option("--host", "hosts", multiple=True, help="All pictures of a host and its subdomains.")
-@click.option("--sha256", "digests", multiple=True, help="SHA-256 of a picture's file; repeatable.")
+@value_options
 @click.option(
     "--like",
     multiple=True,
@@ -33,6 +31,7 @@ def takedown(
     urls: tuple[str, ...],
     hosts: tuple[str, ...],
     digests: tuple[str, ...],
+    source: Path | None,
     like: tuple[Path, ...],
     dry_run: bool,
     config: Path | None,
@@ -47,11 +46,14 @@ def takedown(
     After a kill or a failure, the same command continues. Exports and trained models are listed,
     but not changed.
     """
+    from nucleus_data.corpus.blocked import KINDS
     from nucleus_data.stages.upkeep.request import Request
     from nucleus_data.stages.upkeep.takedown import forecast, take_down
 
     with opened("takedown", config, overrides, dry_run=dry_run) as found:
         dedup = found.recipe.dedup
+        values = given_values(ids, urls, hosts, digests, source)
+        ids, urls, hosts, digests = (tuple(v for kind, v in values if kind == one) for one in KINDS)
         request = Request.of(ids, urls, hosts, digests, like, dedup.hashes)
         if dry_run:
             for line in forecast(found.run, request, dedup):

@@ -4,7 +4,7 @@ A file begins with where each reader's rows begin (uint64, one more than there a
 come the rows of each reader, as an Arrow stream. A reader reads its range of every file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -32,16 +32,26 @@ def deal(store: Store, name: str, rows: pa.Table, reader: NDArray[Any], readers:
     Raises:
         CorpusError: A file of that name with other rows is there.
     """
-    counts = np.bincount(reader.astype(np.int64), minlength=readers)
     order = np.argsort(reader, kind="stable")
-    rows = rows.take(pa.array(order)).combine_chunks()
-    parts, start = [], 0
-    for count in counts.tolist():
-        parts.append(_encoded(rows.slice(start, count)) if count else b"")
-        start += count
+    bounds = np.cumsum(np.bincount(reader.astype(np.int64), minlength=readers))
+    rows = rows.combine_chunks()
+    deal_tables(store, name, (rows.take(pa.array(at)) for at in np.split(order, bounds[:-1])))
+
+
+def deal_tables(store: Store, name: str, tables: Iterable[pa.Table]) -> None:
+    """Writes a file of rows for its readers, as `deal`, from the table of each reader in turn.
+
+    Args:
+        store: The store that it is written to.
+        name: Path of the file in the store.
+        tables: The rows of each reader; they are asked for one after the other, and not held.
+
+    Raises:
+        CorpusError: A file of that name with other rows is there.
+    """
+    parts = [_encoded(rows) if rows.num_rows else b"" for rows in tables]
     starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
-    content = starts.astype("<u8").tobytes() + b"".join(parts)
-    if not store.create(name, content):
+    if not store.create(name, b"".join([starts.astype("<u8").tobytes(), *parts])):
         raise CorpusError(
             f"{store.url(name)} holds other rows than expected: remove the folder and run again"
         )
@@ -73,7 +83,18 @@ def collect(
         return rows if rows.schema.equals(schema) else rows.cast(schema)
 
     with ThreadPoolExecutor(READS_AT_ONCE) as pool:
-        return pa.concat_tables([schema.empty_table(), *pool.map(read, names)]).combine_chunks()
+        found = [schema.empty_table(), *pool.map(read, names)]
+    columns = [list(parts) for parts in zip(*(rows.columns for rows in found), strict=True)]
+    found.clear()  # each column's parts go as it becomes one, so that there are never two of all
+    return pa.Table.from_arrays([_whole(parts) for parts in columns], schema=schema)
+
+
+def _whole(parts: list[pa.ChunkedArray]) -> pa.ChunkedArray:
+    """Makes one column of its parts, and empties their list."""
+    chunks = [chunk for part in parts for chunk in part.chunks]
+    column = pa.table({"": pa.chunked_array(chunks, parts[0].type)})
+    parts.clear()
+    return column.combine_chunks().column(0)
 
 
 def _encoded(rows: pa.Table) -> bytes:

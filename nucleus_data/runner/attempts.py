@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from nucleus_data.errors import DiskFullError
 from nucleus_data.runner.actor import SetupFailedError, StageDiedError, Watchdog
+from nucleus_data.runner.allocator import limit_arenas, release_unused
 from nucleus_data.runner.guarded import run_guarded
 from nucleus_data.runner.inline import run_rows, set_up
 from nucleus_data.runner.rows import StageJob
@@ -116,8 +117,12 @@ def do_item(work: StageJob | Task, item: Item) -> Summary:
         SetupFailedError: The stage could not be set up.
         StageDiedError: The stage raised.
     """
+    limit_arenas()
     if not isinstance(work, StageJob):
-        return work.run(item.number)
+        try:
+            return work.run(item.number)
+        finally:
+            release_unused()
     if item.deaths >= GUARDED_AFTER:
         return run_guarded(work, item.number, item.limit)
     state = work.open(item.number, item.limit)

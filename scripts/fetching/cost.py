@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+
+from scripts.memory import peak_memory
 
 
 @dataclass(frozen=True)
@@ -16,16 +17,9 @@ class Cost:
     images: int
 
 
-def _memory_mb() -> float:
-    """The most memory that this process had."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) / 1024
-    return 0.0
-
-
 def measured(work: Callable[[], int]) -> Cost:
     """What some work takes of this process."""
     start, processor = time.perf_counter(), time.process_time()
     images = work()
-    return Cost(time.process_time() - processor, time.perf_counter() - start, _memory_mb(), images)
+    seconds, used = time.perf_counter() - start, time.process_time() - processor
+    return Cost(used, seconds, peak_memory() / 2**20, images)

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.damaged import read_json
-from nucleus_data.corpus.dealing import READS_AT_ONCE, collect, deal
+from nucleus_data.corpus.dealing import READS_AT_ONCE, collect, deal, deal_tables
 from nucleus_data.runner.work import Summary
 from nucleus_data.sets.beside import encode, read
 from nucleus_data.sets.layout import LEFT_OUT_SCHEMA, SetFolder
@@ -171,8 +171,8 @@ class Planning:
             return Summary()
         found = places_of(self._rows(number), number, totals.cut, self.settings)
         begun = collect(store, [self._name("order")], number, len(self.pieces), ORDER_SCHEMA)
-        tables = [PLANNED_SCHEMA.empty_table()]
         lost = [LEFT_OUT_SCHEMA.empty_table()]
+        samples: list[tuple[Any, ...]] = []
         for side, (bucket, reason, boxes) in found.at.items():
             missing = pa.array(reason != "")
             ids = found.rows.column("id").filter(missing)
@@ -181,11 +181,19 @@ class Planning:
             lost.append(pa.table([ids, sides, texts], schema=LEFT_OUT_SCHEMA))
             inside = np.flatnonzero(reason == "")
             tar, position = self._positions(found, side, bucket, inside, begun, totals)
-            rows = with_crops(found.rows.take(pa.array(inside)), boxes[inside])
-            rows = rows.append_column("tar", pa.array(tar))
-            tables.append(rows.append_column("position", pa.array(position)).cast(PLANNED_SCHEMA))
-        rows = pa.concat_tables(tables)
-        deal(store, name, rows, rows.column("tar").to_numpy() // TARS_A_GROUP, groups)
+            samples.append((inside, boxes[inside], tar, position))
+        row, box, tar, position = (np.concatenate(each) for each in zip(*samples, strict=True))
+
+        def planned(at: Any) -> pa.Table:
+            rows = with_crops(found.rows.take(pa.array(row[at])), box[at])
+            rows = rows.append_column("tar", pa.array(tar[at]))
+            return rows.append_column("position", pa.array(position[at])).cast(PLANNED_SCHEMA)
+
+        # A record is in several resolutions: the rows of one group at a time, never all of them.
+        group = tar // TARS_A_GROUP
+        bounds = np.cumsum(np.bincount(group, minlength=groups))
+        order = np.split(np.argsort(group, kind="stable"), bounds[:-1])
+        deal_tables(store, name, map(planned, order))
         store.create(out, encode(pa.concat_tables(lost)))
         return Summary()
 
@@ -227,13 +235,15 @@ class Planning:
         names = [self._name("placed", n) for n in range(len(self.pieces))]
         groups = -(-totals.tars // TARS_A_GROUP)
         rows = collect(folder.store, names, number, groups, PLANNED_SCHEMA)
-        rows = rows.sort_by([("tar", "ascending"), ("position", "ascending")])
-        starts = np.searchsorted(rows.column("tar").to_numpy(), [*numbers, last])
+        order = pc.sort_indices(rows, [("tar", "ascending"), ("position", "ascending")])
+        tars = rows.column("tar").to_numpy()[order.to_numpy()]
+        starts = np.searchsorted(tars, [*numbers, last]).tolist()
+        rows = rows.select(PLAN_SCHEMA.names)
         for i, tar in enumerate(numbers):
             one = totals.bucket_of(tar)
             size = aspect_sizes(self.settings, one.resolution)[one.bucket]
             path = f"{one.path}/{tar - one.first_tar:06d}.tar"
-            held = rows.slice(starts[i], starts[i + 1] - starts[i]).select(PLAN_SCHEMA.names)
+            held = rows.take(order[starts[i] : starts[i + 1]])
             planned = PlannedTar(tar, path, one.resolution, one.path.split("/")[1], *size, held)
             folder.store.create(folder.name(plan_name(tar)), encode_plan(planned))
         return Summary()

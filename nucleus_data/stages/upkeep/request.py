@@ -85,7 +85,7 @@ class Request:
         shown = tuple(pictures[digest] for digest in sorted(pictures))
         request = cls(kinds[ID], kinds[URL], kinds[HOST], kinds[SHA256], shown)
         if request == cls():
-            raise RequestError("takedown needs --id, --url, --host, --sha256 or --like")
+            raise RequestError("takedown needs --id, --url, --host, --sha256, --from or --like")
         return request
 
     @classmethod

@@ -68,6 +68,18 @@ def test_a_list_before_there_is_a_corpus(tmp_path):
     assert "blocked 1" in nucleus("ingest", corpus, f"ingest.source={tmp_path / 'p'}")
 
 
+def test_a_list_of_what_is_taken_down(tmp_path):
+    corpus = small_corpus(tmp_path / "c", 2, 3)
+    first, second = (corpus.records.read(shard, ["id"])["id"][0].as_py() for shard in (0, 1))
+    put(tmp_path, {"list.txt": f"# of a letter\nid {first}\nid {second}\n\nid {'0' * 32}\n"})
+    asked = ("takedown", "--from", tmp_path / "list.txt", f"corpus={corpus.uri}")
+    said = nucleus(*asked, "--dry-run")
+    assert "2 records" in said
+    assert all(ident in said for ident in (first, second))
+    put(tmp_path, {"list.txt": f"id {first}\n{second}\n"})
+    assert f"line 2: found '{second}'" in nucleus(*asked, code=2)
+
+
 def test_what_is_asked_wrongly(tmp_path):
     corpus = f"corpus={small_corpus(tmp_path / 'c', 1, 1).uri}"
     assert "takedown needs --id" in nucleus("takedown", corpus, code=2)
