@@ -56,6 +56,12 @@ class Source(Protocol):
         It is no smaller than asked for. Its sides are divided by the factor and rounded up.
         """
 
+    def rgb(self, width: int, height: int) -> Pixels | None:
+        """The picture as HxWx3 if the file's own pixels have that size, RGB or of a scaled decode.
+
+        None if it takes more than decoding; then `image` is asked.
+        """
+
     def luma_and_blocks(self, width: int, height: int) -> tuple[Pixels, Pixels, int]:
         """BT.601 luma at full size, HxW, means of square blocks, and the side of a block.
 
@@ -91,6 +97,10 @@ class PillowSource:
     def image(self, width: int, height: int) -> tuple[Image.Image, int]:
         """The picture at its full size, and 1."""
         return self._flat, 1
+
+    def rgb(self, width: int, height: int) -> Pixels | None:
+        """None: what Pillow decodes is an image first."""
+        return None
 
     def luma_and_blocks(self, width: int, height: int) -> tuple[Pixels, Pixels, int]:
         """BT.601 luma at full size, the picture itself, and 1."""
@@ -153,6 +163,16 @@ class JpegSource:
             return Image.fromarray(self._decode("RGB", factor)), factor
         except _NotForTurbo:
             return self._pillow.image(width, height)
+
+    def rgb(self, width: int, height: int) -> Pixels | None:
+        """The pixels at full size, 1/2, 1/4 or 1/8, if that is the size asked for."""
+        factor = self._factor(width, height)
+        if self._mode != "RGB" or self._size != (width * factor, height * factor):
+            return None
+        try:
+            return self._decode("RGB", factor)
+        except _NotForTurbo:
+            return None
 
     def luma_and_blocks(self, width: int, height: int) -> tuple[Pixels, Pixels, int]:
         """BT.601 luma, blocks of 1, 2, 4 or 8 pixels a side, and that number, of one full decode.

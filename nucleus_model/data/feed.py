@@ -185,12 +185,13 @@ class Feed:
             where = self._set.tables.path(tar)
             self._set.failures[ident] = reason if reason.startswith(where) else f"{where}: {reason}"
         good = [n for n in range(len(plan.tars)) if n not in loaded.failures]
+        draws = draws_of(plan)
         return LoadedBatch(
             plan,
             tuple(loaded.ids[n] for n in good),
             pixels if len(good) == len(pixels) else pixels[good],
             tuple(loaded.captions[n] for n in good),
-            tuple(draws_of(plan)[n] for n in good),
+            tuple(draws[n] for n in good),
             tuple(one.latents[n] for n in good),
         )
 

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nucleus_data.pixels import fit, open_picture
+from nucleus_data.pixels.sources import JpegSource
 from tests.support.encoded import ORIENTATION, STORED, encode, scene, solid
 
 
@@ -48,6 +49,32 @@ def test_rgb_crop_from_a_scaled_jpeg_is_where_it_should_be(orientation, size):
     found = picture.rgb(crop=crop, size=(160, 120)).astype(int)
     expected = upright.resize((160, 120), Image.Resampling.LANCZOS, box=crop)
     assert np.abs(found - np.asarray(expected)).mean() < 1.5
+
+
+@pytest.mark.parametrize(
+    ("mode", "orientation", "size", "direct"),
+    [
+        ("RGB", 1, (320, 200), True),
+        ("RGB", 1, (160, 100), True),
+        ("RGB", 1, (40, 25), True),
+        ("RGB", 1, (160, 101), False),
+        ("RGB", 1, (107, 67), False),  # a third of it, rounded up
+        ("RGB", 6, (200, 320), False),
+        ("L", 1, (320, 200), False),
+        ("CMYK", 1, (320, 200), False),
+    ],
+)
+def test_a_jpeg_at_a_scale_of_its_own_needs_no_image(monkeypatch, mode, orientation, size, direct):
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    data = encode(scene(320, 200).convert(mode), "JPEG", quality=95, exif=exif.tobytes())
+    images, image = [], JpegSource.image
+    monkeypatch.setattr(JpegSource, "image", lambda *of: images.append(of) or image(*of))
+    found = open_picture(data).rgb(size=size)
+    assert found.flags.writeable
+    assert bool(images) != direct
+    monkeypatch.setattr(JpegSource, "rgb", lambda *_: None)
+    np.testing.assert_array_equal(found, open_picture(data).rgb(size=size))
 
 
 @pytest.mark.parametrize("orientation", [1, 6])

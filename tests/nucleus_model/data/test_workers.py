@@ -57,6 +57,15 @@ def test_a_worker_that_is_killed_is_started_anew_and_nothing_is_lost(made):
     assert not children()
 
 
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="Linux")
+def test_a_request_does_not_take_the_core_from_who_sends_it(made):
+    with workers(made) as found:
+        found.submit(request([0, 1], [1, 2]))
+        found.take()
+        policies = [os.sched_getscheduler(child.pid) for child in children()]
+    assert policies == [os.SCHED_BATCH] * 2
+
+
 def test_a_picture_that_ends_or_holds_up_its_worker_fails_alone(made, tmp_path, monkeypatch):
     # A module of this name is imported by every Python process that starts with this path.
     ends, hangs = (made.set.tables.places(0)["size"][n] for n in (1, 2))
