@@ -23,6 +23,7 @@ from nucleus_data.commands.support import CONFIG_HELP, LocalPath, finish, opened
     help="For caption: redo stored captions for which this SQL condition is true. It may use the "
     "record's signals and the caption's own columns ('short_similarity < 0.3', 'tokens < 5').",
 )
+@click.option("--dry-run", is_flag=True, help="Say what would be tried again, and do nothing.")
 @click.argument("arguments", nargs=-1, metavar="[STAGE]... [KEY.SUB=VALUE]...")
 def retry(
     arguments: tuple[str, ...],
@@ -30,6 +31,7 @@ def retry(
     checks: tuple[str, ...],
     variants: tuple[str, ...],
     where: str | None,
+    dry_run: bool,
 ) -> None:
     """Redo failures that may be temporary.
 
@@ -54,7 +56,7 @@ def retry(
                 "--check, --variant and --where are of captions: nucleus retry caption ..."
             )
         request = Request(checks, where, variants)
-    with opened("retry", config, overrides, steps=names) as found:
+    with opened("retry", config, overrides, steps=names, dry_run=dry_run) as found:
         for stage in names or RETRIED:
             steps.retry(found.run, found.stages, stage, request)
         finish(found.run)

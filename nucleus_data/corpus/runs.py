@@ -122,19 +122,30 @@ class RunFolder:
 
     def newest_failed_shards(self, stage: str) -> list[int]:
         """Shards that failed when a stage was last run, before this run, ascending."""
-        for run in earlier(self.store, self.name):
-            mine = [line for line in stage_lines(self.store, run) if line["stage"] == stage]
-            if not mine:
-                continue
-            if not any(line.get("failed_shards") for line in mine):
-                return []
-            return failed_shards(self.store, run, stage)
-        return []
+        return newest_failed_shards(self.store, stage, earlier(self.store, self.name))
 
 
 def run_names(store: Store) -> list[str]:
     """Names of runs, oldest first."""
     return store.list(ROOT)
+
+
+def newest_failed_shards(store: Store, stage: str, runs: Iterable[str]) -> list[int]:
+    """Shards that failed in the first of some runs that had a stage, ascending.
+
+    Args:
+        store: The corpus's store.
+        stage: The stage's name.
+        runs: Names of runs, newest first.
+    """
+    for run in runs:
+        mine = [line for line in stage_lines(store, run) if line["stage"] == stage]
+        if not mine:
+            continue
+        if not any(line.get("failed_shards") for line in mine):
+            return []
+        return failed_shards(store, run, stage)
+    return []
 
 
 def failed_shards(store: Store, run: str, stage: str) -> list[int]:

@@ -23,6 +23,7 @@ from nucleus_data.line.routing import conditions_of
 from nucleus_data.runner.cluster import check_corpus_uri
 from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.row_stage import (
+    count_failures,
     count_rows,
     do_rows,
     has_failures,
@@ -226,6 +227,8 @@ def step(run: Run, stages: Stages, name: str) -> None:
 def retry(run: Run, stages: Stages, name: str, request: Request | None = None) -> None:
     """Does again a stage's failed rows, and the shards that its newest run failed on.
 
+    A dry run says how many there are.
+
     Args:
         run: The run.
         stages: The recipe's stages, by name.
@@ -242,7 +245,9 @@ def retry(run: Run, stages: Stages, name: str, request: Request | None = None) -
     repeated = request is not None or has_repeated(run, stage)
     if failed or repeated:
         pin_chosen(run, stages, stage)
-    if failed:
+    if failed and run.dry_run:
+        count_failures(run, stage)
+    elif failed:
         retry_rows(run, stage)
     if repeated:
         assert isinstance(stage, Caption)

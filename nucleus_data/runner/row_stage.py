@@ -3,6 +3,8 @@
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
+import numpy as np
+
 from nucleus_data.corpus.at_once import at_once
 from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.corpus.tables import Table
@@ -94,16 +96,35 @@ def _count_each(
 
 def retry_rows(run: Run, stage: RowStage[Any]) -> None:
     """Retries a stage's failed rows, and the shards on which its newest run failed."""
-    failed = run.folder.newest_failed_shards(stage.name)
+    failed = run.newest_failed_shards(stage.name)
     do_rows(run, stage, retry=True)
     if failed:
         job = run.job(stage)
         run.loop(stage, job, run.items(job, failed), len(failed))
 
 
+def count_failures(run: Run, stage: RowStage[Any]) -> None:
+    """Says what `retry_rows` would do."""
+    tables = [Table(run.corpus.store, spec.name, run.tables[spec.name]) for spec in stage.tables()]
+
+    def failed(shard: int) -> int:
+        try:
+            rows = [passing_rows(table, shard, stage.repeated) for table in tables]
+        except DamagedError:
+            return 0  # processing the shard will fail, and name the damaged file
+        return len(np.unique(np.concatenate(rows)))
+
+    shards = sorted(shards_with_failures(run, stage))
+    rows = sum(at_once(run.corpus.store, failed, shards))
+    said = [f"{rows:,} rows to try again, in {len(shards):,} shards"] * bool(shards)
+    lost = run.newest_failed_shards(stage.name)
+    said += [f"{len(lost):,} shards that failed"] * bool(lost)
+    run.say(f"{stage.name}: {', and '.join(said)}")
+
+
 def has_failures(run: Run, stage: RowStage[Any]) -> bool:
     """Whether `retry_rows` has something to do."""
-    lost = run.folder.newest_failed_shards(stage.name)
+    lost = run.newest_failed_shards(stage.name)
     return bool(lost or shards_with_failures(run, stage))
 
 

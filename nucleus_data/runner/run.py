@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.runs import FAILURES, RunFolder
+from nucleus_data.corpus.runs import FAILURES, RunFolder, newest_failed_shards, run_names
 from nucleus_data.corpus.told import command as told
 from nucleus_data.hashing import config_hash
 from nucleus_data.runner.choice import ALL, Choice, limited_items, shard_limits, size_of
@@ -111,6 +111,13 @@ class Run:
     def tables(self) -> Mapping[str, str]:
         """Config hash of every pinned table."""
         return self.pins.tables
+
+    def newest_failed_shards(self, stage: str) -> list[int]:
+        """Shards that failed when a stage was last run, before this run, ascending."""
+        if self._folder is not None:
+            return self._folder.newest_failed_shards(stage)
+        store = self.corpus.store
+        return newest_failed_shards(store, stage, reversed(run_names(store)))
 
     def path(self, name: str) -> str:
         """Returns the path, below the corpus, of a file of this run."""

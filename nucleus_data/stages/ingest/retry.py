@@ -53,13 +53,14 @@ class RetryPlan:
     todo: list[int] = field(default_factory=list)
 
 
-def plan_retry(corpus: Corpus, settings: IngestSettings) -> RetryPlan:
+def plan_retry(corpus: Corpus, settings: IngestSettings, *, dry_run: bool = False) -> RetryPlan:
     """Claims image shards for the failed downloads of all URL lists of a corpus.
 
     Args:
         corpus: The corpus.
         settings: What is said in them about downloads (`timeout_s`, `allow_hosts`, …) replaces what
             the first ingest said; what is left out stays as it was.
+        dry_run: Whether to only count the URLs, and claim nothing.
 
     Raises:
         RequestError: There is something to download, and img2dataset is not installed.
@@ -72,9 +73,12 @@ def plan_retry(corpus: Corpus, settings: IngestSettings) -> RetryPlan:
         waiting = {n: places for n, places in zip(unfinished, asked, strict=True) if places}
         taken = {place for places in waiting.values() for place in places}
         failed = _failed(corpus, seen)
+        shards = _shards(corpus, failed, taken, settings)
+        if dry_run:
+            return RetryPlan(len(taken) + sum(rows.num_rows for _, rows in shards))
         if waiting or failed:
             require(settings.downloader)
-        claimed = _claim(corpus, seen, _shards(corpus, failed, taken, settings))
+        claimed = _claim(corpus, seen, shards)
         if claimed is not None:
             rows = len(taken) + sum(claimed.values())
             return RetryPlan(rows, sorted({*waiting, *claimed}))

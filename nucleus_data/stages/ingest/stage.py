@@ -116,12 +116,17 @@ class Ingest(CorpusStage[IngestSettings]):
 
     def retry(self, run: Run) -> None:
         """Downloads again what failed in a way that may pass, into shards of their own."""
-        plan = plan_retry(run.corpus, self.settings)
+        plan = plan_retry(run.corpus, self.settings, dry_run=run.dry_run)
         committed = set(run.corpus.shards())
-        failed = [n for n in run.folder.newest_failed_shards(self.name) if n not in committed]
+        failed = [n for n in run.newest_failed_shards(self.name) if n not in committed]
         todo = sorted({*plan.todo, *failed})
-        if not todo:
+        if not todo and not plan.rows:
             run.had_nothing(self.name)
+            return
+        if run.dry_run:
+            said = [f"{plan.rows:,} downloads to try again"] * bool(plan.rows)
+            said += [f"{len(failed):,} image shards that failed"] * bool(failed)
+            run.say(f"{self.name}: {', and '.join(said)}")
             return
         if plan.todo:
             run.say(f"{plan.rows:,} downloads to try again, in {len(plan.todo)} image shards")

@@ -239,6 +239,7 @@ def test_what_an_ingest_that_took_nothing_leaves_is_not_curated(files, tmp_path,
     said = nucleus("status", "corpus=c")
     assert "nothing was ingested yet; run: nucleus ingest corpus=c ingest.source=PATH" in said
     assert "nothing to retry" in nucleus("retry", "corpus=c")
+    assert "inspect: nothing to retry" in nucleus("retry", "--dry-run", "corpus=c")
 
 
 def test_what_is_claimed_and_not_built_is_told_instead_of_curated(tmp_path):

@@ -65,6 +65,10 @@ def test_what_a_check_refused_is_asked_again_with_further_attempts_and_nothing_e
     before, stored = captions(first, "short"), files(corpus)
 
     request = Request(checks=["repetition"], variants=["short"])
+    tried, said, asked = captioning(corpus, monkeypatch, TWO, command="retry", dry_run=True)
+    tried.retry("caption", request)
+    assert (said, asked()) == (["caption.short: 2 are asked for again"], [])
+    assert files(corpus) == stored
     again, said, asked = captioning(corpus, monkeypatch, TWO, command="retry")
     again.use_selection()
     again.retry("caption", request)

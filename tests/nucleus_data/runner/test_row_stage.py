@@ -29,6 +29,9 @@ def test_a_shard_that_fails_is_told_kept_and_done_again(corpus):
     assert (failure["stage"], failure["shard"]) == ("inspect", 1)
     assert stage_lines(made)[0]["failed_shards"] == 1
 
+    said.clear()
+    curated.run(corpus.uri, "retry", said=said, dry_run=True).retry("inspect")
+    assert said == ["inspect: 1 shards that failed"]
     again = curated.run(corpus.uri, "retry")
     again.retry("inspect")  # the tar is still away
     assert again.failed_shards == 1
@@ -56,6 +59,10 @@ def test_rows_that_failed_for_now_are_retried_and_no_others(corpus):
         Table(corpus.store, name, tables[name]).failed.append(1, lost, {})
     curated.run(corpus.uri, "inspect")
     curated.run(corpus.uri, "inspect").do("inspect")
+    assert len(curated.table(corpus, "inspect.hash", tables["inspect.hash"])) == 5
+    said = []
+    curated.run(corpus.uri, "retry", said=said, dry_run=True).retry("inspect")
+    assert said == ["inspect: 1 rows to try again, in 1 shards"]
     assert len(curated.table(corpus, "inspect.hash", tables["inspect.hash"])) == 5
     made = curated.run(corpus.uri, "retry")
     made.retry("inspect")

@@ -117,6 +117,10 @@ def states(kept, failed):
 def test_what_may_pass_is_downloaded_again_and_nothing_else(corpus, web):
     before = {n: corpus.records.read(n).to_pylist() for n in corpus.shards()}
     web.down = {5}
+    said = []
+    curated.run(corpus.uri, "retry", said=said, dry_run=True).retry("ingest")
+    assert said == ["ingest: 3 downloads to try again"]
+    assert (web.asked, claim_numbers(corpus.store)) == ([], [0, 1, 2])
     said = retry(corpus)
     assert said[0] == "3 downloads to try again, in 1 image shards"
     assert web.asked == [["http://h/1.png", "http://h/3.png", "http://h/5.png"]]
