@@ -3,7 +3,7 @@
     python scripts/bench_sets_reading.py                          # some ten minutes, quiet
     python scripts/bench_sets_reading.py --quick --part memory --json out.json
     scripts/get_readers OTHER                                     # an environment with the peers
-    python scripts/bench_sets_reading.py --peers OTHER/bin/python # with webdataset, MDS, LitData
+    python scripts/bench_sets_reading.py --peers OTHER/bin/python # and the peers; half an hour
 
 What it prints, medians of five:
 

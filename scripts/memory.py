@@ -1,6 +1,7 @@
 """The largest memory of a process, as benchmarks measure it."""
 
 import resource
+import sys
 from pathlib import Path
 
 STATUS = Path("/proc/self/status")
@@ -14,4 +15,5 @@ def peak_memory() -> int:
     """
     if STATUS.exists():
         return int(STATUS.read_text().split("VmHWM:")[1].split()[0]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return held if sys.platform == "darwin" else held * 1024

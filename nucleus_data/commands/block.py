@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from nucleus_data.commands.support import common_options, opened, refuse, say, say_json
-from nucleus_data.commands.values import given_values, value_options
+from nucleus_data.commands.values import value_options
 from nucleus_data.errors import RequestError
 
 
@@ -17,11 +17,7 @@ from nucleus_data.errors import RequestError
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON, for scripts.")
 @common_options
 def block(
-    ids: tuple[str, ...],
-    urls: tuple[str, ...],
-    hosts: tuple[str, ...],
-    digests: tuple[str, ...],
-    source: Path | None,
+    values: list[tuple[str, str]],
     remove: bool,
     dry_run: bool,
     as_json: bool,
@@ -37,7 +33,6 @@ def block(
     from nucleus_data.corpus.blocked import BLOCKED, Entry, add_blocked, plain, read_blocked
 
     try:
-        values = given_values(ids, urls, hosts, digests, source)
         reason = None if remove else BLOCKED
         entries = [Entry(kind, plain(kind, value), reason) for kind, value in values]
     except RequestError as error:

@@ -13,7 +13,7 @@ from nucleus_data.commands.support import (
     opened,
     say,
 )
-from nucleus_data.commands.values import given_values, value_options
+from nucleus_data.commands.values import value_options
 
 
 @click.command()
@@ -27,11 +27,7 @@ from nucleus_data.commands.values import given_values, value_options
 @click.option("--dry-run", is_flag=True, help="Show what would go, and do nothing.")
 @common_options
 def takedown(
-    ids: tuple[str, ...],
-    urls: tuple[str, ...],
-    hosts: tuple[str, ...],
-    digests: tuple[str, ...],
-    source: Path | None,
+    values: list[tuple[str, str]],
     like: tuple[Path, ...],
     dry_run: bool,
     config: Path | None,
@@ -52,7 +48,6 @@ def takedown(
 
     with opened("takedown", config, overrides, dry_run=dry_run) as found:
         dedup = found.recipe.dedup
-        values = given_values(ids, urls, hosts, digests, source)
         ids, urls, hosts, digests = (tuple(v for kind, v in values if kind == one) for one in KINDS)
         request = Request.of(ids, urls, hosts, digests, like, dedup.hashes)
         if dry_run:

@@ -1,6 +1,7 @@
 """The values that name records to `nucleus block` and `nucleus takedown`: options, or a list."""
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +27,29 @@ _OPTIONS = (
 
 
 def value_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds --id, --url, --host, --sha256 and --from to a command."""
+    """Adds --id, --url, --host, --sha256 and --from to a command.
+
+    It gets their (kind, value) as `values`, as they were written.
+    """
+
+    @wraps(command)
+    def with_values(**given: Any) -> Any:
+        names = ("ids", "urls", "hosts", "digests", "source")
+        values = _values(*(given.pop(name) for name in names))
+        return command(values=values, **given)
+
     for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+        with_values = option(with_values)
+    return with_values
 
 
-def given_values(
+def _values(
     ids: tuple[str, ...],
     urls: tuple[str, ...],
     hosts: tuple[str, ...],
     digests: tuple[str, ...],
     source: Path | None,
 ) -> list[tuple[str, str]]:
-    """The (kind, value) of the options of `value_options`, as they were written.
-
-    Raises:
-        RequestError: A line of the list has no kind, or the file is not UTF-8: a value with a
-            replaced letter would name something else.
-    """
     from nucleus_data.corpus.blocked import HOST, ID, SHA256, URL
 
     given = {ID: ids, URL: urls, HOST: hosts, SHA256: digests}
@@ -53,6 +58,12 @@ def given_values(
 
 
 def _read(file: Path) -> list[tuple[str, str]]:
+    """Reads (kind, value) from each line.
+
+    Raises:
+        RequestError: A line has no kind, or the file is not UTF-8: a value with a replaced letter
+            would name something else.
+    """
     from nucleus_data.corpus.blocked import KINDS
 
     try:

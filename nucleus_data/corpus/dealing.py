@@ -32,10 +32,14 @@ def deal(store: Store, name: str, rows: pa.Table, reader: NDArray[Any], readers:
     Raises:
         CorpusError: A file of that name with other rows is there.
     """
-    order = np.argsort(reader, kind="stable")
-    bounds = np.cumsum(np.bincount(reader.astype(np.int64), minlength=readers))
     rows = rows.combine_chunks()
-    deal_tables(store, name, (rows.take(pa.array(at)) for at in np.split(order, bounds[:-1])))
+    deal_tables(store, name, (rows.take(pa.array(at)) for at in by_reader(reader, readers)))
+
+
+def by_reader(reader: NDArray[Any], readers: int) -> list[NDArray[np.int64]]:
+    """The numbers of each reader's rows, ascending, from the number of the reader of each row."""
+    bounds = np.cumsum(np.bincount(reader.astype(np.int64), minlength=readers))
+    return np.split(np.argsort(reader, kind="stable"), bounds[:-1])
 
 
 def deal_tables(store: Store, name: str, tables: Iterable[pa.Table]) -> None:

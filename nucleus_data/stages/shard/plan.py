@@ -25,7 +25,13 @@ import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.damaged import read_json
-from nucleus_data.corpus.dealing import READS_AT_ONCE, collect, deal, deal_tables
+from nucleus_data.corpus.dealing import (
+    READS_AT_ONCE,
+    by_reader,
+    collect,
+    deal,
+    deal_tables,
+)
 from nucleus_data.runner.work import Summary
 from nucleus_data.sets.beside import encode, read
 from nucleus_data.sets.layout import LEFT_OUT_SCHEMA, SetFolder
@@ -190,10 +196,7 @@ class Planning:
             return rows.append_column("position", pa.array(position[at])).cast(PLANNED_SCHEMA)
 
         # A record is in several resolutions: the rows of one group at a time, never all of them.
-        group = tar // TARS_A_GROUP
-        bounds = np.cumsum(np.bincount(group, minlength=groups))
-        order = np.split(np.argsort(group, kind="stable"), bounds[:-1])
-        deal_tables(store, name, map(planned, order))
+        deal_tables(store, name, map(planned, by_reader(tar // TARS_A_GROUP, groups)))
         store.create(out, encode(pa.concat_tables(lost)))
         return Summary()
 
