@@ -11,8 +11,12 @@ which stays as it is and can be named (`caption.short@1a2b3c4d`). So readers kno
 The last of these files is written when everything else is copied; from then on the newer table is
 the one of the configuration. A table with a note of copies and no such file is half copied: the
 same command goes on, and nobody else reads it.
+
+Workers find the rows, a shard at a time, and leave them in a draft of the list below the run, as
+the list's name is not known before all are found.
 """
 
+import hashlib
 import json
 import shlex
 from collections.abc import Mapping, Sequence
@@ -23,7 +27,7 @@ from nucleus_data.corpus.damaged import read_json
 from nucleus_data.corpus.parts import KEY_FIELDS
 from nucleus_data.corpus.store import Store
 from nucleus_data.corpus.tables import Table
-from nucleus_data.hashing import config_hash, encode_rows
+from nucleus_data.hashing import config_hash
 
 PREFIX = "again."
 MARKER = "_again.json"
@@ -117,26 +121,29 @@ def half_copied(store: Store, name: str, config_hash_: str) -> str:
     return shlex.join([*RETRY.split(), *found["options"]])
 
 
-def hash_of(table: str, config_hash_: str, rows: Mapping[int, pa.Table]) -> str:
+def digest_of(rows: pa.Table) -> int:
+    """A number below 2^256 that stands for the list's rows of one shard, and their attempts.
+
+    Those of many shards are added, in any order (AdHash: Bellare and Micciancio, A New Paradigm for
+    Collision-Free Hashing, 1997), so that nobody has to hold or sort the list.
+
+    Args:
+        rows: In the schema `SCHEMA`, sorted by row.
+    """
+    columns = [rows.column(name).to_pylist() for name in ("shard", "row", "attempts")]
+    return int(hashlib.sha256(json.dumps(columns).encode()).hexdigest(), 16)
+
+
+def hash_of(table: str, config_hash_: str, digest: int) -> str:
     """The config hash of a list: of the earlier table, the rows and their attempts.
 
     Args:
         table: The table's name.
         config_hash_: The earlier table's.
-        rows: Shard -> the list's rows.
+        digest: The sum of what `digest_of` gives for each shard.
     """
-    content = {
-        "table": list_name(table),
-        "before": config_hash_,
-        "rows": {
-            str(shard): [
-                encode_rows(found.column("row").to_numpy()),
-                sorted(set(found.column("attempts").to_pylist())),
-            ]
-            for shard, found in sorted(rows.items())
-        },
-    }
-    return config_hash(content)
+    rows = f"{digest % (1 << 256):064x}"
+    return config_hash({"table": list_name(table), "before": config_hash_, "rows": rows})
 
 
 def attempts_of(store: Store, table: str, tables: Mapping[str, str], shard: int) -> dict[int, int]:
@@ -159,11 +166,15 @@ def attempts_of(store: Store, table: str, tables: Mapping[str, str], shard: int)
     return dict(zip(*(found.column(c).to_pylist() for c in ("row", "attempts")), strict=True))
 
 
-def write_list(store: Store, table: str, listed: str, rows: Mapping[int, pa.Table]) -> None:
-    """Writes a list's parts; those that are there stay."""
-    target = Table(store, list_name(table), listed)
-    for shard, found in sorted(rows.items()):
-        target.append(shard, found.select(SCHEMA.names).cast(SCHEMA), {})
+def draft_of(store: Store, table: str, folder: str) -> Table:
+    """The list of a table's rows while it is found, before it has a name.
+
+    Args:
+        store: The corpus's store.
+        table: The table's name.
+        folder: The run's, below the corpus.
+    """
+    return Table(store, list_name(table), "", folder=f"{folder}/{list_name(table)}")
 
 
 def _marker(table: str, config_hash: str) -> str:

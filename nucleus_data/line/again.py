@@ -4,36 +4,25 @@ A variant's captions with those that are asked for again are a newer table (`cor
 made of them (variants, vectors, similarities) follows: rows of what did not change are copied, too.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-import pyarrow as pa
-
 from nucleus_data.config import nearest
-from nucleus_data.corpus.again import (
-    SCHEMA,
-    hash_of,
-    list_name,
-    note_copies,
-    publish,
-    write_list,
-)
+from nucleus_data.corpus.again import draft_of, hash_of, list_name, note_copies, publish
 from nucleus_data.corpus.at_once import at_once
 from nucleus_data.corpus.tables import Table
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.line.before import Stages
-from nucleus_data.runner.candidates import chosen_records
 from nucleus_data.runner.carry import CarryTask, moves_between
 from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.run import Run
 from nucleus_data.runner.work import Item
-from nucleus_data.stages.caption.again import OWN, Found, Wanted, find_again
+from nucleus_data.stages.caption.again import DIGEST, NO_ANSWER, NO_ROW, OWN, ROWS, FindTask, Wanted
 from nucleus_data.stages.caption.settings import in_order
 from nucleus_data.stages.caption.stage import Caption
 from nucleus_data.stages.select.check import upstream_columns
 from nucleus_data.stages.select.condition import check_condition
-from nucleus_data.stages.select.stage import TABLE as SELECTION
 
 PREFIX = "caption."
 FINAL = ("caption_empty", "caption_not_text")  # failures of checks that are no module
@@ -116,19 +105,32 @@ def ask_again(run: Run, stages: Stages, stage: Caption, request: Request) -> boo
 
 def _list(run: Run, stages: Stages, stage: Caption, table: str, request: Request) -> bool:
     """Makes the newer table of one variant; says what is asked for again. False if nothing is."""
-    wanted = _wanted(run, stage, table, request)
-    rows: dict[int, pa.Table] = {}
-    waiting = no_answer = 0
-    for shard, found in _found(run, table, wanted):
-        waiting, no_answer = waiting + found.waiting, no_answer + found.no_answer
-        if found.rows.num_rows:
-            rows[shard] = found.rows
+    try:
+        found = _find(run, stage, table, _wanted(run, stage, table, request))
+        return _asked(run, stages, stage, table, found, request)
+    finally:
+        if not run.dry_run:
+            store = run.corpus.store
+            draft = draft_of(store, table, run.path(""))
+            names = [f"{draft.folder}/{name}" for name in draft.part_names()]
+            list(at_once(store, store.remove, names))
+
+
+def _asked(
+    run: Run,
+    stages: Stages,
+    stage: Caption,
+    table: str,
+    found: Mapping[str, int],
+    request: Request,
+) -> bool:
+    """Says what `_find` counted, and makes the newer table if it may be; False if there is none."""
+    waiting, no_answer, count = found[NO_ROW], found[NO_ANSWER], found[ROWS]
     notes = [f"{waiting:,} wait for what --where reads"] * bool(waiting)
     notes += [f"{no_answer:,} for which --where has no answer"] * bool(no_answer)
-    count = sum(found.num_rows for found in rows.values())
-    if rows or notes:
+    if count or notes:
         run.say(", ".join([f"{table}: {count:,} are asked for again", *notes]))
-    if not rows:
+    if not count:
         return False
     done, most = run.pins.rounds.get(table, 0), stage.settings.rounds
     if done >= most:
@@ -136,10 +138,39 @@ def _list(run: Run, stages: Stages, stage: Caption, table: str, request: Request
             f"  not again: there were {done} rounds of it, allowed are caption.rounds={most}; "
             "change the prompt or the model, or raise it"
         )
-        return False
-    if not run.dry_run:
-        _make(run, stages, stage, table, rows, request)
-    return True
+    elif not run.dry_run:
+        _make(run, stages, stage, table, found[DIGEST], request)
+    return done < most
+
+
+def _find(run: Run, stage: Caption, table: str, wanted: Wanted) -> Mapping[str, int]:
+    """Has workers find what is asked for again, and leave it in the list's draft; their counts."""
+    corpus = run.corpus
+    folder = None if run.dry_run else run.path("")
+    task = FindTask(
+        corpus.uri,
+        corpus.store.storage_options,
+        run.tables,
+        table,
+        run.choice.sample,
+        wanted,
+        folder,
+    )
+    shards = _shards([Table(corpus.store, table, run.tables[table])])
+    items = (Item(shard) for shard in shards)
+    report = run.loop(stage, task, items, len(shards), phase="finds", keep=False)
+    if report.failed:
+        raise CorpusError(
+            f"{table}: {len(report.failed)} shards could not be read, so nothing was asked for "
+            f"again: {report.failed[0].error}"
+        )
+    return report.summary.extra
+
+
+def _shards(tables: Sequence[Table]) -> list[int]:
+    """Shards of which tables have rows, or failures that may pass."""
+    both = chain(tables, (each.failed for each in tables))
+    return sorted({shard for each in both for shard in each.shards()})
 
 
 def _make(
@@ -147,22 +178,20 @@ def _make(
     stages: Stages,
     stage: Caption,
     table: str,
-    rows: Mapping[int, pa.Table],
+    digest: int,
     request: Request,
 ) -> None:
     """Copies all other rows into the newer tables, then has them be those of the configuration."""
     corpus = run.corpus
-    hashed = hash_of(table, run.tables[table], rows)
-    write_list(corpus.store, table, hashed, rows)
+    hashed = hash_of(table, run.tables[table], digest)
     before = Pins.of(stages.values(), corpus)
     after = Pins.of(stages.values(), corpus, {table: hashed})
     moves = moves_between(before, after, corpus.store)
     newer = {move.name: move.after for move in moves}
     note_copies(corpus.store, newer, (table, run.tables[table]), hashed, request.options(table))
-    tables = [Table(corpus.store, move.name, move.before) for move in moves]
-    both = chain(tables, (each.failed for each in tables))
-    shards = sorted({shard for each in both for shard in each.shards()})
-    task = CarryTask(corpus.uri, corpus.store.storage_options, moves, table, hashed)
+    shards = _shards([Table(corpus.store, move.name, move.before) for move in moves])
+    folder = run.path("")
+    task = CarryTask(corpus.uri, corpus.store.storage_options, moves, table, hashed, folder)
     report = run.loop(
         stage, task, (Item(s) for s in shards), len(shards), phase="copies", keep=False
     )
@@ -190,19 +219,3 @@ def _wanted(run: Run, stage: Caption, table: str, request: Request) -> Wanted:
         upstream_columns(run.corpus),
     )
     return Wanted(request.checks, condition, attempts)
-
-
-def _found(run: Run, table: str, wanted: Wanted) -> Iterator[tuple[int, Found]]:
-    """What each shard has to ask for again."""
-    corpus = run.corpus
-    selection = Table(corpus.store, SELECTION, run.tables[SELECTION])
-
-    def find(shard: int) -> tuple[int, Found]:
-        records = chosen_records(corpus, shard, selection, run.choice.sample)
-        if not records.num_rows:
-            return shard, Found(SCHEMA.empty_table())
-        return shard, find_again(corpus, run.tables, table, shard, records, wanted)
-
-    mine = Table(corpus.store, table, run.tables[table])
-    shards = sorted({*mine.shards(), *mine.failed.shards()})
-    yield from at_once(corpus.store, find, shards)

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.again import list_name
+from nucleus_data.corpus.again import draft_of, list_name
 from nucleus_data.corpus.tables import Table, missing_rows
 from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.work import Summary
@@ -40,6 +40,7 @@ class CarryTask:
         moves: The tables to copy.
         listed: The table of which some rows are computed again.
         list_hash: Config hash of the list of these rows.
+        folder: Folder of the run, which holds the list's draft.
     """
 
     uri: str
@@ -47,13 +48,16 @@ class CarryTask:
     moves: Sequence[Move]
     listed: str
     list_hash: str
+    folder: str
 
     def run(self, number: int) -> Summary:
-        """Copies the rows of a shard, and its failures that may pass."""
+        """Copies the list of a shard, its rows, and its failures that may pass."""
         corpus = Corpus(self.uri, self.storage_options)
-        listed = Table(corpus.store, list_name(self.listed), self.list_hash)
-        found = listed.read(number, ["row"])
-        again = np.empty(0, np.int64) if found is None else found.column("row").to_numpy()
+        found = draft_of(corpus.store, self.listed, self.folder).read(number)
+        again = np.empty(0, np.int64)
+        if found is not None:
+            again = found.column("row").to_numpy()
+            Table(corpus.store, list_name(self.listed), self.list_hash).append(number, found, {})
         summary = Summary()
         for move in self.moves:
             before, after = (Table(corpus.store, move.name, h) for h in (move.before, move.after))

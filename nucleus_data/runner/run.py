@@ -18,7 +18,15 @@ from nucleus_data.runner.choice import ALL, Choice, limited_items, shard_limits,
 from nucleus_data.runner.pins import COLUMNS, EDITION, SET, Pins
 from nucleus_data.runner.rows import StageJob
 from nucleus_data.runner.words import describe, failed_lines, failures_of, stage_line
-from nucleus_data.runner.work import Item, Resources, Size, StageReport, Task, TellingTask
+from nucleus_data.runner.work import (
+    Item,
+    ModelTask,
+    Resources,
+    Size,
+    StageReport,
+    Task,
+    TellingTask,
+)
 from nucleus_data.stage import Condition, RowStage, Stage
 
 __all__ = ["ALL", "Choice", "Conditions", "Loop", "MakeLoop", "Run", "Say"]
@@ -248,6 +256,8 @@ class Run:
         size = size_of(self.corpus, self.choice, total, rows)
         # Upkeep has no section in `resources`; its tasks get the defaults.
         resources = self._resources.get(stage.name, Resources())
+        if not isinstance(work, StageJob | ModelTask):  # counts and copies need no GPU
+            resources = resources.model_copy(update={"num_gpus": 0, "actors": 0})
         report = self._make_loop(name, work, resources, size).run(items, total)
         if report.deaths:
             self.sweep(stage)

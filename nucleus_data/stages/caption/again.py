@@ -9,15 +9,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.again import SCHEMA, attempts_of
+from nucleus_data.corpus.again import SCHEMA, attempts_of, digest_of, draft_of
 from nucleus_data.corpus.tables import Table, missing_rows
+from nucleus_data.runner.candidates import chosen_records
 from nucleus_data.runner.stored import read_columns
+from nucleus_data.runner.work import Summary
 from nucleus_data.stage import Condition
 from nucleus_data.stages.caption.tables import SCHEMA as CAPTION
 
 ASKED = "condition"  # the reason noted for a stored caption that matches the condition
 # Columns of a caption table that a condition may read, beside the record's signals.
 OWN = tuple(field for field in CAPTION if not pa.types.is_list(field.type))
+# What `FindTask` counts.
+ROWS, DIGEST, NO_ROW, NO_ANSWER = "rows", "digest", "no row", "no answer"
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,49 @@ class Found:
     rows: pa.Table
     waiting: int = 0
     no_answer: int = 0
+
+
+@dataclass(frozen=True)
+class FindTask:
+    """Finds the captions of one variant to generate again, in one shard (a task of the runner).
+
+    Attributes:
+        uri: The corpus.
+        storage_options: Options for fsspec.
+        tables: Config hashes of the tables, by name; that of the selection among them.
+        name: The caption table.
+        sample: Share of the records that the run works on.
+        wanted: Which captions to generate again.
+        folder: The run's folder, which gets a draft of the list; None to only count.
+    """
+
+    uri: str
+    storage_options: Mapping[str, Any]
+    tables: Mapping[str, str]
+    name: str
+    sample: float
+    wanted: Wanted
+    folder: str | None
+
+    def run(self, number: int) -> Summary:
+        """Finds those of a shard: `extra` has `ROWS`, `DIGEST`, `NO_ROW` and `NO_ANSWER`."""
+        corpus = Corpus(self.uri, self.storage_options)
+        selection = Table(corpus.store, "selection", self.tables["selection"])
+        records = chosen_records(corpus, number, selection, self.sample)
+        summary = Summary()
+        if not records.num_rows:
+            return summary
+        found = find_again(corpus, self.tables, self.name, number, records, self.wanted)
+        rows = found.rows
+        if rows.num_rows and self.folder is not None:
+            draft = draft_of(corpus.store, self.name, self.folder)
+            draft.append(number, rows, {})
+            # An attempt whose worker died may have found others, and what is written stays.
+            rows = draft.read(number)
+        summary.done = rows.num_rows
+        summary.extra.update({ROWS: rows.num_rows, DIGEST: digest_of(rows)} if rows else {})
+        summary.extra.update({NO_ROW: found.waiting, NO_ANSWER: found.no_answer})
+        return summary
 
 
 def find_again(

@@ -93,6 +93,50 @@ def test_what_a_check_refused_is_asked_again_with_further_attempts_and_nothing_e
     assert said == ["caption: nothing to retry"]
 
 
+def drafts(corpus):
+    """Files of lists that runs found and did not put where they belong."""
+    return [name for name in corpus.store.find("runs") if "again." in name]
+
+
+def test_what_is_found_lies_below_the_run_only_while_it_is_needed(corpus, monkeypatch):
+    options = (TWO, "caption.attempts=1", "caption.rounds=1")
+    bad = {"0/0/short": {"text": LOOP}, "2/0/short": {"text": LOOP}}
+    first, _, _ = captioning(corpus, monkeypatch, *options, answers=bad)
+    first.do("caption")
+    again, said, asked = captioning(corpus, monkeypatch, *options, answers=bad, command="retry")
+    listed, loop = [], again.run.loop
+
+    def look(stage, work, items, total, **options):
+        listed.append((options.get("phase"), [path.rsplit("/")[-1] for path in drafts(corpus)]))
+        return loop(stage, work, items, total, **options)
+
+    monkeypatch.setattr(again.run, "loop", look)
+    again.retry("caption", Request(variants=["short"]))
+    assert asked() == ["0/0/short/1", "2/0/short/1"]
+    found = ["000000-0.parquet", "000002-0.parquet"]
+    assert listed == [("finds", []), ("copies", found), (None, [])]
+    over, said, asked = captioning(corpus, monkeypatch, *options, answers=bad, command="retry")
+    over.retry("caption", Request(variants=["short"]))
+    assert (asked(), drafts(corpus)) == ([], [])
+    assert "allowed are caption.rounds=1" in said[1]
+
+
+def test_a_shard_that_can_not_be_read_stops_before_anything_is_asked(corpus, monkeypatch):
+    first, _, _ = captioning(corpus, monkeypatch, TWO, answers=BAD)
+    first.do("caption")
+    stored = files(corpus)
+    (part,) = [
+        name for name in stored if "caption.short" in name and name.endswith("/000001-0.parquet")
+    ]
+    corpus.store.put(part, stored[part][:40])
+    for options in ({}, {"dry_run": True}):
+        again, _, asked = captioning(corpus, monkeypatch, TWO, command="retry", **options)
+        with pytest.raises(CorpusError, match=r"caption\.short: 1 shards could not .*000001-0"):
+            again.retry("caption", Request(checks=["repetition"]))
+    assert (asked(), drafts(corpus)) == ([], [])
+    assert files(corpus).keys() == stored.keys()
+
+
 @pytest.mark.slow
 def test_a_retry_without_options_asks_again_for_what_checks_refused_and_for_the_rest(
     corpus, monkeypatch

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from nucleus_data.corpus.again import SCHEMA, write_list
+from nucleus_data.corpus.again import SCHEMA, draft_of, list_name
 from nucleus_data.corpus.tables import FAILED_SCHEMA, Table, table_schema
 from nucleus_data.runner.carry import CarryTask, Move
 from nucleus_data.world.corpora import small_corpus
@@ -25,9 +25,9 @@ def test_all_rows_but_those_that_are_asked_about_again_are_copied_once(tmp_path)
     lost = [{**key(row), "reason": "repetition", "detail": ""} for row in (3, 4, 5)]
     before.failed.append(0, pa.Table.from_pylist(lost, FAILED_SCHEMA), footer)
     again = [{**key(row), "attempts": 3, "reason": "x"} for row in (1, 3)]
-    write_list(corpus.store, "t", "list", {0: pa.Table.from_pylist(again, SCHEMA)})
+    draft_of(corpus.store, "t", "runs/r").append(0, pa.Table.from_pylist(again, SCHEMA), {})
 
-    task = CarryTask(corpus.uri, {}, [Move("t", "before", "after")], "t", "list")
+    task = CarryTask(corpus.uri, {}, [Move("t", "before", "after")], "t", "list", "runs/r")
     assert [task.run(0).done, task.run(0).done, task.run(1).done] == [3, 0, 0]
     copied = after.read(0).to_pylist()
     assert [(row["row"], row["value"], row["error"]) for row in copied] == [
@@ -38,3 +38,5 @@ def test_all_rows_but_those_that_are_asked_about_again_are_copied_once(tmp_path)
     assert after.failed.read(0).column("row").to_pylist() == [4]
     (part,) = after.metadata(0)
     assert (part["tar_size"], part["tar_sha256"]) == ("7", "ab")
+    listed = Table(corpus.store, list_name("t"), "list")
+    assert (listed.shards(), listed.read(0).column("row").to_pylist()) == ([0], [1, 3])

@@ -3,6 +3,9 @@ import json
 import pytest
 
 from nucleus_data.errors import RequestError
+from nucleus_data.line.counting import CountTask
+from nucleus_data.runner.inline import InlineLoop
+from nucleus_data.stages.encode.latents import LatentTask
 from tests.support import curated
 from tests.support.stepped import BARE, curate, stage_lines, three_shards
 
@@ -70,3 +73,22 @@ def test_a_sample_takes_the_same_records_in_every_stage(corpus):
     assert 0 < len(rows) == made.lines[0]["rows"] == sum(states.values()) < 6
     again, _ = curate(corpus, sample=0.5)
     assert [line["already"] for line in again.lines if line["stage"] != "dedup"] == [len(rows)] * 2
+
+
+@pytest.mark.parametrize(
+    ("work", "gpus"), [(CountTask("", {}, "t", "h"), 0), (LatentTask, 1), (None, 1)]
+)
+def test_what_has_no_model_is_given_no_gpu(corpus, work, gpus):
+    """Counting and copying for `caption` must not wait for an engine's GPU."""
+    asked = []
+
+    def loop(name, work, resources, size):
+        asked.append(resources)
+        return InlineLoop(name, work, resources, size)
+
+    made = curated.run(
+        corpus.uri, "caption", "resources.caption={num_gpus: 1, actors: 2, num_cpus: 3}", loop=loop
+    )
+    stage = made.stages["caption"]
+    made.run.loop(stage, made.job("caption") if work is None else work, [], 0, keep=False)
+    assert [(one.num_gpus, one.actors, one.num_cpus) for one in asked] == [(gpus, 2 * gpus, 3)]
