@@ -1,5 +1,6 @@
 """Outcomes of single rows: values or failures, by table."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from nucleus_data.stage import Result, Row, RowFailure
 # The reason of a row on which the stage raised; retryable, since the bug may be fixed.
 RAISED = "stage_raised"
 DETAIL_CHARACTERS = 2000
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # of an object in memory, as Python writes it
 
 Found = Mapping[str, Any]  # a table's columns, or a `TableFailure`
 
@@ -59,8 +61,8 @@ def as_row(found: Found, *, with_detail: bool) -> dict[str, Any]:
 
 
 def clean(detail: str) -> str:
-    """Makes a failure's detail storable: valid Unicode, of limited length."""
-    return detail[:DETAIL_CHARACTERS].encode("utf-8", "replace").decode()
+    """Makes a failure's detail storable: valid Unicode, of limited length, the same in each run."""
+    return ADDRESS.sub("", detail[:DETAIL_CHARACTERS]).encode("utf-8", "replace").decode()
 
 
 def raised(error: BaseException) -> str:

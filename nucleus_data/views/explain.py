@@ -156,14 +156,26 @@ def _state(corpus: Corpus, record: Mapping[str, Any], story: Mapping[str, Any]) 
         decision = None
     if decision is None:
         error = record.get("error")
-        return {"state": "failed", "reasons": [error]} if error else {"state": "not decided yet"}
+        if not error:
+            return {"state": "not decided yet"}
+        return {"state": "failed", "reasons": [error], **_why([record], [error])}
     found = {"state": decision["state"]}
     for name in ("reasons", "conditions", "pending_on", "tier", "curriculum"):
         if decision.get(name):
             found[name] = decision[name]
+    if decision["state"] == "failed":
+        rows = [row for row in story.values() if isinstance(row, Mapping)]
+        found |= _why(rows, decision["reasons"])
     if kept := decision.get("duplicate_of"):
         found |= {"duplicate_of": kept, **survivor(corpus, record, kept, story["duplicates"])}
     return found
+
+
+def _why(rows: Sequence[Mapping[str, Any]], reasons: Sequence[str]) -> dict[str, list[str]]:
+    """What was found where these reasons were given, once each."""
+    failed = ((row.get("error") or row.get("reason"), row.get("detail")) for row in rows)
+    found = dict.fromkeys(f"{why}: {detail}" for why, detail in failed if why in reasons and detail)
+    return {"why": list(found)} if found else {}
 
 
 def explain_lines(story: dict[str, Any]) -> Iterator[str]:
@@ -173,7 +185,10 @@ def explain_lines(story: dict[str, Any]) -> Iterator[str]:
             continue
         yield visible(part)
         for item in content if isinstance(content, list) else [content]:
+            failed = bool(item.get("error"))
             for key, value in item.items():
+                if failed and value is None:  # no value of a table that failed says anything
+                    continue
                 if key not in ("shard", "row", "id") or part in ("record", "duplicates"):
                     unit = UNITS.get(key, "") if value is not None else ""
                     yield f"  {visible(key):<22} {_shown(value)}{unit}"

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from nucleus_data import pixels, signals
 from nucleus_data.pixels import PILLOW_MAX_PIXELS, Limits, PixelError, Reason, open_picture
 from nucleus_data.runner.compiled import MESSAGE, compiles
+from nucleus_data.runner.outcomes import raised
 from nucleus_data.signals import SignalGroup, is_built_in, load_group
 from nucleus_data.stage import Result, Row, RowFailure, RowStage, TableSpec
 
@@ -66,6 +67,7 @@ class Inspect(RowStage[InspectSettings]):
     name = "inspect"
     help = "Decode every image once, and measure its signals."
     readable = True
+    keeps_details = True
     Settings = InspectSettings
     # In the corpus's tars members carry their true extension; this is the one that upstream gave.
     columns = (DECLARED,)
@@ -144,5 +146,5 @@ class Inspect(RowStage[InspectSettings]):
             except MemoryError:
                 raise
             except Exception as error:  # a bug in a user's group fails its own table
-                values[table] = {"error": f"inspect_error: {error!r}"}
+                values[table] = {"error": "inspect_error", "detail": raised(error)}
         return Result(row, values)

@@ -55,6 +55,12 @@ def test_the_stories_of_those_that_were_not_kept(made):
     broken = story(made, "broken.png")
     assert part(broken, "inspect.file")["error"] == "not_an_image"
     assert part(broken, "selection")["state"] == "failed"
+    detail = part(broken, "inspect.tone")["detail"]
+    assert detail.startswith("text, starting b")
+    assert broken["state"]["why"] == [f"not_an_image: {detail}"], "once, though each table has it"
+    lines = list(explain_lines(broken))
+    assert not any(line.split()[0] == "luma_mean" for line in lines), "no empty values"
+    assert "why" not in story(made, "small.png")["state"]
 
 
 def test_a_story_is_found_by_the_beginning_of_its_id(made):
