@@ -19,6 +19,8 @@ HEADS = {
     "worse": "B is worse",
     "mixed": "B is better in one way and worse in another",
 }
+# Of fewer seeds, false alarms were never counted: all of the self-test's comparisons have six.
+FEW = 6
 # How the sentence names a measure when it states its change.
 WORDS: Mapping[str, str] = {
     "loss": "loss",
@@ -83,6 +85,8 @@ def sentence(
 def _size(replicates: tuple[int, int], *, pairs: bool, image_tokens: int | None) -> str:
     one, other = replicates
     seeds = f"{one} seeds" if one == other else f"{one} and {other} seeds"
+    if min(replicates) < FEW:
+        seeds = f"only {seeds} ({FEW} are advised)"
     if not pairs:
         # Seeds of sets with other pictures have nothing in common.
         seeds += " that are no pairs"
