@@ -6,6 +6,8 @@ that nobody reads.
 
 import struct
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 _ORIENTATION_TAG = 0x0112
@@ -66,3 +68,11 @@ def upright(image: Image.Image, orientation: int) -> Image.Image:
     """The picture as it is meant to be seen; the same object for orientation 1."""
     operation = _UPRIGHT.get(orientation)
     return image if operation is None else image.transpose(operation)
+
+
+def turned(values_HW: NDArray[np.uint32], orientation: int) -> NDArray[np.uint32]:
+    """The same for an array, with a value a pixel; a view of it."""
+    if swaps_sides(orientation):
+        values_HW = values_HW.T
+    flip_x, flip_y = flips(orientation)
+    return values_HW[:: -1 if flip_y else 1, :: -1 if flip_x else 1]

@@ -8,11 +8,12 @@ import numpy as np
 from PIL import Image
 
 from nucleus_data.pixels.colour import by_bands, to_srgb
-from nucleus_data.pixels.exif import flips, swaps_sides, upright
+from nucleus_data.pixels.exif import flips, swaps_sides, turned, upright
 from nucleus_data.pixels.header import Header
 from nucleus_data.pixels.sources import Pixels, Source
 
 SMALL_SIDE = 256
+_QUICK = (Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)  # those of `resize.FILTERS`
 
 Box = tuple[float, float, float, float]
 Found = TypeVar("Found")
@@ -103,28 +104,31 @@ class Picture:
         return luma
 
     def _decode(self, needed: tuple[int, int]) -> tuple[Image.Image, Callable[[Box], Box]]:
-        """The upright picture, large enough, and where a box of the original lies in it.
+        """The upright picture, large enough, and where a box of the original lies in it."""
+        image, factor = self._source.image(*self._stored(needed))
+        image = upright(image, self._turn)
+        return image, lambda box: self._placed(box, image.size, factor)
+
+    def _stored(self, size: tuple[int, int]) -> tuple[int, int]:
+        """An upright size before the picture is turned."""
+        return size[::-1] if swaps_sides(self._turn) else size
+
+    def _placed(self, box: Box, size: tuple[int, int], factor: int) -> Box:
+        """Where a box of the original lies in the upright picture, scaled down by a factor.
 
         A scaled decode ends in a column and a row of which only a part is picture. They are the
         stored right and bottom, so a turn may bring them to the left and to the top.
         """
-        stored = needed[::-1] if swaps_sides(self._turn) else needed
-        image, factor = self._source.image(*stored)
-        image = upright(image, self._turn)
         flip_x, flip_y = flips(self._turn)
-        dx = image.width * factor - self.header.width if flip_x else 0
-        dy = image.height * factor - self.header.height if flip_y else 0
-
-        def place(box: Box) -> Box:
-            left, top, right, bottom = box
-            return (
-                (left + dx) / factor,
-                (top + dy) / factor,
-                (right + dx) / factor,
-                (bottom + dy) / factor,
-            )
-
-        return image, place
+        dx = size[0] * factor - self.header.width if flip_x else 0
+        dy = size[1] * factor - self.header.height if flip_y else 0
+        left, top, right, bottom = box
+        return (
+            (left + dx) / factor,
+            (top + dy) / factor,
+            (right + dx) / factor,
+            (bottom + dy) / factor,
+        )
 
     def reduced(self, least: int) -> Pixels:
         """Pixels for whoever scales them down further: of a JPEG, of its own scaled decode.
@@ -177,6 +181,8 @@ class Picture:
             raise ValueError(f"crop must lie inside 0, 0, {full[0]}, {full[1]}, got {crop}")
         if max_side is not None and size is not None:
             raise ValueError("give max_side or size, not both")
+        # For a thumbnail or two, importing numba would cost more than it saves.
+        resized = size is not None
         if size is None:
             kept = (max(1, round(right - left)), max(1, round(bottom - top)))
             size = kept if max_side is None else fit(*kept, max_side)
@@ -192,11 +198,37 @@ class Picture:
             min(full[0], -(-size[0] * full[0] // (right - left))),
             min(full[1], -(-size[1] * full[1] // (bottom - top))),
         )
-        image, place = self._decode((int(needed[0]), int(needed[1])))
-        box = place((left, top, right, bottom))
-        if image.size != size or box != (0, 0, *image.size):
-            image = image.resize(size, resample, box=box)
+        exact = (int(needed[0]), int(needed[1]))
+        box = (left, top, right, bottom)
+        pixels = self._resized(exact, size, resample, box) if resized else None
+        if pixels is not None and not self._icc:
+            return pixels
+        if pixels is not None:
+            image = Image.fromarray(pixels)
+        else:
+            image, place = self._decode(exact)
+            box = place(box)
+            if image.size != size or box != (0, 0, *image.size):
+                image = image.resize(size, resample, box=box)
         return by_bands(image, lambda part: to_srgb(part, self._icc))
+
+    def _resized(
+        self,
+        needed: tuple[int, int],
+        size: tuple[int, int],
+        resample: Image.Resampling,
+        box: Box,
+    ) -> Pixels | None:
+        """A box of the original, before its profile is applied; None if it takes a Pillow image."""
+        found = self._source.words(*self._stored(needed)) if resample in _QUICK else None
+        if found is None:
+            return None
+        from nucleus_data.pixels.resize import resized  # not without need: it imports numba
+
+        words_HW, factor = found
+        words_HW = turned(words_HW, self._turn)
+        placed = self._placed(box, words_HW.shape[::-1], factor)
+        return resized(words_HW, size, resample, placed)
 
 
 def fit(width: int, height: int, max_side: int) -> tuple[int, int]:

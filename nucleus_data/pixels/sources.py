@@ -59,7 +59,13 @@ class Source(Protocol):
     def rgb(self, width: int, height: int) -> Pixels | None:
         """The picture as HxWx3 if the file's own pixels have that size, RGB or of a scaled decode.
 
-        None if it takes more than decoding; then `image` is asked.
+        None if it takes more than decoding; then `words` or `image` is asked.
+        """
+
+    def words(self, width: int, height: int) -> tuple[NDArray[np.uint32], int] | None:
+        """As `image`, but HxW words of red, green, blue and a byte that does not count.
+
+        None if there is no such view without a Pillow image; then `image` is asked.
         """
 
     def luma_and_blocks(self, width: int, height: int) -> tuple[Pixels, Pixels, int]:
@@ -100,6 +106,10 @@ class PillowSource:
 
     def rgb(self, width: int, height: int) -> Pixels | None:
         """None: what Pillow decodes is an image first."""
+        return None
+
+    def words(self, width: int, height: int) -> tuple[NDArray[np.uint32], int] | None:
+        """None, too."""
         return None
 
     def luma_and_blocks(self, width: int, height: int) -> tuple[Pixels, Pixels, int]:
@@ -174,6 +184,17 @@ class JpegSource:
         except _NotForTurbo:
             return None
 
+    def words(self, width: int, height: int) -> tuple[NDArray[np.uint32], int] | None:
+        """The pixels, of a JPEG in colour."""
+        if self._mode != "RGB":
+            return None
+        factor = self._factor(width, height)
+        try:
+            pixels_HWX = self._decode("RGBX", factor)
+        except _NotForTurbo:
+            return None
+        return pixels_HWX.view(np.uint32)[:, :, 0], factor
+
     def luma_and_blocks(self, width: int, height: int) -> tuple[Pixels, Pixels, int]:
         """BT.601 luma, blocks of 1, 2, 4 or 8 pixels a side, and that number, of one full decode.
 
@@ -185,7 +206,7 @@ class JpegSource:
             if self._mode == "RGB":
                 from nucleus_data.pixels.kernels import luma_and_blocks  # not without need: numba
 
-                return *luma_and_blocks(self._decode("RGBX", 1, scratch=True), factor), factor
+                return *luma_and_blocks(self._decode("RGBX", 1, passing=True), factor), factor
             if self._mode == "L":
                 grey_HWC = self._decode("GRAY", 1)
                 return grey_HWC[:, :, 0], grey_HWC, 1
@@ -208,8 +229,15 @@ class JpegSource:
         data = self._data.removesuffix(EOI) if ours else self._data
         return PillowSource(open_file(data, "jpeg"), "jpeg", data)
 
-    def _decode(self, space: str, factor: int, scratch: bool = False) -> Pixels:
-        """Stored pixels; with `scratch`, they may be gone when the next picture is decoded."""
+    def _decode(self, space: str, factor: int, passing: bool = False) -> Pixels:
+        """Stored pixels.
+
+        Args:
+            space: As `simplejpeg` calls it.
+            factor: By which they are scaled down.
+            passing: Whether they are only averaged, at once: chroma is enlarged quickly, and they
+                may be gone when the next picture is decoded.
+        """
         if not self._checked:
             check_holes(self._data, self._core, self._scan)
             if self._header.truncated:
@@ -218,14 +246,17 @@ class JpegSource:
                 self._data += EOI[self._data.endswith(EOI[:1]) :]
             self._checked = True
         width, height = (-(-side // factor) for side in self._size)
-        fits = scratch and len(space) * width * height <= _SCRATCH_BYTES
-        pixels = self._strictly(space, width, height, _SCRATCH.pixels if fits else None)
+        fits = passing and len(space) * width * height <= _SCRATCH_BYTES
+        place = _SCRATCH.pixels if fits else None
+        pixels = self._strictly(space, width, height, place, fast=passing)
         if pixels.shape[:2] != (height, width):
             found = f"{pixels.shape[1]}x{pixels.shape[0]}"
             raise PixelError(Reason.CORRUPT, f"decodes to {found}, header says {self._size}")
         return pixels
 
-    def _strictly(self, space: str, width: int, height: int, place: Pixels | None) -> Pixels:
+    def _strictly(
+        self, space: str, width: int, height: int, place: Pixels | None, *, fast: bool
+    ) -> Pixels:
         """Stops at any objection of libjpeg-turbo that stays when what is harmless is cut away."""
         # Twice: libjpeg-turbo does not count the padding that it has read ahead.
         padding = () if self._header.truncated else (self._without_padding,) * 2
@@ -234,7 +265,7 @@ class JpegSource:
                 return simplejpeg.decode_jpeg(
                     self._data,
                     space,
-                    fastupsample=space == "RGBX",
+                    fastupsample=fast,
                     min_width=width,
                     min_height=height,
                     buffer=place,

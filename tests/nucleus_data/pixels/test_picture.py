@@ -68,8 +68,9 @@ def test_a_jpeg_at_a_scale_of_its_own_needs_no_image(monkeypatch, mode, orientat
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     data = encode(scene(320, 200).convert(mode), "JPEG", quality=95, exif=exif.tobytes())
-    images, image = [], JpegSource.image
+    images, image, words = [], JpegSource.image, JpegSource.words
     monkeypatch.setattr(JpegSource, "image", lambda *of: images.append(of) or image(*of))
+    monkeypatch.setattr(JpegSource, "words", lambda *of: images.append(of) or words(*of))
     found = open_picture(data).rgb(size=size)
     assert found.flags.writeable
     assert bool(images) != direct
