@@ -64,8 +64,8 @@ def with_captions(
         _read_through(connection, table.query)
     except duckdb.Error as error:  # else it would be said of the folder
         with plain(Store(path, options), "") as opened:
-            rows = damaged_rows(opened)
-        raise RequestError(f"{where} cannot be read: {reason(error)}{rows}") from error
+            lost = damaged_rows(opened)
+        raise RequestError(f"{where} cannot be read: {reason(error)}{lost}") from error
     columns = list(described(connection, table.query))
     file = chosen_column(columns, settings.file_column, FILE_COLUMNS, where, "file_column")
     named_files = _with_files(table.query, file, "")
