@@ -31,8 +31,8 @@ def read_csv(
 
     DuckDB chooses one way to read all rows, which one open quote may make the wrong one for nearly
     all: it loses them, or leaves the quotes round their values. So where some can't be read, or
-    have quotes, each is read alone; what takes more rows counts, or takes quotes from more values
-    than it loses rows.
+    have quotes, each is read alone. That counts if it takes more rows, or if it mends more than the
+    rows that it loses: values without their quotes, lines that were no rows.
     """
     damaged, strict = _by_duckdb(store.uri, name, target, connection, texts, columns)
     quotes = _left_quotes(target, connection)
@@ -42,7 +42,7 @@ def read_csv(
     try:
         rows, alone = _row_by_row(store, name, copy, columns)
         lost = pq.read_metadata(target).num_rows - rows
-        if lost < quotes or lost < 0:
+        if lost < quotes + max(0, len(damaged) - len(alone)):
             again, _ = _by_duckdb(str(copy), name, target, connection, texts, None, PLAIN)
             damaged = again + alone
     except (OSError, csv.Error):  # its head can't be read alone

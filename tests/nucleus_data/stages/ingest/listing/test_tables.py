@@ -109,6 +109,13 @@ def test_quotes_round_few_texts_stay_quotes_where_one_is_never_closed(read):
     assert [row.line for row in table.damaged] == [13]
 
 
+def test_texts_of_two_lines_stay_whole_where_the_last_one_is_cut(read):
+    lines = [f'u{i},"two\nlines {i}"' for i in range(9)]
+    rows, table = read("url,caption\n" + "\n".join([*lines, 'u9,"two\nli']))
+    assert rows == [(f"u{i}", f"two\nlines {i}") for i in range(9)]
+    assert [row.line for row in table.damaged] == [20, 21]
+
+
 def test_texts_that_quote_somebody_stay_as_they_are(read):
     lines = ["u0\ta cat", 'u1\t"Hi" he said', 'u2\t"Hi there"', 'u3\tcalled "Tom"', 'u4\t"5 inch']
     rows, table = read("url\tcaption\n" + "\n".join(lines) + "\n", suffix="tsv")
