@@ -63,6 +63,7 @@ def render_captions(
         "vectors_chart": _vectors_chart(content),
         "bars": {kind: _bars(content, kind) for kind in ("gained", "lost")},
         "reasons": _rows_of(content, "reasons"),
+        "retryable": _rows_of(content, "retryable"),
         "checked": _rows_of(content, "checks"),
         "groups": _groups(content, decided),
         "records": records,

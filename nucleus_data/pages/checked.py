@@ -135,11 +135,14 @@ def _found(
     tables: Tables, known: Sequence[str], conditions: Sequence[Condition]
 ) -> tuple[dict[str, dict[str, dict[str, int]]], list[int | None]]:
     """Of some shards: the sums of each caption table, and how many records a condition finds."""
-    sums = {
-        name: _sums(tables, name, known)
-        for name in tables.names(CAPTIONS)
-        if {"checks", "faults"} <= set(tables.columns(name))
-    }
+    sums = {}
+    for name in tables.tried(CAPTIONS):
+        if name not in tables:
+            # All of it failed: a check did that, or the engine did.
+            if failed := _failed(tables, name, known):
+                sums[name] = {**{kind: {} for kind in KINDS}, "failed": failed}
+        elif {"checks", "faults"} <= set(tables.columns(name)):
+            sums[name] = _sums(tables, name, known)
     counts = [_count(tables, each) if _there(tables, each) else None for each in conditions]
     return sums, counts
 
@@ -156,12 +159,19 @@ def _sums(tables: Tables, name: str, known: Sequence[str]) -> dict[str, dict[str
     flagged = tables.rows(
         f"select f, count(*) from (select unnest(flags) as f from {rows}) group by 1"
     )
-    failed = tables.rows(
-        f"select error, count(*) from {tables.failures(name)} "
-        f"where error in ({', '.join(map(quoted, known)) or 'null'}) group by 1"
-    )
     counts = {"captions": captions, "again": again}
-    return dict(zip(KINDS, (counts, *map(dict, (mended, flagged, failed))), strict=True))
+    failed = _failed(tables, name, known)
+    return dict(zip(KINDS, (counts, dict(mended), dict(flagged), failed), strict=True))
+
+
+def _failed(tables: Tables, name: str, known: Sequence[str]) -> dict[str, int]:
+    """Check -> records of a caption table that have no caption for it."""
+    return dict(
+        tables.rows(
+            f"select error, count(*) from {tables.failures(name)} "
+            f"where error in ({', '.join(map(quoted, known)) or 'null'}) group by 1"
+        )
+    )
 
 
 def _checked(name: str, sums: Mapping[str, Counter[str]]) -> Checked:
@@ -176,23 +186,24 @@ def _checked(name: str, sums: Mapping[str, Counter[str]]) -> Checked:
 
 def _examples(tables: Tables, asked: Sequence[tuple[str, str]]) -> list[Rows]:
     """Some of what each check found: failures with what was said, and captions that it marks."""
-    return [
-        _said(tables, f"{CAPTIONS}{variant}", check) if f"{CAPTIONS}{variant}" in tables else []
-        for variant, check in asked
-    ]
+    return [_said(tables, f"{CAPTIONS}{variant}", check) for variant, check in asked]
 
 
 def _said(tables: Tables, name: str, check: str) -> Rows:
     """A hash, shard, row, id and what was said."""
+    sources = [
+        f"select shard, row, id, detail as said from {tables.failures(name)} "
+        f"where error = {quoted(check)}"
+    ]
+    if name in tables:
+        sources.append(
+            f"select shard, row, id, caption as said from {tables.sql(name)} "
+            f"where list_contains(flags, {quoted(check)})"
+        )
     return [
         *tables.rows(
-            f"""select {keyed_sql(EXAMPLES, "id")} as hash, shard, row, id, said from (
-                select shard, row, id, detail as said from {tables.failures(name)}
-                where error = {quoted(check)}
-                union all
-                select shard, row, id, caption as said from {tables.sql(name)}
-                where list_contains(flags, {quoted(check)}))
-            order by hash, id limit {EXAMPLES_A_CHECK}"""
+            f"select {keyed_sql(EXAMPLES, 'id')} as hash, shard, row, id, said "
+            f"from ({' union all '.join(sources)}) order by hash, id limit {EXAMPLES_A_CHECK}"
         )
     ]
 

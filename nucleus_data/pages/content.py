@@ -24,7 +24,8 @@ class Variant:
     Attributes:
         name: The variant.
         captions: Rows with a text.
-        failed: Rows without a text.
+        failed: Rows without a text, for good.
+        retryable: Records whose failure may pass: `nucleus retry` would ask for them again.
         cut: Captions that reached their limit of tokens.
         words: Mean words a caption; None without captions.
         models: Names of models, sorted.
@@ -36,6 +37,7 @@ class Variant:
     name: str
     captions: int
     failed: int
+    retryable: int
     cut: int
     words: float | None
     models: Sequence[str]
@@ -73,7 +75,7 @@ class Bucket:
 
 
 def variants(tables: Tables) -> list[Variant]:
-    """The caption tables that have rows, by name."""
+    """The caption tables that have rows or failures, by name."""
     sums: dict[str, Counter[str]] = {}
     named: dict[str, list[set[Any]]] = {}
     for found in tables.each(_variants):
@@ -94,6 +96,7 @@ def _variant(name: str, sums: Counter[str], named: Sequence[set[Any]]) -> Varian
         name=name.removeprefix(CAPTIONS),
         captions=sums["captions"],
         failed=sums["failed"],
+        retryable=sums["retryable"],
         cut=sums["cut"],
         words=_mean(sums["words"], sums["texts"]),
         models=models,
@@ -105,8 +108,13 @@ def _variant(name: str, sums: Counter[str], named: Sequence[set[Any]]) -> Varian
 
 def _variants(tables: Tables) -> dict[str, list[Any]]:
     """Of some shards' caption tables the sums, and the names of what made them."""
-    found = {}
-    for name in tables.names(CAPTIONS):
+    found: dict[str, list[Any]] = {}
+    for name in tables.tried(CAPTIONS):
+        ((retryable,),) = tables.rows(f"select count(*) from {tables.retryable(name)}")
+        sums = {"retryable": retryable}
+        if name not in tables:
+            found[name] = [sums, *([] for _ in range(4))]
+            continue
         ((captions, failed, cut, words, texts, *names),) = tables.rows(
             f"""select count(*) filter (error is null), count(*) filter (error is not null),
                        count(*) filter (error is null and finish_reason = 'length'),
@@ -116,7 +124,7 @@ def _variants(tables: Tables) -> dict[str, list[Any]]:
                        {_names("source")}, {_names("prompt")}
                 from {tables.sql(name)}"""
         )
-        sums = {"captions": captions, "failed": failed, "cut": cut}
+        sums |= {"captions": captions, "failed": failed, "cut": cut}
         found[name] = [sums | {"words": int(words or 0), "texts": texts}, *names]
     return found
 

@@ -78,11 +78,7 @@ class Tables:
         self._found = {name: corpus.at(name, hashed) for name, hashed in pinned.items()}
         self.hashes = {name: table.config_hash for name, table in self._found.items()}
         self._sources = {n: table.sql() for n, table in self._found.items() if table.whole_parts()}
-        self._failed = {
-            n: self._found[n].failed.sql()
-            for n in self._sources
-            if self._found[n].failed.whole_parts()
-        }
+        self._failed = {n: t.failed.sql() for n, t in self._found.items() if t.failed.whole_parts()}
         self._workers, self.known = workers, {}
         self.number, self.folder = 0, workers.folder if workers else ""
         self.pieces = self._divide() if workers else None
@@ -98,25 +94,36 @@ class Tables:
         """The table as a SQL source."""
         return self._sources[name]
 
+    def tried(self, prefix: str) -> list[str]:
+        """Tables with this prefix that have rows, or failures that may pass; sorted."""
+        return sorted(n for n in {*self._sources, *self._failed} if n.startswith(prefix))
+
     def failures(self, name: str) -> str:
         """A table's rows without values as a SQL source: `shard`, `row`, `id`, `error`, `detail`.
 
-        Those that `nucleus retry` would do again are among them, unless the table has the row now.
+        Those that `nucleus retry` would do again are among them.
         """
-        kept = self.sql(name)
-        sources = [kept, *([self._failed[name]] if name in self._failed else [])]
-        parts = []
-        for source in sources:
-            columns = {row[0] for row in self.rows(f"describe select * from {source}")}
-            detail = "detail" if "detail" in columns else "null"
-            # What waits for `nucleus retry` has a reason, a table's own row an error.
-            error = "error" if "error" in columns else "reason"
-            again = f" and (shard, row) not in (select (shard, row) from {kept})"
+        parts = [self.retryable(name)]
+        if name in self:
+            detail = "detail" if "detail" in self.columns(name) else "null"
             parts.append(
-                f"select shard, row, id, {error} as error, cast({detail} as varchar) as detail "
-                f"from {source} where {error} is not null{again if source != kept else ''}"
+                f"select shard, row, id, error, cast({detail} as varchar) as detail "
+                f"from {self.sql(name)} where error is not null"
             )
         return f"({' union all '.join(parts)})"
+
+    def retryable(self, name: str) -> str:
+        """What `nucleus retry` would do again, as a SQL source with the columns of `failures`.
+
+        It lies beside a table, even one without rows, until the table has a row in its place.
+        """
+        if name not in self._failed:
+            nothing = "0 as shard, 0 as row, '' as id, '' as error, '' as detail"
+            return f"(select {nothing} where false)"
+        found = f"select shard, row, id, reason as error, detail from {self._failed[name]}"
+        if name in self:
+            found += f" where (shard, row) not in (select (shard, row) from {self.sql(name)})"
+        return f"({found})"
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Runs a query whose result is small."""
@@ -205,9 +212,7 @@ class Piece(Tables):
         self.number, self.folder = number, folder
         self._sources = {n: _source(self._found[n], names) for n, names in parts.items() if names}
         self._failed = {
-            n: _source(self._found[n].failed, names)
-            for n, names in failed.items()
-            if names and n in self._sources
+            n: _source(self._found[n].failed, names) for n, names in failed.items() if names
         }
 
 

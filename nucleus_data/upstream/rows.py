@@ -13,6 +13,7 @@ from nucleus_data.errors import RequestError
 from nucleus_data.upstream.csv_rows import CsvRows
 from nucleus_data.upstream.data_sets import open_arrow
 from nucleus_data.upstream.lines import json_rows
+from nucleus_data.upstream.parquet_damage import damaged_rows
 
 BATCH = 1024
 UNREADABLE = "unreadable"
@@ -78,7 +79,8 @@ def read_rows(kind: str, file: IO[bytes], columns: Sequence[str], name: str) -> 
         else:
             yield from _of_lines(file, columns)
     except DAMAGED as error:
-        raise RequestError(f"{name} can't be read: {_first_line(error)}") from error
+        rows = damaged_rows(file, columns) if kind == "parquet" else ""
+        raise RequestError(f"{name} can't be read: {_first_line(error)}{rows}") from error
 
 
 def _first_line(error: BaseException) -> str:

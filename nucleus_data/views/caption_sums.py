@@ -33,7 +33,8 @@ class CaptionSums:
         folder: For the database and what it spills.
 
     Attributes:
-        connection: The database. `sides` has a row a record; `pairs` one for each with two texts.
+        connection: The database. `sides` has a row a record; `pairs` one for each with two texts;
+            `first_retryable` and `second_retryable` one for each caption that may come yet.
     """
 
     def __init__(self, corpus: Corpus, sets: Sequence[CaptionSet], folder: Path) -> None:
@@ -46,6 +47,7 @@ class CaptionSums:
             self.connection.register_filesystem(corpus.store.fs)
         for one, name in zip(sets, SIDES, strict=True):
             self._view(corpus, one, name)
+            self._view_retryable(corpus, one, name)
         self.connection.execute(
             """CREATE VIEW sides AS
                 SELECT shard, row, coalesce(a.id, b.id) AS id, a.text AS first, b.text AS second,
@@ -93,6 +95,18 @@ class CaptionSums:
                 f"FROM {table.sql()} {chosen}"
             )
         self.connection.execute(f"CREATE VIEW {name} AS {query}")
+
+    def _view_retryable(self, corpus: Corpus, one: CaptionSet, name: str) -> None:
+        """Makes a view of a set's failures that may pass, which lie beside its table."""
+        table = corpus.at(one.table, one.config_hash) if one.config_hash else corpus.records
+        if one.config_hash and table.failed.whole_parts():
+            query = (
+                f"SELECT shard, row, reason AS error FROM {table.failed.sql()} "
+                f"WHERE (shard, row) NOT IN (SELECT (shard, row) FROM {name})"
+            )
+        else:
+            query = "SELECT 0 AS shard, 0 AS row, '' AS error WHERE false"
+        self.connection.execute(f"CREATE VIEW {name}_retryable AS {query}")
 
     def counts(self) -> dict[str, int]:
         """How many records have a caption in which set, and how many the same one."""
@@ -168,19 +182,30 @@ class CaptionSums:
         return [found.get(i, 0) for i in range(BINS)]
 
     def failures(self) -> dict[str, dict[str, Any]]:
-        """Side -> reasons without a caption, captions that were cut, and checks that passed."""
+        """Side -> reasons without a caption, captions that were cut, and checks that passed.
+
+        `reasons` counts failures for good, `retryable` those that `nucleus retry` would do again.
+        """
         found: dict[str, dict[str, Any]] = {}
         for side in SIDES:
-            reasons = self.rows(
-                f"SELECT split_part(error, ':', 1), count(*) FROM {side} WHERE error IS NOT NULL "
-                "GROUP BY 1 ORDER BY 2 DESC, 1"
+            reasons, retryable = (
+                self.rows(
+                    f"SELECT split_part(error, ':', 1), count(*) FROM {view} "
+                    "WHERE error IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1"
+                )
+                for view in (side, f"{side}_retryable")
             )
             checks = self.rows(
                 f"SELECT name, count(*) FROM (SELECT unnest(checks) AS name FROM {side}) "
                 "GROUP BY 1 ORDER BY 1"
             )
             (cut,) = self.one(f"SELECT count(*) FROM {side} WHERE finish_reason = 'length'")
-            found[side] = {"reasons": dict(reasons), "cut": cut, "checks": dict(checks)}
+            found[side] = {
+                "reasons": dict(reasons),
+                "retryable": dict(retryable),
+                "cut": cut,
+                "checks": dict(checks),
+            }
         return found
 
     def examples(self, most: int) -> list[dict[str, Any]]:

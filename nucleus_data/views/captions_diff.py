@@ -152,9 +152,10 @@ def lines(content: Mapping[str, Any]) -> Iterator[str]:
     yield from _similarity_lines(content)
     for side, name in zip(SIDES, (one, other), strict=True):
         failed = content["failures"][side]
-        if failed["reasons"]:
-            shown = ", ".join(f"{n:,} {reason}" for reason, n in failed["reasons"].items())
-            yield f"{name} without a caption: {shown}"
+        for kind, words in (("reasons", ""), ("retryable", ", which may pass")):
+            if failed[kind]:
+                shown = ", ".join(f"{n:,} {reason}" for reason, n in failed[kind].items())
+                yield f"{name} without a caption{words}: {shown}"
         if failed["cut"]:
             yield f"{name} cut at the limit of tokens: {failed['cut']:,}"
     yield from without_lines(content["left_out"])

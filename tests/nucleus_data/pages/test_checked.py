@@ -45,6 +45,19 @@ def test_rates_of_each_check(whole):
     ]
 
 
+def test_a_variant_of_which_every_caption_failed_a_check(whole):
+    whole.tables["caption.checked"] = HASH
+    failed = [{**whole.key(n), "reason": "cut", "detail": "it said a"} for n in (0, 1)]
+    table = Table(whole.corpus.store, "caption.checked", HASH).failed
+    table.append(0, pa.Table.from_pylist(failed, FAILED_SCHEMA), {})
+    section = checked_section(tables(whole), PLAN, ())
+    variant, _ = section["variants"]
+    (found,) = variant.found
+    assert (variant.variant, variant.asked, found.first, found.failed) == ("checked", 2, 2, 2)
+    ((_, check, shown),) = section["groups"]
+    assert (check, [said for _, said in shown]) == ("cut", ["it said a"] * 2)
+
+
 @pytest.mark.slow
 def test_the_page_shows_what_was_said_and_interprets_nothing(whole):
     write(whole)

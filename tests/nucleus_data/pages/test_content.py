@@ -1,8 +1,10 @@
+import pyarrow as pa
 import pytest
 
+from nucleus_data.corpus.tables import FAILED_SCHEMA
 from nucleus_data.pages import content, queries
 from nucleus_data.pages.signals import signals
-from tests.support.reported import SET, Text
+from tests.support.reported import HASH, SET, Text
 
 
 def test_captions_stand_with_their_origin(whole):
@@ -43,3 +45,23 @@ def test_what_a_caption_does_not_say_of_itself_comes_last(whole):
     whole.write_caption("mixed", [whole.caption(0, "a"), whole.caption(1, "b c", model=None)])
     mixed, _ = content.variants(queries.Tables(whole.corpus, whole.tables))
     assert (mixed.captions, mixed.words, mixed.models) == (2, 1.5, ["nano", None])
+
+
+def test_failures_that_may_pass_are_counted_apart(whole):
+    # Of picture 1 there is a caption by now; of the variant `long` there is nothing else.
+    for variant, rows in {"short": (1, 3, 4), "long": (0, 1)}.items():
+        whole.tables.setdefault(f"caption.{variant}", HASH)
+        failed = [{**whole.key(n), "reason": "repetition", "detail": "8 words"} for n in rows]
+        table = whole.corpus.at(f"caption.{variant}", HASH).failed
+        table.append(0, pa.Table.from_pylist(failed, FAILED_SCHEMA), {})
+    long, short = content.variants(queries.Tables(whole.corpus, whole.tables))
+    assert (long.name, long.captions, long.failed, long.retryable) == ("long", 0, 0, 2)
+    assert (short.name, short.captions, short.failed, short.retryable) == ("short", 2, 1, 2)
+    text = Text(whole.page()).text
+    assert "cut off failed for good failed, may pass" in text
+    assert "long 0 \N{EN DASH} 0 0 2 short" in text
+    assert "What may pass is tried again by nucleus retry caption" in text
+
+
+def test_without_failures_that_may_pass_nothing_is_said_of_them(whole):
+    assert "tried again by" not in Text(whole.page()).text

@@ -2,9 +2,11 @@
 
 import re
 
+import pyarrow as pa
 import pytest
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.corpus.tables import FAILED_SCHEMA
 from nucleus_data.errors import RequestError
 from nucleus_data.pages.captions_diff import marked
 from nucleus_data.views.captions_diff import diff, lines
@@ -56,6 +58,11 @@ def made(tmp_path_factory):
     now = {i: text for i, text in by_id(SECOND).items() if i != keys["5.png"]}
     now |= {keys["5.png"]: "only there", keys["broken.png"]: "the broken"}
     curated.write_captions(corpus, run.tables["caption.short"], "short", now)
+    # Of picture 0 there is a caption by now; picture 4 was refused and has none of the old ones.
+    failed = [{"shard": 0, "row": n, "id": keys[f"{n}.png"], "reason": "refusal"} for n in (0, 4)]
+    old = corpus.at("caption.short", "f" * 16)
+    curated.write_captions(corpus, old.config_hash, "short", {keys["0.png"]: "a cat"})
+    old.failed.append(0, pa.Table.from_pylist(failed, FAILED_SCHEMA), {})
     return run
 
 
@@ -96,6 +103,16 @@ def test_overlap_is_of_different_words(found):
     expected = (8 / 12 + 1 + 1 + 1 / 3 + 0 + 2 / 3 + 1 / 2) / 7
     assert found["overlap"]["mean"] == pytest.approx(expected, abs=1e-6)
     assert sum(found["overlap"]["bins"]) == 7
+
+
+def test_failures_that_may_pass_are_counted_apart(made, tmp_path):
+    found = diff(made.run, "short@ffffffff", "short", tmp_path / "page.html", 1)
+    first = found["failures"]["first"]
+    assert (first["reasons"], first["retryable"]) == ({}, {"refusal": 1})
+    assert found["failures"]["second"]["retryable"] == {}
+    assert "short@ffffffff without a caption, which may pass: 1 refusal" in [*lines(found)]
+    page = Text((tmp_path / "page.html").read_text("utf-8"))
+    assert "no caption, may pass: refusal 1 0" in page.text
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import duckdb
 
+from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
 from nucleus_data.stages.ingest.listing.locate import Location, absolute
 from nucleus_data.stages.ingest.listing.spool import BATCH, quoted
@@ -26,6 +27,8 @@ from nucleus_data.stages.ingest.listing.sql import (
 from nucleus_data.stages.ingest.listing.tables import read_tables
 from nucleus_data.stages.ingest.listing.unread import reason
 from nucleus_data.stages.ingest.settings import IngestSettings
+from nucleus_data.upstream.compressed import plain
+from nucleus_data.upstream.parquet_damage import damaged_rows
 
 FILE_COLUMNS = ("file", "file_name", "filename", "file_path", "path", "image")
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -57,6 +60,12 @@ def with_captions(
     options, encoding = settings.storage_options, settings.caption_encoding
     path, texts = absolute(settings.captions), _texts(settings)
     table = read_tables([path], options, connection, "ingest.captions", folder, encoding, texts)
+    try:
+        _read_through(connection, table.query)
+    except duckdb.Error as error:  # else it would be said of the folder
+        with plain(Store(path, options), "") as opened:
+            lost = damaged_rows(opened)
+        raise RequestError(f"{where} cannot be read: {reason(error)}{lost}") from error
     columns = list(described(connection, table.query))
     file = chosen_column(columns, settings.file_column, FILE_COLUMNS, where, "file_column")
     named_files = _with_files(table.query, file, "")

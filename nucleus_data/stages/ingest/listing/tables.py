@@ -1,6 +1,5 @@
 """Reads upstream tables (Parquet, CSV, TSV); a row of a CSV that is damaged costs itself alone."""
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow.parquet as pq
 
 from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.errors import RequestError
+from nucleus_data.stages.ingest.listing.csv_tables import read_csv
 from nucleus_data.stages.ingest.listing.held_times import held_copy, lost_notes
 from nucleus_data.stages.ingest.listing.json_lines import read_json_lines
 from nucleus_data.stages.ingest.listing.spool import quoted
@@ -19,12 +18,9 @@ from nucleus_data.stages.ingest.listing.sql import described, is_nested, of_file
 from nucleus_data.stages.ingest.listing.unread import reason
 from nucleus_data.stages.ingest.texts import MARKS, decoded
 from nucleus_data.upstream.compressed import COMPRESSED, plain_copy, uncompressed
-from nucleus_data.upstream.csv_rows import CsvRows
 from nucleus_data.upstream.damaged_row import DamagedRow
-from nucleus_data.upstream.lines import MOST_LINE
 
-SHOWN, SHOWN_TEXT = 5, 1000
-PLAIN = ", delim = ',', quote = '\"', escape = '\"'"  # as the package csv writes
+SHOWN = 5
 CSVS, JSON_LINES = {"csv", "tsv"}, {"jsonl", "ndjson"}
 
 
@@ -110,7 +106,7 @@ def read_tables(
                 damaged += read_json_lines(Store(str(file), storage_options), name, part)
             else:
                 held = Store(str(file), storage_options)
-                damaged += _read_csv(held, name, part, connection, texts, columns)
+                damaged += read_csv(held, name, part, connection, texts, columns)
         except (duckdb.Error, OSError) as error:
             raise RequestError(f"{where}: {path!r} cannot be read: {reason(error)}") from error
         if plain:
@@ -156,107 +152,6 @@ def _kinds_of_each(
         except duckdb.Error as error:
             raise RequestError(f"{where}: {path!r} cannot be read: {reason(error)}") from error
     return kinds
-
-
-def _read_csv(
-    store: Store,
-    name: str,
-    target: Path,
-    connection: duckdb.DuckDBPyConnection,
-    texts: Sequence[str],
-    columns: Sequence[str] | None,
-) -> list[DamagedRow]:
-    """Writes the rows of a CSV that can be read to a Parquet file; returns the others.
-
-    DuckDB chooses one way to read all rows, which one open quote may make the wrong one for nearly
-    all. So where some can't be read, each is read alone; what takes more rows counts.
-    """
-    damaged, strict = _by_duckdb(store.uri, name, target, connection, texts, columns)
-    if strict and not damaged:
-        return damaged
-    copy = target.with_suffix(".rows")
-    try:
-        rows, alone = _row_by_row(store, name, copy, columns)
-        if rows > pq.read_metadata(target).num_rows:
-            again, _ = _by_duckdb(str(copy), name, target, connection, texts, None, PLAIN)
-            damaged = again + alone
-    except (OSError, csv.Error):  # its head can't be read alone
-        pass
-    finally:
-        copy.unlink(missing_ok=True)
-    return sorted(damaged, key=lambda row: row.line)
-
-
-def _row_by_row(
-    store: Store, name: str, copy: Path, columns: Sequence[str] | None
-) -> tuple[int, list[DamagedRow]]:
-    """Copies the rows of a CSV that can be read alone, with a head.
-
-    Returns:
-        How many these are; and the others.
-    """
-    rows, damaged = 0, []
-    with (
-        with_retries(lambda: store.fs.open(store.path(""), "rb")) as file,
-        copy.open("w", encoding="utf-8", newline="") as plain,
-    ):
-        found = CsvRows(file, columns)
-        writer = csv.writer(plain)
-        writer.writerow(found.names)
-        for row in found.rows():
-            if row.problem:
-                damaged.append(DamagedRow(name, row.line, row.text[:SHOWN_TEXT], row.problem))
-            else:
-                writer.writerow(row.fields)
-                rows += 1
-    return rows, damaged
-
-
-def _by_duckdb(
-    path: str,
-    name: str,
-    target: Path,
-    connection: duckdb.DuckDBPyConnection,
-    texts: Sequence[str],
-    columns: Sequence[str] | None,
-    dialect: str = "",
-) -> tuple[list[DamagedRow], bool]:
-    """Writes the rows of a CSV that DuckDB can read to a Parquet file.
-
-    Returns:
-        The others; and whether all were read strictly.
-    """
-    strict = True
-    header = "header = true"
-    if columns is not None:
-        header = f"header = false, names = [{', '.join(map(quoted, columns))}]"
-    options = f"{header}, sample_size = -1, store_rejects = true, max_line_size = {MOST_LINE}"
-    options += dialect
-
-    def read() -> str:
-        return f"SELECT * FROM read_csv({quoted(path)}, {options})"
-
-    try:
-        kinds = described(connection, read())
-    except duckdb.Error:
-        # Line ends of two kinds in one file, for one: strict at first, for that finds more.
-        options += ", strict_mode = false"
-        strict = False
-        kinds = described(connection, read())
-    lower = {text.lower() for text in texts}
-    # A type that was found by looking makes `true` of a caption `yes`.
-    if wrong := [c for c, kind in kinds.items() if kind != "VARCHAR" and c.lower() in lower]:
-        types = ", ".join(f"{quoted(column)}: 'VARCHAR'" for column in wrong)
-        options += f", types = {{{types}}}"
-    connection.execute(f"COPY ({read()}) TO {quoted(str(target))} (FORMAT parquet)")
-    rejects = connection.execute(
-        "SELECT line, any_value(csv_line), first(error_message ORDER BY error_message) "
-        "FROM reject_errors GROUP BY line ORDER BY line"
-    ).fetchall()
-    connection.execute("DROP TABLE reject_errors; DROP TABLE reject_scans")
-    return [
-        DamagedRow(name, line, text or "", reason or "") for line, text, reason in rejects
-    ], strict
 
 
 def utf8_copy(store: Store, name: str, target: Path, encoding: str | None) -> Path | None:

@@ -2,7 +2,9 @@ from datetime import date
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from nucleus_data.errors import RequestError
 from tests.support.ingested import ingest, put, rows, tiny
 
 
@@ -87,3 +89,20 @@ def test_a_damaged_stretch_of_metadata_that_nobody_asked_for_costs_no_picture(co
     (note,) = [note for note in plan.notes if "cannot be read" in note]
     assert "p/metadata.parquet cannot be read: " in note
     assert [row["key"] for row in rows(corpus)] == ["a.png"]
+
+
+def test_a_damaged_stretch_of_the_captions_table_is_told_before_anything_is_claimed(
+    corpus, tmp_path
+):
+    put(tmp_path, {f"p/{n:02d}.png": tiny(n) for n in range(4)})
+    file = tmp_path / "c.parquet"
+    table = pa.table({"file": [f"{n:02d}.png" for n in range(4)], "caption": ["a cat"] * 4})
+    pq.write_table(table, file, row_group_size=2, use_dictionary=False)
+    chunk = pq.read_metadata(file).row_group(1).column(1)
+    data, start = bytearray(file.read_bytes()), chunk.data_page_offset
+    data[start : start + chunk.total_compressed_size] = b"\xff" * chunk.total_compressed_size
+    file.write_bytes(data)
+    with pytest.raises(RequestError, match=r"^ingest\.captions=\S+ cannot be read: ") as told:
+        ingest(corpus, tmp_path / "p", captions=str(file))
+    assert "damage is in its rows 3 to 4, of 4: write the others to a new file" in str(told.value)
+    assert not corpus.store.list("claims")

@@ -90,6 +90,39 @@ def test_a_quote_that_is_never_closed_costs_its_own_row(read, columns, places):
     assert [row.line for row in table.damaged] == expected
 
 
+@pytest.mark.parametrize("end", ['u9,"cut of', 'u9,"', 'u9,"a" b"'])
+@pytest.mark.parametrize("text", ["a cat", 'a ""good"" cat'])
+def test_quotes_of_the_other_rows_stay_quotes_where_one_is_never_closed(read, text, end):
+    """Though no text has a comma, so that a way without quotes reads every line."""
+    lines = [f'u{i},"{text}"' for i in range(9)]
+    rows, table = read("url,caption\n" + "\n".join([*lines, end]))
+    assert rows == [(f"u{i}", text.replace('""', '"')) for i in range(9)]
+    assert [row.line for row in table.damaged] == [11]
+
+
+def test_quotes_round_few_texts_stay_quotes_where_one_is_never_closed(read):
+    lines = [f"u{i},a cat" for i in range(9)]
+    rows, table = read(
+        "url,caption\n" + "\n".join([*lines, *['u9,"a ""big"" cat"'] * 2, 'u10,"cut of'])
+    )
+    assert rows == [(f"u{i}", "a cat") for i in range(9)] + [("u9", 'a "big" cat')] * 2
+    assert [row.line for row in table.damaged] == [13]
+
+
+def test_texts_of_two_lines_stay_whole_where_the_last_one_is_cut(read):
+    lines = [f'u{i},"two\nlines {i}"' for i in range(9)]
+    rows, table = read("url,caption\n" + "\n".join([*lines, 'u9,"two\nli']))
+    assert rows == [(f"u{i}", f"two\nlines {i}") for i in range(9)]
+    assert [row.line for row in table.damaged] == [20, 21]
+
+
+def test_texts_that_quote_somebody_stay_as_they_are(read):
+    lines = ["u0\ta cat", 'u1\t"Hi" he said', 'u2\t"Hi there"', 'u3\tcalled "Tom"', 'u4\t"5 inch']
+    rows, table = read("url\tcaption\n" + "\n".join(lines) + "\n", suffix="tsv")
+    assert rows == [tuple(line.split("\t")) for line in lines]
+    assert table.damaged == []
+
+
 def test_the_damaged_rows_of_each_file_are_its_own(read):
     rows, table = read("url,caption\nu0,x\nu1,x,y\n", "url,n\nu2,1\n", "url,caption\nu3\nu4,b\n")
     assert rows == [("u0", "x", None), ("u2", None, 1), ("u4", "b", None)]
