@@ -242,10 +242,9 @@ class Corpus:
             config_hash: Which one; by default as in `table`.
         """
         table = self.at(name, config_hash or self.pinned(name))
-        tables = [table, table.failed, *([table.retried] if isinstance(table, Records) else [])]
         found = (
             error
-            for one in tables
+            for one in table.with_companions().values()
             for error in at_once(
                 self.store, partial(check_part, self.connection(), one), one.part_names()
             )

@@ -4,11 +4,13 @@ A part is read whole, in one request. Its footer holds our own keys, `nucleus.*`
 shard it is, and which rows it has.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from nucleus_data.corpus.damaged import damaged, read_whole, reading
 from nucleus_data.corpus.store import Store
@@ -68,15 +70,6 @@ class Part:
             place = len([name for name in before if name in columns])
             return table.add_column(place, schema.field("row"), rows)
 
-    def count(self, column: str) -> int:
-        """How many rows have a value in a column, from its statistics; none if it is not there."""
-        with reading(self.store, self.name):
-            about = self._file.metadata
-            groups = [about.row_group(i) for i in range(about.num_row_groups)]
-            chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
-            known = [chunk.statistics for chunk in chunks if chunk.path_in_schema == column]
-            return sum(one.num_values for one in known)
-
     def _problem(self, expected: Mapping[str, str]) -> str:
         """Why this is no part, or another table's."""
         schema = self._file.schema_arrow
@@ -107,8 +100,17 @@ def own_footer(schema: pa.Schema) -> dict[str, str]:
     }
 
 
+def row_numbers(texts: Iterable[str]) -> NDArray[np.int64]:
+    """Returns the row numbers of several parts, in the parts' order.
+
+    Args:
+        texts: The key `rows` of each part's footer, as `hashing.encode_rows` writes it.
+    """
+    return np.concatenate([np.empty(0, np.int64), *map(decode_rows, texts)])
+
+
 def rows_in(rows: str) -> int:
-    """How many rows `encode_rows` wrote down; of damaged text that may be any number."""
+    """Counts the rows in a text of `hashing.encode_rows`; the count is wrong if it is damaged."""
     ranges = (item.partition("-") for item in rows.split(",") if item)
     return sum(int(last or first) - int(first) + 1 for first, _, last in ranges)
 

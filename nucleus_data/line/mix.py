@@ -18,7 +18,7 @@ from nucleus_data.line.routing import condition
 from nucleus_data.runner.candidates import chosen_records
 from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.rows import ShardRows
-from nucleus_data.runner.stored import read_columns
+from nucleus_data.runner.stored import condition_answers, read_columns, tables_of
 from nucleus_data.stage import Condition
 from nucleus_data.stages.caption.places import SOURCE
 from nucleus_data.stages.caption.settings import CaptionSettings, Mix
@@ -132,12 +132,10 @@ def _preserved(
     if preserve is None:
         return came
     kept = came.copy()
-    for name in {path.partition(":")[0] for path in preserve.columns}:
+    for name in tables_of(preserve):
         kept &= np.isin(rows, open_table(name).covered(shard))
-    columns = read_columns(open_table, shard, preserve.columns, rows[kept])
-    if not columns.num_columns:  # a condition on nothing
-        columns = pa.table({"": pa.nulls(int(kept.sum()))})
-    kept[kept] = pc.fill_null(preserve.answers(columns), False).to_numpy()
+    answers = condition_answers(preserve, open_table, shard, rows[kept])
+    kept[kept] = pc.fill_null(answers, False).to_numpy()
     return kept
 
 

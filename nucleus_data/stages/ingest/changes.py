@@ -36,7 +36,7 @@ from nucleus_data.stages.ingest.listing.spool import (
     batches,
     quoted,
 )
-from nucleus_data.stages.ingest.listing.sql import described, named
+from nucleus_data.stages.ingest.listing.sql import described, named, row_count
 from nucleus_data.stages.ingest.listing.walk import changed_at, told_time
 from nucleus_data.stages.ingest.settings import IngestSettings
 from nucleus_data.stages.ingest.sidecars import CAPTION
@@ -116,13 +116,13 @@ def find_changes(
         f"(SELECT * FROM {taken} ANTI JOIN read_parquet({quoted(str(older))}) USING (id, shard))"
     )
     if whole:
-        changes.gone = _number(f"{before} k ANTI JOIN {now} c ON c.id = k.id", connection)
+        changes.gone = row_count(f"{before} k ANTI JOIN {now} c ON c.id = k.id", connection)
     columns = described(connection, f"SELECT * FROM {now}")
     caption = f"c.{named(CAPTION)}" if CAPTION in columns else "NULL::VARCHAR"
     other_caption = f"{caption} IS DISTINCT FROM k.caption"
     both = f"{now} c JOIN {before} k ON c.id = k.id"
     if location.kind in ("urls", "embedded"):  # pictures inside tables have no time of their own
-        changes.captions = _number(f"{both} WHERE {other_caption}", connection)
+        changes.captions = row_count(f"{both} WHERE {other_caption}", connection)
         return changes
     times = ""
     changed, beside_changed = f"c.{CHANGED}", f"c.{BESIDE_CHANGED}"
@@ -151,11 +151,6 @@ def find_changes(
     )
     _look(corpus, location, settings, doubtful, changes)
     return changes
-
-
-def _number(source: str, connection: duckdb.DuckDBPyConnection) -> int:
-    row = connection.execute(f"SELECT count(*) FROM {source}").fetchone()
-    return 0 if row is None else int(row[0])
 
 
 def _times(location: Location, candidates: Path) -> Path:
