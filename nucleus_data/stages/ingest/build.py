@@ -25,7 +25,7 @@ from nucleus_data.corpus.tar_names import OUTCOMES, tar_name
 from nucleus_data.errors import CorpusError
 from nucleus_data.stages.ingest.claims import RETRY_ROW, RETRY_SHARD, Claim, read_claim
 from nucleus_data.stages.ingest.fetch import Fetched, fetch
-from nucleus_data.stages.ingest.fields import LEFT_OUT, chosen_columns
+from nucleus_data.stages.ingest.fields import LEFT_OUT, chosen_columns, plain_array
 from nucleus_data.stages.ingest.hosts import keep_hosts, troubled_hosts
 from nucleus_data.stages.ingest.http.downloader import resumes
 from nucleus_data.stages.ingest.listing.formats import member_extension
@@ -290,19 +290,3 @@ def _kept(columns: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
     if len(kept) < len(columns):
         kept[LEFT_OUT] = kept.get(LEFT_OUT, 0) + len(columns) - len(kept)
     return kept
-
-
-def plain_array(values: list[Any]) -> pa.Array:
-    """Converts JSON values to an array: bool, int64, double or list of text; text if mixed."""
-    kinds = {type(value) for value in values if value is not None}
-    if kinds == {list}:
-        return pa.array(values, pa.list_(pa.string()))
-    if kinds == {bool}:
-        return pa.array(values, pa.bool_())
-    if kinds == {int}:
-        return pa.array(values, pa.int64())
-    if kinds and kinds <= {int, float}:
-        return pa.array([None if v is None else float(v) for v in values], pa.float64())
-    return pa.array(
-        [v if v is None or isinstance(v, str) else json.dumps(v) for v in values], pa.string()
-    )
