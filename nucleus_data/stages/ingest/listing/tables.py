@@ -1,6 +1,5 @@
-"""Reads upstream tables (Parquet, CSV, TSV); a row of a CSV that is damaged costs itself alone."""
+"""Reads upstream tables (Parquet, CSV, TSV, JSON Lines), leaving out damaged rows."""
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow.parquet as pq
 
 from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.errors import RequestError
+from nucleus_data.stages.ingest.listing.csv_reader import CsvReader
 from nucleus_data.stages.ingest.listing.held_times import held_copy, lost_notes
 from nucleus_data.stages.ingest.listing.json_lines import read_json_lines
 from nucleus_data.stages.ingest.listing.spool import quoted
@@ -19,23 +18,20 @@ from nucleus_data.stages.ingest.listing.sql import described, is_nested, of_file
 from nucleus_data.stages.ingest.listing.unread import reason
 from nucleus_data.stages.ingest.texts import MARKS, decoded
 from nucleus_data.upstream.compressed import COMPRESSED, plain_copy, uncompressed
-from nucleus_data.upstream.csv_rows import CsvRows
 from nucleus_data.upstream.damaged_row import DamagedRow
-from nucleus_data.upstream.lines import MOST_LINE
 
-SHOWN, SHOWN_TEXT = 5, 1000
-PLAIN = ", delim = ',', quote = '\"', escape = '\"'"  # as the package csv writes
+SHOWN = 5  # maximum number of damaged rows listed in a note
 CSVS, JSON_LINES = {"csv", "tsv"}, {"jsonl", "ndjson"}
 
 
 @dataclass
 class UpstreamTable:
-    """Rows of upstream files, in their order.
+    """The rows of upstream files, in order.
 
     Attributes:
-        query: SQL of the rows that can be read.
-        damaged: Those that cannot.
-        lost: Columns with times that cannot be read, which are NULL.
+        query: SQL of the readable rows.
+        damaged: The other rows.
+        lost: Columns with times that can't be read, which are NULL.
     """
 
     query: str
@@ -43,7 +39,7 @@ class UpstreamTable:
     lost: list[str] = field(default_factory=list)
 
     def notes(self, what: str) -> list[str]:
-        """Sentences about the damaged rows, and then about what was lost, for people."""
+        """Returns sentences for people about damaged rows and lost columns."""
         lost = lost_notes(self.lost)
         if not self.damaged:
             return lost
@@ -62,20 +58,19 @@ def read_tables(
     texts: Sequence[str] = (),
     columns: Sequence[str] | None = None,
 ) -> UpstreamTable:
-    """Reads Parquet, CSV, TSV or JSON lines; all but Parquet may be compressed.
+    """Reads Parquet, CSV, TSV or JSON Lines files; all but Parquet may be compressed.
 
-    Types in a CSV are found by looking at all of it, so that no later row contradicts them; its
-    first line names the columns, unless `columns` does.
+    Types of a CSV's columns are detected from all of its rows.
 
     Args:
-        paths: Paths or URLs.
-        storage_options: For fsspec.
+        paths: Paths or URLs, all of one kind.
+        storage_options: Options for fsspec.
         connection: DuckDB.
-        where: What messages call the files: a setting and its value.
+        where: The setting that names the files, for messages.
         folder: For temporary files.
-        encoding: Of lines of a CSV that are no UTF-8.
-        texts: Columns of a CSV, in any case, whose values are texts: `yes`, `007` and `1e3` too.
-        columns: Names of the columns of a CSV without a header line.
+        encoding: Encoding to try for lines that are not UTF-8; None for none.
+        texts: Columns of a CSV, in any case, whose values are text: `yes`, `007` and `1e3`, too.
+        columns: Names of the columns of a CSV without a header line; None for a header.
 
     Raises:
         RequestError: A file is missing or damaged, or of another kind.
@@ -96,21 +91,19 @@ def read_tables(
         )
     if columns is not None and not suffixes <= CSVS:
         raise RequestError(f"{where}: ingest.columns is for .csv and .tsv without a header line")
+    csv = CsvReader(connection, texts, columns)
+    read = read_json_lines if suffixes <= JSON_LINES else csv.read
     parts: list[Path] = []
     damaged: list[DamagedRow] = []
     for number, (path, store) in enumerate(zip(paths, stores, strict=True)):
         part = folder / f"{Path(path).stem}-{number}.parquet"
         name = path.rsplit("/", 1)[-1]
         try:
-            # The ending stays: by it DuckDB knows the columns' separator.
+            # The copy keeps the ending, by which DuckDB knows the separator of columns.
             plain = plain_copy(store, "", folder / f"{number}-{uncompressed(name)}")
             held = Store(str(plain)) if plain else store
             file = utf8_copy(held, "", folder / f"{part.name}.utf8", encoding) or plain or path
-            if suffixes <= JSON_LINES:
-                damaged += read_json_lines(Store(str(file), storage_options), name, part)
-            else:
-                held = Store(str(file), storage_options)
-                damaged += _read_csv(held, name, part, connection, texts, columns)
+            damaged += read(Store(str(file), storage_options), name, part)
         except (duckdb.Error, OSError) as error:
             raise RequestError(f"{where}: {path!r} cannot be read: {reason(error)}") from error
         if plain:
@@ -122,12 +115,12 @@ def read_tables(
 def _of_parquet(
     connection: duckdb.DuckDBPyConnection, stores: Mapping[str, Store], where: str, folder: Path
 ) -> UpstreamTable:
-    """Reads Parquet files. Raises RequestError with the name of one that cannot be read."""
+    """Reads Parquet files. Raises RequestError, with the name of the file, if one is damaged."""
     lost: dict[str, None] = {}
     paths = list(stores)
     try:
         kinds, meet = {*described(connection, _united(paths)).values()}, True
-    except duckdb.Error:  # types that do not meet, or a damaged file
+    except duckdb.Error:  # incompatible types, or a damaged file
         kinds, meet = _kinds_of_each(connection, paths, where), False
     if any(re.search(r"\bTIME", kind) for kind in kinds):
         for number, store in enumerate(stores.values()):
@@ -135,7 +128,7 @@ def _of_parquet(
             if (found := held_copy(store, "", copy)) is not None:
                 paths[number] = str(copy)
                 lost |= dict.fromkeys(found)
-    # A number in one file and a structure in another are found only when the rows are read.
+    # If a column is a number in one file and a structure in another, only reading rows would fail.
     meet = meet and not any(map(is_nested, kinds))
     return UpstreamTable(_united(paths) if meet else of_files(connection, paths), lost=list(lost))
 
@@ -148,7 +141,7 @@ def _united(paths: Sequence[str]) -> str:
 def _kinds_of_each(
     connection: duckdb.DuckDBPyConnection, paths: Sequence[str], where: str
 ) -> set[str]:
-    """DuckDB's types of the columns of files, each read alone, so that a damaged one is named."""
+    """Returns the DuckDB types of the files' columns. Raises RequestError with a damaged file."""
     kinds: set[str] = set()
     for path in paths:
         try:
@@ -156,107 +149,6 @@ def _kinds_of_each(
         except duckdb.Error as error:
             raise RequestError(f"{where}: {path!r} cannot be read: {reason(error)}") from error
     return kinds
-
-
-def _read_csv(
-    store: Store,
-    name: str,
-    target: Path,
-    connection: duckdb.DuckDBPyConnection,
-    texts: Sequence[str],
-    columns: Sequence[str] | None,
-) -> list[DamagedRow]:
-    """Writes the rows of a CSV that can be read to a Parquet file; returns the others.
-
-    DuckDB chooses one way to read all rows, which one open quote may make the wrong one for nearly
-    all. So where some can't be read, each is read alone; what takes more rows counts.
-    """
-    damaged, strict = _by_duckdb(store.uri, name, target, connection, texts, columns)
-    if strict and not damaged:
-        return damaged
-    copy = target.with_suffix(".rows")
-    try:
-        rows, alone = _row_by_row(store, name, copy, columns)
-        if rows > pq.read_metadata(target).num_rows:
-            again, _ = _by_duckdb(str(copy), name, target, connection, texts, None, PLAIN)
-            damaged = again + alone
-    except (OSError, csv.Error):  # its head can't be read alone
-        pass
-    finally:
-        copy.unlink(missing_ok=True)
-    return sorted(damaged, key=lambda row: row.line)
-
-
-def _row_by_row(
-    store: Store, name: str, copy: Path, columns: Sequence[str] | None
-) -> tuple[int, list[DamagedRow]]:
-    """Copies the rows of a CSV that can be read alone, with a head.
-
-    Returns:
-        How many these are; and the others.
-    """
-    rows, damaged = 0, []
-    with (
-        with_retries(lambda: store.fs.open(store.path(""), "rb")) as file,
-        copy.open("w", encoding="utf-8", newline="") as plain,
-    ):
-        found = CsvRows(file, columns)
-        writer = csv.writer(plain)
-        writer.writerow(found.names)
-        for row in found.rows():
-            if row.problem:
-                damaged.append(DamagedRow(name, row.line, row.text[:SHOWN_TEXT], row.problem))
-            else:
-                writer.writerow(row.fields)
-                rows += 1
-    return rows, damaged
-
-
-def _by_duckdb(
-    path: str,
-    name: str,
-    target: Path,
-    connection: duckdb.DuckDBPyConnection,
-    texts: Sequence[str],
-    columns: Sequence[str] | None,
-    dialect: str = "",
-) -> tuple[list[DamagedRow], bool]:
-    """Writes the rows of a CSV that DuckDB can read to a Parquet file.
-
-    Returns:
-        The others; and whether all were read strictly.
-    """
-    strict = True
-    header = "header = true"
-    if columns is not None:
-        header = f"header = false, names = [{', '.join(map(quoted, columns))}]"
-    options = f"{header}, sample_size = -1, store_rejects = true, max_line_size = {MOST_LINE}"
-    options += dialect
-
-    def read() -> str:
-        return f"SELECT * FROM read_csv({quoted(path)}, {options})"
-
-    try:
-        kinds = described(connection, read())
-    except duckdb.Error:
-        # Line ends of two kinds in one file, for one: strict at first, for that finds more.
-        options += ", strict_mode = false"
-        strict = False
-        kinds = described(connection, read())
-    lower = {text.lower() for text in texts}
-    # A type that was found by looking makes `true` of a caption `yes`.
-    if wrong := [c for c, kind in kinds.items() if kind != "VARCHAR" and c.lower() in lower]:
-        types = ", ".join(f"{quoted(column)}: 'VARCHAR'" for column in wrong)
-        options += f", types = {{{types}}}"
-    connection.execute(f"COPY ({read()}) TO {quoted(str(target))} (FORMAT parquet)")
-    rejects = connection.execute(
-        "SELECT line, any_value(csv_line), first(error_message ORDER BY error_message) "
-        "FROM reject_errors GROUP BY line ORDER BY line"
-    ).fetchall()
-    connection.execute("DROP TABLE reject_errors; DROP TABLE reject_scans")
-    return [
-        DamagedRow(name, line, text or "", reason or "") for line, text, reason in rejects
-    ], strict
 
 
 def utf8_copy(store: Store, name: str, target: Path, encoding: str | None) -> Path | None:
