@@ -1,7 +1,7 @@
-"""Addresses of stores: what is wrong with one, and what a store's own library says of it, in words.
+"""Checks addresses of stores, and words their errors.
 
-fsspec's file systems raise what their libraries raise (botocore, huggingface_hub, aiohttp): errors
-that name neither the address nor what would be right, and often no `OSError`.
+fsspec's file systems raise the errors of their libraries (botocore, huggingface_hub, aiohttp),
+which name neither the address nor what is allowed, and often are no `OSError`.
 """
 
 import re
@@ -13,11 +13,11 @@ import fsspec
 from nucleus_data.errors import RequestError
 from nucleus_data.printed import has_surrogate
 
-CONNECTIONS = 64
-SHOWN, SHOWN_REASON = 100, 300
+CONNECTIONS = 64  # maximum open connections to an S3 store
+SHOWN, SHOWN_REASON = 100, 300  # maximum characters of an address, and of a reason, in a message
 BUCKETS = ("s3", "s3a", "gs", "gcs")
 HUB, HUB_KINDS = "hf", ("datasets", "models", "spaces", "buckets")
-# As botocore checks it; an access point is named by its ARN.
+# The same check as botocore's; an access point is named by its ARN.
 _BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:.+")
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
 ALLOWED = (
@@ -27,37 +27,42 @@ ALLOWED = (
 
 
 def file_system(uri: str, storage_options: Mapping[str, Any]) -> tuple[Any, str]:
-    """Returns the file system for an address, and the root's path in it.
+    """Returns the fsspec file system for an address, and the root's path in it.
+
+    Args:
+        uri: The address.
+        storage_options: Options for fsspec.
 
     Raises:
-        RequestError: It is no address, or fsspec lacks the protocol or its package.
+        RequestError: The address is malformed or can't be reached, or fsspec lacks the protocol or
+            its package.
     """
     check_address(uri)
     options = dict(storage_options)
     if uri.startswith(("s3://", "s3a://")):
         options.setdefault("use_listings_cache", False)  # see `Store._forget`
-        # botocore's own limit of 10 would have most of many requests at once wait.
+        # With botocore's default of 10, most of many concurrent requests would wait.
         config = {"max_pool_connections": CONNECTIONS, **(options.get("config_kwargs") or {})}
         options["config_kwargs"] = config
     try:
         return fsspec.url_to_fs(uri, **options)
     except (ImportError, ValueError) as error:
         raise RequestError(f"cannot open {shown(uri)}: {error}. {ALLOWED}") from error
-    except Exception as error:  # a protocol that asks for options, or connects at once
+    except Exception as error:  # a protocol that needs options, or connects at once
         raise not_reached(uri, error) from error
 
 
 def check_address(uri: str) -> None:
-    """Refuses what can't be an address, before any library is asked.
+    """Refuses a malformed address, before any library sees it.
 
     Raises:
-        RequestError: It is empty, a character is in it that no path has, no bucket can have the
-            name that it gives, or it names no repository of a hub.
+        RequestError: It is empty, has a character that no path can have, or its bucket or hub
+            repository is missing or malformed.
     """
     if "\0" in uri or not uri:
         what = "a null character is in it" if uri else "it is empty"
         raise RequestError(f"cannot open {shown(uri)}: {what}. {ALLOWED}")
-    if has_surrogate(uri):  # DuckDB can't read below it, and would call what is there damaged
+    if has_surrogate(uri):  # DuckDB can't read such paths; all files would seem damaged
         raise RequestError(
             f"cannot open {shown(uri)}: its path is no UTF-8 text. Rename it, or make a link to it "
             "under another name"
@@ -81,7 +86,7 @@ def check_address(uri: str) -> None:
 
 
 def not_reached(uri: str, error: Exception) -> RequestError:
-    """The error for a store whose library refuses an address, or can't reach it."""
+    """Makes the error for a store that its library can't open."""
     return RequestError(
         f"cannot open {shown(uri)}: {reason(error)}. Give a folder that this user may read, or the "
         "URL of a store, with its credentials in storage_options"
@@ -89,15 +94,15 @@ def not_reached(uri: str, error: Exception) -> RequestError:
 
 
 def reason(error: Exception) -> str:
-    """What an error says, on one line; its name alone says little, and is there if nothing else."""
-    known = isinstance(error, OSError) and error.strerror
-    words = " ".join(str(known or error).split()).rstrip(".") or type(error).__name__
+    """Returns an error's message on one line, without its final full stop; cut if it is long."""
+    system_message = isinstance(error, OSError) and error.strerror
+    words = " ".join(str(system_message or error).split()).rstrip(".") or type(error).__name__
     cut = words if len(words) <= SHOWN_REASON else f"{words[:SHOWN_REASON]}..."
-    if isinstance(error, LookupError | TypeError | AttributeError):  # no words for people
+    if isinstance(error, LookupError | TypeError | AttributeError):  # no message for people
         return f"{type(error).__name__}: {cut}"
     return cut if cut[1:2].isupper() else f"{cut[0].lower()}{cut[1:]}"
 
 
 def shown(uri: str) -> str:
-    """An address in quotes, cut if it is very long."""
+    """Returns an address in quotes, cut if it is very long."""
     return repr(uri if len(uri) < SHOWN else f"{uri[:SHOWN]}...")

@@ -1,19 +1,20 @@
-"""Rows that are asked about again although they were: captions that a check or a condition refused.
+"""Newer versions of a table in which some rows are computed again (`nucleus retry caption`).
 
-Parts never change, so a table whose rows are made again is another table: its config hash is that
-of the settings and of the list of those rows. All its other rows are copied from the earlier one,
-which stays as it is and can be named (`caption.short@1a2b3c4d`). So readers know nothing of it.
+The rows are captions that a check or a condition rejected. As parts never change, they go into a
+new table, whose config hash is derived from the settings and from the list of these rows. All other
+rows are copied from the earlier table. That one stays, and can be read by its full name
+(`caption.short@1a2b3c4d`). Code that reads tables needs to know nothing of this.
 
-    tables/again.caption.short/<hash>/   the list: which rows, how many attempts there were, and why
-    tables/caption.short/<newer>/_copies.json   what is copied into this table, before any row is
-    tables/caption.short/<hash>/_again.json   names the list that came after this table
+    tables/again.caption.short/<hash>/          the list: rows, their attempts so far, and reasons
+    tables/caption.short/<newer>/_copies.json   written before the first row is copied
+    tables/caption.short/<hash>/_again.json     names the list that follows this table
 
-The last of these files is written when everything else is copied; from then on the newer table is
-the one of the configuration. A table with a note of copies and no such file is half copied: the
-same command goes on, and nobody else reads it.
+`_again.json` is written last, after all copies. From then on, the configuration means the newer
+table. A table with `_copies.json` whose `_again.json` is missing is half copied: the same command
+continues, and nothing else reads the table.
 
-Workers find the rows, a shard at a time, and leave them in a draft of the list below the run, as
-the list's name is not known before all are found.
+Workers find the rows, one shard at a time. Until all are found, the list has no config hash, so it
+is kept as a draft in the run's folder.
 """
 
 import hashlib
@@ -37,36 +38,36 @@ SCHEMA = pa.schema([*KEY_FIELDS, pa.field("attempts", pa.int32()), pa.field("rea
 
 
 def list_name(table: str) -> str:
-    """The name of the lists of a table's rows."""
+    """Returns the name of the table that holds the lists of a table's rows."""
     return PREFIX + table
 
 
 def next_list(store: Store, table: str, config_hash: str) -> str | None:
-    """Config hash of the list of rows that were asked about again after a table; None if none were.
+    """Returns the config hash of the list that follows a table; None if there is none.
 
     Args:
         store: The corpus's store.
         table: The table's name.
-        config_hash: The table's.
+        config_hash: The table's config hash.
 
     Raises:
-        DamagedError: The file that says so can't be read.
+        DamagedError: The table's `_again.json` can't be read.
     """
     try:
-        found = read_json(store, _marker(table, config_hash))
+        marker = read_json(store, _marker(table, config_hash))
     except FileNotFoundError:
         return None
-    return str(found["list"])
+    return str(marker["list"])
 
 
 def publish(store: Store, table: str, config_hash: str, listed: str) -> bool:
-    """Says that the newer table is there; False if another list came first.
+    """Publishes the newer table; returns False if another list was published first.
 
     Args:
         store: The corpus's store.
         table: The table's name.
-        config_hash: The earlier table's.
-        listed: The list's.
+        config_hash: Config hash of the earlier table.
+        listed: Config hash of the list.
     """
     content = json.dumps({"list": listed}, sort_keys=True).encode()
     made = store.create(_marker(table, config_hash), content)
@@ -80,99 +81,98 @@ def note_copies(
     listed: str,
     options: Sequence[str],
 ) -> None:
-    """Notes that rows are about to be copied into newer tables.
+    """Writes `_copies.json` to the newer tables, before rows are copied into them.
 
     Args:
         store: The corpus's store.
-        tables: Their config hashes.
-        before: The table that is asked about again, and its config hash.
-        listed: The list's.
-        options: What of `nucleus retry caption` asked for it.
+        tables: Config hashes of the newer tables, by name.
+        before: Name and config hash of the table of which some rows are computed again.
+        listed: Config hash of the list.
+        options: Options of the `nucleus retry caption` that requested this.
     """
     table, hashed = before
     content = {"table": table, "before": hashed, "list": listed, "options": list(options)}
     data = json.dumps(content, sort_keys=True).encode()
     for name, newer in tables.items():
-        # Another wording of the same request may have begun it.
+        # The same request with its options in another order may have begun the copy.
         store.create(f"tables/{name}/{newer}/{COPIES}", data)
 
 
 def half_copied(store: Store, name: str, config_hash_: str) -> str:
-    """The command that ends what was begun, of a table that is half copied; empty for others.
+    """Returns the command that completes a half-copied table; empty if it is not half copied.
 
     Args:
         store: The corpus's store.
-        name: The table, or a list of rows that are asked about again.
-        config_hash_: The table's.
+        name: Name of the table, or of a list.
+        config_hash_: Config hash of the table, or of the list.
 
     Raises:
-        DamagedError: A file that says so can't be read.
+        DamagedError: `_again.json` or `_copies.json` can't be read.
     """
     if name.startswith(PREFIX):
         table = name.removeprefix(PREFIX)
-        known = (next_list(store, table, each) for each in store.list(f"tables/{table}"))
-        return "" if config_hash_ in known else RETRY
+        published = (next_list(store, table, hashed) for hashed in store.list(f"tables/{table}"))
+        return "" if config_hash_ in published else RETRY
     try:
-        found = read_json(store, f"tables/{name}/{config_hash_}/{COPIES}")
+        note = read_json(store, f"tables/{name}/{config_hash_}/{COPIES}")
     except FileNotFoundError:
         return ""
-    if next_list(store, found["table"], found["before"]) == found["list"]:
+    if next_list(store, note["table"], note["before"]) == note["list"]:
         return ""
-    return shlex.join([*RETRY.split(), *found["options"]])
+    return shlex.join([*RETRY.split(), *note["options"]])
 
 
 def digest_of(rows: pa.Table) -> int:
-    """A number below 2^256 that stands for the list's rows of one shard, and their attempts.
+    """Hashes a shard's part of a list, rows and attempts, to an integer below 2^256.
 
-    Those of many shards are added, in any order (AdHash: Bellare and Micciancio, A New Paradigm for
-    Collision-Free Hashing, 1997), so that nobody has to hold or sort the list.
+    The digests of shards are added up, in any order, to that of the whole list (AdHash: Bellare and
+    Micciancio, A New Paradigm for Collision-Free Hashing, 1997). So no process needs the whole
+    list.
 
     Args:
-        rows: In the schema `SCHEMA`, sorted by row.
+        rows: The rows, with the schema `SCHEMA`, sorted by row.
     """
     columns = [rows.column(name).to_pylist() for name in ("shard", "row", "attempts")]
     return int(hashlib.sha256(json.dumps(columns).encode()).hexdigest(), 16)
 
 
 def hash_of(table: str, config_hash_: str, digest: int) -> str:
-    """The config hash of a list: of the earlier table, the rows and their attempts.
+    """Returns the config hash of a list, from the earlier table, the rows and their attempts.
 
     Args:
         table: The table's name.
-        config_hash_: The earlier table's.
-        digest: The sum of what `digest_of` gives for each shard.
+        config_hash_: Config hash of the earlier table.
+        digest: Sum of the shards' `digest_of`.
     """
     rows = f"{digest % (1 << 256):064x}"
     return config_hash({"table": list_name(table), "before": config_hash_, "rows": rows})
 
 
 def attempts_of(store: Store, table: str, tables: Mapping[str, str], shard: int) -> dict[int, int]:
-    """The rows of a table that are asked about again, with how many attempts there were.
+    """Returns row -> number of attempts so far, for a shard's rows that are computed again.
 
     Args:
         store: The corpus's store.
         table: The table's name.
-        tables: Config hashes that are pinned; that of the list is among them, if there is one.
+        tables: Pinned config hashes by table, with that of the list if there is one.
         shard: The shard's number.
     """
     name = list_name(table)
-    found = (
-        Table(store, name, tables[name]).read(shard, ["row", "attempts"])
-        if name in tables
-        else None
-    )
-    if found is None:
+    if name not in tables:
         return {}
-    return dict(zip(*(found.column(c).to_pylist() for c in ("row", "attempts")), strict=True))
+    listed = Table(store, name, tables[name]).read(shard, ["row", "attempts"])
+    if listed is None:
+        return {}
+    return dict(zip(*(listed.column(c).to_pylist() for c in ("row", "attempts")), strict=True))
 
 
 def draft_of(store: Store, table: str, folder: str) -> Table:
-    """The list of a table's rows while it is found, before it has a name.
+    """Returns the draft of a list, to which workers append until all rows are found.
 
     Args:
         store: The corpus's store.
         table: The table's name.
-        folder: The run's, below the corpus.
+        folder: The run's folder, below the corpus.
     """
     return Table(store, list_name(table), "", folder=f"{folder}/{list_name(table)}")
 

@@ -1,7 +1,8 @@
-"""Many small requests at once: what a driver asks a store about very many image shards.
+"""Concurrent requests to a store, with answers in the order of the requests.
 
-A request to an object store takes 30 ms, most of which is waiting. So nothing is asked for in a row
-what could be asked for together; and no more answers are held than are under way.
+A request to an object store takes about 30 ms, most of it waiting. A driver that reads something
+about each of many image shards therefore keeps many requests in flight, from threads. The number of
+answers in memory is bounded.
 """
 
 from collections import deque
@@ -15,20 +16,20 @@ from nucleus_data.corpus.store import Store
 Q = TypeVar("Q")
 A = TypeVar("A")
 IN_FLIGHT = 64
-# A local disk does not keep one waiting: further threads would wait for Python's lock alone.
+# A local disk answers at once: with more threads, they would only wait for the interpreter's lock.
 LOCAL = 4
 
 
 def at_once(
     store: Store, ask: Callable[[Q], A], questions: Iterable[Q], most: int = IN_FLIGHT
 ) -> Iterator[A]:
-    """The answers to some questions, in their order, with many requests in flight.
+    """Yields `ask(question)` for each question, in order, with many calls in flight.
 
     Args:
-        store: What is asked: an object store is asked 64 questions at a time.
-        ask: Answers one; called from several threads. What it raises is raised here, in its turn.
-        questions: They are taken as answers are taken, so there may be any number of them.
-        most: How many are in flight at most; twice as many answers are held.
+        store: The store that `ask` reads; decides the number of threads (64, or 4 if it is local).
+        ask: The function to call, from several threads. Its exceptions are raised here, in order.
+        questions: Its arguments, consumed as answers are taken; may be endless.
+        most: Maximum number of calls in flight; up to twice as many answers are in memory.
     """
     most = min(most, LOCAL if store.local else IN_FLIGHT)
     pending = iter(questions)
@@ -37,7 +38,7 @@ def at_once(
         yield from map(ask, first)
         return
     with ThreadPoolExecutor(most) as pool:
-        # Twice as many as are in flight: one slow answer does not keep the others from starting.
+        # Queue twice as many as run at once, so that one slow call does not block the others.
         waiting: deque[Future[A]] = deque(pool.submit(ask, one) for one in first)
         waiting.extend(pool.submit(ask, one) for one in islice(pending, 2 * most - len(first)))
         try:
@@ -53,41 +54,43 @@ def at_once(
 def some_at_once(
     store: Store, ask: Callable[[Q], A], questions: Iterable[Q], together: int = 16
 ) -> Iterator[A]:
-    """`at_once` for questions that a local disk answers faster than a thread is handed them.
+    """Like `at_once`, for calls so short that a local store needs several per thread switch.
 
     Args:
-        store: What is asked.
-        ask: Answers one, as in `at_once`.
-        questions: What is asked, in this order.
-        together: How many a thread is handed at a time, where the store is local.
+        store: The store that `ask` reads.
+        ask: The function to call, as in `at_once`.
+        questions: Its arguments.
+        together: Number of calls per task of a thread, if the store is local.
     """
     if not store.local:
         yield from at_once(store, ask, questions)
         return
 
-    def some(batch: list[Q]) -> tuple[list[A], Exception | None]:
-        found: list[A] = []
+    def ask_batch(batch: list[Q]) -> tuple[list[A], Exception | None]:
+        answers: list[A] = []
         try:
-            found.extend(map(ask, batch))  # those before one that fails are there
-        except Exception as error:  # raised in its turn
-            return found, error
-        return found, None
+            answers.extend(map(ask, batch))  # keeps the answers before one that fails
+        except Exception as error:  # raised below, after these answers
+            return answers, error
+        return answers, None
 
     pending = iter(questions)
     batches = iter(lambda: list(islice(pending, together)), [])
-    for answers, error in at_once(store, some, batches):
+    for answers, error in at_once(store, ask_batch, batches):
         yield from answers
         if error is not None:
             raise error
 
 
 def growing(store: Store, ask: Callable[[Q], A], questions: Iterable[Q]) -> Iterator[tuple[Q, A]]:
-    """Questions with their answers, for who may have enough of them soon: 1, 2, 4 ... at once.
+    """Yields (question, answer) in order, for a caller that may stop early.
+
+    Batches grow (1, 2, 4, ... calls at once, up to 64), so that few answers are computed in vain.
 
     Args:
-        store: What is asked.
-        ask: Answers one; called from several threads.
-        questions: What is asked, in this order.
+        store: The store that `ask` reads.
+        ask: The function to call, from several threads.
+        questions: Its arguments.
     """
     pending, size = iter(questions), 1
     while batch := list(islice(pending, size)):

@@ -1,9 +1,9 @@
-"""The block list: what no later ingest takes, whatever source it comes from.
+"""The block list of a corpus: records, URLs, hosts and files that no later ingest takes.
 
-`blocked/000000.parquet` and so on, each its own commit, read in their order: kind, value, reason.
-A value is a record's id, a URL, a host (with all hosts below it) or the SHA-256 of a file. An entry
-without a reason takes an earlier one away. The list grows by whole files alone, so that an ingest
-reads one state of it, whoever writes.
+It consists of `blocked/000000.parquet` and so on, with the columns kind, value and reason. Each
+file is one commit; they are applied in order. A value is a record's id, a URL, a host (including
+its subdomains) or the SHA-256 of a file. An entry without a reason removes an earlier entry. As
+only whole files are added, an ingest always reads a consistent state.
 """
 
 import hashlib
@@ -25,11 +25,11 @@ from nucleus_data.printed import has_surrogate
 FOLDER = "blocked"
 ID, URL, HOST, SHA256 = "id", "url", "host", "sha256"
 KINDS = (ID, URL, HOST, SHA256)
-# Why a record has no picture: a person said so, or its picture was taken down.
+# Reasons: blocked by `nucleus block`, or by a takedown.
 BLOCKED, TAKEN_DOWN = "blocked", "taken_down"
 SCHEMA = pa.schema([("kind", pa.string()), ("value", pa.string()), ("reason", pa.string())])
 BATCH = 10_000
-# A million values have one text each for what they have in common.
+# Interns kinds and reasons, so that a million entries share these strings.
 _one = {word: word for word in (*KINDS, BLOCKED, TAKEN_DOWN)}
 _SAFE = "/:=&?~+!$,;'@()*[]-._"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -39,12 +39,12 @@ _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.:-]*[a-z0-9_])?")
 
 @dataclass(frozen=True)
 class Entry:
-    """One value that is refused.
+    """An entry of the block list.
 
     Attributes:
         kind: One of `KINDS`.
-        value: As `plain` writes it.
-        reason: `blocked` or `taken_down`; None takes the entry away.
+        value: The value, normalized by `plain`.
+        reason: `blocked` or `taken_down`; None removes an earlier entry.
     """
 
     kind: str
@@ -54,11 +54,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a row gets no picture.
+    """Why a row is refused.
 
     Attributes:
-        reason: The reason code of its record.
-        detail: Which entry of the list says so.
+        reason: Reason code for its record.
+        detail: The entry of the list, in words.
     """
 
     reason: str
@@ -67,7 +67,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class BlockList:
-    """All entries that count.
+    """The current entries.
 
     Attributes:
         reasons: Kind and value -> reason.
@@ -79,24 +79,25 @@ class BlockList:
         return bool(self.reasons)
 
     def entries(self) -> list[Entry]:
-        """The entries, by kind and value."""
+        """Returns the entries, sorted by kind and value."""
         order = sorted(self.reasons, key=lambda key: (KINDS.index(key[0]), key[1]))
         return [Entry(*key, self.reasons[key]) for key in order]
 
     def of_id(self, ident: str) -> Refusal | None:
-        """Why a record is refused by its id."""
+        """Returns why a record's id is refused; None if it is not."""
         return self._found(ID, ident)
 
     def of_url(self, url: str | None) -> Refusal | None:
-        """Why a URL may not be asked, or its picture not be taken: by itself, or by its host."""
+        """Returns why a URL is refused, by itself or by its host; None if it is not."""
         if not url or not self.reasons:
             return None
-        found = self._found(URL, plain_url(url))
-        hosts = parents(host_of(url)) if found is None else ()
-        return found or next((r for host in hosts if (r := self._found(HOST, host))), None)
+        if (refusal := self._found(URL, plain_url(url))) is not None:
+            return refusal
+        refusals = (self._found(HOST, host) for host in parents(host_of(url)))
+        return next(filter(None, refusals), None)
 
     def of_sha256(self, digest: str) -> Refusal | None:
-        """Why a file is refused by the SHA-256 of its bytes."""
+        """Returns why a file is refused, by its SHA-256 in hex; None if it is not."""
         return self._found(SHA256, digest)
 
     def _found(self, kind: str, value: str) -> Refusal | None:
@@ -108,14 +109,14 @@ NOTHING = BlockList()
 
 
 def read_blocked(store: Store) -> BlockList:
-    """The block list of a corpus; an empty one where there is none.
+    """Reads the block list of a corpus; it is empty if there are no files.
 
     Raises:
-        DamagedError: A file of it cannot be read: what it refuses would be taken.
+        DamagedError: A file can't be read; without it, blocked pictures would be ingested.
     """
     files = {name: read_whole(store, name) for name in _paths(store)}
     digests = tuple(hashlib.sha256(data).digest() for data in files.values())
-    # Each task of an ingest asks, and telling a million values apart takes seconds.
+    # Cached: each task of an ingest reads the list, and parsing a million values takes seconds.
     if (found := _last.get(digests)) is None:
         found = BlockList(_reasons(store, files))
         _last.clear()
@@ -123,7 +124,7 @@ def read_blocked(store: Store) -> BlockList:
     return found
 
 
-_last: dict[tuple[bytes, ...], BlockList] = {}  # of this process: the list by its files' SHA-256
+_last: dict[tuple[bytes, ...], BlockList] = {}  # the last list, by the SHA-256 of its files
 
 
 def _reasons(store: Store, files: Mapping[str, bytes]) -> dict[tuple[str, str], str]:
@@ -141,9 +142,9 @@ def _reasons(store: Store, files: Mapping[str, bytes]) -> dict[tuple[str, str], 
 
 
 def add_blocked(store: Store, entries: Iterable[Entry]) -> list[Entry]:
-    """Adds entries, or takes away those that have no reason, as one commit.
+    """Adds entries (or removes them, if they have no reason) in one commit.
 
-    What the list says already is not written again; a record taken down stays `taken_down`.
+    Entries that change nothing are not written. `blocked` does not replace `taken_down`.
 
     Returns:
         The entries that were written.
@@ -159,14 +160,18 @@ def add_blocked(store: Store, entries: Iterable[Entry]) -> list[Entry]:
         data = encode_part(pa.Table.from_pylist(rows, SCHEMA), {})
         if store.create(f"{FOLDER}/{number:06d}.parquet", data):
             return new
-        number += 1  # another writer was faster: its entries are read first
+        number += 1  # another writer was faster: compare with its entries first
 
 
 def plain(kind: str, value: str) -> str:
-    """A value as the list has it.
+    """Normalizes a value for the list.
+
+    Args:
+        kind: One of `KINDS`.
+        value: The value, as a user wrote it.
 
     Raises:
-        RequestError: It is none of that kind.
+        RequestError: It is not a value of that kind.
     """
     text = value.strip()
     if kind in _DIGITS:
@@ -180,7 +185,7 @@ def plain(kind: str, value: str) -> str:
             raise RequestError(f"{value!r} is no URL; one is https://example.org/a.jpg")
         return plain_url(text)
     host = plain_host(text)
-    # With a port it would meet no URL, and whoever blocked it would not know.
+    # Hosts are compared without ports, so a host with a port would never match.
     if not _HOST.fullmatch(host) or (":" in host and not _is_ipv6(host)):
         raise RequestError(f"{value!r} is no host; one is images.example.org, without a port")
     return host
@@ -195,7 +200,7 @@ def _is_ipv6(host: str) -> bool:
 
 
 def plain_url(url: str) -> str:
-    """A URL by which pictures are compared: without scheme, fragment and default port."""
+    """Normalizes a URL for comparison: removes scheme, fragment and default port."""
     try:
         parts = urlsplit(url.strip())
         port = parts.port
@@ -210,7 +215,7 @@ def plain_url(url: str) -> str:
 
 
 def host_of(url: str) -> str:
-    """The host of a URL as the list has it; empty if there is none."""
+    """Returns the normalized host of a URL; empty if it has none."""
     try:
         return plain_host(urlsplit(url.strip()).hostname or "")
     except ValueError:
@@ -218,7 +223,7 @@ def host_of(url: str) -> str:
 
 
 def plain_host(host: str) -> str:
-    """A host in lower case and ASCII."""
+    """Normalizes a host: lower case, ASCII (IDNA), no trailing dot."""
     host = host.lower().rstrip(".")
     if host.isascii():
         return host
@@ -229,7 +234,7 @@ def plain_host(host: str) -> str:
 
 
 def parents(host: str) -> Iterator[str]:
-    """A host and those that it lies below: a.b.org, b.org, org."""
+    """Yields a host and its parent domains: a.b.org, b.org, org."""
     while host:
         yield host
         host = host.partition(".")[2]

@@ -1,14 +1,14 @@
-"""The caption sets of a corpus: which there are, what they are called, and what a name means.
+"""Names of caption sets, and the tables that they refer to.
 
-| name | the captions |
+| name | captions |
 |---|---|
-| `source` | that records came with |
-| `short` | of a variant of the recipe, with its settings as they are now |
-| `short@1a2b3c4d` | of a table that is there: 8 or more digits of its config hash |
-| `alttexts` | that were imported: `nucleus captions import FILE --as alttexts` |
+| `source` | the upstream captions of the records |
+| `short` | a variant of the recipe, with its current settings |
+| `short@1a2b3c4d` | an existing table, by 8 or more digits of its config hash |
+| `alttexts` | an import: `nucleus captions import FILE --as alttexts` |
 
-A name is looked up when a run begins, and the run pins the table that it means. What is called
-`short@HASH` among a run's pins is the table `caption.short` at that hash.
+A name is resolved when a run begins, and the run pins the table. Among a run's pins, `short@HASH`
+is the table `caption.short` with that hash.
 """
 
 from collections import Counter
@@ -23,11 +23,11 @@ from nucleus_data.errors import RequestError
 PREFIX = "caption."
 SOURCE = "source"
 AT = "@"
-DIGITS = 8  # that a name has at least
+DIGITS = 8  # minimum number of digits of a hash in a name
 HEX = set("0123456789abcdef")
-# Beside the parts of an import, from before the first of them: what it is made of.
+# File beside the parts of an import that describes its source; written before the first part.
 IMPORT = "_import.json"
-SHOWN = 12
+SHOWN = 12  # maximum number of sets listed in a message
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,10 @@ class CaptionSet:
     """One set of captions.
 
     Attributes:
-        variant: The name without its hash: of a variant, of an import, or `source`.
-        config_hash: Of its table; empty for `source`, which is a column of `records`.
-        plain: Whether a run pins it without its hash: a variant of the recipe, or an import.
+        variant: Name of the variant or import, without a hash; or `source`.
+        config_hash: Config hash of its table; empty for `source`, a column of `records`.
+        plain: Whether a run pins it under its name without the hash, as for a variant of the recipe
+            or an import.
     """
 
     variant: str
@@ -51,19 +52,19 @@ class CaptionSet:
 
     @property
     def pin(self) -> str:
-        """What a run calls its table among its pins."""
+        """The name of its table among a run's pins."""
         return self.table if self.plain else f"{self.table}{AT}{self.config_hash}"
 
     @property
     def name(self) -> str:
-        """Its name with its hash: it means this set whatever the recipe."""
+        """Its name with its hash, which refers to this set whatever the recipe."""
         if not self.config_hash:
             return self.variant
         return f"{self.variant}{AT}{self.config_hash[:DIGITS]}"
 
 
 def there(store: Store) -> Iterator[CaptionSet]:
-    """All caption tables of a corpus, also those that were begun and not ended."""
+    """Yields all caption tables of a corpus, including unfinished ones."""
     for table in store.list("tables"):
         if table.startswith(PREFIX):
             for hashed in store.list(f"tables/{table}"):
@@ -71,61 +72,61 @@ def there(store: Store) -> Iterator[CaptionSet]:
 
 
 def folder_of(one: CaptionSet) -> str:
-    """Where a set's table lies."""
+    """Returns the folder of a set's table, below the corpus."""
     return f"tables/{one.table}/{one.config_hash}"
 
 
 def is_import(store: Store, one: CaptionSet) -> bool:
-    """Whether a set was imported, or is being so."""
+    """Whether a set is an import, finished or not."""
     return store.exists(f"{folder_of(one)}/{IMPORT}")
 
 
 def is_whole(store: Store, one: CaptionSet) -> bool:
-    """Whether a set can be read: it is made row by row, or its import or its copy was ended."""
+    """Whether a set can be read: not if it is an unfinished import, or half copied."""
     if is_import(store, one):
         return store.exists(f"{folder_of(one)}/{PUBLISHED}")
     return not half_copied(store, one.table, one.config_hash)
 
 
 def imports(store: Store, name: str = "") -> list[CaptionSet]:
-    """Those sets that were imported; those of one name if it is given."""
+    """Returns the imports of a corpus, finished or not; only those of one name if it is given."""
     return [s for s in there(store) if name in ("", s.variant) and is_import(store, s)]
 
 
 def find_set(store: Store, name: str, current: Mapping[str, str], where: str) -> CaptionSet:
-    """The set that a name means.
+    """Resolves a name to a caption set.
 
     Args:
         store: The corpus's store.
-        name: As people write it.
-        current: Variant of the recipe -> config hash of its table, which need not be there yet.
-        where: What names it, for messages: a setting.
+        name: The name, in one of the forms listed in the module's docstring.
+        current: Variant of the recipe -> config hash of its table, which may not exist yet.
+        where: The setting or option with the name, for messages.
 
     Raises:
-        RequestError: It means none, or several.
+        RequestError: The name refers to no set, to several, or to an unfinished one.
     """
     if name == SOURCE:
         return CaptionSet(SOURCE)
     if AT in name:
         return _at_hash(store, name, current, where)
-    mine = imports(store, name) if name else []
+    imported = imports(store, name) if name else []
     if name in current:
-        if mine:
+        if imported:
             raise RequestError(
                 f"{where} names {name!r}, which is a variant of the recipe and an import. Give the "
-                f"variant another name, or write {mine[0].name} for the import"
+                f"variant another name, or write {imported[0].name} for the import"
             )
         return CaptionSet(name, current[name])
-    whole = [one for one in mine if is_whole(store, one)]
-    if len(whole) == 1:
-        return CaptionSet(name, whole[0].config_hash)
-    if whole:
+    finished = [one for one in imported if is_whole(store, one)]
+    if len(finished) == 1:
+        return CaptionSet(name, finished[0].config_hash)
+    if finished:
         raise RequestError(
             f"{where} names {name!r}, of which there are several imports; say which: "
-            + ", ".join(one.name for one in whole)
+            + ", ".join(one.name for one in finished)
         )
-    if mine:
-        raise RequestError(f"{where} names {name!r}; {not_ended(store, mine[0])}")
+    if imported:
+        raise RequestError(f"{where} names {name!r}; {not_ended(store, imported[0])}")
     known = [f"allowed: {', '.join([SOURCE, *sorted(current)])}", *_listed(store)]
     raise RequestError(
         f"{where} names {name!r}, which is no caption variant of the recipe and no import; "
@@ -136,16 +137,16 @@ def find_set(store: Store, name: str, current: Mapping[str, str], where: str) ->
 def find_sets(
     store: Store, names: Sequence[str], current: Mapping[str, str], where: str
 ) -> list[CaptionSet]:
-    """The sets that names mean, each once.
+    """Resolves names to caption sets.
 
     Args:
         store: The corpus's store.
-        names: As people write them.
+        names: The names, as for `find_set`.
         current: Variant of the recipe -> config hash of its table.
-        where: The setting that names them.
+        where: The setting or option with the names, for messages.
 
     Raises:
-        RequestError: One of them means none or several, or two mean the same.
+        RequestError: As `find_set` does, or two names refer to the same set.
     """
     found: list[CaptionSet] = []
     for name in names:
@@ -161,12 +162,15 @@ def find_sets(
 
 
 def check_names(names: Sequence[str], variants: Sequence[str], where: str) -> None:
-    """What can be said of names without a corpus. Raises RequestError.
+    """Checks names as far as that is possible without a corpus.
 
     Args:
-        names: As people write them.
-        variants: Those of the recipe.
-        where: The setting that names them.
+        names: The names, as for `find_set`.
+        variants: Names of the recipe's variants.
+        where: The setting or option with the names, for messages.
+
+    Raises:
+        RequestError: A name is malformed, or can only be an import.
     """
     for name in names:
         if AT in name:
@@ -180,9 +184,9 @@ def check_names(names: Sequence[str], variants: Sequence[str], where: str) -> No
 
 
 def labels(sets: Sequence[CaptionSet]) -> list[str]:
-    """What sets are called among each other, by their tables alone: not by how they were named.
+    """Returns short unique labels for sets, which do not depend on how a user named them.
 
-    A set is called by its variant, with its hash only where another of the same variant is there.
+    A label is the variant, with a hash only if several of the sets are of the same variant.
     """
     often = Counter(one.variant for one in sets)
     made = [one.config_hash for one in sets if one.config_hash]
@@ -194,7 +198,7 @@ def labels(sets: Sequence[CaptionSet]) -> list[str]:
 
 
 def _at_hash(store: Store, name: str, current: Mapping[str, str], where: str) -> CaptionSet:
-    """The set of a name with a hash."""
+    """Resolves a name with a hash. Raises RequestError."""
     variant, digits = _parts(name, where)
     now = [current[variant]] if variant in current else []
     hashes = {*store.list(f"tables/{PREFIX}{variant}"), *now}
@@ -212,7 +216,7 @@ def _at_hash(store: Store, name: str, current: Mapping[str, str], where: str) ->
 
 
 def _parts(name: str, where: str) -> tuple[str, str]:
-    """A name's variant and the digits of its hash. Raises RequestError."""
+    """Splits a name into variant and digits of its hash. Raises RequestError if malformed."""
     variant, _, digits = name.partition(AT)
     if not variant.isidentifier() or len(digits) < DIGITS or {*digits} - HEX:
         raise RequestError(
@@ -223,7 +227,7 @@ def _parts(name: str, where: str) -> tuple[str, str]:
 
 
 def not_ended(store: Store, one: CaptionSet) -> str:
-    """Why a set is not whole, and what ends what was begun."""
+    """Returns why a set is unfinished, and the command that finishes it."""
     if command := half_copied(store, one.table, one.config_hash):
         return (
             f"{one.name} is half copied, for captions that were asked for again: run the same "
@@ -236,7 +240,7 @@ def not_ended(store: Store, one: CaptionSet) -> str:
 
 
 def _listed(store: Store) -> Iterator[str]:
-    """What there is, for messages."""
+    """Yields lists of the existing imports and variants, for messages."""
     every = list(there(store))
     imported = [one for one in every if is_import(store, one)]
     made = [one for one in every if one not in imported]

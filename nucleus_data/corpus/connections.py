@@ -1,4 +1,4 @@
-"""How DuckDB reads what lies in a store."""
+"""DuckDB connections to a store."""
 
 from functools import cache
 
@@ -12,10 +12,10 @@ from nucleus_data.corpus.tables import Table, parts_list
 
 
 def connect(store: Store) -> duckdb.DuckDBPyConnection:
-    """A connection that can read a store."""
+    """Returns a connection that can read a store."""
     if store.local:
         return _database().cursor()
-    # Its threads wait for the store: as many files are opened at once.
+    # Its threads mostly wait for the store, so use as many as requests may be in flight.
     connection = duckdb.connect(config={"threads": IN_FLIGHT})
     connection.execute("SET parquet_metadata_cache = true")
     connection.register_filesystem(DuckFiles(store))
@@ -25,7 +25,7 @@ def connect(store: Store) -> duckdb.DuckDBPyConnection:
 def check_part(
     connection: duckdb.DuckDBPyConnection, table: Table, part: str
 ) -> DamagedError | None:
-    """Reads a part as both readers do; returns what one of them says against it."""
+    """Reads a part with Arrow and with DuckDB; returns an error if one of them fails, else None."""
     name = f"{table.folder}/{part}"
     try:
         table.read_part(part)
@@ -43,5 +43,5 @@ def check_part(
 
 @cache
 def _database() -> duckdb.DuckDBPyConnection:
-    """One empty database for all local corpora: a cursor of it takes nothing, one more 13 ms."""
+    """Returns a shared empty database for local corpora; another one would take 13 ms to open."""
     return duckdb.connect()

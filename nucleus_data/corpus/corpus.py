@@ -1,4 +1,4 @@
-"""A corpus: one data set under one root URI, and the names of what lies in it.
+"""A corpus: one data set under one root URI, and the layout of its files.
 
 CORPUS/
   corpus.json                                    format version; whether several writers are safe
@@ -7,9 +7,9 @@ CORPUS/
   tables/<table>/<config hash>/000017-0.parquet  shard 17, part 0
   sets/<name>/<config hash>/<resolution>/<aspect>/000000.tar
   runs/<run>/                                    plan.json, failures, timings, reports, checkpoints
-  blocked/000000.parquet                         what no ingest takes (`blocked`)
-  takedowns/<request>-<n>/                       what was taken down, without its content
-  exported/<hash>.json                           where exports of it lie (`exported`)
+  blocked/000000.parquet                         the block list (`blocked`)
+  takedowns/<request>-<n>/                       which records were taken down, without content
+  exported/<hash>.json                           targets of exports (`exported`)
 """
 
 import copy
@@ -54,14 +54,16 @@ class Corpus:
     Args:
         uri: Root: a local path or an fsspec URL (`s3://…`, `gs://…`).
         storage_options: Passed to fsspec.
-        create: Make the corpus if there is none.
-        dry_run: Write nothing: with `create`, a corpus that is not there is taken as an empty one.
+        create: Whether to create the corpus if there is none.
+        dry_run: Whether to write nothing; with `create`, a missing corpus is treated as empty.
 
     Attributes:
+        several_writers: Whether the store supports create-if-absent, so that several processes may
+            write to the corpus at once.
         left_out: Damaged files that its tables are read without; see `without`.
 
     Raises:
-        RequestError: There is no corpus, or another version of this software made it.
+        RequestError: There is no corpus, it has another format, or its store can't be read.
     """
 
     def __init__(
@@ -87,7 +89,7 @@ class Corpus:
             raise RequestError(str(error)) from None
         except RequestError:
             raise
-        except Exception as error:  # a store's own: no credentials, no connection
+        except Exception as error:  # of the store's library: no credentials, no connection
             raise not_opened(uri, error) from error
         found = marker.get("format")
         if found != FORMAT:
@@ -101,7 +103,7 @@ class Corpus:
         self._connection: duckdb.DuckDBPyConnection | None = None
 
     def _create(self) -> dict[str, Any]:
-        """Makes a new corpus's marker, and finds out whether the store refuses to overwrite."""
+        """Writes `corpus.json` of a new corpus, after testing create-if-absent on the store."""
         probe = "claims/probe"
         self.store.remove(probe)
         self.store.create(probe, b"first")
@@ -114,11 +116,11 @@ class Corpus:
 
     @property
     def records(self) -> Records:
-        """The table of upstream rows."""
+        """The table `records`."""
         return Records(self.store, "records", RECORDS_HASH)
 
     def at(self, name: str, config_hash: str) -> Table:
-        """A table at a config hash."""
+        """Returns a table by name and config hash."""
         kind = Records if name == "records" else Table
         return kind(self.store, name, config_hash)
 
@@ -127,7 +129,7 @@ class Corpus:
         return self.records.shards()
 
     def parts_hash(self, tables: Mapping[str, str]) -> str:
-        """A hash of the sorted parts of some tables: what a corpus-wide stage depends on.
+        """Hashes the names of tables' parts, to identify the input of a corpus-wide stage.
 
         Args:
             tables: Table name -> config hash.
@@ -140,7 +142,7 @@ class Corpus:
         return config_hash(names)
 
     def config_hashes(self, name: str) -> list[str]:
-        """The config hashes at which a table exists; of `NAME@DIGITS`, those that begin so."""
+        """Returns the config hashes of a table's versions, or of those that `NAME@DIGITS` fits."""
         hashes = self.store.list(f"tables/{plain(name)}")
         return [hashed for hashed in hashes if hashed.startswith(name.partition("@")[2])]
 
@@ -149,10 +151,10 @@ class Corpus:
         return run_names(self.store)
 
     def pinned(self, name: str) -> str:
-        """The config hash of a table: the only one, or the one that the newest run pinned.
+        """Returns the config hash of a table: its only one, or the one that the newest run pinned.
 
         Raises:
-            RequestError: There is no such table, or no run says which of several is meant.
+            RequestError: There is no such table, or no run pinned one of its several versions.
         """
         hashes = self.config_hashes(name)
         if len(hashes) == 1:
@@ -168,28 +170,31 @@ class Corpus:
         )
 
     def connection(self) -> duckdb.DuckDBPyConnection:
-        """A DuckDB connection that can read this corpus's store."""
+        """Returns a DuckDB connection that can read the corpus's store; opened once."""
         if self._connection is None:
             self._connection = connect(self.store)
         return self._connection
 
     def table(self, name: str, config_hash: str | None = None) -> duckdb.DuckDBPyRelation:
-        """A table as a DuckDB relation.
+        """Returns a table as a DuckDB relation.
 
-        A stage's name (`inspect`) joins the tables of its groups (`inspect.*`).
+        For a stage with several tables (`inspect.*`), its name (`inspect`) joins all of them.
+        Damaged parts are left out, with a warning.
 
         Args:
             name: A table (`records`, `inspect.tone`, `selection`, `caption.short@1a2b3c4d`) or a
-                stage with groups (`inspect`, `embed`, `caption`).
-            config_hash: Which one, if there are several; by default the one that the newest run
-                used.
+                stage with several tables (`inspect`, `embed`, `caption`).
+            config_hash: The table's version; by default, as in `pinned`.
+
+        Raises:
+            RequestError: There is no such table, or it has no rows.
         """
         if self.config_hashes(name):
             return self._relation(self.at(name, config_hash or self.pinned(name)))
         groups = [t for t in self.store.list("tables") if t.startswith(f"{name}.")]
         if not groups:
             self.pinned(name)  # raises, with the tables that there are
-        # A group of which all rows failed for now has no part yet.
+        # A table of which all rows failed retryably has no part yet.
         full = [g for g in groups if self.at(g, self.pinned(g)).part_names()]
         joined = self._group((full or groups)[0])
         for group in full[1:]:
@@ -197,15 +202,15 @@ class Corpus:
         return joined
 
     def rows(self, table: Table) -> duckdb.DuckDBPyRelation:
-        """All rows of a table that has a part; unlike `table`, it goes without no damaged part.
+        """Returns all rows of a table that has a part; unlike `table`, with no part left out.
 
         Raises:
-            duckdb.Error: A part cannot be opened; `looking.going_without` finds out which.
+            duckdb.Error: A part can't be opened; `looking.going_without` finds out which.
         """
         return self.connection().sql(f"SELECT * FROM {table.sql()}")
 
     def _relation(self, table: Table) -> duckdb.DuckDBPyRelation:
-        """A table as a DuckDB relation, without parts that cannot be opened."""
+        """Returns a table as a DuckDB relation, without parts that can't be opened."""
         if not table.part_names():
             return self._empty(table)
         found: list[DamagedError] = []
@@ -224,7 +229,7 @@ class Corpus:
         return self.rows(rest)
 
     def _empty(self, table: Table) -> duckdb.DuckDBPyRelation:
-        """A table that was made and has no row. Raises RequestError if it was not made yet."""
+        """Returns an empty relation for a finished table of pairs; else raises RequestError."""
         if table.name != PAIRS or not self.store.exists(f"{table.folder}/{PUBLISHED}"):
             stage = WHOLE.get(table.name, table.name.split(".")[0])
             raise RequestError(
@@ -235,17 +240,16 @@ class Corpus:
         return self.connection().from_arrow(PAIRS_SCHEMA.empty_table())
 
     def damaged(self, name: str, config_hash: str | None = None) -> list[DamagedError]:
-        """Reads all parts of a table, and returns those that cannot be read.
+        """Reads all parts of a table, and returns an error for each damaged one.
 
         Args:
             name: The table.
-            config_hash: Which one; by default as in `table`.
+            config_hash: The table's version; by default, as in `pinned`.
         """
         table = self.at(name, config_hash or self.pinned(name))
-        tables = [table, table.failed, *([table.retried] if isinstance(table, Records) else [])]
         found = (
             error
-            for one in tables
+            for one in table.with_companions().values()
             for error in at_once(
                 self.store, partial(check_part, self.connection(), one), one.part_names()
             )
@@ -253,7 +257,7 @@ class Corpus:
         return [error for error in found if error is not None]
 
     def without(self, found: Iterable[DamagedError]) -> "Corpus":
-        """The same corpus, whose tables are read without damaged files; for looking alone."""
+        """Returns the same corpus with damaged files to skip; only for read-only commands."""
         found = tuple(found)
         other = copy.copy(self)
         other.store = self.store.without(error.name for error in found)
@@ -261,11 +265,11 @@ class Corpus:
         return other
 
     def _group(self, group: str) -> duckdb.DuckDBPyRelation:
-        """The tables of a stage's groups (`inspect.*`) as one relation, joined by record."""
+        """Returns one of a stage's tables, with columns renamed to be unique in a join."""
         relation = self.table(group)
         keys = ("shard", "row", "id")
         short = group.split(".", 1)[1]
-        variants = group.startswith("caption.")  # whose columns have the same names
+        variants = group.startswith("caption.")  # all of these have the same columns
         taken = set(relation.columns) - set(keys) if variants else {"error"}
         columns = ", ".join(
             f'"{column}" as "{short}_{column}"' if column in taken else f'"{column}"'
@@ -274,7 +278,7 @@ class Corpus:
         return relation.project(columns).set_alias(short)
 
     def failed_rows(self, table: Table, shard: int) -> np.ndarray:
-        """Rows of a shard that failed in a way that may pass, and have no value since."""
+        """Returns the rows of a shard with a retryable failure, and no value since; ascending."""
         failed: pa.Table | None = table.failed.read(shard, ["row"])
         if failed is None:
             return np.empty(0, np.int64)

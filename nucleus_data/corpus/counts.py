@@ -1,8 +1,8 @@
-"""How many rows the tables of a corpus have: counted from footers, or as a finished run left it.
+"""Row counts of a corpus's tables, from the parts' footers, with a cache left by finished runs.
 
-Parts never change. So what some shards' parts hold is known for ever by the names of these parts: a
-run that ends leaves the counts of each thousand shards in `runs/<run>/counts.json`, by a hash of
-the names. Who counts later lists the parts, takes what was left, and reads the other footers.
+Parts never change, so the names of a group's parts determine its counts. A run that ends stores the
+counts of each group of 1,000 shards in `runs/<run>/counts.json`, under a hash of the part names.
+Counting then takes a listing of the parts, the cached counts, and the footers of the other groups.
 """
 
 import json
@@ -15,32 +15,32 @@ import numpy as np
 
 from nucleus_data.corpus.at_once import at_once
 from nucleus_data.corpus.damaged import DamagedError
-from nucleus_data.corpus.records import Records
+from nucleus_data.corpus.parts import row_numbers
 from nucleus_data.corpus.runs import path_of, read_json, run_names
 from nucleus_data.corpus.store import Store
 from nucleus_data.corpus.tables import Table
-from nucleus_data.hashing import config_hash, decode_rows
+from nucleus_data.hashing import config_hash
 
 COUNTS = "counts.json"
-KNOWN = "known counts"  # what listings are asked for by
+KNOWN = "known counts"  # key of the cached counts in `Listings.made`
 SHARDS_A_GROUP = 1000
-# Of so many shards the driver reads the footers itself.
+# Maximum number of shards whose footers the driver itself reads.
 MOST_SHARDS = 10_000
-# Runs whose counts are looked at, the newest ones: each leaves those of all its tables.
+# Number of newest runs whose counts are read; each run stores those of all its tables.
 RUNS = 64
 LISTED_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What some shards have of a table.
+    """Counts of a table's rows in some shards.
 
     Attributes:
-        rows: Its rows; of `records`, without those that a retry has superseded.
-        failed: Those of `rows` that have an error and no values.
-        retryable: Rows that failed in a way that may pass: of `records`, those of `failed` that are
-            downloads; of other tables, rows that are none yet.
-        unknown: Shards whose footers were too many to read.
+        rows: Number of rows; of `records`, without those that a retry superseded.
+        failed: Number of these with an error instead of values.
+        retryable: Number of retryable failures: of `records`, those of `failed` that are downloads;
+            of other tables, they are in `_failed/`, and not counted in `rows`.
+        unknown: Number of shards that are not counted, as there are too many footers to read.
     """
 
     rows: int = 0
@@ -59,12 +59,13 @@ class Counts:
 
 @dataclass(frozen=True)
 class Group:
-    """The parts of a table that some neighbouring shards have.
+    """The parts of a table in a group of 1,000 adjacent shards.
 
     Attributes:
         table: The table.
-        number: Of the group: its first shard is a thousand times as much.
-        texts: Kind -> file names, a line each: a list of them takes four times as much.
+        number: The group's number: shard number // 1,000.
+        texts: Kind (as in `Table.with_companions`) -> file names joined by newlines; as a list,
+            they would take four times the memory.
     """
 
     table: Table
@@ -73,17 +74,17 @@ class Group:
 
     @property
     def parts(self) -> list[str]:
-        """File names of its parts, sorted."""
+        """File names of the table's parts, sorted."""
         return self._names("parts")
 
     @property
     def failed(self) -> list[str]:
-        """File names of its failures that may pass, sorted."""
+        """File names of the parts with retryable failures, sorted."""
         return self._names("failed")
 
     @property
     def marks(self) -> list[str]:
-        """Of `records`: of the marks of records that were downloaded again."""
+        """File names of the parts of `Records.retried`, sorted; empty for other tables."""
         return self._names("marks")
 
     def _names(self, kind: str) -> list[str]:
@@ -91,27 +92,27 @@ class Group:
 
     @cached_property
     def key(self) -> str:
-        """What its counts are known by."""
+        """Key of the group's cached counts: a hash of the table's folder and the part names."""
         return config_hash([self.table.folder, self.parts, self.failed])
 
     @property
     def lasting(self) -> bool:
-        """Whether its counts follow from its parts alone, and not from those of a newer shard."""
+        """Whether its own parts determine its counts; with marks, newer shards matter as well."""
         return "marks" not in self.texts
 
     @property
     def shards(self) -> int:
-        """How many shards it is about."""
+        """Number of shards with a part."""
         return len({self.table.shard_of(name) for name in (*self.parts, *self.failed)})
 
 
 @dataclass
 class Known:
-    """What finished runs left, or one is about to leave, by the keys of groups.
+    """Cached counts, as finished runs stored them or a run is about to.
 
     Attributes:
-        counts: Of each group.
-        schemas: Of groups of `records`: names of parts, one of each schema.
+        counts: Key of a group -> its counts.
+        schemas: Key of a group of `records` -> names of parts, one for each distinct schema.
     """
 
     counts: dict[str, Counts] = field(default_factory=dict)
@@ -119,9 +120,9 @@ class Known:
 
     @classmethod
     def left(cls, store: Store) -> "Known":
-        """What the newest runs left; damaged files are passed over.
+        """Returns what the newest runs stored; damaged files are ignored.
 
-        While listings are remembered it is one, to which is added what was read meanwhile.
+        While listings are cached, the same object is returned, with counts that were added to it.
         """
         return store.listings.made(KNOWN, lambda: cls._read(store))
 
@@ -141,21 +142,18 @@ class Known:
         return found
 
     def encode(self) -> bytes:
-        """As they lie under a run."""
+        """Returns the content of `counts.json`."""
         counts = {key: [c.rows, c.failed, c.retryable] for key, c in self.counts.items()}
         content = {"counts": counts, "schemas": self.schemas}
         return json.dumps(content, sort_keys=True).encode()
 
 
 def groups_of(table: Table) -> list[Group]:
-    """A table's parts, a thousand shards together; two listings, of `records` three."""
+    """Groups a table's parts by 1,000 shards; lists two folders, or three for `records`."""
     found: dict[int, dict[str, list[str]]] = {}
-    kinds = {"parts": table, "failed": table.failed}
-    if isinstance(table, Records):
-        kinds["marks"] = table.retried
-    for kind, each in kinds.items():
-        for name in each.whole_parts():
-            number = each.shard_of(name) // SHARDS_A_GROUP
+    for kind, companion in table.with_companions().items():
+        for name in companion.whole_parts():
+            number = companion.shard_of(name) // SHARDS_A_GROUP
             found.setdefault(number, {}).setdefault(kind, []).append(name)
     return [
         Group(table, number, {kind: "\n".join(names) for kind, names in found[number].items()})
@@ -164,12 +162,9 @@ def groups_of(table: Table) -> list[Group]:
 
 
 def list_tables(tables: Iterable[Table]) -> None:
-    """Lists several tables at once, where listings are remembered."""
-    folders = [
-        each.folder
-        for table in tables
-        for each in (table, table.failed, *([table.retried] if isinstance(table, Records) else []))
-    ]
+    """Lists the folders of several tables concurrently, if listings are being cached."""
+    tables = list(tables)
+    folders = [one.folder for table in tables for one in table.with_companions().values()]
     if folders:
         (store,) = {id(table.store): table.store for table in tables}.values()
         list(at_once(store, store.listings.fetch, folders, LISTED_AT_ONCE))
@@ -178,34 +173,35 @@ def list_tables(tables: Iterable[Table]) -> None:
 def counted(
     groups: Iterable[Group], known: Known, count: Callable[[Group], Counts], most: int = MOST_SHARDS
 ) -> Counts:
-    """The counts of a table: those known, and those of the other shards by reading their footers.
+    """Returns the counts of a table, from the cache and, for other groups, from footers.
 
     Args:
-        groups: Of the table.
-        known: What is known; what was read is added to it.
-        count: Reads the footers of a group.
-        most: Of how many shards footers are read at most.
+        groups: The table's groups.
+        known: The cached counts; new ones are added.
+        count: Counts a group by reading its footers.
+        most: Maximum number of shards whose footers to read; others are counted as `unknown`.
     """
-    whole = Counts()
+    total = Counts()
     for group in groups:
         if group.lasting and group.key in known.counts:
-            whole += known.counts[group.key]
+            total += known.counts[group.key]
             continue
         if group.shards > most:
-            whole += Counts(unknown=group.shards)
+            total += Counts(unknown=group.shards)
             continue
         most -= group.shards
         found = count(group)
         if group.lasting:
             known.counts[group.key] = found
-        whole += found
-    return whole
+        total += found
+    return total
 
 
 def count_table(group: Group) -> Counts:
-    """Reads the footers of a group of shards of a table that is not `records`."""
+    """Counts a group by reading its footers; for tables other than `records`."""
     table = group.table
     rows = failed = retryable = 0
+    # A retryable failure is only counted if the row has no value since.
     waiting = {table.shard_of(name) for name in group.failed}
     covered: dict[int, list[str]] = {}
     for footer in table.footers(group.parts):
@@ -217,11 +213,5 @@ def count_table(group: Group) -> Counts:
     for footer in table.failed.footers(group.failed):
         lost.setdefault(int(footer.keys["shard"]), []).append(footer.rows)
     for shard, texts in lost.items():
-        retryable += len(np.setdiff1d(_rows(texts), _rows(covered.get(shard, ()))))
+        retryable += len(np.setdiff1d(row_numbers(texts), row_numbers(covered.get(shard, ()))))
     return Counts(rows, failed, retryable)
-
-
-def _rows(texts: Iterable[str]) -> np.ndarray:
-    """The rows of several parts."""
-    found = [decode_rows(text) for text in texts]
-    return np.concatenate(found) if found else np.empty(0, np.int64)

@@ -1,12 +1,13 @@
-"""Files of a corpus that cannot be read: which one, what was found, and what to do about it.
+"""Errors about files of a corpus that can't be read: which one, what was found, what to do.
 
-Whoever reads a file does it inside `reading`, so that an error names the file by its whole path.
+Code that parses a file does so inside `with reading(store, name):`, so that any error of the parser
+becomes a `DamagedError` with the file's full path.
 """
 
 import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,16 +17,16 @@ from nucleus_data.corpus.told import ingesting
 from nucleus_data.errors import CorpusError
 
 SHOWN = 200
-# Tables that one task of a stage does not own: the whole is made again.
+# Table -> stage, for tables made as a whole: a damaged part can't be made again on its own.
 WHOLE = {"dedup": "dedup", "compare": "compare", "selection": "select"}
-# Folders of a set whose folders have files beside its tars.
+# Folders of a training set for what is stored beside its tars.
 BESIDE = ("captions", "columns")
 ENCODED = "encoded"
 RECORDS, RETRIED, PUBLISHED, CORPUS = "records", "_retried", "_published.json", "corpus.json"
 
 
 class DamagedWarning(UserWarning):
-    """A table is read without a damaged part."""
+    """A table was read without a damaged part."""
 
 
 class DamagedError(CorpusError):
@@ -33,9 +34,9 @@ class DamagedError(CorpusError):
 
     Args:
         name: Its path below the corpus.
-        url: Its whole path or URL.
-        found: What was found: its size, and what its reader said.
-        advice: What to do.
+        url: Its full path or URL.
+        found: What is wrong: its size, and the parser's message.
+        advice: What to do about it.
     """
 
     def __init__(self, name: str, url: str, found: str, advice: str) -> None:
@@ -49,17 +50,17 @@ class DamagedError(CorpusError):
         return f"{self.url} cannot be read: {self.found}. {self.advice}"
 
     def content(self) -> dict[str, str]:
-        """As JSON."""
+        """Returns the error as a JSON object: `file`, `found`, `advice`."""
         return {"file": self.url, "found": self.found, "advice": self.advice}
 
 
 def read_whole(store: Store, name: str) -> bytes:
-    """A file's bytes.
+    """Returns a file's bytes.
 
     Raises:
-        FileNotFoundError: There is none.
-        DamagedError: A folder lies in its place, or this user may not read it. What else a store
-            says (a network that is away) is about no file, and passes through.
+        FileNotFoundError: There is no such file.
+        DamagedError: It is a folder, or this user may not read it. Other errors (of the network)
+            are not about the file, and are raised as they are.
     """
     try:
         return store.read(name)
@@ -69,14 +70,16 @@ def read_whole(store: Store, name: str) -> bytes:
 
 @contextmanager
 def reading(store: Store, name: str) -> Iterator[None]:
-    """Names the file in the error that its bytes make, of whatever type: Arrow has many.
+    """Converts any exception raised inside the context to a `DamagedError` about a file.
+
+    Parsers raise many types for malformed bytes; Arrow alone has several.
 
     Args:
         store: The corpus's store.
         name: The file's path below the corpus.
 
     Raises:
-        DamagedError: The bytes are not what they should be.
+        DamagedError: The block raised, except for our own errors and MemoryError.
     """
     try:
         yield
@@ -87,12 +90,12 @@ def reading(store: Store, name: str) -> Iterator[None]:
 
 
 def damaged(store: Store, name: str, error: Exception | str) -> DamagedError:
-    """The error about a file.
+    """Makes the error about a file.
 
     Args:
         store: The corpus's store.
         name: The file's path below the corpus.
-        error: What its reader said.
+        error: The parser's error, or what is wrong.
     """
     if isinstance(error, IsADirectoryError):
         found = "a folder lies in its place"
@@ -101,18 +104,18 @@ def damaged(store: Store, name: str, error: Exception | str) -> DamagedError:
         advice = f"Let this user read it{command}"
         return DamagedError(name, store.url(name), "permission denied", advice)
     else:
-        said = " ".join(str(error).split())
-        said = said if len(said) <= SHOWN else f"{said[:SHOWN]}..."
-        found = f"it has {_size(store, name)} bytes; {said or type(error).__name__}"
+        message = " ".join(str(error).split())
+        message = message if len(message) <= SHOWN else f"{message[:SHOWN]}..."
+        found = f"it has {_size(store, name)} bytes; {message or type(error).__name__}"
     return DamagedError(name, store.url(name), found, advice_on(store, name))
 
 
 def read_json(store: Store, name: str) -> dict[str, Any]:
-    """A JSON object.
+    """Reads a JSON object.
 
     Raises:
         FileNotFoundError: There is no such file.
-        DamagedError: It holds something else.
+        DamagedError: The file is not a JSON object.
     """
     data = read_whole(store, name)
     with reading(store, name):
@@ -123,72 +126,94 @@ def read_json(store: Store, name: str) -> dict[str, Any]:
 
 
 def advice_on(store: Store, name: str) -> str:
-    """What to do about a damaged file of a corpus, in a sentence.
+    """Returns what to do about a damaged file of a corpus, in a sentence.
 
     Args:
         store: The corpus's store.
         name: The file's path below the corpus.
     """
     folders = name.split("/")
-    root, file = folders[0], folders[-1]
-    shard = re.fullmatch(r"(\d+)-\d+\.parquet", file)
+    root = folders[0]
     if root == "tables" and len(folders) > 3:
-        table = folders[1]
-        if RETRIED in folders:
-            return (
-                "No stage makes it again: put a copy back. Do not remove it: records that were "
-                "downloaded again would be there twice"
-            )
-        if file == PUBLISHED:
-            return f"Remove it, and {_run(store, WHOLE.get(table, table))}"
-        if table in WHOLE:
-            folder = store.url("/".join(folders[:3]))
-            return f"Remove the folder '{folder}', and {_run(store, WHOLE[table])}"
-        # Parts of a shard are numbered without gaps, and those behind a gap would not be seen.
-        pattern = f"{shard[1]}-*.parquet" if shard else file
-        files = store.url("/".join([*folders[:-1], pattern]))
-        if table == RECORDS:
-            number = shard[1] if shard else "NUMBER"
-            return (
-                f"Put a copy back; or remove {files}, and ingest the same source again: "
-                f"claims/{number}.parquet and images/{number}.tar are there, and it is made of "
-                f"them again; run: {ingesting(store.uri)}"
-            )
-        return f"Remove {files}, and {_run(store, table.split('.')[0])}"
+        return _advice_on_table(store, folders)
+    if root == "sets":
+        return _advice_on_set(store, folders)
     if root == "claims":
-        number = file.removesuffix(".parquet")
+        number = folders[-1].removesuffix(".parquet")
         return (
             "No stage makes it again: put a copy back. Remove it only if neither "
             f"images/{number}.tar nor a record of that shard is there: ingest then claims its rows "
             "anew"
         )
-    if root == "sets":
-        whole = store.url("/".join(folders[:3]))
-        if file == "manifest.parquet":
-            return f"Remove it, and {_run(store, 'shard')}"
-        if len(folders) > 4 and folders[3] == ENCODED:
-            return f"Remove it, and {_run(store, 'encode')}"
-        if len(folders) > 5 and folders[3] in BESIDE:  # no tar is written again for it
-            whole = store.url("/".join(folders[:5]))
-        return f"Remove the folder '{whole}', and {_run(store, 'shard')}"
-    if root == "images":
-        return (
-            "No stage makes it again as it was: put a copy back. Without one, its records stay as "
-            "they are, but nothing can be measured of them any more"
-        )
-    if root == "blocked":
-        return (
-            "Put a copy back: without it, an ingest would take what was blocked or taken down. If "
-            "there is none, remove it and block the same again; run: nucleus block --help"
-        )
-    if root == "runs":
-        return "Remove it: it is for reports alone, and no table depends on it"
     if name == CORPUS:
         return (
             "Put a copy back; or remove it, and ingest the same source, which writes it anew; all "
             f"else stays as it is; run: {ingesting(store.uri)}"
         )
-    return "Put a copy back"
+    return _ADVICE.get(root, "Put a copy back")
+
+
+# Advice on files for which it depends on the top folder alone.
+_ADVICE = {
+    "images": (
+        "No stage makes it again as it was: put a copy back. Without one, its records stay as "
+        "they are, but nothing can be measured of them any more"
+    ),
+    "blocked": (
+        "Put a copy back: without it, an ingest would take what was blocked or taken down. If "
+        "there is none, remove it and block the same again; run: nucleus block --help"
+    ),
+    "runs": "Remove it: it is for reports alone, and no table depends on it",
+}
+
+
+def _advice_on_table(store: Store, folders: Sequence[str]) -> str:
+    """Returns the advice on a file of a table.
+
+    Args:
+        store: The corpus's store.
+        folders: The parts of the file's path: `tables`, the table, its config hash, ..., the file.
+    """
+    table, file = folders[1], folders[-1]
+    if RETRIED in folders:
+        return (
+            "No stage makes it again: put a copy back. Do not remove it: records that were "
+            "downloaded again would be there twice"
+        )
+    if file == PUBLISHED:
+        return f"Remove it, and {_run(store, WHOLE.get(table, table))}"
+    if table in WHOLE:
+        folder = store.url("/".join(folders[:3]))
+        return f"Remove the folder '{folder}', and {_run(store, WHOLE[table])}"
+    # All parts of the shard: they are numbered without gaps, and parts after a gap are not read.
+    shard = re.fullmatch(r"(\d+)-\d+\.parquet", file)
+    pattern = f"{shard[1]}-*.parquet" if shard else file
+    files = store.url("/".join([*folders[:-1], pattern]))
+    if table == RECORDS:
+        number = shard[1] if shard else "NUMBER"
+        return (
+            f"Put a copy back; or remove {files}, and ingest the same source again: "
+            f"claims/{number}.parquet and images/{number}.tar are there, and it is made of "
+            f"them again; run: {ingesting(store.uri)}"
+        )
+    return f"Remove {files}, and {_run(store, table.split('.')[0])}"
+
+
+def _advice_on_set(store: Store, folders: Sequence[str]) -> str:
+    """Returns the advice on a file of a training set.
+
+    Args:
+        store: The corpus's store.
+        folders: The parts of the file's path: `sets`, the set, its config hash, ..., the file.
+    """
+    if folders[-1] == "manifest.parquet":
+        return f"Remove it, and {_run(store, 'shard')}"
+    if len(folders) > 4 and folders[3] == ENCODED:
+        return f"Remove it, and {_run(store, 'encode')}"
+    # A damaged caption edition or column is made again without writing the set's tars again.
+    beside = len(folders) > 5 and folders[3] in BESIDE
+    folder = store.url("/".join(folders[: 5 if beside else 3]))
+    return f"Remove the folder '{folder}', and {_run(store, 'shard')}"
 
 
 def _run(store: Store, command: str) -> str:

@@ -1,7 +1,8 @@
-"""Rows on their way from many tasks to many others: files of rows, sorted by who reads them.
+"""All-to-all exchange of Arrow tables between tasks: each writes one file, grouped by reader.
 
-A file begins with where each reader's rows begin (uint64, one more than there are readers); then
-come the rows of each reader, as an Arrow stream. A reader reads its range of every file.
+This is the shuffle step of a distributed join or sort. A file has R + 1 offsets in bytes (uint64,
+little-endian) for R readers, followed by each reader's rows as an Arrow stream. A reader reads its
+range of every file. For rows of a fixed size, such as pairs of hashes, see `shuffle`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,38 +21,43 @@ _OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
 
 
 def deal(store: Store, name: str, rows: pa.Table, reader: NDArray[Any], readers: int) -> None:
-    """Writes a file of rows for its readers.
+    """Writes a file of rows, grouped by reader.
 
     Args:
-        store: The store that it is written to.
+        store: The store to write to.
         name: Path of the file in the store.
-        rows: The rows.
-        reader: The number of the reader of each row.
-        readers: How many readers there are.
+        rows: (N,) The rows.
+        reader: (N,) The number of each row's reader, from 0.
+        readers: Number of readers.
 
     Raises:
-        CorpusError: A file of that name with other rows is there.
+        CorpusError: There is a file of that name with other content.
     """
     rows = rows.combine_chunks()
     deal_tables(store, name, (rows.take(pa.array(at)) for at in by_reader(reader, readers)))
 
 
 def by_reader(reader: NDArray[Any], readers: int) -> list[NDArray[np.int64]]:
-    """The numbers of each reader's rows, ascending, from the number of the reader of each row."""
+    """Returns the indices of each reader's rows, ascending.
+
+    Args:
+        reader: (N,) The number of each row's reader, from 0.
+        readers: Number of readers.
+    """
     bounds = np.cumsum(np.bincount(reader.astype(np.int64), minlength=readers))
     return np.split(np.argsort(reader, kind="stable"), bounds[:-1])
 
 
 def deal_tables(store: Store, name: str, tables: Iterable[pa.Table]) -> None:
-    """Writes a file of rows for its readers, as `deal`, from the table of each reader in turn.
+    """Writes a file like `deal`, given one table per reader.
 
     Args:
-        store: The store that it is written to.
+        store: The store to write to.
         name: Path of the file in the store.
-        tables: The rows of each reader; they are asked for one after the other, and not held.
+        tables: The rows of each reader, consumed one at a time.
 
     Raises:
-        CorpusError: A file of that name with other rows is there.
+        CorpusError: There is a file of that name with other content.
     """
     parts = [_encoded(rows) if rows.num_rows else b"" for rows in tables]
     starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
@@ -64,17 +70,17 @@ def deal_tables(store: Store, name: str, tables: Iterable[pa.Table]) -> None:
 def collect(
     store: Store, names: Sequence[str], reader: int, readers: int, schema: pa.Schema
 ) -> pa.Table:
-    """A reader's rows of all files, in the files' order.
+    """Reads a reader's rows from all files, in the order of the files.
 
     Args:
-        store: The store that the files are in.
+        store: The store of the files.
         names: Paths of the files in the store.
-        reader: The reader's number.
-        readers: How many readers there are.
-        schema: Of the rows; columns of other types are cast.
+        reader: The reader's number, from 0.
+        readers: Number of readers that the files were written for.
+        schema: The rows' schema; columns of other types are cast to it.
 
     Raises:
-        ValueError: Rows have other columns, or do not fit the schema.
+        ValueError: Rows have other columns, or can't be cast.
     """
 
     def read(name: str) -> pa.Table:
@@ -89,12 +95,13 @@ def collect(
     with ThreadPoolExecutor(READS_AT_ONCE) as pool:
         found = [schema.empty_table(), *pool.map(read, names)]
     columns = [list(parts) for parts in zip(*(rows.columns for rows in found), strict=True)]
-    found.clear()  # each column's parts go as it becomes one, so that there are never two of all
-    return pa.Table.from_arrays([_whole(parts) for parts in columns], schema=schema)
+    # Combined column by column, each freeing its parts, so that no two copies of all rows exist.
+    found.clear()
+    return pa.Table.from_arrays([_combined(parts) for parts in columns], schema=schema)
 
 
-def _whole(parts: list[pa.ChunkedArray]) -> pa.ChunkedArray:
-    """Makes one column of its parts, and empties their list."""
+def _combined(parts: list[pa.ChunkedArray]) -> pa.ChunkedArray:
+    """Combines a column's parts into one chunk, and clears the list of parts."""
     chunks = [chunk for part in parts for chunk in part.chunks]
     column = pa.table({"": pa.chunked_array(chunks, parts[0].type)})
     parts.clear()

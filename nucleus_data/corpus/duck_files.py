@@ -1,7 +1,7 @@
-"""A corpus's object store as DuckDB opens it: with few requests, for a part never changes.
+"""An fsspec file system for DuckDB over a corpus's object store, which needs few requests.
 
-As it comes, fsspec asks the store up to six times for the size and time of each file that DuckDB
-opens, and reads ahead megabytes of which it needs a few kilobytes.
+Without it, fsspec requests the size and time of each file up to six times, and prefetches megabytes
+where DuckDB needs a few kilobytes. As files of a corpus never change, sizes can be cached.
 """
 
 import datetime
@@ -13,16 +13,16 @@ from fsspec.spec import AbstractFileSystem
 
 from nucleus_data.corpus.store import Store, with_retries
 
-# A file as large as this is read whole, in one request.
+# Files up to this size are read in one request.
 WHOLE = 1 << 20
-# More than a footer takes; DuckDB reads it in several pieces.
+# Size of the cached end of larger files; more than a footer, which DuckDB reads in several pieces.
 TAIL = 64 << 10
-SEVERAL = 8  # files of a folder, of which a listing is cheaper than to ask about each
+SEVERAL = 8  # from this number of requested sizes in a folder on, the folder is listed instead
 WRITTEN = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
 
 
 class DuckFiles(AbstractFileSystem):
-    """Reads a store's files; sizes come from listings.
+    """A read-only view of a store's files, with cached sizes.
 
     Args:
         store: The corpus's store.
@@ -42,17 +42,17 @@ class DuckFiles(AbstractFileSystem):
         return self._fs._strip_protocol(path)
 
     def unstrip_protocol(self, name: str) -> str:
-        """The URL of a path."""
+        """Returns the URL of a path."""
         return str(self._fs.unstrip_protocol(name))
 
     def ls(self, path: str, detail: bool = True, **options: Any) -> list[Any]:
-        """A folder's entries, whose sizes are remembered."""
+        """Lists a folder, and caches the sizes of its files."""
         found = with_retries(lambda: self._fs.ls(path, detail=True, **options))
         self._sizes.update({e["name"]: e["size"] for e in found if e["type"] == "file"})
         return found if detail else [entry["name"] for entry in found]
 
     def info(self, path: str, **options: Any) -> dict[str, Any]:
-        """What is known of a file: its size, from a listing or by asking."""
+        """Returns a file's size and type; the size is cached, or from a listing or a request."""
         path = self._strip_protocol(path)
         if path not in self._sizes:
             self._list_if_many(path.rpartition("/")[0])
@@ -64,18 +64,18 @@ class DuckFiles(AbstractFileSystem):
         return {"name": path, "size": self._sizes[path], "type": "file"}
 
     def _list_if_many(self, folder: str) -> None:
-        """Lists a folder once several of its files were asked about."""
+        """Lists a folder once the sizes of several of its files were requested."""
         with self._lock:
             self._asked[folder] = self._asked.get(folder, 0) + 1
             if self._asked[folder] == SEVERAL:
                 self.ls(folder)
 
     def modified(self, path: str) -> datetime.datetime:
-        """The same time of every file: none changes."""
+        """Returns a constant time, as files never change."""
         return WRITTEN
 
     def open(self, path: str, mode: str = "rb", **options: Any) -> Any:
-        """A file for reading."""
+        """Opens a file for reading."""
         if mode != "rb":
             return self._fs.open(path, mode, **options)
         path = self._strip_protocol(path)
@@ -83,7 +83,7 @@ class DuckFiles(AbstractFileSystem):
 
 
 class _File(io.RawIOBase):
-    """A file of which each piece is asked for once, when it is read."""
+    """A file that requests ranges as they are read, and keeps its end in memory."""
 
     def __init__(self, fs: AbstractFileSystem, path: str, size: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Arrow files that the passes of a stage leave for each other, beside the table that they make."""
+"""Intermediate Arrow files, which one pass of a stage writes and the next one reads."""
 
 import pyarrow as pa
 
@@ -7,26 +7,31 @@ from nucleus_data.errors import CorpusError
 
 
 def put(store: Store, name: str, table: pa.Table) -> None:
-    """Writes an Arrow file whose rows are the same whoever writes it.
+    """Writes an Arrow file; idempotent, if every writer writes the same rows.
+
+    Args:
+        store: The corpus's store.
+        name: Path of the file below the corpus.
+        table: The rows.
 
     Raises:
-        CorpusError: It is there with other rows.
+        CorpusError: The file exists with other rows.
     """
     sink = pa.BufferOutputStream()
-    # Parquet would take seven times as long for the answers, and half as much space again.
+    # For the answers of rules, Parquet takes seven times as long, and 1.5 times the space.
     options = pa.ipc.IpcWriteOptions(compression="zstd")
     with pa.ipc.new_file(sink, table.schema, options=options) as file:
         file.write_table(table.combine_chunks())
     if store.create(name, sink.getvalue().to_pybytes()):
         return
-    # Equal tables may be different files: what stands under a null is any bytes.
+    # Equal tables may differ in bytes, since the values of null slots are undefined.
     there = get(store, name)
     if there is None or not _bits(there).equals(_bits(table)):
         raise CorpusError(f"{name} is there with other content; remove its folder and try again")
 
 
 def get(store: Store, name: str) -> pa.Table | None:
-    """A file that `put` wrote; None if it is not there."""
+    """Reads a file that `put` wrote; None if it does not exist."""
     try:
         content = store.read(name)
     except FileNotFoundError:
@@ -37,7 +42,7 @@ def get(store: Store, name: str) -> pa.Table | None:
 
 
 def _bits(table: pa.Table) -> pa.Table:
-    """A table whose numbers are compared by their bits: no NaN equals another one."""
+    """Reinterprets floats as integers, so that equal tables compare equal despite NaN."""
     for i, field in enumerate(table.schema):
         if pa.types.is_floating(field.type):
             kind = {16: pa.int16(), 32: pa.int32(), 64: pa.int64()}[field.type.bit_width]

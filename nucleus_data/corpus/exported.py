@@ -1,8 +1,8 @@
-"""What was exported of a corpus, and where to: so that a takedown can name it.
+"""Notes about exports of a corpus, so that a takedown can list the copies outside the corpus.
 
-exported/<hash of the place>.json   what lies at a place; a later export to it takes its place
+exported/<hash of the target's URL>.json   what was exported there; replaced by a later export
 
-A note is written before the first file of an export. It has a place, and no content.
+A note is written before the first file of an export. It names the target, but has no content of it.
 """
 
 import contextlib
@@ -21,16 +21,16 @@ LOST = "the export could not be noted in the corpus ({}): a takedown will not na
 
 
 def note_export(store: Store, url: str, about: Mapping[str, Any]) -> str | None:
-    """Notes an export.
+    """Writes the note about an export.
 
     Args:
-        store: The corpus's.
-        url: Where it lies.
-        about: What it is: `as`; of a set `set`, its folder below the corpus, and `resolutions`
-            (none for all).
+        store: The corpus's store.
+        url: Target of the export.
+        about: Its content: `as` (the format); for a training set, also `set` (its folder below the
+            corpus) and `resolutions` (empty for all).
 
     Returns:
-        None; a line for people if the corpus cannot be written, which stops no export.
+        None; or a warning for people, if the corpus can't be written to. The export may go on.
     """
     content = json.dumps({**about, "url": url}, sort_keys=True, indent=1).encode()
     name = f"{FOLDER}/{config_hash({'url': url})}.json"
@@ -45,12 +45,12 @@ def note_export(store: Store, url: str, about: Mapping[str, Any]) -> str | None:
 
 
 def exports(store: Store) -> Iterator[dict[str, Any]]:
-    """The exports that are noted, but for those whose place is known to be empty."""
+    """Yields the notes, except those about local targets that no longer exist."""
     for file in store.list(FOLDER):
         name = f"{FOLDER}/{file}"
         try:
             found = read_json(store, name)
-        except DamagedError:  # it is one, of what nobody knows
+        except DamagedError:  # there was an export, but its target is unknown
             found = {"as": "unknown", "url": store.url(name)}
         url = str(found.get("url"))
         if "://" in url or Path(url).exists():
@@ -58,11 +58,11 @@ def exports(store: Store) -> Iterator[dict[str, Any]]:
 
 
 def corpus_of_set(store: Store, path: str) -> tuple[Store, str] | None:
-    """The corpus that a set lies in, and its folder there; None for a set on its own.
+    """Returns the corpus of a set, and the set's folder below it; None if it is in no corpus.
 
     Args:
-        store: A store.
-        path: The set's folder there; empty where the store's root is the set.
+        store: The store of the set.
+        path: The set's folder below the store's root; empty if the root is the set.
     """
     if path.count("/") == 2:
         return store, path

@@ -1,7 +1,7 @@
-"""Footers of very many parts, without their values: one request each, many of them at once.
+"""Reads the footers of many parts concurrently, with one request each and without values.
 
-A footer says which rows a part has, and by its statistics how many of them have an error. So what a
-corpus holds is counted without reading it.
+A footer lists the rows of a part, and its statistics tell how many have an error. So a corpus is
+counted without reading its values.
 """
 
 import io
@@ -16,20 +16,21 @@ from nucleus_data.corpus.damaged import damaged, reading
 from nucleus_data.corpus.parts import PREFIX, rows_in
 from nucleus_data.corpus.store import Store
 
-# Of a part's end; nearly all footers are smaller, and what a request takes does not depend on it.
+# Bytes to read from a part's end. Nearly all footers are smaller, and a request of this size takes
+# no longer than a smaller one.
 TAIL = 64 << 10
-ENDING = 8  # bytes behind a footer: its size, and `PAR1`
+ENDING = 8  # bytes after a Parquet footer: its size, and `PAR1`
 
 
 @dataclass(frozen=True)
 class Footer:
-    """What a part says of itself.
+    """The footer of a part.
 
     Attributes:
-        name: Its path below the corpus.
-        num_rows: How many rows it has.
+        name: The part's path below the corpus.
+        num_rows: Number of rows.
         keys: Our keys, without their prefix.
-        metadata: Parquet's own.
+        metadata: Parquet's metadata.
     """
 
     name: str
@@ -39,18 +40,18 @@ class Footer:
 
     @property
     def rows(self) -> str:
-        """Which rows it has, as `hashing.encode_rows` writes them."""
+        """The part's row numbers, encoded by `hashing.encode_rows`."""
         return self.keys["rows"]
 
     @property
     def schema(self) -> tuple[tuple[str, ...], pq.ParquetSchema]:
-        """Its columns' paths and types, to compare with others'."""
+        """The columns' paths and types, for comparison with other parts."""
         found = self.metadata.schema
         # Parquet's own comparison looks at the last part of a path alone.
         return tuple(found.column(i).path for i in range(len(found))), found
 
     def count(self, column: str) -> int:
-        """How many rows have a value in a column; none if it is not there."""
+        """Counts the rows with a value in a column, by statistics; 0 if there is no such column."""
         return sum(one.num_values for one in self._statistics(column))
 
     def all_false(self, column: str) -> bool:
@@ -71,25 +72,25 @@ class Footer:
                 yield found
 
 
-# Column -> where the part that was looked at last had it: those of a table are alike.
+# Column -> its index in the last part; a cache, since parts of a table mostly have equal schemas.
 _last_place: dict[str, int] = {}
 
 
 def _place(schema: pq.ParquetSchema, column: str) -> int | None:
-    """The number of a column; None if it is not there."""
+    """Returns the index of a column; None if there is no such column."""
     return next((i for i in range(len(schema)) if schema.column(i).path == column), None)
 
 
 def read_footers(store: Store, parts: Iterable[tuple[str, Mapping[str, str]]]) -> Iterator[Footer]:
-    """The footers of some parts, in their order; those that were removed since are left out.
+    """Yields the footers of parts, in order, without parts that were removed meanwhile.
 
     Args:
         store: The corpus's store.
-        parts: The path of each below the corpus, and what its footer says of itself, where it says
-            it.
+        parts: (path below the corpus, expected keys of the footer) of each part; a key that the
+            footer lacks is not checked.
 
     Raises:
-        DamagedError: One can't be read, or is another table's.
+        DamagedError: A part can't be read, or has other keys.
     """
     for found in some_at_once(store, lambda part: _footer(store, *part), parts):
         if found is not None:
@@ -97,7 +98,7 @@ def read_footers(store: Store, parts: Iterable[tuple[str, Mapping[str, str]]]) -
 
 
 def read_ranges(store: Store, footer: Footer, columns: Sequence[str]) -> pa.Table:
-    """Some columns of a part, of which no more is read than these; those it lacks are left out.
+    """Reads some columns of a part, and only their bytes; missing columns are left out.
 
     Raises:
         DamagedError: They can't be read.
@@ -109,14 +110,14 @@ def read_ranges(store: Store, footer: Footer, columns: Sequence[str]) -> pa.Tabl
 
 
 class _Ranges(io.RawIOBase):
-    """A part as a file, each read of which is a request for that range."""
+    """A read-only file object over a part; each read is a range request."""
 
     def __init__(self, store: Store, footer: Footer) -> None:
         super().__init__()
         self._store, self._name, self._at = store, footer.name, 0
         groups = [footer.metadata.row_group(i) for i in range(footer.metadata.num_row_groups)]
         chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
-        # Where the values end: what is behind them was read with the footer.
+        # The file seems to end after the values, as the footer was read before.
         ends = [_begin(chunk) + chunk.total_compressed_size for chunk in chunks]
         self._size = max(ends, default=0) + ENDING
 
@@ -142,16 +143,16 @@ class _Ranges(io.RawIOBase):
 
 
 def _begin(chunk: pq.ColumnChunkMetaData) -> int:
-    """Where a column's values begin."""
+    """Returns the offset of a column chunk's first page."""
     first = chunk.dictionary_page_offset
     return int(chunk.data_page_offset if first is None else min(first, chunk.data_page_offset))
 
 
 def read_ending(store: Store, name: str) -> pq.FileMetaData:
-    """What a Parquet file says of itself, from its end alone.
+    """Reads the metadata of a Parquet file from its end.
 
     Raises:
-        FileNotFoundError: There is none.
+        FileNotFoundError: There is no such file.
         DamagedError: It can't be read.
     """
     try:
@@ -166,7 +167,7 @@ def read_ending(store: Store, name: str) -> pq.FileMetaData:
 
 
 def own_keys(metadata: pq.FileMetaData) -> dict[str, str]:
-    """Our keys of a file, without their prefix."""
+    """Returns our keys in a file's metadata, without their prefix."""
     start = PREFIX.encode()
     found = (metadata.metadata or {}).items()
     return {k[len(start) :].decode(): v.decode() for k, v in found if k.startswith(start)}

@@ -1,6 +1,6 @@
-"""Reading original bytes from a corpus's tars.
+"""Reads original images from a corpus's tars, in few requests.
 
-Where most are wanted, they are read in whole runs; where few are, in ranges.
+If most images of a tar are wanted, it is read in blocks; otherwise, only the wanted ranges.
 """
 
 import hashlib
@@ -14,45 +14,35 @@ from nucleus_data.corpus.store import Store
 from nucleus_data.corpus.tar_names import tar_name
 from nucleus_data.errors import CorpusError
 
-BLOCK = 32 << 20
-SMALL_GAP = 64 << 10
-WHOLE_SHARE = 0.25
+BLOCK = 32 << 20  # maximum bytes per request
+SMALL_GAP = 64 << 10  # maximum bytes between two images that are read in one request
+WHOLE_SHARE = 0.25  # from this share of the tar's bytes on, it is read in blocks
 
 
 def read_images(store: Store, shard: int, records: pa.Table, tar_size: int) -> Iterator[bytes]:
-    """The bytes of some records' images, in the order of their offsets, at most some 32 MB ahead.
+    """Yields the bytes of records' images, in the order of their offsets.
+
+    Up to `BLOCK` bytes (32 MiB) are read ahead.
 
     Args:
         store: The corpus's store.
-        shard: The image shard.
+        shard: The image shard's number.
         records: Rows with `file`, `offset`, `size` and `sha256`, sorted by offset; all have an
             image.
-        tar_size: Bytes of the tar when its records were committed.
+        tar_size: Size of the tar in bytes, when its records were committed.
 
     Raises:
-        CorpusError: The tar is missing, or is not the one that was ingested (its size, or an
-        image's SHA-256, differs).
+        CorpusError: The tar is missing, or is not the one that was ingested (its size, or the
+            SHA-256 of an image, differs).
     """
     name = tar_name(shard)
-    shown = store.url(name)
-    try:
-        size = store.size(name)
-    except FileNotFoundError:
-        raise CorpusError(
-            f"{shown} is missing, though its records are there; put it back, "
-            "nothing can be measured without it"
-        ) from None
-    if size != tar_size:
-        raise CorpusError(
-            f"{shown} changed: it has {size} bytes, it had {tar_size} when it was ingested. "
-            "Put the original back, or ingest the new pictures as a new source"
-        )
+    _check_size(store, name, tar_size)
     offsets = records.column("offset").to_numpy()
     sizes = records.column("size").to_numpy()
     digests = records.column("sha256").to_pylist()
     files = records.column("file").to_pylist()
-    # A request costs more than the bytes between two wanted images: where most are wanted, a gap is
-    # read too.
+    # A request costs more than the bytes of a small gap between two images. If most of the tar is
+    # wanted, large gaps are read as well.
     gap = BLOCK if sizes.sum() >= WHOLE_SHARE * tar_size else SMALL_GAP
     for first, last in joined(offsets, sizes, gap, BLOCK):
         start = int(offsets[first])
@@ -62,14 +52,29 @@ def read_images(store: Store, shard: int, records: pa.Table, tar_size: int) -> I
         except (IsADirectoryError, PermissionError) as error:
             raise damaged(store, name, error) from error
         for i in range(first, last):
-            at = int(offsets[i]) - start
-            image = block[at : at + int(sizes[i])]
-            # A tar of the same size may still be another one: no value is ever of other bytes than
-            # the record's.
+            begin = int(offsets[i]) - start
+            image = block[begin : begin + int(sizes[i])]
+            # Another tar may have the same size; never measure bytes that are not the record's.
             if hashlib.sha256(image).hexdigest() != digests[i]:
                 raise CorpusError(
-                    f"{shown} changed: {files[i]} no longer has the SHA-256 that it was "
+                    f"{store.url(name)} changed: {files[i]} no longer has the SHA-256 that it was "
                     "ingested with. Put the original tar back, or ingest the new pictures as a "
                     "new source"
                 )
             yield image
+
+
+def _check_size(store: Store, name: str, tar_size: int) -> None:
+    """Raises CorpusError if a tar is missing, or has another size than when it was ingested."""
+    try:
+        size = store.size(name)
+    except FileNotFoundError:
+        raise CorpusError(
+            f"{store.url(name)} is missing, though its records are there; put it back, "
+            "nothing can be measured without it"
+        ) from None
+    if size != tar_size:
+        raise CorpusError(
+            f"{store.url(name)} changed: it has {size} bytes, it had {tar_size} when it was "
+            "ingested. Put the original back, or ingest the new pictures as a new source"
+        )

@@ -1,4 +1,4 @@
-"""Listings of folders, remembered for as long as nobody minds that they are from a moment ago."""
+"""A cache of folder listings, used only while slightly outdated listings are acceptable."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,10 +9,10 @@ T = TypeVar("T")
 
 
 class Listings:
-    """What folders of a store hold.
+    """Lists folders of a store, with a cache that is on only inside `once`.
 
     Args:
-        ask: Lists a folder.
+        ask: Lists a folder: returns the names in it.
     """
 
     def __init__(self, ask: Callable[[str], list[str]]) -> None:
@@ -24,14 +24,15 @@ class Listings:
 
     @property
     def remembered(self) -> bool:
-        """Whether listings are remembered now."""
+        """Whether the cache is on."""
         return self._known is not None
 
     @contextmanager
     def once(self) -> Iterator[None]:
-        """Remembers listings inside: a folder of 200,000 parts takes an object store 6 s to list.
+        """Turns the cache on inside the context.
 
-        What others write meanwhile is not seen; what is written through the same store is.
+        Listing a folder of 200,000 parts takes an object store 6 s. Inside, files written by other
+        processes may not be seen; files written through the same `Store` are.
         """
         if self.remembered:
             yield
@@ -44,23 +45,28 @@ class Listings:
             self._known = None
 
     def names(self, folder: str) -> list[str]:
-        """What lies in a folder."""
+        """Returns the names in a folder."""
         if not self.remembered:
             return self._ask(folder)
         found = self._text(folder).strip("\n")
         return found.split("\n") if found else []
 
     def fetch(self, folder: str) -> None:
-        """Lists a folder, where listings are remembered, for those who ask later."""
+        """Lists a folder into the cache, if it is on."""
         if self.remembered:
             self._text(folder)
 
     def lacks(self, folder: str, name: str) -> bool:
-        """Whether a folder, as it is remembered, has no such name."""
+        """Whether the cached listing of a folder has no such name."""
         return f"\n{name}\n" not in self._text(folder)
 
     def made(self, name: str, make: Callable[[], T]) -> T:
-        """What is made of listings: once, for as long as they are remembered."""
+        """Returns `make()`, a value derived from listings; cached as long as these are.
+
+        Args:
+            name: The value's key in the cache.
+            make: Computes the value.
+        """
         if not self.remembered:
             return make()
         if name not in self._made:
@@ -69,21 +75,24 @@ class Listings:
         return found
 
     def made_before(self, name: str) -> Any:
-        """What `made` returned; None if it was not asked."""
+        """Returns the value that `made` cached under a name; None if there is none."""
         return self._made.get(name)
 
     def forget(self) -> None:
-        """Has all folders be listed anew: something was written."""
+        """Clears the cache, since something was written."""
         if self._known is not None:
             self._known.clear()
             self._made.clear()
 
     def _text(self, folder: str) -> str:
-        """A folder's names, a line each: one text, as a list would be four times as large."""
+        """Returns a folder's names as one text, separated and enclosed by newlines.
+
+        A list would take four times the memory.
+        """
         known = {} if self._known is None else self._known
         with self._lock:
-            mine = self._locks.setdefault(folder, Lock())
-        with mine:  # several threads may ask about one folder, which is listed once
-            if (found := known.get(folder)) is None:
-                found = known[folder] = "".join(f"\n{n}" for n in self._ask(folder)) + "\n"
-            return found
+            folder_lock = self._locks.setdefault(folder, Lock())
+        with folder_lock:  # so that threads that need the same folder list it only once
+            if (text := known.get(folder)) is None:
+                text = known[folder] = "".join(f"\n{n}" for n in self._ask(folder)) + "\n"
+            return text

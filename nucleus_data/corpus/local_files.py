@@ -1,4 +1,4 @@
-"""Files of a local store: read in few system calls, and written beside their place.
+"""Reads files of a local store with few system calls, and writes them atomically.
 
 fsspec takes five times as long to open a small file as to read it.
 """
@@ -16,21 +16,21 @@ from nucleus_data.corpus.refused import writing
 
 
 def read_end(path: str, size: int) -> bytes:
-    """The last bytes of a file, or all if there are fewer. Raises FileNotFoundError."""
+    """Returns the last bytes of a file, or all if there are fewer. Raises FileNotFoundError."""
     with io.FileIO(path) as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - size))
         return file.read(size) or b""
 
 
 def read_range(path: str, offset: int, size: int) -> bytes:
-    """Some bytes of a file, or fewer at its end. Raises FileNotFoundError."""
+    """Returns bytes of a file from an offset, or fewer at its end. Raises FileNotFoundError."""
     with Path(path).open("rb") as file:
         file.seek(offset)
         return file.read(size)
 
 
 def names(path: str) -> list[str]:
-    """What lies in a folder, or a file's own name. Raises FileNotFoundError."""
+    """Returns the names in a folder, or a file's own name. Raises FileNotFoundError."""
     try:
         return os.listdir(path)  # noqa: PTH208 - a Path for each of a million names takes seconds
     except NotADirectoryError:
@@ -38,12 +38,12 @@ def names(path: str) -> list[str]:
 
 
 def link(target: Path, name: str, write: Callable[[Path], None]) -> None:
-    """Writes a hidden file beside the target, and links it: the name appears whole or never.
+    """Creates a file atomically: writes a hidden file beside it, and links that to the name.
 
     Args:
         target: The file.
-        name: What messages call it.
-        write: Writes a file, which is on the disk when it returns.
+        name: Its name for messages.
+        write: Writes the file to a path, and syncs it to the disk.
 
     Raises:
         FileExistsError: There is a file of that name.
@@ -61,7 +61,7 @@ def link(target: Path, name: str, write: Callable[[Path], None]) -> None:
 
 
 def replace(target: Path, name: str, write: Callable[[Path], None]) -> None:
-    """Writes a hidden file beside the target, and puts it in its place; as `link` otherwise."""
+    """Writes or replaces a file atomically; the arguments are those of `link`."""
     part = _hidden(target)
     with writing(target, name):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -70,11 +70,14 @@ def replace(target: Path, name: str, write: Callable[[Path], None]) -> None:
 
 
 def sweep(folder: Path, *, deep: bool = False) -> int:
-    """Removes hidden files that dead processes of this machine left; returns how many.
+    """Removes hidden files that dead processes of this machine left in a folder.
 
     Args:
         folder: The folder.
-        deep: Also in all folders below it.
+        deep: Whether to also search all folders below it.
+
+    Returns:
+        The number of removed files.
     """
     swept, name = 0, f".*.{socket.gethostname()}.*.part"
     for part in folder.rglob(name) if deep else folder.glob(name):
@@ -87,7 +90,7 @@ def sweep(folder: Path, *, deep: bool = False) -> int:
 
 
 def write_synced(path: Path, data: bytes) -> None:
-    """Writes a file that is on the disk before it gets its name."""
+    """Writes a file, and syncs it to the disk."""
     with path.open("wb") as file:
         file.write(data)
         file.flush()
@@ -95,7 +98,7 @@ def write_synced(path: Path, data: bytes) -> None:
 
 
 def copy_synced(source: Path, path: Path) -> None:
-    """Copies a file, which is on the disk then."""
+    """Copies a file, and syncs the copy to the disk."""
     with source.open("rb") as reader, path.open("wb") as writer:
         while block := reader.read(1 << 22):
             writer.write(block)
@@ -104,6 +107,6 @@ def copy_synced(source: Path, path: Path) -> None:
 
 
 def _hidden(target: Path) -> Path:
-    """A name beside the target by which `sweep` finds its writer's machine and process."""
+    """Returns a hidden name beside the target, with the machine and process id for `sweep`."""
     unique = f"{socket.gethostname()}.{os.getpid()}.{random.getrandbits(32):08x}"
     return target.with_name(f".{target.name}.{unique}.part")

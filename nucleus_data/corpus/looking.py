@@ -1,8 +1,8 @@
-"""Looking at a corpus of which some files are damaged: all else is shown, and those are named.
+"""Read-only queries of a corpus with damaged files: they are left out, and reported by name.
 
-Nothing is checked beforehand: only where an answer fails are all files read through, and the
-answer is asked for again without those that cannot be read. Who works on a corpus never goes
-without a file: he fails with its name.
+Nothing is checked in advance. Only if a query fails are all files read, and the query is repeated
+without those that can't be read. Commands that change a corpus never leave a file out: they fail,
+and name it.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -26,18 +26,18 @@ TRAINING_SETS, CLAIMS = "sets", "claims"
 
 
 def going_without(corpus: Corpus, ask: Callable[[Corpus], T]) -> T:
-    """Asks about a corpus; if damaged files stand in the way, asks again without them.
+    """Runs a query; if damaged files make it fail, repeats it without them.
 
     Args:
         corpus: The corpus.
-        ask: Answers about the corpus that it is given, and changes no table of it. What it must
-            say is left out are that corpus's `left_out`.
+        ask: The query: takes a corpus, and changes no table of it. It has to report the `left_out`
+            files of the corpus that it gets.
 
     Returns:
-        The answer.
+        The result of `ask`.
 
     Raises:
-        CorpusError: It cannot be answered without a file; all damaged ones are named.
+        CorpusError: The query also fails without the damaged files; all of them are named.
     """
     try:
         return ask(corpus)
@@ -52,7 +52,7 @@ def going_without(corpus: Corpus, ask: Callable[[Corpus], T]) -> T:
 
 
 def find_damaged(corpus: Corpus) -> list[DamagedError]:
-    """Reads all files of a corpus but its pictures, and returns those that cannot be read."""
+    """Reads all files of a corpus except its pictures; returns an error for each damaged one."""
     store = corpus.store
     found = []
     for name in store.list("tables"):
@@ -68,10 +68,10 @@ def find_damaged(corpus: Corpus) -> list[DamagedError]:
 
 
 def without_lines(left_out: Collection[Mapping[str, str]]) -> Iterator[str]:
-    """What an answer is without, for people.
+    """Yields lines for people about the files that a result leaves out.
 
     Args:
-        left_out: The files, as `DamagedError.content`.
+        left_out: The files, in the form of `DamagedError.content`.
     """
     for one in left_out:
         yield f"left out: {one['file']} cannot be read: {one['found']}. {one['advice']}"
@@ -82,9 +82,9 @@ def without_lines(left_out: Collection[Mapping[str, str]]) -> Iterator[str]:
 def _caught(
     store: Store, check: Callable[[str], object], names: Iterable[str]
 ) -> list[DamagedError]:
-    """What a check says about some files."""
+    """Runs a check on files, many at once; returns the errors about damaged ones."""
 
-    def one(name: str) -> DamagedError | None:
+    def problem(name: str) -> DamagedError | None:
         try:
             check(name)
         except FileNotFoundError:  # removed since it was listed
@@ -93,7 +93,7 @@ def _caught(
             return error
         return None
 
-    return [error for error in at_once(store, one, names) if error is not None]
+    return [error for error in at_once(store, problem, names) if error is not None]
 
 
 def _parquet(store: Store, name: str) -> None:

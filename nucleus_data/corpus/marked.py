@@ -1,4 +1,4 @@
-"""Tasks that are done once: a finished one leaves a marker with its counts beside its files."""
+"""Tasks that run only once: a finished task leaves a marker with its counts."""
 
 import json
 from collections.abc import Callable
@@ -8,17 +8,17 @@ from nucleus_data.corpus.store import Store
 
 
 def once(store: Store, marker: str, work: Callable[[], dict[str, int]]) -> dict[str, int]:
-    """Does some work, unless it was done.
+    """Runs a task, unless its marker exists.
 
-    The marker comes last: work that was killed is done again, and writes the same files.
+    The marker is written last, so a killed task runs again; it must write the same files then.
 
     Args:
-        store: The store that the marker is in.
+        store: The store of the marker.
         marker: Path of the marker in the store.
-        work: Returns its counts.
+        work: The task; returns its counts.
 
     Returns:
-        The counts, now or then.
+        The counts of the task, or of its earlier run.
     """
     try:
         found: dict[str, int] = json.loads(store.read(marker))
@@ -29,12 +29,12 @@ def once(store: Store, marker: str, work: Callable[[], dict[str, int]]) -> dict[
 
 
 def remove_files(store: Store, folder: str) -> None:
-    """Removes the files that lie directly in a folder, many at a time."""
+    """Removes the files directly in a folder, many concurrently."""
     names = (f"{folder}/{name}" for name in store.list(folder))
     list(at_once(store, store.remove, names))
 
 
 def remove_folder(store: Store, folder: str) -> None:
-    """Removes a folder with all that is in it, if it is there."""
+    """Removes a folder and everything in it, if it exists."""
     if store.list(folder):
         store.fs.rm(store.path(folder), recursive=True)

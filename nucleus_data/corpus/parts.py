@@ -1,14 +1,16 @@
-"""One Parquet part: how it is written, and how it is read and checked.
+"""Writes, reads and checks one Parquet part.
 
-A part is read whole, in one request. Its footer holds our own keys, `nucleus.*`: of which table and
-shard it is, and which rows it has.
+A part is read in one request. Its footer has keys of our own, `nucleus.*`: the part's table and
+shard, and its rows.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from nucleus_data.corpus.damaged import damaged, read_whole, reading
 from nucleus_data.corpus.store import Store
@@ -28,16 +30,16 @@ class Part:
 
     Args:
         store: The corpus's store.
-        name: Its path below the corpus.
-        expected: What its footer says of itself, where it says it.
+        name: The part's path below the corpus.
+        expected: Expected keys of its footer; a key that the footer lacks is not checked.
 
     Attributes:
-        footer: Our keys of its footer, without their prefix.
-        num_rows: How many rows it has.
+        footer: Our keys in its footer, without their prefix.
+        num_rows: Number of rows.
 
     Raises:
-        FileNotFoundError: There is none.
-        DamagedError: It cannot be read, or is something else.
+        FileNotFoundError: There is no such part.
+        DamagedError: It can't be read, or is no part of the expected table and shard.
     """
 
     def __init__(self, store: Store, name: str, expected: Mapping[str, str]) -> None:
@@ -52,33 +54,24 @@ class Part:
                 raise damaged(store, name, problem)
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Its columns, in its order; those that it lacks are left out."""
+        """Reads columns, in the file's order; missing ones are left out. None reads all."""
         with reading(self.store, self.name):
-            # Threads take longer to start than parts of some 10,000 rows to read.
+            # Starting threads takes longer than reading parts of about 10,000 rows.
             if columns is None:
                 return self._file.read(use_threads=False)
             chosen = [name for name in columns if name != "row"]
             table = self._file.read(columns=chosen, use_threads=False)
             if "row" not in columns:
                 return table
-            # The footer has it, and is read anyway.
+            # Row numbers are taken from the footer, which was read anyway.
             schema = self._file.schema_arrow
             before = schema.names[: schema.get_field_index("row")]
             rows = _row_numbers(self.footer["rows"], schema.field("row").type)
             place = len([name for name in before if name in columns])
             return table.add_column(place, schema.field("row"), rows)
 
-    def count(self, column: str) -> int:
-        """How many rows have a value in a column, from its statistics; none if it is not there."""
-        with reading(self.store, self.name):
-            about = self._file.metadata
-            groups = [about.row_group(i) for i in range(about.num_row_groups)]
-            chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
-            known = [chunk.statistics for chunk in chunks if chunk.path_in_schema == column]
-            return sum(one.num_values for one in known)
-
     def _problem(self, expected: Mapping[str, str]) -> str:
-        """Why this is no part, or another table's."""
+        """Returns why this is no part of the expected table and shard; empty if it is."""
         schema = self._file.schema_arrow
         if "rows" not in self.footer:
             return "it is a Parquet file without a nucleus footer"
@@ -99,7 +92,7 @@ class Part:
 
 
 def own_footer(schema: pa.Schema) -> dict[str, str]:
-    """Our keys of a footer, without their prefix."""
+    """Returns our keys in a footer, without their prefix."""
     return {
         key.decode()[len(PREFIX) :]: value.decode()
         for key, value in (schema.metadata or {}).items()
@@ -107,23 +100,36 @@ def own_footer(schema: pa.Schema) -> dict[str, str]:
     }
 
 
+def row_numbers(texts: Iterable[str]) -> NDArray[np.int64]:
+    """Returns the row numbers of several parts, in the parts' order.
+
+    Args:
+        texts: The key `rows` of each part's footer, as `hashing.encode_rows` writes it.
+    """
+    return np.concatenate([np.empty(0, np.int64), *map(decode_rows, texts)])
+
+
 def rows_in(rows: str) -> int:
-    """How many rows `encode_rows` wrote down; of damaged text that may be any number."""
+    """Counts the rows in a text of `hashing.encode_rows`; the count is wrong if it is damaged."""
     ranges = (item.partition("-") for item in rows.split(",") if item)
     return sum(int(last or first) - int(first) + 1 for first, _, last in ranges)
 
 
-@lru_cache(maxsize=64)  # all tables of a shard have the same
+@lru_cache(maxsize=64)  # the tables of a shard mostly have the same rows
 def _row_numbers(text: str, kind: pa.DataType) -> pa.Array:
     return pa.array(decode_rows(text), kind)
 
 
 def encode_part(table: pa.Table, footer: Mapping[str, str]) -> bytes:
-    """A part's bytes; the same rows give the same bytes.
+    """Encodes a part deterministically: the same rows give the same bytes.
 
-    They are zstd, with statistics, row groups of 25,000, and our footer under `nucleus.*`. Only
-    texts get a dictionary, and not ids, each of which is there once. Of measured numbers, most of
-    which are there once, it takes a fifth more space, and twice the time to write.
+    It is compressed with zstd, and has statistics and row groups of 25,000 rows. Only text columns
+    other than ids use a dictionary: ids are unique, and for measured numbers, most of which are
+    unique, a dictionary takes a fifth more space and twice the time to write.
+
+    Args:
+        table: The rows.
+        footer: Our keys, without the prefix `nucleus.`.
     """
     metadata = {f"{PREFIX}{key}": value for key, value in sorted(footer.items())}
     sink = pa.BufferOutputStream()
@@ -140,7 +146,7 @@ def encode_part(table: pa.Table, footer: Mapping[str, str]) -> bytes:
 
 
 def _texts(field: pa.Field, path: str = "") -> Iterator[str]:
-    """The Parquet paths of a column's texts."""
+    """Yields the Parquet paths of all text leaves of a column."""
     path = f"{path}.{field.name}" if path else field.name
     if pa.types.is_struct(field.type):
         for child in field.type:

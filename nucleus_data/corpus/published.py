@@ -1,4 +1,4 @@
-"""Markers that say that a corpus-wide table is complete, beside its parts, with its sums."""
+"""Markers (`_published.json`) of complete corpus-wide tables, with their sums."""
 
 import json
 from collections.abc import Mapping
@@ -12,23 +12,24 @@ from nucleus_data.corpus.store import Store
 def publish(
     store: Store, folder: str, content: Mapping[str, Any], *, indent: int | None = None
 ) -> None:
-    """Says that a table is complete.
+    """Marks a table as complete.
 
     Args:
         store: The corpus's store.
         folder: The table's folder.
-        content: Its sums, JSON-able.
-        indent: Spaces that the JSON is indented by; a table keeps what it was first written with.
+        content: The table's sums, JSON-able.
+        indent: Indentation of the JSON, in spaces; must not change for a table, as markers of
+            earlier versions have to stay equal.
     """
     text = json.dumps(content, sort_keys=True, indent=indent)
     store.create(f"{folder}/{MARKER}", text.encode())
 
 
 def published(store: Store, folder: str) -> dict[str, Any] | None:
-    """What was published about a table; None if it is not complete.
+    """Returns the sums of a complete table; None if it is not complete.
 
     Raises:
-        DamagedError: What says so cannot be read.
+        DamagedError: The marker can't be read.
     """
     name = f"{folder}/{MARKER}"
     if name in store.left_out:

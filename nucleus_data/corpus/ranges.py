@@ -1,4 +1,4 @@
-"""Reading many ranges of a file in few requests."""
+"""Merges ranges of a file, to read them in few requests."""
 
 from collections.abc import Iterator
 
@@ -8,16 +8,16 @@ import numpy as np
 def joined(
     offsets: np.ndarray, sizes: np.ndarray, gap: int, most: int
 ) -> Iterator[tuple[int, int]]:
-    """Which ranges of a file to read in one request each.
+    """Groups adjacent ranges of a file, each group to be read in one request.
 
     Args:
-        offsets: Where each range begins, ascending.
-        sizes: Its bytes.
-        gap: Bytes between two ranges that are read too.
-        most: Bytes of a request, but for one larger range.
+        offsets: (N,) offset of each range in bytes, ascending.
+        sizes: (N,) size of each range in bytes.
+        gap: Maximum bytes between two ranges of a group, which are read as well.
+        most: Maximum bytes per request, except for a single larger range.
 
     Yields:
-        First and last (not included) number of the ranges of a request.
+        Half-open index intervals [first, end) of the ranges of each group.
     """
     first = 0
     for i in range(1, len(offsets) + 1):

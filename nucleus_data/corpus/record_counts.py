@@ -1,4 +1,4 @@
-"""Of the table `records`: how many there are, and which schemas their parts have."""
+"""Counts of the table `records`, and the distinct schemas of its parts."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ from nucleus_data.corpus.store import Store
 
 
 class Schemas:
-    """The schemas of parts, and of each the first part that has it."""
+    """Collects distinct schemas, with the name of the first part that has each."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
         self._found: list[Any] = []
 
     def add(self, footer: Footer) -> None:
-        """Takes a part, if its schema is a new one."""
+        """Adds a part if its schema is new."""
         if (schema := footer.schema) not in self._found:
             self._found.append(schema)
             self.names.append(footer.name)
 
 
 def parts_of_each_schema(corpus: Corpus, known: Known | None = None) -> list[str]:
-    """Paths below a corpus of parts of `records`: of each schema one, of each thousand shards.
+    """Returns paths of parts of `records`: one for each distinct schema in each group of shards.
 
     Args:
         corpus: The corpus.
-        known: What is known; what was read is added to it. By default what finished runs left.
+        known: The cached schemas; new ones are added. By default, those stored by finished runs.
     """
     groups = groups_of(corpus.records)
     if known is None:
@@ -47,7 +47,14 @@ def parts_of_each_schema(corpus: Corpus, known: Known | None = None) -> list[str
 
 @dataclass(frozen=True)
 class ShardRecords:
-    """What a shard has of records; those that a retry has superseded are not among them."""
+    """Counts of a shard's records, without those that a retry superseded.
+
+    Attributes:
+        shard: The shard's number.
+        rows: Number of records.
+        failed: Number of these without a picture.
+        retryable: Number of failed ones that may succeed if tried again.
+    """
 
     shard: int
     rows: int
@@ -56,53 +63,55 @@ class ShardRecords:
 
 
 def count_records(group: Group, firsts: Schemas | None = None) -> Iterator[ShardRecords]:
-    """Reads the footers of a group of shards of `records`, and the marks of a retry.
+    """Counts a group of `records` by reading its footers, and the marks of retries.
 
-    Of shards with failures, also the columns that tell which of them may pass: no more is known of
-    these by their statistics than whether there are any.
+    Footers tell only whether any failure is retryable. To count these, the columns `error` and
+    `retryable` of such parts are read as well.
 
     Args:
-        group: The shards.
-        firsts: Gets the parts' schemas, whose footers are read only once then.
+        group: The group.
+        firsts: Collects the parts' schemas, so that footers need not be read again for them.
     """
     records = group.table
     assert isinstance(records, Records)
-    gone = records.superseded_counts(group.marks)  # of a shard, taken off once
+    superseded = records.superseded_counts(group.marks)
 
-    def one(name: str) -> tuple[Footer, ShardRecords]:
+    def count_part(name: str) -> tuple[Footer, ShardRecords]:
         (footer,) = records.footers([name])
         failed = footer.count("error")
         retryable = 0
         if failed and not footer.all_false("retryable"):
             found = read_ranges(records.store, footer, ["error", "retryable"])
-            lost = found.filter(found.column("error").is_valid())
-            retryable = sum(map(bool, lost.column("retryable").to_pylist()))
+            failures = found.filter(found.column("error").is_valid())
+            retryable = sum(map(bool, failures.column("retryable").to_pylist()))
         shard = int(footer.keys["shard"])
         return footer, ShardRecords(shard, footer.num_rows, failed, retryable)
 
-    for footer, found in some_at_once(records.store, one, group.parts):
+    for footer, found in some_at_once(records.store, count_part, group.parts):
         if firsts is not None:
             firsts.add(footer)
-        less = gone.pop(found.shard, 0)
+        less = superseded.pop(found.shard, 0)  # subtracted from only one of the shard's parts
         yield ShardRecords(
             found.shard, found.rows - less, found.failed - less, found.retryable - less
         )
 
 
 def record_count(records: Records) -> int:
-    """How many records there are: known, or from footers."""
+    """Returns the number of records, from cached counts or from footers."""
     groups = groups_of(records)
     known = _known_of(records.store, groups)
-    whole = 0
+    total = 0
     for group in groups:
         if group.lasting and group.key in known.counts:
-            whole += known.counts[group.key].rows
+            total += known.counts[group.key].rows
             continue
-        whole += sum(footer.num_rows for footer in records.footers(group.parts))
-        whole -= sum(records.superseded_counts(group.marks).values())
-    return whole
+        total += sum(footer.num_rows for footer in records.footers(group.parts))
+        total -= sum(records.superseded_counts(group.marks).values())
+    return total
 
 
 def _known_of(store: Store, groups: Sequence[Group]) -> Known:
-    """What is known; of so few shards what was read before is, and nothing is read for it."""
-    return Known.left(store) if len(groups) > 1 else store.listings.made_before(KNOWN) or Known()
+    """Returns the cached counts; for a single group, only if they are already in memory."""
+    if len(groups) > 1:
+        return Known.left(store)
+    return store.listings.made_before(KNOWN) or Known()

@@ -1,11 +1,13 @@
-"""The table `records`, read as it stands now: a download that was tried again counts once.
+"""The table `records`, without failed downloads that were superseded by a retry.
 
-Parts and tars never change, so `nucleus retry` puts what it downloads into image shards of its own.
-Their records have the ids of the failed ones, and `_retried/`, beside the table's parts and aligned
-with the shards of the *failed* records, says which shard holds each of them now. A failed record is
-superseded at the moment when that shard's records are committed, not earlier; so at any moment an
-id is there exactly once. Whoever reads `records` does it through this class or its SQL; the parts
-themselves also hold the superseded rows, all of them with `retryable`.
+Parts and tars never change, so `nucleus retry` puts its downloads into new image shards. Their
+records have the ids of the failed ones. Beside the table's parts, `_retried/` has a mark for each
+failed record, stored under the shard of the *failed* record: the number of the new shard. A mark
+takes effect when the new shard's records are committed, not earlier. So at any moment, each id
+occurs exactly once.
+
+Read `records` only through this class or its `sql()`: the parts also contain the superseded rows
+(all of them with `retryable`).
 """
 
 from collections.abc import Sequence
@@ -22,51 +24,54 @@ RETRIED_SCHEMA = pa.schema([*KEY_FIELDS, pa.field("by", pa.int32(), nullable=Fal
 
 
 class Records(Table):
-    """The records of a corpus, without those that a retry has superseded."""
+    """The records of a corpus, without those that a retry superseded."""
 
     @property
     def retried(self) -> Table:
-        """Failed records that were downloaded again: their key, and `by`, the newer shard."""
+        """The marks: keys of failed records, and `by`, the shard with their new download."""
         return Table(self.store, self.name, self.config_hash, folder=f"{self.folder}/_retried")
 
+    def with_companions(self) -> dict[str, Table]:
+        """Returns this table and those beside it; `marks` is `retried`."""
+        return {**super().with_companions(), "marks": self.retried}
+
     def superseded(self, shard: int) -> np.ndarray:
-        """Sorted numbers of the rows of a shard in whose place a newer shard's records stand."""
+        """Returns the numbers of a shard's rows that were superseded, ascending."""
         marks = self.retried.read(shard, ["row", "by"])
         if marks is None:
             return np.empty(0, np.int64)
         newer = pc.unique(marks.column("by")).to_pylist()
-        there = [n for n in newer if self._has_part(n)]
-        chosen = marks.filter(pc.is_in(marks.column("by"), pa.array(there, pa.int32())))
-        return np.sort(chosen.column("row").to_numpy())
+        committed = [shard for shard in newer if self._has_part(shard)]
+        effective = marks.filter(pc.is_in(marks.column("by"), pa.array(committed, pa.int32())))
+        return np.sort(effective.column("row").to_numpy())
 
     def _has_part(self, shard: int) -> bool:
         name = f"{self.folder}/{shard:06d}-0.parquet"
         return not self.store.lacks(name) and self.store.exists(name)
 
     def superseded_counts(self, marks: Sequence[str]) -> dict[int, int]:
-        """How many rows of each shard are superseded.
+        """Returns shard -> number of its rows that were superseded.
 
         Args:
-            marks: File names of parts of `retried`, read many at once.
+            marks: File names of parts of `retried`; many are read concurrently.
         """
-        there = set(self.shards()) if marks else set()
+        committed = set(self.shards()) if marks else set()
 
-        def one(name: str) -> tuple[int, int]:
-            shard = self.shard_of(name)
-            found = self.retried.read_part(name).column("by").to_pylist()
-            return shard, sum(by in there for by in found)
+        def count_marks(name: str) -> tuple[int, int]:
+            newer = self.retried.read_part(name).column("by").to_pylist()
+            return self.shard_of(name), sum(shard in committed for shard in newer)
 
-        gone: dict[int, int] = {}
-        for shard, count in at_once(self.store, one, marks):
-            gone[shard] = gone.get(shard, 0) + count
-        return gone
+        counts: dict[int, int] = {}
+        for shard, count in at_once(self.store, count_marks, marks):
+            counts[shard] = counts.get(shard, 0) + count
+        return counts
 
     def covered(self, shard: int) -> np.ndarray:
-        """Sorted numbers of the rows that the table has of a shard."""
+        """Returns the numbers of the rows of a shard that the table has, ascending."""
         return np.setdiff1d(super().covered(shard), self.superseded(shard))
 
     def read(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table | None:
-        """All rows of a shard, sorted by row; None if it has no part."""
+        """Returns all rows of a shard, sorted by row; None if it has no part."""
         gone = self.superseded(shard)
         if not len(gone):
             return super().read(shard, columns)
@@ -80,7 +85,7 @@ class Records(Table):
         return table.select([name for name in columns if name in table.column_names])
 
     def sql(self) -> str:
-        """A SQL source of all rows."""
+        """Returns a DuckDB source of the rows that count; the table must have a part."""
         parts = parts_sql(self.store, self.folder)
         if not self.retried.whole_parts():
             return parts
@@ -91,24 +96,24 @@ class Records(Table):
         )
 
     def supersede(self, places: pa.Table, by: int) -> None:
-        """Says, before they are committed, that a shard's records will stand for failed ones.
+        """Marks failed records as superseded by a shard, before its records are committed.
 
         Args:
             places: `shard`, `row` and `id` of the failed records.
-            by: The newer shard.
+            by: The number of the newer shard.
 
         Raises:
-            CorpusError: Another shard stands for one of them already.
+            CorpusError: One of them has a mark of another shard.
         """
         marks = places.append_column("by", pa.array([by] * places.num_rows, pa.int32()))
         marks = marks.select(RETRIED_SCHEMA.names).cast(RETRIED_SCHEMA)
         for shard in sorted(pc.unique(marks.column("shard")).to_pylist()):
-            mine = marks.filter(pc.equal(marks.column("shard"), shard)).sort_by("row")
-            self.retried.append(shard, mine, {})
-            known = self.retried.read(shard)
-            assert known is not None
-            stands = dict(zip(known["row"].to_pylist(), known["by"].to_pylist(), strict=True))
-            if any(stands[row] != by for row in mine["row"].to_pylist()):
+            new = marks.filter(pc.equal(marks.column("shard"), shard)).sort_by("row")
+            self.retried.append(shard, new, {})
+            stored = self.retried.read(shard)
+            assert stored is not None
+            newer = dict(zip(stored["row"].to_pylist(), stored["by"].to_pylist(), strict=True))
+            if any(newer[row] != by for row in new["row"].to_pylist()):
                 raise CorpusError(
                     f"image shard {by:06d} tries records of shard {shard:06d} again that another "
                     "shard stands for already; its records would be there twice"

@@ -1,4 +1,4 @@
-"""What a store refuses, in words: it is full, may not be written to, or can't be opened."""
+"""Turns errors of a store into messages for people: full, not writable, can't be opened."""
 
 import errno
 from pathlib import Path
@@ -19,7 +19,16 @@ REFUSED = {
 
 
 class writing:
-    """Turns what a file system says of a write into words: it is full, or may not be written to."""
+    """A context that converts a file system's errors of writing a file.
+
+    Args:
+        target: The file.
+        name: Its name for messages.
+
+    Raises:
+        DiskFullError: The disk is full.
+        RequestError: The file can't be written there.
+    """
 
     def __init__(self, target: Path, name: str) -> None:
         self.target = target
@@ -45,7 +54,7 @@ class writing:
 
 
 def not_opened(uri: str, error: Exception) -> RequestError:
-    """The words for a corpus whose marker can't be read."""
+    """Makes the error about a corpus whose `corpus.json` can't be read."""
     return RequestError(
         f"corpus={shown(uri)} can't be opened: {reason(error)}. Give a folder that "
         "this user may read, or the URL of a store, with its credentials in storage_options"

@@ -1,4 +1,4 @@
-"""What runs leave under `runs/<run>/`: nothing else in a corpus depends on it.
+"""The files of runs, under `runs/<run>/`; no table or set depends on them.
 
 plan.json         configuration and config hashes
 stages.jsonl      one line a stage: counts, reasons, seconds by phase
@@ -24,11 +24,11 @@ ROOT = "runs"
 PLAN, STAGES, FAILURES = "plan.json", "stages.jsonl", "failures.jsonl"
 TRAINING = "quick_train"
 COPIED = (".jsonl", ".png", ".json")
-NEEDED = MappingProxyType({"stage": str})  # of a line about a stage
+NEEDED = MappingProxyType({"stage": str})  # required keys of a line in `stages.jsonl`
 
 
 def indented(content: Mapping[str, Any]) -> bytes:
-    """JSON for people, keys in order: as `json.dumps` has it, which takes ten times as long."""
+    """Formats JSON for people like `json.dumps(content, sort_keys=True, indent=1)`, but faster."""
     ordered = json.dumps(content, sort_keys=True)
     try:
         return to_json(json.loads(ordered), indent=1, ensure_ascii=True)
@@ -37,11 +37,11 @@ def indented(content: Mapping[str, Any]) -> bytes:
 
 
 class RunFolder:
-    """The files of one run, under `runs/<run>/`.
+    """The files of one run.
 
     Args:
         store: The corpus's store.
-        name: The run; it begins with its start in UTC, so that names sort by time.
+        name: The run's name, which begins with its start in UTC, so that names sort by time.
     """
 
     def __init__(self, store: Store, name: str) -> None:
@@ -52,7 +52,7 @@ class RunFolder:
 
     @classmethod
     def claim(cls, store: Store, command: str) -> "RunFolder":
-        """Makes a folder that no other run has, named by the time and the command."""
+        """Creates a folder of its own for a new run, named by the time and the command."""
         stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
         name, number = f"{stamp}-{command}", 1
         owner = uuid.uuid4().hex.encode()
@@ -62,31 +62,31 @@ class RunFolder:
         return cls(store, name)
 
     def path(self, file: str) -> str:
-        """Path below the corpus of a file of this run."""
+        """Returns the path, below the corpus, of a file of this run."""
         return path_of(self.name, file)
 
     def write_plan(self, plan: Mapping[str, Any]) -> None:
-        """Pins what is known of the run so far."""
+        """Writes `plan.json`: the configuration, and the config hashes known so far."""
         self.store.put(self.path(PLAN), indented(plan))
 
     def add_stage(self, line: Mapping[str, Any]) -> None:
-        """Notes a stage's counts."""
+        """Adds a line with a stage's counts to `stages.jsonl`."""
         self.stages.append(dict(line))
         self.store.put(self.path(STAGES), _jsonl(self.stages))
 
     def add_failures(self, lines: Sequence[Mapping[str, Any]]) -> None:
-        """Notes failed shards."""
+        """Adds lines about failed shards to `failures.jsonl`."""
         self.failures += [dict(line) for line in lines]
         self.store.put(self.path(FAILURES), _jsonl(self.failures))
 
     def inherit(self, stages: Sequence[str]) -> list[DamagedError]:
-        """Takes over, for the report, the newest earlier lines about stages not in this run.
+        """Copies the newest lines about stages that this run did not run, for its report.
 
         Args:
-            stages: Names of stages, in the order in which their lines are put.
+            stages: Names of stages, in the order of their lines.
 
         Returns:
-            The earlier runs' files that could not be read; they are left out.
+            Errors about files of earlier runs that could not be read.
         """
         have = {line["stage"] for line in self.stages}
         left_out: list[DamagedError] = []
@@ -131,28 +131,31 @@ def run_names(store: Store) -> list[str]:
 
 
 def newest_failed_shards(store: Store, stage: str, runs: Iterable[str]) -> list[int]:
-    """Shards that failed in the first of some runs that had a stage, ascending.
+    """Returns the shards that failed in the newest run of a stage, ascending.
 
     Args:
         store: The corpus's store.
         stage: The stage's name.
-        runs: Names of runs, newest first.
+        runs: Names of the runs to search, newest first.
+
+    Raises:
+        DamagedError: The run's list of failures is damaged.
     """
     for run in runs:
-        mine = [line for line in stage_lines(store, run) if line["stage"] == stage]
-        if not mine:
+        lines = [line for line in stage_lines(store, run) if line["stage"] == stage]
+        if not lines:
             continue
-        if not any(line.get("failed_shards") for line in mine):
+        if not any(line.get("failed_shards") for line in lines):
             return []
         return failed_shards(store, run, stage)
     return []
 
 
 def failed_shards(store: Store, run: str, stage: str) -> list[int]:
-    """Shards of a stage that failed in a run, ascending.
+    """Returns the shards of a stage that failed in a run, ascending.
 
     Raises:
-        DamagedError: The list of them is damaged: nobody else knows which they are.
+        DamagedError: The run's list of failures is damaged; there is no other record of them.
     """
     name = path_of(run, FAILURES)
     lines, unreadable = read_lines(store, name, {"stage": str, "shard": int})
@@ -172,13 +175,13 @@ def earlier(store: Store, name: str) -> Iterable[str]:
 
 
 def stage_lines(store: Store, run: str) -> list[dict[str, Any]]:
-    """What a run noted about its stages; nothing if it ended none. Damaged lines are left out."""
+    """Returns the lines of a run's `stages.jsonl`, without damaged ones; empty if none."""
     lines, _ = read_lines(store, path_of(run, STAGES), NEEDED)
     return lines
 
 
 def plans(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each run that has a readable plan, newest first, with the plan."""
+    """Yields (run, plan) for each run with a readable plan, newest first."""
     for run in reversed(run_names(store)):
         try:
             yield run, damaged.read_json(store, path_of(run, PLAN))
@@ -187,7 +190,7 @@ def plans(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def maker(store: Store, table: str, config_hash: str) -> tuple[str, dict[str, Any]] | None:
-    """The oldest run that pinned a table, with its plan: it made it; None if no run tells."""
+    """Returns the oldest run that pinned a table, which made it, with its plan; None if unknown."""
     found = None
     for run, plan in plans(store):
         tables = plan.get("tables")
@@ -197,15 +200,15 @@ def maker(store: Store, table: str, config_hash: str) -> tuple[str, dict[str, An
 
 
 def path_of(run: str, file: str = "") -> str:
-    """Path below the corpus of a run's file, or of its folder."""
+    """Returns the path, below the corpus, of a run's file, or of its folder."""
     return f"{ROOT}/{run}/{file}" if file else f"{ROOT}/{run}"
 
 
 def read_json(store: Store, name: str) -> dict[str, Any]:
-    """A JSON object; empty if there is no such file, or if it is left out as damaged.
+    """Reads a JSON object; empty if there is no such file, or if it is left out as damaged.
 
     Raises:
-        DamagedError: It holds something else.
+        DamagedError: The file is not a JSON object.
     """
     if name in store.left_out:
         return {}
@@ -218,15 +221,18 @@ def read_json(store: Store, name: str) -> dict[str, Any]:
 def read_lines(
     store: Store, name: str, needed: Mapping[str, type] = MappingProxyType({})
 ) -> tuple[list[dict[str, Any]], int]:
-    """JSON objects, one a line, and how many lines could not be read.
+    """Reads JSON Lines.
 
     Args:
         store: The corpus's store.
-        name: The file; if it is not there, or left out as damaged, it has no lines.
-        needed: Keys of each object, with the types of their values.
+        name: The file; if it does not exist, there are no lines.
+        needed: Required keys of each object, with the types of their values.
+
+    Returns:
+        The objects, and the number of malformed lines (1 for a file left out as damaged).
 
     Raises:
-        DamagedError: A folder lies in its place, or this user may not read it.
+        DamagedError: The file is a folder, or this user may not read it.
     """
     if name in store.left_out:
         return [], 1

@@ -1,7 +1,7 @@
-"""Rows on their way from many tasks to many others: files of rows, sorted by who reads them.
+"""All-to-all exchange of rows of a fixed size (NumPy records), each file grouped by reader.
 
-A file begins with where each reader's rows begin (uint64, one more than there are readers), then
-come the rows, of one fixed size. A reader reads its range of every file.
+Like `dealing`, but for NumPy arrays. A file has R + 1 offsets in rows (uint64, little-endian) for R
+readers, followed by the rows. A reader reads its range of every file.
 """
 
 from collections.abc import Sequence
@@ -21,10 +21,17 @@ _MIXER = np.uint64(0xD6E8FEB86659FD93)
 
 
 def spread(keys: NDArray[np.uint64], readers: int) -> NDArray[np.uint16]:
-    """A reader for each key, evenly; equal keys have one reader.
+    """Assigns a reader to each key, by a multiplicative hash, so that loads are even.
+
+    Args:
+        keys: (N,) The keys; equal keys get the same reader.
+        readers: Number of readers, 1 to 2^16.
+
+    Returns:
+        (N,) The number of each key's reader, from 0.
 
     Raises:
-        ValueError: There are more readers than a uint16 can number.
+        ValueError: The number of readers is out of range.
     """
     if not 0 < readers <= MAX_READERS:
         raise ValueError(f"readers must be 1 to {MAX_READERS}, got {readers}")
@@ -35,17 +42,17 @@ def spread(keys: NDArray[np.uint64], readers: int) -> NDArray[np.uint16]:
 
 
 def write_rows(store: Store, name: str, rows: Rows, reader: NDArray[Any], readers: int) -> None:
-    """Writes a file of rows for its readers.
+    """Writes a file of rows, grouped by reader.
 
     Args:
-        store: The store that it is written to.
+        store: The store to write to.
         name: Path of the file in the store.
-        rows: The rows, of any fixed size.
-        reader: The number of the reader of each row.
-        readers: How many readers there are, at most 2^16.
+        rows: (N,) The rows, of any fixed size.
+        reader: (N,) The number of each row's reader, from 0.
+        readers: Number of readers, at most 2^16.
 
     Raises:
-        CorpusError: A file of that name with other rows is there.
+        CorpusError: There is a file of that name with other content.
     """
     reader = reader.astype(np.uint16)  # of which numpy's stable sort is a radix sort
     starts = np.concatenate([[0], np.cumsum(np.bincount(reader, minlength=readers))])
@@ -60,14 +67,14 @@ def write_rows(store: Store, name: str, rows: Rows, reader: NDArray[Any], reader
 def read_rows(
     store: Store, names: Sequence[str], reader: int, readers: int, kind: np.dtype[Any]
 ) -> Rows:
-    """A reader's rows of all files, in the files' order.
+    """Reads a reader's rows from all files, in the order of the files.
 
     Args:
-        store: The store that the files are in.
+        store: The store of the files.
         names: Paths of the files in the store.
-        reader: The reader's number.
-        readers: How many readers there are.
-        kind: The type of a row.
+        reader: The reader's number, from 0.
+        readers: Number of readers that the files were written for.
+        kind: The dtype of a row.
     """
 
     def read(name: str) -> Rows:

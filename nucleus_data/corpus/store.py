@@ -1,8 +1,8 @@
-"""One path layer for local folders and object stores (fsspec).
+"""A uniform layer over local folders and object stores (fsspec).
 
-Everything stands on one write: `Store.create` makes an object appear whole or not at all, and only
-if no object has that name. Locally that is a hard link of a finished hidden file; object stores do
-it with a conditional put (fsspec `mode="create"`).
+All commits of a corpus are based on `Store.create`: an atomic create-if-absent. Locally, it writes
+a hidden file and hard-links it to its name; on object stores, it is a conditional put (fsspec's
+`mode="create"`).
 """
 
 import contextlib
@@ -54,11 +54,11 @@ class Store:
         storage_options: Passed to fsspec (credentials, `endpoint_url`, …).
 
     Attributes:
-        left_out: Names of damaged files that readers of tables go without; see `without`.
-        listings: What folders hold, remembered while that is asked for.
+        left_out: Names of damaged files that readers of tables skip; see `without`.
+        listings: A cache of folder listings, which is off unless requested.
 
     Raises:
-        RequestError: it is no address, or fsspec lacks the protocol or its package.
+        RequestError: The URI is malformed, or fsspec lacks the protocol or its package.
     """
 
     left_out: frozenset[str] = frozenset()
@@ -72,36 +72,37 @@ class Store:
         self.listings = Listings(self._names)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What another process gets: its listings are its own."""
+        """Leaves out the listings, of which each process has its own."""
         return {name: value for name, value in self.__dict__.items() if name != "listings"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """The inverse."""
+        """Restores the state, with new listings."""
         self.__dict__.update(state, listings=Listings(self._names))
 
     def path(self, name: str) -> str:
-        """The file system's own path of `name`."""
+        """Returns the path of an object in its file system."""
         if name:
             return f"{self.root}/{name}"
         return self.root or ("/" if self.local else "")
 
     def url(self, name: str) -> str:
-        """A path or URL of `name` that other tools understand."""
+        """Returns the local path or the URL of an object, for messages and other tools."""
         return self.path(name) if self.local else self.fs.unstrip_protocol(self.path(name))
 
     def without(self, names: Iterable[str]) -> "Store":
-        """The same store, whose tables are read without some damaged files; for looking alone."""
+        """Returns the same store with damaged files to skip; only for read-only commands."""
         other = copy.copy(self)
         other.left_out = self.left_out | frozenset(names)
         other.listings = self.listings
         return other
 
     def ask(self, call: Callable[[], T]) -> T:
-        """Calls what asks the file system, and again where that may help (`with_retries`).
+        """Calls a function that uses the file system, with retries (`with_retries`).
 
         Raises:
-            RequestError: The store's library can't do it at all (no credentials, no such address).
-            OSError: As the store says; it names the store.
+            RequestError: The store's library failed with another error than an OSError (such as
+                missing credentials).
+            OSError: The store's error, with its URI.
         """
         try:
             return with_retries(call)
@@ -115,23 +116,23 @@ class Store:
             raise not_reached(self.uri, error) from error
 
     def read(self, name: str) -> bytes:
-        """The whole object. Raises FileNotFoundError."""
+        """Returns the whole object. Raises FileNotFoundError."""
         return self.ask(lambda: self.fs.cat_file(self.path(name)))
 
     def read_range(self, name: str, offset: int, size: int) -> bytes:
-        """`size` bytes from `offset`, or fewer at its end. Raises FileNotFoundError."""
+        """Returns `size` bytes from `offset`, or fewer at the end. Raises FileNotFoundError."""
         if self.local:
             return local_files.read_range(self.path(name), offset, size)
         return self.ask(lambda: self.fs.cat_file(self.path(name), start=offset, end=offset + size))
 
     def read_end(self, name: str, size: int) -> bytes:
-        """The last `size` bytes, or all if there are fewer. Raises FileNotFoundError."""
+        """Returns the last `size` bytes, or all if there are fewer. Raises FileNotFoundError."""
         if self.local:
             return self.ask(lambda: local_files.read_end(self.path(name), size))
         return self.ask(lambda: self.fs.cat_file(self.path(name), start=-size))
 
     def size(self, name: str) -> int:
-        """Bytes of the object. Raises FileNotFoundError."""
+        """Returns the size of an object in bytes. Raises FileNotFoundError."""
         self._forget(name)
         return int(self.ask(lambda: self.fs.info(self.path(name)))["size"])
 
@@ -141,15 +142,15 @@ class Store:
         return bool(self.ask(lambda: self.fs.exists(self.path(name))))
 
     def list(self, folder: str) -> list[str]:
-        """Names (not paths) of what lies directly in a folder, sorted, hidden ones left out."""
+        """Returns the names (not paths) in a folder, sorted, without hidden ones; empty if none."""
         return self.listings.names(folder)
 
     def lacks(self, name: str) -> bool:
-        """Whether it is known, from a listing that is remembered, that there is no such object."""
+        """Whether a cached listing shows that there is no such object."""
         return self.listings.remembered and self.listings.lacks(*name.rpartition("/")[::2])
 
     def listing_once(self) -> contextlib.AbstractContextManager[None]:
-        """Remembers listings inside; see `Listings.once`."""
+        """Caches listings inside the context; see `Listings.once`."""
         return self.listings.once()
 
     def _names(self, folder: str) -> Names:
@@ -168,26 +169,25 @@ class Store:
         return sorted(name for name in names if name and not name.startswith("."))
 
     def find(self, folder: str) -> Sequence[str]:
-        """Names below the root of all files below a folder, at any depth, sorted."""
+        """Returns the paths, below the root, of all files in a folder at any depth, sorted."""
         self._forget(folder)
         found = self.ask(lambda: self.fs.find(self.path(folder)))
         cut = len(self.root) + 1 if self.root or self.local else 0
         return sorted(path[cut:] for path in found)
 
     def folders(self, folder: str) -> Sequence[str]:
-        """Names of the folders that lie in a local folder; an object store has none."""
+        """Returns the names of the folders in a local folder; empty for an object store."""
         if not self.local or not Path(self.path(folder)).is_dir():
             return []
         with os.scandir(self.path(folder)) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir())
 
     def create(self, name: str, data: bytes) -> bool:
-        """Writes a new object, whole or not at all.
+        """Creates an object atomically, unless one of that name exists.
 
         Returns:
-            False if an object of that name exists with other content; it is left as it is. True if
-            the object is now there with this content (also if it was there before: the same bytes
-            twice are no conflict).
+            Whether the object now has this content. An existing object with the same content is no
+            conflict; with other content, it is left as it is, and the result is False.
 
         Raises:
             DiskFullError: The disk is full.
@@ -215,11 +215,11 @@ class Store:
         return True
 
     def create_with(self, name: str, write: Callable[[Path], None]) -> bool:
-        """Like `create_file`, of a file that is written in place where the store is local.
+        """Like `create_file`, from a function; saves a copy if the store is local.
 
         Args:
             name: The object.
-            write: Writes a local file, which is on the disk when it returns.
+            write: Writes a local file and syncs it to the disk.
         """
         self.listings.forget()
         if not self.local:
@@ -234,7 +234,7 @@ class Store:
         return True
 
     def put(self, name: str, data: bytes) -> None:
-        """Writes or replaces an object: of `runs/`, where nothing is shared, and in a takedown."""
+        """Writes or replaces an object; for `runs/`, where nothing is shared, and for takedowns."""
         self.listings.forget()
         if self.local:
             local_files.replace(self._file(name), name, lambda part: write_synced(part, data))
@@ -242,7 +242,7 @@ class Store:
             self.ask(lambda: self.fs.pipe_file(self.path(name), data))
 
     def put_file(self, name: str, file: Path) -> None:
-        """Like `put`, from a local file of any size; for a takedown alone."""
+        """Like `put`, from a local file of any size; for takedowns only."""
         self.listings.forget()
         if self.local:
             local_files.replace(self._file(name), name, lambda part: copy_synced(file, part))
@@ -250,7 +250,7 @@ class Store:
             self.ask(lambda: self.fs.put_file(str(file), self.path(name)))
 
     def remove(self, name: str) -> None:
-        """Removes an object, if it is there."""
+        """Removes an object, if it exists."""
         self.listings.forget()
         with contextlib.suppress(FileNotFoundError):
             self.ask(lambda: self.fs.rm_file(self.path(name)))
@@ -260,10 +260,10 @@ class Store:
 
         Args:
             folder: The folder.
-            deep: Also in all folders below it.
+            deep: Whether to also search all folders below it.
 
         Returns:
-            How many.
+            The number of removed files.
         """
         place = Path(self.path(folder))
         if not self.local or not place.is_dir():
@@ -271,7 +271,7 @@ class Store:
         return local_files.sweep(place, deep=deep)
 
     def _forget(self, name: str) -> None:
-        """Has the file system ask the store again: a listing may be from before other writers."""
+        """Clears fsspec's own listing cache, which may miss files of other writers."""
         if not self.local:
             self.ask(lambda: self.fs.invalidate_cache(self.path(name)))
 
@@ -280,7 +280,7 @@ class Store:
 
 
 def with_retries(call: Callable[[], T]) -> T:
-    """Calls, and again after growing, jittered delays while a store has errors that may pass."""
+    """Calls a function, and retries transient OSErrors with exponential backoff and jitter."""
     for attempt in range(ATTEMPTS):
         try:
             return call()
@@ -291,6 +291,6 @@ def with_retries(call: Callable[[], T]) -> T:
                 raise
             if error.errno in FINAL_ERRNOS:
                 raise
-        # With jitter, so that workers that were refused together do not come back together.
+        # Jitter keeps workers that were refused together from retrying together.
         time.sleep(FIRST_DELAY_S * 2**attempt * (0.5 + random.random()))
     raise AssertionError("unreachable")

@@ -1,12 +1,13 @@
-"""Tables made of Parquet parts, each of which is its own commit.
+"""Tables made of Parquet parts, where each part is one atomic commit.
 
-`tables/<name>/<config hash>/000017-0.parquet` is part 0 of shard 17. Parts of a shard never share a
-row and are numbered without gaps; who loses the race for a number drops the rows that the winner
-wrote and takes the next one. So `*.parquet` is right for any tool at any moment. The footer says
-which rows a part holds, so that coverage is known without reading values.
+`tables/<name>/<config hash>/000017-0.parquet` is part 0 of shard 17. The parts of a shard have no
+row in common, and are numbered without gaps. If two writers race for a number, the loser drops the
+rows that the winner wrote, and commits the rest under the next number. So the glob `*.parquet` is
+consistent at any moment, for any tool. A part's footer lists its rows, so that coverage is known
+without reading values.
 
-Failures that may pass (a killed worker) lie beside the parts, in `_failed/`, until `nucleus retry`
-tries again; a row of the table outweighs them.
+Retryable failures (such as a killed worker) are in `_failed/`, beside the parts, until `nucleus
+retry` processes them again. A row in the table takes precedence over its failure.
 """
 
 import re
@@ -26,9 +27,9 @@ from nucleus_data.hashing import decode_rows, encode_rows
 FAILED_SCHEMA = pa.schema(
     [*KEY_FIELDS, pa.field("reason", pa.string()), pa.field("detail", pa.string())]
 )
-# Behind these where a failure has it.
+# Appended to `FAILED_SCHEMA` in parts where a failure has a number of attempts.
 FAILED_ATTEMPTS = pa.field("attempts", pa.int32())
-# Of the table `dedup`, which has no part where no pair was found.
+# Schema of the table `dedup`, which has no part if no pair was found.
 PAIRS_SCHEMA = pa.schema(
     [
         ("shard", pa.int32()),
@@ -46,13 +47,13 @@ PAIRS_SCHEMA = pa.schema(
 
 
 def table_schema(values: pa.Schema, *, error: bool = True) -> pa.Schema:
-    """A table's full schema: key, values, and (if it is measured) a failure's reason code."""
+    """Returns a table's full schema: key, values, and (unless `error` is False) a reason code."""
     tail = [pa.field("error", pa.string())] if error else []
     return pa.schema([*KEY_FIELDS, *values, *tail])
 
 
 def plain(name: str) -> str:
-    """A table's name without the hash that tells it apart among a run's pins."""
+    """Returns a table's name without the `@HASH` that some of a run's pins have."""
     return name.partition("@")[0]
 
 
@@ -61,10 +62,10 @@ class Table:
 
     Args:
         store: The corpus's store.
-        name: Table name, for example `inspect.tone`. What follows an `@` is not part of it: among a
-            run's pins, two hashes of one table have two names (`caption.short@1a2b3c4d5e6f7a8b`).
-        config_hash: What identifies its values.
-        folder: Where it lies; `tables/<name>/<config hash>` by default.
+        name: Table name, for example `inspect.tone`. A suffix `@HASH` is ignored: a run's pins need
+            it to name two versions of one table (`caption.short@1a2b3c4d5e6f7a8b`).
+        config_hash: Hash of everything that determines its values.
+        folder: Its folder below the corpus; by default `tables/<name>/<config hash>`.
     """
 
     def __init__(
@@ -77,54 +78,55 @@ class Table:
 
     @property
     def failed(self) -> "Table":
-        """The failures of this table that may pass."""
+        """The table of this table's retryable failures."""
         return Table(self.store, self.name, self.config_hash, folder=f"{self.folder}/_failed")
+
+    def with_companions(self) -> dict[str, "Table"]:
+        """Returns this table and those beside it: `parts`, `failed`, and of records `marks`."""
+        return {"parts": self, "failed": self.failed}
 
     def shards(self) -> list[int]:
         """Shards that have at least one part, ascending."""
         return sorted({self.shard_of(name) for name in self.whole_parts()})
 
     def part_names(self) -> list[str]:
-        """File names of all parts, sorted as texts: hashes are made of them in this order."""
+        """File names of all parts, sorted as strings; config hashes depend on this order."""
         return [name for name in self.store.list(self.folder) if name.endswith(".parquet")]
 
     def whole_parts(self) -> list[str]:
-        """File names of the parts that are not left out as damaged, sorted."""
+        """File names of the parts, sorted, without those left out as damaged (`Store.without`)."""
         left_out = self.store.left_out
         return [name for name in self.part_names() if f"{self.folder}/{name}" not in left_out]
 
     def metadata(self, shard: int) -> Iterator[Mapping[str, str]]:
-        """The footer of each part of a shard, without its values (our keys without prefix)."""
+        """Yields our keys in the footer of each part of a shard, without their prefix."""
         for _, part in self._open_parts(shard):
             yield part.footer
 
     def footers(self, parts: Iterable[str] | None = None) -> Iterator[Footer]:
-        """The footers of parts, in their order, many read at once.
+        """Yields the footers of parts, in order; many are read concurrently.
 
         Args:
-            parts: File names; by default all that are not left out as damaged, by shard.
+            parts: File names; None for all parts that are not left out as damaged.
+
+        Raises:
+            DamagedError: A part can't be read, or belongs to another table or shard.
         """
         names = self.whole_parts() if parts is None else parts
-        expected = ((f"{self.folder}/{n}", self._expected(self.shard_of(n))) for n in names)
+        expected = (
+            (f"{self.folder}/{name}", self._expected(self.shard_of(name))) for name in names
+        )
         return read_footers(self.store, expected)
 
     def covered(self, shard: int) -> np.ndarray:
-        """Sorted numbers of the rows that the table has of a shard."""
+        """Returns the numbers of the rows of a shard that the table has, ascending."""
         rows = [decode_rows(footer["rows"]) for footer in self.metadata(shard)]
         return np.sort(np.concatenate(rows)) if rows else np.empty(0, np.int64)
 
-    def count(self, shard: int) -> int:
-        """How many rows all parts of a shard have, from their footers."""
-        return sum(part.num_rows for _, part in self._open_parts(shard))
-
-    def count_failed(self, shard: int) -> int:
-        """How many rows of a shard have an error and no values, from the parts' statistics."""
-        return sum(part.count("error") for _, part in self._open_parts(shard))
-
     def read(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table | None:
-        """All rows of a shard, sorted by row; None if it has no part.
+        """Returns all rows of a shard, sorted by row; None if it has no part.
 
-        Columns that a part lacks (an upstream column that another source has) are null there.
+        Values are null where a part lacks a column, as with upstream columns of another source.
 
         Raises:
             DamagedError: A part cannot be read.
@@ -139,25 +141,23 @@ class Table:
         return whole.sort_by("row") if "row" in whole.column_names else whole
 
     def read_part(self, part: str) -> pa.Table:
-        """All of a part. Raises DamagedError if it cannot be read."""
+        """Returns all rows of a part, by its file name. Raises DamagedError if it can't be read."""
         return Part(self.store, f"{self.folder}/{part}", self._expected(self.shard_of(part))).read()
 
     def sql(self) -> str:
-        """A SQL source of all rows; there must be a part."""
+        """Returns a DuckDB source of all rows; the table must have a part."""
         return parts_sql(self.store, self.folder)
 
     def append(self, shard: int, table: pa.Table, footer: Mapping[str, str]) -> int:
-        """Commits rows of a shard as one new part.
-
-        Rows that another writer committed first are dropped.
+        """Commits rows of a shard as one new part, without rows that were committed before.
 
         Args:
-            shard: The shard that all rows are of.
-            table: Rows, sorted by row, with the key columns.
-            footer: Our own metadata, for example the tar's size.
+            shard: The shard of all rows.
+            table: The rows, sorted by row, with the key columns.
+            footer: Further keys for the part's footer, such as the tar's size.
 
         Returns:
-            How many rows were committed.
+            The number of committed rows.
         """
         number, taken = 0, np.empty(0, np.int64)
         for number_seen, part in self._open_parts(shard):
@@ -169,7 +169,7 @@ class Table:
             if not fresh.all():
                 table = table.filter(pa.array(fresh))
                 rows = rows[fresh]
-            # An empty first part is written all the same: it says that the shard was done.
+            # An empty first part is still written: it marks the shard as done.
             if number > 0 and not len(rows):
                 return 0
             name = f"{self.folder}/{shard:06d}-{number}.parquet"
@@ -182,17 +182,17 @@ class Table:
             }
             if self.store.create(name, encode_part(table, content)):
                 return len(rows)
-            # Another writer was faster: its rows stay, and those it lacks go into the next part.
+            # Another writer took this number: keep its rows, and try the next number with the rest.
             winner = Part(self.store, name, self._expected(shard)).footer
             taken = np.concatenate([taken, decode_rows(winner["rows"])])
             number += 1
 
     def parts(self, shard: int) -> Iterator[Part]:
-        """A shard's parts, by number."""
+        """Yields a shard's parts, by number."""
         return (part for _, part in self._open_parts(shard))
 
     def _open_parts(self, shard: int) -> Iterator[tuple[int, Part]]:
-        """A shard's parts, by number; they are numbered without gaps, so no listing is needed."""
+        """Yields (number, part) of a shard. Numbers have no gaps, so no listing is needed."""
         for number in count():
             name = f"{self.folder}/{shard:06d}-{number}.parquet"
             if name in self.store.left_out:
@@ -206,7 +206,7 @@ class Table:
             yield number, part
 
     def shard_of(self, part: str) -> int:
-        """The number of the shard in a part's name."""
+        """Returns the shard's number from a part's file name. Raises DamagedError."""
         number = part.partition("-")[0]
         if not number.isdecimal():
             name = f"{self.folder}/{part}"
@@ -214,31 +214,32 @@ class Table:
         return int(number)
 
     def _expected(self, shard: int) -> Mapping[str, str]:
-        """What a part's footer says of itself, if it is one of this table and shard."""
+        """Returns the keys that the footer of a part of this table and shard must have."""
         return {"table": self.name, "config_hash": self.config_hash, "shard": str(shard)}
 
 
 def parts_glob(store: Store, folder: str) -> str:
-    """A DuckDB pattern of all parts in a folder, whatever characters the corpus's path has."""
+    """Returns a DuckDB glob of all parts in a folder, with the path escaped."""
     return _escaped(store.url(folder)) + "/*.parquet"
 
 
 def left_out_shards(tables: Iterable["Table"]) -> set[int]:
-    """Shards of which some table is read without a damaged part."""
-    names = (n for table in tables for n in {*table.part_names()} - {*table.whole_parts()})
-    return {int(n.partition("-")[0]) for n in names if n.partition("-")[0].isdecimal()}
+    """Returns the shards in which at least one table is read without a damaged part."""
+    names = (name for table in tables for name in {*table.part_names()} - {*table.whole_parts()})
+    numbers = (name.partition("-")[0] for name in names)
+    return {int(number) for number in numbers if number.isdecimal()}
 
 
 def parts_sql(store: Store, folder: str) -> str:
-    """DuckDB SQL that reads all parts in a folder, but for those left out as damaged."""
+    """Returns DuckDB SQL that reads the parts in a folder, except those left out as damaged."""
     return f"read_parquet({parts_of(store, folder)}, union_by_name = true)"
 
 
 def parts_of(store: Store, folder: str) -> str:
-    """DuckDB SQL of the parts in a folder: a pattern; or a list, where some are left out.
+    """Returns the parts in a folder as a DuckDB literal: a glob, or a list if some are left out.
 
     Raises:
-        DamagedError: A folder lies in a part's place. The pattern would pass over it.
+        DamagedError: There is a folder in a part's place, which a glob would skip silently.
     """
     for name in (f"{folder}/{name}" for name in store.folders(folder)):
         if name.endswith(".parquet") and name not in store.left_out:
@@ -250,17 +251,17 @@ def parts_of(store: Store, folder: str) -> str:
 
 
 def parts_list(urls: Iterable[str]) -> str:
-    """DuckDB SQL of a list of files."""
+    """Returns a DuckDB list literal of files."""
     return f"[{', '.join(_literal(_escaped(url)) for url in urls)}]"
 
 
 def missing_rows(rows: pa.Table, covered: np.ndarray) -> pa.Table:
-    """Those rows whose number is not among the covered ones."""
+    """Returns the rows whose number is not in `covered`."""
     return rows.filter(pc.invert(pc.is_in(rows.column("row"), pa.array(covered, pa.int32()))))
 
 
 def _escaped(path: str) -> str:
-    """A path in which DuckDB finds no pattern."""
+    """Escapes glob characters in a path, for DuckDB."""
     return re.sub(r"([*?\[])", r"[\1]", path)
 
 

@@ -1,7 +1,8 @@
-"""`nucleus retry caption`: what a check refused, or a condition finds bad, is asked for again.
+"""`nucleus retry caption`: generates captions again that a check rejected or a condition matches.
 
-A variant's captions with those that are asked for again are a newer table (`corpus.again`). What is
-made of them (variants, vectors, similarities) follows: rows of what did not change are copied, too.
+The variant gets a newer table (`corpus.again`), into which all other captions are copied. Tables
+that depend on it (further variants, embeddings, similarities) get newer versions as well, with the
+rows of unchanged captions copied.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,17 +26,19 @@ from nucleus_data.stages.select.check import upstream_columns
 from nucleus_data.stages.select.condition import check_condition
 
 PREFIX = "caption."
-FINAL = ("caption_empty", "caption_not_text")  # failures of checks that are no module
+# Reasons of rejected captions that do not come from a check in `stages.caption.checks`.
+FINAL = ("caption_empty", "caption_not_text")
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be asked for again.
+    """Which captions to generate again.
 
     Attributes:
-        checks: Names of checks; empty for all, unless there is a condition.
-        where: SQL over a record's signals and its caption; None for none.
-        variants: Names of variants; empty for all.
+        checks: Names of checks whose rejected captions to retry; empty for all, or for none if
+            there is a condition.
+        where: SQL condition over a record's signals and its caption; None for none.
+        variants: Names of caption variants; empty for all.
     """
 
     checks: Sequence[str] = ()
@@ -43,14 +46,18 @@ class Request:
     variants: Sequence[str] = ()
 
     def options(self, table: str) -> list[str]:
-        """How `nucleus retry caption` is told of it, for one table."""
+        """Returns the options of `nucleus retry caption` for the same request of one table."""
         where = [] if self.where is None else ["--where", self.where]
         checks = [part for name in self.checks for part in ("--check", name)]
         return [*where, *checks, "--variant", table.removeprefix(PREFIX)]
 
 
 def check_request(stage: Caption, request: Request) -> None:
-    """Refuses a request that names what is not there. Raises RequestError."""
+    """Refuses a request with an unknown check or variant, or a condition without a variant.
+
+    Raises:
+        RequestError: Lists what is allowed.
+    """
     known = sorted({*stage.repeated, *FINAL})
     for name in request.checks:
         if name not in known:
@@ -73,149 +80,167 @@ def check_request(stage: Caption, request: Request) -> None:
 
 
 def ask_again(run: Run, stages: Stages, stage: Caption, request: Request) -> bool:
-    """Asks for captions again, with the attempts after those that there were.
+    """Generates captions again; their attempts are numbered after the earlier ones.
 
     Args:
         run: The run, with the selection pinned.
         stages: The recipe's stages, by name.
         stage: The caption stage.
-        request: What is asked for.
+        request: Which captions to generate again.
 
     Returns:
-        Whether there was something to ask for.
+        Whether there were any.
 
     Raises:
         RequestError: The request is wrong.
-        CorpusError: Rows could not be copied; nothing was asked for.
+        CorpusError: Rows could not be copied; no caption was generated.
     """
     check_request(stage, request)
-    asked = []
-    for name in in_order(stage.settings.variants):
-        if not request.variants or name in request.variants:
-            asked += [name] * _list(run, stages, stage, PREFIX + name, request)
-    if not asked or run.dry_run:
-        return bool(asked)
+    variants = [
+        name
+        for name in in_order(stage.settings.variants)
+        if not request.variants or name in request.variants
+        if _Renewal(run, stages, stage, PREFIX + name, request).make()
+    ]
+    if not variants or run.dry_run:
+        return bool(variants)
     job = replace(run.job(stage), only_again=True)
-    lists = [list_name(PREFIX + name) for name in asked]
+    lists = [list_name(PREFIX + name) for name in variants]
     tables = [Table(run.corpus.store, name, run.tables[name]) for name in lists]
     shards = sorted({shard for table in tables for shard in table.shards()})
     run.loop(stage, job, run.items(job, shards), len(shards))
     return True
 
 
-def _list(run: Run, stages: Stages, stage: Caption, table: str, request: Request) -> bool:
-    """Makes the newer table of one variant; says what is asked for again. False if nothing is."""
-    try:
-        found = _find(run, stage, table, _wanted(run, stage, table, request))
-        return _asked(run, stages, stage, table, found, request)
-    finally:
-        if not run.dry_run:
-            store = run.corpus.store
-            draft = draft_of(store, table, run.path(""))
-            names = [f"{draft.folder}/{name}" for name in draft.part_names()]
-            list(at_once(store, store.remove, names))
+@dataclass(frozen=True)
+class _Renewal:
+    """Makes the newer table of one variant.
 
+    Attributes:
+        run: The run, with the selection pinned.
+        stages: The recipe's stages, by name.
+        stage: The caption stage.
+        table: The variant's table.
+        request: Which captions to generate again.
+    """
 
-def _asked(
-    run: Run,
-    stages: Stages,
-    stage: Caption,
-    table: str,
-    found: Mapping[str, int],
-    request: Request,
-) -> bool:
-    """Says what `_find` counted, and makes the newer table if it may be; False if there is none."""
-    waiting, no_answer, count = found[NO_ROW], found[NO_ANSWER], found[ROWS]
-    notes = [f"{waiting:,} wait for what --where reads"] * bool(waiting)
-    notes += [f"{no_answer:,} for which --where has no answer"] * bool(no_answer)
-    if count or notes:
-        run.say(", ".join([f"{table}: {count:,} are asked for again", *notes]))
-    if not count:
-        return False
-    done, most = run.pins.rounds.get(table, 0), stage.settings.rounds
-    if done >= most:
-        run.say(
-            f"  not again: there were {done} rounds of it, allowed are caption.rounds={most}; "
-            "change the prompt or the model, or raise it"
+    run: Run
+    stages: Stages
+    stage: Caption
+    table: str
+    request: Request
+
+    def make(self) -> bool:
+        """Finds the captions, and makes the newer table unless the run is a dry run.
+
+        Returns:
+            Whether there are captions to generate again, and a further round is allowed.
+        """
+        try:
+            counts = self._find()
+            if not self._allowed(counts):
+                return False
+            if not self.run.dry_run:
+                self._make_table(counts[DIGEST])
+            return True
+        finally:
+            if not self.run.dry_run:
+                self._remove_draft()
+
+    def _find(self) -> Mapping[str, int]:
+        """Has workers find the captions, and write the list's draft; returns their counts."""
+        run, corpus = self.run, self.run.corpus
+        task = FindTask(
+            corpus.uri,
+            corpus.store.storage_options,
+            run.tables,
+            self.table,
+            run.choice.sample,
+            self._wanted(),
+            None if run.dry_run else run.path(""),
         )
-    elif not run.dry_run:
-        _make(run, stages, stage, table, found[DIGEST], request)
-    return done < most
+        shards = _shards([Table(corpus.store, self.table, run.tables[self.table])])
+        items = (Item(shard) for shard in shards)
+        report = run.loop(self.stage, task, items, len(shards), phase="finds", keep=False)
+        if report.failed:
+            raise CorpusError(
+                f"{self.table}: {len(report.failed)} shards could not be read, so nothing was "
+                f"asked for again: {report.failed[0].error}"
+            )
+        return report.summary.extra
 
-
-def _find(run: Run, stage: Caption, table: str, wanted: Wanted) -> Mapping[str, int]:
-    """Has workers find what is asked for again, and leave it in the list's draft; their counts."""
-    corpus = run.corpus
-    folder = None if run.dry_run else run.path("")
-    task = FindTask(
-        corpus.uri,
-        corpus.store.storage_options,
-        run.tables,
-        table,
-        run.choice.sample,
-        wanted,
-        folder,
-    )
-    shards = _shards([Table(corpus.store, table, run.tables[table])])
-    items = (Item(shard) for shard in shards)
-    report = run.loop(stage, task, items, len(shards), phase="finds", keep=False)
-    if report.failed:
-        raise CorpusError(
-            f"{table}: {len(report.failed)} shards could not be read, so nothing was asked for "
-            f"again: {report.failed[0].error}"
+    def _wanted(self) -> Wanted:
+        """Returns the request in the form that workers need. Raises RequestError."""
+        run, request = self.run, self.request
+        attempts = self.stage.settings.attempts
+        if request.where is None:
+            return Wanted(request.checks or (*self.stage.repeated,), None, attempts)
+        # The condition may read the caption's own columns, unless a signal has the same name.
+        own = {field.name: self.table for field in OWN if field.name not in run.pins.catalog()}
+        condition = check_condition(
+            request.where,
+            "--where",
+            {**run.pins.catalog(), **own},
+            {**run.pins.signals(), **{(self.table, field.name): field.type for field in OWN}},
+            upstream_columns(run.corpus),
         )
-    return report.summary.extra
+        return Wanted(request.checks, condition, attempts)
+
+    def _allowed(self, counts: Mapping[str, int]) -> bool:
+        """Reports the counts; returns whether anything was found and another round is allowed."""
+        waiting, no_answer, count = counts[NO_ROW], counts[NO_ANSWER], counts[ROWS]
+        notes = [f"{waiting:,} wait for what --where reads"] * bool(waiting)
+        notes += [f"{no_answer:,} for which --where has no answer"] * bool(no_answer)
+        if count or notes:
+            self.run.say(", ".join([f"{self.table}: {count:,} are asked for again", *notes]))
+        if not count:
+            return False
+        done, most = self.run.pins.rounds.get(self.table, 0), self.stage.settings.rounds
+        if done >= most:
+            self.run.say(
+                f"  not again: there were {done} rounds of it, allowed are caption.rounds={most}; "
+                "change the prompt or the model, or raise it"
+            )
+        return done < most
+
+    def _make_table(self, digest: int) -> None:
+        """Copies all other rows to the newer tables, then publishes and pins these.
+
+        Args:
+            digest: Sum of the shards' digests of the list.
+        """
+        run, corpus, table = self.run, self.run.corpus, self.table
+        hashed = hash_of(table, run.tables[table], digest)
+        before = Pins.of(self.stages.values(), corpus)
+        after = Pins.of(self.stages.values(), corpus, {table: hashed})
+        moves = moves_between(before, after, corpus.store)
+        newer = {move.name: move.after for move in moves}
+        options = self.request.options(table)
+        note_copies(corpus.store, newer, (table, run.tables[table]), hashed, options)
+        shards = _shards([Table(corpus.store, move.name, move.before) for move in moves])
+        folder = run.path("")
+        task = CarryTask(corpus.uri, corpus.store.storage_options, moves, table, hashed, folder)
+        items = (Item(shard) for shard in shards)
+        report = run.loop(self.stage, task, items, len(shards), phase="copies", keep=False)
+        if report.failed:
+            raise CorpusError(
+                f"{table}: rows of {len(report.failed)} shards could not be copied, so nothing was "
+                f"asked for again: {report.failed[0].error}"
+            )
+        if not publish(corpus.store, table, run.tables[table], hashed):
+            raise CorpusError(
+                f"{table}: another run asks for captions again; wait until it has ended"
+            )
+        run.pin_again(after)
+
+    def _remove_draft(self) -> None:
+        store = self.run.corpus.store
+        draft = draft_of(store, self.table, self.run.path(""))
+        names = [f"{draft.folder}/{name}" for name in draft.part_names()]
+        list(at_once(store, store.remove, names))
 
 
 def _shards(tables: Sequence[Table]) -> list[int]:
-    """Shards of which tables have rows, or failures that may pass."""
-    both = chain(tables, (each.failed for each in tables))
-    return sorted({shard for each in both for shard in each.shards()})
-
-
-def _make(
-    run: Run,
-    stages: Stages,
-    stage: Caption,
-    table: str,
-    digest: int,
-    request: Request,
-) -> None:
-    """Copies all other rows into the newer tables, then has them be those of the configuration."""
-    corpus = run.corpus
-    hashed = hash_of(table, run.tables[table], digest)
-    before = Pins.of(stages.values(), corpus)
-    after = Pins.of(stages.values(), corpus, {table: hashed})
-    moves = moves_between(before, after, corpus.store)
-    newer = {move.name: move.after for move in moves}
-    note_copies(corpus.store, newer, (table, run.tables[table]), hashed, request.options(table))
-    shards = _shards([Table(corpus.store, move.name, move.before) for move in moves])
-    folder = run.path("")
-    task = CarryTask(corpus.uri, corpus.store.storage_options, moves, table, hashed, folder)
-    report = run.loop(
-        stage, task, (Item(s) for s in shards), len(shards), phase="copies", keep=False
-    )
-    if report.failed:
-        raise CorpusError(
-            f"{table}: rows of {len(report.failed)} shards could not be copied, so nothing was "
-            f"asked for again: {report.failed[0].error}"
-        )
-    if not publish(corpus.store, table, run.tables[table], hashed):
-        raise CorpusError(f"{table}: another run asks for captions again; wait until it has ended")
-    run.pin_again(after)
-
-
-def _wanted(run: Run, stage: Caption, table: str, request: Request) -> Wanted:
-    attempts = stage.settings.attempts
-    if request.where is None:
-        return Wanted(request.checks or (*stage.repeated,), None, attempts)
-    signals = run.pins.signals()
-    own = {field.name: table for field in OWN if field.name not in run.pins.catalog()}
-    condition = check_condition(
-        request.where,
-        "--where",
-        {**run.pins.catalog(), **own},
-        {**signals, **{(table, field.name): field.type for field in OWN}},
-        upstream_columns(run.corpus),
-    )
-    return Wanted(request.checks, condition, attempts)
+    """Returns the shards in which any of some tables has rows or retryable failures."""
+    companions = chain(tables, (table.failed for table in tables))
+    return sorted({shard for table in companions for shard in table.shards()})

@@ -1,7 +1,7 @@
-"""Questions about very many image shards, asked by the workers: what the report is made of.
+"""Distributed queries for pages: workers evaluate a query piece by piece of the tables.
 
-A worker asks one piece of the tables (`nucleus_data.pages.tables`) and leaves the answer as JSON
-under the run; this process takes the answers one after the other and removes them.
+A worker runs the query on one piece (`pages.tables.Piece`: some shards) and writes the answer as
+JSON to the run's folder; this process then reads the answers in order, and removes them.
 """
 
 import json
@@ -24,16 +24,16 @@ FOLDER = "_asked"
 
 @dataclass(frozen=True)
 class AskTask:
-    """Asks a question of one piece (a task of the runner).
+    """Runs a query on one piece (a task of the runner).
 
     Attributes:
         uri: The corpus.
-        storage_options: For fsspec.
-        hashes: Config hashes of the tables.
-        folder: Path below the corpus that pieces and answers lie in.
-        question: What is asked.
-        arguments: Further arguments of it.
-        bare: Whether numbers are none of pieces.
+        storage_options: Options for fsspec.
+        hashes: Config hashes of the tables, by name.
+        folder: Path below the corpus of the folder with pieces and answers.
+        question: The query: a module-level function of `Tables` and the arguments.
+        arguments: Further arguments of the query.
+        bare: Whether item numbers are not numbers of pieces, so that no piece is read.
     """
 
     uri: str
@@ -45,7 +45,7 @@ class AskTask:
     bare: bool
 
     def run(self, number: int) -> Summary:
-        """Leaves the answer."""
+        """Runs the query, and writes its answer."""
         corpus = Corpus(self.uri, self.storage_options)
         if self.bare:
             tables: Tables = Piece(corpus, self.hashes, {}, {}, number, self.folder)
@@ -56,22 +56,22 @@ class AskTask:
         return Summary()
 
     def answer(self, number: int) -> str:
-        """Path below the corpus of an answer."""
+        """Returns the path, below the corpus, of the answer about a number."""
         return f"{self.folder}/{self.question.__name__.strip('_')}-{number:06d}.json"
 
 
 class RunWorkers:
-    """The workers of a run, for pages.
+    """Gives pages access to a run's workers (the protocol `pages.tables.Workers`).
 
     Args:
         run: The run.
-        stage: Whose work it is.
-        corpus: The run's corpus, or the same without damaged files.
+        stage: The stage that the work belongs to.
+        corpus: The run's corpus, possibly without damaged files.
     """
 
     def __init__(self, run: Run, stage: Stage[Any], corpus: Corpus) -> None:
         self._run, self._stage, self._corpus = run, stage, corpus
-        # Asked again without damaged files, the pieces are others.
+        # Without damaged files, pieces have other content, so they need another folder.
         self.folder = run.path(f"{FOLDER}/{len(corpus.left_out)}")
 
     def ask(
@@ -83,10 +83,17 @@ class RunWorkers:
         *,
         bare: bool = False,
     ) -> Iterator[Any]:
-        """The answers about numbers 0 to `count` - 1, in order; see `pages.tables.Workers`.
+        """Yields the answers about numbers 0 to `count` - 1, in order.
+
+        Args:
+            tables: The tables to query.
+            question: The query.
+            arguments: Further arguments of the query.
+            count: Number of answers.
+            bare: See `AskTask`.
 
         Raises:
-            duckdb.Error: A worker failed, maybe at a damaged part.
+            duckdb.Error: A worker failed, possibly because of a damaged part.
         """
         store = self._corpus.store
         options, hashes = store.storage_options, tables.hashes
@@ -103,7 +110,7 @@ class RunWorkers:
         list(at_once(store, store.remove, names))
 
     def clear(self) -> None:
-        """Removes what was left for workers, and by them."""
+        """Removes all files of pieces and answers."""
         store = self._corpus.store
         for folder in (self.folder, f"{self.folder}/{LINKS}"):
             files = [name for name in store.list(folder) if name != LINKS]

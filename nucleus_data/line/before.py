@@ -1,8 +1,8 @@
-"""What is checked before a command works: all that needs neither a worker nor a record.
+"""Checks before a command starts its work: all that need neither workers nor records.
 
-Rules and captions against the tables, the packages and models that stages load, and what their
-workers ask of this machine. Where a cluster is named, its machines have the packages, models and
-GPUs, and may grow: none of these is checked here.
+They cover rules and captions (against the tables' columns), the packages and models that stages
+load, and the resources that workers request. With a named cluster, only the former are checked: its
+machines have the packages, models and GPUs, and it may grow.
 """
 
 import importlib.util
@@ -42,9 +42,9 @@ from nucleus_data.stages.train.stage import Train
 Stages = Mapping[str, Stage[Any]]
 
 CUDA = "cuda"
-# Stages that do without records: what takes them in, and what reads a training set alone.
+# Stages that need no records: ingest makes them, the others read a training set only.
 WITHOUT_RECORDS = {"ingest", "encode", "quick_train"}
-# Stage -> the packages that it needs, and what to install.
+# Stage -> the packages that it imports, and the extra that installs them.
 PACKAGES = {
     "embed": (("torch", "open_clip"), "nucleus-data[embed]"),
     "score": (("torch", "open_clip"), "nucleus-data[embed]"),
@@ -56,10 +56,10 @@ PACKAGES = {
 
 
 def check_source(recipe: Recipe, stages: Stages) -> None:
-    """Refuses an ingest without a source, before a corpus is made for it.
+    """Refuses an ingest without a source, before its corpus is created.
 
     Raises:
-        RequestError: No source is given, or there is none at that place.
+        RequestError: No source is configured, or it does not exist.
     """
     if missing := stages[Ingest.name].missing():
         raise RequestError(missing)
@@ -67,18 +67,17 @@ def check_source(recipe: Recipe, stages: Stages) -> None:
 
 
 def check_ingested(corpus: Corpus, names: Sequence[str]) -> None:
-    """Refuses to work on a corpus without a record, which every stage would call done.
+    """Refuses a corpus without records, for which every stage would report that all is done.
 
-    An ingest that failed for its source leaves such a corpus behind, and so does one that was
-    stopped before its first image shard was built.
+    Such a corpus is left by an ingest that failed, or was stopped, before its first image shard.
 
     Args:
         corpus: The corpus.
-        names: The stages that are about to run, in order.
+        names: Names of the stages to run, in order.
 
     Raises:
-        RequestError: One of them reads records, and neither are there any nor does the line begin
-            by taking some in.
+        RequestError: One of the stages reads records, none of them is `ingest`, and there are no
+            records.
     """
     if "ingest" in names or WITHOUT_RECORDS.issuperset(names) or corpus.records.part_names():
         return
@@ -97,19 +96,19 @@ def check_ingested(corpus: Corpus, names: Sequence[str]) -> None:
 def check_before(
     recipe: Recipe, stages: Stages, pins: Pins, corpus: Corpus, names: Sequence[str]
 ) -> None:
-    """Checks what a line of stages is about to do.
+    """Checks the settings, and this machine, for the stages to run.
 
     Args:
         recipe: The configuration.
         stages: Its stages, by name.
-        pins: What follows from it.
+        pins: Its pins.
         corpus: The corpus.
-        names: The stages, in order.
+        names: Names of the stages to run, in order.
 
     Raises:
-        RequestError: With the first thing that is wrong.
+        RequestError: The first thing that is wrong.
     """
-    if "select" in names[1:]:  # else it is the first thing that it does itself
+    if "select" in names[1:]:  # as the first stage, it checks this itself at once
         upstream = None if "ingest" in names else upstream_columns(corpus)
         check_decisions(recipe.section(Select), pins, upstream)
     upstream_of = None if "ingest" in names else lambda: upstream_columns(corpus)
@@ -119,7 +118,7 @@ def check_before(
         if isinstance(stage, Caption):
             preserve_condition(stage.settings, pins, upstream_of)
     if "caption" in names:
-        # What is ingested may have the columns.
+        # If the line ingests, the upstream columns are not known yet.
         check_questions(recipe.section(Caption), None if "ingest" in names else corpus)
         if recipe.workers()["caption"].num_gpus:
             check_shares(recipe.section(Caption))
@@ -140,14 +139,14 @@ def check_before(
 
 
 def check_questions(settings: CaptionSettings, corpus: Corpus | None) -> None:
-    """Refuses checks that can't work here, and questions about columns that there are not.
+    """Refuses caption checks that lack a package, and prompts with unknown upstream columns.
 
     Args:
-        settings: Of captions.
-        corpus: Its upstream columns may be asked about; None for one that is not there yet.
+        settings: The caption stage's settings.
+        corpus: The corpus; None if it is not ingested yet, to skip the check of columns.
 
     Raises:
-        RequestError: With what is lacking.
+        RequestError: Names what is missing.
     """
     settings.checks.ready(settings.language)
     if corpus and any(variant.facts for variant in settings.variants.values()):
@@ -155,16 +154,16 @@ def check_questions(settings: CaptionSettings, corpus: Corpus | None) -> None:
 
 
 def check_machine(name: str, asked: Resources, device: str | None, ray: RaySettings) -> None:
-    """Refuses a worker that this machine has no room for: Ray would wait for one without a word.
+    """Refuses resources that this machine does not have: Ray would wait for them silently.
 
     Args:
         name: The stage.
-        asked: What each of its workers gets.
-        device: Where its settings have its model run.
-        ray: How many CPUs Ray is to have.
+        asked: Resources of each of its workers.
+        device: The device of the stage's model, if it has one.
+        ray: Ray's settings, for its number of CPUs.
 
     Raises:
-        RequestError: With what was asked for and what there is.
+        RequestError: Lists the requested and the available resources.
     """
     cuda = (device or "").startswith(CUDA)
     if asked.num_gpus == 0 and not cuda and asked.num_cpus <= 1 and not asked.memory_gb:
@@ -189,7 +188,7 @@ def check_machine(name: str, asked: Resources, device: str | None, ray: RaySetti
 
 
 def _check_packages(recipe: Recipe, name: str) -> None:
-    """Raises RequestError if a package that a stage loads in its workers is not there."""
+    """Raises RequestError if a package that a stage's workers import is not installed."""
     if name not in PACKAGES or (name == "score" and not recipe.section(Score).tags):
         return
     needed, extra = PACKAGES[name]
@@ -204,7 +203,11 @@ def _check_packages(recipe: Recipe, name: str) -> None:
 
 
 def _of_captions(settings: CaptionSettings) -> tuple[str, ...]:
-    """The packages that the models of captions need beside vLLM's. Raises RequestError."""
+    """Returns the packages that the caption models' engines import.
+
+    Raises:
+        RequestError: An engine is vLLM, which is not installed.
+    """
     needed: dict[str, None] = {}
     for name in settings.asked_of():
         engine = engine_of(settings.with_model(name))
@@ -219,7 +222,7 @@ def _of_captions(settings: CaptionSettings) -> tuple[str, ...]:
 
 
 def _device(recipe: Recipe, stage: Stage[Any]) -> str | None:
-    """Where a stage's model runs, as its settings say; of several, a GPU if one of them does."""
+    """Returns the device of a stage's model; with several models, a GPU if one uses it."""
     if stage.name == "encode":
         return recipe.section(Train).device
     if stage.name != "embed":
@@ -229,7 +232,7 @@ def _device(recipe: Recipe, stage: Stage[Any]) -> str | None:
 
 
 def _models(recipe: Recipe, name: str) -> Iterator[tuple[ModelKind, str, str | None]]:
-    """The models that a stage loads: which setting, its value, and its revision."""
+    """Yields the models that a stage loads: kind (its setting), name or path, and revision."""
     if name in ("embed", "score_captions") or (name == "score" and recipe.section(Score).tags):
         for each in model_tables(recipe.section(Embed)):
             assert each.settings.model is not None

@@ -1,6 +1,6 @@
-"""Checks of a whole configuration before anything runs: rules, models, captions, the transformer.
+"""Checks a whole configuration before anything runs: rules, models, captions, the transformer.
 
-Nothing is fetched and no weights are read: the transformer is built on torch's meta device.
+Nothing is downloaded and no weights are read: the transformer is built on torch's meta device.
 """
 
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from nucleus_data.errors import RequestError
 from nucleus_data.line.mix import preserve_condition
 from nucleus_data.line.recipe import Recipe
 from nucleus_data.line.routing import conditions_of
+from nucleus_data.runner.pins import Pins
 from nucleus_data.stages.caption.check import describe
 from nucleus_data.stages.caption.stage import ORIGINS, Caption
 from nucleus_data.stages.embed.stage import Embed
@@ -22,82 +23,114 @@ from nucleus_data.stages.shard.settings import ShardSettings
 from nucleus_data.stages.shard.stage import Shard, check_caps
 from nucleus_data.stages.train.stage import Train
 from nucleus_model.settings.phases import Phase
+from nucleus_model.settings.settings import QuickTrainSettings
 
 
 def check(recipe: Recipe) -> Iterator[str]:
-    """Checks everything that can be checked without weights, and without records.
+    """Checks everything that can be checked without model weights and records.
 
-    Where a corpus is named and there, its older and imported captions are known.
+    If the recipe names an existing corpus, names of its older and imported caption sets are valid.
 
-    Returns:
-        A line for people about each part.
+    Args:
+        recipe: The configuration.
+
+    Yields:
+        Lines for people, one or more about each part.
 
     Raises:
-        RequestError: With what is wrong.
+        RequestError: The first thing that is wrong.
     """
     corpus = _corpus(recipe)
     pins = recipe.pins(corpus)
-    shard, training = recipe.section(Shard), recipe.section(Train)
-    embed, caption = recipe.section(Embed), recipe.section(Caption)
-    rules, _, tiers, curriculum = check_decisions(recipe.section(Select), pins)
-    reading = [r.name for r in rules if "records" in r.tables]
+    selecting = list(_select_lines(recipe, pins))  # a wrong rule is reported before any line
     yield f"inspect: {', '.join(recipe.section(Inspect).signals)}"
-    yield f"select: {len(rules)} rules" + (
-        f"; the types of upstream columns are not known yet ({', '.join(reading)})"
-        if reading
-        else ""
-    )
+    yield from selecting
+    yield from _embed_lines(recipe, pins)
+    yield _caption_line(recipe, pins)
+    shard = recipe.section(Shard)
+    check_captions(shard, pins, corpus)
+    check_caps(shard, recipe.section(Select))
+    yield f"shard: {_resolutions(shard)} pixels; captions {', '.join(shard.captions)}"
+    for phase in recipe.section(Train).plan():
+        _check_phase(phase, shard)
+    yield _train_line(recipe.section(Train), shard)
+
+
+def _select_lines(recipe: Recipe, pins: Pins) -> Iterator[str]:
+    """Checks the rules, tiers and curriculum, and yields lines about them. Raises RequestError."""
+    rules, _, tiers, curriculum = check_decisions(recipe.section(Select), pins)
+    upstream = ", ".join(rule.name for rule in rules if "records" in rule.tables)
+    unknown = f"; the types of upstream columns are not known yet ({upstream})" if upstream else ""
+    yield f"select: {len(rules)} rules{unknown}"
     if tiers:
         yield f"select: {len(tiers.bounds)} quality tiers by {tiers.score.text}"
     if curriculum and curriculum.fit:
         fit = curriculum.fit
         yield f"select: curriculum buckets, with constants of {fit.records:,} records"
-    models = ", ".join(f"{name} {each.model}".strip() for name, each in embed.all_models().items())
+
+
+def _embed_lines(recipe: Recipe, pins: Pins) -> Iterator[str]:
+    """Yields lines about the embedding models and their scores."""
+    models = recipe.section(Embed).all_models().items()
     if not models:
         yield "embed: no model"
-    else:
-        yield f"embed: {models}"
-        scores = [signal for table, signal in pins.signals() if table.startswith("embed.")]
-        yield f"score: {', '.join(scores)}"
+        return
+    yield f"embed: {', '.join(f'{name} {model.model}'.strip() for name, model in models)}"
+    scores = [signal for table, signal in pins.signals() if table.startswith("embed.")]
+    yield f"score: {', '.join(scores)}"
+
+
+def _caption_line(recipe: Recipe, pins: Pins) -> str:
+    """Checks the caption settings, and returns a line about them. Raises RequestError."""
+    caption = recipe.section(Caption)
     conditions_of(Caption(caption), pins, None)
     preserve_condition(caption, pins, None)
     caption.checks.ready(caption.language)
-    yield f"caption: {caption.model}; {describe(caption)}"
-    check_captions(shard, pins, corpus)
-    check_caps(shard, recipe.section(Select))
-    sides = ", ".join(map(str, shard.resolutions))
-    yield f"shard: {sides} pixels; captions {', '.join(shard.captions)}"
-    plan = training.plan()
-    for phase in plan:
-        if phase.resolution not in (None, *shard.resolutions):
-            raise RequestError(
-                f"quick_train.resolution is {phase.resolution}; the training set has {sides}"
-            )
-        unknown = set(phase.aspects or ()).difference(shard.aspect_names())
-        if unknown:
-            raise RequestError(
-                f"quick_train.aspects has {', '.join(sorted(unknown))}; the training set has "
-                f"{', '.join(shard.aspect_names())}"
-            )
-        _check_weights(phase, shard)
+    return f"caption: {caption.model}; {describe(caption)}"
+
+
+def _resolutions(shard: ShardSettings) -> str:
+    return ", ".join(map(str, shard.resolutions))
+
+
+def _check_phase(phase: Phase, shard: ShardSettings) -> None:
+    """Refuses a phase whose resolution, aspects or captions the training set lacks."""
+    if phase.resolution not in (None, *shard.resolutions):
+        raise RequestError(
+            f"quick_train.resolution is {phase.resolution}; the training set has "
+            f"{_resolutions(shard)}"
+        )
+    unknown = set(phase.aspects or ()).difference(shard.aspect_names())
+    if unknown:
+        raise RequestError(
+            f"quick_train.aspects has {', '.join(sorted(unknown))}; the training set has "
+            f"{', '.join(shard.aspect_names())}"
+        )
+    _check_weights(phase, shard)
+
+
+def _train_line(training: QuickTrainSettings, shard: ShardSettings) -> str:
+    """Builds the transformer on the meta device, and returns a line about it.
+
+    Raises:
+        RequestError: Sides of the training set's buckets are no multiples of a token's side.
+    """
     try:
         from nucleus_model.network.size import model_size
     except ModuleNotFoundError as error:
-        yield (
+        return (
             f"quick_train: the transformer is not built, as {error.name} is not installed "
             "(pip install 'nucleus-data[train]')"
         )
-        return
-    # The counts of a model do not depend on the resolution; the tokens that are told are of the
-    # smallest one.
-    smallest = min(phase.resolution or min(shard.resolutions) for phase in plan)
+    # The number of parameters does not depend on the resolution; tokens are those of the smallest.
+    smallest = min(phase.resolution or min(shard.resolutions) for phase in training.plan())
     size = model_size(training.model_copy(update={"resolution": smallest, "phases": ()}))
     if shard.multiple % size.pixels_a_token:
         raise RequestError(
             f"shard.multiple is {shard.multiple}; a token of quick_train has a side of "
             f"{size.pixels_a_token} pixels, of which it must be a multiple"
         )
-    yield (
+    return (
         f"quick_train: {training.preset}, {_count(size.parameters)} parameters, "
         f"{_count(size.active)} active for an image token; {size.tokens:,} tokens of "
         f"{size.latent_channels} x 2 x 2 at {smallest} pixels; text of width {size.text_width}"
@@ -105,7 +138,7 @@ def check(recipe: Recipe) -> Iterator[str]:
 
 
 def _corpus(recipe: Recipe) -> Corpus | None:
-    """The recipe's corpus, if one is named and can be opened."""
+    """Returns the recipe's corpus; None if none is named, or it can't be opened."""
     try:
         return Corpus(recipe.corpus, recipe.storage_options) if recipe.corpus else None
     except RequestError:
@@ -116,7 +149,7 @@ def _check_weights(phase: Phase, shard: ShardSettings) -> None:
     """Refuses caption weights that the training set's captions can't have."""
     variants = [name for name in shard.captions if name != SOURCE]
     sources = [f"{origin}:{name}" for origin in ORIGINS for name in variants]
-    # What is called short@HASH in one place may be called short in the other.
+    # A set may name a variant with its hash (short@1a2b3c4d) where weights name it without.
     sources += [
         f"{origin}:{name.partition(AT)[0]}"
         for origin in (*ORIGINS, "imported")

@@ -1,4 +1,4 @@
-"""`nucleus caption --dry-run`: what the captions that are lacking would cost, and their mix."""
+"""`nucleus caption --dry-run`: estimates the cost of the missing captions, and their mix."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,14 +37,19 @@ RATED_RUNS = 5
 
 
 class Seen(NamedTuple):
-    """What a dry run notes of a shard."""
+    """What a dry run collects about a shard.
+
+    Attributes:
+        todo: Variant -> what is left to do.
+        routes: Number of records by origin of their captions (`line.mix`).
+    """
 
     todo: Mapping[str, ToDo]
     routes: Counter[str]
 
 
 def look(run: Run, stage: Caption) -> Any:
-    """What is noted of each shard: a function of its rows."""
+    """Returns a function that collects `Seen` from an open shard."""
     settings = stage.settings
     upstream = upstream_columns(run.corpus)
     preserve = preserve_condition(settings, run.pins, lambda: upstream)
@@ -57,12 +62,12 @@ def look(run: Run, stage: Caption) -> Any:
 
 
 def forecast(run: Run, stage: Caption, found: Sequence[Seen]) -> Iterator[str]:
-    """Costs and mix for people.
+    """Yields lines about the estimated costs and the mix.
 
     Args:
         run: The run.
         stage: The stage.
-        found: What `look` noted of each shard.
+        found: The results of `look`, one per shard.
     """
     settings = stage.settings
     todo = {name: ToDo() for name in in_order(settings.variants)}
@@ -82,7 +87,7 @@ def forecast(run: Run, stage: Caption, found: Sequence[Seen]) -> Iterator[str]:
 
 
 def _todo(settings: CaptionSettings, state: ShardRows, name: str) -> ToDo:
-    """What a shard lacks of a variant."""
+    """Returns what is left to do for a variant in a shard."""
     rows = state.lacking[f"caption.{name}"]
     found = ToDo(len(rows))
     variant = settings.variants[name]
@@ -103,7 +108,7 @@ def _todo(settings: CaptionSettings, state: ShardRows, name: str) -> ToDo:
 
 
 def _measured(corpus: Corpus, name: str, config_hash: str) -> Measured:
-    """Means over a table's first shards."""
+    """Returns means over the captions in a table's first `MEASURED_SHARDS` shards."""
     table = Table(corpus.store, name, config_hash)
     count, sums = 0, np.zeros(3)
     columns = ["caption", "prompt_tokens", "tokens", "attempts"]
@@ -121,15 +126,15 @@ def _measured(corpus: Corpus, name: str, config_hash: str) -> Measured:
 
 
 def _rate(corpus: Corpus, settings: CaptionSettings, name: str) -> Rate:
-    """How fast a model captions: as is said, or as in the newest runs, loading left out."""
+    """Returns how fast a model captions: as configured, or as in recent runs (without loading)."""
     mine = settings.with_model(name)
     if mine.rate:
         return Rate(mine.rate, f"{place_of(name)}.rate")
     captions, seconds, runs = 0, 0.0, 0
-    for each in reversed(corpus.runs()):
+    for run in reversed(corpus.runs()):
         try:
-            config = read_json(corpus.store, path_of(each, PLAN)).get("config") or {}
-            lines = stage_lines(corpus.store, each)
+            config = read_json(corpus.store, path_of(run, PLAN)).get("config") or {}
+            lines = stage_lines(corpus.store, run)
         except DamagedError:
             continue
         work = [_work(config.get("caption", {}), line, mine.model) for line in lines]
@@ -145,11 +150,11 @@ def _rate(corpus: Corpus, settings: CaptionSettings, name: str) -> Rate:
 
 
 def _work(config: Mapping[str, Any], line: Mapping[str, Any], model: str) -> tuple[int, float]:
-    """What a model did in a run of the stage: captions, and seconds.
+    """Returns how many captions a model made in an earlier run, and in how many seconds.
 
     Args:
-        config: The stage's in that run.
-        line: Of the run's `stages.jsonl`.
+        config: The section `caption` of that run's configuration.
+        line: A line of the run's `stages.jsonl`.
         model: The model.
     """
     if line["stage"] != Caption.name:
@@ -161,12 +166,12 @@ def _work(config: Mapping[str, Any], line: Mapping[str, Any], model: str) -> tup
     }
     tables = line.get("tables", {}).items()
     done = sum(table["done"] for name, table in tables if models.get(name) == model)
-    # Of several models each one's share of the time is as that of the engines.
+    # With several models, divide the stage's time in proportion to how long each engine was busy.
     places = {place_of(OWN): config.get("model")}
     places |= {place_of(name): other for name, other in others.items()}
-    found = line.get("extra", {})
-    busy = {place: found.get(f"{BUSY}{place}", 0) for place in places}
-    mine = sum(busy[place] for place, other in places.items() if other == model)
-    share = mine / sum(busy.values()) if any(busy.values()) else 1.0
+    extra = line.get("extra", {})
+    busy_ms = {place: extra.get(f"{BUSY}{place}", 0) for place in places}
+    own_ms = sum(busy_ms[place] for place, other in places.items() if other == model)
+    share = own_ms / sum(busy_ms.values()) if any(busy_ms.values()) else 1.0
     seconds = (line["seconds"] - line.get("setup_seconds", 0)) * share
     return (done, seconds) if done else (0, 0.0)

@@ -1,4 +1,4 @@
-"""Counts of a corpus's tables; and those that a run which ends leaves for who asks later."""
+"""Counts the rows of a corpus's tables; a finished run stores its counts (`corpus.counts`)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -29,19 +29,19 @@ from nucleus_data.stage import Stage
 from nucleus_data.stages.ingest.retry import count_group as count_records
 from nucleus_data.stages.select.stage import TABLE as SELECTION
 
-# A corpus of fewer shards is counted faster than it would be looked up.
+# Counts are stored from this number of shards on; for fewer, reading the footers is faster.
 LEFT_FROM = 200
 
 
 def count_tables(
     corpus: Corpus, tables: Sequence[Table], known: Known | None = None
 ) -> Iterator[Counts]:
-    """The counts of some tables, in their order: listings, and footers of up to 10,000 shards.
+    """Yields the counts of some tables, in order, reading footers of up to 10,000 shards each.
 
     Args:
-        corpus: The corpus, whose listings are remembered.
+        corpus: The corpus; its listings must be cached (`Store.listing_once`).
         tables: The tables.
-        known: What is known; by default what finished runs left.
+        known: The cached counts; None for those stored by finished runs.
     """
     known = Known.left(corpus.store) if known is None else known
     list_tables(tables)
@@ -50,12 +50,12 @@ def count_tables(
 
 
 def count_group(corpus: Corpus, group: Group, *, known: Known | None = None) -> Counts:
-    """Reads the footers of a group of shards.
+    """Counts a group of shards by reading its footers.
 
     Args:
         corpus: The corpus.
         group: The shards, of one table.
-        known: Gets the schemas of the parts of `records`.
+        known: Gets the schemas of the parts, if the table is `records`.
     """
     if not isinstance(group.table, Records):
         return count_table(group)
@@ -72,7 +72,7 @@ class CountTask:
 
     Attributes:
         uri: The corpus.
-        storage_options: For fsspec.
+        storage_options: Options for fsspec.
         table: Name of the table.
         config_hash: Its config hash.
     """
@@ -83,7 +83,7 @@ class CountTask:
     config_hash: str
 
     def run(self, number: int) -> Summary:
-        """Counts; `number` is that of a group. What is found comes back by the group's key."""
+        """Counts the group with a number; `extra` has `<group key>:<kind of count>` -> count."""
         corpus = Corpus(self.uri, self.storage_options)
         summary = Summary()
         for group in groups_of(corpus.at(self.table, self.config_hash)):
@@ -95,11 +95,11 @@ class CountTask:
 
 
 def leave_counts(run: Run, stage: Stage[Any]) -> None:
-    """Leaves the counts of all tables of a run's row stages under it, if the corpus is large.
+    """Stores the counts of all tables pinned by a run in its folder, if the corpus is large.
 
     Args:
-        run: The run; its work is done.
-        stage: Whose workers count what is too much for this process.
+        run: The run, at its end.
+        stage: The stage whose workers count if there are too many footers for this process.
     """
     corpus = run.corpus
     with corpus.store.listing_once():
@@ -114,7 +114,7 @@ def leave_counts(run: Run, stage: Stage[Any]) -> None:
             missing = [group for group in groups if group.key not in known.counts]
             if sum(group.shards for group in missing) > MOST_SHARDS:
                 known.counts |= _by_workers(run, stage, table, missing)
-            with suppress(DamagedError):  # who looks at the table is told
+            with suppress(DamagedError):  # reported when the table is read
                 counted(groups, known, partial(count_group, corpus, known=known), shards)
             kept.counts |= {g.key: known.counts[g.key] for g in groups if g.key in known.counts}
         with suppress(DamagedError):

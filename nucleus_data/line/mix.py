@@ -1,7 +1,7 @@
-"""Where captioned records' captions come from: the mix that results, beside the wanted one.
+"""The mix of upstream, refined and synthesized captions, compared with the wanted mix.
 
-A record is `refined` if one of its captions was made of the caption that it came with, `web` if
-that caption is kept as it is, `synthesized` if it has made captions alone.
+Each captioned record has one route: `refined` if one of its captions was generated from its
+upstream caption, else `web` if the upstream caption is kept, else `synthesized`.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from nucleus_data.line.routing import condition
 from nucleus_data.runner.candidates import chosen_records
 from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.rows import ShardRows
-from nucleus_data.runner.stored import read_columns
+from nucleus_data.runner.stored import condition_answers, read_columns, tables_of
 from nucleus_data.stage import Condition
 from nucleus_data.stages.caption.places import SOURCE
 from nucleus_data.stages.caption.settings import CaptionSettings, Mix
@@ -35,7 +35,16 @@ Mask = np.ndarray
 def preserve_condition(
     settings: CaptionSettings, pins: Pins, upstream: Callable[[], Mapping[str, pa.DataType]] | None
 ) -> Condition | None:
-    """The checked `caption.preserve`; None without one. Raises RequestError."""
+    """Checks and returns the condition `caption.preserve`; None if it is not set.
+
+    Args:
+        settings: The stage's settings.
+        pins: The signals that the condition may read.
+        upstream: Reads the types of the corpus's upstream columns; None if there is no corpus yet.
+
+    Raises:
+        RequestError: The condition does not parse, or reads an unknown signal.
+    """
     if settings.preserve is None:
         return None
     columns = upstream() if upstream is not None else None
@@ -45,12 +54,12 @@ def preserve_condition(
 def routes_of(
     state: ShardRows, settings: CaptionSettings, preserve: Condition | None
 ) -> Counter[str]:
-    """The mix of a shard's records, once all that is asked about is done.
+    """Counts a shard's records by route, assuming that all due captions are made.
 
     Args:
-        state: The shard.
-        settings: The stage's.
-        preserve: The checked `caption.preserve`.
+        state: The open shard.
+        settings: The stage's settings.
+        preserve: The condition `caption.preserve`.
     """
     chooses = state.job.stage.chooses == "kept"
     selection = state.table(SELECTION) if chooses else None
@@ -73,13 +82,13 @@ def stored_routes(
     settings: CaptionSettings,
     preserve: Condition | None,
 ) -> Counter[str]:
-    """The mix of the kept records' captions that are there.
+    """Counts all kept records by route, given the captions that exist.
 
     Args:
         corpus: The corpus.
-        tables: Config hashes, that of the selection among them.
-        settings: The stage's.
-        preserve: The checked `caption.preserve`.
+        tables: Config hashes by table, with that of the selection.
+        settings: The stage's settings.
+        preserve: The condition `caption.preserve`.
     """
 
     def open_table(name: str) -> Table:
@@ -105,20 +114,20 @@ def stored_routes(
 
 
 def mix_lines(routes: Counter[str], wanted: Mix | None) -> Iterator[str]:
-    """The mix for people; none if nothing has a caption."""
+    """Yields a line about the mix; none if no record has a caption."""
     total = sum(routes[route] for route in ROUTES)
     if not total:
         return
     parts = []
     for route in ROUTES:
-        aim = f", wanted {getattr(wanted, route):.0%}" if wanted else ""
-        parts.append(f"{route} {routes[route]:,} ({routes[route] / total:.0%}{aim})")
+        target = f", wanted {getattr(wanted, route):.0%}" if wanted else ""
+        parts.append(f"{route} {routes[route]:,} ({routes[route] / total:.0%}{target})")
     without = f"; {routes[NONE]:,} without any" if routes[NONE] else ""
     yield f"  mix of {total:,} records: {', '.join(parts)}{without}"
 
 
 def _came_with(open_table: Open, shard: int, rows: np.ndarray) -> Mask:
-    """Which records came with a caption, bool[N]."""
+    """Returns which records have a nonempty upstream caption, bool[N]."""
     texts = read_columns(open_table, shard, [CAPTION], rows).column(CAPTION).cast(pa.string())
     there = pc.not_equal(pc.utf8_trim_whitespace(texts), "")
     found: Mask = pc.fill_null(there, False).to_numpy()
@@ -128,21 +137,27 @@ def _came_with(open_table: Open, shard: int, rows: np.ndarray) -> Mask:
 def _preserved(
     open_table: Open, shard: int, rows: np.ndarray, came: Mask, preserve: Condition | None
 ) -> Mask:
-    """Which records keep the caption that they came with, bool[N]; not where it is not known."""
+    """Returns which records keep their upstream caption, bool[N]; false if that is not known yet.
+
+    Args:
+        open_table: Opens a table by its name.
+        shard: The shard's number.
+        rows: (N,) row numbers of the records, ascending.
+        came: (N,) which records have an upstream caption.
+        preserve: The condition `caption.preserve`; None to keep all.
+    """
     if preserve is None:
         return came
     kept = came.copy()
-    for name in {path.partition(":")[0] for path in preserve.columns}:
+    for name in tables_of(preserve):
         kept &= np.isin(rows, open_table(name).covered(shard))
-    columns = read_columns(open_table, shard, preserve.columns, rows[kept])
-    if not columns.num_columns:  # a condition on nothing
-        columns = pa.table({"": pa.nulls(int(kept.sum()))})
-    kept[kept] = pc.fill_null(preserve.answers(columns), False).to_numpy()
+    answers = condition_answers(preserve, open_table, shard, rows[kept])
+    kept[kept] = pc.fill_null(answers, False).to_numpy()
     return kept
 
 
 def _count(refined: Mask, kept: Mask, made: Mask) -> Counter[str]:
-    """How many records have each route."""
+    """Counts records by route, from bool[N] masks."""
     return Counter(
         {
             REFINED: int(refined.sum()),

@@ -1,4 +1,4 @@
-"""Which records each table of a stage is asked about: conditions, checked against the tables."""
+"""Checks the conditions (`where`) that decide for which records a table of a stage is made."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,15 +14,17 @@ from nucleus_data.stages.select.condition import RecordCondition, check_conditio
 def conditions_of(
     stage: RowStage[Any], pins: Pins, upstream: Callable[[], Mapping[str, pa.DataType]] | None
 ) -> dict[str, RecordCondition]:
-    """The checked conditions of a stage's tables, by table; those without one are not there.
+    """Returns table -> checked condition, for the tables of a stage that have one.
 
     Args:
         stage: The stage.
-        pins: Which signals there are.
-        upstream: Reads `source.NAME` -> type of the corpus's upstream columns; None without one.
+        pins: The signals that conditions may read.
+        upstream: Reads the corpus's upstream columns, `source.NAME` -> type; None if there is no
+            corpus.
 
     Raises:
-        RequestError: One does not parse or fit, or reads what is made of its own table.
+        RequestError: A condition does not parse, reads an unknown signal, or depends on its own
+            table.
     """
     specs = [spec for spec in stage.tables() if spec.chosen.where]
     if not specs:
@@ -38,12 +40,22 @@ def conditions_of(
 def condition(
     text: str, key: str, pins: Pins, upstream: Mapping[str, pa.DataType] | None
 ) -> RecordCondition:
-    """A condition that a configuration or an option gives. Raises RequestError."""
+    """Checks a condition from the configuration or an option.
+
+    Args:
+        text: The SQL condition.
+        key: The setting or option, for messages.
+        pins: The signals that it may read.
+        upstream: The corpus's upstream columns, `source.NAME` -> type; None if unknown.
+
+    Raises:
+        RequestError: It does not parse, or reads an unknown signal.
+    """
     return check_condition(text, key, pins.catalog(), pins.signals(), upstream)
 
 
 def _check_circle(name: str, asked: RecordCondition, pins: Pins) -> None:
-    """Refuses a condition that waits for its own table: no record would ever be asked about."""
+    """Refuses a condition that depends on its own table, as every record would wait forever."""
     todo = [column.partition(":")[0] for column in asked.columns]
     seen = set(todo)
     while todo:

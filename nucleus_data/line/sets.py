@@ -1,14 +1,15 @@
-"""Training sets made for a comparison, by the stages that make them; what is there is not redone.
+"""Makes the training sets of a comparison, by running the stages that are not done yet.
 
     make_set(recipe, "quick-train", workers)                             # select, shard
     make_set(varied, "quick-train", workers, steps=steps_of(varied, ["dedup.distance"], corpus))
 
-A recipe's set needs `select` and `shard`. One that differs in a key needs the stages from the key's
-own on: what the key changes is computed, and nothing before it.
+A recipe's set needs `select` and `shard`. A variant that differs in a key also needs the stages
+from the key's section on; earlier stages are not run.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from pydantic import ValidationError
@@ -37,19 +38,19 @@ from nucleus_data.stages.train.stage import Train
 
 STEPS = ("select", "shard")
 _ALL = LINES["all"].steps
-# From the tables of a corpus that has its pictures to the training set.
+# All stages between ingest and training, in order.
 LINE = _ALL[_ALL.index("inspect") : _ALL.index("shard") + 1]
 
 
 @dataclass(frozen=True)
 class MadeSet:
-    """A training set, and what it was made of.
+    """A training set and its provenance.
 
     Attributes:
         folder: The set.
-        edition: Config hash of its captions.
-        tables: Config hash of every table that was pinned for it.
-        kept: How many records its selection keeps; None where that is not known.
+        edition: Config hash of its caption edition.
+        tables: Table -> config hash, for all tables that its run pinned.
+        kept: Number of records that its selection keeps; None if unknown.
     """
 
     folder: SetFolder
@@ -67,15 +68,15 @@ def make_set(
     loop: MakeLoop | None = None,
     say: Say = print,
 ) -> MadeSet:
-    """Makes what of a recipe's set is not there yet.
+    """Makes a recipe's training set, as far as it does not exist yet.
 
     Args:
         recipe: The recipe.
         command: Name of the run, for people.
-        workers: What does the work.
-        steps: Names of stages; `shard` is the last.
-        loop: Makes the loop that does a stage's items; by default one with the workers.
-        say: Where lines for people go.
+        workers: The workers.
+        steps: Names of the stages to run; `shard` is the last.
+        loop: Makes the loop that processes a stage's items; None for one with the workers.
+        say: Receives lines for people.
 
     Raises:
         CorpusError: Shards failed.
@@ -98,16 +99,16 @@ def make_of_selection(
     loop: MakeLoop | None = None,
     say: Say = print,
 ) -> MadeSet:
-    """Makes what is not there yet of a selection's set, with the recipe's `shard` and captions.
+    """Makes the training set of an existing selection, with the recipe's `shard` and captions.
 
     Args:
-        recipe: The recipe; its own rules are not asked.
+        recipe: The recipe; its rules are not used.
         selection: Config hash of the selection.
-        plan: The plan of a run that pinned it.
+        plan: The `plan.json` of a run that pinned the selection.
         command: Name of the run, for people.
-        workers: What does the work.
-        loop: Makes the loop that does a stage's items; by default one with the workers.
-        say: Where lines for people go.
+        workers: The workers.
+        loop: Makes the loop that processes a stage's items; None for one with the workers.
+        say: Receives lines for people.
 
     Raises:
         As `make_set` does.
@@ -126,10 +127,10 @@ def make_of_selection(
 
 
 def trained_set(recipe: Recipe, command: str, workers: Workers) -> MadeSet:
-    """The set that `quick_train` would train on.
+    """Returns the set that `quick_train` would train on.
 
     Raises:
-        RequestError: It is not there.
+        RequestError: It does not exist.
     """
     run = open_run(recipe, command, workers=workers, dry_run=True, say=lambda _: None)
     stages = recipe.stages()
@@ -140,7 +141,7 @@ def trained_set(recipe: Recipe, command: str, workers: Workers) -> MadeSet:
 
 
 class _Given(Select):
-    """A selection that was made before, whatever the rules are now."""
+    """A select stage that stands for an existing selection, whatever the current rules are."""
 
     def __init__(
         self, settings: SelectSettings, dedup: Any, compare: Any, pins: Mapping[str, str]
@@ -154,7 +155,7 @@ class _Given(Select):
 
 
 def _settings(plan: Mapping[str, Any], recipe: Recipe) -> SelectSettings:
-    """The settings that a selection was made with, for the set's card."""
+    """Returns the settings that a selection was made with, for the set's card."""
     try:
         return SelectSettings.model_validate(plan["config"]["select"])
     except (KeyError, TypeError, ValidationError):  # of another version
@@ -176,7 +177,7 @@ def _made(run: Run, stages: Mapping[str, Stage[Any]]) -> MadeSet:
 
 
 def check_varied(key: str) -> None:
-    """Refuses a key that changes no selection, no caption and no set. Raises RequestError."""
+    """Raises RequestError for a key that changes neither a selection, nor captions, nor a set."""
     section = key.partition(".")[0]
     if section in LINE:
         return
@@ -191,16 +192,16 @@ def check_varied(key: str) -> None:
 
 
 def values_of(varied: Sequence[str]) -> list[tuple[str, ...]]:
-    """The changes of each varied recipe.
+    """Returns the changes of each variant of the recipe.
 
-    Different keys are changed together. A key that is given more than once is swept: each of its
-    values makes a recipe. A list is one value, of a setting that is a list.
+    Different keys are changed together. A key given several times is swept: each of its values
+    makes a variant.
 
     Args:
-        varied: `key.sub=value`; the keys of `select` need no `select.`.
+        varied: `key.sub=value`; keys of `select` may leave `select.` out.
 
     Raises:
-        RequestError: A key makes no set, or two are swept.
+        RequestError: A key does not affect the training set, or more than one key is swept.
     """
     by_key: dict[str, list[str]] = {}
     for change in dict.fromkeys(spelled_out(varied)):
@@ -220,15 +221,15 @@ def values_of(varied: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def steps_of(recipe: Recipe, keys: Collection[str], corpus: Corpus) -> tuple[str, ...]:
-    """The stages that make the set of a recipe of which some keys were changed.
+    """Returns the stages that make the training set of a variant of the recipe, in order.
 
-    From the first section that was changed on: those sections' own, `select` and `shard`; and what
-    was done in the corpus before, for records that only now come so far: they are compared,
-    embedded, scored and captioned as the others were.
+    These are the stages of the changed sections, `select` and `shard`, and later stages that were
+    done in the corpus before: the variant may keep records that the original rejected, which then
+    have to be compared, embedded, scored and captioned as well.
 
     Args:
-        recipe: The changed recipe.
-        keys: What was changed.
+        recipe: The variant.
+        keys: The changed keys.
         corpus: The corpus.
     """
     sections = {key.partition(".")[0] for key in keys}
@@ -246,18 +247,17 @@ def steps_of(recipe: Recipe, keys: Collection[str], corpus: Corpus) -> tuple[str
             return False
         return name in ("embed", "score", "caption") and _done(stages[name], corpus)
 
-    found = [name for name in LINE[first:] if needed(name)]
-    return tuple(n for i, n in enumerate(found) if found[i - 1 : i] != [n])
+    return tuple(name for name, _ in groupby(filter(needed, LINE[first:])))
 
 
 def _own_captions(recipe: Recipe) -> bool:
-    """Whether the set has captions that the recipe itself makes."""
+    """Whether the set uses captions of a variant of the recipe."""
     names = {name.partition(AT)[0] for name in recipe.section(Shard).captions}
     return bool(names & set(recipe.section(Caption).variants))
 
 
 def _done(stage: Stage[Any], corpus: Corpus) -> bool:
-    """Whether a stage was ever done in a corpus."""
+    """Whether a row stage has ever written a table in a corpus."""
     if not isinstance(stage, RowStage):
         return False
     return any(corpus.config_hashes(plain(spec.name)) for spec in stage.tables())

@@ -1,8 +1,8 @@
-"""The stages as steps of a run: what is pinned, counted and done, in which order."""
+"""Opens runs, and runs stages as their steps: pin the inputs, then count or do the work."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any
 
 from nucleus_data.corpus import Corpus
@@ -42,7 +42,15 @@ from nucleus_data.stages.select.stage import Select
 
 @dataclass
 class RayLoop:
-    """The loop over Ray's workers; Ray is imported and connected to when there is an item."""
+    """A loop over Ray's workers that imports Ray, and connects to it, only if there is an item.
+
+    Attributes:
+        workers: The command's workers.
+        name: The stage's name, for people.
+        work: A row stage's job, or a task.
+        resources: Resources of each worker.
+        say: Receives lines for people.
+    """
 
     workers: Workers
     name: str
@@ -51,14 +59,15 @@ class RayLoop:
     say: Say
 
     def run(self, items: Iterable[Item], total: int | None = None) -> StageReport:
-        """Does all items, and returns what became of them."""
+        """Processes all items, and returns a report."""
         pending = iter(items)
         first = next(pending, None)
         if first is None:
             return StageReport(self.name)
         from nucleus_data.runner.loop import Loop
 
-        # After the import: a job's working directory is unpacked anew where two nodes share it.
+        # Connect only after the import: if two nodes share a machine, Ray unpacks the job's working
+        # directory again when connecting.
         self.workers.connect()
         if no_room(self.resources):
             self.say(
@@ -71,13 +80,18 @@ class RayLoop:
 
 @dataclass
 class Loops:
-    """Makes the loop that suits the work: one in a worker of this machine, or Ray's."""
+    """Chooses the loop for some work: a local worker process for small work, otherwise Ray.
+
+    Attributes:
+        workers: The command's workers.
+        say: Receives lines for people.
+    """
 
     workers: Workers
     say: Say
 
     def __call__(self, name: str, work: StageJob | Task, resources: Resources, size: Size) -> Loop:
-        """The loop for some work."""
+        """Makes the loop for some work (`runner.run.MakeLoop`)."""
         if not self.workers.does_here(resources, size):
             return RayLoop(self.workers, name, work, resources, self.say)
         from nucleus_data.runner.local import LocalLoop
@@ -98,23 +112,23 @@ def open_run(
     say: Say = print,
     pasted: bool = False,
 ) -> Run:
-    """A run of a recipe.
+    """Checks a request, and makes its run.
 
     Args:
         recipe: The configuration.
         command: Name for people, for example `inspect`.
-        choice: Which records are worked on.
-        dry_run: Count, do no work, write nothing.
-        create: Make the corpus if there is none.
-        loop: Makes the loop that does a stage's items; by default one with the workers.
-        workers: What does the work; not needed where all is done by `loop`.
-        steps: The stages that will be run: what they need is checked first.
-        say: Where lines for people go.
-        pasted: Whether `nucleus COMMAND` does the same, and is noted for the report to tell.
+        choice: Which records to work on.
+        dry_run: Whether to only count, and write nothing.
+        create: Whether to make the corpus if it does not exist.
+        loop: Makes the loop that processes a stage's items; None for one with the workers.
+        workers: The workers; None for new ones, by the recipe.
+        steps: Names of the stages that will be run; their requirements are checked first.
+        say: Receives lines for people.
+        pasted: Whether `nucleus COMMAND` would do the same; then it is stored for the report.
 
     Raises:
-        RequestError: The corpus is missing, of another version, or a relative path inside a Ray
-            job; or something that the steps need is not there.
+        RequestError: The corpus is missing, was made by another version, or is a relative path
+            inside a Ray job; or a requirement of the steps is not met.
     """
     from nucleus_data import __version__
 
@@ -124,7 +138,7 @@ def open_run(
     stages = recipe.stages()
     workers = workers or Workers(recipe.ray)
     place = (recipe.corpus, recipe.storage_options)
-    # Of a corpus that is not there yet, none is made before all is checked.
+    # A new corpus is only written after all checks.
     corpus = Corpus(*place, create=create, dry_run=True)
     pins = Pins.of(stages.values(), corpus)
     check_ingested(corpus, steps)
@@ -160,14 +174,14 @@ def open_run(
 def run_steps(
     run: Run, stages: Stages, names: Sequence[str], *, chooses_at_start: bool = False
 ) -> None:
-    """Runs stages one after the other; a dry run counts for the first alone.
+    """Runs stages in order; a dry run counts only for the first one.
 
     Args:
         run: The run.
         stages: The recipe's stages, by name.
-        names: Which of them are run, in order.
-        chooses_at_start: The run's limit and sample are the first stage's; the later ones take all
-            that it made.
+        names: Names of the stages to run, in order.
+        chooses_at_start: Whether the run's limit and sample apply to the first stage only; later
+            stages then process everything that it took.
     """
     names = without_missing(stages, names)
     for i, name in enumerate(names):
@@ -182,50 +196,66 @@ def run_steps(
 
 
 def without_missing(stages: Stages, names: Sequence[str]) -> list[str]:
-    """A line without the optional stages that lack a setting.
+    """Removes optional stages that lack a setting, and then repeats of a stage in a row.
 
-    What would then be the same stage twice in a row is there once. A line of one stage stays.
+    If no stage would be left, all are returned.
+
+    Args:
+        stages: The recipe's stages, by name.
+        names: Names of stages, in order.
     """
-    left = [n for n in names if not (stages[n].optional and stages[n].missing())]
-    return [n for i, n in enumerate(left) if left[i - 1 : i] != [n]] if left else list(names)
+    left = [name for name in names if not (stages[name].optional and stages[name].missing())]
+    return [name for name, _ in groupby(left)] if left else list(names)
 
 
 def step(run: Run, stages: Stages, name: str) -> None:
-    """One stage: pins what it works with, then does it, or in a dry run counts.
+    """Runs one stage: pins its inputs, then does its work; a dry run only counts.
+
+    Args:
+        run: The run.
+        stages: The recipe's stages, by name.
+        name: The stage.
 
     Raises:
-        RequestError: A setting or something that it reads is missing.
+        RequestError: A setting, or a table that the stage reads, is missing.
     """
     stage = stages[name]
     if missing := stage.missing():
         raise RequestError(missing)
-    listed = run.corpus.store.listing_once
     if isinstance(stage, CorpusStage):
-        with listed():
-            run.pin(stage.pin(run))
-        if run.dry_run:
-            with listed():
-                stage.count(run)
-            return
-        run.sweep(stage)
-        stage.do(run)
+        _corpus_step(run, stage)
     else:
         assert isinstance(stage, RowStage)
-        with listed():
-            pin_chosen(run, stages, stage)
-        if isinstance(stage, Caption):  # of a corpus that was ingested since the line began
-            check_questions(stage.settings, run.corpus)
-        if run.dry_run and isinstance(stage, Caption):
-            for line in forecast(run, stage, count_rows(run, stage, look(run, stage))):
-                run.say(line)
-        elif run.dry_run:
-            count_rows(run, stage)
-        else:
-            do_rows(run, stage)
+        _row_step(run, stages, stage)
+
+
+def _corpus_step(run: Run, stage: CorpusStage[Any]) -> None:
+    with run.corpus.store.listing_once():
+        run.pin(stage.pin(run))
+    if run.dry_run:
+        with run.corpus.store.listing_once():
+            stage.count(run)
+        return
+    run.sweep(stage)
+    stage.do(run)
+
+
+def _row_step(run: Run, stages: Stages, stage: RowStage[Any]) -> None:
+    with run.corpus.store.listing_once():
+        pin_chosen(run, stages, stage)
+    if isinstance(stage, Caption):  # the corpus may have been ingested since the line began
+        check_questions(stage.settings, run.corpus)
+    if run.dry_run and isinstance(stage, Caption):
+        for line in forecast(run, stage, count_rows(run, stage, look(run, stage))):
+            run.say(line)
+    elif run.dry_run:
+        count_rows(run, stage)
+    else:
+        do_rows(run, stage)
 
 
 def retry(run: Run, stages: Stages, name: str, request: Request | None = None) -> None:
-    """Does again a stage's failed rows, and the shards that its newest run failed on.
+    """Retries a stage's failed rows, and the shards on which its newest run failed.
 
     A dry run says how many there are.
 
@@ -233,8 +263,8 @@ def retry(run: Run, stages: Stages, name: str, request: Request | None = None) -
         run: The run.
         stages: The recipe's stages, by name.
         name: The stage.
-        request: Of the caption stage: what alone is asked for again, with further attempts; None
-            for all that failed.
+        request: For the caption stage: which captions to generate again, and no other failures;
+            None for all failures.
     """
     stage = stages[name]
     if isinstance(stage, CorpusStage):
@@ -257,7 +287,7 @@ def retry(run: Run, stages: Stages, name: str, request: Request | None = None) -
 
 
 def pin_chosen(run: Run, stages: Stages, stage: RowStage[Any]) -> None:
-    """Finds the selection for a stage that works on what is kept."""
+    """Pins the current selection, if a stage works on kept records only."""
     if stage.chooses == "kept":
         select = stages[Select.name]
         assert isinstance(select, Select)

@@ -4,7 +4,7 @@ This is possible for a stage that processes every image: the rows of its tables 
 others have to be processed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
@@ -13,9 +13,8 @@ import numpy as np
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.again import list_name
 from nucleus_data.corpus.counts import Group, Known, groups_of, list_tables
-from nucleus_data.corpus.parts import rows_in
+from nucleus_data.corpus.parts import row_numbers, rows_in
 from nucleus_data.corpus.tables import Table
-from nucleus_data.hashing import decode_rows
 from nucleus_data.runner.run import ALL, Run
 from nucleus_data.runner.work import Summary
 from nucleus_data.stage import RowChoice, RowStage
@@ -91,9 +90,4 @@ def _in_all(texts: Sequence[Sequence[str]]) -> int:
     first = texts[0]
     if len(first) == 1 and all(each == first for each in texts):
         return rows_in(first[0])
-    return len(reduce(np.intersect1d, map(_rows, texts)))
-
-
-def _rows(texts: Iterable[str]) -> np.ndarray:
-    """Decodes the row numbers of several parts."""
-    return np.concatenate([np.empty(0, np.int64), *map(decode_rows, texts)])
+    return len(reduce(np.intersect1d, map(row_numbers, texts)))

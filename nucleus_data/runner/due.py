@@ -9,7 +9,7 @@ import pyarrow as pa
 from nucleus_data.corpus.tables import Table
 from nucleus_data.errors import CorpusError
 from nucleus_data.hashing import order_unit
-from nucleus_data.runner.stored import read_columns
+from nucleus_data.runner.stored import condition_answers, tables_of
 from nucleus_data.runner.work import WAITING, Summary
 from nucleus_data.stage import Condition, TableSpec
 
@@ -114,11 +114,8 @@ class DueRows:
         condition = self._conditions.get(spec.name)
         if condition is None:
             raise CorpusError(f"{spec.name}: {spec.chosen.key} was not checked; this is a fault")
-        mine = self._having({path.partition(":")[0] for path in condition.columns}, mine)
-        columns = read_columns(self._open, self._shard, condition.columns, self._rows[mine])
-        if not columns.num_columns:  # a condition that reads no columns
-            columns = pa.table({"": pa.nulls(int(mine.sum()))})
-        found = condition.answers(columns)
+        mine = self._having(tables_of(condition), mine)
+        found = condition_answers(condition, self._open, self._shard, self._rows[mine])
         left_out = self._summary.tables[spec.name].left_out
         left_out[NO_ANSWER] += found.null_count
         answers = found.fill_null(False).to_numpy(zero_copy_only=False)

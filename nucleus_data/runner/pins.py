@@ -79,6 +79,10 @@ class Pins:
                     hashes[list_name(spec.name)] = lists[-1]
         return cls(hashes, specs, frozenset(readable), rounds=rounds)
 
+    def set_hashes(self) -> dict[str, str | None]:
+        """Returns the pins of the training set, by the names that stages' `pin` uses for them."""
+        return {SET: self.training_set, EDITION: self.edition, COLUMNS: self.columns}
+
     def adding(self, found: Mapping[str, str]) -> "Pins":
         """Returns these pins with those that a stage's `pin` returned."""
         tables = {n: h for n, h in found.items() if n not in (SET, EDITION, COLUMNS)}

@@ -22,8 +22,6 @@ from nucleus_data.runner.parts import count_outcomes, divided
 from nucleus_data.runner.work import Summary
 from nucleus_data.stage import Condition, Result, Row, RowChoice, RowFailure, RowStage
 
-RECORD_COLUMNS = ["shard", "row", "id", "file", "offset", "size", "sha256", "error"]
-
 
 @dataclass(frozen=True)
 class StageJob:

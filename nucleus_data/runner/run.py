@@ -15,7 +15,7 @@ from nucleus_data.corpus.runs import FAILURES, RunFolder, newest_failed_shards, 
 from nucleus_data.corpus.told import command as told
 from nucleus_data.hashing import config_hash
 from nucleus_data.runner.choice import ALL, Choice, limited_items, shard_limits, size_of
-from nucleus_data.runner.pins import COLUMNS, EDITION, SET, Pins
+from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.rows import StageJob
 from nucleus_data.runner.words import describe, failed_lines, failures_of, stage_line
 from nucleus_data.runner.work import (
@@ -157,15 +157,12 @@ class Run:
 
     def pin_again(self, newer: Pins) -> None:
         """Replaces the pins of row stages' tables; those of corpus-wide stages stay."""
-        found = {**self.tables, **newer.tables}
-        made = {n: getattr(self.pins, n) for n in ("training_set", "edition", "columns")}
-        self.pins = replace(newer, tables=found, **made)
+        of_set = {name: hashed for name, hashed in self.pins.set_hashes().items() if hashed}
+        self.pins = replace(newer, tables={**self.tables, **newer.tables}).adding(of_set)
         self._write_plan()
 
     def _pinned(self, name: str) -> str | None:
-        pins = self.pins
-        made = {SET: pins.training_set, EDITION: pins.edition, COLUMNS: pins.columns}
-        return made[name] if name in made else self.tables.get(name)
+        return {**self.tables, **self.pins.set_hashes()}.get(name)
 
     def identify(self, inputs: Mapping[str, str], parts: Mapping[str, str], **deciding: Any) -> str:
         """Returns the config hash of a corpus-wide result, which depends on its inputs' parts.
@@ -187,11 +184,8 @@ class Run:
 
     def sweep(self, stage: Stage[Any]) -> None:
         """Removes partial files that killed processes of this machine left in a stage's folders."""
-        tables = dict(self.tables)
-        made = {SET: self.pins.training_set, EDITION: self.pins.edition}
-        made[COLUMNS] = self.pins.columns
-        tables |= {name: hashed for name, hashed in made.items() if hashed}
-        for folder in stage.folders(tables):
+        pinned = {**self.tables, **self.pins.set_hashes()}
+        for folder in stage.folders({name: hashed for name, hashed in pinned.items() if hashed}):
             self.corpus.store.sweep(folder)
 
     @property
@@ -300,9 +294,7 @@ class Run:
                 "run": self.name,
                 "command": self.command,
                 "tables": dict(self.tables),
-                "set": self.pins.training_set,
-                "edition": self.pins.edition,
-                "columns": self.pins.columns,
+                **self.pins.set_hashes(),
                 **self._plan,
             }
         )

@@ -1,4 +1,4 @@
-"""Reads stored columns of several tables, aligned to wanted rows."""
+"""Reads stored columns of several tables, aligned to wanted rows, and conditions over them."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from nucleus_data.corpus.tables import Table
+from nucleus_data.stage import Condition
 
 
 def read_columns(
@@ -41,6 +42,31 @@ def read_columns(
                 values = read.column(column)
                 found[f"{name}:{column}"] = values if places is None else values.take(places)
     return pa.table({path: found[path] for path in paths})
+
+
+def condition_answers(
+    condition: Condition, open_table: Callable[[str], Table], shard: int, wanted: np.ndarray
+) -> pa.ChunkedArray:
+    """Evaluates a condition for some rows of a shard.
+
+    Args:
+        condition: The condition.
+        open_table: Opens a table by its name.
+        shard: The shard's number.
+        wanted: The rows, ascending; each should be in all of `tables_of` the condition.
+
+    Returns:
+        True, false or NULL for each row.
+    """
+    columns = read_columns(open_table, shard, condition.columns, wanted)
+    if not columns.num_columns:  # a constant condition: only the number of rows matters
+        columns = pa.table({"": pa.nulls(len(wanted))})
+    return condition.answers(columns)
+
+
+def tables_of(condition: Condition) -> set[str]:
+    """Returns the names of the tables that a condition reads."""
+    return {path.partition(":")[0] for path in condition.columns}
 
 
 def _places(table: pa.Table, wanted: np.ndarray) -> pa.Array | None:

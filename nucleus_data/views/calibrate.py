@@ -1,6 +1,7 @@
-"""`nucleus calibrate`: what a raw cosine of picture and caption says, fitted to pairs and checked.
+"""`nucleus calibrate`: maps raw cosines of picture and caption to the probability of a match.
 
-Half of the records are fitted on; all figures are of pairs of the other half.
+The map is fitted to labelled or shuffled pairs of one half of the records, and evaluated on the
+other half.
 """
 
 import json
@@ -25,8 +26,9 @@ from nucleus_data.views.caption_pairs import LabelledPairs, labelled_pairs, shuf
 from nucleus_data.views.copies import pairs_found
 from nucleus_data.views.stored_vectors import stored_model
 
-THRESHOLDS = (0.30, 0.65)  # below the one a caption is made anew, above the other it is preserved
-SHOULD = 0.05  # how far a decile may be off
+# Probabilities below which a caption is replaced, and above which it is kept.
+THRESHOLDS = (0.30, 0.65)
+TARGET_ERROR = 0.05  # largest acceptable calibration error of a decile
 
 
 def calibrate(
@@ -41,21 +43,25 @@ def calibrate(
     seed: int,
     out: Path,
 ) -> Iterator[str]:
-    """Fits a calibration, writes it and a page about it, and says what it is worth.
+    """Fits a calibration, and writes it with a page about it.
 
     Args:
         run: The run.
-        embed: The stage whose vectors are read.
-        dedup: The stage whose pairs are no mismatches.
-        name: Which model: `main`, or a name in `embed.models`.
-        labels: A table of labelled pairs; shuffled ones are made if None.
-        prior: The share of matched pairs that is assumed.
-        most: How many records are taken at most.
-        seed: Another one takes others.
-        out: The file that is written.
+        embed: The stage whose embeddings are read.
+        dedup: The stage whose pairs of copies are not used as mismatches.
+        name: The model: `main`, or a name in `embed.models`.
+        labels: A table of labelled pairs; None to shuffle pairs.
+        prior: Assumed share of matched pairs, 0 to 1.
+        most: Maximum number of records.
+        seed: Seed of the choice of records and of the halves.
+        out: The file to write.
+
+    Yields:
+        Lines for people.
 
     Raises:
-        RequestError: The vectors or the labels are not there, or there are too few pairs.
+        RequestError: The embeddings or the labels do not exist, there are too few pairs, or the
+            file can't be written.
     """
     model = stored_model(run, embed, name)
     copies = pairs_found(run, dedup, "calibrate")
@@ -64,11 +70,8 @@ def calibrate(
     else:
         pairs = labelled_pairs(run, model, copies, labels, seed)
         yield str(pairs.about["labels"])
-    parts = {held: pairs.part(held, prior) for held in (False, True)}
-    counts = {
-        "held_out" if held else "fit": {"matched": len(p.matched), "mismatched": len(p.mismatched)}
-        for held, p in parts.items()
-    }
+    fit, held_out = (pairs.part(held, prior) for held in (False, True))
+    counts = {"fit": _sizes(fit), "held_out": _sizes(held_out)}
     about = {**pairs.about, "seed": seed, "prior": prior, **counts}
     yield from _counted(about)
     if min(min(count.values()) for count in counts.values()) < FEWEST:
@@ -77,13 +80,9 @@ def calibrate(
             "for an error of 0.05 to show"
         )
     fitted = fit_calibration(
-        parts[False].matched,
-        parts[False].mismatched,
-        model=model.model,
-        revision=model.revision,
-        prior=prior,
+        fit.matched, fit.mismatched, model=model.model, revision=model.revision, prior=prior
     )
-    figures = _figures(fitted, parts[True]) | {"routed": _routed(fitted, pairs)}
+    figures = _figures(fitted, held_out) | {"routed": _routed(fitted, pairs)}
     made = Calibration(
         fitted.model, fitted.revision, fitted.scores, fitted.values, {**about, **figures}
     )
@@ -96,43 +95,48 @@ def calibrate(
     yield from _lines(made)
     yield f"{out}; use it with score.calibration.{name}={out}"
     yield write_calibration_page(
-        run.corpus, run.path("calibration.html"), run.name, made, parts[True], THRESHOLDS
+        run.corpus, run.path("calibration.html"), run.name, made, held_out, THRESHOLDS
     )
 
 
+def _sizes(pairs: Pairs) -> dict[str, int]:
+    return {"matched": len(pairs.matched), "mismatched": len(pairs.mismatched)}
+
+
 def _figures(fitted: Calibration, raw: Pairs) -> dict[str, Any]:
-    """What the map is worth on pairs that it was not fitted to."""
-    said = Pairs(fitted.apply(raw.matched), fitted.apply(raw.mismatched), raw.prior)
-    groups = deciles(said)
+    """Evaluates the calibration on held-out pairs: AUC, Brier score, error by decile, cuts."""
+    calibrated = Pairs(fitted.apply(raw.matched), fitted.apply(raw.mismatched), raw.prior)
+    groups = deciles(calibrated)
     return _rounded(
         {
             "auc_raw": area_under_curve(raw),
-            "auc": area_under_curve(said),
+            "auc": area_under_curve(calibrated),
             "brier_raw": brier(raw),
-            "brier": brier(said),
+            "brier": brier(calibrated),
             "largest_error": max(group.error for group in groups),
             "half_interval": max(group.high - group.low for group in groups) / 2,
             "deciles": [asdict(group) for group in groups],
             "cuts": [
-                {**asdict(cut), "raw": fitted.raw(cut.threshold)} for cut in cuts(said, THRESHOLDS)
+                {**asdict(cut), "raw": fitted.raw(cut.threshold)}
+                for cut in cuts(calibrated, THRESHOLDS)
             ],
         }
     )
 
 
 def _routed(fitted: Calibration, pairs: LabelledPairs) -> dict[str, int]:
-    """How many own captions the thresholds would route where."""
-    said = fitted.apply(pairs.raw[pairs.own])
+    """Counts the records whose own caption the thresholds would keep, refine or replace."""
+    probability = fitted.apply(pairs.raw[pairs.own])
     low, high = THRESHOLDS
     return {
-        "preserve": int((said > high).sum()),
-        "refine": int(((said >= low) & (said <= high)).sum()),
-        "synthesize": int((said < low).sum()),
+        "preserve": int((probability > high).sum()),
+        "refine": int(((probability >= low) & (probability <= high)).sum()),
+        "synthesize": int((probability < low).sum()),
     }
 
 
 def _rounded(content: Any) -> Any:
-    """Numbers as a file shows them."""
+    """Rounds all floats in JSON-able content to 6 decimals."""
     if isinstance(content, dict):
         return {name: _rounded(value) for name, value in content.items()}
     if isinstance(content, list):
@@ -141,7 +145,7 @@ def _rounded(content: Any) -> Any:
 
 
 def _counted(about: Mapping[str, Any]) -> Iterator[str]:
-    """How many pairs there are, and which were left out."""
+    """Yields lines about the number of pairs, and those left out."""
     fit, held = about["fit"], about["held_out"]
     yield (
         f"{about['records']:,} records; fitted on {fit['matched']:,} matched and "
@@ -152,12 +156,12 @@ def _counted(about: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {about['without_vector']:,} more lack the vector of a picture, or of a caption"
     left_out = {why: count for why, count in about.get("left_out", {}).items() if count}
     if left_out:
-        told = ", ".join(f"{count:,} {why.replace('_', ' ')}" for why, count in left_out.items())
-        yield f"  left out as mismatched: {told}"
+        counts = ", ".join(f"{count:,} {why.replace('_', ' ')}" for why, count in left_out.items())
+        yield f"  left out as mismatched: {counts}"
 
 
 def _lines(made: Calibration) -> Iterator[str]:
-    """The figures for people."""
+    """Yields lines about the calibration's evaluation."""
     found = made.fitted
     yield (
         f"AUC {found['auc']:.3f} (raw {found['auc_raw']:.3f}), "
@@ -167,8 +171,8 @@ def _lines(made: Calibration) -> Iterator[str]:
         f"largest error of a decile: {found['largest_error']:.3f}; 95 % of chance gives up to "
         f"{found['half_interval']:.3f}"
     )
-    if found["half_interval"] > SHOULD:
-        yield f"too few pairs to tell an error of {SHOULD} from chance; label or embed more"
+    if found["half_interval"] > TARGET_ERROR:
+        yield f"too few pairs to tell an error of {TARGET_ERROR} from chance; label or embed more"
     routed = found["routed"]
     total = sum(routed.values())
     shares = ", ".join(f"{why} {100 * n / max(total, 1):.1f} %" for why, n in routed.items())

@@ -1,8 +1,8 @@
-"""Pairs of pictures and captions with their raw scores, for `nucleus calibrate`.
+"""Matched and mismatched pairs of pictures and captions with raw scores, for `nucleus calibrate`.
 
-They are people's labels, or shuffled: stored vectors of pictures with those of their own captions,
-and with those of the next record in an order by keyed hash. All of a cluster of copies are in the
-same half, so that what is fitted on one half is checked on pictures that it never saw.
+Pairs come from a table of labels, or are shuffled: each picture is paired with its own caption, and
+with the caption of the next record in a keyed order. All copies of a picture are in the same half,
+so that a calibration is evaluated on pictures that it was not fitted to.
 """
 
 import hashlib
@@ -21,19 +21,19 @@ from nucleus_data.views.copies import clusters
 from nucleus_data.views.labels import check_used, find_records, number_of, read_labels, truth_of
 from nucleus_data.views.stored_vectors import StoredModel, captioned_ids, unit_vectors
 
-PURPOSE = "calibrate"  # of the keyed halves
+PURPOSE = "calibrate"  # name of the keyed draw that divides records into halves
 
 
 @dataclass(frozen=True)
 class LabelledPairs:
-    """Pairs with their raw scores.
+    """N pairs with their raw scores.
 
     Attributes:
-        raw: (N,) scores.
-        matched: (N,) whether each belongs together.
-        held_out: (N,) whether each is in the part that is not fitted on.
-        own: (N,) whether each is a record with its own caption, so that it is routed.
-        about: How they were made.
+        raw: (N,) cosines of picture and caption.
+        matched: (N,) bool, whether picture and caption belong together.
+        held_out: (N,) bool, whether the pair is for evaluation, and not fitted on.
+        own: (N,) bool, whether it is a record's own caption, for counts of routed records.
+        about: How the pairs were made, JSON-able.
     """
 
     raw: np.ndarray
@@ -43,7 +43,12 @@ class LabelledPairs:
     about: Mapping[str, Any]
 
     def part(self, held_out: bool, prior: float) -> Pairs:
-        """One of the two parts."""
+        """Returns the pairs to evaluate on, or those to fit on.
+
+        Args:
+            held_out: Which half.
+            prior: Assumed share of matched pairs.
+        """
         here = self.held_out == held_out
         return Pairs(self.raw[here & self.matched], self.raw[here & ~self.matched], prior)
 
@@ -51,7 +56,17 @@ class LabelledPairs:
 def shuffled_pairs(
     run: Run, model: StoredModel, copies: Table | None, most: int, seed: int
 ) -> LabelledPairs:
-    """Each record with its own caption, and with that of the next one in its half."""
+    """Pairs each picture with its own caption, and with that of the next record in its half.
+
+    Mismatched pairs are left out if they may match: copies, equal captions, equal pictures.
+
+    Args:
+        run: The run.
+        model: The model whose stored embeddings are compared.
+        copies: The table of pairs of copies; None if there is none.
+        most: Maximum number of records.
+        seed: Seed of the choice of records and of the halves.
+    """
     asked = captioned_ids(run.corpus, model, most, seed)
     places, images = unit_vectors(run.corpus, model.tables["image"], asked)
     ids = [asked[place] for place in places]
@@ -94,7 +109,18 @@ def shuffled_pairs(
 def labelled_pairs(
     run: Run, model: StoredModel, copies: Table | None, labels: Path, seed: int
 ) -> LabelledPairs:
-    """The pairs of a table; the raw score is its `similarity`, or that of the stored vectors."""
+    """Reads labelled pairs, scored by the column `similarity` or by cosines of stored embeddings.
+
+    Args:
+        run: The run.
+        model: The model whose stored embeddings are compared.
+        copies: The table of pairs of copies; None if there is none.
+        labels: The table of labels.
+        seed: Seed of the halves.
+
+    Raises:
+        RequestError: The table can't be read, or no row can be used.
+    """
     rows = read_labels(labels, "matched", ("similarity",))
     own = not rows or "similarity" not in rows[0]
     found = find_records(run.corpus, rows)
@@ -134,7 +160,7 @@ def labelled_pairs(
 
 
 def _own_cosines(run: Run, model: StoredModel, ids: list[str]) -> dict[str, float]:
-    """Id -> the cosine of its picture and its own caption, of those that have both vectors."""
+    """Returns id -> cosine of picture and own caption, for records with both embeddings."""
     places, images = unit_vectors(run.corpus, model.tables["image"], ids)
     ids = [ids[place] for place in places]
     places, texts = unit_vectors(run.corpus, model.tables["text"], ids)
@@ -143,5 +169,5 @@ def _own_cosines(run: Run, model: StoredModel, ids: list[str]) -> dict[str, floa
 
 
 def _halves(groups: list[str], seed: int) -> np.ndarray:
-    """Whether each is held out: all of a cluster are in the same half."""
+    """Draws which records are held out, (N,) bool, given each record's cluster of copies."""
     return np.array([bool(keyed_uint64(PURPOSE, seed, group) & 1) for group in groups], bool)

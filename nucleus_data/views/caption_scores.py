@@ -1,4 +1,4 @@
-"""Stored scores and vectors of caption sets: what `score_captions` and `embed` made of them."""
+"""Finds and compares stored scores and embeddings of caption sets (`score_captions`, `embed`)."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,13 +16,13 @@ LOWEST = {SIMILARITY: 0.0, COSINE: -1.0}
 def score_table(
     corpus: Corpus, pins: Mapping[str, str], one: CaptionSet, kind: str
 ) -> Table | None:
-    """The table of a set's scores (`match`) or vectors (`caption`), as some run made it.
+    """Returns the table of a set's scores or embeddings that a run pinned; None if there is none.
 
     Args:
         corpus: The corpus.
-        pins: Of the run that asks, which come first.
-        one: The set.
-        kind: Which.
+        pins: Config hashes of the current run, which take precedence over those of earlier runs.
+        one: The caption set.
+        kind: `match` for scores, `caption` for embeddings.
     """
     for tables in (pins, *(plan.get("tables") for _, plan in plans(corpus.store))):
         if not isinstance(tables, dict | Mapping):
@@ -36,7 +36,7 @@ def score_table(
 
 
 def _names(tables: Mapping[str, str], one: CaptionSet, kind: str) -> Iterator[str]:
-    """What a run's pins may call the table."""
+    """Yields possible names of the table among a run's pins."""
     if not one.config_hash:
         yield "embed.match" if kind == "match" else "embed.text"
         return
@@ -49,7 +49,7 @@ def _names(tables: Mapping[str, str], one: CaptionSet, kind: str) -> Iterator[st
 def similarity(
     corpus: Corpus, pins: Mapping[str, str], sets: tuple[CaptionSet, CaptionSet], sums: CaptionSums
 ) -> dict[str, Any] | None:
-    """How near captions are to their pictures, by the scores that are stored of both sets."""
+    """Compares the similarity of picture and caption, by the stored scores of both sets."""
     tables = [score_table(corpus, pins, one, "match") for one in sets]
     if tables[0] is None or tables[1] is None:
         lacking = [one.name for one, table in zip(sets, tables, strict=True) if table is None]
@@ -90,7 +90,7 @@ def _compared(sums: CaptionSums, tables: Any, columns: list[str], low: float) ->
 def text_vectors(
     corpus: Corpus, pins: Mapping[str, str], sets: tuple[CaptionSet, CaptionSet], sums: CaptionSums
 ) -> dict[str, Any] | None:
-    """The cosine of both captions' stored vectors; None where not both sets have them."""
+    """Compares both captions by the cosine of their embeddings; None if a set has none."""
     tables = [score_table(corpus, pins, one, "caption") for one in sets]
     if tables[0] is None or tables[1] is None:
         return None

@@ -1,4 +1,4 @@
-"""`nucleus captions diff`: two caption sets compared, in numbers and as a page."""
+"""`nucleus captions diff`: compares two caption sets, in numbers and on a page."""
 
 import json
 import tempfile
@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.caption_sets import PREFIX, SOURCE, CaptionSet, find_set
+from nucleus_data.corpus.caption_sets import SOURCE, CaptionSet, find_set
 from nucleus_data.corpus.looking import going_without, without_lines
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.pages.captions_diff import render_captions
 from nucleus_data.runner.run import Run
+from nucleus_data.stages.shard.captions import caption_tables
 from nucleus_data.views.caption_scores import similarity, text_vectors
 from nucleus_data.views.caption_sums import SIDES, CaptionSums, length_figures
 
@@ -28,19 +29,19 @@ def diff(run: Run, first: str, second: str, page: Path | None, limit: int) -> di
     """Compares two caption sets.
 
     Args:
-        run: The run; its pins say which tables the recipe's variants are.
-        first: A name, as `shard.captions` takes it.
-        second: Another.
-        page: The file that the page is written to; beside the run if None.
-        limit: How many pictures are shown of each kind.
+        run: The run; its pins determine the recipe's variants.
+        first: Name of a caption set (`corpus.caption_sets`).
+        second: Name of the other set.
+        page: The file for the page; None for one in the run's folder.
+        limit: Maximum number of pictures to show of each kind.
 
     Returns:
-        The numbers, as they are kept under the run.
+        The comparison, as it is stored in the run's folder.
 
     Raises:
-        RequestError: A name means no set, or both the same, or a set has no captions.
+        RequestError: A name refers to no set, both refer to the same, or a set has no captions.
     """
-    current = {n: run.tables[f"{PREFIX}{n}"] for n in run.pins.variants(PREFIX)}
+    current = caption_tables(run.pins)
     store = run.corpus.store
     one, other = (find_set(store, name, current, "captions diff") for name in (first, second))
     if (one.variant, one.config_hash) == (other.variant, other.config_hash):
@@ -104,7 +105,7 @@ def _list(corpus: Corpus) -> str:
 
 
 def _about(corpus: Corpus, one: CaptionSet) -> dict[str, Any]:
-    """What a set is called, and what made it."""
+    """Returns a set's names, its table, and the model and prompt that made it."""
     about: dict[str, Any] = {
         "name": one.variant if one.plain else one.name,
         "set": one.name,
@@ -123,7 +124,7 @@ def _about(corpus: Corpus, one: CaptionSet) -> dict[str, Any]:
 
 
 def lines(content: Mapping[str, Any]) -> Iterator[str]:
-    """The numbers for people."""
+    """Yields the comparison as lines for people."""
     counts, lengths = content["counts"], content["lengths"]
     one, other = content["first"]["set"], content["second"]["set"]
     yield f"{one}: {counts['first']:,} captions; {other}: {counts['second']:,}"
@@ -163,7 +164,7 @@ def lines(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _short(word: str) -> str:
-    """A word as a line has room for it; scripts without spaces have words of whole sentences."""
+    """Cuts a long word: in scripts without spaces, a whole sentence counts as a word."""
     return word if len(word) <= SHOWN_WORD else f"{word[: SHOWN_WORD - 1]}…"
 
 

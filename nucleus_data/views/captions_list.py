@@ -1,4 +1,4 @@
-"""`nucleus captions list`: all caption sets of a corpus, and who uses them."""
+"""`nucleus captions list`: all caption sets of a corpus, and the runs and sets that use them."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,17 +18,18 @@ from nucleus_data.corpus.looking import going_without, without_lines
 from nucleus_data.corpus.runs import plans
 from nucleus_data.runner.run import Run
 from nucleus_data.sets.layout import published_sets
+from nucleus_data.stages.shard.captions import caption_tables
 
 TOLD = ("model", "revision", "prompt")
 
 
 def caption_sets(run: Run) -> dict[str, Any]:
-    """Each caption set, with its rows and who pinned it; those of the recipe first.
+    """Returns all caption sets, with counts and uses, JSON-able; those of the recipe come first.
 
     Args:
-        run: A run that only looks; its pins say which sets are the recipe's.
+        run: A dry run; its pins determine the recipe's variants.
     """
-    current = {n: run.tables[f"{PREFIX}{n}"] for n in run.pins.variants(PREFIX)}
+    current = caption_tables(run.pins)
     return going_without(run.corpus, lambda corpus: _content(corpus, current))
 
 
@@ -54,7 +55,7 @@ def _content(corpus: Corpus, current: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _about(corpus: Corpus, one: CaptionSet) -> dict[str, Any]:
-    """A set's rows, and what made them."""
+    """Returns a set's counts, and the model and prompt that made it."""
     table = corpus.at(one.table, one.config_hash)
     about: dict[str, Any] = {
         "name": one.name,
@@ -84,7 +85,7 @@ def _about(corpus: Corpus, one: CaptionSet) -> dict[str, Any]:
 
 
 def _source(corpus: Corpus) -> dict[str, Any]:
-    """How many records came with a caption."""
+    """Counts the upstream captions."""
     records = corpus.records
     captions = 0
     if records.whole_parts():
@@ -96,9 +97,10 @@ def _source(corpus: Corpus) -> dict[str, Any]:
 
 
 def _used(corpus: Corpus) -> dict[tuple[str, str], dict[str, Any]]:
-    """(Variant, hash) -> how many runs pinned it, the first and the last, and training sets.
+    """Returns (variant, hash) -> the runs that pinned it (number, first, last) and training sets.
 
-    A set counts that is there: a run pins the name of one that it may never have written.
+    Training sets are found by their editions, not by runs, which may pin a set that they never
+    write.
     """
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for run, plan in plans(corpus.store):  # newest first
@@ -106,14 +108,14 @@ def _used(corpus: Corpus) -> dict[tuple[str, str], dict[str, Any]]:
         if not isinstance(tables, dict):
             continue
         for key in {(_variant(n), str(h)) for n, h in tables.items() if n.startswith(PREFIX)}:
-            mine = found.setdefault(key, {"runs": 0, "last_run": run, "sets": []})
-            mine["runs"] += 1
-            mine["first_run"] = run
+            uses = found.setdefault(key, {"runs": 0, "last_run": run, "sets": []})
+            uses["runs"] += 1
+            uses["first_run"] = run
     for folder in published_sets(corpus.store):
         for table in {table for edition in folder.editions() for table in edition.tables}:
             variant, _, config_hash = table.partition(AT)
-            mine = found.setdefault((variant, config_hash), {"runs": 0, "sets": []})
-            mine["sets"].append(folder.path)
+            uses = found.setdefault((variant, config_hash), {"runs": 0, "sets": []})
+            uses["sets"].append(folder.path)
     return found
 
 
@@ -122,7 +124,7 @@ def _variant(table: str) -> str:
 
 
 def lines(content: Mapping[str, Any]) -> Iterator[str]:
-    """The sets for people."""
+    """Yields the sets as lines for people."""
     source = content["source"]
     yield f"{SOURCE}: {source['captions']:,} captions that records came with"
     for one in content["sets"]:

@@ -1,7 +1,7 @@
-"""`nucleus what-if` and `nucleus diff`: two selections compared, in numbers and as a page.
+"""`nucleus what-if` and `nucleus diff`: compare two selections, in numbers and on a page.
 
-A what-if decides with the code of `select`, and leaves what it needs on the way under its own run,
-from where it takes it away again; nothing below `tables/` changes.
+A what-if decides with the code of `select`. Its intermediate files are in its run's folder, and are
+removed at the end; nothing below `tables/` changes.
 """
 
 import json
@@ -35,18 +35,18 @@ __all__ = ["INLINE_SHARDS", "diff", "find_selection", "lines", "what_if", "witho
 
 WORK = "what_if"
 SHOWN_RUNS = 10
-# Of so many shards this process has decided before Ray has started.
+# Up to this number of shards, this process is done before Ray would have started.
 INLINE_SHARDS = 64
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the selections that are compared.
+    """One of the two selections.
 
     Attributes:
-        name: What people call it.
-        table: Its decisions.
-        settings: The section `select` that it was made with, as JSON; None if no run says so.
+        name: Its name for people.
+        table: The table with its decisions.
+        settings: The settings that it was made with, key -> text; None if no run has them.
     """
 
     name: str
@@ -55,22 +55,23 @@ class Side:
 
 
 def without_select(overrides: Sequence[str]) -> list[str]:
-    """The overrides that make the selection which a what-if is compared with."""
+    """Removes overrides of `select`, to get the selection that a what-if is compared with."""
     spelled = spelled_out(overrides)
     pairs = zip(overrides, spelled, strict=True)
     return [o for o, key in pairs if key_of(key).partition(".")[0] != "select"]
 
 
 def what_if(run: Run, recipe: Recipe, changed: Recipe) -> dict[str, Any]:
-    """Decides about every record with other settings, and says what would change.
+    """Decides about every record with other settings, and compares with the existing selection.
 
     Args:
         run: The run.
-        recipe: Its recipe, that of the selection that there is.
+        recipe: The recipe of the existing selection.
         changed: The recipe with the other settings.
 
     Returns:
-        The counts, as they are kept under the run; empty after a dry run, or if shards failed.
+        The comparison, as it is stored in the run's folder; empty for a dry run, or if shards
+        failed.
 
     Raises:
         RequestError: There is no selection to compare with, or a rule is wrong.
@@ -82,7 +83,7 @@ def what_if(run: Run, recipe: Recipe, changed: Recipe) -> dict[str, Any]:
     stages = changed.stages()
     now, then = _select(recipe.stages()), _select(stages)
     tried = run.trying(Pins.of(stages.values(), run.corpus))
-    decisions = then.decisions(tried)  # a wrong rule is said before all else
+    decisions = then.decisions(tried)  # raises first if a rule is wrong
     run.pin(_selection_of(run, now))
     tried.pin(then.pin(tried))
     if run.dry_run:
@@ -91,7 +92,7 @@ def what_if(run: Run, recipe: Recipe, changed: Recipe) -> dict[str, Any]:
         return {}
     sides = (_side("as it is", run, recipe), _side("what if", tried, changed))
     examples = recipe.section(Report).thumbnails
-    # Decided so before: two tables are compared, and nothing is decided again.
+    # If the changed selection exists already, only compare the two tables.
     if then.published(tried, tried.tables):
         return going_without(run.corpus, lambda c: _compared(run, c, sides, start, examples))
     made = []
@@ -116,7 +117,7 @@ def _select(stages: Mapping[str, Stage[Any]]) -> Select:
 
 
 def _selection_of(run: Run, select: Select) -> Mapping[str, str]:
-    """The pins of the selection that there is. Raises RequestError if there is none."""
+    """Returns the pins of the existing selection. Raises RequestError if there is none."""
     pins = select.named(run)
     if not select.published(run, pins):
         raise RequestError(
@@ -132,15 +133,15 @@ def diff(run: Run, first: str, second: str, examples: int) -> dict[str, Any]:
 
     Args:
         run: The run.
-        first: The selection before: the beginning of its config hash, or the name of a run.
-        second: The selection after.
-        examples: How many pictures are shown of each reason.
+        first: The selection before: a prefix of its config hash, or the name of a run.
+        second: The selection after, in the same form.
+        examples: Maximum number of pictures to show for each reason.
 
     Returns:
-        The counts, as they are kept under the run.
+        The comparison, as it is stored in the run's folder.
 
     Raises:
-        RequestError: One of them is not known.
+        RequestError: One of them does not exist, or is ambiguous.
     """
     start = time.perf_counter()
     sides: list[Side] = []
@@ -155,15 +156,15 @@ def diff(run: Run, first: str, second: str, examples: int) -> dict[str, Any]:
 
 
 def find_selection(corpus: Corpus, text: str, plans: Mapping[str, Mapping[str, Any]]) -> str:
-    """The config hash of a selection.
+    """Returns the config hash of a selection.
 
     Args:
         corpus: The corpus.
-        text: The beginning of the hash, or the name of a run that pinned it.
+        text: A prefix of the hash, or the name of a run that pinned it.
         plans: Run -> its plan, newest first.
 
     Raises:
-        RequestError: Nothing has this name, or several selections begin so.
+        RequestError: No selection matches, or several do; lists the existing ones.
     """
     hashes = [h for h in corpus.config_hashes(TABLE) if published_selection(corpus.store, h)]
     runs = [name for name, plan in plans.items() if _selection(plan) in hashes]
@@ -188,7 +189,7 @@ def find_selection(corpus: Corpus, text: str, plans: Mapping[str, Mapping[str, A
 
 
 def _side(name: str, run: Run, recipe: Recipe) -> Side:
-    """The selection that a run pinned, with the settings that it was made with."""
+    """Returns the selection that a run pinned, with the recipe's settings."""
     table = decision_table(run.corpus.store, run.tables[TABLE])
     return Side(name, table, _settings(recipe.public()))
 
@@ -201,7 +202,16 @@ def _compared(
     examples: int,
     found: Comparison | None = None,
 ) -> dict[str, Any]:
-    """Counts, a page and a JSON file of two selections, which are compared unless they are."""
+    """Compares two selections, and writes a page and a JSON file to the run's folder.
+
+    Args:
+        run: The run.
+        corpus: Its corpus, possibly without damaged files.
+        sides: The selections before and after.
+        start: When the command started, by `time.perf_counter`.
+        examples: Maximum number of pictures to show for each reason.
+        found: The comparison, if it was made on the way.
+    """
     before, after = sides
     if found is None:
         one, other = (decision_table(corpus.store, s.table.config_hash) for s in sides)
@@ -226,7 +236,7 @@ def _compared(
 def _changes(
     before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
 ) -> list[dict[str, str]]:
-    """The settings in which two selections differ, where both are known."""
+    """Returns the settings in which two selections differ; empty if those of one are unknown."""
     if before is None or after is None:
         return []
     names = [*before, *(name for name in after if name not in before)]
@@ -238,7 +248,7 @@ def _changes(
 
 
 def _settings(config: Mapping[str, Any] | None) -> dict[str, str] | None:
-    """A configuration's section `select`, each rule on its own, as text."""
+    """Flattens a configuration's section `select`: key -> text, with one key per rule."""
     if config is None:
         return None
     select = config["select"]
@@ -252,10 +262,14 @@ def _settings(config: Mapping[str, Any] | None) -> dict[str, str] | None:
 
 
 def _plans(corpus: Corpus, but: str) -> dict[str, dict[str, Any]]:
-    """Run -> plan, newest first, of all runs but one that decide about a corpus.
+    """Returns run -> plan, newest first, of the runs that may name a selection.
 
-    Those without a readable plan are left out; and so are comparisons, which pin the selection that
-    there was, and not what they tried.
+    Left out are one run, runs without a readable plan, and comparisons: these pin the selection
+    that existed before, not the one that they tried.
+
+    Args:
+        corpus: The corpus.
+        but: The run to leave out.
     """
     return {
         name: plan
@@ -270,7 +284,7 @@ def _selection(plan: Mapping[str, Any]) -> str | None:
 
 
 def _remove(run: Run) -> None:
-    """Takes the tables of a what-if away."""
+    """Removes the intermediate files of a what-if. Raises CorpusError if that fails."""
     store = run.corpus.store
     folder = store.path(run.path(WORK))
     try:

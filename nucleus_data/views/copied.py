@@ -1,6 +1,6 @@
-"""Which pictures of the compared sets are copies of each other, as their corpora know it.
+"""Clusters of copies among the pictures of compared training sets, from their corpora.
 
-A claim about recipes draws whole clusters of copies: pictures that come and go together.
+A claim about recipes draws whole clusters, so that copies of a picture come and go together.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,17 +9,17 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.tables import Table
 from nucleus_data.sets.layout import SetFolder
 from nucleus_data.stages.dedup.stage import TABLE as PAIRS
-from nucleus_data.views.copies import clusters
+from nucleus_data.views.copies import DisjointSets, clusters
 from nucleus_data.views.sides import Side
 
 
 def clusters_of(sides: Sequence[Side]) -> tuple[dict[str, str], list[str]]:
-    """Id -> cluster of copies, of all pictures of some sides whose corpora tell.
+    """Returns id -> cluster of copies, for the pictures of all sides that have a table of pairs.
 
-    Copies by any side's pairs are copies: the sides are drawn alike.
+    Two pictures are copies if any side's pairs say so, since all sides are drawn alike.
 
     Returns:
-        The clusters, and what people should know of those sides that have none.
+        The clusters, and a note for people about each side that has no pairs.
     """
     found: dict[str, str] = {}
     for uri in dict.fromkeys(side.corpus for side in sides if side.corpus):
@@ -27,9 +27,9 @@ def clusters_of(sides: Sequence[Side]) -> tuple[dict[str, str], list[str]]:
         corpus = Corpus(uri, mine[0].arm.storage_options)
         ids = sorted({ident for side in mine for ident in ids_of(side.folder)})
         tables = dict.fromkeys(side.pairs for side in mine if side.pairs)
-        each = [clusters(corpus, Table(corpus.store, PAIRS, name), ids) for name in tables]
-        if each:
-            found |= joined(each)
+        clusterings = [clusters(corpus, Table(corpus.store, PAIRS, name), ids) for name in tables]
+        if clusterings:
+            found |= joined(clusterings)
     notes = [
         f"{side.arm.name or side.arm.folder}: {why}: each of its pictures counts as its own "
         "cluster of copies"
@@ -39,23 +39,19 @@ def clusters_of(sides: Sequence[Side]) -> tuple[dict[str, str], list[str]]:
     return found, list(dict.fromkeys(notes))
 
 
-def joined(each: Sequence[dict[str, str]]) -> dict[str, str]:
-    """Clusters that hold together what any of several clusterings of the same ids does."""
-    if len(each) == 1:
-        return each[0]
-    parents: dict[str, str] = {}
+def joined(clusterings: Sequence[dict[str, str]]) -> dict[str, str]:
+    """Returns the finest clustering that keeps together what any of several does.
 
-    def root(name: str) -> str:
-        while parents.setdefault(name, name) != name:
-            parents[name] = parents[parents[name]]
-            name = parents[name]
-        return name
-
-    for found in each:
+    Args:
+        clusterings: Id -> name of its cluster, an id; all of the same ids.
+    """
+    if len(clusterings) == 1:
+        return clusterings[0]
+    sets = DisjointSets()
+    for found in clusterings:
         for ident, cluster in found.items():
-            least, most = sorted((root(ident), root(cluster)))
-            parents[most] = least
-    return {ident: root(ident) for ident in each[0]}
+            sets.union(ident, cluster)
+    return {ident: sets.find(ident) for ident in clusterings[0]}
 
 
 def ids_of(folder: SetFolder) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""Which of some records are copies of each other, over the pairs that `dedup` found."""
+"""Clusters of records that are copies of each other, by the pairs that `dedup` found."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ from nucleus_data.stages.dedup.stage import TABLE, Dedup
 
 
 def pairs_found(run: Run, dedup: Dedup, asker: str) -> Table | None:
-    """The table of pairs of the tables as they are now; None, and why is said, without one."""
+    """Returns the current table of pairs; if there is none, says why and returns None."""
     try:
         pins = dedup.found(run, asker)
     except RequestError as error:
@@ -21,42 +21,62 @@ def pairs_found(run: Run, dedup: Dedup, asker: str) -> Table | None:
     return run.corpus.at(TABLE, pins[TABLE])
 
 
-def clusters(corpus: Corpus, pairs: Table | None, ids: Iterable[str]) -> dict[str, str]:
-    """Id -> the least id of its cluster, for some records.
+class DisjointSets:
+    """Union-find over texts; the least member of a set stands for it.
 
-    Two are in one cluster where a chain of pairs leads from one to the other, through records of
-    any kind.
+    Args:
+        members: Each of them starts in a set of its own.
+    """
+
+    def __init__(self, members: Iterable[str] = ()) -> None:
+        self._parents = {member: member for member in members}
+
+    def members(self) -> set[str]:
+        """Returns the members of all sets."""
+        return set(self._parents)
+
+    def find(self, member: str) -> str:
+        """Returns the least member of a member's set, which is added if it is new."""
+        parents = self._parents
+        parents.setdefault(member, member)
+        while parents[member] != member:
+            parents[member] = parents[parents[member]]  # path halving
+            member = parents[member]
+        return member
+
+    def union(self, one: str, other: str) -> None:
+        """Joins the sets of two members."""
+        least, most = sorted((self.find(one), self.find(other)))
+        self._parents[most] = least
+
+
+def clusters(corpus: Corpus, pairs: Table | None, ids: Iterable[str]) -> dict[str, str]:
+    """Returns id -> the least id of its cluster of copies, for some records.
+
+    Clusters are the connected components of the graph of pairs, which may lead through records that
+    are not among `ids`.
 
     Args:
         corpus: The corpus.
-        pairs: The table of pairs; None or without parts, each record is alone.
+        pairs: The table of pairs; if it is None or has no parts, each record is its own cluster.
         ids: The records.
     """
     asked = list(ids)
-    parents: dict[str, str] = {ident: ident for ident in asked}
-
-    def root(ident: str) -> str:
-        while parents[ident] != ident:
-            parents[ident] = parents[parents[ident]]
-            ident = parents[ident]
-        return ident
-
-    edge = sorted(parents) if pairs is not None and pairs.whole_parts() else []
+    sets = DisjointSets(asked)
+    # A breadth-first search: each round follows the pairs of the records found in the last one.
+    frontier = sorted({*asked}) if pairs is not None and pairs.whole_parts() else []
     connection = corpus.connection()
-    while edge and pairs is not None:
-        connection.register("edge", pa.table({"id": pa.array(edge, pa.string())}))
+    while frontier and pairs is not None:
+        connection.register("frontier", pa.table({"id": pa.array(frontier, pa.string())}))
         try:
             found = connection.execute(
                 f"select id, other_id from {pairs.sql()} "
-                "where id in (select id from edge) or other_id in (select id from edge)"
+                "where id in (select id from frontier) or other_id in (select id from frontier)"
             ).fetchall()
         finally:
-            connection.unregister("edge")
-        known = set(parents)
+            connection.unregister("frontier")
+        known = sets.members()
         for one, other in found:
-            for ident in (one, other):
-                parents.setdefault(ident, ident)
-            least, most = sorted((root(one), root(other)))
-            parents[most] = least
-        edge = sorted(set(parents) - known)
-    return {ident: root(ident) for ident in asked}
+            sets.union(one, other)
+        frontier = sorted(sets.members() - known)
+    return {ident: sets.find(ident) for ident in asked}

@@ -1,4 +1,4 @@
-"""`nucleus fit-curriculum`: fits what curriculum buckets are measured by, and writes it as data."""
+"""`nucleus fit-curriculum`: fits the constants of curriculum buckets, and writes them to a file."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,18 +27,19 @@ WORK = "_fit"
 
 
 def fit_curriculum(run: Run, recipe: Recipe, file: Path) -> dict[str, Any]:
-    """Fits the constants of the kept records, and writes them.
+    """Fits the constants to the kept records, and writes them.
 
     Args:
         run: The run; it pins nothing.
-        recipe: Its recipe; without `select.curriculum`, the settings are the default ones.
-        file: Where the constants go, as JSON.
+        recipe: The recipe; without `select.curriculum`, default settings are used.
+        file: The JSON file to write.
 
     Returns:
-        What was fitted, for `lines`; empty if shards failed.
+        The result, for `lines`; empty if shards failed.
 
     Raises:
-        RequestError: There is no selection, no tiers, or nothing to fit; or a setting is wrong.
+        RequestError: There is no selection, there are no tiers or no records to fit, or a setting
+            is wrong.
     """
     settings = recipe.section(Select)
     own = settings.curriculum or CurriculumSettings()
@@ -53,7 +54,7 @@ def fit_curriculum(run: Run, recipe: Recipe, file: Path) -> dict[str, Any]:
         corpus.shards(),
         root=run.path(WORK),
     )
-    # Ray takes longer to start than this takes here.
+    # For few shards, starting Ray would take longer than the work.
     if len(plan.shards) <= INLINE_SHARDS and not is_initialized():
         run = run.looping(InlineLoop)
     groups = plan.groups()
@@ -80,7 +81,7 @@ def fit_curriculum(run: Run, recipe: Recipe, file: Path) -> dict[str, Any]:
 
 
 def expected(curriculum: Curriculum, fit: CurriculumFit, sketch: Sketch) -> dict[str, float]:
-    """How many of the fitted records B1 to B8 are expected to hold, before premium ones leave."""
+    """Returns bucket (B1 to B8) -> expected number of records, with premium ones included."""
     keys = sorted(sketch)
     tiers, sizes = (np.array(column, np.float64) for column in zip(*keys, strict=True))
     counts = np.array([sketch[key] for key in keys])
@@ -89,7 +90,7 @@ def expected(curriculum: Curriculum, fit: CurriculumFit, sketch: Sketch) -> dict
 
 
 def lines(content: dict[str, Any]) -> Iterator[str]:
-    """What was fitted, for people."""
+    """Yields the result as lines for people."""
     without = content["kept"] - content["records"]
     yield (
         f"fitted on {content['records']:,} kept records of selection {content['selection']}: "
@@ -107,7 +108,7 @@ def lines(content: dict[str, Any]) -> Iterator[str]:
 def _decisions(
     run: Run, settings: SelectSettings, own: CurriculumSettings
 ) -> tuple[Curriculum, Decisions]:
-    """Tiers and size, checked; and a plan's decisions, which ask for these alone."""
+    """Checks tiers and size; returns the curriculum, and decisions that evaluate only these."""
     upstream = upstream_columns(run.corpus)
     without = settings.model_copy(update={"curriculum": None})
     tiers = check_decisions(without, run.pins, upstream).tiers
@@ -117,14 +118,14 @@ def _decisions(
             f"{KEY} needs quality tiers, and select.tiers.score is not set: give the SQL of a "
             "score, for example select.tiers.score=pleasantness"
         )
-    # The premium condition decides nothing here; a table that it reads is not waited for.
+    # The premium condition does not matter here, so its tables need not exist.
     curriculum = check_curriculum(own, tiers, names, drawing=False)
     asked = check_curriculum(own.model_copy(update={"premium": None}), tiers, names, drawing=False)
     return curriculum, Decisions([], [], [], tiers, asked)
 
 
 def _selection(run: Run, recipe: Recipe) -> tuple[Select, str]:
-    """The selection of the tables and rules as they are now: without buckets, or with the old ones.
+    """Returns the selection for the current tables and rules: without buckets, or with older ones.
 
     Raises:
         RequestError: There is none.

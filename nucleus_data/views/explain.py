@@ -1,9 +1,8 @@
-"""`nucleus explain`: one record's whole story.
+"""`nucleus explain`: everything that a corpus stores about one record.
 
-To find a record by its id, the ids of all records are read, and those of all indexes of training
-sets: an id is a hash (`hashing.record_id`), and records lie in the order of their source. So each
-row group has ids from almost the whole range, and its least and largest id, which its footer tells,
-leave no row group out. `@SHARD/ROW` finds the record itself without that.
+Finding a record by its id reads the ids of all records, and of all indexes of training sets. Ids
+are hashes (`hashing.record_id`), and records are in the order of their source, so the minimum and
+maximum id of a row group exclude nothing. `@SHARD/ROW` finds the record without this search.
 """
 
 import json
@@ -34,23 +33,23 @@ SHOWN_CHARACTERS = 300
 UNITS = {"distance": " of 64 bits", "distance256": " of 256 bits"}
 HEX = set("0123456789abcdef")
 PLACE = re.compile(r"@(\d{1,9})/(\d{1,9})")
-# Columns of `records` that say which one is meant, as a person has it before him.
+# Columns of `records` by whose values a user may name a record.
 NAMES = ("key", "file", "source.url")
 
 
 def explain(corpus: Corpus, name: str) -> dict[str, Any]:
-    """One record's whole story: its state, then every table's row about it.
+    """Returns a record's story: its state, then the rows of all tables about it.
 
-    Damaged files are left out of it, and listed.
+    Damaged files are left out, and listed under `left out`.
 
     Args:
         corpus: The corpus.
-        name: The record's id, or its beginning if no other id begins so; or its key, the file name
-            at its end, its file in the corpus, or its URL; or `@SHARD/ROW`, its place, for which
-            nothing is looked through. Bytes that are no UTF-8 may be as `sys.argv` has them.
+        name: A unique prefix of the record's id; or its key, the file name at the key's end, its
+            file in the corpus, or its URL; or its place `@SHARD/ROW`, which needs no search. Bytes
+            that are not UTF-8 may be escaped as in `sys.argv`.
 
     Raises:
-        RequestError: No record is called so, or several are.
+        RequestError: No record has this name, or several do.
     """
     return going_without(corpus, lambda readable: _story(readable, printable(name)))
 
@@ -79,7 +78,7 @@ def _story(corpus: Corpus, name: str) -> dict[str, Any]:
 
 
 def _record(corpus: Corpus, name: str) -> dict[str, Any]:
-    """The record that is meant. Raises RequestError."""
+    """Finds a record by name. Raises RequestError if there is none, or several."""
     if not corpus.records.whole_parts():
         raise RequestError(f"no record of {corpus.uri} can be read, or there is none yet")
     if place := PLACE.fullmatch(name):
@@ -107,7 +106,7 @@ def _record(corpus: Corpus, name: str) -> dict[str, Any]:
 
 
 def _at(corpus: Corpus, shard: int, row: int) -> dict[str, Any]:
-    """The record at a place, found without a look at the others. Raises RequestError."""
+    """Returns the record at a place, reading only its shard. Raises RequestError."""
     rows = corpus.records.read(shard)
     mine = rows.filter(pc.equal(rows.column("row"), row)).to_pylist() if rows is not None else []
     if not mine:
@@ -123,7 +122,7 @@ def _few(records: duckdb.DuckDBPyRelation, condition: duckdb.Expression) -> list
 
 
 def _called(columns: Sequence[str], name: str) -> duckdb.Expression:
-    """Whether a record has this key, file or URL, or a key that ends in this file name."""
+    """Returns the condition that a record has this key, file, URL, or file name in its key."""
     value, key = duckdb.ConstantExpression(name), duckdb.ColumnExpression("key")
     end = duckdb.ConstantExpression(f"/{name}")
     condition = duckdb.FunctionExpression("ends_with", key, end)
@@ -135,7 +134,7 @@ def _called(columns: Sequence[str], name: str) -> duckdb.Expression:
 
 
 def _captions(record: Mapping[str, Any], story: Mapping[str, Any]) -> dict[str, str]:
-    """The record's captions by the names of their sets; why there is none, where one failed."""
+    """Returns caption set -> the record's caption, or why it failed."""
     found: dict[str, str] = {}
     if record.get("source.caption"):
         found[SOURCE] = str(record["source.caption"])
@@ -149,7 +148,7 @@ def _captions(record: Mapping[str, Any], story: Mapping[str, Any]) -> dict[str, 
 
 
 def _state(corpus: Corpus, record: Mapping[str, Any], story: Mapping[str, Any]) -> dict[str, Any]:
-    """What became of the record, by the selection that the newest run used."""
+    """Returns the record's state and its reasons, by the selection that the newest run used."""
     try:
         decision = story.get(f"selection/{corpus.pinned('selection')}")
     except RequestError:
@@ -172,14 +171,14 @@ def _state(corpus: Corpus, record: Mapping[str, Any], story: Mapping[str, Any]) 
 
 
 def _why(rows: Sequence[Mapping[str, Any]], reasons: Sequence[str]) -> dict[str, list[str]]:
-    """What was found where these reasons were given, once each."""
+    """Returns the distinct details of failures with these reasons."""
     failed = ((row.get("error") or row.get("reason"), row.get("detail")) for row in rows)
     found = dict.fromkeys(f"{why}: {detail}" for why, detail in failed if why in reasons and detail)
     return {"why": list(found)} if found else {}
 
 
 def explain_lines(story: dict[str, Any]) -> Iterator[str]:
-    """The story for people."""
+    """Yields the story as lines for people."""
     for part, content in story.items():
         if not content or part == "left out":
             continue
@@ -196,7 +195,7 @@ def explain_lines(story: dict[str, Any]) -> Iterator[str]:
 
 
 def _shown(value: Any) -> str:
-    """A value on one line; what is long is cut, and its length said (`--json` has all of it)."""
+    """Formats a value on one line; a long one is cut, with its length (`--json` shows all)."""
     if isinstance(value, bytes):
         value = text_of(value)
     if isinstance(value, str):
@@ -216,7 +215,7 @@ def _cut(text: str) -> str:
 
 
 def _rows(table: Table, record: dict[str, Any]) -> list[dict[str, Any]]:
-    """The table's row about a record, or the failure that may pass."""
+    """Returns a table's row about a record, or its retryable failure; at most one row."""
     for source, kind in ((table, None), (table.failed, "failed, retryable")):
         rows = source.read(record["shard"])
         if rows is None:
@@ -228,11 +227,11 @@ def _rows(table: Table, record: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _earlier(corpus: Corpus, record: dict[str, Any]) -> list[dict[str, Any]]:
-    """The record's failed downloads before the one that counts, oldest first."""
+    """Returns the record's superseded failed downloads, oldest first."""
     retried = corpus.records.retried
     if not retried.whole_parts():
         return []
-    # Which shard stands for which failed record is written down for each of them alone.
+    # Marks are stored under the shard of the failed record, so all of them are searched by id.
     marks = corpus.connection().sql(
         f"SELECT DISTINCT shard FROM {retried.sql()} WHERE id = '{record['id']}'"
     )
@@ -247,7 +246,7 @@ def _earlier(corpus: Corpus, record: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _places(corpus: Corpus, record_id: str) -> list[dict[str, Any]]:
-    """The training sets that a record is in, and its captions there, an edition each."""
+    """Returns the training sets that contain a record, with its captions in each edition."""
     places = []
     for folder in published_sets(corpus.store):
         try:
@@ -272,7 +271,7 @@ def _places(corpus: Corpus, record_id: str) -> list[dict[str, Any]]:
 
 
 def _tars_with(corpus: Corpus, folder: SetFolder, record_id: str) -> list[str]:
-    """The tars of a set that hold a record, by their indexes."""
+    """Returns the tars of a set that contain a record, by their indexes."""
     gone = corpus.store.left_out
     paths = (entry.path for entry in folder.manifest())
     tars = [path for path in paths if folder.name(index_name(path)) not in gone]

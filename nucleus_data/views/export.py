@@ -1,4 +1,4 @@
-"""`nucleus export`: what was kept, or the records of other states, as one Parquet or CSV file."""
+"""`nucleus export`: writes the kept records, or those of other states, to a Parquet or CSV file."""
 
 import tempfile
 import uuid
@@ -28,30 +28,32 @@ from nucleus_data.stages.select.stage import TABLE as SELECTION
 from nucleus_data.stages.select.stage import Select, published_selection
 
 HIDDEN = {"file", "offset", "size", "error", "detail", "retryable"}
-# So many shards' records and decisions are joined together; of three times as many they are held.
+# Number of shards whose records and decisions are joined at once; up to three times as many are in
+# memory.
 SHARDS = 16
-WHY = ("state", "reasons", "duplicate_of")  # of states other than kept
+# Further columns, if records of other states than kept are exported.
+WHY = ("state", "reasons", "duplicate_of")
 
 
 def export(run: Run, select: Select, target: str, states: Sequence[str] = (KEPT,)) -> int:
-    """Writes the records of some states as Parquet or CSV.
+    """Writes the records in some states to a Parquet or CSV file.
 
-    They come with id, source, key, and upstream columns such as the URL; if not only kept ones are
-    asked for, also with their state and why they are in it.
+    The columns are id, source, key, and upstream columns such as the URL; if other states than
+    kept are included, also the state and its reasons.
 
     Args:
         run: The run.
-        select: The stage whose selection it is.
-        target: A path that ends in .parquet or .csv.
-        states: Which records; see `corpus.states`.
+        select: The select stage.
+        target: Local path of the file, ending in .parquet or .csv.
+        states: States of the records to write (`corpus.states`).
 
     Returns:
-        How many.
+        The number of records.
 
     Raises:
-        DamagedError: A part cannot be read: nothing is written.
-        RequestError: There is no selection of the tables and rules as they are now, the ending is
-            neither .parquet nor .csv, or nothing can be written there.
+        DamagedError: A part can't be read; nothing is written.
+        RequestError: There is no selection for the current tables and rules, or the file can't be
+            written.
     """
     with run.corpus.store.listing_once():
         run.pin(select.found(run))
@@ -66,38 +68,38 @@ def export(run: Run, select: Select, target: str, states: Sequence[str] = (KEPT,
             )
         corpus, selection = run.corpus, run.corpus.at(SELECTION, run.tables[SELECTION])
         none, shards = _no_records(corpus), selection.shards()
-        # Beside the target until it is whole: an export that fails leaves what was there.
+        # Written beside the target and then renamed, so that a failure keeps an existing file.
         part = Path(target).with_name(f".{uuid.uuid4().hex}.{Path(target).name}")
         count = 0
         try:
             with _Writer(part, target) as writer:
                 read = at_once(corpus.store, partial(_read, corpus, selection), shards, SHARDS)
-                while some := list(islice(read, SHARDS)):
-                    rows = _rows(corpus, none, states, some)
+                while batch := list(islice(read, SHARDS)):
+                    rows = _rows(corpus, none, states, batch)
                     writer.write(rows)
                     count += rows.num_rows
-            if lost := _noted(run, target, states):
-                run.say(lost)
+            if warning := _noted(run, target, states):
+                run.say(warning)
             part.replace(target)
         except (duckdb.IOException, OSError) as error:
             if found := find_damaged(corpus):
                 raise found[0] from error
-            said = visible(reason(error).replace(str(part), target))
-            raise RequestError(f"cannot export to {target!r}: {said}") from None
+            why = visible(reason(error).replace(str(part), target))
+            raise RequestError(f"cannot export to {target!r}: {why}") from None
         finally:
-            with suppress(OSError):  # it was never made; or its folder is none
+            with suppress(OSError):  # it was renamed, or never written
                 part.unlink()
     return count
 
 
 def _noted(run: Run, target: str, states: Sequence[str]) -> str | None:
-    """Notes in the corpus where the records were written to; a line for people if it can't."""
+    """Notes the export in the corpus; returns a warning for people if that fails."""
     about = {"as": "records", "states": list(states)}
     return note_export(run.corpus.store, str(Path(target).absolute()), about)
 
 
 def _no_records(corpus: Corpus) -> pa.Table:
-    """Records without a row: the columns and types of all of them, from one part of each schema."""
+    """Returns an empty table with the columns of all records, from one part of each schema."""
     urls = parts_list(corpus.store.url(name) for name in parts_of_each_schema(corpus))
     found: pa.Table = (
         corpus.connection()
@@ -108,9 +110,13 @@ def _no_records(corpus: Corpus) -> pa.Table:
 
 
 def _read(corpus: Corpus, selection: Table, shard: int) -> tuple[pa.Table, pa.Table]:
-    """A shard's records and its decisions.
+    """Reads a shard's records and decisions.
 
-    Strict, unlike `Corpus.table`: an export that lacks a part would pass for a whole one.
+    Unlike `Corpus.table`, it leaves no damaged part out, as nothing in the file would show that.
+
+    Raises:
+        CorpusError: The shard has no records or no decisions.
+        DamagedError: A part can't be read.
     """
     records, decided = corpus.records.read(shard), selection.read(shard, ["shard", "row", *WHY])
     if records is None or decided is None:
@@ -121,7 +127,14 @@ def _read(corpus: Corpus, selection: Table, shard: int) -> tuple[pa.Table, pa.Ta
 def _rows(
     corpus: Corpus, none: pa.Table, states: Sequence[str], read: Sequence[tuple[pa.Table, pa.Table]]
 ) -> pa.Table:
-    """The records of some shards that are in these states, in order, with the columns of `none`."""
+    """Returns the records of some shards that are in these states, in order.
+
+    Args:
+        corpus: The corpus.
+        none: An empty table with the columns of the result.
+        states: States of the records.
+        read: Records and decisions of each shard.
+    """
     connection = corpus.connection().cursor()
     alike: dict[str, list[pa.Table]] = {"": [none]}
     for mine, _ in read:
@@ -148,11 +161,11 @@ def _rows(
 
 
 class _Writer:
-    """Writes rows as they come, as Parquet or CSV.
+    """Writes batches of rows to a Parquet or CSV file.
 
     Args:
-        part: The file.
-        target: What it will be called: the ending says which of both.
+        part: The file to write.
+        target: Its final name, whose ending determines the format.
     """
 
     def __init__(self, part: Path, target: str) -> None:
@@ -168,7 +181,7 @@ class _Writer:
         self._stack.close()
 
     def write(self, rows: pa.Table) -> None:
-        """Writes some rows; the first ones with the header, of CSV."""
+        """Writes a batch of rows; in CSV, the first one with the header."""
         if self._csv:
             with tempfile.TemporaryDirectory() as folder:
                 text = Path(folder, "rows.csv")
@@ -183,7 +196,7 @@ class _Writer:
 
 
 def made_lines(run: Run) -> Iterator[str]:
-    """Which selection a run has pinned: its sums, and how it was made."""
+    """Yields lines about the selection that a run has pinned: its sums, and how it was made."""
     hashed = run.tables[SELECTION]
     made = published_selection(run.corpus.store, hashed)
     assert made is not None, "export() found it"
@@ -202,5 +215,5 @@ def made_lines(run: Run) -> Iterator[str]:
 
 
 def _new(records: duckdb.DuckDBPyRelation, name: str) -> str:
-    """A column's name that no upstream column has."""
+    """Returns a column's name, with a prefix if an upstream column has the same name."""
     return name if name not in records.columns else f"selection.{name}"

@@ -1,4 +1,4 @@
-"""What `nucleus export SET --as KIND` asks for: which set, edition and columns, and where to."""
+"""Resolves the arguments of `nucleus export SET --as KIND`: set, edition, columns and target."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from nucleus_data.views.export_set import WORKERS, SetExport
 
 EXPORTS = "exports"
 NONE = "none"
-DIGITS = 4  # of a hash, that name a set at least
+DIGITS = 4  # minimum number of digits of a hash that names a set
 
 
 def asked(
@@ -29,22 +29,23 @@ def asked(
     captioned: bool = False,
     workers: int = WORKERS,
 ) -> SetExport:
-    """The export that is asked for.
+    """Returns the requested export.
 
     Args:
-        target: A set: its name, its hash (4 digits or more), or its folder or URL.
+        target: A set's name, hash (4 digits or more), folder or URL.
         kind: One of `export_files.KINDS`.
-        corpus: Where it is looked for by name or hash; may be empty where a folder is given.
-        storage_options: For fsspec.
-        captions: Name or hash of the edition; None for the only one.
-        columns: Hash of the index columns; `none`; None for the only ones, if there are some.
-        out: A folder or URL; None for one in the corpus.
-        resolutions: Those that are exported; all if empty.
-        captioned: Leave samples without a caption out.
-        workers: How many files are made at once.
+        corpus: The corpus in which names and hashes are looked up; may be empty for a folder.
+        storage_options: Options for fsspec.
+        captions: Name or hash of the caption edition; None for the only one.
+        columns: Hash of the index columns; `none` for none; None for the only ones, if any.
+        out: Target folder or URL; None for a folder in the corpus.
+        resolutions: Resolutions to export; empty for all.
+        captioned: Whether to leave out samples without a caption.
+        workers: Number of files to make at once.
 
     Raises:
-        RequestError: There is no such set, edition or columns, or several.
+        RequestError: There is no such set, edition or columns, or several match; or the target is a
+            file.
     """
     folder = find_set(target, corpus, storage_options)
     edition = folder.edition(captions)
@@ -54,7 +55,7 @@ def asked(
     if out is None:
         if not corpus:
             raise RequestError("say where the export is written: --out FOLDER, or corpus=CORPUS")
-        # Each content has a folder of its own.
+        # The folder's name depends on the content, so that different exports do not collide.
         more = [f"-{found.hash}"] if found else []
         more += ["-captioned"] if captioned else []
         more += [f"-{resolution}" for resolution in sorted(resolutions)]
@@ -70,12 +71,12 @@ def asked(
 
 
 def find_set(target: str, corpus: str, storage_options: Mapping[str, Any]) -> SetFolder:
-    """A published set. Raises RequestError where none or several fit.
+    """Finds a published set. Raises RequestError if none, or several, match.
 
     Args:
-        target: Its name, its hash, or its folder or URL.
-        corpus: Where it is looked for.
-        storage_options: For fsspec.
+        target: The set's name, hash, folder or URL.
+        corpus: The corpus in which names and hashes are looked up; may be empty.
+        storage_options: Options for fsspec.
     """
     if "/" in target or not corpus:
         folder = SetFolder(Store(target, storage_options))
@@ -95,7 +96,7 @@ def find_set(target: str, corpus: str, storage_options: Mapping[str, Any]) -> Se
 
 
 def sets_called(target: str, store: Store) -> tuple[list[SetFolder], list[SetFolder]]:
-    """The published sets of a corpus that a name or hash fits, and all of them."""
+    """Returns the published sets of a corpus that match a name or hash, and all published sets."""
     every = list(published_sets(store))
     wanted = target.strip("/").removeprefix(f"{ROOT}/")
     return [each for each in every if _is_called(each, wanted)], every

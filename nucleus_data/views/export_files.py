@@ -22,6 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nucleus_data.corpus.local_files import write_synced
 from nucleus_data.sets.columns import Columns
 from nucleus_data.sets.editions import Edition
 from nucleus_data.sets.features import IMAGE, with_features
@@ -212,7 +213,7 @@ def _write_webshart(
         "files": files,
     }
     content = json.dumps(index, ensure_ascii=False).encode()  # files in the tar's order
-    _save(file, content)
+    write_synced(file, content)
     return hashlib.sha256(content).hexdigest(), len(content)
 
 
@@ -267,10 +268,3 @@ def _leaves(schema: pa.Schema) -> Iterator[str]:
             yield f"{field.name}.list.element"
         else:
             yield field.name
-
-
-def _save(file: Path, content: bytes) -> None:
-    with file.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())

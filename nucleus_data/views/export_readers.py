@@ -1,4 +1,4 @@
-"""What an export has beside its files, so that readers of others find them: cards and lists."""
+"""Writes metadata of an export for its readers: card, Croissant, wids lists, Energon files."""
 
 import json
 import shlex
@@ -26,13 +26,13 @@ Notes = Sequence[Mapping[str, Any]]
 def write_readers(
     joining: Joining, kind: str, out: Store, notes: Notes, say: Callable[[str], None]
 ) -> None:
-    """Writes the card and Croissant, and wids' lists; or Energon's files.
+    """Writes the card, Croissant metadata and wids lists; or, for Energon, its files.
 
     Args:
-        joining: What is exported.
-        kind: As what.
-        out: Where its files are.
-        notes: What is in each of them, in the manifest's order.
+        joining: The exported set, edition and columns.
+        kind: One of `export_files.KINDS`.
+        out: The store of the export.
+        notes: The content of each file, in the manifest's order.
         say: Is told of what could not be written.
     """
     if kind == "energon":
@@ -52,7 +52,7 @@ def write_readers(
 
 
 def _shown(joining: Joining, kind: str, notes: Notes) -> Shown:
-    """What the card tells of an export."""
+    """Returns the facts on the export's card."""
     sources: Counter[str] = Counter()
     licences: Counter[str] = Counter()
     counted: Counter[tuple[int, str, int, int]] = Counter()
@@ -82,7 +82,7 @@ def _shown(joining: Joining, kind: str, notes: Notes) -> Shown:
 
 
 def _wids(joining: Joining, notes: Notes) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The lists of tars that wids reads, one a resolution, as a resolution has each key once."""
+    """Writes wids' lists of tars, one per resolution, within which keys are unique."""
     for resolution in sorted({note["resolution"] for note in notes}):
         shards = [
             {"url": note["path"], "nsamples": note["samples"], "filesize": note["bytes"]}
@@ -94,10 +94,10 @@ def _wids(joining: Joining, notes: Notes) -> Iterator[tuple[str, dict[str, Any]]
 
 
 def _write_energon(joining: Joining, out: Store, notes: Notes) -> None:
-    """Energon's description of two data sets a resolution, pictures and captions, and their join.
+    """Writes Energon's data sets of each resolution (pictures, captions), and their join.
 
-    Energon writes its indexes beside the tars that it reads: those of the set are linked into the
-    export where both are local, so that nothing is written into the set.
+    Energon writes indexes beside the tars that it reads. So that it writes nothing into the set,
+    the set's tars are linked into the export, if both are local.
     """
     linked = out.local and joining.folder.store.local
     commands = ["#!/bin/sh", "# Once, before Energon reads it.", "set -e", 'cd "$(dirname "$0")"']
@@ -133,5 +133,5 @@ def _write_energon(joining: Joining, out: Store, notes: Notes) -> None:
 
 
 def _typed(sample: str, fields: Mapping[str, str]) -> str:
-    """Options of `energon prepare`: what a data set's samples are."""
+    """Returns options of `energon prepare` that describe a data set's samples."""
     return f"--sample-type {sample} --field-map {shlex.quote(json.dumps(fields))}"

@@ -1,8 +1,8 @@
-"""`nucleus export SET --as KIND`: a set with the captions of an edition, for readers of others.
+"""`nucleus export SET --as KIND`: exports a training set, with captions, to other data formats.
 
-Every file is a function of the set, the edition and the columns alone, and appears whole or not at
-all. What is there is not done again: a stopped export is continued by the same command, and several
-machines may share one. It is complete once `export.json` is there.
+Each file is a function of the set, the edition and the columns, and is written atomically. Existing
+files are not written again, so a stopped export is continued by the same command, and several
+machines may work on one export. It is complete when `export.json` exists.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ Say = Callable[[str], None]
 
 
 class _EmptyError(Exception):
-    """A tar of which no sample is exported becomes no file."""
+    """Raised to cancel the file of a tar of which no sample is exported."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,12 @@ class SetExport:
     """An export of a set.
 
     Attributes:
-        joining: The set, the edition, the columns.
+        joining: The set, its caption edition and columns.
         kind: One of `export_files.KINDS`.
-        out: Where it is written: a store whose root is its folder.
-        resolutions: Those that are exported; all if empty.
-        workers: How many files are made at once.
+        out: The target: a store whose root is the export's folder.
+        resolutions: Resolutions to export; empty for all.
+        workers: Number of files to make at once.
+        failed: Messages about tars that could not be exported, sorted.
     """
 
     joining: Joining
@@ -57,7 +58,7 @@ class SetExport:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What is exported: another content is another export."""
+        """Everything that determines the export's content; stored in `export.json`."""
         columns = self.joining.columns
         return {
             "version": VERSION,
@@ -70,11 +71,16 @@ class SetExport:
         }
 
     def run(self, say: Say) -> bool:
-        """Writes what is missing, and says what is in it; False if a file could not be made.
+        """Writes the missing files, and reports the content.
+
+        Args:
+            say: Receives lines for people.
+
+        Returns:
+            Whether all files could be made; see `failed`.
 
         Raises:
-            RequestError: Something else is where it would be written, or the set lacks a
-                resolution.
+            RequestError: The target holds something else, or the set lacks a resolution.
         """
         entries = self._entries()
         whole = self._is_whole(entries)
@@ -104,7 +110,7 @@ class SetExport:
         return [e for e in every if not self.resolutions or e.resolution in self.resolutions]
 
     def _noted(self) -> str | None:
-        """Notes in the set's corpus, before anything is written, where the export will lie."""
+        """Notes the export in the set's corpus; returns a warning if that is not possible."""
         folder = self.joining.folder
         corpus = corpus_of_set(folder.store, folder.path)
         if corpus is None:
@@ -114,7 +120,7 @@ class SetExport:
         return note_export(store, self.out.url("").rstrip("/"), about)
 
     def _is_whole(self, entries: Sequence[TarEntry]) -> bool:
-        """Whether this export is complete. Raises RequestError if another one is there."""
+        """Whether this export is complete. Raises RequestError if the target holds another one."""
         for name in (WHOLE, BEGUN):
             try:
                 found = read_json(self.out, name)
@@ -141,11 +147,11 @@ class SetExport:
         return False
 
     def _write(self, entries: Sequence[TarEntry]) -> None:
-        """Makes all files; one that fails is noted in `failed`, and the others go on."""
-        # What a killed process of this machine left half written.
+        """Makes all files; one that fails is added to `failed`, without stopping the others."""
+        # Remove partial files of killed processes of this machine.
         for folder in {name_of(self.kind, e).rpartition("/")[0] for e in entries} | {NOTES, ""}:
             self.out.sweep(folder)
-        # Machines that share an export begin at different places.
+        # Machines that share an export start at random places, so that they rarely collide.
         first = random.randrange(max(1, len(entries)))
         waiting = [*entries[first:], *entries[:first]]
         bar = tqdm(total=len(entries), desc="export", unit=" files", delay=2, disable=None)
@@ -207,11 +213,11 @@ class SetExport:
             return None
 
     def _finish(self, entries: Sequence[TarEntry], say: Say) -> None:
-        """Writes what makes the files an export."""
+        """Writes the files for readers of the format, and `export.json`, once all files exist."""
         with ThreadPoolExecutor(64) as pool:
             notes = list(pool.map(self._note, entries))
         if None in notes:
-            if self._is_whole(entries):  # by another machine, which took the notes away
+            if self._is_whole(entries):  # another machine finished it, and removed the notes
                 self._clear(entries)
                 return
             raise CorpusError(f"{self.out.uri} is not complete; run the same command again")
@@ -222,7 +228,7 @@ class SetExport:
         self._clear(entries)
 
     def _clear(self, entries: Sequence[TarEntry]) -> None:
-        """Takes the notes away, once the export is whole."""
+        """Removes the notes of a complete export."""
         with ThreadPoolExecutor(64) as pool:
             list(pool.map(self.out.remove, (_note_name(entry) for entry in entries)))
         self.out.remove(BEGUN)
@@ -231,7 +237,7 @@ class SetExport:
                 Path(self.out.path(NOTES)).rmdir()
 
     def _complete(self, say: Say) -> None:
-        """Writes what a whole export lacks because a package was not there."""
+        """Writes files that a complete export lacks because a package was not installed then."""
         if self.kind in CARDED and not self.out.exists(CROISSANT):
             write_readers(
                 self.joining, self.kind, self.out, read_json(self.out, WHOLE)["files"], say
@@ -253,7 +259,7 @@ class SetExport:
 
 
 def _sums(notes: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
-    """Resolution -> samples, those without a caption, those left out."""
+    """Returns resolution -> numbers of samples: exported, without a caption, left out."""
     found: dict[str, Counter[str]] = {}
     for note in sorted(notes, key=lambda note: note["resolution"]):
         counted = found.setdefault(str(note["resolution"]), Counter())

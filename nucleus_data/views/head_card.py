@@ -1,4 +1,4 @@
-"""The card of a trained head: its data, its figures with their intervals, its limits."""
+"""Writes the card of a trained head: its data, its accuracy with intervals, its limits."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,11 +7,11 @@ CARD = "README.md"
 
 
 def card(name: str, facts: Mapping[str, Any]) -> str:
-    """The section of a head.
+    """Returns a head's section of the card, as Markdown.
 
     Args:
-        name: The head.
-        facts: As `views.train_head` gathers them.
+        name: The head's name.
+        facts: The facts collected by `views.train_head`.
     """
     trained, (low, high) = facts["trained"], facts["range"]
     network = "ridge regression" if facts["kind"] == "value" else "logistic regression"
@@ -51,7 +51,7 @@ def card(name: str, facts: Mapping[str, Any]) -> str:
 
 
 def _raters(facts: Mapping[str, Any]) -> str:
-    """How many, and how far they agree."""
+    """Describes the number of raters and their agreement."""
     if not facts["raters"]:
         return "not told"
     agreement = facts["agreement"]

@@ -1,4 +1,4 @@
-"""Tables that people label: pairs that match or not, ratings; read, and joined with a corpus."""
+"""Reads tables of labels or ratings made by people, and joins them with a corpus's records."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,12 +18,12 @@ TRUE, FALSE = {"true", "yes", "1", "1.0"}, {"false", "no", "0", "0.0"}
 
 
 def read_labels(file: Path, needed: str, optional: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """The rows of a table, with the columns that are known.
+    """Reads the rows of a table, with its known columns only.
 
     Args:
-        file: `.csv` with a head, or `.parquet`.
-        needed: A column that it must have, beside `id` or `key`.
-        optional: Columns that it may have.
+        file: A `.csv` file with a header, or a `.parquet` file.
+        needed: A required column, in addition to `id` or `key`.
+        optional: Further columns to read, if they exist.
 
     Raises:
         RequestError: It can't be read, or lacks a column.
@@ -54,13 +54,13 @@ def _read(file: Path) -> pa.Table:
 
 
 def truth_of(value: Any) -> bool | None:
-    """A label as it is written (true, 1, yes); None for what is none."""
+    """Parses a label (true, 1, yes, ...); None if it is not one."""
     text = str(value).strip().lower()
     return True if text in TRUE else False if text in FALSE else None
 
 
 def number_of(value: Any) -> float | None:
-    """A finite number; None for what is none."""
+    """Parses a finite number; None if it is not one."""
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -69,7 +69,7 @@ def number_of(value: Any) -> float | None:
 
 
 def find_records(corpus: Corpus, rows: Sequence[Mapping[str, Any]]) -> list[str | None]:
-    """The id of each row's record; None where the corpus has none, or several of that key."""
+    """Returns the id of each row's record; None if there is no such record, or several."""
     by = next(name for name in NAMES if not rows or name in rows[0])
     asked = sorted({str(row[by]) for row in rows if row[by] is not None})
     connection = corpus.connection()
@@ -86,10 +86,16 @@ def find_records(corpus: Corpus, rows: Sequence[Mapping[str, Any]]) -> list[str 
 
 
 def check_used(name: str, rows: int, used: int, left_out: Mapping[str, int]) -> str:
-    """A line that tells what became of all rows of a table.
+    """Returns a line for people about how many rows were used, and why others were not.
+
+    Args:
+        name: The table's name.
+        rows: Number of rows.
+        used: Number of used rows.
+        left_out: Reason -> number of other rows.
 
     Raises:
-        RequestError: None is used.
+        RequestError: No row is used.
     """
     assert rows == used + sum(left_out.values()), "each row has one state"
     reasons = ", ".join(f"{count:,} {why}" for why, count in left_out.items() if count)

@@ -1,6 +1,6 @@
-"""`nucleus pairs`: duplicates side by side, some of each distance: who of them stays, and why.
+"""`nucleus pairs`: a page of duplicate pairs of each distance, with which one is kept, and why.
 
-Who stays is asked of the selection of the tables and rules as they are now, where there is one.
+The decisions are those of the selection for the current tables and rules, if it exists.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,13 +35,13 @@ ELSEWHERE = "the one of the other corpus stays: what that has is a duplicate her
 
 
 def show_pairs(run: Run, dedup: Dedup, select: Select, each: int) -> Iterator[str]:
-    """Writes a page of duplicate pairs, some of each distance, and says how many there are.
+    """Writes a page with some duplicate pairs of each distance.
 
     Args:
         run: The run.
-        dedup: The stage whose pairs they are.
-        select: The stage that decides which of them stay.
-        each: How many pairs of a distance are shown.
+        dedup: The stage that found the pairs.
+        select: The stage that decides which pictures are kept.
+        each: Maximum number of pairs to show of each distance.
 
     Raises:
         RequestError: `dedup` was not run since the tables changed.
@@ -86,7 +86,7 @@ def show_pairs(run: Run, dedup: Dedup, select: Select, each: int) -> Iterator[st
 
 
 def _places(distances: Sequence[Distance]) -> set[Place]:
-    """Shard and row of all shown records."""
+    """Returns (shard, row) of all shown records."""
     shown = [pair for distance in distances for pair in distance.pairs]
     return {(d.shard, d.row) for pair in shown for d in (pair.one, pair.other) if d}
 
@@ -94,7 +94,7 @@ def _places(distances: Sequence[Distance]) -> set[Place]:
 def _scores(
     corpus: Corpus, hashes: Mapping[str, str], places: Iterable[Place]
 ) -> dict[Place, list[str]]:
-    """What heads say of records, as `NAME NUMBER`; most copies were dropped before they had any."""
+    """Returns the records' head scores as `NAME NUMBER`; most dropped copies have none."""
     if SCORES not in hashes:
         return {}
     table = Table(corpus.store, SCORES, hashes[SCORES])
@@ -119,7 +119,7 @@ def _with_ranks(
     values: Mapping[Place, Sequence[Any]],
     scores: Mapping[Place, list[str]],
 ) -> dict[Place, list[str]]:
-    """Scores, and before them how good a copy is by the order of preference."""
+    """Prepends the values of the preference order (`select.prefer`) to the records' scores."""
     found = {}
     for place in {*values, *scores}:
         ranks = [
@@ -137,7 +137,7 @@ def _verdicts(
     tables: Tables,
     distances: Sequence[Distance],
 ) -> dict[Pair, str]:
-    """Of each shown pair, who stays and why."""
+    """Returns, for each shown pair, which picture is kept and why."""
     shown = [pair for distance in distances for pair in distance.pairs]
     places = _places(distances)
     decided = decisions_of(tables, places)
@@ -170,7 +170,7 @@ def _verdict(
 
 
 def _alone(decision: Decision, keys: Mapping[str, str]) -> str:
-    """What became of one record of a pair, whatever became of the other."""
+    """Describes the decision about one record of a pair."""
     name = keys.get(decision.id, decision.id)
     if decision.state == KEPT:
         return f"{name} stays"

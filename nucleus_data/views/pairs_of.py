@@ -1,4 +1,4 @@
-"""The pairs of duplicates that one record is in, for `nucleus explain`."""
+"""For `nucleus explain`: the pairs of duplicates that contain a record."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ Place = tuple[int | None, int | None]
 
 
 def pairs_of(corpus: Corpus, record: dict[str, Any]) -> list[dict[str, Any]]:
-    """The nearest pairs that a record is in, at most `SHOWN_PAIRS`."""
+    """Returns the nearest pairs that contain a record, at most `SHOWN_PAIRS`."""
     if not corpus.config_hashes(PAIRS):
         return []
     try:
@@ -24,7 +24,7 @@ def pairs_of(corpus: Corpus, record: dict[str, Any]) -> list[dict[str, Any]]:
     found = Table(corpus.store, PAIRS, hashed)
     if not found.whole_parts():  # compared, and no pair found
         return []
-    # Numbers, of which a tenth as many bytes are read as of ids.
+    # Filtered by numbers, which take a tenth of the bytes of ids to read.
     shard, row = place_of(record)
     sides = (f"({side}shard = {shard} AND {side}row = {row})" for side in ("", "other_"))
     mine = corpus.rows(found).filter(" OR ".join(sides))
@@ -41,18 +41,18 @@ def pairs_of(corpus: Corpus, record: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def other_place(pair: Mapping[str, Any], record: Mapping[str, Any]) -> Place:
-    """Shard and row of a pair's other record; None of one of another corpus."""
+    """Returns (shard, row) of a pair's other record; Nones for a record of another corpus."""
     first = pair["shard"], pair["row"]
     return (pair["other_shard"], pair["other_row"]) if first == place_of(record) else first
 
 
 def place_of(record: Mapping[str, Any]) -> Place:
-    """Shard and row of a record."""
+    """Returns (shard, row) of a record."""
     return record["shard"], record["row"]
 
 
 def _keys(corpus: Corpus, places: Sequence[Place]) -> dict[Place, str]:
-    """The keys of some records, of whose shards alone parts are read."""
+    """Returns (shard, row) -> key of records, reading only their shards."""
     wanted: dict[int, set[int]] = {}
     for shard, row in places:
         if shard is not None and row is not None:

@@ -1,4 +1,4 @@
-"""Of one record: where it stands among all, and how likely each curriculum bucket was."""
+"""For `nucleus explain`: how likely each curriculum bucket was for one record."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,21 +14,21 @@ from nucleus_data.stages.select.stage import Select
 
 
 def placement(run: Run, select: Select, story: Mapping[str, Any]) -> dict[str, Any]:
-    """How a record came to its curriculum bucket.
+    """Explains how a record got its curriculum bucket.
 
     Args:
-        run: A run that only looks.
+        run: A dry run.
         select: The stage whose settings drew the bucket.
-        story: The record's, from `explain`.
+        story: The record's story from `explain`.
 
     Returns:
-        Bucket, tier, size, its rank, place, and the probability of each bucket; nothing where the
-        record has no bucket by the configuration as it is now.
+        The bucket, the tier, the size and its rank, the place, and the probability of each bucket;
+        empty if the record has no bucket in the current configuration.
     """
     try:
         hashed = select.named(run)[TABLE]
         decisions = select.decisions(run)
-    except (RequestError, CorpusError):  # whoever selects is told
+    except (RequestError, CorpusError):  # reported by `nucleus select`
         return {}
     decision = story.get(f"{TABLE}/{hashed}", {})
     curriculum, record = decisions.curriculum, story["record"]

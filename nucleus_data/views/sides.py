@@ -1,12 +1,13 @@
-"""The two sides of a comparison, as people name them: sets, selections, recipes, captions.
+"""Resolves the names of the two sides of a comparison to training sets, making them if necessary.
 
-| what is given | what is compared |
+| name | training set |
 |---|---|
 | a folder or URL with a `manifest.parquet` | that set |
 | `NAME`, `NAME/HASH`, the beginning of a HASH | a set of the corpus |
-| the beginning of a selection's hash, a run's name | the set of that selection, made if need be |
-| a recipe's file (`.yaml`) | the recipe's set, made if need be |
-| any of these and `@EDITION` | the same with these captions; `@EDITION` alone: those of the other |
+| the beginning of a selection's hash, a run's name | the set of that selection |
+| a recipe's file (`.yaml`) | the recipe's set |
+| any of these and `@EDITION` | the same set with that caption edition |
+| `@EDITION` alone | the other side's set with that caption edition |
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,12 +48,12 @@ class Side:
     """A side of a comparison.
 
     Attributes:
-        arm: The set, as runs read it.
+        arm: The set and its caption edition, as training runs take them.
         folder: The set.
-        corpus: Root of the corpus that it lies in; empty for a set outside of any.
-        pairs: Config hash of the corpus's pairs of duplicates that it was made with; None if there
-            are none.
-        kept: How many records its selection keeps; None where that is not known.
+        corpus: Root of the set's corpus; empty if it is in none.
+        pairs: Config hash of the table of pairs of copies that the set was made with; None if there
+            is none.
+        kept: Number of records that the set's selection keeps; None if unknown.
     """
 
     arm: Arm
@@ -63,20 +64,20 @@ class Side:
 
     @property
     def edition(self) -> str:
-        """Config hash of its captions. Raises RequestError if several fit."""
+        """Config hash of the caption edition. Raises RequestError if several match."""
         return self.folder.edition(self.arm.edition).hash
 
 
 class Sides:
-    """Finds the sides of one command, and makes what is not there.
+    """Resolves the sides of one command, and makes sets that do not exist.
 
     Args:
         command: The command, for people.
-        path: The file of the recipe.
-        recipe: The recipe of the command: its corpus is where names are looked for.
-        overrides: `key.sub=value` of the command; they count for recipes' files, too.
-        workers: What does the work.
-        storage_options: For fsspec, for sets outside of the corpus; None for the recipe's.
+        path: The file of the command's recipe.
+        recipe: The command's recipe; names are looked up in its corpus.
+        overrides: `key.sub=value` of the command; also applied to other recipes' files.
+        workers: The workers.
+        storage_options: Options for fsspec, for sets outside the corpus; None for the recipe's.
         loop: Makes the loop that does a stage's items; by default one with the workers.
         say: Where lines for people go.
     """
@@ -100,14 +101,14 @@ class Sides:
         self._corpus = recipe.corpus  # that of all recipes
 
     def named(self, text: str, other: Side | None = None) -> Side:
-        """The side of a name.
+        """Returns the side with a name, and makes its set if necessary.
 
         Args:
-            text: See the module.
-            other: The side that `@EDITION` alone is about.
+            text: A name, in one of the forms listed in the module's docstring.
+            other: The other side, for `@EDITION` alone.
 
         Raises:
-            RequestError: Nothing, or several things, have this name.
+            RequestError: Nothing has this name, or several things do.
             As the stages do that make a set.
         """
         name, edition = split_edition(text)
@@ -124,16 +125,20 @@ class Sides:
             side = self._of_set(name) or self._of_selection(name)
         if edition is not None:
             side = replace(side, arm=replace(side.arm, edition=edition))
-        _ = side.edition  # that there are such captions is known before anything is trained
+        _ = side.edition  # raises if there are no such captions, before anything is trained
         return side
 
     def of_recipe(self, recipe: Recipe, label: str, steps: Iterable[str] = STEPS) -> Side:
-        """The set of a recipe, made if need be.
+        """Returns the side of a recipe, and makes its set if necessary.
 
         Args:
             recipe: The recipe.
-            label: What it is called.
-            steps: The stages that make it.
+            label: Its name for people.
+            steps: Names of the stages that make the set.
+
+        Raises:
+            RequestError: The recipe has another corpus than the one before.
+            As the stages do.
         """
         if self._corpus and recipe.corpus != self._corpus:
             raise RequestError(
@@ -147,35 +152,35 @@ class Sides:
         return self._of_made(made, recipe, label)
 
     def trained(self) -> Side:
-        """The set and captions that `nucleus quick-train` takes. Raises RequestError without."""
+        """Returns the side that `nucleus quick-train` trains on. Raises RequestError if missing."""
         return self._of_made(
             trained_set(self.recipe, self.command, self.workers), self.recipe, "the recipe"
         )
 
     def varied(self, changes: Sequence[str]) -> Side:
-        """The set of the command's recipe with other values of some keys, made if need be.
+        """Returns the side of a variant of the command's recipe, and makes its set if necessary.
 
         Args:
-            changes: `key.sub=value`.
+            changes: The changed settings, `key.sub=value`.
         """
         recipe = load_recipe(self.path, [*self.overrides, *changes])
         return self.of_recipe(recipe, ", ".join(changes), self.steps(changes))
 
     def steps(self, changes: Sequence[str]) -> tuple[str, ...]:
-        """The stages that make the set of a varied recipe."""
+        """Returns the names of the stages that make the set of a variant."""
         recipe = load_recipe(self.path, [*self.overrides, *changes])
         corpus = Corpus(recipe.corpus, recipe.storage_options)
         return steps_of(recipe, [key_of(change) for change in changes], corpus)
 
     def there(self, text: str) -> bool:
-        """Whether `named` would make nothing: the set is there. Raises RequestError."""
+        """Whether a side's set exists, so that `named` would make nothing. Raises RequestError."""
         name, _ = split_edition(text)
         if text.startswith("@"):
             return True
         return not name.endswith(RECIPES) and self._of_set(name) is not None
 
     def forecast(self, text: str) -> str:
-        """What `named` would do, in words; nothing is made."""
+        """Describes what `named` would do, without making anything."""
         name, _ = split_edition(text)
         if text.startswith("@"):
             return f"{text}: other captions of the same set"
@@ -193,7 +198,7 @@ class Sides:
         return Side(arm, made.folder, recipe.corpus, pairs, made.kept)
 
     def _of_set(self, name: str) -> Side | None:
-        """A set by its folder, its name or its hash; None if none is called so."""
+        """Returns the side of a set, by folder, name or hash; None if there is no such set."""
         if "/" in name or Path(name).is_dir():
             folder = SetFolder(Store(name, self.options))
             if folder.published:
@@ -217,7 +222,7 @@ class Sides:
         return Side(arm, fitting[0], self.recipe.corpus, _pairs_of(store, path))
 
     def _of_selection(self, name: str) -> Side:
-        """The set of a selection, by the beginning of its hash or a run's name."""
+        """Returns the side of a selection, by the beginning of its hash or a run's name."""
         found, plan = self._selection(name)
         made = make_of_selection(
             self.recipe, found, plan, self.command, self.workers, loop=self.loop, say=self.say
@@ -225,7 +230,7 @@ class Sides:
         return self._of_made(made, self.recipe, f"selection {found}")
 
     def _selection(self, name: str) -> tuple[str, Mapping[str, Any]]:
-        """A selection's config hash, and the plan of a run that pinned it."""
+        """Returns a selection's config hash, and the plan of a run that pinned it."""
         corpus = Corpus(self.recipe.corpus, self.recipe.storage_options)
         known = dict(plans(corpus.store))
         try:
@@ -242,7 +247,7 @@ class Sides:
 
 
 def in_corpus(folder: SetFolder, options: Mapping[str, Any], name: str) -> Side:
-    """The side of a set's folder, with the corpus that it lies in, if it lies in one."""
+    """Returns the side of a set's folder, with its corpus if it is in one."""
     url = folder.url().rstrip("/")
     side = Side(Arm(url, None, options, name), folder)
     root, *place = url.rsplit("/", 3)
@@ -256,9 +261,9 @@ def in_corpus(folder: SetFolder, options: Mapping[str, Any], name: str) -> Side:
 
 
 def _pairs_of(store: Store, path: str) -> str | None:
-    """The pairs of duplicates that a set was made with, as the runs tell that made or used it.
+    """Returns the config hash of the pairs that a set was made with, by the newest run with it.
 
-    Where none tells, those that the newest run pinned.
+    If no run's plan names the set, returns the pairs of the newest run; None if there are none.
     """
     newest = None
     for _, plan in plans(store):
@@ -279,15 +284,15 @@ def check_differ(a: Side, b: Side) -> None:
 
 
 def same(a: Side, b: Side) -> bool:
-    """Whether two sides are the same pictures with the same captions: one set, or two alike.
+    """Whether two sides have the same pictures and captions: the same set, or sets with equal tars.
 
-    A rule that rejects nothing makes a set of its own, of the same tars.
+    A variant of a recipe whose rule rejects nothing has a set of its own, with equal tars.
     """
     if a.edition != b.edition:
         return False
     if a.folder.url() == b.folder.url():
         return True
-    # In one corpus an edition's hash says which captions; in two it may say so of two texts.
+    # Only within one corpus does an edition's hash determine the texts of its captions.
     return bool(a.corpus) and a.corpus == b.corpus and _tars(a.folder) == _tars(b.folder)
 
 

@@ -1,4 +1,4 @@
-"""`nucleus status`: what a corpus holds."""
+"""`nucleus status`: counts of records and table rows, and lists of selections, sets and runs."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -30,7 +30,7 @@ from nucleus_data.stages.select.stage import filling_of, published_selection
 from nucleus_data.views.status_lines import OTHER
 
 RECORDS = "records"
-# Commands that change no table.
+# Commands whose runs change no table, and are not shown as the last run.
 LOOKING = (
     "what-if",
     "diff",
@@ -45,12 +45,12 @@ REPORT = "report"
 
 
 def status(run: Run, stages: Mapping[str, Stage[Any]]) -> dict[str, Any]:
-    """What a corpus holds: records, rows of each table, selections, sets, runs.
+    """Returns the state of a corpus, JSON-able: counts of records and table rows, selections, ...
 
-    Damaged files are left out of it, and listed.
+    Damaged files are left out, and listed under `left_out`.
 
     Args:
-        run: A run that only looks.
+        run: A dry run.
         stages: The recipe's stages, by name.
     """
 
@@ -68,7 +68,7 @@ def status(run: Run, stages: Mapping[str, Stage[Any]]) -> dict[str, Any]:
 def _mix(
     corpus: Corpus, now: Mapping[str, str], stages: Mapping[str, Stage[Any]], run: Run
 ) -> dict[str, Any]:
-    """Where captions come from, if a mix is wanted: all records are read for it."""
+    """Returns the mix of captions, if one is configured; reads all records for it."""
     stage = stages[Caption.name]
     assert isinstance(stage, Caption)
     settings = stage.settings
@@ -80,17 +80,17 @@ def _mix(
 
 
 def _now(run: Run, stages: Mapping[str, Stage[Any]]) -> dict[str, str]:
-    """Config hash of each table of this configuration, the pairs and the selection among them."""
+    """Returns table -> config hash in this configuration, with those of pairs and selection."""
     found = dict(run.tables)
     select: Any = stages["select"]
     try:
         found |= stages[PAIRS].pin(run)  # type: ignore[attr-defined]
         if run.corpus.config_hashes(SELECTION):  # reading the rules takes a while
-            # With their schemas, which the rules are checked by: a footer is read once for both.
+            # Also caches the parts' schemas, so that checking the rules reads no footer again.
             with suppress(DamagedError):
                 list(count_tables(run.corpus, [run.corpus.records]))
             found |= select.named(run)
-    except (RequestError, CorpusError):  # a rule or a part is wrong; whoever selects is told
+    except (RequestError, CorpusError):  # reported by `nucleus select`
         pass
     return found
 
@@ -98,6 +98,13 @@ def _now(run: Run, stages: Mapping[str, Stage[Any]]) -> dict[str, str]:
 def _content(
     corpus: Corpus, now: Mapping[str, str], stages: Mapping[str, Stage[Any]]
 ) -> dict[str, Any]:
+    """Returns all of the status except the mix of captions.
+
+    Args:
+        corpus: The corpus, possibly without damaged files.
+        now: Table -> config hash in this configuration.
+        stages: The recipe's stages, by name.
+    """
     shards = corpus.shards()
     tables: dict[str, dict[str, Any]] = {}
     others: list[dict[str, Any]] = []
@@ -150,19 +157,19 @@ def _content(
 
 
 def _unknown(counts: Counts) -> dict[str, int]:
-    """Shards that are not counted, if there are some."""
+    """Returns the number of shards that were not counted; empty if all were."""
     return {"not_counted_shards": counts.unknown} if counts.unknown else {}
 
 
 def _of_all_images(stage: Stage[Any]) -> Sequence[Any]:
-    """The tables that a stage fills for every image."""
+    """Returns the specifications of a stage's tables that get a row for every image."""
     return stage.tables() if isinstance(stage, RowStage) and stage.chooses == "all" else ()
 
 
 def _about(table: Table, counts: Counts) -> dict[str, Any]:
-    """A table's rows; of these, rows without values; and those that failed in a way that may pass.
+    """Returns a table's counts: all rows, failed ones among them, and retryable failures.
 
-    The latter are no rows yet.
+    Retryable failures are stored apart, and not counted in `rows`.
     """
     return {
         "config_hash": table.config_hash,
@@ -174,7 +181,7 @@ def _about(table: Table, counts: Counts) -> dict[str, Any]:
 
 
 def _note(corpus: Corpus, name: str, hashed: str, now: Mapping[str, str]) -> str:
-    """Why a table is none of those that the configuration names; empty if it is one."""
+    """Returns why a table does not belong to this configuration; empty if it does."""
     if name in WHOLE and not published(corpus.store, f"tables/{name}/{hashed}"):
         return "not finished"
     if now.get(name) == hashed:
@@ -189,7 +196,7 @@ def _note(corpus: Corpus, name: str, hashed: str, now: Mapping[str, str]) -> str
 
 
 def _last_run(corpus: Corpus, stages: Mapping[str, Stage[Any]]) -> dict[str, Any] | None:
-    """The newest run that worked: what it did, what of its command it did not, failed shards."""
+    """Returns the newest run that changed tables: its stages, missing stages, failed shards."""
     for name in reversed(corpus.runs()):
         plan = read_json(corpus.store, path_of(name, PLAN))
         if plan.get("command") not in LOOKING:
@@ -200,6 +207,14 @@ def _last_run(corpus: Corpus, stages: Mapping[str, Stage[Any]]) -> dict[str, Any
 def _did_in(
     corpus: Corpus, name: str, plan: Mapping[str, Any], stages: Mapping[str, Stage[Any]]
 ) -> dict[str, Any]:
+    """Returns what a run did and did not do.
+
+    Args:
+        corpus: The corpus.
+        name: The run.
+        plan: The run's `plan.json`.
+        stages: The recipe's stages, by name.
+    """
     ended = stage_lines(corpus.store, name)
     if own := plan.get("steps"):  # a report has the lines of earlier runs, too
         ended = [line for line in ended if line["stage"] in own]

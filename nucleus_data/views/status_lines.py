@@ -1,4 +1,4 @@
-"""What `nucleus status` says, for people."""
+"""Formats the result of `nucleus status` for people."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +18,7 @@ NOW, OTHER = "of the tables and rules as they are now", "of other tables or rule
 
 
 def status_lines(content: dict[str, Any]) -> Iterator[str]:
-    """The status for people."""
+    """Yields the status (`views.status.status`) as lines for people."""
     yield (
         f"{content['corpus']}: {content['records']:,} records in {content['shards']:,} image shards"
     )
@@ -67,7 +67,7 @@ def status_lines(content: dict[str, Any]) -> Iterator[str]:
 
 
 def _tables(content: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Name, config hash and counts of each table, those of other configurations last."""
+    """Yields (name, config hash, counts) of tables, those of other configurations last."""
     named = [({"table": n, "note": ""} | t) for n, t in content["tables"].items()]
     for table in [*named, *content["other_tables"]]:
         what = "pairs" if table["table"] == PAIRS else "rows"
@@ -84,13 +84,13 @@ def _tables(content: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def _not_counted(content: Mapping[str, Any]) -> str:
-    """Of what is too much to be counted here, that the next run that ends does so."""
+    """Returns a note about shards that were not counted; empty if there are none."""
     count = content.get("not_counted_shards", 0)
     return f", {count:,} image shards not counted (the next run counts them)" * bool(count)
 
 
 def _selections(content: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """The selections, each with its counts; that of now is marked."""
+    """Yields the selections with their counts; the current one is marked."""
     for hashed, states in content["selections"].items():
         counts = ", ".join(f"{states[s]:,} {s}" for s in STATES if states.get(s))
         note = NOW if hashed == content["selection"] else OTHER

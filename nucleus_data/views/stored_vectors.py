@@ -1,4 +1,4 @@
-"""Stored vectors of some records, in memory, for what is fitted on them."""
+"""Loads stored embeddings of some records into memory, to fit heads and calibrations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ KINDS = ("image", "text")
 
 @dataclass(frozen=True)
 class StoredModel:
-    """A model whose vectors a corpus has.
+    """A model with stored embeddings.
 
     Attributes:
         name: `main`, or its name in `embed.models`.
-        model: The model's own name.
-        revision: Its revision.
-        tables: `image` and `text` -> the table and its column of vectors.
+        model: The model's name on the hub, or its folder.
+        revision: The model's revision.
+        tables: `image` and `text` -> the table, and its column with the embeddings.
     """
 
     name: str
@@ -38,20 +38,20 @@ class StoredModel:
 
     @property
     def setting(self) -> str:
-        """Where a configuration names it."""
+        """The setting that names the model."""
         return "embed.model" if self.name == MAIN else f"embed.models.{self.name}"
 
 
 def stored_model(
     run: Run, embed: RowStage[Any], name: str, kinds: Sequence[str] = KINDS
 ) -> StoredModel:
-    """The model of that name, whose vectors are there.
+    """Returns a model with its stored embeddings.
 
     Args:
-        run: The run, whose pins say which vectors are meant.
-        embed: The stage that makes them.
+        run: The run, whose pins determine the tables.
+        embed: The stage that makes the embeddings.
         name: `main`, or a name in `embed.models`.
-        kinds: Which of its tables are needed.
+        kinds: The required tables: `image`, `text`.
 
     Raises:
         RequestError: The configuration has no such model, or its vectors were not made.
@@ -83,7 +83,7 @@ def stored_model(
 
 
 def captioned_ids(corpus: Corpus, model: StoredModel, most: int, seed: int) -> list[str]:
-    """Ids of at most so many records with a caption's vector, in an order by keyed hash."""
+    """Returns ids of records with an embedded caption, at most `most`, in a keyed order."""
     table, column = model.tables["text"]
     rows = corpus.connection().execute(
         f'select id from {table.sql()} where "{column}" is not null '
@@ -96,12 +96,12 @@ def captioned_ids(corpus: Corpus, model: StoredModel, most: int, seed: int) -> l
 def unit_vectors(
     corpus: Corpus, stored: tuple[Table, str], ids: Sequence[str]
 ) -> tuple[np.ndarray, NDArray[np.float64]]:
-    """The stored vectors of some records, each of length 1.
+    """Loads the embeddings of some records, normalized to unit length.
 
     Args:
         corpus: The corpus.
-        stored: A table and its column of vectors.
-        ids: Whose; each once.
+        stored: A table, and its column with the embeddings.
+        ids: Ids of the records, without duplicates.
 
     Returns:
         (K,) places in `ids` of those that have one, ascending; and (K, D) their vectors.

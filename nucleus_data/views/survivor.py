@@ -1,4 +1,4 @@
-"""Of a duplicate: the record that stays in its place, and how far the two are apart."""
+"""For `nucleus explain`: the record that was kept instead of a duplicate, and their distance."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,15 +19,15 @@ DISTANCES = ("distance", "distance256", "exact")
 def survivor(
     corpus: Corpus, record: Mapping[str, Any], kept: str, pairs: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """The name of the picture that stays, and the distances to it, as far as they are known.
+    """Returns the kept record's key, and its distances to the duplicate, if known.
 
-    Two members of one class are in no pair of their own, so their hashes are then compared here.
+    Two members of a class of equal pictures need not be a pair; then their hashes are compared.
 
     Args:
         corpus: The corpus.
         record: The duplicate's row of `records`.
-        kept: `duplicate_of`: an id, with another corpus's name before it (`old:ID`).
-        pairs: The pairs that the duplicate is in.
+        kept: The column `duplicate_of`: an id, possibly of another corpus (`old:ID`).
+        pairs: The pairs that contain the duplicate.
     """
     dedup = _settings(corpus)
     name, elsewhere, ident = kept.rpartition(":")
@@ -57,7 +57,7 @@ def _of_pair(pairs: Sequence[Mapping[str, Any]], kept: str) -> dict[str, Any]:
 
 
 def _settings(corpus: Corpus) -> dict[str, Any]:
-    """The section `dedup` of the newest run that used the selection; empty if none tells."""
+    """Returns the section `dedup` of the newest run that used the selection; empty if unknown."""
     try:
         selection = corpus.pinned(SELECTION)
     except RequestError:
@@ -73,7 +73,7 @@ def _settings(corpus: Corpus) -> dict[str, Any]:
 def _paired(
     corpus: Corpus, record: Mapping[str, Any], ident: str, pairs: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """The record, by its place in a pair with the duplicate: no id is looked for then."""
+    """Returns the kept record by its place in a pair, which needs no search by id; else empty."""
     for pair in pairs:
         if ident in (pair.get("id"), pair.get("other_id")):
             shard, row = other_place(pair, record)
@@ -101,7 +101,7 @@ def _compared(
     other: Mapping[str, Any],
     hashes: str,
 ) -> dict[str, Any]:
-    """The distances of two records by their hashes; nothing if one was not measured."""
+    """Returns the distances of two records by their stored hashes; empty if one has none."""
     (table, columns) = next((t, c) for t, c in READS[hashes].items() if "phash" in c)
     try:
         hashed = corpus.pinned(table)

@@ -31,17 +31,17 @@ PURPOSE = "train-head"  # of the keyed folds
 
 @dataclass(frozen=True)
 class Rated:
-    """Pictures with their ratings.
+    """N pictures with their ratings.
 
     Attributes:
-        ids: (N,) records.
-        ratings: (N,) the mean of each.
-        vectors: (N, D) unit vectors.
-        clusters: (N,) what copies have in common.
-        raters: How many people rated; 0 where nobody says so.
-        agreement: Rank correlation of a rater with the mean of the others; None if no two rated the
-            same picture.
-        line: What became of the rows.
+        ids: (N,) ids of the records.
+        ratings: (N,) mean rating of each picture.
+        vectors: (N, D) embeddings of unit length.
+        clusters: (N,) cluster of copies of each picture.
+        raters: Number of raters; 0 if the table does not name them.
+        agreement: Rank correlation of single ratings with the mean of the other raters' ratings of
+            the same picture; None if there are not enough.
+        line: A line for people: how many rows were used, and why others were not.
     """
 
     ids: Sequence[str]
@@ -66,28 +66,31 @@ def train(
     seed: int,
     out: Path,
 ) -> Iterator[str]:
-    """Trains a head, adds it to a folder with a card, and says what it is worth.
+    """Trains a head with cross-validation, and adds it with a card to a folder of heads.
 
     Args:
         run: The run.
-        embed: The stage whose vectors are read.
-        dedup: The stage that says what copies are: all of a picture are in one fold.
+        embed: The stage whose embeddings are read.
+        dedup: The stage whose pairs are copies; all copies of a picture are in one fold.
         ratings: A table of ratings.
-        model: Whose vectors: `main`, or a name in `embed.models`.
-        name: The head's name, a column's.
-        kind: Of its result.
-        folds: How many parts the pictures are cut into.
-        seed: Another one cuts otherwise.
-        out: The folder; made if it is not there.
+        model: The embedding model: `main`, or a name in `embed.models`.
+        name: The head's name, which is also its column's name.
+        kind: Kind of the head's output.
+        folds: Number of folds for cross-validation.
+        seed: Seed of the division into folds.
+        out: The folder of heads; made if it does not exist.
+
+    Yields:
+        Lines for people.
 
     Raises:
-        RequestError: The ratings or vectors are not there, are too few, or the name is taken.
+        RequestError: The ratings or embeddings do not exist or are too few, or the name is taken.
     """
     found = stored_model(run, embed, model, ("image",))
     rated = _rated(run, found, pairs_found(run, dedup, PURPOSE), ratings, kind)
     yield rated.line
     reference = ModelReference(found.model, "", found.revision, local=True)
-    heads_beside(out, name, rated.vectors.shape[1], reference)  # before the work
+    heads_beside(out, name, rated.vectors.shape[1], reference)  # checked before the training
     parts = np.array([keyed_uint64(PURPOSE, seed, c) % folds for c in rated.clusters])
     smallest = int(np.bincount(parts, minlength=folds).min())
     if len(rated.ids) < FEWEST or smallest < 2:
@@ -109,7 +112,7 @@ def train(
 
 
 def _rated(run: Run, model: StoredModel, copies: Table | None, file: Path, kind: Kind) -> Rated:
-    """The rated pictures whose vectors are there, ordered by id."""
+    """Returns the rated pictures that have an embedding, sorted by id. Raises RequestError."""
     rows = read_labels(file, "rating", ("rater",))
     records = find_records(run.corpus, rows)
     known = sorted({ident for ident in records if ident})
@@ -152,7 +155,11 @@ def _rated(run: Run, model: StoredModel, copies: Table | None, file: Path, kind:
 
 
 def _agreement(by_id: Mapping[str, Sequence[tuple[str | None, float]]]) -> float | None:
-    """How one rater's ratings rank with the mean of the others', of the same pictures."""
+    """Returns the rank correlation of single ratings with the mean of other raters' ratings.
+
+    Args:
+        by_id: Record id -> (rater, rating) pairs.
+    """
     own, others = [], []
     for _, some in sorted(by_id.items()):
         for place, (rater, rating) in enumerate(some):
@@ -166,7 +173,7 @@ def _agreement(by_id: Mapping[str, Sequence[tuple[str | None, float]]]) -> float
 def _facts(
     model: StoredModel, rated: Rated, trained: Trained, file: Path, folds: int, seed: int
 ) -> dict[str, Any]:
-    """What the card tells."""
+    """Returns the facts on the head's card."""
     return {
         "kind": trained.head.kind,
         "model": model.model,
@@ -195,7 +202,7 @@ def _add_card(folder: Path, model: StoredModel, text: str) -> None:
 
 
 def _lines(rated: Rated, trained: Trained) -> Iterator[str]:
-    """The figures for people."""
+    """Yields lines about the head's cross-validated accuracy."""
     yield (
         f"{len(rated.ids):,} pictures; rank correlation with ratings of pictures that it did not "
         f"see: {trained.correlation:.3f} (95 %: {trained.low:.3f} to {trained.high:.3f})"

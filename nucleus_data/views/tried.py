@@ -1,6 +1,6 @@
-"""`nucleus caption --try`: a page of pictures with captions by every variant; none is stored."""
+"""`nucleus caption --try`: captions a few pictures with every variant; writes a page, no table."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from nucleus_data.line.steps import pin_chosen
 from nucleus_data.pages.tried import Tried, TriedVariant, write_tried_page
 from nucleus_data.runner.actor import StageDiedError
 from nucleus_data.runner.inline import run_alone, run_rows, set_up
+from nucleus_data.runner.rows import StageJob
 from nucleus_data.runner.run import Run
 from nucleus_data.stage import Result, Row, RowFailure, Stage
 from nucleus_data.stages.caption.asking import Asking
@@ -24,22 +25,25 @@ from nucleus_data.stages.caption.trial import Recorder
 from nucleus_data.stages.select.stage import TABLE as SELECTION
 
 ORDER = "try:"
-NOWHERE = "trial"  # the config hash of tables that are not there
+NOWHERE = "trial"  # config hash of tables that do not exist, so that all captions are generated
 
 
 def try_captions(
     run: Run, stages: Mapping[str, Stage[Any]], count: int, page: Path
 ) -> Iterator[str]:
-    """Captions some pictures by every variant, in this process, and writes a page of them.
+    """Captions some pictures with every variant, in this process, and writes a page.
 
     Args:
         run: A dry run.
         stages: The recipe's stages, by name.
-        count: How many pictures, chosen by a keyed order among those that are kept or pending.
-        page: The file that is written.
+        count: Number of pictures, chosen by a keyed order among kept and pending records.
+        page: The file to write.
+
+    Yields:
+        Lines for people.
 
     Raises:
-        RequestError: Nothing is kept, or the page can't be written.
+        RequestError: No record is kept, or the page can't be written.
     """
     stage = stages[Caption.name]
     assert isinstance(stage, Caption)
@@ -57,21 +61,18 @@ def try_captions(
     set_up(job)
     recorders: dict[str, Recorder] = {}
 
-    def watched(model: str, engine: Any) -> Recorder:
+    def record(model: str, engine: Any) -> Recorder:
         recorders[model] = Recorder(engine)
         return recorders[model]
 
-    stage.watch(watched)
+    stage.watch(record)
     tried = []
     for shard in sorted(chosen):
-        state = job.open(shard)
-        try:
-            run_rows(state, stage)
-        except StageDiedError:
-            run_alone(state, stage)
         due = usual.open(shard).due
-        outcomes = (state.outcomes[row] for row in chosen[shard] if row in state.outcomes)
-        tried += [_tried(outcome, due, recorders, stage) for outcome in outcomes]
+        tried += [
+            _tried(outcome, due, recorders, stage)
+            for outcome in _captioned(job, shard, chosen[shard])
+        ]
     facts = {
         "corpus": run.corpus.uri,
         "model": ", ".join(stage.settings.with_model(name).model for name in recorders),
@@ -88,8 +89,18 @@ def try_captions(
     yield str(page)
 
 
+def _captioned(job: StageJob, shard: int, rows: Sequence[int]) -> Iterator[Result | RowFailure]:
+    """Captions rows of a shard with a stage that was set up; yields their outcomes, not stored."""
+    state = job.open(shard)
+    try:
+        run_rows(state, job.stage)
+    except StageDiedError:
+        run_alone(state, job.stage)
+    yield from (state.outcomes[row] for row in rows if row in state.outcomes)
+
+
 def _check(page: Path) -> None:
-    """Refuses a page that has no place, before a model is loaded. Raises RequestError."""
+    """Raises RequestError if a page can't be written to a path; called before a model is loaded."""
     if page.is_dir():
         raise RequestError(f"--out {page} can't be written: it is a folder; give a file")
     if not page.parent.is_dir():
@@ -97,7 +108,7 @@ def _check(page: Path) -> None:
 
 
 def _chosen(run: Run, count: int) -> dict[int, list[int]]:
-    """Shard -> rows of some records, the same ones each time."""
+    """Returns shard -> rows of the chosen records, the same ones in each call."""
     selection = run.corpus.at(SELECTION, run.tables[SELECTION])
     if not selection.whole_parts():
         return {}
@@ -118,7 +129,7 @@ def _tried(
     recorders: Mapping[str, Recorder],
     stage: Caption,
 ) -> Tried:
-    """What the page shows of a picture."""
+    """Returns what the page shows of a picture."""
     row: Row = outcome.row
     settings = stage.settings
     variants = []

@@ -1,4 +1,7 @@
-"""`--vary`: the recipe as it is, against itself with a key changed; several values are a sweep."""
+"""`nucleus verdict --vary`: compares the recipe with variants that differ in a key.
+
+Several values of one key are a sweep: one comparison per value, each with the same baseline.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,20 +33,20 @@ def sweep(
     loop: Loop | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Compares the recipe as it is with each value; writes `sweep.json` and `sweep.html`.
+    """Compares the baseline with each value; writes `sweep.json` and `sweep.html`.
 
-    A run of the recipe as it is serves several values where these leave the order of training as
-    it is: where each takes pictures away and adds none, for example.
+    Training runs of the baseline are reused for a later value if they would be identical: for
+    example, if each value only removes pictures (`verdict.shared`).
 
     Args:
-        a: The recipe as it is.
-        values: The changes and the set of each value.
-        out: Local folder; each comparison has a folder of its own below it.
-        settings: Of each comparison.
-        reference: The yardstick; None for pictures that are held out of both.
+        a: The baseline: the recipe as it is.
+        values: Changes (`key=value`) and training set of each value.
+        out: Local folder; each comparison gets a folder below it.
+        settings: Settings of each comparison.
+        reference: The set to evaluate on; None to hold pictures out of both sets.
         clusters: Id -> cluster of copies.
-        loop: Does the runs.
-        progress: Called with how many runs are done, and of how many, of each comparison.
+        loop: Executes the runs; None for processes, one per core.
+        progress: Called with the number of finished runs, and of all runs, of each comparison.
 
     Returns:
         The content of `sweep.json`.
@@ -52,19 +55,19 @@ def sweep(
         As `compare` does.
     """
     earlier: list[Path] = []
-    rows = []
+    rows: list[dict[str, Any]] = []
     for changes, side in values:
         row: dict[str, Any] = {
             "changes": list(changes),
             "set": side.folder.path,
             "edition": side.edition,
             "kept": side.kept,
+            "same": same(a, side),
         }
-        if same(a, side):
-            rows.append({**row, "same": True})
+        rows.append(row)
+        if row["same"]:
             continue
         name = f"{VALUES}/{config_hash(list(changes))[:8]}"
-        sharer = sharing(loop or processes(), tuple(earlier))
         content = verdict(
             a.arm,
             side.arm,
@@ -72,26 +75,26 @@ def sweep(
             settings,
             reference=reference,
             clusters=clusters,
-            loop=sharer,
+            loop=sharing(loop or processes(), tuple(earlier)),
             progress=progress,
         )
-        taken = _taken_from(out / name, earlier, content["replicates"][0])
+        row["a_runs"] = _taken_from(out / name, earlier, content["replicates"][0])
+        row |= _summary(content, name)
         earlier.append(out / name)
-        rows.append({**row, "same": False, "a_runs": taken, **_told(content, name)})
     found: dict[str, Any] = {
         "values": rows,
         "as_it_is": {"set": a.folder.path, "edition": a.edition, "kept": a.kept},
         "preset": settings.preset,
         "claim": settings.claim,
+        "sentence": _sentence(rows),
     }
-    found["sentence"] = _sentence(rows)
     write_json(out / SWEEP, found)
     (out / SWEEP_PAGE).write_text(render_sweep(found), encoding="utf-8", errors="replace")
     return found
 
 
-def _told(content: dict[str, Any], folder: str) -> dict[str, Any]:
-    """What the sweep repeats of a comparison."""
+def _summary(content: dict[str, Any], folder: str) -> dict[str, Any]:
+    """Returns what `sweep.json` holds of a comparison."""
     loss = content["findings"][0]
     return {
         "folder": folder,
@@ -111,9 +114,14 @@ def _told(content: dict[str, Any], folder: str) -> dict[str, Any]:
 
 
 def _taken_from(folder: Path, earlier: Sequence[Path], count: int) -> str:
-    """Whose runs of the recipe as it is serve this value: `own`, or an earlier value's.
+    """Returns which comparison's baseline runs a value uses: `own`, or an earlier folder.
 
-    It follows from the plans, so a sweep that was killed says the same.
+    This is determined from the plans, so that a resumed sweep gives the same answer.
+
+    Args:
+        folder: The value's folder.
+        earlier: Folders of earlier comparisons.
+        count: Number of replicates.
     """
     planned = read_plan(folder)
     for before in earlier:
@@ -137,19 +145,19 @@ def _sentence(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def lines(content: dict[str, Any], out: Path) -> list[str]:
-    """What is said of a sweep on a terminal."""
-    said = [content["sentence"]]
+    """Returns lines about a sweep for a terminal."""
+    found = [content["sentence"]]
     for row in content["values"]:
         kept = "" if row["kept"] is None else f", {row['kept']:,} kept"
         what = f"  {', '.join(row['changes'])}{kept}: "
         if row["same"]:
-            said.append(f"{what}the same pictures and captions")
+            found.append(f"{what}the same pictures and captions")
             continue
-        said.append(f"{what}{row['sentence']}")
+        found.append(f"{what}{row['sentence']}")
     alone = [", ".join(r["changes"]) for r in content["values"] if r.get("a_runs") == OWN][1:]
     if alone:
-        said.append(
+        found.append(
             "the recipe as it is was trained anew for "
             f"{'; '.join(alone)}: with other pictures beside it, its own are met in another order"
         )
-    return [*said, str(out / SWEEP_PAGE)]
+    return [*found, str(out / SWEEP_PAGE)]

@@ -47,16 +47,16 @@ def verdict(
     """Compares two training sets, and writes `verdict.html` beside `verdict.json`.
 
     Args:
-        a: The set that is there.
-        b: The set that it is compared with.
-        out: Local folder; what a killed comparison left there goes on.
-        settings: The comparison's.
-        reference: The yardstick; None for pictures that are held out of both.
+        a: The baseline set.
+        b: The set to judge.
+        out: Local output folder; a killed comparison continues there.
+        settings: The comparison's settings.
+        reference: The set to evaluate on; None to hold pictures out of both sets.
         clusters: Id -> cluster of copies, for a claim about recipes.
-        workers: Runs at once, in processes; None for one a core.
-        loop: Does the runs, in place of processes.
-        progress: Called with how many runs are done, and of how many.
-        tell: Called with what is foreseen, before the first run.
+        workers: Number of processes that train; None for one per core.
+        loop: Executes the runs instead of processes.
+        progress: Called with the number of finished runs, and of all runs.
+        tell: Called with lines for people before the first run: power and forecast.
 
     Returns:
         The content of `verdict.json`.
@@ -95,17 +95,18 @@ def foresee(
     reference: Arm | None = None,
     workers: int | None = None,
 ) -> dict[str, Any]:
-    """What a comparison will see, and what it will take; nothing is trained but a few timed steps.
+    """Returns a comparison's power and cost, by training only a few timed steps.
 
     Args:
-        a: The set that is there.
-        b: The set that it is compared with.
-        settings: The comparison's.
-        reference: The yardstick; None for pictures that are held out of both.
-        workers: Runs at once; None for one a core.
+        a: The baseline set.
+        b: The set to judge.
+        settings: The comparison's settings.
+        reference: The set to evaluate on; None to hold pictures out of both sets.
+        workers: Number of processes that will train; None for one per core.
 
     Returns:
-        JSON-able: `text`, lines for people; pairs, shared, power, forecast.
+        A JSON-able dict: `text` (lines for people), `pairs` (whether seeds are paired), `shared`
+        (numbers of common pictures), `power`, `forecast`.
 
     Raises:
         As `plan_comparison` does.
@@ -130,7 +131,7 @@ def foresee(
 
 
 def lines(content: Mapping[str, Any], out: Path) -> Iterator[str]:
-    """What is said on a terminal: the sentence, the six measures, what it could see, the page."""
+    """Yields lines for a terminal: the sentence, the six measures, the power, the page's path."""
     yield content["sentence"]
     yield f"  {'measure':<12} {'A':>8} {'B':>8}   B minus A (95 % of all six)      p      B is"
     for finding in content["findings"]:
@@ -162,7 +163,7 @@ def lines(content: Mapping[str, Any], out: Path) -> Iterator[str]:
 
 
 def _pictures(planned: Planned, ids: set[str]) -> dict[str, Picture]:
-    """Thumbnails of reference pictures, as the models met them."""
+    """Returns thumbnails of reference pictures, cropped and scaled as in the evaluation, by id."""
     found = {}
     rows = planned.pictures.select(["id", "read_from"]).to_pylist()
     for name, arm in planned.arms.items():
@@ -174,7 +175,7 @@ def _pictures(planned: Planned, ids: set[str]) -> dict[str, Picture]:
             try:
                 found[sample.id] = Picture(_thumbnail(opened.image(sample)))
             except (PixelError, ValueError, CorpusError, OSError) as error:
-                # What is gone since the runs costs its own thumbnail alone.
+                # A picture that was removed since the runs only lacks its thumbnail.
                 found[sample.id] = Picture(None, str(error) or type(error).__name__)
     return found
 
@@ -187,13 +188,13 @@ def _thumbnail(pixels: np.ndarray) -> str:
 
 
 def _samples(out: Path, content: Mapping[str, Any]) -> list[Sample]:
-    """What the first seeds' runs drew, cut into cells: prompt by prompt, A beside B."""
+    """Returns the samples that the first seeds' runs drew, by prompt, with A beside B."""
     folders = {
         (seed, arm): RunSpec(str(out), arm, seed).folder
         for seed in range(min(GRIDS, *content["replicates"]))
         for arm in "ab"
     }
-    # Not all seeds need have drawn.
+    # Runs of some seeds may have drawn no samples.
     cells = {key: _cells(folder) for key, folder in folders.items() if (folder / DRAWN).is_file()}
     seeds = sorted({seed for seed, _ in cells})
     return [
@@ -203,7 +204,7 @@ def _samples(out: Path, content: Mapping[str, Any]) -> list[Sample]:
 
 
 def _cells(folder: Path) -> dict[str, str]:
-    """The first picture of each prompt of a run's grid, as a data URI."""
+    """Returns prompt -> the first picture of its row in a run's grid, as a data URI."""
     facts = json.loads((folder / DRAWN).read_text(encoding="utf-8"))
     width, height, padding = (facts[name] for name in ("cell_width", "cell_height", "padding"))
     found = {}

@@ -1,4 +1,4 @@
-"""Local copies of tables as files in Arrow's format, which are mapped into memory, not read."""
+"""Local copies of tables in Arrow's file format, which are memory-mapped."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ TARS = "tars.arrow"
 
 
 def write_tars(manifest: pa.Table, resolution: int, folder: Path) -> None:
-    """Writes which tars a resolution has, for `Tables`; does nothing if it is there.
+    """Writes the list of a resolution's tars (`tars.arrow`) for `Tables`, unless it exists.
 
     Args:
-        manifest: Of the set.
-        resolution: Which tars.
-        folder: Of the copies.
+        manifest: The set's manifest.
+        resolution: The resolution.
+        folder: The folder of local copies.
     """
     rows = manifest.filter(pc.equal(manifest.column("resolution"), resolution)).sort_by("path")
     samples = rows.column("samples").to_numpy()
@@ -28,7 +28,7 @@ def write_tars(manifest: pa.Table, resolution: int, folder: Path) -> None:
 
 
 def as_ipc(table: pa.Table) -> bytes:
-    """A table as Arrow's file format, which can be mapped."""
+    """Encodes a table in Arrow's file format, which can be memory-mapped."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table.combine_chunks())
@@ -36,5 +36,5 @@ def as_ipc(table: pa.Table) -> bytes:
 
 
 def from_ipc(data: memoryview) -> pa.Table:
-    """The inverse of `as_ipc`; nothing is copied."""
+    """Decodes the result of `as_ipc`, without copying."""
     return pa.ipc.open_file(pa.py_buffer(data)).read_all()

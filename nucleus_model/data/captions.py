@@ -1,4 +1,4 @@
-"""Which samples have a caption, and which one an epoch trains with. Does not import torch."""
+"""Finds samples with a caption, and draws the caption for an epoch. Does not import torch."""
 
 from collections.abc import Mapping, Sequence
 
@@ -54,11 +54,11 @@ def draw_caption(
 
 
 def has_source(sources: pa.ChunkedArray, weights: Mapping[str, float] | None) -> NDArray[np.bool_]:
-    """Which rows have a caption of a weight above 0.
+    """Returns which samples have a caption with a weight above 0, bool (N,).
 
     Args:
-        sources: Lists of where a sample's captions are from.
-        weights: By source, as `caption_weight` reads them; None for all alike.
+        sources: (N,) list of the sources of each sample's captions.
+        weights: Weights by source, as `caption_weight` reads them; None for equal weights.
     """
     lists = sources.combine_chunks()
     names = lists.flatten().dictionary_encode()

@@ -1,4 +1,4 @@
-"""Where each picture lies in its tar, and what is cut from it: rows of fixed size, no decoding."""
+"""The position of each picture in its tar, and its crop, as records of a fixed size."""
 
 from typing import Any
 
@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from nucleus_model.data.draws import as_bytes
 
-# Where a sample's picture lies in its tar, and what is cut from it: 48 bytes a sample.
+# A record of 48 bytes per sample: id, byte range in the tar, crop (left, top, right, bottom in
+# pixels of the upright original), and whether the crop must still be applied.
 PLACE = np.dtype(
     {
         "names": ["id", "offset", "crop", "size", "cut"],
@@ -20,12 +21,12 @@ PLACE = np.dtype(
 
 
 def places_of(index: pa.Table, width: int, height: int) -> NDArray[Any]:
-    """The `PLACE` of each row of a tar's index.
+    """Converts a tar's index to records, (N,) of dtype `PLACE`.
 
     Args:
-        index: `sets.index.INDEX_SCHEMA`.
-        width: Of the aspect bucket, in pixels.
-        height: Of the aspect bucket, in pixels.
+        index: The index, in the schema `sets.index.INDEX_SCHEMA`.
+        width: Width of the aspect bucket, in pixels.
+        height: Height of the aspect bucket, in pixels.
     """
     found = np.zeros(len(index), PLACE)
     found["id"] = as_bytes(index.column("id").to_pylist())
@@ -33,7 +34,7 @@ def places_of(index: pa.Table, width: int, height: int) -> NDArray[Any]:
     found["size"] = index.column("size").to_numpy()
     crops = index.column("crop").combine_chunks()
     found["crop"] = np.asarray(crops.flatten()).reshape(-1, 4)
-    # A picture of another size than the bucket's is an original: its crop is still to be cut.
+    # A picture with another size than the bucket's is an original, which must still be cropped.
     stored = index.column("width").to_numpy() == width
     found["cut"] = ~(stored & (index.column("height").to_numpy() == height))
     return found

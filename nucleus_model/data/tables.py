@@ -1,8 +1,8 @@
-"""What lies beside the tars of a set at one resolution: places of pictures, captions, columns.
+"""The tables beside the tars of a set at one resolution: positions of pictures, captions, columns.
 
-Each table is read from the store when it is first asked for, and kept as a local copy that is
-mapped into memory: a row costs no decoding, and all processes of a machine that share the folder
-share the memory. No tar is read for any of it.
+Each table is read from the store on first use, and kept as a memory-mapped local copy. So rows need
+no decoding, and all processes of a machine that share the folder of copies share the memory. No tar
+is read.
 """
 
 import json
@@ -33,17 +33,17 @@ WHOLE = "places.bin"
 
 @dataclass(frozen=True)
 class TableSource:
-    """How a process opens the tables; JSON-able.
+    """Everything that a process needs to open the tables; JSON-able.
 
     Attributes:
         folder: Local path or fsspec URL of the set.
-        storage_options: For fsspec.
+        storage_options: Options for fsspec.
         edition: Hash of the caption edition; None for a set without captions.
-        columns: Hash of the columns beside the set; None where none are needed.
+        columns: Hash of the index columns; None if none are needed.
         copies: Folder of the local copies.
-        cache_bytes: Most bytes of them that this process keeps.
-        reads: Reads in flight.
-        timeout_s: Seconds after which a read is asked for again.
+        cache_bytes: Maximum bytes of local copies that this process keeps.
+        reads: Maximum number of concurrent reads.
+        timeout_s: Seconds after which a read is retried.
     """
 
     folder: str
@@ -56,20 +56,27 @@ class TableSource:
     timeout_s: float
 
     def to_json(self) -> str:
-        """The source as JSON."""
+        """Serializes the source as JSON."""
         return json.dumps(asdict(self))
 
 
 class Tables:
-    """Tables of the tars of one resolution, by the tar's number in `tars`.
+    """The tables of all tars of one resolution, by the tar's number.
 
     Args:
-        source: How to open them; `copies` has `tars.arrow`, by `arrow_files.write_tars`.
+        source: The source; its folder of copies must have `tars.arrow`
+            (`arrow_files.write_tars`).
 
     Attributes:
+        source: The source, as given.
         store: The set's store.
-        tars: path, width, height, samples, first: a row a tar, in the manifest's order; `first` is
-            how many samples come before it.
+        folder: The set.
+        files: The local copies.
+        reads: The pool of reading threads.
+        tars: One row per tar, in the manifest's order: path, aspect, width, height, samples, bytes,
+            first. `first` is the number of samples in earlier tars.
+        paths: (T,) paths of the tars below the set.
+        first: (T + 1,) number of samples before each tar; the last item is the number of all.
     """
 
     def __init__(self, source: TableSource) -> None:
@@ -88,22 +95,28 @@ class Tables:
         self._columns = self.folder.new_columns(source.columns) if source.columns else None
 
     def path(self, tar: int) -> str:
-        """Path of a tar below the set."""
+        """Returns the path of a tar below the set."""
         return str(self.paths[tar].as_py())
 
     def samples(self, tar: int) -> int:
-        """How many samples a tar has."""
+        """Returns the number of samples of a tar."""
         return int(self.first[tar + 1] - self.first[tar])
 
     def places(self, tar: int) -> NDArray[Any]:
-        """`PLACE` of a tar's samples, in its order."""
+        """Returns the positions of a tar's samples, in order: (N,) of dtype `PLACE`."""
         if self._whole is not None:
             return self._whole[self.first[tar] : self.first[tar + 1]]
         view = self.files.get(f"places/{tar}", lambda: self.read_places(tar).tobytes())
         return np.frombuffer(view, PLACE)
 
     def captions(self, tar: int) -> pa.Table | None:
-        """id, captions, caption_sources of a tar's samples; None for a set without an edition."""
+        """Returns `id`, `captions` and `caption_sources` of a tar's samples, in order.
+
+        Returns None for a set without a caption edition.
+
+        Raises:
+            CorpusError: The edition's file does not match the tar's index.
+        """
         if self._edition is None:
             return None
         edition = self._edition
@@ -111,7 +124,7 @@ class Tables:
         def make() -> bytes:
             table = edition.captions(self.path(tar))
             self._check(tar, table, "captions")
-            # Another sample's captions would train without an error, and spoil what is learned.
+            # Captions of other samples would not cause an error, but ruin the training.
             if not np.array_equal(as_bytes(table["id"].to_pylist()), self.places(tar)["id"]):
                 raise CorpusError(
                     f"{self.store.url(edition.file(self.path(tar)))} has other ids than the index "
@@ -122,10 +135,10 @@ class Tables:
         return from_ipc(self.files.get(f"captions/{tar}", make))
 
     def caption_sources(self, tar: int) -> pa.Table:
-        """caption_sources of a tar's samples, read without their captions.
+        """Returns `caption_sources` of a tar's samples, in order, without reading the captions.
 
         Raises:
-            DamagedError: The edition's file cannot be read, or lacks the column.
+            DamagedError: The edition's file can't be read, or lacks the column.
         """
         if self._edition is None:
             return pa.table({"caption_sources": [[] for _ in range(self.samples(tar))]})
@@ -148,7 +161,7 @@ class Tables:
         return table
 
     def columns(self, tar: int, names: Sequence[str]) -> pa.Table:
-        """Columns of a tar's samples.
+        """Returns index columns of a tar's samples, in order.
 
         Raises:
             ValueError: There is no such column.
@@ -175,7 +188,7 @@ class Tables:
         """Reads a tar's index from the store.
 
         Raises:
-            CorpusError: It is not the one that the manifest describes.
+            CorpusError: The index is missing, or does not match the manifest.
         """
         name = self.path(tar)
         try:
@@ -194,12 +207,12 @@ class Tables:
         return found
 
     def size(self, tar: int) -> tuple[int, int]:
-        """Width and height of a tar's aspect bucket."""
+        """Returns width and height of a tar's aspect bucket, in pixels."""
         row = self.tars.slice(tar, 1).to_pylist()[0]
         return row["width"], row["height"]
 
     def read_all(self, tars: Iterable[int]) -> None:
-        """Reads the places of many tars at once, where there is no copy of them."""
+        """Reads the positions of many tars concurrently, unless there are local copies."""
         wanted = [tar for tar in tars if not self.files.has(f"places/{tar}")]
         begun = [
             self.reads.begin(self.path(tar), lambda tar=tar: self.read_places(tar))  # type: ignore[misc]
@@ -210,7 +223,7 @@ class Tables:
             self.files.get(f"places/{tar}", lambda data=data: data)  # type: ignore[misc]
 
     def whole(self) -> NDArray[Any]:
-        """`PLACE` of every sample, tar by tar, in one copy."""
+        """Returns the positions of all samples, tar by tar, from one memory-mapped copy."""
         path = self.files.folder / WHOLE
         if self._whole is None and len(self.paths):
             begun = [

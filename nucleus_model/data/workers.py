@@ -230,11 +230,6 @@ class Workers:
             if number in answer.failures:
                 found.failures[place] = answer.failures[number]
 
-    def drain(self) -> None:
-        """Waits for all open requests, and discards them."""
-        while self._requests:
-            self.take()
-
     def close(self) -> None:
         """Ends all processes."""
         for worker in self._workers:

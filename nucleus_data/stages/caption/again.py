@@ -12,7 +12,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.again import SCHEMA, attempts_of, digest_of, draft_of
 from nucleus_data.corpus.tables import Table, missing_rows
 from nucleus_data.runner.candidates import chosen_records
-from nucleus_data.runner.stored import read_columns
+from nucleus_data.runner.stored import condition_answers, tables_of
 from nucleus_data.runner.work import Summary
 from nucleus_data.stage import Condition
 from nucleus_data.stages.caption.tables import SCHEMA as CAPTION
@@ -152,15 +152,12 @@ def _add_matching(
         return
     captions = captions.filter(pc.is_valid(captions.column("caption")))
     there = np.isin(captions.column("row").to_numpy(), kept)
-    for table in {path.partition(":")[0] for path in condition.columns}:
+    for table in tables_of(condition):
         ready = np.isin(captions.column("row").to_numpy(), open_table(table).covered(shard))
         found.waiting = max(found.waiting, int((there & ~ready).sum()))
         there &= ready
     captions = captions.filter(pa.array(there))
-    columns = read_columns(open_table, shard, condition.columns, captions.column("row").to_numpy())
-    if not columns.num_columns:  # a condition that reads no columns
-        columns = pa.table({"": pa.nulls(captions.num_rows)})
-    answers = condition.answers(columns)
+    answers = condition_answers(condition, open_table, shard, captions.column("row").to_numpy())
     found.no_answer += answers.null_count
     bad = captions.filter(answers.fill_null(False))
     for row, attempt in zip(*(bad.column(c).to_pylist() for c in ("row", "attempt")), strict=True):

@@ -28,7 +28,6 @@ VERSIONS: dict[str, str] = {
 PROMPTS: dict[str, str] = {
     name.removesuffix(FIRST): text for name, text in VERSIONS.items() if name.endswith(FIRST)
 }
-PLACEHOLDER = "{caption}"
 NOTHING = "nothing"
 INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp", "Zs")  # Unicode categories
 _NAMED = re.compile(r"(?P<name>[A-Za-z0-9_]+)(@(?P<version>[0-9]+))?")

@@ -1,9 +1,9 @@
-"""Builds one image shard from its claim: the tar of original bytes, then its records.
+"""Builds one image shard from its claim: first the tar of original images, then its records.
 
-The records are derived from the claim and the tar alone, whichever process wrote the tar. What the
-tar's images do not tell (why a row has none, captions found beside images) stands in its last
-member, `outcomes.json`. So a worker that is killed between the tar and the records costs nothing,
-and two that build the same shard cannot disagree: the first tar counts.
+Records are a function of the claim and the tar only, whichever process wrote the tar. The tar's
+last member, `outcomes.json`, has what the images don't show: why a row has no image, and captions
+found beside images. So if a worker is killed between tar and records, nothing is lost; and if two
+workers build the same shard, the first tar counts for both.
 """
 
 import hashlib
@@ -25,11 +25,12 @@ from nucleus_data.corpus.tar_names import OUTCOMES, tar_name
 from nucleus_data.errors import CorpusError
 from nucleus_data.stages.ingest.claims import RETRY_ROW, RETRY_SHARD, Claim, read_claim
 from nucleus_data.stages.ingest.fetch import Fetched, fetch
-from nucleus_data.stages.ingest.fields import LEFT_OUT, chosen_columns
+from nucleus_data.stages.ingest.fields import LEFT_OUT, chosen_columns, plain_array
 from nucleus_data.stages.ingest.hosts import keep_hosts, troubled_hosts
 from nucleus_data.stages.ingest.http.downloader import resumes
 from nucleus_data.stages.ingest.listing.formats import member_extension
 from nucleus_data.stages.ingest.listing.spool import PREFIX
+from nucleus_data.stages.ingest.shard_tar import Content as ShardContent
 from nucleus_data.stages.ingest.shard_tar import ShardTar, read_shard_tar
 from nucleus_data.stages.ingest.sidecars import CAPTION, CAPTION_ERROR, CAPTIONS
 from nucleus_data.stages.ingest.work_folder import drop_kept, kept_folder, work_folder
@@ -46,7 +47,8 @@ VALUE_FIELDS = (
     pa.field("retryable", pa.bool_()),
 )
 NOT_REPORTED = "not_reported"
-# Characters of upstream columns found beside the images of one shard; captions always fit.
+# Maximum characters of the upstream columns found beside a shard's images; beyond it, only captions
+# are kept.
 MOST_TEXT = 256 << 20
 _CAPTIONS = (CAPTION, CAPTIONS, CAPTION_ERROR)
 
@@ -57,23 +59,27 @@ def build_shard(
     storage_options: Mapping[str, Any] | None = None,
     workers: int = 1,
 ) -> dict[str, Any]:
-    """Builds an image shard that is claimed; safe to call again, and by several at once.
+    """Builds a claimed image shard. Idempotent, also when several processes build it at once.
 
     Args:
         corpus: The corpus.
         number: The claim's number.
-        storage_options: Passed to fsspec for the source; a claim holds no credentials.
-        workers: How many shards are built at once: they share the limits of hosts.
+        storage_options: Options for fsspec, for the source; claims hold no credentials.
+        workers: Number of shards built concurrently, which share the request limits of hosts.
 
     Returns:
-        Counts: rows, images, failed, bytes (of images), reasons (reason code -> rows); of downloads
-        retryable (those of the failed that may pass) and hosts (in trouble -> URLs without a
-        picture); and, if there are any, captions (reason code
-        -> captions that were there and were not taken) and columns_left_out (values of upstream
-        columns past those that a shard may have).
+        The shard's counts:
+
+        - `rows`, `images`, `failed`: numbers of records, with and without an image.
+        - `bytes`: total size of the images.
+        - `reasons`: reason code -> number of failed rows.
+        - `retryable` (downloads only): number of failed rows that may succeed later.
+        - `hosts` (downloads only): host with problems -> number of its URLs without an image.
+        - `captions` (if any): reason code -> number of captions that could not be used.
+        - `columns_left_out` (if any): number of values in upstream columns beyond the maximum.
 
     Raises:
-        CorpusError: The source is gone, the disk is full, or the shard's tar is another's.
+        CorpusError: The source is gone, the disk is full, or the tar is not that of the claim.
     """
     claim = read_claim(corpus, number)
     with work_folder(corpus, number) as folder:
@@ -85,11 +91,15 @@ def build_shard(
         table, footer = derive_records(claim, tar)
     if RETRY_SHARD in claim.rows.column_names:
         places = claim.rows.select([RETRY_SHARD, RETRY_ROW, "id"])
-        # Marked before the records are committed: killed in between, the marks point to a shard
-        # that is not there, and nothing is superseded.
+        # The marks come first: without the shard's records, they have no effect.
         corpus.records.supersede(places.rename_columns(["shard", "row", "id"]), number)
     corpus.records.append(number, table, footer)
     drop_kept(corpus, number)
+    return _counts(corpus, claim, table)
+
+
+def _counts(corpus: Corpus, claim: Claim, table: pa.Table) -> dict[str, Any]:
+    """Returns the counts of a shard's records, in the form of `build_shard`."""
     reasons = Counter(reason for reason in table["error"].to_pylist() if reason is not None)
     counts: dict[str, Any] = {
         "rows": table.num_rows,
@@ -100,10 +110,10 @@ def build_shard(
     }
     if claim.origin.kind == "urls":  # what `retry` downloads again
         counts["retryable"] = pc.sum(table["retryable"]).as_py() or 0
-        counts["hosts"] = troubled_hosts(corpus, number)
+        counts["hosts"] = troubled_hosts(corpus, claim.number)
     if CAPTION_ERROR in table.column_names:
-        untaken = Counter(reason for reason in table[CAPTION_ERROR].to_pylist() if reason)
-        counts["captions"] = dict(sorted(untaken.items()))
+        caption_errors = Counter(reason for reason in table[CAPTION_ERROR].to_pylist() if reason)
+        counts["captions"] = dict(sorted(caption_errors.items()))
     if LEFT_OUT in table.column_names:
         counts["columns_left_out"] = pc.sum(table[LEFT_OUT]).as_py() or 0
     return counts
@@ -117,30 +127,38 @@ def _publish(
     folder: Path,
     tar: Path,
 ) -> None:
-    """Writes the tar of a claim into the corpus; removes the local one if another was faster."""
+    """Writes a claim's tar into the corpus; removes the local tar if another worker was faster.
+
+    Args:
+        corpus: The corpus.
+        claim: The claim.
+        storage_options: Options for fsspec, for the source.
+        workers: Number of shards built concurrently.
+        folder: Temporary folder of the shard.
+        tar: Where the local tar is written.
+    """
     number, incoming = claim.number, folder / "incoming"
     incoming.mkdir()
     blocked = read_blocked(corpus.store)
     if claim.origin.kind == "urls" and resumes(dict(claim.origin.settings)):
-        # What came stays there until it is published, so that a kill at any moment loses at most
-        # what was in flight; for that moment a shard needs room for three copies.
+        # Downloads are kept until the tar is published, so that a kill loses at most the requests
+        # in flight. While publishing, a shard takes the space of three copies.
         with kept_folder(corpus, number, incoming) as kept:
             _pack(fetch(claim, storage_options, kept, workers, blocked), claim, tar)
             first = corpus.store.create_file(tar_name(number), tar)
             keep_hosts(corpus, number, kept)
     else:
         _pack(fetch(claim, storage_options, incoming, blocked=blocked), claim, tar)
-        # Gone before the tar is copied, so that a shard needs room for two copies.
+        # Removed before the tar is copied, so that a shard takes the space of two copies only.
         shutil.rmtree(incoming)
         first = corpus.store.create_file(tar_name(number), tar)
-    # Another worker's tar came first: downloads differ from hour to hour, so records are made of
-    # that one.
+    # Another worker's tar was first. Downloads may differ, so records must be made from that tar.
     if not first:
         tar.unlink()
 
 
 def _fetched_tar(corpus: Corpus, number: int, target: Path) -> Path:
-    """The shard's tar as a local file."""
+    """Returns the shard's tar as a local file; downloads it to `target` from an object store."""
     path = corpus.store.path(tar_name(number))
     if corpus.store.local:
         return Path(path)
@@ -149,7 +167,7 @@ def _fetched_tar(corpus: Corpus, number: int, target: Path) -> Path:
 
 
 def _pack(rows: Iterable[Fetched], claim: Claim, target: Path) -> None:
-    """Writes the tar of a claim: images in the order of their rows, then what they do not tell."""
+    """Writes the tar of a claim: images in the order of their rows, then `outcomes.json`."""
     ids = claim.rows["id"].to_pylist()
     declared = claim.rows["extension"].to_pylist()
     outcomes: dict[str, dict[str, Any]] = {}
@@ -180,7 +198,7 @@ def _pack(rows: Iterable[Fetched], claim: Claim, target: Path) -> None:
 
 
 def _clean(value: Any) -> Any:
-    """JSON-able content without lone surrogates (of odd names), which Parquet refuses."""
+    """Escapes lone surrogates (from undecodable file names), which Parquet can't store."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
@@ -189,17 +207,18 @@ def _clean(value: Any) -> Any:
 
 
 def derive_records(claim: Claim, tar: Path) -> tuple[pa.Table, dict[str, str]]:
-    """The records of a shard: a function of its claim and its tar alone.
+    """Derives the records of a shard from its claim and its tar.
 
     Args:
         claim: The claim.
         tar: The tar, as a local file.
 
     Returns:
-        The rows of table `records`, and its footer: `tar_size` in bytes and `tar_sha256`.
+        The rows of the table `records`, and keys for the part's footer: `tar_size` (bytes) and
+        `tar_sha256`.
 
     Raises:
-        CorpusError: The tar is damaged, or holds an image of no row of the claim.
+        CorpusError: The tar is damaged, or has an image that belongs to no row of the claim.
     """
     name = tar_name(claim.number)
     try:
@@ -213,26 +232,14 @@ def derive_records(claim: Claim, tar: Path) -> tuple[pa.Table, dict[str, str]]:
             f"{name} is not the tar of {claim.number:06d}.parquet in claims/: it holds "
             f"{min(strangers)}, which is no id of the claim. Move the tar away and ingest again"
         )
-    rows: list[dict[str, Any]] = []
-    for row, record in enumerate(ids):
-        values: dict[str, Any] = {"shard": claim.number, "row": row, "id": record}
-        image = content.images.get(record)
-        outcome = content.outcomes.get(row, {})
-        if image is not None:
-            values |= image | {"retryable": False}
-        elif record in content.taken_down:
-            values |= {"error": TAKEN_DOWN, "retryable": False}
-        else:
-            values["error"] = outcome.get("error") or NOT_REPORTED
-            values["detail"] = outcome.get("detail")
-            # Where the tar does not tell why there is no image, another attempt may find one.
-            values["retryable"] = bool(outcome.get("retryable", True))
-        rows.append(values)
-    given = claim.rows.select(["source", "key"])
+    rows = [
+        {"shard": claim.number, "row": row, "id": ident, **_outcome_of(content, row, ident)}
+        for row, ident in enumerate(ids)
+    ]
     table = pa.Table.from_pylist(rows, pa.schema([*KEY_FIELDS, *VALUE_FIELDS]))
-    for column in given.column_names:
+    for column in ("source", "key"):
         place = table.column_names.index(column)
-        table = table.set_column(place, table.field(column), given[column])
+        table = table.set_column(place, table.field(column), claim.rows[column])
     for column, array in _upstream(claim, content.outcomes).items():
         table = table.append_column(column, array)
     with tar.open("rb") as file:
@@ -240,10 +247,26 @@ def derive_records(claim: Claim, tar: Path) -> tuple[pa.Table, dict[str, str]]:
     return table, {"tar_size": str(tar.stat().st_size), "tar_sha256": digest}
 
 
+def _outcome_of(content: ShardContent, row: int, ident: str) -> dict[str, Any]:
+    """Returns a record's image columns, or why it has no image."""
+    image = content.images.get(ident)
+    if image is not None:
+        return image | {"retryable": False}
+    if ident in content.taken_down:
+        return {"error": TAKEN_DOWN, "retryable": False}
+    outcome = content.outcomes.get(row, {})
+    return {
+        "error": outcome.get("error") or NOT_REPORTED,
+        "detail": outcome.get("detail"),
+        # If the tar does not say why there is no image, another attempt may get one.
+        "retryable": bool(outcome.get("retryable", True)),
+    }
+
+
 def _upstream(
     claim: Claim, outcomes: Mapping[int, Mapping[str, Any]]
 ) -> dict[str, pa.ChunkedArray | pa.Array]:
-    """The upstream columns: the claim's, filled up with what building found; captions first."""
+    """Returns the upstream columns, captions first: the claim's, with values found by the build."""
     arrays = {name: claim.rows[name] for name in claim.rows.column_names if name.startswith(PREFIX)}
     arrays.setdefault(PREFIX + "extension", claim.rows["extension"])
     beside = {row: outcome.get("columns", {}) for row, outcome in outcomes.items()}
@@ -262,24 +285,8 @@ def _upstream(
 
 
 def _kept(columns: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """The columns of these names; the number of others is one of them."""
+    """Returns the columns with these names, and the number of those left out as `LEFT_OUT`."""
     kept = {name: value for name, value in columns.items() if name in names or name == LEFT_OUT}
     if len(kept) < len(columns):
         kept[LEFT_OUT] = kept.get(LEFT_OUT, 0) + len(columns) - len(kept)
     return kept
-
-
-def plain_array(values: list[Any]) -> pa.Array:
-    """An Arrow array of JSON values: bool, int64, double, lists of texts; text when mixed."""
-    kinds = {type(value) for value in values if value is not None}
-    if kinds == {list}:
-        return pa.array(values, pa.list_(pa.string()))
-    if kinds == {bool}:
-        return pa.array(values, pa.bool_())
-    if kinds == {int}:
-        return pa.array(values, pa.int64())
-    if kinds and kinds <= {int, float}:
-        return pa.array([None if v is None else float(v) for v in values], pa.float64())
-    return pa.array(
-        [v if v is None or isinstance(v, str) else json.dumps(v) for v in values], pa.string()
-    )

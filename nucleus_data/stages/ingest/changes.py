@@ -1,16 +1,18 @@
-"""What became of rows that an earlier ingest took: pictures and captions that changed, rows gone.
+"""Counts rows of a source that changed since they were ingested: pictures, captions, rows gone.
 
-Nothing of it changes the corpus; it is counted, and said. What is compared with what:
+The corpus is not changed; the counts are only reported. The comparison has two steps:
 
-- The time when a file last changed (its inode's too, which a copy cannot carry over) with the time
-  of its claim. An older file of the same size at the same place is what was ingested.
-- All others are read: a picture's SHA-256 with that of its record, a caption with its record's.
-  So a time alone never says that something changed, and `ingest.compare_bytes` reads everything.
-- Of a URL list, and of tables that hold pictures, the captions; no picture is read again.
+1. A file counts as unchanged if it has the same size and place, and was last modified (mtime and
+   ctime) before its claim was written.
+2. All other files are read: the picture's SHA-256 is compared with that of its record, the caption
+   with the record's caption. So a time alone never counts as a change. With
+   `ingest.compare_bytes`, all files are read.
+
+For URL lists, and tables with embedded pictures, only captions are compared.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby
@@ -36,12 +38,12 @@ from nucleus_data.stages.ingest.listing.spool import (
     batches,
     quoted,
 )
-from nucleus_data.stages.ingest.listing.sql import described, named
+from nucleus_data.stages.ingest.listing.sql import described, named, row_count
 from nucleus_data.stages.ingest.listing.walk import changed_at, told_time
 from nucleus_data.stages.ingest.settings import IngestSettings
 from nucleus_data.stages.ingest.sidecars import CAPTION
 
-# Seconds: no file system tells times more coarsely.
+# Seconds: the coarsest time resolution of a file system.
 COARSE = 2.0
 _PLACE = ("path", "offset", "size")
 _BESIDE = ("caption_offset", "caption_size", "json_offset", "json_size", *SIDECARS)
@@ -49,13 +51,13 @@ _BESIDE = ("caption_offset", "caption_size", "json_offset", "json_size", *SIDECA
 
 @dataclass
 class Changes:
-    """What became of rows that the corpus has.
+    """Numbers of rows of the corpus that changed in the source.
 
     Attributes:
-        pictures: Rows whose picture is another one now.
-        captions: Rows whose caption is another one now.
+        pictures: Rows with another picture now.
+        captions: Rows with another caption now.
         gone: Rows that the source no longer has.
-        unread: Rows of which that cannot be told, for they cannot be read now.
+        unread: Rows that can't be compared, since they can't be read now.
     """
 
     pictures: int = 0
@@ -64,14 +66,14 @@ class Changes:
     unread: int = 0
 
     def lines(self) -> list[str]:
-        """The counts in words, for people; nothing if nothing changed."""
-        told = (
+        """Returns a line for people; none if nothing changed."""
+        counts = (
             (self.pictures, "pictures changed"),
             (self.captions, "have another caption"),
             (self.gone, "are no longer there"),
             (self.unread, "cannot be read now"),
         )
-        parts = [f"{count} {what}" for count, what in told if count]
+        parts = [f"{count} {what}" for count, what in counts if count]
         if not parts:
             return []
         return [
@@ -90,76 +92,110 @@ def find_changes(
     *,
     whole: bool,
 ) -> Changes:
-    """Compares what a source lists now with what its claims and records say.
+    """Compares a source's current rows with its claims and records.
 
     Args:
         corpus: The corpus.
         location: The source.
-        settings: `compare_bytes`, `caption_encoding`.
-        candidates: The rows that the source lists now (`identify.identified`).
-        known: The rows that are claimed, as `claims.CLAIMED_SCHEMA`.
+        settings: The settings of the ingest.
+        candidates: File with the rows that the source has now (`identify.identified`).
+        known: File with the claimed rows, in the schema `claims.CLAIMED_SCHEMA`.
         connection: DuckDB.
-        whole: Whether the candidates are all rows of the source, so that others are gone.
+        whole: Whether the candidates are all rows of the source, so that all others are gone.
     """
     changes = Changes()
     now = f"read_parquet({quoted(str(candidates))})"
-    # Of what was taken down, nothing is there to compare with.
+    before = _newest_claims(candidates, known, connection)
+    if whole:
+        changes.gone = row_count(f"{before} k ANTI JOIN {now} c ON c.id = k.id", connection)
+    columns = described(connection, f"SELECT * FROM {now}")
+    caption = f"c.{named(CAPTION)}" if CAPTION in columns else "NULL::VARCHAR"
+    pairs = _Pairs(f"{now} c JOIN {before} k ON c.id = k.id", frozenset(columns), caption)
+    if location.kind in ("urls", "embedded"):  # pictures inside tables have no time of their own
+        changes.captions = row_count(f"{pairs.sql} WHERE {pairs.other_caption}", connection)
+        return changes
+    doubtful = _doubtful(location, settings, candidates, pairs, connection)
+    _look(corpus, location, settings, doubtful, changes)
+    return changes
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Rows that are listed now and were claimed before, as SQL: `c` is listed, `k` is claimed.
+
+    Attributes:
+        sql: The join.
+        columns: Names of the columns of `c`.
+        caption: The listed caption.
+    """
+
+    sql: str
+    columns: frozenset[str]
+    caption: str
+
+    @property
+    def other_caption(self) -> str:
+        """The SQL condition that the caption differs."""
+        return f"{self.caption} IS DISTINCT FROM k.caption"
+
+    def other(self, names: Sequence[str]) -> str:
+        """Returns the SQL condition that any of some columns differs."""
+        both = ((f"c.{n}" if n in self.columns else "NULL", f"k.{n}") for n in names)
+        return " OR ".join(f"{now} IS DISTINCT FROM {before}" for now, before in both)
+
+
+def _newest_claims(candidates: Path, known: Path, connection: duckdb.DuckDBPyConnection) -> str:
+    """Returns a SQL source of the claimed rows: of each id, only the newest claim (a retry's)."""
+    # Of pictures that were taken down, nothing is left to compare with.
     taken = (
         f"(SELECT * FROM read_parquet({quoted(str(known))}) "
         f"WHERE error IS DISTINCT FROM '{TAKEN_DOWN}')"
     )
-    # A retry claims a row again; the newest claim counts.
     newest, older = (candidates.with_name(f"{name}.parquet") for name in ("newest", "older"))
     sorted_rows(f"SELECT id, shard FROM {taken}", ["id", "shard DESC"], newest, connection)
     number_repeated(newest, "id", older)
-    before = (
-        f"(SELECT * FROM {taken} ANTI JOIN read_parquet({quoted(str(older))}) USING (id, shard))"
-    )
-    if whole:
-        changes.gone = _number(f"{before} k ANTI JOIN {now} c ON c.id = k.id", connection)
-    columns = described(connection, f"SELECT * FROM {now}")
-    caption = f"c.{named(CAPTION)}" if CAPTION in columns else "NULL::VARCHAR"
-    other_caption = f"{caption} IS DISTINCT FROM k.caption"
-    both = f"{now} c JOIN {before} k ON c.id = k.id"
-    if location.kind in ("urls", "embedded"):  # pictures inside tables have no time of their own
-        changes.captions = _number(f"{both} WHERE {other_caption}", connection)
-        return changes
+    return f"(SELECT * FROM {taken} ANTI JOIN read_parquet({quoted(str(older))}) USING (id, shard))"
+
+
+def _doubtful(
+    location: Location,
+    settings: IngestSettings,
+    candidates: Path,
+    pairs: _Pairs,
+    connection: duckdb.DuckDBPyConnection,
+) -> Path:
+    """Writes the rows that may have changed to a file, by shard and row.
+
+    Column `look` says whether the picture may have changed, `look_beside` whether its caption or
+    JSON file may have.
+    """
     times = ""
     changed, beside_changed = f"c.{CHANGED}", f"c.{BESIDE_CHANGED}"
-    if CHANGED not in columns:
+    if CHANGED not in pairs.columns:
         table = _times(location, candidates)
         times = f"LEFT JOIN read_parquet({quoted(str(table))}) f ON f.path = c.path"
         changed = beside_changed = f"f.{CHANGED}"
-
-    def other(names: tuple[str, ...]) -> str:
-        pairs = ((f"c.{n}" if n in columns else "NULL", f"k.{n}") for n in names)
-        return " OR ".join(f"{a} IS DISTINCT FROM {b}" for a, b in pairs)
 
     def later(time: str) -> str:
         return f"{time} >= k.claimed - {COARSE} OR {settings.compare_bytes}"
 
     query = (
-        f"SELECT c.*, {caption} AS told, k.shard, k.row AS taken_row, "
-        f"({other(_PLACE)} OR coalesce({later(changed)}, false)) AS look, "
-        f"({other(_BESIDE)} OR {other_caption} OR coalesce({later(beside_changed)}, false)) "
-        f"AS look_beside, k.size AS size_before FROM {both} {times} WHERE c.error IS NULL"
+        f"SELECT c.*, {pairs.caption} AS told, k.shard, k.row AS taken_row, "
+        f"({pairs.other(_PLACE)} OR coalesce({later(changed)}, false)) AS look, "
+        f"({pairs.other(_BESIDE)} OR {pairs.other_caption} "
+        f"OR coalesce({later(beside_changed)}, false)) "
+        f"AS look_beside, k.size AS size_before FROM {pairs.sql} {times} WHERE c.error IS NULL"
     )
     doubtful = candidates.with_name("doubtful.parquet")
     connection.execute(
         f"COPY (SELECT * FROM ({query}) WHERE look OR look_beside ORDER BY shard, taken_row) "
         f"TO {quoted(str(doubtful))} (FORMAT parquet, ROW_GROUP_SIZE {BATCH})"
     )
-    _look(corpus, location, settings, doubtful, changes)
-    return changes
-
-
-def _number(source: str, connection: duckdb.DuckDBPyConnection) -> int:
-    row = connection.execute(f"SELECT count(*) FROM {source}").fetchone()
-    return 0 if row is None else int(row[0])
+    return doubtful
 
 
 def _times(location: Location, candidates: Path) -> Path:
-    """When each tar last changed, as a Parquet file (path, changed)."""
+    """Writes the time of each tar's last change to a Parquet file with `path` and `changed`."""
     root = location.root
     rows = []
     for name in location.files:
@@ -176,14 +212,14 @@ def _times(location: Location, candidates: Path) -> Path:
 def _look(
     corpus: Corpus, location: Location, settings: IngestSettings, doubtful: Path, changes: Changes
 ) -> None:
-    """Reads what may have changed, and counts what did."""
+    """Reads the rows that may have changed, and counts those that did."""
     with ExitStack() as stack:
         source = _Source(location, settings, stack)
         for shard, rows in groupby(_rows(doubtful), lambda row: row["shard"]):
             wanted = ["row", "size", "sha256", "error", CAPTION]
             table = corpus.records.read(shard, wanted)
             if table is None:
-                continue  # not built yet: it will be built of what is there now
+                continue  # not built yet: it will be built from the current files
             records = {record["row"]: record for record in table.to_pylist()}
             for row in rows:
                 record = records.get(row["taken_row"])
@@ -205,7 +241,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 class _Source:
-    """A source that is read again, one tar open at a time."""
+    """Reads the current pictures and captions of a source; keeps one tar open."""
 
     def __init__(self, location: Location, settings: IngestSettings, stack: ExitStack) -> None:
         self.root = location.root
@@ -216,7 +252,7 @@ class _Source:
         self._open: tuple[bytes, IO[bytes]] | None = None
 
     def is_other(self, row: dict[str, Any], record: dict[str, Any]) -> bool:
-        """Whether a row's picture is another one than its record's."""
+        """Whether a row's picture differs from that of its record."""
         if record["error"] is not None:
             return bool(row["size"] != row["size_before"])
         if row["size"] != record["size"]:
@@ -230,7 +266,7 @@ class _Source:
         return bool(hashlib.sha256(data).hexdigest() != record["sha256"])
 
     def caption(self, row: dict[str, Any]) -> str | None:
-        """A row's caption as an ingest would take it now."""
+        """Returns the caption that an ingest would take from a row now."""
         found: dict[str, Any] = {}
         if row["told"] is None and self.kind == "folder":
             found = beside(self.root, row, self.top, self.encoding)

@@ -1,10 +1,10 @@
-"""Claims: which upstream rows an image shard is made of, with everything needed to build it.
+"""Claims: the upstream rows of an image shard, with everything needed to build the shard.
 
-`claims/000017.parquet` is created if no object has that name, so each number belongs to one ingest,
-whoever else is at work. Its columns: row, id, source, then `spool.LOCATION` and `source.NAME`;
-its footer: kind, source (name), uri, root and the settings that building needs. Credentials
-(`storage_options`) are never stored. A claim of a retry also has `retry_shard` and `retry_row`: the
-place of the failed record that each of its rows is to stand for.
+`claims/000017.parquet` is written by create-if-absent, so each number belongs to one ingest, even
+if several run at once. Its columns are row, id, source, those of `spool.LOCATION`, and
+`source.NAME`; its footer has the kind, name, address and root of the source, and the settings for
+building. Credentials (`storage_options`) are never stored. The claim of a retry also has
+`retry_shard` and `retry_row`: the failed record that each row supersedes.
 """
 
 import json
@@ -36,9 +36,9 @@ from nucleus_data.stages.ingest.listing.walk import told_time
 from nucleus_data.stages.ingest.plain_texts import without_empty
 
 FOLDER = "claims"
-# Whole claims are held where they are read, so fewer are read at once than else.
+# Fewer concurrent reads than elsewhere, since whole claims are in memory.
 CLAIMS_AT_ONCE = 16
-# What an ingest of the same source compares with what is listed now.
+# Columns of claimed rows that a later ingest compares with the source's current rows.
 CLAIMED_SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -57,14 +57,14 @@ RETRY_SHARD, RETRY_ROW = "retry_shard", "retry_row"
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a claim's rows come from: what its footer says.
+    """The source of a claim's rows, stored in its footer.
 
     Attributes:
-        kind: folder, tars, img2dataset or urls.
+        kind: Kind of the source (`settings.Kind`).
         source: The source's name.
-        uri: The source as the person gave it, made absolute.
+        uri: The source's address as the user gave it, made absolute.
         root: The folder that paths in the claim are relative to.
-        settings: `IngestSettings.for_claim()`.
+        settings: The settings for building, from `IngestSettings.for_claim()`.
     """
 
     kind: str
@@ -74,7 +74,7 @@ class Origin:
     settings: Mapping[str, Any]
 
     def footer(self) -> dict[str, str]:
-        """As text, for a Parquet footer."""
+        """Returns the keys of a claim's footer."""
         return {
             "kind": self.kind,
             "source": self.source,
@@ -86,7 +86,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim that was read: its number, its origin and its rows in order."""
+    """A claim: its number, the source of its rows, and the rows in order."""
 
     number: int
     origin: Origin
@@ -94,12 +94,12 @@ class Claim:
 
 
 def claim_name(number: int) -> str:
-    """Path of a claim below the corpus."""
+    """Returns the path of a claim below the corpus."""
     return f"{FOLDER}/{number:06d}.parquet"
 
 
 def claim_numbers(store: Store) -> list[int]:
-    """Numbers of all claims, ascending."""
+    """Returns the numbers of all claims, ascending."""
     names = [name.removesuffix(".parquet") for name in store.list(FOLDER)]
     return sorted(int(name) for name in names if name.isdigit())
 
@@ -108,7 +108,7 @@ def read_claim(corpus: Corpus, number: int) -> Claim:
     """Reads a claim.
 
     Raises:
-        CorpusError: There is none of that number, or it is no claim.
+        CorpusError: There is no such claim, or it is damaged.
     """
     name = claim_name(number)
     try:
@@ -123,7 +123,7 @@ def read_claim(corpus: Corpus, number: int) -> Claim:
 
 
 def read_origin(corpus: Corpus, number: int) -> Origin:
-    """Reads where a claim's rows come from, without the rows."""
+    """Reads a claim's footer only."""
     name = claim_name(number)
     metadata = read_ending(corpus.store, name)
     with reading(corpus.store, name):
@@ -131,17 +131,17 @@ def read_origin(corpus: Corpus, number: int) -> Origin:
 
 
 def read_origins(corpus: Corpus, numbers: Iterable[int]) -> Iterator[tuple[int, Origin]]:
-    """The numbers of claims, each with its origin, in their order; many are read at once."""
+    """Yields (number, origin) of claims, in order; many footers are read concurrently."""
     yield from at_once(corpus.store, lambda n: (n, read_origin(corpus, n)), numbers)
 
 
 def claimed_rows(corpus: Corpus, number: int, time: float | None) -> pa.Table:
-    """The rows of a claim as `CLAIMED_SCHEMA`; columns that it lacks are null.
+    """Reads the rows of a claim in the schema `CLAIMED_SCHEMA`; columns that it lacks are null.
 
     Args:
         corpus: The corpus.
         number: The claim's number.
-        time: When it was written (`claim_times`).
+        time: When it was written, in seconds since the epoch (`claim_times`); None if unknown.
     """
     name = claim_name(number)
     data = read_whole(corpus.store, name)
@@ -161,7 +161,7 @@ def claimed_rows(corpus: Corpus, number: int, time: float | None) -> pa.Table:
 
 
 def claim_times(store: Store) -> dict[int, float]:
-    """When each claim was written, in seconds, where the store tells it: one listing."""
+    """Returns claim -> when it was written, in seconds since the epoch, if the store knows."""
     if not claim_numbers(store):
         return {}
     entries = with_retries(lambda: store.fs.ls(store.path(FOLDER), detail=True, refresh=True))
@@ -174,7 +174,7 @@ def claim_times(store: Store) -> dict[int, float]:
 
 
 def retried_places(corpus: Corpus, number: int) -> list[tuple[int, int]]:
-    """Shard and row of the failed records that a claim tries again; empty if it is no retry."""
+    """Returns (shard, row) of the failed records that a claim retries; empty if it is no retry."""
     name = claim_name(number)
     metadata = read_ending(corpus.store, name)
     if RETRY_SHARD not in metadata.schema.names:
@@ -186,17 +186,17 @@ def retried_places(corpus: Corpus, number: int) -> list[tuple[int, int]]:
 
 
 def create_claim(corpus: Corpus, number: int, rows: pa.Table, origin: Origin) -> bool:
-    """Claims a shard number for some rows.
+    """Claims a shard number for rows.
 
     Args:
         corpus: The corpus.
-        number: The number to try. If it is taken, nothing is written.
-        rows: `id`, `source`, LOCATION and `source.NAME` columns.
-        origin: Where they come from.
+        number: The number to claim; if it is taken, nothing is written.
+        rows: The rows, with `id`, `source`, and the columns of `spool.LOCATION` and `source.NAME`.
+        origin: The source of the rows.
 
     Returns:
-        Whether the claim is there; False if the number is another's. (Two ingests that claim the
-        very same rows under the same number share the claim.)
+        Whether these rows have the number now. (Two ingests that claim exactly the same rows under
+        the same number share the claim.)
     """
     places = pa.array(range(rows.num_rows), pa.int32())
     numbered = rows.add_column(0, pa.field("row", pa.int32(), nullable=False), places)
@@ -205,7 +205,13 @@ def create_claim(corpus: Corpus, number: int, rows: pa.Table, origin: Origin) ->
 
 
 def chunks(path: Path, most_rows: int, most_bytes: int) -> Iterator[pa.Table]:
-    """Cuts rows into shards: at most so many rows and, but for a single image, so many bytes."""
+    """Cuts rows into shards.
+
+    Args:
+        path: Parquet file of the rows, in order.
+        most_rows: Maximum number of rows per shard.
+        most_bytes: Maximum bytes of a shard's images; a single larger image gets its own shard.
+    """
     rest: pa.Table | None = None
     for batch in batches(path):
         table = pa.Table.from_batches([batch])
@@ -219,7 +225,7 @@ def chunks(path: Path, most_rows: int, most_bytes: int) -> Iterator[pa.Table]:
 
 
 def _cut(rows: pa.Table, most_rows: int, most_bytes: int) -> int | None:
-    """Where the first shard ends, if it is known to end within these rows."""
+    """Returns the number of rows of the first shard; None if further rows may belong to it."""
     sizes = rows["size"].fill_null(0).to_numpy()
     fits = int(np.searchsorted(np.cumsum(sizes), most_bytes, side="right"))
     cut = max(1, min(fits, most_rows))
@@ -227,7 +233,7 @@ def _cut(rows: pa.Table, most_rows: int, most_bytes: int) -> int | None:
 
 
 def _origin(number: int, keys: Mapping[bytes, bytes] | None) -> Origin:
-    """What a claim's footer says. Raises CorpusError if it is no claim."""
+    """Parses a claim's footer. Raises CorpusError if it is not that of a claim."""
     metadata = {key.decode(): value.decode() for key, value in (keys or {}).items()}
     try:
         values = {name: metadata[f"{PREFIX}{name}"] for name in ("kind", "source", "uri", "root")}

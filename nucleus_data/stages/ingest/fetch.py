@@ -1,7 +1,7 @@
-"""Fetches the images of a claim from their source, row by row; a row without an image has a reason.
+"""Fetches the images of a claim from their source, row by row.
 
-What is learnt only now (captions beside the images, fields of JSON sidecars) comes with the row as
-columns.
+A row without an image gets a reason code. Captions and JSON fields found beside the images are
+returned as columns of the row.
 """
 
 import errno
@@ -48,17 +48,17 @@ def fetch(
     workers: int = 1,
     blocked: BlockList = NOTHING,
 ) -> Iterator[Fetched]:
-    """All rows of a claim, in order.
+    """Yields the outcome of each row of a claim, in order.
 
     Args:
         claim: The claim.
-        storage_options: Passed to fsspec for the source.
-        folder: A folder for temporary files: empty, or what a killed download left.
-        workers: How many workers ask hosts at once, and so share their limits.
-        blocked: What is refused: such a URL or host is not asked, such a file not kept.
+        storage_options: Options for fsspec, for the source.
+        folder: Folder for temporary files; may hold what a killed download left.
+        workers: Number of workers that download at once, and share the limits of hosts.
+        blocked: The block list: its URLs and hosts are not requested, its files are not kept.
 
     Raises:
-        CorpusError: The source as a whole, or a whole tar of it, is gone or is another one now.
+        CorpusError: The source, or a tar or table of it, is gone or was replaced.
     """
     most = int(claim.origin.settings["max_bytes"])
     known = ["id", *LOCATION.names, *SIDECARS, CAPTION, URL_COLUMN, DOMAIN_SHARDS]
@@ -72,7 +72,7 @@ def fetch(
             yield refusal
             continue
         fetched = next(found)
-        # What was learnt of a refused picture is not kept either.
+        # For a blocked picture, the columns found beside it are dropped as well.
         yield refused_picture(fetched, blocked) or _kept(fetched, most, retryable)
 
 
@@ -84,10 +84,9 @@ def _fetched(
     rows: list[dict[str, Any]],
     blocked: BlockList,
 ) -> Iterator[Fetched]:
-    """The outcomes of those rows of a claim that the source is asked for, in order."""
-    said = claim.origin.settings
+    """Returns the outcomes of rows that are not blocked, in order; arguments as in `fetch`."""
+    settings = dict(claim.origin.settings)
     if claim.origin.kind == "urls":
-        settings = dict(said)
         if workers > 1:
             settings[SHARE] = _shares(rows, workers)
         if blocked:
@@ -95,15 +94,15 @@ def _fetched(
         return _from_urls(rows, settings, folder)
     root = reopen(claim.origin.root, storage_options)
     if claim.origin.kind == "embedded":
-        return from_tables(root, rows, said.get("picture_column"))
+        return from_tables(root, rows, settings.get("picture_column"))
     read = _from_folder if claim.origin.kind == "folder" else _from_tars
-    return read(root, rows, int(said["max_bytes"]), said.get("caption_encoding"))
+    return read(root, rows, int(settings["max_bytes"]), settings.get("caption_encoding"))
 
 
 def _shares(rows: list[dict[str, Any]], workers: int) -> dict[str, int]:
-    """How many workers ask each registered domain at once, at most: as many as have shards of it.
+    """Returns registered domain -> maximum number of workers that request from it at once.
 
-    A claim that does not tell counts all of them.
+    This is the number of shards with URLs of the domain, or of all workers if that is not known.
     """
     shares = {}
     for row in rows:
@@ -113,7 +112,7 @@ def _shares(rows: list[dict[str, Any]], workers: int) -> dict[str, int]:
 
 
 def _kept(fetched: Fetched, most: int, retryable: bool) -> Fetched:
-    """An image that is too large, or has no byte at all, is not kept."""
+    """Replaces an image that is too large or empty by a failure."""
     if fetched.data is None or 0 < len(fetched.data) <= most:
         return fetched
     if not fetched.data:
@@ -128,7 +127,7 @@ def _too_large(size: int, most: int, columns: dict[str, Any]) -> Fetched:
 def _from_urls(
     rows: list[dict[str, Any]], settings: dict[str, Any], folder: Path
 ) -> Iterator[Fetched]:
-    """Images of URLs; a row of the list that could not be read has no URL to ask."""
+    """Downloads images; rows of the list that could not be read fail with their own reason."""
     urls = [row["url"] for row in rows if row["error"] is None]
     outcomes = download(urls, settings, folder)
     for row in rows:
@@ -143,7 +142,7 @@ def _from_urls(
 def _from_folder(
     root: Store, rows: list[dict[str, Any]], most: int, encoding: str | None
 ) -> Iterator[Fetched]:
-    """Images of a folder; a file that is gone is its row's failure."""
+    """Reads images from a folder; if a file is gone, only its row fails."""
     top = Path(root.root or "/").resolve() if root.local else None
     for row in rows:
         columns = beside(root, row, top, encoding)
@@ -162,12 +161,21 @@ def _from_folder(
 
 
 def read_file(root: Store, path: bytes, top: Path | None) -> bytes:
-    """A file's bytes, given its path below the root."""
+    """Reads a file.
+
+    Args:
+        root: The source's folder.
+        path: The file's path below it, as bytes.
+        top: The resolved path of the folder, if it is local.
+
+    Raises:
+        FileNotFoundError: There is no such file, or it is a link that leads out of the folder.
+    """
     name = path.decode("utf-8", "surrogateescape")
     if top is None:
         return root.read(name)
     file = top / name
-    # It was inside when it was listed; whoever can write there may have changed the link since.
+    # Checked again, since the link may have been changed after the folder was listed.
     if not file.resolve().is_relative_to(top):
         raise FileNotFoundError(f"{file} is a link that leads out of the folder now")
     return file.read_bytes()
@@ -176,12 +184,12 @@ def read_file(root: Store, path: bytes, top: Path | None) -> bytes:
 def beside(
     root: Store, row: Mapping[str, Any], top: Path | None, encoding: str | None
 ) -> dict[str, Any]:
-    """The columns of the sidecars of a folder's picture.
+    """Reads the sidecars of a picture in a folder, and returns their columns.
 
     Args:
-        root: The folder.
-        row: Its claim's row: `path`, and the sidecars' paths and sizes.
-        top: The folder's own path, if it is local.
+        root: The source's folder.
+        row: The claim's row, with `path` and the sidecars' paths and sizes.
+        top: The resolved path of the folder, if it is local.
         encoding: `ingest.caption_encoding`.
     """
     columns: dict[str, Any] = {}
@@ -193,15 +201,15 @@ def beside(
         data = _sidecar(root, path, row["caption_size"], top)
         found = {CAPTION_ERROR: MISSING} if data is None else caption_columns(data, encoding)
         columns = merged(columns, found)
-    if row.get(CAPTION) is not None:  # the captions table's outweighs the JSON's
+    if row.get(CAPTION) is not None:  # a caption from a captions table takes precedence
         columns = {n: v for n, v in columns.items() if n not in (CAPTION, CAPTIONS)}
     return columns
 
 
 def _sidecar(root: Store, path: bytes, size: int, top: Path | None) -> bytes | None:
-    """A sidecar's bytes; None if it went away since it was listed (the picture still counts)."""
+    """Reads a sidecar; None if it was removed since it was listed."""
     if size > MOST_JSON:
-        return bytes(MOST_JSON + 1)  # too large to be read: told by its size alone
+        return bytes(MOST_JSON + 1)  # not read: this size is enough to be reported as too large
     try:
         return read_file(root, path, top)
     except OSError:
@@ -211,7 +219,7 @@ def _sidecar(root: Store, path: bytes, size: int, top: Path | None) -> bytes | N
 def _from_tars(
     root: Store, rows: list[dict[str, Any]], most: int, encoding: str | None
 ) -> Iterator[Fetched]:
-    """Images of tars, one tar open at a time; a tar that is gone fails the shard."""
+    """Reads images from tars, one tar open at a time; if a tar is gone, the shard fails."""
     with ExitStack() as stack:
         opened: tuple[bytes, IO[bytes]] | None = None
         for row in rows:
@@ -243,7 +251,7 @@ def _open_tar(root: Store, path: bytes) -> IO[bytes]:
 
 
 def _slice(tar: IO[bytes], offset: int, size: int) -> bytes:
-    """Some bytes of a tar. Raises CorpusError if it is shorter now."""
+    """Reads bytes of a tar. Raises CorpusError if it is shorter than when it was listed."""
     tar.seek(offset)
     data = tar.read(size)
     if len(data) != size:
@@ -255,7 +263,10 @@ def _slice(tar: IO[bytes], offset: int, size: int) -> bytes:
 
 
 def tar_columns(tar: IO[bytes], row: dict[str, Any], encoding: str | None) -> dict[str, Any]:
-    """The columns of the sidecars; a caption of its own outweighs that of the JSON."""
+    """Reads the sidecars of a picture in a tar, and returns their columns.
+
+    A caption file takes precedence over a caption in the JSON file.
+    """
     columns: dict[str, Any] = {}
     if row["json_size"] is not None:
         size = min(row["json_size"], MOST_JSON + 1)

@@ -1,4 +1,4 @@
-"""What became of one upstream row: its picture, or why there is none."""
+"""The outcome of fetching one upstream row: its image, or why there is none."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,7 +6,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Fetched:
-    """One row's outcome: the image's bytes, or a reason code; and columns learnt on the way."""
+    """The outcome of a row.
+
+    Attributes:
+        data: The image's bytes; None if there is none.
+        error: Reason code, if there is no image.
+        detail: Description of the reason, for people.
+        retryable: Whether another attempt may succeed.
+        columns: Upstream columns found while fetching, by name.
+    """
 
     data: bytes | None
     error: str | None = None

@@ -1,9 +1,9 @@
-"""Fields of JSON files as upstream columns: how many, how deep, and under which names.
+"""Converts fields of JSON sidecars to upstream columns, with limits on their number and names.
 
-A picture has at most `MOST_COLUMNS` of them, the first of its JSON file, and so has a shard: those
-that most of its pictures have, and of equals those of the smallest files. What is left out is
-counted in `source.columns_left_out`. (A part of a table with a column for every field that
-20,000 files make up can be neither written nor read in time.)
+A picture gets at most `MOST_COLUMNS` columns, from the first fields of its JSON file. A shard has
+at most as many: those of most pictures, with ties broken in favour of small files. The number of
+omitted values is counted in `source.columns_left_out`. Without a limit, 20,000 files with different
+fields would make a part that can't be written or read in reasonable time.
 """
 
 import json
@@ -11,6 +11,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+import pyarrow as pa
 
 from nucleus_data.stages.ingest.listing.spool import PREFIX
 from nucleus_data.stages.ingest.texts import cleaned
@@ -22,11 +24,11 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 def field_columns(fields: Mapping[str, Any], ours: Iterable[str]) -> dict[str, Any]:
-    """Fields as columns: plain values as they are, others as JSON text.
+    """Converts a JSON object's fields to columns; nested values become JSON text.
 
     Args:
-        fields: Name -> value, as JSON has them.
-        ours: Names that mean something of ours: a field of that name is `NAME_upstream`.
+        fields: Name -> value.
+        ours: Reserved names; a field with such a name becomes `NAME_upstream`.
     """
     columns: dict[str, Any] = {}
     left_out = 0
@@ -36,7 +38,7 @@ def field_columns(fields: Mapping[str, Any], ours: Iterable[str]) -> dict[str, A
         if len(columns) == MOST_COLUMNS or len(name) > MOST_NAME or _CONTROLS.search(name):
             left_out += 1
             continue
-        name = cleaned(name)  # before it is compared: a lone surrogate hides no name of ours
+        name = cleaned(name)  # first, so that a lone surrogate can't disguise a reserved name
         column = PREFIX + (f"{name}_upstream" if name in ours else name)
         if column in columns:
             left_out += 1
@@ -46,13 +48,13 @@ def field_columns(fields: Mapping[str, Any], ours: Iterable[str]) -> dict[str, A
 
 
 def chosen_columns(rows: Iterable[Mapping[str, Any]], ours: Iterable[str]) -> set[str]:
-    """Those columns beside a shard's pictures that it keeps.
+    """Chooses the columns of a shard.
 
-    Names that differ in the case of letters alone are one name to SQL: one of them is kept.
+    Of names that differ only in case, one is kept, since SQL does not distinguish them.
 
     Args:
-        rows: The columns that were found beside each picture.
-        ours: Columns that are kept whatever their number.
+        rows: The columns found beside each picture.
+        ours: Columns that are always kept, and do not count.
     """
     counts: Counter[str] = Counter()
     fewest: dict[str, int] = {}
@@ -70,6 +72,22 @@ def chosen_columns(rows: Iterable[Mapping[str, Any]], ours: Iterable[str]) -> se
             lower.add(name.lower())
             room -= 1
     return kept
+
+
+def plain_array(values: list[Any]) -> pa.Array:
+    """Converts JSON values to an array: bool, int64, double or list of text; text if mixed."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {list}:
+        return pa.array(values, pa.list_(pa.string()))
+    if kinds == {bool}:
+        return pa.array(values, pa.bool_())
+    if kinds == {int}:
+        return pa.array(values, pa.int64())
+    if kinds and kinds <= {int, float}:
+        return pa.array([None if v is None else float(v) for v in values], pa.float64())
+    return pa.array(
+        [v if v is None or isinstance(v, str) else json.dumps(v) for v in values], pa.string()
+    )
 
 
 def _flat(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Fetches the pictures that lie inside tables; a row or a stretch that is damaged costs itself."""
+"""Fetches pictures that are embedded in tables; damaged rows fail on their own."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -18,15 +18,16 @@ UNREADABLE = "unreadable"
 def from_tables(
     root: Store, rows: Sequence[Mapping[str, Any]], asked: str | None
 ) -> Iterator[Fetched]:
-    """Pictures of rows, in their order.
+    """Yields the outcomes of rows, in order.
 
     Args:
         root: The folder that paths are relative to.
-        rows: A claim's: `path` is the table, `offset` the row in it, ascending in each table.
-        asked: `ingest.picture_column`.
+        rows: The claim's rows: `path` is the table, `offset` the number of the row in it, ascending
+            within a table.
+        asked: The setting `ingest.picture_column`.
 
     Raises:
-        CorpusError: A table is gone, or is another one now.
+        CorpusError: A table is gone, or was replaced.
     """
     for path, mine in groupby(rows, key=lambda row: row["path"]):
         name = path.decode("utf-8", "surrogateescape")
@@ -42,7 +43,7 @@ def from_tables(
 
 
 def _pictures(table: Table, column: str | None, wanted: Sequence[int]) -> Iterator[Fetched]:
-    """The pictures of some rows of a table, which are ascending."""
+    """Yields the pictures of rows of a table, given ascending row numbers."""
     if column is None:
         raise CorpusError(
             f"{table.name} has no column of pictures any more; put the original back and run the "
@@ -55,7 +56,7 @@ def _pictures(table: Table, column: str | None, wanted: Sequence[int]) -> Iterat
                 yield _fetched(table.name, row, value)
                 place += 1
         except (OSError, pa.ArrowException) as error:
-            # What is damaged is some stretch of the file: this row is lost, the next is tried.
+            # Part of the file is damaged: this row fails, and reading continues with the next one.
             yield Fetched(None, UNREADABLE, f"{table.name} row {wanted[place]}: {error}")
             place += 1
             continue
@@ -67,7 +68,7 @@ def _pictures(table: Table, column: str | None, wanted: Sequence[int]) -> Iterat
 
 
 def _values(table: Table, column: str, wanted: Sequence[int]) -> Iterator[tuple[int, Any]]:
-    """Some rows' values, with their numbers."""
+    """Yields (row number, value) of rows, given ascending row numbers."""
     left = iter(wanted)
     row = next(left, None)
     if row is None:

@@ -1,9 +1,9 @@
-"""The table of hosts: how each host of a URL list fared, a file a shard below `CORPUS/hosts`.
+"""The table of hosts: counts of requests and failures per host, one file per shard in `hosts/`.
 
     SELECT host, sum(asked), sum(failed), sum(robots), sum(slowed_s) FROM 'CORPUS/hosts/*.parquet'
     GROUP BY host ORDER BY sum(failed) DESC
 
-It counts what the process did that published the shard's tar, and no record depends on it.
+It describes the requests of the process that published the shard's tar. No record depends on it.
 """
 
 import json
@@ -32,12 +32,12 @@ SCHEMA = pa.schema(
 
 
 def hosts_name(number: int) -> str:
-    """Path of a shard's table below the corpus."""
+    """Returns the path of a shard's table below the corpus."""
     return f"{FOLDER}/{number:06d}.parquet"
 
 
 def keep_hosts(corpus: Corpus, number: int, folder: Path) -> None:
-    """Writes the table of a shard, of what the fetcher left in its folder."""
+    """Writes the table of a shard, from the counts in the fetcher's folder, if there are any."""
     file = folder / HOSTS
     if file.exists():
         table = pa.Table.from_pylist(json.loads(file.read_text()), SCHEMA)
@@ -47,7 +47,7 @@ def keep_hosts(corpus: Corpus, number: int, folder: Path) -> None:
 
 
 def troubled_hosts(corpus: Corpus, number: int) -> dict[str, int]:
-    """Hosts that were given up or slowed us down -> URLs without a picture; the worst of them."""
+    """Returns the worst of the hosts with problems -> number of their URLs without an image."""
     try:
         data = corpus.store.read(hosts_name(number))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Gives upstream rows their order, their unique keys and their ids."""
+"""Sorts upstream rows, makes their keys unique, and assigns record ids."""
 
 from pathlib import Path
 
@@ -26,9 +26,25 @@ def identified(
     sample: float | None,
     planning: Planning,
 ) -> Path:
-    """Sorts the rows, makes keys unique, and gives each its id; returns the file."""
+    """Sorts the rows of a listing, makes their keys unique, and assigns ids.
+
+    Args:
+        listing: The listing, as a SQL query.
+        location: The source.
+        folder: For temporary files.
+        connection: DuckDB.
+        limit: Maximum number of rows, the first ones; None for all.
+        sample: Share of the rows, chosen by a keyed hash of their ids; None for all.
+        planning: Receives the progress.
+
+    Returns:
+        A Parquet file with the rows, and columns `id`, `source` and `position`.
+
+    Raises:
+        RequestError: The source can't be read.
+    """
     ordered, target = folder / "ordered.parquet", folder / "candidates.parquet"
-    # DuckDB keeps a query's own order.
+    # Without an order of its own, the listing's query is ordered already; DuckDB preserves that.
     order = f" ORDER BY {listing.order}" if listing.order else ""
     ending = "" if limit is None else f" LIMIT {limit}"
     try:
@@ -63,7 +79,7 @@ def identified(
 
 
 class Occurrences:
-    """How often the key of each row is in rows before it.
+    """Counts, for each row, how often its key occurs in earlier rows.
 
     Args:
         rows: A Parquet file with a column `key`.
@@ -72,7 +88,7 @@ class Occurrences:
     """
 
     def __init__(self, rows: Path, folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
-        self._places = np.empty(0, np.int64)  # of rows to come, in ascending order
+        self._places = np.empty(0, np.int64)  # numbers of repeated rows ahead, ascending
         self._counts = np.empty(0, np.int64)
         self._next = 0
         sorted_, counted, found = (
@@ -88,7 +104,7 @@ class Occurrences:
         self._batches = batches(found)
 
     def of_next(self, count: int) -> list[int]:
-        """The numbers of the next `count` rows: 0 for the first row with its key."""
+        """Returns the counts of the next `count` rows: 0 for the first row with its key."""
         end = self._next + count
         while not len(self._places) or self._places[-1] < end:
             if (batch := next(self._batches, None)) is None:
@@ -105,7 +121,7 @@ class Occurrences:
 
 
 def _with_ids(table: pa.Table, occurrences: list[int], listing: Listing, source: str) -> pa.Table:
-    """Rows with `id` and `source` before them, and keys that are unique in the source."""
+    """Makes the keys of rows unique in the source, and prepends the columns `id` and `source`."""
     keys = [
         f"{key}{listing.separator}{occurrence}" if occurrence or listing.number_all else key
         for key, occurrence in zip(table["key"].to_pylist(), occurrences, strict=True)

@@ -1,8 +1,8 @@
-"""Upstream columns whose type in new rows does not meet the one that the corpus has of that name.
+"""Finds upstream columns whose type in new rows conflicts with that in the corpus.
 
-Upstream values are truth values, numbers, texts, dates or times, and a table of records is read as
-one: a year as a number in one source and a date in another could not be read together. The new
-rows' values are then texts, which meet all of these.
+All parts of `records` are read as one table. If a column has numbers in one source and dates in
+another, DuckDB has no common type for them. The new rows' values are then stored as text, which is
+compatible with all types.
 """
 
 from collections.abc import Collection, Iterable
@@ -16,12 +16,12 @@ from nucleus_data.stages.ingest.listing.spool import PREFIX
 
 
 def other_types(corpus: Corpus, claims: Iterable[int], schema: pa.Schema) -> list[str]:
-    """Columns that hold numbers in new rows and times in the corpus, or the other way round.
+    """Returns the columns with numbers in the new rows and times in the corpus, or vice versa.
 
     Args:
         corpus: The corpus.
-        claims: Numbers of claims to compare with.
-        schema: The new rows'.
+        claims: Numbers of the claims to compare with.
+        schema: Schema of the new rows.
     """
     families = {name: _family(schema.field(name).type) for name in schema.names}
     new = {name.lower(): family for name, family in families.items() if name.startswith(PREFIX)}
@@ -35,7 +35,7 @@ def other_types(corpus: Corpus, claims: Iterable[int], schema: pa.Schema) -> lis
 
 
 def with_texts(rows: pa.Table, columns: Collection[str]) -> pa.Table:
-    """Rows with some columns as texts."""
+    """Casts columns of rows to text."""
     for name in columns:
         place = rows.column_names.index(name)
         rows = rows.set_column(place, name, rows[name].cast(pa.string()))
@@ -43,7 +43,7 @@ def with_texts(rows: pa.Table, columns: Collection[str]) -> pa.Table:
 
 
 def _schema(corpus: Corpus, number: int) -> pa.Schema:
-    """The columns of a shard's records; until they are committed, those of its claim."""
+    """Returns the schema of a shard's records; if they are not committed yet, that of its claim."""
     try:
         ending = read_ending(corpus.store, f"{corpus.records.folder}/{number:06d}-0.parquet")
     except FileNotFoundError:
@@ -52,7 +52,7 @@ def _schema(corpus: Corpus, number: int) -> pa.Schema:
 
 
 def _family(kind: pa.DataType) -> str | None:
-    """What a type meets: numbers and truth values one another, and dates and times."""
+    """Returns the family of compatible types: number (with booleans), time, or None for others."""
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
         return "number"
     return "time" if pa.types.is_date(kind) or pa.types.is_timestamp(kind) else None

@@ -1,7 +1,6 @@
-"""Upstream text columns as records may have them, and captions out of one column.
+"""Cleans upstream text columns, and splits up captions, in batches of rows.
 
-Rows go through by the ten thousand. What has no control character, is no list and not too long is
-not touched: its bytes stay what they were.
+Values without control characters, that are not lists and not too long, are not changed.
 """
 
 from typing import Any
@@ -17,10 +16,11 @@ _DIRTY = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x{9f}]"
 
 
 def with_plain_texts(rows: pa.Table) -> pa.Table:
-    """Rows whose texts hold no control character; captions are texts, several are a column more.
+    """Removes control characters from texts, and makes each caption a single text.
 
-    `source.captions` and `source.caption_error` are added where there is a `source.caption`; a
-    claim in which one of them has no value is written without it.
+    If there is a column `source.caption`, adds `source.captions` (all captions, where a row has
+    several) and `source.caption_error` (why a caption could not be used); `without_empty` removes
+    them again if they are empty.
     """
     if CAPTION in rows.column_names:
         rows = _with_captions(rows)
@@ -34,7 +34,7 @@ def with_plain_texts(rows: pa.Table) -> pa.Table:
 
 
 def without_empty(rows: pa.Table) -> pa.Table:
-    """Rows without the columns of `with_plain_texts` that have no value."""
+    """Removes columns added by `with_plain_texts` that have no value."""
     ours = [name for name in (CAPTIONS, CAPTION_ERROR) if name in rows.column_names]
     return rows.drop_columns([name for name in ours if rows[name].null_count == len(rows)])
 
@@ -69,7 +69,7 @@ def _with_captions(rows: pa.Table) -> pa.Table:
 
 
 def _plain(array: pa.Array) -> pa.Array:
-    """An array whose texts, or lists of texts, hold no control character."""
+    """Removes control characters from texts, or lists of texts."""
     if pa.types.is_string(array.type):
         dirty = pc.match_substring_regex(array, _DIRTY)
         if not pc.any(dirty).as_py():

@@ -1,4 +1,4 @@
-"""What an ingest tells while it is at work, and at its end: pictures, bytes, reasons, hosts."""
+"""Progress and summary of an ingest, for people: pictures, bytes, reasons, hosts."""
 
 import time
 from collections import Counter
@@ -10,7 +10,7 @@ from nucleus_data.runner.work import Summary
 from nucleus_data.stages.ingest.fields import LEFT_OUT, MOST_COLUMNS
 from nucleus_data.stages.ingest.hosts import FOLDER as HOSTS
 
-# Before a host's name, in `Summary.extra`.
+# Prefix of a host's name in `Summary.extra`.
 TROUBLE = "host in trouble: "
 COLUMNS_LEFT_OUT = "columns_left_out"
 ON_BAR, AT_END = 3, 5
@@ -18,11 +18,11 @@ PLANNING_S = 10.0  # seconds between two lines while a list is planned
 
 
 class Planning:
-    """Tells how far the planning of a long list is, every ten seconds.
+    """Reports the progress of planning a long list, every ten seconds.
 
     Args:
-        say: Where lines go.
-        clock: Seconds.
+        say: Receives lines for people.
+        clock: Returns the time in seconds.
     """
 
     def __init__(
@@ -34,17 +34,17 @@ class Planning:
         self._told = clock()
 
     def at(self, count: int, what: str) -> None:
-        """Says `planning: COUNT rows WHAT`, unless something was said just before."""
+        """Reports `planning: COUNT rows WHAT`, if the last report is ten seconds ago."""
         if (now := self._clock()) - self._told >= PLANNING_S:
             self._told = now
             self._say(f"planning: {count:,} rows {what}")
 
 
 def extra_counts(counts: Mapping[str, Any]) -> Counter[str]:
-    """What a shard's counts say besides rows and bytes, as it goes into `Summary.extra`.
+    """Returns a shard's further counts, for `Summary.extra`.
 
     Args:
-        counts: What `build_shard` returns.
+        counts: The result of `build_shard`.
     """
     hosts = {f"{TROUBLE}{host}": n for host, n in counts.get("hosts", {}).items()}
     left_out = {COLUMNS_LEFT_OUT: counts.get("columns_left_out", 0)}
@@ -52,7 +52,7 @@ def extra_counts(counts: Mapping[str, Any]) -> Counter[str]:
 
 
 def on_bar(summary: Summary, seconds: float) -> str:
-    """The counts so far, beside the progress bar."""
+    """Returns the counts so far, for the progress bar."""
     parts = [f"{summary.done:,} images", f"{_rate(summary.done, seconds):,.0f}/s"]
     parts.append(amount(summary.bytes))
     parts += [f"{reason} {count:,}" for reason, count in summary.failed.most_common(ON_BAR)]
@@ -62,11 +62,11 @@ def on_bar(summary: Summary, seconds: float) -> str:
 
 
 def told(summary: Summary, seconds: float, uri: str) -> list[str]:
-    """Lines on an ingest that is done.
+    """Returns lines about a finished ingest.
 
     Args:
         summary: Its counts.
-        seconds: How long it took.
+        seconds: Its duration.
         uri: The corpus.
     """
     lines = []

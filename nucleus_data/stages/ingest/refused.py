@@ -1,4 +1,4 @@
-"""Rows that the corpus's block list refuses, before they are asked for and when they have come."""
+"""Applies the corpus's block list to rows, before and after they are fetched."""
 
 import hashlib
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ _FINAL_URL = PREFIX + "final_url"
 
 
 def refused_before(row: Mapping[str, Any], blocked: BlockList) -> Fetched | None:
-    """The outcome of a row that is not asked for: its id, its URL or its host is blocked.
+    """Returns the outcome of a row whose id, URL or host is blocked; None if it may be fetched.
 
     Args:
-        row: A claim's row: `id`, and `url` or `source.url` where there is one.
+        row: The claim's row, with `id`, and possibly `url` or `source.url`.
         blocked: The block list.
     """
     if not blocked:
@@ -28,16 +28,16 @@ def refused_before(row: Mapping[str, Any], blocked: BlockList) -> Fetched | None
 
 
 def refused_picture(fetched: Fetched, blocked: BlockList) -> Fetched | None:
-    """The outcome of a row that came and is not kept: its bytes or where they came from is blocked.
+    """Returns the outcome of a fetched row whose file or final URL is blocked; None if it is kept.
 
     Args:
-        fetched: What came.
+        fetched: The fetched row.
         blocked: The block list.
     """
     if not blocked or fetched.data is None:
         return None
     refusal = blocked.of_sha256(hashlib.sha256(fetched.data).hexdigest())
-    for name in (URL_COLUMN, _FINAL_URL):  # known by a sidecar only now; by a redirect
+    for name in (URL_COLUMN, _FINAL_URL):  # known only now, from a sidecar or a redirect
         url = fetched.columns.get(name)
         refusal = refusal or blocked.of_url(url if isinstance(url, str) else None)
     return _outcome(refusal)

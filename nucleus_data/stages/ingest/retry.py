@@ -1,12 +1,12 @@
-"""Plans a retry of downloads: claims for URLs that failed in a way that may pass, and no others.
+"""Plans a retry of downloads: claims the URLs of retryable failures.
 
-The URLs of failed, retryable records get new image shards, like rows of a new ingest, but with the
-ids and upstream columns of their first claim. `records.Records` says how the newer record comes to
-stand for the failed one. A URL that fails again may be tried again.
+They get new image shards, like rows of a new ingest, but with the ids and upstream columns of their
+first claim. `corpus.records` describes how a new record supersedes the failed one. A URL that fails
+again can be retried again.
 
-No URL is claimed twice: what an unfinished retry has claimed is left to it (and finished here), and
-a number that someone else took meanwhile means that all is looked at again. Every claim goes to the
-lowest free number, so a claim that was not there before is met first.
+No URL is claimed twice. Claims of an unfinished retry are left as they are (and built by this one).
+Every claim takes the lowest free number; if another process took that meanwhile, planning starts
+over.
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,10 +42,10 @@ KIND = "urls"
 
 @dataclass
 class RetryPlan:
-    """What a retry will download.
+    """The plan of a retry.
 
     Attributes:
-        rows: URLs.
+        rows: Number of URLs to download.
         todo: Numbers of the claimed image shards: new ones, and unfinished ones of earlier retries.
     """
 
@@ -58,15 +58,15 @@ def plan_retry(corpus: Corpus, settings: IngestSettings, *, dry_run: bool = Fals
 
     Args:
         corpus: The corpus.
-        settings: What is said in them about downloads (`timeout_s`, `allow_hosts`, …) replaces what
-            the first ingest said; what is left out stays as it was.
+        settings: Settings of the ingest. Explicitly given ones (`timeout_s`, `allow_hosts`, …)
+            replace those in the first claims; others stay as they were.
         dry_run: Whether to only count the URLs, and claim nothing.
 
     Raises:
         RequestError: There is something to download, and img2dataset is not installed.
     """
     while True:
-        # The order counts: a retry that ends between two of these steps must be seen by the later.
+        # In this order, a retry that ends between two of these reads is seen by the later one.
         seen = set(claim_numbers(corpus.store))
         unfinished = sorted(seen - set(corpus.shards()))
         asked = at_once(corpus.store, lambda n: retried_places(corpus, n), unfinished)
@@ -85,15 +85,15 @@ def plan_retry(corpus: Corpus, settings: IngestSettings, *, dry_run: bool = Fals
 
 
 def count_group(corpus: Corpus, group: Group, firsts: Schemas | None = None) -> Counts:
-    """How many records some shards have, from footers; of those that may pass, downloads alone.
+    """Counts a group of `records` by reading its footers.
 
-    A retry passes by failures of other sources. Where damage keeps claims from telling what was a
-    download, all count.
+    Only failed downloads count as retryable, as failures of other sources are not retried. If a
+    damaged claim hides the kind of its source, all retryable failures are counted.
 
     Args:
         corpus: The corpus.
-        group: The shards.
-        firsts: Gets the parts' schemas, as in `count_records`.
+        group: The group.
+        firsts: Collects the parts' schemas, as in `count_records`.
     """
     found = list(count_records(group, firsts))
     lost = {one.shard: one.retryable for one in found if one.retryable}
@@ -107,7 +107,7 @@ def count_group(corpus: Corpus, group: Group, firsts: Schemas | None = None) -> 
 
 
 def _failed(corpus: Corpus, seen: set[int]) -> list[int]:
-    """Shards of URL lists with rows that failed in a way that may pass."""
+    """Returns the shards of URL lists with retryable failures."""
     groups = groups_of(corpus.records)
     lost = [one.shard for group in groups for one in count_records(group) if one.retryable]
     claimed = read_origins(corpus, [n for n in lost if n in seen])
@@ -117,9 +117,16 @@ def _failed(corpus: Corpus, seen: set[int]) -> list[int]:
 def _shards(
     corpus: Corpus, failed: Sequence[int], taken: set[tuple[int, int]], settings: IngestSettings
 ) -> Iterator[tuple[Origin, pa.Table]]:
-    """The rows of new claims: rows of one source and the same columns together, in order."""
-    said = settings.for_claim()
-    asked = {name: said[name] for name in said.keys() & settings.model_fields_set}
+    """Yields (origin, rows) of new claims; rows of one source with equal columns are combined.
+
+    Args:
+        corpus: The corpus.
+        failed: Shards with failures.
+        taken: (shard, row) of records that an unfinished retry has claimed.
+        settings: Settings of the ingest; explicitly given ones replace those of the first claims.
+    """
+    every = settings.for_claim()
+    asked = {name: every[name] for name in every.keys() & settings.model_fields_set}
     held: dict[Any, tuple[Origin, pa.Table]] = {}
     rows_of = partial(_rows_to_retry, corpus, taken)
     for origin, table in at_once(corpus.store, rows_of, failed, CLAIMS_AT_ONCE):

@@ -1,8 +1,8 @@
-"""How the hosts of a URL list are spread over its image shards.
+"""Counts in how many image shards of an ingest each registered domain of a URL list occurs.
 
-Limits of a host hold for all workers together. A claim says, for each of its rows, in how many
-shards of the ingest the URL's registered domain is found: so many workers at most share its limits,
-and a domain of one shard is not slowed down for the others' sake.
+Request limits of a host hold for all workers together. A claim stores this count for each row: at
+most so many workers divide the domain's limits among them. So a domain that occurs in one shard
+only gets its full rate.
 """
 
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ _SCHEMA = pa.schema([("host", pa.string()), ("domain", pa.string())])
 
 @dataclass(frozen=True)
 class Spread:
-    """The rows of a URL list with their domains' spread.
+    """The rows of a URL list with the counts.
 
     Attributes:
-        rows: A file of them, in their order.
-        hosts: Hosts among them.
-        domains: Registered domains among them.
+        rows: Parquet file of the rows, in order, with the column `domain_shards`.
+        hosts: Number of distinct hosts.
+        domains: Number of distinct registered domains.
     """
 
     rows: Path
@@ -38,11 +38,11 @@ class Spread:
     domains: int
 
     def note(self) -> str:
-        """The counts, for people."""
+        """Returns the numbers of hosts and domains, in words."""
         return f"{self.hosts:,} hosts of {self.domains:,} registered domains to ask"
 
     def check_contact(self, contact: str | None) -> None:
-        """Raises RequestError if so many hosts are to be asked that they must know by whom."""
+        """Raises RequestError if there are many hosts, and no contact for their owners is set."""
         if self.hosts > MOST_HOSTS and contact is None:
             raise RequestError(
                 f"the list has {self.hosts:,} hosts; more than {MOST_HOSTS:,} are asked only with "
@@ -54,11 +54,11 @@ class Spread:
 def spread(
     rows: Path, images_per_shard: int, folder: Path, connection: duckdb.DuckDBPyConnection
 ) -> Spread:
-    """Counts hosts and domains of new rows, and adds the column to them.
+    """Counts hosts and domains of new rows, and adds the column `domain_shards`.
 
     Args:
-        rows: The rows, in order, with `url` and `position`.
-        images_per_shard: Rows in one image shard.
+        rows: Parquet file of the rows, in order, with `url` and `position`.
+        images_per_shard: Number of rows per image shard.
         folder: For temporary files.
         connection: DuckDB.
     """
@@ -79,7 +79,7 @@ def spread(
     target, shards = folder / "spread.parquet", folder / "shards.parquet"
     domains_of = f"read_parquet({quoted(str(names))})"
     parts, counts = folder / "parts.parquet", folder / "counts.parquet"
-    # One grouping in each statement, so that it has the memory to itself.
+    # One grouping per statement, so that each can use all of the memory.
     for query, result in (
         (
             f"SELECT DISTINCT n.domain, r.part FROM (SELECT {_HOST} AS host, "

@@ -141,7 +141,7 @@ def found_in(planned: Planned, out: Path, tables: Tables, pilot: int | None) -> 
 
 
 def _text(settings: TextSettings) -> dict[str, Any]:
-    """Which text encoder it was, wherever it lay."""
+    """Returns the identity of the text encoder, independent of its location."""
     found = resolve_model(settings.model, settings.revision, TEXT_ENCODER)
     state = settings.hidden_state
     return {"name": found.name, "revision": found.revision, "hidden_state": state}

@@ -202,7 +202,7 @@ def plan_comparison(
 
 
 def _why_empty(opened: TrainingSet) -> str:
-    """What a set lacks of which no sample can be compared."""
+    """Returns why a set has no samples to compare."""
     if not opened.without:
         return "has no pictures: there is nothing to compare"
     return (

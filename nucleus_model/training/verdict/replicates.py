@@ -118,20 +118,3 @@ def detectable(error: float, degrees: float, level: float = 0.95, power: float =
     # The noncentrality at which the upper tail beyond the critical value equals the power; the
     # lower tail is negligible there.
     return float(special.nctdtrinc(degrees, 1 - power, critical)) * error
-
-
-def smallest_detectable(
-    deviation: float, replicates: int, level: float = 0.95, power: float = 0.8
-) -> float:
-    """Computes the difference that a t test over replicates detects with a given power.
-
-    Args:
-        deviation: Standard deviation of one replicate's difference.
-        replicates: Number of replicates; two or more.
-        level: Confidence level of the test.
-        power: Probability of detecting the difference.
-
-    Returns:
-        The difference, in the measure's unit.
-    """
-    return detectable(deviation / math.sqrt(replicates), replicates - 1, level, power)

@@ -45,7 +45,7 @@ from nucleus_data.stages.ingest.listing.spool import (
     Spool,
     quoted,
 )
-from nucleus_data.stages.ingest.listing.sql import named
+from nucleus_data.stages.ingest.listing.sql import named, row_count
 from nucleus_data.stages.ingest.listing.walk import UNREADABLE, File, heads, single, walk
 from nucleus_data.stages.ingest.settings import IngestSettings
 
@@ -212,16 +212,14 @@ def _pair(
         query = f"SELECT * EXCLUDE ({', '.join(paths)}) FROM ({query})"
     connection.execute(f"COPY ({query}) TO {quoted(str(target))} (FORMAT parquet)")
     orphans = _endings(f"SELECT * FROM {text} t ANTI JOIN {match} m USING (path)", connection)
-    spare = connection.execute(
-        f"SELECT count(*) FROM (SELECT path FROM {match} GROUP BY path HAVING min(place) > 1)"
-    ).fetchone()
+    spare = row_count(f"(SELECT path FROM {match} GROUP BY path HAVING min(place) > 1)", connection)
     notes = []
     if orphans:
         notes.append(
             f"of these, {orphans.total()} caption files belong to no picture: {counted(orphans)}"
         )
-    if spare and spare[0]:
-        notes.append(f"{spare[0]} caption files stand beside a picture that has another one")
+    if spare:
+        notes.append(f"{spare} caption files stand beside a picture that has another one")
     return notes, orphans
 
 

@@ -1,10 +1,10 @@
-"""Numbers rows with equal values, in files of any size.
+"""Numbers repeated values in files of any size, with bounded memory.
 
     sorted_rows("SELECT key, place FROM rows", ["key", "place"], sorted_, connection)
     number_repeated(sorted_, "key", target)  # key, place, again: 1 for the second row of a key
 
-DuckDB sorts within its memory limit. A window over all rows of a source does not stay within it:
-at 200 MB, planning failed from some two million URLs on.
+DuckDB sorts within its memory limit, but does not keep it for a window function over all rows of a
+source: with 200 MB, planning failed from about two million URLs on.
 """
 
 from collections.abc import Sequence
@@ -32,22 +32,22 @@ def sorted_rows(
 
 
 def number_repeated(rows: Path, by: str, target: Path) -> None:
-    """Writes the rows whose value is in rows before them, and how many these are, as `again`.
+    """Writes the rows whose value occurs in earlier rows, with that number as a column `again`.
 
     Args:
         rows: A Parquet file, sorted by the column `by`.
-        by: A column without NULL.
-        target: A Parquet file.
+        by: The column; has no NULL.
+        target: The Parquet file to write.
     """
     with pq.ParquetFile(rows) as file:
         schema = file.schema_arrow.append(pa.field(AGAIN, pa.int64()))
-    last, before = None, 0  # the value of the row before, and its number plus one
+    last, before = None, 0  # the last value of the previous batch, and how often it occurred
     with pq.ParquetWriter(target, schema) as writer:
         for batch in batches(rows):
             values, at = batch[by], np.arange(len(batch))
             new = np.ones(len(batch), np.bool_)
             new[1:] = pc.not_equal(values[1:], values[:-1]).to_numpy(zero_copy_only=False)
-            # Where each row's run begins; the first may have begun in the batch before.
+            # The start of each row's run of equal values; the first may start in an earlier batch.
             begins = np.maximum.accumulate(np.where(new, at, 0))
             if values[0].as_py() == last:
                 begins[begins == 0] = -before

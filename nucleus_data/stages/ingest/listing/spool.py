@@ -1,8 +1,8 @@
-"""Rows on their way from a source to claims: temporary Parquet files, so that memory stays flat.
+"""Listings of sources, in temporary Parquet files, so that memory does not grow with their size.
 
-Every kind of source ends as a `Listing`: a SQL query whose rows are the upstream rows, in order,
-with the columns of `LOCATION` and one column `source.NAME` for each upstream column. DuckDB sorts,
-joins and counts them, and spills to the temporary folder when they are many.
+Each kind of source yields a `Listing`: a SQL query of the upstream rows, in order, with the columns
+of `LOCATION` and one column `source.NAME` per upstream column. DuckDB sorts, joins and counts them,
+and spills to the temporary folder.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 
 MEMORY_LIMIT = "180MB"
 BATCH = 10_000
-# Where the bytes of a record are. `path` is relative to the source's root, as the file system's own
-# bytes, since names need not be UTF-8. A sidecar lies in the same tar; a folder's is `<stem>.txt`.
+# The location of a record's bytes. `path` is relative to the source's root, in the file system's
+# raw bytes, since names need not be UTF-8. Sidecars are in the same tar, or `<stem>.txt` in a
+# folder.
 LOCATION = pa.schema(
     [
         ("key", pa.string()),
@@ -37,24 +38,24 @@ LOCATION = pa.schema(
         ("retryable", pa.bool_()),
     ]
 )
-# Of folders alone: the sidecars' own paths. A claim has them if one is not `<stem>.txt`.
+# For folders only: paths of the sidecars, if one of them is not `<stem>.txt`.
 SIDECARS = ("caption_path", "json_path")
-# When a listed file, and what stands beside it, last changed. No claim has them: what lies in a
-# corpus does not depend on clocks.
+# Times of the last change of a file, and of its sidecars. They are not part of claims, since the
+# content of a corpus must not depend on clocks.
 CHANGED, BESIDE_CHANGED = "changed", "beside_changed"
 PREFIX = "source."
 
 
 @dataclass
 class Listing:
-    """What a source holds.
+    """The rows of a source.
 
     Attributes:
-        query: SQL whose rows are the upstream rows (`LOCATION`'s columns, then `source.NAME`).
-        order: SQL order of the rows; empty when the query's own order is right.
-        separator: What stands between a key and its occurrence number.
-        number_all: Whether a key's first occurrence gets a number too.
-        skipped: Extension -> number of files that are no images.
+        query: SQL of the upstream rows (columns of `LOCATION`, then `source.NAME`).
+        order: SQL expressions to order the rows by; empty if the query is ordered.
+        separator: Text between a key and the number of its occurrence.
+        number_all: Whether the first occurrence of a key gets a number as well.
+        skipped: Extension -> number of files that are not images.
         notes: Sentences for people.
     """
 
@@ -67,7 +68,7 @@ class Listing:
 
 
 class Spool:
-    """Writes rows to a Parquet file, some thousand at a time."""
+    """Writes rows to a Parquet file in batches."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.path = path

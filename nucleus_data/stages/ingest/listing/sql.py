@@ -56,6 +56,12 @@ def found_column(
     return next((lower[name] for name in usual if name in lower), None)
 
 
+def row_count(source: str, connection: duckdb.DuckDBPyConnection) -> int:
+    """Counts the rows of a SQL source, with what follows it (joins, WHERE)."""
+    row = connection.execute(f"SELECT count(*) FROM {source}").fetchone()
+    return 0 if row is None else int(row[0])
+
+
 def named(column: str) -> str:
     """A SQL identifier."""
     return '"' + column.replace('"', '""') + '"'

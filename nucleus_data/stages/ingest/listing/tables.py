@@ -1,4 +1,4 @@
-"""Reads upstream tables (Parquet, CSV, TSV); a row of a CSV that is damaged costs itself alone."""
+"""Reads upstream tables (Parquet, CSV, TSV, JSON Lines), leaving out damaged rows."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ import duckdb
 
 from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.ingest.listing.csv_tables import read_csv
+from nucleus_data.stages.ingest.listing.csv_reader import CsvReader
 from nucleus_data.stages.ingest.listing.held_times import held_copy, lost_notes
 from nucleus_data.stages.ingest.listing.json_lines import read_json_lines
 from nucleus_data.stages.ingest.listing.spool import quoted
@@ -20,18 +20,18 @@ from nucleus_data.stages.ingest.texts import MARKS, decoded
 from nucleus_data.upstream.compressed import COMPRESSED, plain_copy, uncompressed
 from nucleus_data.upstream.damaged_row import DamagedRow
 
-SHOWN = 5
+SHOWN = 5  # maximum number of damaged rows listed in a note
 CSVS, JSON_LINES = {"csv", "tsv"}, {"jsonl", "ndjson"}
 
 
 @dataclass
 class UpstreamTable:
-    """Rows of upstream files, in their order.
+    """The rows of upstream files, in order.
 
     Attributes:
-        query: SQL of the rows that can be read.
-        damaged: Those that cannot.
-        lost: Columns with times that cannot be read, which are NULL.
+        query: SQL of the readable rows.
+        damaged: The other rows.
+        lost: Columns with times that can't be read, which are NULL.
     """
 
     query: str
@@ -39,7 +39,7 @@ class UpstreamTable:
     lost: list[str] = field(default_factory=list)
 
     def notes(self, what: str) -> list[str]:
-        """Sentences about the damaged rows, and then about what was lost, for people."""
+        """Returns sentences for people about damaged rows and lost columns."""
         lost = lost_notes(self.lost)
         if not self.damaged:
             return lost
@@ -58,20 +58,19 @@ def read_tables(
     texts: Sequence[str] = (),
     columns: Sequence[str] | None = None,
 ) -> UpstreamTable:
-    """Reads Parquet, CSV, TSV or JSON lines; all but Parquet may be compressed.
+    """Reads Parquet, CSV, TSV or JSON Lines files; all but Parquet may be compressed.
 
-    Types in a CSV are found by looking at all of it, so that no later row contradicts them; its
-    first line names the columns, unless `columns` does.
+    Types of a CSV's columns are detected from all of its rows.
 
     Args:
-        paths: Paths or URLs.
-        storage_options: For fsspec.
+        paths: Paths or URLs, all of one kind.
+        storage_options: Options for fsspec.
         connection: DuckDB.
-        where: What messages call the files: a setting and its value.
+        where: The setting that names the files, for messages.
         folder: For temporary files.
-        encoding: Of lines of a CSV that are no UTF-8.
-        texts: Columns of a CSV, in any case, whose values are texts: `yes`, `007` and `1e3` too.
-        columns: Names of the columns of a CSV without a header line.
+        encoding: Encoding to try for lines that are not UTF-8; None for none.
+        texts: Columns of a CSV, in any case, whose values are text: `yes`, `007` and `1e3`, too.
+        columns: Names of the columns of a CSV without a header line; None for a header.
 
     Raises:
         RequestError: A file is missing or damaged, or of another kind.
@@ -92,21 +91,19 @@ def read_tables(
         )
     if columns is not None and not suffixes <= CSVS:
         raise RequestError(f"{where}: ingest.columns is for .csv and .tsv without a header line")
+    csv = CsvReader(connection, texts, columns)
+    read = read_json_lines if suffixes <= JSON_LINES else csv.read
     parts: list[Path] = []
     damaged: list[DamagedRow] = []
     for number, (path, store) in enumerate(zip(paths, stores, strict=True)):
         part = folder / f"{Path(path).stem}-{number}.parquet"
         name = path.rsplit("/", 1)[-1]
         try:
-            # The ending stays: by it DuckDB knows the columns' separator.
+            # The copy keeps the ending, by which DuckDB knows the separator of columns.
             plain = plain_copy(store, "", folder / f"{number}-{uncompressed(name)}")
             held = Store(str(plain)) if plain else store
             file = utf8_copy(held, "", folder / f"{part.name}.utf8", encoding) or plain or path
-            if suffixes <= JSON_LINES:
-                damaged += read_json_lines(Store(str(file), storage_options), name, part)
-            else:
-                held = Store(str(file), storage_options)
-                damaged += read_csv(held, name, part, connection, texts, columns)
+            damaged += read(Store(str(file), storage_options), name, part)
         except (duckdb.Error, OSError) as error:
             raise RequestError(f"{where}: {path!r} cannot be read: {reason(error)}") from error
         if plain:
@@ -118,12 +115,12 @@ def read_tables(
 def _of_parquet(
     connection: duckdb.DuckDBPyConnection, stores: Mapping[str, Store], where: str, folder: Path
 ) -> UpstreamTable:
-    """Reads Parquet files. Raises RequestError with the name of one that cannot be read."""
+    """Reads Parquet files. Raises RequestError, with the name of the file, if one is damaged."""
     lost: dict[str, None] = {}
     paths = list(stores)
     try:
         kinds, meet = {*described(connection, _united(paths)).values()}, True
-    except duckdb.Error:  # types that do not meet, or a damaged file
+    except duckdb.Error:  # incompatible types, or a damaged file
         kinds, meet = _kinds_of_each(connection, paths, where), False
     if any(re.search(r"\bTIME", kind) for kind in kinds):
         for number, store in enumerate(stores.values()):
@@ -131,7 +128,7 @@ def _of_parquet(
             if (found := held_copy(store, "", copy)) is not None:
                 paths[number] = str(copy)
                 lost |= dict.fromkeys(found)
-    # A number in one file and a structure in another are found only when the rows are read.
+    # If a column is a number in one file and a structure in another, only reading rows would fail.
     meet = meet and not any(map(is_nested, kinds))
     return UpstreamTable(_united(paths) if meet else of_files(connection, paths), lost=list(lost))
 
@@ -144,7 +141,7 @@ def _united(paths: Sequence[str]) -> str:
 def _kinds_of_each(
     connection: duckdb.DuckDBPyConnection, paths: Sequence[str], where: str
 ) -> set[str]:
-    """DuckDB's types of the columns of files, each read alone, so that a damaged one is named."""
+    """Returns the DuckDB types of the files' columns. Raises RequestError with a damaged file."""
     kinds: set[str] = set()
     for path in paths:
         try:

@@ -1,4 +1,4 @@
-"""The words for a source that cannot be read: which of its files it is, and why."""
+"""Words errors about sources that can't be read, and finds the damaged file."""
 
 from pathlib import Path
 
@@ -11,20 +11,20 @@ from nucleus_data.stages.ingest.listing.spool import BATCH, quoted
 
 
 def reason(error: Exception) -> str:
-    """What an error says, without the SQL that DuckDB shows below it."""
+    """Returns the first line of an error, without the SQL that DuckDB appends."""
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def unread(
     location: Location, error: duckdb.Error, folder: Path, connection: duckdb.DuckDBPyConnection
 ) -> RequestError:
-    """The error for rows that DuckDB cannot read, with the name of the file that is damaged.
+    """Makes the error for rows that DuckDB can't read, with the name of the damaged file.
 
-    DuckDB itself does not always say which of several it was: each is read whole to find out.
+    DuckDB does not always name the file, so each Parquet file is read to find out.
 
     Args:
         location: The source.
-        error: What DuckDB said.
+        error: DuckDB's error.
         folder: For temporary files.
         connection: DuckDB.
     """

@@ -5,7 +5,6 @@ import pytest
 
 from nucleus_data.stages.caption.prompts import (
     FOLDER,
-    PLACEHOLDER,
     PROMPTS,
     VERSIONS,
     find_prompt,
@@ -34,7 +33,7 @@ FILES = {
 
 def test_the_record_s_caption_stands_in_its_place():
     text = PROMPTS["refine"]
-    assert PLACEHOLDER in text
+    assert "{caption}" in text
     assert "Someone wrote of this image: a {odd} cat\n" in question(text, " a {odd} cat ")
 
 

@@ -4,12 +4,12 @@ import tracemalloc
 
 import pytest
 
-from nucleus_data.stages.ingest.build import plain_array
 from nucleus_data.stages.ingest.fields import (
     LEFT_OUT,
     MOST_COLUMNS,
     chosen_columns,
     field_columns,
+    plain_array,
 )
 from nucleus_data.stages.ingest.sidecars import (
     CAPTION,

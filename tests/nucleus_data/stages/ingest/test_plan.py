@@ -5,6 +5,7 @@ import pytest
 from nucleus_data.corpus import Corpus
 from nucleus_data.errors import RequestError
 from nucleus_data.stages.ingest.build import build_shard
+from nucleus_data.stages.ingest.claiming import Claiming
 from nucleus_data.stages.ingest.claims import claim_numbers, read_claim
 from nucleus_data.stages.ingest.plan import plan_ingest
 from nucleus_data.stages.ingest.settings import IngestSettings
@@ -92,18 +93,16 @@ def test_concurrent_claims_by_several_sources(corpus, tmp_path):
 
 def test_an_ingest_that_loses_a_number_to_its_own_source_looks_again(corpus, tmp_path, monkeypatch):
     source = put(tmp_path / "p", {f"{i}.png": tiny(i) for i in range(6)})
-    from nucleus_data.stages.ingest import plan as plan_module
+    real, raced = Claiming._known, []
 
-    real, raced = plan_module._known, []
-
-    def known_then_race(*arguments):
-        known = real(*arguments)
+    def known_then_race(claiming, seen):
+        known = real(claiming, seen)
         if not raced:
             raced.append(True)
             plan_ingest(corpus, IngestSettings(source=str(source), images_per_shard=4), limit=4)
         return known
 
-    monkeypatch.setattr(plan_module, "_known", known_then_race)
+    monkeypatch.setattr(Claiming, "_known", known_then_race)
     plan = plan_ingest(corpus, IngestSettings(source=str(source), images_per_shard=2))
     claims = [read_claim(corpus, number) for number in claim_numbers(corpus.store)]
     keys = [key for claim in claims for key in claim.rows["key"].to_pylist()]
