@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nucleus_data.corpus import RECORDS_HASH, Corpus
 from nucleus_data.corpus.at_once import at_once
+from nucleus_data.corpus.record_counts import record_count
 from nucleus_data.corpus.tables import Table
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
@@ -74,12 +75,8 @@ class ComparedCorpus:
         return np.concatenate([np.empty(0, RECORD), *parts])
 
     def records(self) -> int:
-        """About how many records there are, by the first shard and the last."""
-        corpus = Corpus(self.uri, self.storage_options)
-        seen = [
-            len(corpus.records.covered(shard)) for shard in (*self.shards[:1], *self.shards[-1:])
-        ]
-        return max(seen, default=0) * len(self.shards)
+        """How many records there are, those that are not chosen among them."""
+        return record_count(Corpus(self.uri, self.storage_options).records)
 
     def _shard(self, corpus: Corpus, shard: int) -> pa.Table:
         """A shard's records with their hashes, null where an image was not measured."""
