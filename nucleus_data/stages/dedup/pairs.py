@@ -79,7 +79,9 @@ def find_pairs(records: Rows, settings: DedupSettings) -> tuple[pa.Table, Counte
     edges = [exact, links, *equal_codes(leaders, groups, settings, counts)]
     near = iterate_near_pairs(groups.codes, settings.distance)
     edges += confirmed(leaders, groups, near, settings, counts)
-    pairs = pairs_table(np.concatenate(edges), tuple(settings.against))
+    joined = np.concatenate(edges)
+    edges.clear()  # of very many pairs most of the memory
+    pairs = pairs_table(joined, tuple(settings.against))
     counts.update(pairs=pairs.num_rows, exact=len(exact))
     return pairs, counts
 
