@@ -56,7 +56,7 @@ def near_members(
                 if found == len(out) or seen >= most:
                     at[0], at[1], at[2] = pair, left, right
                     return found, seen
-                distance = 0
+                distance = np.int64(0)
                 for word in range(4):
                     distance += np.int64(popcount_one(hashes[left, word] ^ hashes[right, word]))
                 if distance <= limit:
