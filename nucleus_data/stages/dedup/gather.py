@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nucleus_data.corpus import RECORDS_HASH, Corpus
 from nucleus_data.corpus.at_once import at_once
+from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.corpus.record_counts import record_count
 from nucleus_data.corpus.tables import Table
 from nucleus_data.corpus.told import command as told
@@ -76,7 +77,12 @@ class ComparedCorpus:
 
     def records(self) -> int:
         """How many records there are, those that are not chosen among them."""
-        return record_count(Corpus(self.uri, self.storage_options).records)
+        corpus = Corpus(self.uri, self.storage_options)
+        try:
+            return record_count(corpus.records)
+        except DamagedError:  # whoever reads the shard says which part it is
+            damaged = corpus.damaged("records", RECORDS_HASH)
+            return record_count(corpus.without(damaged).records)
 
     def _shard(self, corpus: Corpus, shard: int) -> pa.Table:
         """A shard's records with their hashes, null where an image was not measured."""

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from nucleus_data.corpus import Corpus
 from nucleus_data.errors import RequestError
 from nucleus_data.world.corpora import small_corpus, write_shard
 from tests.support import curated
@@ -54,3 +55,6 @@ def test_records_are_counted_whichever_shards_have_them(tmp_path):
     for shard, count in enumerate((1, 40, 1)):
         write_shard(made, shard, {f"{shard}/{i}.bin": bytes([shard, i]) for i in range(count)})
     assert source(made).records() == 42
+    part = Path(made.store.path(f"{made.records.folder}/000001-0.parquet"))
+    part.write_bytes(part.read_bytes()[:-20])  # the task that reads it says so
+    assert source(Corpus(made.uri)).records() == 2
