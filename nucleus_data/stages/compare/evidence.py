@@ -24,6 +24,9 @@ CLIPPED = 3.0  # deviations beyond which a term counts no more
 SIZE_MARGIN = 2.0
 SAME = {"both_stretch": 0.2, "both_shift": 0.05, "saturation": 0.1, "contrast": 0.05}
 SAME_SIZE = 0.03
+# What says nothing of a copy in inks against one that is not: a JPEG in inks keeps the noise that
+# its compression makes in each of the four at full scale, and decoded it is colour in fine detail.
+INK_NOISE = ("colour_fine", "colour_middle", "colours")
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ def compare(one: View, other: View, known: Known, others: Known) -> Evidence:
     if pair.place.fit < LEAST_FIT:
         return Evidence(0.0)
     terms = with_known(terms_of(pair, one, other), known, others)
+    if one.inks != other.inks:
+        terms |= dict.fromkeys(INK_NOISE, 0.0)
     score = score_of(terms)
     better = terms if score >= 0 else swapped(terms)
     return Evidence(score, faults_of(better))

@@ -24,7 +24,7 @@ from nucleus_data.stages.compare.settings import CompareSettings
 from nucleus_data.stages.dedup.stage import TABLE as PAIRS
 from nucleus_data.stages.dedup.stage import Dedup, published_counts
 
-VERSION = 1
+VERSION = 2
 
 
 class Compare(CorpusStage[CompareSettings]):

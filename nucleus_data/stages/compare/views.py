@@ -21,6 +21,7 @@ class View:
         whole: The whole picture, scaled down so that its longer side is at most `WHOLE`.
         window: The middle of it, as a share of the picture that all copies of a group have.
         scale: Pixels of the window for each pixel of the picture, at most 1.
+        inks: Whether the file has four inks (CMYK), of which the colours were made.
     """
 
     width: int
@@ -28,6 +29,7 @@ class View:
     whole: Pixels
     window: Pixels
     scale: float
+    inks: bool = False
 
 
 def share_of(sizes: Sequence[tuple[int, int]]) -> tuple[float, float]:
@@ -64,6 +66,7 @@ def view(data: bytes, share: tuple[float, float], limits: Limits) -> View:
         resized(full, *_within(width, height, WHOLE)),
         resized(window, *_within(across, down, MOST)),
         scale,
+        picture.header.mode == "CMYK",
     )
 
 

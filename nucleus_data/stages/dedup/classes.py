@@ -1,16 +1,37 @@
 """Records equal in all that is compared, grouped so that one of them can stand for the rest."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nucleus_data.stages.dedup.codes import Codes, Indices
+from nucleus_data.stages.dedup.confirm_kernels import near_members
 from nucleus_data.stages.dedup.groups import Groups, group_equal
 
-# Pairs expanded at a time: 8 MB of 256-bit hashes.
+# Near pairs expanded at a time: 6 MB of places.
 SLICE = 1 << 18
+CANDIDATES = 1 << 26  # compared in one call, which can't be interrupted: a tenth of a second
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: odd, its bits well mixed
+
+
+class Near(NamedTuple):
+    """Pairs of members whose 256-bit hashes are near, K of them.
+
+    Attributes:
+        pair: Which of the pairs of groups each is of, int64[K].
+        one: A member, int64[K].
+        other: The other, int64[K].
+        distance256: Distance of their hashes, int16[K].
+        candidates: How many pairs were compared.
+    """
+
+    pair: Indices
+    one: Indices
+    other: Indices
+    distance256: NDArray[np.int16]
+    candidates: int
 
 
 def runs_of(keys: Sequence[Codes]) -> tuple[Indices, Indices]:
@@ -69,36 +90,33 @@ class Members:
 
     Args:
         groups: The groups.
+        hash256: The 256-bit hash of each member, uint64[N, 4].
     """
 
-    def __init__(self, groups: Groups) -> None:
+    def __init__(self, groups: Groups, hash256: Codes) -> None:
         self.by_group = groups.order.astype(np.int64)
-        self.starts = groups.starts[:-1].astype(np.int64)
-        self.counts = np.diff(groups.starts.astype(np.int64))
+        self.starts = groups.starts.astype(np.int64)
+        self.hashes = np.ascontiguousarray(hash256[self.by_group])
 
-    def of_pairs(self, one: Indices, other: Indices) -> Iterator[tuple[Indices, Indices, Indices]]:
-        """Expands pairs of groups into pairs of members, in bounded memory for any size of group.
+    def of_pairs(self, one: Indices, other: Indices, limit: int) -> Iterator[Near]:
+        """Expands pairs of groups into near pairs of members, in bounded memory for any group.
 
         A group paired with itself gives each pair of different members once.
 
         Args:
             one: Groups, int64[P].
             other: Groups, int64[P].
+            limit: Largest distance of two 256-bit hashes that is near.
 
         Yields:
-            Which of the P pairs, and the two members: three int64 arrays of one length, at most
-            `SLICE`.
+            At most `SLICE` near pairs, of about as many candidates.
         """
-        across = self.counts[other]
-        sizes = self.counts[one] * across
-        ends = np.cumsum(sizes)
-        total = int(sizes.sum())
-        for start in range(0, total, SLICE):
-            place = np.arange(start, min(start + SLICE, total))
-            pair = np.searchsorted(ends, place, side="right")
-            step = place - (ends - sizes)[pair]
-            left = self.starts[one[pair]] + step // across[pair]
-            right = self.starts[other[pair]] + step % across[pair]
-            # In a group with itself each pair comes twice, and each member with itself.
-            once = (one[pair] != other[pair]) | (left < right)
-            yield pair[once], self.by_group[left[once]], self.by_group[right[once]]
+        at = np.array([0, -1, -1])
+        out, apart = np.empty((SLICE, 3), np.int64), np.empty(SLICE, np.int16)
+        while at[0] < len(one):
+            found, candidates = near_members(
+                self.hashes, self.starts, one, other, limit, CANDIDATES, at, out, apart
+            )
+            pair, left, right = out[:found].T
+            members = self.by_group[left], self.by_group[right]
+            yield Near(pair.copy(), *members, apart[:found].copy(), candidates)

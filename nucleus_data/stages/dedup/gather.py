@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from nucleus_data.corpus import RECORDS_HASH, Corpus
 from nucleus_data.corpus.at_once import at_once
+from nucleus_data.corpus.damaged import DamagedError
+from nucleus_data.corpus.record_counts import record_count
 from nucleus_data.corpus.tables import Table
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
@@ -74,12 +76,13 @@ class ComparedCorpus:
         return np.concatenate([np.empty(0, RECORD), *parts])
 
     def records(self) -> int:
-        """About how many records there are, by the first shard and the last."""
+        """How many records there are, those that are not chosen among them."""
         corpus = Corpus(self.uri, self.storage_options)
-        seen = [
-            len(corpus.records.covered(shard)) for shard in (*self.shards[:1], *self.shards[-1:])
-        ]
-        return max(seen, default=0) * len(self.shards)
+        try:
+            return record_count(corpus.records)
+        except DamagedError:  # whoever reads the shard says which part it is
+            damaged = corpus.damaged("records", RECORDS_HASH)
+            return record_count(corpus.without(damaged).records)
 
     def _shard(self, corpus: Corpus, shard: int) -> pa.Table:
         """A shard's records with their hashes, null where an image was not measured."""

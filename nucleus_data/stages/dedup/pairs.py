@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nucleus_data.stages.dedup.classes import Members, first_of_runs, runs_of
 from nucleus_data.stages.dedup.codes import Distances, Indices
-from nucleus_data.stages.dedup.confirm import confirm, rounded_aspect
+from nucleus_data.stages.dedup.confirm import aspect_difference, rounded_aspect
 from nucleus_data.stages.dedup.groups import Groups, group_equal
 from nucleus_data.stages.dedup.rows import (
     EDGE,
@@ -39,8 +39,8 @@ def find_duplicates(
     """Finds all near duplicates among the records, in memory.
 
     Time and memory grow with the records and the pairs of classes found. Only K *different* classes
-    under one pHash (other 256-bit hashes or shapes) cost K^2 comparisons, still in bounded memory;
-    of one 256-bit hash there are at most some thousand, as shapes are rounded.
+    under one pHash (other 256-bit hashes or shapes) cost K^2 comparisons of some nanoseconds, still
+    in bounded memory; of one 256-bit hash there are at most some thousand, as shapes are rounded.
 
     Args:
         table: `shard`, `row`, `id`, `sha256`, `phash` (uint64), `hash256` (32 bytes), `width`,
@@ -79,7 +79,9 @@ def find_pairs(records: Rows, settings: DedupSettings) -> tuple[pa.Table, Counte
     edges = [exact, links, *equal_codes(leaders, groups, settings, counts)]
     near = iterate_near_pairs(groups.codes, settings.distance)
     edges += confirmed(leaders, groups, near, settings, counts)
-    pairs = pairs_table(np.concatenate(edges), tuple(settings.against))
+    joined = np.concatenate(edges)
+    edges.clear()  # of very many pairs most of the memory
+    pairs = pairs_table(joined, tuple(settings.against))
     counts.update(pairs=pairs.num_rows, exact=len(exact))
     return pairs, counts
 
@@ -144,22 +146,16 @@ def confirmed(
         settings: What counts as near.
         counts: Gets `candidates`, how many pairs were looked at.
     """
-    members = Members(groups)
+    members = Members(groups, leaders["hash256"])
     for one, other, distance in near:
-        for pair, left, right in members.of_pairs(one, other):
-            first, second = leaders[left], leaders[right]
-            counts["candidates"] += len(pair)
-            agree, distance256, aspect = confirm(
-                first["hash256"],
-                second["hash256"],
-                _size(first),
-                _size(second),
-                hash256_limit=settings.hash256_distance,
-                aspect_tolerance=settings.aspect_tolerance,
-            )
+        for found in members.of_pairs(one, other, settings.hash256_distance):
+            counts["candidates"] += found.candidates
+            first, second = leaders[found.one], leaders[found.other]
+            aspect = aspect_difference(_size(first), _size(second))
+            agree = aspect <= settings.aspect_tolerance
             edges = _edges(first[agree], second[agree])
-            edges["distance"] = distance[pair[agree]]
-            edges["distance256"] = distance256[agree]
+            edges["distance"] = distance[found.pair[agree]]
+            edges["distance256"] = found.distance256[agree]
             edges["aspect_difference"] = aspect[agree]
             yield told(edges)
 

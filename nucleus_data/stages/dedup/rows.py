@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from nucleus_data.corpus.tables import PAIRS_SCHEMA as PAIRS
@@ -53,6 +54,7 @@ INPUT = pa.schema(
 )
 SHARD_BITS, ROW_BITS = 24, 32
 MAX_SHARD, MAX_CORPUS = (1 << SHARD_BITS) - 1, (1 << 8) - 1
+TEXTS = 1 << 20  # ids made at a time; an Arrow array has at most 2 GB of text
 UNKNOWN = np.uint64(2**64 - 1)
 
 
@@ -167,16 +169,18 @@ def pairs_table(edges: Rows, corpora: tuple[str, ...] = ()) -> pa.Table:
     edges = edges[np.lexsort((edges["other"], edges["place"]))]
     foreign = corpus_of(edges["other"])
     own = foreign == 0
-    ids = _to_hex(edges["other_id"])
-    names = ("", *(f"{name}:" for name in corpora))
-    other_ids = [names[number] + name for number, name in zip(foreign, ids, strict=True)]
+    other_ids = _to_hex(edges["other_id"])
+    if not own.all():
+        names = pa.array(["", *(f"{name}:" for name in corpora)])
+        prefixes = names.take(pa.array(foreign.astype(np.int64)))
+        other_ids = pc.binary_join_element_wise(prefixes, other_ids, "")
     columns = [
         pa.array(shard_of(edges["place"]), pa.int32()),
         pa.array(row_of(edges["place"]), pa.int32()),
-        pa.array(_to_hex(edges["id"]), pa.string()),
+        _to_hex(edges["id"]),
         pa.array(shard_of(edges["other"]), pa.int32(), mask=~own),
         pa.array(row_of(edges["other"]), pa.int32(), mask=~own),
-        pa.array(other_ids, pa.string()),
+        other_ids,
         *(np.ascontiguousarray(edges[name]) for name in PAIRS.names[6:]),
     ]
     return pa.table(columns, schema=PAIRS)
@@ -194,10 +198,16 @@ def _from_hex(column: pa.ChunkedArray, words: int) -> NDArray[np.uint64]:
     return found
 
 
-def _to_hex(words: NDArray[np.uint64]) -> list[str]:
-    text = np.ascontiguousarray(words).tobytes().hex()
+def _to_hex(words: NDArray[np.uint64]) -> pa.ChunkedArray:
+    """uint64[N, words] as texts of 16 * words hex digits; without a Python object for each."""
     size = 16 * words.shape[1]
-    return [text[at : at + size] for at in range(0, len(text), size)]
+    parts = []
+    for at in range(0, len(words), TEXTS):
+        mine = np.ascontiguousarray(words[at : at + TEXTS])
+        ends = np.arange(0, (len(mine) + 1) * size, size, dtype=np.int32)
+        text = pa.py_buffer(mine.tobytes().hex().encode())
+        parts.append(pa.StringArray.from_buffers(len(mine), pa.py_buffer(ends), text))
+    return pa.chunked_array(parts, pa.string())
 
 
 def _words(column: pa.ChunkedArray) -> NDArray[np.uint64]:

@@ -62,7 +62,7 @@ class Room(NamedTuple):
 
 
 @intrinsic
-def _popcount(typing_context: Any, value: Any) -> Any:
+def popcount_one(typing_context: Any, value: Any) -> Any:
     """One bits of a uint64; the processor's own instruction."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -85,12 +85,12 @@ def _compare(codes: Codes, prefix: int, last: int, wanted: Wanted, room: Room) -
         # codes have no near one.
         near = 0
         for j in range(i + 1, n):
-            near += _popcount(code ^ codes[j]) <= limit
+            near += popcount_one(code ^ codes[j]) <= limit
         if near == 0:
             continue
         for j in range(i + 1, n):
             difference = code ^ codes[j]
-            if _popcount(difference) > limit:
+            if popcount_one(difference) > limit:
                 continue
             # A pair that also agrees in an earlier block outside this choice is written there.
             mine = True

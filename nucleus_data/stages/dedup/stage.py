@@ -35,7 +35,7 @@ from nucleus_data.stages.dedup.partitioned import (
 from nucleus_data.stages.dedup.settings import DedupSettings
 
 TABLE = "dedup"
-# Of both modules with kernels the one that is always used: few codes are searched without numba.
+# Of the modules with kernels the one that is always used: few codes are searched without numba.
 KERNELS = Path(__file__).with_name("radix_kernels.py")
 VERSION = 2
 COUNTED = ("records", "others", "pairs", "exact", "candidates")

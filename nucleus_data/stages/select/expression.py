@@ -176,9 +176,15 @@ def _query(connection: duckdb.DuckDBPyConnection, text: str, where: str, order: 
     if order:
         alone = alone and [m["type"] for m in modifiers] == ["ORDER_MODIFIER"]
         alone = alone and len(modifiers[0]["orders"]) == 1
+    # Nothing in parentheses is a row of no values to DuckDB.
+    alone = alone and (order or not _is_nothing(node["select_list"][0]))
     if not alone or (modifiers and not order):
         raise RequestError(f"{where}: {shown(text)} must be one {kind}")
     return node
+
+
+def _is_nothing(expression: Node) -> bool:
+    return expression.get("function_name") == "row" and not expression.get("arguments")
 
 
 @lru_cache(maxsize=1)

@@ -107,6 +107,18 @@ def test_of_sizes_alone_the_larger_wins(factor):
         assert found(data, copy).score > 0
 
 
+@pytest.mark.parametrize("number", quick([0, 2, 3], 0))
+def test_the_noise_of_a_jpeg_in_inks_is_no_colour(number):
+    picture = render(scene(11, number, "full"), 512, 384).convert("RGB")
+    file = io.BytesIO()
+    picture.convert("CMYK").save(file, "JPEG", quality=92)
+    assert found(encoded(picture), file.getvalue()).score > 0
+    # But a file in inks may be the original of one that is not.
+    again = io.BytesIO()
+    Image.open(file).convert("RGB").save(again, "JPEG", quality=75)
+    assert found(file.getvalue(), again.getvalue()).score > 0
+
+
 def test_the_other_order_says_the_same():
     data, copy = next(copies(sharper(1, 200)))
     views = views_of(data, copy)

@@ -3,9 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from nucleus_data.corpus import Corpus
 from nucleus_data.errors import RequestError
-from nucleus_data.world.corpora import write_shard
+from nucleus_data.world.corpora import small_corpus, write_shard
 from tests.support import curated
+from tests.support.clustered import source
 from tests.support.curated import picture
 
 
@@ -46,3 +48,13 @@ def test_a_corpus_is_not_compared_with_itself(corpus, monkeypatch):
     for uri in (corpus.uri, Path(corpus.uri).name):
         with pytest.raises(RequestError, match=r"me: .* is the corpus itself"):
             curated.run(corpus.uri, "dedup", f"dedup.against.me={uri}").do("dedup")
+
+
+def test_records_are_counted_whichever_shards_have_them(tmp_path):
+    made = small_corpus(tmp_path / "c", shards=0)
+    for shard, count in enumerate((1, 40, 1)):
+        write_shard(made, shard, {f"{shard}/{i}.bin": bytes([shard, i]) for i in range(count)})
+    assert source(made).records() == 42
+    part = Path(made.store.path(f"{made.records.folder}/000001-0.parquet"))
+    part.write_bytes(part.read_bytes()[:-20])  # the task that reads it says so
+    assert source(Corpus(made.uri)).records() == 2

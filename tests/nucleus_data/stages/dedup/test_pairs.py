@@ -187,6 +187,18 @@ def test_two_hundred_thousand_equal_codes():
     assert pairs["row"].to_numpy().max() == 0
 
 
+def test_different_pictures_of_one_64_bit_hash_cost_little_each():
+    count = 10_000  # 50 million pairs
+    rng = np.random.default_rng(3)
+    hashes = pa.array([rng.bytes(32) for _ in range(count - 1)], pa.binary(32)).to_pylist()
+    table = copies(count, hash256=[*hashes, hashes[17]], phash=[5] * count)
+    find_duplicates(table.slice(0, 100))  # compiles
+    started = time.process_time()
+    pairs = find_duplicates(table)
+    assert time.process_time() - started < 5
+    assert places(pairs) == [((0, 17), (0, count - 1))]
+
+
 def test_wrong_tables_are_refused():
     table = copies(2)
     with pytest.raises(

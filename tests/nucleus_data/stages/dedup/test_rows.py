@@ -1,11 +1,15 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from nucleus_data.stages.dedup.rows import (
+    EDGE,
     MAX_SHARD,
     UNKNOWN,
     by_place,
     corpus_of,
+    pairs_table,
     place_of,
     records_of,
     row_of,
@@ -35,3 +39,23 @@ def test_what_is_not_known_of_a_record_is_like_nobody_else_s():
     # Bytes that nobody knows: the place, which no other record has, and no SHA-256 begins so.
     assert measured["sha256"].tolist() == [int(measured["place"]), *[int(UNKNOWN)] * 3]
     assert unmeasured["width"] == 0
+
+
+def test_a_pair_s_ids_become_texts_in_little_memory(monkeypatch):
+    edges = np.zeros(200_000, EDGE)
+    edges["other"] = np.arange(len(edges))[::-1]
+    edges["other_id"][:, 1] = edges["other"]
+    edges["other"][:3] |= place_of(np.array([0]), np.array([0]), 2)
+    tracemalloc.start()
+    try:
+        pairs = pairs_table(edges, ("old", "older"))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak / len(edges) < 230  # of them 56 are the sorted edge; a Python text takes 89
+    numbers = [number.to_bytes(8, "little").hex() for number in range(len(edges))]
+    ids = [f"{0:016x}{number}" for number in numbers]
+    expected = [*ids[:-3], *(f"older:{name}" for name in ids[-3:])]
+    assert pairs["other_id"].to_pylist() == expected
+    monkeypatch.setattr("nucleus_data.stages.dedup.rows.TEXTS", 7)
+    assert pairs_table(edges[-100:]).equals(pairs[:100])

@@ -122,6 +122,8 @@ def test_no_statement_gets_through(tmp_path, statement, bridge, order):
         ("width > 1 LIMIT 3", "is not valid SQL"),
         ("WITH a AS (SELECT 1) SELECT 1", "key: "),
         ("width AS w", "is not valid SQL"),
+        ("  ", "must be one SQL condition"),
+        ("-- nothing", "must be one SQL condition"),
         ("1 FROM '/etc/passwd'", "is not valid SQL"),
         ("1) FROM ('/etc/passwd'", "key: "),
     ],

@@ -137,7 +137,7 @@ def test_an_unknown_column_is_named_with_the_nearest_and_all_known_ones():
         ("width", "is integer; a rule is a condition, true or false"),
         ("format", "is varchar; a rule is a condition, true or false"),
         ("width, height", "true or false"),
-        (" ", "true or false"),
+        (" ", "must be one SQL condition"),
         ("length(width) > 3", "does not fit its columns: Binder Error"),
         ("source.punsafe LIKE '%x'", "does not fit its columns: Binder Error"),
         ("width = 'wide'", "does not fit its columns: Conversion Error"),
