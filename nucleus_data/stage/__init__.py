@@ -1,8 +1,10 @@
-"""How a stage is written: one class of one of two shapes, in `stages/<name>/stage.py`.
+"""Base classes of stages, and the types of their inputs and outputs.
 
-A **row stage** turns rows into results. It says which tables it writes and knows nothing of Ray,
-object stores, resuming or progress: the runner (`nucleus_data.runner`) hands it rows that still
-lack a result and commits what comes back.
+A stage is one class in `stages/<name>/stage.py`, derived from `RowStage` or `CorpusStage`.
+
+A **row stage** maps rows to results. It declares the tables that it writes, and knows nothing about
+Ray, object stores, resuming or progress: the runner (`nucleus_data.runner`) passes it the rows that
+have no result yet, and commits the results.
 
     class Brightness(RowStage[BrightnessSettings]):
         name = "brightness"
@@ -16,23 +18,24 @@ lack a result and commits what comes back.
             for row in rows:
                 yield Result(row, {"brightness": {"luma": mean_luma(row.image)}})
 
-A row stage that gathers rows (a model with batches) may receive `None` from the iterator: "no row
-is waiting now; give back what you hold". Only a stage that holds rows back ever sees it.
+A row stage that collects rows into batches (for a model) may receive `None` from the iterator. It
+means that no row is waiting, so the stage should yield the results of the rows that it holds. A
+stage that holds no rows back never receives it.
 
-A **column stage** is a row stage that reads stored columns and no picture: it computes a shard's
-rows in one piece, as Arrow, since Python is too slow for millions of rows one by one.
+A **column stage** is a row stage that reads stored columns and no image. It computes the rows of a
+shard together, as Arrow columns, because Python is too slow for millions of rows one by one.
 
-A **corpus stage** does one thing about the whole corpus: `pin` says what its result is identified
-by, `count` says what there would be to do, `do` does it.
+A **corpus stage** works on the corpus as a whole: `pin` returns the config hash of its result,
+`count` reports how much work there is, and `do` does it.
 
-The list of stages is `nucleus_data.line.recipe.STAGES`; the configuration's sections, commands,
-resources and help follow from it.
+The list of stages is `nucleus_data.line.recipe.STAGES`. The configuration's sections, the commands,
+the resources and the help are derived from it.
 
-| module | what is in it |
+| module | contents |
 |---|---|
 | `tables` | `TableSpec`: a table that a stage writes |
-| `rows` | `Row`, `Result`, `RowFailure`, `TableFailure`: what goes in and out |
-| `base`, `row_stage`, `corpus_stage` | the classes that a stage is derived from |
+| `rows` | `Row`, `Result`, `RowFailure`, `TableFailure`: inputs and outputs of row stages |
+| `base`, `row_stage`, `corpus_stage` | base classes of stages |
 """
 
 from nucleus_data.stage.base import Stage

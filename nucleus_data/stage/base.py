@@ -1,4 +1,4 @@
-"""What all stages have in common: a name, settings, and the folders that they write into."""
+"""The base class of all stages: a name, settings, and the folders that the stage writes into."""
 
 from abc import ABC
 from collections.abc import Iterator, Mapping
@@ -10,17 +10,18 @@ SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
 
 class Stage(ABC, Generic[SettingsT]):
-    """A named step of the line.
+    """A named step of the pipeline.
 
     Attributes:
-        name: The stage's name, as in `nucleus <name>`, and its section in the configuration.
+        name: The stage's name: its command `nucleus <name>`, and its section in the configuration.
         help: One sentence for `nucleus --help`.
         Settings: Its settings model.
-        resources: What its workers get unless the configuration says otherwise (fields of
-            `runner.work.Resources`); None for a stage without workers.
-        faces: Names of earlier stages that it asks; they are given to the constructor, in order.
-        optional: Whether a line of stages leaves it out when a setting is `missing`.
-        retried: Whether `nucleus retry` does its failures again.
+        resources: Default resources of its workers (fields of `runner.work.Resources`), which the
+            configuration can override; None for a stage without workers.
+        faces: Names of earlier stages that it queries. They are passed to the constructor after
+            the settings, in this order.
+        optional: Whether a run of several stages skips it when a setting is `missing`.
+        retried: Whether `nucleus retry` processes its failed rows again.
     """
 
     name: ClassVar[str]
@@ -35,13 +36,15 @@ class Stage(ABC, Generic[SettingsT]):
         self.settings = settings
 
     def missing(self) -> str | None:
-        """Which setting it can't work without is not set, and what to give; None if all are."""
+        """Returns which required setting is not set and how to set it; None if all are set."""
         return None
 
     def folders(self, tables: Mapping[str, str]) -> Iterator[str]:
-        """Folders below the corpus that it writes into, to sweep what killed processes left there.
+        """Yields the folders below the corpus that it writes into.
+
+        The runner sweeps them for temporary files of killed processes.
 
         Args:
-            tables: Config hash of every table that is pinned.
+            tables: Table name -> config hash, for every table that is pinned.
         """
         yield from ()

@@ -1,4 +1,4 @@
-"""Stages that do one thing about the whole corpus."""
+"""The base class of stages that work on the corpus as a whole, such as `dedup` and `select`."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -8,31 +8,32 @@ from nucleus_data.stage.base import SettingsT, Stage
 
 
 class CorpusStage(Stage[SettingsT]):
-    """A stage that does one thing about the whole corpus.
+    """A stage that works on the corpus as a whole.
 
-    What each method is given is a `nucleus_data.runner.run.Run`, which it reads and never changes.
+    The argument of each method is a `nucleus_data.runner.run.Run`, which the stage reads and never
+    changes.
     """
 
     @abstractmethod
     def pin(self, run: Any) -> Mapping[str, str]:
-        """What identifies the result.
+        """Returns the config hashes that identify the result.
 
         Returns:
-            Config hashes by table, of this stage's and of those that it found on the way; `set` is
-            the folder of a training set. They are pinned in the run's plan.
+            Table name -> config hash, of this stage's tables and of the tables that it looked up
+            for them; `set` is the folder of a training set. They are pinned in the run's plan.
 
         Raises:
-            RequestError: Something that it needs is not there, or a setting is wrong.
+            RequestError: An input is missing, or a setting is wrong.
         """
 
     @abstractmethod
     def count(self, run: Any) -> None:
-        """Says what there would be to do; does nothing."""
+        """Reports how much work there is, without doing it (a dry run)."""
 
     @abstractmethod
     def do(self, run: Any) -> None:
-        """Does the work, and says what became of the rows. The run has the stage's pins."""
+        """Does the work, and reports the counts. The run already has the pins from `pin`."""
 
     def retry(self, run: Any) -> None:
-        """Does again what failed in a way that may pass, if the stage is `retried`."""
+        """Processes retryable failures again; called only if the stage is `retried`."""
         raise NotImplementedError(f"{self.name} has nothing to retry")

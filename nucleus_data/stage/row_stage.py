@@ -1,4 +1,4 @@
-"""Stages from rows to results, one record or one shard's columns at a time."""
+"""The base classes of stages that map rows to results: record by record, or in columns."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,21 +12,23 @@ from nucleus_data.stage.tables import TableSpec
 
 
 class RowStage(Stage[SettingsT]):
-    """A stage from rows to results.
+    """A stage that maps rows to results.
 
-    It has three phases: construct (cheap, picklable), `setup` (load a model), `process`.
+    It has three phases: construction (cheap; the object is pickled), `setup` (loads models), and
+    `process`.
 
     Attributes:
         columns: Input columns, `table:column`, for example `records:source.caption`.
         reads_images: Whether rows carry the image's bytes.
         chooses: Which records it works on: `all` that have an image, or those `kept` (and pending)
             by the selection.
-        readable: Whether rules may read what it writes.
-        keeps_details: Whether a final failure's detail is kept beside its reason: a column `detail`
-            of those parts that have one.
-        repeated: Reasons of failures that may pass, which the same attempts would have again: they
-            are done again with further ones alone (`corpus.again`).
-        cpus: CPUs that its worker has, as the runner says before `setup`. No value depends on it.
+        readable: Whether rules may read the tables that it writes.
+        keeps_details: Whether a final failure's detail is stored beside its reason, in a column
+            `detail` of the parts that have such a failure.
+        repeated: Reasons of retryable failures that would recur with the same number of attempts;
+            such rows are retried only if more attempts are allowed (`corpus.again`).
+        cpus: Number of CPUs of its worker; the runner sets it before `setup`. Results must not
+            depend on it.
     """
 
     columns: tuple[str, ...] = ()
@@ -39,116 +41,124 @@ class RowStage(Stage[SettingsT]):
     cpus: int = 1
 
     def find_inputs(self, corpus: Any, tables: Mapping[str, str]) -> Mapping[str, str]:
-        """Looks for tables that it reads and that no stage of the recipe writes.
+        """Finds the tables that it reads and that no stage of the recipe writes.
 
-        Asked before `tables`, each time that a run begins.
+        Called before `tables`, at the start of each run.
 
         Args:
-            corpus: A `nucleus_data.corpus.Corpus`; None where only the configuration is looked at.
-            tables: Config hashes of the tables of earlier stages.
+            corpus: A `nucleus_data.corpus.Corpus`; None if only the configuration is examined.
+            tables: Table name -> config hash, of the tables of earlier stages.
 
         Returns:
-            Config hashes by table. A second hash of a table is called `TABLE@HASH`.
+            Table name -> config hash. A second version of a table is named `TABLE@HASH`.
         """
         return {}
 
     @abstractmethod
     def tables(self) -> Sequence[TableSpec]:
-        """The tables this stage writes, with all that enters their config hash."""
+        """Returns the tables that this stage writes, with all that enters their config hashes."""
 
     def folders(self, tables: Mapping[str, str]) -> Iterator[str]:
-        """Its tables' folders, and those of their failures that may pass."""
+        """Yields its tables' folders, and the folders of their retryable failures."""
         for spec in self.tables():
             folder = f"tables/{spec.name}/{tables[spec.name]}"
             yield folder
             yield f"{folder}/_failed"
 
     def needs_image(self, row: Row) -> bool:
-        """Whether a row's image is read, if the stage reads images; `row.image` is not set yet."""
+        """Returns whether to read a row's image; called before `row.image` is set.
+
+        Ignored unless the stage `reads_images`.
+        """
         return True
 
     def first_use(self) -> str | None:
-        """What takes long when this installation is used first, for people; None if nothing does.
+        """Returns a message about slow work on first use of this installation; None if none is due.
 
-        Asked before the work, in the process that waits for it.
+        Called before the work starts, in the process that waits for it.
         """
         return None
 
     def setup(self) -> None:
-        """Loads what is heavy (models, native libraries). Called once in each worker process."""
+        """Loads models and native libraries. Called once in each worker process."""
 
     def rows_at_once(self) -> int:
-        """How many rows it works on at once; a worker is given twice as many, of several shards."""
+        """Returns how many rows it processes at once.
+
+        The runner gives a worker twice as many, from several shards.
+        """
         return 1
 
     def doing(self, what: str) -> None:
-        """Says which part of the work begins, so that a death names it.
+        """Reports which part of the work begins, so that it can be named if the process dies.
 
-        The runner of guarded shards listens.
+        The runner of guarded shards replaces this method; by default it does nothing.
         """
 
     def spent(self) -> Mapping[str, float]:
-        """Seconds by phase since it was asked last, for the run's counts.
+        """Returns the seconds spent in each phase since the last call, for the run's counts.
 
-        `model` and `model_waits` are said to people, as the share of time that a model was busy.
-        Asked from other threads than that of `process`.
+        From `model` and `model_waits`, the run prints the share of time that a model was busy.
+        Called from other threads than that of `process`.
         """
         return {}
 
     def counted(self) -> Mapping[str, int]:
-        """Counts of its own since it was asked last, which depend on more than the rows do.
+        """Returns the stage's own counts since the last call, of things other than rows.
 
-        They go to the run (`extra` of its line in `stages.jsonl`), as `spent` does.
+        Like `spent`, they go to the run: to `extra` of its line in `stages.jsonl`.
         """
         return {}
 
     def told(self, counts: Mapping[str, int]) -> Sequence[str]:
-        """Lines for people on a run's sums of `counted`, for its output and the report."""
+        """Returns lines about a run's sums of `counted`, for its output and the report."""
         return ()
 
     @abstractmethod
     def process(self, rows: Iterator[Row]) -> Iterator[Result | RowFailure]:
-        """Turns rows into results, one for each row, in any order.
+        """Yields one result for each row, in any order.
 
-        Raises StoppedError where no row of any worker should be done: the run ends.
+        Raises:
+            StoppedError: No worker should process any more rows; the run ends.
         """
 
 
 class ColumnStage(RowStage[SettingsT]):
-    """A stage from stored columns to columns: `compute` in place of `process`.
+    """A stage that maps stored columns to columns; it implements `compute` instead of `process`.
 
-    Its work runs as plain tasks. A row's values must not depend on the rows beside it: when
-    `compute` raises, halves are tried until the rows that it raises on are alone, and in a guarded
-    shard each row is.
+    It runs as plain Ray tasks, without actors. A row's values must not depend on the rows computed
+    with it: if `compute` raises, the runner bisects the rows until it has isolated those that cause
+    it, and in a guarded shard it computes every row on its own.
     """
 
     reads_images: ClassVar[bool] = False
 
     def reads(self, wanted: frozenset[str]) -> Sequence[str]:
-        """Those of `columns` that some tables need; the others are not read for them."""
+        """Returns those of `columns` that the `wanted` tables need; the others are not read."""
         return self.columns
 
     @abstractmethod
     def compute(self, columns: pa.Table, wanted: frozenset[str]) -> Mapping[str, pa.Table]:
-        """The values of some rows.
+        """Computes the values of some rows.
 
         Args:
-            columns: The rows' input columns, named as in `reads`; NULL where a table has no row,
-                of the type `null` where it has none of them. `TABLE:error` is one, too.
-            wanted: The tables that lack these rows.
+            columns: The rows' input columns, named as in `reads`. A value is NULL if its table has
+                no such row, and the column is of type `null` if the table has none of the rows.
+                `TABLE:error` can be read as well.
+            wanted: Names of the tables that lack these rows.
 
         Returns:
-            For each wanted table its value columns, with the rows in their order; and a column
-            `error`, if some rows have none, with the reason code.
+            Wanted table -> its value columns, with the rows in the order of `columns`; and if some
+            rows failed, a column `error` with their reason codes.
         """
 
     def process(self, rows: Iterator[Row]) -> Iterator[Result | RowFailure]:
-        """Each row alone: how the runner does a shard on which workers died."""
+        """Computes each row on its own; the runner uses it for shards on which workers died."""
         for row in rows:
             columns = {name: pa.array([value]) for name, value in row.columns.items()}
             tables = self.compute(pa.table(columns), row.wanted)
             values: dict[str, Any] = {}
             for name, table in tables.items():
-                (found,) = table.to_pylist()
-                values[name] = {"error": found["error"]} if found.get("error") else found
+                (value,) = table.to_pylist()
+                values[name] = {"error": value["error"]} if value.get("error") else value
             yield Result(row, values)

@@ -1,4 +1,4 @@
-"""What a row stage is given and gives back: rows, their results, and failures."""
+"""Inputs and outputs of a row stage: rows, their results, and failures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,9 +15,10 @@ class Row:
         id: Record id, 32 hex digits.
         file: Member name in the shard's tar, for example `3f….jpg`.
         image: The original bytes; None when the stage does not read images.
-        columns: The input columns that the stage named in `columns`, by their name.
-        wanted: Tables that lack this row. A stage may skip the work of the others.
-        attempts: How many attempts there were by now, of tables that are asked about it again.
+        columns: Column name -> value, of the input columns that the stage declares.
+        wanted: Tables that lack this row. A stage may skip the work for other tables.
+        attempts: Table -> number of earlier attempts, of tables for which the row is processed
+            again.
     """
 
     shard: int
@@ -31,14 +32,15 @@ class Row:
 
 
 class TableFailure(TypedDict, total=False):
-    """One table of a row has no values, and why; the row's other tables may have theirs.
+    """The reason why one table has no values for a row; the row's other tables may have values.
 
     Attributes:
         error: Reason code; a sentence may follow it after a colon.
-        detail: What was found, for a person to read.
-        retryable: Whether it may pass: it is kept apart and done again by `nucleus retry`.
-        attempts: How many there were by now, those of earlier rounds among them, of what is
-            attempted more than once; a column of the table, then.
+        detail: Details for people.
+        retryable: Whether the failure may be temporary. It is then stored beside the table, and
+            `nucleus retry` processes the row again.
+        attempts: Number of attempts so far, including those of earlier runs, if the work is
+            attempted more than once. The table then has this column.
     """
 
     error: Required[str]
@@ -51,8 +53,8 @@ class TableFailure(TypedDict, total=False):
 class Result:
     """Values for one row: table name -> column -> value.
 
-    Tables outside `row.wanted` are ignored. A `TableFailure` in place of a table's values says that
-    this table alone has none.
+    Tables outside `row.wanted` are ignored. A `TableFailure` in place of a table's values means
+    that this table alone has no values.
     """
 
     row: Row
@@ -61,11 +63,11 @@ class Result:
 
 @dataclass(slots=True)
 class RowFailure:
-    """The row has no values, and why.
+    """The reason why a row has no values in any table.
 
-    A failure that depends on the image and the settings alone (`retryable=False`) is a row of the
-    table, with `reason` in its `error` column. A retryable one (a killed worker, a network) is kept
-    apart and done again by `nucleus retry`.
+    A failure that depends only on the image and the settings (`retryable=False`) is stored as a row
+    of the table, with `reason` in its `error` column. A retryable one (a killed worker, a network
+    error) is stored beside the table, and `nucleus retry` processes the row again.
     """
 
     row: Row

@@ -1,4 +1,4 @@
-"""What a stage says of a table that it writes: schema, identity, and which records it has."""
+"""A stage's declaration of a table that it writes: schema, identity, and which records it has."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,14 +9,15 @@ import pyarrow as pa
 
 @dataclass(frozen=True)
 class RowChoice:
-    """Which of the records that a stage works on one table is asked about; no value depends on it.
+    """Which of a stage's records get a row in one of its tables; no value depends on it.
 
     Attributes:
-        where: SQL over one record's signals, as rules have it; empty for all records.
-        key: The setting that has it, for messages.
-        share: Share of the records.
-        share_key: What the share is drawn with: tables with one key get the same records.
-        follows: A table of the same stage that is made before: only records that it has, or will.
+        where: SQL over one record's signals, in the syntax of rules; empty for all records.
+        key: The setting that has `where`, for messages.
+        share: Share of the records, 0 to 1.
+        share_key: Key of the pseudo-random draw: tables with the same key get the same records.
+        follows: A table of the same stage that is made before this one. Only records that it has,
+            or will have, are chosen.
     """
 
     where: str = ""
@@ -30,16 +31,16 @@ class Condition(Protocol):
     """A checked `RowChoice.where`.
 
     Attributes:
-        columns: What it reads, as `table:column`. Only records with a row in all of these tables
-            are asked.
+        columns: The columns that it reads, as `table:column`. It is evaluated only for records that
+            have a row in all of these tables.
     """
 
     @property
     def columns(self) -> Sequence[str]:
-        """As above."""
+        """The columns that it reads, as `table:column`."""
 
     def answers(self, columns: pa.Table) -> pa.ChunkedArray:
-        """True, false or NULL for each of some records, of whose columns these are the values."""
+        """Evaluates the condition: true, false or NULL for each row of its `columns`."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,14 @@ class TableSpec:
         name: Folder under `tables/`, for example `inspect.tone`.
         schema: The value columns. `shard`, `row`, `id` go before them and `error` after them; the
             runner adds those.
-        version: Raised by hand when the same input would give other values.
+        version: Increased by hand when the code would give other values for the same input.
         settings: JSON-able settings that change values (never resources or batch sizes).
-        inputs: Names of tables whose values enter the rows; tables that only choose rows do not.
-        needs: Names of tables that must have a record's row before this one can: until then it is
-            not asked about. What an input lacks for now then fails nothing for good.
-        chosen: Which records it is asked about, of those that the stage works on.
-        again: Whether rows that are there can be asked about again (`corpus.again`).
+        inputs: Names of tables whose values the rows depend on, without those that only choose
+            rows.
+        needs: Names of tables that must have a row for a record before this one can. Until then the
+            record is not processed, so that an input that is missing for now is no final failure.
+        chosen: Which of the stage's records the table has.
+        again: Whether rows that exist can be processed again (`corpus.again`).
     """
 
     name: str
