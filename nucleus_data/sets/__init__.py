@@ -1,20 +1,21 @@
-"""Training sets as anyone finds them: no stage, no Ray, no torch.
+"""The file format of training sets, without stages, Ray or torch.
 
-| module | what it holds |
+| module | contents |
 |---|---|
-| `buckets` | aspect buckets, their sizes, which one a picture is in, and its crop |
-| `layout` | what lies where in a set's folder; a set is published by its manifest |
-| `index` | one row a sample beside each tar: where it lies, its sizes, its crop |
-| `editions` | captions of a set's samples, beside each tar and in its order |
-| `columns` | scores, tiers and curriculum buckets of a set's samples, likewise |
-| `beside` | how such files are written and read |
-| `tars` | how a tar is written, its places noted |
-| `provenance` | what a sample's `.json` says |
-| `planned` | which records a tar will hold, while the set is being made |
-| `joined` | samples with their captions and columns, as exports have them |
-| `join` | `join_captions`, a stage of webdataset |
-| `card`, `facts`, `set_card` | the card of a set or an export, and what it tells |
-| `croissant`, `features` | the same for machines: JSON-LD, types as `datasets` calls them |
+| `buckets` | aspect buckets: their sizes, the assignment of pictures, and crops |
+| `layout` | the files of a set's folder; a set is published by its manifest |
+| `index` | the index beside each tar, one row per sample: byte offsets, sizes, crop |
+| `editions` | caption editions: captions beside each tar, in the tar's order |
+| `columns` | index columns: scores, tiers and curriculum buckets beside each tar |
+| `beside` | reading and writing Parquet files beside the tars |
+| `encoded`, `encoded_file` | latents and text states beside the tars, in safetensors |
+| `tars` | writing a tar, with the byte offsets of its members |
+| `provenance` | the content of a sample's `.json` |
+| `planned` | the plan of which records go into which tar, while the set is being made |
+| `joined` | samples joined with their captions and columns, for exports |
+| `join` | `join_captions`, a stage for webdataset pipelines |
+| `card`, `facts`, `set_card` | the dataset card of a set or an export, and the facts on it |
+| `croissant`, `features` | the same in machine-readable form: JSON-LD, and types for `datasets` |
 
     folder = SetFolder(store, "sets/train/0123456789abcdef")
     for tar in folder.manifest():

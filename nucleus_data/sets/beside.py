@@ -1,7 +1,7 @@
-"""Parquet files beside a set's tars, a row a sample, in the tar's order.
+"""Parquet files beside a set's tars, with one row per sample, in the tar's order.
 
-An edition of captions and columns of scores are both such: a folder named by its config hash, a
-file a tar below it, and a JSON file that is written last and publishes the whole.
+Caption editions and index columns have this form: a folder named by its config hash, with one file
+per tar, and a JSON file that is written last and publishes the folder.
 """
 
 import json
@@ -19,9 +19,9 @@ TAR, PARQUET = ".tar", ".parquet"
 
 
 def encode(rows: pa.Table) -> bytes:
-    """A table as Parquet bytes; the same rows give the same bytes.
+    """Encodes a table as Parquet; the same rows give the same bytes.
 
-    Each page has a checksum: a changed byte is an error where it is read.
+    Each page has a checksum, so that reading a changed byte raises.
     """
     sink = pa.BufferOutputStream()
     options = {"compression": "zstd", "use_dictionary": False, "write_page_checksum": True}
@@ -30,20 +30,21 @@ def encode(rows: pa.Table) -> bytes:
 
 
 def read(store: Store, name: str, schema: pa.Schema | None = None) -> pa.Table:
-    """A Parquet file of a set.
+    """Reads a Parquet file of a set.
 
     Args:
-        store: The store.
-        name: Its path.
-        schema: What it must have; other columns are left out. None for whatever it has.
+        store: The store that holds the set.
+        name: The file's path below the store.
+        schema: Columns to read and the types to cast them to; None for all columns as they are.
 
     Raises:
-        FileNotFoundError: There is none.
-        DamagedError: It cannot be read, or lacks columns.
+        FileNotFoundError: There is no such file.
+        DamagedError: The file can't be read, or lacks columns.
     """
     content = read_whole(store, name)
     with reading(store, name):
-        # `pq.read_table` would make a data set of it first: four times as long for a small file.
+        # Not `pq.read_table`: it builds a dataset first, which takes four times as long for a
+        # small file.
         file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
         table = file.read(use_threads=False)
         if schema is None:
@@ -54,12 +55,12 @@ def read(store: Store, name: str, schema: pa.Schema | None = None) -> pa.Table:
 
 
 class Beside:
-    """Files beside a set's tars, under one config hash.
+    """A folder of files beside a set's tars, under one config hash.
 
     Args:
         store: The store that holds the set.
-        path: Their folder, `<set>/captions/<config hash>`.
-        marker: Name of the JSON file that publishes them.
+        path: The folder below the store, for example `<set>/captions/<config hash>`.
+        marker: Name of the JSON file that publishes the folder.
 
     Attributes:
         hash: The config hash.
@@ -71,27 +72,34 @@ class Beside:
         self._about: dict[str, Any] | None = None
 
     def file(self, tar: str) -> str:
-        """Path of the file beside a tar; `tar` is the tar's path below the set."""
+        """Returns the path of the file beside a tar; `tar` is the tar's path below the set."""
         return f"{self.path}/{tar.removesuffix(TAR)}{PARQUET}"
 
     @property
     def published(self) -> bool:
-        """Whether all files are there."""
+        """Whether the folder is complete."""
         name = f"{self.path}/{self.marker}"
         return name not in self.store.left_out and self.store.exists(name)
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """What its JSON file says. Raises FileNotFoundError."""
+        """The content of its JSON file. Raises FileNotFoundError if it is not published."""
         if self._about is None:
             self._about = read_json(self.store, f"{self.path}/{self.marker}")
         return self._about
 
     def write(self, tar: str, rows: pa.Table) -> int:
-        """Writes the file beside a tar; returns its size in bytes.
+        """Writes the file beside a tar.
+
+        Args:
+            tar: The tar's path below the set.
+            rows: One row per sample, in the tar's order.
+
+        Returns:
+            The file's size in bytes.
 
         Raises:
-            CorpusError: Another file is there.
+            CorpusError: The file exists with other content.
         """
         content, name = encode(rows), self.file(tar)
         if not self.store.create(name, content):
@@ -102,6 +110,6 @@ class Beside:
         return len(content)
 
     def publish(self, about: Mapping[str, Any]) -> None:
-        """Writes the JSON file: everything is there."""
+        """Writes the JSON file, by which the folder is complete; `about` is its content."""
         content = json.dumps(about, sort_keys=True, ensure_ascii=False, indent=1)
         self.store.create(f"{self.path}/{self.marker}", content.encode())

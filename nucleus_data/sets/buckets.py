@@ -1,8 +1,9 @@
-"""Aspect buckets: target sizes at every resolution, which one a picture belongs to, and its crop.
+"""Aspect buckets: their target sizes at each resolution, the assignment of pictures, and crops.
 
-Seven buckets have the sampler's sizes at 1024; other resolutions scale them to the nearest
-multiple. The forty are by rule: ratios 4^(-i/20) and 4^(i/19) around 1, sides of the same area as
-the square's.
+There are two families. The `seven` buckets have the sampler's sizes at resolution 1024; at other
+resolutions these are scaled, and rounded to the nearest multiple. The `forty` follow a rule: aspect
+ratios 4^(-i/20) for i = 20..1, then 1, then 4^(i/19) for i = 1..19, each with the same area as the
+square bucket.
 """
 
 import math
@@ -30,12 +31,12 @@ Ints = NDArray[np.int64]
 
 
 def bucket_size(resolution: int, aspect: str, multiple: int) -> tuple[int, int]:
-    """Target width and height in pixels of an aspect bucket.
+    """Returns the target width and height of an aspect bucket, in pixels.
 
     Args:
-        resolution: Side of the square bucket, for example 256.
+        resolution: Side of the square bucket in pixels, for example 256.
         aspect: A key of `SIZES_1024` or `FORTY`.
-        multiple: Sides are multiples of it (VAE factor times patch size).
+        multiple: Both sides are rounded to multiples of it (VAE factor times patch size).
     """
     if aspect in FORTY:
         side = resolution * math.sqrt(FORTY[aspect]), resolution / math.sqrt(FORTY[aspect])
@@ -44,26 +45,27 @@ def bucket_size(resolution: int, aspect: str, multiple: int) -> tuple[int, int]:
         if resolution == 1024 and width % multiple == 0 and height % multiple == 0:
             return width, height
         side = width * resolution / 1024, height * resolution / 1024
-    found = [max(1, round(length / multiple)) * multiple for length in side]
-    return found[0], found[1]
+    rounded = [max(1, round(length / multiple)) * multiple for length in side]
+    return rounded[0], rounded[1]
 
 
 def nearest(width: NDArray[Any], height: NDArray[Any], sizes: Sequence[tuple[int, int]]) -> Ints:
-    """The bucket of each picture: the one whose aspect ratio is nearest (in log space).
+    """Assigns each picture to the bucket with the nearest aspect ratio, in log space.
 
     Args:
-        width: Of N pictures, in pixels.
-        height: Of N pictures, in pixels.
-        sizes: Target sizes of the buckets; of those with one ratio, the first is taken.
+        width: Widths of N pictures in pixels, shape [N].
+        height: Heights of N pictures in pixels, shape [N].
+        sizes: Target (width, height) of the buckets. Of buckets with the same aspect ratio, the
+            first is taken.
 
     Returns:
-        N numbers of buckets, from 0. No picture is without one.
+        Index into `sizes` of each picture's bucket, int64[N]; every picture has one.
     """
     ratios = np.log([w / h for w, h in sizes])
     ordered, first = np.unique(ratios, return_index=True)
     borders = (ordered[1:] + ordered[:-1]) / 2
-    found = np.searchsorted(borders, np.log(width / height), side="right")
-    numbers: Ints = first[found]
+    places = np.searchsorted(borders, np.log(width / height), side="right")
+    numbers: Ints = first[places]
     return numbers
 
 
@@ -73,26 +75,27 @@ def crops(
     target: tuple[NDArray[Any], NDArray[Any]],
     place: tuple[Any, Any] = (0.5, 0.5),
 ) -> Ints:
-    """The largest box of the target's aspect ratio in each picture.
+    """Computes the largest box in each picture that has the aspect ratio of its bucket.
 
     Args:
-        width: Of N pictures, in pixels.
-        height: Of N pictures, in pixels.
-        target: Width and height of the bucket of each.
-        place: Where the box lies along each axis, 0 to 1: a half is the centre.
+        width: Widths of N pictures in pixels, shape [N].
+        height: Heights of N pictures in pixels, shape [N].
+        target: Widths and heights of the pictures' buckets, two arrays of shape [N].
+        place: Position of the box along the x and y axes, 0 to 1; 0.5 is the centre. Scalars or
+            arrays of shape [N].
 
     Returns:
-        N x 4: left, top, right, bottom, in pixels of the picture.
+        Boxes (left, top, right, bottom) in pixels of the pictures, int64[N, 4].
     """
     ratio = target[0] / target[1]
     box_width = np.minimum(width, np.maximum(1, np.rint(height * ratio))).astype(np.int64)
     box_height = np.minimum(height, np.maximum(1, np.rint(width / ratio))).astype(np.int64)
-    # A half rounds down, so that the box is in the centre or a pixel left of it.
+    # Offsets are rounded down: a centred box is at most half a pixel left of or above the centre.
     left = np.minimum(width - box_width, np.floor((width - box_width) * place[0]))
     top = np.minimum(height - box_height, np.floor((height - box_height) * place[1]))
     return np.stack([left, top, left + box_width, top + box_height], axis=1).astype(np.int64)
 
 
 def sizes_at(resolution: int, aspects: Sequence[str], multiple: int) -> Mapping[str, Any]:
-    """Target size of each aspect bucket at a resolution."""
+    """Returns aspect -> target (width, height) in pixels, at a resolution; see `bucket_size`."""
     return {aspect: bucket_size(resolution, aspect, multiple) for aspect in aspects}

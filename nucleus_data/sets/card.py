@@ -1,8 +1,9 @@
-"""The card of a set, or of an export: a README.md that people, hubs and `datasets` read.
+"""The dataset card of a set or an export: a README.md for people, hubs and `datasets`.
 
-Its head (YAML) names a configuration a resolution, with the types of all columns, so that
-`datasets.load_dataset(FOLDER)` works; the text says what is in it, where it comes from, how it was
-chosen, and what it is not. A text of others (a rule, a source, a licence) is never markup in it.
+Its YAML header has one configuration per resolution, with the types of all columns, so that
+`datasets.load_dataset(FOLDER)` works. The text describes the content, its origin, how it was
+selected, and its limits. Text from elsewhere (rules, names of sources, licences) is escaped, so that
+it can't be markup.
 """
 
 import re
@@ -18,7 +19,7 @@ from nucleus_data.sets.facts import Facts
 from nucleus_data.sets.features import card_features
 
 README = "README.md"
-LONGEST = 1000  # characters of a text of others
+LONGEST = 1000  # characters of a text from elsewhere; longer ones are cut
 MARKUP = re.compile(r"([!-/:-@\[-`{-~])")
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 LARGER = ((10**7, "1M<n<10M"), (10**8, "10M<n<100M"), (10**9, "100M<n<1B"))
@@ -33,15 +34,15 @@ LIMITS = (
 
 @dataclass(frozen=True)
 class Bucket:
-    """The pictures of one size.
+    """The pictures of one aspect bucket at one resolution.
 
     Attributes:
         resolution: Side of the square bucket, in pixels.
-        aspect: For example `4x3`.
-        width: In pixels.
-        height: In pixels.
-        samples: How many.
-        bytes: Of its files.
+        aspect: The aspect bucket, for example `4x3`.
+        width: Width of its pictures, in pixels.
+        height: Height of its pictures, in pixels.
+        samples: Number of samples.
+        bytes: Total size of its files.
     """
 
     resolution: int
@@ -54,15 +55,16 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Captions:
-    """The captions that a card tells of.
+    """A caption edition, as described on a card.
 
     Attributes:
-        name: Of the edition.
+        name: The edition's name.
         hash: Its config hash.
-        tables: As `short@1a2b3c4d`.
-        without: Samples that have none.
-        mix: Where a caption comes from -> captions.
-        joined: Whether the samples hold them: in an export, not in a set.
+        tables: Its caption tables, for example `short@1a2b3c4d`.
+        without: Number of samples without a caption.
+        mix: Source of a caption -> number of captions.
+        joined: Whether the captions are stored in the samples, as in an export; in a set they are
+            in separate files.
     """
 
     name: str
@@ -75,16 +77,16 @@ class Captions:
 
 @dataclass(frozen=True)
 class Shown:
-    """What a card is of.
+    """The content of a card.
 
     Attributes:
-        name: Of the set.
+        name: The set's name.
         hash: The set's config hash.
-        kind: `webdataset` or `parquet`.
-        buckets: In the manifest's order.
+        kind: Format of the files, `webdataset` or `parquet`.
+        buckets: Its buckets, in the manifest's order.
         fields: Columns that `datasets` finds in the files, in their order.
-        captions: A set's editions, or an export's one.
-        facts: Where it comes from, and how it was chosen.
+        captions: All editions of a set, or the one edition of an export.
+        facts: Where it comes from, and how it was selected.
     """
 
     name: str
@@ -97,21 +99,21 @@ class Shown:
 
     @property
     def suffix(self) -> str:
-        """Ending of the files."""
+        """Suffix of the files, without the dot."""
         return "parquet" if self.kind == "parquet" else "tar"
 
     @property
     def resolutions(self) -> list[int]:
-        """Largest first."""
+        """Its resolutions in pixels, largest first."""
         return sorted({bucket.resolution for bucket in self.buckets}, reverse=True)
 
     def samples(self, resolution: int) -> int:
-        """How many samples a resolution has."""
+        """Returns the number of samples at a resolution."""
         return sum(b.samples for b in self.buckets if b.resolution == resolution)
 
 
 def readme(shown: Shown) -> str:
-    """The card: YAML between two lines of dashes, then Markdown."""
+    """Renders the card: a YAML header between two lines of dashes, then Markdown."""
     head = yaml.safe_dump(_head(shown), sort_keys=False, allow_unicode=True, width=10_000)
     parts = (_title, _content, _origin, _choice, _captions, _limits)
     text = "\n".join(line for part in parts for line in part(shown))
@@ -119,7 +121,10 @@ def readme(shown: Shown) -> str:
 
 
 def plain(text: str) -> str:
-    """A text of others as Markdown shows it: no markup, no link, no line end, nothing hidden."""
+    """Escapes a text from elsewhere for Markdown, without markup, links, or invisible characters.
+
+    Line ends become visible too, and long texts are cut.
+    """
     cut = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
     return MARKUP.sub(r"\\\1", visible(cut))
 

@@ -2,7 +2,7 @@
 
     folder.columns(None).values("256/1x1/000000.tar")   # id, tier, curriculum, scores by their name
 
-New scores are new columns, and no tar is touched.
+New scores become new columns, without a change to any tar.
 """
 
 import pyarrow as pa
@@ -32,16 +32,20 @@ class Columns(Beside):
 
     @property
     def names(self) -> list[str]:
-        """The columns, without `id`."""
+        """Names of the columns, without `id`."""
         return list(self.about["names"])
 
     def values(self, tar: str) -> pa.Table:
-        """The columns of a tar's samples, in its order: `id`, `tier`, `curriculum`, and the scores.
+        """Reads the columns of a tar's samples: `id`, `tier`, `curriculum`, and the scores.
 
         Args:
             tar: The tar's path below the set.
 
+        Returns:
+            One row per sample, in the tar's order.
+
         Raises:
-            FileNotFoundError: There are none of that tar.
+            FileNotFoundError: There is no file for that tar.
+            DamagedError: The file can't be read.
         """
         return read(self.store, self.file(tar))

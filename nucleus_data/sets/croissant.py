@@ -1,7 +1,7 @@
-"""Croissant: the same card for machines (MLCommons' JSON-LD), made by the package `mlcroissant`.
+"""The card in machine-readable form: MLCommons' Croissant (JSON-LD), by the package `mlcroissant`.
 
-Files are listed with their SHA-256 up to a thousand of them, by pattern beyond: at full size the
-list would be larger than a catalogue takes.
+Up to 1,000 files are listed one by one, with their SHA-256. Of more, only a glob pattern is given:
+for a set of full size, the list would be larger than catalogues accept.
 """
 
 import json
@@ -20,16 +20,16 @@ NEEDED = (
     "croissant.json is not written: this needs mlcroissant; run: pip install 'nucleus-data[card]', "
     "and the same command again"
 )
-KEY = r"([^/]*)\.[^.]+$"  # of a member's name: what stands before the ending
+KEY = r"([^/]*)\.[^.]+$"  # a sample's key: the member's name without its suffix
 TYPES = {"jpg": "image/jpeg", "webp": "image/webp", "png": "image/png", "avif": "image/avif"}
 
 
 def croissant(shown: Shown, files: Mapping[str, str]) -> bytes:
-    """The card as JSON-LD: the same bytes for the same set.
+    """Renders the card as JSON-LD; the same set gives the same bytes.
 
     Args:
-        shown: What it is of.
-        files: Path below the folder -> SHA-256.
+        shown: The content of the card.
+        files: Path of a file below the folder -> SHA-256.
 
     Raises:
         RequestError: mlcroissant is not installed.
@@ -53,12 +53,12 @@ def croissant(shown: Shown, files: Mapping[str, str]) -> bytes:
 
 
 class _Maker:
-    """Makes the parts of a description.
+    """Makes the parts of a Croissant description.
 
     Args:
-        package: mlcroissant.
-        shown: What it is of.
-        files: Path below the folder -> SHA-256.
+        package: The module `mlcroissant`.
+        shown: The content of the card.
+        files: Path of a file below the folder -> SHA-256.
     """
 
     def __init__(self, package: Any, shown: Shown, files: Mapping[str, str]) -> None:
@@ -69,7 +69,7 @@ class _Maker:
         self.pictures = [f.name for f in shown.fields if f.type.equals(IMAGE)]
 
     def distribution(self, resolution: int) -> list[Any]:
-        """The files of a resolution, and what is in its tars."""
+        """Returns the files of a resolution, and the kinds of members in its tars."""
         make = self.package
         parquet = self.shown.kind == "parquet"
         form = "application/x-parquet" if parquet else "application/x-tar"
@@ -113,7 +113,7 @@ class _Maker:
         return found
 
     def records(self, resolution: int) -> Any:
-        """What a sample of a resolution has."""
+        """Returns the record set of a resolution: the fields of a sample."""
         name = f"samples-{resolution}"
         fields = (
             [self._column(name, resolution, field) for field in self.shown.fields]
@@ -126,7 +126,7 @@ class _Maker:
         return f"files-{resolution}"
 
     def _column(self, name: str, resolution: int, field: pa.Field) -> Any:
-        """A column of Parquet files."""
+        """Returns the field of a column of Parquet files."""
         make = self.package
         picture = field.type.equals(IMAGE)
         several = pa.types.is_list(field.type)
@@ -145,7 +145,7 @@ class _Maker:
         )
 
     def _members(self, name: str, resolution: int, ending: str) -> list[Any]:
-        """The id and the picture of tars whose pictures have one ending."""
+        """Returns the fields `id` and `image` of tars whose pictures have a given suffix."""
         make, files = self.package, f"{ending}-{resolution}"
         prefix = f"{name}/" if len(self.pictures) == 1 else f"{name}/{ending}-"
         return [

@@ -1,9 +1,10 @@
-"""Caption editions: captions of a set's samples, beside each tar and in the tar's order.
+"""Caption editions: captions of a set's samples, in files beside the tars, in the tars' order.
 
     edition = folder.edition(None)          # the only one
     edition.captions("256/1x1/000000.tar")  # id, captions, caption_sources
 
-New captions are a new edition, and no tar is touched. A sample may have none: an empty list.
+New captions become a new edition, without a change to any tar. A sample without captions has an
+empty list.
 """
 
 from collections.abc import Mapping
@@ -14,8 +15,8 @@ from nucleus_data.corpus.store import Store
 from nucleus_data.sets.beside import Beside, read
 
 CAPTIONS, EDITION = "captions", "edition.json"
-# Captions from the lowest to the highest quality; where each is from, as `web` (it came with the
-# record), `synthesized:short`, `refined:short` or `imported:NAME`.
+# `captions` are ordered from the lowest to the highest quality. `caption_sources` says where each is
+# from: `web` (it came with the record), `synthesized:short`, `refined:short` or `imported:NAME`.
 EDITION_SCHEMA = pa.schema(
     [
         pa.field("id", pa.string()),
@@ -38,41 +39,45 @@ class Edition(Beside):
 
     @property
     def name(self) -> str:
-        """Its name for people: what `shard.captions` said when it was made."""
+        """Its name for people: the value of `shard.captions` when it was made."""
         return str(self.about["name"])
 
     @property
     def tables(self) -> list[str]:
-        """The caption tables that it is made of, as `short@HASH` or `source`."""
+        """The caption tables that it is made from, as `short@HASH` or `source`."""
         return list(self.about["tables"])
 
     @property
     def samples(self) -> int:
-        """How many samples the set has, over all resolutions."""
+        """Number of samples of the set, over all resolutions."""
         return int(self.about["samples"])
 
     @property
     def count(self) -> int:
-        """How many captions they have in all."""
+        """Number of captions of all samples."""
         return int(self.about["captions"])
 
     @property
     def without(self) -> int:
-        """How many of the samples have no caption."""
+        """Number of samples without a caption."""
         return int(self.about["without"])
 
     @property
     def mix(self) -> Mapping[str, int]:
-        """How many captions are from where."""
+        """Source of a caption -> number of captions."""
         return dict(self.about["mix"])
 
     def captions(self, tar: str) -> pa.Table:
-        """The captions of a tar's samples, in its order: `EDITION_SCHEMA`.
+        """Reads the captions of a tar's samples.
 
         Args:
             tar: The tar's path below the set.
 
+        Returns:
+            One row per sample in the tar's order, of `EDITION_SCHEMA`.
+
         Raises:
-            FileNotFoundError: The edition has nothing of that tar.
+            FileNotFoundError: The edition has no file for that tar.
+            DamagedError: The file can't be read.
         """
         return read(self.store, self.file(tar), EDITION_SCHEMA)

@@ -1,17 +1,19 @@
-"""Encoded pictures and texts beside a set's tars: values by key, in safetensors.
+"""The file format of encoded pictures (latents) and texts (text states) beside a set's tars.
 
 encoded/<config hash>/<resolution>/<aspect>/000000.safetensors   latents of a tar's samples
-encoded/<config hash>/encoded.json                               what encoded them; written last
+encoded/<config hash>/encoded.json                               about the encoder; written last
 encoded/<config hash>/texts/000000.safetensors                   text states of a share of all texts
-encoded/<config hash>/texts/encoded.json                         likewise
+encoded/<config hash>/texts/encoded.json                         about the encoder; written last
+
+A file maps keys to values, in the safetensors format. With N values, it has these tensors:
 
 | tensor | content |
 |---|---|
-| `values` | all values, one behind the other |
-| `starts` | int64 (N + 1): where each begins, in rows of `values` |
-| `keys` | uint8 (N, 16): a sample's id, or a text's hash; ascending |
-| `checks` | uint8 (N, 8): BLAKE2b of each value (of a text, with its key and `cut`) |
-| `cut` | uint8 (N): 1 for a text that was longer than the encoder takes |
+| `values` | all values, concatenated along the first axis |
+| `starts` | int64[N + 1]: the first row of each value in `values`, and the end of the last |
+| `keys` | uint8[N, 16]: a sample's id, or a text's hash; ascending |
+| `checks` | uint8[N, 8]: BLAKE2b of each value (of a text, also of its key and `cut`) |
+| `cut` | uint8[N]: 1 for a text that was truncated because it was too long for the encoder |
 
 `encoded_file` reads them.
 """
@@ -28,9 +30,9 @@ from nucleus_data.corpus.damaged import read_json
 from nucleus_data.corpus.store import Store
 
 ENCODED, MARKER, TEXTS, SUFFIX = "encoded", "encoded.json", "texts", ".safetensors"
-WORK = "_work"  # of text states that are being made: the texts themselves
-KEY, CHECK = 16, 8
-# Name in settings -> that in safetensors, and bytes a number.
+WORK = "_work"  # folder of the texts while their states are being made
+KEY, CHECK = 16, 8  # bytes of a key and of a checksum
+# Name of a number type in our settings -> its name in safetensors, and its bytes.
 DTYPES = {"fp32": ("F32", 4), "bf16": ("BF16", 2), "fp16": ("F16", 2)}
 SMALL = ("keys", "checks", "cut")
 _CUT = b"cut"
@@ -41,9 +43,9 @@ class Value:
     """An encoded picture or text.
 
     Attributes:
-        data: Its numbers' bytes.
+        data: Its numbers, as bytes.
         shape: Its shape.
-        cut: Whether its text was longer than the encoder takes.
+        cut: Whether its text was truncated because it was too long for the encoder.
     """
 
     data: bytes
@@ -52,44 +54,44 @@ class Value:
 
 
 def encoded_name(config_hash: str, tar: str) -> str:
-    """Path below the set of the latents of a tar's samples."""
+    """Returns the path below the set of the latents of a tar's samples."""
     return f"{ENCODED}/{config_hash}/{tar.removesuffix('.tar')}{SUFFIX}"
 
 
 def texts_folder(config_hash: str) -> str:
-    """Path below the set of the folder of text states."""
+    """Returns the path below the set of the folder of text states."""
     return f"{ENCODED}/{config_hash}/{TEXTS}"
 
 
 def part_name(number: int) -> str:
-    """Name of a file of text states in their folder."""
+    """Returns the name of a file of text states in their folder."""
     return f"{number:06d}{SUFFIX}"
 
 
 def text_key(text: str) -> bytes:
-    """What a text's states are found by."""
+    """Returns the key of a text's states: a BLAKE2b hash of 16 bytes."""
     return hashlib.blake2b(text.encode(), digest_size=KEY).digest()
 
 
 def part_of(key: bytes, parts: int) -> int:
-    """In which of so many files a text's states are."""
+    """Returns which of `parts` files has the states of a text, from 0."""
     return int.from_bytes(key[:8], "big") % parts
 
 
 def check_of(data: bytes, key: bytes | None = None, *, cut: bool = False) -> bytes:
-    """What `checks` has of a value.
+    """Returns the checksum of a value, as stored in `checks`.
 
     Args:
-        data: Its bytes.
-        key: Of a text, its key: nothing else tells whether that is right.
-        cut: Whether the text was cut.
+        data: The value's bytes.
+        key: The text's key, which nothing else could verify; None for a picture.
+        cut: Whether the text was truncated.
     """
     person = _CUT if cut else b""
     return hashlib.blake2b(data, digest_size=CHECK, salt=key or b"", person=person).digest()
 
 
 def read_marker(store: Store, folder: str) -> dict[str, Any] | None:
-    """What a folder of encoded values says of itself; None if it is not complete."""
+    """Reads the `encoded.json` of a folder; None if the folder is not complete."""
     try:
         return read_json(store, f"{folder}/{MARKER}")
     except FileNotFoundError:
@@ -97,36 +99,36 @@ def read_marker(store: Store, folder: str) -> dict[str, Any] | None:
 
 
 def marker_bytes(about: Mapping[str, Any]) -> bytes:
-    """What a folder of encoded values says of itself, as it is written."""
+    """Encodes the content of an `encoded.json`."""
     return json.dumps(about, sort_keys=True, indent=1).encode()
 
 
 def write_marker(store: Store, folder: str, about: Mapping[str, Any]) -> None:
-    """Says that a folder of encoded values is complete."""
+    """Writes the `encoded.json` of a folder, by which the folder is complete."""
     store.create(f"{folder}/{MARKER}", marker_bytes(about))
 
 
 def encode_values(
     values: Mapping[bytes, Value], shape: Sequence[int], dtype: str, *, texts: bool = False
 ) -> bytes:
-    """Values by key as a file's bytes; the same values give the same bytes.
+    """Encodes values as the bytes of a file; the same values give the same bytes.
 
     Args:
-        values: By key; of one shape but for the first axis.
-        shape: That of a row of `values`, for a file without any.
-        dtype: Of their numbers: fp32, bf16 or fp16.
+        values: Key -> value. All have the same shape, except for the first axis.
+        shape: The shape of a row of `values`, which a file without values needs too.
+        dtype: Type of their numbers: fp32, bf16 or fp16.
         texts: Whether they are text states.
     """
     keys = sorted(values)
-    found = [values[key] for key in keys]
+    ordered = [values[key] for key in keys]
     checks = b"".join(
         check_of(value.data, key if texts else None, cut=value.cut)
-        for key, value in zip(keys, found, strict=True)
+        for key, value in zip(keys, ordered, strict=True)
     )
-    cut = bytes(value.cut for value in found)
-    counts = [value.shape[0] for value in found]
+    cut = bytes(value.cut for value in ordered)
+    counts = [value.shape[0] for value in ordered]
     return written(
-        [value.data for value in found], counts, b"".join(keys), checks, cut, shape, dtype
+        [value.data for value in ordered], counts, b"".join(keys), checks, cut, shape, dtype
     )
 
 
@@ -139,16 +141,16 @@ def written(
     shape: Sequence[int],
     dtype: str,
 ) -> bytes:
-    """A file's bytes, of what is in its tensors.
+    """Returns the bytes of a file, from the bytes of its tensors.
 
     Args:
-        data: Of each value, in the order of the keys.
-        counts: How many rows each has.
-        keys: The tensor.
-        checks: The tensor.
-        cut: The tensor.
-        shape: That of a row.
-        dtype: Of the numbers.
+        data: The bytes of each value, in the order of the keys.
+        counts: The number of rows of each value.
+        keys: The tensor `keys`.
+        checks: The tensor `checks`.
+        cut: The tensor `cut`.
+        shape: The shape of a row.
+        dtype: Type of the numbers: fp32, bf16 or fp16.
     """
     starts = np.cumsum([0, *counts]).astype("<i8")
     head = header(len(cut), int(starts[-1]), shape, dtype)
@@ -156,18 +158,18 @@ def written(
 
 
 def header(n: int, rows: int, shape: Sequence[int], dtype: str) -> bytes:
-    """The beginning of a file, in the format of safetensors.
+    """Returns the header of a file, in the safetensors format.
 
-    Its own writer takes no bfloat16 without torch.
+    The writer of the package safetensors is not used: it takes no bfloat16 without torch.
 
     Args:
-        n: How many values the file has.
-        rows: How many rows all of them have.
-        shape: That of a row.
-        dtype: Of the numbers.
+        n: Number of values in the file.
+        rows: Total number of rows of all values.
+        shape: The shape of a row.
+        dtype: Type of the numbers: fp32, bf16 or fp16.
     """
     kind, width = DTYPES[dtype]
-    # The types of the widest numbers come first.
+    # Tensors with wider numbers come first, so that all are aligned.
     tensors: list[tuple[str, str, int, tuple[int, ...]]] = [
         ("starts", "I64", 8, (n + 1,)),
         ("values", kind, width, (rows, *shape)),
@@ -175,12 +177,12 @@ def header(n: int, rows: int, shape: Sequence[int], dtype: str) -> bytes:
         ("checks", "U8", 1, (n, CHECK)),
         ("cut", "U8", 1, (n,)),
     ]
-    found, at = {}, 0
+    entries, at = {}, 0
     for name, kind, width, sides in tensors:
         end = at + width * int(np.prod(sides, dtype=np.int64))
-        found[name] = {"dtype": kind, "shape": list(sides), "data_offsets": [at, end]}
+        entries[name] = {"dtype": kind, "shape": list(sides), "data_offsets": [at, end]}
         at = end
-    text = json.dumps(found, separators=(",", ":")).encode()
+    text = json.dumps(entries, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
 
@@ -191,9 +193,9 @@ class Encoding:
 
     Attributes:
         store: The store that holds the set.
-        root: The set's folder there.
+        root: The set's folder below the store.
         hash: Its config hash.
-        texts: Whether it has text states; else it has latents.
+        texts: True for text states, False for latents.
     """
 
     store: Store
@@ -203,24 +205,24 @@ class Encoding:
 
     @property
     def folder(self) -> str:
-        """Path below the set."""
+        """Its path below the set."""
         return texts_folder(self.hash) if self.texts else f"{ENCODED}/{self.hash}"
 
     def name(self, file: str = "") -> str:
-        """Path below the store of one of its files, or of its folder."""
+        """Returns the path below the store of one of its files; without one, of its folder."""
         return "/".join(part for part in (self.root, self.folder, file) if part)
 
     def about(self) -> dict[str, Any] | None:
-        """What it says of itself; None if it is not complete. Raises DamagedError."""
+        """Reads its `encoded.json`; None if it is not complete. Raises DamagedError."""
         return read_marker(self.store, self.name())
 
 
 def encodings(store: Store, root: str) -> list[Encoding]:
-    """The encoded values beside a set, complete or not.
+    """Returns the folders of encoded values beside a set, complete or not.
 
     Args:
         store: The store that holds the set.
-        root: The set's folder there; empty for the store's own.
+        root: The set's folder below the store; empty if the store's root is the set.
     """
     where = f"{root}/{ENCODED}" if root else ENCODED
     return [

@@ -1,8 +1,8 @@
-"""Reading a file of encoded values (`encoded`) by ranges.
+"""Reads values from a file of encoded values (see `encoded`) by range requests.
 
-file = EncodedFile(store, name, "fp32")     # two requests: its beginning, its end
-file.get(key)                               # one
-begun = read_together([(file, number), ...])   # neighbours joined
+file = EncodedFile(store, name, "fp32")                  # two requests: its start and its end
+file.get(key)                                            # one request
+waiting = read_together([(file, number), ...], begin)    # one request for close values
 """
 
 import bisect
@@ -18,30 +18,31 @@ from nucleus_data.corpus.ranges import joined
 from nucleus_data.corpus.store import Store
 from nucleus_data.sets.encoded import CHECK, DTYPES, KEY, SMALL, Value, check_of, header, written
 
-HEAD = 64 << 10  # read at once: the header, and the starts of some thousands of values
+# All in bytes.
+HEAD = 64 << 10  # first request: the header, and the starts of some thousands of values
 MOST_HEADER = 1 << 20
-GAP = 64 << 10  # a request costs more than the bytes between two wanted values
-BLOCK = 8 << 20  # most bytes of a request, but for a larger value
+GAP = 64 << 10  # values no farther apart share a request, as another one would cost more
+BLOCK = 8 << 20  # largest request, except for a single larger value
 
 
 class EncodedFile:
-    """A file of encoded values, without these in memory.
+    """An open file of encoded values. All tensors except `values` are held in memory.
 
     Args:
-        store: The store that holds it.
-        name: Its path there.
-        dtype: What its numbers must be; None for whatever they are.
+        store: The store that holds the file.
+        name: Its path below the store.
+        dtype: The required type of its numbers (fp32, bf16, fp16); None for any.
         texts: Whether it has text states.
 
     Attributes:
-        dtype: What they are.
+        dtype: The type of its numbers.
         row: The shape of a row.
-        starts: int64 (N + 1): where each value begins, in rows.
-        keys, checks, cut: As the tensors.
+        starts: int64[N + 1], the first row of each value, and the end of the last.
+        keys, checks, cut: The bytes of these tensors.
 
     Raises:
-        FileNotFoundError: It is not there.
-        DamagedError: It is not such a file.
+        FileNotFoundError: There is no such file.
+        DamagedError: The file is malformed, or its numbers are of another type.
     """
 
     def __init__(
@@ -62,19 +63,20 @@ class EncodedFile:
     def _is_whole(self) -> bool:
         return len(self._head) < HEAD
 
-    def _read(self, said: dict[str, Any], dtype: str | None) -> None:
-        values = said["values"]
-        found = [name for name, (kind, _) in DTYPES.items() if kind == values["dtype"]]
-        if not found or dtype not in (None, found[0]):
+    def _read(self, tensors: dict[str, Any], dtype: str | None) -> None:
+        """Reads the tensors except `values`; `tensors` is the parsed header."""
+        values = tensors["values"]
+        names = [name for name, (kind, _) in DTYPES.items() if kind == values["dtype"]]
+        if not names or dtype not in (None, names[0]):
             wanted = DTYPES[dtype][0] if dtype else "one of floating point"
             raise damaged(self.store, self.name, f"its numbers are {values['dtype']}, not {wanted}")
-        self.dtype = found[0]
+        self.dtype = names[0]
         self.row = tuple(int(n) for n in values["shape"][1:])
         self.row_bytes = DTYPES[self.dtype][1] * int(np.prod(self.row, dtype=np.int64))
         self.values_at = self._at + values["data_offsets"][0]
-        self.starts = np.frombuffer(self._bytes(*said["starts"]["data_offsets"]), "<i8")
-        # Their places are next to each other: one read.
-        places = [said[name]["data_offsets"] for name in SMALL]
+        self.starts = np.frombuffer(self._bytes(*tensors["starts"]["data_offsets"]), "<i8")
+        # They are next to each other in the file, so one request reads all of them.
+        places = [tensors[name]["data_offsets"] for name in SMALL]
         first = min(start for start, _ in places)
         data = self._bytes(first, max(end for _, end in places))
         self.keys, self.checks, self.cut = (data[a - first : b - first] for a, b in places)
@@ -83,12 +85,12 @@ class EncodedFile:
             raise damaged(self.store, self.name, "its tensors do not fit each other")
         whole = values["data_offsets"][1] - values["data_offsets"][0]
         counts = np.diff(self.starts)
-        # Before anything is read by them: a damaged number may be of any size.
+        # Checked before any value is read: a damaged offset could ask for any number of bytes.
         if self.starts[0] or counts.min(initial=0) < 0 or self.starts[-1] * self.row_bytes != whole:
             raise damaged(self.store, self.name, "its starts do not fit its values")
 
     def _bytes(self, start: int, end: int) -> bytes:
-        """A range of the tensors' bytes."""
+        """Returns a range of bytes, counted from the end of the header."""
         start, end = self._at + start, self._at + end
         if not self._at <= start <= end:
             raise damaged(self.store, self.name, "its header names places that are none")
@@ -104,45 +106,49 @@ class EncodedFile:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it takes in memory, about."""
+        """Its approximate size in memory, in bytes."""
         return 1024 + self.starts.nbytes + len(self.keys) + len(self.checks) + len(self.cut)
 
     @property
     def size(self) -> int:
-        """How many bytes the file should have."""
+        """The size in bytes that the file should have."""
         return (
             self.values_at + int(self.starts[-1]) * self.row_bytes + (KEY + CHECK + 1) * len(self)
         )
 
     @property
     def well_formed(self) -> bool:
-        """Whether its header is the one that is written for what it has."""
+        """Whether its header is byte for byte the one that `encoded.header` writes for it."""
         rows = int(self.starts[-1])
         return self._head_bytes == header(len(self), rows, self.row, self.dtype)
 
     def key(self, number: int) -> bytes:
-        """The key of a value."""
+        """Returns the key of a value, given its number."""
         return self.keys[KEY * number : KEY * (number + 1)]
 
     def check(self, number: int) -> bytes:
-        """The checksum of a value."""
+        """Returns the checksum of a value, given its number."""
         return self.checks[CHECK * number : CHECK * (number + 1)]
 
     def number(self, key: bytes) -> int | None:
-        """Which value a key has; None if it has none."""
-        found = bisect.bisect_left(range(len(self)), key, key=self.key)
-        return found if found < len(self) and self.key(found) == key else None
+        """Returns the number of the value with a key, from 0; None if there is none."""
+        number = bisect.bisect_left(range(len(self)), key, key=self.key)
+        return number if number < len(self) and self.key(number) == key else None
 
     def place(self, number: int) -> tuple[int, int]:
-        """Where a value lies in the file, and its bytes."""
+        """Returns a value's offset in the file and its size, in bytes."""
         start, end = (int(n) for n in self.starts[number : number + 2])
         return self.values_at + start * self.row_bytes, (end - start) * self.row_bytes
 
     def value(self, number: int, data: bytes) -> Value:
-        """A value, of its bytes.
+        """Makes a value from its bytes, and checks them.
+
+        Args:
+            number: The value's number.
+            data: Its bytes.
 
         Raises:
-            DamagedError: They are not those that were written.
+            DamagedError: The checksum does not match.
         """
         cut = bool(self.cut[number])
         key = self.key(number)
@@ -152,10 +158,10 @@ class EncodedFile:
         return Value(data, (count, *self.row), cut)
 
     def get(self, key: bytes) -> Value | None:
-        """The value of a key; None if it has none.
+        """Reads the value with a key; None if there is none.
 
         Raises:
-            DamagedError: Its bytes are not those that were written.
+            DamagedError: The checksum does not match.
         """
         number = self.number(key)
         if number is None:
@@ -163,13 +169,14 @@ class EncodedFile:
         return self.value(number, self.store.read_range(self.name, *self.place(number)))
 
     def requests(self, numbers: Iterable[int]) -> Iterator[tuple[list[int], int, int]]:
-        """How some values are read: neighbours together.
+        """Plans the requests that read some values; values that lie close together share one.
 
         Args:
-            numbers: Which.
+            numbers: Numbers of the values.
 
         Yields:
-            The values of a request, and its place and bytes.
+            The numbers of a request's values, the request's offset in the file, and its size in
+            bytes.
         """
         wanted = sorted(set(numbers))
         places = np.array([self.place(n) for n in wanted], np.int64).reshape(-1, 2)
@@ -178,7 +185,10 @@ class EncodedFile:
             yield wanted[first:last], start, end - start
 
     def every(self) -> Iterator[tuple[int, bytes]]:
-        """The number and the bytes of every value, whole or not; a block in memory at a time."""
+        """Yields the number and the bytes of every value, without checking them.
+
+        Only one request's bytes are in memory at a time.
+        """
         for numbers, start, size in self.requests(range(len(self))):
             data = self.store.read_range(self.name, start, size)
             for number in numbers:
@@ -186,17 +196,17 @@ class EncodedFile:
                 yield number, data[at - start : at - start + length]
 
     def without(self, keys: Iterable[bytes]) -> bytes:
-        """The bytes of a file without some values; the others keep their checksums."""
-        gone = set(keys)
-        left = [n for n in range(len(self)) if self.key(n) not in gone]
-        kept = set(left)
+        """Returns the bytes of this file without some values; the others keep their checksums."""
+        removed = set(keys)
+        numbers = [n for n in range(len(self)) if self.key(n) not in removed]
+        kept = set(numbers)
         counts = np.diff(self.starts)
         return written(
             [data for number, data in self.every() if number in kept],
-            [int(counts[n]) for n in left],
-            b"".join(self.key(n) for n in left),
-            b"".join(self.check(n) for n in left),
-            bytes(self.cut[n] for n in left),
+            [int(counts[n]) for n in numbers],
+            b"".join(self.key(n) for n in numbers),
+            b"".join(self.check(n) for n in numbers),
+            bytes(self.cut[n] for n in numbers),
             self.row,
             self.dtype,
         )
@@ -206,22 +216,24 @@ def read_together(
     wanted: Sequence[tuple[EncodedFile, int] | None],
     begin: Callable[[str, Callable[[], bytes]], Callable[[], bytes]],
 ) -> list[Callable[[], bytes] | None]:
-    """Begins to read some values of some files, neighbours together.
+    """Starts reading values of several files; close values of a file share a request.
 
     Args:
-        wanted: Files, and numbers of values in them; None for one that is not read.
-        begin: Begins a request, given what it reads, in words; returns what waits for its bytes.
+        wanted: Pairs of a file and the number of a value in it; None for an entry to skip.
+        begin: Starts a request, given the file's name and a function that reads its bytes. Returns
+            a function that waits for the bytes and returns them.
 
     Returns:
-        What waits for the bytes of each.
+        For each entry of `wanted`, a function that waits for the value's bytes and returns them;
+        None for None.
     """
     by_file: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
     files = {}
-    for at, one in enumerate(wanted):
-        if one is not None:
-            files[id(one[0])] = one[0]
-            by_file[id(one[0])][one[1]].append(at)
-    found: list[Callable[[], bytes] | None] = [None] * len(wanted)
+    for at, entry in enumerate(wanted):
+        if entry is not None:
+            files[id(entry[0])] = entry[0]
+            by_file[id(entry[0])][entry[1]].append(at)
+    waiting: list[Callable[[], bytes] | None] = [None] * len(wanted)
     for identity, places in by_file.items():
         file = files[identity]
         for numbers, start, size in file.requests(places):
@@ -241,5 +253,5 @@ def read_together(
                     return block()[first : first + length]
 
                 for at in places[number]:
-                    found[at] = data
-    return found
+                    waiting[at] = data
+    return waiting

@@ -1,7 +1,7 @@
-"""What a card tells of a set beside its own files: where it comes from, and how it was chosen.
+"""Facts on a set's card that its own files lack: where it comes from, and how it was selected.
 
-The stage `shard` knows it and writes it as `card.json` into the set; a card, and an export, that is
-made later, or elsewhere, reads it there.
+The stage `shard` knows them, and writes them to `card.json` in the set. Cards and exports that are
+made later, or elsewhere, read them from there.
 """
 
 import json
@@ -14,7 +14,7 @@ from nucleus_data.corpus.damaged import read_json
 from nucleus_data.sets.layout import SetFolder
 
 FACTS = "card.json"
-MOST_VALUES = 50  # of sources or licences that a card lists
+MOST_VALUES = 50  # how many sources or licences a card lists
 OTHERS = "(others)"
 
 
@@ -24,10 +24,10 @@ class Rule:
 
     Attributes:
         name: Its name.
-        where: Its condition in SQL: the threshold.
+        where: Its condition in SQL, with the threshold.
         action: `reject` or `flag`.
-        reason: In words; empty where there are none.
-        records: How many it rejected or flagged; None where nobody counted.
+        reason: Its reason in words; may be empty.
+        records: How many records it rejected or flagged; None if they were not counted.
     """
 
     name: str
@@ -39,14 +39,14 @@ class Rule:
 
 @dataclass(frozen=True)
 class Checked:
-    """What the checks found in a caption table.
+    """Results of the caption checks on a caption table.
 
     Attributes:
-        captions: The table, as `short@1a2b3c4d`.
-        given: Captions that it has.
-        again: Those of them that took more than one attempt.
-        without: Pictures that were asked about and have none.
-        found: Check -> captions that failed it, mended or not.
+        captions: The table, for example `short@1a2b3c4d`.
+        given: Number of captions in the table.
+        again: How many of them took more than one attempt.
+        without: Number of pictures that the model was asked about and that have no caption.
+        found: Check -> number of captions that failed it, whether they were corrected or not.
     """
 
     captions: str
@@ -58,18 +58,19 @@ class Checked:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is told of a set.
+    """The content of a set's `card.json`.
 
     Attributes:
-        selection: Config hash of the selection; empty where it is not known.
-        states: State -> records of the corpus.
-        rules: In their order.
-        duplicates: Whether of duplicates one is kept; None where it is not known.
-        settings: Those of `shard`.
-        sources: Name of a source -> samples, over all resolutions.
-        licences: Licence as stated upstream, empty for none -> samples, likewise.
-        left_out: Resolution -> reason -> records.
-        checked: What the checks found, a caption table each.
+        selection: Config hash of the selection; empty if unknown.
+        states: State -> number of records of the corpus.
+        rules: The rules of the selection, in their order.
+        duplicates: Whether only one of several duplicates is kept; None if unknown.
+        settings: The settings of `shard`.
+        sources: Name of a source -> number of samples, over all resolutions.
+        licences: Licence as stated upstream (empty for none) -> number of samples, over all
+            resolutions.
+        left_out: Resolution -> reason -> number of records.
+        checked: Results of the caption checks, one per caption table.
     """
 
     selection: str = ""
@@ -83,12 +84,12 @@ class Facts:
     checked: Sequence[Checked] = ()
 
     def encode(self) -> bytes:
-        """As JSON."""
+        """Encodes the facts as JSON."""
         return json.dumps(asdict(self), sort_keys=True, indent=1).encode()
 
     @classmethod
     def decode(cls, content: Mapping[str, Any]) -> "Facts":
-        """The inverse of `encode`, of parsed JSON; what a later version added is left out."""
+        """Makes facts from the parsed JSON of `encode`; fields of later versions are ignored."""
         known = {f.name: content[f.name] for f in fields(cls) if f.name in content}
         known["rules"] = tuple(_known(Rule, rule) for rule in known.get("rules", ()))
         known["checked"] = tuple(_known(Checked, one) for one in known.get("checked", ()))
@@ -100,16 +101,16 @@ def _known(kind: Any, content: Mapping[str, Any]) -> Any:
 
 
 def most(counts: Mapping[str, int], limit: int = MOST_VALUES) -> dict[str, int]:
-    """The values that most samples have, and how many have one of the others."""
+    """Returns the `limit` largest counts, and the sum of the others under `OTHERS`."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    found = Counter(dict(ordered[:limit]))
+    largest = Counter(dict(ordered[:limit]))
     if rest := sum(count for _, count in ordered[limit:]):
-        found[OTHERS] += rest
-    return dict(found)
+        largest[OTHERS] += rest
+    return dict(largest)
 
 
 def read_facts(folder: SetFolder) -> Facts:
-    """What a set's `card.json` tells; nothing where there is none."""
+    """Reads a set's `card.json`; without one, all facts are empty."""
     try:
         return Facts.decode(read_json(folder.store, folder.name(FACTS)))
     except FileNotFoundError:

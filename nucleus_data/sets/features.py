@@ -1,8 +1,9 @@
-"""What Hugging Face `datasets` is told of columns, so that it need not guess them from a few rows.
+"""Column types for Hugging Face `datasets`, so that it does not infer them from a few rows.
 
-It guesses a type from the first five samples of a tar: a licence that these lack would be a column
-of nulls, and the first one that is stated an error. A card (YAML) and a Parquet footer (JSON) say
-the types instead, in the words that its versions 2 to 5 know.
+`datasets` infers types from the first five samples of a tar. If none of these has a licence, the
+column is inferred as null, and the first licence that occurs raises an error. So the types are
+declared in the card (YAML) and in Parquet footers (JSON), in the form that versions 2 to 5 of
+`datasets` understand.
 """
 
 import json
@@ -16,15 +17,15 @@ FOOTER = b"huggingface"
 
 
 def card_features(fields: Iterable[pa.Field]) -> list[dict[str, Any]]:
-    """The features of a `dataset_info` in a card's YAML; a field of type `IMAGE` is a picture."""
+    """Returns the `features` of a card's `dataset_info`; a field of type `IMAGE` is a picture."""
     return [{"name": field.name, **_yaml(field.type)} for field in fields]
 
 
 def with_features(schema: pa.Schema) -> pa.Schema:
-    """A schema whose footer in Parquet shows its pictures to `datasets`."""
+    """Returns a schema with metadata by which `datasets` recognises pictures in Parquet files."""
     features = {field.name: _json(field.type) for field in schema}
-    told = json.dumps({"info": {"features": features}}, sort_keys=True)
-    return schema.with_metadata({FOOTER: told.encode()})
+    text = json.dumps({"info": {"features": features}}, sort_keys=True)
+    return schema.with_metadata({FOOTER: text.encode()})
 
 
 def _yaml(kind: pa.DataType) -> dict[str, Any]:
@@ -50,5 +51,5 @@ def _json(kind: pa.DataType) -> Any:
 
 
 def _name(kind: pa.DataType) -> str:
-    """A type as `datasets` calls it."""
+    """Returns the name that `datasets` has for a type."""
     return {pa.float32(): "float32", pa.float64(): "float64"}.get(kind, str(kind))

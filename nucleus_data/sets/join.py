@@ -1,13 +1,14 @@
-"""Captions joined to pictures while webdataset reads a set's own tars: nothing is exported.
+"""Joins captions to samples while webdataset reads a set's own tars, so that no export is needed.
 
     import webdataset as wds
     from nucleus_data import join_captions
 
     data = wds.WebDataset(tars, shardshuffle=100).compose(join_captions("SET", "EDITION"))
 
-A sample gets `txt`, the best caption (empty where there is none), and `captions.json`, all of them,
-lowest to highest quality. It stands before any shuffle of samples, as the captions of a tar are
-read once, when its first sample comes. An object of this class goes into worker processes.
+A sample gets `txt`, its best caption (empty if it has none), and `captions.json`, all captions from
+the lowest to the highest quality. Put the stage before any shuffle of samples: it reads the
+captions of a tar once, at the tar's first sample. Objects of this class can be pickled for worker
+processes.
 """
 
 import json
@@ -20,12 +21,12 @@ from nucleus_data.sets.layout import SetFolder
 
 
 class join_captions:
-    """A stage of webdataset: joins the captions of an edition.
+    """A webdataset stage that joins the captions of an edition to samples.
 
     Args:
         folder: The set's folder or URL.
-        edition: Its name or 4 or more digits of its hash; None for the only one.
-        storage_options: For fsspec.
+        edition: The edition's name, or 4 or more digits of its hash; None for the only one.
+        storage_options: Options for fsspec.
 
     Raises:
         RequestError: There is no such edition.
@@ -40,7 +41,11 @@ class join_captions:
         self.edition = SetFolder(Store(folder, storage_options)).edition(edition)
 
     def __call__(self, samples: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Samples with their captions."""
+        """Yields the samples with their captions.
+
+        Raises:
+            RequestError: The edition lacks a sample.
+        """
         tar, captions = "", {}
         for sample in samples:
             if sample["__url__"] != tar:

@@ -1,10 +1,11 @@
-"""A set's samples with the captions of an edition and the index columns, joined by their order.
+"""Reads a set's samples joined with the captions of an edition and with index columns.
 
     for sample in read_joined(folder, tar, folder.edition(None)):
         sample.picture, sample.facts["captions"]
 
-A tar is read in pieces of some megabytes that the index names, and each picture is compared with
-the index's SHA-256: a damaged one is an error, not a sample.
+Files beside a tar have the tar's order, so they are joined by position. A tar is read in pieces of
+some megabytes, at the offsets in its index. Each picture is compared with the SHA-256 in the index:
+a damaged one raises an error.
 """
 
 import hashlib
@@ -25,24 +26,24 @@ from nucleus_data.sets.editions import EDITION_SCHEMA, Edition
 from nucleus_data.sets.layout import SetFolder, TarEntry
 from nucleus_data.sets.provenance import FIELDS
 
-PIECE = 32 << 20
-# What may stand in a tar as a name: a set may come from anywhere, and go on from here.
+PIECE = 32 << 20  # bytes that are read at once, except for a larger sample
+# Ids that are safe as names of members: a set may come from anyone, and its export go to anyone.
 ID = re.compile(r"[A-Za-z0-9_-]+")
-BLOCK = 512  # of a tar: the header of a member lies before its bytes
-IMAGE_COLUMN, TEXT_COLUMN = "image", "text"  # of an export as Parquet
+BLOCK = 512  # bytes of a tar member's header, which precedes its content
+IMAGE_COLUMN, TEXT_COLUMN = "image", "text"  # columns of an export as Parquet
 TAKEN = {*FIELDS.names, *EDITION_SCHEMA.names, IMAGE_COLUMN, TEXT_COLUMN}
 CAPTIONS = [EDITION_SCHEMA.field(name) for name in ("captions", "caption_sources")]
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A sample.
+    """A sample with its captions and columns.
 
     Attributes:
         id: Its key.
-        picture: The stored bytes.
-        facts: Provenance, captions, sources of captions, and index columns, all of them in every
-            sample.
+        picture: The stored picture, encoded.
+        facts: Provenance, captions, sources of captions, and index columns. Every sample has the
+            same keys.
     """
 
     id: str
@@ -51,12 +52,12 @@ class Joined:
 
     @property
     def caption(self) -> str:
-        """The best caption; empty where there is none."""
+        """The best caption; empty if there is none."""
         return str(self.facts["captions"][-1]) if self.facts["captions"] else ""
 
 
 def joined_schema(folder: SetFolder, columns: Columns | None) -> pa.Schema:
-    """The fields of `Joined.facts`, with their types."""
+    """Returns the fields of `Joined.facts`, with their types."""
     fields = [_plain(field) for field in FIELDS] + CAPTIONS
     if columns is not None:
         first = next(iter(folder.manifest()), None)
@@ -71,18 +72,24 @@ def joined_schema(folder: SetFolder, columns: Columns | None) -> pa.Schema:
 
 
 def column_name(name: str) -> str:
-    """What an index column is called among the facts: its own name, unless they have it."""
+    """Returns an index column's key among the facts: its name, with a prefix if that is taken."""
     return f"columns.{name}" if name in TAKEN else name
 
 
 def suffix_of(folder: SetFolder, entry: TarEntry) -> str:
-    """Ending of a tar's pictures, one for the whole set: `jpg` or `webp`."""
+    """Returns the suffix of a tar's pictures, the same in the whole set: `jpg` or `webp`."""
     header = folder.store.read_range(folder.name(entry.path), 0, 100)
     return header.rstrip(b"\0").decode("ascii", "replace").rpartition(".")[2]
 
 
 def read_index(folder: SetFolder, entry: TarEntry) -> pa.Table:
-    """A tar's index, whose ids may be names. Raises CorpusError, DamagedError."""
+    """Reads a tar's index, and checks that all ids are safe as file names.
+
+    Raises:
+        CorpusError: An id is not.
+        DamagedError: The index can't be read.
+        FileNotFoundError: There is no index.
+    """
     index = folder.index(entry.path)
     for ident in index.column("id").to_pylist():
         if not ident or not ID.fullmatch(ident):
@@ -96,10 +103,20 @@ def read_index(folder: SetFolder, entry: TarEntry) -> pa.Table:
 def read_beside(
     folder: SetFolder, entry: TarEntry, files: Beside, rows: pa.Table, index: pa.Table
 ) -> pa.Table:
-    """Rows of a file beside a tar, once they are those of its samples.
+    """Checks that the rows of a file beside a tar are those of the tar's samples, in order.
+
+    Args:
+        folder: The set.
+        entry: The tar.
+        files: The folder that the file is in, for messages.
+        rows: The file's rows.
+        index: The tar's index.
+
+    Returns:
+        `rows`.
 
     Raises:
-        CorpusError: They are of others, or in another order.
+        CorpusError: The rows are of other samples, or in another order.
     """
     if not rows.column("id").equals(index.column("id")):
         raise CorpusError(
@@ -113,16 +130,16 @@ def read_beside(
 def read_joined(
     folder: SetFolder, entry: TarEntry, edition: Edition, columns: Columns | None = None
 ) -> Iterator[Joined]:
-    """The samples of a tar, in its order.
+    """Yields the samples of a tar, in the tar's order.
 
     Args:
         folder: The set.
         entry: The tar.
-        edition: Whose captions are joined.
-        columns: Index columns that are joined too.
+        edition: The edition whose captions are joined.
+        columns: Index columns to join as well; None for none.
 
     Raises:
-        CorpusError: What lies beside the tar is of other samples.
+        CorpusError: A file beside the tar is of other samples.
         DamagedError: A file or a sample is damaged.
         FileNotFoundError: The tar, or a file beside it, is missing.
     """
@@ -137,9 +154,9 @@ def read_joined(
         start = places[first]["offset"] - BLOCK
         end = max(p["json_offset"] + p["json_size"] for p in places[first:last])
         piece = memoryview(folder.store.read_range(name, start, end - start))
-        said = captions.slice(first, last - first).to_pylist()
+        texts_by_sample = captions.slice(first, last - first).to_pylist()
         values = added.slice(first, last - first).to_pylist() or [{}] * (last - first)
-        for place, texts, more in zip(places[first:last], said, values, strict=True):
+        for place, texts, more in zip(places[first:last], texts_by_sample, values, strict=True):
             at = place["offset"] - start
             picture = bytes(piece[at : at + place["size"]])
             if hashlib.sha256(picture).hexdigest() != place["sha256"]:
@@ -156,7 +173,7 @@ def read_joined(
 
 
 def _facts(about: dict[str, Any], texts: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """All fields of a sample, each there; a number that JSON lacks is null."""
+    """Returns all fields of a sample; numbers that JSON can't express (NaN, infinity) are None."""
     facts = {name: about.get(name) for name in FIELDS.names}
     facts |= {name: texts[name] or [] for name in ("captions", "caption_sources")}
     for name, value in more.items():
@@ -167,7 +184,7 @@ def _facts(about: dict[str, Any], texts: dict[str, Any], more: dict[str, Any]) -
 
 
 def _pieces(places: list[dict[str, Any]]) -> Iterator[tuple[int, int]]:
-    """First and last row (not included) of what is read at once."""
+    """Yields the first row and the end (exclusive) of each piece that is read at once."""
     first = 0
     for number, place in enumerate(places):
         end = place["json_offset"] + place["json_size"]
@@ -179,7 +196,7 @@ def _pieces(places: list[dict[str, Any]]) -> Iterator[tuple[int, int]]:
 
 
 def _plain(field: pa.Field) -> pa.Field:
-    """A list of a fixed length as a list: what all readers know."""
+    """Turns a list of fixed length into a plain list, which all readers support."""
     if pa.types.is_fixed_size_list(field.type):
         return pa.field(field.name, pa.list_(field.type.value_type))
     return field

@@ -1,12 +1,13 @@
-"""What lies where in a training set's folder, `sets/<name>/<config hash>/` of a corpus.
+"""The files of a training set's folder, `sets/<name>/<config hash>/` of a corpus.
 
 <resolution>/<aspect>/000000.tar            samples: `<id>.jpg` (or `.webp`) and `<id>.json`
-<resolution>/<aspect>/000000.index.parquet  one row a sample of it (`index`)
-captions/<config hash>/<resolution>/<aspect>/000000.parquet   an edition of captions (`editions`)
+<resolution>/<aspect>/000000.index.parquet  one row per sample of the tar (`index`)
+captions/<config hash>/<resolution>/<aspect>/000000.parquet   a caption edition (`editions`)
 columns/<config hash>/<resolution>/<aspect>/000000.parquet    scores, tier, bucket (`columns`)
+encoded/<config hash>/...                   latents and text states (`encoded`)
 left_out.parquet                            records that are not in a resolution, and why
-manifest.parquet                            one row a tar; written last, it publishes the set
-_plan/, _done/                              while it is being made (`planned`)
+manifest.parquet                            one row per tar; written last, it publishes the set
+_plan/, _done/                              only while the set is being made (`planned`)
 """
 
 import json
@@ -28,8 +29,8 @@ from nucleus_data.sets.index import INDEX_SCHEMA, index_name
 ROOT = "sets"
 MANIFEST = "manifest.parquet"
 LEFT_OUT = "left_out.parquet"
-ABOUT = "nucleus.about"  # of the manifest's metadata
-DIGITS = 4  # of a config hash, that name it at least
+ABOUT = "nucleus.about"  # key in the manifest's metadata
+DIGITS = 4  # fewest digits of a config hash that can stand for it
 
 MANIFEST_SCHEMA = pa.schema(
     [
@@ -55,18 +56,18 @@ LEFT_OUT_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class TarEntry:
-    """One tar of a set, as the manifest says.
+    """One tar of a set: a row of the manifest.
 
     Attributes:
-        path: Below the set's folder.
+        path: Its path below the set's folder.
         resolution: Side of the square bucket, in pixels.
         aspect: The aspect bucket, for example `4x3`.
         width: Width of a training picture, in pixels.
         height: Height of a training picture, in pixels.
-        samples: How many samples it has.
-        bytes: Its size.
-        sha256: Of the tar.
-        index_sha256: Of its index.
+        samples: Number of its samples.
+        bytes: Its size in bytes.
+        sha256: SHA-256 of the tar.
+        index_sha256: SHA-256 of its index.
     """
 
     path: str
@@ -82,11 +83,11 @@ class TarEntry:
 
 @dataclass(frozen=True)
 class SetFolder:
-    """A training set's files.
+    """The folder of a training set.
 
     Attributes:
-        store: The store that it lies in.
-        path: `sets/<name>/<config hash>` of a corpus; empty where the store's root is the set.
+        store: The store that holds the set.
+        path: `sets/<name>/<config hash>` in a corpus; empty if the store's root is the set.
     """
 
     store: Store
@@ -94,23 +95,28 @@ class SetFolder:
 
     @property
     def published(self) -> bool:
-        """Whether the tars are complete."""
+        """Whether all tars are complete: whether there is a manifest."""
         name = self.name(MANIFEST)
         return name not in self.store.left_out and self.store.exists(name)
 
     def name(self, file: str) -> str:
-        """Path of one of its files below the store."""
+        """Returns the path below the store of one of its files."""
         return f"{self.path}/{file}" if self.path else file
 
     def url(self, file: str = "") -> str:
-        """What other tools open: the folder, or a file in it."""
+        """Returns the URL of a file, for other tools; without one, of the folder."""
         return self.store.url(self.name(file) if file else self.path)
 
     def manifest_table(self) -> pa.Table:
-        """The manifest, `MANIFEST_SCHEMA`.
+        """Reads the manifest.
+
+        Returns:
+            One row per tar, of `MANIFEST_SCHEMA`.
 
         Raises:
-            CorpusError: It is not there, or that of an older layout, or its paths lead elsewhere.
+            CorpusError: It is missing, or of an older layout, or one of its paths leads out of the
+                set.
+            DamagedError: It can't be read.
         """
         url = self.url(MANIFEST)
         try:
@@ -129,7 +135,7 @@ class SetFolder:
             )
         table = table.select(MANIFEST_SCHEMA.names).replace_schema_metadata(None)
         table = table.cast(MANIFEST_SCHEMA)
-        # A manifest may come from anywhere; a path must not read outside of the set.
+        # A set may come from anyone: its paths must not make us read files outside of it.
         for text in table.column("path").to_pylist():
             path = PurePosixPath(text)
             if path.is_absolute() or ".." in path.parts:
@@ -137,49 +143,52 @@ class SetFolder:
         return table
 
     def about(self) -> dict[str, Any]:
-        """What is true of all pictures: format, quality, crop, crop_loss, and psnr.
+        """Reads what holds for all pictures: format, quality, crop, crop_loss, and psnr.
 
-        `psnr` is what encoding lost, in dB, of the pictures that were measured; None where all are
-        originals.
+        `psnr` measures the loss by encoding, in dB, on the pictures that were measured; None if all
+        are originals.
         """
         metadata = read(self.store, self.name(MANIFEST)).schema.metadata or {}
-        found: dict[str, Any] = json.loads(metadata.get(ABOUT.encode(), b"{}"))
-        return found
+        about: dict[str, Any] = json.loads(metadata.get(ABOUT.encode(), b"{}"))
+        return about
 
     def manifest(self) -> list[TarEntry]:
-        """Its tars, in the manifest's order. Raises CorpusError, as `manifest_table`."""
+        """Returns its tars, in the manifest's order. Raises the errors of `manifest_table`."""
         return [TarEntry(**row) for row in self.manifest_table().to_pylist()]
 
     def index(self, tar: str) -> pa.Table:
-        """One row a sample of a tar, in its order: `INDEX_SCHEMA`.
+        """Reads the index of a tar.
 
         Args:
             tar: The tar's path below the set.
 
+        Returns:
+            One row per sample in the tar's order, of `INDEX_SCHEMA`.
+
         Raises:
-            FileNotFoundError: There is none.
-            DamagedError: It cannot be read.
+            FileNotFoundError: There is no index.
+            DamagedError: The index can't be read.
         """
         return read(self.store, self.name(index_name(tar)), INDEX_SCHEMA)
 
     def editions(self) -> list[Edition]:
-        """Its published editions of captions, by config hash."""
-        found = (self.new_edition(h) for h in self.store.list(self.name(CAPTIONS)))
-        return [edition for edition in found if edition.published]
+        """Returns its published caption editions, ordered by config hash."""
+        editions = (self.new_edition(h) for h in self.store.list(self.name(CAPTIONS)))
+        return [edition for edition in editions if edition.published]
 
     def new_edition(self, config_hash: str) -> Edition:
-        """The edition of a config hash, which need not be there yet."""
+        """Returns the edition with a config hash, which need not exist yet."""
         return Edition(self.store, self.name(f"{CAPTIONS}/{config_hash}"))
 
     def edition(self, name: str | None = None) -> Edition:
-        """One of its editions.
+        """Returns one of its published editions.
 
         Args:
-            name: The name that `shard.captions` gave it, or 4 or more digits of its config hash;
-                None for the only one.
+            name: The edition's name (the value of `shard.captions`), or 4 or more digits of its
+                config hash; None for the only one.
 
         Raises:
-            RequestError: There is none, or several fit.
+            RequestError: There is no such edition, or several match.
         """
         every = self.editions()
         fitting = [e for e in every if name is None or _is_named(e, name)]
@@ -194,19 +203,22 @@ class SetFolder:
         )
 
     def new_columns(self, config_hash: str) -> Columns:
-        """The index columns of a config hash, which need not be there yet."""
+        """Returns the index columns with a config hash, which need not exist yet."""
         return Columns(self.store, self.name(f"{COLUMNS}/{config_hash}"))
 
     def all_columns(self) -> list[Columns]:
-        """Its published index columns, by config hash."""
-        found = (self.new_columns(h) for h in self.store.list(self.name(COLUMNS)))
-        return [columns for columns in found if columns.published]
+        """Returns its published index columns, ordered by config hash."""
+        every = (self.new_columns(h) for h in self.store.list(self.name(COLUMNS)))
+        return [columns for columns in every if columns.published]
 
     def columns(self, config_hash: str | None = None) -> Columns:
-        """Its index columns of a config hash (4 or more digits of it); None for the only ones.
+        """Returns its published index columns with a config hash.
+
+        Args:
+            config_hash: 4 or more digits of the hash; None for the only ones.
 
         Raises:
-            RequestError: There are none, or several.
+            RequestError: There are none, or several match.
         """
         every = self.all_columns()
         fitting = [c for c in every if config_hash is None or _has_hash(c, config_hash)]
@@ -220,21 +232,24 @@ class SetFolder:
         )
 
     def left_out(self) -> pa.Table:
-        """Records of the selection that are not in a resolution: `LEFT_OUT_SCHEMA`."""
+        """Reads which selected records are not in which resolution, and why: `LEFT_OUT_SCHEMA`."""
         return read(self.store, self.name(LEFT_OUT), LEFT_OUT_SCHEMA)
 
     def write_left_out(self, rows: pa.Table) -> None:
-        """Writes which records are not in a resolution, and why."""
+        """Writes which selected records are not in which resolution, and why."""
         self.store.create(self.name(LEFT_OUT), encode(rows))
 
     def publish(
         self, rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any] = MappingProxyType({})
     ) -> pa.Table:
-        """Writes the manifest, by which the set is complete; returns it.
+        """Writes the manifest, by which the set is complete.
 
         Args:
-            rows: One a tar.
-            about: What is true of all pictures, for the file's metadata (`about`).
+            rows: One per tar, with the fields of `MANIFEST_SCHEMA`.
+            about: What holds for all pictures, for the file's metadata (see the method `about`).
+
+        Returns:
+            The manifest.
         """
         text = json.dumps(dict(about), sort_keys=True)
         table = pa.Table.from_pylist(list(rows), MANIFEST_SCHEMA)
@@ -244,12 +259,12 @@ class SetFolder:
 
 
 def published_sets(store: Store) -> Iterator[SetFolder]:
-    """The complete sets of a corpus, by name and config hash."""
+    """Yields the complete sets of a corpus, ordered by name and config hash."""
     return (found for found in all_sets(store) if found.published)
 
 
 def all_sets(store: Store) -> Iterator[SetFolder]:
-    """The sets of a corpus, complete or not, by name and config hash."""
+    """Yields the sets of a corpus, complete or not, ordered by name and config hash."""
     for name in store.list(ROOT):
         for hashed in store.list(f"{ROOT}/{name}"):
             yield SetFolder(store, f"{ROOT}/{name}/{hashed}")
@@ -259,5 +274,5 @@ def _is_named(edition: Edition, name: str) -> bool:
     return edition.name == name or _has_hash(edition, name)
 
 
-def _has_hash(one: Beside, digits: str) -> bool:
-    return len(digits) >= DIGITS and one.hash.startswith(digits)
+def _has_hash(folder: Beside, digits: str) -> bool:
+    return len(digits) >= DIGITS and folder.hash.startswith(digits)

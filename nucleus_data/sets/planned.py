@@ -1,4 +1,4 @@
-"""Which records a tar will hold: one Parquet file an output tar, while a set is being made."""
+"""The plan of a set while it is being made: for each output tar, a Parquet file of its records."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,8 @@ PLAN_SCHEMA = pa.schema(
         pa.field("licence", pa.string()),
         pa.field("original_width", pa.int32()),
         pa.field("original_height", pa.int32()),
-        pa.field("plain", pa.bool_()),  # any reader shows the original right; NULL: not known
+        # Whether any reader displays the original correctly; NULL if unknown.
+        pa.field("plain", pa.bool_()),
         pa.field("crop", pa.list_(pa.int32(), 4)),
     ]
 )
@@ -33,13 +34,13 @@ class PlannedTar:
     """One output tar: its number, its path below the set, its bucket, and its records.
 
     Attributes:
-        number: Among all tars of the set, from 0.
+        number: Its number among all tars of the set, from 0.
         path: `<resolution>/<aspect>/<number in the bucket>.tar`.
         resolution: Side of the square bucket, in pixels.
         aspect: The aspect bucket, for example `4x3`.
         width: Width of a training picture, in pixels.
         height: Height of a training picture, in pixels.
-        rows: `PLAN_SCHEMA`, in the tar's order.
+        rows: Its records in the tar's order, of `PLAN_SCHEMA`.
     """
 
     number: int
@@ -52,17 +53,17 @@ class PlannedTar:
 
 
 def plan_name(number: int) -> str:
-    """Path of a tar's plan below the set."""
+    """Returns the path of a tar's plan below the set."""
     return f"{PLANS}/{number:06d}.parquet"
 
 
 def note_name(number: int) -> str:
-    """Path of a tar's note below the set: it is written."""
+    """Returns the path below the set of the note that a tar is written."""
     return f"{NOTES}/{number:06d}.json"
 
 
 def encode_plan(tar: PlannedTar) -> bytes:
-    """The plan of one tar as Parquet bytes; bucket and path are in the footer."""
+    """Encodes the plan of one tar as Parquet, with its bucket and path in the footer."""
     fields = {
         "path": tar.path,
         "resolution": str(tar.resolution),
@@ -74,7 +75,7 @@ def encode_plan(tar: PlannedTar) -> bytes:
 
 
 def decode_plan(number: int, content: bytes) -> PlannedTar:
-    """The inverse of `encode_plan`."""
+    """Decodes what `encode_plan` encoded; `number` is the tar's number."""
     file = pq.ParquetFile(pa.BufferReader(content))
     footer = own_footer(file.schema_arrow)
     return PlannedTar(

@@ -1,7 +1,8 @@
-"""What a sample's `.json` says: where its picture is from, and what was cut from it.
+"""The content of a sample's `.json`: where its picture comes from, and how it was cropped.
 
-It never changes, so a tar is never written again for a caption or a score. Every field is in every
-sample, null where nothing is known: readers that make columns of fields find the same ones in each.
+It never changes: captions and scores are stored elsewhere, so a tar is never written again for
+them. Every sample has every field, null if unknown, because readers that turn fields into columns
+need the same ones in each sample.
 """
 
 import json
@@ -10,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-# id, key, url, licence, sha256 (of the original) and source: as `records` have them.
+# id, key, url, licence, sha256 (of the original) and source have the values of `records`.
 FIELDS = pa.schema(
     [
         ("id", pa.string()),
@@ -21,15 +22,15 @@ FIELDS = pa.schema(
         ("source", pa.string()),
         ("original_width", pa.int32()),
         ("original_height", pa.int32()),
-        # Left, top, right, bottom, in upright pixels of the original.
+        # Left, top, right, bottom, in pixels of the upright original.
         ("crop", pa.list_(pa.int32(), 4)),
-        # Of the stored picture.
+        # Size of the stored picture, in pixels.
         ("width", pa.int32()),
         ("height", pa.int32()),
     ]
 )
-# Upstream columns, of which the first that a record has a value in is taken.
 _NAMES = tuple(FIELDS.names)
+# Upstream columns for `url` and `licence`: the first one with a value is taken.
 URL = ("source.url",)
 LICENCE = ("source.licence", "source.license", "source.LICENCE", "source.LICENSE")
 
@@ -37,6 +38,6 @@ _ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
 
 
 def encode(record: Mapping[str, Any]) -> bytes:
-    """A sample's `.json`: all `FIELDS`, whatever else the record has."""
+    """Encodes a sample's `.json`: all `FIELDS`, null if missing; other keys are left out."""
     content = {name: record.get(name) for name in _NAMES}
     return _ENCODER.encode(content).encode()

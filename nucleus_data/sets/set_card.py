@@ -1,4 +1,4 @@
-"""The card of a set itself: written when it is published, and again for each new edition."""
+"""Writes the card of a set: when the set is published, and again for each new edition."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -15,12 +15,12 @@ from nucleus_data.sets.layout import SetFolder
 
 
 def write_card(folder: SetFolder, name: str, say: Callable[[str], None]) -> None:
-    """Writes README.md and croissant.json of a published set; those that are there are replaced.
+    """Writes README.md and croissant.json of a published set, replacing existing ones.
 
     Args:
         folder: The set.
-        name: What it is called.
-        say: Is told of what could not be written.
+        name: The set's name.
+        say: Receives a message if croissant.json can't be written.
     """
     shown = shown_of(folder, name)
     folder.store.put(folder.name(README), readme(shown).encode())
@@ -32,7 +32,7 @@ def write_card(folder: SetFolder, name: str, say: Callable[[str], None]) -> None
 
 
 def is_told(folder: SetFolder, edition: str) -> bool:
-    """Whether a set's card tells of an edition, by its hash."""
+    """Returns whether a set's card mentions an edition, given its hash."""
     try:
         return edition in folder.store.read(folder.name(README)).decode("utf-8", "replace")
     except FileNotFoundError:
@@ -40,7 +40,7 @@ def is_told(folder: SetFolder, edition: str) -> bool:
 
 
 def shown_of(folder: SetFolder, name: str) -> Shown:
-    """What the card tells of a set."""
+    """Collects the content of a set's card."""
     entries = folder.manifest()
     counted: Counter[tuple[int, str, int, int]] = Counter()
     size: Counter[tuple[int, str, int, int]] = Counter()
@@ -59,8 +59,8 @@ def shown_of(folder: SetFolder, name: str) -> Shown:
         [Bucket(*bucket, count, size[bucket]) for bucket, count in sorted(counted.items())],
         [*fields, pa.field("__url__", pa.string())],
         [
-            Captions(each.name, each.hash, each.tables, each.without, each.mix)
-            for each in folder.editions()
+            Captions(edition.name, edition.hash, edition.tables, edition.without, edition.mix)
+            for edition in folder.editions()
         ],
         read_facts(folder),
     )

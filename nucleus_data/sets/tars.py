@@ -1,4 +1,4 @@
-"""Writing a tar as other tools read it, its places noted, hashed as it is written."""
+"""Writes tars, and returns the offsets of their members; the hash is computed while writing."""
 
 import hashlib
 import os
@@ -8,19 +8,21 @@ from pathlib import Path
 from types import TracebackType
 
 BLOCK = tarfile.BLOCKSIZE
-HELD = 4 << 20  # bytes that are hashed and written at once
+HELD = 4 << 20  # bytes that are buffered before they are hashed and written
 _CHECKSUM = slice(148, 156)
 
 
 class TarWriter:
-    """A tar of plain files, in ustar format; owner and time are zero, so bytes depend on content.
+    """Writes a tar of regular files, in the ustar format.
+
+    Owner and time are zero, so that the bytes depend only on names and contents.
 
     Args:
-        file: Where it is written.
+        file: The file to write.
 
     Attributes:
-        sha256: Of the whole file, once it is closed.
-        size: Of the whole file, once it is closed.
+        sha256: SHA-256 of the file; set when it is closed.
+        size: Bytes written so far; the size of the file once it is closed.
     """
 
     def __init__(self, file: Path) -> None:
@@ -30,7 +32,7 @@ class TarWriter:
         self._hash = hashlib.sha256()
         self._held: list[bytes] = []
         self._bytes = 0
-        # Hashing and writing leave the interpreter free: the next pictures are made meanwhile.
+        # Hashing and writing release the GIL, so that the caller makes the next pictures meanwhile.
         self._pool = ThreadPoolExecutor(1)
         self._writing: Future[None] | None = None
 
@@ -44,7 +46,8 @@ class TarWriter:
         at: TracebackType | None,
     ) -> None:
         if error is None:
-            # Two empty blocks end a tar; records of 20 blocks are what tapes had, and tools expect.
+            # A tar ends with two empty blocks. Tools expect its size to be a multiple of 20 blocks,
+            # the record size of tapes.
             self._put(bytes(2 * BLOCK))
             self._put(bytes(-self.size % tarfile.RECORDSIZE))
             self._hand_on()
@@ -55,7 +58,7 @@ class TarWriter:
         self._file.close()
 
     def add(self, name: str, content: bytes) -> int:
-        """Adds a file; returns where its bytes begin."""
+        """Adds a file; returns the offset of its content in the tar, in bytes."""
         self._put(header(name, len(content)))
         offset = self.size
         self._put(content)
@@ -71,7 +74,7 @@ class TarWriter:
             self._hand_on()
 
     def _hand_on(self) -> None:
-        """Has what is held written, after what was handed on before."""
+        """Starts writing the buffered bytes, once the previous write has ended."""
         self._wait()
         block, self._held, self._bytes = b"".join(self._held), [], 0
         self._writing = self._pool.submit(self._write, block)
@@ -85,16 +88,20 @@ class TarWriter:
         start, rest = self._file.tell(), memoryview(block)
         while rest:
             rest = rest[self._file.write(rest) :]
-        if hasattr(os, "posix_fadvise"):  # the disk begins with it now, and not at the end
+        # Makes the kernel start writing to disk now, and not only at the final fsync.
+        if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(self._file.fileno(), start, len(block), os.POSIX_FADV_DONTNEED)
 
 
 def header(name: str, size: int) -> bytes:
-    """The header of a plain file: one block, as `tarfile` writes it in its ustar format.
+    """Returns the header of a regular file: one block, equal to that of `tarfile` in ustar format.
 
     Args:
-        name: At most 100 characters of ASCII.
-        size: Bytes of the file, below 8 GB.
+        name: The file's name: ASCII, at most 100 characters.
+        size: The file's size in bytes, below 8 GB.
+
+    Raises:
+        ValueError: The name is too long.
     """
     block = bytearray(_TEMPLATE)
     text = name.encode("ascii")
@@ -103,7 +110,7 @@ def header(name: str, size: int) -> bytes:
     block[: len(text)] = text
     digits = b"%011o" % size
     block[124:135] = digits
-    # The checksum is of the block with spaces in its own place, as the template has them.
+    # The checksum is computed with spaces in its own place, which the template has.
     block[_CHECKSUM] = b"%06o\0 " % (_SUM + sum(text) + sum(digits))
     return bytes(block)
 

@@ -104,7 +104,7 @@ class RowStage(Stage[SettingsT]):
         return {}
 
     def counted(self) -> Mapping[str, int]:
-        """Returns the stage's own counts since the last call, of things other than rows.
+        """Returns the stage's own counts since the last call, which the rows do not determine.
 
         Like `spent`, they go to the run: to `extra` of its line in `stages.jsonl`.
         """
